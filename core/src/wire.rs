@@ -1,0 +1,1 @@
+//! Encode and decode, and nothing else: usable without the client.
