@@ -1,0 +1,275 @@
+//! What a user may choose. Defaults are Kafka's own where they make sense.
+
+use crate::error::ConfigError;
+use crate::time::Duration;
+
+/// Acknowledgements that a produced batch waits for (`acks`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acks {
+    /// All in-sync replicas (-1). The only one with which an acknowledged record is safe.
+    #[default]
+    All,
+    /// The leader alone (1).
+    Leader,
+    /// None (0): a batch counts as delivered when its bytes were handed to the transport.
+    None,
+}
+
+impl Acks {
+    pub(crate) const fn code(self) -> i16 {
+        match self {
+            Self::All => -1,
+            Self::Leader => 1,
+            Self::None => 0,
+        }
+    }
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the log start offset.
+    Earliest,
+    /// At the end, as of the moment that the leader is asked. Partitions that are added later are
+    /// still read from their first record.
+    Latest,
+    /// At this offset, from 0.
+    Offset(i64),
+    /// At the first record with at least this timestamp (ms since 1970); at the end if none.
+    Timestamp(i64),
+}
+
+/// What to do when a position is outside the log. Every jump is told by
+/// [`Event::Moved`](crate::Event::Moved).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutOfRange {
+    /// To the log start when the position is below it, to the end when it is above.
+    #[default]
+    Nearest,
+    /// To the log start.
+    Earliest,
+    /// To the end.
+    Latest,
+    /// Nowhere: [`Event::PartitionFailed`](crate::Event::PartitionFailed), and the partition
+    /// waits for a seek.
+    Stop,
+}
+
+/// When growth is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probing {
+    /// All the time, at the configured pace.
+    #[default]
+    Always,
+    /// Only within two idle intervals after a record was produced: a sleeping device stays quiet.
+    WhenProducing,
+    /// Never; growth is found by the age of metadata and by errors.
+    Never,
+}
+
+/// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
+/// lives.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Config<'d> {
+    /// `host:port` of some brokers, separated by commas. All of them are tried.
+    pub bootstrap: &'d str,
+    /// Named in every request; at most 64 bytes.
+    pub client_id: &'d str,
+    /// `client.rack` (KIP-392); empty for none.
+    pub rack: &'d str,
+    /// See [`Acks`].
+    pub acks: Acks,
+    /// Idempotent producer (KIP-98): no duplicates and no reordering by retries.
+    pub idempotence: bool,
+    /// How long a batch waits for more records.
+    pub linger: Duration,
+    /// Largest batch, header included, in bytes.
+    pub batch_bytes: usize,
+    /// Largest Produce request, in bytes (`max.request.size`).
+    pub request_bytes: usize,
+    /// A record is acknowledged or failed within this time of being taken.
+    pub delivery_timeout: Duration,
+    /// A request without answer for this long ends its connection.
+    pub request_timeout: Duration,
+    /// A connection that is not established after this long is given up.
+    pub connect_timeout: Duration,
+    /// First pause before a request is tried again (KIP-580).
+    pub retry_backoff: Duration,
+    /// Longest such pause.
+    pub retry_backoff_max: Duration,
+    /// First pause before a broker is connected again.
+    pub reconnect_backoff: Duration,
+    /// Longest such pause.
+    pub reconnect_backoff_max: Duration,
+    /// See [`Probing`].
+    pub probing: Probing,
+    /// Shortest time between two growth probes of a topic while the client is idle.
+    pub probe_idle: Duration,
+    /// The same while the client is busy.
+    pub probe_busy: Duration,
+    /// A busy client's probes stay below this share of its requests, in per cent.
+    pub probe_share: u8,
+    /// Bytes per second that growth may be looked for with whole Metadata answers, where a broker
+    /// offers nothing better.
+    pub metadata_budget: u32,
+    /// Metadata is asked again after this long, whatever happens.
+    pub metadata_max_age: Duration,
+    /// Whether a partition that appears after the assignment is read from its first record
+    /// whatever the start is (rule R12). `false`: by the start, as other clients do.
+    pub read_added_from_first: bool,
+    /// See [`OutOfRange`].
+    pub out_of_range: OutOfRange,
+    /// How long a broker may hold a fetch that has nothing to give.
+    pub fetch_max_wait: Duration,
+    /// Least bytes worth an answer.
+    pub fetch_min_bytes: i32,
+    /// Most bytes of a Fetch answer (soft: one whole batch always comes).
+    pub fetch_max_bytes: i32,
+    /// Most bytes of a partition in a Fetch answer (soft, likewise).
+    pub partition_max_bytes: i32,
+    /// Whether brokers may create a topic that is produced to.
+    pub auto_create: bool,
+}
+
+impl<'d> Config<'d> {
+    /// Defaults, and the brokers to begin with: `"host:port,host:port"`.
+    #[must_use]
+    pub const fn new(bootstrap: &'d str) -> Self {
+        Self {
+            bootstrap,
+            client_id: "kavka",
+            rack: "",
+            acks: Acks::All,
+            idempotence: true,
+            linger: Duration::from_millis(5),
+            batch_bytes: 16 * 1024,
+            request_bytes: 1024 * 1024,
+            delivery_timeout: Duration::from_secs(120),
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_secs(1),
+            probing: Probing::Always,
+            probe_idle: Duration::from_secs(1),
+            probe_busy: Duration::from_millis(100),
+            probe_share: 5,
+            metadata_budget: 4096,
+            metadata_max_age: Duration::from_secs(300),
+            read_added_from_first: true,
+            out_of_range: OutOfRange::Nearest,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_min_bytes: 1,
+            fetch_max_bytes: 8 * 1024 * 1024,
+            partition_max_bytes: 1024 * 1024,
+            auto_create: false,
+        }
+    }
+
+    /// The same under another client id.
+    #[must_use]
+    pub const fn client_id(mut self, client_id: &'d str) -> Self {
+        self.client_id = client_id;
+        self
+    }
+
+    /// The same with other acknowledgements. Anything but [`Acks::All`] switches idempotence off.
+    #[must_use]
+    pub const fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        if !matches!(acks, Acks::All) {
+            self.idempotence = false;
+        }
+        self
+    }
+
+    /// The same with another linger.
+    #[must_use]
+    pub const fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Whether the configuration can work.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.idempotence && self.acks != Acks::All {
+            return Err(ConfigError::IdempotenceNeedsAcksAll);
+        }
+        if self.client_id.len() > 64 || self.rack.len() > 64 {
+            return Err(ConfigError::TooLong);
+        }
+        let positive = [
+            self.delivery_timeout,
+            self.request_timeout,
+            self.connect_timeout,
+            self.retry_backoff,
+            self.reconnect_backoff,
+            self.probe_idle,
+            self.probe_busy,
+            self.metadata_max_age,
+        ];
+        if positive.iter().any(Duration::is_zero)
+            || self.retry_backoff > self.retry_backoff_max
+            || self.reconnect_backoff > self.reconnect_backoff_max
+            || self.probe_busy > self.probe_idle
+        {
+            return Err(ConfigError::Duration);
+        }
+        let mut seeds = 0;
+        for text in self.bootstrap.split(',') {
+            let (host, _) = parse_address(text).ok_or(ConfigError::Bootstrap)?;
+            if host.len() > 255 {
+                return Err(ConfigError::TooLong);
+            }
+            seeds += 1;
+        }
+        if seeds == 0 { Err(ConfigError::Bootstrap) } else { Ok(()) }
+    }
+
+    /// The `n`-th bootstrap address, counted around.
+    pub(crate) fn seed(&self, n: usize) -> Option<(&'d str, u16)> {
+        let count = self.bootstrap.split(',').count().max(1);
+        self.bootstrap.split(',').nth(n % count).and_then(parse_address)
+    }
+
+    pub(crate) fn seeds(&self) -> usize {
+        self.bootstrap.split(',').count()
+    }
+}
+
+/// `host:port`, or `[v6]:port`; spaces around are ignored.
+fn parse_address(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.trim().rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() {
+        return None;
+    }
+    Some((host, port.parse().ok().filter(|port| *port != 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bootstrap_addresses_are_read_and_refused() {
+        let config = Config::new("a:1, b.example:65535,[::1]:9092");
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.seed(1), Some(("b.example", 65535)));
+        assert_eq!(config.seed(2), Some(("::1", 9092)));
+        assert_eq!(config.seed(3), Some(("a", 1)), "counted around");
+        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:x"] {
+            assert_eq!(Config::new(bad).check(), Err(ConfigError::Bootstrap), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn idempotence_needs_all_acks() {
+        let mut config = Config::new("a:1").acks(Acks::Leader);
+        assert_eq!(config.check(), Ok(()), "acks() switches it off");
+        config.idempotence = true;
+        assert_eq!(config.check(), Err(ConfigError::IdempotenceNeedsAcksAll));
+    }
+}

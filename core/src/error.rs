@@ -1,0 +1,221 @@
+//! Errors say whom to blame: the peer, a broker's own word, a limit of ours, the configuration,
+//! the network, or the caller.
+
+use core::fmt;
+
+use crate::wire::ErrorCode;
+
+/// What went wrong, and whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke the protocol; the connection is closed.
+    Peer(PeerFault),
+    /// A broker refused, with Kafka's error code.
+    Broker(ErrorCode),
+    /// A limit that was set at start is too small for what was asked.
+    Limit {
+        /// Which one.
+        what: LimitKind,
+        /// How much would have been enough (bytes or entries), 0 where that cannot be known.
+        needed: usize,
+    },
+    /// The configuration cannot work.
+    Config(ConfigError),
+    /// A connection ended.
+    Closed(CloseReason),
+    /// No answer within the time that the configuration allows.
+    TimedOut,
+    /// The call makes no sense as it was made.
+    Caller(Misuse),
+}
+
+/// How a peer broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerFault {
+    /// An answer that cannot be decoded.
+    Malformed,
+    /// A frame length below zero or above what Kafka allows: usually not a Kafka broker, or TLS
+    /// on a plaintext port.
+    FrameLength,
+    /// TLS alert or HTTP text where a Kafka answer was due.
+    NotKafka,
+    /// An answer to another question than the one that was due.
+    Correlation,
+    /// It speaks no version of a needed API that we speak.
+    NoCommonVersion,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// [`Limits::topics`](crate::Limits::topics).
+    Topics,
+    /// [`Limits::partitions`](crate::Limits::partitions).
+    Partitions,
+    /// [`Limits::rx_bytes`](crate::Limits::rx_bytes): an answer's unit does not fit.
+    ReceiveBuffer,
+    /// [`Limits::tx_blocks`](crate::Limits::tx_blocks).
+    SendBlocks,
+    /// Four admin requests are under way already.
+    Requests,
+}
+
+/// What makes a configuration unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No `host:port` in the bootstrap list, or one that cannot be read.
+    Bootstrap,
+    /// A text that is too long: host 255 bytes, client id 64, rack 64.
+    TooLong,
+    /// Idempotence needs `acks = all`.
+    IdempotenceNeedsAcksAll,
+    /// The memory is below the smallest that works: one connection, 512 bytes to receive, four
+    /// send blocks of at least 128 bytes, one topic, one partition.
+    TooLittleMemory,
+    /// A duration of zero, or an interval longer than its maximum.
+    Duration,
+}
+
+/// Why a connection ended; the adapter tells it to
+/// [`Client::handle_closed`](crate::Client::handle_closed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Nobody listens there, or the host is unreachable.
+    Refused,
+    /// The name has no address.
+    Unresolved,
+    /// The peer reset the connection.
+    Reset,
+    /// The peer ended the stream in order.
+    Ended,
+    /// Any other failure of the transport.
+    Failed,
+}
+
+/// A call that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The id is of something that is gone.
+    StaleId,
+    /// A topic name must have 1 to 249 of `a-z A-Z 0-9 . _ -` and not be `.` or `..`.
+    TopicName,
+    /// The partition is assigned already.
+    AlreadyAssigned,
+    /// A negative offset or timestamp.
+    Negative,
+    /// A partition index above 2^31 - 2.
+    PartitionIndex,
+}
+
+/// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// The send memory is full; one [`Event::Room`](crate::Event::Room) follows.
+    Full,
+    /// The topic's partitions are not known yet; one [`Event::Room`](crate::Event::Room) follows.
+    NotReady,
+    /// The record alone is larger than a batch may be.
+    TooLarge {
+        /// Largest encoded record, in bytes.
+        max: usize,
+    },
+    /// It will not be taken however often it is tried.
+    Refused(Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
+            Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
+            Self::Limit { what, needed: 0 } => write!(f, "limit reached: {what}"),
+            Self::Limit { what, needed } => write!(f, "limit reached: {what}; needed {needed}"),
+            Self::Config(error) => write!(f, "configuration: {error}"),
+            Self::Closed(why) => write!(f, "connection closed: {why}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
+        }
+    }
+}
+
+impl fmt::Display for PeerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "an answer cannot be decoded",
+            Self::FrameLength => "impossible frame length (is this a Kafka port?)",
+            Self::NotKafka => "this is not Kafka's protocol (a TLS or HTTP port?)",
+            Self::Correlation => "answer to another request",
+            Self::NoCommonVersion => "no common version of a needed API",
+        })
+    }
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topics => "topics in use",
+            Self::Partitions => "partitions in use",
+            Self::ReceiveBuffer => "receive buffer",
+            Self::SendBlocks => "send blocks",
+            Self::Requests => "admin requests under way",
+        })
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bootstrap => "bootstrap must be host:port, separated by commas",
+            Self::TooLong => "a host, client id or rack is too long",
+            Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
+            Self::TooLittleMemory => "too little memory for one connection",
+            Self::Duration => "a duration is zero or above its maximum",
+        })
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Unresolved => "name not resolved",
+            Self::Reset => "reset by the peer",
+            Self::Ended => "ended by the peer",
+            Self::Failed => "transport failed",
+        })
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StaleId => "the id is of something that is gone",
+            Self::TopicName => "not a legal topic name",
+            Self::AlreadyAssigned => "the partition is assigned already",
+            Self::Negative => "negative offset or timestamp",
+            Self::PartitionIndex => "partition index out of range",
+        })
+    }
+}
+
+impl fmt::Display for ProduceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("send memory is full"),
+            Self::NotReady => f.write_str("the topic is not known yet"),
+            Self::TooLarge { max } => write!(f, "record too large; at most {max} bytes"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+impl core::error::Error for ConfigError {}
+impl core::error::Error for ProduceError {}

@@ -1,0 +1,416 @@
+//! What the machine tells the application, and the few types of its commands.
+
+use crate::error::{CloseReason, Error};
+use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition};
+use crate::record::{BatchHeader, Malformed, Records};
+use crate::time::Instant;
+use crate::wire::{ErrorCode, Ints, Uuid};
+
+/// What the adapter has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Open a connection to [`Client::address`](crate::Client::address), then tell
+    /// `handle_connected`, or `handle_closed` when it fails.
+    Connect {
+        /// The new connection.
+        conn: ConnId,
+    },
+    /// Close it; the machine has forgotten it already.
+    Close {
+        /// The connection that ended.
+        conn: ConnId,
+    },
+}
+
+/// Something happened. Borrows from the receive memory alone, so that commands work beside it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The topic's partitions are known for the first time.
+    TopicReady {
+        /// The topic.
+        topic: TopicId,
+        /// How many partitions it has.
+        partitions: u32,
+    },
+    /// The topic has grown. Comes once per (generation, count); counts never go back (R10).
+    PartitionsAdded {
+        /// The topic.
+        topic: TopicId,
+        /// Partitions before.
+        from: u32,
+        /// Partitions now.
+        to: u32,
+        /// Who told.
+        by: Source,
+    },
+    /// A partition in use has a new leader.
+    LeaderMoved {
+        /// The topic.
+        topic: TopicId,
+        /// The partition.
+        partition: u32,
+        /// Its leader epoch, -1 where brokers have none.
+        epoch: i32,
+    },
+    /// The topic was deleted and made again: positions and sequences start anew.
+    TopicRecreated {
+        /// The topic.
+        topic: TopicId,
+        /// Partitions of the new one.
+        partitions: u32,
+    },
+    /// The topic cannot be used for now: it does not exist, or access is refused. It is tried
+    /// again by itself.
+    TopicFailed {
+        /// The topic.
+        topic: TopicId,
+        /// Why.
+        error: Error,
+    },
+    /// A broker answered with less than is known: it is behind, and is asked less for a while.
+    BrokerStale {
+        /// Node id of the broker, -1 for a bootstrap address.
+        broker: i32,
+        /// The topic that it was behind with.
+        topic: TopicId,
+    },
+    /// After `Full` or `NotReady`: trying again is worthwhile.
+    Room,
+    /// Everything that was produced before [`Commands::flush`](crate::Commands::flush) is
+    /// acknowledged or failed.
+    Flushed,
+    /// Records `first .. first + count` of a batch are acknowledged.
+    Delivered {
+        /// The batch.
+        batch: BatchId,
+        /// Its topic and partition.
+        to: TopicPartition,
+        /// Place of the first record in the batch; not 0 only after a split.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// Offset of the first record; `None` with acks 0, and for a batch that the broker knows
+        /// it has but no longer where.
+        base_offset: Option<i64>,
+    },
+    /// Records `first .. first + count` of a batch are given up.
+    Failed {
+        /// The batch.
+        batch: BatchId,
+        /// Its topic and partition.
+        to: TopicPartition,
+        /// Place of the first record in the batch.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// Why.
+        error: Error,
+        /// Whether the records may be in the log all the same.
+        maybe_written: bool,
+    },
+    /// Records of an assigned partition, in order. The position moves past the batch when the
+    /// next event is polled, unless [`Commands::hold`](crate::Commands::hold) says otherwise.
+    Records(Batch<'a>),
+    /// A record batch that does not fit into the receive buffer. The partition waits at `offset`
+    /// for a seek (to `next_offset`, to go past it).
+    TooLarge {
+        /// The partition.
+        at: PartitionId,
+        /// The position.
+        offset: i64,
+        /// First offset after the batch.
+        next_offset: i64,
+        /// Receive buffer that would hold it, in bytes.
+        needed: usize,
+    },
+    /// A record batch that cannot be read. The partition waits at `offset` for a seek.
+    Corrupt {
+        /// The partition.
+        at: PartitionId,
+        /// The position.
+        offset: i64,
+        /// First offset after the batch; equal to `offset` where the batch does not tell.
+        next_offset: i64,
+        /// Why.
+        why: Unreadable,
+    },
+    /// The position jumped.
+    Moved {
+        /// The partition.
+        at: PartitionId,
+        /// Position before.
+        from: i64,
+        /// Position now.
+        to: i64,
+        /// Why.
+        why: MoveReason,
+    },
+    /// A partition cannot be read for now. It is tried again by itself, but for
+    /// `OFFSET_OUT_OF_RANGE` under [`OutOfRange::Stop`](crate::OutOfRange::Stop).
+    PartitionFailed {
+        /// The partition.
+        at: PartitionId,
+        /// Why.
+        error: Error,
+    },
+    /// A partition of an `assign_all` was taken up.
+    Assigned {
+        /// The partition.
+        at: PartitionId,
+        /// What it is.
+        partition: TopicPartition,
+    },
+    /// Part of an answer to an admin request.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The part; the last one is [`Reply::Done`].
+        reply: Reply<'a>,
+    },
+    /// A connection ended or could not be made. It is tried again by itself.
+    Disconnected {
+        /// Node id of the broker, -1 for a bootstrap address.
+        broker: i32,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// Where news came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Node id of the broker, -1 for a bootstrap address.
+    pub broker: i32,
+    /// Kind of answer.
+    pub signal: Signal,
+}
+
+/// The kinds of answer that tell about a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// A Metadata answer.
+    #[default]
+    Metadata,
+    /// A DescribeTopicPartitions probe (Kafka 3.8 and later).
+    DescribeTopicPartitions,
+    /// A ListOffsets probe (Kafka 2.0 and later).
+    ListOffsets,
+}
+
+/// What is known of a topic, and how old that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Partitions.
+    pub partitions: u32,
+    /// How often the topic was recreated since it is watched.
+    pub generation: u32,
+    /// Kafka's id of the topic, zero where brokers have none (before 2.8).
+    pub id: Uuid,
+    /// When a broker last confirmed the count.
+    pub confirmed: Instant,
+    /// Which one, and how.
+    pub by: Source,
+}
+
+/// Why a batch cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The bytes are wrong, the checksum among them.
+    Malformed(Malformed),
+    /// It is compressed with this codec (1 gzip, 2 snappy, 3 lz4, 4 zstd), which this build
+    /// cannot undo.
+    Compressed(u8),
+    /// The broker itself says that it is corrupt (CORRUPT_MESSAGE).
+    ByBroker,
+}
+
+/// Why a position jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MoveReason {
+    /// It was outside the log: retention passed it, or it was beyond the end.
+    OutOfRange,
+    /// The log was truncated below it by an unclean leader election (KIP-320).
+    Truncated,
+    /// The topic was recreated.
+    Recreated,
+}
+
+/// A record batch in the receive buffer, its checksum verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    pub(crate) at: PartitionId,
+    pub(crate) partition: TopicPartition,
+    pub(crate) position: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) header: BatchHeader,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// The assigned partition.
+    #[must_use]
+    pub const fn partition(&self) -> PartitionId {
+        self.at
+    }
+
+    /// Topic and index of the partition.
+    #[must_use]
+    pub const fn topic_partition(&self) -> TopicPartition {
+        self.partition
+    }
+
+    /// The records from the position on, without a copy.
+    #[must_use]
+    pub fn records(&self) -> Records<'a> {
+        Records::new(&self.header, self.bytes).from_offset(self.position)
+    }
+
+    /// The whole batch as it was on the wire, to be handed to another thread.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Records before this offset, which [`Batch::bytes`] may contain, were not asked for.
+    #[must_use]
+    pub const fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The position after this batch: base offset + last delta + 1.
+    #[must_use]
+    pub fn next_offset(&self) -> i64 {
+        self.header.next_offset()
+    }
+
+    /// End of what consumers may read, as the leader said with this answer.
+    #[must_use]
+    pub const fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The header of the batch.
+    #[must_use]
+    pub const fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+}
+
+/// Part of an answer to an admin request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// A broker of the cluster.
+    Broker {
+        /// Node id.
+        id: i32,
+        /// Host.
+        host: &'a str,
+        /// Port.
+        port: i32,
+        /// Rack.
+        rack: Option<&'a str>,
+    },
+    /// The cluster.
+    Cluster {
+        /// Its id.
+        id: Option<&'a str>,
+        /// Node id of the controller (KRaft: of some broker).
+        controller: i32,
+    },
+    /// A topic; its partitions follow.
+    Topic {
+        /// Name.
+        name: &'a str,
+        /// Kafka's id, zero before 2.8.
+        id: Uuid,
+        /// Internal to Kafka.
+        internal: bool,
+        /// 0, or why there is nothing to tell.
+        error: ErrorCode,
+    },
+    /// A partition of the last topic. Not in order.
+    Partition {
+        /// Index, from 0.
+        index: i32,
+        /// Node id of the leader, -1 for none.
+        leader: i32,
+        /// Leader epoch, -1 before 2.4.
+        epoch: i32,
+        /// Node ids of the replicas.
+        replicas: Ints<'a>,
+        /// Node ids of the in-sync replicas.
+        isr: Ints<'a>,
+        /// 0, or what is wrong with it.
+        error: ErrorCode,
+    },
+    /// What the broker said in words; for people only.
+    Message(&'a str),
+    /// The end of the answer.
+    Done(Result<(), Error>),
+}
+
+/// An admin request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Admin<'a> {
+    /// Create a topic.
+    CreateTopic {
+        /// Name.
+        name: &'a str,
+        /// Partitions; -1 for the broker's default (2.4 and later).
+        partitions: i32,
+        /// Replicas; -1 for the broker's default (2.4 and later).
+        replication_factor: i16,
+        /// Topic configs.
+        configs: &'a [(&'a str, Option<&'a str>)],
+    },
+    /// Grow a topic to `count` partitions.
+    CreatePartitions {
+        /// Name.
+        name: &'a str,
+        /// Partitions afterwards.
+        count: i32,
+        /// Only check whether it would work.
+        validate_only: bool,
+    },
+    /// Delete a topic.
+    DeleteTopic {
+        /// Name.
+        name: &'a str,
+    },
+    /// Tell about a topic, or with `None` about all topics, and the brokers.
+    Describe {
+        /// Name.
+        topic: Option<&'a str>,
+    },
+}
+
+/// Where a record goes: a topic, or one partition of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: Option<u32>,
+}
+
+impl From<TopicId> for Target {
+    fn from(topic: TopicId) -> Self {
+        Self { topic, partition: None }
+    }
+}
+
+impl From<(TopicId, u32)> for Target {
+    fn from((topic, partition): (TopicId, u32)) -> Self {
+        Self { topic, partition: Some(partition) }
+    }
+}
+
+impl From<CloseReason> for Error {
+    fn from(why: CloseReason) -> Self {
+        Self::Closed(why)
+    }
+}

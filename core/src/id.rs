@@ -1,0 +1,70 @@
+//! Names of things that users hold. All of them carry a generation, so that an id that outlived
+//! its thing is refused instead of meaning another one.
+
+/// A watched topic. Returned by [`Commands::topic`](crate::Commands::topic).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId {
+    pub(crate) index: u16,
+    pub(crate) generation: u16,
+}
+
+/// An assigned partition. Returned by [`Commands::assign`](crate::Commands::assign) and named by
+/// consumer events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// One connection, from [`Action::Connect`](crate::Action::Connect) until it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) index: u16,
+    pub(crate) generation: u16,
+}
+
+impl ConnId {
+    /// A small number, below [`Limits::conns`](crate::Limits::conns), that is unique among the
+    /// connections that are open at a time: an index into a table of sockets.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// A batch of records on its way; counts up from 1 and is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub(crate) u64);
+
+impl BatchId {
+    /// The number itself, for tables of the caller.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A record that was taken by [`Commands::produce`](crate::Commands::produce): the batch that
+/// carries it, its place there (from 0) and the partition that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordId {
+    /// The batch; [`Event::Delivered`](crate::Event::Delivered) and `Failed` name it.
+    pub batch: BatchId,
+    /// Place of the record in its batch, from 0.
+    pub index: u32,
+    /// The partition that the record goes to.
+    pub partition: u32,
+}
+
+/// An admin request, until its [`Reply::Done`](crate::Reply::Done).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(crate) u32);
+
+/// A topic's partition as events name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: TopicId,
+    /// Index of the partition, from 0.
+    pub partition: u32,
+}
