@@ -76,8 +76,6 @@ pub struct Config<'d> {
     pub bootstrap: &'d str,
     /// Named in every request; at most 64 bytes.
     pub client_id: &'d str,
-    /// `client.rack` (KIP-392); empty for none.
-    pub rack: &'d str,
     /// See [`Acks`].
     pub acks: Acks,
     /// Idempotent producer (KIP-98): no duplicates and no reordering by retries.
@@ -139,7 +137,6 @@ impl<'d> Config<'d> {
         Self {
             bootstrap,
             client_id: "kavka",
-            rack: "",
             acks: Acks::All,
             idempotence: true,
             linger: Duration::from_millis(5),
@@ -197,7 +194,7 @@ impl<'d> Config<'d> {
         if self.idempotence && self.acks != Acks::All {
             return Err(ConfigError::IdempotenceNeedsAcksAll);
         }
-        if self.client_id.len() > 64 || self.rack.len() > 64 {
+        if self.client_id.len() > 64 {
             return Err(ConfigError::TooLong);
         }
         let positive = [

@@ -69,7 +69,7 @@ pub enum LimitKind {
 pub enum ConfigError {
     /// No `host:port` in the bootstrap list, or one that cannot be read.
     Bootstrap,
-    /// A text that is too long: host 255 bytes, client id 64, rack 64.
+    /// A text that is too long: host 255 bytes, client id 64.
     TooLong,
     /// Idempotence needs `acks = all`.
     IdempotenceNeedsAcksAll,
@@ -173,7 +173,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bootstrap => "bootstrap must be host:port, separated by commas",
-            Self::TooLong => "a host, client id or rack is too long",
+            Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
             Self::TooLittleMemory => "too little memory for one connection",
             Self::Duration => "a duration is zero or above its maximum",

@@ -1,4 +1,9 @@
 //! An Apache Kafka client as a state machine that does no I/O.
+//!
+//! Bytes come in, bytes go out, time is an argument, and all memory is made at the start. The same
+//! machine runs in firmware, in an event loop of your own, behind a fuzzer and in a server.
+//!
+//! Begin with [`Client`]; [`wire`] and [`record`] are usable alone.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -7,5 +12,34 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admin;
+mod client;
+mod cluster;
+mod config;
+mod connection;
+mod consumer;
+mod error;
+mod event;
+mod id;
+mod memory;
+pub mod murmur2;
+mod producer;
+pub mod record;
+mod storage;
 pub mod time;
 pub mod wire;
+
+pub use client::{Client, Commands, Stats};
+pub use cluster::Probes;
+pub use config::{Acks, Config, OutOfRange, Probing, Start};
+pub use connection::Transmit;
+pub use error::{
+    CloseReason, ConfigError, Error, LimitKind, Misuse, PeerFault, ProduceError,
+};
+pub use event::{
+    Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,
+};
+pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
+pub use record::{Header, Record, RecordRef, Records};
+pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
+pub use time::{Duration, Instant};

@@ -1,0 +1,556 @@
+//! The public face: [`Client`] and its [`Commands`].
+
+mod answer;
+mod digest;
+mod drive;
+mod handshake;
+
+use core::ops::{Deref, DerefMut};
+
+use crate::admin::Admin;
+use crate::cluster::{Cluster, Probes, Table, pending};
+use crate::config::{Config, Start};
+use crate::connection::{Net, State, Transmit};
+use crate::consumer::{Consumer, Taken};
+use crate::error::{CloseReason, ConfigError, Error, Misuse, ProduceError};
+use crate::event::{Action, Admin as Ask, Event, Freshness, Target};
+use crate::id::{ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
+use crate::memory::{Blocks, Mem, Rng};
+use crate::producer::Producer;
+use crate::record::Record;
+use crate::storage::Storage;
+use crate::time::Instant;
+
+pub(crate) use answer::AnswerSlot;
+
+/// An Apache Kafka client that does no I/O.
+///
+/// Methods say their direction. `handle_*` brings something in: a connection, bytes, time.
+/// `poll_*` asks what is to be done next: actions and bytes for the adapter, events for the
+/// application. Plain verbs (of [`Commands`], to which this derefs) are commands. Any order of
+/// calls is legal; each does bounded work. An adapter polls until `None`, then waits for its
+/// sockets or for [`Client::poll_timeout`].
+pub struct Client<'d> {
+    rx: Mem<'d, u8>,
+    rx_bytes: usize,
+    commands: Commands<'d>,
+}
+
+/// What an application tells a [`Client`]; usable while it holds an [`Event`].
+pub struct Commands<'d> {
+    net: Net<'d>,
+    cluster: Cluster<'d>,
+    producer: Producer<'d>,
+    consumer: Consumer<'d>,
+    admin: Admin<'d>,
+    answers: Mem<'d, AnswerSlot>,
+    /// The batch that the application holds, and the connection that it came from.
+    taken: Option<(u16, Taken)>,
+    rx_bytes: usize,
+    /// Wall clock: milliseconds since 1970 at an instant.
+    wall: Option<(Instant, i64)>,
+    deadline: Option<Instant>,
+    dirty: bool,
+    turn: usize,
+    stats: Stats,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests of all kinds.
+    pub requests: u64,
+    /// What noticing growth costs.
+    pub probes: Probes,
+    /// Bytes after the end of an answer, and tagged fields that are not known: tolerated.
+    pub trailing_bytes: u64,
+    /// Tagged fields in answers that this version does not know.
+    pub unknown_tags: u64,
+}
+
+impl<'d> Client<'d> {
+    /// A client with its memory. The seed decides jitter, sticky partitions and the order in which
+    /// bootstrap addresses are tried; devices of a fleet want different ones, tests the same.
+    ///
+    /// # Errors
+    /// When the configuration cannot work or the memory is below the smallest that does.
+    pub fn new(
+        config: Config<'d>,
+        storage: Storage<'d>,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let s = storage;
+        let too_little = s.conns.is_empty()
+            || s.conns.len() > 64
+            || s.rx_bytes < 512
+            || s.block_bytes < 128
+            || s.links.len() < 4
+            || s.topics.is_empty()
+            || s.partitions.is_empty()
+            || s.brokers.is_empty();
+        if too_little {
+            return Err(ConfigError::TooLittleMemory);
+        }
+        let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
+        let total = blocks.total();
+        let net = Net::new(s.conns, blocks, s.outgoing, config.client_id);
+        let table = Table::new(s.partitions, s.heads);
+        let producer =
+            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total);
+        let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
+        let commands = Commands {
+            net,
+            cluster: Cluster::new(config, s.brokers, s.topics, table, Rng::new(seed)),
+            producer,
+            consumer,
+            admin: Admin::new(s.requests),
+            answers: s.answers,
+            taken: None,
+            rx_bytes: s.rx_bytes,
+            wall: None,
+            deadline: None,
+            dirty: true,
+            turn: 0,
+            stats: Stats::default(),
+        };
+        Ok(Self { rx: s.rx, rx_bytes: s.rx_bytes, commands })
+    }
+
+    /// What the adapter has to do next.
+    pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
+        self.settle();
+        self.commands.drive(now);
+        let deadline = now + self.commands.cluster.config.connect_timeout;
+        let (state, conn) = self.commands.net.next_action(deadline)?;
+        self.commands.dirty = true;
+        Some(match state {
+            State::Wanted => Action::Connect { conn },
+            _ => Action::Close { conn },
+        })
+    }
+
+    /// Host name or address, and port, of a connection.
+    #[must_use]
+    pub fn address(&self, conn: ConnId) -> Option<(&str, u16)> {
+        let slot = self.commands.net.slot(conn)?;
+        self.commands.cluster.address(self.commands.net.conns[slot].peer)
+    }
+
+    /// A connection is established.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        self.settle();
+        if let Some(slot) = self.commands.net.slot(conn)
+            && self.commands.net.conns[slot].state == State::Connecting
+        {
+            self.commands.begin_handshake(now, slot);
+        }
+    }
+
+    /// A connection ended, or could not be made.
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
+        self.settle();
+        if let Some(slot) = self.commands.net.slot(conn) {
+            self.commands.lose(now, slot, Error::Closed(why), false);
+        }
+    }
+
+    /// Where the next bytes of a connection go; empty while there is no room, until events were
+    /// polled: TCP holds the rest back.
+    pub fn recv_buffer(&mut self, conn: ConnId) -> &mut [u8] {
+        self.settle();
+        let Some(slot) = self.commands.net.slot(conn) else { return &mut [] };
+        let size = self.rx_bytes;
+        let c = &mut self.commands.net.conns[slot];
+        if !c.is_open() {
+            return &mut [];
+        }
+        let Some(memory) = self.rx.get_mut(slot * size..(slot + 1) * size) else {
+            return &mut [];
+        };
+        let (start, end) = (c.rx_start as usize, c.rx_end as usize);
+        if start == end {
+            (c.rx_start, c.rx_end) = (0, 0);
+        } else if start > 0 && size - end <= size / 4 {
+            memory.copy_within(start..end, 0);
+            (c.rx_start, c.rx_end) = (0, (end - start) as u32);
+        }
+        memory.get_mut(c.rx_end as usize..).unwrap_or_default()
+    }
+
+    /// `len` bytes were put into the [`Client::recv_buffer`] of a connection.
+    pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
+        self.settle();
+        let Some(slot) = self.commands.net.slot(conn) else { return };
+        let size = self.rx_bytes;
+        let c = &mut self.commands.net.conns[slot];
+        if !c.is_open() {
+            return;
+        }
+        let end = (c.rx_end as usize).saturating_add(len).min(size);
+        c.rx_end = end as u32;
+        let memory = self.rx.get(slot * size..(slot + 1) * size).unwrap_or_default();
+        self.commands.digest(now, slot, memory, false);
+    }
+
+    /// Bytes that a connection has to send; `None` when there are none.
+    pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
+        self.settle();
+        self.commands.drive(now);
+        let slot = self.commands.net.slot(conn)?;
+        self.commands.net.conns[slot].unshown = false;
+        self.commands.net.transmit(slot)
+    }
+
+    /// `len` bytes of the last [`Client::poll_transmit`] were taken by the transport.
+    pub fn handle_transmitted(&mut self, _now: Instant, conn: ConnId, len: usize) {
+        self.settle();
+        let Some(slot) = self.commands.net.slot(conn) else { return };
+        let Commands { net, producer, .. } = &mut self.commands;
+        net.transmitted(slot, len);
+        while let Some(batches) = net.take_silent(slot) {
+            producer.on_silent(net, batches);
+        }
+    }
+
+    /// When [`Client::handle_timeout`] has to be called at the latest, if nothing else happens.
+    /// `None`: never. Lies in the past while an action, an event, bytes or work wait.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let c = &self.commands;
+        let waits = c.taken.is_some()
+            || c.is_dirty()
+            || c.has_news()
+            || c.answers.iter().any(|a| a.ready)
+            || c.net.conns.iter().any(|conn| {
+                matches!(conn.state, State::Wanted | State::Doomed)
+                    || (conn.unshown && conn.is_open())
+            });
+        if waits { Some(Instant::ZERO) } else { c.next_deadline() }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.settle();
+        self.commands.drive(now);
+    }
+
+    /// The next event, and the commands that may be used while it is held.
+    ///
+    /// The event borrows the receive memory; the next call to the client ends it. Records count
+    /// as read then, unless [`Commands::hold`] was called.
+    pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        self.settle();
+        self.commands.drive(now);
+        let commands = &mut self.commands;
+        if let Some(event) = commands.poll_news() {
+            return Some((event, commands));
+        }
+        let conns = commands.answers.len();
+        commands.turn = commands.turn.wrapping_add(1);
+        for i in 0..conns {
+            let slot = (commands.turn + i) % conns;
+            if !commands.answers[slot].ready {
+                continue;
+            }
+            let memory =
+                self.rx.get(slot * self.rx_bytes..(slot + 1) * self.rx_bytes).unwrap_or_default();
+            if let Some(event) = commands.digest(now, slot, memory, true) {
+                return Some((event, commands));
+            }
+        }
+        // What was read may have made news.
+        let event = commands.poll_news()?;
+        Some((event, commands))
+    }
+
+    /// Whether [`Client::poll_event`] is worth calling. With this an event can be returned out of
+    /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
+    pub fn has_event(&mut self, now: Instant) -> bool {
+        self.settle();
+        self.commands.drive(now);
+        if self.commands.has_news() {
+            return true;
+        }
+        for slot in 0..self.commands.answers.len() {
+            if !self.commands.answers[slot].ready {
+                continue;
+            }
+            let memory =
+                self.rx.get(slot * self.rx_bytes..(slot + 1) * self.rx_bytes).unwrap_or_default();
+            if self.commands.has_answer_event(now, slot, memory) {
+                return true;
+            }
+        }
+        self.commands.has_news()
+    }
+
+    /// The application is through with the event that it had.
+    fn settle(&mut self) {
+        if let Some((slot, taken)) = self.commands.taken.take() {
+            self.commands.put_behind(usize::from(slot), &taken);
+        }
+    }
+}
+
+impl<'d> Deref for Client<'d> {
+    type Target = Commands<'d>;
+
+    fn deref(&self) -> &Commands<'d> {
+        &self.commands
+    }
+}
+
+impl<'d> DerefMut for Client<'d> {
+    fn deref_mut(&mut self) -> &mut Commands<'d> {
+        &mut self.commands
+    }
+}
+
+impl<'d> Commands<'d> {
+    /// Watches a topic, from now on. The same name gives the same id.
+    ///
+    /// # Errors
+    /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
+    pub fn topic(&mut self, name: &str) -> Result<TopicId, Error> {
+        self.dirty = true;
+        self.cluster.watch(name)
+    }
+
+    /// Name of a topic.
+    #[must_use]
+    pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
+        self.cluster.topic_slot(topic).map(|slot| self.cluster.topics[slot].name.as_str())
+    }
+
+    /// What is known of a topic, and how old that is; `None` before its first answer.
+    #[must_use]
+    pub fn freshness(&self, topic: TopicId) -> Option<Freshness> {
+        self.cluster.topic_slot(topic).and_then(|slot| self.cluster.freshness(slot))
+    }
+
+    /// Takes a record to be sent. Its bytes are copied once, into their final place.
+    ///
+    /// Without an explicit partition a key decides as in Java (murmur2 over the partitions known
+    /// now), and records without key stay with a partition for a batch's worth of bytes.
+    ///
+    /// # Errors
+    /// `Full` and `NotReady` pass: one [`Event::Room`] follows. The others stay.
+    pub fn produce(
+        &mut self,
+        now: Instant,
+        to: impl Into<Target>,
+        record: &Record<'_>,
+    ) -> Result<RecordId, ProduceError> {
+        let wall = self.wall_ms(now);
+        let Self { producer, cluster, net, .. } = self;
+        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
+    }
+
+    /// Sends everything taken so far without waiting for linger; one [`Event::Flushed`] follows
+    /// when all of it is acknowledged or failed. Flushes that overlap end together.
+    pub fn flush(&mut self, _now: Instant) {
+        self.producer.flush();
+    }
+
+    /// Tells the time of day: timestamps of records that bring none are counted from here. Without
+    /// it they are -1, "no timestamp".
+    pub fn set_wall_clock(&mut self, now: Instant, unix_ms: i64) {
+        self.wall = Some((now, unix_ms));
+    }
+
+    fn wall_ms(&self, now: Instant) -> Option<i64> {
+        let (at, ms) = self.wall?;
+        let passed = i64::try_from(at.until(now).as_millis()).unwrap_or(i64::MAX);
+        Some(ms.saturating_add(passed))
+    }
+
+    /// Reads a partition, which need not exist yet.
+    ///
+    /// # Errors
+    /// `Limit` when all partitions are in use; `Caller` when it is assigned already.
+    pub fn assign(
+        &mut self,
+        now: Instant,
+        topic: TopicId,
+        partition: u32,
+        start: Start,
+    ) -> Result<PartitionId, Error> {
+        let Self { consumer, producer, cluster, .. } = self;
+        if cluster.table.room() == 0 {
+            producer.evict_one(cluster);
+        }
+        consumer.assign(cluster, now, topic, partition, start)
+    }
+
+    /// Reads all partitions of a topic: those that exist from `start` on, those that are added
+    /// later from their first record. Each is told by [`Event::Assigned`].
+    ///
+    /// # Errors
+    /// `Caller` for a stale id or a second time.
+    pub fn assign_all(
+        &mut self,
+        _now: Instant,
+        topic: TopicId,
+        start: Start,
+    ) -> Result<(), Error> {
+        self.consumer.assign_all(&mut self.cluster, topic, start)
+    }
+
+    /// Stops reading a partition.
+    pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
+        if let Some(part) = self.consumer.slot(&self.cluster, at) {
+            self.consumer.unassign(&mut self.cluster, &mut self.net, part);
+        }
+    }
+
+    /// Goes on reading elsewhere.
+    ///
+    /// # Errors
+    /// `Caller` for a stale id or a negative offset.
+    pub fn seek(&mut self, _now: Instant, at: PartitionId, to: Start) -> Result<(), Error> {
+        let part = self.part(at)?;
+        self.consumer.seek(part, to)
+    }
+
+    /// No records of this partition for now.
+    pub fn pause(&mut self, at: PartitionId) {
+        if let Some(part) = self.consumer.slot(&self.cluster, at) {
+            self.consumer.pause(part);
+        }
+    }
+
+    /// Not done with records from `offset` on: they come again after [`Event::Room`] or
+    /// [`Commands::resume`].
+    pub fn hold(&mut self, at: PartitionId, offset: i64) {
+        if let Some(part) = self.consumer.slot(&self.cluster, at) {
+            self.consumer.hold(part, offset);
+        }
+    }
+
+    /// Goes on after [`Commands::pause`] or [`Commands::hold`].
+    pub fn resume(&mut self, _now: Instant, at: PartitionId) {
+        if let Some(part) = self.consumer.slot(&self.cluster, at) {
+            self.consumer.resume(part);
+        }
+    }
+
+    /// Offset of the next record of a partition; `None` while its start is being resolved.
+    #[must_use]
+    pub fn position(&self, at: PartitionId) -> Option<i64> {
+        self.consumer.slot(&self.cluster, at).and_then(|part| self.consumer.position(part))
+    }
+
+    /// Topic and index of an assigned partition.
+    #[must_use]
+    pub fn topic_partition(&self, at: PartitionId) -> Option<TopicPartition> {
+        let part = self.consumer.slot(&self.cluster, at)?;
+        Some(Consumer::topic_partition(&self.cluster, part))
+    }
+
+    /// Sends an admin request. Its answer comes as [`Event::Reply`]s, the last of them
+    /// [`Reply::Done`](crate::Reply::Done).
+    ///
+    /// # Errors
+    /// `Limit` when too many are under way.
+    pub fn admin(&mut self, now: Instant, ask: &Ask<'_>) -> Result<RequestId, Error> {
+        self.admin.ask(&mut self.cluster, now, ask)
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats { requests: self.net.requests, probes: self.cluster.probes, ..self.stats }
+    }
+
+    fn part(&self, at: PartitionId) -> Result<usize, Error> {
+        self.consumer.slot(&self.cluster, at).ok_or(Error::Caller(Misuse::StaleId))
+    }
+
+    fn has_news(&self) -> bool {
+        self.cluster.news
+            || self.cluster.broker_news
+            || self.cluster.moves > 0
+            || self.consumer.news
+            || self.admin.news
+            || self.producer.has_news()
+    }
+
+    /// The next event that needs no received bytes.
+    fn poll_news(&mut self) -> Option<Event<'static>> {
+        if let Some(event) = self.cluster.poll_event() {
+            return Some(event);
+        }
+        if let Some(event) = self.producer.poll_event() {
+            if matches!(event, Event::Room) {
+                self.consumer.on_room();
+            }
+            return Some(event);
+        }
+        if let Some(event) = self.consumer.poll_event(&self.cluster) {
+            return Some(event);
+        }
+        if let Some(event) = self.admin.poll_event() {
+            return Some(event);
+        }
+        if self.cluster.broker_news {
+            let (broker, error) = self.cluster.take_broker_news()?;
+            return Some(Event::Disconnected { broker, error });
+        }
+        None
+    }
+}
+
+impl Cluster<'_> {
+    /// The next thing to tell of topics and leaders.
+    fn poll_event(&mut self) -> Option<Event<'static>> {
+        if self.news {
+            for slot in 0..self.topics.len() {
+                if self.topics[slot].used && self.topics[slot].pending != 0 {
+                    return Some(self.topic_event(slot));
+                }
+            }
+            self.news = false;
+        }
+        if self.moves > 0 {
+            for part in 0..self.table.len() {
+                let entry = &mut self.table[part];
+                if entry.used() && entry.moved {
+                    entry.moved = false;
+                    self.moves -= 1;
+                    let (slot, partition, epoch) =
+                        (usize::from(entry.topic), entry.index, entry.epoch);
+                    let topic = self.topic_id(slot);
+                    return Some(Event::LeaderMoved { topic, partition, epoch });
+                }
+            }
+            self.moves = 0;
+        }
+        None
+    }
+
+    fn topic_event(&mut self, slot: usize) -> Event<'static> {
+        let id = self.topic_id(slot);
+        let topic = &mut self.topics[slot];
+        let mut take = |bit: u8| {
+            let set = topic.pending & bit != 0;
+            topic.pending &= !bit;
+            set
+        };
+        if take(pending::READY) {
+            Event::TopicReady { topic: id, partitions: topic.count }
+        } else if take(pending::RECREATED) {
+            Event::TopicRecreated { topic: id, partitions: topic.count }
+        } else if take(pending::ADDED) {
+            let (from, to, by) = (topic.added_from, topic.count, topic.added_by);
+            Event::PartitionsAdded { topic: id, from, to, by }
+        } else if take(pending::STALE) {
+            Event::BrokerStale { broker: topic.stale_broker, topic: id }
+        } else {
+            topic.pending = 0;
+            let error = topic.failure.unwrap_or(Error::TimedOut);
+            Event::TopicFailed { topic: id, error }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What happens by itself: deadlines, requests that are due, connections that end.
+
+use super::{AnswerSlot, Commands};
+use crate::connection::{Peer, Ticket};
+use crate::consumer::Taken;
+use crate::error::Error;
+use crate::time::Instant;
+
+impl Commands<'_> {
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+            || self.net.fresh
+            || self.producer.dirty
+            || self.consumer.dirty
+            || self.admin.dirty
+            || self.cluster.changed
+            || self.cluster.recreated
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        Instant::earliest(self.deadline, self.producer.deadline)
+    }
+
+    /// Does what is due. One thing may make another due; what is left then is for the next call.
+    pub(super) fn drive(&mut self, now: Instant) {
+        for _ in 0..4 {
+            if !self.is_dirty() && self.next_deadline().is_none_or(|at| at > now) {
+                return;
+            }
+            self.dirty = false;
+            self.net.fresh = false;
+            self.end_connections(now);
+            self.tell_changes(now);
+            let Self { cluster, net, producer, consumer, admin, .. } = self;
+            let mut next = admin.drive(cluster, net, now);
+            producer.drive(cluster, net, now);
+            next = Instant::earliest(next, consumer.drive(cluster, net, now));
+            next = Instant::earliest(next, cluster.drive(net, now));
+            for slot in 0..net.conns.len() {
+                next = Instant::earliest(next, net.deadline(slot));
+            }
+            self.deadline = next;
+        }
+    }
+
+    /// Topics that were recreated or became ready or grew concern producer and consumer.
+    fn tell_changes(&mut self, now: Instant) {
+        let Self { cluster, net, producer, consumer, .. } = self;
+        if core::mem::take(&mut cluster.recreated) {
+            for slot in 0..cluster.topics.len() {
+                if core::mem::take(&mut cluster.topics[slot].recreated) {
+                    producer.on_recreated(cluster, &mut net.blocks, slot);
+                    consumer.on_recreated(cluster, net, slot);
+                }
+            }
+        }
+        if core::mem::take(&mut cluster.changed) {
+            consumer.on_changed(cluster, now, |cluster| producer.evict_one(cluster));
+            producer.on_grown(cluster, now);
+        }
+    }
+
+    /// Connections that are overdue, lead to an old address, or gave way to others.
+    fn end_connections(&mut self, now: Instant) {
+        for slot in 0..self.net.conns.len() {
+            let conn = &self.net.conns[slot];
+            if !conn.is_live() {
+                continue;
+            }
+            if self.net.deadline(slot).is_some_and(|at| at <= now) {
+                self.lose(now, slot, Error::TimedOut, true);
+                continue;
+            }
+            if conn.drain && conn.pending() == 0 {
+                self.end(slot);
+                continue;
+            }
+            let Peer::Node(id) = conn.peer else { continue };
+            match self.cluster.broker(id) {
+                // Its old address: what is under way there is done again at the new one.
+                Some(broker) if broker.readdressed => {
+                    let why = crate::error::CloseReason::Ended;
+                    self.lose(now, slot, Error::Closed(why), true);
+                    if let Some(broker) = self.cluster.broker_mut(id) {
+                        (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
+                    }
+                }
+                Some(_) => {}
+                // The cluster does not name it any more and it leads nothing.
+                None if conn.pending() == 0 => self.end(slot),
+                None => {}
+            }
+        }
+        for broker in self.cluster.brokers.iter_mut() {
+            broker.readdressed = false;
+        }
+    }
+
+    fn end(&mut self, slot: usize) {
+        self.answers[slot] = AnswerSlot::EMPTY;
+        self.net.end(slot, true);
+    }
+
+    /// A connection is lost: everybody who waits for an answer is told.
+    pub(super) fn lose(&mut self, now: Instant, slot: usize, error: Error, tell_adapter: bool) {
+        let peer = self.net.conns[slot].peer;
+        while let Some(lost) = self.net.take_lost(slot) {
+            match lost.ticket {
+                Ticket::ApiVersions | Ticket::Fetch => {}
+                Ticket::Metadata => self.cluster.metadata_lost(now),
+                Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
+                Ticket::Offsets => self.consumer.offsets_done(now, lost.correlation),
+                Ticket::Produce => self.producer.on_lost(&mut self.cluster, &self.net, now, &lost),
+                Ticket::InitProducerId => {
+                    self.producer.on_identity(&mut self.cluster, now, Err(error));
+                }
+                Ticket::Admin { .. } => self.admin.on_lost(lost.ticket, error),
+            }
+        }
+        self.cluster.on_closed(now, peer, error);
+        self.answers[slot] = AnswerSlot::EMPTY;
+        self.net.end(slot, tell_adapter);
+        self.consumer.dirty = true;
+        self.dirty = true;
+    }
+
+    /// The application is through with a batch: it leaves the receive buffer.
+    pub(super) fn put_behind(&mut self, slot: usize, taken: &Taken) {
+        let wanted = self.consumer.taken(taken);
+        self.consume_records(slot, taken.len, wanted);
+    }
+}

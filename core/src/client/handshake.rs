@@ -1,0 +1,102 @@
+//! ApiVersions, the first request of every connection (KIP-511).
+
+use super::Commands;
+use super::answer::HandshakeCx;
+use crate::connection::{Peer, State, Ticket};
+use crate::error::{Error, PeerFault};
+use crate::time::Instant;
+use crate::wire::{ApiKey, Decode, Encode, Full, api_versions};
+
+const NAME: &str = "kavka";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Commands<'_> {
+    pub(super) fn begin_handshake(&mut self, now: Instant, slot: usize) {
+        self.net.established(now, slot);
+        let known = match self.net.conns[slot].peer {
+            Peer::Node(id) => self.cluster.broker(id).map_or(0, |b| b.handshake),
+            Peer::Seed(_) => 0,
+        };
+        let ours = api_versions::Answer::VERSIONS.1;
+        self.net.conns[slot].handshake_version = if known > 0 { known } else { ours };
+        self.ask_versions(now, slot);
+    }
+
+    fn ask_versions(&mut self, now: Instant, slot: usize) {
+        let sent = self.net.open(slot, now, ApiKey::API_VERSIONS, i16::MAX).is_some_and(|d| {
+            let mut draft = d;
+            let version = draft.version;
+            let request =
+                api_versions::Request { software_name: NAME, software_version: VERSION };
+            if let Err(Full) = self.net.write(&mut draft, |w| request.encode(version, w)) {
+                self.net.abandon(draft);
+                return false;
+            }
+            let timeout = self.cluster.config.connect_timeout;
+            self.net.send(now, draft, Ticket::ApiVersions, timeout);
+            true
+        });
+        self.dirty = true;
+        if !sent {
+            // No block free: the connection is tried again later.
+            let what = crate::error::LimitKind::SendBlocks;
+            self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
+        }
+    }
+
+    pub(super) fn on_versions(
+        &mut self,
+        slot: usize,
+        cx: &mut HandshakeCx,
+        item: api_versions::Item<'_>,
+    ) {
+        match item {
+            api_versions::Item::Head { error } => cx.error = error.0,
+            api_versions::Item::Range { api, min, max } => {
+                cx.ranges = cx.ranges.saturating_add(1);
+                if api == ApiKey::API_VERSIONS {
+                    cx.max = max;
+                }
+                if cx.error == 0 {
+                    self.net.conns[slot].versions.offer(api, min, max);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer is complete: the connection is ready, or is asked again with a version that the
+    /// broker knows, once for each version that is lower than the last.
+    pub(super) fn versions_done(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        cx: &HandshakeCx,
+    ) -> Result<(), PeerFault> {
+        let asked = self.net.conns[slot].handshake_version;
+        if cx.error == 35 {
+            let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
+            if lower >= asked {
+                return Err(PeerFault::NoCommonVersion);
+            }
+            self.net.conns[slot].handshake_version = lower;
+            self.ask_versions(now, slot);
+            return Ok(());
+        }
+        let versions = &self.net.conns[slot].versions;
+        if cx.error != 0 || !versions.has(ApiKey::METADATA) {
+            return Err(PeerFault::NoCommonVersion);
+        }
+        self.net.conns[slot].state = State::Ready;
+        self.net.conns[slot].since = now;
+        let peer = self.net.conns[slot].peer;
+        if let Peer::Node(id) = peer
+            && let Some(broker) = self.cluster.broker_mut(id)
+        {
+            broker.handshake = asked;
+        }
+        self.cluster.on_ready(peer);
+        self.dirty = true;
+        Ok(())
+    }
+}

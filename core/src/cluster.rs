@@ -1,0 +1,225 @@
+//! What is known of the cluster: brokers, watched topics and the partitions in use, how fresh
+//! that is, and when to ask again. Never goes backwards: see the rules at each merge.
+
+mod broker;
+mod connect;
+mod freshness;
+mod metadata;
+mod table;
+mod topic;
+
+use crate::config::Config;
+use crate::error::{Error, LimitKind, Misuse};
+use crate::id::TopicId;
+use crate::memory::{Mem, Rng, backoff};
+use crate::time::Instant;
+use crate::wire::ErrorCode;
+
+pub(crate) use broker::Broker;
+pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
+pub(crate) use metadata::MetadataCx;
+pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table};
+pub(crate) use topic::{Topic, pending};
+
+/// See the module.
+pub(crate) struct Cluster<'d> {
+    pub(crate) config: Config<'d>,
+    pub(crate) brokers: Mem<'d, Broker>,
+    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) table: Table<'d>,
+    pub(crate) rng: Rng,
+    seeds: connect::Seeds,
+    /// Node id of the controller; requests that change topics go there (ZooKeeper mode).
+    pub(crate) controller: Option<i32>,
+    /// An admin request waits for the list of brokers.
+    pub(crate) brokers_wanted: bool,
+    /// Until when the Metadata request under way may take before another broker is asked.
+    metadata_until: Option<Instant>,
+    metadata_serial: u32,
+    /// Rotates over connections.
+    turn: usize,
+    /// Topics with news for the application.
+    pub(crate) news: bool,
+    /// Brokers with news for the application.
+    pub(crate) broker_news: bool,
+    /// Partitions with news for the application.
+    pub(crate) moves: u32,
+    /// Topics that were recreated since producer and consumer looked.
+    pub(crate) recreated: bool,
+    /// Some topic became ready or grew since producer and consumer looked.
+    pub(crate) changed: bool,
+    /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
+    pub(crate) produced: Option<Instant>,
+    pub(crate) probes: Probes,
+}
+
+/// What noticing growth costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Probe requests sent since the start.
+    pub requests: u64,
+    /// Bytes of these requests, frame lengths included.
+    pub bytes_out: u64,
+    /// Bytes of their answers, frame lengths included.
+    pub bytes_in: u64,
+}
+
+impl<'d> Cluster<'d> {
+    pub(crate) fn new(
+        config: Config<'d>,
+        brokers: Mem<'d, Broker>,
+        topics: Mem<'d, Topic>,
+        table: Table<'d>,
+        mut rng: Rng,
+    ) -> Self {
+        let seeds = connect::Seeds::new(rng.below(config.seeds() as u32));
+        Self {
+            config,
+            brokers,
+            topics,
+            table,
+            rng,
+            seeds,
+            controller: None,
+            brokers_wanted: false,
+            metadata_until: None,
+            metadata_serial: 0,
+            turn: 0,
+            news: false,
+            broker_news: false,
+            moves: 0,
+            recreated: false,
+            changed: false,
+            produced: None,
+            probes: Probes::default(),
+        }
+    }
+
+    /// Watches a topic; the same name gives the same id.
+    pub(crate) fn watch(&mut self, name: &str) -> Result<TopicId, Error> {
+        if !topic::is_legal_name(name) {
+            return Err(Error::Caller(Misuse::TopicName));
+        }
+        if let Some(slot) = self.topics.iter().position(|t| t.used && t.name.as_str() == name) {
+            return Ok(self.topic_id(slot));
+        }
+        let slot = self
+            .topics
+            .iter()
+            .position(|t| !t.used)
+            .ok_or(Error::Limit { what: LimitKind::Topics, needed: self.topics.len() + 1 })?;
+        let generation = self.topics[slot].generation.wrapping_add(1);
+        self.topics[slot] = Topic::watched(name, generation);
+        Ok(self.topic_id(slot))
+    }
+
+    pub(crate) fn topic_id(&self, slot: usize) -> TopicId {
+        TopicId { index: slot as u16, generation: self.topics[slot].generation }
+    }
+
+    /// The slot of an id.
+    #[inline]
+    pub(crate) fn topic_slot(&self, id: TopicId) -> Option<usize> {
+        let topic = self.topics.get(id.index as usize)?;
+        (topic.used && topic.generation == id.generation).then_some(id.index as usize)
+    }
+
+    /// Asks for metadata of a topic, at once unless it is in back-off.
+    pub(crate) fn refresh(&mut self, slot: usize, now: Instant) {
+        let need = &mut self.topics[slot].need;
+        if !need.wanted {
+            need.wanted = true;
+            need.at = need.at.max(now);
+        }
+    }
+
+    /// The same, knowing that the answer will be news: no back-off, and from this broker.
+    pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, node: i32) {
+        let need = &mut self.topics[slot].need;
+        *need = topic::Need { wanted: true, at: now, from: Some(node), ..*need };
+        need.failures = 0;
+    }
+
+    /// A metadata answer did not settle what was asked: again after a growing pause.
+    fn ask_again(&mut self, slot: usize, now: Instant) {
+        let failures = self.topics[slot].need.failures;
+        let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
+        let pause = backoff(&mut self.rng, base, max, failures);
+        let need = &mut self.topics[slot].need;
+        need.wanted = true;
+        need.failures = failures.saturating_add(1);
+        need.at = now + pause;
+        need.from = None;
+    }
+
+    /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,
+    /// rule 3): metadata is asked once for all who complain.
+    pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode, now: Instant) {
+        let slot = self.table[part].topic as usize;
+        if matches!(
+            code,
+            ErrorCode::UNKNOWN_TOPIC_ID
+                | ErrorCode::INCONSISTENT_TOPIC_ID
+                | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        ) {
+            self.topics[slot].evidence.refused = true;
+        }
+        self.refresh(slot, now);
+    }
+
+    /// A leader named by a Produce or Fetch answer (KIP-951): taken only with a newer epoch.
+    /// Returns whether it was.
+    pub(crate) fn hint(&mut self, part: usize, leader: i32, epoch: i32) -> bool {
+        let p = &mut self.table[part];
+        if leader < 0 || epoch < 0 || epoch <= p.epoch {
+            return false;
+        }
+        (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+        self.moved(part);
+        true
+    }
+
+    /// A newer leader epoch was seen outside metadata: who leads now is not known.
+    pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Instant) {
+        let p = &mut self.table[part];
+        if p.epoch >= 0 && epoch > p.epoch {
+            (p.epoch, p.leader) = (epoch, -1);
+            self.suspect(part, ErrorCode::NOT_LEADER_OR_FOLLOWER, now);
+        }
+    }
+
+    fn moved(&mut self, part: usize) {
+        let p = &mut self.table[part];
+        if !p.moved {
+            p.moved = true;
+            self.moves += 1;
+        }
+    }
+
+    /// Merges what an answer says of a partition's leader (algorithms.md section 2).
+    fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) {
+        let p = &mut self.table[part];
+        let before = p.leader;
+        if !reliable {
+            (p.leader, p.epoch) = (leader, -1);
+        } else if epoch < 0 {
+            // Leaderless for now, or a broker without epochs: the last real epoch is kept.
+            p.leader = leader;
+        } else if epoch >= p.epoch {
+            (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+        } else {
+            // A stale broker, unless they keep saying so: then an unclean election lost the
+            // higher epoch, and insisting on it would never end.
+            p.rewinds += 1;
+            if p.rewinds < 5 {
+                return;
+            }
+            (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+        }
+        if p.leader != before && p.leader >= 0 && p.known {
+            self.moved(part);
+        }
+        let p = &mut self.table[part];
+        p.known |= p.leader >= 0;
+    }
+}

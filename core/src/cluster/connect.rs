@@ -1,0 +1,235 @@
+//! Whom to connect to, and when to try again.
+
+use super::Cluster;
+use crate::connection::{Net, Peer, Role, State};
+use crate::error::Error;
+use crate::memory::backoff;
+use crate::time::{Duration, Instant};
+
+/// A request without an answer for this long makes its connection the second choice.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// With fewer connections than brokers in use, each one keeps its slot at least this long.
+const DWELL: Duration = Duration::from_millis(300);
+
+/// The bootstrap list.
+pub(super) struct Seeds {
+    next: u16,
+    /// Rounds in which every one failed.
+    failures: u32,
+    retry_at: Instant,
+    pub(super) error: Option<Error>,
+}
+
+impl Seeds {
+    pub(super) const fn new(first: u32) -> Self {
+        Self { next: first as u16, failures: 0, retry_at: Instant::ZERO, error: None }
+    }
+}
+
+/// The answer to a wish for a connection.
+pub(crate) enum Wish {
+    Ready(usize),
+    /// Look again then, or when something happens.
+    Later(Option<Instant>),
+}
+
+impl<'d> Cluster<'d> {
+    /// Host and port of a peer.
+    pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
+        match peer {
+            Peer::Seed(n) => self.config.seed(usize::from(n)),
+            Peer::Node(id) => self.broker(id).map(|b| (b.host.as_str(), b.port)),
+        }
+    }
+
+    /// A connection to a certain broker, made if need be.
+    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Instant, node: i32, role: Role) -> Wish {
+        let peer = Peer::Node(node);
+        if let Some(conn) = net.find(peer, role) {
+            return if net.conns[conn].state == State::Ready {
+                Wish::Ready(conn)
+            } else {
+                Wish::Later(None)
+            };
+        }
+        let Some(broker) = self.broker(node) else { return Wish::Later(None) };
+        if broker.retry_at > now {
+            return Wish::Later(Some(broker.retry_at));
+        }
+        if net.connect(now, peer, role).is_some() {
+            return Wish::Later(None);
+        }
+        Wish::Later(make_way(net, now))
+    }
+
+    /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
+    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+        let mut hopeful = None;
+        for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
+            if conn.is_responsive(now, PATIENCE) {
+                return None;
+            }
+            if conn.state != State::Ready && conn.used + PATIENCE > now {
+                hopeful = Instant::earliest(hopeful, Some(conn.used + PATIENCE));
+            }
+        }
+        if hopeful.is_some() {
+            return hopeful;
+        }
+        let (at, peer) = self.candidate(net)?;
+        if at > now {
+            return Some(at);
+        }
+        match net.connect(now, peer, Role::Main) {
+            Some(_) => {
+                if let Peer::Seed(_) = peer {
+                    self.seed_used(now);
+                }
+                Some(now + PATIENCE)
+            }
+            None => make_way(net, now),
+        }
+    }
+
+    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others.
+    fn candidate(&mut self, net: &Net<'d>) -> Option<(Instant, Peer)> {
+        self.turn = self.turn.wrapping_add(1);
+        let count = self.brokers.len();
+        let mut best: Option<(Instant, Peer)> = None;
+        for i in 0..count {
+            let broker = &self.brokers[(self.turn + i) % count];
+            let peer = Peer::Node(broker.id);
+            if !broker.used || net.find(peer, Role::Main).is_some() {
+                continue;
+            }
+            if best.is_none_or(|(at, _)| broker.retry_at < at) {
+                best = Some((broker.retry_at, peer));
+            }
+        }
+        let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u16);
+        let seed_is_free = net.find(seed, Role::Main).is_none();
+        match best {
+            Some((at, _)) if seed_is_free && at > self.seeds.retry_at => {
+                Some((self.seeds.retry_at, seed))
+            }
+            None if seed_is_free => Some((self.seeds.retry_at, seed)),
+            best => best,
+        }
+    }
+
+    fn seed_used(&mut self, now: Instant) {
+        self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u16;
+        let pause = backoff(
+            &mut self.rng,
+            self.config.reconnect_backoff,
+            self.config.reconnect_backoff_max,
+            self.seeds.failures,
+        );
+        if self.seeds.next == 0 {
+            self.seeds.failures += 1;
+            self.seeds.retry_at = now + pause;
+        }
+    }
+
+    /// A connection is ready to be used.
+    pub(crate) fn on_ready(&mut self, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => {
+                (self.seeds.failures, self.seeds.retry_at) = (0, Instant::ZERO);
+                self.seeds.error = None;
+            }
+            Peer::Node(id) => {
+                if let Some(broker) = self.broker_mut(id) {
+                    (broker.failures, broker.error) = (0, None);
+                }
+            }
+        }
+    }
+
+    /// A connection ended or could not be made.
+    pub(crate) fn on_closed(&mut self, now: Instant, peer: Peer, error: Error) {
+        self.broker_news = true;
+        let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
+        match peer {
+            Peer::Seed(_) => self.seeds.error = Some(error),
+            Peer::Node(id) => {
+                let failures = self.broker(id).map_or(0, |b| b.failures);
+                let pause = backoff(&mut self.rng, base, max, failures);
+                if let Some(broker) = self.broker_mut(id) {
+                    broker.failures = failures.saturating_add(1);
+                    broker.retry_at = now + pause;
+                    broker.error = Some(error);
+                }
+                for slot in 0..self.topics.len() {
+                    let leads = |p: &super::Partition| {
+                        p.used() && p.leader == id && p.topic as usize == slot
+                    };
+                    if self.topics[slot].used && self.table.iter().any(leads) {
+                        self.refresh(slot, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next failed connection that the application was not told of.
+    pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
+        if let Some(error) = self.seeds.error.take() {
+            return Some((-1, error));
+        }
+        for broker in self.brokers.iter_mut() {
+            if let Some(error) = broker.error.take() {
+                return Some((broker.id, error));
+            }
+        }
+        self.broker_news = false;
+        None
+    }
+
+    /// Bootstrap connections become connections to the broker that they turned out to lead to;
+    /// those that lead to nobody in particular end once they are not needed.
+    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>) {
+        for slot in 0..net.conns.len() {
+            let Peer::Seed(seed) = net.conns[slot].peer else { continue };
+            if net.conns[slot].state != State::Ready {
+                continue;
+            }
+            let Some((host, port)) = self.config.seed(usize::from(seed)) else { continue };
+            let same = |b: &&super::Broker| b.used && b.port == port && b.host.as_str() == host;
+            let node = self.brokers.iter().find(same).map(|b| Peer::Node(b.id));
+            match node {
+                Some(peer) if net.find(peer, Role::Main).is_none() => {
+                    net.conns[slot].peer = peer;
+                }
+                _ => {
+                    let others = net.conns.iter().enumerate().any(|(other, c)| {
+                        other != slot && c.role == Role::Main && c.state == State::Ready
+                    });
+                    if others && net.conns[slot].pending() == 0 {
+                        net.end(slot, true);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All slots are taken: the longest-serving idle connection goes, or else the longest-serving one
+/// takes no new requests. Returns when to look again.
+fn make_way(net: &mut Net<'_>, now: Instant) -> Option<Instant> {
+    if net.conns.iter().any(|c| c.drain && c.is_live()) {
+        return Some(now + DWELL);
+    }
+    let ready = |c: &crate::connection::Conn| c.state == State::Ready && c.since + DWELL <= now;
+    let victim = (0..net.conns.len())
+        .filter(|slot| ready(&net.conns[*slot]))
+        .min_by_key(|slot| (net.conns[*slot].pending() > 0, net.conns[*slot].since));
+    if let Some(slot) = victim {
+        if net.conns[slot].pending() == 0 {
+            net.end(slot, true);
+        } else {
+            net.conns[slot].drain = true;
+        }
+    }
+    Some(now + DWELL)
+}

@@ -1,0 +1,349 @@
+//! Noticing growth at a cost that does not depend on how many partitions there are.
+//!
+//! Brokers from 3.8 on are asked with DescribeTopicPartitions for the last known partition and
+//! whether more follow; older ones with ListOffsets for the last known index and the first unknown
+//! one, the former as a self-test of the broker; where neither works, Metadata is read under a
+//! budget of bytes. Probes go over open connections, in turn, and never open one.
+
+use super::{Cluster, Topic};
+use crate::config::Probing;
+use crate::connection::{Conn, Net, Ticket};
+use crate::event::{Signal, Source};
+use crate::memory::Link;
+use crate::time::{Duration, Instant};
+use crate::wire::{
+    ApiKey, Encode, ErrorCode, Full, Uuid, describe_topic_partitions as describe, list_offsets,
+};
+
+/// A probe without an answer for this long does not keep others waiting.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Pace right after the application itself grew the topic.
+const EAGER: Duration = Duration::from_millis(20);
+/// Topics in one ListOffsets probe.
+const TOPICS_PER_PROBE: usize = 100;
+
+/// A DescribeTopicPartitions answer as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DescribeCx {
+    error: ErrorCode,
+    id: Uuid,
+    last: Option<(i32, i32)>,
+    /// Index where more partitions follow.
+    more: Option<i32>,
+    skipped: bool,
+}
+
+/// A ListOffsets probe answer as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OffsetsProbeCx {
+    topic: Link,
+    last: Option<ErrorCode>,
+    beyond: Option<ErrorCode>,
+}
+
+fn is_probe(ticket: &Ticket) -> bool {
+    matches!(ticket, Ticket::Describe { .. } | Ticket::ListOffsetsProbe)
+}
+
+impl<'d> Cluster<'d> {
+    /// When a topic is probed next.
+    fn probe_due(&self, topic: &Topic, requests: u64, now: Instant) -> Option<Instant> {
+        if !topic.used || !topic.ready || topic.need.wanted || topic.need.serial != 0 {
+            return None;
+        }
+        let idle = self.config.probe_idle;
+        let due = match self.config.probing {
+            Probing::Never => return None,
+            Probing::WhenProducing => {
+                self.produced.filter(|at| *at + idle.saturating_mul(2) > now)?;
+                topic.probe.sent + idle
+            }
+            Probing::Always => topic.probe.sent.max(topic.described) + idle,
+        };
+        let asked = requests.saturating_sub(topic.probe.requests);
+        let share = 100 / u64::from(self.config.probe_share.clamp(1, 100));
+        let busy = topic.probe.sent + self.config.probe_busy;
+        let due = if topic.probe.eager_until > now {
+            topic.probe.sent + EAGER
+        } else if asked > share {
+            due.min(busy)
+        } else {
+            due
+        };
+        Some(due.max(topic.probe.until))
+    }
+
+    /// Sends the probes that are due and returns when the next one is.
+    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        let requests = net.requests - self.probes.requests;
+        for slot in 0..self.topics.len() {
+            let Some(due) = self.probe_due(&self.topics[slot], requests, now) else { continue };
+            if due > now {
+                next = Instant::earliest(next, Some(due));
+                continue;
+            }
+            let probe = &mut self.topics[slot].probe;
+            (probe.sent, probe.requests) = (now, requests);
+            if !self.send_probe(net, now, slot) {
+                // Nobody to ask now: soon again, and meanwhile somebody is connected.
+                let again = now + EAGER;
+                self.topics[slot].probe.until = again;
+                self.topics[slot].probe.sent = now - self.config.probe_idle;
+                next = Instant::earliest(next, Some(again));
+            } else {
+                next = Instant::earliest(next, Some(now + self.config.probe_idle));
+            }
+        }
+        next
+    }
+
+    fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
+        let free = |c: &Conn| !c.awaits(is_probe);
+        let Some(conn) = self.pick_main(net, now, None, free) else { return false };
+        self.topics[slot].probe.until = now + PATIENCE.min(self.config.probe_busy);
+        if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
+            self.send_describe(net, now, slot, conn)
+        } else if net.conns[conn].versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
+            && !net.conns[conn].blind
+        {
+            self.send_list_offsets(net, now, slot, conn)
+        } else {
+            self.spend_metadata(now, slot);
+            true
+        }
+    }
+
+    fn send_describe(
+        &mut self,
+        net: &mut Net<'d>,
+        now: Instant,
+        slot: usize,
+        conn: usize,
+    ) -> bool {
+        let api = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
+        let Some(mut draft) = net.open(conn, now, api, i16::MAX) else { return false };
+        let topic = &self.topics[slot];
+        let name = topic.name.as_str();
+        let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
+        let version = draft.version;
+        let written = net.write(&mut draft, |w| {
+            describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) }
+                .encode(version, w)
+        });
+        if let Err(Full) = written {
+            net.abandon(draft);
+            return false;
+        }
+        let ticket = Ticket::Describe {
+            topic: slot as u16,
+            generation: topic.generation,
+            epoch: topic.epoch,
+            count: topic.count,
+        };
+        self.probe_sent(draft.len());
+        net.send(now, draft, ticket, self.config.request_timeout);
+        true
+    }
+
+    fn probe_sent(&mut self, bytes: u32) {
+        self.probes.requests += 1;
+        self.probes.bytes_out += u64::from(bytes);
+    }
+
+    /// Asks for every topic whose probe is due within the busy interval, so that many topics cost
+    /// one request.
+    fn send_list_offsets(
+        &mut self,
+        net: &mut Net<'d>,
+        now: Instant,
+        first: usize,
+        conn: usize,
+    ) -> bool {
+        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else {
+            return false;
+        };
+        let requests = net.requests - self.probes.requests;
+        let horizon = now + self.config.probe_busy;
+        let joins = |this: &Self, slot: usize| {
+            slot == first
+                || this
+                    .probe_due(&this.topics[slot], requests, now)
+                    .is_some_and(|due| due <= horizon)
+        };
+        let joining =
+            (0..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
+        let count = joining.clone().count();
+        let version = draft.version;
+        let written = net.write(&mut draft, |w| {
+            list_offsets::begin(w, version, 0, count)?;
+            for slot in joining.clone() {
+                let topic = &self.topics[slot];
+                let n = i32::try_from(topic.count).unwrap_or(i32::MAX);
+                list_offsets::topic(w, version, topic.name.as_str(), 2)?;
+                list_offsets::partition(w, version, n.saturating_sub(1), -1, -1)?;
+                list_offsets::partition(w, version, n, -1, -1)?;
+                list_offsets::end_topic(w, version)?;
+            }
+            list_offsets::end(w, version, 1000)
+        });
+        if let Err(Full) = written {
+            net.abandon(draft);
+            return false;
+        }
+        for slot in 0..self.topics.len() {
+            if joins(self, slot) {
+                let probe = &mut self.topics[slot].probe;
+                (probe.sent, probe.requests) = (now, requests);
+            }
+        }
+        self.probe_sent(draft.len());
+        net.send(now, draft, Ticket::ListOffsetsProbe, self.config.request_timeout);
+        true
+    }
+
+    /// Nothing better than Metadata: as often as the budget of bytes allows.
+    fn spend_metadata(&mut self, now: Instant, slot: usize) {
+        let topic = &self.topics[slot];
+        let bytes = 200 + u64::from(topic.count) * 50;
+        let budget = u64::from(self.config.metadata_budget.max(1));
+        let interval = Duration::from_micros(bytes.saturating_mul(1_000_000) / budget);
+        let due = topic.described + interval.max(self.config.probe_idle);
+        if due <= now {
+            self.refresh(slot, now);
+        } else {
+            self.topics[slot].probe.until = due;
+        }
+    }
+
+    /// A probe will not be answered: the next one need not wait for it.
+    pub(crate) fn probe_lost(&mut self) {
+        for topic in self.topics.iter_mut() {
+            topic.probe.until = Instant::ZERO;
+        }
+    }
+
+    /// The application grew the topic itself: news is sure to come.
+    pub(crate) fn expect_growth(&mut self, name: &str, now: Instant) {
+        for topic in self.topics.iter_mut().filter(|t| t.used && t.name.as_str() == name) {
+            topic.probe.eager_until = now + Duration::from_secs(2);
+        }
+    }
+
+    pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, item: describe::Item<'_>) {
+        match item {
+            describe::Item::Topic { error, id, .. } => (cx.error, cx.id) = (error, id),
+            describe::Item::Partition { index, leader, epoch, .. } => {
+                if cx.last.is_none_or(|(known, _)| index > known) {
+                    cx.last = Some((index, leader));
+                }
+                let _ = epoch;
+            }
+            describe::Item::Cursor(Some((_, index))) => cx.more = Some(index),
+            describe::Item::Skipped => cx.skipped = true,
+            _ => {}
+        }
+    }
+
+    /// The three-way answer: grown, current or behind.
+    pub(crate) fn describe_done(&mut self, now: Instant, net: &mut Net<'d>, conn: usize, asked: Ticket, cx: &DescribeCx) {
+        let Ticket::Describe { topic: slot, generation, epoch, count } = asked else { return };
+        let slot = usize::from(slot);
+        let Some(topic) = self.topics.get_mut(slot) else { return };
+        if !topic.used || topic.generation != generation || topic.epoch != epoch || cx.skipped {
+            return;
+        }
+        topic.probe.until = Instant::ZERO;
+        let node = net.conns[conn].peer.node();
+        let by = Source { broker: node, signal: Signal::DescribeTopicPartitions };
+        match cx.error {
+            ErrorCode(0) => {}
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
+                return self.refresh(slot, now);
+            }
+            // A proxy without cursors, or access refused: other probes may still work.
+            _ => return net.conns[conn].versions.forget(ApiKey::DESCRIBE_TOPIC_PARTITIONS),
+        }
+        if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
+            return self.refresh_now(slot, now, node);
+        }
+        let last = i64::from(count) - 1;
+        let has_last = cx.last.is_some_and(|(index, _)| i64::from(index) == last);
+        let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
+        if !has_last {
+            if count >= self.topics[slot].count {
+                self.stale(slot, now, node);
+            }
+        } else if grown {
+            if self.topics[slot].count <= count {
+                self.refresh_now(slot, now, node);
+            }
+        } else if self.topics[slot].count == count {
+            self.confirm(slot, now, by);
+        }
+    }
+
+    pub(crate) fn on_list_offsets_probe(
+        &mut self,
+        now: Instant,
+        net: &mut Net<'d>,
+        conn: usize,
+        cx: &mut OffsetsProbeCx,
+        item: list_offsets::Item<'_>,
+    ) {
+        match item {
+            list_offsets::Item::Topic { name } => {
+                let same = |t: &Topic| t.used && t.ready && t.name.as_str() == name;
+                let slot = self.topics.iter().position(same);
+                *cx = OffsetsProbeCx {
+                    topic: slot.map_or(Link::NONE, Link::to),
+                    ..OffsetsProbeCx::default()
+                };
+            }
+            list_offsets::Item::Partition { index, error, .. } => {
+                let Some(slot) = cx.topic.get() else { return };
+                let count = i64::from(self.topics[slot].count);
+                if i64::from(index) == count - 1 {
+                    cx.last = Some(error);
+                } else if i64::from(index) == count {
+                    cx.beyond = Some(error);
+                }
+            }
+            list_offsets::Item::TopicEnd => {
+                if let Some(slot) = cx.topic.get() {
+                    self.topics[slot].probe.until = Instant::ZERO;
+                    self.judge_offsets(now, net, conn, slot, cx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_offsets(
+        &mut self,
+        now: Instant,
+        net: &mut Net<'d>,
+        conn: usize,
+        slot: usize,
+        cx: &OffsetsProbeCx,
+    ) {
+        let (Some(last), Some(beyond)) = (cx.last, cx.beyond) else { return };
+        let node = net.conns[conn].peer.node();
+        let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let refused = |code: ErrorCode| code.0 != 0 && !code.is_retriable();
+        if refused(last) || refused(beyond) {
+            // Not allowed, or not understood: this broker cannot be probed so.
+            net.conns[conn].blind = true;
+        } else if last == missing {
+            // The self-test failed: the broker is behind, the topic was made again with fewer
+            // partitions, or the broker answers only for what it hosts. Metadata tells which.
+            self.topics[slot].probe.until = now + self.config.probe_idle;
+            self.refresh(slot, now);
+        } else if beyond != missing {
+            self.refresh_now(slot, now, node);
+        } else {
+            let by = Source { broker: node, signal: Signal::ListOffsets };
+            self.confirm(slot, now, by);
+        }
+    }
+}

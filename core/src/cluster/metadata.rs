@@ -1,0 +1,352 @@
+//! Metadata: asked for topics that need it, merged element by element as it streams in.
+
+use super::{Cluster, connect, pending, topic};
+use crate::connection::{Net, Role, Ticket};
+use crate::error::Error;
+use crate::event::{Signal, Source};
+use crate::memory::Link;
+use crate::time::{Duration, Instant};
+use crate::wire::{ApiKey, ErrorCode, Full, Uuid, metadata};
+
+/// A topic is not asked for more often than this.
+const GAP: Duration = Duration::from_millis(20);
+/// The same new topic id from one broker for this long is believed (R5 c).
+const NEW_ID_TIME: Duration = Duration::from_secs(2);
+/// Brokers without ids must contradict for this long (R6, R7).
+const LAG_ALLOWANCE: Duration = Duration::from_secs(5);
+/// A topic that was never seen is told to be missing after this long.
+const MISSING_TIME: Duration = Duration::from_secs(2);
+
+/// What has to be remembered while an answer streams in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetadataCx {
+    started: Instant,
+    node: i32,
+    serial: u32,
+    /// Leader epochs mean something (version 9 and later).
+    reliable: bool,
+    brokers: u32,
+    /// Something did not fit and was left out: a smaller count means nothing then.
+    skipped: bool,
+    topic: Link,
+    error: ErrorCode,
+    id: Uuid,
+    /// Highest partition index + 1.
+    count: u32,
+    /// Its partitions are those of the topic that we know.
+    applies: bool,
+}
+
+impl MetadataCx {
+    pub(crate) const fn new(started: Instant, node: i32, version: i16, serial: u32) -> Self {
+        Self {
+            started,
+            node,
+            serial,
+            reliable: version >= 9,
+            brokers: 0,
+            skipped: false,
+            topic: Link::NONE,
+            error: ErrorCode(0),
+            id: Uuid::ZERO,
+            count: 0,
+            applies: false,
+        }
+    }
+}
+
+impl<'d> Cluster<'d> {
+    /// Serial of the Metadata request that was sent last.
+    pub(crate) const fn metadata_serial(&self) -> u32 {
+        self.metadata_serial
+    }
+
+    /// Sends what is due and returns when to look again.
+    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+        self.adopt_seeds(net);
+        let mut next = None;
+        if self.metadata_until.is_some_and(|until| until <= now) {
+            // No answer: somebody else may know. A late one is still welcome.
+            self.metadata_lost(now);
+        }
+        let max_age = self.config.metadata_max_age;
+        for slot in 0..self.topics.len() {
+            let topic = &self.topics[slot];
+            if topic.used && topic.ready && !topic.need.wanted && topic.need.serial == 0 {
+                let stale = topic.described + max_age;
+                if stale <= now {
+                    self.refresh(slot, now);
+                } else {
+                    next = Instant::earliest(next, Some(stale));
+                }
+            }
+        }
+        let wanted = self.topics.iter().filter(|t| t.used && t.need.wanted);
+        let due = wanted.map(|t| t.need.at).min().or(self.brokers_wanted.then_some(now));
+        if let Some(at) = due {
+            let busy = self.metadata_until.filter(|_| at <= now);
+            if at > now {
+                next = Instant::earliest(next, Some(at));
+            } else if busy.is_none() {
+                next = Instant::earliest(next, self.send_metadata(net, now));
+            }
+        }
+        next = Instant::earliest(next, self.metadata_until);
+        if self.topics.iter().any(|t| t.used) || self.brokers_wanted {
+            next = Instant::earliest(next, self.ensure_main(net, now));
+        }
+        Instant::earliest(next, self.drive_probes(net, now))
+    }
+
+    /// A connection to ask about the cluster, other ones in turn; brokers that were behind last.
+    pub(super) fn pick_main(
+        &mut self,
+        net: &Net<'d>,
+        now: Instant,
+        prefer: Option<i32>,
+        fits: impl Fn(&crate::connection::Conn) -> bool,
+    ) -> Option<usize> {
+        self.turn = self.turn.wrapping_add(1);
+        let count = net.conns.len();
+        let mut second = None;
+        let mut first = None;
+        for i in 0..count {
+            let slot = (self.turn + i) % count;
+            let conn = &net.conns[slot];
+            let usable = conn.role == Role::Main && conn.is_responsive(now, connect::PATIENCE);
+            if !usable || !fits(conn) {
+                continue;
+            }
+            let node = conn.peer.node();
+            if prefer == Some(node) {
+                return Some(slot);
+            }
+            if self.broker(node).is_some_and(|b| b.stale_until > now) {
+                second = second.or(Some(slot));
+            } else {
+                first = first.or(Some(slot));
+            }
+        }
+        first.or(second)
+    }
+
+    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+        let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
+        let prefer = self.topics.iter().find(|t| is_due(t) && t.need.from.is_some());
+        let prefer = prefer.and_then(|t| t.need.from);
+        let conn = self.pick_main(net, now, prefer, |c| c.versions.has(ApiKey::METADATA))?;
+        let mut draft = net.open(conn, now, ApiKey::METADATA, i16::MAX)?;
+        let version = draft.version;
+        let auto_create = self.config.auto_create;
+        let count = self.topics.iter().filter(|t| is_due(t)).count();
+        let topics = &self.topics;
+        let written = net.write(&mut draft, |w| {
+            metadata::begin(w, version, Some(count))?;
+            for topic in topics.iter().filter(|t| is_due(t)) {
+                metadata::topic(w, version, Uuid::ZERO, Some(topic.name.as_str()))?;
+            }
+            metadata::end(w, version, auto_create)
+        });
+        if let Err(Full) = written {
+            net.abandon(draft);
+            return Some(now + GAP);
+        }
+        net.send(now, draft, Ticket::Metadata, self.config.request_timeout);
+        self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
+        for topic in self.topics.iter_mut().filter(|t| is_due(t)) {
+            topic.need.wanted = false;
+            topic.need.serial = self.metadata_serial;
+            topic.need.at = now + GAP;
+        }
+        self.metadata_until = Some(now + connect::PATIENCE);
+        None
+    }
+
+    /// A Metadata request will not be answered (soon).
+    pub(crate) fn metadata_lost(&mut self, now: Instant) {
+        self.metadata_until = None;
+        for topic in self.topics.iter_mut().filter(|t| t.used && t.need.serial != 0) {
+            topic.need.serial = 0;
+            topic.need.wanted = true;
+            topic.need.at = topic.need.at.max(now);
+            topic.need.from = None;
+        }
+    }
+
+    pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, i: metadata::Item<'_>) {
+        match i {
+            metadata::Item::Broker { id, host, port, .. } => {
+                cx.brokers += 1;
+                self.merge_broker(now, id, host, port);
+            }
+            metadata::Item::Cluster { controller, .. } => {
+                if controller >= 0 {
+                    self.controller = Some(controller);
+                }
+            }
+            metadata::Item::Topic { error, name, id, .. } => {
+                let slot = name.and_then(|name| {
+                    self.topics.iter().position(|t| t.used && t.name.as_str() == name)
+                });
+                cx.topic = slot.map_or(Link::NONE, Link::to);
+                (cx.error, cx.id, cx.count) = (error, id, 0);
+                cx.applies = cx.brokers > 0
+                    && slot.is_some_and(|slot| {
+                        let known = self.topics[slot].id;
+                        known == id || known == Uuid::ZERO || id == Uuid::ZERO
+                    });
+            }
+            metadata::Item::Partition { error, index, leader, epoch, .. } => {
+                let Some(slot) = cx.topic.get() else { return };
+                let Ok(index) = u32::try_from(index) else { return };
+                cx.count = cx.count.max(index.saturating_add(1));
+                let leaderless =
+                    matches!(error, ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND);
+                let leader = if leaderless { -1 } else { leader.max(-1) };
+                if let (true, Some(part)) = (cx.applies, self.table.find(slot, index)) {
+                    self.merge_leader(part, leader, epoch, cx.reliable);
+                }
+            }
+            metadata::Item::TopicEnd => {
+                if let Some(slot) = cx.topic.get() {
+                    self.merge_topic(now, slot, cx);
+                    self.changed = true;
+                }
+                cx.topic = Link::NONE;
+            }
+            metadata::Item::Skipped => cx.skipped = true,
+            _ => {}
+        }
+    }
+
+    /// The answer is complete.
+    pub(crate) fn metadata_done(&mut self, now: Instant, cx: &MetadataCx) {
+        if cx.brokers > 0 && !cx.skipped {
+            self.drop_unnamed(cx.started, cx.node);
+            self.brokers_wanted = false;
+        }
+        if cx.serial == self.metadata_serial {
+            self.metadata_until = None;
+        }
+        for slot in 0..self.topics.len() {
+            // Asked and not named in the answer: as if there had been none.
+            if self.topics[slot].used && self.topics[slot].need.serial == cx.serial {
+                self.topics[slot].need.serial = 0;
+                self.ask_again(slot, now);
+            }
+        }
+    }
+
+    fn merge_topic(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+        self.topics[slot].need.serial = 0;
+        let by = Source { broker: cx.node, signal: Signal::Metadata };
+        match cx.error {
+            _ if cx.brokers == 0 => return self.ask_again(slot, now),
+            ErrorCode(0) if cx.count == 0 || cx.skipped => return self.ask_again(slot, now),
+            ErrorCode(0) => {}
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
+                return self.merge_missing(now, slot, cx);
+            }
+            error if error.is_retriable() => return self.ask_again(slot, now),
+            error => {
+                self.fail_topic(slot, Error::Broker(error));
+                return self.ask_again(slot, now);
+            }
+        }
+        let topic = &mut self.topics[slot];
+        let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        topic.failure = None;
+        topic.described = now;
+        if !topic.ready {
+            (topic.ready, topic.id, topic.count) = (true, cx.id, cx.count);
+            topic.probe.sent = now;
+            self.tell(slot, pending::READY);
+        } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
+            topic.evidence.add(now, cx.id, cx.count, cx.node);
+            let e = &topic.evidence;
+            let long = e.answers > 1 && e.since + NEW_ID_TIME <= now;
+            if !(gone || e.refused || e.two_brokers || long) {
+                return self.ask_again(slot, now);
+            }
+            self.recreate(slot, cx.id, cx.count);
+            // This answer was read as one about another topic: its leaders were not taken.
+            self.confirm(slot, now, by);
+            return self.refresh_now(slot, now, cx.node);
+        } else if cx.count < topic.count {
+            return self.merge_smaller(now, slot, cx);
+        } else {
+            topic.evidence = topic::Evidence::NONE;
+            if topic.id == Uuid::ZERO {
+                topic.id = cx.id;
+            }
+            if cx.count > topic.count {
+                self.grow(slot, cx.count, by);
+            }
+        }
+        self.confirm(slot, now, by);
+        self.settle_leaders(slot, now);
+    }
+
+    /// Leaders of partitions in use that are still not known are asked again.
+    fn settle_leaders(&mut self, slot: usize, now: Instant) {
+        let count = self.topics[slot].count;
+        let open = self.table.iter().any(|p| {
+            p.used()
+                && p.topic as usize == slot
+                && p.index < count
+                && (p.leader < 0 || self.broker(p.leader).is_none())
+        });
+        if open {
+            self.ask_again(slot, now);
+        } else {
+            let need = &mut self.topics[slot].need;
+            (need.failures, need.from) = (0, None);
+        }
+    }
+
+    /// "No such topic": believed only when it lasts (R7).
+    fn merge_missing(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+        let brokers = self.brokers.iter().filter(|b| b.used).count();
+        let topic = &mut self.topics[slot];
+        topic.evidence.add(now, Uuid::ZERO, 0, cx.node);
+        let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
+        let e = &topic.evidence;
+        if usize::from(e.answers) >= brokers.max(3)
+            && (e.two_brokers || brokers < 2 || e.answers > 20)
+            && e.since + allowance <= now
+        {
+            self.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        }
+        self.ask_again(slot, now);
+    }
+
+    /// Fewer partitions than are known: the broker is behind (R4), or, without topic ids and when
+    /// all say so for long, the topic was made again (R6).
+    fn merge_smaller(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+        let brokers = self.brokers.iter().filter(|b| b.used).count();
+        if cx.id == Uuid::ZERO {
+            let topic = &mut self.topics[slot];
+            topic.evidence.add(now, Uuid::ZERO, cx.count, cx.node);
+            let e = &topic.evidence;
+            if usize::from(e.answers) >= brokers.max(3)
+                && (e.two_brokers || brokers < 2 || e.answers > 20)
+                && e.since + LAG_ALLOWANCE <= now
+            {
+                self.recreate(slot, Uuid::ZERO, cx.count);
+                let by = Source { broker: cx.node, signal: Signal::Metadata };
+                self.confirm(slot, now, by);
+                return self.refresh_now(slot, now, cx.node);
+            }
+        }
+        self.stale(slot, now, cx.node);
+        self.ask_again(slot, now);
+    }
+
+    /// Tells the application once per kind of failure.
+    pub(super) fn fail_topic(&mut self, slot: usize, error: Error) {
+        if self.topics[slot].failure != Some(error) {
+            self.topics[slot].failure = Some(error);
+            self.tell(slot, pending::FAILED);
+        }
+    }
+}

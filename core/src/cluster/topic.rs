@@ -1,0 +1,259 @@
+//! A watched topic.
+
+use heapless::String;
+
+use crate::error::Error;
+use crate::event::{Freshness, Signal, Source};
+use crate::time::Instant;
+use crate::wire::Uuid;
+
+use super::Cluster;
+
+/// News that the application was not told yet.
+pub(crate) mod pending {
+    pub(crate) const READY: u8 = 1;
+    pub(crate) const ADDED: u8 = 2;
+    pub(crate) const RECREATED: u8 = 4;
+    pub(crate) const FAILED: u8 = 8;
+    pub(crate) const STALE: u8 = 16;
+}
+
+/// When to ask for metadata.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) wanted: bool,
+    /// Not before.
+    pub(crate) at: Instant,
+    /// Answers in a row that did not settle it.
+    pub(crate) failures: u32,
+    /// The broker that is known to know.
+    pub(crate) from: Option<i32>,
+    /// Serial of the request that asked last, 0 when it was answered.
+    pub(crate) serial: u32,
+}
+
+/// The growth probe of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    /// Sent last.
+    pub(crate) sent: Instant,
+    /// No other one before this.
+    pub(crate) until: Instant,
+    /// Requests of the client when it was sent.
+    pub(crate) requests: u64,
+    /// Probed fast until then: the application itself has just grown the topic.
+    pub(crate) eager_until: Instant,
+}
+
+/// Answers that contradict what is known, kept until they are many enough (R5 to R7).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    /// The id that they name, zero for "no such topic" and for brokers without ids.
+    pub(crate) id: Uuid,
+    /// The count that they name, 0 for "no such topic".
+    pub(crate) count: u32,
+    pub(crate) answers: u8,
+    pub(crate) since: Instant,
+    /// Who gave the first of them, and whether another one agreed.
+    pub(crate) node: i32,
+    pub(crate) two_brokers: bool,
+    /// A leader refused the id (or the partition) that we know.
+    pub(crate) refused: bool,
+}
+
+/// A watched topic.
+pub(crate) struct Topic {
+    pub(crate) used: bool,
+    pub(crate) ready: bool,
+    pub(crate) generation: u16,
+    pub(crate) name: String<249, u8>,
+    pub(crate) id: Uuid,
+    pub(crate) count: u32,
+    /// How often it was recreated.
+    pub(crate) epoch: u32,
+    pub(crate) confirmed: Instant,
+    pub(crate) by: Source,
+    /// Last whole Metadata answer.
+    pub(crate) described: Instant,
+    pub(crate) need: Need,
+    pub(crate) probe: Probe,
+    pub(crate) evidence: Evidence,
+    /// See [`pending`].
+    pub(crate) pending: u8,
+    pub(crate) added_from: u32,
+    pub(crate) added_by: Source,
+    pub(crate) failure: Option<Error>,
+    pub(crate) stale_broker: i32,
+    /// Producer and consumer have to start anew.
+    pub(crate) recreated: bool,
+}
+
+const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
+
+impl Topic {
+    pub(crate) const EMPTY: Self = Self {
+        used: false,
+        ready: false,
+        generation: 0,
+        name: String::new(),
+        id: Uuid::ZERO,
+        count: 0,
+        epoch: 0,
+        confirmed: Instant::ZERO,
+        by: NOBODY,
+        described: Instant::ZERO,
+        need: Need { wanted: false, at: Instant::ZERO, failures: 0, from: None, serial: 0 },
+        probe: Probe {
+            sent: Instant::ZERO,
+            until: Instant::ZERO,
+            requests: 0,
+            eager_until: Instant::ZERO,
+        },
+        evidence: Evidence::NONE,
+        pending: 0,
+        added_from: 0,
+        added_by: NOBODY,
+        failure: None,
+        stale_broker: 0,
+        recreated: false,
+    };
+
+    /// A new one; metadata is asked at once. The name was checked.
+    pub(crate) fn watched(name: &str, generation: u16) -> Self {
+        let mut topic = Self { used: true, generation, ..Self::EMPTY };
+        topic.name = String::try_from(name).unwrap_or_default();
+        topic.need.wanted = true;
+        topic
+    }
+}
+
+impl Evidence {
+    pub(crate) const NONE: Self = Self {
+        id: Uuid::ZERO,
+        count: 0,
+        answers: 0,
+        since: Instant::ZERO,
+        node: 0,
+        two_brokers: false,
+        refused: false,
+    };
+
+    /// One more answer by a broker; another kind of answer than before begins anew.
+    pub(crate) fn add(&mut self, now: Instant, id: Uuid, count: u32, node: i32) {
+        let same = self.answers > 0 && self.id == id && (id != Uuid::ZERO || self.count == count);
+        if !same {
+            let refused = self.refused;
+            *self = Self { id, count, since: now, node, refused, ..Self::NONE };
+        }
+        self.answers = self.answers.saturating_add(1);
+        self.count = count;
+        self.two_brokers |= self.node != node;
+    }
+}
+
+/// Kafka's rule for topic names (`Topic.validate`).
+pub(crate) fn is_legal_name(name: &str) -> bool {
+    (1..=249).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl Cluster<'_> {
+    pub(crate) fn freshness(&self, slot: usize) -> Option<Freshness> {
+        let topic = &self.topics[slot];
+        topic.ready.then_some(Freshness {
+            partitions: topic.count,
+            generation: topic.epoch,
+            id: topic.id,
+            confirmed: topic.confirmed,
+            by: topic.by,
+        })
+    }
+
+    pub(super) fn tell(&mut self, slot: usize, what: u8) {
+        self.topics[slot].pending |= what;
+        self.news = true;
+    }
+
+    /// The topic's count was confirmed.
+    pub(super) fn confirm(&mut self, slot: usize, now: Instant, by: Source) {
+        let topic = &mut self.topics[slot];
+        topic.confirmed = now;
+        topic.by = by;
+    }
+
+    /// A broker is behind with a topic (R4).
+    pub(super) fn stale(&mut self, slot: usize, now: Instant, node: i32) {
+        let pause = self.config.probe_idle.saturating_mul(3);
+        let known = match self.broker_mut(node) {
+            Some(broker) => {
+                let known = broker.stale_until > now;
+                broker.stale_until = now + pause;
+                known
+            }
+            None => false,
+        };
+        if !known {
+            self.topics[slot].stale_broker = node;
+            self.tell(slot, pending::STALE);
+        }
+    }
+
+    /// The count grew (R2, R10).
+    pub(super) fn grow(&mut self, slot: usize, count: u32, by: Source) {
+        let topic = &mut self.topics[slot];
+        if topic.pending & (pending::ADDED | pending::READY) == 0 {
+            topic.added_from = topic.count;
+            topic.added_by = by;
+        }
+        let ready = topic.pending & pending::READY != 0;
+        topic.count = count;
+        self.changed = true;
+        if !ready {
+            self.tell(slot, pending::ADDED);
+        }
+    }
+
+    /// Another topic of the same name was accepted: everything of the old one is void.
+    pub(super) fn recreate(&mut self, slot: usize, id: Uuid, count: u32) {
+        let topic = &mut self.topics[slot];
+        topic.id = id;
+        topic.count = count;
+        topic.epoch = topic.epoch.wrapping_add(1);
+        topic.evidence = Evidence::NONE;
+        topic.recreated = true;
+        topic.pending &= !pending::ADDED;
+        for part in self.table.iter_mut().filter(|p| p.used() && p.topic as usize == slot) {
+            (part.leader, part.epoch, part.rewinds) = (-1, -1, 0);
+        }
+        self.recreated = true;
+        self.changed = true;
+        self.tell(slot, pending::RECREATED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_are_kafkas() {
+        for good in ["a", "A.b_c-9", &"x".repeat(249)] {
+            assert!(is_legal_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(250)] {
+            assert!(!is_legal_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_answer_begins_the_evidence_anew() {
+        let mut evidence = Evidence::NONE;
+        let at = Instant::from_millis;
+        evidence.add(at(1), Uuid::ZERO, 4, 1);
+        evidence.add(at(2), Uuid::ZERO, 4, 2);
+        assert!(evidence.two_brokers && evidence.answers == 2 && evidence.since == at(1));
+        evidence.add(at(3), Uuid::ZERO, 5, 2);
+        assert!(!evidence.two_brokers && evidence.answers == 1 && evidence.since == at(3));
+    }
+}

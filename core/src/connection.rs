@@ -1,0 +1,490 @@
+//! Connections: who is connected, what was asked and not answered yet, which bytes go out next.
+//! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
+
+mod transmit;
+mod versions;
+
+use heapless::Deque;
+
+use crate::error::{CloseReason, Error, PeerFault};
+use crate::id::ConnId;
+use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
+use crate::time::{Duration, Instant};
+use crate::wire::{ApiKey, Full, Writer, header};
+
+pub use transmit::Transmit;
+pub(crate) use versions::Versions;
+
+/// Requests without an answer per connection. Five are for Produce (KIP-98), the others for
+/// everything else.
+pub(crate) const IN_FLIGHT: usize = 8;
+/// Produce requests in flight per connection: brokers remember five batches per producer.
+pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
+
+/// What a connection is for. A broker answers in order, so a fetch that waits for records would
+/// hold up everything behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Main,
+    Fetch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    /// The adapter was not told yet.
+    Wanted,
+    Connecting,
+    /// ApiVersions is under way.
+    Handshake,
+    Ready,
+    /// Forgotten; the adapter was not told yet.
+    Doomed,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// The n-th bootstrap address.
+    Seed(u16),
+    /// A broker by node id.
+    Node(i32),
+}
+
+impl Peer {
+    /// As events show it: -1 for a bootstrap address.
+    pub(crate) const fn node(self) -> i32 {
+        match self {
+            Self::Seed(_) => -1,
+            Self::Node(id) => id,
+        }
+    }
+}
+
+/// Whom an answer belongs to, with what the owner must remember of the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    ApiVersions,
+    Metadata,
+    /// DescribeTopicPartitions for one topic: slot, slot generation, topic generation, count.
+    Describe { topic: u16, generation: u16, epoch: u32, count: u32 },
+    /// ListOffsets for the first unknown index of several topics.
+    ListOffsetsProbe,
+    /// ListOffsets for positions.
+    Offsets,
+    Produce,
+    Fetch,
+    InitProducerId,
+    Admin { slot: u8, serial: u32 },
+}
+
+/// A request that left or is leaving.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation: i32,
+    pub(crate) ticket: Ticket,
+    /// When it was queued.
+    since: Instant,
+    pub(crate) deadline: Instant,
+    /// First of the batches that go out with it.
+    pub(crate) batches: Link,
+    ctl: Chain,
+    total: u32,
+    sent: u32,
+    no_answer: bool,
+    done: bool,
+}
+
+impl InFlight {
+    /// Whether the peer may have seen any of it.
+    pub(crate) const fn was_shown(&self) -> bool {
+        self.sent > 0
+    }
+}
+
+/// The send side of a produced batch; same index as the producer's own entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing {
+    /// Header and records.
+    pub(crate) chain: Chain,
+    /// Bytes of the request that go before the batch, counted from the start of the request.
+    pub(crate) ctl_end: u32,
+    /// The next batch of the same request.
+    pub(crate) next: Link,
+}
+
+impl Outgoing {
+    pub(crate) const EMPTY: Self = Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE };
+}
+
+/// KIP-227 fetch session with this broker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) id: i32,
+    pub(crate) epoch: i32,
+    /// The session of the partitions that carry the same number; another one when it ends.
+    pub(crate) serial: u32,
+    /// Topics are named by id (version 13 and later); a session cannot mix.
+    pub(crate) by_id: bool,
+    /// After an error without a remedy of its own.
+    pub(crate) retry_at: Instant,
+}
+
+pub(crate) struct Conn {
+    pub(crate) state: State,
+    generation: u16,
+    pub(crate) role: Role,
+    pub(crate) peer: Peer,
+    pub(crate) versions: Versions,
+    pub(crate) session: Session,
+    pub(crate) throttled_until: Instant,
+    /// When it was last worth keeping.
+    pub(crate) used: Instant,
+    /// ApiVersions version that was asked last.
+    pub(crate) handshake_version: i16,
+    /// Its ListOffsets answers say nothing about partitions that it does not host.
+    pub(crate) blind: bool,
+    /// When it was established.
+    pub(crate) since: Instant,
+    /// Another broker needs the slot: no new requests, and the end after the last answer.
+    pub(crate) drain: bool,
+    /// Connect deadline.
+    deadline: Instant,
+    in_flight: Deque<InFlight, IN_FLIGHT>,
+    /// Entries at the front of `in_flight` whose bytes all left.
+    shown: u8,
+    /// Something was queued that the adapter was not shown.
+    pub(crate) unshown: bool,
+    /// Unread bytes in the receive buffer.
+    pub(crate) rx_start: u32,
+    pub(crate) rx_end: u32,
+}
+
+impl Conn {
+    pub(crate) const EMPTY: Self = Self {
+        state: State::Free,
+        generation: 0,
+        role: Role::Main,
+        peer: Peer::Seed(0),
+        versions: Versions::NONE,
+        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
+        throttled_until: Instant::ZERO,
+        used: Instant::ZERO,
+        handshake_version: 0,
+        blind: false,
+        since: Instant::ZERO,
+        drain: false,
+        deadline: Instant::ZERO,
+        in_flight: Deque::new(),
+        shown: 0,
+        unshown: false,
+        rx_start: 0,
+        rx_end: 0,
+    };
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Handshake | State::Ready)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.state, State::Free | State::Doomed)
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether a request with such a ticket has no answer yet.
+    pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
+        self.in_flight.iter().any(|f| !f.done && ticket(&f.ticket))
+    }
+
+    /// Whether it can be asked something now with a chance of a quick answer.
+    pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
+        let late = |f: &InFlight| !f.done && f.api != ApiKey::FETCH && f.since + patience < now;
+        self.state == State::Ready
+            && !self.drain
+            && now >= self.throttled_until
+            && !self.in_flight.is_full()
+            && !self.in_flight.iter().any(late)
+    }
+
+    /// Requests of a kind that have no answer yet.
+    pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
+        self.in_flight.iter().filter(|f| f.api == api && !f.done).count()
+    }
+}
+
+/// A request being written.
+pub(crate) struct Draft {
+    conn: usize,
+    api: ApiKey,
+    pub(crate) version: i16,
+    correlation: i32,
+    ctl: Chain,
+}
+
+impl Draft {
+    pub(crate) const fn correlation(&self) -> i32 {
+        self.correlation
+    }
+
+    /// Bytes written so far, frame length included.
+    pub(crate) const fn len(&self) -> u32 {
+        self.ctl.len() as u32
+    }
+}
+
+/// All connections, and the bytes that they send.
+pub(crate) struct Net<'d> {
+    pub(crate) conns: Mem<'d, Conn>,
+    pub(crate) blocks: Blocks<'d>,
+    pub(crate) outgoing: Mem<'d, Outgoing>,
+    client_id: &'d str,
+    correlation: i32,
+    /// Something was queued or closed since the adapter looked last.
+    pub(crate) fresh: bool,
+    /// Requests and bytes since the start, for the pace of probes and for statistics.
+    pub(crate) requests: u64,
+}
+
+impl<'d> Net<'d> {
+    pub(crate) fn new(
+        conns: Mem<'d, Conn>,
+        blocks: Blocks<'d>,
+        outgoing: Mem<'d, Outgoing>,
+        client_id: &'d str,
+    ) -> Self {
+        Self { conns, blocks, outgoing, client_id, correlation: 0, fresh: false, requests: 0 }
+    }
+
+    pub(crate) fn id(&self, conn: usize) -> ConnId {
+        ConnId { index: conn as u16, generation: self.conns[conn].generation }
+    }
+
+    /// The slot of an id, unless the connection ended.
+    pub(crate) fn slot(&self, id: ConnId) -> Option<usize> {
+        let conn = self.conns.get(id.index as usize)?;
+        (conn.generation == id.generation && conn.is_live()).then_some(id.index as usize)
+    }
+
+    /// Whether fetches can have connections of their own.
+    pub(crate) fn splits_roles(&self) -> bool {
+        self.conns.len() > 1
+    }
+
+    pub(crate) fn role(&self, wanted: Role) -> Role {
+        if self.splits_roles() { wanted } else { Role::Main }
+    }
+
+    /// The live connection to a peer in a role.
+    pub(crate) fn find(&self, peer: Peer, role: Role) -> Option<usize> {
+        let role = self.role(role);
+        self.conns.iter().position(|c| c.is_live() && c.peer == peer && c.role == role)
+    }
+
+    /// The same if it can take requests now.
+    pub(crate) fn find_ready(&self, peer: Peer, role: Role) -> Option<usize> {
+        self.find(peer, role).filter(|c| self.conns[*c].state == State::Ready)
+    }
+
+    /// Asks the adapter for a connection; `None` when all slots are taken.
+    pub(crate) fn connect(&mut self, now: Instant, peer: Peer, role: Role) -> Option<usize> {
+        let role = self.role(role);
+        let slot = self.conns.iter().position(|c| c.state == State::Free)?;
+        let generation = self.conns[slot].generation.wrapping_add(1);
+        self.conns[slot] =
+            Conn { state: State::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
+        self.fresh = true;
+        Some(slot)
+    }
+
+    /// The next slot in a state that the adapter has to be told of.
+    pub(crate) fn next_action(&mut self, deadline: Instant) -> Option<(State, ConnId)> {
+        let slot =
+            self.conns.iter().position(|c| matches!(c.state, State::Wanted | State::Doomed))?;
+        let id = self.id(slot);
+        let conn = &mut self.conns[slot];
+        let state = conn.state;
+        if state == State::Wanted {
+            conn.state = State::Connecting;
+            conn.deadline = deadline;
+        } else {
+            conn.state = State::Free;
+        }
+        Some((state, id))
+    }
+
+    /// Ends a connection. Its requests must have been taken with [`Net::take_lost`] before.
+    pub(crate) fn end(&mut self, slot: usize, tell_adapter: bool) {
+        let conn = &mut self.conns[slot];
+        let told = conn.state != State::Wanted;
+        while let Some(mut lost) = conn.in_flight.pop_front() {
+            self.blocks.release(&mut lost.ctl);
+        }
+        conn.shown = 0;
+        conn.state = if tell_adapter && told { State::Doomed } else { State::Free };
+        self.fresh = true;
+    }
+
+    /// Takes the oldest request of a connection that ends; its answer will not come.
+    pub(crate) fn take_lost(&mut self, slot: usize) -> Option<InFlight> {
+        let conn = &mut self.conns[slot];
+        let mut lost = conn.in_flight.pop_front()?;
+        conn.shown = conn.shown.saturating_sub(1);
+        self.blocks.release(&mut lost.ctl);
+        Some(lost)
+    }
+
+    /// Begins a request; `None` while the connection cannot take it.
+    pub(crate) fn open(
+        &mut self,
+        conn: usize,
+        now: Instant,
+        api: ApiKey,
+        cap: i16,
+    ) -> Option<Draft> {
+        let slot = &self.conns[conn];
+        let version = if slot.state == State::Handshake && api == ApiKey::API_VERSIONS {
+            slot.handshake_version
+        } else if slot.state == State::Ready && !slot.drain && now >= slot.throttled_until {
+            slot.versions.best(api, cap)?
+        } else {
+            return None;
+        };
+        if slot.in_flight.is_full() {
+            return None;
+        }
+        self.correlation = self.correlation.wrapping_add(1) & i32::MAX;
+        let mut draft =
+            Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
+        let (correlation, client_id) = (self.correlation, self.client_id);
+        let written = self.write(&mut draft, |w| {
+            w.i32(0)?;
+            header::request(w, api, version, correlation, client_id)
+        });
+        match written {
+            Ok(()) => Some(draft),
+            Err(Full) => {
+                self.abandon(draft);
+                None
+            }
+        }
+    }
+
+    /// Writes to a request.
+    pub(crate) fn write(
+        &mut self,
+        draft: &mut Draft,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
+        body(&mut Writer::new(&mut sink))
+    }
+
+    pub(crate) fn abandon(&mut self, mut draft: Draft) {
+        self.blocks.release(&mut draft.ctl);
+    }
+
+    /// Queues a request with the batches that belong to it.
+    pub(crate) fn commit(
+        &mut self,
+        now: Instant,
+        draft: Draft,
+        ticket: Ticket,
+        deadline: Instant,
+        batches: Link,
+        no_answer: bool,
+    ) {
+        let mut total = draft.ctl.len();
+        let mut link = batches;
+        while let Some(batch) = link.get() {
+            total += self.outgoing[batch].chain.len();
+            link = self.outgoing[batch].next;
+        }
+        let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);
+        self.blocks.patch(&draft.ctl, &length.to_be_bytes());
+        let entry = InFlight {
+            api: draft.api,
+            version: draft.version,
+            correlation: draft.correlation,
+            ticket,
+            since: now,
+            deadline,
+            batches,
+            ctl: draft.ctl,
+            total: total as u32,
+            sent: 0,
+            no_answer,
+            done: false,
+        };
+        let conn = &mut self.conns[draft.conn];
+        conn.used = now;
+        // `open` made sure that there is a place.
+        if let Err(mut entry) = conn.in_flight.push_back(entry) {
+            self.blocks.release(&mut entry.ctl);
+        }
+        conn.unshown = true;
+        self.requests += 1;
+    }
+
+    /// A request without batches.
+    pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: Duration) {
+        self.commit(now, draft, ticket, now + timeout, Link::NONE, false);
+    }
+
+    /// The question that the next answer on a connection belongs to, after its correlation id.
+    pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<InFlight, PeerFault> {
+        let conn = &self.conns[conn];
+        let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| !f.done);
+        match first {
+            Some(entry) if entry.correlation == correlation => Ok(*entry),
+            _ => Err(PeerFault::Correlation),
+        }
+    }
+
+    /// The request whose answer was read to its end leaves the queue.
+    pub(crate) fn answered(&mut self, slot: usize) {
+        let conn = &mut self.conns[slot];
+        if let Some(entry) = conn.in_flight.iter_mut().find(|f| !f.done) {
+            entry.done = true;
+        }
+        self.pop_done(slot);
+    }
+
+    fn pop_done(&mut self, slot: usize) {
+        let conn = &mut self.conns[slot];
+        while conn.in_flight.front().is_some_and(|f| f.done) {
+            conn.in_flight.pop_front();
+            conn.shown = conn.shown.saturating_sub(1);
+        }
+        self.fresh = true;
+    }
+
+    /// The earliest deadline of a connection, for connecting or for its oldest answer.
+    pub(crate) fn deadline(&self, slot: usize) -> Option<Instant> {
+        let conn = &self.conns[slot];
+        match conn.state {
+            State::Connecting => Some(conn.deadline),
+            State::Handshake | State::Ready => {
+                conn.in_flight.iter().filter(|f| !f.done).map(|f| f.deadline).min()
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn established(&mut self, now: Instant, slot: usize) {
+        let conn = &mut self.conns[slot];
+        conn.since = now;
+        conn.state = State::Handshake;
+        (conn.rx_start, conn.rx_end) = (0, 0);
+        self.fresh = true;
+    }
+}
+
+/// Errors of a transport as the application sees them.
+pub(crate) fn closed(why: CloseReason) -> Error {
+    Error::Closed(why)
+}

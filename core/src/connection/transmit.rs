@@ -1,0 +1,132 @@
+//! Bytes on their way out: request bytes and record batches in turn, straight from the blocks
+//! where they wait for their acknowledgement.
+
+use super::{InFlight, Net, Outgoing};
+use crate::memory::{Blocks, Chain, Link, Slices};
+
+/// Slices to be written, in order. Short writes are normal: tell the number of bytes taken to
+/// [`Client::handle_transmitted`](crate::Client::handle_transmitted).
+pub struct Transmit<'a> {
+    blocks: &'a Blocks<'a>,
+    outgoing: &'a [Outgoing],
+    entries: heapless::deque::Iter<'a, InFlight>,
+    ctl: Chain,
+    ctl_at: usize,
+    batch: Link,
+    /// The next run is the batch, not the request bytes before it.
+    in_batch: bool,
+    /// Bytes that left before.
+    skip: usize,
+    run: Slices<'a>,
+}
+
+impl<'a> Transmit<'a> {
+    /// Sets up the next run of bytes; false at the end.
+    fn advance(&mut self) -> bool {
+        loop {
+            let (chain, from, to) = match self.batch.get() {
+                Some(batch) if self.in_batch => {
+                    let out = &self.outgoing[batch];
+                    self.batch = out.next;
+                    self.in_batch = false;
+                    (out.chain, 0, out.chain.len())
+                }
+                Some(batch) => {
+                    let to = self.outgoing[batch].ctl_end as usize;
+                    self.in_batch = true;
+                    (self.ctl, core::mem::replace(&mut self.ctl_at, to), to)
+                }
+                None if self.ctl_at < self.ctl.len() => {
+                    let to = self.ctl.len();
+                    (self.ctl, core::mem::replace(&mut self.ctl_at, to), to)
+                }
+                None => {
+                    let Some(entry) = self.entries.next() else { return false };
+                    (self.ctl, self.ctl_at) = (entry.ctl, 0);
+                    (self.batch, self.in_batch) = (entry.batches, false);
+                    self.skip = entry.sent as usize;
+                    continue;
+                }
+            };
+            let len = to - from;
+            if self.skip >= len {
+                self.skip -= len;
+                continue;
+            }
+            self.run = self.blocks.slices(&chain, from + self.skip, to);
+            self.skip = 0;
+            return true;
+        }
+    }
+}
+
+impl<'a> Iterator for Transmit<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            if let Some(slice) = self.run.next() {
+                return Some(slice);
+            }
+            if !self.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+impl Net<'_> {
+    /// Bytes that a connection has to send.
+    pub(crate) fn transmit(&self, slot: usize) -> Option<Transmit<'_>> {
+        let conn = &self.conns[slot];
+        if !conn.is_open() || usize::from(conn.shown) == conn.in_flight.len() {
+            return None;
+        }
+        let mut entries = conn.in_flight.iter();
+        for _ in 0..conn.shown {
+            entries.next();
+        }
+        Some(Transmit {
+            blocks: &self.blocks,
+            outgoing: &self.outgoing,
+            entries,
+            ctl: Chain::EMPTY,
+            ctl_at: 0,
+            batch: Link::NONE,
+            in_batch: false,
+            skip: 0,
+            run: Slices::EMPTY,
+        })
+    }
+
+    /// The adapter wrote `len` bytes. Request bytes are given back once they left; batches stay
+    /// until their request ends.
+    pub(crate) fn transmitted(&mut self, slot: usize, len: usize) {
+        let mut left = len;
+        let conn = &mut self.conns[slot];
+        let shown = usize::from(conn.shown);
+        for entry in conn.in_flight.iter_mut().skip(shown) {
+            let rest = (entry.total - entry.sent) as usize;
+            if left < rest {
+                entry.sent += left as u32;
+                return;
+            }
+            left -= rest;
+            entry.sent = entry.total;
+            self.blocks.release(&mut entry.ctl);
+            conn.shown += 1;
+        }
+    }
+
+    /// Takes the batches of a request that left whole and has no answer (acks 0).
+    pub(crate) fn take_silent(&mut self, slot: usize) -> Option<Link> {
+        let conn = &mut self.conns[slot];
+        let shown = usize::from(conn.shown);
+        let mut sent = conn.in_flight.iter_mut().take(shown);
+        let entry = sent.find(|f| f.no_answer && !f.done)?;
+        entry.done = true;
+        let batches = core::mem::replace(&mut entry.batches, Link::NONE);
+        self.pop_done(slot);
+        Some(batches)
+    }
+}

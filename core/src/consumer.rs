@@ -1,0 +1,423 @@
+//! Consumer: positions of assigned partitions, and the fetches that move them. A position only
+//! jumps with an event that says so.
+
+mod fetch;
+mod offsets;
+mod records;
+
+use crate::cluster::{CONSUMER, Cluster};
+use crate::config::Start;
+use crate::connection::Net;
+use crate::error::{Error, LimitKind, Misuse};
+use crate::event::{Event, MoveReason, Unreadable};
+use crate::id::{PartitionId, TopicId, TopicPartition};
+use crate::memory::Mem;
+use crate::time::Instant;
+
+pub(crate) use fetch::FetchCx;
+pub(crate) use offsets::OffsetsCx;
+pub(crate) use records::{Found, Taken};
+
+/// What a partition does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not assigned.
+    Off,
+    /// Its start has to be turned into an offset.
+    Resolve,
+    /// Read from its position on.
+    Fetch,
+    /// Waits for a seek: it met something that it must not pass on its own.
+    Parked,
+}
+
+/// What the application has to be told of a partition.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    TooLarge { offset: i64, next_offset: i64, needed: usize },
+    Corrupt { offset: i64, next_offset: i64, why: Unreadable },
+    Failed(Error),
+}
+
+/// An assigned partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    state: State,
+    paused: bool,
+    /// Until there is room to produce, or until resumed.
+    held: bool,
+    /// What is on its way was asked before the position changed.
+    stale: bool,
+    /// A move or an assignment was not told yet.
+    assigned_news: bool,
+    failures: u8,
+    start: Start,
+    /// An out-of-range position that is being replaced.
+    reset_from: Option<i64>,
+    position: i64,
+    /// Leader epoch of the last batch, -1 for none: the leader checks it for truncation.
+    last_epoch: i32,
+    /// What the leader was told last.
+    sent_position: i64,
+    sent_epoch: i32,
+    /// Serial of the fetch session that it is part of.
+    session: u32,
+    /// Correlation id of the ListOffsets request that resolves it, 0 for none.
+    asked: i32,
+    retry_at: Instant,
+    failing_since: Instant,
+    moved: Option<(i64, i64, MoveReason)>,
+    trouble: Option<Trouble>,
+}
+
+impl Read {
+    pub(crate) const EMPTY: Self = Self {
+        state: State::Off,
+        paused: false,
+        held: false,
+        stale: false,
+        assigned_news: false,
+        failures: 0,
+        start: Start::Earliest,
+        reset_from: None,
+        position: 0,
+        last_epoch: 0,
+        sent_position: 0,
+        sent_epoch: 0,
+        session: 0,
+        asked: 0,
+        retry_at: Instant::ZERO,
+        failing_since: Instant::ZERO,
+        moved: None,
+        trouble: None,
+    };
+
+    fn begin(&mut self, start: Start) {
+        *self = Self {
+            state: match start {
+                Start::Offset(_) => State::Fetch,
+                _ => State::Resolve,
+            },
+            start,
+            position: match start {
+                Start::Offset(offset) => offset,
+                _ => -1,
+            },
+            last_epoch: -1,
+            stale: true,
+            paused: self.paused,
+            session: self.session,
+            assigned_news: self.assigned_news,
+            ..Self::EMPTY
+        };
+    }
+
+    fn wants_records(&self, now: Instant) -> bool {
+        self.state == State::Fetch && !self.paused && !self.held && self.retry_at <= now
+    }
+}
+
+/// A topic all of whose partitions are read, those to come included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Follow {
+    active: bool,
+    /// The partitions that were there at first are assigned.
+    begun: bool,
+    blocked: bool,
+    start: Start,
+    next: u32,
+}
+
+impl Follow {
+    pub(crate) const EMPTY: Self =
+        Self { active: false, begun: false, blocked: false, start: Start::Earliest, next: 0 };
+}
+
+/// See the module.
+pub(crate) struct Consumer<'d> {
+    reads: Mem<'d, Read>,
+    follows: Mem<'d, Follow>,
+    /// Largest batch that can be received.
+    rx_bytes: usize,
+    session_serial: u32,
+    turn: usize,
+    /// Some partition has something to tell.
+    pub(crate) news: bool,
+    pub(crate) dirty: bool,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl<'d> Consumer<'d> {
+    pub(crate) fn new(reads: Mem<'d, Read>, follows: Mem<'d, Follow>, rx_bytes: usize) -> Self {
+        Self {
+            reads,
+            follows,
+            rx_bytes,
+            session_serial: 0,
+            turn: 0,
+            news: false,
+            dirty: false,
+            deadline: None,
+        }
+    }
+
+    fn check(start: Start) -> Result<(), Error> {
+        match start {
+            Start::Offset(n) | Start::Timestamp(n) if n < 0 => Err(Error::Caller(Misuse::Negative)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The entry of an id, unless it is no longer assigned.
+    pub(crate) fn slot(&self, cluster: &Cluster<'d>, at: PartitionId) -> Option<usize> {
+        let index = at.index as usize;
+        let entry = cluster.table.get(index)?;
+        let live = entry.used_by(CONSUMER) && entry.generation == at.generation;
+        (live && self.reads[index].state != State::Off).then_some(index)
+    }
+
+    pub(crate) fn id(cluster: &Cluster<'d>, part: usize) -> PartitionId {
+        PartitionId { index: part as u32, generation: cluster.table[part].generation }
+    }
+
+    pub(crate) fn topic_partition(cluster: &Cluster<'d>, part: usize) -> TopicPartition {
+        let entry = &cluster.table[part];
+        TopicPartition {
+            topic: cluster.topic_id(usize::from(entry.topic)),
+            partition: entry.index,
+        }
+    }
+
+    /// Assigns a partition, which need not exist yet.
+    pub(crate) fn assign(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        topic: TopicId,
+        partition: u32,
+        start: Start,
+    ) -> Result<PartitionId, Error> {
+        Self::check(start)?;
+        let slot = cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        if partition >= i32::MAX as u32 {
+            return Err(Error::Caller(Misuse::PartitionIndex));
+        }
+        let known = cluster.table.find(slot, partition);
+        if known.is_some_and(|part| cluster.table[part].used_by(CONSUMER)) {
+            return Err(Error::Caller(Misuse::AlreadyAssigned));
+        }
+        let part = cluster.table.take(slot, partition, CONSUMER).ok_or(Error::Limit {
+            what: LimitKind::Partitions,
+            needed: cluster.table.len() + 1,
+        })?;
+        self.reads[part] = Read::EMPTY;
+        self.reads[part].begin(start);
+        if cluster.topics[slot].ready && cluster.table[part].leader < 0 {
+            cluster.refresh(slot, now);
+        }
+        self.dirty = true;
+        Ok(Self::id(cluster, part))
+    }
+
+    /// Assigns all partitions of a topic, and those that are added later.
+    pub(crate) fn assign_all(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        topic: TopicId,
+        start: Start,
+    ) -> Result<(), Error> {
+        Self::check(start)?;
+        let slot = cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        if self.follows[slot].active {
+            return Err(Error::Caller(Misuse::AlreadyAssigned));
+        }
+        self.follows[slot] = Follow { active: true, start, ..Follow::EMPTY };
+        cluster.changed = true;
+        Ok(())
+    }
+
+    /// Takes up what became known of followed topics. `make_room` frees a table entry.
+    pub(crate) fn on_changed(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
+    ) {
+        self.dirty = true;
+        for slot in 0..self.follows.len() {
+            let follow = self.follows[slot];
+            let topic = &cluster.topics[slot];
+            if !follow.active || !topic.used || !topic.ready {
+                continue;
+            }
+            let (id, count) = (cluster.topic_id(slot), topic.count);
+            // What appears after the assignment is read from its first record (R12).
+            let added = follow.begun && cluster.config.read_added_from_first;
+            let start = if added { Start::Offset(0) } else { follow.start };
+            for index in follow.next..count {
+                if cluster.table.find(slot, index).is_none()
+                    && cluster.table.room() == 0
+                    && !make_room(cluster)
+                {
+                    if !self.follows[slot].blocked {
+                        self.follows[slot].blocked = true;
+                        let what = LimitKind::Partitions;
+                        cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
+                    }
+                    break;
+                }
+                match self.assign(cluster, now, id, index, start) {
+                    Ok(at) => {
+                        self.reads[at.index as usize].assigned_news = true;
+                        self.news = true;
+                    }
+                    // By hand, before: it stays as it is.
+                    Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
+                    Err(_) => break,
+                }
+                self.follows[slot].next = index + 1;
+            }
+            self.follows[slot].begun = true;
+        }
+    }
+
+    pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, part: usize) {
+        let session = self.reads[part].session;
+        for conn in net.conns.iter_mut() {
+            // A session cannot forget what has no entry any more: it starts anew.
+            if session != 0 && conn.session.serial == session {
+                conn.session.epoch = 0;
+                conn.session.serial = 0;
+            }
+        }
+        self.reads[part] = Read::EMPTY;
+        cluster.table.release(part, CONSUMER);
+        self.dirty = true;
+    }
+
+    pub(crate) fn seek(&mut self, part: usize, to: Start) -> Result<(), Error> {
+        Self::check(to)?;
+        self.reads[part].begin(to);
+        self.dirty = true;
+        Ok(())
+    }
+
+    pub(crate) fn pause(&mut self, part: usize) {
+        self.reads[part].paused = true;
+    }
+
+    pub(crate) fn hold(&mut self, part: usize, offset: i64) {
+        let read = &mut self.reads[part];
+        read.held = true;
+        read.stale = true;
+        read.position = offset.max(0);
+        self.dirty = true;
+    }
+
+    pub(crate) fn resume(&mut self, part: usize) {
+        let read = &mut self.reads[part];
+        (read.paused, read.held) = (false, false);
+        self.dirty = true;
+    }
+
+    /// There is room to produce again: what was held back goes on.
+    pub(crate) fn on_room(&mut self) {
+        for read in self.reads.iter_mut().filter(|r| r.held) {
+            read.held = false;
+            self.dirty = true;
+        }
+    }
+
+    pub(crate) fn position(&self, part: usize) -> Option<i64> {
+        let read = &self.reads[part];
+        (read.state != State::Off && read.position >= 0).then_some(read.position)
+    }
+
+    /// The topic was made again: what is left of it is read from the first record.
+    pub(crate) fn on_recreated(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        slot: usize,
+    ) {
+        let count = cluster.topics[slot].count;
+        let follow = &mut self.follows[slot];
+        follow.next = follow.next.min(count);
+        let follows = follow.active;
+        for part in 0..self.reads.len() {
+            let entry = cluster.table[part];
+            if !entry.used_by(CONSUMER) || usize::from(entry.topic) != slot {
+                continue;
+            }
+            if follows && entry.index >= count {
+                self.unassign(cluster, net, part);
+                continue;
+            }
+            let read = &mut self.reads[part];
+            let from = read.position;
+            read.begin(Start::Offset(0));
+            if from > 0 {
+                read.moved = Some((from, 0, MoveReason::Recreated));
+                self.news = true;
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// The next thing to tell of a partition.
+    pub(crate) fn poll_event(&mut self, cluster: &Cluster<'d>) -> Option<Event<'static>> {
+        if !self.news {
+            return None;
+        }
+        for part in 0..self.reads.len() {
+            let read = &mut self.reads[part];
+            if read.state == State::Off {
+                continue;
+            }
+            let at = Self::id(cluster, part);
+            if core::mem::take(&mut read.assigned_news) {
+                let partition = Self::topic_partition(cluster, part);
+                return Some(Event::Assigned { at, partition });
+            }
+            if let Some((from, to, why)) = read.moved.take() {
+                return Some(Event::Moved { at, from, to, why });
+            }
+            if let Some(trouble) = read.trouble.take() {
+                return Some(match trouble {
+                    Trouble::TooLarge { offset, next_offset, needed } => {
+                        Event::TooLarge { at, offset, next_offset, needed }
+                    }
+                    Trouble::Corrupt { offset, next_offset, why } => {
+                        Event::Corrupt { at, offset, next_offset, why }
+                    }
+                    Trouble::Failed(error) => Event::PartitionFailed { at, error },
+                });
+            }
+        }
+        self.news = false;
+        None
+    }
+
+    /// The position moves to `to`, and the application is told.
+    fn jump(&mut self, part: usize, to: i64, why: MoveReason) {
+        let read = &mut self.reads[part];
+        let from = read.position;
+        read.position = to;
+        read.stale = true;
+        if from != to {
+            read.moved = Some((from, to, why));
+            self.news = true;
+        }
+        self.dirty = true;
+    }
+
+    /// The partition waits for a seek.
+    fn park(&mut self, part: usize, trouble: Trouble) {
+        let read = &mut self.reads[part];
+        read.state = State::Parked;
+        read.stale = true;
+        read.trouble = Some(trouble);
+        self.news = true;
+        self.dirty = true;
+    }
+}

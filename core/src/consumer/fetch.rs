@@ -1,0 +1,422 @@
+//! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
+//! their answers.
+
+use super::{Consumer, State, Trouble};
+use crate::cluster::{CONSUMER, Cluster, Wish};
+use crate::connection::{Net, Role, Ticket};
+use crate::event::{MoveReason, Unreadable};
+use crate::memory::Link;
+use crate::time::{Duration, Instant};
+use crate::wire::{ApiKey, ErrorCode, Full, Uuid, Writer, fetch};
+
+/// How long a broker may hold a fetch on a connection that other requests share.
+const SHARED_WAIT: Duration = Duration::from_millis(100);
+
+/// What has to be remembered while an answer streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FetchCx {
+    pub(super) serial: u32,
+    topic: Link,
+    pub(super) part: Link,
+    error: ErrorCode,
+    pub(super) high_watermark: i64,
+    diverging: Option<(i32, i64)>,
+    /// The rest of this partition's records is not wanted.
+    pub(super) discard: bool,
+    hinted: bool,
+    /// The checksum of the batch at the front was verified.
+    pub(super) checked: bool,
+}
+
+impl FetchCx {
+    pub(crate) fn new(serial: u32) -> Self {
+        Self { serial, ..Self::default() }
+    }
+
+    /// The rest of the partition's records is not wanted: it will be fetched again.
+    pub(crate) fn drop_records(&mut self) {
+        self.discard = true;
+    }
+
+    pub(crate) const fn is_dropped(&self) -> bool {
+        self.discard
+    }
+
+    /// The batch at the front was taken.
+    pub(crate) fn next_batch(&mut self) {
+        self.checked = false;
+    }
+}
+
+impl<'d> Consumer<'d> {
+    /// Asks for offsets and records where that is due; returns when to look again.
+    pub(crate) fn drive(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+    ) -> Option<Instant> {
+        self.dirty = false;
+        let mut next = None;
+        let mut ready: u64 = 0;
+        let mut last = (-1, None);
+        for part in 0..self.reads.len() {
+            let read = &self.reads[part];
+            let active = match read.state {
+                State::Resolve => true,
+                State::Fetch => !read.paused && !read.held,
+                State::Off | State::Parked => false,
+            };
+            let entry = cluster.table[part];
+            let topic = usize::from(entry.topic);
+            if !active || !entry.used_by(CONSUMER) || !cluster.topics[topic].ready {
+                continue;
+            }
+            if read.retry_at > now {
+                next = Instant::earliest(next, Some(read.retry_at));
+                continue;
+            }
+            if entry.leader < 0 || cluster.broker(entry.leader).is_none() {
+                if entry.index < cluster.topics[topic].count {
+                    cluster.refresh(topic, now);
+                }
+                continue;
+            }
+            if last.0 != entry.leader {
+                last.0 = entry.leader;
+                last.1 = match cluster.wish(net, now, entry.leader, Role::Fetch) {
+                    Wish::Ready(conn) => Some(conn),
+                    Wish::Later(at) => {
+                        next = Instant::earliest(next, at);
+                        None
+                    }
+                };
+            }
+            if let Some(conn) = last.1 {
+                ready |= 1 << (conn & 63);
+            }
+        }
+        for conn in (0..net.conns.len().min(64)).filter(|conn| ready & (1 << conn) != 0) {
+            self.send_offsets(cluster, net, now, conn);
+            let at = net.conns[conn].session.retry_at.max(net.conns[conn].throttled_until);
+            if at > now {
+                next = Instant::earliest(next, Some(at));
+            } else {
+                self.send_fetch(cluster, net, now, conn);
+            }
+        }
+        self.deadline = next;
+        next
+    }
+
+    fn send_fetch(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+    ) {
+        if net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
+            return;
+        }
+        let node = net.conns[conn].peer.node();
+        let (mut any, mut ids) = (false, true);
+        for part in 0..self.reads.len() {
+            let entry = &cluster.table[part];
+            if self.reads[part].wants_records(now)
+                && entry.leader == node
+                && entry.used_by(CONSUMER)
+            {
+                any = true;
+                ids &= cluster.topics[usize::from(entry.topic)].id != Uuid::ZERO;
+            }
+        }
+        if !any {
+            return;
+        }
+        let cap = if ids { i16::MAX } else { 12 };
+        let Some(mut draft) = net.open(conn, now, ApiKey::FETCH, cap) else { return };
+        let by_id = draft.version >= 13;
+        let session = &mut net.conns[conn].session;
+        let full = session.epoch == 0 || session.by_id != by_id || draft.version < 7;
+        if full {
+            self.session_serial = self.session_serial.wrapping_add(1).max(1);
+            (session.epoch, session.by_id, session.serial) = (0, by_id, self.session_serial);
+        }
+        let session = *session;
+        let plan = Plan { this: self, cluster, now, node, serial: session.serial, full };
+        let wait = if net.splits_roles() {
+            cluster.config.fetch_max_wait
+        } else {
+            cluster.config.fetch_max_wait.min(SHARED_WAIT)
+        };
+        let rx = i32::try_from(self.rx_bytes).unwrap_or(i32::MAX);
+        let head = fetch::Head {
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: cluster.config.fetch_min_bytes,
+            max_bytes: match net.splits_roles() {
+                true => cluster.config.fetch_max_bytes,
+                false => cluster.config.fetch_max_bytes.min(rx),
+            },
+            isolation: 0,
+            session_id: session.id,
+            session_epoch: session.epoch,
+        };
+        let version = draft.version;
+        let partition_bytes = cluster.config.partition_max_bytes.min(rx);
+        let written =
+            net.write(&mut draft, |w| plan.write(w, version, &head, partition_bytes));
+        if let Err(Full) = written {
+            return net.abandon(draft);
+        }
+        for part in 0..self.reads.len() {
+            let entry = &cluster.table[part];
+            let wanted = self.reads[part].wants_records(now) && entry.leader == node;
+            let read = &mut self.reads[part];
+            if wanted && entry.used_by(CONSUMER) {
+                read.session = session.serial;
+                (read.sent_position, read.sent_epoch) = (read.position, entry.epoch);
+                read.stale = false;
+            } else if read.session == session.serial {
+                read.session = 0;
+            }
+        }
+        net.send(now, draft, Ticket::Fetch, cluster.config.request_timeout + wait);
+    }
+
+    pub(crate) fn on_fetch(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        cx: &mut FetchCx,
+        item: fetch::Item<'_>,
+    ) {
+        match item {
+            fetch::Item::Head { error, session_id, .. } => {
+                self.on_session(cluster, net, now, conn, error, session_id);
+            }
+            fetch::Item::Topic { name, id } => {
+                let slot = cluster.topics.iter().position(|t| {
+                    t.used && name.map_or(t.id == id, |name| t.name.as_str() == name)
+                });
+                cx.topic = slot.map_or(Link::NONE, Link::to);
+            }
+            fetch::Item::Partition { index, error, high_watermark, .. } => {
+                let part = cx
+                    .topic
+                    .get()
+                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?))
+                    .filter(|part| self.is_current(*part, cx.serial));
+                cx.part = part.map_or(Link::NONE, Link::to);
+                (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
+                (cx.hinted, cx.checked) = (false, false);
+                cx.discard = part.is_none() || error.0 != 0;
+            }
+            fetch::Item::DivergingEpoch { epoch, end_offset } => {
+                cx.diverging = Some((epoch, end_offset));
+            }
+            fetch::Item::CurrentLeader { leader, epoch } => {
+                if let Some(part) = cx.part.get()
+                    && cluster.hint(part, leader, epoch)
+                {
+                    cx.hinted = true;
+                    cluster.refresh(usize::from(cluster.table[part].topic), now);
+                }
+            }
+            fetch::Item::PartitionEnd => {
+                if let Some(part) = cx.part.get() {
+                    self.settle_partition(cluster, now, part, cx);
+                }
+                cx.part = Link::NONE;
+            }
+            fetch::Item::Endpoint { id, host, port, .. } => {
+                cluster.merge_broker(now, id, host, port);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an answer of a session still concerns a partition: no seek, pause or move since.
+    pub(super) fn is_current(&self, part: usize, serial: u32) -> bool {
+        let read = &self.reads[part];
+        read.session == serial && !read.stale && !read.paused && read.state == State::Fetch
+    }
+
+    fn on_session(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        error: ErrorCode,
+        session_id: i32,
+    ) {
+        let session = &mut net.conns[conn].session;
+        match error {
+            ErrorCode(0) if session_id != 0 => {
+                session.id = session_id;
+                session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
+            }
+            // No session: whole requests, each with a serial of its own.
+            ErrorCode(0) => (session.id, session.epoch) = (0, 0),
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND => (session.id, session.epoch) = (0, 0),
+            _ => {
+                session.epoch = 0;
+                session.retry_at = now + cluster.config.retry_backoff;
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// The end of a partition's entry.
+    fn settle_partition(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        part: usize,
+        cx: &FetchCx,
+    ) {
+        if !self.is_current(part, cx.serial) {
+            return;
+        }
+        if let Some((epoch, end_offset)) = cx.diverging
+            && end_offset >= 0
+        {
+            let to = end_offset.min(self.reads[part].position);
+            self.reads[part].last_epoch = epoch;
+            return self.jump(part, to, MoveReason::Truncated);
+        }
+        match cx.error {
+            ErrorCode(0) => {
+                let read = &mut self.reads[part];
+                (read.failures, read.retry_at) = (0, Instant::ZERO);
+            }
+            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
+            ErrorCode::CORRUPT_MESSAGE => {
+                let offset = self.reads[part].position;
+                let why = Unreadable::ByBroker;
+                self.park(part, Trouble::Corrupt { offset, next_offset: offset, why });
+            }
+            // The new leader is known: on to it without a pause (KIP-951).
+            _ if cx.hinted => self.dirty = true,
+            code => self.refused(cluster, now, part, code),
+        }
+    }
+}
+
+/// What goes into a Fetch request: partitions that are new to the session or whose position
+/// changed, and those to be forgotten.
+struct Plan<'a, 'd> {
+    this: &'a Consumer<'d>,
+    cluster: &'a Cluster<'d>,
+    now: Instant,
+    node: i32,
+    serial: u32,
+    full: bool,
+}
+
+impl Plan<'_, '_> {
+    fn wanted(&self, part: usize) -> bool {
+        let entry = &self.cluster.table[part];
+        entry.used_by(CONSUMER)
+            && entry.leader == self.node
+            && self.this.reads[part].wants_records(self.now)
+    }
+
+    fn sends(&self, part: usize) -> bool {
+        let read = &self.this.reads[part];
+        let known = read.session == self.serial
+            && read.sent_position == read.position
+            && read.sent_epoch == self.cluster.table[part].epoch;
+        self.wanted(part) && (self.full || !known)
+    }
+
+    fn forgets(&self, part: usize) -> bool {
+        !self.full && self.this.reads[part].session == self.serial && !self.wanted(part)
+    }
+
+    fn of_topic<'p>(
+        &'p self,
+        slot: usize,
+        which: impl Fn(usize) -> bool + 'p,
+    ) -> impl Iterator<Item = usize> + 'p {
+        let count = self.this.reads.len();
+        let start = self.this.turn % count.max(1);
+        (start..count)
+            .chain(0..start)
+            .filter(move |part| usize::from(self.cluster.table[*part].topic) == slot)
+            .filter(move |part| which(*part))
+    }
+
+    fn topics<'p>(
+        &'p self,
+        which: impl Fn(usize) -> bool + Copy + 'p,
+    ) -> impl Iterator<Item = usize> + 'p {
+        (0..self.cluster.topics.len())
+            .filter(move |slot| self.cluster.topics[*slot].used)
+            .filter(move |slot| self.of_topic(*slot, which).next().is_some())
+    }
+
+    fn write(
+        &self,
+        w: &mut Writer<'_>,
+        version: i16,
+        head: &fetch::Head,
+        max_bytes: i32,
+    ) -> Result<(), Full> {
+        let sends = |part| self.sends(part);
+        let forgets = |part| self.forgets(part);
+        fetch::begin(w, version, head, self.topics(sends).count())?;
+        for slot in self.topics(sends) {
+            let topic = &self.cluster.topics[slot];
+            let count = self.of_topic(slot, sends).count();
+            fetch::topic(w, version, topic.name.as_str(), topic.id, count)?;
+            for part in self.of_topic(slot, sends) {
+                let (entry, read) = (&self.cluster.table[part], &self.this.reads[part]);
+                let partition = fetch::Partition {
+                    index: entry.index as i32,
+                    current_leader_epoch: entry.epoch,
+                    fetch_offset: read.position,
+                    last_fetched_epoch: read.last_epoch,
+                    log_start_offset: -1,
+                    max_bytes,
+                };
+                fetch::partition(w, version, &partition)?;
+            }
+            fetch::end_topic(w, version)?;
+        }
+        fetch::forgotten_begin(w, version, self.topics(forgets).count())?;
+        for slot in self.topics(forgets) {
+            let topic = &self.cluster.topics[slot];
+            let parts = Counted {
+                left: self.of_topic(slot, forgets).count(),
+                inner: self.of_topic(slot, forgets).map(|p| self.cluster.table[p].index as i32),
+            };
+            fetch::forgotten_topic(w, version, topic.name.as_str(), topic.id, parts)?;
+        }
+        fetch::end(w, version, "")
+    }
+}
+
+/// An iterator whose length was counted before.
+struct Counted<I> {
+    inner: I,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Counted<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.inner.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<I: Iterator> ExactSizeIterator for Counted<I> {}

@@ -1,0 +1,235 @@
+//! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
+
+use super::{Consumer, Read, State, Trouble};
+use crate::cluster::{CONSUMER, Cluster};
+use crate::config::{OutOfRange, Start};
+use crate::connection::{Net, Ticket};
+use crate::error::Error;
+use crate::event::MoveReason;
+use crate::memory::{Link, backoff};
+use crate::time::{Duration, Instant};
+use crate::wire::{ApiKey, ErrorCode, Full, list_offsets};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+/// An error is told once it has lasted this long; new partitions answer 3 and 6 for a while (R11).
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// An answer as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OffsetsCx {
+    topic: Link,
+}
+
+impl<'d> Consumer<'d> {
+    /// Asks the broker of a connection for the offsets that are needed of it.
+    pub(super) fn send_offsets(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+    ) {
+        let node = net.conns[conn].peer.node();
+        let reads = &self.reads;
+        let needs = |part: usize| {
+            let (entry, read) = (&cluster.table[part], &reads[part]);
+            entry.used_by(CONSUMER)
+                && entry.leader == node
+                && read.state == State::Resolve
+                && read.asked == 0
+                && read.retry_at <= now
+        };
+        let of_topic = |slot: usize| {
+            (0..reads.len())
+                .filter(move |part| usize::from(cluster.table[*part].topic) == slot)
+                .filter(|part| needs(*part))
+        };
+        let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
+        let count = topics.clone().count();
+        if count == 0 || net.conns[conn].awaits(|t| *t == Ticket::Offsets) {
+            return;
+        }
+        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else { return };
+        let version = draft.version;
+        let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
+        let written = net.write(&mut draft, |w| {
+            list_offsets::begin(w, version, 0, count)?;
+            for slot in topics.clone() {
+                let name = cluster.topics[slot].name.as_str();
+                list_offsets::topic(w, version, name, of_topic(slot).count())?;
+                for part in of_topic(slot) {
+                    let entry = &cluster.table[part];
+                    let index = entry.index as i32;
+                    let timestamp = timestamp(&reads[part]);
+                    list_offsets::partition(w, version, index, entry.epoch, timestamp)?;
+                }
+                list_offsets::end_topic(w, version)?;
+            }
+            list_offsets::end(w, version, timeout)
+        });
+        if let Err(Full) = written {
+            return net.abandon(draft);
+        }
+        let correlation = draft.correlation();
+        for part in 0..self.reads.len() {
+            let entry = &cluster.table[part];
+            let read = &mut self.reads[part];
+            if entry.used_by(CONSUMER)
+                && entry.leader == node
+                && read.state == State::Resolve
+                && read.asked == 0
+                && read.retry_at <= now
+            {
+                read.asked = correlation;
+            }
+        }
+        net.send(now, draft, Ticket::Offsets, cluster.config.request_timeout);
+    }
+
+    pub(crate) fn on_offsets(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        correlation: i32,
+        cx: &mut OffsetsCx,
+        item: list_offsets::Item<'_>,
+    ) {
+        match item {
+            list_offsets::Item::Topic { name } => {
+                let slot =
+                    cluster.topics.iter().position(|t| t.used && t.name.as_str() == name);
+                cx.topic = slot.map_or(Link::NONE, Link::to);
+            }
+            list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
+                let part = cx
+                    .topic
+                    .get()
+                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?));
+                let Some(part) = part else { return };
+                let read = &self.reads[part];
+                // A seek in between has the last word.
+                if read.state != State::Resolve || read.asked != correlation {
+                    return;
+                }
+                self.reads[part].asked = 0;
+                self.dirty = true;
+                if error.0 != 0 {
+                    return self.refused(cluster, now, part, error);
+                }
+                if leader_epoch >= 0 {
+                    cluster.saw_epoch(part, leader_epoch, now);
+                }
+                self.resolved(cluster, part, offset);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer is complete, or will never come: what is still open is asked again.
+    pub(crate) fn offsets_done(&mut self, now: Instant, correlation: i32) {
+        for read in self.reads.iter_mut().filter(|r| r.asked == correlation) {
+            read.asked = 0;
+            read.retry_at = now + Duration::from_millis(100);
+            self.dirty = true;
+        }
+    }
+
+    fn resolved(&mut self, cluster: &Cluster<'d>, part: usize, offset: i64) {
+        let read = &mut self.reads[part];
+        (read.failures, read.retry_at) = (0, Instant::ZERO);
+        if offset < 0 {
+            // No record with such a timestamp: the end.
+            read.start = if read.start == Start::Latest { Start::Earliest } else { Start::Latest };
+            return;
+        }
+        let Some(from) = read.reset_from else {
+            read.state = State::Fetch;
+            (read.position, read.last_epoch) = (offset, -1);
+            return;
+        };
+        if cluster.config.out_of_range == OutOfRange::Nearest
+            && read.start == Start::Earliest
+            && from >= offset
+        {
+            // Not below the log, so above it: which end is that?
+            read.start = Start::Latest;
+            return;
+        }
+        read.state = State::Fetch;
+        read.reset_from = None;
+        let in_range_after_all = read.start == Start::Latest
+            && cluster.config.out_of_range == OutOfRange::Nearest
+            && from <= offset;
+        if !in_range_after_all {
+            read.last_epoch = -1;
+            self.jump(part, offset, MoveReason::OutOfRange);
+        }
+    }
+
+    /// A position that its leader says is outside the log.
+    pub(super) fn out_of_range(&mut self, cluster: &Cluster<'d>, part: usize) {
+        let read = &mut self.reads[part];
+        let start = match cluster.config.out_of_range {
+            OutOfRange::Nearest | OutOfRange::Earliest => Start::Earliest,
+            OutOfRange::Latest => Start::Latest,
+            OutOfRange::Stop => {
+                let error = Error::Broker(ErrorCode::OFFSET_OUT_OF_RANGE);
+                return self.park(part, Trouble::Failed(error));
+            }
+        };
+        read.reset_from = Some(read.position);
+        read.start = start;
+        read.state = State::Resolve;
+        read.asked = 0;
+        self.dirty = true;
+    }
+
+    /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
+    pub(super) fn refused(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        part: usize,
+        code: ErrorCode,
+    ) {
+        let read = &mut self.reads[part];
+        let base = Duration::from_millis(25);
+        let max = cluster.config.retry_backoff_max;
+        if read.failures == 0 {
+            read.failing_since = now;
+        }
+        read.retry_at = now + backoff(&mut cluster.rng, base, max, u32::from(read.failures));
+        read.failures = read.failures.saturating_add(1);
+        // 75 and 78 mean that the broker lags: asking for metadata would not help.
+        let lags = matches!(
+            code,
+            ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE
+        );
+        let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
+        let tell = if passing {
+            read.failures > 3 && read.failing_since + SILENCE <= now
+        } else {
+            read.failures == 1
+        };
+        if tell {
+            read.trouble = Some(Trouble::Failed(Error::Broker(code)));
+            read.failing_since = now;
+            self.news = true;
+        }
+        if !lags && (code.is_invalid_metadata() || !passing) {
+            cluster.suspect(part, code, now);
+        }
+        self.dirty = true;
+    }
+}
+
+fn timestamp(read: &Read) -> i64 {
+    match read.start {
+        Start::Earliest => EARLIEST,
+        Start::Latest => LATEST,
+        Start::Timestamp(ms) => ms,
+        // Resolved at once; never asked.
+        Start::Offset(_) => EARLIEST,
+    }
+}

@@ -1,0 +1,124 @@
+//! Record batches in a Fetch answer: found, checked and handed out one by one.
+
+use super::{Consumer, FetchCx, State, Trouble};
+use crate::cluster::Cluster;
+use crate::event::{Batch, Unreadable};
+use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
+
+/// What stands at the front of a partition's records.
+pub(crate) enum Found<'a> {
+    /// So many bytes are needed before more can be said.
+    More(usize),
+    /// So many bytes are to be skipped; the partition's records go on after them.
+    Skip(usize),
+    /// The rest of the partition's records is of no use.
+    Drop,
+    Batch(Batch<'a>, Taken),
+}
+
+/// A batch that the application holds: done when it polls the next event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) len: usize,
+    part: usize,
+    serial: u32,
+    next_offset: i64,
+    epoch: i32,
+}
+
+impl<'d> Consumer<'d> {
+    /// Looks at the records of the partition whose entry is being read. `bytes` is what has
+    /// arrived of them, `left` their announced length.
+    pub(crate) fn look<'a>(
+        &mut self,
+        cluster: &Cluster<'d>,
+        cx: &mut FetchCx,
+        bytes: &'a [u8],
+        left: usize,
+    ) -> Found<'a> {
+        let part = match cx.part.get() {
+            Some(part) if !cx.discard && self.is_current(part, cx.serial) => part,
+            _ => return Found::Drop,
+        };
+        let bytes = &bytes[..bytes.len().min(left)];
+        // Brokers cut the last batch where the limit is: it comes again.
+        if left < PEEK_LEN {
+            return Found::Drop;
+        }
+        let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More(PEEK_LEN) };
+        let position = self.reads[part].position;
+        let total = match record::peek_len(front) {
+            Ok(total) => total,
+            Err(why) => return self.corrupt(part, position, why),
+        };
+        if total > left {
+            return Found::Drop;
+        }
+        let header_len = HEADER_LEN.min(total);
+        if bytes.len() < header_len {
+            return Found::More(header_len);
+        }
+        let header = match BatchHeader::parse(bytes) {
+            Ok(header) => header,
+            Err(why) => return self.corrupt(part, position, why),
+        };
+        let next_offset = header.next_offset();
+        if next_offset <= position {
+            return Found::Skip(total);
+        }
+        if total > self.rx_bytes {
+            let trouble = Trouble::TooLarge { offset: position, next_offset, needed: total };
+            self.park(part, trouble);
+            return Found::Drop;
+        }
+        if bytes.len() < total {
+            return Found::More(total);
+        }
+        let bytes = &bytes[..total];
+        if !cx.checked {
+            if let Err(why) = record::check_crc(bytes) {
+                return self.corrupt(part, next_offset, why);
+            }
+            cx.checked = true;
+        }
+        let read = &mut self.reads[part];
+        if header.is_control() || header.count == 0 {
+            (read.position, read.last_epoch) = (next_offset, header.partition_leader_epoch);
+            return Found::Skip(total);
+        }
+        if header.codec() != 0 {
+            let why = Unreadable::Compressed(header.codec());
+            self.park(part, Trouble::Corrupt { offset: position, next_offset, why });
+            return Found::Drop;
+        }
+        let epoch = header.partition_leader_epoch;
+        let batch = Batch {
+            at: Self::id(cluster, part),
+            partition: Self::topic_partition(cluster, part),
+            position,
+            high_watermark: cx.high_watermark,
+            header,
+            bytes,
+        };
+        Found::Batch(batch, Taken { len: total, part, serial: cx.serial, next_offset, epoch })
+    }
+
+    fn corrupt<'a>(&mut self, part: usize, next_offset: i64, why: Malformed) -> Found<'a> {
+        let offset = self.reads[part].position;
+        let why = Unreadable::Malformed(why);
+        self.park(part, Trouble::Corrupt { offset, next_offset, why });
+        Found::Drop
+    }
+
+    /// The application is through with a batch: the position moves behind it, unless it was held,
+    /// sought or paused meanwhile. Returns whether the rest of the partition's records is wanted.
+    pub(crate) fn taken(&mut self, taken: &Taken) -> bool {
+        let read = &mut self.reads[taken.part];
+        if read.session != taken.serial || read.stale || read.state != State::Fetch {
+            return false;
+        }
+        read.position = taken.next_offset;
+        read.last_epoch = taken.epoch;
+        !read.paused
+    }
+}

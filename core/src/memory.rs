@@ -1,0 +1,147 @@
+//! Memory from outside: lent slices or, with `alloc`, boxes that are made once. Everything here is
+//! all-zero when empty, so that a static of it lands in `.bss`.
+
+mod blocks;
+
+use core::ops::{Deref, DerefMut};
+
+pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
+
+/// A table whose memory is lent or owned; the code that uses it cannot tell.
+pub(crate) enum Mem<'d, T> {
+    Lent(&'d mut [T]),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<[T]>),
+}
+
+impl<T> Deref for Mem<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Lent(slice) => slice,
+            #[cfg(feature = "alloc")]
+            Self::Owned(slice) => slice,
+        }
+    }
+}
+
+impl<T> DerefMut for Mem<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Self::Lent(slice) => slice,
+            #[cfg(feature = "alloc")]
+            Self::Owned(slice) => slice,
+        }
+    }
+}
+
+/// An index into a table, or none; none is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link(u32);
+
+impl Link {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline]
+    pub(crate) const fn to(index: usize) -> Self {
+        Self(index as u32 + 1)
+    }
+
+    #[inline]
+    pub(crate) const fn get(self) -> Option<usize> {
+        match self.0 {
+            0 => None,
+            n => Some(n as usize - 1),
+        }
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// SplitMix64: jitter, sticky partitions and client instance ids. Not for secrets.
+#[derive(Debug)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for part in seed.as_chunks::<8>().0 {
+            state = mix(state ^ u64::from_le_bytes(*part));
+        }
+        Self(state)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// Evenly in `0..bound`; 0 for a bound of 0.
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
+    }
+
+    /// `duration` times a factor in 0.8 .. 1.2 (KIP-580).
+    pub(crate) fn jitter(&mut self, duration: crate::time::Duration) -> crate::time::Duration {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2048);
+        let factor = 819 + u64::from(self.below(410));
+        crate::time::Duration::from_micros(micros.saturating_mul(factor) / 1024)
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
+pub(crate) fn backoff(
+    rng: &mut Rng,
+    base: crate::time::Duration,
+    max: crate::time::Duration,
+    failures: u32,
+) -> crate::time::Duration {
+    let grown = base.saturating_mul(1u32 << failures.min(16)).min(max);
+    rng.jitter(grown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+
+    #[test]
+    fn jitter_stays_within_a_fifth() {
+        let mut rng = Rng::new([3; 32]);
+        for _ in 0..10_000 {
+            let d = rng.jitter(Duration::from_millis(1000)).as_millis();
+            assert!((799..=1200).contains(&d), "{d}");
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_maximum() {
+        let mut rng = Rng::new([9; 32]);
+        let (base, max) = (Duration::from_millis(100), Duration::from_secs(1));
+        for (failures, nominal) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (40, 1000)] {
+            let d = backoff(&mut rng, base, max, failures).as_millis();
+            assert!((nominal * 79 / 100..=nominal * 121 / 100).contains(&d), "{failures}: {d}");
+        }
+    }
+
+    #[test]
+    fn every_seed_byte_counts() {
+        let first = Rng::new([0; 32]).next();
+        for i in 0..32 {
+            let mut seed = [0; 32];
+            seed[i] = 1;
+            assert_ne!(Rng::new(seed).next(), first, "byte {i}");
+        }
+    }
+}

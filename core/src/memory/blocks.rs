@@ -1,0 +1,254 @@
+//! Send memory: blocks of one size, chained. Whoever holds a chain owns its bytes until it gives
+//! them back, however long a request takes (CVE-2026-35554 was a buffer given back too early).
+
+use super::{Link, Mem};
+use crate::wire::{Full, Sink};
+
+/// All send blocks of a client.
+pub(crate) struct Blocks<'d> {
+    bytes: Mem<'d, u8>,
+    next: Mem<'d, Link>,
+    size: usize,
+    free: Link,
+    free_count: usize,
+    /// Blocks from here on were never used, so that untouched memory stays untouched.
+    fresh: usize,
+}
+
+/// Bytes in blocks; every block but the last is full.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chain {
+    head: Link,
+    tail: Link,
+    len: u32,
+}
+
+impl Chain {
+    pub(crate) const EMPTY: Self = Self { head: Link::NONE, tail: Link::NONE, len: 0 };
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+impl<'d> Blocks<'d> {
+    pub(crate) fn new(bytes: Mem<'d, u8>, next: Mem<'d, Link>, size: usize) -> Self {
+        let free_count = next.len().min(bytes.len() / size.max(1));
+        Self { bytes, next, size, free: Link::NONE, free_count, fresh: 0 }
+    }
+
+    pub(crate) const fn free(&self) -> usize {
+        self.free_count
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.next.len()
+    }
+
+    pub(crate) const fn block_size(&self) -> usize {
+        self.size
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        let index = match self.free.get() {
+            Some(index) => {
+                self.free = self.next[index];
+                index
+            }
+            None if self.free_count > 0 => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
+        self.next[index] = Link::NONE;
+        self.free_count -= 1;
+        Some(index)
+    }
+
+    /// How many blocks a chain would need more to take `extra` bytes.
+    pub(crate) const fn needed(&self, chain: &Chain, extra: usize) -> usize {
+        (chain.len() + extra).div_ceil(self.size) - chain.len().div_ceil(self.size)
+    }
+
+    /// Appends all of `bytes` or nothing.
+    #[inline]
+    pub(crate) fn append(&mut self, chain: &mut Chain, bytes: &[u8]) -> Result<(), Full> {
+        let used = chain.len() % self.size;
+        if let (Some(tail), true) = (chain.tail.get(), used > 0 && used + bytes.len() <= self.size) {
+            let at = tail * self.size + used;
+            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+            chain.len += bytes.len() as u32;
+            return Ok(());
+        }
+        self.append_across(chain, bytes)
+    }
+
+    fn append_across(&mut self, chain: &mut Chain, mut bytes: &[u8]) -> Result<(), Full> {
+        if self.needed(chain, bytes.len()) > self.free_count {
+            return Err(Full);
+        }
+        while !bytes.is_empty() {
+            let used = chain.len() % self.size;
+            let block = match chain.tail.get() {
+                Some(tail) if used > 0 => tail,
+                old => {
+                    let Some(block) = self.take() else { return Err(Full) };
+                    match old {
+                        Some(old) => self.next[old] = Link::to(block),
+                        None => chain.head = Link::to(block),
+                    }
+                    chain.tail = Link::to(block);
+                    block
+                }
+            };
+            let n = bytes.len().min(self.size - used);
+            let at = block * self.size + used;
+            self.bytes[at..at + n].copy_from_slice(&bytes[..n]);
+            chain.len += n as u32;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Overwrites the first bytes of a chain; they must lie in its first block.
+    pub(crate) fn patch(&mut self, chain: &Chain, bytes: &[u8]) {
+        if let Some(head) = chain.head.get() {
+            let at = head * self.size;
+            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    /// Gives the blocks back.
+    pub(crate) fn release(&mut self, chain: &mut Chain) {
+        if let Some(tail) = chain.tail.get() {
+            self.next[tail] = self.free;
+            self.free = chain.head;
+            self.free_count += chain.len().div_ceil(self.size);
+        }
+        *chain = Chain::EMPTY;
+    }
+
+    /// The bytes `from..to` of a chain, block by block.
+    pub(crate) fn slices(&self, chain: &Chain, from: usize, to: usize) -> Slices<'_> {
+        let mut link = chain.head;
+        for _ in 0..from / self.size {
+            link = link.get().map_or(Link::NONE, |block| self.next[block]);
+        }
+        let to = to.min(chain.len());
+        Slices {
+            bytes: &self.bytes,
+            next: &self.next,
+            size: self.size,
+            link,
+            skip: from % self.size,
+            left: to.saturating_sub(from),
+        }
+    }
+}
+
+/// See [`Blocks::slices`].
+#[derive(Clone)]
+pub(crate) struct Slices<'a> {
+    bytes: &'a [u8],
+    next: &'a [Link],
+    size: usize,
+    link: Link,
+    skip: usize,
+    left: usize,
+}
+
+impl Slices<'_> {
+    pub(crate) const EMPTY: Self =
+        Self { bytes: &[], next: &[], size: 1, link: Link::NONE, skip: 0, left: 0 };
+}
+
+impl<'a> Iterator for Slices<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        let block = self.link.get()?;
+        let n = (self.size - self.skip).min(self.left);
+        let at = block * self.size + self.skip;
+        self.link = *self.next.get(block)?;
+        self.skip = 0;
+        self.left -= n;
+        self.bytes.get(at..at + n)
+    }
+}
+
+/// Writes to the end of a chain, leaving `reserve` blocks free.
+pub(crate) struct ChainSink<'a, 'd> {
+    pub(crate) blocks: &'a mut Blocks<'d>,
+    pub(crate) chain: &'a mut Chain,
+}
+
+impl Sink for ChainSink<'_, '_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.blocks.append(self.chain, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn with_blocks(test: impl FnOnce(&mut Blocks<'_>)) {
+        let (mut bytes, mut next) = ([0; 8 * 16], [Link::NONE; 8]);
+        test(&mut Blocks::new(Mem::Lent(&mut bytes), Mem::Lent(&mut next), 16));
+    }
+
+    fn read(blocks: &Blocks<'_>, chain: &Chain, from: usize, to: usize) -> Vec<u8> {
+        blocks.slices(chain, from, to).flatten().copied().collect()
+    }
+
+    #[test]
+    fn chains_keep_bytes_in_order_and_give_blocks_back() {
+        with_blocks(|blocks| {
+            let bytes: Vec<u8> = (0..100).collect();
+            let mut chain = Chain::EMPTY;
+            for piece in bytes.chunks(7) {
+                blocks.append(&mut chain, piece).unwrap();
+            }
+            assert_eq!(blocks.free(), 1);
+            for (from, to) in [(0, 100), (0, 16), (15, 17), (16, 48), (99, 100), (100, 100)] {
+                assert_eq!(read(blocks, &chain, from, to), bytes[from..to], "{from}..{to}");
+            }
+            blocks.release(&mut chain);
+            assert_eq!((blocks.free(), chain.len()), (8, 0));
+        });
+    }
+
+    #[test]
+    fn a_full_pool_takes_nothing_of_a_piece() {
+        with_blocks(|blocks| {
+            let mut chain = Chain::EMPTY;
+            blocks.append(&mut chain, &[1; 100]).unwrap();
+            assert!(blocks.append(&mut chain, &[2; 30]).is_err());
+            assert_eq!(read(blocks, &chain, 0, 200), [1; 100]);
+            blocks.append(&mut chain, &[3; 28]).unwrap();
+            assert_eq!(blocks.free(), 0);
+        });
+    }
+
+    #[test]
+    fn released_blocks_are_used_again() {
+        with_blocks(|blocks| {
+            for round in 0..100u8 {
+                let (mut a, mut b) = (Chain::EMPTY, Chain::EMPTY);
+                blocks.append(&mut a, &[round; 60]).unwrap();
+                blocks.append(&mut b, &[!round; 64]).unwrap();
+                assert_eq!(blocks.free(), 0);
+                assert_eq!(read(blocks, &a, 0, 60), [round; 60]);
+                assert_eq!(read(blocks, &b, 0, 64), [!round; 64]);
+                blocks.release(&mut b);
+                blocks.release(&mut a);
+            }
+        });
+    }
+}

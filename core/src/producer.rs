@@ -1,0 +1,413 @@
+//! Producer: records go into batches in the send memory, batches to the leaders of their
+//! partitions, in order, exactly once where the producer is idempotent (KIP-98).
+
+mod answer;
+mod batch;
+mod partition;
+mod send;
+mod split;
+
+use crate::cluster::Cluster;
+use crate::config::Acks;
+use crate::error::{Error, LimitKind, Misuse, ProduceError};
+use crate::event::{Event, Target};
+use crate::id::{BatchId, RecordId, TopicPartition};
+use crate::memory::{Blocks, ChainSink, Link, Mem};
+use crate::record::{self, Record};
+use crate::time::Instant;
+
+pub(crate) use answer::AnswerCx;
+pub(crate) use batch::{Batch, State};
+
+/// Largest share of the send memory that record batches leave to requests.
+const RESERVE_MOST: usize = 64;
+
+/// A partition's queue of batches, in the order of their records, and its sequence (KIP-98).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    head: Link,
+    tail: Link,
+    /// The next partition with batches.
+    next_active: Link,
+    active: bool,
+    in_flight: u8,
+    /// The sequence is broken: a new epoch, once nothing is in flight.
+    bump: bool,
+    failures: u8,
+    epoch: i16,
+    next_sequence: i32,
+    producer_id: i64,
+    retry_at: Instant,
+}
+
+impl Part {
+    pub(crate) const EMPTY: Self = Self {
+        head: Link::NONE,
+        tail: Link::NONE,
+        next_active: Link::NONE,
+        active: false,
+        in_flight: 0,
+        bump: false,
+        failures: 0,
+        epoch: 0,
+        next_sequence: 0,
+        producer_id: 0,
+        retry_at: Instant::ZERO,
+    };
+}
+
+/// What the producer keeps per topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicPart {
+    /// The partition that records without key go to for now (KIP-794).
+    sticky: Link,
+    sticky_bytes: u32,
+    /// Partitions that entries were made for.
+    opened: u32,
+    /// Last batch of this topic, and how many, in the request being made.
+    picked_last: Link,
+    picked: u32,
+}
+
+impl TopicPart {
+    pub(crate) const EMPTY: Self =
+        Self { sticky: Link::NONE, sticky_bytes: 0, opened: 0, picked_last: Link::NONE, picked: 0 };
+}
+
+/// Where the producer id comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// Not idempotent, or not needed yet.
+    None,
+    /// InitProducerId is under way until then.
+    Asked(Instant),
+    /// Ask (again) then.
+    Wanted(Instant),
+    Known,
+    Refused(Error),
+}
+
+/// See the module.
+pub(crate) struct Producer<'d> {
+    parts: Mem<'d, Part>,
+    topics: Mem<'d, TopicPart>,
+    batches: Mem<'d, Batch>,
+    free: Link,
+    fresh: usize,
+    free_count: usize,
+    active: Link,
+    active_tail: Link,
+    /// Batches that ended and were not told yet.
+    done: Link,
+    done_tail: Link,
+    identity: Identity,
+    producer_id: i64,
+    epoch: i16,
+    identity_failures: u32,
+    serial: u64,
+    reserve: usize,
+    /// Batches that did not end yet.
+    unfinished: usize,
+    /// The application was refused and waits for room, of so many blocks.
+    wants_room: Option<usize>,
+    room: bool,
+    /// Batches up to this serial are being flushed, and how many of them have not ended.
+    flush_upto: u64,
+    flush_left: usize,
+    flushing: bool,
+    /// The send memory is short: nothing lingers.
+    pressure: bool,
+    pub(crate) dirty: bool,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl<'d> Producer<'d> {
+    pub(crate) fn new(
+        parts: Mem<'d, Part>,
+        topics: Mem<'d, TopicPart>,
+        batches: Mem<'d, Batch>,
+        idempotent: bool,
+        blocks: usize,
+    ) -> Self {
+        Self {
+            parts,
+            topics,
+            free: Link::NONE,
+            fresh: 0,
+            free_count: batches.len(),
+            batches,
+            active: Link::NONE,
+            active_tail: Link::NONE,
+            done: Link::NONE,
+            done_tail: Link::NONE,
+            identity: if idempotent { Identity::Wanted(Instant::ZERO) } else { Identity::None },
+            producer_id: -1,
+            epoch: -1,
+            identity_failures: 0,
+            serial: 0,
+            reserve: (blocks / 4).clamp(2, RESERVE_MOST),
+            unfinished: 0,
+            wants_room: None,
+            room: false,
+            flush_upto: 0,
+            flush_left: 0,
+            flushing: false,
+            pressure: false,
+            dirty: false,
+            deadline: None,
+        }
+    }
+
+    fn idempotent(&self) -> bool {
+        self.identity != Identity::None
+    }
+
+    /// Takes a record. Its bytes are copied once, into the block from which they will be sent.
+    pub(crate) fn produce(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        blocks: &mut Blocks<'d>,
+        now: Instant,
+        target: Target,
+        record: &Record<'_>,
+        wall_ms: Option<i64>,
+    ) -> Result<RecordId, ProduceError> {
+        let slot = cluster
+            .topic_slot(target.topic)
+            .ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
+        if let Identity::Refused(error) = self.identity {
+            return Err(ProduceError::Refused(error));
+        }
+        let topic = &cluster.topics[slot];
+        if let Some(Error::Broker(code)) = topic.failure
+            && !code.is_retriable()
+        {
+            return Err(ProduceError::Refused(Error::Broker(code)));
+        }
+        if !topic.ready {
+            self.wants_room.get_or_insert(0);
+            return Err(ProduceError::NotReady);
+        }
+        cluster.produced = Some(now);
+        let part = self.choose(cluster, now, slot, target.partition, record)?;
+        let timestamp = record.timestamp.or(wall_ms).unwrap_or(-1);
+        let max = self.largest(cluster, blocks);
+        let (batch, delta, len) = match self.open_batch(part, record, timestamp, cluster) {
+            Some(open) => open,
+            None => {
+                let len = record::encoded_len(record, 0, 0);
+                if record::HEADER_LEN + len > max {
+                    return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
+                }
+                let fits = self.has_room(blocks, &crate::memory::Chain::EMPTY, len + record::HEADER_LEN);
+                match fits.then(|| self.begin_batch(cluster, blocks, now, part, timestamp)).flatten()
+                {
+                    Some(batch) => (batch, 0, len),
+                    None => return Err(self.full(blocks, len + record::HEADER_LEN)),
+                }
+            }
+        };
+        let chain = self.batches[batch].chain;
+        if !self.has_room(blocks, &chain, len) {
+            return Err(self.full(blocks, len));
+        }
+        let b = &mut self.batches[batch];
+        let ts_delta = timestamp.wrapping_sub(b.base_timestamp);
+        let mut sink = ChainSink { blocks, chain: &mut b.chain };
+        if record::write(&mut sink, record, delta, ts_delta).is_err() {
+            return Err(self.full(blocks, len));
+        }
+        let b = &mut self.batches[batch];
+        b.count += 1;
+        b.max_timestamp = b.max_timestamp.max(timestamp);
+        let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
+        if b.chain.len() >= cluster.config.batch_bytes || cluster.config.linger.is_zero() {
+            self.dirty = true;
+        }
+        if target.partition.is_none() && record.key.is_none() {
+            self.topics[slot].sticky_bytes = self.topics[slot].sticky_bytes.saturating_add(len as u32);
+        }
+        Ok(id)
+    }
+
+    /// The open batch of a partition if the record fits into it: batch, offset delta, bytes.
+    fn open_batch(
+        &mut self,
+        part: usize,
+        record: &Record<'_>,
+        timestamp: i64,
+        cluster: &Cluster<'d>,
+    ) -> Option<(usize, u32, usize)> {
+        let tail = self.parts[part].tail.get()?;
+        let b = &self.batches[tail];
+        if b.state != State::Open {
+            return None;
+        }
+        let len = record::encoded_len(record, b.count, timestamp.wrapping_sub(b.base_timestamp));
+        if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
+            return Some((tail, b.count, len));
+        }
+        self.batches[tail].state = State::Ready;
+        self.dirty = true;
+        None
+    }
+
+    /// Largest batch that can exist.
+    fn largest(&self, cluster: &Cluster<'d>, blocks: &Blocks<'d>) -> usize {
+        let memory = blocks.total().saturating_sub(self.reserve) * blocks.block_size();
+        cluster.config.request_bytes.min(memory).max(record::HEADER_LEN + 1)
+    }
+
+    fn has_room(&self, blocks: &Blocks<'d>, chain: &crate::memory::Chain, extra: usize) -> bool {
+        blocks.needed(chain, extra) + self.reserve <= blocks.free()
+    }
+
+    fn full(&mut self, blocks: &Blocks<'d>, bytes: usize) -> ProduceError {
+        let wanted = bytes.div_ceil(blocks.block_size()) + self.reserve;
+        let eighth = blocks.total() / 8 + self.reserve;
+        self.wants_room = Some(wanted.max(eighth));
+        self.pressure = true;
+        self.dirty = true;
+        ProduceError::Full
+    }
+
+    /// Sends everything that was taken so far without waiting for linger.
+    pub(crate) fn flush(&mut self) {
+        let mut link = self.active;
+        while let Some(part) = link.get() {
+            if let Some(tail) = self.parts[part].tail.get()
+                && self.batches[tail].state == State::Open
+            {
+                self.batches[tail].state = State::Ready;
+            }
+            link = self.parts[part].next_active;
+        }
+        self.flush_upto = self.serial;
+        self.flush_left = self.unfinished;
+        self.flushing = true;
+        self.dirty = true;
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        !self.done.is_none() || self.room || (self.flushing && self.flush_left == 0)
+    }
+
+    /// The next thing to tell.
+    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+        if let Some(batch) = self.done.get() {
+            self.done = self.batches[batch].next;
+            if self.done.is_none() {
+                self.done_tail = Link::NONE;
+            }
+            let event = self.batches[batch].ended();
+            self.free_batch(batch);
+            return Some(event);
+        }
+        if core::mem::take(&mut self.room) {
+            return Some(Event::Room);
+        }
+        if self.flushing && self.flush_left == 0 {
+            self.flushing = false;
+            return Some(Event::Flushed);
+        }
+        None
+    }
+
+    /// Whether somebody who was refused may try again.
+    pub(crate) fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>) {
+        let Some(wanted) = self.wants_room else { return };
+        let enough = match wanted {
+            0 => cluster.topics.iter().all(|t| !t.used || t.ready || t.failure.is_some()),
+            n => {
+                self.free_count > 0
+                    && (blocks.free() >= n || (self.unfinished == 0 && self.done.is_none()))
+            }
+        };
+        if enough {
+            self.wants_room = None;
+            self.pressure = false;
+            self.room = true;
+        }
+    }
+
+    /// A partition whose entry somebody else needs: its queue is empty.
+    pub(crate) fn may_evict(&self, part: usize) -> bool {
+        self.parts[part].head.is_none() && !self.parts[part].active
+    }
+
+    /// Forgets a partition. Its sequence ends with it, so that whoever uses it next does so under
+    /// a higher epoch than it ever saw.
+    pub(crate) fn evict(&mut self, part: usize, topic: usize) {
+        if self.parts[part].next_sequence > 0 {
+            self.raise_epoch();
+        }
+        self.parts[part] = Part::EMPTY;
+        let topic = &mut self.topics[topic];
+        if topic.sticky == Link::to(part) {
+            topic.sticky = Link::NONE;
+        }
+        topic.opened = 0;
+    }
+
+    fn raise_epoch(&mut self) {
+        if self.epoch < i16::MAX {
+            self.epoch += 1;
+        } else {
+            self.identity = Identity::Wanted(Instant::ZERO);
+            self.dirty = true;
+        }
+    }
+
+    /// The topic was made again: new logs, so new sequences; what waits for partitions that are
+    /// gone fails.
+    pub(crate) fn on_recreated(
+        &mut self,
+        cluster: &Cluster<'d>,
+        blocks: &mut Blocks<'d>,
+        slot: usize,
+    ) {
+        self.topics[slot] = TopicPart::EMPTY;
+        let mut link = self.active;
+        while let Some(part) = link.get() {
+            link = self.parts[part].next_active;
+            let entry = &cluster.table[part];
+            if entry.topic as usize != slot {
+                continue;
+            }
+            self.parts[part].bump = true;
+            if entry.index < cluster.topics[slot].count {
+                continue;
+            }
+            let gone = Error::Broker(crate::wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            while let Some(batch) = self.first_waiting(part) {
+                let maybe = self.batches[batch].maybe_written;
+                self.finish(blocks, part, batch, Err((gone, maybe)));
+            }
+        }
+        for part in 0..self.parts.len() {
+            let entry = &cluster.table[part];
+            if entry.used() && entry.topic as usize == slot {
+                self.parts[part].bump |= self.parts[part].next_sequence > 0;
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// Acks that mean "no answer".
+    fn silent(acks: Acks) -> bool {
+        acks == Acks::None
+    }
+
+    fn limit(what: LimitKind) -> ProduceError {
+        ProduceError::Refused(Error::Limit { what, needed: 0 })
+    }
+
+    /// Where a batch goes.
+    fn destination(cluster: &Cluster<'d>, part: usize) -> TopicPartition {
+        let entry = &cluster.table[part];
+        TopicPartition {
+            topic: cluster.topic_id(usize::from(entry.topic)),
+            partition: entry.index,
+        }
+    }
+}

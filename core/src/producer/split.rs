@@ -1,0 +1,187 @@
+//! A batch that a broker finds too large is sent as two, the parts taking over its sequence range
+//! in order (MESSAGE_TOO_LARGE; Java's `ProducerBatch.split`).
+
+use super::{Batch, Producer, State};
+use crate::connection::Net;
+use crate::memory::{Chain, Slices};
+use crate::record::{HEADER_LEN, varint};
+
+/// Reads a chain's records one after the other without having them in one piece.
+struct Reader<'a> {
+    slices: Slices<'a>,
+    slice: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        while self.slice.is_empty() {
+            self.slice = self.slices.next()?;
+        }
+        let (first, rest) = self.slice.split_first()?;
+        (self.slice, self.at) = (rest, self.at + 1);
+        Some(*first)
+    }
+
+    /// A zig-zag varint as its bytes and its value.
+    fn varint(&mut self) -> Option<i64> {
+        let (mut bytes, mut len) = ([0; varint::MAX_64], 0);
+        loop {
+            let byte = self.byte()?;
+            *bytes.get_mut(len)? = byte;
+            len += 1;
+            if byte < 0x80 {
+                return varint::take_i64(&mut bytes.get(..len)?).ok();
+            }
+        }
+    }
+
+    fn skip(&mut self, mut count: usize) -> Option<()> {
+        while count > 0 {
+            if self.slice.is_empty() {
+                self.slice = self.slices.next()?;
+            }
+            let n = count.min(self.slice.len());
+            self.slice = &self.slice[n..];
+            (self.at, count) = (self.at + n, count - n);
+        }
+        Some(())
+    }
+}
+
+/// Where record `n` of a chain begins.
+fn offset_of(net: &Net<'_>, chain: &Chain, n: u32) -> Option<usize> {
+    let slices = net.blocks.slices(chain, HEADER_LEN, chain.len());
+    let mut reader = Reader { slices, slice: &[], at: HEADER_LEN };
+    for _ in 0..n {
+        let len = usize::try_from(reader.varint()?).ok()?;
+        reader.skip(len)?;
+    }
+    Some(reader.at)
+}
+
+impl<'d> Producer<'d> {
+    /// Splits a batch in two halves; false when there is no memory for it.
+    pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
+        let b = self.batches[batch];
+        let keep = b.count / 2;
+        let Some(at) = offset_of(net, &b.chain, keep) else { return false };
+        let Some(mut second) = renumbered(net, &b.chain, at, keep, b.count - keep) else {
+            return false;
+        };
+        let Some(mut first) = copied(net, &b.chain, at) else {
+            net.blocks.release(&mut second);
+            return false;
+        };
+        let Some(half) = self.take_batch() else {
+            net.blocks.release(&mut first);
+            net.blocks.release(&mut second);
+            return false;
+        };
+        let sequence = match b.sequence {
+            ..0 => -1,
+            s => ((i64::from(s) + i64::from(keep)) & i64::from(i32::MAX)) as i32,
+        };
+        net.blocks.release(&mut self.batches[batch].chain);
+        let front = Batch { count: keep, chain: first, sealed: false, attempts: 0, ..b };
+        self.batches[batch] = Batch { state: State::Ready, ..front };
+        self.batches[half] = Batch {
+            state: State::Ready,
+            first: b.first + keep,
+            count: b.count - keep,
+            sequence,
+            chain: second,
+            sealed: false,
+            attempts: 0,
+            ..b
+        };
+        self.enqueue_after(part, batch, half);
+        true
+    }
+}
+
+/// The bytes of a chain before `end`, in blocks of their own.
+fn copied(net: &mut Net<'_>, chain: &Chain, end: usize) -> Option<Chain> {
+    let mut copy = Chain::EMPTY;
+    let mut at = 0;
+    while at < end {
+        let mut piece = [0; 64];
+        let n = read_at(net, chain, at, &mut piece[..(end - at).min(64)]);
+        if n == 0 || net.blocks.append(&mut copy, &piece[..n]).is_err() {
+            net.blocks.release(&mut copy);
+            return None;
+        }
+        at += n;
+    }
+    Some(copy)
+}
+
+/// `count` records from `at` on, with offset deltas lowered by `less`, behind an empty header.
+fn renumbered(
+    net: &mut Net<'_>,
+    chain: &Chain,
+    mut at: usize,
+    less: u32,
+    count: u32,
+) -> Option<Chain> {
+    let mut copy = Chain::EMPTY;
+    let mut write = |net: &mut Net<'_>| -> Option<()> {
+        net.blocks.append(&mut copy, &[0; HEADER_LEN]).ok()?;
+        for _ in 0..count {
+            at = renumber_one(net, chain, at, less, &mut copy)?;
+        }
+        Some(())
+    };
+    if write(net).is_none() {
+        net.blocks.release(&mut copy);
+        return None;
+    }
+    Some(copy)
+}
+
+/// Copies one record: length, attributes, timestamp delta, offset delta, the rest as it is.
+fn renumber_one(
+    net: &mut Net<'_>,
+    chain: &Chain,
+    at: usize,
+    less: u32,
+    copy: &mut Chain,
+) -> Option<usize> {
+    let slices = net.blocks.slices(chain, at, chain.len());
+    let mut reader = Reader { slices, slice: &[], at };
+    let len = usize::try_from(reader.varint()?).ok()?;
+    let body = reader.at;
+    let attributes = reader.byte()?;
+    let timestamp = reader.varint()?;
+    let delta = reader.varint()? - i64::from(less);
+    let (rest, end) = (reader.at, body + len);
+    let (timestamp, timestamp_len) = varint::encode(timestamp);
+    let (delta, delta_len) = varint::encode(delta);
+    let new_len = 1 + timestamp_len + delta_len + end.checked_sub(rest)?;
+    let (len, len_len) = varint::encode(i64::try_from(new_len).ok()?);
+    net.blocks.append(copy, &len[..len_len]).ok()?;
+    net.blocks.append(copy, &[attributes]).ok()?;
+    net.blocks.append(copy, &timestamp[..timestamp_len]).ok()?;
+    net.blocks.append(copy, &delta[..delta_len]).ok()?;
+    let mut at = rest;
+    while at < end {
+        let mut piece = [0; 64];
+        let n = read_at(net, chain, at, &mut piece[..(end - at).min(64)]);
+        if n == 0 {
+            return None;
+        }
+        net.blocks.append(copy, &piece[..n]).ok()?;
+        at += n;
+    }
+    Some(end)
+}
+
+/// Reads up to `into.len()` bytes from a place in a chain.
+fn read_at(net: &Net<'_>, chain: &Chain, at: usize, into: &mut [u8]) -> usize {
+    let mut n = 0;
+    for slice in net.blocks.slices(chain, at, at + into.len()) {
+        into[n..n + slice.len()].copy_from_slice(slice);
+        n += slice.len();
+    }
+    n
+}

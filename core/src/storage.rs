@@ -1,0 +1,272 @@
+//! All the memory of a client, summed in one place. Lent by [`Resources`] or, with `alloc`, owned
+//! by [`Storage::heap`]; the machine cannot tell, and answers `Full` alike.
+
+use core::mem::size_of;
+
+use crate::admin::Request;
+use crate::client::AnswerSlot;
+use crate::cluster::{Broker, Partition, Topic};
+use crate::connection::{Conn, Outgoing};
+use crate::consumer::{Follow, Read};
+use crate::memory::{Link, Mem};
+use crate::producer::{Batch, Part, TopicPart};
+
+/// Size of a send block in [`Resources`], in bytes.
+pub const BLOCK_BYTES: usize = 512;
+/// Brokers remembered per connection in [`Resources`].
+const BROKERS_PER_CONN: usize = 4;
+/// Admin requests under way in [`Resources`].
+const REQUESTS: usize = 1;
+
+/// How large a client is. Nothing of it grows with the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at a time, 1 to 64. With one, fetches and everything else share it; else a
+    /// broker that is read from and written to takes two.
+    pub conns: usize,
+    /// Brokers whose addresses are remembered.
+    pub brokers: usize,
+    /// Topics in use.
+    pub topics: usize,
+    /// Partitions in use: assigned, or with something to send. Not the size of a topic.
+    pub partitions: usize,
+    /// Receive buffer of each connection, in bytes: the largest record batch that can be read.
+    pub rx_bytes: usize,
+    /// Send blocks, shared by all requests and batches.
+    pub tx_blocks: usize,
+    /// Size of a send block, in bytes.
+    pub block_bytes: usize,
+    /// Admin requests under way.
+    pub requests: usize,
+}
+
+impl Limits {
+    /// For a server: 32 connections of 1.1 MiB, 32 MiB to send, 256 topics, 16,384 partitions in
+    /// use. The memory is reserved, not touched before it is used.
+    #[must_use]
+    pub const fn server() -> Self {
+        Self {
+            conns: 32,
+            brokers: 256,
+            topics: 256,
+            partitions: 16 * 1024,
+            rx_bytes: 1088 * 1024,
+            tx_blocks: 8 * 1024,
+            block_bytes: 4096,
+            requests: 8,
+        }
+    }
+
+    /// For a small program or a test: 8 connections of 64 KiB, 256 KiB to send, 8 topics, 256
+    /// partitions in use.
+    #[must_use]
+    pub const fn small() -> Self {
+        Self {
+            conns: 8,
+            brokers: 16,
+            topics: 8,
+            partitions: 256,
+            rx_bytes: 64 * 1024,
+            tx_blocks: 256,
+            block_bytes: 1024,
+            requests: 4,
+        }
+    }
+
+    /// Bytes that [`Storage::heap`] allocates, exactly.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        // Connections: state and requests in flight, the answer being read, and what was received.
+        self.conns * (size_of::<Conn>() + size_of::<AnswerSlot>() + self.rx_bytes)
+            // Brokers: their addresses.
+            + self.brokers * size_of::<Broker>()
+            // Topics: name and freshness, what the producer and what the consumer keep of each.
+            + self.topics * (size_of::<Topic>() + size_of::<TopicPart>() + size_of::<Follow>())
+            // Partitions in use: leader, place in the hash index, queue and sequence, position.
+            + self.partitions
+                * (size_of::<Partition>()
+                    + size_of::<Link>()
+                    + size_of::<Part>()
+                    + size_of::<Read>())
+            // Send blocks, their chaining, and one batch with its place in a request for each.
+            + self.tx_blocks
+                * (self.block_bytes
+                    + size_of::<Link>()
+                    + size_of::<Batch>()
+                    + size_of::<Outgoing>())
+            // Admin requests.
+            + self.requests * size_of::<Request>()
+    }
+}
+
+/// The memory of a client as one value, all zero when new: a `static` of it lies in `.bss`.
+///
+/// `CONNS` connections, `TOPICS` topics, `PARTITIONS` partitions in use, `RX` bytes to receive per
+/// connection, `TX` send blocks of [`BLOCK_BYTES`].
+pub struct Resources<
+    const CONNS: usize,
+    const TOPICS: usize,
+    const PARTITIONS: usize,
+    const RX: usize,
+    const TX: usize,
+> {
+    conns: [Conn; CONNS],
+    answers: [AnswerSlot; CONNS],
+    rx: [[u8; RX]; CONNS],
+    brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
+    topics: [Topic; TOPICS],
+    topic_parts: [TopicPart; TOPICS],
+    follows: [Follow; TOPICS],
+    partitions: [Partition; PARTITIONS],
+    heads: [Link; PARTITIONS],
+    parts: [Part; PARTITIONS],
+    reads: [Read; PARTITIONS],
+    blocks: [[u8; BLOCK_BYTES]; TX],
+    links: [Link; TX],
+    batches: [Batch; TX],
+    outgoing: [Outgoing; TX],
+    requests: [Request; REQUESTS],
+}
+
+impl<
+    const CONNS: usize,
+    const TOPICS: usize,
+    const PARTITIONS: usize,
+    const RX: usize,
+    const TX: usize,
+> Resources<CONNS, TOPICS, PARTITIONS, RX, TX>
+{
+    /// Empty memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            conns: [const { Conn::EMPTY }; CONNS],
+            answers: [const { AnswerSlot::EMPTY }; CONNS],
+            rx: [[0; RX]; CONNS],
+            brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
+            topics: [const { Topic::EMPTY }; TOPICS],
+            topic_parts: [TopicPart::EMPTY; TOPICS],
+            follows: [Follow::EMPTY; TOPICS],
+            partitions: [Partition::EMPTY; PARTITIONS],
+            heads: [Link::NONE; PARTITIONS],
+            parts: [Part::EMPTY; PARTITIONS],
+            reads: [Read::EMPTY; PARTITIONS],
+            blocks: [[0; BLOCK_BYTES]; TX],
+            links: [Link::NONE; TX],
+            batches: [Batch::EMPTY; TX],
+            outgoing: [Outgoing::EMPTY; TX],
+            requests: [const { Request::EMPTY }; REQUESTS],
+        }
+    }
+
+    /// Lends the memory to a client. What an earlier client left in it does not matter.
+    pub fn storage(&mut self) -> Storage<'_> {
+        for conn in &mut self.conns {
+            *conn = Conn::EMPTY;
+        }
+        self.answers.fill_with(|| AnswerSlot::EMPTY);
+        self.brokers.as_flattened_mut().fill_with(|| Broker::EMPTY);
+        self.topics.fill_with(|| Topic::EMPTY);
+        self.topic_parts.fill(TopicPart::EMPTY);
+        self.follows.fill(Follow::EMPTY);
+        self.partitions.fill(Partition::EMPTY);
+        self.heads.fill(Link::NONE);
+        self.parts.fill(Part::EMPTY);
+        self.reads.fill(Read::EMPTY);
+        self.requests.fill_with(|| Request::EMPTY);
+        Storage {
+            conns: Mem::Lent(&mut self.conns),
+            answers: Mem::Lent(&mut self.answers),
+            rx: Mem::Lent(self.rx.as_flattened_mut()),
+            rx_bytes: RX,
+            brokers: Mem::Lent(self.brokers.as_flattened_mut()),
+            topics: Mem::Lent(&mut self.topics),
+            topic_parts: Mem::Lent(&mut self.topic_parts),
+            follows: Mem::Lent(&mut self.follows),
+            partitions: Mem::Lent(&mut self.partitions),
+            heads: Mem::Lent(&mut self.heads),
+            parts: Mem::Lent(&mut self.parts),
+            reads: Mem::Lent(&mut self.reads),
+            blocks: Mem::Lent(self.blocks.as_flattened_mut()),
+            block_bytes: BLOCK_BYTES,
+            links: Mem::Lent(&mut self.links),
+            batches: Mem::Lent(&mut self.batches),
+            outgoing: Mem::Lent(&mut self.outgoing),
+            requests: Mem::Lent(&mut self.requests),
+        }
+    }
+}
+
+impl<
+    const CONNS: usize,
+    const TOPICS: usize,
+    const PARTITIONS: usize,
+    const RX: usize,
+    const TX: usize,
+> Default for Resources<CONNS, TOPICS, PARTITIONS, RX, TX>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The memory of a client, lent or owned.
+pub struct Storage<'d> {
+    pub(crate) conns: Mem<'d, Conn>,
+    pub(crate) answers: Mem<'d, AnswerSlot>,
+    pub(crate) rx: Mem<'d, u8>,
+    pub(crate) rx_bytes: usize,
+    pub(crate) brokers: Mem<'d, Broker>,
+    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) topic_parts: Mem<'d, TopicPart>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) partitions: Mem<'d, Partition>,
+    pub(crate) heads: Mem<'d, Link>,
+    pub(crate) parts: Mem<'d, Part>,
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) blocks: Mem<'d, u8>,
+    pub(crate) block_bytes: usize,
+    pub(crate) links: Mem<'d, Link>,
+    pub(crate) batches: Mem<'d, Batch>,
+    pub(crate) outgoing: Mem<'d, Outgoing>,
+    pub(crate) requests: Mem<'d, Request>,
+}
+
+#[cfg(feature = "alloc")]
+impl Storage<'static> {
+    /// Allocates [`Limits::bytes`], now and never again.
+    #[must_use]
+    pub fn heap(limits: &Limits) -> Self {
+        Self {
+            conns: owned(limits.conns, || Conn::EMPTY),
+            answers: owned(limits.conns, || AnswerSlot::EMPTY),
+            rx: zeroed(limits.conns * limits.rx_bytes),
+            rx_bytes: limits.rx_bytes,
+            brokers: owned(limits.brokers, || Broker::EMPTY),
+            topics: owned(limits.topics, || Topic::EMPTY),
+            topic_parts: owned(limits.topics, || TopicPart::EMPTY),
+            follows: owned(limits.topics, || Follow::EMPTY),
+            partitions: owned(limits.partitions, || Partition::EMPTY),
+            heads: owned(limits.partitions, || Link::NONE),
+            parts: owned(limits.partitions, || Part::EMPTY),
+            reads: owned(limits.partitions, || Read::EMPTY),
+            blocks: zeroed(limits.tx_blocks * limits.block_bytes),
+            block_bytes: limits.block_bytes,
+            links: owned(limits.tx_blocks, || Link::NONE),
+            batches: owned(limits.tx_blocks, || Batch::EMPTY),
+            outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
+            requests: owned(limits.requests, || Request::EMPTY),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+fn owned<T>(count: usize, empty: impl Fn() -> T) -> Mem<'static, T> {
+    Mem::Owned((0..count).map(|_| empty()).collect())
+}
+
+#[cfg(feature = "alloc")]
+fn zeroed(count: usize) -> Mem<'static, u8> {
+    Mem::Owned(alloc::vec![0; count].into_boxed_slice())
+}
