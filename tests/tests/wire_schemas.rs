@@ -244,7 +244,7 @@ impl<'b> Reader<'b> {
                 let len = self.len(if kind == "string" { 2 } else { 4 });
                 assert!(len >= 0 || nullable, "{}: null", self.what);
                 match usize::try_from(len) {
-                    Ok(len) => json!(std::str::from_utf8(self.take(len)).expect("UTF-8")),
+                    Ok(len) => json!(str::from_utf8(self.take(len)).expect("UTF-8")),
                     Err(_) => Value::Null,
                 }
             }

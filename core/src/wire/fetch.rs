@@ -342,3 +342,86 @@ fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Decode, Malformed, Step};
+
+    /// Version 12, one topic `t` of one partition with ten record bytes, then the leader's tag and
+    /// what ends partition, topic and answer.
+    const ANSWER: &[u8] = &[
+        0, 0, 0, 5, 0, 0, 0, 0, 0, 9, 2, 2, b't', 2, // head, topic
+        0, 0, 0, 3, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 6, // partition
+        0, 0, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 11, // aborted, replica, length
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, // records
+        1, 1, 9, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, // tags
+    ];
+
+    /// Up to the records, in one input.
+    fn to_records(input: &mut &[u8]) -> Result<Answer, Malformed> {
+        let mut answer = Answer::new(12).expect("spoken");
+        let wanted = [
+            Item::Head { throttle_ms: 5, error: ErrorCode::NONE, session_id: 9 },
+            Item::Topic { name: Some("t"), id: Uuid::ZERO },
+            Item::Partition {
+                index: 3,
+                error: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+                high_watermark: 7,
+                last_stable_offset: 6,
+                log_start_offset: 1,
+            },
+            Item::Records { preferred_read_replica: -1, len: 10 },
+        ];
+        for item in wanted {
+            assert_eq!(answer.step(input)?, Step::Item(item));
+        }
+        Ok(answer)
+    }
+
+    fn end(answer: &mut Answer, input: &mut &[u8]) -> Result<(), Malformed> {
+        let leader = Item::CurrentLeader { leader: 2, epoch: 4 };
+        for item in [leader, Item::PartitionEnd, Item::TopicEnd] {
+            assert_eq!(answer.step(input)?, Step::Item(item));
+        }
+        assert_eq!(answer.step(input)?, Step::Done);
+        assert_eq!(answer.step(input)?, Step::Done);
+        assert!(input.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn the_caller_takes_records_itself() -> Result<(), Malformed> {
+        let mut input = ANSWER;
+        let mut answer = to_records(&mut input)?;
+        assert_eq!(answer.records_left(), 10);
+        let (records, rest) = input.split_at(10);
+        assert_eq!(records, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        answer.take(4);
+        assert_eq!(answer.records_left(), 6);
+        answer.take(6);
+        input = rest;
+        end(&mut answer, &mut input)
+    }
+
+    #[test]
+    fn records_left_alone_are_dropped_as_they_come() -> Result<(), Malformed> {
+        let mut input = ANSWER;
+        let mut answer = to_records(&mut input)?;
+        answer.take(1);
+        let (mut few, rest) = input.split_at(4);
+        few = few.get(1..).unwrap_or_default();
+        assert_eq!(answer.step(&mut few)?, Step::More { needed: 1 });
+        assert!(few.is_empty());
+        assert_eq!(answer.records_left(), 6);
+        input = rest;
+        end(&mut answer, &mut input)
+    }
+
+    #[test]
+    fn versions_out_of_range_have_no_decoder() {
+        assert!(Answer::new(3).is_none());
+        assert!(Answer::new(19).is_none());
+        assert!(Answer::new(-1).is_none());
+    }
+}

@@ -1,6 +1,6 @@
 //! Feeds answers to their decoders in pieces.
 
-use std::fmt::Debug;
+use core::fmt::Debug;
 
 use kavka_core::wire::{self, Decode, Malformed, Step};
 

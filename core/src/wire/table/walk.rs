@@ -151,8 +151,6 @@ impl Walker {
         input: &mut &'b [u8],
         values: &mut Values<'b>,
     ) -> Result<Step<Event>, Malformed> {
-        self.skip = self.skip.checked_add(self.records).ok_or(Malformed::Shape)?;
-        self.records = 0;
         loop {
             if !self.drop_bytes(input)? {
                 return Ok(Step::More { needed: 1 });
@@ -189,11 +187,13 @@ impl Walker {
 
     /// Drops what is to be dropped; false when bytes are missing for it.
     fn drop_bytes(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
-        let have = input.len().min(self.skip as usize);
-        *input = input.get(have..).unwrap_or_default();
-        self.advance(have)?;
-        self.skip = self.skip.saturating_sub(have as u32);
-        Ok(self.skip == 0)
+        for left in [&mut self.skip, &mut self.records] {
+            let have = input.len().min(*left as usize);
+            *input = input.get(have..).unwrap_or_default();
+            *left = left.saturating_sub(have as u32);
+            self.at = self.at.checked_add(have as u32).ok_or(Malformed::Shape)?;
+        }
+        Ok(self.skip == 0 && self.records == 0)
     }
 
     fn advance(&mut self, used: usize) -> Result<(), Malformed> {
@@ -433,5 +433,15 @@ impl Walker {
             open.phase = Phase::TagRest;
         }
         Ok(Turn::Event(turn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_small() {
+        assert!(size_of::<Walker>() <= 120, "{} bytes", size_of::<Walker>());
     }
 }
