@@ -1,1 +1,168 @@
-//! Encode and decode, and nothing else: usable without the client.
+//! Encode and decode of the Kafka protocol, and nothing else: usable without the client.
+//!
+//! Every module below is one API: a request that is written field by field into a [`Sink`], and an
+//! answer that is decoded *step by step* from whatever bytes have arrived. A step takes what it
+//! used from the front of its input and gives one item, or says how many bytes it needs. It never
+//! starts again and keeps no borrow, so an answer may be far larger than the buffer it passes
+//! through. Item by item is also the only way: no count read from the wire sizes anything.
+//!
+//! ```
+//! use kavka_core::wire::{Decode, Step, list_offsets};
+//!
+//! let frame = [0, 0, 0, 0, 0, 0, 0, 0]; // ListOffsets v2: no throttling, no topics
+//! let mut answer = list_offsets::Answer::new(2).expect("version 2 is spoken");
+//! let mut input = &frame[..];
+//! while let Step::Item(item) = answer.step(&mut input)? {
+//!     assert_eq!(item, list_offsets::Item::Throttle { ms: 0 });
+//! }
+//! assert!(input.is_empty());
+//! # Ok::<(), kavka_core::wire::Malformed>(())
+//! ```
+//!
+//! Neither the four bytes of frame length nor the correlation id of an answer are read here: they
+//! belong to the connection. Bytes after an answer's end are the caller's to drop, as newer or
+//! sloppy peers may send some.
+
+mod api_key;
+mod error_code;
+mod read;
+pub mod table;
+mod write;
+
+pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod header;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+use core::fmt;
+
+pub use api_key::ApiKey;
+pub use error_code::ErrorCode;
+pub use read::Ints;
+pub use write::{Full, Sink, SliceSink, Writer};
+
+/// A message that can be written whole.
+pub trait Encode {
+    /// The API it belongs to.
+    const API: ApiKey;
+    /// First and last version that [`Encode::encode`] writes.
+    const VERSIONS: (i16, i16);
+
+    /// Appends the message body in the format of `version`, which must lie in
+    /// [`Encode::VERSIONS`]. Fields that the version does not have are left out.
+    ///
+    /// # Errors
+    /// [`Full`] when the sink has no room or a string is longer than Kafka's 32,767 bytes; what
+    /// was written so far is then of no use.
+    fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full>;
+}
+
+/// A message that is read step by step, from bytes that arrive in any pieces.
+pub trait Decode: Sized {
+    /// The API it belongs to.
+    const API: ApiKey;
+    /// First and last version that it reads.
+    const VERSIONS: (i16, i16);
+    /// What a step gives; borrows from the input.
+    type Item<'b>;
+
+    /// A decoder for one body of `version`; `None` outside [`Decode::VERSIONS`].
+    fn new(version: i16) -> Option<Self>;
+
+    /// Takes the next item from the front of `input`.
+    ///
+    /// After [`Step::More`] call again with at least `needed` bytes, beginning where `input` now
+    /// begins. After [`Step::Done`] every further call gives `Done` and takes nothing.
+    ///
+    /// # Errors
+    /// [`Malformed`] when no continuation could make the bytes a valid message. The decoder is
+    /// then of no further use; further calls give an error again.
+    fn step<'b>(&mut self, input: &mut &'b [u8]) -> Result<Step<Self::Item<'b>>, Malformed>;
+
+    /// Drops the item that [`Step::More`] asked bytes for, because they can never fit.
+    ///
+    /// Its bytes are consumed as they come, the item `Skipped` then stands in its place, and the
+    /// message goes on (also with what was nested in the dropped item).
+    fn skip(&mut self);
+}
+
+/// What one call of [`Decode::step`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// The next item.
+    Item(T),
+    /// Nothing yet: `needed` bytes (at least 1, more than the input now holds) must be there for
+    /// the next step to get further; it may then ask for more again.
+    More {
+        /// Bytes, counted from where the input now begins.
+        needed: usize,
+    },
+    /// The message is over.
+    Done,
+}
+
+/// Why bytes cannot be the message that they should be. Always the peer's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// A length or count below zero where the schema has no null, or below -1.
+    Length,
+    /// A string longer than 32,767 bytes.
+    TooLong,
+    /// A string that is not UTF-8.
+    Utf8,
+    /// An unsigned varint of more than 32 bits.
+    Varint,
+    /// Tags that do not ascend, or one tag twice.
+    TagOrder,
+    /// A tagged field that does not fit into its own size, or that one into what it is part of.
+    Tag,
+    /// A message deeper or longer than any version in our tables.
+    Shape,
+}
+
+impl Malformed {
+    /// The reason in words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Length => "length or count below zero",
+            Self::TooLong => "string longer than 32,767 bytes",
+            Self::Utf8 => "string is not UTF-8",
+            Self::Varint => "varint of more than 32 bits",
+            Self::TagOrder => "tags do not ascend",
+            Self::Tag => "tagged field does not fit its size",
+            Self::Shape => "message deeper or longer than its schema",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+/// A topic id or another 128-bit id, in wire order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uuid(pub [u8; 16]);
+
+impl Uuid {
+    /// "No id": what brokers send for a topic that has none.
+    pub const ZERO: Self = Self([0; 16]);
+
+    /// Whether this is [`Uuid::ZERO`].
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+}

@@ -1,0 +1,147 @@
+//! ApiVersions (18): what a broker speaks, and its features (KIP-511, KIP-584).
+
+use super::table::{Event, Kind, Schema, Values, Walker, answer, field, tagged};
+use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
+
+/// Asks what the broker speaks. Empty before version 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The client library's name: letters, digits, `.` and `-` (KIP-511).
+    pub software_name: &'a str,
+    /// Its version, same letters.
+    pub software_version: &'a str,
+}
+
+impl Encode for Request<'_> {
+    const API: ApiKey = ApiKey::API_VERSIONS;
+    const VERSIONS: (i16, i16) = (0, 5);
+
+    fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+        let flexible = header::is_flexible(Self::API, version);
+        if version >= 3 {
+            out.str(flexible, self.software_name)?;
+            out.str(flexible, self.software_version)?;
+        }
+        if version >= 5 {
+            // The broker checks both against itself (KIP-1242) unless they are null and -1.
+            out.nullable_str(flexible, None)?;
+            out.i32(-1)?;
+        }
+        out.no_tags(flexible)
+    }
+}
+
+/// A step of the answer, in the order of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Item<'b> {
+    /// First.
+    Head {
+        /// `UNSUPPORTED_VERSION` when the broker does not know the version asked for: the rest
+        /// then has the format of version 0 (handled here) and may name ApiVersions alone.
+        error: ErrorCode,
+    },
+    /// One API that the broker speaks.
+    Range {
+        /// The API.
+        api: ApiKey,
+        /// First version.
+        min: i16,
+        /// Last version.
+        max: i16,
+    },
+    /// After the ranges, from version 1 on.
+    Throttle {
+        /// Milliseconds that the broker wants us to wait.
+        ms: i32,
+    },
+    /// A feature that the broker could run.
+    Supported {
+        /// Its name, such as `transaction.version`.
+        name: &'b str,
+        /// Lowest level.
+        min: i16,
+        /// Highest level.
+        max: i16,
+    },
+    /// Before the finalized features.
+    FinalizedEpoch {
+        /// Rises with each change of the features; -1 for unknown.
+        epoch: i64,
+    },
+    /// A feature level on which the cluster has settled.
+    Finalized {
+        /// Its name.
+        name: &'b str,
+        /// Lowest level.
+        min: i16,
+        /// Highest level.
+        max: i16,
+    },
+    /// Something that did not fit was dropped.
+    Skipped,
+}
+
+const ROOT: u8 = 0;
+const RANGE: u8 = 1;
+const SUPPORTED: u8 = 2;
+const FINALIZED: u8 = 3;
+const EPOCH_FIELD: u8 = 4;
+
+/// The answer's layout.
+pub static SCHEMA: Schema = Schema {
+    structs: &[
+        &[
+            field("ErrorCode", Kind::I16, 0),
+            field("ApiKeys", Kind::Array(RANGE), 0),
+            field("ThrottleTimeMs", Kind::I32, 1),
+            tagged(field("SupportedFeatures", Kind::Array(SUPPORTED), 3), 0),
+            tagged(field("FinalizedFeaturesEpoch", Kind::I64, 3), 1),
+            tagged(field("FinalizedFeatures", Kind::Array(FINALIZED), 3), 2),
+            tagged(field("ZkMigrationReady", Kind::Bool, 3), 3),
+        ],
+        &[
+            field("ApiKey", Kind::I16, 0),
+            field("MinVersion", Kind::I16, 0),
+            field("MaxVersion", Kind::I16, 0),
+        ],
+        &[
+            field("Name", Kind::Str, 3),
+            field("MinVersion", Kind::I16, 3),
+            field("MaxVersion", Kind::I16, 3),
+        ],
+        &[
+            field("Name", Kind::Str, 3),
+            field("MaxVersionLevel", Kind::I16, 3),
+            field("MinVersionLevel", Kind::I16, 3),
+        ],
+    ],
+    flexible: 3,
+};
+
+answer!(ApiKey::API_VERSIONS, 0..=5, 'b, Item<'b>);
+
+fn item<'b>(event: Event, values: &Values<'b>, walker: &mut Walker) -> Option<Item<'b>> {
+    let (min, max) = (values.i16(1), values.i16(2));
+    let name = values.text(0).unwrap_or_default();
+    Some(match event {
+        Event::Fields(ROOT, 0) => {
+            let error = values.error(0);
+            // Whatever was asked, this answer comes in the one format every client can read.
+            if error == ErrorCode::UNSUPPORTED_VERSION {
+                walker.set_version(0);
+            }
+            Item::Head { error }
+        }
+        Event::Fields(RANGE, _) => Item::Range { api: ApiKey(values.i16(0)), min, max },
+        Event::Fields(ROOT, 2) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Event::Fields(SUPPORTED, _) => Item::Supported { name, min, max },
+        Event::Fields(ROOT, EPOCH_FIELD) => Item::FinalizedEpoch { epoch: values.i64_or(0, -1) },
+        // The schema has the maximum first, here alone.
+        Event::Fields(FINALIZED, _) => {
+            Item::Finalized { name, min: values.i16(2), max: values.i16(1) }
+        }
+        Event::Skipped => Item::Skipped,
+        _ => return None,
+    })
+}

@@ -1,0 +1,324 @@
+//! Answers as tables, and the one interpreter that reads them all.
+//!
+//! A [`Schema`] lists the structs of an answer, a [`Field`] says in which versions a field is on
+//! the wire; both follow Kafka's message schemas (`clients/src/main/resources/common/message`),
+//! with tagged fields moved to the end of their struct. The [`Walker`] keeps a small stack of open
+//! structs and hands out *segments*: the run of plain fields of a struct up to the next nested
+//! array, struct, record bytes or end. The modules of the APIs turn segments into typed items; a
+//! client that wants an answer raw can run a walker itself.
+
+use super::read::{Ints, Reader, Stop};
+use super::{ErrorCode, Uuid};
+
+mod walk;
+
+pub use walk::{Event, Walker};
+
+/// The type of a field on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `bool`
+    Bool,
+    /// `int8`
+    I8,
+    /// `int16`
+    I16,
+    /// `int32`
+    I32,
+    /// `int64`
+    I64,
+    /// `uuid`
+    Uuid,
+    /// `string`
+    Str,
+    /// `[]int32`
+    Ints,
+    /// `records`: only the length is read, the bytes are left to the caller.
+    Records,
+    /// An array of the struct with this index in [`Schema::structs`].
+    Array(u8),
+    /// The struct with this index; nullable ones carry an `int8` in front, negative for null.
+    Struct(u8),
+}
+
+impl Kind {
+    const fn is_plain(self) -> bool {
+        !matches!(self, Self::Array(_) | Self::Struct(_))
+    }
+}
+
+/// One field of a struct.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Kafka's name, in the schema's spelling. Costs flash, so only with feature `schema`.
+    #[cfg(any(test, feature = "schema"))]
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// First version that has it.
+    pub since: i8,
+    /// Last version that has it.
+    pub until: i8,
+    /// First version in which it may be null; `i8::MAX` is never.
+    pub nullable: i8,
+    /// Its tag; -1 when it is not tagged.
+    pub tag: i8,
+}
+
+impl Field {
+    /// A field that versions from `since` on have, never null, not tagged.
+    const fn new(name: &'static str, kind: Kind, since: i8) -> Self {
+        #[cfg(not(any(test, feature = "schema")))]
+        let _ = name;
+        Self {
+            #[cfg(any(test, feature = "schema"))]
+            name,
+            kind,
+            since,
+            until: i8::MAX,
+            nullable: i8::MAX,
+            tag: -1,
+        }
+    }
+
+    /// `until` is the last version that has it.
+    const fn until(mut self, until: i8) -> Self {
+        self.until = until;
+        self
+    }
+
+    /// May be null from version `since` on.
+    const fn nullable(mut self, since: i8) -> Self {
+        self.nullable = since;
+        self
+    }
+
+    /// Is a tagged field.
+    const fn tag(mut self, tag: i8) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Whether `version` has this field, tagged or not.
+    #[must_use]
+    pub const fn is_in(&self, version: i8) -> bool {
+        self.since <= version && version <= self.until
+    }
+}
+
+/// Shorthand for the tables: [`Field::new`].
+pub(super) const fn field(name: &'static str, kind: Kind, since: i8) -> Field {
+    Field::new(name, kind, since)
+}
+
+/// Shorthand for the tables: a field that ends with a version.
+pub(super) const fn until(field: Field, until: i8) -> Field {
+    field.until(until)
+}
+
+/// Shorthand for the tables: a field that may be null from a version on.
+pub(super) const fn nullable(field: Field, since: i8) -> Field {
+    field.nullable(since)
+}
+
+/// Shorthand for the tables: a tagged field.
+pub(super) const fn tagged(field: Field, tag: i8) -> Field {
+    field.tag(tag)
+}
+
+/// An answer's layout in all versions that we read.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// The structs; the first is the message itself.
+    pub structs: &'static [&'static [Field]],
+    /// First version with compact lengths and tags; `i8::MAX` when there is none.
+    pub flexible: i8,
+}
+
+/// The most plain fields that stand in a row in any table.
+pub const SEGMENT: usize = 10;
+
+/// One plain field's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Value<'b> {
+    /// This version has no such field.
+    #[default]
+    Absent,
+    /// Null, where the schema allows it.
+    Null,
+    /// A boolean, an integer of any width, or the length of records.
+    Int(i64),
+    /// An id.
+    Uuid(Uuid),
+    /// A string.
+    Str(&'b str),
+    /// An array of `int32`.
+    Ints(Ints<'b>),
+}
+
+/// The plain fields of one segment, in the order of the table, from the segment's first on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values<'b> {
+    list: [Value<'b>; SEGMENT],
+}
+
+impl<'b> Values<'b> {
+    /// The value at `index`; [`Value::Absent`] beyond the segment.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Value<'b> {
+        self.list.get(index).copied().unwrap_or_default()
+    }
+
+    /// The integer at `index`, or `default`.
+    #[must_use]
+    pub fn i64_or(&self, index: usize, default: i64) -> i64 {
+        match self.get(index) {
+            Value::Int(value) => value,
+            _ => default,
+        }
+    }
+
+    /// The integer at `index`, or `default`. For fields of at most 32 bits.
+    #[must_use]
+    pub fn i32_or(&self, index: usize, default: i32) -> i32 {
+        self.i64_or(index, i64::from(default)) as i32
+    }
+
+    /// The integer at `index`, or 0. For fields of at most 16 bits.
+    #[must_use]
+    pub fn i16(&self, index: usize) -> i16 {
+        self.i64_or(index, 0) as i16
+    }
+
+    /// The error code at `index`; [`ErrorCode::NONE`] when absent.
+    #[must_use]
+    pub fn error(&self, index: usize) -> ErrorCode {
+        ErrorCode(self.i16(index))
+    }
+
+    /// The boolean at `index`; false when absent.
+    #[must_use]
+    pub fn bool(&self, index: usize) -> bool {
+        self.i64_or(index, 0) != 0
+    }
+
+    /// The string at `index`; `None` when null or absent.
+    #[must_use]
+    pub fn text(&self, index: usize) -> Option<&'b str> {
+        match self.get(index) {
+            Value::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The id at `index`; [`Uuid::ZERO`] when absent.
+    #[must_use]
+    pub fn uuid(&self, index: usize) -> Uuid {
+        match self.get(index) {
+            Value::Uuid(id) => id,
+            _ => Uuid::ZERO,
+        }
+    }
+
+    /// The integers at `index`; empty when null or absent.
+    #[must_use]
+    pub fn ints(&self, index: usize) -> Ints<'b> {
+        match self.get(index) {
+            Value::Ints(ints) => ints,
+            _ => Ints::default(),
+        }
+    }
+}
+
+/// Reads one plain field.
+fn value<'b>(
+    input: &mut Reader<'b>,
+    kind: Kind,
+    nullable: bool,
+    flexible: bool,
+) -> Result<Value<'b>, Stop> {
+    let value = match kind {
+        Kind::Bool | Kind::I8 => Value::Int(i64::from(input.i8()?)),
+        Kind::I16 => Value::Int(i64::from(input.i16()?)),
+        Kind::I32 => Value::Int(i64::from(input.i32()?)),
+        Kind::I64 => Value::Int(input.i64()?),
+        Kind::Uuid => Value::Uuid(input.uuid()?),
+        Kind::Str => input.str(flexible)?.map_or(Value::Null, Value::Str),
+        Kind::Ints => input.ints(flexible)?.map_or(Value::Null, Value::Ints),
+        Kind::Records => {
+            input.count(flexible)?.map_or(Value::Null, |len| Value::Int(i64::from(len)))
+        }
+        Kind::Array(_) | Kind::Struct(_) => return Err(Stop::Bad(super::Malformed::Shape)),
+    };
+    if value == Value::Null && !nullable {
+        return Err(Stop::Bad(super::Malformed::Length));
+    }
+    Ok(value)
+}
+
+/// The bytes of one plain field, as far as its front tells: what to read, then how many to drop.
+fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Stop> {
+    Ok(match kind {
+        Kind::Bool | Kind::I8 => 1,
+        Kind::I16 => 2,
+        Kind::I32 => 4,
+        Kind::I64 => 8,
+        Kind::Uuid => 16,
+        Kind::Str => u64::from(input.str_len(flexible)?.unwrap_or(0)),
+        Kind::Ints => u64::from(input.count(flexible)?.unwrap_or(0)) * 4,
+        Kind::Records => u64::from(input.count(flexible)?.unwrap_or(0)),
+        Kind::Array(_) | Kind::Struct(_) => return Err(Stop::Bad(super::Malformed::Shape)),
+    })
+}
+
+/// The typed answer of an API on top of a [`Walker`].
+macro_rules! answer {
+    ($api:expr, $first:literal..=$last:literal, $b:lifetime, $item:ty) => {
+        /// Reads one answer body step by step.
+        #[derive(Clone, Debug)]
+        pub struct Answer(crate::wire::table::Walker);
+
+        impl Answer {
+            /// Tagged fields that were dropped because our tables do not know them.
+            #[must_use]
+            pub const fn unknown_tags(&self) -> u32 {
+                self.0.unknown_tags()
+            }
+        }
+
+        impl crate::wire::Decode for Answer {
+            const API: crate::wire::ApiKey = $api;
+            const VERSIONS: (i16, i16) = ($first, $last);
+            type Item<$b> = $item;
+
+            fn new(version: i16) -> Option<Self> {
+                let spoken = ($first..=$last).contains(&version);
+                spoken.then(|| Self(crate::wire::table::Walker::new(&SCHEMA, version as i8)))
+            }
+
+            fn step<$b>(
+                &mut self,
+                input: &mut &$b [u8],
+            ) -> Result<crate::wire::Step<$item>, crate::wire::Malformed> {
+                use crate::wire::Step;
+                let mut values = crate::wire::table::Values::default();
+                loop {
+                    match self.0.step(input, &mut values)? {
+                        Step::Item(event) => {
+                            if let Some(item) = item(event, &values, &mut self.0) {
+                                return Ok(Step::Item(item));
+                            }
+                        }
+                        Step::More { needed } => return Ok(Step::More { needed }),
+                        Step::Done => return Ok(Step::Done),
+                    }
+                }
+            }
+
+            fn skip(&mut self) {
+                self.0.skip();
+            }
+        }
+    };
+}
+pub(super) use answer;

@@ -1,0 +1,447 @@
+//! The interpreter of the tables.
+
+use super::super::read::{Reader, Stop};
+use super::super::{Malformed, Step};
+use super::{Field, Kind, Schema, Value, Values, extent, value};
+
+/// The most structs that are open at once in any table.
+const DEPTH: usize = 4;
+
+/// What the walker has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A segment: the plain fields of a struct (its index in the schema) from a field (its index
+    /// in the struct) on. The values are in the list that was given to the step.
+    Fields(u8, u8),
+    /// The struct with this index is complete, tagged fields included.
+    End(u8),
+    /// In place of a nullable struct (its index): it is null.
+    Null(u8),
+    /// In place of a segment that was skipped.
+    Skipped,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// At the field `Open::field`.
+    #[default]
+    Fields,
+    /// At the count of tagged fields, if the version has such a section.
+    TagCount,
+    /// Before a tagged field.
+    Tags,
+    /// At the value of a tagged field that we know, namely `Open::field`.
+    TagValue,
+    /// After what we know of a tagged field.
+    TagRest,
+    /// After the last byte.
+    End,
+}
+
+/// A struct of which some bytes have been read. All zero at its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    index: u8,
+    field: u8,
+    phase: Phase,
+    /// Structs like this one that follow in the array.
+    left: u32,
+    /// Tagged fields that follow.
+    tags: u32,
+    /// One more than the last tag, so that 0 is "none yet".
+    above: u32,
+    /// Where the current tagged field ends, in bytes from the message's beginning; 0 is "none".
+    end: u32,
+}
+
+/// Walks through one message, step by step.
+#[derive(Clone, Copy, Debug)]
+pub struct Walker {
+    schema: &'static Schema,
+    open: [Open; DEPTH],
+    depth: u8,
+    version: i8,
+    /// The current segment is being dropped.
+    dropping: bool,
+    /// Bytes to drop first.
+    skip: u32,
+    /// Record bytes that the caller may take; dropped by the next step.
+    records: u32,
+    /// Bytes consumed.
+    at: u32,
+    unknown: u32,
+}
+
+/// What stands at the front of a nested array or struct.
+enum Child {
+    /// An empty or null array.
+    None,
+    /// A null struct, by its index.
+    Null(u8),
+    /// Structs of this index, so many after the first.
+    Open(u8, u32),
+}
+
+/// What one look at the input came to.
+enum Turn {
+    Event(Event),
+    Again,
+    Done,
+}
+
+impl Walker {
+    /// At the beginning of a body of `version`.
+    #[must_use]
+    pub fn new(schema: &'static Schema, version: i8) -> Self {
+        Self {
+            schema,
+            open: [Open::default(); DEPTH],
+            depth: 1,
+            version,
+            dropping: false,
+            skip: 0,
+            records: 0,
+            at: 0,
+            unknown: 0,
+        }
+    }
+
+    /// The version being read.
+    #[must_use]
+    pub const fn version(&self) -> i8 {
+        self.version
+    }
+
+    /// Goes on in another version; for answers that say themselves in which version they are.
+    pub(in crate::wire) const fn set_version(&mut self, version: i8) {
+        self.version = version;
+    }
+
+    /// Tagged fields that were dropped because the tables do not know them.
+    #[must_use]
+    pub const fn unknown_tags(&self) -> u32 {
+        self.unknown
+    }
+
+    /// Record bytes that come next in the input and were not taken yet.
+    #[must_use]
+    pub const fn records_left(&self) -> u32 {
+        self.records
+    }
+
+    /// The caller has taken `len` record bytes from the input itself.
+    pub const fn take(&mut self, len: u32) {
+        let taken = if len < self.records { len } else { self.records };
+        self.records -= taken;
+        self.at = self.at.saturating_add(taken);
+    }
+
+    /// Drops the segment that comes next; see [`Decode::skip`](crate::wire::Decode::skip).
+    pub const fn skip(&mut self) {
+        self.dropping = true;
+    }
+
+    /// Takes the next event from the front of `input`; see
+    /// [`Decode::step`](crate::wire::Decode::step).
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes do not fit the schema.
+    pub fn step<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        values: &mut Values<'b>,
+    ) -> Result<Step<Event>, Malformed> {
+        loop {
+            if !self.drop_bytes(input)? {
+                return Ok(Step::More { needed: 1 });
+            }
+            let limit = self.limit();
+            let left = limit.map_or(usize::MAX, |end| end.saturating_sub(self.at) as usize);
+            let window = input.get(..left).unwrap_or(input);
+            let mut reader = Reader::new(window);
+            match self.turn(&mut reader, values) {
+                Ok(turn) => {
+                    let used = window.len() - reader.rest().len();
+                    *input = input.get(used..).unwrap_or_default();
+                    self.advance(used)?;
+                    if limit.is_some_and(|end| self.skip > end.saturating_sub(self.at)) {
+                        return Err(Malformed::Tag);
+                    }
+                    match turn {
+                        Turn::Event(event) => return Ok(Step::Item(event)),
+                        Turn::Again => {}
+                        Turn::Done => return Ok(Step::Done),
+                    }
+                }
+                Err(Stop::More(missing)) => {
+                    let needed = window.len().saturating_add(missing);
+                    if needed > left {
+                        return Err(Malformed::Tag);
+                    }
+                    return Ok(Step::More { needed });
+                }
+                Err(Stop::Bad(why)) => return Err(why),
+            }
+        }
+    }
+
+    /// Drops what is to be dropped; false when bytes are missing for it.
+    fn drop_bytes(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
+        for left in [&mut self.skip, &mut self.records] {
+            let have = input.len().min(*left as usize);
+            *input = input.get(have..).unwrap_or_default();
+            *left = left.saturating_sub(have as u32);
+            self.at = self.at.checked_add(have as u32).ok_or(Malformed::Shape)?;
+        }
+        Ok(self.skip == 0 && self.records == 0)
+    }
+
+    fn advance(&mut self, used: usize) -> Result<(), Malformed> {
+        let used = u32::try_from(used).map_err(|_| Malformed::Shape)?;
+        self.at = self.at.checked_add(used).ok_or(Malformed::Shape)?;
+        Ok(())
+    }
+
+    /// Where the innermost tagged field ends that we are in.
+    fn limit(&self) -> Option<u32> {
+        let open = self.open.get(..usize::from(self.depth))?;
+        open.iter().rev().map(|open| open.end).find(|end| *end != 0)
+    }
+
+    fn flexible(&self) -> bool {
+        self.version >= self.schema.flexible
+    }
+
+    /// The innermost open struct and its fields.
+    fn top(&mut self) -> Option<(&mut Open, &'static [Field])> {
+        let open = self.open.get_mut(usize::from(self.depth).checked_sub(1)?)?;
+        let fields = self.schema.structs.get(usize::from(open.index))?;
+        Some((open, fields))
+    }
+
+    fn turn<'b>(&mut self, input: &mut Reader<'b>, values: &mut Values<'b>) -> Result<Turn, Stop> {
+        let flexible = self.flexible();
+        let Some((open, fields)) = self.top() else { return Ok(Turn::Done) };
+        match open.phase {
+            Phase::Fields => match fields.get(usize::from(open.field)) {
+                Some(field) if field.tag < 0 => self.field(*field, input, values),
+                _ => {
+                    open.phase = Phase::TagCount;
+                    Ok(Turn::Again)
+                }
+            },
+            Phase::TagCount => {
+                open.tags = if flexible { input.uvarint()? } else { 0 };
+                open.phase = Phase::Tags;
+                Ok(Turn::Again)
+            }
+            Phase::Tags if open.tags > 0 => self.tag(input),
+            Phase::Tags => {
+                open.phase = Phase::End;
+                Ok(Turn::Event(Event::End(open.index)))
+            }
+            Phase::TagValue => self.tag_value(input, values),
+            Phase::TagRest => {
+                let end = open.end;
+                open.end = 0;
+                open.tags = open.tags.saturating_sub(1);
+                open.phase = Phase::Tags;
+                self.skip = end.saturating_sub(self.at);
+                Ok(Turn::Again)
+            }
+            Phase::End => {
+                if open.left == 0 {
+                    self.depth = self.depth.saturating_sub(1);
+                } else {
+                    *open = Open { index: open.index, left: open.left - 1, ..Open::default() };
+                }
+                Ok(Turn::Again)
+            }
+        }
+    }
+
+    /// At an untagged field: takes a whole segment, or opens one nested array or struct.
+    fn field<'b>(
+        &mut self,
+        field: Field,
+        input: &mut Reader<'b>,
+        values: &mut Values<'b>,
+    ) -> Result<Turn, Stop> {
+        if field.kind.is_plain() {
+            return if self.dropping {
+                self.drop_field(field, input)
+            } else {
+                self.segment(input, values)
+            };
+        }
+        let child = if field.is_in(self.version) { self.child(field, input)? } else { Child::None };
+        if let Some((open, _)) = self.top() {
+            open.field += 1;
+        }
+        self.enter(child)
+    }
+
+    /// All plain fields from here on, when all their bytes are there.
+    fn segment<'b>(
+        &mut self,
+        input: &mut Reader<'b>,
+        values: &mut Values<'b>,
+    ) -> Result<Turn, Stop> {
+        let (version, flexible) = (self.version, self.flexible());
+        let Some((open, fields)) = self.top() else { return Ok(Turn::Done) };
+        *values = Values::default();
+        let first = open.field;
+        let mut next = first;
+        let mut present = false;
+        let mut records = 0;
+        for field in fields.get(usize::from(first)..).unwrap_or_default() {
+            if !field.kind.is_plain() || field.tag >= 0 {
+                break;
+            }
+            if field.is_in(version) {
+                present = true;
+                let slot = values.list.get_mut(usize::from(next - first));
+                let slot = slot.ok_or(Stop::Bad(Malformed::Shape))?;
+                *slot = value(input, field.kind, field.nullable <= version, flexible)?;
+                if let (Kind::Records, Value::Int(len)) = (field.kind, *slot) {
+                    records = len as u32;
+                }
+            }
+            next += 1;
+            if field.kind == Kind::Records {
+                break;
+            }
+        }
+        open.field = next;
+        let event = Event::Fields(open.index, first);
+        self.records = records;
+        Ok(if present { Turn::Event(event) } else { Turn::Again })
+    }
+
+    /// Drops one plain field, and says so after the last one of its segment.
+    fn drop_field(&mut self, field: Field, input: &mut Reader<'_>) -> Result<Turn, Stop> {
+        if field.is_in(self.version) {
+            self.drop_value(field, input)?;
+        }
+        let Some((open, fields)) = self.top() else { return Ok(Turn::Done) };
+        open.field += 1;
+        let next = fields.get(usize::from(open.field));
+        let goes_on = next.is_some_and(|next| next.kind.is_plain() && next.tag < 0);
+        if goes_on && field.kind != Kind::Records {
+            return Ok(Turn::Again);
+        }
+        self.dropping = false;
+        Ok(Turn::Event(Event::Skipped))
+    }
+
+    fn drop_value(&mut self, field: Field, input: &mut Reader<'_>) -> Result<(), Stop> {
+        let len = extent(input, field.kind, self.flexible())?;
+        self.skip = u32::try_from(len).map_err(|_| Stop::Bad(Malformed::Length))?;
+        Ok(())
+    }
+
+    /// What stands at the front of a nested array or struct.
+    fn child(&mut self, field: Field, input: &mut Reader<'_>) -> Result<Child, Stop> {
+        let nullable = field.nullable <= self.version;
+        match field.kind {
+            Kind::Array(index) => match input.count(self.flexible())? {
+                None if !nullable => Err(Stop::Bad(Malformed::Length)),
+                None | Some(0) => Ok(Child::None),
+                Some(count) => Ok(Child::Open(index, count - 1)),
+            },
+            Kind::Struct(index) if nullable && input.i8()? < 0 => Ok(Child::Null(index)),
+            Kind::Struct(index) => Ok(Child::Open(index, 0)),
+            _ => Err(Stop::Bad(Malformed::Shape)),
+        }
+    }
+
+    fn enter(&mut self, child: Child) -> Result<Turn, Stop> {
+        self.dropping = false;
+        match child {
+            Child::None => Ok(Turn::Again),
+            Child::Null(index) => Ok(Turn::Event(Event::Null(index))),
+            Child::Open(index, left) => {
+                let open = self.open.get_mut(usize::from(self.depth));
+                *open.ok_or(Stop::Bad(Malformed::Shape))? = Open { index, left, ..Open::default() };
+                self.depth += 1;
+                Ok(Turn::Again)
+            }
+        }
+    }
+
+    /// Before a tagged field: reads its tag and size.
+    fn tag(&mut self, input: &mut Reader<'_>) -> Result<Turn, Stop> {
+        let (at, outer, version) = (self.at, self.limit(), self.version);
+        let before = input.rest().len();
+        let tag = input.uvarint()?;
+        let size = input.uvarint()?;
+        let header = (before - input.rest().len()) as u32;
+        self.dropping = false;
+        let Some((open, fields)) = self.top() else { return Ok(Turn::Done) };
+        if tag < open.above {
+            return Err(Stop::Bad(Malformed::TagOrder));
+        }
+        open.above = tag.checked_add(1).ok_or(Stop::Bad(Malformed::Tag))?;
+        let end = at.checked_add(header).and_then(|at| at.checked_add(size));
+        open.end = end.ok_or(Stop::Bad(Malformed::Tag))?;
+        if outer.is_some_and(|outer| open.end > outer) {
+            return Err(Stop::Bad(Malformed::Tag));
+        }
+        let known = |field: &Field| {
+            u32::try_from(field.tag).is_ok_and(|own| own == tag) && field.is_in(version)
+        };
+        if let Some(index) = fields.iter().position(known) {
+            open.field = index as u8;
+            open.phase = Phase::TagValue;
+        } else {
+            open.phase = Phase::TagRest;
+            self.unknown = self.unknown.saturating_add(1);
+        }
+        Ok(Turn::Again)
+    }
+
+    /// At the value of a tagged field that we know.
+    fn tag_value<'b>(
+        &mut self,
+        input: &mut Reader<'b>,
+        values: &mut Values<'b>,
+    ) -> Result<Turn, Stop> {
+        let Some((open, fields)) = self.top() else { return Ok(Turn::Done) };
+        let (index, first) = (open.index, open.field);
+        let Some(field) = fields.get(usize::from(first)).copied() else {
+            return Err(Stop::Bad(Malformed::Shape));
+        };
+        let turn = if !field.kind.is_plain() {
+            let child = self.child(field, input)?;
+            if let Some((open, _)) = self.top() {
+                open.phase = Phase::TagRest;
+            }
+            return self.enter(child);
+        } else if self.dropping {
+            self.dropping = false;
+            Event::Skipped
+        } else {
+            let nullable = field.nullable <= self.version;
+            let read = value(input, field.kind, nullable, self.flexible())?;
+            *values = Values::default();
+            if let Some(slot) = values.list.first_mut() {
+                *slot = read;
+            }
+            Event::Fields(index, first)
+        };
+        if let Some((open, _)) = self.top() {
+            open.phase = Phase::TagRest;
+        }
+        Ok(Turn::Event(turn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_small() {
+        assert!(size_of::<Walker>() <= 120, "{} bytes", size_of::<Walker>());
+    }
+}

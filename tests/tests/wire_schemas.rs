@@ -1,0 +1,467 @@
+//! The tables of answers and the encoders of requests against Kafka's own message schemas.
+
+use kavka_core::wire::table::{Field, Kind, Schema};
+use kavka_core::wire::{self, ApiKey, Decode, Encode, Full, SliceSink, Uuid, Writer, header};
+use serde_json::{Map, Value, json};
+
+/// An API as kavka knows it.
+struct Api {
+    name: &'static str,
+    key: ApiKey,
+    versions: (i16, i16),
+    answer: &'static Schema,
+    request: fn(i16, &mut Writer<'_>) -> Result<(), Full>,
+}
+
+fn api<A: Decode>(
+    name: &'static str,
+    answer: &'static Schema,
+    request: fn(i16, &mut Writer<'_>) -> Result<(), Full>,
+) -> Api {
+    Api { name, key: A::API, versions: A::VERSIONS, answer, request }
+}
+
+#[rustfmt::skip]
+fn apis() -> Vec<Api> {
+    use wire::*;
+    vec![
+        api::<api_versions::Answer>("ApiVersions", &api_versions::SCHEMA, api_versions_request),
+        api::<metadata::Answer>("Metadata", &metadata::SCHEMA, metadata_request),
+        api::<produce::Answer>("Produce", &produce::SCHEMA, produce_request),
+        api::<fetch::Answer>("Fetch", &fetch::SCHEMA, fetch_request),
+        api::<list_offsets::Answer>("ListOffsets", &list_offsets::SCHEMA, list_offsets_request),
+        api::<describe_topic_partitions::Answer>("DescribeTopicPartitions", &describe_topic_partitions::SCHEMA, describe_request),
+        api::<init_producer_id::Answer>("InitProducerId", &init_producer_id::SCHEMA, init_request),
+        api::<create_topics::Answer>("CreateTopics", &create_topics::SCHEMA, create_topics_request),
+        api::<create_partitions::Answer>("CreatePartitions", &create_partitions::SCHEMA, create_partitions_request),
+        api::<delete_topics::Answer>("DeleteTopics", &delete_topics::SCHEMA, delete_topics_request),
+    ]
+}
+
+/// One of Kafka's schema files; they are JSON with comment lines.
+fn schema(name: &str) -> Value {
+    let path = format!("{}/data/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    serde_json::from_str(&lines.join("\n")).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// `3`, `3+`, `3-7` or `none`.
+fn range(text: &Value) -> (i16, i16) {
+    let text = text.as_str().unwrap_or("none");
+    let number = |part: &str| part.parse().expect("a version number");
+    if text == "none" {
+        (i16::MAX, i16::MIN)
+    } else if let Some(from) = text.strip_suffix('+') {
+        (number(from), i16::MAX)
+    } else if let Some((from, to)) = text.split_once('-') {
+        (number(from), number(to))
+    } else {
+        (number(text), number(text))
+    }
+}
+
+fn within(version: i16, range: (i16, i16)) -> bool {
+    range.0 <= version && version <= range.1
+}
+
+/// A field of Kafka's schema in one version.
+#[derive(Debug, PartialEq, Eq)]
+struct Plain {
+    name: String,
+    kind: String,
+    nullable: bool,
+    tag: Option<i64>,
+}
+
+/// The fields that a struct of Kafka's schema has in `version`, tagged ones last.
+fn fields_in(fields: &[Value], version: i16) -> Vec<(Plain, &Value)> {
+    let mut list: Vec<_> = fields
+        .iter()
+        .filter(|field| within(version, range(&field["versions"])))
+        .map(|field| {
+            let tagged = within(version, range(&field["taggedVersions"]));
+            let plain = Plain {
+                name: field["name"].as_str().expect("a name").to_owned(),
+                kind: field["type"].as_str().expect("a type").to_owned(),
+                nullable: within(version, range(&field["nullableVersions"])),
+                tag: tagged.then(|| field["tag"].as_i64().expect("a tag")),
+            };
+            (plain, field)
+        })
+        .collect();
+    list.sort_by_key(|(plain, _)| plain.tag);
+    list
+}
+
+/// The fields of a struct type: nested in the field itself, or among the common structs.
+fn struct_fields<'s>(root: &'s Value, field: &'s Value, kind: &str) -> Option<&'s [Value]> {
+    if let Some(fields) = field["fields"].as_array() {
+        return Some(fields);
+    }
+    let common = root["commonStructs"].as_array()?;
+    let found = common.iter().find(|one| one["name"] == *kind)?;
+    found["fields"].as_array().map(Vec::as_slice)
+}
+
+/// Compares one struct of ours with Kafka's in one version, and all nested ones.
+fn compare(at: &str, root: &Value, theirs: &[Value], table: &Schema, index: usize, version: i16) {
+    let wanted = fields_in(theirs, version);
+    let ours: Vec<&Field> = {
+        let all = table.structs[index].iter();
+        all.filter(|field| field.is_in(version as i8)).collect()
+    };
+    let names: Vec<_> = ours.iter().map(|field| field.name).collect();
+    let wanted_names: Vec<_> = wanted.iter().map(|(plain, _)| plain.name.as_str()).collect();
+    assert_eq!(names, wanted_names, "{at} v{version}: fields");
+    for (ours, (plain, field)) in ours.iter().zip(&wanted) {
+        let at = format!("{at}.{} v{version}", plain.name);
+        let inner = plain.kind.strip_prefix("[]");
+        let nested = struct_fields(root, field, inner.unwrap_or(&plain.kind));
+        let kind = match (ours.kind, nested.is_some()) {
+            (Kind::Bool, false) => "bool",
+            (Kind::I8, false) => "int8",
+            (Kind::I16, false) => "int16",
+            (Kind::I32, false) => "int32",
+            (Kind::I64, false) => "int64",
+            (Kind::Uuid, false) => "uuid",
+            (Kind::Str, false) => "string",
+            (Kind::Ints, false) => "[]int32",
+            (Kind::Records, false) => "records",
+            (Kind::Array(_), true) if inner.is_some() => &plain.kind,
+            (Kind::Struct(_), true) if inner.is_none() => &plain.kind,
+            (kind, _) => panic!("{at}: {kind:?} in our table, {} in Kafka's", plain.kind),
+        };
+        assert_eq!(kind, plain.kind, "{at}: type");
+        assert_eq!(i16::from(ours.nullable) <= version, plain.nullable, "{at}: nullable");
+        let tag = (ours.tag >= 0).then_some(i64::from(ours.tag));
+        assert_eq!(tag, plain.tag, "{at}: tag");
+        if let (Kind::Array(index) | Kind::Struct(index), Some(nested)) = (ours.kind, nested) {
+            compare(&at, root, nested, table, usize::from(index), version);
+        }
+    }
+}
+
+#[test]
+fn answer_tables_are_kafkas_in_every_version() {
+    for api in apis() {
+        let root = schema(&format!("{}Response", api.name));
+        let fields = root["fields"].as_array().expect("fields");
+        for version in api.versions.0..=api.versions.1 {
+            compare(api.name, &root, fields, api.answer, 0, version);
+        }
+        let flexible = range(&root["flexibleVersions"]).0;
+        assert_eq!(i16::from(api.answer.flexible), flexible, "{}: flexible", api.name);
+    }
+}
+
+#[test]
+fn versions_and_keys_are_kafkas() {
+    for api in apis() {
+        let root = schema(&format!("{}Request", api.name));
+        assert_eq!(root["apiKey"], api.key.0, "{}", api.name);
+        let (first, mut last) = range(&root["validVersions"]);
+        if root["latestVersionUnstable"] == true {
+            last -= 1;
+        }
+        // Version 0 of Metadata means something else by an empty list; no broker needs it.
+        let first = if api.name == "Metadata" { 1 } else { first };
+        assert_eq!(api.versions, (first, last), "{}: versions", api.name);
+        let flexible = range(&root["flexibleVersions"]).0;
+        assert_eq!(api.key.first_flexible(), flexible, "{}: flexible", api.name);
+    }
+}
+
+/// No run of plain fields may be longer than the list that it is decoded into.
+#[test]
+fn segments_fit() {
+    for api in apis() {
+        for fields in api.answer.structs {
+            let plain = |field: &Field| {
+                !matches!(field.kind, Kind::Array(_) | Kind::Struct(_)) && field.tag < 0
+            };
+            let longest = fields.split(|field| !plain(field)).map(<[_]>::len).max();
+            assert!(longest <= Some(wire::table::SEGMENT), "{}: {longest:?}", api.name);
+        }
+    }
+}
+
+/// Reads bytes by Kafka's schema and nothing of ours.
+struct Reader<'b> {
+    root: &'b Value,
+    version: i16,
+    flexible: bool,
+    bytes: &'b [u8],
+    what: String,
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, len: usize) -> &'b [u8] {
+        assert!(len <= self.bytes.len(), "{}: {len} bytes wanted, too few left", self.what);
+        let (taken, rest) = self.bytes.split_at(len);
+        self.bytes = rest;
+        taken
+    }
+
+    fn int(&mut self, len: usize) -> i64 {
+        let bytes = self.take(len);
+        let sign = if bytes[0] >= 0x80 { -1 } else { 0 };
+        bytes.iter().fold(sign, |value, byte| value << 8 | i64::from(*byte))
+    }
+
+    fn uvarint(&mut self) -> i64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = i64::from(self.take(1)[0]);
+            value |= (byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+
+    /// A length or count; -1 for null.
+    fn len(&mut self, old: usize) -> i64 {
+        if self.flexible { self.uvarint() - 1 } else { self.int(old) }
+    }
+
+    fn value(&mut self, kind: &str, field: &'b Value, nullable: bool) -> Value {
+        if let Some(inner) = kind.strip_prefix("[]") {
+            let count = self.len(4);
+            assert!(count >= 0 || nullable, "{}: null", self.what);
+            let list = (0..count).map(|_| self.value(inner, field, false)).collect::<Vec<_>>();
+            return if count < 0 { Value::Null } else { list.into() };
+        }
+        match kind {
+            "bool" => json!(self.int(1) != 0),
+            "int8" => json!(self.int(1)),
+            "int16" => json!(self.int(2)),
+            "int32" => json!(self.int(4)),
+            "int64" => json!(self.int(8)),
+            "uuid" => json!(self.take(16).to_vec()),
+            "string" | "records" => {
+                let len = self.len(if kind == "string" { 2 } else { 4 });
+                assert!(len >= 0 || nullable, "{}: null", self.what);
+                match usize::try_from(len) {
+                    Ok(len) => json!(str::from_utf8(self.take(len)).expect("UTF-8")),
+                    Err(_) => Value::Null,
+                }
+            }
+            _ if nullable && self.int(1) < 0 => Value::Null,
+            _ => self.fields(struct_fields(self.root, field, kind).expect(kind)),
+        }
+    }
+
+    fn fields(&mut self, fields: &'b [Value]) -> Value {
+        let mut values = Map::new();
+        let list = fields_in(fields, self.version);
+        for (plain, field) in &list {
+            if plain.tag.is_none() {
+                self.what = format!("{} of {}", plain.name, self.root["name"]);
+                values.insert(plain.name.clone(), self.value(&plain.kind, field, plain.nullable));
+            }
+        }
+        if self.flexible {
+            assert_eq!(self.uvarint(), 0, "{}: we write no tagged fields", self.what);
+        }
+        values.into()
+    }
+}
+
+/// What the encoder of a request wrote, read by Kafka's schema.
+fn read_back(api: &Api, version: i16) -> Value {
+    let mut room = [0; 512];
+    let mut sink = SliceSink::new(&mut room);
+    (api.request)(version, &mut Writer::new(&mut sink)).expect("512 bytes are enough");
+    let root = schema(&format!("{}Request", api.name));
+    let what = format!("{} v{version}", api.name);
+    let flexible = header::is_flexible(api.key, version);
+    let bytes = sink.written();
+    let mut reader = Reader { root: &root, version, flexible, bytes, what };
+    let values = reader.fields(root["fields"].as_array().expect("fields"));
+    assert_eq!(reader.bytes, [0_u8; 0], "{} v{version}: bytes left", api.name);
+    values
+}
+
+/// Drops from `wanted` what `got` does not have: the reader has already seen to it that `got` is
+/// exactly what the schema has in this version.
+fn only_of(wanted: &Value, got: &Value) -> Value {
+    match (wanted, got) {
+        (Value::Object(wanted), Value::Object(got)) => {
+            let of = |(name, got): (&String, &Value)| {
+                let wanted = wanted.get(name).unwrap_or_else(|| panic!("no value for {name}"));
+                (name.clone(), only_of(wanted, got))
+            };
+            Value::Object(got.iter().map(of).collect())
+        }
+        (Value::Array(wanted), Value::Array(got)) if wanted.len() == got.len() => {
+            wanted.iter().zip(got).map(|(wanted, got)| only_of(wanted, got)).collect()
+        }
+        _ => wanted.clone(),
+    }
+}
+
+#[test]
+fn requests_are_read_by_kafkas_schemas_in_every_version() {
+    for api in apis() {
+        for version in api.versions.0..=api.versions.1 {
+            let got = read_back(&api, version);
+            let wanted = only_of(&expected(api.name), &got);
+            assert_eq!(got, wanted, "{} v{version}", api.name);
+        }
+    }
+}
+
+const ID: Uuid = Uuid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+
+/// Every field of every request that [`apis`] writes, over all versions.
+fn expected(name: &str) -> Value {
+    let id = json!(ID.0);
+    match name {
+        "ApiVersions" => json!({
+            "ClientSoftwareName": "kavka", "ClientSoftwareVersion": "0.1.0",
+            "ClusterId": null, "NodeId": -1,
+        }),
+        "Metadata" => json!({
+            "Topics": [{ "TopicId": id, "Name": "t" }], "AllowAutoTopicCreation": true,
+            "IncludeClusterAuthorizedOperations": false, "IncludeTopicAuthorizedOperations": false,
+        }),
+        "Produce" => json!({
+            "TransactionalId": "tx", "Acks": -1, "TimeoutMs": 7,
+            "TopicData": [
+                { "Name": "t", "TopicId": id, "PartitionData": [{ "Index": 3, "Records": "abc" }] },
+            ],
+        }),
+        "Fetch" => json!({
+            "ReplicaId": -1, "MaxWaitMs": 1, "MinBytes": 2, "MaxBytes": 3, "IsolationLevel": 1,
+            "SessionId": 4, "SessionEpoch": 5,
+            "Topics": [{ "Topic": "t", "TopicId": id, "Partitions": [{
+                "Partition": 6, "CurrentLeaderEpoch": 7, "FetchOffset": 8, "LastFetchedEpoch": 9,
+                "LogStartOffset": -1, "PartitionMaxBytes": 10,
+            }] }],
+            "ForgottenTopicsData": [{ "Topic": "u", "TopicId": id, "Partitions": [11, 12] }],
+            "RackId": "r",
+        }),
+        "ListOffsets" => json!({
+            "ReplicaId": -1, "IsolationLevel": 1,
+            "Topics": [{ "Name": "t", "Partitions": [
+                { "PartitionIndex": 2, "CurrentLeaderEpoch": 3, "Timestamp": -2 },
+            ] }],
+            "TimeoutMs": 9,
+        }),
+        "DescribeTopicPartitions" => json!({
+            "Topics": [{ "Name": "t" }, { "Name": "u" }], "ResponsePartitionLimit": 1,
+            "Cursor": { "TopicName": "t", "PartitionIndex": 5 },
+        }),
+        "InitProducerId" => json!({
+            "TransactionalId": "tx", "TransactionTimeoutMs": 1, "ProducerId": 2, "ProducerEpoch": 3,
+        }),
+        "CreateTopics" => json!({
+            "Topics": [{
+                "Name": "t", "NumPartitions": 2, "ReplicationFactor": 3, "Assignments": [],
+                "Configs": [{ "Name": "a", "Value": "b" }, { "Name": "c", "Value": null }],
+            }],
+            "timeoutMs": 4, "validateOnly": true,
+        }),
+        "CreatePartitions" => json!({
+            "Topics": [{ "Name": "t", "Count": 9, "Assignments": null }],
+            "TimeoutMs": 4, "ValidateOnly": true,
+        }),
+        "DeleteTopics" => json!({
+            "Topics": [{ "Name": "t", "TopicId": Uuid::ZERO.0 }], "TopicNames": ["t"], "TimeoutMs": 4,
+        }),
+        name => panic!("no expectation for {name}"),
+    }
+}
+
+fn api_versions_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::api_versions::Request { software_name: "kavka", software_version: "0.1.0" }
+        .encode(version, out)
+}
+
+fn metadata_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::metadata::begin(out, version, Some(1))?;
+    wire::metadata::topic(out, version, ID, Some("t"))?;
+    wire::metadata::end(out, version, true)
+}
+
+fn produce_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::produce::*;
+    begin(out, version, Some("tx"), -1, 7, 1)?;
+    topic(out, version, "t", ID, 1)?;
+    partition(out, version, 3, 3)?;
+    out.raw(b"abc")?;
+    end_partition(out, version)?;
+    end_topic(out, version)?;
+    end(out, version)
+}
+
+fn fetch_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::fetch::*;
+    let head = Head {
+        max_wait_ms: 1,
+        min_bytes: 2,
+        max_bytes: 3,
+        isolation: 1,
+        session_id: 4,
+        session_epoch: 5,
+    };
+    begin(out, version, &head, 1)?;
+    topic(out, version, "t", ID, 1)?;
+    let at = Partition {
+        index: 6,
+        current_leader_epoch: 7,
+        fetch_offset: 8,
+        last_fetched_epoch: 9,
+        log_start_offset: -1,
+        max_bytes: 10,
+    };
+    partition(out, version, &at)?;
+    end_topic(out, version)?;
+    forgotten_begin(out, version, 1)?;
+    forgotten_topic(out, version, "u", ID, [11, 12].into_iter())?;
+    end(out, version, "r")
+}
+
+fn list_offsets_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::list_offsets::*;
+    begin(out, version, 1, 1)?;
+    topic(out, version, "t", 1)?;
+    partition(out, version, 2, 3, EARLIEST)?;
+    end_topic(out, version)?;
+    end(out, version, 9)
+}
+
+fn describe_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    let topics = &["t", "u"];
+    wire::describe_topic_partitions::Request { topics, limit: 1, cursor: Some(("t", 5)) }
+        .encode(version, out)
+}
+
+fn init_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::init_producer_id::Request {
+        transactional_id: Some("tx"),
+        timeout_ms: 1,
+        producer_id: 2,
+        producer_epoch: 3,
+    }
+    .encode(version, out)
+}
+
+fn create_topics_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::create_topics::{NewTopic, Request};
+    let configs = &[("a", Some("b")), ("c", None)];
+    let topics = &[NewTopic { name: "t", partitions: 2, replication_factor: 3, configs }];
+    Request { topics, timeout_ms: 4, validate_only: true }.encode(version, out)
+}
+
+fn create_partitions_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::create_partitions::{NewPartitions, Request};
+    let topics = &[NewPartitions { name: "t", count: 9 }];
+    Request { topics, timeout_ms: 4, validate_only: true }.encode(version, out)
+}
+
+fn delete_topics_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::delete_topics::Request { names: &["t"], timeout_ms: 4 }.encode(version, out)
+}

@@ -1,0 +1,121 @@
+//! Feeds answers to their decoders in pieces.
+
+use core::fmt::Debug;
+
+use kavka_core::wire::{self, Decode, Malformed, Step};
+
+/// How bytes arrive.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    seed: u64,
+    piece: usize,
+    buffer: usize,
+}
+
+impl Feed {
+    /// All at once.
+    pub(crate) fn whole() -> Self {
+        Self { seed: 0, piece: usize::MAX, buffer: usize::MAX }
+    }
+
+    /// One by one.
+    pub(crate) fn bytes() -> Self {
+        Self { seed: 0, piece: 1, buffer: usize::MAX }
+    }
+
+    /// In pieces of 1 to `piece` bytes.
+    pub(crate) fn pieces(seed: u64, piece: usize) -> Self {
+        Self { seed, piece, buffer: usize::MAX }
+    }
+
+    /// Through a buffer of so many bytes: items that need more are skipped.
+    pub(crate) fn buffer(mut self, buffer: usize) -> Self {
+        self.buffer = buffer;
+        self
+    }
+
+    fn next(&mut self) -> usize {
+        if self.seed == 0 {
+            return self.piece;
+        }
+        // splitmix64
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as usize % self.piece + 1
+    }
+}
+
+/// What became of an answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Every item as it prints.
+    pub items: Vec<String>,
+    /// Bytes consumed.
+    pub used: usize,
+    /// Whether it came to its end; if not, bytes were missing.
+    pub done: bool,
+    /// Calls of `step`.
+    pub steps: usize,
+}
+
+/// Decodes an answer body of any API.
+pub(crate) fn decode(
+    api: &str,
+    version: i16,
+    bytes: &[u8],
+    feed: Feed,
+) -> Result<Outcome, Malformed> {
+    match api {
+        "ApiVersions" => run::<wire::api_versions::Answer>(version, bytes, feed),
+        "Metadata" => run::<wire::metadata::Answer>(version, bytes, feed),
+        "Produce" => run::<wire::produce::Answer>(version, bytes, feed),
+        "Fetch" => run::<wire::fetch::Answer>(version, bytes, feed),
+        "ListOffsets" => run::<wire::list_offsets::Answer>(version, bytes, feed),
+        "DescribeTopicPartitions" => {
+            run::<wire::describe_topic_partitions::Answer>(version, bytes, feed)
+        }
+        "InitProducerId" => run::<wire::init_producer_id::Answer>(version, bytes, feed),
+        "CreateTopics" => run::<wire::create_topics::Answer>(version, bytes, feed),
+        "CreatePartitions" => run::<wire::create_partitions::Answer>(version, bytes, feed),
+        "DeleteTopics" => run::<wire::delete_topics::Answer>(version, bytes, feed),
+        api => panic!("{api} is not of this test"),
+    }
+}
+
+fn run<D: Decode>(version: i16, bytes: &[u8], mut feed: Feed) -> Result<Outcome, Malformed>
+where
+    for<'b> D::Item<'b>: Debug,
+{
+    let mut answer = D::new(version).expect("a version that is spoken");
+    let mut outcome = Outcome::default();
+    let (mut start, mut end) = (0, 0);
+    loop {
+        outcome.steps += 1;
+        assert!(outcome.steps <= 8 * bytes.len() + 16, "steps that get nowhere");
+        let mut input = &bytes[start..end];
+        let step = answer.step(&mut input)?;
+        start = end - input.len();
+        outcome.used = start;
+        match step {
+            Step::Item(item) => outcome.items.push(format!("{item:?}")),
+            Step::Done => {
+                outcome.done = true;
+                return Ok(outcome);
+            }
+            Step::More { needed } => {
+                assert!(needed > end - start, "{needed} bytes needed, {} there", end - start);
+                if needed > feed.buffer {
+                    answer.skip();
+                    continue;
+                }
+                if end == bytes.len() {
+                    return Ok(outcome);
+                }
+                let piece = feed.next().min(feed.buffer - (end - start)).max(1);
+                end = bytes.len().min(end.saturating_add(piece));
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The typed items of answers as JSON, with the names of Kafka's schemas.
+
+use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
+use serde_json::{Value, json};
+
+use crate::vectors::Vector;
+use crate::walk::uuid;
+
+/// Puts together an answer from items that come one after another.
+struct Builder(Value);
+
+impl Builder {
+    fn new() -> Self {
+        Self(json!({}))
+    }
+
+    /// Adds the fields of `add` to the struct at `path`, a dot between names; each name but the
+    /// last stands for the last element of an array or for a struct.
+    fn set(&mut self, path: &str, add: Value) {
+        let target = self.at(path);
+        let (Value::Object(target), Value::Object(add)) = (target, add) else {
+            panic!("{path} is no struct");
+        };
+        target.extend(add);
+    }
+
+    /// Appends `add` to the array at `path`.
+    fn push(&mut self, path: &str, add: Value) {
+        let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let list = &mut self.at(parent)[name];
+        if list.is_null() {
+            *list = json!([]);
+        }
+        list.as_array_mut().expect(path).push(add);
+    }
+
+    fn at(&mut self, path: &str) -> &mut Value {
+        path.split('.').filter(|name| !name.is_empty()).fold(&mut self.0, |value, name| {
+            match &mut value[name] {
+                Value::Array(list) => list.last_mut().expect(name),
+                value => value,
+            }
+        })
+    }
+}
+
+fn ints(ints: Ints<'_>) -> Value {
+    ints.collect()
+}
+
+fn code(error: ErrorCode) -> Value {
+    json!(error.0)
+}
+
+/// All items of a whole answer.
+fn each<D: Decode>(vector: &Vector, mut f: impl FnMut(&mut Builder, D::Item<'_>)) -> Value {
+    let mut answer = D::new(vector.version).expect("a version that is spoken");
+    let mut input = vector.answer_body();
+    let mut built = Builder::new();
+    while let Step::Item(item) = answer.step(&mut input).expect(&vector.id) {
+        f(&mut built, item);
+    }
+    built.0
+}
+
+/// The answer as its items tell it.
+pub(crate) fn fields(vector: &Vector) -> Value {
+    match vector.api.as_str() {
+        "ApiVersions" => each::<wire::api_versions::Answer>(vector, api_versions),
+        "Metadata" => each::<wire::metadata::Answer>(vector, metadata),
+        "Produce" => each::<wire::produce::Answer>(vector, produce),
+        "Fetch" => each::<wire::fetch::Answer>(vector, fetch),
+        "ListOffsets" => each::<wire::list_offsets::Answer>(vector, list_offsets),
+        "DescribeTopicPartitions" => {
+            each::<wire::describe_topic_partitions::Answer>(vector, describe)
+        }
+        "InitProducerId" => each::<wire::init_producer_id::Answer>(vector, init_producer_id),
+        "CreateTopics" => each::<wire::create_topics::Answer>(vector, create_topics),
+        "CreatePartitions" => each::<wire::create_partitions::Answer>(vector, create_partitions),
+        "DeleteTopics" => each::<wire::delete_topics::Answer>(vector, delete_topics),
+        api => panic!("{api} is not of this test"),
+    }
+}
+
+fn api_versions(to: &mut Builder, item: wire::api_versions::Item<'_>) {
+    use wire::api_versions::Item::*;
+    match item {
+        Head { error } => to.set("", json!({ "errorCode": code(error) })),
+        Range { api, min, max } => {
+            to.push("apiKeys", json!({ "apiKey": api.0, "minVersion": min, "maxVersion": max }));
+        }
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Supported { name, min, max } => to.push(
+            "supportedFeatures",
+            json!({ "name": name, "minVersion": min, "maxVersion": max }),
+        ),
+        FinalizedEpoch { epoch } => to.set("", json!({ "finalizedFeaturesEpoch": epoch })),
+        Finalized { name, min, max } => to.push(
+            "finalizedFeatures",
+            json!({ "name": name, "minVersionLevel": min, "maxVersionLevel": max }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn metadata(to: &mut Builder, item: wire::metadata::Item<'_>) {
+    use wire::metadata::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Broker { id, host, port, rack } => {
+            to.push("brokers", json!({ "nodeId": id, "host": host, "port": port, "rack": rack }))
+        }
+        Cluster { id, controller } => {
+            to.set("", json!({ "clusterId": id, "controllerId": controller }));
+        }
+        Topic { error, name, id, internal } => to.push(
+            "topics",
+            json!({
+                "errorCode": code(error), "name": name, "topicId": uuid(id),
+                "isInternal": internal,
+            }),
+        ),
+        Partition { error, index, leader, epoch, replicas, isr, offline } => to.push(
+            "topics.partitions",
+            json!({
+                "errorCode": code(error), "partitionIndex": index, "leaderId": leader,
+                "leaderEpoch": epoch, "replicaNodes": ints(replicas), "isrNodes": ints(isr),
+                "offlineReplicas": ints(offline),
+            }),
+        ),
+        TopicEnd => {}
+        End { error } => to.set("", json!({ "errorCode": code(error) })),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn produce(to: &mut Builder, item: wire::produce::Item<'_>) {
+    use wire::produce::Item::*;
+    match item {
+        Topic { name, id } => to.push("responses", json!({ "name": name, "topicId": uuid(id) })),
+        Partition { index, error, base_offset, log_append_time, log_start_offset } => to.push(
+            "responses.partitionResponses",
+            json!({
+                "index": index, "errorCode": code(error), "baseOffset": base_offset,
+                "logAppendTimeMs": log_append_time, "logStartOffset": log_start_offset,
+            }),
+        ),
+        RecordError { batch_index, message } => to.push(
+            "responses.partitionResponses.recordErrors",
+            json!({ "batchIndex": batch_index, "batchIndexErrorMessage": message }),
+        ),
+        PartitionText { message } => {
+            to.set("responses.partitionResponses", json!({ "errorMessage": message }));
+        }
+        CurrentLeader { leader, epoch } => to.set(
+            "responses.partitionResponses",
+            json!({ "currentLeader": { "leaderId": leader, "leaderEpoch": epoch } }),
+        ),
+        PartitionEnd | TopicEnd => {}
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Endpoint { id, host, port, rack } => to.push(
+            "nodeEndpoints",
+            json!({ "nodeId": id, "host": host, "port": port, "rack": rack }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn fetch(to: &mut Builder, item: wire::fetch::Item<'_>) {
+    use wire::fetch::Item::*;
+    let at = "responses.partitions";
+    match item {
+        Head { throttle_ms, error, session_id } => to.set(
+            "",
+            json!({
+                "throttleTimeMs": throttle_ms, "errorCode": code(error), "sessionId": session_id,
+            }),
+        ),
+        Topic { name, id } => to.push("responses", json!({ "topic": name, "topicId": uuid(id) })),
+        Partition { index, error, high_watermark, last_stable_offset, log_start_offset } => to
+            .push(
+                at,
+                json!({
+                    "partitionIndex": index, "errorCode": code(error),
+                    "highWatermark": high_watermark, "lastStableOffset": last_stable_offset,
+                    "logStartOffset": log_start_offset,
+                }),
+            ),
+        Aborted { producer_id, first_offset } => to.push(
+            "responses.partitions.abortedTransactions",
+            json!({ "producerId": producer_id, "firstOffset": first_offset }),
+        ),
+        Records { preferred_read_replica, len } => {
+            to.set(at, json!({ "preferredReadReplica": preferred_read_replica, "records": len }))
+        }
+        DivergingEpoch { epoch, end_offset } => {
+            to.set(at, json!({ "divergingEpoch": { "epoch": epoch, "endOffset": end_offset } }))
+        }
+        CurrentLeader { leader, epoch } => {
+            to.set(at, json!({ "currentLeader": { "leaderId": leader, "leaderEpoch": epoch } }))
+        }
+        PartitionEnd | TopicEnd => {}
+        Endpoint { id, host, port, rack } => to.push(
+            "nodeEndpoints",
+            json!({ "nodeId": id, "host": host, "port": port, "rack": rack }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn list_offsets(to: &mut Builder, item: wire::list_offsets::Item<'_>) {
+    use wire::list_offsets::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { name } => to.push("topics", json!({ "name": name })),
+        Partition { index, error, timestamp, offset, leader_epoch } => to.push(
+            "topics.partitions",
+            json!({
+                "partitionIndex": index, "errorCode": code(error), "timestamp": timestamp,
+                "offset": offset, "leaderEpoch": leader_epoch,
+            }),
+        ),
+        TopicEnd => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn describe(to: &mut Builder, item: wire::describe_topic_partitions::Item<'_>) {
+    use wire::describe_topic_partitions::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { error, name, id, internal } => to.push(
+            "topics",
+            json!({
+                "errorCode": code(error), "name": name, "topicId": uuid(id),
+                "isInternal": internal,
+            }),
+        ),
+        Partition {
+            error,
+            index,
+            leader,
+            epoch,
+            replicas,
+            isr,
+            eligible,
+            last_known_eligible,
+            offline,
+        } => to.push(
+            "topics.partitions",
+            json!({
+                "errorCode": code(error), "partitionIndex": index, "leaderId": leader,
+                "leaderEpoch": epoch, "replicaNodes": ints(replicas), "isrNodes": ints(isr),
+                "eligibleLeaderReplicas": ints(eligible),
+                "lastKnownElr": ints(last_known_eligible), "offlineReplicas": ints(offline),
+            }),
+        ),
+        TopicEnd => {}
+        Cursor(None) => to.set("", json!({ "nextCursor": null })),
+        Cursor(Some((topic, partition))) => {
+            to.set("", json!({ "nextCursor": { "topicName": topic, "partitionIndex": partition } }))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn init_producer_id(to: &mut Builder, item: wire::init_producer_id::Item) {
+    match item {
+        wire::init_producer_id::Item::Answer {
+            throttle_ms,
+            error,
+            producer_id,
+            producer_epoch,
+        } => to.set(
+            "",
+            json!({
+                "throttleTimeMs": throttle_ms, "errorCode": code(error),
+                "producerId": producer_id, "producerEpoch": producer_epoch,
+            }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn create_topics(to: &mut Builder, item: wire::create_topics::Item<'_>) {
+    use wire::create_topics::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { name, id, error, message, partitions, replication_factor } => to.push(
+            "topics",
+            json!({
+                "name": name, "topicId": uuid(id), "errorCode": code(error),
+                "errorMessage": message, "numPartitions": partitions,
+                "replicationFactor": replication_factor,
+            }),
+        ),
+        Config { name, value, read_only, source, sensitive } => to.push(
+            "topics.configs",
+            json!({
+                "name": name, "value": value, "readOnly": read_only, "configSource": source,
+                "isSensitive": sensitive,
+            }),
+        ),
+        ConfigError { error } => {
+            to.set("topics", json!({ "topicConfigErrorCode": code(error) }));
+        }
+        TopicEnd => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn create_partitions(to: &mut Builder, item: wire::create_partitions::Item<'_>) {
+    use wire::create_partitions::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { name, error, message } => to.push(
+            "results",
+            json!({ "name": name, "errorCode": code(error), "errorMessage": message }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn delete_topics(to: &mut Builder, item: wire::delete_topics::Item<'_>) {
+    use wire::delete_topics::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { name, id, error, message } => to.push(
+            "responses",
+            json!({
+                "name": name, "topicId": uuid(id), "errorCode": code(error),
+                "errorMessage": message,
+            }),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Fields that items do not carry, as no client of ours needs them.
+const NOT_TOLD: [&str; 4] =
+    ["topicAuthorizedOperations", "clusterAuthorizedOperations", "zkMigrationReady", "snapshotId"];
+
+/// Compares every field: one that a version does not have shows as its default in an item.
+pub(crate) fn compare(at: &str, got: &Value, wanted: &Value) {
+    match (got, wanted) {
+        (Value::Object(ours), Value::Object(theirs)) => {
+            for (name, value) in ours {
+                let at = format!("{at}.{name}");
+                match theirs.get(name) {
+                    Some(wanted) => compare(&at, value, wanted),
+                    None => assert!(is_default(value), "{at}: {value} is not on the wire"),
+                }
+            }
+            for (name, value) in theirs {
+                let told = ours.contains_key(name) || NOT_TOLD.contains(&name.as_str());
+                assert!(told || is_empty(value), "{at}.{name}: {value} is missing");
+            }
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            assert_eq!(ours.len(), theirs.len(), "{at}: elements");
+            for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+                compare(&format!("{at}[{index}]"), ours, theirs);
+            }
+        }
+        // Null is told as what it means: no records, no replicas.
+        (ours, Value::Null) => assert!(is_default(ours), "{at}: {ours} for null"),
+        (ours, theirs) => assert_eq!(ours, theirs, "{at}"),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn is_default(value: &Value) -> bool {
+    let numbers = value.as_i64().is_some_and(|value| value == 0 || value == -1);
+    numbers || is_empty(value) || value == &json!(false) || value == &uuid(Uuid::ZERO)
+}

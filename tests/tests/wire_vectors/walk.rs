@@ -1,0 +1,161 @@
+//! Any answer as JSON by the names in our tables.
+
+use kavka_core::wire::table::{self, Event, Kind, Schema, Walker};
+use kavka_core::wire::{self, Step, Uuid};
+use serde_json::{Map, Value, json};
+
+use crate::vectors::Vector;
+
+fn schema(api: &str) -> &'static Schema {
+    match api {
+        "ApiVersions" => &wire::api_versions::SCHEMA,
+        "Metadata" => &wire::metadata::SCHEMA,
+        "Produce" => &wire::produce::SCHEMA,
+        "Fetch" => &wire::fetch::SCHEMA,
+        "ListOffsets" => &wire::list_offsets::SCHEMA,
+        "DescribeTopicPartitions" => &wire::describe_topic_partitions::SCHEMA,
+        "InitProducerId" => &wire::init_producer_id::SCHEMA,
+        "CreateTopics" => &wire::create_topics::SCHEMA,
+        "CreatePartitions" => &wire::create_partitions::SCHEMA,
+        "DeleteTopics" => &wire::delete_topics::SCHEMA,
+        api => panic!("{api} is not of this test"),
+    }
+}
+
+/// `TopicId` in the schemas is `topicId` in the vectors.
+fn camel(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+pub(crate) fn uuid(id: Uuid) -> Value {
+    let hex: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |range| &hex[range];
+    json!(format!(
+        "{}-{}-{}-{}-{}",
+        part(0..8),
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    ))
+}
+
+fn plain(value: table::Value<'_>, kind: Kind) -> Value {
+    match value {
+        table::Value::Int(value) if kind == Kind::Bool => json!(value != 0),
+        table::Value::Int(value) => json!(value),
+        table::Value::Uuid(id) => uuid(id),
+        table::Value::Str(text) => json!(text),
+        table::Value::Ints(ints) => ints.collect(),
+        table::Value::Null | table::Value::Absent => Value::Null,
+    }
+}
+
+/// A struct being built, by its index in the schema.
+struct Level {
+    index: u8,
+    values: Map<String, Value>,
+}
+
+/// The answer's fields, the number of unknown tags, and the bytes used.
+///
+/// Empty and null arrays of structs leave no trace in the events. They are filled in from the
+/// expectation, which the typed items and the count of bytes then confirm.
+pub(crate) fn walk(vector: &Vector) -> (Value, u32, usize) {
+    let schema = schema(&vector.api);
+    let mut walker = Walker::new(schema, vector.version as i8);
+    let bytes = vector.answer_body();
+    let mut input = bytes;
+    let mut values = table::Values::default();
+    let mut levels = vec![Level { index: 0, values: Map::new() }];
+    loop {
+        match walker.step(&mut input, &mut values).expect(&vector.id) {
+            Step::More { needed } => panic!("{}: {needed} bytes missing", vector.id),
+            Step::Done => break,
+            Step::Item(Event::Fields(index, first)) => {
+                open(&mut levels, index, first, schema);
+                let level = levels.last_mut().expect("a level");
+                for (at, field) in schema.structs[usize::from(index)].iter().enumerate() {
+                    let Some(at) = at.checked_sub(usize::from(first)) else { continue };
+                    let tagged_alone = schema.structs[usize::from(index)][usize::from(first)].tag;
+                    if at > 0 && (tagged_alone >= 0 || field.tag >= 0) || !is_plain(field.kind) {
+                        break;
+                    }
+                    if values.get(at) != table::Value::Absent {
+                        level.values.insert(camel(field.name), plain(values.get(at), field.kind));
+                    }
+                }
+            }
+            Step::Item(Event::Null(index)) => {
+                let (name, _) = place(&levels, index, schema);
+                levels.last_mut().expect("a level").values.insert(name, Value::Null);
+            }
+            Step::Item(Event::End(index)) => {
+                open(&mut levels, index, 0, schema);
+                if levels.len() > 1 {
+                    close(&mut levels, schema);
+                }
+            }
+            Step::Item(Event::Skipped) => panic!("{}: skipped", vector.id),
+        }
+    }
+    let mut got = Value::Object(levels.remove(0).values);
+    fill_empty(&mut got, &vector.known_body());
+    (got, walker.unknown_tags(), bytes.len() - input.len())
+}
+
+fn is_plain(kind: Kind) -> bool {
+    !matches!(kind, Kind::Array(_) | Kind::Struct(_))
+}
+
+/// Opens a struct unless it is open already.
+fn open(levels: &mut Vec<Level>, index: u8, first: u8, schema: &Schema) {
+    let top = levels.last().expect("a level").index;
+    if top != index {
+        assert_eq!(first, 0, "struct {index} begins at its first field");
+        let _ = place(levels, index, schema);
+        levels.push(Level { index, values: Map::new() });
+    }
+}
+
+/// The field of the innermost open struct that struct `index` belongs to; whether it is an array.
+fn place(levels: &[Level], index: u8, schema: &Schema) -> (String, bool) {
+    let parent = levels.last().expect("a level");
+    let fields = schema.structs[usize::from(parent.index)];
+    let field = fields
+        .iter()
+        .find(|field| field.kind == Kind::Array(index) || field.kind == Kind::Struct(index));
+    let field = field.unwrap_or_else(|| panic!("{index} is not part of {}", parent.index));
+    (camel(field.name), field.kind == Kind::Array(index))
+}
+
+fn close(levels: &mut Vec<Level>, schema: &Schema) {
+    let level = levels.pop().expect("a level");
+    let (name, array) = place(levels, level.index, schema);
+    let parent = levels.last_mut().expect("a level");
+    if array {
+        let list = parent.values.entry(name).or_insert_with(|| json!([]));
+        list.as_array_mut().expect("an array").push(level.values.into());
+    } else {
+        parent.values.insert(name, level.values.into());
+    }
+}
+
+fn fill_empty(got: &mut Value, wanted: &Value) {
+    match (got, wanted) {
+        (Value::Object(got), Value::Object(wanted)) => {
+            for (name, wanted) in wanted {
+                if let Some(got) = got.get_mut(name) {
+                    fill_empty(got, wanted);
+                } else if wanted.is_null() || wanted.as_array().is_some_and(Vec::is_empty) {
+                    got.insert(name.clone(), wanted.clone());
+                }
+            }
+        }
+        (Value::Array(got), Value::Array(wanted)) => {
+            got.iter_mut().zip(wanted).for_each(|(got, wanted)| fill_empty(got, wanted));
+        }
+        _ => {}
+    }
+}
