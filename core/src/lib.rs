@@ -7,5 +7,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod murmur2;
+pub mod record;
 pub mod time;
 pub mod wire;
