@@ -51,3 +51,20 @@ impl core::fmt::Debug for Crc32c {
         f.debug_tuple("Crc32c").field(&self.clone().finish()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Crc32c;
+
+    /// The other golden values are tested from outside, but only for one width of the table.
+    #[test]
+    fn check_value() {
+        assert_eq!(Crc32c::of(b"123456789"), 0xe306_9283);
+        assert_eq!(Crc32c::of(&[0xff; 32]), 0x62a8_ab43);
+        let mut pieces = Crc32c::new();
+        for piece in [0..1, 1..1, 1..20, 20..32] {
+            pieces.update(&[0xff; 32][piece]);
+        }
+        assert_eq!(pieces.finish(), 0x62a8_ab43);
+    }
+}
