@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p kavka-core --bench record --features std`
 
-use std::hint::black_box;
+use core::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kavka_core::murmur2::murmur2;

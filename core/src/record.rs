@@ -3,7 +3,7 @@
 //! A batch is a header of [`HEADER_LEN`] bytes and its records, which may be compressed as one
 //! piece. Reading: [`peek_len`] tells how many bytes to wait for, [`check_crc`] and
 //! [`BatchHeader::parse`] what they are, [`Records`] walks over them without a copy. Writing:
-//! [`write`] appends records one by one, [`seal`] makes the header once they are all there.
+//! [`write()`] appends records one by one, [`seal`] makes the header once they are all there.
 //!
 //! Nothing here allocates, and no input can make it panic.
 

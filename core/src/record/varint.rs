@@ -109,6 +109,11 @@ pub const fn len(value: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
+/// The only byte of a value from -64 to 63.
+pub(super) const fn short(value: i64) -> u8 {
+    (zigzag(value) & 0x7f) as u8
+}
+
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }

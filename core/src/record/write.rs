@@ -108,7 +108,7 @@ impl HeaderList<'_> {
     }
 }
 
-/// Bytes that [`write`] appends for this record, the length in front included. `usize::MAX` stands
+/// Bytes that [`write()`] appends for this record, the length in front included. `usize::MAX` stands
 /// for more than can be counted.
 #[must_use]
 pub fn encoded_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
@@ -250,6 +250,10 @@ impl<const N: usize> Small<N> {
 
     #[inline]
     fn number(&mut self, value: i64) {
+        // Nearly all of them are short.
+        if let -64..64 = value {
+            return self.push(&[varint::short(value)]);
+        }
         let (bytes, len) = varint::encode(value);
         self.push(bytes.get(..len).unwrap_or_default());
     }
