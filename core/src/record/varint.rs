@@ -82,7 +82,6 @@ fn long_u64(input: &mut &[u8]) -> Result<u64, Malformed> {
 
 /// Encodes `value`: the bytes, and how many of them count (1 to 10). A value of 32 bits takes as
 /// many bytes as in 32 bits, 5 at most.
-#[inline]
 #[must_use]
 pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
     let mut bytes = [0; MAX_64];
@@ -102,7 +101,6 @@ pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
 }
 
 /// How many bytes [`encode`] makes of `value`, 1 to 10.
-#[inline]
 #[must_use]
 pub const fn len(value: i64) -> usize {
     let bits = u64::BITS - (zigzag(value) | 1).leading_zeros();

@@ -234,12 +234,10 @@ struct Small<const N: usize> {
 }
 
 impl<const N: usize> Small<N> {
-    #[inline]
     const fn new() -> Self {
         Self { bytes: [0; N], len: 0 }
     }
 
-    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
         if let Some(room) = room.get_mut(..bytes.len()) {
@@ -248,7 +246,6 @@ impl<const N: usize> Small<N> {
         }
     }
 
-    #[inline]
     fn number(&mut self, value: i64) {
         // Nearly all of them are short.
         if let -64..64 = value {
@@ -258,7 +255,6 @@ impl<const N: usize> Small<N> {
         self.push(bytes.get(..len).unwrap_or_default());
     }
 
-    #[inline]
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
