@@ -1,0 +1,75 @@
+//! Record batches of magic 2 (KIP-98): the only format that brokers write since Kafka 0.11.
+//!
+//! A batch is a header of [`HEADER_LEN`] bytes and its records, which may be compressed as one
+//! piece. Reading: [`peek_len`] tells how many bytes to wait for, [`check_crc`] and
+//! [`BatchHeader::parse`] what they are, [`Records`] walks over them without a copy. Writing:
+//! [`write()`] appends records one by one, [`seal`] makes the header once they are all there.
+//!
+//! Nothing here allocates, and no input can make it panic.
+
+use core::fmt;
+
+mod crc32c;
+mod header;
+mod read;
+pub mod varint;
+mod write;
+
+pub use crc32c::Crc32c;
+pub use header::{
+    BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
+};
+pub use read::{HeaderRef, Headers, RecordRef, Records};
+pub use write::{Header, Record, Seal, encoded_len, seal, write};
+
+/// Why record bytes cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// The bytes end within the batch.
+    Truncated,
+    /// A message set of magic 0 or 1 (before Kafka 0.11), or a magic that Kafka never had.
+    Magic(u8),
+    /// BatchLength below that of an empty batch, or above what a frame may hold.
+    BatchLength,
+    /// The checksum is not that of the bytes.
+    Crc,
+    /// The batch is compressed with this codec; its records have to be unpacked first.
+    Compressed(u8),
+    /// RecordsCount is negative, or more than there are.
+    RecordCount,
+    /// Bytes are left after the last record.
+    TrailingBytes,
+    /// The length of a record is negative, beyond the batch, or not that of its fields.
+    RecordLength,
+    /// The length of a key, a value or a header, or the number of headers, is impossible.
+    FieldLength,
+    /// A varint of more than 5 bytes (varlong: 10), or with bits above 32 (64).
+    Varint,
+    /// A record's offset is outside of what the header says the batch has: to deliver it would be
+    /// to deliver it again and again, for the position does not pass it.
+    Offset,
+    /// The key of a control record is too short, or its version negative.
+    ControlKey,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "record batch is cut short",
+            Self::Magic(magic) => return write!(f, "message format v{magic}, not v2"),
+            Self::BatchLength => "impossible record batch length",
+            Self::Crc => "record batch has a wrong checksum",
+            Self::Compressed(codec) => return write!(f, "record batch is compressed ({codec})"),
+            Self::RecordCount => "impossible number of records",
+            Self::TrailingBytes => "bytes after the last record",
+            Self::RecordLength => "impossible record length",
+            Self::FieldLength => "impossible length of a key, value or header",
+            Self::Varint => "overlong varint",
+            Self::Offset => "impossible record offset",
+            Self::ControlKey => "impossible control record",
+        })
+    }
+}
+
+impl core::error::Error for Malformed {}

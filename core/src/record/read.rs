@@ -1,0 +1,259 @@
+//! Walking over the records of a batch, without a copy.
+
+use core::str::Utf8Error;
+
+use super::write::HeaderList;
+use super::{BatchHeader, HEADER_LEN, Malformed, Record, TimestampType, varint};
+
+/// Bytes of the smallest record: six numbers of one byte, and the attributes.
+const MIN_RECORD: usize = 7;
+/// Bytes of the smallest header of a record.
+const MIN_HEADER: usize = 2;
+
+/// Iterates over the records of an uncompressed batch.
+///
+/// It ends after an error, and ends with one when the batch holds more or fewer records than it
+/// says; the records before it are right. Its work is bounded by the bytes, whatever the counts
+/// say. Offsets rise in all that Kafka writes, but that is not checked.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    rest: &'a [u8],
+    left: i32,
+    base_offset: i64,
+    last_offset: i64,
+    base_timestamp: i64,
+    append_time: Option<i64>,
+    from: i64,
+    fault: Option<Malformed>,
+}
+
+impl<'a> Records<'a> {
+    /// The records of a batch: `bytes` begin with its header. What follows the batch is ignored.
+    /// A compressed batch, or one that is not all there, gives one error.
+    #[must_use]
+    pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
+        let fault = match bytes.get(HEADER_LEN..header.total_len()) {
+            _ if header.codec() != 0 => Malformed::Compressed(header.codec()),
+            Some(body) => return Self::unpacked(header, body),
+            None => Malformed::Truncated,
+        };
+        Self { fault: Some(fault), left: 0, ..Self::unpacked(header, &[]) }
+    }
+
+    /// The records of a batch that was compressed: `body` is what its codec made of the bytes
+    /// after the header.
+    #[must_use]
+    pub fn unpacked(header: &BatchHeader, body: &'a [u8]) -> Self {
+        Self {
+            rest: body,
+            left: header.count,
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            base_timestamp: header.base_timestamp,
+            append_time: match header.timestamp_type() {
+                TimestampType::Create => None,
+                TimestampType::LogAppend => Some(header.max_timestamp),
+            },
+            from: i64::MIN,
+            fault: None,
+        }
+    }
+
+    /// Drops the records below `offset`: a batch is sent whole, also when only its tail was asked
+    /// for.
+    #[must_use]
+    pub const fn from_offset(mut self, offset: i64) -> Self {
+        self.from = offset;
+        self
+    }
+
+    /// The next record, or `None` where the batch ends in order.
+    #[inline]
+    fn step(&mut self) -> Result<Option<RecordRef<'a>>, Malformed> {
+        if self.left <= 0 {
+            return self.end();
+        }
+        if self.rest.is_empty() {
+            return Err(Malformed::RecordCount);
+        }
+        let mut rest = self.rest;
+        let length = varint::take_i32(&mut rest)?;
+        let length = usize::try_from(length).map_err(|_| Malformed::RecordLength)?;
+        let (body, rest) = rest.split_at_checked(length).ok_or(Malformed::RecordLength)?;
+        let record = self.read(body).map_err(|why| match why {
+            Malformed::Truncated => Malformed::RecordLength,
+            other => other,
+        })?;
+        self.rest = rest;
+        self.left -= 1;
+        Ok(Some(record))
+    }
+
+    /// Reads a record from what its length covers. `Truncated` means that this was too short.
+    #[inline]
+    fn read(&self, body: &'a [u8]) -> Result<RecordRef<'a>, Malformed> {
+        // The attributes of a record have no meaning yet.
+        let (_, mut rest) = body.split_first().ok_or(Malformed::Truncated)?;
+        let timestamp_delta = varint::take_i64(&mut rest)?;
+        let offset_delta = i64::from(varint::take_i32(&mut rest)?);
+        let key = field(&mut rest)?;
+        let value = field(&mut rest)?;
+        let headers = Headers::check(rest)?;
+        let offset = self.base_offset.checked_add(offset_delta).ok_or(Malformed::Offset)?;
+        if offset_delta < 0 || offset > self.last_offset {
+            return Err(Malformed::Offset);
+        }
+        // Any timestamp is accepted, as Java does.
+        let created = self.base_timestamp.saturating_add(timestamp_delta);
+        let timestamp = self.append_time.unwrap_or(created);
+        Ok(RecordRef { offset, timestamp, key, value, headers })
+    }
+
+    #[cold]
+    fn end(&mut self) -> Result<Option<RecordRef<'a>>, Malformed> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.left < 0 {
+            return Err(Malformed::RecordCount);
+        }
+        if self.rest.is_empty() { Ok(None) } else { Err(Malformed::TrailingBytes) }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<RecordRef<'a>, Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.step() {
+                Ok(Some(record)) if record.offset < self.from => {}
+                Ok(record) => return record.map(Ok),
+                Err(why) => {
+                    (self.rest, self.left, self.fault) = (&[], 0, None);
+                    return Some(Err(why));
+                }
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // And an error.
+        (0, Some((self.rest.len() / MIN_RECORD).saturating_add(1)))
+    }
+}
+
+impl core::iter::FusedIterator for Records<'_> {}
+
+/// A record, in the bytes that it came in.
+#[derive(Clone, Debug)]
+pub struct RecordRef<'a> {
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970, -1 for none: of the producer, or of the leader where the batch says
+    /// [`TimestampType::LogAppend`].
+    pub timestamp: i64,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers, in order; names may repeat.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RecordRef<'a> {
+    /// The same record to be written again. Headers are copied as they are.
+    #[must_use]
+    pub const fn to_record(&self) -> Record<'a> {
+        Record {
+            key: self.key,
+            value: self.value,
+            headers: HeaderList::Raw(self.headers),
+            timestamp: Some(self.timestamp),
+        }
+    }
+}
+
+/// A header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeaderRef<'a> {
+    /// Name: UTF-8, were it not for producers that do not care.
+    pub name: &'a [u8],
+    /// Value.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> HeaderRef<'a> {
+    /// The name as text.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub const fn name_str(&self) -> Result<&'a str, Utf8Error> {
+        core::str::from_utf8(self.name)
+    }
+}
+
+/// Iterates over the headers of a record, which have been checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    pub(super) count: u32,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// Checks the end of a record: the count, that many headers, and nothing more.
+    #[inline]
+    fn check(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        match bytes {
+            [0] => Ok(Self { count: 0, bytes: &[] }),
+            _ => Self::check_some(bytes),
+        }
+    }
+
+    fn check_some(mut rest: &'a [u8]) -> Result<Self, Malformed> {
+        let count = varint::take_i32(&mut rest)?;
+        let count = u32::try_from(count).map_err(|_| Malformed::FieldLength)?;
+        let bytes = rest;
+        if usize::try_from(count).is_ok_and(|count| count > bytes.len() / MIN_HEADER) {
+            return Err(Malformed::FieldLength);
+        }
+        for _ in 0..count {
+            header(&mut rest)?;
+        }
+        if rest.is_empty() { Ok(Self { count, bytes }) } else { Err(Malformed::RecordLength) }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = HeaderRef<'a>;
+
+    fn next(&mut self) -> Option<HeaderRef<'a>> {
+        self.count = self.count.checked_sub(1)?;
+        header(&mut self.bytes).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Headers<'_> {}
+
+fn header<'a>(rest: &mut &'a [u8]) -> Result<HeaderRef<'a>, Malformed> {
+    let name = field(rest)?.ok_or(Malformed::FieldLength)?;
+    Ok(HeaderRef { name, value: field(rest)? })
+}
+
+/// Takes a length, -1 for null, and as many bytes.
+#[inline]
+fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Malformed> {
+    let length = varint::take_i32(rest)?;
+    let Ok(length) = usize::try_from(length) else {
+        return if length == -1 { Ok(None) } else { Err(Malformed::FieldLength) };
+    };
+    let (bytes, after) = rest.split_at_checked(length).ok_or(Malformed::FieldLength)?;
+    *rest = after;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,117 @@
+//! Zig-zag LEB128 numbers, as they occur within records (`ByteUtils.readVarint`, `readVarlong`).
+//!
+//! The *unsigned* varints of flexible protocol versions are another thing.
+
+use super::Malformed;
+
+/// Longest varint of 32 bits, in bytes.
+pub const MAX_32: usize = 5;
+/// Longest varint of 64 bits (varlong), in bytes.
+pub const MAX_64: usize = 10;
+
+/// Takes a varint of 32 bits off the front of `input`.
+///
+/// # Errors
+/// `Truncated`, or `Varint` for more than 5 bytes or bits above 32, which Java drops silently.
+/// Needless zero groups within 5 bytes are accepted. After an error `input` is unchanged.
+#[inline]
+pub fn take_i32(input: &mut &[u8]) -> Result<i32, Malformed> {
+    let raw = match input.split_first() {
+        // Nearly all of them are short.
+        Some((&byte, rest)) if byte < 0x80 => {
+            *input = rest;
+            u32::from(byte)
+        }
+        _ => long_u32(input)?,
+    };
+    Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+}
+
+/// Takes a varint of 64 bits off the front of `input`.
+///
+/// # Errors
+/// `Truncated`, or `Varint` for more than 10 bytes or bits above 64. After an error `input` is
+/// unchanged.
+#[inline]
+pub fn take_i64(input: &mut &[u8]) -> Result<i64, Malformed> {
+    let raw = match input.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *input = rest;
+            u64::from(byte)
+        }
+        _ => long_u64(input)?,
+    };
+    Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+}
+
+fn long_u32(input: &mut &[u8]) -> Result<u32, Malformed> {
+    let mut rest = *input;
+    let mut value = 0;
+    for shift in [0, 7, 14, 21, 28] {
+        let (&byte, after) = rest.split_first().ok_or(Malformed::Truncated)?;
+        rest = after;
+        value |= u32::from(byte & 0x7f) << shift;
+        if shift == 28 && byte > 0x0f {
+            return Err(Malformed::Varint);
+        }
+        if byte < 0x80 {
+            break;
+        }
+    }
+    *input = rest;
+    Ok(value)
+}
+
+fn long_u64(input: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut rest = *input;
+    let mut value = 0;
+    for shift in [0, 7, 14, 21, 28, 35, 42, 49, 56, 63] {
+        let (&byte, after) = rest.split_first().ok_or(Malformed::Truncated)?;
+        rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if shift == 63 && byte > 1 {
+            return Err(Malformed::Varint);
+        }
+        if byte < 0x80 {
+            break;
+        }
+    }
+    *input = rest;
+    Ok(value)
+}
+
+/// Encodes `value`: the bytes, and how many of them count (1 to 10). A value of 32 bits takes as
+/// many bytes as in 32 bits, 5 at most.
+#[must_use]
+pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
+    let mut bytes = [0; MAX_64];
+    let mut raw = zigzag(value);
+    let mut len = 0;
+    for slot in &mut bytes {
+        len += 1;
+        // The low seven bits.
+        *slot = (raw & 0x7f) as u8;
+        raw >>= 7;
+        if raw == 0 {
+            break;
+        }
+        *slot |= 0x80;
+    }
+    (bytes, len)
+}
+
+/// How many bytes [`encode`] makes of `value`, 1 to 10.
+#[must_use]
+pub const fn len(value: i64) -> usize {
+    let bits = u64::BITS - (zigzag(value) | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+/// The only byte of a value from -64 to 63.
+pub(super) const fn short(value: i64) -> u8 {
+    (zigzag(value) & 0x7f) as u8
+}
+
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}

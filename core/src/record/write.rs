@@ -1,0 +1,295 @@
+//! Writing records, and the header over them.
+
+use super::header::{CRC_START, MAGIC, MAX_LENGTH, MIN_LENGTH};
+use super::{Crc32c, HEADER_LEN, Headers, varint};
+use crate::wire::{Full, Sink};
+
+/// Keys up to this many bytes are gathered with the numbers around them.
+const SHORT_KEY: usize = 32;
+/// Length, attributes, timestamp delta, offset delta, key length, short key, value length.
+const FRONT: usize = varint::MAX_32 + 1 + varint::MAX_64 + 3 * varint::MAX_32 + SHORT_KEY;
+
+/// A record to be produced.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// Key; decides the partition where that is left open.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Milliseconds since 1970. `None`: the default of whoever takes the record.
+    pub timestamp: Option<i64>,
+    pub(super) headers: HeaderList<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// A record of this value, without key and headers.
+    #[must_use]
+    pub const fn new(value: &'a [u8]) -> Self {
+        Self { value: Some(value), ..Self::tombstone() }
+    }
+
+    /// A record without value: for a compacted topic, that its key is gone.
+    #[must_use]
+    pub const fn tombstone() -> Self {
+        Self { key: None, value: None, timestamp: None, headers: HeaderList::Slice(&[]) }
+    }
+
+    /// With this key.
+    #[must_use]
+    pub const fn key(mut self, key: &'a [u8]) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// With these headers, in order; names may repeat.
+    #[must_use]
+    pub const fn headers(mut self, headers: &'a [Header<'a>]) -> Self {
+        self.headers = HeaderList::Slice(headers);
+        self
+    }
+
+    /// With this timestamp, in ms since 1970.
+    #[must_use]
+    pub const fn timestamp(mut self, ms: i64) -> Self {
+        self.timestamp = Some(ms);
+        self
+    }
+}
+
+/// A header of a record to be produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Headers that the caller made, or that were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeaderList<'a> {
+    Slice(&'a [Header<'a>]),
+    Raw(Headers<'a>),
+}
+
+impl Default for HeaderList<'_> {
+    fn default() -> Self {
+        Self::Slice(&[])
+    }
+}
+
+impl HeaderList<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Slice(headers) => headers.len(),
+            Self::Raw(headers) => headers.len(),
+        }
+    }
+
+    /// Bytes that the headers take, without their count.
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::Slice(headers) => headers.iter().fold(0_usize, |sum, header| {
+                let name = field_len(Some(header.name.as_bytes()));
+                sum.saturating_add(name).saturating_add(field_len(header.value))
+            }),
+            Self::Raw(headers) => headers.bytes.len(),
+        }
+    }
+
+    fn write(&self, sink: &mut (impl Sink + ?Sized)) -> Result<(), Full> {
+        match self {
+            Self::Slice(headers) => headers.iter().try_for_each(|header| {
+                put_field(sink, Some(header.name.as_bytes()))?;
+                put_field(sink, header.value)
+            }),
+            Self::Raw(headers) => sink.put(headers.bytes),
+        }
+    }
+}
+
+/// Bytes that [`write()`] appends for this record, the length in front included. `usize::MAX` stands
+/// for more than can be counted.
+#[must_use]
+pub fn encoded_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
+    let body = body_len(record, offset_delta, timestamp_delta);
+    varint::len(number(body)).saturating_add(body)
+}
+
+/// Appends a record, to be covered by [`seal`] later. `offset_delta` counts the records of the
+/// batch from 0, `timestamp_delta` is in ms from the base timestamp of the batch; the timestamp of
+/// `record` itself is not looked at.
+///
+/// # Errors
+/// `Full`, when the sink says so, when the record is longer than 2^31 - 1 bytes or `offset_delta`
+/// is above 2^31 - 1, which the format cannot express. What the sink took before stays there.
+#[inline]
+pub fn write(
+    sink: &mut (impl Sink + ?Sized),
+    record: &Record<'_>,
+    offset_delta: u32,
+    timestamp_delta: i64,
+) -> Result<(), Full> {
+    let body = body_len(record, offset_delta, timestamp_delta);
+    if i32::try_from(body).is_err() || i32::try_from(offset_delta).is_err() {
+        return Err(Full);
+    }
+    let mut front = Small::<FRONT>::new();
+    front.number(number(body));
+    front.push(&[0]);
+    front.number(timestamp_delta);
+    front.number(i64::from(offset_delta));
+    front.number(length(record.key));
+    match record.key {
+        Some(key) if key.len() > SHORT_KEY => {
+            sink.put(front.bytes())?;
+            front = Small::<FRONT>::new();
+            sink.put(key)?;
+        }
+        Some(key) => front.push(key),
+        None => {}
+    }
+    front.number(length(record.value));
+    sink.put(front.bytes())?;
+    if let Some(value) = record.value {
+        sink.put(value)?;
+    }
+    let count = record.headers.count();
+    if count == 0 {
+        return sink.put(&[0]);
+    }
+    put_number(sink, number(count))?;
+    record.headers.write(sink)
+}
+
+/// What the header of a batch says of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Producer id, -1 for none.
+    pub producer_id: i64,
+    /// Producer epoch, -1 for none.
+    pub producer_epoch: i16,
+    /// Sequence of the first record, -1 for none.
+    pub base_sequence: i32,
+    /// Records, 1 to 2^31 - 1; their offset deltas are 0 to `count - 1`.
+    pub count: u32,
+    /// What the timestamp deltas add to, in ms: the timestamp of the first record.
+    pub base_timestamp: i64,
+    /// The largest timestamp, in ms.
+    pub max_timestamp: i64,
+    /// Part of a transaction.
+    pub transactional: bool,
+    /// Compression of the records: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub codec: u8,
+}
+
+/// Makes the header of a batch whose records are `records`, piece by piece: base offset 0, leader
+/// epoch -1 (both are the broker's to write), length and checksum over all pieces.
+///
+/// `None`, when the format cannot express it: no records, more than 2^31 - 1 of them, a codec
+/// above 4, or a batch of more than 2^31 - 1 bytes.
+#[must_use]
+pub fn seal<'a>(seal: &Seal, records: impl Iterator<Item = &'a [u8]>) -> Option<[u8; HEADER_LEN]> {
+    let count = i32::try_from(seal.count).ok()?;
+    let last_offset_delta = count.checked_sub(1).filter(|last| *last >= 0)?;
+    if seal.codec > 4 {
+        return None;
+    }
+    let attributes = i16::from(seal.codec) | (i16::from(seal.transactional) << 4);
+
+    let mut covered = Small::<{ HEADER_LEN - CRC_START }>::new();
+    covered.push(&attributes.to_be_bytes());
+    covered.push(&last_offset_delta.to_be_bytes());
+    covered.push(&seal.base_timestamp.to_be_bytes());
+    covered.push(&seal.max_timestamp.to_be_bytes());
+    covered.push(&seal.producer_id.to_be_bytes());
+    covered.push(&seal.producer_epoch.to_be_bytes());
+    covered.push(&seal.base_sequence.to_be_bytes());
+    covered.push(&count.to_be_bytes());
+
+    let mut crc = Crc32c::new();
+    crc.update(covered.bytes());
+    let mut length = MIN_LENGTH;
+    for piece in records {
+        length = length.checked_add(i32::try_from(piece.len()).ok()?)?;
+        crc.update(piece);
+    }
+    if length > MAX_LENGTH {
+        return None;
+    }
+    let mut header = Small::<HEADER_LEN>::new();
+    header.push(&0_i64.to_be_bytes());
+    header.push(&length.to_be_bytes());
+    header.push(&(-1_i32).to_be_bytes());
+    header.push(&[MAGIC]);
+    header.push(&crc.finish().to_be_bytes());
+    header.push(covered.bytes());
+    Some(header.bytes)
+}
+
+/// Gathers what is small. `N` is the sum of all that may be pushed.
+struct Small<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Small<N> {
+    const fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        if let Some(room) = room.get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    fn number(&mut self, value: i64) {
+        // Nearly all of them are short.
+        if let -64..64 = value {
+            return self.push(&[varint::short(value)]);
+        }
+        let (bytes, len) = varint::encode(value);
+        self.push(bytes.get(..len).unwrap_or_default());
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
+    let numbers = 1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta));
+    numbers
+        .saturating_add(field_len(record.key))
+        .saturating_add(field_len(record.value))
+        .saturating_add(varint::len(number(record.headers.count())))
+        .saturating_add(record.headers.encoded_len())
+}
+
+/// Bytes of a length and the field itself.
+fn field_len(field: Option<&[u8]>) -> usize {
+    varint::len(length(field)).saturating_add(field.map_or(0, <[u8]>::len))
+}
+
+fn put_field(sink: &mut (impl Sink + ?Sized), field: Option<&[u8]>) -> Result<(), Full> {
+    put_number(sink, length(field))?;
+    field.map_or(Ok(()), |bytes| sink.put(bytes))
+}
+
+fn put_number(sink: &mut (impl Sink + ?Sized), value: i64) -> Result<(), Full> {
+    let (bytes, len) = varint::encode(value);
+    sink.put(bytes.get(..len).unwrap_or_default())
+}
+
+/// A field's length as the format has it, -1 for null.
+fn length(field: Option<&[u8]>) -> i64 {
+    field.map_or(-1, |bytes| number(bytes.len()))
+}
+
+/// No slice is longer than `isize::MAX`.
+fn number(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,6 @@
+//! `kavka_core::record` and `murmur2` against golden bytes, bad bytes and random ones.
+
+mod bad;
+mod golden;
+mod properties;
+mod support;
