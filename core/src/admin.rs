@@ -169,9 +169,10 @@ impl<'d> Admin<'d> {
         let Some(conn) = conn else { return Some(now + AGAIN) };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
         let cap = if api == ApiKey::CREATE_TOPICS { 4 } else { i16::MAX };
-        let Some(mut draft) = net.open(conn, now, api, cap).or_else(|| {
-            (cap < i16::MAX).then(|| net.open(conn, now, api, i16::MAX)).flatten()
-        }) else {
+        let Some(mut draft) = net
+            .open(conn, now, api, cap)
+            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, api, i16::MAX)).flatten())
+        else {
             return Some(now + AGAIN);
         };
         let request = &mut self.requests[slot];

@@ -97,8 +97,7 @@ impl<'d> Client<'d> {
         let total = blocks.total();
         let net = Net::new(s.conns, blocks, s.outgoing, config.client_id);
         let table = Table::new(s.partitions, s.heads);
-        let producer =
-            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total);
+        let producer = Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total);
         let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
         let commands = Commands {
             net,
@@ -389,12 +388,7 @@ impl<'d> Commands<'d> {
     ///
     /// # Errors
     /// `Caller` for a stale id or a second time.
-    pub fn assign_all(
-        &mut self,
-        _now: Instant,
-        topic: TopicId,
-        start: Start,
-    ) -> Result<(), Error> {
+    pub fn assign_all(&mut self, _now: Instant, topic: TopicId, start: Start) -> Result<(), Error> {
         self.consumer.assign_all(&mut self.cluster, topic, start)
     }
 

@@ -16,6 +16,7 @@ use crate::time::Instant;
 use crate::wire::ErrorCode;
 
 pub(crate) use broker::Broker;
+pub(crate) use connect::Wish;
 pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
 pub(crate) use metadata::MetadataCx;
 pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table};

@@ -6,7 +6,7 @@ mod versions;
 
 use heapless::Deque;
 
-use crate::error::{CloseReason, Error, PeerFault};
+use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
 use crate::time::{Duration, Instant};
@@ -67,7 +67,12 @@ pub(crate) enum Ticket {
     ApiVersions,
     Metadata,
     /// DescribeTopicPartitions for one topic: slot, slot generation, topic generation, count.
-    Describe { topic: u16, generation: u16, epoch: u32, count: u32 },
+    Describe {
+        topic: u16,
+        generation: u16,
+        epoch: u32,
+        count: u32,
+    },
     /// ListOffsets for the first unknown index of several topics.
     ListOffsetsProbe,
     /// ListOffsets for positions.
@@ -75,7 +80,10 @@ pub(crate) enum Ticket {
     Produce,
     Fetch,
     InitProducerId,
-    Admin { slot: u8, serial: u32 },
+    Admin {
+        slot: u8,
+        serial: u32,
+    },
 }
 
 /// A request that left or is leaving.
@@ -285,11 +293,6 @@ impl<'d> Net<'d> {
         self.conns.iter().position(|c| c.is_live() && c.peer == peer && c.role == role)
     }
 
-    /// The same if it can take requests now.
-    pub(crate) fn find_ready(&self, peer: Peer, role: Role) -> Option<usize> {
-        self.find(peer, role).filter(|c| self.conns[*c].state == State::Ready)
-    }
-
     /// Asks the adapter for a connection; `None` when all slots are taken.
     pub(crate) fn connect(&mut self, now: Instant, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
@@ -482,9 +485,4 @@ impl<'d> Net<'d> {
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.fresh = true;
     }
-}
-
-/// Errors of a transport as the application sees them.
-pub(crate) fn closed(why: CloseReason) -> Error {
-    Error::Closed(why)
 }

@@ -182,10 +182,7 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn topic_partition(cluster: &Cluster<'d>, part: usize) -> TopicPartition {
         let entry = &cluster.table[part];
-        TopicPartition {
-            topic: cluster.topic_id(usize::from(entry.topic)),
-            partition: entry.index,
-        }
+        TopicPartition { topic: cluster.topic_id(usize::from(entry.topic)), partition: entry.index }
     }
 
     /// Assigns a partition, which need not exist yet.
@@ -206,10 +203,10 @@ impl<'d> Consumer<'d> {
         if known.is_some_and(|part| cluster.table[part].used_by(CONSUMER)) {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        let part = cluster.table.take(slot, partition, CONSUMER).ok_or(Error::Limit {
-            what: LimitKind::Partitions,
-            needed: cluster.table.len() + 1,
-        })?;
+        let part = cluster
+            .table
+            .take(slot, partition, CONSUMER)
+            .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
         self.reads[part] = Read::EMPTY;
         self.reads[part].begin(start);
         if cluster.topics[slot].ready && cluster.table[part].leader < 0 {

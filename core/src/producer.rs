@@ -199,8 +199,11 @@ impl<'d> Producer<'d> {
                 if record::HEADER_LEN + len > max {
                     return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
                 }
-                let fits = self.has_room(blocks, &crate::memory::Chain::EMPTY, len + record::HEADER_LEN);
-                match fits.then(|| self.begin_batch(cluster, blocks, now, part, timestamp)).flatten()
+                let fits =
+                    self.has_room(blocks, &crate::memory::Chain::EMPTY, len + record::HEADER_LEN);
+                match fits
+                    .then(|| self.begin_batch(cluster, blocks, now, part, timestamp))
+                    .flatten()
                 {
                     Some(batch) => (batch, 0, len),
                     None => return Err(self.full(blocks, len + record::HEADER_LEN)),
@@ -225,7 +228,8 @@ impl<'d> Producer<'d> {
             self.dirty = true;
         }
         if target.partition.is_none() && record.key.is_none() {
-            self.topics[slot].sticky_bytes = self.topics[slot].sticky_bytes.saturating_add(len as u32);
+            self.topics[slot].sticky_bytes =
+                self.topics[slot].sticky_bytes.saturating_add(len as u32);
         }
         Ok(id)
     }
@@ -405,9 +409,6 @@ impl<'d> Producer<'d> {
     /// Where a batch goes.
     fn destination(cluster: &Cluster<'d>, part: usize) -> TopicPartition {
         let entry = &cluster.table[part];
-        TopicPartition {
-            topic: cluster.topic_id(usize::from(entry.topic)),
-            partition: entry.index,
-        }
+        TopicPartition { topic: cluster.topic_id(usize::from(entry.topic)), partition: entry.index }
     }
 }

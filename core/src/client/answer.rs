@@ -92,10 +92,9 @@ impl Decoder {
                 let cx = MetadataCx::new(o.now, o.node, v, o.metadata);
                 Self::Metadata(metadata::Answer::new(v)?, cx)
             }
-            Ticket::Describe { .. } => Self::Describe(
-                describe_topic_partitions::Answer::new(v)?,
-                DescribeCx::default(),
-            ),
+            Ticket::Describe { .. } => {
+                Self::Describe(describe_topic_partitions::Answer::new(v)?, DescribeCx::default())
+            }
             Ticket::ListOffsetsProbe => {
                 Self::Probe(list_offsets::Answer::new(v)?, OffsetsProbeCx::default())
             }

@@ -21,8 +21,8 @@ const HOLD_UP: Duration = Duration::from_secs(1);
 enum Progress<'a> {
     /// Something was read.
     On,
-    /// Nothing more can be read before so many bytes are there.
-    Need(usize),
+    /// Nothing more can be read before more bytes are there.
+    Need,
     /// The application has to poll for what comes next.
     Stall,
     Event(Event<'a>),
@@ -51,7 +51,7 @@ impl Commands<'_> {
             match self.step(now, slot, input, present) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Complete) => self.complete(slot),
-                Ok(Progress::Need(_)) => return None,
+                Ok(Progress::Need) => return None,
                 Ok(Progress::Stall) => {
                     let answer = &mut self.answers[slot];
                     answer.ready = true;
@@ -112,7 +112,7 @@ impl Commands<'_> {
                         self.answers[slot].frame = Frame::Body;
                         Ok(Progress::On)
                     }
-                    Step::More { needed } if body.len() < left => Ok(Progress::Need(needed)),
+                    Step::More { needed } if body.len() < left => Ok(Progress::Need),
                     Step::More { .. } => Err(PeerFault::Malformed),
                     Step::Item(_) => Ok(Progress::On),
                 }
@@ -124,13 +124,13 @@ impl Commands<'_> {
                     self.answers[slot].frame = Frame::Length;
                     return Ok(Progress::On);
                 }
-                Ok(Progress::Need(1))
+                Ok(Progress::Need)
             }
         }
     }
 
     fn read_length<'a>(&mut self, slot: usize, input: &[u8]) -> Result<Progress<'a>, PeerFault> {
-        let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need(4)) };
+        let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
         if matches!(front, [0x15 | 0x16, 3, 0..=4, _] | b"HTTP") {
             return Err(PeerFault::NotKafka);
         }
@@ -152,12 +152,12 @@ impl Commands<'_> {
         input: &[u8],
     ) -> Result<Progress<'a>, PeerFault> {
         // Of an ApiVersions answer the error code is needed too: it tells the version.
-        let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need(4)) };
+        let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
         let mut request = self.net.expect(slot, i32::from_be_bytes(*front))?;
         if request.api == ApiKey::API_VERSIONS && request.version > 0 {
             match (input.get(4..6), self.answers[slot].left) {
                 (Some([0, 35]), _) => request.version = 0,
-                (None, 6..) => return Ok(Progress::Need(6)),
+                (None, 6..) => return Ok(Progress::Need),
                 _ => {}
             }
         }
@@ -178,8 +178,7 @@ impl Commands<'_> {
         let answer = &mut self.answers[slot];
         answer.request = Some(request);
         answer.decoder = decoder;
-        answer.frame =
-            if flexible { Frame::Tags(header::Tags::new()) } else { Frame::Body };
+        answer.frame = if flexible { Frame::Tags(header::Tags::new()) } else { Frame::Body };
         Ok(Progress::On)
     }
 
@@ -235,9 +234,9 @@ impl Commands<'_> {
                 Ok(progress)
             }
             Decoder::Describe(answer, cx) => {
-                let progress = self.items(&at, answer, |c, item| c.cluster.on_describe(cx, item))?;
-                if let (Progress::Complete, Some(request)) =
-                    (&progress, self.answers[slot].request)
+                let progress =
+                    self.items(&at, answer, |c, item| c.cluster.on_describe(cx, item))?;
+                if let (Progress::Complete, Some(request)) = (&progress, self.answers[slot].request)
                 {
                     self.cluster.describe_done(now, &mut self.net, slot, request.ticket, cx);
                 }
@@ -260,8 +259,9 @@ impl Commands<'_> {
                 Ok(progress)
             }
             Decoder::InitProducerId(answer) => self.items(&at, answer, |c, item| {
-                if let init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. } =
-                    item
+                if let init_producer_id::Item::Answer {
+                    error, producer_id, producer_epoch, ..
+                } = item
                 {
                     let answer = match error {
                         ErrorCode(0) => Ok((producer_id, producer_epoch)),
@@ -336,7 +336,7 @@ impl Commands<'_> {
                 Pulled::Progress(Progress::On)
             }
             Step::More { needed } if used > 0 && needed <= have => Pulled::Progress(Progress::On),
-            Step::More { needed } => Pulled::Progress(Progress::Need(needed)),
+            Step::More { needed } => Pulled::Progress(Progress::Need),
         })
     }
 
@@ -363,7 +363,7 @@ impl Commands<'_> {
         let slot = at.slot;
         if !present {
             if at.body.is_empty() {
-                return Ok(Progress::Need(1));
+                return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             let since = self.answers[slot].waiting_since;
@@ -376,7 +376,7 @@ impl Commands<'_> {
         }
         match self.consumer.look(&self.cluster, cx, at.body, left) {
             Found::More(_) if at.whole => Err(PeerFault::Malformed),
-            Found::More(needed) => Ok(Progress::Need(needed)),
+            Found::More(needed) => Ok(Progress::Need),
             Found::Skip(len) => {
                 let n = len.min(at.body.len());
                 answer.take(n as u32);
@@ -392,7 +392,7 @@ impl Commands<'_> {
                 let n = left.min(at.body.len());
                 answer.take(n as u32);
                 self.consume(slot, n);
-                if n == 0 { Ok(Progress::Need(1)) } else { Ok(Progress::On) }
+                if n == 0 { Ok(Progress::Need) } else { Ok(Progress::On) }
             }
             Found::Batch(batch, taken) => {
                 self.taken = Some((slot as u16, taken));
@@ -456,7 +456,7 @@ impl Commands<'_> {
     ) -> Result<Progress<'a>, PeerFault> {
         if !present {
             return Ok(if at.body.is_empty() && !at.whole {
-                Progress::Need(1)
+                Progress::Need
             } else {
                 Progress::Stall
             });
@@ -466,7 +466,9 @@ impl Commands<'_> {
         };
         let id = self.admin.id(request.ticket);
         let pulled = match decoder {
-            Decoder::AdminMetadata(answer) => self.pull(at, answer)?.map(|i| self.described(&request.ticket, i)),
+            Decoder::AdminMetadata(answer) => {
+                self.pull(at, answer)?.map(|i| self.described(&request.ticket, i))
+            }
             Decoder::CreateTopics(answer) => self.pull(at, answer)?.map(|item| match item {
                 create_topics::Item::Topic { error, message, .. } => {
                     self.admin.note(request.ticket, error);

@@ -26,8 +26,7 @@ impl Commands<'_> {
         let sent = self.net.open(slot, now, ApiKey::API_VERSIONS, i16::MAX).is_some_and(|d| {
             let mut draft = d;
             let version = draft.version;
-            let request =
-                api_versions::Request { software_name: NAME, software_version: VERSION };
+            let request = api_versions::Request { software_name: NAME, software_version: VERSION };
             if let Err(Full) = self.net.write(&mut draft, |w| request.encode(version, w)) {
                 self.net.abandon(draft);
                 return false;

@@ -114,13 +114,7 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    fn send_describe(
-        &mut self,
-        net: &mut Net<'d>,
-        now: Instant,
-        slot: usize,
-        conn: usize,
-    ) -> bool {
+    fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
         let api = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
         let Some(mut draft) = net.open(conn, now, api, i16::MAX) else { return false };
         let topic = &self.topics[slot];
@@ -246,7 +240,14 @@ impl<'d> Cluster<'d> {
     }
 
     /// The three-way answer: grown, current or behind.
-    pub(crate) fn describe_done(&mut self, now: Instant, net: &mut Net<'d>, conn: usize, asked: Ticket, cx: &DescribeCx) {
+    pub(crate) fn describe_done(
+        &mut self,
+        now: Instant,
+        net: &mut Net<'d>,
+        conn: usize,
+        asked: Ticket,
+        cx: &DescribeCx,
+    ) {
         let Ticket::Describe { topic: slot, generation, epoch, count } = asked else { return };
         let slot = usize::from(slot);
         let Some(topic) = self.topics.get_mut(slot) else { return };

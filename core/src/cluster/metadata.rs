@@ -99,7 +99,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection to ask about the cluster, other ones in turn; brokers that were behind last.
-    pub(super) fn pick_main(
+    pub(crate) fn pick_main(
         &mut self,
         net: &Net<'d>,
         now: Instant,
@@ -200,8 +200,10 @@ impl<'d> Cluster<'d> {
                 let Some(slot) = cx.topic.get() else { return };
                 let Ok(index) = u32::try_from(index) else { return };
                 cx.count = cx.count.max(index.saturating_add(1));
-                let leaderless =
-                    matches!(error, ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND);
+                let leaderless = matches!(
+                    error,
+                    ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND
+                );
                 let leader = if leaderless { -1 } else { leader.max(-1) };
                 if let (true, Some(part)) = (cx.applies, self.table.find(slot, index)) {
                     self.merge_leader(part, leader, epoch, cx.reliable);
@@ -343,7 +345,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// Tells the application once per kind of failure.
-    pub(super) fn fail_topic(&mut self, slot: usize, error: Error) {
+    pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
         if self.topics[slot].failure != Some(error) {
             self.topics[slot].failure = Some(error);
             self.tell(slot, pending::FAILED);

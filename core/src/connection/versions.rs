@@ -62,9 +62,6 @@ impl Versions {
     }
 }
 
-/// The version range of ApiVersions itself.
-pub(crate) const API_VERSIONS: (i16, i16) = api_versions::Answer::VERSIONS;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,13 +109,7 @@ impl<'d> Consumer<'d> {
         next
     }
 
-    fn send_fetch(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        conn: usize,
-    ) {
+    fn send_fetch(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Instant, conn: usize) {
         if net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
             return;
         }
@@ -164,8 +158,7 @@ impl<'d> Consumer<'d> {
         };
         let version = draft.version;
         let partition_bytes = cluster.config.partition_max_bytes.min(rx);
-        let written =
-            net.write(&mut draft, |w| plan.write(w, version, &head, partition_bytes));
+        let written = net.write(&mut draft, |w| plan.write(w, version, &head, partition_bytes));
         if let Err(Full) = written {
             return net.abandon(draft);
         }

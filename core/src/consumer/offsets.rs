@@ -97,8 +97,7 @@ impl<'d> Consumer<'d> {
     ) {
         match item {
             list_offsets::Item::Topic { name } => {
-                let slot =
-                    cluster.topics.iter().position(|t| t.used && t.name.as_str() == name);
+                let slot = cluster.topics.iter().position(|t| t.used && t.name.as_str() == name);
                 cx.topic = slot.map_or(Link::NONE, Link::to);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
@@ -202,10 +201,8 @@ impl<'d> Consumer<'d> {
         read.retry_at = now + backoff(&mut cluster.rng, base, max, u32::from(read.failures));
         read.failures = read.failures.saturating_add(1);
         // 75 and 78 mean that the broker lags: asking for metadata would not help.
-        let lags = matches!(
-            code,
-            ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE
-        );
+        let lags =
+            matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
         let tell = if passing {
             read.failures > 3 && read.failing_since + SILENCE <= now

@@ -75,7 +75,8 @@ impl<'d> Blocks<'d> {
     #[inline]
     pub(crate) fn append(&mut self, chain: &mut Chain, bytes: &[u8]) -> Result<(), Full> {
         let used = chain.len() % self.size;
-        if let (Some(tail), true) = (chain.tail.get(), used > 0 && used + bytes.len() <= self.size) {
+        if let (Some(tail), true) = (chain.tail.get(), used > 0 && used + bytes.len() <= self.size)
+        {
             let at = tail * self.size + used;
             self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
             chain.len += bytes.len() as u32;

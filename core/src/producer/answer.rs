@@ -19,7 +19,6 @@ pub(crate) struct AnswerCx {
     batch: Link,
     error: ErrorCode,
     base_offset: i64,
-    log_start_offset: i64,
     hinted: bool,
 }
 
@@ -40,17 +39,17 @@ impl<'d> Producer<'d> {
                 });
                 *cx = AnswerCx { topic: slot.map_or(Link::NONE, Link::to), ..AnswerCx::default() };
             }
-            produce::Item::Partition { index, error, base_offset, log_start_offset, .. } => {
-                let part = cx.topic.get().and_then(|slot| {
-                    cluster.table.find(slot, u32::try_from(index).ok()?)
-                });
+            produce::Item::Partition { index, error, base_offset, .. } => {
+                let part = cx
+                    .topic
+                    .get()
+                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?));
                 let batch = part.and_then(|part| self.sent_with(part, request.correlation));
                 *cx = AnswerCx {
                     topic: cx.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
                     error,
                     base_offset,
-                    log_start_offset,
                     hinted: false,
                 };
             }

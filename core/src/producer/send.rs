@@ -231,8 +231,7 @@ impl<'d> Producer<'d> {
             self.parts[b.part as usize].in_flight += 1;
         }
         let due = oldest + cluster.config.delivery_timeout;
-        let deadline =
-            (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
+        let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
         let silent = Self::silent(cluster.config.acks);
         net.commit(now, draft, Ticket::Produce, deadline, first, silent);
         true
