@@ -112,7 +112,7 @@ impl Commands<'_> {
                         self.answers[slot].frame = Frame::Body;
                         Ok(Progress::On)
                     }
-                    Step::More { needed } if body.len() < left => Ok(Progress::Need),
+                    Step::More { .. } if body.len() < left => Ok(Progress::Need),
                     Step::More { .. } => Err(PeerFault::Malformed),
                     Step::Item(_) => Ok(Progress::On),
                 }
@@ -336,7 +336,7 @@ impl Commands<'_> {
                 Pulled::Progress(Progress::On)
             }
             Step::More { needed } if used > 0 && needed <= have => Pulled::Progress(Progress::On),
-            Step::More { needed } => Pulled::Progress(Progress::Need),
+            Step::More { .. } => Pulled::Progress(Progress::Need),
         })
     }
 
@@ -376,7 +376,7 @@ impl Commands<'_> {
         }
         match self.consumer.look(&self.cluster, cx, at.body, left) {
             Found::More(_) if at.whole => Err(PeerFault::Malformed),
-            Found::More(needed) => Ok(Progress::Need),
+            Found::More(_) => Ok(Progress::Need),
             Found::Skip(len) => {
                 let n = len.min(at.body.len());
                 answer.take(n as u32);
