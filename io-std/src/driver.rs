@@ -47,7 +47,7 @@ impl Waker {
 #[derive(Debug)]
 pub struct Failure {
     /// `host:port`.
-    pub address: String,
+    pub address: Arc<str>,
     /// The system's error.
     pub error: io::Error,
 }
@@ -221,7 +221,7 @@ impl<'d> Driver<'d> {
             self.conns.resize_with(slot + 1, || None);
         }
         let Some((host, port)) = self.client.address(id) else { return };
-        self.conns[slot] = Some(Conn::new(id, format!("{host}:{port}")));
+        self.conns[slot] = Some(Conn::new(id, format!("{host}:{port}").into()));
         if let Some(address) = self.resolver.resolve(id, host, port) {
             self.with_conn(now, slot, |conn, cx, _| conn.resolved(cx, vec![address]));
         }
@@ -248,7 +248,7 @@ impl<'d> Driver<'d> {
         let cx = Context { now, poller: &self.poller, mode: self.mode };
         if let Err(Ended { why, error }) = step(conn, &cx, &mut self.client) {
             self.client.handle_closed(now, conn.id, why);
-            self.failure = Some(Failure { address: core::mem::take(&mut conn.name), error });
+            self.failure = Some(Failure { address: conn.name.clone(), error });
             self.conns[slot] = None;
         }
     }

@@ -22,7 +22,7 @@ const SLICES: usize = 64;
 pub(super) struct Conn {
     pub(super) id: ConnId,
     /// `host:port`, for messages.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     stage: Stage,
     /// Addresses that were not tried yet; the next one is last.
     addresses: Vec<SocketAddr>,
@@ -75,7 +75,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, name: String) -> Self {
+    pub(super) fn new(id: ConnId, name: Arc<str>) -> Self {
         Self {
             id,
             name,
