@@ -1,1 +1,21 @@
-//! kavka-std
+//! kavka over `std` sockets.
+#![deny(unsafe_code)]
+
+mod config;
+pub mod driver;
+mod error;
+mod event;
+mod pending;
+mod producer;
+mod queue;
+mod worker;
+
+pub use config::Config;
+pub use driver::{Driver, Mode};
+pub use error::{Error, ErrorKind, ProduceError};
+pub use event::{Event, Events, Freshness};
+pub use kavka_core;
+pub use kavka_core::record::{Header, Record};
+pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+pub use pending::Pending;
+pub use producer::{Delivered, Lost, Producer};

@@ -1,0 +1,273 @@
+//! The configuration of a `Producer`, `Consumer` or `Admin`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+
+use crate::driver::Mode;
+use crate::producer::Lost;
+
+type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
+type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
+
+/// Configuration of a [`Producer`](crate::Producer), [`Consumer`](crate::Consumer) or
+/// [`Admin`](crate::Admin). Defaults are Kafka's own where they make sense.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) bootstrap: String,
+    pub(crate) client_id: String,
+    pub(crate) rack: String,
+    pub(crate) acks: Acks,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) linger: Duration,
+    pub(crate) batch_bytes: Option<usize>,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) topic_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) admin_timeout: Duration,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) start: Start,
+    pub(crate) out_of_range: OutOfRange,
+    pub(crate) probing: Probing,
+    pub(crate) probe_idle: Option<Duration>,
+    pub(crate) probe_busy: Option<Duration>,
+    pub(crate) read_added_from_first: bool,
+    pub(crate) auto_create: bool,
+    pub(crate) queue_bytes: usize,
+    pub(crate) chunk_bytes: usize,
+    pub(crate) mode: Mode,
+    pub(crate) on_lost: Option<OnLost>,
+    pub(crate) tune: Option<Tune>,
+}
+
+impl Config {
+    /// Defaults, and the brokers to begin with: `"host:port,host:port"`.
+    #[must_use]
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            client_id: "kavka".into(),
+            rack: String::new(),
+            acks: Acks::All,
+            idempotent: None,
+            linger: Duration::from_millis(5),
+            batch_bytes: None,
+            delivery_timeout: Duration::from_secs(120),
+            topic_timeout: Duration::from_secs(15),
+            close_timeout: Duration::from_secs(5),
+            admin_timeout: Duration::from_secs(30),
+            limits: None,
+            start: Start::Latest,
+            out_of_range: OutOfRange::Nearest,
+            probing: Probing::Always,
+            probe_idle: None,
+            probe_busy: None,
+            read_added_from_first: true,
+            auto_create: false,
+            queue_bytes: 8 << 20,
+            chunk_bytes: 64 << 10,
+            mode: Mode::Level,
+            on_lost: None,
+            tune: None,
+        }
+    }
+
+    /// Named in every request; at most 64 bytes. Default: `kavka`.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// `client.rack` (KIP-392): fetch from a replica there. At most 64 bytes.
+    #[must_use]
+    pub fn rack(mut self, rack: impl Into<String>) -> Self {
+        self.rack = rack.into();
+        self
+    }
+
+    /// Acknowledgements that a record waits for. Anything but [`Acks::All`] switches idempotence
+    /// off, unless [`Config::idempotent`] asks for it. Default: all.
+    #[must_use]
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        self
+    }
+
+    /// Idempotent producer (KIP-98). Default: yes with acks=all.
+    #[must_use]
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// How long a batch waits for more records. Default: 5 ms.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Largest batch, in bytes. Default: as the core has it.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = Some(bytes);
+        self
+    }
+
+    /// A record is acknowledged or failed within this time of its being batched. Default: 120 s.
+    #[must_use]
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.delivery_timeout = timeout;
+        self
+    }
+
+    /// How long records wait for a topic or a partition that the brokers do not know (yet).
+    /// Default: 15 s.
+    #[must_use]
+    pub fn topic_timeout(mut self, timeout: Duration) -> Self {
+        self.topic_timeout = timeout;
+        self
+    }
+
+    /// How long dropping a producer waits for acknowledgements. Default: 5 s.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long an [`Admin`](crate::Admin) request is tried. Default: 30 s.
+    #[must_use]
+    pub fn admin_timeout(mut self, timeout: Duration) -> Self {
+        self.admin_timeout = timeout;
+        self
+    }
+
+    /// The memory of the machine: allocated at start, never more. Default: [`Limits::server`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Where [`Consumer::assign_all`](crate::Consumer::assign_all) begins (`auto.offset.reset`
+    /// of other clients). Default: latest.
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// What happens when a position is outside the log. Default: on from its nearest end.
+    #[must_use]
+    pub fn out_of_range(mut self, what: OutOfRange) -> Self {
+        self.out_of_range = what;
+        self
+    }
+
+    /// When growth is looked for. Default: always.
+    #[must_use]
+    pub fn probing(mut self, probing: Probing) -> Self {
+        self.probing = probing;
+        self
+    }
+
+    /// Shortest time between two growth probes of a topic while the client is idle. Default: 1 s.
+    #[must_use]
+    pub fn probe_idle(mut self, pace: Duration) -> Self {
+        self.probe_idle = Some(pace);
+        self
+    }
+
+    /// The same while the client is busy. Default: 100 ms.
+    #[must_use]
+    pub fn probe_busy(mut self, pace: Duration) -> Self {
+        self.probe_busy = Some(pace);
+        self
+    }
+
+    /// Whether a partition that appears after the assignment is read from its first record
+    /// whatever [`Config::start`] is. Default: yes.
+    #[must_use]
+    pub fn read_added_from_first(mut self, yes: bool) -> Self {
+        self.read_added_from_first = yes;
+        self
+    }
+
+    /// Whether brokers may create a topic that is produced to. Default: no.
+    #[must_use]
+    pub fn auto_create(mut self, yes: bool) -> Self {
+        self.auto_create = yes;
+        self
+    }
+
+    /// Bytes that may wait between the application's threads and the background thread.
+    /// Default: 8 MiB.
+    #[must_use]
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes.max(1);
+        self
+    }
+
+    /// Bytes of a chunk, the unit in which threads hand over. Default: 64 KiB.
+    #[must_use]
+    pub fn chunk_bytes(mut self, bytes: usize) -> Self {
+        self.chunk_bytes = bytes.clamp(1, 1 << 30);
+        self
+    }
+
+    /// How the background thread waits for its sockets. Default: level-triggered.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Called when a producer is dropped with records that were not acknowledged. Default: one
+    /// line on stderr.
+    #[must_use]
+    pub fn on_lost(mut self, tell: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
+        self.on_lost = Some(Arc::new(tell));
+        self
+    }
+
+    /// Everything else that the core lets choose; applied last.
+    #[must_use]
+    pub fn tune(
+        mut self,
+        tune: impl Fn(&mut kavka_core::Config<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.tune = Some(Arc::new(tune));
+        self
+    }
+
+    /// The core's configuration, which borrows the texts.
+    pub(crate) fn core(&self) -> kavka_core::Config<'_> {
+        let mut core = kavka_core::Config::new(&self.bootstrap).acks(self.acks);
+        core.client_id = &self.client_id;
+        core.rack = &self.rack;
+        core.idempotence = self.idempotent.unwrap_or(core.idempotence);
+        core.linger = self.linger;
+        core.batch_bytes = self.batch_bytes.unwrap_or(core.batch_bytes);
+        core.delivery_timeout = self.delivery_timeout;
+        core.out_of_range = self.out_of_range;
+        core.probing = self.probing;
+        core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
+        core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
+        core.read_added_from_first = self.read_added_from_first;
+        core.auto_create = self.auto_create;
+        if let Some(tune) = &self.tune {
+            tune(&mut core);
+        }
+        core
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("core", &self.core()).finish_non_exhaustive()
+    }
+}

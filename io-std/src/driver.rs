@@ -1,0 +1,283 @@
+//! The machine over non-blocking `std` sockets, for any loop to own.
+//!
+//! [`Driver::turn`] waits and moves bytes; [`Driver::poll_event`] then has what came of it. A loop
+//! that waits elsewhere watches the driver's file descriptor ([`AsFd`] on Unix) until
+//! [`Driver::poll_timeout`] and calls [`Driver::turn_now`].
+
+mod register;
+mod resolve;
+mod socket;
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use kavka_core::{Action, Client, Commands, ConnId, Event, Instant};
+use polling::{Events, Poller};
+
+use resolve::Resolver;
+use socket::{Conn, Context, Ended};
+
+/// How the poller tells of readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Again and again while a socket is ready: fewer reads for small answers.
+    #[default]
+    Level,
+    /// Once per change: fewer changes of interest for large streams. Not every platform has it.
+    Edge,
+}
+
+/// Ends a [`Driver::turn`] that waits, from any thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Poller>);
+
+impl Waker {
+    /// The turn that waits now, or else the next one, returns.
+    pub fn wake(&self) {
+        // It fails only when the process is out of everything; the turn's deadline still comes.
+        let _ = self.0.notify();
+    }
+}
+
+/// A connection that failed or ended: to which address, and what the system said.
+#[derive(Debug)]
+pub struct Failure {
+    /// `host:port`.
+    pub address: Arc<str>,
+    /// The system's error.
+    pub error: io::Error,
+}
+
+/// A [`Client`] with its sockets. Derefs to the client, for its commands.
+pub struct Driver<'d> {
+    client: Client<'d>,
+    started: StdInstant,
+    mode: Mode,
+    poller: Arc<Poller>,
+    resolver: Resolver,
+    events: Events,
+    conns: Vec<Option<Conn>>,
+    /// The connection that is served first, changing with every turn.
+    first: usize,
+    failure: Option<Failure>,
+}
+
+impl<'d> Driver<'d> {
+    /// Level-triggered.
+    ///
+    /// # Errors
+    /// When the system has no poller to give.
+    pub fn new(client: Client<'d>) -> io::Result<Self> {
+        Self::with_mode(client, Mode::Level)
+    }
+
+    /// With the readiness mode of choice.
+    ///
+    /// # Errors
+    /// When the system has no poller to give, or none with this mode.
+    pub fn with_mode(client: Client<'d>, mode: Mode) -> io::Result<Self> {
+        let poller = Arc::new(Poller::new()?);
+        if mode == Mode::Edge && !poller.supports_edge() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self {
+            client,
+            started: StdInstant::now(),
+            mode,
+            resolver: Resolver::new(&poller),
+            poller,
+            events: Events::new(),
+            conns: Vec::new(),
+            first: 0,
+            failure: None,
+        })
+    }
+
+    /// The driver's clock: time since it was made.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        let micros = self.started.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// Wakes this driver from other threads.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Waker(self.poller.clone())
+    }
+
+    /// The poller that the sockets are registered with.
+    #[must_use]
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// The last connection that failed or ended, for a message to people.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Does what can be done, waits until there is more to do, at most for `timeout` (`None`:
+    /// as long as it takes), and does that too. Does not wait while an event can be taken.
+    ///
+    /// # Errors
+    /// When the system's poller fails. A connection's failure is no error here: the client is
+    /// told, and connects again.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.service();
+        let due = self.poll_timeout();
+        let wait = match (timeout, due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.wait(wait)
+    }
+
+    /// [`Driver::turn`] without waiting.
+    ///
+    /// # Errors
+    /// As [`Driver::turn`].
+    pub fn turn_now(&mut self) -> io::Result<()> {
+        self.turn(Some(Duration::ZERO))
+    }
+
+    /// As [`Driver::turn`], but waits for the whole `timeout`, sockets and wakers apart, although
+    /// events are there: for a caller that cannot take any now.
+    ///
+    /// # Errors
+    /// As [`Driver::turn`].
+    pub fn turn_without_events(&mut self, timeout: Duration) -> io::Result<()> {
+        self.service();
+        self.wait(Some(timeout))
+    }
+
+    /// How long a loop may wait before it must call [`Driver::turn_now`], if nothing becomes
+    /// ready before. `None`: for ever.
+    pub fn poll_timeout(&mut self) -> Option<Duration> {
+        let client = &mut self.client;
+        let conns = self.conns.iter().flatten();
+        let sockets = conns.filter_map(|conn| conn.deadline(client)).min();
+        let due = Instant::earliest(self.client.poll_timeout(), sockets)?;
+        Some(self.now().until(due))
+    }
+
+    /// The next event, and the commands, which work beside it.
+    pub fn poll_event(&mut self) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        let now = self.now();
+        self.client.poll_event(now)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.events.clear();
+        match self.poller.wait(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        };
+        for event in self.events.iter() {
+            if let Some(Some(conn)) = self.conns.get_mut(event.key) {
+                conn.ready(event.readable, event.writable);
+            }
+        }
+        self.service();
+        Ok(())
+    }
+
+    /// Everything that can be done now, once around.
+    fn service(&mut self) {
+        let now = self.now();
+        self.client.handle_timeout(now);
+        self.actions(now);
+        self.names(now);
+        let count = self.conns.len();
+        self.first = if count == 0 { 0 } else { (self.first + 1) % count };
+        for slot in (self.first..count).chain(0..self.first) {
+            self.with_conn(now, slot, |conn, cx, client| conn.service(cx, client));
+        }
+        self.actions(now);
+    }
+
+    fn actions(&mut self, now: Instant) {
+        while let Some(action) = self.client.poll_action(now) {
+            match action {
+                Action::Connect { conn } => self.connect(now, conn),
+                Action::Close { conn } => {
+                    if let Some(slot) = self.conns.get_mut(conn.slot()) {
+                        slot.take_if(|open| open.id == conn);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Instant, id: ConnId) {
+        let slot = id.slot();
+        if self.conns.len() <= slot {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        let Some((host, port)) = self.client.address(id) else { return };
+        self.conns[slot] = Some(Conn::new(id, format!("{host}:{port}").into()));
+        if let Some(address) = self.resolver.resolve(id, host, port) {
+            self.with_conn(now, slot, |conn, cx, _| conn.resolved(cx, vec![address]));
+        }
+    }
+
+    fn names(&mut self, now: Instant) {
+        while let Some((id, found)) = self.resolver.poll() {
+            self.with_conn(now, id.slot(), |conn, cx, _| match found {
+                _ if conn.id != id => Ok(()), // given up meanwhile
+                Ok(addresses) => conn.resolved(cx, addresses),
+                Err(error) => Err(Ended::unresolved(error)),
+            });
+        }
+    }
+
+    /// Runs `step` on the connection in `slot`; when it ends there, the client is told.
+    fn with_conn(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        step: impl FnOnce(&mut Conn, &Context<'_>, &mut Client<'d>) -> Result<(), Ended>,
+    ) {
+        let Some(Some(conn)) = self.conns.get_mut(slot) else { return };
+        let cx = Context { now, poller: &self.poller, mode: self.mode };
+        if let Err(Ended { why, error }) = step(conn, &cx, &mut self.client) {
+            self.client.handle_closed(now, conn.id, why);
+            self.failure = Some(Failure { address: conn.name.clone(), error });
+            self.conns[slot] = None;
+        }
+    }
+}
+
+impl<'d> Deref for Driver<'d> {
+    type Target = Client<'d>;
+
+    fn deref(&self) -> &Client<'d> {
+        &self.client
+    }
+}
+
+impl DerefMut for Driver<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.client
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Driver<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for Driver<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poller.as_raw_fd()
+    }
+}

@@ -1,0 +1,258 @@
+//! One connection: connecting to each address in turn, reading, writing.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavka_core::{Client, CloseReason, ConnId, Instant};
+use polling::Poller;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Mode;
+use super::register::Registered;
+
+/// An address that does not answer for this long makes way for the next one, if there is one.
+const NEXT_ADDRESS: Duration = Duration::from_secs(2);
+/// Bytes that one connection may move each way in one turn, so that the others get theirs.
+const BUDGET: usize = 1 << 20;
+/// Slices of one `writev`.
+const SLICES: usize = 64;
+
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    /// `host:port`, for messages.
+    pub(super) name: Arc<str>,
+    stage: Stage,
+    /// Addresses that were not tried yet; the next one is last.
+    addresses: Vec<SocketAddr>,
+    readable: bool,
+    writable: bool,
+    /// The budget of a turn ended before the bytes to send did.
+    unsent: bool,
+}
+
+enum Stage {
+    Resolving,
+    Connecting { socket: Registered, until: Option<Instant> },
+    Open(Registered),
+}
+
+/// Why a connection is over.
+pub(super) struct Ended {
+    pub(super) why: CloseReason,
+    pub(super) error: io::Error,
+}
+
+impl Ended {
+    fn new(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let why = match error.kind() {
+            Kind::ConnectionRefused
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::TimedOut
+            | Kind::AddrNotAvailable => CloseReason::Refused,
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
+                CloseReason::Reset
+            }
+            Kind::UnexpectedEof => CloseReason::Ended,
+            _ => CloseReason::Failed,
+        };
+        Self { why, error }
+    }
+
+    pub(super) fn unresolved(error: io::Error) -> Self {
+        Self { why: CloseReason::Unresolved, error }
+    }
+}
+
+/// What a connection needs of the driver.
+pub(super) struct Context<'a> {
+    pub(super) now: Instant,
+    pub(super) poller: &'a Arc<Poller>,
+    pub(super) mode: Mode,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, name: Arc<str>) -> Self {
+        Self {
+            id,
+            name,
+            stage: Stage::Resolving,
+            addresses: Vec::new(),
+            readable: false,
+            writable: false,
+            unsent: false,
+        }
+    }
+
+    /// The poller saw something.
+    pub(super) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Takes the addresses of the host and tries the first.
+    pub(super) fn resolved(
+        &mut self,
+        cx: &Context<'_>,
+        mut addresses: Vec<SocketAddr>,
+    ) -> Result<(), Ended> {
+        addresses.reverse();
+        self.addresses = addresses;
+        self.next_address(cx, io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    fn next_address(&mut self, cx: &Context<'_>, mut error: io::Error) -> Result<(), Ended> {
+        while let Some(address) = self.addresses.pop() {
+            self.stage = Stage::Resolving; // closes the last socket before the next registers
+            match open(address).and_then(|s| Registered::new(cx.poller, s, self.id.slot(), cx.mode))
+            {
+                Ok(socket) => {
+                    let more = !self.addresses.is_empty();
+                    let until = more.then(|| cx.now + NEXT_ADDRESS);
+                    self.stage = Stage::Connecting { socket, until };
+                    (self.readable, self.writable) = (false, false);
+                    return Ok(());
+                }
+                Err(failed) => error = failed,
+            }
+        }
+        Err(Ended::new(error))
+    }
+
+    /// When a turn is due whatever the poller says. [`Instant::ZERO`]: at once.
+    pub(super) fn deadline(&self, client: &mut Client<'_>) -> Option<Instant> {
+        match &self.stage {
+            Stage::Resolving => None,
+            Stage::Connecting { until, .. } => *until,
+            Stage::Open(_) => {
+                let unread = self.readable && !client.recv_buffer(self.id).is_empty();
+                (unread || self.unsent).then_some(Instant::ZERO)
+            }
+        }
+    }
+
+    /// Moves the connection on as far as it goes without waiting.
+    pub(super) fn service(
+        &mut self,
+        cx: &Context<'_>,
+        client: &mut Client<'_>,
+    ) -> Result<(), Ended> {
+        let connecting = matches!(self.stage, Stage::Connecting { .. });
+        if matches!(self.stage, Stage::Resolving) || (connecting && !self.connect(cx)?) {
+            return Ok(());
+        }
+        if connecting {
+            client.handle_connected(cx.now, self.id);
+        }
+        self.exchange(cx, client).map_err(Ended::new)
+    }
+
+    /// Whether the connection is established now.
+    fn connect(&mut self, cx: &Context<'_>) -> Result<bool, Ended> {
+        let Stage::Connecting { socket, until } = &self.stage else { return Ok(true) };
+        let failed = if self.writable {
+            match socket.socket().take_error() {
+                Ok(None) => socket.socket().peer_addr().err(),
+                Ok(Some(error)) | Err(error) => Some(error),
+            }
+        } else if until.is_some_and(|until| until <= cx.now) {
+            Some(io::ErrorKind::TimedOut.into())
+        } else {
+            return Ok(false);
+        };
+        if let Some(error) = failed {
+            self.next_address(cx, error)?;
+            return Ok(false);
+        }
+        match core::mem::replace(&mut self.stage, Stage::Resolving) {
+            Stage::Connecting { socket, .. } => self.stage = Stage::Open(socket),
+            other => self.stage = other,
+        }
+        Ok(true)
+    }
+
+    fn exchange(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
+        self.transmit(cx.now, client)?;
+        if self.readable {
+            self.receive(cx, client)?;
+            self.transmit(cx.now, client)?; // what the answers led to
+        }
+        let blocked = client.recv_buffer(self.id).is_empty();
+        if let Stage::Open(socket) = &mut self.stage {
+            match cx.mode {
+                Mode::Level => socket.set_interest(!blocked, !self.writable)?,
+                Mode::Edge => socket.set_interest(true, true)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
+        let Stage::Open(socket) = &self.stage else { return Ok(()) };
+        let mut budget = BUDGET;
+        self.unsent = false;
+        while self.writable {
+            if budget == 0 {
+                self.unsent = true;
+                break;
+            }
+            let Some(bytes) = client.poll_transmit(now, self.id) else { return Ok(()) };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = slices.iter_mut().zip(bytes).map(|(s, b)| *s = IoSlice::new(b)).count();
+            match socket.socket().write_vectored(&slices[..filled]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    client.handle_transmitted(now, self.id, written);
+                    budget = budget.saturating_sub(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
+        let Stage::Open(socket) = &self.stage else { return Ok(()) };
+        let mut budget = BUDGET;
+        while self.readable && budget > 0 {
+            let room = client.recv_buffer(self.id);
+            if room.is_empty() {
+                return Ok(()); // events come first; TCP holds the rest back
+            }
+            let offered = room.len();
+            match socket.socket().read(room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    client.handle_received(cx.now, self.id, read);
+                    budget = budget.saturating_sub(read);
+                    // A short read emptied the socket; level-triggered polling tells of more.
+                    if read < offered && matches!(cx.mode, Mode::Level) {
+                        self.readable = false;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A socket that is on its way to `address`.
+fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
+        // "In progress" has no stable `ErrorKind`. Whatever it is, it shows when the socket
+        // becomes writable, at once if the connect failed.
+        _ => Ok(socket.into()),
+    }
+}

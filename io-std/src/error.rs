@@ -1,0 +1,291 @@
+//! Errors for people: what was being done, who answered what, and what to do about it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use kavka_core::wire::ErrorCode;
+use kavka_core::{CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable};
+
+/// What went wrong. Cheap to clone.
+///
+/// Its text names what was being done, the broker, its answer, and what to do.
+#[derive(Clone, Debug)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    kind: ErrorKind,
+    doing: Cow<'static, str>,
+    said: Option<String>,
+    broker: Option<String>,
+    maybe_written: bool,
+}
+
+/// The kinds of error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What the machine in `kavka-core` says: a broker's refusal, a timeout, a limit, ….
+    Kafka(Core),
+    /// A record larger than a batch may be.
+    RecordTooLarge {
+        /// Largest encoded record, in bytes.
+        max: usize,
+    },
+    /// A record batch larger than the receive buffer. Reading goes on after a seek past it, or
+    /// with a larger [`Limits::rx_bytes`](kavka_core::Limits::rx_bytes).
+    BatchTooLarge {
+        /// Offset of the batch.
+        offset: i64,
+        /// First offset after it.
+        next_offset: i64,
+        /// Receive buffer that would hold it, in bytes.
+        needed: usize,
+    },
+    /// A record batch that cannot be read. Reading goes on after a seek past it.
+    Unreadable {
+        /// Offset of the batch.
+        offset: i64,
+        /// First offset after it, `offset` where the batch does not tell.
+        next_offset: i64,
+        /// Why.
+        why: Unreadable,
+    },
+    /// The machine did not take a record, for a reason that is newer than this crate.
+    NotTaken(kavka_core::ProduceError),
+    /// The producer, consumer or admin was closed before.
+    Closed,
+    /// The background thread is gone, by a panic.
+    Panicked,
+    /// The operating system refused something.
+    System(io::ErrorKind),
+}
+
+impl Error {
+    /// The kind, for a `match`.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The broker's error code, if a broker refused.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self.0.kind {
+            ErrorKind::Kafka(Core::Broker(code)) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Of a record that failed: whether it may be in the log all the same.
+    #[must_use]
+    pub fn maybe_written(&self) -> bool {
+        self.0.maybe_written
+    }
+
+    /// The broker that the error came from, as far as that is known.
+    #[must_use]
+    pub fn broker(&self) -> Option<&str> {
+        self.0.broker.as_deref()
+    }
+
+    /// What the broker or the operating system said in words.
+    #[must_use]
+    pub fn said(&self) -> Option<&str> {
+        self.0.said.as_deref()
+    }
+
+    /// What to do about it; empty where there is no good advice.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        advice(self.0.kind)
+    }
+
+    /// The same, told with what was being done.
+    pub(crate) fn doing(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.0).doing = doing.into();
+        self
+    }
+
+    pub(crate) fn said_by(mut self, said: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).said = Some(said.into());
+        self
+    }
+
+    pub(crate) fn at_broker(mut self, broker: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).broker = Some(broker.into());
+        self
+    }
+
+    pub(crate) fn with_maybe_written(mut self, maybe_written: bool) -> Self {
+        Arc::make_mut(&mut self.0).maybe_written = maybe_written;
+        self
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        let doing = Cow::Borrowed("");
+        Self(Arc::new(Inner { kind, doing, said: None, broker: None, maybe_written: false }))
+    }
+}
+
+impl From<Core> for Error {
+    fn from(error: Core) -> Self {
+        ErrorKind::Kafka(error).into()
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        ErrorKind::Kafka(Core::Config(error)).into()
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::from(ErrorKind::System(error.kind())).said_by(error.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        if !inner.doing.is_empty() {
+            write!(f, "{}: ", inner.doing)?;
+        }
+        write!(f, "{}", inner.kind)?;
+        if let Some(broker) = &inner.broker {
+            write!(f, ", broker {broker}")?;
+        }
+        if let Some(said) = &inner.said {
+            write!(f, ": {said}")?;
+        }
+        if inner.maybe_written {
+            f.write_str(" (it may have been written)")?;
+        }
+        match self.advice() {
+            "" => Ok(()),
+            advice => write!(f, "; {advice}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kafka(error) => error.fmt(f),
+            Self::RecordTooLarge { max } => write!(f, "record too large; at most {max} bytes"),
+            Self::BatchTooLarge { offset, needed, .. } => {
+                write!(f, "the batch at offset {offset} needs a receive buffer of {needed} bytes")
+            }
+            Self::Unreadable { offset, why, .. } => {
+                write!(f, "the batch at offset {offset} cannot be read: ")?;
+                match why {
+                    Unreadable::Compressed(codec) => {
+                        write!(f, "compressed with {}", codec_name(*codec))
+                    }
+                    Unreadable::ByBroker => f.write_str("the broker says that it is corrupt"),
+                    other => write!(f, "{other:?}"),
+                }
+            }
+            Self::NotTaken(why) => why.fmt(f),
+            Self::Closed => f.write_str("closed"),
+            Self::Panicked => f.write_str("the background thread panicked"),
+            Self::System(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+fn codec_name(codec: u8) -> &'static str {
+    match codec {
+        1 => "gzip",
+        2 => "snappy",
+        3 => "lz4",
+        4 => "zstd",
+        _ => "an unknown codec",
+    }
+}
+
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
+        ErrorKind::Kafka(Core::Closed(CloseReason::Refused)) => {
+            "is a broker running there, and does the port fit?"
+        }
+        ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
+        ErrorKind::Kafka(Core::TimedOut) => {
+            "check that the brokers in the bootstrap list are up and can be reached"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka)) => {
+            "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
+        }
+        ErrorKind::Kafka(Core::Limit { what, .. }) => match what {
+            LimitKind::Topics => "raise Limits::topics",
+            LimitKind::Partitions => "raise Limits::partitions",
+            LimitKind::ReceiveBuffer => "raise Limits::rx_bytes",
+            LimitKind::SendBlocks => "raise Limits::tx_blocks",
+            _ => "wait for an earlier request to end",
+        },
+        ErrorKind::RecordTooLarge { .. } => "raise batch_bytes, or send less in a record",
+        ErrorKind::BatchTooLarge { .. } => "raise Limits::rx_bytes, or seek past the batch",
+        ErrorKind::Unreadable { why: Unreadable::Compressed(_), .. } => {
+            "this build cannot decompress; seek past the batch or read it with another client"
+        }
+        ErrorKind::Unreadable { .. } => "seek past the batch to go on without it",
+        _ => "",
+    }
+}
+
+/// For the codes that people meet; see Kafka's `Errors` class.
+fn code_advice(code: i16) -> &'static str {
+    match code {
+        1 => "the offset is not in the log any more, or not yet: seek to another one",
+        3 => "create the topic, or check its name (partitions count from 0)",
+        7 => "the broker timed out; what was asked may have happened all the same",
+        10 | 18 => "raise max.message.bytes of the topic, or lower batch_bytes",
+        17 => "a topic name has 1 to 249 of a-z A-Z 0-9 . _ -",
+        19 | 20 => "too few replicas are in sync: are brokers down?",
+        29 | 30 | 31 => "the brokers' ACLs do not allow this to this user",
+        36 => "choose another name, or delete the topic first",
+        37 => "a topic can only grow: ask for more partitions than it has",
+        38 => "there are fewer brokers than replicas were asked for",
+        40 => "a topic config is wrong",
+        41 => "the cluster has no controller that answers; try again",
+        44 => "the cluster's policy forbids it",
+        73 => "the cluster has deletion of topics switched off",
+        87 => "the broker found the records invalid; compacted topics need keys",
+        _ => "",
+    }
+}
+
+/// Why [`Producer::send`](crate::Producer::send) did not take a record.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// Only from `try_send`: too much waits already; see [`Producer::room`](crate::Producer::room).
+    Full,
+    /// The record is larger than a batch may be.
+    TooLarge {
+        /// Largest encoded record, in bytes.
+        max: usize,
+    },
+    /// It will not be taken however often it is tried.
+    Refused(Error),
+}
+
+impl fmt::Display for ProduceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("too many records wait to be sent"),
+            Self::TooLarge { max } => write!(f, "record too large; at most {max} bytes"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ProduceError {}

@@ -1,0 +1,252 @@
+//! What a background thread tells besides results: growth, moved leaders, lost connections.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use kavka_core::wire::Uuid;
+use kavka_core::{Commands, Instant, MoveReason, Signal, TopicId};
+
+use crate::error::Error;
+use crate::pending::{Pending, lock};
+use crate::queue::Queue;
+
+/// Events that wait for one receiver before the oldest are dropped.
+const WAITING: usize = 1024;
+
+/// Something happened to a topic or a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The topic's partitions are known for the first time.
+    TopicReady {
+        /// The topic.
+        topic: Arc<str>,
+        /// How many partitions it has.
+        partitions: u32,
+    },
+    /// The topic has grown.
+    PartitionsAdded {
+        /// The topic.
+        topic: Arc<str>,
+        /// Partitions before.
+        from: u32,
+        /// Partitions now.
+        to: u32,
+        /// Node id of the broker that told, -1 for a bootstrap address.
+        broker: i32,
+        /// Kind of answer that told.
+        signal: Signal,
+    },
+    /// A partition in use has a new leader.
+    LeaderMoved {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// Its leader epoch, -1 where brokers have none.
+        epoch: i32,
+    },
+    /// The topic was deleted and made again.
+    TopicRecreated {
+        /// The topic.
+        topic: Arc<str>,
+        /// Partitions of the new one.
+        partitions: u32,
+    },
+    /// The topic cannot be used for now; it is tried again.
+    TopicFailed {
+        /// The topic.
+        topic: Arc<str>,
+        /// Why.
+        error: Error,
+    },
+    /// A broker answered with less than is known of the topic.
+    BrokerStale {
+        /// Node id, -1 for a bootstrap address.
+        broker: i32,
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// Reading of a partition was taken up.
+    Assigned {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+    },
+    /// A position jumped.
+    Moved {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// Position before.
+        from: i64,
+        /// Position now.
+        to: i64,
+        /// Why.
+        why: MoveReason,
+    },
+    /// A partition cannot be read for now; it is tried again.
+    PartitionFailed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// Why.
+        error: Error,
+    },
+    /// A connection ended or could not be made; it is tried again.
+    Disconnected {
+        /// Node id, -1 for a bootstrap address.
+        broker: i32,
+        /// Why; its [`Error::broker`] has the address.
+        error: Error,
+    },
+}
+
+/// What is known of a topic, and how old that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Partitions.
+    pub partitions: u32,
+    /// How often the topic was recreated since it is watched.
+    pub generation: u32,
+    /// Kafka's id of the topic, zero where brokers have none (before 2.8).
+    pub id: Uuid,
+    /// How long ago a broker last confirmed the count.
+    pub age: Duration,
+    /// Node id of that broker, -1 for a bootstrap address.
+    pub broker: i32,
+    /// Kind of its answer.
+    pub signal: Signal,
+}
+
+impl Freshness {
+    pub(crate) fn new(known: &kavka_core::Freshness, now: Instant) -> Self {
+        Self {
+            partitions: known.partitions,
+            generation: known.generation,
+            id: known.id,
+            age: known.confirmed.until(now),
+            broker: known.by.broker,
+            signal: known.by.signal,
+        }
+    }
+}
+
+/// Receives [`Event`]s from when it was made. When it is not read, the oldest are dropped.
+pub struct Events {
+    queue: Arc<Queue<Event>>,
+}
+
+impl Events {
+    /// The next event.
+    ///
+    /// # Errors
+    /// When the client it belongs to is gone.
+    pub fn next(&self) -> Pending<Event> {
+        Pending::new(self.queue.clone(), 0)
+    }
+
+    /// The next event if there is one now.
+    #[must_use]
+    pub fn try_next(&self) -> Option<Event> {
+        self.queue.try_pop()?.ok()
+    }
+
+    /// The next event if there is one within `timeout`.
+    #[must_use]
+    pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
+        self.next().wait_timeout(timeout).ok()?.ok()
+    }
+}
+
+/// The background thread's side: all receivers.
+#[derive(Default)]
+pub(crate) struct Hub {
+    receivers: Mutex<Vec<Weak<Queue<Event>>>>,
+    count: AtomicUsize,
+}
+
+impl Hub {
+    pub(crate) fn subscribe(&self) -> Events {
+        let queue = Arc::new(Queue::new());
+        let mut receivers = lock(&self.receivers);
+        receivers.push(Arc::downgrade(&queue));
+        self.count.store(receivers.len(), Ordering::Release);
+        Events { queue }
+    }
+
+    /// Tells all receivers; `event` is only made when there is one.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Option<Event>) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let Some(event) = event() else { return };
+        let mut receivers = lock(&self.receivers);
+        receivers.retain(|receiver| {
+            let Some(queue) = receiver.upgrade() else { return false };
+            queue.push_with(|items| {
+                if items.len() >= WAITING {
+                    items.pop_front();
+                }
+                items.push_back(event.clone());
+            });
+            true
+        });
+        self.count.store(receivers.len(), Ordering::Release);
+    }
+
+    pub(crate) fn close(&self, error: &Error) {
+        for receiver in lock(&self.receivers).iter().filter_map(Weak::upgrade) {
+            receiver.close(error.clone());
+        }
+    }
+}
+
+/// The events that need no more than the client's own names; `None` for the others.
+pub(crate) fn owned(
+    event: &kavka_core::Event<'_>,
+    commands: &Commands<'_>,
+    failure: Option<&str>,
+) -> Option<Event> {
+    use kavka_core::Event as Core;
+    let name = |topic: TopicId| commands.topic_name(topic).map(Arc::<str>::from);
+    Some(match *event {
+        Core::TopicReady { topic, partitions } => {
+            Event::TopicReady { topic: name(topic)?, partitions }
+        }
+        Core::PartitionsAdded { topic, from, to, by } => {
+            let (broker, signal) = (by.broker, by.signal);
+            Event::PartitionsAdded { topic: name(topic)?, from, to, broker, signal }
+        }
+        Core::LeaderMoved { topic, partition, epoch } => {
+            Event::LeaderMoved { topic: name(topic)?, partition, epoch }
+        }
+        Core::TopicRecreated { topic, partitions } => {
+            Event::TopicRecreated { topic: name(topic)?, partitions }
+        }
+        Core::TopicFailed { topic, error } => {
+            let topic = name(topic)?;
+            let error = Error::from(error).doing(format!("topic {topic}"));
+            Event::TopicFailed { topic, error }
+        }
+        Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
+        Core::Disconnected { broker, error } => {
+            Event::Disconnected { broker, error: disconnected(broker, error, failure) }
+        }
+        _ => return None,
+    })
+}
+
+/// `failure`: the address of the last connection that failed, and what the system said.
+pub(crate) fn disconnected(broker: i32, error: kavka_core::Error, failure: Option<&str>) -> Error {
+    let error = Error::from(error).doing("connection");
+    match (failure, broker) {
+        (Some(address), _) => error.at_broker(address),
+        (None, -1) => error,
+        (None, id) => error.at_broker(id.to_string()),
+    }
+}

@@ -1,0 +1,185 @@
+//! A result that is still on its way.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+
+/// A result that is still on its way: a future for any runtime, or to be waited for with
+/// [`Pending::wait`]. Dropping it changes nothing about the work itself.
+#[must_use = "nothing tells of a failure but this (and `Producer::flush`)"]
+pub struct Pending<T> {
+    from: Arc<dyn Slots<T>>,
+    index: u32,
+}
+
+/// Where results come from: a batch of them, one alone, or a queue.
+pub(crate) trait Slots<T>: Send + Sync {
+    /// The result at `index`, or `waker` is woken when it is there.
+    fn poll(&self, index: u32, waker: &Waker) -> Poll<Result<T, Error>>;
+}
+
+impl<T> Pending<T> {
+    pub(crate) fn new(from: Arc<dyn Slots<T>>, index: u32) -> Self {
+        Self { from, index }
+    }
+
+    /// Blocks this thread until the result is there.
+    ///
+    /// # Errors
+    /// As the call says that this is the result of.
+    pub fn wait(self) -> Result<T, Error> {
+        loop {
+            if let Some(result) = self.wait_until(None) {
+                return result; // always: there is no limit
+            }
+        }
+    }
+
+    /// The same, but gives the pending result back when it is not there after `timeout`.
+    ///
+    /// # Errors
+    /// As [`Pending::wait`], inside; outside the unfinished `Pending`.
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, Error>, Self> {
+        let until = Instant::now().checked_add(timeout);
+        self.wait_until(until).ok_or(self)
+    }
+
+    fn wait_until(&self, until: Option<Instant>) -> Option<Result<T, Error>> {
+        let parker = Parker::current();
+        let waker = Waker::from(parker.clone());
+        loop {
+            if let Poll::Ready(result) = self.from.poll(self.index, &waker) {
+                return Some(result);
+            }
+            while !parker.woken.swap(false, Ordering::Acquire) {
+                match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                    Some(Duration::ZERO) => return None,
+                    Some(left) => thread::park_timeout(left),
+                    None => thread::park(),
+                }
+            }
+        }
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.from.poll(self.index, cx.waker())
+    }
+}
+
+impl<T> core::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Pending").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Wakes a parked thread. One per thread, so that waiting allocates once.
+struct Parker {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Parker {
+    fn current() -> Arc<Self> {
+        thread_local! {
+            static PARKER: RefCell<Option<Arc<Parker>>> = const { RefCell::new(None) };
+        }
+        PARKER.with_borrow_mut(|kept| {
+            let make = || Arc::new(Self { thread: thread::current(), woken: false.into() });
+            kept.get_or_insert_with(make).clone()
+        })
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// One result alone, set once by the background thread.
+pub(crate) struct Cell<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    result: Option<Result<T, Error>>,
+    taken: bool,
+    waker: Option<Waker>,
+}
+
+impl<T: Send + 'static> Cell<T> {
+    /// The two ends of a result.
+    pub(crate) fn new() -> (Setter<T>, Pending<T>) {
+        let state = Mutex::new(State { result: None, taken: false, waker: None });
+        let cell = Arc::new(Self { state });
+        (Setter(Some(cell.clone())), Pending::new(cell, 0))
+    }
+
+    fn set(&self, result: Result<T, Error>) {
+        let mut state = lock(&self.state);
+        state.result = Some(result);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T: Send> Slots<T> for Cell<T> {
+    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<T, Error>> {
+        let mut state = lock(&self.state);
+        if state.taken {
+            return Poll::Ready(Err(ErrorKind::Closed.into())); // polled after its end
+        }
+        if let Some(result) = state.result.take() {
+            state.taken = true;
+            return Poll::Ready(result);
+        }
+        match &mut state.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+}
+
+/// The end of a [`Cell`] that gives the result; dropped without one it tells "closed".
+pub(crate) struct Setter<T: Send + 'static>(Option<Arc<Cell<T>>>);
+
+impl<T: Send + 'static> Setter<T> {
+    pub(crate) fn set(mut self, result: Result<T, Error>) {
+        if let Some(cell) = self.0.take() {
+            cell.set(result);
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Setter<T> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            cell.set(Err(ErrorKind::Closed.into()));
+        }
+    }
+}
+
+/// Locks although another thread may have panicked: what is inside is whole after every statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

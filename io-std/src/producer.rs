@@ -1,0 +1,235 @@
+//! Sending records from any thread.
+
+mod batches;
+mod chunk;
+mod inbox;
+mod run;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kavka_core::record::Record;
+
+use crate::config::Config;
+use crate::error::{Error, ProduceError};
+use crate::event::{Events, Freshness};
+use crate::pending::{Cell, Pending, lock};
+use crate::worker::Worker;
+use inbox::{Inbox, Item};
+
+/// Sends records, from any thread, through one background thread with its own connections.
+///
+/// Dropping it waits for acknowledgements, at most for [`Config::close_timeout`], and tells what
+/// was lost; [`Producer::close`] returns that instead.
+pub struct Producer {
+    inbox: Arc<Inbox>,
+    lost: Arc<Mutex<Lost>>,
+    worker: Worker,
+    config: Config,
+    closed: bool,
+}
+
+/// Where a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition.
+    pub partition: u32,
+    /// Its offset there; `None` with acks=0, and where the broker knows that it has the record
+    /// but no longer where.
+    pub offset: Option<i64>,
+}
+
+/// Records that a closed producer did not get acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// Never sent.
+    pub unsent: u64,
+    /// Perhaps sent, not acknowledged: they may be in the log all the same.
+    pub unacknowledged: u64,
+    /// Failed before, without anybody having heard of it from a [`Pending`] or a flush.
+    pub failed: u64,
+    /// The first of those failures.
+    pub first: Option<Error>,
+}
+
+impl Lost {
+    /// All of them.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.unsent + self.unacknowledged + self.failed
+    }
+
+    /// Whether nothing was lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records() == 0
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (all, unsent, unsure) = (self.records(), self.unsent, self.unacknowledged);
+        write!(f, "{all} records lost: {unsent} not sent, {unsure} sent but not acknowledged, ")?;
+        write!(f, "{} failed", self.failed)?;
+        match &self.first {
+            Some(error) => write!(f, " ({error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Producer {
+    /// Starts the background thread. Brokers are connected when they are needed: a wrong address
+    /// shows in [`Producer::events`] and when records time out.
+    ///
+    /// # Errors
+    /// When the configuration cannot work, or the system has no thread or poller to give.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let inbox = Arc::new(Inbox::new(config.queue_bytes, config.chunk_bytes));
+        let lost = Arc::new(Mutex::new(Lost::default()));
+        let (theirs, losses) = (inbox.clone(), lost.clone());
+        let worker =
+            Worker::start(config.clone(), "kavka-producer", move |config, driver, waker| {
+                run::run(config, driver, waker, &theirs, &losses);
+            })?;
+        inbox.set_waker(worker.waker.clone());
+        Ok(Self { inbox, lost, worker, config, closed: false })
+    }
+
+    /// Sends a record to a topic; waits while there is no room. Its key decides on the partition.
+    ///
+    /// # Errors
+    /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Whatever
+    /// goes wrong later is told by the [`Pending`], and by [`Producer::flush`].
+    pub fn send(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.send_waiting(topic, None, record)
+    }
+
+    /// [`Producer::send`] to a partition of choice.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn send_to(
+        &self,
+        topic: &str,
+        partition: u32,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.send_waiting(topic, Some(partition), record)
+    }
+
+    fn send_waiting(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.inbox.push(topic, partition, record) {
+                Err(ProduceError::Full) => self.room().wait().map_err(ProduceError::Refused)?,
+                other => return other,
+            }
+        }
+    }
+
+    /// [`Producer::send`] that never waits.
+    ///
+    /// # Errors
+    /// [`ProduceError::Full`] when there is no room; [`Producer::room`] tells when there is.
+    /// Otherwise as [`Producer::send`].
+    pub fn try_send(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.inbox.push(topic, None, record)
+    }
+
+    /// [`Producer::send_to`] that never waits.
+    ///
+    /// # Errors
+    /// As [`Producer::try_send`].
+    pub fn try_send_to(
+        &self,
+        topic: &str,
+        partition: u32,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.inbox.push(topic, Some(partition), record)
+    }
+
+    /// There when [`Producer::try_send`] would take a record.
+    pub fn room(&self) -> Pending<()> {
+        Pending::new(self.inbox.clone(), 0)
+    }
+
+    /// There when everything sent before is acknowledged or failed, without lingering.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
+    /// has told.
+    pub fn flush(&self) -> Pending<()> {
+        let (done, pending) = Cell::new();
+        self.inbox.ask(|_| Item::Flush { report: true, done });
+        pending
+    }
+
+    /// What is known of a topic; waits until something is, at most for
+    /// [`Config::topic_timeout`]. The producer watches the topic from then on.
+    pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
+        let (tell, pending) = Cell::new();
+        self.inbox.ask(|name| Item::Know { topic: name(topic), tell });
+        pending
+    }
+
+    /// What happens from now on to topics and connections.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.inbox.hub.subscribe()
+    }
+
+    /// Waits at most for `bound` until everything is acknowledged or failed, ends the background
+    /// thread, and says what was lost.
+    #[must_use = "it says which records were lost"]
+    pub fn close(mut self, bound: Duration) -> Lost {
+        self.end(bound)
+    }
+
+    fn end(&mut self, bound: Duration) -> Lost {
+        self.closed = true;
+        let (done, pending) = Cell::new();
+        self.inbox.ask(|_| Item::Flush { report: false, done });
+        // Whether it was in time, and what failed: both show in `lost`.
+        drop(pending.wait_timeout(bound));
+        self.inbox.close();
+        self.worker.join();
+        core::mem::take(&mut lock(&self.lost))
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let lost = self.end(self.config.close_timeout);
+        if lost.is_empty() {
+            return;
+        }
+        match &self.config.on_lost {
+            Some(tell) => tell(&lost),
+            None => eprintln!("kavka: producer dropped with {lost}"),
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! Starting the background thread of a `Producer`, `Consumer` or `Admin`.
+
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kavka_core::{Client, Limits, Storage};
+
+use crate::config::Config;
+use crate::driver::{Driver, Waker};
+use crate::error::{Error, ErrorKind};
+
+/// A running background thread, and what wakes it.
+pub(crate) struct Worker {
+    pub(crate) waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Runs `run` on a new thread with a driver of its own, which borrows from `config` there.
+    pub(crate) fn start<F>(config: Config, name: &str, run: F) -> Result<Self, Error>
+    where
+        F: for<'d> FnOnce(&'d Config, Driver<'d>, Waker) + Send + 'static,
+    {
+        let (tell, told) = sync_channel(1);
+        let body = move || match open(&config) {
+            Err(error) => drop(tell.send(Err(error))),
+            Ok(driver) => {
+                let waker = driver.waker();
+                if tell.send(Ok(waker.clone())).is_ok() {
+                    run(&config, driver, waker);
+                }
+            }
+        };
+        let thread = thread::Builder::new().name(name.into()).spawn(body)?;
+        let waker = told.recv().map_err(|_| Error::from(ErrorKind::Panicked))??;
+        Ok(Self { waker, thread: Some(thread) })
+    }
+
+    /// Waits for the thread's end, which the caller has asked for.
+    pub(crate) fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed, and what waited was told, when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<Driver<'_>, Error> {
+    let mut seed = [0; 32];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        return Err(Error::from(std::io::Error::other(error)).doing("random seed"));
+    }
+    let limits = config.limits.unwrap_or_else(Limits::server);
+    let client = Client::new(config.core(), Storage::heap(&limits), seed)?;
+    Ok(Driver::with_mode(client, config.mode)?)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
