@@ -48,6 +48,16 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Names and values of the headers, in order.
+    pub fn each_header(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let (made, read) = match self.headers {
+            HeaderList::Slice(headers) => (headers, None),
+            HeaderList::Raw(headers) => (&[][..], Some(headers)),
+        };
+        let made = made.iter().map(|h| (h.name.as_bytes(), h.value));
+        made.chain(read.into_iter().flatten().map(|h| (h.name, h.value)))
+    }
+
     /// With this timestamp, in ms since 1970.
     #[must_use]
     pub const fn timestamp(mut self, ms: i64) -> Self {
