@@ -69,9 +69,8 @@ impl<'b> Reader<'b> {
     }
 
     pub(crate) fn uuid(&mut self) -> Result<Uuid, Stop> {
-        let mut id = [0; 16];
-        id.copy_from_slice(self.take(16)?);
-        Ok(Uuid(id))
+        let bytes = self.take(16)?;
+        bytes.try_into().map(Uuid).map_err(|_| Stop::Bad(Malformed::Shape))
     }
 
     /// An unsigned varint of at most 32 bits; Java drops bits above silently, we refuse them.

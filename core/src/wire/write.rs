@@ -59,9 +59,10 @@ impl<'a> SliceSink<'a> {
 
 impl Sink for SliceSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let end = self.used.checked_add(bytes.len()).ok_or(Full)?;
-        self.room.get_mut(self.used..end).ok_or(Full)?.copy_from_slice(bytes);
-        self.used = end;
+        let room = self.room.get_mut(self.used..).ok_or(Full)?;
+        let (to, _) = room.split_at_mut_checked(bytes.len()).ok_or(Full)?;
+        to.copy_from_slice(bytes);
+        self.used += bytes.len();
         Ok(())
     }
 }
