@@ -4,7 +4,7 @@ use nom::Needed;
 use nom::bytes::streaming::take;
 use nom::number::streaming::{be_i8, be_i16, be_i32, be_i64, be_u8};
 
-use super::{Malformed, Uuid};
+use super::Malformed;
 
 /// Why a scalar could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,9 +68,8 @@ impl<'b> Reader<'b> {
         self.got(parsed)
     }
 
-    pub(crate) fn uuid(&mut self) -> Result<Uuid, Stop> {
-        let bytes = self.take(16)?;
-        bytes.try_into().map(Uuid).map_err(|_| Stop::Bad(Malformed::Shape))
+    pub(crate) fn uuid(&mut self) -> Result<&'b [u8; 16], Stop> {
+        self.take(16)?.try_into().map_err(|_| Stop::Bad(Malformed::Shape))
     }
 
     /// An unsigned varint of at most 32 bits; Java drops bits above silently, we refuse them.

@@ -45,7 +45,7 @@ fn plain(value: table::Value<'_>, kind: Kind) -> Value {
     match value {
         table::Value::Int(value) if kind == Kind::Bool => json!(value != 0),
         table::Value::Int(value) => json!(value),
-        table::Value::Uuid(id) => uuid(id),
+        table::Value::Uuid(id) => uuid(Uuid(*id)),
         table::Value::Str(text) => json!(text),
         table::Value::Ints(ints) => ints.collect(),
         table::Value::Null | table::Value::Absent => Value::Null,

@@ -302,7 +302,7 @@ impl Walker {
                 present = true;
                 let slot = values.list.get_mut(usize::from(next - first));
                 let slot = slot.ok_or(Stop::Bad(Malformed::Shape))?;
-                *slot = value(input, field.kind, field.nullable <= version, flexible)?;
+                value(input, field.kind, field.nullable <= version, flexible, slot)?;
                 if let (Kind::Records, Value::Int(len)) = (field.kind, *slot) {
                     records = len as u32;
                 }
@@ -422,10 +422,10 @@ impl Walker {
             Event::Skipped
         } else {
             let nullable = field.nullable <= self.version;
-            let read = value(input, field.kind, nullable, self.flexible())?;
+            let flexible = self.flexible();
             *values = Values::default();
             if let Some(slot) = values.list.first_mut() {
-                *slot = read;
+                value(input, field.kind, nullable, flexible, slot)?;
             }
             Event::Fields(index, first)
         };
