@@ -21,20 +21,24 @@ fn api<A: Decode>(
     Api { name, key: A::API, versions: A::VERSIONS, answer, request }
 }
 
-#[rustfmt::skip]
+macro_rules! apis {
+    ($($name:literal $module:ident $request:ident,)*) => {
+        vec![$(api::<wire::$module::Answer>($name, &wire::$module::SCHEMA, $request)),*]
+    };
+}
+
 fn apis() -> Vec<Api> {
-    use wire::*;
-    vec![
-        api::<api_versions::Answer>("ApiVersions", &api_versions::SCHEMA, api_versions_request),
-        api::<metadata::Answer>("Metadata", &metadata::SCHEMA, metadata_request),
-        api::<produce::Answer>("Produce", &produce::SCHEMA, produce_request),
-        api::<fetch::Answer>("Fetch", &fetch::SCHEMA, fetch_request),
-        api::<list_offsets::Answer>("ListOffsets", &list_offsets::SCHEMA, list_offsets_request),
-        api::<describe_topic_partitions::Answer>("DescribeTopicPartitions", &describe_topic_partitions::SCHEMA, describe_request),
-        api::<init_producer_id::Answer>("InitProducerId", &init_producer_id::SCHEMA, init_request),
-        api::<create_topics::Answer>("CreateTopics", &create_topics::SCHEMA, create_topics_request),
-        api::<create_partitions::Answer>("CreatePartitions", &create_partitions::SCHEMA, create_partitions_request),
-        api::<delete_topics::Answer>("DeleteTopics", &delete_topics::SCHEMA, delete_topics_request),
+    apis![
+        "ApiVersions" api_versions api_versions_request,
+        "Metadata" metadata metadata_request,
+        "Produce" produce produce_request,
+        "Fetch" fetch fetch_request,
+        "ListOffsets" list_offsets list_offsets_request,
+        "DescribeTopicPartitions" describe_topic_partitions describe_request,
+        "InitProducerId" init_producer_id init_request,
+        "CreateTopics" create_topics create_topics_request,
+        "CreatePartitions" create_partitions create_partitions_request,
+        "DeleteTopics" delete_topics delete_topics_request,
     ]
 }
 
@@ -369,7 +373,8 @@ fn expected(name: &str) -> Value {
             "TimeoutMs": 4, "ValidateOnly": true,
         }),
         "DeleteTopics" => json!({
-            "Topics": [{ "Name": "t", "TopicId": Uuid::ZERO.0 }], "TopicNames": ["t"], "TimeoutMs": 4,
+            "Topics": [{ "Name": "t", "TopicId": Uuid::ZERO.0 }], "TopicNames": ["t"],
+            "TimeoutMs": 4,
         }),
         name => panic!("no expectation for {name}"),
     }

@@ -186,7 +186,11 @@ impl ErrorCode {
     /// unknown code is treated as [`ErrorCode::UNKNOWN_SERVER_ERROR`], hence not retriable.
     #[must_use]
     pub const fn is_retriable(self) -> bool {
-        matches!(self.0, 2 | 3 | 5..=7 | 9 | 13..=16 | 19 | 20 | 41 | 51 | 56 | 70..=72 | 74 | 75 | 78 | 80 | 83 | 84 | 88 | 89 | 100 | 103 | 106 | 122 | 123 | 133)
+        matches!(
+            self.0,
+            2 | 3 | 5..=7 | 9 | 13..=16 | 19 | 20 | 41 | 51 | 56 | 70..=72 | 74 | 75 | 78
+            | 80 | 83 | 84 | 88 | 89 | 100 | 103 | 106 | 122 | 123 | 133
+        )
     }
 
     /// Whether it says that metadata is out of date (`InvalidMetadataException`).
