@@ -348,9 +348,14 @@ impl<'a> Run<'a> {
                     question.tell.set(Ok(Freshness::new(&known, now)));
                 }
                 _ if lost || question.until <= now => {
-                    let error = Error::from(failed.unwrap_or(Core::TimedOut));
                     let name = self.inbox.name(question.topic).unwrap_or_default();
-                    question.tell.set(Err(error.doing(format!("topic {name}"))));
+                    let error = Error::from(failed.unwrap_or(Core::TimedOut));
+                    let error = error.doing(format!("topic {name}"));
+                    let silent = driver.last_failure().filter(|_| failed.is_none());
+                    question.tell.set(Err(match silent {
+                        Some(failure) => error.at_broker(&*failure.address),
+                        None => error,
+                    }));
                 }
                 _ => rest.push(question),
             }
