@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),
         };
-        match packed.with(|record| driver.produce(now, target, record)) {
+        match driver.produce(now, target, &packed.record) {
             Ok(record) => self.took(body, place, record),
             Err(ProduceError::Full) => return Step::Full,
             Err(ProduceError::NotReady) => return Step::NotReady,

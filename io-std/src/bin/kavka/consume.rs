@@ -95,7 +95,8 @@ pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
             continue;
         };
         for batch in chunk.batches() {
-            let end = if options.exit { ends.of(batch.topic(), batch.partition()) } else { i64::MAX };
+            let end =
+                if options.exit { ends.of(batch.topic(), batch.partition()) } else { i64::MAX };
             for record in batch.records() {
                 let record = record?;
                 if record.offset >= end {
@@ -234,8 +235,9 @@ fn as_json(record: &Received<'_>) -> Value {
         bytes.map(String::from_utf8_lossy)
     }
     let mut headers = Map::new();
-    for header in record.headers.flatten() {
-        headers.insert(header.name.to_owned(), json!(text(header.value)));
+    for header in record.headers {
+        let name = String::from_utf8_lossy(header.name).into_owned();
+        headers.insert(name, json!(text(header.value)));
     }
     json!({
         "topic": record.topic, "partition": record.partition, "offset": record.offset,

@@ -96,8 +96,8 @@ pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let mut record = parse(text, separator.as_deref(), options.key.as_deref(), options.null);
-        record.headers = &headers;
+        let record = parse(text, separator.as_deref(), options.key.as_deref(), options.null);
+        let record = record.headers(&headers);
         let Ok(guard) = producer.lock() else { break };
         let Some(producer) = &*guard else { break };
         let pending = match options.partition {
