@@ -18,7 +18,6 @@ type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
 pub struct Config {
     pub(crate) bootstrap: String,
     pub(crate) client_id: String,
-    pub(crate) rack: String,
     pub(crate) acks: Acks,
     pub(crate) idempotent: Option<bool>,
     pub(crate) linger: Duration,
@@ -49,7 +48,6 @@ impl Config {
         Self {
             bootstrap: bootstrap.into(),
             client_id: "kavka".into(),
-            rack: String::new(),
             acks: Acks::All,
             idempotent: None,
             linger: Duration::from_millis(5),
@@ -78,13 +76,6 @@ impl Config {
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
-        self
-    }
-
-    /// `client.rack` (KIP-392): fetch from a replica there. At most 64 bytes.
-    #[must_use]
-    pub fn rack(mut self, rack: impl Into<String>) -> Self {
-        self.rack = rack.into();
         self
     }
 
@@ -248,7 +239,6 @@ impl Config {
     pub(crate) fn core(&self) -> kavka_core::Config<'_> {
         let mut core = kavka_core::Config::new(&self.bootstrap).acks(self.acks);
         core.client_id = &self.client_id;
-        core.rack = &self.rack;
         core.idempotence = self.idempotent.unwrap_or(core.idempotence);
         core.linger = self.linger;
         core.batch_bytes = self.batch_bytes.unwrap_or(core.batch_bytes);

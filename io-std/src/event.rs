@@ -1,6 +1,5 @@
 //! What a background thread tells besides results: growth, moved leaders, lost connections.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -136,7 +135,8 @@ impl Freshness {
     }
 }
 
-/// Receives [`Event`]s from when it was made. When it is not read, the oldest are dropped.
+/// Receives [`Event`]s from when it was made; the first one of a client also those from before.
+/// When it is not read, the oldest of more than 1024 are dropped.
 pub struct Events {
     queue: Arc<Queue<Event>>,
 }
@@ -164,43 +164,55 @@ impl Events {
 }
 
 /// The background thread's side: all receivers.
-#[derive(Default)]
 pub(crate) struct Hub {
-    receivers: Mutex<Vec<Weak<Queue<Event>>>>,
-    count: AtomicUsize,
+    state: Mutex<Receivers>,
+}
+
+struct Receivers {
+    list: Vec<Weak<Queue<Event>>>,
+    /// For the first receiver, which is told what happened before it was there.
+    early: Option<Arc<Queue<Event>>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let early = Arc::new(Queue::new());
+        let list = vec![Arc::downgrade(&early)];
+        Self { state: Mutex::new(Receivers { list, early: Some(early) }) }
+    }
 }
 
 impl Hub {
     pub(crate) fn subscribe(&self) -> Events {
-        let queue = Arc::new(Queue::new());
-        let mut receivers = lock(&self.receivers);
-        receivers.push(Arc::downgrade(&queue));
-        self.count.store(receivers.len(), Ordering::Release);
+        let mut state = lock(&self.state);
+        let queue = state.early.take().unwrap_or_else(|| {
+            let queue = Arc::new(Queue::new());
+            state.list.push(Arc::downgrade(&queue));
+            queue
+        });
         Events { queue }
     }
 
     /// Tells all receivers; `event` is only made when there is one.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Option<Event>) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        let mut state = lock(&self.state);
+        state.list.retain(|receiver| receiver.strong_count() > 0);
+        if state.list.is_empty() {
             return;
         }
         let Some(event) = event() else { return };
-        let mut receivers = lock(&self.receivers);
-        receivers.retain(|receiver| {
-            let Some(queue) = receiver.upgrade() else { return false };
+        for queue in state.list.iter().filter_map(Weak::upgrade) {
             queue.push_with(|items| {
                 if items.len() >= WAITING {
                     items.pop_front();
                 }
                 items.push_back(event.clone());
             });
-            true
-        });
-        self.count.store(receivers.len(), Ordering::Release);
+        }
     }
 
     pub(crate) fn close(&self, error: &Error) {
-        for receiver in lock(&self.receivers).iter().filter_map(Weak::upgrade) {
+        for receiver in lock(&self.state).list.iter().filter_map(Weak::upgrade) {
             receiver.close(error.clone());
         }
     }

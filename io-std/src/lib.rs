@@ -1,7 +1,9 @@
 //! kavka over `std` sockets.
 #![deny(unsafe_code)]
 
+mod admin;
 mod config;
+mod consumer;
 pub mod driver;
 mod error;
 mod event;
@@ -10,7 +12,11 @@ mod producer;
 mod queue;
 mod worker;
 
+pub use admin::{
+    Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
 pub use config::Config;
+pub use consumer::{Chunk, ChunkBatch, Consumer, Received};
 pub use driver::{Driver, Mode};
 pub use error::{Error, ErrorKind, ProduceError};
 pub use event::{Event, Events, Freshness};

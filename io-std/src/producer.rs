@@ -187,7 +187,8 @@ impl Producer {
         pending
     }
 
-    /// What happens from now on to topics and connections.
+    /// What happens to topics and connections: from now on, for the first caller from the
+    /// start.
     #[must_use]
     pub fn events(&self) -> Events {
         self.inbox.hub.subscribe()

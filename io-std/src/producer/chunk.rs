@@ -5,24 +5,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use kavka_core::record::{Header, Record};
+use kavka_core::record::{self, BatchHeader, Record, Records};
+use kavka_core::wire::{Full, Sink};
 
 use super::Delivered;
 use crate::error::Error;
 use crate::pending::{Slots, lock};
 
-/// No key, value or partition.
-const NONE: u32 = u32::MAX;
+/// No partition of choice.
+const ANY: u32 = u32::MAX;
 /// No timestamp.
 const NO_TIME: i64 = i64::MIN;
-/// Topic, partition, key length, value length, header count, timestamp.
-const FIXED: usize = 5 * 4 + 8;
+/// Topic, partition, bytes of the record, timestamp.
+const FIXED: usize = 3 * 4 + 8;
+/// Stands over each record alone, to read it.
+const ALONE: BatchHeader = BatchHeader {
+    base_offset: 0,
+    batch_length: 0,
+    partition_leader_epoch: -1,
+    crc: 0,
+    attributes: 0,
+    last_offset_delta: 0,
+    base_timestamp: 0,
+    max_timestamp: 0,
+    producer_id: -1,
+    producer_epoch: -1,
+    base_sequence: -1,
+    count: 1,
+};
 
-/// Records, one after the other, in an encoding of our own.
+/// Records, one after the other: each as Kafka writes it, with what it lacks in front.
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
     pub(super) outcomes: Arc<Outcomes>,
+}
+
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Sink for Append<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 impl Chunk {
@@ -30,45 +55,37 @@ impl Chunk {
         Self { bytes, count: 0, outcomes: Arc::default() }
     }
 
-    /// Appends a record; its place in the chunk.
-    pub(super) fn push(&mut self, topic: u32, partition: Option<u32>, record: &Record<'_>) -> u32 {
-        let length = |bytes: Option<&[u8]>| bytes.map_or(NONE, |b| b.len() as u32);
+    /// Appends a record, `length` of which [`Chunk::length`] told; its place in the chunk.
+    pub(super) fn push(
+        &mut self,
+        topic: u32,
+        partition: Option<u32>,
+        record: &Record<'_>,
+        length: u32,
+    ) -> u32 {
         let mut fixed = [0; FIXED];
-        let words = [
-            topic,
-            partition.unwrap_or(NONE),
-            length(record.key),
-            length(record.value),
-            record.headers.len() as u32,
-        ];
+        let words = [topic, partition.unwrap_or(ANY), length];
         for (to, word) in fixed.chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
-        fixed[20..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
+        fixed[12..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
         self.bytes.extend_from_slice(&fixed);
-        self.bytes.extend_from_slice(record.key.unwrap_or_default());
-        self.bytes.extend_from_slice(record.value.unwrap_or_default());
-        for header in record.headers {
-            self.bytes.extend_from_slice(&(header.name.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(&length(header.value).to_le_bytes());
-            self.bytes.extend_from_slice(header.name.as_bytes());
-            self.bytes.extend_from_slice(header.value.unwrap_or_default());
-        }
+        // It fits: the sink takes everything, and the length was found to be possible.
+        let _ = record::write(&mut Append(&mut self.bytes), record, 0, 0);
         let place = self.count;
         self.count += 1;
         place
     }
 
-    /// Bytes that [`Chunk::push`] takes for `record`; `None` when a length exceeds what a record
-    /// may have at all.
-    pub(super) fn size(record: &Record<'_>) -> Option<usize> {
-        let mut sum = FIXED + record.key.map_or(0, <[u8]>::len);
-        sum = sum.checked_add(record.value.map_or(0, <[u8]>::len))?;
-        for header in record.headers {
-            sum = sum.checked_add(8 + header.name.len())?;
-            sum = sum.checked_add(header.value.map_or(0, <[u8]>::len))?;
-        }
-        (sum <= i32::MAX as usize).then_some(sum)
+    /// Bytes of `record`; `None` when that is more than a record may have at all.
+    pub(super) fn length(record: &Record<'_>) -> Option<u32> {
+        let length = record::encoded_len(record, 0, 0);
+        u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32)
+    }
+
+    /// Bytes that [`Chunk::push`] takes for a record of this length.
+    pub(super) fn size(length: u32) -> usize {
+        FIXED + length as usize
     }
 }
 
@@ -77,8 +94,6 @@ pub(super) struct Packed<'a> {
     pub(super) topic: u32,
     pub(super) partition: Option<u32>,
     pub(super) record: Record<'a>,
-    headers: u32,
-    header_bytes: &'a [u8],
     /// Bytes that it takes up.
     pub(super) size: usize,
 }
@@ -87,37 +102,15 @@ impl<'a> Packed<'a> {
     /// Reads the record at the front of `bytes`, which [`Chunk::push`] has written.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
-        let mut words = [0; 5];
-        for word in &mut words {
-            *word = take_u32(&mut rest)?;
-        }
-        let [topic, partition, key, value, headers] = words;
-        let (time, mut rest) = rest.split_first_chunk::<8>()?;
+        let (topic, partition) = (take_u32(&mut rest)?, take_u32(&mut rest)?);
+        let length = take_u32(&mut rest)?;
+        let (time, rest) = rest.split_first_chunk::<8>()?;
         let time = i64::from_le_bytes(*time);
-        let key = take(&mut rest, key)?;
-        let value = take(&mut rest, value)?;
-        let header_bytes = rest;
-        for _ in 0..headers {
-            take_header(&mut rest)?;
-        }
-        let mut record = Record::tombstone();
-        record.key = key;
-        record.value = value;
+        let bytes = rest.get(..length as usize)?;
+        let mut record = Records::unpacked(&ALONE, bytes).next()?.ok()?.to_record();
         record.timestamp = (time != NO_TIME).then_some(time);
-        let partition = (partition != NONE).then_some(partition);
-        let size = bytes.len() - rest.len();
-        Some(Self { topic, partition, record, headers, header_bytes, size })
-    }
-
-    /// Calls `with` with the whole record. Headers are rare, so that their list may be allocated.
-    pub(super) fn with<R>(&self, with: impl FnOnce(&Record<'_>) -> R) -> R {
-        if self.headers == 0 {
-            return with(&self.record);
-        }
-        let mut rest = self.header_bytes;
-        let headers: Vec<Header<'_>> =
-            (0..self.headers).filter_map(|_| take_header(&mut rest)).collect();
-        with(&self.record.headers(&headers))
+        let partition = (partition != ANY).then_some(partition);
+        Some(Self { topic, partition, record, size: Chunk::size(length) })
     }
 }
 
@@ -125,21 +118,6 @@ fn take_u32(rest: &mut &[u8]) -> Option<u32> {
     let (word, after) = rest.split_first_chunk::<4>()?;
     *rest = after;
     Some(u32::from_le_bytes(*word))
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<Option<&'a [u8]>> {
-    if length == NONE {
-        return Some(None);
-    }
-    let (bytes, after) = rest.split_at_checked(length as usize)?;
-    *rest = after;
-    Some(Some(bytes))
-}
-
-fn take_header<'a>(rest: &mut &'a [u8]) -> Option<Header<'a>> {
-    let (name, value) = (take_u32(rest)?, take_u32(rest)?);
-    let name = core::str::from_utf8(take(rest, name)??).ok()?;
-    Some(Header { name, value: take(rest, value)? })
 }
 
 /// What became of the records of a chunk.

@@ -110,7 +110,8 @@ impl Inbox {
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         let too_large = ProduceError::TooLarge { max: i32::MAX as usize };
-        let size = Chunk::size(record).ok_or(too_large)?;
+        let length = Chunk::length(record).ok_or(too_large)?;
+        let size = Chunk::size(length);
         let mut state = lock(&self.state);
         if let Some(error) = &state.closed {
             return Err(ProduceError::Refused(error.clone()));
@@ -124,7 +125,7 @@ impl Inbox {
             Some(open) if open.bytes.len() + size <= chunk_bytes => open,
             _ => state.start_chunk(chunk_bytes),
         };
-        let place = chunk.push(topic, partition, record);
+        let place = chunk.push(topic, partition, record, length);
         let (outcomes, length) = (chunk.outcomes.clone(), chunk.bytes.len());
         state.queued += size;
         let wake = match state.sleep {

@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),
         };
-        match packed.with(|record| driver.produce(now, target, record)) {
+        match driver.produce(now, target, &packed.record) {
             Ok(record) => self.took(body, place, record),
             Err(ProduceError::Full) => return Step::Full,
             Err(ProduceError::NotReady) => return Step::NotReady,
@@ -348,9 +348,14 @@ impl<'a> Run<'a> {
                     question.tell.set(Ok(Freshness::new(&known, now)));
                 }
                 _ if lost || question.until <= now => {
-                    let error = Error::from(failed.unwrap_or(Core::TimedOut));
                     let name = self.inbox.name(question.topic).unwrap_or_default();
-                    question.tell.set(Err(error.doing(format!("topic {name}"))));
+                    let error = Error::from(failed.unwrap_or(Core::TimedOut));
+                    let error = error.doing(format!("topic {name}"));
+                    let silent = driver.last_failure().filter(|_| failed.is_none());
+                    question.tell.set(Err(match silent {
+                        Some(failure) => error.at_broker(&*failure.address),
+                        None => error,
+                    }));
                 }
                 _ => rest.push(question),
             }

@@ -1,0 +1,399 @@
+//! The admin's background thread.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use kavka_core::{
+    Admin as Request, CloseReason, Duration, Error as Core, Event, Instant, LimitKind, Reply,
+    RequestId, Start,
+};
+
+use super::offsets::Offsets;
+use super::{
+    BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::event::{Hub, owned};
+
+/// First pause before a request is tried again, doubled each time up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// For this long brokers may not agree on a topic that was created or deleted here.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// A request of the application.
+pub(super) struct Job {
+    pub(super) ask: Ask,
+    pub(super) finish: Finish,
+}
+
+type Finish = Box<dyn FnOnce(Result<Gathered, Error>) + Send>;
+
+pub(super) enum Ask {
+    Create(NewTopic),
+    Grow { name: String, count: i32 },
+    Delete { name: String },
+    Describe { name: Option<String> },
+    Offsets { name: String, at: Start },
+}
+
+/// What an answer has told so far.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) cluster: ClusterDescription,
+    pub(super) topics: Vec<TopicDescription>,
+    pub(super) offsets: Vec<i64>,
+    said: Option<String>,
+}
+
+/// A job and its tries.
+struct Task {
+    job: Job,
+    until: Instant,
+    state: State,
+    pause: Duration,
+    gathered: Gathered,
+    /// Why the last try failed.
+    last: Option<Core>,
+    /// A try ended without an answer: what it asked for may have happened.
+    unsure: bool,
+}
+
+enum State {
+    Waiting { until: Instant },
+    Asked(RequestId),
+    Offsets(Offsets),
+}
+
+pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>, hub: &Hub) {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut recent = Recent::default();
+    loop {
+        let now = driver.now();
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => tasks.push(Task::new(job, now, config.admin_timeout)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        for task in &mut tasks {
+            task.start(&mut driver, now);
+        }
+        let due = tasks.iter().map(Task::due).min();
+        if let Err(error) = driver.turn(due.map(|due| now.until(due))) {
+            let error = Error::from(error);
+            tasks.into_iter().for_each(|task| (task.job.finish)(Err(error.clone())));
+            return;
+        }
+        events(&mut driver, &mut tasks, &mut recent, hub);
+        let now = driver.now();
+        let address = driver.last_failure().map(|failure| failure.address.clone());
+        let mut open = Vec::new();
+        for task in tasks {
+            if let Some(task) = task.advance(&mut driver, now, address.as_deref()) {
+                open.push(task);
+            }
+        }
+        tasks = open;
+    }
+}
+
+fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, hub: &Hub) {
+    let now = driver.now();
+    let failure = driver.last_failure().map(|failure| failure.address.clone());
+    let mut done = Vec::new();
+    while let Some((event, commands)) = driver.poll_event() {
+        match event {
+            Event::Reply { id, reply } => {
+                let asked = |task: &Task| matches!(task.state, State::Asked(asked) if asked == id);
+                let Some(at) = tasks.iter().position(asked) else { continue };
+                match reply {
+                    Reply::Done(result) => {
+                        // Not asked any more: no later event can mean it.
+                        tasks[at].state = State::Waiting { until: now };
+                        done.push((tasks.swap_remove(at), result));
+                    }
+                    reply => tasks[at].gathered.add(&reply),
+                }
+            }
+            _ => {
+                if let Event::TopicFailed { topic, error } = event {
+                    for task in tasks.iter_mut() {
+                        if let State::Offsets(offsets) = &task.state
+                            && offsets.topic() == topic
+                        {
+                            task.last = Some(error);
+                        }
+                    }
+                }
+                hub.tell(|| owned(&event, commands, failure.as_deref()));
+            }
+        }
+    }
+    for (task, result) in done {
+        tasks.extend(task.done(result, now, recent));
+    }
+}
+
+/// Names that were created or deleted here a short while ago.
+#[derive(Default)]
+struct Recent {
+    created: HashMap<String, Instant>,
+    deleted: HashMap<String, Instant>,
+}
+
+impl Recent {
+    fn note(&mut self, ask: &Ask, now: Instant) {
+        self.created.retain(|_, at| *at + SETTLING > now);
+        self.deleted.retain(|_, at| *at + SETTLING > now);
+        match ask {
+            Ask::Create(topic) => drop(self.created.insert(topic.name.clone(), now)),
+            Ask::Delete { name } => drop(self.deleted.insert(name.clone(), now)),
+            _ => {}
+        }
+    }
+
+    fn has(names: &HashMap<String, Instant>, name: &str, now: Instant) -> bool {
+        names.get(name).is_some_and(|at| *at + SETTLING > now)
+    }
+
+    /// Whether trying again may give another answer.
+    fn worth_retrying(&self, ask: &Ask, code: i16, now: Instant) -> bool {
+        match (code, ask) {
+            // COORDINATOR_NOT_AVAILABLE, NOT_CONTROLLER, THROTTLING_QUOTA_EXCEEDED, and
+            // LEADER_NOT_AVAILABLE of a topic in the making.
+            (15 | 41 | 89 | 5, _) => true,
+            // TOPIC_ALREADY_EXISTS: ZooKeeper brokers mark a topic for deletion and take a while.
+            (36, Ask::Create(topic)) => Self::has(&self.deleted, &topic.name, now),
+            // UNKNOWN_TOPIC_OR_PARTITION: another broker than the one that created it.
+            (3, Ask::Grow { name, .. } | Ask::Delete { name }) => {
+                Self::has(&self.created, name, now)
+            }
+            (3, Ask::Describe { name: Some(name) }) => Self::has(&self.created, name, now),
+            _ => false,
+        }
+    }
+}
+
+/// What a refusal means after a try whose answer was lost: it had worked.
+fn had_worked(ask: &Ask, code: i16) -> bool {
+    matches!((ask, code), (Ask::Create(_), 36) | (Ask::Delete { .. }, 3) | (Ask::Grow { .. }, 37))
+}
+
+impl Task {
+    fn new(job: Job, now: Instant, timeout: Duration) -> Self {
+        Self {
+            job,
+            until: now + timeout,
+            state: State::Waiting { until: now },
+            pause: PAUSE,
+            gathered: Gathered::default(),
+            last: None,
+            unsure: false,
+        }
+    }
+
+    fn due(&self) -> Instant {
+        match &self.state {
+            State::Waiting { until } => (*until).min(self.until),
+            State::Asked(_) | State::Offsets(_) => self.until,
+        }
+    }
+
+    /// Asks the brokers, when it is time to.
+    fn start(&mut self, driver: &mut Driver<'_>, now: Instant) {
+        if !matches!(self.state, State::Waiting { until } if until <= now) {
+            return;
+        }
+        self.gathered = Gathered::default();
+        let asked = match &self.job.ask {
+            Ask::Create(topic) => {
+                let configs = topic.configs.iter();
+                let configs: Vec<_> =
+                    configs.map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+                driver.admin(
+                    now,
+                    &Request::CreateTopic {
+                        name: &topic.name,
+                        partitions: topic.partitions,
+                        replication_factor: topic.replication_factor,
+                        configs: &configs,
+                    },
+                )
+            }
+            Ask::Grow { name, count } => {
+                let validate_only = false;
+                driver.admin(now, &Request::CreatePartitions { name, count: *count, validate_only })
+            }
+            Ask::Delete { name } => driver.admin(now, &Request::DeleteTopic { name }),
+            Ask::Describe { name } => {
+                driver.admin(now, &Request::Describe { topic: name.as_deref() })
+            }
+            Ask::Offsets { name, at } => match driver.topic(name) {
+                Ok(topic) => {
+                    self.state = State::Offsets(Offsets::new(topic, *at));
+                    return;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match asked {
+            Ok(id) => self.state = State::Asked(id),
+            Err(Core::Limit { what: LimitKind::Requests, .. }) => self.again(now),
+            Err(error) => {
+                self.last = Some(error);
+                self.until = Instant::ZERO; // it will not get better
+            }
+        }
+    }
+
+    /// Tries again, a little later.
+    fn again(&mut self, now: Instant) {
+        self.state = State::Waiting { until: now + self.pause };
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// A try ended. `None`: and with it the task.
+    fn done(mut self, result: Result<(), Core>, now: Instant, recent: &mut Recent) -> Option<Self> {
+        let result = result.and_then(|()| match (&self.job.ask, self.gathered.topics.first()) {
+            (Ask::Describe { name: Some(_) }, Some(topic)) if topic.error.0 != 0 => {
+                Err(Core::Broker(topic.error))
+            }
+            _ => Ok(()),
+        });
+        let error = match result {
+            Ok(()) => {
+                recent.note(&self.job.ask, now);
+                return self.succeed();
+            }
+            Err(error) => error,
+        };
+        match error {
+            Core::Broker(code) if self.unsure && had_worked(&self.job.ask, code.0) => {
+                recent.note(&self.job.ask, now);
+                return self.succeed();
+            }
+            Core::Broker(code) if recent.worth_retrying(&self.job.ask, code.0, now) => {}
+            Core::Closed(why) => self.unsure |= !matches!(why, CloseReason::Refused),
+            Core::TimedOut => self.unsure = true,
+            _ => {
+                self.fail(error, None);
+                return None;
+            }
+        }
+        self.last = Some(error);
+        self.again(now);
+        Some(self)
+    }
+
+    fn succeed(self) -> Option<Self> {
+        let mut gathered = self.gathered;
+        gathered.sort();
+        (self.job.finish)(Ok(gathered));
+        None
+    }
+
+    fn fail(self, error: Core, address: Option<&str>) {
+        let mut error = Error::from(error).doing(self.job.ask.to_string());
+        if let Some(said) = self.gathered.said {
+            error = error.said_by(said);
+        }
+        if let Some(address) = address {
+            error = error.at_broker(address);
+        }
+        (self.job.finish)(Err(error));
+    }
+
+    /// Moves on what needs no answer. `None`: the task is over.
+    fn advance(
+        mut self,
+        driver: &mut Driver<'_>,
+        now: Instant,
+        address: Option<&str>,
+    ) -> Option<Self> {
+        if let State::Offsets(offsets) = &mut self.state {
+            match offsets.advance(driver, now) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    self.gathered.offsets = found;
+                    return self.succeed();
+                }
+                Err(error) => {
+                    self.fail(error, None);
+                    return None;
+                }
+            }
+        }
+        if self.until > now {
+            return Some(self);
+        }
+        if let State::Offsets(offsets) = &mut self.state {
+            offsets.stop(driver, now);
+        }
+        let silent = matches!(self.last, None | Some(Core::Closed(_) | Core::TimedOut));
+        let error = self.last.unwrap_or(Core::TimedOut);
+        self.fail(error, address.filter(|_| silent));
+        None
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, reply: &Reply<'_>) {
+        match *reply {
+            Reply::Broker { id, host, port, rack } => {
+                let port = u16::try_from(port).unwrap_or_default();
+                let (host, rack) = (host.to_owned(), rack.map(str::to_owned));
+                self.cluster.brokers.push(BrokerDescription { id, host, port, rack });
+            }
+            Reply::Cluster { id, controller } => {
+                self.cluster.id = id.map(str::to_owned);
+                self.cluster.controller = controller;
+            }
+            Reply::Topic { name, id, internal, error } => {
+                let (name, partitions) = (name.to_owned(), Vec::new());
+                self.topics.push(TopicDescription { name, id, internal, error, partitions });
+            }
+            Reply::Partition { index, leader, epoch, replicas, isr, error } => {
+                let (Some(topic), Ok(index)) = (self.topics.last_mut(), u32::try_from(index))
+                else {
+                    return;
+                };
+                topic.partitions.push(PartitionDescription {
+                    index,
+                    leader: (leader >= 0).then_some(leader),
+                    epoch,
+                    replicas: replicas.collect(),
+                    isr: isr.collect(),
+                    error,
+                });
+            }
+            Reply::Message(said) => self.said = Some(said.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// Brokers answer in the order of their hash tables.
+    fn sort(&mut self) {
+        self.cluster.brokers.sort_by_key(|broker| broker.id);
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        for topic in &mut self.topics {
+            topic.partitions.sort_by_key(|partition| partition.index);
+        }
+    }
+}
+
+impl core::fmt::Display for Ask {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Create(topic) => write!(f, "create topic {}", topic.name),
+            Self::Grow { name, count } => write!(f, "grow topic {name} to {count} partitions"),
+            Self::Delete { name } => write!(f, "delete topic {name}"),
+            Self::Describe { name: Some(name) } => write!(f, "describe topic {name}"),
+            Self::Describe { name: None } => f.write_str("describe the cluster"),
+            Self::Offsets { name, .. } => write!(f, "offsets of topic {name}"),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The consumer's background thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kavka_core::{
+    Batch, Commands, Duration, Error as Core, Event as CoreEvent, Instant, Misuse, PartitionId,
+    Start, TopicId,
+};
+
+use super::chunk::Chunk;
+use super::shared::{Command, Shared, What};
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, owned};
+use crate::pending::Setter;
+
+/// While the application does not take what is there, events wait in the machine, and with them
+/// the bytes behind: TCP holds the broker back. How often time-outs are looked after meanwhile.
+const BLOCKED: Duration = Duration::from_millis(20);
+/// After this long records are fetched again later instead, so that what stands behind them
+/// (probes, growth) is heard of.
+const HOLD_AFTER: Duration = Duration::from_secs(1);
+
+/// What to read from the start.
+pub(super) enum Wanted {
+    Topics(Vec<Arc<str>>),
+    Partitions(Vec<(Arc<str>, u32, Start)>),
+}
+
+/// An assigned partition.
+pub(super) struct Partition {
+    pub(super) topic: Arc<str>,
+    pub(super) index: u32,
+    pub(super) epoch: u32,
+    /// Position of the first batch since the last seek.
+    first: Option<i64>,
+    /// The last error that the application was told.
+    told: Option<Core>,
+}
+
+pub(super) fn run(
+    config: &Config,
+    mut driver: Driver<'_>,
+    shared: &Shared,
+    wanted: Wanted,
+    ready: Setter<()>,
+) {
+    let mut run = Run {
+        config,
+        shared,
+        partitions: HashMap::new(),
+        ids: HashMap::new(),
+        topics: HashMap::new(),
+        open: Chunk::default(),
+        held: Vec::new(),
+        blocked: None,
+        ended: ErrorKind::Panicked.into(),
+    };
+    let begun = run.begin(&mut driver, wanted);
+    let failed = begun.is_err();
+    ready.set(begun);
+    if failed {
+        return;
+    }
+    while let Some(commands) = shared.commands() {
+        let now = driver.now();
+        for command in commands {
+            run.command(&mut driver, now, command);
+        }
+        if let Err(error) = run.turn(&mut driver, now) {
+            run.ended = error.into();
+            return;
+        }
+        run.events(&mut driver);
+        run.give();
+    }
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    shared: &'a Shared,
+    partitions: HashMap<PartitionId, Partition>,
+    ids: HashMap<(Arc<str>, u32), PartitionId>,
+    topics: HashMap<TopicId, Topic>,
+    open: Chunk,
+    /// Partitions whose records wait at the broker because nobody takes any.
+    held: Vec<PartitionId>,
+    /// Since when the application has not taken what is there.
+    blocked: Option<Instant>,
+    /// What the application is told when this thread ends.
+    ended: Error,
+}
+
+/// A topic that cannot be used.
+struct Topic {
+    since: Instant,
+    told: bool,
+}
+
+impl Run<'_> {
+    fn begin(&mut self, driver: &mut Driver<'_>, wanted: Wanted) -> Result<(), Error> {
+        let now = driver.now();
+        match wanted {
+            Wanted::Topics(topics) => {
+                for name in topics {
+                    let start = self.config.start;
+                    let begun =
+                        driver.topic(&name).and_then(|id| driver.assign_all(now, id, start));
+                    begun.map_err(|error| Error::from(error).doing(format!("read {name}")))?;
+                }
+            }
+            Wanted::Partitions(list) => {
+                for (topic, index, start) in list {
+                    self.assign(driver, now, &topic, index, start)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &mut self,
+        driver: &mut Driver<'_>,
+        now: Instant,
+        topic: &Arc<str>,
+        index: u32,
+        start: Start,
+    ) -> Result<(), Error> {
+        let assigned = driver.topic(topic).and_then(|id| driver.assign(now, id, index, start));
+        let doing = |error| Error::from(error).doing(format!("read {topic}, partition {index}"));
+        self.add(assigned.map_err(doing)?, topic.clone(), index);
+        Ok(())
+    }
+
+    fn add(&mut self, id: PartitionId, topic: Arc<str>, index: u32) {
+        let epoch = self.shared.epoch(&topic, index);
+        self.ids.insert((topic.clone(), index), id);
+        let partition = Partition { topic, index, epoch, first: None, told: None };
+        self.partitions.insert(id, partition);
+    }
+
+    fn command(&mut self, driver: &mut Driver<'_>, now: Instant, command: Command) {
+        let Command { topic, partition, epoch, what, done } = command;
+        if let What::Assign(start) = what {
+            return done.set(self.assign(driver, now, &topic, partition, start));
+        }
+        let key = (topic, partition);
+        let known = self.ids.get(&key).and_then(|id| Some((*id, self.partitions.get_mut(id)?)));
+        let Some((id, at)) = known else {
+            self.shared.refused(&key.0, partition);
+            let error = Error::from(Core::Caller(Misuse::StaleId));
+            return done.set(Err(error.doing(format!("{}, partition {partition}", key.0))));
+        };
+        at.epoch = epoch;
+        let result = match what {
+            What::Assign(_) => Ok(()),
+            What::Unassign => {
+                driver.unassign(now, id);
+                self.partitions.remove(&id);
+                self.ids.remove(&key);
+                Ok(())
+            }
+            What::Seek(start) => {
+                (at.first, at.told) = (None, None);
+                driver.seek(now, id, start)
+            }
+            What::Pause => {
+                driver.pause(id);
+                Ok(())
+            }
+            What::Resume(position) => {
+                // What was fetched before the pause was thrown away.
+                let from = position.or(at.first);
+                let sought = from.map_or(Ok(()), |from| driver.seek(now, id, Start::Offset(from)));
+                driver.resume(now, id);
+                sought
+            }
+        };
+        done.set(result.map_err(Error::from));
+    }
+
+    fn turn(&mut self, driver: &mut Driver<'_>, now: Instant) -> std::io::Result<()> {
+        if !self.shared.is_full() {
+            self.blocked = None;
+            for id in self.held.drain(..) {
+                driver.resume(now, id);
+            }
+            return driver.turn(self.patience(driver));
+        }
+        let since = *self.blocked.get_or_insert(now);
+        if now < since + HOLD_AFTER {
+            return driver.turn_without_events(BLOCKED);
+        }
+        driver.turn(self.patience(driver))
+    }
+
+    /// Until a topic that cannot be used must be told.
+    fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
+        let untold = self.topics.values().filter(|topic| !topic.told);
+        let due = untold.map(|topic| topic.since + self.config.topic_timeout).min()?;
+        Some(driver.now().until(due))
+    }
+
+    fn events(&mut self, driver: &mut Driver<'_>) {
+        let now = driver.now();
+        let hold = self.blocked.is_some_and(|since| since + HOLD_AFTER <= now);
+        if self.blocked.is_some() && !hold {
+            return;
+        }
+        let failure = driver.last_failure().map(|failure| failure.address.clone());
+        while let Some((event, commands)) = driver.poll_event() {
+            match event {
+                CoreEvent::Records(batch) if hold => {
+                    commands.hold(batch.partition(), batch.position());
+                    self.held.push(batch.partition());
+                }
+                CoreEvent::Records(batch) => {
+                    self.records(&batch, commands);
+                    if self.open.size() >= self.config.chunk_bytes {
+                        self.give();
+                        if self.shared.is_full() {
+                            return;
+                        }
+                    }
+                }
+                _ => self.other(now, &event, commands, failure.as_deref()),
+            }
+        }
+    }
+
+    fn records(&mut self, batch: &Batch<'_>, commands: &Commands<'_>) {
+        let id = batch.partition();
+        if !self.partitions.contains_key(&id) {
+            // Taken up before its `Assigned` was seen.
+            let at = batch.topic_partition();
+            let Some(topic) = commands.topic_name(at.topic) else { return };
+            self.add(id, topic.into(), at.partition);
+        }
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.first.get_or_insert(batch.position());
+        partition.told = None;
+        self.open.push(partition, batch);
+    }
+
+    /// Hands over what has come.
+    fn give(&mut self) {
+        if self.open.size() > 0 {
+            self.shared.push(Ok(core::mem::take(&mut self.open)));
+        }
+    }
+
+    fn other(
+        &mut self,
+        now: Instant,
+        event: &CoreEvent<'_>,
+        commands: &Commands<'_>,
+        failure: Option<&str>,
+    ) {
+        match *event {
+            CoreEvent::Assigned { at, partition } => {
+                let Some(topic) = commands.topic_name(partition.topic) else { return };
+                let topic = Arc::<str>::from(topic);
+                self.add(at, topic.clone(), partition.partition);
+                let partition = partition.partition;
+                self.shared.hub.tell(|| Some(Event::Assigned { topic, partition }));
+            }
+            CoreEvent::TooLarge { at, offset, next_offset, needed } => {
+                let kind = ErrorKind::BatchTooLarge { offset, next_offset, needed };
+                self.fail(at, kind.into());
+            }
+            CoreEvent::Corrupt { at, offset, next_offset, why } => {
+                self.fail(at, ErrorKind::Unreadable { offset, next_offset, why }.into());
+            }
+            CoreEvent::PartitionFailed { at, error } => self.partition_failed(at, error),
+            CoreEvent::Moved { at, from, to, why } => {
+                let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
+                let (topic, partition) = (topic.clone(), *index);
+                self.shared.hub.tell(|| Some(Event::Moved { topic, partition, from, to, why }));
+            }
+            _ => {
+                self.topic_event(now, event, commands);
+                self.shared.hub.tell(|| owned(event, commands, failure));
+            }
+        }
+    }
+
+    /// Tells the application an error that it has to do something about, in its place among the
+    /// records.
+    fn fail(&mut self, at: PartitionId, error: Error) {
+        self.give();
+        let doing =
+            self.partitions.get(&at).map(|at| format!("read {}, partition {}", at.topic, at.index));
+        self.shared.push(Err(error.doing(doing.unwrap_or_default())));
+    }
+
+    fn partition_failed(&mut self, at: PartitionId, error: Core) {
+        let Some(partition) = self.partitions.get_mut(&at) else { return };
+        let (topic, index) = (partition.topic.clone(), partition.index);
+        let told = Error::from(error).doing(format!("read {topic}, partition {index}"));
+        self.shared.hub.tell(|| {
+            let error = told.clone();
+            Some(Event::PartitionFailed { topic, partition: index, error })
+        });
+        if needs_the_application(error) && partition.told != Some(error) {
+            partition.told = Some(error);
+            self.fail(at, error.into());
+        }
+    }
+
+    fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>, commands: &Commands<'_>) {
+        match *event {
+            CoreEvent::TopicReady { topic, .. } | CoreEvent::TopicRecreated { topic, .. } => {
+                self.topics.remove(&topic);
+            }
+            CoreEvent::TopicFailed { topic, error } => {
+                let entry = self.topics.entry(topic);
+                let state = entry.or_insert(Topic { since: now, told: false });
+                let over = state.since + self.config.topic_timeout <= now;
+                if !state.told && (over || needs_the_application(error)) {
+                    state.told = true;
+                    let name = commands.topic_name(topic).unwrap_or_default();
+                    let error = Error::from(error).doing(format!("read {name}"));
+                    self.shared.push(Err(error));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Refusals that only the application, or somebody at the cluster, can mend.
+fn needs_the_application(error: Core) -> bool {
+    matches!(error, Core::Broker(code) if matches!(code.0, 1 | 17 | 29 | 30 | 31))
+}
+
+impl Drop for Run<'_> {
+    /// Also after a panic: nobody waits for ever.
+    fn drop(&mut self) {
+        if self.shared.is_closed() {
+            self.ended = ErrorKind::Closed.into();
+        }
+        self.shared.abort(&self.ended);
+    }
+}

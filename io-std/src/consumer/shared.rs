@@ -1,0 +1,234 @@
+//! What the application's threads and the background thread share.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Waker};
+
+use kavka_core::{Error as Core, Misuse, Start};
+
+use super::chunk::{Chunk, Entry};
+use crate::driver;
+use crate::error::{Error, ErrorKind};
+use crate::event::Hub;
+use crate::pending::{Cell, Pending, Setter, Slots, lock};
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) hub: Hub,
+    waker: OnceLock<driver::Waker>,
+    /// Bytes that may wait for the application.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Result<Chunk, Error>>,
+    bytes: usize,
+    /// The background thread waits until half the room is free.
+    blocked: bool,
+    wakers: Vec<Waker>,
+    closed: Option<Error>,
+    partitions: HashMap<Arc<str>, HashMap<u32, At>>,
+    commands: VecDeque<Command>,
+}
+
+/// A partition as the application has it.
+#[derive(Default)]
+struct At {
+    epoch: u32,
+    position: Option<i64>,
+    paused: bool,
+}
+
+/// What the application wants of the background thread.
+pub(super) struct Command {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+    pub(super) epoch: u32,
+    pub(super) what: What,
+    pub(super) done: Setter<()>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    Assign(Start),
+    Unassign,
+    Seek(Start),
+    Pause,
+    /// From the application's position, `None` when it has taken nothing yet.
+    Resume(Option<i64>),
+}
+
+impl Shared {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { state: Mutex::default(), hub: Hub::default(), waker: OnceLock::new(), limit }
+    }
+
+    pub(super) fn set_waker(&self, waker: driver::Waker) {
+        // Set once, by whoever starts the thread.
+        let _ = self.waker.set(waker);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    // The application's side.
+
+    pub(super) fn command(&self, topic: &str, partition: u32, mut what: What) -> Pending<()> {
+        let (done, pending) = Cell::new();
+        if let What::Assign(start) | What::Seek(start) = what
+            && let Start::Offset(negative @ ..0) | Start::Timestamp(negative @ ..0) = start
+        {
+            let error = Error::from(Core::Caller(Misuse::Negative));
+            done.set(Err(error.doing(format!("{topic}, partition {partition}, {negative}"))));
+            return pending;
+        }
+        let mut state = lock(&self.state);
+        if state.closed.is_some() {
+            return pending; // dropping `done` answers "closed"
+        }
+        let at = state.at(topic, partition);
+        // Whatever was fetched up to now is not delivered.
+        at.epoch += u32::from(!matches!(what, What::Assign(_)));
+        match &mut what {
+            What::Assign(_) => {}
+            What::Seek(Start::Offset(offset)) => at.position = Some(*offset),
+            What::Seek(_) | What::Unassign => at.position = None,
+            What::Pause => at.paused = true,
+            What::Resume(position) => {
+                *position = at.position;
+                at.paused = false;
+            }
+        }
+        let epoch = at.epoch;
+        let topic = topic.into();
+        state.commands.push_back(Command { topic, partition, epoch, what, done });
+        drop(state);
+        self.wake();
+        pending
+    }
+
+    pub(super) fn position(&self, topic: &str, partition: u32) -> Option<i64> {
+        lock(&self.state).partitions.get(topic)?.get(&partition)?.position
+    }
+
+    /// The next chunk that the application still wants; `None` when there is none now.
+    pub(super) fn try_pop(&self) -> Option<Result<Chunk, Error>> {
+        self.pop(&mut lock(&self.state))
+    }
+
+    fn pop(&self, state: &mut State) -> Option<Result<Chunk, Error>> {
+        while let Some(chunk) = state.chunks.pop_front() {
+            let mut chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return Some(Err(error)),
+            };
+            state.bytes = state.bytes.saturating_sub(chunk.size());
+            chunk.batches.retain(|entry| state.accept(entry));
+            if state.blocked && state.bytes <= self.limit / 2 {
+                state.blocked = false;
+                self.wake();
+            }
+            if !chunk.batches.is_empty() {
+                return Some(Ok(chunk));
+            }
+        }
+        state.closed.clone().map(Err)
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.state).closed.get_or_insert_with(|| ErrorKind::Closed.into());
+        self.wake();
+    }
+
+    // The background thread's side.
+
+    /// The epoch of a partition that is taken up.
+    pub(super) fn epoch(&self, topic: &str, partition: u32) -> u32 {
+        lock(&self.state).at(topic, partition).epoch
+    }
+
+    /// The command named a partition that is not being read: nothing is paused.
+    pub(super) fn refused(&self, topic: &str, partition: u32) {
+        lock(&self.state).at(topic, partition).paused = false;
+    }
+
+    /// `None`: closed.
+    pub(super) fn commands(&self) -> Option<VecDeque<Command>> {
+        let mut state = lock(&self.state);
+        state.closed.is_none().then(|| core::mem::take(&mut state.commands))
+    }
+
+    /// Hands a chunk or an error over.
+    pub(super) fn push(&self, chunk: Result<Chunk, Error>) {
+        let mut state = lock(&self.state);
+        state.bytes += chunk.as_ref().map_or(0, Chunk::size);
+        state.chunks.push_back(chunk);
+        let wakers = core::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether too much waits already. If so the thread is woken when half of it is gone.
+    pub(super) fn is_full(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.blocked {
+            return true;
+        }
+        state.blocked = state.bytes >= self.limit;
+        state.blocked
+    }
+
+    pub(super) fn abort(&self, error: &Error) {
+        let mut state = lock(&self.state);
+        state.closed = Some(error.clone());
+        state.commands.clear(); // answers "closed"
+        let wakers = core::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.hub.close(error);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).closed.is_some()
+    }
+}
+
+impl State {
+    fn at(&mut self, topic: &str, partition: u32) -> &mut At {
+        if !self.partitions.contains_key(topic) {
+            self.partitions.insert(topic.into(), HashMap::new());
+        }
+        self.partitions.entry(topic.into()).or_default().entry(partition).or_default()
+    }
+
+    /// Whether the application still wants this batch; if so its position moves past it.
+    fn accept(&mut self, entry: &Entry) -> bool {
+        let known = self.partitions.get_mut(&entry.topic);
+        let at = match known.and_then(|partitions| partitions.get_mut(&entry.partition)) {
+            Some(at) => at,
+            None => self.at(&entry.topic, entry.partition),
+        };
+        let wanted = at.epoch == entry.epoch && !at.paused;
+        if wanted {
+            at.position = Some(entry.next_offset);
+        }
+        wanted
+    }
+}
+
+impl Slots<Chunk> for Shared {
+    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<Chunk, Error>> {
+        let mut state = lock(&self.state);
+        if let Some(chunk) = self.pop(&mut state) {
+            return Poll::Ready(chunk);
+        }
+        if !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
