@@ -14,6 +14,7 @@ use std::sync::Once;
 
 pub mod cluster;
 pub mod jars;
+pub mod ledger;
 pub mod process;
 pub mod raw;
 mod settings;
