@@ -1,0 +1,61 @@
+//! Real Apache Kafka clusters on loopback, for tests and measurements.
+//!
+//! [`Cluster::start`] runs the broker jars of Maven Central (fetched once, see [`jars`]) with small
+//! heaps and short session times, waits until every broker answers, and can kill, pause and restart
+//! single nodes. Dropping the cluster kills exactly the processes that it started and removes its
+//! folder; should the test process die first, each broker's [watchdog](process) does the former.
+//!
+//! Needs `java` (17 or later) and, for the first fetch, `mvn`. Without them tests skip with one line
+//! on stderr; with `KAVKA_REQUIRE_JAVA=1` they fail instead: see [`start_or_skip`].
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Once;
+
+pub mod cluster;
+pub mod jars;
+pub mod ledger;
+pub mod process;
+pub mod raw;
+mod settings;
+
+pub use cluster::{Cluster, Spec, StartError};
+pub use jars::Version;
+
+/// Why no real broker can run here, or `None` when all it takes is there.
+pub fn java_missing() -> Option<String> {
+    if !runs("java", "-version") {
+        return Some("no Java".into());
+    }
+    let absent = Version::ALL.iter().any(|version| !jars::is_fetched(*version));
+    (absent && !runs("mvn", "-version")).then(|| "no Maven".into())
+}
+
+fn runs(program: &str, flag: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg(flag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A started cluster, or `None` where Java is missing, said once per process on stderr.
+///
+/// # Panics
+/// When the cluster does not start, and for missing Java too if `KAVKA_REQUIRE_JAVA` is `1`.
+pub fn start_or_skip(spec: Spec) -> Option<Cluster> {
+    static SAID: Once = Once::new();
+    let name = spec.to_string();
+    match Cluster::start(spec) {
+        Ok(cluster) => Some(cluster),
+        Err(StartError::Skipped(why)) => {
+            let required = std::env::var_os("KAVKA_REQUIRE_JAVA").is_some_and(|value| value == "1");
+            assert!(!required, "KAVKA_REQUIRE_JAVA=1, but {why}: no real broker can run");
+            // Not eprintln!: the test runner would swallow it for a test that passes.
+            SAID.call_once(|| {
+                let line = format!("SKIPPED: {why}: real-broker tests did not run\n");
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            });
+            None
+        }
+        Err(StartError::Failed(why)) => panic!("{name} did not start: {why}"),
+    }
+}

@@ -1,0 +1,557 @@
+//! One cluster: start, kill, pause, restart, and what its brokers say of themselves.
+
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::jars::{self, Version};
+use super::process::Guarded;
+use super::raw::{Metadata, Raw};
+use super::settings::{self, Ports};
+
+/// A broker on a busy machine may need most of it.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// For one answer while a broker starts.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// For an answer of a broker that runs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+/// Between two looks at something awaited.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often to try other ports when another process took one of ours.
+const PORT_TRIES: u32 = 3;
+/// DeleteTopics of a ZooKeeper cluster is not over when it is answered.
+const MARKED_FOR_DELETION: i16 = 36;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Of the brokers.
+    pub version: Version,
+    /// Brokers, 1 to 3; with three, topics have three replicas, of which two must be in sync.
+    pub nodes: usize,
+    /// Heap limit per broker in MiB; 512 carries 2,000 partitions.
+    pub heap: u32,
+    /// Broker properties over the launcher's own.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Spec {
+    /// `nodes` brokers with 512 MiB each.
+    pub fn new(version: Version, nodes: usize) -> Self {
+        Self { version, nodes, heap: 512, settings: Vec::new() }
+    }
+
+    /// With this broker property.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.settings.push((key.to_owned(), value.to_string()));
+        self
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kafka {} x{}", self.version, self.nodes)
+    }
+}
+
+/// Why there is no cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// Java or Maven is not installed.
+    Skipped(String),
+    /// It should have started; with the end of the log.
+    Failed(String),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(why) | Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// A running cluster. Nodes count from 1, as their broker ids do.
+///
+/// A process runs one cluster at a time: another start waits until the first is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    spec: Spec,
+    ports: Ports,
+    // Before `folder`: brokers end before their files go.
+    brokers: Vec<Mutex<Option<Guarded>>>,
+    _zookeeper: Option<Guarded>,
+    folder: Folder,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Starts one and waits until each broker answers and knows all the others.
+    ///
+    /// # Errors
+    /// [`StartError::Skipped`] without Java; [`StartError::Failed`] when it does not come up.
+    pub fn start(spec: Spec) -> Result<Self, StartError> {
+        static TURN: Mutex<()> = Mutex::new(());
+        if let Some(why) = super::java_missing() {
+            return Err(StartError::Skipped(why));
+        }
+        if !(1..=3).contains(&spec.nodes) {
+            return Err(StartError::Failed(format!("1 to 3 nodes, not {}", spec.nodes)));
+        }
+        jars::fetch(spec.version)?;
+        let mut turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = 1;
+        loop {
+            match Self::start_once(&spec, turn) {
+                Ok(cluster) => return Ok(cluster),
+                Err(why) if tries < PORT_TRIES && why.contains("Address already in use") => {
+                    tries += 1;
+                }
+                Err(why) => return Err(StartError::Failed(why)),
+            }
+            turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn start_once(spec: &Spec, turn: MutexGuard<'static, ()>) -> Result<Self, String> {
+        let text = |error: io::Error| error.to_string();
+        let folder = Folder::new().map_err(text)?;
+        let ports = free_ports(spec.nodes).map_err(text)?;
+        for (name, content) in [("log4j", settings::LOG4J), ("log4j2", settings::LOG4J2)] {
+            fs::write(folder.0.join(format!("{name}.properties")), content).map_err(text)?;
+        }
+        for node in 1..=spec.nodes {
+            let content = settings::broker(spec, node, &folder.0, &ports);
+            fs::write(folder.server(node), content).map_err(text)?;
+        }
+        let mut zookeeper = None;
+        if spec.version.is_kraft() {
+            format_storage(spec, &folder)?;
+        } else {
+            zookeeper = Some(start_zookeeper(&folder, &ports)?);
+        }
+        let brokers = (1..=spec.nodes).map(|_| Mutex::new(None)).collect();
+        let spec = spec.clone();
+        let cluster = Self { spec, ports, brokers, _zookeeper: zookeeper, folder, _turn: turn };
+        for node in 1..=cluster.spec.nodes {
+            cluster.launch(node).map_err(text)?;
+        }
+        let deadline = Instant::now() + START_LIMIT;
+        for node in 1..=cluster.spec.nodes {
+            cluster.await_node(node, cluster.spec.nodes, deadline)?;
+        }
+        Ok(cluster)
+    }
+
+    /// What it was started as.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// How many brokers it has.
+    pub fn nodes(&self) -> usize {
+        self.spec.nodes
+    }
+
+    /// `host:port` of each broker, with commas between.
+    pub fn bootstrap(&self) -> String {
+        let hosts: Vec<String> =
+            (1..=self.spec.nodes).map(|node| self.address(node).to_string()).collect();
+        hosts.join(",")
+    }
+
+    /// Where `node` listens.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn address(&self, node: usize) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.clients[node - 1]))
+    }
+
+    /// `SIGKILL`; the process is gone when it returns.
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub fn kill(&self, node: usize) -> io::Result<()> {
+        self.broker(node).take().map(drop).ok_or_else(|| not_running(node))
+    }
+
+    /// `SIGSTOP`: its connections stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub fn pause(&self, node: usize) -> io::Result<()> {
+        self.signal(node, "STOP")
+    }
+
+    /// `SIGCONT`, after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub fn resume(&self, node: usize) -> io::Result<()> {
+        self.signal(node, "CONT")
+    }
+
+    /// `SIGTERM`: the broker hands its leaderships over and takes seconds to end.
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub fn terminate(&self, node: usize) -> io::Result<()> {
+        self.signal(node, "TERM")
+    }
+
+    /// Starts `node` again with its data, killed before if it still runs, and waits until it answers
+    /// and lists itself. With ZooKeeper this takes as long as the old session lives (6 s).
+    ///
+    /// # Errors
+    /// When it does not come up, with the end of its log.
+    pub fn restart(&self, node: usize) -> io::Result<()> {
+        drop(self.broker(node).take());
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            self.launch(node)?;
+            match self.await_node(node, 1, deadline) {
+                Ok(()) => return Ok(()),
+                // The id is taken until the session of the killed process expires.
+                Err(why) if why.contains("already exists") && Instant::now() < deadline => {}
+                Err(why) => return Err(io::Error::other(why)),
+            }
+        }
+    }
+
+    /// A plain connection to `node`, for what the library under test should not be asked.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn raw(&self, node: usize) -> io::Result<Raw> {
+        Raw::connect(self.address(node), ANSWER_LIMIT)
+    }
+
+    /// The first running node's view, of `topic` if one is named.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn metadata(&self, topic: Option<&str>) -> io::Result<Metadata> {
+        let running = (1..=self.spec.nodes).find(|node| self.broker(*node).is_some());
+        let node = running.ok_or_else(|| io::Error::other("no node runs"))?;
+        self.raw(node)?.metadata(topic)
+    }
+
+    /// Creates `topic` with three replicas on three nodes, else one, and waits until every broker
+    /// knows leaders for all its partitions.
+    ///
+    /// # Errors
+    /// Those of the socket, a refusal, and half a minute without it.
+    pub fn create(&self, topic: &str, partitions: u32) -> io::Result<()> {
+        let replicas = if self.spec.nodes >= 3 { 3 } else { 1 };
+        let count = i32::try_from(partitions).map_err(io::Error::other)?;
+        await_until(ANSWER_LIMIT, "CreateTopics", || {
+            match self.controller()?.create_topic(topic, count, replicas)? {
+                MARKED_FOR_DELETION => Ok(None),
+                code => accepted(code, "CreateTopics").map(Some),
+            }
+        })?;
+        self.await_count(topic, partitions)
+    }
+
+    /// Grows `topic` to `partitions` in all; answered, not yet spread to every broker.
+    ///
+    /// # Errors
+    /// Those of the socket, and a refusal.
+    pub fn grow(&self, topic: &str, partitions: u32) -> io::Result<()> {
+        let count = i32::try_from(partitions).map_err(io::Error::other)?;
+        let code = self.controller()?.create_partitions(topic, count)?;
+        accepted(code, "CreatePartitions")
+    }
+
+    /// Deletes `topic`; answered, not yet spread to every broker.
+    ///
+    /// # Errors
+    /// Those of the socket, and a refusal.
+    pub fn delete(&self, topic: &str) -> io::Result<()> {
+        accepted(self.controller()?.delete_topic(topic)?, "DeleteTopics")
+    }
+
+    /// Waits until every running broker lists `partitions` of `topic`, each with a leader.
+    ///
+    /// # Errors
+    /// Those of the socket, and no such state within 40 s.
+    pub fn await_count(&self, topic: &str, partitions: u32) -> io::Result<()> {
+        let count = usize::try_from(partitions).map_err(io::Error::other)?;
+        self.await_everywhere(topic, "all leaders", |seen| {
+            seen.partitions.len() == count && seen.partitions.iter().all(|p| p.leader > 0)
+        })
+    }
+
+    /// Waits until every running broker says that all replicas of `topic` are in sync.
+    ///
+    /// # Errors
+    /// Those of the socket, and no such state within 40 s.
+    pub fn await_in_sync(&self, topic: &str) -> io::Result<()> {
+        self.await_everywhere(topic, "all in sync", |seen| {
+            seen.error == 0 && seen.partitions.iter().all(|p| p.in_sync.len() == p.replicas.len())
+        })
+    }
+
+    /// The end of the log of `node`.
+    pub fn log_tail(&self, node: usize) -> String {
+        tail(&self.folder.log(node))
+    }
+
+    fn await_everywhere(
+        &self,
+        topic: &str,
+        what: &str,
+        holds: impl Fn(&Metadata) -> bool,
+    ) -> io::Result<()> {
+        for node in 1..=self.spec.nodes {
+            await_until(ANSWER_LIMIT, &format!("{what} of {topic} at node {node}"), || {
+                if self.broker(node).is_none() {
+                    return Ok(Some(()));
+                }
+                let seen = self.raw(node)?.metadata(Some(topic))?;
+                Ok(holds(&seen).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where admin requests go: any broker with KRaft, the controller with ZooKeeper.
+    fn controller(&self) -> io::Result<Raw> {
+        let controller = self.metadata(None)?.controller;
+        let node = usize::try_from(controller).ok().filter(|n| (1..=self.nodes()).contains(n));
+        self.raw(node.ok_or_else(|| io::Error::other(format!("controller is {controller}")))?)
+    }
+
+    fn broker(&self, node: usize) -> MutexGuard<'_, Option<Guarded>> {
+        assert!((1..=self.spec.nodes).contains(&node), "node {node} of {}", self.spec.nodes);
+        self.brokers[node - 1].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, node: usize, name: &str) -> io::Result<()> {
+        self.broker(node).as_mut().ok_or_else(|| not_running(node))?.signal(name)
+    }
+
+    fn launch(&self, node: usize) -> io::Result<()> {
+        let server = self.folder.server(node).display().to_string();
+        let args =
+            java_args(&self.folder, self.spec.version, self.spec.heap, "kafka.Kafka", &[&server])?;
+        let log = self.folder.log(node);
+        fs::write(&log, "")?; // what an earlier run said is no reason for this one
+        *self.broker(node) = Some(Guarded::start("java", &args, &log)?);
+        Ok(())
+    }
+
+    /// Until `node` lists itself among at least `known` brokers.
+    fn await_node(&self, node: usize, known: usize, deadline: Instant) -> Result<(), String> {
+        let ready = || -> io::Result<bool> {
+            let seen = Raw::connect(self.address(node), PROBE_LIMIT)?.metadata(None)?;
+            let listed = seen.brokers.iter().any(|id| usize::try_from(*id) == Ok(node));
+            Ok(listed && seen.brokers.len() >= known)
+        };
+        while !ready().unwrap_or(false) {
+            let ended = self.broker(node).as_ref().is_none_or(Guarded::has_ended);
+            if ended || Instant::now() > deadline {
+                let how = if ended { "ended" } else { "does not answer" };
+                return Err(format!("node {node} {how}:\n{}", self.log_tail(node)));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+}
+
+fn not_running(node: usize) -> io::Error {
+    io::Error::other(format!("node {node} does not run"))
+}
+
+fn accepted(code: i16, what: &str) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::other(format!("{what}: error {code}"))) }
+}
+
+/// Looks until there is something; an error counts as nothing yet, and is told if time runs out.
+fn await_until<T>(
+    limit: Duration,
+    what: &str,
+    look: impl Fn() -> io::Result<Option<T>>,
+) -> io::Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let error = match look() {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if Instant::now() > deadline {
+            let text = format!("{what}: not within {limit:?} ({error:?})");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn start_zookeeper(folder: &Folder, ports: &Ports) -> Result<Guarded, String> {
+    let text = |error: io::Error| error.to_string();
+    // One ZooKeeper serves brokers of all versions.
+    let version = Version::V3_9_2;
+    jars::fetch(version).map_err(text)?;
+    let path = folder.0.join("zookeeper.properties");
+    fs::write(&path, settings::zookeeper(&folder.0, ports)).map_err(text)?;
+    let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+    let args =
+        java_args(folder, version, 128, main, &[&path.display().to_string()]).map_err(text)?;
+    let log = folder.0.join("zookeeper.log");
+    let guarded = Guarded::start("java", &args, &log).map_err(text)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.zookeeper));
+    let deadline = Instant::now() + START_LIMIT;
+    while std::net::TcpStream::connect_timeout(&address, PROBE_LIMIT).is_err() {
+        if guarded.has_ended() || Instant::now() > deadline {
+            return Err(format!("ZooKeeper does not answer:\n{}", tail(&log)));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(guarded)
+}
+
+/// Every KRaft node's log folder must be formatted first; all at once, as each takes a JVM.
+fn format_storage(spec: &Spec, folder: &Folder) -> Result<(), String> {
+    let mut running = Vec::new();
+    for node in 1..=spec.nodes {
+        let server = folder.server(node).display().to_string();
+        let args = ["format", "-t", settings::CLUSTER_ID, "-c", &server];
+        let args = java_args(folder, spec.version, 128, "kafka.tools.StorageTool", &args)
+            .map_err(|error| error.to_string())?;
+        let mut command = Command::new("java");
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        running.push(command.spawn().map_err(|error| error.to_string())?);
+    }
+    for child in running {
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            let (out, err) = (&output.stdout, &output.stderr);
+            let said = [String::from_utf8_lossy(out), String::from_utf8_lossy(err)].concat();
+            return Err(format!("formatting failed: {said}"));
+        }
+    }
+    Ok(())
+}
+
+/// A small heap and the quick compiler only: clusters share two cores with what they test.
+fn java_args(
+    folder: &Folder,
+    version: Version,
+    heap: u32,
+    main: &str,
+    args: &[&str],
+) -> io::Result<Vec<String>> {
+    let lib = jars::fetch(version)?;
+    let dir = folder.0.display();
+    let mut all = vec![
+        "-Xms64m".to_owned(),
+        format!("-Xmx{heap}m"),
+        "-XX:TieredStopAtLevel=1".to_owned(),
+        "-XX:+UseSerialGC".to_owned(),
+        format!("-Dlog4j2.configurationFile={dir}/log4j2.properties"),
+        format!("-Dlog4j.configuration=file:{dir}/log4j.properties"),
+        "-Dorg.apache.kafka.automatic.config.providers=none".to_owned(),
+        "-cp".to_owned(),
+        format!("{}/*", lib.display()),
+        main.to_owned(),
+    ];
+    all.extend(args.iter().map(ToString::to_string));
+    Ok(all)
+}
+
+/// Ports nobody listens on, from below the range that the system gives to outgoing connections, so
+/// that a broker that restarts finds its port again.
+fn free_ports(nodes: usize) -> io::Result<Ports> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 15_000;
+    const SPAN: u32 = 17_000;
+    // Processes begin at different places; all are held until every one is found.
+    let begin = std::process::id().wrapping_mul(97);
+    let mut held = Vec::new();
+    for _ in 0..SPAN {
+        let port = FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % SPAN;
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            held.push((port, listener));
+        }
+        if held.len() == 2 * nodes + 1 {
+            let mut ports = held.iter().map(|(port, _)| *port);
+            let clients = ports.by_ref().take(nodes).collect();
+            let controllers = ports.by_ref().take(nodes).collect();
+            let zookeeper = ports.next().unwrap_or_default();
+            return Ok(Ports { clients, controllers, zookeeper });
+        }
+    }
+    Err(io::Error::other("no free ports"))
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(3000)..]).into_owned()
+}
+
+/// The files of one cluster, removed on drop.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let all = jars::home().join("run");
+        sweep(&all);
+        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = all.join(format!("{pid}-{number}"));
+        fs::create_dir_all(&path)?;
+        Ok(Self(fs::canonicalize(path)?))
+    }
+
+    fn server(&self, node: usize) -> PathBuf {
+        self.0.join(format!("server{node}.properties"))
+    }
+
+    fn log(&self, node: usize) -> PathBuf {
+        self.0.join(format!("node{node}.log"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Removes what processes left that had no time to.
+fn sweep(all: &Path) {
+    if !Path::new("/proc/self").exists() {
+        return;
+    }
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.split('-').next()).unwrap_or_default();
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

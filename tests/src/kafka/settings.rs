@@ -1,0 +1,108 @@
+//! Property files of brokers, of ZooKeeper and of their loggers.
+
+use core::fmt::Write as _;
+use std::path::Path;
+
+use super::cluster::Spec;
+
+/// Ports of one cluster, all on 127.0.0.1.
+#[derive(Clone, Debug)]
+pub(super) struct Ports {
+    /// Client listener of node 1, 2, ...
+    pub(super) clients: Vec<u16>,
+    /// KRaft controller listener of node 1, 2, ...
+    pub(super) controllers: Vec<u16>,
+    /// ZooKeeper's.
+    pub(super) zookeeper: u16,
+}
+
+/// A fixed one: every cluster is alone on its ports.
+pub(super) const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+pub(super) const LOG4J: &str = "log4j.rootLogger=WARN,out\n\
+    log4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+    log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+    log4j.appender.out.layout.ConversionPattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n\n";
+
+pub(super) const LOG4J2: &str = "rootLogger.level=WARN\n\
+    appender.out.type=Console\nappender.out.name=out\nappender.out.layout.type=PatternLayout\n\
+    appender.out.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n\nrootLogger.appenderRef.out.ref=out\n";
+
+pub(super) fn zookeeper(folder: &Path, ports: &Ports) -> String {
+    format!(
+        "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
+         tickTime=500\nadmin.enableServer=false\n",
+        folder.join("zookeeper").display(),
+        ports.zookeeper
+    )
+}
+
+/// `server.properties` of `node` (from 1): few threads, small topics of its own, a live-ness
+/// session of 3 s (KRaft) or 6 s (ZooKeeper), and durable writes on two of three nodes.
+pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> String {
+    let nodes = spec.nodes;
+    let (replicas, in_sync) = (nodes.min(3), nodes.min(2));
+    let port = ports.clients[node - 1];
+    let mut text = String::new();
+    let mut set = |key: &str, value: &dyn core::fmt::Display| {
+        let _ = writeln!(text, "{key}={value}");
+    };
+    set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}"));
+    set("inter.broker.listener.name", &"PLAINTEXT");
+    set("log.dirs", &folder.join(format!("data{node}")).display());
+    set("broker.rack", &format_args!("r{node}"));
+    for (key, count) in [
+        ("num.network.threads", 1),
+        ("num.io.threads", 2),
+        ("background.threads", 1),
+        ("num.recovery.threads.per.data.dir", 1),
+        ("log.cleaner.dedupe.buffer.size", 2 << 20),
+        ("offsets.topic.num.partitions", 1),
+        ("transaction.state.log.num.partitions", 1),
+        ("group.initial.rebalance.delay.ms", 0),
+        ("offsets.topic.replication.factor", replicas),
+        ("transaction.state.log.replication.factor", replicas),
+        ("default.replication.factor", replicas),
+        ("transaction.state.log.min.isr", in_sync),
+        ("min.insync.replicas", in_sync),
+    ] {
+        set(key, &count);
+    }
+    set("auto.create.topics.enable", &false);
+    if nodes == 3 {
+        let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+        set("replica.selector.class", &selector);
+    }
+    if spec.version.has_share_groups() {
+        set("share.coordinator.state.topic.num.partitions", &1);
+        set("share.coordinator.state.topic.replication.factor", &replicas);
+        set("share.coordinator.state.topic.min.isr", &in_sync);
+    }
+    if spec.version.is_kraft() {
+        let voters: Vec<String> = (1..).zip(&ports.controllers).map(voter).collect();
+        let controller = ports.controllers[node - 1];
+        set(
+            "listeners",
+            &format_args!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
+        );
+        set("listener.security.protocol.map", &"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT");
+        set("process.roles", &"broker,controller");
+        set("node.id", &node);
+        set("controller.listener.names", &"CONTROLLER");
+        set("controller.quorum.voters", &voters.join(","));
+        set("broker.heartbeat.interval.ms", &200);
+        set("broker.session.timeout.ms", &3000);
+    } else {
+        set("listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}"));
+        set("broker.id", &node);
+        set("zookeeper.connect", &format_args!("127.0.0.1:{}", ports.zookeeper));
+        set("zookeeper.session.timeout.ms", &6000);
+        set("zookeeper.connection.timeout.ms", &30_000);
+    }
+    spec.settings.iter().for_each(|(key, value)| set(key, value));
+    text
+}
+
+fn voter((node, port): (usize, &u16)) -> String {
+    format!("{node}@127.0.0.1:{port}")
+}
