@@ -3,6 +3,8 @@
 
 #![no_std]
 
+pub mod net;
+
 use core::ptr;
 
 /// CMSDK timer 0 of the mps2 boards: its counter.
@@ -10,6 +12,8 @@ const TIMER: *const u32 = 0x4000_0004 as *const u32;
 /// CMSDK UART 0: data, then status (bit 0: transmitter full, bit 1: a byte has come).
 const UART: *mut u32 = 0x4000_4000 as *mut u32;
 const UART_STATUS: *const u32 = 0x4000_4004 as *const u32;
+/// LEDs of the board.
+const LEDS: *mut u32 = 0x4002_8000 as *mut u32;
 
 /// Microseconds since boot.
 #[must_use]
@@ -48,4 +52,10 @@ pub fn read_some(room: &mut [u8]) -> usize {
 #[must_use]
 pub fn write_some(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| write(**byte)).count()
+}
+
+/// Shows `value`: what the program computes cannot be left out.
+pub fn signal(value: u32) {
+    // SAFETY: a register that is always writable.
+    unsafe { ptr::write_volatile(LEDS, value) }
 }
