@@ -217,7 +217,7 @@ mod samples {
         let found = of("fn f(x: Option<u8>) { x.unwrap(); }\n\
              fn g() { write!(out, \"{}\", x.expect(\"y\")); todo!() }\n\
              fn h(x: Vec<Option<u8>>) { x.into_iter().map(Option::unwrap); }\n\
-             fn fine(x: Option<u8>) { x.unwrap_or(1); assert!(true) }\n\
+             fn fine(x: Option<u8>) { x.unwrap_or(1); queue.expect(id, 2); assert!(true) }\n\
              #[cfg(test)] mod tests { fn i() { x.unwrap(); panic!() } }\n\
              #[cfg(all(test, feature = \"x\"))] fn j() { x.unwrap() }");
         let lines: Vec<usize> = found.panics.iter().map(|(line, _)| *line).collect();
