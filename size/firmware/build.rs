@@ -1,0 +1,20 @@
+//! Puts the memory map where the linker looks for it.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// Cortex-M4F with 4 MiB of each, as QEMU's mps2-an386 has it: nothing is cut short.
+const MEMORY: &str = "MEMORY {
+  FLASH : ORIGIN = 0x00000000, LENGTH = 4M
+  RAM : ORIGIN = 0x20000000, LENGTH = 4M
+}
+";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::write(out.join("memory.x"), MEMORY).expect("OUT_DIR can be written");
+    println!("cargo:rustc-link-search={}", out.display());
+    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+    println!("cargo:rerun-if-changed=build.rs");
+}

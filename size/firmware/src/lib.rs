@@ -1,0 +1,61 @@
+//! What every image has: a clock, and a byte pipe in place of a network. Both are registers, so
+//! that the compiler cannot know what comes and has to keep all code that might be reached.
+
+#![no_std]
+
+pub mod net;
+
+use core::ptr;
+
+/// CMSDK timer 0 of the mps2 boards: its counter.
+const TIMER: *const u32 = 0x4000_0004 as *const u32;
+/// CMSDK UART 0: data, then status (bit 0: transmitter full, bit 1: a byte has come).
+const UART: *mut u32 = 0x4000_4000 as *mut u32;
+const UART_STATUS: *const u32 = 0x4000_4004 as *const u32;
+/// LEDs of the board.
+const LEDS: *mut u32 = 0x4002_8000 as *mut u32;
+
+/// Microseconds since boot.
+#[must_use]
+pub fn micros() -> u64 {
+    // SAFETY: a register that is always readable.
+    u64::from(unsafe { ptr::read_volatile(TIMER) })
+}
+
+/// A byte from the peer, if one has come.
+#[must_use]
+pub fn read() -> Option<u8> {
+    // SAFETY: registers that are always readable.
+    unsafe { (ptr::read_volatile(UART_STATUS) & 2 != 0).then(|| ptr::read_volatile(UART) as u8) }
+}
+
+/// Hands a byte to the peer; false when it has to wait.
+#[must_use]
+pub fn write(byte: u8) -> bool {
+    // SAFETY: registers that are always accessible.
+    unsafe {
+        let ready = ptr::read_volatile(UART_STATUS) & 1 == 0;
+        if ready {
+            ptr::write_volatile(UART, u32::from(byte));
+        }
+        ready
+    }
+}
+
+/// Fills `room` as far as bytes have come, and says how far.
+#[must_use]
+pub fn read_some(room: &mut [u8]) -> usize {
+    room.iter_mut().zip(core::iter::from_fn(read)).map(|(place, byte)| *place = byte).count()
+}
+
+/// Hands over as much of `bytes` as the peer takes, and says how much.
+#[must_use]
+pub fn write_some(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| write(**byte)).count()
+}
+
+/// Shows `value`: what the program computes cannot be left out.
+pub fn signal(value: u32) {
+    // SAFETY: a register that is always writable.
+    unsafe { ptr::write_volatile(LEDS, value) }
+}

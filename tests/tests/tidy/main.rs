@@ -1,0 +1,275 @@
+//! Style as a test: what a reviewer should not have to look for.
+//!
+//! The lists of exceptions only get shorter: an entry that is no longer needed fails, too.
+
+#![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
+
+mod modules;
+mod source;
+
+use std::collections::BTreeSet;
+
+use source::{Facts, facts, files, root, rust_files};
+
+/// Longest file, in lines.
+const FILE: usize = 800;
+/// Longest line, in characters.
+const LINE: usize = 100;
+/// Longest function, from `fn` to its closing brace, in lines.
+const FUNCTION: usize = 70;
+
+/// Functions that are longer than [`FUNCTION`]: `(file, function, lines)`.
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
+
+/// Libraries whose code outside tests never panics on purpose.
+const LIBRARIES: [&str; 2] = ["core/src", "io-std/src"];
+
+/// Fails with every line of `found`.
+fn none(rule: &str, found: &[String]) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn files_are_short() {
+    let long = |(path, text): &(String, String)| {
+        let lines = text.lines().count();
+        (lines >= FILE).then(|| format!("{path}: {lines} lines"))
+    };
+    let found: Vec<String> = rust_files().iter().filter_map(long).collect();
+    none("files of 800 lines or more", &found);
+}
+
+#[test]
+fn lines_fit_a_screen() {
+    let mut found = Vec::new();
+    for (path, text) in rust_files() {
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE {
+                found.push(format!("{path}:{}", number + 1));
+            }
+        }
+    }
+    none("lines of more than 100 columns", &found);
+}
+
+#[test]
+fn functions_are_short() {
+    let mut long = Vec::new();
+    for (path, text) in rust_files() {
+        for (name, line, lines) in facts(&path, &text, &[]).functions {
+            if lines >= FUNCTION {
+                long.push((path.clone(), name, line, lines));
+            }
+        }
+    }
+    let listed = |path: &str, name: &str, lines: usize| {
+        LONG_FUNCTIONS.iter().any(|(p, n, most)| *p == path && *n == name && lines <= *most)
+    };
+    let new: Vec<String> = long
+        .iter()
+        .filter(|(path, name, _, lines)| !listed(path, name, *lines))
+        .map(|(path, name, line, lines)| format!("{path}:{line}: {name}, {lines} lines"))
+        .collect();
+    none("functions of 70 lines or more", &new);
+    let stale: Vec<String> = LONG_FUNCTIONS
+        .iter()
+        .filter(|(p, n, most)| {
+            !long.iter().any(|(path, name, _, l)| path == p && name == n && l == most)
+        })
+        .map(|entry| format!("{entry:?}"))
+        .collect();
+    none("entries of LONG_FUNCTIONS that can go or shrink", &stale);
+}
+
+#[test]
+fn libraries_do_not_panic_on_purpose() {
+    let mut found = Vec::new();
+    for folder in LIBRARIES {
+        for (path, _, facts) in modules::crate_facts(folder) {
+            found.extend(facts.panics.iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+        }
+    }
+    none("unwrap, expect, panic! and the like outside tests", &found);
+}
+
+#[test]
+fn no_path_of_one_machine_is_named() {
+    // In pieces, so that this file does not name them either.
+    let paths = [
+        concat!("/wo", "rk/"),
+        concat!("/fa", "rm/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/tm", "p/"),
+        concat!("../sha", "red"),
+        concat!("index.crates", ".io"),
+        concat!("static.crates", ".io"),
+        concat!("repo1.maven", ".org"),
+        concat!("repo.maven.apache", ".org"),
+        concat!("static.rust-lang", ".org"),
+    ];
+    let ends = [".rs", ".toml", ".md", ".sh", ".yml", ".yaml", ".x", ".ci/run"];
+    let mut found = Vec::new();
+    for (path, text) in files("", |path| ends.iter().any(|end| path.ends_with(end))) {
+        for (number, line) in text.lines().enumerate() {
+            found.extend(
+                paths
+                    .iter()
+                    .filter(|bad| line.contains(**bad))
+                    .map(|bad| format!("{path}:{}: {bad}", number + 1)),
+            );
+        }
+    }
+    none("paths of one machine, hosts of registries", &found);
+}
+
+#[test]
+fn wire_stands_alone() {
+    let core = modules::crate_facts("core/src");
+    let graph = modules::graph(&core);
+    assert!(core.iter().any(|(_, module, _)| module == &["wire"]), "there is a module wire");
+    let found: Vec<String> = graph.get("wire").into_iter().flatten().cloned().collect();
+    none("wire uses modules above it", &found);
+}
+
+#[test]
+fn parts_of_the_machine_do_not_know_each_other() {
+    let graph = modules::graph(&modules::crate_facts("core/src"));
+    let parts = ["producer", "consumer", "group", "admin"];
+    let mut found = Vec::new();
+    for part in parts {
+        let uses = graph.get(part).into_iter().flatten();
+        found.extend(
+            uses.filter(|to| parts.contains(&to.as_str())).map(|to| format!("{part} uses {to}")),
+        );
+    }
+    none("parts that talk past connection and cluster", &found);
+}
+
+#[test]
+fn core_modules_form_no_cycle() {
+    let graph = modules::graph(&modules::crate_facts("core/src"));
+    assert!(!graph.is_empty(), "no module of core uses another one");
+    let cycle = modules::cycle(&graph);
+    assert!(cycle.is_none(), "modules of core use each other in a cycle: {cycle:?}");
+}
+
+#[test]
+fn non_obvious_entries_name_their_test() {
+    let Ok(text) = std::fs::read_to_string(root().join("ARCHITECTURE.md")) else { return };
+    let tests: BTreeSet<String> =
+        rust_files().iter().flat_map(|(path, text)| facts(path, text, &[]).tests).collect();
+    let entries = non_obvious(&text);
+    assert!(!entries.is_empty(), "ARCHITECTURE.md has a section Non-obvious with entries");
+    let unproven: Vec<String> =
+        entries.iter().filter(|entry| !names_one_of(entry, &tests)).cloned().collect();
+    none(
+        "Non-obvious entries of ARCHITECTURE.md without an existing test in backquotes",
+        &unproven,
+    );
+}
+
+/// List entries of the section whose heading contains "Non-obvious".
+fn non_obvious(text: &str) -> Vec<String> {
+    let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
+    let mut lines = text.lines();
+    let Some(heading) = lines.find(|line| level(line) > 0 && line.contains("Non-obvious")) else {
+        return Vec::new();
+    };
+    let mut entries: Vec<String> = Vec::new();
+    for line in lines.take_while(|line| level(line) == 0 || level(line) > level(heading)) {
+        let number = line.split('.').next().is_some_and(|n| n.parse::<u16>().is_ok());
+        if line.starts_with("- ") || line.starts_with("* ") || number {
+            entries.push(line.to_string());
+        } else if let Some(entry) = entries.last_mut() {
+            entry.push(' ');
+            entry.push_str(line.trim());
+        }
+    }
+    entries
+}
+
+fn names_one_of(entry: &str, tests: &BTreeSet<String>) -> bool {
+    let mut spans = entry.split('`').skip(1).step_by(2);
+    spans.any(|span| span.rsplit("::").next().is_some_and(|name| tests.contains(name)))
+}
+
+#[test]
+fn readme_and_ci_name_the_same_commands() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let (readme, ci) = (read("README.md"), read(".ci/run"));
+    for command in ["cargo test --workspace", "cargo run --release --bin drill"] {
+        assert!(readme.contains(command), "README.md names `{command}`");
+        assert!(ci.contains(command), ".ci/run runs `{command}`");
+    }
+}
+
+/// The rules see what they are for: each of them fails on a sample.
+mod samples {
+    use super::*;
+
+    fn of(text: &str) -> Facts {
+        facts("sample", text, &["top", "below"])
+    }
+
+    #[test]
+    fn panics_are_seen_outside_tests_only() {
+        let found = of("fn f(x: Option<u8>) { x.unwrap(); }\n\
+             fn g() { write!(out, \"{}\", x.expect(\"y\")); todo!() }\n\
+             fn h(x: Vec<Option<u8>>) { x.into_iter().map(Option::unwrap); }\n\
+             fn fine(x: Option<u8>) { x.unwrap_or(1); queue.expect(id, 2); assert!(true) }\n\
+             #[cfg(test)] mod tests { fn i() { x.unwrap(); panic!() } }\n\
+             #[cfg(all(test, feature = \"x\"))] fn j() { x.unwrap() }");
+        let lines: Vec<usize> = found.panics.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 2, 2, 3], "{:?}", found.panics);
+    }
+
+    #[test]
+    fn names_are_resolved_from_the_root() {
+        let found = of("use crate::{a::B, c}; use super::d; use super::super::e::f;\n\
+             fn g(x: crate::h::I) { self::j::k(); println!(\"{}\", crate::l::M); }\n\
+             mod inner { use super::super::n; }");
+        let names: Vec<String> = found.names.iter().map(|(_, path)| path.join("::")).collect();
+        assert_eq!(
+            names,
+            ["a::B", "c", "top::d", "e::f", "h::I", "top::below::j::k", "l", "top::n"]
+        );
+    }
+
+    #[test]
+    fn long_functions_and_tests_are_counted() {
+        let found = of("#[test]\nfn a() {\n}\nimpl B {\n    fn c(\n    ) {\n    }\n}\n\
+             proptest! { #[test] fn d(x in 0..1) {} }");
+        assert_eq!(found.functions, [("a".into(), 2, 2), ("c".into(), 5, 3)]);
+        assert_eq!(found.tests, ["a".to_string(), "d".to_string()].into());
+    }
+
+    #[test]
+    fn a_cycle_is_found_through_the_root() {
+        let file = |module: &str, text: &str| {
+            let parts: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+            let owned = parts.iter().map(|part| (*part).into()).collect();
+            (module.to_string(), owned, facts(module, text, &parts))
+        };
+        let mut files = vec![
+            file("", "pub use crate::b::Named;"),
+            file("a", "use crate::Named;"),
+            file("b", "use crate::c;"),
+            file("c", ""),
+        ];
+        assert_eq!(modules::cycle(&modules::graph(&files)), None);
+        files.push(file("c::d", "fn f() { super::super::a::g() }"));
+        let cycle = modules::cycle(&modules::graph(&files)).expect("a cycle");
+        assert_eq!(cycle, ["a", "b", "c", "a"]);
+    }
+
+    #[test]
+    fn entries_without_a_test_are_seen() {
+        let text = "# A\n## Non-obvious\n- one: `x::proven`\n- two\n  more `proven`\n### sub\n\
+            3. three `nothing`\n## B\n- not one\n";
+        let tests = BTreeSet::from(["proven".to_string()]);
+        let named: Vec<bool> =
+            non_obvious(text).iter().map(|entry| names_one_of(entry, &tests)).collect();
+        assert_eq!(named, [true, true, false]);
+    }
+}
