@@ -1,1 +1,3 @@
 //! kavka-tests
+
+pub mod sim;
