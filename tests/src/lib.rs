@@ -1,3 +1,4 @@
-//! kavka-tests
+//! What kavka's tests need: simulated brokers on loopback, and real Kafka clusters.
 
 pub mod kafka;
+pub mod sim;
