@@ -1,6 +1,5 @@
 //! The public face: [`Client`] and its [`Commands`].
 
-mod answer;
 mod digest;
 mod drive;
 mod handshake;
@@ -8,6 +7,7 @@ mod handshake;
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
+use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, Probes, Table, pending};
 use crate::config::{Config, Start};
 use crate::connection::{Net, State, Transmit};
@@ -20,8 +20,6 @@ use crate::producer::Producer;
 use crate::record::Record;
 use crate::storage::Storage;
 use crate::time::Instant;
-
-pub(crate) use answer::AnswerSlot;
 
 /// An Apache Kafka client that does no I/O.
 ///

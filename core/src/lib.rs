@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod admin;
+mod answer;
 mod client;
 mod cluster;
 mod config;

@@ -12,7 +12,7 @@ use crate::config::Acks;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
-use crate::memory::{Blocks, ChainSink, Link, Mem};
+use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
 use crate::record::{self, Record};
 use crate::time::Instant;
 
@@ -191,25 +191,11 @@ impl<'d> Producer<'d> {
         cluster.produced = Some(now);
         let part = self.choose(cluster, now, slot, target.partition, record)?;
         let timestamp = record.timestamp.or(wall_ms).unwrap_or(-1);
-        let max = self.largest(cluster, blocks);
-        let (batch, delta, len) = match self.open_batch(part, record, timestamp, cluster) {
+        let open = match self.open_batch(part, record, timestamp, cluster) {
             Some(open) => open,
-            None => {
-                let len = record::encoded_len(record, 0, 0);
-                if record::HEADER_LEN + len > max {
-                    return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
-                }
-                let fits =
-                    self.has_room(blocks, &crate::memory::Chain::EMPTY, len + record::HEADER_LEN);
-                match fits
-                    .then(|| self.begin_batch(cluster, blocks, now, part, timestamp))
-                    .flatten()
-                {
-                    Some(batch) => (batch, 0, len),
-                    None => return Err(self.full(blocks, len + record::HEADER_LEN)),
-                }
-            }
+            None => self.another_batch(cluster, blocks, now, part, record, timestamp)?,
         };
+        let (batch, delta, len) = open;
         let chain = self.batches[batch].chain;
         if !self.has_room(blocks, &chain, len) {
             return Err(self.full(blocks, len));
@@ -232,6 +218,30 @@ impl<'d> Producer<'d> {
                 self.topics[slot].sticky_bytes.saturating_add(len as u32);
         }
         Ok(id)
+    }
+
+    /// A new batch for a record that fits into no open one.
+    fn another_batch(
+        &mut self,
+        cluster: &Cluster<'d>,
+        blocks: &mut Blocks<'d>,
+        now: Instant,
+        part: usize,
+        record: &Record<'_>,
+        timestamp: i64,
+    ) -> Result<(usize, u32, usize), ProduceError> {
+        let max = self.largest(cluster, blocks);
+        let len = record::encoded_len(record, 0, 0);
+        let all = len.saturating_add(record::HEADER_LEN);
+        if all > max {
+            return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
+        }
+        if self.has_room(blocks, &Chain::EMPTY, all)
+            && let Some(batch) = self.begin_batch(cluster, blocks, now, part, timestamp)
+        {
+            return Ok((batch, 0, len));
+        }
+        Err(self.full(blocks, all))
     }
 
     /// The open batch of a partition if the record fits into it: batch, offset delta, bytes.
@@ -262,7 +272,7 @@ impl<'d> Producer<'d> {
         cluster.config.request_bytes.min(memory).max(record::HEADER_LEN + 1)
     }
 
-    fn has_room(&self, blocks: &Blocks<'d>, chain: &crate::memory::Chain, extra: usize) -> bool {
+    fn has_room(&self, blocks: &Blocks<'d>, chain: &Chain, extra: usize) -> bool {
         blocks.needed(chain, extra) + self.reserve <= blocks.free()
     }
 

@@ -4,7 +4,7 @@
 use core::mem::size_of;
 
 use crate::admin::Request;
-use crate::client::AnswerSlot;
+use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, Topic};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};

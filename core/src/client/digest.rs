@@ -1,11 +1,13 @@
 //! Received bytes become items for their owners and events for the application. Frames may be
 //! larger than the buffer: they are read element by element, never from the start again.
 
-use super::answer::{Decoder, Frame, Origin};
-use super::{AnswerSlot, Commands};
-use crate::consumer::Found;
+use super::Commands;
+use crate::answer::{AnswerSlot, Decoder, Frame, HandshakeCx, Origin};
+use crate::cluster::MetadataCx;
+use crate::consumer::{FetchCx, Found, OffsetsCx};
 use crate::error::{Error, PeerFault};
 use crate::event::{Event, Reply};
+use crate::producer::AnswerCx;
 use crate::time::{Duration, Instant};
 use crate::wire::{
     ApiKey, Decode, ErrorCode, Malformed, Step, create_partitions, create_topics, delete_topics,
@@ -221,18 +223,7 @@ impl Commands<'_> {
                 }
                 other => other,
             },
-            Decoder::Metadata(answer, cx) => {
-                let progress = self.items(&at, answer, |c, item| {
-                    if let metadata::Item::Throttle { ms } = item {
-                        c.throttle(now, slot, ms);
-                    }
-                    c.cluster.on_metadata(now, cx, item);
-                })?;
-                if matches!(progress, Progress::Complete) {
-                    self.cluster.metadata_done(now, cx);
-                }
-                Ok(progress)
-            }
+            Decoder::Metadata(answer, cx) => self.read_metadata(&at, answer, cx),
             Decoder::Describe(answer, cx) => {
                 let progress =
                     self.items(&at, answer, |c, item| c.cluster.on_describe(cx, item))?;
@@ -245,19 +236,7 @@ impl Commands<'_> {
             Decoder::Probe(answer, cx) => self.items(&at, answer, |c, item| {
                 c.cluster.on_list_offsets_probe(now, &mut c.net, slot, cx, item);
             }),
-            Decoder::Offsets(answer, cx) => {
-                let correlation = self.answers[slot].request.map_or(0, |r| r.correlation);
-                let progress = self.items(&at, answer, |c, item| {
-                    if let list_offsets::Item::Throttle { ms } = item {
-                        c.throttle(now, slot, ms);
-                    }
-                    c.consumer.on_offsets(&mut c.cluster, now, correlation, cx, item);
-                })?;
-                if matches!(progress, Progress::Complete) {
-                    self.consumer.offsets_done(now, correlation);
-                }
-                Ok(progress)
-            }
+            Decoder::Offsets(answer, cx) => self.read_offsets(&at, answer, cx),
             Decoder::InitProducerId(answer) => self.items(&at, answer, |c, item| {
                 if let init_producer_id::Item::Answer {
                     error, producer_id, producer_epoch, ..
@@ -270,34 +249,76 @@ impl Commands<'_> {
                     c.producer.on_identity(&mut c.cluster, now, answer);
                 }
             }),
-            Decoder::Produce(answer, cx) => {
-                let Some(request) = self.answers[slot].request else {
-                    return Err(PeerFault::Malformed);
-                };
-                let progress = self.items(&at, answer, |c, item| {
-                    if let produce::Item::Throttle { ms } = item {
-                        c.throttle(now, slot, ms);
-                    }
-                    c.producer.on_answer(&mut c.cluster, &mut c.net, now, &request, cx, item);
-                })?;
-                if matches!(progress, Progress::Complete) {
-                    self.producer.on_lost(&mut self.cluster, &self.net, now, &request);
-                }
-                Ok(progress)
+            Decoder::Produce(answer, cx) => self.read_produce(&at, answer, cx),
+            Decoder::Fetch(answer, cx) if answer.records_left() > 0 => {
+                self.read_records(&at, answer, cx, present)
             }
-            Decoder::Fetch(answer, cx) => {
-                if answer.records_left() > 0 {
-                    return self.read_records(&at, answer, cx, present);
+            Decoder::Fetch(answer, cx) => self.items(&at, answer, |c, item| {
+                if let fetch::Item::Head { throttle_ms, .. } = item {
+                    c.throttle(now, slot, throttle_ms);
                 }
-                self.items(&at, answer, |c, item| {
-                    if let fetch::Item::Head { throttle_ms, .. } = item {
-                        c.throttle(now, slot, throttle_ms);
-                    }
-                    c.consumer.on_fetch(&mut c.cluster, &mut c.net, now, slot, cx, item);
-                })
-            }
+                c.consumer.on_fetch(&mut c.cluster, &mut c.net, now, slot, cx, item);
+            }),
             admin => self.read_admin(&at, present, admin),
         }
+    }
+
+    fn read_metadata<'a>(
+        &mut self,
+        at: &At<'a>,
+        answer: &mut metadata::Answer,
+        cx: &mut MetadataCx,
+    ) -> Result<Progress<'a>, PeerFault> {
+        let progress = self.items(at, answer, |c, item| {
+            if let metadata::Item::Throttle { ms } = item {
+                c.throttle(at.now, at.slot, ms);
+            }
+            c.cluster.on_metadata(at.now, cx, item);
+        })?;
+        if matches!(progress, Progress::Complete) {
+            self.cluster.metadata_done(at.now, cx);
+        }
+        Ok(progress)
+    }
+
+    fn read_offsets<'a>(
+        &mut self,
+        at: &At<'a>,
+        answer: &mut list_offsets::Answer,
+        cx: &mut OffsetsCx,
+    ) -> Result<Progress<'a>, PeerFault> {
+        let correlation = self.answers[at.slot].request.map_or(0, |r| r.correlation);
+        let progress = self.items(at, answer, |c, item| {
+            if let list_offsets::Item::Throttle { ms } = item {
+                c.throttle(at.now, at.slot, ms);
+            }
+            c.consumer.on_offsets(&mut c.cluster, at.now, correlation, cx, item);
+        })?;
+        if matches!(progress, Progress::Complete) {
+            self.consumer.offsets_done(at.now, correlation);
+        }
+        Ok(progress)
+    }
+
+    fn read_produce<'a>(
+        &mut self,
+        at: &At<'a>,
+        answer: &mut produce::Answer,
+        cx: &mut AnswerCx,
+    ) -> Result<Progress<'a>, PeerFault> {
+        let Some(request) = self.answers[at.slot].request else {
+            return Err(PeerFault::Malformed);
+        };
+        let progress = self.items(at, answer, |c, item| {
+            if let produce::Item::Throttle { ms } = item {
+                c.throttle(at.now, at.slot, ms);
+            }
+            c.producer.on_answer(&mut c.cluster, &mut c.net, at.now, &request, cx, item);
+        })?;
+        if matches!(progress, Progress::Complete) {
+            self.producer.on_lost(&mut self.cluster, &self.net, at.now, &request);
+        }
+        Ok(progress)
     }
 
     /// One step of a decoder, its item given to its owner.
@@ -344,7 +365,7 @@ impl Commands<'_> {
         &mut self,
         now: Instant,
         slot: usize,
-        cx: &super::answer::HandshakeCx,
+        cx: &HandshakeCx,
     ) -> Result<Progress<'a>, PeerFault> {
         // The request leaves the queue first: the next one may be asked in its place.
         self.complete(slot);
@@ -356,7 +377,7 @@ impl Commands<'_> {
         &mut self,
         at: &At<'a>,
         answer: &mut fetch::Answer,
-        cx: &mut crate::consumer::FetchCx,
+        cx: &mut FetchCx,
         present: bool,
     ) -> Result<Progress<'a>, PeerFault> {
         let left = answer.records_left() as usize;
@@ -375,9 +396,10 @@ impl Commands<'_> {
             }
         }
         match self.consumer.look(&self.cluster, cx, at.body, left) {
-            Found::More(_) if at.whole => Err(PeerFault::Malformed),
-            Found::More(_) => Ok(Progress::Need),
+            Found::More if at.whole => Err(PeerFault::Malformed),
+            Found::More => Ok(Progress::Need),
             Found::Skip(len) => {
+                cx.next_batch();
                 let n = len.min(at.body.len());
                 answer.take(n as u32);
                 self.consume(slot, n);

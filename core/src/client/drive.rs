@@ -1,6 +1,7 @@
 //! What happens by itself: deadlines, requests that are due, connections that end.
 
-use super::{AnswerSlot, Commands};
+use super::Commands;
+use crate::answer::AnswerSlot;
 use crate::connection::{Peer, Ticket};
 use crate::consumer::Taken;
 use crate::error::Error;

@@ -1,7 +1,7 @@
 //! ApiVersions, the first request of every connection (KIP-511).
 
 use super::Commands;
-use super::answer::HandshakeCx;
+use crate::answer::HandshakeCx;
 use crate::connection::{Peer, State, Ticket};
 use crate::error::{Error, PeerFault};
 use crate::time::Instant;

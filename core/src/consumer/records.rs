@@ -7,8 +7,8 @@ use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
 /// What stands at the front of a partition's records.
 pub(crate) enum Found<'a> {
-    /// So many bytes are needed before more can be said.
-    More(usize),
+    /// More bytes are needed before anything can be said.
+    More,
     /// So many bytes are to be skipped; the partition's records go on after them.
     Skip(usize),
     /// The rest of the partition's records is of no use.
@@ -45,7 +45,7 @@ impl<'d> Consumer<'d> {
         if left < PEEK_LEN {
             return Found::Drop;
         }
-        let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More(PEEK_LEN) };
+        let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
         let position = self.reads[part].position;
         let total = match record::peek_len(front) {
             Ok(total) => total,
@@ -56,7 +56,7 @@ impl<'d> Consumer<'d> {
         }
         let header_len = HEADER_LEN.min(total);
         if bytes.len() < header_len {
-            return Found::More(header_len);
+            return Found::More;
         }
         let header = match BatchHeader::parse(bytes) {
             Ok(header) => header,
@@ -72,7 +72,7 @@ impl<'d> Consumer<'d> {
             return Found::Drop;
         }
         if bytes.len() < total {
-            return Found::More(total);
+            return Found::More;
         }
         let bytes = &bytes[..total];
         if !cx.checked {
@@ -81,10 +81,24 @@ impl<'d> Consumer<'d> {
             }
             cx.checked = true;
         }
+        self.hand_out(cluster, cx, part, header, bytes)
+    }
+
+    /// A whole, sound batch: for the application, unless there is nothing for it in there.
+    fn hand_out<'a>(
+        &mut self,
+        cluster: &Cluster<'d>,
+        cx: &FetchCx,
+        part: usize,
+        header: BatchHeader,
+        bytes: &'a [u8],
+    ) -> Found<'a> {
+        let (len, next_offset) = (bytes.len(), header.next_offset());
         let read = &mut self.reads[part];
+        let position = read.position;
         if header.is_control() || header.count == 0 {
             (read.position, read.last_epoch) = (next_offset, header.partition_leader_epoch);
-            return Found::Skip(total);
+            return Found::Skip(len);
         }
         if header.codec() != 0 {
             let why = Unreadable::Compressed(header.codec());
@@ -100,7 +114,7 @@ impl<'d> Consumer<'d> {
             header,
             bytes,
         };
-        Found::Batch(batch, Taken { len: total, part, serial: cx.serial, next_offset, epoch })
+        Found::Batch(batch, Taken { len, part, serial: cx.serial, next_offset, epoch })
     }
 
     fn corrupt<'a>(&mut self, part: usize, next_offset: i64, why: Malformed) -> Found<'a> {

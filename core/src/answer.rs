@@ -11,7 +11,7 @@ use crate::wire::{
 };
 
 /// Which part of a frame comes next.
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Length,
     Correlation,
     Tags(header::Tags),
@@ -22,15 +22,15 @@ pub(super) enum Frame {
 
 /// What is known of a handshake while its answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct HandshakeCx {
-    pub(super) error: i16,
+pub(crate) struct HandshakeCx {
+    pub(crate) error: i16,
     /// The highest ApiVersions version that the broker names.
-    pub(super) max: i16,
-    pub(super) ranges: u16,
+    pub(crate) max: i16,
+    pub(crate) ranges: u16,
 }
 
 /// A decoder with what its owner remembers meanwhile.
-pub(super) enum Decoder {
+pub(crate) enum Decoder {
     None,
     ApiVersions(api_versions::Answer, HandshakeCx),
     Metadata(metadata::Answer, MetadataCx),
@@ -48,15 +48,15 @@ pub(super) enum Decoder {
 
 /// See the module; one per connection.
 pub(crate) struct AnswerSlot {
-    pub(super) frame: Frame,
+    pub(crate) frame: Frame,
     /// Bytes of the frame that were not read yet.
-    pub(super) left: u32,
-    pub(super) request: Option<InFlight>,
-    pub(super) decoder: Decoder,
+    pub(crate) left: u32,
+    pub(crate) request: Option<InFlight>,
+    pub(crate) decoder: Decoder,
     /// Polling an event may yield one from here.
     pub(crate) ready: bool,
     /// Since when records wait to be polled, on a connection that others need too.
-    pub(super) waiting_since: Option<Instant>,
+    pub(crate) waiting_since: Option<Instant>,
 }
 
 impl AnswerSlot {
@@ -71,18 +71,18 @@ impl AnswerSlot {
 }
 
 /// What the decoders need to know of where they are.
-pub(super) struct Origin {
-    pub(super) now: Instant,
-    pub(super) node: i32,
+pub(crate) struct Origin {
+    pub(crate) now: Instant,
+    pub(crate) node: i32,
     /// Serial of the fetch session, and of the last Metadata request.
-    pub(super) session: u32,
-    pub(super) metadata: u32,
+    pub(crate) session: u32,
+    pub(crate) metadata: u32,
 }
 
 impl Decoder {
     /// The decoder for the answer to a request; `None` if there is none, which cannot be for
     /// versions that we asked with.
-    pub(super) fn new(request: &InFlight, o: &Origin) -> Option<Self> {
+    pub(crate) fn new(request: &InFlight, o: &Origin) -> Option<Self> {
         let v = request.version;
         Some(match request.ticket {
             Ticket::ApiVersions => {
