@@ -21,6 +21,7 @@ const CONFIGS: usize = 12;
 const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum State {
     Free,
     Queued,

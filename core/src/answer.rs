@@ -11,6 +11,7 @@ use crate::wire::{
 };
 
 /// Which part of a frame comes next.
+#[repr(u8)]
 pub(crate) enum Frame {
     Length,
     Correlation,
@@ -30,6 +31,7 @@ pub(crate) struct HandshakeCx {
 }
 
 /// A decoder with what its owner remembers meanwhile.
+#[repr(u8)]
 pub(crate) enum Decoder {
     None,
     ApiVersions(api_versions::Answer, HandshakeCx),

@@ -101,8 +101,20 @@ pub(crate) struct InFlight {
     ctl: Chain,
     total: u32,
     sent: u32,
-    no_answer: bool,
-    done: bool,
+    pub(crate) due: Due,
+}
+
+/// Whether a request is over. From 1, so that `Option<InFlight>` is all zero when `None`: the
+/// memory of a device then lies in `.bss`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Due {
+    /// Its answer is awaited.
+    Answer = 1,
+    /// It is over when its last byte was sent.
+    Nothing = 2,
+    /// Answered, or sent where nothing was due.
+    Done = 3,
 }
 
 impl InFlight {
@@ -206,12 +218,13 @@ impl Conn {
 
     /// Whether a request with such a ticket has no answer yet.
     pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
-        self.in_flight.iter().any(|f| !f.done && ticket(&f.ticket))
+        self.in_flight.iter().any(|f| f.due != Due::Done && ticket(&f.ticket))
     }
 
     /// Whether it can be asked something now with a chance of a quick answer.
     pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
-        let late = |f: &InFlight| !f.done && f.api != ApiKey::FETCH && f.since + patience < now;
+        let late =
+            |f: &InFlight| f.due != Due::Done && f.api != ApiKey::FETCH && f.since + patience < now;
         self.state == State::Ready
             && !self.drain
             && now >= self.throttled_until
@@ -221,7 +234,7 @@ impl Conn {
 
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.api == api && !f.done).count()
+        self.in_flight.iter().filter(|f| f.api == api && f.due != Due::Done).count()
     }
 }
 
@@ -420,8 +433,7 @@ impl<'d> Net<'d> {
             ctl: draft.ctl,
             total: total as u32,
             sent: 0,
-            no_answer,
-            done: false,
+            due: if no_answer { Due::Nothing } else { Due::Answer },
         };
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
@@ -441,7 +453,7 @@ impl<'d> Net<'d> {
     /// The question that the next answer on a connection belongs to, after its correlation id.
     pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<InFlight, PeerFault> {
         let conn = &self.conns[conn];
-        let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| !f.done);
+        let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
         match first {
             Some(entry) if entry.correlation == correlation => Ok(*entry),
             _ => Err(PeerFault::Correlation),
@@ -451,15 +463,15 @@ impl<'d> Net<'d> {
     /// The request whose answer was read to its end leaves the queue.
     pub(crate) fn answered(&mut self, slot: usize) {
         let conn = &mut self.conns[slot];
-        if let Some(entry) = conn.in_flight.iter_mut().find(|f| !f.done) {
-            entry.done = true;
+        if let Some(entry) = conn.in_flight.iter_mut().find(|f| f.due != Due::Done) {
+            entry.due = Due::Done;
         }
         self.pop_done(slot);
     }
 
     fn pop_done(&mut self, slot: usize) {
         let conn = &mut self.conns[slot];
-        while conn.in_flight.front().is_some_and(|f| f.done) {
+        while conn.in_flight.front().is_some_and(|f| f.due == Due::Done) {
             conn.in_flight.pop_front();
             conn.shown = conn.shown.saturating_sub(1);
         }
@@ -472,7 +484,7 @@ impl<'d> Net<'d> {
         match conn.state {
             State::Connecting => Some(conn.deadline),
             State::Handshake | State::Ready => {
-                conn.in_flight.iter().filter(|f| !f.done).map(|f| f.deadline).min()
+                conn.in_flight.iter().filter(|f| f.due != Due::Done).map(|f| f.deadline).min()
             }
             _ => None,
         }

@@ -33,8 +33,9 @@ enum State {
 
 /// What the application has to be told of a partition.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 enum Trouble {
-    TooLarge { offset: i64, next_offset: i64, needed: usize },
+    TooLarge { offset: i64, next_offset: i64, needed: usize } = 1,
     Corrupt { offset: i64, next_offset: i64, why: Unreadable },
     Failed(Error),
 }

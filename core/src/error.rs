@@ -8,9 +8,10 @@ use crate::wire::ErrorCode;
 /// What went wrong, and whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Error {
     /// The peer broke the protocol; the connection is closed.
-    Peer(PeerFault),
+    Peer(PeerFault) = 1,
     /// A broker refused, with Kafka's error code.
     Broker(ErrorCode),
     /// A limit that was set at start is too small for what was asked.

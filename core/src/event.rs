@@ -232,7 +232,7 @@ pub enum Unreadable {
 #[non_exhaustive]
 pub enum MoveReason {
     /// It was outside the log: retention passed it, or it was beyond the end.
-    OutOfRange,
+    OutOfRange = 1,
     /// The log was truncated below it by an unclean leader election (KIP-320).
     Truncated,
     /// The topic was recreated.

@@ -1,7 +1,7 @@
 //! Bytes on their way out: request bytes and record batches in turn, straight from the blocks
 //! where they wait for their acknowledgement.
 
-use super::{InFlight, Net, Outgoing};
+use super::{Due, InFlight, Net, Outgoing};
 use crate::memory::{Blocks, Chain, Link, Slices};
 
 /// Slices to be written, in order. Short writes are normal: tell the number of bytes taken to
@@ -123,8 +123,8 @@ impl Net<'_> {
         let conn = &mut self.conns[slot];
         let shown = usize::from(conn.shown);
         let mut sent = conn.in_flight.iter_mut().take(shown);
-        let entry = sent.find(|f| f.no_answer && !f.done)?;
-        entry.done = true;
+        let entry = sent.find(|f| f.due == Due::Nothing)?;
+        entry.due = Due::Done;
         let batches = core::mem::replace(&mut entry.batches, Link::NONE);
         self.pop_done(slot);
         Some(batches)
