@@ -50,6 +50,19 @@ pub struct Failure {
     pub address: Arc<str>,
     /// The system's error.
     pub error: io::Error,
+    /// Both, for people.
+    text: Arc<str>,
+}
+
+impl Failure {
+    fn new(address: Arc<str>, error: io::Error) -> Self {
+        let text = format!("{address} ({error})").into();
+        Self { address, error, text }
+    }
+
+    pub(crate) fn text(&self) -> Arc<str> {
+        self.text.clone()
+    }
 }
 
 /// A [`Client`] with its sockets. Derefs to the client, for its commands.
@@ -248,7 +261,7 @@ impl<'d> Driver<'d> {
         let cx = Context { now, poller: &self.poller, mode: self.mode };
         if let Err(Ended { why, error }) = step(conn, &cx, &mut self.client) {
             self.client.handle_closed(now, conn.id, why);
-            self.failure = Some(Failure { address: conn.name.clone(), error });
+            self.failure = Some(Failure::new(conn.name.clone(), error));
             self.conns[slot] = None;
         }
     }

@@ -13,7 +13,7 @@ use super::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
 use crate::config::Config;
-use crate::driver::Driver;
+use crate::driver::{Driver, Failure};
 use crate::error::Error;
 use crate::event::{Hub, owned};
 
@@ -90,7 +90,7 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
         }
         events(&mut driver, &mut tasks, &mut recent, hub);
         let now = driver.now();
-        let address = driver.last_failure().map(|failure| failure.address.clone());
+        let address = driver.last_failure().map(Failure::text);
         let mut open = Vec::new();
         for task in tasks {
             if let Some(task) = task.advance(&mut driver, now, address.as_deref()) {
@@ -103,7 +103,7 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
 
 fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, hub: &Hub) {
     let now = driver.now();
-    let failure = driver.last_failure().map(|failure| failure.address.clone());
+    let failure = driver.last_failure().map(Failure::text);
     let mut done = Vec::new();
     while let Some((event, commands)) = driver.poll_event() {
         match event {

@@ -11,7 +11,7 @@ use kavka_core::{
 use super::chunk::Chunk;
 use super::shared::{Command, Shared, What};
 use crate::config::Config;
-use crate::driver::Driver;
+use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, owned};
 use crate::pending::Setter;
@@ -209,7 +209,7 @@ impl Run<'_> {
         if self.blocked.is_some() && !hold {
             return;
         }
-        let failure = driver.last_failure().map(|failure| failure.address.clone());
+        let failure = driver.last_failure().map(Failure::text);
         while let Some((event, commands)) = driver.poll_event() {
             match event {
                 CoreEvent::Records(batch) if hold => {

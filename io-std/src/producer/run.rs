@@ -15,7 +15,7 @@ use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::inbox::{Failures, Inbox, Item, Sleep};
 use crate::config::Config;
-use crate::driver::{Driver, Waker};
+use crate::driver::{self, Driver, Waker};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Freshness, owned};
 use crate::pending::{Setter, lock};
@@ -353,7 +353,7 @@ impl<'a> Run<'a> {
                     let error = error.doing(format!("topic {name}"));
                     let silent = driver.last_failure().filter(|_| failed.is_none());
                     question.tell.set(Err(match silent {
-                        Some(failure) => error.at_broker(&*failure.address),
+                        Some(failure) => error.at_broker(&*failure.text()),
                         None => error,
                     }));
                 }
@@ -400,7 +400,7 @@ impl<'a> Run<'a> {
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
-        let failure = driver.last_failure().map(|failure| failure.address.clone());
+        let failure = driver.last_failure().map(driver::Failure::text);
         while let Some((event, commands)) = driver.poll_event() {
             match event {
                 Event::Room => self.full = false,

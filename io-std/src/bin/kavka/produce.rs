@@ -80,8 +80,8 @@ pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
         .linger(Duration::from_millis(options.linger))
         .delivery_timeout(delivery);
     let producer = Producer::new(config)?;
-    notices(producer.events(), common.verbose);
     producer.freshness(&options.topic).wait()?;
+    notices(producer.events(), common.verbose);
 
     let sent = Arc::new(AtomicU64::new(0));
     let producer = Arc::new(Mutex::new(Some(producer)));
