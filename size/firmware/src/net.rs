@@ -1,9 +1,6 @@
 //! What an adapter does, over the byte pipe: connects, sends and receives.
 
-use kavka_core::error::CloseReason;
-use kavka_core::id::ConnId;
-use kavka_core::time::Instant;
-use kavka_core::{Action, Client, Resources};
+use kavka_core::{Action, Client, CloseReason, ConnId, Instant, Resources};
 
 use crate::{micros, read_some, write_some};
 

@@ -1,5 +1,6 @@
 //! `report BASELINE ELF...`: flash (text + data) and static RAM (data + bss) of each image, and
-//! what it adds to the baseline. Sums are those of `size`: every allocated section counts.
+//! what it adds to the baseline. Sums are those of `size`: every allocated section counts. Fails
+//! when an image has more data than the baseline: memory that is not all zero costs flash, too.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ impl Sizes {
 fn main() -> ExitCode {
     let paths: Vec<String> = env::args().skip(1).collect();
     let mut baseline = None;
+    let mut ok = true;
     println!(
         "{:<20}{:>9}{:>7}{:>9}{:>9}{:>9}{:>10}{:>10}",
         "image", "text", "data", "bss", "flash", "RAM", "+flash", "+RAM"
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
         };
         let base = *baseline.get_or_insert(sizes);
         let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        if sizes.data > base.data {
+            eprintln!("{path}: {} bytes of .data that should lie in .bss", sizes.data - base.data);
+            ok = false;
+        }
         let Sizes { text, data, bss } = sizes;
         let (flash, ram) = (sizes.flash(), sizes.ram());
         let (more_flash, more_ram) =
@@ -70,5 +76,5 @@ fn main() -> ExitCode {
             "{name:<20}{text:>9}{data:>7}{bss:>9}{flash:>9}{ram:>9}{more_flash:>10}{more_ram:>10}"
         );
     }
-    ExitCode::SUCCESS
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

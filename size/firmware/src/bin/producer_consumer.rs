@@ -4,8 +4,7 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use kavka_core::record::Record;
-use kavka_core::{Client, Config, Event, Resources, Start};
+use kavka_core::{Client, Config, Event, Record, Resources, Start};
 use kavka_size::net::{Memory, now, turn};
 use kavka_size::{micros, signal};
 use panic_halt as _;
