@@ -1,3 +1,4 @@
 //! kavka-tests
 
 pub mod kafka;
+pub mod sim;

@@ -1,0 +1,31 @@
+//! A simulated Kafka cluster for tests and for `kavka drill`.
+//!
+//! [`Cluster`] is the model: topics, logs, leaders, epochs, producer state, fetch sessions and
+//! each broker's own (perhaps stale) metadata. It does no I/O and reads no clock: requests and
+//! time go in, answers come out. [`Server`] runs it on loopback TCP with the real clock.
+//!
+//! Requests and answers go through the `kafka-protocol` crate, never through kavka's own codec.
+//! Behaviour follows real brokers 1.1.1 to 4.4.0 as each module notes.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
+
+pub mod batch;
+pub mod code;
+pub mod counters;
+pub mod fault;
+pub mod frame;
+mod image;
+mod log;
+pub mod model;
+pub mod profile;
+pub mod tcp;
+
+pub use counters::{Counters, Traffic};
+pub use fault::Fault;
+pub use kafka_protocol::messages::ApiKey;
+pub use model::{Cluster, Options, Output, Reply};
+pub use profile::Profile;
+pub use tcp::Server;

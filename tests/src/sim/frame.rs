@@ -1,0 +1,83 @@
+//! Frames: request bytes in, answer bytes out, by the `kafka-protocol` crate. That codec shares
+//! nothing with the client under test, so a mistake of ours cannot cancel itself.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
+};
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+/// A decoded request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which API.
+    pub api: ApiKey,
+    /// Its version, as sent.
+    pub version: i16,
+    /// To be repeated in the answer.
+    pub correlation: i32,
+    /// Frame bytes, with the length prefix.
+    pub size: usize,
+    /// The body.
+    pub body: RequestKind,
+}
+
+impl Request {
+    /// Decodes one frame, without its length prefix.
+    ///
+    /// # Errors
+    /// Text for a frame that makes a broker close the connection. An ApiVersions request of any
+    /// version is none: the broker answers those it does not know.
+    pub fn decode(mut frame: Bytes) -> Result<Self, String> {
+        let size = frame.len() + 4;
+        if frame.len() < 8 {
+            return Err(format!("a frame of {} bytes", frame.len()));
+        }
+        let mut front = frame.slice(0..8);
+        let (key, version, correlation) = (front.get_i16(), front.get_i16(), front.get_i32());
+        let api = ApiKey::try_from(key).map_err(|()| format!("API key {key}"))?;
+        if api == ApiKey::ApiVersions && !(0..=4).contains(&version) {
+            let body = RequestKind::ApiVersions(ApiVersionsRequest::default());
+            return Ok(Self { api, version, correlation, size, body });
+        }
+        let range = api.valid_versions();
+        if version < range.min || version > range.max {
+            return Err(format!("{api:?} v{version}, the codec knows {range}"));
+        }
+        let text = |e| format!("{api:?} v{version}: {e}");
+        RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(text)?;
+        let body = RequestKind::decode(api, &mut frame, version).map_err(text)?;
+        Ok(Self { api, version, correlation, size, body })
+    }
+}
+
+/// An answer, not yet encoded.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Which API.
+    pub api: ApiKey,
+    /// Version that the body is encoded in.
+    pub version: i16,
+    /// The request's.
+    pub correlation: i32,
+    /// The body.
+    pub body: ResponseKind,
+}
+
+impl Answer {
+    /// The frame, with its length prefix.
+    ///
+    /// # Errors
+    /// Text when the codec refuses the body: a mistake of this simulation.
+    pub fn encode(&self) -> Result<Bytes, String> {
+        let text = |e| format!("answer {:?} v{}: {e}", self.api, self.version);
+        let mut out = BytesMut::with_capacity(256);
+        out.put_i32(0);
+        let header = ResponseHeader::default().with_correlation_id(self.correlation);
+        header.encode(&mut out, self.api.response_header_version(self.version)).map_err(text)?;
+        self.body.encode(&mut out, self.version).map_err(text)?;
+        let len = u32::try_from(out.len() - 4).map_err(|_| "answer above 4 GiB".to_owned())?;
+        out[..4].copy_from_slice(&len.to_be_bytes());
+        Ok(out.freeze())
+    }
+}

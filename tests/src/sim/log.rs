@@ -1,0 +1,278 @@
+//! One partition's log: batches, leader epochs, producer state. Replicas are not told apart: all
+//! share this log, so a leader move never loses records unless a test truncates on purpose.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+
+use super::batch::{self, Header, Record, Refused};
+use super::code;
+
+/// Batches a broker remembers per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+const BATCHES_TO_RETAIN: usize = 5;
+
+#[derive(Clone, Debug)]
+struct Stored {
+    base: i64,
+    last: i64,
+    max_timestamp: i64,
+    /// Bytes of the log before this batch, since its beginning.
+    position: u64,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    first_sequence: i32,
+    last_sequence: i32,
+    base_offset: i64,
+    last_offset: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Producer {
+    epoch: i16,
+    batches: VecDeque<Remembered>,
+}
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// Stored; the offset of its first record.
+    New(i64),
+    /// A retry of a remembered batch; the offset it got then.
+    Duplicate(i64),
+}
+
+/// Log of one partition. Offsets start at 0.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    batches: VecDeque<Stored>,
+    /// Position behind the last batch.
+    position: u64,
+    start: i64,
+    end: i64,
+    high_watermark: i64,
+    /// (epoch, its first offset), both rising (`LeaderEpochFileCache`).
+    epochs: Vec<(i32, i64)>,
+    producers: HashMap<i64, Producer>,
+}
+
+impl Log {
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// Raises the high watermark, never above the end.
+    pub(crate) fn commit(&mut self, to: i64) {
+        self.high_watermark = self.high_watermark.max(to.min(self.end));
+    }
+
+    /// A leader took over with `epoch`.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        while self.epochs.last().is_some_and(|(_, start)| *start >= self.end) {
+            self.epochs.pop();
+        }
+        self.epochs.push((epoch, self.end));
+    }
+
+    /// Stores a checked batch under `epoch`, or recognises it.
+    pub(crate) fn append(
+        &mut self,
+        header: &Header,
+        bytes: &[u8],
+        epoch: i32,
+    ) -> Result<Appended, Refused> {
+        if let Some(offset) = self.check_sequence(header)? {
+            return Ok(Appended::Duplicate(offset));
+        }
+        let base = self.end;
+        let last = base + i64::from(header.last_offset_delta);
+        self.batches.push_back(Stored {
+            base,
+            last,
+            max_timestamp: header.max_timestamp,
+            position: self.position,
+            bytes: batch::stamp(bytes, base, epoch),
+        });
+        self.position += bytes.len() as u64;
+        self.end = last + 1;
+        if header.producer_id >= 0 {
+            self.remember(header, base, last);
+        }
+        Ok(Appended::New(base))
+    }
+
+    /// `ProducerAppendInfo.checkSequence` and `ProducerStateEntry.findDuplicateBatch`.
+    fn check_sequence(&self, header: &Header) -> Result<Option<i64>, Refused> {
+        if header.producer_id < 0 {
+            return Ok(None);
+        }
+        let Some(known) = self.producers.get(&header.producer_id) else {
+            return Ok(None); // unknown producers may start anywhere since KIP-360
+        };
+        if header.producer_epoch < known.epoch {
+            let why = "epoch older than the last one seen";
+            return Err(Refused { code: code::INVALID_PRODUCER_EPOCH, why });
+        }
+        let mut expected = 0;
+        if header.producer_epoch == known.epoch {
+            let same = |b: &&Remembered| {
+                b.first_sequence == header.base_sequence
+                    && b.last_sequence == header.last_sequence()
+            };
+            if let Some(duplicate) = known.batches.iter().find(same) {
+                return Ok(Some(duplicate.base_offset));
+            }
+            if let Some(last) = known.batches.back() {
+                expected = batch::advance_sequence(last.last_sequence, 1);
+            } else {
+                expected = header.base_sequence;
+            }
+        }
+        if header.base_sequence != expected {
+            return Err(Refused {
+                code: code::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                why: "sequence is not the next one",
+            });
+        }
+        Ok(None)
+    }
+
+    fn remember(&mut self, header: &Header, base_offset: i64, last_offset: i64) {
+        let known = self.producers.entry(header.producer_id).or_default();
+        if known.epoch != header.producer_epoch {
+            known.batches.clear();
+            known.epoch = header.producer_epoch;
+        }
+        known.batches.push_back(Remembered {
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            base_offset,
+            last_offset,
+        });
+        if known.batches.len() > BATCHES_TO_RETAIN {
+            known.batches.pop_front();
+        }
+    }
+
+    /// Index of the batch that holds `offset`, or of the first one behind it.
+    fn find(&self, offset: i64) -> usize {
+        self.batches.partition_point(|b| b.last < offset)
+    }
+
+    /// Committed bytes from the batch that holds `offset` on.
+    pub(crate) fn available(&self, offset: i64) -> u64 {
+        let position = |index: usize| self.batches.get(index).map_or(self.position, |b| b.position);
+        let from = position(self.find(offset));
+        position(self.find(self.high_watermark)).saturating_sub(from)
+    }
+
+    /// Committed bytes from the batch that holds `offset` on, at most `max`. Like Kafka, the end
+    /// may be a cut batch. `whole_first`: the first batch comes even if it is larger than `max`;
+    /// otherwise nothing comes when it would be cut.
+    pub(crate) fn read(&self, offset: i64, max: usize, whole_first: bool) -> Bytes {
+        let from = self.find(offset);
+        let to = self.find(self.high_watermark).max(from);
+        let Some(first) = self.batches.get(from).filter(|_| from < to) else {
+            return Bytes::new();
+        };
+        if first.bytes.len() >= max {
+            let fits = whole_first || first.bytes.len() == max;
+            return if fits { first.bytes.clone() } else { Bytes::new() };
+        }
+        if to == from + 1 {
+            return first.bytes.clone();
+        }
+        let mut out = BytesMut::new();
+        for stored in self.batches.range(from..to) {
+            let room = max - out.len();
+            out.extend_from_slice(&stored.bytes[..stored.bytes.len().min(room)]);
+            if out.len() == max {
+                break;
+            }
+        }
+        out.freeze()
+    }
+
+    /// (epoch, end offset) for a client's `epoch`; (-1, -1) when unknown
+    /// (`LeaderEpochFileCache.endOffsetFor`).
+    pub(crate) fn epoch_end(&self, epoch: i32) -> (i32, i64) {
+        let Some((latest, _)) = self.epochs.last() else { return (-1, -1) };
+        if epoch == *latest {
+            return (epoch, self.end);
+        }
+        let next = self.epochs.partition_point(|(e, _)| *e <= epoch);
+        let Some((_, end)) = self.epochs.get(next) else { return (-1, -1) };
+        match next.checked_sub(1) {
+            Some(floor) => (self.epochs[floor].0, *end),
+            None => (epoch, *end),
+        }
+    }
+
+    /// Leader epoch that `offset` was (or will be) written under.
+    pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
+        let next = self.epochs.partition_point(|(_, start)| *start <= offset);
+        next.checked_sub(1).map_or(-1, |i| self.epochs[i].0)
+    }
+
+    /// (timestamp, offset) of the first record not older than `timestamp`. Compressed batches
+    /// are not opened: their base counts.
+    pub(crate) fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
+        let stored = self.batches.iter().find(|b| b.max_timestamp >= timestamp)?;
+        let found = batch::records(&stored.bytes)
+            .and_then(|records| records.into_iter().find(|r| r.timestamp >= timestamp))
+            .map(|r| (r.timestamp, r.offset))
+            .unwrap_or((stored.max_timestamp, stored.base));
+        (found.1 < self.high_watermark).then_some(found)
+    }
+
+    /// (timestamp, offset) of a record with the largest timestamp.
+    pub(crate) fn max_timestamp(&self) -> Option<(i64, i64)> {
+        let max = self.batches.iter().map(|b| b.max_timestamp).max()?;
+        self.at_time(max)
+    }
+
+    /// Loses everything from `to` on (whole batches), as after an unclean election.
+    pub(crate) fn truncate(&mut self, to: i64) {
+        while self.batches.back().is_some_and(|b| b.last >= to) {
+            if let Some(lost) = self.batches.pop_back() {
+                self.end = lost.base;
+                self.position = lost.position;
+            }
+        }
+        self.high_watermark = self.high_watermark.min(self.end);
+        let end = self.end;
+        self.epochs.retain(|(_, start)| *start < end || *start == 0);
+        for producer in self.producers.values_mut() {
+            producer.batches.retain(|b| b.last_offset < end);
+        }
+        self.producers.retain(|_, producer| !producer.batches.is_empty());
+    }
+
+    /// Retention: nothing below `to` can be read any more.
+    pub(crate) fn trim(&mut self, to: i64) {
+        self.start = self.start.max(to.min(self.high_watermark));
+        while self.batches.front().is_some_and(|b| b.last < self.start) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// All batches as stored.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &Bytes> {
+        self.batches.iter().map(|b| &b.bytes)
+    }
+
+    /// All records of uncompressed batches.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.batches().filter_map(batch::records).flatten().collect()
+    }
+}

@@ -1,0 +1,530 @@
+//! The cluster model. Time is a [`Duration`] since the cluster's start, given with each call.
+//!
+//! One log per partition stands for all its replicas. Leadership is decided by the *truth*; what a
+//! broker says in metadata comes from its own image, which may lag (`set_lag`, `pause`).
+
+mod admin;
+mod control;
+mod fetch;
+mod metadata;
+mod offsets;
+mod produce;
+mod session;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::code;
+use super::counters::Counters;
+use super::fault::{Fault, Faults};
+use super::frame::{Answer, Request};
+use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
+use super::log::Log;
+use super::profile::Profile;
+use fetch::Parked;
+use session::Sessions;
+
+/// How a cluster behaves. Brokers have ids 1, 2, .. and lead partition `p` at first where
+/// `p % brokers + 1` is their id.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Brokers, 1 or more.
+    pub brokers: u32,
+    /// Release that all of them are at first.
+    pub profile: Profile,
+    /// Replicas of new partitions; cut to the number of brokers.
+    pub replication: u32,
+    /// Time from a broker's death or pause to the election of new leaders.
+    pub session_timeout: Duration,
+    /// Time by which each broker's metadata lags behind the truth.
+    pub metadata_lag: Duration,
+    /// Time after a partition's creation during which its followers do not replicate, so that
+    /// acks=all waits (0.2 to 1.6 s in reality). Not with one replica.
+    pub first_append_delay: Duration,
+    /// Time that replication of every batch takes. Not with one replica.
+    pub replication_delay: Duration,
+    /// Largest batch taken, in bytes.
+    pub max_message_bytes: usize,
+    /// Fetch sessions that a broker keeps.
+    pub session_slots: usize,
+    /// Metadata requests that allow it create topics, with one partition.
+    pub auto_create: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            brokers: 3,
+            profile: Profile::V4_4,
+            replication: 3,
+            session_timeout: Duration::from_millis(300),
+            metadata_lag: Duration::ZERO,
+            first_append_delay: Duration::ZERO,
+            replication_delay: Duration::ZERO,
+            max_message_bytes: 1_048_588,
+            session_slots: 1000,
+            auto_create: false,
+        }
+    }
+}
+
+/// What becomes of a request right away.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// This answer.
+    Now(Box<Answer>),
+    /// An [`Output`] will follow. Give no other request of that connection until then.
+    Later,
+    /// Nothing ever (Produce with acks=0).
+    Silent,
+    /// The broker closes the connection.
+    Close,
+}
+
+/// A reply that came later. Never [`Reply::Later`].
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Broker of the connection.
+    pub broker: i32,
+    /// The connection, as named by the caller.
+    pub conn: u64,
+    /// The reply.
+    pub reply: Reply,
+}
+
+struct Partition {
+    log: Log,
+    leader: i32,
+    epoch: i32,
+    replicas: Arc<[i32]>,
+    /// Replication starts here.
+    ready_at: Duration,
+}
+
+struct Topic {
+    name: StrBytes,
+    id: Uuid,
+    partitions: Vec<Partition>,
+}
+
+struct Node {
+    endpoint: Endpoint,
+    profile: Profile,
+    alive: bool,
+    paused: bool,
+    /// Out of the cluster by the session timeout.
+    fenced: bool,
+    /// Counts deaths, pauses and returns, so that an old session timeout is recognised.
+    incarnation: u64,
+    lag: Duration,
+    image: Arc<Image>,
+    pending: VecDeque<(Duration, Arc<Image>)>,
+    sessions: Sessions,
+    /// Requests that came while paused.
+    stalled: VecDeque<(u64, Request)>,
+}
+
+impl Node {
+    fn in_cluster(&self) -> bool {
+        self.alive && !self.fenced
+    }
+
+    fn learn(&mut self, now: Duration, image: &Arc<Image>) {
+        if self.lag.is_zero() && self.pending.is_empty() && !self.paused {
+            self.image = image.clone();
+        } else {
+            self.pending.push_back((now + self.lag, image.clone()));
+        }
+    }
+
+    fn apply(&mut self, now: Duration) {
+        while self.pending.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, image)) = self.pending.pop_front() {
+                self.image = image;
+            }
+        }
+    }
+}
+
+enum Event {
+    Commit { topic: Uuid, partition: usize, offset: i64 },
+    Output(Output),
+    Fence { broker: i32, incarnation: u64 },
+    Expire(u64),
+}
+
+/// A partition whose log or leader changed; fetches that wait for it are looked at again.
+struct Touched {
+    id: Uuid,
+    name: StrBytes,
+    partition: i32,
+}
+
+/// Who asked, and how.
+#[derive(Clone)]
+struct Ctx {
+    broker: i32,
+    conn: u64,
+    api: ApiKey,
+    version: i16,
+    correlation: i32,
+    fault: Option<Fault>,
+}
+
+impl Ctx {
+    fn answer(&self, body: ResponseKind) -> Box<Answer> {
+        let Self { api, version, correlation, .. } = *self;
+        Box::new(Answer { api, version, correlation, body })
+    }
+
+    /// The code that a fault puts in place of the request's effect.
+    fn injected(&self) -> Option<i16> {
+        match self.fault {
+            Some(Fault::Error(code)) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// `code`, or what a fault says instead after the effect.
+    fn told(&self, code: i16) -> i16 {
+        match self.fault {
+            Some(Fault::ErrorAfter(instead)) => instead,
+            _ => code,
+        }
+    }
+
+    fn throttle(&self) -> i32 {
+        match self.fault {
+            Some(Fault::Throttle(ms)) => ms,
+            _ => 0,
+        }
+    }
+}
+
+/// Why a partition is not served here.
+struct Denied {
+    code: i16,
+    /// (leader, epoch) as this broker knows it (KIP-951); never itself.
+    hint: Option<(i32, i32)>,
+}
+
+impl Denied {
+    fn plain(code: i16) -> Self {
+        Self { code, hint: None }
+    }
+}
+
+/// The cluster.
+pub struct Cluster {
+    options: Options,
+    now: Duration,
+    nodes: BTreeMap<i32, Node>,
+    topics: HashMap<Uuid, Topic>,
+    names: BTreeMap<StrBytes, Uuid>,
+    image: Arc<Image>,
+    agenda: BTreeMap<(Duration, u64), Event>,
+    order: u64,
+    parked: Vec<Parked>,
+    touched: Vec<Touched>,
+    ready: VecDeque<Output>,
+    faults: Faults,
+    counters: Arc<Counters>,
+    topics_made: u64,
+    next_producer_id: i64,
+    /// Names that ZooKeeper mode still deletes, and until when.
+    deleting: BTreeMap<StrBytes, Duration>,
+    cluster_id: StrBytes,
+}
+
+impl Cluster {
+    /// A cluster without topics. Brokers are `broker-1:9092`, .. until told otherwise.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let ids = 1..=i32::try_from(options.brokers.max(1)).unwrap_or(i32::MAX);
+        let endpoint = |id| Endpoint {
+            id,
+            host: StrBytes::from_string(format!("broker-{id}")),
+            port: 9092,
+            rack: None,
+        };
+        let image =
+            Arc::new(Image { brokers: ids.clone().map(endpoint).collect(), ..Image::default() });
+        let node = |id| Node {
+            endpoint: endpoint(id),
+            profile: options.profile,
+            alive: true,
+            paused: false,
+            fenced: false,
+            incarnation: 0,
+            lag: options.metadata_lag,
+            image: image.clone(),
+            pending: VecDeque::new(),
+            sessions: Sessions::default(),
+            stalled: VecDeque::new(),
+        };
+        Self {
+            nodes: ids.map(|id| (id, node(id))).collect(),
+            options,
+            now: Duration::ZERO,
+            topics: HashMap::new(),
+            names: BTreeMap::new(),
+            image,
+            agenda: BTreeMap::new(),
+            order: 0,
+            parked: Vec::new(),
+            touched: Vec::new(),
+            ready: VecDeque::new(),
+            faults: Faults::default(),
+            counters: Arc::new(Counters::default()),
+            topics_made: 0,
+            next_producer_id: 1000,
+            deleting: BTreeMap::new(),
+            cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
+        }
+    }
+
+    /// Requests and bytes so far. Bytes out count when whoever encodes the answers says so.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Handles a request that `broker` reads from `conn` (any number that is unique per broker).
+    pub fn handle(&mut self, now: Duration, broker: i32, conn: u64, request: Request) -> Reply {
+        self.advance(now);
+        self.counters.request(request.api, request.size);
+        let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.alive) else {
+            return Reply::Close;
+        };
+        if node.paused {
+            node.stalled.push_back((conn, request));
+            return Reply::Later;
+        }
+        let reply = self.serve(broker, conn, request);
+        self.wake();
+        reply
+    }
+
+    /// The connection is gone: what waits for it is dropped.
+    pub fn handle_closed(&mut self, broker: i32, conn: u64) {
+        self.parked.retain(|parked| (parked.ctx.broker, parked.ctx.conn) != (broker, conn));
+        if let Some(node) = self.nodes.get_mut(&broker) {
+            node.stalled.retain(|(from, _)| *from != conn);
+        }
+        self.ready.retain(|output| (output.broker, output.conn) != (broker, conn));
+    }
+
+    /// Lets time pass; due things happen.
+    pub fn advance(&mut self, now: Duration) {
+        while let Some(entry) = self.agenda.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            self.now = self.now.max(entry.key().0);
+            let event = entry.remove();
+            self.happen(event);
+            self.wake();
+        }
+        self.now = self.now.max(now);
+        for node in self.nodes.values_mut().filter(|node| !node.paused) {
+            node.apply(self.now);
+        }
+    }
+
+    /// When [`Cluster::advance`] has something to do; `None`: not before the next request.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Duration> {
+        self.agenda.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Replies that became ready.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.ready.pop_front()
+    }
+
+    fn schedule(&mut self, at: Duration, event: Event) {
+        self.order += 1;
+        self.agenda.insert((at, self.order), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Commit { topic, partition, offset } => self.commit(topic, partition, offset),
+            Event::Output(output) => self.ready.push_back(output),
+            Event::Fence { broker, incarnation } => {
+                let same = |node: &Node| node.incarnation == incarnation;
+                if self.nodes.get(&broker).is_some_and(same) {
+                    self.fence(broker);
+                }
+            }
+            Event::Expire(id) => self.expire(id),
+        }
+    }
+
+    fn commit(&mut self, topic: Uuid, partition: usize, offset: i64) {
+        let Some(topic) = self.topics.get_mut(&topic) else { return };
+        let Some(state) = topic.partitions.get_mut(partition) else { return };
+        state.log.commit(offset);
+        let (id, name) = (topic.id, topic.name.clone());
+        let partition = i32::try_from(partition).unwrap_or(-1);
+        self.touched.push(Touched { id, name, partition });
+    }
+
+    /// One request of a live, running broker.
+    fn serve(&mut self, broker: i32, conn: u64, request: Request) -> Reply {
+        let Request { api, version, correlation, body, .. } = request;
+        let fault = self.faults.take(broker, api);
+        if fault == Some(Fault::DropRequest) {
+            return Reply::Close;
+        }
+        let ctx = Ctx { broker, conn, api, version, correlation, fault };
+        if !self.offers(&ctx) {
+            if api == ApiKey::ApiVersions {
+                return Reply::Now(self.unsupported_version(&ctx));
+            }
+            return Reply::Close;
+        }
+        let reply = match body {
+            RequestKind::ApiVersions(_) => self.api_versions(&ctx),
+            RequestKind::Metadata(ask) => self.metadata(&ctx, ask),
+            RequestKind::DescribeTopicPartitions(ask) => self.describe(&ctx, &ask),
+            RequestKind::ListOffsets(ask) => self.list_offsets(&ctx, &ask),
+            RequestKind::OffsetForLeaderEpoch(ask) => self.epoch_ends(&ctx, &ask),
+            RequestKind::InitProducerId(ask) => self.init_producer_id(&ctx, &ask),
+            RequestKind::Produce(ask) => self.produce(&ctx, ask),
+            RequestKind::Fetch(ask) => self.fetch(&ctx, &ask),
+            RequestKind::CreateTopics(ask) => self.create_topics(&ctx, &ask),
+            RequestKind::CreatePartitions(ask) => self.create_partitions(&ctx, &ask),
+            RequestKind::DeleteTopics(ask) => self.delete_topics(&ctx, &ask),
+            _ => Reply::Close,
+        };
+        self.afterwards(&ctx, reply)
+    }
+
+    /// Faults that act on a reply which is ready.
+    fn afterwards(&mut self, ctx: &Ctx, reply: Reply) -> Reply {
+        match (ctx.fault, reply) {
+            (_, Reply::Later) => Reply::Later, // a parked fetch comes here again
+            (Some(Fault::DropAnswer), _) => Reply::Close,
+            (Some(Fault::Delay(by)), reply) => {
+                let output = Output { broker: ctx.broker, conn: ctx.conn, reply };
+                self.schedule(self.now + by, Event::Output(output));
+                Reply::Later
+            }
+            (_, reply) => reply,
+        }
+    }
+
+    fn offers(&self, ctx: &Ctx) -> bool {
+        let range = self.nodes.get(&ctx.broker).and_then(|node| node.profile.range(ctx.api));
+        range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
+    }
+
+    /// The image of a broker; the newest one for a broker that is unknown.
+    fn view(&self, broker: i32) -> &Arc<Image> {
+        self.nodes.get(&broker).map_or(&self.image, |node| &node.image)
+    }
+
+    fn profile(&self, broker: i32) -> Profile {
+        self.nodes.get(&broker).map_or(self.options.profile, |node| node.profile)
+    }
+
+    /// Finds a partition that `broker` leads (`ReplicaManager.getPartitionOrError`,
+    /// `Partition.localLogWithEpochOrThrow`). `epoch`: the client's leader epoch, or -1.
+    fn locate(
+        &self,
+        broker: i32,
+        topic: &TopicRef,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<&Partition, Denied> {
+        let missing = Denied::plain(match topic {
+            TopicRef::Name(_) => code::UNKNOWN_TOPIC_OR_PARTITION,
+            TopicRef::Id(_) => code::UNKNOWN_TOPIC_ID,
+        });
+        let Some(seen) = self.view(broker).topic(topic) else { return Err(missing) };
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        let Some(image) = seen.partitions.get(index) else {
+            return Err(Denied::plain(code::UNKNOWN_TOPIC_OR_PARTITION));
+        };
+        let truth = self.topics.get(&seen.id).and_then(|topic| topic.partitions.get(index));
+        let Some(truth) = truth else { return Err(missing) };
+        let known = image.leader != broker && image.leader >= 0;
+        let hint = known.then_some((image.leader, image.epoch));
+        if !truth.replicas.contains(&broker) {
+            let code = match self.profile(broker) {
+                Profile::V1_1 => code::UNKNOWN_TOPIC_OR_PARTITION,
+                _ => code::NOT_LEADER_OR_FOLLOWER,
+            };
+            return Err(Denied { code, hint });
+        }
+        if epoch >= 0 && epoch < truth.epoch {
+            return Err(Denied { code: code::FENCED_LEADER_EPOCH, hint });
+        }
+        if epoch > truth.epoch {
+            return Err(Denied::plain(code::UNKNOWN_LEADER_EPOCH));
+        }
+        if truth.leader != broker {
+            return Err(Denied { code: code::NOT_LEADER_OR_FOLLOWER, hint });
+        }
+        Ok(truth)
+    }
+
+    /// The same, to be changed.
+    fn locate_mut(
+        &mut self,
+        broker: i32,
+        topic: &TopicRef,
+        partition: i32,
+    ) -> Result<(Uuid, &mut Partition), Denied> {
+        self.locate(broker, topic, partition, -1)?;
+        let id = self.view(broker).topic(topic).map(|seen| seen.id).unwrap_or_default();
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        let found = self.topics.get_mut(&id).and_then(|t| t.partitions.get_mut(index));
+        found.map(|p| (id, p)).ok_or(Denied::plain(code::UNKNOWN_TOPIC_OR_PARTITION))
+    }
+
+    /// Tells all brokers that topics changed (gone ones included) or brokers came and went.
+    fn publish(&mut self, changed: &[StrBytes]) {
+        let mut image = Image::clone(&self.image);
+        for name in changed {
+            let topic = self.names.get(name).and_then(|id| self.topics.get(id));
+            image.put(name, topic.map(Topic::image));
+        }
+        let live = self.nodes.values().filter(|node| node.in_cluster());
+        image.brokers = live.map(|node| node.endpoint.clone()).collect();
+        self.image = Arc::new(image);
+        for node in self.nodes.values_mut() {
+            node.learn(self.now, &self.image);
+        }
+    }
+
+    /// All partitions of these topics may answer waiting fetches differently now.
+    fn touch_all(&mut self, names: &[StrBytes]) {
+        for name in names {
+            let Some(topic) = self.names.get(name).and_then(|id| self.topics.get(id)) else {
+                continue;
+            };
+            for partition in 0..topic.partitions.len() {
+                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                self.touched.push(Touched { id: topic.id, name: name.clone(), partition });
+            }
+        }
+    }
+}
+
+impl Topic {
+    fn image(&self) -> TopicImage {
+        let partitions = self.partitions.iter().map(|p| PartitionImage {
+            leader: p.leader,
+            epoch: p.epoch,
+            replicas: p.replicas.clone(),
+        });
+        TopicImage { name: self.name.clone(), id: self.id, partitions: partitions.collect() }
+    }
+}

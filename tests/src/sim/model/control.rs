@@ -1,0 +1,393 @@
+//! What a test does to the cluster: topics, leaders, brokers, faults, and what it reads back.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::{Cluster, Event, Node, Output, Partition, Reply, Topic};
+use crate::sim::batch::Record;
+use crate::sim::code;
+use crate::sim::fault::Fault;
+use crate::sim::log::Log;
+use crate::sim::profile::Profile;
+
+/// Topics. Errors are Kafka error codes.
+impl Cluster {
+    /// Makes a topic; its id is returned, all zero where the cluster has none.
+    ///
+    /// # Errors
+    /// 36 when it exists, 37 for no partitions.
+    pub fn create_topic(&mut self, name: &str, partitions: u32) -> Result<Uuid, i16> {
+        self.create(name, partitions, self.options.replication)
+    }
+
+    pub(super) fn create(&mut self, name: &str, count: u32, replication: u32) -> Result<Uuid, i16> {
+        let name = StrBytes::from_string(name.to_owned());
+        if self.names.contains_key(&name) {
+            return Err(code::TOPIC_ALREADY_EXISTS);
+        }
+        if count == 0 {
+            return Err(code::INVALID_PARTITIONS);
+        }
+        self.topics_made += 1;
+        let id = Uuid::from_u64_pair(0x6b61_766b_6100_4000, 0x8000 << 48 | self.topics_made);
+        let mut topic = Topic { name: name.clone(), id, partitions: Vec::new() };
+        for index in 0..count {
+            topic.partitions.push(self.new_partition(index, replication));
+        }
+        self.topics.insert(id, topic);
+        self.names.insert(name.clone(), id);
+        self.publish(&[name]);
+        Ok(if self.options.profile.topic_ids() { id } else { Uuid::nil() })
+    }
+
+    fn new_partition(&self, index: u32, replication: u32) -> Partition {
+        let brokers = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let id = |n: u32| i32::try_from((index + n) % brokers + 1).unwrap_or(1);
+        let replicas: Arc<[i32]> = (0..replication.clamp(1, brokers)).map(id).collect();
+        let lives = |id: &&i32| self.nodes.get(id).is_some_and(Node::in_cluster);
+        let leader = replicas.iter().find(lives).copied().unwrap_or(-1);
+        let mut log = Log::default();
+        log.begin_epoch(0);
+        let ready_at = self.now + self.options.first_append_delay;
+        Partition { log, leader, epoch: 0, replicas, ready_at }
+    }
+
+    /// Raises a topic's partition count to `count`.
+    ///
+    /// # Errors
+    /// 3 for no such topic, 37 when it has as many already.
+    pub fn grow(&mut self, name: &str, count: u32) -> Result<(), i16> {
+        let id = *self.names.get(name.as_bytes()).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let topic = self.topics.get(&id).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let (name, from) = (topic.name.clone(), topic.partitions.len());
+        if count as usize <= from {
+            return Err(code::INVALID_PARTITIONS);
+        }
+        let replication = topic.partitions.first().map_or(1, |p| p.replicas.len());
+        let replication = u32::try_from(replication).unwrap_or(1);
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        let new: Vec<_> = (from..count).map(|i| self.new_partition(i, replication)).collect();
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.partitions.extend(new);
+        }
+        self.publish(&[name]);
+        Ok(())
+    }
+
+    /// Deletes a topic with its data.
+    ///
+    /// # Errors
+    /// 3 for no such topic.
+    pub fn delete_topic(&mut self, name: &str) -> Result<(), i16> {
+        let name = StrBytes::from_string(name.to_owned());
+        if !self.names.contains_key(&name) {
+            return Err(code::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.touch_all(core::slice::from_ref(&name));
+        if let Some(id) = self.names.remove(&name) {
+            self.topics.remove(&id);
+        }
+        self.publish(&[name]);
+        self.wake();
+        Ok(())
+    }
+
+    /// Deletes a topic and makes it again, empty, with another id. Brokers see it in one step.
+    ///
+    /// # Errors
+    /// 3 for no such topic, 37 for no partitions.
+    pub fn recreate_topic(&mut self, name: &str, partitions: u32) -> Result<Uuid, i16> {
+        self.delete_topic(name)?;
+        self.create_topic(name, partitions)
+    }
+
+    /// Makes `broker` the leader of a partition, with the next epoch; a replica too, if it is none.
+    ///
+    /// # Errors
+    /// 3 for no such partition, 9 for no such broker or one that is down.
+    pub fn move_leader(&mut self, name: &str, partition: u32, broker: i32) -> Result<(), i16> {
+        if !self.nodes.get(&broker).is_some_and(Node::in_cluster) {
+            return Err(code::REPLICA_NOT_AVAILABLE);
+        }
+        let (name, state) = self.partition_mut(name, partition)?;
+        if !state.replicas.contains(&broker) {
+            let others = state.replicas.iter().copied().filter(|id| *id != state.leader);
+            state.replicas = core::iter::once(broker).chain(others).collect();
+        }
+        state.lead(broker);
+        self.changed(&name);
+        Ok(())
+    }
+
+    /// Unclean election: everything from `offset` on is lost, and the epoch rises.
+    ///
+    /// # Errors
+    /// 3 for no such partition.
+    pub fn truncate(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
+        let (name, state) = self.partition_mut(name, partition)?;
+        state.log.truncate(offset);
+        state.lead(state.leader);
+        self.changed(&name);
+        Ok(())
+    }
+
+    /// Retention: nothing below `offset` can be read any more.
+    ///
+    /// # Errors
+    /// 3 for no such partition.
+    pub fn trim(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
+        let (name, state) = self.partition_mut(name, partition)?;
+        state.log.trim(offset);
+        self.touch_all(&[name]);
+        self.wake();
+        Ok(())
+    }
+
+    fn changed(&mut self, name: &StrBytes) {
+        let names = core::slice::from_ref(name);
+        self.publish(names);
+        self.touch_all(names);
+        self.wake();
+    }
+
+    fn partition_mut(&mut self, name: &str, index: u32) -> Result<(StrBytes, &mut Partition), i16> {
+        let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get_mut(id));
+        let topic = topic.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let name = topic.name.clone();
+        let partition = topic.partitions.get_mut(index as usize);
+        partition.map(|p| (name, p)).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    fn partition(&self, name: &str, index: u32) -> Option<&Partition> {
+        let id = self.names.get(name.as_bytes())?;
+        self.topics.get(id)?.partitions.get(index as usize)
+    }
+}
+
+impl Partition {
+    pub(super) fn lead(&mut self, broker: i32) {
+        self.leader = broker;
+        self.epoch += 1;
+        self.log.begin_epoch(self.epoch);
+    }
+}
+
+/// What is there.
+impl Cluster {
+    /// Partitions of a topic; 0 when there is none.
+    #[must_use]
+    pub fn partitions(&self, name: &str) -> u32 {
+        let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get(id));
+        topic.map_or(0, |topic| u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX))
+    }
+
+    /// (leader, leader epoch) of a partition; leader -1 when it has none.
+    #[must_use]
+    pub fn leader(&self, name: &str, partition: u32) -> Option<(i32, i32)> {
+        self.partition(name, partition).map(|p| (p.leader, p.epoch))
+    }
+
+    /// Offset that the next record gets; 0 for no such partition.
+    #[must_use]
+    pub fn log_len(&self, name: &str, partition: u32) -> i64 {
+        self.partition(name, partition).map_or(0, |p| p.log.end())
+    }
+
+    /// Offset below which consumers read.
+    #[must_use]
+    pub fn high_watermark(&self, name: &str, partition: u32) -> i64 {
+        self.partition(name, partition).map_or(0, |p| p.log.high_watermark())
+    }
+
+    /// Records of a partition, in order. Those of compressed batches are missing.
+    #[must_use]
+    pub fn records(&self, name: &str, partition: u32) -> Vec<Record> {
+        self.partition(name, partition).map_or_else(Vec::new, |p| p.log.records())
+    }
+
+    /// Batches of a partition as stored.
+    #[must_use]
+    pub fn batches(&self, name: &str, partition: u32) -> Vec<Bytes> {
+        self.partition(name, partition)
+            .map_or_else(Vec::new, |p| p.log.batches().cloned().collect())
+    }
+
+    /// Broker ids, dead ones included.
+    #[must_use]
+    pub fn brokers(&self) -> Vec<i32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// Fetch sessions that a broker keeps.
+    #[must_use]
+    pub fn sessions(&self, broker: i32) -> usize {
+        self.nodes.get(&broker).map_or(0, |node| node.sessions.len())
+    }
+}
+
+/// Brokers. Unknown ids change nothing.
+impl Cluster {
+    /// Where clients find a broker from now on.
+    pub fn set_endpoint(&mut self, broker: i32, host: &str, port: u16) {
+        let Some(node) = self.nodes.get_mut(&broker) else { return };
+        node.endpoint.host = StrBytes::from_string(host.to_owned());
+        node.endpoint.port = port;
+        self.publish(&[]);
+    }
+
+    /// (host, port) of a broker.
+    #[must_use]
+    pub fn endpoint(&self, broker: i32) -> Option<(String, u16)> {
+        self.nodes.get(&broker).map(|n| (n.endpoint.host.to_string(), n.endpoint.port))
+    }
+
+    /// Whether a broker runs (perhaps paused).
+    #[must_use]
+    pub fn alive(&self, broker: i32) -> bool {
+        self.nodes.get(&broker).is_some_and(|node| node.alive)
+    }
+
+    /// Release of one broker, for rolling upgrades. Take effect with the next request.
+    pub fn set_profile(&mut self, broker: i32, profile: Profile) {
+        if let Some(node) = self.nodes.get_mut(&broker) {
+            node.profile = profile;
+        }
+    }
+
+    /// From now on news reach this broker's metadata that much later.
+    pub fn set_lag(&mut self, broker: i32, lag: Duration) {
+        if let Some(node) = self.nodes.get_mut(&broker) {
+            node.lag = lag;
+        }
+    }
+
+    /// SIGKILL: connections are gone at once (the caller closes them); leaders move when the
+    /// session timeout has passed. Until then metadata still names the dead broker.
+    pub fn kill(&mut self, broker: i32) {
+        let Some(node) = self.nodes.get_mut(&broker) else { return };
+        node.alive = false;
+        node.paused = false;
+        node.stalled.clear();
+        node.sessions.clear();
+        self.parked.retain(|parked| parked.ctx.broker != broker);
+        self.ready.retain(|output| output.broker != broker);
+        self.schedule_fence(broker);
+    }
+
+    /// Starts a killed broker again. It leads only what has no other leader.
+    pub fn restart(&mut self, broker: i32) {
+        self.fence(broker);
+        let image = self.image.clone();
+        let Some(node) = self.nodes.get_mut(&broker) else { return };
+        node.alive = true;
+        node.pending.clear();
+        node.image = image;
+        self.unfence(broker);
+    }
+
+    /// SIGSTOP: connections stay open, nothing is answered. Leaders move as after a kill.
+    pub fn pause(&mut self, broker: i32) {
+        let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.alive) else { return };
+        node.paused = true;
+        self.schedule_fence(broker);
+    }
+
+    /// SIGCONT: waiting requests are answered, from metadata of before the pause until the
+    /// broker's lag has passed.
+    pub fn resume(&mut self, broker: i32) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.paused) else { return };
+        node.paused = false;
+        let back = now + node.lag;
+        for (at, _) in &mut node.pending {
+            *at = (*at).max(back);
+        }
+        node.apply(now);
+        let stalled = core::mem::take(&mut node.stalled);
+        self.unfence(broker);
+        self.catch_up(broker);
+        for (conn, request) in stalled {
+            match self.serve(broker, conn, request) {
+                Reply::Later => {}
+                reply => self.ready.push_back(Output { broker, conn, reply }),
+            }
+        }
+        self.wake();
+    }
+
+    fn schedule_fence(&mut self, broker: i32) {
+        let Some(node) = self.nodes.get_mut(&broker) else { return };
+        node.incarnation += 1;
+        let incarnation = node.incarnation;
+        let at = self.now + self.options.session_timeout;
+        self.schedule(at, Event::Fence { broker, incarnation });
+    }
+
+    /// The cluster gives a broker up: others lead.
+    pub(super) fn fence(&mut self, broker: i32) {
+        let Some(node) = self.nodes.get_mut(&broker).filter(|node| !node.fenced) else { return };
+        node.fenced = true;
+        self.elect(|partition| partition.leader == broker);
+    }
+
+    /// A broker is back: it leads what has no leader and lies on it.
+    fn unfence(&mut self, broker: i32) {
+        let Some(node) = self.nodes.get_mut(&broker) else { return };
+        node.incarnation += 1;
+        node.fenced = false;
+        self.elect(|partition| partition.leader < 0);
+    }
+
+    fn elect(&mut self, which: impl Fn(&Partition) -> bool) {
+        let mut changed = Vec::new();
+        for topic in self.topics.values_mut() {
+            let mut moved = false;
+            for partition in topic.partitions.iter_mut().filter(|p| which(p)) {
+                let lives = |id: &&i32| self.nodes.get(id).is_some_and(Node::in_cluster);
+                let leader = partition.replicas.iter().find(lives).copied().unwrap_or(-1);
+                if leader != partition.leader {
+                    partition.lead(leader);
+                    moved = true;
+                }
+            }
+            if moved {
+                changed.push(topic.name.clone());
+            }
+        }
+        changed.sort(); // the map's order must not show
+        self.publish(&changed);
+        self.touch_all(&changed);
+        self.wake();
+    }
+}
+
+/// Faults.
+impl Cluster {
+    /// The next `times` requests of `api` at `broker` meet `fault`.
+    pub fn inject(&mut self, broker: i32, api: ApiKey, fault: Fault, times: usize) {
+        self.faults.add(broker, api, fault, times);
+    }
+
+    /// Faults that no request has met yet.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        self.faults.left()
+    }
+
+    /// Forgets faults that no request has met yet.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Forgets all fetch sessions of a broker, as its cache does under pressure.
+    pub fn evict_sessions(&mut self, broker: i32) {
+        if let Some(node) = self.nodes.get_mut(&broker) {
+            node.sessions.clear();
+        }
+    }
+}

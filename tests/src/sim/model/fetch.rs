@@ -1,0 +1,374 @@
+//! Fetch: sessions, long polls, byte limits (`KafkaApis.handleFetchRequest`, `DelayedFetch`).
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ResponseKind, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::session::{BY_ID, Item, Source};
+use super::{Cluster, Ctx, Denied, Event, Output, Reply, Touched};
+use crate::sim::code;
+use crate::sim::fault::Fault;
+use crate::sim::image::TopicRef;
+use crate::sim::log::Log;
+use crate::sim::profile::Profile;
+
+/// First version with leader hints (KIP-951).
+const HINTS: i16 = 16;
+/// `fetch.max.bytes` of a broker.
+const BROKER_LIMIT: i32 = 57_671_680;
+/// `READ_COMMITTED`.
+const COMMITTED: i8 = 1;
+
+/// A fetch that waits for data.
+pub(super) struct Parked {
+    pub(super) ctx: Ctx,
+    id: u64,
+    source: Source,
+    min_bytes: i32,
+    max_bytes: i32,
+    isolation: i8,
+    /// Its wait ended while the broker was paused.
+    expired: bool,
+}
+
+/// One partition's part of an answer.
+struct Part {
+    turn: u64,
+    topic: TopicRef,
+    data: PartitionData,
+    told: Option<(i64, i64)>,
+}
+
+/// Why a partition answers no records.
+enum Unread {
+    Denied(Denied),
+    Diverging { epoch: i32, end: i64 },
+}
+
+impl Cluster {
+    pub(super) fn fetch(&mut self, ctx: &Ctx, ask: &FetchRequest) -> Reply {
+        if let Some(Fault::TopError(code)) = ctx.fault {
+            return self.refuse_fetch(ctx, code);
+        }
+        let Some(node) = self.nodes.get_mut(&ctx.broker) else { return Reply::Close };
+        let source = match node.sessions.open(ask, ctx.version) {
+            Ok(source) => source,
+            Err(code) => return self.refuse_fetch(ctx, code),
+        };
+        self.order += 1;
+        let parked = Parked {
+            ctx: ctx.clone(),
+            id: self.order,
+            source,
+            min_bytes: ask.min_bytes,
+            max_bytes: ask.max_bytes.min(BROKER_LIMIT),
+            isolation: ask.isolation_level,
+            expired: false,
+        };
+        if ask.max_wait_ms <= 0 || ctx.injected().is_some() || self.satisfied(&parked) {
+            return self.answer_fetch(parked);
+        }
+        let wait = Duration::from_millis(u64::try_from(ask.max_wait_ms).unwrap_or(0));
+        self.schedule(self.now + wait, Event::Expire(parked.id));
+        self.parked.push(parked);
+        Reply::Later
+    }
+
+    fn refuse_fetch(&self, ctx: &Ctx, code: i16) -> Reply {
+        let body =
+            FetchResponse::default().with_error_code(code).with_throttle_time_ms(ctx.throttle());
+        Reply::Now(ctx.answer(ResponseKind::Fetch(body)))
+    }
+
+    /// The longest wait of a parked fetch is over.
+    pub(super) fn expire(&mut self, id: u64) {
+        let Some(at) = self.parked.iter().position(|parked| parked.id == id) else { return };
+        if self.nodes.get(&self.parked[at].ctx.broker).is_some_and(|node| node.paused) {
+            self.parked[at].expired = true; // a stopped process answers after it goes on
+            return;
+        }
+        let parked = self.parked.remove(at);
+        self.finish(parked);
+    }
+
+    /// A broker goes on after a pause: what became due meanwhile is answered.
+    pub(super) fn catch_up(&mut self, broker: i32) {
+        let (here, elsewhere) = core::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked: &Parked| parked.ctx.broker == broker);
+        self.parked = elsewhere;
+        for parked in here {
+            if parked.expired || self.satisfied(&parked) {
+                self.finish(parked);
+            } else {
+                self.parked.push(parked);
+            }
+        }
+    }
+
+    /// Answers parked fetches that touched partitions have satisfied.
+    pub(super) fn wake(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let touched = core::mem::take(&mut self.touched);
+        let mut at = 0;
+        while let Some(parked) = self.parked.get(at) {
+            let node = self.nodes.get(&parked.ctx.broker);
+            let running = node.is_some_and(|node| node.alive && !node.paused);
+            if running && self.reads_any(parked, &touched) && self.satisfied(parked) {
+                let parked = self.parked.remove(at);
+                self.finish(parked);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn finish(&mut self, parked: Parked) {
+        let (broker, conn, ctx) = (parked.ctx.broker, parked.ctx.conn, parked.ctx.clone());
+        let reply = self.answer_fetch(parked);
+        match self.afterwards(&ctx, reply) {
+            Reply::Later => {}
+            reply => self.ready.push_back(Output { broker, conn, reply }),
+        }
+    }
+
+    fn reads_any(&self, parked: &Parked, touched: &[Touched]) -> bool {
+        let items = match &parked.source {
+            Source::Own { items, .. } => Some(items),
+            Source::Session(id) => {
+                self.nodes.get(&parked.ctx.broker).and_then(|node| node.sessions.items(*id))
+            }
+        };
+        let by_id = parked.ctx.version >= BY_ID;
+        items.is_none_or(|items| {
+            touched.iter().any(|touched| {
+                let topic = match by_id {
+                    true => TopicRef::Id(touched.id),
+                    false => TopicRef::Name(touched.name.clone()),
+                };
+                items.contains(&(topic, touched.partition))
+            })
+        })
+    }
+
+    /// Whether the fetch can be answered now. Unknown partitions do not end a wait as long as the
+    /// request names a known one; other errors do.
+    fn satisfied(&self, parked: &Parked) -> bool {
+        let broker = parked.ctx.broker;
+        let items = match &parked.source {
+            Source::Own { items, .. } => Some(items),
+            Source::Session(id) => self.nodes.get(&broker).and_then(|n| n.sessions.items(*id)),
+        };
+        let Some(items) = items else { return true };
+        let (mut bytes, mut known) = (0, false);
+        for (_, item) in items.iter() {
+            match self.readable(broker, item) {
+                Ok(log) => {
+                    known = true;
+                    let limit = u64::try_from(item.max_bytes).unwrap_or(0);
+                    let available = log.available(item.offset);
+                    bytes += available.min(limit.max(1)); // at least one batch would come
+                }
+                Err(Unread::Denied(Denied {
+                    code: code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC_ID,
+                    ..
+                })) => {}
+                Err(_) => return true,
+            }
+        }
+        !known || bytes >= u64::try_from(parked.min_bytes).unwrap_or(0)
+    }
+
+    /// The log to read from, checked for the item's offset and epochs.
+    fn readable(&self, broker: i32, item: &Item) -> Result<&Log, Unread> {
+        let found = self.locate(broker, &item.topic, item.partition, item.leader_epoch);
+        let partition = found.map_err(|mut denied| {
+            // 2.4 says 9 where it has no replica.
+            let outsider = denied.code == code::NOT_LEADER_OR_FOLLOWER
+                && self.profile(broker) == Profile::V2_4
+                && !self.is_replica(broker, item);
+            if outsider {
+                denied.code = code::REPLICA_NOT_AVAILABLE;
+            }
+            Unread::Denied(denied)
+        })?;
+        let log = &partition.log;
+        let out_of_range = || Unread::Denied(Denied::plain(code::OFFSET_OUT_OF_RANGE));
+        if item.last_fetched_epoch >= 0 {
+            let (epoch, end) = log.epoch_end(item.last_fetched_epoch);
+            if epoch < 0 || end < 0 || item.offset < log.start() {
+                return Err(out_of_range());
+            }
+            if epoch < item.last_fetched_epoch || end < item.offset {
+                return Err(Unread::Diverging { epoch, end });
+            }
+        }
+        if item.offset < log.start() || item.offset > log.end() {
+            return Err(out_of_range());
+        }
+        Ok(log)
+    }
+
+    fn is_replica(&self, broker: i32, item: &Item) -> bool {
+        let index = usize::try_from(item.partition).unwrap_or(usize::MAX);
+        let image = self.view(broker).topic(&item.topic);
+        let partition = image.and_then(|topic| topic.partitions.get(index));
+        partition.is_some_and(|partition| partition.replicas.contains(&broker))
+    }
+
+    fn answer_fetch(&mut self, parked: Parked) -> Reply {
+        let Parked { ctx, source, max_bytes, isolation, .. } = parked;
+        let slots = self.options.session_slots;
+        let parts = match &source {
+            Source::Own { items, .. } => self.read_all(&ctx, items.iter(), max_bytes, isolation),
+            Source::Session(id) => {
+                let node = self.nodes.get(&ctx.broker);
+                let Some(items) = node.and_then(|node| node.sessions.items(*id)) else {
+                    return self.refuse_fetch(&ctx, code::FETCH_SESSION_ID_NOT_FOUND);
+                };
+                self.read_all(&ctx, items.iter(), max_bytes, isolation)
+            }
+        };
+        let Some(node) = self.nodes.get_mut(&ctx.broker) else { return Reply::Close };
+        let (session, parts) = match source {
+            Source::Own { mut items, keep } => {
+                for part in &parts {
+                    if let Some(item) = items.get_mut(part.turn) {
+                        item.told = part.told;
+                    }
+                }
+                let id = if keep { node.sessions.keep(items, ctx.version, slots) } else { 0 };
+                (id, parts)
+            }
+            Source::Session(id) => {
+                let items = node.sessions.items_mut(id);
+                (id, items.map_or_else(Vec::new, |items| news(items, parts)))
+            }
+        };
+        let mut body = FetchResponse::default().with_throttle_time_ms(ctx.throttle());
+        if ctx.version >= 7 {
+            body.session_id = session;
+        }
+        let leaders = parts.iter().map(|part| part.data.current_leader.leader_id.0);
+        let leaders: Vec<i32> = leaders.filter(|id| *id >= 0).collect();
+        body.responses = group(parts);
+        if ctx.version >= HINTS {
+            body.node_endpoints = self.hints(ctx.broker, leaders).map(node_endpoint).collect();
+        }
+        Reply::Now(ctx.answer(ResponseKind::Fetch(body)))
+    }
+
+    fn read_all<'a>(
+        &self,
+        ctx: &Ctx,
+        items: impl Iterator<Item = (u64, &'a Item)>,
+        max_bytes: i32,
+        isolation: i8,
+    ) -> Vec<Part> {
+        let mut room = usize::try_from(max_bytes).unwrap_or(0);
+        let mut first = true;
+        let mut parts = Vec::new();
+        for (turn, item) in items {
+            let mut data = PartitionData::default().with_partition_index(item.partition);
+            data.high_watermark = -1;
+            data.last_stable_offset = -1;
+            if ctx.version >= 5 {
+                data.log_start_offset = -1;
+            }
+            data.records = Some(Bytes::new());
+            let injected = ctx.injected().map(|code| Unread::Denied(Denied::plain(code)));
+            let read = injected.map_or_else(|| self.readable(ctx.broker, item), Err);
+            let mut told = None;
+            match read {
+                Ok(log) => {
+                    let limit = usize::try_from(item.max_bytes).unwrap_or(0).min(room);
+                    let records = log.read(item.offset, limit, first);
+                    first &= records.is_empty();
+                    room = room.saturating_sub(records.len());
+                    fill(ctx, &mut data, log, isolation);
+                    data.records = Some(records);
+                    data.error_code = ctx.told(code::NONE);
+                    told = Some((log.high_watermark(), log.start()));
+                }
+                Err(Unread::Diverging { epoch, end }) => {
+                    data.diverging_epoch =
+                        EpochEndOffset::default().with_epoch(epoch).with_end_offset(end);
+                }
+                Err(Unread::Denied(denied)) => deny(ctx, &mut data, &denied),
+            }
+            parts.push(Part { turn, topic: item.topic.clone(), data, told });
+        }
+        parts
+    }
+}
+
+fn fill(ctx: &Ctx, data: &mut PartitionData, log: &Log, isolation: i8) {
+    data.high_watermark = log.high_watermark();
+    data.last_stable_offset = log.high_watermark(); // there are no transactions
+    if ctx.version >= 5 {
+        data.log_start_offset = log.start();
+    }
+    data.aborted_transactions = (isolation == COMMITTED).then(Vec::new);
+}
+
+fn deny(ctx: &Ctx, data: &mut PartitionData, denied: &Denied) {
+    data.error_code = denied.code;
+    let hinted = matches!(denied.code, code::NOT_LEADER_OR_FOLLOWER | code::FENCED_LEADER_EPOCH);
+    if let Some((leader, epoch)) = denied.hint.filter(|_| hinted && ctx.version >= HINTS) {
+        data.current_leader =
+            LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(epoch);
+    }
+}
+
+/// What an incremental answer repeats: data, errors, and changed offsets. Partitions that had
+/// data go to the end of the session's order.
+fn news(items: &mut super::session::Items, parts: Vec<Part>) -> Vec<Part> {
+    let mut kept = Vec::new();
+    for part in parts {
+        let Some(item) = items.get_mut(part.turn) else { continue };
+        let data = part.data.records.as_ref().is_some_and(|records| !records.is_empty());
+        let changed = part.told.is_none() || part.told != item.told;
+        if part.data.error_code != code::NONE || data || changed {
+            item.told = part.told;
+            if data {
+                items.move_back(part.turn);
+            }
+            kept.push(part);
+        }
+    }
+    kept
+}
+
+/// Runs of partitions of one topic.
+fn group(parts: Vec<Part>) -> Vec<FetchableTopicResponse> {
+    let mut topics: Vec<(TopicRef, FetchableTopicResponse)> = Vec::new();
+    for part in parts {
+        if topics.last().is_none_or(|(topic, _)| *topic != part.topic) {
+            let told = FetchableTopicResponse::default();
+            let told = match &part.topic {
+                TopicRef::Name(name) => told.with_topic(TopicName(name.clone())),
+                TopicRef::Id(id) => told.with_topic_id(*id),
+            };
+            topics.push((part.topic, told));
+        }
+        if let Some((_, told)) = topics.last_mut() {
+            told.partitions.push(part.data);
+        }
+    }
+    topics.into_iter().map(|(_, told)| told).collect()
+}
+
+fn node_endpoint((id, host, port, rack): (i32, StrBytes, i32, Option<StrBytes>)) -> NodeEndpoint {
+    NodeEndpoint::default()
+        .with_node_id(BrokerId(id))
+        .with_host(host)
+        .with_port(port)
+        .with_rack(rack)
+}

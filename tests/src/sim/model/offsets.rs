@@ -1,0 +1,144 @@
+//! ListOffsets, OffsetForLeaderEpoch and InitProducerId.
+
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProducerId, ResponseKind,
+};
+
+use super::{Cluster, Ctx, Reply};
+use crate::sim::code;
+use crate::sim::image::TopicRef;
+use crate::sim::log::Log;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+impl Cluster {
+    pub(super) fn list_offsets(&self, ctx: &Ctx, ask: &ListOffsetsRequest) -> Reply {
+        let mut body = ListOffsetsResponse::default().with_throttle_time_ms(ctx.throttle());
+        for topic in &ask.topics {
+            let name = TopicRef::Name(topic.name.0.clone());
+            let asked = topic.partitions.iter();
+            let mut told: Vec<_> = asked.map(|p| self.list_offset(ctx, &name, p)).collect();
+            // Brokers group them; the order is not the request's.
+            told.sort_by_key(|partition| partition.error_code == code::NONE);
+            body.topics.push(
+                ListOffsetsTopicResponse::default()
+                    .with_name(topic.name.clone())
+                    .with_partitions(told),
+            );
+        }
+        Reply::Now(ctx.answer(ResponseKind::ListOffsets(body)))
+    }
+
+    fn list_offset(
+        &self,
+        ctx: &Ctx,
+        topic: &TopicRef,
+        ask: &ListOffsetsPartition,
+    ) -> ListOffsetsPartitionResponse {
+        let mut told = ListOffsetsPartitionResponse::default()
+            .with_partition_index(ask.partition_index)
+            .with_timestamp(-1)
+            .with_offset(-1)
+            .with_leader_epoch(-1);
+        let epoch = if ctx.version >= 4 { ask.current_leader_epoch } else { -1 };
+        let found = self.locate(ctx.broker, topic, ask.partition_index, epoch);
+        let found = match (ctx.injected(), found) {
+            (Some(code), _) => Err(code),
+            (None, Err(denied)) => Err(denied.code),
+            (None, Ok(partition)) => at(&partition.log, ask.timestamp, ctx.version),
+        };
+        match found {
+            Ok((timestamp, offset, epoch)) => {
+                told.timestamp = timestamp;
+                told.offset = offset;
+                told.leader_epoch = if ctx.version >= 4 { epoch } else { -1 };
+                told.error_code = ctx.told(code::NONE);
+            }
+            Err(code) => told.error_code = code,
+        }
+        told
+    }
+
+    pub(super) fn epoch_ends(&self, ctx: &Ctx, ask: &OffsetForLeaderEpochRequest) -> Reply {
+        let mut body =
+            OffsetForLeaderEpochResponse::default().with_throttle_time_ms(ctx.throttle());
+        for topic in &ask.topics {
+            let name = TopicRef::Name(topic.topic.0.clone());
+            let asked = topic.partitions.iter();
+            body.topics.push(
+                OffsetForLeaderTopicResult::default()
+                    .with_topic(topic.topic.clone())
+                    .with_partitions(asked.map(|p| self.epoch_end(ctx, &name, p)).collect()),
+            );
+        }
+        Reply::Now(ctx.answer(ResponseKind::OffsetForLeaderEpoch(body)))
+    }
+
+    fn epoch_end(
+        &self,
+        ctx: &Ctx,
+        topic: &TopicRef,
+        ask: &OffsetForLeaderPartition,
+    ) -> EpochEndOffset {
+        let told = EpochEndOffset::default().with_partition(ask.partition);
+        let found = self.locate(ctx.broker, topic, ask.partition, ask.current_leader_epoch);
+        match (ctx.injected(), found) {
+            (Some(code), _) => told.with_error_code(code),
+            (None, Err(denied)) => told.with_error_code(denied.code),
+            (None, Ok(partition)) => {
+                let (epoch, end) = partition.log.epoch_end(ask.leader_epoch);
+                told.with_leader_epoch(epoch).with_end_offset(end)
+            }
+        }
+    }
+
+    /// Without transactions every request gets a fresh id; a given one is ignored
+    /// (`TransactionCoordinator.handleInitProducerId`).
+    pub(super) fn init_producer_id(&mut self, ctx: &Ctx, ask: &InitProducerIdRequest) -> Reply {
+        let mut body = InitProducerIdResponse::default().with_throttle_time_ms(ctx.throttle());
+        body.producer_id = ProducerId(-1);
+        body.producer_epoch = -1;
+        if let Some(code) = ctx.injected() {
+            body.error_code = code;
+        } else if ask.transactional_id.is_some() {
+            body.error_code = code::INVALID_REQUEST;
+        } else {
+            self.next_producer_id += 1;
+            body.producer_id = ProducerId(self.next_producer_id);
+            body.producer_epoch = 0;
+        }
+        body.error_code = ctx.told(body.error_code);
+        Reply::Now(ctx.answer(ResponseKind::InitProducerId(body)))
+    }
+}
+
+/// (timestamp, offset, leader epoch), or a code.
+fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
+    let plain = |offset| (-1, offset, log.epoch_at(offset));
+    let found = |hit: Option<(i64, i64)>| match hit {
+        Some((timestamp, offset)) => (timestamp, offset, log.epoch_at(offset)),
+        None => (-1, -1, -1),
+    };
+    match timestamp {
+        LATEST => Ok(plain(log.high_watermark())),
+        EARLIEST => Ok(plain(log.start())),
+        MAX_TIMESTAMP if version >= 7 => Ok(found(log.max_timestamp())),
+        EARLIEST_LOCAL if version >= 8 => Ok(plain(log.start())),
+        LATEST_TIERED if version >= 9 => Ok((-1, -1, -1)), // no tiered storage here
+        ..LATEST if version >= 8 => Err(code::UNSUPPORTED_VERSION),
+        time => Ok(found(log.at_time(time))),
+    }
+}

@@ -1,0 +1,170 @@
+//! Which API versions a broker of each release offers.
+
+use core::fmt;
+use core::str::FromStr;
+
+use kafka_protocol::messages::ApiKey;
+
+/// A release whose version ranges and quirks a simulated broker shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Apache Kafka 1.1.1, ZooKeeper mode: no topic ids, no epochs, no cache-based probe answers.
+    V1_1,
+    /// 2.4.1, ZooKeeper mode: no topic ids.
+    V2_4,
+    /// 2.8.2, ZooKeeper mode, topic ids.
+    V2_8,
+    /// 3.2.3, ZooKeeper mode, topic ids.
+    V3_2,
+    /// 3.9.2, KRaft.
+    V3_9,
+    /// 4.4.0, KRaft.
+    #[default]
+    V4_4,
+}
+
+impl Profile {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 6] =
+        [Self::V1_1, Self::V2_4, Self::V2_8, Self::V3_2, Self::V3_9, Self::V4_4];
+
+    /// Topics have ids (KIP-516).
+    #[must_use]
+    pub fn topic_ids(self) -> bool {
+        self >= Self::V2_8
+    }
+
+    /// Admin requests go to the controller only; answers of others say `NOT_CONTROLLER`.
+    #[must_use]
+    pub fn zookeeper(self) -> bool {
+        self <= Self::V3_2
+    }
+
+    /// What ApiVersions lists: (API, lowest, highest). As the real release, with three cuts where
+    /// the codec of this simulation ends: ListOffsets 10, Metadata 13, ApiVersions 5. Produce
+    /// below 3, Fetch below 4, ListOffsets 0 and others below the codec's minimum are listed but
+    /// close the connection.
+    #[must_use]
+    pub fn ranges(self) -> &'static [(ApiKey, i16, i16)] {
+        match self {
+            Self::V1_1 => &V1_1,
+            Self::V2_4 => &V2_4,
+            Self::V2_8 => &V2_8,
+            Self::V3_2 => &V3_2,
+            Self::V3_9 => &V3_9,
+            Self::V4_4 => &V4_4,
+        }
+    }
+
+    /// The listed range of one API.
+    #[must_use]
+    pub fn range(self, api: ApiKey) -> Option<(i16, i16)> {
+        self.ranges().iter().find(|(key, ..)| *key == api).map(|(_, min, max)| (*min, *max))
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1_1 => "1.1",
+            Self::V2_4 => "2.4",
+            Self::V2_8 => "2.8",
+            Self::V3_2 => "3.2",
+            Self::V3_9 => "3.9",
+            Self::V4_4 => "4.4",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|profile| profile.to_string() == name);
+        found.ok_or_else(|| format!("no broker profile {name:?}; there are 1.1 to 4.4"))
+    }
+}
+
+use ApiKey::{
+    ApiVersions, CreatePartitions, CreateTopics, DeleteTopics, DescribeTopicPartitions, Fetch,
+    InitProducerId, ListOffsets, Metadata, OffsetForLeaderEpoch, Produce,
+};
+
+const V1_1: [(ApiKey, i16, i16); 9] = [
+    (Produce, 0, 5),
+    (Fetch, 0, 7),
+    (ListOffsets, 0, 2),
+    (Metadata, 0, 5),
+    (ApiVersions, 0, 1),
+    (CreateTopics, 0, 2),
+    (DeleteTopics, 0, 1),
+    (InitProducerId, 0, 0),
+    (CreatePartitions, 0, 0),
+];
+
+const V2_4: [(ApiKey, i16, i16); 10] = [
+    (Produce, 0, 8),
+    (Fetch, 0, 11),
+    (ListOffsets, 0, 5),
+    (Metadata, 0, 9),
+    (ApiVersions, 0, 3),
+    (CreateTopics, 0, 5),
+    (DeleteTopics, 0, 4),
+    (InitProducerId, 0, 2),
+    (OffsetForLeaderEpoch, 0, 3),
+    (CreatePartitions, 0, 1),
+];
+
+const V2_8: [(ApiKey, i16, i16); 10] = [
+    (Produce, 0, 9),
+    (Fetch, 0, 12),
+    (ListOffsets, 0, 6),
+    (Metadata, 0, 11),
+    (ApiVersions, 0, 3),
+    (CreateTopics, 0, 7),
+    (DeleteTopics, 0, 6),
+    (InitProducerId, 0, 4),
+    (OffsetForLeaderEpoch, 0, 4),
+    (CreatePartitions, 0, 3),
+];
+
+const V3_2: [(ApiKey, i16, i16); 10] = [
+    (Produce, 0, 9),
+    (Fetch, 0, 13),
+    (ListOffsets, 0, 7),
+    (Metadata, 0, 12),
+    (ApiVersions, 0, 3),
+    (CreateTopics, 0, 7),
+    (DeleteTopics, 0, 6),
+    (InitProducerId, 0, 4),
+    (OffsetForLeaderEpoch, 0, 4),
+    (CreatePartitions, 0, 3),
+];
+
+const V3_9: [(ApiKey, i16, i16); 11] = [
+    (Produce, 0, 11),
+    (Fetch, 0, 17),
+    (ListOffsets, 0, 9),
+    (Metadata, 0, 12),
+    (ApiVersions, 0, 4),
+    (CreateTopics, 0, 7),
+    (DeleteTopics, 0, 6),
+    (InitProducerId, 0, 5),
+    (OffsetForLeaderEpoch, 0, 4),
+    (CreatePartitions, 0, 3),
+    (DescribeTopicPartitions, 0, 0),
+];
+
+const V4_4: [(ApiKey, i16, i16); 11] = [
+    (Produce, 0, 13),
+    (Fetch, 4, 18),
+    (ListOffsets, 1, 10),
+    (Metadata, 0, 13),
+    (ApiVersions, 0, 5),
+    (CreateTopics, 2, 7),
+    (DeleteTopics, 1, 6),
+    (InitProducerId, 0, 5),
+    (OffsetForLeaderEpoch, 2, 4),
+    (CreatePartitions, 0, 3),
+    (DescribeTopicPartitions, 0, 0),
+];
