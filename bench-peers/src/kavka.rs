@@ -1,12 +1,13 @@
 //! kavka-std, as its users use it.
 
-use kavka_std::{Admin, Config, Consumer, Producer, Record, Start};
+use kavka_std::{Admin, Config, Consumer, NewTopic, Producer, Record, Start};
 
 use crate::{Result, Task};
 
 /// Creates a topic with one replica of each partition.
 pub(crate) fn create(bootstrap: &str, topic: &str, partitions: u32) -> Result<()> {
-    Admin::new(Config::new(bootstrap))?.create_topic(topic, partitions, 1).wait()?;
+    let new = NewTopic::new(topic, i32::try_from(partitions)?, 1);
+    Admin::new(Config::new(bootstrap))?.create_topic(new).wait()?;
     Ok(())
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn produce(task: &Task<'_>) -> Result<()> {
 /// Reads all records of the topic.
 pub(crate) fn consume(task: &Task<'_>) -> Result<()> {
     let config = Config::new(task.bootstrap).start(Start::Earliest);
-    let mut consumer = Consumer::assign_all(config, &[task.topic])?;
+    let consumer = Consumer::assign_all(config, &[task.topic])?;
     let (mut records, mut bytes) = (0, 0);
     while records < task.records {
         for record in consumer.next().wait()?.records() {
