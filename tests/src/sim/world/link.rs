@@ -1,0 +1,244 @@
+//! One connection: two streams, and the broker's turn-taking at the end of one.
+
+use core::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kavka_core::{CloseReason, ConnId};
+
+use super::{App, Pipe, World};
+use crate::sim::frame::Request;
+use crate::sim::model::{Output, Reply};
+
+/// A connection that the broker knows, perhaps longer than the client does.
+pub(super) struct Link {
+    pub(super) member: usize,
+    pub(super) conn: ConnId,
+    pub(super) broker: i32,
+    /// When the last piece in each direction arrives; later ones come after it.
+    to_broker: Duration,
+    to_client: Duration,
+    /// Arrived at the broker, not yet a whole frame, or waiting for its turn.
+    at_broker: BytesMut,
+    /// A request is being answered; the next one waits.
+    busy: bool,
+    /// Arrived at the client, not yet read.
+    at_client: Pipe,
+}
+
+/// What is under way.
+pub(super) enum Happening {
+    Connected {
+        member: usize,
+        conn: ConnId,
+        broker: Option<i32>,
+    },
+    ToBroker {
+        id: u64,
+        bytes: Bytes,
+    },
+    ToClient {
+        id: u64,
+        bytes: Bytes,
+    },
+    /// The client closed; what it had sent before has arrived.
+    EndOfRequests {
+        id: u64,
+    },
+    /// The broker closed; what it had answered before has arrived.
+    EndOfAnswers {
+        id: u64,
+    },
+}
+
+impl<A: App> World<A> {
+    pub(super) fn connect(&mut self, member: usize, conn: ConnId) {
+        let address = self.members[member].client.address(conn);
+        let broker = address.and_then(|(host, port)| {
+            let here = |id: &i32| self.cluster.endpoint(*id) == Some((host.to_owned(), port));
+            self.cluster.brokers().into_iter().find(here)
+        });
+        let at = self.now + self.latency();
+        self.schedule(at, Happening::Connected { member, conn, broker });
+    }
+
+    /// The client closed its end. What it sent still arrives and is applied; answers are lost.
+    pub(super) fn hang_up(&mut self, member: usize, conn: ConnId) {
+        let Some(id) = self.members[member].conns.remove(&conn) else { return };
+        if let Some(link) = self.links.get(&id) {
+            let at = link.to_broker.max(self.now);
+            self.schedule(at, Happening::EndOfRequests { id });
+        }
+    }
+
+    pub(super) fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connected { member, conn, broker } => self.connected(member, conn, broker),
+            Happening::ToBroker { id, bytes } => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.at_broker.extend_from_slice(&bytes);
+                    self.take_turns(id);
+                }
+            }
+            Happening::ToClient { id, bytes } => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.at_client.extend(&bytes);
+                }
+            }
+            Happening::EndOfRequests { id } => {
+                if let Some(link) = self.links.remove(&id) {
+                    self.cluster.handle_closed(link.broker, id);
+                }
+            }
+            Happening::EndOfAnswers { id } => {
+                if let Some(link) = self.links.remove(&id) {
+                    self.lost(link.member, link.conn, CloseReason::Ended);
+                }
+            }
+        }
+        self.outputs();
+    }
+
+    fn connected(&mut self, member: usize, conn: ConnId, broker: Option<i32>) {
+        let now = self.instant();
+        if self.members[member].client.address(conn).is_none() {
+            return; // given up meanwhile
+        }
+        let Some(broker) = broker.filter(|id| self.cluster.alive(*id)) else {
+            self.members[member].client.handle_closed(now, conn, CloseReason::Refused);
+            return;
+        };
+        self.order += 1;
+        let id = self.order;
+        self.links.insert(
+            id,
+            Link {
+                member,
+                conn,
+                broker,
+                to_broker: self.now,
+                to_client: self.now,
+                at_broker: BytesMut::new(),
+                busy: false,
+                at_client: Pipe::new(),
+            },
+        );
+        let member = &mut self.members[member];
+        member.conns.insert(conn, id);
+        member.client.handle_connected(now, conn);
+    }
+
+    /// Takes what the client wants to send, in pieces.
+    pub(super) fn transmit(&mut self, at: usize, conn: ConnId, id: u64) -> bool {
+        let now = self.instant();
+        let mut moved = false;
+        while let Some(slices) = self.members[at].client.poll_transmit(now, conn) {
+            let mut bytes = slices.fold(BytesMut::new(), |mut all, slice| {
+                all.extend_from_slice(slice);
+                all
+            });
+            if bytes.is_empty() {
+                break;
+            }
+            bytes.truncate(self.piece(bytes.len()));
+            self.members[at].client.handle_transmitted(now, conn, bytes.len());
+            moved = true;
+            let arrives = self.now + self.latency();
+            if let Some(link) = self.links.get_mut(&id) {
+                link.to_broker = link.to_broker.max(arrives);
+                let arrives = link.to_broker;
+                self.schedule(arrives, Happening::ToBroker { id, bytes: bytes.freeze() });
+            }
+        }
+        moved
+    }
+
+    /// Gives the client what has arrived, in pieces, as far as it takes it.
+    pub(super) fn receive(&mut self, at: usize, conn: ConnId, id: u64) -> bool {
+        let now = self.instant();
+        let mut moved = false;
+        while let Some(waiting) = self.links.get(&id).map(|link| link.at_client.len()) {
+            let room = self.members[at].client.recv_buffer(conn).len();
+            if waiting.min(room) == 0 {
+                break;
+            }
+            let len = self.piece(waiting.min(room));
+            let Some(link) = self.links.get_mut(&id) else { break };
+            let client = &mut self.members[at].client;
+            let mut pipe = link.at_client.drain(..len);
+            client.recv_buffer(conn).iter_mut().zip(&mut pipe).for_each(|(to, from)| *to = from);
+            drop(pipe);
+            client.handle_received(now, conn, len);
+            moved = true;
+            if self.rng.below(3) == 0 {
+                self.one_event(at);
+            }
+        }
+        moved
+    }
+
+    /// Events may be polled at any time, also between two pieces of an answer.
+    fn one_event(&mut self, at: usize) {
+        let now = self.instant();
+        let member = &mut self.members[at];
+        if let Some((event, commands)) = member.client.poll_event(now) {
+            member.app.on_event(now, event, commands);
+        }
+    }
+
+    /// Lets the broker work on the requests of a connection, one after the other.
+    fn take_turns(&mut self, id: u64) {
+        while let Some(link) = self.links.get_mut(&id).filter(|link| !link.busy) {
+            let Some(frame) = take_frame(&mut link.at_broker) else { return };
+            let broker = link.broker;
+            let Ok(request) = Request::decode(frame) else {
+                self.reply(id, Reply::Close);
+                return;
+            };
+            link.busy = true;
+            match self.cluster.handle(self.now, broker, id, request) {
+                Reply::Later => {}
+                reply => self.reply(id, reply),
+            }
+        }
+    }
+
+    /// Passes on what waiting requests came to.
+    pub(super) fn outputs(&mut self) {
+        while let Some(Output { conn, reply, .. }) = self.cluster.poll_output() {
+            self.reply(conn, reply);
+            self.take_turns(conn);
+        }
+    }
+
+    fn reply(&mut self, id: u64, reply: Reply) {
+        let arrives = self.now + self.latency();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.busy = false;
+        link.to_client = link.to_client.max(arrives);
+        let arrives = link.to_client;
+        match reply {
+            Reply::Now(answer) => {
+                let bytes = answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
+                self.cluster.counters().answer(answer.api, bytes.len());
+                self.schedule(arrives, Happening::ToClient { id, bytes });
+            }
+            Reply::Silent | Reply::Later => {}
+            Reply::Close => {
+                link.busy = true; // nothing more is read from it
+                let broker = link.broker;
+                self.cluster.handle_closed(broker, id);
+                self.schedule(arrives, Happening::EndOfAnswers { id });
+            }
+        }
+    }
+}
+
+/// The next whole frame, without its length prefix.
+fn take_frame(bytes: &mut BytesMut) -> Option<Bytes> {
+    let len = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    if bytes.len() < len.checked_add(4)? {
+        return None;
+    }
+    bytes.advance(4);
+    Some(bytes.split_to(len).freeze())
+}
