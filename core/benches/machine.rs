@@ -36,6 +36,8 @@ fn producer(batch_bytes: usize) -> Machine<'static> {
     config.batch_bytes = batch_bytes;
     let mut machine = Machine::new(config, storage(64 << 10), Fake::new(6, &[], 0), 64 << 10);
     machine.until(|event| matches!(event, Event::TopicReady { .. }));
+    // Leaders and the producer id are known, and all memory was used once.
+    produce(&mut machine, 200_000, false);
     machine
 }
 

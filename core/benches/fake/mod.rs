@@ -41,8 +41,8 @@ pub(crate) struct Fake {
     batches: Vec<(usize, usize, i64)>,
     /// Records that Produce requests brought.
     pub(crate) produced: u64,
-    /// Bytes of all requests.
-    pub(crate) bytes_in: u64,
+    /// Bytes of all answers that were received.
+    pub(crate) bytes_out: u64,
 }
 
 impl Fake {
@@ -60,7 +60,7 @@ impl Fake {
             fetch,
             batches,
             produced: 0,
-            bytes_in: 0,
+            bytes_out: 0,
         }
     }
 
@@ -77,7 +77,6 @@ impl Fake {
             self.answer(conn, api, version, correlation, &mut from);
             from.skip(end - from.read);
         }
-        self.bytes_in += from.read as u64;
         from.read
     }
 
@@ -148,6 +147,7 @@ impl Fake {
                 break;
             }
         }
+        self.bytes_out += len as u64;
         len
     }
 }
