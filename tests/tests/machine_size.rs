@@ -1,0 +1,24 @@
+//! What a device pays: `Resources` for one connection of 4 KiB, 8 KiB to send, two topics and
+//! eight partitions in use.
+
+use kavka_core::{BLOCK_BYTES, Client, Resources};
+
+type Device = Resources<1, 2, 8, 4096, 16>;
+
+/// The promise for this device, in bytes, all of it together.
+const PROMISED: usize = 20 * 1024;
+
+#[test]
+fn a_device_needs_20_kib() {
+    let size = size_of::<Device>();
+    let buffers = 4096 + 16 * BLOCK_BYTES;
+    assert!(size > buffers, "{size} bytes hold {buffers} bytes of buffers");
+    assert!(size <= PROMISED, "{size} bytes, {PROMISED} promised");
+}
+
+/// What lies on the stack or in a task beside `Resources`.
+#[test]
+fn the_client_itself_is_small() {
+    let size = size_of::<Client<'_>>();
+    assert!(size <= 1024, "{size} bytes");
+}
