@@ -34,7 +34,7 @@ struct Waited {
 impl Batches {
     /// Outcomes of the `count` records of this chunk will be told to `outcomes`.
     pub(super) fn watch(&mut self, chunk: u64, count: u32, outcomes: Arc<Outcomes>) {
-        outcomes.expect(count);
+        outcomes.prepare(count);
         if count > 0
             && let Some(slot) = self.chunks.entry(chunk)
         {

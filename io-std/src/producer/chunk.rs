@@ -161,7 +161,7 @@ impl Failure {
 
 impl Outcomes {
     /// The chunk was taken: outcomes will come for `count` records.
-    pub(super) fn expect(&self, count: u32) {
+    pub(super) fn prepare(&self, count: u32) {
         lock(&self.state).outcomes.resize(count as usize, Outcome::Waiting);
     }
 

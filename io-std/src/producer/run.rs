@@ -383,12 +383,15 @@ impl<'a> Run<'a> {
         if !self.work.is_empty() {
             return Some(Duration::ZERO);
         }
+        let patience = self.patience(driver);
         let linger = self.config.linger;
         let lingers = driver.poll_timeout().is_some_and(|due| due <= linger && !linger.is_zero());
-        if !self.inbox.sleep(if lingers { Sleep::Lingering } else { Sleep::Asleep }) {
+        let how = if lingers { Sleep::Lingering } else { Sleep::Asleep };
+        if !self.inbox.sleep(how) {
             return Some(Duration::ZERO);
         }
-        self.patience(driver)
+        // The machine may change its mind in the turn: what lingers is looked after in time.
+        if lingers { Some(patience.map_or(linger, |most| most.min(linger))) } else { patience }
     }
 
     /// Until a parked record or a question is given up.

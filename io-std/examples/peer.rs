@@ -1,0 +1,390 @@
+//! kavka behind the line protocol of a benchmark that measures several Kafka clients alike.
+//!
+//! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
+//! --rate --count --size --keys --events all|first|none`; those that kavka has no use for are
+//! ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop`
+//! from stdin; SIGTERM ends either in order.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::future::Future as _;
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fs, pin::Pin, thread};
+
+use kavka_std::{Config, Consumer, Delivered, Event, Pending, Producer, Record, Start};
+use serde_json::{Value, json};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let options = Options::parse()?;
+    emit(
+        json!({ "ev": "start", "client": "kavka", "version": concat!("kavka ", env!("CARGO_PKG_VERSION")) }),
+    );
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || flag.store(true, SeqCst))?;
+    let ended = match options.text("role", "producer").as_str() {
+        "producer" => produce(&options, &stop),
+        "consumer" => consume(&options, &stop),
+        role => Err(format!("--role {role}: producer or consumer").into()),
+    };
+    if let Err(error) = &ended {
+        emit(json!({ "ev": "fatal", "text": error.to_string() }));
+    }
+    ended
+}
+
+/// `--name value`, all of them.
+struct Options(HashMap<String, String>);
+
+impl Options {
+    fn parse() -> Result<Self, Failure> {
+        let mut all = HashMap::new();
+        let mut args = std::env::args().skip(1);
+        while let Some(name) = args.next() {
+            let plain = name.strip_prefix("--").ok_or_else(|| format!("{name}: not a flag"))?;
+            let value = args.next().ok_or_else(|| format!("{name}: without a value"))?;
+            all.insert(plain.to_owned(), value);
+        }
+        Ok(Self(all))
+    }
+
+    fn text(&self, name: &str, default: &str) -> String {
+        self.0.get(name).map_or(default, String::as_str).to_owned()
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Failure> {
+        let text = self.text(name, "0");
+        text.parse().map_err(|_| format!("--{name} {text}: not a number").into())
+    }
+
+    fn config(&self) -> Config {
+        let config = Config::new(self.text("bootstrap", "localhost:9092"))
+            .client_id(self.text("client-id", "kavka"));
+        match self.text("config", "default").as_str() {
+            // What other clients are tuned to, kavka does by itself.
+            "throughput" => config.linger(Duration::from_millis(10)).batch_bytes(1 << 20),
+            _ => config,
+        }
+    }
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Tally {
+    records: AtomicU64,
+    failed: AtomicU64,
+    bytes: AtomicU64,
+    first: AtomicI64,
+    last: AtomicI64,
+    cpu: AtomicU64,
+}
+
+impl Tally {
+    /// The measured time begins, if it has not.
+    fn begin(&self) {
+        if self.first.compare_exchange(0, micros(), SeqCst, SeqCst).is_ok() {
+            self.cpu.store(cpu_us(), SeqCst);
+        }
+    }
+
+    fn done(&self) {
+        let total = cpu_us();
+        emit(json!({
+            "ev": "done", "records": self.records.load(SeqCst), "failed": self.failed.load(SeqCst),
+            "bytes": self.bytes.load(SeqCst), "first": self.first.load(SeqCst),
+            "last": self.last.load(SeqCst), "cpu_us": total - self.cpu.load(SeqCst),
+            "cpu_total_us": total, "maxrss_kb": maxrss_kb(),
+        }));
+    }
+
+    fn fail(&self, seq: u64, error: &dyn Error) {
+        if self.failed.fetch_add(1, SeqCst) < 1000 {
+            emit(json!({ "ev": "fail", "seq": seq, "error": error.to_string() }));
+        }
+    }
+}
+
+fn produce(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let topic = options.text("topic", "bench");
+    let (rate, keys) = (options.number("rate")?, options.number("keys")?);
+    let count = Some(options.number("count")?).filter(|count| *count > 0);
+    let pad = pad(options.number("size")? as usize);
+    let key = |seq: u64| (keys > 0).then(|| format!("k{}", seq % keys.max(1)));
+    let producer = Producer::new(options.config())?;
+    let tally = Arc::new(Tally::default());
+    let acks = Acks::start(&options.text("events", "all"), &tally);
+
+    let first = key(0);
+    let at = send(&producer, &topic, first.as_deref(), &value(0, &pad))?.wait()?;
+    acks.tell(&at, first.as_deref(), 0);
+    emit(json!({ "ev": "ready" }));
+    tally.begin();
+
+    let paused = Arc::new(AtomicBool::new(false));
+    listen(&paused, stop);
+    let (started, mut skipped) = (Instant::now(), Duration::ZERO);
+    let mut seq = 1;
+    while !stop.load(SeqCst) && count.is_none_or(|count| seq <= count) {
+        if paused.load(SeqCst) {
+            let since = Instant::now();
+            thread::sleep(Duration::from_millis(5));
+            skipped += since.elapsed();
+            continue;
+        }
+        if rate > 0 {
+            let due = Duration::from_secs_f64(seq as f64 / rate as f64) + skipped;
+            let early = due.saturating_sub(started.elapsed());
+            if !early.is_zero() {
+                thread::sleep(early.min(Duration::from_millis(20)));
+                continue;
+            }
+        }
+        let (key, value) = (key(seq), value(seq, &pad));
+        tally.bytes.fetch_add((value.len() + key.as_ref().map_or(0, String::len)) as u64, SeqCst);
+        match send(&producer, &topic, key.as_deref(), &value) {
+            Ok(pending) => acks.wait_for(pending, key, seq),
+            Err(error) => tally.fail(seq, &*error),
+        }
+        seq += 1;
+    }
+    let flushed = producer.flush().wait();
+    acks.drain();
+    tally.last.store(micros(), SeqCst);
+    if let (Err(error), false) = (&flushed, acks.each) {
+        tally.fail(0, error);
+    }
+    tally.records.store((seq - 1).saturating_sub(tally.failed.load(SeqCst)), SeqCst);
+    tally.done();
+    Ok(())
+}
+
+fn send(
+    producer: &Producer,
+    topic: &str,
+    key: Option<&str>,
+    value: &[u8],
+) -> Result<Pending<Delivered>, Failure> {
+    let mut record = Record::new(value);
+    if let Some(key) = key {
+        record = record.key(key.as_bytes());
+    }
+    Ok(producer.send(topic, &record)?)
+}
+
+/// The sequence number, a space, and padding up to the length of `pad`.
+fn value(seq: u64, pad: &[u8]) -> Vec<u8> {
+    let mut value = format!("{seq} ").into_bytes();
+    value.extend(pad.iter().skip(value.len()));
+    value
+}
+
+/// Half constant, half random.
+fn pad(size: usize) -> Vec<u8> {
+    let mut x = 1_u32;
+    let random = |x: &mut u32| {
+        *x ^= *x << 13;
+        *x ^= *x >> 17;
+        *x ^= *x << 5;
+        33 + (*x % 90) as u8
+    };
+    (0..size).map(|i| if i % 8 < 4 { random(&mut x) } else { b'a' }).collect()
+}
+
+/// Commands from stdin.
+fn listen(paused: &Arc<AtomicBool>, stop: &Arc<AtomicBool>) {
+    let (paused, stop) = (paused.clone(), stop.clone());
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            match line.trim() {
+                "pause" => paused.store(true, SeqCst),
+                "resume" => paused.store(false, SeqCst),
+                "stop" => stop.store(true, SeqCst),
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Tells of each acknowledgement when it comes, whatever the order.
+struct Acks {
+    each: bool,
+    first_only: bool,
+    seen: Mutex<HashSet<u32>>,
+    open: Mutex<HashMap<u64, (Pending<Delivered>, Option<String>)>>,
+    woken: Mutex<Vec<u64>>,
+    more: Condvar,
+    empty: Condvar,
+    tally: Arc<Tally>,
+}
+
+struct Note(Arc<Acks>, u64);
+
+impl Wake for Note {
+    fn wake(self: Arc<Self>) {
+        lock(&self.0.woken).push(self.1);
+        self.0.more.notify_one();
+    }
+}
+
+impl Acks {
+    fn start(events: &str, tally: &Arc<Tally>) -> Arc<Self> {
+        let acks = Arc::new(Self {
+            each: events != "none",
+            first_only: events == "first",
+            seen: Mutex::default(),
+            open: Mutex::default(),
+            woken: Mutex::default(),
+            more: Condvar::new(),
+            empty: Condvar::new(),
+            tally: tally.clone(),
+        });
+        let theirs = acks.clone();
+        thread::spawn(move || {
+            loop {
+                let mut woken = lock(&theirs.woken);
+                while woken.is_empty() {
+                    woken = theirs.more.wait(woken).unwrap_or_else(PoisonError::into_inner);
+                }
+                let ready = std::mem::take(&mut *woken);
+                drop(woken);
+                ready.into_iter().for_each(|seq| theirs.look(seq));
+            }
+        });
+        acks
+    }
+
+    fn wait_for(self: &Arc<Self>, pending: Pending<Delivered>, key: Option<String>, seq: u64) {
+        if self.each {
+            lock(&self.open).insert(seq, (pending, key));
+            self.look(seq);
+        }
+    }
+
+    fn look(self: &Arc<Self>, seq: u64) {
+        let mut open = lock(&self.open);
+        let Some((pending, _)) = open.get_mut(&seq) else { return };
+        let waker = Waker::from(Arc::new(Note(self.clone(), seq)));
+        let Poll::Ready(result) = Pin::new(pending).poll(&mut Context::from_waker(&waker)) else {
+            return;
+        };
+        let key = open.remove(&seq).and_then(|(_, key)| key);
+        match result {
+            Ok(at) => self.tell(&at, key.as_deref(), seq),
+            Err(error) => self.tally.fail(seq, &error),
+        }
+        if open.is_empty() {
+            self.empty.notify_all();
+        }
+    }
+
+    fn tell(&self, at: &Delivered, key: Option<&str>, seq: u64) {
+        if self.each && (!self.first_only || lock(&self.seen).insert(at.partition)) {
+            emit(json!({
+                "ev": "ack", "partition": at.partition, "offset": at.offset, "key": key.unwrap_or(""),
+                "seq": seq,
+            }));
+        }
+    }
+
+    fn drain(&self) {
+        let mut open = lock(&self.open);
+        while !open.is_empty() {
+            open = self.empty.wait(open).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn consume(options: &Options, stop: &AtomicBool) -> Result<(), Failure> {
+    if options.0.contains_key("group") {
+        return Err("kavka cannot join groups yet".into());
+    }
+    let start = match options.text("reset", "latest").as_str() {
+        "earliest" => Start::Earliest,
+        _ => Start::Latest,
+    };
+    let count = Some(options.number("count")?).filter(|count| *count > 0);
+    let events = options.text("events", "all");
+    let topic = options.text("topic", "bench");
+    let consumer = Consumer::assign_all(options.config().start(start), &[&topic])?;
+    let happenings = consumer.events();
+    thread::spawn(move || {
+        while let Ok(event) = happenings.next().wait() {
+            match event {
+                Event::Assigned { partition, .. } => {
+                    emit(json!({ "ev": "assigned", "partitions": [partition] }));
+                }
+                Event::Disconnected { error, .. } | Event::TopicFailed { error, .. } => {
+                    emit(json!({ "ev": "error", "text": error.to_string() }));
+                }
+                _ => {}
+            }
+        }
+    });
+    let tally = Tally::default();
+    let mut seen = HashSet::new();
+    let (mut records, mut bytes) = (0, 0);
+    while !stop.load(SeqCst) && count.is_none_or(|count| records < count) {
+        let Some(chunk) = consumer.next_timeout(Duration::from_millis(100))? else { continue };
+        tally.begin();
+        for record in chunk.records() {
+            let record = record?;
+            let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+            if events == "all" || (events == "first" && seen.insert(record.partition)) {
+                emit(json!({
+                    "ev": "recv", "partition": record.partition, "offset": record.offset,
+                    "key": String::from_utf8_lossy(key), "seq": seq_of(value),
+                }));
+            }
+            records += 1;
+            bytes += (key.len() + value.len()) as u64;
+        }
+        tally.last.store(micros(), SeqCst);
+    }
+    tally.records.store(records, SeqCst);
+    tally.bytes.store(bytes, SeqCst);
+    drop(consumer);
+    tally.done();
+    Ok(())
+}
+
+/// The number that a value starts with, else -1.
+fn seq_of(value: &[u8]) -> i64 {
+    let number = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).unwrap_or(-1)
+}
+
+fn emit(mut line: Value) {
+    line["t"] = micros().into();
+    let mut out = io::stdout().lock();
+    // Whoever listened has gone: the process is about to be ended.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as i64
+}
+
+/// User and system time of this process; Linux, in its steps of 10 ms.
+fn cpu_us() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000
+}
+
+fn maxrss_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kb| kb.parse().ok()).unwrap_or(0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
