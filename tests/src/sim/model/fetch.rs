@@ -244,7 +244,11 @@ impl Cluster {
                         item.told = part.told;
                     }
                 }
-                let id = if keep { node.sessions.keep(items, ctx.version, slots) } else { 0 };
+                let id = if keep {
+                    node.sessions.keep(ctx.broker, items, ctx.version, slots)
+                } else {
+                    0
+                };
                 (id, parts)
             }
             Source::Session(id) => {

@@ -180,14 +180,15 @@ impl Sessions {
         Ok(Source::Session(ask.session_id))
     }
 
-    /// Makes a session; its id, or 0 when all `slots` are taken.
-    pub(super) fn keep(&mut self, items: Items, version: i16, slots: usize) -> i32 {
+    /// Makes a session of `broker`; its id, or 0 when all `slots` are taken.
+    pub(super) fn keep(&mut self, broker: i32, items: Items, version: i16, slots: usize) -> i32 {
         if items.is_empty() || self.sessions.len() >= slots {
             return 0;
         }
         self.made += 1;
-        // Spread like the random ids of a broker, yet the same in each run.
-        let id = self.made.wrapping_mul(0x2545_f491) & i32::MAX | 1;
+        // Spread like the random ids of brokers, yet the same in each run.
+        let number = broker.wrapping_mul(0x01_0000) ^ self.made;
+        let id = number.wrapping_mul(0x2545_f491) & i32::MAX | 1;
         let by_id = version >= BY_ID;
         self.sessions.insert(id, Session { epoch: 1, by_id, items });
         id
