@@ -11,8 +11,8 @@ mod fake;
 use core::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use fake::{Fake, Machine, batch, storage};
-use kavka_core::{Config, Duration, Event, ProduceError, Record, Start};
+use fake::{Fake, Machine, batch};
+use kavka_core::{Config, Duration, Event, Limits, ProduceError, Record, Start, Storage};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Records between two rounds of the event loop.
@@ -30,6 +30,13 @@ const KEYS: [&[u8; 16]; 8] = [
     b"pump-00000000007",
     b"pump-00000000008",
 ];
+
+/// The memory of a server, in which nearly all is unused, with receive buffers of this size.
+fn storage(rx_bytes: usize) -> Storage<'static> {
+    let mut limits = Limits::server();
+    (limits.conns, limits.rx_bytes) = (4, rx_bytes);
+    Storage::heap(&limits)
+}
 
 fn producer(batch_bytes: usize) -> Machine<'static> {
     let mut config = Config::new("localhost:9092");

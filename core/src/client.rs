@@ -359,8 +359,8 @@ impl<'d> Commands<'d> {
 
     fn wall_ms(&self, now: Instant) -> Option<i64> {
         let (at, ms) = self.wall?;
-        let passed = i64::try_from(at.until(now).as_millis()).unwrap_or(i64::MAX);
-        Some(ms.saturating_add(passed))
+        let passed = now.as_micros().saturating_sub(at.as_micros()) / 1000;
+        Some(ms.saturating_add_unsigned(passed))
     }
 
     /// Reads a partition, which need not exist yet.

@@ -137,6 +137,8 @@ impl Follow {
 /// See the module.
 pub(crate) struct Consumer<'d> {
     reads: Mem<'d, Read>,
+    /// No partition from here on was ever assigned.
+    upto: usize,
     follows: Mem<'d, Follow>,
     /// Largest batch that can be received.
     rx_bytes: usize,
@@ -152,6 +154,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn new(reads: Mem<'d, Read>, follows: Mem<'d, Follow>, rx_bytes: usize) -> Self {
         Self {
             reads,
+            upto: 0,
             follows,
             rx_bytes,
             session_serial: 0,
@@ -209,6 +212,7 @@ impl<'d> Consumer<'d> {
             .take(slot, partition, CONSUMER)
             .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
         self.reads[part] = Read::EMPTY;
+        self.upto = self.upto.max(part + 1);
         self.reads[part].begin(start);
         if cluster.topics[slot].ready && cluster.table[part].leader < 0 {
             cluster.refresh(slot, now);
@@ -320,7 +324,7 @@ impl<'d> Consumer<'d> {
 
     /// There is room to produce again: what was held back goes on.
     pub(crate) fn on_room(&mut self) {
-        for read in self.reads.iter_mut().filter(|r| r.held) {
+        for read in self.reads[..self.upto].iter_mut().filter(|r| r.held) {
             read.held = false;
             self.dirty = true;
         }
@@ -342,7 +346,7 @@ impl<'d> Consumer<'d> {
         let follow = &mut self.follows[slot];
         follow.next = follow.next.min(count);
         let follows = follow.active;
-        for part in 0..self.reads.len() {
+        for part in 0..self.upto {
             let entry = cluster.table[part];
             if !entry.used_by(CONSUMER) || usize::from(entry.topic) != slot {
                 continue;
@@ -367,7 +371,7 @@ impl<'d> Consumer<'d> {
         if !self.news {
             return None;
         }
-        for part in 0..self.reads.len() {
+        for part in 0..self.upto {
             let read = &mut self.reads[part];
             if read.state == State::Off {
                 continue;

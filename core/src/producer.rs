@@ -15,6 +15,7 @@ use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
 use crate::record::{self, Record};
 use crate::time::Instant;
+use crate::wire::{Full, SliceSink};
 
 pub(crate) use answer::AnswerCx;
 pub(crate) use batch::{Batch, State};
@@ -62,6 +63,8 @@ pub(crate) struct TopicPart {
     /// The partition that records without key go to for now (KIP-794).
     sticky: Link,
     sticky_bytes: u32,
+    /// No partition was available: not looked for again before this.
+    look_at: Instant,
     /// Partitions that entries were made for.
     opened: u32,
     /// Last batch of this topic, and how many, in the request being made.
@@ -70,8 +73,14 @@ pub(crate) struct TopicPart {
 }
 
 impl TopicPart {
-    pub(crate) const EMPTY: Self =
-        Self { sticky: Link::NONE, sticky_bytes: 0, opened: 0, picked_last: Link::NONE, picked: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        sticky: Link::NONE,
+        sticky_bytes: 0,
+        look_at: Instant::ZERO,
+        opened: 0,
+        picked_last: Link::NONE,
+        picked: 0,
+    };
 }
 
 /// Where the producer id comes from.
@@ -196,14 +205,7 @@ impl<'d> Producer<'d> {
             None => self.another_batch(cluster, blocks, now, part, record, timestamp)?,
         };
         let (batch, delta, len) = open;
-        let chain = self.batches[batch].chain;
-        if !self.has_room(blocks, &chain, len) {
-            return Err(self.full(blocks, len));
-        }
-        let b = &mut self.batches[batch];
-        let ts_delta = timestamp.wrapping_sub(b.base_timestamp);
-        let mut sink = ChainSink { blocks, chain: &mut b.chain };
-        if record::write(&mut sink, record, delta, ts_delta).is_err() {
+        if self.append(blocks, batch, record, delta, timestamp, len).is_err() {
             return Err(self.full(blocks, len));
         }
         let b = &mut self.batches[batch];
@@ -264,6 +266,33 @@ impl<'d> Producer<'d> {
         self.batches[tail].state = State::Ready;
         self.dirty = true;
         None
+    }
+
+    /// Writes a record of `len` bytes to the end of a batch.
+    #[inline]
+    fn append(
+        &mut self,
+        blocks: &mut Blocks<'d>,
+        batch: usize,
+        record: &Record<'_>,
+        delta: u32,
+        timestamp: i64,
+        len: usize,
+    ) -> Result<(), Full> {
+        let b = &mut self.batches[batch];
+        let ts_delta = timestamp.wrapping_sub(b.base_timestamp);
+        let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
+            record::write(&mut SliceSink::new(room), record, delta, ts_delta)
+        });
+        if let Some(written) = in_place {
+            return written;
+        }
+        let chain = b.chain;
+        if !self.has_room(blocks, &chain, len) {
+            return Err(Full);
+        }
+        let chain = &mut self.batches[batch].chain;
+        record::write(&mut ChainSink { blocks, chain }, record, delta, ts_delta)
     }
 
     /// Largest batch that can exist.

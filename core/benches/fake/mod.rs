@@ -7,9 +7,7 @@ mod wire;
 
 use kavka_core::record::{HEADER_LEN, Record, Seal, encoded_len, seal, write};
 use kavka_core::wire::{Full, Sink};
-use kavka_core::{
-    Action, Client, Commands, Config, ConnId, Event, Instant, Limits, Storage, TopicId,
-};
+use kavka_core::{Action, Client, Commands, Config, ConnId, Event, Instant, Storage, TopicId};
 
 use wire::{Cursor, Frame};
 
@@ -225,16 +223,6 @@ impl<'d> Machine<'d> {
             on(event, commands);
         }
     }
-}
-
-/// Memory for two connections of `rx_bytes`, with 16 MiB to send.
-pub(crate) fn storage(rx_bytes: usize) -> Storage<'static> {
-    let mut limits = Limits::small();
-    limits.conns = 2;
-    limits.rx_bytes = rx_bytes;
-    limits.tx_blocks = 4096;
-    limits.block_bytes = 4096;
-    Storage::heap(&limits)
 }
 
 /// A batch of records of `value` that is about `bytes` long.

@@ -60,7 +60,7 @@ impl<'d> Consumer<'d> {
         let mut next = None;
         let mut ready: u64 = 0;
         let mut last = (-1, None);
-        for part in 0..self.reads.len() {
+        for part in 0..self.upto {
             let read = &self.reads[part];
             let active = match read.state {
                 State::Resolve => true,
@@ -115,7 +115,7 @@ impl<'d> Consumer<'d> {
         }
         let node = net.conns[conn].peer.node();
         let (mut any, mut ids) = (false, true);
-        for part in 0..self.reads.len() {
+        for part in 0..self.upto {
             let entry = &cluster.table[part];
             if self.reads[part].wants_records(now)
                 && entry.leader == node
@@ -162,7 +162,7 @@ impl<'d> Consumer<'d> {
         if let Err(Full) = written {
             return net.abandon(draft);
         }
-        for part in 0..self.reads.len() {
+        for part in 0..self.upto {
             let entry = &cluster.table[part];
             let wanted = self.reads[part].wants_records(now) && entry.leader == node;
             let read = &mut self.reads[part];
@@ -335,7 +335,7 @@ impl Plan<'_, '_> {
         slot: usize,
         which: impl Fn(usize) -> bool + 'p,
     ) -> impl Iterator<Item = usize> + 'p {
-        let count = self.this.reads.len();
+        let count = self.this.upto;
         let start = self.this.turn % count.max(1);
         (start..count)
             .chain(0..start)
@@ -347,7 +347,9 @@ impl Plan<'_, '_> {
         &'p self,
         which: impl Fn(usize) -> bool + Copy + 'p,
     ) -> impl Iterator<Item = usize> + 'p {
-        (0..self.cluster.topics.len())
+        let any = (0..self.this.upto).any(which);
+        let topics = if any { self.cluster.topics.len() } else { 0 };
+        (0..topics)
             .filter(move |slot| self.cluster.topics[*slot].used)
             .filter(move |slot| self.of_topic(*slot, which).next().is_some())
     }

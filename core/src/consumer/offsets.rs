@@ -31,7 +31,7 @@ impl<'d> Consumer<'d> {
         conn: usize,
     ) {
         let node = net.conns[conn].peer.node();
-        let reads = &self.reads;
+        let (reads, upto) = (&self.reads, self.upto);
         let needs = |part: usize| {
             let (entry, read) = (&cluster.table[part], &reads[part]);
             entry.used_by(CONSUMER)
@@ -41,10 +41,14 @@ impl<'d> Consumer<'d> {
                 && read.retry_at <= now
         };
         let of_topic = |slot: usize| {
-            (0..reads.len())
+            (0..upto)
                 .filter(move |part| usize::from(cluster.table[*part].topic) == slot)
                 .filter(|part| needs(*part))
         };
+        // Nearly always there is nothing: that is found out before all topics are looked at.
+        if !(0..upto).any(needs) {
+            return;
+        }
         let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
         let count = topics.clone().count();
         if count == 0 || net.conns[conn].awaits(|t| *t == Ticket::Offsets) {
@@ -72,7 +76,7 @@ impl<'d> Consumer<'d> {
             return net.abandon(draft);
         }
         let correlation = draft.correlation();
-        for part in 0..self.reads.len() {
+        for part in 0..upto {
             let entry = &cluster.table[part];
             let read = &mut self.reads[part];
             if entry.used_by(CONSUMER)
@@ -127,7 +131,7 @@ impl<'d> Consumer<'d> {
 
     /// The answer is complete, or will never come: what is still open is asked again.
     pub(crate) fn offsets_done(&mut self, now: Instant, correlation: i32) {
-        for read in self.reads.iter_mut().filter(|r| r.asked == correlation) {
+        for read in self.reads[..self.upto].iter_mut().filter(|r| r.asked == correlation) {
             read.asked = 0;
             read.retry_at = now + Duration::from_millis(100);
             self.dirty = true;

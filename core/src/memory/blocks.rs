@@ -85,6 +85,27 @@ impl<'d> Blocks<'d> {
         self.append_across(chain, bytes)
     }
 
+    /// Has `write` fill `len` bytes behind a chain's, where they fit into its last block; else
+    /// `None`.
+    #[inline]
+    pub(crate) fn append_in_place(
+        &mut self,
+        chain: &mut Chain,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<(), Full>,
+    ) -> Option<Result<(), Full>> {
+        let used = chain.len() % self.size;
+        if used == 0 || len > self.size - used {
+            return None;
+        }
+        let at = chain.tail.get()? * self.size + used;
+        let written = write(self.bytes.get_mut(at..at + len)?);
+        if written.is_ok() {
+            chain.len += len as u32;
+        }
+        Some(written)
+    }
+
     fn append_across(&mut self, chain: &mut Chain, mut bytes: &[u8]) -> Result<(), Full> {
         if self.needed(chain, bytes.len()) > self.free_count {
             return Err(Full);
@@ -222,6 +243,26 @@ mod tests {
             }
             blocks.release(&mut chain);
             assert_eq!((blocks.free(), chain.len()), (8, 0));
+        });
+    }
+
+    #[test]
+    fn bytes_are_written_in_place_where_a_block_has_room() {
+        with_blocks(|blocks| {
+            let mut chain = Chain::EMPTY;
+            let fill = |byte: u8| {
+                move |room: &mut [u8]| {
+                    room.fill(byte);
+                    Ok(())
+                }
+            };
+            assert_eq!(blocks.append_in_place(&mut chain, 4, fill(1)), None, "no block yet");
+            blocks.append(&mut chain, &[2; 10]).unwrap();
+            assert_eq!(blocks.append_in_place(&mut chain, 7, fill(3)), None, "one too many");
+            assert_eq!(blocks.append_in_place(&mut chain, 5, |_| Err(Full)), Some(Err(Full)));
+            assert_eq!(blocks.append_in_place(&mut chain, 6, fill(4)), Some(Ok(())));
+            assert_eq!(blocks.append_in_place(&mut chain, 1, fill(5)), None, "the block is full");
+            assert_eq!(read(blocks, &chain, 0, 99), [&[2; 10][..], &[4; 6]].concat());
         });
     }
 

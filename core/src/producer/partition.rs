@@ -6,7 +6,11 @@ use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
 use crate::record::Record;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// Finding an available partition may take a look at all of them; without one, this is the pause
+/// before the next.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl<'d> Producer<'d> {
     /// The entry of the partition that a record goes to.
@@ -34,7 +38,7 @@ impl<'d> Producer<'d> {
                 return Err(ProduceError::Refused(Error::Caller(Misuse::PartitionIndex)));
             }
             (None, Some(key)) => positive(murmur2(key)) % count.max(1),
-            (None, None) => return self.stick(cluster, slot),
+            (None, None) => return self.stick(cluster, now, slot),
         };
         self.entry(cluster, now, slot, index)
     }
@@ -114,19 +118,27 @@ impl<'d> Producer<'d> {
     }
 
     /// The partition for records without key: the same until a batch's worth of bytes went there.
-    fn stick(&mut self, cluster: &mut Cluster<'d>, slot: usize) -> Result<usize, ProduceError> {
+    fn stick(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        slot: usize,
+    ) -> Result<usize, ProduceError> {
         let topic = &self.topics[slot];
         if let Some(part) = topic.sticky.get() {
             let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
-            if !full && self.is_available(cluster, part) {
+            if !full && (now < topic.look_at || self.is_available(cluster, part)) {
                 return Ok(part);
             }
         }
         let part = self.pick(cluster, slot);
         match part {
             Some(part) => {
-                self.topics[slot].sticky = Link::to(part);
-                self.topics[slot].sticky_bytes = 0;
+                let found = self.is_available(cluster, part);
+                let topic = &mut self.topics[slot];
+                topic.sticky = Link::to(part);
+                topic.sticky_bytes = 0;
+                topic.look_at = if found { Instant::ZERO } else { now + LOOK_AGAIN };
                 Ok(part)
             }
             None => {

@@ -103,15 +103,16 @@ pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
 /// How many bytes [`encode`] makes of `value`, 1 to 10.
 #[must_use]
 pub const fn len(value: i64) -> usize {
+    // Nearly all of them are short.
+    if let -64..64 = value {
+        return 1;
+    }
     let bits = u64::BITS - (zigzag(value) | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
 
-/// The only byte of a value from -64 to 63.
-pub(super) const fn short(value: i64) -> u8 {
-    (zigzag(value) & 0x7f) as u8
-}
-
-const fn zigzag(value: i64) -> u64 {
+/// The value as the format has it before it is cut into groups of seven bits.
+#[inline]
+pub(super) const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }

@@ -248,6 +248,7 @@ impl<const N: usize> Small<N> {
         Self { bytes: [0; N], len: 0 }
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
         if let Some(room) = room.get_mut(..bytes.len()) {
@@ -256,10 +257,13 @@ impl<const N: usize> Small<N> {
         }
     }
 
+    #[inline]
     fn number(&mut self, value: i64) {
         // Nearly all of them are short.
-        if let -64..64 = value {
-            return self.push(&[varint::short(value)]);
+        match varint::zigzag(value) {
+            raw @ 0..0x80 => return self.push(&[raw as u8]),
+            raw @ 0x80..0x4000 => return self.push(&[raw as u8 | 0x80, (raw >> 7) as u8]),
+            _ => {}
         }
         let (bytes, len) = varint::encode(value);
         self.push(bytes.get(..len).unwrap_or_default());
@@ -270,6 +274,7 @@ impl<const N: usize> Small<N> {
     }
 }
 
+#[inline]
 fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
     let numbers = 1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta));
     numbers
