@@ -102,6 +102,8 @@ struct Line {
     conn: ConnId,
     node: i32,
     connected: bool,
+    /// Requests in order, with their answers: one waits for those before it, as at any broker.
+    answers: VecDeque<(i32, Option<Bytes>)>,
     /// Bytes of the client that are not a whole frame yet.
     from_client: BytesMut,
     /// Bytes that the client did not read yet.
@@ -264,6 +266,16 @@ impl Script {
         self.asked.iter().filter(|asked| R::of(&asked.body).is_some()).count()
     }
 
+    /// No request of this type waits for an answer.
+    ///
+    /// # Panics
+    /// When one does.
+    pub fn none<R: Ask>(&mut self, why: &str) {
+        if self.waiting::<R>() > 0 {
+            self.fail(&format!("a request with API key {}, but {why}", R::KEY));
+        }
+    }
+
     /// Answers a request.
     pub fn answer<R>(&mut self, asked: &Asked<R>, body: R::Response)
     where
@@ -274,11 +286,19 @@ impl Script {
         self.settle();
     }
 
-    /// Bytes of an answer, to be changed and given to [`Script::feed`].
+    /// Bytes of an answer, to be changed and given to [`Script::feed`]. The request counts as
+    /// answered by that.
     ///
     /// # Panics
     /// When the codec refuses the body.
-    pub fn encoded<R>(&self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
+    pub fn encoded<R>(&mut self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) {
+            line.answers.retain(|(correlation, _)| *correlation != asked.correlation);
+        }
+        self.encode(asked, body)
+    }
+
+    fn encode<R>(&self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
         let Asked { api, version, correlation, .. } = *asked;
         let body = body.into();
         let version = match &body {
@@ -293,20 +313,26 @@ impl Script {
     }
 
     fn answer_kind<R>(&mut self, asked: &Asked<R>, body: ResponseKind) {
-        let bytes = self.encoded(asked, body);
-        self.queue(asked.conn, &bytes);
+        let bytes = self.encode(asked, body);
+        let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) else { return };
+        let mut waiting = line.answers.iter_mut();
+        if let Some((_, answer)) =
+            waiting.find(|(correlation, _)| *correlation == asked.correlation)
+        {
+            *answer = Some(bytes);
+        }
+        while let Some((_, Some(bytes))) = line.answers.front() {
+            line.to_client.extend_from_slice(bytes);
+            line.answers.pop_front();
+        }
     }
 
     /// Bytes from the broker on a connection, whatever they are.
     pub fn feed(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.queue(conn, bytes);
-        self.settle();
-    }
-
-    fn queue(&mut self, conn: ConnId, bytes: &[u8]) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
             line.to_client.extend_from_slice(bytes);
         }
+        self.settle();
     }
 
     /// Connections of the client to a broker that are established.

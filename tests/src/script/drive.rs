@@ -4,6 +4,7 @@ use core::fmt::Debug;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use kafka_protocol::messages::RequestKind;
 use kavka_core::{Action, CloseReason, ConnId, Instant};
 
 use super::{Asked, Line, Script, Told};
@@ -85,6 +86,7 @@ impl Script {
             conn,
             node: id,
             connected: !hangs,
+            answers: Default::default(),
             from_client: Default::default(),
             to_client: Default::default(),
             window: None,
@@ -150,6 +152,10 @@ impl Script {
             let Request { api, version, correlation, body, .. } = request;
             let asked = Asked { conn, node, api, version, correlation, at: self.now, body };
             self.note("request", &asked);
+            let silent = matches!(&asked.body, RequestKind::Produce(body) if body.acks == 0);
+            if let (Some(line), false) = (self.lines.iter_mut().find(|l| l.conn == conn), silent) {
+                line.answers.push_back((correlation, None));
+            }
             let by_itself = !self.manual.contains(&api);
             match by_itself.then(|| self.world.answer(&asked)).flatten() {
                 Some(body) => self.answer_kind(&asked, body),
