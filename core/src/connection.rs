@@ -96,8 +96,9 @@ pub(crate) struct InFlight {
     /// When it was queued.
     since: Instant,
     pub(crate) deadline: Instant,
-    /// First of the batches that go out with it.
+    /// First of the batches that go out with it, and how many.
     pub(crate) batches: Link,
+    pub(crate) count: u32,
     ctl: Chain,
     total: u32,
     sent: u32,
@@ -118,9 +119,9 @@ pub(crate) enum Due {
 }
 
 impl InFlight {
-    /// Whether the peer may have seen any of it.
-    pub(crate) const fn was_shown(&self) -> bool {
-        self.sent > 0
+    /// Whether the peer may have it: a part of it is nothing to a broker.
+    pub(crate) const fn left_whole(&self) -> bool {
+        self.sent == self.total
     }
 }
 
@@ -223,13 +224,17 @@ impl Conn {
 
     /// Whether it can be asked something now with a chance of a quick answer.
     pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
-        let late =
-            |f: &InFlight| f.due != Due::Done && f.api != ApiKey::FETCH && f.since + patience < now;
         self.state == State::Ready
             && !self.drain
             && now >= self.throttled_until
             && !self.in_flight.is_full()
-            && !self.in_flight.iter().any(late)
+            && self.late_at(patience).is_none_or(|at| at > now)
+    }
+
+    /// When a request without an answer makes it the second choice.
+    pub(crate) fn late_at(&self, patience: Duration) -> Option<Instant> {
+        let slow = |f: &&InFlight| f.due != Due::Done && f.api != ApiKey::FETCH;
+        self.in_flight.iter().filter(slow).map(|f| f.since + patience).min()
     }
 
     /// Requests of a kind that have no answer yet.
@@ -267,6 +272,8 @@ pub(crate) struct Net<'d> {
     correlation: i32,
     /// Something was queued or closed since the adapter looked last.
     pub(crate) fresh: bool,
+    /// Somebody waits for send blocks.
+    pub(crate) short: bool,
     /// Requests and bytes since the start, for the pace of probes and for statistics.
     pub(crate) requests: u64,
 }
@@ -278,7 +285,16 @@ impl<'d> Net<'d> {
         outgoing: Mem<'d, Outgoing>,
         client_id: &'d str,
     ) -> Self {
-        Self { conns, blocks, outgoing, client_id, correlation: 0, fresh: false, requests: 0 }
+        Self {
+            conns,
+            blocks,
+            outgoing,
+            client_id,
+            correlation: 0,
+            fresh: false,
+            short: false,
+            requests: 0,
+        }
     }
 
     pub(crate) fn id(&self, conn: usize) -> ConnId {
@@ -365,14 +381,11 @@ impl<'d> Net<'d> {
         let slot = &self.conns[conn];
         let version = if slot.state == State::Handshake && api == ApiKey::API_VERSIONS {
             slot.handshake_version
-        } else if slot.state == State::Ready && !slot.drain && now >= slot.throttled_until {
+        } else if self.is_open(conn, now) {
             slot.versions.best(api, cap)?
         } else {
             return None;
         };
-        if slot.in_flight.is_full() {
-            return None;
-        }
         self.correlation = self.correlation.wrapping_add(1) & i32::MAX;
         let mut draft =
             Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
@@ -397,7 +410,16 @@ impl<'d> Net<'d> {
         body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
-        body(&mut Writer::new(&mut sink))
+        let written = body(&mut Writer::new(&mut sink));
+        self.short |= written.is_err();
+        written
+    }
+
+    /// Whether a connection that is ready takes requests now.
+    pub(crate) fn is_open(&self, conn: usize, now: Instant) -> bool {
+        let slot = &self.conns[conn];
+        let free = !slot.drain && now >= slot.throttled_until && !slot.in_flight.is_full();
+        slot.state == State::Ready && free
     }
 
     pub(crate) fn abandon(&mut self, mut draft: Draft) {
@@ -415,8 +437,9 @@ impl<'d> Net<'d> {
         no_answer: bool,
     ) {
         let mut total = draft.ctl.len();
-        let mut link = batches;
+        let (mut link, mut count) = (batches, 0);
         while let Some(batch) = link.get() {
+            count += 1;
             total += self.outgoing[batch].chain.len();
             link = self.outgoing[batch].next;
         }
@@ -430,6 +453,7 @@ impl<'d> Net<'d> {
             since: now,
             deadline,
             batches,
+            count,
             ctl: draft.ctl,
             total: total as u32,
             sent: 0,

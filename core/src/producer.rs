@@ -34,11 +34,15 @@ pub(crate) struct Part {
     in_flight: u8,
     /// The sequence is broken: a new epoch, once nothing is in flight.
     bump: bool,
+    /// The leader knows the sequence: a batch of this epoch was acknowledged.
+    known: bool,
     failures: u8,
     epoch: i16,
     next_sequence: i32,
     producer_id: i64,
     retry_at: Instant,
+    /// Leader epoch that the last batch was sent under.
+    sent_epoch: i32,
 }
 
 impl Part {
@@ -49,11 +53,13 @@ impl Part {
         active: false,
         in_flight: 0,
         bump: false,
+        known: false,
         failures: 0,
         epoch: 0,
         next_sequence: 0,
         producer_id: 0,
         retry_at: Instant::ZERO,
+        sent_epoch: 0,
     };
 }
 
@@ -70,6 +76,9 @@ pub(crate) struct TopicPart {
     /// Last batch of this topic, and how many, in the request being made.
     picked_last: Link,
     picked: u32,
+    /// Somebody was refused for want of so many partitions, since when; 0 for nobody.
+    wanted: u32,
+    wanted_at: Instant,
 }
 
 impl TopicPart {
@@ -80,6 +89,8 @@ impl TopicPart {
         opened: 0,
         picked_last: Link::NONE,
         picked: 0,
+        wanted: 0,
+        wanted_at: Instant::ZERO,
     };
 }
 
@@ -93,7 +104,8 @@ enum Identity {
     /// Ask (again) then.
     Wanted(Instant),
     Known,
-    Refused(Error),
+    /// What waits fails; records that come after that time are a reason to ask again.
+    Refused(Error, Instant),
 }
 
 /// See the module.
@@ -117,8 +129,12 @@ pub(crate) struct Producer<'d> {
     reserve: usize,
     /// Batches that did not end yet.
     unfinished: usize,
-    /// The application was refused and waits for room, of so many blocks.
-    wants_room: Option<usize>,
+    /// The application was refused and waits for so many free blocks; 0 if not.
+    wants_blocks: usize,
+    /// It waits for the entry of a partition.
+    wants_entry: bool,
+    /// It waits for partitions of some topic.
+    wants_topics: bool,
     room: bool,
     /// Batches up to this serial are being flushed, and how many of them have not ended.
     flush_upto: u64,
@@ -156,7 +172,9 @@ impl<'d> Producer<'d> {
             serial: 0,
             reserve: (blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
-            wants_room: None,
+            wants_blocks: 0,
+            wants_entry: false,
+            wants_topics: false,
             room: false,
             flush_upto: 0,
             flush_left: 0,
@@ -184,8 +202,11 @@ impl<'d> Producer<'d> {
         let slot = cluster
             .topic_slot(target.topic)
             .ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
-        if let Identity::Refused(error) = self.identity {
-            return Err(ProduceError::Refused(error));
+        if let Identity::Refused(error, until) = self.identity {
+            if now < until {
+                return Err(ProduceError::Refused(error));
+            }
+            self.identity = Identity::Wanted(now);
         }
         let topic = &cluster.topics[slot];
         if let Some(Error::Broker(code)) = topic.failure
@@ -194,8 +215,7 @@ impl<'d> Producer<'d> {
             return Err(ProduceError::Refused(Error::Broker(code)));
         }
         if !topic.ready {
-            self.wants_room.get_or_insert(0);
-            return Err(ProduceError::NotReady);
+            return Err(self.not_ready(now, slot, 1));
         }
         cluster.produced = Some(now);
         let part = self.choose(cluster, now, slot, target.partition, record)?;
@@ -308,10 +328,33 @@ impl<'d> Producer<'d> {
     fn full(&mut self, blocks: &Blocks<'d>, bytes: usize) -> ProduceError {
         let wanted = bytes.div_ceil(blocks.block_size()) + self.reserve;
         let eighth = blocks.total() / 8 + self.reserve;
-        self.wants_room = Some(wanted.max(eighth));
+        self.wants_blocks = wanted.max(eighth).min(blocks.total());
         self.pressure = true;
         self.dirty = true;
         ProduceError::Full
+    }
+
+    /// All entries of partitions are in use: some of them may be free later, or none ever.
+    fn no_entry(&mut self) -> ProduceError {
+        if self.unfinished == 0 {
+            return Self::limit(LimitKind::Partitions);
+        }
+        self.wants_entry = true;
+        self.pressure = true;
+        self.dirty = true;
+        ProduceError::Full
+    }
+
+    /// A topic does not have that many partitions, as far as is known.
+    fn not_ready(&mut self, now: Instant, slot: usize, partitions: u32) -> ProduceError {
+        let topic = &mut self.topics[slot];
+        if topic.wanted == 0 {
+            topic.wanted_at = now;
+        }
+        topic.wanted = topic.wanted.max(partitions);
+        self.wants_topics = true;
+        self.dirty = true;
+        ProduceError::NotReady
     }
 
     /// Sends everything that was taken so far without waiting for linger.
@@ -356,21 +399,49 @@ impl<'d> Producer<'d> {
         None
     }
 
-    /// Whether somebody who was refused may try again.
-    pub(crate) fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>) {
-        let Some(wanted) = self.wants_room else { return };
-        let enough = match wanted {
-            0 => cluster.topics.iter().all(|t| !t.used || t.ready || t.failure.is_some()),
-            n => {
-                self.free_count > 0
-                    && (blocks.free() >= n || (self.unfinished == 0 && self.done.is_none()))
-            }
-        };
-        if enough {
-            self.wants_room = None;
-            self.pressure = false;
+    /// Whether somebody who was refused may try again. Returns when to look again.
+    fn check_room(
+        &mut self,
+        blocks: &Blocks<'d>,
+        cluster: &Cluster<'d>,
+        now: Instant,
+    ) -> Option<Instant> {
+        if self.wants_blocks > 0 && self.may_begin() && blocks.free() >= self.wants_blocks {
+            self.wants_blocks = 0;
             self.room = true;
         }
+        if self.wants_entry && (cluster.table.room() > 0 || self.idle_entry(cluster).is_some()) {
+            self.wants_entry = false;
+            self.room = true;
+        }
+        self.pressure = self.wants_blocks > 0 || self.wants_entry;
+        if !core::mem::take(&mut self.wants_topics) {
+            return None;
+        }
+        let mut next = None;
+        for (wish, topic) in self.topics.iter_mut().zip(cluster.topics.iter()) {
+            if wish.wanted == 0 {
+                continue;
+            }
+            // What may never come is worth another try, now and then.
+            let late = wish.wanted_at + cluster.config.retry_backoff_max;
+            let hopeless = topic.ready || topic.failure.is_some();
+            let there = topic.ready && topic.count >= wish.wanted;
+            if there || !topic.used || (hopeless && late <= now) {
+                wish.wanted = 0;
+                self.room = true;
+            } else {
+                self.wants_topics = true;
+                next = Instant::earliest(next, hopeless.then_some(late));
+            }
+        }
+        next
+    }
+
+    /// Whether a batch can be begun. One slot stays for the second half of a batch that a broker
+    /// finds too large.
+    fn may_begin(&self) -> bool {
+        self.free_count > usize::from(self.batches.len() > 2)
     }
 
     /// A partition whose entry somebody else needs: its queue is empty.

@@ -1,4 +1,5 @@
-//! What kavka's tests need: simulated brokers on loopback, and real Kafka clusters.
+//! What kavka's tests need: scripted peers, simulated brokers on loopback, real Kafka clusters.
 
 pub mod kafka;
+pub mod script;
 pub mod sim;

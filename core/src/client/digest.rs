@@ -316,7 +316,7 @@ impl Commands<'_> {
             c.producer.on_answer(&mut c.cluster, &mut c.net, at.now, &request, cx, item);
         })?;
         if matches!(progress, Progress::Complete) {
-            self.producer.on_lost(&mut self.cluster, &self.net, at.now, &request);
+            self.producer.on_complete(&mut self.cluster, at.now, &request, cx);
         }
         Ok(progress)
     }

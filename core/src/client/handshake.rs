@@ -1,7 +1,7 @@
 //! ApiVersions, the first request of every connection (KIP-511).
 
 use super::Commands;
-use crate::answer::HandshakeCx;
+use crate::answer::{AnswerSlot, HandshakeCx};
 use crate::connection::{Peer, State, Ticket};
 use crate::error::{Error, PeerFault};
 use crate::time::Instant;
@@ -13,6 +13,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, now: Instant, slot: usize) {
         self.net.established(now, slot);
+        // What the slot's last connection was in the middle of is over.
+        self.answers[slot] = AnswerSlot::EMPTY;
         let known = match self.net.conns[slot].peer {
             Peer::Node(id) => self.cluster.broker(id).map_or(0, |b| b.handshake),
             Peer::Seed(_) => 0,
@@ -94,7 +96,7 @@ impl Commands<'_> {
         {
             broker.handshake = asked;
         }
-        self.cluster.on_ready(peer);
+        self.cluster.on_ready(now, peer);
         self.dirty = true;
         Ok(())
     }

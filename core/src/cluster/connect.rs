@@ -67,7 +67,7 @@ impl<'d> Cluster<'d> {
         let mut hopeful = None;
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
             if conn.is_responsive(now, PATIENCE) {
-                return None;
+                return conn.late_at(PATIENCE);
             }
             if conn.state != State::Ready && conn.used + PATIENCE > now {
                 hopeful = Instant::earliest(hopeful, Some(conn.used + PATIENCE));
@@ -132,10 +132,12 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection is ready to be used.
-    pub(crate) fn on_ready(&mut self, peer: Peer) {
+    pub(crate) fn on_ready(&mut self, now: Instant, peer: Peer) {
         match peer {
             Peer::Seed(_) => {
-                (self.seeds.failures, self.seeds.retry_at) = (0, Instant::ZERO);
+                // A peer that greets and goes must not be connected in a circle.
+                self.seeds.failures = 0;
+                self.seeds.retry_at = now + self.config.reconnect_backoff;
                 self.seeds.error = None;
             }
             Peer::Node(id) => {
@@ -188,7 +190,7 @@ impl<'d> Cluster<'d> {
 
     /// Bootstrap connections become connections to the broker that they turned out to lead to;
     /// those that lead to nobody in particular end once they are not needed.
-    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>) {
+    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Instant) {
         for slot in 0..net.conns.len() {
             let Peer::Seed(seed) = net.conns[slot].peer else { continue };
             if net.conns[slot].state != State::Ready {
@@ -200,10 +202,11 @@ impl<'d> Cluster<'d> {
             match node {
                 Some(peer) if net.find(peer, Role::Main).is_none() => {
                     net.conns[slot].peer = peer;
+                    net.fresh = true;
                 }
                 _ => {
                     let others = net.conns.iter().enumerate().any(|(other, c)| {
-                        other != slot && c.role == Role::Main && c.state == State::Ready
+                        other != slot && c.role == Role::Main && c.is_responsive(now, PATIENCE)
                     });
                     if others && net.conns[slot].pending() == 0 {
                         net.end(slot, true);

@@ -63,7 +63,7 @@ impl<'d> Cluster<'d> {
 
     /// Sends what is due and returns when to look again.
     pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
-        self.adopt_seeds(net);
+        self.adopt_seeds(net, now);
         let mut next = None;
         if self.metadata_until.is_some_and(|until| until <= now) {
             // No answer: somebody else may know. A late one is still welcome.

@@ -114,6 +114,7 @@ impl Net<'_> {
             left -= rest;
             entry.sent = entry.total;
             self.blocks.release(&mut entry.ctl);
+            self.fresh |= core::mem::take(&mut self.short);
             conn.shown += 1;
         }
     }
@@ -127,6 +128,17 @@ impl Net<'_> {
         entry.due = Due::Done;
         let batches = core::mem::replace(&mut entry.batches, Link::NONE);
         self.pop_done(slot);
+        // Behind a request that waits for its answer it must not fill the queue.
+        let conn = &mut self.conns[slot];
+        for _ in 0..conn.in_flight.len() {
+            if let Some(entry) = conn.in_flight.pop_front() {
+                if entry.due == Due::Done {
+                    conn.shown = conn.shown.saturating_sub(1);
+                } else {
+                    let _ = conn.in_flight.push_back(entry);
+                }
+            }
+        }
         Some(batches)
     }
 }

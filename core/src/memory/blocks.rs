@@ -151,6 +151,27 @@ impl<'d> Blocks<'d> {
         *chain = Chain::EMPTY;
     }
 
+    /// Gives back everything from `len` on.
+    pub(crate) fn truncate(&mut self, chain: &mut Chain, len: usize) {
+        let kept = len.div_ceil(self.size);
+        if kept == 0 || len >= chain.len() {
+            if kept == 0 {
+                self.release(chain);
+            }
+            return;
+        }
+        let mut tail = chain.head;
+        for _ in 1..kept {
+            tail = tail.get().map_or(Link::NONE, |block| self.next[block]);
+        }
+        let Some(last) = tail.get() else { return };
+        if let Some(rest) = chain.len().checked_sub(kept * self.size).filter(|rest| *rest > 0) {
+            let head = core::mem::replace(&mut self.next[last], Link::NONE);
+            self.release(&mut Chain { head, tail: chain.tail, len: rest as u32 });
+        }
+        (chain.tail, chain.len) = (tail, len as u32);
+    }
+
     /// The bytes `from..to` of a chain, block by block.
     pub(crate) fn slices(&self, chain: &Chain, from: usize, to: usize) -> Slices<'_> {
         let mut link = chain.head;
@@ -264,6 +285,25 @@ mod tests {
             assert_eq!(blocks.append_in_place(&mut chain, 1, fill(5)), None, "the block is full");
             assert_eq!(read(blocks, &chain, 0, 99), [&[2; 10][..], &[4; 6]].concat());
         });
+    }
+
+    #[test]
+    fn a_truncated_chain_keeps_its_front_and_grows_again() {
+        for len in [0, 1, 15, 16, 17, 32, 99, 100, 112] {
+            with_blocks(|blocks| {
+                let bytes: Vec<u8> = (0..100).collect();
+                let mut chain = Chain::EMPTY;
+                blocks.append(&mut chain, &bytes).unwrap();
+                blocks.truncate(&mut chain, len);
+                let len = len.min(100);
+                assert_eq!(blocks.free(), 8 - len.div_ceil(16), "{len}");
+                blocks.append(&mut chain, &[7; 20]).unwrap();
+                assert_eq!(read(blocks, &chain, 0, len), bytes[..len], "{len}");
+                assert_eq!(read(blocks, &chain, len, len + 20), [7; 20], "{len}");
+                blocks.release(&mut chain);
+                assert_eq!(blocks.free(), 8, "{len}");
+            });
+        }
     }
 
     #[test]

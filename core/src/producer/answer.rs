@@ -20,6 +20,8 @@ pub(crate) struct AnswerCx {
     error: ErrorCode,
     base_offset: i64,
     hinted: bool,
+    /// Batches that the answer told of.
+    settled: u32,
 }
 
 impl<'d> Producer<'d> {
@@ -37,7 +39,11 @@ impl<'d> Producer<'d> {
                 let slot = cluster.topics.iter().position(|t| {
                     t.used && name.map_or(t.id == id, |name| t.name.as_str() == name)
                 });
-                *cx = AnswerCx { topic: slot.map_or(Link::NONE, Link::to), ..AnswerCx::default() };
+                *cx = AnswerCx {
+                    topic: slot.map_or(Link::NONE, Link::to),
+                    settled: cx.settled,
+                    ..AnswerCx::default()
+                };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
                 let part = cx
@@ -51,6 +57,7 @@ impl<'d> Producer<'d> {
                     error,
                     base_offset,
                     hinted: false,
+                    settled: cx.settled + u32::from(batch.is_some()),
                 };
             }
             produce::Item::CurrentLeader { leader, epoch } => {
@@ -85,26 +92,42 @@ impl<'d> Producer<'d> {
         None
     }
 
-    /// A request ended: its connection was lost, or its answer left some batches out.
-    pub(crate) fn on_lost(
+    /// A request was lost with its connection.
+    pub(crate) fn on_lost(&mut self, cluster: &mut Cluster<'d>, now: Instant, request: &InFlight) {
+        self.take_back(request, |producer, part, batch| {
+            producer.batches[batch].maybe_written |= request.left_whole();
+            cluster.refresh(usize::from(cluster.table[part].topic), now);
+        });
+    }
+
+    /// An answer is complete. Batches that it does not name are sent again after a pause.
+    pub(crate) fn on_complete(
         &mut self,
         cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
         now: Instant,
         request: &InFlight,
+        cx: &AnswerCx,
     ) {
-        let mut link = request.batches;
-        while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
-            let b = &mut self.batches[batch];
-            if b.state != State::Sent || b.request != request.correlation {
-                continue;
+        if cx.settled >= request.count {
+            return;
+        }
+        self.take_back(request, |producer, part, batch| {
+            producer.batches[batch].maybe_written = true;
+            let base = cluster.config.retry_backoff;
+            producer.pause(cluster, now, part, base);
+        });
+    }
+
+    /// Puts back what is left of a request. The links between its batches cannot be followed
+    /// for that: those that ended may be part of another request by now.
+    fn take_back(&mut self, request: &InFlight, mut tell: impl FnMut(&mut Self, usize, usize)) {
+        let mut link = self.active;
+        while let Some(part) = link.get() {
+            link = self.parts[part].next_active;
+            while let Some(batch) = self.sent_with(part, request.correlation) {
+                self.again(batch);
+                tell(self, part, batch);
             }
-            b.maybe_written |= request.was_shown();
-            let part = b.part as usize;
-            self.again(batch);
-            let slot = usize::from(cluster.table[part].topic);
-            cluster.refresh(slot, now);
         }
         self.dirty = true;
     }
@@ -143,42 +166,38 @@ impl<'d> Producer<'d> {
         let is_head = self.parts[part].head == Link::to(batch);
         let idempotent = self.idempotent();
         match cx.error {
-            ErrorCode(0) => {
-                self.parts[part].failures = 0;
-                self.parts[part].retry_at = Instant::ZERO;
-                let offset = (cx.base_offset >= 0).then_some(cx.base_offset);
+            ErrorCode(0) | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
+                let (p, b) = (&mut self.parts[part], &self.batches[batch]);
+                p.known |= (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
+                (p.failures, p.retry_at) = (0, Instant::ZERO);
+                let known = cx.error.0 == 0 && cx.base_offset >= 0;
+                let offset = known.then_some(cx.base_offset);
                 self.finish(&mut net.blocks, part, batch, Ok(offset));
-            }
-            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
-                self.finish(&mut net.blocks, part, batch, Ok(None));
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE
                 if self.batches[batch].count > 1 =>
             {
                 self.again(batch);
-                if !self.split(net, part, batch) {
-                    self.fail(net, part, batch, cx.error, false);
-                }
+                self.batches[batch].oversize = true;
             }
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
             | ErrorCode::UNKNOWN_PRODUCER_ID
             | ErrorCode::INVALID_PRODUCER_EPOCH
                 if idempotent =>
             {
-                // Not written, for sure. Behind a batch that is sent again that is no wonder;
-                // at the head the sequence is broken.
+                // Behind a batch that is sent again that is no wonder; at the head the sequence
+                // is broken.
                 self.again(batch);
+                let b = &mut self.batches[batch];
+                b.out_of_sequence = true;
+                b.maybe_written &= cx.error != ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
                 self.parts[part].bump |= is_head;
                 if is_head {
                     self.pause(cluster, now, part, SHORT_PAUSE);
                 }
             }
             code if code.is_retriable() => {
-                let written = matches!(
-                    code,
-                    ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-                );
-                self.batches[batch].maybe_written |= written;
+                self.batches[batch].maybe_written |= may_follow_append(code);
                 self.again(batch);
                 if !is_head {
                     return;
@@ -195,9 +214,24 @@ impl<'d> Producer<'d> {
                 }
             }
             code => {
-                let maybe = self.batches[batch].maybe_written;
+                let maybe = self.batches[batch].maybe_written || may_follow_append(code);
                 self.fail(net, part, batch, code, maybe);
             }
+        }
+    }
+
+    /// Splits the next batch of a partition if a broker found it too large. That takes memory,
+    /// for which it waits as long as other batches may give theirs back.
+    pub(super) fn split_due(&mut self, net: &mut Net<'d>, part: usize) {
+        while let Some(batch) = self.first_waiting(part)
+            && self.batches[batch].oversize
+            && !self.split(net, part, batch)
+        {
+            if self.unfinished > 1 {
+                return;
+            }
+            let maybe = self.batches[batch].maybe_written;
+            self.fail(net, part, batch, ErrorCode::MESSAGE_TOO_LARGE, maybe);
         }
     }
 
@@ -224,4 +258,14 @@ impl<'d> Producer<'d> {
         let result = Err((Error::Broker(code), maybe_written));
         self.finish(&mut net.blocks, part, batch, result);
     }
+}
+
+/// Whether a broker may say so of a batch that is in its log: waiting for replicas ends so when
+/// they are slow or leadership moves, and unknown codes may mean anything.
+const fn may_follow_append(code: ErrorCode) -> bool {
+    !matches!(
+        code.0,
+        2 | 3 | 10 | 17
+            ..=19 | 21 | 29 | 31 | 32 | 35 | 42 | 43 | 45 | 53 | 74 | 76 | 87 | 89 | 100 | 103
+    )
 }

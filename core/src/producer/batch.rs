@@ -1,6 +1,6 @@
 //! Batches and the queue that each partition has of them.
 
-use super::{Part, Producer};
+use super::{Identity, Part, Producer};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::event::Event;
@@ -30,6 +30,10 @@ pub(crate) struct Batch {
     /// Producer id, epoch, sequence and checksum are in the header.
     pub(super) sealed: bool,
     pub(super) maybe_written: bool,
+    /// The broker refused its sequence: under this one it is not in the log.
+    pub(super) out_of_sequence: bool,
+    /// A broker finds it too large: it will be split when there is memory for it.
+    pub(super) oversize: bool,
     pub(super) attempts: u8,
     pub(super) epoch: i16,
     pub(super) to: TopicPartition,
@@ -58,6 +62,8 @@ impl Batch {
         state: State::Free,
         sealed: false,
         maybe_written: false,
+        out_of_sequence: false,
+        oversize: false,
         attempts: 0,
         epoch: 0,
         to: TopicPartition { topic: TopicId { index: 0, generation: 0 }, partition: 0 },
@@ -109,7 +115,7 @@ impl<'d> Producer<'d> {
         self.batches[batch].next = self.free;
         self.free = Link::to(batch);
         self.free_count += 1;
-        self.dirty |= self.wants_room.is_some();
+        self.dirty |= self.wants_blocks > 0;
     }
 
     /// Starts a batch at the end of a partition's queue.
@@ -121,8 +127,7 @@ impl<'d> Producer<'d> {
         part: usize,
         timestamp: i64,
     ) -> Option<usize> {
-        // One slot stays for the second half of a batch that a broker finds too large.
-        if self.free_count < 2 && self.batches.len() > 2 {
+        if !self.may_begin() {
             return None;
         }
         let index = self.take_batch()?;
@@ -146,6 +151,8 @@ impl<'d> Producer<'d> {
         };
         self.enqueue(part, index);
         self.unfinished += 1;
+        // A producer id is fetched while the first batch lingers.
+        self.dirty |= matches!(self.identity, Identity::Wanted(_));
         let deadline = Some(now + cluster.config.linger);
         if deadline < self.deadline || self.deadline.is_none() {
             self.deadline = deadline;
@@ -244,6 +251,15 @@ impl<'d> Producer<'d> {
             link = self.batches[batch].next;
         }
         None
+    }
+
+    /// The active partition behind this one is the next to be looked at first.
+    pub(super) fn begin_after(&mut self, part: usize) {
+        let head = core::mem::replace(&mut self.parts[part].next_active, Link::NONE);
+        if let (Some(tail), false) = (self.active_tail.get(), head.is_none()) {
+            self.parts[tail].next_active = self.active;
+            (self.active, self.active_tail) = (head, Link::to(part));
+        }
     }
 
     /// Partitions without batches leave the list of active ones.

@@ -1,7 +1,7 @@
 //! Which partition a record goes to (KIP-794; Java's BuiltInPartitioner).
 
 use super::Producer;
-use crate::cluster::{Cluster, PRODUCER};
+use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
@@ -31,8 +31,7 @@ impl<'d> Producer<'d> {
             (Some(index), _) if index < i32::MAX as u32 => {
                 // It may exist by now: a reason to look at once (S12).
                 cluster.refresh(slot, now);
-                self.wants_room.get_or_insert(0);
-                return Err(ProduceError::NotReady);
+                return Err(self.not_ready(now, slot, index + 1));
             }
             (Some(_), _) => {
                 return Err(ProduceError::Refused(Error::Caller(Misuse::PartitionIndex)));
@@ -57,15 +56,7 @@ impl<'d> Producer<'d> {
             return Ok(part);
         }
         if cluster.table.room() == 0 && !self.evict_one(cluster) {
-            return match self.unfinished {
-                0 => Err(Self::limit(LimitKind::Partitions)),
-                _ => {
-                    self.wants_room = Some(1);
-                    self.pressure = true;
-                    self.dirty = true;
-                    Err(ProduceError::Full)
-                }
-            };
+            return Err(self.no_entry());
         }
         cluster.refresh(slot, now);
         let taken = cluster.table.take(slot, index, PRODUCER);
@@ -74,17 +65,18 @@ impl<'d> Producer<'d> {
 
     /// Frees the entry of a partition that only the producer used and that has nothing to send.
     pub(crate) fn evict_one(&mut self, cluster: &mut Cluster<'d>) -> bool {
-        let idle = (0..cluster.table.len()).find(|part| {
-            let entry = &cluster.table[*part];
-            entry.used_by(PRODUCER)
-                && !entry.used_by(crate::cluster::CONSUMER)
-                && self.may_evict(*part)
-        });
-        let Some(part) = idle else { return false };
+        let Some(part) = self.idle_entry(cluster) else { return false };
         let topic = usize::from(cluster.table[part].topic);
         self.evict(part, topic);
         cluster.table.release(part, PRODUCER);
         true
+    }
+
+    pub(super) fn idle_entry(&self, cluster: &Cluster<'d>) -> Option<usize> {
+        (0..cluster.table.len()).find(|part| {
+            let entry = &cluster.table[*part];
+            entry.used_by(PRODUCER) && !entry.used_by(CONSUMER) && self.may_evict(*part)
+        })
     }
 
     /// Makes entries for a topic's partitions while there is room, so that one metadata answer
@@ -125,13 +117,22 @@ impl<'d> Producer<'d> {
         slot: usize,
     ) -> Result<usize, ProduceError> {
         let topic = &self.topics[slot];
-        if let Some(part) = topic.sticky.get() {
-            let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
-            if !full && (now < topic.look_at || self.is_available(cluster, part)) {
+        let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
+        let current = topic.sticky.get().filter(|_| !full);
+        if let Some(part) = current
+            && (now < topic.look_at || self.is_available(cluster, part))
+        {
+            return Ok(part);
+        }
+        let part = match (self.try_partitions(cluster, slot), current) {
+            (Some(part), _) => Some(part),
+            // None that is better: it stays.
+            (None, Some(part)) => {
+                self.topics[slot].look_at = now + LOOK_AGAIN;
                 return Ok(part);
             }
-        }
-        let part = self.pick(cluster, slot);
+            (None, None) => self.pick_partition(cluster, slot),
+        };
         match part {
             Some(part) => {
                 let found = self.is_available(cluster, part);
@@ -141,43 +142,51 @@ impl<'d> Producer<'d> {
                 topic.look_at = if found { Instant::ZERO } else { now + LOOK_AGAIN };
                 Ok(part)
             }
-            None => {
-                self.wants_room = Some(1);
-                self.dirty = true;
-                Err(ProduceError::Full)
-            }
+            None => Err(self.no_entry()),
         }
     }
 
-    /// A partition with a leader that takes records, evenly by chance; else any entry.
-    fn pick(&mut self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
+    /// A partition with a leader that takes records, by a few guesses.
+    fn try_partitions(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
         let count = cluster.topics[slot].count;
-        for _ in 0..4 {
+        (0..4).find_map(|_| {
             let index = cluster.rng.below(count);
-            if let Some(part) = cluster.table.find(slot, index)
-                && cluster.table[part].used_by(PRODUCER)
-                && self.is_available(cluster, part)
-            {
-                return Some(part);
+            cluster.table.find(slot, index).filter(|part| {
+                cluster.table[*part].used_by(PRODUCER) && self.is_available(cluster, *part)
+            })
+        })
+    }
+
+    /// The same by looking at all of them; else any entry.
+    fn pick_partition(&mut self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
+        let count = cluster.topics[slot].count;
+        for available in [true, false] {
+            let among = self.candidates(cluster, slot, available).count() as u32;
+            if among > 0 {
+                let chosen = cluster.rng.below(among) as usize;
+                return self.candidates(cluster, slot, available).nth(chosen);
             }
-        }
-        let entries = cluster.table.len();
-        let start = cluster.rng.below(entries as u32) as usize;
-        let mine = |part: &usize| {
-            let entry = &cluster.table[*part];
-            entry.used_by(PRODUCER) && usize::from(entry.topic) == slot && entry.index < count
-        };
-        let around = (start..entries).chain(0..start).filter(mine);
-        let available = around.clone().find(|part| self.is_available(cluster, *part));
-        let any = available.or_else(|| around.clone().next());
-        if any.is_some() {
-            return any;
         }
         if cluster.table.room() == 0 && !self.evict_one(cluster) {
             return None;
         }
         let index = cluster.rng.below(count);
         cluster.table.take(slot, index, PRODUCER)
+    }
+
+    /// Entries of a topic's partitions; with `available` those that take records now.
+    fn candidates(
+        &self,
+        cluster: &Cluster<'d>,
+        slot: usize,
+        available: bool,
+    ) -> impl Iterator<Item = usize> {
+        let count = cluster.topics[slot].count;
+        (0..cluster.table.len()).filter(move |part| {
+            let entry = &cluster.table[*part];
+            let mine = entry.used_by(PRODUCER) && usize::from(entry.topic) == slot;
+            mine && entry.index < count && (!available || self.is_available(cluster, *part))
+        })
     }
 
     fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {

@@ -14,6 +14,15 @@ use crate::wire::{ApiKey, Encode, Full, Uuid, init_producer_id, produce};
 /// out earlier, however close its delivery deadline is (R11).
 const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Batches for one request.
+struct Picked {
+    first: Link,
+    topics: usize,
+    count: usize,
+    /// All of the topics have ids.
+    ids: bool,
+}
+
 /// What a partition can do now.
 enum Next {
     Send(usize),
@@ -38,6 +47,7 @@ impl<'d> Producer<'d> {
         while let Some(part) = link.get() {
             link = self.parts[part].next_active;
             next = Instant::earliest(next, self.expire(cluster, net, now, part));
+            self.split_due(net, part);
             match self.next_batch(cluster, now, part) {
                 Next::Wait(at) => next = Instant::earliest(next, at),
                 Next::Send(_) => {
@@ -61,7 +71,8 @@ impl<'d> Producer<'d> {
                 }
             }
         }
-        self.check_room(&net.blocks, cluster);
+        next = Instant::earliest(next, self.check_room(&net.blocks, cluster, now));
+        net.short |= self.wants_blocks > 0;
         self.deadline = next;
         next
     }
@@ -120,7 +131,8 @@ impl<'d> Producer<'d> {
                 self.identity_failures = 0;
             }
             Err(Error::Broker(code)) if !code.is_retriable() && code.0 != -1 => {
-                self.identity = Identity::Refused(Error::Broker(code));
+                let until = now + cluster.config.retry_backoff_max;
+                self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
                 let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
@@ -145,7 +157,7 @@ impl<'d> Producer<'d> {
             let b = &self.batches[batch];
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
-                Identity::Refused(error) => error,
+                Identity::Refused(error, _) => error,
                 _ if deadline <= now => Error::TimedOut,
                 _ => return Some(deadline),
             };
@@ -157,20 +169,29 @@ impl<'d> Producer<'d> {
     /// The batch of a partition that may be sent now, if any: order and sequence decide.
     fn next_batch(&mut self, cluster: &Cluster<'d>, now: Instant, part: usize) -> Next {
         let idempotent = self.idempotent();
-        let p = self.parts[part];
-        if p.bump {
-            if p.in_flight > 0 {
+        let Some(batch) = self.first_waiting(part) else { return Next::Wait(None) };
+        if self.parts[part].bump {
+            if self.parts[part].in_flight > 0 {
                 return Next::Wait(None);
             }
-            self.restart_sequence(part);
+            // What may be in the log goes again as it was: only so can the broker recognise it.
+            let b = &self.batches[batch];
+            if !(b.sealed && b.maybe_written && !b.out_of_sequence) {
+                self.restart_sequence(part);
+            }
         }
-        let Some(batch) = self.first_waiting(part) else { return Next::Wait(None) };
-        let b = &self.batches[batch];
+        let (p, b) = (&self.parts[part], &self.batches[batch]);
+        let entry = &cluster.table[part];
         let most = match cluster.config.acks {
             Acks::None => u8::MAX,
-            _ if idempotent => PRODUCE_IN_FLIGHT as u8,
+            // A leader that has never heard of this producer takes any sequence for the first:
+            // the second batch must not overtake it.
+            _ if idempotent && p.known => PRODUCE_IN_FLIGHT as u8,
             _ => 1,
         };
+        if b.oversize {
+            return Next::Wait(None);
+        }
         // A batch that was sent before goes alone and in its turn (SenderTest calls this
         // "multiple in flights retried in order").
         if p.in_flight >= most || (b.attempts > 0 && p.in_flight > 0) {
@@ -179,11 +200,15 @@ impl<'d> Producer<'d> {
                 return Next::Wait(None);
             }
         }
-        if p.retry_at > now {
+        // A leader that nobody asked yet is asked at once (KIP-951).
+        if p.retry_at > now && (entry.leader < 0 || entry.epoch <= p.sent_epoch) {
             return Next::Wait(Some(p.retry_at));
         }
-        if idempotent && self.identity != Identity::Known && !b.sealed {
-            return Next::Wait(None);
+        if idempotent && !b.sealed {
+            let is_new_id = p.producer_id != self.producer_id;
+            if self.identity != Identity::Known || (is_new_id && p.in_flight > 0) {
+                return Next::Wait(None);
+            }
         }
         if b.state == State::Open {
             let lingers = b.created + cluster.config.linger;
@@ -206,17 +231,19 @@ impl<'d> Producer<'d> {
         if net.conns[conn].pending_of(ApiKey::PRODUCE) >= PRODUCE_IN_FLIGHT {
             return false;
         }
-        let (first, topics, ids) = self.pick_batches(cluster, net, now, conn);
-        if first.is_none() {
-            return false;
-        }
-        // Version 13 names topics by id only (KIP-516).
-        let cap = if ids { i16::MAX } else { 12 };
-        let Some(mut draft) = net.open(conn, now, ApiKey::PRODUCE, cap) else { return false };
-        if let Err(Full) = self.write_request(cluster, net, &mut draft, first, topics) {
-            net.abandon(draft);
-            return false;
-        }
+        let mut most = usize::MAX;
+        let (draft, first) = loop {
+            let picked = self.pick_batches(cluster, net, now, conn, most);
+            if picked.count == 0 {
+                return false;
+            }
+            match self.draft(cluster, net, now, conn, &picked) {
+                Some(draft) => break (draft, picked.first),
+                // Short of memory: a smaller request may find room.
+                None if picked.count > 1 && net.is_open(conn, now) => most = picked.count / 2,
+                None => return false,
+            }
+        };
         let correlation = draft.correlation();
         let mut oldest = now;
         let mut link = first;
@@ -228,7 +255,9 @@ impl<'d> Producer<'d> {
             b.state = State::Sent;
             b.request = correlation;
             b.attempts = b.attempts.saturating_add(1);
-            self.parts[b.part as usize].in_flight += 1;
+            let p = &mut self.parts[b.part as usize];
+            p.in_flight += 1;
+            p.sent_epoch = cluster.table[b.part as usize].epoch;
         }
         let due = oldest + cluster.config.delivery_timeout;
         let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
@@ -237,58 +266,103 @@ impl<'d> Producer<'d> {
         true
     }
 
-    /// Chooses one batch per partition of a broker, linked topic by topic. Returns the first one,
-    /// the number of topics, and whether all of them have ids.
+    /// A request with the batches that were picked; `None` when it cannot be made now.
+    fn draft(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        picked: &Picked,
+    ) -> Option<Draft> {
+        // Version 13 names topics by id only (KIP-516).
+        let cap = if picked.ids { i16::MAX } else { 12 };
+        let mut draft = net.open(conn, now, ApiKey::PRODUCE, cap);
+        if let Some(written) = &mut draft
+            && self.write_request(cluster, net, written, picked).is_err()
+            && let Some(draft) = draft.take()
+        {
+            net.abandon(draft);
+        }
+        let mut link = picked.first;
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
+            let part = self.batches[batch].part as usize;
+            self.topics[usize::from(cluster.table[part].topic)].picked = 0;
+        }
+        draft
+    }
+
+    /// Chooses one batch per partition of a broker, `most` in all, linked topic by topic.
     fn pick_batches(
         &mut self,
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
         conn: usize,
-    ) -> (Link, usize, bool) {
+        most: usize,
+    ) -> Picked {
         let node = net.conns[conn].peer.node();
-        let (mut first, mut last) = (Link::NONE, Link::NONE);
-        let (mut topics, mut bytes, mut ids) = (0, 0, true);
+        let mut picked = Picked { first: Link::NONE, topics: 0, count: 0, ids: true };
+        let (mut last, mut bytes) = (Link::NONE, 0);
+        let (mut before, mut left_out) = (None, None);
         let mut link = self.active;
         while let Some(part) = link.get() {
             link = self.parts[part].next_active;
+            let behind = before.replace(part);
             if cluster.table[part].leader != node {
                 continue;
             }
             let Next::Send(batch) = self.next_batch(cluster, now, part) else { continue };
             let len = self.batches[batch].chain.len();
-            if bytes > 0 && bytes + len > cluster.config.request_bytes {
+            let full = bytes > 0 && bytes + len > cluster.config.request_bytes;
+            if full || picked.count == most {
+                left_out = left_out.or(behind);
                 continue;
             }
             bytes += len;
             let slot = usize::from(cluster.table[part].topic);
-            ids &= cluster.topics[slot].id != Uuid::ZERO;
+            picked.ids &= cluster.topics[slot].id != Uuid::ZERO;
+            picked.count += 1;
             net.outgoing[batch].chain = self.batches[batch].chain;
-            let topic = &mut self.topics[slot];
-            let before = match topic.picked {
-                0 => {
-                    topics += 1;
-                    last
-                }
-                _ => topic.picked_last,
-            };
-            topic.picked += 1;
-            topic.picked_last = Link::to(batch);
-            match before.get() {
-                Some(before) => {
-                    net.outgoing[batch].next = net.outgoing[before].next;
-                    net.outgoing[before].next = Link::to(batch);
-                }
-                None => {
-                    net.outgoing[batch].next = Link::NONE;
-                    first = Link::to(batch);
-                }
+            last = self.pick(net, &mut picked, last, slot, batch);
+        }
+        if let Some(behind) = left_out {
+            self.begin_after(behind);
+        }
+        picked
+    }
+
+    /// Puts a batch behind those of its topic. Returns the last batch of all.
+    fn pick(
+        &mut self,
+        net: &mut Net<'d>,
+        picked: &mut Picked,
+        last: Link,
+        slot: usize,
+        batch: usize,
+    ) -> Link {
+        let topic = &mut self.topics[slot];
+        let before = match topic.picked {
+            0 => {
+                picked.topics += 1;
+                last
             }
-            if last == before {
-                last = Link::to(batch);
+            _ => topic.picked_last,
+        };
+        topic.picked += 1;
+        topic.picked_last = Link::to(batch);
+        match before.get() {
+            Some(before) => {
+                net.outgoing[batch].next = net.outgoing[before].next;
+                net.outgoing[before].next = Link::to(batch);
+            }
+            None => {
+                net.outgoing[batch].next = Link::NONE;
+                picked.first = Link::to(batch);
             }
         }
-        (first, topics, ids)
+        if last == before { Link::to(batch) } else { last }
     }
 
     fn write_request(
@@ -296,43 +370,37 @@ impl<'d> Producer<'d> {
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
         draft: &mut Draft,
-        first: Link,
-        topics: usize,
+        picked: &Picked,
     ) -> Result<(), Full> {
         let version = draft.version;
         let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let acks = cluster.config.acks.code();
-        let mut written =
-            net.write(draft, |w| produce::begin(w, version, None, acks, timeout, topics));
-        let mut link = first;
+        let topics = picked.topics;
+        net.write(draft, |w| produce::begin(w, version, None, acks, timeout, topics))?;
+        let mut link = picked.first;
         let mut current = None;
         while let Some(batch) = link.get() {
             link = net.outgoing[batch].next;
             let entry = &cluster.table[self.batches[batch].part as usize];
             let slot = usize::from(entry.topic);
             let topic = &cluster.topics[slot];
-            let picked = core::mem::take(&mut self.topics[slot].picked) as usize;
+            let partitions = self.topics[slot].picked as usize;
             let len = self.batches[batch].chain.len();
             let opens = current != Some(slot);
             let closes = opens && current.is_some();
             current = Some(slot);
-            if written.is_ok() {
-                written = net.write(draft, |w| {
-                    if closes {
-                        produce::end_topic(w, version)?;
-                    }
-                    if opens {
-                        produce::topic(w, version, topic.name.as_str(), topic.id, picked)?;
-                    }
-                    produce::partition(w, version, entry.index as i32, len)
-                });
-                net.outgoing[batch].ctl_end = draft.len();
-            }
-            if written.is_ok() {
-                written = net.write(draft, |w| produce::end_partition(w, version));
-            }
+            net.write(draft, |w| {
+                if closes {
+                    produce::end_topic(w, version)?;
+                }
+                if opens {
+                    produce::topic(w, version, topic.name.as_str(), topic.id, partitions)?;
+                }
+                produce::partition(w, version, entry.index as i32, len)
+            })?;
+            net.outgoing[batch].ctl_end = draft.len();
+            net.write(draft, |w| produce::end_partition(w, version))?;
         }
-        written?;
         net.write(draft, |w| {
             produce::end_topic(w, version)?;
             produce::end(w, version)
@@ -353,6 +421,7 @@ impl<'d> Producer<'d> {
             let p = &mut self.parts[part];
             let fresh = p.next_sequence == 0 && p.in_flight == 0;
             if fresh || p.producer_id != self.producer_id {
+                p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
                 (p.producer_id, p.epoch, p.next_sequence) = (self.producer_id, self.epoch, 0);
             }
             (sealed.producer_id, sealed.epoch) = (p.producer_id, p.epoch);
@@ -388,14 +457,14 @@ impl<'d> Producer<'d> {
     fn restart_sequence(&mut self, part: usize) {
         self.raise_epoch();
         let p = &mut self.parts[part];
-        p.bump = false;
+        (p.bump, p.known) = (false, false);
         p.next_sequence = 0;
         (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
         let mut link = p.head;
         while let Some(batch) = link.get() {
             let b = &mut self.batches[batch];
             b.sequence = -1;
-            b.sealed = false;
+            (b.sealed, b.out_of_sequence) = (false, false);
             link = b.next;
         }
     }

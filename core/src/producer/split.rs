@@ -61,7 +61,7 @@ fn offset_of(net: &Net<'_>, chain: &Chain, n: u32) -> Option<usize> {
 }
 
 impl<'d> Producer<'d> {
-    /// Splits a batch in two halves; false when there is no memory for it.
+    /// Splits a batch in two halves; false when there is no memory for the second.
     pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
         let b = self.batches[batch];
         let keep = b.count / 2;
@@ -69,51 +69,29 @@ impl<'d> Producer<'d> {
         let Some(mut second) = renumbered(net, &b.chain, at, keep, b.count - keep) else {
             return false;
         };
-        let Some(mut first) = copied(net, &b.chain, at) else {
-            net.blocks.release(&mut second);
-            return false;
-        };
         let Some(half) = self.take_batch() else {
-            net.blocks.release(&mut first);
             net.blocks.release(&mut second);
             return false;
         };
+        let mut first = b.chain;
+        net.blocks.truncate(&mut first, at);
         let sequence = match b.sequence {
             ..0 => -1,
             s => ((i64::from(s) + i64::from(keep)) & i64::from(i32::MAX)) as i32,
         };
-        net.blocks.release(&mut self.batches[batch].chain);
-        let front = Batch { count: keep, chain: first, sealed: false, attempts: 0, ..b };
-        self.batches[batch] = Batch { state: State::Ready, ..front };
+        let part_of =
+            Batch { state: State::Ready, sealed: false, oversize: false, attempts: 0, ..b };
+        self.batches[batch] = Batch { count: keep, chain: first, ..part_of };
         self.batches[half] = Batch {
-            state: State::Ready,
             first: b.first + keep,
             count: b.count - keep,
             sequence,
             chain: second,
-            sealed: false,
-            attempts: 0,
-            ..b
+            ..part_of
         };
         self.enqueue_after(part, batch, half);
         true
     }
-}
-
-/// The bytes of a chain before `end`, in blocks of their own.
-fn copied(net: &mut Net<'_>, chain: &Chain, end: usize) -> Option<Chain> {
-    let mut copy = Chain::EMPTY;
-    let mut at = 0;
-    while at < end {
-        let mut piece = [0; 64];
-        let n = read_at(net, chain, at, &mut piece[..(end - at).min(64)]);
-        if n == 0 || net.blocks.append(&mut copy, &piece[..n]).is_err() {
-            net.blocks.release(&mut copy);
-            return None;
-        }
-        at += n;
-    }
-    Some(copy)
 }
 
 /// `count` records from `at` on, with offset deltas lowered by `less`, behind an empty header.

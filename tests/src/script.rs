@@ -1,0 +1,392 @@
+//! Scripted peers in virtual time: a test holds the client, the adapter, the clock and all brokers
+//! in one hand, and writes down who says what when.
+//!
+//! Requests are decoded and answers encoded by the `kafka-protocol` crate. What a broker says by
+//! itself (versions, metadata, producer ids, probes) comes from a small [`World`]; everything
+//! else, and whatever a test made [`Script::manual`], waits for the test's answer.
+//!
+//! While time passes the script watches `poll_timeout`: work that is due must not be slept over,
+//! and a timeout in the past must lead to something.
+//!
+//! ```text
+//! let mut s = Script::new(World::new(1).topic("t", 1));
+//! let t = s.topic("t");
+//! s.produce(t, 0, "hello");
+//! let asked = s.expect::<ProduceRequest>();
+//! s.acknowledge(&asked, 0);
+//! assert_eq!(s.delivered(), [(1, Some(0))]);
+//! ```
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
+
+mod drive;
+mod produce;
+mod told;
+mod world;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest, RequestKind, ResponseKind,
+};
+use kafka_protocol::protocol::Request;
+use kavka_core::{
+    Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits, Storage, TopicId,
+};
+
+use crate::sim::frame::Answer;
+pub use produce::Sent;
+pub use told::Told;
+pub use world::{Node, Partition, Topic, World};
+
+/// A request type that a script can expect.
+pub trait Ask: Request + Sized {
+    /// The body, if it is of this type.
+    fn of(kind: &RequestKind) -> Option<&Self>;
+}
+
+macro_rules! ask {
+    ($($variant:ident $request:ident),* $(,)?) => {
+        $(impl Ask for $request {
+            fn of(kind: &RequestKind) -> Option<&Self> {
+                match kind {
+                    RequestKind::$variant(body) => Some(body),
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+ask! {
+    ApiVersions ApiVersionsRequest,
+    Metadata MetadataRequest,
+    Produce ProduceRequest,
+    Fetch FetchRequest,
+    ListOffsets ListOffsetsRequest,
+    DescribeTopicPartitions DescribeTopicPartitionsRequest,
+    InitProducerId InitProducerIdRequest,
+    CreateTopics CreateTopicsRequest,
+    CreatePartitions CreatePartitionsRequest,
+    DeleteTopics DeleteTopicsRequest,
+}
+
+/// A request of the client.
+#[derive(Clone, Debug)]
+pub struct Asked<R> {
+    /// Connection that it came on.
+    pub conn: ConnId,
+    /// Node id of the broker that got it.
+    pub node: i32,
+    /// Which API.
+    pub api: ApiKey,
+    /// Version, as sent.
+    pub version: i16,
+    /// Correlation id.
+    pub correlation: i32,
+    /// When it came.
+    pub at: Instant,
+    /// The body.
+    pub body: R,
+}
+
+/// One connection, as the adapter and the broker at the other end see it.
+struct Line {
+    conn: ConnId,
+    node: i32,
+    connected: bool,
+    /// Requests in order, with their answers: one waits for those before it, as at any broker.
+    answers: VecDeque<(i32, Option<Bytes>)>,
+    /// Bytes of the client that are not a whole frame yet.
+    from_client: BytesMut,
+    /// Bytes that the client did not read yet.
+    to_client: BytesMut,
+    /// So many bytes more leave before the transport stalls.
+    window: Option<usize>,
+}
+
+type Hook = Box<dyn FnMut(&Event<'_>, &mut Commands<'static>)>;
+
+/// See the module.
+pub struct Script {
+    /// The client under test.
+    pub client: Client<'static>,
+    /// What the brokers say by themselves.
+    pub world: World,
+    /// Largest piece in which bytes arrive and leave; `usize::MAX` for all at once.
+    pub piece: usize,
+    /// Whether events are polled. `false`: an application that is busy with other things.
+    pub listening: bool,
+    /// Whether `poll_timeout` is watched for work that is slept over.
+    pub watching: bool,
+    /// Called with each event while it is held.
+    pub hook: Option<Hook>,
+    now: Instant,
+    lines: Vec<Line>,
+    asked: VecDeque<Asked<RequestKind>>,
+    told: Vec<Told>,
+    manual: Vec<ApiKey>,
+    trace: Vec<String>,
+    known: Option<String>,
+    /// Connections asked for since the start: when, and the node.
+    pub connects: Vec<(Instant, i32)>,
+}
+
+impl Script {
+    /// A client with small limits and default configuration but for linger, which is zero.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+        Self::with(world, config, &Limits::small())
+    }
+
+    /// A client of a certain shape. [`World::bootstrap`] tells the text for the configuration.
+    ///
+    /// # Panics
+    /// When the client refuses configuration or limits.
+    #[must_use]
+    pub fn with(world: World, config: Config<'static>, limits: &Limits) -> Self {
+        Self::over(world, config, Storage::heap(limits))
+    }
+
+    /// The same in memory that the test made (`Resources`).
+    ///
+    /// # Panics
+    /// When the client refuses configuration or memory.
+    #[must_use]
+    pub fn over(world: World, config: Config<'static>, storage: Storage<'static>) -> Self {
+        let client = Client::new(config, storage, [7; 32]).expect("configuration and memory work");
+        Self {
+            client,
+            world,
+            piece: usize::MAX,
+            listening: true,
+            watching: true,
+            hook: None,
+            // Not zero: a default of zero must not look like "just now".
+            now: Instant::from_millis(3_600_000),
+            lines: Vec::new(),
+            asked: VecDeque::new(),
+            told: Vec::new(),
+            manual: Vec::new(),
+            trace: Vec::new(),
+            known: None,
+            connects: Vec::new(),
+        }
+    }
+
+    /// Requests of this kind wait for the test's answer from now on.
+    pub fn manual(&mut self, api: ApiKey) {
+        self.manual.push(api);
+    }
+
+    /// The brokers answer such requests by themselves again; those that wait are answered now.
+    pub fn automatic(&mut self, api: ApiKey) {
+        self.manual.retain(|manual| *manual != api);
+        let (now, waiting): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.asked).into_iter().partition(|asked| asked.api == api);
+        self.asked = waiting.into();
+        for asked in now {
+            if let Some(body) = self.world.answer(&asked) {
+                self.answer_kind(&asked, body);
+            }
+        }
+        self.settle();
+    }
+
+    /// Virtual time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Watches a topic.
+    ///
+    /// # Panics
+    /// When the client refuses.
+    pub fn topic(&mut self, name: &str) -> TopicId {
+        self.known.get_or_insert_with(|| name.to_owned());
+        self.client.topic(name).expect("the topic is taken")
+    }
+
+    /// Watches a topic and runs until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready within ten seconds.
+    pub fn ready(&mut self, name: &str) -> TopicId {
+        let id = self.topic(name);
+        self.until("the topic is ready", |s| s.client.freshness(id).is_some());
+        id
+    }
+
+    /// Waits for a request of this type, letting time pass up to a minute; takes it.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn expect<R: Ask + Clone>(&mut self) -> Asked<R> {
+        self.expect_within(Duration::from_secs(60))
+    }
+
+    /// Waits at most so long for a request of this type.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn expect_within<R: Ask + Clone>(&mut self, patience: Duration) -> Asked<R> {
+        let end = self.now + patience;
+        loop {
+            self.settle();
+            if let Some(asked) = self.take() {
+                return asked;
+            }
+            if self.now >= end || !self.pass(end) {
+                self.fail(&format!("no request with API key {} came", R::KEY));
+            }
+        }
+    }
+
+    /// Takes the oldest waiting request of this type, if there is one; no time passes.
+    pub fn take<R: Ask + Clone>(&mut self) -> Option<Asked<R>> {
+        let at = self.asked.iter().position(|asked| R::of(&asked.body).is_some())?;
+        let asked = self.asked.remove(at)?;
+        let body = R::of(&asked.body)?.clone();
+        let Asked { conn, node, api, version, correlation, at, .. } = asked;
+        Some(Asked { conn, node, api, version, correlation, at, body })
+    }
+
+    /// Requests of this type that wait for an answer.
+    pub fn waiting<R: Ask>(&mut self) -> usize {
+        self.settle();
+        self.asked.iter().filter(|asked| R::of(&asked.body).is_some()).count()
+    }
+
+    /// No request of this type waits for an answer.
+    ///
+    /// # Panics
+    /// When one does.
+    pub fn none<R: Ask>(&mut self, why: &str) {
+        if self.waiting::<R>() > 0 {
+            self.fail(&format!("a request with API key {}, but {why}", R::KEY));
+        }
+    }
+
+    /// Answers a request.
+    pub fn answer<R>(&mut self, asked: &Asked<R>, body: R::Response)
+    where
+        R: Ask,
+        R::Response: Into<ResponseKind>,
+    {
+        self.answer_kind(asked, body.into());
+        self.settle();
+    }
+
+    /// Bytes of an answer, to be changed and given to [`Script::feed`]. The request counts as
+    /// answered by that.
+    ///
+    /// # Panics
+    /// When the codec refuses the body.
+    pub fn encoded<R>(&mut self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) {
+            line.answers.retain(|(correlation, _)| *correlation != asked.correlation);
+        }
+        self.encode(asked, body)
+    }
+
+    fn encode<R>(&self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
+        let Asked { api, version, correlation, .. } = *asked;
+        let body = body.into();
+        let version = match &body {
+            // "Not that version" is said in version 0 (KIP-511).
+            ResponseKind::ApiVersions(answer) if answer.error_code == 35 => 0,
+            // The codec ends there; version 5 changed the request only.
+            ResponseKind::ApiVersions(_) => version.min(4),
+            _ => version,
+        };
+        let answer = Answer { api, version, correlation, body };
+        answer.encode().unwrap_or_else(|e| self.fail(&format!("the answer cannot be encoded: {e}")))
+    }
+
+    fn answer_kind<R>(&mut self, asked: &Asked<R>, body: ResponseKind) {
+        let bytes = self.encode(asked, body);
+        let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) else { return };
+        let mut waiting = line.answers.iter_mut();
+        if let Some((_, answer)) =
+            waiting.find(|(correlation, _)| *correlation == asked.correlation)
+        {
+            *answer = Some(bytes);
+        }
+        while let Some((_, Some(bytes))) = line.answers.front() {
+            line.to_client.extend_from_slice(bytes);
+            line.answers.pop_front();
+        }
+    }
+
+    /// Bytes from the broker on a connection, whatever they are.
+    pub fn feed(&mut self, conn: ConnId, bytes: &[u8]) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
+            line.to_client.extend_from_slice(bytes);
+        }
+        self.settle();
+    }
+
+    /// Connections of the client to a broker that are established.
+    #[must_use]
+    pub fn connections(&self, node: i32) -> Vec<ConnId> {
+        let mine = |line: &&Line| line.node == node && line.connected;
+        self.lines.iter().filter(mine).map(|line| line.conn).collect()
+    }
+
+    /// A connection breaks; requests that the broker got there are forgotten.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.drop_line(conn);
+        self.client.handle_closed(self.now, conn, CloseReason::Reset);
+        self.settle();
+    }
+
+    /// All connections to a broker break, and nobody listens there any more.
+    pub fn kill(&mut self, node: i32) {
+        self.world.node(node).up = false;
+        self.cut_all(node);
+    }
+
+    /// All connections to a broker break.
+    pub fn cut_all(&mut self, node: i32) {
+        let conns: Vec<_> =
+            self.lines.iter().filter(|line| line.node == node).map(|line| line.conn).collect();
+        for conn in conns {
+            self.drop_line(conn);
+            self.client.handle_closed(self.now, conn, CloseReason::Reset);
+        }
+        self.settle();
+    }
+
+    /// The transport of a connection takes `bytes` more and then stalls; `None`: it takes all.
+    pub fn window(&mut self, conn: ConnId, bytes: Option<usize>) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
+            line.window = bytes;
+        }
+        self.settle();
+    }
+
+    /// Takes what the application was told since it looked last.
+    pub fn told(&mut self) -> Vec<Told> {
+        self.settle();
+        core::mem::take(&mut self.told)
+    }
+
+    /// Ends the test with what happened last.
+    ///
+    /// # Panics
+    /// Always.
+    #[track_caller]
+    pub fn fail(&self, why: &str) -> ! {
+        let from = self.trace.len().saturating_sub(60);
+        panic!("{why} (at {} us); before:\n{}", self.now.as_micros(), self.trace[from..].join("\n"))
+    }
+}

@@ -1,0 +1,135 @@
+//! Producing, and answers to Produce requests.
+
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use kavka_core::{ProduceError, Record, RecordId, TopicId};
+
+use super::{Asked, Script};
+use crate::sim::batch::{self, Header};
+
+/// A batch in a Produce request.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Topic name.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Its header; the checksum was verified.
+    pub header: Header,
+    /// Values of its records, as text.
+    pub values: Vec<String>,
+}
+
+impl Sent {
+    /// Producer epoch, base sequence and number of records.
+    #[must_use]
+    pub const fn place(&self) -> (i16, i32, i32) {
+        (self.header.producer_epoch, self.header.base_sequence, self.header.count)
+    }
+}
+
+impl Script {
+    /// Gives the client a record with a value and no key, for a partition.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub fn produce(&mut self, topic: TopicId, partition: u32, value: &str) -> RecordId {
+        self.try_produce(topic, partition, value).expect("the record is taken")
+    }
+
+    /// The same, to see whether it is taken.
+    ///
+    /// # Errors
+    /// As [`kavka_core::Commands::produce`].
+    pub fn try_produce(
+        &mut self,
+        topic: TopicId,
+        partition: u32,
+        value: &str,
+    ) -> Result<RecordId, ProduceError> {
+        let now = self.now();
+        self.client.produce(now, (topic, partition), &Record::new(value.as_bytes()))
+    }
+
+    /// The batches of a Produce request, in its order.
+    ///
+    /// # Panics
+    /// When a batch is not one that a broker would take.
+    #[must_use]
+    pub fn batches(&self, asked: &Asked<ProduceRequest>) -> Vec<Sent> {
+        let mut out = Vec::new();
+        for topic in &asked.body.topic_data {
+            let name = self.world.name(&topic.name, topic.topic_id);
+            for partition in &topic.partition_data {
+                let bytes = partition.records.clone().unwrap_or_default();
+                let header = batch::check(&bytes, asked.version, usize::MAX)
+                    .unwrap_or_else(|e| self.fail(&format!("a broker refuses the batch: {e:?}")));
+                let values = batch::records(&bytes)
+                    .unwrap_or_else(|| self.fail("records that cannot be read"))
+                    .into_iter()
+                    .map(|r| String::from_utf8_lossy(&r.value.unwrap_or_default()).into_owned());
+                out.push(Sent {
+                    topic: name.clone(),
+                    partition: partition.index,
+                    header,
+                    values: values.collect(),
+                });
+            }
+        }
+        out
+    }
+
+    /// An answer that says the same of all partitions of a request.
+    #[must_use]
+    pub fn produce_answer(
+        asked: &Asked<ProduceRequest>,
+        code: i16,
+        offset: i64,
+    ) -> ProduceResponse {
+        let topics = asked.body.topic_data.iter().map(|topic| {
+            let partitions = topic.partition_data.iter().map(|partition| {
+                PartitionProduceResponse::default()
+                    .with_index(partition.index)
+                    .with_error_code(code)
+                    .with_base_offset(if code == 0 { offset } else { -1 })
+            });
+            TopicProduceResponse::default()
+                .with_name(topic.name.clone())
+                .with_topic_id(topic.topic_id)
+                .with_partition_responses(partitions.collect())
+        });
+        ProduceResponse::default().with_responses(topics.collect())
+    }
+
+    /// All batches of a request are appended at this offset.
+    pub fn acknowledge(&mut self, asked: &Asked<ProduceRequest>, offset: i64) {
+        self.answer(asked, Self::produce_answer(asked, 0, offset));
+    }
+
+    /// All batches of a request are refused with this error code.
+    pub fn refuse(&mut self, asked: &Asked<ProduceRequest>, code: i16) {
+        self.answer(asked, Self::produce_answer(asked, code, -1));
+    }
+
+    /// The same, naming the new leader (KIP-951): node id and epoch.
+    pub fn refuse_with_leader(&mut self, asked: &Asked<ProduceRequest>, code: i16, to: (i32, i32)) {
+        let mut body = Self::produce_answer(asked, code, -1);
+        let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(to.0));
+        for topic in &mut body.responses {
+            for partition in &mut topic.partition_responses {
+                partition.current_leader = leader.clone().with_leader_epoch(to.1);
+            }
+        }
+        let node = self.world.node(to.0);
+        body.node_endpoints = vec![
+            NodeEndpoint::default()
+                .with_node_id(BrokerId(to.0))
+                .with_host(StrBytes::from_string(node.host.clone()))
+                .with_port(i32::from(node.port)),
+        ];
+        self.answer(asked, body);
+    }
+}

@@ -1,0 +1,168 @@
+//! Events, kept beyond the receive memory.
+
+use kavka_core::wire::ErrorCode;
+use kavka_core::{Error, Event, PartitionId, Reply, RequestId, TopicPartition};
+
+use super::Script;
+
+/// What the application was told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Anything that borrows nothing.
+    Event(Event<'static>),
+    /// Records of a batch.
+    Records {
+        /// The assigned partition.
+        at: PartitionId,
+        /// What it is.
+        partition: TopicPartition,
+        /// Offsets and values; a record that cannot be read ends the list.
+        records: Vec<(i64, Vec<u8>)>,
+        /// The position after the batch.
+        next: i64,
+        /// High watermark.
+        high_watermark: i64,
+    },
+    /// Part of an admin answer, as text.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The part.
+        text: String,
+    },
+    /// End of an admin answer.
+    Done {
+        /// The request.
+        id: RequestId,
+        /// What came of it.
+        result: Result<(), Error>,
+    },
+}
+
+impl Told {
+    pub(super) fn of(event: &Event<'_>) -> Self {
+        Self::Event(match *event {
+            Event::Records(batch) => {
+                let records = batch.records().map_while(Result::ok);
+                return Self::Records {
+                    at: batch.partition(),
+                    partition: batch.topic_partition(),
+                    records: records
+                        .map(|r| (r.offset, r.value.unwrap_or_default().to_vec()))
+                        .collect(),
+                    next: batch.next_offset(),
+                    high_watermark: batch.high_watermark(),
+                };
+            }
+            Event::Reply { id, reply: Reply::Done(result) } => return Self::Done { id, result },
+            Event::Reply { id, reply } => return Self::Reply { id, text: format!("{reply:?}") },
+            Event::TopicReady { topic, partitions } => Event::TopicReady { topic, partitions },
+            Event::PartitionsAdded { topic, from, to, by } => {
+                Event::PartitionsAdded { topic, from, to, by }
+            }
+            Event::LeaderMoved { topic, partition, epoch } => {
+                Event::LeaderMoved { topic, partition, epoch }
+            }
+            Event::TopicRecreated { topic, partitions } => {
+                Event::TopicRecreated { topic, partitions }
+            }
+            Event::TopicFailed { topic, error } => Event::TopicFailed { topic, error },
+            Event::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic },
+            Event::Room => Event::Room,
+            Event::Flushed => Event::Flushed,
+            Event::Delivered { batch, to, first, count, base_offset } => {
+                Event::Delivered { batch, to, first, count, base_offset }
+            }
+            Event::Failed { batch, to, first, count, error, maybe_written } => {
+                Event::Failed { batch, to, first, count, error, maybe_written }
+            }
+            Event::TooLarge { at, offset, next_offset, needed } => {
+                Event::TooLarge { at, offset, next_offset, needed }
+            }
+            Event::Corrupt { at, offset, next_offset, why } => {
+                Event::Corrupt { at, offset, next_offset, why }
+            }
+            Event::Moved { at, from, to, why } => Event::Moved { at, from, to, why },
+            Event::PartitionFailed { at, error } => Event::PartitionFailed { at, error },
+            Event::Assigned { at, partition } => Event::Assigned { at, partition },
+            Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
+            ref other => panic!("an event that scripts do not know yet: {other:?}"),
+        })
+    }
+
+    /// The event, if it is one that borrows nothing.
+    #[must_use]
+    pub const fn event(&self) -> Option<Event<'static>> {
+        match self {
+            Self::Event(event) => Some(*event),
+            _ => None,
+        }
+    }
+}
+
+impl Script {
+    /// Takes the events of one kind that were told, in order; the others stay.
+    pub fn take_told<T>(&mut self, kind: impl Fn(&Told) -> Option<T>) -> Vec<T> {
+        self.settle();
+        let mut found = Vec::new();
+        self.told.retain(|told| match kind(told) {
+            Some(it) => {
+                found.push(it);
+                false
+            }
+            None => true,
+        });
+        found
+    }
+
+    /// Batches told as delivered: number of records, offset of the first.
+    pub fn delivered(&mut self) -> Vec<(u32, Option<i64>)> {
+        self.take_told(|told| match told.event()? {
+            Event::Delivered { count, base_offset, .. } => Some((count, base_offset)),
+            _ => None,
+        })
+    }
+
+    /// Batches told as failed: number of records, error, whether maybe written.
+    pub fn failed(&mut self) -> Vec<(u32, Error, bool)> {
+        self.take_told(|told| match told.event()? {
+            Event::Failed { count, error, maybe_written, .. } => {
+                Some((count, error, maybe_written))
+            }
+            _ => None,
+        })
+    }
+
+    /// How often room was told.
+    pub fn rooms(&mut self) -> usize {
+        self.take_told(|told| matches!(told.event()?, Event::Room).then_some(())).len()
+    }
+
+    /// How often a flush was told to be through.
+    pub fn flushed(&mut self) -> usize {
+        self.take_told(|told| matches!(told.event()?, Event::Flushed).then_some(())).len()
+    }
+
+    /// Records read: partition, offset, value as text.
+    pub fn records(&mut self) -> Vec<(u32, i64, String)> {
+        let batches = self.take_told(|told| match told {
+            Told::Records { partition, records, .. } => {
+                Some((partition.partition, records.clone()))
+            }
+            _ => None,
+        });
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        batches
+            .into_iter()
+            .flat_map(|(partition, records)| {
+                records.into_iter().map(move |(offset, v)| (partition, offset, text(&v)))
+            })
+            .collect()
+    }
+
+    /// A broker's error as [`Script::failed`] tells it.
+    #[must_use]
+    pub const fn code(code: i16) -> Error {
+        Error::Broker(ErrorCode(code))
+    }
+}

@@ -1,0 +1,337 @@
+//! What the brokers of a script say by themselves.
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, BrokerId, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind,
+    TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::Asked;
+use crate::sim::Profile;
+
+/// A broker.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Node id.
+    pub id: i32,
+    /// Host that metadata names.
+    pub host: String,
+    /// Port that metadata names.
+    pub port: u16,
+    /// Somebody listens there.
+    pub up: bool,
+    /// Connections to it are never established.
+    pub hangs: bool,
+    /// Its release.
+    pub profile: Profile,
+}
+
+/// A partition as metadata and ListOffsets tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct Partition {
+    /// Leader, -1 for none.
+    pub leader: i32,
+    /// Leader epoch.
+    pub epoch: i32,
+    /// Log start offset.
+    pub start: i64,
+    /// Log end offset, and high watermark.
+    pub end: i64,
+    /// Error code in metadata.
+    pub error: i16,
+}
+
+/// A topic as metadata tells it.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Name.
+    pub name: String,
+    /// Id; nil where brokers have none.
+    pub id: Uuid,
+    /// Error code in metadata; with one, no partitions are told.
+    pub error: i16,
+    /// Partitions, by index.
+    pub partitions: Vec<Partition>,
+}
+
+/// What all brokers of a script know. Change it at any time.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Brokers; metadata names those that are up.
+    pub nodes: Vec<Node>,
+    /// Topics.
+    pub topics: Vec<Topic>,
+    /// The next producer id; its epoch is 0.
+    pub producer_id: i64,
+    /// Error code of InitProducerId.
+    pub producer_error: i16,
+    /// API keys that brokers leave out of ApiVersions.
+    pub without: Vec<i16>,
+}
+
+impl World {
+    /// Brokers 1 to `count` of the newest release, on ports 9001 and so on.
+    #[must_use]
+    pub fn new(count: i32) -> Self {
+        let nodes = (1..=count).map(|id| Node {
+            id,
+            host: format!("b{id}"),
+            port: 9000 + u16::try_from(id).unwrap_or(0),
+            up: true,
+            hangs: false,
+            profile: Profile::V4_4,
+        });
+        Self {
+            nodes: nodes.collect(),
+            topics: Vec::new(),
+            producer_id: 1000,
+            producer_error: 0,
+            without: Vec::new(),
+        }
+    }
+
+    /// The same with brokers of another release.
+    #[must_use]
+    pub fn release(mut self, profile: Profile) -> Self {
+        for node in &mut self.nodes {
+            node.profile = profile;
+        }
+        self
+    }
+
+    /// The same with a topic; brokers lead its partitions in turn, in epoch 0.
+    #[must_use]
+    pub fn topic(mut self, name: &str, partitions: usize) -> Self {
+        let ids = self.nodes.iter().all(|node| node.profile.topic_ids());
+        let id =
+            if ids { Uuid::from_u128(0x1000 + self.topics.len() as u128) } else { Uuid::nil() };
+        self.topics.push(Topic { name: name.to_owned(), id, error: 0, partitions: Vec::new() });
+        self.grow(name, partitions);
+        self
+    }
+
+    /// A topic gets more partitions.
+    pub fn grow(&mut self, name: &str, partitions: usize) {
+        let nodes: Vec<i32> = self.nodes.iter().map(|node| node.id).collect();
+        let topic = self.topic_mut(name);
+        for index in topic.partitions.len()..partitions {
+            let leader = nodes[index % nodes.len()];
+            topic.partitions.push(Partition { leader, epoch: 0, start: 0, end: 0, error: 0 });
+        }
+    }
+
+    /// Text for [`kavka_core::Config::new`]: broker 1.
+    #[must_use]
+    pub fn bootstrap(&self) -> &'static str {
+        "b1:9001"
+    }
+
+    /// A broker.
+    ///
+    /// # Panics
+    /// When there is none with this id.
+    pub fn node(&mut self, id: i32) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.id == id).expect("a broker of the script")
+    }
+
+    /// A topic.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn topic_mut(&mut self, name: &str) -> &mut Topic {
+        self.topics.iter_mut().find(|topic| topic.name == name).expect("a topic of the script")
+    }
+
+    /// A partition of a topic.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn partition(&mut self, topic: &str, index: usize) -> &mut Partition {
+        &mut self.topic_mut(topic).partitions[index]
+    }
+
+    /// Moves a partition to another leader, under the next epoch.
+    pub fn lead(&mut self, topic: &str, index: usize, leader: i32) {
+        let partition = self.partition(topic, index);
+        (partition.leader, partition.epoch) = (leader, partition.epoch + 1);
+    }
+
+    pub(super) fn at(&self, host: &str, port: u16) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.host == host && node.port == port)
+    }
+
+    /// The name of a topic that a request names by name or by id.
+    #[must_use]
+    pub fn name(&self, name: &TopicName, id: Uuid) -> String {
+        if !name.is_empty() {
+            return name.to_string();
+        }
+        let topic = self.topics.iter().find(|topic| topic.id == id);
+        topic.map_or_else(|| format!("unknown id {id}"), |topic| topic.name.clone())
+    }
+
+    /// The answer of a broker that is asked what this world knows; `None` for everything else.
+    #[must_use]
+    pub fn answer(&self, asked: &Asked<RequestKind>) -> Option<ResponseKind> {
+        let node = self.nodes.iter().find(|node| node.id == asked.node)?;
+        Some(match &asked.body {
+            RequestKind::ApiVersions(_) => self.handshake(node.profile, asked.version).into(),
+            RequestKind::Metadata(request) => self.metadata(request).into(),
+            RequestKind::DescribeTopicPartitions(request) => self.describe(request).into(),
+            RequestKind::ListOffsets(request) => self.offsets(request).into(),
+            RequestKind::InitProducerId(_) => InitProducerIdResponse::default()
+                .with_error_code(self.producer_error)
+                .with_producer_id(ProducerId(if self.producer_error == 0 {
+                    self.producer_id
+                } else {
+                    -1
+                }))
+                .with_producer_epoch(0)
+                .into(),
+            _ => return None,
+        })
+    }
+
+    fn handshake(&self, profile: Profile, version: i16) -> ApiVersionsResponse {
+        let mut body = self.versions(profile);
+        if profile.range(ApiKey::ApiVersions).is_some_and(|(_, max)| version > max) {
+            // From 2.4 on the refusal names the range of ApiVersions, before it is empty.
+            let ours = ApiKey::ApiVersions as i16;
+            body.api_keys.retain(|r| r.api_key == ours && profile >= Profile::V2_4);
+            body.error_code = 35;
+        }
+        body
+    }
+
+    /// ApiVersions of a release.
+    #[must_use]
+    pub fn versions(&self, profile: Profile) -> ApiVersionsResponse {
+        let ranges = profile.ranges().iter().map(|(api, min, max)| {
+            ApiVersion::default()
+                .with_api_key(*api as i16)
+                .with_min_version(*min)
+                .with_max_version(*max)
+        });
+        let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
+        ApiVersionsResponse::default().with_api_keys(ranges.collect())
+    }
+
+    /// Metadata of the topics that are asked for (all, if none are named).
+    #[must_use]
+    pub fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+        let brokers = self.nodes.iter().filter(|node| node.up).map(|node| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(node.id))
+                .with_host(StrBytes::from_string(node.host.clone()))
+                .with_port(i32::from(node.port))
+        });
+        let topics = match &request.topics {
+            None => self.topics.iter().map(topic_metadata).collect(),
+            Some(asked) => asked
+                .iter()
+                .map(|asked| {
+                    let name = asked.name.clone().unwrap_or_default();
+                    let known = self.topics.iter().find(|topic| topic.name == name.as_str());
+                    known.map(topic_metadata).unwrap_or_else(|| {
+                        MetadataResponseTopic::default().with_error_code(3).with_name(Some(name))
+                    })
+                })
+                .collect(),
+        };
+        MetadataResponse::default()
+            .with_brokers(brokers.collect())
+            .with_controller_id(BrokerId(1))
+            .with_topics(topics)
+    }
+
+    fn describe(
+        &self,
+        request: &DescribeTopicPartitionsRequest,
+    ) -> DescribeTopicPartitionsResponse {
+        let mut body = DescribeTopicPartitionsResponse::default();
+        for asked in &request.topics {
+            let Some(topic) = self.topics.iter().find(|t| t.name == asked.name.as_str()) else {
+                body.topics.push(
+                    DescribeTopicPartitionsResponseTopic::default()
+                        .with_name(Some(asked.name.clone()))
+                        .with_error_code(3),
+                );
+                continue;
+            };
+            let from = request.cursor.as_ref().map_or(0, |c| c.partition_index.max(0) as usize);
+            let limit = usize::try_from(request.response_partition_limit).unwrap_or(1).max(1);
+            let partitions = (0..topic.partitions.len()).skip(from).take(limit).map(|index| {
+                DescribeTopicPartitionsResponsePartition::default()
+                    .with_partition_index(index as i32)
+                    .with_leader_id(BrokerId(topic.partitions[index].leader))
+                    .with_leader_epoch(topic.partitions[index].epoch)
+            });
+            body.topics.push(
+                DescribeTopicPartitionsResponseTopic::default()
+                    .with_name(Some(asked.name.clone()))
+                    .with_topic_id(topic.id)
+                    .with_partitions(partitions.collect()),
+            );
+            if from + limit < topic.partitions.len() {
+                body.next_cursor = Some(
+                    Cursor::default()
+                        .with_topic_name(asked.name.clone())
+                        .with_partition_index((from + limit) as i32),
+                );
+            }
+        }
+        body
+    }
+
+    /// Start or end of logs; unknown partitions are answered as such (Kafka 2.0 and later).
+    fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+        let topics = request.topics.iter().map(|asked| {
+            let topic = self.topics.iter().find(|topic| topic.name == asked.name.as_str());
+            let partitions = asked.partitions.iter().map(|p| {
+                let index = usize::try_from(p.partition_index).unwrap_or(usize::MAX);
+                let known = topic.and_then(|topic| topic.partitions.get(index));
+                let answer = ListOffsetsPartitionResponse::default()
+                    .with_partition_index(p.partition_index)
+                    .with_timestamp(-1);
+                match known {
+                    Some(known) => answer
+                        .with_offset(if p.timestamp == -2 { known.start } else { known.end })
+                        .with_leader_epoch(known.epoch),
+                    None => answer.with_error_code(3).with_offset(-1),
+                }
+            });
+            ListOffsetsTopicResponse::default()
+                .with_name(asked.name.clone())
+                .with_partitions(partitions.collect())
+        });
+        ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+}
+
+fn topic_metadata(topic: &Topic) -> MetadataResponseTopic {
+    let partitions = topic.partitions.iter().enumerate().map(|(index, p)| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index as i32)
+            .with_leader_id(BrokerId(p.leader))
+            .with_leader_epoch(p.epoch)
+            .with_error_code(p.error)
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
+        .with_topic_id(topic.id)
+        .with_error_code(topic.error)
+        .with_partitions(if topic.error == 0 { partitions.collect() } else { Vec::new() })
+}

@@ -1,0 +1,149 @@
+//! Who owns send memory, and what happens when there is little of it.
+
+use kafka_protocol::messages::ProduceRequest;
+use kavka_core::{Duration, ProduceError};
+use kavka_tests::script::{Script, World};
+
+use crate::{next, script, small, warm_up};
+
+/// CVE-2026-35554: bytes of another batch must never leave under the header of one that expired.
+#[test]
+fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
+    let world = World::new(1).topic("t", 1).topic("u", 1);
+    let mut s = script(world, |c| {
+        (c.delivery_timeout, c.request_timeout) = (Duration::from_secs(3), Duration::from_secs(2));
+    });
+    let (t, u) = (s.ready("t"), s.ready("u"));
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, u, 0);
+    let secret = "s".repeat(8000);
+    let conn = s.connections(1)[0];
+    s.window(conn, Some(300));
+    s.produce(t, 0, &secret);
+    s.settle();
+    // Everything around it is used again and again meanwhile; every checksum is verified.
+    for round in 0..40 {
+        let _ = s.try_produce(u, 0, &format!("{round}").repeat(1000));
+        s.run(Duration::from_millis(200));
+        for conn in s.connections(1) {
+            s.window(conn, if round % 8 == 7 { None } else { Some(300) });
+        }
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&asked) {
+                let mixed = batch.values.iter().any(|v| v.contains('s')) != (batch.topic == "t");
+                assert!(!mixed, "round {round}: bytes of one topic in a batch of the other");
+            }
+            s.acknowledge(&asked, 0);
+        }
+    }
+    s.until("all ended", |s| {
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            s.acknowledge(&asked, 0);
+        }
+        let now = s.now();
+        s.client.flush(now);
+        s.flushed() > 0
+    });
+}
+
+/// A batch slot that ended is used again while the answer that ended it is still being read; the
+/// batches that the rest of the answer should have told of must not be lost.
+#[test]
+fn batches_behind_a_slot_that_is_used_again_are_not_lost() {
+    for cut in [true, false] {
+        let mut s = script(World::new(1).topic("t", 3), |c| c.linger = Duration::from_millis(5));
+        let t = s.ready("t");
+        for partition in 0..3 {
+            warm_up(&mut s, t, partition);
+        }
+        for partition in 0..3 {
+            s.produce(t, partition, "a");
+        }
+        let asked = s.expect::<ProduceRequest>();
+        assert_eq!(s.batches(&asked).len(), 3);
+        // The first partition's entry, then nothing for a while.
+        let mut body = Script::produce_answer(&asked, 0, 1);
+        if !cut {
+            body.responses[0].partition_responses.truncate(1);
+        }
+        let bytes = s.encoded(&asked, body);
+        let whole_first = bytes.len() - if cut { 60 } else { 3 };
+        s.feed(asked.conn, &bytes[..whole_first]);
+        assert_eq!(s.delivered().len(), 1, "cut: {cut}");
+        s.produce(t, 0, "b");
+        s.produce(t, 1, "c");
+        s.produce(t, 2, "d");
+        let second = s.expect::<ProduceRequest>();
+        if cut {
+            s.cut(asked.conn);
+        } else {
+            s.feed(asked.conn, &bytes[whole_first..]);
+            s.acknowledge(&second, 2);
+        }
+        let mut delivered = s.delivered().len();
+        s.until("everything is delivered", |s| {
+            while let Some(asked) = s.take::<ProduceRequest>() {
+                s.acknowledge(&asked, 3);
+            }
+            delivered += s.delivered().len();
+            delivered == 5
+        });
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_split_when_there_is_memory_for_it() {
+    let mut s = small(World::new(1).topic("t", 2), |l| (l.tx_blocks, l.block_bytes) = (32, 512));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, t, 1);
+    // The batch, and others that take what is left.
+    s.kill(1);
+    for _ in 0..14 {
+        s.produce(t, 0, &"x".repeat(500));
+    }
+    while s.try_produce(t, 1, &"y".repeat(450)) != Err(ProduceError::Full) {}
+    s.world.node(1).up = true;
+    let mut large = 0;
+    let mut delivered = 0;
+    s.until("all is delivered", |s| {
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            let mut body = Script::produce_answer(&asked, 0, 1);
+            for batch in s.batches(&asked) {
+                if batch.header.size > 2000 {
+                    large += 1;
+                    for entry in &mut body.responses[0].partition_responses {
+                        if entry.index == batch.partition {
+                            (entry.error_code, entry.base_offset) = (10, -1);
+                        }
+                    }
+                }
+            }
+            s.answer(&asked, body);
+        }
+        let failed = s.failed();
+        assert!(failed.is_empty(), "{failed:?}");
+        delivered += s.delivered().iter().map(|(count, _)| count).sum::<u32>();
+        let now = s.now();
+        s.client.flush(now);
+        s.settle();
+        s.flushed() > 0
+    });
+    assert!(large > 1 && delivered >= 14, "{large} refused, {delivered} delivered");
+}
+
+#[test]
+fn the_smallest_memory_works() {
+    let mut s = small(World::new(1).topic("t", 1), |l| {
+        (l.conns, l.brokers, l.topics, l.partitions) = (1, 1, 1, 1);
+        (l.rx_bytes, l.tx_blocks, l.block_bytes, l.requests) = (512, 4, 128, 0);
+    });
+    s.piece = 7;
+    let t = s.ready("t");
+    for i in 0..50 {
+        s.produce(t, 0, "some value");
+        let (asked, ..) = next(&mut s);
+        s.acknowledge(&asked, i);
+        assert_eq!(s.delivered(), [(1, Some(i))]);
+    }
+}

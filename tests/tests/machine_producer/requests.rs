@@ -1,0 +1,215 @@
+//! What goes into a request and when: linger, size, flush, throttling, acks=0, fairness.
+
+use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest};
+use kavka_core::{Acks, Duration, Limits, ProduceError, Record};
+use kavka_tests::script::{Script, World};
+
+use crate::{next, script, send, take_all, warm, warm_up};
+
+#[test]
+fn records_linger_and_travel_together() {
+    let mut s = script(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(50));
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    s.run(Duration::from_millis(49));
+    s.produce(t, 0, "b");
+    assert_eq!(s.waiting::<ProduceRequest>(), 0, "it lingers");
+    s.run(Duration::from_millis(1));
+    take_all(&mut s, &[("a,b", (0, 0, 2))]);
+}
+
+#[test]
+fn a_full_batch_does_not_linger() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = script(world, |c| {
+        (c.linger, c.batch_bytes) = (Duration::from_secs(10), 1000);
+    });
+    let t = s.ready("t");
+    for _ in 0..3 {
+        s.produce(t, 0, &"x".repeat(400));
+    }
+    let start = s.now();
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].header.count, 2);
+    assert!(start.until(s.now()) < Duration::from_millis(100));
+}
+
+#[test]
+fn i11_flush_ends_lingering_and_does_not_wait_for_later_records() {
+    let mut s = script(World::new(1).topic("t", 2), |c| c.linger = Duration::from_secs(10));
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.flush(now);
+    assert_eq!(s.flushed(), 1, "nothing to wait for");
+    s.produce(t, 0, "a");
+    s.client.flush(now);
+    let (a, ..) = next(&mut s);
+    s.produce(t, 0, "b");
+    s.produce(t, 1, "c");
+    assert_eq!(s.flushed(), 0);
+    s.acknowledge(&a, 0);
+    assert_eq!((s.delivered().len(), s.flushed()), (1, 1));
+    assert_eq!(s.waiting::<ProduceRequest>(), 0, "b and c linger");
+    // Two flushes that overlap end together; a split and a failure count as ended once.
+    let now = s.now();
+    s.client.flush(now);
+    s.settle();
+    s.client.flush(now);
+    let both = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&both).len(), 2);
+    s.acknowledge(&both, 1);
+    assert_eq!((s.delivered().len(), s.flushed()), (2, 1));
+}
+
+#[test]
+fn n4_a_throttled_connection_is_quiet_and_goes_on_afterwards() {
+    let (mut s, t) = warm();
+    let asked = send(&mut s, t, &["a"]);
+    let answer = Script::produce_answer(&asked[0], 0, 1).with_throttle_time_ms(300);
+    s.answer(&asked[0], answer);
+    let start = s.now();
+    s.produce(t, 0, "b");
+    let (asked, ..) = next(&mut s);
+    assert_eq!(start.until(s.now()), Duration::from_millis(300));
+    s.acknowledge(&asked, 2);
+    assert_eq!(s.delivered().len(), 2);
+}
+
+#[test]
+fn i12_without_acks_a_batch_is_delivered_when_it_left() {
+    let mut s = script(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    next(&mut s);
+    assert_eq!(s.delivered(), [(1, None)]);
+    // A batch that did not leave whole goes again on the next connection.
+    let conn = s.connections(1)[0];
+    s.window(conn, Some(40));
+    s.produce(t, 0, "b");
+    s.run(Duration::from_millis(10));
+    assert_eq!(s.delivered(), []);
+    s.cut(conn);
+    s.expect::<ProduceRequest>();
+    assert_eq!(s.delivered(), [(1, None)]);
+    s.cut_all(1);
+    s.run(Duration::from_secs(1));
+    assert_eq!((s.failed(), s.delivered()), (vec![], vec![]));
+}
+
+/// Batches without answer leave although the request before them has none yet.
+#[test]
+fn i12_without_acks_nothing_waits_behind_a_slow_answer() {
+    let mut s = script(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    next(&mut s);
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.expect::<kafka_protocol::messages::DescribeTopicPartitionsRequest>();
+    for i in 0..50 {
+        s.produce(t, 0, &i.to_string());
+        s.expect_within::<ProduceRequest>(Duration::ZERO);
+    }
+    assert_eq!(s.delivered().len(), 51);
+}
+
+/// When a request cannot hold everything, those who were left out come first next time.
+#[test]
+fn partitions_take_turns_when_requests_are_full() {
+    let world = World::new(1).topic("t", 12);
+    let mut s = script(world, |c| (c.batch_bytes, c.request_bytes) = (1000, 4000));
+    let t = s.ready("t");
+    for partition in 0..12 {
+        warm_up(&mut s, t, partition);
+    }
+    let mut sent = [0; 12];
+    let value = "x".repeat(850);
+    for round in 0..60 {
+        for partition in 0..12 {
+            let _ = s.try_produce(t, partition, &value);
+        }
+        s.settle();
+        let Some(asked) = s.take::<ProduceRequest>() else { s.fail("nothing sent") };
+        for batch in s.batches(&asked) {
+            sent[batch.partition as usize] += 1;
+        }
+        s.acknowledge(&asked, round);
+    }
+    let (least, most) = (sent.iter().min(), sent.iter().max());
+    assert!(most.unwrap() - least.unwrap() <= 4, "{sent:?}");
+}
+
+/// The names of many topics need more memory than is kept for requests.
+#[test]
+fn a_request_that_finds_no_memory_is_made_smaller() {
+    let names: Vec<_> = (0..6).map(|i| format!("{}{i}", "n".repeat(240))).collect();
+    let mut world = World::new(1);
+    for name in &names {
+        world = world.topic(name, 1);
+    }
+    // Topic ids are unknown to these brokers: requests carry the names.
+    let mut world = world.release(kavka_tests::sim::Profile::V2_4);
+    world.topics.iter_mut().for_each(|topic| topic.id = uuid());
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes) = (16, 256);
+    let config = kavka_core::Config::new(world.bootstrap()).linger(Duration::from_millis(1));
+    let mut s = Script::with(world, config, &limits);
+    let topics: Vec<_> = names.iter().map(|name| s.ready(name)).collect();
+    for topic in &topics {
+        s.produce(*topic, 0, "a");
+    }
+    let mut batches = 0;
+    while batches < 6 {
+        let asked = s.expect_within::<ProduceRequest>(Duration::from_secs(5));
+        batches += s.batches(&asked).len();
+        s.acknowledge(&asked, 0);
+    }
+    assert_eq!(s.delivered().len(), 6);
+}
+
+fn uuid() -> uuid::Uuid {
+    uuid::Uuid::nil()
+}
+
+#[test]
+fn records_without_key_stay_with_a_partition_for_a_batch_and_then_spread() {
+    let mut s = script(World::new(1).topic("t", 8), |c| {
+        (c.batch_bytes, c.linger) = (1000, Duration::from_secs(1));
+    });
+    let t = s.ready("t");
+    let mut records = [0; 8];
+    let (mut switches, mut last) = (0, None);
+    for _ in 0..4000 {
+        let now = s.now();
+        let id = loop {
+            match s.client.produce(now, t, &Record::new(&[7; 90])) {
+                Ok(id) => break id,
+                Err(ProduceError::Full) => {
+                    let asked = s.expect::<ProduceRequest>();
+                    s.acknowledge(&asked, 0);
+                }
+                Err(error) => s.fail(&format!("{error}")),
+            }
+        };
+        records[id.partition as usize] += 1;
+        switches += u32::from(last.replace(id.partition) != Some(id.partition));
+    }
+    assert!((300..500).contains(&switches), "{switches} {records:?}");
+    assert!(records.iter().all(|n| (250..800).contains(n)), "{records:?}");
+}
+
+/// An identity that is refused may be granted later (an ACL is added).
+#[test]
+fn a_refused_producer_id_is_asked_again() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.ready("t");
+    s.world.producer_error = 31;
+    s.produce(t, 0, "a");
+    s.until("a fails", |s| s.failed() == [(1, Script::code(31), false)]);
+    let refused = Err(ProduceError::Refused(Script::code(31)));
+    assert_eq!(s.try_produce(t, 0, "b"), refused);
+    s.run(Duration::from_secs(2));
+    s.world.producer_error = 0;
+    s.produce(t, 0, "c");
+    take_all(&mut s, &[("c", (0, 0, 1))]);
+    assert_eq!(s.waiting::<InitProducerIdRequest>(), 0);
+}
