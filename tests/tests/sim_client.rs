@@ -1,8 +1,10 @@
 //! kavka's client against simulated brokers in virtual time. Every test runs from several seeds,
 //! and over the releases where the client works differently.
 
+extern crate alloc;
+
+use alloc::collections::BTreeMap;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use kavka_core::{Limits, Start, TopicId};
 use kavka_tests::sim::journal::News;

@@ -78,6 +78,9 @@ pub enum News {
     Flushed,
 }
 
+/// What was read of a partition: (offset, value).
+pub type Read = Vec<(i64, Vec<u8>)>;
+
 /// What happened to a client.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -90,7 +93,7 @@ pub struct Journal {
     /// Given up.
     pub lost: Vec<Lost>,
     /// Read: (offset, value) per partition, in the order of their coming.
-    pub read: BTreeMap<(TopicId, u32), Vec<(i64, Vec<u8>)>>,
+    pub read: BTreeMap<(TopicId, u32), Read>,
     /// Everything else, with its time.
     pub news: Vec<(Duration, News)>,
 }
