@@ -239,7 +239,7 @@ impl Sink for ChainSink<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     fn with_blocks(test: impl FnOnce(&mut Blocks<'_>)) {
         let (mut bytes, mut next) = ([0; 8 * 16], [Link::NONE; 8]);
