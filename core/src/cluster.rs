@@ -34,6 +34,8 @@ pub(crate) struct Cluster<'d> {
     pub(crate) controller: Option<i32>,
     /// An admin request waits for the list of brokers.
     pub(crate) brokers_wanted: bool,
+    /// Not before.
+    brokers_at: Instant,
     /// Until when the Metadata request under way may take before another broker is asked.
     metadata_until: Option<Instant>,
     metadata_serial: u32,
@@ -83,6 +85,7 @@ impl<'d> Cluster<'d> {
             seeds,
             controller: None,
             brokers_wanted: false,
+            brokers_at: Instant::ZERO,
             metadata_until: None,
             metadata_serial: 0,
             turn: 0,
@@ -143,11 +146,16 @@ impl<'d> Cluster<'d> {
 
     /// A metadata answer did not settle what was asked: again after a growing pause.
     fn ask_again(&mut self, slot: usize, now: Instant) {
+        self.slow_down(slot, now);
+        self.topics[slot].need.wanted = true;
+    }
+
+    /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
+    fn slow_down(&mut self, slot: usize, now: Instant) {
         let failures = self.topics[slot].need.failures;
         let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
         let pause = backoff(&mut self.rng, base, max, failures);
         let need = &mut self.topics[slot].need;
-        need.wanted = true;
         need.failures = failures.saturating_add(1);
         need.at = now + pause;
         need.from = None;
@@ -197,10 +205,10 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// Merges what an answer says of a partition's leader (algorithms.md section 2).
-    fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) {
+    /// Merges what an answer says of a partition's leader (KIP-320). Returns whether it was news.
+    fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) -> bool {
         let p = &mut self.table[part];
-        let before = p.leader;
+        let (before, known) = (p.leader, (p.leader, p.epoch));
         if !reliable {
             (p.leader, p.epoch) = (leader, -1);
         } else if epoch < 0 {
@@ -213,7 +221,7 @@ impl<'d> Cluster<'d> {
             // higher epoch, and insisting on it would never end.
             p.rewinds += 1;
             if p.rewinds < 5 {
-                return;
+                return false;
             }
             (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
         }
@@ -222,5 +230,6 @@ impl<'d> Cluster<'d> {
         }
         let p = &mut self.table[part];
         p.known |= p.leader >= 0;
+        (p.leader, p.epoch) != known
     }
 }

@@ -149,6 +149,8 @@ pub(crate) struct Session {
     pub(crate) serial: u32,
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
+    /// It cannot be told what changed: the next request begins another one.
+    pub(crate) anew: bool,
     /// After an error without a remedy of its own.
     pub(crate) retry_at: Instant,
 }
@@ -190,7 +192,14 @@ impl Conn {
         role: Role::Main,
         peer: Peer::Seed(0),
         versions: Versions::NONE,
-        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
+        session: Session {
+            id: 0,
+            epoch: 0,
+            serial: 0,
+            by_id: false,
+            anew: false,
+            retry_at: Instant::ZERO,
+        },
         throttled_until: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,
@@ -222,19 +231,23 @@ impl Conn {
         self.in_flight.iter().any(|f| f.due != Due::Done && ticket(&f.ticket))
     }
 
-    /// Whether it can be asked something now with a chance of a quick answer.
-    pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
-        self.state == State::Ready
-            && !self.drain
-            && now >= self.throttled_until
-            && !self.in_flight.is_full()
-            && self.late_at(patience).is_none_or(|at| at > now)
-    }
-
     /// When a request without an answer makes it the second choice.
     pub(crate) fn late_at(&self, patience: Duration) -> Option<Instant> {
         let slow = |f: &&InFlight| f.due != Due::Done && f.api != ApiKey::FETCH;
         self.in_flight.iter().filter(slow).map(|f| f.since + patience).min()
+    }
+
+    /// Whether it answers, as far as is known.
+    pub(crate) fn is_sound(&self, now: Instant, patience: Duration) -> bool {
+        self.state == State::Ready
+            && !self.drain
+            && now >= self.throttled_until
+            && self.late_at(patience).is_none_or(|at| at > now)
+    }
+
+    /// Whether it can be asked something now with a chance of a quick answer.
+    pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
+        !self.in_flight.is_full() && self.is_sound(now, patience)
     }
 
     /// Requests of a kind that have no answer yet.

@@ -52,6 +52,8 @@ pub(crate) struct Read {
     /// A move or an assignment was not told yet.
     assigned_news: bool,
     failures: u8,
+    /// Error code that the application was told last, 0 for none since it went well.
+    told: i16,
     start: Start,
     /// An out-of-range position that is being replaced.
     reset_from: Option<i64>,
@@ -79,6 +81,7 @@ impl Read {
         stale: false,
         assigned_news: false,
         failures: 0,
+        told: 0,
         start: Start::Earliest,
         reset_from: None,
         position: 0,
@@ -113,6 +116,24 @@ impl Read {
         };
     }
 
+    /// Begins at the first record: that is 0, unless something was deleted since; then the leader
+    /// says so, and the start still is the earliest whatever is to be done with other positions.
+    fn begin_first(&mut self) {
+        self.begin(Start::Offset(0));
+        self.start = Start::Earliest;
+    }
+
+    /// A broker answered as it should.
+    fn recovered(&mut self) {
+        (self.failures, self.told, self.retry_at) = (0, 0, Instant::ZERO);
+    }
+
+    /// A jump of the position, to be told; one that was not told yet is part of it.
+    fn note_move(&mut self, to: i64, why: MoveReason) {
+        let from = self.moved.map_or(self.position, |(from, ..)| from);
+        self.moved = (from != to).then_some((from, to, why));
+    }
+
     fn wants_records(&self, now: Instant) -> bool {
         self.state == State::Fetch && !self.paused && !self.held && self.retry_at <= now
     }
@@ -122,16 +143,24 @@ impl Read {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Follow {
     active: bool,
-    /// The partitions that were there at first are assigned.
+    /// The partitions that were there at first are counted.
     begun: bool,
     blocked: bool,
     start: Start,
+    /// Partitions that were there at first; what is above was added (R12).
+    first: u32,
     next: u32,
 }
 
 impl Follow {
-    pub(crate) const EMPTY: Self =
-        Self { active: false, begun: false, blocked: false, start: Start::Earliest, next: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        active: false,
+        begun: false,
+        blocked: false,
+        start: Start::Earliest,
+        first: 0,
+        next: 0,
+    };
 }
 
 /// See the module.
@@ -214,11 +243,28 @@ impl<'d> Consumer<'d> {
         self.reads[part] = Read::EMPTY;
         self.upto = self.upto.max(part + 1);
         self.reads[part].begin(start);
+        self.begin_added(cluster, part);
         if cluster.topics[slot].ready && cluster.table[part].leader < 0 {
             cluster.refresh(slot, now);
         }
         self.dirty = true;
         Ok(Self::id(cluster, part))
+    }
+
+    /// A partition that does not exist yet, assigned with a start that its leader has to resolve:
+    /// whatever will be in there was written after the assignment (R12).
+    fn begin_added(&mut self, cluster: &Cluster<'d>, part: usize) {
+        let entry = &cluster.table[part];
+        let topic = &cluster.topics[usize::from(entry.topic)];
+        let read = &mut self.reads[part];
+        if cluster.config.read_added_from_first
+            && topic.ready
+            && entry.used_by(CONSUMER)
+            && entry.index >= topic.count
+            && read.state == State::Resolve
+        {
+            read.begin_first();
+        }
     }
 
     /// Assigns all partitions of a topic, and those that are added later.
@@ -246,6 +292,11 @@ impl<'d> Consumer<'d> {
         mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
         self.dirty = true;
+        for part in 0..self.upto {
+            if self.reads[part].state == State::Resolve {
+                self.begin_added(cluster, part);
+            }
+        }
         for slot in 0..self.follows.len() {
             let follow = self.follows[slot];
             let topic = &cluster.topics[slot];
@@ -253,9 +304,8 @@ impl<'d> Consumer<'d> {
                 continue;
             }
             let (id, count) = (cluster.topic_id(slot), topic.count);
-            // What appears after the assignment is read from its first record (R12).
-            let added = follow.begun && cluster.config.read_added_from_first;
-            let start = if added { Start::Offset(0) } else { follow.start };
+            let first = if follow.begun { follow.first } else { count };
+            (self.follows[slot].begun, self.follows[slot].first) = (true, first);
             for index in follow.next..count {
                 if cluster.table.find(slot, index).is_none()
                     && cluster.table.room() == 0
@@ -268,9 +318,14 @@ impl<'d> Consumer<'d> {
                     }
                     break;
                 }
-                match self.assign(cluster, now, id, index, start) {
+                match self.assign(cluster, now, id, index, follow.start) {
                     Ok(at) => {
-                        self.reads[at.index as usize].assigned_news = true;
+                        let read = &mut self.reads[at.index as usize];
+                        read.assigned_news = true;
+                        // What appears after the assignment is read from its first record (R12).
+                        if index >= first && cluster.config.read_added_from_first {
+                            read.begin_first();
+                        }
                         self.news = true;
                     }
                     // By hand, before: it stays as it is.
@@ -279,20 +334,15 @@ impl<'d> Consumer<'d> {
                 }
                 self.follows[slot].next = index + 1;
             }
-            self.follows[slot].begun = true;
         }
     }
 
     pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, part: usize) {
-        let session = self.reads[part].session;
-        for conn in net.conns.iter_mut() {
-            // A session cannot forget what has no entry any more: it starts anew.
-            if session != 0 && conn.session.serial == session {
-                conn.session.epoch = 0;
-                conn.session.serial = 0;
-            }
-        }
+        // A session cannot forget what has no entry any more.
+        fetch::restart_session(net, self.reads[part].session);
         self.reads[part] = Read::EMPTY;
+        // There may be room for a partition of an `assign_all` now.
+        cluster.changed |= self.follows.iter().any(|f| f.blocked);
         cluster.table.release(part, CONSUMER);
         self.dirty = true;
     }
@@ -311,8 +361,10 @@ impl<'d> Consumer<'d> {
     pub(crate) fn hold(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         read.held = true;
-        read.stale = true;
-        read.position = offset.max(0);
+        if read.state == State::Fetch {
+            read.stale = true;
+            read.position = offset.max(0);
+        }
         self.dirty = true;
     }
 
@@ -344,7 +396,7 @@ impl<'d> Consumer<'d> {
     ) {
         let count = cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
-        follow.next = follow.next.min(count);
+        (follow.next, follow.first) = (follow.next.min(count), 0);
         let follows = follow.active;
         for part in 0..self.upto {
             let entry = cluster.table[part];
@@ -355,13 +407,14 @@ impl<'d> Consumer<'d> {
                 self.unassign(cluster, net, part);
                 continue;
             }
+            // Its session names the topic by the old id.
+            fetch::restart_session(net, self.reads[part].session);
             let read = &mut self.reads[part];
-            let from = read.position;
-            read.begin(Start::Offset(0));
-            if from > 0 {
-                read.moved = Some((from, 0, MoveReason::Recreated));
-                self.news = true;
-            }
+            read.note_move(0, MoveReason::Recreated);
+            let moved = read.moved.filter(|(from, ..)| *from > 0);
+            read.begin_first();
+            read.moved = moved;
+            self.news = true;
         }
         self.dirty = true;
     }
@@ -403,13 +456,10 @@ impl<'d> Consumer<'d> {
     /// The position moves to `to`, and the application is told.
     fn jump(&mut self, part: usize, to: i64, why: MoveReason) {
         let read = &mut self.reads[part];
-        let from = read.position;
+        read.note_move(to, why);
         read.position = to;
         read.stale = true;
-        if from != to {
-            read.moved = Some((from, to, why));
-            self.news = true;
-        }
+        self.news = true;
         self.dirty = true;
     }
 

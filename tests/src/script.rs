@@ -23,6 +23,7 @@
 )]
 
 mod drive;
+pub mod fetch;
 mod produce;
 mod told;
 mod world;

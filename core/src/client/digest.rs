@@ -11,7 +11,7 @@ use crate::producer::AnswerCx;
 use crate::time::{Duration, Instant};
 use crate::wire::{
     ApiKey, Decode, ErrorCode, Malformed, Step, create_partitions, create_topics, delete_topics,
-    fetch, header, init_producer_id, list_offsets, metadata, produce,
+    describe_topic_partitions, fetch, header, init_producer_id, list_offsets, metadata, produce,
 };
 
 /// Kafka's answers are far below this; what claims to be larger is not Kafka.
@@ -225,8 +225,12 @@ impl Commands<'_> {
             },
             Decoder::Metadata(answer, cx) => self.read_metadata(&at, answer, cx),
             Decoder::Describe(answer, cx) => {
-                let progress =
-                    self.items(&at, answer, |c, item| c.cluster.on_describe(cx, item))?;
+                let progress = self.items(&at, answer, |c, item| {
+                    if let describe_topic_partitions::Item::Throttle { ms } = item {
+                        c.throttle(now, slot, ms);
+                    }
+                    c.cluster.on_describe(cx, item);
+                })?;
                 if let (Progress::Complete, Some(request)) = (&progress, self.answers[slot].request)
                 {
                     self.cluster.describe_done(now, &mut self.net, slot, request.ticket, cx);
@@ -234,6 +238,9 @@ impl Commands<'_> {
                 Ok(progress)
             }
             Decoder::Probe(answer, cx) => self.items(&at, answer, |c, item| {
+                if let list_offsets::Item::Throttle { ms } = item {
+                    c.throttle(now, slot, ms);
+                }
                 c.cluster.on_list_offsets_probe(now, &mut c.net, slot, cx, item);
             }),
             Decoder::Offsets(answer, cx) => self.read_offsets(&at, answer, cx),

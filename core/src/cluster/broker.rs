@@ -54,6 +54,14 @@ impl Cluster<'_> {
         self.brokers.iter_mut().find(|b| b.used && b.id == id)
     }
 
+    /// Whether a broker, -1 for a bootstrap address, was found to be behind just now (R4).
+    pub(crate) fn is_stale(&self, id: i32, now: Instant) -> bool {
+        match self.broker(id) {
+            Some(broker) => broker.stale_until > now,
+            None => id < 0 && self.seeds.stale_until > now,
+        }
+    }
+
     /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
     pub(crate) fn merge_broker(&mut self, now: Instant, id: i32, host: &str, port: i32) {
         let Ok(port) = u16::try_from(port) else { return };
@@ -93,7 +101,7 @@ impl Cluster<'_> {
     /// Forgets brokers that a whole answer of a broker that is not behind left out, unless they
     /// lead something (R9).
     pub(super) fn drop_unnamed(&mut self, since: Instant, by: i32) {
-        if self.broker(by).is_some_and(|b| b.stale_until > since) {
+        if self.is_stale(by, since) {
             return;
         }
         for slot in 0..self.brokers.len() {

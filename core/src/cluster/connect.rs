@@ -18,11 +18,19 @@ pub(super) struct Seeds {
     failures: u32,
     retry_at: Instant,
     pub(super) error: Option<Error>,
+    /// A connection to one of them answered with less than is known (R4).
+    pub(super) stale_until: Instant,
 }
 
 impl Seeds {
     pub(super) const fn new(first: u32) -> Self {
-        Self { next: first as u16, failures: 0, retry_at: Instant::ZERO, error: None }
+        Self {
+            next: first as u16,
+            failures: 0,
+            retry_at: Instant::ZERO,
+            error: None,
+            stale_until: Instant::ZERO,
+        }
     }
 }
 
@@ -64,42 +72,53 @@ impl<'d> Cluster<'d> {
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
     pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
-        let mut hopeful = None;
+        let (mut hopeful, mut throttled, mut behind) = (None, None, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
-            if conn.is_responsive(now, PATIENCE) {
-                return conn.late_at(PATIENCE);
+            if conn.is_sound(now, PATIENCE) {
+                if !self.is_stale(conn.peer.node(), now) {
+                    return conn.late_at(PATIENCE);
+                }
+                behind = true;
             }
             if conn.state != State::Ready && conn.used + PATIENCE > now {
                 hopeful = Instant::earliest(hopeful, Some(conn.used + PATIENCE));
             }
+            if conn.throttled_until > now {
+                throttled = Instant::earliest(throttled, Some(conn.throttled_until));
+            }
         }
         if hopeful.is_some() {
-            return hopeful;
+            return Instant::earliest(hopeful, throttled);
         }
-        let (at, peer) = self.candidate(net)?;
+        let Some((at, peer)) = self.candidate(net, now, behind) else { return throttled };
         if at > now {
-            return Some(at);
+            return Instant::earliest(throttled, Some(at));
         }
-        match net.connect(now, peer, Role::Main) {
+        let next = match net.connect(now, peer, Role::Main) {
             Some(_) => {
                 if let Peer::Seed(_) = peer {
                     self.seed_used(now);
                 }
                 Some(now + PATIENCE)
             }
+            // Better one that is behind than none.
+            None if behind => None,
             None => make_way(net, now),
-        }
+        };
+        Instant::earliest(throttled, next)
     }
 
-    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others.
-    fn candidate(&mut self, net: &Net<'d>) -> Option<(Instant, Peer)> {
+    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
+    /// `current` only brokers that are not known to be behind.
+    fn candidate(&mut self, net: &Net<'d>, now: Instant, current: bool) -> Option<(Instant, Peer)> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.brokers.len();
         let mut best: Option<(Instant, Peer)> = None;
         for i in 0..count {
             let broker = &self.brokers[(self.turn + i) % count];
             let peer = Peer::Node(broker.id);
-            if !broker.used || net.find(peer, Role::Main).is_some() {
+            let fits = broker.used && !(current && broker.stale_until > now);
+            if !fits || net.find(peer, Role::Main).is_some() {
                 continue;
             }
             if best.is_none_or(|(at, _)| broker.retry_at < at) {
@@ -107,6 +126,9 @@ impl<'d> Cluster<'d> {
             }
         }
         let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u16);
+        if current {
+            return best;
+        }
         let seed_is_free = net.find(seed, Role::Main).is_none();
         match best {
             Some((at, _)) if seed_is_free && at > self.seeds.retry_at => {
@@ -206,7 +228,8 @@ impl<'d> Cluster<'d> {
                 }
                 _ => {
                     let others = net.conns.iter().enumerate().any(|(other, c)| {
-                        other != slot && c.role == Role::Main && c.is_responsive(now, PATIENCE)
+                        // One that does not answer is the reason why this one was made.
+                        other != slot && c.role == Role::Main && c.is_sound(now, PATIENCE)
                     });
                     if others && net.conns[slot].pending() == 0 {
                         net.end(slot, true);

@@ -61,7 +61,8 @@ impl<'d> Cluster<'d> {
             Probing::Always => topic.probe.sent.max(topic.described) + idle,
         };
         let asked = requests.saturating_sub(topic.probe.requests);
-        let share = 100 / u64::from(self.config.probe_share.clamp(1, 100));
+        // Each topic has its part of the share.
+        let share = self.ready_topics() * 100 / u64::from(self.config.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.config.probe_busy;
         let due = if topic.probe.eager_until > now {
             topic.probe.sent + EAGER
@@ -71,6 +72,10 @@ impl<'d> Cluster<'d> {
             due
         };
         Some(due.max(topic.probe.until))
+    }
+
+    fn ready_topics(&self) -> u64 {
+        self.topics.iter().filter(|t| t.used && t.ready).count() as u64
     }
 
     /// Sends the probes that are due and returns when the next one is.
@@ -83,17 +88,20 @@ impl<'d> Cluster<'d> {
                 next = Instant::earliest(next, Some(due));
                 continue;
             }
+            let before = self.topics[slot].probe;
             let probe = &mut self.topics[slot].probe;
             (probe.sent, probe.requests) = (now, requests);
-            if !self.send_probe(net, now, slot) {
-                // Nobody to ask now: soon again, and meanwhile somebody is connected.
-                let again = now + EAGER;
-                self.topics[slot].probe.until = again;
-                self.topics[slot].probe.sent = now - self.config.probe_idle;
-                next = Instant::earliest(next, Some(again));
+            probe.until = now + PATIENCE.min(self.config.probe_busy);
+            let due = if self.send_probe(net, now, slot) {
+                let topic = &self.topics[slot];
+                let asks = topic.need.wanted.then_some(topic.need.at);
+                asks.or(self.probe_due(topic, requests, now))
             } else {
-                next = Instant::earliest(next, Some(now + self.config.probe_idle));
-            }
+                // Nobody to ask now: when somebody is connected, and meanwhile looks again.
+                self.topics[slot].probe = before;
+                Some(now + self.config.probe_busy)
+            };
+            next = Instant::earliest(next, due);
         }
         next
     }
@@ -101,7 +109,6 @@ impl<'d> Cluster<'d> {
     fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
         let free = |c: &Conn| !c.awaits(is_probe);
         let Some(conn) = self.pick_main(net, now, None, free) else { return false };
-        self.topics[slot].probe.until = now + PATIENCE.min(self.config.probe_busy);
         if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
             self.send_describe(net, now, slot, conn)
         } else if net.conns[conn].versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
@@ -165,9 +172,10 @@ impl<'d> Cluster<'d> {
                     .probe_due(&this.topics[slot], requests, now)
                     .is_some_and(|due| due <= horizon)
         };
+        // Those before the first one were looked at, and are not due.
         let joining =
-            (0..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
-        let count = joining.clone().count();
+            (first..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
+        let (count, last) = (joining.clone().count(), joining.clone().last().unwrap_or(first));
         let version = draft.version;
         let written = net.write(&mut draft, |w| {
             list_offsets::begin(w, version, 0, count)?;
@@ -185,7 +193,7 @@ impl<'d> Cluster<'d> {
             net.abandon(draft);
             return false;
         }
-        for slot in 0..self.topics.len() {
+        for slot in first..=last {
             if joins(self, slot) {
                 let probe = &mut self.topics[slot].probe;
                 (probe.sent, probe.requests) = (now, requests);
@@ -196,17 +204,16 @@ impl<'d> Cluster<'d> {
         true
     }
 
-    /// Nothing better than Metadata: as often as the budget of bytes allows.
+    /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
+    /// has its part.
     fn spend_metadata(&mut self, now: Instant, slot: usize) {
         let topic = &self.topics[slot];
-        let bytes = 200 + u64::from(topic.count) * 50;
+        let bytes = (200 + u64::from(topic.count) * 50).saturating_mul(self.ready_topics());
         let budget = u64::from(self.config.metadata_budget.max(1));
         let interval = Duration::from_micros(bytes.saturating_mul(1_000_000) / budget);
         let due = topic.described + interval.max(self.config.probe_idle);
         if due <= now {
             self.refresh(slot, now);
-        } else {
-            self.topics[slot].probe.until = due;
         }
     }
 
@@ -262,8 +269,13 @@ impl<'d> Cluster<'d> {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 return self.refresh(slot, now);
             }
-            // A proxy without cursors, or access refused: other probes may still work.
-            _ => return net.conns[conn].versions.forget(ApiKey::DESCRIBE_TOPIC_PARTITIONS),
+            // Access to this topic is refused: Metadata says so too, and tells the application.
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot, now),
+            // A proxy without cursors: other probes may still work.
+            ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
+                return net.conns[conn].versions.forget(ApiKey::DESCRIBE_TOPIC_PARTITIONS);
+            }
+            _ => return,
         }
         if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
             return self.refresh_now(slot, now, node);
@@ -329,17 +341,25 @@ impl<'d> Cluster<'d> {
         cx: &OffsetsProbeCx,
     ) {
         let (Some(last), Some(beyond)) = (cx.last, cx.beyond) else { return };
+        let failed = ErrorCode::UNKNOWN_SERVER_ERROR;
+        if last == failed || beyond == failed {
+            return;
+        }
         let node = net.conns[conn].peer.node();
         let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let refused = |code: ErrorCode| code.0 != 0 && !code.is_retriable();
-        if refused(last) || refused(beyond) {
-            // Not allowed, or not understood: this broker cannot be probed so.
+        let denied = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        if last == denied || beyond == denied {
+            // Metadata says so too, and tells the application.
+            self.refresh(slot, now);
+        } else if refused(last) || refused(beyond) {
+            // Not understood: this broker cannot be probed so.
             net.conns[conn].blind = true;
         } else if last == missing {
             // The self-test failed: the broker is behind, the topic was made again with fewer
-            // partitions, or the broker answers only for what it hosts. Metadata tells which.
-            self.topics[slot].probe.until = now + self.config.probe_idle;
-            self.refresh(slot, now);
+            // partitions, or the broker answers only for what it hosts. Metadata tells which, but
+            // in the last case for ever the same.
+            self.spend_metadata(now, slot);
         } else if beyond != missing {
             self.refresh_now(slot, now, node);
         } else {

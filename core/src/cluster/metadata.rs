@@ -16,6 +16,9 @@ const NEW_ID_TIME: Duration = Duration::from_secs(2);
 const LAG_ALLOWANCE: Duration = Duration::from_secs(5);
 /// A topic that was never seen is told to be missing after this long.
 const MISSING_TIME: Duration = Duration::from_secs(2);
+/// A broker that is behind is not asked more often than this for what nobody waits for; probes go
+/// on, and see when it caught up.
+const ASK_STALE: u32 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct MetadataCx {
     count: u32,
     /// Its partitions are those of the topic that we know.
     applies: bool,
+    /// Something of the topic was not known before.
+    news: bool,
 }
 
 impl MetadataCx {
@@ -51,6 +56,7 @@ impl MetadataCx {
             id: Uuid::ZERO,
             count: 0,
             applies: false,
+            news: false,
         }
     }
 }
@@ -82,7 +88,8 @@ impl<'d> Cluster<'d> {
             }
         }
         let wanted = self.topics.iter().filter(|t| t.used && t.need.wanted);
-        let due = wanted.map(|t| t.need.at).min().or(self.brokers_wanted.then_some(now));
+        let brokers = self.brokers_wanted.then_some(self.brokers_at);
+        let due = Instant::earliest(wanted.map(|t| t.need.at).min(), brokers);
         if let Some(at) = due {
             let busy = self.metadata_until.filter(|_| at <= now);
             if at > now {
@@ -121,7 +128,7 @@ impl<'d> Cluster<'d> {
             if prefer == Some(node) {
                 return Some(slot);
             }
-            if self.broker(node).is_some_and(|b| b.stale_until > now) {
+            if self.is_stale(node, now) {
                 second = second.or(Some(slot));
             } else {
                 first = first.or(Some(slot));
@@ -159,6 +166,7 @@ impl<'d> Cluster<'d> {
             topic.need.at = now + GAP;
         }
         self.metadata_until = Some(now + connect::PATIENCE);
+        self.brokers_at = now + self.config.retry_backoff;
         None
     }
 
@@ -174,10 +182,17 @@ impl<'d> Cluster<'d> {
     }
 
     pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, i: metadata::Item<'_>) {
+        if cx.serial == self.metadata_serial && self.metadata_until.is_some() {
+            // Long answers over slow links take their time; this one is on its way.
+            self.metadata_until = Some(now + connect::PATIENCE);
+        }
         match i {
             metadata::Item::Broker { id, host, port, .. } => {
                 cx.brokers += 1;
-                self.merge_broker(now, id, host, port);
+                // Who is behind may know an old address (R9).
+                if self.broker(id).is_none() || !self.is_stale(cx.node, now) {
+                    self.merge_broker(now, id, host, port);
+                }
             }
             metadata::Item::Cluster { controller, .. } => {
                 if controller >= 0 {
@@ -189,7 +204,7 @@ impl<'d> Cluster<'d> {
                     self.topics.iter().position(|t| t.used && t.name.as_str() == name)
                 });
                 cx.topic = slot.map_or(Link::NONE, Link::to);
-                (cx.error, cx.id, cx.count) = (error, id, 0);
+                (cx.error, cx.id, cx.count, cx.news) = (error, id, 0, false);
                 cx.applies = cx.brokers > 0
                     && slot.is_some_and(|slot| {
                         let known = self.topics[slot].id;
@@ -206,7 +221,7 @@ impl<'d> Cluster<'d> {
                 );
                 let leader = if leaderless { -1 } else { leader.max(-1) };
                 if let (true, Some(part)) = (cx.applies, self.table.find(slot, index)) {
-                    self.merge_leader(part, leader, epoch, cx.reliable);
+                    cx.news |= self.merge_leader(part, leader, epoch, cx.reliable);
                 }
             }
             metadata::Item::TopicEnd => {
@@ -255,54 +270,92 @@ impl<'d> Cluster<'d> {
                 return self.ask_again(slot, now);
             }
         }
+        let mut news = cx.news;
         let topic = &mut self.topics[slot];
         let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         topic.failure = None;
+        let rested = topic.described + self.config.retry_backoff_max.saturating_mul(2) <= now;
         topic.described = now;
         if !topic.ready {
             (topic.ready, topic.id, topic.count) = (true, cx.id, cx.count);
+            topic.nameless = cx.id == Uuid::ZERO;
+            topic.evidence = topic::Evidence::NONE;
             topic.probe.sent = now;
             self.tell(slot, pending::READY);
+            news = true;
         } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
-            topic.evidence.add(now, cx.id, cx.count, cx.node);
-            let e = &topic.evidence;
-            let long = e.answers > 1 && e.since + NEW_ID_TIME <= now;
-            if !(gone || e.refused || e.two_brokers || long) {
-                return self.ask_again(slot, now);
-            }
-            self.recreate(slot, cx.id, cx.count);
-            // This answer was read as one about another topic: its leaders were not taken.
-            self.confirm(slot, now, by);
-            return self.refresh_now(slot, now, cx.node);
+            return self.merge_other(now, slot, cx, gone);
         } else if cx.count < topic.count {
             return self.merge_smaller(now, slot, cx);
         } else {
             topic.evidence = topic::Evidence::NONE;
+            topic.nameless = cx.id == Uuid::ZERO;
             if topic.id == Uuid::ZERO {
                 topic.id = cx.id;
             }
             if cx.count > topic.count {
                 self.grow(slot, cx.count, by);
+                news = true;
             }
         }
         self.confirm(slot, now, by);
-        self.settle_leaders(slot, now);
+        if news || rested {
+            self.topics[slot].need.failures = 0;
+        }
+        self.settle_leaders(slot, now, news);
     }
 
-    /// Leaders of partitions in use that are still not known are asked again.
-    fn settle_leaders(&mut self, slot: usize, now: Instant) {
+    /// Another topic id than ours, or a topic that is back after it was gone: is it a new topic, or
+    /// is the broker behind (R5)?
+    fn merge_other(&mut self, now: Instant, slot: usize, cx: &MetadataCx, gone: bool) {
+        let topic = &mut self.topics[slot];
+        topic.evidence.add(now, cx.id, cx.count, cx.node);
+        let e = &topic.evidence;
+        let lasts = |time: Duration| e.answers > 1 && e.since + time <= now;
+        // Kafka never gives an id twice: who still has the one before ours is behind, unless it
+        // was us who took them in the wrong order.
+        let old = cx.id != Uuid::ZERO && cx.id == topic.old_id;
+        let believed = match old {
+            true => (e.refused || e.two_brokers) && lasts(LAG_ALLOWANCE),
+            false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
+        };
+        if believed {
+            self.recreate(slot, cx.id, cx.count);
+            // This answer was read as one about another topic: its leaders were not taken.
+            self.confirm(slot, now, Source { broker: cx.node, signal: Signal::Metadata });
+            self.refresh_now(slot, now, cx.node);
+        } else if old {
+            self.merge_stale(now, slot, cx);
+        } else {
+            self.ask_again(slot, now);
+        }
+    }
+
+    /// The broker is behind: others are asked, and itself a few times more.
+    fn merge_stale(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+        self.stale(slot, now, cx.node);
+        if self.topics[slot].need.failures < ASK_STALE {
+            self.ask_again(slot, now);
+        } else {
+            self.slow_down(slot, now);
+        }
+    }
+
+    /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
+    /// asked again.
+    fn settle_leaders(&mut self, slot: usize, now: Instant, news: bool) {
+        self.topics[slot].need.from = None;
         let count = self.topics[slot].count;
         let open = self.table.iter().any(|p| {
             p.used()
                 && p.topic as usize == slot
                 && p.index < count
-                && (p.leader < 0 || self.broker(p.leader).is_none())
+                && (p.leader < 0 || p.rewinds > 0 || self.broker(p.leader).is_none())
         });
         if open {
             self.ask_again(slot, now);
-        } else {
-            let need = &mut self.topics[slot].need;
-            (need.failures, need.from) = (0, None);
+        } else if !news {
+            self.slow_down(slot, now);
         }
     }
 
@@ -313,8 +366,10 @@ impl<'d> Cluster<'d> {
         topic.evidence.add(now, Uuid::ZERO, 0, cx.node);
         let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
         let e = &topic.evidence;
-        if usize::from(e.answers) >= brokers.max(3)
-            && (e.two_brokers || brokers < 2 || e.answers > 20)
+        // Of a topic that was never seen there is nothing that a second broker could contradict.
+        let enough = usize::from(e.answers) >= if topic.ready { brokers.max(3) } else { 3 };
+        if enough
+            && (!topic.ready || e.two_brokers || brokers < 2 || e.answers > 20)
             && e.since + allowance <= now
         {
             self.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
@@ -339,6 +394,9 @@ impl<'d> Cluster<'d> {
                 self.confirm(slot, now, by);
                 return self.refresh_now(slot, now, cx.node);
             }
+        }
+        if cx.id != Uuid::ZERO {
+            return self.merge_stale(now, slot, cx);
         }
         self.stale(slot, now, cx.node);
         self.ask_again(slot, now);

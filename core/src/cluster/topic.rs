@@ -68,6 +68,10 @@ pub(crate) struct Topic {
     pub(crate) generation: u16,
     pub(crate) name: String<249, u8>,
     pub(crate) id: Uuid,
+    /// The id of the topic of this name before.
+    pub(crate) old_id: Uuid,
+    /// Brokers name it without its id now: so do we.
+    pub(crate) nameless: bool,
     pub(crate) count: u32,
     /// How often it was recreated.
     pub(crate) epoch: u32,
@@ -97,6 +101,8 @@ impl Topic {
         generation: 0,
         name: String::new(),
         id: Uuid::ZERO,
+        old_id: Uuid::ZERO,
+        nameless: false,
         count: 0,
         epoch: 0,
         confirmed: Instant::ZERO,
@@ -125,6 +131,11 @@ impl Topic {
         topic.need.wanted = true;
         topic
     }
+
+    /// The id to be used in requests, zero when they have to name the topic.
+    pub(crate) const fn wire_id(&self) -> Uuid {
+        if self.nameless { Uuid::ZERO } else { self.id }
+    }
 }
 
 impl Evidence {
@@ -147,7 +158,11 @@ impl Evidence {
         }
         self.answers = self.answers.saturating_add(1);
         self.count = count;
-        self.two_brokers |= self.node != node;
+        // A bootstrap address (-1) may lead to any broker.
+        self.two_brokers |= self.node >= 0 && node >= 0 && self.node != node;
+        if self.node < 0 {
+            self.node = node;
+        }
     }
 }
 
@@ -185,14 +200,11 @@ impl Cluster<'_> {
     /// A broker is behind with a topic (R4).
     pub(super) fn stale(&mut self, slot: usize, now: Instant, node: i32) {
         let pause = self.config.probe_idle.saturating_mul(3);
-        let known = match self.broker_mut(node) {
-            Some(broker) => {
-                let known = broker.stale_until > now;
-                broker.stale_until = now + pause;
-                known
-            }
-            None => false,
-        };
+        let known = self.is_stale(node, now);
+        match self.broker_mut(node) {
+            Some(broker) => broker.stale_until = now + pause,
+            None => self.seeds.stale_until = now + pause,
+        }
         if !known {
             self.topics[slot].stale_broker = node;
             self.tell(slot, pending::STALE);
@@ -202,14 +214,15 @@ impl Cluster<'_> {
     /// The count grew (R2, R10).
     pub(super) fn grow(&mut self, slot: usize, count: u32, by: Source) {
         let topic = &mut self.topics[slot];
-        if topic.pending & (pending::ADDED | pending::READY) == 0 {
+        if topic.pending & pending::ADDED == 0 {
             topic.added_from = topic.count;
-            topic.added_by = by;
         }
-        let ready = topic.pending & pending::READY != 0;
+        topic.added_by = by;
+        // These were not told yet, and will tell the count as it is then.
+        let whole = topic.pending & (pending::READY | pending::RECREATED) != 0;
         topic.count = count;
         self.changed = true;
-        if !ready {
+        if !whole {
             self.tell(slot, pending::ADDED);
         }
     }
@@ -217,7 +230,8 @@ impl Cluster<'_> {
     /// Another topic of the same name was accepted: everything of the old one is void.
     pub(super) fn recreate(&mut self, slot: usize, id: Uuid, count: u32) {
         let topic = &mut self.topics[slot];
-        topic.id = id;
+        (topic.old_id, topic.id) = (topic.id, id);
+        topic.nameless = id == Uuid::ZERO;
         topic.count = count;
         topic.epoch = topic.epoch.wrapping_add(1);
         topic.evidence = Evidence::NONE;
@@ -244,6 +258,17 @@ mod tests {
         for bad in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(250)] {
             assert!(!is_legal_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_bootstrap_address_is_no_second_broker() {
+        let mut evidence = Evidence::NONE;
+        for (ms, node) in [(1, -1), (2, 1), (3, -1)] {
+            evidence.add(Instant::from_millis(ms), Uuid::ZERO, 4, node);
+            assert!(!evidence.two_brokers, "after broker {node}");
+        }
+        evidence.add(Instant::from_millis(4), Uuid::ZERO, 4, 2);
+        assert!(evidence.two_brokers);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::wire::{ApiKey, ErrorCode, Full, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
+/// When to try again after there was no room for a request.
+pub(super) const NO_ROOM: Duration = Duration::from_millis(20);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +26,10 @@ pub(crate) struct FetchCx {
     /// The rest of this partition's records is not wanted.
     pub(super) discard: bool,
     hinted: bool,
+    /// Bytes of a batch before the position that did not come yet.
+    pub(super) skip: usize,
+    /// The batch at the position is cut short.
+    pub(super) cut: bool,
     /// The checksum of the batch at the front was verified.
     pub(super) checked: bool,
 }
@@ -97,48 +103,60 @@ impl<'d> Consumer<'d> {
             }
         }
         for conn in (0..net.conns.len().min(64)).filter(|conn| ready & (1 << conn) != 0) {
-            self.send_offsets(cluster, net, now, conn);
+            let mut fits = self.send_offsets(cluster, net, now, conn);
             let at = net.conns[conn].session.retry_at.max(net.conns[conn].throttled_until);
             if at > now {
                 next = Instant::earliest(next, Some(at));
             } else {
-                self.send_fetch(cluster, net, now, conn);
+                fits &= self.send_fetch(cluster, net, now, conn);
+            }
+            if !fits {
+                next = Instant::earliest(next, Some(now + NO_ROOM));
             }
         }
         self.deadline = next;
         next
     }
 
-    fn send_fetch(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Instant, conn: usize) {
+    /// Fetches from the broker of a connection, one request at a time. False: no room for it.
+    fn send_fetch(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+    ) -> bool {
         if net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
-            return;
+            return true;
         }
         let node = net.conns[conn].peer.node();
-        let (mut any, mut ids) = (false, true);
+        let (mut last, mut ids) = (None, true);
         for part in 0..self.upto {
             let entry = &cluster.table[part];
             if self.reads[part].wants_records(now)
                 && entry.leader == node
                 && entry.used_by(CONSUMER)
             {
-                any = true;
-                ids &= cluster.topics[usize::from(entry.topic)].id != Uuid::ZERO;
+                last = Some(part);
+                ids &= cluster.topics[usize::from(entry.topic)].wire_id() != Uuid::ZERO;
             }
         }
-        if !any {
-            return;
-        }
+        let Some(last) = last else { return true };
         let cap = if ids { i16::MAX } else { 12 };
-        let Some(mut draft) = net.open(conn, now, ApiKey::FETCH, cap) else { return };
+        let Some(mut draft) = net.open(conn, now, ApiKey::FETCH, cap) else { return false };
         let by_id = draft.version >= 13;
         let session = &mut net.conns[conn].session;
-        let full = session.epoch == 0 || session.by_id != by_id || draft.version < 7;
+        let before = session.serial;
+        let same = session.epoch != 0 && session.by_id == by_id && draft.version >= 7;
+        let full = session.anew || !same;
         if full {
             self.session_serial = self.session_serial.wrapping_add(1).max(1);
-            (session.epoch, session.by_id, session.serial) = (0, by_id, self.session_serial);
+            (session.epoch, session.by_id, session.anew) = (0, by_id, false);
+            session.serial = self.session_serial;
         }
         let session = *session;
-        let plan = Plan { this: self, cluster, now, node, serial: session.serial, full };
+        let first = self.turn % (last + 1);
+        let plan = Plan { this: self, cluster, now, node, serial: session.serial, full, first };
         let wait = if net.splits_roles() {
             cluster.config.fetch_max_wait
         } else {
@@ -160,21 +178,41 @@ impl<'d> Consumer<'d> {
         let partition_bytes = cluster.config.partition_max_bytes.min(rx);
         let written = net.write(&mut draft, |w| plan.write(w, version, &head, partition_bytes));
         if let Err(Full) = written {
-            return net.abandon(draft);
+            net.abandon(draft);
+            return false;
         }
+        self.turn = self.turn.wrapping_add(1);
+        self.note_sent(cluster, net, now, conn, before);
+        net.send(now, draft, Ticket::Fetch, cluster.config.request_timeout + wait);
+        true
+    }
+
+    /// Remembers what a Fetch request asked for. `before` is the serial of the connection's session
+    /// before that.
+    fn note_sent(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        before: u32,
+    ) {
+        let (node, serial) = (net.conns[conn].peer.node(), net.conns[conn].session.serial);
         for part in 0..self.upto {
             let entry = &cluster.table[part];
-            let wanted = self.reads[part].wants_records(now) && entry.leader == node;
             let read = &mut self.reads[part];
-            if wanted && entry.used_by(CONSUMER) {
-                read.session = session.serial;
+            if read.wants_records(now) && entry.leader == node && entry.used_by(CONSUMER) {
+                if read.session != serial && read.session != before {
+                    // Its old leader was not told to forget it, and would go on answering for it.
+                    restart_session(net, read.session);
+                }
+                read.session = serial;
                 (read.sent_position, read.sent_epoch) = (read.position, entry.epoch);
                 read.stale = false;
-            } else if read.session == session.serial {
+            } else if read.session == serial {
                 read.session = 0;
             }
         }
-        net.send(now, draft, Ticket::Fetch, cluster.config.request_timeout + wait);
     }
 
     pub(crate) fn on_fetch(
@@ -188,11 +226,12 @@ impl<'d> Consumer<'d> {
     ) {
         match item {
             fetch::Item::Head { error, session_id, .. } => {
-                self.on_session(cluster, net, now, conn, error, session_id);
+                self.on_session(cluster, net, now, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
                 let slot = cluster.topics.iter().position(|t| {
-                    t.used && name.map_or(t.id == id, |name| t.name.as_str() == name)
+                    let named = |name| t.name.as_str() == name;
+                    t.used && name.map_or(id != Uuid::ZERO && t.id == id, named)
                 });
                 cx.topic = slot.map_or(Link::NONE, Link::to);
             }
@@ -204,7 +243,7 @@ impl<'d> Consumer<'d> {
                     .filter(|part| self.is_current(*part, cx.serial));
                 cx.part = part.map_or(Link::NONE, Link::to);
                 (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
-                (cx.hinted, cx.checked) = (false, false);
+                (cx.hinted, cx.checked, cx.cut, cx.skip) = (false, false, false, 0);
                 cx.discard = part.is_none() || error.0 != 0;
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
@@ -239,14 +278,15 @@ impl<'d> Consumer<'d> {
 
     fn on_session(
         &mut self,
-        cluster: &Cluster<'d>,
+        cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
         conn: usize,
-        error: ErrorCode,
-        session_id: i32,
+        (error, session_id): (ErrorCode, i32),
     ) {
+        self.dirty = true;
         let session = &mut net.conns[conn].session;
+        let known = session.epoch != 0;
         match error {
             ErrorCode(0) if session_id != 0 => {
                 session.id = session_id;
@@ -254,13 +294,23 @@ impl<'d> Consumer<'d> {
             }
             // No session: whole requests, each with a serial of its own.
             ErrorCode(0) => (session.id, session.epoch) = (0, 0),
-            ErrorCode::FETCH_SESSION_ID_NOT_FOUND => (session.id, session.epoch) = (0, 0),
-            _ => {
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND if known => (session.id, session.epoch) = (0, 0),
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+                if known =>
+            {
+                session.epoch = 0;
+            }
+            error => {
                 session.epoch = 0;
                 session.retry_at = now + cluster.config.retry_backoff;
+                let serial = session.serial;
+                for part in 0..self.upto {
+                    if self.is_current(part, serial) {
+                        self.refused(cluster, now, part, error);
+                    }
+                }
             }
         }
-        self.dirty = true;
     }
 
     /// The end of a partition's entry.
@@ -274,18 +324,13 @@ impl<'d> Consumer<'d> {
         if !self.is_current(part, cx.serial) {
             return;
         }
-        if let Some((epoch, end_offset)) = cx.diverging
-            && end_offset >= 0
-        {
-            let to = end_offset.min(self.reads[part].position);
-            self.reads[part].last_epoch = epoch;
-            return self.jump(part, to, MoveReason::Truncated);
+        if let Some((epoch, end_offset)) = cx.diverging {
+            return self.diverged(cluster, now, part, epoch, end_offset);
         }
         match cx.error {
-            ErrorCode(0) => {
-                let read = &mut self.reads[part];
-                (read.failures, read.retry_at) = (0, Instant::ZERO);
-            }
+            // Refetched at once it would come the same way.
+            ErrorCode(0) if cx.cut => self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE),
+            ErrorCode(0) => self.reads[part].recovered(),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
             ErrorCode::CORRUPT_MESSAGE => {
                 let offset = self.reads[part].position;
@@ -299,6 +344,39 @@ impl<'d> Consumer<'d> {
     }
 }
 
+impl<'d> Consumer<'d> {
+    /// The leader's log ends an epoch before our position: what we read above was truncated
+    /// (KIP-320).
+    fn diverged(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        part: usize,
+        epoch: i32,
+        end_offset: i64,
+    ) {
+        let read = &mut self.reads[part];
+        let to = end_offset.min(read.position);
+        if end_offset < 0 {
+            // No common epoch at all: nothing is known to be lost.
+            read.last_epoch = -1;
+            self.out_of_range(cluster, part);
+        } else if (to, epoch) == (read.position, read.last_epoch) {
+            self.refused(cluster, now, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
+        } else {
+            read.last_epoch = epoch;
+            self.jump(part, to, MoveReason::Truncated);
+        }
+    }
+}
+
+/// The session with this serial cannot be told what changed: its next request begins another one.
+pub(super) fn restart_session(net: &mut Net<'_>, serial: u32) {
+    for conn in net.conns.iter_mut().filter(|c| serial != 0 && c.session.serial == serial) {
+        conn.session.anew = true;
+    }
+}
+
 /// What goes into a Fetch request: partitions that are new to the session or whose position
 /// changed, and those to be forgotten.
 struct Plan<'a, 'd> {
@@ -308,6 +386,8 @@ struct Plan<'a, 'd> {
     node: i32,
     serial: u32,
     full: bool,
+    /// Where to begin: who comes last may get nothing when the limit on bytes bites.
+    first: usize,
 }
 
 impl Plan<'_, '_> {
@@ -335,10 +415,8 @@ impl Plan<'_, '_> {
         slot: usize,
         which: impl Fn(usize) -> bool + 'p,
     ) -> impl Iterator<Item = usize> + 'p {
-        let count = self.this.upto;
-        let start = self.this.turn % count.max(1);
-        (start..count)
-            .chain(0..start)
+        (self.first..self.this.upto)
+            .chain(0..self.first)
             .filter(move |part| usize::from(self.cluster.table[*part].topic) == slot)
             .filter(move |part| which(*part))
     }
@@ -349,7 +427,9 @@ impl Plan<'_, '_> {
     ) -> impl Iterator<Item = usize> + 'p {
         let any = (0..self.this.upto).any(which);
         let topics = if any { self.cluster.topics.len() } else { 0 };
-        (0..topics)
+        let first = self.cluster.table.get(self.first).map_or(0, |p| usize::from(p.topic));
+        (first.min(topics)..topics)
+            .chain(0..first.min(topics))
             .filter(move |slot| self.cluster.topics[*slot].used)
             .filter(move |slot| self.of_topic(*slot, which).next().is_some())
     }

@@ -22,14 +22,14 @@ pub(crate) struct OffsetsCx {
 }
 
 impl<'d> Consumer<'d> {
-    /// Asks the broker of a connection for the offsets that are needed of it.
+    /// Asks the broker of a connection for the offsets that are needed of it. False: no room.
     pub(super) fn send_offsets(
         &mut self,
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
         conn: usize,
-    ) {
+    ) -> bool {
         let node = net.conns[conn].peer.node();
         let (reads, upto) = (&self.reads, self.upto);
         let needs = |part: usize| {
@@ -47,14 +47,16 @@ impl<'d> Consumer<'d> {
         };
         // Nearly always there is nothing: that is found out before all topics are looked at.
         if !(0..upto).any(needs) {
-            return;
+            return true;
         }
         let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
         let count = topics.clone().count();
         if count == 0 || net.conns[conn].awaits(|t| *t == Ticket::Offsets) {
-            return;
+            return true;
         }
-        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else { return };
+        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else {
+            return false;
+        };
         let version = draft.version;
         let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let written = net.write(&mut draft, |w| {
@@ -73,7 +75,8 @@ impl<'d> Consumer<'d> {
             list_offsets::end(w, version, timeout)
         });
         if let Err(Full) = written {
-            return net.abandon(draft);
+            net.abandon(draft);
+            return false;
         }
         let correlation = draft.correlation();
         for part in 0..upto {
@@ -89,6 +92,7 @@ impl<'d> Consumer<'d> {
             }
         }
         net.send(now, draft, Ticket::Offsets, cluster.config.request_timeout);
+        true
     }
 
     pub(crate) fn on_offsets(
@@ -123,7 +127,7 @@ impl<'d> Consumer<'d> {
                 if leader_epoch >= 0 {
                     cluster.saw_epoch(part, leader_epoch, now);
                 }
-                self.resolved(cluster, part, offset);
+                self.resolved(cluster, now, part, offset);
             }
             _ => {}
         }
@@ -138,15 +142,18 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    fn resolved(&mut self, cluster: &Cluster<'d>, part: usize, offset: i64) {
+    fn resolved(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, offset: i64) {
         let read = &mut self.reads[part];
-        (read.failures, read.retry_at) = (0, Instant::ZERO);
         if offset < 0 {
-            // No record with such a timestamp: the end.
-            read.start = if read.start == Start::Latest { Start::Earliest } else { Start::Latest };
-            return;
+            if let Start::Timestamp(_) = read.start {
+                // No record with such a timestamp: the end.
+                read.start = Start::Latest;
+                return;
+            }
+            return self.refused(cluster, now, part, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
         let Some(from) = read.reset_from else {
+            read.recovered();
             read.state = State::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
             return;
@@ -164,16 +171,21 @@ impl<'d> Consumer<'d> {
         let in_range_after_all = read.start == Start::Latest
             && cluster.config.out_of_range == OutOfRange::Nearest
             && from <= offset;
-        if !in_range_after_all {
-            read.last_epoch = -1;
-            self.jump(part, offset, MoveReason::OutOfRange);
+        if in_range_after_all {
+            // They contradict each other; one of them lags.
+            return self.refused(cluster, now, part, ErrorCode::OFFSET_NOT_AVAILABLE);
         }
+        read.recovered();
+        read.last_epoch = -1;
+        self.jump(part, offset, MoveReason::OutOfRange);
     }
 
     /// A position that its leader says is outside the log.
     pub(super) fn out_of_range(&mut self, cluster: &Cluster<'d>, part: usize) {
         let read = &mut self.reads[part];
         let start = match cluster.config.out_of_range {
+            // It was to begin at the first record, which is gone.
+            _ if read.start == Start::Earliest && read.position == 0 => Start::Earliest,
             OutOfRange::Nearest | OutOfRange::Earliest => Start::Earliest,
             OutOfRange::Latest => Start::Latest,
             OutOfRange::Stop => {
@@ -211,11 +223,11 @@ impl<'d> Consumer<'d> {
         let tell = if passing {
             read.failures > 3 && read.failing_since + SILENCE <= now
         } else {
-            read.failures == 1
+            read.told != code.0
         };
         if tell {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
-            read.failing_since = now;
+            (read.failing_since, read.told) = (now, code.0);
             self.news = true;
         }
         if !lags && (code.is_invalid_metadata() || !passing) {

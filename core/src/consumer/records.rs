@@ -41,17 +41,26 @@ impl<'d> Consumer<'d> {
             _ => return Found::Drop,
         };
         let bytes = &bytes[..bytes.len().min(left)];
+        if cx.skip > 0 && !bytes.is_empty() {
+            let len = cx.skip.min(bytes.len());
+            cx.skip -= len;
+            return Found::Skip(len);
+        }
+        let position = self.reads[part].position;
+        // Nothing of this answer was of use so far.
+        let first = self.reads[part].sent_position == position;
         // Brokers cut the last batch where the limit is: it comes again.
         if left < PEEK_LEN {
+            cx.cut = first;
             return Found::Drop;
         }
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
-        let position = self.reads[part].position;
         let total = match record::peek_len(front) {
             Ok(total) => total,
             Err(why) => return self.corrupt(part, position, why),
         };
         if total > left {
+            cx.cut = first;
             return Found::Drop;
         }
         let header_len = HEADER_LEN.min(total);
@@ -64,7 +73,8 @@ impl<'d> Consumer<'d> {
         };
         let next_offset = header.next_offset();
         if next_offset <= position {
-            return Found::Skip(total);
+            cx.skip = total.saturating_sub(bytes.len());
+            return Found::Skip(total.min(bytes.len()));
         }
         if total > self.rx_bytes {
             let trouble = Trouble::TooLarge { offset: position, next_offset, needed: total };
@@ -99,6 +109,9 @@ impl<'d> Consumer<'d> {
         if header.is_control() || header.count == 0 {
             (read.position, read.last_epoch) = (next_offset, header.partition_leader_epoch);
             return Found::Skip(len);
+        }
+        if header.count < 0 {
+            return self.corrupt(part, next_offset, Malformed::RecordCount);
         }
         if header.codec() != 0 {
             let why = Unreadable::Compressed(header.codec());

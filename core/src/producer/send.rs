@@ -322,7 +322,7 @@ impl<'d> Producer<'d> {
             }
             bytes += len;
             let slot = usize::from(cluster.table[part].topic);
-            picked.ids &= cluster.topics[slot].id != Uuid::ZERO;
+            picked.ids &= cluster.topics[slot].wire_id() != Uuid::ZERO;
             picked.count += 1;
             net.outgoing[batch].chain = self.batches[batch].chain;
             last = self.pick(net, &mut picked, last, slot, batch);

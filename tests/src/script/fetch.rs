@@ -1,0 +1,151 @@
+//! Fetch requests, and answers to them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{Asked, Script};
+
+/// A record batch as a broker keeps it. Change its fields to make an unusual one.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Offset of the first record.
+    pub base: i64,
+    /// Values, at successive offsets.
+    pub values: Vec<String>,
+    /// Offset of the last record that there once was, from the base.
+    pub last_delta: i32,
+    /// Number of records that the header claims.
+    pub count: i32,
+    /// Leader epoch.
+    pub epoch: i32,
+    /// Attributes: codec 1 to 4, control 32.
+    pub attributes: i16,
+}
+
+impl Batch {
+    /// An ordinary one, of epoch 0.
+    #[must_use]
+    pub fn new(base: i64, values: &[&str]) -> Self {
+        let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
+        let values = values.iter().map(ToString::to_string).collect();
+        Self { base, values, last_delta: count - 1, count, epoch: 0, attributes: 0 }
+    }
+
+    /// Its bytes, with a right checksum.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        let mut covered = BytesMut::new();
+        covered.put_i16(self.attributes);
+        covered.put_i32(self.last_delta);
+        covered.put_i64(1_000);
+        covered.put_i64(1_000);
+        covered.put_i64(-1);
+        covered.put_i16(-1);
+        covered.put_i32(-1);
+        covered.put_i32(self.count);
+        for (delta, value) in (0..).zip(&self.values) {
+            let mut record = BytesMut::new();
+            record.put_i8(0);
+            varint(&mut record, 0);
+            varint(&mut record, delta);
+            varint(&mut record, -1);
+            varint(&mut record, value.len() as i64);
+            record.put_slice(value.as_bytes());
+            varint(&mut record, 0);
+            varint(&mut covered, record.len() as i64);
+            covered.put_slice(&record);
+        }
+        let mut out = BytesMut::new();
+        out.put_i64(self.base);
+        out.put_i32(covered.len() as i32 + 9);
+        out.put_i32(self.epoch);
+        out.put_i8(2);
+        out.put_u32(crc32c::crc32c(&covered));
+        out.put_slice(&covered);
+        out.freeze()
+    }
+}
+
+fn varint(out: &mut BytesMut, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
+}
+
+/// A partition's part of an answer: records.
+#[must_use]
+pub fn records(partition: i32, batches: &[Bytes]) -> PartitionData {
+    PartitionData::default()
+        .with_partition_index(partition)
+        .with_high_watermark(1_000_000)
+        .with_last_stable_offset(1_000_000)
+        .with_records(Some(batches.concat().into()))
+}
+
+/// A partition's part of an answer: an error code.
+#[must_use]
+pub fn refused(partition: i32, code: i16) -> PartitionData {
+    records(partition, &[]).with_error_code(code)
+}
+
+/// The same, naming the leader and its epoch (KIP-951).
+#[must_use]
+pub fn led(partition: i32, code: i16, leader: i32, epoch: i32) -> PartitionData {
+    refused(partition, code).with_current_leader(
+        LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(epoch),
+    )
+}
+
+/// A partition's part of an answer: the log ends before the position (KIP-595).
+#[must_use]
+pub fn diverging(partition: i32, epoch: i32, end_offset: i64) -> PartitionData {
+    records(partition, &[]).with_diverging_epoch(
+        EpochEndOffset::default().with_epoch(epoch).with_end_offset(end_offset),
+    )
+}
+
+impl Script {
+    /// Topic, partition and offset of all that a Fetch request adds or changes.
+    #[must_use]
+    pub fn wanted(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32, i64)> {
+        let topics = asked.body.topics.iter().flat_map(|topic| {
+            let name = self.world.name(&topic.topic, topic.topic_id);
+            topic.partitions.iter().map(move |p| (name.clone(), p.partition, p.fetch_offset))
+        });
+        topics.collect()
+    }
+
+    /// Topic and partition of all that a Fetch request takes out of its session.
+    #[must_use]
+    pub fn forgotten(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32)> {
+        let topics = asked.body.forgotten_topics_data.iter().flat_map(|topic| {
+            let name = self.world.name(&topic.topic, topic.topic_id);
+            topic.partitions.iter().map(move |p| (name.clone(), *p))
+        });
+        topics.collect()
+    }
+
+    /// Answers a Fetch request: the session, and what is told of partitions of the first topic.
+    pub fn give(&mut self, asked: &Asked<FetchRequest>, session: i32, parts: Vec<PartitionData>) {
+        let topic = &self.world.topics[0];
+        let told = FetchableTopicResponse::default()
+            .with_topic(TopicName(StrBytes::from_string(topic.name.clone())))
+            .with_topic_id(topic.id)
+            .with_partitions(parts);
+        let topics = if told.partitions.is_empty() { Vec::new() } else { vec![told] };
+        let body = FetchResponse::default().with_session_id(session).with_responses(topics);
+        self.answer(asked, body);
+    }
+
+    /// Refuses a Fetch request as a whole.
+    pub fn refuse_fetch(&mut self, asked: &Asked<FetchRequest>, code: i16) {
+        self.answer(asked, FetchResponse::default().with_error_code(code));
+    }
+}

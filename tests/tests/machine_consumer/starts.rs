@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use kafka_protocol::messages::FetchRequest;
+use kavka_core::{Config, Error, Event, LimitKind, Limits, MoveReason, OutOfRange, Start, TopicId};
+use kavka_tests::script::fetch::refused;
+use kavka_tests::script::{Script, World};
+use uuid::Uuid;
+
+use crate::support::events;
+
+/// A client that follows topic `t`, whose partitions end at 40 for a start.
+fn following(partitions: usize, start: Start, limit: usize) -> (Script, TopicId) {
+    let mut world = World::new(1).topic("t", partitions);
+    for index in 0..partitions {
+        world.partition("t", index).end = 40;
+    }
+    let mut config = Config::new(world.bootstrap());
+    config.out_of_range = OutOfRange::Latest;
+    let mut limits = Limits::small();
+    limits.partitions = limit;
+    let mut s = Script::with(world, config, &limits);
+    let t = s.topic("t");
+    let now = s.now();
+    s.client.assign_all(now, t, start).unwrap();
+    (s, t)
+}
+
+/// Lets three seconds pass with empty fetches; all that was wanted meanwhile, sorted.
+fn wanted(s: &mut Script) -> Vec<(i32, i64)> {
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        s.run(Duration::from_millis(500));
+        if let Some(asked) = s.take::<FetchRequest>() {
+            all.extend(s.wanted(&asked).into_iter().map(|(_, p, offset)| (p, offset)));
+            let session = asked.body.session_id.max(1);
+            s.give(&asked, session, vec![]);
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[test]
+fn partitions_that_are_added_are_read_from_their_first_record() {
+    // R12
+    let (mut s, _) = following(2, Start::Latest, 64);
+    assert_eq!(wanted(&mut s), [(0, 40), (1, 40)]);
+    s.world.grow("t", 3);
+    s.world.partition("t", 2).end = 9;
+    assert!(wanted(&mut s).contains(&(2, 0)));
+}
+
+#[test]
+fn an_added_partition_whose_first_records_are_gone_begins_at_what_is_left() {
+    // R12, and the reset policy says "latest".
+    let (mut s, _) = following(1, Start::Latest, 64);
+    wanted(&mut s);
+    s.world.grow("t", 2);
+    (s.world.partition("t", 1).start, s.world.partition("t", 1).end) = (5, 9);
+    let asked = loop {
+        let asked = s.expect::<FetchRequest>();
+        if s.wanted(&asked).contains(&("t".into(), 1, 0)) {
+            break asked;
+        }
+        s.run(Duration::from_millis(50));
+        s.give(&asked, 1, vec![]);
+    };
+    s.give(&asked, 1, vec![refused(1, 1)]);
+    assert!(wanted(&mut s).contains(&(1, 5)));
+    let told = events(&mut s);
+    let moved = |e: &Event<'_>| {
+        matches!(e, Event::Moved { from: 0, to: 5, why: MoveReason::OutOfRange, .. })
+    };
+    assert!(told.iter().any(moved), "{told:?}");
+}
+
+#[test]
+fn a_partition_assigned_before_it_exists_is_read_from_its_first_record_by_itself() {
+    // [P7], R12
+    for ready in [false, true] {
+        let world = World::new(1).topic("t", 2);
+        let mut s = Script::new(world);
+        let t = if ready { s.ready("t") } else { s.topic("t") };
+        let now = s.now();
+        s.client.assign(now, t, 4, Start::Latest).unwrap();
+        assert_eq!(wanted(&mut s), [], "ready {ready}");
+        s.world.grow("t", 5);
+        s.world.partition("t", 4).end = 3;
+        assert_eq!(wanted(&mut s), [(4, 0)], "ready {ready}");
+        let told = format!("{:?}", events(&mut s));
+        assert!(!told.contains("PartitionFailed"), "ready {ready}: {told}");
+    }
+}
+
+#[test]
+fn a_full_table_is_told_once_and_filled_up_later_by_the_same_start() {
+    let (mut s, t) = following(3, Start::Latest, 2);
+    assert_eq!(wanted(&mut s), [(0, 40), (1, 40)]);
+    let told = events(&mut s);
+    let limits = |told: &[Event<'_>]| {
+        let full = |e: &&Event<'_>| {
+            let full = Error::Limit { what: LimitKind::Partitions, needed: 3 };
+            matches!(e, Event::TopicFailed { error, .. } if *error == full)
+        };
+        told.iter().filter(full).count()
+    };
+    assert_eq!(limits(&told), 1, "{told:?}");
+    let first = told.iter().find_map(|e| match e {
+        Event::Assigned { at, .. } => Some(*at),
+        _ => None,
+    });
+    let now = s.now();
+    s.client.unassign(now, first.expect("one was assigned"));
+    // It existed at the time of the assignment: not read from the first record.
+    assert!(wanted(&mut s).contains(&(2, 40)));
+    assert_eq!(limits(&events(&mut s)), 0);
+    assert_eq!(s.client.freshness(t).unwrap().partitions, 3);
+}
+
+#[test]
+fn all_of_a_recreated_topic_is_read_from_the_first_record() {
+    // R5, algorithms.md section 3
+    let (mut s, _) = following(3, Start::Latest, 64);
+    assert_eq!(wanted(&mut s), [(0, 40), (1, 40), (2, 40)]);
+    let _ = events(&mut s);
+    s.world.topic_mut("t").id = Uuid::from_u128(77);
+    s.world.topic_mut("t").partitions.truncate(2);
+    for index in 0..2 {
+        s.world.partition("t", index).end = 8;
+    }
+    s.run(Duration::from_secs(6));
+    assert!(wanted(&mut s).ends_with(&[(0, 0), (1, 0)]));
+    s.world.grow("t", 4);
+    let now = wanted(&mut s);
+    assert!(now.contains(&(2, 0)) && now.contains(&(3, 0)), "{now:?}");
+    let told = events(&mut s);
+    let recreated = |e: &&Event<'_>| matches!(e, Event::TopicRecreated { partitions: 2, .. });
+    assert_eq!(told.iter().filter(recreated).count(), 1, "{told:?}");
+    let why = |e: &&Event<'_>| {
+        matches!(e, Event::Moved { from: 40, to: 0, why: MoveReason::Recreated, .. })
+    };
+    assert_eq!(told.iter().filter(why).count(), 2, "{told:?}");
+}
