@@ -350,10 +350,10 @@ impl<'d> Producer<'d> {
         let topic = &mut self.topics[slot];
         if topic.wanted == 0 {
             topic.wanted_at = now;
+            self.dirty = true;
         }
         topic.wanted = topic.wanted.max(partitions);
         self.wants_topics = true;
-        self.dirty = true;
         ProduceError::NotReady
     }
 
