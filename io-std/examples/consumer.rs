@@ -1,4 +1,9 @@
 //! Prints everything in a topic, also what is in partitions that are added while it runs.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 use kavka_std::{Config, Consumer, Start};
 

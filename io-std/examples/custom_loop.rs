@@ -3,6 +3,11 @@
 //! Watches a topic, tells when partitions are added, and prints its records:
 //! `cargo run --example custom_loop -- localhost:9092 readings`
 #![cfg(unix)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 use std::error::Error;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -4,6 +4,11 @@
 //! --rate --count --size --keys --events all|first|none`; those that kavka has no use for are
 //! ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop`
 //! from stdin; SIGTERM ends either in order.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -216,12 +221,15 @@ struct Acks {
     each: bool,
     first_only: bool,
     seen: Mutex<HashSet<u32>>,
-    open: Mutex<HashMap<u64, (Pending<Delivered>, Option<String>)>>,
+    open: Mutex<HashMap<u64, Open>>,
     woken: Mutex<Vec<u64>>,
     more: Condvar,
     empty: Condvar,
     tally: Arc<Tally>,
 }
+
+/// A record that is not acknowledged yet, and its key.
+type Open = (Pending<Delivered>, Option<String>);
 
 struct Note(Arc<Acks>, u64);
 

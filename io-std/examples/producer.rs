@@ -1,4 +1,9 @@
 //! Sends a thousand records and waits for the last one.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 use kavka_std::{Config, Producer, Record};
 
@@ -7,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let producer = Producer::new(Config::new(bootstrap))?;
     for i in 0..1000 {
         let value = format!("reading {i}");
-        let _ = producer.send("readings", &Record::new(value.as_bytes()).key(b"pump-3"))?;
+        producer.send("readings", &Record::new(value.as_bytes()).key(b"pump-3"))?;
     }
     let last = producer.send("readings", &Record::new(b"done"))?.wait()?; // async: ?.await?
     println!("partition {} offset {:?}", last.partition, last.offset);

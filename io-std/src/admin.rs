@@ -132,6 +132,7 @@ impl Admin {
     ///
     /// # Errors
     /// Of the [`Pending`]: the brokers' refusal, or that there was no answer in time.
+    #[must_use = "nothing else tells how it ended"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))
     }
@@ -140,6 +141,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn create_partitions(&self, topic: &str, count: i32) -> Pending<()> {
         self.ask(Ask::Grow { name: topic.into(), count }, |_| Ok(()))
     }
@@ -148,6 +150,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn delete_topic(&self, topic: &str) -> Pending<()> {
         self.ask(Ask::Delete { name: topic.into() }, |_| Ok(()))
     }
@@ -156,6 +159,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn describe(&self, topic: &str) -> Pending<TopicDescription> {
         self.ask(Ask::Describe { name: Some(topic.into()) }, |mut gathered| {
             gathered.topics.pop().ok_or_else(|| ErrorKind::Kafka(unknown()).into())
@@ -166,6 +170,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn list_topics(&self) -> Pending<Vec<TopicDescription>> {
         self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.topics))
     }
@@ -174,6 +179,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn cluster(&self) -> Pending<ClusterDescription> {
         self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.cluster))
     }
@@ -182,6 +188,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
         let ask = Ask::Offsets { name: topic.into(), at };
         self.ask(ask, |gathered| Ok(gathered.offsets))
@@ -198,7 +205,7 @@ impl Admin {
         ask: Ask,
         take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
-        let (done, pending): (Setter<T>, _) = Cell::new();
+        let (done, pending): (Setter<T>, _) = Cell::pair();
         let finish = Box::new(move |result: Result<Gathered, Error>| {
             done.set(result.and_then(take));
         });

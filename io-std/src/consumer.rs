@@ -53,7 +53,7 @@ impl Consumer {
     fn start(config: Config, wanted: Wanted) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(config.queue_bytes));
         let theirs = shared.clone();
-        let (ready, pending) = Cell::new();
+        let (ready, pending) = Cell::pair();
         let worker = Worker::start(config, "kavka-consumer", move |config, driver, waker| {
             theirs.set_waker(waker);
             run::run(config, driver, &theirs, wanted, ready);
@@ -71,6 +71,7 @@ impl Consumer {
     /// cannot be read, or an offset that is not there under
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
     /// [`Consumer::seek`]; the others go on.
+    #[must_use = "nothing else tells how it ended"]
     pub fn next(&self) -> Pending<Chunk> {
         Pending::new(self.shared.clone(), 0)
     }

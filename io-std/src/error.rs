@@ -250,7 +250,7 @@ fn code_advice(code: i16) -> &'static str {
         10 | 18 => "raise max.message.bytes of the topic, or lower batch_bytes",
         17 => "a topic name has 1 to 249 of a-z A-Z 0-9 . _ -",
         19 | 20 => "too few replicas are in sync: are brokers down?",
-        29 | 30 | 31 => "the brokers' ACLs do not allow this to this user",
+        29..=31 => "the brokers' ACLs do not allow this to this user",
         36 => "choose another name, or delete the topic first",
         37 => "a topic can only grow: ask for more partitions than it has",
         38 => "there are fewer brokers than replicas were asked for",

@@ -146,6 +146,7 @@ impl Events {
     ///
     /// # Errors
     /// When the client it belongs to is gone.
+    #[must_use = "nothing else tells how it ended"]
     pub fn next(&self) -> Pending<Event> {
         Pending::new(self.queue.clone(), 0)
     }

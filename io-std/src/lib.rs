@@ -1,5 +1,10 @@
 //! kavka over `std` sockets.
 #![deny(unsafe_code)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 mod admin;
 mod config;

@@ -13,7 +13,6 @@ use crate::error::{Error, ErrorKind};
 
 /// A result that is still on its way: a future for any runtime, or to be waited for with
 /// [`Pending::wait`]. Dropping it changes nothing about the work itself.
-#[must_use = "nothing tells of a failure but this (and `Producer::flush`)"]
 pub struct Pending<T> {
     from: Arc<dyn Slots<T>>,
     index: u32,
@@ -125,7 +124,7 @@ struct State<T> {
 
 impl<T: Send + 'static> Cell<T> {
     /// The two ends of a result.
-    pub(crate) fn new() -> (Setter<T>, Pending<T>) {
+    pub(crate) fn pair() -> (Setter<T>, Pending<T>) {
         let state = Mutex::new(State { result: None, taken: false, waker: None });
         let cell = Arc::new(Self { state });
         (Setter(Some(cell.clone())), Pending::new(cell, 0))

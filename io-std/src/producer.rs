@@ -164,6 +164,7 @@ impl Producer {
     }
 
     /// There when [`Producer::try_send`] would take a record.
+    #[must_use = "nothing else tells how it ended"]
     pub fn room(&self) -> Pending<()> {
         Pending::new(self.inbox.clone(), 0)
     }
@@ -173,16 +174,18 @@ impl Producer {
     /// # Errors
     /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
     /// has told.
+    #[must_use = "nothing else tells how it ended"]
     pub fn flush(&self) -> Pending<()> {
-        let (done, pending) = Cell::new();
+        let (done, pending) = Cell::pair();
         self.inbox.ask(|_| Item::Flush { report: true, done });
         pending
     }
 
     /// What is known of a topic; waits until something is, at most for
     /// [`Config::topic_timeout`]. The producer watches the topic from then on.
+    #[must_use = "nothing else tells how it ended"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
-        let (tell, pending) = Cell::new();
+        let (tell, pending) = Cell::pair();
         self.inbox.ask(|name| Item::Know { topic: name(topic), tell });
         pending
     }
@@ -203,7 +206,7 @@ impl Producer {
 
     fn end(&mut self, bound: Duration) -> Lost {
         self.closed = true;
-        let (done, pending) = Cell::new();
+        let (done, pending) = Cell::pair();
         self.inbox.ask(|_| Item::Flush { report: false, done });
         // Whether it was in time, and what failed: both show in `lost`.
         drop(pending.wait_timeout(bound));

@@ -78,7 +78,7 @@ impl Shared {
     // The application's side.
 
     pub(super) fn command(&self, topic: &str, partition: u32, mut what: What) -> Pending<()> {
-        let (done, pending) = Cell::new();
+        let (done, pending) = Cell::pair();
         if let What::Assign(start) | What::Seek(start) = what
             && let Start::Offset(negative @ ..0) | Start::Timestamp(negative @ ..0) = start
         {

@@ -1,6 +1,11 @@
 //! The `kavka` command: topics, produce and consume, in the habits of kcat and Kafka's own tools.
 //!
 //! Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
 
 mod consume;
 mod produce;
@@ -30,7 +35,7 @@ struct Cli {
 /// What every command takes.
 #[derive(Args)]
 struct Common {
-    /// Some brokers of the cluster: host:port[,host:port]
+    /// Some brokers of the cluster: `host:port,host:port`
     #[arg(
         short,
         long,
