@@ -182,3 +182,86 @@ impl<T: Send + 'static> Drop for Setter<T> {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::queue::Queue;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn value<T>(result: Result<Result<T, Error>, Pending<T>>) -> Result<T, String> {
+        result.map_err(|_| "not there in time".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_result_is_there_before_or_after_somebody_waits() {
+        let (setter, pending) = Cell::pair();
+        setter.set(Ok(1));
+        assert_eq!(value(pending.wait_timeout(LONG)), Ok(1));
+        let (setter, pending) = Cell::pair();
+        let waiter = thread::spawn(move || value(pending.wait_timeout(LONG)));
+        setter.set(Ok(2));
+        assert_eq!(waiter.join().unwrap(), Ok(2));
+    }
+
+    #[test]
+    fn a_timeout_gives_the_pending_result_back() {
+        let (setter, pending) = Cell::pair();
+        let pending = pending.wait_timeout(Duration::from_millis(1)).unwrap_err();
+        setter.set(Ok("late"));
+        assert_eq!(value(pending.wait_timeout(LONG)), Ok("late"));
+    }
+
+    #[test]
+    fn whoever_ends_without_a_result_tells_closed() {
+        let (setter, pending) = Cell::<()>::pair();
+        drop(setter);
+        assert_eq!(pending.wait().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    /// The smallest executor there is.
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let parker = Parker::current();
+        let waker = Waker::from(parker);
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_a_future_for_any_executor() {
+        let (setter, pending) = Cell::pair();
+        let other = thread::spawn(move || setter.set(Ok(7)));
+        let both = async move { pending.await.map(|n: i32| n + 1) };
+        assert_eq!(block_on(both).ok(), Some(8));
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn each_item_of_a_queue_goes_to_one_of_those_who_wait() {
+        let queue = Arc::new(Queue::new());
+        let takers: Vec<_> = (0..4)
+            .map(|_| {
+                let pending = Pending::new(queue.clone(), 0);
+                thread::spawn(move || value(pending.wait_timeout(LONG)))
+            })
+            .collect();
+        for n in 0..4 {
+            queue.push_with(|items| items.push_back(n));
+        }
+        let mut got: Vec<_> =
+            takers.into_iter().map(|taker| taker.join().unwrap().unwrap()).collect();
+        got.sort_unstable();
+        assert_eq!(got, [0, 1, 2, 3]);
+        queue.close(ErrorKind::Closed.into());
+        let after = Pending::new(queue, 0).wait().unwrap_err();
+        assert_eq!(after.kind(), ErrorKind::Closed);
+    }
+}

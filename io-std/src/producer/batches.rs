@@ -44,11 +44,15 @@ impl Batches {
 
     /// The record at place `at` of a watched chunk went into a batch.
     pub(super) fn note(&mut self, chunk: u64, at: u32, record: RecordId) {
-        let Some(runs) = self.batches.entry(record.batch.get()) else { return };
+        self.put(chunk, at, record.batch.get(), record.index);
+    }
+
+    fn put(&mut self, chunk: u64, at: u32, batch: u64, index: u32) {
+        let Some(runs) = self.batches.entry(batch) else { return };
         if let Some(last) = runs.last_mut()
             && last.chunk == chunk
             && last.at + last.count == at
-            && last.first + last.count == record.index
+            && last.first + last.count == index
         {
             last.count += 1;
             return;
@@ -58,7 +62,7 @@ impl Batches {
         {
             *runs = spare;
         }
-        runs.push(Run { chunk, at, first: record.index, count: 1 });
+        runs.push(Run { chunk, at, first: index, count: 1 });
     }
 
     /// Tells the outcomes of records `first .. first + count` of a batch: `outcome(n)` for the
@@ -160,5 +164,57 @@ impl<T: Default> Window<T> {
             self.entries.pop_front();
             self.base += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pending::Pending;
+    use crate::producer::Delivered;
+
+    fn told(outcomes: &Arc<Outcomes>, place: u32) -> Option<Delivered> {
+        let pending = Pending::new(outcomes.clone(), place);
+        pending.wait_timeout(core::time::Duration::ZERO).ok().map(|result| result.unwrap())
+    }
+
+    #[test]
+    fn outcomes_find_their_records_across_chunks_and_splits() {
+        let mut batches = Batches::default();
+        let chunks = [Arc::new(Outcomes::default()), Arc::new(Outcomes::default())];
+        for (chunk, outcomes) in (0..).zip(&chunks) {
+            batches.watch(chunk, 4, outcomes.clone());
+        }
+        // Batch 9 has records 0 and 2 of the first chunk, then 0 to 3 of the second; batch 10
+        // the others.
+        for (chunk, at, batch, first) in [
+            (0, 0, 9, 0),
+            (0, 1, 10, 0),
+            (0, 2, 9, 1),
+            (0, 3, 10, 1),
+            (1, 0, 9, 2),
+            (1, 1, 9, 3),
+            (1, 2, 9, 4),
+            (1, 3, 9, 5),
+        ] {
+            batches.put(chunk, at, batch, first);
+        }
+        let delivered = |base: i64| {
+            move |n: u32| Outcome::Delivered { partition: 1, offset: base + i64::from(n) }
+        };
+        // The broker took batch 9 in two halves, the second one first.
+        batches.resolve(9, 3, 3, delivered(103));
+        assert_eq!(told(&chunks[1], 0), None);
+        assert_eq!(told(&chunks[1], 1).unwrap().offset, Some(103));
+        assert_eq!(told(&chunks[1], 3).unwrap().offset, Some(105));
+        batches.resolve(9, 0, 3, delivered(50));
+        assert_eq!(told(&chunks[0], 2).unwrap().offset, Some(51));
+        assert_eq!(told(&chunks[1], 0).unwrap().offset, Some(52));
+        assert_eq!(told(&chunks[0], 1), None, "batch 10 is still out");
+        assert_eq!(batches.waited().count(), 1, "the second chunk is done with");
+        batches.resolve(10, 0, 2, delivered(-5)); // an offset that is not known
+        assert_eq!(told(&chunks[0], 3), Some(Delivered { partition: 1, offset: None }));
+        assert_eq!(batches.waited().count(), 0);
+        assert_eq!(batches.batches.entries.len(), 0, "nothing is kept of what is over");
     }
 }

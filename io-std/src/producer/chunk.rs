@@ -213,3 +213,58 @@ impl Slots<Delivered> for Outcomes {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kavka_core::record::Header;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::pending::Pending;
+
+    #[test]
+    fn records_come_out_of_a_chunk_as_they_went_in() {
+        let headers = [Header { name: "a", value: Some(b"1") }, Header { name: "", value: None }];
+        let given = [
+            (0, None, Record::new(b"plain")),
+            (7, Some(3), Record::new(b"").key(b"k").timestamp(1_700_000_000_000)),
+            (1, Some(0), Record::tombstone().key(b"gone").headers(&headers).timestamp(-1)),
+        ];
+        let mut chunk = Chunk::new(Vec::new());
+        for (place, (topic, partition, record)) in (0..).zip(&given) {
+            let length = Chunk::length(record).unwrap();
+            assert_eq!(chunk.push(*topic, *partition, record, length), place);
+        }
+        let mut rest = chunk.bytes.as_slice();
+        for (topic, partition, record) in &given {
+            let packed = Packed::read(rest).unwrap();
+            assert_eq!((packed.topic, packed.partition), (*topic, *partition));
+            let (got, want) = (packed.record, record);
+            assert_eq!((got.key, got.value), (want.key, want.value), "record of topic {topic}");
+            assert_eq!(got.timestamp, want.timestamp, "record of topic {topic}");
+            let mut lengths = (Vec::new(), Vec::new());
+            record::write(&mut Append(&mut lengths.0), &got, 0, 0).unwrap();
+            record::write(&mut Append(&mut lengths.1), want, 0, 0).unwrap();
+            assert_eq!(lengths.0, lengths.1, "headers of the record of topic {topic}");
+            rest = &rest[packed.size..];
+        }
+        assert!(Packed::read(rest).is_none(), "the end");
+    }
+
+    #[test]
+    fn failures_that_somebody_heard_of_are_not_told_again() {
+        let outcomes = Arc::new(Outcomes::default());
+        outcomes.prepare(3);
+        let failure = Failure::new(ErrorKind::RecordTooLarge { max: 1 }.into(), 2);
+        outcomes.set(1, 2, |_| Outcome::Failed(failure.clone()));
+        let waiting = Pending::new(outcomes.clone(), 0);
+        assert!(waiting.wait_timeout(core::time::Duration::ZERO).is_err(), "the first waits on");
+        assert!(Pending::new(outcomes.clone(), 1).wait().is_err());
+        assert_eq!(failure.untold.load(Ordering::Acquire), 1);
+        outcomes.close(&ErrorKind::Closed.into());
+        let closed = Pending::new(outcomes.clone(), 0).wait().unwrap_err();
+        assert_eq!(closed.kind(), ErrorKind::Closed);
+        let failed = Pending::new(outcomes, 2).wait().unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::RecordTooLarge { max: 1 }, "known before the end");
+    }
+}
