@@ -101,7 +101,8 @@ impl Config {
         self
     }
 
-    /// Largest batch, in bytes. Default: as the core has it.
+    /// Size at which a batch leaves without lingering on, in bytes; a larger record has a batch of
+    /// its own. Default: as the core has it.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = Some(bytes);

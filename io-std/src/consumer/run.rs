@@ -75,6 +75,7 @@ pub(super) fn run(
         }
         run.events(&mut driver);
         run.give();
+        run.tell_topics(&driver);
     }
 }
 
@@ -96,6 +97,7 @@ struct Run<'a> {
 /// A topic that cannot be used.
 struct Topic {
     since: Instant,
+    error: Core,
     told: bool,
 }
 
@@ -280,7 +282,7 @@ impl Run<'_> {
                 self.shared.hub.tell(|| Some(Event::Moved { topic, partition, from, to, why }));
             }
             _ => {
-                self.topic_event(now, event, commands);
+                self.topic_event(now, event);
                 self.shared.hub.tell(|| owned(event, commands, failure));
             }
         }
@@ -309,21 +311,28 @@ impl Run<'_> {
         }
     }
 
-    fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>, commands: &Commands<'_>) {
+    /// Tells of topics that have not been usable for long.
+    fn tell_topics(&mut self, driver: &Driver<'_>) {
+        let now = driver.now();
+        for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.told) {
+            let over = topic.since + self.config.topic_timeout <= now;
+            if over || needs_the_application(topic.error) {
+                topic.told = true;
+                let name = driver.topic_name(*id).unwrap_or_default();
+                let error = Error::from(topic.error).doing(format!("read {name}"));
+                self.shared.push(Err(error));
+            }
+        }
+    }
+
+    fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>) {
         match *event {
             CoreEvent::TopicReady { topic, .. } | CoreEvent::TopicRecreated { topic, .. } => {
                 self.topics.remove(&topic);
             }
             CoreEvent::TopicFailed { topic, error } => {
                 let entry = self.topics.entry(topic);
-                let state = entry.or_insert(Topic { since: now, told: false });
-                let over = state.since + self.config.topic_timeout <= now;
-                if !state.told && (over || needs_the_application(error)) {
-                    state.told = true;
-                    let name = commands.topic_name(topic).unwrap_or_default();
-                    let error = Error::from(error).doing(format!("read {name}"));
-                    self.shared.push(Err(error));
-                }
+                entry.or_insert(Topic { since: now, error, told: false }).error = error;
             }
             _ => {}
         }

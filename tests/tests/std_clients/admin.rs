@@ -1,0 +1,88 @@
+//! Topics: made, grown, described, deleted; and offsets.
+
+use kavka_std::{Admin, Config, NewTopic, Producer, Record, Start};
+use kavka_tests::sim::ApiKey;
+
+use super::{config, server, told};
+
+#[test]
+fn topics_are_made_grown_described_and_deleted() {
+    let server = server(3);
+    let admin = Admin::new(config(&server)).unwrap();
+    told(admin.create_topic(("b", 2, 1))).unwrap();
+    told(admin.create_topic(NewTopic::new("a", 5, 3).config("retention.ms", "60000"))).unwrap();
+    let topic = told(admin.describe("a")).unwrap();
+    let indexes: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
+    assert_eq!(indexes, [0, 1, 2, 3, 4]);
+    assert!(topic.partitions.iter().all(|at| at.leader.is_some() && at.replicas.len() == 3));
+    told(admin.create_partitions("b", 7)).unwrap();
+    assert_eq!(told(admin.describe("b")).unwrap().partitions.len(), 7);
+    let names: Vec<_> =
+        told(admin.list_topics()).unwrap().into_iter().map(|topic| topic.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    let cluster = told(admin.cluster()).unwrap();
+    let ids: Vec<_> = cluster.brokers.iter().map(|broker| broker.id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    told(admin.delete_topic("b")).unwrap();
+    told(admin.create_topic(("b", 1, 1))).expect("at once again");
+    assert_eq!(told(admin.describe("b")).unwrap().partitions.len(), 1);
+}
+
+#[test]
+fn refusals_say_who_answered_what_and_what_to_do() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    let refused = |error: kavka_std::Error, code: i16, words: [&str; 2]| {
+        let text = error.to_string();
+        assert_eq!(error.code().map(|code| code.0), Some(code), "{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    refused(told(admin.describe("none")).unwrap_err(), 3, ["none", "create the topic"]);
+    refused(told(admin.delete_topic("none")).unwrap_err(), 3, ["delete topic none", "(3)"]);
+    told(admin.create_topic(("t", 3, 1))).unwrap();
+    refused(told(admin.create_topic(("t", 3, 1))).unwrap_err(), 36, ["create topic t", "delete"]);
+    refused(told(admin.create_partitions("t", 2)).unwrap_err(), 37, ["2 partitions", "only grow"]);
+}
+
+#[test]
+fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    server.inject(1, ApiKey::CreateTopics, 41, 2);
+    told(admin.create_topic(("t", 1, 1))).unwrap();
+    // Applied, but nobody heard of it.
+    server.drop_answer(1, ApiKey::CreatePartitions);
+    told(admin.create_partitions("t", 2)).unwrap();
+    server.drop_answer(1, ApiKey::DeleteTopics);
+    told(admin.delete_topic("t")).unwrap();
+    assert_eq!(told(admin.list_topics()).unwrap().len(), 0);
+}
+
+#[test]
+fn offsets_of_all_partitions_are_found() {
+    let server = server(1);
+    server.create_topic("t", 70).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    for (partition, count) in [(0, 3), (1, 0), (69, 5)] {
+        for _ in 0..count {
+            producer.send_to("t", partition, &Record::new(b"v")).unwrap();
+        }
+    }
+    told(producer.flush()).unwrap();
+    let admin = Admin::new(config(&server)).unwrap();
+    let ends = told(admin.offsets("t", Start::Latest)).unwrap();
+    assert_eq!((ends.len(), ends[0], ends[1], ends[69]), (70, 3, 0, 5));
+    let firsts = told(admin.offsets("t", Start::Earliest)).unwrap();
+    assert_eq!(firsts, [0; 70]);
+}
+
+#[test]
+fn nobody_at_the_address_is_told_with_the_address() {
+    let server = server(1);
+    server.kill(1).unwrap();
+    let config =
+        Config::new(server.bootstrap()).admin_timeout(core::time::Duration::from_millis(500));
+    let error = told(Admin::new(config).unwrap().list_topics()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
+}

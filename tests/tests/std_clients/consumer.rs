@@ -1,0 +1,206 @@
+//! Reading: positions, pauses, growth, back-pressure.
+
+use std::time::Duration;
+
+use kavka_std::{Consumer, Event, Producer, Record, Start};
+use kavka_tests::sim::{ApiKey, Server};
+
+use super::{LONG, Read, assert_gapless, config, read, server, told};
+
+fn fill(server: &Server, topic: &str, partition: u32, values: core::ops::Range<u32>) {
+    let producer = Producer::new(config(server)).unwrap();
+    for n in values {
+        let value = format!("{n}");
+        producer.send_to(topic, partition, &Record::new(value.as_bytes())).unwrap();
+    }
+    told(producer.flush()).unwrap();
+}
+
+#[test]
+fn all_partitions_are_read_once_and_in_order() {
+    let server = server(3);
+    server.create_topic("t", 4).unwrap();
+    for partition in 0..4 {
+        fill(&server, "t", partition, 0..500);
+    }
+    let consumer = Consumer::assign_all(config(&server).start(Start::Earliest), &["t"]).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 2000);
+    assert_gapless(&got);
+    for partition in 0..4 {
+        assert_eq!(got[&partition].len(), 500, "partition {partition}");
+        assert_eq!(consumer.position("t", partition), Some(500), "partition {partition}");
+    }
+    let nothing = consumer.next_timeout(Duration::from_millis(50)).unwrap();
+    assert!(nothing.is_none(), "and nothing twice");
+    fill(&server, "t", 1, 0..1);
+    read(&consumer, &mut got, 2001);
+    assert_gapless(&got);
+}
+
+#[test]
+fn latest_reads_what_comes_and_added_partitions_from_their_first_record() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    fill(&server, "t", 0, 0..10);
+    let consumer = Consumer::assign_all(config(&server).start(Start::Latest), &["t"]).unwrap();
+    let events = consumer.events();
+    let partition_of = |event| match event {
+        Event::Assigned { partition, .. } => Some(partition),
+        _ => None,
+    };
+    while partition_of(told(events.next()).unwrap()) != Some(0) {}
+    server.grow("t", 3).unwrap();
+    // Before the consumer can know of them.
+    fill(&server, "t", 1, 0..5);
+    fill(&server, "t", 2, 0..5);
+    let mut got = Read::new();
+    read(&consumer, &mut got, 10);
+    assert_gapless(&got);
+    assert!(!got.contains_key(&0), "old records of the old partition");
+}
+
+#[test]
+fn a_seek_drops_what_was_fetched_and_goes_on_there() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    fill(&server, "t", 0, 0..100);
+    let list = [("t", 0, Start::Offset(40))];
+    let consumer = Consumer::assign(config(&server), &list).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 1);
+    assert_eq!(got[&0][0].0, 40);
+    for (to, first) in [(Start::Offset(7), 7), (Start::Earliest, 0), (Start::Offset(99), 99)] {
+        told(consumer.seek("t", 0, to)).unwrap();
+        let mut got = Read::new();
+        read(&consumer, &mut got, 1);
+        assert_eq!(got[&0][0].0, first, "{to:?}");
+    }
+    let error = told(consumer.seek("t", 0, Start::Offset(-1))).unwrap_err();
+    assert!(error.to_string().contains("negative"), "{error}");
+    assert!(told(consumer.seek("t", 1, Start::Earliest)).is_err(), "not assigned");
+    assert!(told(consumer.pause("u", 0)).is_err(), "not assigned");
+}
+
+#[test]
+fn a_paused_partition_goes_on_where_the_application_was() {
+    let server = server(1);
+    server.create_topic("t", 2).unwrap();
+    fill(&server, "t", 0, 0..50);
+    let config = config(&server).start(Start::Earliest);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 50);
+    told(consumer.pause("t", 0)).unwrap();
+    fill(&server, "t", 0, 50..100);
+    fill(&server, "t", 1, 0..10);
+    read(&consumer, &mut got, 60);
+    assert_eq!(got[&0].len(), 50, "paused");
+    assert_eq!(got[&1].len(), 10, "the other one goes on");
+    told(consumer.resume("t", 0)).unwrap();
+    read(&consumer, &mut got, 110);
+    assert_gapless(&got);
+    // With records that were fetched, and not taken, when the pause came.
+    fill(&server, "t", 0, 100..150);
+    while server.traffic(ApiKey::Fetch).requests == 0 {}
+    told(consumer.pause("t", 0)).unwrap();
+    told(consumer.resume("t", 0)).unwrap();
+    read(&consumer, &mut got, 160);
+    assert_gapless(&got);
+}
+
+#[test]
+fn partitions_can_be_added_and_removed() {
+    let server = server(1);
+    server.create_topic("t", 2).unwrap();
+    fill(&server, "t", 0, 0..10);
+    fill(&server, "t", 1, 0..10);
+    let consumer = Consumer::assign(config(&server), &[("t", 0, Start::Earliest)]).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 10);
+    told(consumer.add("t", 1, Start::Offset(5))).unwrap();
+    assert!(told(consumer.add("t", 1, Start::Offset(5))).is_err(), "twice");
+    let mut more = Read::new();
+    read(&consumer, &mut more, 5);
+    assert_eq!(more[&1][0].0, 5);
+    told(consumer.remove("t", 0)).unwrap();
+    fill(&server, "t", 0, 10..20);
+    fill(&server, "t", 1, 10..20);
+    let mut more = Read::new();
+    read(&consumer, &mut more, 10);
+    assert!(!more.contains_key(&0), "removed");
+    told(consumer.add("t", 0, Start::Offset(10))).unwrap();
+    let mut more = Read::new();
+    read(&consumer, &mut more, 10);
+    assert_eq!(more[&0][0].0, 10, "taken up again");
+}
+
+#[test]
+fn a_slow_application_holds_the_broker_back_and_hears_of_growth_all_the_same() {
+    const RECORDS: u32 = 3000;
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let padding = "x".repeat(1000);
+    for n in 0..RECORDS {
+        let value = format!("{n} {padding}");
+        producer.send_to("t", 0, &Record::new(value.as_bytes())).unwrap();
+    }
+    told(producer.flush()).unwrap();
+    let config = config(&server).start(Start::Earliest).queue_bytes(64 << 10).chunk_bytes(16 << 10);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let events = consumer.events();
+    server.grow("t", 2).unwrap();
+    // Nobody takes records.
+    loop {
+        if let Event::PartitionsAdded { to: 2, .. } = told(events.next()).unwrap() {
+            break;
+        }
+    }
+    let mut got = Read::new();
+    read(&consumer, &mut got, RECORDS as usize);
+    assert_gapless(&got);
+    fill(&server, "t", 1, 0..5);
+    read(&consumer, &mut got, RECORDS as usize + 5);
+    assert_gapless(&got);
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_told_and_read_when_it_comes() {
+    let server = server(1);
+    let config = config(&server).start(Start::Earliest).topic_timeout(Duration::from_millis(100));
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let error = told(consumer.next()).unwrap_err();
+    assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
+    server.create_topic("t", 1).unwrap();
+    fill(&server, "t", 0, 0..3);
+    let mut got = Read::new();
+    read(&consumer, &mut got, 3);
+    assert_gapless(&got);
+    assert!(Consumer::assign_all(super::config(&server), &["no topic"]).is_err());
+}
+
+#[test]
+fn who_waits_is_told_when_the_consumer_ends() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let consumer = Consumer::assign_all(config(&server), &["t"]).unwrap();
+    let pending = consumer.next();
+    let events = consumer.events();
+    drop(consumer);
+    assert!(told(pending).is_err());
+    while told(events.next()).is_ok() {}
+}
+
+#[tokio::test]
+async fn chunks_are_futures_under_tokio() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let consumer = Consumer::assign_all(config(&server).start(Start::Earliest), &["t"]).unwrap();
+    fill(&server, "t", 0, 0..1);
+    let chunk = tokio::time::timeout(LONG, consumer.next()).await.unwrap().unwrap();
+    let values: Vec<_> = chunk.records().map(|record| record.unwrap().value.unwrap()).collect();
+    assert_eq!(values, [b"0"]);
+    let batch = chunk.batches().next().unwrap();
+    assert_eq!((batch.topic(), batch.partition(), batch.high_watermark()), ("t", 0, 1));
+}

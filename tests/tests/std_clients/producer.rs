@@ -1,0 +1,306 @@
+//! Sending: outcomes, room, what is lost.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use kavka_std::{Acks, ErrorKind, Header, ProduceError, Producer, Record};
+
+use super::{LONG, config, server, told};
+
+#[test]
+fn records_arrive_whole_and_tell_where() {
+    let server = server(1);
+    server.create_topic("t", 3).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let headers = [Header { name: "h", value: Some(b"1") }, Header { name: "n", value: None }];
+    let record = Record::new(b"value").key(b"key").headers(&headers).timestamp(1_700_000_000_000);
+    let at = told(producer.send_to("t", 2, &record).unwrap()).unwrap();
+    assert_eq!((at.partition, at.offset), (2, Some(0)));
+    let at = told(producer.send_to("t", 2, &Record::tombstone().key(b"key")).unwrap()).unwrap();
+    assert_eq!((at.partition, at.offset), (2, Some(1)));
+    let log = server.records("t", 2);
+    assert_eq!(log.len(), 2);
+    assert_eq!(log[0].key.as_deref(), Some(&b"key"[..]));
+    assert_eq!(log[0].value.as_deref(), Some(&b"value"[..]));
+    assert_eq!(log[0].timestamp, 1_700_000_000_000);
+    assert_eq!(log[0].headers.len(), 2);
+    assert_eq!(log[1].value, None);
+    assert!(log[1].timestamp > 1_700_000_000_000, "the time of day when none is given");
+}
+
+#[test]
+fn threads_share_a_producer_and_each_keeps_its_order() {
+    const EACH: usize = 3000;
+    let server = server(3);
+    server.create_topic("t", 4).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            let producer = &producer;
+            scope.spawn(move || {
+                let send = |n: usize| {
+                    let value = format!("{name}{n}");
+                    producer.send("t", &Record::new(value.as_bytes()).key(name.as_bytes())).unwrap()
+                };
+                let all: Vec<_> = (0..EACH).map(send).collect();
+                let mut last = (None, -1);
+                for (n, pending) in all.into_iter().enumerate() {
+                    let at = told(pending).unwrap();
+                    let offset = at.offset.unwrap();
+                    assert!(offset > last.1, "{name}{n} at {offset} after {last:?}");
+                    assert_eq!(at.partition, last.0.unwrap_or(at.partition), "{name}{n}");
+                    last = (Some(at.partition), offset);
+                }
+            });
+        }
+    });
+    told(producer.flush()).unwrap();
+    let all: i64 = (0..4).map(|partition| server.log_len("t", partition)).sum();
+    assert_eq!(all, 4 * EACH as i64);
+}
+
+#[test]
+fn a_topic_that_is_not_there_fails_alone_and_flush_tells() {
+    let server = server(1);
+    server.create_topic("there", 1).unwrap();
+    let config = config(&server).topic_timeout(Duration::from_millis(300));
+    let producer = Producer::new(config).unwrap();
+    producer.send("missing", &Record::new(b"unheard")).unwrap();
+    let lost = producer.send("missing", &Record::new(b"heard")).unwrap();
+    let good = producer.send("there", &Record::new(b"1")).unwrap();
+    assert_eq!(told(good).unwrap().offset, Some(0), "the topic behind it does not wait");
+    let error = told(lost).unwrap_err();
+    assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
+    assert!(!error.maybe_written());
+    let text = error.to_string();
+    assert!(text.contains("missing") && text.contains("create the topic"), "{text}");
+    let error = told(producer.flush()).unwrap_err();
+    assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
+    told(producer.flush()).expect("it was told");
+    // It is created at last.
+    server.create_topic("missing", 1).unwrap();
+    told(producer.freshness("missing")).unwrap();
+    told(producer.send("missing", &Record::new(b"2")).unwrap()).unwrap();
+}
+
+#[test]
+fn a_record_that_is_too_large_fails_alone() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let large = producer.send("t", &Record::new(&[7; 2_000_000])).unwrap();
+    let small = producer.send("t", &Record::new(&[7; 200])).unwrap();
+    let error = told(large).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::RecordTooLarge { max: 1..2_000_000 }), "{error}");
+    assert_eq!(told(small).unwrap().offset, Some(0));
+}
+
+#[test]
+fn without_room_try_send_says_full_and_room_comes() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server).queue_bytes(2000).chunk_bytes(500)).unwrap();
+    told(producer.freshness("t")).unwrap();
+    server.pause(1);
+    let record = Record::new(&[7; 500]);
+    let mut taken = 0_i64;
+    // The machine's own memory fills up first: 256 KiB.
+    while producer.try_send("t", &record).map(drop).is_ok() || {
+        // Full for the moment, or because nothing leaves the machine?
+        producer.room().wait_timeout(Duration::from_millis(200)).is_ok()
+    } {
+        taken += 1;
+        assert!(taken < 10_000, "it never says Full");
+    }
+    let full = producer.try_send("t", &record).map(drop).unwrap_err();
+    assert!(matches!(full, ProduceError::Full), "{full}");
+    server.resume(1);
+    told(producer.room()).unwrap();
+    told(producer.send("t", &record).unwrap()).unwrap();
+    told(producer.flush()).unwrap();
+    assert!(server.log_len("t", 0) > 256 * 1024 / 600, "{}", server.log_len("t", 0));
+}
+
+#[test]
+fn closing_says_what_was_lost() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    told(producer.send("t", &Record::new(b"kept")).unwrap()).unwrap();
+    server.pause(1);
+    let waiting = producer.send("t", &Record::new(b"a")).unwrap();
+    producer.send("t", &Record::new(b"b")).unwrap();
+    let lost = producer.close(Duration::from_millis(100));
+    assert_eq!(lost.records(), 2, "{lost}");
+    assert_eq!(told(waiting).unwrap_err().kind(), ErrorKind::Closed);
+    server.resume(1);
+}
+
+#[test]
+fn dropping_delivers_first_and_tells_the_rest() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let tell = seen.clone();
+    let config = config(&server)
+        .linger(Duration::from_secs(30))
+        .close_timeout(Duration::from_millis(300))
+        .on_lost(move |lost| tell.lock().unwrap().push(lost.records()));
+    let producer = Producer::new(config.clone().close_timeout(LONG)).unwrap();
+    producer.send("t", &Record::new(b"1")).unwrap();
+    drop(producer);
+    assert_eq!(server.log_len("t", 0), 1, "without lingering");
+    assert!(seen.lock().unwrap().is_empty());
+    server.kill(1).unwrap();
+    let producer = Producer::new(config).unwrap();
+    producer.send("t", &Record::new(b"2")).unwrap();
+    drop(producer);
+    assert_eq!(*seen.lock().unwrap(), [1]);
+}
+
+#[test]
+fn a_failure_that_nobody_waited_for_is_told_by_close() {
+    let server = server(1);
+    let config = config(&server).topic_timeout(Duration::from_millis(50));
+    let producer = Producer::new(config).unwrap();
+    producer.send("missing", &Record::new(b"1")).unwrap();
+    let lost = producer.close(LONG);
+    assert_eq!((lost.records(), lost.failed), (1, 1), "{lost}");
+    let code = lost.first.as_ref().and_then(|error| error.code());
+    assert_eq!(code.map(|code| code.0), Some(3), "{lost}");
+}
+
+#[test]
+fn acks_0_and_1_are_told_too() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    for (acks, offset) in [(Acks::Leader, Some(0)), (Acks::None, None)] {
+        let producer = Producer::new(config(&server).acks(acks)).unwrap();
+        let at = told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+        assert_eq!(at.offset, offset, "{acks:?}");
+        drop(producer);
+    }
+}
+
+#[test]
+fn every_record_is_acknowledged_once_over_lost_answers_and_moved_leaders() {
+    let server = server(3);
+    server.create_topic("t", 2).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let mut all = Vec::new();
+    for n in 0..2000 {
+        if n % 400 == 100 {
+            for broker in 1..=3 {
+                server.drop_answer(broker, kavka_tests::sim::ApiKey::Produce);
+            }
+        }
+        if n % 400 == 300 {
+            for partition in 0..2 {
+                let (leader, _) = server.leader("t", partition).unwrap();
+                server.move_leader("t", partition, leader % 3 + 1).unwrap();
+            }
+        }
+        let value = format!("{n}");
+        all.push(producer.send_to("t", n % 2, &Record::new(value.as_bytes())).unwrap());
+        if n % 50 == 0 {
+            told(producer.flush()).unwrap();
+        }
+    }
+    for (n, pending) in all.into_iter().enumerate() {
+        let at = told(pending).unwrap_or_else(|error| panic!("record {n}: {error}"));
+        assert_eq!(at.partition, n as u32 % 2, "record {n}");
+    }
+    for partition in 0..2_u32 {
+        let log = server.records("t", partition);
+        let values: Vec<_> = log
+            .iter()
+            .map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap()))
+            .collect();
+        let want: Vec<_> =
+            (0..2000_u32).filter(|n| n % 2 == partition).map(|n| n.to_string()).collect();
+        assert_eq!(values, want, "partition {partition}");
+    }
+}
+
+#[test]
+fn growth_is_told_and_used() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let events = producer.events();
+    assert_eq!(told(producer.freshness("t")).unwrap().partitions, 1);
+    server.grow("t", 3).unwrap();
+    loop {
+        let event = told(events.next()).unwrap();
+        if let kavka_std::Event::PartitionsAdded { topic, from, to, .. } = event {
+            assert_eq!((&*topic, from, to), ("t", 1, 3));
+            break;
+        }
+    }
+    assert_eq!(told(producer.freshness("t")).unwrap().partitions, 3);
+    told(producer.send_to("t", 2, &Record::new(b"v")).unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_futures_under_tokio() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Arc::new(Producer::new(config(&server)).unwrap());
+    let mut tasks = Vec::new();
+    for n in 0..50 {
+        let producer = producer.clone();
+        tasks.push(tokio::spawn(async move {
+            producer.room().await.unwrap();
+            let value = format!("{n}");
+            let pending = producer.try_send("t", &Record::new(value.as_bytes())).unwrap();
+            pending.await.unwrap().offset.unwrap()
+        }));
+    }
+    let mut offsets = Vec::new();
+    for task in tasks {
+        offsets.push(tokio::time::timeout(LONG, task).await.unwrap().unwrap());
+    }
+    offsets.sort_unstable();
+    assert_eq!(offsets, (0..50).collect::<Vec<i64>>());
+    producer.flush().await.unwrap();
+}
+
+#[test]
+fn results_are_futures_under_an_executor_of_ten_lines() {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let first = producer.send("t", &Record::new(b"1")).unwrap();
+    let second = producer.send("t", &Record::new(b"2")).unwrap();
+    let both = block_on(async { (second.await, first.await) });
+    assert_eq!(both.0.unwrap().offset, Some(1));
+    assert_eq!(both.1.unwrap().offset, Some(0));
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_at_once() {
+    for bad in ["", "host", "host:0", "host:x"] {
+        let error = Producer::new(kavka_std::Config::new(bad)).unwrap_err();
+        assert!(error.to_string().contains("host:port"), "{bad:?}: {error}");
+    }
+}
