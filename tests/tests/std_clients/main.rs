@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use kavka_std::{Config, Consumer, Error, Limits, Pending};
 use kavka_tests::sim::{Options, Server};
 
+/// After this long a topic that was never seen counts as missing, and not as new.
+const MISSING: Duration = Duration::from_secs(3);
 /// Far longer than anything here takes, also on a machine that is busy with other things.
 const LONG: Duration = Duration::from_secs(60);
 
