@@ -78,13 +78,16 @@ fn a_cluster_without_leaders_for_long_keeps_the_last_epoch() {
 #[test]
 fn a_leader_that_is_no_known_broker_is_asked_for_again() {
     // [M16]
-    let (mut s, t) = ready(World::new(2).topic("t", 1));
+    let mut world = World::new(3).topic("t", 1);
+    world.node(3).up = false;
+    let (mut s, t) = ready(world);
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();
-    s.world.lead("t", 0, 2);
+    s.world.lead("t", 0, 3);
     s.manual(ApiKey::Metadata);
     s.refuse(&asked, 6);
-    let unnamed = changed(&s.world, |w| w.node(2).up = false);
+    let unnamed = s.world.clone();
+    s.world.node(3).up = true;
     let mut left = 4;
     let current = s.world.clone();
     let asked = metadata(&mut s, Duration::from_secs(6), |_| {
@@ -95,7 +98,7 @@ fn a_leader_that_is_no_known_broker_is_asked_for_again() {
         unnamed.clone()
     });
     assert!((5..12).contains(&asked), "{asked} Metadata requests");
-    assert_eq!(s.expect::<ProduceRequest>().node, 2);
+    assert_eq!(s.expect::<ProduceRequest>().node, 3);
 }
 
 #[test]

@@ -69,16 +69,21 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let old = s.world.clone();
     let new = with_id(&s.world, 77, 4);
+    s.world = new.clone();
     poke(&mut s, t);
     metadata(&mut s, Duration::from_secs(4), |_| new.clone());
     assert_eq!(recreated(&events(&mut s)), [4]);
+    s.world = old.clone();
     poke(&mut s, t);
     let asked = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
     assert!(asked < 30, "{asked} Metadata requests");
     let told = events(&mut s);
     assert_eq!(recreated(&told), []);
     assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
-    assert_eq!(s.client.freshness(t).unwrap().id, Uuid::from_u128(77).into_bytes().into());
+    assert_eq!(
+        s.client.freshness(t).unwrap().id,
+        kavka_core::wire::Uuid(Uuid::from_u128(77).into_bytes())
+    );
 }
 
 #[test]
