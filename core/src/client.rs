@@ -230,7 +230,19 @@ impl<'d> Client<'d> {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.settle();
+        self.give_way(now);
         self.commands.drive(now);
+    }
+
+    /// Records that nobody takes make way in time on a connection that others need too.
+    fn give_way(&mut self, now: Instant) {
+        for slot in 0..self.commands.answers.len() {
+            if self.commands.is_held_up(now, slot) {
+                let memory = slot * self.rx_bytes..(slot + 1) * self.rx_bytes;
+                let memory = self.rx.get(memory).unwrap_or_default();
+                self.commands.digest(now, slot, memory, false);
+            }
+        }
     }
 
     /// The next event, and the commands that may be used while it is held.

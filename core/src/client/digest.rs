@@ -394,9 +394,7 @@ impl Commands<'_> {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
-            let since = self.answers[slot].waiting_since;
-            let late = since.is_some_and(|since| since + HOLD_UP <= at.now);
-            if late && !self.net.splits_roles() {
+            if self.is_held_up(at.now, slot) {
                 cx.drop_records();
             } else if !cx.is_dropped() {
                 return Ok(Progress::Stall);
@@ -428,6 +426,12 @@ impl Commands<'_> {
                 Ok(Progress::Event(Event::Records(batch)))
             }
         }
+    }
+
+    /// Whether an answer has waited to be taken for so long that others wait for it in vain.
+    pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
+        let since = self.answers[slot].waiting_since;
+        !self.net.splits_roles() && since.is_some_and(|since| since + HOLD_UP <= now)
     }
 
     /// A batch that was handed out leaves the buffer.

@@ -72,27 +72,28 @@ impl<'d> Cluster<'d> {
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
     pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
-        let (mut hopeful, mut throttled, mut behind) = (None, None, false);
+        let (mut hopeful, mut wake, mut behind) = (None, None, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
             if conn.is_sound(now, PATIENCE) {
                 if !self.is_stale(conn.peer.node(), now) {
                     return conn.late_at(PATIENCE);
                 }
                 behind = true;
+                wake = Instant::earliest(wake, conn.late_at(PATIENCE));
             }
             if conn.state != State::Ready && conn.used + PATIENCE > now {
                 hopeful = Instant::earliest(hopeful, Some(conn.used + PATIENCE));
             }
             if conn.throttled_until > now {
-                throttled = Instant::earliest(throttled, Some(conn.throttled_until));
+                wake = Instant::earliest(wake, Some(conn.throttled_until));
             }
         }
         if hopeful.is_some() {
-            return Instant::earliest(hopeful, throttled);
+            return Instant::earliest(hopeful, wake);
         }
-        let Some((at, peer)) = self.candidate(net, now, behind) else { return throttled };
+        let Some((at, peer)) = self.candidate(net, behind) else { return wake };
         if at > now {
-            return Instant::earliest(throttled, Some(at));
+            return Instant::earliest(wake, Some(at));
         }
         let next = match net.connect(now, peer, Role::Main) {
             Some(_) => {
@@ -105,24 +106,25 @@ impl<'d> Cluster<'d> {
             None if behind => None,
             None => make_way(net, now),
         };
-        Instant::earliest(throttled, next)
+        Instant::earliest(wake, next)
     }
 
     /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
-    /// `current` only brokers that are not known to be behind.
-    fn candidate(&mut self, net: &Net<'d>, now: Instant, current: bool) -> Option<(Instant, Peer)> {
+    /// `current` only brokers, and none while it is known to be behind.
+    fn candidate(&mut self, net: &Net<'d>, current: bool) -> Option<(Instant, Peer)> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.brokers.len();
         let mut best: Option<(Instant, Peer)> = None;
         for i in 0..count {
             let broker = &self.brokers[(self.turn + i) % count];
             let peer = Peer::Node(broker.id);
-            let fits = broker.used && !(current && broker.stale_until > now);
-            if !fits || net.find(peer, Role::Main).is_some() {
+            if !broker.used || net.find(peer, Role::Main).is_some() {
                 continue;
             }
-            if best.is_none_or(|(at, _)| broker.retry_at < at) {
-                best = Some((broker.retry_at, peer));
+            let stale_until = if current { broker.stale_until } else { Instant::ZERO };
+            let at = broker.retry_at.max(stale_until);
+            if best.is_none_or(|(other, _)| at < other) {
+                best = Some((at, peer));
             }
         }
         let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u16);

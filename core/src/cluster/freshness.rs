@@ -278,6 +278,9 @@ impl<'d> Cluster<'d> {
             _ => return,
         }
         if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
+            if cx.id == topic.old_id {
+                return self.stale(slot, now, node);
+            }
             return self.refresh_now(slot, now, node);
         }
         let last = i64::from(count) - 1;

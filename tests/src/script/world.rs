@@ -257,7 +257,9 @@ impl World {
             .with_topics(topics)
     }
 
-    fn describe(
+    /// DescribeTopicPartitions of the topics that are asked for.
+    #[must_use]
+    pub fn describe(
         &self,
         request: &DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {

@@ -212,6 +212,10 @@ fn on_a_shared_connection_untaken_records_make_way_after_a_second_and_come_again
     let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     let mut s = Script::with(world, config, &limits);
     let t = s.ready("t");
+    s.produce(t, 0, "the producer id is known then");
+    let produced = s.expect::<ProduceRequest>();
+    s.acknowledge(&produced, 0);
+    assert_eq!(s.delivered().len(), 1);
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
     let asked = s.expect::<FetchRequest>();

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest};
+use kavka_core::{Config, Limits};
+use kavka_tests::script::{Script, World};
+
+use crate::support::{changed, count, events, metadata, ready};
+
+#[test]
+fn a_slow_answer_of_the_only_broker_makes_no_loop_of_connections() {
+    let (mut s, t) = ready(World::new(1).topic("t", 1));
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    let before = s.connects.len();
+    s.run(Duration::from_secs(20));
+    assert!(s.connects.len() - before <= 2, "{} connections", s.connects.len() - before);
+    s.acknowledge(&asked, 0);
+    s.run(Duration::from_secs(5));
+    assert_eq!(s.connections(1).len(), 1, "the second one is not needed any more");
+}
+
+#[test]
+fn brokers_that_starve_of_metadata_are_asked_again_without_a_fast_loop() {
+    // algorithms.md section 1, rule 8
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.topic("t");
+    s.manual(ApiKey::Metadata);
+    let (end, mut asks) = (s.now() + Duration::from_secs(20), 0);
+    while s.now() < end {
+        if let Some(asked) = s.take::<MetadataRequest>() {
+            asks += 1;
+            s.answer(&asked, MetadataResponse::default());
+        }
+        s.run(Duration::from_millis(1));
+    }
+    assert!((15..40).contains(&asks), "{asks} Metadata requests in 20 s");
+    s.automatic(ApiKey::Metadata);
+    s.until("it is ready", |s| s.client.freshness(t).is_some());
+}
+
+#[test]
+fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.topic("t");
+    s.manual(ApiKey::Metadata);
+    let asked = s.expect::<MetadataRequest>();
+    s.answer(&asked, MetadataResponse::default().with_throttle_time_ms(3000));
+    s.automatic(ApiKey::Metadata);
+    let start = s.now();
+    s.until("it is ready", |s| s.client.freshness(t).is_some());
+    assert!(start.until(s.now()) <= Duration::from_secs(4));
+}
+
+#[test]
+fn when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
+    // [M12]
+    let mut world = World::new(3).topic("t", 1);
+    let mut config = Config::new("b1:9001,b2:9002");
+    config.linger = Duration::ZERO;
+    world.lead("t", 0, 3);
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    s.run(Duration::from_secs(3));
+    for node in 1..=3 {
+        s.kill(node);
+    }
+    let before = s.connects.len();
+    s.run(Duration::from_secs(30));
+    let tries = s.connects.len() - before;
+    assert!((30..400).contains(&tries), "{tries} attempts in 30 s");
+    // New brokers, of which the old list knows none; the second bootstrap address is one of them.
+    for node in &mut s.world.nodes {
+        node.id += 10;
+        node.up = true;
+    }
+    s.world.nodes[0].port = 9101;
+    s.world.nodes[2].port = 9103;
+    s.world.lead("t", 0, 13);
+    s.produce(t, 0, "a");
+    assert_eq!(s.expect::<ProduceRequest>().node, 13);
+    s.run(Duration::from_secs(2));
+    assert_eq!(count(&s.client, t), 1);
+}
+
+#[test]
+fn a_broker_that_moves_house_is_followed() {
+    let (mut s, t) = ready(World::new(2).topic("t", 1));
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.world.node(1).port = 9555;
+    let _ = s.try_produce(t, 9, "x");
+    s.run(Duration::from_secs(2));
+    s.produce(t, 0, "b");
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].values, ["b"]);
+    let _ = events(&mut s);
+}
+
+#[test]
+fn a_broker_that_is_behind_is_not_the_only_one_that_is_asked() {
+    // R4: the only connection leads to a broker that is behind with the count.
+    let (mut s, t) = ready(World::new(3).topic("t", 4));
+    let stale = s.world.clone();
+    s.world.grow("t", 6);
+    s.until("noticed", |s| count(&s.client, t) == 6);
+    let asked_of = s.connects.last().map(|(_, node)| *node);
+    let asked_of = asked_of.expect("somebody is connected");
+    // From now on that broker tells of four partitions only.
+    let mut others = 0;
+    s.manual(ApiKey::DescribeTopicPartitions);
+    for _ in 0..10_000 {
+        if let Some(asked) = s.take::<kafka_protocol::messages::DescribeTopicPartitionsRequest>() {
+            let from = if asked.node == asked_of { &stale } else { &s.world };
+            let body = from.describe(&asked.body);
+            others += usize::from(asked.node != asked_of);
+            s.answer(&asked, body);
+        }
+        s.run(Duration::from_millis(1));
+    }
+    assert!(others >= 5, "{others} of ten probes went to brokers that are not behind");
+    assert_eq!(count(&s.client, t), 6);
+}
+
+#[test]
+fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
+    // R9
+    let (mut s, t) = ready(World::new(2).topic("t", 2));
+    s.run(Duration::from_secs(2));
+    let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(1));
+    let old = changed(&behind, |w| w.node(1).port = 9777);
+    let _ = s.try_produce(t, 9, "x");
+    metadata(&mut s, Duration::from_millis(50), |_| behind.clone());
+    let _ = s.try_produce(t, 9, "x");
+    let before = s.connects.len();
+    let asked = metadata(&mut s, Duration::from_secs(2), |_| old.clone());
+    assert!(asked > 0);
+    let moved: Vec<_> = s.connects[before..].iter().filter(|(_, node)| *node < 0).collect();
+    assert!(moved.is_empty(), "to the old address: {moved:?}");
+    assert_eq!(count(&s.client, t), 2);
+}

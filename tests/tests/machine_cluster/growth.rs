@@ -1,0 +1,317 @@
+use std::time::Duration;
+
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponseTopic,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{
+    ApiKey, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ListOffsetsRequest,
+    ListOffsetsResponse,
+};
+use kavka_core::{Config, Event, Limits, Signal};
+use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
+
+use crate::support::{changed, count, events, growths, metadata, ready};
+
+fn old() -> World {
+    World::new(1).release(Profile::V2_8).topic("t", 3)
+}
+
+#[test]
+fn growth_is_noticed_within_a_second_for_less_than_300_bytes_a_second() {
+    for world in [World::new(3).topic("t", 3), World::new(3).release(Profile::V2_8).topic("t", 3)] {
+        let (mut s, t) = ready(world);
+        let before = s.client.stats().probes;
+        s.run(Duration::from_secs(100));
+        let after = s.client.stats().probes;
+        assert!((95..=101).contains(&(after.requests - before.requests)), "{after:?}");
+        let bytes = after.bytes_in + after.bytes_out - before.bytes_in - before.bytes_out;
+        assert!(bytes < 30_000, "{bytes} bytes in 100 s");
+        let _ = events(&mut s);
+        s.world.grow("t", 5);
+        let start = s.now();
+        s.until("the growth is noticed", |s| count(&s.client, t) == 5);
+        assert!(start.until(s.now()) <= Duration::from_millis(1001), "{:?}", s.now());
+        assert_eq!(growths(&events(&mut s)), [(3, 5)]);
+    }
+}
+
+#[test]
+fn several_growths_before_the_application_looks_are_told_once_and_whole() {
+    // R10
+    let (mut s, t) = ready(World::new(1).topic("t", 3));
+    let _ = events(&mut s);
+    s.listening = false;
+    for partitions in [4, 7, 9] {
+        s.world.grow("t", partitions);
+        s.run(Duration::from_secs(3));
+        assert_eq!(count(&s.client, t), partitions as u32);
+    }
+    s.listening = true;
+    assert_eq!(growths(&events(&mut s)), [(3, 9)]);
+    s.world.grow("t", 10);
+    s.run(Duration::from_secs(3));
+    assert_eq!(growths(&events(&mut s)), [(9, 10)]);
+}
+
+#[test]
+fn growth_before_the_topic_was_told_is_part_of_that() {
+    let mut s = Script::new(World::new(1).topic("t", 3));
+    s.listening = false;
+    let t = s.ready("t");
+    s.world.grow("t", 6);
+    s.until("the growth is noticed", |s| count(&s.client, t) == 6);
+    s.listening = true;
+    let told = events(&mut s);
+    assert!(matches!(told[..], [Event::TopicReady { partitions: 6, .. }]), "{told:?}");
+}
+
+#[test]
+fn a_refused_cursor_makes_other_probes_take_over() {
+    // freshness.md, S2 (g): a proxy without cursors.
+    let (mut s, t) = ready(World::new(1).topic("t", 3));
+    s.manual(ApiKey::DescribeTopicPartitions);
+    let asked = s.expect::<DescribeTopicPartitionsRequest>();
+    let topic = DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(asked.body.topics[0].name.clone()))
+        .with_error_code(42);
+    s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+    s.run(Duration::from_secs(3));
+    assert_eq!(s.waiting::<DescribeTopicPartitionsRequest>(), 0);
+    assert_eq!(s.client.freshness(t).unwrap().by.signal, Signal::ListOffsets);
+}
+
+#[test]
+fn a_passing_error_of_a_probe_does_not_end_probing_by_it() {
+    for code in [-1, 7, 29] {
+        let (mut s, _) = ready(World::new(1).topic("t", 3));
+        s.manual(ApiKey::DescribeTopicPartitions);
+        let asked = s.expect::<DescribeTopicPartitionsRequest>();
+        let topic = DescribeTopicPartitionsResponseTopic::default()
+            .with_name(Some(asked.body.topics[0].name.clone()))
+            .with_error_code(code);
+        s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+        s.run(Duration::from_secs(3));
+        assert!(s.waiting::<DescribeTopicPartitionsRequest>() > 0, "code {code}");
+    }
+}
+
+#[test]
+fn a_negative_cursor_is_no_news() {
+    // freshness.md, S2 (a)
+    let (mut s, t) = ready(World::new(1).topic("t", 3));
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.manual(ApiKey::Metadata);
+    let asked = s.expect::<DescribeTopicPartitionsRequest>();
+    let name = asked.body.topics[0].name.clone();
+    let topic = DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(name.clone()))
+        .with_topic_id(s.world.topics[0].id);
+    let cursor = Cursor::default().with_topic_name(name).with_partition_index(i32::MIN);
+    let body = DescribeTopicPartitionsResponse::default()
+        .with_topics(vec![topic])
+        .with_next_cursor(Some(cursor));
+    s.answer(&asked, body);
+    s.run(Duration::from_millis(500));
+    assert_eq!(s.waiting::<kafka_protocol::messages::MetadataRequest>(), 0);
+    assert_eq!(count(&s.client, t), 3);
+}
+
+/// ListOffsets answers with these codes for the last known partition and the one behind it.
+fn judge(s: &mut Script, last: i16, beyond: i16) {
+    let Some(asked) = s.take::<ListOffsetsRequest>() else { return };
+    let topics = asked.body.topics.iter().map(|topic| {
+        let parts = topic.partitions.iter().map(|p| {
+            let code = if p.partition_index == 2 { last } else { beyond };
+            ListOffsetsPartitionResponse::default()
+                .with_partition_index(p.partition_index)
+                .with_error_code(code)
+        });
+        // Brokers answer in any order.
+        let mut parts: Vec<_> = parts.collect();
+        parts.reverse();
+        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(parts)
+    });
+    let body = ListOffsetsResponse::default().with_topics(topics.collect());
+    s.answer(&asked, body);
+}
+
+#[test]
+fn any_answer_but_unknown_for_the_next_index_is_growth() {
+    for beyond in [0, 5, 6, 9, 78] {
+        let (mut s, t) = ready(old());
+        s.manual(ApiKey::ListOffsets);
+        s.world.grow("t", 4);
+        for _ in 0..2000 {
+            judge(&mut s, 6, beyond);
+            s.run(Duration::from_millis(1));
+        }
+        assert_eq!(count(&s.client, t), 4, "code {beyond}");
+    }
+}
+
+#[test]
+fn a_self_test_that_always_fails_keeps_metadata_within_its_budget() {
+    let mut world = old();
+    world.grow("t", 3);
+    let mut config = Config::new(world.bootstrap());
+    config.metadata_budget = 100;
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    s.manual(ApiKey::ListOffsets);
+    s.run(Duration::from_secs(10));
+    s.manual(ApiKey::Metadata);
+    let (mut asks, end) = (0, s.now() + Duration::from_secs(70));
+    while s.now() < end {
+        judge(&mut s, 3, 3);
+        if let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
+            asks += 1;
+            let answer = s.world.metadata(&asked.body);
+            s.answer(&asked, answer);
+        }
+        s.run(Duration::from_millis(5));
+    }
+    // 350 bytes each.
+    assert!((10..=21).contains(&asks), "{asks} Metadata requests in 70 s");
+    s.automatic(ApiKey::Metadata);
+    s.world.grow("t", 4);
+    for _ in 0..1000 {
+        judge(&mut s, 3, 3);
+        s.run(Duration::from_millis(5));
+    }
+    assert_eq!(count(&s.client, t), 4);
+}
+
+#[test]
+fn access_refused_for_one_topic_leaves_the_probes_of_others() {
+    let mut s = Script::new(old().topic("u", 3));
+    let (_, u) = (s.ready("t"), s.ready("u"));
+    s.manual(ApiKey::ListOffsets);
+    let refuse = |s: &mut Script| {
+        let Some(asked) = s.take::<ListOffsetsRequest>() else { return 0 };
+        let asks = asked.body.topics.iter().any(|t| t.name.as_str() == "u");
+        let topics = asked.body.topics.iter().map(|topic| {
+            let refused = topic.name.as_str() == "t";
+            let parts = topic.partitions.iter().map(|p| {
+                let code = if refused { 29 } else { [6, 3][usize::from(p.partition_index > 2)] };
+                ListOffsetsPartitionResponse::default()
+                    .with_partition_index(p.partition_index)
+                    .with_error_code(code)
+            });
+            ListOffsetsTopicResponse::default()
+                .with_name(topic.name.clone())
+                .with_partitions(parts.collect())
+        });
+        let body = ListOffsetsResponse::default().with_topics(topics.collect());
+        s.answer(&asked, body);
+        usize::from(asks)
+    };
+    let mut probes = 0;
+    for _ in 0..1000 {
+        probes += refuse(&mut s);
+        s.run(Duration::from_millis(10));
+    }
+    assert!(probes >= 8, "{probes} probes of the other topic in 10 s");
+    assert_eq!(s.client.freshness(u).unwrap().by.signal, Signal::ListOffsets);
+}
+
+#[test]
+fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
+    for topics in [1, 4] {
+        let mut world = World::new(1).topic("t", 1);
+        for n in 1..topics {
+            world = world.topic(&format!("t{n}"), 1);
+        }
+        let (mut s, t) = ready(world);
+        for n in 1..topics {
+            s.ready(&format!("t{n}"));
+        }
+        s.produce(t, 0, "first");
+        let asked = s.expect::<kafka_protocol::messages::ProduceRequest>();
+        s.acknowledge(&asked, 0);
+        let before = s.client.stats();
+        // A request every 2 ms.
+        for offset in 1..5000 {
+            s.produce(t, 0, "x");
+            let asked = s.expect::<kafka_protocol::messages::ProduceRequest>();
+            s.acknowledge(&asked, offset);
+            s.run(Duration::from_millis(2));
+        }
+        let after = s.client.stats();
+        let probes = after.probes.requests - before.probes.requests;
+        let own = after.requests - before.requests - probes;
+        assert!(probes * 20 <= own + 20 * topics, "{topics} topics: {probes} of {own}");
+        assert!(probes >= 80, "{topics} topics: {probes} probes in 10 s are no faster");
+    }
+}
+
+#[test]
+fn a_stopped_broker_does_not_delay_noticing_beyond_two_and_a_half_seconds() {
+    let (mut s, t) = ready(World::new(3).topic("t", 3));
+    s.run(Duration::from_secs(10));
+    // Broker 1 answers nothing any more, and its connections stay open; the others do.
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.manual(ApiKey::Metadata);
+    s.world.grow("t", 4);
+    let start = s.now();
+    while count(&s.client, t) < 4 {
+        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+            if asked.node != 1 {
+                let body = s.world.describe(&asked.body);
+                s.answer(&asked, body);
+            }
+        }
+        while let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
+            if asked.node != 1 {
+                let body = s.world.metadata(&asked.body);
+                s.answer(&asked, body);
+            }
+        }
+        s.run(Duration::from_millis(1));
+        assert!(start.until(s.now()) <= Duration::from_millis(2500), "not noticed");
+    }
+}
+
+#[test]
+fn a_smaller_count_marks_the_broker_and_never_the_topic() {
+    // R2, R4, [M8]
+    let (mut s, t) = ready(World::new(1).topic("t", 4));
+    s.produce(t, 3, "x");
+    let _ = events(&mut s);
+    let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
+    s.manual(ApiKey::DescribeTopicPartitions);
+    let asked = s.expect::<DescribeTopicPartitionsRequest>();
+    let topic = DescribeTopicPartitionsResponseTopic::default()
+        .with_name(Some(asked.body.topics[0].name.clone()))
+        .with_topic_id(s.world.topics[0].id);
+    s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+    // Something asks for metadata: a partition that is not known yet.
+    let _ = s.try_produce(t, 9, "y");
+    let asked = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
+    assert!(asked <= 12, "{asked} Metadata requests to a broker that is behind");
+    assert_eq!(count(&s.client, t), 4);
+    let told = events(&mut s);
+    let stale = told.iter().filter(|e| matches!(e, Event::BrokerStale { .. })).count();
+    assert!((1..=2).contains(&stale), "{told:?}");
+}
+
+#[test]
+fn a_hole_leaves_the_count_and_is_asked_again() {
+    // R3, ZooKeeper brokers
+    let (mut s, t) = ready(World::new(1).release(Profile::V2_8).topic("t", 3));
+    let _ = s.try_produce(t, 3, "x");
+    s.world.grow("t", 5);
+    s.manual(ApiKey::Metadata);
+    let asked = s.expect::<kafka_protocol::messages::MetadataRequest>();
+    let mut body = s.world.metadata(&asked.body);
+    body.topics[0].partitions.remove(3);
+    s.answer(&asked, body);
+    assert_eq!(count(&s.client, t), 5);
+    s.automatic(ApiKey::Metadata);
+    s.run(Duration::from_secs(2));
+    s.produce(t, 3, "x");
+    s.expect::<kafka_protocol::messages::ProduceRequest>();
+}
