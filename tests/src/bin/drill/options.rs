@@ -1,0 +1,92 @@
+//! The command line.
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Produces, consumes, and grows the topic meanwhile: tells how soon kavka notices, and whether
+/// each record came exactly once and in order.
+///
+/// Without --bootstrap against three simulated brokers on loopback TCP, which it starts itself.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "drill",
+    version,
+    after_help = "Exit codes: 0 every record once and in order; 1 a record lost, duplicated, out of order or not\n\
+                  acknowledged, a growth not noticed, or no cluster; 2 wrong usage."
+)]
+pub(crate) struct Options {
+    /// A real cluster: host:port[,host:port]. The topic is deleted afterwards
+    #[arg(short, long, value_name = "BROKERS")]
+    pub(crate) bootstrap: Option<String>,
+    /// Name of the topic, which must not exist yet [default: with the seed in it]
+    #[arg(short, long)]
+    pub(crate) topic: Option<String>,
+    /// Partitions to begin with
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) partitions: u32,
+    /// Growths, each by one to three partitions
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) grow: u32,
+    /// Records a second
+    #[arg(long, default_value_t = 1000, value_name = "RECORDS/S", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// Keys; every other record has one, 0: none has
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) keys: u32,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(28..=900_000))]
+    pub(crate) size: u32,
+    /// No traffic while the topic grows, until everyone has noticed
+    #[arg(long)]
+    pub(crate) idle: bool,
+    /// Where the consumer begins in partitions that are there at the start
+    #[arg(long, value_enum, default_value_t = Reset::Latest)]
+    pub(crate) reset: Reset,
+    /// Decides when and by how much the topic grows [default: by chance]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// A short run for continuous integration: four growths
+    #[arg(long, conflicts_with = "grow")]
+    pub(crate) quick: bool,
+    /// Write the results as JSON; - is the standard output, and then nothing else is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// `auto.offset.reset` of other clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reset {
+    /// The first record.
+    Earliest,
+    /// The end of the log; a partition that is added later is read from its first record.
+    Latest,
+}
+
+impl Reset {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Earliest => "earliest",
+            Self::Latest => "latest",
+        }
+    }
+}
+
+impl Options {
+    /// Growths in this run.
+    pub(crate) fn growths(&self) -> u32 {
+        if self.quick { 4 } else { self.grow }
+    }
+
+    /// The results go to the standard output as JSON, and the table does not.
+    pub(crate) fn json_alone(&self) -> bool {
+        self.json.as_ref().is_some_and(|file| file.as_os_str() == "-")
+    }
+
+    /// Longest time for a growth to be noticed, and for new partitions to take part.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.quick { 10 } else { 30 })
+    }
+}

@@ -1,0 +1,133 @@
+//! The receiving side: records, events, and a client that does nothing but watch.
+
+use core::ops::Range;
+use core::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use kavka_std::kavka_core::{self, Client, Storage};
+use kavka_std::{Consumer, Driver, Error, ErrorKind, Event, Events, Limits};
+
+use crate::state::{Probes, Shared, State, Who};
+
+/// How often a thread looks whether the run is over.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Writes the consumer's records down.
+pub(crate) fn read(consumer: &Consumer, shared: &Shared, stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        let chunk = match consumer.next_timeout(TICK) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => continue,
+            Err(error) => {
+                let over = matches!(error.kind(), ErrorKind::Closed | ErrorKind::Panicked);
+                shared.change(|state| note_error(state, &error, over));
+                if over {
+                    return;
+                }
+                continue;
+            }
+        };
+        let (now, micros) = (Instant::now(), shared.micros());
+        shared.change(|state| {
+            for record in chunk.records() {
+                match record {
+                    Ok(record) => {
+                        let Some(tag) = state.book.delivered(&record) else { continue };
+                        state.delivered.entry(record.partition).or_insert(now);
+                        state.latencies.push(micros.saturating_sub(tag.sent));
+                    }
+                    Err(error) => note_error(state, &error, false),
+                }
+            }
+        });
+    }
+}
+
+fn note_error(state: &mut State, error: &Error, fatal: bool) {
+    let text = format!("consumer: {error}");
+    if fatal {
+        state.fatal.get_or_insert_with(|| text.clone());
+    }
+    state.note(text);
+}
+
+/// Writes a client's events down; `added` is told of new partitions.
+pub(crate) fn listen(
+    events: &Events,
+    who: Who,
+    shared: &Shared,
+    stop: &AtomicBool,
+    mut added: impl FnMut(Range<u32>),
+) {
+    while !stop.load(Ordering::Acquire) {
+        match events.next_timeout(TICK) {
+            Some(Event::TopicReady { partitions, .. }) => {
+                shared.change(|state| state.tell(who, partitions));
+            }
+            Some(Event::PartitionsAdded { from, to, signal, .. }) => {
+                shared.change(|state| state.tell_growth(who, to, signal));
+                added(from..to);
+            }
+            Some(event) => {
+                if let Some(text) = notable(&event) {
+                    shared.change(|state| state.note(text));
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+fn notable(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::LeaderMoved { .. } => "a leader moved".into(),
+        Event::TopicRecreated { .. } => "the topic was deleted and made again".into(),
+        Event::TopicFailed { error, .. } => format!("topic: {error}"),
+        Event::BrokerStale { broker, .. } => format!("broker {broker} was behind"),
+        Event::Moved { why, .. } => format!("a position jumped: {why:?}"),
+        Event::PartitionFailed { error, .. } => format!("partition: {error}"),
+        Event::Disconnected { error, .. } => format!("disconnected: {error}"),
+        _ => return None,
+    })
+}
+
+/// A client that neither sends nor reads: how soon it notices is what an idle one can do, and what
+/// its probes cost is what watching costs.
+///
+/// # Errors
+/// What the system or the machine refuses at the start, or the poller later.
+pub(crate) fn look_on(
+    bootstrap: &str,
+    topic: &str,
+    seed: u64,
+    shared: &Shared,
+    stop: &AtomicBool,
+) -> Result<(), Box<dyn core::error::Error>> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    let mut config = kavka_core::Config::new(bootstrap);
+    config.client_id = "drill-watcher";
+    let client = Client::new(config, Storage::heap(&Limits::small()), bytes)
+        .map_err(|error| format!("{error:?}"))?;
+    let mut driver = Driver::new(client)?;
+    driver.topic(topic).map_err(|error| format!("{error:?}"))?;
+    while !stop.load(Ordering::Acquire) {
+        driver.turn(Some(TICK))?;
+        while let Some((event, _)) = driver.poll_event() {
+            match event {
+                kavka_core::Event::TopicReady { partitions, .. } => {
+                    shared.change(|state| state.tell(Who::Watcher, partitions));
+                }
+                kavka_core::Event::PartitionsAdded { to, by, .. } => {
+                    shared.change(|state| state.tell_growth(Who::Watcher, to, by.signal));
+                }
+                _ => {}
+            }
+        }
+        let probes = driver.stats().probes;
+        let bytes = probes.bytes_in + probes.bytes_out;
+        shared.lock().probes = Probes { requests: probes.requests, bytes };
+    }
+    Ok(())
+}
