@@ -30,7 +30,7 @@ struct Cli {
 /// What every command takes.
 #[derive(Args)]
 struct Common {
-    /// Some brokers of the cluster, as host:port,host:port
+    /// Some brokers of the cluster: host:port[,host:port]
     #[arg(
         short,
         long,
