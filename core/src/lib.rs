@@ -6,6 +6,7 @@
 //! Begin with [`Client`]; [`wire`] and [`record`] are usable alone.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;

@@ -27,9 +27,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse()?;
-    emit(
-        json!({ "ev": "start", "client": "kavka", "version": concat!("kavka ", env!("CARGO_PKG_VERSION")) }),
-    );
+    let version = concat!("kavka ", env!("CARGO_PKG_VERSION"));
+    emit(json!({ "ev": "start", "client": "kavka", "version": version }));
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, SeqCst))?;
@@ -294,7 +293,8 @@ impl Acks {
     fn tell(&self, at: &Delivered, key: Option<&str>, seq: u64) {
         if self.each && (!self.first_only || lock(&self.seen).insert(at.partition)) {
             emit(json!({
-                "ev": "ack", "partition": at.partition, "offset": at.offset, "key": key.unwrap_or(""),
+                "ev": "ack", "partition": at.partition, "offset": at.offset,
+                "key": key.unwrap_or(""),
                 "seq": seq,
             }));
         }

@@ -139,8 +139,8 @@ impl Consumer {
         self.shared.position(topic, partition)
     }
 
-    /// What happens to topics, partitions and connections: from now on, for the first caller from the
-    /// start.
+    /// What happens to topics, partitions and connections: from now on, for the first caller from
+    /// the start.
     #[must_use]
     pub fn events(&self) -> Events {
         self.shared.hub.subscribe()

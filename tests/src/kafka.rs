@@ -5,8 +5,8 @@
 //! single nodes. Dropping the cluster kills exactly the processes that it started and removes its
 //! folder; should the test process die first, each broker's [watchdog](process) does the former.
 //!
-//! Needs `java` (17 or later) and, for the first fetch, `mvn`. Without them tests skip with one line
-//! on stderr; with `KAVKA_REQUIRE_JAVA=1` they fail instead: see [`start_or_skip`].
+//! Needs `java` (17 or later) and, for the first fetch, `mvn`. Without them tests skip with one
+//! line on stderr; with `KAVKA_REQUIRE_JAVA=1` they fail instead: see [`start_or_skip`].
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -3,3 +3,8 @@
 pub mod kafka;
 pub mod script;
 pub mod sim;
+
+/// The examples of README.md, which compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -16,11 +16,6 @@
 //! s.acknowledge(&asked, 0);
 //! assert_eq!(s.delivered(), [(1, Some(0))]);
 //! ```
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "an ordinary program for hosts"
-)]
 
 mod drive;
 pub mod fetch;

@@ -7,11 +7,6 @@
 //!
 //! Requests and answers go through the `kafka-protocol` crate, never through kavka's own codec.
 //! Behaviour follows real brokers 1.1.1 to 4.4.0 as each module notes.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "an ordinary program for hosts"
-)]
 
 pub mod batch;
 pub mod code;

@@ -194,10 +194,8 @@ impl<'d> Cluster<'d> {
                     self.merge_broker(now, id, host, port);
                 }
             }
-            metadata::Item::Cluster { controller, .. } => {
-                if controller >= 0 {
-                    self.controller = Some(controller);
-                }
+            metadata::Item::Cluster { controller, .. } if controller >= 0 => {
+                self.controller = Some(controller);
             }
             metadata::Item::Topic { error, name, id, .. } => {
                 let slot = name.and_then(|name| {

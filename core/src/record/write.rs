@@ -118,8 +118,8 @@ impl HeaderList<'_> {
     }
 }
 
-/// Bytes that [`write()`] appends for this record, the length in front included. `usize::MAX` stands
-/// for more than can be counted.
+/// Bytes that [`write()`] appends for this record, the length in front included. `usize::MAX`
+/// stands for more than can be counted.
 #[must_use]
 pub fn encoded_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
     let body = body_len(record, offset_delta, timestamp_delta);

@@ -219,8 +219,8 @@ impl Cluster {
         self.signal(node, "TERM")
     }
 
-    /// Starts `node` again with its data, killed before if it still runs, and waits until it answers
-    /// and lists itself. With ZooKeeper this takes as long as the old session lives (6 s).
+    /// Starts `node` again with its data, killed before if it still runs, and waits until it
+    /// answers and lists itself. With ZooKeeper this takes as long as the old session lives (6 s).
     ///
     /// # Errors
     /// When it does not come up, with the end of its log.

@@ -1,7 +1,5 @@
 //! What was sent, what was acknowledged, what came back; and the difference.
 
-#![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
-
 use core::fmt;
 use std::collections::{BTreeMap, HashMap};
 

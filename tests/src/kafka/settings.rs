@@ -26,7 +26,8 @@ pub(super) const LOG4J: &str = "log4j.rootLogger=WARN,out\n\
 
 pub(super) const LOG4J2: &str = "rootLogger.level=WARN\n\
     appender.out.type=Console\nappender.out.name=out\nappender.out.layout.type=PatternLayout\n\
-    appender.out.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n\nrootLogger.appenderRef.out.ref=out\n";
+    appender.out.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n\n\
+    rootLogger.appenderRef.out.ref=out\n";
 
 pub(super) fn zookeeper(folder: &Path, ports: &Ports) -> String {
     format!(

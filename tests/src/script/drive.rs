@@ -105,8 +105,7 @@ impl Script {
     /// Takes bytes that the client sends, and reads requests from them.
     fn write(&mut self, conn: ConnId) -> bool {
         let mut acted = false;
-        loop {
-            let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) else { break };
+        while let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
             let room = line.window.unwrap_or(usize::MAX);
             let Some(slices) = self.client.poll_transmit(self.now, conn) else { break };
             let most = room.min(self.piece);
@@ -167,8 +166,7 @@ impl Script {
     /// Gives the client bytes that arrived.
     fn read(&mut self, conn: ConnId) -> bool {
         let mut acted = false;
-        loop {
-            let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) else { break };
+        while let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
             if line.to_client.is_empty() {
                 break;
             }

@@ -80,14 +80,16 @@ proptest! {
         prop_assert_eq!(peek_len(bytes.first_chunk().expect("12 bytes")), Ok(bytes.len()));
         let header = BatchHeader::parse(&bytes).expect("sealed");
         prop_assert_eq!(header.next_offset(), base + records.len() as i64);
-        prop_assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (7, 3, 5));
+        let producer = (header.producer_id, header.producer_epoch, header.base_sequence);
+        prop_assert_eq!(producer, (7, 3, 5));
         prop_assert!(header.is_transactional() && !header.is_control());
         prop_assert_eq!(read_all(&bytes), (records, None));
     }
 
     #[test]
     fn length_is_what_is_written(
-        record in record(), delta in 0..=i32::MAX as u32, time in any::<i64>(), room in 0..200_usize,
+        record in record(), delta in 0..=i32::MAX as u32, time in any::<i64>(),
+        room in 0..200_usize,
     ) {
         let len = with(&record, |r| encoded_len(r, delta, time));
         let bytes = with(&record, |r| encode(r, delta, time));

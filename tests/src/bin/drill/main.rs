@@ -2,11 +2,6 @@
 //!
 //! `cargo run --release --bin drill` needs nothing else: it starts three simulated brokers on
 //! loopback TCP. `--bootstrap` does the same with a real cluster. `--help` tells the rest.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "an ordinary program for hosts"
-)]
 
 mod book;
 mod load;

@@ -13,30 +13,46 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "drill",
     version,
-    after_help = "Exit codes: 0 every record once and in order; 1 a record lost, duplicated, out of order or not\n\
-                  acknowledged, a growth not noticed, or no cluster; 2 wrong usage."
+    after_help = "Exit codes: 0 every record once and in order; 1 a record lost, duplicated,\n\
+                  out of order or not acknowledged, a growth not noticed, or no cluster;\n\
+                  2 wrong usage."
 )]
 pub(crate) struct Options {
-    /// A real cluster: host:port[,host:port]. The topic is deleted afterwards
+    /// A real cluster, as host:port,host:port. The topic is deleted afterwards
     #[arg(short, long, value_name = "BROKERS")]
     pub(crate) bootstrap: Option<String>,
     /// Name of the topic, which must not exist yet [default: with the seed in it]
     #[arg(short, long)]
     pub(crate) topic: Option<String>,
     /// Partitions to begin with
-    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(
+        long, default_value_t = 6, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
     pub(crate) partitions: u32,
     /// Growths, each by one to three partitions
-    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(
+        long, default_value_t = 20, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
     pub(crate) grow: u32,
     /// Records a second
-    #[arg(long, default_value_t = 1000, value_name = "RECORDS/S", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(
+        long, default_value_t = 1000, value_name = "RECORDS/S",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
     pub(crate) rate: u32,
     /// Keys; every other record has one, 0: none has
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(
+        long, default_value_t = 16, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
     pub(crate) keys: u32,
     /// Bytes of a value
-    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(28..=900_000))]
+    #[arg(
+        long, default_value_t = 100, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(28..=900_000)
+    )]
     pub(crate) size: u32,
     /// No traffic while the topic grows, until everyone has noticed
     #[arg(long)]
