@@ -64,7 +64,7 @@ fn whole_life(spec: Spec) {
     load_and_grow(&producer, &admin, &reader);
     let read = reader.await_read(LOAD, RECORDS, Duration::from_secs(20));
     let report = reader.report(LOAD);
-    assert!(read && report.is_clean(), "{name}: {report}");
+    assert!(read && report.is_clean(), "{name}: {report}; {}", reader.news());
     assert_eq!(report.acknowledged, u64::from(RECORDS), "{name}: acknowledged");
     assert_eq!(reader.readings.ledger(LOAD).ends().len(), 12, "{name}: partitions used");
     let again = Reader::new(&cluster, Start::Earliest);
@@ -82,8 +82,13 @@ fn whole_life(spec: Spec) {
     sender.settle(&reader.readings);
     let read = reader.await_read(RECREATED, 1000, Duration::from_secs(20));
     let report = reader.report(RECREATED);
-    assert!(read && report.is_clean(), "{name}: recreated: {report}");
-    assert_eq!(reader.readings.ledger(RECREATED).ends().len(), 3, "{name}: partitions of the new");
+    let ends = reader.readings.ledger(RECREATED).ends();
+    assert!(
+        read && report.is_clean(),
+        "{name}: recreated: {report}; read up to {ends:?}; {}",
+        reader.news()
+    );
+    assert_eq!(ends.len(), 3, "{name}: partitions of the new");
     eprintln!("{name}: loaded after {loaded:.1?}, recreated after {:.1?}", begun.elapsed());
 }
 
