@@ -20,7 +20,7 @@ use super::raw::{Metadata, Raw};
 use super::settings::{self, Ports};
 
 /// A broker on a busy machine may need most of it.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(150);
 /// For one answer while a broker starts.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// For an answer of a broker that runs.
@@ -310,6 +310,15 @@ impl Cluster {
         self.await_everywhere(topic, "all in sync", |seen| {
             seen.error == 0 && seen.partitions.iter().all(|p| p.in_sync.len() == p.replicas.len())
         })
+    }
+
+    /// The node whose controller leads the KRaft quorum. While it is paused, nothing can be created.
+    ///
+    /// # Errors
+    /// Those of the socket; always without KRaft.
+    pub fn active_controller(&self) -> io::Result<usize> {
+        let id = self.raw(1)?.active_controller()?;
+        usize::try_from(id).map_err(io::Error::other)
     }
 
     /// The end of the log of `node`.

@@ -1,5 +1,6 @@
 //! A handful of requests in bytes, without the library under test: readiness, and an oracle of what
-//! a broker itself says. The versions used are offered by every broker from 1.1 to 4.4.
+//! a broker itself says. The versions used are offered by every broker from 1.1 to 4.4,
+//! but for the one about KRaft.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -11,6 +12,7 @@ const API_VERSIONS: i16 = 18;
 const API_CREATE_TOPICS: i16 = 19;
 const API_DELETE_TOPICS: i16 = 20;
 const API_CREATE_PARTITIONS: i16 = 37;
+const API_DESCRIBE_QUORUM: i16 = 55;
 /// How long a broker may take over an admin request.
 const ADMIN_TIMEOUT_MS: i32 = 30_000;
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -142,6 +144,27 @@ impl Raw {
         put_string(&mut body, name);
         body.extend(ADMIN_TIMEOUT_MS.to_be_bytes());
         self.admin(API_DELETE_TOPICS, 1, &body)
+    }
+
+    /// DescribeQuorum v0 (KRaft only): node id of the active controller.
+    ///
+    /// # Errors
+    /// Those of the socket, and an answer that ends too soon.
+    pub fn active_controller(&mut self) -> io::Result<i32> {
+        let topic = "__cluster_metadata";
+        // Flexible from version 0: an end of tags in the header, lengths one too high.
+        let mut body = vec![0, 2, topic.len() as u8 + 1];
+        body.extend(topic.bytes());
+        body.extend([2, 0, 0, 0, 0, 0, 0, 0]); // one partition, index 0; ends of tags
+        let answer = self.call(API_DESCRIBE_QUORUM, 0, &body)?;
+        let mut input = Input(&answer);
+        input.take(1)?;
+        let error = input.i16()?;
+        if error != 0 {
+            return Err(io::Error::other(format!("DescribeQuorum: error {error}")));
+        }
+        input.take(1 + 1 + topic.len() + 1 + 4 + 2)?; // up to the partition's error code
+        input.i32()
     }
 
     /// Their answers begin alike: throttle time, then per topic its name and error code.
