@@ -8,6 +8,9 @@ use crate::time::{Duration, Instant};
 
 /// A request without an answer for this long makes its connection the second choice.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// Brokers at hand for probes, where there are so many, and connections to spare.
+const WITNESSES: usize = 3;
+const ROOMY: usize = 8;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
 const DWELL: Duration = Duration::from_millis(300);
 
@@ -107,6 +110,24 @@ impl<'d> Cluster<'d> {
             None => make_way(net, now),
         };
         Instant::earliest(wake, next)
+    }
+
+    /// One broker alone may be behind without knowing it: with connections to spare, up to three
+    /// are kept at hand to be asked.
+    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Instant) {
+        let mains = net.conns.iter().filter(|c| c.role == Role::Main && c.is_live());
+        if net.conns.len() < ROOMY || mains.count() >= WITNESSES {
+            return;
+        }
+        let fits = |b: &&super::Broker| {
+            b.used
+                && b.retry_at <= now
+                && b.stale_until <= now
+                && net.find(Peer::Node(b.id), Role::Main).is_none()
+        };
+        if let Some(id) = self.brokers.iter().find(fits).map(|b| b.id) {
+            net.connect(now, Peer::Node(id), Role::Main);
+        }
     }
 
     /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With

@@ -7,7 +7,7 @@
 
 use super::{Cluster, Topic};
 use crate::config::Probing;
-use crate::connection::{Conn, Net, Ticket};
+use crate::connection::{Conn, Net, Role, Ticket};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
@@ -107,8 +107,9 @@ impl<'d> Cluster<'d> {
     }
 
     fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
-        let free = |c: &Conn| !c.awaits(is_probe);
-        let Some(conn) = self.pick_main(net, now, None, free) else { return false };
+        let Some(conn) = self.pick_probe(net, now) else { return false };
+        net.conns[conn].probed = now;
+        self.add_witness(net, now);
         if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
             self.send_describe(net, now, slot, conn)
         } else if net.conns[conn].versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
@@ -119,6 +120,19 @@ impl<'d> Cluster<'d> {
             self.spend_metadata(now, slot);
             true
         }
+    }
+
+    /// The connection that was probed longest ago; those to brokers that are behind last.
+    fn pick_probe(&self, net: &Net<'d>, now: Instant) -> Option<usize> {
+        let fits = |c: &Conn| {
+            c.role == Role::Main
+                && c.is_responsive(now, super::connect::PATIENCE)
+                && !c.awaits(is_probe)
+        };
+        (0..net.conns.len()).filter(|slot| fits(&net.conns[*slot])).min_by_key(|slot| {
+            let conn = &net.conns[*slot];
+            (self.is_stale(conn.peer.node(), now), conn.probed)
+        })
     }
 
     fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {

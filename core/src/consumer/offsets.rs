@@ -46,17 +46,13 @@ impl<'d> Consumer<'d> {
                 .filter(|part| needs(*part))
         };
         // Nearly always there is nothing: that is found out before all topics are looked at.
-        if !(0..upto).any(needs) {
+        if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !(0..upto).any(needs) {
             return true;
         }
         let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
         let count = topics.clone().count();
-        if count == 0 || net.conns[conn].awaits(|t| *t == Ticket::Offsets) {
-            return true;
-        }
-        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else {
-            return false;
-        };
+        let api = ApiKey::LIST_OFFSETS;
+        let Some(mut draft) = net.open(conn, now, api, i16::MAX) else { return false };
         let version = draft.version;
         let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let written = net.write(&mut draft, |w| {

@@ -45,7 +45,8 @@ fn main() -> Result<(), Failure> {
     let options = Options::parse();
     println!("Milliseconds from the answer to CreatePartitions, {} growths.\n", options.growths);
     println!(
-        "| Kafka | brokers | partitions | records/s | producer median | worst | consumer median | worst |"
+        "| Kafka | brokers | partitions | records/s \
+         | producer median | worst | consumer median | worst |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for version in &options.versions {

@@ -312,7 +312,8 @@ impl Cluster {
         })
     }
 
-    /// The node whose controller leads the KRaft quorum. While it is paused, nothing can be created.
+    /// The node whose controller leads the KRaft quorum. While it is paused, nothing can be
+    /// created.
     ///
     /// # Errors
     /// Those of the socket; always without KRaft.
