@@ -225,8 +225,8 @@ impl<'a> Report<'a> {
             self.probe_rate(probes.bytes),
             self.probe_rate(probes.requests),
         );
-        if probes.requests > 0 {
-            print!(", {} B each with the answer", probes.bytes / probes.requests);
+        if let Some(each) = probes.bytes.checked_div(probes.requests) {
+            print!(", {each} B each with the answer");
         }
         match self.outcome.all_probe_bytes {
             Some(all) => println!("), {:.0} B/s by all three clients.", self.probe_rate(all)),
