@@ -2,6 +2,8 @@
 //!
 //! Skipped with one line where Java is missing; `KAVKA_REQUIRE_JAVA=1` makes that a failure.
 
+#![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
+
 mod faults;
 mod load;
 mod versions;
