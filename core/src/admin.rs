@@ -222,15 +222,20 @@ impl<'d> Admin<'d> {
     ) -> Option<Event<'static>> {
         let slot = self.slot(ticket)?;
         let request = &mut self.requests[slot];
+        if request.error == ErrorCode::NOT_CONTROLLER {
+            cluster.controller = None;
+            cluster.brokers_wanted = true;
+            self.dirty = true;
+            if now + AGAIN < request.deadline {
+                (request.state, request.error) = (State::Queued, ErrorCode(0));
+                return None;
+            }
+        }
         request.state = State::Free;
         let result = match request.error {
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
-        if request.error == ErrorCode::NOT_CONTROLLER {
-            cluster.controller = None;
-            cluster.brokers_wanted = true;
-        }
         if let (Kind::Grow { validate_only: false, .. }, Ok(())) = (request.kind, result) {
             cluster.expect_growth(request.name.as_str(), now);
         }

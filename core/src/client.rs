@@ -19,7 +19,10 @@ use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::record::Record;
 use crate::storage::Storage;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// A connection that was asked nothing for this long and then ends is no failure.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// An Apache Kafka client that does no I/O.
 ///
@@ -149,7 +152,14 @@ impl<'d> Client<'d> {
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
         self.settle();
         if let Some(slot) = self.commands.net.slot(conn) {
+            let c = &self.commands.net.conns[slot];
+            // Brokers end connections that were idle for long: nobody has to be told.
+            let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
+            let peer = c.peer;
             self.commands.lose(now, slot, Error::Closed(why), false);
+            if idle {
+                self.commands.cluster.forgive(now, peer);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
 
 mod transmit;
+mod turns;
 mod versions;
 
 use heapless::Deque;
@@ -290,6 +291,7 @@ pub(crate) struct Net<'d> {
     pub(crate) fresh: bool,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
+    turns: turns::Turns,
     /// Requests and bytes since the start, for the pace of probes and for statistics.
     pub(crate) requests: u64,
 }
@@ -309,6 +311,7 @@ impl<'d> Net<'d> {
             correlation: 0,
             fresh: false,
             short: false,
+            turns: turns::Turns::new(),
             requests: 0,
         }
     }
@@ -347,6 +350,18 @@ impl<'d> Net<'d> {
             Conn { state: State::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
         self.fresh = true;
         Some(slot)
+    }
+
+    /// The same for one of several who may want the last free slots: in turn.
+    pub(crate) fn connect_in_turn(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        role: Role,
+    ) -> Option<usize> {
+        let role = self.role(role);
+        let free = self.conns.iter().any(|c| c.state == State::Free);
+        self.turns.admit(now, peer, role, free).then(|| self.connect(now, peer, role)).flatten()
     }
 
     /// The next slot in a state that the adapter has to be told of.

@@ -82,9 +82,7 @@ impl Commands<'_> {
                 Some(broker) if broker.readdressed => {
                     let why = crate::error::CloseReason::Ended;
                     self.lose(now, slot, Error::Closed(why), true);
-                    if let Some(broker) = self.cluster.broker_mut(id) {
-                        (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
-                    }
+                    self.cluster.forgive(now, Peer::Node(id));
                 }
                 Some(_) => {}
                 // The cluster does not name it any more and it leads nothing.

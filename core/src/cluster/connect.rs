@@ -57,17 +57,14 @@ impl<'d> Cluster<'d> {
     pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Instant, node: i32, role: Role) -> Wish {
         let peer = Peer::Node(node);
         if let Some(conn) = net.find(peer, role) {
-            return if net.conns[conn].state == State::Ready {
-                Wish::Ready(conn)
-            } else {
-                Wish::Later(None)
-            };
+            let ready = net.conns[conn].state == State::Ready && !net.conns[conn].drain;
+            return if ready { Wish::Ready(conn) } else { Wish::Later(None) };
         }
         let Some(broker) = self.broker(node) else { return Wish::Later(None) };
         if broker.retry_at > now {
             return Wish::Later(Some(broker.retry_at));
         }
-        if net.connect(now, peer, role).is_some() {
+        if net.connect_in_turn(now, peer, role).is_some() {
             return Wish::Later(None);
         }
         Wish::Later(make_way(net, now))
@@ -219,6 +216,18 @@ impl<'d> Cluster<'d> {
         }
     }
 
+    /// The last connection to a peer ended, and that is no failure.
+    pub(crate) fn forgive(&mut self, now: Instant, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => self.seeds.error = None,
+            Peer::Node(id) => {
+                if let Some(broker) = self.broker_mut(id) {
+                    (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
+                }
+            }
+        }
+    }
+
     /// The next failed connection that the application was not told of.
     pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
         if let Some(error) = self.seeds.error.take() {
@@ -266,15 +275,21 @@ impl<'d> Cluster<'d> {
 /// All slots are taken: the longest-serving idle connection goes, or else the longest-serving one
 /// takes no new requests. Returns when to look again.
 fn make_way(net: &mut Net<'_>, now: Instant) -> Option<Instant> {
-    if net.conns.iter().any(|c| c.drain && c.is_live()) {
+    let leaves = |c: &crate::connection::Conn| c.drain && c.is_live();
+    if net.conns.iter().any(|c| leaves(c) || matches!(c.state, State::Free | State::Doomed)) {
         return Some(now + DWELL);
     }
-    let ready = |c: &crate::connection::Conn| c.state == State::Ready && c.since + DWELL <= now;
+    let ready = |c: &crate::connection::Conn| match c.state {
+        State::Ready => c.since + DWELL <= now,
+        // Others need not wait until this one gives up.
+        State::Connecting | State::Handshake => c.used + PATIENCE <= now,
+        _ => false,
+    };
     let victim = (0..net.conns.len())
         .filter(|slot| ready(&net.conns[*slot]))
         .min_by_key(|slot| (net.conns[*slot].pending() > 0, net.conns[*slot].since));
     if let Some(slot) = victim {
-        if net.conns[slot].pending() == 0 {
+        if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
             net.end(slot, true);
         } else {
             net.conns[slot].drain = true;

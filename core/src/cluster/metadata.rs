@@ -99,10 +99,11 @@ impl<'d> Cluster<'d> {
             }
         }
         next = Instant::earliest(next, self.metadata_until);
+        next = Instant::earliest(next, self.drive_probes(net, now));
         if self.topics.iter().any(|t| t.used) || self.brokers_wanted {
             next = Instant::earliest(next, self.ensure_main(net, now));
         }
-        Instant::earliest(next, self.drive_probes(net, now))
+        next
     }
 
     /// A connection to ask about the cluster, other ones in turn; brokers that were behind last.

@@ -1,0 +1,60 @@
+//! Fewer connections than brokers: each gets its turn.
+
+use kafka_protocol::messages::ProduceRequest;
+use kavka_core::{Config, Duration, Limits};
+use kavka_tests::script::{Script, World};
+
+/// A client with few connections keeps all partitions of three brokers busy for a while; how many
+/// batches each broker got.
+fn turns(conns: usize, hanging: Option<i32>) -> [u32; 3] {
+    let mut limits = Limits::small();
+    limits.conns = conns;
+    let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+    // A batch for each record: queues never run empty.
+    config.batch_bytes = 70;
+    let mut s = Script::with(World::new(3).topic("t", 3), config, &limits);
+    let t = s.ready("t");
+    if let Some(node) = hanging {
+        s.world.node(node).hangs = true;
+    }
+    let (mut sent, mut waiting) = ([0; 3], [0; 3]);
+    let end = s.now() + Duration::from_secs(6);
+    while s.now() < end {
+        for partition in 0..3 {
+            // Always something to send, to every broker.
+            while waiting[partition] < 40 {
+                s.produce(t, partition as u32, "x");
+                waiting[partition] += 1;
+            }
+        }
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&asked) {
+                sent[batch.partition as usize] += 1;
+                waiting[batch.partition as usize] -= batch.header.count;
+            }
+            s.acknowledge(&asked, 0);
+        }
+        s.run(Duration::from_millis(10));
+    }
+    sent
+}
+
+#[test]
+fn one_connection_serves_three_brokers_in_turn() {
+    let sent = turns(1, None);
+    let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+    assert!(*least > 100 && most / least < 3, "{sent:?}");
+}
+
+#[test]
+fn two_connections_serve_three_brokers_in_turn() {
+    let sent = turns(2, None);
+    let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+    assert!(*least > 100 && most / least < 4, "{sent:?}");
+}
+
+#[test]
+fn a_broker_that_never_accepts_does_not_keep_the_only_connection() {
+    let sent = turns(1, Some(2));
+    assert!(sent[0] > 500 && sent[2] > 500, "{sent:?}");
+}
