@@ -122,7 +122,8 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The connection that was probed longest ago; those to brokers that are behind last.
+    /// The connection that was probed longest ago. One with a batch on its way comes later, as the
+    /// broker answers in order and new partitions take their time; one that is behind comes last.
     fn pick_probe(&self, net: &Net<'d>, now: Instant) -> Option<usize> {
         let fits = |c: &Conn| {
             c.role == Role::Main
@@ -131,7 +132,9 @@ impl<'d> Cluster<'d> {
         };
         (0..net.conns.len()).filter(|slot| fits(&net.conns[*slot])).min_by_key(|slot| {
             let conn = &net.conns[*slot];
-            (self.is_stale(conn.peer.node(), now), conn.probed)
+            let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
+            let lately = conn.probed + self.config.probe_idle.saturating_mul(2) > now;
+            (self.is_stale(conn.peer.node(), now), busy && lately, conn.probed)
         })
     }
 
