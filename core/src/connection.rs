@@ -164,8 +164,6 @@ pub(crate) struct Conn {
     pub(crate) versions: Versions,
     pub(crate) session: Session,
     pub(crate) throttled_until: Instant,
-    /// When it carried a growth probe last.
-    pub(crate) probed: Instant,
     /// When it was last worth keeping.
     pub(crate) used: Instant,
     /// ApiVersions version that was asked last.
@@ -204,7 +202,6 @@ impl Conn {
             retry_at: Instant::ZERO,
         },
         throttled_until: Instant::ZERO,
-        probed: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,
         blind: false,

@@ -107,8 +107,8 @@ impl<'d> Cluster<'d> {
     }
 
     fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
-        let Some(conn) = self.pick_probe(net, now) else { return false };
-        net.conns[conn].probed = now;
+        let Some(conn) = self.pick_probe(net, now, slot) else { return false };
+        self.topics[slot].probe.conn = conn as u16;
         self.add_witness(net, now);
         if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
             self.send_describe(net, now, slot, conn)
@@ -122,20 +122,26 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The connection that was probed longest ago. One with a batch on its way comes later, as the
-    /// broker answers in order and new partitions take their time; one that is behind comes last.
-    fn pick_probe(&self, net: &Net<'d>, now: Instant) -> Option<usize> {
+    /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
+    /// has its own turn, else two of them could share two connections out for ever.
+    fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize) -> Option<usize> {
+        let (count, last) = (net.conns.len(), usize::from(self.topics[slot].probe.conn));
+        // Brokers answer in order, and the first batch to a new partition takes its time: every
+        // other probe goes where no batch is on its way.
+        let avoid = self.probes.requests.is_multiple_of(2);
         let fits = |c: &Conn| {
             c.role == Role::Main
                 && c.is_responsive(now, super::connect::PATIENCE)
                 && !c.awaits(is_probe)
         };
-        (0..net.conns.len()).filter(|slot| fits(&net.conns[*slot])).min_by_key(|slot| {
-            let conn = &net.conns[*slot];
-            let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
-            let lately = conn.probed + self.config.probe_idle.saturating_mul(2) > now;
-            (self.is_stale(conn.peer.node(), now), busy && lately, conn.probed)
-        })
+        (1..=count)
+            .map(|i| (last + i) % count)
+            .filter(|at| fits(&net.conns[*at]))
+            .min_by_key(|at| {
+                let conn = &net.conns[*at];
+                let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
+                (self.is_stale(conn.peer.node(), now), avoid && busy)
+            })
     }
 
     fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
@@ -213,7 +219,7 @@ impl<'d> Cluster<'d> {
         for slot in first..=last {
             if joins(self, slot) {
                 let probe = &mut self.topics[slot].probe;
-                (probe.sent, probe.requests) = (now, requests);
+                (probe.sent, probe.requests, probe.conn) = (now, requests, conn as u16);
             }
         }
         self.probe_sent(draft.len());

@@ -39,6 +39,8 @@ pub(crate) struct Probe {
     pub(crate) sent: Instant,
     /// No other one before this.
     pub(crate) until: Instant,
+    /// Slot of the connection that it went over.
+    pub(crate) conn: u16,
     /// Requests of the client when it was sent.
     pub(crate) requests: u64,
     /// Probed fast until then: the application itself has just grown the topic.
@@ -112,6 +114,7 @@ impl Topic {
         probe: Probe {
             sent: Instant::ZERO,
             until: Instant::ZERO,
+            conn: 0,
             requests: 0,
             eager_until: Instant::ZERO,
         },

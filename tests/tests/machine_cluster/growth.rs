@@ -315,3 +315,72 @@ fn a_hole_leaves_the_count_and_is_asked_again() {
     s.produce(t, 3, "x");
     s.expect::<kafka_protocol::messages::ProduceRequest>();
 }
+
+/// Lets time pass with fetches that have nothing to give, held as long as they may be.
+fn idle_reader(s: &mut Script, time: Duration, mut probed: impl FnMut(i32)) -> usize {
+    let (end, mut fetches) = (s.now() + time, 0);
+    let mut held: Vec<kavka_tests::script::Asked<kafka_protocol::messages::FetchRequest>> =
+        Vec::new();
+    while s.now() < end {
+        while let Some(asked) = s.take() {
+            fetches += 1;
+            held.push(asked);
+        }
+        while let Some(asked) = held.iter().position(|asked| {
+            let wait = Duration::from_millis(asked.body.max_wait_ms.unsigned_abs().into());
+            asked.at + wait <= s.now()
+        }) {
+            let asked = held.remove(asked);
+            s.give(&asked, 1, vec![]);
+        }
+        // A broker answers in order: what is behind a fetch waits for it.
+        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+            let late = held
+                .iter()
+                .any(|fetch| fetch.conn == asked.conn && fetch.correlation < asked.correlation);
+            assert!(!late, "a probe waits behind a fetch at broker {}", asked.node);
+            probed(asked.node);
+            let body = s.world.describe(&asked.body);
+            s.answer(&asked, body);
+        }
+        s.run(Duration::from_millis(1));
+    }
+    fetches
+}
+
+#[test]
+fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_behind_no_fetch() {
+    let (mut s, t) = ready(World::new(3).topic("t", 3));
+    let now = s.now();
+    s.client.assign_all(now, t, kavka_core::Start::Offset(0)).unwrap();
+    s.manual(ApiKey::DescribeTopicPartitions);
+    let mut probed = Vec::new();
+    let fetches = idle_reader(&mut s, Duration::from_secs(30), |node| probed.push(node));
+    assert!((29..=31).contains(&probed.len()), "{probed:?}");
+    for three in probed.windows(4) {
+        let all = (1..=3).all(|node| three.contains(&node));
+        assert!(all, "in turn: {probed:?}");
+    }
+    assert!(fetches <= 3 * 30 * 3, "{fetches} fetches in 30 s");
+}
+
+#[test]
+fn each_topic_is_asked_of_all_brokers_in_turn() {
+    let (mut s, _) = ready(World::new(3).topic("t", 3).topic("u", 3));
+    s.ready("u");
+    s.run(Duration::from_secs(5));
+    s.manual(ApiKey::DescribeTopicPartitions);
+    let mut probed = Vec::new();
+    for _ in 0..10_000 {
+        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+            probed.push((asked.body.topics[0].name.to_string(), asked.node));
+            let body = s.world.describe(&asked.body);
+            s.answer(&asked, body);
+        }
+        s.run(Duration::from_millis(1));
+    }
+    for name in ["t", "u"] {
+        let of = |node| probed.iter().filter(|p| **p == (name.to_owned(), node)).count();
+        assert!((1..=3).all(|node| of(node) >= 3), "{name}: {probed:?}");
+    }
+}
