@@ -1,4 +1,27 @@
-//! kavka over `std` sockets.
+//! kavka over `std` sockets: an Apache Kafka client for servers.
+//!
+//! [`Producer`], [`Consumer`] and [`Admin`] each run a client of their own on a background thread.
+//! Their results are [`Pending`]: futures for any runtime, or to be waited for.
+//!
+//! ```no_run
+//! use kavka_std::{Config, Consumer, Producer, Record, Start};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("localhost:9092");
+//! let producer = Producer::new(config.clone())?;
+//! producer.send("readings", &Record::new(b"21.5").key(b"pump-3"))?; // not waited for
+//! producer.flush().wait()?; // tells the first failure that nobody waited for
+//!
+//! let consumer = Consumer::assign_all(config.start(Start::Earliest), &["readings"])?;
+//! for record in consumer.next().wait()?.records() {
+//!     println!("{:?}", record?.value);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Driver`] is the part between: a client of `kavka-core` with its sockets, for an event loop of
+//! your own. The `kavka` command is in this package too.
 #![deny(unsafe_code)]
 #![allow(
     clippy::std_instead_of_core,

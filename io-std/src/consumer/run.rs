@@ -34,6 +34,8 @@ pub(super) struct Partition {
     pub(super) topic: Arc<str>,
     pub(super) index: u32,
     pub(super) epoch: u32,
+    /// By the application.
+    paused: bool,
     /// Position of the first batch since the last seek.
     first: Option<i64>,
     /// The last error that the application was told.
@@ -139,7 +141,7 @@ impl Run<'_> {
     fn add(&mut self, id: PartitionId, topic: Arc<str>, index: u32) {
         let epoch = self.shared.epoch(&topic, index);
         self.ids.insert((topic.clone(), index), id);
-        let partition = Partition { topic, index, epoch, first: None, told: None };
+        let partition = Partition { topic, index, epoch, paused: false, first: None, told: None };
         self.partitions.insert(id, partition);
     }
 
@@ -169,10 +171,12 @@ impl Run<'_> {
                 driver.seek(now, id, start)
             }
             What::Pause => {
+                at.paused = true;
                 driver.pause(id);
                 Ok(())
             }
             What::Resume(position) => {
+                at.paused = false;
                 // What was fetched before the pause was thrown away.
                 let from = position.or(at.first);
                 let sought = from.map_or(Ok(()), |from| driver.seek(now, id, Start::Offset(from)));
@@ -186,9 +190,9 @@ impl Run<'_> {
     fn turn(&mut self, driver: &mut Driver<'_>, now: Instant) -> std::io::Result<()> {
         if !self.shared.is_full() {
             self.blocked = None;
-            for id in self.held.drain(..) {
-                driver.resume(now, id);
-            }
+            let (held, partitions) = (core::mem::take(&mut self.held), &self.partitions);
+            let wanted = |id: &PartitionId| partitions.get(id).is_some_and(|at| !at.paused);
+            held.into_iter().filter(wanted).for_each(|id| driver.resume(now, id));
             return driver.turn(self.patience(driver));
         }
         let since = *self.blocked.get_or_insert(now);

@@ -1,6 +1,6 @@
 //! Reading: positions, pauses, growth, back-pressure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavka_std::{Consumer, Event, Producer, Record, Start};
 use kavka_tests::sim::{ApiKey, Server};
@@ -14,6 +14,16 @@ fn fill(server: &Server, topic: &str, partition: u32, values: core::ops::Range<u
         producer.send_to(topic, partition, &Record::new(value.as_bytes())).unwrap();
     }
     told(producer.flush()).unwrap();
+}
+
+/// Waits for one more Fetch request: what the answer before it brought was taken by the machine.
+fn one_more_fetch(server: &Server) {
+    let seen = server.traffic(ApiKey::Fetch).requests;
+    let until = Instant::now() + LONG;
+    while server.traffic(ApiKey::Fetch).requests == seen {
+        assert!(Instant::now() < until, "no Fetch request");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -71,6 +81,7 @@ fn a_seek_drops_what_was_fetched_and_goes_on_there() {
     read(&consumer, &mut got, 1);
     assert_eq!(got[&0][0].0, 40);
     for (to, first) in [(Start::Offset(7), 7), (Start::Earliest, 0), (Start::Offset(99), 99)] {
+        one_more_fetch(&server); // the session is at the end of the log
         told(consumer.seek("t", 0, to)).unwrap();
         let chunk = told(consumer.next()).unwrap_or_else(|error| panic!("{to:?}: {error}"));
         let record = chunk.records().next().unwrap().unwrap();
@@ -102,7 +113,7 @@ fn a_paused_partition_goes_on_where_the_application_was() {
     assert_gapless(&got);
     // With records that were fetched, and not taken, when the pause came.
     fill(&server, "t", 0, 100..150);
-    while server.traffic(ApiKey::Fetch).requests == 0 {}
+    one_more_fetch(&server);
     told(consumer.pause("t", 0)).unwrap();
     told(consumer.resume("t", 0)).unwrap();
     read(&consumer, &mut got, 160);
