@@ -20,11 +20,11 @@ fn turns(conns: usize, hanging: Option<i32>) -> [u32; 3] {
     let (mut sent, mut waiting) = ([0; 3], [0; 3]);
     let end = s.now() + Duration::from_secs(6);
     while s.now() < end {
-        for partition in 0..3 {
+        for (partition, waiting) in (0..).zip(&mut waiting) {
             // Always something to send, to every broker.
-            while waiting[partition] < 40 {
-                s.produce(t, partition as u32, "x");
-                waiting[partition] += 1;
+            while *waiting < 40 {
+                s.produce(t, partition, "x");
+                *waiting += 1;
             }
         }
         while let Some(asked) = s.take::<ProduceRequest>() {
