@@ -111,6 +111,8 @@ impl Read {
             stale: true,
             paused: self.paused,
             session: self.session,
+            // Whatever the leader was told of it does not hold any more, also if that was 0.
+            sent_position: -1,
             assigned_news: self.assigned_news,
             ..Self::EMPTY
         };

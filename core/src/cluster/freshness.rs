@@ -134,14 +134,13 @@ impl<'d> Cluster<'d> {
                 && c.is_responsive(now, super::connect::PATIENCE)
                 && !c.awaits(is_probe)
         };
-        (1..=count)
-            .map(|i| (last + i) % count)
-            .filter(|at| fits(&net.conns[*at]))
-            .min_by_key(|at| {
+        (1..=count).map(|i| (last + i) % count).filter(|at| fits(&net.conns[*at])).min_by_key(
+            |at| {
                 let conn = &net.conns[*at];
                 let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
                 (self.is_stale(conn.peer.node(), now), avoid && busy)
-            })
+            },
+        )
     }
 
     fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
