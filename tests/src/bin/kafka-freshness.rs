@@ -96,6 +96,7 @@ fn measure(cluster: &Cluster, partitions: u32, rate: u32, growths: u32) -> Resul
         over.store(true, Ordering::Release);
         delays
     });
+    drop(producer); // what it sent last is acknowledged first
     cluster.delete(&topic)?;
     delays
 }
