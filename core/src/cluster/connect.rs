@@ -279,21 +279,20 @@ fn make_way(net: &mut Net<'_>, now: Instant) -> Option<Instant> {
     if net.conns.iter().any(|c| leaves(c) || matches!(c.state, State::Free | State::Doomed)) {
         return Some(now + DWELL);
     }
-    let ready = |c: &crate::connection::Conn| match c.state {
-        State::Ready => c.since + DWELL <= now,
+    let due = |c: &crate::connection::Conn| match c.state {
+        State::Ready => Some(c.since + DWELL),
         // Others need not wait until this one gives up.
-        State::Connecting | State::Handshake => c.used + PATIENCE <= now,
-        _ => false,
+        State::Connecting | State::Handshake => Some(c.used + PATIENCE),
+        _ => None,
     };
     let victim = (0..net.conns.len())
-        .filter(|slot| ready(&net.conns[*slot]))
+        .filter(|slot| due(&net.conns[*slot]).is_some_and(|at| at <= now))
         .min_by_key(|slot| (net.conns[*slot].pending() > 0, net.conns[*slot].since));
-    if let Some(slot) = victim {
-        if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
-            net.end(slot, true);
-        } else {
-            net.conns[slot].drain = true;
-        }
+    let Some(slot) = victim else { return net.conns.iter().filter_map(due).min() };
+    if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
+        net.end(slot, true);
+    } else {
+        net.conns[slot].drain = true;
     }
     Some(now + DWELL)
 }
