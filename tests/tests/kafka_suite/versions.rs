@@ -116,8 +116,16 @@ fn load_and_grow(producer: &Producer, admin: &Admin, reader: &Reader) {
         let watch = CountWatch::new(scope, producer, &stop);
         let load = scope.spawn(|| {
             let mut sender = Sender::new(producer, LOAD);
+            let mut held = false;
             sender.send(RECORDS, RATE, |count| {
                 sent.store(count, Ordering::Release);
+                if count >= 90_000 && !held {
+                    // However slow the machine: the last ones are sent to the grown topic.
+                    held = true;
+                    await_true(Duration::from_secs(20), || {
+                        producer.freshness(TOPIC).wait().is_ok_and(|f| f.partitions == 12)
+                    });
+                }
                 true
             });
             sender
