@@ -9,7 +9,7 @@ use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Admin as Ask, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::Mem;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, millis};
 use crate::wire::{
     ApiKey, Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics,
     metadata,
@@ -178,7 +178,7 @@ impl<'d> Admin<'d> {
         };
         let request = &mut self.requests[slot];
         let timeout = cluster.config.request_timeout;
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let timeout_ms = millis(timeout);
         if let Err(Full) = request.write(net, &mut draft, timeout_ms) {
             net.abandon(draft);
             return Some(now + AGAIN);

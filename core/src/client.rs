@@ -197,7 +197,7 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
-        let memory = self.rx.get(slot * size..(slot + 1) * size).unwrap_or_default();
+        let memory = part_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, false);
     }
 
@@ -248,8 +248,7 @@ impl<'d> Client<'d> {
     fn give_way(&mut self, now: Instant) {
         for slot in 0..self.commands.answers.len() {
             if self.commands.is_held_up(now, slot) {
-                let memory = slot * self.rx_bytes..(slot + 1) * self.rx_bytes;
-                let memory = self.rx.get(memory).unwrap_or_default();
+                let memory = part_of(&self.rx, self.rx_bytes, slot);
                 self.commands.digest(now, slot, memory, false);
             }
         }
@@ -273,8 +272,7 @@ impl<'d> Client<'d> {
             if !commands.answers[slot].ready {
                 continue;
             }
-            let memory =
-                self.rx.get(slot * self.rx_bytes..(slot + 1) * self.rx_bytes).unwrap_or_default();
+            let memory = part_of(&self.rx, self.rx_bytes, slot);
             if let Some(event) = commands.digest(now, slot, memory, true) {
                 return Some((event, commands));
             }
@@ -296,8 +294,7 @@ impl<'d> Client<'d> {
             if !self.commands.answers[slot].ready {
                 continue;
             }
-            let memory =
-                self.rx.get(slot * self.rx_bytes..(slot + 1) * self.rx_bytes).unwrap_or_default();
+            let memory = part_of(&self.rx, self.rx_bytes, slot);
             if self.commands.has_answer_event(now, slot, memory) {
                 return true;
             }
@@ -311,6 +308,11 @@ impl<'d> Client<'d> {
             self.commands.put_behind(usize::from(slot), &taken);
         }
     }
+}
+
+/// The receive buffer of a connection.
+fn part_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
+    rx.get(slot * size..(slot + 1) * size).unwrap_or_default()
 }
 
 impl<'d> Deref for Client<'d> {

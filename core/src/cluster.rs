@@ -11,9 +11,9 @@ mod topic;
 use crate::config::Config;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::id::TopicId;
-use crate::memory::{Mem, Rng, backoff};
+use crate::memory::{Link, Mem, Rng, backoff};
 use crate::time::Instant;
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
@@ -104,7 +104,7 @@ impl<'d> Cluster<'d> {
         if !topic::is_legal_name(name) {
             return Err(Error::Caller(Misuse::TopicName));
         }
-        if let Some(slot) = self.topics.iter().position(|t| t.used && t.name.as_str() == name) {
+        if let Some(slot) = self.named(name) {
             return Ok(self.topic_id(slot));
         }
         let slot = self
@@ -126,6 +126,25 @@ impl<'d> Cluster<'d> {
     pub(crate) fn topic_slot(&self, id: TopicId) -> Option<usize> {
         let topic = self.topics.get(id.index as usize)?;
         (topic.used && topic.generation == id.generation).then_some(id.index as usize)
+    }
+
+    /// The topic that an answer names.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        self.topics.iter().position(|t| t.used && t.name.as_str() == name)
+    }
+
+    /// The same where newer versions have an id instead of a name; zero is nobody's.
+    pub(crate) fn named_or_id(&self, name: Option<&str>, id: Uuid) -> Option<usize> {
+        match name {
+            Some(name) => self.named(name),
+            None if id == Uuid::ZERO => None,
+            None => self.topics.iter().position(|t| t.used && t.id == id),
+        }
+    }
+
+    /// The entry of a partition that an answer names, under its topic there.
+    pub(crate) fn part_of(&self, topic: Link, index: i32) -> Option<usize> {
+        self.table.find(topic.get()?, u32::try_from(index).ok()?)
     }
 
     /// Asks for metadata of a topic, at once unless it is in back-off.

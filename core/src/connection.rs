@@ -431,6 +431,25 @@ impl<'d> Net<'d> {
         }
     }
 
+    /// A whole request, if the connection and the memory allow it.
+    pub(crate) fn draft(
+        &mut self,
+        conn: usize,
+        now: Instant,
+        api: ApiKey,
+        body: impl FnOnce(&mut Writer<'_>, i16) -> Result<(), Full>,
+    ) -> Option<Draft> {
+        let mut draft = self.open(conn, now, api, i16::MAX)?;
+        let version = draft.version;
+        match self.write(&mut draft, |w| body(w, version)) {
+            Ok(()) => Some(draft),
+            Err(Full) => {
+                self.abandon(draft);
+                None
+            }
+        }
+    }
+
     /// Writes to a request.
     pub(crate) fn write(
         &mut self,

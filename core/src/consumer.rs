@@ -136,6 +136,10 @@ impl Read {
         self.moved = (from != to).then_some((from, to, why));
     }
 
+    fn needs_offset(&self, now: Instant) -> bool {
+        self.state == State::Resolve && self.asked == 0 && self.retry_at <= now
+    }
+
     fn wants_records(&self, now: Instant) -> bool {
         self.state == State::Fetch && !self.paused && !self.held && self.retry_at <= now
     }

@@ -69,6 +69,11 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// As Kafka's requests have it: whole milliseconds in an int32, the largest one for more.
+pub(crate) fn millis(duration: Duration) -> i32 {
+    i32::try_from(micros(duration) / 1000).unwrap_or(i32::MAX)
+}
+
 /// In 64 bits, and not at every use anew: on a Cortex-M the 128-bit way costs three kilobytes.
 #[inline(never)]
 fn micros(duration: Duration) -> u64 {

@@ -5,7 +5,7 @@ use crate::answer::{AnswerSlot, HandshakeCx};
 use crate::connection::{Peer, State, Ticket};
 use crate::error::{Error, PeerFault};
 use crate::time::Instant;
-use crate::wire::{ApiKey, Decode, Encode, Full, api_versions};
+use crate::wire::{ApiKey, Decode, Encode, api_versions};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,24 +25,16 @@ impl Commands<'_> {
     }
 
     fn ask_versions(&mut self, now: Instant, slot: usize) {
-        let sent = self.net.open(slot, now, ApiKey::API_VERSIONS, i16::MAX).is_some_and(|d| {
-            let mut draft = d;
-            let version = draft.version;
-            let request = api_versions::Request { software_name: NAME, software_version: VERSION };
-            if let Err(Full) = self.net.write(&mut draft, |w| request.encode(version, w)) {
-                self.net.abandon(draft);
-                return false;
-            }
-            let timeout = self.cluster.config.connect_timeout;
-            self.net.send(now, draft, Ticket::ApiVersions, timeout);
-            true
-        });
         self.dirty = true;
-        if !sent {
+        let request = api_versions::Request { software_name: NAME, software_version: VERSION };
+        let api = ApiKey::API_VERSIONS;
+        let draft = self.net.draft(slot, now, api, |w, version| request.encode(version, w));
+        let Some(draft) = draft else {
             // No block free: the connection is tried again later.
             let what = crate::error::LimitKind::SendBlocks;
-            self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
-        }
+            return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
+        };
+        self.net.send(now, draft, Ticket::ApiVersions, self.cluster.config.connect_timeout);
     }
 
     pub(super) fn on_versions(

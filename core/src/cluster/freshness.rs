@@ -3,7 +3,8 @@
 //! Brokers from 3.8 on are asked with DescribeTopicPartitions for the last known partition and
 //! whether more follow; older ones with ListOffsets for the last known index and the first unknown
 //! one, the former as a self-test of the broker; where neither works, Metadata is read under a
-//! budget of bytes. Probes go over open connections, in turn, and never open one.
+//! budget of bytes. Probes go over open connections, in turn; where there are connections to
+//! spare, up to three brokers are kept connected for that.
 
 use super::{Cluster, Topic};
 use crate::config::Probing;
@@ -12,7 +13,7 @@ use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    ApiKey, Encode, ErrorCode, Full, Uuid, describe_topic_partitions as describe, list_offsets,
+    ApiKey, Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets,
 };
 
 /// A probe without an answer for this long does not keep others waiting.
@@ -27,7 +28,8 @@ const TOPICS_PER_PROBE: usize = 100;
 pub(crate) struct DescribeCx {
     error: ErrorCode,
     id: Uuid,
-    last: Option<(i32, i32)>,
+    /// The highest index that it tells of.
+    last: Option<i32>,
     /// Index where more partitions follow.
     more: Option<i32>,
     skipped: bool,
@@ -145,19 +147,13 @@ impl<'d> Cluster<'d> {
 
     fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
         let api = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
-        let Some(mut draft) = net.open(conn, now, api, i16::MAX) else { return false };
         let topic = &self.topics[slot];
         let name = topic.name.as_str();
         let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
-        let version = draft.version;
-        let written = net.write(&mut draft, |w| {
-            describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) }
-                .encode(version, w)
-        });
-        if let Err(Full) = written {
-            net.abandon(draft);
+        let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
+        let Some(draft) = net.draft(conn, now, api, |w, version| request.encode(version, w)) else {
             return false;
-        }
+        };
         let ticket = Ticket::Describe {
             topic: slot as u16,
             generation: topic.generation,
@@ -183,9 +179,6 @@ impl<'d> Cluster<'d> {
         first: usize,
         conn: usize,
     ) -> bool {
-        let Some(mut draft) = net.open(conn, now, ApiKey::LIST_OFFSETS, i16::MAX) else {
-            return false;
-        };
         let requests = net.requests - self.probes.requests;
         let horizon = now + self.config.probe_busy;
         let joins = |this: &Self, slot: usize| {
@@ -198,8 +191,7 @@ impl<'d> Cluster<'d> {
         let joining =
             (first..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
         let (count, last) = (joining.clone().count(), joining.clone().last().unwrap_or(first));
-        let version = draft.version;
-        let written = net.write(&mut draft, |w| {
+        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
             list_offsets::begin(w, version, 0, count)?;
             for slot in joining.clone() {
                 let topic = &self.topics[slot];
@@ -211,10 +203,7 @@ impl<'d> Cluster<'d> {
             }
             list_offsets::end(w, version, 1000)
         });
-        if let Err(Full) = written {
-            net.abandon(draft);
-            return false;
-        }
+        let Some(draft) = draft else { return false };
         for slot in first..=last {
             if joins(self, slot) {
                 let probe = &mut self.topics[slot].probe;
@@ -248,20 +237,15 @@ impl<'d> Cluster<'d> {
 
     /// The application grew the topic itself: news is sure to come.
     pub(crate) fn expect_growth(&mut self, name: &str, now: Instant) {
-        for topic in self.topics.iter_mut().filter(|t| t.used && t.name.as_str() == name) {
-            topic.probe.eager_until = now + Duration::from_secs(2);
+        if let Some(slot) = self.named(name) {
+            self.topics[slot].probe.eager_until = now + Duration::from_secs(2);
         }
     }
 
     pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, item: describe::Item<'_>) {
         match item {
             describe::Item::Topic { error, id, .. } => (cx.error, cx.id) = (error, id),
-            describe::Item::Partition { index, leader, epoch, .. } => {
-                if cx.last.is_none_or(|(known, _)| index > known) {
-                    cx.last = Some((index, leader));
-                }
-                let _ = epoch;
-            }
+            describe::Item::Partition { index, .. } => cx.last = cx.last.max(Some(index)),
             describe::Item::Cursor(Some((_, index))) => cx.more = Some(index),
             describe::Item::Skipped => cx.skipped = true,
             _ => {}
@@ -306,7 +290,7 @@ impl<'d> Cluster<'d> {
             return self.refresh_now(slot, now, node);
         }
         let last = i64::from(count) - 1;
-        let has_last = cx.last.is_some_and(|(index, _)| i64::from(index) == last);
+        let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
         let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if !has_last {
             if count >= self.topics[slot].count {
@@ -331,8 +315,7 @@ impl<'d> Cluster<'d> {
     ) {
         match item {
             list_offsets::Item::Topic { name } => {
-                let same = |t: &Topic| t.used && t.ready && t.name.as_str() == name;
-                let slot = self.topics.iter().position(same);
+                let slot = self.named(name).filter(|slot| self.topics[*slot].ready);
                 *cx = OffsetsProbeCx {
                     topic: slot.map_or(Link::NONE, Link::to),
                     ..OffsetsProbeCx::default()

@@ -199,9 +199,7 @@ impl<'d> Cluster<'d> {
                 self.controller = Some(controller);
             }
             metadata::Item::Topic { error, name, id, .. } => {
-                let slot = name.and_then(|name| {
-                    self.topics.iter().position(|t| t.used && t.name.as_str() == name)
-                });
+                let slot = name.and_then(|name| self.named(name));
                 cx.topic = slot.map_or(Link::NONE, Link::to);
                 (cx.error, cx.id, cx.count, cx.news) = (error, id, 0, false);
                 cx.applies = cx.brokers > 0

@@ -51,6 +51,11 @@ impl Partition {
     pub(crate) const fn used_by(&self, user: u8) -> bool {
         self.users & user != 0
     }
+
+    /// Whether it is assigned, and led by this broker.
+    pub(crate) const fn is_read_from(&self, node: i32) -> bool {
+        self.used_by(CONSUMER) && self.leader == node
+    }
 }
 
 /// All entries, and a hash index over (topic, partition).

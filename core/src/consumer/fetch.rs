@@ -6,7 +6,7 @@ use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role, Ticket};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, millis};
 use crate::wire::{ApiKey, ErrorCode, Full, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
@@ -133,10 +133,7 @@ impl<'d> Consumer<'d> {
         let (mut last, mut ids) = (None, true);
         for part in 0..self.upto {
             let entry = &cluster.table[part];
-            if self.reads[part].wants_records(now)
-                && entry.leader == node
-                && entry.used_by(CONSUMER)
-            {
+            if entry.is_read_from(node) && self.reads[part].wants_records(now) {
                 last = Some(part);
                 ids &= cluster.topics[usize::from(entry.topic)].wire_id() != Uuid::ZERO;
             }
@@ -164,7 +161,7 @@ impl<'d> Consumer<'d> {
         };
         let rx = i32::try_from(self.rx_bytes).unwrap_or(i32::MAX);
         let head = fetch::Head {
-            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms: millis(wait),
             min_bytes: cluster.config.fetch_min_bytes,
             max_bytes: match net.splits_roles() {
                 true => cluster.config.fetch_max_bytes,
@@ -201,7 +198,7 @@ impl<'d> Consumer<'d> {
         for part in 0..self.upto {
             let entry = &cluster.table[part];
             let read = &mut self.reads[part];
-            if read.wants_records(now) && entry.leader == node && entry.used_by(CONSUMER) {
+            if entry.is_read_from(node) && read.wants_records(now) {
                 if read.session != serial && read.session != before {
                     // Its old leader was not told to forget it, and would go on answering for it.
                     restart_session(net, read.session);
@@ -229,17 +226,11 @@ impl<'d> Consumer<'d> {
                 self.on_session(cluster, net, now, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
-                let slot = cluster.topics.iter().position(|t| {
-                    let named = |name| t.name.as_str() == name;
-                    t.used && name.map_or(id != Uuid::ZERO && t.id == id, named)
-                });
-                cx.topic = slot.map_or(Link::NONE, Link::to);
+                cx.topic = cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
             }
             fetch::Item::Partition { index, error, high_watermark, .. } => {
-                let part = cx
-                    .topic
-                    .get()
-                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?))
+                let part = cluster
+                    .part_of(cx.topic, index)
                     .filter(|part| self.is_current(*part, cx.serial));
                 cx.part = part.map_or(Link::NONE, Link::to);
                 (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
@@ -392,9 +383,7 @@ struct Plan<'a, 'd> {
 
 impl Plan<'_, '_> {
     fn wanted(&self, part: usize) -> bool {
-        let entry = &self.cluster.table[part];
-        entry.used_by(CONSUMER)
-            && entry.leader == self.node
+        self.cluster.table[part].is_read_from(self.node)
             && self.this.reads[part].wants_records(self.now)
     }
 

@@ -1,14 +1,14 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
 use super::{Consumer, Read, State, Trouble};
-use crate::cluster::{CONSUMER, Cluster};
+use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
 use crate::connection::{Net, Ticket};
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
-use crate::time::{Duration, Instant};
-use crate::wire::{ApiKey, ErrorCode, Full, list_offsets};
+use crate::time::{Duration, Instant, millis};
+use crate::wire::{ApiKey, ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -32,14 +32,8 @@ impl<'d> Consumer<'d> {
     ) -> bool {
         let node = net.conns[conn].peer.node();
         let (reads, upto) = (&self.reads, self.upto);
-        let needs = |part: usize| {
-            let (entry, read) = (&cluster.table[part], &reads[part]);
-            entry.used_by(CONSUMER)
-                && entry.leader == node
-                && read.state == State::Resolve
-                && read.asked == 0
-                && read.retry_at <= now
-        };
+        let needs =
+            |part: usize| cluster.table[part].is_read_from(node) && reads[part].needs_offset(now);
         let of_topic = |slot: usize| {
             (0..upto)
                 .filter(move |part| usize::from(cluster.table[*part].topic) == slot)
@@ -51,11 +45,8 @@ impl<'d> Consumer<'d> {
         }
         let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
         let count = topics.clone().count();
-        let api = ApiKey::LIST_OFFSETS;
-        let Some(mut draft) = net.open(conn, now, api, i16::MAX) else { return false };
-        let version = draft.version;
-        let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
-        let written = net.write(&mut draft, |w| {
+        let timeout = millis(cluster.config.request_timeout);
+        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
             list_offsets::begin(w, version, 0, count)?;
             for slot in topics.clone() {
                 let name = cluster.topics[slot].name.as_str();
@@ -70,20 +61,11 @@ impl<'d> Consumer<'d> {
             }
             list_offsets::end(w, version, timeout)
         });
-        if let Err(Full) = written {
-            net.abandon(draft);
-            return false;
-        }
+        let Some(draft) = draft else { return false };
         let correlation = draft.correlation();
         for part in 0..upto {
-            let entry = &cluster.table[part];
             let read = &mut self.reads[part];
-            if entry.used_by(CONSUMER)
-                && entry.leader == node
-                && read.state == State::Resolve
-                && read.asked == 0
-                && read.retry_at <= now
-            {
+            if cluster.table[part].is_read_from(node) && read.needs_offset(now) {
                 read.asked = correlation;
             }
         }
@@ -101,15 +83,10 @@ impl<'d> Consumer<'d> {
     ) {
         match item {
             list_offsets::Item::Topic { name } => {
-                let slot = cluster.topics.iter().position(|t| t.used && t.name.as_str() == name);
-                cx.topic = slot.map_or(Link::NONE, Link::to);
+                cx.topic = cluster.named(name).map_or(Link::NONE, Link::to);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
-                let part = cx
-                    .topic
-                    .get()
-                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?));
-                let Some(part) = part else { return };
+                let Some(part) = cluster.part_of(cx.topic, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
                 if read.state != State::Resolve || read.asked != correlation {

@@ -36,9 +36,7 @@ impl<'d> Producer<'d> {
     ) {
         match item {
             produce::Item::Topic { name, id } => {
-                let slot = cluster.topics.iter().position(|t| {
-                    t.used && name.map_or(t.id == id, |name| t.name.as_str() == name)
-                });
+                let slot = cluster.named_or_id(name, id);
                 *cx = AnswerCx {
                     topic: slot.map_or(Link::NONE, Link::to),
                     settled: cx.settled,
@@ -46,10 +44,7 @@ impl<'d> Producer<'d> {
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
-                let part = cx
-                    .topic
-                    .get()
-                    .and_then(|slot| cluster.table.find(slot, u32::try_from(index).ok()?));
+                let part = cluster.part_of(cx.topic, index);
                 let batch = part.and_then(|part| self.sent_with(part, request.correlation));
                 *cx = AnswerCx {
                     topic: cx.topic,

@@ -7,7 +7,7 @@ use crate::connection::{Draft, Net, PRODUCE_IN_FLIGHT, Role, Ticket};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::record::{self, HEADER_LEN, Seal};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, millis};
 use crate::wire::{ApiKey, Encode, Full, Uuid, init_producer_id, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
@@ -93,20 +93,16 @@ impl<'d> Producer<'d> {
         let soon = Some(now + Duration::from_millis(20));
         let able = |c: &crate::connection::Conn| c.versions.has(ApiKey::INIT_PRODUCER_ID);
         let Some(conn) = cluster.pick_main(net, now, None, able) else { return soon };
-        let Some(mut draft) = net.open(conn, now, ApiKey::INIT_PRODUCER_ID, i16::MAX) else {
-            return soon;
-        };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
         };
-        let version = draft.version;
-        if let Err(Full) = net.write(&mut draft, |w| request.encode(version, w)) {
-            net.abandon(draft);
+        let api = ApiKey::INIT_PRODUCER_ID;
+        let Some(draft) = net.draft(conn, now, api, |w, version| request.encode(version, w)) else {
             return soon;
-        }
+        };
         net.send(now, draft, Ticket::InitProducerId, cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
@@ -373,7 +369,7 @@ impl<'d> Producer<'d> {
         picked: &Picked,
     ) -> Result<(), Full> {
         let version = draft.version;
-        let timeout = i32::try_from(cluster.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
+        let timeout = millis(cluster.config.request_timeout);
         let acks = cluster.config.acks.code();
         let topics = picked.topics;
         net.write(draft, |w| produce::begin(w, version, None, acks, timeout, topics))?;
@@ -471,7 +467,7 @@ impl<'d> Producer<'d> {
 }
 
 /// The sequence after `count` records; wraps from 2^31 - 1 to 0 (Java's incrementSequence).
-fn advance(sequence: i32, count: u32) -> i32 {
+pub(super) fn advance(sequence: i32, count: u32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
 }
 

@@ -1,6 +1,7 @@
 //! A batch that a broker finds too large is sent as two, the parts taking over its sequence range
 //! in order (MESSAGE_TOO_LARGE; Java's `ProducerBatch.split`).
 
+use super::send::advance;
 use super::{Batch, Producer, State};
 use crate::connection::Net;
 use crate::memory::{Chain, Slices};
@@ -77,7 +78,7 @@ impl<'d> Producer<'d> {
         net.blocks.truncate(&mut first, at);
         let sequence = match b.sequence {
             ..0 => -1,
-            s => ((i64::from(s) + i64::from(keep)) & i64::from(i32::MAX)) as i32,
+            s => advance(s, keep),
         };
         let part_of =
             Batch { state: State::Ready, sealed: false, oversize: false, attempts: 0, ..b };
