@@ -109,8 +109,16 @@ impl<'d> Cluster<'d> {
     }
 
     fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
-        let Some(conn) = self.pick_probe(net, now, slot) else { return false };
-        self.topics[slot].probe.conn = conn as u16;
+        let Some(in_turn) = self.pick_probe(net, now, slot, false) else { return false };
+        let probe = &self.topics[slot].probe;
+        let aside = probe.aside.then(|| self.pick_probe(net, now, slot, true)).flatten();
+        let conn = aside.unwrap_or(in_turn);
+        // Who steps aside does not lose the turn.
+        let probe = &mut self.topics[slot].probe;
+        if conn == in_turn {
+            probe.conn = conn as u16;
+        }
+        probe.aside = !probe.aside;
         self.add_witness(net, now);
         if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
             self.send_describe(net, now, slot, conn)
@@ -125,12 +133,11 @@ impl<'d> Cluster<'d> {
     }
 
     /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
-    /// has its own turn, else two of them could share two connections out for ever.
-    fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize) -> Option<usize> {
+    /// has its own turn, else two of them could share two connections out for ever. With `aside`
+    /// those with a batch on its way come later, too: brokers answer in order, and the first batch
+    /// to a new partition takes its time.
+    fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
         let (count, last) = (net.conns.len(), usize::from(self.topics[slot].probe.conn));
-        // Brokers answer in order, and the first batch to a new partition takes its time: every
-        // other probe goes where no batch is on its way.
-        let avoid = self.probes.requests.is_multiple_of(2);
         let fits = |c: &Conn| {
             c.role == Role::Main
                 && c.is_responsive(now, super::connect::PATIENCE)
@@ -140,7 +147,7 @@ impl<'d> Cluster<'d> {
             |at| {
                 let conn = &net.conns[*at];
                 let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
-                (self.is_stale(conn.peer.node(), now), avoid && busy)
+                (self.is_stale(conn.peer.node(), now), aside && busy)
             },
         )
     }
@@ -207,7 +214,10 @@ impl<'d> Cluster<'d> {
         for slot in first..=last {
             if joins(self, slot) {
                 let probe = &mut self.topics[slot].probe;
-                (probe.sent, probe.requests, probe.conn) = (now, requests, conn as u16);
+                (probe.sent, probe.requests) = (now, requests);
+                if slot != first {
+                    probe.conn = conn as u16;
+                }
             }
         }
         self.probe_sent(draft.len());

@@ -39,8 +39,10 @@ pub(crate) struct Probe {
     pub(crate) sent: Instant,
     /// No other one before this.
     pub(crate) until: Instant,
-    /// Slot of the connection that it went over.
+    /// Slot of the connection whose turn was last.
     pub(crate) conn: u16,
+    /// The next one avoids batches on their way; every other one does.
+    pub(crate) aside: bool,
     /// Requests of the client when it was sent.
     pub(crate) requests: u64,
     /// Probed fast until then: the application itself has just grown the topic.
@@ -115,6 +117,7 @@ impl Topic {
             sent: Instant::ZERO,
             until: Instant::ZERO,
             conn: 0,
+            aside: false,
             requests: 0,
             eager_until: Instant::ZERO,
         },

@@ -8,7 +8,7 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::{
     ApiKey, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ListOffsetsRequest,
-    ListOffsetsResponse,
+    ListOffsetsResponse, ProduceRequest,
 };
 use kavka_core::{Config, Event, Limits, Signal};
 use kavka_tests::script::{Script, World};
@@ -230,13 +230,13 @@ fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
             s.ready(&format!("t{n}"));
         }
         s.produce(t, 0, "first");
-        let asked = s.expect::<kafka_protocol::messages::ProduceRequest>();
+        let asked = s.expect::<ProduceRequest>();
         s.acknowledge(&asked, 0);
         let before = s.client.stats();
         // A request every 2 ms.
         for offset in 1..5000 {
             s.produce(t, 0, "x");
-            let asked = s.expect::<kafka_protocol::messages::ProduceRequest>();
+            let asked = s.expect::<ProduceRequest>();
             s.acknowledge(&asked, offset);
             s.run(Duration::from_millis(2));
         }
@@ -313,7 +313,7 @@ fn a_hole_leaves_the_count_and_is_asked_again() {
     s.automatic(ApiKey::Metadata);
     s.run(Duration::from_secs(2));
     s.produce(t, 3, "x");
-    s.expect::<kafka_protocol::messages::ProduceRequest>();
+    s.expect::<ProduceRequest>();
 }
 
 /// Lets time pass with fetches that have nothing to give, held as long as they may be.
@@ -382,5 +382,41 @@ fn each_topic_is_asked_of_all_brokers_in_turn() {
     for name in ["t", "u"] {
         let of = |node| probed.iter().filter(|p| **p == (name.to_owned(), node)).count();
         assert!((1..=3).all(|node| of(node) >= 3), "{name}: {probed:?}");
+    }
+}
+
+#[test]
+fn each_topic_is_asked_of_busy_brokers_too() {
+    let config = Config::new("b1:9001").linger(Duration::ZERO);
+    let world = World::new(3).topic("t", 3).topic("u", 3);
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    s.ready("u");
+    for partition in 0..3 {
+        s.produce(t, partition, "connects to its leader");
+        s.run(Duration::from_secs(1));
+    }
+    s.manual(ApiKey::Produce);
+    s.manual(ApiKey::DescribeTopicPartitions);
+    let mut probed = Vec::new();
+    for round in 0..300 {
+        // The leaders of two partitions always have a batch on its way, the third never.
+        s.produce(t, 1, "a");
+        s.produce(t, 2, "b");
+        for _ in 0..50 {
+            while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+                probed.push((asked.body.topics[0].name.to_string(), asked.node));
+                let body = s.world.describe(&asked.body);
+                s.answer(&asked, body);
+            }
+            s.run(Duration::from_millis(1));
+        }
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            s.acknowledge(&asked, round);
+        }
+    }
+    for name in ["t", "u"] {
+        let of = |node| probed.iter().filter(|p| **p == (name.to_owned(), node)).count();
+        assert!((1..=3).all(|node| of(node) >= 3), "{name}: {:?}", [1, 2, 3].map(of));
     }
 }
