@@ -64,7 +64,7 @@ pub struct Stats {
     pub requests: u64,
     /// What noticing growth costs.
     pub probes: Probes,
-    /// Bytes after the end of an answer, and tagged fields that are not known: tolerated.
+    /// Bytes after the end of an answer: tolerated.
     pub trailing_bytes: u64,
     /// Tagged fields in answers that this version does not know.
     pub unknown_tags: u64,

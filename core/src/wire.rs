@@ -91,6 +91,9 @@ pub trait Decode: Sized {
     /// Its bytes are consumed as they come, the item `Skipped` then stands in its place, and the
     /// message goes on (also with what was nested in the dropped item).
     fn skip(&mut self);
+
+    /// Tagged fields that were dropped because our tables do not know them.
+    fn unknown_tags(&self) -> u32;
 }
 
 /// What one call of [`Decode::step`] came to.

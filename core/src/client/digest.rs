@@ -107,10 +107,11 @@ impl Commands<'_> {
             Frame::Tags(tags) => {
                 let mut rest = body;
                 let step = tags.step(&mut rest).map_err(|_: Malformed| PeerFault::Malformed)?;
-                let used = body.len() - rest.len();
+                let (used, unknown) = (body.len() - rest.len(), u64::from(tags.unknown_tags()));
                 self.consume(slot, used);
                 match step {
                     Step::Done => {
+                        self.stats.unknown_tags += unknown;
                         self.answers[slot].frame = Frame::Body;
                         Ok(Progress::On)
                     }
@@ -356,7 +357,10 @@ impl Commands<'_> {
         let have = at.body.len() - used;
         Ok(match step.map_err(|_| PeerFault::Malformed)? {
             Step::Item(item) => Pulled::Item(item),
-            Step::Done => Pulled::Progress(Progress::Complete),
+            Step::Done => {
+                self.stats.unknown_tags += u64::from(decoder.unknown_tags());
+                Pulled::Progress(Progress::Complete)
+            }
             // The frame ends where the answer does not.
             Step::More { .. } if at.whole => return Err(PeerFault::Malformed),
             Step::More { needed } if needed > self.rx_bytes => {

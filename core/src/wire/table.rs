@@ -279,14 +279,6 @@ macro_rules! answer {
         #[derive(Clone, Debug)]
         pub struct Answer(crate::wire::table::Walker);
 
-        impl Answer {
-            /// Tagged fields that were dropped because our tables do not know them.
-            #[must_use]
-            pub const fn unknown_tags(&self) -> u32 {
-                self.0.unknown_tags()
-            }
-        }
-
         impl crate::wire::Decode for Answer {
             const API: crate::wire::ApiKey = $api;
             const VERSIONS: (i16, i16) = ($first, $last);
@@ -318,6 +310,10 @@ macro_rules! answer {
 
             fn skip(&mut self) {
                 self.0.skip();
+            }
+
+            fn unknown_tags(&self) -> u32 {
+                self.0.unknown_tags()
             }
         }
     };

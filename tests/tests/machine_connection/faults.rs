@@ -1,5 +1,6 @@
 //! Frames in pieces, brokers that break the protocol, do not answer or go away.
 
+use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     MetadataRequest, ProduceRequest,
@@ -270,4 +271,17 @@ fn an_unknown_or_late_connection_id_means_nothing() {
     }
     s.run(Duration::from_secs(1));
     assert_eq!(disconnected(&mut s).len(), 1);
+}
+
+#[test]
+fn tagged_fields_that_nobody_knows_are_counted() {
+    let mut s = Script::new(World::new(1).topic("t", 2));
+    s.manual(ApiKey::Metadata);
+    s.topic("t");
+    let asked = s.expect::<MetadataRequest>();
+    let mut answer = s.world.metadata(&asked.body);
+    answer.unknown_tagged_fields.insert(77, Bytes::from_static(b"from the future"));
+    answer.topics[0].unknown_tagged_fields.insert(78, Bytes::new());
+    s.answer(&asked, answer);
+    assert_eq!(s.client.stats().unknown_tags, 2);
 }
