@@ -10,6 +10,7 @@ mod topic;
 
 use crate::config::Config;
 use crate::error::{Error, LimitKind, Misuse};
+use crate::event::Source;
 use crate::id::TopicId;
 use crate::memory::{Link, Mem, Rng, backoff};
 use crate::time::Instant;
@@ -156,10 +157,10 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The same, knowing that the answer will be news: no back-off, and from this broker.
-    pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, node: i32) {
+    /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
+    pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, by: Source) {
         let need = &mut self.topics[slot].need;
-        *need = topic::Need { wanted: true, at: now, from: Some(node), ..*need };
+        *need = topic::Need { wanted: true, at: now, from: Some(by), ..*need };
         need.failures = 0;
     }
 

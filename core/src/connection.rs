@@ -21,6 +21,8 @@ pub(crate) use versions::Versions;
 pub(crate) const IN_FLIGHT: usize = 8;
 /// Produce requests in flight per connection: brokers remember five batches per producer.
 pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
+/// With so many connections some are to spare.
+const ROOMY: usize = 8;
 
 /// What a connection is for. A broker answers in order, so a fetch that waits for records would
 /// hold up everything behind it.
@@ -28,6 +30,8 @@ pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
 pub(crate) enum Role {
     Main,
     Fetch,
+    /// Beside a main one that has batches on its way, where there are connections to spare.
+    Probe,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +255,17 @@ impl Conn {
         !self.in_flight.is_full() && self.is_sound(now, patience)
     }
 
+    /// Whether it may be asked about the cluster and has a chance to answer now.
+    pub(crate) fn can_ask(&self, now: Instant, patience: Duration) -> bool {
+        self.role != Role::Fetch && self.is_responsive(now, patience)
+    }
+
+    /// Whether answers wait behind those to batches, of which the first to a new partition takes
+    /// up to 1.6 s.
+    pub(crate) fn is_behind_batches(&self) -> bool {
+        self.pending_of(ApiKey::PRODUCE) > 0
+    }
+
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
         self.in_flight.iter().filter(|f| f.api == api && f.due != Due::Done).count()
@@ -321,6 +336,11 @@ impl<'d> Net<'d> {
     pub(crate) fn slot(&self, id: ConnId) -> Option<usize> {
         let conn = self.conns.get(id.index as usize)?;
         (conn.generation == id.generation && conn.is_live()).then_some(id.index as usize)
+    }
+
+    /// Whether there are connections to spare for what is only asked.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.conns.len() >= ROOMY
     }
 
     /// Whether fetches can have connections of their own.

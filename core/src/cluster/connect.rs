@@ -10,7 +10,6 @@ use crate::time::{Duration, Instant};
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Brokers at hand for probes, where there are so many, and connections to spare.
 const WITNESSES: usize = 3;
-const ROOMY: usize = 8;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
 const DWELL: Duration = Duration::from_millis(300);
 
@@ -110,20 +109,29 @@ impl<'d> Cluster<'d> {
     }
 
     /// One broker alone may be behind without knowing it: with connections to spare, up to three
-    /// are kept at hand to be asked.
+    /// are kept at hand to be asked, beside the main connection where that has batches on its way.
     pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Instant) {
-        let mains = net.conns.iter().filter(|c| c.role == Role::Main && c.is_live());
-        if net.conns.len() < ROOMY || mains.count() >= WITNESSES {
+        let asked = net
+            .conns
+            .iter()
+            .filter(|c| c.is_live() && c.role != Role::Fetch && !c.is_behind_batches());
+        let free = net.conns.iter().filter(|c| c.state == State::Free).count();
+        if !net.is_roomy() || free < net.conns.len() / 4 || asked.count() >= WITNESSES {
             return;
         }
-        let fits = |b: &&super::Broker| {
-            b.used
-                && b.retry_at <= now
-                && b.stale_until <= now
-                && net.find(Peer::Node(b.id), Role::Main).is_none()
+        let missing = |id: i32| {
+            let peer = Peer::Node(id);
+            match net.find(peer, Role::Main) {
+                None => Some(Role::Main),
+                Some(main) if !net.conns[main].is_behind_batches() => None,
+                Some(_) => net.find(peer, Role::Probe).is_none().then_some(Role::Probe),
+            }
         };
-        if let Some(id) = self.brokers.iter().find(fits).map(|b| b.id) {
-            net.connect(now, Peer::Node(id), Role::Main);
+        let fits =
+            self.brokers.iter().filter(|b| b.used && b.retry_at <= now && b.stale_until <= now);
+        let next = fits.filter_map(|b| Some((b.id, missing(b.id)?))).next();
+        if let Some((id, role)) = next {
+            net.connect(now, Peer::Node(id), role);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use super::{Cluster, Topic};
 use crate::config::Probing;
-use crate::connection::{Conn, Net, Role, Ticket};
+use crate::connection::{Conn, Net, Ticket};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
@@ -110,12 +110,12 @@ impl<'d> Cluster<'d> {
 
     fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
         let Some(in_turn) = self.pick_probe(net, now, slot, false) else { return false };
-        let probe = &self.topics[slot].probe;
-        let aside = probe.aside.then(|| self.pick_probe(net, now, slot, true)).flatten();
+        let aside = self.topics[slot].probe.aside || net.is_roomy();
+        let aside = aside.then(|| self.pick_probe(net, now, slot, true)).flatten();
         let conn = aside.unwrap_or(in_turn);
-        // Who steps aside does not lose the turn.
         let probe = &mut self.topics[slot].probe;
-        if conn == in_turn {
+        // Who steps aside does not lose the turn, unless there are connections beside for it.
+        if conn == in_turn || net.is_roomy() {
             probe.conn = conn as u16;
         }
         probe.aside = !probe.aside;
@@ -138,16 +138,11 @@ impl<'d> Cluster<'d> {
     /// to a new partition takes its time.
     fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
         let (count, last) = (net.conns.len(), usize::from(self.topics[slot].probe.conn));
-        let fits = |c: &Conn| {
-            c.role == Role::Main
-                && c.is_responsive(now, super::connect::PATIENCE)
-                && !c.awaits(is_probe)
-        };
+        let fits = |c: &Conn| c.can_ask(now, super::connect::PATIENCE) && !c.awaits(is_probe);
         (1..=count).map(|i| (last + i) % count).filter(|at| fits(&net.conns[*at])).min_by_key(
             |at| {
                 let conn = &net.conns[*at];
-                let busy = conn.pending_of(ApiKey::PRODUCE) > 0;
-                (self.is_stale(conn.peer.node(), now), aside && busy)
+                (self.is_stale(conn.peer.node(), now), aside && conn.is_behind_batches())
             },
         )
     }
@@ -297,7 +292,7 @@ impl<'d> Cluster<'d> {
             if cx.id == topic.old_id {
                 return self.stale(slot, now, node);
             }
-            return self.refresh_now(slot, now, node);
+            return self.refresh_now(slot, now, by);
         }
         let last = i64::from(count) - 1;
         let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
@@ -308,7 +303,7 @@ impl<'d> Cluster<'d> {
             }
         } else if grown {
             if self.topics[slot].count <= count {
-                self.refresh_now(slot, now, node);
+                self.refresh_now(slot, now, by);
             }
         } else if self.topics[slot].count == count {
             self.confirm(slot, now, by);
@@ -363,7 +358,7 @@ impl<'d> Cluster<'d> {
         if last == failed || beyond == failed {
             return;
         }
-        let node = net.conns[conn].peer.node();
+        let by = Source { broker: net.conns[conn].peer.node(), signal: Signal::ListOffsets };
         let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let refused = |code: ErrorCode| code.0 != 0 && !code.is_retriable();
         let denied = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
@@ -379,9 +374,8 @@ impl<'d> Cluster<'d> {
             // in the last case for ever the same.
             self.spend_metadata(now, slot);
         } else if beyond != missing {
-            self.refresh_now(slot, now, node);
+            self.refresh_now(slot, now, by);
         } else {
-            let by = Source { broker: node, signal: Signal::ListOffsets };
             self.confirm(slot, now, by);
         }
     }

@@ -1,7 +1,7 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
 use super::{Cluster, connect, pending, topic};
-use crate::connection::{Net, Role, Ticket};
+use crate::connection::{Conn, Net, Ticket};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -59,6 +59,10 @@ impl MetadataCx {
             news: false,
         }
     }
+
+    fn source(&self) -> Source {
+        Source { broker: self.node, signal: Signal::Metadata }
+    }
 }
 
 impl<'d> Cluster<'d> {
@@ -106,42 +110,31 @@ impl<'d> Cluster<'d> {
         next
     }
 
-    /// A connection to ask about the cluster, other ones in turn; brokers that were behind last.
+    /// A connection to ask about the cluster, other ones in turn; brokers that were behind last,
+    /// then connections with batches on their way.
     pub(crate) fn pick_main(
         &mut self,
         net: &Net<'d>,
         now: Instant,
         prefer: Option<i32>,
-        fits: impl Fn(&crate::connection::Conn) -> bool,
+        fits: impl Fn(&Conn) -> bool,
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
         let count = net.conns.len();
-        let mut second = None;
-        let mut first = None;
-        for i in 0..count {
-            let slot = (self.turn + i) % count;
-            let conn = &net.conns[slot];
-            let usable = conn.role == Role::Main && conn.is_responsive(now, connect::PATIENCE);
-            if !usable || !fits(conn) {
-                continue;
-            }
+        let usable = |c: &Conn| c.can_ask(now, connect::PATIENCE) && fits(c);
+        let slots = (0..count).map(|i| (self.turn + i) % count);
+        slots.filter(|slot| usable(&net.conns[*slot])).min_by_key(|slot| {
+            let conn = &net.conns[*slot];
             let node = conn.peer.node();
-            if prefer == Some(node) {
-                return Some(slot);
-            }
-            if self.is_stale(node, now) {
-                second = second.or(Some(slot));
-            } else {
-                first = first.or(Some(slot));
-            }
-        }
-        first.or(second)
+            let other = prefer.is_some_and(|prefer| prefer != node);
+            (other, self.is_stale(node, now), conn.is_behind_batches())
+        })
     }
 
     fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
         let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
         let prefer = self.topics.iter().find(|t| is_due(t) && t.need.from.is_some());
-        let prefer = prefer.and_then(|t| t.need.from);
+        let prefer = prefer.and_then(|t| t.need.from).map(|by| by.broker);
         let conn = self.pick_main(net, now, prefer, |c| c.versions.has(ApiKey::METADATA))?;
         let mut draft = net.open(conn, now, ApiKey::METADATA, i16::MAX)?;
         let version = draft.version;
@@ -253,7 +246,6 @@ impl<'d> Cluster<'d> {
 
     fn merge_topic(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
         self.topics[slot].need.serial = 0;
-        let by = Source { broker: cx.node, signal: Signal::Metadata };
         match cx.error {
             _ if cx.brokers == 0 => return self.ask_again(slot, now),
             ErrorCode(0) if cx.count == 0 || cx.skipped => return self.ask_again(slot, now),
@@ -291,11 +283,12 @@ impl<'d> Cluster<'d> {
                 topic.id = cx.id;
             }
             if cx.count > topic.count {
-                self.grow(slot, cx.count, by);
+                let seen = topic.need.from.unwrap_or(cx.source());
+                self.grow(slot, cx.count, seen);
                 news = true;
             }
         }
-        self.confirm(slot, now, by);
+        self.confirm(slot, now, cx.source());
         if news || rested {
             self.topics[slot].need.failures = 0;
         }
@@ -319,8 +312,8 @@ impl<'d> Cluster<'d> {
         if believed {
             self.recreate(slot, cx.id, cx.count);
             // This answer was read as one about another topic: its leaders were not taken.
-            self.confirm(slot, now, Source { broker: cx.node, signal: Signal::Metadata });
-            self.refresh_now(slot, now, cx.node);
+            self.confirm(slot, now, cx.source());
+            self.refresh_now(slot, now, cx.source());
         } else if old {
             self.merge_stale(now, slot, cx);
         } else {
@@ -387,9 +380,8 @@ impl<'d> Cluster<'d> {
                 && e.since + LAG_ALLOWANCE <= now
             {
                 self.recreate(slot, Uuid::ZERO, cx.count);
-                let by = Source { broker: cx.node, signal: Signal::Metadata };
-                self.confirm(slot, now, by);
-                return self.refresh_now(slot, now, cx.node);
+                self.confirm(slot, now, cx.source());
+                return self.refresh_now(slot, now, cx.source());
             }
         }
         if cx.id != Uuid::ZERO {

@@ -26,8 +26,8 @@ pub(crate) struct Need {
     pub(crate) at: Instant,
     /// Answers in a row that did not settle it.
     pub(crate) failures: u32,
-    /// The broker that is known to know.
-    pub(crate) from: Option<i32>,
+    /// The broker that is known to know, and what gave it away.
+    pub(crate) from: Option<Source>,
     /// Serial of the request that asked last, 0 when it was answered.
     pub(crate) serial: u32,
 }

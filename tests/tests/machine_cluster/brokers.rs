@@ -16,7 +16,8 @@ fn a_slow_answer_of_the_only_broker_makes_no_loop_of_connections() {
     assert!(s.connects.len() - before <= 2, "{} connections", s.connects.len() - before);
     s.acknowledge(&asked, 0);
     s.run(Duration::from_secs(5));
-    assert_eq!(s.connections(1).len(), 1, "the second one is not needed any more");
+    let open = s.connections(1).len();
+    assert!(open <= 2, "{open} connections, where one is for batches and one for probes");
 }
 
 #[test]

@@ -420,3 +420,31 @@ fn each_topic_is_asked_of_busy_brokers_too() {
         assert!((1..=3).all(|node| of(node) >= 3), "{name}: {:?}", [1, 2, 3].map(of));
     }
 }
+
+#[test]
+fn a_client_with_connections_to_spare_notices_growth_beside_slow_batches() {
+    let config = Config::new("b1:9001").linger(Duration::ZERO);
+    let mut s = Script::with(World::new(3).topic("t", 3), config, &Limits::small());
+    let t = s.ready("t");
+    for partition in 0..3 {
+        s.produce(t, partition, "connects to its leader");
+        s.run(Duration::from_secs(1));
+    }
+    s.manual(ApiKey::Produce);
+    // Every leader has batches on its way that take long, as the first ones of new partitions do.
+    for partition in 0..3 {
+        s.produce(t, partition, "slow");
+    }
+    s.run(Duration::from_secs(3));
+    s.world.grow("t", 4);
+    let start = s.now();
+    s.until("the growth is known", |s| count(&s.client, t) == 4);
+    assert!(start.until(s.now()) <= Duration::from_millis(1300), "noticed late");
+    let told = events(&mut s);
+    let by = told.iter().find_map(|event| match event {
+        Event::PartitionsAdded { by, .. } => Some(by.signal),
+        _ => None,
+    });
+    assert_eq!(by, Some(Signal::DescribeTopicPartitions), "{told:?}");
+    assert_eq!(s.waiting::<ProduceRequest>(), 3, "no batch was answered");
+}
