@@ -1,5 +1,7 @@
-//! What kavka's tests need: scripted peers, simulated brokers on loopback, real Kafka clusters.
+//! What kavka's tests need: scripted peers, simulated brokers on loopback, real Kafka clusters,
+//! and a checker of what happened with them.
 
+pub mod history;
 pub mod kafka;
 pub mod script;
 pub mod sim;
