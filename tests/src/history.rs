@@ -8,9 +8,9 @@
 //! ```json
 //! {"history":1,"source":"simulate","seed":17,"growth_us":2500000}
 //! {"time":0,"process":"p0","op":"open","type":"ok"}
-//! {"time":9,"process":"p0","op":"send","type":"invoke","topic":"t","key":"k","value":1}
-//! {"time":14,"process":"p0","op":"send","type":"ok","topic":"t","partition":2,"offset":0,"value":1}
-//! {"time":20,"process":"c0","op":"poll","type":"ok","topic":"t","partition":2,"offset":0,"value":1}
+//! {"time":9,"process":"p0","op":"send","type":"invoke","topic":"t","key":"k","value":7}
+//! {"time":9,"process":"p0","op":"send","type":"ok","topic":"t","partition":2,"offset":0,"value":7}
+//! {"time":20,"process":"c","op":"poll","type":"ok","topic":"t","partition":2,"offset":0,"value":7}
 //! ```
 //!
 //! A process is one client from start to end; one that is started again takes another name.

@@ -40,7 +40,7 @@ fn another_id_from_one_broker_is_believed_after_two_seconds_and_its_lower_epochs
     let new = with_id(&s.world, 77, 2);
     poke(&mut s, t);
     metadata(&mut s, Duration::from_millis(1900), |_| new.clone());
-    assert_eq!(recreated(&events(&mut s)), []);
+    assert_eq!(recreated(&events(&mut s)), [0_u32; 0]);
     metadata(&mut s, Duration::from_millis(1500), |_| new.clone());
     assert_eq!(recreated(&events(&mut s)), [2]);
     assert_eq!(count(&s.client, t), 2);
@@ -78,7 +78,7 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     let asked = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
     assert!(asked < 30, "{asked} Metadata requests");
     let told = events(&mut s);
-    assert_eq!(recreated(&told), []);
+    assert_eq!(recreated(&told), [0_u32; 0]);
     assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
     assert_eq!(
         s.client.freshness(t).unwrap().id,
