@@ -20,6 +20,7 @@
 mod drive;
 pub mod fetch;
 mod produce;
+pub mod steps;
 mod told;
 mod world;
 

@@ -1,10 +1,7 @@
-use std::time::Duration;
-
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest};
-use kavka_core::{Config, Limits};
+use kavka_core::Duration;
+use kavka_tests::script::steps::{changed, count, events, metadata, ready};
 use kavka_tests::script::{Script, World};
-
-use crate::support::{changed, count, events, metadata, ready};
 
 #[test]
 fn a_slow_answer_of_the_only_broker_makes_no_loop_of_connections() {
@@ -50,37 +47,6 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     let start = s.now();
     s.until("it is ready", |s| s.client.freshness(t).is_some());
     assert!(start.until(s.now()) <= Duration::from_secs(4));
-}
-
-#[test]
-fn when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
-    // [M12]
-    let mut world = World::new(3).topic("t", 1);
-    let mut config = Config::new("b1:9001,b2:9002");
-    config.linger = Duration::ZERO;
-    world.lead("t", 0, 3);
-    let mut s = Script::with(world, config, &Limits::small());
-    let t = s.ready("t");
-    s.run(Duration::from_secs(3));
-    for node in 1..=3 {
-        s.kill(node);
-    }
-    let before = s.connects.len();
-    s.run(Duration::from_secs(30));
-    let tries = s.connects.len() - before;
-    assert!((30..400).contains(&tries), "{tries} attempts in 30 s");
-    // New brokers, of which the old list knows none; the second bootstrap address is one of them.
-    for node in &mut s.world.nodes {
-        node.id += 10;
-        node.up = true;
-    }
-    s.world.nodes[0].port = 9101;
-    s.world.nodes[2].port = 9103;
-    s.world.lead("t", 0, 13);
-    s.produce(t, 0, "a");
-    assert_eq!(s.expect::<ProduceRequest>().node, 13);
-    s.run(Duration::from_secs(2));
-    assert_eq!(count(&s.client, t), 1);
 }
 
 #[test]

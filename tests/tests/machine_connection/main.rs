@@ -1,4 +1,4 @@
-//! Connections against scripted brokers, in virtual time. Names in brackets are scenarios.
+//! Connections against scripted brokers, in virtual time. More of it in `scenarios`.
 
 mod calls;
 mod faults;

@@ -1,7 +1,6 @@
-//! The consumer against scripted brokers, in virtual time. Names in brackets are scenarios.
+//! The consumer against scripted brokers, in virtual time. More of it in `scenarios`.
 
 mod positions;
 mod records;
 mod sessions;
 mod starts;
-mod support;

@@ -1,12 +1,11 @@
-use std::time::Duration;
-
 use kafka_protocol::messages::FetchRequest;
-use kavka_core::{Config, Error, Event, LimitKind, Limits, MoveReason, OutOfRange, Start, TopicId};
+use kavka_core::{
+    Config, Duration, Error, Event, LimitKind, Limits, MoveReason, OutOfRange, Start, TopicId,
+};
 use kavka_tests::script::fetch::refused;
+use kavka_tests::script::steps::{events, wanted};
 use kavka_tests::script::{Script, World};
 use uuid::Uuid;
-
-use crate::support::events;
 
 /// A client that follows topic `t`, whose partitions end at 40 for a start.
 fn following(partitions: usize, start: Start, limit: usize) -> (Script, TopicId) {
@@ -23,22 +22,6 @@ fn following(partitions: usize, start: Start, limit: usize) -> (Script, TopicId)
     let now = s.now();
     s.client.assign_all(now, t, start).unwrap();
     (s, t)
-}
-
-/// Lets three seconds pass with empty fetches; all that was wanted meanwhile, sorted.
-fn wanted(s: &mut Script) -> Vec<(i32, i64)> {
-    let mut all = Vec::new();
-    for _ in 0..6 {
-        s.run(Duration::from_millis(500));
-        if let Some(asked) = s.take::<FetchRequest>() {
-            all.extend(s.wanted(&asked).into_iter().map(|(_, p, offset)| (p, offset)));
-            let session = asked.body.session_id.max(1);
-            s.give(&asked, session, vec![]);
-        }
-    }
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 #[test]
@@ -73,24 +56,6 @@ fn an_added_partition_whose_first_records_are_gone_begins_at_what_is_left() {
         matches!(e, Event::Moved { from: 0, to: 5, why: MoveReason::OutOfRange, .. })
     };
     assert!(told.iter().any(moved), "{told:?}");
-}
-
-#[test]
-fn a_partition_assigned_before_it_exists_is_read_from_its_first_record_by_itself() {
-    // [P7], R12
-    for ready in [false, true] {
-        let world = World::new(1).topic("t", 2);
-        let mut s = Script::new(world);
-        let t = if ready { s.ready("t") } else { s.topic("t") };
-        let now = s.now();
-        s.client.assign(now, t, 4, Start::Latest).unwrap();
-        assert_eq!(wanted(&mut s), [], "ready {ready}");
-        s.world.grow("t", 5);
-        s.world.partition("t", 4).end = 3;
-        assert_eq!(wanted(&mut s), [(4, 0)], "ready {ready}");
-        let told = format!("{:?}", events(&mut s));
-        assert!(!told.contains("PartitionFailed"), "ready {ready}: {told}");
-    }
 }
 
 #[test]

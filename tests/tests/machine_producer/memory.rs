@@ -2,56 +2,16 @@
 
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Duration, ProduceError};
+use kavka_tests::script::steps::{configured, next, small, warm_up};
 use kavka_tests::script::{Script, World};
-
-use crate::{next, script, small, warm_up};
-
-/// CVE-2026-35554: bytes of another batch must never leave under the header of one that expired.
-#[test]
-fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
-    let world = World::new(1).topic("t", 1).topic("u", 1);
-    let mut s = script(world, |c| {
-        (c.delivery_timeout, c.request_timeout) = (Duration::from_secs(3), Duration::from_secs(2));
-    });
-    let (t, u) = (s.ready("t"), s.ready("u"));
-    warm_up(&mut s, t, 0);
-    warm_up(&mut s, u, 0);
-    let secret = "s".repeat(8000);
-    let conn = s.connections(1)[0];
-    s.window(conn, Some(300));
-    s.produce(t, 0, &secret);
-    s.settle();
-    // Everything around it is used again and again meanwhile; every checksum is verified.
-    for round in 0..40 {
-        let _ = s.try_produce(u, 0, &format!("{round}").repeat(1000));
-        s.run(Duration::from_millis(200));
-        for conn in s.connections(1) {
-            s.window(conn, if round % 8 == 7 { None } else { Some(300) });
-        }
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            for batch in s.batches(&asked) {
-                let mixed = batch.values.iter().any(|v| v.contains('s')) != (batch.topic == "t");
-                assert!(!mixed, "round {round}: bytes of one topic in a batch of the other");
-            }
-            s.acknowledge(&asked, 0);
-        }
-    }
-    s.until("all ended", |s| {
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            s.acknowledge(&asked, 0);
-        }
-        let now = s.now();
-        s.client.flush(now);
-        s.flushed() > 0
-    });
-}
 
 /// A batch slot that ended is used again while the answer that ended it is still being read; the
 /// batches that the rest of the answer should have told of must not be lost.
 #[test]
 fn batches_behind_a_slot_that_is_used_again_are_not_lost() {
     for cut in [true, false] {
-        let mut s = script(World::new(1).topic("t", 3), |c| c.linger = Duration::from_millis(5));
+        let mut s =
+            configured(World::new(1).topic("t", 3), |c| c.linger = Duration::from_millis(5));
         let t = s.ready("t");
         for partition in 0..3 {
             warm_up(&mut s, t, partition);

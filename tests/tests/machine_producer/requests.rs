@@ -1,14 +1,13 @@
 //! What goes into a request and when: linger, size, flush, throttling, acks=0, fairness.
 
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest};
-use kavka_core::{Acks, Duration, Limits, ProduceError, Record};
+use kavka_core::{Duration, Limits, ProduceError, Record};
+use kavka_tests::script::steps::{configured, next, send, take_all, warm_up};
 use kavka_tests::script::{Script, World};
-
-use crate::{next, script, send, take_all, warm, warm_up};
 
 #[test]
 fn records_linger_and_travel_together() {
-    let mut s = script(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(50));
+    let mut s = configured(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(50));
     let t = s.ready("t");
     s.produce(t, 0, "a");
     s.run(Duration::from_millis(49));
@@ -21,7 +20,7 @@ fn records_linger_and_travel_together() {
 #[test]
 fn a_full_batch_does_not_linger() {
     let world = World::new(1).topic("t", 1);
-    let mut s = script(world, |c| {
+    let mut s = configured(world, |c| {
         (c.linger, c.batch_bytes) = (Duration::from_secs(10), 1000);
     });
     let t = s.ready("t");
@@ -34,89 +33,11 @@ fn a_full_batch_does_not_linger() {
     assert!(start.until(s.now()) < Duration::from_millis(100));
 }
 
-#[test]
-fn i11_flush_ends_lingering_and_does_not_wait_for_later_records() {
-    let mut s = script(World::new(1).topic("t", 2), |c| c.linger = Duration::from_secs(10));
-    let t = s.ready("t");
-    let now = s.now();
-    s.client.flush(now);
-    assert_eq!(s.flushed(), 1, "nothing to wait for");
-    s.produce(t, 0, "a");
-    s.client.flush(now);
-    let (a, ..) = next(&mut s);
-    s.produce(t, 0, "b");
-    s.produce(t, 1, "c");
-    assert_eq!(s.flushed(), 0);
-    s.acknowledge(&a, 0);
-    assert_eq!((s.delivered().len(), s.flushed()), (1, 1));
-    assert_eq!(s.waiting::<ProduceRequest>(), 0, "b and c linger");
-    // Two flushes that overlap end together; a split and a failure count as ended once.
-    let now = s.now();
-    s.client.flush(now);
-    s.settle();
-    s.client.flush(now);
-    let both = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&both).len(), 2);
-    s.acknowledge(&both, 1);
-    assert_eq!((s.delivered().len(), s.flushed()), (2, 1));
-}
-
-#[test]
-fn n4_a_throttled_connection_is_quiet_and_goes_on_afterwards() {
-    let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a"]);
-    let answer = Script::produce_answer(&asked[0], 0, 1).with_throttle_time_ms(300);
-    s.answer(&asked[0], answer);
-    let start = s.now();
-    s.produce(t, 0, "b");
-    let (asked, ..) = next(&mut s);
-    assert_eq!(start.until(s.now()), Duration::from_millis(300));
-    s.acknowledge(&asked, 2);
-    assert_eq!(s.delivered().len(), 2);
-}
-
-#[test]
-fn i12_without_acks_a_batch_is_delivered_when_it_left() {
-    let mut s = script(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
-    let t = s.ready("t");
-    s.produce(t, 0, "a");
-    next(&mut s);
-    assert_eq!(s.delivered(), [(1, None)]);
-    // A batch that did not leave whole goes again on the next connection.
-    let conn = s.connections(1)[0];
-    s.window(conn, Some(40));
-    s.produce(t, 0, "b");
-    s.run(Duration::from_millis(10));
-    assert_eq!(s.delivered(), []);
-    s.cut(conn);
-    s.expect::<ProduceRequest>();
-    assert_eq!(s.delivered(), [(1, None)]);
-    s.cut_all(1);
-    s.run(Duration::from_secs(1));
-    assert_eq!((s.failed(), s.delivered()), (vec![], vec![]));
-}
-
-/// Batches without answer leave although the request before them has none yet.
-#[test]
-fn i12_without_acks_nothing_waits_behind_a_slow_answer() {
-    let mut s = script(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
-    let t = s.ready("t");
-    s.produce(t, 0, "a");
-    next(&mut s);
-    s.manual(ApiKey::DescribeTopicPartitions);
-    s.expect::<kafka_protocol::messages::DescribeTopicPartitionsRequest>();
-    for i in 0..50 {
-        s.produce(t, 0, &i.to_string());
-        s.expect_within::<ProduceRequest>(Duration::ZERO);
-    }
-    assert_eq!(s.delivered().len(), 51);
-}
-
 /// When a request cannot hold everything, those who were left out come first next time.
 #[test]
 fn partitions_take_turns_when_requests_are_full() {
     let world = World::new(1).topic("t", 12);
-    let mut s = script(world, |c| (c.batch_bytes, c.request_bytes) = (1000, 4000));
+    let mut s = configured(world, |c| (c.batch_bytes, c.request_bytes) = (1000, 4000));
     let t = s.ready("t");
     for partition in 0..12 {
         warm_up(&mut s, t, partition);
@@ -172,7 +93,7 @@ fn uuid() -> uuid::Uuid {
 
 #[test]
 fn records_without_key_stay_with_a_partition_for_a_batch_and_then_spread() {
-    let mut s = script(World::new(1).topic("t", 8), |c| {
+    let mut s = configured(World::new(1).topic("t", 8), |c| {
         (c.batch_bytes, c.linger) = (1000, Duration::from_secs(1));
     });
     let t = s.ready("t");
@@ -212,4 +133,38 @@ fn a_refused_producer_id_is_asked_again() {
     s.produce(t, 0, "c");
     take_all(&mut s, &[("c", (0, 0, 1))]);
     assert_eq!(s.waiting::<InitProducerIdRequest>(), 0);
+}
+/// At the end of the epochs a new producer id is asked; nothing of the new id overtakes what is
+/// in flight under the old one.
+#[test]
+fn a_new_producer_id_waits_for_batches_of_the_old_one() {
+    let mut s = Script::new(World::new(2).topic("t", 2));
+    s.manual(ApiKey::InitProducerId);
+    let t = s.ready("t");
+    s.produce(t, 0, "first");
+    let asked = s.expect::<InitProducerIdRequest>();
+    let answer = kafka_protocol::messages::InitProducerIdResponse::default()
+        .with_producer_id(kafka_protocol::messages::ProducerId(7))
+        .with_producer_epoch(i16::MAX);
+    s.answer(&asked, answer);
+    s.automatic(ApiKey::InitProducerId);
+    take_all(&mut s, &[("first", (i16::MAX, 0, 1))]);
+    s.produce(t, 1, "first");
+    take_all(&mut s, &[("first", (i16::MAX, 0, 1))]);
+    let a = send(&mut s, t, &["a"]);
+    let b = send(&mut s, t, &["b"]).remove(0);
+    // The other partition breaks its sequence: there is no higher epoch.
+    s.produce(t, 1, "x");
+    let (x, ..) = next(&mut s);
+    s.refuse(&x, 45);
+    s.produce(t, 0, "c");
+    let (x, value, place) = next(&mut s);
+    assert_eq!((value.as_str(), place), ("x", (0, 0, 1)), "under the new id");
+    assert_eq!(s.batches(&x)[0].header.producer_id, 1000);
+    s.acknowledge(&x, 1);
+    s.run(Duration::from_millis(100));
+    s.none::<ProduceRequest>("c waits for a and b");
+    s.acknowledge(&a[0], 1);
+    s.acknowledge(&b, 2);
+    take_all(&mut s, &[("c", (0, 0, 1))]);
 }

@@ -2,9 +2,8 @@
 
 use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
 use kavka_core::{Duration, Error, LimitKind, ProduceError};
+use kavka_tests::script::steps::{next, small, warm};
 use kavka_tests::script::{Script, World};
-
-use crate::{next, small, warm};
 
 /// Fills the memory; how many records were taken.
 fn fill(s: &mut Script, t: kavka_core::TopicId, value: &str) -> usize {

@@ -1,10 +1,7 @@
-//! Order, sequences, epochs, and what is told of batches that fail.
-
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kavka_core::{Acks, Duration, Error};
+use kavka_tests::script::steps::{configured, next, send, take_all, warm, warm_up};
 use kavka_tests::script::{Script, World};
-
-use crate::{next, script, send, take_all, warm, warm_up};
 
 #[test]
 fn i1_batches_in_flight_are_sent_again_in_order() {
@@ -77,7 +74,7 @@ fn i3_a_repetition_that_the_broker_recognises_is_a_success() {
 fn i4_when_a_sent_batch_expires_the_next_one_shows_whether_it_was_written() {
     for written in [true, false] {
         let world = World::new(1).topic("t", 1);
-        let mut s = script(world, |c| c.delivery_timeout = Duration::from_secs(5));
+        let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
         let t = s.ready("t");
         warm_up(&mut s, t, 0);
         send(&mut s, t, &["a"]);
@@ -101,7 +98,7 @@ fn i4_when_a_sent_batch_expires_the_next_one_shows_whether_it_was_written() {
 #[test]
 fn i5_an_expired_batch_that_was_never_sent_leaves_no_gap() {
     let world = World::new(1).topic("t", 1);
-    let mut s = script(world, |c| c.delivery_timeout = Duration::from_secs(5));
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
     s.kill(1);
@@ -126,7 +123,7 @@ fn i8_what_a_failure_says_of_the_log() {
     // Error on the way, whether the batch may be in the log when it is given up in the end.
     for (code, maybe) in [(7, true), (20, true), (6, true), (19, false), (3, false), (45, false)] {
         let world = World::new(1).topic("t", 1);
-        let mut s = script(world, |c| c.delivery_timeout = Duration::from_secs(5));
+        let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
         let t = s.ready("t");
         warm_up(&mut s, t, 0);
         let asked = send(&mut s, t, &["a"]);
@@ -152,7 +149,7 @@ fn i8_what_a_failure_says_of_the_log() {
 fn i8_a_batch_whose_request_did_not_leave_whole_is_not_written() {
     for whole in [true, false] {
         let world = World::new(1).topic("t", 1);
-        let mut s = script(world, |c| c.delivery_timeout = Duration::from_secs(5));
+        let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
         let t = s.ready("t");
         warm_up(&mut s, t, 0);
         let conn = s.connections(1)[0];
@@ -172,7 +169,7 @@ fn i8_a_batch_whose_request_did_not_leave_whole_is_not_written() {
 #[test]
 fn i9_a_batch_that_is_too_large_is_split_and_keeps_its_sequences() {
     let world = World::new(1).topic("t", 1);
-    let mut s = script(world, |c| c.linger = Duration::from_millis(5));
+    let mut s = configured(world, |c| c.linger = Duration::from_millis(5));
     let t = s.ready("t");
     s.produce(t, 0, "first");
     take_all(&mut s, &[("first", (0, 0, 1))]);
@@ -197,11 +194,115 @@ fn i9_a_batch_that_is_too_large_is_split_and_keeps_its_sequences() {
     assert_eq!(told[1..4], wanted);
 }
 
+/// CVE-2026-35554: bytes of another batch must never leave under the header of one that expired.
+#[test]
+fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
+    let world = World::new(1).topic("t", 1).topic("u", 1);
+    let mut s = configured(world, |c| {
+        (c.delivery_timeout, c.request_timeout) = (Duration::from_secs(3), Duration::from_secs(2));
+    });
+    let (t, u) = (s.ready("t"), s.ready("u"));
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, u, 0);
+    let secret = "s".repeat(8000);
+    let conn = s.connections(1)[0];
+    s.window(conn, Some(300));
+    s.produce(t, 0, &secret);
+    s.settle();
+    // Everything around it is used again and again meanwhile; every checksum is verified.
+    for round in 0..40 {
+        let _ = s.try_produce(u, 0, &format!("{round}").repeat(1000));
+        s.run(Duration::from_millis(200));
+        for conn in s.connections(1) {
+            s.window(conn, if round % 8 == 7 { None } else { Some(300) });
+        }
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&asked) {
+                let mixed = batch.values.iter().any(|v| v.contains('s')) != (batch.topic == "t");
+                assert!(!mixed, "round {round}: bytes of one topic in a batch of the other");
+            }
+            s.acknowledge(&asked, 0);
+        }
+    }
+    s.until("all ended", |s| {
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            s.acknowledge(&asked, 0);
+        }
+        let now = s.now();
+        s.client.flush(now);
+        s.flushed() > 0
+    });
+}
+
+#[test]
+fn i11_flush_ends_lingering_and_does_not_wait_for_later_records() {
+    let mut s = configured(World::new(1).topic("t", 2), |c| c.linger = Duration::from_secs(10));
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.flush(now);
+    assert_eq!(s.flushed(), 1, "nothing to wait for");
+    s.produce(t, 0, "a");
+    s.client.flush(now);
+    let (a, ..) = next(&mut s);
+    s.produce(t, 0, "b");
+    s.produce(t, 1, "c");
+    assert_eq!(s.flushed(), 0);
+    s.acknowledge(&a, 0);
+    assert_eq!((s.delivered().len(), s.flushed()), (1, 1));
+    assert_eq!(s.waiting::<ProduceRequest>(), 0, "b and c linger");
+    // Two flushes that overlap end together; a split and a failure count as ended once.
+    let now = s.now();
+    s.client.flush(now);
+    s.settle();
+    s.client.flush(now);
+    let both = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&both).len(), 2);
+    s.acknowledge(&both, 1);
+    assert_eq!((s.delivered().len(), s.flushed()), (2, 1));
+}
+
+#[test]
+fn i12_without_acks_a_batch_is_delivered_when_it_left() {
+    let mut s = configured(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    next(&mut s);
+    assert_eq!(s.delivered(), [(1, None)]);
+    // A batch that did not leave whole goes again on the next connection.
+    let conn = s.connections(1)[0];
+    s.window(conn, Some(40));
+    s.produce(t, 0, "b");
+    s.run(Duration::from_millis(10));
+    assert_eq!(s.delivered(), []);
+    s.cut(conn);
+    s.expect::<ProduceRequest>();
+    assert_eq!(s.delivered(), [(1, None)]);
+    s.cut_all(1);
+    s.run(Duration::from_secs(1));
+    assert_eq!((s.failed(), s.delivered()), (vec![], vec![]));
+}
+
+/// Batches without answer leave although the request before them has none yet.
+#[test]
+fn i12_without_acks_nothing_waits_behind_a_slow_answer() {
+    let mut s = configured(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    next(&mut s);
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.expect::<kafka_protocol::messages::DescribeTopicPartitionsRequest>();
+    for i in 0..50 {
+        s.produce(t, 0, &i.to_string());
+        s.expect_within::<ProduceRequest>(Duration::ZERO);
+    }
+    assert_eq!(s.delivered().len(), 51);
+}
+
 /// acks=1, no idempotence: one batch in flight per partition keeps the order.
 #[test]
 fn i13_without_idempotence_nothing_is_sent_before_a_retry() {
     let world = World::new(1).topic("t", 1);
-    let mut s = script(world, |c| *c = c.acks(Acks::Leader));
+    let mut s = configured(world, |c| *c = c.acks(Acks::Leader));
     let t = s.ready("t");
     s.produce(t, 0, "a");
     let (asked, _, place) = next(&mut s);
@@ -216,7 +317,7 @@ fn i13_without_idempotence_nothing_is_sent_before_a_retry() {
 #[test]
 fn i14_a_stall_in_the_middle_of_a_request_doubles_nothing() {
     let world = World::new(1).topic("t", 1);
-    let mut s = script(world, |c| c.delivery_timeout = Duration::from_secs(10));
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(10));
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
     let conn = s.connections(1)[0];
@@ -261,39 +362,4 @@ fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
     assert!(start.until(s.now()) > Duration::from_millis(800), "{:?}", start.until(s.now()));
     take_all(&mut s, &[("a", (0, 1, 1))]);
     assert_eq!(s.delivered().len(), 1);
-}
-
-/// At the end of the epochs a new producer id is asked; nothing of the new id overtakes what is
-/// in flight under the old one.
-#[test]
-fn a_new_producer_id_waits_for_batches_of_the_old_one() {
-    let mut s = Script::new(World::new(2).topic("t", 2));
-    s.manual(ApiKey::InitProducerId);
-    let t = s.ready("t");
-    s.produce(t, 0, "first");
-    let asked = s.expect::<kafka_protocol::messages::InitProducerIdRequest>();
-    let answer = kafka_protocol::messages::InitProducerIdResponse::default()
-        .with_producer_id(kafka_protocol::messages::ProducerId(7))
-        .with_producer_epoch(i16::MAX);
-    s.answer(&asked, answer);
-    s.automatic(ApiKey::InitProducerId);
-    take_all(&mut s, &[("first", (i16::MAX, 0, 1))]);
-    s.produce(t, 1, "first");
-    take_all(&mut s, &[("first", (i16::MAX, 0, 1))]);
-    let a = send(&mut s, t, &["a"]);
-    let b = send(&mut s, t, &["b"]).remove(0);
-    // The other partition breaks its sequence: there is no higher epoch.
-    s.produce(t, 1, "x");
-    let (x, ..) = next(&mut s);
-    s.refuse(&x, 45);
-    s.produce(t, 0, "c");
-    let (x, value, place) = next(&mut s);
-    assert_eq!((value.as_str(), place), ("x", (0, 0, 1)), "under the new id");
-    assert_eq!(s.batches(&x)[0].header.producer_id, 1000);
-    s.acknowledge(&x, 1);
-    s.run(Duration::from_millis(100));
-    s.none::<ProduceRequest>("c waits for a and b");
-    s.acknowledge(&a[0], 1);
-    s.acknowledge(&b, 2);
-    take_all(&mut s, &[("c", (0, 0, 1))]);
 }

@@ -1,0 +1,13 @@
+//! Beginnings and steps that many tests have in common.
+
+mod cluster;
+mod consume;
+mod produce;
+
+pub use cluster::{
+    changed, count, disconnected, events, growths, metadata, poke, ready, recreated, with_id,
+};
+pub use consume::{
+    Move, after, batch, fetch_at, fetch_with, moves, reading, reading_with, values, wanted,
+};
+pub use produce::{configured, next, send, small, take_all, warm, warm_up};

@@ -1,0 +1,107 @@
+//! Readers, and answers to them.
+
+use bytes::Bytes;
+use kafka_protocol::messages::FetchRequest;
+use kavka_core::{Config, Duration, Event, Limits, MoveReason, PartitionId, Start};
+
+use crate::script::fetch::{Batch, records};
+use crate::script::steps::events;
+use crate::script::{Asked, Script, World};
+
+/// Brokers with a topic `t`, and a client that reads its partitions from offset 0.
+pub fn reading(brokers: i32, partitions: usize) -> (Script, Vec<PartitionId>) {
+    reading_with(World::new(brokers).topic("t", partitions), |config| config)
+}
+
+/// The same with another world and configuration.
+pub fn reading_with(
+    world: World,
+    change: impl FnOnce(Config<'static>) -> Config<'static>,
+) -> (Script, Vec<PartitionId>) {
+    let count = world.topics[0].partitions.len() as u32;
+    let config = change(Config::new(world.bootstrap()));
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    let now = s.now();
+    let mut parts = Vec::new();
+    for partition in 0..count {
+        parts.push(s.client.assign(now, t, partition, Start::Offset(0)).expect("assigned"));
+    }
+    (s, parts)
+}
+
+/// The next Fetch request to a broker.
+pub fn fetch_at(s: &mut Script, node: i32) -> Asked<FetchRequest> {
+    for _ in 0..20 {
+        let asked = s.expect::<FetchRequest>();
+        if asked.node == node {
+            return asked;
+        }
+    }
+    s.fail(&format!("no fetch came to broker {node}"))
+}
+
+/// A Fetch request of which something holds; those before it are answered with nothing.
+pub fn fetch_with(
+    s: &mut Script,
+    holds: impl Fn(&Script, &Asked<FetchRequest>) -> bool,
+) -> Asked<FetchRequest> {
+    for _ in 0..100 {
+        let asked = s.expect::<FetchRequest>();
+        if holds(s, &asked) {
+            return asked;
+        }
+        s.run(Duration::from_millis(20));
+        let session = asked.body.session_id.max(1);
+        s.give(&asked, session, vec![]);
+    }
+    s.fail("no such fetch came")
+}
+
+/// Bytes of an ordinary batch.
+pub fn batch(base: i64, values: &[&str]) -> Bytes {
+    Batch::new(base, values).bytes()
+}
+
+/// A position that jumped: from, to, why.
+pub type Move = (i64, i64, MoveReason);
+
+/// The jumps that were told.
+pub fn moves(told: &[Event<'_>]) -> Vec<Move> {
+    let moved = |event: &Event<'_>| match *event {
+        Event::Moved { from, to, why, .. } => Some((from, to, why)),
+        _ => None,
+    };
+    told.iter().filter_map(moved).collect()
+}
+
+/// Records read: offset, value as text.
+pub fn values(s: &mut Script) -> Vec<(i64, String)> {
+    s.records().into_iter().map(|(_, offset, value)| (offset, value)).collect()
+}
+
+/// Gives a reader of one partition these bytes; the next fetch, and what was told.
+pub fn after(bytes: &[Bytes]) -> (Option<i64>, Vec<(i64, String)>, Vec<Event<'static>>) {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![records(0, bytes)]);
+    let next = s.take::<FetchRequest>().map(|asked| s.wanted(&asked)[0].2);
+    let got = values(&mut s);
+    (next, got, events(&mut s))
+}
+
+/// Lets three seconds pass with empty fetches; all that was wanted meanwhile, sorted.
+pub fn wanted(s: &mut Script) -> Vec<(i32, i64)> {
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        s.run(Duration::from_millis(500));
+        if let Some(asked) = s.take::<FetchRequest>() {
+            all.extend(s.wanted(&asked).into_iter().map(|(_, p, offset)| (p, offset)));
+            let session = asked.body.session_id.max(1);
+            s.give(&asked, session, vec![]);
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,67 @@
+//! Producers, and their requests.
+
+use kafka_protocol::messages::ProduceRequest;
+use kavka_core::{Config, Duration, Limits, TopicId};
+
+use crate::script::{Asked, Script, World};
+
+/// A script with a configuration that the test changes; linger is zero.
+pub fn configured(world: World, change: impl FnOnce(&mut Config<'static>)) -> Script {
+    let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    change(&mut config);
+    Script::with(world, config, &Limits::small())
+}
+
+/// The same in little memory.
+pub fn small(world: World, limits: impl FnOnce(&mut Limits)) -> Script {
+    let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    let mut changed = Limits::small();
+    limits(&mut changed);
+    Script::with(world, config, &changed)
+}
+
+/// One broker and a topic of one partition whose leader has acknowledged a record.
+pub fn warm() -> (Script, TopicId) {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    (s, t)
+}
+
+/// The leader acknowledges a record of the partition.
+pub fn warm_up(s: &mut Script, t: TopicId, partition: u32) {
+    s.produce(t, partition, "first");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    assert_eq!(s.delivered(), [(1, Some(0))]);
+}
+
+/// Produces records one by one, each of which leaves at once.
+pub fn send(s: &mut Script, t: TopicId, values: &[&str]) -> Vec<Asked<ProduceRequest>> {
+    let mut asked = Vec::new();
+    for value in values {
+        s.produce(t, 0, value);
+        asked.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
+    }
+    asked
+}
+
+/// Takes the next Produce request, which must carry one batch: value, and producer epoch, base
+/// sequence, count.
+pub fn next(s: &mut Script) -> (Asked<ProduceRequest>, String, (i16, i32, i32)) {
+    let asked = s.expect::<ProduceRequest>();
+    let batches = s.batches(&asked);
+    if batches.len() != 1 {
+        s.fail(&format!("one batch expected: {batches:?}"));
+    }
+    (asked, batches[0].values.join(","), batches[0].place())
+}
+
+/// The next Produce requests carry these, and are acknowledged.
+pub fn take_all(s: &mut Script, wanted: &[(&str, (i16, i32, i32))]) {
+    for (i, (value, place)) in wanted.iter().enumerate() {
+        let (asked, values, at) = next(s);
+        assert_eq!((values.as_str(), at), (*value, *place), "batch {i}");
+        s.acknowledge(&asked, 100 + i as i64);
+    }
+}

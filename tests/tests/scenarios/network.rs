@@ -1,0 +1,207 @@
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
+};
+use kavka_core::{Config, Duration, Error, Limits, PeerFault};
+use kavka_tests::script::fetch::records;
+use kavka_tests::script::steps::{batch, disconnected, next, reading, send, warm};
+use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
+
+#[test]
+fn n1_answers_in_any_pieces_are_the_same() {
+    let whole = story(usize::MAX);
+    for piece in [1, 2, 3, 5, 7, 11, 64, 500] {
+        assert_eq!(story(piece), whole, "pieces of {piece}");
+    }
+}
+
+fn story(piece: usize) -> Vec<String> {
+    let mut s = Script::new(World::new(3).topic("t", 6));
+    s.piece = piece;
+    let t = s.ready("t");
+    for partition in 0..6 {
+        s.produce(t, partition, "value");
+    }
+    let mut told = Vec::new();
+    while told.iter().filter(|t: &&String| t.contains("Delivered")).count() < 6 {
+        let asked = s.expect::<ProduceRequest>();
+        s.acknowledge(&asked, 5);
+        told.extend(s.told().iter().map(|told| format!("{told:?}")));
+    }
+    told.sort();
+    told
+}
+
+#[test]
+fn n1_records_answers_in_single_bytes_are_the_same() {
+    let (mut s, _) = reading(1, 2);
+    s.piece = 1;
+    let asked = s.expect::<FetchRequest>();
+    let parts = vec![records(0, &[batch(0, &["a"])]), records(1, &[batch(0, &["b", "c"])])];
+    s.give(&asked, 0, parts);
+    let wanted = [(0, 0, "a"), (1, 0, "b"), (1, 1, "c")];
+    assert_eq!(s.records(), wanted.map(|(p, o, v)| (p, o, v.to_owned())));
+}
+
+#[test]
+fn n2_a_broker_that_knows_fewer_versions_is_asked_again_once() {
+    for (profile, versions) in [(Profile::V1_1, [5, 0]), (Profile::V2_4, [5, 3])] {
+        let mut s = Script::new(World::new(1).release(profile).topic("t", 1));
+        s.manual(ApiKey::ApiVersions);
+        s.topic("t");
+        for version in versions {
+            let asked = s.expect::<ApiVersionsRequest>();
+            assert_eq!(asked.version, version, "{profile}");
+            let mut body = s.world.versions(profile);
+            if version == 5 {
+                body.error_code = 35;
+                body.api_keys.retain(|range| range.api_key == 18 && profile > Profile::V1_1);
+            }
+            s.answer(&asked, body);
+        }
+        assert_eq!(s.connects.len(), 1, "{profile}: on the same connection");
+        s.automatic(ApiKey::ApiVersions);
+        s.ready("t");
+    }
+}
+
+#[test]
+fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.manual(ApiKey::ApiVersions);
+    s.topic("t");
+    for hint in [5, 9, 0] {
+        let asked = s.expect::<ApiVersionsRequest>();
+        let range = kafka_protocol::messages::api_versions_response::ApiVersion::default()
+            .with_api_key(18)
+            .with_max_version(hint);
+        let body = ApiVersionsResponse::default().with_error_code(35);
+        s.answer(&asked, body.clone().with_api_keys(vec![range.clone()]));
+        if hint == 0 {
+            let again = s.expect::<ApiVersionsRequest>();
+            assert_eq!(again.version, 0);
+            s.answer(&again, body.with_api_keys(vec![range]));
+        }
+        let no_version = (-1, Error::Peer(PeerFault::NoCommonVersion));
+        assert_eq!(disconnected(&mut s), [no_version], "hint {hint}");
+    }
+    assert!(s.connects.len() <= 4, "{:?}", s.connects);
+}
+
+/// A peer that greets and then talks nonsense, again and again.
+#[test]
+fn n2_a_broker_that_always_fails_is_not_connected_in_a_circle() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.manual(ApiKey::Metadata);
+    s.topic("t");
+    let end = s.now() + Duration::from_secs(5);
+    while s.now() < end {
+        let asked = s.expect::<MetadataRequest>();
+        s.feed(asked.conn, &[0, 0, 0, 6, 9, 9, 9, 9, 9, 9]);
+    }
+    assert!(s.connects.len() < 150, "{} connections in 5 s", s.connects.len());
+}
+
+#[test]
+fn n3_a_broker_that_never_accepts_is_given_up_for_the_next_address() {
+    let mut world = World::new(3).topic("t", 1);
+    world.node(1).hangs = true;
+    world.node(2).up = false;
+    let config = Config::new("b1:9001,b2:9002,b3:9003").linger(Duration::ZERO);
+    let mut s = Script::with(world, config, &Limits::small());
+    let start = s.now();
+    s.ready("t");
+    let took = start.until(s.now());
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn n3_the_pause_before_connecting_again_grows() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.world.node(1).up = false;
+    s.topic("t");
+    s.run(Duration::from_secs(60));
+    let n = s.connects.len();
+    assert!((50..90).contains(&n), "{n} attempts in a minute");
+    let times: Vec<_> = s.connects.iter().map(|(at, _)| *at).collect();
+    let last = times[n - 2].until(times[n - 1]);
+    assert!(last >= Duration::from_millis(790), "{last:?}");
+    assert!(times[0].until(times[1]) <= Duration::from_millis(70));
+}
+
+#[test]
+fn n4_a_throttled_connection_is_quiet_and_goes_on_afterwards() {
+    let (mut s, t) = warm();
+    let asked = send(&mut s, t, &["a"]);
+    let answer = Script::produce_answer(&asked[0], 0, 1).with_throttle_time_ms(300);
+    s.answer(&asked[0], answer);
+    let start = s.now();
+    s.produce(t, 0, "b");
+    let (asked, ..) = next(&mut s);
+    assert_eq!(start.until(s.now()), Duration::from_millis(300));
+    s.acknowledge(&asked, 2);
+    assert_eq!(s.delivered().len(), 2);
+}
+
+#[test]
+fn n5_a_request_timeout_ends_the_connection_and_all_that_was_on_it_goes_again() {
+    let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+    config.request_timeout = Duration::from_secs(4);
+    let mut s = Script::with(World::new(1).topic("t", 2), config, &Limits::small());
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    let first = s.expect::<ProduceRequest>();
+    s.acknowledge(&first, 0);
+    let start = s.now();
+    for value in ["b", "c"] {
+        s.produce(t, 0, value);
+        s.expect_within::<ProduceRequest>(Duration::ZERO);
+    }
+    for value in ["b", "c"] {
+        let asked = s.expect::<ProduceRequest>();
+        assert_eq!(s.batches(&asked)[0].values, [value]);
+        assert!(start.until(s.now()) >= Duration::from_secs(4));
+        s.acknowledge(&asked, 1);
+    }
+    assert!(disconnected(&mut s).contains(&(1, Error::TimedOut)));
+    assert_eq!(s.delivered().len(), 3);
+}
+
+#[test]
+fn n6_what_is_not_the_answer_that_is_due_ends_the_connection() {
+    let frames: [(&[u8], PeerFault); 5] = [
+        (&[0, 0, 0, 4, 0x7f, 0, 0, 0], PeerFault::Correlation),
+        (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength),
+        (&[0x7f, 0xff, 0xff, 0xff], PeerFault::FrameLength),
+        (&[0x15, 3, 3, 0, 2, 2, 70], PeerFault::NotKafka),
+        (b"HTTP/1.1 400 Bad Request", PeerFault::NotKafka),
+    ];
+    for (bytes, fault) in frames {
+        let mut s = Script::new(World::new(1).topic("t", 1));
+        s.ready("t");
+        let conn = s.connections(1)[0];
+        s.feed(conn, bytes);
+        assert_eq!(disconnected(&mut s), [(1, Error::Peer(fault))]);
+        s.until("a new connection", |s| !s.connections(1).is_empty());
+    }
+}
+
+#[test]
+fn n7_a_connection_that_a_broker_ends_for_idleness_is_no_failure() {
+    let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+    config.probing = kavka_core::Probing::Never;
+    let mut s = Script::with(World::new(1).topic("t", 1), config, &Limits::small());
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.run(Duration::from_secs(60));
+    let conn = s.connections(1)[0];
+    let now = s.now();
+    s.cut(conn);
+    s.produce(t, 0, "b");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 1);
+    assert!(now.until(s.now()) < Duration::from_millis(30), "without a pause");
+    assert_eq!((disconnected(&mut s), s.delivered().len()), (vec![], 2));
+}

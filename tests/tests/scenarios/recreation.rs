@@ -1,0 +1,113 @@
+use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest};
+use kavka_core::{Duration, Event, MoveReason, OutOfRange, Start};
+use kavka_tests::script::World;
+use kavka_tests::script::fetch::{records, refused};
+use kavka_tests::script::steps::{
+    Move, batch, count, events, fetch_with, metadata, moves, poke, reading, reading_with, ready,
+    recreated, with_id,
+};
+use uuid::Uuid;
+
+#[test]
+fn t1_another_id_from_one_broker_is_believed_after_two_seconds_and_its_lower_epochs_with_it() {
+    // R5 (c)
+    let mut world = World::new(1).topic("t", 4);
+    world.partition("t", 0).epoch = 10;
+    let (mut s, t) = ready(world);
+    let new = with_id(&s.world, 77, 2);
+    poke(&mut s, t);
+    metadata(&mut s, Duration::from_millis(1900), |_| new.clone());
+    assert_eq!(recreated(&events(&mut s)), [0_u32; 0]);
+    metadata(&mut s, Duration::from_millis(1500), |_| new.clone());
+    assert_eq!(recreated(&events(&mut s)), [2]);
+    assert_eq!(count(&s.client, t), 2);
+    s.world = new;
+    s.automatic(ApiKey::Metadata);
+    s.produce(t, 0, "a");
+    assert_eq!(s.expect::<ProduceRequest>().node, 1);
+}
+
+#[test]
+fn t2_ids_that_go_make_fetches_name_the_topic_and_ids_that_come_use_them() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    assert!(asked.version >= 13);
+    let id = core::mem::replace(&mut s.world.topics[0].id, Uuid::nil());
+    s.give(&asked, 7, vec![refused(0, 100)]);
+    // The id of the refusal was nil: it concerns nobody. The next one names ours.
+    let asked = s.expect::<FetchRequest>();
+    s.world.topics[0].id = id;
+    s.give(&asked, 7, vec![refused(0, 100)]);
+    s.world.topics[0].id = Uuid::nil();
+    let asked = loop {
+        let asked = s.expect::<FetchRequest>();
+        if asked.version <= 12 {
+            break asked;
+        }
+        s.world.topics[0].id = id;
+        s.give(&asked, 7, vec![refused(0, 100)]);
+        s.world.topics[0].id = Uuid::nil();
+    };
+    assert_eq!((asked.body.session_epoch, s.wanted(&asked)), (0, vec![("t".into(), 0, 0)]));
+    s.give(&asked, 8, vec![refused(0, 6)]);
+    s.world.topics[0].id = id;
+    let asked = fetch_with(&mut s, |_, asked| asked.version >= 13);
+    assert_eq!(asked.body.session_epoch, 0);
+    let told = format!("{:?}", events(&mut s));
+    assert!(!told.contains("TopicRecreated"), "{told}");
+}
+
+#[test]
+fn t3_a_recreated_topic_leaves_the_session_under_its_old_id() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    let asked = s.expect::<FetchRequest>();
+    let old = s.world.topics[0].id;
+    s.give(&asked, 7, vec![]);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 7, vec![refused(0, 100)]);
+    s.world.topics[0].id = Uuid::from_u128(99);
+    let again = loop {
+        let asked = s.expect::<FetchRequest>();
+        if asked.body.topics.iter().any(|t| t.topic_id == Uuid::from_u128(99)) {
+            break asked;
+        }
+        s.world.topics[0].id = old;
+        s.give(&asked, 7, vec![refused(0, 100)]);
+        s.world.topics[0].id = Uuid::from_u128(99);
+    };
+    assert_eq!(s.wanted(&again), [("t".into(), 0, 0)]);
+    let forgets = again.body.forgotten_topics_data.iter().any(|t| t.topic_id == old);
+    assert!(forgets || again.body.session_epoch == 0, "the old id stays in the session");
+}
+
+/// A reader at offset 50 of a log 20..30 or so, and where it goes on.
+fn out_of_range(policy: OutOfRange, log: (i64, i64)) -> (Vec<Move>, Option<i64>, bool) {
+    let world = World::new(1).topic("t", 1);
+    let (mut s, parts) = reading_with(world, |mut config| {
+        config.out_of_range = policy;
+        config
+    });
+    (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = log;
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Offset(50)).unwrap();
+    let asked = fetch_with(&mut s, |s, asked| s.wanted(asked) == [("t".into(), 0, 50)]);
+    s.give(&asked, 0, vec![refused(0, 1)]);
+    s.run(Duration::from_millis(200));
+    let next = s.take::<FetchRequest>().map(|asked| s.wanted(&asked)[0].2);
+    let told = events(&mut s);
+    let failed = told.iter().any(|e| matches!(e, Event::PartitionFailed { .. }));
+    (moves(&told), next, failed)
+}
+
+#[test]
+fn t6_a_position_outside_the_log_goes_where_the_policy_says_and_says_so() {
+    use OutOfRange::{Earliest, Latest, Nearest, Stop};
+    let moved = |to| (vec![(50, to, MoveReason::OutOfRange)], Some(to), false);
+    assert_eq!(out_of_range(Nearest, (60, 90)), moved(60), "below");
+    assert_eq!(out_of_range(Nearest, (20, 30)), moved(30), "above");
+    assert_eq!(out_of_range(Earliest, (20, 30)), moved(20));
+    assert_eq!(out_of_range(Latest, (20, 30)), moved(30));
+    assert_eq!(out_of_range(Stop, (20, 30)), (vec![], None, true));
+}
