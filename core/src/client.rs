@@ -118,6 +118,13 @@ impl<'d> Client<'d> {
         Ok(Self { rx: s.rx, rx_bytes: s.rx_bytes, commands })
     }
 
+    /// Uses at most this many connections, at least one, of those that there is memory for: an
+    /// adapter with fewer sockets says so before the first [`Client::poll_action`].
+    pub fn limit_connections(&mut self, most: usize) {
+        self.commands.net.conns.shorten(most.max(1));
+        self.commands.answers.shorten(most.max(1));
+    }
+
     /// What the adapter has to do next.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.settle();

@@ -38,6 +38,25 @@ impl<T> DerefMut for Mem<'_, T> {
     }
 }
 
+impl<T> Mem<'_, T> {
+    /// Keeps only the first `len` entries.
+    pub(crate) fn shorten(&mut self, len: usize) {
+        match self {
+            Self::Lent(slice) => {
+                let whole = core::mem::take(slice);
+                let len = len.min(whole.len());
+                *slice = &mut whole[..len];
+            }
+            #[cfg(feature = "alloc")]
+            Self::Owned(slice) => {
+                let mut whole = core::mem::take(slice).into_vec();
+                whole.truncate(len);
+                *slice = whole.into_boxed_slice();
+            }
+        }
+    }
+}
+
 /// An index into a table, or none; none is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link(u32);

@@ -37,10 +37,11 @@ pub struct Driver<'d, S, const CONNS: usize> {
 }
 
 impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
-    /// With one socket for each connection of the client's memory (`CONNS` of its `Resources`). A
-    /// connection beyond them fails each time that the client wants it.
+    /// With one socket for each connection of the client's memory (`CONNS` of its `Resources`).
+    /// With fewer sockets the client makes do with fewer connections.
     #[must_use]
-    pub fn new(client: Client<'d>, sockets: [S; CONNS]) -> Self {
+    pub fn new(mut client: Client<'d>, sockets: [S; CONNS]) -> Self {
+        client.limit_connections(CONNS);
         Self { client, links: sockets.map(|socket| Link { socket, conn: None, open: false }) }
     }
 
@@ -108,10 +109,7 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
             match action {
                 Action::Connect { conn } => match self.links.get_mut(conn.slot()) {
                     Some(link) => (link.conn, link.open) = (Some(conn), false),
-                    None => {
-                        note!(error, "kavka: no socket for connection {}", conn.slot());
-                        self.client.handle_closed(now, conn, CloseReason::Failed);
-                    }
+                    None => self.client.handle_closed(now, conn, CloseReason::Failed),
                 },
                 Action::Close { conn } => {
                     let link = self.links.get_mut(conn.slot());

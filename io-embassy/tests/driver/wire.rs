@@ -1,0 +1,105 @@
+//! Two network stacks of embassy-net with a cable between them.
+
+use core::task::{Context, Waker};
+use std::collections::VecDeque;
+
+use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
+use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+
+use crate::executor::{Executor, Shared, shared};
+
+/// Address of the stack with the brokers.
+pub(crate) const BROKERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
+const DEVICE: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
+
+/// One direction of the cable.
+#[derive(Default)]
+struct Lane {
+    packets: VecDeque<Vec<u8>>,
+    reader: Option<Waker>,
+}
+
+/// One end of the cable.
+struct Port {
+    from: Shared<Lane>,
+    to: Shared<Lane>,
+}
+
+struct Packet(Vec<u8>);
+struct Send<'a>(&'a Shared<Lane>);
+
+impl RxToken for Packet {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, f: F) -> R {
+        f(&mut self.0)
+    }
+}
+
+impl TxToken for Send<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        let mut lane = self.0.borrow_mut();
+        lane.packets.push_back(packet);
+        if let Some(reader) = lane.reader.take() {
+            reader.wake();
+        }
+        result
+    }
+}
+
+impl Driver for Port {
+    type RxToken<'a> = Packet;
+    type TxToken<'a> = Send<'a>;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Packet, Send<'_>)> {
+        let mut lane = self.from.borrow_mut();
+        if let Some(packet) = lane.packets.pop_front() {
+            return Some((Packet(packet), Send(&self.to)));
+        }
+        lane.reader = Some(cx.waker().clone());
+        None
+    }
+
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Send<'_>> {
+        Some(Send(&self.to))
+    }
+
+    fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+        LinkState::Up
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = 1500;
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        HardwareAddress::Ip
+    }
+}
+
+/// The device's stack and that of the brokers, both running.
+pub(crate) fn cable(executor: &mut Executor) -> (Stack<'static>, Stack<'static>) {
+    let (there, back) = (shared(Lane::default()), shared(Lane::default()));
+    let device = Port { from: back.clone(), to: there.clone() };
+    let brokers = Port { from: there, to: back };
+    (stack(executor, device, DEVICE, 1), stack(executor, brokers, BROKERS, 2))
+}
+
+fn stack(executor: &mut Executor, port: Port, address: Ipv4Address, seed: u64) -> Stack<'static> {
+    let mut config = StaticConfigV4 {
+        address: Ipv4Cidr::new(address, 24),
+        gateway: None,
+        dns_servers: Default::default(),
+    };
+    config.dns_servers.push(BROKERS).expect("room for one");
+    let resources = Box::leak(Box::new(StackResources::<32>::new()));
+    let (stack, runner) = embassy_net::new(port, Config::ipv4_static(config), resources, seed);
+    executor.spawn(run(runner));
+    stack
+}
+
+async fn run(mut runner: Runner<'static, Port>) {
+    runner.run().await;
+}
