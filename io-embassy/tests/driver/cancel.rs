@@ -102,8 +102,8 @@ fn check(seed: u64, habit: Habit, named: Named) {
             journal.borrow_mut().send(topic, format!("{:060}", round * 60 + n));
         }
         let broker = 1 + (seed + round) as i32 % 3;
-        let fault = if round % 2 == 0 { Fault::DropAnswer } else { Fault::DropRequest };
-        let api = if seed % 2 == 0 { ApiKey::Produce } else { ApiKey::Fetch };
+        let fault = if round.is_multiple_of(2) { Fault::DropAnswer } else { Fault::DropRequest };
+        let api = if seed.is_multiple_of(2) { ApiKey::Produce } else { ApiKey::Fetch };
         brokers.borrow_mut().cluster.inject(broker, api, fault, 1);
         executor.run_for(Duration::from_millis(100));
         if round == 1 {
