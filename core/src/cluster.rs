@@ -52,6 +52,8 @@ pub(crate) struct Cluster<'d> {
     pub(crate) recreated: bool,
     /// Some topic became ready or grew since producer and consumer looked.
     pub(crate) changed: bool,
+    /// Metadata of some topic is wanted since it was looked for what is due.
+    pub(crate) asks: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
     pub(crate) produced: Option<Instant>,
     pub(crate) probes: Probes,
@@ -95,6 +97,7 @@ impl<'d> Cluster<'d> {
             moves: 0,
             recreated: false,
             changed: false,
+            asks: false,
             produced: None,
             probes: Probes::default(),
         }
@@ -154,6 +157,7 @@ impl<'d> Cluster<'d> {
         if !need.wanted {
             need.wanted = true;
             need.at = need.at.max(now);
+            self.asks = true;
         }
     }
 

@@ -15,6 +15,7 @@ impl Commands<'_> {
             || self.consumer.dirty
             || self.admin.dirty
             || self.cluster.changed
+            || self.cluster.asks
             || self.cluster.recreated
     }
 

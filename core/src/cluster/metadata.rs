@@ -19,6 +19,8 @@ const MISSING_TIME: Duration = Duration::from_secs(2);
 /// A broker that is behind is not asked more often than this for what nobody waits for; probes go
 /// on, and see when it caught up.
 const ASK_STALE: u32 = 3;
+/// So often an error that says nothing is asked about again before it is told.
+const RETRIES: u32 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,7 @@ impl<'d> Cluster<'d> {
 
     /// Sends what is due and returns when to look again.
     pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+        self.asks = false;
         self.adopt_seeds(net, now);
         let mut next = None;
         if self.metadata_until.is_some_and(|until| until <= now) {
@@ -254,6 +257,10 @@ impl<'d> Cluster<'d> {
                 return self.merge_missing(now, slot, cx);
             }
             error if error.is_retriable() => return self.ask_again(slot, now),
+            // Passes, as a rule.
+            ErrorCode::UNKNOWN_SERVER_ERROR if self.topics[slot].need.failures < RETRIES => {
+                return self.ask_again(slot, now);
+            }
             error => {
                 self.fail_topic(slot, Error::Broker(error));
                 return self.ask_again(slot, now);

@@ -80,6 +80,8 @@ pub struct World {
     pub producer_error: i16,
     /// API keys that brokers leave out of ApiVersions.
     pub without: Vec<i16>,
+    /// Versions beyond which brokers offer nothing, whatever their release has.
+    pub at_most: Vec<(ApiKey, i16)>,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             producer_id: 1000,
             producer_error: 0,
             without: Vec::new(),
+            at_most: Vec::new(),
         }
     }
 
@@ -220,10 +223,11 @@ impl World {
     #[must_use]
     pub fn versions(&self, profile: Profile) -> ApiVersionsResponse {
         let ranges = profile.ranges().iter().map(|(api, min, max)| {
+            let cap = self.at_most.iter().find(|(of, _)| of == api);
             ApiVersion::default()
                 .with_api_key(*api as i16)
                 .with_min_version(*min)
-                .with_max_version(*max)
+                .with_max_version(cap.map_or(*max, |(_, cap)| *cap.min(max)))
         });
         let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
         ApiVersionsResponse::default().with_api_keys(ranges.collect())
@@ -238,6 +242,7 @@ impl World {
                 .with_host(StrBytes::from_string(node.host.clone()))
                 .with_port(i32::from(node.port))
         });
+        let controller = self.nodes.iter().find(|node| node.up).map_or(-1, |node| node.id);
         let topics = match &request.topics {
             None => self.topics.iter().map(topic_metadata).collect(),
             Some(asked) => asked
@@ -253,7 +258,7 @@ impl World {
         };
         MetadataResponse::default()
             .with_brokers(brokers.collect())
-            .with_controller_id(BrokerId(1))
+            .with_controller_id(BrokerId(controller))
             .with_topics(topics)
     }
 

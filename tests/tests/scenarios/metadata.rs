@@ -1,8 +1,31 @@
+//! Metadata: when it is asked, of whom, and what of it is believed.
+
 use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
-use kavka_core::{Config, Duration, Error, Event, Limits};
+use kavka_core::{Config, Duration, Error, Event, Limits, Probing, Start};
 use kavka_tests::script::fetch::refused;
-use kavka_tests::script::steps::{changed, count, events, metadata, poke, ready};
+use kavka_tests::script::steps::{
+    changed, configured, count, events, metadata, poke, ready, warm_up,
+};
 use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
+
+#[test]
+fn m1_a_second_refresh_right_after_bootstrap_is_not_delayed() {
+    let (mut s, t) = ready(World::new(1).topic("t", 1));
+    s.manual(ApiKey::Metadata);
+    // The second one still has something to tell: leaders of partitions that are produced to.
+    let pauses = [(0, 20), (0, 20), (80, 120), (160, 240)];
+    for (turn, (least, most)) in pauses.into_iter().enumerate() {
+        poke(&mut s, t);
+        let start = s.now();
+        let asked = s.expect::<MetadataRequest>();
+        let pause = start.until(s.now()).as_millis();
+        assert!((least..=most).contains(&pause), "refresh {turn} after {pause} ms");
+        // Nothing new: the next one has to wait.
+        let body = s.world.metadata(&asked.body);
+        s.answer(&asked, body);
+    }
+}
 
 #[test]
 fn m2_an_older_epoch_is_refused_and_an_equal_one_taken() {
@@ -29,6 +52,67 @@ fn m2_an_older_epoch_is_refused_and_an_equal_one_taken() {
     assert_eq!(lower, 0, "it asks again when somebody contradicts");
     let asked = s.expect::<ProduceRequest>();
     assert_eq!(asked.node, 1);
+}
+
+#[test]
+fn m3_a_topic_that_was_away_does_not_come_back_with_an_older_epoch() {
+    let mut world = World::new(2).topic("t", 1);
+    world.partition("t", 0).epoch = 100;
+    let (mut s, t) = ready(world);
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    let current = s.world.clone();
+    let away = changed(&current, |w| w.topic_mut("t").error = 3);
+    let older = changed(&current, |w| {
+        (w.partition("t", 0).epoch, w.partition("t", 0).leader) = (99, 2);
+    });
+    s.refuse(&asked, 6);
+    let mut answers = 0;
+    metadata(&mut s, Duration::from_secs(5), |_| {
+        answers += 1;
+        [&away, &away, &away, &older, &older, &older]
+            .get(answers - 1)
+            .map_or(&current, |w| *w)
+            .clone()
+    });
+    assert!(answers > 6, "{answers} answers: it asks again when somebody contradicts");
+    assert_eq!((count(&s.client, t), s.expect::<ProduceRequest>().node), (1, 1));
+}
+
+#[test]
+fn m4_a_newer_epoch_seen_elsewhere_makes_the_leader_unknown() {
+    let mut world = World::new(2).topic("t", 1);
+    world.partition("t", 0).epoch = 100;
+    let (mut s, t) = ready(world);
+    let old = s.world.clone();
+    // Leader 1 answers ListOffsets, and names the epoch that began meanwhile.
+    s.world.lead("t", 0, 2);
+    let new = s.world.clone();
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Latest).expect("assigned");
+    metadata(&mut s, Duration::from_millis(500), |_| old.clone());
+    assert_eq!(count(&s.client, t), 1);
+    s.none::<FetchRequest>("who leads is not known");
+    metadata(&mut s, Duration::from_secs(2), |_| new.clone());
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!((asked.node, asked.body.topics[0].partitions[0].current_leader_epoch), (2, 101));
+}
+
+/// Brokers before 2.4 tell epochs that are wrong during reassignments.
+#[test]
+fn m5_epochs_of_old_metadata_versions_mean_nothing() {
+    let mut world = World::new(2).topic("t", 1).release(Profile::V2_4);
+    world.at_most.push((ApiKey::Metadata, 8));
+    world.partition("t", 0).epoch = 100;
+    let (mut s, t) = ready(world);
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    (s.world.partition("t", 0).epoch, s.world.partition("t", 0).leader) = (99, 2);
+    let start = s.now();
+    s.refuse(&asked, 6);
+    assert_eq!(s.expect::<ProduceRequest>().node, 2);
+    let took = start.until(s.now());
+    assert!(took < Duration::from_millis(200), "{took:?}");
 }
 
 #[test]
@@ -91,6 +175,85 @@ fn m8_a_refusing_leader_that_metadata_goes_on_naming_makes_no_fast_loop() {
 }
 
 #[test]
+fn m9_a_passing_error_of_a_topic_holds_nothing_up() {
+    for (code, rounds) in [(3, 30), (5, 30), (7, 30), (-1, 3)] {
+        let (mut s, t) = ready(World::new(1).topic("t", 4));
+        (0..4).for_each(|partition| warm_up(&mut s, t, partition));
+        s.world.topic_mut("t").error = code;
+        for round in 0..rounds {
+            poke(&mut s, t);
+            s.produce(t, round % 4, "a");
+            let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
+            s.acknowledge(&asked, 0);
+            s.run(Duration::from_millis(100));
+        }
+        assert_eq!(s.delivered().len(), rounds as usize, "code {code}");
+        let told = events(&mut s);
+        let failed = told.iter().any(|e| matches!(e, Event::TopicFailed { .. }));
+        assert!(!failed, "code {code}: {told:?}");
+    }
+}
+
+/// Brokers of other ids and addresses take the places of all, one by one.
+#[test]
+fn m10_a_cluster_whose_brokers_are_replaced_one_by_one_is_followed() {
+    let (mut s, t) = ready(World::new(3).topic("t", 1));
+    for old in 1..=3 {
+        let mut new = s.world.node(old).clone();
+        (new.id, new.host, new.port) = (old + 10, format!("c{old}"), new.port + 100);
+        s.world.nodes.push(new);
+        s.world.lead("t", 0, old + 10);
+        s.world.node(old).up = false;
+        poke(&mut s, t);
+        s.produce(t, 0, "a");
+        let asked = loop {
+            let asked = s.expect::<ProduceRequest>();
+            if asked.node == old + 10 {
+                break asked;
+            }
+            s.refuse(&asked, 6);
+        };
+        s.acknowledge(&asked, 0);
+        s.run(Duration::from_secs(2));
+        assert_eq!(s.connections(old), [], "to broker {old}, which nobody names any more");
+    }
+    let before = s.connects.len();
+    s.run(Duration::from_secs(60));
+    let strays: Vec<_> = s.connects[before..].iter().filter(|(_, node)| *node < 11).collect();
+    assert!(strays.is_empty(), "to brokers of old: {strays:?}");
+    assert_eq!(s.delivered().len(), 3);
+}
+
+#[test]
+fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
+    let (mut s, t) = ready(World::new(2).topic("t", 2));
+    s.produce(t, 1, "a");
+    let held = s.expect::<ProduceRequest>();
+    assert_eq!(held.node, 2);
+    // Metadata leaves it out while an answer of it is awaited ...
+    s.world.lead("t", 1, 1);
+    s.world.node(2).up = false;
+    poke(&mut s, t);
+    s.run(Duration::from_millis(300));
+    assert_eq!(s.connections(2), [held.conn], "kept for the answer");
+    // ... and names it again before that came.
+    s.world.lead("t", 1, 2);
+    s.world.node(2).up = true;
+    poke(&mut s, t);
+    s.run(Duration::from_secs(1));
+    s.acknowledge(&held, 0);
+    for offset in 1..4 {
+        s.produce(t, 1, "b");
+        let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(100));
+        assert_eq!(asked.node, 2);
+        s.acknowledge(&asked, offset);
+    }
+    // One for probes may stand beside the one for batches.
+    let conns = s.connections(2).len();
+    assert!(s.delivered().len() == 4 && conns <= 2, "{conns} connections");
+}
+
+#[test]
 fn m12_when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
     let mut world = World::new(3).topic("t", 1);
     let mut config = Config::new("b1:9001,b2:9002");
@@ -118,6 +281,48 @@ fn m12_when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
     assert_eq!(s.expect::<ProduceRequest>().node, 13);
     s.run(Duration::from_secs(2));
     assert_eq!(count(&s.client, t), 1);
+}
+
+#[test]
+fn m13_two_brokers_behind_one_address_stay_two() {
+    let mut world = World::new(2).topic("t", 2);
+    let first = world.node(1).clone();
+    let second = world.node(2);
+    (second.host, second.port) = (first.host, first.port);
+    let (mut s, t) = ready(world);
+    let mut conns = Vec::new();
+    for partition in [0, 1, 0, 1] {
+        s.produce(t, partition, "a");
+        let asked = s.expect::<ProduceRequest>();
+        conns.push(asked.conn);
+        s.acknowledge(&asked, 0);
+    }
+    assert!(conns[0] != conns[1] && conns[..2] == conns[2..], "{conns:?}");
+    assert_eq!(s.delivered().len(), 4);
+}
+
+#[test]
+fn m14_who_is_silent_by_request_or_busy_is_asked_last() {
+    let mut s = configured(World::new(3).topic("t", 3), |c| c.probing = Probing::Never);
+    let t = s.ready("t");
+    for partition in 0..3 {
+        warm_up(&mut s, t, partition);
+    }
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    let quiet = Script::produce_answer(&asked, 0, 1).with_throttle_time_ms(20_000);
+    s.answer(&asked, quiet);
+    s.produce(t, 1, "held");
+    s.expect::<ProduceRequest>();
+    // Broker 1 wants to be left alone, 2 owes an answer to a batch: 3 it is, every time.
+    s.manual(ApiKey::Metadata);
+    for turn in 0..6 {
+        poke(&mut s, t);
+        let asked = s.expect_within::<MetadataRequest>(Duration::from_secs(2));
+        assert_eq!(asked.node, 3, "request {turn}");
+        let body = s.world.metadata(&asked.body);
+        s.answer(&asked, body);
+    }
 }
 
 #[test]
