@@ -304,7 +304,8 @@ impl World {
     }
 
     /// Start or end of logs; unknown partitions are answered as such (Kafka 2.0 and later).
-    fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    #[must_use]
+    pub fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
         let topics = request.topics.iter().map(|asked| {
             let topic = self.topics.iter().find(|topic| topic.name == asked.name.as_str());
             let partitions = asked.partitions.iter().map(|p| {

@@ -1,6 +1,6 @@
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest};
 use kavka_core::Duration;
-use kavka_tests::script::steps::{changed, count, events, metadata, ready};
+use kavka_tests::script::steps::{changed, count, metadata, ready};
 use kavka_tests::script::{Script, World};
 
 #[test]
@@ -47,21 +47,6 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     let start = s.now();
     s.until("it is ready", |s| s.client.freshness(t).is_some());
     assert!(start.until(s.now()) <= Duration::from_secs(4));
-}
-
-#[test]
-fn a_broker_that_moves_house_is_followed() {
-    let (mut s, t) = ready(World::new(2).topic("t", 1));
-    s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
-    s.world.node(1).port = 9555;
-    let _ = s.try_produce(t, 9, "x");
-    s.run(Duration::from_secs(2));
-    s.produce(t, 0, "b");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].values, ["b"]);
-    let _ = events(&mut s);
 }
 
 #[test]

@@ -1,4 +1,11 @@
-use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
+//! Fetching, positions, sessions, and what is done about records that cannot be read.
+
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{
+    ApiKey, FetchRequest, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, ProduceRequest,
+};
 use kavka_core::{Config, Duration, Event, Limits, Resources, Start};
 use kavka_tests::script::fetch::{Batch, records, refused};
 use kavka_tests::script::steps::{after, batch, events, fetch_with, moves, reading, values};
@@ -225,6 +232,35 @@ fn c10_a_late_answer_about_a_start_never_overwrites_a_seek() {
     assert_eq!(s.client.position(parts[0]), Some(3));
     let asked = s.expect::<FetchRequest>();
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+}
+
+#[test]
+fn c11_a_start_is_asked_again_of_the_new_leader() {
+    let (mut s, parts) = reading(2, 1);
+    s.manual(ApiKey::ListOffsets);
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Latest).expect("sought");
+    let asked = s.expect::<ListOffsetsRequest>();
+    assert_eq!(asked.node, 1);
+    s.manual(ApiKey::Metadata);
+    s.world.lead("t", 0, 2);
+    s.world.partition("t", 0).end = 90;
+    let refused = ListOffsetsPartitionResponse::default().with_error_code(6).with_offset(-1);
+    let topic = ListOffsetsTopicResponse::default()
+        .with_name(asked.body.topics[0].name.clone())
+        .with_partitions(vec![refused]);
+    s.answer(&asked, ListOffsetsResponse::default().with_topics(vec![topic]));
+    s.expect_within::<MetadataRequest>(Duration::from_millis(50));
+    s.cut_all(1);
+    s.automatic(ApiKey::Metadata);
+    let asked = s.expect::<ListOffsetsRequest>();
+    assert_eq!(asked.node, 2);
+    s.automatic(ApiKey::ListOffsets);
+    s.until("the start is known", |s| s.client.position(parts[0]).is_some());
+    let body = s.world.offsets(&asked.body);
+    s.answer(&asked, body);
+    s.run(Duration::from_millis(300));
+    assert_eq!(s.client.position(parts[0]), Some(90));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Partitions that are added.
+
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Duration, Error, Record, Start};
 use kavka_tests::script::steps::{configured, events, next, wanted, warm_up};

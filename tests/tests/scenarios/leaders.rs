@@ -1,8 +1,46 @@
-use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
-use kavka_core::{Duration, MoveReason};
+//! Leader epochs, leaders that move, logs that are cut.
+
+use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, MetadataRequest, ProduceRequest};
+use kavka_core::{Duration, MoveReason, Start};
 use kavka_tests::script::fetch::{Batch, diverging, led, records, refused};
-use kavka_tests::script::steps::{batch, events, fetch_at, moves, next, reading, ready, warm_up};
+use kavka_tests::script::steps::{
+    batch, events, fetch_at, metadata, moves, next, poke, reading, reading_with, ready, values,
+    warm_up,
+};
 use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
+
+/// Positions are validated by Fetch itself (KIP-595): no request of its own, no round trip more.
+#[test]
+fn e1_the_first_fetch_from_a_new_leader_tells_which_epoch_was_read() {
+    let (mut s, _) = reading(2, 1);
+    s.world.partition("t", 0).epoch = 3;
+    let asked = s.expect::<FetchRequest>();
+    let of_epoch_3 = Batch { epoch: 3, ..Batch::new(0, &["a"]) };
+    s.give(&asked, 0, vec![records(0, &[of_epoch_3.bytes()])]);
+    let asked = s.expect::<FetchRequest>();
+    s.world.lead("t", 0, 2);
+    s.give(&asked, 0, vec![led(0, 6, 2, 4)]);
+    let asked = s.expect::<FetchRequest>();
+    let told = &asked.body.topics[0].partitions[0];
+    let epochs = (told.last_fetched_epoch, told.current_leader_epoch);
+    assert_eq!((asked.node, told.fetch_offset, epochs), (2, 1, (3, 4)));
+}
+
+/// Fetch before version 12 (Kafka 2.7) has no place for it.
+#[test]
+fn e2_brokers_that_cannot_validate_are_fetched_from_all_the_same() {
+    let world = World::new(2).topic("t", 1).release(Profile::V2_4);
+    let (mut s, _) = reading_with(world, |config| config);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    let asked = s.expect::<FetchRequest>();
+    s.world.lead("t", 0, 2);
+    s.give(&asked, 0, vec![refused(0, 6)]);
+    let asked = fetch_at(&mut s, 2);
+    assert!(asked.version < 12, "version {}", asked.version);
+    assert_eq!(s.wanted(&asked), [("t".into(), 0, 1)]);
+}
 
 #[test]
 fn e3_truncation_goes_back_to_where_the_logs_part_and_says_so() {
@@ -33,6 +71,86 @@ fn e4_an_undefined_divergence_is_out_of_range_and_no_loss() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 10)]);
     assert_eq!(asked.body.topics[0].partitions[0].last_fetched_epoch, -1);
     assert_eq!(moves(&events(&mut s)), []);
+}
+
+#[test]
+fn e5_a_seek_wins_over_a_truncation_that_is_told_late() {
+    let (mut s, parts) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"; 10])])]);
+    let asked = s.expect::<FetchRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Offset(3)).expect("sought");
+    s.give(&asked, 0, vec![diverging(0, 0, 7)]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+    assert_eq!(moves(&events(&mut s)), []);
+}
+
+#[test]
+fn e6_a_leader_that_moves_again_while_it_lags_is_asked_under_the_new_epoch() {
+    let (mut s, _) = reading(2, 1);
+    let (start, mut fetches) = (s.now(), 0);
+    while start.until(s.now()) < Duration::from_secs(10) {
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!(asked.node, 1);
+        s.give(&asked, 0, vec![refused(0, 75)]);
+        fetches += 1;
+    }
+    assert!((8..40).contains(&fetches), "{fetches} fetches in 10 s");
+    s.world.lead("t", 0, 2);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![led(0, 74, 2, 1)]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!((asked.node, asked.body.topics[0].partitions[0].current_leader_epoch), (2, 1));
+}
+
+#[test]
+fn e7_an_error_for_good_resets_no_position() {
+    for code in [29, -1, 35, 42, 87, 999] {
+        let (mut s, parts) = reading(1, 1);
+        let asked = s.expect::<FetchRequest>();
+        s.give(&asked, 0, vec![records(0, &[batch(0, &["a"; 10])])]);
+        for _ in 0..5 {
+            let asked = s.expect::<FetchRequest>();
+            assert_eq!(s.wanted(&asked), [("t".into(), 0, 10)], "code {code}");
+            s.give(&asked, 0, vec![refused(0, code)]);
+        }
+        assert_eq!(s.client.position(parts[0]), Some(10), "code {code}");
+        assert_eq!(moves(&events(&mut s)), [], "code {code}");
+    }
+}
+
+#[test]
+fn e8_a_move_within_an_epoch_or_without_one_is_followed() {
+    for epoch in [0, -1] {
+        let (mut s, _) = reading(2, 1);
+        let asked = s.expect::<FetchRequest>();
+        (s.world.partition("t", 0).leader, s.world.partition("t", 0).epoch) = (2, epoch);
+        s.give(&asked, 0, vec![refused(0, 6)]);
+        let asked = fetch_at(&mut s, 2);
+        assert_eq!(s.wanted(&asked), [("t".into(), 0, 0)], "epoch {epoch}");
+    }
+}
+
+#[test]
+fn e9_records_that_wait_while_the_leader_moves_are_given_once() {
+    let (mut s, _) = reading(2, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.listening = false;
+    let both = [batch(0, &["a"]), batch(1, &["b"])];
+    s.give(&asked, 0, vec![records(0, &both)]);
+    s.world.lead("t", 0, 2);
+    let t = s.topic("t");
+    poke(&mut s, t);
+    s.run(Duration::from_secs(2));
+    if let Some(again) = s.take::<FetchRequest>() {
+        s.give(&again, 0, vec![records(0, &both)]);
+    }
+    s.listening = true;
+    assert_eq!(values(&mut s), [(0, "a".into()), (1, "b".into())]);
+    let asked = fetch_at(&mut s, 2);
+    assert_eq!(s.wanted(&asked), [("t".into(), 0, 2)]);
 }
 
 #[test]
@@ -130,6 +248,28 @@ fn e12_without_a_hint_metadata_is_asked_and_the_new_leader_at_once() {
 }
 
 #[test]
+fn e13_a_stale_leader_in_metadata_does_not_win_the_partition_back() {
+    let (mut s, _) = reading(2, 1);
+    let asked = s.expect::<FetchRequest>();
+    let stale = s.world.clone();
+    s.world.lead("t", 0, 2);
+    let current = s.world.clone();
+    s.manual(ApiKey::Metadata);
+    s.give(&asked, 0, vec![led(0, 6, 2, 1)]);
+    let mut answers = 0;
+    metadata(&mut s, Duration::from_secs(2), |_| {
+        answers += 1;
+        if answers <= 3 { stale.clone() } else { current.clone() }
+    });
+    assert!(answers > 3, "{answers} answers: it asks again when somebody contradicts");
+    for offset in 0..3 {
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!((asked.node, s.wanted(&asked)[0].2), (2, offset));
+        s.give(&asked, 0, vec![records(0, &[batch(offset, &["a"])])]);
+    }
+}
+
+#[test]
 fn e14_fenced_and_unknown_epochs_leave_the_position() {
     for (code, refreshes) in [(74, true), (75, false)] {
         let (mut s, parts) = reading(1, 1);
@@ -144,4 +284,15 @@ fn e14_fenced_and_unknown_epochs_leave_the_position() {
         let asked = fetch_at(&mut s, 1);
         assert_eq!(s.wanted(&asked), [("t".into(), 0, 0)], "code {code}");
     }
+}
+
+/// kavka names no rack, so nobody should prefer a replica for it (KIP-392).
+#[test]
+fn e16_a_preferred_replica_that_nobody_knows_strands_nothing() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 7, vec![records(0, &[]).with_preferred_read_replica(BrokerId(99))]);
+    let asked = fetch_at(&mut s, 1);
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    assert_eq!(values(&mut s), [(0, "a".into())]);
 }

@@ -1,1 +1,80 @@
+//! Every scenario has its test or its reason.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const LIST: &str = include_str!("list.txt");
+const README: &str = include_str!("README.md");
+
+/// "T1" as (T, 1).
+fn number(text: &str) -> Option<(char, u32)> {
+    let mut rest = text.chars();
+    let letter = rest.next().filter(char::is_ascii_uppercase)?;
+    Some((letter, rest.as_str().parse().ok()?))
+}
+
+fn scenarios() -> Vec<(char, u32)> {
+    let of = |line: &str| {
+        let first = line.split(' ').next().unwrap_or_default();
+        number(first).unwrap_or_else(|| panic!("no number at the front of {line:?}"))
+    };
+    LIST.lines().map(of).collect()
+}
+
+/// Numbers of the first table of README.md, spans written out.
+fn excused() -> BTreeSet<(char, u32)> {
+    let table = README.split("\n## ").nth(1).expect("a section with those that are elsewhere");
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let span = |cell: &str| {
+        let (from, to) = cell.split_once('-').unwrap_or((cell, cell));
+        let ((letter, from), (_, to)) = (number(from)?, number(to)?);
+        Some((from..=to).map(move |n| (letter, n)))
+    };
+    cells.filter_map(span).flatten().collect()
+}
+
+/// Numbers at the front of the names of tests, wherever they are.
+fn tested() -> BTreeSet<(char, u32)> {
+    let mut found = BTreeSet::new();
+    let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let folders = std::fs::read_dir(&suites)
+        .expect("suites")
+        .chain(std::fs::read_dir(suites.join("scenarios")).expect("this one"));
+    for entry in folders {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source");
+        for (attribute, line) in text.lines().zip(text.lines().skip(1)) {
+            let name = line.strip_prefix("fn ").filter(|_| attribute == "#[test]");
+            let first = name.and_then(|name| name.split('_').next());
+            found.extend(first.and_then(|first| number(&first.to_uppercase())));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_scenario_has_its_test_or_its_reason() {
+    let (all, excused, tested) = (scenarios(), excused(), tested());
+    let open: Vec<_> = all.iter().filter(|n| !excused.contains(n) && !tested.contains(n)).collect();
+    assert!(open.is_empty(), "neither a test nor a reason in README.md: {open:?}");
+    let both: Vec<_> = excused.intersection(&tested).collect();
+    assert!(both.is_empty(), "a test, and a reason why there is none: {both:?}");
+    let known: BTreeSet<_> = all.iter().copied().collect();
+    let strange: Vec<_> = excused.union(&tested).filter(|n| !known.contains(n)).collect();
+    assert!(strange.is_empty(), "not in list.txt: {strange:?}");
+    assert_eq!(known.len(), all.len(), "a number twice in list.txt");
+}
+
+#[test]
+fn the_list_is_whole() {
+    let counts = [("M", 17), ("E", 16), ("T", 7), ("P", 7), ("I", 16), ("X", 10), ("C", 12)];
+    let later = [("G", 15), ("K", 12), ("N", 10), ("A", 7)];
+    for (letter, count) in counts.into_iter().chain(later) {
+        let mine: Vec<u32> =
+            scenarios().iter().filter(|(l, _)| letter.starts_with(*l)).map(|(_, n)| *n).collect();
+        assert_eq!(mine, (1..=count).collect::<Vec<_>>(), "{letter}");
+    }
+}

@@ -153,7 +153,7 @@ fn m8_a_refusing_leader_that_metadata_goes_on_naming_makes_no_fast_loop() {
         let (mut s, t) = ready(World::new(1).topic("t", 40));
         let now = s.now();
         for partition in 0..40 {
-            s.client.assign(now, t, partition, kavka_core::Start::Offset(0)).unwrap();
+            s.client.assign(now, t, partition, Start::Offset(0)).unwrap();
         }
         (s, 40)
     };

@@ -1,11 +1,15 @@
+//! Frames in pieces, and connections that fail in every way.
+
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
 };
-use kavka_core::{Config, Duration, Error, Limits, PeerFault};
+use kavka_core::{Config, Duration, Error, Limits, PeerFault, Start};
 use kavka_tests::script::fetch::records;
-use kavka_tests::script::steps::{batch, disconnected, next, reading, send, warm};
+use kavka_tests::script::steps::{batch, disconnected, events, next, reading, ready, send, warm};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
+use kavka_tests::sim::journal::News;
+use kavka_tests::sim::{Journal, Options, World as SimWorld};
 
 #[test]
 fn n1_answers_in_any_pieces_are_the_same() {
@@ -204,4 +208,50 @@ fn n7_a_connection_that_a_broker_ends_for_idleness_is_no_failure() {
     s.acknowledge(&asked, 1);
     assert!(now.until(s.now()) < Duration::from_millis(30), "without a pause");
     assert_eq!((disconnected(&mut s), s.delivered().len()), (vec![], 2));
+}
+
+#[test]
+fn n9_a_broker_that_moves_house_is_followed() {
+    let (mut s, t) = ready(World::new(2).topic("t", 1));
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.world.node(1).port = 9555;
+    let _ = s.try_produce(t, 9, "x");
+    s.run(Duration::from_secs(2));
+    s.produce(t, 0, "b");
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].values, ["b"]);
+    let _ = events(&mut s);
+}
+
+/// Slow links cost throughput: no error, no connection that ends, no time-out that was none.
+#[test]
+fn n10_slow_links_cost_time_and_nothing_else() {
+    for seed in 1..=3 {
+        let mut world: SimWorld<Journal> = SimWorld::new(seed, Options::default());
+        world.net.fastest = Duration::from_millis(50);
+        world.net.slowest = Duration::from_millis(200);
+        world.cluster.create_topic("t", 3).expect("created");
+        let [writer, reader] =
+            [(); 2].map(|()| world.join(Journal::default(), &Limits::small(), |_| ()));
+        let topics = [writer, reader].map(|member| {
+            world.command(member, |_, client, _| client.topic("t")).expect("a topic")
+        });
+        world
+            .command(reader, |now, client, _| client.assign_all(now, topics[1], Start::Earliest))
+            .expect("assigned");
+        for n in 0..300 {
+            world.app_mut(writer).send(topics[0], n.to_string());
+        }
+        let minute = Duration::from_secs(60);
+        world.await_that("delivery", minute, |w| w.app(writer).sent_all());
+        world.await_that("reading", minute, |w| w.app(reader).count_read() == 300);
+        world.run_for(minute);
+        assert_eq!(world.app(writer).lost, [], "{}", world.at());
+        for member in [writer, reader] {
+            let ended = |news: &News| matches!(news, News::Disconnected { .. });
+            assert_eq!(world.app(member).first(ended), None, "{}: client {member}", world.at());
+        }
+    }
 }

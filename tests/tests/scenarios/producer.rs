@@ -1,3 +1,5 @@
+//! Order, idempotence, deadlines and memory of the producer.
+
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kavka_core::{Acks, Duration, Error};
 use kavka_tests::script::steps::{configured, next, send, take_all, warm, warm_up};

@@ -1,10 +1,12 @@
+//! Topics that are deleted and made again.
+
 use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest};
-use kavka_core::{Duration, Event, MoveReason, OutOfRange, Start};
+use kavka_core::{Duration, Error, Event, MoveReason, OutOfRange, Start};
 use kavka_tests::script::World;
 use kavka_tests::script::fetch::{records, refused};
 use kavka_tests::script::steps::{
-    Move, batch, count, events, fetch_with, metadata, moves, poke, reading, reading_with, ready,
-    recreated, with_id,
+    Move, batch, configured, count, events, fetch_with, metadata, moves, poke, reading,
+    reading_with, ready, recreated, warm_up, with_id,
 };
 use uuid::Uuid;
 
@@ -80,6 +82,32 @@ fn t3_a_recreated_topic_leaves_the_session_under_its_old_id() {
     assert_eq!(s.wanted(&again), [("t".into(), 0, 0)]);
     let forgets = again.body.forgotten_topics_data.iter().any(|t| t.topic_id == old);
     assert!(forgets || again.body.session_epoch == 0, "the old id stays in the session");
+}
+
+#[test]
+fn t5_records_for_a_topic_that_stays_away_fail_whatever_else_comes_between() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(10));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    s.world = with_id(&s.world, 77, 1);
+    s.produce(t, 0, "a");
+    let start = s.now();
+    let mut turn = 0;
+    while start.until(s.now()) < Duration::from_millis(9_900) {
+        if let Some(asked) = s.take::<ProduceRequest>() {
+            s.refuse(&asked, [3, 3, 19, 100][turn % 4]);
+            turn += 1;
+        }
+        s.run(Duration::from_millis(1));
+    }
+    assert!((8..60).contains(&turn), "{turn} tries in 10 s");
+    assert_eq!(s.failed(), []);
+    s.run(Duration::from_millis(200));
+    while let Some(asked) = s.take::<ProduceRequest>() {
+        s.refuse(&asked, 3);
+    }
+    assert_eq!(s.failed(), [(1, Error::TimedOut, false)]);
 }
 
 /// A reader at offset 50 of a log 20..30 or so, and where it goes on.
