@@ -226,7 +226,7 @@ fn c10_a_late_answer_about_a_start_never_overwrites_a_seek() {
     s.client.seek(now, parts[0], Start::Offset(3)).unwrap();
     s.world.partition("t", 0).end = 90;
     s.automatic(ApiKey::ListOffsets);
-    let body = kafka_protocol::messages::ListOffsetsResponse::default();
+    let body = ListOffsetsResponse::default();
     s.answer(&first, body);
     s.run(Duration::from_millis(300));
     assert_eq!(s.client.position(parts[0]), Some(3));
