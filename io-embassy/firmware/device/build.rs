@@ -1,0 +1,20 @@
+//! Puts the memory map where the linker looks for it.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// Cut down from the board's 4 MiB of each, so that an image has to fit a mid-range device.
+const MEMORY: &str = "MEMORY {
+  FLASH : ORIGIN = 0x00000000, LENGTH = 256K
+  RAM : ORIGIN = 0x20000000, LENGTH = 128K
+}
+";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::write(out.join("memory.x"), MEMORY).expect("OUT_DIR can be written");
+    println!("cargo:rustc-link-search={}", out.display());
+    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+    println!("cargo:rerun-if-changed=build.rs");
+}

@@ -1,0 +1,123 @@
+//! Lines of text to the host by semihosting: a word, then `name=number` pairs. No `core::fmt`,
+//! which would be a third of the flash.
+
+use core::str;
+
+use cortex_m_semihosting::{nr, syscall, syscall1};
+
+/// Longest line, in bytes.
+const LINE: usize = 160;
+
+/// A line in the making; what does not fit is cut off.
+pub struct Line {
+    bytes: [u8; LINE],
+    len: usize,
+}
+
+impl Line {
+    /// Begins with `word`.
+    #[must_use]
+    pub fn new(word: &str) -> Self {
+        Self { bytes: [0; LINE], len: 0 }.text(word)
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        let room = LINE - 2 - self.len; // a line feed and a zero end it
+        let len = text.len().min(room);
+        self.bytes[self.len..self.len + len].copy_from_slice(&text.as_bytes()[..len]);
+        self.len += len;
+        self
+    }
+
+    /// Adds ` name=value`.
+    #[must_use]
+    pub fn number(self, name: &str, value: u32) -> Self {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        let mut rest = value;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.word(name, str::from_utf8(&digits[at..]).unwrap_or_default())
+    }
+
+    /// Adds ` name=value`.
+    #[must_use]
+    pub fn word(self, name: &str, value: &str) -> Self {
+        self.text(" ").text(name).text("=").text(value)
+    }
+
+    /// Sends it: one semihosting call, as each of them stops the machine.
+    pub fn print(mut self) {
+        self.bytes[self.len] = b'\n';
+        self.bytes[self.len + 1] = 0;
+        // SAFETY: the call reads up to the zero.
+        unsafe { syscall1(nr::WRITE0, self.bytes.as_ptr() as usize) };
+    }
+}
+
+/// Says why, and ends in failure.
+pub fn fail(why: &str) -> ! {
+    Line::new("failed").word("why", why).print();
+    exit(false)
+}
+
+/// Ends the emulation; `end good=1` is the line that a good run ends with.
+pub fn exit(good: bool) -> ! {
+    const SYS_EXIT_EXTENDED: usize = 0x20;
+    const APPLICATION_EXIT: u32 = 0x2_0026;
+    Line::new("end").number("good", u32::from(good)).print();
+    loop {
+        // SAFETY: the call reads these two words.
+        unsafe { syscall(SYS_EXIT_EXTENDED, &[APPLICATION_EXIT, u32::from(!good)]) };
+    }
+}
+
+/// The words that the host started the image with: `name=value` each.
+pub struct Arguments {
+    text: [u8; 256],
+}
+
+impl Arguments {
+    /// Asks the host.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut text = [0; 256];
+        let mut block = [text.as_mut_ptr() as usize, text.len()];
+        // SAFETY: the call writes at most as many bytes as the block says.
+        let failed = unsafe { syscall1(nr::GET_CMDLINE, (&raw mut block) as usize) } != 0;
+        if failed {
+            fail("no command line");
+        }
+        Self { text }
+    }
+
+    /// The value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let len = self.text.iter().position(|byte| *byte == 0)?;
+        let words = str::from_utf8(&self.text[..len]).ok()?.split(' ');
+        words.filter_map(|word| word.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// The number that `name` has, or `otherwise`.
+    #[must_use]
+    pub fn number(&self, name: &str, otherwise: u32) -> u32 {
+        self.get(name).and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    cortex_m::interrupt::disable();
+    // Where, but not what: the message would bring in `core::fmt`.
+    if let Some(at) = info.location() {
+        Line::new("panic").word("file", at.file()).number("line", at.line()).print();
+    }
+    exit(false)
+}

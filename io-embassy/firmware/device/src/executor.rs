@@ -1,0 +1,43 @@
+//! Runs tasks, and sleeps in WFI between them.
+//!
+//! Embassy's own loop sleeps in WFE, which QEMU takes for a mere pause: it would burn a core.
+
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use embassy_executor::{Spawner, raw};
+use static_cell::StaticCell;
+
+static WOKEN: AtomicBool = AtomicBool::new(false);
+static POLLS: AtomicU32 = AtomicU32::new(0);
+
+#[unsafe(export_name = "__pender")]
+fn pend(_: *mut ()) {
+    WOKEN.store(true, Ordering::SeqCst);
+}
+
+/// How often a task was woken and the executor had something to do, since the start.
+#[must_use]
+pub fn polls() -> u32 {
+    POLLS.load(Ordering::Relaxed)
+}
+
+/// Never returns; `begin` spawns the first task.
+pub fn run(begin: impl FnOnce(Spawner)) -> ! {
+    static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
+    let executor: &'static raw::Executor =
+        EXECUTOR.init_with(|| raw::Executor::new(ptr::null_mut()));
+    begin(executor.spawner());
+    loop {
+        cortex_m::interrupt::disable();
+        if !WOKEN.swap(false, Ordering::SeqCst) {
+            cortex_m::asm::wfi(); // ends with an interrupt that is pending, masked or not
+        } else {
+            POLLS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: there is no critical section around.
+        unsafe { cortex_m::interrupt::enable() };
+        // SAFETY: this is the only place that polls, and it is not entered from within.
+        unsafe { executor.poll() };
+    }
+}
