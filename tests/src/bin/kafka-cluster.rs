@@ -31,6 +31,10 @@ enum Task {
         /// Heap limit per broker in MiB.
         #[arg(long, default_value_t = 512)]
         heap: u32,
+        /// A second listener under this name, for clients that do not know this machine as
+        /// 127.0.0.1: 10.0.2.2 for a board that QEMU emulates.
+        #[arg(long)]
+        advertise: Option<String>,
         /// Broker properties, each as key=value.
         #[arg(long)]
         set: Vec<String>,
@@ -47,8 +51,8 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
                 println!("{}", jars::fetch(version)?.display());
             }
         }
-        Task::Up { version, nodes, heap, set } => {
-            let mut spec = Spec { heap, ..Spec::new(version, nodes) };
+        Task::Up { version, nodes, heap, advertise, set } => {
+            let mut spec = Spec { heap, advertise, ..Spec::new(version, nodes) };
             for pair in set {
                 let (key, value) = pair.split_once('=').ok_or("--set takes key=value")?;
                 spec = spec.set(key, value);
@@ -57,6 +61,9 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
             let cluster = Cluster::start(spec)?;
             eprintln!("{} after {:.1?}. {HELP}", cluster.spec(), begun.elapsed());
             println!("{}", cluster.bootstrap());
+            if let Some(outside) = cluster.outside() {
+                println!("{outside}");
+            }
             io::stdout().flush()?;
             for line in io::stdin().lock().lines() {
                 match obey(&cluster, &line?) {

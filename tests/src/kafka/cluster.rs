@@ -41,6 +41,9 @@ pub struct Spec {
     pub nodes: usize,
     /// Heap limit per broker in MiB; 512 carries 2,000 partitions.
     pub heap: u32,
+    /// Host name or address of a second listener, for clients that know this machine by another
+    /// name than 127.0.0.1, such as an emulated board: [`Cluster::outside`].
+    pub advertise: Option<String>,
     /// Broker properties over the launcher's own.
     pub settings: Vec<(String, String)>,
 }
@@ -48,7 +51,7 @@ pub struct Spec {
 impl Spec {
     /// `nodes` brokers with 512 MiB each.
     pub fn new(version: Version, nodes: usize) -> Self {
-        Self { version, nodes, heap: 512, settings: Vec::new() }
+        Self { version, nodes, heap: 512, advertise: None, settings: Vec::new() }
     }
 
     /// With this broker property.
@@ -177,6 +180,14 @@ impl Cluster {
         let hosts: Vec<String> =
             (1..=self.spec.nodes).map(|node| self.address(node).to_string()).collect();
         hosts.join(",")
+    }
+
+    /// `host:port` of each broker under the name that [`Spec::advertise`] gave, with commas between.
+    pub fn outside(&self) -> Option<String> {
+        let host = self.spec.advertise.as_ref()?;
+        let hosts: Vec<String> =
+            self.ports.outside.iter().map(|port| format!("{host}:{port}")).collect();
+        Some(hosts.join(","))
     }
 
     /// Where `node` listens.
@@ -506,12 +517,13 @@ fn free_ports(nodes: usize) -> io::Result<Ports> {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             held.push((port, listener));
         }
-        if held.len() == 2 * nodes + 1 {
+        if held.len() == 3 * nodes + 1 {
             let mut ports = held.iter().map(|(port, _)| *port);
             let clients = ports.by_ref().take(nodes).collect();
+            let outside = ports.by_ref().take(nodes).collect();
             let controllers = ports.by_ref().take(nodes).collect();
             let zookeeper = ports.next().unwrap_or_default();
-            return Ok(Ports { clients, controllers, zookeeper });
+            return Ok(Ports { clients, outside, controllers, zookeeper });
         }
     }
     Err(io::Error::other("no free ports"))

@@ -10,6 +10,8 @@ use super::cluster::Spec;
 pub(super) struct Ports {
     /// Client listener of node 1, 2, ...
     pub(super) clients: Vec<u16>,
+    /// Listener of node 1, 2, ... for clients that know this machine by another name.
+    pub(super) outside: Vec<u16>,
     /// KRaft controller listener of node 1, 2, ...
     pub(super) controllers: Vec<u16>,
     /// ZooKeeper's.
@@ -48,7 +50,15 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
     let mut set = |key: &str, value: &dyn core::fmt::Display| {
         let _ = writeln!(text, "{key}={value}");
     };
-    set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}"));
+    let (mut bound, mut told) = (format!("PLAINTEXT://127.0.0.1:{port}"), String::new());
+    let mut protocols = "PLAINTEXT:PLAINTEXT".to_owned();
+    if let Some(host) = &spec.advertise {
+        let outside = ports.outside[node - 1];
+        told = format!(",OUTSIDE://{host}:{outside}");
+        let _ = write!(bound, ",OUTSIDE://127.0.0.1:{outside}");
+        protocols.push_str(",OUTSIDE:PLAINTEXT");
+    }
+    set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{told}"));
     set("inter.broker.listener.name", &"PLAINTEXT");
     set("log.dirs", &folder.join(format!("data{node}")).display());
     set("broker.rack", &format_args!("r{node}"));
@@ -82,11 +92,8 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
     if spec.version.is_kraft() {
         let voters: Vec<String> = (1..).zip(&ports.controllers).map(voter).collect();
         let controller = ports.controllers[node - 1];
-        set(
-            "listeners",
-            &format_args!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-        );
-        set("listener.security.protocol.map", &"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT");
+        let _ = write!(bound, ",CONTROLLER://127.0.0.1:{controller}");
+        protocols.push_str(",CONTROLLER:PLAINTEXT");
         set("process.roles", &"broker,controller");
         set("node.id", &node);
         set("controller.listener.names", &"CONTROLLER");
@@ -94,12 +101,13 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         set("broker.heartbeat.interval.ms", &200);
         set("broker.session.timeout.ms", &3000);
     } else {
-        set("listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}"));
         set("broker.id", &node);
         set("zookeeper.connect", &format_args!("127.0.0.1:{}", ports.zookeeper));
         set("zookeeper.session.timeout.ms", &6000);
         set("zookeeper.connection.timeout.ms", &30_000);
     }
+    set("listeners", &bound);
+    set("listener.security.protocol.map", &protocols);
     spec.settings.iter().for_each(|(key, value)| set(key, value));
     text
 }

@@ -1,1 +1,71 @@
-fn main() {}
+//! Runs the firmware examples in QEMU against real brokers, and checks what came of it.
+
+mod board;
+mod network;
+mod telemetry;
+mod topic;
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use kavka_tests::kafka::{self, Version};
+
+/// What went wrong, in words.
+type Failure = Box<dyn core::error::Error + Send + Sync>;
+
+/// Runs a firmware example in QEMU against real brokers.
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    example: Example,
+    /// Of the brokers.
+    #[arg(long, global = true, default_value = "4.4.0")]
+    kafka: Version,
+}
+
+#[derive(Subcommand)]
+enum Example {
+    /// The network stack alone, with DHCP: no Kafka.
+    Network,
+    /// Samples in, batches out; a broker that stands still makes the backlog drop its oldest.
+    Telemetry(telemetry::Options),
+}
+
+fn main() -> ExitCode {
+    let Options { example, kafka } = Options::parse();
+    if let Some(why) = missing(!matches!(example, Example::Network)) {
+        println!("SKIPPED: {why}: the firmware example did not run");
+        let required = std::env::var_os("KAVKA_REQUIRE_JAVA").is_some_and(|value| value == "1");
+        return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let begun = Instant::now();
+    let done = match example {
+        Example::Network => network::run(),
+        Example::Telemetry(options) => telemetry::run(kafka, &options),
+    };
+    let seconds = begun.elapsed().as_secs();
+    match done {
+        Ok(()) => println!("PASSED after {seconds} s"),
+        Err(why) => {
+            println!("FAILED after {seconds} s: {why}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// What this machine lacks for a run.
+fn missing(brokers: bool) -> Option<String> {
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if !qemu.status().is_ok_and(|status| status.success()) {
+        return Some("no qemu-system-arm".to_owned());
+    }
+    if brokers { kafka::java_missing() } else { None }
+}
+
+/// Fails with `what` unless `holds`.
+fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(what().into()) }
+}
