@@ -67,6 +67,14 @@ pub fn fail(why: &str) -> ! {
     exit(false)
 }
 
+/// What is in `option`, without which there is no going on.
+pub fn need<T>(option: Option<T>, what: &str) -> T {
+    match option {
+        Some(value) => value,
+        None => fail(what),
+    }
+}
+
 /// Ends the emulation; `end good=1` is the line that a good run ends with.
 pub fn exit(good: bool) -> ! {
     const SYS_EXIT_EXTENDED: usize = 0x20;
@@ -92,7 +100,7 @@ impl Arguments {
         // SAFETY: the call writes at most as many bytes as the block says.
         let failed = unsafe { syscall1(nr::GET_CMDLINE, (&raw mut block) as usize) } != 0;
         if failed {
-            fail("no command line");
+            fail("no-command-line");
         }
         Self { text }
     }
@@ -103,6 +111,17 @@ impl Arguments {
         let len = self.text.iter().position(|byte| *byte == 0)?;
         let words = str::from_utf8(&self.text[..len]).ok()?.split(' ');
         words.filter_map(|word| word.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// 32 bytes from number `seed`. A device takes them from its generator of random numbers; a
+    /// run that is to be repeated gives the same ones.
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        let mut state = self.number("seed", 1);
+        core::array::from_fn(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
     }
 
     /// The number that `name` has, or `otherwise`.

@@ -5,8 +5,10 @@
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use embassy_executor::{Spawner, raw};
+use embassy_executor::{SpawnError, SpawnToken, Spawner, raw};
 use static_cell::StaticCell;
+
+use crate::{clock, console};
 
 static WOKEN: AtomicBool = AtomicBool::new(false);
 static POLLS: AtomicU32 = AtomicU32::new(0);
@@ -22,11 +24,18 @@ pub fn polls() -> u32 {
     POLLS.load(Ordering::Relaxed)
 }
 
-/// Never returns; `begin` spawns the first task.
-pub fn run(begin: impl FnOnce(Spawner)) -> ! {
+/// Starts a task; each can run only once at a time.
+pub fn spawn<S>(spawner: Spawner, task: Result<SpawnToken<S>, SpawnError>) {
+    spawner.spawn(console::need(task.ok(), "spawn"));
+}
+
+/// Starts the clock and runs. Never returns; `begin` spawns the first task.
+pub fn start(begin: impl FnOnce(Spawner)) -> ! {
     static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
     let executor: &'static raw::Executor =
         EXECUTOR.init_with(|| raw::Executor::new(ptr::null_mut()));
+    let core = console::need(cortex_m::Peripherals::take(), "peripherals");
+    clock::start(core.SYST);
     begin(executor.spawner());
     loop {
         cortex_m::interrupt::disable();

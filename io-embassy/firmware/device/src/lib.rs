@@ -2,11 +2,24 @@
 
 #![no_std]
 
+pub mod backlog;
 pub mod board;
 pub mod clock;
 pub mod console;
 pub mod executor;
+pub mod in_flight;
 pub mod lan9118;
 pub mod network;
 pub mod stack;
 pub mod watchdog;
+
+/// Value of a record that the host checks: `run`, `key` and `turn` as big-endian 32-bit numbers,
+/// then dots.
+#[must_use]
+pub fn entry<const LEN: usize>(run: u32, key: u32, turn: u32) -> [u8; LEN] {
+    let mut value = [b'.'; LEN];
+    for (place, number) in value.chunks_exact_mut(4).zip([run, key, turn]) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    value
+}

@@ -5,7 +5,7 @@ use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, 
 
 use crate::console::{self, Arguments, Line};
 use crate::lan9118::Lan9118;
-use crate::{board, clock};
+use crate::{board, clock, executor};
 
 /// QEMU's user network: this board, and the host with its name server.
 const BOARD: Ipv4Cidr = Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24);
@@ -24,7 +24,7 @@ pub fn start<const SOCKETS: usize>(
     resources: &'static mut StackResources<SOCKETS>,
     connections: usize,
 ) -> Stack<'static> {
-    let Some(ethernet) = Lan9118::start(connections) else { console::fail("no LAN9118") };
+    let ethernet = console::need(Lan9118::start(connections), "ethernet");
     board::enable_ethernet();
     let config = if arguments.get("address") == Some("fixed") {
         let mut fixed =
@@ -36,10 +36,7 @@ pub fn start<const SOCKETS: usize>(
     };
     let seed = u64::from(arguments.number("seed", 1));
     let (stack, runner) = embassy_net::new(ethernet, config, resources, seed);
-    match run(runner) {
-        Ok(task) => spawner.spawn(task),
-        Err(_) => console::fail("no room for the network task"),
-    }
+    executor::spawn(spawner, run(runner));
     stack
 }
 

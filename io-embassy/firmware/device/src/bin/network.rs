@@ -9,30 +9,22 @@ use embassy_net::tcp::TcpSocket;
 use embassy_net::{Ipv4Address, Stack, StackResources};
 use kavka_device::console::{self, Arguments, Line};
 use kavka_device::{clock, executor, network, stack, watchdog};
-use static_cell::{ConstStaticCell, StaticCell};
+use static_cell::ConstStaticCell;
 
+static RESOURCES: ConstStaticCell<StackResources<3>> = ConstStaticCell::new(StackResources::new());
 static RECEIVED: ConstStaticCell<[u8; 4096]> = ConstStaticCell::new([0; 4096]);
 static TO_SEND: ConstStaticCell<[u8; 4096]> = ConstStaticCell::new([0; 4096]);
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let Some(core) = cortex_m::Peripherals::take() else { console::fail("taken") };
-    clock::start(core.SYST);
-    executor::run(|spawner| match app(spawner) {
-        Ok(task) => spawner.spawn(task),
-        Err(_) => console::fail("no room for the task"),
-    })
+    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
 }
 
 #[embassy_executor::task]
 async fn app(spawner: Spawner) {
-    static RESOURCES: StaticCell<StackResources<3>> = StaticCell::new();
     let arguments = Arguments::read();
-    if let Ok(task) = watchdog::watch(1) {
-        spawner.spawn(task);
-    }
-    let resources = RESOURCES.init_with(StackResources::new);
-    let stack = network::start(spawner, &arguments, resources, 1);
+    executor::spawn(spawner, watchdog::watch(1));
+    let stack = network::start(spawner, &arguments, RESOURCES.take(), 1);
     network::up(stack).await;
     let echoed = echo(stack, arguments.number("port", 7)).await;
     let (used, size) = stack::used();

@@ -1,0 +1,144 @@
+//! Takes a sample every 10 ms and sends them in batches. While the broker does not take them, they
+//! wait in the client's memory and then in a backlog that drops the oldest.
+//!
+//! Arguments: `bootstrap`, `samples` to take, `run` to mark them with.
+
+#![no_std]
+#![no_main]
+
+use embassy_executor::Spawner;
+use embassy_futures::select::{Either, select};
+use embassy_net::StackResources;
+use embassy_time::{Duration as Ticks, Ticker};
+use kavka_device::backlog::Backlog;
+use kavka_device::console::{self, Arguments, Line, need};
+use kavka_device::in_flight::InFlight;
+use kavka_device::{entry, executor, network, stack, watchdog};
+use kavka_embassy::core::{
+    Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, TopicId,
+};
+use kavka_embassy::{Driver, SocketMem, now};
+use static_cell::ConstStaticCell;
+
+/// Length of a sample, in bytes.
+const SAMPLE: usize = 48;
+/// Samples that wait beside those in the client's memory.
+const BACKLOG: usize = 256;
+/// Samples that are on their way at a time.
+const IN_FLIGHT: usize = 256;
+
+// Two broker connections, one topic, four partitions at a time, 4 KiB in, 16 blocks of 512 B out.
+static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
+    ConstStaticCell::new(Resources::new());
+static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
+static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
+static SAMPLES: ConstStaticCell<Samples> = ConstStaticCell::new(Samples::new());
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+}
+
+#[embassy_executor::task]
+async fn app(spawner: Spawner) {
+    let arguments = Arguments::read();
+    executor::spawn(spawner, watchdog::watch(1));
+    let stack = network::start(spawner, &arguments, RESOURCES.take(), 2);
+    network::up(stack).await;
+    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
+        .client_id("telemetry")
+        .linger(Duration::from_millis(200));
+    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    let mut kafka = Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack));
+    let topic = need(kafka.topic("telemetry").ok(), "topic");
+    let samples = SAMPLES.take();
+    let (end, run) = (arguments.number("samples", 1000), arguments.number("run", 0));
+    let mut ticker = Ticker::every(Ticks::from_millis(10));
+    while samples.taken < end || !samples.settled() {
+        if let Either::Second(()) = select(kafka.turn(), ticker.next()).await
+            && samples.taken < end
+        {
+            samples.take();
+        }
+        samples.hand_over(&mut kafka, topic, run);
+        while let Some((event, _)) = kafka.poll_event() {
+            samples.heed(&event);
+        }
+        watchdog::report(0);
+    }
+    samples.tell();
+    console::exit(true)
+}
+
+/// All samples that are not settled, and what became of the others.
+struct Samples {
+    backlog: Backlog<u32, BACKLOG>,
+    in_flight: InFlight<u32, IN_FLIGHT>,
+    taken: u32,
+    delivered: u32,
+    batches: u32,
+}
+
+impl Samples {
+    const fn new() -> Self {
+        Self {
+            backlog: Backlog::new(),
+            in_flight: InFlight::new(),
+            taken: 0,
+            delivered: 0,
+            batches: 0,
+        }
+    }
+
+    fn take(&mut self) {
+        self.backlog.push(self.taken);
+        self.taken += 1;
+    }
+
+    /// As many as the client has room for; after [`Event::Room`] it has some again.
+    fn hand_over(&mut self, kafka: &mut Commands<'_>, topic: TopicId, run: u32) {
+        while let Some(sample) = self.backlog.front().filter(|_| !self.in_flight.is_full()) {
+            let value = entry::<SAMPLE>(run, 0, *sample);
+            match kafka.produce(now(), topic, &Record::new(&value)) {
+                Ok(id) => {
+                    self.in_flight.note(id, *sample);
+                    self.backlog.pop();
+                }
+                Err(ProduceError::Full | ProduceError::NotReady) => break,
+                Err(_) => console::fail("a sample was refused"),
+            }
+        }
+    }
+
+    fn heed(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Delivered { batch, first, count, .. } => {
+                self.in_flight.settle(batch, first, count, |sample| {
+                    Line::new("delivered").number("sample", *sample).print();
+                });
+                self.delivered += count;
+                self.batches += 1;
+            }
+            Event::Failed { .. } => console::fail("a batch failed"),
+            _ => {}
+        }
+    }
+
+    fn settled(&self) -> bool {
+        self.backlog.front().is_none() && self.in_flight.is_empty()
+    }
+
+    fn tell(&self) {
+        Line::new("telemetry")
+            .number("taken", self.taken)
+            .number("delivered", self.delivered)
+            .number("batches", self.batches)
+            .number("dropped", self.backlog.dropped())
+            .number("most", self.backlog.most())
+            .number("bound", BACKLOG as u32)
+            .number("stack", stack::used().0)
+            .number("polls", executor::polls())
+            .number("unfed", watchdog::longest_wait())
+            .print();
+    }
+}
