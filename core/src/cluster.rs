@@ -164,7 +164,7 @@ impl<'d> Cluster<'d> {
     /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
     pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, by: Source) {
         let need = &mut self.topics[slot].need;
-        *need = topic::Need { wanted: true, at: now, from: Some(by), ..*need };
+        *need = topic::Need { wanted: true, at: now, told: true, by, ..*need };
         need.failures = 0;
     }
 
@@ -182,7 +182,7 @@ impl<'d> Cluster<'d> {
         let need = &mut self.topics[slot].need;
         need.failures = failures.saturating_add(1);
         need.at = now + pause;
-        need.from = None;
+        need.told = false;
     }
 
     /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,

@@ -136,8 +136,8 @@ impl<'d> Cluster<'d> {
 
     fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
         let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
-        let prefer = self.topics.iter().find(|t| is_due(t) && t.need.from.is_some());
-        let prefer = prefer.and_then(|t| t.need.from).map(|by| by.broker);
+        let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
+        let prefer = prefer.map(|t| t.need.by.broker);
         let conn = self.pick_main(net, now, prefer, |c| c.versions.has(ApiKey::METADATA))?;
         let mut draft = net.open(conn, now, ApiKey::METADATA, i16::MAX)?;
         let version = draft.version;
@@ -174,7 +174,7 @@ impl<'d> Cluster<'d> {
             topic.need.serial = 0;
             topic.need.wanted = true;
             topic.need.at = topic.need.at.max(now);
-            topic.need.from = None;
+            topic.need.told = false;
         }
     }
 
@@ -290,7 +290,7 @@ impl<'d> Cluster<'d> {
                 topic.id = cx.id;
             }
             if cx.count > topic.count {
-                let seen = topic.need.from.unwrap_or(cx.source());
+                let seen = if topic.need.told { topic.need.by } else { cx.source() };
                 self.grow(slot, cx.count, seen);
                 news = true;
             }
@@ -341,7 +341,7 @@ impl<'d> Cluster<'d> {
     /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
     /// asked again.
     fn settle_leaders(&mut self, slot: usize, now: Instant, news: bool) {
-        self.topics[slot].need.from = None;
+        self.topics[slot].need.told = false;
         let count = self.topics[slot].count;
         let open = self.table.iter().any(|p| {
             p.used()

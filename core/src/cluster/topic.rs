@@ -26,8 +26,10 @@ pub(crate) struct Need {
     pub(crate) at: Instant,
     /// Answers in a row that did not settle it.
     pub(crate) failures: u32,
-    /// The broker that is known to know, and what gave it away.
-    pub(crate) from: Option<Source>,
+    /// A broker is known to know. Not an `Option`, which would not be all zero.
+    pub(crate) told: bool,
+    /// Which one, and what gave it away.
+    pub(crate) by: Source,
     /// Serial of the request that asked last, 0 when it was answered.
     pub(crate) serial: u32,
 }
@@ -112,7 +114,14 @@ impl Topic {
         confirmed: Instant::ZERO,
         by: NOBODY,
         described: Instant::ZERO,
-        need: Need { wanted: false, at: Instant::ZERO, failures: 0, from: None, serial: 0 },
+        need: Need {
+            wanted: false,
+            at: Instant::ZERO,
+            failures: 0,
+            told: false,
+            by: NOBODY,
+            serial: 0,
+        },
         probe: Probe {
             sent: Instant::ZERO,
             until: Instant::ZERO,
