@@ -30,7 +30,9 @@ struct Question {
     service: WakerRegistration,
 }
 
+/// A tag of its own, so that the free desk is all zero.
 #[derive(Clone, Copy)]
+#[repr(u8)]
 enum Stage {
     Free,
     Asked,
