@@ -182,7 +182,7 @@ impl Cluster {
         hosts.join(",")
     }
 
-    /// `host:port` of each broker under the name that [`Spec::advertise`] gave, with commas between.
+    /// `host:port` of each broker under the name of [`Spec::advertise`], with commas between.
     pub fn outside(&self) -> Option<String> {
         let host = self.spec.advertise.as_ref()?;
         let hosts: Vec<String> =

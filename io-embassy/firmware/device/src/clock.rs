@@ -1,6 +1,6 @@
 //! The clock: `now` from the counter that never stops, alarms from SysTick.
 //!
-//! Counting SysTick interrupts instead would lose time whenever the host keeps the emulator waiting.
+//! Counting SysTick interrupts instead would lose time when the host keeps the emulator waiting.
 
 use core::cell::RefCell;
 use core::task::Waker;

@@ -134,7 +134,7 @@ impl Lan9118 {
         }
         write(HW_CFG, 1);
         wait_while(HW_CFG, 1);
-        write(HW_CFG, 1 << 20 | 5 << 16); // a bit that must be 1; 5 KiB to send, the rest to receive
+        write(HW_CFG, 1 << 20 | 5 << 16); // must be 1; 5 KiB to send, the rest to receive
         write(INT_EN, 0);
         write(INT_STS, !0);
         write(FIFO_INT, TX_ROOM.div_ceil(64) << 24);
