@@ -1,7 +1,7 @@
 //! What happened, one JSON object a line, in a form that does not care who was there.
 //!
 //! Simulation, runs against real clusters and the example `peer` of kavka-std write it alike;
-//! the checker reads it. The first line is a [`Header`], every other one a
+//! [`checker`](crate::checker) reads it. The first line is a [`Header`], every other one a
 //! [`Line`]. Absent fields are left out. One file holds any number of processes, whose lines may
 //! be mixed at will: all that counts is the order within a process, and the times.
 //!
@@ -73,7 +73,7 @@ pub enum Op {
     /// `ok`: the client told that the position jumped by itself: `topic`, `partition`, `offset`
     /// (before), `to`.
     Moved,
-    /// `ok`: the process says that it has read everything there is, up to now.
+    /// `ok`: the process says that it has read everything that this history acknowledges.
     Drained,
     /// `ok`: the process knows that `topic` has `count` partitions.
     Count,

@@ -152,6 +152,34 @@ fn core_modules_form_no_cycle() {
     assert!(cycle.is_none(), "modules of core use each other in a cycle: {cycle:?}");
 }
 
+/// A checker that used the client's code would share its mistakes.
+#[test]
+fn the_checker_shares_no_code_with_the_client() {
+    let parts = ["tests/src/history", "tests/src/checker", "tests/src/bin/checker"];
+    let mine = |path: &str| parts.iter().any(|part| path.starts_with(part));
+    let sources: Vec<_> = rust_files().into_iter().filter(|(path, _)| mine(path)).collect();
+    assert!(sources.len() >= 3, "the checker is somewhere else: {sources:?}");
+    // In pieces, so that this file may name them.
+    let theirs = [
+        concat!("kavka", "_core"),
+        concat!("kavka", "_std"),
+        "crate::kafka",
+        "crate::sim",
+        "crate::script",
+        "kavka_tests::kafka",
+        "kavka_tests::sim",
+        "kavka_tests::script",
+        "kafka_protocol",
+    ];
+    let mut found = Vec::new();
+    for (path, text) in sources {
+        found.extend(
+            theirs.iter().filter(|name| text.contains(*name)).map(|name| format!("{path}: {name}")),
+        );
+    }
+    none("the checker uses what it has to judge", &found);
+}
+
 #[test]
 fn non_obvious_entries_name_their_test() {
     let Ok(text) = std::fs::read_to_string(root().join("ARCHITECTURE.md")) else { return };

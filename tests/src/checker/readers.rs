@@ -1,0 +1,103 @@
+//! Positions: what each process has read of each log.
+
+use std::collections::{HashMap, HashSet};
+
+use super::finding::At;
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// At the first record there is.
+    Start,
+    /// At this offset.
+    Offset(i64),
+    /// Wherever the log ended by then: what comes first is taken as it comes.
+    Latest,
+}
+
+/// Offsets that a process went past without reading them: from, to (not included), and the line
+/// that shows it.
+pub(super) type Gap = (i64, i64, At);
+
+/// One process on one log.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The offset that should come next; not known before the first record under `Latest`.
+    pub(super) next: Option<i64>,
+    /// Where it began or jumped to last.
+    from: Option<i64>,
+    /// The line of the last record.
+    pub(super) last: At,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) reads_on: bool,
+}
+
+/// How a record that was read fits what was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Fits,
+    /// It, or one behind it, was read before, in the line that is told.
+    Repeats(At),
+}
+
+impl Reader {
+    pub(super) fn new(begin: Begin, log_start: i64) -> Self {
+        let next = match begin {
+            Begin::Start => Some(log_start),
+            Begin::Offset(offset) => Some(offset),
+            Begin::Latest => None,
+        };
+        Self { next, from: next, last: At::NONE, gaps: Vec::new(), reads_on: true }
+    }
+
+    pub(super) fn read(&mut self, offset: i64, at: At) -> Fit {
+        let next = *self.next.get_or_insert(offset);
+        self.from.get_or_insert(offset);
+        if offset < next {
+            return Fit::Repeats(self.last);
+        }
+        if offset > next {
+            self.gaps.push((next, offset, at));
+        }
+        self.next = offset.checked_add(1);
+        self.last = at;
+        Fit::Fits
+    }
+
+    /// The application moves the position; what was gone over so far.
+    pub(super) fn seek(&mut self, to: i64) -> Option<(i64, i64)> {
+        let over = self.range();
+        (self.next, self.from) = (Some(to), Some(to));
+        over
+    }
+
+    /// The client says that the position jumped from `before` to `to`. Nothing may be missing
+    /// before the jump, and the jump may pass nothing but what is gone, before `log_start`.
+    pub(super) fn moved(
+        &mut self,
+        (before, to): (i64, i64),
+        log_start: i64,
+        at: At,
+    ) -> Vec<(i64, i64)> {
+        let next = self.next.unwrap_or(before);
+        let passed = [(next, before), (before.max(next).max(log_start), to)];
+        let passed = passed.into_iter().filter(|(from, to)| from < to);
+        self.gaps.extend(passed.clone().map(|(from, to)| (from, to, at)));
+        passed.chain(self.seek(to)).collect()
+    }
+
+    /// What was gone over since it began or last jumped: from, to (not included).
+    pub(super) fn range(&self) -> Option<(i64, i64)> {
+        Some((self.from?, self.next?))
+    }
+}
+
+/// All positions.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    pub(super) all: HashMap<(u32, u32), Reader>,
+    /// Topics that a process follows as a whole, and from where.
+    pub(super) follows: HashMap<(u32, u32), Begin>,
+    /// Processes that say that they read everything.
+    pub(super) drained: HashSet<u32>,
+}

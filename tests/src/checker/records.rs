@@ -1,0 +1,94 @@
+//! Records: who sent them, what became of them, where they are.
+
+use std::collections::HashMap;
+
+use super::finding::At;
+
+/// An offset of a log; [`Place::UNTOLD`] for one that the broker did not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) log: u32,
+    pub(super) offset: i64,
+}
+
+impl Place {
+    pub(super) const UNTOLD: i64 = -1;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Only ever read.
+    Unsent,
+    /// Sent, no answer yet.
+    Open,
+    Acked,
+    Failed,
+    Maybe,
+}
+
+/// One record.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) topic: u32,
+    pub(super) sender: u32,
+    /// Counts the sends of its sender.
+    pub(super) turn: u32,
+    pub(super) key: Option<u32>,
+    pub(super) state: State,
+    /// What was promised is no longer: its place was truncated away.
+    pub(super) void: bool,
+    pub(super) invoked: At,
+    pub(super) answered: At,
+    pub(super) acked: Option<Place>,
+    pub(super) read: Option<Place>,
+    pub(super) read_at: At,
+}
+
+/// All records, by number.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    ids: HashMap<(u32, u64), u32>,
+    all: Vec<Record>,
+}
+
+impl Records {
+    /// The record of this value, a new one if need be.
+    pub(super) fn id(&mut self, topic: u32, value: u64) -> u32 {
+        let next = u32::try_from(self.all.len()).expect("fewer than 2^32 records");
+        let id = *self.ids.entry((topic, value)).or_insert(next);
+        if id == next {
+            self.all.push(Record {
+                topic,
+                sender: u32::MAX,
+                turn: 0,
+                key: None,
+                state: State::Unsent,
+                void: false,
+                invoked: At::NONE,
+                answered: At::NONE,
+                acked: None,
+                read: None,
+                read_at: At::NONE,
+            });
+        }
+        id
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.all.iter()
+    }
+}
+
+impl core::ops::Index<u32> for Records {
+    type Output = Record;
+
+    fn index(&self, id: u32) -> &Record {
+        &self.all[id as usize]
+    }
+}
+
+impl core::ops::IndexMut<u32> for Records {
+    fn index_mut(&mut self, id: u32) -> &mut Record {
+        &mut self.all[id as usize]
+    }
+}
