@@ -4,12 +4,13 @@
 use heapless::{String, Vec};
 
 use crate::cluster::{Cluster, Wish};
-use crate::connection::{Draft, Net, Role, Ticket};
+use crate::connection::{Draft, Net, Question, Role, Ticket};
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Admin as Ask, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::Mem;
 use crate::time::{Duration, Instant, millis};
+use crate::wire::table::Segment;
 use crate::wire::{
     ApiKey, Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics,
     metadata,
@@ -195,12 +196,12 @@ impl<'d> Admin<'d> {
         (request.serial == serial && request.state == State::Sent).then_some(usize::from(slot))
     }
 
-    pub(crate) fn id(&self, ticket: Ticket) -> Option<RequestId> {
+    fn id(&self, ticket: Ticket) -> Option<RequestId> {
         self.slot(ticket).map(|slot| RequestId(self.requests[slot].serial))
     }
 
     /// An error code in the answer; the first one counts.
-    pub(crate) fn note(&mut self, ticket: Ticket, error: ErrorCode) {
+    fn note(&mut self, ticket: Ticket, error: ErrorCode) {
         if let Some(slot) = self.slot(ticket)
             && self.requests[slot].error.0 == 0
         {
@@ -209,8 +210,74 @@ impl<'d> Admin<'d> {
     }
 
     /// Whether a topic's error is the request's error: not in a list of all topics.
-    pub(crate) fn is_about_one(&self, ticket: Ticket) -> bool {
+    fn is_about_one(&self, ticket: Ticket) -> bool {
         self.slot(ticket).is_some_and(|slot| self.requests[slot].kind != Kind::DescribeAll)
+    }
+
+    /// The next element of an answer.
+    pub(crate) fn on_answer<'a>(
+        &mut self,
+        question: &Question,
+        got: Segment<'_, 'a>,
+    ) -> Option<Event<'a>> {
+        let ticket = question.ticket;
+        let reply = match question.api {
+            ApiKey::METADATA => self.described(ticket, metadata::item(got)?)?,
+            ApiKey::CREATE_TOPICS => match create_topics::item(got)? {
+                create_topics::Item::Topic { error, message, .. } => {
+                    self.judged(ticket, error, message)?
+                }
+                _ => return None,
+            },
+            ApiKey::CREATE_PARTITIONS => match create_partitions::item(got)? {
+                create_partitions::Item::Topic { error, message, .. } => {
+                    self.judged(ticket, error, message)?
+                }
+                _ => return None,
+            },
+            _ => match delete_topics::item(got)? {
+                delete_topics::Item::Topic { error, message, .. } => {
+                    self.judged(ticket, error, message)?
+                }
+                _ => return None,
+            },
+        };
+        let id = self.id(ticket)?;
+        Some(Event::Reply { id, reply })
+    }
+
+    /// What became of a topic.
+    fn judged<'a>(
+        &mut self,
+        ticket: Ticket,
+        error: ErrorCode,
+        message: Option<&'a str>,
+    ) -> Option<Reply<'a>> {
+        self.note(ticket, error);
+        message.map(Reply::Message)
+    }
+
+    fn described<'a>(&mut self, ticket: Ticket, item: metadata::Item<'a>) -> Option<Reply<'a>> {
+        Some(match item {
+            metadata::Item::Broker { id, host, port, rack } => {
+                Reply::Broker { id, host, port, rack }
+            }
+            metadata::Item::Cluster { id, controller } => Reply::Cluster { id, controller },
+            metadata::Item::Topic { error, name, id, internal } => {
+                if self.is_about_one(ticket) {
+                    self.note(ticket, error);
+                }
+                Reply::Topic { name: name.unwrap_or_default(), id, internal, error }
+            }
+            metadata::Item::Partition { error, index, leader, epoch, replicas, isr, .. } => {
+                Reply::Partition { index, leader, epoch, replicas, isr, error }
+            }
+            metadata::Item::End { error } => {
+                self.note(ticket, error);
+                return None;
+            }
+            _ => return None,
+        })
     }
 
     /// The answer is complete.

@@ -1,21 +1,24 @@
 //! The answer that a connection is in the middle of.
 
 use crate::cluster::{DescribeCx, MetadataCx, OffsetsProbeCx};
-use crate::connection::{InFlight, Ticket};
+use crate::connection::{Question, Ticket};
 use crate::consumer::{FetchCx, OffsetsCx};
 use crate::producer::AnswerCx;
 use crate::time::Instant;
+use crate::wire::table::{Schema, Walker};
 use crate::wire::{
-    ApiKey, Decode, api_versions, create_partitions, create_topics, delete_topics,
-    describe_topic_partitions, fetch, header, init_producer_id, list_offsets, metadata, produce,
+    ApiKey, api_versions, create_partitions, create_topics, delete_topics,
+    describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata, produce,
 };
 
 /// Which part of a frame comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Frame {
     Length,
     Correlation,
-    Tags(header::Tags),
+    /// The tagged fields of the answer's header.
+    Tags,
     Body,
     /// The rest of the frame means nothing.
     Rest,
@@ -30,22 +33,19 @@ pub(crate) struct HandshakeCx {
     pub(crate) ranges: u16,
 }
 
-/// A decoder with what its owner remembers meanwhile.
+/// What the owner of an answer remembers while it streams in.
 #[repr(u8)]
-pub(crate) enum Decoder {
+pub(crate) enum Cx {
     None,
-    ApiVersions(api_versions::Answer, HandshakeCx),
-    Metadata(metadata::Answer, MetadataCx),
-    Describe(describe_topic_partitions::Answer, DescribeCx),
-    Probe(list_offsets::Answer, OffsetsProbeCx),
-    Offsets(list_offsets::Answer, OffsetsCx),
-    InitProducerId(init_producer_id::Answer),
-    Produce(produce::Answer, AnswerCx),
-    Fetch(fetch::Answer, FetchCx),
-    AdminMetadata(metadata::Answer),
-    CreateTopics(create_topics::Answer),
-    CreatePartitions(create_partitions::Answer),
-    DeleteTopics(delete_topics::Answer),
+    ApiVersions(HandshakeCx),
+    Metadata(MetadataCx),
+    Describe(DescribeCx),
+    Probe(OffsetsProbeCx),
+    Offsets(OffsetsCx),
+    InitProducerId,
+    Produce(AnswerCx),
+    Fetch(FetchCx),
+    Admin,
 }
 
 /// See the module; one per connection.
@@ -53,8 +53,10 @@ pub(crate) struct AnswerSlot {
     pub(crate) frame: Frame,
     /// Bytes of the frame that were not read yet.
     pub(crate) left: u32,
-    pub(crate) request: Option<InFlight>,
-    pub(crate) decoder: Decoder,
+    pub(crate) question: Question,
+    /// Where in the header's tags or in the body we are.
+    pub(crate) walker: Walker,
+    pub(crate) cx: Cx,
     /// Polling an event may yield one from here.
     pub(crate) ready: bool,
     /// Since when records wait to be polled, on a connection that others need too.
@@ -65,14 +67,20 @@ impl AnswerSlot {
     pub(crate) const EMPTY: Self = Self {
         frame: Frame::Length,
         left: 0,
-        request: None,
-        decoder: Decoder::None,
+        question: Question::NONE,
+        walker: Walker::IDLE,
+        cx: Cx::None,
         ready: false,
         waiting_since: None,
     };
+
+    /// Record bytes that come next.
+    pub(crate) fn records_left(&self) -> usize {
+        self.walker.records_left() as usize
+    }
 }
 
-/// What the decoders need to know of where they are.
+/// What the owners need to know of where an answer comes from.
 pub(crate) struct Origin {
     pub(crate) now: Instant,
     pub(crate) node: i32,
@@ -81,38 +89,38 @@ pub(crate) struct Origin {
     pub(crate) metadata: u32,
 }
 
-impl Decoder {
-    /// The decoder for the answer to a request; `None` if there is none, which cannot be for
-    /// versions that we asked with.
-    pub(crate) fn new(request: &InFlight, o: &Origin) -> Option<Self> {
-        let v = request.version;
-        Some(match request.ticket {
-            Ticket::ApiVersions => {
-                Self::ApiVersions(api_versions::Answer::new(v)?, HandshakeCx::default())
-            }
+impl Cx {
+    /// For the answer to a question, of which nothing was read yet.
+    pub(crate) fn new(question: &Question, o: &Origin) -> Self {
+        match question.ticket {
+            Ticket::ApiVersions => Self::ApiVersions(HandshakeCx::default()),
             Ticket::Metadata => {
-                let cx = MetadataCx::new(o.now, o.node, v, o.metadata);
-                Self::Metadata(metadata::Answer::new(v)?, cx)
+                Self::Metadata(MetadataCx::new(o.now, o.node, question.version, o.metadata))
             }
-            Ticket::Describe { .. } => {
-                Self::Describe(describe_topic_partitions::Answer::new(v)?, DescribeCx::default())
-            }
-            Ticket::ListOffsetsProbe => {
-                Self::Probe(list_offsets::Answer::new(v)?, OffsetsProbeCx::default())
-            }
-            Ticket::Offsets => Self::Offsets(list_offsets::Answer::new(v)?, OffsetsCx::default()),
-            Ticket::Produce => Self::Produce(produce::Answer::new(v)?, AnswerCx::default()),
-            Ticket::Fetch => Self::Fetch(fetch::Answer::new(v)?, FetchCx::new(o.session)),
-            Ticket::InitProducerId => Self::InitProducerId(init_producer_id::Answer::new(v)?),
-            Ticket::Admin { .. } => match request.api {
-                ApiKey::METADATA => Self::AdminMetadata(metadata::Answer::new(v)?),
-                ApiKey::CREATE_TOPICS => Self::CreateTopics(create_topics::Answer::new(v)?),
-                ApiKey::CREATE_PARTITIONS => {
-                    Self::CreatePartitions(create_partitions::Answer::new(v)?)
-                }
-                ApiKey::DELETE_TOPICS => Self::DeleteTopics(delete_topics::Answer::new(v)?),
-                _ => return None,
-            },
-        })
+            Ticket::Describe { .. } => Self::Describe(DescribeCx::default()),
+            Ticket::ListOffsetsProbe => Self::Probe(OffsetsProbeCx::default()),
+            Ticket::Offsets => Self::Offsets(OffsetsCx::default()),
+            Ticket::Produce => Self::Produce(AnswerCx::default()),
+            Ticket::Fetch => Self::Fetch(FetchCx::new(o.session)),
+            Ticket::InitProducerId => Self::InitProducerId,
+            Ticket::Admin { .. } => Self::Admin,
+        }
     }
+}
+
+/// The layout of an API's answer; `None` for an API that is never asked.
+pub(crate) fn schema(api: ApiKey) -> Option<&'static Schema> {
+    Some(match api {
+        ApiKey::API_VERSIONS => &api_versions::SCHEMA,
+        ApiKey::METADATA => &metadata::SCHEMA,
+        ApiKey::DESCRIBE_TOPIC_PARTITIONS => &describe_topic_partitions::SCHEMA,
+        ApiKey::LIST_OFFSETS => &list_offsets::SCHEMA,
+        ApiKey::INIT_PRODUCER_ID => &init_producer_id::SCHEMA,
+        ApiKey::PRODUCE => &produce::SCHEMA,
+        ApiKey::FETCH => &fetch::SCHEMA,
+        ApiKey::CREATE_TOPICS => &create_topics::SCHEMA,
+        ApiKey::CREATE_PARTITIONS => &create_partitions::SCHEMA,
+        ApiKey::DELETE_TOPICS => &delete_topics::SCHEMA,
+        _ => return None,
+    })
 }

@@ -91,36 +91,53 @@ pub(crate) enum Ticket {
     },
 }
 
-/// A request that left or is leaving.
+impl Ticket {
+    /// Whether it is only asked to notice growth.
+    pub(crate) const fn is_probe(&self) -> bool {
+        matches!(self, Self::Describe { .. } | Self::ListOffsetsProbe)
+    }
+}
+
+/// What has to be known of a request to read its answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InFlight {
+pub(crate) struct Question {
     pub(crate) api: ApiKey,
     pub(crate) version: i16,
     pub(crate) correlation: i32,
     pub(crate) ticket: Ticket,
+    /// How many batches went out with it.
+    pub(crate) count: u32,
+}
+
+impl Question {
+    pub(crate) const NONE: Self =
+        Self { api: ApiKey(0), version: 0, correlation: 0, ticket: Ticket::ApiVersions, count: 0 };
+}
+
+/// A request that left or is leaving.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) asked: Question,
     /// When it was queued.
     since: Instant,
     pub(crate) deadline: Instant,
-    /// First of the batches that go out with it, and how many.
+    /// First of the batches that go out with it.
     pub(crate) batches: Link,
-    pub(crate) count: u32,
     ctl: Chain,
     total: u32,
     sent: u32,
     pub(crate) due: Due,
 }
 
-/// Whether a request is over. From 1, so that `Option<InFlight>` is all zero when `None`: the
-/// memory of a device then lies in `.bss`.
+/// Whether a request is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Due {
     /// Its answer is awaited.
-    Answer = 1,
+    Answer,
     /// It is over when its last byte was sent.
-    Nothing = 2,
+    Nothing,
     /// Answered, or sent where nothing was due.
-    Done = 3,
+    Done,
 }
 
 impl InFlight {
@@ -233,12 +250,12 @@ impl Conn {
 
     /// Whether a request with such a ticket has no answer yet.
     pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
-        self.in_flight.iter().any(|f| f.due != Due::Done && ticket(&f.ticket))
+        self.in_flight.iter().any(|f| f.due != Due::Done && ticket(&f.asked.ticket))
     }
 
     /// When a request without an answer makes it the second choice.
     pub(crate) fn late_at(&self, patience: Duration) -> Option<Instant> {
-        let slow = |f: &&InFlight| f.due != Due::Done && f.api != ApiKey::FETCH;
+        let slow = |f: &&InFlight| f.due != Due::Done && f.asked.api != ApiKey::FETCH;
         self.in_flight.iter().filter(slow).map(|f| f.since + patience).min()
     }
 
@@ -268,7 +285,7 @@ impl Conn {
 
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.api == api && f.due != Due::Done).count()
+        self.in_flight.iter().filter(|f| f.asked.api == api && f.due != Due::Done).count()
     }
 }
 
@@ -513,14 +530,16 @@ impl<'d> Net<'d> {
         let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);
         self.blocks.patch(&draft.ctl, &length.to_be_bytes());
         let entry = InFlight {
-            api: draft.api,
-            version: draft.version,
-            correlation: draft.correlation,
-            ticket,
+            asked: Question {
+                api: draft.api,
+                version: draft.version,
+                correlation: draft.correlation,
+                ticket,
+                count,
+            },
             since: now,
             deadline,
             batches,
-            count,
             ctl: draft.ctl,
             total: total as u32,
             sent: 0,
@@ -542,11 +561,11 @@ impl<'d> Net<'d> {
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.
-    pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<InFlight, PeerFault> {
+    pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[conn];
         let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
         match first {
-            Some(entry) if entry.correlation == correlation => Ok(*entry),
+            Some(entry) if entry.asked.correlation == correlation => Ok(entry.asked),
             _ => Err(PeerFault::Correlation),
         }
     }

@@ -105,16 +105,16 @@ impl Commands<'_> {
     pub(super) fn lose(&mut self, now: Instant, slot: usize, error: Error, tell_adapter: bool) {
         let peer = self.net.conns[slot].peer;
         while let Some(lost) = self.net.take_lost(slot) {
-            match lost.ticket {
+            match lost.asked.ticket {
                 Ticket::ApiVersions | Ticket::Fetch => {}
                 Ticket::Metadata => self.cluster.metadata_lost(now),
                 Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
-                Ticket::Offsets => self.consumer.offsets_done(now, lost.correlation),
+                Ticket::Offsets => self.consumer.offsets_done(now, lost.asked.correlation),
                 Ticket::Produce => self.producer.on_lost(&mut self.cluster, now, &lost),
                 Ticket::InitProducerId => {
                     self.producer.on_identity(&mut self.cluster, now, Err(error));
                 }
-                Ticket::Admin { .. } => self.admin.on_lost(lost.ticket, error),
+                Ticket::Admin { .. } => self.admin.on_lost(lost.asked.ticket, error),
             }
         }
         self.cluster.on_closed(now, peer, error);

@@ -2,9 +2,10 @@
 
 use super::Commands;
 use crate::answer::{AnswerSlot, HandshakeCx};
-use crate::connection::{Peer, State, Ticket};
+use crate::connection::{Conn, Peer, State, Ticket};
 use crate::error::{Error, PeerFault};
 use crate::time::Instant;
+use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, Encode, api_versions};
 
 const NAME: &str = "kavka";
@@ -35,27 +36,6 @@ impl Commands<'_> {
             return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
         };
         self.net.send(now, draft, Ticket::ApiVersions, self.cluster.config.connect_timeout);
-    }
-
-    pub(super) fn on_versions(
-        &mut self,
-        slot: usize,
-        cx: &mut HandshakeCx,
-        item: api_versions::Item<'_>,
-    ) {
-        match item {
-            api_versions::Item::Head { error } => cx.error = error.0,
-            api_versions::Item::Range { api, min, max } => {
-                cx.ranges = cx.ranges.saturating_add(1);
-                if api == ApiKey::API_VERSIONS {
-                    cx.max = max;
-                }
-                if cx.error == 0 {
-                    self.net.conns[slot].versions.offer(api, min, max);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// The answer is complete: the connection is ready, or is asked again with a version that the
@@ -91,5 +71,22 @@ impl Commands<'_> {
         self.cluster.on_ready(now, peer);
         self.dirty = true;
         Ok(())
+    }
+}
+
+/// What a broker says of the versions that it speaks.
+pub(super) fn on_versions(conn: &mut Conn, cx: &mut HandshakeCx, got: Segment<'_, '_>) {
+    match api_versions::item(got) {
+        Some(api_versions::Item::Head { error }) => cx.error = error.0,
+        Some(api_versions::Item::Range { api, min, max }) => {
+            cx.ranges = cx.ranges.saturating_add(1);
+            if api == ApiKey::API_VERSIONS {
+                cx.max = max;
+            }
+            if cx.error == 0 {
+                conn.versions.offer(api, min, max);
+            }
+        }
+        _ => {}
     }
 }

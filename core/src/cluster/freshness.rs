@@ -12,6 +12,7 @@ use crate::connection::{Conn, Net, Ticket};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
+use crate::wire::table::Segment;
 use crate::wire::{
     ApiKey, Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets,
 };
@@ -41,10 +42,6 @@ pub(crate) struct OffsetsProbeCx {
     topic: Link,
     last: Option<ErrorCode>,
     beyond: Option<ErrorCode>,
-}
-
-fn is_probe(ticket: &Ticket) -> bool {
-    matches!(ticket, Ticket::Describe { .. } | Ticket::ListOffsetsProbe)
 }
 
 impl<'d> Cluster<'d> {
@@ -138,7 +135,8 @@ impl<'d> Cluster<'d> {
     /// to a new partition takes its time.
     fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
         let (count, last) = (net.conns.len(), usize::from(self.topics[slot].probe.conn));
-        let fits = |c: &Conn| c.can_ask(now, super::connect::PATIENCE) && !c.awaits(is_probe);
+        let fits =
+            |c: &Conn| c.can_ask(now, super::connect::PATIENCE) && !c.awaits(Ticket::is_probe);
         (1..=count).map(|i| (last + i) % count).filter(|at| fits(&net.conns[*at])).min_by_key(
             |at| {
                 let conn = &net.conns[*at];
@@ -247,7 +245,8 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, item: describe::Item<'_>) {
+    pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, got: Segment<'_, '_>) {
+        let Some(item) = describe::item(got) else { return };
         match item {
             describe::Item::Topic { error, id, .. } => (cx.error, cx.id) = (error, id),
             describe::Item::Partition { index, .. } => cx.last = cx.last.max(Some(index)),
@@ -316,8 +315,9 @@ impl<'d> Cluster<'d> {
         net: &mut Net<'d>,
         conn: usize,
         cx: &mut OffsetsProbeCx,
-        item: list_offsets::Item<'_>,
+        got: Segment<'_, '_>,
     ) {
+        let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
                 let slot = self.named(name).filter(|slot| self.topics[*slot].ready);

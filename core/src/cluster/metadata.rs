@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
+use crate::wire::table::Segment;
 use crate::wire::{ApiKey, ErrorCode, Full, Uuid, metadata};
 
 /// A topic is not asked for more often than this.
@@ -178,12 +179,13 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, i: metadata::Item<'_>) {
+    pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, got: Segment<'_, '_>) {
         if cx.serial == self.metadata_serial && self.metadata_until.is_some() {
             // Long answers over slow links take their time; this one is on its way.
             self.metadata_until = Some(now + connect::PATIENCE);
         }
-        match i {
+        let Some(item) = metadata::item(got) else { return };
+        match item {
             metadata::Item::Broker { id, host, port, .. } => {
                 cx.brokers += 1;
                 // Who is behind may know an old address (R9).

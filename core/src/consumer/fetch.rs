@@ -7,6 +7,7 @@ use crate::connection::{Net, Role, Ticket};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
 use crate::time::{Duration, Instant, millis};
+use crate::wire::table::Segment;
 use crate::wire::{ApiKey, ErrorCode, Full, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
@@ -219,8 +220,9 @@ impl<'d> Consumer<'d> {
         now: Instant,
         conn: usize,
         cx: &mut FetchCx,
-        item: fetch::Item<'_>,
+        got: Segment<'_, '_>,
     ) {
+        let Some(item) = fetch::item(got) else { return };
         match item {
             fetch::Item::Head { error, session_id, .. } => {
                 self.on_session(cluster, net, now, conn, (error, session_id));

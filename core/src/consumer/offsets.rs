@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant, millis};
+use crate::wire::table::Segment;
 use crate::wire::{ApiKey, ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
@@ -79,8 +80,9 @@ impl<'d> Consumer<'d> {
         now: Instant,
         correlation: i32,
         cx: &mut OffsetsCx,
-        item: list_offsets::Item<'_>,
+        got: Segment<'_, '_>,
     ) {
+        let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
                 cx.topic = cluster.named(name).map_or(Link::NONE, Link::to);

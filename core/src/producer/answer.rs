@@ -2,10 +2,11 @@
 
 use super::{Identity, Producer, State};
 use crate::cluster::Cluster;
-use crate::connection::{InFlight, Net};
+use crate::connection::{InFlight, Net, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};
+use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, produce};
 
 /// Pause before a partition that was just made, or that just moved, is tried again (R11).
@@ -30,10 +31,11 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-        request: &InFlight,
+        question: &Question,
         cx: &mut AnswerCx,
-        item: produce::Item<'_>,
+        got: Segment<'_, '_>,
     ) {
+        let Some(item) = produce::item(got) else { return };
         match item {
             produce::Item::Topic { name, id } => {
                 let slot = cluster.named_or_id(name, id);
@@ -45,7 +47,7 @@ impl<'d> Producer<'d> {
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
                 let part = cluster.part_of(cx.topic, index);
-                let batch = part.and_then(|part| self.sent_with(part, request.correlation));
+                let batch = part.and_then(|part| self.sent_with(part, question.correlation));
                 *cx = AnswerCx {
                     topic: cx.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
@@ -89,7 +91,7 @@ impl<'d> Producer<'d> {
 
     /// A request was lost with its connection.
     pub(crate) fn on_lost(&mut self, cluster: &mut Cluster<'d>, now: Instant, request: &InFlight) {
-        self.take_back(request, |producer, part, batch| {
+        self.take_back(request.asked.correlation, |producer, part, batch| {
             producer.batches[batch].maybe_written |= request.left_whole();
             cluster.refresh(usize::from(cluster.table[part].topic), now);
         });
@@ -100,13 +102,13 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         now: Instant,
-        request: &InFlight,
+        question: &Question,
         cx: &AnswerCx,
     ) {
-        if cx.settled >= request.count {
+        if cx.settled >= question.count {
             return;
         }
-        self.take_back(request, |producer, part, batch| {
+        self.take_back(question.correlation, |producer, part, batch| {
             producer.batches[batch].maybe_written = true;
             let base = cluster.config.retry_backoff;
             producer.pause(cluster, now, part, base);
@@ -115,11 +117,11 @@ impl<'d> Producer<'d> {
 
     /// Puts back what is left of a request. The links between its batches cannot be followed
     /// for that: those that ended may be part of another request by now.
-    fn take_back(&mut self, request: &InFlight, mut tell: impl FnMut(&mut Self, usize, usize)) {
+    fn take_back(&mut self, correlation: i32, mut tell: impl FnMut(&mut Self, usize, usize)) {
         let mut link = self.active;
         while let Some(part) = link.get() {
             link = self.parts[part].next_active;
-            while let Some(batch) = self.sent_with(part, request.correlation) {
+            while let Some(batch) = self.sent_with(part, correlation) {
                 self.again(batch);
                 tell(self, part, batch);
             }

@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Duration, Instant, millis};
-use crate::wire::{ApiKey, Encode, Full, Uuid, init_producer_id, produce};
+use crate::wire::table::Segment;
+use crate::wire::{ApiKey, Encode, ErrorCode, Full, Uuid, init_producer_id, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
 /// out earlier, however close its delivery deadline is (R11).
@@ -110,6 +111,24 @@ impl<'d> Producer<'d> {
     }
 
     /// The answer to InitProducerId.
+    pub(crate) fn on_init_producer_id(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        got: Segment<'_, '_>,
+    ) {
+        if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
+            init_producer_id::item(got)
+        {
+            let answer = match error {
+                ErrorCode(0) => Ok((producer_id, producer_epoch)),
+                error => Err(Error::Broker(error)),
+            };
+            self.on_identity(cluster, now, answer);
+        }
+    }
+
+    /// A producer id, or why there is none.
     pub(crate) fn on_identity(
         &mut self,
         cluster: &mut Cluster<'d>,

@@ -1,6 +1,6 @@
 //! ApiVersions (18): what a broker speaks, and its features (KIP-511, KIP-584).
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, tagged};
+use super::table::{Event, Kind, Schema, Segment, answer, field, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
 
 /// Asks what the broker speaks. Empty before version 3.
@@ -121,7 +121,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(ApiKey::API_VERSIONS, 0..=5, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, walker: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, walker } = got;
+
     let (min, max) = (values.i16(1), values.i16(2));
     let name = values.text(0).unwrap_or_default();
     Some(match event {

@@ -1,6 +1,6 @@
 //! CreatePartitions (37): lets topics grow.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
 
 /// One topic to grow; the broker assigns the replicas.
@@ -82,7 +82,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(ApiKey::CREATE_PARTITIONS, 0..=3, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
         Event::Fields(TOPIC, _) => Item::Topic {

@@ -1,6 +1,6 @@
 //! CreateTopics (19).
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable, tagged};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer, header};
 
 /// One topic to create; the broker assigns the replicas.
@@ -133,7 +133,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(ApiKey::CREATE_TOPICS, 2..=7, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     let name = values.text(0).unwrap_or_default();
     Some(match event {
         Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },

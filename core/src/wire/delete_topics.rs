@@ -1,6 +1,6 @@
 //! DeleteTopics (20).
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer, header};
 
 /// Deletes topics by name; each succeeds or fails alone.
@@ -74,7 +74,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(ApiKey::DELETE_TOPICS, 1..=6, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
         Event::Fields(TOPIC, _) => Item::Topic {

@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions (75): a topic's partitions page by page (KIP-966); the cheap probe for
 //! growth: cursor (topic, known count - 1), limit 1.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
@@ -129,7 +129,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(API, 0..=0, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
         Event::Fields(TOPIC, 0) => Item::Topic {

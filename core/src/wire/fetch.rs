@@ -1,6 +1,6 @@
 //! Fetch (1): records of partitions, within a fetch session (KIP-227) from version 7 on.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable, tagged, until};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer, header};
 
 const API: ApiKey = ApiKey::FETCH;
@@ -302,7 +302,9 @@ impl Answer {
     }
 }
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(ROOT, 0) => Item::Head {
             throttle_ms: values.i32_or(0, 0),

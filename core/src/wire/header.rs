@@ -1,6 +1,7 @@
 //! Request and response headers (KIP-482 gave both a flexible form).
 
 use super::read::{Reader, Stop};
+use super::table::Schema;
 use super::{ApiKey, Full, Malformed, Step, Writer};
 
 /// Whether `version` of `api` has compact lengths and tagged fields.
@@ -36,6 +37,9 @@ pub fn request(
     out.str(false, client_id)?;
     out.no_tags(is_flexible(api, version))
 }
+
+/// The section of tagged fields in the header of an answer, for a walker: none of them are known.
+pub(crate) static SCHEMA: Schema = Schema { structs: &[&[]], flexible: 0 };
 
 /// A section of tagged fields none of which we know, read in any pieces and dropped.
 #[derive(Clone, Copy, Debug, Default)]

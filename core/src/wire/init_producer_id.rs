@@ -1,6 +1,6 @@
 //! InitProducerId (22): an idempotent or transactional producer's identity (KIP-98, KIP-360).
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field};
+use super::table::{Event, Kind, Schema, Segment, answer, field};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
 
 /// Asks for a producer id, or for the next epoch of the one we have.
@@ -64,7 +64,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(ApiKey::INIT_PRODUCER_ID, 0..=5, 'b, Item);
 
-fn item(event: Event, values: &Values<'_>, _: &mut Walker) -> Option<Item> {
+pub(crate) fn item(got: Segment<'_, '_>) -> Option<Item> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(..) => Item::Answer {
             throttle_ms: values.i32_or(0, 0),

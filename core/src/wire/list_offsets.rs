@@ -1,6 +1,6 @@
 //! ListOffsets (2): offsets by timestamp, the earliest, the latest; also the growth probe.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field};
+use super::table::{Event, Kind, Schema, Segment, answer, field};
 use super::{ApiKey, ErrorCode, Full, Writer, header};
 
 /// The offset after the last record (or the last stable offset under `read_committed`).
@@ -143,7 +143,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(API, 1..=11, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
         Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0).unwrap_or_default() },

@@ -1,6 +1,6 @@
 //! Metadata (3): brokers, topics, leaders.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable, until};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, until};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer, header};
 
 const API: ApiKey = ApiKey::METADATA;
@@ -185,7 +185,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(API, 1..=13, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, walker: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, walker } = got;
+
     Some(match event {
         Event::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
         Event::Fields(BROKER, _) => Item::Broker {

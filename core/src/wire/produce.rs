@@ -1,6 +1,6 @@
 //! Produce (0): record batches to partitions, and what became of them.
 
-use super::table::{Event, Kind, Schema, Values, Walker, answer, field, nullable, tagged, until};
+use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer, header};
 
 const API: ApiKey = ApiKey::PRODUCE;
@@ -202,7 +202,9 @@ pub static SCHEMA: Schema = Schema {
 
 answer!(API, 3..=13, 'b, Item<'b>);
 
-fn item<'b>(event: Event, values: &Values<'b>, _: &mut Walker) -> Option<Item<'b>> {
+pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
+    let Segment { event, values, .. } = got;
+
     Some(match event {
         Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0), id: values.uuid(1) },
         Event::Fields(PARTITION, 0) => Item::Partition {

@@ -272,6 +272,24 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
     })
 }
 
+/// What a [`Walker`] has come to, for the `item` functions of the APIs.
+pub(crate) struct Segment<'s, 'b> {
+    pub(crate) event: Event,
+    pub(crate) values: &'s Values<'b>,
+    pub(crate) walker: &'s mut Walker,
+}
+
+impl Segment<'_, '_> {
+    /// The milliseconds that the broker wants us to wait, if this is the segment that says so:
+    /// `field` is the place of ThrottleTimeMs in the message itself.
+    pub(crate) fn throttle_ms(&self, field: u8) -> i32 {
+        match self.event {
+            Event::Fields(0, first) if first == field => self.values.i32_or(0, 0),
+            _ => 0,
+        }
+    }
+}
+
 /// The typed answer of an API on top of a [`Walker`].
 macro_rules! answer {
     ($api:expr, $first:literal..=$last:literal, $b:lifetime, $item:ty) => {
@@ -298,7 +316,8 @@ macro_rules! answer {
                 loop {
                     match self.0.step(input, &mut values)? {
                         Step::Item(event) => {
-                            if let Some(item) = item(event, &values, &mut self.0) {
+                            let walker = &mut self.0;
+                            if let Some(item) = item(Segment { event, values: &values, walker }) {
                                 return Ok(Step::Item(item));
                             }
                         }

@@ -21,10 +21,9 @@ pub enum Event {
     Skipped,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// At the field `Open::field`.
-    #[default]
     Fields,
     /// At the count of tagged fields, if the version has such a section.
     TagCount,
@@ -39,7 +38,7 @@ enum Phase {
 }
 
 /// A struct of which some bytes have been read. All zero at its beginning.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Open {
     index: u8,
     field: u8,
@@ -54,10 +53,16 @@ struct Open {
     end: u32,
 }
 
+impl Open {
+    const EMPTY: Self =
+        Self { index: 0, field: 0, phase: Phase::Fields, left: 0, tags: 0, above: 0, end: 0 };
+}
+
 /// Walks through one message, step by step.
 #[derive(Clone, Copy, Debug)]
 pub struct Walker {
-    schema: &'static Schema,
+    /// `None`: nothing to walk through, and all zero.
+    schema: Option<&'static Schema>,
     open: [Open; DEPTH],
     depth: u8,
     version: i8,
@@ -90,20 +95,23 @@ enum Turn {
 }
 
 impl Walker {
+    /// At the end of nothing.
+    pub(crate) const IDLE: Self = Self {
+        schema: None,
+        open: [Open::EMPTY; DEPTH],
+        depth: 0,
+        version: 0,
+        dropping: false,
+        skip: 0,
+        records: 0,
+        at: 0,
+        unknown: 0,
+    };
+
     /// At the beginning of a body of `version`.
     #[must_use]
-    pub fn new(schema: &'static Schema, version: i8) -> Self {
-        Self {
-            schema,
-            open: [Open::default(); DEPTH],
-            depth: 1,
-            version,
-            dropping: false,
-            skip: 0,
-            records: 0,
-            at: 0,
-            unknown: 0,
-        }
+    pub const fn new(schema: &'static Schema, version: i8) -> Self {
+        Self { schema: Some(schema), depth: 1, version, ..Self::IDLE }
     }
 
     /// The version being read.
@@ -209,13 +217,13 @@ impl Walker {
     }
 
     fn flexible(&self) -> bool {
-        self.version >= self.schema.flexible
+        self.schema.is_some_and(|schema| self.version >= schema.flexible)
     }
 
     /// The innermost open struct and its fields.
     fn top(&mut self) -> Option<(&mut Open, &'static [Field])> {
         let open = self.open.get_mut(usize::from(self.depth).checked_sub(1)?)?;
-        let fields = self.schema.structs.get(usize::from(open.index))?;
+        let fields = self.schema?.structs.get(usize::from(open.index))?;
         Some((open, fields))
     }
 
@@ -253,7 +261,7 @@ impl Walker {
                 if open.left == 0 {
                     self.depth = self.depth.saturating_sub(1);
                 } else {
-                    *open = Open { index: open.index, left: open.left - 1, ..Open::default() };
+                    *open = Open { index: open.index, left: open.left - 1, ..Open::EMPTY };
                 }
                 Ok(Turn::Again)
             }
@@ -362,7 +370,7 @@ impl Walker {
             Child::Null(index) => Ok(Turn::Event(Event::Null(index))),
             Child::Open(index, left) => {
                 let open = self.open.get_mut(usize::from(self.depth));
-                *open.ok_or(Stop::Bad(Malformed::Shape))? = Open { index, left, ..Open::default() };
+                *open.ok_or(Stop::Bad(Malformed::Shape))? = Open { index, left, ..Open::EMPTY };
                 self.depth += 1;
                 Ok(Turn::Again)
             }
