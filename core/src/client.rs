@@ -12,12 +12,13 @@ use crate::cluster::{Cluster, Probes, Table, pending};
 use crate::config::{Config, Start};
 use crate::connection::{Net, State, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, Misuse, ProduceError};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Action, Admin as Ask, Event, Freshness, Target};
 use crate::id::{ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::record::Record;
+use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 
@@ -123,6 +124,47 @@ impl<'d> Client<'d> {
     pub fn limit_connections(&mut self, most: usize) {
         self.commands.net.conns.shorten(most.max(1));
         self.commands.answers.shorten(most.max(1));
+    }
+
+    /// Ends all connections on purpose, before a device switches its link off. The adapter closes
+    /// their sockets; no [`Action::Close`] follows. What is under way is done again over the
+    /// connections that the next [`Client::poll_action`] asks for; nobody is told of a failure.
+    pub fn disconnect(&mut self, now: Instant) {
+        self.settle();
+        self.commands.leave_all(now);
+    }
+
+    /// Writes what is known of topics and positions, to be restored by a client to come, perhaps
+    /// hours later, and how long that is. Records of events that were polled count as read.
+    /// [`snapshot_bytes`](crate::snapshot_bytes) tells how large `out` should be.
+    ///
+    /// Kept are counts, ids, positions and leader epochs, not what waits to be sent: flush before.
+    ///
+    /// # Errors
+    /// `Limit` with the number of bytes that are needed. `out` is of no use then.
+    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        self.settle();
+        let Commands { cluster, consumer, .. } = &self.commands;
+        let needed = snapshot::save(cluster, consumer, out);
+        if needed > out.len() {
+            return Err(Error::Limit { what: LimitKind::Snapshot, needed });
+        }
+        Ok(needed)
+    }
+
+    /// Takes up what [`Client::save`] wrote, after the same `topic`, `assign` and `assign_all` as
+    /// then and before anything is polled. A position that was saved replaces the start of its
+    /// partition; topics that are not watched and partitions that are not assigned are passed over.
+    /// Partitions that were added since are read from their first record, and a count never goes
+    /// below the one that was saved.
+    ///
+    /// # Errors
+    /// When `bytes` do not begin with a whole and unchanged snapshot: nothing has changed then.
+    pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<Restored, RestoreError> {
+        self.settle();
+        let Commands { cluster, consumer, dirty, .. } = &mut self.commands;
+        *dirty = true;
+        snapshot::restore(cluster, consumer, now, bytes)
     }
 
     /// What the adapter has to do next.

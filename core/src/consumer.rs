@@ -3,6 +3,7 @@
 
 mod fetch;
 mod offsets;
+mod place;
 mod records;
 
 use crate::cluster::{CONSUMER, Cluster};
@@ -16,6 +17,7 @@ use crate::time::Instant;
 
 pub(crate) use fetch::FetchCx;
 pub(crate) use offsets::OffsetsCx;
+pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
 
 /// What a partition does.

@@ -62,6 +62,8 @@ pub enum LimitKind {
     SendBlocks,
     /// Four admin requests are under way already.
     Requests,
+    /// The bytes that a snapshot was to be written to.
+    Snapshot,
 }
 
 /// What makes a configuration unusable.
@@ -166,6 +168,7 @@ impl fmt::Display for LimitKind {
             Self::ReceiveBuffer => "receive buffer",
             Self::SendBlocks => "send blocks",
             Self::Requests => "admin requests under way",
+            Self::Snapshot => "room for a snapshot",
         })
     }
 }

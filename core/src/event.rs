@@ -197,6 +197,8 @@ pub enum Signal {
     DescribeTopicPartitions,
     /// A ListOffsets probe (Kafka 2.0 and later).
     ListOffsets,
+    /// [`Client::restore`](crate::Client::restore); no broker has confirmed it yet.
+    Snapshot,
 }
 
 /// What is known of a topic, and how old that is.
@@ -208,7 +210,7 @@ pub struct Freshness {
     pub generation: u32,
     /// Kafka's id of the topic, zero where brokers have none (before 2.8).
     pub id: Uuid,
-    /// When a broker last confirmed the count.
+    /// When a broker last confirmed the count; [`Instant::ZERO`] for one that was restored.
     pub confirmed: Instant,
     /// Which one, and how.
     pub by: Source,

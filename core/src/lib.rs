@@ -27,6 +27,7 @@ mod memory;
 pub mod murmur2;
 mod producer;
 pub mod record;
+mod snapshot;
 mod storage;
 pub mod time;
 pub mod wire;
@@ -41,5 +42,6 @@ pub use event::{
 };
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
+pub use snapshot::{RestoreError, Restored, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};

@@ -83,6 +83,26 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
         self.client.poll_event(now())
     }
 
+    /// Ends all connections in order and waits until the peers know, so that the link, or the
+    /// whole device, can be switched off. The next [`Driver::turn`] connects again, and does again
+    /// what was under way.
+    ///
+    /// A peer that is gone never knows: give it a time limit (`with_timeout`). Cancel-safe.
+    pub async fn disconnect(&mut self) {
+        self.client.disconnect(now());
+        self.links.iter_mut().for_each(Link::close);
+        poll_fn(|cx| {
+            let mut closed = Poll::Ready(());
+            for link in &mut self.links {
+                if link.socket.poll_closed(cx).is_pending() {
+                    closed = Poll::Pending;
+                }
+            }
+            closed
+        })
+        .await;
+    }
+
     /// Everything that can be done now, once around; whether a connection has more to read.
     fn service(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         self.client.handle_timeout(now);

@@ -352,6 +352,13 @@ impl Script {
         self.cut_all(node);
     }
 
+    /// The client ends all its connections on purpose.
+    pub fn disconnect(&mut self) {
+        let conns: Vec<_> = self.lines.iter().map(|line| line.conn).collect();
+        conns.into_iter().for_each(|conn| self.drop_line(conn));
+        self.client.disconnect(self.now);
+    }
+
     /// All connections to a broker break.
     pub fn cut_all(&mut self, node: i32) {
         let conns: Vec<_> =

@@ -4,7 +4,7 @@ use super::Commands;
 use crate::answer::AnswerSlot;
 use crate::connection::{Peer, Ticket};
 use crate::consumer::Taken;
-use crate::error::Error;
+use crate::error::{CloseReason, Error};
 use crate::time::Instant;
 
 impl Commands<'_> {
@@ -81,7 +81,7 @@ impl Commands<'_> {
             match self.cluster.broker(id) {
                 // Its old address: what is under way there is done again at the new one.
                 Some(broker) if broker.readdressed => {
-                    let why = crate::error::CloseReason::Ended;
+                    let why = CloseReason::Ended;
                     self.lose(now, slot, Error::Closed(why), true);
                     self.cluster.forgive(now, Peer::Node(id));
                 }
@@ -122,6 +122,18 @@ impl Commands<'_> {
         self.net.end(slot, tell_adapter);
         self.consumer.dirty = true;
         self.dirty = true;
+    }
+
+    /// All connections are ended by us, and that is nobody's failure.
+    pub(super) fn leave_all(&mut self, now: Instant) {
+        for slot in 0..self.net.conns.len() {
+            let conn = &self.net.conns[slot];
+            if conn.is_live() {
+                let peer = conn.peer;
+                self.lose(now, slot, Error::Closed(CloseReason::Ended), false);
+                self.cluster.forgive(now, peer);
+            }
+        }
     }
 
     /// The application is through with a batch: it leaves the receive buffer.

@@ -242,6 +242,17 @@ impl Cluster<'_> {
         }
     }
 
+    /// What was known of a topic before the client was ended and made again. Metadata is asked for
+    /// all the same; until it comes, this is better than nothing.
+    pub(crate) fn recall(&mut self, slot: usize, id: Uuid, count: u32, epoch: u32) {
+        let topic = &mut self.topics[slot];
+        (topic.ready, topic.id, topic.count, topic.epoch) = (true, id, count, epoch);
+        topic.nameless = id == Uuid::ZERO;
+        topic.by = Source { broker: -1, signal: Signal::Snapshot };
+        self.changed = true;
+        self.tell(slot, pending::READY);
+    }
+
     /// Another topic of the same name was accepted: everything of the old one is void.
     pub(super) fn recreate(&mut self, slot: usize, id: Uuid, count: u32) {
         let topic = &mut self.topics[slot];

@@ -1,0 +1,251 @@
+//! What a client knows, as bytes that outlive it: a device saves them before it sleeps without
+//! power and restores them when it wakes. Without them it would find the count of partitions anew,
+//! and read those that were added meanwhile from wherever its start says.
+//!
+//! Numbers are big-endian, as in Kafka's own messages:
+//!
+//! ```text
+//! 3  "kvk"
+//! 1  version, 1
+//! 4  length of everything, CRC included
+//! 2  topics, and of each
+//!    1  length of its name, and the name
+//!    16 topic id, zero where brokers have none
+//!    4  partitions
+//!    4  how often it was recreated
+//!    4  partitions when `assign_all` began, 2^32 - 1 where it is not used
+//!    2  positions, and of each
+//!       4  partition
+//!       8  offset of the next record
+//!       4  leader epoch of the last record that was read, -1 for none
+//!       4  leader epoch of the partition, -1 for none
+//! 4  CRC-32C of all before
+//! ```
+//!
+//! The producer's id and sequences are not kept: what was sent is either acknowledged or not when
+//! a client ends, and the next one gets an id of its own, under which no broker has seen anything.
+//! So a device flushes before it sleeps, and what it sends later cannot be taken for a repetition.
+
+use core::fmt;
+
+use crate::cluster::{CONSUMER, Cluster};
+use crate::consumer::{Consumer, Place};
+use crate::record::Crc32c;
+use crate::time::Instant;
+use crate::wire::Uuid;
+
+const MAGIC: [u8; 3] = *b"kvk";
+const VERSION: u8 = 1;
+/// Magic, version, length and the number of topics.
+const FRONT: usize = 10;
+const CRC: usize = 4;
+/// A topic without its name and its positions.
+const TOPIC: usize = 31;
+const POSITION: usize = 20;
+const NOT_FOLLOWED: u32 = u32::MAX;
+
+/// Bytes that [`Client::save`](crate::Client::save) needs at most, for this many topics with names
+/// of `name_bytes` in all, and this many partitions that are read.
+#[must_use]
+pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize) -> usize {
+    FRONT + topics * TOPIC + name_bytes + partitions * POSITION + CRC
+}
+
+/// What [`Client::restore`](crate::Client::restore) found a use for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Topics that are watched and of which nothing was known yet.
+    pub topics: u32,
+    /// Positions of partitions of these that are assigned.
+    pub positions: u32,
+}
+
+/// Why nothing was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// These are not the bytes of a snapshot, or not all of them, or they were changed.
+    Corrupt,
+    /// They were saved by a version of this library that writes another form.
+    Version(u8),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt => f.write_str("this is no whole and unchanged snapshot"),
+            Self::Version(version) => write!(f, "snapshot of form {version}, not {VERSION}"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+/// A topic of a snapshot.
+#[derive(Clone, Copy)]
+struct TopicEntry<'a> {
+    name: &'a str,
+    id: Uuid,
+    count: u32,
+    recreated: u32,
+    first: u32,
+}
+
+/// Bytes on their way out; past the end they are only counted.
+struct Out<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.len.saturating_add(bytes.len());
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(bytes);
+        }
+        self.len = end;
+    }
+}
+
+/// The first bytes of what is left.
+fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (bytes, rest) = input.split_at_checked(len)?;
+    *input = rest;
+    Some(bytes)
+}
+
+fn fixed<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, rest) = input.split_first_chunk()?;
+    *input = rest;
+    Some(*bytes)
+}
+
+/// Writes what is known and returns its length, which may be more than there is room for.
+pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> usize {
+    let kept = |slot: &usize| cluster.topics[*slot].used && cluster.topics[*slot].ready;
+    let topics = (0..cluster.topics.len()).filter(kept);
+    let mut out = Out { bytes: out, len: 0 };
+    out.put(&MAGIC);
+    out.put(&[VERSION]);
+    out.put(&[0; 4]);
+    out.put(&(topics.clone().count() as u16).to_be_bytes());
+    for slot in topics {
+        let topic = &cluster.topics[slot];
+        out.put(&[topic.name.len() as u8]);
+        out.put(topic.name.as_bytes());
+        out.put(&topic.id.0);
+        out.put(&topic.count.to_be_bytes());
+        out.put(&topic.epoch.to_be_bytes());
+        out.put(&consumer.first_of(slot).unwrap_or(NOT_FOLLOWED).to_be_bytes());
+        let of_topic = |part: &usize| {
+            let entry = &cluster.table[*part];
+            entry.used_by(CONSUMER) && usize::from(entry.topic) == slot
+        };
+        let parts = (0..cluster.table.len()).filter(of_topic);
+        let places = parts.filter_map(|part| consumer.place(cluster, part));
+        out.put(&(places.clone().count() as u16).to_be_bytes());
+        for place in places {
+            out.put(&place.partition.to_be_bytes());
+            out.put(&place.offset.to_be_bytes());
+            out.put(&place.last_epoch.to_be_bytes());
+            out.put(&place.leader_epoch.to_be_bytes());
+        }
+    }
+    let len = out.len + CRC;
+    if let Some(place) = out.bytes.get_mut(4..8) {
+        place.copy_from_slice(&(len as u32).to_be_bytes());
+    }
+    let crc = Crc32c::of(out.bytes.get(..out.len).unwrap_or_default());
+    out.put(&crc.to_be_bytes());
+    len
+}
+
+/// Checks the whole before any of it is used. Bytes behind it are no concern: an erased page of
+/// flash is longer than what was written to it.
+fn checked(bytes: &[u8]) -> Result<&[u8], RestoreError> {
+    let mut input = bytes;
+    let front = (fixed::<3>(&mut input), fixed::<1>(&mut input), fixed::<4>(&mut input));
+    let (Some(MAGIC), Some([version]), Some(len)) = front else {
+        return Err(RestoreError::Corrupt);
+    };
+    if version != VERSION {
+        return Err(RestoreError::Version(version));
+    }
+    let len = u32::from_be_bytes(len) as usize;
+    let whole = bytes.get(..len).ok_or(RestoreError::Corrupt)?;
+    let (front, crc) = whole.split_last_chunk::<CRC>().ok_or(RestoreError::Corrupt)?;
+    if Crc32c::of(front) != u32::from_be_bytes(*crc) {
+        return Err(RestoreError::Corrupt);
+    }
+    let body = front.get(8..).ok_or(RestoreError::Corrupt)?;
+    walk(body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
+    Ok(body)
+}
+
+/// What a snapshot is made of.
+enum Item<'a> {
+    Topic(TopicEntry<'a>),
+    /// Of the topic before it.
+    Place(Place),
+}
+
+/// Shows each item in turn. `None`: they make no sense.
+fn walk<'a>(mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
+    let input = &mut body;
+    for _ in 0..u16::from_be_bytes(fixed(input)?) {
+        let [len] = fixed(input)?;
+        let topic = TopicEntry {
+            name: core::str::from_utf8(take(input, usize::from(len))?).ok()?,
+            id: Uuid(fixed(input)?),
+            count: u32::from_be_bytes(fixed(input)?),
+            recreated: u32::from_be_bytes(fixed(input)?),
+            first: u32::from_be_bytes(fixed(input)?),
+        };
+        if topic.count == 0 || topic.count > i32::MAX as u32 {
+            return None;
+        }
+        each(Item::Topic(topic));
+        for _ in 0..u16::from_be_bytes(fixed(input)?) {
+            let place = Place {
+                partition: u32::from_be_bytes(fixed(input)?),
+                offset: i64::from_be_bytes(fixed(input)?),
+                last_epoch: i32::from_be_bytes(fixed(input)?),
+                leader_epoch: i32::from_be_bytes(fixed(input)?),
+            };
+            if place.offset < 0 || place.partition >= i32::MAX as u32 {
+                return None;
+            }
+            each(Item::Place(place));
+        }
+    }
+    input.is_empty().then_some(())
+}
+
+/// Takes up what was saved of topics that are watched and of which nothing is known yet.
+pub(crate) fn restore<'d>(
+    cluster: &mut Cluster<'d>,
+    consumer: &mut Consumer<'d>,
+    now: Instant,
+    bytes: &[u8],
+) -> Result<Restored, RestoreError> {
+    let body = checked(bytes)?;
+    let mut restored = Restored::default();
+    let mut current = None;
+    let mut each = |item: Item<'_>| match item {
+        Item::Topic(topic) => {
+            current = cluster.named(topic.name).filter(|slot| !cluster.topics[*slot].ready);
+            let Some(slot) = current else { return };
+            cluster.recall(slot, topic.id, topic.count, topic.recreated);
+            if topic.first != NOT_FOLLOWED {
+                consumer.follow_from(slot, topic.first);
+            }
+            restored.topics += 1;
+        }
+        Item::Place(place) => {
+            let put = current.is_some_and(|slot| consumer.put(cluster, now, slot, &place));
+            restored.positions += u32::from(put);
+        }
+    };
+    walk(body, &mut each).ok_or(RestoreError::Corrupt)?;
+    Ok(restored)
+}
