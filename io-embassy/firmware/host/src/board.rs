@@ -151,6 +151,15 @@ impl Board {
         }
     }
 
+    /// Takes the lines that wait.
+    ///
+    /// # Errors
+    /// When the board failed, or ended.
+    pub(crate) fn still_runs(&self) -> Result<(), Failure> {
+        while self.next(Instant::now())?.is_some() {}
+        Ok(())
+    }
+
     /// Waits for the line that begins with `word`, for at most `limit`; `other` gets those before.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! Runs the firmware examples in QEMU against real brokers, and checks what came of it.
 
 mod board;
+mod faults;
+mod gateway;
 mod network;
+mod sensors;
 mod telemetry;
 mod topic;
 
@@ -30,6 +33,10 @@ enum Example {
     Network,
     /// Samples in, batches out; a broker that stands still makes the backlog drop its oldest.
     Telemetry(telemetry::Options),
+    /// Readings of sensors by way of the board to three brokers, under faults.
+    Gateway(gateway::Options),
+    /// The gateway under random faults for long.
+    Soak(gateway::SoakOptions),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +50,8 @@ fn main() -> ExitCode {
     let done = match example {
         Example::Network => network::run(),
         Example::Telemetry(options) => telemetry::run(kafka, &options),
+        Example::Gateway(options) => gateway::run(kafka, &options),
+        Example::Soak(options) => gateway::soak(kafka, &options),
     };
     let seconds = begun.elapsed().as_secs();
     match done {

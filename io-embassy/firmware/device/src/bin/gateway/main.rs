@@ -1,0 +1,188 @@
+//! Takes readings from sensors by UDP and forwards them to Kafka. A reading is acknowledged to its
+//! sensor when Kafka has it, and not before; a sensor repeats what is not acknowledged. So nothing
+//! needs to be stored here for longer than it is on its way.
+//!
+//! A reading is a datagram: `run`, `sensor` and `turn` (32 bits each, big-endian; turns count from
+//! 0), and what was measured. The acknowledgement is `sensor` and `turn`. An empty datagram ends
+//! the gateway.
+//!
+//! Arguments: `bootstrap`, `seed`.
+
+#![no_std]
+#![no_main]
+
+mod sensors;
+
+use embassy_executor::Spawner;
+use embassy_futures::poll_once;
+use embassy_futures::select::{Either3, select3};
+use embassy_net::udp::{PacketMetadata, UdpSocket};
+use embassy_net::{IpEndpoint, StackResources};
+use embassy_time::Timer;
+use kavka_device::console::{self, Arguments, Line, need};
+use kavka_device::in_flight::InFlight;
+use kavka_device::{clock, executor, network, stack, watchdog};
+use kavka_embassy::core::{Client, Commands, Config, Duration, Event, Record, Resources, TopicId};
+use kavka_embassy::{Driver, SocketMem, now};
+use sensors::{Reading, SENSORS, Sensors, Verdict};
+use static_cell::ConstStaticCell;
+
+/// Readings on their way at a time.
+const IN_FLIGHT: usize = 128;
+/// Where readings come in.
+const PORT: u16 = 7000;
+/// Longest reading, in bytes.
+const READING: usize = 128;
+/// Between two lines about the state, in milliseconds.
+const STATUS: u32 = 5000;
+
+// Three broker connections, one topic, 16 partitions at a time, 3 KiB in, 24 blocks of 512 B out.
+static MEMORY: ConstStaticCell<Resources<3, 1, 16, 3072, 24>> =
+    ConstStaticCell::new(Resources::new());
+static SOCKETS: ConstStaticCell<SocketMem<3, 1536, 2048>> = ConstStaticCell::new(SocketMem::new());
+static RESOURCES: ConstStaticCell<StackResources<6>> = ConstStaticCell::new(StackResources::new());
+static GATEWAY: ConstStaticCell<Gateway> = ConstStaticCell::new(Gateway::new());
+static RECEIVED: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
+static TO_SEND: ConstStaticCell<[u8; 256]> = ConstStaticCell::new([0; 256]);
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+}
+
+#[embassy_executor::task]
+async fn app(spawner: Spawner) {
+    let arguments = Arguments::read();
+    executor::spawn(spawner, watchdog::watch(1));
+    let stack = network::start(spawner, &arguments, RESOURCES.take(), 3);
+    let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap"));
+    config.client_id = "gateway";
+    config.delivery_timeout = Duration::from_secs(600); // sensors wait longer than brokers are away
+    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    let mut kafka = Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack));
+    let topic = need(kafka.topic("readings").ok(), "topic");
+    let mut places = [[PacketMetadata::EMPTY; 16]; 2]; // not all zero: a static would cost flash
+    let [places_in, places_out] = &mut places;
+    let mut socket = UdpSocket::new(stack, places_in, RECEIVED.take(), places_out, TO_SEND.take());
+    need(socket.bind(PORT).ok(), "port");
+    let gateway = GATEWAY.take();
+    let mut datagram = [0; READING];
+    let mut told = clock::millis();
+    loop {
+        let tick = Timer::after_millis(200);
+        match select3(kafka.turn(), socket.recv_from(&mut datagram), tick).await {
+            Either3::Second(Ok((0, _))) => break,
+            Either3::Second(Ok((len, from))) => {
+                let reading = datagram.get(..len).unwrap_or_default();
+                gateway.take(&mut kafka, topic, reading, from.endpoint);
+            }
+            _ => {}
+        }
+        while let Some((event, _)) = kafka.poll_event() {
+            gateway.heed(&event);
+        }
+        gateway.acknowledge(&socket);
+        watchdog::report(0);
+        if clock::millis() - told >= STATUS {
+            told = clock::millis();
+            gateway.tell("status");
+        }
+    }
+    gateway.tell("gateway");
+    console::exit(true)
+}
+
+/// What is on its way, and what was said to whom.
+struct Gateway {
+    sensors: Sensors,
+    in_flight: InFlight<Reading, IN_FLIGHT>,
+    most: u32,
+    refused: u32,
+    failed: u32,
+    growths: u32,
+    disconnects: u32,
+}
+
+impl Gateway {
+    const fn new() -> Self {
+        Self {
+            sensors: Sensors::new(),
+            in_flight: InFlight::new(),
+            most: 0,
+            refused: 0,
+            failed: 0,
+            growths: 0,
+            disconnects: 0,
+        }
+    }
+
+    /// A datagram came. Without room for it nothing is done: it comes again.
+    fn take(&mut self, kafka: &mut Commands<'_>, topic: TopicId, bytes: &[u8], from: IpEndpoint) {
+        let Some(reading) = Reading::of(bytes) else { return };
+        if self.sensors.ask(reading, from) != Verdict::Wanted {
+            return;
+        }
+        let key = reading.sensor.to_be_bytes();
+        let taken = (!self.in_flight.is_full())
+            .then(|| kafka.produce(now(), topic, &Record::new(bytes).key(&key)).ok());
+        match taken.flatten() {
+            Some(id) => {
+                self.in_flight.note(id, reading);
+                self.sensors.taken(reading);
+                self.most = self.most.max(self.in_flight.len() as u32);
+            }
+            None => self.refused += 1,
+        }
+    }
+
+    fn heed(&mut self, event: &Event<'_>) {
+        let Self { in_flight, sensors, .. } = self;
+        match *event {
+            Event::Delivered { batch, first, count, .. } => {
+                in_flight.settle(batch, first, count, |reading| sensors.delivered(*reading));
+            }
+            Event::Failed { batch, first, count, .. } => {
+                in_flight.settle(batch, first, count, |reading| sensors.failed(*reading));
+                self.failed += count;
+            }
+            Event::PartitionsAdded { from, to, .. } => {
+                self.growths += 1;
+                Line::new("grown").number("from", from).number("to", to).print();
+            }
+            Event::Disconnected { .. } => self.disconnects += 1,
+            _ => {}
+        }
+    }
+
+    /// Sends as many acknowledgements as go out at once. One that is lost is asked for again.
+    fn acknowledge(&mut self, socket: &UdpSocket<'_>) {
+        while let Some((reading, to)) = self.sensors.next_acknowledgement() {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&reading.sensor.to_be_bytes());
+            bytes[4..].copy_from_slice(&reading.turn.to_be_bytes());
+            if poll_once(socket.send_to(&bytes, to)).is_pending() {
+                break;
+            }
+        }
+    }
+
+    fn tell(&self, word: &str) {
+        Line::new(word)
+            .number("taken", self.sensors.count_taken())
+            .number("on_way", self.in_flight.len() as u32)
+            .number("most", self.most)
+            .number("bound", IN_FLIGHT as u32)
+            .number("refused", self.refused)
+            .number("failed", self.failed)
+            .number("growths", self.growths)
+            .number("ended", self.disconnects)
+            .print();
+        Line::new("health")
+            .number("stack", stack::used().0)
+            .number("polls", executor::polls())
+            .number("unfed", watchdog::longest_wait())
+            .number("ms", clock::millis())
+            .number("sensors", SENSORS as u32)
+            .print();
+    }
+}
