@@ -10,6 +10,8 @@ use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::waitqueue::GenericAtomicWaker;
 
+use static_cell::ConstStaticCell;
+
 use crate::board;
 
 /// An Ethernet frame without its checksum.
@@ -110,20 +112,24 @@ pub fn on_interrupt() {
     WAKER.wake();
 }
 
-#[repr(align(4))]
-struct Frame([u8; FRAME + FCS + 2]); // whole words
+/// Whole words that hold a frame.
+type Frame = [u8; FRAME + FCS + 2];
+
+// Not in the driver itself, which is moved several times until the network task runs: each move
+// would be three kilobytes of stack.
+static FRAMES: ConstStaticCell<[Frame; 2]> = ConstStaticCell::new([[0; FRAME + FCS + 2]; 2]);
 
 /// The controller.
 pub struct Lan9118 {
     address: [u8; 6],
-    received: Frame,
-    to_send: Frame,
+    received: &'static mut Frame,
+    to_send: &'static mut Frame,
     burst: usize,
     link: LinkState,
 }
 
 impl Lan9118 {
-    /// Resets and starts the controller; `None` where there is none.
+    /// Resets and starts the controller; `None` where there is none, and the second time.
     ///
     /// Its FIFO holds six frames: each of `connections` may have its share under way (of one
     /// frame, each would wait for a delayed acknowledgement).
@@ -145,10 +151,11 @@ impl Lan9118 {
         phy_write(PHY_INTERRUPT_MASK, LINK_NEWS);
         let (low, high) = (mac_read(MAC_ADDRL).to_le_bytes(), mac_read(MAC_ADDRH).to_le_bytes());
         mac_write(MAC_CR, 1 << 20 | 1 << 3 | 1 << 2); // full duplex, both ways on
+        let [received, to_send] = FRAMES.try_take()?;
         Some(Self {
             address: [low[0], low[1], low[2], low[3], high[0], high[1]],
-            received: Frame([0; FRAME + FCS + 2]),
-            to_send: Frame([0; FRAME + FCS + 2]),
+            received,
+            to_send,
             burst: (RX_FRAMES / connections.max(1)).max(2),
             link: link(),
         })
@@ -193,11 +200,11 @@ impl Driver for Lan9118 {
             let status = read(RX_STATUS);
             let len = (status >> 16 & 0x3FFF) as usize;
             if status & 1 << 15 == 0 && (14 + FCS..=FRAME + FCS).contains(&len) {
-                for word in self.received.0.chunks_exact_mut(4).take(len.div_ceil(4)) {
+                for word in self.received.chunks_exact_mut(4).take(len.div_ceil(4)) {
                     word.copy_from_slice(&read(RX_DATA).to_le_bytes());
                 }
-                let frame = self.received.0.get_mut(..len - FCS).unwrap_or_default();
-                return Some((Received(frame), ToSend(&mut self.to_send.0)));
+                let frame = self.received.get_mut(..len - FCS).unwrap_or_default();
+                return Some((Received(frame), ToSend(self.to_send)));
             }
             write(RX_DP_CTL, BUSY); // a bad frame: go past it
             wait_while(RX_DP_CTL, BUSY);
@@ -205,7 +212,7 @@ impl Driver for Lan9118 {
     }
 
     fn transmit(&mut self, cx: &mut Context) -> Option<ToSend<'_>> {
-        holds_or_wakes(cx, INT_ROOM, can_send).then_some(ToSend(&mut self.to_send.0))
+        holds_or_wakes(cx, INT_ROOM, can_send).then(|| ToSend(self.to_send))
     }
 
     fn link_state(&mut self, cx: &mut Context) -> LinkState {

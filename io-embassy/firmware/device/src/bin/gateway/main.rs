@@ -55,6 +55,7 @@ async fn app(spawner: Spawner) {
     let arguments = Arguments::read();
     executor::spawn(spawner, watchdog::watch(1));
     let stack = network::start(spawner, &arguments, RESOURCES.take(), 3);
+    network::up(stack).await;
     let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap"));
     config.client_id = "gateway";
     config.delivery_timeout = Duration::from_secs(600); // sensors wait longer than brokers are away
