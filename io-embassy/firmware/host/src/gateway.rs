@@ -1,5 +1,5 @@
-//! `gateway` and `soak`: nothing that was acknowledged to a sensor is lost, doubled or out of order,
-//! whatever happens to brokers, link and topic.
+//! `gateway` and `soak`: nothing that was acknowledged to a sensor is lost, doubled or out of
+//! order, whatever happens to brokers, link and topic.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -136,7 +136,7 @@ fn one(
 
 fn tell(done: &Line, health: &Line) -> Result<(), Failure> {
     println!(
-        "  backlog at most {} of {}, {} refused, {} failed, {} growths noticed, {} connections ended",
+        "  backlog at most {} of {}, {} refused, {} failed, {} growths noticed, {} disconnects",
         done.number("most")?,
         done.number("bound")?,
         done.number("refused")?,
