@@ -174,6 +174,7 @@ impl Checker {
             (Op::Drained, Kind::Ok) => {
                 self.readers.drained.insert(process);
             }
+            (Op::Memo, Kind::Info) => {}
             (Op::Fault, Kind::Info) => self.growth.fault(process, line.time),
             (Op::Calm, Kind::Info) => self.growth.calm(process, line.time),
             (Op::Memory, Kind::Ok) => self.memory(line, at)?,

@@ -91,6 +91,8 @@ pub enum Op {
     Fault,
     /// `info`: as many such faults end as there were [`Op::Fault`] lines of this process.
     Calm,
+    /// `info`: `text` for people, nothing else.
+    Memo,
     /// `ok`: the process holds `bytes` of memory, and may hold `limit`.
     Memory,
 }

@@ -1,6 +1,7 @@
 //! What kavka's tests need: scripted peers, simulated brokers on loopback, real Kafka clusters,
 //! and a checker of what happened with them.
 
+pub mod chaos;
 pub mod checker;
 pub mod history;
 pub mod kafka;
