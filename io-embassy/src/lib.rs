@@ -12,6 +12,7 @@ mod driver;
 #[cfg(feature = "net")]
 pub mod net;
 mod socket;
+pub mod stream;
 
 pub use driver::{Driver, now};
 pub use kavka_core as core;

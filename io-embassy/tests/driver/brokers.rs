@@ -92,7 +92,8 @@ fn port(broker: i32) -> u16 {
     9090 + broker as u16
 }
 
-fn buffer(len: usize) -> &'static mut [u8] {
+/// Memory for as long as the test runs, and longer.
+pub(crate) fn buffer(len: usize) -> &'static mut [u8] {
     vec![0; len].leak()
 }
 

@@ -6,10 +6,12 @@ use core::task::Poll;
 use std::collections::BTreeMap;
 
 use embassy_futures::select::select;
+use embassy_net::Stack;
 use embassy_time::{Duration, Timer};
-use kavka_core::{Client, Config, Limits, Start, Storage, TopicId};
+use kavka_core::{Client, Config, Error, Limits, Start, Storage};
 use kavka_embassy::net::NetDriver;
-use kavka_embassy::{SocketMem, now};
+use kavka_embassy::{Driver, Socket, SocketMem, now};
+use kavka_tests::sim::journal::News;
 use kavka_tests::sim::world::{App, Rng};
 use kavka_tests::sim::{ApiKey, Fault, Journal, Options};
 
@@ -22,7 +24,7 @@ type Sockets = SocketMem<CONNS, 1024, 1024>;
 
 /// How the application treats a turn.
 #[derive(Clone, Copy, Debug)]
-enum Habit {
+pub(crate) enum Habit {
     /// Awaits it, or the next time to look whether there is something to send.
     Patient,
     /// Drops it after each poll, as soon as it waits.
@@ -32,7 +34,11 @@ enum Habit {
 }
 
 /// One turn, or a part of it.
-async fn turn(driver: &mut NetDriver<'static, CONNS>, habit: Habit, rng: &mut Rng) {
+async fn turn<S: Socket, const N: usize>(
+    driver: &mut Driver<'static, S, N>,
+    habit: Habit,
+    rng: &mut Rng,
+) {
     match (habit, rng.below(3)) {
         (Habit::Patient, _) => {
             select(driver.turn(), Timer::after_millis(20)).await;
@@ -61,15 +67,19 @@ async fn turn(driver: &mut NetDriver<'static, CONNS>, habit: Habit, rng: &mut Rn
     }
 }
 
-fn serve(driver: &mut NetDriver<'static, CONNS>, journal: &mut Journal) {
+/// Gives a journal's records to a driver, and what happens to the journal.
+pub(crate) fn serve<S: Socket, const N: usize>(
+    driver: &mut Driver<'static, S, N>,
+    journal: &mut Journal,
+) {
     while let Some((event, commands)) = driver.poll_event() {
         journal.on_event(now(), event, commands);
     }
     journal.on_idle(now(), driver);
 }
 
-async fn run(
-    mut driver: NetDriver<'static, CONNS>,
+async fn run<S: Socket, const N: usize>(
+    mut driver: Driver<'static, S, N>,
     journal: Shared<Journal>,
     habit: Habit,
     mut rng: Rng,
@@ -80,19 +90,34 @@ async fn run(
     }
 }
 
-fn check(seed: u64, habit: Habit, named: Named) {
-    let at = format!("seed {seed}, {habit:?}, {named:?}");
+/// What a test varies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) seed: u64,
+    pub(crate) habit: Habit,
+    pub(crate) named: Named,
+    pub(crate) brokers: u32,
+}
+
+/// A client for a cluster, with memory for more connections than most drivers have sockets.
+pub(crate) fn client(bootstrap: String, seed: u64) -> Client<'static> {
+    let config = Config::new(bootstrap.leak());
+    Client::new(config, Storage::heap(&Limits::small()), [seed as u8; 32]).expect("a client")
+}
+
+/// Produces to a topic that grows and reads it, while brokers drop connections. `connect` makes
+/// the driver.
+pub(crate) fn check<S: Socket + 'static, const N: usize>(
+    case: Case,
+    connect: impl FnOnce(&mut Executor, Stack<'static>, Client<'static>) -> Driver<'static, S, N>,
+) {
+    let Case { seed, habit, named, .. } = case;
     let mut executor = Executor::new();
     let (device, far) = cable(&mut executor);
-    let (brokers, bootstrap) = start(&mut executor, far, seed, named, Options::default());
+    let options = Options { brokers: case.brokers, ..Options::default() };
+    let (brokers, bootstrap) = start(&mut executor, far, seed, named, options);
     brokers.borrow_mut().cluster.create_topic("t", 3).expect("created");
-    let sockets = Box::leak(Box::new(Sockets::new()));
-    let config = Config::new(bootstrap.leak());
-    let limits = Limits::small();
-    let client = Client::new(config, Storage::heap(&limits), [seed as u8; 32]).expect("a client");
-    let (sockets, mut names) = sockets.sockets_and_names(device);
-    executor.spawn(async move { names.run().await });
-    let mut driver = NetDriver::new(client, sockets);
+    let mut driver = connect(&mut executor, device, client(bootstrap, seed));
     let topic = driver.topic("t").expect("a topic");
     driver.assign_all(now(), topic, Start::Earliest).expect("assigned");
     let journal = shared(Journal::default());
@@ -101,7 +126,7 @@ fn check(seed: u64, habit: Habit, named: Named) {
         for n in 0..60 {
             journal.borrow_mut().send(topic, format!("{:060}", round * 60 + n));
         }
-        let broker = 1 + (seed + round) as i32 % 3;
+        let broker = 1 + (seed + round) as i32 % case.brokers as i32;
         let fault = if round.is_multiple_of(2) { Fault::DropAnswer } else { Fault::DropRequest };
         let api = if seed.is_multiple_of(2) { ApiKey::Produce } else { ApiKey::Fetch };
         brokers.borrow_mut().cluster.inject(broker, api, fault, 1);
@@ -115,54 +140,58 @@ fn check(seed: u64, habit: Habit, named: Named) {
     let in_time = executor.run_until(Duration::from_secs(30), done);
     let journal = journal.borrow();
     let read = journal.count_read();
-    assert!(in_time, "{at}: {read} read, {} acknowledged", journal.acked.len());
-    assert!(journal.lost.is_empty(), "{at}: {:?}", journal.lost);
-    assert_eq!(read, count, "{at}: records read more than once");
+    assert!(in_time, "{case:?}: {read} read, {} acknowledged", journal.acked.len());
+    assert!(journal.lost.is_empty(), "{case:?}: {:?}", journal.lost);
+    assert_eq!(read, count, "{case:?}: records read more than once");
+    // The faults close connections; bytes that go missing would look like a broker's mistake.
+    let garbled = |news: &News| {
+        matches!(news, News::Disconnected { error: Error::Peer(_) | Error::TimedOut, .. })
+    };
+    assert_eq!(journal.first(garbled), None, "{case:?}");
     let mut stored = BTreeMap::new();
     for partition in 0..5 {
         let records = brokers.borrow().cluster.records("t", partition).into_iter();
         let log: Vec<(i64, Vec<u8>)> =
             records.map(|r| (r.offset, r.value.unwrap_or_default().to_vec())).collect();
         stored.extend(log.iter().map(|(_, value)| (value.clone(), partition)));
-        assert_read(&journal, topic, partition, &log, &at);
+        let none = Vec::new();
+        let read = journal.read.get(&(topic, partition)).unwrap_or(&none);
+        assert_eq!(read, &log, "{case:?}: partition {partition}");
     }
-    assert_eq!(stored.len(), count, "{at}: the logs hold each record once");
+    assert_eq!(stored.len(), count, "{case:?}: the logs hold each record once");
     if named == Named::ByName {
-        assert!(!brokers.borrow().asked.is_empty(), "{at}: no name was asked for");
+        assert!(!brokers.borrow().asked.is_empty(), "{case:?}: no name was asked for");
     }
 }
 
-fn assert_read(
-    journal: &Journal,
-    topic: TopicId,
-    partition: u32,
-    log: &[(i64, Vec<u8>)],
-    at: &str,
-) {
-    let none = Vec::new();
-    let read = journal.read.get(&(topic, partition)).unwrap_or(&none);
-    assert_eq!(read, log, "{at}: partition {partition}");
+/// Over four sockets of embassy-net.
+fn check_net(seed: u64, habit: Habit, named: Named) {
+    check(Case { seed, habit, named, brokers: 3 }, |executor, stack, client| {
+        let (sockets, mut names) = Box::leak(Box::new(Sockets::new())).sockets_and_names(stack);
+        executor.spawn(async move { names.run().await });
+        NetDriver::new(client, sockets)
+    });
 }
 
 #[test]
 fn a_turn_that_is_awaited_produces_and_consumes() {
     for seed in 1..=4 {
-        check(seed, Habit::Patient, Named::ByAddress);
+        check_net(seed, Habit::Patient, Named::ByAddress);
     }
 }
 
 #[test]
 fn a_turn_that_is_dropped_wherever_it_waits_loses_nothing() {
     for seed in 1..=8 {
-        check(seed, Habit::Hasty, Named::ByAddress);
-        check(seed, Habit::Random, Named::ByAddress);
+        check_net(seed, Habit::Hasty, Named::ByAddress);
+        check_net(seed, Habit::Random, Named::ByAddress);
     }
 }
 
 #[test]
 fn names_are_looked_up_although_turns_are_dropped() {
     for seed in 1..=4 {
-        check(seed, Habit::Hasty, Named::ByName);
-        check(seed, Habit::Random, Named::ByName);
+        check_net(seed, Habit::Hasty, Named::ByName);
+        check_net(seed, Habit::Random, Named::ByName);
     }
 }

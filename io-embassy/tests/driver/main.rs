@@ -4,4 +4,5 @@
 mod brokers;
 mod cancel;
 mod executor;
+mod stream;
 mod wire;
