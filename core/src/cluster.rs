@@ -204,7 +204,7 @@ impl<'d> Cluster<'d> {
     /// Returns whether it was.
     pub(crate) fn hint(&mut self, part: usize, leader: i32, epoch: i32) -> bool {
         let p = &mut self.table[part];
-        if leader < 0 || epoch < 0 || epoch <= p.epoch {
+        if leader < 0 || epoch < 0 || guard!("a hint is of a newer epoch", epoch <= p.epoch) {
             return false;
         }
         (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
@@ -215,7 +215,7 @@ impl<'d> Cluster<'d> {
     /// A newer leader epoch was seen outside metadata: who leads now is not known.
     pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Instant) {
         let p = &mut self.table[part];
-        if p.epoch >= 0 && epoch > p.epoch {
+        if guard!("a newer epoch unseats the leader", p.epoch >= 0 && epoch > p.epoch) {
             (p.epoch, p.leader) = (epoch, -1);
             self.suspect(part, ErrorCode::NOT_LEADER_OR_FOLLOWER, now);
         }
@@ -238,7 +238,7 @@ impl<'d> Cluster<'d> {
         } else if epoch < 0 {
             // Leaderless for now, or a broker without epochs: the last real epoch is kept.
             p.leader = leader;
-        } else if epoch >= p.epoch {
+        } else if guard!("an older epoch is refused", epoch >= p.epoch => true) {
             (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
         } else {
             // A stale broker, unless they keep saying so: then an unclean election lost the

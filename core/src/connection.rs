@@ -352,7 +352,8 @@ impl<'d> Net<'d> {
     /// The slot of an id, unless the connection ended.
     pub(crate) fn slot(&self, id: ConnId) -> Option<usize> {
         let conn = self.conns.get(id.index as usize)?;
-        (conn.generation == id.generation && conn.is_live()).then_some(id.index as usize)
+        let old = guard!("an old connection id means nothing", conn.generation != id.generation);
+        (!old && conn.is_live()).then_some(id.index as usize)
     }
 
     /// Whether there are connections to spare for what is only asked.
@@ -564,10 +565,10 @@ impl<'d> Net<'d> {
     pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[conn];
         let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
-        match first {
-            Some(entry) if entry.asked.correlation == correlation => Ok(entry.asked),
-            _ => Err(PeerFault::Correlation),
-        }
+        let matches = |f: &&InFlight| {
+            guard!("correlation ids match", f.asked.correlation == correlation => true)
+        };
+        first.filter(matches).map(|f| f.asked).ok_or(PeerFault::Correlation)
     }
 
     /// The request whose answer was read to its end leaves the queue.

@@ -213,7 +213,8 @@ impl<'d> Consumer<'d> {
     pub(crate) fn slot(&self, cluster: &Cluster<'d>, at: PartitionId) -> Option<usize> {
         let index = at.index as usize;
         let entry = cluster.table.get(index)?;
-        let live = entry.used_by(CONSUMER) && entry.generation == at.generation;
+        let old = guard!("an old partition id means nothing", entry.generation != at.generation);
+        let live = entry.used_by(CONSUMER) && !old;
         (live && self.reads[index].state != State::Off).then_some(index)
     }
 
@@ -331,7 +332,8 @@ impl<'d> Consumer<'d> {
                         let read = &mut self.reads[at.index as usize];
                         read.assigned_news = true;
                         // What appears after the assignment is read from its first record (R12).
-                        if index >= first && cluster.config.read_added_from_first {
+                        let added = index >= first && cluster.config.read_added_from_first;
+                        if guard!("added partitions are read from their first record", added) {
                             read.begin_first();
                         }
                         self.news = true;

@@ -10,8 +10,11 @@
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, kavka_mutants))]
 extern crate std;
+
+#[macro_use]
+mod guard;
 
 mod admin;
 mod answer;

@@ -126,7 +126,7 @@ pub(crate) fn backoff(
     max: crate::time::Duration,
     failures: u32,
 ) -> crate::time::Duration {
-    let grown = base.saturating_mul(1u32 << failures.min(16)).min(max);
+    let grown = base.saturating_mul(guard!("pauses grow", 1 << failures.min(16) => 1)).min(max);
     rng.jitter(grown)
 }
 

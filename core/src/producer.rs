@@ -322,7 +322,8 @@ impl<'d> Producer<'d> {
     }
 
     fn has_room(&self, blocks: &Blocks<'d>, chain: &Chain, extra: usize) -> bool {
-        blocks.needed(chain, extra) + self.reserve <= blocks.free()
+        let kept = guard!("blocks are kept for requests", self.reserve => 0);
+        blocks.needed(chain, extra) + kept <= blocks.free()
     }
 
     fn full(&mut self, blocks: &Blocks<'d>, bytes: usize) -> ProduceError {
@@ -452,7 +453,7 @@ impl<'d> Producer<'d> {
     /// Forgets a partition. Its sequence ends with it, so that whoever uses it next does so under
     /// a higher epoch than it ever saw.
     pub(crate) fn evict(&mut self, part: usize, topic: usize) {
-        if self.parts[part].next_sequence > 0 {
+        if guard!("an evicted sequence raises the epoch", self.parts[part].next_sequence > 0) {
             self.raise_epoch();
         }
         self.parts[part] = Part::EMPTY;

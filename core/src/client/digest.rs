@@ -136,7 +136,7 @@ impl Commands<'_> {
             return Err(PeerFault::NotKafka);
         }
         let length = i32::from_be_bytes(*front);
-        if !(4..=FRAME_MAX).contains(&length) {
+        if guard!("frame lengths have limits", !(4..=FRAME_MAX).contains(&length)) {
             return Err(PeerFault::FrameLength);
         }
         self.consume(slot, 4);
@@ -239,7 +239,9 @@ impl Commands<'_> {
                 Pulled::Done
             }
             // The frame ends where the answer does not.
-            Step::More { .. } if at.whole => return Err(PeerFault::Malformed),
+            Step::More { .. } if guard!("an answer ends in its frame", at.whole) => {
+                return Err(PeerFault::Malformed);
+            }
             Step::More { needed } if needed > self.rx_bytes => {
                 walker.skip();
                 Pulled::On
@@ -418,7 +420,7 @@ impl Commands<'_> {
             ApiKey::LIST_OFFSETS => 3,
             _ => 1,
         };
-        if request.version >= since {
+        if guard!("throttled connections are quiet", request.version >= since) {
             let pause = Duration::from_millis(u64::from(ms.unsigned_abs()))
                 .min(self.cluster.config.request_timeout);
             self.net.conns[slot].throttled_until = now + pause;

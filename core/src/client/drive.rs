@@ -69,7 +69,8 @@ impl Commands<'_> {
             if !conn.is_live() {
                 continue;
             }
-            if self.net.deadline(slot).is_some_and(|at| at <= now) {
+            let late = self.net.deadline(slot).is_some_and(|at| at <= now);
+            if guard!("request deadline", late) {
                 self.lose(now, slot, Error::TimedOut, true);
                 continue;
             }

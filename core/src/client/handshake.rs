@@ -49,7 +49,7 @@ impl Commands<'_> {
         let asked = self.net.conns[slot].handshake_version;
         if cx.error == 35 {
             let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
-            if lower >= asked {
+            if guard!("ApiVersions is asked once for each lower version", lower >= asked) {
                 return Err(PeerFault::NoCommonVersion);
             }
             self.net.conns[slot].handshake_version = lower;

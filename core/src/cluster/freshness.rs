@@ -296,7 +296,7 @@ impl<'d> Cluster<'d> {
         let last = i64::from(count) - 1;
         let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
         let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
-        if !has_last {
+        if guard!("a probe tests the broker", !has_last) {
             if count >= self.topics[slot].count {
                 self.stale(slot, now, node);
             }
@@ -368,7 +368,7 @@ impl<'d> Cluster<'d> {
         } else if refused(last) || refused(beyond) {
             // Not understood: this broker cannot be probed so.
             net.conns[conn].blind = true;
-        } else if last == missing {
+        } else if guard!("a probe tests the broker", last == missing) {
             // The self-test failed: the broker is behind, the topic was made again with fewer
             // partitions, or the broker answers only for what it hosts. Metadata tells which, but
             // in the last case for ever the same.

@@ -189,7 +189,8 @@ impl<'d> Cluster<'d> {
             metadata::Item::Broker { id, host, port, .. } => {
                 cx.brokers += 1;
                 // Who is behind may know an old address (R9).
-                if self.broker(id).is_none() || !self.is_stale(cx.node, now) {
+                let behind = self.broker(id).is_some() && self.is_stale(cx.node, now);
+                if !guard!("who is behind moves no broker", behind) {
                     self.merge_broker(now, id, host, port);
                 }
             }
@@ -253,7 +254,9 @@ impl<'d> Cluster<'d> {
         self.topics[slot].need.serial = 0;
         match cx.error {
             _ if cx.brokers == 0 => return self.ask_again(slot, now),
-            ErrorCode(0) if cx.count == 0 || cx.skipped => return self.ask_again(slot, now),
+            ErrorCode(0) if guard!("no partitions are no topic", cx.count == 0) || cx.skipped => {
+                return self.ask_again(slot, now);
+            }
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 return self.merge_missing(now, slot, cx);
@@ -283,7 +286,7 @@ impl<'d> Cluster<'d> {
             news = true;
         } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
             return self.merge_other(now, slot, cx, gone);
-        } else if cx.count < topic.count {
+        } else if guard!("a count does not shrink", cx.count < topic.count) {
             return self.merge_smaller(now, slot, cx);
         } else {
             topic.evidence = topic::Evidence::NONE;
@@ -291,7 +294,7 @@ impl<'d> Cluster<'d> {
             if topic.id == Uuid::ZERO {
                 topic.id = cx.id;
             }
-            if cx.count > topic.count {
+            if cx.count != topic.count {
                 let seen = if topic.need.told { topic.need.by } else { cx.source() };
                 self.grow(slot, cx.count, seen);
                 news = true;
@@ -318,7 +321,7 @@ impl<'d> Cluster<'d> {
             true => (e.refused || e.two_brokers) && lasts(LAG_ALLOWANCE),
             false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
         };
-        if believed {
+        if guard!("another id is corroborated", believed => true) {
             self.recreate(slot, cx.id, cx.count);
             // This answer was read as one about another topic: its leaders were not taken.
             self.confirm(slot, now, cx.source());
@@ -367,10 +370,9 @@ impl<'d> Cluster<'d> {
         let e = &topic.evidence;
         // Of a topic that was never seen there is nothing that a second broker could contradict.
         let enough = usize::from(e.answers) >= if topic.ready { brokers.max(3) } else { 3 };
-        if enough
-            && (!topic.ready || e.two_brokers || brokers < 2 || e.answers > 20)
-            && e.since + allowance <= now
-        {
+        let agreed = !topic.ready || e.two_brokers || brokers < 2 || e.answers > 20;
+        let gone = enough && agreed && e.since + allowance <= now;
+        if guard!("a missing topic is corroborated", gone => true) {
             self.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         }
         self.ask_again(slot, now);

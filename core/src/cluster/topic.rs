@@ -167,7 +167,7 @@ impl Evidence {
     /// One more answer by a broker; another kind of answer than before begins anew.
     pub(crate) fn add(&mut self, now: Instant, id: Uuid, count: u32, node: i32) {
         let same = self.answers > 0 && self.id == id && (id != Uuid::ZERO || self.count == count);
-        if !same {
+        if guard!("another answer begins the evidence anew", !same) {
             let refused = self.refused;
             *self = Self { id, count, since: now, node, refused, ..Self::NONE };
         }

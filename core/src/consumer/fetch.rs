@@ -266,7 +266,9 @@ impl<'d> Consumer<'d> {
     /// Whether an answer of a session still concerns a partition: no seek, pause or move since.
     pub(super) fn is_current(&self, part: usize, serial: u32) -> bool {
         let read = &self.reads[part];
-        read.session == serial && !read.stale && !read.paused && read.state == State::Fetch
+        let stale = guard!("an answer of before a seek is dropped", read.stale);
+        let paused = guard!("nothing is given while paused", read.paused);
+        read.session == serial && !stale && !paused && read.state == State::Fetch
     }
 
     fn on_session(
@@ -283,7 +285,8 @@ impl<'d> Consumer<'d> {
         match error {
             ErrorCode(0) if session_id != 0 => {
                 session.id = session_id;
-                session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
+                let next = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
+                session.epoch = guard!("session epoch", next => session.epoch.max(1));
             }
             // No session: whole requests, each with a serial of its own.
             ErrorCode(0) => (session.id, session.epoch) = (0, 0),
@@ -366,7 +369,7 @@ impl<'d> Consumer<'d> {
 /// The session with this serial cannot be told what changed: its next request begins another one.
 pub(super) fn restart_session(net: &mut Net<'_>, serial: u32) {
     for conn in net.conns.iter_mut().filter(|c| serial != 0 && c.session.serial == serial) {
-        conn.session.anew = true;
+        conn.session.anew = guard!("a session that cannot be told begins anew", true);
     }
 }
 

@@ -91,7 +91,8 @@ impl<'d> Consumer<'d> {
                 let Some(part) = cluster.part_of(cx.topic, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
-                if read.state != State::Resolve || read.asked != correlation {
+                let sought = guard!("a seek has the last word", read.asked != correlation);
+                if read.state != State::Resolve || sought {
                     return;
                 }
                 self.reads[part].asked = 0;

@@ -72,11 +72,11 @@ impl<'d> Consumer<'d> {
             Err(why) => return self.corrupt(part, position, why),
         };
         let next_offset = header.next_offset();
-        if next_offset <= position {
+        if guard!("batches before the position are passed", next_offset <= position) {
             cx.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
         }
-        if total > self.rx_bytes {
+        if guard!("a batch beyond the buffer is told", total > self.rx_bytes) {
             let trouble = Trouble::TooLarge { offset: position, next_offset, needed: total };
             self.park(part, trouble);
             return Found::Drop;
@@ -106,7 +106,7 @@ impl<'d> Consumer<'d> {
         let (len, next_offset) = (bytes.len(), header.next_offset());
         let read = &mut self.reads[part];
         let position = read.position;
-        if header.is_control() || header.count == 0 {
+        if guard!("control batches are not given", header.is_control()) || header.count == 0 {
             (read.position, read.last_epoch) = (next_offset, header.partition_leader_epoch);
             return Found::Skip(len);
         }

@@ -92,7 +92,8 @@ impl<'d> Producer<'d> {
     /// A request was lost with its connection.
     pub(crate) fn on_lost(&mut self, cluster: &mut Cluster<'d>, now: Instant, request: &InFlight) {
         self.take_back(request.asked.correlation, |producer, part, batch| {
-            producer.batches[batch].maybe_written |= request.left_whole();
+            let left = guard!("a request that left may be written", request.left_whole());
+            producer.batches[batch].maybe_written |= left;
             cluster.refresh(usize::from(cluster.table[part].topic), now);
         });
     }
@@ -162,8 +163,9 @@ impl<'d> Producer<'d> {
         let part = self.batches[batch].part as usize;
         let is_head = self.parts[part].head == Link::to(batch);
         let idempotent = self.idempotent();
+        let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
         match cx.error {
-            ErrorCode(0) | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
+            code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
                 let (p, b) = (&mut self.parts[part], &self.batches[batch]);
                 p.known |= (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
                 (p.failures, p.retry_at) = (0, Instant::ZERO);
@@ -194,7 +196,8 @@ impl<'d> Producer<'d> {
                 }
             }
             code if code.is_retriable() => {
-                self.batches[batch].maybe_written |= may_follow_append(code);
+                let maybe = guard!("some errors follow an append", may_follow_append(code));
+                self.batches[batch].maybe_written |= maybe;
                 self.again(batch);
                 if !is_head {
                     return;

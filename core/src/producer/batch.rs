@@ -243,9 +243,14 @@ impl<'d> Producer<'d> {
 
     /// The oldest batch that is not part of a request.
     pub(super) fn first_waiting(&self, part: usize) -> Option<usize> {
+        self.first_not(part, |b| b.state == State::Sent)
+    }
+
+    /// The first batch of a partition that is not such a one.
+    pub(super) fn first_not(&self, part: usize, is: impl Fn(&Batch) -> bool) -> Option<usize> {
         let mut link = self.parts[part].head;
         while let Some(batch) = link.get() {
-            if self.batches[batch].state != State::Sent {
+            if !is(&self.batches[batch]) {
                 return Some(batch);
             }
             link = self.batches[batch].next;

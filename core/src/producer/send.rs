@@ -168,12 +168,14 @@ impl<'d> Producer<'d> {
         part: usize,
     ) -> Option<Instant> {
         loop {
-            let batch = self.first_waiting(part)?;
+            let sent =
+                |b: &Batch| guard!("a batch on its way keeps its memory", b.state == State::Sent);
+            let batch = self.first_not(part, sent)?;
             let b = &self.batches[batch];
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
                 Identity::Refused(error, _) => error,
-                _ if deadline <= now => Error::TimedOut,
+                _ if guard!("delivery deadline", deadline <= now) => Error::TimedOut,
                 _ => return Some(deadline),
             };
             let maybe = b.maybe_written;
@@ -185,13 +187,14 @@ impl<'d> Producer<'d> {
     fn next_batch(&mut self, cluster: &Cluster<'d>, now: Instant, part: usize) -> Next {
         let idempotent = self.idempotent();
         let Some(batch) = self.first_waiting(part) else { return Next::Wait(None) };
-        if self.parts[part].bump {
-            if self.parts[part].in_flight > 0 {
+        if guard!("a broken sequence begins a new epoch", self.parts[part].bump) {
+            if guard!("a new epoch waits for the old one", self.parts[part].in_flight > 0) {
                 return Next::Wait(None);
             }
             // What may be in the log goes again as it was: only so can the broker recognise it.
             let b = &self.batches[batch];
-            if !(b.sealed && b.maybe_written && !b.out_of_sequence) {
+            let kept = b.sealed && b.maybe_written && !b.out_of_sequence;
+            if !guard!("what may be written goes again as it was", kept) {
                 self.restart_sequence(part);
             }
         }
@@ -201,7 +204,9 @@ impl<'d> Producer<'d> {
             Acks::None => u8::MAX,
             // A leader that has never heard of this producer takes any sequence for the first:
             // the second batch must not overtake it.
-            _ if idempotent && p.known => PRODUCE_IN_FLIGHT as u8,
+            _ if idempotent && guard!("first batch alone", p.known => true) => {
+                PRODUCE_IN_FLIGHT as u8
+            }
             _ => 1,
         };
         if b.oversize {
@@ -209,7 +214,8 @@ impl<'d> Producer<'d> {
         }
         // A batch that was sent before goes alone and in its turn (SenderTest calls this
         // "multiple in flights retried in order").
-        if p.in_flight >= most || (b.attempts > 0 && p.in_flight > 0) {
+        let full = guard!("batches in flight", p.in_flight >= most);
+        if full || guard!("retries alone", b.attempts > 0 && p.in_flight > 0) {
             let first = self.parts[part].head.get();
             if b.attempts == 0 || first != Some(batch) {
                 return Next::Wait(None);
@@ -221,7 +227,8 @@ impl<'d> Producer<'d> {
         }
         if idempotent && !b.sealed {
             let is_new_id = p.producer_id != self.producer_id;
-            if self.identity != Identity::Known || (is_new_id && p.in_flight > 0) {
+            let waits = guard!("a new producer id waits", is_new_id && p.in_flight > 0);
+            if self.identity != Identity::Known || waits {
                 return Next::Wait(None);
             }
         }
@@ -425,14 +432,14 @@ impl<'d> Producer<'d> {
     /// Fixes producer id, epoch, sequence and checksum; they stay through every retry.
     fn seal(&mut self, net: &mut Net<'d>, batch: usize) {
         let b = &self.batches[batch];
-        if b.sealed {
+        if guard!("a batch keeps its sequence", b.sealed) {
             return;
         }
         let part = b.part as usize;
         let mut sealed = *b;
         if self.identity == Identity::None {
             (sealed.producer_id, sealed.epoch, sealed.sequence) = (-1, -1, -1);
-        } else if sealed.sequence < 0 {
+        } else if guard!("a batch keeps its sequence", sealed.sequence < 0 => true) {
             let p = &mut self.parts[part];
             let fresh = p.next_sequence == 0 && p.in_flight == 0;
             if fresh || p.producer_id != self.producer_id {

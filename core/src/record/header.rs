@@ -130,7 +130,8 @@ impl BatchHeader {
     /// base offset.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
-        self.last_offset().saturating_add(1)
+        guard!("position", self.last_offset().saturating_add(1)
+            => self.base_offset + i64::from(self.count))
     }
 
     /// Compression: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; Kafka has no 5 to 7.
@@ -188,7 +189,8 @@ pub fn peek_len(front: &[u8; PEEK_LEN]) -> Result<usize, Malformed> {
 pub fn check_crc(bytes: &[u8]) -> Result<(), Malformed> {
     let header = BatchHeader::parse(bytes)?;
     let covered = bytes.get(CRC_START..header.total_len()).ok_or(Malformed::Truncated)?;
-    if Crc32c::of(covered) == header.crc { Ok(()) } else { Err(Malformed::Crc) }
+    let damaged = guard!("checksum", Crc32c::of(covered) != header.crc);
+    if damaged { Err(Malformed::Crc) } else { Ok(()) }
 }
 
 /// What a record of a control batch says, by its key.

@@ -100,7 +100,8 @@ impl<'a> Records<'a> {
         let value = field(&mut rest)?;
         let headers = Headers::check(rest)?;
         let offset = self.base_offset.checked_add(offset_delta).ok_or(Malformed::Offset)?;
-        if offset_delta < 0 || offset > self.last_offset {
+        let outside = offset_delta < 0 || offset > self.last_offset;
+        if guard!("records lie in their batch", outside) {
             return Err(Malformed::Offset);
         }
         // Any timestamp is accepted, as Java does.

@@ -254,7 +254,7 @@ impl Walker {
                 open.end = 0;
                 open.tags = open.tags.saturating_sub(1);
                 open.phase = Phase::Tags;
-                self.skip = end.saturating_sub(self.at);
+                self.skip = guard!("a tag is read to its end", end.saturating_sub(self.at) => 0);
                 Ok(Turn::Again)
             }
             Phase::End => {
@@ -392,7 +392,8 @@ impl Walker {
         open.above = tag.checked_add(1).ok_or(Stop::Bad(Malformed::Tag))?;
         let end = at.checked_add(header).and_then(|at| at.checked_add(size));
         open.end = end.ok_or(Stop::Bad(Malformed::Tag))?;
-        if outer.is_some_and(|outer| open.end > outer) {
+        let beyond = outer.is_some_and(|outer| open.end > outer);
+        if guard!("a tag ends inside the outer one", beyond) {
             return Err(Stop::Bad(Malformed::Tag));
         }
         let known = |field: &Field| {
