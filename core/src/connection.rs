@@ -565,9 +565,7 @@ impl<'d> Net<'d> {
     pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[conn];
         let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
-        let matches = |f: &&InFlight| {
-            guard!("correlation ids match", f.asked.correlation == correlation => true)
-        };
+        let matches = |f: &&InFlight| guard!("correlation ids match", f.asked.correlation == correlation => true);
         first.filter(matches).map(|f| f.asked).ok_or(PeerFault::Correlation)
     }
 
