@@ -565,8 +565,13 @@ impl<'d> Net<'d> {
     pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[conn];
         let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
-        let matches = |f: &&InFlight| guard!("correlation ids match", f.asked.correlation == correlation => true);
-        first.filter(matches).map(|f| f.asked).ok_or(PeerFault::Correlation)
+        let asked = first.map(|f| f.asked).ok_or(PeerFault::Correlation)?;
+        let matches = asked.correlation == correlation;
+        if guard!("correlation ids match", !matches) {
+            Err(PeerFault::Correlation)
+        } else {
+            Ok(asked)
+        }
     }
 
     /// The request whose answer was read to its end leaves the queue.
