@@ -22,15 +22,21 @@ const BACKLOG: usize = 5;
 /// A cluster and who waits for it.
 pub(crate) struct Brokers {
     pub(crate) cluster: Cluster,
-    /// Frames that came, connections that were accepted, and names that were asked for.
+    /// Frames that came, connections that were accepted and that ended, names that were asked for.
     pub(crate) requests: u64,
     pub(crate) accepted: u64,
+    pub(crate) ended: u64,
     pub(crate) asked: Vec<String>,
     late: HashMap<u64, Reply>,
     waiting: HashMap<u64, Waker>,
 }
 
 impl Brokers {
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> u64 {
+        self.accepted - self.ended
+    }
+
     fn advance(&mut self, now: Instant) {
         self.cluster.advance(core::time::Duration::from_micros(now.as_micros()));
         while let Some(output) = self.cluster.poll_output() {
@@ -72,6 +78,7 @@ pub(crate) fn start(
         cluster,
         requests: 0,
         accepted: 0,
+        ended: 0,
         asked: Vec::new(),
         late: HashMap::new(),
         waiting: HashMap::new(),
@@ -109,8 +116,10 @@ async fn serve(brokers: Shared<Brokers>, stack: Stack<'static>, broker: i32, mut
                 brokers.accepted
             };
             while exchange(&brokers, &mut socket, broker, conn, &mut rng).await.is_some() {}
-            brokers.borrow_mut().cluster.handle_closed(broker, conn);
-            brokers.borrow_mut().late.remove(&conn);
+            let mut brokers = brokers.borrow_mut();
+            brokers.ended += 1;
+            brokers.cluster.handle_closed(broker, conn);
+            brokers.late.remove(&conn);
         }
         socket.close();
         let _ = with_timeout(Duration::from_millis(100), socket.flush()).await;

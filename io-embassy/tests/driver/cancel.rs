@@ -100,7 +100,7 @@ pub(crate) struct Case {
 }
 
 /// A client for a cluster, with memory for more connections than most drivers have sockets.
-pub(crate) fn client(bootstrap: String, seed: u64) -> Client<'static> {
+fn client(bootstrap: String, seed: u64) -> Client<'static> {
     let config = Config::new(bootstrap.leak());
     Client::new(config, Storage::heap(&Limits::small()), [seed as u8; 32]).expect("a client")
 }
@@ -165,7 +165,7 @@ pub(crate) fn check<S: Socket + 'static, const N: usize>(
 }
 
 /// Over four sockets of embassy-net.
-fn check_net(seed: u64, habit: Habit, named: Named) {
+pub(crate) fn check_net(seed: u64, habit: Habit, named: Named) {
     check(Case { seed, habit, named, brokers: 3 }, |executor, stack, client| {
         let (sockets, mut names) = Box::leak(Box::new(Sockets::new())).sockets_and_names(stack);
         executor.spawn(async move { names.run().await });

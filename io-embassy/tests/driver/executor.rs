@@ -14,7 +14,7 @@ use embassy_time::{Duration, Instant, MockDriver};
 
 /// The clock is one for the process: tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
-/// A step of the clock.
+/// A step of the clock, unless a test has no need of so small ones.
 const STEP: Duration = Duration::from_micros(250);
 
 struct Flag(AtomicBool);
@@ -36,6 +36,7 @@ struct Task {
 pub(crate) struct Executor {
     tasks: Vec<Task>,
     ticks: Vec<Box<dyn FnMut(Instant)>>,
+    pub(crate) step: Duration,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -44,7 +45,7 @@ impl Executor {
     pub(crate) fn new() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
-        Self { tasks: Vec::new(), ticks: Vec::new(), _turn: turn }
+        Self { tasks: Vec::new(), ticks: Vec::new(), step: STEP, _turn: turn }
     }
 
     /// Starts a task; how often it was polled can be read any time.
@@ -77,10 +78,15 @@ impl Executor {
             if Instant::now() >= end {
                 return false;
             }
-            MockDriver::get().advance(STEP);
-            let now = Instant::now();
-            self.ticks.iter_mut().for_each(|tick| tick(now));
+            self.skip(self.step);
         }
+    }
+
+    /// Lets time pass in one go, as for a device that is switched off.
+    pub(crate) fn skip(&mut self, time: Duration) {
+        MockDriver::get().advance(time);
+        let now = Instant::now();
+        self.ticks.iter_mut().for_each(|tick| tick(now));
     }
 
     /// Runs for this time.

@@ -1,8 +1,10 @@
 //! The driver over two network stacks of embassy-net, with a simulated cluster behind the other
 //! one, in virtual time. Every test runs from several seeds.
 
+mod bad_luck;
 mod brokers;
 mod cancel;
 mod executor;
+mod sleep;
 mod stream;
 mod wire;

@@ -1,0 +1,247 @@
+//! A driver wakes only when there is something to do, and comes back after a sleep.
+
+use core::cell::Cell;
+use std::rc::Rc;
+
+use embassy_futures::select::select;
+use embassy_net::Stack;
+use embassy_time::{Duration, Timer};
+use kavka_core::{Client, Config, Error, Limits, Probing, Start, Storage, TopicId, snapshot_bytes};
+use kavka_embassy::net::NetDriver;
+use kavka_embassy::{SocketMem, now};
+use kavka_tests::sim::journal::News;
+use kavka_tests::sim::{Journal, Options};
+
+use crate::brokers::{Brokers, Named, start};
+use crate::cancel::serve;
+use crate::executor::{Executor, Shared, shared};
+use crate::wire::cable;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+type Sockets = SocketMem<2, 2048, 2048>;
+
+/// A cluster with topic `t` of two partitions, and a stack for the device.
+fn cluster(executor: &mut Executor) -> (Stack<'static>, Shared<Brokers>, String) {
+    let (device, far) = cable(executor);
+    let options = Options { brokers: 1, ..Options::default() };
+    let (brokers, bootstrap) = start(executor, far, 1, Named::ByAddress, options);
+    brokers.borrow_mut().cluster.create_topic("t", 2).expect("created");
+    (device, brokers, bootstrap)
+}
+
+fn driver(stack: Stack<'static>, config: Config<'static>) -> NetDriver<'static, 2> {
+    let storage = Storage::heap(&Limits::small());
+    let client = Client::new(config, storage, [1; 32]).expect("a client");
+    NetDriver::new(client, Box::leak(Box::new(Sockets::new())).sockets(stack))
+}
+
+/// Runs a driver for ever; how often its task was woken.
+fn run(
+    executor: &mut Executor,
+    mut driver: NetDriver<'static, 2>,
+    journal: &Shared<Journal>,
+) -> Rc<Cell<u64>> {
+    let journal = journal.clone();
+    executor.spawn(async move {
+        loop {
+            serve(&mut driver, &mut journal.borrow_mut());
+            driver.turn().await;
+        }
+    })
+}
+
+/// How often a task is woken and how many requests it sends in a minute, once it has settled.
+fn minute(
+    probing: Probing,
+    prepare: impl FnOnce(&mut NetDriver<'static, 2>, &mut Journal),
+) -> (u64, u64) {
+    let mut executor = Executor::new();
+    executor.step = Duration::from_millis(1);
+    let (stack, brokers, bootstrap) = cluster(&mut executor);
+    let mut config = Config::new(bootstrap.leak());
+    config.probing = probing;
+    let (mut driver, journal) = (driver(stack, config), shared(Journal::default()));
+    prepare(&mut driver, &mut journal.borrow_mut());
+    let wakes = run(&mut executor, driver, &journal);
+    let begun = || journal.borrow().first(|news| matches!(news, News::Ready { .. })).is_some();
+    assert!(executor.run_until(Duration::from_secs(5), || begun() && journal.borrow().sent_all()));
+    executor.run_for(Duration::from_secs(5));
+    let (woken, asked) = (wakes.get(), brokers.borrow().requests);
+    executor.run_for(Duration::from_secs(60));
+    (wakes.get() - woken, brokers.borrow().requests - asked)
+}
+
+#[test]
+fn a_producer_with_nothing_to_send_sleeps() {
+    let (wakes, requests) = minute(Probing::WhenProducing, |driver, journal| {
+        let topic = driver.topic("t").expect("a topic");
+        journal.send(topic, "one");
+    });
+    assert_eq!((wakes, requests), (0, 0));
+}
+
+#[test]
+fn a_probe_wakes_a_device_twice() {
+    let (wakes, requests) = minute(Probing::Always, |driver, journal| {
+        let topic = driver.topic("t").expect("a topic");
+        journal.send(topic, "one");
+    });
+    assert!((50..=62).contains(&requests), "{requests} probes in a minute");
+    assert!(wakes <= requests * 5 / 2, "{wakes} wake-ups for {requests} probes");
+}
+
+#[test]
+fn a_consumer_with_nothing_to_read_wakes_for_its_fetches() {
+    let (wakes, requests) = minute(Probing::WhenProducing, |driver, _| {
+        let topic = driver.topic("t").expect("a topic");
+        driver.assign_all(now(), topic, Start::Latest).expect("assigned");
+    });
+    assert!((110..=125).contains(&requests), "{requests} fetches in a minute");
+    assert!(wakes <= requests * 5 / 2, "{wakes} wake-ups for {requests} fetches");
+}
+
+/// A device that works, sleeps and works again when it is told to.
+struct Device {
+    executor: Executor,
+    stack: Stack<'static>,
+    brokers: Shared<Brokers>,
+    config: Config<'static>,
+    journal: Shared<Journal>,
+    awake: Rc<Cell<bool>>,
+}
+
+impl Device {
+    fn new() -> Self {
+        let mut executor = Executor::new();
+        executor.step = Duration::from_millis(1);
+        let (stack, brokers, bootstrap) = cluster(&mut executor);
+        Self {
+            executor,
+            stack,
+            brokers,
+            config: Config::new(bootstrap.leak()),
+            journal: shared(Journal::default()),
+            awake: Rc::new(Cell::new(true)),
+        }
+    }
+
+    /// A driver that reads all of `t` from its end on.
+    fn driver(&self) -> (NetDriver<'static, 2>, TopicId) {
+        let mut driver = driver(self.stack, self.config);
+        let topic = driver.topic("t").expect("a topic");
+        driver.assign_all(now(), topic, Start::Latest).expect("assigned");
+        (driver, topic)
+    }
+
+    /// Runs a driver until it may sleep; it is handed back with its connections closed.
+    fn work(&mut self, mut driver: NetDriver<'static, 2>) -> Shared<Option<NetDriver<'static, 2>>> {
+        let (journal, awake, back) = (self.journal.clone(), self.awake.clone(), shared(None));
+        let asleep = back.clone();
+        awake.set(true);
+        self.executor.spawn(async move {
+            while awake.get() {
+                serve(&mut driver, &mut journal.borrow_mut());
+                select(driver.turn(), Timer::after_millis(10)).await;
+            }
+            driver.disconnect().await;
+            *asleep.borrow_mut() = Some(driver);
+        });
+        back
+    }
+
+    fn sleep(&mut self, driver: &Shared<Option<NetDriver<'static, 2>>>) -> NetDriver<'static, 2> {
+        self.awake.set(false);
+        assert!(self.executor.run_until(SECOND, || driver.borrow().is_some()), "no end of it");
+        driver.take().expect("it is there")
+    }
+
+    /// Somebody else writes to a partition.
+    fn write(&mut self, partition: u32, count: u32) {
+        let mut config = self.config;
+        config.client_id = "somebody";
+        let (mut other, journal) = (driver(self.stack, config), shared(Journal::default()));
+        let topic = other.topic("t").expect("a topic");
+        for n in 0..count {
+            journal.borrow_mut().send_to(topic, partition, format!("{n}"));
+        }
+        run(&mut self.executor, other, &journal);
+        let sent = || journal.borrow().sent_all();
+        assert!(self.executor.run_until(5 * SECOND, sent), "somebody else cannot write");
+    }
+
+    /// Runs until so many records of a partition were read, and a while longer.
+    fn await_read(&mut self, topic: TopicId, partition: u32, count: usize) {
+        let read = |journal: &Journal| journal.read.get(&(topic, partition)).map_or(0, Vec::len);
+        let done = || read(&self.journal.borrow()) >= count;
+        assert!(self.executor.run_until(5 * SECOND, done), "{}", read(&self.journal.borrow()));
+        self.executor.run_for(SECOND);
+        assert_eq!(read(&self.journal.borrow()), count);
+    }
+}
+
+#[test]
+fn a_driver_that_slept_for_hours_reads_on_where_it_was() {
+    let mut device = Device::new();
+    let (driver, topic) = device.driver();
+    let working = device.work(driver);
+    device.executor.run_for(SECOND);
+    device.write(0, 10);
+    device.await_read(topic, 0, 10);
+    let driver = device.sleep(&working);
+    device.executor.run_for(SECOND);
+    let somebody = 2;
+    assert!(device.brokers.borrow().open() <= somebody, "its connections are closed");
+    assert!(device.journal.borrow().first(disconnected).is_none(), "and that is no failure");
+    device.write(0, 5);
+    device.executor.skip(3 * HOUR);
+    device.work(driver);
+    device.await_read(topic, 0, 15);
+}
+
+#[test]
+fn a_device_that_was_switched_off_reads_on_where_it_was_and_new_partitions_from_the_first_record() {
+    let mut device = Device::new();
+    let (driver, topic) = device.driver();
+    let working = device.work(driver);
+    device.executor.run_for(SECOND);
+    device.write(1, 10);
+    device.await_read(topic, 1, 10);
+    let mut driver = device.sleep(&working);
+    let mut saved = [0; snapshot_bytes(1, 1, 8)];
+    driver.save(&mut saved).expect("room");
+    drop(driver);
+    device.brokers.borrow_mut().cluster.grow("t", 3).expect("grown");
+    device.write(1, 5);
+    device.write(2, 7);
+    device.executor.skip(3 * HOUR);
+    let (mut driver, again) = device.driver();
+    assert_eq!(again, topic, "ids are given in order");
+    let restored = driver.restore(now(), &saved).expect("whole");
+    assert_eq!((restored.topics, restored.positions), (1, 2));
+    device.work(driver);
+    device.await_read(topic, 1, 15);
+    device.await_read(topic, 2, 7);
+}
+
+#[test]
+fn a_record_that_was_not_flushed_before_a_long_sleep_is_told_as_failed() {
+    let mut device = Device::new();
+    device.config.linger = core::time::Duration::from_secs(60);
+    let (driver, topic) = device.driver();
+    let working = device.work(driver);
+    device.executor.run_for(SECOND);
+    device.journal.borrow_mut().send(topic, "late");
+    device.executor.run_for(SECOND);
+    let driver = device.sleep(&working);
+    device.executor.skip(3 * HOUR);
+    device.work(driver);
+    device.executor.run_for(SECOND);
+    let journal = device.journal.borrow();
+    let lost: Vec<_> = journal.lost.iter().map(|l| (l.error, l.maybe_written)).collect();
+    assert_eq!(lost, [(Error::TimedOut, false)]);
+}
+
+fn disconnected(news: &News) -> bool {
+    matches!(news, News::Disconnected { .. })
+}
