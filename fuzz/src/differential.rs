@@ -1,0 +1,150 @@
+//! Our decoders against those of the `kafka-protocol` crate: what one of them reads the other reads
+//! too, and it says the same.
+
+mod told;
+
+use core::cell::Cell;
+use core::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, ResponseKind};
+use kavka_core::wire::{Decode, Malformed, Step};
+
+use crate::apis::{APIS, versions};
+use crate::input::Input;
+use crate::memory::within;
+use crate::with_answer;
+
+/// Largest single allocation that the other codec may make.
+const LIMIT: usize = 1 << 20;
+
+thread_local! {
+    static FOREIGN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics of the other codec are caught, and none of our findings.
+pub fn quiet_panics() {
+    let hook = take_hook();
+    set_hook(Box::new(move |info| {
+        if !FOREIGN.get() {
+            hook(info);
+        }
+    }));
+}
+
+/// What became of an answer.
+#[derive(Debug)]
+enum Read<T> {
+    /// What it says, and the bytes behind it.
+    Done(T, usize),
+    More,
+    Bad(Malformed),
+}
+
+/// API, version, body.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let api = input.pick(&APIS);
+    let (first, last) = versions(api);
+    let version = first + i16::from(input.byte()) % (last - first + 1);
+    let range = api.valid_versions();
+    if version > range.max {
+        return; // The other codec ends before ours.
+    }
+    let body = input.rest();
+    if api == ApiKey::ApiVersions && body.starts_with(&[0, 35]) {
+        return; // Theirs does not know that this comes in version 0 (KIP-511).
+    }
+    let ours = with_answer!(api, read(version, body));
+    let Some((theirs, behind)) = theirs(api, version, body) else {
+        if let Read::Done(ours, _) = &ours {
+            let excused = has_known_tags(api, version);
+            assert!(excused, "{api:?} v{version}: theirs refuses, ours reads {ours:#?}");
+        }
+        return;
+    };
+    // In the form in which they would write it there is nothing to disagree about.
+    let mut written = BytesMut::new();
+    theirs.encode(&mut written, version).unwrap_or_else(|e| panic!("{theirs:?}: {e}"));
+    let told = told::items(&theirs, version);
+    match with_answer!(api, read(version, &written)) {
+        Read::Done(again, 0) => assert_eq!(again, told, "{api:?} v{version}: written by theirs"),
+        // Theirs takes, and writes, strings above 32,767 bytes.
+        Read::Bad(Malformed::TooLong) => {}
+        other => panic!("{api:?} v{version}: {other:?}, written by theirs: {theirs:?}"),
+    }
+    let same = matches!(&ours, Read::Done(ours, left) if *left == behind && *ours == told);
+    let plain = *written == body[..body.len() - behind];
+    assert!(
+        same || (!plain && is_lenient(api, version, &ours, &theirs)),
+        "{api:?} v{version}: ours {ours:?}, theirs {behind} behind {theirs:#?}"
+    );
+}
+
+/// Where theirs reads what we refuse, or reads it otherwise; never what it would write itself.
+fn is_lenient(api: ApiKey, version: i16, ours: &Read<Vec<String>>, theirs: &ResponseKind) -> bool {
+    match ours {
+        // It keeps no order among tags.
+        Read::Bad(Malformed::TagOrder) => true,
+        // It takes strings above 32,767 bytes.
+        Read::Bad(Malformed::TooLong) => true,
+        // It drops the bits of a varint above 32, as Java does.
+        Read::Bad(Malformed::Varint) => true,
+        _ => has_known_tags(api, version) || is_other_null(ours, theirs),
+    }
+}
+
+/// Whether the answer has tagged fields of which a size is told that theirs does not look at: with a
+/// wrong size it reads something else. We read a field inside its size, or not at all.
+fn has_known_tags(api: ApiKey, version: i16) -> bool {
+    let first = match api {
+        ApiKey::ApiVersions => 3,
+        ApiKey::Produce => 10,
+        ApiKey::Fetch => 12,
+        ApiKey::CreateTopics => 5,
+        _ => i16::MAX,
+    };
+    version >= first
+}
+
+/// Whether the front of the cursor is a byte that Java, and we, take for "there is one", but which is
+/// not 1: theirs takes it for null.
+fn is_other_null(ours: &Read<Vec<String>>, theirs: &ResponseKind) -> bool {
+    let ResponseKind::DescribeTopicPartitions(theirs) = theirs else { return false };
+    let null = match ours {
+        Read::Done(items, _) => items.last().is_some_and(|item| item == "Cursor(None)"),
+        Read::More | Read::Bad(_) => false,
+    };
+    theirs.next_cursor.is_none() && !null
+}
+
+fn read<D: Decode>(version: i16, mut body: &[u8]) -> Read<Vec<String>>
+where
+    for<'b> D::Item<'b>: Debug,
+{
+    let mut answer = D::new(version).expect("a version in the range");
+    let mut items = Vec::new();
+    loop {
+        match answer.step(&mut body) {
+            Ok(Step::Item(item)) => {
+                items.push(format!("{item:?}"));
+                items.pop_if(|item| told::is_default(item));
+            }
+            Ok(Step::More { .. }) => return Read::More,
+            Ok(Step::Done) => return Read::Done(items, body.len()),
+            Err(why) => return Read::Bad(why),
+        }
+    }
+}
+
+/// `None` when it refuses, panics, or wants more memory than such a body can need.
+fn theirs(api: ApiKey, version: i16, body: &[u8]) -> Option<(ResponseKind, usize)> {
+    let mut bytes = Bytes::copy_from_slice(body);
+    FOREIGN.set(true);
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        within(LIMIT, || ResponseKind::decode(api, &mut bytes, version).ok())
+    }));
+    FOREIGN.set(false);
+    Some((read.ok()??, bytes.remaining()))
+}

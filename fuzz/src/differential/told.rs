@@ -1,0 +1,311 @@
+//! What an answer of the other codec says, as the items that our decoder should give.
+
+use core::fmt::Debug;
+
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsResponse, DescribeTopicPartitionsResponse, FetchResponse,
+    MetadataResponse, ProduceResponse, ResponseKind, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use kavka_core::wire::{
+    ApiKey, ErrorCode, Uuid, api_versions, create_partitions, create_topics, delete_topics,
+    describe_topic_partitions as describe, fetch, init_producer_id, list_offsets, metadata,
+    produce,
+};
+
+/// Items as they print. Borrowed `int32`s have no constructor, so text it is.
+struct Told(Vec<String>);
+
+impl Told {
+    fn say(&mut self, item: impl Debug) {
+        self.0.push(format!("{item:?}"));
+    }
+}
+
+pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
+    let mut told = Told(Vec::new());
+    match answer {
+        ResponseKind::ApiVersions(answer) => api_versions(&mut told, answer, version),
+        ResponseKind::Metadata(answer) => metadata(&mut told, answer, version),
+        ResponseKind::Produce(answer) => produce(&mut told, answer, version),
+        ResponseKind::Fetch(answer) => fetch(&mut told, answer, version),
+        ResponseKind::DescribeTopicPartitions(answer) => describe(&mut told, answer),
+        ResponseKind::CreateTopics(answer) => create_topics(&mut told, answer),
+        ResponseKind::ListOffsets(answer) => {
+            use list_offsets::Item;
+            if version >= 2 {
+                told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            }
+            for topic in &answer.topics {
+                told.say(Item::Topic { name: &topic.name });
+                for p in &topic.partitions {
+                    told.say(Item::Partition {
+                        index: p.partition_index,
+                        error: ErrorCode(p.error_code),
+                        timestamp: p.timestamp,
+                        offset: p.offset,
+                        leader_epoch: p.leader_epoch,
+                    });
+                }
+                told.say(Item::TopicEnd);
+            }
+        }
+        ResponseKind::InitProducerId(answer) => told.say(init_producer_id::Item::Answer {
+            throttle_ms: answer.throttle_time_ms,
+            error: ErrorCode(answer.error_code),
+            producer_id: answer.producer_id.0,
+            producer_epoch: answer.producer_epoch,
+        }),
+        ResponseKind::CreatePartitions(answer) => {
+            use create_partitions::Item;
+            told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            for topic in &answer.results {
+                told.say(Item::Topic {
+                    name: &topic.name,
+                    error: ErrorCode(topic.error_code),
+                    message: topic.error_message.as_deref(),
+                });
+            }
+        }
+        ResponseKind::DeleteTopics(answer) => {
+            use delete_topics::Item;
+            told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            for topic in &answer.responses {
+                told.say(Item::Topic {
+                    name: topic.name.as_ref().map(|name| name.0.as_str()),
+                    id: uuid(topic.topic_id),
+                    error: ErrorCode(topic.error_code),
+                    message: topic.error_message.as_deref(),
+                });
+            }
+        }
+        other => panic!("{other:?} is not in APIS"),
+    }
+    told.0.retain(|item| !is_default(item));
+    told.0
+}
+
+fn uuid(id: uuid::Uuid) -> Uuid {
+    Uuid(*id.as_bytes())
+}
+
+/// As a run of `int32`s prints.
+fn ints<'a>(list: impl IntoIterator<Item = &'a BrokerId>) -> String {
+    let bytes: Vec<u8> = list.into_iter().flat_map(|id| id.0.to_be_bytes()).collect();
+    format!("Ints {{ bytes: {bytes:?} }}")
+}
+
+fn text(name: &Option<StrBytes>) -> Option<&str> {
+    name.as_deref()
+}
+
+fn topic_name(name: &TopicName, there: bool) -> Option<&str> {
+    there.then_some(name.0.as_str())
+}
+
+fn api_versions(
+    told: &mut Told,
+    answer: &kafka_protocol::messages::ApiVersionsResponse,
+    version: i16,
+) {
+    use api_versions::Item;
+    told.say(Item::Head { error: ErrorCode(answer.error_code) });
+    for range in &answer.api_keys {
+        let (min, max) = (range.min_version, range.max_version);
+        told.say(Item::Range { api: ApiKey(range.api_key), min, max });
+    }
+    if version >= 1 {
+        told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    }
+    for feature in &answer.supported_features {
+        let (min, max) = (feature.min_version, feature.max_version);
+        told.say(Item::Supported { name: &feature.name, min, max });
+    }
+    told.say(Item::FinalizedEpoch { epoch: answer.finalized_features_epoch });
+    for feature in &answer.finalized_features {
+        let (min, max) = (feature.min_version_level, feature.max_version_level);
+        told.say(Item::Finalized { name: &feature.name, min, max });
+    }
+}
+
+fn metadata(told: &mut Told, answer: &MetadataResponse, version: i16) {
+    use metadata::Item;
+    if version >= 3 {
+        told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    }
+    for broker in &answer.brokers {
+        told.say(Item::Broker {
+            id: broker.node_id.0,
+            host: &broker.host,
+            port: broker.port,
+            rack: text(&broker.rack),
+        });
+    }
+    let id = text(&answer.cluster_id).filter(|_| version >= 2);
+    told.say(Item::Cluster { id, controller: answer.controller_id.0 });
+    for topic in &answer.topics {
+        told.say(Item::Topic {
+            error: ErrorCode(topic.error_code),
+            name: topic.name.as_ref().map(|name| name.0.as_str()),
+            id: uuid(topic.topic_id),
+            internal: topic.is_internal,
+        });
+        for p in &topic.partitions {
+            told.0.push(format!(
+                "Partition {{ error: {:?}, index: {}, leader: {}, epoch: {}, replicas: {}, \
+                 isr: {}, offline: {} }}",
+                ErrorCode(p.error_code),
+                p.partition_index,
+                p.leader_id.0,
+                p.leader_epoch,
+                ints(&p.replica_nodes),
+                ints(&p.isr_nodes),
+                ints(&p.offline_replicas),
+            ));
+        }
+        told.say(Item::TopicEnd);
+    }
+    told.say(Item::End { error: ErrorCode(answer.error_code) });
+}
+
+fn produce(told: &mut Told, answer: &ProduceResponse, version: i16) {
+    use produce::Item;
+    for topic in &answer.responses {
+        let name = topic_name(&topic.name, version < 13);
+        told.say(Item::Topic { name, id: uuid(topic.topic_id) });
+        for p in &topic.partition_responses {
+            told.say(Item::Partition {
+                index: p.index,
+                error: ErrorCode(p.error_code),
+                base_offset: p.base_offset,
+                log_append_time: p.log_append_time_ms,
+                log_start_offset: p.log_start_offset,
+            });
+            for error in &p.record_errors {
+                let message = text(&error.batch_index_error_message);
+                told.say(Item::RecordError { batch_index: error.batch_index, message });
+            }
+            if version >= 8 {
+                told.say(Item::PartitionText { message: text(&p.error_message) });
+            }
+            let (leader, epoch) = (p.current_leader.leader_id.0, p.current_leader.leader_epoch);
+            told.say(Item::CurrentLeader { leader, epoch });
+            told.say(Item::PartitionEnd);
+        }
+        told.say(Item::TopicEnd);
+    }
+    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    for node in &answer.node_endpoints {
+        let (id, host, port) = (node.node_id.0, &*node.host, node.port);
+        told.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
+    }
+}
+
+fn fetch(told: &mut Told, answer: &FetchResponse, version: i16) {
+    use fetch::Item;
+    told.say(Item::Head {
+        throttle_ms: answer.throttle_time_ms,
+        error: ErrorCode(answer.error_code),
+        session_id: answer.session_id,
+    });
+    for topic in &answer.responses {
+        let name = topic_name(&topic.topic, version < 13);
+        told.say(Item::Topic { name, id: uuid(topic.topic_id) });
+        for p in &topic.partitions {
+            told.say(Item::Partition {
+                index: p.partition_index,
+                error: ErrorCode(p.error_code),
+                high_watermark: p.high_watermark,
+                last_stable_offset: p.last_stable_offset,
+                log_start_offset: p.log_start_offset,
+            });
+            for aborted in p.aborted_transactions.iter().flatten() {
+                let (producer_id, first_offset) = (aborted.producer_id.0, aborted.first_offset);
+                told.say(Item::Aborted { producer_id, first_offset });
+            }
+            told.say(Item::Records {
+                preferred_read_replica: p.preferred_read_replica.0,
+                len: p.records.as_ref().map_or(0, |bytes| bytes.len() as u32),
+            });
+            let (epoch, end_offset) = (p.diverging_epoch.epoch, p.diverging_epoch.end_offset);
+            told.say(Item::DivergingEpoch { epoch, end_offset });
+            let (leader, epoch) = (p.current_leader.leader_id.0, p.current_leader.leader_epoch);
+            told.say(Item::CurrentLeader { leader, epoch });
+            told.say(Item::PartitionEnd);
+        }
+        told.say(Item::TopicEnd);
+    }
+    for node in &answer.node_endpoints {
+        let (id, host, port) = (node.node_id.0, &*node.host, node.port);
+        told.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
+    }
+}
+
+fn describe(told: &mut Told, answer: &DescribeTopicPartitionsResponse) {
+    use describe::Item;
+    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    for topic in &answer.topics {
+        told.say(Item::Topic {
+            error: ErrorCode(topic.error_code),
+            name: topic.name.as_ref().map(|name| name.0.as_str()),
+            id: uuid(topic.topic_id),
+            internal: topic.is_internal,
+        });
+        for p in &topic.partitions {
+            told.0.push(format!(
+                "Partition {{ error: {:?}, index: {}, leader: {}, epoch: {}, replicas: {}, \
+                 isr: {}, eligible: {}, last_known_eligible: {}, offline: {} }}",
+                ErrorCode(p.error_code),
+                p.partition_index,
+                p.leader_id.0,
+                p.leader_epoch,
+                ints(&p.replica_nodes),
+                ints(&p.isr_nodes),
+                ints(p.eligible_leader_replicas.iter().flatten()),
+                ints(p.last_known_elr.iter().flatten()),
+                ints(&p.offline_replicas),
+            ));
+        }
+        told.say(Item::TopicEnd);
+    }
+    let cursor = answer.next_cursor.as_ref();
+    told.say(Item::Cursor(cursor.map(|next| (next.topic_name.0.as_str(), next.partition_index))));
+}
+
+fn create_topics(told: &mut Told, answer: &CreateTopicsResponse) {
+    use create_topics::Item;
+    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    for topic in &answer.topics {
+        told.say(Item::Topic {
+            name: &topic.name,
+            id: uuid(topic.topic_id),
+            error: ErrorCode(topic.error_code),
+            message: text(&topic.error_message),
+            partitions: topic.num_partitions,
+            replication_factor: topic.replication_factor,
+        });
+        for config in topic.configs.iter().flatten() {
+            told.say(Item::Config {
+                name: &config.name,
+                value: text(&config.value),
+                read_only: config.read_only,
+                source: config.config_source,
+                sensitive: config.is_sensitive,
+            });
+        }
+        told.say(Item::ConfigError { error: ErrorCode(topic.topic_config_error_code) });
+        told.say(Item::TopicEnd);
+    }
+}
+
+/// Items that say what is the default: ours gives them when their tagged field is there, whatever
+/// it says; theirs cannot tell.
+pub(super) fn is_default(item: &str) -> bool {
+    [
+        "CurrentLeader { leader: -1, epoch: -1 }",
+        "DivergingEpoch { epoch: -1, end_offset: -1 }",
+        "FinalizedEpoch { epoch: -1 }",
+        "ConfigError { error: NONE (0) }",
+    ]
+    .contains(&item)
+}

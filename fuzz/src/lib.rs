@@ -1,0 +1,14 @@
+//! Fuzz targets of kavka-core, one module each; `README.md` says what they check.
+
+pub mod answers;
+pub mod apis;
+pub mod commands;
+pub mod differential;
+pub mod framing;
+pub mod hostile;
+pub mod input;
+mod memory;
+mod peer;
+pub mod records;
+pub mod roundtrip;
+mod watch;
