@@ -110,8 +110,8 @@ fn has_early_null(theirs: &ResponseKind, version: i16) -> bool {
     }
 }
 
-/// Whether the answer has tagged fields that theirs knows. It does not look at their sizes, and reads
-/// something else where one is wrong; we read a field inside its size, or not at all.
+/// Whether the answer has tagged fields that theirs knows. It does not look at their sizes, and
+/// reads something else where one is wrong; we read a field inside its size, or not at all.
 fn has_known_tags(api: ApiKey, version: i16) -> bool {
     let first = match api {
         ApiKey::ApiVersions => 3,
