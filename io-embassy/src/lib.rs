@@ -1,7 +1,4 @@
-//! kavka on a device: the [`Client`](kavka_core::Client) over embassy-net's sockets, or over any
-//! `embedded-io-async` stream.
-//!
-//! No allocation, no `unsafe`, and all memory is the caller's. Begin with [`Driver`].
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]

@@ -86,7 +86,9 @@ struct CallState {
     pump: WakerRegistration,
 }
 
+/// With a tag of its own, or the reason of `Over` would be it, and `Idle` not zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Stage {
     Idle,
     /// The driver waits for a connection that the pump does not know of yet.
@@ -216,6 +218,7 @@ impl<const RX: usize, const TX: usize> Socket for StreamSocket<'_, RX, TX> {
 
 /// Where a connection is wanted to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Wanted {
     /// Name or address of the host, at most 255 bytes.
     pub host: String<255, u8>,
