@@ -4,6 +4,7 @@
 use core::str;
 
 use cortex_m_semihosting::{nr, syscall, syscall1};
+use static_cell::ConstStaticCell;
 
 /// Longest line, in bytes.
 const LINE: usize = 160;
@@ -92,17 +93,19 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Asks the host.
+    /// Asks the host; once.
     #[must_use]
-    pub fn read() -> Self {
-        let mut text = [0; 256];
-        let mut block = [text.as_mut_ptr() as usize, text.len()];
+    pub fn read() -> &'static Self {
+        static ARGUMENTS: ConstStaticCell<Arguments> =
+            ConstStaticCell::new(Arguments { text: [0; 256] });
+        let arguments = ARGUMENTS.take();
+        let mut block = [arguments.text.as_mut_ptr() as usize, arguments.text.len()];
         // SAFETY: the call writes at most as many bytes as the block says.
         let failed = unsafe { syscall1(nr::GET_CMDLINE, (&raw mut block) as usize) } != 0;
         if failed {
             fail("no-command-line");
         }
-        Self { text }
+        arguments
     }
 
     /// The value of `name`.

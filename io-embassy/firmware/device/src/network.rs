@@ -17,7 +17,9 @@ async fn run(mut runner: Runner<'static, Lan9118>) -> ! {
 }
 
 /// Starts the stack: with the address that DHCP gives, or with argument `address=fixed` without.
+///
 /// `connections` TCP connections at a time share the controller's memory.
+#[inline(never)] // or its frame would be part of every poll of the task that starts it
 pub fn start<const SOCKETS: usize>(
     spawner: Spawner,
     arguments: &Arguments,

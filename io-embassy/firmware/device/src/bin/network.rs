@@ -24,7 +24,7 @@ fn main() -> ! {
 async fn app(spawner: Spawner) {
     let arguments = Arguments::read();
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, &arguments, RESOURCES.take(), 1);
+    let stack = network::start(spawner, arguments, RESOURCES.take(), 1);
     network::up(stack).await;
     let echoed = echo(stack, arguments.number("port", 7)).await;
     let (used, size) = stack::used();

@@ -8,7 +8,7 @@
 
 use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select};
-use embassy_net::StackResources;
+use embassy_net::{Stack, StackResources};
 use embassy_time::{Duration as Ticks, Ticker};
 use kavka_device::backlog::Backlog;
 use kavka_device::console::{self, Arguments, Line, need};
@@ -17,8 +17,9 @@ use kavka_device::{entry, executor, network, stack, watchdog};
 use kavka_embassy::core::{
     Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, TopicId,
 };
+use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Length of a sample, in bytes.
 const SAMPLE: usize = 48;
@@ -27,10 +28,13 @@ const BACKLOG: usize = 256;
 /// Samples that are on their way at a time.
 const IN_FLIGHT: usize = 256;
 
+type Kafka = NetDriver<'static, 2>;
+
 // Two broker connections, one topic, four partitions at a time, 4 KiB in, 16 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
 static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
+static KAFKA: StaticCell<Kafka> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
 static SAMPLES: ConstStaticCell<Samples> = ConstStaticCell::new(Samples::new());
 
@@ -43,13 +47,9 @@ fn main() -> ! {
 async fn app(spawner: Spawner) {
     let arguments = Arguments::read();
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, &arguments, RESOURCES.take(), 2);
+    let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
     network::up(stack).await;
-    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
-        .client_id("telemetry")
-        .linger(Duration::from_millis(200));
-    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
-    let mut kafka = Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack));
+    let kafka = start(stack, arguments);
     let topic = need(kafka.topic("telemetry").ok(), "topic");
     let samples = SAMPLES.take();
     let (end, run) = (arguments.number("samples", 1000), arguments.number("run", 0));
@@ -60,7 +60,7 @@ async fn app(spawner: Spawner) {
         {
             samples.take();
         }
-        samples.hand_over(&mut kafka, topic, run);
+        samples.hand_over(kafka, topic, run);
         while let Some((event, _)) = kafka.poll_event() {
             samples.heed(&event);
         }
@@ -68,6 +68,16 @@ async fn app(spawner: Spawner) {
     }
     samples.tell();
     console::exit(true)
+}
+
+/// The client with its sockets, in their places.
+#[inline(never)] // or its frame would be part of every poll of the task that starts it
+fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut Kafka {
+    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
+        .client_id("telemetry")
+        .linger(Duration::from_millis(200));
+    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)))
 }
 
 /// All samples that are not settled, and what became of the others.

@@ -17,15 +17,16 @@ use embassy_executor::Spawner;
 use embassy_futures::poll_once;
 use embassy_futures::select::{Either3, select3};
 use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_net::{IpEndpoint, StackResources};
+use embassy_net::{IpEndpoint, Stack, StackResources};
 use embassy_time::Timer;
 use kavka_device::console::{self, Arguments, Line, need};
 use kavka_device::in_flight::InFlight;
 use kavka_device::{clock, executor, network, stack, watchdog};
 use kavka_embassy::core::{Client, Commands, Config, Duration, Event, Record, Resources, TopicId};
+use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
 use sensors::{Reading, SENSORS, Sensors, Verdict};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Readings on their way at a time.
 const IN_FLIGHT: usize = 128;
@@ -36,10 +37,13 @@ const READING: usize = 128;
 /// Between two lines about the state, in milliseconds.
 const STATUS: u32 = 5000;
 
+type Kafka = NetDriver<'static, 3>;
+
 // Three broker connections, one topic, 16 partitions at a time, 3 KiB in, 24 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<3, 1, 16, 3072, 24>> =
     ConstStaticCell::new(Resources::new());
 static SOCKETS: ConstStaticCell<SocketMem<3, 1536, 2048>> = ConstStaticCell::new(SocketMem::new());
+static KAFKA: StaticCell<Kafka> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<6>> = ConstStaticCell::new(StackResources::new());
 static GATEWAY: ConstStaticCell<Gateway> = ConstStaticCell::new(Gateway::new());
 static RECEIVED: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
@@ -54,13 +58,9 @@ fn main() -> ! {
 async fn app(spawner: Spawner) {
     let arguments = Arguments::read();
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, &arguments, RESOURCES.take(), 3);
+    let stack = network::start(spawner, arguments, RESOURCES.take(), 3);
     network::up(stack).await;
-    let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap"));
-    config.client_id = "gateway";
-    config.delivery_timeout = Duration::from_secs(600); // sensors wait longer than brokers are away
-    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
-    let mut kafka = Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack));
+    let kafka = start(stack, arguments);
     let topic = need(kafka.topic("readings").ok(), "topic");
     let mut places = [[PacketMetadata::EMPTY; 16]; 2]; // not all zero: a static would cost flash
     let [places_in, places_out] = &mut places;
@@ -75,7 +75,7 @@ async fn app(spawner: Spawner) {
             Either3::Second(Ok((0, _))) => break,
             Either3::Second(Ok((len, from))) => {
                 let reading = datagram.get(..len).unwrap_or_default();
-                gateway.take(&mut kafka, topic, reading, from.endpoint);
+                gateway.take(kafka, topic, reading, from.endpoint);
             }
             _ => {}
         }
@@ -91,6 +91,16 @@ async fn app(spawner: Spawner) {
     }
     gateway.tell("gateway");
     console::exit(true)
+}
+
+/// The client with its sockets, in their places.
+#[inline(never)] // or its frame would be part of every poll of the task that starts it
+fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut Kafka {
+    let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap"));
+    config.client_id = "gateway";
+    config.delivery_timeout = Duration::from_secs(600); // sensors wait longer than brokers are away
+    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)))
 }
 
 /// What is on its way, and what was said to whom.
