@@ -1,0 +1,122 @@
+//! Obeys commands that come from one topic and answers each on another, from inside the event: the
+//! command is never copied, and when there is no room for its answer it simply comes again.
+//!
+//! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone).
+
+#![no_std]
+#![no_main]
+
+use embassy_executor::Spawner;
+use embassy_futures::select::select;
+use embassy_net::{Stack, StackResources};
+use embassy_time::Timer;
+use kavka_device::console::{Arguments, Line, need};
+use kavka_device::{clock, executor, network, stack, watchdog};
+use kavka_embassy::core::{
+    Batch, Client, Commands, Config, Event, Resources, Start, TopicId,
+};
+use kavka_embassy::net::NetDriver;
+use kavka_embassy::{Driver, SocketMem, now};
+use static_cell::{ConstStaticCell, StaticCell};
+
+/// Between two lines about the state, in milliseconds.
+const STATUS: u32 = 2000;
+
+type Kafka = NetDriver<'static, 2>;
+
+// Two broker connections, two topics, eight partitions at a time, 4 KiB in, 16 blocks of 512 B out.
+static MEMORY: ConstStaticCell<Resources<2, 2, 8, 4096, 16>> =
+    ConstStaticCell::new(Resources::new());
+static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
+static KAFKA: StaticCell<Kafka> = StaticCell::new();
+static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+}
+
+#[embassy_executor::task]
+async fn app(spawner: Spawner) {
+    let arguments = Arguments::read();
+    executor::spawn(spawner, watchdog::watch(1));
+    let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
+    network::up(stack).await;
+    let kafka = start(stack, arguments);
+    let answers = need(kafka.topic("answers").ok(), "topic");
+    let mut valves = Valves { answers, obeyed: 0, held: 0, delivered: 0, growths: 0 };
+    let mut told = clock::millis();
+    loop {
+        select(kafka.turn(), Timer::after_millis(500)).await;
+        while let Some((event, commands)) = kafka.poll_event() {
+            valves.heed(&event, commands);
+        }
+        watchdog::report(0);
+        if clock::millis() - told >= STATUS {
+            told = clock::millis();
+            valves.tell();
+        }
+    }
+}
+
+/// The client with its sockets, in their places; it reads from the first command on.
+#[inline(never)] // or its frame would be part of every poll of the task that starts it
+fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut Kafka {
+    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap")).client_id("valves");
+    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    let kafka = KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)));
+    let commands = need(kafka.topic("commands").ok(), "topic");
+    let assigned = if arguments.get("partitions") == Some("all") {
+        kafka.assign_all(now(), commands, Start::Earliest)
+    } else {
+        kafka.assign(now(), commands, 0, Start::Earliest).map(drop)
+    };
+    need(assigned.ok(), "assign");
+    kafka
+}
+
+struct Valves {
+    answers: TopicId,
+    obeyed: u32,
+    held: u32,
+    delivered: u32,
+    growths: u32,
+}
+
+impl Valves {
+    fn heed(&mut self, event: &Event<'_>, kafka: &mut Commands<'_>) {
+        match *event {
+            Event::Records(batch) => self.obey(&batch, kafka),
+            Event::Delivered { count, .. } => self.delivered += count,
+            Event::PartitionsAdded { from, to, .. } => {
+                self.growths += 1;
+                Line::new("grown").number("from", from).number("to", to).print();
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers every command of a batch, as far as there is room; the others come again.
+    fn obey(&mut self, batch: &Batch<'_>, kafka: &mut Commands<'_>) {
+        for command in batch.records().flatten() {
+            if kafka.produce(now(), self.answers, &command.to_record()).is_err() {
+                self.held += 1;
+                kafka.hold(batch.partition(), command.offset);
+                return;
+            }
+            self.obeyed += 1;
+        }
+    }
+
+    fn tell(&self) {
+        Line::new("valves")
+            .number("obeyed", self.obeyed)
+            .number("held", self.held)
+            .number("delivered", self.delivered)
+            .number("growths", self.growths)
+            .number("stack", stack::used().0)
+            .number("polls", executor::polls())
+            .number("unfed", watchdog::longest_wait())
+            .print();
+    }
+}
