@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// Cut down from the board's 4 MiB of each, so that an image has to fit a mid-range device.
+/// RAM is cut down from the board's 4 MiB to that of a mid-range device.
 const MEMORY: &str = "MEMORY {
-  FLASH : ORIGIN = 0x00000000, LENGTH = 256K
+  FLASH : ORIGIN = 0x00000000, LENGTH = 4M
   RAM : ORIGIN = 0x20000000, LENGTH = 128K
 }
 ";

@@ -3,10 +3,13 @@
 mod board;
 mod faults;
 mod gateway;
+mod growth;
 mod network;
 mod sensors;
 mod telemetry;
 mod topic;
+mod valves;
+mod vectors;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -33,15 +36,23 @@ enum Example {
     Network,
     /// Samples in, batches out; a broker that stands still makes the backlog drop its oldest.
     Telemetry(telemetry::Options),
+    /// Commands in, answers out, from inside the event.
+    Valves(valves::Options),
     /// Readings of sensors by way of the board to three brokers, under faults.
     Gateway(gateway::Options),
     /// The gateway under random faults for long.
     Soak(gateway::SoakOptions),
+    /// How soon growth is noticed.
+    Freshness(growth::Options),
+    /// A topic of 10,000 partitions into a buffer of 4 KiB.
+    Large(growth::LargeOptions),
+    /// Golden bytes through the codec on the board and here.
+    Vectors,
 }
 
 fn main() -> ExitCode {
     let Options { example, kafka } = Options::parse();
-    if let Some(why) = missing(!matches!(example, Example::Network)) {
+    if let Some(why) = missing(!matches!(example, Example::Network | Example::Vectors)) {
         println!("SKIPPED: {why}: the firmware example did not run");
         let required = std::env::var_os("KAVKA_REQUIRE_JAVA").is_some_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -51,7 +62,11 @@ fn main() -> ExitCode {
         Example::Network => network::run(),
         Example::Telemetry(options) => telemetry::run(kafka, &options),
         Example::Gateway(options) => gateway::run(kafka, &options),
+        Example::Valves(options) => valves::run(kafka, &options),
         Example::Soak(options) => gateway::soak(kafka, &options),
+        Example::Freshness(options) => growth::freshness(kafka, &options),
+        Example::Large(options) => growth::large(kafka, &options),
+        Example::Vectors => vectors::run(),
     };
     let seconds = begun.elapsed().as_secs();
     match done {

@@ -112,5 +112,6 @@ const fn signal(signal: Signal) -> &'static str {
         Signal::Metadata => "Metadata",
         Signal::DescribeTopicPartitions => "DescribeTopicPartitions",
         Signal::ListOffsets => "ListOffsets",
+        Signal::Snapshot => "Snapshot",
     }
 }

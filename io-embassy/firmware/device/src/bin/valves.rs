@@ -12,9 +12,7 @@ use embassy_net::{Stack, StackResources};
 use embassy_time::Timer;
 use kavka_device::console::{Arguments, Line, need};
 use kavka_device::{clock, executor, network, stack, watchdog};
-use kavka_embassy::core::{
-    Batch, Client, Commands, Config, Event, Resources, Start, TopicId,
-};
+use kavka_embassy::core::{Batch, Client, Commands, Config, Event, Resources, Start, TopicId};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
 use static_cell::{ConstStaticCell, StaticCell};

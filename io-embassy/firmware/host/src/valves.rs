@@ -1,0 +1,92 @@
+//! `valves`: every command that the board reads is answered once, whatever partition it came from.
+
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use kavka_std::{Config, Producer, Record};
+use kavka_tests::kafka::ledger::{Entry, Ledger};
+use kavka_tests::kafka::{Cluster, Spec, Version};
+
+use crate::board::{Board, HOST, Setup};
+use crate::{Failure, check, topic};
+
+const COMMANDS: &str = "commands";
+const ANSWERS: &str = "answers";
+/// Numbers the commands of a run in the ledger.
+const RUN: u32 = 2;
+/// Partitions of the commands, at first and at last.
+const PARTITIONS: (u32, u32) = (3, 6);
+/// Between two commands.
+const PACE: Duration = Duration::from_millis(10);
+/// The last answer must come within this time.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Read all partitions and follow growth, instead of the first partition alone.
+    #[arg(long)]
+    all: bool,
+    /// Commands, 100 a second.
+    #[arg(long, default_value_t = 1000)]
+    commands: u32,
+}
+
+pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
+    let spec = Spec { advertise: Some(HOST.to_owned()), ..Spec::new(version, 1) };
+    let cluster = Cluster::start(spec)?;
+    cluster.create(COMMANDS, PARTITIONS.0)?;
+    cluster.create(ANSWERS, 1)?;
+    let setup = Setup::new("valves")
+        .argument("bootstrap", cluster.outside().unwrap_or_default())
+        .argument("partitions", if options.all { "all" } else { "first" })
+        .argument("seed", fastrand::u32(..));
+    let board = Board::start(&setup)?;
+    let mut ledger = Ledger::default();
+    let expected = command(&cluster, options, &mut ledger)?;
+    let deadline = Instant::now() + LIMIT;
+    let done = loop {
+        let line = board.wait("valves", LIMIT, |_| Ok(()))?;
+        if line.number("delivered")? >= expected {
+            break line;
+        }
+        check(Instant::now() < deadline, || format!("{expected} answers are due: {line:?}"))?;
+    };
+    println!(
+        "{expected} commands answered; {} times without room; {} growths seen; stack {} B",
+        done.number("held")?,
+        done.number("growths")?,
+        done.number("stack")?
+    );
+    topic::read(&cluster, ANSWERS, &mut ledger)?;
+    let report = ledger.report();
+    println!("{report}");
+    check(report.is_clean(), || "answers differ from commands".to_owned())?;
+    check(report.read == u64::from(expected), || "answers to nobody".to_owned())?;
+    check(done.number("growths")? == 1, || "the growth went unnoticed".to_owned())
+}
+
+/// Sends commands round all partitions there are, which become more half-way. Those that the board
+/// has to answer go into the ledger; how many.
+fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<u32, Failure> {
+    let producer = Producer::new(Config::new(cluster.bootstrap()))?;
+    let (mut count, mut expected) = (PARTITIONS.0, 0);
+    for number in 0..options.commands {
+        if number == options.commands / 2 {
+            count = PARTITIONS.1;
+            cluster.grow(COMMANDS, count)?;
+            cluster.await_count(COMMANDS, count)?;
+        }
+        let entry = Entry { run: RUN, key: number % count, turn: number };
+        let record = entry.value(48);
+        let _ = producer.send_to(COMMANDS, entry.key, &Record::new(&record))?;
+        if options.all || entry.key == 0 {
+            ledger.acknowledge(entry, None);
+            expected += 1;
+        }
+        thread::sleep(PACE);
+    }
+    producer.flush().wait()?;
+    Ok(expected)
+}
