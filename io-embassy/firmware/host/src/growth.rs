@@ -25,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10)]
     growths: u32,
     /// Records a second that the board produces; 0 is idle.
-    #[arg(long, value_delimiter = ',', default_value = "0,50")]
+    #[arg(long, value_delimiter = ',', default_value = "0,100")]
     rates: Vec<u32>,
     /// Brokers.
     #[arg(long, default_value_t = 1)]
