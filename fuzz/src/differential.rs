@@ -74,6 +74,8 @@ pub fn run(data: &[u8]) {
         Read::Bad(Malformed::TooLong) => {}
         // And null where only later versions may have it.
         Read::Bad(Malformed::Length) if has_early_null(&theirs, version) => return,
+        // It takes tags above 2^31 - 1 for negative ones, and writes them as such.
+        _ if format!("{theirs:?}").contains("unknown_tagged_fields: {-") => return,
         other => panic!("{api:?} v{version}: {other:?}, written by theirs: {theirs:?}"),
     }
     let same = matches!(&ours, Read::Done(ours, left) if *left == behind && *ours == told);

@@ -13,7 +13,7 @@ use crate::memory::still;
 use crate::peer::{Line, Peer};
 
 /// Frames in one run, at most.
-const FRAMES: usize = 60;
+const FRAMES: usize = 30;
 
 /// Size of the buffer, release, eight sizes of pieces, then what the peer says.
 pub fn run(data: &[u8]) {
@@ -129,7 +129,12 @@ impl<'a> End<'a> {
         while let Some((event, _)) = still(|| self.client.poll_event(self.now)) {
             assert!(told.len() < 10_000, "no end of events");
             told.push(match event {
-                Event::Records(batch) => format!("{:?} {:?}", batch, batch.records()),
+                Event::Records(batch) => {
+                    let (at, from, head) =
+                        (batch.topic_partition(), batch.position(), batch.header());
+                    let read = batch.records().map_while(Result::ok).count();
+                    format!("{at:?} {from} {head:?}, {read} records")
+                }
                 event => format!("{event:?}"),
             });
         }
