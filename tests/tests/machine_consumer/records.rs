@@ -1,7 +1,7 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::FetchRequest;
 use kavka_core::{Config, Event, Resources, Start, Unreadable};
-use kavka_tests::script::fetch::{Batch, records};
+use kavka_tests::script::fetch::{Batch, records, refused};
 use kavka_tests::script::steps::{after, batch, reading, values};
 use kavka_tests::script::{Script, World};
 
@@ -33,6 +33,20 @@ fn a_compressed_batch_is_told_and_the_position_kept() {
         };
         assert_eq!(*why, wanted);
     }
+}
+
+/// CORRUPT_MESSAGE: the broker cannot read its own log there.
+#[test]
+fn records_that_the_broker_calls_corrupt_are_told() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![refused(0, 2)]);
+    let told = s.take_told(|told| match told.event()? {
+        Event::Corrupt { offset, next_offset, why, .. } => Some((offset, next_offset, why)),
+        _ => None,
+    });
+    assert_eq!(told, [(0, 0, Unreadable::ByBroker)]);
+    s.none::<FetchRequest>("the partition waits for a seek");
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! What errors say, and what a client refuses to begin with.
+
+use kavka_core::record::Malformed as BadRecords;
+use kavka_core::time::Duration;
+use kavka_core::wire::{ErrorCode, Full, Malformed as BadAnswer};
+use kavka_core::{
+    Acks, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse, PeerFault,
+    ProduceError, RestoreError, Storage,
+};
+
+/// Whom an error blames: the first words say it.
+#[test]
+fn errors_say_whom_to_blame() {
+    let limit = |what| Error::Limit { what, needed: 0 };
+    for (error, words) in [
+        (Error::Peer(PeerFault::Malformed), "the broker broke the protocol: an answer"),
+        (Error::Peer(PeerFault::FrameLength), "is this a Kafka port?"),
+        (Error::Peer(PeerFault::NotKafka), "a TLS or HTTP port?"),
+        (Error::Peer(PeerFault::Correlation), "another request"),
+        (Error::Peer(PeerFault::NoCommonVersion), "no common version"),
+        (Error::Broker(ErrorCode(29)), "the broker answered TOPIC_AUTHORIZATION_FAILED (29)"),
+        (limit(LimitKind::Topics), "limit reached: topics"),
+        (limit(LimitKind::Partitions), "limit reached: partitions"),
+        (limit(LimitKind::ReceiveBuffer), "limit reached: receive buffer"),
+        (limit(LimitKind::SendBlocks), "limit reached: send blocks"),
+        (Error::Limit { what: LimitKind::Requests, needed: 5 }, "admin requests"),
+        (Error::Limit { what: LimitKind::Requests, needed: 5 }, "needed 5"),
+        (Error::Config(ConfigError::Bootstrap), "configuration: bootstrap must be host:port"),
+        (Error::Closed(CloseReason::Refused), "connection closed: refused"),
+        (CloseReason::Unresolved.into(), "connection closed: name not resolved"),
+        (CloseReason::Reset.into(), "reset by the peer"),
+        (CloseReason::Ended.into(), "ended by the peer"),
+        (CloseReason::Failed.into(), "transport failed"),
+        (Error::TimedOut, "no answer in time"),
+        (Error::Caller(Misuse::StaleId), "wrong call: the id"),
+        (Error::Caller(Misuse::TopicName), "topic name"),
+        (Error::Caller(Misuse::AlreadyAssigned), "assigned already"),
+        (Error::Caller(Misuse::Negative), "negative offset"),
+        (Error::Caller(Misuse::PartitionIndex), "partition index"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(words), "{error:?} says {text:?}, not {words:?}");
+    }
+}
+
+#[test]
+fn a_refused_record_says_what_would_help() {
+    for (error, words) in [
+        (ProduceError::Full, "full"),
+        (ProduceError::NotReady, "not known yet"),
+        (ProduceError::TooLarge { max: 99 }, "at most 99 bytes"),
+        (ProduceError::Refused(Error::TimedOut), "no answer in time"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(words), "{error:?} says {text:?}");
+    }
+}
+
+/// No two reasons read alike: a log line is enough to tell them apart.
+#[test]
+fn reasons_read_differently() {
+    let answers = [
+        BadAnswer::Length,
+        BadAnswer::TooLong,
+        BadAnswer::Utf8,
+        BadAnswer::Varint,
+        BadAnswer::TagOrder,
+        BadAnswer::Tag,
+        BadAnswer::Shape,
+    ];
+    let records = [
+        BadRecords::Truncated,
+        BadRecords::Magic(1),
+        BadRecords::BatchLength,
+        BadRecords::Crc,
+        BadRecords::Compressed(4),
+        BadRecords::RecordCount,
+        BadRecords::TrailingBytes,
+        BadRecords::RecordLength,
+        BadRecords::FieldLength,
+        BadRecords::Varint,
+        BadRecords::Offset,
+        BadRecords::ControlKey,
+    ];
+    let configs = [
+        ConfigError::Bootstrap,
+        ConfigError::TooLong,
+        ConfigError::IdempotenceNeedsAcksAll,
+        ConfigError::TooLittleMemory,
+        ConfigError::Duration,
+    ];
+    let texts = answers.iter().map(ToString::to_string);
+    let texts = texts.chain(records.iter().map(ToString::to_string));
+    let texts = texts.chain(configs.iter().map(ToString::to_string));
+    let others = [Full.to_string(), RestoreError::Corrupt.to_string()];
+    let mut texts: Vec<_> =
+        texts.chain(others).chain([RestoreError::Version(9).to_string()]).collect();
+    let all = texts.len();
+    assert!(texts.iter().all(|text| text.len() >= 7), "{texts:?}");
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), all, "{texts:?}");
+    assert_eq!(BadAnswer::Tag.to_string(), BadAnswer::Tag.reason());
+}
+
+fn refusal(config: Config<'static>, limits: &Limits) -> Option<ConfigError> {
+    Client::new(config, Storage::heap(limits), [1; 32]).err()
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_the_start() {
+    let small = Limits::small();
+    let good = Config::new("a:1");
+    assert_eq!(refusal(good.client_id("me").acks(Acks::Leader), &small), None);
+    let long = "x".repeat(65).leak();
+    assert_eq!(refusal(good.client_id(long), &small), Some(ConfigError::TooLong));
+    let host = format!("{}:1", "h".repeat(256)).leak();
+    assert_eq!(refusal(Config::new(host), &small), Some(ConfigError::TooLong));
+    let changes: [fn(&mut Config<'static>); 5] = [
+        |config| config.request_timeout = Duration::ZERO,
+        |config| config.delivery_timeout = Duration::ZERO,
+        |config| config.retry_backoff = Duration::from_secs(2),
+        |config| config.reconnect_backoff = Duration::from_secs(2),
+        |config| config.probe_busy = Duration::from_secs(2),
+    ];
+    for (n, change) in changes.iter().enumerate() {
+        let mut config = good;
+        change(&mut config);
+        assert_eq!(refusal(config, &small), Some(ConfigError::Duration), "change {n}");
+    }
+    let cuts: [fn(&mut Limits); 6] = [
+        |limits| limits.conns = 0,
+        |limits| limits.conns = 65,
+        |limits| limits.rx_bytes = 511,
+        |limits| limits.block_bytes = 127,
+        |limits| limits.tx_blocks = 3,
+        |limits| limits.partitions = 0,
+    ];
+    for (n, cut) in cuts.iter().enumerate() {
+        let mut limits = small;
+        cut(&mut limits);
+        assert_eq!(refusal(good, &limits), Some(ConfigError::TooLittleMemory), "cut {n}");
+    }
+}
