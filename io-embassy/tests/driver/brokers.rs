@@ -108,6 +108,9 @@ pub(crate) fn buffer(len: usize) -> &'static mut [u8] {
 async fn serve(brokers: Shared<Brokers>, stack: Stack<'static>, broker: i32, mut rng: Rng) {
     let mut socket = TcpSocket::new(stack, buffer(4096), buffer(4096));
     socket.set_nagle_enabled(false);
+    // A client that is gone without a word must not keep its place.
+    socket.set_keep_alive(Some(Duration::from_secs(1)));
+    socket.set_timeout(Some(Duration::from_secs(4)));
     loop {
         if socket.accept(port(broker)).await.is_ok() {
             let conn = {

@@ -5,6 +5,7 @@ mod bad_luck;
 mod brokers;
 mod cancel;
 mod executor;
+mod link;
 mod sleep;
 mod stream;
 mod wire;

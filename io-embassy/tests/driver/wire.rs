@@ -1,10 +1,13 @@
 //! Two network stacks of embassy-net with a cable between them.
 
+use core::cell::Cell;
 use core::task::{Context, Waker};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+use kavka_tests::sim::world::Rng;
 
 use crate::executor::{Executor, Shared, shared};
 
@@ -13,10 +16,11 @@ pub(crate) const BROKERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
 const DEVICE: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
 
 /// One direction of the cable.
-#[derive(Default)]
 struct Lane {
     packets: VecDeque<Vec<u8>>,
     reader: Option<Waker>,
+    loss: Rc<Cell<u64>>,
+    rng: Rng,
 }
 
 /// One end of the cable.
@@ -39,6 +43,9 @@ impl TxToken for Send<'_> {
         let mut packet = vec![0; len];
         let result = f(&mut packet);
         let mut lane = self.0.borrow_mut();
+        if lane.rng.below(100) < lane.loss.get() {
+            return result;
+        }
         lane.packets.push_back(packet);
         if let Some(reader) = lane.reader.take() {
             reader.wake();
@@ -81,7 +88,19 @@ impl Driver for Port {
 
 /// The device's stack and that of the brokers, both running.
 pub(crate) fn cable(executor: &mut Executor) -> (Stack<'static>, Stack<'static>) {
-    let (there, back) = (shared(Lane::default()), shared(Lane::default()));
+    bad_cable(executor, &Rc::new(Cell::new(0)))
+}
+
+/// The same with a cable that loses so many of 100 packets, from now on; 100: it is cut.
+pub(crate) fn bad_cable(
+    executor: &mut Executor,
+    loss: &Rc<Cell<u64>>,
+) -> (Stack<'static>, Stack<'static>) {
+    let lane = |seed| {
+        let (packets, loss) = (VecDeque::new(), loss.clone());
+        shared(Lane { packets, reader: None, loss, rng: Rng(seed) })
+    };
+    let (there, back) = (lane(1), lane(2));
     let device = Port { from: back.clone(), to: there.clone() };
     let brokers = Port { from: there, to: back };
     (stack(executor, device, DEVICE, 1), stack(executor, brokers, BROKERS, 2))
