@@ -12,7 +12,7 @@ mod socket;
 pub mod stream;
 
 pub use driver::{Driver, now};
-pub use kavka_core;
+pub use kavka_core as core;
 #[cfg(feature = "net")]
 pub use net::{NetSocket, SocketMem};
 pub use socket::Socket;
