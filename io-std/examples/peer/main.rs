@@ -1,14 +1,16 @@
 //! kavka behind the line protocol of a benchmark that measures several Kafka clients alike.
 //!
 //! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
-//! --rate --count --size --keys --events all|first|none`; those that kavka has no use for are
-//! ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop`
+//! --rate --count --size --keys --events all|first|none --history FILE`; those that kavka has no
+//! use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop`
 //! from stdin; SIGTERM ends either in order.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
     reason = "an ordinary program for hosts"
 )]
+
+mod history;
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -20,7 +22,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, pin::Pin, thread};
 
-use kavka_std::{Config, Consumer, Delivered, Event, Pending, Producer, Record, Start};
+use history::History;
+use kavka_std::{Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Start};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -32,15 +35,16 @@ fn main() -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, SeqCst))?;
+    let history = Arc::new(History::create(&options)?);
     let ended = match options.text("role", "producer").as_str() {
-        "producer" => produce(&options, &stop),
-        "consumer" => consume(&options, &stop),
+        "producer" => produce(&options, &stop, &history),
+        "consumer" => consume(&options, &stop, &history),
         role => Err(format!("--role {role}: producer or consumer").into()),
     };
     if let Err(error) = &ended {
         emit(json!({ "ev": "fatal", "text": error.to_string() }));
     }
-    ended
+    ended.and_then(|()| history.close())
 }
 
 /// `--name value`, all of them.
@@ -114,7 +118,11 @@ impl Tally {
     }
 }
 
-fn produce(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+fn produce(
+    options: &Options,
+    stop: &Arc<AtomicBool>,
+    history: &Arc<History>,
+) -> Result<(), Failure> {
     let topic = options.text("topic", "bench");
     let (rate, keys) = (options.number("rate")?, options.number("keys")?);
     let count = Some(options.number("count")?).filter(|count| *count > 0);
@@ -122,9 +130,11 @@ fn produce(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     let key = |seq: u64| (keys > 0).then(|| format!("k{}", seq % keys.max(1)));
     let producer = Producer::new(options.config())?;
     let tally = Arc::new(Tally::default());
-    let acks = Acks::start(&options.text("events", "all"), &tally);
+    let acks = Acks::start(&options.text("events", "all"), &tally, history);
+    watch(producer.events(), history, |_| ());
 
     let first = key(0);
+    history.note("send", "invoke", json!({ "value": 0, "key": first }));
     let at = send(&producer, &topic, first.as_deref(), &value(0, &pad))?.wait()?;
     acks.tell(&at, first.as_deref(), 0);
     emit(json!({ "ev": "ready" }));
@@ -151,9 +161,13 @@ fn produce(options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
         }
         let (key, value) = (key(seq), value(seq, &pad));
         tally.bytes.fetch_add((value.len() + key.as_ref().map_or(0, String::len)) as u64, SeqCst);
+        history.note("send", "invoke", json!({ "value": seq, "key": key }));
         match send(&producer, &topic, key.as_deref(), &value) {
             Ok(pending) => acks.wait_for(pending, key, seq),
-            Err(error) => tally.fail(seq, &*error),
+            Err(error) => {
+                history.note("send", "fail", json!({ "value": seq }));
+                tally.fail(seq, &*error);
+            }
         }
         seq += 1;
     }
@@ -217,7 +231,9 @@ fn listen(paused: &Arc<AtomicBool>, stop: &Arc<AtomicBool>) {
 
 /// Tells of each acknowledgement when it comes, whatever the order.
 struct Acks {
+    /// All are waited for.
     each: bool,
+    told: bool,
     first_only: bool,
     seen: Mutex<HashSet<u32>>,
     open: Mutex<HashMap<u64, Open>>,
@@ -225,6 +241,7 @@ struct Acks {
     more: Condvar,
     empty: Condvar,
     tally: Arc<Tally>,
+    history: Arc<History>,
 }
 
 /// A record that is not acknowledged yet, and its key.
@@ -240,9 +257,10 @@ impl Wake for Note {
 }
 
 impl Acks {
-    fn start(events: &str, tally: &Arc<Tally>) -> Arc<Self> {
+    fn start(events: &str, tally: &Arc<Tally>, history: &Arc<History>) -> Arc<Self> {
         let acks = Arc::new(Self {
-            each: events != "none",
+            each: events != "none" || history.is_wanted(),
+            told: events != "none",
             first_only: events == "first",
             seen: Mutex::default(),
             open: Mutex::default(),
@@ -250,6 +268,7 @@ impl Acks {
             more: Condvar::new(),
             empty: Condvar::new(),
             tally: tally.clone(),
+            history: history.clone(),
         });
         let theirs = acks.clone();
         thread::spawn(move || {
@@ -283,7 +302,12 @@ impl Acks {
         let key = open.remove(&seq).and_then(|(_, key)| key);
         match result {
             Ok(at) => self.tell(&at, key.as_deref(), seq),
-            Err(error) => self.tally.fail(seq, &error),
+            Err(error) => {
+                let kind = if error.maybe_written() { "info" } else { "fail" };
+                let text = error.to_string();
+                self.history.note("send", kind, json!({ "value": seq, "text": text }));
+                self.tally.fail(seq, &error);
+            }
         }
         if open.is_empty() {
             self.empty.notify_all();
@@ -291,7 +315,9 @@ impl Acks {
     }
 
     fn tell(&self, at: &Delivered, key: Option<&str>, seq: u64) {
-        if self.each && (!self.first_only || lock(&self.seen).insert(at.partition)) {
+        let told = json!({ "value": seq, "partition": at.partition, "offset": at.offset });
+        self.history.note("send", "ok", told);
+        if self.told && (!self.first_only || lock(&self.seen).insert(at.partition)) {
             emit(json!({
                 "ev": "ack", "partition": at.partition, "offset": at.offset,
                 "key": key.unwrap_or(""),
@@ -308,7 +334,28 @@ impl Acks {
     }
 }
 
-fn consume(options: &Options, stop: &AtomicBool) -> Result<(), Failure> {
+/// Notes what the checker has to know of events, and hands each on.
+fn watch(events: Events, history: &Arc<History>, tell: impl Fn(Event) + Send + 'static) {
+    let history = history.clone();
+    thread::spawn(move || {
+        while let Ok(event) = events.next().wait() {
+            match &event {
+                Event::TopicReady { partitions: count, .. }
+                | Event::PartitionsAdded { to: count, .. } => {
+                    history.note("count", "ok", json!({ "count": count }));
+                }
+                Event::Moved { partition, from, to, .. } => {
+                    let jump = json!({ "partition": partition, "offset": from, "to": to });
+                    history.note("moved", "ok", jump);
+                }
+                _ => {}
+            }
+            tell(event);
+        }
+    });
+}
+
+fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Result<(), Failure> {
     if options.0.contains_key("group") {
         return Err("kavka cannot join groups yet".into());
     }
@@ -320,19 +367,16 @@ fn consume(options: &Options, stop: &AtomicBool) -> Result<(), Failure> {
     let events = options.text("events", "all");
     let topic = options.text("topic", "bench");
     let consumer = Consumer::assign_all(options.config().start(start), &[&topic])?;
-    let happenings = consumer.events();
-    thread::spawn(move || {
-        while let Ok(event) = happenings.next().wait() {
-            match event {
-                Event::Assigned { partition, .. } => {
-                    emit(json!({ "ev": "assigned", "partitions": [partition] }));
-                }
-                Event::Disconnected { error, .. } | Event::TopicFailed { error, .. } => {
-                    emit(json!({ "ev": "error", "text": error.to_string() }));
-                }
-                _ => {}
-            }
+    let latest = (start == Start::Latest).then_some(true);
+    history.note("assign", "ok", json!({ "latest": latest }));
+    watch(consumer.events(), history, |event| match event {
+        Event::Assigned { partition, .. } => {
+            emit(json!({ "ev": "assigned", "partitions": [partition] }));
         }
+        Event::Disconnected { error, .. } | Event::TopicFailed { error, .. } => {
+            emit(json!({ "ev": "error", "text": error.to_string() }));
+        }
+        _ => {}
     });
     let tally = Tally::default();
     let mut seen = HashSet::new();
@@ -343,10 +387,15 @@ fn consume(options: &Options, stop: &AtomicBool) -> Result<(), Failure> {
         for record in chunk.records() {
             let record = record?;
             let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-            if events == "all" || (events == "first" && seen.insert(record.partition)) {
+            let (partition, offset, seq) = (record.partition, record.offset, seq_of(value));
+            if let Ok(value) = u64::try_from(seq) {
+                let read = json!({ "partition": partition, "offset": offset, "value": value });
+                history.note("poll", "ok", read);
+            }
+            if events == "all" || (events == "first" && seen.insert(partition)) {
                 emit(json!({
-                    "ev": "recv", "partition": record.partition, "offset": record.offset,
-                    "key": String::from_utf8_lossy(key), "seq": seq_of(value),
+                    "ev": "recv", "partition": partition, "offset": offset,
+                    "key": String::from_utf8_lossy(key), "seq": seq,
                 }));
             }
             records += 1;
