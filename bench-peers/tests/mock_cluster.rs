@@ -3,8 +3,9 @@
 //! What it cannot do: it has no DescribeTopicPartitions, cannot grow a topic, and looks at sequence
 //! numbers of transactional producers only. A batch whose answer was lost is therefore written
 //! again, and while leaders move only one batch at a time keeps the order: a real leader refuses a
-//! batch that comes before the one before it. It ends with a segmentation fault when a partition without leader is asked for in Produce 10 or
-//! Fetch 12 and later, whose answers name the new leader: that test keeps it to earlier versions.
+//! batch that comes before the one before it. It ends with a segmentation fault when a partition
+//! without leader is asked for in Produce 10 or Fetch 12 and later, whose answers name the new
+//! leader: that test keeps it to earlier versions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

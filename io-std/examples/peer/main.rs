@@ -2,8 +2,8 @@
 //!
 //! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
 //! --rate --count --size --keys --events all|first|none --history FILE`; those that kavka has no
-//! use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop`
-//! from stdin; SIGTERM ends either in order.
+//! use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and
+//! `stop` from stdin; SIGTERM ends either in order.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
