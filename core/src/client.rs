@@ -17,6 +17,7 @@ use crate::event::{Action, Admin as Ask, Event, Freshness, Target};
 use crate::id::{ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
+use crate::rare::Rare;
 use crate::record::Record;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
@@ -95,11 +96,14 @@ impl<'d> Client<'d> {
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
+        let rare = Rare::new(&seed);
+        let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let total = blocks.total();
-        let net = Net::new(s.conns, blocks, s.outgoing, config.client_id);
+        let net = Net::new(s.conns, blocks, s.outgoing, config.client_id, rare);
         let table = Table::new(s.partitions, s.heads);
-        let producer = Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total);
+        let producer =
+            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
         let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
         let commands = Commands {
             net,

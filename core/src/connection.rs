@@ -10,6 +10,7 @@ use heapless::Deque;
 use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
+use crate::rare::Rare;
 use crate::time::{Duration, Instant};
 use crate::wire::{ApiKey, Full, Writer, header};
 
@@ -316,6 +317,7 @@ pub(crate) struct Net<'d> {
     pub(crate) outgoing: Mem<'d, Outgoing>,
     client_id: &'d str,
     correlation: i32,
+    rare: Rare,
     /// Something was queued or closed since the adapter looked last.
     pub(crate) fresh: bool,
     /// Somebody waits for send blocks.
@@ -331,13 +333,15 @@ impl<'d> Net<'d> {
         blocks: Blocks<'d>,
         outgoing: Mem<'d, Outgoing>,
         client_id: &'d str,
+        rare: Rare,
     ) -> Self {
         Self {
             conns,
             blocks,
             outgoing,
             client_id,
-            correlation: 0,
+            correlation: rare.correlation(),
+            rare,
             fresh: false,
             short: false,
             turns: turns::Turns::new(),
@@ -452,7 +456,8 @@ impl<'d> Net<'d> {
         } else {
             return None;
         };
-        self.correlation = self.correlation.wrapping_add(1) & i32::MAX;
+        // 0 is nobody's.
+        self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
         let mut draft =
             Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
         let (correlation, client_id) = (self.correlation, self.client_id);
@@ -495,7 +500,7 @@ impl<'d> Net<'d> {
         body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
-        let written = body(&mut Writer::new(&mut sink));
+        let written = if self.rare.full() { Err(Full) } else { body(&mut Writer::new(&mut sink)) };
         self.short |= written.is_err();
         written
     }

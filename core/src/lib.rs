@@ -29,6 +29,10 @@ mod id;
 mod memory;
 pub mod murmur2;
 mod producer;
+#[cfg(not(kavka_rare))]
+mod rare;
+#[cfg(kavka_rare)]
+pub mod rare;
 pub mod record;
 mod snapshot;
 mod storage;

@@ -13,6 +13,7 @@ use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
+use crate::rare::Rare;
 use crate::record::{self, Record};
 use crate::time::Instant;
 use crate::wire::{Full, SliceSink};
@@ -125,6 +126,7 @@ pub(crate) struct Producer<'d> {
     producer_id: i64,
     epoch: i16,
     identity_failures: u32,
+    rare: Rare,
     serial: u64,
     reserve: usize,
     /// Batches that did not end yet.
@@ -153,6 +155,7 @@ impl<'d> Producer<'d> {
         batches: Mem<'d, Batch>,
         idempotent: bool,
         blocks: usize,
+        rare: Rare,
     ) -> Self {
         Self {
             parts,
@@ -169,6 +172,7 @@ impl<'d> Producer<'d> {
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
+            rare,
             serial: 0,
             reserve: (blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
@@ -258,7 +262,8 @@ impl<'d> Producer<'d> {
         if all > max {
             return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
         }
-        if self.has_room(blocks, &Chain::EMPTY, all)
+        if !self.rare.full()
+            && self.has_room(blocks, &Chain::EMPTY, all)
             && let Some(batch) = self.begin_batch(cluster, blocks, now, part, timestamp)
         {
             return Ok((batch, 0, len));
@@ -308,7 +313,7 @@ impl<'d> Producer<'d> {
             return written;
         }
         let chain = b.chain;
-        if !self.has_room(blocks, &chain, len) {
+        if self.rare.full() || !self.has_room(blocks, &chain, len) {
             return Err(Full);
         }
         let chain = &mut self.batches[batch].chain;

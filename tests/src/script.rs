@@ -109,6 +109,18 @@ struct Line {
     window: Option<usize>,
 }
 
+/// What clients leave to chance. Where rare branches are on demand, numbers wrap soon.
+const SEED: [u8; 32] = {
+    let seed = [7; 32];
+    #[cfg(kavka_rare)]
+    let seed = {
+        let mut seed = seed;
+        seed[31] = kavka_core::rare::SEQUENCES | kavka_core::rare::CORRELATIONS;
+        seed
+    };
+    seed
+};
+
 type Hook = Box<dyn FnMut(&Event<'_>, &mut Commands<'static>)>;
 
 /// See the module.
@@ -159,7 +171,7 @@ impl Script {
     /// When the client refuses configuration or memory.
     #[must_use]
     pub fn over(world: World, config: Config<'static>, storage: Storage<'static>) -> Self {
-        let client = Client::new(config, storage, [7; 32]).expect("configuration and memory work");
+        let client = Client::new(config, storage, SEED).expect("configuration and memory work");
         Self {
             client,
             world,

@@ -441,10 +441,12 @@ impl<'d> Producer<'d> {
             (sealed.producer_id, sealed.epoch, sealed.sequence) = (-1, -1, -1);
         } else if guard!("a batch keeps its sequence", sealed.sequence < 0 => true) {
             let p = &mut self.parts[part];
-            let fresh = p.next_sequence == 0 && p.in_flight == 0;
+            // 0 of a known one is where it wrapped to.
+            let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
             if fresh || p.producer_id != self.producer_id {
                 p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
-                (p.producer_id, p.epoch, p.next_sequence) = (self.producer_id, self.epoch, 0);
+                (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
+                p.next_sequence = self.rare.sequence(self.epoch);
             }
             (sealed.producer_id, sealed.epoch) = (p.producer_id, p.epoch);
             sealed.sequence = p.next_sequence;

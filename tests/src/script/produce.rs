@@ -24,10 +24,17 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Producer epoch, base sequence and number of records.
+    /// Producer epoch, base sequence (counted from that with which the epoch began) and number of
+    /// records.
     #[must_use]
     pub const fn place(&self) -> (i16, i32, i32) {
-        (self.header.producer_epoch, self.header.base_sequence, self.header.count)
+        let Header { producer_epoch, base_sequence, count, .. } = self.header;
+        #[cfg(kavka_rare)]
+        let base_sequence = match producer_epoch {
+            0 => base_sequence.wrapping_sub(kavka_core::rare::FIRST_SEQUENCE) & i32::MAX,
+            _ => base_sequence,
+        };
+        (producer_epoch, base_sequence, count)
     }
 }
 

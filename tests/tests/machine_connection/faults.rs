@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, MetadataRequest, ProduceRequest,
 };
-use kavka_core::{Admin, CloseReason, Config, Duration, Limits};
+use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
 use kavka_tests::script::steps::disconnected;
 use kavka_tests::script::{Script, Told, World};
 use kavka_tests::sim::Profile;
@@ -102,4 +102,37 @@ fn tagged_fields_that_nobody_knows_are_counted() {
     answer.topics[0].unknown_tagged_fields.insert(78, Bytes::new());
     s.answer(&asked, answer);
     assert_eq!(s.client.stats().unknown_tags, 2);
+}
+
+/// The adapter may be late: what it says of a connection that ended is not about its successor.
+#[test]
+fn late_news_of_a_connection_does_not_reach_the_next_one_in_its_place() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.ready("t");
+    let old = s.connections(1)[0];
+    s.cut(old);
+    s.until("a new connection", |s| !s.connections(1).is_empty());
+    let now = s.now();
+    s.client.handle_closed(now, old, CloseReason::Reset);
+    assert!(s.client.recv_buffer(old).is_empty());
+    assert!(s.client.address(old).is_none());
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    assert_eq!((s.delivered().len(), s.connects.len()), (1, 2));
+}
+
+#[test]
+fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
+    let mut s = Script::new(World::new(1).topic("t", 3));
+    s.manual(ApiKey::Metadata);
+    s.topic("t");
+    let asked = s.expect::<MetadataRequest>();
+    let body = s.world.metadata(&asked.body);
+    let mut bytes = s.encoded(&asked, body).to_vec();
+    bytes.truncate(bytes.len() - 9);
+    let length = u32::try_from(bytes.len() - 4).expect("short").to_be_bytes();
+    bytes[..4].copy_from_slice(&length);
+    s.feed(asked.conn, &bytes);
+    assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed))]);
 }

@@ -3,7 +3,7 @@ use kavka_core::{
     Config, Duration, Error, Event, LimitKind, Limits, MoveReason, OutOfRange, Start, TopicId,
 };
 use kavka_tests::script::fetch::refused;
-use kavka_tests::script::steps::{events, wanted};
+use kavka_tests::script::steps::{events, fetch_with, reading, wanted};
 use kavka_tests::script::{Script, World};
 use uuid::Uuid;
 
@@ -106,4 +106,23 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
         matches!(e, Event::Moved { from: 40, to: 0, why: MoveReason::Recreated, .. })
     };
     assert_eq!(told.iter().filter(why).count(), 2, "{told:?}");
+}
+
+#[test]
+fn the_id_of_an_assignment_that_ended_means_nothing() {
+    let (mut s, parts) = reading(1, 2);
+    let topic = s.topic("t");
+    let now = s.now();
+    s.client.unassign(now, parts[0]);
+    s.client.unassign(now, parts[1]);
+    let new = s.client.assign(now, topic, 1, Start::Offset(7)).expect("assigned");
+    for old in parts {
+        assert_eq!(s.client.position(old), None);
+        assert!(s.client.seek(now, old, Start::Offset(3)).is_err());
+        s.client.pause(old);
+        s.client.unassign(now, old);
+    }
+    assert_eq!(s.client.position(new), Some(7));
+    let asked = fetch_with(&mut s, |s, asked| !s.wanted(asked).is_empty());
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 7)]);
 }

@@ -1,8 +1,8 @@
 //! Refusals that pass: one `Room` follows, and not before another try is worthwhile.
 
-use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
-use kavka_core::{Duration, Error, LimitKind, ProduceError};
-use kavka_tests::script::steps::{next, small, warm};
+use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
+use kavka_core::{Duration, Error, LimitKind, ProduceError, Start};
+use kavka_tests::script::steps::{next, poke, small, warm};
 use kavka_tests::script::{Script, World};
 
 /// Fills the memory; how many records were taken.
@@ -155,4 +155,34 @@ fn a_partition_beyond_the_count_is_looked_for_and_waited_for_in_peace() {
     s.run(Duration::from_secs(1));
     s.produce(t, 5, "a");
     next(&mut s);
+}
+
+/// A broker remembers sequences under an epoch: what the client forgot must not meet them.
+#[test]
+fn a_partition_that_lost_its_entry_comes_back_under_another_epoch() {
+    let mut s = small(World::new(1).topic("t", 2), |l| l.partitions = 1);
+    let t = s.ready("t");
+    let mut places = Vec::new();
+    for partition in [0, 1, 0] {
+        s.until("it is taken", |s| s.try_produce(t, partition, "a").is_ok());
+        let (asked, _, place) = next(&mut s);
+        places.push(place);
+        s.acknowledge(&asked, 0);
+        assert_eq!(s.delivered().len(), 1);
+    }
+    assert_eq!(places, [(0, 0, 1), (1, 0, 1), (2, 0, 1)]);
+}
+
+#[test]
+fn a_full_producer_leaves_memory_for_other_requests() {
+    let (mut s, t) = warm();
+    fill(&mut s, t, &"x".repeat(3000));
+    let held = s.expect::<ProduceRequest>();
+    s.manual(ApiKey::Metadata);
+    poke(&mut s, t);
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).expect("assigned");
+    s.expect_within::<MetadataRequest>(Duration::from_secs(1));
+    s.expect_within::<FetchRequest>(Duration::from_secs(1));
+    s.acknowledge(&held, 1);
 }

@@ -120,6 +120,25 @@ fn i6_an_unknown_producer_begins_a_new_epoch() {
     take_all(&mut s, &[("a", (1, 0, 1)), ("b", (1, 1, 1))]);
 }
 
+/// Only where rare branches are on demand: else it takes two thousand million records.
+#[cfg(kavka_rare)]
+#[test]
+fn i7_sequences_wrap_to_zero_and_batches_keep_them_when_they_are_sent_again() {
+    let (mut s, t) = warm();
+    let asked = send(&mut s, t, &["a", "b", "c", "d", "e"]);
+    let sequence = |s: &Script, asked| s.batches(asked)[0].header.base_sequence;
+    let wanted = [i32::MAX - 1, i32::MAX, 0, 1, 2];
+    assert_eq!(asked.iter().map(|a| sequence(&s, a)).collect::<Vec<_>>(), wanted);
+    s.refuse(&asked[0], 19);
+    asked[1..].iter().for_each(|later| s.refuse(later, 45));
+    for sequence_again in wanted {
+        let (again, ..) = next(&mut s);
+        assert_eq!(sequence(&s, &again), sequence_again);
+        s.acknowledge(&again, 0);
+    }
+    assert_eq!((s.delivered().len(), s.failed().len()), (5, 0));
+}
+
 #[test]
 fn i8_what_a_failure_says_of_the_log() {
     // Error on the way, whether the batch may be in the log when it is given up in the end.
