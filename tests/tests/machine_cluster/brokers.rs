@@ -77,7 +77,7 @@ fn a_broker_that_is_behind_is_not_the_only_one_that_is_asked() {
 #[test]
 fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
     // R9
-    let (mut s, t) = ready(World::new(2).topic("t", 2));
+    let (mut s, t) = ready(World::new(1).topic("t", 2));
     s.run(Duration::from_secs(2));
     let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(1));
     let old = changed(&behind, |w| w.node(1).port = 9777);

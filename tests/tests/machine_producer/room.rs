@@ -77,7 +77,7 @@ fn an_entry_that_can_never_be_free_is_a_limit() {
     let t = s.ready("t");
     let now = s.now();
     s.manual(ApiKey::Fetch);
-    s.client.assign(now, t, 0, kavka_core::Start::Earliest).expect("assigned");
+    s.client.assign(now, t, 0, Start::Earliest).expect("assigned");
     s.settle();
     let limit = Error::Limit { what: LimitKind::Partitions, needed: 0 };
     assert_eq!(s.try_produce(t, 1, "b"), Err(ProduceError::Refused(limit)));

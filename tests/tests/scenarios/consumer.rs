@@ -197,6 +197,7 @@ fn c9_an_incremental_fetch_names_only_what_changed_and_loses_nothing() {
     s.give(&asked, 7, vec![records(1, &[batch(0, &["b"])])]);
     assert_eq!(s.records(), [(0, 0, "a".into()), (1, 0, "b".into())]);
     let asked = s.expect::<FetchRequest>();
+    assert_eq!((asked.body.session_id, asked.body.session_epoch), (7, 2));
     assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
 }
 
@@ -232,6 +233,23 @@ fn c10_a_late_answer_about_a_start_never_overwrites_a_seek() {
     assert_eq!(s.client.position(parts[0]), Some(3));
     let asked = s.expect::<FetchRequest>();
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+}
+
+#[test]
+fn c10_a_second_start_wins_over_the_answer_to_the_first() {
+    let (mut s, parts) = reading(1, 1);
+    (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = (4, 90);
+    s.manual(ApiKey::ListOffsets);
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Latest).expect("sought");
+    let first = s.expect::<ListOffsetsRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Earliest).expect("sought");
+    let late = s.world.offsets(&first.body);
+    s.answer(&first, late);
+    assert_eq!(s.client.position(parts[0]), None, "90 is where nobody wants to be any more");
+    s.automatic(ApiKey::ListOffsets);
+    s.until("the start is known", |s| s.client.position(parts[0]) == Some(4));
 }
 
 #[test]

@@ -182,9 +182,10 @@ fn n6_what_is_not_the_answer_that_is_due_ends_the_connection() {
     ];
     for (bytes, fault) in frames {
         let mut s = Script::new(World::new(1).topic("t", 1));
-        s.ready("t");
-        let conn = s.connections(1)[0];
-        s.feed(conn, bytes);
+        let t = s.ready("t");
+        s.produce(t, 0, "an answer is due");
+        let asked = s.expect::<ProduceRequest>();
+        s.feed(asked.conn, bytes);
         assert_eq!(disconnected(&mut s), [(1, Error::Peer(fault))]);
         s.until("a new connection", |s| !s.connections(1).is_empty());
     }

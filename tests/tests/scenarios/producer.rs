@@ -48,6 +48,20 @@ fn i2_after_a_fatal_failure_the_rest_follows_in_a_new_epoch() {
     assert_eq!(s.delivered().len(), 2);
 }
 
+#[test]
+fn i2_a_new_epoch_begins_when_nothing_of_the_old_one_is_on_its_way() {
+    let (mut s, t) = warm();
+    let asked = send(&mut s, t, &["a", "b", "c"]);
+    s.refuse(&asked[0], 87);
+    s.produce(t, 0, "d");
+    s.run(Duration::from_secs(1));
+    s.none::<ProduceRequest>("b and c have no answer");
+    s.refuse(&asked[1], 45);
+    s.none::<ProduceRequest>("c has no answer");
+    s.refuse(&asked[2], 45);
+    take_all(&mut s, &[("b", (1, 0, 1)), ("c", (1, 1, 1)), ("d", (1, 2, 1))]);
+}
+
 /// A batch that may be in the log must go again under its old sequence, or it is there twice.
 #[test]
 fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
@@ -126,14 +140,14 @@ fn i6_an_unknown_producer_begins_a_new_epoch() {
 fn i7_sequences_wrap_to_zero_and_batches_keep_them_when_they_are_sent_again() {
     let (mut s, t) = warm();
     let asked = send(&mut s, t, &["a", "b", "c", "d", "e"]);
-    let sequence = |s: &Script, asked| s.batches(asked)[0].header.base_sequence;
+    let sequence = |batches: Vec<kavka_tests::script::Sent>| batches[0].header.base_sequence;
     let wanted = [i32::MAX - 1, i32::MAX, 0, 1, 2];
-    assert_eq!(asked.iter().map(|a| sequence(&s, a)).collect::<Vec<_>>(), wanted);
+    assert_eq!(asked.iter().map(|a| sequence(s.batches(a))).collect::<Vec<_>>(), wanted);
     s.refuse(&asked[0], 19);
     asked[1..].iter().for_each(|later| s.refuse(later, 45));
     for sequence_again in wanted {
         let (again, ..) = next(&mut s);
-        assert_eq!(sequence(&s, &again), sequence_again);
+        assert_eq!(sequence(s.batches(&again)), sequence_again);
         s.acknowledge(&again, 0);
     }
     assert_eq!((s.delivered().len(), s.failed().len()), (5, 0));
@@ -253,6 +267,41 @@ fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
         s.client.flush(now);
         s.flushed() > 0
     });
+}
+
+/// The same for one that was sent late, so that its deadline passes while half of it has left.
+#[test]
+fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
+    let world = World::new(1).topic("t", 1).topic("u", 1);
+    let mut s = configured(world, |c| {
+        c.delivery_timeout = Duration::from_secs(3);
+        (c.retry_backoff, c.retry_backoff_max) =
+            (Duration::from_millis(200), Duration::from_millis(200));
+    });
+    let (t, u) = (s.ready("t"), s.ready("u"));
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, u, 0);
+    let secret = "s".repeat(8000);
+    let start = s.now();
+    s.produce(t, 0, &secret);
+    let conn = loop {
+        let asked = s.expect::<ProduceRequest>();
+        s.refuse(&asked, 19);
+        if start.until(s.now()) > Duration::from_millis(2300) {
+            break asked.conn;
+        }
+    };
+    s.window(conn, Some(300));
+    s.run(Duration::from_millis(3200).saturating_sub(start.until(s.now())));
+    assert_eq!(s.failed(), [], "its fate is not known");
+    // Others want memory; nothing of theirs may leave under its header.
+    while s.try_produce(u, 0, &"u".repeat(1000)).is_ok() {}
+    s.window(conn, None);
+    let asked = s.expect::<ProduceRequest>();
+    let batches = s.batches(&asked);
+    assert_eq!((batches[0].topic.as_str(), batches[0].values == [secret]), ("t", true));
+    s.acknowledge(&asked, 1);
+    assert_eq!(s.delivered(), [(1, Some(1))]);
 }
 
 #[test]
