@@ -3,7 +3,12 @@
 //! acknowledges all batches and has records without end. It trusts the client; brokers that do not
 //! are simulated elsewhere.
 
+extern crate alloc; // a device includes this file, too
+
 mod wire;
+
+use self::alloc::vec;
+use self::alloc::vec::Vec;
 
 use kavka_core::record::{HEADER_LEN, Record, Seal, encoded_len, seal, write};
 use kavka_core::wire::{Full, Sink};
@@ -16,6 +21,9 @@ pub(crate) const TOPIC: &str = "readings";
 /// Connections that a client may have.
 const CONNS: usize = 4;
 const PRODUCER_ID: i64 = 7;
+/// Room for the answers of one connection: on a host enough for all, so that nothing is allocated
+/// while it is measured.
+const LINE: usize = if cfg!(target_os = "none") { 2048 } else { 1 << 19 };
 
 /// Answers of one connection that were not received yet.
 #[derive(Default)]
@@ -48,7 +56,7 @@ impl Fake {
     /// each of the first six.
     pub(crate) fn new(partitions: u32, batch: &[u8], per_partition: usize) -> Self {
         let shown = partitions.min(6) as usize;
-        let line = || Line { out: Vec::with_capacity(1 << 19), ..Line::default() };
+        let line = || Line { out: Vec::with_capacity(LINE), ..Line::default() };
         let (fetch, batches) = wire::fetch_answer(shown, batch, per_partition);
         Self {
             partitions,

@@ -2,6 +2,7 @@
 //! Produce 12, Fetch 12, ListOffsets 7, Metadata 12, InitProducerId 4, ApiVersions 3 to 5.
 
 use super::TOPIC;
+use super::alloc::vec::Vec;
 
 /// API keys with the versions that are offered.
 const OFFERED: [(i16, i16, i16); 6] =

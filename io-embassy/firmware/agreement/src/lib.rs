@@ -1,4 +1,4 @@
-//! The golden bytes of the tests through kavka's codec, each with a checksum over all that came out.
+//! The golden bytes of the tests through the codec, with a checksum over all that came out of each.
 //! A host and a 32-bit device without an operating system must get the same checksums.
 
 #![no_std]
@@ -8,9 +8,9 @@ use core::fmt::{self, Debug, Write};
 use kavka_core::murmur2::murmur2;
 use kavka_core::record::{BatchHeader, Crc32c, Records, Seal, check_crc, seal, write};
 use kavka_core::wire::{
-    ApiKey, Decode, Malformed, SliceSink, Step, api_versions, create_partitions,
-    create_topics, delete_topics, describe_topic_partitions, fetch, header, init_producer_id,
-    list_offsets, metadata, produce,
+    ApiKey, Decode, Malformed, SliceSink, Step, api_versions, create_partitions, create_topics,
+    delete_topics, describe_topic_partitions, fetch, header, init_producer_id, list_offsets,
+    metadata, produce,
 };
 
 mod tables {

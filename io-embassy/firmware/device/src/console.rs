@@ -135,11 +135,12 @@ impl Arguments {
 }
 
 #[panic_handler]
-fn panic(info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo) -> ! {
     cortex_m::interrupt::disable();
-    // Where, but not what: the message would bring in `core::fmt`.
-    if let Some(at) = info.location() {
+    // Looking at the reason would bring in `core::fmt`.
+    #[cfg(feature = "locations")]
+    if let Some(at) = _info.location() {
         Line::new("panic").word("file", at.file()).number("line", at.line()).print();
     }
-    exit(false)
+    fail("panic")
 }

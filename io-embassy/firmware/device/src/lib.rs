@@ -2,6 +2,9 @@
 
 #![no_std]
 
+#[cfg(feature = "defmt")]
+use defmt_rtt as _;
+
 pub mod backlog;
 pub mod board;
 pub mod clock;

@@ -203,9 +203,7 @@ fn arguments(
     console: &Path,
     monitor: &Path,
 ) -> Result<Vec<String>, Failure> {
-    let image = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/thumbv7em-none-eabihf/release")
-        .join(&setup.image);
+    let image = images().join(&setup.image);
     if !image.exists() {
         return Err(format!("{} is not built", image.display()).into());
     }
@@ -230,6 +228,13 @@ fn arguments(
     }
     add("-kernel", image.display().to_string());
     Ok(all)
+}
+
+/// The folder of the images: `KAVKA_BOARD_IMAGES`, or where cargo puts them.
+fn images() -> PathBuf {
+    let built = "../target/thumbv7em-none-eabihf/release";
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join(built);
+    std::env::var_os("KAVKA_BOARD_IMAGES").map_or_else(built, PathBuf::from)
 }
 
 fn read_lines(console: UnixStream) -> Receiver<Line> {

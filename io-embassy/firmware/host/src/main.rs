@@ -4,6 +4,7 @@ mod board;
 mod faults;
 mod gateway;
 mod growth;
+mod instructions;
 mod network;
 mod sensors;
 mod telemetry;
@@ -46,13 +47,17 @@ enum Example {
     Freshness(growth::Options),
     /// A topic of 10,000 partitions into a buffer of 4 KiB.
     Large(growth::LargeOptions),
+    /// What a record costs the emulated core.
+    Instructions,
     /// Golden bytes through the codec on the board and here.
     Vectors,
 }
 
 fn main() -> ExitCode {
     let Options { example, kafka } = Options::parse();
-    if let Some(why) = missing(!matches!(example, Example::Network | Example::Vectors)) {
+    if let Some(why) =
+        missing(!matches!(example, Example::Network | Example::Vectors | Example::Instructions))
+    {
         println!("SKIPPED: {why}: the firmware example did not run");
         let required = std::env::var_os("KAVKA_REQUIRE_JAVA").is_some_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         Example::Soak(options) => gateway::soak(kafka, &options),
         Example::Freshness(options) => growth::freshness(kafka, &options),
         Example::Large(options) => growth::large(kafka, &options),
+        Example::Instructions => instructions::run(),
         Example::Vectors => vectors::run(),
     };
     let seconds = begun.elapsed().as_secs();
