@@ -25,8 +25,11 @@ const BATCH: usize = 1024;
 /// Records of the shorter one of two runs, whose difference is told.
 const RECORDS: u32 = 1000;
 
-// As in the examples: 4 KiB in, 16 blocks of 512 B out, eight partitions at a time.
-type Memory = Resources<2, 1, 8, 4096, 16>;
+/// Bytes that a connection receives into.
+const RX: usize = 2048;
+
+// As many connections as the broker in memory has lines, 16 blocks of 512 B out, eight partitions.
+type Memory = Resources<4, 1, 8, RX, 16>;
 
 static PRODUCER: ConstStaticCell<Memory> = ConstStaticCell::new(Resources::new());
 static CONSUMER: ConstStaticCell<Memory> = ConstStaticCell::new(Resources::new());
@@ -38,20 +41,20 @@ static HEAP: LlffHeap = LlffHeap::empty();
 fn main() -> ! {
     // SAFETY: once, and before anything is allocated.
     unsafe {
-        embedded_alloc::init!(HEAP, 48 * 1024);
+        embedded_alloc::init!(HEAP, 56 * 1024);
     }
     board::start_counter(board::CORE_HZ);
-    let mut config = Config::new("broker:9092");
+    let mut config = Config::new("localhost:9092");
     config.batch_bytes = BATCH;
     let storage = PRODUCER.take().storage();
-    let mut producer = Machine::new(config, storage, Fake::new(6, &[], 0), 4096);
+    let mut producer = Machine::new(config, storage, Fake::new(3, &[], 0), RX);
     producer.until(|event| matches!(event, Event::TopicReady { .. }));
     produce(&mut producer, RECORDS);
     tell("produced", |records| produce(&mut producer, records));
 
-    let fake = Fake::new(6, &batch(&VALUE, BATCH), 2);
+    let fake = Fake::new(3, &batch(&VALUE, BATCH), 2);
     let storage = CONSUMER.take().storage();
-    let mut consumer = Machine::new(Config::new("broker:9092"), storage, fake, 4096);
+    let mut consumer = Machine::new(Config::new("localhost:9092"), storage, fake, RX);
     let (now, topic) = (consumer.now, consumer.topic);
     console::need(consumer.client.assign_all(now, topic, Start::Offset(0)).ok(), "assign");
     consumer.until(|event| matches!(event, Event::Records(_)));
