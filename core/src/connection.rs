@@ -499,8 +499,12 @@ impl<'d> Net<'d> {
         draft: &mut Draft,
         body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<(), Full> {
+        if self.rare.full() {
+            self.fresh = true;
+            return Err(Full);
+        }
         let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
-        let written = if self.rare.full() { Err(Full) } else { body(&mut Writer::new(&mut sink)) };
+        let written = body(&mut Writer::new(&mut sink));
         self.short |= written.is_err();
         written
     }

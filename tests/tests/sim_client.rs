@@ -174,7 +174,9 @@ fn a_hinted_leader_is_asked_at_once() {
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
         let took = world.now() - asked;
         // Linger 5 ms, refusal, perhaps a connection with its handshake, the append: no back-off.
-        assert!(took < Duration::from_millis(60), "{}: {took:?}", world.at());
+        // Where rare branches are on demand, memory that is refused costs a connection.
+        let most = if cfg!(kavka_rare) { 200 } else { 60 };
+        assert!(took < Duration::from_millis(most), "{}: {took:?}", world.at());
         assert_stored_once(&world, writer, 2);
     }
 }
