@@ -12,7 +12,7 @@ use kavka_tests::kafka::{Cluster, Spec, Version};
 
 use crate::board::{Board, HOST, Line, Setup};
 use crate::faults::{self, Fault};
-use crate::{Failure, check, sensors, topic};
+use crate::{Failure, check, check_stack, sensors, topic};
 
 const TOPIC: &str = "readings";
 /// The gateway's port.
@@ -123,6 +123,7 @@ fn one(
     let done = board.wait("gateway", Duration::from_secs(20), |_| Ok(()))?;
     let health = board.wait("health", Duration::from_secs(5), |_| Ok(()))?;
     tell(&done, &health)?;
+    check_stack(&health)?;
     topic::read(&cluster, TOPIC, &mut ledger)?;
     let report = ledger.report();
     println!("  {report}");

@@ -5,6 +5,7 @@ mod faults;
 mod gateway;
 mod growth;
 mod instructions;
+mod names;
 mod network;
 mod sensors;
 mod telemetry;
@@ -93,6 +94,15 @@ fn missing(brokers: bool) -> Option<String> {
         return Some("no qemu-system-arm".to_owned());
     }
     if brokers { kafka::java_missing() } else { None }
+}
+
+/// Most stack that an image may ever use, in bytes; the network stack alone uses 3.8 KiB.
+const STACK: u32 = 6 * 1024;
+
+/// Fails when the board's line says that it used more than [`STACK`].
+fn check_stack(line: &board::Line) -> Result<(), Failure> {
+    let used = line.number("stack")?;
+    check(used <= STACK, || format!("{used} bytes of stack, {STACK} are allowed"))
 }
 
 /// Fails with `what` unless `holds`.

@@ -9,7 +9,7 @@ use kavka_tests::kafka::ledger::{Entry, Ledger};
 use kavka_tests::kafka::{Cluster, Spec, Version};
 
 use crate::board::{Board, HOST, Setup};
-use crate::{Failure, check, topic};
+use crate::{Failure, check, check_stack, names, topic};
 
 const TOPIC: &str = "telemetry";
 /// Numbers the samples of a run in the ledger.
@@ -23,14 +23,21 @@ pub(crate) struct Options {
     /// How long the broker stands still in the middle, in milliseconds; 0 for not at all.
     #[arg(long, default_value_t = 8000)]
     pause: u64,
+    /// The brokers have a name, which the board asks a name server of this run for. That one needs
+    /// port 53, so mostly the rights of root.
+    #[arg(long)]
+    names: bool,
 }
 
 pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
-    let spec = Spec { advertise: Some(HOST.to_owned()), ..Spec::new(version, 1) };
+    let host = if options.names { names::serve()? } else { HOST };
+    let spec = Spec { advertise: Some(host.to_owned()), ..Spec::new(version, 1) };
     let cluster = Cluster::start(spec)?;
     cluster.create(TOPIC, 1)?;
     let setup = Setup::new("telemetry")
         .argument("bootstrap", cluster.outside().unwrap_or_default())
+        // With a fixed address the host is the name server, too.
+        .argument("address", if options.names { "fixed" } else { "dhcp" })
         .argument("samples", options.samples)
         .argument("run", RUN)
         .argument("seed", fastrand::u32(..));
@@ -57,6 +64,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         count("bound")?,
         count("stack")?
     );
+    check_stack(&done)?;
     topic::read(&cluster, TOPIC, &mut ledger)?;
     let report = ledger.report();
     println!("{report}");

@@ -10,7 +10,7 @@ use kavka_tests::kafka::ledger::{Entry, Ledger};
 use kavka_tests::kafka::{Cluster, Spec, Version};
 
 use crate::board::{Board, HOST, Setup};
-use crate::{Failure, check, topic};
+use crate::{Failure, check, check_stack, topic};
 
 const COMMANDS: &str = "commands";
 const ANSWERS: &str = "answers";
@@ -59,6 +59,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         done.number("growths")?,
         done.number("stack")?
     );
+    check_stack(&done)?;
     topic::read(&cluster, ANSWERS, &mut ledger)?;
     let report = ledger.report();
     println!("{report}");

@@ -17,7 +17,7 @@ use kavka_device::{entry, executor, network, stack, watchdog};
 use kavka_embassy::core::{
     Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, TopicId,
 };
-use kavka_embassy::net::NetDriver;
+use kavka_embassy::net::{Names, NetDriver};
 use kavka_embassy::{Driver, SocketMem, now};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -49,7 +49,7 @@ async fn app(spawner: Spawner) {
     executor::spawn(spawner, watchdog::watch(1));
     let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
     network::up(stack).await;
-    let kafka = start(stack, arguments);
+    let kafka = start(spawner, stack, arguments);
     let topic = need(kafka.topic("telemetry").ok(), "topic");
     let samples = SAMPLES.take();
     let (end, run) = (arguments.number("samples", 1000), arguments.number("run", 0));
@@ -72,12 +72,24 @@ async fn app(spawner: Spawner) {
 
 /// The client with its sockets, in their places.
 #[inline(never)] // or its frame would be part of every poll of the task that starts it
-fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut Kafka {
+fn start(
+    spawner: Spawner,
+    stack: Stack<'static>,
+    arguments: &'static Arguments,
+) -> &'static mut Kafka {
     let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
         .client_id("telemetry")
         .linger(Duration::from_millis(200));
     let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
-    KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)))
+    let (sockets, names) = SOCKETS.take().sockets_and_names(stack);
+    executor::spawn(spawner, look_up(names));
+    KAFKA.init(Driver::new(need(client.ok(), "client"), sockets))
+}
+
+/// Finds the addresses of brokers that have names.
+#[embassy_executor::task]
+async fn look_up(mut names: Names<'static>) {
+    names.run().await;
 }
 
 /// All samples that are not settled, and what became of the others.
