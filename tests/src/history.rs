@@ -176,7 +176,8 @@ pub struct Line<'a> {
     /// Key of a record.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub key: Option<Text<'a>>,
-    /// The record: a number that no other send of the topic has.
+    /// The record: a number that no other send of the topic has. Records of a topic that nobody
+    /// in the history sends to may share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<u64>,
     /// Offset of a record, or a position.

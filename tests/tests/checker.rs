@@ -22,6 +22,7 @@ const HISTORIES: &[(&str, &[&str])] = &[
     ),
     ("good", &[]),
     ("good_growth", &[]),
+    ("good_of_a_reader_alone", &[]),
     ("good_with_jumps", &[]),
     ("good_without_promises", &[]),
     (

@@ -133,7 +133,9 @@ impl Court {
             let record = &self.records[*id];
             let Some(first) = record.read else { continue };
             let gone = |place: Place| self.deleted[place.log as usize];
-            if !self.promise(record).once || gone(first) || gone(*place) {
+            // Who sent it does not write here, and may not number as we do.
+            let foreign = record.state == State::Unsent;
+            if foreign || !self.promise(record).once || gone(first) || gone(*place) {
                 continue;
             }
             let (sender, seen) = (record.sender, record.read_at);
