@@ -116,6 +116,8 @@ impl<'d> Admin<'d> {
     }
 
     /// Sends what waits; returns when to look again.
+    // Its frame ends before the next part's begins: a device has little stack.
+    #[inline(never)]
     pub(crate) fn drive(
         &mut self,
         cluster: &mut Cluster<'d>,

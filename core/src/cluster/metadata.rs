@@ -75,6 +75,8 @@ impl<'d> Cluster<'d> {
     }
 
     /// Sends what is due and returns when to look again.
+    // Its frame ends before the next part's begins: a device has little stack.
+    #[inline(never)]
     pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
         self.asks = false;
         self.adopt_seeds(net, now);

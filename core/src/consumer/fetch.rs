@@ -57,6 +57,8 @@ impl FetchCx {
 
 impl<'d> Consumer<'d> {
     /// Asks for offsets and records where that is due; returns when to look again.
+    // Its frame ends before the next part's begins: a device has little stack.
+    #[inline(never)]
     pub(crate) fn drive(
         &mut self,
         cluster: &mut Cluster<'d>,

@@ -33,6 +33,8 @@ enum Next {
 
 impl<'d> Producer<'d> {
     /// Sends and expires what is due; returns when to look again.
+    // Its frame ends before the next part's begins: a device has little stack.
+    #[inline(never)]
     pub(crate) fn drive(
         &mut self,
         cluster: &mut Cluster<'d>,
