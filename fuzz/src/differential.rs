@@ -59,7 +59,9 @@ pub fn run(data: &[u8]) {
     let ours = with_answer!(api, read(version, body));
     let Some((theirs, behind)) = theirs(api, version, body) else {
         if let Read::Done(ours, _) = &ours {
-            let excused = has_known_tags(api, version);
+            // A cursor that it takes for null brings it out of step (`is_other_null`).
+            let cursor = ours.last().is_some_and(|item| item.starts_with("Cursor(Some"));
+            let excused = has_known_tags(api, version) || cursor;
             assert!(excused, "{api:?} v{version}: theirs refuses, ours reads {ours:#?}");
         }
         return;

@@ -183,7 +183,7 @@ impl<'d> Play<'d> {
             31_000_000,
             121_000_000,
             301_000_000,
-            u64::MAX / 4,
+            300_000_000_000_000,
         ]);
         self.now = self.now + Duration::from_micros(micros);
         still(|| self.client.handle_timeout(self.now));
