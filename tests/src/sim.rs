@@ -18,6 +18,8 @@ pub mod journal;
 mod log;
 pub mod model;
 pub mod profile;
+pub mod rng;
+pub mod swarm;
 pub mod tcp;
 pub mod world;
 
@@ -25,7 +27,7 @@ pub use counters::{Counters, Traffic};
 pub use fault::Fault;
 pub use journal::Journal;
 pub use kafka_protocol::messages::ApiKey;
-pub use model::{Cluster, Options, Output, Reply};
+pub use model::{Append, Cluster, Options, Output, Reply};
 pub use profile::Profile;
 pub use tcp::Server;
 pub use world::{App, Net, World};

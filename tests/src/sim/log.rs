@@ -267,7 +267,7 @@ impl Log {
     }
 
     /// All batches as stored.
-    pub(crate) fn batches(&self) -> impl Iterator<Item = &Bytes> {
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Bytes> {
         self.batches.iter().map(|b| &b.bytes)
     }
 

@@ -15,6 +15,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -95,6 +96,17 @@ pub struct Output {
     pub conn: u64,
     /// The reply.
     pub reply: Reply,
+}
+
+/// A batch that a leader took, with its offset in it.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The topic.
+    pub topic: StrBytes,
+    /// The partition.
+    pub partition: u32,
+    /// The batch.
+    pub batch: Bytes,
 }
 
 struct Partition {
@@ -239,6 +251,8 @@ pub struct Cluster {
     /// Names that ZooKeeper mode still deletes, and until when.
     deleting: BTreeMap<StrBytes, Duration>,
     cluster_id: StrBytes,
+    /// Every append since it was last asked for, where somebody asks.
+    appends: Option<Vec<Append>>,
 }
 
 impl Cluster {
@@ -285,6 +299,7 @@ impl Cluster {
             next_producer_id: 1000,
             deleting: BTreeMap::new(),
             cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
+            appends: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! run. Streams are cut in random pieces and take random time; nothing waits for a real clock.
 
 mod link;
+mod net;
+mod trace;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +13,10 @@ use kavka_core::{
 };
 
 use super::model::{Cluster, Options};
+use super::rng::Rng;
 use link::{Happening, Link};
+pub use net::{Net, Trouble};
+pub use trace::Trace;
 
 /// What runs on top of a client.
 pub trait App {
@@ -19,26 +24,13 @@ pub trait App {
     fn on_event(&mut self, now: Instant, event: Event<'_>, commands: &mut Commands<'static>);
     /// All events were told; a chance to produce.
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>);
-}
-
-/// The network between clients and brokers. Every stream keeps its order.
-#[derive(Clone, Copy, Debug)]
-pub struct Net {
-    /// Shortest time that bytes, and opening a connection, take.
-    pub fastest: Duration,
-    /// Longest such time.
-    pub slowest: Duration,
-    /// Whether bytes come and go in random pieces.
-    pub pieces: bool,
-}
-
-impl Default for Net {
-    fn default() -> Self {
-        Self {
-            fastest: Duration::from_micros(100),
-            slowest: Duration::from_millis(3),
-            pieces: true,
-        }
+    /// When it wants to be called even if nothing happens.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+    /// Whether it lets events wait; [`App::wake_at`] then says how long.
+    fn is_busy(&self, _: Instant) -> bool {
+        false
     }
 }
 
@@ -46,6 +38,10 @@ struct Member<A> {
     client: Client<'static>,
     app: A,
     conns: BTreeMap<ConnId, u64>,
+    /// Something came in since it last worked.
+    stirred: bool,
+    /// When it works by itself.
+    due: Option<Instant>,
 }
 
 /// A cluster, its clients and the time. Anything may be done to [`World::cluster`] between two
@@ -55,6 +51,8 @@ pub struct World<A> {
     pub cluster: Cluster,
     /// The network, from now on.
     pub net: Net,
+    /// What happened, as a number that tells runs apart, or in words.
+    pub trace: Trace,
     members: Vec<Member<A>>,
     links: BTreeMap<u64, Link>,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -71,6 +69,7 @@ impl<A: App> World<A> {
         Self {
             cluster: Cluster::new(options),
             net: Net::default(),
+            trace: Trace::default(),
             members: Vec::new(),
             links: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -100,8 +99,10 @@ impl<A: App> World<A> {
         seed.fill_with(|| self.rng.below(256) as u8);
         let client = Client::new(config, Storage::heap(limits), seed);
         let mut client = client.unwrap_or_else(|error| panic!("{}: {error:?}", self.at()));
-        client.set_wall_clock(self.instant(), 1_700_000_000_000);
-        self.members.push(Member { client, app, conns: BTreeMap::new() });
+        let passed = i64::try_from(self.now.as_millis()).unwrap_or(0);
+        client.set_wall_clock(self.instant(), 1_700_000_000_000 + passed);
+        let conns = BTreeMap::new();
+        self.members.push(Member { client, app, conns, stirred: true, due: None });
         self.members.len() - 1
     }
 
@@ -117,6 +118,12 @@ impl<A: App> World<A> {
         self.now
     }
 
+    /// Clients so far; their numbers are below this.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// What runs on a client.
     #[must_use]
     pub fn app(&self, member: usize) -> &A {
@@ -125,6 +132,7 @@ impl<A: App> World<A> {
 
     /// What runs on a client, to be changed.
     pub fn app_mut(&mut self, member: usize) -> &mut A {
+        self.members[member].stirred = true;
         &mut self.members[member].app
     }
 
@@ -142,6 +150,7 @@ impl<A: App> World<A> {
     ) -> R {
         let now = self.instant();
         let member = &mut self.members[member];
+        member.stirred = true;
         act(now, &mut member.client, &mut member.app)
     }
 
@@ -187,9 +196,7 @@ impl<A: App> World<A> {
             .map(|(id, _)| *id)
             .collect();
         for id in ended {
-            let Some(link) = self.links.remove(&id) else { continue };
-            self.cluster.handle_closed(broker, id);
-            self.lost(link.member, link.conn, CloseReason::Reset);
+            self.reset(id);
         }
     }
 
@@ -197,6 +204,7 @@ impl<A: App> World<A> {
         let now = self.instant();
         let member = &mut self.members[member];
         if member.conns.remove(&conn).is_some() {
+            member.stirred = true;
             member.client.handle_closed(now, conn, why);
         }
     }
@@ -239,10 +247,8 @@ impl<A: App> World<A> {
             let micros = u64::try_from(at.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
             next = Some(earlier(next, Duration::from_micros(micros)));
         }
-        for member in &self.members {
-            if let Some(at) = member.client.poll_timeout() {
-                next = Some(earlier(next, Duration::from_micros(at.as_micros())));
-            }
+        for at in self.members.iter().filter_map(|member| member.due) {
+            next = Some(earlier(next, Duration::from_micros(at.as_micros())));
         }
         let Some(next) = next.filter(|next| *next <= end) else { return false };
         self.now = self.now.max(next);
@@ -263,19 +269,37 @@ impl<A: App> World<A> {
         self.outputs();
         let now = self.instant();
         for at in 0..self.members.len() {
-            let mut idle = 0;
-            while idle < 1000 {
+            let member = &self.members[at];
+            if !member.stirred && member.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let (mut idle, mut turns) = (0, 0);
+            while idle < 1000 && turns < 100_000 {
+                turns += 1;
                 let progress = self.pump(at);
                 if progress {
                     idle = 0;
                     continue;
                 }
-                if self.members[at].client.poll_timeout().is_none_or(|due| due > now) {
+                let member = &self.members[at];
+                let due = member.client.poll_timeout();
+                if due.is_none_or(|due| due > now) || member.app.is_busy(now) {
                     break;
                 }
                 idle += 1;
             }
-            assert!(idle < 1000, "{}: client {at} wants a call again and again", self.at());
+            assert!(
+                idle < 1000 && turns < 100_000,
+                "{}: client {at} wants a call again and again",
+                self.at()
+            );
+            let member = &mut self.members[at];
+            member.stirred = false;
+            let app = member.app.wake_at().map(|at| at.max(now + Duration::from_micros(1)));
+            let client = member.client.poll_timeout();
+            // While events wait for a busy application, the client wants a call all the time.
+            let client = client.filter(|due| *due > now || !member.app.is_busy(now));
+            member.due = Instant::earliest(client, app);
         }
     }
 
@@ -291,7 +315,10 @@ impl<A: App> World<A> {
             moved |= self.receive(at, conn, id);
         }
         let member = &mut self.members[at];
-        while let Some((event, commands)) = member.client.poll_event(now) {
+        while !member.app.is_busy(now)
+            && let Some((event, commands)) = member.client.poll_event(now)
+        {
+            self.trace.event(self.now, at, &event);
             member.app.on_event(now, event, commands);
             moved = true;
         }
@@ -311,26 +338,6 @@ impl<A: App> World<A> {
             }
         }
         moved
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-#[derive(Clone, Debug)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `limit`; 0 for 0.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.draw().checked_rem(limit).unwrap_or(0)
     }
 }
 

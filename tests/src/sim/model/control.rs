@@ -8,7 +8,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::{Cluster, Event, Node, Output, Partition, Reply, Topic};
+use super::{Append, Cluster, Event, Node, Output, Partition, Reply, Topic};
 use crate::sim::batch::Record;
 use crate::sim::code;
 use crate::sim::fault::Fault;
@@ -196,6 +196,22 @@ impl Cluster {
     #[must_use]
     pub fn log_len(&self, name: &str, partition: u32) -> i64 {
         self.partition(name, partition).map_or(0, |p| p.log.end())
+    }
+
+    /// Offset of the first record that is left; 0 for no such partition.
+    #[must_use]
+    pub fn log_start(&self, name: &str, partition: u32) -> i64 {
+        self.partition(name, partition).map_or(0, |p| p.log.start())
+    }
+
+    /// From now on [`Cluster::take_appends`] tells of appends.
+    pub fn watch_appends(&mut self) {
+        self.appends = Some(Vec::new());
+    }
+
+    /// Every append since the last call, in order.
+    pub fn take_appends(&mut self) -> Vec<Append> {
+        self.appends.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
     /// Offset below which consumers read.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -9,7 +10,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Cluster, Ctx, Denied, Event, Output, Reply, Touched};
+use super::{Append, Cluster, Ctx, Denied, Event, Output, Reply, Touched};
 use crate::sim::batch;
 use crate::sim::code;
 use crate::sim::image::TopicRef;
@@ -112,8 +113,21 @@ impl Cluster {
             done = at.max(partition.ready_at) + delay;
         }
         let (start, end) = (partition.log.start(), partition.log.end());
+        let stored = match appended {
+            Appended::New(_) => partition.log.batches().next_back().cloned(),
+            Appended::Duplicate(_) => None,
+        };
+        self.note_append(id, data.index, stored);
         self.replicate(id, topic, data.index, end, done);
         Outcome { result: Ok((base, start)), why: None, at: done }
+    }
+
+    fn note_append(&mut self, id: uuid::Uuid, partition: i32, batch: Option<Bytes>) {
+        let Some(topic) = self.topics.get(&id).map(|topic| topic.name.clone()) else { return };
+        if let (Some(appends), Some(batch)) = (&mut self.appends, batch) {
+            let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+            appends.push(Append { topic, partition, batch });
+        }
     }
 
     fn replicate(

@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use kavka_core::{CloseReason, ConnId};
 
+use super::net::{Dark, Trouble};
 use super::{App, Pipe, World};
 use crate::sim::frame::Request;
 use crate::sim::model::{Output, Reply};
@@ -23,6 +24,10 @@ pub(super) struct Link {
     busy: bool,
     /// Arrived at the client, not yet read.
     at_client: Pipe,
+    /// Directions in which nothing arrives any more.
+    dark: Dark,
+    /// Passes a few bytes at a time.
+    trickles: bool,
 }
 
 /// What is under way.
@@ -44,6 +49,10 @@ pub(super) enum Happening {
     EndOfRequests {
         id: u64,
     },
+    /// The network ended it.
+    Reset {
+        id: u64,
+    },
     /// The broker closed; what it had answered before has arrived.
     EndOfAnswers {
         id: u64,
@@ -57,8 +66,14 @@ impl<A: App> World<A> {
             let here = |id: &i32| self.cluster.endpoint(*id) == Some((host.to_owned(), port));
             self.cluster.brokers().into_iter().find(here)
         });
-        let at = self.now + self.latency();
-        self.schedule(at, Happening::Connected { member, conn, broker });
+        let trouble = self.net.trouble;
+        if Trouble::strikes(&mut self.rng, trouble.no_connect) {
+            return;
+        }
+        let reached = broker.filter(|_| !Trouble::strikes(&mut self.rng, trouble.refused));
+        let slow = trouble.delay(&mut self.rng, trouble.slow_connect);
+        let at = self.now + self.latency() + slow;
+        self.schedule(at, Happening::Connected { member, conn, broker: reached });
     }
 
     /// The client closed its end. What it sent still arrives and is applied; answers are lost.
@@ -75,15 +90,19 @@ impl<A: App> World<A> {
             Happening::Connected { member, conn, broker } => self.connected(member, conn, broker),
             Happening::ToBroker { id, bytes } => {
                 if let Some(link) = self.links.get_mut(&id) {
+                    self.trace.bytes(self.now, "to broker", id, &bytes);
                     link.at_broker.extend_from_slice(&bytes);
                     self.take_turns(id);
                 }
             }
             Happening::ToClient { id, bytes } => {
                 if let Some(link) = self.links.get_mut(&id) {
+                    self.trace.bytes(self.now, "to client", id, &bytes);
                     link.at_client.extend(&bytes);
+                    self.members[link.member].stirred = true;
                 }
             }
+            Happening::Reset { id } => self.reset(id),
             Happening::EndOfRequests { id } => {
                 if let Some(link) = self.links.remove(&id) {
                     self.cluster.handle_closed(link.broker, id);
@@ -98,17 +117,30 @@ impl<A: App> World<A> {
         self.outputs();
     }
 
+    /// Both sides see the stream end; what is under way on it is lost.
+    pub(super) fn reset(&mut self, id: u64) {
+        if let Some(link) = self.links.remove(&id) {
+            self.trace.note(self.now, "reset", &[id]);
+            self.cluster.handle_closed(link.broker, id);
+            self.lost(link.member, link.conn, CloseReason::Reset);
+        }
+    }
+
     fn connected(&mut self, member: usize, conn: ConnId, broker: Option<i32>) {
         let now = self.instant();
         if self.members[member].client.address(conn).is_none() {
             return; // given up meanwhile
         }
+        self.members[member].stirred = true;
         let Some(broker) = broker.filter(|id| self.cluster.alive(*id)) else {
+            self.trace.note(self.now, "refused", &[member as u64]);
             self.members[member].client.handle_closed(now, conn, CloseReason::Refused);
             return;
         };
         self.order += 1;
         let id = self.order;
+        self.trace.note(self.now, "connected", &[id, member as u64, broker as u64]);
+        let trickles = Trouble::strikes(&mut self.rng, self.net.trouble.trickle);
         self.links.insert(
             id,
             Link {
@@ -120,6 +152,8 @@ impl<A: App> World<A> {
                 at_broker: BytesMut::new(),
                 busy: false,
                 at_client: Pipe::new(),
+                dark: Dark::default(),
+                trickles,
             },
         );
         let member = &mut self.members[member];
@@ -142,12 +176,7 @@ impl<A: App> World<A> {
             bytes.truncate(self.piece(bytes.len()));
             self.members[at].client.handle_transmitted(now, conn, bytes.len());
             moved = true;
-            let arrives = self.now + self.latency();
-            if let Some(link) = self.links.get_mut(&id) {
-                link.to_broker = link.to_broker.max(arrives);
-                let arrives = link.to_broker;
-                self.schedule(arrives, Happening::ToBroker { id, bytes: bytes.freeze() });
-            }
+            self.carry(id, Way::ToBroker, bytes.freeze());
         }
         moved
     }
@@ -180,7 +209,11 @@ impl<A: App> World<A> {
     fn one_event(&mut self, at: usize) {
         let now = self.instant();
         let member = &mut self.members[at];
+        if member.app.is_busy(now) {
+            return;
+        }
         if let Some((event, commands)) = member.client.poll_event(now) {
+            self.trace.event(self.now, at, &event);
             member.app.on_event(now, event, commands);
         }
     }
@@ -195,6 +228,13 @@ impl<A: App> World<A> {
                 return;
             };
             link.busy = true;
+            self.trace.say(
+                self.now,
+                format_args!(
+                    "client {} asks {broker} on {id}: {:?} v{}",
+                    link.member, request.api, request.version
+                ),
+            );
             match self.cluster.handle(self.now, broker, id, request) {
                 Reply::Later => {}
                 reply => self.reply(id, reply),
@@ -211,24 +251,94 @@ impl<A: App> World<A> {
     }
 
     fn reply(&mut self, id: u64, reply: Reply) {
-        let arrives = self.now + self.latency();
         let Some(link) = self.links.get_mut(&id) else { return };
         link.busy = false;
-        link.to_client = link.to_client.max(arrives);
-        let arrives = link.to_client;
         match reply {
             Reply::Now(answer) => {
-                let bytes = answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
+                let mut bytes =
+                    answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
                 self.cluster.counters().answer(answer.api, bytes.len());
-                self.schedule(arrives, Happening::ToClient { id, bytes });
+                let lost = Trouble::strikes(&mut self.rng, self.net.trouble.lost_answer);
+                if lost {
+                    bytes.truncate(self.rng.below(bytes.len() as u64) as usize);
+                }
+                self.send_answer(id, bytes);
+                if lost {
+                    self.end(id, |id| Happening::Reset { id });
+                }
             }
             Reply::Silent | Reply::Later => {}
             Reply::Close => {
                 link.busy = true; // nothing more is read from it
                 let broker = link.broker;
                 self.cluster.handle_closed(broker, id);
-                self.schedule(arrives, Happening::EndOfAnswers { id });
+                self.end(id, |id| Happening::EndOfAnswers { id });
             }
+        }
+    }
+
+    /// One that trickles comes in many pieces; any other in one, which the client takes apart.
+    fn send_answer(&mut self, id: u64, mut bytes: Bytes) {
+        if self.links.get(&id).is_some_and(|link| link.trickles) {
+            while bytes.len() > 64 {
+                let piece = bytes.split_to(1 + self.rng.below(64) as usize);
+                self.carry(id, Way::ToClient, piece);
+            }
+        }
+        self.carry(id, Way::ToClient, bytes);
+    }
+
+    /// Lets something happen to a stream behind all that is under way to the client.
+    fn end(&mut self, id: u64, what: impl FnOnce(u64) -> Happening) {
+        let arrives = self.now + self.latency();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.to_client = link.to_client.max(arrives);
+        let at = link.to_client;
+        self.schedule(at, what(id));
+    }
+
+    /// Takes a piece to the other side, if nothing goes wrong.
+    fn carry(&mut self, id: u64, way: Way, mut bytes: Bytes) {
+        let trouble = self.net.trouble;
+        let slow = trouble.delay(&mut self.rng, trouble.stall);
+        let arrives = self.now + self.latency() + slow;
+        let cut = Trouble::strikes(&mut self.rng, trouble.reset);
+        let dark = trouble.darkness(&mut self.rng);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.dark.to_broker |= dark.to_broker;
+        link.dark.to_client |= dark.to_client;
+        let (last, lost) = match way {
+            Way::ToBroker => (&mut link.to_broker, link.dark.to_broker),
+            Way::ToClient => (&mut link.to_client, link.dark.to_client),
+        };
+        if lost {
+            self.trace.note(self.now, "lost in the dark", &[id, bytes.len() as u64]);
+            return;
+        }
+        *last = arrives.max(*last);
+        let arrives = *last;
+        if cut {
+            bytes.truncate(self.rng.below(bytes.len() as u64) as usize);
+        }
+        self.schedule(arrives, way.happening(id, bytes));
+        if cut {
+            self.schedule(arrives, Happening::Reset { id });
+        }
+    }
+}
+
+/// A direction of a stream.
+#[derive(Clone, Copy)]
+enum Way {
+    ToBroker,
+    ToClient,
+}
+
+impl Way {
+    fn happening(self, id: u64, bytes: Bytes) -> Happening {
+        match self {
+            Self::ToBroker => Happening::ToBroker { id, bytes },
+            Self::ToClient => Happening::ToClient { id, bytes },
         }
     }
 }

@@ -1,0 +1,92 @@
+//! Clients of kavka against a simulated cluster that fails in every way a seed can think of.
+//!
+//! `cargo run --release --bin simulate -- --seeds 1..300`. `--help` tells the rest.
+
+mod options;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use kavka_tests::sim::swarm::{Outcome, Plan, run};
+
+use options::Options;
+
+/// Sums of all runs.
+#[derive(Default)]
+struct Total {
+    runs: u64,
+    failed: Vec<u64>,
+    client_seconds: f64,
+    written: usize,
+    read: u64,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let started = Instant::now();
+    let mut total = Total::default();
+    for seed in options.seeds() {
+        if options.seconds.is_some_and(|most| started.elapsed().as_secs() >= most) {
+            break;
+        }
+        let plan = Plan::draw(seed);
+        if !options.quiet {
+            println!("{plan}");
+        }
+        total.runs += 1;
+        match catch_unwind(AssertUnwindSafe(|| run(&plan, options.trace))) {
+            Ok(outcome) => total.take(&plan, &outcome, &options),
+            Err(_) => total.fail(&plan, &["a panic, see above".to_owned()]),
+        }
+        if total.failed.len() >= options.failures {
+            break;
+        }
+    }
+    total.print(started.elapsed().as_secs_f64());
+    if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Total {
+    fn take(&mut self, plan: &Plan, outcome: &Outcome, options: &Options) {
+        self.client_seconds += outcome.virtual_time.as_secs_f64() * outcome.clients as f64;
+        self.written += outcome.written;
+        self.read += outcome.read;
+        if !outcome.findings.is_empty() {
+            self.fail(plan, &outcome.findings);
+        } else if !options.quiet {
+            let Outcome { hash, virtual_time, written, read, .. } = outcome;
+            println!(
+                "seed {}: good; {written} written, {read} read in {virtual_time:.1?}, \
+                 trace {hash:016x}",
+                plan.seed
+            );
+        }
+    }
+
+    fn fail(&mut self, plan: &Plan, findings: &[String]) {
+        self.failed.push(plan.seed);
+        println!("seed {}: FAILED", plan.seed);
+        println!("  {plan}");
+        for finding in findings.iter().take(10) {
+            println!("  {finding}");
+        }
+        println!("  again: cargo run --release --bin simulate -- --seed {} --trace", plan.seed);
+    }
+
+    fn print(&self, seconds: f64) {
+        println!(
+            "{} runs, {} failed {:?}; {} records written, {} read; {:.0} virtual seconds of clients \
+             in {seconds:.1} s: {:.0} runs and {:.0} such seconds a minute",
+            self.runs,
+            self.failed.len(),
+            self.failed,
+            self.written,
+            self.read,
+            self.client_seconds,
+            self.runs as f64 / seconds * 60.0,
+            self.client_seconds / seconds * 60.0,
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! The command line.
+
+use core::ops::Range;
+
+use clap::Parser;
+
+/// Runs kavka's clients in virtual time against a simulated cluster. A seed decides everything.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "simulate",
+    version,
+    after_help = "Exit codes: 0 nothing wrong was seen; 1 something was; 2 wrong usage."
+)]
+pub(crate) struct Options {
+    /// One run
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Runs from N to M - 1 [default: from a seed by chance on, until --seconds or 1000 runs]
+    #[arg(long, value_name = "N..M", value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// Begin no run after this many seconds
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<u64>,
+    /// Print every step
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Stop after this many runs that failed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) failures: usize,
+    /// Print failures and the sum only
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+impl Options {
+    pub(crate) fn seeds(&self) -> Range<u64> {
+        if let Some(seed) = self.seed {
+            return seed..seed.saturating_add(1);
+        }
+        self.seeds.clone().unwrap_or_else(|| {
+            let first = fastrand::u64(0..1 << 40);
+            first..first + if self.seconds.is_some() { u64::MAX >> 20 } else { 1000 }
+        })
+    }
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("two numbers, as in 1..300")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let range = number(from)?..number(to)?;
+    if range.is_empty() { Err("the second number is the larger one".to_owned()) } else { Ok(range) }
+}

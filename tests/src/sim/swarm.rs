@@ -1,0 +1,13 @@
+//! Simulated runs in which a seed decides everything: the cluster, its clients, what fails and
+//! when. First anything may fail, and nothing wrong may be seen; then what failed is mended, and
+//! everything has to come to its end.
+
+mod agent;
+mod nemesis;
+mod oracle;
+mod plan;
+mod run;
+
+pub use agent::Agent;
+pub use plan::Plan;
+pub use run::{Outcome, run};

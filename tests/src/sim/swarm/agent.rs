@@ -1,0 +1,235 @@
+//! The application of a simulated client: writes and reads as its plan says, and sees whether
+//! what it is told fits together.
+
+mod reader;
+mod writer;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kavka_core::{Commands, Event, Instant, PartitionId, Start, TopicId};
+
+use super::plan::{ClientPlan, Reads};
+use crate::sim::rng::Rng;
+use crate::sim::world::App;
+use reader::Reader;
+pub(super) use reader::Seen;
+use writer::Writer;
+pub(super) use writer::{Answered, Fate};
+
+/// A record's own number: the client that wrote it and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Id {
+    pub(super) process: usize,
+    pub(super) number: u64,
+}
+
+impl Id {
+    /// The front of the record's value; the rest is filling.
+    fn text(self) -> String {
+        format!("{}-{}-", self.process, self.number)
+    }
+
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        let text = core::str::from_utf8(value).ok()?;
+        let mut parts = text.splitn(3, '-');
+        let process = parts.next()?.parse().ok()?;
+        let number = parts.next()?.parse().ok()?;
+        parts.next().map(|_| Self { process, number })
+    }
+}
+
+/// An application.
+pub struct Agent {
+    process: usize,
+    plan: ClientPlan,
+    rng: Rng,
+    topics: Vec<TopicId>,
+    writer: Writer,
+    readers: BTreeMap<PartitionId, Reader>,
+    /// Partitions of each topic as told last, and as told first.
+    counts: BTreeMap<TopicId, (u32, u32)>,
+    /// Partitions that go on reading later.
+    resumes: Vec<(Instant, PartitionId)>,
+    busy_until: Option<Instant>,
+    /// No new records and no whims any more.
+    calm: bool,
+    seen: VecDeque<Seen>,
+    findings: Vec<String>,
+}
+
+impl Agent {
+    pub(super) fn new(process: usize, plan: ClientPlan, mut rng: Rng) -> Self {
+        Self {
+            process,
+            writer: Writer::new(process, plan.writes, rng.fork()),
+            plan,
+            rng,
+            topics: Vec::new(),
+            readers: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            resumes: Vec::new(),
+            busy_until: None,
+            calm: false,
+            seen: VecDeque::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Watches, assigns.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        commands: &mut Commands<'static>,
+        topics: &[String],
+    ) {
+        for name in topics {
+            match commands.topic(name) {
+                Ok(topic) => self.topics.push(topic),
+                Err(error) => self.finds(format!("topic {name} refused: {error:?}")),
+            }
+        }
+        for (topic, reads) in self.plan.reads.clone() {
+            let topic = self.topics[topic];
+            match reads {
+                Reads::All(start) => {
+                    if let Err(error) = commands.assign_all(now, topic, start) {
+                        self.finds(format!("assign_all refused: {error:?}"));
+                    }
+                }
+                Reads::ByHand(count, start) => {
+                    for partition in 0..count {
+                        match commands.assign(now, topic, partition, start) {
+                            Ok(at) => {
+                                self.readers.insert(at, Reader::new(topic, partition, start));
+                            }
+                            Err(error) => self.finds(format!("assign refused: {error:?}")),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// No new records and no whims from now on; what is paused goes on.
+    pub(super) fn calm_down(&mut self, now: Instant, commands: &mut Commands<'static>) {
+        self.calm = true;
+        self.busy_until = None;
+        for (_, at) in core::mem::take(&mut self.resumes) {
+            commands.resume(now, at);
+        }
+        self.writer.stop();
+        commands.flush(now);
+    }
+
+    pub(super) fn plan(&self) -> &ClientPlan {
+        &self.plan
+    }
+
+    pub(super) fn topic_id(&self, topic: usize) -> Option<TopicId> {
+        self.topics.get(topic).copied()
+    }
+
+    /// Place of a topic in the plan.
+    pub(super) fn topic_index(&self, topic: TopicId) -> usize {
+        self.topics.iter().position(|id| *id == topic).unwrap_or(usize::MAX)
+    }
+
+    /// Whether every record that was taken is delivered or failed.
+    pub(super) fn all_answered(&self) -> bool {
+        self.writer.all_answered()
+    }
+
+    /// Answers to records, in the order of their coming.
+    pub(super) fn take_answered(&mut self) -> Vec<Answered> {
+        self.writer.take_answered()
+    }
+
+    /// What was read, in the order of its coming.
+    pub(super) fn take_seen(&mut self) -> VecDeque<Seen> {
+        core::mem::take(&mut self.seen)
+    }
+
+    pub(super) fn take_findings(&mut self) -> Vec<String> {
+        self.findings.append(self.writer.findings());
+        core::mem::take(&mut self.findings)
+    }
+
+    /// A partition that is read.
+    pub(super) fn reader(&self, topic: usize, partition: u32) -> Option<PartitionId> {
+        let topic = self.topic_id(topic)?;
+        let here = |(_, r): &(&PartitionId, &Reader)| r.topic == topic && r.partition == partition;
+        self.readers.iter().find(here).map(|(at, _)| *at)
+    }
+
+    fn finds(&mut self, text: String) {
+        self.findings.push(format!("client {}: {text}", self.process));
+    }
+
+    /// Counts never go back within a topic's life.
+    fn count(&mut self, topic: TopicId, from: Option<u32>, to: u32) {
+        let first = self.counts.get(&topic).map_or(to, |(first, _)| *first);
+        let known = self.counts.get(&topic).map(|(_, count)| *count);
+        if let Some(from) = from
+            && (Some(from) != known || to <= from)
+        {
+            self.finds(format!("{topic:?} grew from {from} to {to}, and {known:?} was known"));
+        }
+        self.counts.insert(topic, (first, to));
+    }
+}
+
+impl App for Agent {
+    fn on_event(&mut self, now: Instant, event: Event<'_>, commands: &mut Commands<'static>) {
+        if !self.calm && !self.plan.slow.is_zero() && self.rng.chance(10) {
+            self.busy_until = Some(now + self.rng.time(core::time::Duration::ZERO, self.plan.slow));
+        }
+        match event {
+            Event::Delivered { batch, to, first, count, base_offset } => {
+                self.writer.delivered(now, (batch, to), first, count, base_offset);
+            }
+            Event::Failed { batch, to, first, count, error, maybe_written } => {
+                self.writer.failed(now, (batch, to), first, count, (error, maybe_written));
+            }
+            Event::Room => self.writer.room(),
+            Event::TopicReady { topic, partitions } => self.count(topic, None, partitions),
+            Event::PartitionsAdded { topic, from, to, .. } => self.count(topic, Some(from), to),
+            Event::TopicRecreated { topic, partitions } => {
+                // Those that were not there before are read from their first record.
+                let first = self.counts.get(&topic).map_or(partitions, |(first, _)| *first);
+                self.counts.insert(topic, (first.min(partitions), partitions));
+            }
+            Event::Assigned { at, partition } => {
+                let known = self.counts.get(&partition.topic);
+                let added = known.is_some_and(|(first, _)| partition.partition >= *first);
+                let start = self.plan.reads.iter().find_map(|(topic, reads)| match reads {
+                    Reads::All(start) if self.topics[*topic] == partition.topic => Some(*start),
+                    _ => None,
+                });
+                let start = if added { Start::Offset(0) } else { start.unwrap_or(Start::Latest) };
+                let reader = Reader::new(partition.topic, partition.partition, start);
+                // One that a recreated topic had no more is told again when it has it again.
+                if self.readers.insert(at, reader).is_some() && !added {
+                    self.finds(format!("{at:?} assigned twice"));
+                }
+            }
+            event => self.on_reading(now, event, commands),
+        }
+    }
+
+    fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
+        let due = self.resumes.iter().position(|(at, _)| *at <= now);
+        if let Some((_, at)) = due.map(|due| self.resumes.swap_remove(due)) {
+            commands.resume(now, at);
+        }
+        self.writer.work(now, commands, &self.topics);
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let resume = self.resumes.iter().map(|(at, _)| *at).min();
+        Instant::earliest(Instant::earliest(resume, self.busy_until), self.writer.wake_at())
+    }
+
+    fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|until| until > now)
+    }
+}

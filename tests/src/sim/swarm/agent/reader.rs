@@ -1,0 +1,163 @@
+//! Reads partitions, and sees that nothing is skipped or repeated but where the client says so.
+
+use core::time::Duration;
+
+use kavka_core::{Batch, Commands, Event, Instant, PartitionId, Start, TopicId, Unreadable};
+
+use super::{Agent, Id};
+
+/// A record as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sim::swarm) struct Seen {
+    pub(in crate::sim::swarm) topic: TopicId,
+    pub(in crate::sim::swarm) partition: u32,
+    pub(in crate::sim::swarm) offset: i64,
+    /// `None` for a value that nobody here wrote.
+    pub(in crate::sim::swarm) id: Option<Id>,
+    /// The first of its partition, which was to be read from here.
+    pub(in crate::sim::swarm) first: Option<Start>,
+}
+
+/// A partition that is read.
+pub(super) struct Reader {
+    pub(super) topic: TopicId,
+    pub(super) partition: u32,
+    /// Offset that has to come next; `None`: where the start says.
+    pub(super) next: Option<i64>,
+    start: Start,
+}
+
+impl Reader {
+    pub(super) fn new(topic: TopicId, partition: u32, start: Start) -> Self {
+        let mut reader = Self { topic, partition, next: None, start };
+        reader.go(start);
+        reader
+    }
+
+    fn go(&mut self, to: Start) {
+        self.start = to;
+        self.next = match to {
+            Start::Offset(offset) => Some(offset),
+            _ => None,
+        };
+    }
+}
+
+impl Agent {
+    /// Events of reading.
+    pub(super) fn on_reading(
+        &mut self,
+        now: Instant,
+        event: Event<'_>,
+        commands: &mut Commands<'static>,
+    ) {
+        match event {
+            Event::Records(batch) => {
+                self.take(&batch);
+                if !self.calm && self.rng.chance(self.plan.whims) {
+                    self.indulge(now, &batch, commands);
+                }
+            }
+            Event::Moved { at, from, to, why } => {
+                let Some(reader) = self.readers.get_mut(&at) else {
+                    return self.finds(format!("{at:?} moved, which is not read"));
+                };
+                let wrong = reader.next.is_some_and(|next| next != from);
+                let next = core::mem::replace(&mut reader.next, Some(to));
+                if wrong {
+                    self.finds(format!("{at:?} moved from {from} to {to} ({why:?}), not {next:?}"));
+                }
+            }
+            Event::TooLarge { at, next_offset, .. } => {
+                self.go(now, at, Start::Offset(next_offset), commands);
+            }
+            Event::Corrupt { at, offset, why, .. } => {
+                if why != Unreadable::ByBroker {
+                    self.finds(format!("{at:?}: corrupt at {offset}: {why:?}"));
+                }
+                self.go(now, at, Start::Offset(offset), commands);
+            }
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, batch: &Batch<'_>) {
+        let at = batch.partition();
+        let Some(reader) = self.readers.get_mut(&at) else {
+            return self.finds(format!("records of {at:?}, which is not read"));
+        };
+        let mut findings = Vec::new();
+        for record in batch.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(why) => {
+                    findings.push(format!("malformed record after {:?}: {why:?}", reader.next));
+                    break;
+                }
+            };
+            let offset = record.offset;
+            if let Some(next) = reader.next.filter(|next| *next != offset) {
+                let Reader { topic, partition, .. } = reader;
+                findings.push(format!(
+                    "read offset {offset} of {topic:?} {partition}, and {next} was due"
+                ));
+            }
+            self.seen.push_back(Seen {
+                topic: reader.topic,
+                partition: reader.partition,
+                offset,
+                id: record.value.and_then(Id::parse),
+                first: reader.next.is_none().then_some(reader.start),
+            });
+            reader.next = Some(offset + 1);
+        }
+        if batch.topic_partition().topic != reader.topic
+            || batch.topic_partition().partition != reader.partition
+        {
+            findings.push(format!("{at:?} is now {:?}", batch.topic_partition()));
+        }
+        for finding in findings {
+            self.finds(finding);
+        }
+    }
+
+    /// What applications do now and then.
+    fn indulge(&mut self, now: Instant, batch: &Batch<'_>, commands: &mut Commands<'static>) {
+        let at = batch.partition();
+        let later = now + self.rng.time(Duration::from_millis(1), Duration::from_secs(3));
+        match self.rng.below(4) {
+            0 => {
+                commands.pause(at);
+                self.resumes.push((later, at));
+            }
+            1 => {
+                let from = batch.position().max(0);
+                let span = batch.next_offset().saturating_sub(from).max(1);
+                let offset = from + self.rng.below(span.unsigned_abs()).cast_signed();
+                commands.hold(at, offset);
+                self.resumes.push((later, at));
+                if let Some(reader) = self.readers.get_mut(&at) {
+                    reader.next = Some(offset);
+                }
+            }
+            2 => {
+                let back = self.rng.below(20).cast_signed();
+                let to = (batch.next_offset() - back).max(0);
+                self.go(now, at, Start::Offset(to), commands);
+            }
+            _ => {
+                let to = self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(0)]);
+                self.go(now, at, to, commands);
+            }
+        }
+    }
+
+    fn go(&mut self, now: Instant, at: PartitionId, to: Start, commands: &mut Commands<'static>) {
+        if let Err(error) = commands.seek(now, at, to) {
+            self.finds(format!("seek of {at:?} to {to:?} refused: {error:?}"));
+        }
+        if let Some(reader) = self.readers.get_mut(&at) {
+            reader.go(to);
+        }
+    }
+}

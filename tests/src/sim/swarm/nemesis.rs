@@ -1,0 +1,266 @@
+//! What goes wrong with the cluster, and what is done to it (Jepsen calls the doer a nemesis).
+
+use core::time::Duration;
+
+use kafka_protocol::messages::ApiKey;
+
+use super::agent::Agent;
+use super::oracle::Oracle;
+use super::plan::Plan;
+use crate::sim::code;
+use crate::sim::fault::Fault;
+use crate::sim::profile::Profile;
+use crate::sim::rng::Rng;
+use crate::sim::world::World;
+
+/// Kinds of act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A topic gets more partitions.
+    Grow,
+    /// A partition gets another leader.
+    MoveLeader,
+    /// A broker is killed, or a killed one starts again.
+    Kill,
+    /// A broker stops (SIGSTOP), or a stopped one goes on.
+    Pause,
+    /// All connections of a broker end.
+    Disconnect,
+    /// Requests meet faults.
+    Inject,
+    /// A broker forgets its fetch sessions.
+    Evict,
+    /// A broker's metadata lags more, or less.
+    Lag,
+    /// Retention.
+    Trim,
+    /// Unclean election: the end of a log is lost.
+    Truncate,
+    /// A topic is deleted and made again.
+    Recreate,
+    /// Two brokers change their addresses.
+    Swap,
+    /// A broker is upgraded.
+    Upgrade,
+}
+
+impl Act {
+    pub(super) const ALL: [Self; 13] = [
+        Self::Grow,
+        Self::MoveLeader,
+        Self::Kill,
+        Self::Pause,
+        Self::Disconnect,
+        Self::Inject,
+        Self::Evict,
+        Self::Lag,
+        Self::Trim,
+        Self::Truncate,
+        Self::Recreate,
+        Self::Swap,
+        Self::Upgrade,
+    ];
+}
+
+/// Most partitions that a topic grows to.
+const MOST_PARTITIONS: u32 = 48;
+
+pub(super) struct Nemesis {
+    rng: Rng,
+    acts: Vec<(Act, u64)>,
+    paused: Vec<i32>,
+}
+
+impl Nemesis {
+    pub(super) fn new(plan: &Plan, rng: Rng) -> Self {
+        Self { rng, acts: plan.acts.clone(), paused: Vec::new() }
+    }
+
+    /// Pause before the next act.
+    pub(super) fn pause(&mut self, most: Duration) -> Duration {
+        self.rng.time(Duration::from_millis(1), most)
+    }
+
+    /// Does one thing.
+    pub(super) fn act(&mut self, world: &mut World<Agent>, oracle: &mut Oracle, topics: usize) {
+        let mut draw = self.rng.below(self.acts.iter().map(|(_, weight)| weight).sum());
+        let drawn = self.acts.iter().find(|(_, weight)| {
+            let hit = draw < *weight;
+            draw = draw.saturating_sub(*weight);
+            hit
+        });
+        let Some((act, _)) = drawn.copied() else { return };
+        let broker = self.rng.pick(&world.cluster.brokers());
+        let index = self.rng.below(topics as u64) as usize;
+        let topic = Plan::topic(index);
+        let count = world.cluster.partitions(&topic);
+        let partition = self.rng.below(u64::from(count)) as u32;
+        let text = format!("{act:?} broker {broker}, {topic} {partition}/{count}");
+        world.trace.note(world.now(), &text, &[]);
+        match act {
+            Act::Truncate => oracle.excuse(index, Some(partition), 0, world.now()),
+            Act::Recreate => oracle.excuse(index, None, 0, world.now()),
+            _ => {}
+        }
+        self.do_to(world, act, broker, (&topic, partition, count));
+    }
+
+    fn do_to(
+        &mut self,
+        world: &mut World<Agent>,
+        act: Act,
+        broker: i32,
+        (topic, partition, count): (&str, u32, u32),
+    ) {
+        let cluster = &mut world.cluster;
+        // What cannot be done now is left out: a leader that is down, a topic that is full.
+        let _ = match act {
+            Act::Grow if count < MOST_PARTITIONS => {
+                cluster.grow(topic, count + self.rng.range(1, 4) as u32)
+            }
+            Act::MoveLeader => cluster.move_leader(topic, partition, broker),
+            Act::Trim => {
+                let end = cluster.high_watermark(topic, partition).max(1).unsigned_abs();
+                cluster.trim(topic, partition, self.rng.below(end).cast_signed())
+            }
+            Act::Truncate => {
+                let end = cluster.log_len(topic, partition);
+                let lost = self.rng.below(10).cast_signed();
+                cluster.truncate(topic, partition, (end - lost).max(0))
+            }
+            Act::Recreate => {
+                let count = self.rng.range(1, u64::from(count) + 2) as u32;
+                cluster.recreate_topic(topic, count).map(drop)
+            }
+            _ => {
+                self.do_to_broker(world, act, broker);
+                Ok(())
+            }
+        };
+    }
+
+    fn do_to_broker(&mut self, world: &mut World<Agent>, act: Act, broker: i32) {
+        match act {
+            Act::Kill if world.cluster.alive(broker) => {
+                self.paused.retain(|id| *id != broker);
+                world.kill(broker);
+            }
+            Act::Kill => world.cluster.restart(broker),
+            Act::Pause if self.paused.contains(&broker) => {
+                self.paused.retain(|id| *id != broker);
+                world.cluster.resume(broker);
+            }
+            Act::Pause if world.cluster.alive(broker) => {
+                self.paused.push(broker);
+                world.cluster.pause(broker);
+            }
+            Act::Disconnect => world.disconnect(broker),
+            Act::Inject => self.inject(world, broker),
+            Act::Evict => world.cluster.evict_sessions(broker),
+            Act::Lag => {
+                let short = self.rng.chance(50);
+                let most = Duration::from_millis(if short { 50 } else { 10_000 });
+                world.cluster.set_lag(broker, self.rng.time(Duration::ZERO, most));
+            }
+            Act::Swap => {
+                let other = self.rng.pick(&world.cluster.brokers());
+                let places = (world.cluster.endpoint(broker), world.cluster.endpoint(other));
+                if let (Some(here), Some(there)) = places {
+                    world.cluster.set_endpoint(broker, &there.0, there.1);
+                    world.cluster.set_endpoint(other, &here.0, here.1);
+                }
+            }
+            Act::Upgrade => {
+                world.cluster.set_profile(broker, Profile::V4_4);
+                world.disconnect(broker);
+            }
+            _ => {}
+        }
+    }
+
+    fn inject(&mut self, world: &mut World<Agent>, broker: i32) {
+        let (api, errors): (ApiKey, &[i16]) = self.rng.pick(&[
+            (ApiKey::Produce, &PRODUCE),
+            (ApiKey::Produce, &PRODUCE),
+            (ApiKey::Fetch, &FETCH),
+            (ApiKey::Fetch, &FETCH),
+            (ApiKey::Metadata, &METADATA),
+            (ApiKey::ListOffsets, &LIST_OFFSETS),
+            (ApiKey::InitProducerId, &INIT_PRODUCER_ID),
+            (ApiKey::DescribeTopicPartitions, &METADATA),
+            (ApiKey::ApiVersions, &[]),
+        ]);
+        let fault = match self.rng.below(8) {
+            0..3 if !errors.is_empty() => Fault::Error(self.rng.pick(errors)),
+            3 if api == ApiKey::Produce => Fault::ErrorAfter(self.rng.pick(&PRODUCE_AFTER)),
+            3 if api == ApiKey::Fetch => Fault::TopError(self.rng.pick(&FETCH_TOP)),
+            4 => Fault::DropAnswer,
+            5 => Fault::DropRequest,
+            6 => Fault::Throttle(self.rng.range(1, 500) as i32),
+            _ => Fault::Delay(self.rng.millis(1, 4000)),
+        };
+        let times = self.rng.pick(&[1, 1, 2, 5]);
+        world.trace.note(world.now(), &format!("{api:?} {fault:?} x {times}"), &[]);
+        world.cluster.inject(broker, api, fault, times);
+    }
+
+    /// Mends everything.
+    pub(super) fn heal(&mut self, world: &mut World<Agent>) {
+        world.cluster.clear_faults();
+        for broker in world.cluster.brokers() {
+            world.cluster.set_lag(broker, Duration::ZERO);
+            if !world.cluster.alive(broker) {
+                world.cluster.restart(broker);
+            }
+        }
+        for broker in core::mem::take(&mut self.paused) {
+            world.cluster.resume(broker);
+        }
+    }
+}
+
+/// What brokers say in place of doing it.
+const PRODUCE: [i16; 8] = [
+    code::UNKNOWN_TOPIC_OR_PARTITION,
+    code::NOT_LEADER_OR_FOLLOWER,
+    code::REQUEST_TIMED_OUT,
+    code::NOT_ENOUGH_REPLICAS,
+    code::LEADER_NOT_AVAILABLE,
+    code::CORRUPT_MESSAGE,
+    code::MESSAGE_TOO_LARGE,
+    code::UNKNOWN_SERVER_ERROR,
+];
+/// What they say although it is done.
+const PRODUCE_AFTER: [i16; 4] = [
+    code::NOT_LEADER_OR_FOLLOWER,
+    code::REQUEST_TIMED_OUT,
+    code::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    code::UNKNOWN_SERVER_ERROR,
+];
+const FETCH: [i16; 7] = [
+    code::UNKNOWN_TOPIC_OR_PARTITION,
+    code::NOT_LEADER_OR_FOLLOWER,
+    code::REPLICA_NOT_AVAILABLE,
+    code::FENCED_LEADER_EPOCH,
+    code::UNKNOWN_LEADER_EPOCH,
+    code::CORRUPT_MESSAGE,
+    code::UNKNOWN_SERVER_ERROR,
+];
+const FETCH_TOP: [i16; 3] = [
+    code::FETCH_SESSION_ID_NOT_FOUND,
+    code::INVALID_FETCH_SESSION_EPOCH,
+    code::UNKNOWN_SERVER_ERROR,
+];
+const METADATA: [i16; 2] = [code::UNKNOWN_TOPIC_OR_PARTITION, code::LEADER_NOT_AVAILABLE];
+const LIST_OFFSETS: [i16; 4] = [
+    code::UNKNOWN_TOPIC_OR_PARTITION,
+    code::NOT_LEADER_OR_FOLLOWER,
+    code::UNKNOWN_LEADER_EPOCH,
+    code::UNKNOWN_SERVER_ERROR,
+];
+const INIT_PRODUCER_ID: [i16; 4] = [
+    code::COORDINATOR_LOAD_IN_PROGRESS,
+    code::COORDINATOR_NOT_AVAILABLE,
+    code::REQUEST_TIMED_OUT,
+    code::UNKNOWN_SERVER_ERROR,
+];

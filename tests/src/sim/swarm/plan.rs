@@ -1,0 +1,305 @@
+//! What a seed decides before anything happens.
+
+use core::fmt;
+use core::time::Duration;
+
+use kavka_core::{Acks, Config, Limits, OutOfRange, Probing, Start};
+
+use super::nemesis::Act;
+use crate::sim::model::Options;
+use crate::sim::profile::Profile;
+use crate::sim::rng::Rng;
+use crate::sim::world::{Net, Trouble};
+
+/// Releases that clusters are made of: those that kavka supports.
+const PROFILES: [Profile; 5] =
+    [Profile::V2_4, Profile::V2_8, Profile::V3_2, Profile::V3_9, Profile::V4_4];
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// The cluster.
+    pub options: Options,
+    /// Release of each broker.
+    pub profiles: Vec<Profile>,
+    /// Partitions of each topic at first.
+    pub topics: Vec<u32>,
+    /// The clients.
+    pub clients: Vec<ClientPlan>,
+    /// The network while anything may fail.
+    pub net: Net,
+    /// What may happen, with weights.
+    pub acts: Vec<(Act, u64)>,
+    /// Longest pause between two acts.
+    pub pause: Duration,
+    /// How long anything may fail.
+    pub trouble: Duration,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct ClientPlan {
+    /// Its memory.
+    pub limits: Limits,
+    /// Its configuration; the brokers are not known yet.
+    pub config: Config<'static>,
+    /// What it writes.
+    pub writes: Option<Writes>,
+    /// What it reads: topic and how.
+    pub reads: Vec<(usize, Reads)>,
+    /// In 100 events, how many the application answers with a pause, a seek, a hold.
+    pub whims: u64,
+    /// Longest time that the application lets events wait.
+    pub slow: Duration,
+}
+
+/// What a client writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writes {
+    /// Pause between two bursts.
+    pub gap: Duration,
+    /// Most records of a burst.
+    pub burst: u64,
+    /// Largest value, in bytes.
+    pub size: u64,
+    /// Number of keys; 0: none.
+    pub keys: u64,
+    /// In 100 records, how many name their partition.
+    pub chosen: u64,
+    /// In 100 bursts, how many are flushed.
+    pub flushes: u64,
+}
+
+/// How a client reads a topic.
+#[derive(Clone, Copy, Debug)]
+pub enum Reads {
+    /// All of it, following growth.
+    All(Start),
+    /// This many partitions, one by one; the last may not exist yet.
+    ByHand(u32, Start),
+}
+
+impl Plan {
+    /// Draws it.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng(seed ^ 0x6b61_766b_6173_696d);
+        let (options, profiles) = draw_cluster(&mut rng);
+        let topics: Vec<u32> = (0..rng.range(1, 3)).map(|_| draw_partitions(&mut rng)).collect();
+        let clients = (0..rng.range(2, 6)).map(|n| draw_client(&mut rng, n, topics.len()));
+        Self {
+            seed,
+            profiles,
+            clients: clients.collect(),
+            net: draw_net(&mut rng),
+            acts: draw_acts(&mut rng),
+            pause: rng.millis(30, 4000),
+            trouble: Duration::from_secs(rng.range(5, 40)),
+            options,
+            topics,
+        }
+    }
+
+    /// Name of a topic.
+    #[must_use]
+    pub fn topic(n: usize) -> String {
+        format!("topic-{n}")
+    }
+}
+
+fn draw_partitions(rng: &mut Rng) -> u32 {
+    match rng.below(8) {
+        0 => rng.range(16, 40) as u32,
+        1 | 2 => 1,
+        _ => rng.range(1, 8) as u32,
+    }
+}
+
+fn draw_cluster(rng: &mut Rng) -> (Options, Vec<Profile>) {
+    let brokers = rng.pick(&[1, 2, 3, 3, 3, 4, 5]);
+    let oldest = rng.pick(&PROFILES);
+    let newer: Vec<Profile> = PROFILES.into_iter().filter(|p| *p >= oldest).collect();
+    let mixed = rng.chance(25);
+    let profiles = (0..brokers).map(|_| if mixed { rng.pick(&newer) } else { oldest });
+    let profiles = profiles.collect();
+    let slow = |rng: &mut Rng, percent, most| {
+        if rng.chance(percent) { rng.millis(1, most) } else { Duration::ZERO }
+    };
+    let options = Options {
+        brokers,
+        profile: oldest,
+        replication: rng.range(1, u64::from(brokers.min(3))) as u32,
+        session_timeout: rng.millis(200, 6000),
+        metadata_lag: slow(rng, 30, 500),
+        first_append_delay: slow(rng, 30, 1600),
+        replication_delay: slow(rng, 60, 30),
+        session_slots: rng.pick(&[1000, 1000, 1000, 2, 0]),
+        ..Options::default()
+    };
+    (options, profiles)
+}
+
+fn draw_net(rng: &mut Rng) -> Net {
+    let rate = |rng: &mut Rng, most| if rng.chance(35) { rng.range(1, most) as u16 } else { 0 };
+    let fastest = rng.time(Duration::from_micros(20), Duration::from_millis(2));
+    Net {
+        fastest,
+        slowest: fastest + rng.millis(1, 60),
+        pieces: rng.chance(70),
+        trouble: Trouble {
+            reset: rate(rng, 150),
+            lost_answer: rate(rng, 200),
+            stall: rate(rng, 200),
+            stall_for: rng.millis(50, 8000),
+            half_open: rate(rng, 40),
+            trickle: rate(rng, 2000),
+            refused: rate(rng, 3000),
+            slow_connect: rate(rng, 3000),
+            no_connect: rate(rng, 1500),
+        },
+    }
+}
+
+fn draw_acts(rng: &mut Rng) -> Vec<(Act, u64)> {
+    let mut acts: Vec<(Act, u64)> = Act::ALL
+        .into_iter()
+        .filter_map(|act| rng.chance(40).then(|| (act, rng.range(1, 8))))
+        .collect();
+    if acts.is_empty() {
+        acts.push((Act::MoveLeader, 1));
+    }
+    acts
+}
+
+fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
+    let limits = draw_limits(rng, topics);
+    let mut config = draw_config(rng);
+    // The first one writes, the second one reads; the others as they like.
+    let writes = (n == 0 || (n > 1 && rng.chance(50))).then(|| draw_writes(rng));
+    let mut reads = Vec::new();
+    for topic in 0..topics {
+        if n == 1 || (n > 1 && (writes.is_none() || rng.chance(40))) {
+            reads.push((topic, draw_reads(rng, n == 1)));
+        }
+    }
+    if n == 1 {
+        config.out_of_range = OutOfRange::Nearest;
+    }
+    ClientPlan {
+        limits,
+        config,
+        writes,
+        reads,
+        whims: if rng.chance(30) { rng.range(1, 20) } else { 0 },
+        slow: if rng.chance(20) { rng.millis(5, 2000) } else { Duration::ZERO },
+    }
+}
+
+fn draw_limits(rng: &mut Rng, topics: usize) -> Limits {
+    let mut limits = Limits::small();
+    limits.topics = topics;
+    limits.partitions = 160;
+    match rng.below(4) {
+        0 => {
+            limits.conns = rng.range(1, 3) as usize;
+            limits.brokers = 8;
+            limits.rx_bytes = rng.pick(&[512, 1024, 4096]);
+            limits.tx_blocks = rng.range(8, 24) as usize;
+            limits.block_bytes = rng.pick(&[128, 256, 512]);
+        }
+        1 => {
+            limits.conns = rng.range(2, 6) as usize;
+            limits.rx_bytes = rng.pick(&[2048, 4096, 16 * 1024]);
+            limits.tx_blocks = rng.range(16, 64) as usize;
+            limits.block_bytes = 512;
+        }
+        _ => limits.conns = rng.range(6, 16) as usize,
+    }
+    limits
+}
+
+fn draw_config(rng: &mut Rng) -> Config<'static> {
+    let mut config = Config::new("unknown:1");
+    match rng.below(10) {
+        0 => config = config.acks(Acks::None),
+        1 | 2 => config = config.acks(Acks::Leader),
+        3 => config.idempotence = false,
+        _ => {}
+    }
+    config.linger = if rng.chance(30) { Duration::ZERO } else { rng.millis(1, 200) };
+    config.batch_bytes = rng.pick(&[200, 1000, 4096, 16 * 1024, 16 * 1024]);
+    config.request_bytes = rng.pick(&[1000, 16 * 1024, 1024 * 1024]);
+    config.request_timeout = rng.millis(1000, 30_000);
+    config.delivery_timeout = rng.millis(2000, 120_000);
+    config.connect_timeout = rng.millis(500, 10_000);
+    config.retry_backoff = rng.millis(10, 200);
+    config.reconnect_backoff = rng.millis(10, 100);
+    config.probe_idle = rng.millis(300, 2000);
+    config.fetch_max_wait = rng.millis(10, 1000);
+    config.fetch_max_bytes = rng.pick(&[500, 10_000, 1024 * 1024]);
+    config.partition_max_bytes = rng.pick(&[200, 4096, 1024 * 1024]);
+    config.out_of_range = rng.pick(&[
+        OutOfRange::Nearest,
+        OutOfRange::Nearest,
+        OutOfRange::Earliest,
+        OutOfRange::Latest,
+    ]);
+    if rng.chance(10) {
+        config.probing = Probing::WhenProducing;
+    }
+    if rng.chance(30) {
+        config.metadata_max_age = rng.millis(2000, 60_000);
+    }
+    config
+}
+
+fn draw_writes(rng: &mut Rng) -> Writes {
+    Writes {
+        gap: rng.millis(10, 1000),
+        burst: rng.pick(&[1, 1, 3, 10]),
+        size: rng.pick(&[20, 100, 100, 400, 3000]),
+        keys: rng.pick(&[0, 1, 7, 100]),
+        chosen: rng.pick(&[0, 0, 30, 100]),
+        flushes: rng.pick(&[0, 0, 10]),
+    }
+}
+
+fn draw_reads(rng: &mut Rng, from_the_first: bool) -> Reads {
+    if from_the_first {
+        return Reads::All(Start::Earliest);
+    }
+    let start = match rng.below(5) {
+        0 | 1 => Start::Latest,
+        2 => Start::Offset(rng.below(40).cast_signed()),
+        3 => Start::Timestamp(1_700_000_000_000 + rng.below(20_000).cast_signed()),
+        _ => Start::Earliest,
+    };
+    if rng.chance(60) { Reads::All(start) } else { Reads::ByHand(rng.range(1, 6) as u32, start) }
+}
+
+/// One line.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let releases: Vec<String> = self.profiles.iter().map(Profile::to_string).collect();
+        let acts: Vec<String> = self.acts.iter().map(|(act, n)| format!("{act:?}:{n}")).collect();
+        let writers = self.clients.iter().filter(|client| client.writes.is_some()).count();
+        write!(
+            f,
+            "seed {}: brokers {}, replicas {}, topics {:?}, clients {} ({writers} write), \
+             {:?} of {} every {:?}, net {:?}..{:?} {}",
+            self.seed,
+            releases.join("+"),
+            self.options.replication,
+            self.topics,
+            self.clients.len(),
+            self.trouble,
+            acts.join(" "),
+            self.pause,
+            self.net.fastest,
+            self.net.slowest,
+            self.net.trouble,
+        )
+    }
+}

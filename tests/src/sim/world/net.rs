@@ -1,0 +1,106 @@
+//! The network between clients and brokers, and what goes wrong with its streams.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::sim::rng::Rng;
+
+/// The network between clients and brokers. Every stream keeps its order.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    /// Shortest time that bytes, and opening a connection, take.
+    pub fastest: Duration,
+    /// Longest such time.
+    pub slowest: Duration,
+    /// Whether bytes come and go in random pieces.
+    pub pieces: bool,
+    /// What goes wrong.
+    pub trouble: Trouble,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self {
+            fastest: Duration::from_micros(100),
+            slowest: Duration::from_millis(3),
+            pieces: true,
+            trouble: Trouble::default(),
+        }
+    }
+}
+
+/// How often streams fail, each in 10,000 chances. All zero: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// A piece is cut short and the stream is reset behind it.
+    pub reset: u16,
+    /// A request is applied; part of its answer arrives at most, then the stream is reset.
+    pub lost_answer: u16,
+    /// A piece takes up to [`Trouble::stall_for`] longer, and all behind it.
+    pub stall: u16,
+    /// Longest stall.
+    pub stall_for: Duration,
+    /// Nothing arrives any more from here on, in one direction or both, and nobody is told.
+    pub half_open: u16,
+    /// A new connection passes a few bytes at a time.
+    pub trickle: u16,
+    /// A connection is refused.
+    pub refused: u16,
+    /// A connection takes up to [`Trouble::stall_for`] longer to be made.
+    pub slow_connect: u16,
+    /// A connection is never made, and nobody is told.
+    pub no_connect: u16,
+}
+
+/// Which way bytes go no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dark {
+    pub(super) to_broker: bool,
+    pub(super) to_client: bool,
+}
+
+impl Trouble {
+    /// Whether something that goes wrong this often does so now.
+    pub(super) fn strikes(rng: &mut Rng, rate: u16) -> bool {
+        rate > 0 && rng.below(10_000) < u64::from(rate)
+    }
+
+    /// How much longer something takes.
+    pub(super) fn delay(&self, rng: &mut Rng, rate: u16) -> Duration {
+        if !Self::strikes(rng, rate) {
+            return Duration::ZERO;
+        }
+        rng.time(Duration::ZERO, self.stall_for)
+    }
+
+    /// Which directions end without a word.
+    pub(super) fn darkness(&self, rng: &mut Rng) -> Dark {
+        if !Self::strikes(rng, self.half_open) {
+            return Dark::default();
+        }
+        let which = rng.below(3);
+        Dark { to_broker: which != 1, to_client: which != 0 }
+    }
+}
+
+/// Those that happen, as `name:rate`.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            ("reset", self.reset),
+            ("lost-answer", self.lost_answer),
+            ("stall", self.stall),
+            ("half-open", self.half_open),
+            ("trickle", self.trickle),
+            ("refused", self.refused),
+            ("slow-connect", self.slow_connect),
+            ("no-connect", self.no_connect),
+        ];
+        let some: Vec<String> = all
+            .iter()
+            .filter(|(_, rate)| *rate > 0)
+            .map(|(name, rate)| format!("{name}:{rate}"))
+            .collect();
+        f.write_str(&some.join(" "))
+    }
+}

@@ -1,0 +1,64 @@
+//! What happened in a run: a hash that tells two runs apart, and on demand every line of it.
+
+use core::fmt;
+use core::time::Duration;
+
+use kavka_core::Event;
+
+/// The record of a run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    hash: u64,
+    /// Whether each entry is printed as well.
+    pub print: bool,
+}
+
+impl Trace {
+    /// The same number for the same run.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Takes an entry: what happened, and numbers that tell it apart.
+    pub fn note(&mut self, at: Duration, what: &str, numbers: &[u64]) {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        self.mix(micros);
+        self.mix(u64::from(crc32c::crc32c(what.as_bytes())));
+        for number in numbers {
+            self.mix(*number);
+        }
+        if self.print {
+            println!("{:>12.6} {what} {numbers:?}", at.as_secs_f64());
+        }
+    }
+
+    /// Takes bytes that went from one side to the other.
+    pub(super) fn bytes(&mut self, at: Duration, way: &str, link: u64, bytes: &[u8]) {
+        let sum = u64::from(crc32c::crc32c(bytes));
+        self.note(at, way, &[link, bytes.len() as u64, sum]);
+    }
+
+    /// Prints only: for texts that the numbers stand for already.
+    pub fn say(&self, at: Duration, text: fmt::Arguments<'_>) {
+        if self.print {
+            println!("{:>12.6} {text}", at.as_secs_f64());
+        }
+    }
+
+    /// Prints an event; of records, which.
+    pub(super) fn event(&self, at: Duration, client: usize, event: &Event<'_>) {
+        if let Event::Records(batch) = event {
+            let (place, from, to) =
+                (batch.topic_partition(), batch.position(), batch.next_offset());
+            let high = batch.high_watermark();
+            self.say(at, format_args!("client {client}: Records {place:?} {from}..{to} of {high}"));
+        } else {
+            self.say(at, format_args!("client {client}: {event:?}"));
+        }
+    }
+
+    fn mix(&mut self, number: u64) {
+        self.hash = (self.hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
