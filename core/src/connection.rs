@@ -403,6 +403,15 @@ impl<'d> Net<'d> {
         self.turns.admit(now, peer, role, free).then(|| self.connect(now, peer, role)).flatten()
     }
 
+    /// The same for whoever can be asked about the cluster: which broker that is may change from
+    /// one wish to the next, the turn is the same.
+    pub(crate) fn connect_main_in_turn(&mut self, now: Instant, peer: Peer) -> Option<usize> {
+        let free = self.conns.iter().any(|c| c.state == State::Free);
+        let anyone = Peer::Node(-1);
+        let admitted = self.turns.admit(now, anyone, Role::Main, free);
+        admitted.then(|| self.connect(now, peer, Role::Main)).flatten()
+    }
+
     /// The next slot in a state that the adapter has to be told of.
     pub(crate) fn next_action(&mut self, deadline: Instant) -> Option<(State, ConnId)> {
         let slot =

@@ -139,6 +139,27 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
     });
 }
 
+/// Two connections that are busy with fetches from three brokers still make way for probes.
+#[test]
+fn growth_is_noticed_over_fewer_connections_than_brokers_that_are_read() {
+    everywhere(|seed, profile| {
+        let mut world = world(seed, profile);
+        world.cluster.create_topic("t", 6).expect("created");
+        let mut limits = Limits::small();
+        limits.conns = 2;
+        let member = world.join(Journal::default(), &limits, |_| ());
+        let topic = world.command(member, |_, client, _| client.topic("t")).expect("a topic");
+        world
+            .command(member, |now, client, _| client.assign_all(now, topic, Start::Earliest))
+            .expect("assigned");
+        world.run_for(10 * SECOND);
+        world.cluster.grow("t", 8).expect("grown");
+        world.await_that("news of growth", 5 * SECOND, |w| {
+            w.app(member).first(|news| matches!(news, News::Added { to: 8, .. })).is_some()
+        });
+    });
+}
+
 #[test]
 fn a_moved_leader_costs_no_records() {
     everywhere(|seed, profile| {

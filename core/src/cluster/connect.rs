@@ -94,7 +94,7 @@ impl<'d> Cluster<'d> {
         if at > now {
             return Instant::earliest(wake, Some(at));
         }
-        let next = match net.connect(now, peer, Role::Main) {
+        let next = match net.connect_main_in_turn(now, peer) {
             Some(_) => {
                 if let Peer::Seed(_) = peer {
                     self.seed_used(now);
