@@ -11,6 +11,7 @@
 pub mod batch;
 pub mod code;
 pub mod counters;
+pub mod deed;
 pub mod fault;
 pub mod frame;
 mod image;
@@ -24,10 +25,11 @@ pub mod tcp;
 pub mod world;
 
 pub use counters::{Counters, Traffic};
+pub use deed::{Deed, What};
 pub use fault::Fault;
 pub use journal::Journal;
 pub use kafka_protocol::messages::ApiKey;
-pub use model::{Append, Cluster, Options, Output, Reply};
+pub use model::{Cluster, Options, Output, Reply};
 pub use profile::Profile;
 pub use tcp::Server;
 pub use world::{App, Net, World};

@@ -12,6 +12,7 @@ pub(crate) struct PartitionImage {
     pub(crate) leader: i32,
     pub(crate) epoch: i32,
     pub(crate) replicas: Arc<[i32]>,
+    pub(crate) isr: Arc<[i32]>,
 }
 
 #[derive(Clone, Debug)]

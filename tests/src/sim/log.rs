@@ -1,5 +1,4 @@
-//! One partition's log: batches, leader epochs, producer state. Replicas are not told apart: all
-//! share this log, so a leader move never loses records unless a test truncates on purpose.
+//! One replica's log of a partition: batches, leader epochs, producer state.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -26,7 +25,6 @@ struct Remembered {
     first_sequence: i32,
     last_sequence: i32,
     base_offset: i64,
-    last_offset: i64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,9 +103,7 @@ impl Log {
         });
         self.position += bytes.len() as u64;
         self.end = last + 1;
-        if header.producer_id >= 0 {
-            self.remember(header, base, last);
-        }
+        self.remember(header, base);
         Ok(Appended::New(base))
     }
 
@@ -147,7 +143,10 @@ impl Log {
         Ok(None)
     }
 
-    fn remember(&mut self, header: &Header, base_offset: i64, last_offset: i64) {
+    fn remember(&mut self, header: &Header, base_offset: i64) {
+        if header.producer_id < 0 {
+            return;
+        }
         let known = self.producers.entry(header.producer_id).or_default();
         if known.epoch != header.producer_epoch {
             known.batches.clear();
@@ -157,7 +156,6 @@ impl Log {
             first_sequence: header.base_sequence,
             last_sequence: header.last_sequence(),
             base_offset,
-            last_offset,
         });
         if known.batches.len() > BATCHES_TO_RETAIN {
             known.batches.pop_front();
@@ -252,15 +250,67 @@ impl Log {
         self.high_watermark = self.high_watermark.min(self.end);
         let end = self.end;
         self.epochs.retain(|(_, start)| *start < end || *start == 0);
-        for producer in self.producers.values_mut() {
-            producer.batches.retain(|b| b.last_offset < end);
-        }
-        self.producers.retain(|_, producer| !producer.batches.is_empty());
+        self.learn_producers();
     }
 
-    /// Retention: nothing below `to` can be read any more.
+    /// What is known of producers is what the log says (`ProducerStateManager` rebuilds it so).
+    fn learn_producers(&mut self) {
+        self.producers.clear();
+        let known: Vec<_> =
+            self.batches.iter().filter_map(|b| Some((Header::read(&b.bytes)?, b.base))).collect();
+        for (header, base) in known {
+            self.remember(&header, base);
+        }
+    }
+
+    /// Becomes what `leader` has: what differs goes, what is missing comes. The high watermark is
+    /// the leader's as far as there is a log for it.
+    pub(crate) fn follow(&mut self, leader: &Self) {
+        let differs = |mine: &Stored| {
+            leader
+                .batches
+                .get(leader.find(mine.base))
+                .is_none_or(|theirs| theirs.bytes != mine.bytes)
+        };
+        let same_end = self.end == leader.end && self.epochs == leader.epochs;
+        if self.end < leader.start || self.start > leader.end {
+            *self = leader.clone();
+        } else if !same_end {
+            while let Some(last) = self.batches.back().filter(|last| differs(last)) {
+                let base = last.base;
+                self.truncate(base);
+            }
+            for stored in leader.batches.range(leader.find(self.end)..) {
+                if let Some(header) = Header::read(&stored.bytes) {
+                    self.remember(&header, stored.base);
+                }
+                self.batches.push_back(stored.clone());
+            }
+            (self.end, self.position) = (leader.end, leader.position);
+            self.epochs.clone_from(&leader.epochs);
+        }
+        self.trim(leader.start);
+        self.high_watermark = self.high_watermark.max(leader.high_watermark.min(self.end));
+    }
+
+    /// Offset up to which `other` has the same batches.
+    pub(crate) fn agrees_up_to(&self, other: &Self) -> i64 {
+        let same = |mine: &&Stored| {
+            let theirs = other.batches.get(other.find(mine.base));
+            theirs.is_some_and(|theirs| theirs.bytes == mine.bytes)
+        };
+        let shared = self.batches.iter().rev().find(same).map_or(0, |last| last.last + 1);
+        shared.max(self.start.min(other.start))
+    }
+
+    /// First offset of the current leader epoch.
+    pub(crate) fn epoch_start(&self) -> i64 {
+        self.epochs.last().map_or(0, |(_, start)| *start)
+    }
+
+    /// Retention: nothing below `to`, at most the end, can be read any more.
     pub(crate) fn trim(&mut self, to: i64) {
-        self.start = self.start.max(to.min(self.high_watermark));
+        self.start = self.start.max(to);
         while self.batches.front().is_some_and(|b| b.last < self.start) {
             self.batches.pop_front();
         }

@@ -1,33 +1,36 @@
 //! The cluster model. Time is a [`Duration`] since the cluster's start, given with each call.
 //!
-//! One log per partition stands for all its replicas. Leadership is decided by the *truth*; what a
+//! Each replica of a partition has its own log. Leadership is decided by the *truth*; what a
 //! broker says in metadata comes from its own image, which may lag (`set_lag`, `pause`).
 
 mod admin;
 mod control;
+mod election;
 mod fetch;
 mod metadata;
 mod offsets;
 mod produce;
+mod replica;
 mod session;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::code;
 use super::counters::Counters;
+use super::deed::{Deed, What};
 use super::fault::{Fault, Faults};
 use super::frame::{Answer, Request};
 use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
-use super::log::Log;
 use super::profile::Profile;
 use fetch::Parked;
+use produce::Unacked;
+use replica::Partition;
 use session::Sessions;
 
 /// How a cluster behaves. Brokers have ids 1, 2, .. and lead partition `p` at first where
@@ -49,6 +52,13 @@ pub struct Options {
     pub first_append_delay: Duration,
     /// Time that replication of every batch takes. Not with one replica.
     pub replication_delay: Duration,
+    /// A follower that lags longer than this is not in sync any more (`replica.lag.time.max.ms`).
+    pub replica_lag_max: Duration,
+    /// In-sync replicas without which acks=all is refused (`min.insync.replicas`).
+    pub min_in_sync: u32,
+    /// Whether any replica may lead where none in sync runs
+    /// (`unclean.leader.election.enable`).
+    pub unclean: bool,
     /// Largest batch taken, in bytes.
     pub max_message_bytes: usize,
     /// Fetch sessions that a broker keeps.
@@ -67,6 +77,9 @@ impl Default for Options {
             metadata_lag: Duration::ZERO,
             first_append_delay: Duration::ZERO,
             replication_delay: Duration::ZERO,
+            replica_lag_max: Duration::from_secs(2),
+            min_in_sync: 1,
+            unclean: false,
             max_message_bytes: 1_048_588,
             session_slots: 1000,
             auto_create: false,
@@ -98,26 +111,6 @@ pub struct Output {
     pub reply: Reply,
 }
 
-/// A batch that a leader took, with its offset in it.
-#[derive(Clone, Debug)]
-pub struct Append {
-    /// The topic.
-    pub topic: StrBytes,
-    /// The partition.
-    pub partition: u32,
-    /// The batch.
-    pub batch: Bytes,
-}
-
-struct Partition {
-    log: Log,
-    leader: i32,
-    epoch: i32,
-    replicas: Arc<[i32]>,
-    /// Replication starts here.
-    ready_at: Duration,
-}
-
 struct Topic {
     name: StrBytes,
     id: Uuid,
@@ -134,6 +127,7 @@ struct Node {
     /// Counts deaths, pauses and returns, so that an old session timeout is recognised.
     incarnation: u64,
     lag: Duration,
+    replica_lag: Duration,
     image: Arc<Image>,
     pending: VecDeque<(Duration, Arc<Image>)>,
     sessions: Sessions,
@@ -144,6 +138,10 @@ struct Node {
 impl Node {
     fn in_cluster(&self) -> bool {
         self.alive && !self.fenced
+    }
+
+    fn runs(&self) -> bool {
+        self.alive && !self.paused
     }
 
     fn learn(&mut self, now: Duration, image: &Arc<Image>) {
@@ -164,7 +162,9 @@ impl Node {
 }
 
 enum Event {
-    Commit { topic: Uuid, partition: usize, offset: i64 },
+    Replicate { topic: Uuid, partition: usize, broker: i32 },
+    Watch { topic: Uuid, partition: usize },
+    Unacked(u64),
     Output(Output),
     Fence { broker: i32, incarnation: u64 },
     Expire(u64),
@@ -242,6 +242,7 @@ pub struct Cluster {
     agenda: BTreeMap<(Duration, u64), Event>,
     order: u64,
     parked: Vec<Parked>,
+    unacked: Vec<Unacked>,
     touched: Vec<Touched>,
     ready: VecDeque<Output>,
     faults: Faults,
@@ -251,8 +252,8 @@ pub struct Cluster {
     /// Names that ZooKeeper mode still deletes, and until when.
     deleting: BTreeMap<StrBytes, Duration>,
     cluster_id: StrBytes,
-    /// Every append since it was last asked for, where somebody asks.
-    appends: Option<Vec<Append>>,
+    /// What was done since it was last asked for, where somebody asks.
+    deeds: Option<Vec<Deed>>,
 }
 
 impl Cluster {
@@ -276,6 +277,7 @@ impl Cluster {
             fenced: false,
             incarnation: 0,
             lag: options.metadata_lag,
+            replica_lag: Duration::ZERO,
             image: image.clone(),
             pending: VecDeque::new(),
             sessions: Sessions::default(),
@@ -291,6 +293,7 @@ impl Cluster {
             agenda: BTreeMap::new(),
             order: 0,
             parked: Vec::new(),
+            unacked: Vec::new(),
             touched: Vec::new(),
             ready: VecDeque::new(),
             faults: Faults::default(),
@@ -299,7 +302,7 @@ impl Cluster {
             next_producer_id: 1000,
             deleting: BTreeMap::new(),
             cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
-            appends: None,
+            deeds: None,
         }
     }
 
@@ -327,7 +330,9 @@ impl Cluster {
 
     /// The connection is gone: what waits for it is dropped.
     pub fn handle_closed(&mut self, broker: i32, conn: u64) {
-        self.parked.retain(|parked| (parked.ctx.broker, parked.ctx.conn) != (broker, conn));
+        let gone = |ctx: &Ctx| (ctx.broker, ctx.conn) == (broker, conn);
+        self.parked.retain(|parked| !gone(&parked.ctx));
+        self.unacked.retain(|unacked| !gone(&unacked.ctx));
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.stalled.retain(|(from, _)| *from != conn);
         }
@@ -369,7 +374,11 @@ impl Cluster {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Commit { topic, partition, offset } => self.commit(topic, partition, offset),
+            Event::Replicate { topic, partition, broker } => {
+                self.replicated(topic, partition, broker);
+            }
+            Event::Watch { topic, partition } => self.watch_followers(topic, partition),
+            Event::Unacked(id) => self.give_up_waiting(id),
             Event::Output(output) => self.ready.push_back(output),
             Event::Fence { broker, incarnation } => {
                 let same = |node: &Node| node.incarnation == incarnation;
@@ -379,15 +388,6 @@ impl Cluster {
             }
             Event::Expire(id) => self.expire(id),
         }
-    }
-
-    fn commit(&mut self, topic: Uuid, partition: usize, offset: i64) {
-        let Some(topic) = self.topics.get_mut(&topic) else { return };
-        let Some(state) = topic.partitions.get_mut(partition) else { return };
-        state.log.commit(offset);
-        let (id, name) = (topic.id, topic.name.clone());
-        let partition = i32::try_from(partition).unwrap_or(-1);
-        self.touched.push(Touched { id, name, partition });
     }
 
     /// One request of a live, running broker.
@@ -471,7 +471,7 @@ impl Cluster {
         let Some(truth) = truth else { return Err(missing) };
         let known = image.leader != broker && image.leader >= 0;
         let hint = known.then_some((image.leader, image.epoch));
-        if !truth.replicas.contains(&broker) {
+        if !truth.has(broker) {
             let code = match self.profile(broker) {
                 Profile::V1_1 => code::UNKNOWN_TOPIC_OR_PARTITION,
                 _ => code::NOT_LEADER_OR_FOLLOWER,
@@ -519,6 +519,12 @@ impl Cluster {
         }
     }
 
+    fn note(&mut self, topic: &StrBytes, what: What) {
+        if let Some(deeds) = &mut self.deeds {
+            deeds.push(Deed { at: self.now, topic: topic.clone(), what });
+        }
+    }
+
     /// All partitions of these topics may answer waiting fetches differently now.
     fn touch_all(&mut self, names: &[StrBytes]) {
         for name in names {
@@ -538,7 +544,8 @@ impl Topic {
         let partitions = self.partitions.iter().map(|p| PartitionImage {
             leader: p.leader,
             epoch: p.epoch,
-            replicas: p.replicas.clone(),
+            replicas: p.brokers(),
+            isr: p.isr.clone(),
         });
         TopicImage { name: self.name.clone(), id: self.id, partitions: partitions.collect() }
     }

@@ -1,18 +1,18 @@
 //! What a test does to the cluster: topics, leaders, brokers, faults, and what it reads back.
 
 use core::time::Duration;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::{Append, Cluster, Event, Node, Output, Partition, Reply, Topic};
+use super::replica::Partition;
+use super::{Cluster, Node, Output, Reply, Topic};
 use crate::sim::batch::Record;
 use crate::sim::code;
+use crate::sim::deed::{Deed, What};
 use crate::sim::fault::Fault;
-use crate::sim::log::Log;
 use crate::sim::profile::Profile;
 
 /// Topics. Errors are Kafka error codes.
@@ -41,6 +41,7 @@ impl Cluster {
         }
         self.topics.insert(id, topic);
         self.names.insert(name.clone(), id);
+        self.note(&name, What::Grown { count });
         self.publish(&[name]);
         Ok(if self.options.profile.topic_ids() { id } else { Uuid::nil() })
     }
@@ -48,13 +49,11 @@ impl Cluster {
     fn new_partition(&self, index: u32, replication: u32) -> Partition {
         let brokers = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let id = |n: u32| i32::try_from((index + n) % brokers + 1).unwrap_or(1);
-        let replicas: Arc<[i32]> = (0..replication.clamp(1, brokers)).map(id).collect();
+        let replicas: Vec<i32> = (0..replication.clamp(1, brokers)).map(id).collect();
         let lives = |id: &&i32| self.nodes.get(id).is_some_and(Node::in_cluster);
         let leader = replicas.iter().find(lives).copied().unwrap_or(-1);
-        let mut log = Log::default();
-        log.begin_epoch(0);
         let ready_at = self.now + self.options.first_append_delay;
-        Partition { log, leader, epoch: 0, replicas, ready_at }
+        Partition::new(&replicas, leader, self.now, ready_at)
     }
 
     /// Raises a topic's partition count to `count`.
@@ -75,6 +74,7 @@ impl Cluster {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.partitions.extend(new);
         }
+        self.note(&name, What::Grown { count });
         self.publish(&[name]);
         Ok(())
     }
@@ -92,6 +92,7 @@ impl Cluster {
         if let Some(id) = self.names.remove(&name) {
             self.topics.remove(&id);
         }
+        self.note(&name, What::Deleted);
         self.publish(&[name]);
         self.wake();
         Ok(())
@@ -114,13 +115,13 @@ impl Cluster {
         if !self.nodes.get(&broker).is_some_and(Node::in_cluster) {
             return Err(code::REPLICA_NOT_AVAILABLE);
         }
+        let (now, index) = (self.now, partition as usize);
         let (name, state) = self.partition_mut(name, partition)?;
-        if !state.replicas.contains(&broker) {
-            let others = state.replicas.iter().copied().filter(|id| *id != state.leader);
-            state.replicas = core::iter::once(broker).chain(others).collect();
+        if !state.isr.contains(&broker) {
+            state.adopt(broker, now);
         }
-        state.lead(broker);
-        self.changed(&name);
+        state.lead(broker, now);
+        self.changed(&name, index);
         Ok(())
     }
 
@@ -129,10 +130,13 @@ impl Cluster {
     /// # Errors
     /// 3 for no such partition.
     pub fn truncate(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
+        let (now, index) = (self.now, partition as usize);
         let (name, state) = self.partition_mut(name, partition)?;
-        state.log.truncate(offset);
-        state.lead(state.leader);
-        self.changed(&name);
+        state.cut(offset);
+        state.lead(state.leader, now);
+        let to = state.log().end();
+        self.note(&name, What::Cut { partition, to });
+        self.changed(&name, index);
         Ok(())
     }
 
@@ -142,16 +146,21 @@ impl Cluster {
     /// 3 for no such partition.
     pub fn trim(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
         let (name, state) = self.partition_mut(name, partition)?;
-        state.log.trim(offset);
+        let to = offset.min(state.log().high_watermark());
+        state.log_mut().trim(to);
+        self.note(&name, What::Trimmed { partition, to });
         self.touch_all(&[name]);
         self.wake();
         Ok(())
     }
 
-    fn changed(&mut self, name: &StrBytes) {
+    fn changed(&mut self, name: &StrBytes, partition: usize) {
         let names = core::slice::from_ref(name);
         self.publish(names);
         self.touch_all(names);
+        if let Some(id) = self.names.get(name).copied() {
+            self.replicate(id, partition);
+        }
         self.wake();
     }
 
@@ -166,14 +175,6 @@ impl Cluster {
     fn partition(&self, name: &str, index: u32) -> Option<&Partition> {
         let id = self.names.get(name.as_bytes())?;
         self.topics.get(id)?.partitions.get(index as usize)
-    }
-}
-
-impl Partition {
-    pub(super) fn lead(&mut self, broker: i32) {
-        self.leader = broker;
-        self.epoch += 1;
-        self.log.begin_epoch(self.epoch);
     }
 }
 
@@ -195,42 +196,51 @@ impl Cluster {
     /// Offset that the next record gets; 0 for no such partition.
     #[must_use]
     pub fn log_len(&self, name: &str, partition: u32) -> i64 {
-        self.partition(name, partition).map_or(0, |p| p.log.end())
+        self.partition(name, partition).map_or(0, |p| p.log().end())
     }
 
     /// Offset of the first record that is left; 0 for no such partition.
     #[must_use]
     pub fn log_start(&self, name: &str, partition: u32) -> i64 {
-        self.partition(name, partition).map_or(0, |p| p.log.start())
+        self.partition(name, partition).map_or(0, |p| p.log().start())
     }
 
-    /// From now on [`Cluster::take_appends`] tells of appends.
-    pub fn watch_appends(&mut self) {
-        self.appends = Some(Vec::new());
+    /// From now on [`Cluster::take_deeds`] tells what is done.
+    pub fn watch_deeds(&mut self) {
+        self.deeds = Some(Vec::new());
     }
 
-    /// Every append since the last call, in order.
-    pub fn take_appends(&mut self) -> Vec<Append> {
-        self.appends.as_mut().map(core::mem::take).unwrap_or_default()
+    /// What was done since the last call, in order.
+    pub fn take_deeds(&mut self) -> Vec<Deed> {
+        self.deeds.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Brokers that hold a partition, the in-sync ones first, and how many those are.
+    #[must_use]
+    pub fn replicas(&self, name: &str, partition: u32) -> (Vec<i32>, usize) {
+        let Some(state) = self.partition(name, partition) else { return (Vec::new(), 0) };
+        let others = state.brokers();
+        let others = others.iter().filter(|id| !state.isr.contains(id));
+        (state.isr.iter().chain(others).copied().collect(), state.isr.len())
     }
 
     /// Offset below which consumers read.
     #[must_use]
     pub fn high_watermark(&self, name: &str, partition: u32) -> i64 {
-        self.partition(name, partition).map_or(0, |p| p.log.high_watermark())
+        self.partition(name, partition).map_or(0, |p| p.log().high_watermark())
     }
 
     /// Records of a partition, in order. Those of compressed batches are missing.
     #[must_use]
     pub fn records(&self, name: &str, partition: u32) -> Vec<Record> {
-        self.partition(name, partition).map_or_else(Vec::new, |p| p.log.records())
+        self.partition(name, partition).map_or_else(Vec::new, |p| p.log().records())
     }
 
     /// Batches of a partition as stored.
     #[must_use]
     pub fn batches(&self, name: &str, partition: u32) -> Vec<Bytes> {
         self.partition(name, partition)
-            .map_or_else(Vec::new, |p| p.log.batches().cloned().collect())
+            .map_or_else(Vec::new, |p| p.log().batches().cloned().collect())
     }
 
     /// Broker ids, dead ones included.
@@ -275,6 +285,20 @@ impl Cluster {
         }
     }
 
+    /// From now on this broker's followers fetch that much later, on top of what is usual.
+    pub fn set_replica_lag(&mut self, broker: i32, lag: Duration) {
+        if let Some(node) = self.nodes.get_mut(&broker) {
+            node.replica_lag = lag;
+        }
+    }
+
+    /// Whether partitions without a leader in sync are led by any replica that runs
+    /// (`unclean.leader.election.enable`).
+    pub fn set_unclean(&mut self, unclean: bool) {
+        self.options.unclean = unclean;
+        self.elect(|partition| partition.leader < 0);
+    }
+
     /// From now on news reach this broker's metadata that much later.
     pub fn set_lag(&mut self, broker: i32, lag: Duration) {
         if let Some(node) = self.nodes.get_mut(&broker) {
@@ -291,6 +315,7 @@ impl Cluster {
         node.stalled.clear();
         node.sessions.clear();
         self.parked.retain(|parked| parked.ctx.broker != broker);
+        self.unacked.retain(|unacked| unacked.ctx.broker != broker);
         self.ready.retain(|output| output.broker != broker);
         self.schedule_fence(broker);
     }
@@ -333,51 +358,6 @@ impl Cluster {
                 reply => self.ready.push_back(Output { broker, conn, reply }),
             }
         }
-        self.wake();
-    }
-
-    fn schedule_fence(&mut self, broker: i32) {
-        let Some(node) = self.nodes.get_mut(&broker) else { return };
-        node.incarnation += 1;
-        let incarnation = node.incarnation;
-        let at = self.now + self.options.session_timeout;
-        self.schedule(at, Event::Fence { broker, incarnation });
-    }
-
-    /// The cluster gives a broker up: others lead.
-    pub(super) fn fence(&mut self, broker: i32) {
-        let Some(node) = self.nodes.get_mut(&broker).filter(|node| !node.fenced) else { return };
-        node.fenced = true;
-        self.elect(|partition| partition.leader == broker);
-    }
-
-    /// A broker is back: it leads what has no leader and lies on it.
-    fn unfence(&mut self, broker: i32) {
-        let Some(node) = self.nodes.get_mut(&broker) else { return };
-        node.incarnation += 1;
-        node.fenced = false;
-        self.elect(|partition| partition.leader < 0);
-    }
-
-    fn elect(&mut self, which: impl Fn(&Partition) -> bool) {
-        let mut changed = Vec::new();
-        for topic in self.topics.values_mut() {
-            let mut moved = false;
-            for partition in topic.partitions.iter_mut().filter(|p| which(p)) {
-                let lives = |id: &&i32| self.nodes.get(id).is_some_and(Node::in_cluster);
-                let leader = partition.replicas.iter().find(lives).copied().unwrap_or(-1);
-                if leader != partition.leader {
-                    partition.lead(leader);
-                    moved = true;
-                }
-            }
-            if moved {
-                changed.push(topic.name.clone());
-            }
-        }
-        changed.sort(); // the map's order must not show
-        self.publish(&changed);
-        self.touch_all(&changed);
         self.wake();
     }
 }

@@ -109,6 +109,7 @@ impl Cluster {
                 self.parked.push(parked);
             }
         }
+        self.acknowledge();
     }
 
     /// Answers parked fetches that touched partitions have satisfied.
@@ -117,6 +118,7 @@ impl Cluster {
             return;
         }
         let touched = core::mem::take(&mut self.touched);
+        self.acknowledge();
         let mut at = 0;
         while let Some(parked) = self.parked.get(at) {
             let node = self.nodes.get(&parked.ctx.broker);
@@ -199,7 +201,7 @@ impl Cluster {
             }
             Unread::Denied(denied)
         })?;
-        let log = &partition.log;
+        let log = partition.log();
         let out_of_range = || Unread::Denied(Denied::plain(code::OFFSET_OUT_OF_RANGE));
         if item.last_fetched_epoch >= 0 {
             let (epoch, end) = log.epoch_end(item.last_fetched_epoch);

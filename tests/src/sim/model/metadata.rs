@@ -204,7 +204,7 @@ fn metadata_partition(ctx: &Ctx, topic: &TopicImage, index: usize) -> MetadataRe
         .with_partition_index(i32::try_from(index).unwrap_or(i32::MAX))
         .with_leader_id(BrokerId(image.leader))
         .with_replica_nodes(ids(&image.replicas))
-        .with_isr_nodes(ids(&image.replicas));
+        .with_isr_nodes(ids(&image.isr));
     if image.leader < 0 {
         told.error_code = code::LEADER_NOT_AVAILABLE;
     }
@@ -246,7 +246,7 @@ fn described(
                 .with_leader_id(BrokerId(image.leader))
                 .with_leader_epoch(image.epoch)
                 .with_replica_nodes(ids(&image.replicas))
-                .with_isr_nodes(ids(&image.replicas))
+                .with_isr_nodes(ids(&image.isr))
                 .with_eligible_leader_replicas(Some(Vec::new()))
                 .with_last_known_elr(Some(Vec::new())),
         )

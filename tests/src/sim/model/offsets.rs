@@ -58,7 +58,7 @@ impl Cluster {
         let found = match (ctx.injected(), found) {
             (Some(code), _) => Err(code),
             (None, Err(denied)) => Err(denied.code),
-            (None, Ok(partition)) => at(&partition.log, ask.timestamp, ctx.version),
+            (None, Ok(partition)) => at(partition.log(), ask.timestamp, ctx.version),
         };
         match found {
             Ok((timestamp, offset, epoch)) => {
@@ -99,7 +99,7 @@ impl Cluster {
             (Some(code), _) => told.with_error_code(code),
             (None, Err(denied)) => told.with_error_code(denied.code),
             (None, Ok(partition)) => {
-                let (epoch, end) = partition.log.epoch_end(ask.leader_epoch);
+                let (epoch, end) = partition.log().epoch_end(ask.leader_epoch);
                 told.with_leader_epoch(epoch).with_end_offset(end)
             }
         }
@@ -133,6 +133,10 @@ fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
         None => (-1, -1, -1),
     };
     match timestamp {
+        // A new leader does not know yet how far the old one had committed (KIP-207).
+        LATEST if log.high_watermark() < log.epoch_start() => {
+            Err(if version >= 5 { code::OFFSET_NOT_AVAILABLE } else { code::LEADER_NOT_AVAILABLE })
+        }
         LATEST => Ok(plain(log.high_watermark())),
         EARLIEST => Ok(plain(log.start())),
         MAX_TIMESTAMP if version >= 7 => Ok(found(log.max_timestamp())),

@@ -9,12 +9,16 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
-use super::{Append, Cluster, Ctx, Denied, Event, Output, Reply, Touched};
+use super::replica::Partition;
+use super::{Cluster, Ctx, Denied, Event, Node, Output, Reply};
 use crate::sim::batch;
 use crate::sim::code;
+use crate::sim::deed::What;
 use crate::sim::image::TopicRef;
 use crate::sim::log::Appended;
+use crate::sim::profile::Profile;
 
 /// First version with leader hints (KIP-951).
 const HINTS: i16 = 10;
@@ -25,15 +29,34 @@ const BY_ID: i16 = 13;
 struct Outcome {
     result: Result<(i64, i64), Denied>,
     why: Option<&'static str>,
-    /// When acks=all is reached.
-    at: Duration,
+    /// What acks=all waits for.
+    wait: Option<Wait>,
+}
+
+/// A batch that is not yet on all replicas in sync.
+struct Wait {
+    topic: Uuid,
+    partition: usize,
+    /// The high watermark that it needs.
+    end: i64,
+    /// Place in the answer: topic and partition.
+    place: (usize, usize),
+}
+
+/// A request that waits for replicas (`DelayedProduce`).
+pub(super) struct Unacked {
+    pub(super) ctx: Ctx,
+    id: u64,
+    body: ProduceResponse,
+    waits: Vec<Wait>,
+    /// Its time ended while the broker was paused.
+    expired: bool,
 }
 
 impl Cluster {
     pub(super) fn produce(&mut self, ctx: &Ctx, ask: ProduceRequest) -> Reply {
         let mut body = ProduceResponse::default().with_throttle_time_ms(ctx.throttle());
-        let mut hinted = Vec::new();
-        let mut done_at = self.now;
+        let (mut hinted, mut waits) = (Vec::new(), Vec::new());
         let mut failed = false;
         for topic in ask.topic_data {
             let mut told = TopicProduceResponse::default();
@@ -45,8 +68,11 @@ impl Cluster {
                 TopicRef::Name(topic.name.0)
             };
             for data in &topic.partition_data {
-                let outcome = self.append(ctx, &place, data, ask.acks);
-                done_at = done_at.max(outcome.at);
+                let mut outcome = self.append(ctx, &place, data, ask.acks);
+                if let Some(mut wait) = outcome.wait.take() {
+                    wait.place = (body.responses.len(), told.partition_responses.len());
+                    waits.push(wait);
+                }
                 failed |= outcome.result.is_err();
                 let leader = outcome.result.as_ref().err().and_then(|denied| denied.hint);
                 hinted.extend(leader.map(|(id, _)| id));
@@ -61,16 +87,91 @@ impl Cluster {
         if ctx.version >= HINTS {
             body.node_endpoints = self.hints(ctx.broker, hinted).map(node).collect();
         }
-        let answer = ctx.answer(ResponseKind::Produce(body));
-        if ask.acks == 1 || done_at <= self.now {
-            return Reply::Now(answer);
+        self.order += 1;
+        let id = self.order;
+        let mut unacked = Unacked { ctx: ctx.clone(), id, body, waits, expired: false };
+        self.look_at(&mut unacked);
+        if unacked.waits.is_empty() {
+            return Reply::Now(ctx.answer(ResponseKind::Produce(unacked.body)));
         }
-        let reply = self.afterwards(ctx, Reply::Now(answer));
-        let output = Output { broker: ctx.broker, conn: ctx.conn, reply };
-        if !matches!(output.reply, Reply::Later) {
-            self.schedule(done_at, Event::Output(output));
-        }
+        let most = Duration::from_millis(u64::try_from(ask.timeout_ms).unwrap_or(0));
+        self.schedule(self.now + most, Event::Unacked(id));
+        self.unacked.push(unacked);
         Reply::Later
+    }
+
+    /// Takes out of what a request waits for what is done, or cannot be done here any more.
+    fn look_at(&self, unacked: &mut Unacked) {
+        let broker = unacked.ctx.broker;
+        let mut waits = core::mem::take(&mut unacked.waits);
+        waits.retain(|wait| {
+            let topic = self.topics.get(&wait.topic);
+            let state = topic.and_then(|topic| topic.partitions.get(wait.partition));
+            let code = match state {
+                None => code::UNKNOWN_TOPIC_OR_PARTITION,
+                Some(state) if state.leader != broker => code::NOT_LEADER_OR_FOLLOWER,
+                Some(state) if state.log().high_watermark() < wait.end => return true,
+                Some(state) if self.too_few(broker, state) => {
+                    code::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                }
+                Some(_) => return false,
+            };
+            refuse(&mut unacked.body, wait.place, code);
+            false
+        });
+        unacked.waits = waits;
+    }
+
+    /// Whether `min.insync.replicas` is not met. Since 3.9 it is never more than there are.
+    fn too_few(&self, broker: i32, state: &Partition) -> bool {
+        let wanted = self.options.min_in_sync as usize;
+        let wanted = match self.profile(broker) >= Profile::V3_9 {
+            true => wanted.min(state.brokers().len()),
+            false => wanted,
+        };
+        state.isr.len() < wanted
+    }
+
+    /// Answers requests that have what they waited for.
+    pub(super) fn acknowledge(&mut self) {
+        let mut at = 0;
+        while at < self.unacked.len() {
+            let broker = self.unacked[at].ctx.broker;
+            if !self.nodes.get(&broker).is_some_and(Node::runs) {
+                at += 1;
+                continue;
+            }
+            let mut unacked = self.unacked.swap_remove(at);
+            self.look_at(&mut unacked);
+            if unacked.expired {
+                unacked.expire();
+            }
+            if unacked.waits.is_empty() {
+                self.answer_produce(unacked);
+            } else {
+                let last = self.unacked.len();
+                self.unacked.push(unacked);
+                self.unacked.swap(at, last);
+                at += 1;
+            }
+        }
+    }
+
+    /// `timeout_ms` of a request is over.
+    pub(super) fn give_up_waiting(&mut self, id: u64) {
+        if let Some(unacked) = self.unacked.iter_mut().find(|unacked| unacked.id == id) {
+            unacked.expired = true; // a stopped process answers after it goes on
+            self.acknowledge();
+        }
+    }
+
+    fn answer_produce(&mut self, unacked: Unacked) {
+        let Unacked { ctx, body, .. } = unacked;
+        let reply = Reply::Now(ctx.answer(ResponseKind::Produce(body)));
+        match self.afterwards(&ctx, reply) {
+            Reply::Later => {}
+            reply => self.ready.push_back(Output { broker: ctx.broker, conn: ctx.conn, reply }),
+        }
     }
 
     fn append(
@@ -80,8 +181,7 @@ impl Cluster {
         data: &PartitionProduceData,
         acks: i16,
     ) -> Outcome {
-        let at = self.now;
-        let failed = |denied, why| Outcome { result: Err(denied), why, at };
+        let failed = |denied, why| Outcome { result: Err(denied), why, wait: None };
         if let Some(code) = ctx.injected() {
             return failed(Denied::plain(code), None);
         }
@@ -89,69 +189,48 @@ impl Cluster {
             return failed(Denied::plain(code::INVALID_REQUIRED_ACKS), None);
         }
         let bytes = data.records.as_deref().unwrap_or_default();
-        let limit = self.options.max_message_bytes;
-        let delay = self.options.replication_delay;
         // The shape first: a batch that no broker takes is a mistake wherever it was sent.
-        let header = match batch::check(bytes, ctx.version, limit) {
+        let header = match batch::check(bytes, ctx.version, self.options.max_message_bytes) {
             Ok(header) => header,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        let (id, partition) = match self.locate_mut(ctx.broker, topic, data.index) {
+        if let Ok(state) = self.locate(ctx.broker, topic, data.index, -1)
+            && acks == -1
+            && self.too_few(ctx.broker, state)
+        {
+            return failed(Denied::plain(code::NOT_ENOUGH_REPLICAS), None);
+        }
+        let (id, state) = match self.locate_mut(ctx.broker, topic, data.index) {
             Ok(found) => found,
             Err(denied) => {
                 let hint = denied.hint.filter(|_| denied.code == code::NOT_LEADER_OR_FOLLOWER);
                 return failed(Denied { hint, ..denied }, None);
             }
         };
-        let appended = match partition.log.append(&header, bytes, partition.epoch) {
+        let epoch = state.epoch;
+        let appended = match state.log_mut().append(&header, bytes, epoch) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
-        let (Appended::New(base) | Appended::Duplicate(base)) = appended;
-        let mut done = at;
-        if partition.replicas.len() > 1 {
-            done = at.max(partition.ready_at) + delay;
-        }
-        let (start, end) = (partition.log.start(), partition.log.end());
-        let stored = match appended {
-            Appended::New(_) => partition.log.batches().next_back().cloned(),
-            Appended::Duplicate(_) => None,
+        let (base, stored) = match appended {
+            Appended::New(base) => (base, state.log().batches().next_back().cloned()),
+            Appended::Duplicate(base) => (base, None),
         };
-        self.note_append(id, data.index, stored);
-        self.replicate(id, topic, data.index, end, done);
-        Outcome { result: Ok((base, start)), why: None, at: done }
+        let start = state.log().start();
+        let end = base + i64::from(header.last_offset_delta) + 1;
+        let partition = usize::try_from(data.index).unwrap_or(usize::MAX);
+        if let Some(batch) = stored {
+            self.note_append(id, partition, batch);
+            self.replicate(id, partition);
+        }
+        let wait = Wait { topic: id, partition, end, place: (0, 0) };
+        Outcome { result: Ok((base, start)), why: None, wait: (acks == -1).then_some(wait) }
     }
 
-    fn note_append(&mut self, id: uuid::Uuid, partition: i32, batch: Option<Bytes>) {
-        let Some(topic) = self.topics.get(&id).map(|topic| topic.name.clone()) else { return };
-        if let (Some(appends), Some(batch)) = (&mut self.appends, batch) {
-            let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-            appends.push(Append { topic, partition, batch });
-        }
-    }
-
-    fn replicate(
-        &mut self,
-        id: uuid::Uuid,
-        topic: &TopicRef,
-        partition: i32,
-        end: i64,
-        at: Duration,
-    ) {
-        let index = usize::try_from(partition).unwrap_or(usize::MAX);
-        if at > self.now {
-            self.schedule(at, Event::Commit { topic: id, partition: index, offset: end });
-            return;
-        }
-        let Some(found) = self.topics.get_mut(&id) else { return };
-        let name = match topic {
-            TopicRef::Name(name) => name.clone(),
-            TopicRef::Id(_) => found.name.clone(),
-        };
-        if let Some(state) = found.partitions.get_mut(index) {
-            state.log.commit(end);
-            self.touched.push(Touched { id, name, partition });
-        }
+    fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes) {
+        let Some(name) = self.topics.get(&id).map(|topic| topic.name.clone()) else { return };
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        self.note(&name, What::Appended { partition, batch });
     }
 
     /// (id, host, port, rack) of hinted leaders, each once.
@@ -167,6 +246,23 @@ impl Cluster {
             let e = image.endpoint(id)?;
             Some((e.id, e.host.clone(), i32::from(e.port), e.rack.clone()))
         })
+    }
+}
+
+impl Unacked {
+    fn expire(&mut self) {
+        for wait in self.waits.drain(..) {
+            refuse(&mut self.body, wait.place, code::REQUEST_TIMED_OUT);
+        }
+    }
+}
+
+/// A batch that was taken, and yet its partition answers with an error.
+fn refuse(body: &mut ProduceResponse, (topic, partition): (usize, usize), code: i16) {
+    let told = body.responses.get_mut(topic);
+    if let Some(told) = told.and_then(|topic| topic.partition_responses.get_mut(partition)) {
+        told.error_code = code;
+        told.base_offset = -1;
     }
 }
 

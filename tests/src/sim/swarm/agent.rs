@@ -207,7 +207,10 @@ impl App for Agent {
                 });
                 let start = if added { Start::Offset(0) } else { start.unwrap_or(Start::Latest) };
                 let reader = Reader::new(partition.topic, partition.partition, start);
-                // One that a recreated topic had no more is told again when it has it again.
+                // One that a recreated topic had no more may come back under another id.
+                let same =
+                    |r: &Reader| (r.topic, r.partition) == (partition.topic, partition.partition);
+                self.readers.retain(|id, other| *id == at || !same(other));
                 if self.readers.insert(at, reader).is_some() && !added {
                     self.finds(format!("{at:?} assigned twice"));
                 }

@@ -5,7 +5,6 @@ use core::time::Duration;
 use kafka_protocol::messages::ApiKey;
 
 use super::agent::Agent;
-use super::oracle::Oracle;
 use super::plan::Plan;
 use crate::sim::code;
 use crate::sim::fault::Fault;
@@ -42,10 +41,16 @@ pub enum Act {
     Swap,
     /// A broker is upgraded.
     Upgrade,
+    /// A broker is told to end (SIGTERM), and hands its partitions over before.
+    Shutdown,
+    /// A broker's followers fetch late, or in time again.
+    Drag,
+    /// Any replica may lead, or only those in sync again.
+    Unclean,
 }
 
 impl Act {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Grow,
         Self::MoveLeader,
         Self::Kill,
@@ -59,6 +64,9 @@ impl Act {
         Self::Recreate,
         Self::Swap,
         Self::Upgrade,
+        Self::Shutdown,
+        Self::Drag,
+        Self::Unclean,
     ];
 }
 
@@ -82,7 +90,7 @@ impl Nemesis {
     }
 
     /// Does one thing.
-    pub(super) fn act(&mut self, world: &mut World<Agent>, oracle: &mut Oracle, topics: usize) {
+    pub(super) fn act(&mut self, world: &mut World<Agent>, topics: usize) {
         let mut draw = self.rng.below(self.acts.iter().map(|(_, weight)| weight).sum());
         let drawn = self.acts.iter().find(|(_, weight)| {
             let hit = draw < *weight;
@@ -91,17 +99,11 @@ impl Nemesis {
         });
         let Some((act, _)) = drawn.copied() else { return };
         let broker = self.rng.pick(&world.cluster.brokers());
-        let index = self.rng.below(topics as u64) as usize;
-        let topic = Plan::topic(index);
+        let topic = Plan::topic(self.rng.below(topics as u64) as usize);
         let count = world.cluster.partitions(&topic);
         let partition = self.rng.below(u64::from(count)) as u32;
         let text = format!("{act:?} broker {broker}, {topic} {partition}/{count}");
         world.trace.note(world.now(), &text, &[]);
-        match act {
-            Act::Truncate => oracle.excuse(index, Some(partition), 0, world.now()),
-            Act::Recreate => oracle.excuse(index, None, 0, world.now()),
-            _ => {}
-        }
         self.do_to(world, act, broker, (&topic, partition, count));
     }
 
@@ -154,6 +156,18 @@ impl Nemesis {
                 self.paused.push(broker);
                 world.cluster.pause(broker);
             }
+            Act::Shutdown if world.cluster.alive(broker) => {
+                self.paused.retain(|id| *id != broker);
+                world.cluster.hand_over(broker);
+                world.kill(broker);
+            }
+            Act::Shutdown => world.cluster.restart(broker),
+            Act::Drag => {
+                let most = if self.rng.chance(50) { 0 } else { 5000 };
+                let lag = self.rng.time(Duration::ZERO, Duration::from_millis(most));
+                world.cluster.set_replica_lag(broker, lag);
+            }
+            Act::Unclean => world.cluster.set_unclean(self.rng.chance(50)),
             Act::Disconnect => world.disconnect(broker),
             Act::Inject => self.inject(world, broker),
             Act::Evict => world.cluster.evict_sessions(broker),
@@ -209,6 +223,7 @@ impl Nemesis {
         world.cluster.clear_faults();
         for broker in world.cluster.brokers() {
             world.cluster.set_lag(broker, Duration::ZERO);
+            world.cluster.set_replica_lag(broker, Duration::ZERO);
             if !world.cluster.alive(broker) {
                 world.cluster.restart(broker);
             }

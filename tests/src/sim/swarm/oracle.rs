@@ -3,12 +3,14 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use kavka_core::Acks;
 
 use super::agent::{Agent, Answered, Fate, Id, Seen};
 use super::plan::{ClientPlan, Plan};
 use crate::sim::batch;
-use crate::sim::model::{Append, Cluster};
+use crate::sim::deed::{Deed, What};
+use crate::sim::model::Cluster;
 use crate::sim::world::World;
 
 /// A topic of the plan, and a partition.
@@ -46,15 +48,10 @@ impl Oracle {
         self.answered.len()
     }
 
-    /// From `from` on a log was lost by somebody's will.
-    pub(super) fn excuse(&mut self, topic: usize, partition: Option<u32>, from: i64, at: Duration) {
-        self.excuses.push(Excuse { topic, partition, from, at });
-    }
-
     /// Takes in what happened since the last time, and judges it.
     pub(super) fn look(&mut self, world: &mut World<Agent>) -> Vec<String> {
-        for append in world.cluster.take_appends() {
-            self.store(&append);
+        for deed in world.cluster.take_deeds() {
+            self.learn(&deed);
         }
         let mut findings = Vec::new();
         for member in 0..world.members() {
@@ -76,12 +73,27 @@ impl Oracle {
         findings
     }
 
-    fn store(&mut self, append: &Append) {
-        let Some(topic) = append.topic.rsplit('-').next().and_then(|n| n.parse().ok()) else {
+    fn learn(&mut self, deed: &Deed) {
+        let Some(topic) = deed.topic.rsplit('-').next().and_then(|n| n.parse().ok()) else {
             return;
         };
-        let place = (topic, append.partition);
-        for record in batch::records(&append.batch).unwrap_or_default() {
+        let at = deed.at;
+        match &deed.what {
+            What::Appended { partition, batch } => self.store((topic, *partition), batch),
+            What::Deleted => {
+                self.ever.retain(|_, place| place.0 != topic);
+                self.excuses.push(Excuse { topic, partition: None, from: 0, at });
+            }
+            What::Cut { partition, to } => {
+                let partition = Some(*partition);
+                self.excuses.push(Excuse { topic, partition, from: *to, at });
+            }
+            What::Grown { .. } | What::Trimmed { .. } => {}
+        }
+    }
+
+    fn store(&mut self, place: Place, stored: &Bytes) {
+        for record in batch::records(stored).unwrap_or_default() {
             let Some(id) = record.value.as_deref().and_then(Id::parse) else { continue };
             let at = usize::try_from(record.offset).unwrap_or(0);
             let log = self.stored.entry(place).or_default();
@@ -168,9 +180,7 @@ impl Oracle {
                 Some(format!("{id:?} failed ({error:?}) as surely not written, and was: {place:?}"))
             }
             Fate::Delivered(offset) if client.config.acks == Acks::All => {
-                let Some((topic, partition)) = place.copied() else {
-                    return Some(format!("{id:?} acknowledged, and never stored"));
-                };
+                let (topic, partition) = *place?; // that it was stored was judged at once
                 let kept = |record: &batch::Record| {
                     record.value.as_deref().and_then(Id::parse) == Some(id)
                         && offset.is_none_or(|offset| offset == record.offset)

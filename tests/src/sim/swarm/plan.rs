@@ -135,6 +135,8 @@ fn draw_cluster(rng: &mut Rng) -> (Options, Vec<Profile>) {
         metadata_lag: slow(rng, 30, 500),
         first_append_delay: slow(rng, 30, 1600),
         replication_delay: slow(rng, 60, 30),
+        replica_lag_max: rng.millis(100, 4000),
+        min_in_sync: rng.pick(&[1, 1, 2]),
         session_slots: rng.pick(&[1000, 1000, 1000, 2, 0]),
         ..Options::default()
     };
@@ -183,6 +185,9 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         if n == 1 || (n > 1 && (writes.is_none() || rng.chance(40))) {
             reads.push((topic, draw_reads(rng, n == 1)));
         }
+    }
+    if !reads.is_empty() {
+        config.probing = Probing::Always; // who only reads would never look
     }
     if n == 1 {
         config.out_of_range = OutOfRange::Nearest;

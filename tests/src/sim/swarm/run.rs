@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use kavka_core::{Config, Limits, OutOfRange, Start};
+use kavka_core::{Config, Limits, OutOfRange, Probing, Start};
 
 use super::agent::Agent;
 use super::nemesis::Nemesis;
@@ -66,7 +66,7 @@ impl<'p> Run<'p> {
         let mut rng = Rng(plan.seed);
         let mut world = World::new(plan.seed, plan.options.clone());
         world.trace.print = print;
-        world.cluster.watch_appends();
+        world.cluster.watch_deeds();
         world.net = plan.net;
         for (broker, profile) in world.cluster.brokers().into_iter().zip(&plan.profiles) {
             world.cluster.set_profile(broker, *profile);
@@ -101,7 +101,7 @@ impl<'p> Run<'p> {
         let mut next_act = self.nemesis.pause(self.plan.pause);
         while self.world.now() < self.plan.trouble {
             if next_act <= self.world.now() {
-                self.nemesis.act(&mut self.world, &mut self.oracle, self.plan.topics.len());
+                self.nemesis.act(&mut self.world, self.plan.topics.len());
                 next_act = self.world.now() + self.nemesis.pause(self.plan.pause);
             }
             let until = (self.world.now() + SLICE).min(next_act).min(self.plan.trouble);
@@ -158,7 +158,8 @@ impl<'p> Run<'p> {
             let count = self.world.cluster.partitions(&name);
             let Some(id) = agent.topic_id(topic) else { continue };
             let known = self.world.client(member).freshness(id).map(|known| known.partitions);
-            if known != Some(count) {
+            let looks = agent.plan().config.probing == Probing::Always;
+            if known != Some(count) && looks {
                 open.push(format!("client {member}: {known:?} of {count} partitions of {name}"));
             }
             for (_, reads) in agent.plan().reads.iter().filter(|(read, _)| *read == topic) {

@@ -14,8 +14,6 @@ pub(in crate::sim::swarm) struct Seen {
     pub(in crate::sim::swarm) offset: i64,
     /// `None` for a value that nobody here wrote.
     pub(in crate::sim::swarm) id: Option<Id>,
-    /// The first of its partition, which was to be read from here.
-    pub(in crate::sim::swarm) first: Option<Start>,
 }
 
 /// A partition that is read.
@@ -24,18 +22,16 @@ pub(super) struct Reader {
     pub(super) partition: u32,
     /// Offset that has to come next; `None`: where the start says.
     pub(super) next: Option<i64>,
-    start: Start,
 }
 
 impl Reader {
     pub(super) fn new(topic: TopicId, partition: u32, start: Start) -> Self {
-        let mut reader = Self { topic, partition, next: None, start };
+        let mut reader = Self { topic, partition, next: None };
         reader.go(start);
         reader
     }
 
     fn go(&mut self, to: Start) {
-        self.start = to;
         self.next = match to {
             Start::Offset(offset) => Some(offset),
             _ => None,
@@ -107,7 +103,6 @@ impl Agent {
                 partition: reader.partition,
                 offset,
                 id: record.value.and_then(Id::parse),
-                first: reader.next.is_none().then_some(reader.start),
             });
             reader.next = Some(offset + 1);
         }

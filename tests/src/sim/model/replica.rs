@@ -1,0 +1,289 @@
+//! Replicas: who has what of a partition, who is in sync, what is committed (`Partition.scala`).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Cluster, Event, Node, Touched};
+use crate::sim::log::Log;
+
+/// One broker's copy of a partition.
+pub(super) struct Replica {
+    pub(super) broker: i32,
+    pub(super) log: Log,
+    /// A fetch from the leader is under way.
+    fetching: bool,
+    /// When it last had all that the leader had.
+    caught_up: Duration,
+}
+
+pub(super) struct Partition {
+    /// -1: none.
+    pub(super) leader: i32,
+    pub(super) epoch: i32,
+    /// In the order of preference; never empty.
+    pub(super) replicas: Vec<Replica>,
+    /// Brokers that have to have a record before it is committed.
+    pub(super) isr: Arc<[i32]>,
+    /// Replication starts here.
+    pub(super) ready_at: Duration,
+    /// Who led last: its log is the one to be asked about while nobody leads.
+    home: usize,
+    /// Somebody will look whether a follower lags too much.
+    watched: bool,
+}
+
+impl Partition {
+    pub(super) fn new(brokers: &[i32], leader: i32, now: Duration, ready_at: Duration) -> Self {
+        let replica = |broker: &i32| {
+            let mut log = Log::default();
+            log.begin_epoch(0);
+            Replica { broker: *broker, log, fetching: false, caught_up: now }
+        };
+        Self {
+            leader,
+            epoch: 0,
+            replicas: brokers.iter().map(replica).collect(),
+            isr: brokers.into(),
+            ready_at,
+            home: brokers.iter().position(|id| *id == leader).unwrap_or(0),
+            watched: false,
+        }
+    }
+
+    /// The leader's log, or that of who led last.
+    pub(super) fn log(&self) -> &Log {
+        &self.replicas[self.home].log
+    }
+
+    pub(super) fn log_mut(&mut self) -> &mut Log {
+        &mut self.replicas[self.home].log
+    }
+
+    pub(super) fn brokers(&self) -> Arc<[i32]> {
+        self.replicas.iter().map(|replica| replica.broker).collect()
+    }
+
+    pub(super) fn has(&self, broker: i32) -> bool {
+        self.replicas.iter().any(|replica| replica.broker == broker)
+    }
+
+    /// A broker, or with -1 none, leads from now on. Returns the offset up to which its log is
+    /// that of who led last.
+    pub(super) fn lead(&mut self, broker: i32, now: Duration) -> i64 {
+        self.leader = broker;
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let mut kept = self.log().end();
+        if let Some(home) = self.replicas.iter().position(|replica| replica.broker == broker) {
+            if home != self.home {
+                kept = self.log().agrees_up_to(&self.replicas[home].log);
+            }
+            self.home = home;
+            let replica = &mut self.replicas[home];
+            replica.log.begin_epoch(epoch);
+            replica.caught_up = now;
+        }
+        kept
+    }
+
+    /// Makes `broker` a replica that has all that the leader has, as a reassignment does.
+    pub(super) fn adopt(&mut self, broker: i32, now: Duration) {
+        let log = self.log().clone();
+        match self.replicas.iter_mut().find(|replica| replica.broker == broker) {
+            Some(replica) if self.isr.contains(&broker) => replica.caught_up = now,
+            Some(replica) => replica.log = log,
+            None => {
+                // It takes the place of one that does not lead.
+                let replica = Replica { broker, log, fetching: false, caught_up: now };
+                let place = (0..self.replicas.len()).rev().find(|place| *place != self.home);
+                match place {
+                    Some(place) => self.replicas[place] = replica,
+                    None => self.replicas.push(replica),
+                }
+            }
+        }
+        let keeps = |id: &&i32| self.has(**id) && **id != broker;
+        self.isr = self.isr.iter().filter(keeps).chain([&broker]).copied().collect();
+    }
+
+    /// Nothing from `to` on is left anywhere.
+    pub(super) fn cut(&mut self, to: i64) {
+        for replica in &mut self.replicas {
+            replica.log.truncate(to);
+        }
+    }
+
+    /// The high watermark follows those that are in sync; whether it rose.
+    fn commit(&mut self) -> bool {
+        let in_sync = self.replicas.iter().filter(|r| self.isr.contains(&r.broker));
+        let Some(to) = in_sync.map(|replica| replica.log.end()).min() else { return false };
+        let before = self.log().high_watermark();
+        self.log_mut().commit(to);
+        self.log().high_watermark() > before
+    }
+
+    /// A follower takes what the leader has.
+    fn follow(&mut self, place: usize, now: Duration) {
+        if place == self.home {
+            return;
+        }
+        let Ok([leader, follower]) = self.replicas.get_disjoint_mut([self.home, place]) else {
+            return;
+        };
+        follower.log.follow(&leader.log);
+        follower.caught_up = now;
+    }
+
+    /// Followers that the leader waits for, or that do not know the high watermark yet.
+    fn behind(&self) -> Vec<usize> {
+        let (end, high) = (self.log().end(), self.log().high_watermark());
+        let epoch = self.log().epoch_start();
+        let lacks = |r: &Replica| {
+            r.log.end() != end || r.log.high_watermark() < high || r.log.epoch_start() != epoch
+        };
+        let outside = |r: &Replica| !self.isr.contains(&r.broker);
+        (0..self.replicas.len())
+            .filter(|place| *place != self.home)
+            .filter(|place| lacks(&self.replicas[*place]) || outside(&self.replicas[*place]))
+            .collect()
+    }
+}
+
+impl Cluster {
+    pub(super) fn at_mut(&mut self, topic: Uuid, partition: usize) -> Option<&mut Partition> {
+        self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(partition))
+    }
+
+    /// Something was written, or a leader changed: followers fetch. Without a delay they do so
+    /// at once.
+    pub(super) fn replicate(&mut self, topic: Uuid, partition: usize) {
+        let (now, delay) = (self.now, self.options.replication_delay);
+        let Some(state) = self.topics.get_mut(&topic).and_then(|t| t.partitions.get_mut(partition))
+        else {
+            return;
+        };
+        let leads = self.nodes.get(&state.leader).is_some_and(Node::runs);
+        let mut later = Vec::new();
+        for place in state.behind() {
+            let broker = state.replicas[place].broker;
+            let Some(node) = self.nodes.get(&broker) else { continue };
+            let wait = state.ready_at.saturating_sub(now) + delay + node.replica_lag;
+            if !leads || !node.runs() || state.replicas[place].fetching {
+                continue;
+            }
+            if wait.is_zero() {
+                state.follow(place, now);
+            } else {
+                state.replicas[place].fetching = true;
+                later.push((now + wait, broker));
+            }
+        }
+        let watch = !state.watched && state.isr.len() > 1;
+        state.watched |= watch;
+        for (at, broker) in later {
+            self.schedule(at, Event::Replicate { topic, partition, broker });
+        }
+        if watch {
+            self.schedule(now + self.options.replica_lag_max, Event::Watch { topic, partition });
+        }
+        self.settle_replicas(topic, partition);
+    }
+
+    /// A follower's fetch is answered.
+    pub(super) fn replicated(&mut self, topic: Uuid, partition: usize, broker: i32) {
+        let now = self.now;
+        let runs = |id: i32| self.nodes.get(&id).is_some_and(Node::runs);
+        let Some(state) = self.topics.get(&topic).and_then(|t| t.partitions.get(partition)) else {
+            return;
+        };
+        let able = runs(broker) && runs(state.leader);
+        let Some(state) = self.at_mut(topic, partition) else { return };
+        let Some(place) = state.replicas.iter().position(|r| r.broker == broker) else { return };
+        state.replicas[place].fetching = false;
+        if able {
+            state.follow(place, now);
+            self.settle_replicas(topic, partition);
+            self.replicate(topic, partition);
+        }
+    }
+
+    /// Who caught up is in sync; what all of those have is committed.
+    fn settle_replicas(&mut self, topic: Uuid, partition: usize) {
+        let members: Vec<i32> =
+            self.nodes.iter().filter(|(_, node)| node.in_cluster()).map(|(id, _)| *id).collect();
+        let Some(state) = self.at_mut(topic, partition).filter(|state| state.leader >= 0) else {
+            return;
+        };
+        let (high, epoch) = (state.log().high_watermark(), state.log().epoch_start());
+        let back = |r: &&Replica| {
+            let up = r.log.end() >= high.max(epoch) && r.log.epoch_start() == epoch;
+            !state.isr.contains(&r.broker) && members.contains(&r.broker) && up
+        };
+        let back: Vec<i32> = state.replicas.iter().filter(back).map(|r| r.broker).collect();
+        let grown = !back.is_empty();
+        if grown {
+            state.isr = state.isr.iter().copied().chain(back).collect();
+        }
+        if state.commit() || grown {
+            self.touch(topic, partition);
+        }
+        if grown {
+            self.publish_id(topic);
+        }
+    }
+
+    /// Followers that have lagged too long are not waited for any more.
+    pub(super) fn watch_followers(&mut self, topic: Uuid, partition: usize) {
+        let (now, most) = (self.now, self.options.replica_lag_max);
+        let Some(state) = self.at_mut(topic, partition) else { return };
+        state.watched = false;
+        let end = state.log().end();
+        let (leader, isr) = (state.leader, state.isr.clone());
+        let late = |id: &i32| {
+            let replica = state.replicas.iter().find(|r| r.broker == *id);
+            *id != leader && replica.is_none_or(|r| r.log.end() < end && r.caught_up + most <= now)
+        };
+        let kept: Arc<[i32]> = isr.iter().copied().filter(|id| !late(id)).collect();
+        let lags = state.replicas.iter().any(|r| isr.contains(&r.broker) && r.log.end() < end);
+        let shrunk = leader >= 0 && kept.len() < isr.len();
+        if shrunk {
+            state.isr = kept;
+            state.commit();
+            self.touch(topic, partition);
+            self.publish_id(topic);
+            self.wake();
+        }
+        if lags && !shrunk {
+            if let Some(state) = self.at_mut(topic, partition) {
+                state.watched = true;
+            }
+            self.schedule(now + most, Event::Watch { topic, partition });
+        }
+    }
+
+    /// All partitions that concern a broker: it is back, or others may not wait for it.
+    pub(super) fn replicate_all(&mut self) {
+        let mut all: Vec<(Uuid, usize)> = Vec::new();
+        for id in self.names.values() {
+            let count = self.topics.get(id).map_or(0, |topic| topic.partitions.len());
+            all.extend((0..count).map(|partition| (*id, partition)));
+        }
+        for (topic, partition) in all {
+            self.replicate(topic, partition);
+        }
+    }
+
+    fn touch(&mut self, topic: Uuid, partition: usize) {
+        let Some(name) = self.topics.get(&topic).map(|topic| topic.name.clone()) else { return };
+        let partition = i32::try_from(partition).unwrap_or(-1);
+        self.touched.push(Touched { id: topic, name, partition });
+    }
+
+    fn publish_id(&mut self, topic: Uuid) {
+        if let Some(name) = self.topics.get(&topic).map(|topic| topic.name.clone()) {
+            self.publish(&[name]);
+        }
+    }
+}
