@@ -220,6 +220,7 @@ impl App for Agent {
     }
 
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
+        self.busy_until = self.busy_until.filter(|until| *until > now);
         let due = self.resumes.iter().position(|(at, _)| *at <= now);
         if let Some((_, at)) = due.map(|due| self.resumes.swap_remove(due)) {
             commands.resume(now, at);

@@ -71,7 +71,7 @@ impl Act {
 }
 
 /// Most partitions that a topic grows to.
-const MOST_PARTITIONS: u32 = 48;
+const MOST_PARTITIONS: u32 = 24;
 
 pub(super) struct Nemesis {
     rng: Rng,

@@ -87,16 +87,17 @@ impl Plan {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng(seed ^ 0x6b61_766b_6173_696d);
         let (options, profiles) = draw_cluster(&mut rng);
-        let topics: Vec<u32> = (0..rng.range(1, 3)).map(|_| draw_partitions(&mut rng)).collect();
-        let clients = (0..rng.range(2, 6)).map(|n| draw_client(&mut rng, n, topics.len()));
+        let topics: Vec<u32> =
+            (0..rng.pick(&[1, 1, 2, 3])).map(|_| draw_partitions(&mut rng)).collect();
+        let clients = (0..rng.range(2, 5)).map(|n| draw_client(&mut rng, n, topics.len()));
         Self {
             seed,
             profiles,
             clients: clients.collect(),
             net: draw_net(&mut rng),
             acts: draw_acts(&mut rng),
-            pause: rng.millis(30, 4000),
-            trouble: Duration::from_secs(rng.range(5, 40)),
+            pause: rng.millis(60, 4000),
+            trouble: Duration::from_secs(rng.range(4, 20)),
             options,
             topics,
         }
@@ -111,7 +112,7 @@ impl Plan {
 
 fn draw_partitions(rng: &mut Rng) -> u32 {
     match rng.below(8) {
-        0 => rng.range(16, 40) as u32,
+        0 => rng.range(10, 20) as u32,
         1 | 2 => 1,
         _ => rng.range(1, 8) as u32,
     }
@@ -148,7 +149,7 @@ fn draw_net(rng: &mut Rng) -> Net {
     let fastest = rng.time(Duration::from_micros(20), Duration::from_millis(2));
     Net {
         fastest,
-        slowest: fastest + rng.millis(1, 60),
+        slowest: fastest + rng.millis(2, 60),
         pieces: rng.chance(70),
         trouble: Trouble {
             reset: rate(rng, 150),
@@ -156,7 +157,7 @@ fn draw_net(rng: &mut Rng) -> Net {
             stall: rate(rng, 200),
             stall_for: rng.millis(50, 8000),
             half_open: rate(rng, 40),
-            trickle: rate(rng, 2000),
+            trickle: rate(rng, 600),
             refused: rate(rng, 3000),
             slow_connect: rate(rng, 3000),
             no_connect: rate(rng, 1500),
@@ -242,7 +243,7 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
     config.retry_backoff = rng.millis(10, 200);
     config.reconnect_backoff = rng.millis(10, 100);
     config.probe_idle = rng.millis(300, 2000);
-    config.fetch_max_wait = rng.millis(10, 1000);
+    config.fetch_max_wait = rng.millis(60, 1000);
     config.fetch_max_bytes = rng.pick(&[500, 10_000, 1024 * 1024]);
     config.partition_max_bytes = rng.pick(&[200, 4096, 1024 * 1024]);
     config.out_of_range = rng.pick(&[
@@ -262,8 +263,8 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
 
 fn draw_writes(rng: &mut Rng) -> Writes {
     Writes {
-        gap: rng.millis(10, 1000),
-        burst: rng.pick(&[1, 1, 3, 10]),
+        gap: rng.millis(30, 1500),
+        burst: rng.pick(&[1, 3, 10]),
         size: rng.pick(&[20, 100, 100, 400, 3000]),
         keys: rng.pick(&[0, 1, 7, 100]),
         chosen: rng.pick(&[0, 0, 30, 100]),

@@ -280,8 +280,8 @@ impl<A: App> World<A> {
     /// One that trickles comes in many pieces; any other in one, which the client takes apart.
     fn send_answer(&mut self, id: u64, mut bytes: Bytes) {
         if self.links.get(&id).is_some_and(|link| link.trickles) {
-            while bytes.len() > 64 {
-                let piece = bytes.split_to(1 + self.rng.below(64) as usize);
+            while bytes.len() > 100 {
+                let piece = bytes.split_to(1 + self.rng.below(100) as usize);
                 self.carry(id, Way::ToClient, piece);
             }
         }
