@@ -3,10 +3,12 @@
 //! everything has to come to its end.
 
 mod agent;
+mod annals;
 mod nemesis;
 mod oracle;
 mod plan;
 mod run;
+mod step;
 
 pub use agent::Agent;
 pub use plan::Plan;

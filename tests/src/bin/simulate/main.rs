@@ -77,8 +77,8 @@ impl Total {
 
     fn print(&self, seconds: f64) {
         println!(
-            "{} runs, {} failed {:?}; {} records written, {} read; {:.0} virtual seconds of clients \
-             in {seconds:.1} s: {:.0} runs and {:.0} such seconds a minute",
+            "{} runs, {} failed {:?}; {} records written, {} read; {:.0} virtual seconds of \
+             clients in {seconds:.1} s: {:.0} runs and {:.0} such seconds a minute",
             self.runs,
             self.failed.len(),
             self.failed,

@@ -4,39 +4,16 @@
 mod reader;
 mod writer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use kavka_core::{Commands, Event, Instant, PartitionId, Start, TopicId};
 
 use super::plan::{ClientPlan, Reads};
+use super::step::{Done, Step};
 use crate::sim::rng::Rng;
 use crate::sim::world::App;
 use reader::Reader;
-pub(super) use reader::Seen;
-use writer::Writer;
-pub(super) use writer::{Answered, Fate};
-
-/// A record's own number: the client that wrote it and its place there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Id {
-    pub(super) process: usize,
-    pub(super) number: u64,
-}
-
-impl Id {
-    /// The front of the record's value; the rest is filling.
-    fn text(self) -> String {
-        format!("{}-{}-", self.process, self.number)
-    }
-
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
-        let text = core::str::from_utf8(value).ok()?;
-        let mut parts = text.splitn(3, '-');
-        let process = parts.next()?.parse().ok()?;
-        let number = parts.next()?.parse().ok()?;
-        parts.next().map(|_| Self { process, number })
-    }
-}
+use writer::{Answer, Writer};
 
 /// An application.
 pub struct Agent {
@@ -53,7 +30,7 @@ pub struct Agent {
     busy_until: Option<Instant>,
     /// No new records and no whims any more.
     calm: bool,
-    seen: VecDeque<Seen>,
+    steps: Vec<Step>,
     findings: Vec<String>,
 }
 
@@ -70,7 +47,7 @@ impl Agent {
             resumes: Vec::new(),
             busy_until: None,
             calm: false,
-            seen: VecDeque::new(),
+            steps: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -92,6 +69,7 @@ impl Agent {
             let topic = self.topics[topic];
             match reads {
                 Reads::All(start) => {
+                    self.did(now, topic, Done::Assigned(None, start));
                     if let Err(error) = commands.assign_all(now, topic, start) {
                         self.finds(format!("assign_all refused: {error:?}"));
                     }
@@ -101,6 +79,7 @@ impl Agent {
                         match commands.assign(now, topic, partition, start) {
                             Ok(at) => {
                                 self.readers.insert(at, Reader::new(topic, partition, start));
+                                self.did(now, topic, Done::Assigned(Some(partition), start));
                             }
                             Err(error) => self.finds(format!("assign refused: {error:?}")),
                         }
@@ -130,7 +109,7 @@ impl Agent {
     }
 
     /// Place of a topic in the plan.
-    pub(super) fn topic_index(&self, topic: TopicId) -> usize {
+    fn topic_index(&self, topic: TopicId) -> usize {
         self.topics.iter().position(|id| *id == topic).unwrap_or(usize::MAX)
     }
 
@@ -139,14 +118,9 @@ impl Agent {
         self.writer.all_answered()
     }
 
-    /// Answers to records, in the order of their coming.
-    pub(super) fn take_answered(&mut self) -> Vec<Answered> {
-        self.writer.take_answered()
-    }
-
-    /// What was read, in the order of its coming.
-    pub(super) fn take_seen(&mut self) -> VecDeque<Seen> {
-        core::mem::take(&mut self.seen)
+    /// What was done since the last call, in order.
+    pub(super) fn take_steps(&mut self) -> Vec<Step> {
+        core::mem::take(&mut self.steps)
     }
 
     pub(super) fn take_findings(&mut self) -> Vec<String> {
@@ -161,12 +135,16 @@ impl Agent {
         self.readers.iter().find(here).map(|(at, _)| *at)
     }
 
+    fn did(&mut self, at: Instant, topic: TopicId, what: Done) {
+        self.steps.push(Step { at, topic: self.topic_index(topic), what });
+    }
+
     fn finds(&mut self, text: String) {
         self.findings.push(format!("client {}: {text}", self.process));
     }
 
     /// Counts never go back within a topic's life.
-    fn count(&mut self, topic: TopicId, from: Option<u32>, to: u32) {
+    fn count(&mut self, now: Instant, topic: TopicId, from: Option<u32>, to: u32) {
         let first = self.counts.get(&topic).map_or(to, |(first, _)| *first);
         let known = self.counts.get(&topic).map(|(_, count)| *count);
         if let Some(from) = from
@@ -175,6 +153,7 @@ impl Agent {
             self.finds(format!("{topic:?} grew from {from} to {to}, and {known:?} was known"));
         }
         self.counts.insert(topic, (first, to));
+        self.did(now, topic, Done::Counted(to));
     }
 }
 
@@ -185,14 +164,32 @@ impl App for Agent {
         }
         match event {
             Event::Delivered { batch, to, first, count, base_offset } => {
-                self.writer.delivered(now, (batch, to), first, count, base_offset);
+                let answer = |n| Answer::Delivered(base_offset.map(|base| base + i64::from(n)));
+                self.writer.answered(
+                    now,
+                    (batch, to.partition),
+                    first,
+                    count,
+                    answer,
+                    &mut self.steps,
+                );
             }
             Event::Failed { batch, to, first, count, error, maybe_written } => {
-                self.writer.failed(now, (batch, to), first, count, (error, maybe_written));
+                let answer = |_| Answer::Failed(error, maybe_written);
+                self.writer.answered(
+                    now,
+                    (batch, to.partition),
+                    first,
+                    count,
+                    answer,
+                    &mut self.steps,
+                );
             }
             Event::Room => self.writer.room(),
-            Event::TopicReady { topic, partitions } => self.count(topic, None, partitions),
-            Event::PartitionsAdded { topic, from, to, .. } => self.count(topic, Some(from), to),
+            Event::TopicReady { topic, partitions } => self.count(now, topic, None, partitions),
+            Event::PartitionsAdded { topic, from, to, .. } => {
+                self.count(now, topic, Some(from), to)
+            }
             Event::TopicRecreated { topic, partitions } => {
                 // Those that were not there before are read from their first record.
                 let first = self.counts.get(&topic).map_or(partitions, |(first, _)| *first);
@@ -225,7 +222,7 @@ impl App for Agent {
         if let Some((_, at)) = due.map(|due| self.resumes.swap_remove(due)) {
             commands.resume(now, at);
         }
-        self.writer.work(now, commands, &self.topics);
+        self.writer.work(now, commands, &self.topics, &mut self.steps);
     }
 
     fn wake_at(&self) -> Option<Instant> {

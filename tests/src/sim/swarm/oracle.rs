@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use kavka_core::Acks;
 
-use super::agent::{Agent, Answered, Fate, Id, Seen};
+use super::agent::Agent;
+use super::annals::Annals;
 use super::plan::{ClientPlan, Plan};
+use super::step::{Done, Id, Step};
 use crate::sim::batch;
 use crate::sim::deed::{Deed, What};
 use crate::sim::model::Cluster;
@@ -27,17 +29,38 @@ struct Excuse {
     at: Duration,
 }
 
-#[derive(Default)]
+/// An answered record.
+struct Answer {
+    id: Id,
+    /// When it was taken.
+    taken: Duration,
+    what: Done,
+}
+
 pub(super) struct Oracle {
     /// Who was ever stored at each offset.
     stored: HashMap<Place, Vec<Vec<Id>>>,
     ever: HashMap<Id, Place>,
-    answered: Vec<Answered>,
+    taken: HashMap<Id, Duration>,
+    answered: Vec<Answer>,
     excuses: Vec<Excuse>,
     read: u64,
+    annals: Option<Annals>,
 }
 
 impl Oracle {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            stored: HashMap::new(),
+            ever: HashMap::new(),
+            taken: HashMap::new(),
+            answered: Vec::new(),
+            excuses: Vec::new(),
+            read: 0,
+            annals: Annals::of(plan),
+        }
+    }
+
     /// Records that were read so far, by all clients.
     pub(super) fn read(&self) -> u64 {
         self.read
@@ -55,19 +78,14 @@ impl Oracle {
         }
         let mut findings = Vec::new();
         for member in 0..world.members() {
-            findings.append(&mut world.app_mut(member).take_findings());
-            let answered = world.app_mut(member).take_answered();
-            let seen = world.app_mut(member).take_seen();
-            let agent = world.app(member);
-            for answer in answered {
-                findings.extend(self.judge_answer(agent, &answer));
-                self.answered.push(answer);
-            }
-            self.read += seen.len() as u64;
-            for seen in seen {
-                findings.extend(
-                    self.judge_seen(agent, &seen).map(|text| format!("client {member}: {text}")),
-                );
+            let agent = world.app_mut(member);
+            findings.append(&mut agent.take_findings());
+            for step in agent.take_steps() {
+                let found = self.judge(world.app(member), &step);
+                findings.extend(found.map(|text| format!("client {member}: {text}")));
+                if let Some(annals) = &mut self.annals {
+                    annals.step(member, &step);
+                }
             }
         }
         findings
@@ -78,6 +96,9 @@ impl Oracle {
             return;
         };
         let at = deed.at;
+        if let Some(annals) = &mut self.annals {
+            annals.deed(topic, deed);
+        }
         match &deed.what {
             What::Appended { partition, batch } => self.store((topic, *partition), batch),
             What::Deleted => {
@@ -110,33 +131,50 @@ impl Oracle {
         self.stored.get(&place).and_then(|log| log.get(at)).is_some_and(|ids| ids.contains(&id))
     }
 
-    fn judge_answer(&self, agent: &Agent, answer: &Answered) -> Option<String> {
-        let Answered { id, to, fate, .. } = *answer;
-        let place = (agent.topic_index(to.topic), to.partition);
-        match fate {
-            Fate::Delivered(Some(offset)) if !self.was_stored(place, offset, id) => Some(format!(
-                "{id:?} acknowledged at {place:?} offset {offset}, where it never was"
-            )),
-            Fate::Delivered(None)
-                if agent.plan().config.acks != Acks::None && self.ever.get(&id) != Some(&place) =>
-            {
-                Some(format!("{id:?} acknowledged in {place:?}, where it never was"))
+    /// What is wrong with a step by itself.
+    fn judge(&mut self, agent: &Agent, step: &Step) -> Option<String> {
+        let at = Duration::from_micros(step.at.as_micros());
+        match step.what {
+            Done::Sent(id) => {
+                self.taken.insert(id, at);
+                return None;
+            }
+            Done::Delivered(id, ..) | Done::Failed(id, ..) => {
+                let taken = self.taken.remove(&id).unwrap_or_default();
+                self.answered.push(Answer { id, taken, what: step.what });
+            }
+            Done::Read(..) => self.read += 1,
+            _ => return None,
+        }
+        match step.what {
+            Done::Delivered(id, partition, Some(offset)) => {
+                let place = (step.topic, partition);
+                (!self.was_stored(place, offset, id)).then(|| {
+                    format!("{id:?} acknowledged at {place:?} offset {offset}, where it never was")
+                })
+            }
+            Done::Delivered(id, partition, None) if agent.plan().config.acks != Acks::None => {
+                let place = (step.topic, partition);
+                (self.ever.get(&id) != Some(&place))
+                    .then(|| format!("{id:?} acknowledged in {place:?}, where it never was"))
+            }
+            Done::Read(id, partition, offset) => {
+                let place = (step.topic, partition);
+                let known = id.is_some_and(|id| self.was_stored(place, offset, id));
+                (!known)
+                    .then(|| format!("read {id:?} at {place:?} offset {offset}, no such record"))
             }
             _ => None,
         }
     }
 
-    fn judge_seen(&self, agent: &Agent, seen: &Seen) -> Option<String> {
-        let place = (agent.topic_index(seen.topic), seen.partition);
-        let id = match seen.id {
-            Some(id) if self.was_stored(place, seen.offset, id) => return None,
-            other => other,
-        };
-        Some(format!("read {id:?} at {place:?} offset {}, where it never was", seen.offset))
-    }
-
     /// Judges the whole of it, when all is quiet.
-    pub(super) fn judge_end(&self, plan: &Plan, cluster: &Cluster) -> Vec<String> {
+    pub(super) fn judge_end(
+        &mut self,
+        plan: &Plan,
+        cluster: &Cluster,
+        at: Duration,
+    ) -> Vec<String> {
         let mut findings = Vec::new();
         let mut last = BTreeMap::new();
         for topic in 0..plan.topics.len() {
@@ -164,34 +202,36 @@ impl Oracle {
             let client = &plan.clients[answer.id.process];
             findings.extend(self.judge_fate(client, answer, cluster));
         }
+        if let Some(annals) = self.annals.take() {
+            findings.append(&mut annals.end(at, &[plan.clients.len()]));
+        }
         findings
     }
 
     fn judge_fate(
         &self,
         client: &ClientPlan,
-        answer: &Answered,
+        answer: &Answer,
         cluster: &Cluster,
     ) -> Option<String> {
         let id = answer.id;
         let place = self.ever.get(&id);
-        match answer.fate {
-            Fate::Failed(error, false) if place.is_some() => {
+        match answer.what {
+            Done::Failed(_, error, false) if place.is_some() => {
                 Some(format!("{id:?} failed ({error:?}) as surely not written, and was: {place:?}"))
             }
-            Fate::Delivered(offset) if client.config.acks == Acks::All => {
+            Done::Delivered(_, _, offset) if client.config.acks == Acks::All => {
                 let (topic, partition) = *place?; // that it was stored was judged at once
                 let kept = |record: &batch::Record| {
                     record.value.as_deref().and_then(Id::parse) == Some(id)
                         && offset.is_none_or(|offset| offset == record.offset)
                 };
                 let name = Plan::topic(topic);
-                let taken = Duration::from_micros(answer.taken.as_micros());
                 let excused = self.excuses.iter().any(|excuse| {
                     excuse.topic == topic
                         && excuse.partition.is_none_or(|lost| lost == partition)
                         && offset.is_none_or(|offset| excuse.from <= offset)
-                        && excuse.at >= taken
+                        && excuse.at >= answer.taken
                 });
                 let trimmed = || {
                     let start = cluster.log_start(&name, partition);

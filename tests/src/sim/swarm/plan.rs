@@ -81,6 +81,18 @@ pub enum Reads {
     ByHand(u32, Start),
 }
 
+impl ClientPlan {
+    /// Whether it begins anywhere at a time, whose offset only the client knows.
+    #[must_use]
+    pub fn starts_by_time(&self) -> bool {
+        let by_time = |reads: &Reads| {
+            let (Reads::All(start) | Reads::ByHand(_, start)) = reads;
+            matches!(start, Start::Timestamp(_))
+        };
+        self.reads.iter().any(|(_, reads)| by_time(reads))
+    }
+}
+
 impl Plan {
     /// Draws it.
     #[must_use]

@@ -75,7 +75,7 @@ impl<'p> Run<'p> {
             let _ = world.cluster.create_topic(&Plan::topic(topic), *partitions);
         }
         let nemesis = Nemesis::new(plan, rng.fork());
-        let mut run = Self { plan, world, nemesis, oracle: Oracle::default() };
+        let mut run = Self { plan, world, nemesis, oracle: Oracle::new(plan) };
         for (process, client) in plan.clients.iter().enumerate() {
             run.world.trace.say(Duration::ZERO, format_args!("client {process}: {client:?}"));
             run.join(process, client.clone(), rng.fork());
@@ -143,7 +143,7 @@ impl<'p> Run<'p> {
                 return open;
             }
         }
-        self.oracle.judge_end(self.plan, &self.world.cluster)
+        self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now())
     }
 
     /// What a client still has to do.

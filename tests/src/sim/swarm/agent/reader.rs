@@ -4,17 +4,8 @@ use core::time::Duration;
 
 use kavka_core::{Batch, Commands, Event, Instant, PartitionId, Start, TopicId, Unreadable};
 
-use super::{Agent, Id};
-
-/// A record as it was read.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::sim::swarm) struct Seen {
-    pub(in crate::sim::swarm) topic: TopicId,
-    pub(in crate::sim::swarm) partition: u32,
-    pub(in crate::sim::swarm) offset: i64,
-    /// `None` for a value that nobody here wrote.
-    pub(in crate::sim::swarm) id: Option<Id>,
-}
+use super::Agent;
+use crate::sim::swarm::step::{Done, Id};
 
 /// A partition that is read.
 pub(super) struct Reader {
@@ -49,7 +40,7 @@ impl Agent {
     ) {
         match event {
             Event::Records(batch) => {
-                self.take(&batch);
+                self.take(now, &batch);
                 if !self.calm && self.rng.chance(self.plan.whims) {
                     self.indulge(now, &batch, commands);
                 }
@@ -60,6 +51,8 @@ impl Agent {
                 };
                 let wrong = reader.next.is_some_and(|next| next != from);
                 let next = core::mem::replace(&mut reader.next, Some(to));
+                let (topic, partition) = (reader.topic, reader.partition);
+                self.did(now, topic, Done::Moved(partition, from, to));
                 if wrong {
                     self.finds(format!("{at:?} moved from {from} to {to} ({why:?}), not {next:?}"));
                 }
@@ -77,12 +70,12 @@ impl Agent {
         }
     }
 
-    fn take(&mut self, batch: &Batch<'_>) {
+    fn take(&mut self, now: Instant, batch: &Batch<'_>) {
         let at = batch.partition();
         let Some(reader) = self.readers.get_mut(&at) else {
             return self.finds(format!("records of {at:?}, which is not read"));
         };
-        let mut findings = Vec::new();
+        let (mut findings, mut read) = (Vec::new(), Vec::new());
         for record in batch.records() {
             let record = match record {
                 Ok(record) => record,
@@ -98,18 +91,17 @@ impl Agent {
                     "read offset {offset} of {topic:?} {partition}, and {next} was due"
                 ));
             }
-            self.seen.push_back(Seen {
-                topic: reader.topic,
-                partition: reader.partition,
-                offset,
-                id: record.value.and_then(Id::parse),
-            });
+            read.push(Done::Read(record.value.and_then(Id::parse), reader.partition, offset));
             reader.next = Some(offset + 1);
         }
         if batch.topic_partition().topic != reader.topic
             || batch.topic_partition().partition != reader.partition
         {
             findings.push(format!("{at:?} is now {:?}", batch.topic_partition()));
+        }
+        let topic = reader.topic;
+        for done in read {
+            self.did(now, topic, done);
         }
         for finding in findings {
             self.finds(finding);
@@ -153,6 +145,8 @@ impl Agent {
         }
         if let Some(reader) = self.readers.get_mut(&at) {
             reader.go(to);
+            let (topic, partition) = (reader.topic, reader.partition);
+            self.did(now, topic, Done::Sought(partition, to));
         }
     }
 }

@@ -3,37 +3,24 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
-use kavka_core::{
-    BatchId, Commands, Error, Instant, ProduceError, Record, RecordId, TopicId, TopicPartition,
-};
+use kavka_core::{BatchId, Commands, Error, Instant, ProduceError, Record, RecordId, TopicId};
 
-use super::Id;
 use crate::sim::rng::Rng;
 use crate::sim::swarm::plan::Writes;
+use crate::sim::swarm::step::{Done, Id, Step};
 
 /// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim::swarm) enum Fate {
-    /// Acknowledged, at this offset where the broker told one.
-    Delivered(Option<i64>),
-    /// Given up; whether it may be in the log all the same.
-    Failed(Error, bool),
-}
-
-/// An answered record.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sim::swarm) struct Answered {
-    pub(in crate::sim::swarm) id: Id,
-    pub(in crate::sim::swarm) to: TopicPartition,
-    pub(in crate::sim::swarm) fate: Fate,
-    /// When it was taken.
-    pub(in crate::sim::swarm) taken: Instant,
+pub(super) enum Answer {
+    Delivered(Option<i64>),
+    Failed(Error, bool),
 }
 
 /// A record that the client did not take yet.
 struct Draft {
     id: Id,
-    topic: TopicId,
+    /// Place in the plan.
+    topic: usize,
     partition: Option<u32>,
     key: Option<Vec<u8>>,
     value: Vec<u8>,
@@ -50,8 +37,7 @@ pub(super) struct Writer {
     draft: Option<Draft>,
     /// The client said `Full` or `NotReady`, and no `Room` since.
     waits: bool,
-    under_way: HashMap<RecordId, (Id, Instant)>,
-    answered: Vec<Answered>,
+    under_way: HashMap<RecordId, (Id, usize)>,
     findings: Vec<String>,
 }
 
@@ -67,7 +53,6 @@ impl Writer {
             draft: None,
             waits: false,
             under_way: HashMap::new(),
-            answered: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -89,10 +74,6 @@ impl Writer {
         self.plan.filter(|_| !self.waits).map(|_| self.next_burst)
     }
 
-    pub(super) fn take_answered(&mut self) -> Vec<Answered> {
-        core::mem::take(&mut self.answered)
-    }
-
     pub(super) fn findings(&mut self) -> &mut Vec<String> {
         &mut self.findings
     }
@@ -103,6 +84,7 @@ impl Writer {
         now: Instant,
         commands: &mut Commands<'static>,
         topics: &[TopicId],
+        steps: &mut Vec<Step>,
     ) {
         let Some(plan) = self.plan else { return };
         while !self.waits {
@@ -121,7 +103,7 @@ impl Writer {
                 self.draft = Some(self.compose(&plan, commands, topics));
             }
             let Some(draft) = self.draft.take() else { return };
-            self.give(now, commands, draft);
+            self.give(now, commands, topics, draft, steps);
         }
     }
 
@@ -133,8 +115,8 @@ impl Writer {
     ) -> Draft {
         self.count += 1;
         let id = Id { process: self.process, number: self.count };
-        let topic = self.rng.pick(topics);
-        let known = commands.freshness(topic).map_or(0, |known| known.partitions);
+        let topic = self.rng.below(topics.len() as u64) as usize;
+        let known = commands.freshness(topics[topic]).map_or(0, |known| known.partitions);
         let chosen = known > 0 && self.rng.chance(plan.chosen);
         let mut value = id.text().into_bytes();
         let size = self.rng.range(0, plan.size) as usize;
@@ -148,18 +130,28 @@ impl Writer {
         }
     }
 
-    fn give(&mut self, now: Instant, commands: &mut Commands<'static>, draft: Draft) {
+    fn give(
+        &mut self,
+        now: Instant,
+        commands: &mut Commands<'static>,
+        topics: &[TopicId],
+        draft: Draft,
+        steps: &mut Vec<Step>,
+    ) {
         let mut record = Record::new(&draft.value);
         if let Some(key) = &draft.key {
             record = record.key(key);
         }
+        let topic = topics[draft.topic];
         let taken = match draft.partition {
-            Some(partition) => commands.produce(now, (draft.topic, partition), &record),
-            None => commands.produce(now, draft.topic, &record),
+            Some(partition) => commands.produce(now, (topic, partition), &record),
+            None => commands.produce(now, topic, &record),
         };
         match taken {
             Ok(at) => {
-                if self.under_way.insert(at, (draft.id, now)).is_some() {
+                let what = Done::Sent(draft.id);
+                steps.push(Step { at: now, topic: draft.topic, what });
+                if self.under_way.insert(at, (draft.id, draft.topic)).is_some() {
                     self.findings.push(format!("{at:?} was given out twice"));
                 }
             }
@@ -174,44 +166,27 @@ impl Writer {
         }
     }
 
-    pub(super) fn delivered(
+    /// Records `first .. first + count` of a batch have their answer.
+    pub(super) fn answered(
         &mut self,
         now: Instant,
-        at: (BatchId, TopicPartition),
+        (batch, partition): (BatchId, u32),
         first: u32,
         count: u32,
-        base: Option<i64>,
+        answer: impl Fn(u32) -> Answer,
+        steps: &mut Vec<Step>,
     ) {
         for n in 0..count {
-            let offset = base.map(|base| base + i64::from(n));
-            self.answer(now, at, first + n, Fate::Delivered(offset));
-        }
-    }
-
-    pub(super) fn failed(
-        &mut self,
-        now: Instant,
-        at: (BatchId, TopicPartition),
-        first: u32,
-        count: u32,
-        (error, maybe_written): (Error, bool),
-    ) {
-        for n in 0..count {
-            self.answer(now, at, first + n, Fate::Failed(error, maybe_written));
-        }
-    }
-
-    fn answer(
-        &mut self,
-        _: Instant,
-        (batch, to): (BatchId, TopicPartition),
-        index: u32,
-        fate: Fate,
-    ) {
-        let at = RecordId { batch, index, partition: to.partition };
-        match self.under_way.remove(&at) {
-            Some((id, taken)) => self.answered.push(Answered { id, to, fate, taken }),
-            None => self.findings.push(format!("{at:?} answered ({fate:?}), but not under way")),
+            let at = RecordId { batch, index: first + n, partition };
+            let Some((id, topic)) = self.under_way.remove(&at) else {
+                self.findings.push(format!("{at:?} answered, but not under way"));
+                continue;
+            };
+            let what = match answer(n) {
+                Answer::Delivered(offset) => Done::Delivered(id, partition, offset),
+                Answer::Failed(error, maybe) => Done::Failed(id, error, maybe),
+            };
+            steps.push(Step { at: now, topic, what });
         }
     }
 }
