@@ -178,10 +178,12 @@ fn draw_net(rng: &mut Rng) -> Net {
 }
 
 fn draw_acts(rng: &mut Rng) -> Vec<(Act, u64)> {
-    let mut acts: Vec<(Act, u64)> = Act::ALL
-        .into_iter()
-        .filter_map(|act| rng.chance(40).then(|| (act, rng.range(1, 8))))
-        .collect();
+    let mut acts = Vec::new();
+    for act in Act::ALL {
+        if rng.chance(40) {
+            acts.push((act, rng.range(1, 8)));
+        }
+    }
     if acts.is_empty() {
         acts.push((Act::MoveLeader, 1));
     }

@@ -50,7 +50,7 @@ impl Agent {
                     return self.finds(format!("{at:?} moved, which is not read"));
                 };
                 let wrong = reader.next.is_some_and(|next| next != from);
-                let next = core::mem::replace(&mut reader.next, Some(to));
+                let next = reader.next.replace(to);
                 let (topic, partition) = (reader.topic, reader.partition);
                 self.did(now, topic, Done::Moved(partition, from, to));
                 if wrong {
