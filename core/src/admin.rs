@@ -159,7 +159,7 @@ impl<'d> Admin<'d> {
         let conn = match cluster.controller {
             _ if api == ApiKey::METADATA => {
                 cluster.brokers_wanted |= net.conns.iter().all(|c| !c.is_live());
-                cluster.pick_main(net, now, None, |_| true)
+                cluster.pick_main(net, now, None, api)
             }
             Some(node) if cluster.broker(node).is_some() => {
                 match cluster.wish(net, now, node, Role::Main) {
@@ -167,7 +167,7 @@ impl<'d> Admin<'d> {
                     Wish::Later(at) => return Instant::earliest(at, Some(now + AGAIN)),
                 }
             }
-            Some(_) => cluster.pick_main(net, now, None, |c| c.versions.has(api)),
+            Some(_) => cluster.pick_main(net, now, None, api),
             None => None,
         };
         let Some(conn) = conn else { return Some(now + AGAIN) };

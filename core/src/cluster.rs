@@ -121,6 +121,7 @@ impl<'d> Cluster<'d> {
         Ok(self.topic_id(slot))
     }
 
+    #[inline(never)]
     pub(crate) fn topic_id(&self, slot: usize) -> TopicId {
         TopicId { index: slot as u16, generation: self.topics[slot].generation }
     }
@@ -152,6 +153,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// Asks for metadata of a topic, at once unless it is in back-off.
+    #[inline(never)]
     pub(crate) fn refresh(&mut self, slot: usize, now: Instant) {
         let need = &mut self.topics[slot].need;
         if !need.wanted {
@@ -162,6 +164,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
+    #[inline(never)]
     pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, by: Source) {
         let need = &mut self.topics[slot].need;
         *need = topic::Need { wanted: true, at: now, told: true, by, ..*need };

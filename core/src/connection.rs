@@ -5,7 +5,7 @@ mod transmit;
 mod turns;
 mod versions;
 
-use heapless::Deque;
+use heapless::Vec;
 
 use crate::error::PeerFault;
 use crate::id::ConnId;
@@ -127,18 +127,8 @@ pub(crate) struct InFlight {
     ctl: Chain,
     total: u32,
     sent: u32,
-    pub(crate) due: Due,
-}
-
-/// Whether a request is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Its answer is awaited.
-    Answer,
-    /// It is over when its last byte was sent.
-    Nothing,
-    /// Answered, or sent where nothing was due.
-    Done,
+    /// No answer comes: it is over when its last byte was sent.
+    silent: bool,
 }
 
 impl InFlight {
@@ -198,7 +188,8 @@ pub(crate) struct Conn {
     pub(crate) drain: bool,
     /// Connect deadline.
     deadline: Instant,
-    in_flight: Deque<InFlight, IN_FLIGHT>,
+    /// Oldest first.
+    in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
     shown: u8,
     /// Something was queued that the adapter was not shown.
@@ -230,7 +221,7 @@ impl Conn {
         since: Instant::ZERO,
         drain: false,
         deadline: Instant::ZERO,
-        in_flight: Deque::new(),
+        in_flight: Vec::new(),
         shown: 0,
         unshown: false,
         rx_start: 0,
@@ -251,12 +242,12 @@ impl Conn {
 
     /// Whether a request with such a ticket has no answer yet.
     pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
-        self.in_flight.iter().any(|f| f.due != Due::Done && ticket(&f.asked.ticket))
+        self.in_flight.iter().any(|f| ticket(&f.asked.ticket))
     }
 
     /// When a request without an answer makes it the second choice.
     pub(crate) fn late_at(&self, patience: Duration) -> Option<Instant> {
-        let slow = |f: &&InFlight| f.due != Due::Done && f.asked.api != ApiKey::FETCH;
+        let slow = |f: &&InFlight| f.asked.api != ApiKey::FETCH;
         self.in_flight.iter().filter(slow).map(|f| f.since + patience).min()
     }
 
@@ -284,9 +275,16 @@ impl Conn {
         self.pending_of(ApiKey::PRODUCE) > 0
     }
 
+    /// Takes a request out of the queue; there is one at that place.
+    #[inline(never)]
+    fn take(&mut self, at: usize) -> InFlight {
+        self.shown = self.shown.saturating_sub(u8::from(at < usize::from(self.shown)));
+        self.in_flight.remove(at)
+    }
+
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.asked.api == api && f.due != Due::Done).count()
+        self.in_flight.iter().filter(|f| f.asked.api == api).count()
     }
 }
 
@@ -370,6 +368,24 @@ impl<'d> Net<'d> {
         self.conns.len() > 1
     }
 
+    /// The connection of the lowest rank, from `first` on around; those without one do not count.
+    pub(crate) fn in_turn(
+        &self,
+        first: usize,
+        rank: &dyn Fn(&Conn) -> Option<[bool; 3]>,
+    ) -> Option<usize> {
+        let mut best = None;
+        for i in 0..self.conns.len() {
+            let slot = (first + i) % self.conns.len();
+            if let Some(rank) = rank(&self.conns[slot])
+                && best.is_none_or(|(_, other)| rank < other)
+            {
+                best = Some((slot, rank));
+            }
+        }
+        best.map(|(slot, _)| slot)
+    }
+
     pub(crate) fn role(&self, wanted: Role) -> Role {
         if self.splits_roles() { wanted } else { Role::Main }
     }
@@ -432,9 +448,10 @@ impl<'d> Net<'d> {
     pub(crate) fn end(&mut self, slot: usize, tell_adapter: bool) {
         let conn = &mut self.conns[slot];
         let told = conn.state != State::Wanted;
-        while let Some(mut lost) = conn.in_flight.pop_front() {
+        for lost in &mut conn.in_flight {
             self.blocks.release(&mut lost.ctl);
         }
+        conn.in_flight.clear();
         conn.shown = 0;
         conn.state = if tell_adapter && told { State::Doomed } else { State::Free };
         self.fresh = true;
@@ -443,8 +460,8 @@ impl<'d> Net<'d> {
     /// Takes the oldest request of a connection that ends; its answer will not come.
     pub(crate) fn take_lost(&mut self, slot: usize) -> Option<InFlight> {
         let conn = &mut self.conns[slot];
-        let mut lost = conn.in_flight.pop_front()?;
-        conn.shown = conn.shown.saturating_sub(1);
+        conn.in_flight.first()?;
+        let mut lost = conn.take(0);
         self.blocks.release(&mut lost.ctl);
         Some(lost)
     }
@@ -562,12 +579,12 @@ impl<'d> Net<'d> {
             ctl: draft.ctl,
             total: total as u32,
             sent: 0,
-            due: if no_answer { Due::Nothing } else { Due::Answer },
+            silent: no_answer,
         };
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
         // `open` made sure that there is a place.
-        if let Err(mut entry) = conn.in_flight.push_back(entry) {
+        if let Err(mut entry) = conn.in_flight.push(entry) {
             self.blocks.release(&mut entry.ctl);
         }
         conn.unshown = true;
@@ -575,6 +592,7 @@ impl<'d> Net<'d> {
     }
 
     /// A request without batches.
+    #[inline(never)]
     pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: Duration) {
         self.commit(now, draft, ticket, now + timeout, Link::NONE, false);
     }
@@ -582,7 +600,7 @@ impl<'d> Net<'d> {
     /// The question that the next answer on a connection belongs to, after its correlation id.
     pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[conn];
-        let first = conn.in_flight.iter().take(conn.shown as usize).find(|f| f.due != Due::Done);
+        let first = conn.in_flight.first().filter(|_| conn.shown > 0);
         let asked = first.map(|f| f.asked).ok_or(PeerFault::Correlation)?;
         let matches = asked.correlation == correlation;
         if guard!("correlation ids match", !matches) {
@@ -595,17 +613,8 @@ impl<'d> Net<'d> {
     /// The request whose answer was read to its end leaves the queue.
     pub(crate) fn answered(&mut self, slot: usize) {
         let conn = &mut self.conns[slot];
-        if let Some(entry) = conn.in_flight.iter_mut().find(|f| f.due != Due::Done) {
-            entry.due = Due::Done;
-        }
-        self.pop_done(slot);
-    }
-
-    fn pop_done(&mut self, slot: usize) {
-        let conn = &mut self.conns[slot];
-        while conn.in_flight.front().is_some_and(|f| f.due == Due::Done) {
-            conn.in_flight.pop_front();
-            conn.shown = conn.shown.saturating_sub(1);
+        if conn.shown > 0 && !conn.in_flight.is_empty() {
+            conn.take(0);
         }
         self.fresh = true;
     }
@@ -615,9 +624,7 @@ impl<'d> Net<'d> {
         let conn = &self.conns[slot];
         match conn.state {
             State::Connecting => Some(conn.deadline),
-            State::Handshake | State::Ready => {
-                conn.in_flight.iter().filter(|f| f.due != Due::Done).map(|f| f.deadline).min()
-            }
+            State::Handshake | State::Ready => conn.in_flight.iter().map(|f| f.deadline).min(),
             _ => None,
         }
     }

@@ -55,6 +55,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Saturates: a clock that runs for 584,000 years is not a reason to panic.
+    #[inline(never)]
     fn add(self, by: Duration) -> Self {
         Self { micros: self.micros.saturating_add(micros(by)) }
     }

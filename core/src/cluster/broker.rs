@@ -46,15 +46,18 @@ impl Broker {
 }
 
 impl Cluster<'_> {
+    #[inline(never)]
     pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
         self.brokers.iter().find(|b| b.used && b.id == id)
     }
 
+    #[inline(never)]
     pub(crate) fn broker_mut(&mut self, id: i32) -> Option<&mut Broker> {
         self.brokers.iter_mut().find(|b| b.used && b.id == id)
     }
 
     /// Whether a broker, -1 for a bootstrap address, was found to be behind just now (R4).
+    #[inline(never)]
     pub(crate) fn is_stale(&self, id: i32, now: Instant) -> bool {
         match self.broker(id) {
             Some(broker) => broker.stale_until > now,

@@ -8,7 +8,7 @@
 
 use super::{Cluster, Topic};
 use crate::config::Probing;
-use crate::connection::{Conn, Net, Ticket};
+use crate::connection::{Net, Ticket};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
@@ -134,15 +134,12 @@ impl<'d> Cluster<'d> {
     /// those with a batch on its way come later, too: brokers answer in order, and the first batch
     /// to a new partition takes its time.
     fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
-        let (count, last) = (net.conns.len(), usize::from(self.topics[slot].probe.conn));
-        let fits =
-            |c: &Conn| c.can_ask(now, super::connect::PATIENCE) && !c.awaits(Ticket::is_probe);
-        (1..=count).map(|i| (last + i) % count).filter(|at| fits(&net.conns[*at])).min_by_key(
-            |at| {
-                let conn = &net.conns[*at];
-                (self.is_stale(conn.peer.node(), now), aside && conn.is_behind_batches())
-            },
-        )
+        net.in_turn(usize::from(self.topics[slot].probe.conn) + 1, &|conn| {
+            let usable = conn.can_ask(now, super::connect::PATIENCE);
+            let stale = self.is_stale(conn.peer.node(), now);
+            let busy = aside && conn.is_behind_batches();
+            (usable && !conn.awaits(Ticket::is_probe)).then_some([false, stale, busy])
+        })
     }
 
     fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {

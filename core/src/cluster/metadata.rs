@@ -1,7 +1,7 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
 use super::{Cluster, connect, pending, topic};
-use crate::connection::{Conn, Net, Ticket};
+use crate::connection::{Net, Ticket};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -123,17 +123,14 @@ impl<'d> Cluster<'d> {
         net: &Net<'d>,
         now: Instant,
         prefer: Option<i32>,
-        fits: impl Fn(&Conn) -> bool,
+        api: ApiKey,
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
-        let count = net.conns.len();
-        let usable = |c: &Conn| c.can_ask(now, connect::PATIENCE) && fits(c);
-        let slots = (0..count).map(|i| (self.turn + i) % count);
-        slots.filter(|slot| usable(&net.conns[*slot])).min_by_key(|slot| {
-            let conn = &net.conns[*slot];
+        net.in_turn(self.turn, &|conn| {
+            let usable = conn.can_ask(now, connect::PATIENCE) && conn.versions.has(api);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
-            (other, self.is_stale(node, now), conn.is_behind_batches())
+            usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
         })
     }
 
@@ -141,7 +138,7 @@ impl<'d> Cluster<'d> {
         let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
         let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
         let prefer = prefer.map(|t| t.need.by.broker);
-        let conn = self.pick_main(net, now, prefer, |c| c.versions.has(ApiKey::METADATA))?;
+        let conn = self.pick_main(net, now, prefer, ApiKey::METADATA)?;
         let mut draft = net.open(conn, now, ApiKey::METADATA, i16::MAX)?;
         let version = draft.version;
         let auto_create = self.config.auto_create;

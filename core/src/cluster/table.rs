@@ -77,6 +77,7 @@ impl<'d> Table<'d> {
         (mixed >> 7) as usize % self.heads.len().max(1)
     }
 
+    #[inline(never)]
     pub(crate) fn find(&self, topic: usize, index: u32) -> Option<usize> {
         let mut link = self.heads[self.bucket(topic, index)];
         while let Some(at) = link.get() {

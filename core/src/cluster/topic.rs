@@ -200,12 +200,14 @@ impl Cluster<'_> {
         })
     }
 
+    #[inline(never)]
     pub(super) fn tell(&mut self, slot: usize, what: u8) {
         self.topics[slot].pending |= what;
         self.news = true;
     }
 
     /// The topic's count was confirmed.
+    #[inline(never)]
     pub(super) fn confirm(&mut self, slot: usize, now: Instant, by: Source) {
         let topic = &mut self.topics[slot];
         topic.confirmed = now;

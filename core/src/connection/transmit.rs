@@ -1,7 +1,7 @@
 //! Bytes on their way out: request bytes and record batches in turn, straight from the blocks
 //! where they wait for their acknowledgement.
 
-use super::{Due, InFlight, Net, Outgoing};
+use super::{InFlight, Net, Outgoing};
 use crate::memory::{Blocks, Chain, Link, Slices};
 
 /// Slices to be written, in order. Short writes are normal: tell the number of bytes taken to
@@ -9,7 +9,7 @@ use crate::memory::{Blocks, Chain, Link, Slices};
 pub struct Transmit<'a> {
     blocks: &'a Blocks<'a>,
     outgoing: &'a [Outgoing],
-    entries: heapless::deque::Iter<'a, InFlight>,
+    entries: core::slice::Iter<'a, InFlight>,
     ctl: Chain,
     ctl_at: usize,
     batch: Link,
@@ -82,10 +82,7 @@ impl Net<'_> {
         if !conn.is_open() || usize::from(conn.shown) == conn.in_flight.len() {
             return None;
         }
-        let mut entries = conn.in_flight.iter();
-        for _ in 0..conn.shown {
-            entries.next();
-        }
+        let entries = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default().iter();
         Some(Transmit {
             blocks: &self.blocks,
             outgoing: &self.outgoing,
@@ -122,23 +119,10 @@ impl Net<'_> {
     /// Takes the batches of a request that left whole and has no answer (acks 0).
     pub(crate) fn take_silent(&mut self, slot: usize) -> Option<Link> {
         let conn = &mut self.conns[slot];
-        let shown = usize::from(conn.shown);
-        let mut sent = conn.in_flight.iter_mut().take(shown);
-        let entry = sent.find(|f| f.due == Due::Nothing)?;
-        entry.due = Due::Done;
-        let batches = core::mem::replace(&mut entry.batches, Link::NONE);
-        self.pop_done(slot);
-        // Behind a request that waits for its answer it must not fill the queue.
-        let conn = &mut self.conns[slot];
-        for _ in 0..conn.in_flight.len() {
-            if let Some(entry) = conn.in_flight.pop_front() {
-                if entry.due == Due::Done {
-                    conn.shown = conn.shown.saturating_sub(1);
-                } else {
-                    let _ = conn.in_flight.push_back(entry);
-                }
-            }
-        }
+        let shown = conn.in_flight.get(..usize::from(conn.shown)).unwrap_or_default();
+        let at = shown.iter().position(|f| f.silent)?;
+        let batches = conn.take(at).batches;
+        self.fresh = true;
         Some(batches)
     }
 }

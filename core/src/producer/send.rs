@@ -94,15 +94,14 @@ impl<'d> Producer<'d> {
             _ => return None,
         }
         let soon = Some(now + Duration::from_millis(20));
-        let able = |c: &crate::connection::Conn| c.versions.has(ApiKey::INIT_PRODUCER_ID);
-        let Some(conn) = cluster.pick_main(net, now, None, able) else { return soon };
+        let api = ApiKey::INIT_PRODUCER_ID;
+        let Some(conn) = cluster.pick_main(net, now, None, api) else { return soon };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
         };
-        let api = ApiKey::INIT_PRODUCER_ID;
         let Some(draft) = net.draft(conn, now, api, |w, version| request.encode(version, w)) else {
             return soon;
         };

@@ -171,23 +171,28 @@ impl<'b> Values<'b> {
 
     /// The integer at `index`, or `default`.
     #[must_use]
+    #[inline(never)]
     pub fn i64_or(&self, index: usize, default: i64) -> i64 {
-        match self.get(index) {
-            Value::Int(value) => value,
+        match self.list.get(index) {
+            Some(Value::Int(value)) => *value,
             _ => default,
         }
     }
 
     /// The integer at `index`, or `default`. For fields of at most 32 bits.
     #[must_use]
+    #[inline(never)]
     pub fn i32_or(&self, index: usize, default: i32) -> i32 {
-        self.i64_or(index, i64::from(default)) as i32
+        match self.list.get(index) {
+            Some(Value::Int(value)) => *value as i32,
+            _ => default,
+        }
     }
 
     /// The integer at `index`, or 0. For fields of at most 16 bits.
     #[must_use]
     pub fn i16(&self, index: usize) -> i16 {
-        self.i64_or(index, 0) as i16
+        self.i32_or(index, 0) as i16
     }
 
     /// The error code at `index`; [`ErrorCode::NONE`] when absent.
@@ -199,23 +204,25 @@ impl<'b> Values<'b> {
     /// The boolean at `index`; false when absent.
     #[must_use]
     pub fn bool(&self, index: usize) -> bool {
-        self.i64_or(index, 0) != 0
+        self.i32_or(index, 0) != 0
     }
 
     /// The string at `index`; `None` when null or absent.
     #[must_use]
+    #[inline(never)]
     pub fn text(&self, index: usize) -> Option<&'b str> {
-        match self.get(index) {
-            Value::Str(text) => Some(text),
+        match self.list.get(index) {
+            Some(Value::Str(text)) => Some(text),
             _ => None,
         }
     }
 
     /// The id at `index`; [`Uuid::ZERO`] when absent.
     #[must_use]
+    #[inline(never)]
     pub fn uuid(&self, index: usize) -> Uuid {
-        match self.get(index) {
-            Value::Uuid(id) => Uuid(*id),
+        match self.list.get(index) {
+            Some(Value::Uuid(id)) => Uuid(**id),
             _ => Uuid::ZERO,
         }
     }
@@ -223,8 +230,8 @@ impl<'b> Values<'b> {
     /// The integers at `index`; empty when null or absent.
     #[must_use]
     pub fn ints(&self, index: usize) -> Ints<'b> {
-        match self.get(index) {
-            Value::Ints(ints) => ints,
+        match self.list.get(index) {
+            Some(Value::Ints(ints)) => *ints,
             _ => Ints::default(),
         }
     }

@@ -97,6 +97,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Bytes as they are.
+    #[inline(never)]
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.sink.put(bytes)?;
         self.written += bytes.len();
@@ -109,21 +110,25 @@ impl<'a> Writer<'a> {
     }
 
     /// An `int8`.
+    #[inline(never)]
     pub fn i8(&mut self, value: i8) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
     /// An `int16`.
+    #[inline(never)]
     pub fn i16(&mut self, value: i16) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
     /// An `int32`.
+    #[inline(never)]
     pub fn i32(&mut self, value: i32) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
     /// An `int64`.
+    #[inline(never)]
     pub fn i64(&mut self, value: i64) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
@@ -134,6 +139,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An unsigned varint, one to five bytes.
+    #[inline(never)]
     pub fn uvarint(&mut self, mut value: u32) -> Result<(), Full> {
         let mut bytes = [0; 5];
         let mut used = 0;
@@ -150,6 +156,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A string of at most 32,767 bytes; [`Full`] when longer.
+    #[inline(never)]
     pub fn str(&mut self, flexible: bool, value: &str) -> Result<(), Full> {
         let len = i16::try_from(value.len()).map_err(|_| Full)?;
         if flexible {
@@ -161,6 +168,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A nullable string.
+    #[inline(never)]
     pub fn nullable_str(&mut self, flexible: bool, value: Option<&str>) -> Result<(), Full> {
         match value {
             Some(value) => self.str(flexible, value),
@@ -170,6 +178,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The count in front of an array, or the length in front of bytes or records; `None` is null.
+    #[inline(never)]
     pub fn count(&mut self, flexible: bool, count: Option<usize>) -> Result<(), Full> {
         match count {
             Some(count) => {
@@ -182,6 +191,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The end of a struct that has no tagged fields: nothing unless `flexible`.
+    #[inline(never)]
     pub fn no_tags(&mut self, flexible: bool) -> Result<(), Full> {
         if flexible { self.uvarint(0) } else { Ok(()) }
     }
