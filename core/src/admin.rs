@@ -123,9 +123,9 @@ impl<'d> Admin<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-    ) -> Option<Instant> {
+    ) -> Instant {
         self.dirty = false;
-        let mut next = None;
+        let mut next = Instant::NEVER;
         for slot in 0..self.requests.len() {
             let request = &self.requests[slot];
             if !matches!(request.state, State::Queued) {
@@ -136,8 +136,8 @@ impl<'d> Admin<'d> {
                 self.news = true;
                 continue;
             }
-            next = Instant::earliest(next, Some(request.deadline));
-            next = Instant::earliest(next, self.send(cluster, net, now, slot));
+            next = next.min(request.deadline);
+            next = next.min(self.send(cluster, net, now, slot));
         }
         next
     }
@@ -148,7 +148,7 @@ impl<'d> Admin<'d> {
         net: &mut Net<'d>,
         now: Instant,
         slot: usize,
-    ) -> Option<Instant> {
+    ) -> Instant {
         let api = match self.requests[slot].kind {
             Kind::Create { .. } => ApiKey::CREATE_TOPICS,
             Kind::Grow { .. } => ApiKey::CREATE_PARTITIONS,
@@ -164,32 +164,32 @@ impl<'d> Admin<'d> {
             Some(node) if cluster.broker(node).is_some() => {
                 match cluster.wish(net, now, node, Role::Main) {
                     Wish::Ready(conn) => Some(conn),
-                    Wish::Later(at) => return Instant::earliest(at, Some(now + AGAIN)),
+                    Wish::Later(at) => return at.min(now + AGAIN),
                 }
             }
             Some(_) => cluster.pick_main(net, now, None, api),
             None => None,
         };
-        let Some(conn) = conn else { return Some(now + AGAIN) };
+        let Some(conn) = conn else { return now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
         let cap = if api == ApiKey::CREATE_TOPICS { 4 } else { i16::MAX };
         let Some(mut draft) = net
             .open(conn, now, api, cap)
             .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, api, i16::MAX)).flatten())
         else {
-            return Some(now + AGAIN);
+            return now + AGAIN;
         };
         let request = &mut self.requests[slot];
         let timeout = cluster.config.request_timeout;
         let timeout_ms = millis(timeout);
         if let Err(Full) = request.write(net, &mut draft, timeout_ms) {
             net.abandon(draft);
-            return Some(now + AGAIN);
+            return now + AGAIN;
         }
         request.state = State::Sent;
         let ticket = Ticket::Admin { slot: slot as u8, serial: request.serial };
         net.send(now, draft, ticket, timeout);
-        None
+        Instant::NEVER
     }
 
     fn slot(&self, ticket: Ticket) -> Option<usize> {

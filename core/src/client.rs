@@ -52,7 +52,7 @@ pub struct Commands<'d> {
     rx_bytes: usize,
     /// Wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
-    deadline: Option<Instant>,
+    deadline: Instant,
     dirty: bool,
     turn: usize,
     stats: Stats,
@@ -115,7 +115,7 @@ impl<'d> Client<'d> {
             taken: None,
             rx_bytes: s.rx_bytes,
             wall: None,
-            deadline: None,
+            deadline: Instant::NEVER,
             dirty: true,
             turn: 0,
             stats: Stats::default(),
@@ -287,7 +287,8 @@ impl<'d> Client<'d> {
                 matches!(conn.state, State::Wanted | State::Doomed)
                     || (conn.unshown && conn.is_open())
             });
-        if waits { Some(Instant::ZERO) } else { c.next_deadline() }
+        let at = if waits { Instant::ZERO } else { c.next_deadline() };
+        (at != Instant::NEVER).then_some(at)
     }
 
     /// Time has passed.
@@ -436,8 +437,7 @@ impl<'d> Commands<'d> {
 
     fn wall_ms(&self, now: Instant) -> Option<i64> {
         let (at, ms) = self.wall?;
-        let passed = now.as_micros().saturating_sub(at.as_micros()) / 1000;
-        Some(ms.saturating_add_unsigned(passed))
+        Some(ms.saturating_add_unsigned(at.millis_until(now)))
     }
 
     /// Reads a partition, which need not exist yet.

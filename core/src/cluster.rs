@@ -37,8 +37,9 @@ pub(crate) struct Cluster<'d> {
     pub(crate) brokers_wanted: bool,
     /// Not before.
     brokers_at: Instant,
-    /// Until when the Metadata request under way may take before another broker is asked.
-    metadata_until: Option<Instant>,
+    /// Until when the Metadata request under way may take before another broker is asked; never
+    /// when there is none.
+    metadata_until: Instant,
     metadata_serial: u32,
     /// Rotates over connections.
     turn: usize,
@@ -89,7 +90,7 @@ impl<'d> Cluster<'d> {
             controller: None,
             brokers_wanted: false,
             brokers_at: Instant::ZERO,
-            metadata_until: None,
+            metadata_until: Instant::NEVER,
             metadata_serial: 0,
             turn: 0,
             news: false,
@@ -181,10 +182,10 @@ impl<'d> Cluster<'d> {
     fn slow_down(&mut self, slot: usize, now: Instant) {
         let failures = self.topics[slot].need.failures;
         let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
-        let pause = backoff(&mut self.rng, base, max, failures);
+        let at = backoff(&mut self.rng, now, base, max, failures);
         let need = &mut self.topics[slot].need;
         need.failures = failures.saturating_add(1);
-        need.at = now + pause;
+        need.at = at;
         need.told = false;
     }
 

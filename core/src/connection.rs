@@ -246,9 +246,10 @@ impl Conn {
     }
 
     /// When a request without an answer makes it the second choice.
-    pub(crate) fn late_at(&self, patience: Duration) -> Option<Instant> {
+    pub(crate) fn late_at(&self, patience: Duration) -> Instant {
         let slow = |f: &&InFlight| f.asked.api != ApiKey::FETCH;
-        self.in_flight.iter().filter(slow).map(|f| f.since + patience).min()
+        let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
+        first.map_or(Instant::NEVER, |since| since + patience)
     }
 
     /// Whether it answers, as far as is known.
@@ -256,7 +257,7 @@ impl Conn {
         self.state == State::Ready
             && !self.drain
             && now >= self.throttled_until
-            && self.late_at(patience).is_none_or(|at| at > now)
+            && self.late_at(patience) > now
     }
 
     /// Whether it can be asked something now with a chance of a quick answer.
@@ -620,12 +621,14 @@ impl<'d> Net<'d> {
     }
 
     /// The earliest deadline of a connection, for connecting or for its oldest answer.
-    pub(crate) fn deadline(&self, slot: usize) -> Option<Instant> {
+    pub(crate) fn deadline(&self, slot: usize) -> Instant {
         let conn = &self.conns[slot];
         match conn.state {
-            State::Connecting => Some(conn.deadline),
-            State::Handshake | State::Ready => conn.in_flight.iter().map(|f| f.deadline).min(),
-            _ => None,
+            State::Connecting => conn.deadline,
+            State::Handshake | State::Ready => {
+                conn.in_flight.iter().fold(Instant::NEVER, |at, f| at.min(f.deadline))
+            }
+            _ => Instant::NEVER,
         }
     }
 

@@ -4,6 +4,7 @@
 mod fetch;
 mod offsets;
 mod place;
+mod plan;
 mod records;
 
 use crate::cluster::{CONSUMER, Cluster};
@@ -184,7 +185,7 @@ pub(crate) struct Consumer<'d> {
     /// Some partition has something to tell.
     pub(crate) news: bool,
     pub(crate) dirty: bool,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Instant,
 }
 
 impl<'d> Consumer<'d> {
@@ -198,7 +199,7 @@ impl<'d> Consumer<'d> {
             turn: 0,
             news: false,
             dirty: false,
-            deadline: None,
+            deadline: Instant::NEVER,
         }
     }
 

@@ -5,6 +5,8 @@ mod blocks;
 
 use core::ops::{Deref, DerefMut};
 
+use crate::time::{Duration, Instant, micros};
+
 pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
 
 /// A table whose memory is lent or owned; the code that uses it cannot tell.
@@ -105,11 +107,10 @@ impl Rng {
         ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
     }
 
-    /// `duration` times a factor in 0.8 .. 1.2 (KIP-580).
-    pub(crate) fn jitter(&mut self, duration: crate::time::Duration) -> crate::time::Duration {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2048);
+    /// A time span in microseconds times a factor in 0.8 .. 1.2 (KIP-580).
+    pub(crate) fn jitter(&mut self, micros: u64) -> u64 {
         let factor = 819 + u64::from(self.below(410));
-        crate::time::Duration::from_micros(micros.saturating_mul(factor) / 1024)
+        micros.saturating_mul(factor) >> 10
     }
 }
 
@@ -119,27 +120,28 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
+/// `now` and `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
 pub(crate) fn backoff(
     rng: &mut Rng,
-    base: crate::time::Duration,
-    max: crate::time::Duration,
+    now: Instant,
+    base: Duration,
+    max: Duration,
     failures: u32,
-) -> crate::time::Duration {
-    let grown = base.saturating_mul(guard!("pauses grow", 1 << failures.min(16) => 1)).min(max);
-    rng.jitter(grown)
+) -> Instant {
+    let times = guard!("pauses grow", 1 << failures.min(16) => 1);
+    let grown = micros(base).saturating_mul(times);
+    now.plus(rng.jitter(grown.min(micros(max))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Duration;
 
     #[test]
     fn jitter_stays_within_a_fifth() {
         let mut rng = Rng::new([3; 32]);
         for _ in 0..10_000 {
-            let d = rng.jitter(Duration::from_millis(1000)).as_millis();
+            let d = rng.jitter(1_000_000) / 1000;
             assert!((799..=1200).contains(&d), "{d}");
         }
     }
@@ -149,7 +151,7 @@ mod tests {
         let mut rng = Rng::new([9; 32]);
         let (base, max) = (Duration::from_millis(100), Duration::from_secs(1));
         for (failures, nominal) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (40, 1000)] {
-            let d = backoff(&mut rng, base, max, failures).as_millis();
+            let d = backoff(&mut rng, Instant::ZERO, base, max, failures).as_micros() / 1000;
             assert!((nominal * 79 / 100..=nominal * 121 / 100).contains(&d), "{failures}: {d}");
         }
     }

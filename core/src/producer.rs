@@ -145,7 +145,7 @@ pub(crate) struct Producer<'d> {
     /// The send memory is short: nothing lingers.
     pressure: bool,
     pub(crate) dirty: bool,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Instant,
 }
 
 impl<'d> Producer<'d> {
@@ -185,7 +185,7 @@ impl<'d> Producer<'d> {
             flushing: false,
             pressure: false,
             dirty: false,
-            deadline: None,
+            deadline: Instant::NEVER,
         }
     }
 
@@ -406,12 +406,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Whether somebody who was refused may try again. Returns when to look again.
-    fn check_room(
-        &mut self,
-        blocks: &Blocks<'d>,
-        cluster: &Cluster<'d>,
-        now: Instant,
-    ) -> Option<Instant> {
+    fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>, now: Instant) -> Instant {
         if self.wants_blocks > 0 && self.may_begin() && blocks.free() >= self.wants_blocks {
             self.wants_blocks = 0;
             self.room = true;
@@ -422,9 +417,9 @@ impl<'d> Producer<'d> {
         }
         self.pressure = self.wants_blocks > 0 || self.wants_entry;
         if !core::mem::take(&mut self.wants_topics) {
-            return None;
+            return Instant::NEVER;
         }
-        let mut next = None;
+        let mut next = Instant::NEVER;
         for (wish, topic) in self.topics.iter_mut().zip(cluster.topics.iter()) {
             if wish.wanted == 0 {
                 continue;
@@ -438,7 +433,9 @@ impl<'d> Producer<'d> {
                 self.room = true;
             } else {
                 self.wants_topics = true;
-                next = Instant::earliest(next, hopeless.then_some(late));
+                if hopeless {
+                    next = next.min(late);
+                }
             }
         }
         next

@@ -49,6 +49,20 @@ impl Instant {
             (a, b) => a.or(b),
         }
     }
+
+    /// Later than all that will be: no deadline.
+    pub(crate) const NEVER: Self = Self { micros: u64::MAX };
+
+    /// So many microseconds later; saturates.
+    #[inline(never)]
+    pub(crate) const fn plus(self, micros: u64) -> Self {
+        Self { micros: self.micros.saturating_add(micros) }
+    }
+
+    /// Whole milliseconds from here to `later`; 0 when it is not later.
+    pub(crate) const fn millis_until(self, later: Self) -> u64 {
+        thousandth(later.micros.saturating_sub(self.micros))
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -57,7 +71,7 @@ impl Add<Duration> for Instant {
     /// Saturates: a clock that runs for 584,000 years is not a reason to panic.
     #[inline(never)]
     fn add(self, by: Duration) -> Self {
-        Self { micros: self.micros.saturating_add(micros(by)) }
+        self.plus(micros(by))
     }
 }
 
@@ -72,12 +86,38 @@ impl Sub<Duration> for Instant {
 
 /// As Kafka's requests have it: whole milliseconds in an int32, the largest one for more.
 pub(crate) fn millis(duration: Duration) -> i32 {
-    i32::try_from(micros(duration) / 1000).unwrap_or(i32::MAX)
+    i32::try_from(thousandth(micros(duration))).unwrap_or(i32::MAX)
 }
 
 /// In 64 bits, and not at every use anew: on a Cortex-M the 128-bit way costs three kilobytes.
 #[inline(never)]
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000);
     seconds.saturating_add(u64::from(duration.subsec_micros()))
+}
+
+/// A division by 1000 as on paper, in digits of 16 bits: where there is no instruction for 64 bits
+/// the general way costs half a kilobyte.
+const fn thousandth(micros: u64) -> u64 {
+    let (mut quotient, mut rest, mut shift) = (0, 0, 64);
+    while shift > 0 {
+        shift -= 16;
+        let digit = rest << 16 | (micros >> shift) as u32 & 0xffff;
+        quotient = quotient << 16 | (digit / 1000) as u64;
+        rest = digit % 1000;
+    }
+    quotient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_a_thousandth() {
+        for micros in [0, 1, 999, 1000, 65_535_999, u64::from(u32::MAX) + 1, 1 << 47, u64::MAX] {
+            assert_eq!(thousandth(micros), micros / 1000, "{micros}");
+        }
+        assert_eq!(millis(Duration::MAX), i32::MAX);
+    }
 }

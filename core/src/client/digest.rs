@@ -421,9 +421,9 @@ impl Commands<'_> {
             _ => 1,
         };
         if guard!("throttled connections are quiet", request.version >= since) {
-            let pause = Duration::from_millis(u64::from(ms.unsigned_abs()))
-                .min(self.cluster.config.request_timeout);
-            self.net.conns[slot].throttled_until = now + pause;
+            let longest = now + self.cluster.config.request_timeout;
+            let until = now.plus(u64::from(ms.unsigned_abs()) * 1000).min(longest);
+            self.net.conns[slot].throttled_until = until;
             self.dirty = true;
         }
     }

@@ -19,14 +19,14 @@ impl Commands<'_> {
             || self.cluster.recreated
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        Instant::earliest(self.deadline, self.producer.deadline)
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.deadline.min(self.producer.deadline)
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
     pub(super) fn drive(&mut self, now: Instant) {
         for _ in 0..4 {
-            if !self.is_dirty() && self.next_deadline().is_none_or(|at| at > now) {
+            if !self.is_dirty() && self.next_deadline() > now {
                 return;
             }
             self.dirty = false;
@@ -36,10 +36,10 @@ impl Commands<'_> {
             let Self { cluster, net, producer, consumer, admin, .. } = self;
             let mut next = admin.drive(cluster, net, now);
             producer.drive(cluster, net, now);
-            next = Instant::earliest(next, consumer.drive(cluster, net, now));
-            next = Instant::earliest(next, cluster.drive(net, now));
+            next = next.min(consumer.drive(cluster, net, now));
+            next = next.min(cluster.drive(net, now));
             for slot in 0..net.conns.len() {
-                next = Instant::earliest(next, net.deadline(slot));
+                next = next.min(net.deadline(slot));
             }
             self.deadline = next;
         }
@@ -69,8 +69,7 @@ impl Commands<'_> {
             if !conn.is_live() {
                 continue;
             }
-            let late = self.net.deadline(slot).is_some_and(|at| at <= now);
-            if guard!("request deadline", late) {
+            if guard!("request deadline", self.net.deadline(slot) <= now) {
                 self.lose(now, slot, Error::TimedOut, true);
                 continue;
             }

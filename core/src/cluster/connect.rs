@@ -39,8 +39,8 @@ impl Seeds {
 /// The answer to a wish for a connection.
 pub(crate) enum Wish {
     Ready(usize),
-    /// Look again then, or when something happens.
-    Later(Option<Instant>),
+    /// Look again then, at the latest, or when something happens.
+    Later(Instant),
 }
 
 impl<'d> Cluster<'d> {
@@ -57,55 +57,55 @@ impl<'d> Cluster<'d> {
         let peer = Peer::Node(node);
         if let Some(conn) = net.find(peer, role) {
             let ready = net.conns[conn].state == State::Ready && !net.conns[conn].drain;
-            return if ready { Wish::Ready(conn) } else { Wish::Later(None) };
+            return if ready { Wish::Ready(conn) } else { Wish::Later(Instant::NEVER) };
         }
-        let Some(broker) = self.broker(node) else { return Wish::Later(None) };
+        let Some(broker) = self.broker(node) else { return Wish::Later(Instant::NEVER) };
         if broker.retry_at > now {
-            return Wish::Later(Some(broker.retry_at));
+            return Wish::Later(broker.retry_at);
         }
         if net.connect_in_turn(now, peer, role).is_some() {
-            return Wish::Later(None);
+            return Wish::Later(Instant::NEVER);
         }
         Wish::Later(make_way(net, now))
     }
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
-    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
-        let (mut hopeful, mut wake, mut behind) = (None, None, false);
+    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
+        let (mut hopeful, mut wake, mut behind) = (Instant::NEVER, Instant::NEVER, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
             if conn.is_sound(now, PATIENCE) {
                 if !self.is_stale(conn.peer.node(), now) {
                     return conn.late_at(PATIENCE);
                 }
                 behind = true;
-                wake = Instant::earliest(wake, conn.late_at(PATIENCE));
+                wake = wake.min(conn.late_at(PATIENCE));
             }
             if conn.state != State::Ready && conn.used + PATIENCE > now {
-                hopeful = Instant::earliest(hopeful, Some(conn.used + PATIENCE));
+                hopeful = hopeful.min(conn.used + PATIENCE);
             }
             if conn.throttled_until > now {
-                wake = Instant::earliest(wake, Some(conn.throttled_until));
+                wake = wake.min(conn.throttled_until);
             }
         }
-        if hopeful.is_some() {
-            return Instant::earliest(hopeful, wake);
+        if hopeful != Instant::NEVER {
+            return hopeful.min(wake);
         }
         let Some((at, peer)) = self.candidate(net, behind) else { return wake };
         if at > now {
-            return Instant::earliest(wake, Some(at));
+            return wake.min(at);
         }
         let next = match net.connect_main_in_turn(now, peer) {
             Some(_) => {
                 if let Peer::Seed(_) = peer {
                     self.seed_used(now);
                 }
-                Some(now + PATIENCE)
+                now + PATIENCE
             }
             // Better one that is behind than none.
-            None if behind => None,
+            None if behind => Instant::NEVER,
             None => make_way(net, now),
         };
-        Instant::earliest(wake, next)
+        wake.min(next)
     }
 
     /// One broker alone may be behind without knowing it: with connections to spare, up to three
@@ -169,15 +169,16 @@ impl<'d> Cluster<'d> {
 
     fn seed_used(&mut self, now: Instant) {
         self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u16;
-        let pause = backoff(
+        let at = backoff(
             &mut self.rng,
+            now,
             self.config.reconnect_backoff,
             self.config.reconnect_backoff_max,
             self.seeds.failures,
         );
         if self.seeds.next == 0 {
             self.seeds.failures += 1;
-            self.seeds.retry_at = now + pause;
+            self.seeds.retry_at = at;
         }
     }
 
@@ -206,10 +207,10 @@ impl<'d> Cluster<'d> {
             Peer::Seed(_) => self.seeds.error = Some(error),
             Peer::Node(id) => {
                 let failures = self.broker(id).map_or(0, |b| b.failures);
-                let pause = backoff(&mut self.rng, base, max, failures);
+                let at = backoff(&mut self.rng, now, base, max, failures);
                 if let Some(broker) = self.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
-                    broker.retry_at = now + pause;
+                    broker.retry_at = at;
                     broker.error = Some(error);
                 }
                 for slot in 0..self.topics.len() {
@@ -282,25 +283,28 @@ impl<'d> Cluster<'d> {
 
 /// All slots are taken: the longest-serving idle connection goes, or else the longest-serving one
 /// takes no new requests. Returns when to look again.
-fn make_way(net: &mut Net<'_>, now: Instant) -> Option<Instant> {
-    let leaves = |c: &crate::connection::Conn| c.drain && c.is_live();
-    if net.conns.iter().any(|c| leaves(c) || matches!(c.state, State::Free | State::Doomed)) {
-        return Some(now + DWELL);
+fn make_way(net: &mut Net<'_>, now: Instant) -> Instant {
+    let (mut victim, mut next) = (None, Instant::NEVER);
+    for (slot, conn) in net.conns.iter().enumerate() {
+        let due = match conn.state {
+            State::Free | State::Doomed => return now + DWELL,
+            _ if conn.drain => return now + DWELL,
+            State::Wanted => continue,
+            State::Ready => conn.since + DWELL,
+            // Others need not wait until this one gives up.
+            State::Connecting | State::Handshake => conn.used + PATIENCE,
+        };
+        next = next.min(due);
+        let rank = (conn.pending() > 0, conn.since);
+        if due <= now && victim.is_none_or(|(_, other)| rank < other) {
+            victim = Some((slot, rank));
+        }
     }
-    let due = |c: &crate::connection::Conn| match c.state {
-        State::Ready => Some(c.since + DWELL),
-        // Others need not wait until this one gives up.
-        State::Connecting | State::Handshake => Some(c.used + PATIENCE),
-        _ => None,
-    };
-    let victim = (0..net.conns.len())
-        .filter(|slot| due(&net.conns[*slot]).is_some_and(|at| at <= now))
-        .min_by_key(|slot| (net.conns[*slot].pending() > 0, net.conns[*slot].since));
-    let Some(slot) = victim else { return net.conns.iter().filter_map(due).min() };
+    let Some((slot, _)) = victim else { return next };
     if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
         net.end(slot, true);
     } else {
         net.conns[slot].drain = true;
     }
-    Some(now + DWELL)
+    now + DWELL
 }

@@ -46,45 +46,47 @@ pub(crate) struct OffsetsProbeCx {
 
 impl<'d> Cluster<'d> {
     /// When a topic is probed next.
-    fn probe_due(&self, topic: &Topic, requests: u64, now: Instant) -> Option<Instant> {
+    fn probe_due(&self, topic: &Topic, requests: u64, now: Instant) -> Instant {
         if !topic.used || !topic.ready || topic.need.wanted || topic.need.serial != 0 {
-            return None;
+            return Instant::NEVER;
         }
         let idle = self.config.probe_idle;
         let due = match self.config.probing {
-            Probing::Never => return None,
+            Probing::Never => return Instant::NEVER,
             Probing::WhenProducing => {
-                self.produced.filter(|at| *at + idle.saturating_mul(2) > now)?;
+                if self.produced.is_none_or(|at| at + idle + idle <= now) {
+                    return Instant::NEVER;
+                }
                 topic.probe.sent + idle
             }
             Probing::Always => topic.probe.sent.max(topic.described) + idle,
         };
         let asked = requests.saturating_sub(topic.probe.requests);
         // Each topic has its part of the share.
-        let share = self.ready_topics() * 100 / u64::from(self.config.probe_share.clamp(1, 100));
+        let share = self.ready_topics() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.config.probe_busy;
         let due = if topic.probe.eager_until > now {
             topic.probe.sent + EAGER
-        } else if asked > share {
+        } else if asked > u64::from(share) {
             due.min(busy)
         } else {
             due
         };
-        Some(due.max(topic.probe.until))
+        due.max(topic.probe.until)
     }
 
-    fn ready_topics(&self) -> u64 {
-        self.topics.iter().filter(|t| t.used && t.ready).count() as u64
+    fn ready_topics(&self) -> u32 {
+        self.topics.iter().filter(|t| t.used && t.ready).count() as u32
     }
 
     /// Sends the probes that are due and returns when the next one is.
-    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
-        let mut next = None;
+    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
+        let mut next = Instant::NEVER;
         let requests = net.requests - self.probes.requests;
         for slot in 0..self.topics.len() {
-            let Some(due) = self.probe_due(&self.topics[slot], requests, now) else { continue };
+            let due = self.probe_due(&self.topics[slot], requests, now);
             if due > now {
-                next = Instant::earliest(next, Some(due));
+                next = next.min(due);
                 continue;
             }
             let before = self.topics[slot].probe;
@@ -93,14 +95,16 @@ impl<'d> Cluster<'d> {
             probe.until = now + PATIENCE.min(self.config.probe_busy);
             let due = if self.send_probe(net, now, slot) {
                 let topic = &self.topics[slot];
-                let asks = topic.need.wanted.then_some(topic.need.at);
-                asks.or(self.probe_due(topic, requests, now))
+                match topic.need.wanted {
+                    true => topic.need.at,
+                    false => self.probe_due(topic, requests, now),
+                }
             } else {
                 // Nobody to ask now: when somebody is connected, and meanwhile looks again.
                 self.topics[slot].probe = before;
-                Some(now + self.config.probe_busy)
+                now + self.config.probe_busy
             };
-            next = Instant::earliest(next, due);
+            next = next.min(due);
         }
         next
     }
@@ -179,10 +183,7 @@ impl<'d> Cluster<'d> {
         let requests = net.requests - self.probes.requests;
         let horizon = now + self.config.probe_busy;
         let joins = |this: &Self, slot: usize| {
-            slot == first
-                || this
-                    .probe_due(&this.topics[slot], requests, now)
-                    .is_some_and(|due| due <= horizon)
+            slot == first || this.probe_due(&this.topics[slot], requests, now) <= horizon
         };
         // Those before the first one were looked at, and are not due.
         let joining =
@@ -219,10 +220,14 @@ impl<'d> Cluster<'d> {
     /// has its part.
     fn spend_metadata(&mut self, now: Instant, slot: usize) {
         let topic = &self.topics[slot];
-        let bytes = (200 + u64::from(topic.count) * 50).saturating_mul(self.ready_topics());
-        let budget = u64::from(self.config.metadata_budget.max(1));
-        let interval = Duration::from_micros(bytes.saturating_mul(1_000_000) / budget);
-        let due = topic.described + interval.max(self.config.probe_idle);
+        let bytes = topic.count.saturating_mul(50).saturating_add(200);
+        let bytes = bytes.saturating_mul(self.ready_topics());
+        let budget = self.config.metadata_budget.max(1);
+        // In milliseconds, without 64-bit divisions; what takes days need not be exact.
+        let (seconds, rest) = (bytes / budget, bytes % budget);
+        let rest = rest.saturating_mul(1000) / budget;
+        let pause = Duration::from_secs(seconds.into()) + Duration::from_millis(rest.into());
+        let due = topic.described + pause.max(self.config.probe_idle);
         if due <= now {
             self.refresh(slot, now);
         }

@@ -77,11 +77,11 @@ impl<'d> Cluster<'d> {
     /// Sends what is due and returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
         self.asks = false;
         self.adopt_seeds(net, now);
-        let mut next = None;
-        if self.metadata_until.is_some_and(|until| until <= now) {
+        let mut next = Instant::NEVER;
+        if self.metadata_until <= now {
             // No answer: somebody else may know. A late one is still welcome.
             self.metadata_lost(now);
         }
@@ -93,25 +93,22 @@ impl<'d> Cluster<'d> {
                 if stale <= now {
                     self.refresh(slot, now);
                 } else {
-                    next = Instant::earliest(next, Some(stale));
+                    next = next.min(stale);
                 }
             }
         }
         let wanted = self.topics.iter().filter(|t| t.used && t.need.wanted);
-        let brokers = self.brokers_wanted.then_some(self.brokers_at);
-        let due = Instant::earliest(wanted.map(|t| t.need.at).min(), brokers);
-        if let Some(at) = due {
-            let busy = self.metadata_until.filter(|_| at <= now);
-            if at > now {
-                next = Instant::earliest(next, Some(at));
-            } else if busy.is_none() {
-                next = Instant::earliest(next, self.send_metadata(net, now));
-            }
+        let brokers = if self.brokers_wanted { self.brokers_at } else { Instant::NEVER };
+        let due = wanted.fold(brokers, |at, topic| at.min(topic.need.at));
+        if due > now {
+            next = next.min(due);
+        } else if self.metadata_until == Instant::NEVER {
+            next = next.min(self.send_metadata(net, now));
         }
-        next = Instant::earliest(next, self.metadata_until);
-        next = Instant::earliest(next, self.drive_probes(net, now));
+        next = next.min(self.metadata_until);
+        next = next.min(self.drive_probes(net, now));
         if self.topics.iter().any(|t| t.used) || self.brokers_wanted {
-            next = Instant::earliest(next, self.ensure_main(net, now));
+            next = next.min(self.ensure_main(net, now));
         }
         next
     }
@@ -134,12 +131,13 @@ impl<'d> Cluster<'d> {
         })
     }
 
-    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Option<Instant> {
+    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
         let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
         let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
         let prefer = prefer.map(|t| t.need.by.broker);
-        let conn = self.pick_main(net, now, prefer, ApiKey::METADATA)?;
-        let mut draft = net.open(conn, now, ApiKey::METADATA, i16::MAX)?;
+        let conn = self.pick_main(net, now, prefer, ApiKey::METADATA);
+        let draft = conn.and_then(|conn| net.open(conn, now, ApiKey::METADATA, i16::MAX));
+        let Some(mut draft) = draft else { return Instant::NEVER };
         let version = draft.version;
         let auto_create = self.config.auto_create;
         let count = self.topics.iter().filter(|t| is_due(t)).count();
@@ -153,7 +151,7 @@ impl<'d> Cluster<'d> {
         });
         if let Err(Full) = written {
             net.abandon(draft);
-            return Some(now + GAP);
+            return now + GAP;
         }
         net.send(now, draft, Ticket::Metadata, self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
@@ -162,14 +160,14 @@ impl<'d> Cluster<'d> {
             topic.need.serial = self.metadata_serial;
             topic.need.at = now + GAP;
         }
-        self.metadata_until = Some(now + connect::PATIENCE);
+        self.metadata_until = now + connect::PATIENCE;
         self.brokers_at = now + self.config.retry_backoff;
-        None
+        Instant::NEVER
     }
 
     /// A Metadata request will not be answered (soon).
     pub(crate) fn metadata_lost(&mut self, now: Instant) {
-        self.metadata_until = None;
+        self.metadata_until = Instant::NEVER;
         for topic in self.topics.iter_mut().filter(|t| t.used && t.need.serial != 0) {
             topic.need.serial = 0;
             topic.need.wanted = true;
@@ -179,9 +177,9 @@ impl<'d> Cluster<'d> {
     }
 
     pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, got: Segment<'_, '_>) {
-        if cx.serial == self.metadata_serial && self.metadata_until.is_some() {
+        if cx.serial == self.metadata_serial && self.metadata_until != Instant::NEVER {
             // Long answers over slow links take their time; this one is on its way.
-            self.metadata_until = Some(now + connect::PATIENCE);
+            self.metadata_until = now + connect::PATIENCE;
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
@@ -238,7 +236,7 @@ impl<'d> Cluster<'d> {
             self.brokers_wanted = false;
         }
         if cx.serial == self.metadata_serial {
-            self.metadata_until = None;
+            self.metadata_until = Instant::NEVER;
         }
         for slot in 0..self.topics.len() {
             // Asked and not named in the answer: as if there had been none.

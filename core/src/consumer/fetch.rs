@@ -1,6 +1,7 @@
 //! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
 //! their answers.
 
+use super::plan::Plan;
 use super::{Consumer, State, Trouble};
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role, Ticket};
@@ -8,7 +9,7 @@ use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Full, Uuid, Writer, fetch};
+use crate::wire::{ApiKey, ErrorCode, Full, Uuid, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
@@ -64,9 +65,9 @@ impl<'d> Consumer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-    ) -> Option<Instant> {
+    ) -> Instant {
         self.dirty = false;
-        let mut next = None;
+        let mut next = Instant::NEVER;
         let mut ready: u64 = 0;
         let mut last = (-1, None);
         for part in 0..self.upto {
@@ -82,7 +83,7 @@ impl<'d> Consumer<'d> {
                 continue;
             }
             if read.retry_at > now {
-                next = Instant::earliest(next, Some(read.retry_at));
+                next = next.min(read.retry_at);
                 continue;
             }
             if entry.leader < 0 || cluster.broker(entry.leader).is_none() {
@@ -96,7 +97,7 @@ impl<'d> Consumer<'d> {
                 last.1 = match cluster.wish(net, now, entry.leader, Role::Fetch) {
                     Wish::Ready(conn) => Some(conn),
                     Wish::Later(at) => {
-                        next = Instant::earliest(next, at);
+                        next = next.min(at);
                         None
                     }
                 };
@@ -109,12 +110,12 @@ impl<'d> Consumer<'d> {
             let mut fits = self.send_offsets(cluster, net, now, conn);
             let at = net.conns[conn].session.retry_at.max(net.conns[conn].throttled_until);
             if at > now {
-                next = Instant::earliest(next, Some(at));
+                next = next.min(at);
             } else {
                 fits &= self.send_fetch(cluster, net, now, conn);
             }
             if !fits {
-                next = Instant::earliest(next, Some(now + NO_ROOM));
+                next = next.min(now + NO_ROOM);
             }
         }
         self.deadline = next;
@@ -156,7 +157,8 @@ impl<'d> Consumer<'d> {
         }
         let session = *session;
         let first = self.turn % (last + 1);
-        let plan = Plan { this: self, cluster, now, node, serial: session.serial, full, first };
+        let reads = &self.reads[..self.upto];
+        let plan = Plan { reads, cluster, now, node, serial: session.serial, full, first };
         let wait = if net.splits_roles() {
             cluster.config.fetch_max_wait
         } else {
@@ -176,7 +178,8 @@ impl<'d> Consumer<'d> {
         };
         let version = draft.version;
         let partition_bytes = cluster.config.partition_max_bytes.min(rx);
-        let written = net.write(&mut draft, |w| plan.write(w, version, &head, partition_bytes));
+        let written =
+            net.write(&mut draft, |w| plan.write_fetch(w, version, &head, partition_bytes));
         if let Err(Full) = written {
             net.abandon(draft);
             return false;
@@ -374,120 +377,3 @@ pub(super) fn restart_session(net: &mut Net<'_>, serial: u32) {
         conn.session.anew = guard!("a session that cannot be told begins anew", true);
     }
 }
-
-/// What goes into a Fetch request: partitions that are new to the session or whose position
-/// changed, and those to be forgotten.
-struct Plan<'a, 'd> {
-    this: &'a Consumer<'d>,
-    cluster: &'a Cluster<'d>,
-    now: Instant,
-    node: i32,
-    serial: u32,
-    full: bool,
-    /// Where to begin: who comes last may get nothing when the limit on bytes bites.
-    first: usize,
-}
-
-impl Plan<'_, '_> {
-    fn wanted(&self, part: usize) -> bool {
-        self.cluster.table[part].is_read_from(self.node)
-            && self.this.reads[part].wants_records(self.now)
-    }
-
-    fn sends(&self, part: usize) -> bool {
-        let read = &self.this.reads[part];
-        let known = read.session == self.serial
-            && read.sent_position == read.position
-            && read.sent_epoch == self.cluster.table[part].epoch;
-        self.wanted(part) && (self.full || !known)
-    }
-
-    fn forgets(&self, part: usize) -> bool {
-        !self.full && self.this.reads[part].session == self.serial && !self.wanted(part)
-    }
-
-    fn of_topic<'p>(
-        &'p self,
-        slot: usize,
-        which: impl Fn(usize) -> bool + 'p,
-    ) -> impl Iterator<Item = usize> + 'p {
-        (self.first..self.this.upto)
-            .chain(0..self.first)
-            .filter(move |part| usize::from(self.cluster.table[*part].topic) == slot)
-            .filter(move |part| which(*part))
-    }
-
-    fn topics<'p>(
-        &'p self,
-        which: impl Fn(usize) -> bool + Copy + 'p,
-    ) -> impl Iterator<Item = usize> + 'p {
-        let any = (0..self.this.upto).any(which);
-        let topics = if any { self.cluster.topics.len() } else { 0 };
-        let first = self.cluster.table.get(self.first).map_or(0, |p| usize::from(p.topic));
-        (first.min(topics)..topics)
-            .chain(0..first.min(topics))
-            .filter(move |slot| self.cluster.topics[*slot].used)
-            .filter(move |slot| self.of_topic(*slot, which).next().is_some())
-    }
-
-    fn write(
-        &self,
-        w: &mut Writer<'_>,
-        version: i16,
-        head: &fetch::Head,
-        max_bytes: i32,
-    ) -> Result<(), Full> {
-        let sends = |part| self.sends(part);
-        let forgets = |part| self.forgets(part);
-        fetch::begin(w, version, head, self.topics(sends).count())?;
-        for slot in self.topics(sends) {
-            let topic = &self.cluster.topics[slot];
-            let count = self.of_topic(slot, sends).count();
-            fetch::topic(w, version, topic.name.as_str(), topic.id, count)?;
-            for part in self.of_topic(slot, sends) {
-                let (entry, read) = (&self.cluster.table[part], &self.this.reads[part]);
-                let partition = fetch::Partition {
-                    index: entry.index as i32,
-                    current_leader_epoch: entry.epoch,
-                    fetch_offset: read.position,
-                    last_fetched_epoch: read.last_epoch,
-                    log_start_offset: -1,
-                    max_bytes,
-                };
-                fetch::partition(w, version, &partition)?;
-            }
-            fetch::end_topic(w, version)?;
-        }
-        fetch::forgotten_begin(w, version, self.topics(forgets).count())?;
-        for slot in self.topics(forgets) {
-            let topic = &self.cluster.topics[slot];
-            let parts = Counted {
-                left: self.of_topic(slot, forgets).count(),
-                inner: self.of_topic(slot, forgets).map(|p| self.cluster.table[p].index as i32),
-            };
-            fetch::forgotten_topic(w, version, topic.name.as_str(), topic.id, parts)?;
-        }
-        fetch::end(w, version, "")
-    }
-}
-
-/// An iterator whose length was counted before.
-struct Counted<I> {
-    inner: I,
-    left: usize,
-}
-
-impl<I: Iterator> Iterator for Counted<I> {
-    type Item = I::Item;
-
-    fn next(&mut self) -> Option<I::Item> {
-        self.left = self.left.checked_sub(1)?;
-        self.inner.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<I: Iterator> ExactSizeIterator for Counted<I> {}

@@ -1,5 +1,6 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
+use super::plan::{Part, Plan};
 use super::{Consumer, Read, State, Trouble};
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
@@ -32,39 +33,18 @@ impl<'d> Consumer<'d> {
         conn: usize,
     ) -> bool {
         let node = net.conns[conn].peer.node();
-        let (reads, upto) = (&self.reads, self.upto);
-        let needs =
-            |part: usize| cluster.table[part].is_read_from(node) && reads[part].needs_offset(now);
-        let of_topic = |slot: usize| {
-            (0..upto)
-                .filter(move |part| usize::from(cluster.table[*part].topic) == slot)
-                .filter(|part| needs(*part))
-        };
-        // Nearly always there is nothing: that is found out before all topics are looked at.
-        if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !(0..upto).any(needs) {
+        let reads = &self.reads[..self.upto];
+        let plan = Plan { reads, cluster, now, node, serial: 0, full: false, first: 0 };
+        if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !plan.any(Part::Offsets) {
             return true;
         }
-        let topics = (0..cluster.topics.len()).filter(|slot| of_topic(*slot).next().is_some());
-        let count = topics.clone().count();
         let timeout = millis(cluster.config.request_timeout);
         let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
-            list_offsets::begin(w, version, 0, count)?;
-            for slot in topics.clone() {
-                let name = cluster.topics[slot].name.as_str();
-                list_offsets::topic(w, version, name, of_topic(slot).count())?;
-                for part in of_topic(slot) {
-                    let entry = &cluster.table[part];
-                    let index = entry.index as i32;
-                    let timestamp = timestamp(&reads[part]);
-                    list_offsets::partition(w, version, index, entry.epoch, timestamp)?;
-                }
-                list_offsets::end_topic(w, version)?;
-            }
-            list_offsets::end(w, version, timeout)
+            plan.write_offsets(w, version, timeout)
         });
         let Some(draft) = draft else { return false };
         let correlation = draft.correlation();
-        for part in 0..upto {
+        for part in 0..self.upto {
             let read = &mut self.reads[part];
             if cluster.table[part].is_read_from(node) && read.needs_offset(now) {
                 read.asked = correlation;
@@ -190,7 +170,7 @@ impl<'d> Consumer<'d> {
         if read.failures == 0 {
             read.failing_since = now;
         }
-        read.retry_at = now + backoff(&mut cluster.rng, base, max, u32::from(read.failures));
+        read.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(read.failures));
         read.failures = read.failures.saturating_add(1);
         // 75 and 78 mean that the broker lags: asking for metadata would not help.
         let lags =
@@ -213,12 +193,15 @@ impl<'d> Consumer<'d> {
     }
 }
 
-fn timestamp(read: &Read) -> i64 {
-    match read.start {
-        Start::Earliest => EARLIEST,
-        Start::Latest => LATEST,
-        Start::Timestamp(ms) => ms,
-        // Resolved at once; never asked.
-        Start::Offset(_) => EARLIEST,
+impl Read {
+    /// What ListOffsets is asked for.
+    pub(super) fn timestamp(&self) -> i64 {
+        match self.start {
+            Start::Earliest => EARLIEST,
+            Start::Latest => LATEST,
+            Start::Timestamp(ms) => ms,
+            // Resolved at once; never asked.
+            Start::Offset(_) => EARLIEST,
+        }
     }
 }

@@ -238,7 +238,7 @@ impl<'d> Producer<'d> {
     fn pause(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, base: Duration) {
         let p = &mut self.parts[part];
         let max = cluster.config.retry_backoff_max;
-        p.retry_at = now + backoff(&mut cluster.rng, base.min(max), max, u32::from(p.failures));
+        p.retry_at = backoff(&mut cluster.rng, now, base.min(max), max, u32::from(p.failures));
         p.failures = p.failures.saturating_add(1);
     }
 

@@ -153,10 +153,7 @@ impl<'d> Producer<'d> {
         self.unfinished += 1;
         // A producer id is fetched while the first batch lingers.
         self.dirty |= matches!(self.identity, Identity::Wanted(_));
-        let deadline = Some(now + cluster.config.linger);
-        if deadline < self.deadline || self.deadline.is_none() {
-            self.deadline = deadline;
-        }
+        self.deadline = self.deadline.min(now + cluster.config.linger);
         Some(index)
     }
 

@@ -28,7 +28,7 @@ struct Picked {
 enum Next {
     Send(usize),
     /// Nothing before this, if nothing happens.
-    Wait(Option<Instant>),
+    Wait(Instant),
 }
 
 impl<'d> Producer<'d> {
@@ -40,7 +40,7 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-    ) -> Option<Instant> {
+    ) -> Instant {
         self.dirty = false;
         self.prune_active();
         let mut next = self.drive_identity(cluster, net, now);
@@ -49,16 +49,16 @@ impl<'d> Producer<'d> {
         let mut last = (-1, None);
         while let Some(part) = link.get() {
             link = self.parts[part].next_active;
-            next = Instant::earliest(next, self.expire(cluster, net, now, part));
+            next = next.min(self.expire(cluster, net, now, part));
             self.split_due(net, part);
             match self.next_batch(cluster, now, part) {
-                Next::Wait(at) => next = Instant::earliest(next, at),
+                Next::Wait(at) => next = next.min(at),
                 Next::Send(_) => {
                     let leader = cluster.table[part].leader;
                     if last.0 != leader || leader < 0 {
                         let (conn, at) = connection_to(cluster, net, now, part);
                         last = (leader, conn);
-                        next = Instant::earliest(next, at);
+                        next = next.min(at);
                     }
                     if let Some(conn) = last.1 {
                         ready |= 1 << (conn & 63);
@@ -70,11 +70,11 @@ impl<'d> Producer<'d> {
             if ready & (1 << conn) != 0 {
                 while self.send_request(cluster, net, now, conn) {}
                 if now < net.conns[conn].throttled_until {
-                    next = Instant::earliest(next, Some(net.conns[conn].throttled_until));
+                    next = next.min(net.conns[conn].throttled_until);
                 }
             }
         }
-        next = Instant::earliest(next, self.check_room(&net.blocks, cluster, now));
+        next = next.min(self.check_room(&net.blocks, cluster, now));
         net.short |= self.wants_blocks > 0;
         self.deadline = next;
         next
@@ -86,14 +86,13 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-    ) -> Option<Instant> {
+    ) -> Instant {
         match self.identity {
-            Identity::Asked(until) if until > now => return Some(until),
-            Identity::Wanted(at) if at > now => return Some(at),
+            Identity::Asked(at) | Identity::Wanted(at) if at > now => return at,
             Identity::Asked(_) | Identity::Wanted(_) if !self.active.is_none() => {}
-            _ => return None,
+            _ => return Instant::NEVER,
         }
-        let soon = Some(now + Duration::from_millis(20));
+        let soon = now + Duration::from_millis(20);
         let api = ApiKey::INIT_PRODUCER_ID;
         let Some(conn) = cluster.pick_main(net, now, None, api) else { return soon };
         let request = init_producer_id::Request {
@@ -108,7 +107,7 @@ impl<'d> Producer<'d> {
         net.send(now, draft, Ticket::InitProducerId, cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
-        Some(until)
+        until
     }
 
     /// The answer to InitProducerId.
@@ -152,9 +151,9 @@ impl<'d> Producer<'d> {
             }
             _ => {
                 let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
-                let pause = backoff(&mut cluster.rng, base, max, self.identity_failures);
+                let at = backoff(&mut cluster.rng, now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
-                self.identity = Identity::Wanted(now + pause);
+                self.identity = Identity::Wanted(at);
             }
         }
     }
@@ -167,17 +166,17 @@ impl<'d> Producer<'d> {
         net: &mut Net<'d>,
         now: Instant,
         part: usize,
-    ) -> Option<Instant> {
+    ) -> Instant {
         loop {
             let sent =
                 |b: &Batch| guard!("a batch on its way keeps its memory", b.state == State::Sent);
-            let batch = self.first_not(part, sent)?;
+            let Some(batch) = self.first_not(part, sent) else { return Instant::NEVER };
             let b = &self.batches[batch];
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
                 Identity::Refused(error, _) => error,
                 _ if guard!("delivery deadline", deadline <= now) => Error::TimedOut,
-                _ => return Some(deadline),
+                _ => return deadline,
             };
             let maybe = b.maybe_written;
             self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
@@ -187,10 +186,10 @@ impl<'d> Producer<'d> {
     /// The batch of a partition that may be sent now, if any: order and sequence decide.
     fn next_batch(&mut self, cluster: &Cluster<'d>, now: Instant, part: usize) -> Next {
         let idempotent = self.idempotent();
-        let Some(batch) = self.first_waiting(part) else { return Next::Wait(None) };
+        let Some(batch) = self.first_waiting(part) else { return Next::Wait(Instant::NEVER) };
         if guard!("a broken sequence begins a new epoch", self.parts[part].bump) {
             if guard!("a new epoch waits for the old one", self.parts[part].in_flight > 0) {
-                return Next::Wait(None);
+                return Next::Wait(Instant::NEVER);
             }
             // What may be in the log goes again as it was: only so can the broker recognise it.
             let b = &self.batches[batch];
@@ -211,7 +210,7 @@ impl<'d> Producer<'d> {
             _ => 1,
         };
         if b.oversize {
-            return Next::Wait(None);
+            return Next::Wait(Instant::NEVER);
         }
         // A batch that was sent before goes alone and in its turn (SenderTest calls this
         // "multiple in flights retried in order").
@@ -219,25 +218,25 @@ impl<'d> Producer<'d> {
         if full || guard!("retries alone", b.attempts > 0 && p.in_flight > 0) {
             let first = self.parts[part].head.get();
             if b.attempts == 0 || first != Some(batch) {
-                return Next::Wait(None);
+                return Next::Wait(Instant::NEVER);
             }
         }
         // A leader that nobody asked yet is asked at once (KIP-951).
         if p.retry_at > now && (entry.leader < 0 || entry.epoch <= p.sent_epoch) {
-            return Next::Wait(Some(p.retry_at));
+            return Next::Wait(p.retry_at);
         }
         if idempotent && !b.sealed {
             let is_new_id = p.producer_id != self.producer_id;
             let waits = guard!("a new producer id waits", is_new_id && p.in_flight > 0);
             if self.identity != Identity::Known || waits {
-                return Next::Wait(None);
+                return Next::Wait(Instant::NEVER);
             }
         }
         if b.state == State::Open {
             let lingers = b.created + cluster.config.linger;
             let full = b.chain.len() >= cluster.config.batch_bytes;
             if lingers > now && !full && !self.pressure {
-                return Next::Wait(Some(lingers));
+                return Next::Wait(lingers);
             }
         }
         Next::Send(batch)
@@ -506,14 +505,14 @@ fn connection_to<'d>(
     net: &mut Net<'d>,
     now: Instant,
     part: usize,
-) -> (Option<usize>, Option<Instant>) {
+) -> (Option<usize>, Instant) {
     let entry = cluster.table[part];
     if entry.leader < 0 || cluster.broker(entry.leader).is_none() {
         cluster.refresh(usize::from(entry.topic), now);
-        return (None, None);
+        return (None, Instant::NEVER);
     }
     match cluster.wish(net, now, entry.leader, Role::Main) {
-        Wish::Ready(conn) => (Some(conn), None),
+        Wish::Ready(conn) => (Some(conn), Instant::NEVER),
         Wish::Later(at) => (None, at),
     }
 }
