@@ -248,7 +248,8 @@ fn header<'a>(rest: &mut &'a [u8]) -> Result<HeaderRef<'a>, Malformed> {
 }
 
 /// Takes a length, -1 for null, and as many bytes.
-#[inline]
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Malformed> {
     let length = varint::take_i32(rest)?;
     let Ok(length) = usize::try_from(length) else {

@@ -14,7 +14,8 @@ pub const MAX_64: usize = 10;
 /// # Errors
 /// `Truncated`, or `Varint` for more than 5 bytes or bits above 32, which Java drops silently.
 /// Needless zero groups within 5 bytes are accepted. After an error `input` is unchanged.
-#[inline]
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 pub fn take_i32(input: &mut &[u8]) -> Result<i32, Malformed> {
     let raw = match input.split_first() {
         // Nearly all of them are short.
@@ -32,7 +33,8 @@ pub fn take_i32(input: &mut &[u8]) -> Result<i32, Malformed> {
 /// # Errors
 /// `Truncated`, or `Varint` for more than 10 bytes or bits above 64. After an error `input` is
 /// unchanged.
-#[inline]
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 pub fn take_i64(input: &mut &[u8]) -> Result<i64, Malformed> {
     let raw = match input.split_first() {
         Some((&byte, rest)) if byte < 0x80 => {
@@ -83,6 +85,8 @@ fn long_u64(input: &mut &[u8]) -> Result<u64, Malformed> {
 /// Encodes `value`: the bytes, and how many of them count (1 to 10). A value of 32 bits takes as
 /// many bytes as in 32 bits, 5 at most.
 #[must_use]
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
     let mut bytes = [0; MAX_64];
     let mut raw = zigzag(value);
@@ -102,6 +106,8 @@ pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
 
 /// How many bytes [`encode`] makes of `value`, 1 to 10.
 #[must_use]
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 pub const fn len(value: i64) -> usize {
     // Nearly all of them are short.
     if let -64..64 = value {

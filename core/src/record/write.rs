@@ -248,7 +248,8 @@ impl<const N: usize> Small<N> {
         Self { bytes: [0; N], len: 0 }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn push(&mut self, bytes: &[u8]) {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
         if let Some(room) = room.get_mut(..bytes.len()) {
@@ -257,7 +258,8 @@ impl<const N: usize> Small<N> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn number(&mut self, value: i64) {
         // Nearly all of them are short.
         match varint::zigzag(value) {
@@ -285,6 +287,8 @@ fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usi
 }
 
 /// Bytes of a length and the field itself.
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
 fn field_len(field: Option<&[u8]>) -> usize {
     varint::len(length(field)).saturating_add(field.map_or(0, <[u8]>::len))
 }

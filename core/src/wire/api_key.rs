@@ -7,7 +7,7 @@ use core::fmt;
 pub struct ApiKey(pub i16);
 
 /// "Never flexible" in the table below.
-const NEVER: i16 = i16::MAX;
+const NEVER: i8 = i8::MAX;
 
 macro_rules! keys {
     ($($key:literal $name:ident $flexible:expr,)*) => {
@@ -30,10 +30,11 @@ macro_rules! keys {
             /// Kafka's schemas); `i16::MAX` when there is none or the key is unknown.
             #[must_use]
             pub const fn first_flexible(self) -> i16 {
-                match self.0 {
+                let first: i8 = match self.0 {
                     $($key => $flexible,)*
                     _ => NEVER,
-                }
+                };
+                if first == NEVER { i16::MAX } else { first as i16 }
             }
         }
     };
