@@ -113,14 +113,16 @@ pub(crate) fn schema(api: ApiKey) -> Option<&'static Schema> {
     Some(match api {
         ApiKey::API_VERSIONS => &api_versions::SCHEMA,
         ApiKey::METADATA => &metadata::SCHEMA,
-        ApiKey::DESCRIBE_TOPIC_PARTITIONS => &describe_topic_partitions::SCHEMA,
         ApiKey::LIST_OFFSETS => &list_offsets::SCHEMA,
-        ApiKey::INIT_PRODUCER_ID => &init_producer_id::SCHEMA,
-        ApiKey::PRODUCE => &produce::SCHEMA,
-        ApiKey::FETCH => &fetch::SCHEMA,
-        ApiKey::CREATE_TOPICS => &create_topics::SCHEMA,
-        ApiKey::CREATE_PARTITIONS => &create_partitions::SCHEMA,
-        ApiKey::DELETE_TOPICS => &delete_topics::SCHEMA,
+        ApiKey::DESCRIBE_TOPIC_PARTITIONS if cfg!(feature = "describe") => {
+            &describe_topic_partitions::SCHEMA
+        }
+        ApiKey::INIT_PRODUCER_ID if cfg!(feature = "producer") => &init_producer_id::SCHEMA,
+        ApiKey::PRODUCE if cfg!(feature = "producer") => &produce::SCHEMA,
+        ApiKey::FETCH if cfg!(feature = "consumer") => &fetch::SCHEMA,
+        ApiKey::CREATE_TOPICS if cfg!(feature = "admin") => &create_topics::SCHEMA,
+        ApiKey::CREATE_PARTITIONS if cfg!(feature = "admin") => &create_partitions::SCHEMA,
+        ApiKey::DELETE_TOPICS if cfg!(feature = "admin") => &delete_topics::SCHEMA,
         _ => return None,
     })
 }

@@ -1,24 +1,27 @@
 //! The public face: [`Client`] and its [`Commands`].
 
+#[cfg(feature = "consumer")]
+mod consume;
 mod digest;
 mod drive;
 mod handshake;
+#[cfg(feature = "producer")]
+mod produce;
 
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, Probes, Table, pending};
-use crate::config::{Config, Start};
+use crate::config::Config;
 use crate::connection::{Net, State, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, ProduceError};
-use crate::event::{Action, Admin as Ask, Event, Freshness, Target};
-use crate::id::{ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind};
+use crate::event::{Action, Event, Freshness};
+use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
-use crate::record::Record;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
@@ -405,125 +408,17 @@ impl<'d> Commands<'d> {
         self.cluster.topic_slot(topic).and_then(|slot| self.cluster.freshness(slot))
     }
 
-    /// Takes a record to be sent. Its bytes are copied once, into their final place.
-    ///
-    /// Without an explicit partition a key decides as in Java (murmur2 over the partitions known
-    /// now), and records without key stay with a partition for a batch's worth of bytes.
-    ///
-    /// # Errors
-    /// `Full` and `NotReady` pass: one [`Event::Room`] follows. The others stay.
-    pub fn produce(
-        &mut self,
-        now: Instant,
-        to: impl Into<Target>,
-        record: &Record<'_>,
-    ) -> Result<RecordId, ProduceError> {
-        let wall = self.wall_ms(now);
-        let Self { producer, cluster, net, .. } = self;
-        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
-    }
-
-    /// Sends everything taken so far without waiting for linger; one [`Event::Flushed`] follows
-    /// when all of it is acknowledged or failed. Flushes that overlap end together.
-    pub fn flush(&mut self, _now: Instant) {
-        self.producer.flush();
-    }
-
-    /// Tells the time of day: timestamps of records that bring none are counted from here. Without
-    /// it they are -1, "no timestamp".
-    pub fn set_wall_clock(&mut self, now: Instant, unix_ms: i64) {
-        self.wall = Some((now, unix_ms));
-    }
-
-    fn wall_ms(&self, now: Instant) -> Option<i64> {
-        let (at, ms) = self.wall?;
-        Some(ms.saturating_add_unsigned(at.millis_until(now)))
-    }
-
-    /// Reads a partition, which need not exist yet.
-    ///
-    /// # Errors
-    /// `Limit` when all partitions are in use; `Caller` when it is assigned already.
-    pub fn assign(
-        &mut self,
-        now: Instant,
-        topic: TopicId,
-        partition: u32,
-        start: Start,
-    ) -> Result<PartitionId, Error> {
-        let Self { consumer, producer, cluster, .. } = self;
-        if cluster.table.room() == 0 {
-            producer.evict_one(cluster);
-        }
-        consumer.assign(cluster, now, topic, partition, start)
-    }
-
-    /// Reads all partitions of a topic: those that exist from `start` on, those that are added
-    /// later from their first record. Each is told by [`Event::Assigned`].
-    ///
-    /// # Errors
-    /// `Caller` for a stale id or a second time.
-    pub fn assign_all(&mut self, _now: Instant, topic: TopicId, start: Start) -> Result<(), Error> {
-        self.consumer.assign_all(&mut self.cluster, topic, start)
-    }
-
-    /// Stops reading a partition.
-    pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.unassign(&mut self.cluster, &mut self.net, part);
-        }
-    }
-
-    /// Goes on reading elsewhere.
-    ///
-    /// # Errors
-    /// `Caller` for a stale id or a negative offset.
-    pub fn seek(&mut self, _now: Instant, at: PartitionId, to: Start) -> Result<(), Error> {
-        let part = self.part(at)?;
-        self.consumer.seek(part, to)
-    }
-
-    /// No records of this partition for now.
-    pub fn pause(&mut self, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.pause(part);
-        }
-    }
-
-    /// Not done with records from `offset` on: they come again after [`Event::Room`] or
-    /// [`Commands::resume`].
-    pub fn hold(&mut self, at: PartitionId, offset: i64) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.hold(part, offset);
-        }
-    }
-
-    /// Goes on after [`Commands::pause`] or [`Commands::hold`].
-    pub fn resume(&mut self, _now: Instant, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.resume(part);
-        }
-    }
-
-    /// Offset of the next record of a partition; `None` while its start is being resolved.
-    #[must_use]
-    pub fn position(&self, at: PartitionId) -> Option<i64> {
-        self.consumer.slot(&self.cluster, at).and_then(|part| self.consumer.position(part))
-    }
-
-    /// Topic and index of an assigned partition.
-    #[must_use]
-    pub fn topic_partition(&self, at: PartitionId) -> Option<TopicPartition> {
-        let part = self.consumer.slot(&self.cluster, at)?;
-        Some(Consumer::topic_partition(&self.cluster, part))
-    }
-
     /// Sends an admin request. Its answer comes as [`Event::Reply`]s, the last of them
     /// [`Reply::Done`](crate::Reply::Done).
     ///
     /// # Errors
     /// `Limit` when too many are under way.
-    pub fn admin(&mut self, now: Instant, ask: &Ask<'_>) -> Result<RequestId, Error> {
+    #[cfg(feature = "admin")]
+    pub fn admin(
+        &mut self,
+        now: Instant,
+        ask: &crate::event::Admin<'_>,
+    ) -> Result<crate::id::RequestId, Error> {
         self.admin.ask(&mut self.cluster, now, ask)
     }
 
@@ -531,10 +426,6 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats { requests: self.net.requests, probes: self.cluster.probes, ..self.stats }
-    }
-
-    fn part(&self, at: PartitionId) -> Result<usize, Error> {
-        self.consumer.slot(&self.cluster, at).ok_or(Error::Caller(Misuse::StaleId))
     }
 
     fn has_news(&self) -> bool {

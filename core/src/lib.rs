@@ -6,6 +6,11 @@
 //! Begin with [`Client`]; [`wire`] and [`record`] are usable alone.
 #![no_std]
 #![forbid(unsafe_code)]
+// Who leaves a part out leaves some of its helpers without a user; with all of them there is none.
+#![cfg_attr(
+    not(all(feature = "producer", feature = "consumer", feature = "admin", feature = "describe")),
+    allow(dead_code, unused_imports)
+)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 
 #[cfg(any(feature = "alloc", test))]
@@ -16,18 +21,21 @@ extern crate std;
 #[macro_use]
 mod guard;
 
+#[cfg_attr(not(feature = "admin"), path = "absent/admin.rs")]
 mod admin;
 mod answer;
 mod client;
 mod cluster;
 mod config;
 mod connection;
+#[cfg_attr(not(feature = "consumer"), path = "absent/consumer.rs")]
 mod consumer;
 mod error;
 mod event;
 mod id;
 mod memory;
 pub mod murmur2;
+#[cfg_attr(not(feature = "producer"), path = "absent/producer.rs")]
 mod producer;
 #[cfg(not(kavka_rare))]
 mod rare;

@@ -200,7 +200,7 @@ impl Commands<'_> {
 
     fn read_body<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
         let answer = &self.answers[at.slot];
-        if answer.records_left() > 0 {
+        if cfg!(feature = "consumer") && answer.records_left() > 0 {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
@@ -265,15 +265,15 @@ impl Commands<'_> {
             _ => got.throttle_ms(0),
         };
         match cx {
-            Cx::None => {}
             Cx::ApiVersions(cx) => on_versions(&mut net.conns[slot], cx, got),
             Cx::Metadata(cx) => cluster.on_metadata(now, cx, got),
-            Cx::Describe(cx) => cluster.on_describe(cx, got),
+            Cx::Describe(cx) if cfg!(feature = "describe") => cluster.on_describe(cx, got),
             Cx::Probe(cx) => cluster.on_list_offsets_probe(now, net, slot, cx, got),
             Cx::Offsets(cx) => consumer.on_offsets(cluster, now, question.correlation, cx, got),
             Cx::InitProducerId => producer.on_init_producer_id(cluster, now, got),
             Cx::Produce(cx) => producer.on_answer(cluster, net, now, question, cx, got),
             Cx::Fetch(cx) => consumer.on_fetch(cluster, net, now, slot, cx, got),
+            Cx::None | Cx::Describe(_) => {}
             Cx::Admin => {
                 let told = admin.on_answer(question, got);
                 return told.map_or(Progress::On, Progress::Event);
@@ -300,11 +300,13 @@ impl Commands<'_> {
                 return Ok(Progress::On);
             }
             Cx::Metadata(cx) => cluster.metadata_done(now, cx),
-            Cx::Describe(cx) => cluster.describe_done(now, net, slot, question.ticket, cx),
+            Cx::Describe(cx) if cfg!(feature = "describe") => {
+                cluster.describe_done(now, net, slot, question.ticket, cx);
+            }
             Cx::Offsets(_) => consumer.offsets_done(now, question.correlation),
             Cx::Produce(cx) => producer.on_complete(cluster, now, question, cx),
             Cx::Admin => told = admin.answered(cluster, now, question.ticket),
-            Cx::None | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
+            Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
         }
         self.complete(slot);
         Ok(told.map_or(Progress::On, Progress::Event))

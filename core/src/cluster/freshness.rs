@@ -121,9 +121,10 @@ impl<'d> Cluster<'d> {
         }
         probe.aside = !probe.aside;
         self.add_witness(net, now);
-        if net.conns[conn].versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
+        let versions = &net.conns[conn].versions;
+        if cfg!(feature = "describe") && versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
             self.send_describe(net, now, slot, conn)
-        } else if net.conns[conn].versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
+        } else if versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
             && !net.conns[conn].blind
         {
             self.send_list_offsets(net, now, slot, conn)

@@ -3,7 +3,14 @@
 
 #![no_std]
 
+pub mod events;
+#[cfg(feature = "defmt")]
+mod log;
 pub mod net;
+#[cfg(feature = "consumer")]
+pub mod orders;
+#[cfg(feature = "producer")]
+pub mod readings;
 
 use core::ptr;
 

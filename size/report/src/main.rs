@@ -1,80 +1,100 @@
-//! `report BASELINE ELF...`: flash (text + data) and static RAM (data + bss) of each image, and
-//! what it adds to the baseline. Sums are those of `size`: every allocated section counts. Fails
-//! when an image has more data than the baseline: memory that is not all zero costs flash, too.
+//! `report RECORD IMAGES [--record REASON]`: flash (text + data), static RAM (data + bss) and the
+//! largest stack frame of the images in a folder, and what they add to the first of them.
+//!
+//! RECORD names the images, one a line, with their features and the sizes that they had. Fails
+//! when one grew by more than [`TOLERANCE`] per cent; `--record` takes the new sizes over and keeps
+//! the reason. Fails as well when an image has data that is not all zero (which costs flash, too),
+//! formats text, or has a stack frame above [`FRAME`] bytes.
 
-use std::path::Path;
+mod image;
+mod record;
+
 use std::process::ExitCode;
 use std::{env, fs};
 
-use object::elf::{SHF_ALLOC, SHF_WRITE, SHT_NOBITS};
-use object::{Object, ObjectSection, SectionFlags};
+use image::Image;
+use record::Record;
 
-/// Bytes of an image.
-#[derive(Clone, Copy, Default)]
-struct Sizes {
-    text: u64,
-    data: u64,
-    bss: u64,
-}
+/// Growth that is no reason to fail, in per cent.
+const TOLERANCE: u64 = 2;
+/// Largest stack frame, in bytes.
+const FRAME: u64 = 1024;
 
-impl Sizes {
-    fn of(path: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        let bytes = fs::read(path)?;
-        let image = object::File::parse(&*bytes)?;
-        let mut sizes = Self::default();
-        for section in image.sections() {
-            let SectionFlags::Elf { sh_type, sh_flags, .. } = section.flags() else { continue };
-            if sh_flags.0 & SHF_ALLOC.0 == 0 {
-                continue;
-            }
-            let sum = match (sh_type == SHT_NOBITS, sh_flags.0 & SHF_WRITE.0 != 0) {
-                (true, _) => &mut sizes.bss,
-                (false, true) => &mut sizes.data,
-                (false, false) => &mut sizes.text,
-            };
-            *sum += section.size();
-        }
-        Ok(sizes)
-    }
-
-    fn flash(self) -> u64 {
-        self.text + self.data
-    }
-
-    fn ram(self) -> u64 {
-        self.data + self.bss
-    }
-}
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let paths: Vec<String> = env::args().skip(1).collect();
-    let mut baseline = None;
-    let mut ok = true;
-    println!(
-        "{:<20}{:>9}{:>7}{:>9}{:>9}{:>9}{:>10}{:>10}",
-        "image", "text", "data", "bss", "flash", "RAM", "+flash", "+RAM"
-    );
-    for path in &paths {
-        let sizes = match Sizes::of(path) {
-            Ok(sizes) => sizes,
-            Err(error) => {
-                eprintln!("{path}: {error}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let base = *baseline.get_or_insert(sizes);
-        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
-        if sizes.data > base.data {
-            eprintln!("{path}: {} bytes of .data that should lie in .bss", sizes.data - base.data);
-            ok = false;
+    let args: Vec<String> = env::args().skip(1).collect();
+    let outcome = match args.as_slice() {
+        [record, images] => report(record, images, None),
+        [record, images, flag, reason] if flag == "--record" => {
+            report(record, images, Some(reason))
         }
-        let Sizes { text, data, bss } = sizes;
-        let (flash, ram) = (sizes.flash(), sizes.ram());
-        let (more_flash, more_ram) =
-            (flash.saturating_sub(base.flash()), ram.saturating_sub(base.ram()));
-        println!(
-            "{name:<20}{text:>9}{data:>7}{bss:>9}{flash:>9}{ram:>9}{more_flash:>10}{more_ram:>10}"
-        );
+        _ => Err("usage: report RECORD IMAGES [--record REASON]".into()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
-    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints the table; false when something is wrong.
+fn report(path: &str, folder: &str, reason: Option<&str>) -> Outcome<bool> {
+    let mut record = Record::parse(&fs::read_to_string(path)?)?;
+    let mut bare: Option<Image> = None;
+    let mut ok = true;
+    println!("{:<14}{:>8}{:>8}{:>9}{:>9}{:>7}", "image", "flash", "RAM", "+flash", "+RAM", "frame");
+    for line in &mut record.lines {
+        let image = Image::read(&format!("{folder}/{}", line.name))?;
+        let base = bare.get_or_insert_with(|| image.clone());
+        let (flash, ram) = (image.flash(), image.ram());
+        let (more, more_ram) = (flash - base.flash().min(flash), ram - base.ram().min(ram));
+        let frame = image.largest_frame.as_ref();
+        let bytes = frame.map_or("-".into(), |(bytes, _)| bytes.to_string());
+        println!("{:<14}{flash:>8}{ram:>8}{more:>9}{more_ram:>9}{bytes:>7}", line.name);
+        for complaint in complaints(&image, base, line) {
+            // Growth is what `--record` is for; the rest is wrong in any case.
+            if !(reason.is_some() && complaint.is_growth) {
+                println!("    {}", complaint.text);
+                ok = false;
+            }
+        }
+        (line.flash, line.ram) = (flash, ram);
+    }
+    if let (Some(reason), true) = (reason, ok) {
+        record.reasons.push(reason.to_owned());
+        fs::write(path, record.to_string())?;
+    }
+    Ok(ok)
+}
+
+struct Complaint {
+    text: String,
+    is_growth: bool,
+}
+
+fn complaints(image: &Image, bare: &Image, line: &record::Line) -> Vec<Complaint> {
+    let mut list = Vec::new();
+    let mut wrong = |text| list.push(Complaint { text, is_growth: false });
+    if image.data > bare.data {
+        wrong(format!("{} bytes of .data should lie in .bss", image.data - bare.data));
+    }
+    if let Some(symbol) = &image.formats {
+        wrong(format!("text is formatted on a device: {symbol}"));
+    }
+    if let Some((bytes, symbol)) = &image.largest_frame
+        && *bytes > FRAME
+    {
+        wrong(format!("a stack frame of {bytes} bytes: {symbol}"));
+    }
+    for (what, is, was) in [("flash", image.flash(), line.flash), ("RAM", image.ram(), line.ram)] {
+        if is * 100 > was * (100 + TOLERANCE) {
+            let text = format!("{what} grew from {was} to {is} bytes, by more than {TOLERANCE} %");
+            list.push(Complaint { text, is_growth: true });
+        }
+    }
+    list
 }

@@ -1,0 +1,45 @@
+//! The commands of an application that produces.
+
+use super::Commands;
+use crate::error::ProduceError;
+use crate::event::Target;
+use crate::id::RecordId;
+use crate::record::Record;
+use crate::time::Instant;
+
+impl Commands<'_> {
+    /// Takes a record to be sent. Its bytes are copied once, into their final place.
+    ///
+    /// Without an explicit partition a key decides as in Java (murmur2 over the partitions known
+    /// now), and records without key stay with a partition for a batch's worth of bytes.
+    ///
+    /// # Errors
+    /// `Full` and `NotReady` pass: one [`Event::Room`] follows. The others stay.
+    pub fn produce(
+        &mut self,
+        now: Instant,
+        to: impl Into<Target>,
+        record: &Record<'_>,
+    ) -> Result<RecordId, ProduceError> {
+        let wall = self.wall_ms(now);
+        let Self { producer, cluster, net, .. } = self;
+        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
+    }
+
+    /// Sends everything taken so far without waiting for linger; one [`Event::Flushed`] follows
+    /// when all of it is acknowledged or failed. Flushes that overlap end together.
+    pub fn flush(&mut self, _now: Instant) {
+        self.producer.flush();
+    }
+
+    /// Tells the time of day: timestamps of records that bring none are counted from here. Without
+    /// it they are -1, "no timestamp".
+    pub fn set_wall_clock(&mut self, now: Instant, unix_ms: i64) {
+        self.wall = Some((now, unix_ms));
+    }
+
+    fn wall_ms(&self, now: Instant) -> Option<i64> {
+        let (at, ms) = self.wall?;
+        Some(ms.saturating_add_unsigned(at.millis_until(now)))
+    }
+}

@@ -1,0 +1,48 @@
+//! A producer of readings, with feature `consumer` also a reader of orders: everything that an
+//! application does with kavka, so that nothing of it is left out of the image.
+
+#![no_std]
+#![no_main]
+
+use cortex_m_rt::entry;
+use kavka_core::{Client, Config, Resources};
+use kavka_size::events::show;
+use kavka_size::net::{Memory, now, turn};
+use kavka_size::signal;
+use panic_halt as _;
+use static_cell::ConstStaticCell;
+
+static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Resources::new());
+
+#[entry]
+fn main() -> ! {
+    let config = Config::new("10.0.2.2:9092").client_id("gateway-17");
+    if let Ok(mut client) = Client::new(config, MEMORY.take().storage(), [7; 32]) {
+        run(&mut client);
+    }
+    loop {
+        signal(0);
+    }
+}
+
+fn run(client: &mut Client<'_>) -> Option<()> {
+    let telemetry = client.topic("telemetry").ok()?;
+    #[cfg(feature = "consumer")]
+    kavka_size::orders::assign(client)?;
+    let mut open = None;
+    loop {
+        turn(client, &mut open);
+        #[cfg(feature = "producer")]
+        kavka_size::readings::send(client, telemetry);
+        if let Some(known) = client.freshness(telemetry) {
+            signal(known.partitions);
+        }
+        while let Some((event, commands)) = client.poll_event(now()) {
+            show(&event);
+            #[cfg(feature = "consumer")]
+            kavka_size::orders::take(&event, commands);
+            #[cfg(not(feature = "consumer"))]
+            let _ = commands;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What a device that consumes does.
+
+use kavka_core::{Client, Commands, Event, Start};
+
+use crate::net::now;
+use crate::signal;
+
+/// Reads all partitions of a topic, those to come included.
+pub fn assign(client: &mut Client<'_>) -> Option<()> {
+    let valves = client.topic("valves").ok()?;
+    client.assign_all(now(), valves, Start::Latest).ok()
+}
+
+/// Takes what an event brings; goes past what cannot be read.
+pub fn take(event: &Event<'_>, commands: &mut Commands<'_>) {
+    match event {
+        Event::Records(batch) => {
+            for record in batch.records() {
+                let Ok(record) = record else { break };
+                if record.key == Some(b"later") {
+                    return commands.hold(batch.partition(), record.offset);
+                }
+                let headers = record.headers.map(|header| header.name.len()).sum::<usize>();
+                let bytes = record.value.or(record.key).unwrap_or_default();
+                signal(bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>() + headers as u32);
+                signal((record.offset ^ record.timestamp) as u32);
+            }
+        }
+        Event::Corrupt { at, next_offset, .. } | Event::TooLarge { at, next_offset, .. } => {
+            let _ = commands.seek(now(), *at, Start::Offset(*next_offset));
+        }
+        Event::Assigned { at, .. } => {
+            commands.pause(*at);
+            commands.resume(now(), *at);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,86 @@
+//! What an ELF file tells of its sizes.
+
+use std::collections::HashMap;
+use std::fs;
+
+use object::elf::{SHF_ALLOC, SHF_WRITE, SHT_NOBITS};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
+
+use crate::Outcome;
+
+/// A firmware image. Sums are those of `size`: every allocated section counts.
+#[derive(Clone, Default)]
+pub struct Image {
+    text: u64,
+    /// Bytes that lie in flash and are copied to RAM.
+    pub data: u64,
+    bss: u64,
+    /// A symbol of the library's text formatting, if there is any.
+    pub formats: Option<String>,
+    /// Bytes and symbol, where the compiler noted them (`-Zemit-stack-sizes`).
+    pub largest_frame: Option<(u64, String)>,
+}
+
+impl Image {
+    /// Reads an ELF file.
+    pub fn read(path: &str) -> Outcome<Self> {
+        let bytes = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+        let file = object::File::parse(&*bytes)?;
+        let mut image = Self::default();
+        for section in file.sections() {
+            let SectionFlags::Elf { sh_type, sh_flags, .. } = section.flags() else { continue };
+            if sh_flags.0 & SHF_ALLOC.0 == 0 {
+                continue;
+            }
+            let sum = match (sh_type == SHT_NOBITS, sh_flags.0 & SHF_WRITE.0 != 0) {
+                (true, _) => &mut image.bss,
+                (false, true) => &mut image.data,
+                (false, false) => &mut image.text,
+            };
+            *sum += section.size();
+        }
+        let names = || file.symbols().filter_map(|s| Some((s.address(), s.name().ok()?)));
+        // Both manglings of `core::fmt`.
+        image.formats = names().find(|(_, n)| n.contains("4core3fmt")).map(|(_, n)| n.to_owned());
+        if let Some(section) = file.section_by_name(".stack_sizes") {
+            let names: HashMap<u64, &str> = names().collect();
+            let frames = frames(section.data()?);
+            let largest = frames.into_iter().max_by_key(|(_, bytes)| *bytes);
+            image.largest_frame = largest.map(|(address, bytes)| {
+                // Thumb code has an odd address.
+                let name = names.get(&address).or(names.get(&(address | 1))).unwrap_or(&"?");
+                (bytes, (*name).to_owned())
+            });
+        }
+        Ok(image)
+    }
+
+    /// Bytes of flash.
+    pub fn flash(&self) -> u64 {
+        self.text + self.data
+    }
+
+    /// Bytes of static RAM.
+    pub fn ram(&self) -> u64 {
+        self.data + self.bss
+    }
+}
+
+/// Entries of a 32-bit address and a frame's bytes as LEB128.
+fn frames(mut bytes: &[u8]) -> Vec<(u64, u64)> {
+    let mut list = Vec::new();
+    while let Some((address, rest)) = bytes.split_first_chunk::<4>() {
+        bytes = rest;
+        let (mut size, mut shift) = (0, 0);
+        while let Some((byte, rest)) = bytes.split_first() {
+            bytes = rest;
+            size |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        list.push((u64::from(u32::from_le_bytes(*address)), size));
+    }
+    list
+}

@@ -1,0 +1,67 @@
+//! The file of record: lines of `image features flash RAM`, and why they changed.
+
+use std::fmt;
+
+use crate::Outcome;
+
+/// An image as it was.
+pub struct Line {
+    /// Its file.
+    pub name: String,
+    /// Features that it is built with, `-` for none.
+    pub features: String,
+    /// Bytes.
+    pub flash: u64,
+    /// Bytes.
+    pub ram: u64,
+}
+
+/// See the module.
+pub struct Record {
+    /// In the order of the file; the first is what the others are compared with.
+    pub lines: Vec<Line>,
+    /// Oldest first.
+    pub reasons: Vec<String>,
+}
+
+const HEAD: &str = "# Sizes that `.ci/run size` compares with, in bytes. Taken over on purpose:
+#     .ci/run size --record \"why\"
+# image, features, flash, static RAM
+";
+
+impl Record {
+    /// Reads the file.
+    pub fn parse(text: &str) -> Outcome<Self> {
+        let mut record = Self { lines: Vec::new(), reasons: Vec::new() };
+        for line in text.lines() {
+            if let Some(reason) = line.strip_prefix("## ") {
+                record.reasons.push(reason.to_owned());
+                continue;
+            }
+            if line.starts_with('#') || line.is_empty() {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let mut word = || words.next().ok_or_else(|| format!("too few words: {line}"));
+            record.lines.push(Line {
+                name: word()?.to_owned(),
+                features: word()?.to_owned(),
+                flash: word()?.parse()?,
+                ram: word()?.parse()?,
+            });
+        }
+        Ok(record)
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HEAD)?;
+        for line in &self.lines {
+            let Line { name, features, flash, ram } = line;
+            writeln!(f, "{name:<14} {features:<40} {flash:>7} {ram:>7}")?;
+        }
+        f.write_str("\n# Why they changed\n")?;
+        self.reasons.iter().try_for_each(|reason| writeln!(f, "## {reason}"))
+    }
+}
