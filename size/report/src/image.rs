@@ -39,7 +39,11 @@ impl Image {
             };
             *sum += section.size();
         }
-        let names = || file.symbols().filter_map(|s| Some((s.address(), s.name().ok()?)));
+        // `$t` and the like only mark where code and data begin.
+        let names = || {
+            let named = file.symbols().filter_map(|s| Some((s.address(), s.name().ok()?)));
+            named.filter(|(_, name)| !name.starts_with('$'))
+        };
         // Both manglings of `core::fmt`.
         image.formats = names().find(|(_, n)| n.contains("4core3fmt")).map(|(_, n)| n.to_owned());
         if let Some(section) = file.section_by_name(".stack_sizes") {
