@@ -19,7 +19,7 @@ use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
-use crate::memory::{Blocks, Mem, Rng};
+use crate::memory::{Blocks, Link, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
 use crate::snapshot::{self, RestoreError, Restored};
@@ -99,6 +99,9 @@ impl<'d> Client<'d> {
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
+        if s.links.len().max(s.batches.len()).max(s.partitions.len()) > Link::MOST {
+            return Err(ConfigError::TooMuchMemory);
+        }
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
@@ -110,7 +113,7 @@ impl<'d> Client<'d> {
         let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
         let commands = Commands {
             net,
-            cluster: Cluster::new(config, s.brokers, s.topics, table, Rng::new(seed)),
+            cluster: Cluster::new(config, s.brokers, s.hosts, s.topics, table, Rng::new(seed)),
             producer,
             consumer,
             admin: Admin::new(s.requests),

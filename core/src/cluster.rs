@@ -4,6 +4,7 @@
 mod broker;
 mod connect;
 mod freshness;
+mod hosts;
 mod metadata;
 mod table;
 mod topic;
@@ -19,6 +20,7 @@ use crate::wire::{ErrorCode, Uuid};
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
 pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
+use hosts::{Host, Hosts};
 pub(crate) use metadata::MetadataCx;
 pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table};
 pub(crate) use topic::{Topic, pending};
@@ -27,6 +29,7 @@ pub(crate) use topic::{Topic, pending};
 pub(crate) struct Cluster<'d> {
     pub(crate) config: Config<'d>,
     pub(crate) brokers: Mem<'d, Broker>,
+    hosts: Hosts<'d>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) table: Table<'d>,
     pub(crate) rng: Rng,
@@ -75,6 +78,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn new(
         config: Config<'d>,
         brokers: Mem<'d, Broker>,
+        hosts: Mem<'d, u8>,
         topics: Mem<'d, Topic>,
         table: Table<'d>,
         mut rng: Rng,
@@ -83,6 +87,7 @@ impl<'d> Cluster<'d> {
         Self {
             config,
             brokers,
+            hosts: Hosts::new(hosts),
             topics,
             table,
             rng,

@@ -38,8 +38,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Trouble {
-    TooLarge { offset: i64, next_offset: i64, needed: usize } = 1,
-    Corrupt { offset: i64, next_offset: i64, why: Unreadable },
+    TooLarge { needed: usize, next_offset: i64 } = 1,
+    Corrupt { why: Unreadable, next_offset: i64 },
     Failed(Error),
 }
 
@@ -58,8 +58,8 @@ pub(crate) struct Read {
     /// Error code that the application was told last, 0 for none since it went well.
     told: i16,
     start: Start,
-    /// An out-of-range position that is being replaced.
-    reset_from: Option<i64>,
+    /// An out-of-range position that is being replaced, -1 for none.
+    reset_from: i64,
     position: i64,
     /// Leader epoch of the last batch, -1 for none: the leader checks it for truncation.
     last_epoch: i32,
@@ -86,7 +86,7 @@ impl Read {
         failures: 0,
         told: 0,
         start: Start::Earliest,
-        reset_from: None,
+        reset_from: 0,
         position: 0,
         last_epoch: 0,
         sent_position: 0,
@@ -111,6 +111,7 @@ impl Read {
                 _ => -1,
             },
             last_epoch: -1,
+            reset_from: -1,
             stale: true,
             paused: self.paused,
             session: self.session,
@@ -449,11 +450,13 @@ impl<'d> Consumer<'d> {
                 return Some(Event::Moved { at, from, to, why });
             }
             if let Some(trouble) = read.trouble.take() {
+                // It waits where it met it.
+                let offset = read.position;
                 return Some(match trouble {
-                    Trouble::TooLarge { offset, next_offset, needed } => {
+                    Trouble::TooLarge { needed, next_offset } => {
                         Event::TooLarge { at, offset, next_offset, needed }
                     }
-                    Trouble::Corrupt { offset, next_offset, why } => {
+                    Trouble::Corrupt { why, next_offset } => {
                         Event::Corrupt { at, offset, next_offset, why }
                     }
                     Trouble::Failed(error) => Event::PartitionFailed { at, error },

@@ -79,6 +79,8 @@ pub enum ConfigError {
     /// The memory is below the smallest that works: one connection, 512 bytes to receive, four
     /// send blocks of at least 128 bytes, one topic, one partition.
     TooLittleMemory,
+    /// More send blocks or partitions than can be counted: 65,534 on machines of 32 bits.
+    TooMuchMemory,
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
 }
@@ -180,6 +182,7 @@ impl fmt::Display for ConfigError {
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
             Self::TooLittleMemory => "too little memory for one connection",
+            Self::TooMuchMemory => "more send blocks or partitions than can be counted",
             Self::Duration => "a duration is zero or above its maximum",
         })
     }

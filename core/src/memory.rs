@@ -59,16 +59,24 @@ impl<T> Mem<'_, T> {
     }
 }
 
+/// Half a word: a device has many links, and never so many entries.
+#[cfg(target_pointer_width = "64")]
+type Index = u32;
+#[cfg(not(target_pointer_width = "64"))]
+type Index = u16;
+
 /// An index into a table, or none; none is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Link(u32);
+pub(crate) struct Link(Index);
 
 impl Link {
     pub(crate) const NONE: Self = Self(0);
+    /// Entries that a table may have.
+    pub(crate) const MOST: usize = Index::MAX as usize - 1;
 
     #[inline]
     pub(crate) const fn to(index: usize) -> Self {
-        Self(index as u32 + 1)
+        Self(index as Index + 1)
     }
 
     #[inline]

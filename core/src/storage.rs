@@ -15,6 +15,11 @@ use crate::producer::{Batch, Part, TopicPart};
 pub const BLOCK_BYTES: usize = 512;
 /// Brokers remembered per connection in [`Resources`].
 const BROKERS_PER_CONN: usize = 4;
+/// Bytes for the host names of brokers, per broker in [`Resources`]: some longer than this are no
+/// trouble, as long as others are shorter.
+const HOST_BYTES: usize = 64;
+/// The same in [`Storage::heap`]: room for all, whatever they are.
+const LONGEST_HOST: usize = 255;
 /// Admin requests under way in [`Resources`].
 const REQUESTS: usize = 1;
 
@@ -79,8 +84,8 @@ impl Limits {
     pub const fn bytes(&self) -> usize {
         // Connections: state and requests in flight, the answer being read, and what was received.
         self.conns * (size_of::<Conn>() + size_of::<AnswerSlot>() + self.rx_bytes)
-            // Brokers: their addresses.
-            + self.brokers * size_of::<Broker>()
+            // Brokers: what is known of them, and their host names.
+            + self.brokers * (size_of::<Broker>() + LONGEST_HOST)
             // Topics: name and freshness, what the producer and what the consumer keep of each.
             + self.topics * (size_of::<Topic>() + size_of::<TopicPart>() + size_of::<Follow>())
             // Partitions in use: leader, place in the hash index, queue and sequence, position.
@@ -115,6 +120,7 @@ pub struct Resources<
     answers: [AnswerSlot; CONNS],
     rx: [[u8; RX]; CONNS],
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
+    hosts: [[u8; BROKERS_PER_CONN * HOST_BYTES]; CONNS],
     topics: [Topic; TOPICS],
     topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
@@ -145,6 +151,7 @@ impl<
             answers: [const { AnswerSlot::EMPTY }; CONNS],
             rx: [[0; RX]; CONNS],
             brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
+            hosts: [[0; BROKERS_PER_CONN * HOST_BYTES]; CONNS],
             topics: [const { Topic::EMPTY }; TOPICS],
             topic_parts: [TopicPart::EMPTY; TOPICS],
             follows: [Follow::EMPTY; TOPICS],
@@ -181,6 +188,7 @@ impl<
             rx: Mem::Lent(self.rx.as_flattened_mut()),
             rx_bytes: RX,
             brokers: Mem::Lent(self.brokers.as_flattened_mut()),
+            hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics: Mem::Lent(&mut self.topics),
             topic_parts: Mem::Lent(&mut self.topic_parts),
             follows: Mem::Lent(&mut self.follows),
@@ -218,6 +226,7 @@ pub struct Storage<'d> {
     pub(crate) rx: Mem<'d, u8>,
     pub(crate) rx_bytes: usize,
     pub(crate) brokers: Mem<'d, Broker>,
+    pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) topic_parts: Mem<'d, TopicPart>,
     pub(crate) follows: Mem<'d, Follow>,
@@ -244,6 +253,7 @@ impl Storage<'static> {
             rx: zeroed(limits.conns * limits.rx_bytes),
             rx_bytes: limits.rx_bytes,
             brokers: owned(limits.brokers, || Broker::EMPTY),
+            hosts: zeroed(limits.brokers * LONGEST_HOST),
             topics: owned(limits.topics, || Topic::EMPTY),
             topic_parts: owned(limits.topics, || TopicPart::EMPTY),
             follows: owned(limits.topics, || Follow::EMPTY),

@@ -1,18 +1,16 @@
 //! The brokers that are worth remembering: those that lead partitions in use, and as many others
 //! as there is room for.
 
-use heapless::String;
-
 use crate::error::Error;
 use crate::time::Instant;
 
-use super::Cluster;
+use super::{Cluster, Host};
 
 /// A broker by node id.
 pub(crate) struct Broker {
     pub(crate) used: bool,
     pub(crate) id: i32,
-    pub(crate) host: String<255, u8>,
+    pub(crate) host: Host,
     pub(crate) port: u16,
     /// When an answer named it last.
     pub(crate) seen: Instant,
@@ -33,7 +31,7 @@ impl Broker {
     pub(crate) const EMPTY: Self = Self {
         used: false,
         id: 0,
-        host: String::new(),
+        host: Host::NONE,
         port: 0,
         seen: Instant::ZERO,
         failures: 0,
@@ -68,32 +66,74 @@ impl Cluster<'_> {
     /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
     pub(crate) fn merge_broker(&mut self, now: Instant, id: i32, host: &str, port: i32) {
         let Ok(port) = u16::try_from(port) else { return };
-        let Ok(name) = String::try_from(host) else { return };
         if id < 0 || port == 0 || host.is_empty() {
             return;
         }
-        if let Some(broker) = self.broker_mut(id) {
+        let known = self.brokers.iter().position(|b| b.used && b.id == id);
+        if let Some(slot) = known {
+            let broker = &mut self.brokers[slot];
             broker.seen = now;
-            if broker.host != name || broker.port != port {
-                (broker.host, broker.port) = (name, port);
-                (broker.failures, broker.retry_at) = (0, now);
-                broker.readdressed = true;
+            if broker.port == port && self.hosts.get(broker.host) == host {
+                return;
             }
-            return;
+            self.drop_host(slot);
         }
-        let Some(slot) = self.broker_room() else { return };
-        self.brokers[slot] =
-            Broker { used: true, id, host: name, port, seen: now, ..Broker::EMPTY };
+        let Some(slot) = known.or_else(|| self.broker_room()) else { return };
+        if known.is_none() {
+            self.drop_broker(slot);
+        }
+        let place = loop {
+            match (self.hosts.put(host), self.idle_broker(id)) {
+                (Some(place), _) => break place,
+                (None, Some(other)) => self.drop_broker(other),
+                // Nothing can be done with a broker without an address.
+                (None, None) => return self.drop_broker(slot),
+            }
+        };
+        let old = known.map(|slot| &self.brokers[slot]);
+        let (stale_until, error) =
+            old.map_or((Instant::ZERO, None), |old| (old.stale_until, old.error));
+        self.brokers[slot] = Broker {
+            used: true,
+            id,
+            host: place,
+            port,
+            seen: now,
+            retry_at: if known.is_some() { now } else { Instant::ZERO },
+            readdressed: known.is_some(),
+            stale_until,
+            error,
+            ..Broker::EMPTY
+        };
+    }
+
+    /// Forgets a broker.
+    pub(super) fn drop_broker(&mut self, slot: usize) {
+        self.drop_host(slot);
+        self.brokers[slot] = Broker::EMPTY;
+    }
+
+    fn drop_host(&mut self, slot: usize) {
+        let gone = core::mem::replace(&mut self.brokers[slot].host, Host::NONE);
+        self.hosts.remove(gone);
+        for broker in self.brokers.iter_mut() {
+            broker.host.move_up(gone);
+        }
     }
 
     /// A free slot, or one whose broker leads nothing that is in use.
     fn broker_room(&self) -> Option<usize> {
-        let free = self.brokers.iter().position(|b| !b.used);
-        free.or_else(|| {
-            (0..self.brokers.len())
-                .filter(|slot| !self.leads(self.brokers[*slot].id))
-                .min_by_key(|slot| self.brokers[*slot].seen)
-        })
+        self.brokers.iter().position(|b| !b.used).or_else(|| self.idle_broker(-1))
+    }
+
+    /// A broker that leads nothing that is in use, and is not this one.
+    fn idle_broker(&self, but: i32) -> Option<usize> {
+        (0..self.brokers.len())
+            .filter(|slot| {
+                let broker = &self.brokers[*slot];
+                broker.used && broker.id != but && !self.leads(broker.id)
+            })
+            .min_by_key(|slot| self.brokers[*slot].seen)
     }
 
     /// Whether a broker leads a partition in use, or is the controller.
@@ -110,7 +150,7 @@ impl Cluster<'_> {
         for slot in 0..self.brokers.len() {
             let broker = &self.brokers[slot];
             if broker.used && broker.seen < since && !self.leads(broker.id) {
-                self.brokers[slot] = Broker::EMPTY;
+                self.drop_broker(slot);
             }
         }
     }

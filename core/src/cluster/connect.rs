@@ -48,7 +48,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
         match peer {
             Peer::Seed(n) => self.config.seed(usize::from(n)),
-            Peer::Node(id) => self.broker(id).map(|b| (b.host.as_str(), b.port)),
+            Peer::Node(id) => self.broker(id).map(|b| (self.hosts.get(b.host), b.port)),
         }
     }
 
@@ -260,7 +260,8 @@ impl<'d> Cluster<'d> {
                 continue;
             }
             let Some((host, port)) = self.config.seed(usize::from(seed)) else { continue };
-            let same = |b: &&super::Broker| b.used && b.port == port && b.host.as_str() == host;
+            let same =
+                |b: &&super::Broker| b.used && b.port == port && self.hosts.get(b.host) == host;
             let node = self.brokers.iter().find(same).map(|b| Peer::Node(b.id));
             match node {
                 Some(peer) if net.find(peer, Role::Main).is_none() => {

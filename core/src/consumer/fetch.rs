@@ -334,9 +334,9 @@ impl<'d> Consumer<'d> {
             ErrorCode(0) => self.reads[part].recovered(),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
             ErrorCode::CORRUPT_MESSAGE => {
-                let offset = self.reads[part].position;
+                let next_offset = self.reads[part].position;
                 let why = Unreadable::ByBroker;
-                self.park(part, Trouble::Corrupt { offset, next_offset: offset, why });
+                self.park(part, Trouble::Corrupt { why, next_offset });
             }
             // The new leader is known: on to it without a pause (KIP-951).
             _ if cx.hinted => self.dirty = true,

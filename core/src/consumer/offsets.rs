@@ -108,12 +108,13 @@ impl<'d> Consumer<'d> {
             }
             return self.refused(cluster, now, part, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
-        let Some(from) = read.reset_from else {
+        let from = read.reset_from;
+        if from < 0 {
             read.recovered();
             read.state = State::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
             return;
-        };
+        }
         if cluster.config.out_of_range == OutOfRange::Nearest
             && read.start == Start::Earliest
             && from >= offset
@@ -123,7 +124,7 @@ impl<'d> Consumer<'d> {
             return;
         }
         read.state = State::Fetch;
-        read.reset_from = None;
+        read.reset_from = -1;
         let in_range_after_all = read.start == Start::Latest
             && cluster.config.out_of_range == OutOfRange::Nearest
             && from <= offset;
@@ -149,7 +150,7 @@ impl<'d> Consumer<'d> {
                 return self.park(part, Trouble::Failed(error));
             }
         };
-        read.reset_from = Some(read.position);
+        read.reset_from = read.position;
         read.start = start;
         read.state = State::Resolve;
         read.asked = 0;

@@ -77,7 +77,7 @@ impl<'d> Consumer<'d> {
             return Found::Skip(total.min(bytes.len()));
         }
         if guard!("a batch beyond the buffer is told", total > self.rx_bytes) {
-            let trouble = Trouble::TooLarge { offset: position, next_offset, needed: total };
+            let trouble = Trouble::TooLarge { needed: total, next_offset };
             self.park(part, trouble);
             return Found::Drop;
         }
@@ -115,7 +115,7 @@ impl<'d> Consumer<'d> {
         }
         if header.codec() != 0 {
             let why = Unreadable::Compressed(header.codec());
-            self.park(part, Trouble::Corrupt { offset: position, next_offset, why });
+            self.park(part, Trouble::Corrupt { why, next_offset });
             return Found::Drop;
         }
         let epoch = header.partition_leader_epoch;
@@ -131,9 +131,8 @@ impl<'d> Consumer<'d> {
     }
 
     fn corrupt<'a>(&mut self, part: usize, next_offset: i64, why: Malformed) -> Found<'a> {
-        let offset = self.reads[part].position;
         let why = Unreadable::Malformed(why);
-        self.park(part, Trouble::Corrupt { offset, next_offset, why });
+        self.park(part, Trouble::Corrupt { why, next_offset });
         Found::Drop
     }
 

@@ -51,7 +51,9 @@ pub(crate) struct Batch {
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
     pub(super) next: Link,
-    pub(super) result: Result<Option<i64>, (Error, bool)>,
+    /// Why it failed, or the offset of its first record, -1 where that is not known.
+    pub(super) error: Option<Error>,
+    pub(super) base_offset: i64,
     /// Header and records, until it ends.
     pub(super) chain: Chain,
 }
@@ -77,16 +79,21 @@ impl Batch {
         sequence: 0,
         request: 0,
         next: Link::NONE,
-        result: Ok(None),
+        error: None,
+        base_offset: 0,
         chain: Chain::EMPTY,
     };
 
     /// What the application is told of its end.
     pub(super) fn ended(&self) -> Event<'static> {
         let (batch, to, first, count) = (BatchId(self.id), self.to, self.first, self.count);
-        match self.result {
-            Ok(base_offset) => Event::Delivered { batch, to, first, count, base_offset },
-            Err((error, maybe_written)) => {
+        match self.error {
+            None => {
+                let base_offset = (self.base_offset >= 0).then_some(self.base_offset);
+                Event::Delivered { batch, to, first, count, base_offset }
+            }
+            Some(error) => {
+                let maybe_written = self.maybe_written;
                 Event::Failed { batch, to, first, count, error, maybe_written }
             }
         }
@@ -223,7 +230,10 @@ impl<'d> Producer<'d> {
             self.parts[part].in_flight = self.parts[part].in_flight.saturating_sub(1);
         }
         b.state = State::Done;
-        b.result = result;
+        match result {
+            Ok(offset) => b.base_offset = offset.unwrap_or(-1),
+            Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
+        }
         b.next = Link::NONE;
         blocks.release(&mut b.chain);
         if self.flushing && b.id <= self.flush_upto {
