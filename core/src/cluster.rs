@@ -65,6 +65,7 @@ pub(crate) struct Cluster<'d> {
 
 /// What noticing growth costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Probes {
     /// Probe requests sent since the start.
     pub requests: u64,

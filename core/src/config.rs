@@ -5,6 +5,7 @@ use crate::time::Duration;
 
 /// Acknowledgements that a produced batch waits for (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Acks {
     /// All in-sync replicas (-1). The only one with which an acknowledged record is safe.
     #[default]
@@ -27,6 +28,7 @@ impl Acks {
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Start {
     /// At the log start offset.
     Earliest,
@@ -42,6 +44,7 @@ pub enum Start {
 /// What to do when a position is outside the log. Every jump is told by
 /// [`Event::Moved`](crate::Event::Moved).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OutOfRange {
     /// To the log start when the position is below it, to the end when it is above.
     #[default]
@@ -57,6 +60,7 @@ pub enum OutOfRange {
 
 /// When growth is looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Probing {
     /// All the time, at the configured pace.
     #[default]

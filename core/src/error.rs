@@ -7,6 +7,7 @@ use crate::wire::ErrorCode;
 
 /// What went wrong, and whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Error {
@@ -33,6 +34,7 @@ pub enum Error {
 
 /// How a peer broke the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PeerFault {
     /// An answer that cannot be decoded.
@@ -50,6 +52,7 @@ pub enum PeerFault {
 
 /// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitKind {
     /// [`Limits::topics`](crate::Limits::topics).
@@ -68,6 +71,7 @@ pub enum LimitKind {
 
 /// What makes a configuration unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No `host:port` in the bootstrap list, or one that cannot be read.
@@ -88,6 +92,7 @@ pub enum ConfigError {
 /// Why a connection ended; the adapter tells it to
 /// [`Client::handle_closed`](crate::Client::handle_closed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CloseReason {
     /// Nobody listens there, or the host is unreachable.
@@ -104,6 +109,7 @@ pub enum CloseReason {
 
 /// A call that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
     /// The id is of something that is gone.
@@ -120,6 +126,7 @@ pub enum Misuse {
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProduceError {
     /// The send memory is full; one [`Event::Room`](crate::Event::Room) follows.

@@ -8,6 +8,7 @@ use crate::wire::{ErrorCode, Ints, Uuid};
 
 /// What the adapter has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Action {
     /// Open a connection to [`Client::address`](crate::Client::address), then tell
@@ -25,6 +26,7 @@ pub enum Action {
 
 /// Something happened. Borrows from the receive memory alone, so that commands work beside it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The topic's partitions are known for the first time.
@@ -180,6 +182,7 @@ pub enum Event<'a> {
 
 /// Where news came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Source {
     /// Node id of the broker, -1 for a bootstrap address.
     pub broker: i32,
@@ -189,6 +192,7 @@ pub struct Source {
 
 /// The kinds of answer that tell about a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Signal {
     /// A Metadata answer.
     #[default]
@@ -203,6 +207,7 @@ pub enum Signal {
 
 /// What is known of a topic, and how old that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Freshness {
     /// Partitions.
     pub partitions: u32,
@@ -218,6 +223,7 @@ pub struct Freshness {
 
 /// Why a batch cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unreadable {
     /// The bytes are wrong, the checksum among them.
@@ -231,6 +237,7 @@ pub enum Unreadable {
 
 /// Why a position jumped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MoveReason {
     /// It was outside the log: retention passed it, or it was beyond the end.
@@ -243,6 +250,7 @@ pub enum MoveReason {
 
 /// A record batch in the receive buffer, its checksum verified.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Batch<'a> {
     pub(crate) at: PartitionId,
     pub(crate) partition: TopicPartition,
@@ -304,6 +312,7 @@ impl<'a> Batch<'a> {
 
 /// Part of an answer to an admin request.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Reply<'a> {
     /// A broker of the cluster.

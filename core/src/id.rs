@@ -3,6 +3,7 @@
 
 /// A watched topic. Returned by [`Commands::topic`](crate::Commands::topic).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TopicId {
     pub(crate) index: u16,
     pub(crate) generation: u16,
@@ -11,6 +12,7 @@ pub struct TopicId {
 /// An assigned partition. Returned by [`Commands::assign`](crate::Commands::assign) and named by
 /// consumer events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PartitionId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
@@ -18,6 +20,7 @@ pub struct PartitionId {
 
 /// One connection, from [`Action::Connect`](crate::Action::Connect) until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConnId {
     pub(crate) index: u16,
     pub(crate) generation: u16,
@@ -34,6 +37,7 @@ impl ConnId {
 
 /// A batch of records on its way; counts up from 1 and is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchId(pub(crate) u64);
 
 impl BatchId {
@@ -47,6 +51,7 @@ impl BatchId {
 /// A record that was taken by [`Commands::produce`](crate::Commands::produce): the batch that
 /// carries it, its place there (from 0) and the partition that was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecordId {
     /// The batch; [`Event::Delivered`](crate::Event::Delivered) and `Failed` name it.
     pub batch: BatchId,
@@ -58,10 +63,12 @@ pub struct RecordId {
 
 /// An admin request, until its [`Reply::Done`](crate::Reply::Done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RequestId(pub(crate) u32);
 
 /// A topic's partition as events name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TopicPartition {
     /// The topic.
     pub topic: TopicId,

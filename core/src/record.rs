@@ -24,6 +24,7 @@ pub use write::{Header, Record, Seal, encoded_len, seal, write};
 
 /// Why record bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Malformed {
     /// The bytes end within the batch.

@@ -9,6 +9,7 @@ pub use core::time::Duration;
 /// and subtracts; it never reads a clock itself. Wall-clock time is a second clock: it appears
 /// only in record timestamps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant {
     micros: u64,
 }

@@ -157,6 +157,7 @@ impl core::error::Error for Malformed {}
 
 /// A topic id or another 128-bit id, in wire order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Uuid(pub [u8; 16]);
 
 impl Uuid {

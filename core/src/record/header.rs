@@ -40,6 +40,7 @@ const DELETE_HORIZON: i16 = 0x40;
 
 /// What a record's timestamp means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TimestampType {
     /// When the producer made it.
     Create,
@@ -50,6 +51,7 @@ pub enum TimestampType {
 /// The header of a batch. Field by field what was on the wire; only length and magic are known to
 /// be possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchHeader {
     /// Offset of the first record that the batch once had.
     pub base_offset: i64,

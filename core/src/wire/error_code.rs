@@ -206,6 +206,14 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
+/// Kafka's number: the names would take three kilobytes of flash.
+#[cfg(feature = "defmt")]
+impl defmt::Format for ErrorCode {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "ErrorCode({})", self.0);
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name(), self.0)

@@ -141,6 +141,7 @@ fn length(len: i64) -> Result<Option<u32>, Stop> {
 
 /// Borrowed `int32`s, such as the broker ids of a replica set. An iterator; copies are cheap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ints<'b> {
     bytes: &'b [u8],
 }

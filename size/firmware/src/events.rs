@@ -7,7 +7,7 @@ use crate::signal;
 /// Every field of every event.
 pub fn show(event: &Event<'_>) {
     #[cfg(feature = "defmt")]
-    defmt::info!("{}", event);
+    defmt::println!("{}", event);
     let number = match *event {
         Event::TopicReady { topic, partitions } | Event::TopicRecreated { topic, partitions } => {
             topic_number(topic) ^ partitions

@@ -17,7 +17,7 @@ pub struct Image {
     bss: u64,
     /// A symbol of the library's text formatting, if there is any.
     pub formats: Option<String>,
-    /// Bytes and symbol, where the compiler noted them (`-Zemit-stack-sizes`).
+    /// Bytes and symbol but for `main`, where the compiler noted them (`-Zemit-stack-sizes`).
     pub largest_frame: Option<(u64, String)>,
 }
 
@@ -49,12 +49,13 @@ impl Image {
         if let Some(section) = file.section_by_name(".stack_sizes") {
             let names: HashMap<u64, &str> = names().collect();
             let frames = frames(section.data()?);
-            let largest = frames.into_iter().max_by_key(|(_, bytes)| *bytes);
-            image.largest_frame = largest.map(|(address, bytes)| {
+            let named = frames(section.data()?).into_iter().map(|(address, bytes)| {
                 // Thumb code has an odd address.
                 let name = names.get(&address).or(names.get(&(address | 1))).unwrap_or(&"?");
                 (bytes, (*name).to_owned())
             });
+            let turns = named.filter(|(_, name)| !name.contains("cortex_m_rt_main"));
+            image.largest_frame = turns.max_by_key(|(bytes, _)| *bytes);
         }
         Ok(image)
     }
