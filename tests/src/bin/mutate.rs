@@ -49,10 +49,10 @@ enum Fate {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let begun = Instant::now();
     let wanted = |name: &String| options.name.as_ref().is_none_or(|part| name.contains(part));
     let guards: Vec<String> = guards().into_iter().filter(wanted).collect();
     let suites = build();
+    let begun = Instant::now();
     if let Fate::Caught { suite, test } = fate(&suites, "") {
         eprintln!("{suite}: {test} fails with all guards on");
         return ExitCode::FAILURE;
@@ -69,9 +69,10 @@ fn main() -> ExitCode {
         rows.push((guard.as_str(), caught_by));
     }
     let caught = rows.iter().filter(|(_, by)| by.is_some()).count();
-    println!("{caught} of {} caught, {} s", rows.len(), begun.elapsed().as_secs());
+    let took = begun.elapsed().as_secs();
+    println!("{caught} of {} caught, {took} s", rows.len());
     if options.write && options.name.is_none() {
-        fs::write(tests().join("MUTATION.md"), page(&rows)).expect("the page is written");
+        fs::write(tests().join("MUTATION.md"), page(&rows, took)).expect("the page is written");
     }
     if caught == rows.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -164,12 +165,13 @@ fn first_failure(path: &Path, guard: &str) -> Option<String> {
     failure.or_else(|| (!status.success()).then(|| format!("ended with {status}")))
 }
 
-fn page(rows: &[(&str, Option<String>)]) -> String {
-    let mut page = String::from(
+fn page(rows: &[(&str, Option<String>)], took: u64) -> String {
+    let mut page = format!(
         "# What the tests see\n\n\
          Written by `cargo run -p kavka-tests --bin mutate -- --write`: each guard of the core \
          (`guard!` in its sources)\nis switched off alone, and the suites run until a test fails. \
-         The test named here is the one that failed first.\n\n\
+         The test named here is the one that failed first. This run took {took} s after the \
+         build.\n\n\
          | switched off | caught by |\n| --- | --- |\n",
     );
     for (guard, by) in rows {

@@ -1,6 +1,6 @@
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest};
 use kavka_core::Duration;
-use kavka_tests::script::steps::{changed, count, metadata, ready};
+use kavka_tests::script::steps::{changed, count, metadata, ready, warm_up};
 use kavka_tests::script::{Script, World};
 
 #[test]
@@ -78,6 +78,7 @@ fn a_broker_that_is_behind_is_not_the_only_one_that_is_asked() {
 fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
     // R9
     let (mut s, t) = ready(World::new(1).topic("t", 2));
+    warm_up(&mut s, t, 0);
     s.run(Duration::from_secs(2));
     let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(1));
     let old = changed(&behind, |w| w.node(1).port = 9777);
@@ -87,6 +88,8 @@ fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
     let before = s.connects.len();
     let asked = metadata(&mut s, Duration::from_secs(2), |_| old.clone());
     assert!(asked > 0);
+    s.produce(t, 0, "for the leader");
+    s.expect_within::<ProduceRequest>(Duration::from_secs(1));
     let moved: Vec<_> = s.connects[before..].iter().filter(|(_, node)| *node < 0).collect();
     assert!(moved.is_empty(), "to the old address: {moved:?}");
     assert_eq!(count(&s.client, t), 2);
