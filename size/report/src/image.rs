@@ -48,7 +48,6 @@ impl Image {
         image.formats = names().find(|(_, n)| n.contains("4core3fmt")).map(|(_, n)| n.to_owned());
         if let Some(section) = file.section_by_name(".stack_sizes") {
             let names: HashMap<u64, &str> = names().collect();
-            let frames = frames(section.data()?);
             let named = frames(section.data()?).into_iter().map(|(address, bytes)| {
                 // Thumb code has an odd address.
                 let name = names.get(&address).or(names.get(&(address | 1))).unwrap_or(&"?");
