@@ -292,7 +292,9 @@ impl<'d> Cluster<'d> {
         }
         if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
             if cx.id == topic.old_id {
-                return self.stale(slot, now, node);
+                // Or we are: only Metadata answers are evidence for that.
+                self.stale(slot, now, node);
+                return self.refresh(slot, now);
             }
             return self.refresh_now(slot, now, by);
         }

@@ -43,6 +43,21 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     );
 }
 
+/// Whoever took two recreations in the wrong order hears of it by probes, if by nothing else.
+#[test]
+fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
+    let (mut s, t) = ready(World::new(2).topic("t", 4));
+    let right = s.world.clone();
+    let wrong = with_id(&s.world, 77, 4);
+    s.world = wrong.clone();
+    poke(&mut s, t);
+    metadata(&mut s, Duration::from_secs(6), |_| wrong.clone());
+    assert_eq!(recreated(&events(&mut s)), [4]);
+    s.world = right.clone();
+    metadata(&mut s, Duration::from_secs(40), |_| right.clone());
+    assert_eq!(recreated(&events(&mut s)), [4], "back to what both brokers say");
+}
+
 #[test]
 fn growth_before_a_recreation_was_told_is_part_of_that() {
     let (mut s, t) = ready(World::new(1).topic("t", 4));
