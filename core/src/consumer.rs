@@ -99,6 +99,7 @@ impl Read {
         trouble: None,
     };
 
+    #[inline(never)]
     fn begin(&mut self, start: Start) {
         *self = Self {
             state: match start {

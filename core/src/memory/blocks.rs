@@ -72,7 +72,8 @@ impl<'d> Blocks<'d> {
     }
 
     /// Appends all of `bytes` or nothing.
-    #[inline]
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn append(&mut self, chain: &mut Chain, bytes: &[u8]) -> Result<(), Full> {
         let used = chain.len() % self.size;
         if let (Some(tail), true) = (chain.tail.get(), used > 0 && used + bytes.len() <= self.size)
