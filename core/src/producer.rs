@@ -74,6 +74,8 @@ pub(crate) struct TopicPart {
     look_at: Instant,
     /// Partitions that entries were made for.
     opened: u32,
+    /// Partitions that were there at first, or got records without key since.
+    visited: u32,
     /// Last batch of this topic, and how many, in the request being made.
     picked_last: Link,
     picked: u32,
@@ -88,6 +90,7 @@ impl TopicPart {
         sticky_bytes: 0,
         look_at: Instant::ZERO,
         opened: 0,
+        visited: 0,
         picked_last: Link::NONE,
         picked: 0,
         wanted: 0,
@@ -462,11 +465,8 @@ impl<'d> Producer<'d> {
             self.raise_epoch();
         }
         self.parts[part] = Part::EMPTY;
-        let topic = &mut self.topics[topic];
-        if topic.sticky == Link::to(part) {
-            topic.sticky = Link::NONE;
-        }
-        topic.opened = 0;
+        self.unstick(topic, part);
+        self.topics[topic].opened = 0;
     }
 
     fn raise_epoch(&mut self) {

@@ -92,7 +92,9 @@ impl<'d> Producer<'d> {
                 unknown |= cluster.table[part].leader < 0;
             }
         }
-        self.topics[slot].opened = count;
+        let topic = &mut self.topics[slot];
+        topic.opened = count;
+        topic.visited = if topic.visited == 0 { count } else { topic.visited.min(count) };
         if unknown {
             cluster.refresh(slot, now);
         }
@@ -109,22 +111,44 @@ impl<'d> Producer<'d> {
         self.dirty = true;
     }
 
-    /// The partition for records without key: the same until a batch's worth of bytes went there.
+    /// Records without key need not stay with a partition any longer.
+    pub(super) fn unstick(&mut self, slot: usize, part: usize) {
+        if self.topics[slot].sticky == Link::to(part) {
+            self.topics[slot].sticky = Link::NONE;
+        }
+    }
+
+    /// The next partition that was added and got no record without key yet, when it takes some.
+    fn unvisited(&mut self, cluster: &Cluster<'d>, slot: usize) -> Option<usize> {
+        let index = self.topics[slot].visited;
+        if index >= cluster.topics[slot].count {
+            return None;
+        }
+        let part = cluster.table.find(slot, index);
+        let part = part.filter(|part| self.is_available(cluster, *part))?;
+        self.topics[slot].visited = index + 1;
+        Some(part)
+    }
+
+    /// The partition for records without key: the same until a batch's worth of bytes went there
+    /// or its batch has left, so that a slow producer reaches all of them, too. Added ones come
+    /// first.
     fn stick(
         &mut self,
         cluster: &mut Cluster<'d>,
         now: Instant,
         slot: usize,
     ) -> Result<usize, ProduceError> {
+        let added = self.unvisited(cluster, slot);
         let topic = &self.topics[slot];
         let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
-        let current = topic.sticky.get().filter(|_| !full);
+        let current = topic.sticky.get().filter(|_| !full && added.is_none());
         if let Some(part) = current
             && (now < topic.look_at || self.is_available(cluster, part))
         {
             return Ok(part);
         }
-        let part = match (self.try_partitions(cluster, slot), current) {
+        let part = match (added.or_else(|| self.try_partitions(cluster, slot)), current) {
             (Some(part), _) => Some(part),
             // None that is better: it stays.
             (None, Some(part)) => {

@@ -453,6 +453,7 @@ impl<'d> Producer<'d> {
             p.next_sequence = advance(p.next_sequence, sealed.count);
         }
         self.batches[batch] = sealed;
+        self.unstick(usize::from(sealed.to.topic.index), part);
         self.write_header(net, batch);
     }
 

@@ -1,5 +1,7 @@
 //! What goes into a request and when: linger, size, flush, throttling, acks=0, fairness.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest};
 use kavka_core::{Duration, Limits, ProduceError, Record};
 use kavka_tests::script::steps::{configured, next, send, take_all, warm_up};
@@ -116,6 +118,25 @@ fn records_without_key_stay_with_a_partition_for_a_batch_and_then_spread() {
     }
     assert!((300..500).contains(&switches), "{switches} {records:?}");
     assert!(records.iter().all(|n| (250..800).contains(n)), "{records:?}");
+}
+
+#[test]
+fn a_slow_producer_without_keys_reaches_added_partitions_first_and_then_all() {
+    let mut s = configured(World::new(1).topic("t", 8), |c| c.linger = Duration::from_millis(5));
+    let t = s.ready("t");
+    let send_one = |s: &mut Script| {
+        let now = s.now();
+        let id = s.client.produce(now, t, &Record::new(b"one in a batch")).expect("taken");
+        let asked = s.expect::<ProduceRequest>();
+        s.acknowledge(&asked, 0);
+        id.partition
+    };
+    let before: BTreeSet<u32> = (0..100).map(|_| send_one(&mut s)).collect();
+    assert_eq!(before.len(), 8, "{before:?}");
+    s.world.grow("t", 11);
+    s.run(Duration::from_secs(3));
+    let after: Vec<u32> = (0..3).map(|_| send_one(&mut s)).collect();
+    assert_eq!(after, [8, 9, 10], "each of the new ones got a record at once");
 }
 
 /// An identity that is refused may be granted later (an ACL is added).
