@@ -31,5 +31,6 @@ pub use journal::Journal;
 pub use kafka_protocol::messages::ApiKey;
 pub use model::{Cluster, Options, Output, Reply};
 pub use profile::Profile;
+pub use rng::Rng;
 pub use tcp::Server;
 pub use world::{App, Net, World};

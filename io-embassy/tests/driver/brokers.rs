@@ -9,8 +9,8 @@ use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
+use kavka_tests::sim::Rng;
 use kavka_tests::sim::frame::Request;
-use kavka_tests::sim::world::Rng;
 use kavka_tests::sim::{Cluster, Options, Reply};
 
 use crate::executor::{Executor, Shared, shared};

@@ -12,8 +12,8 @@ use kavka_core::{Client, Config, Error, Limits, Start, Storage};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, Socket, SocketMem, now};
 use kavka_tests::sim::journal::News;
-use kavka_tests::sim::world::{App, Rng};
 use kavka_tests::sim::{ApiKey, Fault, Journal, Options};
+use kavka_tests::sim::{App, Rng};
 
 use crate::brokers::{Named, start};
 use crate::executor::{Executor, Shared, shared};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
-use kavka_tests::sim::world::Rng;
+use kavka_tests::sim::Rng;
 
 use crate::executor::{Executor, Shared, shared};
 
