@@ -167,7 +167,8 @@ impl<'d> Producer<'d> {
         match cx.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
                 let (p, b) = (&mut self.parts[part], &self.batches[batch]);
-                p.known |= (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
+                // With others in flight it may be the last leader's answer.
+                p.known |= p.in_flight == 1 && (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
                 (p.failures, p.retry_at) = (0, Instant::ZERO);
                 let known = cx.error.0 == 0 && cx.base_offset >= 0;
                 let offset = known.then_some(cx.base_offset);
@@ -187,9 +188,9 @@ impl<'d> Producer<'d> {
                 // Behind a batch that is sent again that is no wonder; at the head the sequence
                 // is broken.
                 self.again(batch);
-                let b = &mut self.batches[batch];
-                b.out_of_sequence = true;
-                b.maybe_written &= cx.error != ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+                // One that may be written stays so: an unclean election may have lost it again,
+                // but not before somebody read it.
+                self.batches[batch].out_of_sequence = true;
                 self.parts[part].bump |= is_head;
                 if is_head {
                     self.pause(cluster, now, part, SHORT_PAUSE);

@@ -200,11 +200,14 @@ impl<'d> Producer<'d> {
         }
         let (p, b) = (&self.parts[part], &self.batches[batch]);
         let entry = &cluster.table[part];
+        // Another leader may have lost what the last one knew (an unclean election).
+        let same =
+            guard!("another leader's first batch alone", entry.epoch == p.sent_epoch => true);
         let most = match cluster.config.acks {
             Acks::None => u8::MAX,
             // A leader that has never heard of this producer takes any sequence for the first:
             // the second batch must not overtake it.
-            _ if idempotent && guard!("first batch alone", p.known => true) => {
+            _ if idempotent && guard!("first batch alone", p.known && same => true) => {
                 PRODUCE_IN_FLIGHT as u8
             }
             _ => 1,
@@ -279,7 +282,9 @@ impl<'d> Producer<'d> {
             b.attempts = b.attempts.saturating_add(1);
             let p = &mut self.parts[b.part as usize];
             p.in_flight += 1;
-            p.sent_epoch = cluster.table[b.part as usize].epoch;
+            let epoch = cluster.table[b.part as usize].epoch;
+            p.known &= guard!("another leader's first batch alone", p.sent_epoch == epoch => true);
+            p.sent_epoch = epoch;
         }
         let due = oldest + cluster.config.delivery_timeout;
         let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));

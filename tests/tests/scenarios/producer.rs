@@ -1,8 +1,9 @@
 //! Order, idempotence, deadlines and memory of the producer.
 
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
+use kavka_core::Event::LeaderMoved;
 use kavka_core::{Acks, Duration, Error};
-use kavka_tests::script::steps::{configured, next, send, take_all, warm, warm_up};
+use kavka_tests::script::steps::{configured, events, next, poke, send, take_all, warm, warm_up};
 use kavka_tests::script::{Script, World};
 
 #[test]
@@ -34,6 +35,30 @@ fn i1_nothing_overtakes_the_first_batch_of_a_sequence() {
     s.none::<ProduceRequest>("the first is not acknowledged");
     s.refuse(&first, 19);
     take_all(&mut s, &[("a", (0, 0, 1)), ("b", (0, 1, 1))]);
+}
+
+/// After an unclean election the new leader may have lost what the last one knew (seed 2198 of
+/// simulate).
+#[test]
+fn i1_nothing_goes_to_another_leader_before_the_last_one_has_answered() {
+    let mut s = Script::new(World::new(2).topic("t", 1));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    let asked = send(&mut s, t, &["a", "b"]);
+    s.world.lead("t", 0, 2);
+    poke(&mut s, t);
+    s.until("the move is known", |s| events(s).iter().any(|e| matches!(e, LeaderMoved { .. })));
+    s.produce(t, 0, "c");
+    s.run(Duration::from_secs(1));
+    s.none::<ProduceRequest>("a and b have no answer");
+    s.refuse(&asked[0], 6);
+    s.refuse(&asked[1], 6);
+    let (first, value, place) = next(&mut s);
+    assert_eq!((first.node, value.as_str(), place), (2, "a", (0, 1, 1)));
+    s.run(Duration::from_secs(1));
+    s.none::<ProduceRequest>("the first one for the new leader has no answer");
+    s.acknowledge(&first, 1);
+    take_all(&mut s, &[("b", (0, 2, 1)), ("c", (0, 3, 1))]);
 }
 
 #[test]
@@ -177,6 +202,27 @@ fn i8_what_a_failure_says_of_the_log() {
         s.refuse(&asked[0], code);
         assert_eq!(s.failed(), [(1, Script::code(code), maybe)], "code {code}");
     }
+}
+
+/// A leader that lost it in an unclean election refuses it, but somebody may have read it before
+/// (seed 1486 of simulate).
+#[test]
+fn i8_a_batch_that_may_be_written_stays_so_when_its_sequence_is_refused() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    send(&mut s, t, &["a"]);
+    s.cut_all(1);
+    let (again, ..) = next(&mut s);
+    s.refuse(&again, 45);
+    s.kill(1);
+    let mut failed = Vec::new();
+    s.until("it expires", |s| {
+        failed.append(&mut s.failed());
+        !failed.is_empty()
+    });
+    assert_eq!(failed, [(1, Error::TimedOut, true)]);
 }
 
 /// Half a request is nothing to a broker.
