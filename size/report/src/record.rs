@@ -17,28 +17,29 @@ pub struct Line {
 }
 
 /// See the module.
+#[derive(Default)]
 pub struct Record {
+    /// Comments before the first image, kept as they are.
+    pub head: Vec<String>,
     /// In the order of the file; the first is what the others are compared with.
     pub lines: Vec<Line>,
     /// Oldest first.
     pub reasons: Vec<String>,
 }
 
-const HEAD: &str = "# Sizes that `.ci/run size` compares with, in bytes. Taken over on purpose:
-#     .ci/run size --record \"why\"
-# image, features, flash, static RAM
-";
-
 impl Record {
     /// Reads the file.
     pub fn parse(text: &str) -> Outcome<Self> {
-        let mut record = Self { lines: Vec::new(), reasons: Vec::new() };
+        let mut record = Self::default();
         for line in text.lines() {
             if let Some(reason) = line.strip_prefix("## ") {
                 record.reasons.push(reason.to_owned());
                 continue;
             }
             if line.starts_with('#') || line.is_empty() {
+                if record.lines.is_empty() {
+                    record.head.push(line.to_owned());
+                }
                 continue;
             }
             let mut words = line.split_whitespace();
@@ -56,7 +57,7 @@ impl Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HEAD)?;
+        self.head.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         for line in &self.lines {
             let Line { name, features, flash, ram } = line;
             writeln!(f, "{name:<14} {features:<40} {flash:>7} {ram:>7}")?;

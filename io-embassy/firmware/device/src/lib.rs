@@ -4,6 +4,7 @@
 
 #[cfg(feature = "defmt")]
 use defmt_rtt as _;
+use kavka_embassy::core::Event;
 
 pub mod backlog;
 pub mod board;
@@ -15,6 +16,13 @@ pub mod lan9118;
 pub mod network;
 pub mod stack;
 pub mod watchdog;
+
+/// An event as a line of defmt, in images that have it.
+pub fn note(event: &Event<'_>) {
+    #[cfg(feature = "defmt")]
+    defmt::info!("{}", event);
+    let _ = event;
+}
 
 /// Value of a record that the host checks: `run`, `key` and `turn` as big-endian 32-bit numbers,
 /// then dots.

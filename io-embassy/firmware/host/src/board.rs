@@ -151,6 +151,21 @@ impl Board {
         }
     }
 
+    /// The line of the watchdog, which has to come within `limit`.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn bite(&self, limit: Duration) -> Result<Line, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).map_err(|_| "the watchdog never bites")?;
+            if line.word == "watchdog" {
+                return Ok(line);
+            }
+        }
+    }
+
     /// Takes the lines that wait.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Example {
-    /// The network stack alone, with DHCP: no Kafka.
+    /// The network stack alone, with DHCP, and the watchdog: no Kafka.
     Network,
     /// Samples in, batches out; a broker that stands still makes the backlog drop its oldest.
     Telemetry(telemetry::Options),

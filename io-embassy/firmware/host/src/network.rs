@@ -1,4 +1,4 @@
-//! The board and its network, without Kafka.
+//! The board, its network and its watchdog, without Kafka.
 
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,8 @@ use std::thread;
 use crate::Failure;
 use crate::board::{Board, Setup};
 
-/// Gets an address, and a MiB back that it sends.
+/// Gets an address, and a MiB back that it sends. Then a board whose task stops is ended by its
+/// watchdog.
 pub(crate) fn run() -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
@@ -34,5 +35,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         echo.number("ms")?,
         stack.number("used")?
     );
+    drop(board);
+    let starved = Board::start(&Setup::new("network").argument("starve", 1))?;
+    let up = starved.wait("up", Duration::from_secs(20), |_| Ok(()))?;
+    let bite = starved.bite(Duration::from_secs(20))?;
+    let after = bite.at.saturating_duration_since(up.at);
+    println!("the watchdog of a board that stopped bites after {:.1} s", after.as_secs_f32());
     Ok(())
 }

@@ -81,7 +81,7 @@ fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<
         }
         let entry = Entry { run: RUN, key: number % count, turn: number };
         let record = entry.value(48);
-        let _ = producer.send_to(COMMANDS, entry.key, &Record::new(&record))?;
+        drop(producer.send_to(COMMANDS, entry.key, &Record::new(&record))?);
         if options.all || entry.key == 0 {
             ledger.acknowledge(entry, None);
             expected += 1;

@@ -28,18 +28,20 @@ static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
 static SOCKETS: ConstStaticCell<SocketMem<2, 4096, 2048>> = ConstStaticCell::new(SocketMem::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<6>> = ConstStaticCell::new(StackResources::new());
+static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+    executor::start(|spawner| {
+        let arguments = Arguments::read();
+        let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
+        executor::spawn(spawner, app(spawner, stack, arguments));
+    })
 }
 
 #[embassy_executor::task]
-async fn app(spawner: Spawner) {
-    let arguments = Arguments::read();
+async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Arguments) {
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let topic = need(arguments.get("topic").and_then(|name| kafka.topic(name).ok()), "topic");

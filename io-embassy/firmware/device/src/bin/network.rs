@@ -1,8 +1,12 @@
 //! The network stack alone: gets an address, makes one TCP exchange, and ends.
-//! Arguments: `port` of a server on the host that sends back what it gets.
+//!
+//! Arguments: `port` of a server on the host that sends back what it gets; `starve=1`: the task stops
+//! instead, and the watchdog bites.
 
 #![no_std]
 #![no_main]
+
+use core::future;
 
 use embassy_executor::Spawner;
 use embassy_net::tcp::TcpSocket;
@@ -17,15 +21,20 @@ static TO_SEND: ConstStaticCell<[u8; 4096]> = ConstStaticCell::new([0; 4096]);
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+    executor::start(|spawner| {
+        let arguments = Arguments::read();
+        let stack = network::start(spawner, arguments, RESOURCES.take(), 1);
+        executor::spawn(spawner, app(spawner, stack, arguments));
+    })
 }
 
 #[embassy_executor::task]
-async fn app(spawner: Spawner) {
-    let arguments = Arguments::read();
+async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Arguments) {
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, arguments, RESOURCES.take(), 1);
     network::up(stack).await;
+    if arguments.number("starve", 0) != 0 {
+        future::pending::<()>().await;
+    }
     let echoed = echo(stack, arguments.number("port", 7)).await;
     let (used, size) = stack::used();
     Line::new("stack").number("used", used).number("size", size).print();

@@ -13,7 +13,7 @@ use embassy_time::{Duration as Ticks, Ticker};
 use kavka_device::backlog::Backlog;
 use kavka_device::console::{self, Arguments, Line, need};
 use kavka_device::in_flight::InFlight;
-use kavka_device::{entry, executor, network, stack, watchdog};
+use kavka_device::{entry, executor, network, note, stack, watchdog};
 use kavka_embassy::core::{
     Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, TopicId,
 };
@@ -35,19 +35,21 @@ static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
 static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
+static RESOURCES: ConstStaticCell<StackResources<4>> = ConstStaticCell::new(StackResources::new());
 static SAMPLES: ConstStaticCell<Samples> = ConstStaticCell::new(Samples::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+    executor::start(|spawner| {
+        let arguments = Arguments::read();
+        let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
+        executor::spawn(spawner, app(spawner, stack, arguments));
+    })
 }
 
 #[embassy_executor::task]
-async fn app(spawner: Spawner) {
-    let arguments = Arguments::read();
+async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Arguments) {
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
     network::up(stack).await;
     let kafka = start(spawner, stack, arguments);
     let topic = need(kafka.topic("telemetry").ok(), "topic");
@@ -62,6 +64,7 @@ async fn app(spawner: Spawner) {
         }
         samples.hand_over(kafka, topic, run);
         while let Some((event, _)) = kafka.poll_event() {
+            note(&event);
             samples.heed(&event);
         }
         watchdog::report(0);

@@ -11,7 +11,7 @@ use embassy_futures::select::select;
 use embassy_net::{Stack, StackResources};
 use embassy_time::Timer;
 use kavka_device::console::{Arguments, Line, need};
-use kavka_device::{clock, executor, network, stack, watchdog};
+use kavka_device::{clock, executor, network, note, stack, watchdog};
 use kavka_embassy::core::{Batch, Client, Commands, Config, Event, Resources, Start, TopicId};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
@@ -27,18 +27,20 @@ static MEMORY: ConstStaticCell<Resources<2, 2, 8, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
 static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
+static RESOURCES: ConstStaticCell<StackResources<4>> = ConstStaticCell::new(StackResources::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+    executor::start(|spawner| {
+        let arguments = Arguments::read();
+        let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
+        executor::spawn(spawner, app(spawner, stack, arguments));
+    })
 }
 
 #[embassy_executor::task]
-async fn app(spawner: Spawner) {
-    let arguments = Arguments::read();
+async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Arguments) {
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, arguments, RESOURCES.take(), 2);
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let answers = need(kafka.topic("answers").ok(), "topic");
@@ -47,6 +49,7 @@ async fn app(spawner: Spawner) {
     loop {
         select(kafka.turn(), Timer::after_millis(500)).await;
         while let Some((event, commands)) = kafka.poll_event() {
+            note(&event);
             valves.heed(&event, commands);
         }
         watchdog::report(0);

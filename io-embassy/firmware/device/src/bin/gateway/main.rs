@@ -21,7 +21,7 @@ use embassy_net::{IpEndpoint, Stack, StackResources};
 use embassy_time::Timer;
 use kavka_device::console::{self, Arguments, Line, need};
 use kavka_device::in_flight::InFlight;
-use kavka_device::{clock, executor, network, stack, watchdog};
+use kavka_device::{clock, executor, network, note, stack, watchdog};
 use kavka_embassy::core::{Client, Commands, Config, Duration, Event, Record, Resources, TopicId};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
@@ -51,14 +51,16 @@ static TO_SEND: ConstStaticCell<[u8; 256]> = ConstStaticCell::new([0; 256]);
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    executor::start(|spawner| executor::spawn(spawner, app(spawner)))
+    executor::start(|spawner| {
+        let arguments = Arguments::read();
+        let stack = network::start(spawner, arguments, RESOURCES.take(), 3);
+        executor::spawn(spawner, app(spawner, stack, arguments));
+    })
 }
 
 #[embassy_executor::task]
-async fn app(spawner: Spawner) {
-    let arguments = Arguments::read();
+async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Arguments) {
     executor::spawn(spawner, watchdog::watch(1));
-    let stack = network::start(spawner, arguments, RESOURCES.take(), 3);
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let topic = need(kafka.topic("readings").ok(), "topic");
@@ -80,6 +82,7 @@ async fn app(spawner: Spawner) {
             _ => {}
         }
         while let Some((event, _)) = kafka.poll_event() {
+            note(&event);
             gateway.heed(&event);
         }
         gateway.acknowledge(&socket);
