@@ -1,7 +1,7 @@
 //! The network stack alone: gets an address, makes one TCP exchange, and ends.
 //!
-//! Arguments: `port` of a server on the host that sends back what it gets; `starve=1`: the task stops
-//! instead, and the watchdog bites.
+//! Arguments: `port` of a server on the host that sends back what it gets; with `starve=1` the task
+//! stops instead, and the watchdog bites.
 
 #![no_std]
 #![no_main]
