@@ -23,3 +23,13 @@ fn seeds_find_nothing_wrong() {
         assert!(outcome.written > 0, "seed {seed}: nothing was written");
     }
 }
+
+/// The producer's order, once and fate, and replicas that came back with another log.
+#[test]
+fn seeds_that_found_something_stay_good() {
+    for seed in [554, 1136, 1486, 2198, 2731, 4166, 4385] {
+        let plan = Plan::draw(seed);
+        let outcome = run(&plan, false);
+        assert!(outcome.findings.is_empty(), "{plan}\n{:#?}", outcome.findings);
+    }
+}

@@ -303,9 +303,9 @@ impl Log {
         shared.max(self.start.min(other.start))
     }
 
-    /// First offset of the current leader epoch.
-    pub(crate) fn epoch_start(&self) -> i64 {
-        self.epochs.last().map_or(0, |(_, start)| *start)
+    /// The current leader epoch, and its first offset.
+    pub(crate) fn latest_epoch(&self) -> (i32, i64) {
+        self.epochs.last().copied().unwrap_or((-1, 0))
     }
 
     /// Retention: nothing below `to`, at most the end, can be read any more.

@@ -134,7 +134,7 @@ fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
     };
     match timestamp {
         // A new leader does not know yet how far the old one had committed (KIP-207).
-        LATEST if log.high_watermark() < log.epoch_start() => {
+        LATEST if log.high_watermark() < log.latest_epoch().1 => {
             Err(if version >= 5 { code::OFFSET_NOT_AVAILABLE } else { code::LEADER_NOT_AVAILABLE })
         }
         LATEST => Ok(plain(log.high_watermark())),

@@ -115,10 +115,17 @@ impl Partition {
         }
     }
 
+    /// How far a replica is, as the leader knows: nothing before it follows in this epoch. Until
+    /// then it may have other records of the same number.
+    fn reached(&self, replica: &Replica) -> i64 {
+        let follows = replica.log.latest_epoch() == self.log().latest_epoch();
+        if follows { replica.log.end() } else { 0 }
+    }
+
     /// The high watermark follows those that are in sync; whether it rose.
     fn commit(&mut self) -> bool {
         let in_sync = self.replicas.iter().filter(|r| self.isr.contains(&r.broker));
-        let Some(to) = in_sync.map(|replica| replica.log.end()).min() else { return false };
+        let Some(to) = in_sync.map(|replica| self.reached(replica)).min() else { return false };
         let before = self.log().high_watermark();
         self.log_mut().commit(to);
         self.log().high_watermark() > before
@@ -139,9 +146,9 @@ impl Partition {
     /// Followers that the leader waits for, or that do not know the high watermark yet.
     fn behind(&self) -> Vec<usize> {
         let (end, high) = (self.log().end(), self.log().high_watermark());
-        let epoch = self.log().epoch_start();
+        let epoch = self.log().latest_epoch();
         let lacks = |r: &Replica| {
-            r.log.end() != end || r.log.high_watermark() < high || r.log.epoch_start() != epoch
+            r.log.end() != end || r.log.high_watermark() < high || r.log.latest_epoch() != epoch
         };
         let outside = |r: &Replica| !self.isr.contains(&r.broker);
         (0..self.replicas.len())
@@ -216,9 +223,10 @@ impl Cluster {
         let Some(state) = self.at_mut(topic, partition).filter(|state| state.leader >= 0) else {
             return;
         };
-        let (high, epoch) = (state.log().high_watermark(), state.log().epoch_start());
+        let (high, epoch) = (state.log().high_watermark(), state.log().latest_epoch());
         let back = |r: &&Replica| {
-            let up = r.log.end() >= high.max(epoch) && r.log.epoch_start() == epoch;
+            let follows = r.log.latest_epoch() == epoch;
+            let up = follows && r.log.end() >= high.max(epoch.1);
             !state.isr.contains(&r.broker) && members.contains(&r.broker) && up
         };
         let back: Vec<i32> = state.replicas.iter().filter(back).map(|r| r.broker).collect();
@@ -243,10 +251,11 @@ impl Cluster {
         let (leader, isr) = (state.leader, state.isr.clone());
         let late = |id: &i32| {
             let replica = state.replicas.iter().find(|r| r.broker == *id);
-            *id != leader && replica.is_none_or(|r| r.log.end() < end && r.caught_up + most <= now)
+            *id != leader
+                && replica.is_none_or(|r| state.reached(r) < end && r.caught_up + most <= now)
         };
         let kept: Arc<[i32]> = isr.iter().copied().filter(|id| !late(id)).collect();
-        let lags = state.replicas.iter().any(|r| isr.contains(&r.broker) && r.log.end() < end);
+        let lags = state.replicas.iter().any(|r| isr.contains(&r.broker) && state.reached(r) < end);
         let shrunk = leader >= 0 && kept.len() < isr.len();
         if shrunk {
             state.isr = kept;

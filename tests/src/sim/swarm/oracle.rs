@@ -40,7 +40,8 @@ struct Answer {
 pub(super) struct Oracle {
     /// Who was ever stored at each offset.
     stored: HashMap<Place, Vec<Vec<Id>>>,
-    ever: HashMap<Id, Place>,
+    /// Where and when each was stored last.
+    ever: HashMap<Id, (Place, Duration)>,
     taken: HashMap<Id, Duration>,
     answered: Vec<Answer>,
     excuses: Vec<Excuse>,
@@ -100,9 +101,9 @@ impl Oracle {
             annals.deed(topic, deed);
         }
         match &deed.what {
-            What::Appended { partition, batch } => self.store((topic, *partition), batch),
+            What::Appended { partition, batch } => self.store((topic, *partition), batch, at),
             What::Deleted => {
-                self.ever.retain(|_, place| place.0 != topic);
+                self.ever.retain(|_, (place, _)| place.0 != topic);
                 self.excuses.push(Excuse { topic, partition: None, from: 0, at });
             }
             What::Cut { partition, to } => {
@@ -113,16 +114,16 @@ impl Oracle {
         }
     }
 
-    fn store(&mut self, place: Place, stored: &Bytes) {
+    fn store(&mut self, place: Place, stored: &Bytes, at: Duration) {
         for record in batch::records(stored).unwrap_or_default() {
             let Some(id) = record.value.as_deref().and_then(Id::parse) else { continue };
-            let at = usize::try_from(record.offset).unwrap_or(0);
+            let offset = usize::try_from(record.offset).unwrap_or(0);
             let log = self.stored.entry(place).or_default();
-            if log.len() <= at {
-                log.resize(at + 1, Vec::new());
+            if log.len() <= offset {
+                log.resize(offset + 1, Vec::new());
             }
-            log[at].push(id);
-            self.ever.insert(id, place);
+            log[offset].push(id);
+            self.ever.insert(id, (place, at));
         }
     }
 
@@ -155,7 +156,9 @@ impl Oracle {
             }
             Done::Delivered(id, partition, None) if agent.plan().config.acks != Acks::None => {
                 let place = (step.topic, partition);
-                (self.ever.get(&id) != Some(&place))
+                self.ever
+                    .get(&id)
+                    .is_none_or(|(stored, _)| *stored != place)
                     .then(|| format!("{id:?} acknowledged in {place:?}, where it never was"))
             }
             Done::Read(id, partition, offset) => {
@@ -177,6 +180,7 @@ impl Oracle {
     ) -> Vec<String> {
         let mut findings = Vec::new();
         let mut last = BTreeMap::new();
+        let taken = self.answered.iter().map(|answer| (answer.id, answer.taken)).collect();
         for topic in 0..plan.topics.len() {
             let name = Plan::topic(topic);
             for partition in 0..cluster.partitions(&name) {
@@ -188,11 +192,13 @@ impl Oracle {
                         continue;
                     }
                     let at = format!("{name} {partition} offset {}", record.offset);
-                    if !here.insert(id) {
+                    let forgotten = self.forgotten(&taken, id);
+                    if !here.insert(id) && !forgotten {
                         findings.push(format!("{id:?} is twice in a log: {at}"));
                     }
                     let before = last.insert((id.process, topic, partition), id.number);
-                    if let Some(before) = before.filter(|before| *before >= id.number) {
+                    if let Some(before) = before.filter(|before| *before >= id.number && !forgotten)
+                    {
                         findings.push(format!("{id:?} comes after {before}: {at}"));
                     }
                 }
@@ -208,6 +214,23 @@ impl Oracle {
         findings
     }
 
+    /// Whether the brokers may have forgotten a producer's sequence while a record was on its
+    /// way: they rebuild it from a log that was cut, and a log that is made again
+    /// has none (`ProducerStateManager`). They take any sequence then, and neither order nor once
+    /// holds.
+    fn forgotten(&self, taken: &HashMap<Id, Duration>, id: Id) -> bool {
+        let (Some(taken), Some(((topic, partition), stored))) =
+            (taken.get(&id), self.ever.get(&id))
+        else {
+            return false;
+        };
+        self.excuses.iter().any(|excuse| {
+            excuse.topic == *topic
+                && excuse.partition.is_none_or(|lost| lost == *partition)
+                && (*taken..=*stored).contains(&excuse.at)
+        })
+    }
+
     fn judge_fate(
         &self,
         client: &ClientPlan,
@@ -215,13 +238,13 @@ impl Oracle {
         cluster: &Cluster,
     ) -> Option<String> {
         let id = answer.id;
-        let place = self.ever.get(&id);
+        let place = self.ever.get(&id).map(|(place, _)| *place);
         match answer.what {
             Done::Failed(_, error, false) if place.is_some() => {
                 Some(format!("{id:?} failed ({error:?}) as surely not written, and was: {place:?}"))
             }
             Done::Delivered(_, _, offset) if client.config.acks == Acks::All => {
-                let (topic, partition) = *place?; // that it was stored was judged at once
+                let (topic, partition) = place?; // that it was stored was judged at once
                 let kept = |record: &batch::Record| {
                     record.value.as_deref().and_then(Id::parse) == Some(id)
                         && offset.is_none_or(|offset| offset == record.offset)
