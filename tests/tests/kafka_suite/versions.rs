@@ -74,7 +74,11 @@ fn whole_life(spec: Spec) {
     let loaded = begun.elapsed();
 
     done(admin.delete_topic(TOPIC), "deleting");
-    done(admin.create_topic((TOPIC, 3, replicas)), "creating again");
+    // Brokers with ZooKeeper take their time to forget a name when the machine is busy.
+    let created = await_true(Duration::from_secs(60), || {
+        admin.create_topic((TOPIC, 3, replicas)).wait().is_ok()
+    });
+    assert!(created, "{name}: creating again");
     let seen = await_true(Duration::from_secs(20), || partitions(&producer) == Some(3));
     assert!(seen, "{name}: recreated with 3 partitions, known {:?}", partitions(&producer));
     let mut sender = Sender::new(&producer, RECREATED);
