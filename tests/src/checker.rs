@@ -300,6 +300,7 @@ impl Checker {
 
     fn answer(&mut self, process: u32, topic: u32, line: &Line<'_>, at: At) -> Option<()> {
         let id = self.records.id(topic, line.value?);
+        let promised = self.promises.get(&process).copied().unwrap_or_default();
         let record = &mut self.records[id];
         if record.state != State::Open || record.sender != process {
             self.malformed(line, at, "this process has no such send under way");
@@ -322,7 +323,7 @@ impl Checker {
         } else {
             (record.acked, record.void) = (Some(place), false);
             if place.offset >= 0 {
-                self.put(id, place, at);
+                self.put(id, place, at, promised.durable);
             }
         }
         self.key_answered(id, partition, line, at);
@@ -355,17 +356,26 @@ impl Checker {
         }
     }
 
-    /// Notes that `id` lies at `place`.
-    fn put(&mut self, id: u32, place: Place, at: At) {
+    /// Notes that `id` lies at `place`; `sure`: no clean election takes it away. A record that
+    /// only its leader had when it was acknowledged may be gone, and another one be there.
+    fn put(&mut self, id: u32, place: Place, at: At, sure: bool) {
         let Some(there) = self.logs[place.log].put(place.offset, id) else { return };
         let log = &self.logs[place.log];
         let before = |record| log.may_have_lost(place.offset, self.records[record].invoked);
-        let (old, new) = (before(there), before(id));
+        let (old, new) = (before(there) || !self.stays(there, place), before(id) || !sure);
         if old {
             self.logs[place.log].replace(place.offset, id);
         } else if !new {
             self.conflicts.push((place, [there, id], at));
         }
+    }
+
+    /// Whether what was told of a record says that it stays at `place`: consumers read what is
+    /// committed, and durable is what all in-sync replicas have.
+    fn stays(&self, id: u32, place: Place) -> bool {
+        let record = &self.records[id];
+        let promised = self.promises.get(&record.sender).copied().unwrap_or_default();
+        promised.durable || record.read == Some(place)
     }
 
     fn poll(&mut self, process: u32, topic: u32, line: &Line<'_>, at: At) -> Option<()> {
@@ -374,7 +384,7 @@ impl Checker {
         let log = self.logs.id(topic, line.generation, partition);
         self.reads += 1;
         let place = Place { log, offset };
-        self.put(id, place, at);
+        self.put(id, place, at, true);
         let record = &mut self.records[id];
         match record.read {
             None => (record.read, record.read_at) = (Some(place), at),
@@ -387,7 +397,8 @@ impl Checker {
                 }
             }
         }
-        if let Fit::Repeats(last) = self.reader(process, log).read(offset, at) {
+        let start = self.logs[log].start;
+        if let Fit::Repeats(last) = self.reader(process, log).read(offset, start, at) {
             self.findings.add(What::Repeated, || Finding {
                 what: What::Repeated,
                 process: line.process.to_string(),

@@ -23,7 +23,9 @@ const HISTORIES: &[(&str, &[&str])] = &[
     ("good", &[]),
     ("good_growth", &[]),
     ("good_of_a_reader_alone", &[]),
+    ("good_trimmed_at_the_start", &[]),
     ("good_with_jumps", &[]),
+    ("good_with_lost_acks", &[]),
     ("good_without_promises", &[]),
     (
         "growth_late",
@@ -89,6 +91,11 @@ const HISTORIES: &[(&str, &[&str])] = &[
          , lines 9 14: 1 records up to offset 2"],
     ),
     (
+        "skipped_after_a_trim",
+        &["skipped: process d, topic t, partition 0, offset 2\
+         , lines 14 17: 1 records up to offset 3"],
+    ),
+    (
         "skipped_new_partition",
         &["skipped: process c, topic t, partition 1, offset 0\
          , lines 9 10: 1 records up to offset 1"],
@@ -102,6 +109,11 @@ const HISTORIES: &[(&str, &[&str])] = &[
         "two_values_acknowledged",
         &["two values at one offset: process p, topic t, partition 0, offset 0\
          , lines 3 5: also a record of p"],
+    ),
+    (
+        "two_values_after_a_lost_ack",
+        &["two values at one offset: process p, topic t, partition 0, offset 0\
+         , lines 8 9 10: also a record of p"],
     ),
     (
         "unseen",

@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub(super) next: Option<i64>,
     /// Where it began or jumped to last.
     from: Option<i64>,
+    /// It begins at the first record, and has not shown yet which one that was.
+    at_start: bool,
     /// The line of the last record.
     pub(super) last: At,
     pub(super) gaps: Vec<Gap>,
@@ -47,10 +49,22 @@ impl Reader {
             Begin::Offset(offset) => Some(offset),
             Begin::Latest => None,
         };
-        Self { next, from: next, last: At::NONE, gaps: Vec::new(), reads_on: true }
+        let at_start = begin == Begin::Start;
+        Self { next, from: next, at_start, last: At::NONE, gaps: Vec::new(), reads_on: true }
     }
 
-    pub(super) fn read(&mut self, offset: i64, at: At) -> Fit {
+    /// The first record there was is the one at `offset`, or one behind it that is gone by now.
+    /// Retention is told when it happens; a broker was asked for the start, or answered with the
+    /// first records, some time before or after that.
+    fn settle(&mut self, offset: i64, log_start: i64) {
+        if core::mem::take(&mut self.at_start) {
+            let first = Some(offset.min(log_start));
+            (self.next, self.from) = (first, first);
+        }
+    }
+
+    pub(super) fn read(&mut self, offset: i64, log_start: i64, at: At) -> Fit {
+        self.settle(offset, log_start);
         let next = *self.next.get_or_insert(offset);
         self.from.get_or_insert(offset);
         if offset < next {
@@ -67,7 +81,7 @@ impl Reader {
     /// The application moves the position; what was gone over so far.
     pub(super) fn seek(&mut self, to: i64) -> Option<(i64, i64)> {
         let over = self.range();
-        (self.next, self.from) = (Some(to), Some(to));
+        (self.next, self.from, self.at_start) = (Some(to), Some(to), false);
         over
     }
 
@@ -79,6 +93,7 @@ impl Reader {
         log_start: i64,
         at: At,
     ) -> Vec<(i64, i64)> {
+        self.settle(before, log_start);
         let next = self.next.unwrap_or(before);
         let passed = [(next, before), (before.max(next).max(log_start), to)];
         let passed = passed.into_iter().filter(|(from, to)| from < to);

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use kavka_core::{Acks, Start};
+use kavka_core::{Acks, OutOfRange, Start};
 
 use super::nemesis::Act;
 use super::plan::{ClientPlan, Plan};
@@ -16,6 +16,8 @@ use crate::sim::deed::{Deed, What};
 pub(super) struct Annals {
     checker: Checker,
     names: Vec<String>,
+    /// Clients that want to go on at the end where their position is out of range.
+    to_the_end: Vec<bool>,
     topics: Vec<String>,
 }
 
@@ -38,7 +40,9 @@ impl Annals {
             checker.line(&open);
         }
         let topics = (0..plan.topics.len()).map(Plan::topic).collect();
-        Some(Self { checker, names, topics })
+        let latest = |client: &ClientPlan| client.config.out_of_range == OutOfRange::Latest;
+        let to_the_end = plan.clients.iter().map(latest).collect();
+        Some(Self { checker, names, to_the_end, topics })
     }
 
     /// A step of a client.
@@ -77,6 +81,12 @@ impl Annals {
                 line(Op::Seek, Kind::Ok).partition(partition).to(to)
             }
             Done::Sought(..) => return, // only whims do that
+            // It passes what the application chose to pass: for the checker, a seek of its own.
+            Done::Moved(partition, from, to)
+                if from < to && self.to_the_end.get(process) == Some(&true) =>
+            {
+                line(Op::Seek, Kind::Ok).partition(partition).to(to)
+            }
             Done::Moved(partition, from, to) => {
                 line(Op::Moved, Kind::Ok).partition(partition).offset(from).to(to)
             }
