@@ -424,7 +424,8 @@ impl<'d> Consumer<'d> {
             fetch::restart_session(net, self.reads[part].session);
             let read = &mut self.reads[part];
             read.note_move(0, MoveReason::Recreated);
-            let moved = read.moved.filter(|(from, ..)| *from > 0);
+            // Who was not told of the partition yet knows no place that it left.
+            let moved = read.moved.filter(|(from, ..)| *from > 0 && !read.assigned_news);
             read.begin_first();
             read.moved = moved;
             self.news = true;

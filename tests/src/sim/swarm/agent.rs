@@ -190,10 +190,10 @@ impl App for Agent {
             Event::PartitionsAdded { topic, from, to, .. } => {
                 self.count(now, topic, Some(from), to)
             }
+            // What is assigned from now on was added: it is read from its first record. Topics
+            // that came and went between two events may have had any number of partitions.
             Event::TopicRecreated { topic, partitions } => {
-                // Those that were not there before are read from their first record.
-                let first = self.counts.get(&topic).map_or(partitions, |(first, _)| *first);
-                self.counts.insert(topic, (first.min(partitions), partitions));
+                self.counts.insert(topic, (0, partitions));
             }
             Event::Assigned { at, partition } => {
                 let known = self.counts.get(&partition.topic);
