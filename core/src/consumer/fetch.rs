@@ -1,15 +1,15 @@
 //! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
 //! their answers.
 
-use super::plan::Plan;
+use super::plan::{Part, Plan, Span};
 use super::{Consumer, State, Trouble};
 use crate::cluster::{CONSUMER, Cluster, Wish};
-use crate::connection::{Net, Role, Ticket};
+use crate::connection::{Draft, Net, Role, Ticket};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Full, Uuid, fetch};
+use crate::wire::{ApiKey, ErrorCode, Uuid, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
@@ -144,11 +144,12 @@ impl<'d> Consumer<'d> {
         }
         let Some(last) = last else { return true };
         let cap = if ids { i16::MAX } else { 12 };
-        let Some(mut draft) = net.open(conn, now, ApiKey::FETCH, cap) else { return false };
-        let by_id = draft.version >= 13;
+        let version = net.conns[conn].versions.best(ApiKey::FETCH, cap);
+        let Some(version) = version.filter(|_| net.is_open(conn, now)) else { return false };
+        let by_id = version >= 13;
         let session = &mut net.conns[conn].session;
         let before = session.serial;
-        let same = session.epoch != 0 && session.by_id == by_id && draft.version >= 7;
+        let same = session.epoch != 0 && session.by_id == by_id && version >= 7;
         let full = session.anew || !same;
         if full {
             self.session_serial = self.session_serial.wrapping_add(1).max(1);
@@ -156,9 +157,9 @@ impl<'d> Consumer<'d> {
             session.serial = self.session_serial;
         }
         let session = *session;
-        let first = self.turn % (last + 1);
+        let span = Span::all(self.turn % (last + 1), self.upto);
         let reads = &self.reads[..self.upto];
-        let plan = Plan { reads, cluster, now, node, serial: session.serial, full, first };
+        let mut plan = Plan { reads, cluster, now, node, serial: session.serial, full, span };
         let wait = if net.splits_roles() {
             cluster.config.fetch_max_wait
         } else {
@@ -176,22 +177,17 @@ impl<'d> Consumer<'d> {
             session_id: session.id,
             session_epoch: session.epoch,
         };
-        let version = draft.version;
-        let partition_bytes = cluster.config.partition_max_bytes.min(rx);
-        let written =
-            net.write(&mut draft, |w| plan.write_fetch(w, version, &head, partition_bytes));
-        if let Err(Full) = written {
-            net.abandon(draft);
-            return false;
-        }
+        let most = cluster.config.partition_max_bytes.min(rx);
+        let Some(draft) = draft(net, conn, cap, &mut plan, &head, most) else { return false };
+        let span = plan.span;
         self.turn = self.turn.wrapping_add(1);
-        self.note_sent(cluster, net, now, conn, before);
+        self.note_sent(cluster, net, now, conn, before, span);
         net.send(now, draft, Ticket::Fetch, cluster.config.request_timeout + wait);
         true
     }
 
-    /// Remembers what a Fetch request asked for. `before` is the serial of the connection's session
-    /// before that.
+    /// Remembers what a Fetch request asked for: what changed in `span`. `before` is the serial of
+    /// the connection's session before that.
     fn note_sent(
         &mut self,
         cluster: &Cluster<'d>,
@@ -199,12 +195,17 @@ impl<'d> Consumer<'d> {
         now: Instant,
         conn: usize,
         before: u32,
+        span: Span,
     ) {
         let (node, serial) = (net.conns[conn].peer.node(), net.conns[conn].session.serial);
         for part in 0..self.upto {
             let entry = &cluster.table[part];
             let read = &mut self.reads[part];
             if entry.is_read_from(node) && read.wants_records(now) {
+                let known = (read.session, read.sent_position, read.sent_epoch);
+                if known != (serial, read.position, entry.epoch) && !span.has(part) {
+                    continue;
+                }
                 if read.session != serial && read.session != before {
                     // Its old leader was not told to forget it, and would go on answering for it.
                     restart_session(net, read.session);
@@ -367,6 +368,28 @@ impl<'d> Consumer<'d> {
         } else {
             read.last_epoch = epoch;
             self.jump(part, to, MoveReason::Truncated);
+        }
+    }
+}
+
+/// A Fetch request of as many partitions as there are blocks for; `most` bytes of each.
+fn draft(
+    net: &mut Net<'_>,
+    conn: usize,
+    cap: i16,
+    plan: &mut Plan<'_, '_>,
+    head: &fetch::Head,
+    most: i32,
+) -> Option<Draft> {
+    loop {
+        let mut draft = net.open(conn, plan.now, ApiKey::FETCH, cap)?;
+        let version = draft.version;
+        if net.write(&mut draft, |w| plan.write_fetch(w, version, head, most)).is_ok() {
+            return Some(draft);
+        }
+        net.abandon(draft);
+        if !plan.halve(Part::Sends) {
+            return None;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
-use super::plan::{Part, Plan};
+use super::plan::{Part, Plan, Span};
 use super::{Consumer, Read, State, Trouble};
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
@@ -16,6 +16,8 @@ const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 /// An error is told once it has lasted this long; new partitions answer 3 and 6 for a while (R11).
 const SILENCE: Duration = Duration::from_secs(5);
+/// So many refusals in a row, more than a second, pass for a broker that lags.
+const LAGS: u8 = 6;
 
 /// An answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,19 +36,28 @@ impl<'d> Consumer<'d> {
     ) -> bool {
         let node = net.conns[conn].peer.node();
         let reads = &self.reads[..self.upto];
-        let plan = Plan { reads, cluster, now, node, serial: 0, full: false, first: 0 };
+        let span = Span::all(0, self.upto);
+        let mut plan = Plan { reads, cluster, now, node, serial: 0, full: false, span };
         if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !plan.any(Part::Offsets) {
             return true;
         }
         let timeout = millis(cluster.config.request_timeout);
-        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
-            plan.write_offsets(w, version, timeout)
-        });
-        let Some(draft) = draft else { return false };
+        let draft = loop {
+            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
+                plan.write_offsets(w, version, timeout)
+            });
+            match draft {
+                Some(draft) => break draft,
+                None if plan.halve(Part::Offsets) => {}
+                None => return false,
+            }
+        };
+        let span = plan.span;
         let correlation = draft.correlation();
         for part in 0..self.upto {
             let read = &mut self.reads[part];
-            if cluster.table[part].is_read_from(node) && read.needs_offset(now) {
+            let mine = cluster.table[part].is_read_from(node) && span.has(part);
+            if mine && read.needs_offset(now) {
                 read.asked = correlation;
             }
         }
@@ -173,7 +184,9 @@ impl<'d> Consumer<'d> {
         }
         read.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(read.failures));
         read.failures = read.failures.saturating_add(1);
-        // 75 and 78 mean that the broker lags: asking for metadata would not help.
+        // 75 and 78 mean that the broker lags: asking for metadata would not help. If it goes on
+        // and on, the epoch is one that the cluster has not: of a topic that was made again.
+        let void = code == ErrorCode::UNKNOWN_LEADER_EPOCH && read.failures > LAGS;
         let lags =
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
@@ -187,7 +200,9 @@ impl<'d> Consumer<'d> {
             (read.failing_since, read.told) = (now, code.0);
             self.news = true;
         }
-        if !lags && (code.is_invalid_metadata() || !passing) {
+        if guard!("an epoch that nobody has is given up", void)
+            || !lags && (code.is_invalid_metadata() || !passing)
+        {
             cluster.suspect(part, code, now);
         }
         self.dirty = true;

@@ -16,6 +16,33 @@ pub(super) enum Part {
     Offsets,
 }
 
+/// The entries that a request may name, beginning anywhere, and behind the last one at the first.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    /// Who comes last may get nothing when the limit on bytes bites.
+    first: usize,
+    len: usize,
+    /// Of all.
+    count: usize,
+}
+
+impl Span {
+    /// All of `count` entries, from `first` on.
+    pub(super) const fn all(first: usize, count: usize) -> Self {
+        Self { first, len: count, count }
+    }
+
+    pub(super) const fn has(self, at: usize) -> bool {
+        let ahead = if at < self.first { at + self.count } else { at };
+        ahead - self.first < self.len
+    }
+
+    const fn at(self, ahead: usize) -> usize {
+        let at = self.first + ahead;
+        if at < self.count { at } else { at - self.count }
+    }
+}
+
 /// See the module.
 pub(super) struct Plan<'p, 'd> {
     /// Those that were ever assigned.
@@ -28,8 +55,8 @@ pub(super) struct Plan<'p, 'd> {
     pub(super) serial: u32,
     /// The session begins with this request.
     pub(super) full: bool,
-    /// Where to begin: who comes last may get nothing when the limit on bytes bites.
-    pub(super) first: usize,
+    /// What there is room for; the rest comes with the next request.
+    pub(super) span: Span,
 }
 
 impl Plan<'_, '_> {
@@ -39,13 +66,23 @@ impl Plan<'_, '_> {
         let wanted = mine && read.wants_records(self.now);
         let in_session = read.session == self.serial;
         match part {
-            Part::Offsets => mine && read.needs_offset(self.now),
+            Part::Offsets => mine && read.needs_offset(self.now) && self.span.has(at),
             Part::Forgets => !self.full && in_session && !wanted,
             Part::Sends => {
                 let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
-                wanted && (self.full || !in_session || !told)
+                wanted && (self.full || !in_session || !told) && self.span.has(at)
             }
         }
+    }
+
+    /// There is no room: half as many partitions are named. False: it was one, or none.
+    pub(super) fn halve(&mut self, part: Part) -> bool {
+        let (span, count) = (self.span, self.reads.len());
+        let named = |ahead: &usize| self.is_in(part, span.at(*ahead));
+        let half = (0..count).filter(named).count() / 2;
+        let Some(last) = (0..count).filter(named).take(half).last() else { return false };
+        self.span.len = last + 1;
+        true
     }
 
     /// Whether there is any partition in a part.
@@ -58,8 +95,7 @@ impl Plan<'_, '_> {
     fn next(&self, part: Part, slot: usize, turn: &mut usize) -> Option<usize> {
         let count = self.reads.len();
         while *turn < count {
-            let ahead = self.first + *turn;
-            let at = if ahead < count { ahead } else { ahead - count };
+            let at = self.span.at(*turn);
             *turn += 1;
             if usize::from(self.cluster.table[at].topic) == slot && self.is_in(part, at) {
                 return Some(at);
@@ -126,7 +162,7 @@ impl Plan<'_, '_> {
             return Ok(());
         }
         let slots = self.cluster.topics.len();
-        let first = self.cluster.table.get(self.first).map_or(0, |p| usize::from(p.topic));
+        let first = self.cluster.table.get(self.span.first).map_or(0, |p| usize::from(p.topic));
         for slot in (0..slots).map(|i| (first + i) % slots) {
             let count = self.count(part, slot);
             if count == 0 {

@@ -1,6 +1,10 @@
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::FetchRequest;
+use kavka_core::{Config, Limits, Start};
 use kavka_tests::script::fetch::{led, records, refused};
 use kavka_tests::script::steps::{batch, fetch_at, fetch_with, reading};
+use kavka_tests::script::{Script, World};
 
 #[test]
 fn without_sessions_every_fetch_is_whole_and_takes_turns() {
@@ -50,4 +54,26 @@ fn the_session_of_an_old_leader_does_not_keep_the_partition() {
     let out = s.forgotten(&one) == [("t".into(), 0)] || one.body.session_epoch == 0;
     assert!(out, "partition 0 stays in the session of broker 1");
     assert_eq!(s.records(), []);
+}
+
+#[test]
+fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
+    // 40 partitions take more than the 8 x 128 bytes that there are for all requests.
+    for (session, what) in [(7, "a session"), (0, "no session")] {
+        let world = World::new(1).topic("t", 40);
+        let config = Config::new(world.bootstrap());
+        let mut limits = Limits::small();
+        (limits.tx_blocks, limits.block_bytes, limits.partitions) = (8, 128, 64);
+        let mut s = Script::with(world, config, &limits);
+        let t = s.topic("t");
+        let now = s.now();
+        s.client.assign_all(now, t, Start::Latest).unwrap();
+        let mut wanted = BTreeSet::new();
+        for _ in 0..100 {
+            let asked = s.expect::<FetchRequest>();
+            wanted.extend(s.wanted(&asked).into_iter().map(|(_, partition, _)| partition));
+            s.give(&asked, session, vec![]);
+        }
+        assert_eq!(wanted.len(), 40, "with {what}, {wanted:?}");
+    }
 }

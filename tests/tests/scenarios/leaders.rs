@@ -286,6 +286,22 @@ fn e14_fenced_and_unknown_epochs_leave_the_position() {
     }
 }
 
+/// Where topics have no ids, one that was made again shows by its lower epochs alone.
+#[test]
+fn an_epoch_that_stays_unknown_is_asked_about_and_given_up() {
+    let mut world = World::new(1).release(Profile::V2_4).topic("t", 1);
+    world.partition("t", 0).epoch = 3;
+    let (mut s, _) = reading_with(world, |config| config);
+    let start = s.now();
+    let mut asked = s.expect::<FetchRequest>();
+    s.world.partition("t", 0).epoch = 0;
+    while asked.body.topics[0].partitions[0].current_leader_epoch != 0 {
+        s.give(&asked, 0, vec![refused(0, 75)]);
+        asked = s.expect::<FetchRequest>();
+        assert!(start.until(s.now()) < Duration::from_secs(30), "epoch 3 is asked for ever");
+    }
+}
+
 /// kavka names no rack, so nobody should prefer a replica for it (KIP-392).
 #[test]
 fn e16_a_preferred_replica_that_nobody_knows_strands_nothing() {
