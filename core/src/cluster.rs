@@ -25,6 +25,9 @@ pub(crate) use metadata::MetadataCx;
 pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table};
 pub(crate) use topic::{Topic, pending};
 
+/// A leader that refuses a partition so often under one epoch may be another broker.
+const DOUBT: u8 = 5;
+
 /// See the module.
 pub(crate) struct Cluster<'d> {
     pub(crate) config: Config<'d>,
@@ -207,7 +210,24 @@ impl<'d> Cluster<'d> {
         ) {
             self.topics[slot].evidence.refused = true;
         }
+        if code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
+            self.doubt(part);
+        }
         self.refresh(slot, now);
+    }
+
+    /// A leader says that it is none: after some times under one epoch it may be another broker
+    /// that answers there, and connections to it are made anew.
+    fn doubt(&mut self, part: usize) {
+        let p = &mut self.table[part];
+        p.refusals += 1;
+        if p.refusals >= DOUBT {
+            p.refusals = 0;
+            let leader = p.leader;
+            if let Some(broker) = self.broker_mut(leader) {
+                broker.doubted = true;
+            }
+        }
     }
 
     /// A leader named by a Produce or Fetch answer (KIP-951): taken only with a newer epoch.
@@ -217,7 +237,7 @@ impl<'d> Cluster<'d> {
         if leader < 0 || epoch < 0 || guard!("a hint is of a newer epoch", epoch <= p.epoch) {
             return false;
         }
-        (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+        (p.leader, p.epoch, p.rewinds, p.refusals) = (leader, epoch, 0, 0);
         self.moved(part);
         true
     }
@@ -264,6 +284,10 @@ impl<'d> Cluster<'d> {
         }
         let p = &mut self.table[part];
         p.known |= p.leader >= 0;
-        (p.leader, p.epoch) != known
+        let news = (p.leader, p.epoch) != known;
+        if news {
+            p.refusals = 0;
+        }
+        news
     }
 }

@@ -85,6 +85,11 @@ impl Commands<'_> {
                     self.lose(now, slot, Error::Closed(why), true);
                     self.cluster.forgive(now, Peer::Node(id));
                 }
+                // Made while it was at another address for a while, perhaps (R9).
+                Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
+                    self.net.conns[slot].drain = true;
+                    self.dirty = true;
+                }
                 Some(_) => {}
                 // The cluster does not name it any more and it leads nothing.
                 None if conn.pending() == 0 => self.end(slot),
@@ -92,7 +97,7 @@ impl Commands<'_> {
             }
         }
         for broker in self.cluster.brokers.iter_mut() {
-            broker.readdressed = false;
+            (broker.readdressed, broker.doubted) = (false, false);
         }
     }
 

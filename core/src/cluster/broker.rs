@@ -21,6 +21,8 @@ pub(crate) struct Broker {
     pub(crate) stale_until: Instant,
     /// Its address changed: open connections lead to the old one.
     pub(crate) readdressed: bool,
+    /// It keeps refusing what it leads: open connections may lead to another broker.
+    pub(crate) doubted: bool,
     /// Highest ApiVersions version that it took, 0 while not known.
     pub(crate) handshake: i16,
     /// For the application.
@@ -38,6 +40,7 @@ impl Broker {
         retry_at: Instant::ZERO,
         stale_until: Instant::ZERO,
         readdressed: false,
+        doubted: false,
         handshake: 0,
         error: None,
     };

@@ -90,7 +90,7 @@ impl<'d> Cluster<'d> {
         if hopeful != Instant::NEVER {
             return hopeful.min(wake);
         }
-        let Some((at, peer)) = self.candidate(net, behind) else { return wake };
+        let Some((at, peer)) = self.candidate(net, now, behind) else { return wake };
         if at > now {
             return wake.min(at);
         }
@@ -101,11 +101,29 @@ impl<'d> Cluster<'d> {
                 }
                 now + PATIENCE
             }
-            // Better one that is behind than none.
-            None if behind => Instant::NEVER,
+            None if behind => self.relieve(net, now),
             None => make_way(net, now),
         };
         wake.min(next)
+    }
+
+    /// Better one that is behind than none, but it alone may never catch up with what only others
+    /// can tell: its slot is for one of them after a while. Returns when to look again.
+    fn relieve(&self, net: &mut Net<'d>, now: Instant) -> Instant {
+        let mut next = Instant::NEVER;
+        for conn in net.conns.iter_mut().filter(|c| c.role == Role::Main && c.is_live()) {
+            if conn.drain || !self.is_stale(conn.peer.node(), now) {
+                continue;
+            }
+            let due = conn.since + PATIENCE;
+            if due <= now {
+                conn.drain = guard!("who is behind makes way", true);
+                net.fresh = true;
+                return now + DWELL;
+            }
+            next = next.min(due);
+        }
+        next
     }
 
     /// One broker alone may be behind without knowing it: with connections to spare, up to three
@@ -137,10 +155,10 @@ impl<'d> Cluster<'d> {
 
     /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
     /// `current` only brokers, and none while it is known to be behind.
-    fn candidate(&mut self, net: &Net<'d>, current: bool) -> Option<(Instant, Peer)> {
+    fn candidate(&mut self, net: &Net<'d>, now: Instant, current: bool) -> Option<(Instant, Peer)> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.brokers.len();
-        let mut best: Option<(Instant, Peer)> = None;
+        let mut best: Option<((Instant, bool), Peer)> = None;
         for i in 0..count {
             let broker = &self.brokers[(self.turn + i) % count];
             let peer = Peer::Node(broker.id);
@@ -148,18 +166,20 @@ impl<'d> Cluster<'d> {
                 continue;
             }
             let stale_until = if current { broker.stale_until } else { Instant::ZERO };
-            let at = broker.retry_at.max(stale_until);
-            if best.is_none_or(|(other, _)| at < other) {
-                best = Some((at, peer));
+            let at = broker.retry_at.max(stale_until).max(now);
+            let rank = (at, broker.stale_until > now);
+            if best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, peer));
             }
         }
+        let best = best.map(|((at, _), peer)| (at, peer));
         let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u16);
         if current {
             return best;
         }
         let seed_is_free = net.find(seed, Role::Main).is_none();
         match best {
-            Some((at, _)) if seed_is_free && at > self.seeds.retry_at => {
+            Some((at, _)) if seed_is_free && at > self.seeds.retry_at.max(now) => {
                 Some((self.seeds.retry_at, seed))
             }
             None if seed_is_free => Some((self.seeds.retry_at, seed)),

@@ -20,6 +20,8 @@ pub(crate) struct Partition {
     pub(crate) moved: bool,
     /// Answers in a row with an older leader epoch.
     pub(crate) rewinds: u8,
+    /// How often its leader said that it is none, since leader or epoch were news.
+    pub(crate) refusals: u8,
     pub(crate) topic: u16,
     pub(crate) generation: u32,
     pub(crate) index: u32,
@@ -36,6 +38,7 @@ impl Partition {
         known: false,
         moved: false,
         rewinds: 0,
+        refusals: 0,
         topic: 0,
         generation: 0,
         index: 0,

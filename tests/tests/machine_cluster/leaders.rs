@@ -39,3 +39,21 @@ fn a_move_is_told_once() {
     let moved = |e: &&Event<'_>| matches!(e, Event::LeaderMoved { partition: 0, epoch: 1, .. });
     assert_eq!(told.iter().filter(moved).count(), 1, "{told:?}");
 }
+
+/// Its address was another broker's for a while, and a connection of then leads there for ever.
+#[test]
+fn a_leader_that_refuses_what_metadata_goes_on_giving_it_is_connected_anew() {
+    let (mut s, t) = ready(World::new(1).topic("t", 1));
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    let first = asked.conn;
+    s.refuse(&asked, 6);
+    for refused in 1.. {
+        let asked = s.expect::<ProduceRequest>();
+        if asked.conn != first {
+            return s.acknowledge(&asked, 0);
+        }
+        assert!(refused < 10, "refused {refused} times on one connection");
+        s.refuse(&asked, 6);
+    }
+}
