@@ -1,6 +1,6 @@
 //! Trouble for a real cluster: producers and consumers of kavka-std while brokers are killed,
 //! stopped and restarted and the topic grows, all written down as a
-//! [history](crate::history) for the [checker](crate::checker).
+//! [history](crate::history) for the [`crate::checker`].
 
 mod clients;
 mod faults;

@@ -31,8 +31,8 @@ fn seeds_find_nothing_wrong() {
 #[test]
 fn seeds_that_found_something_once_find_nothing_any_more() {
     let found = [
-        24, 96, 375, 554, 1136, 1250, 1326, 1486, 1557, 2085, 2198, 2612, 2731, 4166, 4385, 4489,
-        9110, 10_031,
+        24, 96, 208, 375, 554, 1136, 1250, 1326, 1486, 1557, 2085, 2198, 2612, 2731, 4166, 4385,
+        4489, 9110, 10_031, 10_464,
     ];
     for seed in found {
         let plan = Plan::draw(seed);

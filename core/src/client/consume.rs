@@ -27,7 +27,7 @@ impl Commands<'_> {
     }
 
     /// Reads all partitions of a topic: those that exist from `start` on, those that are added
-    /// later from their first record. Each is told by [`Event::Assigned`].
+    /// later from their first record. Each is told by [`Event::Assigned`](crate::Event::Assigned).
     ///
     /// # Errors
     /// `Caller` for a stale id or a second time.
@@ -58,7 +58,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Not done with records from `offset` on: they come again after [`Event::Room`] or
+    /// Not done with records from `offset` on: they come again after [`Event::Room`](crate::Event::Room) or
     /// [`Commands::resume`].
     pub fn hold(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {

@@ -140,7 +140,9 @@ impl<'d> Consumer<'d> {
             && cluster.config.out_of_range == OutOfRange::Nearest
             && from <= offset;
         if in_range_after_all {
-            // They contradict each other; one of them lags.
+            // They contradict each other: one of them lags, or the log does not know the epoch that
+            // was read last, of a topic that was made again without ids.
+            read.last_epoch = -1;
             return self.refused(cluster, now, part, ErrorCode::OFFSET_NOT_AVAILABLE);
         }
         read.recovered();
