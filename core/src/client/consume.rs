@@ -58,7 +58,8 @@ impl Commands<'_> {
         }
     }
 
-    /// Not done with records from `offset` on: they come again after [`Event::Room`](crate::Event::Room) or
+    /// Not done with records from `offset` on: they come again after
+    /// [`Event::Room`](crate::Event::Room) or
     /// [`Commands::resume`].
     pub fn hold(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {

@@ -14,7 +14,8 @@ impl Commands<'_> {
     /// now), and records without key stay with a partition for a batch's worth of bytes.
     ///
     /// # Errors
-    /// `Full` and `NotReady` pass: one [`Event::Room`](crate::Event::Room) follows. The others stay.
+    /// `Full` and `NotReady` pass: one [`Event::Room`](crate::Event::Room) follows. The others
+    /// stay.
     pub fn produce(
         &mut self,
         now: Instant,
@@ -26,7 +27,8 @@ impl Commands<'_> {
         producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
     }
 
-    /// Sends everything taken so far without waiting for linger; one [`Event::Flushed`](crate::Event::Flushed) follows
+    /// Sends everything taken so far without waiting for linger; one
+    /// [`Event::Flushed`](crate::Event::Flushed) follows
     /// when all of it is acknowledged or failed. Flushes that overlap end together.
     pub fn flush(&mut self, _now: Instant) {
         self.producer.flush();
