@@ -471,7 +471,7 @@ impl Cluster<'_> {
     fn poll_event(&mut self) -> Option<Event<'static>> {
         if self.news {
             for slot in 0..self.topics.len() {
-                if self.topics[slot].used && self.topics[slot].pending != 0 {
+                if self.topics[slot].pending != 0 {
                     return Some(self.topic_event(slot));
                 }
             }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::Source;
 use crate::id::TopicId;
-use crate::memory::{Link, Mem, Rng, backoff};
+use crate::memory::{Front, Link, Mem, Rng, backoff};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Uuid};
 
@@ -33,7 +33,7 @@ pub(crate) struct Cluster<'d> {
     pub(crate) config: Config<'d>,
     pub(crate) brokers: Mem<'d, Broker>,
     hosts: Hosts<'d>,
-    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) topics: Front<'d, Topic>,
     pub(crate) table: Table<'d>,
     pub(crate) rng: Rng,
     seeds: connect::Seeds,
@@ -92,7 +92,7 @@ impl<'d> Cluster<'d> {
             config,
             brokers,
             hosts: Hosts::new(hosts),
-            topics,
+            topics: Front::new(topics),
             table,
             rng,
             seeds,
@@ -121,13 +121,9 @@ impl<'d> Cluster<'d> {
         if let Some(slot) = self.named(name) {
             return Ok(self.topic_id(slot));
         }
-        let slot = self
-            .topics
-            .iter()
-            .position(|t| !t.used)
-            .ok_or(Error::Limit { what: LimitKind::Topics, needed: self.topics.len() + 1 })?;
-        let generation = self.topics[slot].generation.wrapping_add(1);
-        self.topics[slot] = Topic::watched(name, generation);
+        let needed = self.topics.len() + 1;
+        let slot = self.topics.push(Topic::watched(name));
+        let slot = slot.ok_or(Error::Limit { what: LimitKind::Topics, needed })?;
         Ok(self.topic_id(slot))
     }
 
@@ -140,12 +136,12 @@ impl<'d> Cluster<'d> {
     #[inline]
     pub(crate) fn topic_slot(&self, id: TopicId) -> Option<usize> {
         let topic = self.topics.get(id.index as usize)?;
-        (topic.used && topic.generation == id.generation).then_some(id.index as usize)
+        (topic.generation == id.generation).then_some(id.index as usize)
     }
 
     /// The topic that an answer names.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
-        self.topics.iter().position(|t| t.used && t.name.as_str() == name)
+        self.topics.iter().position(|t| t.name.as_str() == name)
     }
 
     /// The same where newer versions have an id instead of a name; zero is nobody's.
@@ -153,7 +149,7 @@ impl<'d> Cluster<'d> {
         match name {
             Some(name) => self.named(name),
             None if id == Uuid::ZERO => None,
-            None => self.topics.iter().position(|t| t.used && t.id == id),
+            None => self.topics.iter().position(|t| t.id == id),
         }
     }
 

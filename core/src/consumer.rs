@@ -309,10 +309,10 @@ impl<'d> Consumer<'d> {
                 self.begin_added(cluster, part);
             }
         }
-        for slot in 0..self.follows.len() {
+        for slot in 0..cluster.topics.len() {
             let follow = self.follows[slot];
             let topic = &cluster.topics[slot];
-            if !follow.active || !topic.used || !topic.ready {
+            if !follow.active || !topic.ready {
                 continue;
             }
             let (id, count) = (cluster.topic_id(slot), topic.count);

@@ -434,7 +434,7 @@ impl<'d> Producer<'d> {
             let late = wish.wanted_at + cluster.config.retry_backoff_max;
             let hopeless = topic.ready || topic.failure.is_some();
             let there = topic.ready && topic.count >= wish.wanted;
-            if there || !topic.used || (hopeless && late <= now) {
+            if there || (hopeless && late <= now) {
                 wish.wanted = 0;
                 self.room = true;
             } else {

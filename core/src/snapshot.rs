@@ -122,7 +122,7 @@ fn fixed<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
 
 /// Writes what is known and returns its length, which may be more than there is room for.
 pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> usize {
-    let kept = |slot: &usize| cluster.topics[*slot].used && cluster.topics[*slot].ready;
+    let kept = |slot: &usize| cluster.topics[*slot].ready;
     let topics = (0..cluster.topics.len()).filter(kept);
     let mut out = Out { bytes: out, len: 0 };
     out.put(&MAGIC);

@@ -237,7 +237,7 @@ impl<'d> Cluster<'d> {
                     let leads = |p: &super::Partition| {
                         p.used() && p.leader == id && p.topic as usize == slot
                     };
-                    if self.topics[slot].used && self.table.iter().any(leads) {
+                    if self.table.iter().any(leads) {
                         self.refresh(slot, now);
                     }
                 }

@@ -47,7 +47,7 @@ pub(crate) struct OffsetsProbeCx {
 impl<'d> Cluster<'d> {
     /// When a topic is probed next.
     fn probe_due(&self, topic: &Topic, requests: u64, now: Instant) -> Instant {
-        if !topic.used || !topic.ready || topic.need.wanted || topic.need.serial != 0 {
+        if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
             return Instant::NEVER;
         }
         let idle = self.config.probe_idle;
@@ -76,7 +76,7 @@ impl<'d> Cluster<'d> {
     }
 
     fn ready_topics(&self) -> u32 {
-        self.topics.iter().filter(|t| t.used && t.ready).count() as u32
+        self.topics.iter().filter(|t| t.ready).count() as u32
     }
 
     /// Sends the probes that are due and returns when the next one is.
@@ -271,7 +271,7 @@ impl<'d> Cluster<'d> {
         let Ticket::Describe { topic: slot, generation, epoch, count } = asked else { return };
         let slot = usize::from(slot);
         let Some(topic) = self.topics.get_mut(slot) else { return };
-        if !topic.used || topic.generation != generation || topic.epoch != epoch || cx.skipped {
+        if topic.generation != generation || topic.epoch != epoch || cx.skipped {
             return;
         }
         topic.probe.until = Instant::ZERO;

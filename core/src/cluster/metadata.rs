@@ -88,7 +88,7 @@ impl<'d> Cluster<'d> {
         let max_age = self.config.metadata_max_age;
         for slot in 0..self.topics.len() {
             let topic = &self.topics[slot];
-            if topic.used && topic.ready && !topic.need.wanted && topic.need.serial == 0 {
+            if topic.ready && !topic.need.wanted && topic.need.serial == 0 {
                 let stale = topic.described + max_age;
                 if stale <= now {
                     self.refresh(slot, now);
@@ -97,7 +97,7 @@ impl<'d> Cluster<'d> {
                 }
             }
         }
-        let wanted = self.topics.iter().filter(|t| t.used && t.need.wanted);
+        let wanted = self.topics.iter().filter(|t| t.need.wanted);
         let brokers = if self.brokers_wanted { self.brokers_at } else { Instant::NEVER };
         let due = wanted.fold(brokers, |at, topic| at.min(topic.need.at));
         if due > now {
@@ -107,7 +107,7 @@ impl<'d> Cluster<'d> {
         }
         next = next.min(self.metadata_until);
         next = next.min(self.drive_probes(net, now));
-        if self.topics.iter().any(|t| t.used) || self.brokers_wanted {
+        if !self.topics.is_empty() || self.brokers_wanted {
             next = next.min(self.ensure_main(net, now));
         }
         next
@@ -132,7 +132,7 @@ impl<'d> Cluster<'d> {
     }
 
     fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let is_due = |t: &topic::Topic| t.used && t.need.wanted && t.need.at <= now;
+        let is_due = |t: &topic::Topic| t.need.wanted && t.need.at <= now;
         let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
         let prefer = prefer.map(|t| t.need.by.broker);
         let conn = self.pick_main(net, now, prefer, ApiKey::METADATA);
@@ -168,7 +168,7 @@ impl<'d> Cluster<'d> {
     /// A Metadata request will not be answered (soon).
     pub(crate) fn metadata_lost(&mut self, now: Instant) {
         self.metadata_until = Instant::NEVER;
-        for topic in self.topics.iter_mut().filter(|t| t.used && t.need.serial != 0) {
+        for topic in self.topics.iter_mut().filter(|t| t.need.serial != 0) {
             topic.need.serial = 0;
             topic.need.wanted = true;
             topic.need.at = topic.need.at.max(now);
@@ -240,7 +240,7 @@ impl<'d> Cluster<'d> {
         }
         for slot in 0..self.topics.len() {
             // Asked and not named in the answer: as if there had been none.
-            if self.topics[slot].used && self.topics[slot].need.serial == cx.serial {
+            if self.topics[slot].need.serial == cx.serial {
                 self.topics[slot].need.serial = 0;
                 self.ask_again(slot, now);
             }

@@ -69,7 +69,6 @@ pub(crate) struct Evidence {
 
 /// A watched topic.
 pub(crate) struct Topic {
-    pub(crate) used: bool,
     pub(crate) ready: bool,
     pub(crate) generation: u16,
     pub(crate) name: String<249, u8>,
@@ -102,7 +101,6 @@ const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
 
 impl Topic {
     pub(crate) const EMPTY: Self = Self {
-        used: false,
         ready: false,
         generation: 0,
         name: String::new(),
@@ -140,8 +138,8 @@ impl Topic {
     };
 
     /// A new one; metadata is asked at once. The name was checked.
-    pub(crate) fn watched(name: &str, generation: u16) -> Self {
-        let mut topic = Self { used: true, generation, ..Self::EMPTY };
+    pub(crate) fn watched(name: &str) -> Self {
+        let mut topic = Self { generation: 1, ..Self::EMPTY };
         topic.name = String::try_from(name).unwrap_or_default();
         topic.need.wanted = true;
         topic
