@@ -155,7 +155,12 @@ impl<'d> Play<'d> {
         let now = self.now;
         match input.below(5) {
             0 => still(|| self.client.handle_received(now, conn, len)),
-            1 => still(|| self.client.handle_transmitted(now, conn, len)),
+            1 => {
+                still(|| self.client.handle_transmitted(now, conn, len));
+                if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
+                    line.torn = true;
+                }
+            }
             2 => drop(still(|| self.client.has_event(now))),
             3 => drop(still(|| self.client.address(conn).map(|(host, _)| host.len()))),
             _ => drop(still(|| self.client.poll_timeout())),

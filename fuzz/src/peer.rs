@@ -35,6 +35,8 @@ pub(crate) struct Line {
     /// Node id of the broker, -1 for none.
     pub(crate) node: i32,
     from_client: BytesMut,
+    /// Bytes were said to have left that never came: what follows means nothing.
+    pub(crate) torn: bool,
     /// Requests that have no answer yet.
     pub(crate) asked: Vec<Asked<RequestKind>>,
     /// Bytes that the client did not take yet.
@@ -44,7 +46,7 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(conn: ConnId, node: i32) -> Self {
         let (from_client, to_client) = Default::default();
-        Self { conn, node, from_client, asked: Vec::new(), to_client }
+        Self { conn, node, from_client, torn: false, asked: Vec::new(), to_client }
     }
 
     /// Bytes of the client.
@@ -52,6 +54,9 @@ impl Line {
     /// # Panics
     /// When they are no request that a broker can read.
     pub(crate) fn sent(&mut self, now: kavka_core::Instant, bytes: &[u8]) {
+        if self.torn {
+            return;
+        }
         self.from_client.extend_from_slice(bytes);
         while let Some(length) = self.from_client.first_chunk::<4>() {
             let length = u32::from_be_bytes(*length) as usize;
