@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -59,9 +59,16 @@ fn nodes_are_killed_paused_and_started_again() {
     let mut open = Raw::connect(cluster.address(3), Duration::from_millis(500)).unwrap();
     open.metadata(None).expect("node 3 answers before the pause");
     cluster.pause(3).unwrap();
-    open.metadata(None).expect_err("node 3 answers although it is paused");
+    let silent = open.metadata(None).expect_err("node 3 answers although it is paused");
+    assert_eq!(silent.kind(), ErrorKind::TimedOut, "{silent}");
     cluster.resume(3).unwrap();
     cluster.raw(3).unwrap().metadata(None).expect("node 3 answers again");
+
+    cluster.pause(1).unwrap();
+    cluster.grow_at_last("readings", 9).expect("the other nodes see to it");
+    cluster.resume(1).unwrap();
+    cluster.await_count("readings", 9).unwrap();
+    cluster.grow_at_last("readings", 9).expect("done already");
 }
 
 #[test]

@@ -12,11 +12,10 @@ use fastrand::Rng;
 use super::notes::Notes;
 use super::{PARTITIONS, Plan, TOPIC};
 use crate::kafka::Cluster;
+use crate::kafka::raw::INVALID_PARTITIONS;
 
 /// Partitions at the end are not more than this.
 const MOST_PARTITIONS: u32 = 120;
-/// CreatePartitions's answer when the topic has grown already.
-const INVALID_PARTITIONS: i16 = 37;
 
 /// Faults by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,13 +16,15 @@ use std::time::Instant;
 
 use super::jars::{self, Version};
 use super::process::Guarded;
-use super::raw::{Metadata, Raw};
+use super::raw::{INVALID_PARTITIONS, Metadata, Raw};
 use super::settings::{self, Ports};
 
 /// A broker on a busy machine may need most of it.
 const START_LIMIT: Duration = Duration::from_secs(150);
 /// For one answer while a broker starts.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// For one answer while another broker may be asked instead.
+const TRY_LIMIT: Duration = Duration::from_secs(5);
 /// For an answer of a broker that runs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 /// Between two looks at something awaited.
@@ -294,6 +296,24 @@ impl Cluster {
         accepted(code, "CreatePartitions")
     }
 
+    /// [`Cluster::grow`] while brokers are in trouble: they refuse or say nothing for as long as
+    /// one is away or a controller is elected, so each is asked in turn. Done as well when `topic`
+    /// has that many already, as an unanswered request may have been obeyed.
+    ///
+    /// # Errors
+    /// No such answer within 150 s.
+    pub fn grow_at_last(&self, topic: &str, partitions: u32) -> io::Result<()> {
+        let count = i32::try_from(partitions).map_err(io::Error::other)?;
+        let mut nodes = (1..=self.spec.nodes).cycle();
+        await_until(START_LIMIT, "CreatePartitions", || {
+            let address = self.address(nodes.next().unwrap_or(1));
+            match Raw::connect(address, TRY_LIMIT)?.create_partitions(topic, count)? {
+                INVALID_PARTITIONS => Ok(Some(())),
+                code => accepted(code, "CreatePartitions").map(Some),
+            }
+        })
+    }
+
     /// Deletes `topic`; answered, not yet spread to every broker.
     ///
     /// # Errors
@@ -413,7 +433,7 @@ fn accepted(code: i16, what: &str) -> io::Result<()> {
 fn await_until<T>(
     limit: Duration,
     what: &str,
-    look: impl Fn() -> io::Result<Option<T>>,
+    mut look: impl FnMut() -> io::Result<Option<T>>,
 ) -> io::Result<T> {
     let deadline = Instant::now() + limit;
     loop {

@@ -13,6 +13,8 @@ const API_CREATE_TOPICS: i16 = 19;
 const API_DELETE_TOPICS: i16 = 20;
 const API_CREATE_PARTITIONS: i16 = 37;
 const API_DESCRIBE_QUORUM: i16 = 55;
+/// CreatePartitions's answer to a count that the topic has, or is above.
+pub const INVALID_PARTITIONS: i16 = 37;
 /// How long a broker may take over an admin request.
 const ADMIN_TIMEOUT_MS: i32 = 30_000;
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -188,7 +190,18 @@ impl Raw {
         request.extend(body);
         let len = u32::try_from(request.len() - 4).map_err(io::Error::other)?;
         request[..4].copy_from_slice(&len.to_be_bytes());
-        self.stream.write_all(&request)?;
+        self.exchange(&request).map_err(|error| match error.kind() {
+            // Of a socket with a time limit; its own words are "resource temporarily unavailable".
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                let text = format!("no answer to a request with API key {api} in time");
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            }
+            _ => error,
+        })
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.stream.write_all(request)?;
         let mut len = [0; 4];
         self.stream.read_exact(&mut len)?;
         let len = usize::try_from(u32::from_be_bytes(len)).map_err(io::Error::other)?;

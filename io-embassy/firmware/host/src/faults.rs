@@ -71,7 +71,7 @@ pub(crate) fn happen(
         }
         Fault::Grow => {
             *topic.1 += 3;
-            cluster.grow(topic.0, *topic.1)?;
+            cluster.grow_at_last(topic.0, *topic.1)?;
         }
     }
     let seconds = begun.elapsed().as_secs_f32();
