@@ -101,6 +101,27 @@ fn a_consumer_with_nothing_to_read_wakes_for_its_fetches() {
     assert!(wakes <= requests * 5 / 2, "{wakes} wake-ups for {requests} fetches");
 }
 
+#[test]
+fn a_device_that_probes_when_it_produces_notices_growth_with_its_next_record() {
+    let mut device = Device::new();
+    device.config.probing = Probing::WhenProducing;
+    let mut driver = driver(device.stack, device.config);
+    let topic = driver.topic("t").expect("a topic");
+    let journal = device.journal.clone();
+    let send = |value| journal.borrow_mut().send(topic, value);
+    let added = || journal.borrow().first(|news| matches!(news, News::Added { .. })).is_some();
+    send("one");
+    device.work(driver);
+    device.executor.run_for(5 * SECOND);
+    assert!(journal.borrow().sent_all());
+    device.brokers.borrow_mut().cluster.grow("t", 5).expect("grown");
+    let asked = device.brokers.borrow().requests;
+    device.executor.run_for(60 * SECOND);
+    assert_eq!(device.brokers.borrow().requests, asked, "nothing was produced, nothing asked");
+    send("two");
+    assert!(device.executor.run_until(SECOND, added), "growth was not noticed");
+}
+
 /// A device that works, sleeps and works again when it is told to.
 struct Device {
     executor: Executor,
