@@ -21,6 +21,8 @@
 //! }
 //! ```
 
+mod halves;
+
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -33,6 +35,8 @@ use embassy_sync::waitqueue::WakerRegistration;
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 use heapless::String;
 use kavka_core::CloseReason;
+
+pub use halves::{Half, Halves};
 
 use crate::Driver;
 use crate::socket::Socket;

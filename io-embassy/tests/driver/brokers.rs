@@ -6,16 +6,20 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use embassy_net::Stack;
-use embassy_net::tcp::TcpSocket;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embassy_time::{Instant, Timer};
 use kavka_tests::sim::Rng;
 use kavka_tests::sim::frame::Request;
 use kavka_tests::sim::{Cluster, Options, Reply};
 
 use crate::executor::{Executor, Shared, shared};
-use crate::wire::BROKERS;
+use crate::line::Line;
+use crate::tls;
+use crate::wire::{BROKERS, BROKERS_V6};
 
+/// Types of DNS records.
+const A: u8 = 1;
+const AAAA: u8 = 28;
 /// Connections that a broker takes at a time.
 const BACKLOG: usize = 5;
 
@@ -48,11 +52,33 @@ impl Brokers {
     }
 }
 
-/// How brokers are named in metadata.
+/// How brokers are named in metadata, and reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     ByAddress,
+    ByAddressV6,
     ByName,
+    /// Which has an IPv6 address alone.
+    #[cfg(feature = "proto-ipv6")]
+    ByNameV6,
+    ByNameOverTls,
+}
+
+impl Named {
+    fn host(self, id: i32) -> String {
+        match self {
+            Self::ByAddress => BROKERS.to_string(),
+            Self::ByAddressV6 => BROKERS_V6.to_string(),
+            Self::ByName | Self::ByNameOverTls => format!("broker-{id}.example"),
+            #[cfg(feature = "proto-ipv6")]
+            Self::ByNameV6 => format!("broker-{id}.v6.example"),
+        }
+    }
+
+    /// A name server has to be asked.
+    pub(crate) fn by_name(self) -> bool {
+        !matches!(self, Self::ByAddress | Self::ByAddressV6)
+    }
 }
 
 /// Starts a cluster on `stack`; its bootstrap text is returned with it.
@@ -67,11 +93,9 @@ pub(crate) fn start(
     let ids = cluster.brokers();
     let mut bootstrap = Vec::new();
     for id in &ids {
-        let host = match named {
-            Named::ByAddress => BROKERS.to_string(),
-            Named::ByName => format!("broker-{id}.example"),
-        };
+        let host = named.host(*id);
         cluster.set_endpoint(*id, &host, port(*id));
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
         bootstrap.push(format!("{host}:{}", port(*id)));
     }
     let brokers = shared(Brokers {
@@ -83,10 +107,12 @@ pub(crate) fn start(
         late: HashMap::new(),
         waiting: HashMap::new(),
     });
+    let tls = (named == Named::ByNameOverTls).then(tls::server);
     for id in ids {
         for n in 0..BACKLOG {
             let rng = Rng(seed ^ (id as u64) << 8 ^ n as u64);
-            executor.spawn(serve(brokers.clone(), stack, id, rng));
+            let line = Line::new(stack, tls.clone(), rng);
+            executor.spawn(serve(brokers.clone(), line, id));
         }
     }
     executor.spawn(name_server(brokers.clone(), stack));
@@ -105,44 +131,35 @@ pub(crate) fn buffer(len: usize) -> &'static mut [u8] {
 }
 
 /// One place for a connection of a broker, again and again.
-async fn serve(brokers: Shared<Brokers>, stack: Stack<'static>, broker: i32, mut rng: Rng) {
-    let mut socket = TcpSocket::new(stack, buffer(4096), buffer(4096));
-    socket.set_nagle_enabled(false);
-    // A client that is gone without a word must not keep its place.
-    socket.set_keep_alive(Some(Duration::from_secs(1)));
-    socket.set_timeout(Some(Duration::from_secs(4)));
+async fn serve(brokers: Shared<Brokers>, mut line: Line, broker: i32) {
     loop {
-        if socket.accept(port(broker)).await.is_ok() {
+        if line.accept(port(broker)).await {
             let conn = {
                 let mut brokers = brokers.borrow_mut();
                 brokers.accepted += 1;
                 brokers.accepted
             };
-            while exchange(&brokers, &mut socket, broker, conn, &mut rng).await.is_some() {}
+            while exchange(&brokers, &mut line, broker, conn).await.is_some() {}
             let mut brokers = brokers.borrow_mut();
             brokers.ended += 1;
             brokers.cluster.handle_closed(broker, conn);
             brokers.late.remove(&conn);
         }
-        socket.close();
-        let _ = with_timeout(Duration::from_millis(100), socket.flush()).await;
-        socket.abort();
-        let _ = with_timeout(Duration::from_millis(100), socket.flush()).await;
+        line.close().await;
     }
 }
 
 /// One request and its answer; `None` when the connection is over.
 async fn exchange(
     brokers: &Shared<Brokers>,
-    socket: &mut TcpSocket<'static>,
+    line: &mut Line,
     broker: i32,
     conn: u64,
-    rng: &mut Rng,
 ) -> Option<()> {
     let mut front = [0; 4];
-    read_exact(socket, &mut front).await?;
+    line.read_exact(&mut front).await?;
     let mut frame = vec![0; u32::from_be_bytes(front) as usize];
-    read_exact(socket, &mut frame).await?;
+    line.read_exact(&mut frame).await?;
     let request = Request::decode(Bytes::from(frame)).ok()?;
     let now = core::time::Duration::from_micros(Instant::now().as_micros());
     let mut reply = {
@@ -164,41 +181,15 @@ async fn exchange(
     match reply {
         Reply::Now(answer) => {
             let bytes = answer.encode().expect("an answer that can be encoded");
-            write_in_pieces(socket, &bytes, rng).await
+            line.write(&bytes).await
         }
         Reply::Silent => Some(()),
         Reply::Later | Reply::Close => None,
     }
 }
 
-async fn read_exact(socket: &mut TcpSocket<'static>, mut room: &mut [u8]) -> Option<()> {
-    while !room.is_empty() {
-        match socket.read(room).await {
-            Ok(0) | Err(_) => return None,
-            Ok(read) => room = &mut room[read..],
-        }
-    }
-    Some(())
-}
-
-/// Often whole, often in small segments with a pause between them.
-async fn write_in_pieces(
-    socket: &mut TcpSocket<'static>,
-    mut bytes: &[u8],
-    rng: &mut Rng,
-) -> Option<()> {
-    while !bytes.is_empty() {
-        let most = if rng.below(2) == 0 { bytes.len() } else { 1 + rng.below(40) as usize };
-        let written = socket.write(&bytes[..most.min(bytes.len())]).await.ok()?;
-        bytes = &bytes[written..];
-        if rng.below(4) == 0 {
-            Timer::after_micros(rng.below(1500)).await;
-        }
-    }
-    Some(())
-}
-
-/// Knows every `*.example`, and nothing else (RFC 1035).
+/// Knows every `*.example`, and nothing else (RFC 1035). `*.v6.example` has an IPv6 address alone,
+/// the others have none (RFC 3596).
 async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     let meta = || vec![PacketMetadata::EMPTY; 4].leak();
     let mut socket = UdpSocket::new(stack, meta(), buffer(1024), meta(), buffer(1024));
@@ -213,15 +204,20 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
             at += 1 + len;
         }
         let name = labels.join(".");
-        let known = name.ends_with(".example");
+        let address: &[u8] = match (packet[at + 2], name.ends_with(".v6.example")) {
+            (AAAA, true) => &BROKERS_V6.octets(),
+            (A, false) if name.ends_with(".example") => &BROKERS.octets(),
+            _ => &[],
+        };
         brokers.borrow_mut().asked.push(name);
-        // The query again as an answer, and for a known name one A record that points to it.
+        // The query again as an answer, and for a known name one record that points to it.
         let mut answer = packet[..len].to_vec();
-        answer[2..4].copy_from_slice(if known { &[0x81, 0x80] } else { &[0x81, 0x83] });
-        answer[7] = u8::from(known);
-        if known {
-            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-            answer.extend(BROKERS.octets());
+        answer[2] = 0x81;
+        answer[3] = if address.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
+        answer[7] = u8::from(!address.is_empty());
+        if !address.is_empty() {
+            answer.extend([0xc0, 12, 0, packet[at + 2], 0, 1, 0, 0, 0, 60, 0, address.len() as u8]);
+            answer.extend(address);
         }
         Timer::after_millis(30).await;
         let _ = socket.send_to(&answer, from).await;

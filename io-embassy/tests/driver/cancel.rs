@@ -159,7 +159,7 @@ pub(crate) fn check<S: Socket + 'static, const N: usize>(
         assert_eq!(read, &log, "{case:?}: partition {partition}");
     }
     assert_eq!(stored.len(), count, "{case:?}: the logs hold each record once");
-    if named == Named::ByName {
+    if named.by_name() {
         assert!(!brokers.borrow().asked.is_empty(), "{case:?}: no name was asked for");
     }
 }

@@ -5,15 +5,26 @@ use core::task::{Context, Waker};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
+use embassy_net::{
+    Config, ConfigV6, Ipv4Address, Ipv4Cidr, Ipv6Address, Ipv6Cidr, Runner, Stack, StackResources,
+    StaticConfigV4, StaticConfigV6,
+};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use kavka_tests::sim::Rng;
 
 use crate::executor::{Executor, Shared, shared};
 
-/// Address of the stack with the brokers.
-pub(crate) const BROKERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
-const DEVICE: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
+/// Addresses of the stack with the brokers.
+pub(crate) const BROKERS: Ipv4Address = v4(1);
+pub(crate) const BROKERS_V6: Ipv6Address = v6(1);
+
+const fn v4(number: u8) -> Ipv4Address {
+    Ipv4Address::new(10, 0, 0, number)
+}
+
+const fn v6(number: u8) -> Ipv6Address {
+    Ipv6Address::new(0xfd00, 0, 0, 0, 0, 0, 0, number as u16)
+}
 
 /// One direction of the cable.
 struct Lane {
@@ -103,18 +114,24 @@ pub(crate) fn bad_cable(
     let (there, back) = (lane(1), lane(2));
     let device = Port { from: back.clone(), to: there.clone() };
     let brokers = Port { from: there, to: back };
-    (stack(executor, device, DEVICE, 1), stack(executor, brokers, BROKERS, 2))
+    (stack(executor, device, 2), stack(executor, brokers, 1))
 }
 
-fn stack(executor: &mut Executor, port: Port, address: Ipv4Address, seed: u64) -> Stack<'static> {
-    let mut config = StaticConfigV4 {
-        address: Ipv4Cidr::new(address, 24),
+fn stack(executor: &mut Executor, port: Port, number: u8) -> Stack<'static> {
+    let mut old = StaticConfigV4 {
+        address: Ipv4Cidr::new(v4(number), 24),
         gateway: None,
         dns_servers: Default::default(),
     };
-    config.dns_servers.push(BROKERS).expect("room for one");
+    old.dns_servers.push(BROKERS).expect("room for one");
+    let mut config = Config::ipv4_static(old);
+    config.ipv6 = ConfigV6::Static(StaticConfigV6 {
+        address: Ipv6Cidr::new(v6(number), 64),
+        gateway: None,
+        dns_servers: Default::default(),
+    });
     let resources = Box::leak(Box::new(StackResources::<32>::new()));
-    let (stack, runner) = embassy_net::new(port, Config::ipv4_static(config), resources, seed);
+    let (stack, runner) = embassy_net::new(port, config, resources, number.into());
     executor.spawn(run(runner));
     stack
 }
