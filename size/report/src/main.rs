@@ -17,7 +17,7 @@ use record::Record;
 
 /// Growth that is no reason to fail, in per cent.
 const TOLERANCE: u64 = 2;
-/// Largest stack frame, in bytes. That of `main` does not count: it holds the client itself.
+/// Largest stack frame in a turn, in bytes.
 const FRAME: u64 = 1024;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -9,6 +9,8 @@ use cortex_m::peripheral::NVIC;
 pub const CORE_HZ: u32 = 25_000_000;
 /// Registers of the LAN9118.
 pub const ETHERNET: usize = 0x4020_0000;
+/// Registers of the first CMSDK UART.
+pub const UART: usize = 0x4000_4000;
 /// Registers of the CMSDK watchdog.
 pub const WATCHDOG: usize = 0x4000_8000;
 

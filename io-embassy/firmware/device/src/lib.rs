@@ -2,8 +2,6 @@
 
 #![no_std]
 
-#[cfg(feature = "defmt")]
-use defmt_rtt as _;
 use kavka_embassy::core::Event;
 
 pub mod backlog;
@@ -15,6 +13,8 @@ pub mod in_flight;
 pub mod lan9118;
 pub mod network;
 pub mod stack;
+#[cfg(feature = "defmt")]
+mod uart;
 pub mod watchdog;
 
 /// An event as a line of defmt, in images that have it.

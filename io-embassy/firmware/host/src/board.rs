@@ -55,6 +55,7 @@ pub(crate) struct Setup {
     /// UDP port of the board that the host reaches.
     udp: Option<u16>,
     counted: bool,
+    logs: bool,
 }
 
 impl Setup {
@@ -77,6 +78,13 @@ impl Setup {
         self
     }
 
+    /// Keeps what the image logs: [`Board::logs`].
+    #[must_use]
+    pub(crate) fn logs(mut self, kept: bool) -> Self {
+        self.logs = kept;
+        self
+    }
+
     /// Time is counted in instructions, 64 ns each: for measurements without a network.
     #[must_use]
     pub(crate) fn counted(mut self) -> Self {
@@ -92,6 +100,7 @@ pub(crate) struct Board {
     monitor: UnixStream,
     udp: Option<u16>,
     folder: PathBuf,
+    image: PathBuf,
 }
 
 impl Board {
@@ -101,13 +110,12 @@ impl Board {
     /// When QEMU does not start.
     pub(crate) fn start(setup: &Setup) -> Result<Self, Failure> {
         let folder = folder()?;
-        let (console, monitor) = (folder.join("console"), folder.join("monitor"));
-        let (console_at, monitor_at) =
-            (UnixListener::bind(&console)?, UnixListener::bind(&monitor)?);
+        let console_at = UnixListener::bind(console(&folder))?;
+        let monitor_at = UnixListener::bind(monitor(&folder))?;
         let udp = setup.udp.map(|_| free_port()).transpose()?;
-        let args = arguments(setup, udp, &console, &monitor)?;
-        let log = folder.join("qemu.log");
-        let qemu = Guarded::start("qemu-system-arm", &args, &log)?;
+        let args = arguments(setup, udp, &folder)?;
+        let words = folder.join("qemu.log");
+        let qemu = Guarded::start("qemu-system-arm", &args, &words)?;
         let accept = |listener: &UnixListener| -> Result<UnixStream, Failure> {
             listener.set_nonblocking(true)?;
             let deadline = Instant::now() + Duration::from_secs(30);
@@ -117,7 +125,7 @@ impl Board {
                     return Ok(stream);
                 }
                 if qemu.has_ended() || Instant::now() > deadline {
-                    let said = fs::read_to_string(&log).unwrap_or_default();
+                    let said = fs::read_to_string(&words).unwrap_or_default();
                     return Err(format!("QEMU did not start: {said}").into());
                 }
                 thread::sleep(Duration::from_millis(5));
@@ -126,12 +134,21 @@ impl Board {
         // The order in which QEMU makes them.
         let console = accept(&console_at)?;
         let monitor = accept(&monitor_at)?;
-        Ok(Self { _qemu: qemu, lines: read_lines(console), monitor, udp, folder })
+        let (lines, image) = (read_lines(console), images().join(&setup.image));
+        Ok(Self { _qemu: qemu, lines, monitor, udp, folder, image })
     }
 
     /// Where the host reaches the board's UDP port.
     pub(crate) fn udp(&self) -> u16 {
         self.udp.unwrap_or_default()
+    }
+
+    /// The image, and what it has logged so far.
+    ///
+    /// # Errors
+    /// When [`Setup::logs`] did not ask for it.
+    pub(crate) fn logs(&self) -> Result<(&Path, Vec<u8>), Failure> {
+        Ok((&self.image, fs::read(log(&self.folder))?))
     }
 
     /// The next line, or `None` at `deadline`.
@@ -212,12 +229,22 @@ impl Drop for Board {
     }
 }
 
-fn arguments(
-    setup: &Setup,
-    udp: Option<u16>,
-    console: &Path,
-    monitor: &Path,
-) -> Result<Vec<String>, Failure> {
+/// Where lines of the board come out.
+fn console(folder: &Path) -> PathBuf {
+    folder.join("console")
+}
+
+/// Where QEMU takes orders.
+fn monitor(folder: &Path) -> PathBuf {
+    folder.join("monitor")
+}
+
+/// Where the board's UART writes to.
+fn log(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+fn arguments(setup: &Setup, udp: Option<u16>, folder: &Path) -> Result<Vec<String>, Failure> {
     let image = images().join(&setup.image);
     if !image.exists() {
         return Err(format!("{} is not built", image.display()).into());
@@ -230,11 +257,16 @@ fn arguments(
     for (name, value) in &setup.arguments {
         semihosting.push_str(&format!(",arg={name}={}", value.replace(',', ",,")));
     }
-    let mut all: Vec<String> =
-        ["-M", "mps2-an386", "-display", "none", "-serial", "none"].map(str::to_owned).to_vec();
+    let mut all: Vec<String> = ["-M", "mps2-an386", "-display", "none"].map(str::to_owned).to_vec();
     let mut add = |option: &str, value: String| all.extend([option.to_owned(), value]);
-    add("-chardev", format!("socket,id=console,path={}", console.display()));
-    add("-chardev", format!("socket,id=monitor,path={}", monitor.display()));
+    add("-chardev", format!("socket,id=console,path={}", console(folder).display()));
+    add("-chardev", format!("socket,id=monitor,path={}", monitor(folder).display()));
+    if setup.logs {
+        add("-chardev", format!("file,id=log,path={}", log(folder).display()));
+        add("-serial", "chardev:log".to_owned());
+    } else {
+        add("-serial", "none".to_owned());
+    }
     add("-monitor", "chardev:monitor".to_owned());
     add("-nic", network);
     add("-semihosting-config", semihosting);

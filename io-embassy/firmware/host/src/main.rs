@@ -5,6 +5,7 @@ mod faults;
 mod gateway;
 mod growth;
 mod instructions;
+mod logs;
 mod names;
 mod network;
 mod sensors;

@@ -10,7 +10,7 @@ use kavka_tests::kafka::ledger::{Entry, Ledger};
 use kavka_tests::kafka::{Cluster, Spec, Version};
 
 use crate::board::{Board, HOST, Setup};
-use crate::{Failure, check, check_stack, topic};
+use crate::{Failure, check, check_stack, logs, topic};
 
 const COMMANDS: &str = "commands";
 const ANSWERS: &str = "answers";
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Commands, 100 a second.
     #[arg(long, default_value_t = 1000)]
     commands: u32,
+    /// The image that logs by defmt, whose lines are looked at, too.
+    #[arg(long)]
+    defmt: bool,
 }
 
 pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
@@ -41,7 +44,8 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
     let setup = Setup::new("valves")
         .argument("bootstrap", cluster.outside().unwrap_or_default())
         .argument("partitions", if options.all { "all" } else { "first" })
-        .argument("seed", fastrand::u32(..));
+        .argument("seed", fastrand::u32(..))
+        .logs(options.defmt);
     let board = Board::start(&setup)?;
     let mut ledger = Ledger::default();
     let expected = command(&cluster, options, &mut ledger)?;
@@ -60,6 +64,10 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         done.number("stack")?
     );
     check_stack(&done)?;
+    if options.defmt {
+        // Of the driver, and of the example, which logs every event.
+        logs::check(&board, &["kavka: connected to", "{}"])?;
+    }
     topic::read(&cluster, ANSWERS, &mut ledger)?;
     let report = ledger.report();
     println!("{report}");
