@@ -212,7 +212,7 @@ impl Driver for Lan9118 {
     }
 
     fn transmit(&mut self, cx: &mut Context) -> Option<ToSend<'_>> {
-        holds_or_wakes(cx, INT_ROOM, can_send).then(|| ToSend(self.to_send))
+        holds_or_wakes(cx, INT_ROOM, can_send).then_some(ToSend(self.to_send))
     }
 
     fn link_state(&mut self, cx: &mut Context) -> LinkState {
