@@ -164,6 +164,9 @@ impl<'d> Producer<'d> {
         let is_head = self.parts[part].head == Link::to(batch);
         let idempotent = self.idempotent();
         let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
+        let b = &self.batches[batch];
+        // No broker would recognise the halves of one that is in its log.
+        let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         match cx.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
                 let (p, b) = (&mut self.parts[part], &self.batches[batch]);
@@ -174,9 +177,7 @@ impl<'d> Producer<'d> {
                 let offset = known.then_some(cx.base_offset);
                 self.finish(&mut net.blocks, part, batch, Ok(offset));
             }
-            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE
-                if self.batches[batch].count > 1 =>
-            {
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
                 self.batches[batch].oversize = true;
             }

@@ -30,7 +30,7 @@ pub(crate) struct Batch {
     /// Producer id, epoch, sequence and checksum are in the header.
     pub(super) sealed: bool,
     pub(super) maybe_written: bool,
-    /// The broker refused its sequence: under this one it is not in the log.
+    /// The broker refused its sequence in the last try: under this one it is not in the log.
     pub(super) out_of_sequence: bool,
     /// A broker finds it too large: it will be split when there is memory for it.
     pub(super) oversize: bool,

@@ -278,6 +278,7 @@ impl<'d> Producer<'d> {
             oldest = oldest.min(self.batches[batch].created);
             let b = &mut self.batches[batch];
             b.state = State::Sent;
+            b.out_of_sequence &= guard!("a refusal is of one try", false => true);
             b.request = correlation;
             b.attempts = b.attempts.saturating_add(1);
             let p = &mut self.parts[b.part as usize];

@@ -50,15 +50,19 @@ impl Reader<'_> {
     }
 }
 
-/// Where record `n` of a chain begins.
-fn offset_of(net: &Net<'_>, chain: &Chain, n: u32) -> Option<usize> {
-    let slices = net.blocks.slices(chain, HEADER_LEN, chain.len());
-    let mut reader = Reader { slices, slice: &[], at: HEADER_LEN };
-    for _ in 0..n {
+/// Where `count` records from `at` on end, and the largest timestamp of them.
+fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64)> {
+    let slices = net.blocks.slices(&b.chain, at, b.chain.len());
+    let mut reader = Reader { slices, slice: &[], at };
+    let mut max = i64::MIN;
+    for _ in 0..count {
         let len = usize::try_from(reader.varint()?).ok()?;
-        reader.skip(len)?;
+        let end = reader.at + len;
+        reader.byte()?;
+        max = max.max(b.base_timestamp.wrapping_add(reader.varint()?));
+        reader.skip(end.checked_sub(reader.at)?)?;
     }
-    Some(reader.at)
+    Some((reader.at, max))
 }
 
 impl<'d> Producer<'d> {
@@ -66,8 +70,10 @@ impl<'d> Producer<'d> {
     pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
         let b = self.batches[batch];
         let keep = b.count / 2;
-        let Some(at) = offset_of(net, &b.chain, keep) else { return false };
-        let Some(mut second) = renumbered(net, &b.chain, at, keep, b.count - keep) else {
+        let rest = b.count - keep;
+        let Some((at, first_max)) = extent(net, &b, HEADER_LEN, keep) else { return false };
+        let Some((_, max_timestamp)) = extent(net, &b, at, rest) else { return false };
+        let Some(mut second) = renumbered(net, &b.chain, at, keep, rest) else {
             return false;
         };
         let Some(half) = self.take_batch() else {
@@ -82,10 +88,12 @@ impl<'d> Producer<'d> {
         };
         let part_of =
             Batch { state: State::Ready, sealed: false, oversize: false, attempts: 0, ..b };
-        self.batches[batch] = Batch { count: keep, chain: first, ..part_of };
+        self.batches[batch] =
+            Batch { count: keep, max_timestamp: first_max, chain: first, ..part_of };
         self.batches[half] = Batch {
             first: b.first + keep,
-            count: b.count - keep,
+            count: rest,
+            max_timestamp,
             sequence,
             chain: second,
             ..part_of

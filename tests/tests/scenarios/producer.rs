@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kavka_core::Event::LeaderMoved;
-use kavka_core::{Acks, Duration, Error};
+use kavka_core::{Acks, Duration, Error, Record};
 use kavka_tests::script::steps::{configured, events, next, poke, send, take_all, warm, warm_up};
 use kavka_tests::script::{Script, World};
 
@@ -97,6 +97,22 @@ fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
     s.refuse(&asked[2], 45);
     take_all(&mut s, &[("a", (0, 1, 1)), ("c", (1, 0, 1))]);
     assert_eq!(s.failed(), [(1, Script::code(87), false)]);
+}
+
+/// That a batch was refused behind another says nothing of its next try.
+#[test]
+fn i2_a_batch_that_was_refused_once_and_may_be_written_now_keeps_its_sequence() {
+    let (mut s, t) = warm();
+    let asked = send(&mut s, t, &["a", "b"]);
+    s.refuse(&asked[0], 19);
+    s.refuse(&asked[1], 45);
+    take_all(&mut s, &[("a", (0, 1, 1))]);
+    let (b, ..) = next(&mut s);
+    let c = send(&mut s, t, &["c"]);
+    s.refuse(&b, 7);
+    s.refuse(&c[0], 87);
+    assert_eq!(s.failed(), [(1, Script::code(87), false)]);
+    take_all(&mut s, &[("b", (0, 2, 1))]);
 }
 
 #[test]
@@ -273,6 +289,45 @@ fn i9_a_batch_that_is_too_large_is_split_and_keeps_its_sequences() {
     });
     let wanted: Vec<_> = [(0, 1), (1, 1), (2, 3)].map(|(f, n)| (ids[0].batch, f, n)).into();
     assert_eq!(told[1..4], wanted);
+}
+
+/// Brokers write down what the header says to find records by time.
+#[test]
+fn i9_each_half_has_the_largest_timestamp_of_its_own_records() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = configured(world, |c| c.linger = Duration::from_millis(5));
+    let t = s.ready("t");
+    let now = s.now();
+    for (value, timestamp) in [("a", 5), ("b", 3), ("c", 9), ("d", 4)] {
+        let record = Record::new(value.as_bytes()).timestamp(timestamp);
+        s.client.produce(now, (t, 0), &record).expect("room");
+    }
+    let (large, ..) = next(&mut s);
+    s.refuse(&large, 10);
+    for (values, largest) in [("a,b", 5), ("c,d", 9)] {
+        let (half, value, _) = next(&mut s);
+        assert_eq!((value.as_str(), s.batches(&half)[0].header.max_timestamp), (values, largest));
+        s.acknowledge(&half, 0);
+    }
+}
+
+/// Its halves would be new to the broker (seeds 5184 and 7006 of simulate).
+#[test]
+fn i9_a_batch_that_may_be_written_is_not_split() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = configured(world, |c| c.linger = Duration::from_millis(5));
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    s.produce(t, 0, "a");
+    s.produce(t, 0, "b");
+    let _ = next(&mut s);
+    s.cut_all(1);
+    let (again, value, place) = next(&mut s);
+    assert_eq!((value.as_str(), place), ("a,b", (0, 1, 2)));
+    s.refuse(&again, 10);
+    assert_eq!(s.failed(), [(2, Script::code(10), true)]);
+    s.produce(t, 0, "c");
+    take_all(&mut s, &[("c", (1, 0, 1))]);
 }
 
 /// CVE-2026-35554: bytes of another batch must never leave under the header of one that expired.
