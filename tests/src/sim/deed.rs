@@ -1,9 +1,12 @@
 //! What the brokers did, for those who judge what clients say of it.
 
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
+
+use super::batch::Header;
 
 /// Something that a client cannot see, or only later.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub enum What {
         partition: u32,
         /// The batch as stored.
         batch: Bytes,
+        /// Its sequence is not a first one, and the log knew nothing of its producer.
+        amid: bool,
     },
     /// Retention: nothing below an offset is left.
     Trimmed {
@@ -47,4 +52,23 @@ pub enum What {
         /// Where the part ends that is as before.
         to: i64,
     },
+}
+
+/// For those who read a trace.
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = &*self.topic;
+        match &self.what {
+            What::Grown { count } => write!(f, "{topic} has {count} partitions"),
+            What::Deleted => write!(f, "{topic} is gone"),
+            What::Appended { partition, batch, .. } => {
+                let Some(h) = Header::read(batch) else { return Ok(()) };
+                let (first, last) = (h.base_offset, h.base_offset + i64::from(h.last_offset_delta));
+                let producer = (h.producer_id, h.producer_epoch, h.base_sequence);
+                write!(f, "{topic} {partition}: {first}..={last} appended, producer {producer:?}")
+            }
+            What::Trimmed { partition, to } => write!(f, "{topic} {partition}: begins at {to}"),
+            What::Cut { partition, to } => write!(f, "{topic} {partition}: cut at {to}"),
+        }
+    }
 }

@@ -143,6 +143,11 @@ impl Log {
         Ok(None)
     }
 
+    /// Whether it would take up a producer's sequence in the middle, knowing nothing of it.
+    pub(crate) fn joins_amid(&self, header: &Header) -> bool {
+        header.base_sequence > 0 && !self.producers.contains_key(&header.producer_id)
+    }
+
     fn remember(&mut self, header: &Header, base_offset: i64) {
         if header.producer_id < 0 {
             return;

@@ -132,9 +132,8 @@ impl Cluster {
     pub fn truncate(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
         let (now, index) = (self.now, partition as usize);
         let (name, state) = self.partition_mut(name, partition)?;
-        state.cut(offset);
+        let to = state.cut(offset);
         state.lead(state.leader, now);
-        let to = state.log().end();
         self.note(&name, What::Cut { partition, to });
         self.changed(&name, index);
         Ok(())

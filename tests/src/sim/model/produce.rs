@@ -208,6 +208,7 @@ impl Cluster {
             }
         };
         let epoch = state.epoch;
+        let amid = state.log().joins_amid(&header);
         let appended = match state.log_mut().append(&header, bytes, epoch) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
@@ -220,17 +221,17 @@ impl Cluster {
         let end = base + i64::from(header.last_offset_delta) + 1;
         let partition = usize::try_from(data.index).unwrap_or(usize::MAX);
         if let Some(batch) = stored {
-            self.note_append(id, partition, batch);
+            self.note_append(id, partition, batch, amid);
             self.replicate(id, partition);
         }
         let wait = Wait { topic: id, partition, end, place: (0, 0) };
         Outcome { result: Ok((base, start)), why: None, wait: (acks == -1).then_some(wait) }
     }
 
-    fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes) {
+    fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes, amid: bool) {
         let Some(name) = self.topics.get(&id).map(|topic| topic.name.clone()) else { return };
         let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-        self.note(&name, What::Appended { partition, batch });
+        self.note(&name, What::Appended { partition, batch, amid });
     }
 
     /// (id, host, port, rack) of hinted leaders, each once.

@@ -108,11 +108,14 @@ impl Partition {
         self.isr = self.isr.iter().filter(keeps).chain([&broker]).copied().collect();
     }
 
-    /// Nothing from `to` on is left anywhere.
-    pub(super) fn cut(&mut self, to: i64) {
+    /// Nothing from `to` on is left anywhere. Returns the offset up to which the leader and all in
+    /// sync have what they had: a log loses whole batches, and one whose start is above `to` none.
+    pub(super) fn cut(&mut self, to: i64) -> i64 {
         for replica in &mut self.replicas {
             replica.log.truncate(to);
         }
+        let in_sync = self.replicas.iter().filter(|r| self.isr.contains(&r.broker));
+        in_sync.map(|replica| replica.log.end()).fold(self.log().end(), i64::min)
     }
 
     /// How far a replica is, as the leader knows: nothing before it follows in this epoch. Until

@@ -1,7 +1,7 @@
 //! What may be seen and what may not: compares what clients say with what brokers did.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use kavka_core::Acks;
@@ -10,7 +10,7 @@ use super::agent::Agent;
 use super::annals::Annals;
 use super::plan::{ClientPlan, Plan};
 use super::step::{Done, Id, Step};
-use crate::sim::batch;
+use crate::sim::batch::{self, Header};
 use crate::sim::deed::{Deed, What};
 use crate::sim::model::Cluster;
 use crate::sim::world::World;
@@ -29,6 +29,12 @@ struct Excuse {
     at: Duration,
 }
 
+impl Excuse {
+    fn concerns(&self, (topic, partition): Place) -> bool {
+        self.topic == topic && self.partition.is_none_or(|lost| lost == partition)
+    }
+}
+
 /// An answered record.
 struct Answer {
     id: Id,
@@ -45,6 +51,8 @@ pub(super) struct Oracle {
     taken: HashMap<Id, Duration>,
     answered: Vec<Answer>,
     excuses: Vec<Excuse>,
+    /// Producers (id and epoch) whose sequence a log took up in the middle, having forgotten them.
+    adrift: HashSet<(Place, i64, i16)>,
     read: u64,
     annals: Option<Annals>,
 }
@@ -57,6 +65,7 @@ impl Oracle {
             taken: HashMap::new(),
             answered: Vec::new(),
             excuses: Vec::new(),
+            adrift: HashSet::new(),
             read: 0,
             annals: Annals::of(plan),
         }
@@ -75,6 +84,7 @@ impl Oracle {
     /// Takes in what happened since the last time, and judges it.
     pub(super) fn look(&mut self, world: &mut World<Agent>) -> Vec<String> {
         for deed in world.cluster.take_deeds() {
+            world.trace.say(deed.at, format_args!("{deed}"));
             self.learn(&deed);
         }
         let mut findings = Vec::new();
@@ -101,9 +111,15 @@ impl Oracle {
             annals.deed(topic, deed);
         }
         match &deed.what {
-            What::Appended { partition, batch } => self.store((topic, *partition), batch, at),
+            What::Appended { partition, batch, amid } => {
+                self.store((topic, *partition), batch, at);
+                if *amid {
+                    self.set_adrift((topic, *partition), batch);
+                }
+            }
             What::Deleted => {
                 self.ever.retain(|_, (place, _)| place.0 != topic);
+                self.adrift.retain(|(place, ..)| place.0 != topic);
                 self.excuses.push(Excuse { topic, partition: None, from: 0, at });
             }
             What::Cut { partition, to } => {
@@ -124,6 +140,16 @@ impl Oracle {
             }
             log[offset].push(id);
             self.ever.insert(id, (place, at));
+        }
+    }
+
+    /// A log that lost what it had knows nothing of its producers, and takes any sequence. What is
+    /// behind its first batch is then refused when it comes again, and goes out under another
+    /// epoch, whether it is in the log or not.
+    fn set_adrift(&mut self, place: Place, batch: &Bytes) {
+        let lost = |excuse: &Excuse| excuse.concerns(place);
+        if let Some(header) = Header::read(batch).filter(|_| self.excuses.iter().any(lost)) {
+            self.adrift.insert((place, header.producer_id, header.producer_epoch));
         }
     }
 
@@ -179,29 +205,10 @@ impl Oracle {
         at: Duration,
     ) -> Vec<String> {
         let mut findings = Vec::new();
-        let mut last = BTreeMap::new();
         let taken = self.answered.iter().map(|answer| (answer.id, answer.taken)).collect();
         for topic in 0..plan.topics.len() {
-            let name = Plan::topic(topic);
-            for partition in 0..cluster.partitions(&name) {
-                let mut here = BTreeSet::new();
-                for record in cluster.records(&name, partition) {
-                    let Some(id) = record.value.as_deref().and_then(Id::parse) else { continue };
-                    let Some(client) = plan.clients.get(id.process) else { continue };
-                    if !client.config.idempotence {
-                        continue;
-                    }
-                    let at = format!("{name} {partition} offset {}", record.offset);
-                    let forgotten = self.forgotten(&taken, id);
-                    if !here.insert(id) && !forgotten {
-                        findings.push(format!("{id:?} is twice in a log: {at}"));
-                    }
-                    let before = last.insert((id.process, topic, partition), id.number);
-                    if let Some(before) = before.filter(|before| *before >= id.number && !forgotten)
-                    {
-                        findings.push(format!("{id:?} comes after {before}: {at}"));
-                    }
-                }
+            for partition in 0..cluster.partitions(&Plan::topic(topic)) {
+                findings.append(&mut self.judge_log(plan, cluster, &taken, (topic, partition)));
             }
         }
         for answer in &self.answered {
@@ -214,21 +221,53 @@ impl Oracle {
         findings
     }
 
+    /// Each record of an idempotent producer once, in its order.
+    fn judge_log(
+        &self,
+        plan: &Plan,
+        cluster: &Cluster,
+        taken: &HashMap<Id, Duration>,
+        place: Place,
+    ) -> Vec<String> {
+        let mut findings = Vec::new();
+        let name = Plan::topic(place.0);
+        // Whether the record is part of a sequence that was taken up in the middle.
+        let (mut here, mut last) = (BTreeMap::new(), BTreeMap::new());
+        for stored in cluster.batches(&name, place.1) {
+            let adrift = Header::read(&stored)
+                .is_some_and(|h| self.adrift.contains(&(place, h.producer_id, h.producer_epoch)));
+            for record in batch::records(&stored).unwrap_or_default() {
+                let Some(id) = record.value.as_deref().and_then(Id::parse) else { continue };
+                let idempotent = |client: &ClientPlan| client.config.idempotence;
+                if !plan.clients.get(id.process).is_some_and(idempotent) {
+                    continue;
+                }
+                let at = format!("{name} {} offset {}", place.1, record.offset);
+                let known = !self.forgotten(taken, id);
+                if here.insert(id, adrift) == Some(false) && known {
+                    findings.push(format!("{id:?} is twice in a log: {at}"));
+                }
+                if let Some((before, false)) = last.insert(id.process, (id.number, adrift))
+                    && before >= id.number
+                    && known
+                {
+                    findings.push(format!("{id:?} comes after {before}: {at}"));
+                }
+            }
+        }
+        findings
+    }
+
     /// Whether the brokers may have forgotten a producer's sequence while a record was on its
     /// way: they rebuild it from a log that was cut, and a log that is made again
     /// has none (`ProducerStateManager`). They take any sequence then, and neither order nor once
     /// holds.
     fn forgotten(&self, taken: &HashMap<Id, Duration>, id: Id) -> bool {
-        let (Some(taken), Some(((topic, partition), stored))) =
-            (taken.get(&id), self.ever.get(&id))
-        else {
+        let (Some(taken), Some((place, stored))) = (taken.get(&id), self.ever.get(&id)) else {
             return false;
         };
-        self.excuses.iter().any(|excuse| {
-            excuse.topic == *topic
-                && excuse.partition.is_none_or(|lost| lost == *partition)
-                && (*taken..=*stored).contains(&excuse.at)
-        })
+        let meanwhile = |excuse: &Excuse| (*taken..=*stored).contains(&excuse.at);
+        self.excuses.iter().any(|excuse| excuse.concerns(*place) && meanwhile(excuse))
     }
 
     fn judge_fate(
@@ -251,8 +290,7 @@ impl Oracle {
                 };
                 let name = Plan::topic(topic);
                 let excused = self.excuses.iter().any(|excuse| {
-                    excuse.topic == topic
-                        && excuse.partition.is_none_or(|lost| lost == partition)
+                    excuse.concerns((topic, partition))
                         && offset.is_none_or(|offset| excuse.from <= offset)
                         && excuse.at >= answer.taken
                 });
