@@ -130,6 +130,12 @@ impl Read {
         self.start = Start::Earliest;
     }
 
+    /// The epoch that was read last is another one, by the log that there is now. The session has
+    /// to be told, also if the position stays.
+    fn go_on_from(&mut self, epoch: i32) {
+        (self.last_epoch, self.sent_position) = (epoch, -1);
+    }
+
     /// A broker answered as it should.
     fn recovered(&mut self) {
         (self.failures, self.told, self.retry_at) = (0, 0, Instant::ZERO);

@@ -366,7 +366,7 @@ impl<'d> Consumer<'d> {
         } else if (to, epoch) == (read.position, read.last_epoch) {
             self.refused(cluster, now, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
         } else {
-            read.last_epoch = epoch;
+            read.go_on_from(epoch);
             self.jump(part, to, MoveReason::Truncated);
         }
     }

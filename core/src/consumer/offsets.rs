@@ -142,7 +142,7 @@ impl<'d> Consumer<'d> {
         if in_range_after_all {
             // They contradict each other: one of them lags, or the log does not know the epoch that
             // was read last, of a topic that was made again without ids.
-            read.last_epoch = -1;
+            read.go_on_from(-1);
             return self.refused(cluster, now, part, ErrorCode::OFFSET_NOT_AVAILABLE);
         }
         read.recovered();

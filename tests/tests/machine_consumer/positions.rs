@@ -1,6 +1,7 @@
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest};
 use kavka_core::{Duration, Event, MoveReason, Start};
-use kavka_tests::script::fetch::{diverging, records, refused};
+use kavka_tests::script::Asked;
+use kavka_tests::script::fetch::{Batch, diverging, records, refused};
 use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading};
 
 #[test]
@@ -17,6 +18,28 @@ fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
     }
     assert!((15..60).contains(&fetches), "{fetches} fetches in 20 s");
     assert_eq!(moves(&events(&mut s)), []);
+}
+
+/// A session repeats what it was told last, so a leader would refuse the same epoch for ever.
+#[test]
+fn an_epoch_that_changes_without_the_position_is_told_to_the_session() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    let read = Batch { epoch: 5, ..Batch::new(0, &["a"; 10]) }.bytes();
+    s.give(&asked, 7, vec![records(0, &[read])]);
+    (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = (0, 100);
+    let told = |asked: &Asked<FetchRequest>| {
+        let parts = asked.body.topics.iter().flat_map(|topic| &topic.partitions);
+        parts.map(|p| (p.fetch_offset, p.last_fetched_epoch)).collect::<Vec<_>>()
+    };
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(told(&asked), [(10, 5)]);
+    s.give(&asked, 7, vec![diverging(0, 3, 10)]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(told(&asked), [(10, 3)], "the leader knows epoch 3, and its end is here");
+    s.give(&asked, 7, vec![refused(0, 1)]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(told(&asked), [(10, -1)], "in range by ListOffsets: the epoch is to blame");
 }
 
 #[test]
