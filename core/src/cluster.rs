@@ -206,7 +206,8 @@ impl<'d> Cluster<'d> {
         ) {
             self.topics[slot].evidence.refused = true;
         }
-        if code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
+        // The second is what 2.4 says to a fetch of what it has no replica of.
+        if matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::REPLICA_NOT_AVAILABLE) {
             self.doubt(part);
         }
         self.refresh(slot, now);

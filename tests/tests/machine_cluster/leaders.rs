@@ -1,7 +1,7 @@
-use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 use kavka_core::{Duration, Event};
-use kavka_tests::script::World;
-use kavka_tests::script::steps::{events, ready};
+use kavka_tests::script::steps::{events, reading, ready};
+use kavka_tests::script::{World, fetch};
 
 #[test]
 fn an_epoch_that_all_say_is_lower_is_taken_in_the_end() {
@@ -55,5 +55,21 @@ fn a_leader_that_refuses_what_metadata_goes_on_giving_it_is_connected_anew() {
         }
         assert!(refused < 10, "refused {refused} times on one connection");
         s.refuse(&asked, 6);
+    }
+}
+
+/// The same of a fetch; 2.4 has another code for it (9).
+#[test]
+fn a_leader_that_goes_on_refusing_fetches_is_connected_anew() {
+    for code in [6, 9] {
+        let (mut s, _) = reading(1, 1);
+        let mut asked = s.expect::<FetchRequest>();
+        let (first, mut refused) = (asked.conn, 0);
+        while asked.conn == first {
+            s.give(&asked, 0, vec![fetch::refused(0, code)]);
+            asked = s.expect::<FetchRequest>();
+            refused += 1;
+            assert!(refused < 10, "code {code}: {refused} times on one connection");
+        }
     }
 }
