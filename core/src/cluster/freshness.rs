@@ -304,6 +304,10 @@ impl<'d> Cluster<'d> {
         if guard!("a probe tests the broker", !has_last) {
             if count >= self.topics[slot].count {
                 self.stale(slot, now, node);
+                // Where it has no id, a topic that was made again with fewer looks the same.
+                if self.topics[slot].id == Uuid::ZERO {
+                    self.spend_metadata(now, slot);
+                }
             }
         } else if grown {
             if self.topics[slot].count <= count {

@@ -86,6 +86,17 @@ fn without_ids_fewer_partitions_are_believed_after_five_seconds() {
     assert_eq!((recreated(&events(&mut s)), count(&s.client, t)), (vec![2], 2));
 }
 
+/// Probes are all that sees it where nobody asks for the partitions that are gone.
+#[test]
+fn without_ids_fewer_partitions_show_in_probes_with_a_cursor() {
+    let mut world = World::new(1).topic("t", 4);
+    world.topic_mut("t").id = Uuid::nil();
+    let (mut s, t) = ready(world);
+    s.world.topic_mut("t").partitions.truncate(2);
+    s.until("it is noticed", |s| count(&s.client, t) == 2);
+    assert_eq!(recreated(&events(&mut s)), [2]);
+}
+
 #[test]
 fn a_topic_that_was_never_there_is_told_soon_in_a_large_cluster_too() {
     let mut s = Script::new(World::new(5));
