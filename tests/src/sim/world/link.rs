@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kavka_core::{CloseReason, ConnId};
 
 use super::net::{Dark, Trouble};
+use super::trace::Brief;
 use super::{App, Pipe, World};
 use crate::sim::frame::Request;
 use crate::sim::model::{Output, Reply};
@@ -231,8 +232,11 @@ impl<A: App> World<A> {
             self.trace.say(
                 self.now,
                 format_args!(
-                    "client {} asks {broker} on {id}: {:?} v{}",
-                    link.member, request.api, request.version
+                    "client {} asks {broker} on {id}: {:?} v{} {}",
+                    link.member,
+                    request.api,
+                    request.version,
+                    Brief(&request.body)
                 ),
             );
             match self.cluster.handle(self.now, broker, id, request) {
@@ -255,6 +259,14 @@ impl<A: App> World<A> {
         link.busy = false;
         match reply {
             Reply::Now(answer) => {
+                let (member, broker) = (link.member, link.broker);
+                self.trace.say(
+                    self.now,
+                    format_args!(
+                        "broker {broker} answers {member} on {id}: {}",
+                        Brief(&answer.body)
+                    ),
+                );
                 let mut bytes =
                     answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
                 self.cluster.counters().answer(answer.api, bytes.len());

@@ -5,6 +5,20 @@ use core::time::Duration;
 
 use kavka_core::Event;
 
+/// Most characters of a message in a line.
+const LONGEST: usize = 2000;
+
+/// A message in a line: what it says, without the codec's noise, and not all of a long one.
+pub(super) struct Brief<'m, M>(pub(super) &'m M);
+
+impl<M: fmt::Debug> fmt::Display for Brief<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:?}", self.0).replace(", unknown_tagged_fields: {}", "");
+        let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+        f.write_str(&text[..end])
+    }
+}
+
 /// The record of a run.
 #[derive(Debug, Default)]
 pub struct Trace {
