@@ -36,7 +36,8 @@ pub fn start(begin: impl FnOnce(Spawner)) -> ! {
         EXECUTOR.init_with(|| raw::Executor::new(ptr::null_mut()));
     let core = console::need(cortex_m::Peripherals::take(), "peripherals");
     clock::start(core.SYST);
-    begin(executor.spawner());
+    // The deepest place of the stack is in here: frames of interrupts shall not come on top of it.
+    critical_section::with(|_| begin(executor.spawner()));
     loop {
         cortex_m::interrupt::disable();
         if !WOKEN.swap(false, Ordering::SeqCst) {

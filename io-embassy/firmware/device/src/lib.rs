@@ -18,6 +18,7 @@ mod uart;
 pub mod watchdog;
 
 /// An event as a line of defmt, in images that have it.
+#[cfg_attr(feature = "defmt", inline(never))] // or its frame would be part of every poll
 pub fn note(event: &Event<'_>) {
     #[cfg(feature = "defmt")]
     defmt::info!("{}", event);

@@ -143,12 +143,17 @@ impl Board {
         self.udp.unwrap_or_default()
     }
 
-    /// The image, and what it has logged so far.
+    /// The file that it runs.
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// What it has logged so far.
     ///
     /// # Errors
     /// When [`Setup::logs`] did not ask for it.
-    pub(crate) fn logs(&self) -> Result<(&Path, Vec<u8>), Failure> {
-        Ok((&self.image, fs::read(log(&self.folder))?))
+    pub(crate) fn logs(&self) -> Result<Vec<u8>, Failure> {
+        Ok(fs::read(log(&self.folder))?)
     }
 
     /// The next line, or `None` at `deadline`.

@@ -12,7 +12,7 @@ use kavka_tests::kafka::{Cluster, Spec, Version};
 
 use crate::board::{Board, HOST, Line, Setup};
 use crate::faults::{self, Fault};
-use crate::{Failure, check, check_stack, sensors, topic};
+use crate::{Failure, check, check_stack, image, sensors, topic};
 
 const TOPIC: &str = "readings";
 /// The gateway's port.
@@ -122,7 +122,7 @@ fn one(
     sensors::end(port)?;
     let done = board.wait("gateway", Duration::from_secs(20), |_| Ok(()))?;
     let health = board.wait("health", Duration::from_secs(5), |_| Ok(()))?;
-    tell(&done, &health)?;
+    tell(&done, &health, image::static_ram(board.image())?)?;
     check_stack(&health)?;
     topic::read(&cluster, TOPIC, &mut ledger)?;
     let report = ledger.report();
@@ -135,7 +135,7 @@ fn one(
     check(done.number("growths")? == growths, || format!("{growths} growths, not all noticed"))
 }
 
-fn tell(done: &Line, health: &Line) -> Result<(), Failure> {
+fn tell(done: &Line, health: &Line, ram: u64) -> Result<(), Failure> {
     println!(
         "  backlog at most {} of {}, {} refused, {} failed, {} growths noticed, {} disconnects",
         done.number("most")?,
@@ -147,7 +147,7 @@ fn tell(done: &Line, health: &Line) -> Result<(), Failure> {
     );
     let (polls, ms) = (health.number("polls")?, health.number("ms")?);
     println!(
-        "  stack {} B, {polls} wake-ups in {ms} ms, watchdog fed every {} ms at worst",
+        "  RAM {ram} B, stack {} B, {polls} wake-ups in {ms} ms, watchdog fed every {} ms at worst",
         health.number("stack")?,
         health.number("unfed")?
     );

@@ -1,19 +1,13 @@
 //! Which lines an image logs by defmt. What fills them in is left to `defmt-print`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::path::Path;
-
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::board::Board;
-use crate::{Failure, check as holds};
+use crate::{Failure, check as holds, image};
 
 /// Every frame names a line that the image has, and those with each of these texts are among them.
 pub(crate) fn check(board: &Board, texts: &[&str]) -> Result<(), Failure> {
-    let (image, bytes) = board.logs()?;
-    let lines = lines_of(image)?;
+    let (lines, bytes) = (image::log_lines(board.image())?, board.logs()?);
     let mut counts = BTreeMap::new();
     // A zero ends a frame; the last one may be in the making.
     let end = bytes.iter().rposition(|byte| *byte == 0).unwrap_or_default();
@@ -32,17 +26,4 @@ pub(crate) fn check(board: &Board, texts: &[&str]) -> Result<(), Failure> {
         holds(found, || format!("{text:?} was never logged"))?;
     }
     Ok(())
-}
-
-/// The texts of an image by their index: the addresses of symbols whose names are JSON.
-fn lines_of(image: &Path) -> Result<HashMap<u64, String>, Failure> {
-    let bytes = fs::read(image)?;
-    let file = object::File::parse(&*bytes)?;
-    let section = file.section_by_name(".defmt").ok_or("the image has no lines of defmt")?;
-    let symbols = file.symbols().filter(|symbol| symbol.section_index() == Some(section.index()));
-    let lines = symbols.filter_map(|symbol| {
-        let name: Value = serde_json::from_str(symbol.name().ok()?).ok()?;
-        Some((symbol.address(), name.get("data")?.as_str()?.to_owned()))
-    });
-    Ok(lines.collect())
 }

@@ -4,6 +4,7 @@ mod board;
 mod faults;
 mod gateway;
 mod growth;
+mod image;
 mod instructions;
 mod logs;
 mod names;

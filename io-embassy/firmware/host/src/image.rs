@@ -1,0 +1,32 @@
+//! What the file of an image tells.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
+use serde_json::Value;
+
+use crate::Failure;
+
+/// Bytes of RAM that it takes beside the stack.
+pub(crate) fn static_ram(image: &Path) -> Result<u64, Failure> {
+    let bytes = fs::read(image)?;
+    let file = object::File::parse(&*bytes)?;
+    let kinds = [SectionKind::Data, SectionKind::UninitializedData];
+    let sections = file.sections().filter(|section| kinds.contains(&section.kind()));
+    Ok(sections.map(|section| section.size()).sum())
+}
+
+/// The texts that it logs by defmt, by their index: the addresses of symbols whose names are JSON.
+pub(crate) fn log_lines(image: &Path) -> Result<HashMap<u64, String>, Failure> {
+    let bytes = fs::read(image)?;
+    let file = object::File::parse(&*bytes)?;
+    let section = file.section_by_name(".defmt").ok_or("the image has no lines of defmt")?;
+    let symbols = file.symbols().filter(|symbol| symbol.section_index() == Some(section.index()));
+    let lines = symbols.filter_map(|symbol| {
+        let name: Value = serde_json::from_str(symbol.name().ok()?).ok()?;
+        Some((symbol.address(), name.get("data")?.as_str()?.to_owned()))
+    });
+    Ok(lines.collect())
+}
