@@ -259,7 +259,7 @@ impl<'d> Cluster<'d> {
     /// Merges what an answer says of a partition's leader (KIP-320). Returns whether it was news.
     fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) -> bool {
         let p = &mut self.table[part];
-        let (before, known) = (p.leader, (p.leader, p.epoch));
+        let (before, mut known) = (p.leader, (p.leader, p.epoch));
         if !reliable {
             (p.leader, p.epoch) = (leader, -1);
         } else if epoch < 0 {
@@ -275,6 +275,8 @@ impl<'d> Cluster<'d> {
                 return false;
             }
             (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+            // The leader may know better and name its epoch again: the next answer has no hurry.
+            known = guard!("a lower epoch is no news", (leader, epoch) => known);
         }
         if p.leader != before && p.leader >= 0 && p.known {
             self.moved(part);
