@@ -448,3 +448,26 @@ fn the_same_seed_gives_the_same_run() {
     assert!(!first.1.is_empty());
     assert_eq!(first, run());
 }
+
+/// Of the simulation: only a leader that runs may say that a follower lags.
+#[test]
+fn who_was_in_sync_when_the_leader_died_leads_next() {
+    let options = Options {
+        brokers: 2,
+        replication: 2,
+        replica_lag_max: SECOND / 10,
+        session_timeout: 2 * SECOND,
+        ..Options::default()
+    };
+    let mut world = World::new(1, options);
+    world.cluster.create_topic("t", 1).expect("created");
+    let (writer, topic) = join(&mut world);
+    world.run_for(SECOND);
+    world.cluster.set_replica_lag(2, 10 * SECOND);
+    send(&mut world, writer, topic, 0..1);
+    world.await_that("the append", SECOND, |w| w.cluster.log_len("t", 0) == 1);
+    world.kill(1);
+    world.run_for(SECOND);
+    assert_eq!(world.cluster.replicas("t", 0), (vec![1, 2], 2), "nobody is there to say so");
+    world.await_that("an election", 2 * SECOND, |w| w.cluster.leader("t", 0) == Some((2, 1)));
+}

@@ -250,8 +250,13 @@ impl Cluster {
         let (now, most) = (self.now, self.options.replica_lag_max);
         let Some(state) = self.at_mut(topic, partition) else { return };
         state.watched = false;
+        let leader = state.leader;
+        if !self.nodes.get(&leader).is_some_and(Node::runs) {
+            return; // who watched them does not run; the next leader will
+        }
+        let Some(state) = self.at_mut(topic, partition) else { return };
         let end = state.log().end();
-        let (leader, isr) = (state.leader, state.isr.clone());
+        let isr = state.isr.clone();
         let late = |id: &i32| {
             let replica = state.replicas.iter().find(|r| r.broker == *id);
             *id != leader
@@ -259,7 +264,7 @@ impl Cluster {
         };
         let kept: Arc<[i32]> = isr.iter().copied().filter(|id| !late(id)).collect();
         let lags = state.replicas.iter().any(|r| isr.contains(&r.broker) && state.reached(r) < end);
-        let shrunk = leader >= 0 && kept.len() < isr.len();
+        let shrunk = kept.len() < isr.len();
         if shrunk {
             state.isr = kept;
             state.commit();
