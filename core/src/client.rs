@@ -74,6 +74,8 @@ pub struct Stats {
     pub trailing_bytes: u64,
     /// Tagged fields in answers that this version does not know.
     pub unknown_tags: u64,
+    /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
+    pub blocks_used: usize,
 }
 
 impl<'d> Client<'d> {
@@ -429,7 +431,12 @@ impl<'d> Commands<'d> {
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { requests: self.net.requests, probes: self.cluster.probes, ..self.stats }
+        Stats {
+            requests: self.net.requests,
+            probes: self.cluster.probes,
+            blocks_used: self.net.blocks.total() - self.net.blocks.free(),
+            ..self.stats
+        }
     }
 
     fn has_news(&self) -> bool {
