@@ -276,6 +276,33 @@ fn a_lagging_broker_is_stale_and_catches_up() {
 }
 
 #[test]
+fn a_broker_leaves_partitions_out_of_its_metadata() {
+    let server = default();
+    let id = server.create_topic(TOPIC, 6).expect("created");
+    let (mut one, mut two) = (Client::connect(&server, 1), Client::connect(&server, 2));
+    let told = |client: &mut Client| -> Vec<i32> {
+        let answer = client.metadata(12, &[TOPIC]);
+        answer.topics[0].partitions.iter().map(|p| p.partition_index).collect()
+    };
+    server.with(|cluster| cluster.hide(2, TOPIC, 1..2)).expect("hidden");
+    assert_eq!(told(&mut two).len(), 5, "a hole");
+    assert!(!told(&mut two).contains(&1));
+    assert_eq!(probe(&mut two, 0), (Some(0), Some(1)), "what comes after the hole shows");
+    server.with(|cluster| cluster.hide(2, TOPIC, 3..6)).expect("hidden");
+    let mut left = told(&mut two);
+    left.sort_unstable();
+    assert_eq!(left, [0, 2], "fewer than there are");
+    assert_eq!(probe(&mut two, 5), (None, None), "as if it were behind");
+    assert_eq!(told(&mut one).len(), 6, "others tell all");
+    let led = two.produce(9, (TOPIC, id, 1), 1, batch(&["a"], PLAIN));
+    assert_eq!(led.error_code, 0, "it serves what it leads");
+    let other = two.produce(9, (TOPIC, id, 3), 1, batch(&["a"], PLAIN));
+    assert_eq!(other.error_code, 3, "and knows nothing of what others lead");
+    server.with(|cluster| cluster.show(2));
+    assert_eq!(told(&mut two).len(), 6);
+}
+
+#[test]
 fn create_grow_delete_through_the_protocol() {
     for profile in Profile::ALL {
         let server = start(profile);

@@ -38,6 +38,11 @@ pub enum What {
         /// Its sequence is not a first one, and the log knew nothing of its producer.
         amid: bool,
     },
+    /// Nothing is known of producers any more, who may send what is there once more.
+    Forgotten {
+        /// The partition.
+        partition: u32,
+    },
     /// Retention: nothing below an offset is left.
     Trimmed {
         /// The partition.
@@ -67,6 +72,7 @@ impl fmt::Display for Deed {
                 let producer = (h.producer_id, h.producer_epoch, h.base_sequence);
                 write!(f, "{topic} {partition}: {first}..={last} appended, producer {producer:?}")
             }
+            What::Forgotten { partition } => write!(f, "{topic} {partition}: producers forgotten"),
             What::Trimmed { partition, to } => write!(f, "{topic} {partition}: begins at {to}"),
             What::Cut { partition, to } => write!(f, "{topic} {partition}: cut at {to}"),
         }

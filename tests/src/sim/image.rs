@@ -13,6 +13,8 @@ pub(crate) struct PartitionImage {
     pub(crate) epoch: i32,
     pub(crate) replicas: Arc<[i32]>,
     pub(crate) isr: Arc<[i32]>,
+    /// Not told.
+    pub(crate) hidden: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -82,14 +82,16 @@ impl Log {
         self.epochs.push((epoch, self.end));
     }
 
-    /// Stores a checked batch under `epoch`, or recognises it.
+    /// Stores a checked batch under `epoch`, or recognises it. `strict`: a producer that is not
+    /// known has to begin with sequence 0.
     pub(crate) fn append(
         &mut self,
         header: &Header,
         bytes: &[u8],
         epoch: i32,
+        strict: bool,
     ) -> Result<Appended, Refused> {
-        if let Some(offset) = self.check_sequence(header)? {
+        if let Some(offset) = self.check_sequence(header, strict)? {
             return Ok(Appended::Duplicate(offset));
         }
         let base = self.end;
@@ -108,11 +110,15 @@ impl Log {
     }
 
     /// `ProducerAppendInfo.checkSequence` and `ProducerStateEntry.findDuplicateBatch`.
-    fn check_sequence(&self, header: &Header) -> Result<Option<i64>, Refused> {
+    fn check_sequence(&self, header: &Header, strict: bool) -> Result<Option<i64>, Refused> {
         if header.producer_id < 0 {
             return Ok(None);
         }
         let Some(known) = self.producers.get(&header.producer_id) else {
+            if strict && header.base_sequence != 0 {
+                let why = "nothing is left of this producer";
+                return Err(Refused { code: code::UNKNOWN_PRODUCER_ID, why });
+            }
             return Ok(None); // unknown producers may start anywhere since KIP-360
         };
         if header.producer_epoch < known.epoch {
@@ -253,9 +259,15 @@ impl Log {
             }
         }
         self.high_watermark = self.high_watermark.min(self.end);
+        self.start = self.start.min(self.end);
         let end = self.end;
         self.epochs.retain(|(_, start)| *start < end || *start == 0);
         self.learn_producers();
+    }
+
+    /// Nothing is known of producers any more (`producer.id.expiration.ms`).
+    pub(crate) fn forget_producers(&mut self) {
+        self.producers.clear();
     }
 
     /// What is known of producers is what the log says (`ProducerStateManager` rebuilds it so).

@@ -7,6 +7,7 @@ mod admin;
 mod control;
 mod election;
 mod fetch;
+mod hide;
 mod metadata;
 mod offsets;
 mod produce;
@@ -29,6 +30,7 @@ use super::frame::{Answer, Request};
 use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
 use super::profile::Profile;
 use fetch::Parked;
+use hide::Hidden;
 use produce::Unacked;
 use replica::Partition;
 use session::Sessions;
@@ -61,6 +63,10 @@ pub struct Options {
     pub unclean: bool,
     /// Largest batch taken, in bytes.
     pub max_message_bytes: usize,
+    /// Largest batch that a log segment holds, in bytes (`segment.bytes`).
+    pub segment_bytes: usize,
+    /// A larger request ends its connection (`socket.request.max.bytes`).
+    pub max_request_bytes: usize,
     /// Fetch sessions that a broker keeps.
     pub session_slots: usize,
     /// Metadata requests that allow it create topics, with one partition.
@@ -81,6 +87,8 @@ impl Default for Options {
             min_in_sync: 1,
             unclean: false,
             max_message_bytes: 1_048_588,
+            segment_bytes: 1 << 30,
+            max_request_bytes: 100 << 20,
             session_slots: 1000,
             auto_create: false,
         }
@@ -131,6 +139,8 @@ struct Node {
     image: Arc<Image>,
     pending: VecDeque<(Duration, Arc<Image>)>,
     sessions: Sessions,
+    /// Left out of its metadata.
+    hidden: Vec<Hidden>,
     /// Requests that came while paused.
     stalled: VecDeque<(u64, Request)>,
 }
@@ -281,6 +291,7 @@ impl Cluster {
             image: image.clone(),
             pending: VecDeque::new(),
             sessions: Sessions::default(),
+            hidden: Vec::new(),
             stalled: VecDeque::new(),
         };
         Self {
@@ -319,6 +330,9 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.alive) else {
             return Reply::Close;
         };
+        if request.size > self.options.max_request_bytes.saturating_add(4) {
+            return Reply::Close;
+        }
         if node.paused {
             node.stalled.push_back((conn, request));
             return Reply::Later;
@@ -469,6 +483,9 @@ impl Cluster {
         };
         let truth = self.topics.get(&seen.id).and_then(|topic| topic.partitions.get(index));
         let Some(truth) = truth else { return Err(missing) };
+        if truth.leader != broker && self.hides(broker, seen, index) {
+            return Err(Denied::plain(code::UNKNOWN_TOPIC_OR_PARTITION));
+        }
         let known = image.leader != broker && image.leader >= 0;
         let hint = known.then_some((image.leader, image.epoch));
         if !truth.has(broker) {
@@ -546,6 +563,7 @@ impl Topic {
             epoch: p.epoch,
             replicas: p.brokers(),
             isr: p.isr.clone(),
+            hidden: false,
         });
         TopicImage { name: self.name.clone(), id: self.id, partitions: partitions.collect() }
     }

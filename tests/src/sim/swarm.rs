@@ -11,5 +11,6 @@ mod run;
 mod step;
 
 pub use agent::Agent;
+pub use nemesis::Act;
 pub use plan::Plan;
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, run_to};

@@ -131,6 +131,44 @@ fn sequences_duplicates_and_epochs() {
 }
 
 #[test]
+fn a_forgotten_producer_is_refused_by_2_4_and_taken_since() {
+    for (profile, code) in [(Profile::V2_4, 59), (Profile::V2_8, 0), (Profile::V4_4, 0)] {
+        let server = Server::start(Options { profile, ..Options::default() }).expect("server");
+        let id = server.create_topic("t", 1).expect("created");
+        let mut client = Client::connect(&server, 1);
+        let mut send = |sequence| {
+            client.produce(8, ("t", id, 0), -1, batch(&["a"], (77, 0, sequence))).error_code
+        };
+        assert_eq!((send(0), send(1), send(1)), (0, 0, 0), "{profile}");
+        server.with(|cluster| cluster.forget_producers("t", 0)).expect("forgotten");
+        assert_eq!(send(2), code, "{profile}");
+        server.with(|cluster| cluster.forget_producers("t", 0)).expect("forgotten");
+        assert_eq!(send(0), 0, "{profile}: another beginning");
+    }
+}
+
+#[test]
+fn brokers_have_limits_of_size() {
+    let small = Options { max_message_bytes: 200, ..Options::default() };
+    let segment = Options { segment_bytes: 200, ..Options::default() };
+    let big = "x".repeat(300);
+    for (options, code) in [(small, 10), (segment, 18)] {
+        let server = Server::start(options).expect("server");
+        let id = server.create_topic("t", 1).expect("created");
+        let mut client = Client::connect(&server, 1);
+        let mut send = |value| client.produce(9, ("t", id, 0), 1, batch(&[value], PLAIN));
+        assert_eq!((send(&big).error_code, send("a").error_code), (code, 0));
+    }
+    let narrow = Options { max_request_bytes: 300, ..Options::default() };
+    let server = Server::start(narrow).expect("server");
+    let id = server.create_topic("t", 1).expect("created");
+    let mut client = Client::connect(&server, 1);
+    assert_eq!(client.produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN)).error_code, 0);
+    client.send(9, &produce(9, ("t", id, 0), 1, batch(&[&big], PLAIN)));
+    assert!(client.receive_raw().is_err(), "closed");
+}
+
+#[test]
 fn sequence_wraps_to_zero() {
     let (server, id) = server();
     let mut client = Client::connect(&server, 1);
@@ -382,6 +420,17 @@ fn truncation_shows_by_epoch() {
     let answer = client.call(4, &ask);
     let told = &answer.topics[0].partitions[0];
     assert_eq!((told.error_code, told.leader_epoch, told.end_offset), (0, 0, 1));
+}
+
+#[test]
+fn a_log_that_is_cut_below_its_start_starts_there() {
+    let (server, id) = server();
+    let mut client = Client::connect(&server, 1);
+    client.produce(9, ("t", id, 0), 1, batch(&["a", "b", "c"], PLAIN));
+    server.with(|cluster| cluster.trim("t", 0, 1)).expect("trimmed");
+    server.with(|cluster| cluster.truncate("t", 0, 2)).expect("cut");
+    let ends = server.with(|cluster| (cluster.log_start("t", 0), cluster.log_len("t", 0)));
+    assert_eq!(ends, (0, 0), "a batch goes as a whole");
 }
 
 #[test]

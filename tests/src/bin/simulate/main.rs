@@ -4,12 +4,14 @@
 
 mod options;
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use kavka_tests::sim::swarm::{Outcome, Plan, run};
+use kavka_tests::sim::swarm::{Outcome, Plan, run_to};
 
 use options::Options;
 
@@ -25,6 +27,14 @@ struct Total {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    let mut history: Option<Box<dyn Write>> = match options.history.as_ref().map(File::create) {
+        None => None,
+        Some(Ok(file)) => Some(Box::new(BufWriter::new(file))),
+        Some(Err(error)) => {
+            eprintln!("{:?}: {error}", options.history.unwrap_or_default());
+            return ExitCode::from(2);
+        }
+    };
     let started = Instant::now();
     let mut total = Total::default();
     for seed in options.seeds() {
@@ -36,7 +46,7 @@ fn main() -> ExitCode {
             println!("{plan}");
         }
         total.runs += 1;
-        match catch_unwind(AssertUnwindSafe(|| run(&plan, options.trace))) {
+        match catch_unwind(AssertUnwindSafe(|| run_to(&plan, options.trace, history.take()))) {
             Ok(outcome) => total.take(&plan, &outcome, &options),
             Err(_) => total.fail(&plan, &["a panic, see above".to_owned()]),
         }

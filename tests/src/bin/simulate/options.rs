@@ -1,6 +1,7 @@
 //! The command line.
 
 use core::ops::Range;
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -21,6 +22,9 @@ pub(crate) struct Options {
     /// Begin no run after this many seconds
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<u64>,
+    /// Write what happened to this file, as `checker` reads it
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    pub(crate) history: Option<PathBuf>,
     /// Print every step
     #[arg(long)]
     pub(crate) trace: bool,

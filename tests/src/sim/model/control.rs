@@ -139,6 +139,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// All brokers forget the producers of a partition, as they do with idle ones in time
+    /// (`producer.id.expiration.ms`).
+    ///
+    /// # Errors
+    /// 3 for no such partition.
+    pub fn forget_producers(&mut self, name: &str, partition: u32) -> Result<(), i16> {
+        let (name, state) = self.partition_mut(name, partition)?;
+        for replica in &mut state.replicas {
+            replica.log.forget_producers();
+        }
+        self.note(&name, What::Forgotten { partition });
+        Ok(())
+    }
+
     /// Retention: nothing below `offset` can be read any more.
     ///
     /// # Errors

@@ -90,7 +90,8 @@ impl Cluster {
         Reply::Now(ctx.answer(ResponseKind::Metadata(body)))
     }
 
-    fn metadata_topic(&self, ctx: &Ctx, topic: &TopicImage) -> MetadataResponseTopic {
+    fn metadata_topic(&self, ctx: &Ctx, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
+        let topic = self.shown(ctx.broker, topic);
         let name = Some(TopicName(topic.name.clone()));
         let mut told = MetadataResponseTopic::default().with_name(name);
         told.error_code = ctx.told(ctx.injected().unwrap_or(code::NONE));
@@ -100,11 +101,12 @@ impl Cluster {
         if told.error_code != code::NONE {
             return told;
         }
-        let mut order: Vec<usize> = (0..topic.partitions.len()).collect();
+        let told_of = |index: &usize| !topic.partitions[*index].hidden;
+        let mut order: Vec<usize> = (0..topic.partitions.len()).filter(told_of).collect();
         if self.profile(ctx.broker) <= Profile::V3_9 {
             order.sort_by_key(|index| index.wrapping_mul(0x9e37_79b9) % 0x1_0001); // as of a hash
         }
-        told.partitions = order.into_iter().map(|i| metadata_partition(ctx, topic, i)).collect();
+        told.partitions = order.into_iter().map(|i| metadata_partition(ctx, &topic, i)).collect();
         told
     }
 
@@ -144,7 +146,7 @@ impl Cluster {
                 body.next_cursor = Some(next_cursor(&name, start));
                 break;
             }
-            let (told, next) = described(topic, start, room);
+            let (told, next) = described(&self.shown(ctx.broker, topic), start, room);
             room -= i32::try_from(told.partitions.len()).unwrap_or(room);
             body.topics.push(told);
             if let Some(next) = next {
@@ -229,7 +231,7 @@ fn undescribed(name: StrBytes, code: i16) -> DescribeTopicPartitionsResponseTopi
 
 /// One topic's partitions `start..start + room`, and the next index if there are more.
 fn described(
-    topic: &Arc<TopicImage>,
+    topic: &TopicImage,
     start: i32,
     room: i32,
 ) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
@@ -240,7 +242,7 @@ fn described(
     let next = (upper < count).then_some(upper);
     let partitions = range.filter_map(|index| {
         let image = topic.partitions.get(usize::try_from(index).ok()?)?;
-        Some(
+        (!image.hidden).then(|| {
             DescribeTopicPartitionsResponsePartition::default()
                 .with_partition_index(index)
                 .with_leader_id(BrokerId(image.leader))
@@ -248,8 +250,8 @@ fn described(
                 .with_replica_nodes(ids(&image.replicas))
                 .with_isr_nodes(ids(&image.isr))
                 .with_eligible_leader_replicas(Some(Vec::new()))
-                .with_last_known_elr(Some(Vec::new())),
-        )
+                .with_last_known_elr(Some(Vec::new()))
+        })
     });
     let told = DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(TopicName(topic.name.clone())))

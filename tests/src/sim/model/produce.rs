@@ -191,9 +191,14 @@ impl Cluster {
         let bytes = data.records.as_deref().unwrap_or_default();
         // The shape first: a batch that no broker takes is a mistake wherever it was sent.
         let header = match batch::check(bytes, ctx.version, self.options.max_message_bytes) {
+            Ok(_) if bytes.len() > self.options.segment_bytes => {
+                return failed(Denied::plain(code::RECORD_LIST_TOO_LARGE), None);
+            }
             Ok(header) => header,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
+        // Since KIP-360 (2.5) unknown producers may start anywhere.
+        let strict = self.profile(ctx.broker) <= Profile::V2_4;
         if let Ok(state) = self.locate(ctx.broker, topic, data.index, -1)
             && acks == -1
             && self.too_few(ctx.broker, state)
@@ -209,7 +214,7 @@ impl Cluster {
         };
         let epoch = state.epoch;
         let amid = state.log().joins_amid(&header);
-        let appended = match state.log_mut().append(&header, bytes, epoch) {
+        let appended = match state.log_mut().append(&header, bytes, epoch, strict) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };

@@ -2,6 +2,7 @@
 //! simulation.
 
 use core::time::Duration;
+use std::io::Write;
 
 use kavka_core::{Acks, OutOfRange, Start};
 
@@ -9,12 +10,31 @@ use super::nemesis::Act;
 use super::plan::{ClientPlan, Plan};
 use super::step::{Done, Id, Step};
 use crate::checker::Checker;
-use crate::history::{Header, Kind, Line, Op, Promise};
+use crate::history::{self, Header, Kind, Line, Op, Promise};
 use crate::sim::deed::{Deed, What};
 
-/// The checker at work.
+/// Whom a run's history is for.
+struct Readers {
+    /// `None` for runs that it has no words for.
+    checker: Option<Checker>,
+    file: Option<history::Writer<Box<dyn Write>>>,
+    failed: Option<String>,
+}
+
+impl Readers {
+    fn line(&mut self, line: &Line<'_>) {
+        if let Some(checker) = &mut self.checker {
+            checker.line(line);
+        }
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.write(line)) {
+            self.failed = Some(format!("the history cannot be written: {error}"));
+        }
+    }
+}
+
+/// A history in the making.
 pub(super) struct Annals {
-    checker: Checker,
+    readers: Readers,
     names: Vec<String>,
     /// Clients that want to go on at the end where their position is out of range.
     to_the_end: Vec<bool>,
@@ -22,27 +42,35 @@ pub(super) struct Annals {
 }
 
 impl Annals {
-    /// `None` for runs that the format has no words for: positions that only the client knows
-    /// (a start by time, a seek to an end), topics that are made again, where clients need not
-    /// have seen each generation, and offsets that have other records after an unclean election.
-    pub(super) fn of(plan: &Plan) -> Option<Self> {
-        let again = [Act::Recreate, Act::Truncate, Act::Unclean];
-        let again = plan.acts.iter().any(|(act, _)| again.contains(act));
-        let vague = plan.clients.iter().any(|client| client.whims > 0 || client.starts_by_time());
-        if again || vague {
+    /// The history of a run, for the checker and for a file. `None`: nobody would read it.
+    pub(super) fn of(plan: &Plan, file: Option<Box<dyn Write>>) -> Option<Self> {
+        let header = Header { seed: Some(plan.seed), ..Header::new("simulate") };
+        let checker = is_judged(plan).then(|| {
+            let mut checker = Checker::default();
+            checker.begin(&header);
+            checker
+        });
+        if checker.is_none() && file.is_none() {
             return None;
         }
-        let mut checker = Checker::default();
-        checker.begin(&Header { seed: Some(plan.seed), ..Header::new("simulate") });
+        let mut readers = Readers { checker, file: None, failed: None };
+        match file.map(|file| history::Writer::new(file, &header)).transpose() {
+            Ok(file) => readers.file = file,
+            Err(error) => readers.failed = Some(format!("the history cannot be written: {error}")),
+        }
         let names: Vec<String> = (0..=plan.clients.len()).map(|n| format!("client {n}")).collect();
         for (name, client) in names.iter().zip(&plan.clients) {
-            let open = Line::new(0, name, Op::Open, Kind::Ok).promise(promise(client));
-            checker.line(&open);
+            let open = Line::new(0, name, Op::Open, Kind::Ok).promise(promise(plan, client));
+            readers.line(&open);
+        }
+        if readers.checker.is_none() {
+            let text = "not to be judged: topics made again, or positions that only a client knows";
+            readers.line(&Line::new(0, "cluster", Op::Memo, Kind::Info).text(text));
         }
         let topics = (0..plan.topics.len()).map(Plan::topic).collect();
         let latest = |client: &ClientPlan| client.config.out_of_range == OutOfRange::Latest;
         let to_the_end = plan.clients.iter().map(latest).collect();
-        Some(Self { checker, names, to_the_end, topics })
+        Some(Self { readers, names, to_the_end, topics })
     }
 
     /// A step of a client.
@@ -92,7 +120,7 @@ impl Annals {
             }
             Done::Counted(count) => line(Op::Count, Kind::Ok).count(count),
         };
-        self.checker.line(&line);
+        self.readers.line(&line);
     }
 
     /// Something that the cluster did.
@@ -103,28 +131,44 @@ impl Annals {
             What::Grown { count } => line(Op::Grow).count(*count),
             What::Trimmed { partition, to } => line(Op::Trim).partition(*partition).offset(*to),
             What::Cut { partition, to } => line(Op::Truncate).partition(*partition).offset(*to),
-            What::Deleted | What::Appended { .. } => return,
+            What::Deleted | What::Appended { .. } | What::Forgotten { .. } => return,
         };
-        self.checker.line(&line);
+        self.readers.line(&line);
     }
 
     /// All is quiet, and every client has read what there is.
     pub(super) fn end(mut self, at: Duration, readers: &[usize]) -> Vec<String> {
         for reader in readers {
             if let Some(name) = self.names.get(*reader) {
-                self.checker.line(&Line::new(micros(at), name, Op::Drained, Kind::Ok));
+                self.readers.line(&Line::new(micros(at), name, Op::Drained, Kind::Ok));
             }
         }
-        let report = self.checker.finish();
-        report.findings.iter().map(|finding| format!("checker: {finding}")).collect()
+        let Readers { checker, mut file, failed } = self.readers;
+        let flushed = file.as_mut().map_or(Ok(()), history::Writer::flush);
+        let failed = failed.or(flushed.err().map(|error| error.to_string()));
+        let report = checker.map(Checker::finish);
+        let found = report.iter().flat_map(|report| &report.findings);
+        found.map(|finding| format!("checker: {finding}")).chain(failed).collect()
     }
 }
 
-fn promise(client: &ClientPlan) -> Promise {
+/// Not those that the format has no words for: positions that only the client knows (a start by
+/// time, a seek to an end), topics that are made again, where clients need not have seen each
+/// generation, and offsets that have other records after an unclean election.
+fn is_judged(plan: &Plan) -> bool {
+    let again = [Act::Recreate, Act::Truncate, Act::Unclean];
+    let again = plan.acts.iter().any(|(act, _)| again.contains(act));
+    let vague = plan.clients.iter().any(|client| client.whims > 0 || client.starts_by_time());
+    !again && !vague
+}
+
+fn promise(plan: &Plan, client: &ClientPlan) -> Promise {
+    // Brokers that forget sequences take them again.
+    let forgets = plan.acts.iter().any(|(act, _)| *act == Act::Forget);
     Promise {
         durable: client.config.acks == Acks::All,
-        once: client.config.idempotence,
-        ordered: client.config.idempotence,
+        once: client.config.idempotence && !forgets,
+        ordered: client.config.idempotence && !forgets,
         key_ordered: false,
     }
 }

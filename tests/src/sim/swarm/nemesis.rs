@@ -8,6 +8,7 @@ use super::agent::Agent;
 use super::plan::Plan;
 use crate::sim::code;
 use crate::sim::fault::Fault;
+use crate::sim::model::Cluster;
 use crate::sim::profile::Profile;
 use crate::sim::rng::Rng;
 use crate::sim::world::World;
@@ -47,6 +48,10 @@ pub enum Act {
     Drag,
     /// Any replica may lead, or only those in sync again.
     Unclean,
+    /// A broker's metadata leaves partitions out, or nothing any more.
+    Hide,
+    /// Brokers forget a partition's producers.
+    Forget,
 }
 
 impl Act {
@@ -68,6 +73,8 @@ impl Act {
         Self::Drag,
         Self::Unclean,
     ];
+    /// Drawn after everything else, so that seeds of before keep their meaning.
+    pub(super) const LATER: [Self; 2] = [Self::Hide, Self::Forget];
 }
 
 /// Most partitions that a topic grows to.
@@ -77,11 +84,14 @@ pub(super) struct Nemesis {
     rng: Rng,
     acts: Vec<(Act, u64)>,
     paused: Vec<i32>,
+    /// Topics have ids.
+    ids: bool,
 }
 
 impl Nemesis {
     pub(super) fn new(plan: &Plan, rng: Rng) -> Self {
-        Self { rng, acts: plan.acts.clone(), paused: Vec::new() }
+        let ids = plan.options.profile.topic_ids();
+        Self { rng, acts: plan.acts.clone(), paused: Vec::new(), ids }
     }
 
     /// Pause before the next act.
@@ -134,11 +144,31 @@ impl Nemesis {
                 let count = self.rng.range(1, u64::from(count) + 2) as u32;
                 cluster.recreate_topic(topic, count).map(drop)
             }
+            Act::Hide => self.hide(cluster, broker, (topic, partition, count)),
+            Act::Forget => cluster.forget_producers(topic, partition),
             _ => {
                 self.do_to_broker(world, act, broker);
                 Ok(())
             }
         };
+    }
+
+    fn hide(
+        &mut self,
+        cluster: &mut Cluster,
+        broker: i32,
+        (topic, partition, count): (&str, u32, u32),
+    ) -> Result<(), i16> {
+        if self.rng.chance(40) {
+            cluster.show(broker);
+            return Ok(());
+        }
+        let end = if self.rng.chance(50) { count } else { partition + 1 };
+        // Without ids, fewer partitions for long are a topic that was made again.
+        if end == count && !self.ids {
+            return Ok(());
+        }
+        cluster.hide(broker, topic, partition..end)
     }
 
     fn do_to_broker(&mut self, world: &mut World<Agent>, act: Act, broker: i32) {
@@ -223,6 +253,7 @@ impl Nemesis {
         world.cluster.clear_faults();
         for broker in world.cluster.brokers() {
             world.cluster.set_lag(broker, Duration::ZERO);
+            world.cluster.show(broker);
             world.cluster.set_replica_lag(broker, Duration::ZERO);
             if !world.cluster.alive(broker) {
                 world.cluster.restart(broker);

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
 
 use bytes::Bytes;
 use kavka_core::Acks;
@@ -18,14 +19,14 @@ use crate::sim::world::World;
 /// A topic of the plan, and a partition.
 type Place = (usize, u32);
 
-/// A loss that is nobody's fault.
+/// Sequences that were forgotten, perhaps with a loss, and that is nobody's fault.
 #[derive(Clone, Copy, Debug)]
 struct Excuse {
     topic: usize,
     /// `None`: all of them.
     partition: Option<u32>,
-    /// What lay from here on.
-    from: i64,
+    /// What lay from here on is lost; `None`: nothing is.
+    from: Option<i64>,
     at: Duration,
 }
 
@@ -58,7 +59,7 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, history: Option<Box<dyn Write>>) -> Self {
         Self {
             stored: HashMap::new(),
             ever: HashMap::new(),
@@ -67,7 +68,7 @@ impl Oracle {
             excuses: Vec::new(),
             adrift: HashSet::new(),
             read: 0,
-            annals: Annals::of(plan),
+            annals: Annals::of(plan, history),
         }
     }
 
@@ -120,11 +121,15 @@ impl Oracle {
             What::Deleted => {
                 self.ever.retain(|_, (place, _)| place.0 != topic);
                 self.adrift.retain(|(place, ..)| place.0 != topic);
-                self.excuses.push(Excuse { topic, partition: None, from: 0, at });
+                self.excuses.push(Excuse { topic, partition: None, from: Some(0), at });
             }
             What::Cut { partition, to } => {
                 let partition = Some(*partition);
-                self.excuses.push(Excuse { topic, partition, from: *to, at });
+                self.excuses.push(Excuse { topic, partition, from: Some(*to), at });
+            }
+            What::Forgotten { partition } => {
+                let partition = Some(*partition);
+                self.excuses.push(Excuse { topic, partition, from: None, at });
             }
             What::Grown { .. } | What::Trimmed { .. } => {}
         }
@@ -291,7 +296,7 @@ impl Oracle {
                 let name = Plan::topic(topic);
                 let excused = self.excuses.iter().any(|excuse| {
                     excuse.concerns((topic, partition))
-                        && offset.is_none_or(|offset| excuse.from <= offset)
+                        && excuse.from.is_some_and(|from| offset.is_none_or(|at| from <= at))
                         && excuse.at >= answer.taken
                 });
                 let trimmed = || {

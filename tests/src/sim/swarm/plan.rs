@@ -36,6 +36,8 @@ pub struct Plan {
     pub pause: Duration,
     /// How long anything may fail.
     pub trouble: Duration,
+    /// Afterwards one broker that is not needed ends for good.
+    pub loses_one: bool,
 }
 
 /// One client.
@@ -102,7 +104,7 @@ impl Plan {
         let topics: Vec<u32> =
             (0..rng.pick(&[1, 1, 2, 3])).map(|_| draw_partitions(&mut rng)).collect();
         let clients = (0..rng.range(2, 5)).map(|n| draw_client(&mut rng, n, topics.len()));
-        Self {
+        let mut plan = Self {
             seed,
             profiles,
             clients: clients.collect(),
@@ -112,7 +114,26 @@ impl Plan {
             trouble: Duration::from_secs(rng.range(4, 20)),
             options,
             topics,
+            loses_one: false,
+        };
+        plan.draw_more(&mut rng);
+        plan
+    }
+
+    /// What came later into the world, so that it leaves what was drawn before as it was.
+    fn draw_more(&mut self, rng: &mut Rng) {
+        for act in Act::LATER {
+            if rng.chance(20) {
+                self.acts.push((act, rng.range(1, 8)));
+            }
         }
+        match rng.below(16) {
+            0 => self.options.max_message_bytes = rng.pick(&[600, 5000]),
+            1 => self.options.segment_bytes = rng.pick(&[600, 5000]),
+            2 | 3 => self.options.max_request_bytes = rng.pick(&[20_000, 60_000]),
+            _ => {}
+        }
+        self.loses_one = self.options.replication > 1 && rng.chance(30);
     }
 
     /// Name of a topic.
@@ -308,7 +329,7 @@ impl fmt::Display for Plan {
         write!(
             f,
             "seed {}: brokers {}, replicas {}, topics {:?}, clients {} ({writers} write), \
-             {:?} of {} every {:?}, net {:?}..{:?} {}",
+             {:?} of {} every {:?}{}, net {:?}..{:?} {}",
             self.seed,
             releases.join("+"),
             self.options.replication,
@@ -317,6 +338,7 @@ impl fmt::Display for Plan {
             self.trouble,
             acts.join(" "),
             self.pause,
+            if self.loses_one { ", then one less" } else { "" },
             self.net.fastest,
             self.net.slowest,
             self.net.trouble,

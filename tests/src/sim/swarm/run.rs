@@ -1,6 +1,7 @@
 //! A run from its plan to its verdict.
 
 use core::time::Duration;
+use std::io::Write;
 
 use kavka_core::{Config, Limits, OutOfRange, Probing, Start};
 
@@ -24,12 +25,22 @@ pub struct Outcome {
     pub written: usize,
     /// Records that were read, by all clients together.
     pub read: u64,
+    /// The broker that ended for good.
+    pub gone: Option<i32>,
     /// What was wrong; empty when nothing was.
     pub findings: Vec<String>,
 }
 
 /// Longest time between two looks.
 const SLICE: Duration = Duration::from_millis(500);
+/// How long a broker that is not needed is looked for, and how long writers go on without it.
+const LOSS: Duration = Duration::from_secs(8);
+/// How long clients with nothing to do are watched.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long a broker holds a fetch that other requests may wait behind.
+const SHORT_POLL: Duration = Duration::from_millis(100);
+/// Shortest turn of a connection where there are fewer than brokers.
+const TURN: Duration = Duration::from_millis(300);
 /// Time that everybody gets beyond their own time limits to come to an end.
 const GRACE: Duration = Duration::from_secs(40);
 
@@ -39,7 +50,16 @@ const GRACE: Duration = Duration::from_secs(40);
 /// When the client or the simulation does.
 #[must_use]
 pub fn run(plan: &Plan, print: bool) -> Outcome {
-    let mut run = Run::new(plan, print);
+    run_to(plan, print, None)
+}
+
+/// The same, written down in the checker's format (see [`history`](crate::history)).
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn run_to(plan: &Plan, print: bool, history: Option<Box<dyn Write>>) -> Outcome {
+    let mut run = Run::new(plan, print, history);
     let mut findings = run.trouble();
     if findings.is_empty() {
         findings = run.recovery();
@@ -50,6 +70,7 @@ pub fn run(plan: &Plan, print: bool) -> Outcome {
         clients: run.world.members(),
         written: run.oracle.answered(),
         read: run.oracle.read(),
+        gone: run.gone,
         findings: findings.into_iter().map(|text| format!("{}: {text}", run.world.at())).collect(),
     }
 }
@@ -59,10 +80,12 @@ struct Run<'p> {
     world: World<Agent>,
     nemesis: Nemesis,
     oracle: Oracle,
+    /// The broker that ended for good.
+    gone: Option<i32>,
 }
 
 impl<'p> Run<'p> {
-    fn new(plan: &'p Plan, print: bool) -> Self {
+    fn new(plan: &'p Plan, print: bool, history: Option<Box<dyn Write>>) -> Self {
         let mut rng = Rng(plan.seed);
         let mut world = World::new(plan.seed, plan.options.clone());
         world.trace.print = print;
@@ -75,7 +98,7 @@ impl<'p> Run<'p> {
             let _ = world.cluster.create_topic(&Plan::topic(topic), *partitions);
         }
         let nemesis = Nemesis::new(plan, rng.fork());
-        let mut run = Self { plan, world, nemesis, oracle: Oracle::new(plan) };
+        let mut run = Self { plan, world, nemesis, oracle: Oracle::new(plan, history), gone: None };
         for (process, client) in plan.clients.iter().enumerate() {
             run.world.trace.say(Duration::ZERO, format_args!("client {process}: {client:?}"));
             run.join(process, client.clone(), rng.fork());
@@ -119,6 +142,12 @@ impl<'p> Run<'p> {
         self.world.trace.note(self.world.now(), "all is mended", &[]);
         self.nemesis.heal(&mut self.world);
         self.world.net = Net::default();
+        if self.plan.loses_one {
+            let findings = self.lose_one();
+            if !findings.is_empty() {
+                return findings;
+            }
+        }
         for member in 0..self.world.members() {
             self.world.command(member, |now, commands, agent| agent.calm_down(now, commands));
         }
@@ -143,7 +172,77 @@ impl<'p> Run<'p> {
                 return open;
             }
         }
-        self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now())
+        let findings = self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now());
+        if findings.is_empty() { self.idle() } else { findings }
+    }
+
+    /// Nobody has anything to do, so nobody asks more than long polls and probes come to, or keeps
+    /// memory for more than the requests under way.
+    fn idle(&mut self) -> Vec<String> {
+        let brokers = self.plan.profiles.len() as u64;
+        let topics = self.plan.topics.len() as u64;
+        let stats = |run: &Self, member| run.world.client(member).stats();
+        let members = 0..self.world.members();
+        let before: Vec<u64> = members.clone().map(|n| stats(self, n).requests).collect();
+        let mut least = vec![usize::MAX; before.len()];
+        let end = self.world.now() + IDLE;
+        while self.world.now() < end {
+            self.world.run_for(SLICE);
+            for (member, least) in least.iter_mut().enumerate() {
+                *least = stats(self, member).blocks_used.min(*least);
+            }
+        }
+        let mut findings = Vec::new();
+        for member in members {
+            let client = self.world.app(member).plan();
+            let asked = stats(self, member).requests - before[member];
+            if asked > most_when_idle(client, brokers, topics) {
+                findings.push(format!("client {member}: idle, with {asked} requests in {IDLE:?}"));
+            }
+            let held = least[member];
+            if held > client.limits.conns {
+                findings.push(format!("client {member}: idle, with {held} blocks in use"));
+            }
+        }
+        findings
+    }
+
+    /// A broker that nobody needs ends for good, as soon as there is such a one, while writers go
+    /// on for a while.
+    fn lose_one(&mut self) -> Vec<String> {
+        let mut end = self.world.now() + LOSS;
+        while self.world.now() < end {
+            if self.gone.is_none()
+                && let Some(broker) = self.spare()
+            {
+                self.world.trace.note(self.world.now(), "a broker ends for good", &[]);
+                self.world.kill(broker);
+                self.gone = Some(broker);
+                end = self.world.now() + LOSS;
+            }
+            self.world.run_for(SLICE);
+            let findings = self.oracle.look(&mut self.world);
+            if !findings.is_empty() {
+                return findings;
+            }
+        }
+        Vec::new()
+    }
+
+    /// A broker without which every partition still has a replica in sync.
+    fn spare(&self) -> Option<i32> {
+        let cluster = &self.world.cluster;
+        let mut brokers = cluster.brokers();
+        let first = self.plan.seed % brokers.len().max(1) as u64;
+        brokers.rotate_left(first as usize);
+        let spared = |broker: i32, topic: &str, partition| {
+            let (replicas, in_sync) = cluster.replicas(topic, partition);
+            replicas[..in_sync].iter().any(|id| *id != broker)
+        };
+        let topics: Vec<String> = (0..self.plan.topics.len()).map(Plan::topic).collect();
+        brokers.into_iter().find(|broker| {
+            topics.iter().all(|t| (0..cluster.partitions(t)).all(|p| spared(*broker, t, p)))
+        })
     }
 
     /// What a client still has to do.
@@ -186,6 +285,21 @@ impl<'p> Run<'p> {
             format!("client {member}: {name} {partition} is read up to {position:?} of {end}")
         })
     }
+}
+
+/// Most requests in [`IDLE`] of a client with nothing to do.
+fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
+    let times = |pause: Duration| (IDLE.as_millis() / pause.as_millis().max(1)) as u64 + 1;
+    // Fetches that others wait behind are short; each topic that is read has its probes.
+    let polls = match client.reads.len() {
+        0 => 0,
+        _ => brokers * times(client.config.fetch_max_wait.min(SHORT_POLL)),
+    };
+    let probes = topics * times(client.config.probe_idle) + polls / 20;
+    // Fewer connections than brokers take turns, each with its greeting.
+    let turns = if client.limits.conns as u64 >= 2 * brokers { 0 } else { times(TURN) };
+    // A few Metadata requests on top.
+    polls + probes + turns * client.limits.conns as u64 + 10
 }
 
 /// Reads everything from the beginning.
