@@ -46,6 +46,7 @@ static SOCKETS: ConstStaticCell<SocketMem<3, 1536, 2048>> = ConstStaticCell::new
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
 static RESOURCES: ConstStaticCell<StackResources<6>> = ConstStaticCell::new(StackResources::new());
 static GATEWAY: ConstStaticCell<Gateway> = ConstStaticCell::new(Gateway::new());
+static PLACES: StaticCell<[[PacketMetadata; 16]; 2]> = StaticCell::new();
 static RECEIVED: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
 static TO_SEND: ConstStaticCell<[u8; 256]> = ConstStaticCell::new([0; 256]);
 
@@ -64,10 +65,7 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let topic = need(kafka.topic("readings").ok(), "topic");
-    let mut places = [[PacketMetadata::EMPTY; 16]; 2]; // not all zero: a static would cost flash
-    let [places_in, places_out] = &mut places;
-    let mut socket = UdpSocket::new(stack, places_in, RECEIVED.take(), places_out, TO_SEND.take());
-    need(socket.bind(PORT).ok(), "port");
+    let socket = listen(stack);
     let gateway = GATEWAY.take();
     let mut datagram = [0; READING];
     let mut told = clock::millis();
@@ -104,6 +102,15 @@ fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut K
     config.delivery_timeout = Duration::from_secs(600); // sensors wait longer than brokers are away
     let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
     KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)))
+}
+
+/// The socket for readings. Its memory is not all zero: made here, it costs no flash.
+#[inline(never)] // or its frame would be part of every poll of the task that starts it
+fn listen(stack: Stack<'static>) -> UdpSocket<'static> {
+    let [places_in, places_out] = PLACES.init([[PacketMetadata::EMPTY; 16]; 2]);
+    let mut socket = UdpSocket::new(stack, places_in, RECEIVED.take(), places_out, TO_SEND.take());
+    need(socket.bind(PORT).ok(), "port");
+    socket
 }
 
 /// What is on its way, and what was said to whom.
