@@ -15,6 +15,8 @@ const GAP: Duration = Duration::from_millis(20);
 const NEW_ID_TIME: Duration = Duration::from_secs(2);
 /// Brokers without ids must contradict for this long (R6, R7).
 const LAG_ALLOWANCE: Duration = Duration::from_secs(5);
+/// The id before ours is believed of one broker after this long: there is nobody else to be asked.
+const ALONE: Duration = Duration::from_secs(30);
 /// A topic that was never seen is told to be missing after this long.
 const MISSING_TIME: Duration = Duration::from_secs(2);
 /// A broker that is behind is not asked more often than this for what nobody waits for; probes go
@@ -315,7 +317,7 @@ impl<'d> Cluster<'d> {
         // was us who took them in the wrong order.
         let old = cx.id != Uuid::ZERO && cx.id == topic.old_id;
         let believed = match old {
-            true => (e.refused || e.two_brokers) && lasts(LAG_ALLOWANCE),
+            true => lasts(LAG_ALLOWANCE) && (e.refused || e.two_brokers || lasts(ALONE)),
             false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
         };
         if guard!("another id is corroborated", believed => true) {

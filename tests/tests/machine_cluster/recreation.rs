@@ -43,10 +43,9 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     );
 }
 
-/// Whoever took two recreations in the wrong order hears of it by probes, if by nothing else.
-#[test]
-fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
-    let (mut s, t) = ready(World::new(2).topic("t", 4));
+/// A client that took another topic's id for the newer one, and what is right.
+fn mistaken(brokers: i32) -> (Script, World) {
+    let (mut s, t) = ready(World::new(brokers).topic("t", 4));
     let right = s.world.clone();
     let wrong = with_id(&s.world, 77, 4);
     s.world = wrong.clone();
@@ -54,8 +53,25 @@ fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
     metadata(&mut s, Duration::from_secs(6), |_| wrong.clone());
     assert_eq!(recreated(&events(&mut s)), [4]);
     s.world = right.clone();
+    (s, right)
+}
+
+/// Whoever took two recreations in the wrong order hears of it by probes, if by nothing else.
+#[test]
+fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
+    let (mut s, right) = mistaken(2);
     metadata(&mut s, Duration::from_secs(40), |_| right.clone());
     assert_eq!(recreated(&events(&mut s)), [4], "back to what both brokers say");
+}
+
+/// The other broker is gone for good, and nothing is fetched of what nobody leads.
+#[test]
+fn the_id_before_ours_is_believed_of_the_only_broker_in_the_end() {
+    let (mut s, right) = mistaken(1);
+    metadata(&mut s, Duration::from_secs(25), |_| right.clone());
+    assert_eq!(recreated(&events(&mut s)), [0_u32; 0], "it may be behind");
+    metadata(&mut s, Duration::from_secs(20), |_| right.clone());
+    assert_eq!(recreated(&events(&mut s)), [4]);
 }
 
 #[test]
