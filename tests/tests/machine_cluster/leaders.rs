@@ -1,6 +1,6 @@
-use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 use kavka_core::{Duration, Event};
-use kavka_tests::script::steps::{events, reading, reading_with, ready};
+use kavka_tests::script::steps::{events, metadata, reading, reading_with, ready};
 use kavka_tests::script::{World, fetch};
 
 #[test]
@@ -31,20 +31,14 @@ fn a_lower_epoch_and_a_leader_that_knows_better_make_no_fast_loop() {
         config.retry_backoff = Duration::from_millis(10);
         config
     });
-    s.manual(ApiKey::Metadata);
-    let (end, mut asks) = (s.now() + Duration::from_secs(30), 0);
-    while s.now() < end {
-        if let Some(asked) = s.take::<MetadataRequest>() {
-            asks += 1;
-            let body = s.world.metadata(&asked.body);
-            s.answer(&asked, body);
-        }
+    let (behind, mut asks) = (s.world.clone(), 0);
+    for _ in 0..6000 {
+        asks += metadata(&mut s, Duration::from_millis(5), |_| behind.clone());
         if let Some(asked) = s.take::<FetchRequest>() {
             let epoch = asked.body.topics[0].partitions[0].current_leader_epoch;
             let fenced = (epoch == 0).then(|| fetch::led(0, 74, 1, 1));
             s.give(&asked, 0, fenced.into_iter().collect());
         }
-        s.run(Duration::from_millis(5));
     }
     assert!((10..60).contains(&asks), "{asks} Metadata requests in 30 s");
 }

@@ -37,6 +37,8 @@ const SLICE: Duration = Duration::from_millis(500);
 const LOSS: Duration = Duration::from_secs(8);
 /// How long clients with nothing to do are watched.
 const IDLE: Duration = Duration::from_secs(5);
+/// Longest time by which brokers lag.
+const LATEST_NEWS: Duration = Duration::from_secs(10);
 /// How long a broker holds a fetch that other requests may wait behind.
 const SHORT_POLL: Duration = Duration::from_millis(100);
 /// Shortest turn of a connection where there are fewer than brokers.
@@ -173,7 +175,12 @@ impl<'p> Run<'p> {
             }
         }
         let findings = self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now());
-        if findings.is_empty() { self.idle() } else { findings }
+        if !findings.is_empty() || self.idle().is_empty() {
+            return findings;
+        }
+        // Brokers may still be behind with what happened last.
+        self.world.run_for(LATEST_NEWS);
+        self.idle()
     }
 
     /// Nobody has anything to do, so nobody asks more than long polls and probes come to, or keeps
