@@ -10,7 +10,9 @@ use clap::Parser;
 #[command(
     name = "simulate",
     version,
-    after_help = "Exit codes: 0 nothing wrong was seen; 1 something was; 2 wrong usage."
+    after_help = "Exit codes: 0 nothing wrong was seen; 1 something was; 2 wrong usage.\n\n\
+        Built with RUSTFLAGS='--cfg kavka_rare', clients take rare branches on purpose: a seed is \
+        another run there."
 )]
 pub(crate) struct Options {
     /// One run

@@ -282,7 +282,8 @@ impl<'p> Run<'p> {
     fn unread(&self, member: usize, topic: usize, partition: u32) -> Option<String> {
         let agent = self.world.app(member);
         let name = Plan::topic(topic);
-        let end = self.world.cluster.high_watermark(&name, partition);
+        // All of the log: what no follower has yet will be readable, too.
+        let end = self.world.cluster.log_len(&name, partition);
         let at = agent.reader(topic, partition);
         let Some(at) = at else {
             return Some(format!("client {member}: {name} {partition} is not read"));
