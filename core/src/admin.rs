@@ -188,7 +188,7 @@ impl<'d> Admin<'d> {
         }
         request.state = State::Sent;
         let ticket = Ticket::Admin { slot: slot as u8, serial: request.serial };
-        net.send(now, draft, ticket, timeout);
+        net.send(now, draft, ticket, &timeout);
         Instant::NEVER
     }
 
@@ -338,8 +338,8 @@ impl<'d> Admin<'d> {
 
 impl Request {
     fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        let (version, name) = (draft.version, self.name.as_str());
-        net.write(draft, |w| match self.kind {
+        let name = self.name.as_str();
+        net.write(draft, &mut |w, version| match self.kind {
             Kind::Create { partitions, replication_factor } => {
                 let configs: Vec<_, CONFIGS> = unpacked(&self.configs);
                 let topic = create_topics::NewTopic {

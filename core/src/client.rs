@@ -374,6 +374,7 @@ impl<'d> Client<'d> {
 }
 
 /// The receive buffer of a connection.
+#[cfg_attr(not(feature = "std"), inline(never))]
 fn part_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
     rx.get(slot * size..(slot + 1) * size).unwrap_or_default()
 }

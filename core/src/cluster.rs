@@ -186,7 +186,7 @@ impl<'d> Cluster<'d> {
     /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
     fn slow_down(&mut self, slot: usize, now: Instant) {
         let failures = self.topics[slot].need.failures;
-        let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
+        let (base, max) = (&self.config.retry_backoff, &self.config.retry_backoff_max);
         let at = backoff(&mut self.rng, now, base, max, failures);
         let need = &mut self.topics[slot].need;
         need.failures = failures.saturating_add(1);

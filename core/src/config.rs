@@ -211,10 +211,13 @@ impl<'d> Config<'d> {
             &self.probe_busy,
             &self.metadata_max_age,
         ];
+        let ordered = [
+            (&self.retry_backoff, &self.retry_backoff_max),
+            (&self.reconnect_backoff, &self.reconnect_backoff_max),
+            (&self.probe_busy, &self.probe_idle),
+        ];
         if positive.into_iter().any(Duration::is_zero)
-            || self.retry_backoff > self.retry_backoff_max
-            || self.reconnect_backoff > self.reconnect_backoff_max
-            || self.probe_busy > self.probe_idle
+            || ordered.into_iter().any(|(least, most)| least > most)
         {
             return Err(ConfigError::Duration);
         }

@@ -22,6 +22,8 @@ pub(crate) use versions::Versions;
 pub(crate) const IN_FLIGHT: usize = 8;
 /// Produce requests in flight per connection: brokers remember five batches per producer.
 pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
+/// A request without an answer for this long makes its connection the second choice.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// With so many connections some are to spare.
 const ROOMY: usize = 8;
 
@@ -52,7 +54,7 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// The n-th bootstrap address.
-    Seed(u16),
+    Seed(u32),
     /// A broker by node id.
     Node(i32),
 }
@@ -186,6 +188,8 @@ pub(crate) struct Conn {
     pub(crate) since: Instant,
     /// Another broker needs the slot: no new requests, and the end after the last answer.
     pub(crate) drain: bool,
+    /// Whoever looks at all partitions found one that has something for it.
+    pub(crate) due: bool,
     /// Connect deadline.
     deadline: Instant,
     /// Oldest first.
@@ -220,6 +224,7 @@ impl Conn {
         blind: false,
         since: Instant::ZERO,
         drain: false,
+        due: false,
         deadline: Instant::ZERO,
         in_flight: Vec::new(),
         shown: 0,
@@ -246,28 +251,23 @@ impl Conn {
     }
 
     /// When a request without an answer makes it the second choice.
-    pub(crate) fn late_at(&self, patience: Duration) -> Instant {
+    pub(crate) fn late_at(&self) -> Instant {
         let slow = |f: &&InFlight| f.asked.api != ApiKey::FETCH;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
-        first.map_or(Instant::NEVER, |since| since + patience)
+        first.map_or(Instant::NEVER, |since| since + PATIENCE)
     }
 
     /// Whether it answers, as far as is known.
-    pub(crate) fn is_sound(&self, now: Instant, patience: Duration) -> bool {
+    pub(crate) fn is_sound(&self, now: Instant) -> bool {
         self.state == State::Ready
             && !self.drain
             && now >= self.throttled_until
-            && self.late_at(patience) > now
-    }
-
-    /// Whether it can be asked something now with a chance of a quick answer.
-    pub(crate) fn is_responsive(&self, now: Instant, patience: Duration) -> bool {
-        !self.in_flight.is_full() && self.is_sound(now, patience)
+            && self.late_at() > now
     }
 
     /// Whether it may be asked about the cluster and has a chance to answer now.
-    pub(crate) fn can_ask(&self, now: Instant, patience: Duration) -> bool {
-        self.role != Role::Fetch && self.is_responsive(now, patience)
+    pub(crate) fn can_ask(&self, now: Instant) -> bool {
+        self.role != Role::Fetch && !self.in_flight.is_full() && self.is_sound(now)
     }
 
     /// Whether answers wait behind those to batches, of which the first to a new partition takes
@@ -288,6 +288,10 @@ impl Conn {
         self.in_flight.iter().filter(|f| f.asked.api == api).count()
     }
 }
+
+/// Writes part of a request in this version. Not a type parameter: each would bring a copy of what
+/// is around it.
+pub(crate) type Body<'f> = &'f mut dyn FnMut(&mut Writer<'_>, i16) -> Result<(), Full>;
 
 /// A request being written.
 pub(crate) struct Draft {
@@ -361,7 +365,7 @@ impl<'d> Net<'d> {
 
     /// Whether there are connections to spare for what is only asked.
     pub(crate) fn is_roomy(&self) -> bool {
-        self.conns.len() >= ROOMY
+        cfg!(feature = "witness") && self.conns.len() >= ROOMY
     }
 
     /// Whether fetches can have connections of their own.
@@ -488,10 +492,28 @@ impl<'d> Net<'d> {
         let mut draft =
             Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
         let (correlation, client_id) = (self.correlation, self.client_id);
-        let written = self.write(&mut draft, |w| {
+        let written = self.write(&mut draft, &mut |w, version| {
             w.i32(0)?;
             header::request(w, api, version, correlation, client_id)
         });
+        self.whole(draft, written)
+    }
+
+    /// A whole request, if the connection and the memory allow it.
+    pub(crate) fn draft(
+        &mut self,
+        conn: usize,
+        now: Instant,
+        api: ApiKey,
+        body: Body<'_>,
+    ) -> Option<Draft> {
+        let mut draft = self.open(conn, now, api, i16::MAX)?;
+        let written = self.write(&mut draft, body);
+        self.whole(draft, written)
+    }
+
+    /// A request, unless something of it found no room.
+    fn whole(&mut self, draft: Draft, written: Result<(), Full>) -> Option<Draft> {
         match written {
             Ok(()) => Some(draft),
             Err(Full) => {
@@ -501,37 +523,15 @@ impl<'d> Net<'d> {
         }
     }
 
-    /// A whole request, if the connection and the memory allow it.
-    pub(crate) fn draft(
-        &mut self,
-        conn: usize,
-        now: Instant,
-        api: ApiKey,
-        body: impl FnOnce(&mut Writer<'_>, i16) -> Result<(), Full>,
-    ) -> Option<Draft> {
-        let mut draft = self.open(conn, now, api, i16::MAX)?;
-        let version = draft.version;
-        match self.write(&mut draft, |w| body(w, version)) {
-            Ok(()) => Some(draft),
-            Err(Full) => {
-                self.abandon(draft);
-                None
-            }
-        }
-    }
-
     /// Writes to a request.
-    pub(crate) fn write(
-        &mut self,
-        draft: &mut Draft,
-        body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
-    ) -> Result<(), Full> {
+    #[inline(never)]
+    pub(crate) fn write(&mut self, draft: &mut Draft, body: Body<'_>) -> Result<(), Full> {
         if self.rare.full() {
             self.fresh = true;
             return Err(Full);
         }
         let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
-        let written = body(&mut Writer::new(&mut sink));
+        let written = body(&mut Writer::new(&mut sink), draft.version);
         self.short |= written.is_err();
         written
     }
@@ -594,8 +594,8 @@ impl<'d> Net<'d> {
 
     /// A request without batches.
     #[inline(never)]
-    pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: Duration) {
-        self.commit(now, draft, ticket, now + timeout, Link::NONE, false);
+    pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: &Duration) {
+        self.commit(now, draft, ticket, now + *timeout, Link::NONE, false);
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.

@@ -167,13 +167,13 @@ fn mix(mut z: u64) -> u64 {
 pub(crate) fn backoff(
     rng: &mut Rng,
     now: Instant,
-    base: Duration,
-    max: Duration,
+    base: &Duration,
+    max: &Duration,
     failures: u32,
 ) -> Instant {
     let times = guard!("pauses grow", 1 << failures.min(16) => 1);
-    let grown = micros(base).saturating_mul(times);
-    now.plus(rng.jitter(grown.min(micros(max))))
+    let grown = micros(*base).saturating_mul(times);
+    now.plus(rng.jitter(grown.min(micros(*max))))
 }
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
         let mut rng = Rng::new([9; 32]);
         let (base, max) = (Duration::from_millis(100), Duration::from_secs(1));
         for (failures, nominal) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (40, 1000)] {
-            let d = backoff(&mut rng, Instant::ZERO, base, max, failures).as_micros() / 1000;
+            let d = backoff(&mut rng, Instant::ZERO, &base, &max, failures).as_micros() / 1000;
             assert!((nominal * 79 / 100..=nominal * 121 / 100).contains(&d), "{failures}: {d}");
         }
     }

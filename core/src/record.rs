@@ -20,6 +20,8 @@ pub use header::{
     BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
 };
 pub use read::{HeaderRef, Headers, RecordRef, Records};
+#[cfg(feature = "producer")]
+pub(crate) use write::Small;
 pub use write::{Header, Record, Seal, encoded_len, seal, write};
 
 /// Why record bytes cannot be read.

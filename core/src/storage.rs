@@ -105,6 +105,39 @@ impl Limits {
     }
 }
 
+/// Everything in [`Resources`] but the bytes that come and go.
+struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> {
+    conns: [Conn; CONNS],
+    answers: [AnswerSlot; CONNS],
+    brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
+    topics: [Topic; TOPICS],
+    topic_parts: [TopicPart; TOPICS],
+    follows: [Follow; TOPICS],
+    partitions: [Partition; PARTITIONS],
+    heads: [Link; PARTITIONS],
+    parts: [Part; PARTITIONS],
+    reads: [Read; PARTITIONS],
+    requests: [Request; REQUESTS],
+}
+
+impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
+    Tables<CONNS, TOPICS, PARTITIONS>
+{
+    const EMPTY: Self = Self {
+        conns: [const { Conn::EMPTY }; CONNS],
+        answers: [const { AnswerSlot::EMPTY }; CONNS],
+        brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
+        topics: [const { Topic::EMPTY }; TOPICS],
+        topic_parts: [TopicPart::EMPTY; TOPICS],
+        follows: [Follow::EMPTY; TOPICS],
+        partitions: [Partition::EMPTY; PARTITIONS],
+        heads: [Link::NONE; PARTITIONS],
+        parts: [Part::EMPTY; PARTITIONS],
+        reads: [Read::EMPTY; PARTITIONS],
+        requests: [const { Request::EMPTY }; REQUESTS],
+    };
+}
+
 /// The memory of a client as one value, all zero when new: a `static` of it lies in `.bss`.
 ///
 /// `CONNS` connections, `TOPICS` topics, `PARTITIONS` partitions in use, `RX` bytes to receive per
@@ -116,23 +149,13 @@ pub struct Resources<
     const RX: usize,
     const TX: usize,
 > {
-    conns: [Conn; CONNS],
-    answers: [AnswerSlot; CONNS],
+    tables: Tables<CONNS, TOPICS, PARTITIONS>,
     rx: [[u8; RX]; CONNS],
-    brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
     hosts: [[u8; BROKERS_PER_CONN * HOST_BYTES]; CONNS],
-    topics: [Topic; TOPICS],
-    topic_parts: [TopicPart; TOPICS],
-    follows: [Follow; TOPICS],
-    partitions: [Partition; PARTITIONS],
-    heads: [Link; PARTITIONS],
-    parts: [Part; PARTITIONS],
-    reads: [Read; PARTITIONS],
     blocks: [[u8; BLOCK_BYTES]; TX],
     links: [Link; TX],
     batches: [Batch; TX],
     outgoing: [Outgoing; TX],
-    requests: [Request; REQUESTS],
 }
 
 impl<
@@ -147,61 +170,41 @@ impl<
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            conns: [const { Conn::EMPTY }; CONNS],
-            answers: [const { AnswerSlot::EMPTY }; CONNS],
+            tables: Tables::EMPTY,
             rx: [[0; RX]; CONNS],
-            brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
             hosts: [[0; BROKERS_PER_CONN * HOST_BYTES]; CONNS],
-            topics: [const { Topic::EMPTY }; TOPICS],
-            topic_parts: [TopicPart::EMPTY; TOPICS],
-            follows: [Follow::EMPTY; TOPICS],
-            partitions: [Partition::EMPTY; PARTITIONS],
-            heads: [Link::NONE; PARTITIONS],
-            parts: [Part::EMPTY; PARTITIONS],
-            reads: [Read::EMPTY; PARTITIONS],
             blocks: [[0; BLOCK_BYTES]; TX],
             links: [Link::NONE; TX],
             batches: [Batch::EMPTY; TX],
             outgoing: [Outgoing::EMPTY; TX],
-            requests: [const { Request::EMPTY }; REQUESTS],
         }
     }
 
     /// Lends the memory to a client. What an earlier client left in it does not matter.
     pub fn storage(&mut self) -> Storage<'_> {
-        for conn in &mut self.conns {
-            *conn = Conn::EMPTY;
-        }
-        self.answers.fill_with(|| AnswerSlot::EMPTY);
-        self.brokers.as_flattened_mut().fill_with(|| Broker::EMPTY);
-        self.topics.fill_with(|| Topic::EMPTY);
-        self.topic_parts.fill(TopicPart::EMPTY);
-        self.follows.fill(Follow::EMPTY);
-        self.partitions.fill(Partition::EMPTY);
-        self.heads.fill(Link::NONE);
-        self.parts.fill(Part::EMPTY);
-        self.reads.fill(Read::EMPTY);
-        self.requests.fill_with(|| Request::EMPTY);
+        // One value, so that it is one loop over its bytes.
+        self.tables = const { Tables::EMPTY };
+        let tables = &mut self.tables;
         Storage {
-            conns: Mem::Lent(&mut self.conns),
-            answers: Mem::Lent(&mut self.answers),
+            conns: Mem::Lent(&mut tables.conns),
+            answers: Mem::Lent(&mut tables.answers),
             rx: Mem::Lent(self.rx.as_flattened_mut()),
             rx_bytes: RX,
-            brokers: Mem::Lent(self.brokers.as_flattened_mut()),
+            brokers: Mem::Lent(tables.brokers.as_flattened_mut()),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
-            topics: Mem::Lent(&mut self.topics),
-            topic_parts: Mem::Lent(&mut self.topic_parts),
-            follows: Mem::Lent(&mut self.follows),
-            partitions: Mem::Lent(&mut self.partitions),
-            heads: Mem::Lent(&mut self.heads),
-            parts: Mem::Lent(&mut self.parts),
-            reads: Mem::Lent(&mut self.reads),
+            topics: Mem::Lent(&mut tables.topics),
+            topic_parts: Mem::Lent(&mut tables.topic_parts),
+            follows: Mem::Lent(&mut tables.follows),
+            partitions: Mem::Lent(&mut tables.partitions),
+            heads: Mem::Lent(&mut tables.heads),
+            parts: Mem::Lent(&mut tables.parts),
+            reads: Mem::Lent(&mut tables.reads),
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
             block_bytes: BLOCK_BYTES,
             links: Mem::Lent(&mut self.links),
             batches: Mem::Lent(&mut self.batches),
             outgoing: Mem::Lent(&mut self.outgoing),
-            requests: Mem::Lent(&mut self.requests),
+            requests: Mem::Lent(&mut tables.requests),
         }
     }
 }

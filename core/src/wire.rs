@@ -44,6 +44,7 @@ pub mod produce;
 use core::fmt;
 
 pub use api_key::ApiKey;
+pub(crate) use error_code::Codes;
 pub use error_code::ErrorCode;
 pub use read::Ints;
 pub use write::{Full, Sink, SliceSink, Writer};

@@ -29,13 +29,13 @@ impl Commands<'_> {
         self.dirty = true;
         let request = api_versions::Request { software_name: NAME, software_version: VERSION };
         let api = ApiKey::API_VERSIONS;
-        let draft = self.net.draft(slot, now, api, |w, version| request.encode(version, w));
+        let draft = self.net.draft(slot, now, api, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else {
             // No block free: the connection is tried again later.
             let what = crate::error::LimitKind::SendBlocks;
             return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
         };
-        self.net.send(now, draft, Ticket::ApiVersions, self.cluster.config.connect_timeout);
+        self.net.send(now, draft, Ticket::ApiVersions, &self.cluster.config.connect_timeout);
     }
 
     /// The answer is complete: the connection is ready, or is asked again with a version that the

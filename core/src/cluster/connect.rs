@@ -1,13 +1,11 @@
 //! Whom to connect to, and when to try again.
 
 use super::Cluster;
-use crate::connection::{Net, Peer, Role, State};
+use crate::connection::{Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::backoff;
 use crate::time::{Duration, Instant};
 
-/// A request without an answer for this long makes its connection the second choice.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Brokers at hand for probes, where there are so many, and connections to spare.
 const WITNESSES: usize = 3;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
@@ -15,7 +13,7 @@ const DWELL: Duration = Duration::from_millis(300);
 
 /// The bootstrap list.
 pub(super) struct Seeds {
-    next: u16,
+    next: u32,
     /// Rounds in which every one failed.
     failures: u32,
     retry_at: Instant,
@@ -27,7 +25,7 @@ pub(super) struct Seeds {
 impl Seeds {
     pub(super) const fn new(first: u32) -> Self {
         Self {
-            next: first as u16,
+            next: first,
             failures: 0,
             retry_at: Instant::ZERO,
             error: None,
@@ -47,7 +45,7 @@ impl<'d> Cluster<'d> {
     /// Host and port of a peer.
     pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
         match peer {
-            Peer::Seed(n) => self.config.seed(usize::from(n)),
+            Peer::Seed(n) => self.config.seed(n as usize),
             Peer::Node(id) => self.broker(id).map(|b| (self.hosts.get(b.host), b.port)),
         }
     }
@@ -73,12 +71,12 @@ impl<'d> Cluster<'d> {
     pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
         let (mut hopeful, mut wake, mut behind) = (Instant::NEVER, Instant::NEVER, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
-            if conn.is_sound(now, PATIENCE) {
+            if conn.is_sound(now) {
                 if !self.is_stale(conn.peer.node(), now) {
-                    return conn.late_at(PATIENCE);
+                    return conn.late_at();
                 }
                 behind = true;
-                wake = wake.min(conn.late_at(PATIENCE));
+                wake = wake.min(conn.late_at());
             }
             if conn.state != State::Ready && conn.used + PATIENCE > now {
                 hopeful = hopeful.min(conn.used + PATIENCE);
@@ -173,7 +171,7 @@ impl<'d> Cluster<'d> {
             }
         }
         let best = best.map(|((at, _), peer)| (at, peer));
-        let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u16);
+        let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u32);
         if current {
             return best;
         }
@@ -188,12 +186,12 @@ impl<'d> Cluster<'d> {
     }
 
     fn seed_used(&mut self, now: Instant) {
-        self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u16;
+        self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u32;
         let at = backoff(
             &mut self.rng,
             now,
-            self.config.reconnect_backoff,
-            self.config.reconnect_backoff_max,
+            &self.config.reconnect_backoff,
+            &self.config.reconnect_backoff_max,
             self.seeds.failures,
         );
         if self.seeds.next == 0 {
@@ -222,7 +220,7 @@ impl<'d> Cluster<'d> {
     /// A connection ended or could not be made.
     pub(crate) fn on_closed(&mut self, now: Instant, peer: Peer, error: Error) {
         self.broker_news = true;
-        let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
+        let (base, max) = (&self.config.reconnect_backoff, &self.config.reconnect_backoff_max);
         match peer {
             Peer::Seed(_) => self.seeds.error = Some(error),
             Peer::Node(id) => {
@@ -279,7 +277,7 @@ impl<'d> Cluster<'d> {
             if net.conns[slot].state != State::Ready {
                 continue;
             }
-            let Some((host, port)) = self.config.seed(usize::from(seed)) else { continue };
+            let Some((host, port)) = self.config.seed(seed as usize) else { continue };
             let same =
                 |b: &&super::Broker| b.used && b.port == port && self.hosts.get(b.host) == host;
             let node = self.brokers.iter().find(same).map(|b| Peer::Node(b.id));
@@ -291,7 +289,7 @@ impl<'d> Cluster<'d> {
                 _ => {
                     let others = net.conns.iter().enumerate().any(|(other, c)| {
                         // One that does not answer is the reason why this one was made.
-                        other != slot && c.role == Role::Main && c.is_sound(now, PATIENCE)
+                        other != slot && c.role == Role::Main && c.is_sound(now)
                     });
                     if others && net.conns[slot].pending() == 0 {
                         net.end(slot, true);

@@ -140,7 +140,7 @@ impl<'d> Cluster<'d> {
     /// to a new partition takes its time.
     fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
         net.in_turn(usize::from(self.topics[slot].probe.conn) + 1, &|conn| {
-            let usable = conn.can_ask(now, super::connect::PATIENCE);
+            let usable = conn.can_ask(now);
             let stale = self.is_stale(conn.peer.node(), now);
             let busy = aside && conn.is_behind_batches();
             (usable && !conn.awaits(Ticket::is_probe)).then_some([false, stale, busy])
@@ -153,9 +153,8 @@ impl<'d> Cluster<'d> {
         let name = topic.name.as_str();
         let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
         let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
-        let Some(draft) = net.draft(conn, now, api, |w, version| request.encode(version, w)) else {
-            return false;
-        };
+        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let Some(draft) = draft else { return false };
         let ticket = Ticket::Describe {
             topic: slot as u16,
             generation: topic.generation,
@@ -163,7 +162,7 @@ impl<'d> Cluster<'d> {
             count: topic.count,
         };
         self.probe_sent(draft.len());
-        net.send(now, draft, ticket, self.config.request_timeout);
+        net.send(now, draft, ticket, &self.config.request_timeout);
         true
     }
 
@@ -190,7 +189,7 @@ impl<'d> Cluster<'d> {
         let joining =
             (first..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
         let (count, last) = (joining.clone().count(), joining.clone().last().unwrap_or(first));
-        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
+        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
             list_offsets::begin(w, version, 0, count)?;
             for slot in joining.clone() {
                 let topic = &self.topics[slot];
@@ -213,7 +212,7 @@ impl<'d> Cluster<'d> {
             }
         }
         self.probe_sent(draft.len());
-        net.send(now, draft, Ticket::ListOffsetsProbe, self.config.request_timeout);
+        net.send(now, draft, Ticket::ListOffsetsProbe, &self.config.request_timeout);
         true
     }
 

@@ -1,7 +1,7 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
-use super::{Cluster, connect, pending, topic};
-use crate::connection::{Net, Ticket};
+use super::{Cluster, pending, topic};
+use crate::connection::{Net, PATIENCE, Ticket};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -126,7 +126,7 @@ impl<'d> Cluster<'d> {
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
         net.in_turn(self.turn, &|conn| {
-            let usable = conn.can_ask(now, connect::PATIENCE) && conn.versions.has(api);
+            let usable = conn.can_ask(now) && conn.versions.has(api);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
             usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
@@ -140,11 +140,10 @@ impl<'d> Cluster<'d> {
         let conn = self.pick_main(net, now, prefer, ApiKey::METADATA);
         let draft = conn.and_then(|conn| net.open(conn, now, ApiKey::METADATA, i16::MAX));
         let Some(mut draft) = draft else { return Instant::NEVER };
-        let version = draft.version;
         let auto_create = self.config.auto_create;
         let count = self.topics.iter().filter(|t| is_due(t)).count();
         let topics = &self.topics;
-        let written = net.write(&mut draft, |w| {
+        let written = net.write(&mut draft, &mut |w, version| {
             metadata::begin(w, version, Some(count))?;
             for topic in topics.iter().filter(|t| is_due(t)) {
                 metadata::topic(w, version, Uuid::ZERO, Some(topic.name.as_str()))?;
@@ -155,14 +154,14 @@ impl<'d> Cluster<'d> {
             net.abandon(draft);
             return now + GAP;
         }
-        net.send(now, draft, Ticket::Metadata, self.config.request_timeout);
+        net.send(now, draft, Ticket::Metadata, &self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
         for topic in self.topics.iter_mut().filter(|t| is_due(t)) {
             topic.need.wanted = false;
             topic.need.serial = self.metadata_serial;
             topic.need.at = now + GAP;
         }
-        self.metadata_until = now + connect::PATIENCE;
+        self.metadata_until = now + PATIENCE;
         self.brokers_at = now + self.config.retry_backoff;
         Instant::NEVER
     }
@@ -181,7 +180,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, got: Segment<'_, '_>) {
         if cx.serial == self.metadata_serial && self.metadata_until != Instant::NEVER {
             // Long answers over slow links take their time; this one is on its way.
-            self.metadata_until = now + connect::PATIENCE;
+            self.metadata_until = now + PATIENCE;
         }
         let Some(item) = metadata::item(got) else { return };
         match item {

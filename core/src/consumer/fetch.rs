@@ -9,7 +9,7 @@ use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Uuid, fetch};
+use crate::wire::{ApiKey, ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
@@ -68,7 +68,6 @@ impl<'d> Consumer<'d> {
     ) -> Instant {
         self.dirty = false;
         let mut next = Instant::NEVER;
-        let mut ready: u64 = 0;
         let mut last = (-1, None);
         for part in 0..self.upto {
             let read = &self.reads[part];
@@ -103,10 +102,13 @@ impl<'d> Consumer<'d> {
                 };
             }
             if let Some(conn) = last.1 {
-                ready |= 1 << (conn & 63);
+                net.conns[conn].due = true;
             }
         }
-        for conn in (0..net.conns.len().min(64)).filter(|conn| ready & (1 << conn) != 0) {
+        for conn in 0..net.conns.len() {
+            if !core::mem::take(&mut net.conns[conn].due) {
+                continue;
+            }
             let mut fits = self.send_offsets(cluster, net, now, conn);
             let at = net.conns[conn].session.retry_at.max(net.conns[conn].throttled_until);
             if at > now {
@@ -182,7 +184,7 @@ impl<'d> Consumer<'d> {
         let span = plan.span;
         self.turn = self.turn.wrapping_add(1);
         self.note_sent(cluster, net, now, conn, before, span);
-        net.send(now, draft, Ticket::Fetch, cluster.config.request_timeout + wait);
+        net.send(now, draft, Ticket::Fetch, &(cluster.config.request_timeout + wait));
         true
     }
 
@@ -383,8 +385,8 @@ fn draft(
 ) -> Option<Draft> {
     loop {
         let mut draft = net.open(conn, plan.now, ApiKey::FETCH, cap)?;
-        let version = draft.version;
-        if net.write(&mut draft, |w| plan.write_fetch(w, version, head, most)).is_ok() {
+        let mut body = |w: &mut Writer<'_>, version| plan.write_fetch(w, version, head, most);
+        if net.write(&mut draft, &mut body).is_ok() {
             return Some(draft);
         }
         net.abandon(draft);

@@ -43,7 +43,7 @@ impl<'d> Consumer<'d> {
         }
         let timeout = millis(cluster.config.request_timeout);
         let draft = loop {
-            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, |w, version| {
+            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
                 plan.write_offsets(w, version, timeout)
             });
             match draft {
@@ -61,7 +61,7 @@ impl<'d> Consumer<'d> {
                 read.asked = correlation;
             }
         }
-        net.send(now, draft, Ticket::Offsets, cluster.config.request_timeout);
+        net.send(now, draft, Ticket::Offsets, &cluster.config.request_timeout);
         true
     }
 
@@ -180,11 +180,11 @@ impl<'d> Consumer<'d> {
     ) {
         let read = &mut self.reads[part];
         let base = Duration::from_millis(25);
-        let max = cluster.config.retry_backoff_max;
+        let max = &cluster.config.retry_backoff_max;
         if read.failures == 0 {
             read.failing_since = now;
         }
-        read.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(read.failures));
+        read.retry_at = backoff(&mut cluster.rng, now, &base, max, u32::from(read.failures));
         read.failures = read.failures.saturating_add(1);
         // 75 and 78 mean that the broker lags: asking for metadata would not help. If it goes on
         // and on, the epoch is one that the cluster has not: of a topic that was made again.

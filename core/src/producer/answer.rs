@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, produce};
+use crate::wire::{Codes, ErrorCode, produce};
 
 /// Pause before a partition that was just made, or that just moved, is tried again (R11).
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
@@ -240,7 +240,7 @@ impl<'d> Producer<'d> {
     fn pause(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, base: Duration) {
         let p = &mut self.parts[part];
         let max = cluster.config.retry_backoff_max;
-        p.retry_at = backoff(&mut cluster.rng, now, base.min(max), max, u32::from(p.failures));
+        p.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(p.failures));
         p.failures = p.failures.saturating_add(1);
     }
 
@@ -265,9 +265,8 @@ impl<'d> Producer<'d> {
 /// Whether a broker may say so of a batch that is in its log: waiting for replicas ends so when
 /// they are slow or leadership moves, and unknown codes may mean anything.
 const fn may_follow_append(code: ErrorCode) -> bool {
-    !matches!(
-        code.0,
-        2 | 3 | 10 | 17
-            ..=19 | 21 | 29 | 31 | 32 | 35 | 42 | 43 | 45 | 53 | 74 | 76 | 87 | 89 | 100 | 103
-    )
+    const NEVER: Codes = Codes::of(&[
+        2, 3, 10, 17, 18, 19, 21, 29, 31, 32, 35, 42, 43, 45, 53, 74, 76, 87, 89, 100, 103,
+    ]);
+    !NEVER.has(code)
 }

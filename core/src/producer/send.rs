@@ -44,7 +44,6 @@ impl<'d> Producer<'d> {
         self.dirty = false;
         self.prune_active();
         let mut next = self.drive_identity(cluster, net, now);
-        let mut ready: u64 = 0;
         let mut link = self.active;
         let mut last = (-1, None);
         while let Some(part) = link.get() {
@@ -61,13 +60,13 @@ impl<'d> Producer<'d> {
                         next = next.min(at);
                     }
                     if let Some(conn) = last.1 {
-                        ready |= 1 << (conn & 63);
+                        net.conns[conn].due = true;
                     }
                 }
             }
         }
-        for conn in 0..net.conns.len().min(64) {
-            if ready & (1 << conn) != 0 {
+        for conn in 0..net.conns.len() {
+            if core::mem::take(&mut net.conns[conn].due) {
                 while self.send_request(cluster, net, now, conn) {}
                 if now < net.conns[conn].throttled_until {
                     next = next.min(net.conns[conn].throttled_until);
@@ -101,10 +100,9 @@ impl<'d> Producer<'d> {
             producer_id: -1,
             producer_epoch: -1,
         };
-        let Some(draft) = net.draft(conn, now, api, |w, version| request.encode(version, w)) else {
-            return soon;
-        };
-        net.send(now, draft, Ticket::InitProducerId, cluster.config.request_timeout);
+        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let Some(draft) = draft else { return soon };
+        net.send(now, draft, Ticket::InitProducerId, &cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
         until
@@ -150,7 +148,8 @@ impl<'d> Producer<'d> {
                 self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
-                let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
+                let (base, max) =
+                    (&cluster.config.retry_backoff, &cluster.config.retry_backoff_max);
                 let at = backoff(&mut cluster.rng, now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
                 self.identity = Identity::Wanted(at);
@@ -400,11 +399,12 @@ impl<'d> Producer<'d> {
         draft: &mut Draft,
         picked: &Picked,
     ) -> Result<(), Full> {
-        let version = draft.version;
         let timeout = millis(cluster.config.request_timeout);
         let acks = cluster.config.acks.code();
         let topics = picked.topics;
-        net.write(draft, |w| produce::begin(w, version, None, acks, timeout, topics))?;
+        net.write(draft, &mut |w, version| {
+            produce::begin(w, version, None, acks, timeout, topics)
+        })?;
         let mut link = picked.first;
         let mut current = None;
         while let Some(batch) = link.get() {
@@ -417,7 +417,7 @@ impl<'d> Producer<'d> {
             let opens = current != Some(slot);
             let closes = opens && current.is_some();
             current = Some(slot);
-            net.write(draft, |w| {
+            net.write(draft, &mut |w, version| {
                 if closes {
                     produce::end_topic(w, version)?;
                 }
@@ -427,9 +427,9 @@ impl<'d> Producer<'d> {
                 produce::partition(w, version, entry.index as i32, len)
             })?;
             net.outgoing[batch].ctl_end = draft.len();
-            net.write(draft, |w| produce::end_partition(w, version))?;
+            net.write(draft, &mut |w, version| produce::end_partition(w, version))?;
         }
-        net.write(draft, |w| {
+        net.write(draft, &mut |w, version| {
             produce::end_topic(w, version)?;
             produce::end(w, version)
         })
@@ -437,15 +437,15 @@ impl<'d> Producer<'d> {
 
     /// Fixes producer id, epoch, sequence and checksum; they stay through every retry.
     fn seal(&mut self, net: &mut Net<'d>, batch: usize) {
-        let b = &self.batches[batch];
+        let idempotent = self.idempotent();
+        let b = &mut self.batches[batch];
         if guard!("a batch keeps its sequence", b.sealed) {
             return;
         }
-        let part = b.part as usize;
-        let mut sealed = *b;
-        if self.identity == Identity::None {
-            (sealed.producer_id, sealed.epoch, sealed.sequence) = (-1, -1, -1);
-        } else if guard!("a batch keeps its sequence", sealed.sequence < 0 => true) {
+        let (part, slot) = (b.part as usize, usize::from(b.to.topic.index));
+        if !idempotent {
+            (b.producer_id, b.epoch, b.sequence) = (-1, -1, -1);
+        } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.parts[part];
             // 0 of a known one is where it wrapped to.
             let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
@@ -454,12 +454,11 @@ impl<'d> Producer<'d> {
                 (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
                 p.next_sequence = self.rare.sequence(self.epoch);
             }
-            (sealed.producer_id, sealed.epoch) = (p.producer_id, p.epoch);
-            sealed.sequence = p.next_sequence;
-            p.next_sequence = advance(p.next_sequence, sealed.count);
+            (b.producer_id, b.epoch) = (p.producer_id, p.epoch);
+            b.sequence = p.next_sequence;
+            p.next_sequence = advance(p.next_sequence, b.count);
         }
-        self.batches[batch] = sealed;
-        self.unstick(usize::from(sealed.to.topic.index), part);
+        self.unstick(slot, part);
         self.write_header(net, batch);
     }
 

@@ -5,7 +5,7 @@ use super::send::advance;
 use super::{Batch, Producer, State};
 use crate::connection::Net;
 use crate::memory::{Chain, Slices};
-use crate::record::{HEADER_LEN, varint};
+use crate::record::{HEADER_LEN, Small, varint};
 
 /// Reads a chain's records one after the other without having them in one piece.
 struct Reader<'a> {
@@ -68,36 +68,25 @@ fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64
 impl<'d> Producer<'d> {
     /// Splits a batch in two halves; false when there is no memory for the second.
     pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
-        let b = self.batches[batch];
-        let keep = b.count / 2;
-        let rest = b.count - keep;
-        let Some((at, first_max)) = extent(net, &b, HEADER_LEN, keep) else { return false };
-        let Some((_, max_timestamp)) = extent(net, &b, at, rest) else { return false };
-        let Some(mut second) = renumbered(net, &b.chain, at, keep, rest) else {
-            return false;
-        };
+        let b = &self.batches[batch];
+        let (keep, rest) = (b.count / 2, b.count - b.count / 2);
+        let Some((at, first_max)) = extent(net, b, HEADER_LEN, keep) else { return false };
+        let Some((_, max_timestamp)) = extent(net, b, at, rest) else { return false };
+        let Some(mut second) = renumbered(net, &b.chain, at, keep, rest) else { return false };
         let Some(half) = self.take_batch() else {
             net.blocks.release(&mut second);
             return false;
         };
-        let mut first = b.chain;
-        net.blocks.truncate(&mut first, at);
-        let sequence = match b.sequence {
-            ..0 => -1,
-            s => advance(s, keep),
-        };
-        let part_of =
-            Batch { state: State::Ready, sealed: false, oversize: false, attempts: 0, ..b };
-        self.batches[batch] =
-            Batch { count: keep, max_timestamp: first_max, chain: first, ..part_of };
-        self.batches[half] = Batch {
-            first: b.first + keep,
-            count: rest,
-            max_timestamp,
-            sequence,
-            chain: second,
-            ..part_of
-        };
+        let b = &mut self.batches[batch];
+        net.blocks.truncate(&mut b.chain, at);
+        (b.state, b.sealed, b.oversize, b.attempts) = (State::Ready, false, false, 0);
+        let mut other =
+            Batch { first: b.first + keep, count: rest, max_timestamp, chain: second, ..*b };
+        (b.count, b.max_timestamp) = (keep, first_max);
+        if other.sequence >= 0 {
+            other.sequence = advance(other.sequence, keep);
+        }
+        self.batches[half] = other;
         self.enqueue_after(part, batch, half);
         true
     }
@@ -142,14 +131,8 @@ fn renumber_one(
     let timestamp = reader.varint()?;
     let delta = reader.varint()? - i64::from(less);
     let (rest, end) = (reader.at, body + len);
-    let (timestamp, timestamp_len) = varint::encode(timestamp);
-    let (delta, delta_len) = varint::encode(delta);
-    let new_len = 1 + timestamp_len + delta_len + end.checked_sub(rest)?;
-    let (len, len_len) = varint::encode(i64::try_from(new_len).ok()?);
-    net.blocks.append(copy, &len[..len_len]).ok()?;
-    net.blocks.append(copy, &[attributes]).ok()?;
-    net.blocks.append(copy, &timestamp[..timestamp_len]).ok()?;
-    net.blocks.append(copy, &delta[..delta_len]).ok()?;
+    let front = Small::front(attributes, timestamp, delta, end.checked_sub(rest)?);
+    net.blocks.append(copy, front.bytes()).ok()?;
     let mut at = rest;
     while at < end {
         let mut piece = [0; 64];

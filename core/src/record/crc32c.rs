@@ -1,6 +1,12 @@
 //! CRC-32C (Castagnoli), the checksum of a record batch.
 
-#[cfg(not(feature = "std"))]
+#[cfg(feature = "std")]
+mod by {
+    /// With the processor's own instructions where it has them.
+    pub(super) use crc32c::crc32c_append as append;
+}
+
+#[cfg(all(not(feature = "std"), any(feature = "crc-table", feature = "wide-crc")))]
 mod by {
     use crc::{CRC_32_ISCSI, Crc, Table};
 
@@ -19,10 +25,34 @@ mod by {
     }
 }
 
-#[cfg(feature = "std")]
-mod by {
-    /// With the processor's own instructions where it has them.
-    pub(super) use crc32c::crc32c_append as append;
+#[cfg(not(any(feature = "std", feature = "crc-table", feature = "wide-crc")))]
+use half as by;
+
+/// Half a byte at a time: a table of 64 bytes.
+#[cfg(any(test, not(any(feature = "std", feature = "crc-table", feature = "wide-crc"))))]
+mod half {
+    /// The polynomial of CRC-32C, its bits in reverse.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+    static TABLE: [u32; 16] = {
+        let mut table = [0; 16];
+        let mut n = 0;
+        while n < 16 {
+            let (mut crc, mut bits) = (n as u32, 4);
+            while bits > 0 {
+                crc = crc >> 1 ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
+                bits -= 1;
+            }
+            table[n] = crc;
+            n += 1;
+        }
+        table
+    };
+
+    pub(super) fn append(crc: u32, bytes: &[u8]) -> u32 {
+        let step = |crc: u32| crc >> 4 ^ TABLE[(crc & 15) as usize];
+        !bytes.iter().fold(!crc, |crc, byte| step(step(crc ^ u32::from(*byte))))
+    }
 }
 
 /// A CRC-32C over pieces.
@@ -69,7 +99,7 @@ impl core::fmt::Debug for Crc32c {
 
 #[cfg(test)]
 mod tests {
-    use super::Crc32c;
+    use super::{Crc32c, half};
 
     /// The other golden values are tested from outside, but only for one width of the table.
     #[test]
@@ -81,5 +111,14 @@ mod tests {
             pieces.update(&[0xff; 32][piece]);
         }
         assert_eq!(pieces.finish(), 0x62a8_ab43);
+    }
+    #[test]
+    fn half_a_byte_at_a_time_gives_the_same() {
+        assert_eq!(half::append(0, b"123456789"), 0xe306_9283);
+        let bytes: [u8; 256] = core::array::from_fn(|i| (i * 37) as u8);
+        for end in 0..bytes.len() {
+            let (front, back) = bytes[..end].split_at(end / 3);
+            assert_eq!(half::append(Crc32c::of(front), back), Crc32c::of(&bytes[..end]), "{end}");
+        }
     }
 }

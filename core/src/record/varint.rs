@@ -23,7 +23,8 @@ pub fn take_i32(input: &mut &[u8]) -> Result<i32, Malformed> {
             *input = rest;
             u32::from(byte)
         }
-        _ => long_u32(input)?,
+        // That of 32 bits has no more.
+        _ => long(input, MAX_32, 0x0f)? as u32,
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
@@ -41,37 +42,22 @@ pub fn take_i64(input: &mut &[u8]) -> Result<i64, Malformed> {
             *input = rest;
             u64::from(byte)
         }
-        _ => long_u64(input)?,
+        _ => long(input, MAX_64, 1)?,
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
-fn long_u32(input: &mut &[u8]) -> Result<u32, Malformed> {
+/// A number of at most `most` bytes, of which the last one is not above `top`.
+#[cfg_attr(feature = "std", inline)]
+#[cfg_attr(not(feature = "std"), inline(never))]
+fn long(input: &mut &[u8], most: usize, top: u8) -> Result<u64, Malformed> {
     let mut rest = *input;
     let mut value = 0;
-    for shift in [0, 7, 14, 21, 28] {
+    for n in 1..=most {
         let (&byte, after) = rest.split_first().ok_or(Malformed::Truncated)?;
         rest = after;
-        value |= u32::from(byte & 0x7f) << shift;
-        if shift == 28 && byte > 0x0f {
-            return Err(Malformed::Varint);
-        }
-        if byte < 0x80 {
-            break;
-        }
-    }
-    *input = rest;
-    Ok(value)
-}
-
-fn long_u64(input: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut rest = *input;
-    let mut value = 0;
-    for shift in [0, 7, 14, 21, 28, 35, 42, 49, 56, 63] {
-        let (&byte, after) = rest.split_first().ok_or(Malformed::Truncated)?;
-        rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if shift == 63 && byte > 1 {
+        value |= u64::from(byte & 0x7f) << (7 * (n - 1));
+        if n == most && byte > top {
             return Err(Malformed::Varint);
         }
         if byte < 0x80 {

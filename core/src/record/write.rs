@@ -1,6 +1,6 @@
 //! Writing records, and the header over them.
 
-use super::header::{CRC_START, MAGIC, MAX_LENGTH, MIN_LENGTH};
+use super::header::{MAGIC, MAX_LENGTH, MIN_LENGTH};
 use super::{Crc32c, HEADER_LEN, Headers, varint};
 use crate::wire::{Full, Sink};
 
@@ -144,16 +144,12 @@ pub fn write(
     if i32::try_from(body).is_err() || i32::try_from(offset_delta).is_err() {
         return Err(Full);
     }
-    let mut front = Small::<FRONT>::new();
-    front.number(number(body));
-    front.push(&[0]);
-    front.number(timestamp_delta);
-    front.number(i64::from(offset_delta));
+    let mut front = Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta));
     front.number(length(record.key));
     match record.key {
         Some(key) if key.len() > SHORT_KEY => {
             sink.put(front.bytes())?;
-            front = Small::<FRONT>::new();
+            front = Small::new();
             sink.put(key)?;
         }
         Some(key) => front.push(key),
@@ -207,7 +203,7 @@ pub fn seal<'a>(seal: &Seal, records: impl Iterator<Item = &'a [u8]>) -> Option<
     }
     let attributes = i16::from(seal.codec) | (i16::from(seal.transactional) << 4);
 
-    let mut covered = Small::<{ HEADER_LEN - CRC_START }>::new();
+    let mut covered = Small::new();
     covered.push(&attributes.to_be_bytes());
     covered.push(&last_offset_delta.to_be_bytes());
     covered.push(&seal.base_timestamp.to_be_bytes());
@@ -227,25 +223,50 @@ pub fn seal<'a>(seal: &Seal, records: impl Iterator<Item = &'a [u8]>) -> Option<
     if length > MAX_LENGTH {
         return None;
     }
-    let mut header = Small::<HEADER_LEN>::new();
+    let mut header = Small::new();
     header.push(&0_i64.to_be_bytes());
     header.push(&length.to_be_bytes());
     header.push(&(-1_i32).to_be_bytes());
     header.push(&[MAGIC]);
     header.push(&crc.finish().to_be_bytes());
     header.push(covered.bytes());
-    Some(header.bytes)
+    header.bytes.first_chunk().copied()
 }
 
-/// Gathers what is small. `N` is the sum of all that may be pushed.
-struct Small<const N: usize> {
-    bytes: [u8; N],
+/// Gathers what is small: the front of a record, or a header.
+pub(crate) struct Small {
+    bytes: [u8; SMALL],
     len: usize,
 }
 
-impl<const N: usize> Small<N> {
+const SMALL: usize = if FRONT > HEADER_LEN { FRONT } else { HEADER_LEN };
+
+impl Small {
     const fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self { bytes: [0; SMALL], len: 0 }
+    }
+
+    /// What a record begins with, up to its offset delta; `body` bytes follow its length.
+    #[inline]
+    fn numbers(body: usize, attributes: u8, timestamp_delta: i64, offset_delta: i64) -> Self {
+        let mut front = Self::new();
+        front.number(number(body));
+        front.push(&[attributes]);
+        front.number(timestamp_delta);
+        front.number(offset_delta);
+        front
+    }
+
+    /// The same for a record of which `rest` bytes follow its offset delta.
+    #[cfg(feature = "producer")]
+    pub(crate) fn front(
+        attributes: u8,
+        timestamp_delta: i64,
+        offset_delta: i64,
+        rest: usize,
+    ) -> Self {
+        let numbers = 1 + varint::len(timestamp_delta) + varint::len(offset_delta);
+        Self::numbers(numbers.saturating_add(rest), attributes, timestamp_delta, offset_delta)
     }
 
     #[cfg_attr(feature = "std", inline)]
@@ -271,7 +292,7 @@ impl<const N: usize> Small<N> {
         self.push(bytes.get(..len).unwrap_or_default());
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }

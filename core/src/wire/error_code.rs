@@ -186,17 +186,39 @@ impl ErrorCode {
     /// unknown code is treated as [`ErrorCode::UNKNOWN_SERVER_ERROR`], hence not retriable.
     #[must_use]
     pub const fn is_retriable(self) -> bool {
-        matches!(
-            self.0,
-            2 | 3 | 5..=7 | 9 | 13..=16 | 19 | 20 | 41 | 51 | 56 | 70..=72 | 74 | 75 | 78
-            | 80 | 83 | 84 | 88 | 89 | 100 | 103 | 106 | 122 | 123 | 133
-        )
+        const SET: Codes = Codes::of(&[
+            2, 3, 5, 6, 7, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 70, 71, 72, 74, 75, 78, 80, 83,
+            84, 88, 89, 100, 103, 106, 122, 123, 133,
+        ]);
+        SET.has(self)
     }
 
     /// Whether it says that metadata is out of date (`InvalidMetadataException`).
     #[must_use]
     pub const fn is_invalid_metadata(self) -> bool {
-        matches!(self.0, 3 | 5 | 6 | 9 | 13 | 56 | 72 | 74 | 80 | 83 | 84 | 100 | 103)
+        const SET: Codes = Codes::of(&[3, 5, 6, 9, 13, 56, 72, 74, 80, 83, 84, 100, 103]);
+        SET.has(self)
+    }
+}
+
+/// A set of codes from 0 to 159 as bits: smaller than comparisons.
+pub(crate) struct Codes([u32; 5]);
+
+impl Codes {
+    pub(crate) const fn of(codes: &[u8]) -> Self {
+        let (mut words, mut i) = ([0; 5], 0);
+        while i < codes.len() {
+            words[codes[i] as usize / 32] |= 1 << (codes[i] % 32);
+            i += 1;
+        }
+        Self(words)
+    }
+
+    #[inline(never)]
+    pub(crate) const fn has(&self, code: ErrorCode) -> bool {
+        let at = code.0 as u16;
+        let word = at as usize / 32;
+        word < self.0.len() && self.0[word] >> (at % 32) & 1 == 1
     }
 }
 

@@ -45,6 +45,18 @@ impl Kind {
     const fn is_plain(self) -> bool {
         !matches!(self, Self::Array(_) | Self::Struct(_))
     }
+
+    /// Its bytes on the wire, where they are always as many; else 0.
+    const fn width(self) -> u8 {
+        match self {
+            Self::Bool | Self::I8 => 1,
+            Self::I16 => 2,
+            Self::I32 => 4,
+            Self::I64 => 8,
+            Self::Uuid => 16,
+            _ => 0,
+        }
+    }
 }
 
 /// One field of a struct.
@@ -246,10 +258,9 @@ fn value<'b>(
     to: &mut Value<'b>,
 ) -> Result<(), Stop> {
     *to = match kind {
-        Kind::Bool | Kind::I8 => Value::Int(i64::from(input.i8()?)),
-        Kind::I16 => Value::Int(i64::from(input.i16()?)),
-        Kind::I32 => Value::Int(i64::from(input.i32()?)),
-        Kind::I64 => Value::Int(input.i64()?),
+        Kind::Bool | Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 => {
+            Value::Int(input.int(kind.width())?)
+        }
         Kind::Uuid => Value::Uuid(input.uuid()?),
         Kind::Str => input.str(flexible)?.map_or(Value::Null, Value::Str),
         Kind::Ints => input.ints(flexible)?.map_or(Value::Null, Value::Ints),
@@ -267,11 +278,9 @@ fn value<'b>(
 /// The bytes of one plain field, as far as its front tells: what to read, then how many to drop.
 fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Stop> {
     Ok(match kind {
-        Kind::Bool | Kind::I8 => 1,
-        Kind::I16 => 2,
-        Kind::I32 => 4,
-        Kind::I64 => 8,
-        Kind::Uuid => 16,
+        Kind::Bool | Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 | Kind::Uuid => {
+            u64::from(kind.width())
+        }
         Kind::Str => u64::from(input.str_len(flexible)?.unwrap_or(0)),
         Kind::Ints => u64::from(input.count(flexible)?.unwrap_or(0)) * 4,
         Kind::Records => u64::from(input.count(flexible)?.unwrap_or(0)),

@@ -357,7 +357,7 @@ impl Walker {
                 None | Some(0) => Ok(Child::None),
                 Some(count) => Ok(Child::Open(index, count - 1)),
             },
-            Kind::Struct(index) if nullable && input.i8()? < 0 => Ok(Child::Null(index)),
+            Kind::Struct(index) if nullable && input.int(1)? < 0 => Ok(Child::Null(index)),
             Kind::Struct(index) => Ok(Child::Open(index, 0)),
             _ => Err(Stop::Bad(Malformed::Shape)),
         }
