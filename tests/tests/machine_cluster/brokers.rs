@@ -1,5 +1,7 @@
-use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest};
-use kavka_core::Duration;
+use kafka_protocol::messages::{
+    ApiKey, DescribeTopicPartitionsRequest, MetadataRequest, MetadataResponse, ProduceRequest,
+};
+use kavka_core::{Config, Duration, Limits};
 use kavka_tests::script::steps::{changed, count, metadata, ready, warm_up};
 use kavka_tests::script::{Script, World};
 
@@ -62,7 +64,7 @@ fn a_broker_that_is_behind_is_not_the_only_one_that_is_asked() {
     let mut others = 0;
     s.manual(ApiKey::DescribeTopicPartitions);
     for _ in 0..10_000 {
-        if let Some(asked) = s.take::<kafka_protocol::messages::DescribeTopicPartitionsRequest>() {
+        if let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
             let from = if asked.node == asked_of { &stale } else { &s.world };
             let body = from.describe(&asked.body);
             others += usize::from(asked.node != asked_of);
@@ -93,4 +95,34 @@ fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
     let moved: Vec<_> = s.connects[before..].iter().filter(|(_, node)| *node < 0).collect();
     assert!(moved.is_empty(), "to the old address: {moved:?}");
     assert_eq!(count(&s.client, t), 2);
+}
+
+#[test]
+fn the_only_connection_does_not_stay_with_a_broker_that_is_behind() {
+    // Seed 24 of simulate: what it leads to never learns of the rest.
+    let world = World::new(2).topic("t", 2);
+    let config = Config::new(world.bootstrap());
+    let mut limits = Limits::small();
+    limits.conns = 1;
+    let mut s = Script::with(world, config, &limits);
+    let t = s.ready("t");
+    s.world.grow("t", 3);
+    s.until("three are noticed", |s| count(&s.client, t) == 3);
+    let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
+    let lags = [1, 2].into_iter().find(|node| !s.connections(*node).is_empty());
+    let lags = lags.expect("a connection");
+    s.world.grow("t", 4);
+    s.manual(ApiKey::Metadata);
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.until("four are noticed", |s| {
+        if let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+            let body = if asked.node == lags { &behind } else { &s.world }.describe(&asked.body);
+            s.answer(&asked, body);
+        }
+        if let Some(asked) = s.take::<MetadataRequest>() {
+            let body = if asked.node == lags { &behind } else { &s.world }.metadata(&asked.body);
+            s.answer(&asked, body);
+        }
+        count(&s.client, t) == 4
+    });
 }
