@@ -97,26 +97,34 @@ impl<'d> Client<'d> {
             || s.block_bytes < 128
             || s.links.len() < 4
             || s.topics.is_empty()
-            || s.partitions.is_empty()
+            || s.table.entries.is_empty()
             || s.brokers.is_empty();
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
-        if s.links.len().max(s.batches.len()).max(s.partitions.len()) > Link::MOST {
+        if s.links.len().max(s.batches.len()).max(s.table.entries.len()) > Link::MOST {
             return Err(ConfigError::TooMuchMemory);
         }
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let total = blocks.total();
-        let net = Net::new(s.conns, blocks, s.outgoing, config.client_id, rare);
-        let table = Table::new(s.partitions, s.heads);
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
+        let table = Table::new(s.table);
         let producer =
             Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
         let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
         let commands = Commands {
             net,
-            cluster: Cluster::new(config, s.brokers, s.hosts, s.topics, table, Rng::new(seed)),
+            cluster: Cluster::new(
+                config,
+                s.brokers,
+                s.broker_index,
+                s.hosts,
+                s.topics,
+                table,
+                Rng::new(seed),
+            ),
             producer,
             consumer,
             admin: Admin::new(s.requests),
@@ -443,7 +451,7 @@ impl<'d> Commands<'d> {
     fn has_news(&self) -> bool {
         self.cluster.news
             || self.cluster.broker_news
-            || self.cluster.moves > 0
+            || self.cluster.table.has_moved()
             || self.consumer.news
             || self.admin.news
             || self.producer.has_news()
@@ -485,21 +493,11 @@ impl Cluster<'_> {
             }
             self.news = false;
         }
-        if self.moves > 0 {
-            for part in 0..self.table.len() {
-                let entry = &mut self.table[part];
-                if entry.used() && entry.moved {
-                    entry.moved = false;
-                    self.moves -= 1;
-                    let (slot, partition, epoch) =
-                        (usize::from(entry.topic), entry.index, entry.epoch);
-                    let topic = self.topic_id(slot);
-                    return Some(Event::LeaderMoved { topic, partition, epoch });
-                }
-            }
-            self.moves = 0;
-        }
-        None
+        let part = self.table.next_moved()?;
+        let entry = &self.table[part];
+        let (slot, partition, epoch) = (usize::from(entry.topic), entry.index, entry.epoch);
+        let topic = self.topic_id(slot);
+        Some(Event::LeaderMoved { topic, partition, epoch })
     }
 
     fn topic_event(&mut self, slot: usize) -> Event<'static> {

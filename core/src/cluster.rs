@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::Source;
 use crate::id::TopicId;
-use crate::memory::{Front, Link, Mem, Rng, backoff};
+use crate::memory::{Front, Index, Link, Mem, Rng, backoff};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Uuid};
 
@@ -22,7 +22,7 @@ pub(crate) use connect::Wish;
 pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
 use hosts::{Host, Hosts};
 pub(crate) use metadata::MetadataCx;
-pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table};
+pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::{Topic, pending};
 
 /// A leader that refuses a partition so often under one epoch may be another broker.
@@ -32,6 +32,8 @@ const DOUBT: u8 = 5;
 pub(crate) struct Cluster<'d> {
     pub(crate) config: Config<'d>,
     pub(crate) brokers: Mem<'d, Broker>,
+    /// By node id.
+    broker_index: Index<'d>,
     hosts: Hosts<'d>,
     pub(crate) topics: Front<'d, Topic>,
     pub(crate) table: Table<'d>,
@@ -53,8 +55,6 @@ pub(crate) struct Cluster<'d> {
     pub(crate) news: bool,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
-    /// Partitions with news for the application.
-    pub(crate) moves: u32,
     /// Topics that were recreated since producer and consumer looked.
     pub(crate) recreated: bool,
     /// Some topic became ready or grew since producer and consumer looked.
@@ -82,6 +82,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn new(
         config: Config<'d>,
         brokers: Mem<'d, Broker>,
+        broker_index: Index<'d>,
         hosts: Mem<'d, u8>,
         topics: Mem<'d, Topic>,
         table: Table<'d>,
@@ -91,6 +92,7 @@ impl<'d> Cluster<'d> {
         Self {
             config,
             brokers,
+            broker_index,
             hosts: Hosts::new(hosts),
             topics: Front::new(topics),
             table,
@@ -104,7 +106,6 @@ impl<'d> Cluster<'d> {
             turn: 0,
             news: false,
             broker_news: false,
-            moves: 0,
             recreated: false,
             changed: false,
             asks: false,
@@ -220,7 +221,7 @@ impl<'d> Cluster<'d> {
         p.refusals += 1;
         if p.refusals >= DOUBT {
             p.refusals = 0;
-            let leader = p.leader;
+            let leader = p.leader();
             if let Some(broker) = self.broker_mut(leader) {
                 broker.doubted = true;
             }
@@ -234,39 +235,40 @@ impl<'d> Cluster<'d> {
         if leader < 0 || epoch < 0 || guard!("a hint is of a newer epoch", epoch <= p.epoch) {
             return false;
         }
-        (p.leader, p.epoch, p.rewinds, p.refusals) = (leader, epoch, 0, 0);
-        self.moved(part);
+        (p.rewinds, p.refusals) = (0, 0);
+        self.set_leader(part, leader, epoch);
+        self.table.note_moved(part);
         true
     }
 
     /// A newer leader epoch was seen outside metadata: who leads now is not known.
     pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Instant) {
-        let p = &mut self.table[part];
-        if guard!("a newer epoch unseats the leader", p.epoch >= 0 && epoch > p.epoch) {
-            (p.epoch, p.leader) = (epoch, -1);
+        let known = self.table[part].epoch;
+        if guard!("a newer epoch unseats the leader", known >= 0 && epoch > known) {
+            self.set_leader(part, -1, epoch);
             self.suspect(part, ErrorCode::NOT_LEADER_OR_FOLLOWER, now);
         }
     }
 
-    fn moved(&mut self, part: usize) {
-        let p = &mut self.table[part];
-        if !p.moved {
-            p.moved = true;
-            self.moves += 1;
-        }
+    /// Sets leader and epoch of a partition, -1 for none.
+    #[inline(never)]
+    pub(crate) fn set_leader(&mut self, part: usize, leader: i32, epoch: i32) {
+        let broker = if leader < 0 { None } else { self.broker_slot(leader) };
+        self.table.lead(part, leader, epoch, broker);
     }
 
     /// Merges what an answer says of a partition's leader (KIP-320). Returns whether it was news.
     fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) -> bool {
         let p = &mut self.table[part];
-        let (before, mut known) = (p.leader, (p.leader, p.epoch));
-        if !reliable {
-            (p.leader, p.epoch) = (leader, -1);
+        let (before, mut known) = (p.leader(), (p.leader(), p.epoch));
+        let epoch = if !reliable {
+            -1
         } else if epoch < 0 {
             // Leaderless for now, or a broker without epochs: the last real epoch is kept.
-            p.leader = leader;
+            p.epoch
         } else if guard!("an older epoch is refused", epoch >= p.epoch => true) {
-            (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+            p.rewinds = 0;
+            epoch
         } else {
             // A stale broker, unless they keep saying so: then an unclean election lost the
             // higher epoch, and insisting on it would never end.
@@ -274,18 +276,21 @@ impl<'d> Cluster<'d> {
             if p.rewinds < 5 {
                 return false;
             }
-            (p.leader, p.epoch, p.rewinds) = (leader, epoch, 0);
+            p.rewinds = 0;
             // The leader may know better and name its epoch again: the next answer has no hurry.
             known = guard!("a lower epoch is no news", (leader, epoch) => known);
-        }
-        if p.leader != before && p.leader >= 0 && p.known {
-            self.moved(part);
-        }
+            epoch
+        };
+        self.set_leader(part, leader, epoch);
         let p = &mut self.table[part];
-        p.known |= p.leader >= 0;
-        let news = (p.leader, p.epoch) != known;
+        let moved = leader != before && leader >= 0 && p.known;
+        p.known |= leader >= 0;
+        let news = (leader, epoch) != known;
         if news {
             p.refusals = 0;
+        }
+        if moved {
+            self.table.note_moved(part);
         }
         news
     }

@@ -9,7 +9,7 @@ use heapless::Vec;
 
 use crate::error::PeerFault;
 use crate::id::ConnId;
-use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
+use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
 use crate::rare::Rare;
 use crate::time::{Duration, Instant};
 use crate::wire::{ApiKey, Full, Writer, header};
@@ -289,6 +289,15 @@ impl Conn {
     }
 }
 
+/// Where the index has the connections to a peer in a role.
+fn place(peer: Peer, role: Role) -> u32 {
+    let (kind, id) = match peer {
+        Peer::Seed(n) => (0, n),
+        Peer::Node(id) => (4, id as u32),
+    };
+    hash(id.wrapping_mul(8) + kind + role as u32)
+}
+
 /// Writes part of a request in this version. Not a type parameter: each would bring a copy of what
 /// is around it.
 pub(crate) type Body<'f> = &'f mut dyn FnMut(&mut Writer<'_>, i16) -> Result<(), Full>;
@@ -316,6 +325,8 @@ impl Draft {
 /// All connections, and the bytes that they send.
 pub(crate) struct Net<'d> {
     pub(crate) conns: Mem<'d, Conn>,
+    /// Those that are live, by peer and role.
+    peers: Index<'d>,
     pub(crate) blocks: Blocks<'d>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     client_id: &'d str,
@@ -333,6 +344,7 @@ pub(crate) struct Net<'d> {
 impl<'d> Net<'d> {
     pub(crate) fn new(
         conns: Mem<'d, Conn>,
+        peers: Index<'d>,
         blocks: Blocks<'d>,
         outgoing: Mem<'d, Outgoing>,
         client_id: &'d str,
@@ -340,6 +352,7 @@ impl<'d> Net<'d> {
     ) -> Self {
         Self {
             conns,
+            peers,
             blocks,
             outgoing,
             client_id,
@@ -398,7 +411,15 @@ impl<'d> Net<'d> {
     /// The live connection to a peer in a role.
     pub(crate) fn find(&self, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
-        self.conns.iter().position(|c| c.is_live() && c.peer == peer && c.role == role)
+        let mut link = self.peers.first(place(peer, role));
+        while let Some(slot) = link.get() {
+            let conn = &self.conns[slot];
+            if conn.peer == peer && conn.role == role {
+                return Some(slot);
+            }
+            link = self.peers.next(slot);
+        }
+        None
     }
 
     /// Asks the adapter for a connection; `None` when all slots are taken.
@@ -408,6 +429,7 @@ impl<'d> Net<'d> {
         let generation = self.conns[slot].generation.wrapping_add(1);
         self.conns[slot] =
             Conn { state: State::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
+        self.peers.insert(place(peer, role), slot);
         self.fresh = true;
         Some(slot)
     }
@@ -433,6 +455,15 @@ impl<'d> Net<'d> {
         admitted.then(|| self.connect(now, peer, Role::Main)).flatten()
     }
 
+    /// A connection turned out to lead to this peer.
+    pub(crate) fn adopt(&mut self, slot: usize, peer: Peer) {
+        let conn = &mut self.conns[slot];
+        self.peers.remove(place(conn.peer, conn.role), slot);
+        conn.peer = peer;
+        self.peers.insert(place(peer, conn.role), slot);
+        self.fresh = true;
+    }
+
     /// The next slot in a state that the adapter has to be told of.
     pub(crate) fn next_action(&mut self, deadline: Instant) -> Option<(State, ConnId)> {
         let slot =
@@ -453,6 +484,9 @@ impl<'d> Net<'d> {
     pub(crate) fn end(&mut self, slot: usize, tell_adapter: bool) {
         let conn = &mut self.conns[slot];
         let told = conn.state != State::Wanted;
+        if conn.is_live() {
+            self.peers.remove(place(conn.peer, conn.role), slot);
+        }
         for lost in &mut conn.in_flight {
             self.blocks.release(&mut lost.ctl);
         }

@@ -262,7 +262,7 @@ impl<'d> Consumer<'d> {
         self.upto = self.upto.max(part + 1);
         self.reads[part].begin(start);
         self.begin_added(cluster, part);
-        if cluster.topics[slot].ready && cluster.table[part].leader < 0 {
+        if cluster.topics[slot].ready && cluster.table[part].leader() < 0 {
             cluster.refresh(slot, now);
         }
         self.dirty = true;
@@ -399,6 +399,11 @@ impl<'d> Consumer<'d> {
             read.held = false;
             self.dirty = true;
         }
+    }
+
+    /// A partition has another leader or leader epoch.
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {
+        self.dirty = true;
     }
 
     pub(crate) fn position(&self, part: usize) -> Option<i64> {

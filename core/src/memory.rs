@@ -2,17 +2,21 @@
 //! all-zero when empty, so that a static of it lands in `.bss`.
 
 mod blocks;
+mod index;
+mod list;
 
 use core::ops::{Deref, DerefMut};
 
 use crate::time::{Duration, Instant, micros};
 
 pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
+pub(crate) use index::{Index, hash, hash_bytes};
+pub(crate) use list::{List, Node, Nodes};
 
 /// A table whose memory is lent or owned; the code that uses it cannot tell.
 pub(crate) enum Mem<'d, T> {
     Lent(&'d mut [T]),
-    #[cfg(feature = "alloc")]
+    #[cfg(any(feature = "alloc", test))]
     Owned(alloc::boxed::Box<[T]>),
 }
 
@@ -23,7 +27,7 @@ impl<T> Deref for Mem<'_, T> {
     fn deref(&self) -> &[T] {
         match self {
             Self::Lent(slice) => slice,
-            #[cfg(feature = "alloc")]
+            #[cfg(any(feature = "alloc", test))]
             Self::Owned(slice) => slice,
         }
     }
@@ -34,7 +38,7 @@ impl<T> DerefMut for Mem<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         match self {
             Self::Lent(slice) => slice,
-            #[cfg(feature = "alloc")]
+            #[cfg(any(feature = "alloc", test))]
             Self::Owned(slice) => slice,
         }
     }
@@ -49,7 +53,7 @@ impl<T> Mem<'_, T> {
                 let len = len.min(whole.len());
                 *slice = &mut whole[..len];
             }
-            #[cfg(feature = "alloc")]
+            #[cfg(any(feature = "alloc", test))]
             Self::Owned(slice) => {
                 let mut whole = core::mem::take(slice).into_vec();
                 whole.truncate(len);
@@ -96,22 +100,22 @@ impl<T> DerefMut for Front<'_, T> {
 
 /// Half a word: a device has many links, and never so many entries.
 #[cfg(target_pointer_width = "64")]
-type Index = u32;
+type Number = u32;
 #[cfg(not(target_pointer_width = "64"))]
-type Index = u16;
+type Number = u16;
 
 /// An index into a table, or none; none is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Link(Index);
+pub(crate) struct Link(Number);
 
 impl Link {
     pub(crate) const NONE: Self = Self(0);
     /// Entries that a table may have.
-    pub(crate) const MOST: usize = Index::MAX as usize - 1;
+    pub(crate) const MOST: usize = Number::MAX as usize - 1;
 
     #[inline]
     pub(crate) const fn to(index: usize) -> Self {
-        Self(index as Index + 1)
+        Self(index as Number + 1)
     }
 
     #[inline]

@@ -513,6 +513,11 @@ impl<'d> Producer<'d> {
         self.dirty = true;
     }
 
+    /// A partition has another leader or leader epoch.
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {
+        self.dirty = true;
+    }
+
     /// Acks that mean "no answer".
     fn silent(acks: Acks) -> bool {
         acks == Acks::None

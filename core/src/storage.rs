@@ -5,10 +5,10 @@ use core::mem::size_of;
 
 use crate::admin::Request;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Broker, Partition, Topic};
+use crate::cluster::{Broker, Partition, TableMem, Topic};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};
-use crate::memory::{Link, Mem};
+use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Part, TopicPart};
 
 /// Size of a send block in [`Resources`], in bytes.
@@ -82,16 +82,27 @@ impl Limits {
     /// Bytes that [`Storage::heap`] allocates, exactly.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        // Connections: state and requests in flight, the answer being read, and what was received.
-        self.conns * (size_of::<Conn>() + size_of::<AnswerSlot>() + self.rx_bytes)
-            // Brokers: what is known of them, and their host names.
-            + self.brokers * (size_of::<Broker>() + LONGEST_HOST)
-            // Topics: name and freshness, what the producer and what the consumer keep of each.
-            + self.topics * (size_of::<Topic>() + size_of::<TopicPart>() + size_of::<Follow>())
-            // Partitions in use: leader, place in the hash index, queue and sequence, position.
+        // Connections: state and requests in flight, the answer being read, place in the index by
+        // peer, and what was received.
+        self.conns
+            * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
+            // Brokers: what is known of them, place in the index by id, the partitions that they
+            // lead, and their host names.
+            + self.brokers
+                * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
+            // Topics: name and freshness, the partitions in use, what the producer and what the
+            // consumer keep of each.
+            + self.topics
+                * (size_of::<Topic>()
+                    + size_of::<List>()
+                    + size_of::<TopicPart>()
+                    + size_of::<Follow>())
+            // Partitions in use: leader, place in the hash index and in the lists by topic, by
+            // leader and of news, queue and sequence, position.
             + self.partitions
                 * (size_of::<Partition>()
-                    + size_of::<Link>()
+                    + 2 * size_of::<Link>()
+                    + 3 * size_of::<Node>()
                     + size_of::<Part>()
                     + size_of::<Read>())
             // Send blocks, their chaining, and one batch with its place in a request for each.
@@ -109,12 +120,17 @@ impl Limits {
 struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> {
     conns: [Conn; CONNS],
     answers: [AnswerSlot; CONNS],
+    peers: [[Link; CONNS]; 2],
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
+    nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
+    led: [[List; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
     topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
-    heads: [Link; PARTITIONS],
+    heads: [[Link; PARTITIONS]; 2],
+    lists: [[Node; PARTITIONS]; 3],
+    of_topics: [List; TOPICS],
     parts: [Part; PARTITIONS],
     reads: [Read; PARTITIONS],
     requests: [Request; REQUESTS],
@@ -126,12 +142,17 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
     const EMPTY: Self = Self {
         conns: [const { Conn::EMPTY }; CONNS],
         answers: [const { AnswerSlot::EMPTY }; CONNS],
+        peers: [[Link::NONE; CONNS]; 2],
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
+        nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
+        led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
         topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
-        heads: [Link::NONE; PARTITIONS],
+        heads: [[Link::NONE; PARTITIONS]; 2],
+        lists: [[Node::EMPTY; PARTITIONS]; 3],
+        of_topics: [List::EMPTY; TOPICS],
         parts: [Part::EMPTY; PARTITIONS],
         reads: [Read::EMPTY; PARTITIONS],
         requests: [const { Request::EMPTY }; REQUESTS],
@@ -185,18 +206,36 @@ impl<
         // One value, so that it is one loop over its bytes.
         self.tables = const { Tables::EMPTY };
         let tables = &mut self.tables;
+        let [by_topic, by_leader, by_news] = &mut tables.lists;
+        let [heads, chain] = &mut tables.heads;
+        let table = TableMem {
+            entries: Mem::Lent(&mut tables.partitions),
+            heads: Mem::Lent(heads),
+            chain: Mem::Lent(chain),
+            by_topic: Nodes::new(Mem::Lent(by_topic)),
+            by_leader: Nodes::new(Mem::Lent(by_leader)),
+            by_news: Nodes::new(Mem::Lent(by_news)),
+            topics: Mem::Lent(&mut tables.of_topics),
+            led: Mem::Lent(tables.led.as_flattened_mut()),
+        };
+        let [peer_heads, peer_chain] = &mut tables.peers;
+        let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
             conns: Mem::Lent(&mut tables.conns),
             answers: Mem::Lent(&mut tables.answers),
+            peers: Index::new(Mem::Lent(peer_heads), Mem::Lent(peer_chain)),
             rx: Mem::Lent(self.rx.as_flattened_mut()),
             rx_bytes: RX,
             brokers: Mem::Lent(tables.brokers.as_flattened_mut()),
+            broker_index: Index::new(
+                Mem::Lent(node_heads.as_flattened_mut()),
+                Mem::Lent(node_chain.as_flattened_mut()),
+            ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics: Mem::Lent(&mut tables.topics),
             topic_parts: Mem::Lent(&mut tables.topic_parts),
             follows: Mem::Lent(&mut tables.follows),
-            partitions: Mem::Lent(&mut tables.partitions),
-            heads: Mem::Lent(&mut tables.heads),
+            table,
             parts: Mem::Lent(&mut tables.parts),
             reads: Mem::Lent(&mut tables.reads),
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
@@ -226,15 +265,16 @@ impl<
 pub struct Storage<'d> {
     pub(crate) conns: Mem<'d, Conn>,
     pub(crate) answers: Mem<'d, AnswerSlot>,
+    pub(crate) peers: Index<'d>,
     pub(crate) rx: Mem<'d, u8>,
     pub(crate) rx_bytes: usize,
     pub(crate) brokers: Mem<'d, Broker>,
+    pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) topic_parts: Mem<'d, TopicPart>,
     pub(crate) follows: Mem<'d, Follow>,
-    pub(crate) partitions: Mem<'d, Partition>,
-    pub(crate) heads: Mem<'d, Link>,
+    pub(crate) table: TableMem<'d>,
     pub(crate) parts: Mem<'d, Part>,
     pub(crate) reads: Mem<'d, Read>,
     pub(crate) blocks: Mem<'d, u8>,
@@ -253,15 +293,25 @@ impl Storage<'static> {
         Self {
             conns: owned(limits.conns, || Conn::EMPTY),
             answers: owned(limits.conns, || AnswerSlot::EMPTY),
+            peers: index(limits.conns),
             rx: zeroed(limits.conns * limits.rx_bytes),
             rx_bytes: limits.rx_bytes,
             brokers: owned(limits.brokers, || Broker::EMPTY),
+            broker_index: index(limits.brokers),
             hosts: zeroed(limits.brokers * LONGEST_HOST),
             topics: owned(limits.topics, || Topic::EMPTY),
             topic_parts: owned(limits.topics, || TopicPart::EMPTY),
             follows: owned(limits.topics, || Follow::EMPTY),
-            partitions: owned(limits.partitions, || Partition::EMPTY),
-            heads: owned(limits.partitions, || Link::NONE),
+            table: TableMem {
+                entries: owned(limits.partitions, || Partition::EMPTY),
+                heads: owned(limits.partitions, || Link::NONE),
+                chain: owned(limits.partitions, || Link::NONE),
+                by_topic: nodes(limits.partitions),
+                by_leader: nodes(limits.partitions),
+                by_news: nodes(limits.partitions),
+                topics: owned(limits.topics, || List::EMPTY),
+                led: owned(limits.brokers, || List::EMPTY),
+            },
             parts: owned(limits.partitions, || Part::EMPTY),
             reads: owned(limits.partitions, || Read::EMPTY),
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
@@ -277,6 +327,16 @@ impl Storage<'static> {
 #[cfg(feature = "alloc")]
 fn owned<T>(count: usize, empty: impl Fn() -> T) -> Mem<'static, T> {
     Mem::Owned((0..count).map(|_| empty()).collect())
+}
+
+#[cfg(feature = "alloc")]
+fn nodes(count: usize) -> Nodes<'static> {
+    Nodes::new(owned(count, || Node::EMPTY))
+}
+
+#[cfg(feature = "alloc")]
+fn index(count: usize) -> Index<'static> {
+    Index::new(owned(count, || Link::NONE), owned(count, || Link::NONE))
 }
 
 #[cfg(feature = "alloc")]

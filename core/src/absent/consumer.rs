@@ -73,6 +73,8 @@ impl<'d> Consumer<'d> {
         Self { news: false, dirty: false, memory: PhantomData }
     }
 
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
+
     pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Instant) -> Instant {
         self.dirty = false;
         Instant::NEVER

@@ -54,6 +54,8 @@ impl<'d> Producer<'d> {
         Self { dirty: false, deadline: Instant::NEVER, memory: PhantomData }
     }
 
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
+
     pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Instant) -> Instant {
         Instant::NEVER
     }

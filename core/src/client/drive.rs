@@ -17,6 +17,7 @@ impl Commands<'_> {
             || self.cluster.changed
             || self.cluster.asks
             || self.cluster.recreated
+            || self.cluster.table.has_relocated()
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
@@ -55,6 +56,10 @@ impl Commands<'_> {
                     consumer.on_recreated(cluster, net, slot);
                 }
             }
+        }
+        while let Some(part) = cluster.table.next_relocated() {
+            producer.on_leader(cluster, part);
+            consumer.on_leader(cluster, part);
         }
         if core::mem::take(&mut cluster.changed) {
             consumer.on_changed(cluster, now, |cluster| producer.evict_one(cluster));

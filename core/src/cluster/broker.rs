@@ -2,6 +2,7 @@
 //! as there is room for.
 
 use crate::error::Error;
+use crate::memory::hash;
 use crate::time::Instant;
 
 use super::{Cluster, Host};
@@ -47,14 +48,25 @@ impl Broker {
 }
 
 impl Cluster<'_> {
+    /// The slot of a broker.
     #[inline(never)]
-    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
-        self.brokers.iter().find(|b| b.used && b.id == id)
+    pub(crate) fn broker_slot(&self, id: i32) -> Option<usize> {
+        let mut link = self.broker_index.first(hash(id as u32));
+        while let Some(slot) = link.get() {
+            if self.brokers[slot].id == id {
+                return Some(slot);
+            }
+            link = self.broker_index.next(slot);
+        }
+        None
     }
 
-    #[inline(never)]
+    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
+        self.broker_slot(id).map(|slot| &self.brokers[slot])
+    }
+
     pub(crate) fn broker_mut(&mut self, id: i32) -> Option<&mut Broker> {
-        self.brokers.iter_mut().find(|b| b.used && b.id == id)
+        self.broker_slot(id).map(|slot| &mut self.brokers[slot])
     }
 
     /// Whether a broker, -1 for a bootstrap address, was found to be behind just now (R4).
@@ -72,7 +84,7 @@ impl Cluster<'_> {
         if id < 0 || port == 0 || host.is_empty() {
             return;
         }
-        let known = self.brokers.iter().position(|b| b.used && b.id == id);
+        let known = self.broker_slot(id);
         if let Some(slot) = known {
             let broker = &mut self.brokers[slot];
             broker.seen = now;
@@ -108,11 +120,19 @@ impl Cluster<'_> {
             error,
             ..Broker::EMPTY
         };
+        if known.is_none() {
+            self.broker_index.insert(hash(id as u32), slot);
+            self.table.broker_came(slot, id);
+        }
     }
 
     /// Forgets a broker.
     pub(super) fn drop_broker(&mut self, slot: usize) {
         self.drop_host(slot);
+        if self.brokers[slot].used {
+            self.broker_index.remove(hash(self.brokers[slot].id as u32), slot);
+            self.table.broker_went(slot);
+        }
         self.brokers[slot] = Broker::EMPTY;
     }
 
@@ -134,14 +154,14 @@ impl Cluster<'_> {
         (0..self.brokers.len())
             .filter(|slot| {
                 let broker = &self.brokers[*slot];
-                broker.used && broker.id != but && !self.leads(broker.id)
+                broker.used && broker.id != but && !self.leads(*slot)
             })
             .min_by_key(|slot| self.brokers[*slot].seen)
     }
 
     /// Whether a broker leads a partition in use, or is the controller.
-    pub(crate) fn leads(&self, id: i32) -> bool {
-        self.controller == Some(id) || self.table.iter().any(|p| p.used() && p.leader == id)
+    fn leads(&self, slot: usize) -> bool {
+        self.controller == Some(self.brokers[slot].id) || !self.table.first_led(slot).is_none()
     }
 
     /// Forgets brokers that a whole answer of a broker that is not behind left out, unless they
@@ -152,7 +172,7 @@ impl Cluster<'_> {
         }
         for slot in 0..self.brokers.len() {
             let broker = &self.brokers[slot];
-            if broker.used && broker.seen < since && !self.leads(broker.id) {
+            if broker.used && broker.seen < since && !self.leads(slot) {
                 self.drop_broker(slot);
             }
         }

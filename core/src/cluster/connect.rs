@@ -3,7 +3,7 @@
 use super::Cluster;
 use crate::connection::{Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
-use crate::memory::backoff;
+use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};
 
 /// Brokers at hand for probes, where there are so many, and connections to spare.
@@ -231,13 +231,10 @@ impl<'d> Cluster<'d> {
                     broker.retry_at = at;
                     broker.error = Some(error);
                 }
-                for slot in 0..self.topics.len() {
-                    let leads = |p: &super::Partition| {
-                        p.used() && p.leader == id && p.topic as usize == slot
-                    };
-                    if self.table.iter().any(leads) {
-                        self.refresh(slot, now);
-                    }
+                let mut led = self.broker_slot(id).map_or(Link::NONE, |b| self.table.first_led(b));
+                while let Some(part) = led.get() {
+                    self.refresh(usize::from(self.table[part].topic), now);
+                    led = self.table.next_led(part);
                 }
             }
         }
@@ -283,8 +280,7 @@ impl<'d> Cluster<'d> {
             let node = self.brokers.iter().find(same).map(|b| Peer::Node(b.id));
             match node {
                 Some(peer) if net.find(peer, Role::Main).is_none() => {
-                    net.conns[slot].peer = peer;
-                    net.fresh = true;
+                    net.adopt(slot, peer);
                 }
                 _ => {
                     let others = net.conns.iter().enumerate().any(|(other, c)| {

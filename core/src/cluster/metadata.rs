@@ -346,11 +346,9 @@ impl<'d> Cluster<'d> {
     fn settle_leaders(&mut self, slot: usize, now: Instant, news: bool) {
         self.topics[slot].need.told = false;
         let count = self.topics[slot].count;
-        let open = self.table.iter().any(|p| {
-            p.used()
-                && p.topic as usize == slot
-                && p.index < count
-                && (p.leader < 0 || p.rewinds > 0 || self.broker(p.leader).is_none())
+        let open = self.table.of_topic(slot).any(|part| {
+            let p = &self.table[part];
+            p.index < count && (p.broker().is_none() || p.rewinds > 0)
         });
         if open {
             self.ask_again(slot, now);

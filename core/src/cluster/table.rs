@@ -4,11 +4,21 @@
 
 use core::ops::{Deref, DerefMut};
 
-use crate::memory::{Link, Mem};
+use crate::memory::{Index, Link, List, Mem, Nodes, hash};
 
 /// Who uses an entry.
 pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
+
+/// The lists of partitions with news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    /// For producer and consumer.
+    Relocated,
+    /// For the application.
+    Moved,
+}
 
 /// A partition in use.
 #[derive(Clone, Copy, Debug)]
@@ -17,19 +27,22 @@ pub(crate) struct Partition {
     /// Its leader was known at some time.
     pub(crate) known: bool,
     /// The application was not told of the new leader yet.
-    pub(crate) moved: bool,
+    moved: bool,
+    /// Which list of news it is in.
+    listed: News,
     /// Answers in a row with an older leader epoch.
     pub(crate) rewinds: u8,
     /// How often its leader said that it is none, since leader or epoch were news.
     pub(crate) refusals: u8,
     pub(crate) topic: u16,
+    /// Slot of its leader among the brokers; none while that is not known there.
+    broker: Link,
     pub(crate) generation: u32,
     pub(crate) index: u32,
     /// Node id, -1 for none or unknown.
-    pub(crate) leader: i32,
+    leader: i32,
     /// -1 where brokers have none.
     pub(crate) epoch: i32,
-    next: Link,
 }
 
 impl Partition {
@@ -37,14 +50,15 @@ impl Partition {
         users: 0,
         known: false,
         moved: false,
+        listed: News::None,
         rewinds: 0,
         refusals: 0,
         topic: 0,
+        broker: Link::NONE,
         generation: 0,
         index: 0,
         leader: 0,
         epoch: 0,
-        next: Link::NONE,
     };
 
     pub(crate) const fn used(&self) -> bool {
@@ -55,40 +69,86 @@ impl Partition {
         self.users & user != 0
     }
 
+    pub(crate) const fn leader(&self) -> i32 {
+        self.leader
+    }
+
+    /// Slot of its leader among the brokers.
+    pub(crate) const fn broker(&self) -> Option<usize> {
+        self.broker.get()
+    }
+
     /// Whether it is assigned, and led by this broker.
     pub(crate) const fn is_read_from(&self, node: i32) -> bool {
         self.used_by(CONSUMER) && self.leader == node
     }
 }
 
-/// All entries, and a hash index over (topic, partition).
+/// The memory of a [`Table`].
+pub(crate) struct TableMem<'d> {
+    pub(crate) entries: Mem<'d, Partition>,
+    /// One place for each entry.
+    pub(crate) heads: Mem<'d, Link>,
+    pub(crate) chain: Mem<'d, Link>,
+    pub(crate) by_topic: Nodes<'d>,
+    pub(crate) by_leader: Nodes<'d>,
+    pub(crate) by_news: Nodes<'d>,
+    /// One for each topic.
+    pub(crate) topics: Mem<'d, List>,
+    /// One for each broker.
+    pub(crate) led: Mem<'d, List>,
+}
+
+/// All entries; found by (topic, partition), and listed by topic, by leader and by what is news.
 pub(crate) struct Table<'d> {
     entries: Mem<'d, Partition>,
-    heads: Mem<'d, Link>,
-    /// No entry below this one is free.
-    first_free: usize,
+    index: Index<'d>,
+    by_topic: Nodes<'d>,
+    by_leader: Nodes<'d>,
+    by_news: Nodes<'d>,
+    topics: Mem<'d, List>,
+    led: Mem<'d, List>,
+    /// Their leader is no broker that is remembered.
+    stray: List,
+    /// Leader or epoch changed since producer and consumer looked.
+    relocated: List,
+    /// The application was not told of the new leader yet.
+    moved: List,
+    /// Entries that were used and are not now, in the lists by topic's nodes.
+    free: List,
+    /// Entries from here on were never used.
+    fresh: usize,
     used: usize,
 }
 
 impl<'d> Table<'d> {
-    pub(crate) fn new(entries: Mem<'d, Partition>, heads: Mem<'d, Link>) -> Self {
-        Self { entries, heads, first_free: 0, used: 0 }
-    }
-
-    fn bucket(&self, topic: usize, index: u32) -> usize {
-        let mixed = (index ^ (topic as u32).wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
-        (mixed >> 7) as usize % self.heads.len().max(1)
+    pub(crate) fn new(memory: TableMem<'d>) -> Self {
+        Self {
+            entries: memory.entries,
+            index: Index::new(memory.heads, memory.chain),
+            by_topic: memory.by_topic,
+            by_leader: memory.by_leader,
+            by_news: memory.by_news,
+            topics: memory.topics,
+            led: memory.led,
+            stray: List::EMPTY,
+            relocated: List::EMPTY,
+            moved: List::EMPTY,
+            free: List::EMPTY,
+            fresh: 0,
+            used: 0,
+        }
     }
 
     #[inline(never)]
     pub(crate) fn find(&self, topic: usize, index: u32) -> Option<usize> {
-        let mut link = self.heads[self.bucket(topic, index)];
+        let mut link = self.index.first(mixed(topic, index));
         while let Some(at) = link.get() {
             let entry = &self.entries[at];
             if entry.index == index && entry.topic as usize == topic {
                 return Some(at);
             }
-            link = entry.next;
+            link = self.index.next(at);
         }
         None
     }
@@ -104,11 +164,15 @@ impl<'d> Table<'d> {
             self.entries[at].users |= user;
             return Some(at);
         }
-        let free = self.entries[self.first_free..].iter().position(|p| !p.used())?;
-        let at = self.first_free + free;
-        self.first_free = at + 1;
+        let at = match self.by_topic.pop(&mut self.free) {
+            Some(at) => at,
+            None if self.fresh < self.entries.len() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
         self.used += 1;
-        let bucket = self.bucket(topic, index);
         self.entries[at] = Partition {
             users: user,
             topic: topic as u16,
@@ -116,35 +180,157 @@ impl<'d> Table<'d> {
             index,
             leader: -1,
             epoch: -1,
-            next: self.heads[bucket],
             ..Partition::EMPTY
         };
-        self.heads[bucket] = Link::to(at);
+        self.index.insert(mixed(topic, index), at);
+        self.by_topic.push_back(&mut self.topics[topic], at);
         Some(at)
     }
 
     /// One user is done with an entry; it is free when nobody else is left.
     pub(crate) fn release(&mut self, at: usize, user: u8) {
         self.entries[at].users &= !user;
-        if self.entries[at].used() {
+        let entry = self.entries[at];
+        if entry.used() {
             return;
         }
-        let entry = self.entries[at];
-        let bucket = self.bucket(entry.topic as usize, entry.index);
-        let mut link = self.heads[bucket];
-        if link == Link::to(at) {
-            self.heads[bucket] = entry.next;
-        } else {
-            while let Some(before) = link.get() {
-                link = self.entries[before].next;
-                if link == Link::to(at) {
-                    self.entries[before].next = entry.next;
-                }
-            }
-        }
-        self.first_free = self.first_free.min(at);
+        let topic = usize::from(entry.topic);
+        self.index.remove(mixed(topic, entry.index), at);
+        self.by_topic.remove(&mut self.topics[topic], at);
+        self.by_topic.push_back(&mut self.free, at);
+        self.leave(at);
+        self.list_news(at, News::None);
         self.used -= 1;
     }
+
+    /// The partitions of a topic that are in use.
+    pub(crate) fn of_topic(&self, topic: usize) -> impl Iterator<Item = usize> {
+        self.by_topic.iter(&self.topics[topic])
+    }
+
+    /// The first of them, and the one behind another, where the table changes meanwhile.
+    pub(crate) fn first_of(&self, topic: usize) -> Link {
+        self.topics[topic].first()
+    }
+
+    pub(crate) fn next_of(&self, at: usize) -> Link {
+        self.by_topic.next(at)
+    }
+
+    /// The first partition in use that a broker leads, and the one behind another.
+    pub(crate) fn first_led(&self, broker: usize) -> Link {
+        self.led[broker].first()
+    }
+
+    pub(crate) fn next_led(&self, at: usize) -> Link {
+        self.by_leader.next(at)
+    }
+
+    /// Sets leader and epoch of a partition. `broker` is the leader's slot.
+    pub(super) fn lead(&mut self, at: usize, leader: i32, epoch: i32, broker: Option<usize>) {
+        let entry = &mut self.entries[at];
+        let broker = broker.map_or(Link::NONE, Link::to);
+        if (entry.leader, entry.epoch, entry.broker) == (leader, epoch, broker) {
+            return;
+        }
+        if (entry.leader, entry.broker) != (leader, broker) {
+            self.leave(at);
+            let entry = &mut self.entries[at];
+            (entry.leader, entry.broker) = (leader, broker);
+            match broker.get() {
+                Some(slot) => self.by_leader.push_back(&mut self.led[slot], at),
+                None if leader >= 0 => self.by_leader.push_back(&mut self.stray, at),
+                None => {}
+            }
+        }
+        self.entries[at].epoch = epoch;
+        self.relocate(at);
+    }
+
+    /// Takes an entry out of its leader's list.
+    fn leave(&mut self, at: usize) {
+        let list = match self.entries[at].broker.get() {
+            Some(slot) => &mut self.led[slot],
+            None => &mut self.stray,
+        };
+        self.by_leader.remove(list, at);
+    }
+
+    /// A broker came to a slot: partitions may have waited for it.
+    pub(super) fn broker_came(&mut self, slot: usize, id: i32) {
+        let mut link = self.stray.first();
+        while let Some(at) = link.get() {
+            link = self.by_leader.next(at);
+            let Partition { leader, epoch, .. } = self.entries[at];
+            if leader == id {
+                self.lead(at, leader, epoch, Some(slot));
+            }
+        }
+    }
+
+    /// A broker is forgotten: what it leads has a leader that is not known.
+    pub(super) fn broker_went(&mut self, slot: usize) {
+        while let Some(at) = self.led[slot].first().get() {
+            let Partition { leader, epoch, .. } = self.entries[at];
+            self.lead(at, leader, epoch, None);
+        }
+    }
+
+    /// Puts an entry into another list of news.
+    fn list_news(&mut self, at: usize, to: News) {
+        match core::mem::replace(&mut self.entries[at].listed, to) {
+            News::None => {}
+            News::Relocated => self.by_news.remove(&mut self.relocated, at),
+            News::Moved => self.by_news.remove(&mut self.moved, at),
+        }
+        match to {
+            News::None => {}
+            News::Relocated => self.by_news.push_back(&mut self.relocated, at),
+            News::Moved => self.by_news.push_back(&mut self.moved, at),
+        }
+    }
+
+    /// Producer and consumer have to look at a partition again.
+    fn relocate(&mut self, at: usize) {
+        if self.entries[at].listed != News::Relocated {
+            self.list_news(at, News::Relocated);
+        }
+    }
+
+    pub(crate) const fn has_relocated(&self) -> bool {
+        !self.relocated.is_empty()
+    }
+
+    /// The next partition whose leader or epoch changed since producer and consumer looked. What
+    /// the application has to be told of it comes after that.
+    pub(crate) fn next_relocated(&mut self) -> Option<usize> {
+        let at = self.relocated.first().get()?;
+        let then = if self.entries[at].moved { News::Moved } else { News::None };
+        self.list_news(at, then);
+        Some(at)
+    }
+
+    /// The application has to be told of a new leader.
+    pub(super) fn note_moved(&mut self, at: usize) {
+        self.entries[at].moved = true;
+        self.relocate(at);
+    }
+
+    pub(crate) const fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// The next partition that has a new leader.
+    pub(crate) fn next_moved(&mut self) -> Option<usize> {
+        let at = self.moved.first().get()?;
+        self.entries[at].moved = false;
+        self.list_news(at, News::None);
+        Some(at)
+    }
+}
+
+fn mixed(topic: usize, index: u32) -> u32 {
+    hash(index ^ (topic as u32).wrapping_mul(0x9e37_79b9))
 }
 
 impl Deref for Table<'_> {
@@ -166,43 +352,112 @@ impl DerefMut for Table<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Rng;
+    use crate::memory::{Node, Rng};
+    use alloc::vec;
+    use alloc::vec::Vec;
     use std::collections::HashMap;
+
+    fn with_table(size: usize, test: impl FnOnce(&mut Table<'_>)) {
+        let nodes = || Nodes::new(Mem::Owned(vec![Node::EMPTY; size].into()));
+        test(&mut Table::new(TableMem {
+            entries: Mem::Owned(vec![Partition::EMPTY; size].into()),
+            heads: Mem::Owned(vec![Link::NONE; size].into()),
+            chain: Mem::Owned(vec![Link::NONE; size].into()),
+            by_topic: nodes(),
+            by_leader: nodes(),
+            by_news: nodes(),
+            topics: Mem::Owned(vec![List::EMPTY; 3].into()),
+            led: Mem::Owned(vec![List::EMPTY; 4].into()),
+        }));
+    }
 
     #[test]
     fn finds_what_was_taken_and_nothing_else() {
-        let mut entries = [Partition::EMPTY; 40];
-        let mut heads = [Link::NONE; 40];
-        let mut table = Table::new(Mem::Lent(&mut entries), Mem::Lent(&mut heads));
-        let mut rng = Rng::new([5; 32]);
-        let mut model = HashMap::new();
-        for step in 0..20_000 {
-            let key = (rng.below(3) as usize, rng.below(30));
-            if rng.below(2) == 0 {
-                match table.take(key.0, key.1, PRODUCER) {
-                    Some(at) => assert_eq!(*model.entry(key).or_insert(at), at, "step {step}"),
-                    None => assert_eq!((model.len(), table.room()), (40, 0), "step {step}"),
+        with_table(40, |table| {
+            let mut rng = Rng::new([5; 32]);
+            let mut model = HashMap::new();
+            for step in 0..20_000 {
+                let key = (rng.below(3) as usize, rng.below(30));
+                if rng.below(2) == 0 {
+                    match table.take(key.0, key.1, PRODUCER) {
+                        Some(at) => assert_eq!(*model.entry(key).or_insert(at), at, "step {step}"),
+                        None => assert_eq!((model.len(), table.room()), (40, 0), "step {step}"),
+                    }
+                } else if let Some(at) = model.remove(&key) {
+                    table.release(at, PRODUCER);
                 }
-            } else if let Some(at) = model.remove(&key) {
-                table.release(at, PRODUCER);
+                assert_eq!(table.find(key.0, key.1), model.get(&key).copied(), "step {step}");
+                assert_eq!(table.room(), 40 - model.len(), "step {step}");
+                let mut listed: Vec<_> = table.of_topic(key.0).collect();
+                let of_topic = model.iter().filter(|(other, _)| other.0 == key.0);
+                let mut right: Vec<_> = of_topic.map(|(_, at)| *at).collect();
+                (listed.sort_unstable(), right.sort_unstable());
+                assert_eq!(listed, right, "step {step}");
             }
-            assert_eq!(table.find(key.0, key.1), model.get(&key).copied(), "step {step}");
-            assert_eq!(table.room(), 40 - model.len(), "step {step}");
-        }
+        });
     }
 
     #[test]
     fn an_entry_stays_while_one_user_is_left() {
-        let (mut entries, mut heads) = ([Partition::EMPTY; 2], [Link::NONE; 2]);
-        let mut table = Table::new(Mem::Lent(&mut entries), Mem::Lent(&mut heads));
-        let at = table.take(0, 7, PRODUCER).unwrap();
-        let generation = table[at].generation;
-        assert_eq!(table.take(0, 7, CONSUMER), Some(at));
-        table.release(at, PRODUCER);
-        assert_eq!(table.find(0, 7), Some(at));
-        table.release(at, CONSUMER);
-        assert_eq!(table.find(0, 7), None);
-        assert_eq!(table.take(0, 7, CONSUMER), Some(at));
-        assert_ne!(table[at].generation, generation, "an old id means nothing now");
+        with_table(2, |table| {
+            let at = table.take(0, 7, PRODUCER).unwrap();
+            let generation = table[at].generation;
+            assert_eq!(table.take(0, 7, CONSUMER), Some(at));
+            table.release(at, PRODUCER);
+            assert_eq!(table.find(0, 7), Some(at));
+            table.release(at, CONSUMER);
+            assert_eq!(table.find(0, 7), None);
+            let again = table.take(0, 7, CONSUMER).unwrap();
+            assert_eq!(again, at, "the last one used is the first free one");
+            assert_ne!(table[at].generation, generation, "an old id means nothing now");
+        });
+    }
+
+    /// Leaders come, go and change while partitions do: the lists say what the entries say.
+    #[test]
+    fn partitions_are_listed_by_leader_and_by_news() {
+        with_table(12, |table| {
+            let mut rng = Rng::new([6; 32]);
+            // Broker 10 + n, if it is known, has slot n.
+            let mut known = [false; 4];
+            for step in 0..20_000 {
+                let slot = rng.below(4) as usize;
+                let at = table.find(0, rng.below(20));
+                match (rng.below(8), at) {
+                    (0, _) => drop(table.take(0, rng.below(20), CONSUMER)),
+                    (1, Some(at)) => table.release(at, CONSUMER),
+                    (2, _) if !known[slot] => {
+                        known[slot] = true;
+                        table.broker_came(slot, 10 + slot as i32);
+                    }
+                    (3, _) if known[slot] => {
+                        known[slot] = false;
+                        table.broker_went(slot);
+                    }
+                    (4, _) => drop(table.next_relocated()),
+                    (5, _) => drop(table.next_moved()),
+                    (6, Some(at)) => table.note_moved(at),
+                    (_, Some(at)) => {
+                        table.lead(at, 10 + slot as i32, step, known[slot].then_some(slot));
+                    }
+                    _ => {}
+                }
+                for slot in 0..4 {
+                    let mut link = table.first_led(slot);
+                    let mut count = 0;
+                    while let Some(at) = link.get() {
+                        assert_eq!(table[at].leader(), 10 + slot as i32, "step {step}");
+                        (link, count) = (table.next_led(at), count + 1);
+                    }
+                    let leads = |p: &&Partition| p.used() && p.leader() == 10 + slot as i32;
+                    let right = table.iter().filter(leads).count();
+                    assert_eq!(count, if known[slot] { right } else { 0 }, "step {step}");
+                }
+                let pending = table.iter().filter(|p| p.used() && p.moved).count();
+                let told = table.by_news.iter(&table.moved).count();
+                assert!(told <= pending, "step {step}");
+                assert!(table.has_relocated() || told == pending, "step {step}");
+            }
+        });
     }
 }

@@ -263,8 +263,11 @@ impl Cluster<'_> {
         topic.evidence = Evidence::NONE;
         topic.recreated = true;
         topic.pending &= !pending::ADDED;
-        for part in self.table.iter_mut().filter(|p| p.used() && p.topic as usize == slot) {
-            (part.leader, part.epoch, part.rewinds) = (-1, -1, 0);
+        let mut link = self.table.first_of(slot);
+        while let Some(part) = link.get() {
+            link = self.table.next_of(part);
+            self.table[part].rewinds = 0;
+            self.set_leader(part, -1, -1);
         }
         self.recreated = true;
         self.changed = true;

@@ -85,15 +85,15 @@ impl<'d> Consumer<'d> {
                 next = next.min(read.retry_at);
                 continue;
             }
-            if entry.leader < 0 || cluster.broker(entry.leader).is_none() {
+            if entry.broker().is_none() {
                 if entry.index < cluster.topics[topic].count {
                     cluster.refresh(topic, now);
                 }
                 continue;
             }
-            if last.0 != entry.leader {
-                last.0 = entry.leader;
-                last.1 = match cluster.wish(net, now, entry.leader, Role::Fetch) {
+            if last.0 != entry.leader() {
+                last.0 = entry.leader();
+                last.1 = match cluster.wish(net, now, entry.leader(), Role::Fetch) {
                     Wish::Ready(conn) => Some(conn),
                     Wish::Later(at) => {
                         next = next.min(at);

@@ -71,8 +71,9 @@ impl<'d> Consumer<'d> {
             read.begin(Start::Offset(place.offset));
         }
         read.last_epoch = place.last_epoch;
-        let entry = &mut cluster.table[part];
-        entry.epoch = entry.epoch.max(place.leader_epoch);
+        let entry = &cluster.table[part];
+        let (leader, epoch) = (entry.leader(), entry.epoch.max(place.leader_epoch));
+        cluster.set_leader(part, leader, epoch);
         self.dirty = true;
         true
     }

@@ -89,7 +89,7 @@ impl<'d> Producer<'d> {
                 break;
             }
             if let Some(part) = cluster.table.take(slot, index, PRODUCER) {
-                unknown |= cluster.table[part].leader < 0;
+                unknown |= cluster.table[part].leader() < 0;
             }
         }
         let topic = &mut self.topics[slot];
@@ -214,6 +214,6 @@ impl<'d> Producer<'d> {
     }
 
     fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
-        cluster.table[part].leader >= 0 && self.parts[part].failures == 0
+        cluster.table[part].leader() >= 0 && self.parts[part].failures == 0
     }
 }

@@ -53,7 +53,7 @@ impl<'d> Producer<'d> {
             match self.next_batch(cluster, now, part) {
                 Next::Wait(at) => next = next.min(at),
                 Next::Send(_) => {
-                    let leader = cluster.table[part].leader;
+                    let leader = cluster.table[part].leader();
                     if last.0 != leader || leader < 0 {
                         let (conn, at) = connection_to(cluster, net, now, part);
                         last = (leader, conn);
@@ -224,7 +224,7 @@ impl<'d> Producer<'d> {
             }
         }
         // A leader that nobody asked yet is asked at once (KIP-951).
-        if p.retry_at > now && (entry.leader < 0 || entry.epoch <= p.sent_epoch) {
+        if p.retry_at > now && (entry.leader() < 0 || entry.epoch <= p.sent_epoch) {
             return Next::Wait(p.retry_at);
         }
         if idempotent && !b.sealed {
@@ -337,7 +337,7 @@ impl<'d> Producer<'d> {
         while let Some(part) = link.get() {
             link = self.parts[part].next_active;
             let behind = before.replace(part);
-            if cluster.table[part].leader != node {
+            if cluster.table[part].leader() != node {
                 continue;
             }
             let Next::Send(batch) = self.next_batch(cluster, now, part) else { continue };
@@ -513,11 +513,11 @@ fn connection_to<'d>(
     part: usize,
 ) -> (Option<usize>, Instant) {
     let entry = cluster.table[part];
-    if entry.leader < 0 || cluster.broker(entry.leader).is_none() {
+    if entry.broker().is_none() {
         cluster.refresh(usize::from(entry.topic), now);
         return (None, Instant::NEVER);
     }
-    match cluster.wish(net, now, entry.leader, Role::Main) {
+    match cluster.wish(net, now, entry.leader(), Role::Main) {
         Wish::Ready(conn) => (Some(conn), Instant::NEVER),
         Wish::Later(at) => (None, at),
     }

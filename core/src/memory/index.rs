@@ -1,0 +1,115 @@
+//! A hash index over the entries of a table, chained through links: who is looked for by name or
+//! number is found without a look at all.
+
+use super::{Link, Mem};
+
+/// See the module. The table itself says what an entry's hash is, and whether it is the right one.
+pub(crate) struct Index<'d> {
+    heads: Mem<'d, Link>,
+    next: Mem<'d, Link>,
+}
+
+impl<'d> Index<'d> {
+    /// Both with a place for each entry of the table.
+    pub(crate) const fn new(heads: Mem<'d, Link>, next: Mem<'d, Link>) -> Self {
+        Self { heads, next }
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u32) -> usize {
+        // The high half of a product: no division, and all bits count.
+        ((u64::from(hash) * self.heads.len() as u64) >> 32) as usize
+    }
+
+    /// The first entry that may have this hash; the others are behind it ([`Index::next`]).
+    #[inline]
+    pub(crate) fn first(&self, hash: u32) -> Link {
+        self.heads.get(self.bucket(hash)).copied().unwrap_or_default()
+    }
+
+    /// The entry behind this one.
+    #[inline]
+    pub(crate) fn next(&self, at: usize) -> Link {
+        self.next[at]
+    }
+
+    /// Puts an entry in; it must not be in there.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn insert(&mut self, hash: u32, at: usize) {
+        let bucket = self.bucket(hash);
+        self.next[at] = self.heads[bucket];
+        self.heads[bucket] = Link::to(at);
+    }
+
+    /// Takes an entry out, if it is in there.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn remove(&mut self, hash: u32, at: usize) {
+        let bucket = self.bucket(hash);
+        let behind = self.next[at];
+        let mut link = self.heads[bucket];
+        if link == Link::to(at) {
+            self.heads[bucket] = behind;
+        }
+        while let Some(before) = link.get() {
+            link = self.next[before];
+            if link == Link::to(at) {
+                self.next[before] = behind;
+            }
+        }
+        self.next[at] = Link::NONE;
+    }
+}
+
+/// Spreads a number over 32 bits (the finalizer of MurmurHash3).
+#[inline]
+pub(crate) const fn hash(n: u32) -> u32 {
+    let n = (n ^ (n >> 16)).wrapping_mul(0x85eb_ca6b);
+    let n = (n ^ (n >> 13)).wrapping_mul(0xc2b2_ae35);
+    n ^ (n >> 16)
+}
+
+/// A hash of bytes (FNV-1a).
+#[cfg_attr(not(feature = "std"), inline(never))]
+pub(crate) fn hash_bytes(bytes: &[u8]) -> u32 {
+    let mixed = bytes
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    hash(mixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Rng;
+
+    #[test]
+    fn what_was_put_in_is_found_until_it_is_taken_out() {
+        let (mut heads, mut next) = ([Link::NONE; 9], [Link::NONE; 9]);
+        let mut index = Index::new(Mem::Lent(&mut heads), Mem::Lent(&mut next));
+        let mut keys = [None; 9];
+        let mut rng = Rng::new([8; 32]);
+        for step in 0..20_000 {
+            let (at, key) = (rng.below(9) as usize, rng.below(20));
+            match keys[at].take() {
+                Some(key) => index.remove(hash(key), at),
+                None if !keys.contains(&Some(key)) => {
+                    index.insert(hash(key), at);
+                    keys[at] = Some(key);
+                }
+                None => {}
+            }
+            for key in 0..20 {
+                let mut link = index.first(hash(key));
+                let mut found = None;
+                while let Some(at) = link.get() {
+                    if keys[at] == Some(key) {
+                        found = Some(at);
+                    }
+                    link = index.next(at);
+                }
+                let right = keys.iter().position(|k| *k == Some(key));
+                assert_eq!(found, right, "step {step}, key {key}");
+            }
+        }
+    }
+}
