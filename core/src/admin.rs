@@ -1,14 +1,12 @@
-//! Admin requests: kept until a fitting connection is there, then sent once. Their answers go to
-//! the application element by element.
-
-use heapless::{String, Vec};
+//! Admin requests: kept in send blocks until a fitting connection is there, then sent once. Their
+//! answers go to the application element by element.
 
 use crate::cluster::{Cluster, Wish};
 use crate::connection::{Draft, Net, Question, Role, Ticket};
-use crate::error::{Error, LimitKind, Misuse};
+use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{Admin as Ask, Event, Reply};
 use crate::id::RequestId;
-use crate::memory::Mem;
+use crate::memory::{Blocks, Chain, Mem};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
 use crate::wire::{
@@ -16,9 +14,13 @@ use crate::wire::{
     metadata,
 };
 
-/// Topic configs of one CreateTopics request, all names and values together.
-const CONFIG_BYTES: usize = 256;
-const CONFIGS: usize = 12;
+/// Longest topic name.
+const NAME: usize = 249;
+/// In place of a length: there is no text.
+const NULL: u16 = u16::MAX;
+/// Bytes of a request beside its texts and the client id, and of each config.
+const AROUND: usize = 64;
+const AROUND_CONFIG: usize = 3;
 const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Create { partitions: i32, replication_factor: i16 },
+    Create { partitions: i32, replication_factor: i16, configs: u16 },
     Grow { count: i32, validate_only: bool },
     Delete,
     Describe,
@@ -45,9 +47,8 @@ pub(crate) struct Request {
     state: State,
     serial: u32,
     kind: Kind,
-    name: String<249, u8>,
-    /// Names and values in turn, each behind its length; 255 is null.
-    configs: Vec<u8, CONFIG_BYTES, u16>,
+    /// The topic's name, then names and values of configs in turn, each behind its length.
+    texts: Chain,
     deadline: Instant,
     /// The first error in the answer.
     error: ErrorCode,
@@ -57,9 +58,8 @@ impl Request {
     pub(crate) const EMPTY: Self = Self {
         state: State::Free,
         serial: 0,
-        kind: Kind::Create { partitions: 0, replication_factor: 0 },
-        name: String::new(),
-        configs: Vec::new(),
+        kind: Kind::Delete,
+        texts: Chain::EMPTY,
         deadline: Instant::ZERO,
         error: ErrorCode(0),
     };
@@ -81,14 +81,14 @@ impl<'d> Admin<'d> {
     pub(crate) fn ask(
         &mut self,
         cluster: &mut Cluster<'d>,
+        blocks: &mut Blocks<'d>,
         now: Instant,
         ask: &Ask<'_>,
-    ) -> Result<RequestId, Error> {
-        let full = Error::Limit { what: LimitKind::Requests, needed: self.requests.len() + 1 };
-        let slot = self.requests.iter().position(|r| r.state == State::Free).ok_or(full)?;
+    ) -> Result<RequestId, AdminError> {
         let (kind, name, configs): (_, _, &[_]) = match *ask {
             Ask::CreateTopic { name, partitions, replication_factor, configs } => {
-                (Kind::Create { partitions, replication_factor }, name, configs)
+                let count = u16::try_from(configs.len()).unwrap_or(u16::MAX);
+                (Kind::Create { partitions, replication_factor, configs: count }, name, configs)
             }
             Ask::CreatePartitions { name, count, validate_only } => {
                 (Kind::Grow { count, validate_only }, name, &[])
@@ -97,17 +97,24 @@ impl<'d> Admin<'d> {
             Ask::Describe { topic: Some(name) } => (Kind::Describe, name, &[]),
             Ask::Describe { topic: None } => (Kind::DescribeAll, "", &[]),
         };
-        let name = String::try_from(name).map_err(|_| Error::Caller(Misuse::TopicName))?;
-        let configs = packed(configs).ok_or(full)?;
+        if name.len() > NAME {
+            return Err(AdminError::Caller(Misuse::TopicName));
+        }
+        may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
+        let slot = self.requests.iter().position(|r| r.state == State::Free);
+        let slot = slot.ok_or(AdminError::Full(LimitKind::Requests))?;
+        let mut texts = Chain::EMPTY;
+        if keep(blocks, &mut texts, name, configs).is_err() {
+            blocks.release(&mut texts);
+            return Err(AdminError::Full(LimitKind::SendBlocks));
+        }
         self.serial = self.serial.wrapping_add(1);
-        let deadline = now + cluster.config.request_timeout;
         self.requests[slot] = Request {
             state: State::Queued,
             serial: self.serial,
             kind,
-            name,
-            configs,
-            deadline,
+            texts,
+            deadline: now + cluster.config.request_timeout,
             error: ErrorCode(0),
         };
         cluster.brokers_wanted |= cluster.controller.is_none();
@@ -132,8 +139,7 @@ impl<'d> Admin<'d> {
                 continue;
             }
             if request.deadline <= now {
-                self.requests[slot].state = State::Failed(Error::TimedOut);
-                self.news = true;
+                self.fail(&mut net.blocks, slot, Error::TimedOut);
                 continue;
             }
             next = next.min(request.deadline);
@@ -187,7 +193,7 @@ impl<'d> Admin<'d> {
             return now + AGAIN;
         }
         request.state = State::Sent;
-        let ticket = Ticket::Admin { slot: slot as u8, serial: request.serial };
+        let ticket = Ticket::Admin { slot: slot as u16, serial: request.serial };
         net.send(now, draft, ticket, &timeout);
         Instant::NEVER
     }
@@ -286,6 +292,7 @@ impl<'d> Admin<'d> {
     pub(crate) fn answered(
         &mut self,
         cluster: &mut Cluster<'d>,
+        blocks: &mut Blocks<'d>,
         now: Instant,
         ticket: Ticket,
     ) -> Option<Event<'static>> {
@@ -306,18 +313,25 @@ impl<'d> Admin<'d> {
             error => Err(Error::Broker(error)),
         };
         if let (Kind::Grow { validate_only: false, .. }, Ok(())) = (request.kind, result) {
-            cluster.expect_growth(request.name.as_str(), now);
+            cluster.expect_growth(topic_name(blocks, &request.texts, &mut [0; NAME]), now);
         }
+        blocks.release(&mut request.texts);
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
     /// The connection ended before the answer came; whether the request was carried out is not
     /// known.
-    pub(crate) fn on_lost(&mut self, ticket: Ticket, error: Error) {
+    pub(crate) fn on_lost(&mut self, blocks: &mut Blocks<'d>, ticket: Ticket, error: Error) {
         if let Some(slot) = self.slot(ticket) {
-            self.requests[slot].state = State::Failed(error);
-            self.news = true;
+            self.fail(blocks, slot, error);
         }
+    }
+
+    fn fail(&mut self, blocks: &mut Blocks<'d>, slot: usize, error: Error) {
+        let request = &mut self.requests[slot];
+        request.state = State::Failed(error);
+        blocks.release(&mut request.texts);
+        self.news = true;
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
@@ -338,19 +352,27 @@ impl<'d> Admin<'d> {
 
 impl Request {
     fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        let name = self.name.as_str();
-        net.write(draft, &mut |w, version| match self.kind {
-            Kind::Create { partitions, replication_factor } => {
-                let configs: Vec<_, CONFIGS> = unpacked(&self.configs);
-                let topic = create_topics::NewTopic {
-                    name,
-                    partitions,
-                    replication_factor,
-                    configs: &configs,
-                };
-                create_topics::Request { topics: &[topic], timeout_ms, validate_only: false }
-                    .encode(version, w)
+        if let Kind::Create { partitions, replication_factor, configs } = self.kind {
+            let configs = usize::from(configs);
+            let mut at = 0;
+            net.write(draft, &mut |w, version| create_topics::begin(w, version, 1))?;
+            self.copy_text(net, draft, &mut at)?;
+            net.write(draft, &mut |w, version| {
+                create_topics::layout(w, version, partitions, replication_factor, configs)
+            })?;
+            for _ in 0..configs {
+                self.copy_text(net, draft, &mut at)?;
+                self.copy_text(net, draft, &mut at)?;
+                net.write(draft, &mut |w, version| w.no_tags(create_topics::flexible(version)))?;
             }
+            return net.write(draft, &mut |w, version| {
+                w.no_tags(create_topics::flexible(version))?;
+                create_topics::end(w, version, timeout_ms, false)
+            });
+        }
+        let mut room = [0; NAME];
+        let name = topic_name(&net.blocks, &self.texts, &mut room);
+        net.write(draft, &mut |w, version| match self.kind {
             Kind::Grow { count, validate_only } => {
                 let topic = create_partitions::NewPartitions { name, count };
                 create_partitions::Request { topics: &[topic], timeout_ms, validate_only }
@@ -364,47 +386,97 @@ impl Request {
                 metadata::topic(w, version, Uuid::ZERO, Some(name))?;
                 metadata::end(w, version, false)
             }
-            Kind::DescribeAll => {
+            Kind::DescribeAll | Kind::Create { .. } => {
                 metadata::begin(w, version, None)?;
                 metadata::end(w, version, false)
             }
         })
     }
+
+    /// Copies the text at `at` to a CreateTopics request, piece by piece: both lie in blocks.
+    fn copy_text(&self, net: &mut Net<'_>, draft: &mut Draft, at: &mut usize) -> Result<(), Full> {
+        let mut len = [0; 2];
+        read(&net.blocks, &self.texts, *at, &mut len);
+        *at += len.len();
+        let len = u16::from_be_bytes(len);
+        let len = (len != NULL).then_some(len);
+        net.write(draft, &mut |w, version| w.text_len(create_topics::flexible(version), len))?;
+        let end = *at + usize::from(len.unwrap_or(0));
+        while *at < end {
+            let mut piece = [0; 64];
+            let n = piece.len().min(end - *at);
+            let piece = piece.get_mut(..n).ok_or(Full)?;
+            read(&net.blocks, &self.texts, *at, piece);
+            net.write(draft, &mut |w, _| w.raw(piece))?;
+            *at += n;
+        }
+        Ok(())
+    }
 }
 
-fn packed(configs: &[(&str, Option<&str>)]) -> Option<Vec<u8, CONFIG_BYTES, u16>> {
-    let mut out = Vec::new();
-    if configs.len() > CONFIGS {
-        return None;
-    }
+/// Whether a request can be kept and written at all, and whether there is memory for that now.
+fn may_be_kept(
+    blocks: &Blocks<'_>,
+    client_id: usize,
+    name: &str,
+    configs: &[(&str, Option<&str>)],
+) -> Result<(), AdminError> {
+    let mut kept = 2 + name.len();
     for (name, value) in configs {
-        for text in [Some(*name), *value] {
-            let len = text.map_or(0, str::len);
-            let prefix = u8::try_from(len).ok().filter(|n| *n < u8::MAX)?;
-            out.push(if text.is_some() { prefix } else { u8::MAX }).ok()?;
-            out.extend_from_slice(text.unwrap_or_default().as_bytes()).ok()?;
+        for text in [name, value.unwrap_or_default()] {
+            let needed = text.len();
+            if guard!("a text fits into its field", needed > i16::MAX as usize) {
+                return Err(AdminError::TooLarge { what: LimitKind::Text, needed });
+            }
+            kept += 2 + needed;
         }
     }
-    Some(out)
+    let written = kept + configs.len() * AROUND_CONFIG + AROUND + client_id;
+    let needed = blocks.needed(&Chain::EMPTY, kept) + blocks.needed(&Chain::EMPTY, written);
+    let what = LimitKind::SendBlocks;
+    let never = needed > blocks.total() || configs.len() > usize::from(u16::MAX);
+    if guard!("what never fits is refused for good", never) {
+        return Err(AdminError::TooLarge { what, needed });
+    }
+    if needed > blocks.free() {
+        return Err(AdminError::Full(what));
+    }
+    Ok(())
 }
 
-fn unpacked(mut bytes: &[u8]) -> Vec<(&str, Option<&str>), CONFIGS> {
-    fn text<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b str>> {
-        let (len, rest) = bytes.split_first()?;
-        if *len == u8::MAX {
-            *bytes = rest;
-            return Some(None);
-        }
-        let (text, rest) = rest.split_at_checked(usize::from(*len))?;
-        *bytes = rest;
-        Some(core::str::from_utf8(text).ok())
+fn keep(
+    blocks: &mut Blocks<'_>,
+    chain: &mut Chain,
+    name: &str,
+    configs: &[(&str, Option<&str>)],
+) -> Result<(), Full> {
+    let mut put = |text: Option<&str>| {
+        let len = text.map_or(NULL, |text| text.len() as u16);
+        blocks.append(chain, &len.to_be_bytes())?;
+        blocks.append(chain, text.unwrap_or_default().as_bytes())
+    };
+    put(Some(name))?;
+    for (name, value) in configs {
+        put(Some(name))?;
+        put(*value)?;
     }
-    let mut out = Vec::new();
-    while let Some(Some(name)) = text(&mut bytes) {
-        let Some(value) = text(&mut bytes) else { break };
-        if out.push((name, value)).is_err() {
-            break;
-        }
+    Ok(())
+}
+
+/// The first text that was kept.
+fn topic_name<'r>(blocks: &Blocks<'_>, texts: &Chain, room: &'r mut [u8; NAME]) -> &'r str {
+    let mut len = [0; 2];
+    read(blocks, texts, 0, &mut len);
+    let name = room.get_mut(..usize::from(u16::from_be_bytes(len))).unwrap_or_default();
+    read(blocks, texts, 2, name);
+    core::str::from_utf8(name).unwrap_or_default()
+}
+
+/// Reads as many bytes of a chain as `out` holds.
+fn read(blocks: &Blocks<'_>, chain: &Chain, at: usize, mut out: &mut [u8]) {
+    for slice in blocks.slices(chain, at, at + out.len()) {
+        let (now, rest) = out.split_at_mut(slice.len().min(out.len()));
+        now.copy_from_slice(slice.get(..now.len()).unwrap_or_default());
+        out = rest;
     }
-    out
 }

@@ -102,7 +102,9 @@ impl<'d> Client<'d> {
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
-        if s.links.len().max(s.batches.len()).max(s.table.entries.len()) > Link::MOST {
+        let counted = s.links.len().max(s.batches.len()).max(s.table.entries.len());
+        let numbered = s.topics.len().max(s.requests.len());
+        if counted > Link::MOST || guard!("slots have 16 bits", numbered > u16::MAX.into()) {
             return Err(ConfigError::TooMuchMemory);
         }
         let rare = Rare::new(&seed);
@@ -427,14 +429,14 @@ impl<'d> Commands<'d> {
     /// [`Reply::Done`](crate::Reply::Done).
     ///
     /// # Errors
-    /// `Limit` when too many are under way.
+    /// `Full` passes; `TooLarge` does not, and names what would be needed.
     #[cfg(feature = "admin")]
     pub fn admin(
         &mut self,
         now: Instant,
         ask: &crate::event::Admin<'_>,
-    ) -> Result<crate::id::RequestId, Error> {
-        self.admin.ask(&mut self.cluster, now, ask)
+    ) -> Result<crate::id::RequestId, crate::error::AdminError> {
+        self.admin.ask(&mut self.cluster, &mut self.net.blocks, now, ask)
     }
 
     /// Counters since the start.

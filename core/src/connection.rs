@@ -89,7 +89,7 @@ pub(crate) enum Ticket {
     Fetch,
     InitProducerId,
     Admin {
-        slot: u8,
+        slot: u16,
         serial: u32,
     },
 }

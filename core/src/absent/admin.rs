@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::connection::{Net, Question, Ticket};
 use crate::error::Error;
 use crate::event::Event;
-use crate::memory::Mem;
+use crate::memory::{Blocks, Mem};
 use crate::time::Instant;
 use crate::wire::table::Segment;
 
@@ -39,13 +39,14 @@ impl<'d> Admin<'d> {
     pub(crate) fn answered(
         &mut self,
         _: &mut Cluster<'d>,
+        _: &mut Blocks<'d>,
         _: Instant,
         _: Ticket,
     ) -> Option<Event<'static>> {
         None
     }
 
-    pub(crate) fn on_lost(&mut self, _: Ticket, _: Error) {}
+    pub(crate) fn on_lost(&mut self, _: &mut Blocks<'d>, _: Ticket, _: Error) {}
 
     pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
         None

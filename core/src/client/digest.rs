@@ -305,7 +305,9 @@ impl Commands<'_> {
             }
             Cx::Offsets(_) => consumer.offsets_done(now, question.correlation),
             Cx::Produce(cx) => producer.on_complete(cluster, now, question, cx),
-            Cx::Admin => told = admin.answered(cluster, now, question.ticket),
+            Cx::Admin => {
+                told = admin.answered(cluster, &mut net.blocks, now, question.ticket);
+            }
             Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
         }
         self.complete(slot);

@@ -124,7 +124,9 @@ impl Commands<'_> {
                 Ticket::InitProducerId => {
                     self.producer.on_identity(&mut self.cluster, now, Err(error));
                 }
-                Ticket::Admin { .. } => self.admin.on_lost(lost.asked.ticket, error),
+                Ticket::Admin { .. } => {
+                    self.admin.on_lost(&mut self.net.blocks, lost.asked.ticket, error);
+                }
             }
         }
         self.cluster.on_closed(now, peer, error);
