@@ -40,19 +40,20 @@ const NEVER: i16 = i16::MAX;
 
 macro_rules! rows {
     ($(
-        $(#[$build:meta])*
+        $(#[doc = $doc:literal])*
+        $(#[cfg($build:meta)])?
         $kind:ident: $api:ident, $wire:ident, $owner:ident, $throttles:expr, $field:literal, $waits:literal;
     )*) => {
         /// A kind of request: an API, and what its owner asks it for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Kind {
-            $($(#[$build])* $kind,)*
+            $($(#[doc = $doc])* $(#[cfg($build)])? $kind,)*
         }
 
         /// In the order of [`Kind`].
         pub(crate) static ROWS: [Row; Kind::COUNT] = [
-            $($(#[$build])* Row {
+            $($(#[cfg($build)])? Row {
                 api: ApiKey::$api,
                 owner: Owner::$owner,
                 versions: $wire::Answer::VERSIONS,
@@ -64,7 +65,7 @@ macro_rules! rows {
         ];
 
         impl Kind {
-            pub(crate) const COUNT: usize = [$($(#[$build])* stringify!($kind),)*].len();
+            pub(crate) const COUNT: usize = [$($(#[cfg($build)])? stringify!($kind),)*].len();
         }
     };
 }
@@ -108,12 +109,14 @@ impl Kind {
         self.row().api
     }
 
+    /// Where a build has it: without it nothing that only it needs is linked.
+    #[cfg(feature = "describe")]
+    pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);
+    #[cfg(not(feature = "describe"))]
+    pub(crate) const DESCRIBE: Option<Self> = None;
+
     /// Whether it is only asked to notice growth.
     pub(crate) fn is_probe(self) -> bool {
-        #[cfg(feature = "describe")]
-        if self == Self::Describe {
-            return true;
-        }
-        self == Self::Probe
+        self == Self::Probe || Some(self) == Self::DESCRIBE
     }
 }

@@ -8,6 +8,8 @@ mod handshake;
 #[cfg(feature = "producer")]
 mod produce;
 
+pub(crate) use handshake::HandshakeCx;
+
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
@@ -78,6 +80,16 @@ pub struct Stats {
     pub blocks_used: usize,
 }
 
+/// What parts are made with, beside their memory.
+pub(crate) struct Setup {
+    pub(crate) idempotence: bool,
+    /// All send blocks.
+    pub(crate) blocks: usize,
+    /// Receive buffer of a connection, in bytes.
+    pub(crate) rx_bytes: usize,
+    pub(crate) rare: Rare,
+}
+
 impl<'d> Client<'d> {
     /// A client with its memory. The seed decides jitter, sticky partitions and the order in which
     /// bootstrap addresses are tried; devices of a fleet want different ones, tests the same.
@@ -110,12 +122,14 @@ impl<'d> Client<'d> {
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let total = blocks.total();
-        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let table = Table::new(s.table);
-        let producer =
-            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
-        let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
+        let setup = Setup {
+            idempotence: config.idempotence,
+            blocks: blocks.total(),
+            rx_bytes: s.rx_bytes,
+            rare,
+        };
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let commands = Commands {
             net,
             cluster: Cluster::new(
@@ -127,9 +141,9 @@ impl<'d> Client<'d> {
                 table,
                 Rng::new(seed),
             ),
-            producer,
-            consumer,
-            admin: Admin::new(s.requests),
+            producer: Producer::new((s.parts, s.topic_parts, s.batches), &setup),
+            consumer: Consumer::new((s.reads, s.follows), &setup),
+            admin: Admin::new(s.requests, &setup),
             answers: s.answers,
             taken: None,
             rx_bytes: s.rx_bytes,
@@ -454,8 +468,8 @@ impl<'d> Commands<'d> {
         self.cluster.news
             || self.cluster.broker_news
             || self.cluster.table.has_moved()
-            || self.consumer.news
-            || self.admin.news
+            || self.consumer.has_news()
+            || self.admin.has_news()
             || self.producer.has_news()
     }
 
@@ -464,7 +478,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.cluster.poll_event() {
             return Some(event);
         }
-        if let Some(event) = self.producer.poll_event() {
+        if let Some(event) = self.producer.poll_event(&self.cluster) {
             if matches!(event, Event::Room) {
                 self.consumer.on_room();
             }
@@ -473,7 +487,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.consumer.poll_event(&self.cluster) {
             return Some(event);
         }
-        if let Some(event) = self.admin.poll_event() {
+        if let Some(event) = self.admin.poll_event(&self.cluster) {
             return Some(event);
         }
         if self.cluster.broker_news {

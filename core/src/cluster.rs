@@ -6,6 +6,7 @@ mod connect;
 mod freshness;
 mod hosts;
 mod metadata;
+mod owner;
 mod table;
 mod topic;
 
@@ -19,9 +20,10 @@ use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
-pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
+use freshness::{DescribeCx, OffsetsProbeCx};
 use hosts::{Host, Hosts};
-pub(crate) use metadata::MetadataCx;
+use metadata::MetadataCx;
+pub(crate) use owner::Cx;
 pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::{Topic, pending};
 

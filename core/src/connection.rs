@@ -7,6 +7,7 @@ mod versions;
 
 use heapless::Vec;
 
+use crate::api::Kind;
 use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
@@ -69,52 +70,21 @@ impl Peer {
     }
 }
 
-/// Whom an answer belongs to, with what the owner must remember of the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ticket {
-    ApiVersions,
-    Metadata,
-    /// DescribeTopicPartitions for one topic: slot, slot generation, topic generation, count.
-    Describe {
-        topic: u16,
-        generation: u16,
-        epoch: u32,
-        count: u32,
-    },
-    /// ListOffsets for the first unknown index of several topics.
-    ListOffsetsProbe,
-    /// ListOffsets for positions.
-    Offsets,
-    Produce,
-    Fetch,
-    InitProducerId,
-    Admin {
-        slot: u16,
-        serial: u32,
-    },
-}
-
-impl Ticket {
-    /// Whether it is only asked to notice growth.
-    pub(crate) const fn is_probe(&self) -> bool {
-        matches!(self, Self::Describe { .. } | Self::ListOffsetsProbe)
-    }
-}
+/// What its owner has to know again when the answer comes.
+pub(crate) type Tag = [u32; 2];
 
 /// What has to be known of a request to read its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    pub(crate) api: ApiKey,
+    pub(crate) kind: Kind,
     pub(crate) version: i16,
     pub(crate) correlation: i32,
-    pub(crate) ticket: Ticket,
-    /// How many batches went out with it.
-    pub(crate) count: u32,
+    pub(crate) tag: Tag,
 }
 
 impl Question {
     pub(crate) const NONE: Self =
-        Self { api: ApiKey(0), version: 0, correlation: 0, ticket: Ticket::ApiVersions, count: 0 };
+        Self { kind: Kind::Versions, version: 0, correlation: 0, tag: [0; 2] };
 }
 
 /// A request that left or is leaving.
@@ -245,14 +215,14 @@ impl Conn {
         self.in_flight.len()
     }
 
-    /// Whether a request with such a ticket has no answer yet.
-    pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
-        self.in_flight.iter().any(|f| ticket(&f.asked.ticket))
+    /// Whether a request of such a kind has no answer yet.
+    pub(crate) fn awaits(&self, is: impl Fn(Kind) -> bool) -> bool {
+        self.in_flight.iter().any(|f| is(f.asked.kind))
     }
 
     /// When a request without an answer makes it the second choice.
     pub(crate) fn late_at(&self) -> Instant {
-        let slow = |f: &&InFlight| f.asked.api != ApiKey::FETCH;
+        let slow = |f: &&InFlight| !f.asked.kind.row().waits;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
         first.map_or(Instant::NEVER, |since| since + PATIENCE)
     }
@@ -285,7 +255,7 @@ impl Conn {
 
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.asked.api == api).count()
+        self.in_flight.iter().filter(|f| f.asked.kind.api() == api).count()
     }
 }
 
@@ -305,7 +275,7 @@ pub(crate) type Body<'f> = &'f mut dyn FnMut(&mut Writer<'_>, i16) -> Result<(),
 /// A request being written.
 pub(crate) struct Draft {
     conn: usize,
-    api: ApiKey,
+    kind: Kind,
     pub(crate) version: i16,
     correlation: i32,
     ctl: Chain,
@@ -510,25 +480,25 @@ impl<'d> Net<'d> {
         &mut self,
         conn: usize,
         now: Instant,
-        api: ApiKey,
+        kind: Kind,
         cap: i16,
     ) -> Option<Draft> {
         let slot = &self.conns[conn];
-        let version = if slot.state == State::Handshake && api == ApiKey::API_VERSIONS {
+        let version = if slot.state == State::Handshake && kind == Kind::Versions {
             slot.handshake_version
         } else if self.is_open(conn, now) {
-            slot.versions.best(api, cap)?
+            slot.versions.best(kind, cap)?
         } else {
             return None;
         };
         // 0 is nobody's.
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
         let mut draft =
-            Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
+            Draft { conn, kind, version, correlation: self.correlation, ctl: Chain::EMPTY };
         let (correlation, client_id) = (self.correlation, self.client_id);
         let written = self.write(&mut draft, &mut |w, version| {
             w.i32(0)?;
-            header::request(w, api, version, correlation, client_id)
+            header::request(w, kind.api(), version, correlation, client_id)
         });
         self.whole(draft, written)
     }
@@ -538,10 +508,10 @@ impl<'d> Net<'d> {
         &mut self,
         conn: usize,
         now: Instant,
-        api: ApiKey,
+        kind: Kind,
         body: Body<'_>,
     ) -> Option<Draft> {
-        let mut draft = self.open(conn, now, api, i16::MAX)?;
+        let mut draft = self.open(conn, now, kind, i16::MAX)?;
         let written = self.write(&mut draft, body);
         self.whole(draft, written)
     }
@@ -586,15 +556,14 @@ impl<'d> Net<'d> {
         &mut self,
         now: Instant,
         draft: Draft,
-        ticket: Ticket,
+        tag: Tag,
         deadline: Instant,
         batches: Link,
         no_answer: bool,
     ) {
         let mut total = draft.ctl.len();
-        let (mut link, mut count) = (batches, 0);
+        let mut link = batches;
         while let Some(batch) = link.get() {
-            count += 1;
             total += self.outgoing[batch].chain.len();
             link = self.outgoing[batch].next;
         }
@@ -602,11 +571,10 @@ impl<'d> Net<'d> {
         self.blocks.patch(&draft.ctl, &length.to_be_bytes());
         let entry = InFlight {
             asked: Question {
-                api: draft.api,
+                kind: draft.kind,
                 version: draft.version,
                 correlation: draft.correlation,
-                ticket,
-                count,
+                tag,
             },
             since: now,
             deadline,
@@ -628,8 +596,8 @@ impl<'d> Net<'d> {
 
     /// A request without batches.
     #[inline(never)]
-    pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: &Duration) {
-        self.commit(now, draft, ticket, now + *timeout, Link::NONE, false);
+    pub(crate) fn send(&mut self, now: Instant, draft: Draft, tag: Tag, timeout: &Duration) {
+        self.commit(now, draft, tag, now + *timeout, Link::NONE, false);
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.

@@ -3,10 +3,12 @@
 
 mod fetch;
 mod offsets;
+mod owner;
 mod place;
 mod plan;
 mod records;
 
+use crate::client::Setup;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::config::Start;
 use crate::connection::Net;
@@ -17,7 +19,8 @@ use crate::memory::Mem;
 use crate::time::Instant;
 
 pub(crate) use fetch::FetchCx;
-pub(crate) use offsets::OffsetsCx;
+use offsets::OffsetsCx;
+pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
 
@@ -197,12 +200,12 @@ pub(crate) struct Consumer<'d> {
 }
 
 impl<'d> Consumer<'d> {
-    pub(crate) fn new(reads: Mem<'d, Read>, follows: Mem<'d, Follow>, rx_bytes: usize) -> Self {
+    pub(crate) fn new((reads, follows): (Mem<'d, Read>, Mem<'d, Follow>), setup: &Setup) -> Self {
         Self {
             reads,
             upto: 0,
             follows,
-            rx_bytes,
+            rx_bytes: setup.rx_bytes,
             session_serial: 0,
             turn: 0,
             news: false,

@@ -2,7 +2,8 @@
 
 use super::Commands;
 use crate::answer::AnswerSlot;
-use crate::connection::{Peer, Ticket};
+use crate::api::Owner;
+use crate::connection::Peer;
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
 use crate::time::Instant;
@@ -11,9 +12,9 @@ impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
             || self.net.fresh
-            || self.producer.dirty
-            || self.consumer.dirty
-            || self.admin.dirty
+            || self.producer.is_dirty()
+            || self.consumer.is_dirty()
+            || self.admin.is_dirty()
             || self.cluster.changed
             || self.cluster.asks
             || self.cluster.recreated
@@ -21,7 +22,7 @@ impl Commands<'_> {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        self.deadline.min(self.producer.deadline)
+        self.deadline.min(self.producer.deadline())
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
@@ -52,7 +53,7 @@ impl Commands<'_> {
         if core::mem::take(&mut cluster.recreated) {
             for slot in 0..cluster.topics.len() {
                 if core::mem::take(&mut cluster.topics[slot].recreated) {
-                    producer.on_recreated(cluster, &mut net.blocks, slot);
+                    producer.on_recreated(cluster, net, slot);
                     consumer.on_recreated(cluster, net, slot);
                 }
             }
@@ -115,24 +116,18 @@ impl Commands<'_> {
     pub(super) fn lose(&mut self, now: Instant, slot: usize, error: Error, tell_adapter: bool) {
         let peer = self.net.conns[slot].peer;
         while let Some(lost) = self.net.take_lost(slot) {
-            match lost.asked.ticket {
-                Ticket::ApiVersions | Ticket::Fetch => {}
-                Ticket::Metadata => self.cluster.metadata_lost(now),
-                Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
-                Ticket::Offsets => self.consumer.offsets_done(now, lost.asked.correlation),
-                Ticket::Produce => self.producer.on_lost(&mut self.cluster, now, &lost),
-                Ticket::InitProducerId => {
-                    self.producer.on_identity(&mut self.cluster, now, Err(error));
-                }
-                Ticket::Admin { .. } => {
-                    self.admin.on_lost(&mut self.net.blocks, lost.asked.ticket, error);
-                }
+            let Self { net, cluster, producer, consumer, admin, .. } = self;
+            match lost.asked.kind.row().owner {
+                Owner::Handshake => {}
+                Owner::Cluster => cluster.lost(now, &lost),
+                Owner::Producer => producer.lost(cluster, net, now, &lost, error),
+                Owner::Consumer => consumer.lost(cluster, net, now, &lost, error),
+                Owner::Admin => admin.lost(cluster, net, now, &lost, error),
             }
         }
         self.cluster.on_closed(now, peer, error);
         self.answers[slot] = AnswerSlot::EMPTY;
         self.net.end(slot, tell_adapter);
-        self.consumer.dirty = true;
         self.dirty = true;
     }
 

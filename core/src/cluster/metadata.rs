@@ -1,13 +1,14 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
 use super::{Cluster, pending, topic};
-use crate::connection::{Net, PATIENCE, Ticket};
+use crate::api::Kind;
+use crate::connection::{Net, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Full, Uuid, metadata};
+use crate::wire::{ErrorCode, Full, Uuid, metadata};
 
 /// A topic is not asked for more often than this.
 const GAP: Duration = Duration::from_millis(20);
@@ -122,11 +123,11 @@ impl<'d> Cluster<'d> {
         net: &Net<'d>,
         now: Instant,
         prefer: Option<i32>,
-        api: ApiKey,
+        kind: Kind,
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
         net.in_turn(self.turn, &|conn| {
-            let usable = conn.can_ask(now) && conn.versions.has(api);
+            let usable = conn.can_ask(now) && conn.versions.has(kind);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
             usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
@@ -137,8 +138,8 @@ impl<'d> Cluster<'d> {
         let is_due = |t: &topic::Topic| t.need.wanted && t.need.at <= now;
         let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
         let prefer = prefer.map(|t| t.need.by.broker);
-        let conn = self.pick_main(net, now, prefer, ApiKey::METADATA);
-        let draft = conn.and_then(|conn| net.open(conn, now, ApiKey::METADATA, i16::MAX));
+        let conn = self.pick_main(net, now, prefer, Kind::Metadata);
+        let draft = conn.and_then(|conn| net.open(conn, now, Kind::Metadata, i16::MAX));
         let Some(mut draft) = draft else { return Instant::NEVER };
         let auto_create = self.config.auto_create;
         let count = self.topics.iter().filter(|t| is_due(t)).count();
@@ -154,7 +155,7 @@ impl<'d> Cluster<'d> {
             net.abandon(draft);
             return now + GAP;
         }
-        net.send(now, draft, Ticket::Metadata, &self.config.request_timeout);
+        net.send(now, draft, [0; 2], &self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
         for topic in self.topics.iter_mut().filter(|t| is_due(t)) {
             topic.need.wanted = false;
