@@ -30,6 +30,8 @@ use crate::time::{Duration, Instant};
 
 /// A connection that was asked nothing for this long and then ends is no failure.
 const IDLE: Duration = Duration::from_secs(5);
+/// A loop that leaves bytes where they are is woken for them no more often than this.
+const NUDGE: Duration = Duration::from_millis(10);
 
 /// An Apache Kafka client that does no I/O.
 ///
@@ -55,6 +57,11 @@ pub struct Commands<'d> {
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
     rx_bytes: usize,
+    /// Answers that wait for the application.
+    ready: usize,
+    /// When a loop that does not look for bytes is woken for them again.
+    nudge: Instant,
+    nudged: bool,
     /// Wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
     deadline: Instant,
@@ -104,7 +111,6 @@ impl<'d> Client<'d> {
         config.check()?;
         let s = storage;
         let too_little = s.conns.is_empty()
-            || s.conns.len() > 64
             || s.rx_bytes < 512
             || s.block_bytes < 128
             || s.links.len() < 4
@@ -147,6 +153,9 @@ impl<'d> Client<'d> {
             answers: s.answers,
             taken: None,
             rx_bytes: s.rx_bytes,
+            ready: 0,
+            nudge: Instant::ZERO,
+            nudged: false,
             wall: None,
             deadline: Instant::NEVER,
             dirty: true,
@@ -283,6 +292,7 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
+        self.commands.net.arrived(slot);
         let memory = part_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, false);
     }
@@ -292,7 +302,8 @@ impl<'d> Client<'d> {
         self.settle();
         self.commands.drive(now);
         let slot = self.commands.net.slot(conn)?;
-        self.commands.net.conns[slot].unshown = false;
+        self.commands.net.show(slot);
+        self.commands.nudge = Instant::ZERO;
         self.commands.net.transmit(slot)
     }
 
@@ -312,15 +323,12 @@ impl<'d> Client<'d> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let c = &self.commands;
-        let waits = c.taken.is_some()
-            || c.is_dirty()
-            || c.has_news()
-            || c.answers.iter().any(|a| a.ready)
-            || c.net.conns.iter().any(|conn| {
-                matches!(conn.state, State::Wanted | State::Doomed)
-                    || (conn.unshown && conn.is_open())
-            });
-        let at = if waits { Instant::ZERO } else { c.next_deadline() };
+        let waits =
+            c.taken.is_some() || c.is_dirty() || c.has_news() || c.ready > 0 || c.net.has_actions();
+        let mut at = if waits { Instant::ZERO } else { c.next_deadline() };
+        if c.net.has_unshown() {
+            at = at.min(c.nudge);
+        }
         (at != Instant::NEVER).then_some(at)
     }
 
@@ -329,11 +337,18 @@ impl<'d> Client<'d> {
         self.settle();
         self.give_way(now);
         self.commands.drive(now);
+        // A loop that has had its turn and did not look for bytes has its reasons.
+        if self.commands.net.has_unshown() {
+            let nudged = self.commands.nudged;
+            self.commands.nudge = if nudged { now + NUDGE } else { Instant::ZERO };
+        }
+        self.commands.nudged = self.commands.net.has_unshown();
     }
 
     /// Records that nobody takes make way in time on a connection that others need too.
     fn give_way(&mut self, now: Instant) {
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
                 self.commands.digest(now, slot, memory, false);
@@ -352,7 +367,8 @@ impl<'d> Client<'d> {
         if let Some(event) = commands.poll_news() {
             return Some((event, commands));
         }
-        let conns = commands.answers.len();
+        // Nobody waits: not even a look.
+        let conns = if commands.ready > 0 { commands.answers.len() } else { 0 };
         commands.turn = commands.turn.wrapping_add(1);
         for i in 0..conns {
             let slot = (commands.turn + i) % conns;
@@ -377,7 +393,8 @@ impl<'d> Client<'d> {
         if self.commands.has_news() {
             return true;
         }
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if !self.commands.answers[slot].ready {
                 continue;
             }

@@ -57,6 +57,8 @@ pub(crate) struct Cluster<'d> {
     pub(crate) news: bool,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
+    /// The address of some broker changed or is doubted, or it is forgotten.
+    pub(crate) brokers_moved: bool,
     /// Topics that were recreated since producer and consumer looked.
     pub(crate) recreated: bool,
     /// Some topic became ready or grew since producer and consumer looked.
@@ -108,6 +110,7 @@ impl<'d> Cluster<'d> {
             turn: 0,
             news: false,
             broker_news: false,
+            brokers_moved: false,
             recreated: false,
             changed: false,
             asks: false,
@@ -226,6 +229,7 @@ impl<'d> Cluster<'d> {
             let leader = p.leader();
             if let Some(broker) = self.broker_mut(leader) {
                 broker.doubted = true;
+                self.brokers_moved = true;
             }
         }
     }

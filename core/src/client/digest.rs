@@ -55,7 +55,32 @@ impl Commands<'_> {
         memory: &'a [u8],
         present: bool,
     ) -> Option<Event<'a>> {
-        self.answers[slot].ready = false;
+        let found = self.read_on(now, slot, memory, present);
+        let ready = self.answers[slot].ready;
+        self.net.set_blocked(now, slot, ready);
+        found
+    }
+
+    /// Whether polling an event may yield one from an answer.
+    fn set_ready(&mut self, slot: usize, ready: bool) {
+        let before = core::mem::replace(&mut self.answers[slot].ready, ready);
+        self.ready = self.ready + usize::from(ready) - usize::from(before);
+    }
+
+    /// A connection ended: what it was in the middle of is over.
+    pub(super) fn drop_answer(&mut self, slot: usize) {
+        self.set_ready(slot, false);
+        self.answers[slot] = AnswerSlot::EMPTY;
+    }
+
+    fn read_on<'a>(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        memory: &'a [u8],
+        present: bool,
+    ) -> Option<Event<'a>> {
+        self.set_ready(slot, false);
         loop {
             let conn = &self.net.conns[slot];
             if !conn.is_open() {
@@ -67,13 +92,12 @@ impl Commands<'_> {
                 Ok(Progress::On) => {}
                 Ok(Progress::Need) => return None,
                 Ok(Progress::Stall) => {
-                    let answer = &mut self.answers[slot];
-                    answer.ready = true;
-                    answer.waiting_since.get_or_insert(now);
+                    self.set_ready(slot, true);
+                    self.answers[slot].waiting_since.get_or_insert(now);
                     return None;
                 }
                 Ok(Progress::Event(event)) => {
-                    self.answers[slot].ready = true;
+                    self.set_ready(slot, true);
                     self.answers[slot].waiting_since = None;
                     return Some(event);
                 }
@@ -357,7 +381,7 @@ impl Commands<'_> {
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
-        !self.net.splits_roles() && since.is_some_and(|since| since + HOLD_UP <= now)
+        self.net.conns[slot].is_shared() && since.is_some_and(|since| since + HOLD_UP <= now)
     }
 
     /// A batch that was handed out leaves the buffer.
@@ -397,7 +421,7 @@ impl Commands<'_> {
                     return true;
                 }
                 Ok(_) => {
-                    self.answers[slot].ready = false;
+                    self.set_ready(slot, false);
                     return false;
                 }
                 Err(fault) => {

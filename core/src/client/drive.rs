@@ -1,7 +1,6 @@
 //! What happens by itself: deadlines, requests that are due, connections that end.
 
 use super::Commands;
-use crate::answer::AnswerSlot;
 use crate::api::Owner;
 use crate::connection::Peer;
 use crate::consumer::Taken;
@@ -12,6 +11,8 @@ impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
             || self.net.fresh
+            || self.net.check
+            || self.cluster.brokers_moved
             || self.producer.is_dirty()
             || self.consumer.is_dirty()
             || self.admin.is_dirty()
@@ -22,7 +23,7 @@ impl Commands<'_> {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        self.deadline.min(self.producer.deadline())
+        self.deadline.min(self.producer.deadline()).min(self.net.next_deadline())
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
@@ -40,9 +41,6 @@ impl Commands<'_> {
             producer.drive(cluster, net, now);
             next = next.min(consumer.drive(cluster, net, now));
             next = next.min(cluster.drive(net, now));
-            for slot in 0..net.conns.len() {
-                next = next.min(net.deadline(slot));
-            }
             self.deadline = next;
         }
     }
@@ -70,16 +68,21 @@ impl Commands<'_> {
 
     /// Connections that are overdue, lead to an old address, or gave way to others.
     fn end_connections(&mut self, now: Instant) {
+        let moved = core::mem::take(&mut self.cluster.brokers_moved);
+        if !self.net.check && !moved && self.net.next_deadline() > now {
+            return;
+        }
+        self.net.begin_look();
         for slot in 0..self.net.conns.len() {
-            let conn = &self.net.conns[slot];
-            if !conn.is_live() {
+            if !self.net.conns[slot].is_live() {
                 continue;
             }
-            if guard!("request deadline", self.net.deadline(slot) <= now) {
+            if guard!("request deadline", self.net.is_over(now, slot)) {
                 self.lose(now, slot, Error::TimedOut, true);
                 continue;
             }
-            if conn.drain && conn.pending() == 0 {
+            let conn = &self.net.conns[slot];
+            if conn.is_draining() && conn.pending() == 0 {
                 self.end(slot);
                 continue;
             }
@@ -93,8 +96,7 @@ impl Commands<'_> {
                 }
                 // Made while it was at another address for a while, perhaps (R9).
                 Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
-                    self.net.conns[slot].drain = true;
-                    self.dirty = true;
+                    self.net.drain(slot);
                 }
                 Some(_) => {}
                 // The cluster does not name it any more and it leads nothing.
@@ -102,13 +104,15 @@ impl Commands<'_> {
                 None => {}
             }
         }
-        for broker in self.cluster.brokers.iter_mut() {
-            (broker.readdressed, broker.doubted) = (false, false);
+        if moved {
+            for broker in self.cluster.brokers.iter_mut() {
+                (broker.readdressed, broker.doubted) = (false, false);
+            }
         }
     }
 
     fn end(&mut self, slot: usize) {
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.drop_answer(slot);
         self.net.end(slot, true);
     }
 
@@ -126,7 +130,7 @@ impl Commands<'_> {
             }
         }
         self.cluster.on_closed(now, peer, error);
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.drop_answer(slot);
         self.net.end(slot, tell_adapter);
         self.dirty = true;
     }

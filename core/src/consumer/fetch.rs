@@ -163,7 +163,7 @@ impl<'d> Consumer<'d> {
         let span = Span::all(self.turn % (last + 1), self.upto);
         let reads = &self.reads[..self.upto];
         let mut plan = Plan { reads, cluster, now, node, serial: session.serial, full, span };
-        let wait = if net.splits_roles() {
+        let wait = if !net.conns[conn].is_shared() {
             cluster.config.fetch_max_wait
         } else {
             cluster.config.fetch_max_wait.min(SHARED_WAIT)
@@ -172,7 +172,7 @@ impl<'d> Consumer<'d> {
         let head = fetch::Head {
             max_wait_ms: millis(wait),
             min_bytes: cluster.config.fetch_min_bytes,
-            max_bytes: match net.splits_roles() {
+            max_bytes: match !net.conns[conn].is_shared() {
                 true => cluster.config.fetch_max_bytes,
                 false => cluster.config.fetch_max_bytes.min(rx),
             },
