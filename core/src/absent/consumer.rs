@@ -84,9 +84,14 @@ impl<'d> Consumer<'d> {
         &mut self,
         _: &mut Cluster<'d>,
         _: Instant,
+        _: usize,
         _: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
     }
+
+    pub(crate) fn unfollow(&mut self, _: &mut Cluster<'d>, _: usize) {}
+
+    pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
     pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: usize) {}
 

@@ -72,7 +72,13 @@ impl<'d> Producer<'d> {
         false
     }
 
-    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Instant) {}
+    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
+
+    pub(crate) fn may_forget(&self, _: &Cluster<'d>, _: usize) -> bool {
+        true
+    }
+
+    pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
     pub(crate) fn on_recreated(&mut self, _: &Cluster<'d>, _: &mut Blocks<'d>, _: usize) {}
 
