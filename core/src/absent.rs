@@ -82,6 +82,8 @@ impl<'d> Absent<'d> {
 
     pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
 
+    pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
+
     pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: usize) {}
 
     pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
@@ -96,7 +98,11 @@ impl<'d> Absent<'d> {
         false
     }
 
-    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Instant) {}
+    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
+
+    pub(crate) fn may_forget(&self, _: &Cluster<'d>, _: usize) -> bool {
+        true
+    }
 
     pub(crate) fn on_silent(&mut self, _: &mut Net<'d>, _: Link) {}
 }
@@ -150,9 +156,12 @@ mod no_consumer {
             &mut self,
             _: &mut Cluster<'d>,
             _: Instant,
+            _: usize,
             _: impl FnMut(&mut Cluster<'d>) -> bool,
         ) {
         }
+
+        pub(crate) fn unfollow(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
         pub(crate) fn on_room(&mut self) {}
 

@@ -114,14 +114,14 @@ impl<'d> Client<'d> {
             || s.rx_bytes < 512
             || s.block_bytes < 128
             || s.links.len() < 4
-            || s.topics.is_empty()
+            || s.topics.entries.is_empty()
             || s.table.entries.is_empty()
             || s.brokers.is_empty();
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
         let counted = s.links.len().max(s.batches.len()).max(s.table.entries.len());
-        let numbered = s.topics.len().max(s.requests.len());
+        let numbered = s.topics.entries.len().max(s.requests.len());
         if counted > Link::MOST || guard!("slots have 16 bits", numbered > u16::MAX.into()) {
             return Err(ConfigError::TooMuchMemory);
         }
@@ -435,13 +435,30 @@ impl<'d> DerefMut for Client<'d> {
 }
 
 impl<'d> Commands<'d> {
-    /// Watches a topic, from now on. The same name gives the same id.
+    /// Watches a topic, from now on. The same name gives the same id. When all places are taken, a
+    /// topic that was only produced to makes room if that was five minutes ago or longer; its id
+    /// means nothing then.
     ///
     /// # Errors
     /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
     pub fn topic(&mut self, name: &str) -> Result<TopicId, Error> {
         self.dirty = true;
-        self.cluster.watch(name)
+        match self.cluster.watch(name) {
+            Err(Error::Limit { .. }) if self.make_topic_room() => self.cluster.watch(name),
+            result => result,
+        }
+    }
+
+    /// Has no use for a topic any more. An `assign_all` of it takes up no more partitions. The
+    /// topic is forgotten, and its id means nothing, as soon as none of its partitions is assigned
+    /// and no batch for it is unfinished.
+    pub fn unwatch(&mut self, topic: TopicId) {
+        if let Some(slot) = self.cluster.topic_slot(topic) {
+            self.consumer.unfollow(&mut self.cluster, slot);
+            self.cluster.topics.watch(slot, false);
+            self.forget_unused(slot);
+            self.dirty = true;
+        }
     }
 
     /// Name of a topic.
@@ -482,7 +499,7 @@ impl<'d> Commands<'d> {
     }
 
     fn has_news(&self) -> bool {
-        self.cluster.news
+        self.cluster.topics.has_news()
             || self.cluster.broker_news
             || self.cluster.table.has_moved()
             || self.consumer.has_news()
@@ -518,13 +535,12 @@ impl<'d> Commands<'d> {
 impl Cluster<'_> {
     /// The next thing to tell of topics and leaders.
     fn poll_event(&mut self) -> Option<Event<'static>> {
-        if self.news {
-            for slot in 0..self.topics.len() {
-                if self.topics[slot].pending != 0 {
-                    return Some(self.topic_event(slot));
-                }
+        if let Some(slot) = self.topics.first_news() {
+            let event = self.topic_event(slot);
+            if self.topics[slot].pending == 0 {
+                self.topics.told(slot);
             }
-            self.news = false;
+            return Some(event);
         }
         let part = self.table.next_moved()?;
         let entry = &self.table[part];

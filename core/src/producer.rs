@@ -216,7 +216,8 @@ impl<'d> Producer<'d> {
             }
             self.identity = Identity::Wanted(now);
         }
-        let topic = &cluster.topics[slot];
+        let topic = &mut cluster.topics[slot];
+        topic.note_produce(now);
         if let Some(Error::Broker(code)) = topic.failure
             && !code.is_retriable()
         {
@@ -470,7 +471,7 @@ impl<'d> Producer<'d> {
         self.topics[topic].opened = 0;
     }
 
-    fn raise_epoch(&mut self) {
+    pub(super) fn raise_epoch(&mut self) {
         if self.epoch < i16::MAX {
             self.epoch += 1;
         } else {

@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use crate::admin::Request;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Broker, Partition, TableMem, Topic};
+use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
@@ -90,10 +90,13 @@ impl Limits {
             // lead, and their host names.
             + self.brokers
                 * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
-            // Topics: name and freshness, the partitions in use, what the producer and what the
-            // consumer keep of each.
+            // Topics: name and freshness, place in the indices by name and by id and in the lists by
+            // what they wait for, by age, of news and of changes, the partitions in use, what the
+            // producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
+                    + 4 * size_of::<Link>()
+                    + 4 * size_of::<Node>()
                     + size_of::<List>()
                     + size_of::<TopicPart>()
                     + size_of::<Follow>())
@@ -125,6 +128,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
+    topic_index: [[Link; TOPICS]; 4],
+    topic_lists: [[Node; TOPICS]; 4],
     topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
@@ -147,6 +152,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
+        topic_index: [[Link::NONE; TOPICS]; 4],
+        topic_lists: [[Node::EMPTY; TOPICS]; 4],
         topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
@@ -218,6 +225,17 @@ impl<
             topics: Mem::Lent(&mut tables.of_topics),
             led: Mem::Lent(tables.led.as_flattened_mut()),
         };
+        let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
+        let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
+        let topics = TopicsMem {
+            entries: Mem::Lent(&mut tables.topics),
+            names: Index::new(Mem::Lent(names), Mem::Lent(name_chain)),
+            ids: Index::new(Mem::Lent(ids), Mem::Lent(id_chain)),
+            by_plan: Nodes::new(Mem::Lent(by_plan)),
+            by_age: Nodes::new(Mem::Lent(by_age)),
+            by_news: Nodes::new(Mem::Lent(by_topic_news)),
+            by_change: Nodes::new(Mem::Lent(by_change)),
+        };
         let [peer_heads, peer_chain] = &mut tables.peers;
         let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
@@ -232,7 +250,7 @@ impl<
                 Mem::Lent(node_chain.as_flattened_mut()),
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
-            topics: Mem::Lent(&mut tables.topics),
+            topics,
             topic_parts: Mem::Lent(&mut tables.topic_parts),
             follows: Mem::Lent(&mut tables.follows),
             table,
@@ -271,7 +289,7 @@ pub struct Storage<'d> {
     pub(crate) brokers: Mem<'d, Broker>,
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
-    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) topics: TopicsMem<'d>,
     pub(crate) topic_parts: Mem<'d, TopicPart>,
     pub(crate) follows: Mem<'d, Follow>,
     pub(crate) table: TableMem<'d>,
@@ -299,7 +317,15 @@ impl Storage<'static> {
             brokers: owned(limits.brokers, || Broker::EMPTY),
             broker_index: index(limits.brokers),
             hosts: zeroed(limits.brokers * LONGEST_HOST),
-            topics: owned(limits.topics, || Topic::EMPTY),
+            topics: TopicsMem {
+                entries: owned(limits.topics, || Topic::EMPTY),
+                names: index(limits.topics),
+                ids: index(limits.topics),
+                by_plan: nodes(limits.topics),
+                by_age: nodes(limits.topics),
+                by_news: nodes(limits.topics),
+                by_change: nodes(limits.topics),
+            },
             topic_parts: owned(limits.topics, || TopicPart::EMPTY),
             follows: owned(limits.topics, || Follow::EMPTY),
             table: TableMem {

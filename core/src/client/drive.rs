@@ -7,6 +7,9 @@ use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
 use crate::time::Instant;
 
+/// Topics that are not watched any more, looked at in one go.
+const LEAVING: usize = 4;
+
 impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
@@ -16,9 +19,8 @@ impl Commands<'_> {
             || self.producer.is_dirty()
             || self.consumer.is_dirty()
             || self.admin.is_dirty()
-            || self.cluster.changed
+            || self.cluster.topics.has_changed()
             || self.cluster.asks
-            || self.cluster.recreated
             || self.cluster.table.has_relocated()
     }
 
@@ -47,23 +49,58 @@ impl Commands<'_> {
 
     /// Topics that were recreated or became ready or grew concern producer and consumer.
     fn tell_changes(&mut self, now: Instant) {
-        let Self { cluster, net, producer, consumer, .. } = self;
-        if core::mem::take(&mut cluster.recreated) {
-            for slot in 0..cluster.topics.len() {
-                if core::mem::take(&mut cluster.topics[slot].recreated) {
-                    producer.on_recreated(cluster, net, slot);
-                    consumer.on_recreated(cluster, net, slot);
-                }
+        for _ in 0..LEAVING {
+            if let Some(slot) = self.cluster.topics.next_leaving() {
+                self.forget_unused(slot);
             }
+        }
+        let Self { cluster, net, producer, consumer, .. } = self;
+        let mut link = cluster.topics.first_changed();
+        while let Some(slot) = link.get() {
+            if core::mem::take(&mut cluster.topics[slot].recreated) {
+                producer.on_recreated(cluster, net, slot);
+                consumer.on_recreated(cluster, net, slot);
+            }
+            link = cluster.topics.next_changed(slot);
         }
         while let Some(part) = cluster.table.next_relocated() {
             producer.on_leader(cluster, part);
             consumer.on_leader(cluster, part);
         }
-        if core::mem::take(&mut cluster.changed) {
-            consumer.on_changed(cluster, now, |cluster| producer.evict_one(cluster));
-            producer.on_grown(cluster, now);
+        while let Some(slot) = cluster.topics.take_changed() {
+            consumer.on_changed(cluster, now, slot, |cluster| producer.evict_one(cluster));
+            producer.on_grown(cluster, now, slot);
+            cluster.let_go(slot);
         }
+    }
+
+    /// Forgets a topic that is not watched, unless something of it is in use.
+    pub(super) fn forget_unused(&mut self, slot: usize) {
+        let Self { cluster, producer, consumer, .. } = self;
+        let used = cluster.is_read(slot) || !producer.may_forget(cluster, slot);
+        if !guard!("a topic in use is not forgotten", used) {
+            producer.forget(cluster, slot);
+            consumer.forget(cluster, slot);
+            cluster.forget(slot);
+        }
+    }
+
+    /// Forgets topics that are not watched, or one that was not produced to for long, to make room
+    /// for another one. Returns whether there is room.
+    pub(super) fn make_topic_room(&mut self) -> bool {
+        let used = self.cluster.topics.used();
+        for _ in 0..used {
+            let Some(slot) = self.cluster.topics.next_leaving() else { break };
+            self.forget_unused(slot);
+        }
+        if self.cluster.topics.used() == used {
+            let Self { cluster, producer, .. } = &*self;
+            let unused = cluster.unused_topic(|slot| producer.may_forget(cluster, slot));
+            if let Some(slot) = unused {
+                self.forget_unused(slot);
+            }
+        }
+        self.cluster.topics.used() < used
     }
 
     /// Connections that are overdue, lead to an old address, or gave way to others.

@@ -9,6 +9,8 @@ use crate::memory::{Index, Link, List, Mem, Nodes, hash};
 /// Who uses an entry.
 pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
+/// The cluster itself, for a partition that is about to be assigned.
+pub(crate) const HELD: u8 = 4;
 
 /// The lists of partitions with news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
