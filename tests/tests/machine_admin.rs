@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
 };
 use kafka_protocol::protocol::StrBytes;
-use kavka_core::{Admin, CloseReason, Config, Error, LimitKind, Limits, RequestId};
+use kavka_core::{Admin, CloseReason, Config, Error, Event, LimitKind, Limits, Reply, RequestId};
 use kavka_tests::script::{Script, Told, World};
 
 fn script() -> Script {
@@ -123,6 +123,25 @@ fn a_topic_is_described_in_the_order_of_the_answer() {
         .map(|text| text.split(' ').next().unwrap_or_default().to_owned())
         .collect();
     assert_eq!(kinds, ["Broker", "Cluster", "Topic", "Partition", "Partition"]);
+}
+
+#[test]
+fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
+    let mut s = script();
+    (s.listening, s.watching) = (false, false);
+    let id = ask(&mut s, &Admin::Describe { topic: Some("t") });
+    s.run(Duration::from_secs(1));
+    let (now, mut parts) = (s.now(), 0);
+    while s.client.has_event(now) {
+        let (event, _) = s.client.poll_event(now).expect("there is one");
+        parts += 1;
+        if let Event::Reply { reply: Reply::Done(result), id: of } = event {
+            assert_eq!((of, result), (id, Ok(())));
+            break;
+        }
+    }
+    assert_eq!(parts, 6, "as above, and the end");
+    assert!(!s.client.has_event(now));
 }
 
 /// The error of a topic is that of the request if it was asked for; in a list of all topics it is
