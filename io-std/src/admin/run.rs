@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::{
-    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind, Reply,
-    RequestId, Start,
+    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
+    Reply, RequestId, Start,
 };
 
 use super::offsets::Offsets;
