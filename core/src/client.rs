@@ -21,7 +21,7 @@ use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
-use crate::memory::{Blocks, Link, Mem, Rng};
+use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
 use crate::snapshot::{self, RestoreError, Restored};
@@ -110,21 +110,7 @@ impl<'d> Client<'d> {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let s = storage;
-        let too_little = s.conns.is_empty()
-            || s.rx_bytes < 512
-            || s.block_bytes < 128
-            || s.links.len() < 4
-            || s.topics.entries.is_empty()
-            || s.table.entries.is_empty()
-            || s.brokers.is_empty();
-        if too_little {
-            return Err(ConfigError::TooLittleMemory);
-        }
-        let counted = s.links.len().max(s.batches.len()).max(s.table.entries.len());
-        let numbered = s.topics.entries.len().max(s.requests.len());
-        if counted > Link::MOST || guard!("slots have 16 bits", numbered > u16::MAX.into()) {
-            return Err(ConfigError::TooMuchMemory);
-        }
+        s.check()?;
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);

@@ -8,6 +8,7 @@ use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};
+use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Part, TopicPart};
 
@@ -301,6 +302,33 @@ pub struct Storage<'d> {
     pub(crate) batches: Mem<'d, Batch>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
+}
+
+impl Storage<'_> {
+    /// Whether a client can work with it.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        // Slots of connections and topics are numbers of 16 bits in ids.
+        let (slots, links) = (usize::from(u16::MAX), Link::MOST);
+        let limits = [
+            (LimitKind::Connections, self.conns.len(), 1, slots),
+            (LimitKind::Brokers, self.brokers.len(), 1, links),
+            (LimitKind::Topics, self.topics.entries.len(), 1, slots),
+            (LimitKind::Partitions, self.table.entries.len(), 1, links),
+            (LimitKind::ReceiveBuffer, self.rx_bytes, 512, usize::MAX),
+            (LimitKind::SendBlocks, self.links.len().max(self.batches.len()), 4, links),
+            (LimitKind::BlockBytes, self.block_bytes, 128, usize::MAX),
+            (LimitKind::Requests, self.requests.len(), 0, slots),
+        ];
+        for (what, size, least, most) in limits {
+            if size < least {
+                return Err(ConfigError::TooLittle { what, least });
+            }
+            if guard!("limits are counted in links", size > most) {
+                return Err(ConfigError::TooMuch { what, most });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(feature = "alloc")]
