@@ -13,7 +13,7 @@ pub(crate) fn is_active(attrs: &[Attribute]) -> bool {
         Meta::List(list) if attr.path().is_ident("cfg") => {
             list.parse_args::<Meta>().map_or(true, |condition| holds(&condition))
         }
-        _ => !attr.path().segments.last().is_some_and(|segment| segment.ident == "test"),
+        _ => attr.path().segments.last().is_none_or(|segment| segment.ident != "test"),
     })
 }
 

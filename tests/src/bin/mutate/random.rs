@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,9 @@ pub(crate) fn run(options: &Options, count: usize) -> ExitCode {
     let mut tree = Tree::copy(&root(), target.join("tree"));
     let mut tally = Tally::default();
     let suites = build(&mut tree, &mut numbered, &mut tally);
-    let Some(known) = measure(&suites, &target.join("reached")) else { return ExitCode::FAILURE };
+    let Some(known) = measure(&suites, &numbered, &target.join("reached")) else {
+        return ExitCode::FAILURE;
+    };
     let begun = Instant::now();
     numbered.retain(|(number, _)| options.only.is_empty() || options.only.contains(number));
     let total = numbered.len();
@@ -160,28 +163,36 @@ fn test_targets() -> BTreeSet<String> {
 
 /// Runs every suite without a mutant: cheap ones come first, and nobody runs what does not reach
 /// a site. `None`: one of them fails.
-fn measure(suites: &[Suite], note: &std::path::Path) -> Option<Vec<Known>> {
+fn measure(suites: &[Suite], sites: &[(usize, &Site)], note: &Path) -> Option<Vec<Known>> {
     let mut known = Vec::new();
     for suite in suites {
-        let _ = fs::remove_file(note); // of the suite before
-        let path = note.to_string_lossy();
-        let env = [("KAVKA_MUTANT", "reached"), ("KAVKA_MUTANTS_REACHED", &*path)];
         let since = Instant::now();
-        let end = suite.run(&env, PATIENCE);
-        // Writing down what is reached takes memory and time; without, it has to pass.
-        let end = if end == End::Good { end } else { suite.run(&[], PATIENCE) };
+        let mut reaches = reached(suite, note);
         let took = since.elapsed();
-        if let End::Test(what) | End::Other(what) = end {
-            eprintln!("{}: {what} fails without a mutant", suite.name);
-            return None;
+        if reaches.is_none() {
+            // Writing it down takes time and memory, which a test may mind.
+            if let End::Test(what) | End::Other(what) = suite.run(&[], PATIENCE) {
+                eprintln!("{}: {what} fails without a mutant", suite.name);
+                return None;
+            }
+            reaches = Some(sites.iter().map(|(number, _)| *number).collect());
         }
-        let text = fs::read_to_string(note).unwrap_or_default();
-        let reaches: BTreeSet<usize> = text.lines().filter_map(|l| l.parse().ok()).collect();
+        let reaches = reaches.unwrap_or_default();
         println!("{}: {:.1} s, {} places", suite.name, took.as_secs_f32(), reaches.len());
         known.push(Known { suite: suite.clone(), took, reaches });
     }
     known.sort_by_key(|known| known.took);
     Some(known)
+}
+
+/// The sites that a suite comes by; `None`: it failed.
+fn reached(suite: &Suite, note: &Path) -> Option<BTreeSet<usize>> {
+    let _ = fs::remove_file(note); // of the suite before
+    let path = note.to_string_lossy();
+    let env = [("KAVKA_MUTANT", "reached"), ("KAVKA_MUTANTS_REACHED", &*path)];
+    let good = suite.run(&env, PATIENCE) == End::Good;
+    let text = fs::read_to_string(note).unwrap_or_default();
+    good.then(|| text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 /// Which test misses it; or how many suites looked and did not.
