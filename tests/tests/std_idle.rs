@@ -13,7 +13,8 @@ use kavka_std::{Config, Limits, Producer, Record};
 use kavka_tests::sim::{Options, Server};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nothing here is due before, so that nothing else wakes the thread.
+/// Nothing here is due before, so that nothing else wakes the thread; then something is, so that
+/// a test that fails ends.
 const NEVER: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -32,7 +33,8 @@ fn producer(server: &Server) -> Producer {
         .limits(Limits::small())
         .linger(Duration::ZERO)
         .probe_idle(NEVER)
-        .probe_busy(NEVER);
+        .probe_busy(NEVER)
+        .tune(|core| core.metadata_max_age = NEVER);
     Producer::new(config).unwrap()
 }
 
