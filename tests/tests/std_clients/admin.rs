@@ -58,6 +58,45 @@ fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
     assert_eq!(told(admin.list_topics()).unwrap().len(), 0);
 }
 
+/// It fails with the same code after half a minute of tries: requests are counted, not seconds.
+#[test]
+fn a_refusal_that_stays_is_told_after_one_request() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    server.create_topic("t", 1).unwrap();
+    let code = |result: Result<(), kavka_std::Error>| {
+        result.unwrap_err().code().map(|code| code.0).unwrap_or_default()
+    };
+    let told = [
+        (ApiKey::CreateTopics, code(told(admin.create_topic(("t", 1, 1)))), 36),
+        (ApiKey::DeleteTopics, code(told(admin.delete_topic("none"))), 3),
+        (ApiKey::CreatePartitions, code(told(admin.create_partitions("none", 2))), 3),
+    ];
+    for (api, code, expected) in told {
+        assert_eq!((code, server.traffic(api).requests), (expected, 1), "{api:?}");
+    }
+    // What was created here exists too; other names were not deleted because one was.
+    super::told(admin.create_topic(("u", 1, 1))).unwrap();
+    super::told(admin.delete_topic("u")).unwrap();
+    assert_eq!(code(super::told(admin.create_topic(("t", 1, 1)))), 36);
+    assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
+}
+
+#[test]
+fn a_topic_is_created_after_a_delete_whose_answer_was_lost() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    server.create_topic("t", 1).unwrap();
+    server.drop_answer(1, ApiKey::DeleteTopics);
+    told(admin.delete_topic("t")).unwrap();
+    assert_eq!(server.traffic(ApiKey::DeleteTopics).requests, 2);
+    // A broker of ZooKeeper's time goes on saying that it exists.
+    server.inject(1, ApiKey::CreateTopics, 36, 2);
+    told(admin.create_topic(("t", 4, 1))).expect("a short while later");
+    assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
+    assert_eq!(told(admin.describe("t")).unwrap().partitions.len(), 4);
+}
+
 #[test]
 fn offsets_of_all_partitions_are_found() {
     let server = server(1);
