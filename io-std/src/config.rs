@@ -7,7 +7,7 @@ use std::time::Duration;
 use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 
 use crate::driver::Mode;
-use crate::producer::Lost;
+use crate::lost::Lost;
 
 type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;

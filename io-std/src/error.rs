@@ -269,6 +269,10 @@ fn code_advice(code: i16) -> &'static str {
 pub enum ProduceError {
     /// Only from `try_send`: too much waits already; see [`Producer::room`](crate::Producer::room).
     Full,
+    /// Only from `try_send`: too much waits for this topic, which brokers do not know (yet), or for
+    /// a partition that it does not have (yet); see
+    /// [`Producer::room_for`](crate::Producer::room_for).
+    TopicFull,
     /// The record is larger than a batch may be.
     TooLarge {
         /// Largest encoded record, in bytes.
@@ -282,6 +286,7 @@ impl fmt::Display for ProduceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("too many records wait to be sent"),
+            Self::TopicFull => f.write_str("too many records wait for this topic to be known"),
             Self::TooLarge { max } => write!(f, "record too large; at most {max} bytes"),
             Self::Refused(error) => error.fmt(f),
         }

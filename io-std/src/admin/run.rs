@@ -9,7 +9,7 @@ use kavka_core::{
 };
 
 use super::offsets::Offsets;
-use super::{
+use super::topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
 use crate::config::Config;

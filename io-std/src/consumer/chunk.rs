@@ -77,13 +77,20 @@ impl Chunk {
         self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, to: &super::run::Partition, batch: &kavka_core::Batch<'_>) {
+    /// Appends a batch of this topic and partition.
+    pub(super) fn push(
+        &mut self,
+        topic: &Arc<str>,
+        partition: u32,
+        epoch: u32,
+        batch: &kavka_core::Batch<'_>,
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(batch.bytes());
         self.batches.push(Entry {
-            topic: to.topic.clone(),
-            partition: to.index,
-            epoch: to.epoch,
+            topic: topic.clone(),
+            partition,
+            epoch,
             position: batch.position(),
             next_offset: batch.next_offset(),
             high_watermark: batch.high_watermark(),

@@ -30,10 +30,10 @@ pub(super) enum Wanted {
 }
 
 /// An assigned partition.
-pub(super) struct Partition {
-    pub(super) topic: Arc<str>,
-    pub(super) index: u32,
-    pub(super) epoch: u32,
+struct Partition {
+    topic: Arc<str>,
+    index: u32,
+    epoch: u32,
     /// By the application.
     paused: bool,
     /// Position of the first batch since the last seek.
@@ -247,7 +247,7 @@ impl Run<'_> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.first.get_or_insert(batch.position());
         partition.told = None;
-        self.open.push(partition, batch);
+        self.open.push(&partition.topic, partition.index, partition.epoch, batch);
     }
 
     /// Hands over what has come.

@@ -11,6 +11,7 @@ use crate::driver;
 use crate::error::{Error, ErrorKind};
 use crate::event::Hub;
 use crate::pending::{Cell, Pending, Setter, Slots, lock};
+use crate::wakers::{Ticket, Wakers};
 
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -26,7 +27,7 @@ struct State {
     bytes: usize,
     /// The background thread waits until half the room is free.
     blocked: bool,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
     closed: Option<Error>,
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
@@ -167,9 +168,9 @@ impl Shared {
         let mut state = lock(&self.state);
         state.bytes += chunk.as_ref().map_or(0, Chunk::size);
         state.chunks.push_back(chunk);
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// Whether too much waits already. If so the thread is woken when half of it is gone.
@@ -186,9 +187,9 @@ impl Shared {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
         state.commands.clear(); // answers "closed"
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
         self.hub.close(error);
     }
 
@@ -221,14 +222,25 @@ impl State {
 }
 
 impl Slots<Chunk> for Shared {
-    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<Chunk, Error>> {
+    fn poll(
+        &self,
+        _: u32,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Chunk, Error>> {
         let mut state = lock(&self.state);
-        if let Some(chunk) = self.pop(&mut state) {
-            return Poll::Ready(chunk);
-        }
-        if !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        Poll::Pending
+        let got = self.pop(&mut state);
+        let old = match &got {
+            Some(_) => state.wakers.leave(ticket),
+            None => state.wakers.wait(ticket, waker),
+        };
+        drop(state);
+        drop(old);
+        got.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {
+        let old = lock(&self.state).wakers.leave(ticket);
+        drop(old);
     }
 }

@@ -55,6 +55,35 @@ pub(crate) fn graph(files: &[(String, Vec<String>, Facts)]) -> BTreeMap<String, 
     graph
 }
 
+/// All modules in files, each with those it names, a module and what lies below it apart: stricter
+/// than [`graph`], for crates that keep to it.
+pub(crate) fn fine_graph(
+    files: &[(String, Vec<String>, Facts)],
+) -> BTreeMap<String, BTreeSet<String>> {
+    let modules: BTreeSet<&[String]> = files.iter().map(|(_, module, _)| &module[..]).collect();
+    let file_of = |path: &[String]| {
+        (1..=path.len()).rev().map(|n| &path[..n]).find(|front| modules.contains(front))
+    };
+    let reexports: BTreeMap<Vec<String>, &[String]> = files
+        .iter()
+        .flat_map(|(_, _, facts)| &facts.reexports)
+        .filter_map(|(module, path)| {
+            let name = path.last()?;
+            Some(([&module[..], &[name.clone()]].concat(), file_of(path)?))
+        })
+        .collect();
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, path) in files.iter().flat_map(|(_, _, facts)| &facts.names) {
+        let Some(from) = file_of(module) else { continue };
+        let named = (1..=path.len()).rev().find_map(|n| reexports.get(&path[..n]).copied());
+        let Some(to) = named.or_else(|| file_of(path)) else { continue };
+        if to != from {
+            graph.entry(from.join("::")).or_default().insert(to.join("::"));
+        }
+    }
+    graph
+}
+
 /// One cycle of the graph, its first module repeated at its end.
 pub(crate) fn cycle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
