@@ -5,7 +5,7 @@ use heapless::{String, Vec};
 
 use crate::cluster::{Cluster, Wish};
 use crate::connection::{Draft, Net, Question, Role, Ticket};
-use crate::error::{Error, LimitKind, Misuse};
+use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{Admin as Ask, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::Mem;
@@ -16,9 +16,11 @@ use crate::wire::{
     metadata,
 };
 
-/// Topic configs of one CreateTopics request, all names and values together.
-const CONFIG_BYTES: usize = 256;
-const CONFIGS: usize = 12;
+/// Topic configs of one CreateTopics request, all names and values together, two bytes for each.
+const CONFIG_BYTES: usize = if cfg!(feature = "std") { 8192 } else { 256 };
+const CONFIGS: usize = if cfg!(feature = "std") { 128 } else { 12 };
+/// Stands for null.
+const NULL: u16 = u16::MAX;
 const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub(crate) struct Request {
     serial: u32,
     kind: Kind,
     name: String<249, u8>,
-    /// Names and values in turn, each behind its length; 255 is null.
+    /// Names and values in turn, each behind its length.
     configs: Vec<u8, CONFIG_BYTES, u16>,
     deadline: Instant,
     /// The first error in the answer.
@@ -83,9 +85,8 @@ impl<'d> Admin<'d> {
         cluster: &mut Cluster<'d>,
         now: Instant,
         ask: &Ask<'_>,
-    ) -> Result<RequestId, Error> {
-        let full = Error::Limit { what: LimitKind::Requests, needed: self.requests.len() + 1 };
-        let slot = self.requests.iter().position(|r| r.state == State::Free).ok_or(full)?;
+        memory: usize,
+    ) -> Result<RequestId, AdminError> {
         let (kind, name, configs): (_, _, &[_]) = match *ask {
             Ask::CreateTopic { name, partitions, replication_factor, configs } => {
                 (Kind::Create { partitions, replication_factor }, name, configs)
@@ -97,8 +98,11 @@ impl<'d> Admin<'d> {
             Ask::Describe { topic: Some(name) } => (Kind::Describe, name, &[]),
             Ask::Describe { topic: None } => (Kind::DescribeAll, "", &[]),
         };
-        let name = String::try_from(name).map_err(|_| Error::Caller(Misuse::TopicName))?;
-        let configs = packed(configs).ok_or(full)?;
+        let name = String::try_from(name).map_err(|_| AdminError::Caller(Misuse::TopicName))?;
+        // What will never be taken is told before what passes.
+        let configs = packed(configs, memory / 2)?;
+        let free = self.requests.iter().position(|r| r.state == State::Free);
+        let slot = free.ok_or(AdminError::Full)?;
         self.serial = self.serial.wrapping_add(1);
         let deadline = now + cluster.config.request_timeout;
         self.requests[slot] = Request {
@@ -372,30 +376,41 @@ impl Request {
     }
 }
 
-fn packed(configs: &[(&str, Option<&str>)]) -> Option<Vec<u8, CONFIG_BYTES, u16>> {
-    let mut out = Vec::new();
+/// Names and values one after the other, at most `memory` bytes: a request has to hold them too.
+fn packed(
+    configs: &[(&str, Option<&str>)],
+    memory: usize,
+) -> Result<Vec<u8, CONFIG_BYTES, u16>, AdminError> {
+    let too_large = |what, needed, max| AdminError::TooLarge { what, needed, max };
     if configs.len() > CONFIGS {
-        return None;
+        return Err(too_large(LimitKind::Configs, configs.len(), CONFIGS));
     }
-    for (name, value) in configs {
-        for text in [Some(*name), *value] {
-            let len = text.map_or(0, str::len);
-            let prefix = u8::try_from(len).ok().filter(|n| *n < u8::MAX)?;
-            out.push(if text.is_some() { prefix } else { u8::MAX }).ok()?;
-            out.extend_from_slice(text.unwrap_or_default().as_bytes()).ok()?;
-        }
+    let len = |text: Option<&str>| 2 + text.map_or(0, str::len);
+    let all = configs.iter().map(|(name, value)| len(Some(name)).saturating_add(len(*value)));
+    let needed = all.fold(0, usize::saturating_add);
+    let max = CONFIG_BYTES.min(memory);
+    let full = too_large(LimitKind::ConfigBytes, needed, max);
+    if needed > max {
+        return Err(full);
     }
-    Some(out)
+    let mut out = Vec::new();
+    for text in configs.iter().flat_map(|(name, value)| [Some(*name), *value]) {
+        let prefix = text.map_or(Ok(NULL), |text| u16::try_from(text.len())).map_err(|_| full)?;
+        out.extend_from_slice(&prefix.to_be_bytes()).map_err(|_| full)?;
+        out.extend_from_slice(text.unwrap_or_default().as_bytes()).map_err(|_| full)?;
+    }
+    Ok(out)
 }
 
 fn unpacked(mut bytes: &[u8]) -> Vec<(&str, Option<&str>), CONFIGS> {
     fn text<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b str>> {
-        let (len, rest) = bytes.split_first()?;
-        if *len == u8::MAX {
+        let (len, rest) = bytes.split_first_chunk::<2>()?;
+        let len = u16::from_be_bytes(*len);
+        if len == NULL {
             *bytes = rest;
             return Some(None);
         }
-        let (text, rest) = rest.split_at_checked(usize::from(*len))?;
+        let (text, rest) = rest.split_at_checked(usize::from(len))?;
         *bytes = rest;
         Some(core::str::from_utf8(text).ok())
     }

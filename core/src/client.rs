@@ -419,14 +419,16 @@ impl<'d> Commands<'d> {
     /// [`Reply::Done`](crate::Reply::Done).
     ///
     /// # Errors
-    /// `Limit` when too many are under way.
+    /// `Full` when too many are under way; the others stay.
     #[cfg(feature = "admin")]
     pub fn admin(
         &mut self,
         now: Instant,
         ask: &crate::event::Admin<'_>,
-    ) -> Result<crate::id::RequestId, Error> {
-        self.admin.ask(&mut self.cluster, now, ask)
+    ) -> Result<crate::id::RequestId, crate::error::AdminError> {
+        let blocks = &self.net.blocks;
+        let memory = blocks.total() * blocks.block_size();
+        self.admin.ask(&mut self.cluster, now, ask, memory)
     }
 
     /// Counters since the start.

@@ -63,8 +63,12 @@ pub enum LimitKind {
     ReceiveBuffer,
     /// [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     SendBlocks,
-    /// Four admin requests are under way already.
+    /// [`Limits::requests`](crate::Limits::requests): so many admin requests are under way.
     Requests,
+    /// Topic configs of one request, in number.
+    Configs,
+    /// Names and values of the topic configs of one request, in bytes.
+    ConfigBytes,
     /// The bytes that a snapshot was to be written to.
     Snapshot,
 }
@@ -142,6 +146,27 @@ pub enum ProduceError {
     Refused(Error),
 }
 
+/// Why [`Commands::admin`](crate::Commands::admin) did not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum AdminError {
+    /// As many are under way as [`Limits::requests`](crate::Limits::requests) has room for: it will
+    /// be taken when one of them has ended.
+    Full,
+    /// It is too large for this client, and always will be.
+    TooLarge {
+        /// What of it.
+        what: LimitKind,
+        /// How much there is of that.
+        needed: usize,
+        /// How much of that can be sent.
+        max: usize,
+    },
+    /// It makes no sense.
+    Caller(Misuse),
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -177,6 +202,8 @@ impl fmt::Display for LimitKind {
             Self::ReceiveBuffer => "receive buffer",
             Self::SendBlocks => "send blocks",
             Self::Requests => "admin requests under way",
+            Self::Configs => "topic configs of a request",
+            Self::ConfigBytes => "bytes of topic configs",
             Self::Snapshot => "room for a snapshot",
         })
     }
@@ -230,6 +257,19 @@ impl fmt::Display for ProduceError {
     }
 }
 
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => write!(f, "too many {}", LimitKind::Requests),
+            Self::TooLarge { what, needed, max } => {
+                write!(f, "too large: {needed} {what}, at most {max}")
+            }
+            Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
+        }
+    }
+}
+
 impl core::error::Error for Error {}
+impl core::error::Error for AdminError {}
 impl core::error::Error for ConfigError {}
 impl core::error::Error for ProduceError {}

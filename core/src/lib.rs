@@ -51,7 +51,9 @@ pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
-pub use error::{CloseReason, ConfigError, Error, LimitKind, Misuse, PeerFault, ProduceError};
+pub use error::{
+    AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, PeerFault, ProduceError,
+};
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,
 };

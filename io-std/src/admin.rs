@@ -48,7 +48,8 @@ impl Admin {
     /// Creates a topic.
     ///
     /// # Errors
-    /// Of the [`Pending`]: the brokers' refusal, or that there was no answer in time.
+    /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
+    /// [`ErrorKind::RequestTooLarge`] for more than 128 topic configs or 8 KiB of them.
     #[must_use = "nothing else tells how it ended"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))
@@ -123,12 +124,13 @@ impl Admin {
         take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         let (done, pending): (Setter<T>, _) = Cell::pair();
+        let is_awaited = Box::new(done.watch());
         let finish = Box::new(move |result: Result<Gathered, Error>| {
             done.set(result.and_then(take));
         });
         if let Some(jobs) = &self.jobs {
             // When the thread is gone the job is dropped, which answers "closed".
-            let _ = jobs.send(Job { ask, finish });
+            let _ = jobs.send(Job { ask, finish, is_awaited });
             self.worker.waker.wake();
         }
         pending

@@ -167,12 +167,7 @@ impl<T: Send + 'static> Cell<T> {
 }
 
 impl<T: Send> Slots<T> for Cell<T> {
-    fn poll(
-        &self,
-        _: u32,
-        ticket: &mut Option<Ticket>,
-        waker: &Waker,
-    ) -> Poll<Result<T, Error>> {
+    fn poll(&self, _: u32, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<Result<T, Error>> {
         let mut state = lock(&self.state);
         if state.taken {
             return Poll::Ready(Err(ErrorKind::Closed.into())); // polled after its end
@@ -203,6 +198,12 @@ impl<T: Send + 'static> Setter<T> {
     /// Whether anybody can still hear of the result.
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|cell| Arc::strong_count(cell) > 1)
+    }
+
+    /// The same to be asked later, when this end is elsewhere.
+    pub(crate) fn watch(&self) -> impl Fn() -> bool + Send + use<T> {
+        let cell = self.0.as_ref().map(Arc::downgrade);
+        move || cell.as_ref().is_some_and(|cell| cell.strong_count() > 1)
     }
 
     pub(crate) fn set(mut self, result: Result<T, Error>) {

@@ -54,12 +54,7 @@ impl<T> Queue<T> {
 }
 
 impl<T: Send> Slots<T> for Queue<T> {
-    fn poll(
-        &self,
-        _: u32,
-        ticket: &mut Option<Ticket>,
-        waker: &Waker,
-    ) -> Poll<Result<T, Error>> {
+    fn poll(&self, _: u32, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<Result<T, Error>> {
         let mut state = lock(&self.state);
         let got = match state.items.pop_front() {
             Some(item) => Some(Ok(item)),

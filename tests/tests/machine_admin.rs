@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
 };
 use kafka_protocol::protocol::StrBytes;
-use kavka_core::{Admin, CloseReason, Config, Error, LimitKind, Limits, RequestId};
+use kavka_core::{Admin, AdminError, CloseReason, Config, Error, LimitKind, Limits, RequestId};
 use kavka_tests::script::{Script, Told, World};
 
 fn script() -> Script {
@@ -168,6 +168,28 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
 }
 
 #[test]
+fn what_is_too_large_is_told_apart_from_what_has_to_wait() {
+    let world = World::new(1);
+    let mut limits = Limits::small();
+    limits.requests = 1;
+    let mut s = Script::with(world.clone(), Config::new(world.bootstrap()), &limits);
+    let _ = ask(&mut s, &Admin::Describe { topic: None });
+    let now = s.now();
+    let value = "x".repeat(9000);
+    let create =
+        |configs| Admin::CreateTopic { name: "t", partitions: 1, replication_factor: 1, configs };
+    let large = [("a", Some(value.as_str()))];
+    let (what, needed) = (LimitKind::ConfigBytes, 2 + 1 + 2 + 9000);
+    let refused = s.client.admin(now, &create(&large));
+    assert_eq!(refused, Err(AdminError::TooLarge { what, needed, max: 8192 }));
+    let many = [("a", None); 129];
+    let what = LimitKind::Configs;
+    let refused = s.client.admin(now, &create(&many));
+    assert_eq!(refused, Err(AdminError::TooLarge { what, needed: 129, max: 128 }));
+    assert_eq!(s.client.admin(now, &create(&many[1..])), Err(AdminError::Full));
+}
+
+#[test]
 fn more_requests_than_there_is_memory_for_are_refused() {
     let world = World::new(1).topic("t", 1);
     let mut limits = Limits::small();
@@ -176,7 +198,7 @@ fn more_requests_than_there_is_memory_for_are_refused() {
     let id = ask(&mut s, &Admin::Describe { topic: None });
     let now = s.now();
     let refused = s.client.admin(now, &Admin::Describe { topic: None });
-    assert_eq!(refused, Err(Error::Limit { what: LimitKind::Requests, needed: 2 }));
+    assert_eq!(refused, Err(AdminError::Full));
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
     let _ = ask(&mut s, &Admin::Describe { topic: None });

@@ -66,8 +66,7 @@ fn the_outcome_of_a_record_forgets_who_gave_up() {
     let producer = Producer::new(config(&server)).unwrap();
     told(producer.freshness("t")).unwrap();
     server.pause(1);
-    let pending: Vec<_> =
-        (0..3).map(|_| producer.send("t", &Record::new(b"v")).unwrap()).collect();
+    let pending: Vec<_> = (0..3).map(|_| producer.send("t", &Record::new(b"v")).unwrap()).collect();
     let mut pending = pending.into_iter();
     let first = pending.next().unwrap();
     for other in pending {

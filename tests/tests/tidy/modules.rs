@@ -60,25 +60,26 @@ pub(crate) fn graph(files: &[(String, Vec<String>, Facts)]) -> BTreeMap<String, 
 pub(crate) fn fine_graph(
     files: &[(String, Vec<String>, Facts)],
 ) -> BTreeMap<String, BTreeSet<String>> {
-    let modules: BTreeSet<&[String]> = files.iter().map(|(_, module, _)| &module[..]).collect();
-    let file_of = |path: &[String]| {
-        (1..=path.len()).rev().map(|n| &path[..n]).find(|front| modules.contains(front))
+    let modules: BTreeSet<String> = files.iter().map(|(_, module, _)| module.join("::")).collect();
+    let fronts = |path: &[String]| -> Vec<String> {
+        (1..=path.len()).rev().map(|n| path[..n].join("::")).collect()
     };
-    let reexports: BTreeMap<Vec<String>, &[String]> = files
+    let file_of = |path: &[String]| fronts(path).into_iter().find(|name| modules.contains(name));
+    let reexports: BTreeMap<String, String> = files
         .iter()
         .flat_map(|(_, _, facts)| &facts.reexports)
         .filter_map(|(module, path)| {
             let name = path.last()?;
-            Some(([&module[..], &[name.clone()]].concat(), file_of(path)?))
+            Some(([&module[..], &[name.clone()]].concat().join("::"), file_of(path)?))
         })
         .collect();
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (module, path) in files.iter().flat_map(|(_, _, facts)| &facts.names) {
         let Some(from) = file_of(module) else { continue };
-        let named = (1..=path.len()).rev().find_map(|n| reexports.get(&path[..n]).copied());
+        let named = fronts(path).iter().find_map(|name| reexports.get(name).cloned());
         let Some(to) = named.or_else(|| file_of(path)) else { continue };
         if to != from {
-            graph.entry(from.join("::")).or_default().insert(to.join("::"));
+            graph.entry(from).or_default().insert(to);
         }
     }
     graph
