@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Entry};
+use super::chunk::{Chunk, Entry, Spare};
 use crate::driver;
 use crate::error::{Error, ErrorKind};
 use crate::event::Hub;
@@ -16,16 +16,26 @@ use crate::wakers::{Ticket, Wakers};
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) hub: Hub,
+    pub(super) spare: Arc<Spare>,
     waker: OnceLock<driver::Waker>,
     /// Bytes that may wait for the application.
     limit: usize,
+}
+
+/// How much of the queue is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    None,
+    Some,
+    /// At least.
+    Half,
 }
 
 #[derive(Default)]
 struct State {
     chunks: VecDeque<Result<Chunk, Error>>,
     bytes: usize,
-    /// The background thread waits until half the room is free.
+    /// The background thread is to be woken when half the room is free.
     blocked: bool,
     wakers: Wakers,
     closed: Option<Error>,
@@ -61,8 +71,14 @@ pub(super) enum What {
 }
 
 impl Shared {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), hub: Hub::default(), waker: OnceLock::new(), limit }
+    pub(super) fn new(limit: usize, chunk_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            hub: Hub::default(),
+            spare: Arc::new(Spare::new(chunk_bytes)),
+            waker: OnceLock::new(),
+            limit,
+        }
     }
 
     pub(super) fn set_waker(&self, waker: driver::Waker) {
@@ -173,14 +189,17 @@ impl Shared {
         woken.wake();
     }
 
-    /// Whether too much waits already. If so the thread is woken when half of it is gone.
-    pub(super) fn is_full(&self) -> bool {
+    /// How much may come. The thread is woken when half is free, if there is no room now, or if it
+    /// `waits` for so much.
+    pub(super) fn room(&self, waits: bool) -> Room {
         let mut state = lock(&self.state);
-        if state.blocked {
-            return true;
-        }
-        state.blocked = state.bytes >= self.limit;
-        state.blocked
+        let room = match state.bytes {
+            bytes if bytes >= self.limit => Room::None,
+            bytes if bytes <= self.limit / 2 => Room::Half,
+            _ => Room::Some,
+        };
+        state.blocked = room == Room::None || (waits && room != Room::Half);
+        room
     }
 
     pub(super) fn abort(&self, error: &Error) {

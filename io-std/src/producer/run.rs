@@ -191,6 +191,8 @@ impl<'a> Run<'a> {
     /// The chunk at work, up to its end or `Full`.
     fn hand_over(&mut self, driver: &mut Driver<'_>, now: Instant) {
         let Some(Current { bytes, mut at, mut from }) = self.current.take() else { return };
+        // The topic of the last record, and bytes of it that left: mostly one topic after itself.
+        let mut run = (0, 0);
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let topic = packed.topic as usize;
             self.open_topic(driver, packed.topic);
@@ -202,8 +204,15 @@ impl<'a> Run<'a> {
             };
             let end = at + packed.size;
             match step {
-                Step::Done => self.left(packed.topic, packed.size),
+                Step::Done => {
+                    if run.0 != packed.topic {
+                        self.left(run.0, run.1);
+                        run = (packed.topic, 0);
+                    }
+                    run.1 += packed.size;
+                }
                 Step::Full => {
+                    self.left(run.0, run.1);
                     self.full = true;
                     self.current = Some(Current { bytes, at, from });
                     return;
@@ -216,6 +225,7 @@ impl<'a> Run<'a> {
             at = end;
             from.place += 1;
         }
+        self.left(run.0, run.1);
         let size = bytes.len();
         self.buffers.push(bytes);
         self.tell_inbox(size);
