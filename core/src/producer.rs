@@ -314,7 +314,7 @@ impl<'d> Producer<'d> {
         // Faster, and the same code once more: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
-                record::write(&mut SliceSink::new(room), record, delta, ts_delta)
+                record::write_of_len(&mut SliceSink::new(room), record, len, delta, ts_delta)
             });
             if let Some(written) = in_place {
                 return written;
@@ -325,7 +325,7 @@ impl<'d> Producer<'d> {
             return Err(Full);
         }
         let chain = &mut self.batches[batch].chain;
-        record::write(&mut ChainSink { blocks, chain }, record, delta, ts_delta)
+        record::write_of_len(&mut ChainSink { blocks, chain }, record, len, delta, ts_delta)
     }
 
     /// Largest batch that can exist.

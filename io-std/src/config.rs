@@ -7,7 +7,7 @@ use std::time::Duration;
 use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 
 use crate::driver::Mode;
-use crate::producer::Lost;
+use crate::lost::Lost;
 
 type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
@@ -249,6 +249,9 @@ impl Config {
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
         core.read_added_from_first = self.read_added_from_first;
+        // More than can be put anywhere would be asked for again.
+        let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);
+        core.fetch_max_bytes = core.fetch_max_bytes.min(most);
         core.auto_create = self.auto_create;
         if let Some(tune) = &self.tune {
             tune(&mut core);

@@ -18,18 +18,9 @@ use std::time::{Duration, Instant as StdInstant};
 use kavka_core::{Action, Client, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
+pub use register::Mode;
 use resolve::Resolver;
 use socket::{Conn, Context, Ended};
-
-/// How the poller tells of readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Again and again while a socket is ready: fewer reads for small answers.
-    #[default]
-    Level,
-    /// Once per change: fewer changes of interest for large streams. Not every platform has it.
-    Edge,
-}
 
 /// Ends a [`Driver::turn`] that waits, from any thread.
 #[derive(Clone, Debug)]

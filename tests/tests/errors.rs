@@ -4,8 +4,8 @@ use kavka_core::record::Malformed as BadRecords;
 use kavka_core::time::Duration;
 use kavka_core::wire::{ErrorCode, Full, Malformed as BadAnswer};
 use kavka_core::{
-    Acks, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse, PeerFault,
-    ProduceError, RestoreError, Storage,
+    Acks, AdminError, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse,
+    PeerFault, ProduceError, RestoreError, Storage,
 };
 
 /// Whom an error blames: the first words say it.
@@ -50,6 +50,20 @@ fn a_refused_record_says_what_would_help() {
         (ProduceError::NotReady, "not known yet"),
         (ProduceError::TooLarge { max: 99 }, "at most 99 bytes"),
         (ProduceError::Refused(Error::TimedOut), "no answer in time"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(words), "{error:?} says {text:?}");
+    }
+}
+
+#[test]
+fn a_refused_request_says_what_is_too_large_and_the_limit() {
+    let too_large = |what| AdminError::TooLarge { what, needed: 70, max: 64 };
+    for (error, words) in [
+        (AdminError::Full, "too many admin requests"),
+        (too_large(LimitKind::Configs), "too large: 70 topic configs of a request, at most 64"),
+        (too_large(LimitKind::ConfigBytes), "too large: 70 bytes of topic configs, at most 64"),
+        (AdminError::Caller(Misuse::TopicName), "topic name"),
     ] {
         let text = error.to_string();
         assert!(text.contains(words), "{error:?} says {text:?}");

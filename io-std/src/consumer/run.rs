@@ -9,18 +9,19 @@ use kavka_core::{
 };
 
 use super::chunk::Chunk;
-use super::shared::{Command, Shared, What};
+use super::shared::{Command, Room, Shared, What};
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, owned};
 use crate::pending::Setter;
 
-/// While the application does not take what is there, events wait in the machine, and with them
-/// the bytes behind: TCP holds the broker back. How often time-outs are looked after meanwhile.
+/// While there is no room, events wait in the machine, and with them the bytes behind: TCP holds
+/// the broker back. How often time-outs are looked after meanwhile, and whether there is room: what
+/// a slow application leaves free is filled bit by bit, so that nothing is fetched twice.
 const BLOCKED: Duration = Duration::from_millis(20);
-/// After this long records are fetched again later instead, so that what stands behind them
-/// (probes, growth) is heard of.
+/// When nothing was taken for this long, records are fetched again later instead, so that what
+/// stands behind them (probes, growth) is heard of.
 const HOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// What to read from the start.
@@ -30,10 +31,10 @@ pub(super) enum Wanted {
 }
 
 /// An assigned partition.
-pub(super) struct Partition {
-    pub(super) topic: Arc<str>,
-    pub(super) index: u32,
-    pub(super) epoch: u32,
+struct Partition {
+    topic: Arc<str>,
+    index: u32,
+    epoch: u32,
     /// By the application.
     paused: bool,
     /// Position of the first batch since the last seek.
@@ -188,11 +189,15 @@ impl Run<'_> {
     }
 
     fn turn(&mut self, driver: &mut Driver<'_>, now: Instant) -> std::io::Result<()> {
-        if !self.shared.is_full() {
-            self.blocked = None;
+        let room = self.shared.room(!self.held.is_empty());
+        if room == Room::Half {
+            // Not for less: all of it is fetched anew.
             let (held, partitions) = (core::mem::take(&mut self.held), &self.partitions);
             let wanted = |id: &PartitionId| partitions.get(id).is_some_and(|at| !at.paused);
             held.into_iter().filter(wanted).for_each(|id| driver.resume(now, id));
+        }
+        if room != Room::None {
+            self.blocked = None;
             return driver.turn(self.patience(driver));
         }
         let since = *self.blocked.get_or_insert(now);
@@ -226,7 +231,7 @@ impl Run<'_> {
                     self.records(&batch, commands);
                     if self.open.size() >= self.config.chunk_bytes {
                         self.give();
-                        if self.shared.is_full() {
+                        if self.shared.room(false) == Room::None {
                             return;
                         }
                     }
@@ -247,13 +252,14 @@ impl Run<'_> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.first.get_or_insert(batch.position());
         partition.told = None;
-        self.open.push(partition, batch);
+        let Partition { topic, index, epoch, .. } = &*partition;
+        self.open.push(&self.shared.spare, topic, *index, *epoch, batch);
     }
 
     /// Hands over what has come.
     fn give(&mut self) {
         if self.open.size() > 0 {
-            self.shared.push(Ok(core::mem::take(&mut self.open)));
+            self.shared.push(Ok(self.open.take(&self.shared.spare)));
         }
     }
 

@@ -1,9 +1,11 @@
 //! Topics: made, grown, described, deleted; and offsets.
 
-use kavka_std::{Admin, Config, NewTopic, Producer, Record, Start};
+use std::time::Instant;
+
+use kavka_std::{Admin, Config, ErrorKind, NewTopic, Producer, Record, Start};
 use kavka_tests::sim::ApiKey;
 
-use super::{config, server, told};
+use super::{LONG, config, server, told};
 
 #[test]
 fn topics_are_made_grown_described_and_deleted() {
@@ -42,6 +44,31 @@ fn refusals_say_who_answered_what_and_what_to_do() {
     told(admin.create_topic(("t", 3, 1))).unwrap();
     refused(told(admin.create_topic(("t", 3, 1))).unwrap_err(), 36, ["create topic t", "delete"]);
     refused(told(admin.create_partitions("t", 2)).unwrap_err(), 37, ["2 partitions", "only grow"]);
+}
+
+#[test]
+fn topic_configs_may_be_many_and_long_and_too_many_fail_at_once() {
+    let server = server(1);
+    let limits = kavka_std::Limits::small();
+    let admin = Admin::new(config(&server).limits(limits).admin_timeout(LONG)).unwrap();
+    let mut topic = NewTopic::new("many", 1, 1);
+    for n in 0..13 {
+        topic = topic.config(format!("config.{n}"), "x".repeat(256));
+    }
+    told(admin.create_topic(topic)).expect("13 configs of 256 bytes");
+    let begun = Instant::now();
+    let refused = |topic: NewTopic, words: [&str; 2]| {
+        let error = told(admin.create_topic(topic)).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error.kind(), ErrorKind::RequestTooLarge { .. }), "{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let long = NewTopic::new("long", 1, 1).config("a", "x".repeat(40_000));
+    refused(long, ["bytes of a text", "40000"]);
+    let config = |topic: NewTopic, n: u32| topic.config(n.to_string(), "x".repeat(30_000));
+    let many = (0..20).fold(NewTopic::new("more", 1, 1), config);
+    refused(many, ["send blocks", "needed"]);
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -172,6 +172,18 @@ fn core_modules_form_no_cycle() {
     assert!(cycle.is_none(), "modules of core use each other in a cycle: {cycle:?}");
 }
 
+#[test]
+fn modules_of_the_adapter_for_servers_form_no_cycle() {
+    let facts = modules::crate_facts("io-std/src");
+    let library: Vec<_> = facts.into_iter().filter(|(path, ..)| !path.contains("/bin/")).collect();
+    let graph = modules::fine_graph(&library);
+    for (from, to) in [("producer", "producer::run"), ("consumer::run", "consumer::chunk")] {
+        assert!(graph.get(from).is_some_and(|uses| uses.contains(to)), "{from} uses {to}");
+    }
+    let cycle = modules::cycle(&graph);
+    assert!(cycle.is_none(), "modules of io-std use each other in a cycle: {cycle:?}");
+}
+
 /// A checker that used the client's code would share its mistakes.
 #[test]
 fn the_checker_shares_no_code_with_the_client() {
@@ -321,6 +333,30 @@ mod samples {
             ("c".to_string(), set(&["b"])),
         ]);
         assert_eq!(friends(&graph, &parts), ["b uses a"]);
+    }
+
+    #[test]
+    fn a_cycle_within_a_module_is_found() {
+        let file = |module: &str, text: &str| {
+            let parts: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+            let owned = parts.iter().map(|part| (*part).into()).collect();
+            (module.to_string(), owned, facts(module, text, &parts))
+        };
+        let mut files = vec![
+            file("", "pub use a::Named; mod a;"),
+            file("a", "pub use b::Named; mod b; mod c; fn f() { c::g() }"),
+            file("a::b", "use super::c;"),
+            file("a::c", ""),
+            file("d", "use crate::Named;"),
+        ];
+        let graph = modules::fine_graph(&files);
+        assert_eq!(graph["d"], ["a".to_string()].into());
+        assert_eq!(graph["a"], ["a::b".to_string(), "a::c".into()].into());
+        assert_eq!(modules::cycle(&graph), None);
+        files.push(file("a::c::e", "use crate::d::x;"));
+        files[3] = file("a::c", "mod e; use e::y;");
+        let cycle = modules::cycle(&modules::fine_graph(&files)).expect("a cycle");
+        assert_eq!(cycle, ["a", "a::b", "a::c", "a::c::e", "d", "a"]);
     }
 
     #[test]
