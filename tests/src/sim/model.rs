@@ -72,6 +72,7 @@ pub struct Options {
     /// Metadata requests that allow it create topics, with one partition.
     pub auto_create: bool,
     /// Racks, `rack-1` and so on, over which brokers are spread in turn (`broker.rack`); 0: none.
+    /// Followers serve consumers only where there are racks; real ones always do.
     pub racks: u32,
     /// Leaders name a replica in the reader's rack (`RackAwareReplicaSelector`, KIP-392).
     pub rack_aware: bool,

@@ -214,7 +214,9 @@ impl Cluster {
     fn readable(&self, broker: i32, reader: &Reader, item: &Item) -> Result<&Log, Unread> {
         let Item { topic, partition, leader_epoch, .. } = item;
         let found = match reader.version {
-            FOLLOWERS.. => self.locate_replica(broker, topic, *partition, *leader_epoch),
+            FOLLOWERS.. if self.options.racks > 0 => {
+                self.locate_replica(broker, topic, *partition, *leader_epoch)
+            }
             _ => self.locate(broker, topic, *partition, *leader_epoch).map(|truth| (truth, None)),
         };
         let (partition, _) = found.map_err(|mut denied| {
