@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use kavka_tests::sim::swarm::Loads;
 
+const LOADS: [&str; 4] = ["wide", "slow", "stalled", "missing"];
+
 /// Runs kavka's clients in virtual time against a simulated cluster. A seed decides everything.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -38,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) strict_fetch: bool,
     /// Draw no such loads: wide, slow, stalled, missing
-    #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = ["wide", "slow", "stalled", "missing"])]
+    #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
     /// Print failures and the sum only
     #[arg(long, short)]

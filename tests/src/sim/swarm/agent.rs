@@ -176,8 +176,7 @@ impl Agent {
             | Event::Corrupt { .. }
             | Event::PartitionFailed { .. }
             | Event::LeaderMoved { .. }
-            | Event::TopicRecreated { .. }
-            | Event::Assigned { .. } => self.turns += 1,
+            | Event::TopicRecreated { .. } => self.turns += 1,
             _ => {}
         }
     }
