@@ -1,7 +1,7 @@
 //! The `rdkafka` crate, as its users use it: a thread that serves callbacks, one that consumes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What callbacks write to.
 struct Deliveries {
     state: Mutex<State>,
+    more: Condvar,
 }
 
 struct State {
@@ -46,6 +47,8 @@ impl ProducerContext for Deliveries {
             (Ok(_), Some(pace)) if *n != u64::MAX => state.latencies.add(*n, pace.since(*n, now)),
             (Ok(_), _) => state.others += 1,
         }
+        drop(state);
+        self.more.notify_one();
     }
 }
 
@@ -65,17 +68,43 @@ fn producer(task: &Task<'_>) -> Result<Sender> {
     if let Some(ms) = task.linger.0 {
         config.set("linger.ms", ms.to_string());
     }
-    Ok(config.create_with_context(Deliveries { state: Mutex::new(state) })?)
+    Ok(config.create_with_context(Deliveries { state: Mutex::new(state), more: Condvar::new() })?)
 }
 
-/// Something of what callbacks wrote; fails when a record did.
-fn look<T>(producer: &Sender, of: impl FnOnce(&mut State) -> T) -> Result<T> {
+/// Something of what callbacks wrote, once it is there; fails when a record did.
+fn look<T>(producer: &Sender, mut of: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
     let context = producer.context();
     let mut state = context.state.lock().unwrap_or_else(PoisonError::into_inner);
-    match state.failed.take() {
-        Some(error) => Err(error.into()),
-        None => Ok(of(&mut state)),
+    loop {
+        if let Some(error) = state.failed.take() {
+            return Err(error.into());
+        }
+        if let Some(found) = of(&mut state) {
+            return Ok(found);
+        }
+        let waited = context.more.wait_timeout(state, LIMIT);
+        let (lock, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err("not all was acknowledged".into());
+        }
+        state = lock;
     }
+}
+
+/// Does something while a thread serves callbacks. Its `poll` returns after that time, whatever
+/// came meanwhile.
+fn served<T>(producer: &Sender, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                producer.poll(Duration::from_millis(100));
+            }
+        });
+        let done = run();
+        over.store(true, Ordering::Release);
+        done
+    })
 }
 
 fn give(producer: &Sender, record: BaseRecord<'_, (), [u8], Box<u64>>) -> Result<()> {
@@ -95,38 +124,30 @@ pub(crate) fn await_each(task: &Task<'_>) -> Result<Figures> {
     let producer = producer(task)?;
     let value = vec![b'v'; task.size];
     let mut latencies = Latencies::new(task)?;
-    for n in 0..task.records {
-        let began = Instant::now();
-        let record = BaseRecord::with_opaque_to(task.topic, Box::new(n)).payload(&value[..]);
-        give(&producer, record)?;
-        while look(&producer, |state| state.others)? <= n {
-            producer.poll(LIMIT);
+    served(&producer, || {
+        for n in 0..task.records {
+            let began = Instant::now();
+            let record = BaseRecord::with_opaque_to(task.topic, Box::new(n)).payload(&value[..]);
+            give(&producer, record)?;
+            look(&producer, |state| (state.others > n).then_some(()))?;
+            latencies.add(n, began.elapsed());
         }
-        latencies.add(n, began.elapsed());
-    }
+        Ok(())
+    })?;
     Ok(Figures::new(&latencies, None))
 }
 
 /// Sends at a fixed rate and consumes beside it.
 pub(crate) fn pace(task: &Task<'_>) -> Result<Figures> {
-    let producer = Arc::new(producer(task)?);
+    let producer = producer(task)?;
     let mut consumed = Latencies::new(task)?;
-    let (seen, over) = (Seen::default(), AtomicBool::new(false));
-    let began = Mutex::new(None);
+    let (seen, began) = (Seen::default(), Mutex::new(None));
     thread::scope(|scope| {
         let reading = scope.spawn(|| read(task, &seen, &began, &mut consumed));
-        let serving = scope.spawn(|| {
-            while !over.load(Ordering::Acquire) {
-                producer.poll(Duration::from_millis(100));
-            }
-        });
-        let done = run(task, &producer, &seen, &began);
-        over.store(true, Ordering::Release);
-        serving.join().map_err(|_| "the thread that serves callbacks panicked")?;
-        done?;
+        served(&producer, || run(task, &producer, &seen, &began))?;
         reading.join().map_err(|_| "the consumer panicked")?
     })?;
-    look(&producer, |state| Figures::new(&state.latencies, Some(&consumed)))
+    look(&producer, |state| Some(Figures::new(&state.latencies, Some(&consumed))))
 }
 
 fn run(task: &Task<'_>, producer: &Sender, seen: &Seen, began: &Mutex<Option<Pace>>) -> Result<()> {
@@ -138,21 +159,17 @@ fn run(task: &Task<'_>, producer: &Sender, seen: &Seen, began: &Mutex<Option<Pac
     }
     seen.wait(PARTITIONS.into())?;
     let pace = Pace::new(task.rate);
-    look(producer, |state| state.pace = Some(pace))?;
+    look(producer, |state| {
+        state.pace = Some(pace);
+        Some(())
+    })?;
     *began.lock().unwrap_or_else(PoisonError::into_inner) = Some(pace);
     for n in 0..task.records {
         pace.wait(n);
         number(&mut value, n);
         give(producer, BaseRecord::with_opaque_to(task.topic, Box::new(n)).payload(&value[..]))?;
     }
-    let until = Instant::now() + LIMIT;
-    while look(producer, |state| state.latencies.records())? < task.records {
-        if Instant::now() > until {
-            return Err("not all was acknowledged".into());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+    look(producer, |state| (state.latencies.records() >= task.records).then_some(()))
 }
 
 fn read(
