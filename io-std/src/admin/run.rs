@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::{
-    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind, Reply,
-    RequestId, Start,
+    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
+    Reply, RequestId, Start, TopicId,
 };
 
 use super::offsets::Offsets;
@@ -79,8 +79,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
+        let offsets = tasks.iter().filter_map(|task| match &task.state {
+            State::Offsets(offsets) => Some(offsets.topic()),
+            _ => None,
+        });
+        let mut busy = offsets.collect();
         for task in &mut tasks {
-            task.start(&mut driver, now);
+            task.start(&mut driver, now, &mut busy);
         }
         let due = tasks.iter().map(Task::due).min();
         if let Err(error) = driver.turn(due.map(|due| now.until(due))) {
@@ -204,7 +209,7 @@ impl Task {
     }
 
     /// Asks the brokers, when it is time to.
-    fn start(&mut self, driver: &mut Driver<'_>, now: Instant) {
+    fn start(&mut self, driver: &mut Driver<'_>, now: Instant, busy: &mut Vec<TopicId>) {
         if !matches!(self.state, State::Waiting { until } if until <= now) {
             return;
         }
@@ -233,12 +238,16 @@ impl Task {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
             Ask::Offsets { name, at } => match driver.topic(name) {
+                // It is taken up for one at a time.
+                Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
+                    busy.push(topic);
                     self.state = State::Offsets(Offsets::new(topic, *at));
                     return;
                 }
-                Err(Core::Limit { what: what @ LimitKind::Topics, .. }) => {
-                    Err(AdminError::Full(what))
+                // Others are being looked at, and give their place back.
+                Err(Core::Limit { what: LimitKind::Topics, .. }) if !busy.is_empty() => {
+                    return self.again(now);
                 }
                 Err(error) => {
                     self.last = Some(error);
@@ -249,9 +258,9 @@ impl Task {
         };
         match asked {
             Ok(id) => self.state = State::Asked(id),
-            Err(AdminError::Full(_)) => self.again(now),
+            Err(AdminError::Full) => self.again(now),
             Err(error) => {
-                self.last = Some(error.into());
+                self.last = Some(refused(error));
                 self.until = Instant::ZERO; // it will not get better
             }
         }
@@ -344,6 +353,15 @@ impl Task {
         let error = self.last.unwrap_or(Core::TimedOut);
         self.fail(error, address.filter(|_| silent));
         None
+    }
+}
+
+/// As an error of the machine.
+fn refused(error: AdminError) -> Core {
+    match error {
+        AdminError::TooLarge { what, needed, .. } => Core::Limit { what, needed },
+        AdminError::Caller(misuse) => Core::Caller(misuse),
+        _ => Core::Limit { what: LimitKind::Requests, needed: 0 },
     }
 }
 

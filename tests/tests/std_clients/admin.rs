@@ -86,3 +86,24 @@ fn nobody_at_the_address_is_told_with_the_address() {
     let text = error.to_string();
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
 }
+
+/// A request holds its topic's place no longer than it takes; requests for one topic take turns.
+#[test]
+fn offsets_of_more_topics_than_there_is_room_for() {
+    let server = server(1);
+    let names: Vec<_> = (0..60).map(|n| format!("t{n}")).collect();
+    for name in &names {
+        server.create_topic(name, 2).unwrap();
+    }
+    let mut limits = kavka_std::Limits::small();
+    limits.topics = 3;
+    let admin = Admin::new(config(&server).limits(limits)).unwrap();
+    for name in &names {
+        assert_eq!(told(admin.offsets(name, Start::Latest)).unwrap(), [0, 0], "{name}");
+    }
+    let all = names.iter().chain(&names[..5]).chain(&names[..5]);
+    let all: Vec<_> = all.map(|name| admin.offsets(name, Start::Latest)).collect();
+    for pending in all {
+        assert_eq!(told(pending).unwrap(), [0, 0]);
+    }
+}
