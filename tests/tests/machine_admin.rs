@@ -296,7 +296,8 @@ fn more_than_256_requests_end() {
             id
         })
         .collect();
-    (ids.sort_unstable(), ended.sort_unstable());
+    ids.sort_unstable();
+    ended.sort_unstable();
     assert_eq!(ended, ids);
 }
 

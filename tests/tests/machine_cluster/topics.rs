@@ -150,7 +150,8 @@ fn a_topic_that_is_not_watched_any_more_makes_room() {
     assert_eq!(s.client.topic("b"), Ok(b));
     assert_eq!(s.client.topic("a"), full());
     // With the last one gone nobody is asked any more.
-    (s.client.unwatch(b), s.client.unwatch(c));
+    s.client.unwatch(b);
+    s.client.unwatch(c);
     s.run(Duration::from_secs(1));
     let before = s.client.stats().requests;
     s.run(Duration::from_secs(600));
@@ -168,7 +169,8 @@ fn a_topic_stays_while_something_of_it_is_in_use() {
     let at = s.client.assign(now, a, 7, Start::Earliest).unwrap();
     s.produce(b, 0, "v");
     let asked = s.expect::<ProduceRequest>();
-    (s.client.unwatch(a), s.client.unwatch(b));
+    s.client.unwatch(a);
+    s.client.unwatch(b);
     s.run(Duration::from_secs(2));
     assert_eq!(s.client.topic("c"), full());
     assert_eq!((s.client.topic_name(a), s.client.topic_name(b)), (Some("a"), Some("b")));
