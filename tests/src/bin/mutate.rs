@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 /// Suites, those first that see most and take least.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 11] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -24,6 +24,8 @@ const SUITES: [&str; 9] = [
     "wire_vectors",
     "wire_schemas",
     "sim_client",
+    "machine_admin",
+    "machine_snapshot",
     "machine_connection",
 ];
 /// Takes longer than all others together, and looks for panics only.

@@ -160,6 +160,23 @@ fn a_topic_that_is_not_watched_any_more_makes_room() {
     assert_ne!(again, a);
 }
 
+/// Its sequences end with a topic: the same numbers under the same epoch would be taken for a
+/// repetition.
+#[test]
+fn a_forgotten_sequence_raises_the_epoch() {
+    let mut s = limited(World::new(1).topic("a", 2), 2, 8);
+    for epoch in 0..3 {
+        let a = s.ready("a");
+        for index in 0..2 {
+            s.produce(a, index, "v");
+            let asked = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&asked)[0].place(), (epoch, 0, 1), "partition {index}");
+            s.acknowledge(&asked, 0);
+        }
+        s.client.unwatch(a);
+    }
+}
+
 #[test]
 fn a_topic_stays_while_something_of_it_is_in_use() {
     let mut s = limited(World::new(1).topic("a", 1).topic("b", 1).topic("c", 1), 2, 8);
