@@ -107,11 +107,11 @@ impl<'d> Admin<'d> {
         }
         may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
         let slot = self.requests.iter().position(|r| r.state == State::Free);
-        let slot = slot.ok_or(AdminError::Full(LimitKind::Requests))?;
+        let slot = slot.ok_or(AdminError::Full)?;
         let mut texts = Chain::EMPTY;
         if keep(blocks, &mut texts, name, configs).is_err() {
             blocks.release(&mut texts);
-            return Err(AdminError::Full(LimitKind::SendBlocks));
+            return Err(AdminError::Full);
         }
         self.serial = self.serial.wrapping_add(1);
         self.requests[slot] = Request {
@@ -450,21 +450,22 @@ fn may_be_kept(
     for (name, value) in configs {
         for text in [name, value.unwrap_or_default()] {
             let needed = text.len();
-            if guard!("a text fits into its field", needed > i16::MAX as usize) {
-                return Err(AdminError::TooLarge { what: LimitKind::Text, needed });
+            let max = i16::MAX as usize;
+            if guard!("a text fits into its field", needed > max) {
+                return Err(AdminError::TooLarge { what: LimitKind::Text, needed, max });
             }
             kept += 2 + needed;
         }
     }
     let written = kept + configs.len() * AROUND_CONFIG + AROUND + client_id;
     let needed = blocks.needed(&Chain::EMPTY, kept) + blocks.needed(&Chain::EMPTY, written);
-    let what = LimitKind::SendBlocks;
-    let never = needed > blocks.total() || configs.len() > usize::from(u16::MAX);
+    let max = blocks.total();
+    let never = needed > max || configs.len() > usize::from(u16::MAX);
     if guard!("what never fits is refused for good", never) {
-        return Err(AdminError::TooLarge { what, needed });
+        return Err(AdminError::TooLarge { what: LimitKind::SendBlocks, needed, max });
     }
     if needed > blocks.free() {
-        return Err(AdminError::Full(what));
+        return Err(AdminError::Full);
     }
     Ok(())
 }

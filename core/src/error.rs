@@ -260,35 +260,29 @@ impl fmt::Display for ProduceError {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AdminError {
-    /// Not now, but when something else has ended: [`LimitKind::Requests`] are under way, or all
-    /// [`LimitKind::SendBlocks`] are in use.
-    Full(LimitKind),
-    /// Never: it is too large for a limit.
+    /// As many are under way as [`Limits::requests`](crate::Limits::requests) has room for, or the
+    /// send memory is in use: it will be taken when something of that has ended.
+    Full,
+    /// It is too large for this client, and always will be.
     TooLarge {
-        /// Which limit.
+        /// What of it.
         what: LimitKind,
-        /// How much would be enough: send blocks, or bytes of a text.
+        /// How much there is of that: send blocks that it takes, or bytes of a text.
         needed: usize,
+        /// How much of that can be sent.
+        max: usize,
     },
-    /// The call makes no sense as it was made.
+    /// It makes no sense.
     Caller(Misuse),
-}
-
-impl From<AdminError> for Error {
-    fn from(error: AdminError) -> Self {
-        match error {
-            AdminError::Full(what) => Self::Limit { what, needed: 0 },
-            AdminError::TooLarge { what, needed } => Self::Limit { what, needed },
-            AdminError::Caller(misuse) => Self::Caller(misuse),
-        }
-    }
 }
 
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full(what) => write!(f, "full for now: {what}"),
-            Self::TooLarge { what, needed } => write!(f, "too large: {what}, needed {needed}"),
+            Self::Full => f.write_str("too many admin requests under way"),
+            Self::TooLarge { what, needed, max } => {
+                write!(f, "too large: {needed} {what}, at most {max}")
+            }
             Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
         }
     }

@@ -91,9 +91,9 @@ impl Limits {
             // lead, and their host names.
             + self.brokers
                 * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
-            // Topics: name and freshness, place in the indices by name and by id and in the lists by
-            // what they wait for, by age, of news and of changes, the partitions in use, what the
-            // producer and what the consumer keep of each.
+            // Topics: name and freshness, place in the indices by name and by id and in the lists
+            // by what they wait for, by age, of news and of changes, the partitions in use, what
+            // the producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
                     + 4 * size_of::<Link>()

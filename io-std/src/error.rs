@@ -61,6 +61,8 @@ pub enum ErrorKind {
         what: LimitKind,
         /// How much there is of that.
         needed: usize,
+        /// How much of that can be sent.
+        max: usize,
     },
     /// The machine did not take a record, for a reason that is newer than this crate.
     NotTaken(kavka_core::ProduceError),
@@ -204,7 +206,9 @@ impl fmt::Display for ErrorKind {
                     other => write!(f, "{other:?}"),
                 }
             }
-            &Self::RequestTooLarge { what, needed } => AdminError::TooLarge { what, needed }.fmt(f),
+            &Self::RequestTooLarge { what, needed, max } => {
+                AdminError::TooLarge { what, needed, max }.fmt(f)
+            }
             Self::NotTaken(why) => why.fmt(f),
             Self::NotAsked(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),

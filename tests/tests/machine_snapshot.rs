@@ -278,3 +278,37 @@ fn connections_that_are_ended_on_purpose_are_no_failure() {
     assert_eq!(s.delivered(), [(1, Some(0))]);
     assert_eq!(disconnected(&mut s), []);
 }
+
+/// More positions than 16 bits count, of one topic.
+#[test]
+fn seventy_thousand_positions_are_restored() {
+    const MANY: u32 = 70_000;
+    let client = || {
+        let mut limits = Limits::small();
+        limits.partitions = MANY as usize;
+        let world = World::new(1).topic("t", 1);
+        let config = Config::new(world.bootstrap());
+        let mut s = Script::with(world, config, &limits);
+        let t = s.topic("t");
+        (s, t)
+    };
+    let assign = |s: &mut Script, t, start| {
+        let now = s.now();
+        let assigned = (0..MANY).map(|index| s.client.assign(now, t, index, start).unwrap());
+        assigned.collect::<Vec<_>>()
+    };
+    let (mut s, t) = client();
+    s.ready("t");
+    assign(&mut s, t, Start::Offset(7));
+    let mut bytes = vec![0; snapshot_bytes(1, 1, MANY as usize)];
+    assert_eq!(s.client.save(&mut bytes), Ok(bytes.len()));
+    assert_eq!(bytes[3], 2, "the version with larger counts");
+    let (mut next, t) = client();
+    let assigned = assign(&mut next, t, Start::Latest);
+    let now = next.now();
+    let restored = next.client.restore(now, &bytes).unwrap();
+    assert_eq!((restored.topics, restored.positions), (1, MANY));
+    assert!(assigned.iter().all(|at| next.client.position(*at) == Some(7)));
+    bytes.truncate(bytes.len() - 1);
+    assert_eq!(next.client.restore(now, &bytes), Err(RestoreError::Corrupt));
+}

@@ -218,7 +218,7 @@ impl<'d> Cluster<'d> {
             match self.write_list_offsets(net, now, conn, slot, joining) {
                 Some(draft) => break draft,
                 // As many as there is memory for now; the others come next.
-                None if guard!("what does not fit is split", joining > 0) => joining /= 2,
+                None if guard!("a probe that does not fit is split", joining > 0) => joining /= 2,
                 None => return false,
             }
         };

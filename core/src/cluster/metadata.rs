@@ -146,7 +146,7 @@ impl<'d> Cluster<'d> {
             match self.write_metadata(net, now, conn, count) {
                 Ok(draft) => break draft,
                 // As many as there is memory for now; the others come next.
-                Err(Full) if guard!("what does not fit is split", count > 1) => count /= 2,
+                Err(Full) if guard!("names that do not fit are split", count > 1) => count /= 2,
                 Err(Full) => return now + GAP,
             }
         };

@@ -124,7 +124,7 @@ impl<'d> Producer<'d> {
             self.parts[part] = Part::EMPTY;
             cluster.table.release(part, PRODUCER);
         }
-        if guard!("an evicted sequence raises the epoch", sequences) {
+        if guard!("a forgotten sequence raises the epoch", sequences) {
             self.raise_epoch();
         }
         self.topics[slot] = TopicPart::EMPTY;

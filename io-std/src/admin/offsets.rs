@@ -62,12 +62,17 @@ impl Offsets {
             self.next += 1;
         }
         let done = self.open.is_empty() && self.next >= known;
+        if done {
+            self.stop(driver, now);
+        }
         Ok(done.then(|| core::mem::take(&mut self.found)))
     }
 
+    /// Gives everything back, the topic's place with it.
     pub(super) fn stop(&mut self, driver: &mut Driver<'_>, now: Instant) {
         for (_, id) in self.open.drain(..) {
             driver.unassign(now, id);
         }
+        driver.unwatch(self.topic);
     }
 }

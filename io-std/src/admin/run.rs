@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::{
     Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
-    Reply, RequestId, Start,
+    Reply, RequestId, Start, TopicId,
 };
 
 use super::offsets::Offsets;
@@ -88,8 +88,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
+        let offsets = tasks.iter().filter_map(|task| match &task.state {
+            State::Offsets(offsets) => Some(offsets.topic()),
+            _ => None,
+        });
+        let mut busy = offsets.collect();
         for task in &mut tasks {
-            task.start(&mut driver, now);
+            task.start(&mut driver, now, &mut busy);
         }
         let due = tasks.iter().map(Task::due).min();
         if let Err(error) = driver.turn(due.map(|due| now.until(due))) {
@@ -213,7 +218,7 @@ impl Task {
     }
 
     /// Asks the brokers, when it is time to.
-    fn start(&mut self, driver: &mut Driver<'_>, now: Instant) {
+    fn start(&mut self, driver: &mut Driver<'_>, now: Instant, busy: &mut Vec<TopicId>) {
         if !matches!(self.state, State::Waiting { until } if until <= now) {
             return;
         }
@@ -242,21 +247,25 @@ impl Task {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
             Ask::Offsets { name, at } => match driver.topic(name) {
+                // It is taken up for one at a time.
+                Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
+                    busy.push(topic);
                     self.state = State::Offsets(Offsets::new(topic, *at));
                     return;
                 }
-                Err(Core::Limit { what: what @ LimitKind::Topics, .. }) => {
-                    Err(AdminError::Full(what))
+                // Others are being looked at, and give their place back.
+                Err(Core::Limit { what: LimitKind::Topics, .. }) if !busy.is_empty() => {
+                    return self.again(now);
                 }
                 Err(error) => return self.give_up(ErrorKind::Kafka(error)),
             },
         };
         match asked {
             Ok(id) => self.state = State::Asked(id),
-            Err(AdminError::Full(_)) => self.again(now),
-            Err(AdminError::TooLarge { what, needed }) => {
-                self.give_up(ErrorKind::RequestTooLarge { what, needed });
+            Err(AdminError::Full) => self.again(now),
+            Err(AdminError::TooLarge { what, needed, max }) => {
+                self.give_up(ErrorKind::RequestTooLarge { what, needed, max });
             }
             Err(AdminError::Caller(misuse)) => self.give_up(ErrorKind::Kafka(Core::Caller(misuse))),
             Err(other) => self.give_up(ErrorKind::NotAsked(other)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kavka_core::wire::ErrorCode;
 use kavka_core::{
-    Commands, Error as Core, Event, Instant, ProduceError, RecordId, Target, TopicId,
+    Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
 };
 
 use super::batches::Batches;
@@ -65,6 +65,8 @@ struct Run<'a> {
     parked: usize,
     /// Topics of which the inbox does not know the latest.
     untold: Vec<u32>,
+    /// Those that the machine knows; more names than it has places for take turns.
+    places: VecDeque<u32>,
     batches: Batches,
     /// The machine said `Full`, and not yet `Room`.
     full: bool,
@@ -82,6 +84,8 @@ struct Run<'a> {
 #[derive(Default)]
 struct Topic {
     id: Option<TopicId>,
+    /// Something was sent since it was looked for one that can go.
+    touched: bool,
     /// Records for it that came while it, or the partition of one before, was not known.
     parked: Parked,
     /// Why it cannot be used, as last told.
@@ -134,6 +138,7 @@ impl<'a> Run<'a> {
             waiting: Vec::new(),
             parked: 0,
             untold: Vec::new(),
+            places: VecDeque::new(),
             batches: Batches::default(),
             full: false,
             flushes: VecDeque::new(),
@@ -195,7 +200,6 @@ impl<'a> Run<'a> {
         let mut run = (0, 0);
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let topic = packed.topic as usize;
-            self.open_topic(driver, packed.topic);
             let waiting = self.topics.get(topic).is_some_and(|topic| !topic.parked.is_empty());
             let step = if waiting {
                 Step::NotReady // behind the others of its topic
@@ -280,18 +284,65 @@ impl<'a> Run<'a> {
 
     fn open_topic(&mut self, driver: &mut Driver<'_>, topic: u32) {
         let index = topic as usize;
-        if self.topics.get(index).is_some_and(|topic| topic.id.is_some() || topic.failed.is_some())
-        {
-            return;
-        }
         if self.topics.len() <= index {
             self.topics.resize_with(index + 1, Topic::default);
         }
-        let Some(name) = self.inbox.name(topic) else { return };
-        match driver.topic(&name) {
-            Ok(id) => self.topics[index].id = Some(id),
-            Err(error) => self.topics[index].failed = Some(error),
+        let Some(entry) = self.topics.get_mut(index) else { return };
+        match entry.id {
+            Some(id) if driver.topic_name(id).is_some() => return,
+            // It was not used for so long that the machine gave its place away.
+            Some(_) => {
+                (entry.id, entry.failed) = (None, None);
+                self.places.retain(|other| *other != topic);
+            }
+            None if entry.failed.is_some() => return,
+            None => {}
         }
+        let Some(name) = self.inbox.name(topic) else { return };
+        let mut opened = driver.topic(&name);
+        while let Err(Core::Limit { what: LimitKind::Topics, .. }) = opened
+            && !self.places.is_empty()
+        {
+            if !self.make_room(driver) {
+                return; // it waits for one
+            }
+            opened = driver.topic(&name);
+        }
+        let Some(entry) = self.topics.get_mut(index) else { return };
+        match opened {
+            Ok(id) => {
+                entry.id = Some(id);
+                self.places.push_back(topic);
+            }
+            Err(error) => entry.failed = Some(error),
+        }
+    }
+
+    /// A place in the machine for another topic: one that nothing was sent to for long gives its
+    /// own, unless something of it waits or is on its way.
+    fn make_room(&mut self, driver: &mut Driver<'_>) -> bool {
+        for _ in 0..2 * self.places.len() {
+            let Some(topic) = self.places.pop_front() else { break };
+            let asked = self.questions.iter().any(|question| question.topic == topic);
+            let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
+            let Some(id) = entry.id else { continue };
+            let touched = core::mem::take(&mut entry.touched);
+            if touched || asked || !entry.parked.is_empty() {
+                self.places.push_back(topic);
+                continue;
+            }
+            driver.unwatch(id);
+            if driver.topic_name(id).is_none() {
+                (entry.id, entry.failed) = (None, None);
+                return true;
+            }
+            // Batches are on their way: it stays, under the same id.
+            if let Some(name) = self.inbox.name(topic) {
+                entry.id = driver.topic(&name).ok();
+                self.places.push_back(topic);
+            }
+        }
+        false
     }
 
     fn produce(
@@ -301,12 +352,15 @@ impl<'a> Run<'a> {
         packed: &Packed<'_>,
         from: &Place,
     ) -> Step {
-        let topic = self.topics.get(packed.topic as usize);
-        let Some(id) = topic.and_then(|topic| topic.id) else {
-            let error = topic.and_then(|topic| topic.failed).unwrap_or(Core::TimedOut);
+        self.open_topic(driver, packed.topic);
+        let topic = self.topics.get_mut(packed.topic as usize);
+        let Some(Topic { id: Some(id), touched, .. }) = topic else {
+            let Some(error) = topic.and_then(|topic| topic.failed) else { return Step::NotReady };
             self.refuse(from, packed.topic, ErrorKind::Kafka(error));
             return Step::Done;
         };
+        let id = *id;
+        *touched = true;
         let target = match packed.partition {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),

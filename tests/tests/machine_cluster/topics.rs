@@ -150,13 +150,31 @@ fn a_topic_that_is_not_watched_any_more_makes_room() {
     assert_eq!(s.client.topic("b"), Ok(b));
     assert_eq!(s.client.topic("a"), full());
     // With the last one gone nobody is asked any more.
-    (s.client.unwatch(b), s.client.unwatch(c));
+    s.client.unwatch(b);
+    s.client.unwatch(c);
     s.run(Duration::from_secs(1));
     let before = s.client.stats().requests;
     s.run(Duration::from_secs(600));
     assert_eq!(s.client.stats().requests, before);
     let again = s.ready("a");
     assert_ne!(again, a);
+}
+
+/// Its sequences end with a topic: the same numbers under the same epoch would be taken for a
+/// repetition.
+#[test]
+fn a_forgotten_sequence_raises_the_epoch() {
+    let mut s = limited(World::new(1).topic("a", 2), 2, 8);
+    for epoch in 0..3 {
+        let a = s.ready("a");
+        for index in 0..2 {
+            s.produce(a, index, "v");
+            let asked = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&asked)[0].place(), (epoch, 0, 1), "partition {index}");
+            s.acknowledge(&asked, 0);
+        }
+        s.client.unwatch(a);
+    }
 }
 
 #[test]
@@ -168,7 +186,8 @@ fn a_topic_stays_while_something_of_it_is_in_use() {
     let at = s.client.assign(now, a, 7, Start::Earliest).unwrap();
     s.produce(b, 0, "v");
     let asked = s.expect::<ProduceRequest>();
-    (s.client.unwatch(a), s.client.unwatch(b));
+    s.client.unwatch(a);
+    s.client.unwatch(b);
     s.run(Duration::from_secs(2));
     assert_eq!(s.client.topic("c"), full());
     assert_eq!((s.client.topic_name(a), s.client.topic_name(b)), (Some("a"), Some("b")));

@@ -64,10 +64,10 @@ fn topic_configs_may_be_many_and_long_and_too_many_fail_at_once() {
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
     let long = NewTopic::new("long", 1, 1).config("a", "x".repeat(40_000));
-    refused(long, ["bytes of a text", "40000"]);
+    refused(long, ["40000 bytes of a text", "at most 32767"]);
     let config = |topic: NewTopic, n: u32| topic.config(n.to_string(), "x".repeat(30_000));
     let many = (0..20).fold(NewTopic::new("more", 1, 1), config);
-    refused(many, ["send blocks", "needed"]);
+    refused(many, ["send blocks", "at most"]);
     assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
 }
 
@@ -151,4 +151,25 @@ fn nobody_at_the_address_is_told_with_the_address() {
     let error = told(Admin::new(config).unwrap().list_topics()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
+}
+
+/// A request holds its topic's place no longer than it takes; requests for one topic take turns.
+#[test]
+fn offsets_of_more_topics_than_there_is_room_for() {
+    let server = server(1);
+    let names: Vec<_> = (0..60).map(|n| format!("t{n}")).collect();
+    for name in &names {
+        server.create_topic(name, 2).unwrap();
+    }
+    let mut limits = kavka_std::Limits::small();
+    limits.topics = 3;
+    let admin = Admin::new(config(&server).limits(limits)).unwrap();
+    for name in &names {
+        assert_eq!(told(admin.offsets(name, Start::Latest)).unwrap(), [0, 0], "{name}");
+    }
+    let all = names.iter().chain(&names[..5]).chain(&names[..5]);
+    let all: Vec<_> = all.map(|name| admin.offsets(name, Start::Latest)).collect();
+    for pending in all {
+        assert_eq!(told(pending).unwrap(), [0, 0]);
+    }
 }

@@ -63,6 +63,32 @@ fn threads_share_a_producer_and_each_keeps_its_order() {
     assert_eq!(all, 4 * EACH as i64);
 }
 
+/// Far more names than there are places for: one after another, and all at once.
+#[test]
+fn more_topics_than_there_is_room_for_take_turns() {
+    const NAMES: usize = 300;
+    let server = server(1);
+    for n in 0..NAMES {
+        server.create_topic(&format!("t{n}"), 2).unwrap();
+    }
+    let mut limits = kavka_std::Limits::small();
+    limits.topics = 4;
+    let producer = Producer::new(config(&server).limits(limits)).unwrap();
+    let send = |n: usize| producer.send_to(&format!("t{n}"), 1, &Record::new(b"v")).unwrap();
+    for n in 0..40 {
+        told(send(n)).unwrap();
+        assert_eq!(told(send(0)).unwrap().partition, 1, "what is in use stays");
+    }
+    for pending in (0..NAMES).map(send).collect::<Vec<_>>() {
+        told(pending).unwrap();
+    }
+    told(producer.flush()).unwrap();
+    for n in 0..NAMES {
+        let sent = 1 + i64::from(n < 40) + if n == 0 { 40 } else { 0 };
+        assert_eq!(server.log_len(&format!("t{n}"), 1), sent, "topic {n}");
+    }
+}
+
 #[test]
 fn a_topic_that_is_not_there_fails_alone_and_flush_tells() {
     let server = server(1);

@@ -9,7 +9,7 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites, those first that see most and take least.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 11] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -18,6 +18,8 @@ const SUITES: [&str; 9] = [
     "wire_vectors",
     "wire_schemas",
     "sim_client",
+    "machine_admin",
+    "machine_snapshot",
     "machine_connection",
 ];
 /// A suite that takes longer was sent into a loop.
