@@ -84,6 +84,7 @@ impl AnswerSlot {
 pub(crate) struct Origin {
     pub(crate) now: Instant,
     pub(crate) node: i32,
+    pub(crate) conn: usize,
     /// Serial of the fetch session, and of the last Metadata request.
     pub(crate) session: u32,
     pub(crate) metadata: u32,
@@ -100,7 +101,7 @@ impl Cx {
             Ticket::Describe { .. } => Self::Describe(DescribeCx::default()),
             Ticket::ListOffsetsProbe => Self::Probe(OffsetsProbeCx::default()),
             Ticket::Offsets => Self::Offsets(OffsetsCx::default()),
-            Ticket::Produce => Self::Produce(AnswerCx::default()),
+            Ticket::Produce => Self::Produce(AnswerCx::new(o.conn)),
             Ticket::Fetch => Self::Fetch(FetchCx::new(o.session)),
             Ticket::InitProducerId => Self::InitProducerId,
             Ticket::Admin { .. } => Self::Admin,

@@ -102,7 +102,7 @@ impl<'d> Client<'d> {
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
-        if s.links.len().max(s.batches.len()).max(s.table.entries.len()) > Link::MOST {
+        if s.links.len().max(s.producer.batches.len()).max(s.table.entries.len()) > Link::MOST {
             return Err(ConfigError::TooMuchMemory);
         }
         let rare = Rare::new(&seed);
@@ -111,8 +111,7 @@ impl<'d> Client<'d> {
         let total = blocks.total();
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let table = Table::new(s.table);
-        let producer =
-            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
+        let producer = Producer::new(s.producer, config.idempotence, total, rare);
         let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
         let commands = Commands {
             net,

@@ -35,6 +35,8 @@ pub(crate) enum Role {
     Fetch,
     /// Beside a main one that has batches on its way, where there are connections to spare.
     Probe,
+    /// For the first batches of new partitions, which take long, where there are such.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +110,11 @@ pub(crate) struct Question {
     pub(crate) version: i16,
     pub(crate) correlation: i32,
     pub(crate) ticket: Ticket,
-    /// How many batches went out with it.
-    pub(crate) count: u32,
 }
 
 impl Question {
     pub(crate) const NONE: Self =
-        Self { api: ApiKey(0), version: 0, correlation: 0, ticket: Ticket::ApiVersions, count: 0 };
+        Self { api: ApiKey(0), version: 0, correlation: 0, ticket: Ticket::ApiVersions };
 }
 
 /// A request that left or is leaving.
@@ -147,12 +147,14 @@ pub(crate) struct Outgoing {
     pub(crate) chain: Chain,
     /// Bytes of the request that go before the batch, counted from the start of the request.
     pub(crate) ctl_end: u32,
-    /// The next batch of the same request.
+    /// The next batch of the same request, and the one before.
     pub(crate) next: Link,
+    before: Link,
 }
 
 impl Outgoing {
-    pub(crate) const EMPTY: Self = Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE };
+    pub(crate) const EMPTY: Self =
+        Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE, before: Link::NONE };
 }
 
 /// KIP-227 fetch session with this broker.
@@ -281,6 +283,11 @@ impl Conn {
     fn take(&mut self, at: usize) -> InFlight {
         self.shown = self.shown.saturating_sub(u8::from(at < usize::from(self.shown)));
         self.in_flight.remove(at)
+    }
+
+    /// The first batch of the oldest request that was not told of.
+    pub(crate) fn oldest_batches(&self) -> Link {
+        self.in_flight.first().map_or(Link::NONE, |request| request.batches)
     }
 
     /// Requests of a kind that have no answer yet.
@@ -592,10 +599,10 @@ impl<'d> Net<'d> {
         no_answer: bool,
     ) {
         let mut total = draft.ctl.len();
-        let (mut link, mut count) = (batches, 0);
+        let (mut link, mut before) = (batches, Link::NONE);
         while let Some(batch) = link.get() {
-            count += 1;
             total += self.outgoing[batch].chain.len();
+            self.outgoing[batch].before = core::mem::replace(&mut before, link);
             link = self.outgoing[batch].next;
         }
         let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);
@@ -606,7 +613,6 @@ impl<'d> Net<'d> {
                 version: draft.version,
                 correlation: draft.correlation,
                 ticket,
-                count,
             },
             since: now,
             deadline,
@@ -624,6 +630,19 @@ impl<'d> Net<'d> {
         }
         conn.unshown = true;
         self.requests += 1;
+    }
+
+    /// A batch is no longer part of the request whose answer is being read on a connection.
+    pub(crate) fn leave_request(&mut self, conn: usize, batch: usize) {
+        let Outgoing { next, before, .. } = self.outgoing[batch];
+        match (before.get(), self.conns[conn].in_flight.first_mut()) {
+            (Some(before), _) => self.outgoing[before].next = next,
+            (None, Some(request)) => request.batches = next,
+            (None, None) => {}
+        }
+        if let Some(next) = next.get() {
+            self.outgoing[next].before = before;
+        }
     }
 
     /// A request without batches.

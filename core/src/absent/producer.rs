@@ -12,45 +12,46 @@ use crate::rare::Rare;
 use crate::time::Instant;
 use crate::wire::table::Segment;
 
-#[derive(Clone, Copy)]
-pub(crate) struct Part;
+macro_rules! nothing {
+    ($($name:ident)*) => {
+        $(#[derive(Clone, Copy)]
+        pub(crate) struct $name;
 
-impl Part {
-    pub(crate) const EMPTY: Self = Self;
+        impl $name {
+            pub(crate) const EMPTY: Self = Self;
+        })*
+    };
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct TopicPart;
+nothing!(Queue Spread Batch Lane Spot);
 
-impl TopicPart {
-    pub(crate) const EMPTY: Self = Self;
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Batch;
-
-impl Batch {
-    pub(crate) const EMPTY: Self = Self;
+pub(crate) struct ProducerMem<'d> {
+    pub(crate) queues: Mem<'d, Queue>,
+    pub(crate) places: Mem<'d, Spot>,
+    pub(crate) spreads: Mem<'d, Spread>,
+    pub(crate) batches: Mem<'d, Batch>,
+    pub(crate) ages: Mem<'d, Spot>,
+    pub(crate) lanes: Mem<'d, Lane>,
+    pub(crate) lane_places: Mem<'d, Spot>,
 }
 
 #[derive(Default)]
 pub(crate) struct AnswerCx(());
 
+impl AnswerCx {
+    pub(crate) fn new(_: usize) -> Self {
+        Self(())
+    }
+}
+
 pub(crate) struct Producer<'d> {
     pub(crate) dirty: bool,
     pub(crate) deadline: Instant,
-    memory: PhantomData<Mem<'d, Part>>,
+    memory: PhantomData<&'d ()>,
 }
 
 impl<'d> Producer<'d> {
-    pub(crate) fn new(
-        _: Mem<'d, Part>,
-        _: Mem<'d, TopicPart>,
-        _: Mem<'d, Batch>,
-        _: bool,
-        _: usize,
-        _: Rare,
-    ) -> Self {
+    pub(crate) fn new(_: ProducerMem<'d>, _: bool, _: usize, _: Rare) -> Self {
         Self { dirty: false, deadline: Instant::NEVER, memory: PhantomData }
     }
 
@@ -106,13 +107,14 @@ impl<'d> Producer<'d> {
     pub(crate) fn on_complete(
         &mut self,
         _: &mut Cluster<'d>,
+        _: &Net<'d>,
         _: Instant,
         _: &Question,
         _: &AnswerCx,
     ) {
     }
 
-    pub(crate) fn on_lost(&mut self, _: &mut Cluster<'d>, _: Instant, _: &InFlight) {}
+    pub(crate) fn on_lost(&mut self, _: &mut Cluster<'d>, _: &Net<'d>, _: Instant, _: &InFlight) {}
 
     pub(crate) fn on_silent(&mut self, _: &mut Net<'d>, _: Link) {}
 }

@@ -187,6 +187,7 @@ impl Commands<'_> {
         let origin = Origin {
             now: at.now,
             node: conn.peer.node(),
+            conn: at.slot,
             session: conn.session.serial,
             metadata: self.cluster.metadata_serial(),
         };
@@ -304,7 +305,7 @@ impl Commands<'_> {
                 cluster.describe_done(now, net, slot, question.ticket, cx);
             }
             Cx::Offsets(_) => consumer.offsets_done(now, question.correlation),
-            Cx::Produce(cx) => producer.on_complete(cluster, now, question, cx),
+            Cx::Produce(cx) => producer.on_complete(cluster, net, now, question, cx),
             Cx::Admin => told = admin.answered(cluster, now, question.ticket),
             Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
         }

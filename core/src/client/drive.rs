@@ -120,7 +120,9 @@ impl Commands<'_> {
                 Ticket::Metadata => self.cluster.metadata_lost(now),
                 Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
                 Ticket::Offsets => self.consumer.offsets_done(now, lost.asked.correlation),
-                Ticket::Produce => self.producer.on_lost(&mut self.cluster, now, &lost),
+                Ticket::Produce => {
+                    self.producer.on_lost(&mut self.cluster, &self.net, now, &lost);
+                }
                 Ticket::InitProducerId => {
                     self.producer.on_identity(&mut self.cluster, now, Err(error));
                 }
