@@ -189,16 +189,7 @@ impl<'d> Producer<'d> {
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         match cx.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
-                let (p, b) = (&mut self.queues[part], &self.batches[batch]);
-                // With others in flight it may be the last leader's answer.
-                p.known |= p.in_flight == 1 && (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
-                (p.failures, p.retry_at, p.settled) = (0, Instant::ZERO, true);
-                if let Some(lane) = cluster.table[part].broker() {
-                    self.lanes[lane].settled = true;
-                }
-                let known = cx.error.0 == 0 && cx.base_offset >= 0;
-                let offset = known.then_some(cx.base_offset);
-                self.finish(&mut net.blocks, part, batch, Ok(offset));
+                self.deliver(cluster, net, batch, cx);
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
@@ -245,6 +236,21 @@ impl<'d> Producer<'d> {
         }
     }
 
+    /// A batch is in the log.
+    fn deliver(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, cx: &AnswerCx) {
+        let part = self.batches[batch].part as usize;
+        let (q, b) = (&mut self.queues[part], &self.batches[batch]);
+        // With others in flight it may be the last leader's answer.
+        q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
+        (q.failures, q.retry_at, q.settled) = (0, Instant::ZERO, true);
+        if let Some(lane) = cluster.table[part].broker() {
+            self.lanes[lane].settled = true;
+        }
+        let known = cx.error.0 == 0 && cx.base_offset >= 0;
+        let offset = known.then_some(cx.base_offset);
+        self.finish(&mut net.blocks, part, batch, Ok(offset));
+    }
+
     /// Splits batches that a broker found too large. That takes memory, for which they wait as long
     /// as other batches may give theirs back.
     pub(super) fn split_oversized(&mut self, net: &mut Net<'d>) {
@@ -262,10 +268,10 @@ impl<'d> Producer<'d> {
     }
 
     fn pause(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, base: Duration) {
-        let p = &mut self.queues[part];
+        let q = &mut self.queues[part];
         let max = cluster.config.retry_backoff_max;
-        p.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(p.failures));
-        p.failures = p.failures.saturating_add(1);
+        q.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(q.failures));
+        q.failures = q.failures.saturating_add(1);
         self.touch(part);
     }
 

@@ -265,6 +265,13 @@ impl<'d> Producer<'d> {
         }
     }
 
+    /// When what gathers leaves, if no more records come.
+    pub(crate) fn gathers_until(&self) -> Option<Instant> {
+        let gathers = |lane: usize| self.lanes[lane].first(Place::Open).is_some();
+        let any = !self.dirty && self.lane_places.iter(&self.waiting).any(gathers);
+        any.then_some(self.waiting_until)
+    }
+
     /// What of a lane is due, with so many requests under way on its connection.
     pub(super) fn due_of(
         &mut self,
