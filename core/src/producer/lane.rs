@@ -180,7 +180,9 @@ impl<'d> Producer<'d> {
                 let l = &self.lanes[lane];
                 let first = !q.settled && l.settled && cluster.config.acks == Acks::All;
                 let place = match () {
-                    () if first && net.is_roomy() => Place::First,
+                    () if guard!("first batches stand aside", first && net.is_roomy()) => {
+                        Place::First
+                    }
                     () if self.is_closed(b) => Place::Ready,
                     () => Place::Open,
                 };
@@ -281,8 +283,9 @@ impl<'d> Producer<'d> {
         under_way: usize,
     ) -> Due {
         let l = &mut self.lanes[lane];
-        l.prompt &= under_way == 0;
-        let idle = under_way == 0 && !lingers_when_idle(config);
+        let nothing = guard!("what is under way is lingered for", under_way == 0 => true);
+        l.prompt &= nothing;
+        let idle = nothing && !lingers_when_idle(config);
         // What has gathered goes on gathering as long as records keep coming: whoever waits for
         // each acknowledgement sends none now.
         let linger = micros(config.linger);
