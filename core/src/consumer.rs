@@ -3,10 +3,12 @@
 
 mod fetch;
 mod offsets;
+mod owner;
 mod place;
 mod plan;
 mod records;
 
+use crate::client::Setup;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::config::Start;
 use crate::connection::Net;
@@ -17,7 +19,8 @@ use crate::memory::Mem;
 use crate::time::Instant;
 
 pub(crate) use fetch::FetchCx;
-pub(crate) use offsets::OffsetsCx;
+use offsets::OffsetsCx;
+pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
 
@@ -197,12 +200,12 @@ pub(crate) struct Consumer<'d> {
 }
 
 impl<'d> Consumer<'d> {
-    pub(crate) fn new(reads: Mem<'d, Read>, follows: Mem<'d, Follow>, rx_bytes: usize) -> Self {
+    pub(crate) fn new((reads, follows): (Mem<'d, Read>, Mem<'d, Follow>), setup: &Setup) -> Self {
         Self {
             reads,
             upto: 0,
             follows,
-            rx_bytes,
+            rx_bytes: setup.rx_bytes,
             session_serial: 0,
             turn: 0,
             news: false,
@@ -298,61 +301,80 @@ impl<'d> Consumer<'d> {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
         self.follows[slot] = Follow { active: true, start, ..Follow::EMPTY };
-        cluster.changed = true;
+        cluster.topics[slot].wants |= CONSUMER;
+        cluster.topics.note_change(slot);
         Ok(())
     }
 
-    /// Takes up what became known of followed topics. `make_room` frees a table entry.
+    /// Partitions of a topic that are added from now on are not taken up.
+    pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        self.follows[slot] = Follow::EMPTY;
+        cluster.topics[slot].wants &= !CONSUMER;
+    }
+
+    /// A topic is forgotten; nothing of it is assigned.
+    pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        self.unfollow(cluster, slot);
+        self.look_at_blocked(cluster);
+    }
+
+    /// There may be room for a partition of an `assign_all` now.
+    fn look_at_blocked(&self, cluster: &mut Cluster<'d>) {
+        for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
+            cluster.topics.note_change(slot);
+        }
+    }
+
+    /// Takes up what became known of a topic. `make_room` frees a table entry.
     pub(crate) fn on_changed(
         &mut self,
         cluster: &mut Cluster<'d>,
         now: Instant,
+        slot: usize,
         mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
         self.dirty = true;
-        for part in 0..self.upto {
+        for part in cluster.table.of_topic(slot) {
             if self.reads[part].state == State::Resolve {
                 self.begin_added(cluster, part);
             }
         }
-        for slot in 0..cluster.topics.len() {
-            let follow = self.follows[slot];
-            let topic = &cluster.topics[slot];
-            if !follow.active || !topic.ready {
-                continue;
-            }
-            let (id, count) = (cluster.topic_id(slot), topic.count);
-            let first = if follow.begun { follow.first } else { count };
-            (self.follows[slot].begun, self.follows[slot].first) = (true, first);
-            for index in follow.next..count {
-                if cluster.table.find(slot, index).is_none()
-                    && cluster.table.room() == 0
-                    && !make_room(cluster)
-                {
-                    if !self.follows[slot].blocked {
-                        self.follows[slot].blocked = true;
-                        let what = LimitKind::Partitions;
-                        cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
-                    }
-                    break;
+        let follow = self.follows[slot];
+        let topic = &cluster.topics[slot];
+        if !follow.active || !topic.ready {
+            return;
+        }
+        let (id, count) = (cluster.topic_id(slot), topic.count);
+        let first = if follow.begun { follow.first } else { count };
+        (self.follows[slot].begun, self.follows[slot].first) = (true, first);
+        for index in follow.next..count {
+            if cluster.table.find(slot, index).is_none()
+                && cluster.table.room() == 0
+                && !make_room(cluster)
+            {
+                if !self.follows[slot].blocked {
+                    self.follows[slot].blocked = true;
+                    let what = LimitKind::Partitions;
+                    cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
                 }
-                match self.assign(cluster, now, id, index, follow.start) {
-                    Ok(at) => {
-                        let read = &mut self.reads[at.index as usize];
-                        read.assigned_news = true;
-                        // What appears after the assignment is read from its first record (R12).
-                        let added = index >= first && cluster.config.read_added_from_first;
-                        if guard!("added partitions are read from their first record", added) {
-                            read.begin_first();
-                        }
-                        self.news = true;
-                    }
-                    // By hand, before: it stays as it is.
-                    Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
-                    Err(_) => break,
-                }
-                self.follows[slot].next = index + 1;
+                break;
             }
+            match self.assign(cluster, now, id, index, follow.start) {
+                Ok(at) => {
+                    let read = &mut self.reads[at.index as usize];
+                    read.assigned_news = true;
+                    // What appears after the assignment is read from its first record (R12).
+                    let added = index >= first && cluster.config.read_added_from_first;
+                    if guard!("added partitions are read from their first record", added) {
+                        read.begin_first();
+                    }
+                    self.news = true;
+                }
+                // By hand, before: it stays as it is.
+                Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
+                Err(_) => break,
+            }
+            self.follows[slot].next = index + 1;
         }
     }
 
@@ -360,9 +382,8 @@ impl<'d> Consumer<'d> {
         // A session cannot forget what has no entry any more.
         fetch::restart_session(net, self.reads[part].session);
         self.reads[part] = Read::EMPTY;
-        // There may be room for a partition of an `assign_all` now.
-        cluster.changed |= self.follows.iter().any(|f| f.blocked);
         cluster.table.release(part, CONSUMER);
+        self.look_at_blocked(cluster);
         self.dirty = true;
     }
 

@@ -4,13 +4,16 @@
 mod answer;
 mod batch;
 mod lane;
+mod owner;
 mod partition;
 mod request;
 mod send;
 mod split;
 
+use crate::client::Setup;
 use crate::cluster::{Cluster, PRODUCER};
 use crate::config::Acks;
+use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
@@ -22,11 +25,12 @@ use crate::wire::{Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
 pub(crate) use crate::memory::Node as Spot;
-pub(crate) use answer::AnswerCx;
+use answer::AnswerCx;
 pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
+pub(crate) use owner::Cx;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -199,12 +203,8 @@ pub(crate) struct Producer<'d> {
 }
 
 impl<'d> Producer<'d> {
-    pub(crate) fn new(
-        memory: ProducerMem<'d>,
-        idempotent: bool,
-        blocks: usize,
-        rare: Rare,
-    ) -> Self {
+    pub(crate) fn new(memory: ProducerMem<'d>, setup: &Setup) -> Self {
+        let wanted = Identity::Wanted(Instant::ZERO);
         Self {
             queues: memory.queues,
             places: Nodes::new(memory.places),
@@ -225,13 +225,13 @@ impl<'d> Producer<'d> {
             waiting_until: Instant::NEVER,
             done: Link::NONE,
             done_tail: Link::NONE,
-            identity: if idempotent { Identity::Wanted(Instant::ZERO) } else { Identity::None },
+            identity: if setup.idempotence { wanted } else { Identity::None },
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
-            rare,
+            rare: setup.rare,
             serial: 0,
-            reserve: (blocks / 4).clamp(2, RESERVE_MOST),
+            reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
             last_record: Instant::ZERO,
             wants_blocks: 0,
@@ -270,7 +270,8 @@ impl<'d> Producer<'d> {
             }
             self.identity = Identity::Wanted(now);
         }
-        let topic = &cluster.topics[slot];
+        let topic = &mut cluster.topics[slot];
+        topic.note_produce(now);
         if let Some(Error::Broker(code)) = topic.failure
             && !code.is_retriable()
         {
@@ -443,7 +444,7 @@ impl<'d> Producer<'d> {
     }
 
     /// The next thing to tell.
-    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         if let Some(batch) = self.done.get() {
             self.done = self.batches[batch].next;
             if self.done.is_none() {
@@ -519,7 +520,7 @@ impl<'d> Producer<'d> {
         self.spreads[topic].opened = 0;
     }
 
-    fn raise_epoch(&mut self) {
+    pub(super) fn raise_epoch(&mut self) {
         if self.epoch < i16::MAX {
             self.epoch += 1;
         } else {
@@ -532,10 +533,11 @@ impl<'d> Producer<'d> {
     /// gone fails.
     pub(crate) fn on_recreated(
         &mut self,
-        cluster: &Cluster<'d>,
-        blocks: &mut Blocks<'d>,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
         slot: usize,
     ) {
+        let blocks = &mut net.blocks;
         let Spread { wanted, wanted_at, next_wanted, .. } = self.spreads[slot];
         self.spreads[slot] = Spread { wanted, wanted_at, next_wanted, ..Spread::EMPTY };
         let mut link = cluster.table.first_of(slot);

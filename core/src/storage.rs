@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use crate::admin::Request;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Broker, Partition, TableMem, Topic};
+use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
@@ -95,10 +95,13 @@ impl Limits {
                     + size_of::<Lane>()
                     + size_of::<Spot>()
                     + LONGEST_HOST)
-            // Topics: name and freshness, the partitions in use, what the producer and what the
-            // consumer keep of each.
+            // Topics: name and freshness, place in the indices by name and by id and in the lists by
+            // what they wait for, by age, of news and of changes, the partitions in use, what the
+            // producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
+                    + 4 * size_of::<Link>()
+                    + 4 * size_of::<Node>()
                     + size_of::<List>()
                     + size_of::<Spread>()
                     + size_of::<Follow>())
@@ -136,6 +139,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     lane_places: [[Spot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
     spreads: [Spread; TOPICS],
+    topic_index: [[Link; TOPICS]; 4],
+    topic_lists: [[Node; TOPICS]; 4],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
     heads: [[Link; PARTITIONS]; 2],
@@ -161,6 +166,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         lane_places: [[Spot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
         spreads: [Spread::EMPTY; TOPICS],
+        topic_index: [[Link::NONE; TOPICS]; 4],
+        topic_lists: [[Node::EMPTY; TOPICS]; 4],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
         heads: [[Link::NONE; PARTITIONS]; 2],
@@ -243,6 +250,17 @@ impl<
             lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
             lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
         };
+        let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
+        let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
+        let topics = TopicsMem {
+            entries: Mem::Lent(&mut tables.topics),
+            names: Index::new(Mem::Lent(names), Mem::Lent(name_chain)),
+            ids: Index::new(Mem::Lent(ids), Mem::Lent(id_chain)),
+            by_plan: Nodes::new(Mem::Lent(by_plan)),
+            by_age: Nodes::new(Mem::Lent(by_age)),
+            by_news: Nodes::new(Mem::Lent(by_topic_news)),
+            by_change: Nodes::new(Mem::Lent(by_change)),
+        };
         let [peer_heads, peer_chain] = &mut tables.peers;
         let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
@@ -257,7 +275,7 @@ impl<
                 Mem::Lent(node_chain.as_flattened_mut()),
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
-            topics: Mem::Lent(&mut tables.topics),
+            topics,
             follows: Mem::Lent(&mut tables.follows),
             table,
             producer,
@@ -294,7 +312,7 @@ pub struct Storage<'d> {
     pub(crate) brokers: Mem<'d, Broker>,
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
-    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) topics: TopicsMem<'d>,
     pub(crate) follows: Mem<'d, Follow>,
     pub(crate) table: TableMem<'d>,
     pub(crate) producer: ProducerMem<'d>,
@@ -320,7 +338,15 @@ impl Storage<'static> {
             brokers: owned(limits.brokers, || Broker::EMPTY),
             broker_index: index(limits.brokers),
             hosts: zeroed(limits.brokers * LONGEST_HOST),
-            topics: owned(limits.topics, || Topic::EMPTY),
+            topics: TopicsMem {
+                entries: owned(limits.topics, || Topic::EMPTY),
+                names: index(limits.topics),
+                ids: index(limits.topics),
+                by_plan: nodes(limits.topics),
+                by_age: nodes(limits.topics),
+                by_news: nodes(limits.topics),
+                by_change: nodes(limits.topics),
+            },
             follows: owned(limits.topics, || Follow::EMPTY),
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),

@@ -3,13 +3,14 @@
 
 use super::plan::{Part, Plan, Span};
 use super::{Consumer, State, Trouble};
+use crate::api::Kind;
 use crate::cluster::{CONSUMER, Cluster, Wish};
-use crate::connection::{Draft, Net, Role, Ticket};
+use crate::connection::{Draft, Net, Role};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::Link;
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Uuid, Writer, fetch};
+use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
@@ -132,7 +133,7 @@ impl<'d> Consumer<'d> {
         now: Instant,
         conn: usize,
     ) -> bool {
-        if net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
+        if net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
             return true;
         }
         let node = net.conns[conn].peer.node();
@@ -146,7 +147,7 @@ impl<'d> Consumer<'d> {
         }
         let Some(last) = last else { return true };
         let cap = if ids { i16::MAX } else { 12 };
-        let version = net.conns[conn].versions.best(ApiKey::FETCH, cap);
+        let version = net.conns[conn].versions.best(Kind::Fetch, cap);
         let Some(version) = version.filter(|_| net.is_open(conn, now)) else { return false };
         let by_id = version >= 13;
         let session = &mut net.conns[conn].session;
@@ -162,7 +163,7 @@ impl<'d> Consumer<'d> {
         let span = Span::all(self.turn % (last + 1), self.upto);
         let reads = &self.reads[..self.upto];
         let mut plan = Plan { reads, cluster, now, node, serial: session.serial, full, span };
-        let wait = if net.splits_roles() {
+        let wait = if !net.conns[conn].is_shared() {
             cluster.config.fetch_max_wait
         } else {
             cluster.config.fetch_max_wait.min(SHARED_WAIT)
@@ -171,7 +172,7 @@ impl<'d> Consumer<'d> {
         let head = fetch::Head {
             max_wait_ms: millis(wait),
             min_bytes: cluster.config.fetch_min_bytes,
-            max_bytes: match net.splits_roles() {
+            max_bytes: match !net.conns[conn].is_shared() {
                 true => cluster.config.fetch_max_bytes,
                 false => cluster.config.fetch_max_bytes.min(rx),
             },
@@ -184,7 +185,7 @@ impl<'d> Consumer<'d> {
         let span = plan.span;
         self.turn = self.turn.wrapping_add(1);
         self.note_sent(cluster, net, now, conn, before, span);
-        net.send(now, draft, Ticket::Fetch, &(cluster.config.request_timeout + wait));
+        net.send(now, draft, [0; 2], &(cluster.config.request_timeout + wait));
         true
     }
 
@@ -384,7 +385,7 @@ fn draft(
     most: i32,
 ) -> Option<Draft> {
     loop {
-        let mut draft = net.open(conn, plan.now, ApiKey::FETCH, cap)?;
+        let mut draft = net.open(conn, plan.now, Kind::Fetch, cap)?;
         let mut body = |w: &mut Writer<'_>, version| plan.write_fetch(w, version, head, most);
         if net.write(&mut draft, &mut body).is_ok() {
             return Some(draft);

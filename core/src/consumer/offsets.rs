@@ -2,15 +2,16 @@
 
 use super::plan::{Part, Plan, Span};
 use super::{Consumer, Read, State, Trouble};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
-use crate::connection::{Net, Ticket};
+use crate::connection::Net;
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, list_offsets};
+use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -38,12 +39,12 @@ impl<'d> Consumer<'d> {
         let reads = &self.reads[..self.upto];
         let span = Span::all(0, self.upto);
         let mut plan = Plan { reads, cluster, now, node, serial: 0, full: false, span };
-        if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !plan.any(Part::Offsets) {
+        if net.conns[conn].awaits(|kind| kind == Kind::Offsets) || !plan.any(Part::Offsets) {
             return true;
         }
         let timeout = millis(cluster.config.request_timeout);
         let draft = loop {
-            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
+            let draft = net.draft(conn, now, Kind::Offsets, &mut |w, version| {
                 plan.write_offsets(w, version, timeout)
             });
             match draft {
@@ -61,7 +62,7 @@ impl<'d> Consumer<'d> {
                 read.asked = correlation;
             }
         }
-        net.send(now, draft, Ticket::Offsets, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         true
     }
 

@@ -1,6 +1,6 @@
 //! Which partition a record goes to (KIP-794; Java's BuiltInPartitioner).
 
-use super::{Place, Producer};
+use super::{Place, Producer, Queue, Spread};
 use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
@@ -114,14 +114,53 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Takes up new partitions of the topics that are produced to.
-    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant) {
-        for slot in 0..cluster.topics.len() {
-            let opened = self.spreads[slot].opened;
-            if cluster.topics[slot].ready && opened > 0 && opened < cluster.topics[slot].count {
-                self.open_partitions(cluster, now, slot);
+    /// Takes up new partitions of a topic that is produced to.
+    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
+        let opened = self.spreads[slot].opened;
+        if cluster.topics[slot].ready && opened > 0 && opened < cluster.topics[slot].count {
+            self.open_partitions(cluster, now, slot);
+        }
+    }
+
+    /// Whether nothing of a topic waits to be sent or acknowledged.
+    pub(crate) fn may_forget(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
+        cluster.table.of_topic(slot).all(|part| self.queues[part].head.is_none())
+    }
+
+    /// A topic is forgotten, and its sequences with it.
+    pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        let mut link = cluster.table.first_of(slot);
+        let mut sequences = false;
+        while let Some(part) = link.get() {
+            link = cluster.table.next_of(part);
+            sequences |= self.queues[part].next_sequence > 0;
+            self.unplace(part);
+            self.queues[part] = Queue::EMPTY;
+            cluster.table.release(part, PRODUCER);
+        }
+        if guard!("an evicted sequence raises the epoch", sequences) {
+            self.raise_epoch();
+        }
+        if self.spreads[slot].wanted > 0 {
+            self.unwant(slot);
+        }
+        self.spreads[slot] = Spread::EMPTY;
+    }
+
+    /// Callers that wait for a topic that is forgotten have to ask for it again.
+    fn unwant(&mut self, slot: usize) {
+        let next = self.spreads[slot].next_wanted;
+        let mut link = self.wanted;
+        if link == Link::to(slot) {
+            self.wanted = next;
+        }
+        while let Some(before) = link.get() {
+            link = self.spreads[before].next_wanted;
+            if link == Link::to(slot) {
+                self.spreads[before].next_wanted = next;
             }
         }
+        self.room = true;
     }
 
     /// Records without key need not stay with a partition any longer.

@@ -3,12 +3,13 @@
 use super::lane::Due;
 use super::send::Next;
 use super::{Batch, Place, Producer, Stage};
+use crate::api::Kind;
 use crate::cluster::Cluster;
-use crate::connection::{Draft, Net, Ticket};
+use crate::connection::{Draft, Net};
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Duration, Instant, millis};
-use crate::wire::{ApiKey, Full, Uuid, produce};
+use crate::wire::{Full, Uuid, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
 /// out earlier, however close its delivery deadline is (R11).
@@ -67,7 +68,7 @@ impl<'d> Producer<'d> {
         let due = oldest + cluster.config.delivery_timeout;
         let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
         let silent = Self::silent(cluster.config.acks);
-        net.commit(now, draft, Ticket::Produce, deadline, first, silent);
+        net.commit(now, draft, [0; 2], deadline, first, silent);
         Some(true)
     }
 
@@ -97,7 +98,7 @@ impl<'d> Producer<'d> {
     ) -> Option<Draft> {
         // Version 13 names topics by id only (KIP-516).
         let cap = if picked.ids { i16::MAX } else { 12 };
-        let mut draft = net.open(conn, now, ApiKey::PRODUCE, cap);
+        let mut draft = net.open(conn, now, Kind::Produce, cap);
         if let Some(written) = &mut draft
             && self.write_request(cluster, net, written, picked).is_err()
             && let Some(draft) = draft.take()

@@ -2,9 +2,10 @@
 
 use super::lane::Due;
 use super::{Identity, Place, Producer, Stage};
+use crate::api::Kind;
 use crate::cluster::{Cluster, Wish};
 use crate::config::Acks;
-use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State, Ticket};
+use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{List, backoff};
 use crate::time::{Duration, Instant};
@@ -151,17 +152,17 @@ impl<'d> Producer<'d> {
             _ => return Instant::NEVER,
         }
         let soon = now + Duration::from_millis(20);
-        let api = ApiKey::INIT_PRODUCER_ID;
-        let Some(conn) = cluster.pick_main(net, now, None, api) else { return soon };
+        let kind = Kind::InitProducerId;
+        let Some(conn) = cluster.pick_main(net, now, None, kind) else { return soon };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
         };
-        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return soon };
-        net.send(now, draft, Ticket::InitProducerId, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
         until
@@ -336,7 +337,7 @@ fn first_conn<'d>(
 ) -> Result<usize, Instant> {
     let peer = Peer::Node(node);
     match net.find(peer, Role::First) {
-        Some(conn) if net.conns[conn].drain => {}
+        Some(conn) if net.conns[conn].is_draining() => {}
         Some(conn) if net.conns[conn].state == State::Ready => return Ok(conn),
         Some(conn) if net.conns[conn].used + FIRST_WAIT > now => {
             return Err(net.conns[conn].used + FIRST_WAIT);
