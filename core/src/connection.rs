@@ -15,6 +15,7 @@ use crate::rare::Rare;
 use crate::time::{Duration, Instant};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
 
@@ -116,23 +117,6 @@ impl InFlight {
     pub(crate) const fn left_whole(&self) -> bool {
         self.sent == self.total
     }
-}
-
-/// The send side of a produced batch; same index as the producer's own entry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outgoing {
-    /// Header and records.
-    pub(crate) chain: Chain,
-    /// Bytes of the request that go before the batch, counted from the start of the request.
-    pub(crate) ctl_end: u32,
-    /// The next batch of the same request, and the one before.
-    pub(crate) next: Link,
-    before: Link,
-}
-
-impl Outgoing {
-    pub(crate) const EMPTY: Self =
-        Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE, before: Link::NONE };
 }
 
 /// KIP-227 fetch session with this broker.
@@ -293,11 +277,6 @@ impl Conn {
     fn take(&mut self, at: usize) -> InFlight {
         self.shown = self.shown.saturating_sub(u8::from(at < usize::from(self.shown)));
         self.in_flight.remove(at)
-    }
-
-    /// The first batch of the oldest request that was not told of.
-    pub(crate) fn oldest_batches(&self) -> Link {
-        self.in_flight.first().map_or(Link::NONE, |request| request.batches)
     }
 
     /// Requests of a kind that have no answer yet.
@@ -692,19 +671,6 @@ impl<'d> Net<'d> {
             self.blocks.release(&mut entry.ctl);
         }
         self.requests += 1;
-    }
-
-    /// A batch is no longer part of the request whose answer is being read on a connection.
-    pub(crate) fn leave_request(&mut self, conn: usize, batch: usize) {
-        let Outgoing { next, before, .. } = self.outgoing[batch];
-        match (before.get(), self.conns[conn].in_flight.first_mut()) {
-            (Some(before), _) => self.outgoing[before].next = next,
-            (None, Some(request)) => request.batches = next,
-            (None, None) => {}
-        }
-        if let Some(next) = next.get() {
-            self.outgoing[next].before = before;
-        }
     }
 
     /// A request without batches.

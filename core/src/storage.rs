@@ -95,9 +95,9 @@ impl Limits {
                     + size_of::<Lane>()
                     + size_of::<Spot>()
                     + LONGEST_HOST)
-            // Topics: name and freshness, place in the indices by name and by id and in the lists by
-            // what they wait for, by age, of news and of changes, the partitions in use, what the
-            // producer and what the consumer keep of each.
+            // Topics: name and freshness, place in the indices by name and by id and in the lists
+            // by what they wait for, by age, of news and of changes, the partitions in use, what
+            // the producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
                     + 4 * size_of::<Link>()
