@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net};
 use crate::error::Error;
 use crate::event::Event;
-use crate::memory::{Blocks, Link};
+use crate::memory::{Link, Mem};
 use crate::time::Instant;
 use crate::wire::table::Segment;
 
@@ -89,6 +89,18 @@ impl<'d> Absent<'d> {
     pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         None
     }
+}
+
+/// The memory of a producer that is not there.
+#[cfg(not(feature = "producer"))]
+pub(crate) struct ProducerMem<'d> {
+    pub(crate) queues: Mem<'d, Nothing>,
+    pub(crate) places: Mem<'d, Nothing>,
+    pub(crate) spreads: Mem<'d, Nothing>,
+    pub(crate) batches: Mem<'d, Nothing>,
+    pub(crate) ages: Mem<'d, Nothing>,
+    pub(crate) lanes: Mem<'d, Nothing>,
+    pub(crate) lane_places: Mem<'d, Nothing>,
 }
 
 /// What `client` expects of a producer alone.

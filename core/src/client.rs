@@ -133,7 +133,7 @@ impl<'d> Client<'d> {
                 table,
                 Rng::new(seed),
             ),
-            producer: Producer::new((s.parts, s.topic_parts, s.batches), &setup),
+            producer: Producer::new(s.producer, &setup),
             consumer: Consumer::new((s.reads, s.follows), &setup),
             admin: Admin::new(s.requests, &setup),
             answers: s.answers,

@@ -15,6 +15,7 @@ use crate::rare::Rare;
 use crate::time::{Duration, Instant};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
 
@@ -42,6 +43,8 @@ pub(crate) enum Role {
     Fetch,
     /// Beside a main one that has batches on its way, where there are connections to spare.
     Probe,
+    /// For the first batches of new partitions, which take long, where there are such.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,21 +117,6 @@ impl InFlight {
     pub(crate) const fn left_whole(&self) -> bool {
         self.sent == self.total
     }
-}
-
-/// The send side of a produced batch; same index as the producer's own entry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outgoing {
-    /// Header and records.
-    pub(crate) chain: Chain,
-    /// Bytes of the request that go before the batch, counted from the start of the request.
-    pub(crate) ctl_end: u32,
-    /// The next batch of the same request.
-    pub(crate) next: Link,
-}
-
-impl Outgoing {
-    pub(crate) const EMPTY: Self = Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE };
 }
 
 /// KIP-227 fetch session with this broker.
@@ -647,9 +635,10 @@ impl<'d> Net<'d> {
         no_answer: bool,
     ) {
         let mut total = draft.ctl.len();
-        let mut link = batches;
+        let (mut link, mut before) = (batches, Link::NONE);
         while let Some(batch) = link.get() {
             total += self.outgoing[batch].chain.len();
+            self.outgoing[batch].before = core::mem::replace(&mut before, link);
             link = self.outgoing[batch].next;
         }
         let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);

@@ -64,7 +64,8 @@ mod consumer {
 #[cfg(not(feature = "producer"))]
 mod producer {
     pub(crate) use crate::absent::{
-        Absent as Producer, Nothing as Batch, Nothing as Cx, Nothing as Part, Nothing as TopicPart,
+        Absent as Producer, Nothing as Batch, Nothing as Cx, Nothing as Lane, Nothing as Queue,
+        Nothing as Spot, Nothing as Spread, ProducerMem,
     };
 }
 

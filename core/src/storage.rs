@@ -10,7 +10,7 @@ use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Follow, Read};
 use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
-use crate::producer::{Batch, Part, TopicPart};
+use crate::producer::{Batch, Lane, ProducerMem, Queue, Spot, Spread};
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -88,9 +88,14 @@ impl Limits {
         self.conns
             * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
-            // lead, and their host names.
+            // lead, those with something to send, and their host names.
             + self.brokers
-                * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
+                * (size_of::<Broker>()
+                    + 2 * size_of::<Link>()
+                    + size_of::<List>()
+                    + size_of::<Lane>()
+                    + size_of::<Spot>()
+                    + LONGEST_HOST)
             // Topics: name and freshness, place in the indices by name and by id and in the lists
             // by what they wait for, by age, of news and of changes, the partitions in use, what
             // the producer and what the consumer keep of each.
@@ -99,21 +104,24 @@ impl Limits {
                     + 4 * size_of::<Link>()
                     + 4 * size_of::<Node>()
                     + size_of::<List>()
-                    + size_of::<TopicPart>()
+                    + size_of::<Spread>()
                     + size_of::<Follow>())
             // Partitions in use: leader, place in the hash index and in the lists by topic, by
-            // leader and of news, queue and sequence, position.
+            // leader and of news, queue and sequence with the place by what it waits for, position.
             + self.partitions
                 * (size_of::<Partition>()
                     + 2 * size_of::<Link>()
                     + 3 * size_of::<Node>()
-                    + size_of::<Part>()
+                    + size_of::<Queue>()
+                    + size_of::<Spot>()
                     + size_of::<Read>())
-            // Send blocks, their chaining, and one batch with its place in a request for each.
+            // Send blocks, their chaining, and one batch with its place by age and in a request
+            // for each.
             + self.tx_blocks
                 * (self.block_bytes
                     + size_of::<Link>()
                     + size_of::<Batch>()
+                    + size_of::<Spot>()
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
@@ -128,16 +136,19 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
     nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
+    lanes: [[Lane; BROKERS_PER_CONN]; CONNS],
+    lane_places: [[Spot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
+    spreads: [Spread; TOPICS],
     topic_index: [[Link; TOPICS]; 4],
     topic_lists: [[Node; TOPICS]; 4],
-    topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
     heads: [[Link; PARTITIONS]; 2],
     lists: [[Node; PARTITIONS]; 3],
     of_topics: [List; TOPICS],
-    parts: [Part; PARTITIONS],
+    queues: [Queue; PARTITIONS],
+    places: [Spot; PARTITIONS],
     reads: [Read; PARTITIONS],
     requests: [Request; REQUESTS],
 }
@@ -152,16 +163,19 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
         nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
+        lanes: [[Lane::EMPTY; BROKERS_PER_CONN]; CONNS],
+        lane_places: [[Spot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
+        spreads: [Spread::EMPTY; TOPICS],
         topic_index: [[Link::NONE; TOPICS]; 4],
         topic_lists: [[Node::EMPTY; TOPICS]; 4],
-        topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
         heads: [[Link::NONE; PARTITIONS]; 2],
         lists: [[Node::EMPTY; PARTITIONS]; 3],
         of_topics: [List::EMPTY; TOPICS],
-        parts: [Part::EMPTY; PARTITIONS],
+        queues: [Queue::EMPTY; PARTITIONS],
+        places: [Spot::EMPTY; PARTITIONS],
         reads: [Read::EMPTY; PARTITIONS],
         requests: [const { Request::EMPTY }; REQUESTS],
     };
@@ -184,6 +198,7 @@ pub struct Resources<
     blocks: [[u8; BLOCK_BYTES]; TX],
     links: [Link; TX],
     batches: [Batch; TX],
+    ages: [Spot; TX],
     outgoing: [Outgoing; TX],
 }
 
@@ -205,6 +220,7 @@ impl<
             blocks: [[0; BLOCK_BYTES]; TX],
             links: [Link::NONE; TX],
             batches: [Batch::EMPTY; TX],
+            ages: [Spot::EMPTY; TX],
             outgoing: [Outgoing::EMPTY; TX],
         }
     }
@@ -225,6 +241,15 @@ impl<
             by_news: Nodes::new(Mem::Lent(by_news)),
             topics: Mem::Lent(&mut tables.of_topics),
             led: Mem::Lent(tables.led.as_flattened_mut()),
+        };
+        let producer = ProducerMem {
+            queues: Mem::Lent(&mut tables.queues),
+            places: Mem::Lent(&mut tables.places),
+            spreads: Mem::Lent(&mut tables.spreads),
+            batches: Mem::Lent(&mut self.batches),
+            ages: Mem::Lent(&mut self.ages),
+            lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
+            lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
         };
         let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
         let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
@@ -252,15 +277,13 @@ impl<
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics,
-            topic_parts: Mem::Lent(&mut tables.topic_parts),
             follows: Mem::Lent(&mut tables.follows),
             table,
-            parts: Mem::Lent(&mut tables.parts),
+            producer,
             reads: Mem::Lent(&mut tables.reads),
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
             block_bytes: BLOCK_BYTES,
             links: Mem::Lent(&mut self.links),
-            batches: Mem::Lent(&mut self.batches),
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
         }
@@ -291,15 +314,13 @@ pub struct Storage<'d> {
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: TopicsMem<'d>,
-    pub(crate) topic_parts: Mem<'d, TopicPart>,
     pub(crate) follows: Mem<'d, Follow>,
     pub(crate) table: TableMem<'d>,
-    pub(crate) parts: Mem<'d, Part>,
+    pub(crate) producer: ProducerMem<'d>,
     pub(crate) reads: Mem<'d, Read>,
     pub(crate) blocks: Mem<'d, u8>,
     pub(crate) block_bytes: usize,
     pub(crate) links: Mem<'d, Link>,
-    pub(crate) batches: Mem<'d, Batch>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
 }
@@ -315,7 +336,7 @@ impl Storage<'_> {
             (LimitKind::Topics, self.topics.entries.len(), 1, slots),
             (LimitKind::Partitions, self.table.entries.len(), 1, links),
             (LimitKind::ReceiveBuffer, self.rx_bytes, 512, usize::MAX),
-            (LimitKind::SendBlocks, self.links.len().max(self.batches.len()), 4, links),
+            (LimitKind::SendBlocks, self.links.len().max(self.producer.batches.len()), 4, links),
             (LimitKind::BlockBytes, self.block_bytes, 128, usize::MAX),
             (LimitKind::Requests, self.requests.len(), 0, slots),
         ];
@@ -354,7 +375,6 @@ impl Storage<'static> {
                 by_news: nodes(limits.topics),
                 by_change: nodes(limits.topics),
             },
-            topic_parts: owned(limits.topics, || TopicPart::EMPTY),
             follows: owned(limits.topics, || Follow::EMPTY),
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
@@ -366,12 +386,19 @@ impl Storage<'static> {
                 topics: owned(limits.topics, || List::EMPTY),
                 led: owned(limits.brokers, || List::EMPTY),
             },
-            parts: owned(limits.partitions, || Part::EMPTY),
+            producer: ProducerMem {
+                queues: owned(limits.partitions, || Queue::EMPTY),
+                places: owned(limits.partitions, || Spot::EMPTY),
+                spreads: owned(limits.topics, || Spread::EMPTY),
+                batches: owned(limits.tx_blocks, || Batch::EMPTY),
+                ages: owned(limits.tx_blocks, || Spot::EMPTY),
+                lanes: owned(limits.brokers, || Lane::EMPTY),
+                lane_places: owned(limits.brokers, || Spot::EMPTY),
+            },
             reads: owned(limits.partitions, || Read::EMPTY),
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,
             links: owned(limits.tx_blocks, || Link::NONE),
-            batches: owned(limits.tx_blocks, || Batch::EMPTY),
             outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
             requests: owned(limits.requests, || Request::EMPTY),
         }

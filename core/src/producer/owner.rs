@@ -19,7 +19,7 @@ pub(crate) enum Cx {
 impl<'d> Producer<'d> {
     pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
-            Kind::Produce => Cx::Produce(AnswerCx::default()),
+            Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
             _ => Cx::Identity,
         }
     }
@@ -42,12 +42,12 @@ impl<'d> Producer<'d> {
     pub(crate) fn done(
         &mut self,
         cluster: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        net: &mut Net<'d>,
         from: &Origin,
         cx: &Cx,
     ) -> Option<Event<'static>> {
         if let Cx::Produce(cx) = cx {
-            self.on_complete(cluster, from.now, &from.asked, cx);
+            self.on_complete(cluster, net, from.now, &from.asked, cx);
         }
         None
     }
@@ -55,13 +55,13 @@ impl<'d> Producer<'d> {
     pub(crate) fn lost(
         &mut self,
         cluster: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        net: &mut Net<'d>,
         now: Instant,
         request: &InFlight,
         error: Error,
     ) {
         match request.asked.kind {
-            Kind::Produce => self.on_lost(cluster, now, request),
+            Kind::Produce => self.on_lost(cluster, net, now, request),
             _ => self.on_identity(cluster, now, Err(error)),
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn run(
             if !inbox.take(&mut run.work) {
                 return; // closed; `Run::drop` accounts for what is left
             }
+            run.took = !run.work.is_empty();
         } else if inbox.is_closed() {
             return;
         }
@@ -55,6 +56,8 @@ struct Run<'a> {
     inbox: &'a Inbox,
     lost: &'a Mutex<Lost>,
     work: VecDeque<Item>,
+    /// There was some when it was looked for last.
+    took: bool,
     /// The chunk at work.
     current: Option<Current>,
     /// Counts chunks.
@@ -132,6 +135,7 @@ impl<'a> Run<'a> {
             inbox,
             lost,
             work: VecDeque::new(),
+            took: false,
             current: None,
             chunk: 0,
             topics: Vec::new(),
@@ -510,14 +514,19 @@ impl<'a> Run<'a> {
             return Some(Duration::ZERO);
         }
         let patience = self.patience(driver);
-        let linger = self.config.linger;
-        let lingers = driver.poll_timeout().is_some_and(|due| due <= linger && !linger.is_zero());
-        let how = if lingers { Sleep::Lingering } else { Sleep::Asleep };
-        if !self.inbox.sleep(how) {
+        // While records gather in the machine others gather in the inbox: they are looked after
+        // before the machine could find that none come any more. When none came, the next one
+        // ends the sleep.
+        let gathers = driver.gathers_until().filter(|_| self.took);
+        if !self.inbox.sleep(if gathers.is_some() { Sleep::Lingering } else { Sleep::Asleep }) {
             return Some(Duration::ZERO);
         }
-        // The machine may change its mind in the turn: what lingers is looked after in time.
-        if lingers { Some(patience.map_or(linger, |most| most.min(linger))) } else { patience }
+        let Some(until) = gathers else { return patience };
+        let mut left = driver.now().until(until);
+        if !self.config.linger_when_idle {
+            left = left.min(self.config.linger / 8) * 3 / 4;
+        }
+        Some(patience.map_or(left, |most| most.min(left)))
     }
 
     /// Until a parked record or a question is given up.

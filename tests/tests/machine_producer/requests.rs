@@ -9,7 +9,9 @@ use kavka_tests::script::{Script, World};
 
 #[test]
 fn records_linger_and_travel_together() {
-    let mut s = configured(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(50));
+    let mut s = configured(World::new(1).topic("t", 1), |c| {
+        (c.linger, c.linger_when_idle) = (Duration::from_millis(50), true);
+    });
     let t = s.ready("t");
     s.produce(t, 0, "a");
     s.run(Duration::from_millis(49));

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use kavka_std::{Acks, ErrorKind, Header, ProduceError, Producer, Record};
+use kavka_std::{Acks, Config, ErrorKind, Header, ProduceError, Producer, Record};
 
 use super::{LONG, MISSING, config, server, told};
 
@@ -247,6 +247,21 @@ fn closing_says_what_was_lost() {
     server.resume(1);
 }
 
+/// Only what is under way is worth lingering for.
+#[test]
+fn a_send_that_is_awaited_does_not_linger() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let config = Config::new(server.bootstrap()).linger(Duration::from_secs(2));
+    let producer = Producer::new(config).unwrap();
+    producer.send("t", &Record::new(b"first")).unwrap().wait().unwrap();
+    let start = Instant::now();
+    for _ in 0..20 {
+        producer.send("t", &Record::new(b"one by one")).unwrap().wait().unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
 #[test]
 fn dropping_delivers_first_and_tells_the_rest() {
     let server = server(1);
@@ -255,6 +270,7 @@ fn dropping_delivers_first_and_tells_the_rest() {
     let tell = seen.clone();
     let config = config(&server)
         .linger(Duration::from_secs(30))
+        .linger_when_idle(true)
         .close_timeout(Duration::from_millis(300))
         .on_lost(move |lost| tell.lock().unwrap().push(lost.records()));
     let producer = Producer::new(config.clone().close_timeout(LONG)).unwrap();

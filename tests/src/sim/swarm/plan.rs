@@ -307,6 +307,8 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
         OutOfRange::Earliest,
         OutOfRange::Latest,
     ]);
+    // Not drawn: what seeds mean stays.
+    config.linger_when_idle = config.fetch_max_wait.as_millis().is_multiple_of(3);
     if rng.chance(10) {
         config.probing = Probing::WhenProducing;
     }
