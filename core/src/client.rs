@@ -113,7 +113,7 @@ impl<'d> Client<'d> {
         let table = Table::new(s.table);
         let producer =
             Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
-        let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
+        let consumer = Consumer::new(s.consumer, s.rx_bytes);
         let commands = Commands {
             net,
             cluster: Cluster::new(

@@ -164,8 +164,6 @@ pub(crate) struct Session {
     pub(crate) serial: u32,
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
-    /// It cannot be told what changed: the next request begins another one.
-    pub(crate) anew: bool,
     /// After an error without a remedy of its own.
     pub(crate) retry_at: Instant,
 }
@@ -210,14 +208,7 @@ impl Conn {
         role: Role::Main,
         peer: Peer::Seed(0),
         versions: Versions::NONE,
-        session: Session {
-            id: 0,
-            epoch: 0,
-            serial: 0,
-            by_id: false,
-            anew: false,
-            retry_at: Instant::ZERO,
-        },
+        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
         throttled_until: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,

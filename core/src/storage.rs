@@ -7,7 +7,7 @@ use crate::admin::Request;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{Follow, Read};
+use crate::consumer::{ConsumerMem, Desk, Follow, Knot, Nodes as Knots, Read};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Part, TopicPart};
 
@@ -87,9 +87,14 @@ impl Limits {
         self.conns
             * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
-            // lead, and their host names.
+            // lead, what they have to be asked by the consumer, and their host names.
             + self.brokers
-                * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
+                * (size_of::<Broker>()
+                    + 2 * size_of::<Link>()
+                    + size_of::<List>()
+                    + size_of::<Desk>()
+                    + size_of::<Knot>()
+                    + LONGEST_HOST)
             // Topics: name and freshness, the partitions in use, what the producer and what the
             // consumer keep of each.
             + self.topics
@@ -98,13 +103,14 @@ impl Limits {
                     + size_of::<TopicPart>()
                     + size_of::<Follow>())
             // Partitions in use: leader, place in the hash index and in the lists by topic, by
-            // leader and of news, queue and sequence, position.
+            // leader and of news, queue and sequence, position, place in the consumer's lists.
             + self.partitions
                 * (size_of::<Partition>()
                     + 2 * size_of::<Link>()
                     + 3 * size_of::<Node>()
                     + size_of::<Part>()
-                    + size_of::<Read>())
+                    + size_of::<Read>()
+                    + 3 * size_of::<Knot>())
             // Send blocks, their chaining, and one batch with its place in a request for each.
             + self.tx_blocks
                 * (self.block_bytes
@@ -124,6 +130,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
     nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
+    desks: [[Desk; BROKERS_PER_CONN]; CONNS],
+    due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
     topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
@@ -133,6 +141,7 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     of_topics: [List; TOPICS],
     parts: [Part; PARTITIONS],
     reads: [Read; PARTITIONS],
+    knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
 }
 
@@ -146,6 +155,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
         nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
+        desks: [[Desk::EMPTY; BROKERS_PER_CONN]; CONNS],
+        due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
         topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
@@ -155,6 +166,7 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         of_topics: [List::EMPTY; TOPICS],
         parts: [Part::EMPTY; PARTITIONS],
         reads: [Read::EMPTY; PARTITIONS],
+        knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
     };
 }
@@ -218,6 +230,16 @@ impl<
             topics: Mem::Lent(&mut tables.of_topics),
             led: Mem::Lent(tables.led.as_flattened_mut()),
         };
+        let [by_work, by_forget, by_told] = &mut tables.knots;
+        let consumer = ConsumerMem {
+            reads: Mem::Lent(&mut tables.reads),
+            follows: Mem::Lent(&mut tables.follows),
+            desks: Mem::Lent(tables.desks.as_flattened_mut()),
+            by_work: Knots::new(Mem::Lent(by_work)),
+            by_forget: Knots::new(Mem::Lent(by_forget)),
+            by_news: Knots::new(Mem::Lent(by_told)),
+            by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+        };
         let [peer_heads, peer_chain] = &mut tables.peers;
         let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
@@ -234,10 +256,9 @@ impl<
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics: Mem::Lent(&mut tables.topics),
             topic_parts: Mem::Lent(&mut tables.topic_parts),
-            follows: Mem::Lent(&mut tables.follows),
             table,
+            consumer,
             parts: Mem::Lent(&mut tables.parts),
-            reads: Mem::Lent(&mut tables.reads),
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
             block_bytes: BLOCK_BYTES,
             links: Mem::Lent(&mut self.links),
@@ -273,10 +294,9 @@ pub struct Storage<'d> {
     pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: Mem<'d, Topic>,
     pub(crate) topic_parts: Mem<'d, TopicPart>,
-    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) consumer: ConsumerMem<'d>,
     pub(crate) table: TableMem<'d>,
     pub(crate) parts: Mem<'d, Part>,
-    pub(crate) reads: Mem<'d, Read>,
     pub(crate) blocks: Mem<'d, u8>,
     pub(crate) block_bytes: usize,
     pub(crate) links: Mem<'d, Link>,
@@ -301,7 +321,15 @@ impl Storage<'static> {
             hosts: zeroed(limits.brokers * LONGEST_HOST),
             topics: owned(limits.topics, || Topic::EMPTY),
             topic_parts: owned(limits.topics, || TopicPart::EMPTY),
-            follows: owned(limits.topics, || Follow::EMPTY),
+            consumer: ConsumerMem {
+                reads: owned(limits.partitions, || Read::EMPTY),
+                follows: owned(limits.topics, || Follow::EMPTY),
+                desks: owned(limits.brokers, || Desk::EMPTY),
+                by_work: knots(limits.partitions),
+                by_forget: knots(limits.partitions),
+                by_news: knots(limits.partitions),
+                by_due: knots(limits.brokers),
+            },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
                 heads: owned(limits.partitions, || Link::NONE),
@@ -313,7 +341,6 @@ impl Storage<'static> {
                 led: owned(limits.brokers, || List::EMPTY),
             },
             parts: owned(limits.partitions, || Part::EMPTY),
-            reads: owned(limits.partitions, || Read::EMPTY),
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,
             links: owned(limits.tx_blocks, || Link::NONE),
@@ -332,6 +359,11 @@ fn owned<T>(count: usize, empty: impl Fn() -> T) -> Mem<'static, T> {
 #[cfg(feature = "alloc")]
 fn nodes(count: usize) -> Nodes<'static> {
     Nodes::new(owned(count, || Node::EMPTY))
+}
+
+#[cfg(feature = "alloc")]
+fn knots(count: usize) -> Knots<'static> {
+    Knots::new(owned(count, || Knot::EMPTY))
 }
 
 #[cfg(feature = "alloc")]

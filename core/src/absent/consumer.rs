@@ -24,6 +24,40 @@ impl Follow {
     pub(crate) const EMPTY: Self = Self;
 }
 
+#[derive(Clone, Copy)]
+pub(crate) struct Desk;
+
+impl Desk {
+    pub(crate) const EMPTY: Self = Self;
+}
+
+/// A place in a list.
+#[derive(Clone, Copy)]
+pub(crate) struct Knot;
+
+impl Knot {
+    pub(crate) const EMPTY: Self = Self;
+}
+
+/// In place of lists.
+pub(crate) struct Nodes<'d>(Mem<'d, Knot>);
+
+impl<'d> Nodes<'d> {
+    pub(crate) const fn new(nodes: Mem<'d, Knot>) -> Self {
+        Self(nodes)
+    }
+}
+
+pub(crate) struct ConsumerMem<'d> {
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) desks: Mem<'d, Desk>,
+    pub(crate) by_work: Nodes<'d>,
+    pub(crate) by_forget: Nodes<'d>,
+    pub(crate) by_news: Nodes<'d>,
+    pub(crate) by_due: Nodes<'d>,
+}
+
 #[derive(Default)]
 pub(crate) struct OffsetsCx(());
 
@@ -69,11 +103,11 @@ pub(crate) struct Consumer<'d> {
 }
 
 impl<'d> Consumer<'d> {
-    pub(crate) fn new(_: Mem<'d, Read>, _: Mem<'d, Follow>, _: usize) -> Self {
+    pub(crate) fn new(_: ConsumerMem<'d>, _: usize) -> Self {
         Self { news: false, dirty: false, memory: PhantomData }
     }
 
-    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
+    pub(crate) fn on_leader(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
 
     pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Instant) -> Instant {
         self.dirty = false;
@@ -88,7 +122,7 @@ impl<'d> Consumer<'d> {
     ) {
     }
 
-    pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: usize) {}
+    pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
     pub(crate) fn on_room(&mut self) {}
 
@@ -113,7 +147,9 @@ impl<'d> Consumer<'d> {
     ) {
     }
 
-    pub(crate) fn offsets_done(&mut self, _: Instant, _: i32) {}
+    pub(crate) fn offsets_done(&mut self, _: &Cluster<'d>, _: Instant, _: i32, _: i32) {}
+
+    pub(crate) fn fetch_done(&mut self, _: &Cluster<'d>, _: i32) {}
 
     pub(crate) fn look<'a>(
         &mut self,

@@ -303,10 +303,14 @@ impl Commands<'_> {
             Cx::Describe(cx) if cfg!(feature = "describe") => {
                 cluster.describe_done(now, net, slot, question.ticket, cx);
             }
-            Cx::Offsets(_) => consumer.offsets_done(now, question.correlation),
+            Cx::Offsets(_) => {
+                let node = net.conns[slot].peer.node();
+                consumer.offsets_done(cluster, now, node, question.correlation);
+            }
+            Cx::Fetch(_) => consumer.fetch_done(cluster, net.conns[slot].peer.node()),
             Cx::Produce(cx) => producer.on_complete(cluster, now, question, cx),
             Cx::Admin => told = admin.answered(cluster, now, question.ticket),
-            Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
+            Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId => {}
         }
         self.complete(slot);
         Ok(told.map_or(Progress::On, Progress::Event))

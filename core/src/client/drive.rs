@@ -53,13 +53,13 @@ impl Commands<'_> {
             for slot in 0..cluster.topics.len() {
                 if core::mem::take(&mut cluster.topics[slot].recreated) {
                     producer.on_recreated(cluster, &mut net.blocks, slot);
-                    consumer.on_recreated(cluster, net, slot);
+                    consumer.on_recreated(cluster, slot);
                 }
             }
         }
         while let Some(part) = cluster.table.next_relocated() {
             producer.on_leader(cluster, part);
-            consumer.on_leader(cluster, part);
+            consumer.on_leader(cluster, now, part);
         }
         if core::mem::take(&mut cluster.changed) {
             consumer.on_changed(cluster, now, |cluster| producer.evict_one(cluster));
@@ -116,10 +116,14 @@ impl Commands<'_> {
         let peer = self.net.conns[slot].peer;
         while let Some(lost) = self.net.take_lost(slot) {
             match lost.asked.ticket {
-                Ticket::ApiVersions | Ticket::Fetch => {}
+                Ticket::ApiVersions => {}
+                Ticket::Fetch => self.consumer.fetch_done(&self.cluster, peer.node()),
                 Ticket::Metadata => self.cluster.metadata_lost(now),
                 Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
-                Ticket::Offsets => self.consumer.offsets_done(now, lost.asked.correlation),
+                Ticket::Offsets => {
+                    let correlation = lost.asked.correlation;
+                    self.consumer.offsets_done(&self.cluster, now, peer.node(), correlation);
+                }
                 Ticket::Produce => self.producer.on_lost(&mut self.cluster, now, &lost),
                 Ticket::InitProducerId => {
                     self.producer.on_identity(&mut self.cluster, now, Err(error));

@@ -89,6 +89,14 @@ impl<'d> Nodes<'d> {
         list.last = me;
     }
 
+    /// Puts an entry, which is in no list, behind one that is in this list.
+    #[cfg(feature = "consumer")]
+    pub(crate) fn insert_behind(&mut self, list: &mut List, ahead: usize, at: usize) {
+        let Some(behind) = self.next(ahead).get() else { return self.push_back(list, at) };
+        self.0[at] = Node { next: Link::to(behind), before: Link::to(ahead) };
+        (self.0[ahead].next, self.0[behind].before) = (Link::to(at), Link::to(at));
+    }
+
     /// Takes an entry out, if it is in this list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn remove(&mut self, list: &mut List, at: usize) {
@@ -137,10 +145,15 @@ mod tests {
             let (at, which) = (rng.below(12) as usize, rng.below(2) as usize);
             let home = model.iter().position(|list| list.contains(&at));
             assert_eq!(nodes.contains(at), home.is_some(), "step {step}");
-            match (rng.below(3), home) {
+            match (rng.below(4), home) {
                 (0, Some(home)) => {
                     nodes.remove(&mut lists[home], at);
                     model[home].retain(|other| *other != at);
+                }
+                (2, None) if !model[which].is_empty() => {
+                    let place = rng.below(model[which].len() as u32) as usize;
+                    nodes.insert_behind(&mut lists[which], model[which][place], at);
+                    model[which].insert(place + 1, at);
                 }
                 (1, _) => {
                     let popped = nodes.pop(&mut lists[which]);

@@ -4,3 +4,4 @@ mod positions;
 mod records;
 mod sessions;
 mod starts;
+mod work;
