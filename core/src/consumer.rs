@@ -215,6 +215,9 @@ pub(crate) struct Consumer<'d> {
     /// Some partition has something to tell.
     pub(crate) news: bool,
     pub(crate) dirty: bool,
+    /// The application took no records for so long that they were dropped: none are fetched over
+    /// a connection that others need, until it takes some again.
+    pub(crate) sated: bool,
 }
 
 impl<'d> Consumer<'d> {
@@ -235,6 +238,7 @@ impl<'d> Consumer<'d> {
             blocked: 0,
             news: false,
             dirty: false,
+            sated: false,
         }
     }
 

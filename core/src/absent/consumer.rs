@@ -99,12 +99,13 @@ pub(crate) struct Taken {
 pub(crate) struct Consumer<'d> {
     pub(crate) news: bool,
     pub(crate) dirty: bool,
+    pub(crate) sated: bool,
     memory: PhantomData<Mem<'d, Read>>,
 }
 
 impl<'d> Consumer<'d> {
     pub(crate) fn new(_: ConsumerMem<'d>, _: usize) -> Self {
-        Self { news: false, dirty: false, memory: PhantomData }
+        Self { news: false, dirty: false, sated: false, memory: PhantomData }
     }
 
     pub(crate) fn on_leader(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}

@@ -17,6 +17,15 @@ const FRAME_MAX: i32 = 256 << 20;
 /// Records that nobody takes keep a connection that others need no longer than this.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
+/// What the application takes now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Present {
+    Nothing,
+    /// Anything but records.
+    News,
+    All,
+}
+
 /// What became of one step.
 enum Progress<'a> {
     /// Something was read.
@@ -46,14 +55,13 @@ struct At<'a> {
 }
 
 impl Commands<'_> {
-    /// Reads what a connection received, up to what the application has to take. With `present`
-    /// it takes it now.
+    /// Reads what a connection received, up to what the application has to take.
     pub(super) fn digest<'a>(
         &mut self,
         now: Instant,
         slot: usize,
         memory: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Option<Event<'a>> {
         self.answers[slot].ready = false;
         loop {
@@ -109,7 +117,7 @@ impl Commands<'_> {
         now: Instant,
         slot: usize,
         input: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
         let left = self.answers[slot].left as usize;
         let body = input.get(..left).unwrap_or(input);
@@ -198,13 +206,13 @@ impl Commands<'_> {
         Ok(Progress::On)
     }
 
-    fn read_body<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_body<'a>(&mut self, at: &At<'a>, present: Present) -> Result<Progress<'a>, PeerFault> {
         let answer = &self.answers[at.slot];
         if cfg!(feature = "consumer") && answer.records_left() > 0 {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.cx, Cx::Admin) && !present {
+        if matches!(answer.cx, Cx::Admin) && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
@@ -316,7 +324,11 @@ impl Commands<'_> {
         Ok(told.map_or(Progress::On, Progress::Event))
     }
 
-    fn read_records<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_records<'a>(
+        &mut self,
+        at: &At<'a>,
+        present: Present,
+    ) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
         let held_up = self.is_held_up(at.now, slot);
         let Self { answers, consumer, cluster, .. } = self;
@@ -324,13 +336,15 @@ impl Commands<'_> {
         let AnswerSlot { walker, cx: Cx::Fetch(cx), .. } = &mut answers[slot] else {
             return Err(PeerFault::Malformed);
         };
-        if !present {
+        if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             if held_up {
                 cx.drop_records();
+                // Fetched again at once they would only be dropped again.
+                consumer.sated = guard!("who takes nothing fetches nothing", true);
             } else if !cx.is_dropped() {
                 return Ok(Progress::Stall);
             }
@@ -364,6 +378,28 @@ impl Commands<'_> {
         Ok(progress)
     }
 
+    /// Whether what an answer has is not wanted for now.
+    pub(super) fn waits(&self, answer: &AnswerSlot) -> bool {
+        self.records_wait && answer.records_left() > 0
+    }
+
+    /// The application does, or does not, take records from now on.
+    pub(super) fn take_records(&mut self, wanted: bool) {
+        self.records_wait = !wanted;
+        if wanted && core::mem::take(&mut self.consumer.sated) {
+            self.consumer.dirty = true;
+        }
+    }
+
+    /// When records that wait make way for others at the latest.
+    pub(super) fn hold_up(&self) -> Instant {
+        if !self.records_wait || self.net.splits_roles() {
+            return Instant::NEVER;
+        }
+        let since = self.answers.iter().filter_map(|answer| answer.waiting_since);
+        since.min().map_or(Instant::NEVER, |since| since + HOLD_UP)
+    }
+
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
@@ -387,7 +423,7 @@ impl Commands<'_> {
     pub(super) fn has_answer_event(&mut self, now: Instant, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
-                self.digest(now, slot, memory, false);
+                self.digest(now, slot, memory, Present::Nothing);
                 let answer = &self.answers[slot];
                 if answer.ready && answer.records_left() > 0 {
                     continue;
@@ -397,7 +433,7 @@ impl Commands<'_> {
             let conn = &self.net.conns[slot];
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);
             let input = memory.get(start..end).unwrap_or_default();
-            match self.step(now, slot, input, true) {
+            match self.step(now, slot, input, Present::All) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Event(_)) => {
                     // Looked at, not handed out.

@@ -308,7 +308,10 @@ impl<'d> Consumer<'d> {
             return Some(throttled);
         }
         let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
-        let at = net.conns[conn].session.retry_at;
+        let mut at = net.conns[conn].session.retry_at;
+        if self.sated && !net.splits_roles() {
+            at = Instant::NEVER;
+        }
         if at <= now {
             fits &= self.send_fetch(cluster, net, now, (conn, desk));
         }
