@@ -1,24 +1,28 @@
-//! Admin requests: kept until a fitting connection is there, then sent once. Their answers go to
-//! the application element by element.
+//! Admin requests: kept in send blocks until a fitting connection is there, then sent once. Their
+//! answers go to the application element by element.
 
-use heapless::{String, Vec};
-
+use crate::answer::Origin;
+use crate::api::Kind;
+use crate::client::Setup;
 use crate::cluster::{Cluster, Wish};
-use crate::connection::{Draft, Net, Question, Role, Ticket};
-use crate::error::{Error, LimitKind, Misuse};
-use crate::event::{Admin as Ask, Event, Reply};
+use crate::connection::{Draft, InFlight, Net, Role, Tag};
+use crate::error::{AdminError, Error, LimitKind, Misuse};
+use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
-use crate::memory::Mem;
+use crate::memory::{Blocks, Chain, Mem};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
 use crate::wire::{
-    ApiKey, Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics,
-    metadata,
+    Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics, metadata,
 };
 
-/// Topic configs of one CreateTopics request, all names and values together.
-const CONFIG_BYTES: usize = 256;
-const CONFIGS: usize = 12;
+/// Longest topic name.
+const NAME: usize = 249;
+/// In place of a length: there is no text.
+const NULL: u16 = u16::MAX;
+/// Bytes of a request beside its texts and the client id, and of each config.
+const AROUND: usize = 64;
+const AROUND_CONFIG: usize = 3;
 const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +36,8 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Create { partitions: i32, replication_factor: i16 },
+enum Ask {
+    Create { partitions: i32, replication_factor: i16, configs: u16 },
     Grow { count: i32, validate_only: bool },
     Delete,
     Describe,
@@ -44,10 +48,9 @@ enum Kind {
 pub(crate) struct Request {
     state: State,
     serial: u32,
-    kind: Kind,
-    name: String<249, u8>,
-    /// Names and values in turn, each behind its length; 255 is null.
-    configs: Vec<u8, CONFIG_BYTES, u16>,
+    ask: Ask,
+    /// The topic's name, then names and values of configs in turn, each behind its length.
+    texts: Chain,
     deadline: Instant,
     /// The first error in the answer.
     error: ErrorCode,
@@ -57,13 +60,15 @@ impl Request {
     pub(crate) const EMPTY: Self = Self {
         state: State::Free,
         serial: 0,
-        kind: Kind::Create { partitions: 0, replication_factor: 0 },
-        name: String::new(),
-        configs: Vec::new(),
+        ask: Ask::Delete,
+        texts: Chain::EMPTY,
         deadline: Instant::ZERO,
         error: ErrorCode(0),
     };
 }
+
+/// What is remembered while an answer streams in: nothing, since it goes to the application.
+pub(crate) struct Cx;
 
 /// See the module.
 pub(crate) struct Admin<'d> {
@@ -74,40 +79,47 @@ pub(crate) struct Admin<'d> {
 }
 
 impl<'d> Admin<'d> {
-    pub(crate) fn new(requests: Mem<'d, Request>) -> Self {
+    pub(crate) fn new(requests: Mem<'d, Request>, _: &Setup) -> Self {
         Self { requests, serial: 0, news: false, dirty: false }
     }
 
     pub(crate) fn ask(
         &mut self,
         cluster: &mut Cluster<'d>,
+        blocks: &mut Blocks<'d>,
         now: Instant,
-        ask: &Ask<'_>,
-    ) -> Result<RequestId, Error> {
-        let full = Error::Limit { what: LimitKind::Requests, needed: self.requests.len() + 1 };
-        let slot = self.requests.iter().position(|r| r.state == State::Free).ok_or(full)?;
-        let (kind, name, configs): (_, _, &[_]) = match *ask {
-            Ask::CreateTopic { name, partitions, replication_factor, configs } => {
-                (Kind::Create { partitions, replication_factor }, name, configs)
+        wanted: &event::Admin<'_>,
+    ) -> Result<RequestId, AdminError> {
+        let (ask, name, configs): (_, _, &[_]) = match *wanted {
+            event::Admin::CreateTopic { name, partitions, replication_factor, configs } => {
+                let count = u16::try_from(configs.len()).unwrap_or(u16::MAX);
+                (Ask::Create { partitions, replication_factor, configs: count }, name, configs)
             }
-            Ask::CreatePartitions { name, count, validate_only } => {
-                (Kind::Grow { count, validate_only }, name, &[])
+            event::Admin::CreatePartitions { name, count, validate_only } => {
+                (Ask::Grow { count, validate_only }, name, &[])
             }
-            Ask::DeleteTopic { name } => (Kind::Delete, name, &[]),
-            Ask::Describe { topic: Some(name) } => (Kind::Describe, name, &[]),
-            Ask::Describe { topic: None } => (Kind::DescribeAll, "", &[]),
+            event::Admin::DeleteTopic { name } => (Ask::Delete, name, &[]),
+            event::Admin::Describe { topic: Some(name) } => (Ask::Describe, name, &[]),
+            event::Admin::Describe { topic: None } => (Ask::DescribeAll, "", &[]),
         };
-        let name = String::try_from(name).map_err(|_| Error::Caller(Misuse::TopicName))?;
-        let configs = packed(configs).ok_or(full)?;
+        if name.len() > NAME {
+            return Err(AdminError::Caller(Misuse::TopicName));
+        }
+        may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
+        let slot = self.requests.iter().position(|r| r.state == State::Free);
+        let slot = slot.ok_or(AdminError::Full(LimitKind::Requests))?;
+        let mut texts = Chain::EMPTY;
+        if keep(blocks, &mut texts, name, configs).is_err() {
+            blocks.release(&mut texts);
+            return Err(AdminError::Full(LimitKind::SendBlocks));
+        }
         self.serial = self.serial.wrapping_add(1);
-        let deadline = now + cluster.config.request_timeout;
         self.requests[slot] = Request {
             state: State::Queued,
             serial: self.serial,
-            kind,
-            name,
-            configs,
-            deadline,
+            ask,
+            texts,
+            deadline: now + cluster.config.request_timeout,
             error: ErrorCode(0),
         };
         cluster.brokers_wanted |= cluster.controller.is_none();
@@ -132,8 +144,7 @@ impl<'d> Admin<'d> {
                 continue;
             }
             if request.deadline <= now {
-                self.requests[slot].state = State::Failed(Error::TimedOut);
-                self.news = true;
+                self.fail(&mut net.blocks, slot, Error::TimedOut);
                 continue;
             }
             next = next.min(request.deadline);
@@ -149,17 +160,17 @@ impl<'d> Admin<'d> {
         now: Instant,
         slot: usize,
     ) -> Instant {
-        let api = match self.requests[slot].kind {
-            Kind::Create { .. } => ApiKey::CREATE_TOPICS,
-            Kind::Grow { .. } => ApiKey::CREATE_PARTITIONS,
-            Kind::Delete => ApiKey::DELETE_TOPICS,
-            Kind::Describe | Kind::DescribeAll => ApiKey::METADATA,
+        let kind = match self.requests[slot].ask {
+            Ask::Create { .. } => Kind::Create,
+            Ask::Grow { .. } => Kind::Grow,
+            Ask::Delete => Kind::Delete,
+            Ask::Describe | Ask::DescribeAll => Kind::List,
         };
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cluster.controller {
-            _ if api == ApiKey::METADATA => {
+            _ if kind == Kind::List => {
                 cluster.brokers_wanted |= net.conns.iter().all(|c| !c.is_live());
-                cluster.pick_main(net, now, None, api)
+                cluster.pick_main(net, now, None, kind)
             }
             Some(node) if cluster.broker(node).is_some() => {
                 match cluster.wish(net, now, node, Role::Main) {
@@ -167,15 +178,15 @@ impl<'d> Admin<'d> {
                     Wish::Later(at) => return at.min(now + AGAIN),
                 }
             }
-            Some(_) => cluster.pick_main(net, now, None, api),
+            Some(_) => cluster.pick_main(net, now, None, kind),
             None => None,
         };
         let Some(conn) = conn else { return now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
-        let cap = if api == ApiKey::CREATE_TOPICS { 4 } else { i16::MAX };
+        let cap = if kind == Kind::Create { 4 } else { i16::MAX };
         let Some(mut draft) = net
-            .open(conn, now, api, cap)
-            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, api, i16::MAX)).flatten())
+            .open(conn, now, kind, cap)
+            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, kind, i16::MAX)).flatten())
         else {
             return now + AGAIN;
         };
@@ -187,24 +198,22 @@ impl<'d> Admin<'d> {
             return now + AGAIN;
         }
         request.state = State::Sent;
-        let ticket = Ticket::Admin { slot: slot as u8, serial: request.serial };
-        net.send(now, draft, ticket, &timeout);
+        net.send(now, draft, [slot as u32, request.serial], &timeout);
         Instant::NEVER
     }
 
-    fn slot(&self, ticket: Ticket) -> Option<usize> {
-        let Ticket::Admin { slot, serial } = ticket else { return None };
-        let request = self.requests.get(usize::from(slot))?;
-        (request.serial == serial && request.state == State::Sent).then_some(usize::from(slot))
+    fn slot(&self, [slot, serial]: Tag) -> Option<usize> {
+        let request = self.requests.get(slot as usize)?;
+        (request.serial == serial && request.state == State::Sent).then_some(slot as usize)
     }
 
-    fn id(&self, ticket: Ticket) -> Option<RequestId> {
-        self.slot(ticket).map(|slot| RequestId(self.requests[slot].serial))
+    fn id(&self, tag: Tag) -> Option<RequestId> {
+        self.slot(tag).map(|slot| RequestId(self.requests[slot].serial))
     }
 
     /// An error code in the answer; the first one counts.
-    fn note(&mut self, ticket: Ticket, error: ErrorCode) {
-        if let Some(slot) = self.slot(ticket)
+    fn note(&mut self, tag: Tag, error: ErrorCode) {
+        if let Some(slot) = self.slot(tag)
             && self.requests[slot].error.0 == 0
         {
             self.requests[slot].error = error;
@@ -212,62 +221,65 @@ impl<'d> Admin<'d> {
     }
 
     /// Whether a topic's error is the request's error: not in a list of all topics.
-    fn is_about_one(&self, ticket: Ticket) -> bool {
-        self.slot(ticket).is_some_and(|slot| self.requests[slot].kind != Kind::DescribeAll)
+    fn is_about_one(&self, tag: Tag) -> bool {
+        self.slot(tag).is_some_and(|slot| self.requests[slot].ask != Ask::DescribeAll)
     }
 
     /// The next element of an answer.
-    pub(crate) fn on_answer<'a>(
+    pub(crate) fn item<'a>(
         &mut self,
-        question: &Question,
+        _: &mut Cluster<'d>,
+        _: &mut Net<'d>,
+        from: &Origin,
+        _: &mut Cx,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        let ticket = question.ticket;
-        let reply = match question.api {
-            ApiKey::METADATA => self.described(ticket, metadata::item(got)?)?,
-            ApiKey::CREATE_TOPICS => match create_topics::item(got)? {
+        let tag = from.asked.tag;
+        let reply = match from.asked.kind {
+            Kind::List => self.described(tag, metadata::item(got)?)?,
+            Kind::Create => match create_topics::item(got)? {
                 create_topics::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
-            ApiKey::CREATE_PARTITIONS => match create_partitions::item(got)? {
+            Kind::Grow => match create_partitions::item(got)? {
                 create_partitions::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
             _ => match delete_topics::item(got)? {
                 delete_topics::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
         };
-        let id = self.id(ticket)?;
+        let id = self.id(tag)?;
         Some(Event::Reply { id, reply })
     }
 
     /// What became of a topic.
     fn judged<'a>(
         &mut self,
-        ticket: Ticket,
+        tag: Tag,
         error: ErrorCode,
         message: Option<&'a str>,
     ) -> Option<Reply<'a>> {
-        self.note(ticket, error);
+        self.note(tag, error);
         message.map(Reply::Message)
     }
 
-    fn described<'a>(&mut self, ticket: Ticket, item: metadata::Item<'a>) -> Option<Reply<'a>> {
+    fn described<'a>(&mut self, tag: Tag, item: metadata::Item<'a>) -> Option<Reply<'a>> {
         Some(match item {
             metadata::Item::Broker { id, host, port, rack } => {
                 Reply::Broker { id, host, port, rack }
             }
             metadata::Item::Cluster { id, controller } => Reply::Cluster { id, controller },
             metadata::Item::Topic { error, name, id, internal } => {
-                if self.is_about_one(ticket) {
-                    self.note(ticket, error);
+                if self.is_about_one(tag) {
+                    self.note(tag, error);
                 }
                 Reply::Topic { name: name.unwrap_or_default(), id, internal, error }
             }
@@ -275,7 +287,7 @@ impl<'d> Admin<'d> {
                 Reply::Partition { index, leader, epoch, replicas, isr, error }
             }
             metadata::Item::End { error } => {
-                self.note(ticket, error);
+                self.note(tag, error);
                 return None;
             }
             _ => return None,
@@ -283,13 +295,16 @@ impl<'d> Admin<'d> {
     }
 
     /// The answer is complete.
-    pub(crate) fn answered(
+    pub(crate) fn done(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
-        ticket: Ticket,
+        net: &mut Net<'d>,
+        from: &Origin,
+        _: &Cx,
     ) -> Option<Event<'static>> {
-        let slot = self.slot(ticket)?;
+        let blocks = &mut net.blocks;
+        let now = from.now;
+        let slot = self.slot(from.asked.tag)?;
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
             cluster.controller = None;
@@ -305,22 +320,48 @@ impl<'d> Admin<'d> {
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
-        if let (Kind::Grow { validate_only: false, .. }, Ok(())) = (request.kind, result) {
-            cluster.expect_growth(request.name.as_str(), now);
+        if let (Ask::Grow { validate_only: false, .. }, Ok(())) = (request.ask, result) {
+            cluster.expect_growth(topic_name(blocks, &request.texts, &mut [0; NAME]), now);
         }
+        blocks.release(&mut request.texts);
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
     /// The connection ended before the answer came; whether the request was carried out is not
     /// known.
-    pub(crate) fn on_lost(&mut self, ticket: Ticket, error: Error) {
-        if let Some(slot) = self.slot(ticket) {
-            self.requests[slot].state = State::Failed(error);
-            self.news = true;
+    pub(crate) fn lost(
+        &mut self,
+        _: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        _: Instant,
+        request: &InFlight,
+        error: Error,
+    ) {
+        if let Some(slot) = self.slot(request.asked.tag) {
+            self.fail(&mut net.blocks, slot, error);
         }
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+    fn fail(&mut self, blocks: &mut Blocks<'d>, slot: usize, error: Error) {
+        let request = &mut self.requests[slot];
+        request.state = State::Failed(error);
+        blocks.release(&mut request.texts);
+        self.news = true;
+    }
+
+    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Cx {
+        Cx
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.news
+    }
+
+    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         if !self.news {
             return None;
         }
@@ -338,73 +379,129 @@ impl<'d> Admin<'d> {
 
 impl Request {
     fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        let name = self.name.as_str();
-        net.write(draft, &mut |w, version| match self.kind {
-            Kind::Create { partitions, replication_factor } => {
-                let configs: Vec<_, CONFIGS> = unpacked(&self.configs);
-                let topic = create_topics::NewTopic {
-                    name,
-                    partitions,
-                    replication_factor,
-                    configs: &configs,
-                };
-                create_topics::Request { topics: &[topic], timeout_ms, validate_only: false }
-                    .encode(version, w)
+        if let Ask::Create { partitions, replication_factor, configs } = self.ask {
+            let configs = usize::from(configs);
+            let mut at = 0;
+            net.write(draft, &mut |w, version| create_topics::begin(w, version, 1))?;
+            self.copy_text(net, draft, &mut at)?;
+            net.write(draft, &mut |w, version| {
+                create_topics::layout(w, version, partitions, replication_factor, configs)
+            })?;
+            for _ in 0..configs {
+                self.copy_text(net, draft, &mut at)?;
+                self.copy_text(net, draft, &mut at)?;
+                net.write(draft, &mut |w, version| w.no_tags(create_topics::flexible(version)))?;
             }
-            Kind::Grow { count, validate_only } => {
+            return net.write(draft, &mut |w, version| {
+                w.no_tags(create_topics::flexible(version))?;
+                create_topics::end(w, version, timeout_ms, false)
+            });
+        }
+        let mut room = [0; NAME];
+        let name = topic_name(&net.blocks, &self.texts, &mut room);
+        net.write(draft, &mut |w, version| match self.ask {
+            Ask::Grow { count, validate_only } => {
                 let topic = create_partitions::NewPartitions { name, count };
                 create_partitions::Request { topics: &[topic], timeout_ms, validate_only }
                     .encode(version, w)
             }
-            Kind::Delete => {
-                delete_topics::Request { names: &[name], timeout_ms }.encode(version, w)
-            }
-            Kind::Describe => {
+            Ask::Delete => delete_topics::Request { names: &[name], timeout_ms }.encode(version, w),
+            Ask::Describe => {
                 metadata::begin(w, version, Some(1))?;
                 metadata::topic(w, version, Uuid::ZERO, Some(name))?;
                 metadata::end(w, version, false)
             }
-            Kind::DescribeAll => {
+            Ask::DescribeAll | Ask::Create { .. } => {
                 metadata::begin(w, version, None)?;
                 metadata::end(w, version, false)
             }
         })
     }
+
+    /// Copies the text at `at` to a CreateTopics request, piece by piece: both lie in blocks.
+    fn copy_text(&self, net: &mut Net<'_>, draft: &mut Draft, at: &mut usize) -> Result<(), Full> {
+        let mut len = [0; 2];
+        read(&net.blocks, &self.texts, *at, &mut len);
+        *at += len.len();
+        let len = u16::from_be_bytes(len);
+        let len = (len != NULL).then_some(len);
+        net.write(draft, &mut |w, version| w.text_len(create_topics::flexible(version), len))?;
+        let end = *at + usize::from(len.unwrap_or(0));
+        while *at < end {
+            let mut piece = [0; 64];
+            let n = piece.len().min(end - *at);
+            let piece = piece.get_mut(..n).ok_or(Full)?;
+            read(&net.blocks, &self.texts, *at, piece);
+            net.write(draft, &mut |w, _| w.raw(piece))?;
+            *at += n;
+        }
+        Ok(())
+    }
 }
 
-fn packed(configs: &[(&str, Option<&str>)]) -> Option<Vec<u8, CONFIG_BYTES, u16>> {
-    let mut out = Vec::new();
-    if configs.len() > CONFIGS {
-        return None;
-    }
+/// Whether a request can be kept and written at all, and whether there is memory for that now.
+fn may_be_kept(
+    blocks: &Blocks<'_>,
+    client_id: usize,
+    name: &str,
+    configs: &[(&str, Option<&str>)],
+) -> Result<(), AdminError> {
+    let mut kept = 2 + name.len();
     for (name, value) in configs {
-        for text in [Some(*name), *value] {
-            let len = text.map_or(0, str::len);
-            let prefix = u8::try_from(len).ok().filter(|n| *n < u8::MAX)?;
-            out.push(if text.is_some() { prefix } else { u8::MAX }).ok()?;
-            out.extend_from_slice(text.unwrap_or_default().as_bytes()).ok()?;
+        for text in [name, value.unwrap_or_default()] {
+            let needed = text.len();
+            if guard!("a text fits into its field", needed > i16::MAX as usize) {
+                return Err(AdminError::TooLarge { what: LimitKind::Text, needed });
+            }
+            kept += 2 + needed;
         }
     }
-    Some(out)
+    let written = kept + configs.len() * AROUND_CONFIG + AROUND + client_id;
+    let needed = blocks.needed(&Chain::EMPTY, kept) + blocks.needed(&Chain::EMPTY, written);
+    let what = LimitKind::SendBlocks;
+    let never = needed > blocks.total() || configs.len() > usize::from(u16::MAX);
+    if guard!("what never fits is refused for good", never) {
+        return Err(AdminError::TooLarge { what, needed });
+    }
+    if needed > blocks.free() {
+        return Err(AdminError::Full(what));
+    }
+    Ok(())
 }
 
-fn unpacked(mut bytes: &[u8]) -> Vec<(&str, Option<&str>), CONFIGS> {
-    fn text<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b str>> {
-        let (len, rest) = bytes.split_first()?;
-        if *len == u8::MAX {
-            *bytes = rest;
-            return Some(None);
-        }
-        let (text, rest) = rest.split_at_checked(usize::from(*len))?;
-        *bytes = rest;
-        Some(core::str::from_utf8(text).ok())
+fn keep(
+    blocks: &mut Blocks<'_>,
+    chain: &mut Chain,
+    name: &str,
+    configs: &[(&str, Option<&str>)],
+) -> Result<(), Full> {
+    let mut put = |text: Option<&str>| {
+        let len = text.map_or(NULL, |text| text.len() as u16);
+        blocks.append(chain, &len.to_be_bytes())?;
+        blocks.append(chain, text.unwrap_or_default().as_bytes())
+    };
+    put(Some(name))?;
+    for (name, value) in configs {
+        put(Some(name))?;
+        put(*value)?;
     }
-    let mut out = Vec::new();
-    while let Some(Some(name)) = text(&mut bytes) {
-        let Some(value) = text(&mut bytes) else { break };
-        if out.push((name, value)).is_err() {
-            break;
-        }
+    Ok(())
+}
+
+/// The first text that was kept.
+fn topic_name<'r>(blocks: &Blocks<'_>, texts: &Chain, room: &'r mut [u8; NAME]) -> &'r str {
+    let mut len = [0; 2];
+    read(blocks, texts, 0, &mut len);
+    let name = room.get_mut(..usize::from(u16::from_be_bytes(len))).unwrap_or_default();
+    read(blocks, texts, 2, name);
+    core::str::from_utf8(name).unwrap_or_default()
+}
+
+/// Reads as many bytes of a chain as `out` holds.
+fn read(blocks: &Blocks<'_>, chain: &Chain, at: usize, mut out: &mut [u8]) {
+    for slice in blocks.slices(chain, at, at + out.len()) {
+        let (now, rest) = out.split_at_mut(slice.len().min(out.len()));
+        now.copy_from_slice(slice.get(..now.len()).unwrap_or_default());
+        out = rest;
     }
-    out
 }

@@ -8,6 +8,8 @@ mod handshake;
 #[cfg(feature = "producer")]
 mod produce;
 
+pub(crate) use handshake::HandshakeCx;
+
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
@@ -29,6 +31,8 @@ use digest::Present;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
 const IDLE: Duration = Duration::from_secs(5);
+/// A loop that leaves bytes where they are is woken for them no more often than this.
+const NUDGE: Duration = Duration::from_millis(10);
 
 /// An Apache Kafka client that does no I/O.
 ///
@@ -56,6 +60,11 @@ pub struct Commands<'d> {
     /// It takes no records for now.
     records_wait: bool,
     rx_bytes: usize,
+    /// Answers that wait for the application.
+    ready: usize,
+    /// When a loop that does not look for bytes is woken for them again.
+    nudge: Instant,
+    nudged: bool,
     /// Wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
     deadline: Instant,
@@ -81,6 +90,16 @@ pub struct Stats {
     pub blocks_used: usize,
 }
 
+/// What parts are made with, beside their memory.
+pub(crate) struct Setup {
+    pub(crate) idempotence: bool,
+    /// All send blocks.
+    pub(crate) blocks: usize,
+    /// Receive buffer of a connection, in bytes.
+    pub(crate) rx_bytes: usize,
+    pub(crate) rare: Rare,
+}
+
 impl<'d> Client<'d> {
     /// A client with its memory. The seed decides jitter, sticky partitions and the order in which
     /// bootstrap addresses are tried; devices of a fleet want different ones, tests the same.
@@ -95,28 +114,31 @@ impl<'d> Client<'d> {
         config.check()?;
         let s = storage;
         let too_little = s.conns.is_empty()
-            || s.conns.len() > 64
             || s.rx_bytes < 512
             || s.block_bytes < 128
             || s.links.len() < 4
-            || s.topics.is_empty()
+            || s.topics.entries.is_empty()
             || s.table.entries.is_empty()
             || s.brokers.is_empty();
         if too_little {
             return Err(ConfigError::TooLittleMemory);
         }
-        if s.links.len().max(s.batches.len()).max(s.table.entries.len()) > Link::MOST {
+        let counted = s.links.len().max(s.batches.len()).max(s.table.entries.len());
+        let numbered = s.topics.entries.len().max(s.requests.len());
+        if counted > Link::MOST || guard!("slots have 16 bits", numbered > u16::MAX.into()) {
             return Err(ConfigError::TooMuchMemory);
         }
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let total = blocks.total();
-        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let table = Table::new(s.table);
-        let producer =
-            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
-        let consumer = Consumer::new(s.consumer, s.rx_bytes);
+        let setup = Setup {
+            idempotence: config.idempotence,
+            blocks: blocks.total(),
+            rx_bytes: s.rx_bytes,
+            rare,
+        };
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let commands = Commands {
             net,
             cluster: Cluster::new(
@@ -128,13 +150,16 @@ impl<'d> Client<'d> {
                 table,
                 Rng::new(seed),
             ),
-            producer,
-            consumer,
-            admin: Admin::new(s.requests),
+            producer: Producer::new((s.parts, s.topic_parts, s.batches), &setup),
+            consumer: Consumer::new(s.consumer, &setup),
+            admin: Admin::new(s.requests, &setup),
             answers: s.answers,
             taken: None,
             records_wait: false,
             rx_bytes: s.rx_bytes,
+            ready: 0,
+            nudge: Instant::ZERO,
+            nudged: false,
             wall: None,
             deadline: Instant::NEVER,
             dirty: true,
@@ -271,6 +296,7 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
+        self.commands.net.arrived(slot);
         let memory = part_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, Present::Nothing);
     }
@@ -280,7 +306,8 @@ impl<'d> Client<'d> {
         self.settle();
         self.commands.drive(now);
         let slot = self.commands.net.slot(conn)?;
-        self.commands.net.conns[slot].unshown = false;
+        self.commands.net.show(slot);
+        self.commands.nudge = Instant::ZERO;
         self.commands.net.transmit(slot)
     }
 
@@ -303,12 +330,12 @@ impl<'d> Client<'d> {
         let waits = c.taken.is_some()
             || c.is_dirty()
             || c.has_news()
-            || c.answers.iter().any(|a| a.ready && !c.waits(a))
-            || c.net.conns.iter().any(|conn| {
-                matches!(conn.state, State::Wanted | State::Doomed)
-                    || (conn.unshown && conn.is_open())
-            });
-        let at = if waits { Instant::ZERO } else { c.next_deadline().min(c.hold_up()) };
+            || c.has_answers()
+            || c.net.has_actions();
+        let mut at = if waits { Instant::ZERO } else { c.next_deadline().min(c.hold_up()) };
+        if c.net.has_unshown() {
+            at = at.min(c.nudge);
+        }
         (at != Instant::NEVER).then_some(at)
     }
 
@@ -317,11 +344,18 @@ impl<'d> Client<'d> {
         self.settle();
         self.give_way(now);
         self.commands.drive(now);
+        // A loop that has had its turn and did not look for bytes has its reasons.
+        if self.commands.net.has_unshown() {
+            let nudged = self.commands.nudged;
+            self.commands.nudge = if nudged { now + NUDGE } else { Instant::ZERO };
+        }
+        self.commands.nudged = self.commands.net.has_unshown();
     }
 
     /// Records that nobody takes make way in time on a connection that others need too.
     fn give_way(&mut self, now: Instant) {
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
                 self.commands.digest(now, slot, memory, Present::Nothing);
@@ -359,7 +393,8 @@ impl<'d> Client<'d> {
         if let Some(event) = commands.poll_news() {
             return Some((event, commands));
         }
-        let conns = commands.answers.len();
+        // Nobody waits: not even a look.
+        let conns = if commands.ready > 0 { commands.answers.len() } else { 0 };
         commands.turn = commands.turn.wrapping_add(1);
         for i in 0..conns {
             let slot = (commands.turn + i) % conns;
@@ -385,7 +420,8 @@ impl<'d> Client<'d> {
         if self.commands.has_news() {
             return true;
         }
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if !self.commands.answers[slot].ready {
                 continue;
             }
@@ -426,13 +462,30 @@ impl<'d> DerefMut for Client<'d> {
 }
 
 impl<'d> Commands<'d> {
-    /// Watches a topic, from now on. The same name gives the same id.
+    /// Watches a topic, from now on. The same name gives the same id. When all places are taken, a
+    /// topic that was only produced to makes room if that was five minutes ago or longer; its id
+    /// means nothing then.
     ///
     /// # Errors
     /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
     pub fn topic(&mut self, name: &str) -> Result<TopicId, Error> {
         self.dirty = true;
-        self.cluster.watch(name)
+        match self.cluster.watch(name) {
+            Err(Error::Limit { .. }) if self.make_topic_room() => self.cluster.watch(name),
+            result => result,
+        }
+    }
+
+    /// Has no use for a topic any more. An `assign_all` of it takes up no more partitions. The
+    /// topic is forgotten, and its id means nothing, as soon as none of its partitions is assigned
+    /// and no batch for it is unfinished.
+    pub fn unwatch(&mut self, topic: TopicId) {
+        if let Some(slot) = self.cluster.topic_slot(topic) {
+            self.consumer.unfollow(&mut self.cluster, slot);
+            self.cluster.topics.watch(slot, false);
+            self.forget_unused(slot);
+            self.dirty = true;
+        }
     }
 
     /// Name of a topic.
@@ -451,14 +504,14 @@ impl<'d> Commands<'d> {
     /// [`Reply::Done`](crate::Reply::Done).
     ///
     /// # Errors
-    /// `Limit` when too many are under way.
+    /// `Full` passes; `TooLarge` does not, and names what would be needed.
     #[cfg(feature = "admin")]
     pub fn admin(
         &mut self,
         now: Instant,
         ask: &crate::event::Admin<'_>,
-    ) -> Result<crate::id::RequestId, Error> {
-        self.admin.ask(&mut self.cluster, now, ask)
+    ) -> Result<crate::id::RequestId, crate::error::AdminError> {
+        self.admin.ask(&mut self.cluster, &mut self.net.blocks, now, ask)
     }
 
     /// Counters since the start.
@@ -473,11 +526,11 @@ impl<'d> Commands<'d> {
     }
 
     fn has_news(&self) -> bool {
-        self.cluster.news
+        self.cluster.topics.has_news()
             || self.cluster.broker_news
             || self.cluster.table.has_moved()
-            || self.consumer.news
-            || self.admin.news
+            || self.consumer.has_news()
+            || self.admin.has_news()
             || self.producer.has_news()
     }
 
@@ -486,7 +539,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.cluster.poll_event() {
             return Some(event);
         }
-        if let Some(event) = self.producer.poll_event() {
+        if let Some(event) = self.producer.poll_event(&self.cluster) {
             if matches!(event, Event::Room) {
                 self.consumer.on_room();
             }
@@ -495,7 +548,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.consumer.poll_event(&self.cluster) {
             return Some(event);
         }
-        if let Some(event) = self.admin.poll_event() {
+        if let Some(event) = self.admin.poll_event(&self.cluster) {
             return Some(event);
         }
         if self.cluster.broker_news {
@@ -509,13 +562,12 @@ impl<'d> Commands<'d> {
 impl Cluster<'_> {
     /// The next thing to tell of topics and leaders.
     fn poll_event(&mut self) -> Option<Event<'static>> {
-        if self.news {
-            for slot in 0..self.topics.len() {
-                if self.topics[slot].pending != 0 {
-                    return Some(self.topic_event(slot));
-                }
+        if let Some(slot) = self.topics.first_news() {
+            let event = self.topic_event(slot);
+            if self.topics[slot].pending == 0 {
+                self.topics.told(slot);
             }
-            self.news = false;
+            return Some(event);
         }
         let part = self.table.next_moved()?;
         let entry = &self.table[part];

@@ -6,24 +6,29 @@ mod connect;
 mod freshness;
 mod hosts;
 mod metadata;
+mod owner;
 mod table;
 mod topic;
+mod topics;
 
 use crate::config::Config;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::Source;
 use crate::id::TopicId;
-use crate::memory::{Front, Index, Link, Mem, Rng, backoff};
+use crate::memory::{Index, Link, Mem, Rng, backoff};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
-pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
+use freshness::{DescribeCx, OffsetsProbeCx};
 use hosts::{Host, Hosts};
-pub(crate) use metadata::MetadataCx;
-pub(crate) use table::{CONSUMER, PRODUCER, Partition, Table, TableMem};
+use metadata::MetadataCx;
+pub(crate) use owner::Cx;
+pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::{Topic, pending};
+use topics::Plan;
+pub(crate) use topics::{Topics, TopicsMem};
 
 /// A leader that refuses a partition so often under one epoch may be another broker.
 const DOUBT: u8 = 5;
@@ -35,7 +40,7 @@ pub(crate) struct Cluster<'d> {
     /// By node id.
     broker_index: Index<'d>,
     hosts: Hosts<'d>,
-    pub(crate) topics: Front<'d, Topic>,
+    pub(crate) topics: Topics<'d>,
     pub(crate) table: Table<'d>,
     pub(crate) rng: Rng,
     seeds: connect::Seeds,
@@ -51,14 +56,16 @@ pub(crate) struct Cluster<'d> {
     metadata_serial: u32,
     /// Rotates over connections.
     turn: usize,
-    /// Topics with news for the application.
-    pub(crate) news: bool,
+    /// Who gave away that there is news, to be asked first.
+    informed: Option<i32>,
+    /// Requests but for probes when it was looked last.
+    requests: u64,
+    /// The time that is known.
+    clock: Instant,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
-    /// Topics that were recreated since producer and consumer looked.
-    pub(crate) recreated: bool,
-    /// Some topic became ready or grew since producer and consumer looked.
-    pub(crate) changed: bool,
+    /// The address of some broker changed or is doubted, or it is forgotten.
+    pub(crate) brokers_moved: bool,
     /// Metadata of some topic is wanted since it was looked for what is due.
     pub(crate) asks: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
@@ -84,7 +91,7 @@ impl<'d> Cluster<'d> {
         brokers: Mem<'d, Broker>,
         broker_index: Index<'d>,
         hosts: Mem<'d, u8>,
-        topics: Mem<'d, Topic>,
+        topics: TopicsMem<'d>,
         table: Table<'d>,
         mut rng: Rng,
     ) -> Self {
@@ -94,7 +101,7 @@ impl<'d> Cluster<'d> {
             brokers,
             broker_index,
             hosts: Hosts::new(hosts),
-            topics: Front::new(topics),
+            topics: Topics::new(topics),
             table,
             rng,
             seeds,
@@ -104,10 +111,11 @@ impl<'d> Cluster<'d> {
             metadata_until: Instant::NEVER,
             metadata_serial: 0,
             turn: 0,
-            news: false,
+            informed: None,
+            requests: 0,
+            clock: Instant::ZERO,
             broker_news: false,
-            recreated: false,
-            changed: false,
+            brokers_moved: false,
             asks: false,
             produced: None,
             probes: Probes::default(),
@@ -119,13 +127,22 @@ impl<'d> Cluster<'d> {
         if !topic::is_legal_name(name) {
             return Err(Error::Caller(Misuse::TopicName));
         }
-        if let Some(slot) = self.named(name) {
+        if let Some(slot) = self.topics.named(name) {
+            self.topics.watch(slot, true);
             return Ok(self.topic_id(slot));
         }
-        let needed = self.topics.len() + 1;
-        let slot = self.topics.push(Topic::watched(name));
+        let needed = self.topics.used() + 1;
+        let slot = self.topics.add(name);
         let slot = slot.ok_or(Error::Limit { what: LimitKind::Topics, needed })?;
+        self.plan(slot);
         Ok(self.topic_id(slot))
+    }
+
+    /// Forgets a topic that nobody uses.
+    pub(crate) fn forget(&mut self, slot: usize) {
+        self.topics[slot].wants = 0;
+        self.let_go(slot);
+        self.topics.remove(slot);
     }
 
     #[inline(never)]
@@ -137,12 +154,13 @@ impl<'d> Cluster<'d> {
     #[inline]
     pub(crate) fn topic_slot(&self, id: TopicId) -> Option<usize> {
         let topic = self.topics.get(id.index as usize)?;
-        (topic.generation == id.generation).then_some(id.index as usize)
+        let old = guard!("an old topic id means nothing", topic.generation != id.generation);
+        (!old).then_some(id.index as usize)
     }
 
     /// The topic that an answer names.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
-        self.topics.iter().position(|t| t.name.as_str() == name)
+        self.topics.named(name)
     }
 
     /// The same where newer versions have an id instead of a name; zero is nobody's.
@@ -150,13 +168,36 @@ impl<'d> Cluster<'d> {
         match name {
             Some(name) => self.named(name),
             None if id == Uuid::ZERO => None,
-            None => self.topics.iter().position(|t| t.id == id),
+            None => self.topics.with_id(id),
         }
     }
 
     /// The entry of a partition that an answer names, under its topic there.
     pub(crate) fn part_of(&self, topic: Link, index: i32) -> Option<usize> {
         self.table.find(topic.get()?, u32::try_from(index).ok()?)
+    }
+
+    /// Puts a topic where it waits for what it needs next.
+    fn plan(&mut self, slot: usize) {
+        let topic = &self.topics[slot];
+        let (old, at) = (topic.plan, topic.need.at);
+        let plan = match topic.need {
+            topic::Need { serial: 1.., .. } => Plan::Asked,
+            topic::Need { wanted: true, .. } => Plan::Wanted,
+            _ if topic.probe.eager_until != Instant::ZERO => Plan::Eager,
+            _ => Plan::Rest,
+        };
+        if plan == Plan::Wanted {
+            self.topics.wanted_at = self.topics.wanted_at.min(at);
+        }
+        if plan == old {
+            return;
+        }
+        self.topics.put(slot, plan);
+        match plan {
+            Plan::Rest | Plan::Eager => {}
+            _ => self.topics.age_is_no_matter(slot),
+        }
     }
 
     /// Asks for metadata of a topic, at once unless it is in back-off.
@@ -167,6 +208,7 @@ impl<'d> Cluster<'d> {
             need.wanted = true;
             need.at = need.at.max(now);
             self.asks = true;
+            self.plan(slot);
         }
     }
 
@@ -176,12 +218,15 @@ impl<'d> Cluster<'d> {
         let need = &mut self.topics[slot].need;
         *need = topic::Need { wanted: true, at: now, told: true, by, ..*need };
         need.failures = 0;
+        self.informed = Some(by.broker);
+        self.plan(slot);
     }
 
     /// A metadata answer did not settle what was asked: again after a growing pause.
     fn ask_again(&mut self, slot: usize, now: Instant) {
         self.slow_down(slot, now);
         self.topics[slot].need.wanted = true;
+        self.plan(slot);
     }
 
     /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
@@ -224,6 +269,7 @@ impl<'d> Cluster<'d> {
             let leader = p.leader();
             if let Some(broker) = self.broker_mut(leader) {
                 broker.doubted = true;
+                self.brokers_moved = true;
             }
         }
     }

@@ -3,25 +3,31 @@
 
 mod fetch;
 mod offsets;
+mod owner;
 mod place;
 mod plan;
 mod records;
 mod work;
 
+use crate::client::Setup;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::config::Start;
+use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
-use crate::memory::{Link, Mem};
+use crate::memory::{Link, Mem, Nodes};
+use crate::storage::ConsumerMem;
 use crate::time::Instant;
+use crate::wire::Uuid;
 
-pub(crate) use crate::memory::{Node as Knot, Nodes};
+pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use fetch::FetchCx;
-pub(crate) use offsets::OffsetsCx;
+use offsets::OffsetsCx;
+pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
-pub(crate) use work::{ConsumerMem, Desk};
+pub(crate) use work::Desk;
 use work::{Lists, Spot};
 
 /// What a partition does.
@@ -175,6 +181,8 @@ pub(crate) struct Follow {
     next: u32,
     /// Its partitions were looked at since the topic is ready.
     seen: bool,
+    /// The topic had no id on the wire then.
+    nameless: bool,
     /// The last of its partitions in a list that is being put into order.
     last: Link,
 }
@@ -188,6 +196,7 @@ impl Follow {
         first: 0,
         next: 0,
         seen: false,
+        nameless: false,
         last: Link::NONE,
     };
 }
@@ -213,15 +222,15 @@ pub(crate) struct Consumer<'d> {
     /// Followed topics with more partitions than there is memory for.
     blocked: u32,
     /// Some partition has something to tell.
-    pub(crate) news: bool,
-    pub(crate) dirty: bool,
+    news: bool,
+    dirty: bool,
     /// The application took no records for so long that they were dropped: none are fetched over
     /// a connection that others need, until it takes some again.
-    pub(crate) sated: bool,
+    sated: bool,
 }
 
 impl<'d> Consumer<'d> {
-    pub(crate) fn new(memory: ConsumerMem<'d>, rx_bytes: usize) -> Self {
+    pub(crate) fn new(memory: ConsumerMem<'d>, setup: &Setup) -> Self {
         Self {
             reads: memory.reads,
             follows: memory.follows,
@@ -231,7 +240,7 @@ impl<'d> Consumer<'d> {
             by_news: memory.by_news,
             by_due: memory.by_due,
             lists: Lists::EMPTY,
-            rx_bytes,
+            rx_bytes: setup.rx_bytes,
             session_serial: 0,
             rooms: 1,
             ghosts: 0,
@@ -329,36 +338,68 @@ impl<'d> Consumer<'d> {
         if self.follows[slot].active {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        self.follows[slot] = Follow { active: true, start, ..Follow::EMPTY };
-        cluster.changed = true;
+        let Follow { seen, nameless, .. } = self.follows[slot];
+        self.follows[slot] = Follow { active: true, start, seen, nameless, ..Follow::EMPTY };
+        cluster.topics[slot].wants |= CONSUMER;
+        cluster.topics.note_change(slot);
         Ok(())
     }
 
-    /// Takes up what became known of followed topics. `make_room` frees a table entry.
-    pub(crate) fn on_changed(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Instant,
-        mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
-    ) {
-        for slot in 0..cluster.topics.len() {
-            let (follow, ready) = (&mut self.follows[slot], cluster.topics[slot].ready);
-            if !core::mem::replace(&mut follow.seen, ready) && ready {
-                self.on_ready(cluster, slot);
-            }
-            let follow = &self.follows[slot];
-            if follow.active && ready && (!follow.begun || follow.next < cluster.topics[slot].count)
-            {
-                self.follow(cluster, now, slot, &mut make_room);
+    /// Partitions of a topic that are added from now on are not taken up.
+    pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        let Follow { seen, nameless, blocked, .. } = self.follows[slot];
+        self.blocked -= u32::from(blocked);
+        self.follows[slot] = Follow { seen, nameless, ..Follow::EMPTY };
+        cluster.topics[slot].wants &= !CONSUMER;
+    }
+
+    /// A topic is forgotten; nothing of it is assigned.
+    pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        self.unfollow(cluster, slot);
+        self.follows[slot] = Follow::EMPTY;
+        self.look_at_blocked(cluster);
+    }
+
+    /// There may be room for a partition of an `assign_all` now.
+    fn look_at_blocked(&self, cluster: &mut Cluster<'d>) {
+        if self.blocked > 0 {
+            for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
+                cluster.topics.note_change(slot);
             }
         }
     }
 
-    /// A topic was described for the first time.
-    fn on_ready(&mut self, cluster: &Cluster<'d>, slot: usize) {
+    /// Takes up what became known of a topic. `make_room` frees a table entry.
+    pub(crate) fn on_changed(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        slot: usize,
+        mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
+    ) {
+        let topic = &cluster.topics[slot];
+        let (ready, count) = (topic.ready, topic.count);
+        let nameless = topic.wire_id() == Uuid::ZERO;
+        let follow = &mut self.follows[slot];
+        let first = !core::mem::replace(&mut follow.seen, ready) && ready;
+        let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
+        if first || other {
+            self.look_at(cluster, slot, other);
+        }
+        let follow = &self.follows[slot];
+        if follow.active && ready && (!follow.begun || follow.next < count) {
+            self.follow(cluster, now, slot, &mut make_room);
+        }
+    }
+
+    /// A topic was described for the first time, or has an id on the wire, or none, from now on.
+    fn look_at(&mut self, cluster: &Cluster<'d>, slot: usize, renamed: bool) {
         let mut link = cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cluster.table.next_of(part);
+            if let (true, Some(desk)) = (renamed, self.reads[part].seat.get()) {
+                self.desks[desk].anew = true;
+            }
             self.begin_added(cluster, part);
             self.relink(cluster, part);
         }
@@ -425,8 +466,7 @@ impl<'d> Consumer<'d> {
         // Its id means nothing any more, also if the entry stays.
         let entry = &mut cluster.table[part];
         entry.generation = entry.generation.wrapping_add(1);
-        // There may be room for a partition of an `assign_all` now.
-        cluster.changed |= self.blocked > 0;
+        self.look_at_blocked(cluster);
         match seat.get().filter(|_| session != 0) {
             Some(desk) => {
                 self.ghosts += 1;
@@ -472,7 +512,7 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_leader(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);
@@ -482,13 +522,18 @@ impl<'d> Consumer<'d> {
         }
     }
 
+    /// The application left records for so long that they were dropped, or takes some again.
+    pub(crate) fn set_sated(&mut self, sated: bool) {
+        self.dirty |= core::mem::replace(&mut self.sated, sated) && !sated;
+    }
+
     pub(crate) fn position(&self, part: usize) -> Option<i64> {
         let read = &self.reads[part];
         (read.state != State::Off && read.position >= 0).then_some(read.position)
     }
 
     /// The topic was made again: what is left of it is read from the first record.
-    pub(crate) fn on_recreated(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+    pub(crate) fn on_recreated(&mut self, cluster: &mut Cluster<'d>, _: &mut Net<'d>, slot: usize) {
         let count = cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
         (follow.next, follow.first) = (follow.next.min(count), 0);

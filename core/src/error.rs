@@ -63,8 +63,10 @@ pub enum LimitKind {
     ReceiveBuffer,
     /// [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     SendBlocks,
-    /// Four admin requests are under way already.
+    /// [`Limits::requests`](crate::Limits::requests): so many are under way already.
     Requests,
+    /// The longest text that fits into a Kafka message: 32,767 bytes.
+    Text,
     /// The bytes that a snapshot was to be written to.
     Snapshot,
 }
@@ -83,7 +85,8 @@ pub enum ConfigError {
     /// The memory is below the smallest that works: one connection, 512 bytes to receive, four
     /// send blocks of at least 128 bytes, one topic, one partition.
     TooLittleMemory,
-    /// More send blocks or partitions than can be counted: 65,534 on machines of 32 bits.
+    /// More send blocks or partitions than can be counted (65,534 on machines of 32 bits), or
+    /// more than 65,535 topics or admin requests.
     TooMuchMemory,
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
@@ -177,6 +180,7 @@ impl fmt::Display for LimitKind {
             Self::ReceiveBuffer => "receive buffer",
             Self::SendBlocks => "send blocks",
             Self::Requests => "admin requests under way",
+            Self::Text => "bytes of a text",
             Self::Snapshot => "room for a snapshot",
         })
     }
@@ -189,7 +193,7 @@ impl fmt::Display for ConfigError {
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
             Self::TooLittleMemory => "too little memory for one connection",
-            Self::TooMuchMemory => "more send blocks or partitions than can be counted",
+            Self::TooMuchMemory => "more entries of a kind than can be counted",
             Self::Duration => "a duration is zero or above its maximum",
         })
     }
@@ -230,6 +234,46 @@ impl fmt::Display for ProduceError {
     }
 }
 
+/// Why [`Commands::admin`](crate::Commands::admin) did not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum AdminError {
+    /// Not now, but when something else has ended: [`LimitKind::Requests`] are under way, or all
+    /// [`LimitKind::SendBlocks`] are in use.
+    Full(LimitKind),
+    /// Never: it is too large for a limit.
+    TooLarge {
+        /// Which limit.
+        what: LimitKind,
+        /// How much would be enough: send blocks, or bytes of a text.
+        needed: usize,
+    },
+    /// The call makes no sense as it was made.
+    Caller(Misuse),
+}
+
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Full(what) => Self::Limit { what, needed: 0 },
+            AdminError::TooLarge { what, needed } => Self::Limit { what, needed },
+            AdminError::Caller(misuse) => Self::Caller(misuse),
+        }
+    }
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(what) => write!(f, "full for now: {what}"),
+            Self::TooLarge { what, needed } => write!(f, "too large: {what}, needed {needed}"),
+            Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
+        }
+    }
+}
+
+impl core::error::Error for AdminError {}
 impl core::error::Error for Error {}
 impl core::error::Error for ConfigError {}
 impl core::error::Error for ProduceError {}

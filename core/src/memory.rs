@@ -63,41 +63,6 @@ impl<T> Mem<'_, T> {
     }
 }
 
-/// A table that fills from the front: what nobody used so far is not looked at.
-pub(crate) struct Front<'d, T> {
-    all: Mem<'d, T>,
-    len: usize,
-}
-
-impl<'d, T> Front<'d, T> {
-    pub(crate) const fn new(all: Mem<'d, T>) -> Self {
-        Self { all, len: 0 }
-    }
-
-    /// Puts an entry behind the last one and returns its index, `None` when the table is full.
-    pub(crate) fn push(&mut self, entry: T) -> Option<usize> {
-        *self.all.get_mut(self.len)? = entry;
-        self.len += 1;
-        Some(self.len - 1)
-    }
-}
-
-impl<T> Deref for Front<'_, T> {
-    type Target = [T];
-
-    #[inline]
-    fn deref(&self) -> &[T] {
-        self.all.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl<T> DerefMut for Front<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        self.all.get_mut(..self.len).unwrap_or_default()
-    }
-}
-
 /// Half a word: a device has many links, and never so many entries.
 #[cfg(target_pointer_width = "64")]
 type Number = u32;

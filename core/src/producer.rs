@@ -3,12 +3,15 @@
 
 mod answer;
 mod batch;
+mod owner;
 mod partition;
 mod send;
 mod split;
 
+use crate::client::Setup;
 use crate::cluster::Cluster;
 use crate::config::Acks;
+use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
@@ -18,8 +21,9 @@ use crate::record::{self, Record};
 use crate::time::Instant;
 use crate::wire::{Full, SliceSink};
 
-pub(crate) use answer::AnswerCx;
+use answer::AnswerCx;
 pub(crate) use batch::{Batch, State};
+pub(crate) use owner::Cx;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -153,13 +157,10 @@ pub(crate) struct Producer<'d> {
 
 impl<'d> Producer<'d> {
     pub(crate) fn new(
-        parts: Mem<'d, Part>,
-        topics: Mem<'d, TopicPart>,
-        batches: Mem<'d, Batch>,
-        idempotent: bool,
-        blocks: usize,
-        rare: Rare,
+        (parts, topics, batches): (Mem<'d, Part>, Mem<'d, TopicPart>, Mem<'d, Batch>),
+        setup: &Setup,
     ) -> Self {
+        let wanted = Identity::Wanted(Instant::ZERO);
         Self {
             parts,
             topics,
@@ -171,13 +172,13 @@ impl<'d> Producer<'d> {
             active_tail: Link::NONE,
             done: Link::NONE,
             done_tail: Link::NONE,
-            identity: if idempotent { Identity::Wanted(Instant::ZERO) } else { Identity::None },
+            identity: if setup.idempotence { wanted } else { Identity::None },
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
-            rare,
+            rare: setup.rare,
             serial: 0,
-            reserve: (blocks / 4).clamp(2, RESERVE_MOST),
+            reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
             wants_blocks: 0,
             wants_entry: false,
@@ -215,7 +216,8 @@ impl<'d> Producer<'d> {
             }
             self.identity = Identity::Wanted(now);
         }
-        let topic = &cluster.topics[slot];
+        let topic = &mut cluster.topics[slot];
+        topic.note_produce(now);
         if let Some(Error::Broker(code)) = topic.failure
             && !code.is_retriable()
         {
@@ -391,7 +393,7 @@ impl<'d> Producer<'d> {
     }
 
     /// The next thing to tell.
-    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         if let Some(batch) = self.done.get() {
             self.done = self.batches[batch].next;
             if self.done.is_none() {
@@ -469,7 +471,7 @@ impl<'d> Producer<'d> {
         self.topics[topic].opened = 0;
     }
 
-    fn raise_epoch(&mut self) {
+    pub(super) fn raise_epoch(&mut self) {
         if self.epoch < i16::MAX {
             self.epoch += 1;
         } else {
@@ -482,10 +484,11 @@ impl<'d> Producer<'d> {
     /// gone fails.
     pub(crate) fn on_recreated(
         &mut self,
-        cluster: &Cluster<'d>,
-        blocks: &mut Blocks<'d>,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
         slot: usize,
     ) {
+        let blocks = &mut net.blocks;
         self.topics[slot] = TopicPart::EMPTY;
         let mut link = self.active;
         while let Some(part) = link.get() {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 3  "kvk"
-//! 1  version, 1
+//! 1  version: 1, or 2 where a topic has more than 65,535 positions
 //! 4  length of everything, CRC included
 //! 2  topics, and of each
 //!    1  length of its name, and the name
@@ -14,7 +14,7 @@
 //!    4  partitions
 //!    4  how often it was recreated
 //!    4  partitions when `assign_all` began, 2^32 - 1 where it is not used
-//!    2  positions, and of each
+//!    2  positions (in version 2: 4), and of each
 //!       4  partition
 //!       8  offset of the next record
 //!       4  leader epoch of the last record that was read, -1 for none
@@ -36,6 +36,10 @@ use crate::wire::Uuid;
 
 const MAGIC: [u8; 3] = *b"kvk";
 const VERSION: u8 = 1;
+/// Positions are counted with 32 bits.
+const WIDE: u8 = 2;
+/// So many can be counted with 16 bits.
+const NARROW: usize = u16::MAX as usize;
 /// Magic, version, length and the number of topics.
 const FRONT: usize = 10;
 const CRC: usize = 4;
@@ -48,7 +52,8 @@ const NOT_FOLLOWED: u32 = u32::MAX;
 /// of `name_bytes` in all, and this many partitions that are read.
 #[must_use]
 pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize) -> usize {
-    FRONT + topics * TOPIC + name_bytes + partitions * POSITION + CRC
+    let wide = if partitions > NARROW { 2 } else { 0 };
+    FRONT + topics * (TOPIC + wide) + name_bytes + partitions * POSITION + CRC
 }
 
 /// What [`Client::restore`](crate::Client::restore) found a use for.
@@ -126,7 +131,14 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     let topics = (0..cluster.topics.len()).filter(kept);
     let mut out = Out { bytes: out, len: 0 };
     out.put(&MAGIC);
-    out.put(&[VERSION]);
+    let places = |slot: usize| {
+        let read = |part: &usize| cluster.table[*part].used_by(CONSUMER);
+        let parts = cluster.table.of_topic(slot).filter(read);
+        parts.filter_map(|part| consumer.place(cluster, part))
+    };
+    let many = topics.clone().any(|slot| places(slot).count() > NARROW);
+    let wide = guard!("many positions are counted", many);
+    out.put(&[if wide { WIDE } else { VERSION }]);
     out.put(&[0; 4]);
     out.put(&(topics.clone().count() as u16).to_be_bytes());
     for slot in topics {
@@ -137,14 +149,9 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
         out.put(&topic.count.to_be_bytes());
         out.put(&topic.epoch.to_be_bytes());
         out.put(&consumer.first_of(slot).unwrap_or(NOT_FOLLOWED).to_be_bytes());
-        let of_topic = |part: &usize| {
-            let entry = &cluster.table[*part];
-            entry.used_by(CONSUMER) && usize::from(entry.topic) == slot
-        };
-        let parts = (0..cluster.table.len()).filter(of_topic);
-        let places = parts.filter_map(|part| consumer.place(cluster, part));
-        out.put(&(places.clone().count() as u16).to_be_bytes());
-        for place in places {
+        let count = (places(slot).count() as u32).to_be_bytes();
+        out.put(count.get(if wide { 0 } else { 2 }..).unwrap_or_default());
+        for place in places(slot) {
             out.put(&place.partition.to_be_bytes());
             out.put(&place.offset.to_be_bytes());
             out.put(&place.last_epoch.to_be_bytes());
@@ -162,15 +169,16 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
 
 /// Checks the whole before any of it is used. Bytes behind it are no concern: an erased page of
 /// flash is longer than what was written to it.
-fn checked(bytes: &[u8]) -> Result<&[u8], RestoreError> {
+fn checked(bytes: &[u8]) -> Result<(bool, &[u8]), RestoreError> {
     let mut input = bytes;
     let front = (fixed::<3>(&mut input), fixed::<1>(&mut input), fixed::<4>(&mut input));
     let (Some(MAGIC), Some([version]), Some(len)) = front else {
         return Err(RestoreError::Corrupt);
     };
-    if version != VERSION {
+    if !matches!(version, VERSION | WIDE) {
         return Err(RestoreError::Version(version));
     }
+    let wide = version == WIDE;
     let len = u32::from_be_bytes(len) as usize;
     let whole = bytes.get(..len).ok_or(RestoreError::Corrupt)?;
     let (front, crc) = whole.split_last_chunk::<CRC>().ok_or(RestoreError::Corrupt)?;
@@ -178,8 +186,8 @@ fn checked(bytes: &[u8]) -> Result<&[u8], RestoreError> {
         return Err(RestoreError::Corrupt);
     }
     let body = front.get(8..).ok_or(RestoreError::Corrupt)?;
-    walk(body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
-    Ok(body)
+    walk(wide, body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
+    Ok((wide, body))
 }
 
 /// What a snapshot is made of.
@@ -190,7 +198,7 @@ enum Item<'a> {
 }
 
 /// Shows each item in turn. `None`: they make no sense.
-fn walk<'a>(mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
+fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
     let input = &mut body;
     for _ in 0..u16::from_be_bytes(fixed(input)?) {
         let [len] = fixed(input)?;
@@ -205,7 +213,11 @@ fn walk<'a>(mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
             return None;
         }
         each(Item::Topic(topic));
-        for _ in 0..u16::from_be_bytes(fixed(input)?) {
+        let count = match wide {
+            true => u32::from_be_bytes(fixed(input)?),
+            false => u16::from_be_bytes(fixed(input)?).into(),
+        };
+        for _ in 0..count {
             let place = Place {
                 partition: u32::from_be_bytes(fixed(input)?),
                 offset: i64::from_be_bytes(fixed(input)?),
@@ -228,7 +240,7 @@ pub(crate) fn restore<'d>(
     now: Instant,
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
-    let body = checked(bytes)?;
+    let (wide, body) = checked(bytes)?;
     let mut restored = Restored::default();
     let mut current = None;
     let mut each = |item: Item<'_>| match item {
@@ -246,6 +258,6 @@ pub(crate) fn restore<'d>(
             restored.positions += u32::from(put);
         }
     };
-    walk(body, &mut each).ok_or(RestoreError::Corrupt)?;
+    walk(wide, body, &mut each).ok_or(RestoreError::Corrupt)?;
     Ok(restored)
 }

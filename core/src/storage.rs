@@ -5,9 +5,9 @@ use core::mem::size_of;
 
 use crate::admin::Request;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Broker, Partition, TableMem, Topic};
+use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{ConsumerMem, Desk, Follow, Knot, Nodes as Knots, Read};
+use crate::consumer::{Desk, Follow, Knot, Knots, Read};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Part, TopicPart};
 
@@ -95,10 +95,13 @@ impl Limits {
                     + size_of::<Desk>()
                     + size_of::<Knot>()
                     + LONGEST_HOST)
-            // Topics: name and freshness, the partitions in use, what the producer and what the
-            // consumer keep of each.
+            // Topics: name and freshness, place in the indices by name and by id and in the lists by
+            // what they wait for, by age, of news and of changes, the partitions in use, what the
+            // producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
+                    + 4 * size_of::<Link>()
+                    + 4 * size_of::<Node>()
                     + size_of::<List>()
                     + size_of::<TopicPart>()
                     + size_of::<Follow>())
@@ -133,6 +136,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     desks: [[Desk; BROKERS_PER_CONN]; CONNS],
     due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
+    topic_index: [[Link; TOPICS]; 4],
+    topic_lists: [[Node; TOPICS]; 4],
     topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
@@ -158,6 +163,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         desks: [[Desk::EMPTY; BROKERS_PER_CONN]; CONNS],
         due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
+        topic_index: [[Link::NONE; TOPICS]; 4],
+        topic_lists: [[Node::EMPTY; TOPICS]; 4],
         topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
@@ -240,6 +247,17 @@ impl<
             by_news: Knots::new(Mem::Lent(by_told)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
         };
+        let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
+        let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
+        let topics = TopicsMem {
+            entries: Mem::Lent(&mut tables.topics),
+            names: Index::new(Mem::Lent(names), Mem::Lent(name_chain)),
+            ids: Index::new(Mem::Lent(ids), Mem::Lent(id_chain)),
+            by_plan: Nodes::new(Mem::Lent(by_plan)),
+            by_age: Nodes::new(Mem::Lent(by_age)),
+            by_news: Nodes::new(Mem::Lent(by_topic_news)),
+            by_change: Nodes::new(Mem::Lent(by_change)),
+        };
         let [peer_heads, peer_chain] = &mut tables.peers;
         let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
@@ -254,7 +272,7 @@ impl<
                 Mem::Lent(node_chain.as_flattened_mut()),
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
-            topics: Mem::Lent(&mut tables.topics),
+            topics,
             topic_parts: Mem::Lent(&mut tables.topic_parts),
             table,
             consumer,
@@ -282,6 +300,19 @@ impl<
     }
 }
 
+/// The memory of a consumer.
+pub(crate) struct ConsumerMem<'d> {
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) desks: Mem<'d, Desk>,
+    /// One place for each partition.
+    pub(crate) by_work: Knots<'d>,
+    pub(crate) by_forget: Knots<'d>,
+    pub(crate) by_news: Knots<'d>,
+    /// One place for each broker.
+    pub(crate) by_due: Knots<'d>,
+}
+
 /// The memory of a client, lent or owned.
 pub struct Storage<'d> {
     pub(crate) conns: Mem<'d, Conn>,
@@ -292,7 +323,7 @@ pub struct Storage<'d> {
     pub(crate) brokers: Mem<'d, Broker>,
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
-    pub(crate) topics: Mem<'d, Topic>,
+    pub(crate) topics: TopicsMem<'d>,
     pub(crate) topic_parts: Mem<'d, TopicPart>,
     pub(crate) consumer: ConsumerMem<'d>,
     pub(crate) table: TableMem<'d>,
@@ -319,7 +350,15 @@ impl Storage<'static> {
             brokers: owned(limits.brokers, || Broker::EMPTY),
             broker_index: index(limits.brokers),
             hosts: zeroed(limits.brokers * LONGEST_HOST),
-            topics: owned(limits.topics, || Topic::EMPTY),
+            topics: TopicsMem {
+                entries: owned(limits.topics, || Topic::EMPTY),
+                names: index(limits.topics),
+                ids: index(limits.topics),
+                by_plan: nodes(limits.topics),
+                by_age: nodes(limits.topics),
+                by_news: nodes(limits.topics),
+                by_change: nodes(limits.topics),
+            },
             topic_parts: owned(limits.topics, || TopicPart::EMPTY),
             consumer: ConsumerMem {
                 reads: owned(limits.partitions, || Read::EMPTY),

@@ -8,9 +8,13 @@ use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
     ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
+    ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
-use kavka_core::{Admin, CloseReason, Config, Error, LimitKind, Limits, RequestId};
+use kavka_core::{
+    Admin, AdminError, Client, CloseReason, Config, ConfigError, Error, Event, LimitKind, Limits,
+    Misuse, Reply, RequestId, Storage,
+};
 use kavka_tests::script::{Script, Told, World};
 
 fn script() -> Script {
@@ -125,6 +129,25 @@ fn a_topic_is_described_in_the_order_of_the_answer() {
     assert_eq!(kinds, ["Broker", "Cluster", "Topic", "Partition", "Partition"]);
 }
 
+#[test]
+fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
+    let mut s = script();
+    (s.listening, s.watching) = (false, false);
+    let id = ask(&mut s, &Admin::Describe { topic: Some("t") });
+    s.run(Duration::from_secs(1));
+    let (now, mut parts) = (s.now(), 0);
+    while s.client.has_event(now) {
+        let (event, _) = s.client.poll_event(now).expect("there is one");
+        parts += 1;
+        if let Event::Reply { reply: Reply::Done(result), id: of } = event {
+            assert_eq!((of, result), (id, Ok(())));
+            break;
+        }
+    }
+    assert_eq!(parts, 6, "as above, and the end");
+    assert!(!s.client.has_event(now));
+}
+
 /// The error of a topic is that of the request if it was asked for; in a list of all topics it is
 /// told with the topic, and the request did well.
 #[test]
@@ -167,6 +190,49 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
     assert_eq!(done(&mut s), [(id, Err(Error::TimedOut))], "{before:?}");
 }
 
+/// Batches leave little memory; what does not fit into it waits, and leaves nothing behind.
+#[test]
+fn a_request_that_finds_no_memory_is_sent_when_there_is_some() {
+    let world = World::new(1).topic("t", 1);
+    let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes) = (12, 128);
+    let mut s = Script::with(world, config, &limits);
+    let t = s.ready("t");
+    s.produce(t, 0, "the producer id is known then");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.run(Duration::from_secs(1));
+    let before = s.client.stats().blocks_used;
+    let record = "x".repeat(50);
+    while s.try_produce(t, 0, &record).is_ok() {}
+    let held = s.expect::<ProduceRequest>();
+    let value = "v".repeat(200);
+    let configs = [("retention.ms", Some(value.as_str()))];
+    let name = "n".repeat(200);
+    let create =
+        Admin::CreateTopic { name: &name, partitions: 1, replication_factor: 1, configs: &configs };
+    let id = ask(&mut s, &create);
+    s.run(Duration::from_secs(5));
+    s.none::<CreateTopicsRequest>("it finds no room");
+    s.acknowledge(&held, 1);
+    s.until("all is delivered", |s| {
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            s.acknowledge(&asked, 1);
+        }
+        s.waiting::<CreateTopicsRequest>() > 0
+    });
+    let asked = s.expect_within::<CreateTopicsRequest>(Duration::ZERO);
+    assert!(held.at.until(asked.at) < Duration::from_millis(5100), "soon after there was room");
+    assert_eq!(asked.body.topics[0].name.as_str(), name);
+    let result = CreatableTopicResult::default().with_name(asked.body.topics[0].name.clone());
+    s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+    assert_eq!(done(&mut s), [(id, Ok(()))]);
+    s.run(Duration::from_secs(1));
+    s.none::<CreateTopicsRequest>("it was answered");
+    assert_eq!(s.client.stats().blocks_used, before, "blocks of tries are free again");
+}
+
 #[test]
 fn more_requests_than_there_is_memory_for_are_refused() {
     let world = World::new(1).topic("t", 1);
@@ -176,8 +242,135 @@ fn more_requests_than_there_is_memory_for_are_refused() {
     let id = ask(&mut s, &Admin::Describe { topic: None });
     let now = s.now();
     let refused = s.client.admin(now, &Admin::Describe { topic: None });
-    assert_eq!(refused, Err(Error::Limit { what: LimitKind::Requests, needed: 2 }));
+    assert_eq!(refused, Err(AdminError::Full(LimitKind::Requests)));
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
     let _ = ask(&mut s, &Admin::Describe { topic: None });
+}
+
+/// A client of few and small blocks.
+fn small(blocks: usize, block_bytes: usize, requests: usize) -> Script {
+    let world = World::new(1).topic("t", 1);
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes, limits.requests) = (blocks, block_bytes, requests);
+    Script::with(world.clone(), Config::new(world.bootstrap()), &limits)
+}
+
+fn create<'a>(configs: &'a [(&'a str, Option<&'a str>)]) -> Admin<'a> {
+    Admin::CreateTopic { name: "new", partitions: 3, replication_factor: 1, configs }
+}
+
+/// As many configs as a topic may have, of any size, in every version of the request.
+#[test]
+fn configs_are_sent_as_they_are_however_many_and_long() {
+    let long = "v".repeat(5000);
+    let names: Vec<_> = (0..40).map(|n| format!("config.{n}")).collect();
+    let values = [Some(&*long), None, Some(""), Some("x")];
+    let mut configs: Vec<_> =
+        names.iter().map(|n| &**n).zip(values.iter().cycle().copied()).collect();
+    configs.insert(13, ("exactly.255", Some(&long[..255])));
+    for version in [2, 4] {
+        let world = World::new(1).topic("t", 1).at_most(ApiKey::CreateTopics, version);
+        let config = Config::new(world.bootstrap());
+        let mut s = Script::with(world, config, &Limits::small());
+        let id = ask(&mut s, &create(&configs));
+        let asked = s.expect::<CreateTopicsRequest>();
+        assert_eq!(asked.version, version);
+        let topic = &asked.body.topics[0];
+        let sent: Vec<_> =
+            topic.configs.iter().map(|c| (c.name.as_str(), c.value.as_deref())).collect();
+        assert_eq!(sent, configs, "version {version}");
+        assert_eq!((topic.num_partitions, topic.replication_factor), (3, 1));
+        let result = CreatableTopicResult::default().with_name(topic.name.clone());
+        s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+        assert_eq!(done(&mut s), [(id, Ok(()))]);
+        assert_eq!(s.client.stats().blocks_used, 0, "version {version}");
+    }
+}
+
+#[test]
+fn what_never_fits_is_refused_at_once_and_says_what_would_be_needed() {
+    let mut s = small(16, 128, 2);
+    let now = s.now();
+    let long = "v".repeat(40_000);
+    for len in [1000, 32_767] {
+        let refused = s.client.admin(now, &create(&[("a", Some(&long[..len]))]));
+        let Err(AdminError::TooLarge { what: LimitKind::SendBlocks, needed }) = refused else {
+            panic!("{len}: {refused:?}")
+        };
+        assert!(needed > 2 * len / 128 && needed < 2 * len / 128 + 4, "{needed} for {len} bytes");
+        // It is no more than it says.
+        let mut enough = small(needed, 128, 2);
+        let now = enough.now();
+        enough.client.admin(now, &create(&[("a", Some(&long[..len]))])).expect("enough blocks");
+        enough.expect::<CreateTopicsRequest>();
+        let mut less = small(needed - 1, 128, 2);
+        assert!(less.client.admin(now, &create(&[("a", Some(&long[..len]))])).is_err());
+    }
+    for configs in [[("a", Some(&*long))], [(&*long, None)]] {
+        let refused = s.client.admin(now, &create(&configs));
+        let text = AdminError::TooLarge { what: LimitKind::Text, needed: 40_000 };
+        assert_eq!(refused, Err(text));
+    }
+    let name = Admin::DeleteTopic { name: &long[..250] };
+    assert_eq!(s.client.admin(now, &name), Err(AdminError::Caller(Misuse::TopicName)));
+}
+
+#[test]
+fn what_does_not_fit_now_is_taken_when_others_have_ended() {
+    let mut s = small(16, 128, 3);
+    s.manual(ApiKey::CreateTopics);
+    let value = "v".repeat(700);
+    let configs = [("a", Some(&*value))];
+    let first = ask(&mut s, &create(&configs));
+    let now = s.now();
+    let refused = s.client.admin(now, &create(&configs));
+    assert_eq!(refused, Err(AdminError::Full(LimitKind::SendBlocks)));
+    let asked = s.expect::<CreateTopicsRequest>();
+    let now = s.now();
+    assert_eq!(s.client.admin(now, &create(&configs)), refused, "it is kept until it has ended");
+    s.answer(&asked, CreateTopicsResponse::default());
+    assert_eq!(done(&mut s), [(first, Ok(()))]);
+    // One that ends without an answer gives its memory back as well.
+    let second = ask(&mut s, &create(&configs));
+    let asked = s.expect::<CreateTopicsRequest>();
+    s.cut(asked.conn);
+    assert_eq!(done(&mut s), [(second, Err(Error::Closed(CloseReason::Reset)))]);
+    s.world.node(1).up = false;
+    s.cut_all(1);
+    let third = ask(&mut s, &create(&configs));
+    s.run(Duration::from_secs(31));
+    assert_eq!(done(&mut s), [(third, Err(Error::TimedOut))]);
+    assert_eq!(s.client.stats().blocks_used, 0);
+}
+
+/// 300 at a time: each ends once.
+#[test]
+fn more_than_256_requests_end() {
+    let mut s = small(1024, 512, 300);
+    let mut ids: Vec<_> =
+        (0..300).map(|_| ask(&mut s, &Admin::Describe { topic: Some("t") })).collect();
+    s.run(Duration::from_secs(3));
+    let mut ended: Vec<_> = done(&mut s)
+        .into_iter()
+        .map(|(id, result)| {
+            assert_eq!(result, Ok(()));
+            id
+        })
+        .collect();
+    (ids.sort_unstable(), ended.sort_unstable());
+    assert_eq!(ended, ids);
+}
+
+#[test]
+fn more_slots_than_can_be_numbered_are_refused_at_the_start() {
+    for (topics, requests, fits) in
+        [(8, 70_000, false), (70_000, 4, false), (65_535, 4, true), (8, 65_535, true)]
+    {
+        let mut limits = Limits::small();
+        (limits.topics, limits.requests) = (topics, requests);
+        let client = Client::new(Config::new("b1:9001"), Storage::heap(&limits), [1; 32]);
+        let refused = client.err();
+        assert_eq!(refused, (!fits).then_some(ConfigError::TooMuchMemory), "{topics} {requests}");
+    }
 }

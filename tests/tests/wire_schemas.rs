@@ -380,6 +380,37 @@ fn expected(name: &str) -> Value {
     }
 }
 
+/// The short form for those who ask by name.
+#[test]
+fn metadata_is_asked_by_name_as_kafkas_schema_says_in_every_version() {
+    use kafka_protocol::messages::MetadataRequest;
+    use kafka_protocol::protocol::Decodable;
+    type Case = (Option<&'static [&'static str]>, bool);
+    let cases: [Case; 4] =
+        [(None, false), (Some(&[]), true), (Some(&["t"]), false), (Some(&["t", "u"]), true)];
+    assert_eq!(<wire::metadata::Request<'_> as Encode>::VERSIONS, (1, 13));
+    for (version, (topics, allow_auto_create)) in
+        (1..=13).flat_map(|version| cases.map(|case| (version, case)))
+    {
+        let mut room = [0; 64];
+        let mut sink = SliceSink::new(&mut room);
+        let mut out = Writer::new(&mut sink);
+        let request = wire::metadata::Request { topics, allow_auto_create };
+        request.encode(version, &mut out).expect("room");
+        let mut bytes = sink.written();
+        let read = MetadataRequest::decode(&mut bytes, version)
+            .unwrap_or_else(|e| panic!("version {version}: {e}"));
+        assert!(bytes.is_empty(), "version {version}: {} bytes are left", bytes.len());
+        let names: Option<Vec<_>> = read.topics.as_ref().map(|topics| {
+            topics.iter().filter_map(|t| t.name.as_ref()).map(|name| name.as_str()).collect()
+        });
+        assert_eq!(names.as_deref(), topics, "version {version}");
+        // Before version 4 brokers decide that themselves.
+        let wanted = allow_auto_create || version < 4;
+        assert_eq!(read.allow_auto_topic_creation, wanted, "version {version}");
+    }
+}
+
 fn api_versions_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
     wire::api_versions::Request { software_name: "kavka", software_version: "0.1.0" }
         .encode(version, out)

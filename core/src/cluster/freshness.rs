@@ -6,16 +6,17 @@
 //! budget of bytes. Probes go over open connections, in turn; where there are connections to
 //! spare, up to three brokers are kept connected for that.
 
+use super::topics::Plan;
 use super::{Cluster, Topic};
+use crate::answer::Origin;
+use crate::api::Kind;
 use crate::config::Probing;
-use crate::connection::{Net, Ticket};
+use crate::connection::{Draft, Net, Tag};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{
-    ApiKey, Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets,
-};
+use crate::wire::{Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets};
 
 /// A probe without an answer for this long does not keep others waiting.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -40,8 +41,14 @@ pub(crate) struct DescribeCx {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OffsetsProbeCx {
     topic: Link,
+    generation: u16,
     last: Option<ErrorCode>,
     beyond: Option<ErrorCode>,
+}
+
+/// What a probe is about: the topic, and its count as of now with how often it was recreated.
+fn tag_of(slot: usize, topic: &Topic) -> Tag {
+    [(slot as u32) << 16 | u32::from(topic.generation), topic.epoch << 24 ^ topic.count]
 }
 
 impl<'d> Cluster<'d> {
@@ -63,7 +70,7 @@ impl<'d> Cluster<'d> {
         };
         let asked = requests.saturating_sub(topic.probe.requests);
         // Each topic has its part of the share.
-        let share = self.ready_topics() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
+        let share = self.topics.ready() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.config.probe_busy;
         let due = if topic.probe.eager_until > now {
             topic.probe.sent + EAGER
@@ -75,63 +82,79 @@ impl<'d> Cluster<'d> {
         due.max(topic.probe.until)
     }
 
-    fn ready_topics(&self) -> u32 {
-        self.topics.iter().filter(|t| t.ready).count() as u32
-    }
-
     /// Sends the probes that are due and returns when the next one is.
     pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let mut next = Instant::NEVER;
-        let requests = net.requests - self.probes.requests;
-        for slot in 0..self.topics.len() {
-            let due = self.probe_due(&self.topics[slot], requests, now);
+        let next = self.drive_eager(net, now);
+        // In the order of their last probes: behind one that is not due none is.
+        while let Some(slot) = self.topics.first(Plan::Rest).get() {
+            let due = self.probe_due(&self.topics[slot], self.requests, now);
             if due > now {
-                next = next.min(due);
-                continue;
+                return next.min(due);
             }
-            let before = self.topics[slot].probe;
-            let probe = &mut self.topics[slot].probe;
-            (probe.sent, probe.requests) = (now, requests);
-            probe.until = now + PATIENCE.min(self.config.probe_busy);
-            let due = if self.send_probe(net, now, slot) {
-                let topic = &self.topics[slot];
-                match topic.need.wanted {
-                    true => topic.need.at,
-                    false => self.probe_due(topic, requests, now),
-                }
-            } else {
+            if !self.send_probe(net, now, slot) {
                 // Nobody to ask now: when somebody is connected, and meanwhile looks again.
-                self.topics[slot].probe = before;
-                now + self.config.probe_busy
-            };
-            next = next.min(due);
+                return next.min(now + self.config.probe_busy);
+            }
         }
         next
     }
 
-    fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
-        let Some(in_turn) = self.pick_probe(net, now, slot, false) else { return false };
-        let aside = self.topics[slot].probe.aside || net.is_roomy();
-        let aside = aside.then(|| self.pick_probe(net, now, slot, true)).flatten();
-        let conn = aside.unwrap_or(in_turn);
-        let probe = &mut self.topics[slot].probe;
-        // Who steps aside does not lose the turn, unless there are connections beside for it.
-        if conn == in_turn || net.is_roomy() {
-            probe.conn = conn as u16;
+    /// The same for the topics that the application has just grown.
+    fn drive_eager(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
+        let mut next = Instant::NEVER;
+        let mut link = self.topics.first(Plan::Eager);
+        let end = self.topics.last(Plan::Eager);
+        while let Some(slot) = link.get() {
+            let behind = self.topics.next(slot);
+            if self.topics[slot].probe.eager_until <= now {
+                self.topics[slot].probe.eager_until = Instant::ZERO;
+                self.plan(slot);
+            } else {
+                let due = |this: &Self| this.probe_due(&this.topics[slot], this.requests, now);
+                let sent = due(self) > now || self.send_probe(net, now, slot);
+                next = next.min(if sent { due(self) } else { now + self.config.probe_busy });
+            }
+            link = if link == end { Link::NONE } else { behind };
         }
+        next
+    }
+
+    /// `false`: there is no connection for it. The topic goes to the end of its list.
+    fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
+        let roomy = net.is_roomy();
+        let aside = self.topics[slot].probe.aside || roomy;
+        let Some(conn) = self.pick_probe(net, now, slot, aside) else { return false };
+        // Who steps aside does not lose the turn, unless there are connections beside for it.
+        let its_turn = !aside || roomy || self.pick_probe(net, now, slot, false) == Some(conn);
+        self.note_probe(slot, now, its_turn.then_some(conn));
+        let patience = PATIENCE.min(self.config.probe_busy);
+        let probe = &mut self.topics[slot].probe;
+        probe.until = now + patience;
         probe.aside = !probe.aside;
         self.add_witness(net, now);
         let versions = &net.conns[conn].versions;
-        if cfg!(feature = "describe") && versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS) {
-            self.send_describe(net, now, slot, conn)
-        } else if versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
-            && !net.conns[conn].blind
-        {
-            self.send_list_offsets(net, now, slot, conn)
-        } else {
+        let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
+        let offsets =
+            versions.best(Kind::Versions, i16::MAX).unwrap_or(0) >= 2 && !net.conns[conn].blind;
+        // The first is the longest: it names the topic twice.
+        let sent = cursors.is_some_and(|kind| self.send_describe(net, now, slot, conn, kind))
+            || offsets && self.send_list_offsets(net, now, slot, conn);
+        if !sent {
             self.spend_metadata(now, slot);
-            true
         }
+        true
+    }
+
+    /// A topic was probed: it is the last in the order of probes now.
+    fn note_probe(&mut self, slot: usize, now: Instant, conn: Option<usize>) {
+        let requests = self.requests;
+        let topic = &mut self.topics[slot];
+        (topic.probe.sent, topic.probe.requests) = (now, requests);
+        if let Some(conn) = conn {
+            topic.probe.conn = conn as u16;
+        }
+        let plan = topic.plan;
+        self.topics.put(slot, plan);
     }
 
     /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
@@ -143,26 +166,27 @@ impl<'d> Cluster<'d> {
             let usable = conn.can_ask(now);
             let stale = self.is_stale(conn.peer.node(), now);
             let busy = aside && conn.is_behind_batches();
-            (usable && !conn.awaits(Ticket::is_probe)).then_some([false, stale, busy])
+            (usable && !conn.awaits(Kind::is_probe)).then_some([false, stale, busy])
         })
     }
 
-    fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
-        let api = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
+    fn send_describe(
+        &mut self,
+        net: &mut Net<'d>,
+        now: Instant,
+        slot: usize,
+        conn: usize,
+        kind: Kind,
+    ) -> bool {
         let topic = &self.topics[slot];
         let name = topic.name.as_str();
         let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
         let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
-        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return false };
-        let ticket = Ticket::Describe {
-            topic: slot as u16,
-            generation: topic.generation,
-            epoch: topic.epoch,
-            count: topic.count,
-        };
+        let tag = tag_of(slot, topic);
         self.probe_sent(draft.len());
-        net.send(now, draft, ticket, &self.config.request_timeout);
+        net.send(now, draft, tag, &self.config.request_timeout);
         true
     }
 
@@ -171,49 +195,68 @@ impl<'d> Cluster<'d> {
         self.probes.bytes_out += u64::from(bytes);
     }
 
-    /// Asks for every topic whose probe is due within the busy interval, so that many topics cost
-    /// one request.
+    /// Asks for a topic, and for every other one whose probe is due within the busy interval, so
+    /// that many topics cost one request.
     fn send_list_offsets(
         &mut self,
         net: &mut Net<'d>,
         now: Instant,
-        first: usize,
+        slot: usize,
         conn: usize,
     ) -> bool {
-        let requests = net.requests - self.probes.requests;
         let horizon = now + self.config.probe_busy;
-        let joins = |this: &Self, slot: usize| {
-            slot == first || this.probe_due(&this.topics[slot], requests, now) <= horizon
+        let (mut joining, mut link) = (0, self.topics.first(Plan::Rest));
+        while let Some(other) = link.get().filter(|_| joining + 1 < TOPICS_PER_PROBE) {
+            let due = self.probe_due(&self.topics[other], self.requests, now);
+            if other == slot || due > horizon {
+                break;
+            }
+            joining += 1;
+            link = self.topics.next(other);
+        }
+        let draft = loop {
+            match self.write_list_offsets(net, now, conn, slot, joining) {
+                Some(draft) => break draft,
+                // As many as there is memory for now; the others come next.
+                None if guard!("what does not fit is split", joining > 0) => joining /= 2,
+                None => return false,
+            }
         };
-        // Those before the first one were looked at, and are not due.
-        let joining =
-            (first..self.topics.len()).filter(|slot| joins(self, *slot)).take(TOPICS_PER_PROBE);
-        let (count, last) = (joining.clone().count(), joining.clone().last().unwrap_or(first));
-        let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
-            list_offsets::begin(w, version, 0, count)?;
-            for slot in joining.clone() {
+        for _ in 0..joining {
+            if let Some(other) = self.topics.first(Plan::Rest).get() {
+                self.note_probe(other, now, Some(conn));
+            }
+        }
+        self.probe_sent(draft.len());
+        net.send(now, draft, [0; 2], &self.config.request_timeout);
+        true
+    }
+
+    /// For a topic, and for the `joining` ones that come next.
+    fn write_list_offsets(
+        &self,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        slot: usize,
+        joining: usize,
+    ) -> Option<Draft> {
+        net.draft(conn, now, Kind::Probe, &mut |w, version| {
+            list_offsets::begin(w, version, 0, 1 + joining)?;
+            let (mut slot, mut next) = (slot, self.topics.first(Plan::Rest));
+            for left in (0..=joining).rev() {
                 let topic = &self.topics[slot];
                 let n = i32::try_from(topic.count).unwrap_or(i32::MAX);
                 list_offsets::topic(w, version, topic.name.as_str(), 2)?;
                 list_offsets::partition(w, version, n.saturating_sub(1), -1, -1)?;
                 list_offsets::partition(w, version, n, -1, -1)?;
                 list_offsets::end_topic(w, version)?;
-            }
-            list_offsets::end(w, version, 1000)
-        });
-        let Some(draft) = draft else { return false };
-        for slot in first..=last {
-            if joins(self, slot) {
-                let probe = &mut self.topics[slot].probe;
-                (probe.sent, probe.requests) = (now, requests);
-                if slot != first {
-                    probe.conn = conn as u16;
+                if let Some(other) = next.get().filter(|_| left > 0) {
+                    (slot, next) = (other, self.topics.next(other));
                 }
             }
-        }
-        self.probe_sent(draft.len());
-        net.send(now, draft, Ticket::ListOffsetsProbe, &self.config.request_timeout);
-        true
+            list_offsets::end(w, version, 1000)
+        })
     }
 
     /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
@@ -221,7 +264,7 @@ impl<'d> Cluster<'d> {
     fn spend_metadata(&mut self, now: Instant, slot: usize) {
         let topic = &self.topics[slot];
         let bytes = topic.count.saturating_mul(50).saturating_add(200);
-        let bytes = bytes.saturating_mul(self.ready_topics());
+        let bytes = bytes.saturating_mul(self.topics.ready());
         let budget = self.config.metadata_budget.max(1);
         // In milliseconds, without 64-bit divisions; what takes days need not be exact.
         let (seconds, rest) = (bytes / budget, bytes % budget);
@@ -235,8 +278,11 @@ impl<'d> Cluster<'d> {
 
     /// A probe will not be answered: the next one need not wait for it.
     pub(crate) fn probe_lost(&mut self) {
-        for topic in self.topics.iter_mut() {
-            topic.probe.until = Instant::ZERO;
+        // Others wait for longer than that anyway.
+        let mut link = self.topics.first(Plan::Eager);
+        while let Some(slot) = link.get() {
+            self.topics[slot].probe.until = Instant::ZERO;
+            link = self.topics.next(slot);
         }
     }
 
@@ -244,6 +290,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn expect_growth(&mut self, name: &str, now: Instant) {
         if let Some(slot) = self.named(name) {
             self.topics[slot].probe.eager_until = now + Duration::from_secs(2);
+            self.plan(slot);
         }
     }
 
@@ -259,21 +306,20 @@ impl<'d> Cluster<'d> {
     }
 
     /// The three-way answer: grown, current or behind.
-    pub(crate) fn describe_done(
-        &mut self,
-        now: Instant,
-        net: &mut Net<'d>,
-        conn: usize,
-        asked: Ticket,
-        cx: &DescribeCx,
-    ) {
-        let Ticket::Describe { topic: slot, generation, epoch, count } = asked else { return };
-        let slot = usize::from(slot);
+    pub(crate) fn describe_done(&mut self, net: &mut Net<'d>, from: &Origin, cx: &DescribeCx) {
+        let Origin { now, conn, asked } = *from;
+        let slot = (asked.tag[0] >> 16) as usize;
         let Some(topic) = self.topics.get_mut(slot) else { return };
-        if topic.generation != generation || topic.epoch != epoch || cx.skipped {
+        let right = tag_of(slot, topic);
+        if right[0] != asked.tag[0] || cx.skipped {
             return;
         }
         topic.probe.until = Instant::ZERO;
+        // It grew or was made again meanwhile: the answer says nothing of what is known now.
+        if right != asked.tag {
+            return;
+        }
+        let count = topic.count;
         let node = net.conns[conn].peer.node();
         let by = Source { broker: node, signal: Signal::DescribeTopicPartitions };
         match cx.error {
@@ -285,7 +331,7 @@ impl<'d> Cluster<'d> {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot, now),
             // A proxy without cursors: other probes may still work.
             ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
-                return net.conns[conn].versions.forget(ApiKey::DESCRIBE_TOPIC_PARTITIONS);
+                return net.conns[conn].versions.forget(asked.kind);
             }
             _ => return,
         }
@@ -301,18 +347,14 @@ impl<'d> Cluster<'d> {
         let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
         let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if guard!("a probe tests the broker", !has_last) {
-            if count >= self.topics[slot].count {
-                self.stale(slot, now, node);
-                // Where it has no id, a topic that was made again with fewer looks the same.
-                if self.topics[slot].id == Uuid::ZERO {
-                    self.spend_metadata(now, slot);
-                }
+            self.stale(slot, now, node);
+            // Where it has no id, a topic that was made again with fewer looks the same.
+            if self.topics[slot].id == Uuid::ZERO {
+                self.spend_metadata(now, slot);
             }
         } else if grown {
-            if self.topics[slot].count <= count {
-                self.refresh_now(slot, now, by);
-            }
-        } else if self.topics[slot].count == count {
+            self.refresh_now(slot, now, by);
+        } else {
             self.confirm(slot, now, by);
         }
     }
@@ -331,11 +373,12 @@ impl<'d> Cluster<'d> {
                 let slot = self.named(name).filter(|slot| self.topics[*slot].ready);
                 *cx = OffsetsProbeCx {
                     topic: slot.map_or(Link::NONE, Link::to),
+                    generation: slot.map_or(0, |slot| self.topics[slot].generation),
                     ..OffsetsProbeCx::default()
                 };
             }
             list_offsets::Item::Partition { index, error, .. } => {
-                let Some(slot) = cx.topic.get() else { return };
+                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
                 let count = i64::from(self.topics[slot].count);
                 if i64::from(index) == count - 1 {
                     cx.last = Some(error);
@@ -344,7 +387,7 @@ impl<'d> Cluster<'d> {
                 }
             }
             list_offsets::Item::TopicEnd => {
-                if let Some(slot) = cx.topic.get() {
+                if let Some(slot) = self.still(cx.topic, cx.generation) {
                     self.topics[slot].probe.until = Instant::ZERO;
                     self.judge_offsets(now, net, conn, slot, cx);
                 }

@@ -1,13 +1,15 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
+use super::topics::Plan;
 use super::{Cluster, pending, topic};
-use crate::connection::{Net, PATIENCE, Ticket};
+use crate::api::Kind;
+use crate::connection::{Draft, Net, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Full, Uuid, metadata};
+use crate::wire::{ErrorCode, Full, Uuid, metadata};
 
 /// A topic is not asked for more often than this.
 const GAP: Duration = Duration::from_millis(20);
@@ -37,6 +39,7 @@ pub(crate) struct MetadataCx {
     /// Something did not fit and was left out: a smaller count means nothing then.
     skipped: bool,
     topic: Link,
+    generation: u16,
     error: ErrorCode,
     id: Uuid,
     /// Highest partition index + 1.
@@ -57,6 +60,7 @@ impl MetadataCx {
             brokers: 0,
             skipped: false,
             topic: Link::NONE,
+            generation: 0,
             error: ErrorCode(0),
             id: Uuid::ZERO,
             count: 0,
@@ -81,35 +85,31 @@ impl<'d> Cluster<'d> {
     #[inline(never)]
     pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
         self.asks = false;
+        (self.clock, self.requests) = (now, net.requests - self.probes.requests);
         self.adopt_seeds(net, now);
         let mut next = Instant::NEVER;
         if self.metadata_until <= now {
             // No answer: somebody else may know. A late one is still welcome.
             self.metadata_lost(now);
         }
-        let max_age = self.config.metadata_max_age;
-        for slot in 0..self.topics.len() {
-            let topic = &self.topics[slot];
-            if topic.ready && !topic.need.wanted && topic.need.serial == 0 {
-                let stale = topic.described + max_age;
-                if stale <= now {
-                    self.refresh(slot, now);
-                } else {
-                    next = next.min(stale);
-                }
+        while let Some(slot) = self.topics.oldest() {
+            let stale = self.topics[slot].described + self.config.metadata_max_age;
+            if stale > now {
+                next = stale;
+                break;
             }
+            self.refresh(slot, now);
         }
-        let wanted = self.topics.iter().filter(|t| t.need.wanted);
         let brokers = if self.brokers_wanted { self.brokers_at } else { Instant::NEVER };
-        let due = wanted.fold(brokers, |at, topic| at.min(topic.need.at));
+        let due = brokers.min(self.topics.wanted_at);
         if due > now {
             next = next.min(due);
         } else if self.metadata_until == Instant::NEVER {
-            next = next.min(self.send_metadata(net, now));
+            next = next.min(self.send_metadata(net, now, brokers));
         }
         next = next.min(self.metadata_until);
         next = next.min(self.drive_probes(net, now));
-        if !self.topics.is_empty() || self.brokers_wanted {
+        if self.topics.used() > 0 || self.brokers_wanted {
             next = next.min(self.ensure_main(net, now));
         }
         next
@@ -122,58 +122,112 @@ impl<'d> Cluster<'d> {
         net: &Net<'d>,
         now: Instant,
         prefer: Option<i32>,
-        api: ApiKey,
+        kind: Kind,
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
         net.in_turn(self.turn, &|conn| {
-            let usable = conn.can_ask(now) && conn.versions.has(api);
+            let usable = conn.can_ask(now) && conn.versions.has(kind);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
             usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
         })
     }
 
-    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let is_due = |t: &topic::Topic| t.need.wanted && t.need.at <= now;
-        let prefer = self.topics.iter().find(|t| is_due(t) && t.need.told);
-        let prefer = prefer.map(|t| t.need.by.broker);
-        let conn = self.pick_main(net, now, prefer, ApiKey::METADATA);
-        let draft = conn.and_then(|conn| net.open(conn, now, ApiKey::METADATA, i16::MAX));
-        let Some(mut draft) = draft else { return Instant::NEVER };
-        let auto_create = self.config.auto_create;
-        let count = self.topics.iter().filter(|t| is_due(t)).count();
-        let topics = &self.topics;
-        let written = net.write(&mut draft, &mut |w, version| {
-            metadata::begin(w, version, Some(count))?;
-            for topic in topics.iter().filter(|t| is_due(t)) {
-                metadata::topic(w, version, Uuid::ZERO, Some(topic.name.as_str()))?;
+    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant, brokers: Instant) -> Instant {
+        let (due, later) = self.due_topics(now);
+        if due == 0 && brokers > now {
+            self.topics.wanted_at = later;
+            return later;
+        }
+        let conn = self.pick_main(net, now, self.informed, Kind::Metadata);
+        let Some(conn) = conn else { return Instant::NEVER };
+        let mut count = due;
+        let draft = loop {
+            match self.write_metadata(net, now, conn, count) {
+                Ok(draft) => break draft,
+                // As many as there is memory for now; the others come next.
+                Err(Full) if guard!("what does not fit is split", count > 1) => count /= 2,
+                Err(Full) => return now + GAP,
             }
-            metadata::end(w, version, auto_create)
-        });
-        if let Err(Full) = written {
-            net.abandon(draft);
-            return now + GAP;
-        }
-        net.send(now, draft, Ticket::Metadata, &self.config.request_timeout);
+        };
+        let Some(draft) = draft else { return Instant::NEVER };
+        net.send(now, draft, [0; 2], &self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
-        for topic in self.topics.iter_mut().filter(|t| is_due(t)) {
-            topic.need.wanted = false;
-            topic.need.serial = self.metadata_serial;
-            topic.need.at = now + GAP;
+        let mut link = self.topics.first(Plan::Wanted);
+        while let Some(slot) = link.get().filter(|_| count > 0) {
+            link = self.topics.next(slot);
+            let need = &mut self.topics[slot].need;
+            if need.at <= now {
+                (need.wanted, need.serial, need.at) = (false, self.metadata_serial, now + GAP);
+                self.plan(slot);
+                count -= 1;
+            }
         }
+        let (due, later) = self.due_topics(now);
+        self.topics.wanted_at = if due > 0 { now } else { later };
+        self.informed = None;
         self.metadata_until = now + PATIENCE;
         self.brokers_at = now + self.config.retry_backoff;
         Instant::NEVER
     }
 
+    /// How many topics want Metadata now, and when the next one does.
+    fn due_topics(&self, now: Instant) -> (usize, Instant) {
+        let (mut due, mut later) = (0, Instant::NEVER);
+        let mut link = self.topics.first(Plan::Wanted);
+        while let Some(slot) = link.get() {
+            match self.topics[slot].need.at {
+                at if at <= now => due += 1,
+                at => later = later.min(at),
+            }
+            link = self.topics.next(slot);
+        }
+        (due, later)
+    }
+
+    /// A request for the first `count` topics that are due. `None`: the connection takes none.
+    fn write_metadata(
+        &self,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        count: usize,
+    ) -> Result<Option<Draft>, Full> {
+        let draft = net.open(conn, now, Kind::Metadata, i16::MAX);
+        let Some(mut draft) = draft else { return Ok(None) };
+        let (topics, auto_create) = (&self.topics, self.config.auto_create);
+        let written = net.write(&mut draft, &mut |w, version| {
+            metadata::begin(w, version, Some(count))?;
+            let (mut link, mut left) = (topics.first(Plan::Wanted), count);
+            while let Some(slot) = link.get().filter(|_| left > 0) {
+                let topic = &topics[slot];
+                if topic.need.at <= now {
+                    metadata::topic(w, version, Uuid::ZERO, Some(topic.name.as_str()))?;
+                    left -= 1;
+                }
+                link = topics.next(slot);
+            }
+            metadata::end(w, version, auto_create)
+        });
+        match written {
+            Ok(()) => Ok(Some(draft)),
+            Err(Full) => {
+                net.abandon(draft);
+                Err(Full)
+            }
+        }
+    }
+
     /// A Metadata request will not be answered (soon).
     pub(crate) fn metadata_lost(&mut self, now: Instant) {
         self.metadata_until = Instant::NEVER;
-        for topic in self.topics.iter_mut().filter(|t| t.need.serial != 0) {
-            topic.need.serial = 0;
-            topic.need.wanted = true;
-            topic.need.at = topic.need.at.max(now);
-            topic.need.told = false;
+        while let Some(slot) = self.topics.first(Plan::Asked).get() {
+            let need = &mut self.topics[slot].need;
+            need.serial = 0;
+            need.wanted = true;
+            need.at = need.at.max(now);
+            need.told = false;
+            self.plan(slot);
         }
     }
 
@@ -198,6 +252,7 @@ impl<'d> Cluster<'d> {
             metadata::Item::Topic { error, name, id, .. } => {
                 let slot = name.and_then(|name| self.named(name));
                 cx.topic = slot.map_or(Link::NONE, Link::to);
+                cx.generation = slot.map_or(0, |slot| self.topics[slot].generation);
                 (cx.error, cx.id, cx.count, cx.news) = (error, id, 0, false);
                 cx.applies = cx.brokers > 0
                     && slot.is_some_and(|slot| {
@@ -206,7 +261,7 @@ impl<'d> Cluster<'d> {
                     });
             }
             metadata::Item::Partition { error, index, leader, epoch, .. } => {
-                let Some(slot) = cx.topic.get() else { return };
+                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
                 let Ok(index) = u32::try_from(index) else { return };
                 cx.count = cx.count.max(index.saturating_add(1));
                 let leaderless = matches!(
@@ -214,14 +269,18 @@ impl<'d> Cluster<'d> {
                     ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND
                 );
                 let leader = if leaderless { -1 } else { leader.max(-1) };
-                if let (true, Some(part)) = (cx.applies, self.table.find(slot, index)) {
+                if !cx.applies {
+                    return;
+                }
+                if let Some(part) = self.table.find(slot, index).or_else(|| self.hold(slot, index))
+                {
                     cx.news |= self.merge_leader(part, leader, epoch, cx.reliable);
                 }
             }
             metadata::Item::TopicEnd => {
-                if let Some(slot) = cx.topic.get() {
+                if let Some(slot) = self.still(cx.topic, cx.generation) {
                     self.merge_topic(now, slot, cx);
-                    self.changed = true;
+                    self.settle(slot, now);
                 }
                 cx.topic = Link::NONE;
             }
@@ -239,12 +298,34 @@ impl<'d> Cluster<'d> {
         if cx.serial == self.metadata_serial {
             self.metadata_until = Instant::NEVER;
         }
-        for slot in 0..self.topics.len() {
+        let mut link = self.topics.first(Plan::Asked);
+        while let Some(slot) = link.get() {
+            link = self.topics.next(slot);
             // Asked and not named in the answer: as if there had been none.
             if self.topics[slot].need.serial == cx.serial {
                 self.topics[slot].need.serial = 0;
                 self.ask_again(slot, now);
             }
+        }
+    }
+
+    /// The topic that an answer is about, unless it was forgotten meanwhile.
+    pub(super) fn still(&self, topic: Link, generation: u16) -> Option<usize> {
+        let slot = topic.get()?;
+        let other = self.topics[slot].generation != generation;
+        (!guard!("an answer about a forgotten topic is dropped", other)).then_some(slot)
+    }
+
+    /// An answer was merged: the topic waits for its next probe, or for more.
+    fn settle(&mut self, slot: usize, now: Instant) {
+        self.plan(slot);
+        self.topics.note_change(slot);
+        let requests = self.requests;
+        let topic = &mut self.topics[slot];
+        if let plan @ (Plan::Rest | Plan::Eager) = topic.plan {
+            (topic.probe.sent, topic.probe.requests) = (now, requests);
+            self.topics.put(slot, plan);
+            self.topics.renew(slot);
         }
     }
 
@@ -276,10 +357,11 @@ impl<'d> Cluster<'d> {
         let rested = topic.described + self.config.retry_backoff_max.saturating_mul(2) <= now;
         topic.described = now;
         if !topic.ready {
-            (topic.ready, topic.id, topic.count) = (true, cx.id, cx.count);
+            topic.count = cx.count;
             topic.nameless = cx.id == Uuid::ZERO;
             topic.evidence = topic::Evidence::NONE;
-            topic.probe.sent = now;
+            self.topics.set_id(slot, cx.id);
+            self.topics.set_ready(slot);
             self.tell(slot, pending::READY);
             news = true;
         } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
@@ -290,8 +372,9 @@ impl<'d> Cluster<'d> {
             topic.evidence = topic::Evidence::NONE;
             topic.nameless = cx.id == Uuid::ZERO;
             if topic.id == Uuid::ZERO {
-                topic.id = cx.id;
+                self.topics.set_id(slot, cx.id);
             }
+            let topic = &self.topics[slot];
             if cx.count != topic.count {
                 let seen = if topic.need.told { topic.need.by } else { cx.source() };
                 self.grow(slot, cx.count, seen);

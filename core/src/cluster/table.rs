@@ -9,6 +9,8 @@ use crate::memory::{Index, Link, List, Mem, Nodes, hash};
 /// Who uses an entry.
 pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
+/// The cluster itself, for a partition that is about to be assigned.
+pub(crate) const HELD: u8 = 4;
 
 /// The lists of partitions with news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ pub(crate) struct Table<'d> {
     relocated: List,
     /// The application was not told of the new leader yet.
     moved: List,
+    /// Brokers that lead something.
+    leaders: usize,
     /// Entries that were used and are not now, in the lists by topic's nodes.
     free: List,
     /// Entries from here on were never used.
@@ -129,6 +133,7 @@ impl<'d> Table<'d> {
             stray: List::EMPTY,
             relocated: List::EMPTY,
             moved: List::EMPTY,
+            leaders: 0,
             free: List::EMPTY,
             fresh: 0,
             used: 0,
@@ -233,7 +238,10 @@ impl<'d> Table<'d> {
             let entry = &mut self.entries[at];
             (entry.leader, entry.broker) = (leader, broker);
             match broker.get() {
-                Some(slot) => self.by_leader.push_back(&mut self.led[slot], at),
+                Some(slot) => {
+                    self.leaders += usize::from(self.led[slot].is_empty());
+                    self.by_leader.push_back(&mut self.led[slot], at);
+                }
                 None if leader >= 0 => self.by_leader.push_back(&mut self.stray, at),
                 None => {}
             }
@@ -244,11 +252,16 @@ impl<'d> Table<'d> {
 
     /// Takes an entry out of its leader's list.
     fn leave(&mut self, at: usize) {
-        let list = match self.entries[at].broker.get() {
-            Some(slot) => &mut self.led[slot],
-            None => &mut self.stray,
+        let Some(slot) = self.entries[at].broker.get() else {
+            return self.by_leader.remove(&mut self.stray, at);
         };
-        self.by_leader.remove(list, at);
+        self.by_leader.remove(&mut self.led[slot], at);
+        self.leaders -= usize::from(self.led[slot].is_empty());
+    }
+
+    /// How many brokers lead something that is in use.
+    pub(crate) const fn leaders(&self) -> usize {
+        self.leaders
     }
 
     /// A broker came to a slot: partitions may have waited for it.

@@ -4,10 +4,11 @@ use heapless::String;
 
 use crate::error::Error;
 use crate::event::{Freshness, Signal, Source};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::Uuid;
 
-use super::Cluster;
+use super::topics::Plan;
+use super::{CONSUMER, Cluster, HELD, PRODUCER};
 
 /// News that the application was not told yet.
 pub(crate) mod pending {
@@ -17,6 +18,10 @@ pub(crate) mod pending {
     pub(crate) const FAILED: u8 = 8;
     pub(crate) const STALE: u8 = 16;
 }
+
+/// A topic that was only produced to makes room for another one after this long
+/// (`metadata.max.idle.ms`).
+const UNUSED: Duration = Duration::from_secs(300);
 
 /// When to ask for metadata.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +75,14 @@ pub(crate) struct Evidence {
 /// A watched topic.
 pub(crate) struct Topic {
     pub(crate) ready: bool,
+    /// The application did not say that it has no more use for it.
+    pub(crate) watched: bool,
+    /// The list that it is in.
+    pub(crate) plan: Plan,
+    /// Who uses all of its partitions: entries are made as an answer names them.
+    pub(crate) wants: u8,
+    /// Some of these entries wait to be assigned.
+    pub(super) held: bool,
     pub(crate) generation: u16,
     pub(crate) name: String<249, u8>,
     pub(crate) id: Uuid,
@@ -95,6 +108,8 @@ pub(crate) struct Topic {
     pub(crate) stale_broker: i32,
     /// Producer and consumer have to start anew.
     pub(crate) recreated: bool,
+    /// When it was produced to last.
+    pub(crate) used: Instant,
 }
 
 const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
@@ -102,6 +117,10 @@ const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
 impl Topic {
     pub(crate) const EMPTY: Self = Self {
         ready: false,
+        watched: false,
+        plan: Plan::None,
+        wants: 0,
+        held: false,
         generation: 0,
         name: String::new(),
         id: Uuid::ZERO,
@@ -135,14 +154,22 @@ impl Topic {
         failure: None,
         stale_broker: 0,
         recreated: false,
+        used: Instant::ZERO,
     };
 
     /// A new one; metadata is asked at once. The name was checked.
-    pub(crate) fn watched(name: &str) -> Self {
-        let mut topic = Self { generation: 1, ..Self::EMPTY };
+    pub(crate) fn watched(name: &str, generation: u16) -> Self {
+        let mut topic = Self { generation, watched: true, ..Self::EMPTY };
         topic.name = String::try_from(name).unwrap_or_default();
         topic.need.wanted = true;
         topic
+    }
+
+    /// A record goes to it.
+    #[inline]
+    pub(crate) fn note_produce(&mut self, now: Instant) {
+        self.used = now;
+        self.wants |= PRODUCER;
     }
 
     /// The id to be used in requests, zero when they have to name the topic.
@@ -201,7 +228,7 @@ impl Cluster<'_> {
     #[inline(never)]
     pub(super) fn tell(&mut self, slot: usize, what: u8) {
         self.topics[slot].pending |= what;
-        self.news = true;
+        self.topics.note_news(slot);
     }
 
     /// The topic's count was confirmed.
@@ -236,7 +263,7 @@ impl Cluster<'_> {
         // These were not told yet, and will tell the count as it is then.
         let whole = topic.pending & (pending::READY | pending::RECREATED) != 0;
         topic.count = count;
-        self.changed = true;
+        self.topics.note_change(slot);
         if !whole {
             self.tell(slot, pending::ADDED);
         }
@@ -245,18 +272,22 @@ impl Cluster<'_> {
     /// What was known of a topic before the client was ended and made again. Metadata is asked for
     /// all the same; until it comes, this is better than nothing.
     pub(crate) fn recall(&mut self, slot: usize, id: Uuid, count: u32, epoch: u32) {
+        self.topics.set_id(slot, id);
+        self.topics.set_ready(slot);
         let topic = &mut self.topics[slot];
-        (topic.ready, topic.id, topic.count, topic.epoch) = (true, id, count, epoch);
+        (topic.count, topic.epoch) = (count, epoch);
         topic.nameless = id == Uuid::ZERO;
         topic.by = Source { broker: -1, signal: Signal::Snapshot };
-        self.changed = true;
+        self.topics.note_change(slot);
         self.tell(slot, pending::READY);
     }
 
     /// Another topic of the same name was accepted: everything of the old one is void.
     pub(super) fn recreate(&mut self, slot: usize, id: Uuid, count: u32) {
         let topic = &mut self.topics[slot];
-        (topic.old_id, topic.id) = (topic.id, id);
+        topic.old_id = topic.id;
+        self.topics.set_id(slot, id);
+        let topic = &mut self.topics[slot];
         topic.nameless = id == Uuid::ZERO;
         topic.count = count;
         topic.epoch = topic.epoch.wrapping_add(1);
@@ -269,9 +300,49 @@ impl Cluster<'_> {
             self.table[part].rewinds = 0;
             self.set_leader(part, -1, -1);
         }
-        self.recreated = true;
-        self.changed = true;
+        self.topics.note_change(slot);
         self.tell(slot, pending::RECREATED);
+    }
+
+    /// An entry for a partition that an answer names and that will be in use, so that its leader
+    /// need not be asked for again.
+    pub(super) fn hold(&mut self, slot: usize, index: u32) -> Option<usize> {
+        let topic = &mut self.topics[slot];
+        let consumer = if topic.wants & CONSUMER != 0 { HELD } else { 0 };
+        let users = topic.wants & PRODUCER | consumer;
+        if guard!("leaders that stream by are kept", users == 0 => true) {
+            return None;
+        }
+        topic.held |= consumer != 0;
+        self.table.take(slot, index, users)
+    }
+
+    /// Those who wanted such entries have them.
+    pub(crate) fn let_go(&mut self, slot: usize) {
+        if !core::mem::take(&mut self.topics[slot].held) {
+            return;
+        }
+        let mut link = self.table.first_of(slot);
+        while let Some(part) = link.get() {
+            link = self.table.next_of(part);
+            self.table.release(part, HELD);
+        }
+    }
+
+    /// Whether partitions of a topic are assigned, or will be.
+    pub(crate) fn is_read(&self, slot: usize) -> bool {
+        let assigned = |part: usize| self.table[part].used_by(CONSUMER);
+        self.topics[slot].wants & CONSUMER != 0 || self.table.of_topic(slot).any(assigned)
+    }
+
+    /// A topic that was produced to and is not, for long.
+    pub(crate) fn unused_topic(&self, may_go: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_unused = |slot: &usize| {
+            let topic = &self.topics[*slot];
+            let long = guard!("a topic in use stays", topic.used + UNUSED <= self.clock => true);
+            topic.wants & PRODUCER != 0 && long && !self.is_read(*slot) && may_go(*slot)
+        };
+        (0..self.topics.len()).filter(is_unused).min_by_key(|slot| self.topics[*slot].used)
     }
 }
 

@@ -4,13 +4,14 @@
 use super::plan::Named;
 use super::work::Spot;
 use super::{Consumer, State, Trouble};
+use crate::api::Kind;
 use crate::cluster::Cluster;
-use crate::connection::{Draft, Net, Ticket};
+use crate::connection::{Draft, Net};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::{Link, List};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Uuid, Writer, fetch};
+use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
@@ -78,14 +79,14 @@ impl<'d> Consumer<'d> {
         let ids = have_ids(&at.sends);
         if session.epoch != 0 && session.serial == at.serial && !at.anew {
             let cap = if session.by_id { i16::MAX } else { 12 };
-            let version = versions.best(ApiKey::FETCH, cap)?;
+            let version = versions.best(Kind::Fetch, cap)?;
             // A session cannot mix names and ids.
             if version >= 7 && (version >= 13) == session.by_id && (ids || !session.by_id) {
                 return Some((version, false));
             }
         }
         let cap = if ids && have_ids(&at.quiet) { i16::MAX } else { 12 };
-        Some((versions.best(ApiKey::FETCH, cap)?, true))
+        Some((versions.best(Kind::Fetch, cap)?, true))
     }
 
     /// Another session begins: everything that is read from the broker is named.
@@ -134,7 +135,7 @@ impl<'d> Consumer<'d> {
     ) -> bool {
         let at = &self.desks[desk];
         let idle = at.sends.is_empty() && at.quiet.is_empty();
-        if idle || net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
+        if idle || net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
             return true;
         }
         if !net.is_open(conn, now) {
@@ -144,7 +145,7 @@ impl<'d> Consumer<'d> {
         if full {
             self.begin_session(cluster, net, (conn, desk), version >= 13);
         }
-        let wait = self.wait_of(cluster, net, desk);
+        let wait = self.wait_of(cluster, net, (conn, desk));
         let head = self.head(cluster, net, conn, wait);
         let Some((draft, sends)) = self.draft(cluster, net, now, (conn, desk), version, &head)
         else {
@@ -157,15 +158,20 @@ impl<'d> Consumer<'d> {
             self.forgotten(cluster, part);
         }
         self.desks[desk].ghosts = false;
-        net.send(now, draft, Ticket::Fetch, &(cluster.config.request_timeout + wait));
+        net.send(now, draft, [desk as u32, 0], &(cluster.config.request_timeout + wait));
         true
     }
 
     /// How long the broker may wait for records.
-    fn wait_of(&mut self, cluster: &Cluster<'d>, net: &Net<'d>, desk: usize) -> Duration {
+    fn wait_of(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &Net<'d>,
+        (conn, desk): (usize, usize),
+    ) -> Duration {
         let desk = &mut self.desks[desk];
         let mut wait = cluster.config.fetch_max_wait;
-        if !net.splits_roles() {
+        if net.conns[conn].is_shared() {
             wait = wait.min(SHARED_WAIT);
         }
         if guard!("a fetch beside what is held is short", desk.resting > 0) {
@@ -187,9 +193,9 @@ impl<'d> Consumer<'d> {
         fetch::Head {
             max_wait_ms: millis(wait),
             min_bytes: config.fetch_min_bytes,
-            max_bytes: match net.splits_roles() {
-                true => config.fetch_max_bytes,
-                false => config.fetch_max_bytes.min(self.rx_limit()),
+            max_bytes: match net.conns[conn].is_shared() {
+                false => config.fetch_max_bytes,
+                true => config.fetch_max_bytes.min(self.rx_limit()),
             },
             isolation: 0,
             session_id: session.id,
@@ -223,7 +229,7 @@ impl<'d> Consumer<'d> {
             let first = self.desks[desk].forgets.first();
             let forgotten = Named { nodes: &self.by_forget, first, count };
             let plan = self.plan(cluster, version);
-            let mut draft = net.open(conn, now, ApiKey::FETCH, version)?;
+            let mut draft = net.open(conn, now, Kind::Fetch, version)?;
             let written = net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
                 plan.write_fetch(w, head, (&sent, &forgotten), most_bytes)
             });

@@ -2,15 +2,16 @@
 
 use super::work::Spot;
 use super::{Consumer, Read, State, Trouble};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
-use crate::connection::{Net, Ticket};
+use crate::connection::Net;
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, list_offsets};
+use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -34,7 +35,8 @@ impl<'d> Consumer<'d> {
         now: Instant,
         (conn, desk): (usize, usize),
     ) -> bool {
-        if self.desks[desk].offsets.is_empty() || net.conns[conn].awaits(|t| *t == Ticket::Offsets)
+        if self.desks[desk].offsets.is_empty()
+            || net.conns[conn].awaits(|kind| kind == Kind::Offsets)
         {
             return true;
         }
@@ -44,7 +46,7 @@ impl<'d> Consumer<'d> {
             let Self { desks, follows, by_work, .. } = self;
             let count = Self::group(cluster, follows, by_work, &mut desks[desk].offsets, most);
             let named = self.named(&self.desks[desk].offsets, count);
-            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
+            let draft = net.draft(conn, now, Kind::Offsets, &mut |w, version| {
                 self.plan(cluster, version).write_offsets(w, &named, timeout)
             });
             match draft {
@@ -59,7 +61,7 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, Ticket::Offsets, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         true
     }
 
@@ -98,14 +100,8 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The answer of a broker is complete, or will never come: what is still open is asked again.
-    pub(crate) fn offsets_done(
-        &mut self,
-        cluster: &Cluster<'d>,
-        now: Instant,
-        node: i32,
-        correlation: i32,
-    ) {
+    /// An answer is complete, or will never come: what is still open is asked again.
+    pub(super) fn unasked(&mut self, now: Instant, correlation: i32) {
         let mut link = self.lists.asked.first();
         while let Some(part) = link.get() {
             link = self.by_work.next(part);
@@ -115,8 +111,6 @@ impl<'d> Consumer<'d> {
                 self.wait(part);
             }
         }
-        // There may be more to be asked of it.
-        self.fetch_done(cluster, node);
     }
 
     fn resolved(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, offset: i64) {

@@ -2,13 +2,14 @@
 //! the partitions that it concerns, however many are read.
 
 use super::{Consumer, State};
+use crate::api::Owner;
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
-use crate::memory::{Link, List, Mem, Nodes};
+use crate::memory::{Link, List, Nodes};
 use crate::time::Instant;
 
+use super::Follow;
 use super::fetch::NO_ROOM;
-use super::{Follow, Read};
 
 /// The list that a partition is in, by what comes next for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,19 +102,6 @@ impl Lists {
         due: List::EMPTY,
         wake: Instant::NEVER,
     };
-}
-
-/// The memory of a [`Consumer`].
-pub(crate) struct ConsumerMem<'d> {
-    pub(crate) reads: Mem<'d, Read>,
-    pub(crate) follows: Mem<'d, Follow>,
-    pub(crate) desks: Mem<'d, Desk>,
-    /// One place for each partition.
-    pub(crate) by_work: Nodes<'d>,
-    pub(crate) by_forget: Nodes<'d>,
-    pub(crate) by_news: Nodes<'d>,
-    /// One place for each broker.
-    pub(crate) by_due: Nodes<'d>,
 }
 
 fn list_of<'l>(
@@ -307,9 +295,15 @@ impl<'d> Consumer<'d> {
         if throttled > now {
             return Some(throttled);
         }
+        if net.conns[conn].session.serial != self.desks[desk].serial
+            && net.conns[conn].awaits(|kind| kind.row().owner == Owner::Consumer)
+        {
+            // Requested from another entry of the same broker.
+            return Some(Instant::NEVER);
+        }
         let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
         let mut at = net.conns[conn].session.retry_at;
-        if self.sated && !net.splits_roles() {
+        if self.sated && net.conns[conn].is_shared() {
             at = Instant::NEVER;
         }
         if at <= now {
@@ -319,13 +313,6 @@ impl<'d> Consumer<'d> {
             (false, _) => Some(now + NO_ROOM),
             (true, true) => Some(at),
             (true, false) => None,
-        }
-    }
-
-    /// The answer to a Fetch was read to its end, or will never come.
-    pub(crate) fn fetch_done(&mut self, cluster: &Cluster<'d>, node: i32) {
-        if let Some(desk) = cluster.broker_slot(node) {
-            self.due(desk);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
 use super::{Identity, Producer, State};
+use crate::answer::Origin;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Question};
 use crate::error::Error;
@@ -30,11 +31,11 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
-        question: &Question,
+        from: &Origin,
         cx: &mut AnswerCx,
         got: Segment<'_, '_>,
     ) {
+        let now = from.now;
         let Some(item) = produce::item(got) else { return };
         match item {
             produce::Item::Topic { name, id } => {
@@ -47,7 +48,7 @@ impl<'d> Producer<'d> {
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
                 let part = cluster.part_of(cx.topic, index);
-                let batch = part.and_then(|part| self.sent_with(part, question.correlation));
+                let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
                 *cx = AnswerCx {
                     topic: cx.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
@@ -106,7 +107,7 @@ impl<'d> Producer<'d> {
         question: &Question,
         cx: &AnswerCx,
     ) {
-        if cx.settled >= question.count {
+        if cx.settled >= question.tag[0] {
             return;
         }
         self.take_back(question.correlation, |producer, part, batch| {

@@ -1,6 +1,6 @@
 //! Which partition a record goes to (KIP-794; Java's BuiltInPartitioner).
 
-use super::Producer;
+use super::{Part, Producer, TopicPart};
 use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
@@ -100,15 +100,34 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Takes up new partitions of the topics that are produced to.
-    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant) {
-        for slot in 0..cluster.topics.len() {
-            let opened = self.topics[slot].opened;
-            if cluster.topics[slot].ready && opened > 0 && opened < cluster.topics[slot].count {
-                self.open_partitions(cluster, now, slot);
-            }
+    /// Takes up new partitions of a topic that is produced to.
+    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
+        let opened = self.topics[slot].opened;
+        if cluster.topics[slot].ready && opened > 0 && opened < cluster.topics[slot].count {
+            self.open_partitions(cluster, now, slot);
         }
         self.dirty = true;
+    }
+
+    /// Whether nothing of a topic waits to be sent or acknowledged.
+    pub(crate) fn may_forget(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
+        cluster.table.of_topic(slot).all(|part| self.may_evict(part))
+    }
+
+    /// A topic is forgotten, and its sequences with it.
+    pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
+        let mut link = cluster.table.first_of(slot);
+        let mut sequences = false;
+        while let Some(part) = link.get() {
+            link = cluster.table.next_of(part);
+            sequences |= self.parts[part].next_sequence > 0;
+            self.parts[part] = Part::EMPTY;
+            cluster.table.release(part, PRODUCER);
+        }
+        if guard!("an evicted sequence raises the epoch", sequences) {
+            self.raise_epoch();
+        }
+        self.topics[slot] = TopicPart::EMPTY;
     }
 
     /// Records without key need not stay with a partition any longer.

@@ -1,9 +1,10 @@
 //! Which batches go out now, and the requests that carry them.
 
 use super::{Batch, Identity, Producer, State};
+use crate::api::Kind;
 use crate::cluster::{Cluster, Wish};
 use crate::config::Acks;
-use crate::connection::{Draft, Net, PRODUCE_IN_FLIGHT, Role, Ticket};
+use crate::connection::{Draft, Net, PRODUCE_IN_FLIGHT, Role};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::record::{self, HEADER_LEN, Seal};
@@ -92,17 +93,17 @@ impl<'d> Producer<'d> {
             _ => return Instant::NEVER,
         }
         let soon = now + Duration::from_millis(20);
-        let api = ApiKey::INIT_PRODUCER_ID;
-        let Some(conn) = cluster.pick_main(net, now, None, api) else { return soon };
+        let kind = Kind::InitProducerId;
+        let Some(conn) = cluster.pick_main(net, now, None, kind) else { return soon };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
         };
-        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return soon };
-        net.send(now, draft, Ticket::InitProducerId, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
         until
@@ -256,13 +257,13 @@ impl<'d> Producer<'d> {
             return false;
         }
         let mut most = usize::MAX;
-        let (draft, first) = loop {
+        let (draft, first, count) = loop {
             let picked = self.pick_batches(cluster, net, now, conn, most);
             if picked.count == 0 {
                 return false;
             }
             match self.draft(cluster, net, now, conn, &picked) {
-                Some(draft) => break (draft, picked.first),
+                Some(draft) => break (draft, picked.first, picked.count as u32),
                 // Short of memory: a smaller request may find room.
                 None if picked.count > 1 && net.is_open(conn, now) => most = picked.count / 2,
                 None => return false,
@@ -289,7 +290,7 @@ impl<'d> Producer<'d> {
         let due = oldest + cluster.config.delivery_timeout;
         let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
         let silent = Self::silent(cluster.config.acks);
-        net.commit(now, draft, Ticket::Produce, deadline, first, silent);
+        net.commit(now, draft, [count, 0], deadline, first, silent);
         true
     }
 
@@ -304,7 +305,7 @@ impl<'d> Producer<'d> {
     ) -> Option<Draft> {
         // Version 13 names topics by id only (KIP-516).
         let cap = if picked.ids { i16::MAX } else { 12 };
-        let mut draft = net.open(conn, now, ApiKey::PRODUCE, cap);
+        let mut draft = net.open(conn, now, Kind::Produce, cap);
         if let Some(written) = &mut draft
             && self.write_request(cluster, net, written, picked).is_err()
             && let Some(draft) = draft.take()

@@ -32,25 +32,54 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (2, 7);
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        let flexible = header::is_flexible(Self::API, version);
-        out.count(flexible, Some(self.topics.len()))?;
+        begin(out, version, self.topics.len())?;
         for topic in self.topics {
-            out.str(flexible, topic.name)?;
-            out.i32(topic.partitions)?;
-            out.i16(topic.replication_factor)?;
-            out.count(flexible, Some(0))?; // Assignments by hand.
-            out.count(flexible, Some(topic.configs.len()))?;
+            out.str(flexible(version), topic.name)?;
+            layout(out, version, topic.partitions, topic.replication_factor, topic.configs.len())?;
             for (name, value) in topic.configs {
-                out.str(flexible, name)?;
-                out.nullable_str(flexible, *value)?;
-                out.no_tags(flexible)?;
+                out.str(flexible(version), name)?;
+                out.nullable_str(flexible(version), *value)?;
+                out.no_tags(flexible(version))?;
             }
-            out.no_tags(flexible)?;
+            out.no_tags(flexible(version))?;
         }
-        out.i32(self.timeout_ms)?;
-        out.bool(self.validate_only)?;
-        out.no_tags(flexible)
+        end(out, version, self.timeout_ms, self.validate_only)
     }
+}
+
+pub(crate) fn flexible(version: i16) -> bool {
+    header::is_flexible(ApiKey::CREATE_TOPICS, version)
+}
+
+/// Begins a request for `topics` topics; of each the name follows, its [`layout`], and its configs.
+pub(crate) fn begin(out: &mut Writer<'_>, version: i16, topics: usize) -> Result<(), Full> {
+    out.count(flexible(version), Some(topics))
+}
+
+/// What comes between a topic's name and its configs.
+pub(crate) fn layout(
+    out: &mut Writer<'_>,
+    version: i16,
+    partitions: i32,
+    replication_factor: i16,
+    configs: usize,
+) -> Result<(), Full> {
+    out.i32(partitions)?;
+    out.i16(replication_factor)?;
+    out.count(flexible(version), Some(0))?; // Assignments by hand.
+    out.count(flexible(version), Some(configs))
+}
+
+/// Ends the request.
+pub(crate) fn end(
+    out: &mut Writer<'_>,
+    version: i16,
+    timeout_ms: i32,
+    validate_only: bool,
+) -> Result<(), Full> {
+    out.i32(timeout_ms)?;
+    out.bool(validate_only)?;
+    out.no_tags(flexible(version))
 }
 
 /// A step of the answer, in the order of the wire.

@@ -159,12 +159,19 @@ impl<'a> Writer<'a> {
     #[inline(never)]
     pub fn str(&mut self, flexible: bool, value: &str) -> Result<(), Full> {
         let len = i16::try_from(value.len()).map_err(|_| Full)?;
-        if flexible {
-            self.uvarint(u32::from(len.unsigned_abs()) + 1)?
-        } else {
-            self.i16(len)?
-        }
+        self.text_len(flexible, Some(len.unsigned_abs()))?;
         self.raw(value.as_bytes())
+    }
+
+    /// The length in front of a string; `None` is null.
+    #[inline(never)]
+    pub fn text_len(&mut self, flexible: bool, len: Option<u16>) -> Result<(), Full> {
+        match len {
+            Some(len) if flexible => self.uvarint(u32::from(len) + 1),
+            Some(len) => self.i16(i16::try_from(len).map_err(|_| Full)?),
+            None if flexible => self.uvarint(0),
+            None => self.i16(-1),
+        }
     }
 
     /// A nullable string.
@@ -172,8 +179,7 @@ impl<'a> Writer<'a> {
     pub fn nullable_str(&mut self, flexible: bool, value: Option<&str>) -> Result<(), Full> {
         match value {
             Some(value) => self.str(flexible, value),
-            None if flexible => self.uvarint(0),
-            None => self.i16(-1),
+            None => self.text_len(flexible, None),
         }
     }
 

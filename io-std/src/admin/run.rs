@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::{
-    Admin as Request, CloseReason, Duration, Error as Core, Event, Instant, LimitKind, Reply,
-    RequestId, Start,
+    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
+    Reply, RequestId, Start,
 };
 
 use super::offsets::Offsets;
@@ -237,14 +237,21 @@ impl Task {
                     self.state = State::Offsets(Offsets::new(topic, *at));
                     return;
                 }
-                Err(error) => Err(error),
+                Err(Core::Limit { what: what @ LimitKind::Topics, .. }) => {
+                    Err(AdminError::Full(what))
+                }
+                Err(error) => {
+                    self.last = Some(error);
+                    self.until = Instant::ZERO; // it will not get better
+                    return;
+                }
             },
         };
         match asked {
             Ok(id) => self.state = State::Asked(id),
-            Err(Core::Limit { what: LimitKind::Requests, .. }) => self.again(now),
+            Err(AdminError::Full(_)) => self.again(now),
             Err(error) => {
-                self.last = Some(error);
+                self.last = Some(error.into());
                 self.until = Instant::ZERO; // it will not get better
             }
         }

@@ -115,6 +115,13 @@ impl World {
         self
     }
 
+    /// The same with brokers that offer no version of an API beyond this one.
+    #[must_use]
+    pub fn at_most(mut self, api: ApiKey, version: i16) -> Self {
+        self.at_most.push((api, version));
+        self
+    }
+
     /// The same with a topic; brokers lead its partitions in turn, in epoch 0.
     #[must_use]
     pub fn topic(mut self, name: &str, partitions: usize) -> Self {

@@ -5,3 +5,4 @@ mod brokers;
 mod growth;
 mod leaders;
 mod recreation;
+mod topics;

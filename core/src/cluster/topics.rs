@@ -1,0 +1,281 @@
+//! The table of topics: slots that come and go, found by name and by Kafka's id, and listed by what
+//! they wait for. Nothing here looks at all of them.
+
+use core::ops::{Deref, DerefMut};
+
+use super::topic::Topic;
+use crate::memory::{Index, Link, List, Mem, Nodes, hash_bytes};
+use crate::time::Instant;
+use crate::wire::Uuid;
+
+/// What a slot waits for. Each is in one of these lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Plan {
+    /// It was never used.
+    None,
+    /// To be used again.
+    Free,
+    /// For its turn to be in a Metadata request.
+    Wanted,
+    /// For a Metadata answer.
+    Asked,
+    /// For its next probe: in the order of the last one, so that only the first can be due.
+    Rest,
+    /// The same where the application has just grown it.
+    Eager,
+}
+
+const PLANS: usize = 6;
+
+/// The memory of [`Topics`].
+pub(crate) struct TopicsMem<'d> {
+    pub(crate) entries: Mem<'d, Topic>,
+    pub(crate) names: Index<'d>,
+    pub(crate) ids: Index<'d>,
+    pub(crate) by_plan: Nodes<'d>,
+    pub(crate) by_age: Nodes<'d>,
+    pub(crate) by_news: Nodes<'d>,
+    pub(crate) by_change: Nodes<'d>,
+}
+
+/// See the module.
+pub(crate) struct Topics<'d> {
+    mem: TopicsMem<'d>,
+    plans: [List; PLANS],
+    /// Those that rest, in the order of their last Metadata answer.
+    aged: List,
+    /// Not watched any more, but still in use; in the nodes of `aged`.
+    leaving: List,
+    news: List,
+    changed: List,
+    /// Slots from here on were never used.
+    fresh: usize,
+    used: usize,
+    ready: u32,
+    /// No topic wants Metadata before this.
+    pub(super) wanted_at: Instant,
+}
+
+impl<'d> Topics<'d> {
+    pub(crate) const fn new(mem: TopicsMem<'d>) -> Self {
+        Self {
+            mem,
+            plans: [List::EMPTY; PLANS],
+            aged: List::EMPTY,
+            leaving: List::EMPTY,
+            news: List::EMPTY,
+            changed: List::EMPTY,
+            fresh: 0,
+            used: 0,
+            ready: 0,
+            wanted_at: Instant::NEVER,
+        }
+    }
+
+    /// Topics that are known.
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Topics whose partitions are known.
+    pub(crate) const fn ready(&self) -> u32 {
+        self.ready
+    }
+
+    /// A slot for a topic; `None` when all are in use.
+    pub(crate) fn add(&mut self, name: &str) -> Option<usize> {
+        let slot = match self.mem.by_plan.pop(&mut self.plans[Plan::Free as usize]) {
+            Some(slot) => slot,
+            None if self.fresh < self.mem.entries.len() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
+        let generation = self.mem.entries[slot].generation.max(1);
+        self.mem.entries[slot] = Topic::watched(name, generation);
+        self.mem.names.insert(hash_bytes(name.as_bytes()), slot);
+        self.used += 1;
+        Some(slot)
+    }
+
+    /// Frees a slot; ids of the topic that was there mean nothing from now on.
+    pub(crate) fn remove(&mut self, slot: usize) {
+        self.set_id(slot, Uuid::ZERO);
+        let topic = &self.mem.entries[slot];
+        let generation = topic.generation.wrapping_add(1);
+        self.ready -= u32::from(topic.ready);
+        self.mem.names.remove(hash_bytes(topic.name.as_bytes()), slot);
+        let aged = if topic.watched { &mut self.aged } else { &mut self.leaving };
+        self.mem.by_age.remove(aged, slot);
+        self.mem.by_news.remove(&mut self.news, slot);
+        self.mem.by_change.remove(&mut self.changed, slot);
+        self.put(slot, Plan::Free);
+        self.mem.entries[slot] = Topic { generation, plan: Plan::Free, ..Topic::EMPTY };
+        self.used -= 1;
+    }
+
+    /// The topic of a name.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        let mut link = self.mem.names.first(hash_bytes(name.as_bytes()));
+        while let Some(slot) = link.get() {
+            if self.mem.entries[slot].name.as_str() == name {
+                return Some(slot);
+            }
+            link = self.mem.names.next(slot);
+        }
+        None
+    }
+
+    /// The topic with an id of Kafka's; zero is nobody's.
+    pub(crate) fn with_id(&self, id: Uuid) -> Option<usize> {
+        let mut link = self.mem.ids.first(hash_bytes(&id.0));
+        while let Some(slot) = link.get() {
+            if self.mem.entries[slot].id == id {
+                return Some(slot);
+            }
+            link = self.mem.ids.next(slot);
+        }
+        None
+    }
+
+    /// Kafka's id of a topic became known, or is another one.
+    pub(super) fn set_id(&mut self, slot: usize, id: Uuid) {
+        let old = core::mem::replace(&mut self.mem.entries[slot].id, id);
+        if old != Uuid::ZERO {
+            self.mem.ids.remove(hash_bytes(&old.0), slot);
+        }
+        if id != Uuid::ZERO {
+            self.mem.ids.insert(hash_bytes(&id.0), slot);
+        }
+    }
+
+    /// A topic's partitions are known.
+    pub(super) fn set_ready(&mut self, slot: usize) {
+        if !core::mem::replace(&mut self.mem.entries[slot].ready, true) {
+            self.ready += 1;
+        }
+    }
+
+    /// The first topic that waits for something, and the one behind another.
+    pub(super) fn first(&self, plan: Plan) -> Link {
+        self.plans[plan as usize].first()
+    }
+
+    pub(super) fn last(&self, plan: Plan) -> Link {
+        self.plans[plan as usize].last()
+    }
+
+    pub(super) fn next(&self, slot: usize) -> Link {
+        self.mem.by_plan.next(slot)
+    }
+
+    /// Puts a topic to the end of a list.
+    pub(super) fn put(&mut self, slot: usize, plan: Plan) {
+        let old = core::mem::replace(&mut self.mem.entries[slot].plan, plan);
+        self.mem.by_plan.remove(&mut self.plans[old as usize], slot);
+        self.mem.by_plan.push_back(&mut self.plans[plan as usize], slot);
+    }
+
+    /// The age of what is known of a topic counts from now on.
+    pub(super) fn renew(&mut self, slot: usize) {
+        if self.mem.entries[slot].watched {
+            self.mem.by_age.remove(&mut self.aged, slot);
+            self.mem.by_age.push_back(&mut self.aged, slot);
+        }
+    }
+
+    /// It does not: Metadata is asked for anyway.
+    pub(super) fn age_is_no_matter(&mut self, slot: usize) {
+        if self.mem.entries[slot].watched {
+            self.mem.by_age.remove(&mut self.aged, slot);
+        }
+    }
+
+    /// The topic whose last Metadata answer is the oldest.
+    pub(super) fn oldest(&self) -> Option<usize> {
+        self.aged.first().get()
+    }
+
+    /// The application has no use for a topic any more, or has again.
+    pub(crate) fn watch(&mut self, slot: usize, watched: bool) {
+        if self.mem.entries[slot].watched == watched {
+            return;
+        }
+        let (from, to) = match watched {
+            true => (&mut self.leaving, &mut self.aged),
+            false => (&mut self.aged, &mut self.leaving),
+        };
+        self.mem.by_age.remove(from, slot);
+        let topic = &mut self.mem.entries[slot];
+        topic.watched = watched;
+        // An age that counted for long is not in order among the others: it begins now.
+        if !watched || matches!(topic.plan, Plan::Rest | Plan::Eager) {
+            self.mem.by_age.push_back(to, slot);
+        }
+    }
+
+    /// A topic that is not watched any more; another one each time.
+    pub(crate) fn next_leaving(&mut self) -> Option<usize> {
+        let slot = self.mem.by_age.pop(&mut self.leaving)?;
+        self.mem.by_age.push_back(&mut self.leaving, slot);
+        Some(slot)
+    }
+
+    /// The application has to be told something of a topic.
+    pub(super) fn note_news(&mut self, slot: usize) {
+        self.mem.by_news.push_back(&mut self.news, slot);
+    }
+
+    pub(crate) const fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// A topic with news for the application; it stays until [`Topics::told`].
+    pub(crate) fn first_news(&self) -> Option<usize> {
+        self.news.first().get()
+    }
+
+    pub(crate) fn told(&mut self, slot: usize) {
+        self.mem.by_news.remove(&mut self.news, slot);
+    }
+
+    /// Producer and consumer have to look at a topic.
+    pub(crate) fn note_change(&mut self, slot: usize) {
+        self.mem.by_change.push_back(&mut self.changed, slot);
+    }
+
+    pub(crate) const fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The topics that changed, and the same one by one.
+    pub(crate) fn first_changed(&self) -> Link {
+        self.changed.first()
+    }
+
+    pub(crate) fn next_changed(&self, slot: usize) -> Link {
+        self.mem.by_change.next(slot)
+    }
+
+    pub(crate) fn take_changed(&mut self) -> Option<usize> {
+        self.mem.by_change.pop(&mut self.changed)
+    }
+}
+
+impl Deref for Topics<'_> {
+    type Target = [Topic];
+
+    #[inline]
+    fn deref(&self) -> &[Topic] {
+        self.mem.entries.get(..self.fresh).unwrap_or_default()
+    }
+}
+
+impl DerefMut for Topics<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Topic] {
+        self.mem.entries.get_mut(..self.fresh).unwrap_or_default()
+    }
+}
