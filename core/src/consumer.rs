@@ -1,6 +1,7 @@
 //! Consumer: positions of assigned partitions, and the fetches that move them. A position only
 //! jumps with an event that says so.
 
+mod epochs;
 mod fetch;
 mod offsets;
 mod owner;
@@ -62,6 +63,8 @@ pub(crate) struct Read {
     desk: Link,
     /// Until there is room to produce once more than this, or until resumed; 0 for not held.
     held: u32,
+    /// What was read may not be in the log any more: its leader epoch is another one since.
+    unchecked: bool,
     /// What is on its way was asked before the position changed.
     stale: bool,
     /// A move or an assignment was not told yet.
@@ -81,7 +84,7 @@ pub(crate) struct Read {
     /// Serial of the fetch session that it is part of, 0 for none, and the broker that has it.
     session: u32,
     seat: Link,
-    /// Correlation id of the ListOffsets request that resolves it, 0 for none.
+    /// Correlation id of the request that it waits for, other than Fetch; 0 for none.
     asked: i32,
     /// Zero when it does not wait.
     retry_at: Instant,
@@ -97,6 +100,7 @@ impl Read {
         spot: Spot::None,
         desk: Link::NONE,
         held: 0,
+        unchecked: false,
         stale: false,
         assigned_news: false,
         failures: 0,
@@ -513,6 +517,7 @@ impl<'d> Consumer<'d> {
 
     /// A partition has another leader or leader epoch.
     pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+        self.doubt(part, cluster.table[part].epoch);
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);

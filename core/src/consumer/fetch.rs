@@ -329,7 +329,7 @@ impl<'d> Consumer<'d> {
         let read = &self.reads[part];
         let stale = guard!("an answer of before a seek is dropped", read.stale);
         let paused = guard!("nothing is given while paused", read.paused);
-        read.session == serial && !stale && !paused && read.state == State::Fetch
+        read.session == serial && !stale && !paused && read.state == State::Fetch && read.asked == 0
     }
 
     fn on_session(
@@ -409,7 +409,7 @@ impl<'d> Consumer<'d> {
 impl<'d> Consumer<'d> {
     /// The leader's log ends an epoch before our position: what we read above was truncated
     /// (KIP-320).
-    fn diverged(
+    pub(super) fn diverged(
         &mut self,
         cluster: &mut Cluster<'d>,
         now: Instant,

@@ -26,6 +26,17 @@ pub(crate) struct OffsetsCx {
     topic: Link,
 }
 
+impl OffsetsCx {
+    /// Partitions of this topic follow.
+    pub(super) fn names(&mut self, cluster: &Cluster<'_>, name: &str) {
+        self.topic = cluster.named(name).map_or(Link::NONE, Link::to);
+    }
+
+    pub(super) fn part(&self, cluster: &Cluster<'_>, index: i32) -> Option<usize> {
+        cluster.part_of(self.topic, index)
+    }
+}
+
 impl<'d> Consumer<'d> {
     /// Asks the broker of a connection for the offsets that are needed of it. False: no room.
     pub(super) fn send_offsets(
@@ -76,10 +87,10 @@ impl<'d> Consumer<'d> {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
-                cx.topic = cluster.named(name).map_or(Link::NONE, Link::to);
+                cx.names(cluster, name);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
-                let Some(part) = cluster.part_of(cx.topic, index) else { return };
+                let Some(part) = cx.part(cluster, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek has the last word", read.asked != correlation);

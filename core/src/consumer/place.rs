@@ -74,6 +74,7 @@ impl<'d> Consumer<'d> {
         let entry = &cluster.table[part];
         let (leader, epoch) = (entry.leader(), entry.epoch.max(place.leader_epoch));
         cluster.set_leader(part, leader, epoch);
+        read.unchecked = place.last_epoch >= 0;
         self.relink(cluster, part);
         true
     }

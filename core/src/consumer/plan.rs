@@ -3,7 +3,7 @@
 use super::{Consumer, Read};
 use crate::cluster::Cluster;
 use crate::memory::{Link, List, Nodes};
-use crate::wire::{Full, Writer, fetch, list_offsets};
+use crate::wire::{Full, Writer, fetch, list_offsets, offset_for_leader_epoch as epochs};
 
 /// What a request says of the partitions in one of its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) enum Part {
     Forgets,
     /// ListOffsets: those whose start is not an offset.
     Offsets,
+    /// OffsetForLeaderEpoch: those that may be truncated.
+    Checks,
 }
 
 /// The first `count` entries of a list, in which those of a topic stand together.
@@ -84,6 +86,17 @@ impl<'d> Plan<'_, 'd> {
         list_offsets::end(w, self.version, timeout_ms)
     }
 
+    /// The body of an OffsetForLeaderEpoch request.
+    pub(super) fn write_checks(
+        &self,
+        w: &mut Writer<'_>,
+        named: &Named<'_, 'd>,
+    ) -> Result<(), Full> {
+        epochs::begin(w, self.version, named.topics(self.cluster))?;
+        self.write_topics(w, Part::Checks, named, 0)?;
+        epochs::end(w, self.version)
+    }
+
     /// All topics of a part.
     fn write_topics(
         &self,
@@ -101,6 +114,7 @@ impl<'d> Plan<'_, 'd> {
             let name = topic.name.as_str();
             match part {
                 Part::Offsets => list_offsets::topic(w, version, name, count)?,
+                Part::Checks => epochs::topic(w, version, name, count)?,
                 _ => fetch::topic(w, version, name, topic.id, count)?,
             }
             while link != next
@@ -112,6 +126,7 @@ impl<'d> Plan<'_, 'd> {
             left -= count;
             match part {
                 Part::Offsets => list_offsets::end_topic(w, version)?,
+                Part::Checks => epochs::end(w, version)?,
                 _ => fetch::end_topic(w, version)?,
             }
         }
@@ -133,6 +148,7 @@ impl<'d> Plan<'_, 'd> {
                 list_offsets::partition(w, version, index, entry.epoch, read.timestamp())
             }
             Part::Forgets => w.i32(index),
+            Part::Checks => epochs::partition(w, version, index, entry.epoch, read.last_epoch),
             Part::Sends => {
                 let partition = fetch::Partition {
                     index,

@@ -27,6 +27,8 @@ pub(super) enum Spot {
     Asked,
     /// ListOffsets.
     Offsets,
+    /// OffsetForLeaderEpoch.
+    Checks,
     /// Named by the next Fetch: the session does not know it as it is now.
     Sends,
     /// Part of every Fetch without being named.
@@ -40,7 +42,7 @@ impl Spot {
 
     /// A request has to be sent to its broker, or is on its way there.
     const fn is_work(self) -> bool {
-        matches!(self, Self::Offsets | Self::Sends | Self::Quiet)
+        matches!(self, Self::Offsets | Self::Checks | Self::Sends | Self::Quiet)
     }
 }
 
@@ -48,6 +50,7 @@ impl Spot {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Desk {
     pub(super) offsets: List,
+    pub(super) checks: List,
     pub(super) sends: List,
     pub(super) quiet: List,
     /// What its fetch session has to forget.
@@ -66,6 +69,7 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) const EMPTY: Self = Self {
         offsets: List::EMPTY,
+        checks: List::EMPTY,
         sends: List::EMPTY,
         quiet: List::EMPTY,
         forgets: List::EMPTY,
@@ -77,7 +81,10 @@ impl Desk {
     };
 
     fn wants(&self) -> bool {
-        !(self.offsets.is_empty() && self.sends.is_empty() && self.quiet.is_empty())
+        !(self.offsets.is_empty()
+            && self.checks.is_empty()
+            && self.sends.is_empty()
+            && self.quiet.is_empty())
     }
 }
 
@@ -117,6 +124,7 @@ fn list_of<'l>(
         Spot::Held => Some(&mut lists.held),
         Spot::Asked => Some(&mut lists.asked),
         Spot::Offsets => desk.map(|desk| &mut desk.offsets),
+        Spot::Checks => desk.map(|desk| &mut desk.checks),
         Spot::Sends => desk.map(|desk| &mut desk.sends),
         Spot::Quiet => desk.map(|desk| &mut desk.quiet),
     }
@@ -131,11 +139,12 @@ impl<'d> Consumer<'d> {
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
             _ if read.retry_at != Instant::ZERO => return (Spot::Waits, Link::NONE),
-            State::Resolve if read.asked != 0 => return (Spot::Asked, Link::NONE),
+            _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
             State::Fetch if read.paused => Spot::Paused,
             State::Fetch if self.is_held(part) => Spot::Held,
             _ if desk.is_none() => Spot::None,
             State::Resolve => Spot::Offsets,
+            State::Fetch if read.unchecked => Spot::Checks,
             State::Fetch => {
                 let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
@@ -302,6 +311,7 @@ impl<'d> Consumer<'d> {
             return Some(Instant::NEVER);
         }
         let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
+        fits &= self.send_checks(cluster, net, now, (conn, desk));
         let mut at = net.conns[conn].session.retry_at;
         if self.sated && net.conns[conn].is_shared() {
             at = Instant::NEVER;
