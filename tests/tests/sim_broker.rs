@@ -5,6 +5,8 @@
 mod client;
 #[path = "sim_broker/data.rs"]
 mod data;
+#[path = "sim_broker/racks.rs"]
+mod racks;
 
 use core::time::Duration;
 use std::time::Instant;
