@@ -80,8 +80,6 @@ impl<'d> Absent<'d> {
         Instant::NEVER
     }
 
-    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
-
     pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
     pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: usize) {}
@@ -106,6 +104,8 @@ pub(crate) struct ProducerMem<'d> {
 /// What `client` expects of a producer alone.
 #[cfg(not(feature = "producer"))]
 impl<'d> Absent<'d> {
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
+
     pub(crate) fn evict_one(&mut self, _: &mut Cluster<'d>) -> bool {
         false
     }
@@ -128,7 +128,17 @@ mod no_consumer {
     use super::{Absent, Nothing};
     use crate::cluster::Cluster;
     use crate::event::Batch;
+    use crate::memory::Mem;
     use crate::time::Instant;
+
+    /// In place of lists.
+    pub(crate) struct Knots<'d>(#[expect(dead_code)] Mem<'d, Nothing>);
+
+    impl<'d> Knots<'d> {
+        pub(crate) const fn new(nodes: Mem<'d, Nothing>) -> Self {
+            Self(nodes)
+        }
+    }
 
     pub(crate) enum Found<'a> {
         More,
@@ -172,6 +182,10 @@ mod no_consumer {
             _: impl FnMut(&mut Cluster<'d>) -> bool,
         ) {
         }
+
+        pub(crate) fn on_relocated(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
+
+        pub(crate) fn set_sated(&mut self, _: bool) {}
 
         pub(crate) fn unfollow(&mut self, _: &mut Cluster<'d>, _: usize) {}
 

@@ -4,7 +4,8 @@
 use crate::wire::table::Schema;
 use crate::wire::{
     ApiKey, Decode, api_versions, create_partitions, create_topics, delete_topics,
-    describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata, produce,
+    describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
+    offset_for_leader_epoch, produce,
 };
 
 /// The part of a client that asks, and that gets the answer.
@@ -84,6 +85,8 @@ rows! {
     Offsets: LIST_OFFSETS, list_offsets, Consumer, 3, 0, false;
     #[cfg(feature = "consumer")]
     Fetch: FETCH, fetch, Consumer, 8, 0, true;
+    #[cfg(feature = "consumer")]
+    Epochs: OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, Consumer, NEVER, 0, false;
     #[cfg(feature = "producer")]
     InitProducerId: INIT_PRODUCER_ID, init_producer_id, Producer, 1, 0, false;
     /// Tag: how many batches went out with it.

@@ -27,6 +27,7 @@ use crate::rare::Rare;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
+use digest::Present;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
 const IDLE: Duration = Duration::from_secs(5);
@@ -56,6 +57,8 @@ pub struct Commands<'d> {
     answers: Mem<'d, AnswerSlot>,
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
+    /// It takes no records for now.
+    records_wait: bool,
     rx_bytes: usize,
     /// Answers that wait for the application.
     ready: usize,
@@ -134,10 +137,11 @@ impl<'d> Client<'d> {
                 Rng::new(seed),
             ),
             producer: Producer::new(s.producer, &setup),
-            consumer: Consumer::new((s.reads, s.follows), &setup),
+            consumer: Consumer::new(s.consumer, &setup),
             admin: Admin::new(s.requests, &setup),
             answers: s.answers,
             taken: None,
+            records_wait: false,
             rx_bytes: s.rx_bytes,
             ready: 0,
             nudge: Instant::ZERO,
@@ -280,7 +284,7 @@ impl<'d> Client<'d> {
         c.rx_end = end as u32;
         self.commands.net.arrived(slot);
         let memory = part_of(&self.rx, size, slot);
-        self.commands.digest(now, slot, memory, false);
+        self.commands.digest(now, slot, memory, Present::Nothing);
     }
 
     /// Bytes that a connection has to send; `None` when there are none.
@@ -309,9 +313,12 @@ impl<'d> Client<'d> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let c = &self.commands;
-        let waits =
-            c.taken.is_some() || c.is_dirty() || c.has_news() || c.ready > 0 || c.net.has_actions();
-        let mut at = if waits { Instant::ZERO } else { c.next_deadline() };
+        let waits = c.taken.is_some()
+            || c.is_dirty()
+            || c.has_news()
+            || c.has_answers()
+            || c.net.has_actions();
+        let mut at = if waits { Instant::ZERO } else { c.next_deadline().min(c.hold_up()) };
         if c.net.has_unshown() {
             at = at.min(c.nudge);
         }
@@ -337,7 +344,7 @@ impl<'d> Client<'d> {
         for slot in 0..conns {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
-                self.commands.digest(now, slot, memory, false);
+                self.commands.digest(now, slot, memory, Present::Nothing);
             }
         }
     }
@@ -348,6 +355,25 @@ impl<'d> Client<'d> {
     /// as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.settle();
+        self.commands.take_records(true);
+        self.poll(now, Present::All)
+    }
+
+    /// The next event that is not [`Event::Records`], for an application that has no room for
+    /// records now. They stay in the receive buffers, where TCP holds the brokers back, and until
+    /// [`Client::poll_event`] or [`Client::has_event`] is called again they are no reason for
+    /// [`Client::poll_timeout`] to lie in the past.
+    ///
+    /// With two connections or more only fetches wait behind them. With one, records that wait
+    /// for longer than a second are dropped, and fetched again after the next
+    /// [`Client::poll_event`].
+    pub fn poll_news(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        self.settle();
+        self.commands.take_records(false);
+        self.poll(now, Present::News)
+    }
+
+    fn poll(&mut self, now: Instant, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.commands.drive(now);
         let commands = &mut self.commands;
         if let Some(event) = commands.poll_news() {
@@ -362,7 +388,7 @@ impl<'d> Client<'d> {
                 continue;
             }
             let memory = part_of(&self.rx, self.rx_bytes, slot);
-            if let Some(event) = commands.digest(now, slot, memory, true) {
+            if let Some(event) = commands.digest(now, slot, memory, what) {
                 return Some((event, commands));
             }
         }
@@ -375,6 +401,7 @@ impl<'d> Client<'d> {
     /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
         self.settle();
+        self.commands.take_records(true);
         self.commands.drive(now);
         if self.commands.has_news() {
             return true;

@@ -128,8 +128,6 @@ pub(crate) struct Session {
     pub(crate) serial: u32,
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
-    /// It cannot be told what changed: the next request begins another one.
-    pub(crate) anew: bool,
     /// After an error without a remedy of its own.
     pub(crate) retry_at: Instant,
 }
@@ -152,8 +150,6 @@ pub(crate) struct Conn {
     pub(crate) since: Instant,
     /// Another broker needs the slot: no new requests, and the end after the last answer.
     drain: bool,
-    /// Whoever looks at all partitions found one that has something for it.
-    pub(crate) due: bool,
     /// Connect deadline.
     deadline: Instant,
     /// Its next answer lies here and waits for the application, since when: that is not the peer's
@@ -181,21 +177,13 @@ impl Conn {
         role: Role::Main,
         peer: Peer::Seed(0),
         versions: Versions::NONE,
-        session: Session {
-            id: 0,
-            epoch: 0,
-            serial: 0,
-            by_id: false,
-            anew: false,
-            retry_at: Instant::ZERO,
-        },
+        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
         throttled_until: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,
         blind: false,
         since: Instant::ZERO,
         drain: false,
-        due: false,
         deadline: Instant::ZERO,
         blocked: false,
         blocked_since: Instant::ZERO,

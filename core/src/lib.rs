@@ -58,7 +58,8 @@ mod admin {
 #[cfg(not(feature = "consumer"))]
 mod consumer {
     pub(crate) use crate::absent::{
-        Absent as Consumer, Found, Nothing as Cx, Nothing as Follow, Nothing as Read, Place, Taken,
+        Absent as Consumer, Found, Knots, Nothing as Cx, Nothing as Desk, Nothing as Follow,
+        Nothing as Knot, Nothing as Read, Place, Taken,
     };
 }
 #[cfg(not(feature = "producer"))]

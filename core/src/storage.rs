@@ -7,7 +7,7 @@ use crate::admin::Request;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{Follow, Read};
+use crate::consumer::{Desk, Follow, Knot, Knots, Read};
 use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Lane, ProducerMem, Queue, Spot, Spread};
@@ -88,13 +88,16 @@ impl Limits {
         self.conns
             * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
-            // lead, those with something to send, and their host names.
+            // lead, those with something to send, what the consumer has to ask them, and their
+            // host names.
             + self.brokers
                 * (size_of::<Broker>()
                     + 2 * size_of::<Link>()
                     + size_of::<List>()
                     + size_of::<Lane>()
                     + size_of::<Spot>()
+                    + size_of::<Desk>()
+                    + size_of::<Knot>()
                     + LONGEST_HOST)
             // Topics: name and freshness, place in the indices by name and by id and in the lists
             // by what they wait for, by age, of news and of changes, the partitions in use, what
@@ -107,14 +110,16 @@ impl Limits {
                     + size_of::<Spread>()
                     + size_of::<Follow>())
             // Partitions in use: leader, place in the hash index and in the lists by topic, by
-            // leader and of news, queue and sequence with the place by what it waits for, position.
+            // leader and of news, queue and sequence with the place by what it waits for, position
+            // and place in the consumer's lists.
             + self.partitions
                 * (size_of::<Partition>()
                     + 2 * size_of::<Link>()
                     + 3 * size_of::<Node>()
                     + size_of::<Queue>()
                     + size_of::<Spot>()
-                    + size_of::<Read>())
+                    + size_of::<Read>()
+                    + 3 * size_of::<Knot>())
             // Send blocks, their chaining, and one batch with its place by age and in a request
             // for each.
             + self.tx_blocks
@@ -138,6 +143,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     led: [[List; BROKERS_PER_CONN]; CONNS],
     lanes: [[Lane; BROKERS_PER_CONN]; CONNS],
     lane_places: [[Spot; BROKERS_PER_CONN]; CONNS],
+    desks: [[Desk; BROKERS_PER_CONN]; CONNS],
+    due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
     spreads: [Spread; TOPICS],
     topic_index: [[Link; TOPICS]; 4],
@@ -150,6 +157,7 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     queues: [Queue; PARTITIONS],
     places: [Spot; PARTITIONS],
     reads: [Read; PARTITIONS],
+    knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
 }
 
@@ -165,6 +173,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
         lanes: [[Lane::EMPTY; BROKERS_PER_CONN]; CONNS],
         lane_places: [[Spot::EMPTY; BROKERS_PER_CONN]; CONNS],
+        desks: [[Desk::EMPTY; BROKERS_PER_CONN]; CONNS],
+        due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
         spreads: [Spread::EMPTY; TOPICS],
         topic_index: [[Link::NONE; TOPICS]; 4],
@@ -177,6 +187,7 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         queues: [Queue::EMPTY; PARTITIONS],
         places: [Spot::EMPTY; PARTITIONS],
         reads: [Read::EMPTY; PARTITIONS],
+        knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
     };
 }
@@ -251,6 +262,16 @@ impl<
             lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
             lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
         };
+        let [by_work, by_forget, by_told] = &mut tables.knots;
+        let consumer = ConsumerMem {
+            reads: Mem::Lent(&mut tables.reads),
+            follows: Mem::Lent(&mut tables.follows),
+            desks: Mem::Lent(tables.desks.as_flattened_mut()),
+            by_work: Knots::new(Mem::Lent(by_work)),
+            by_forget: Knots::new(Mem::Lent(by_forget)),
+            by_news: Knots::new(Mem::Lent(by_told)),
+            by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
+        };
         let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
         let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
         let topics = TopicsMem {
@@ -277,10 +298,9 @@ impl<
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics,
-            follows: Mem::Lent(&mut tables.follows),
             table,
             producer,
-            reads: Mem::Lent(&mut tables.reads),
+            consumer,
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
             block_bytes: BLOCK_BYTES,
             links: Mem::Lent(&mut self.links),
@@ -303,6 +323,19 @@ impl<
     }
 }
 
+/// The memory of a consumer.
+pub(crate) struct ConsumerMem<'d> {
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) desks: Mem<'d, Desk>,
+    /// One place for each partition.
+    pub(crate) by_work: Knots<'d>,
+    pub(crate) by_forget: Knots<'d>,
+    pub(crate) by_news: Knots<'d>,
+    /// One place for each broker.
+    pub(crate) by_due: Knots<'d>,
+}
+
 /// The memory of a client, lent or owned.
 pub struct Storage<'d> {
     pub(crate) conns: Mem<'d, Conn>,
@@ -314,10 +347,9 @@ pub struct Storage<'d> {
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: TopicsMem<'d>,
-    pub(crate) follows: Mem<'d, Follow>,
     pub(crate) table: TableMem<'d>,
     pub(crate) producer: ProducerMem<'d>,
-    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) consumer: ConsumerMem<'d>,
     pub(crate) blocks: Mem<'d, u8>,
     pub(crate) block_bytes: usize,
     pub(crate) links: Mem<'d, Link>,
@@ -375,7 +407,15 @@ impl Storage<'static> {
                 by_news: nodes(limits.topics),
                 by_change: nodes(limits.topics),
             },
-            follows: owned(limits.topics, || Follow::EMPTY),
+            consumer: ConsumerMem {
+                reads: owned(limits.partitions, || Read::EMPTY),
+                follows: owned(limits.topics, || Follow::EMPTY),
+                desks: owned(limits.brokers, || Desk::EMPTY),
+                by_work: knots(limits.partitions),
+                by_forget: knots(limits.partitions),
+                by_news: knots(limits.partitions),
+                by_due: knots(limits.brokers),
+            },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
                 heads: owned(limits.partitions, || Link::NONE),
@@ -395,7 +435,6 @@ impl Storage<'static> {
                 lanes: owned(limits.brokers, || Lane::EMPTY),
                 lane_places: owned(limits.brokers, || Spot::EMPTY),
             },
-            reads: owned(limits.partitions, || Read::EMPTY),
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,
             links: owned(limits.tx_blocks, || Link::NONE),
@@ -413,6 +452,11 @@ fn owned<T>(count: usize, empty: impl Fn() -> T) -> Mem<'static, T> {
 #[cfg(feature = "alloc")]
 fn nodes(count: usize) -> Nodes<'static> {
     Nodes::new(owned(count, || Node::EMPTY))
+}
+
+#[cfg(feature = "alloc")]
+fn knots(count: usize) -> Knots<'static> {
+    Knots::new(owned(count, || Knot::EMPTY))
 }
 
 #[cfg(feature = "alloc")]

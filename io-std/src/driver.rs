@@ -176,6 +176,12 @@ impl<'d> Driver<'d> {
         self.client.poll_event(now)
     }
 
+    /// The next event that is not records; see [`Client::poll_news`].
+    pub fn poll_news(&mut self) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        let now = self.now();
+        self.client.poll_news(now)
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.events.clear();
         match self.poller.wait(&mut self.events, timeout) {

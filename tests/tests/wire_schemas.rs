@@ -34,6 +34,7 @@ fn apis() -> Vec<Api> {
         "Produce" produce produce_request,
         "Fetch" fetch fetch_request,
         "ListOffsets" list_offsets list_offsets_request,
+        "OffsetForLeaderEpoch" offset_for_leader_epoch epochs_request,
         "DescribeTopicPartitions" describe_topic_partitions describe_request,
         "InitProducerId" init_producer_id init_request,
         "CreateTopics" create_topics create_topics_request,
@@ -354,6 +355,12 @@ fn expected(name: &str) -> Value {
             ] }],
             "TimeoutMs": 9,
         }),
+        "OffsetForLeaderEpoch" => json!({
+            "ReplicaId": -1,
+            "Topics": [{ "Topic": "t", "Partitions": [
+                { "Partition": 2, "CurrentLeaderEpoch": 3, "LeaderEpoch": 4 },
+            ] }],
+        }),
         "DescribeTopicPartitions" => json!({
             "Topics": [{ "Name": "t" }, { "Name": "u" }], "ResponsePartitionLimit": 1,
             "Cursor": { "TopicName": "t", "PartitionIndex": 5 },
@@ -467,6 +474,15 @@ fn list_offsets_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> 
     partition(out, version, 2, 3, EARLIEST)?;
     end_topic(out, version)?;
     end(out, version, 9)
+}
+
+fn epochs_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::offset_for_leader_epoch::*;
+    begin(out, version, 1)?;
+    topic(out, version, "t", 1)?;
+    partition(out, version, 2, 3, 4)?;
+    end(out, version)?;
+    end(out, version)
 }
 
 fn describe_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {

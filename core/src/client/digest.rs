@@ -17,6 +17,15 @@ const FRAME_MAX: i32 = 256 << 20;
 /// Records that nobody takes keep a connection that others need no longer than this.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
+/// What the application takes now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Present {
+    Nothing,
+    /// Anything but records.
+    News,
+    All,
+}
+
 /// What became of one step.
 enum Progress<'a> {
     /// Something was read.
@@ -46,14 +55,13 @@ struct At<'a> {
 }
 
 impl Commands<'_> {
-    /// Reads what a connection received, up to what the application has to take. With `present`
-    /// it takes it now.
+    /// Reads what a connection received, up to what the application has to take.
     pub(super) fn digest<'a>(
         &mut self,
         now: Instant,
         slot: usize,
         memory: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Option<Event<'a>> {
         let found = self.read_on(now, slot, memory, present);
         let ready = self.answers[slot].ready;
@@ -78,7 +86,7 @@ impl Commands<'_> {
         now: Instant,
         slot: usize,
         memory: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Option<Event<'a>> {
         self.set_ready(slot, false);
         loop {
@@ -133,7 +141,7 @@ impl Commands<'_> {
         now: Instant,
         slot: usize,
         input: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
         let left = self.answers[slot].left as usize;
         let body = input.get(..left).unwrap_or(input);
@@ -222,13 +230,13 @@ impl Commands<'_> {
         Ok(Progress::On)
     }
 
-    fn read_body<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_body<'a>(&mut self, at: &At<'a>, present: Present) -> Result<Progress<'a>, PeerFault> {
         let answer = &self.answers[at.slot];
         if cfg!(feature = "consumer") && answer.records_left() > 0 {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.cx, Cx::Admin(_)) && !present {
+        if matches!(answer.cx, Cx::Admin(_)) && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
@@ -329,7 +337,11 @@ impl Commands<'_> {
         Ok(told.map_or(Progress::On, Progress::Event))
     }
 
-    fn read_records<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_records<'a>(
+        &mut self,
+        at: &At<'a>,
+        present: Present,
+    ) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
         let held_up = self.is_held_up(at.now, slot);
         let Self { answers, consumer, cluster, .. } = self;
@@ -338,13 +350,15 @@ impl Commands<'_> {
             return Err(PeerFault::Malformed);
         };
         let Some(cx) = cx.fetch() else { return Err(PeerFault::Malformed) };
-        if !present {
+        if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             if held_up {
                 cx.drop_records();
+                // Fetched again at once they would only be dropped again.
+                consumer.set_sated(guard!("who takes nothing fetches nothing", true));
             } else if !cx.is_dropped() {
                 return Ok(Progress::Stall);
             }
@@ -378,6 +392,30 @@ impl Commands<'_> {
         Ok(progress)
     }
 
+    /// Whether there is an answer that has something that the application takes now.
+    pub(super) fn has_answers(&self) -> bool {
+        let waits = |answer: &AnswerSlot| self.records_wait && answer.records_left() > 0;
+        self.ready > 0 && self.answers.iter().any(|answer| answer.ready && !waits(answer))
+    }
+
+    /// The application does, or does not, take records from now on.
+    pub(super) fn take_records(&mut self, wanted: bool) {
+        self.records_wait = !wanted;
+        if wanted {
+            self.consumer.set_sated(false);
+        }
+    }
+
+    /// When records that wait make way for others at the latest.
+    pub(super) fn hold_up(&self) -> Instant {
+        if !self.records_wait || self.ready == 0 {
+            return Instant::NEVER;
+        }
+        let shared = (0..self.answers.len()).filter(|slot| self.net.conns[*slot].is_shared());
+        let since = shared.filter_map(|slot| self.answers[slot].waiting_since).min();
+        since.map_or(Instant::NEVER, |since| since + HOLD_UP)
+    }
+
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
@@ -403,7 +441,7 @@ impl Commands<'_> {
     pub(super) fn has_answer_event(&mut self, now: Instant, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
-                self.digest(now, slot, memory, false);
+                self.digest(now, slot, memory, Present::Nothing);
                 let answer = &self.answers[slot];
                 if answer.ready && answer.records_left() > 0 {
                     continue;
@@ -413,7 +451,7 @@ impl Commands<'_> {
             let conn = &self.net.conns[slot];
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);
             let input = memory.get(start..end).unwrap_or_default();
-            match self.step(now, slot, input, true) {
+            match self.step(now, slot, input, Present::All) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Event(_)) => {
                     // Looked at, not handed out.

@@ -65,7 +65,7 @@ impl Commands<'_> {
         }
         while let Some(part) = cluster.table.next_relocated() {
             producer.on_leader(cluster, part);
-            consumer.on_leader(cluster, part);
+            consumer.on_relocated(cluster, now, part);
         }
         while let Some(slot) = cluster.topics.take_changed() {
             consumer.on_changed(cluster, now, slot, |cluster| producer.evict_one(cluster));

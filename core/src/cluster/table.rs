@@ -79,11 +79,6 @@ impl Partition {
     pub(crate) const fn broker(&self) -> Option<usize> {
         self.broker.get()
     }
-
-    /// Whether it is assigned, and led by this broker.
-    pub(crate) const fn is_read_from(&self, node: i32) -> bool {
-        self.used_by(CONSUMER) && self.leader == node
-    }
 }
 
 /// The memory of a [`Table`].

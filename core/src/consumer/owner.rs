@@ -1,4 +1,4 @@
-//! Answers to what the consumer asked: Fetch and ListOffsets.
+//! Answers to what the consumer asked.
 
 use super::{Consumer, FetchCx, OffsetsCx};
 use crate::answer::Origin;
@@ -14,6 +14,7 @@ use crate::wire::table::Segment;
 pub(crate) enum Cx {
     Fetch(FetchCx),
     Offsets(OffsetsCx),
+    Epochs(OffsetsCx),
 }
 
 impl Cx {
@@ -21,7 +22,7 @@ impl Cx {
     pub(crate) fn fetch(&mut self) -> Option<&mut FetchCx> {
         match self {
             Self::Fetch(cx) => Some(cx),
-            Self::Offsets(_) => None,
+            Self::Offsets(_) | Self::Epochs(_) => None,
         }
     }
 }
@@ -30,6 +31,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
             Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
+            Kind::Epochs => Cx::Epochs(OffsetsCx::default()),
             _ => Cx::Offsets(OffsetsCx::default()),
         }
     }
@@ -44,6 +46,7 @@ impl<'d> Consumer<'d> {
     ) -> Option<Event<'a>> {
         match cx {
             Cx::Fetch(cx) => self.on_fetch(cluster, net, from.now, from.conn, cx, got),
+            Cx::Epochs(cx) => self.on_epochs(cluster, from.now, from.asked.correlation, cx, got),
             Cx::Offsets(cx) => {
                 self.on_offsets(cluster, from.now, from.asked.correlation, cx, got);
             }
@@ -58,9 +61,10 @@ impl<'d> Consumer<'d> {
         from: &Origin,
         cx: &Cx,
     ) -> Option<Event<'static>> {
-        if let Cx::Offsets(_) = cx {
-            self.offsets_done(from.now, from.asked.correlation);
+        if !matches!(cx, Cx::Fetch(_)) {
+            self.unasked(from.now, from.asked.correlation);
         }
+        self.due(from.asked.tag[0] as usize);
         None
     }
 
@@ -72,10 +76,10 @@ impl<'d> Consumer<'d> {
         request: &InFlight,
         _: Error,
     ) {
-        self.dirty = true;
-        if request.asked.kind == Kind::Offsets {
-            self.offsets_done(now, request.asked.correlation);
+        if request.asked.kind != Kind::Fetch {
+            self.unasked(now, request.asked.correlation);
         }
+        self.due(request.asked.tag[0] as usize);
     }
 
     pub(crate) fn is_dirty(&self) -> bool {

@@ -90,7 +90,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Puts an entry right behind another one, if that is in this list; else at the end.
-    #[cfg_attr(not(feature = "producer"), expect(dead_code, reason = "for batches"))]
+    #[cfg(any(feature = "producer", feature = "consumer"))]
     pub(crate) fn push_behind(&mut self, list: &mut List, other: usize, at: usize) {
         let next = self.next(other);
         let Some(behind) = next.get().filter(|_| self.contains(other) && !self.contains(at)) else {
@@ -149,10 +149,15 @@ mod tests {
             let (at, which) = (rng.below(12) as usize, rng.below(2) as usize);
             let home = model.iter().position(|list| list.contains(&at));
             assert_eq!(nodes.contains(at), home.is_some(), "step {step}");
-            match (rng.below(3), home) {
+            match (rng.below(4), home) {
                 (0, Some(home)) => {
                     nodes.remove(&mut lists[home], at);
                     model[home].retain(|other| *other != at);
+                }
+                (2, None) if !model[which].is_empty() => {
+                    let place = rng.below(model[which].len() as u32) as usize;
+                    nodes.push_behind(&mut lists[which], model[which][place], at);
+                    model[which].insert(place + 1, at);
                 }
                 (1, _) => {
                     let popped = nodes.pop(&mut lists[which]);

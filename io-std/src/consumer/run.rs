@@ -9,20 +9,12 @@ use kavka_core::{
 };
 
 use super::chunk::Chunk;
-use super::shared::{Command, Room, Shared, What};
+use super::shared::{Command, Shared, What};
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, owned};
 use crate::pending::Setter;
-
-/// While there is no room, events wait in the machine, and with them the bytes behind: TCP holds
-/// the broker back. How often time-outs are looked after meanwhile, and whether there is room: what
-/// a slow application leaves free is filled bit by bit, so that nothing is fetched twice.
-const BLOCKED: Duration = Duration::from_millis(20);
-/// When nothing was taken for this long, records are fetched again later instead, so that what
-/// stands behind them (probes, growth) is heard of.
-const HOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// What to read from the start.
 pub(super) enum Wanted {
@@ -57,8 +49,7 @@ pub(super) fn run(
         ids: HashMap::new(),
         topics: HashMap::new(),
         open: Chunk::default(),
-        held: Vec::new(),
-        blocked: None,
+        full: false,
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -72,7 +63,7 @@ pub(super) fn run(
         for command in commands {
             run.command(&mut driver, now, command);
         }
-        if let Err(error) = run.turn(&mut driver, now) {
+        if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
             return;
         }
@@ -89,10 +80,9 @@ struct Run<'a> {
     ids: HashMap<(Arc<str>, u32), PartitionId>,
     topics: HashMap<TopicId, Topic>,
     open: Chunk,
-    /// Partitions whose records wait at the broker because nobody takes any.
-    held: Vec<PartitionId>,
-    /// Since when the application has not taken what is there.
-    blocked: Option<Instant>,
+    /// The application has not taken what is there: records stay in the machine, and with them
+    /// the bytes behind. TCP holds the broker back.
+    full: bool,
     /// What the application is told when this thread ends.
     ended: Error,
 }
@@ -188,21 +178,11 @@ impl Run<'_> {
         done.set(result.map_err(Error::from));
     }
 
-    fn turn(&mut self, driver: &mut Driver<'_>, now: Instant) -> std::io::Result<()> {
-        let room = self.shared.room(!self.held.is_empty());
-        if room == Room::Half {
-            // Not for less: all of it is fetched anew.
-            let (held, partitions) = (core::mem::take(&mut self.held), &self.partitions);
-            let wanted = |id: &PartitionId| partitions.get(id).is_some_and(|at| !at.paused);
-            held.into_iter().filter(wanted).for_each(|id| driver.resume(now, id));
-        }
-        if room != Room::None {
-            self.blocked = None;
-            return driver.turn(self.patience(driver));
-        }
-        let since = *self.blocked.get_or_insert(now);
-        if now < since + HOLD_AFTER {
-            return driver.turn_without_events(BLOCKED);
+    fn turn(&mut self, driver: &mut Driver<'_>) -> std::io::Result<()> {
+        let was_full = core::mem::replace(&mut self.full, self.shared.is_full());
+        if was_full && !self.full {
+            // Records are taken again, and they may be there already.
+            return driver.turn_now();
         }
         driver.turn(self.patience(driver))
     }
@@ -216,22 +196,17 @@ impl Run<'_> {
 
     fn events(&mut self, driver: &mut Driver<'_>) {
         let now = driver.now();
-        let hold = self.blocked.is_some_and(|since| since + HOLD_AFTER <= now);
-        if self.blocked.is_some() && !hold {
-            return;
-        }
         let failure = driver.last_failure().map(Failure::text);
-        while let Some((event, commands)) = driver.poll_event() {
+        let full = self.full;
+        while let Some((event, commands)) =
+            if full { driver.poll_news() } else { driver.poll_event() }
+        {
             match event {
-                CoreEvent::Records(batch) if hold => {
-                    commands.hold(batch.partition(), batch.position());
-                    self.held.push(batch.partition());
-                }
                 CoreEvent::Records(batch) => {
                     self.records(&batch, commands);
                     if self.open.size() >= self.config.chunk_bytes {
                         self.give();
-                        if self.shared.room(false) == Room::None {
+                        if self.shared.is_full() {
                             return;
                         }
                     }

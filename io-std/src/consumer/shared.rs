@@ -22,15 +22,6 @@ pub(super) struct Shared {
     limit: usize,
 }
 
-/// How much of the queue is free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    None,
-    Some,
-    /// At least.
-    Half,
-}
-
 #[derive(Default)]
 struct State {
     chunks: VecDeque<Result<Chunk, Error>>,
@@ -189,17 +180,11 @@ impl Shared {
         woken.wake();
     }
 
-    /// How much may come. The thread is woken when half is free, if there is no room now, or if it
-    /// `waits` for so much.
-    pub(super) fn room(&self, waits: bool) -> Room {
+    /// Whether too much waits already. If so the thread is woken when half of it is gone.
+    pub(super) fn is_full(&self) -> bool {
         let mut state = lock(&self.state);
-        let room = match state.bytes {
-            bytes if bytes >= self.limit => Room::None,
-            bytes if bytes <= self.limit / 2 => Room::Half,
-            _ => Room::Some,
-        };
-        state.blocked = room == Room::None || (waits && room != Room::Half);
-        room
+        state.blocked |= state.bytes >= self.limit;
+        state.blocked
     }
 
     pub(super) fn abort(&self, error: &Error) {

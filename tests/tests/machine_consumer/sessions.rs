@@ -60,10 +60,9 @@ fn unassigning_beside_a_fetch_in_flight_keeps_the_others_alive() {
     s.give(&asked, 7, vec![records(1, &[batch(0, &["b"])])]);
     assert_eq!(s.records(), [(1, 0, "b".into())], "what came for the others is of use");
     let asked = s.expect::<FetchRequest>();
-    assert_eq!(asked.body.session_epoch, 0, "the session still holds the partition");
-    let mut wanted = s.wanted(&asked);
-    wanted.sort();
-    assert_eq!(wanted, [("t".into(), 1, 1), ("t".into(), 2, 0)]);
+    assert_eq!(asked.body.session_epoch, 1, "the session continues");
+    assert_eq!(s.forgotten(&asked), [("t".into(), 0)]);
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
 }
 
 #[test]
