@@ -14,7 +14,7 @@ use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Cluster, Probes, Table, pending};
+use crate::cluster::{Cluster, Probes, Table};
 use crate::config::Config;
 use crate::connection::{Net, State, Transmit};
 use crate::consumer::{Consumer, Taken};
@@ -255,7 +255,7 @@ impl<'d> Client<'d> {
         let Some(slot) = self.commands.net.slot(conn) else { return &mut [] };
         let size = self.rx_bytes;
         let c = &mut self.commands.net.conns[slot];
-        if !c.is_open() {
+        if !c.is_up() {
             return &mut [];
         }
         let Some(memory) = self.rx.get_mut(slot * size..(slot + 1) * size) else {
@@ -277,7 +277,7 @@ impl<'d> Client<'d> {
         let Some(slot) = self.commands.net.slot(conn) else { return };
         let size = self.rx_bytes;
         let c = &mut self.commands.net.conns[slot];
-        if !c.is_open() {
+        if !c.is_up() {
             return;
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
@@ -542,47 +542,5 @@ impl<'d> Commands<'d> {
             return Some(Event::Disconnected { broker, error });
         }
         None
-    }
-}
-
-impl Cluster<'_> {
-    /// The next thing to tell of topics and leaders.
-    fn poll_event(&mut self) -> Option<Event<'static>> {
-        if let Some(slot) = self.topics.first_news() {
-            let event = self.topic_event(slot);
-            if self.topics[slot].pending == 0 {
-                self.topics.told(slot);
-            }
-            return Some(event);
-        }
-        let part = self.table.next_moved()?;
-        let entry = &self.table[part];
-        let (slot, partition, epoch) = (usize::from(entry.topic), entry.index, entry.epoch);
-        let topic = self.topic_id(slot);
-        Some(Event::LeaderMoved { topic, partition, epoch })
-    }
-
-    fn topic_event(&mut self, slot: usize) -> Event<'static> {
-        let id = self.topic_id(slot);
-        let topic = &mut self.topics[slot];
-        let mut take = |bit: u8| {
-            let set = topic.pending & bit != 0;
-            topic.pending &= !bit;
-            set
-        };
-        if take(pending::READY) {
-            Event::TopicReady { topic: id, partitions: topic.count }
-        } else if take(pending::RECREATED) {
-            Event::TopicRecreated { topic: id, partitions: topic.count }
-        } else if take(pending::ADDED) {
-            let (from, to, by) = (topic.added_from, topic.count, topic.added_by);
-            Event::PartitionsAdded { topic: id, from, to, by }
-        } else if take(pending::STALE) {
-            Event::BrokerStale { broker: topic.stale_broker, topic: id }
-        } else {
-            topic.pending = 0;
-            let error = topic.failure.unwrap_or(Error::TimedOut);
-            Event::TopicFailed { topic: id, error }
-        }
     }
 }

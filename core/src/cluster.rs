@@ -6,6 +6,7 @@ mod connect;
 mod freshness;
 mod hosts;
 mod metadata;
+mod news;
 mod owner;
 mod table;
 mod topic;
@@ -26,7 +27,8 @@ use hosts::{Host, Hosts};
 use metadata::MetadataCx;
 pub(crate) use owner::Cx;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
-pub(crate) use topic::{Topic, pending};
+pub(crate) use topic::Topic;
+use topic::pending;
 use topics::Plan;
 pub(crate) use topics::{Topics, TopicsMem};
 

@@ -196,7 +196,7 @@ impl Conn {
         rx_end: 0,
     };
 
-    pub(crate) fn is_open(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, State::Handshake | State::Ready)
     }
 
@@ -317,7 +317,7 @@ pub(crate) struct Net<'d> {
     correlation: i32,
     rare: Rare,
     /// Something was queued or closed since the adapter looked last.
-    pub(crate) fresh: bool,
+    pub(crate) stirred: bool,
     /// Some connection may have to end: it is empty, or its broker moved or went.
     pub(crate) check: bool,
     /// No deadline of a connection is earlier than this.
@@ -354,7 +354,7 @@ impl<'d> Net<'d> {
             client_id,
             correlation: rare.correlation(),
             rare,
-            fresh: false,
+            stirred: false,
             check: false,
             deadline: Instant::NEVER,
             actions: 0,
@@ -451,7 +451,7 @@ impl<'d> Net<'d> {
         self.peers.insert(place(peer, role), slot);
         self.seeds += usize::from(matches!(peer, Peer::Seed(_)));
         self.actions += 1;
-        self.fresh = true;
+        self.stirred = true;
         Some(slot)
     }
 
@@ -483,7 +483,7 @@ impl<'d> Net<'d> {
         conn.peer = peer;
         self.peers.insert(place(peer, conn.role), slot);
         self.seeds -= 1;
-        self.fresh = true;
+        self.stirred = true;
     }
 
     /// The next slot in a state that the adapter has to be told of.
@@ -524,7 +524,7 @@ impl<'d> Net<'d> {
         conn.in_flight.clear();
         conn.shown = 0;
         conn.state = if tell_adapter && told { State::Doomed } else { State::Free };
-        self.fresh = true;
+        self.stirred = true;
     }
 
     /// Takes the oldest request of a connection that ends; its answer will not come.
@@ -547,7 +547,7 @@ impl<'d> Net<'d> {
         let slot = &self.conns[conn];
         let version = if slot.state == State::Handshake && kind == Kind::Versions {
             slot.handshake_version
-        } else if self.is_open(conn, now) {
+        } else if self.takes_requests(conn, now) {
             slot.versions.best(kind, cap)?
         } else {
             return None;
@@ -592,7 +592,7 @@ impl<'d> Net<'d> {
     #[inline(never)]
     pub(crate) fn write(&mut self, draft: &mut Draft, body: Body<'_>) -> Result<(), Full> {
         if self.rare.full() {
-            self.fresh = true;
+            self.stirred = true;
             return Err(Full);
         }
         let mut sink = ChainSink { blocks: &mut self.blocks, chain: &mut draft.ctl };
@@ -602,7 +602,7 @@ impl<'d> Net<'d> {
     }
 
     /// Whether a connection that is ready takes requests now.
-    pub(crate) fn is_open(&self, conn: usize, now: Instant) -> bool {
+    pub(crate) fn takes_requests(&self, conn: usize, now: Instant) -> bool {
         let slot = &self.conns[conn];
         let free = !slot.drain && now >= slot.throttled_until && !slot.in_flight.is_full();
         slot.state == State::Ready && free
@@ -687,7 +687,7 @@ impl<'d> Net<'d> {
             conn.take(0);
         }
         self.check |= conn.in_flight.is_empty();
-        self.fresh = true;
+        self.stirred = true;
     }
 
     /// No connection has a deadline before this.
@@ -745,7 +745,7 @@ impl<'d> Net<'d> {
     /// A connection takes no new requests, and ends after the last answer.
     pub(crate) fn drain(&mut self, slot: usize) {
         self.conns[slot].drain = true;
-        (self.check, self.fresh) = (true, true);
+        (self.check, self.stirred) = (true, true);
     }
 
     /// Whether a connection may make way for another one now; else when.
@@ -770,6 +770,6 @@ impl<'d> Net<'d> {
         conn.state = State::Handshake;
         conn.overdue = false;
         (conn.rx_start, conn.rx_end) = (0, 0);
-        self.fresh = true;
+        self.stirred = true;
     }
 }

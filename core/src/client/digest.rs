@@ -91,7 +91,7 @@ impl Commands<'_> {
         self.set_ready(slot, false);
         loop {
             let conn = &self.net.conns[slot];
-            if !conn.is_open() {
+            if !conn.is_up() {
                 return None;
             }
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);

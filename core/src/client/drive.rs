@@ -13,7 +13,7 @@ const LEAVING: usize = 4;
 impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
-            || self.net.fresh
+            || self.net.stirred
             || self.net.check
             || self.cluster.brokers_moved
             || self.producer.is_dirty()
@@ -35,7 +35,7 @@ impl Commands<'_> {
                 return;
             }
             self.dirty = false;
-            self.net.fresh = false;
+            self.net.stirred = false;
             self.end_connections(now);
             self.tell_changes(now);
             let Self { cluster, net, producer, consumer, admin, .. } = self;

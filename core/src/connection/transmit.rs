@@ -103,7 +103,7 @@ impl Net<'_> {
     /// Bytes that a connection has to send.
     pub(crate) fn transmit(&self, slot: usize) -> Option<Transmit<'_>> {
         let conn = &self.conns[slot];
-        if !conn.is_open() || usize::from(conn.shown) == conn.in_flight.len() {
+        if !conn.is_up() || usize::from(conn.shown) == conn.in_flight.len() {
             return None;
         }
         let entries = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default().iter();
@@ -148,7 +148,7 @@ impl Net<'_> {
             left -= rest;
             entry.sent = entry.total;
             self.blocks.release(&mut entry.ctl);
-            self.fresh |= core::mem::take(&mut self.short);
+            self.stirred |= core::mem::take(&mut self.short);
             conn.shown += 1;
         }
     }
@@ -159,7 +159,7 @@ impl Net<'_> {
         let shown = conn.in_flight.get(..usize::from(conn.shown)).unwrap_or_default();
         let at = shown.iter().position(|f| f.silent)?;
         let batches = conn.take(at).batches;
-        self.fresh = true;
+        self.stirred = true;
         Some(batches)
     }
 }

@@ -138,7 +138,7 @@ impl<'d> Consumer<'d> {
         if idle || net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
             return true;
         }
-        if !net.is_open(conn, now) {
+        if !net.takes_requests(conn, now) {
             return false;
         }
         let Some((version, full)) = self.version(cluster, net, (conn, desk)) else { return false };

@@ -224,7 +224,7 @@ impl<'a> Iterator for Slices<'a> {
     }
 }
 
-/// Writes to the end of a chain, leaving `reserve` blocks free.
+/// Writes to the end of a chain.
 pub(crate) struct ChainSink<'a, 'd> {
     pub(crate) blocks: &'a mut Blocks<'d>,
     pub(crate) chain: &'a mut Chain,

@@ -48,7 +48,9 @@ impl<'d> Producer<'d> {
             match self.draft(cluster, net, now, conn, &picked) {
                 Some(draft) => break (draft, picked.first),
                 // Short of memory: a smaller request may find room.
-                None if picked.count > 1 && net.is_open(conn, now) => most = picked.count / 2,
+                None if picked.count > 1 && net.takes_requests(conn, now) => {
+                    most = picked.count / 2
+                }
                 None => return Some(false),
             }
         };

@@ -113,7 +113,7 @@ impl<'d> Producer<'d> {
         due: Due,
     ) -> Turn {
         while net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
-            if !net.is_open(conn, now) {
+            if !net.takes_requests(conn, now) {
                 let until = net.conns[conn].throttled_until;
                 return Turn::Stuck(if until > now { until } else { Instant::NEVER });
             }
