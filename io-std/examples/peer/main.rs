@@ -198,8 +198,14 @@ fn send(
 /// The sequence number, a space, and padding up to the length of `pad`.
 fn value(seq: u64, pad: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(pad.len().max(24));
-    // A `Vec` takes everything.
-    let _ = write!(value, "{seq} ");
+    let (mut digits, mut left) = (seq.checked_ilog10().unwrap_or(0), seq);
+    while let Some(unit) = 10_u64.checked_pow(digits) {
+        value.push(b'0' + (left / unit) as u8);
+        left %= unit;
+        let Some(fewer) = digits.checked_sub(1) else { break };
+        digits = fewer;
+    }
+    value.push(b' ');
     let rest = pad.get(value.len()..).unwrap_or_default();
     value.extend_from_slice(rest);
     value
