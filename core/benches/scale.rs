@@ -47,7 +47,10 @@ const CASES: [Case; 4] = [
     Case { used: 1, ..case("4000 topics watched", 4000, 10, 1) },
 ];
 
-const OPERATIONS: [(&str, fn(&mut Bench, usize)); 4] = [
+/// A step, and its name.
+type Operation = (&'static str, fn(&mut Bench, usize));
+
+const OPERATIONS: [Operation; 4] = [
     ("a record arrives", Bench::arrives),
     ("a record is produced and acknowledged", Bench::produced),
     ("a look, nothing to do", Bench::look),
