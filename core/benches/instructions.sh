@@ -17,6 +17,12 @@ count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bench" count "$1" "$2" 2>&1 |
         sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
+# Of records that are awaited one by one there need not be so many.
+for what in await-10 await-10000; do
+    once=$(count "$what" 1000)
+    twice=$(count "$what" 2000)
+    echo "$what: $(((twice - once) / 1000)) instructions per record"
+done
 for what in produce produce-keyed fetch; do
     once=$(count "$what" "$records")
     twice=$(count "$what" $((2 * records)))

@@ -41,6 +41,8 @@ fn storage(rx_bytes: usize) -> Storage<'static> {
 fn producer(batch_bytes: usize) -> Machine<'static> {
     let mut config = Config::new("localhost:9092");
     config.batch_bytes = batch_bytes;
+    // This broker answers in the same turn: there would be nothing to linger for.
+    config.linger_when_idle = true;
     let mut machine = Machine::new(config, storage(64 << 10), Fake::new(6, &[], 0), 64 << 10);
     machine.until(|event| matches!(event, Event::TopicReady { .. }));
     // Leaders and the producer id are known, and all memory was used once.
@@ -73,6 +75,29 @@ fn produce(machine: &mut Machine<'_>, count: u64, keyed: bool) {
         });
     }
     assert_eq!(delivered, count, "more was acknowledged than produced");
+}
+
+/// A client of a topic of so many partitions, all of which it produced to.
+fn wide(partitions: u32) -> Machine<'static> {
+    let (config, fake) = (Config::new("localhost:9092"), Fake::new(partitions, &[], 0));
+    let mut machine = Machine::new(config, storage(64 << 10), fake, 64 << 10);
+    machine.until(|event| matches!(event, Event::TopicReady { .. }));
+    one_by_one(&mut machine, u64::from(partitions), partitions);
+    machine
+}
+
+/// Produces `count` records, each when the one before is acknowledged.
+fn one_by_one(machine: &mut Machine<'_>, count: u64, partitions: u32) {
+    for n in 0..count {
+        let to = (machine.topic, (n % u64::from(partitions)) as u32);
+        let taken = machine.client.produce(machine.now, to, &Record::new(black_box(&VALUE)));
+        drop(black_box(taken.expect("room")));
+        let mut delivered = false;
+        while !delivered {
+            machine.pass(CHUNK_MICROS);
+            machine.turn(|event, _| delivered |= matches!(event, Event::Delivered { .. }));
+        }
+    }
 }
 
 fn consumer(batch_bytes: usize, piece: usize) -> Machine<'static> {
@@ -149,8 +174,10 @@ fn count(what: &str, records: u64) {
     match what {
         "produce" => produce(&mut producer(16 << 10), records, false),
         "produce-keyed" => produce(&mut producer(16 << 10), records, true),
+        "await-10" => one_by_one(&mut wide(10), records, 10),
+        "await-10000" => one_by_one(&mut wide(10_000), records, 10),
         "fetch" => drop(fetch(&mut consumer(16 << 10, 64 << 10), records)),
-        other => panic!("produce, produce-keyed or fetch, not {other}"),
+        other => panic!("produce, produce-keyed, await-10, await-10000 or fetch, not {other}"),
     }
 }
 

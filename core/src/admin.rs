@@ -1,17 +1,19 @@
 //! Admin requests: kept in send blocks until a fitting connection is there, then sent once. Their
 //! answers go to the application element by element.
 
+use crate::answer::Origin;
+use crate::api::Kind;
+use crate::client::Setup;
 use crate::cluster::{Cluster, Wish};
-use crate::connection::{Draft, Net, Question, Role, Ticket};
+use crate::connection::{Draft, InFlight, Net, Role, Tag};
 use crate::error::{AdminError, Error, LimitKind, Misuse};
-use crate::event::{Admin as Ask, Event, Reply};
+use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::{Blocks, Chain, Mem};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
 use crate::wire::{
-    ApiKey, Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics,
-    metadata,
+    Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics, metadata,
 };
 
 /// Longest topic name.
@@ -34,7 +36,7 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Ask {
     Create { partitions: i32, replication_factor: i16, configs: u16 },
     Grow { count: i32, validate_only: bool },
     Delete,
@@ -46,7 +48,7 @@ enum Kind {
 pub(crate) struct Request {
     state: State,
     serial: u32,
-    kind: Kind,
+    ask: Ask,
     /// The topic's name, then names and values of configs in turn, each behind its length.
     texts: Chain,
     deadline: Instant,
@@ -58,12 +60,15 @@ impl Request {
     pub(crate) const EMPTY: Self = Self {
         state: State::Free,
         serial: 0,
-        kind: Kind::Delete,
+        ask: Ask::Delete,
         texts: Chain::EMPTY,
         deadline: Instant::ZERO,
         error: ErrorCode(0),
     };
 }
+
+/// What is remembered while an answer streams in: nothing, since it goes to the application.
+pub(crate) struct Cx;
 
 /// See the module.
 pub(crate) struct Admin<'d> {
@@ -74,7 +79,7 @@ pub(crate) struct Admin<'d> {
 }
 
 impl<'d> Admin<'d> {
-    pub(crate) fn new(requests: Mem<'d, Request>) -> Self {
+    pub(crate) fn new(requests: Mem<'d, Request>, _: &Setup) -> Self {
         Self { requests, serial: 0, news: false, dirty: false }
     }
 
@@ -83,19 +88,19 @@ impl<'d> Admin<'d> {
         cluster: &mut Cluster<'d>,
         blocks: &mut Blocks<'d>,
         now: Instant,
-        ask: &Ask<'_>,
+        wanted: &event::Admin<'_>,
     ) -> Result<RequestId, AdminError> {
-        let (kind, name, configs): (_, _, &[_]) = match *ask {
-            Ask::CreateTopic { name, partitions, replication_factor, configs } => {
+        let (ask, name, configs): (_, _, &[_]) = match *wanted {
+            event::Admin::CreateTopic { name, partitions, replication_factor, configs } => {
                 let count = u16::try_from(configs.len()).unwrap_or(u16::MAX);
-                (Kind::Create { partitions, replication_factor, configs: count }, name, configs)
+                (Ask::Create { partitions, replication_factor, configs: count }, name, configs)
             }
-            Ask::CreatePartitions { name, count, validate_only } => {
-                (Kind::Grow { count, validate_only }, name, &[])
+            event::Admin::CreatePartitions { name, count, validate_only } => {
+                (Ask::Grow { count, validate_only }, name, &[])
             }
-            Ask::DeleteTopic { name } => (Kind::Delete, name, &[]),
-            Ask::Describe { topic: Some(name) } => (Kind::Describe, name, &[]),
-            Ask::Describe { topic: None } => (Kind::DescribeAll, "", &[]),
+            event::Admin::DeleteTopic { name } => (Ask::Delete, name, &[]),
+            event::Admin::Describe { topic: Some(name) } => (Ask::Describe, name, &[]),
+            event::Admin::Describe { topic: None } => (Ask::DescribeAll, "", &[]),
         };
         if name.len() > NAME {
             return Err(AdminError::Caller(Misuse::TopicName));
@@ -112,7 +117,7 @@ impl<'d> Admin<'d> {
         self.requests[slot] = Request {
             state: State::Queued,
             serial: self.serial,
-            kind,
+            ask,
             texts,
             deadline: now + cluster.config.request_timeout,
             error: ErrorCode(0),
@@ -155,17 +160,17 @@ impl<'d> Admin<'d> {
         now: Instant,
         slot: usize,
     ) -> Instant {
-        let api = match self.requests[slot].kind {
-            Kind::Create { .. } => ApiKey::CREATE_TOPICS,
-            Kind::Grow { .. } => ApiKey::CREATE_PARTITIONS,
-            Kind::Delete => ApiKey::DELETE_TOPICS,
-            Kind::Describe | Kind::DescribeAll => ApiKey::METADATA,
+        let kind = match self.requests[slot].ask {
+            Ask::Create { .. } => Kind::Create,
+            Ask::Grow { .. } => Kind::Grow,
+            Ask::Delete => Kind::Delete,
+            Ask::Describe | Ask::DescribeAll => Kind::List,
         };
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cluster.controller {
-            _ if api == ApiKey::METADATA => {
+            _ if kind == Kind::List => {
                 cluster.brokers_wanted |= net.conns.iter().all(|c| !c.is_live());
-                cluster.pick_main(net, now, None, api)
+                cluster.pick_main(net, now, None, kind)
             }
             Some(node) if cluster.broker(node).is_some() => {
                 match cluster.wish(net, now, node, Role::Main) {
@@ -173,15 +178,15 @@ impl<'d> Admin<'d> {
                     Wish::Later(at) => return at.min(now + AGAIN),
                 }
             }
-            Some(_) => cluster.pick_main(net, now, None, api),
+            Some(_) => cluster.pick_main(net, now, None, kind),
             None => None,
         };
         let Some(conn) = conn else { return now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
-        let cap = if api == ApiKey::CREATE_TOPICS { 4 } else { i16::MAX };
+        let cap = if kind == Kind::Create { 4 } else { i16::MAX };
         let Some(mut draft) = net
-            .open(conn, now, api, cap)
-            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, api, i16::MAX)).flatten())
+            .open(conn, now, kind, cap)
+            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, kind, i16::MAX)).flatten())
         else {
             return now + AGAIN;
         };
@@ -193,24 +198,22 @@ impl<'d> Admin<'d> {
             return now + AGAIN;
         }
         request.state = State::Sent;
-        let ticket = Ticket::Admin { slot: slot as u16, serial: request.serial };
-        net.send(now, draft, ticket, &timeout);
+        net.send(now, draft, [slot as u32, request.serial], &timeout);
         Instant::NEVER
     }
 
-    fn slot(&self, ticket: Ticket) -> Option<usize> {
-        let Ticket::Admin { slot, serial } = ticket else { return None };
-        let request = self.requests.get(usize::from(slot))?;
-        (request.serial == serial && request.state == State::Sent).then_some(usize::from(slot))
+    fn slot(&self, [slot, serial]: Tag) -> Option<usize> {
+        let request = self.requests.get(slot as usize)?;
+        (request.serial == serial && request.state == State::Sent).then_some(slot as usize)
     }
 
-    fn id(&self, ticket: Ticket) -> Option<RequestId> {
-        self.slot(ticket).map(|slot| RequestId(self.requests[slot].serial))
+    fn id(&self, tag: Tag) -> Option<RequestId> {
+        self.slot(tag).map(|slot| RequestId(self.requests[slot].serial))
     }
 
     /// An error code in the answer; the first one counts.
-    fn note(&mut self, ticket: Ticket, error: ErrorCode) {
-        if let Some(slot) = self.slot(ticket)
+    fn note(&mut self, tag: Tag, error: ErrorCode) {
+        if let Some(slot) = self.slot(tag)
             && self.requests[slot].error.0 == 0
         {
             self.requests[slot].error = error;
@@ -218,62 +221,65 @@ impl<'d> Admin<'d> {
     }
 
     /// Whether a topic's error is the request's error: not in a list of all topics.
-    fn is_about_one(&self, ticket: Ticket) -> bool {
-        self.slot(ticket).is_some_and(|slot| self.requests[slot].kind != Kind::DescribeAll)
+    fn is_about_one(&self, tag: Tag) -> bool {
+        self.slot(tag).is_some_and(|slot| self.requests[slot].ask != Ask::DescribeAll)
     }
 
     /// The next element of an answer.
-    pub(crate) fn on_answer<'a>(
+    pub(crate) fn item<'a>(
         &mut self,
-        question: &Question,
+        _: &mut Cluster<'d>,
+        _: &mut Net<'d>,
+        from: &Origin,
+        _: &mut Cx,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        let ticket = question.ticket;
-        let reply = match question.api {
-            ApiKey::METADATA => self.described(ticket, metadata::item(got)?)?,
-            ApiKey::CREATE_TOPICS => match create_topics::item(got)? {
+        let tag = from.asked.tag;
+        let reply = match from.asked.kind {
+            Kind::List => self.described(tag, metadata::item(got)?)?,
+            Kind::Create => match create_topics::item(got)? {
                 create_topics::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
-            ApiKey::CREATE_PARTITIONS => match create_partitions::item(got)? {
+            Kind::Grow => match create_partitions::item(got)? {
                 create_partitions::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
             _ => match delete_topics::item(got)? {
                 delete_topics::Item::Topic { error, message, .. } => {
-                    self.judged(ticket, error, message)?
+                    self.judged(tag, error, message)?
                 }
                 _ => return None,
             },
         };
-        let id = self.id(ticket)?;
+        let id = self.id(tag)?;
         Some(Event::Reply { id, reply })
     }
 
     /// What became of a topic.
     fn judged<'a>(
         &mut self,
-        ticket: Ticket,
+        tag: Tag,
         error: ErrorCode,
         message: Option<&'a str>,
     ) -> Option<Reply<'a>> {
-        self.note(ticket, error);
+        self.note(tag, error);
         message.map(Reply::Message)
     }
 
-    fn described<'a>(&mut self, ticket: Ticket, item: metadata::Item<'a>) -> Option<Reply<'a>> {
+    fn described<'a>(&mut self, tag: Tag, item: metadata::Item<'a>) -> Option<Reply<'a>> {
         Some(match item {
             metadata::Item::Broker { id, host, port, rack } => {
                 Reply::Broker { id, host, port, rack }
             }
             metadata::Item::Cluster { id, controller } => Reply::Cluster { id, controller },
             metadata::Item::Topic { error, name, id, internal } => {
-                if self.is_about_one(ticket) {
-                    self.note(ticket, error);
+                if self.is_about_one(tag) {
+                    self.note(tag, error);
                 }
                 Reply::Topic { name: name.unwrap_or_default(), id, internal, error }
             }
@@ -281,7 +287,7 @@ impl<'d> Admin<'d> {
                 Reply::Partition { index, leader, epoch, replicas, isr, error }
             }
             metadata::Item::End { error } => {
-                self.note(ticket, error);
+                self.note(tag, error);
                 return None;
             }
             _ => return None,
@@ -289,14 +295,16 @@ impl<'d> Admin<'d> {
     }
 
     /// The answer is complete.
-    pub(crate) fn answered(
+    pub(crate) fn done(
         &mut self,
         cluster: &mut Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Instant,
-        ticket: Ticket,
+        net: &mut Net<'d>,
+        from: &Origin,
+        _: &Cx,
     ) -> Option<Event<'static>> {
-        let slot = self.slot(ticket)?;
+        let blocks = &mut net.blocks;
+        let now = from.now;
+        let slot = self.slot(from.asked.tag)?;
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
             cluster.controller = None;
@@ -312,7 +320,7 @@ impl<'d> Admin<'d> {
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
-        if let (Kind::Grow { validate_only: false, .. }, Ok(())) = (request.kind, result) {
+        if let (Ask::Grow { validate_only: false, .. }, Ok(())) = (request.ask, result) {
             cluster.expect_growth(topic_name(blocks, &request.texts, &mut [0; NAME]), now);
         }
         blocks.release(&mut request.texts);
@@ -321,9 +329,16 @@ impl<'d> Admin<'d> {
 
     /// The connection ended before the answer came; whether the request was carried out is not
     /// known.
-    pub(crate) fn on_lost(&mut self, blocks: &mut Blocks<'d>, ticket: Ticket, error: Error) {
-        if let Some(slot) = self.slot(ticket) {
-            self.fail(blocks, slot, error);
+    pub(crate) fn lost(
+        &mut self,
+        _: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        _: Instant,
+        request: &InFlight,
+        error: Error,
+    ) {
+        if let Some(slot) = self.slot(request.asked.tag) {
+            self.fail(&mut net.blocks, slot, error);
         }
     }
 
@@ -334,7 +349,19 @@ impl<'d> Admin<'d> {
         self.news = true;
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Cx {
+        Cx
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.news
+    }
+
+    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         if !self.news {
             return None;
         }
@@ -352,7 +379,7 @@ impl<'d> Admin<'d> {
 
 impl Request {
     fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        if let Kind::Create { partitions, replication_factor, configs } = self.kind {
+        if let Ask::Create { partitions, replication_factor, configs } = self.ask {
             let configs = usize::from(configs);
             let mut at = 0;
             net.write(draft, &mut |w, version| create_topics::begin(w, version, 1))?;
@@ -372,21 +399,19 @@ impl Request {
         }
         let mut room = [0; NAME];
         let name = topic_name(&net.blocks, &self.texts, &mut room);
-        net.write(draft, &mut |w, version| match self.kind {
-            Kind::Grow { count, validate_only } => {
+        net.write(draft, &mut |w, version| match self.ask {
+            Ask::Grow { count, validate_only } => {
                 let topic = create_partitions::NewPartitions { name, count };
                 create_partitions::Request { topics: &[topic], timeout_ms, validate_only }
                     .encode(version, w)
             }
-            Kind::Delete => {
-                delete_topics::Request { names: &[name], timeout_ms }.encode(version, w)
-            }
-            Kind::Describe => {
+            Ask::Delete => delete_topics::Request { names: &[name], timeout_ms }.encode(version, w),
+            Ask::Describe => {
                 metadata::begin(w, version, Some(1))?;
                 metadata::topic(w, version, Uuid::ZERO, Some(name))?;
                 metadata::end(w, version, false)
             }
-            Kind::DescribeAll | Kind::Create { .. } => {
+            Ask::DescribeAll | Ask::Create { .. } => {
                 metadata::begin(w, version, None)?;
                 metadata::end(w, version, false)
             }

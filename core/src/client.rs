@@ -8,6 +8,8 @@ mod handshake;
 #[cfg(feature = "producer")]
 mod produce;
 
+pub(crate) use handshake::HandshakeCx;
+
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
@@ -19,15 +21,18 @@ use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
-use crate::memory::{Blocks, Link, Mem, Rng};
+use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
+use digest::Present;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
 const IDLE: Duration = Duration::from_secs(5);
+/// A loop that leaves bytes where they are is woken for them no more often than this.
+const NUDGE: Duration = Duration::from_millis(10);
 
 /// An Apache Kafka client that does no I/O.
 ///
@@ -52,7 +57,14 @@ pub struct Commands<'d> {
     answers: Mem<'d, AnswerSlot>,
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
+    /// It takes no records for now.
+    records_wait: bool,
     rx_bytes: usize,
+    /// Answers that wait for the application.
+    ready: usize,
+    /// When a loop that does not look for bytes is woken for them again.
+    nudge: Instant,
+    nudged: bool,
     /// Wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
     deadline: Instant,
@@ -78,6 +90,16 @@ pub struct Stats {
     pub blocks_used: usize,
 }
 
+/// What parts are made with, beside their memory.
+pub(crate) struct Setup {
+    pub(crate) idempotence: bool,
+    /// All send blocks.
+    pub(crate) blocks: usize,
+    /// Receive buffer of a connection, in bytes.
+    pub(crate) rx_bytes: usize,
+    pub(crate) rare: Rare,
+}
+
 impl<'d> Client<'d> {
     /// A client with its memory. The seed decides jitter, sticky partitions and the order in which
     /// bootstrap addresses are tried; devices of a fleet want different ones, tests the same.
@@ -91,31 +113,18 @@ impl<'d> Client<'d> {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let s = storage;
-        let too_little = s.conns.is_empty()
-            || s.conns.len() > 64
-            || s.rx_bytes < 512
-            || s.block_bytes < 128
-            || s.links.len() < 4
-            || s.topics.entries.is_empty()
-            || s.table.entries.is_empty()
-            || s.brokers.is_empty();
-        if too_little {
-            return Err(ConfigError::TooLittleMemory);
-        }
-        let counted = s.links.len().max(s.batches.len()).max(s.table.entries.len());
-        let numbered = s.topics.entries.len().max(s.requests.len());
-        if counted > Link::MOST || guard!("slots have 16 bits", numbered > u16::MAX.into()) {
-            return Err(ConfigError::TooMuchMemory);
-        }
+        s.check()?;
         let rare = Rare::new(&seed);
         let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let total = blocks.total();
-        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let table = Table::new(s.table);
-        let producer =
-            Producer::new(s.parts, s.topic_parts, s.batches, config.idempotence, total, rare);
-        let consumer = Consumer::new(s.reads, s.follows, s.rx_bytes);
+        let setup = Setup {
+            idempotence: config.idempotence,
+            blocks: blocks.total(),
+            rx_bytes: s.rx_bytes,
+            rare,
+        };
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
         let commands = Commands {
             net,
             cluster: Cluster::new(
@@ -127,12 +136,16 @@ impl<'d> Client<'d> {
                 table,
                 Rng::new(seed),
             ),
-            producer,
-            consumer,
-            admin: Admin::new(s.requests),
+            producer: Producer::new(s.producer, &setup),
+            consumer: Consumer::new(s.consumer, &setup),
+            admin: Admin::new(s.requests, &setup),
             answers: s.answers,
             taken: None,
+            records_wait: false,
             rx_bytes: s.rx_bytes,
+            ready: 0,
+            nudge: Instant::ZERO,
+            nudged: false,
             wall: None,
             deadline: Instant::NEVER,
             dirty: true,
@@ -269,8 +282,9 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
+        self.commands.net.arrived(slot);
         let memory = part_of(&self.rx, size, slot);
-        self.commands.digest(now, slot, memory, false);
+        self.commands.digest(now, slot, memory, Present::Nothing);
     }
 
     /// Bytes that a connection has to send; `None` when there are none.
@@ -278,7 +292,8 @@ impl<'d> Client<'d> {
         self.settle();
         self.commands.drive(now);
         let slot = self.commands.net.slot(conn)?;
-        self.commands.net.conns[slot].unshown = false;
+        self.commands.net.show(slot);
+        self.commands.nudge = Instant::ZERO;
         self.commands.net.transmit(slot)
     }
 
@@ -301,12 +316,12 @@ impl<'d> Client<'d> {
         let waits = c.taken.is_some()
             || c.is_dirty()
             || c.has_news()
-            || c.answers.iter().any(|a| a.ready)
-            || c.net.conns.iter().any(|conn| {
-                matches!(conn.state, State::Wanted | State::Doomed)
-                    || (conn.unshown && conn.is_open())
-            });
-        let at = if waits { Instant::ZERO } else { c.next_deadline() };
+            || c.has_answers()
+            || c.net.has_actions();
+        let mut at = if waits { Instant::ZERO } else { c.next_deadline().min(c.hold_up()) };
+        if c.net.has_unshown() {
+            at = at.min(c.nudge);
+        }
         (at != Instant::NEVER).then_some(at)
     }
 
@@ -315,14 +330,21 @@ impl<'d> Client<'d> {
         self.settle();
         self.give_way(now);
         self.commands.drive(now);
+        // A loop that has had its turn and did not look for bytes has its reasons.
+        if self.commands.net.has_unshown() {
+            let nudged = self.commands.nudged;
+            self.commands.nudge = if nudged { now + NUDGE } else { Instant::ZERO };
+        }
+        self.commands.nudged = self.commands.net.has_unshown();
     }
 
     /// Records that nobody takes make way in time on a connection that others need too.
     fn give_way(&mut self, now: Instant) {
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
-                self.commands.digest(now, slot, memory, false);
+                self.commands.digest(now, slot, memory, Present::Nothing);
             }
         }
     }
@@ -333,12 +355,32 @@ impl<'d> Client<'d> {
     /// as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.settle();
+        self.commands.take_records(true);
+        self.poll(now, Present::All)
+    }
+
+    /// The next event that is not [`Event::Records`], for an application that has no room for
+    /// records now. They stay in the receive buffers, where TCP holds the brokers back, and until
+    /// [`Client::poll_event`] or [`Client::has_event`] is called again they are no reason for
+    /// [`Client::poll_timeout`] to lie in the past.
+    ///
+    /// With two connections or more only fetches wait behind them. With one, records that wait
+    /// for longer than a second are dropped, and fetched again after the next
+    /// [`Client::poll_event`].
+    pub fn poll_news(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        self.settle();
+        self.commands.take_records(false);
+        self.poll(now, Present::News)
+    }
+
+    fn poll(&mut self, now: Instant, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.commands.drive(now);
         let commands = &mut self.commands;
         if let Some(event) = commands.poll_news() {
             return Some((event, commands));
         }
-        let conns = commands.answers.len();
+        // Nobody waits: not even a look.
+        let conns = if commands.ready > 0 { commands.answers.len() } else { 0 };
         commands.turn = commands.turn.wrapping_add(1);
         for i in 0..conns {
             let slot = (commands.turn + i) % conns;
@@ -346,7 +388,7 @@ impl<'d> Client<'d> {
                 continue;
             }
             let memory = part_of(&self.rx, self.rx_bytes, slot);
-            if let Some(event) = commands.digest(now, slot, memory, true) {
+            if let Some(event) = commands.digest(now, slot, memory, what) {
                 return Some((event, commands));
             }
         }
@@ -359,11 +401,13 @@ impl<'d> Client<'d> {
     /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
         self.settle();
+        self.commands.take_records(true);
         self.commands.drive(now);
         if self.commands.has_news() {
             return true;
         }
-        for slot in 0..self.commands.answers.len() {
+        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
+        for slot in 0..conns {
             if !self.commands.answers[slot].ready {
                 continue;
             }
@@ -471,8 +515,8 @@ impl<'d> Commands<'d> {
         self.cluster.topics.has_news()
             || self.cluster.broker_news
             || self.cluster.table.has_moved()
-            || self.consumer.news
-            || self.admin.news
+            || self.consumer.has_news()
+            || self.admin.has_news()
             || self.producer.has_news()
     }
 
@@ -481,7 +525,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.cluster.poll_event() {
             return Some(event);
         }
-        if let Some(event) = self.producer.poll_event() {
+        if let Some(event) = self.producer.poll_event(&self.cluster) {
             if matches!(event, Event::Room) {
                 self.consumer.on_room();
             }
@@ -490,7 +534,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.consumer.poll_event(&self.cluster) {
             return Some(event);
         }
-        if let Some(event) = self.admin.poll_event() {
+        if let Some(event) = self.admin.poll_event(&self.cluster) {
             return Some(event);
         }
         if self.cluster.broker_news {

@@ -6,6 +6,7 @@ mod connect;
 mod freshness;
 mod hosts;
 mod metadata;
+mod owner;
 mod table;
 mod topic;
 mod topics;
@@ -20,9 +21,10 @@ use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
-pub(crate) use freshness::{DescribeCx, OffsetsProbeCx};
+use freshness::{DescribeCx, OffsetsProbeCx};
 use hosts::{Host, Hosts};
-pub(crate) use metadata::MetadataCx;
+use metadata::MetadataCx;
+pub(crate) use owner::Cx;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::{Topic, pending};
 use topics::Plan;
@@ -62,6 +64,8 @@ pub(crate) struct Cluster<'d> {
     clock: Instant,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
+    /// The address of some broker changed or is doubted, or it is forgotten.
+    pub(crate) brokers_moved: bool,
     /// Metadata of some topic is wanted since it was looked for what is due.
     pub(crate) asks: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
@@ -111,6 +115,7 @@ impl<'d> Cluster<'d> {
             requests: 0,
             clock: Instant::ZERO,
             broker_news: false,
+            brokers_moved: false,
             asks: false,
             produced: None,
             probes: Probes::default(),
@@ -264,6 +269,7 @@ impl<'d> Cluster<'d> {
             let leader = p.leader();
             if let Some(broker) = self.broker_mut(leader) {
                 broker.doubted = true;
+                self.brokers_moved = true;
             }
         }
     }

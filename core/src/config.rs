@@ -84,8 +84,16 @@ pub struct Config<'d> {
     pub acks: Acks,
     /// Idempotent producer (KIP-98): no duplicates and no reordering by retries.
     pub idempotence: bool,
-    /// How long a batch waits for more records.
+    /// How long a batch waits for more records, at most (`linger.ms`; 5 ms). It waits while a
+    /// Produce request to its broker has no response, and after that as long as records keep
+    /// coming: until none came for an eighth of this time. A record that finds nothing under way
+    /// to its broker leaves when the adapter polls next, with all that were produced before that.
+    /// Zero: nothing waits.
     pub linger: Duration,
+    /// Whether a batch waits for the whole linger although nothing is under way to its broker, as
+    /// Kafka's own clients do: fewer requests from a slow producer, later acknowledgements. Without
+    /// responses ([`Acks::None`]) it always does.
+    pub linger_when_idle: bool,
     /// Largest batch, header included, in bytes.
     pub batch_bytes: usize,
     /// Largest Produce request, in bytes (`max.request.size`).
@@ -144,6 +152,7 @@ impl<'d> Config<'d> {
             acks: Acks::All,
             idempotence: true,
             linger: Duration::from_millis(5),
+            linger_when_idle: false,
             batch_bytes: 16 * 1024,
             request_bytes: 1024 * 1024,
             delivery_timeout: Duration::from_secs(120),
@@ -190,6 +199,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// The same, lingering although nothing is under way to a broker; see
+    /// [`Config::linger_when_idle`].
+    #[must_use]
+    pub const fn linger_when_idle(mut self, yes: bool) -> Self {
+        self.linger_when_idle = yes;
         self
     }
 

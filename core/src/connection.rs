@@ -7,6 +7,7 @@ mod versions;
 
 use heapless::Vec;
 
+use crate::api::Kind;
 use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
@@ -14,6 +15,7 @@ use crate::rare::Rare;
 use crate::time::{Duration, Instant};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
 
@@ -26,6 +28,12 @@ pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// With so many connections some are to spare.
 const ROOMY: usize = 8;
+/// A deadline that passed so long ago passed while nobody looked.
+const LATE: Duration = Duration::from_millis(100);
+/// What has arrived meanwhile is read within this.
+const GRACE: Duration = Duration::from_millis(50);
+/// Where there are fewer connections than brokers in use, one makes way for another this often.
+const ROTATION: Duration = Duration::from_millis(600);
 
 /// What a connection is for. A broker answers in order, so a fetch that waits for records would
 /// hold up everything behind it.
@@ -35,6 +43,8 @@ pub(crate) enum Role {
     Fetch,
     /// Beside a main one that has batches on its way, where there are connections to spare.
     Probe,
+    /// For the first batches of new partitions, which take long, where there are such.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,52 +79,21 @@ impl Peer {
     }
 }
 
-/// Whom an answer belongs to, with what the owner must remember of the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ticket {
-    ApiVersions,
-    Metadata,
-    /// DescribeTopicPartitions for one topic: slot, slot generation, topic generation, count.
-    Describe {
-        topic: u16,
-        generation: u16,
-        epoch: u32,
-        count: u32,
-    },
-    /// ListOffsets for the first unknown index of several topics.
-    ListOffsetsProbe,
-    /// ListOffsets for positions.
-    Offsets,
-    Produce,
-    Fetch,
-    InitProducerId,
-    Admin {
-        slot: u16,
-        serial: u32,
-    },
-}
-
-impl Ticket {
-    /// Whether it is only asked to notice growth.
-    pub(crate) const fn is_probe(&self) -> bool {
-        matches!(self, Self::Describe { .. } | Self::ListOffsetsProbe)
-    }
-}
+/// What its owner has to know again when the answer comes.
+pub(crate) type Tag = [u32; 2];
 
 /// What has to be known of a request to read its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    pub(crate) api: ApiKey,
+    pub(crate) kind: Kind,
     pub(crate) version: i16,
     pub(crate) correlation: i32,
-    pub(crate) ticket: Ticket,
-    /// How many batches went out with it.
-    pub(crate) count: u32,
+    pub(crate) tag: Tag,
 }
 
 impl Question {
     pub(crate) const NONE: Self =
-        Self { api: ApiKey(0), version: 0, correlation: 0, ticket: Ticket::ApiVersions, count: 0 };
+        Self { kind: Kind::Versions, version: 0, correlation: 0, tag: [0; 2] };
 }
 
 /// A request that left or is leaving.
@@ -140,21 +119,6 @@ impl InFlight {
     }
 }
 
-/// The send side of a produced batch; same index as the producer's own entry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outgoing {
-    /// Header and records.
-    pub(crate) chain: Chain,
-    /// Bytes of the request that go before the batch, counted from the start of the request.
-    pub(crate) ctl_end: u32,
-    /// The next batch of the same request.
-    pub(crate) next: Link,
-}
-
-impl Outgoing {
-    pub(crate) const EMPTY: Self = Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE };
-}
-
 /// KIP-227 fetch session with this broker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Session {
@@ -164,8 +128,6 @@ pub(crate) struct Session {
     pub(crate) serial: u32,
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
-    /// It cannot be told what changed: the next request begins another one.
-    pub(crate) anew: bool,
     /// After an error without a remedy of its own.
     pub(crate) retry_at: Instant,
 }
@@ -187,17 +149,22 @@ pub(crate) struct Conn {
     /// When it was established.
     pub(crate) since: Instant,
     /// Another broker needs the slot: no new requests, and the end after the last answer.
-    pub(crate) drain: bool,
-    /// Whoever looks at all partitions found one that has something for it.
-    pub(crate) due: bool,
+    drain: bool,
     /// Connect deadline.
     deadline: Instant,
+    /// Its next answer lies here and waits for the application, since when: that is not the peer's
+    /// fault, and deadlines rest.
+    blocked: bool,
+    blocked_since: Instant,
+    /// A deadline passed while nobody looked: what has arrived meanwhile is to be read first.
+    overdue: bool,
+    overdue_at: Instant,
     /// Oldest first.
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
     shown: u8,
-    /// Something was queued that the adapter was not shown.
-    pub(crate) unshown: bool,
+    /// Something was queued that the adapter was not shown, and would not look for by itself.
+    unshown: bool,
     /// Unread bytes in the receive buffer.
     pub(crate) rx_start: u32,
     pub(crate) rx_end: u32,
@@ -210,22 +177,18 @@ impl Conn {
         role: Role::Main,
         peer: Peer::Seed(0),
         versions: Versions::NONE,
-        session: Session {
-            id: 0,
-            epoch: 0,
-            serial: 0,
-            by_id: false,
-            anew: false,
-            retry_at: Instant::ZERO,
-        },
+        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
         throttled_until: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,
         blind: false,
         since: Instant::ZERO,
         drain: false,
-        due: false,
         deadline: Instant::ZERO,
+        blocked: false,
+        blocked_since: Instant::ZERO,
+        overdue: false,
+        overdue_at: Instant::ZERO,
         in_flight: Vec::new(),
         shown: 0,
         unshown: false,
@@ -241,18 +204,39 @@ impl Conn {
         !matches!(self.state, State::Free | State::Doomed)
     }
 
+    /// It takes no new requests.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.drain
+    }
+
+    /// Whether other requests share it with fetches.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.role != Role::Fetch
+    }
+
+    /// The earliest deadline, for connecting or for an answer.
+    fn next_deadline(&self) -> Instant {
+        match self.state {
+            State::Connecting => self.deadline,
+            State::Handshake | State::Ready if !self.blocked => {
+                self.in_flight.iter().fold(Instant::NEVER, |at, f| at.min(f.deadline))
+            }
+            _ => Instant::NEVER,
+        }
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Whether a request with such a ticket has no answer yet.
-    pub(crate) fn awaits(&self, ticket: impl Fn(&Ticket) -> bool) -> bool {
-        self.in_flight.iter().any(|f| ticket(&f.asked.ticket))
+    /// Whether a request of such a kind has no answer yet.
+    pub(crate) fn awaits(&self, is: impl Fn(Kind) -> bool) -> bool {
+        self.in_flight.iter().any(|f| is(f.asked.kind))
     }
 
     /// When a request without an answer makes it the second choice.
     pub(crate) fn late_at(&self) -> Instant {
-        let slow = |f: &&InFlight| f.asked.api != ApiKey::FETCH;
+        let slow = |f: &&InFlight| !f.asked.kind.row().waits;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
         first.map_or(Instant::NEVER, |since| since + PATIENCE)
     }
@@ -285,7 +269,7 @@ impl Conn {
 
     /// Requests of a kind that have no answer yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.asked.api == api).count()
+        self.in_flight.iter().filter(|f| f.asked.kind.api() == api).count()
     }
 }
 
@@ -305,7 +289,7 @@ pub(crate) type Body<'f> = &'f mut dyn FnMut(&mut Writer<'_>, i16) -> Result<(),
 /// A request being written.
 pub(crate) struct Draft {
     conn: usize,
-    api: ApiKey,
+    kind: Kind,
     pub(crate) version: i16,
     correlation: i32,
     ctl: Chain,
@@ -334,6 +318,18 @@ pub(crate) struct Net<'d> {
     rare: Rare,
     /// Something was queued or closed since the adapter looked last.
     pub(crate) fresh: bool,
+    /// Some connection may have to end: it is empty, or its broker moved or went.
+    pub(crate) check: bool,
+    /// No deadline of a connection is earlier than this.
+    deadline: Instant,
+    /// Connections that the adapter has to be told of.
+    actions: usize,
+    /// Connections with bytes that it would not look for by itself.
+    unshown: usize,
+    /// Connections to bootstrap addresses.
+    pub(crate) seeds: usize,
+    /// When a connection made way for another one last.
+    rotated: Instant,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
@@ -359,6 +355,12 @@ impl<'d> Net<'d> {
             correlation: rare.correlation(),
             rare,
             fresh: false,
+            check: false,
+            deadline: Instant::NEVER,
+            actions: 0,
+            unshown: 0,
+            seeds: 0,
+            rotated: Instant::ZERO,
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
@@ -374,6 +376,23 @@ impl<'d> Net<'d> {
         let conn = self.conns.get(id.index as usize)?;
         let old = guard!("an old connection id means nothing", conn.generation != id.generation);
         (!old && conn.is_live()).then_some(id.index as usize)
+    }
+
+    /// Whether the adapter has something to do for a connection.
+    pub(crate) const fn has_actions(&self) -> bool {
+        self.actions > 0
+    }
+
+    /// Whether there are bytes that the adapter would not look for by itself.
+    pub(crate) const fn has_unshown(&self) -> bool {
+        self.unshown > 0
+    }
+
+    /// The adapter looks for bytes of a connection.
+    pub(crate) fn show(&mut self, slot: usize) {
+        if core::mem::take(&mut self.conns[slot].unshown) {
+            self.unshown -= 1;
+        }
     }
 
     /// Whether there are connections to spare for what is only asked.
@@ -430,6 +449,8 @@ impl<'d> Net<'d> {
         self.conns[slot] =
             Conn { state: State::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
         self.peers.insert(place(peer, role), slot);
+        self.seeds += usize::from(matches!(peer, Peer::Seed(_)));
+        self.actions += 1;
         self.fresh = true;
         Some(slot)
     }
@@ -461,19 +482,25 @@ impl<'d> Net<'d> {
         self.peers.remove(place(conn.peer, conn.role), slot);
         conn.peer = peer;
         self.peers.insert(place(peer, conn.role), slot);
+        self.seeds -= 1;
         self.fresh = true;
     }
 
     /// The next slot in a state that the adapter has to be told of.
     pub(crate) fn next_action(&mut self, deadline: Instant) -> Option<(State, ConnId)> {
+        if self.actions == 0 {
+            return None;
+        }
         let slot =
             self.conns.iter().position(|c| matches!(c.state, State::Wanted | State::Doomed))?;
+        self.actions -= 1;
         let id = self.id(slot);
         let conn = &mut self.conns[slot];
         let state = conn.state;
         if state == State::Wanted {
             conn.state = State::Connecting;
             conn.deadline = deadline;
+            self.deadline = self.deadline.min(deadline);
         } else {
             conn.state = State::Free;
         }
@@ -486,7 +513,11 @@ impl<'d> Net<'d> {
         let told = conn.state != State::Wanted;
         if conn.is_live() {
             self.peers.remove(place(conn.peer, conn.role), slot);
+            self.seeds -= usize::from(matches!(conn.peer, Peer::Seed(_)));
         }
+        self.actions += usize::from(tell_adapter && told);
+        self.actions -= usize::from(!told);
+        self.unshown -= usize::from(core::mem::take(&mut conn.unshown));
         for lost in &mut conn.in_flight {
             self.blocks.release(&mut lost.ctl);
         }
@@ -510,25 +541,25 @@ impl<'d> Net<'d> {
         &mut self,
         conn: usize,
         now: Instant,
-        api: ApiKey,
+        kind: Kind,
         cap: i16,
     ) -> Option<Draft> {
         let slot = &self.conns[conn];
-        let version = if slot.state == State::Handshake && api == ApiKey::API_VERSIONS {
+        let version = if slot.state == State::Handshake && kind == Kind::Versions {
             slot.handshake_version
         } else if self.is_open(conn, now) {
-            slot.versions.best(api, cap)?
+            slot.versions.best(kind, cap)?
         } else {
             return None;
         };
         // 0 is nobody's.
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
         let mut draft =
-            Draft { conn, api, version, correlation: self.correlation, ctl: Chain::EMPTY };
+            Draft { conn, kind, version, correlation: self.correlation, ctl: Chain::EMPTY };
         let (correlation, client_id) = (self.correlation, self.client_id);
         let written = self.write(&mut draft, &mut |w, version| {
             w.i32(0)?;
-            header::request(w, api, version, correlation, client_id)
+            header::request(w, kind.api(), version, correlation, client_id)
         });
         self.whole(draft, written)
     }
@@ -538,10 +569,10 @@ impl<'d> Net<'d> {
         &mut self,
         conn: usize,
         now: Instant,
-        api: ApiKey,
+        kind: Kind,
         body: Body<'_>,
     ) -> Option<Draft> {
-        let mut draft = self.open(conn, now, api, i16::MAX)?;
+        let mut draft = self.open(conn, now, kind, i16::MAX)?;
         let written = self.write(&mut draft, body);
         self.whole(draft, written)
     }
@@ -586,27 +617,26 @@ impl<'d> Net<'d> {
         &mut self,
         now: Instant,
         draft: Draft,
-        ticket: Ticket,
+        tag: Tag,
         deadline: Instant,
         batches: Link,
         no_answer: bool,
     ) {
         let mut total = draft.ctl.len();
-        let (mut link, mut count) = (batches, 0);
+        let (mut link, mut before) = (batches, Link::NONE);
         while let Some(batch) = link.get() {
-            count += 1;
             total += self.outgoing[batch].chain.len();
+            self.outgoing[batch].before = core::mem::replace(&mut before, link);
             link = self.outgoing[batch].next;
         }
         let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);
         self.blocks.patch(&draft.ctl, &length.to_be_bytes());
         let entry = InFlight {
             asked: Question {
-                api: draft.api,
+                kind: draft.kind,
                 version: draft.version,
                 correlation: draft.correlation,
-                ticket,
-                count,
+                tag,
             },
             since: now,
             deadline,
@@ -616,20 +646,25 @@ impl<'d> Net<'d> {
             sent: 0,
             silent: no_answer,
         };
+        self.deadline = self.deadline.min(deadline);
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
+        // An adapter that has not sent all of what it was shown comes back by itself.
+        if conn.pending() == usize::from(conn.shown) && !conn.unshown {
+            conn.unshown = true;
+            self.unshown += 1;
+        }
         // `open` made sure that there is a place.
         if let Err(mut entry) = conn.in_flight.push(entry) {
             self.blocks.release(&mut entry.ctl);
         }
-        conn.unshown = true;
         self.requests += 1;
     }
 
     /// A request without batches.
     #[inline(never)]
-    pub(crate) fn send(&mut self, now: Instant, draft: Draft, ticket: Ticket, timeout: &Duration) {
-        self.commit(now, draft, ticket, now + *timeout, Link::NONE, false);
+    pub(crate) fn send(&mut self, now: Instant, draft: Draft, tag: Tag, timeout: &Duration) {
+        self.commit(now, draft, tag, now + *timeout, Link::NONE, false);
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.
@@ -651,25 +686,89 @@ impl<'d> Net<'d> {
         if conn.shown > 0 && !conn.in_flight.is_empty() {
             conn.take(0);
         }
+        self.check |= conn.in_flight.is_empty();
         self.fresh = true;
     }
 
-    /// The earliest deadline of a connection, for connecting or for its oldest answer.
-    pub(crate) fn deadline(&self, slot: usize) -> Instant {
-        let conn = &self.conns[slot];
-        match conn.state {
-            State::Connecting => conn.deadline,
-            State::Handshake | State::Ready => {
-                conn.in_flight.iter().fold(Instant::NEVER, |at, f| at.min(f.deadline))
+    /// No connection has a deadline before this.
+    pub(crate) const fn next_deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Begins to look at the deadlines of all connections; [`Net::is_over`] is told of each.
+    pub(crate) fn begin_look(&mut self) {
+        self.deadline = Instant::NEVER;
+        self.check = false;
+    }
+
+    /// Whether a deadline of a connection has passed.
+    pub(crate) fn is_over(&mut self, now: Instant, slot: usize) -> bool {
+        let conn = &mut self.conns[slot];
+        let mut at = conn.next_deadline();
+        if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
+            // Whoever was away looks at the socket first.
+            if !conn.overdue {
+                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
             }
-            _ => Instant::NEVER,
+            at = conn.overdue_at;
         }
+        if at > now {
+            self.deadline = self.deadline.min(at);
+        }
+        at <= now
+    }
+
+    /// Bytes of a connection have arrived.
+    pub(crate) fn arrived(&mut self, slot: usize) {
+        self.conns[slot].overdue = false;
+    }
+
+    /// Whether the next answer on a connection lies here and waits for the application.
+    pub(crate) fn set_blocked(&mut self, now: Instant, slot: usize, blocked: bool) {
+        let conn = &mut self.conns[slot];
+        if blocked == conn.blocked {
+            return;
+        }
+        conn.blocked = guard!("a deadline rests while the application is awaited", blocked);
+        if blocked {
+            conn.blocked_since = now;
+            return;
+        }
+        let rested = conn.blocked_since.until(now);
+        for request in &mut conn.in_flight {
+            request.deadline = request.deadline + rested;
+            request.since = request.since + rested;
+            self.deadline = self.deadline.min(request.deadline);
+        }
+    }
+
+    /// A connection takes no new requests, and ends after the last answer.
+    pub(crate) fn drain(&mut self, slot: usize) {
+        self.conns[slot].drain = true;
+        (self.check, self.fresh) = (true, true);
+    }
+
+    /// Whether a connection may make way for another one now; else when.
+    pub(crate) fn may_rotate(&mut self, now: Instant) -> Result<(), Instant> {
+        let at = self.rotated + ROTATION;
+        // A few connections go round faster: there is little that they could be made for in vain.
+        if self.conns.len() >= ROOMY
+            && guard!("slots rotate slowly", at > now && self.rotated > Instant::ZERO)
+        {
+            return Err(at);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note_rotation(&mut self, now: Instant) {
+        self.rotated = now;
     }
 
     pub(crate) fn established(&mut self, now: Instant, slot: usize) {
         let conn = &mut self.conns[slot];
         conn.since = now;
         conn.state = State::Handshake;
+        conn.overdue = false;
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.fresh = true;
     }

@@ -1,25 +1,35 @@
 //! Consumer: positions of assigned partitions, and the fetches that move them. A position only
 //! jumps with an event that says so.
 
+mod epochs;
 mod fetch;
 mod offsets;
+mod owner;
 mod place;
 mod plan;
 mod records;
+mod work;
 
+use crate::client::Setup;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::config::Start;
 use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
-use crate::memory::Mem;
+use crate::memory::{Link, Mem, Nodes};
+use crate::storage::ConsumerMem;
 use crate::time::Instant;
+use crate::wire::Uuid;
 
+pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use fetch::FetchCx;
-pub(crate) use offsets::OffsetsCx;
+use offsets::OffsetsCx;
+pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
+pub(crate) use work::Desk;
+use work::{Lists, Spot};
 
 /// What a partition does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +58,13 @@ enum Trouble {
 pub(crate) struct Read {
     state: State,
     paused: bool,
-    /// Until there is room to produce, or until resumed.
-    held: bool,
+    /// The list that it is in, and at which broker.
+    spot: Spot,
+    desk: Link,
+    /// Until there is room to produce once more than this, or until resumed; 0 for not held.
+    held: u32,
+    /// What was read may not be in the log any more: its leader epoch is another one since.
+    unchecked: bool,
     /// What is on its way was asked before the position changed.
     stale: bool,
     /// A move or an assignment was not told yet.
@@ -66,10 +81,12 @@ pub(crate) struct Read {
     /// What the leader was told last.
     sent_position: i64,
     sent_epoch: i32,
-    /// Serial of the fetch session that it is part of.
+    /// Serial of the fetch session that it is part of, 0 for none, and the broker that has it.
     session: u32,
-    /// Correlation id of the ListOffsets request that resolves it, 0 for none.
+    seat: Link,
+    /// Correlation id of the request that it waits for, other than Fetch; 0 for none.
     asked: i32,
+    /// Zero when it does not wait.
     retry_at: Instant,
     failing_since: Instant,
     moved: Option<(i64, i64, MoveReason)>,
@@ -80,7 +97,10 @@ impl Read {
     pub(crate) const EMPTY: Self = Self {
         state: State::Off,
         paused: false,
-        held: false,
+        spot: Spot::None,
+        desk: Link::NONE,
+        held: 0,
+        unchecked: false,
         stale: false,
         assigned_news: false,
         failures: 0,
@@ -92,6 +112,7 @@ impl Read {
         sent_position: 0,
         sent_epoch: 0,
         session: 0,
+        seat: Link::NONE,
         asked: 0,
         retry_at: Instant::ZERO,
         failing_since: Instant::ZERO,
@@ -115,7 +136,10 @@ impl Read {
             reset_from: -1,
             stale: true,
             paused: self.paused,
+            spot: self.spot,
+            desk: self.desk,
             session: self.session,
+            seat: self.seat,
             // Whatever the leader was told of it does not hold any more, also if that was 0.
             sent_position: -1,
             assigned_news: self.assigned_news,
@@ -146,14 +170,6 @@ impl Read {
         let from = self.moved.map_or(self.position, |(from, ..)| from);
         self.moved = (from != to).then_some((from, to, why));
     }
-
-    fn needs_offset(&self, now: Instant) -> bool {
-        self.state == State::Resolve && self.asked == 0 && self.retry_at <= now
-    }
-
-    fn wants_records(&self, now: Instant) -> bool {
-        self.state == State::Fetch && !self.paused && !self.held && self.retry_at <= now
-    }
 }
 
 /// A topic all of whose partitions are read, those to come included.
@@ -167,6 +183,12 @@ pub(crate) struct Follow {
     /// Partitions that were there at first; what is above was added (R12).
     first: u32,
     next: u32,
+    /// Its partitions were looked at since the topic is ready.
+    seen: bool,
+    /// The topic had no id on the wire then.
+    nameless: bool,
+    /// The last of its partitions in a list that is being put into order.
+    last: Link,
 }
 
 impl Follow {
@@ -177,37 +199,59 @@ impl Follow {
         start: Start::Earliest,
         first: 0,
         next: 0,
+        seen: false,
+        nameless: false,
+        last: Link::NONE,
     };
 }
 
 /// See the module.
 pub(crate) struct Consumer<'d> {
     reads: Mem<'d, Read>,
-    /// No partition from here on was ever assigned.
-    upto: usize,
     follows: Mem<'d, Follow>,
+    /// By slot of the broker.
+    desks: Mem<'d, Desk>,
+    by_work: Nodes<'d>,
+    by_forget: Nodes<'d>,
+    by_news: Nodes<'d>,
+    by_due: Nodes<'d>,
+    lists: Lists,
     /// Largest batch that can be received.
     rx_bytes: usize,
     session_serial: u32,
-    turn: usize,
+    /// How often there was room to produce again, from 1.
+    rooms: u32,
+    /// Entries that are not assigned any more and that a session has to forget.
+    ghosts: u32,
+    /// Followed topics with more partitions than there is memory for.
+    blocked: u32,
     /// Some partition has something to tell.
-    pub(crate) news: bool,
-    pub(crate) dirty: bool,
-    pub(crate) deadline: Instant,
+    news: bool,
+    dirty: bool,
+    /// The application took no records for so long that they were dropped: none are fetched over
+    /// a connection that others need, until it takes some again.
+    sated: bool,
 }
 
 impl<'d> Consumer<'d> {
-    pub(crate) fn new(reads: Mem<'d, Read>, follows: Mem<'d, Follow>, rx_bytes: usize) -> Self {
+    pub(crate) fn new(memory: ConsumerMem<'d>, setup: &Setup) -> Self {
         Self {
-            reads,
-            upto: 0,
-            follows,
-            rx_bytes,
+            reads: memory.reads,
+            follows: memory.follows,
+            desks: memory.desks,
+            by_work: memory.by_work,
+            by_forget: memory.by_forget,
+            by_news: memory.by_news,
+            by_due: memory.by_due,
+            lists: Lists::EMPTY,
+            rx_bytes: setup.rx_bytes,
             session_serial: 0,
-            turn: 0,
+            rooms: 1,
+            ghosts: 0,
+            blocked: 0,
             news: false,
             dirty: false,
-            deadline: Instant::NEVER,
+            sated: false,
         }
     }
 
@@ -251,21 +295,23 @@ impl<'d> Consumer<'d> {
             return Err(Error::Caller(Misuse::PartitionIndex));
         }
         let known = cluster.table.find(slot, partition);
-        if known.is_some_and(|part| cluster.table[part].used_by(CONSUMER)) {
+        if known.is_some_and(|part| self.reads[part].state != State::Off) {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
         let part = cluster
             .table
             .take(slot, partition, CONSUMER)
             .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
-        self.reads[part] = Read::EMPTY;
-        self.upto = self.upto.max(part + 1);
+        // A session may have it still, from before it was unassigned.
+        let Read { session, seat, .. } = self.reads[part];
+        self.ghosts -= u32::from(session != 0);
+        self.reads[part] = Read { session, seat, ..Read::EMPTY };
         self.reads[part].begin(start);
         self.begin_added(cluster, part);
+        self.relink(cluster, part);
         if cluster.topics[slot].ready && cluster.table[part].leader() < 0 {
             cluster.refresh(slot, now);
         }
-        self.dirty = true;
         Ok(Self::id(cluster, part))
     }
 
@@ -277,7 +323,6 @@ impl<'d> Consumer<'d> {
         let read = &mut self.reads[part];
         if cluster.config.read_added_from_first
             && topic.ready
-            && entry.used_by(CONSUMER)
             && entry.index >= topic.count
             && read.state == State::Resolve
         {
@@ -297,7 +342,8 @@ impl<'d> Consumer<'d> {
         if self.follows[slot].active {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        self.follows[slot] = Follow { active: true, start, ..Follow::EMPTY };
+        let Follow { seen, nameless, .. } = self.follows[slot];
+        self.follows[slot] = Follow { active: true, start, seen, nameless, ..Follow::EMPTY };
         cluster.topics[slot].wants |= CONSUMER;
         cluster.topics.note_change(slot);
         Ok(())
@@ -305,20 +351,25 @@ impl<'d> Consumer<'d> {
 
     /// Partitions of a topic that are added from now on are not taken up.
     pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
-        self.follows[slot] = Follow::EMPTY;
+        let Follow { seen, nameless, blocked, .. } = self.follows[slot];
+        self.blocked -= u32::from(blocked);
+        self.follows[slot] = Follow { seen, nameless, ..Follow::EMPTY };
         cluster.topics[slot].wants &= !CONSUMER;
     }
 
     /// A topic is forgotten; nothing of it is assigned.
     pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         self.unfollow(cluster, slot);
+        self.follows[slot] = Follow::EMPTY;
         self.look_at_blocked(cluster);
     }
 
     /// There may be room for a partition of an `assign_all` now.
     fn look_at_blocked(&self, cluster: &mut Cluster<'d>) {
-        for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
-            cluster.topics.note_change(slot);
+        if self.blocked > 0 {
+            for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
+                cluster.topics.note_change(slot);
+            }
         }
     }
 
@@ -330,27 +381,54 @@ impl<'d> Consumer<'d> {
         slot: usize,
         mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
-        self.dirty = true;
-        for part in cluster.table.of_topic(slot) {
-            if self.reads[part].state == State::Resolve {
-                self.begin_added(cluster, part);
-            }
-        }
-        let follow = self.follows[slot];
         let topic = &cluster.topics[slot];
-        if !follow.active || !topic.ready {
-            return;
+        let (ready, count) = (topic.ready, topic.count);
+        let nameless = topic.wire_id() == Uuid::ZERO;
+        let follow = &mut self.follows[slot];
+        let first = !core::mem::replace(&mut follow.seen, ready) && ready;
+        let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
+        if first || other {
+            self.look_at(cluster, slot, other);
         }
-        let (id, count) = (cluster.topic_id(slot), topic.count);
+        let follow = &self.follows[slot];
+        if follow.active && ready && (!follow.begun || follow.next < count) {
+            self.follow(cluster, now, slot, &mut make_room);
+        }
+    }
+
+    /// A topic was described for the first time, or has an id on the wire, or none, from now on.
+    fn look_at(&mut self, cluster: &Cluster<'d>, slot: usize, renamed: bool) {
+        let mut link = cluster.table.first_of(slot);
+        while let Some(part) = link.get() {
+            link = cluster.table.next_of(part);
+            if let (true, Some(desk)) = (renamed, self.reads[part].seat.get()) {
+                self.desks[desk].anew = true;
+            }
+            self.begin_added(cluster, part);
+            self.relink(cluster, part);
+        }
+    }
+
+    /// Assigns what is new of a followed topic.
+    fn follow(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        slot: usize,
+        make_room: &mut dyn FnMut(&mut Cluster<'d>) -> bool,
+    ) {
+        let follow = self.follows[slot];
+        let (id, count) = (cluster.topic_id(slot), cluster.topics[slot].count);
         let first = if follow.begun { follow.first } else { count };
         (self.follows[slot].begun, self.follows[slot].first) = (true, first);
         for index in follow.next..count {
             if cluster.table.find(slot, index).is_none()
                 && cluster.table.room() == 0
+                && !self.free_ghosts(cluster)
                 && !make_room(cluster)
             {
-                if !self.follows[slot].blocked {
-                    self.follows[slot].blocked = true;
+                if !core::mem::replace(&mut self.follows[slot].blocked, true) {
+                    self.blocked += 1;
                     let what = LimitKind::Partitions;
                     cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
                 }
@@ -358,14 +436,16 @@ impl<'d> Consumer<'d> {
             }
             match self.assign(cluster, now, id, index, follow.start) {
                 Ok(at) => {
-                    let read = &mut self.reads[at.index as usize];
+                    let part = at.index as usize;
+                    let read = &mut self.reads[part];
                     read.assigned_news = true;
                     // What appears after the assignment is read from its first record (R12).
                     let added = index >= first && cluster.config.read_added_from_first;
                     if guard!("added partitions are read from their first record", added) {
                         read.begin_first();
+                        self.relink(cluster, part);
                     }
-                    self.news = true;
+                    self.tell(part);
                 }
                 // By hand, before: it stays as it is.
                 Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
@@ -375,53 +455,81 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, part: usize) {
-        // A session cannot forget what has no entry any more.
-        fetch::restart_session(net, self.reads[part].session);
-        self.reads[part] = Read::EMPTY;
-        cluster.table.release(part, CONSUMER);
-        self.look_at_blocked(cluster);
-        self.dirty = true;
+    /// The application has to be told something of a partition.
+    fn tell(&mut self, part: usize) {
+        self.by_news.push_back(&mut self.lists.news, part);
+        self.news = true;
     }
 
-    pub(crate) fn seek(&mut self, part: usize, to: Start) -> Result<(), Error> {
+    pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, part: usize) {
+        self.reads[part].state = State::Off;
+        self.relink(cluster, part);
+        self.by_news.remove(&mut self.lists.news, part);
+        let Read { session, seat, .. } = self.reads[part];
+        self.reads[part] = Read { session, seat, ..Read::EMPTY };
+        // Its id means nothing any more, also if the entry stays.
+        let entry = &mut cluster.table[part];
+        entry.generation = entry.generation.wrapping_add(1);
+        self.look_at_blocked(cluster);
+        match seat.get().filter(|_| session != 0) {
+            Some(desk) => {
+                self.ghosts += 1;
+                self.desks[desk].ghosts = true;
+                self.due(desk);
+            }
+            None => cluster.table.release(part, CONSUMER),
+        }
+    }
+
+    pub(crate) fn seek(
+        &mut self,
+        cluster: &Cluster<'d>,
+        part: usize,
+        to: Start,
+    ) -> Result<(), Error> {
         Self::check(to)?;
         self.reads[part].begin(to);
-        self.dirty = true;
+        self.begin_added(cluster, part);
+        self.relink(cluster, part);
         Ok(())
     }
 
-    pub(crate) fn pause(&mut self, part: usize) {
+    pub(crate) fn pause(&mut self, cluster: &Cluster<'d>, part: usize) {
         self.reads[part].paused = true;
+        self.relink(cluster, part);
     }
 
-    pub(crate) fn hold(&mut self, part: usize, offset: i64) {
+    pub(crate) fn hold(&mut self, cluster: &Cluster<'d>, part: usize, offset: i64) {
         let read = &mut self.reads[part];
-        read.held = true;
+        read.held = self.rooms;
         if read.state == State::Fetch {
             read.stale = true;
             read.position = offset.max(0);
         }
-        self.dirty = true;
+        self.relink(cluster, part);
     }
 
-    pub(crate) fn resume(&mut self, part: usize) {
+    pub(crate) fn resume(&mut self, cluster: &Cluster<'d>, part: usize) {
         let read = &mut self.reads[part];
-        (read.paused, read.held) = (false, false);
-        self.dirty = true;
-    }
-
-    /// There is room to produce again: what was held back goes on.
-    pub(crate) fn on_room(&mut self) {
-        for read in self.reads[..self.upto].iter_mut().filter(|r| r.held) {
-            read.held = false;
-            self.dirty = true;
-        }
+        (read.paused, read.held) = (false, 0);
+        self.relink(cluster, part);
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {
-        self.dirty = true;
+    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+        self.doubt(part, cluster.table[part].epoch);
+        self.relink(cluster, part);
+        let entry = &cluster.table[part];
+        let topic = usize::from(entry.topic);
+        let missing = entry.broker().is_none() && entry.index < cluster.topics[topic].count;
+        if missing && !matches!(self.reads[part].state, State::Off | State::Parked) {
+            cluster.refresh(topic, now);
+        }
+    }
+
+    /// The application left records for so long that they were dropped, or takes some again.
+    pub(crate) fn set_sated(&mut self, sated: bool) {
+        self.dirty |= core::mem::replace(&mut self.sated, sated) && !sated;
     }
 
     pub(crate) fn position(&self, part: usize) -> Option<i64> {
@@ -430,82 +538,81 @@ impl<'d> Consumer<'d> {
     }
 
     /// The topic was made again: what is left of it is read from the first record.
-    pub(crate) fn on_recreated(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        slot: usize,
-    ) {
+    pub(crate) fn on_recreated(&mut self, cluster: &mut Cluster<'d>, _: &mut Net<'d>, slot: usize) {
         let count = cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
         (follow.next, follow.first) = (follow.next.min(count), 0);
         let follows = follow.active;
-        for part in 0..self.upto {
-            let entry = cluster.table[part];
-            if !entry.used_by(CONSUMER) || usize::from(entry.topic) != slot {
-                continue;
-            }
-            if follows && entry.index >= count {
-                self.unassign(cluster, net, part);
-                continue;
-            }
+        let mut link = cluster.table.first_of(slot);
+        while let Some(part) = link.get() {
+            link = cluster.table.next_of(part);
             // Its session names the topic by the old id.
-            fetch::restart_session(net, self.reads[part].session);
+            if let Some(desk) = self.reads[part].seat.get() {
+                self.desks[desk].anew = guard!("a recreated topic's session begins anew", true);
+                self.due(desk);
+            }
+            let index = cluster.table[part].index;
+            if self.reads[part].state == State::Off {
+                continue;
+            }
+            if follows && index >= count {
+                self.unassign(cluster, part);
+                continue;
+            }
             let read = &mut self.reads[part];
             read.note_move(0, MoveReason::Recreated);
             // Who was not told of the partition yet knows no place that it left.
             let moved = read.moved.filter(|(from, ..)| *from > 0 && !read.assigned_news);
             read.begin_first();
             read.moved = moved;
-            self.news = true;
+            self.tell(part);
+            self.relink(cluster, part);
         }
-        self.dirty = true;
     }
 
     /// The next thing to tell of a partition.
     pub(crate) fn poll_event(&mut self, cluster: &Cluster<'d>) -> Option<Event<'static>> {
-        if !self.news {
-            return None;
-        }
-        for part in 0..self.upto {
-            let read = &mut self.reads[part];
-            if read.state == State::Off {
-                continue;
+        while let Some(part) = self.lists.news.first().get() {
+            if let Some(event) = self.event_of(cluster, part) {
+                return Some(event);
             }
-            let at = Self::id(cluster, part);
-            if core::mem::take(&mut read.assigned_news) {
-                let partition = Self::topic_partition(cluster, part);
-                return Some(Event::Assigned { at, partition });
-            }
-            if let Some((from, to, why)) = read.moved.take() {
-                return Some(Event::Moved { at, from, to, why });
-            }
-            if let Some(trouble) = read.trouble.take() {
-                // It waits where it met it.
-                let offset = read.position;
-                return Some(match trouble {
-                    Trouble::TooLarge { needed, next_offset } => {
-                        Event::TooLarge { at, offset, next_offset, needed }
-                    }
-                    Trouble::Corrupt { why, next_offset } => {
-                        Event::Corrupt { at, offset, next_offset, why }
-                    }
-                    Trouble::Failed(error) => Event::PartitionFailed { at, error },
-                });
-            }
+            self.by_news.remove(&mut self.lists.news, part);
         }
         self.news = false;
         None
     }
 
+    fn event_of(&mut self, cluster: &Cluster<'d>, part: usize) -> Option<Event<'static>> {
+        let read = &mut self.reads[part];
+        let at = Self::id(cluster, part);
+        if core::mem::take(&mut read.assigned_news) {
+            let partition = Self::topic_partition(cluster, part);
+            return Some(Event::Assigned { at, partition });
+        }
+        if let Some((from, to, why)) = read.moved.take() {
+            return Some(Event::Moved { at, from, to, why });
+        }
+        // It waits where it met it.
+        let offset = read.position;
+        Some(match read.trouble.take()? {
+            Trouble::TooLarge { needed, next_offset } => {
+                Event::TooLarge { at, offset, next_offset, needed }
+            }
+            Trouble::Corrupt { why, next_offset } => {
+                Event::Corrupt { at, offset, next_offset, why }
+            }
+            Trouble::Failed(error) => Event::PartitionFailed { at, error },
+        })
+    }
+
     /// The position moves to `to`, and the application is told.
-    fn jump(&mut self, part: usize, to: i64, why: MoveReason) {
+    fn jump(&mut self, cluster: &Cluster<'d>, part: usize, to: i64, why: MoveReason) {
         let read = &mut self.reads[part];
         read.note_move(to, why);
         read.position = to;
         read.stale = true;
-        self.news = true;
-        self.dirty = true;
+        self.tell(part);
+        self.relink(cluster, part);
     }
 
     /// The partition waits for a seek.
@@ -514,7 +621,7 @@ impl<'d> Consumer<'d> {
         read.state = State::Parked;
         read.stale = true;
         read.trouble = Some(trouble);
-        self.news = true;
-        self.dirty = true;
+        self.tell(part);
+        self.link(part, Spot::None, Link::NONE);
     }
 }

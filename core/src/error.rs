@@ -55,6 +55,10 @@ pub enum PeerFault {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitKind {
+    /// [`Limits::conns`](crate::Limits::conns).
+    Connections,
+    /// [`Limits::brokers`](crate::Limits::brokers).
+    Brokers,
     /// [`Limits::topics`](crate::Limits::topics).
     Topics,
     /// [`Limits::partitions`](crate::Limits::partitions).
@@ -63,6 +67,8 @@ pub enum LimitKind {
     ReceiveBuffer,
     /// [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     SendBlocks,
+    /// [`Limits::block_bytes`](crate::Limits::block_bytes).
+    BlockBytes,
     /// [`Limits::requests`](crate::Limits::requests): so many are under way already.
     Requests,
     /// The longest text that fits into a Kafka message: 32,767 bytes.
@@ -82,12 +88,20 @@ pub enum ConfigError {
     TooLong,
     /// Idempotence needs `acks = all`.
     IdempotenceNeedsAcksAll,
-    /// The memory is below the smallest that works: one connection, 512 bytes to receive, four
-    /// send blocks of at least 128 bytes, one topic, one partition.
-    TooLittleMemory,
-    /// More send blocks or partitions than can be counted (65,534 on machines of 32 bits), or
-    /// more than 65,535 topics or admin requests.
-    TooMuchMemory,
+    /// A limit is below the smallest that works.
+    TooLittle {
+        /// Which one.
+        what: LimitKind,
+        /// Entries, or bytes.
+        least: usize,
+    },
+    /// A limit is above what can be counted.
+    TooMuch {
+        /// Which one.
+        what: LimitKind,
+        /// Entries.
+        most: usize,
+    },
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
 }
@@ -178,7 +192,10 @@ impl fmt::Display for LimitKind {
             Self::Topics => "topics in use",
             Self::Partitions => "partitions in use",
             Self::ReceiveBuffer => "receive buffer",
+            Self::Connections => "connections",
+            Self::Brokers => "brokers remembered",
             Self::SendBlocks => "send blocks",
+            Self::BlockBytes => "size of a send block",
             Self::Requests => "admin requests under way",
             Self::Text => "bytes of a text",
             Self::Snapshot => "room for a snapshot",
@@ -192,8 +209,12 @@ impl fmt::Display for ConfigError {
             Self::Bootstrap => "bootstrap must be host:port, separated by commas",
             Self::TooLong => "a host or the client id is too long",
             Self::IdempotenceNeedsAcksAll => "idempotence needs acks=all",
-            Self::TooLittleMemory => "too little memory for one connection",
-            Self::TooMuchMemory => "more entries of a kind than can be counted",
+            Self::TooLittle { what, least } => {
+                return write!(f, "too little memory: {what}; at least {least}");
+            }
+            Self::TooMuch { what, most } => {
+                return write!(f, "more than can be counted: {what}; at most {most}");
+            }
             Self::Duration => "a duration is zero or above its maximum",
         })
     }

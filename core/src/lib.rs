@@ -21,21 +21,24 @@ extern crate std;
 #[macro_use]
 mod guard;
 
-#[cfg_attr(not(feature = "admin"), path = "absent/admin.rs")]
+#[cfg(not(all(feature = "producer", feature = "consumer", feature = "admin")))]
+mod absent;
+#[cfg(feature = "admin")]
 mod admin;
 mod answer;
+mod api;
 mod client;
 mod cluster;
 mod config;
 mod connection;
-#[cfg_attr(not(feature = "consumer"), path = "absent/consumer.rs")]
+#[cfg(feature = "consumer")]
 mod consumer;
 mod error;
 mod event;
 mod id;
 mod memory;
 pub mod murmur2;
-#[cfg_attr(not(feature = "producer"), path = "absent/producer.rs")]
+#[cfg(feature = "producer")]
 mod producer;
 #[cfg(not(kavka_rare))]
 mod rare;
@@ -46,6 +49,26 @@ mod snapshot;
 mod storage;
 pub mod time;
 pub mod wire;
+
+// What a build leaves out is nothing, under the same names.
+#[cfg(not(feature = "admin"))]
+mod admin {
+    pub(crate) use crate::absent::{Absent as Admin, Nothing as Cx, Nothing as Request};
+}
+#[cfg(not(feature = "consumer"))]
+mod consumer {
+    pub(crate) use crate::absent::{
+        Absent as Consumer, Found, Knots, Nothing as Cx, Nothing as Desk, Nothing as Follow,
+        Nothing as Knot, Nothing as Read, Place, Taken,
+    };
+}
+#[cfg(not(feature = "producer"))]
+mod producer {
+    pub(crate) use crate::absent::{
+        Absent as Producer, Nothing as Batch, Nothing as Cx, Nothing as Lane, Nothing as Queue,
+        Nothing as Spot, Nothing as Spread, ProducerMem,
+    };
+}
 
 pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;

@@ -3,40 +3,53 @@
 
 mod answer;
 mod batch;
+mod lane;
+mod owner;
 mod partition;
+mod request;
 mod send;
 mod split;
 
-use crate::cluster::Cluster;
+use crate::client::Setup;
+use crate::cluster::{Cluster, PRODUCER};
 use crate::config::Acks;
+use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
-use crate::memory::{Blocks, Chain, ChainSink, Link, Mem};
+use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
 use crate::rare::Rare;
 use crate::record::{self, Record};
 use crate::time::Instant;
 use crate::wire::{Full, SliceSink};
 
-pub(crate) use answer::AnswerCx;
-pub(crate) use batch::{Batch, State};
+/// A place in the producer's lists: none in a build without it.
+pub(crate) use crate::memory::Node as Spot;
+use answer::AnswerCx;
+pub(crate) use batch::Batch;
+use batch::Stage;
+pub(crate) use lane::Lane;
+use lane::Place;
+pub(crate) use owner::Cx;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
 
 /// A partition's queue of batches, in the order of their records, and its sequence (KIP-98).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Part {
+pub(crate) struct Queue {
     head: Link,
     tail: Link,
-    /// The next partition with batches.
-    next_active: Link,
-    active: bool,
+    /// What its next batch waits for, and the lane of whose lists it is in, if of one.
+    place: Place,
+    lane: Link,
     in_flight: u8,
     /// The sequence is broken: a new epoch, once nothing is in flight.
     bump: bool,
     /// The leader knows the sequence: a batch of this epoch was acknowledged.
     known: bool,
+    /// A batch was acknowledged at some time: the partition's followers have found it.
+    settled: bool,
     failures: u8,
     epoch: i16,
     next_sequence: i32,
@@ -46,15 +59,16 @@ pub(crate) struct Part {
     sent_epoch: i32,
 }
 
-impl Part {
+impl Queue {
     pub(crate) const EMPTY: Self = Self {
         head: Link::NONE,
         tail: Link::NONE,
-        next_active: Link::NONE,
-        active: false,
+        place: Place::Nowhere,
+        lane: Link::NONE,
         in_flight: 0,
         bump: false,
         known: false,
+        settled: false,
         failures: 0,
         epoch: 0,
         next_sequence: 0,
@@ -64,9 +78,9 @@ impl Part {
     };
 }
 
-/// What the producer keeps per topic.
+/// How a topic's records are spread over its partitions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TopicPart {
+pub(crate) struct Spread {
     /// The partition that records without key go to for now (KIP-794).
     sticky: Link,
     sticky_bytes: u32,
@@ -79,12 +93,14 @@ pub(crate) struct TopicPart {
     /// Last batch of this topic, and how many, in the request being made.
     picked_last: Link,
     picked: u32,
-    /// Somebody was refused for want of so many partitions, since when; 0 for nobody.
+    /// A caller was refused for want of so many partitions, since when; 0 for none.
     wanted: u32,
     wanted_at: Instant,
+    /// The next topic with such a caller.
+    next_wanted: Link,
 }
 
-impl TopicPart {
+impl Spread {
     pub(crate) const EMPTY: Self = Self {
         sticky: Link::NONE,
         sticky_bytes: 0,
@@ -95,7 +111,23 @@ impl TopicPart {
         picked: 0,
         wanted: 0,
         wanted_at: Instant::ZERO,
+        next_wanted: Link::NONE,
     };
+}
+
+/// The memory of a [`Producer`].
+pub(crate) struct ProducerMem<'d> {
+    /// One for each partition in use, with its place.
+    pub(crate) queues: Mem<'d, Queue>,
+    pub(crate) places: Mem<'d, Spot>,
+    /// One for each topic.
+    pub(crate) spreads: Mem<'d, Spread>,
+    /// As many as there are send blocks, and their places by age.
+    pub(crate) batches: Mem<'d, Batch>,
+    pub(crate) ages: Mem<'d, Spot>,
+    /// One for each broker, with its place.
+    pub(crate) lanes: Mem<'d, Lane>,
+    pub(crate) lane_places: Mem<'d, Spot>,
 }
 
 /// Where the producer id comes from.
@@ -114,14 +146,31 @@ enum Identity {
 
 /// See the module.
 pub(crate) struct Producer<'d> {
-    parts: Mem<'d, Part>,
-    topics: Mem<'d, TopicPart>,
+    queues: Mem<'d, Queue>,
+    /// Partitions by what their next batch waits for: each is in one of `lists`, in one of a lane,
+    /// or in none while all that it has is on its way.
+    places: Nodes<'d>,
+    lists: [List; lane::OWN],
+    /// No back-off ends before this.
+    paused_until: Instant,
+    spreads: Mem<'d, Spread>,
     batches: Mem<'d, Batch>,
+    /// Batches that did not end, in the order of their records: all have the same time.
+    ages: Nodes<'d>,
+    aging: List,
+    /// Those whose time was over while they were on their way, and that came back.
+    late: List,
+    lanes: Mem<'d, Lane>,
+    lane_places: Nodes<'d>,
+    /// Lanes to be looked at now, and those that wait for a moment or a response.
+    due: List,
+    waiting: List,
+    /// No lane that waits is due before this.
+    waiting_until: Instant,
     free: Link,
-    fresh: usize,
+    /// Batches from here on were never used, so that untouched memory stays untouched.
+    untouched: usize,
     free_count: usize,
-    active: Link,
-    active_tail: Link,
     /// Batches that ended and were not told yet.
     done: Link,
     done_tail: Link,
@@ -134,12 +183,14 @@ pub(crate) struct Producer<'d> {
     reserve: usize,
     /// Batches that did not end yet.
     unfinished: usize,
+    /// When the last record was taken.
+    last_record: Instant,
     /// The application was refused and waits for so many free blocks; 0 if not.
     wants_blocks: usize,
     /// It waits for the entry of a partition.
     wants_entry: bool,
-    /// It waits for partitions of some topic.
-    wants_topics: bool,
+    /// The first topic of those that it waits for partitions of.
+    wanted: Link,
     room: bool,
     /// Batches up to this serial are being flushed, and how many of them have not ended.
     flush_upto: u64,
@@ -152,36 +203,40 @@ pub(crate) struct Producer<'d> {
 }
 
 impl<'d> Producer<'d> {
-    pub(crate) fn new(
-        parts: Mem<'d, Part>,
-        topics: Mem<'d, TopicPart>,
-        batches: Mem<'d, Batch>,
-        idempotent: bool,
-        blocks: usize,
-        rare: Rare,
-    ) -> Self {
+    pub(crate) fn new(memory: ProducerMem<'d>, setup: &Setup) -> Self {
+        let wanted = Identity::Wanted(Instant::ZERO);
         Self {
-            parts,
-            topics,
+            queues: memory.queues,
+            places: Nodes::new(memory.places),
+            lists: [List::EMPTY; lane::OWN],
+            paused_until: Instant::NEVER,
+            spreads: memory.spreads,
             free: Link::NONE,
-            fresh: 0,
-            free_count: batches.len(),
-            batches,
-            active: Link::NONE,
-            active_tail: Link::NONE,
+            untouched: 0,
+            free_count: memory.batches.len(),
+            batches: memory.batches,
+            ages: Nodes::new(memory.ages),
+            aging: List::EMPTY,
+            late: List::EMPTY,
+            lanes: memory.lanes,
+            lane_places: Nodes::new(memory.lane_places),
+            due: List::EMPTY,
+            waiting: List::EMPTY,
+            waiting_until: Instant::NEVER,
             done: Link::NONE,
             done_tail: Link::NONE,
-            identity: if idempotent { Identity::Wanted(Instant::ZERO) } else { Identity::None },
+            identity: if setup.idempotence { wanted } else { Identity::None },
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
-            rare,
+            rare: setup.rare,
             serial: 0,
-            reserve: (blocks / 4).clamp(2, RESERVE_MOST),
+            reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
+            last_record: Instant::ZERO,
             wants_blocks: 0,
             wants_entry: false,
-            wants_topics: false,
+            wanted: Link::NONE,
             room: false,
             flush_upto: 0,
             flush_left: 0,
@@ -236,16 +291,17 @@ impl<'d> Producer<'d> {
         if self.append(blocks, batch, record, delta, timestamp, len).is_err() {
             return Err(self.full(blocks, len));
         }
+        self.last_record = now;
         let b = &mut self.batches[batch];
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
         let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
-        if b.chain.len() >= cluster.config.batch_bytes || cluster.config.linger.is_zero() {
-            self.dirty = true;
+        if b.chain.len() >= cluster.config.batch_bytes {
+            self.close(part, batch);
         }
         if target.partition.is_none() && record.key.is_none() {
-            self.topics[slot].sticky_bytes =
-                self.topics[slot].sticky_bytes.saturating_add(len as u32);
+            self.spreads[slot].sticky_bytes =
+                self.spreads[slot].sticky_bytes.saturating_add(len as u32);
         }
         Ok(id)
     }
@@ -283,17 +339,16 @@ impl<'d> Producer<'d> {
         timestamp: i64,
         cluster: &Cluster<'d>,
     ) -> Option<(usize, u32, usize)> {
-        let tail = self.parts[part].tail.get()?;
+        let tail = self.queues[part].tail.get()?;
         let b = &self.batches[tail];
-        if b.state != State::Open {
+        if self.is_closed(b) {
             return None;
         }
         let len = record::encoded_len(record, b.count, timestamp.wrapping_sub(b.base_timestamp));
         if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
             return Some((tail, b.count, len));
         }
-        self.batches[tail].state = State::Ready;
-        self.dirty = true;
+        self.close(part, tail);
         None
     }
 
@@ -313,7 +368,7 @@ impl<'d> Producer<'d> {
         // Faster, and the same code once more: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
-                record::write(&mut SliceSink::new(room), record, delta, ts_delta)
+                record::write_of_len(&mut SliceSink::new(room), record, len, delta, ts_delta)
             });
             if let Some(written) = in_place {
                 return written;
@@ -324,7 +379,7 @@ impl<'d> Producer<'d> {
             return Err(Full);
         }
         let chain = &mut self.batches[batch].chain;
-        record::write(&mut ChainSink { blocks, chain }, record, delta, ts_delta)
+        record::write_of_len(&mut ChainSink { blocks, chain }, record, len, delta, ts_delta)
     }
 
     /// Largest batch that can exist.
@@ -360,30 +415,27 @@ impl<'d> Producer<'d> {
 
     /// A topic does not have that many partitions, as far as is known.
     fn not_ready(&mut self, now: Instant, slot: usize, partitions: u32) -> ProduceError {
-        let topic = &mut self.topics[slot];
-        if topic.wanted == 0 {
-            topic.wanted_at = now;
+        let spread = &mut self.spreads[slot];
+        if spread.wanted == 0 {
+            spread.wanted_at = now;
+            spread.next_wanted = core::mem::replace(&mut self.wanted, Link::to(slot));
             self.dirty = true;
         }
-        topic.wanted = topic.wanted.max(partitions);
-        self.wants_topics = true;
+        spread.wanted = spread.wanted.max(partitions);
         ProduceError::NotReady
     }
 
     /// Sends everything that was taken so far without waiting for linger.
     pub(crate) fn flush(&mut self) {
-        let mut link = self.active;
-        while let Some(part) = link.get() {
-            if let Some(tail) = self.parts[part].tail.get()
-                && self.batches[tail].state == State::Open
-            {
-                self.batches[tail].state = State::Ready;
-            }
-            link = self.parts[part].next_active;
-        }
+        // From now on these batches are closed: partitions where they linger are placed anew.
         self.flush_upto = self.serial;
         self.flush_left = self.unfinished;
         self.flushing = true;
+        for lane in 0..self.lanes.len() {
+            while let Some(part) = self.lanes[lane].first(Place::Open) {
+                self.touch(part);
+            }
+        }
         self.dirty = true;
     }
 
@@ -392,7 +444,7 @@ impl<'d> Producer<'d> {
     }
 
     /// The next thing to tell.
-    pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
+    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         if let Some(batch) = self.done.get() {
             self.done = self.batches[batch].next;
             if self.done.is_none() {
@@ -423,14 +475,16 @@ impl<'d> Producer<'d> {
             self.room = true;
         }
         self.pressure = self.wants_blocks > 0 || self.wants_entry;
-        if !core::mem::take(&mut self.wants_topics) {
-            return Instant::NEVER;
-        }
+        self.check_topics(cluster, now)
+    }
+
+    /// The same for callers that were refused for want of a topic or its partitions.
+    fn check_topics(&mut self, cluster: &Cluster<'d>, now: Instant) -> Instant {
         let mut next = Instant::NEVER;
-        for (wish, topic) in self.topics.iter_mut().zip(cluster.topics.iter()) {
-            if wish.wanted == 0 {
-                continue;
-            }
+        let mut link = core::mem::replace(&mut self.wanted, Link::NONE);
+        while let Some(slot) = link.get() {
+            let (wish, topic) = (&mut self.spreads[slot], &cluster.topics[slot]);
+            link = core::mem::replace(&mut wish.next_wanted, Link::NONE);
             // What may never come is worth another try, now and then.
             let late = wish.wanted_at + cluster.config.retry_backoff_max;
             let hopeless = topic.ready || topic.failure.is_some();
@@ -439,7 +493,7 @@ impl<'d> Producer<'d> {
                 wish.wanted = 0;
                 self.room = true;
             } else {
-                self.wants_topics = true;
+                wish.next_wanted = core::mem::replace(&mut self.wanted, Link::to(slot));
                 if hopeless {
                     next = next.min(late);
                 }
@@ -454,20 +508,16 @@ impl<'d> Producer<'d> {
         self.free_count > usize::from(self.batches.len() > 2)
     }
 
-    /// A partition whose entry somebody else needs: its queue is empty.
-    pub(crate) fn may_evict(&self, part: usize) -> bool {
-        self.parts[part].head.is_none() && !self.parts[part].active
-    }
-
     /// Forgets a partition. Its sequence ends with it, so that whoever uses it next does so under
     /// a higher epoch than it ever saw.
     pub(crate) fn evict(&mut self, part: usize, topic: usize) {
-        if guard!("an evicted sequence raises the epoch", self.parts[part].next_sequence > 0) {
+        if guard!("an evicted sequence raises the epoch", self.queues[part].next_sequence > 0) {
             self.raise_epoch();
         }
-        self.parts[part] = Part::EMPTY;
+        self.unplace(part);
+        self.queues[part] = Queue::EMPTY;
         self.unstick(topic, part);
-        self.topics[topic].opened = 0;
+        self.spreads[topic].opened = 0;
     }
 
     pub(super) fn raise_epoch(&mut self) {
@@ -483,19 +533,24 @@ impl<'d> Producer<'d> {
     /// gone fails.
     pub(crate) fn on_recreated(
         &mut self,
-        cluster: &Cluster<'d>,
-        blocks: &mut Blocks<'d>,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
         slot: usize,
     ) {
-        self.topics[slot] = TopicPart::EMPTY;
-        let mut link = self.active;
+        let blocks = &mut net.blocks;
+        let Spread { wanted, wanted_at, next_wanted, .. } = self.spreads[slot];
+        self.spreads[slot] = Spread { wanted, wanted_at, next_wanted, ..Spread::EMPTY };
+        let mut link = cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = self.parts[part].next_active;
+            link = cluster.table.next_of(part);
             let entry = &cluster.table[part];
-            if entry.topic as usize != slot {
+            if !entry.used_by(PRODUCER) {
                 continue;
             }
-            self.parts[part].bump = true;
+            let q = &mut self.queues[part];
+            q.bump |= q.next_sequence > 0 || !q.head.is_none();
+            q.settled = false;
+            self.touch(part);
             if entry.index < cluster.topics[slot].count {
                 continue;
             }
@@ -505,18 +560,15 @@ impl<'d> Producer<'d> {
                 self.finish(blocks, part, batch, Err((gone, maybe)));
             }
         }
-        for part in 0..self.parts.len() {
-            let entry = &cluster.table[part];
-            if entry.used() && entry.topic as usize == slot {
-                self.parts[part].bump |= self.parts[part].next_sequence > 0;
-            }
-        }
         self.dirty = true;
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {
-        self.dirty = true;
+    pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, part: usize) {
+        // What is on its way is placed anew when it comes back.
+        if !matches!(self.queues[part].place, Place::Idle | Place::Nowhere) {
+            self.touch(part);
+        }
     }
 
     /// Acks that mean "no answer".

@@ -20,9 +20,9 @@ pub use header::{
     BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
 };
 pub use read::{HeaderRef, Headers, RecordRef, Records};
-#[cfg(feature = "producer")]
-pub(crate) use write::Small;
 pub use write::{Header, Record, Seal, encoded_len, seal, write};
+#[cfg(feature = "producer")]
+pub(crate) use write::{Small, write_of_len};
 
 /// Why record bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,9 +7,10 @@ use crate::admin::Request;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{Follow, Read};
+use crate::consumer::{Desk, Follow, Knot, Knots, Read};
+use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
-use crate::producer::{Batch, Part, TopicPart};
+use crate::producer::{Batch, Lane, ProducerMem, Queue, Spot, Spread};
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -87,9 +88,17 @@ impl Limits {
         self.conns
             * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
-            // lead, and their host names.
+            // lead, those with something to send, what the consumer has to ask them, and their
+            // host names.
             + self.brokers
-                * (size_of::<Broker>() + 2 * size_of::<Link>() + size_of::<List>() + LONGEST_HOST)
+                * (size_of::<Broker>()
+                    + 2 * size_of::<Link>()
+                    + size_of::<List>()
+                    + size_of::<Lane>()
+                    + size_of::<Spot>()
+                    + size_of::<Desk>()
+                    + size_of::<Knot>()
+                    + LONGEST_HOST)
             // Topics: name and freshness, place in the indices by name and by id and in the lists
             // by what they wait for, by age, of news and of changes, the partitions in use, what
             // the producer and what the consumer keep of each.
@@ -98,21 +107,26 @@ impl Limits {
                     + 4 * size_of::<Link>()
                     + 4 * size_of::<Node>()
                     + size_of::<List>()
-                    + size_of::<TopicPart>()
+                    + size_of::<Spread>()
                     + size_of::<Follow>())
             // Partitions in use: leader, place in the hash index and in the lists by topic, by
-            // leader and of news, queue and sequence, position.
+            // leader and of news, queue and sequence with the place by what it waits for, position
+            // and place in the consumer's lists.
             + self.partitions
                 * (size_of::<Partition>()
                     + 2 * size_of::<Link>()
                     + 3 * size_of::<Node>()
-                    + size_of::<Part>()
-                    + size_of::<Read>())
-            // Send blocks, their chaining, and one batch with its place in a request for each.
+                    + size_of::<Queue>()
+                    + size_of::<Spot>()
+                    + size_of::<Read>()
+                    + 3 * size_of::<Knot>())
+            // Send blocks, their chaining, and one batch with its place by age and in a request
+            // for each.
             + self.tx_blocks
                 * (self.block_bytes
                     + size_of::<Link>()
                     + size_of::<Batch>()
+                    + size_of::<Spot>()
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
@@ -127,17 +141,23 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
     nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
+    lanes: [[Lane; BROKERS_PER_CONN]; CONNS],
+    lane_places: [[Spot; BROKERS_PER_CONN]; CONNS],
+    desks: [[Desk; BROKERS_PER_CONN]; CONNS],
+    due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
+    spreads: [Spread; TOPICS],
     topic_index: [[Link; TOPICS]; 4],
     topic_lists: [[Node; TOPICS]; 4],
-    topic_parts: [TopicPart; TOPICS],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
     heads: [[Link; PARTITIONS]; 2],
     lists: [[Node; PARTITIONS]; 3],
     of_topics: [List; TOPICS],
-    parts: [Part; PARTITIONS],
+    queues: [Queue; PARTITIONS],
+    places: [Spot; PARTITIONS],
     reads: [Read; PARTITIONS],
+    knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
 }
 
@@ -151,17 +171,23 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
         nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
+        lanes: [[Lane::EMPTY; BROKERS_PER_CONN]; CONNS],
+        lane_places: [[Spot::EMPTY; BROKERS_PER_CONN]; CONNS],
+        desks: [[Desk::EMPTY; BROKERS_PER_CONN]; CONNS],
+        due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
+        spreads: [Spread::EMPTY; TOPICS],
         topic_index: [[Link::NONE; TOPICS]; 4],
         topic_lists: [[Node::EMPTY; TOPICS]; 4],
-        topic_parts: [TopicPart::EMPTY; TOPICS],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
         heads: [[Link::NONE; PARTITIONS]; 2],
         lists: [[Node::EMPTY; PARTITIONS]; 3],
         of_topics: [List::EMPTY; TOPICS],
-        parts: [Part::EMPTY; PARTITIONS],
+        queues: [Queue::EMPTY; PARTITIONS],
+        places: [Spot::EMPTY; PARTITIONS],
         reads: [Read::EMPTY; PARTITIONS],
+        knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
     };
 }
@@ -183,6 +209,7 @@ pub struct Resources<
     blocks: [[u8; BLOCK_BYTES]; TX],
     links: [Link; TX],
     batches: [Batch; TX],
+    ages: [Spot; TX],
     outgoing: [Outgoing; TX],
 }
 
@@ -204,6 +231,7 @@ impl<
             blocks: [[0; BLOCK_BYTES]; TX],
             links: [Link::NONE; TX],
             batches: [Batch::EMPTY; TX],
+            ages: [Spot::EMPTY; TX],
             outgoing: [Outgoing::EMPTY; TX],
         }
     }
@@ -224,6 +252,25 @@ impl<
             by_news: Nodes::new(Mem::Lent(by_news)),
             topics: Mem::Lent(&mut tables.of_topics),
             led: Mem::Lent(tables.led.as_flattened_mut()),
+        };
+        let producer = ProducerMem {
+            queues: Mem::Lent(&mut tables.queues),
+            places: Mem::Lent(&mut tables.places),
+            spreads: Mem::Lent(&mut tables.spreads),
+            batches: Mem::Lent(&mut self.batches),
+            ages: Mem::Lent(&mut self.ages),
+            lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
+            lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
+        };
+        let [by_work, by_forget, by_told] = &mut tables.knots;
+        let consumer = ConsumerMem {
+            reads: Mem::Lent(&mut tables.reads),
+            follows: Mem::Lent(&mut tables.follows),
+            desks: Mem::Lent(tables.desks.as_flattened_mut()),
+            by_work: Knots::new(Mem::Lent(by_work)),
+            by_forget: Knots::new(Mem::Lent(by_forget)),
+            by_news: Knots::new(Mem::Lent(by_told)),
+            by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
         };
         let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
         let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
@@ -251,15 +298,12 @@ impl<
             ),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics,
-            topic_parts: Mem::Lent(&mut tables.topic_parts),
-            follows: Mem::Lent(&mut tables.follows),
             table,
-            parts: Mem::Lent(&mut tables.parts),
-            reads: Mem::Lent(&mut tables.reads),
+            producer,
+            consumer,
             blocks: Mem::Lent(self.blocks.as_flattened_mut()),
             block_bytes: BLOCK_BYTES,
             links: Mem::Lent(&mut self.links),
-            batches: Mem::Lent(&mut self.batches),
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
         }
@@ -279,6 +323,19 @@ impl<
     }
 }
 
+/// The memory of a consumer.
+pub(crate) struct ConsumerMem<'d> {
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) desks: Mem<'d, Desk>,
+    /// One place for each partition.
+    pub(crate) by_work: Knots<'d>,
+    pub(crate) by_forget: Knots<'d>,
+    pub(crate) by_news: Knots<'d>,
+    /// One place for each broker.
+    pub(crate) by_due: Knots<'d>,
+}
+
 /// The memory of a client, lent or owned.
 pub struct Storage<'d> {
     pub(crate) conns: Mem<'d, Conn>,
@@ -290,17 +347,41 @@ pub struct Storage<'d> {
     pub(crate) broker_index: Index<'d>,
     pub(crate) hosts: Mem<'d, u8>,
     pub(crate) topics: TopicsMem<'d>,
-    pub(crate) topic_parts: Mem<'d, TopicPart>,
-    pub(crate) follows: Mem<'d, Follow>,
     pub(crate) table: TableMem<'d>,
-    pub(crate) parts: Mem<'d, Part>,
-    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) producer: ProducerMem<'d>,
+    pub(crate) consumer: ConsumerMem<'d>,
     pub(crate) blocks: Mem<'d, u8>,
     pub(crate) block_bytes: usize,
     pub(crate) links: Mem<'d, Link>,
-    pub(crate) batches: Mem<'d, Batch>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
+}
+
+impl Storage<'_> {
+    /// Whether a client can work with it.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        // Slots of connections and topics are numbers of 16 bits in ids.
+        let (slots, links) = (usize::from(u16::MAX), Link::MOST);
+        let limits = [
+            (LimitKind::Connections, self.conns.len(), 1, slots),
+            (LimitKind::Brokers, self.brokers.len(), 1, links),
+            (LimitKind::Topics, self.topics.entries.len(), 1, slots),
+            (LimitKind::Partitions, self.table.entries.len(), 1, links),
+            (LimitKind::ReceiveBuffer, self.rx_bytes, 512, usize::MAX),
+            (LimitKind::SendBlocks, self.links.len().max(self.producer.batches.len()), 4, links),
+            (LimitKind::BlockBytes, self.block_bytes, 128, usize::MAX),
+            (LimitKind::Requests, self.requests.len(), 0, slots),
+        ];
+        for (what, size, least, most) in limits {
+            if size < least {
+                return Err(ConfigError::TooLittle { what, least });
+            }
+            if guard!("limits are counted in links", size > most) {
+                return Err(ConfigError::TooMuch { what, most });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -326,8 +407,15 @@ impl Storage<'static> {
                 by_news: nodes(limits.topics),
                 by_change: nodes(limits.topics),
             },
-            topic_parts: owned(limits.topics, || TopicPart::EMPTY),
-            follows: owned(limits.topics, || Follow::EMPTY),
+            consumer: ConsumerMem {
+                reads: owned(limits.partitions, || Read::EMPTY),
+                follows: owned(limits.topics, || Follow::EMPTY),
+                desks: owned(limits.brokers, || Desk::EMPTY),
+                by_work: knots(limits.partitions),
+                by_forget: knots(limits.partitions),
+                by_news: knots(limits.partitions),
+                by_due: knots(limits.brokers),
+            },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
                 heads: owned(limits.partitions, || Link::NONE),
@@ -338,12 +426,18 @@ impl Storage<'static> {
                 topics: owned(limits.topics, || List::EMPTY),
                 led: owned(limits.brokers, || List::EMPTY),
             },
-            parts: owned(limits.partitions, || Part::EMPTY),
-            reads: owned(limits.partitions, || Read::EMPTY),
+            producer: ProducerMem {
+                queues: owned(limits.partitions, || Queue::EMPTY),
+                places: owned(limits.partitions, || Spot::EMPTY),
+                spreads: owned(limits.topics, || Spread::EMPTY),
+                batches: owned(limits.tx_blocks, || Batch::EMPTY),
+                ages: owned(limits.tx_blocks, || Spot::EMPTY),
+                lanes: owned(limits.brokers, || Lane::EMPTY),
+                lane_places: owned(limits.brokers, || Spot::EMPTY),
+            },
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,
             links: owned(limits.tx_blocks, || Link::NONE),
-            batches: owned(limits.tx_blocks, || Batch::EMPTY),
             outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
             requests: owned(limits.requests, || Request::EMPTY),
         }
@@ -358,6 +452,11 @@ fn owned<T>(count: usize, empty: impl Fn() -> T) -> Mem<'static, T> {
 #[cfg(feature = "alloc")]
 fn nodes(count: usize) -> Nodes<'static> {
     Nodes::new(owned(count, || Node::EMPTY))
+}
+
+#[cfg(feature = "alloc")]
+fn knots(count: usize) -> Knots<'static> {
+    Knots::new(owned(count, || Knot::EMPTY))
 }
 
 #[cfg(feature = "alloc")]

@@ -2,13 +2,14 @@
 
 mod offsets;
 mod run;
+mod topic;
 
 use core::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use kavka_core::Start;
-use kavka_core::wire::{ErrorCode, Uuid};
+use kavka_core::wire::ErrorCode;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -16,6 +17,9 @@ use crate::event::{Events, Hub};
 use crate::pending::{Cell, Pending, Setter};
 use crate::worker::Worker;
 use run::{Ask, Gathered, Job};
+pub use topic::{
+    BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
 
 /// Creates, grows, deletes and describes topics, on one background thread with its own
 /// connections. Requests that a cluster in motion refuses are tried again, for
@@ -24,93 +28,6 @@ pub struct Admin {
     jobs: Option<Sender<Job>>,
     hub: Arc<Hub>,
     worker: Worker,
-}
-
-/// A topic to be created.
-#[derive(Clone, Debug)]
-pub struct NewTopic {
-    pub(crate) name: String,
-    pub(crate) partitions: i32,
-    pub(crate) replication_factor: i16,
-    pub(crate) configs: Vec<(String, Option<String>)>,
-}
-
-impl NewTopic {
-    /// `-1` asks for the brokers' default (Kafka 2.4 and later), of either number.
-    #[must_use]
-    pub fn new(name: impl Into<String>, partitions: i32, replication_factor: i16) -> Self {
-        Self { name: name.into(), partitions, replication_factor, configs: Vec::new() }
-    }
-
-    /// The same with a topic config, such as `retention.ms`.
-    #[must_use]
-    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.configs.push((name.into(), Some(value.into())));
-        self
-    }
-}
-
-/// Name, partitions, replication factor.
-impl From<(&str, i32, i16)> for NewTopic {
-    fn from((name, partitions, replication_factor): (&str, i32, i16)) -> Self {
-        Self::new(name, partitions, replication_factor)
-    }
-}
-
-/// A topic as a broker describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicDescription {
-    /// Its name.
-    pub name: String,
-    /// Kafka's id of it, zero before 2.8.
-    pub id: Uuid,
-    /// Internal to Kafka.
-    pub internal: bool,
-    /// 0, or why there is nothing to tell.
-    pub error: ErrorCode,
-    /// Its partitions, by index.
-    pub partitions: Vec<PartitionDescription>,
-}
-
-/// A partition as a broker describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionDescription {
-    /// Its index, from 0.
-    pub index: u32,
-    /// Node id of the leader; `None` while there is none.
-    pub leader: Option<i32>,
-    /// Leader epoch, -1 before 2.4.
-    pub epoch: i32,
-    /// Node ids of the replicas, the preferred leader first.
-    pub replicas: Vec<i32>,
-    /// Node ids of the in-sync replicas.
-    pub isr: Vec<i32>,
-    /// 0, or what is wrong with it.
-    pub error: ErrorCode,
-}
-
-/// A cluster as a broker describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterDescription {
-    /// Its id.
-    pub id: Option<String>,
-    /// Node id of the controller (KRaft: of some broker).
-    pub controller: i32,
-    /// Its brokers, by node id.
-    pub brokers: Vec<BrokerDescription>,
-}
-
-/// A broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokerDescription {
-    /// Node id.
-    pub id: i32,
-    /// Host.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Rack.
-    pub rack: Option<String>,
 }
 
 impl Admin {
@@ -131,7 +48,9 @@ impl Admin {
     /// Creates a topic.
     ///
     /// # Errors
-    /// Of the [`Pending`]: the brokers' refusal, or that there was no answer in time.
+    /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
+    /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name or
+    /// value above 32,767 bytes.
     #[must_use = "nothing else tells how it ended"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))
@@ -206,12 +125,13 @@ impl Admin {
         take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         let (done, pending): (Setter<T>, _) = Cell::pair();
+        let is_awaited = Box::new(done.watch());
         let finish = Box::new(move |result: Result<Gathered, Error>| {
             done.set(result.and_then(take));
         });
         if let Some(jobs) = &self.jobs {
             // When the thread is gone the job is dropped, which answers "closed".
-            let _ = jobs.send(Job { ask, finish });
+            let _ = jobs.send(Job { ask, finish, is_awaited });
             self.worker.waker.wake();
         }
         pending

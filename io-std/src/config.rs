@@ -7,7 +7,7 @@ use std::time::Duration;
 use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 
 use crate::driver::Mode;
-use crate::producer::Lost;
+use crate::lost::Lost;
 
 type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) acks: Acks,
     pub(crate) idempotent: Option<bool>,
     pub(crate) linger: Duration,
+    pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: Option<usize>,
     pub(crate) delivery_timeout: Duration,
     pub(crate) topic_timeout: Duration,
@@ -51,6 +52,7 @@ impl Config {
             acks: Acks::All,
             idempotent: None,
             linger: Duration::from_millis(5),
+            linger_when_idle: false,
             batch_bytes: None,
             delivery_timeout: Duration::from_secs(120),
             topic_timeout: Duration::from_secs(15),
@@ -94,10 +96,21 @@ impl Config {
         self
     }
 
-    /// How long a batch waits for more records. Default: 5 ms.
+    /// How long a batch waits for more records, at most (`linger.ms`). It waits while a request to
+    /// its broker has no response, and after that as long as records keep coming; a record that
+    /// finds nothing under way to its broker leaves at once. Default: 5 ms.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// Whether a batch waits for the whole linger although nothing is under way to its broker, as
+    /// Kafka's own clients do: fewer requests from a slow producer, later acknowledgements.
+    /// Default: no.
+    #[must_use]
+    pub fn linger_when_idle(mut self, yes: bool) -> Self {
+        self.linger_when_idle = yes;
         self
     }
 
@@ -242,6 +255,7 @@ impl Config {
         core.client_id = &self.client_id;
         core.idempotence = self.idempotent.unwrap_or(core.idempotence);
         core.linger = self.linger;
+        core.linger_when_idle = self.linger_when_idle;
         core.batch_bytes = self.batch_bytes.unwrap_or(core.batch_bytes);
         core.delivery_timeout = self.delivery_timeout;
         core.out_of_range = self.out_of_range;
@@ -249,6 +263,9 @@ impl Config {
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
         core.read_added_from_first = self.read_added_from_first;
+        // More than can be put anywhere would be asked for again.
+        let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);
+        core.fetch_max_bytes = core.fetch_max_bytes.min(most);
         core.auto_create = self.auto_create;
         if let Some(tune) = &self.tune {
             tune(&mut core);

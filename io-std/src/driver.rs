@@ -18,18 +18,9 @@ use std::time::{Duration, Instant as StdInstant};
 use kavka_core::{Action, Client, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
+pub use register::Mode;
 use resolve::Resolver;
 use socket::{Conn, Context, Ended};
-
-/// How the poller tells of readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Again and again while a socket is ready: fewer reads for small answers.
-    #[default]
-    Level,
-    /// Once per change: fewer changes of interest for large streams. Not every platform has it.
-    Edge,
-}
 
 /// Ends a [`Driver::turn`] that waits, from any thread.
 #[derive(Clone, Debug)]
@@ -183,6 +174,12 @@ impl<'d> Driver<'d> {
     pub fn poll_event(&mut self) -> Option<(Event<'_>, &mut Commands<'d>)> {
         let now = self.now();
         self.client.poll_event(now)
+    }
+
+    /// The next event that is not records; see [`Client::poll_news`].
+    pub fn poll_news(&mut self) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        let now = self.now();
+        self.client.poll_news(now)
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use kavka_core::wire::ErrorCode;
-use kavka_core::{CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable};
+use kavka_core::{
+    AdminError, CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable,
+};
 
 /// What went wrong. Cheap to clone.
 ///
@@ -53,8 +55,19 @@ pub enum ErrorKind {
         /// Why.
         why: Unreadable,
     },
+    /// A request of an [`Admin`](crate::Admin) that is larger than the client can send.
+    RequestTooLarge {
+        /// What of it.
+        what: LimitKind,
+        /// How much there is of that.
+        needed: usize,
+        /// How much of that can be sent.
+        max: usize,
+    },
     /// The machine did not take a record, for a reason that is newer than this crate.
     NotTaken(kavka_core::ProduceError),
+    /// The same of an admin request.
+    NotAsked(AdminError),
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -193,7 +206,11 @@ impl fmt::Display for ErrorKind {
                     other => write!(f, "{other:?}"),
                 }
             }
+            &Self::RequestTooLarge { what, needed, max } => {
+                AdminError::TooLarge { what, needed, max }.fmt(f)
+            }
             Self::NotTaken(why) => why.fmt(f),
+            Self::NotAsked(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
@@ -231,6 +248,7 @@ fn advice(kind: ErrorKind) -> &'static str {
             LimitKind::SendBlocks => "raise Limits::tx_blocks",
             _ => "wait for an earlier request to end",
         },
+        ErrorKind::RequestTooLarge { .. } => "leave out what has its default, or set it later",
         ErrorKind::RecordTooLarge { .. } => "raise batch_bytes, or send less in a record",
         ErrorKind::BatchTooLarge { .. } => "raise Limits::rx_bytes, or seek past the batch",
         ErrorKind::Unreadable { why: Unreadable::Compressed(_), .. } => {
@@ -269,6 +287,10 @@ fn code_advice(code: i16) -> &'static str {
 pub enum ProduceError {
     /// Only from `try_send`: too much waits already; see [`Producer::room`](crate::Producer::room).
     Full,
+    /// Only from `try_send`: too much waits for this topic, which brokers do not know (yet), or for
+    /// a partition that it does not have (yet); see
+    /// [`Producer::room_for`](crate::Producer::room_for).
+    TopicFull,
     /// The record is larger than a batch may be.
     TooLarge {
         /// Largest encoded record, in bytes.
@@ -282,6 +304,7 @@ impl fmt::Display for ProduceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("too many records wait to be sent"),
+            Self::TopicFull => f.write_str("too many records wait for this topic to be known"),
             Self::TooLarge { max } => write!(f, "record too large; at most {max} bytes"),
             Self::Refused(error) => error.fmt(f),
         }

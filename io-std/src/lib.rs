@@ -35,9 +35,11 @@ mod consumer;
 pub mod driver;
 mod error;
 mod event;
+mod lost;
 mod pending;
 mod producer;
 mod queue;
+mod wakers;
 mod worker;
 
 pub use admin::{
@@ -51,5 +53,6 @@ pub use event::{Event, Events, Freshness};
 pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
 pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
+pub use lost::Lost;
 pub use pending::Pending;
-pub use producer::{Delivered, Lost, Producer};
+pub use producer::{Delivered, Producer};

@@ -10,30 +10,42 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
+use crate::wakers::Ticket;
 
 /// A result that is still on its way: a future for any runtime, or to be waited for with
 /// [`Pending::wait`]. Dropping it changes nothing about the work itself.
 pub struct Pending<T> {
     from: Arc<dyn Slots<T>>,
     index: u32,
+    /// There while a waker of this one waits.
+    ticket: Option<Ticket>,
 }
 
 /// Where results come from: a batch of them, one alone, or a queue.
 pub(crate) trait Slots<T>: Send + Sync {
-    /// The result at `index`, or `waker` is woken when it is there.
-    fn poll(&self, index: u32, waker: &Waker) -> Poll<Result<T, Error>>;
+    /// The result at `index`, or `waker` is woken when it is there. `ticket` is there from then
+    /// on, until the result is.
+    fn poll(
+        &self,
+        index: u32,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<T, Error>>;
+
+    /// Whoever waited at `index` gives up.
+    fn leave(&self, index: u32, ticket: &mut Option<Ticket>);
 }
 
 impl<T> Pending<T> {
     pub(crate) fn new(from: Arc<dyn Slots<T>>, index: u32) -> Self {
-        Self { from, index }
+        Self { from, index, ticket: None }
     }
 
     /// Blocks this thread until the result is there.
     ///
     /// # Errors
     /// As the call says that this is the result of.
-    pub fn wait(self) -> Result<T, Error> {
+    pub fn wait(mut self) -> Result<T, Error> {
         loop {
             if let Some(result) = self.wait_until(None) {
                 return result; // always: there is no limit
@@ -45,16 +57,20 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     /// As [`Pending::wait`], inside; outside the unfinished `Pending`.
-    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, Error>, Self> {
+    pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<T, Error>, Self> {
         let until = Instant::now().checked_add(timeout);
         self.wait_until(until).ok_or(self)
     }
 
-    fn wait_until(&self, until: Option<Instant>) -> Option<Result<T, Error>> {
+    fn poll_with(&mut self, waker: &Waker) -> Poll<Result<T, Error>> {
+        self.from.poll(self.index, &mut self.ticket, waker)
+    }
+
+    fn wait_until(&mut self, until: Option<Instant>) -> Option<Result<T, Error>> {
         let parker = Parker::current();
         let waker = Waker::from(parker.clone());
         loop {
-            if let Poll::Ready(result) = self.from.poll(self.index, &waker) {
+            if let Poll::Ready(result) = self.poll_with(&waker) {
                 return Some(result);
             }
             while !parker.woken.swap(false, Ordering::Acquire) {
@@ -72,7 +88,16 @@ impl<T> Future for Pending<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.from.poll(self.index, cx.waker())
+        self.get_mut().poll_with(cx.waker())
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        // Most records are not waited for.
+        if self.ticket.is_some() {
+            self.from.leave(self.index, &mut self.ticket);
+        }
     }
 }
 
@@ -142,20 +167,27 @@ impl<T: Send + 'static> Cell<T> {
 }
 
 impl<T: Send> Slots<T> for Cell<T> {
-    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<T, Error>> {
+    fn poll(&self, _: u32, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<Result<T, Error>> {
         let mut state = lock(&self.state);
         if state.taken {
             return Poll::Ready(Err(ErrorKind::Closed.into())); // polled after its end
         }
         if let Some(result) = state.result.take() {
             state.taken = true;
+            *ticket = None;
             return Poll::Ready(result);
         }
-        match &mut state.waker {
-            Some(kept) => kept.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+        *ticket = Some(Ticket::ONLY);
+        let old = state.waker.replace(waker.clone());
+        drop(state);
+        drop(old);
         Poll::Pending
+    }
+
+    fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {
+        *ticket = None;
+        let old = lock(&self.state).waker.take();
+        drop(old);
     }
 }
 
@@ -163,6 +195,17 @@ impl<T: Send> Slots<T> for Cell<T> {
 pub(crate) struct Setter<T: Send + 'static>(Option<Arc<Cell<T>>>);
 
 impl<T: Send + 'static> Setter<T> {
+    /// Whether anybody can still hear of the result.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|cell| Arc::strong_count(cell) > 1)
+    }
+
+    /// The same to be asked later, when this end is elsewhere.
+    pub(crate) fn watch(&self) -> impl Fn() -> bool + Send + use<T> {
+        let cell = self.0.as_ref().map(Arc::downgrade);
+        move || cell.as_ref().is_some_and(|cell| cell.strong_count() > 1)
+    }
+
     pub(crate) fn set(mut self, result: Result<T, Error>) {
         if let Some(cell) = self.0.take() {
             cell.set(result);

@@ -3,6 +3,7 @@
 mod batches;
 mod chunk;
 mod inbox;
+mod parked;
 mod run;
 
 use std::fmt;
@@ -14,8 +15,10 @@ use kavka_core::record::Record;
 use crate::config::Config;
 use crate::error::{Error, ProduceError};
 use crate::event::{Events, Freshness};
+use crate::lost::Lost;
 use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
+pub use chunk::Delivered;
 use inbox::{Inbox, Item};
 
 /// Sends records, from any thread, through one background thread with its own connections.
@@ -28,55 +31,6 @@ pub struct Producer {
     worker: Worker,
     config: Config,
     closed: bool,
-}
-
-/// Where a record went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// The partition.
-    pub partition: u32,
-    /// Its offset there; `None` with acks=0, and where the broker knows that it has the record
-    /// but no longer where.
-    pub offset: Option<i64>,
-}
-
-/// Records that a closed producer did not get acknowledged.
-#[derive(Clone, Debug, Default)]
-pub struct Lost {
-    /// Never sent.
-    pub unsent: u64,
-    /// Perhaps sent, not acknowledged: they may be in the log all the same.
-    pub unacknowledged: u64,
-    /// Failed before, without anybody having heard of it from a [`Pending`] or a flush.
-    pub failed: u64,
-    /// The first of those failures.
-    pub first: Option<Error>,
-}
-
-impl Lost {
-    /// All of them.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.unsent + self.unacknowledged + self.failed
-    }
-
-    /// Whether nothing was lost.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records() == 0
-    }
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (all, unsent, unsure) = (self.records(), self.unsent, self.unacknowledged);
-        write!(f, "{all} records lost: {unsent} not sent, {unsure} sent but not acknowledged, ")?;
-        write!(f, "{} failed", self.failed)?;
-        match &self.first {
-            Some(error) => write!(f, " ({error})"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Producer {
@@ -98,6 +52,9 @@ impl Producer {
     }
 
     /// Sends a record to a topic; waits while there is no room. Its key decides on the partition.
+    ///
+    /// Records for a topic that brokers do not know (yet) wait apart, up to a quarter of
+    /// [`Config::queue_bytes`] per topic: then only those wait who send to this topic.
     ///
     /// # Errors
     /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Whatever
@@ -131,7 +88,9 @@ impl Producer {
     ) -> Result<Pending<Delivered>, ProduceError> {
         loop {
             match self.inbox.push(topic, partition, record) {
-                Err(ProduceError::Full) => self.room().wait().map_err(ProduceError::Refused)?,
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(topic).wait().map_err(ProduceError::Refused)?;
+                }
                 other => return other,
             }
         }
@@ -141,7 +100,8 @@ impl Producer {
     ///
     /// # Errors
     /// [`ProduceError::Full`] when there is no room; [`Producer::room`] tells when there is.
-    /// Otherwise as [`Producer::send`].
+    /// [`ProduceError::TopicFull`] when there is none for this topic, which is not known (yet);
+    /// [`Producer::room_for`] tells when there is. Otherwise as [`Producer::send`].
     pub fn try_send(
         &self,
         topic: &str,
@@ -163,10 +123,16 @@ impl Producer {
         self.inbox.push(topic, Some(partition), record)
     }
 
-    /// There when [`Producer::try_send`] would take a record.
+    /// There when [`Producer::try_send`] would take a record for a topic that is known.
     #[must_use = "nothing else tells how it ended"]
     pub fn room(&self) -> Pending<()> {
-        Pending::new(self.inbox.clone(), 0)
+        Pending::new(self.inbox.clone(), inbox::ANY_TOPIC)
+    }
+
+    /// There when [`Producer::try_send`] would take a record for this topic.
+    #[must_use = "nothing else tells how it ended"]
+    pub fn room_for(&self, topic: &str) -> Pending<()> {
+        Pending::new(self.inbox.clone(), self.inbox.topic(topic))
     }
 
     /// There when everything sent before is acknowledged or failed, without lingering.

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 
 use crate::error::Error;
 use crate::pending::{Slots, lock};
+use crate::wakers::{Ticket, Wakers};
 
 /// Many items, in order; each goes to one taker.
 pub(crate) struct Queue<T> {
@@ -14,13 +15,13 @@ pub(crate) struct Queue<T> {
 
 pub(crate) struct State<T> {
     pub(crate) items: VecDeque<T>,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
     closed: Option<Error>,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        let state = State { items: VecDeque::new(), wakers: Vec::new(), closed: None };
+        let state = State { items: VecDeque::new(), wakers: Wakers::default(), closed: None };
         Self { state: Mutex::new(state) }
     }
 
@@ -28,18 +29,18 @@ impl<T> Queue<T> {
     pub(crate) fn push_with(&self, fill: impl FnOnce(&mut VecDeque<T>)) {
         let mut state = lock(&self.state);
         fill(&mut state.items);
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// Nothing comes any more: what is there can still be taken, then `error`.
     pub(crate) fn close(&self, error: Error) {
         let mut state = lock(&self.state);
         state.closed.get_or_insert(error);
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// The next item; `None` when there is none now.
@@ -50,25 +51,26 @@ impl<T> Queue<T> {
             None => state.closed.clone().map(Err),
         }
     }
-
-    /// The next item, or `waker` is woken when there may be one.
-    pub(crate) fn poll_pop(&self, waker: &Waker) -> Poll<Result<T, Error>> {
-        let mut state = lock(&self.state);
-        if let Some(item) = state.items.pop_front() {
-            return Poll::Ready(Ok(item));
-        }
-        if let Some(error) = &state.closed {
-            return Poll::Ready(Err(error.clone()));
-        }
-        if !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        Poll::Pending
-    }
 }
 
 impl<T: Send> Slots<T> for Queue<T> {
-    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<T, Error>> {
-        self.poll_pop(waker)
+    fn poll(&self, _: u32, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<Result<T, Error>> {
+        let mut state = lock(&self.state);
+        let got = match state.items.pop_front() {
+            Some(item) => Some(Ok(item)),
+            None => state.closed.clone().map(Err),
+        };
+        let old = match &got {
+            Some(_) => state.wakers.leave(ticket),
+            None => state.wakers.wait(ticket, waker),
+        };
+        drop(state);
+        drop(old);
+        got.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {
+        let old = lock(&self.state).wakers.leave(ticket);
+        drop(old);
     }
 }

@@ -33,4 +33,4 @@ pub use model::{Cluster, Options, Output, Reply};
 pub use profile::Profile;
 pub use rng::Rng;
 pub use tcp::Server;
-pub use world::{App, Net, World};
+pub use world::{App, Fetched, Net, World};

@@ -4,8 +4,8 @@ use kavka_core::record::Malformed as BadRecords;
 use kavka_core::time::Duration;
 use kavka_core::wire::{ErrorCode, Full, Malformed as BadAnswer};
 use kavka_core::{
-    Acks, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse, PeerFault,
-    ProduceError, RestoreError, Storage,
+    Acks, AdminError, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse,
+    PeerFault, ProduceError, RestoreError, Storage,
 };
 
 /// Whom an error blames: the first words say it.
@@ -56,6 +56,20 @@ fn a_refused_record_says_what_would_help() {
     }
 }
 
+#[test]
+fn a_refused_request_says_what_is_too_large_and_the_limit() {
+    let too_large = |what| AdminError::TooLarge { what, needed: 70, max: 64 };
+    for (error, words) in [
+        (AdminError::Full, "too many admin requests"),
+        (too_large(LimitKind::Configs), "too large: 70 topic configs of a request, at most 64"),
+        (too_large(LimitKind::ConfigBytes), "too large: 70 bytes of topic configs, at most 64"),
+        (AdminError::Caller(Misuse::TopicName), "topic name"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(words), "{error:?} says {text:?}");
+    }
+}
+
 /// No two reasons read alike: a log line is enough to tell them apart.
 #[test]
 fn reasons_read_differently() {
@@ -86,7 +100,7 @@ fn reasons_read_differently() {
         ConfigError::Bootstrap,
         ConfigError::TooLong,
         ConfigError::IdempotenceNeedsAcksAll,
-        ConfigError::TooLittleMemory,
+        ConfigError::TooLittle { what: LimitKind::Connections, least: 1 },
         ConfigError::Duration,
     ];
     let texts = answers.iter().map(ToString::to_string);
@@ -128,9 +142,8 @@ fn what_cannot_work_is_refused_at_the_start() {
         change(&mut config);
         assert_eq!(refusal(config, &small), Some(ConfigError::Duration), "change {n}");
     }
-    let cuts: [fn(&mut Limits); 6] = [
+    let cuts: [fn(&mut Limits); 5] = [
         |limits| limits.conns = 0,
-        |limits| limits.conns = 65,
         |limits| limits.rx_bytes = 511,
         |limits| limits.block_bytes = 127,
         |limits| limits.tx_blocks = 3,
@@ -139,6 +152,7 @@ fn what_cannot_work_is_refused_at_the_start() {
     for (n, cut) in cuts.iter().enumerate() {
         let mut limits = small;
         cut(&mut limits);
-        assert_eq!(refusal(good, &limits), Some(ConfigError::TooLittleMemory), "cut {n}");
+        let refused = refusal(good, &limits);
+        assert!(matches!(refused, Some(ConfigError::TooLittle { .. })), "cut {n}: {refused:?}");
     }
 }

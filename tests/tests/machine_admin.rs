@@ -8,11 +8,12 @@ use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
     ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
+    ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::{
-    Admin, AdminError, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse,
-    RequestId, Storage,
+    Admin, AdminError, Client, CloseReason, Config, ConfigError, Error, Event, LimitKind, Limits,
+    Misuse, Reply, RequestId, Storage,
 };
 use kavka_tests::script::{Script, Told, World};
 
@@ -128,6 +129,25 @@ fn a_topic_is_described_in_the_order_of_the_answer() {
     assert_eq!(kinds, ["Broker", "Cluster", "Topic", "Partition", "Partition"]);
 }
 
+#[test]
+fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
+    let mut s = script();
+    (s.listening, s.watching) = (false, false);
+    let id = ask(&mut s, &Admin::Describe { topic: Some("t") });
+    s.run(Duration::from_secs(1));
+    let (now, mut parts) = (s.now(), 0);
+    while s.client.has_event(now) {
+        let (event, _) = s.client.poll_event(now).expect("there is one");
+        parts += 1;
+        if let Event::Reply { reply: Reply::Done(result), id: of } = event {
+            assert_eq!((of, result), (id, Ok(())));
+            break;
+        }
+    }
+    assert_eq!(parts, 6, "as above, and the end");
+    assert!(!s.client.has_event(now));
+}
+
 /// The error of a topic is that of the request if it was asked for; in a list of all topics it is
 /// told with the topic, and the request did well.
 #[test]
@@ -168,6 +188,49 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
     assert_eq!(done(&mut s), []);
     s.run(Duration::from_secs(2));
     assert_eq!(done(&mut s), [(id, Err(Error::TimedOut))], "{before:?}");
+}
+
+/// Batches leave little memory; what does not fit into it waits, and leaves nothing behind.
+#[test]
+fn a_request_that_finds_no_memory_is_sent_when_there_is_some() {
+    let world = World::new(1).topic("t", 1);
+    let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes) = (12, 128);
+    let mut s = Script::with(world, config, &limits);
+    let t = s.ready("t");
+    s.produce(t, 0, "the producer id is known then");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.run(Duration::from_secs(1));
+    let before = s.client.stats().blocks_used;
+    let record = "x".repeat(50);
+    while s.try_produce(t, 0, &record).is_ok() {}
+    let held = s.expect::<ProduceRequest>();
+    let value = "v".repeat(200);
+    let configs = [("retention.ms", Some(value.as_str()))];
+    let name = "n".repeat(200);
+    let create =
+        Admin::CreateTopic { name: &name, partitions: 1, replication_factor: 1, configs: &configs };
+    let id = ask(&mut s, &create);
+    s.run(Duration::from_secs(5));
+    s.none::<CreateTopicsRequest>("it finds no room");
+    s.acknowledge(&held, 1);
+    s.until("all is delivered", |s| {
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            s.acknowledge(&asked, 1);
+        }
+        s.waiting::<CreateTopicsRequest>() > 0
+    });
+    let asked = s.expect_within::<CreateTopicsRequest>(Duration::ZERO);
+    assert!(held.at.until(asked.at) < Duration::from_millis(5100), "soon after there was room");
+    assert_eq!(asked.body.topics[0].name.as_str(), name);
+    let result = CreatableTopicResult::default().with_name(asked.body.topics[0].name.clone());
+    s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+    assert_eq!(done(&mut s), [(id, Ok(()))]);
+    s.run(Duration::from_secs(1));
+    s.none::<CreateTopicsRequest>("it was answered");
+    assert_eq!(s.client.stats().blocks_used, before, "blocks of tries are free again");
 }
 
 #[test]
@@ -309,7 +372,7 @@ fn more_slots_than_can_be_numbered_are_refused_at_the_start() {
         let mut limits = Limits::small();
         (limits.topics, limits.requests) = (topics, requests);
         let client = Client::new(Config::new("b1:9001"), Storage::heap(&limits), [1; 32]);
-        let refused = client.err();
-        assert_eq!(refused, (!fits).then_some(ConfigError::TooMuchMemory), "{topics} {requests}");
+        let refused = matches!(client.err(), Some(ConfigError::TooMuch { .. }));
+        assert_eq!(refused, !fits, "{topics} {requests}");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kavka_tests::checker::{self, Checker};
 use kavka_tests::sim::{Options, Server};
@@ -15,12 +16,11 @@ struct Peer(Child);
 
 impl Peer {
     fn start(server: &Server, history: &Path, flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["run", "-q", "-p", "kavka-std", "--example", "peer", "--"]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
         command.args(["--bootstrap", &server.bootstrap(), "--topic", TOPIC]);
         command.arg("--history").arg(history).args(flags);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Self(command.spawn().expect("cargo starts the example"))
+        Self(command.spawn().expect("it starts"))
     }
 
     /// What it says until it ends, by the kind of event.
@@ -35,6 +35,23 @@ impl Peer {
     }
 }
 
+/// A file that no other run of this test uses.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos();
+        let name = format!("peer-{}-{since}-{name}.jsonl", std::process::id());
+        Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // it lies below `target`, and does no harm
+    }
+}
+
 fn count(events: &[(String, Value)], kind: &str) -> u64 {
     events.iter().filter(|(ev, _)| ev == kind).count() as u64
 }
@@ -43,13 +60,12 @@ fn count(events: &[(String, Value)], kind: &str) -> u64 {
 fn histories_of_two_peers_are_clean_and_each_loss_would_show() {
     let server = Server::start(Options::default()).expect("simulated brokers");
     server.create_topic(TOPIC, 3).expect("a topic");
-    let file = |name: &str| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let (sent, read) = (file("peer-sent.jsonl"), file("peer-read.jsonl"));
+    let (sent, read) = (Scratch::new("sent"), Scratch::new("read"));
     let (all, last) = ((RECORDS + 1).to_string(), RECORDS.to_string());
     let flags = ["--role", "consumer", "--reset", "earliest", "--count", &all];
-    let consumer = Peer::start(&server, &read, &flags);
+    let consumer = Peer::start(&server, &read.0, &flags);
     let flags = ["--role", "producer", "--keys", "7", "--rate", "1000", "--count", &last];
-    let producer = Peer::start(&server, &sent, &flags).events();
+    let producer = Peer::start(&server, &sent.0, &flags).events();
     let consumer = consumer.events();
 
     assert_eq!((count(&producer, "ready"), count(&producer, "ack")), (1, RECORDS + 1));
@@ -59,7 +75,7 @@ fn histories_of_two_peers_are_clean_and_each_loss_would_show() {
 
     let check = |left_out: usize| {
         let mut checker = Checker::default();
-        for path in [&sent, &read] {
+        for Scratch(path) in [&sent, &read] {
             let text = std::fs::read_to_string(path).expect("a history");
             let mut polls = 0;
             let kept = text.lines().filter(|line| {

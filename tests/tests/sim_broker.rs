@@ -5,6 +5,8 @@
 mod client;
 #[path = "sim_broker/data.rs"]
 mod data;
+#[path = "sim_broker/racks.rs"]
+mod racks;
 
 use core::time::Duration;
 use std::time::Instant;
@@ -387,14 +389,15 @@ fn a_killed_broker_refuses_loses_its_leaders_and_comes_back() {
     assert_eq!(server.leader("t", 1), Some((2, 0)));
     let (mut dead, mut alive) = (Client::connect(&server, 2), Client::connect(&server, 1));
     dead.metadata(12, &["t"]);
+    let killed = Instant::now();
     server.kill(2).expect("killed");
     assert!(dead.receive_raw().is_err(), "connection ends");
     let address = server.address(2).expect("address");
     assert!(std::net::TcpStream::connect(address).is_err(), "port refuses");
-    let killed = Instant::now();
     while server.leader("t", 1) == Some((2, 0)) {
         assert!(killed.elapsed() < Duration::from_secs(5), "no election");
     }
+    assert!(killed.elapsed() >= Duration::from_millis(100), "before the session timed out");
     let told = alive.metadata(12, &["t"]);
     assert_eq!(told.brokers.len(), 2);
     let partition = told.topics[0].partitions.iter().find(|p| p.partition_index == 1);
@@ -425,16 +428,30 @@ fn a_partition_without_live_replica_has_no_leader() {
 fn a_paused_broker_answers_after_it_goes_on() {
     let server = default();
     server.create_topic("t", 1).expect("created");
-    let mut client = Client::connect(&server, 1);
-    client.metadata(12, &["t"]);
+    let (mut asker, mut writer) = (Client::connect(&server, 1), Client::connect(&server, 1));
+    asker.metadata(12, &["t"]);
     server.pause(1);
-    let ask = MetadataRequest::default().with_topics(None);
-    client.send(12, &ask);
+    let before = server.traffic(ApiKey::Metadata).requests;
+    asker.send(12, &MetadataRequest::default().with_topics(None));
+    writer.send(9, &client::produce(9, ("t", Uuid::nil(), 0), -1, batch(&["x"], PLAIN)));
+    // A broker that runs serves a request in the moment that it counts it.
+    let arrived = || {
+        let asked = server.traffic(ApiKey::Metadata).requests - before;
+        asked == 1 && server.traffic(ApiKey::Produce).requests == 1
+    };
+    let sent = Instant::now();
+    while !server.with(|_| arrived()) {
+        assert!(sent.elapsed() < Duration::from_secs(5), "the requests do not arrive");
+        std::thread::yield_now();
+    }
+    assert_eq!(server.log_len("t", 0), 0, "served while paused");
     server.with(|cluster| cluster.set_lag(1, Duration::from_secs(60)));
     server.grow("t", 4).expect("grown");
     server.resume(1);
-    let told = client.receive::<MetadataRequest>(12).expect("an answer");
+    let told = asker.receive::<MetadataRequest>(12).expect("an answer");
     assert_eq!(told.topics[0].partitions.len(), 1, "still the metadata of before");
+    writer.receive_raw().expect("an answer");
+    assert_eq!(server.log_len("t", 0), 1, "served after the pause");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use kavka_tests::checker::{self, Checker};
 use kavka_tests::sim::Options;
-use kavka_tests::sim::swarm::{Act, Plan, run, run_to};
+use kavka_tests::sim::swarm::{Act, ClientPlan, Loads, Plan, run, run_to};
 
 #[test]
 fn two_runs_of_a_seed_are_the_same() {
@@ -91,5 +91,37 @@ fn seeds_that_found_something_once_find_nothing_any_more() {
         let plan = Plan::draw(seed);
         let outcome = run(&plan, false);
         assert!(outcome.findings.is_empty(), "{plan}\n{:#?}", outcome.findings);
+    }
+}
+
+/// Loads that a seed may bring. Switching one off leaves all else as it was.
+#[test]
+fn loads_are_drawn_now_and_then() {
+    let plans: Vec<Plan> = (1..=1000).map(Plan::draw).collect();
+    let count = |what: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
+    let any = |what: fn(&ClientPlan) -> bool| count(&|plan| plan.clients.iter().any(what));
+    assert!((5..40).contains(&count(&|plan| plan.topics.len() > 3)), "wide clusters");
+    assert!((20..100).contains(&any(|client| client.rate.is_some())), "slow applications");
+    assert!((10..60).contains(&any(|client| client.stall.is_some())), "stalled applications");
+    assert!((40..130).contains(&any(|client| client.missing > 0)), "missing topics");
+    let wide = plans.iter().filter(|plan| plan.topics.len() > 3);
+    let (mut brokers, mut partitions, mut few) = (0, 0, 0);
+    for plan in wide {
+        brokers = brokers.max(plan.options.brokers);
+        partitions = partitions.max(plan.topics.iter().sum());
+        let all = plan.options.brokers as usize;
+        few += usize::from(plan.clients.iter().any(|client| client.limits.conns < all));
+        assert!(plan.topics.len() <= 64 && plan.options.brokers <= 100, "{plan}");
+    }
+    assert!(brokers > 80 && (1000..=2500).contains(&partitions), "{brokers}, {partitions}");
+    assert!(few > 0, "fewer connections than brokers");
+    let off = Loads { wide: false, slow: false, stalled: false, missing: false };
+    for (seed, plan) in (1..=100).zip(&plans) {
+        let plain = Plan::draw_with(seed, off);
+        let loaded = |c: &ClientPlan| c.rate.is_some() || c.stall.is_some() || c.missing > 0;
+        if plan.topics.len() <= 3 && !plan.clients.iter().any(loaded) {
+            assert_eq!(format!("{plain:?}"), format!("{plan:?}"), "seed {seed}");
+        }
+        assert!(!plain.clients.iter().any(loaded) && plain.topics.len() <= 3, "seed {seed}");
     }
 }

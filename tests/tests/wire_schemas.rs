@@ -34,6 +34,7 @@ fn apis() -> Vec<Api> {
         "Produce" produce produce_request,
         "Fetch" fetch fetch_request,
         "ListOffsets" list_offsets list_offsets_request,
+        "OffsetForLeaderEpoch" offset_for_leader_epoch epochs_request,
         "DescribeTopicPartitions" describe_topic_partitions describe_request,
         "InitProducerId" init_producer_id init_request,
         "CreateTopics" create_topics create_topics_request,
@@ -354,6 +355,12 @@ fn expected(name: &str) -> Value {
             ] }],
             "TimeoutMs": 9,
         }),
+        "OffsetForLeaderEpoch" => json!({
+            "ReplicaId": -1,
+            "Topics": [{ "Topic": "t", "Partitions": [
+                { "Partition": 2, "CurrentLeaderEpoch": 3, "LeaderEpoch": 4 },
+            ] }],
+        }),
         "DescribeTopicPartitions" => json!({
             "Topics": [{ "Name": "t" }, { "Name": "u" }], "ResponsePartitionLimit": 1,
             "Cursor": { "TopicName": "t", "PartitionIndex": 5 },
@@ -377,6 +384,37 @@ fn expected(name: &str) -> Value {
             "TimeoutMs": 4,
         }),
         name => panic!("no expectation for {name}"),
+    }
+}
+
+/// The short form for those who ask by name.
+#[test]
+fn metadata_is_asked_by_name_as_kafkas_schema_says_in_every_version() {
+    use kafka_protocol::messages::MetadataRequest;
+    use kafka_protocol::protocol::Decodable;
+    type Case = (Option<&'static [&'static str]>, bool);
+    let cases: [Case; 4] =
+        [(None, false), (Some(&[]), true), (Some(&["t"]), false), (Some(&["t", "u"]), true)];
+    assert_eq!(<wire::metadata::Request<'_> as Encode>::VERSIONS, (1, 13));
+    for (version, (topics, allow_auto_create)) in
+        (1..=13).flat_map(|version| cases.map(|case| (version, case)))
+    {
+        let mut room = [0; 64];
+        let mut sink = SliceSink::new(&mut room);
+        let mut out = Writer::new(&mut sink);
+        let request = wire::metadata::Request { topics, allow_auto_create };
+        request.encode(version, &mut out).expect("room");
+        let mut bytes = sink.written();
+        let read = MetadataRequest::decode(&mut bytes, version)
+            .unwrap_or_else(|e| panic!("version {version}: {e}"));
+        assert!(bytes.is_empty(), "version {version}: {} bytes are left", bytes.len());
+        let names: Option<Vec<_>> = read.topics.as_ref().map(|topics| {
+            topics.iter().filter_map(|t| t.name.as_ref()).map(|name| name.as_str()).collect()
+        });
+        assert_eq!(names.as_deref(), topics, "version {version}");
+        // Before version 4 brokers decide that themselves.
+        let wanted = allow_auto_create || version < 4;
+        assert_eq!(read.allow_auto_topic_creation, wanted, "version {version}");
     }
 }
 
@@ -436,6 +474,15 @@ fn list_offsets_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> 
     partition(out, version, 2, 3, EARLIEST)?;
     end_topic(out, version)?;
     end(out, version, 9)
+}
+
+fn epochs_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::offset_for_leader_epoch::*;
+    begin(out, version, 1)?;
+    topic(out, version, "t", 1)?;
+    partition(out, version, 2, 3, 4)?;
+    end(out, version)?;
+    end(out, version)
 }
 
 fn describe_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {

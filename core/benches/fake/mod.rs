@@ -5,6 +5,7 @@
 
 extern crate alloc; // a device includes this file, too
 
+mod codec;
 mod wire;
 
 use self::alloc::vec;
@@ -14,7 +15,7 @@ use kavka_core::record::{HEADER_LEN, Record, Seal, encoded_len, seal, write};
 use kavka_core::wire::{Full, Sink};
 use kavka_core::{Action, Client, Commands, Config, ConnId, Event, Instant, Storage, TopicId};
 
-use wire::{Cursor, Frame};
+use codec::{Cursor, Frame};
 
 /// The only topic.
 pub(crate) const TOPIC: &str = "readings";

@@ -20,7 +20,7 @@ impl Commands<'_> {
         start: Start,
     ) -> Result<PartitionId, Error> {
         let Self { consumer, producer, cluster, .. } = self;
-        if cluster.table.room() == 0 {
+        if cluster.table.room() == 0 && !consumer.free_ghosts(cluster) {
             producer.evict_one(cluster);
         }
         consumer.assign(cluster, now, topic, partition, start)
@@ -38,7 +38,7 @@ impl Commands<'_> {
     /// Stops reading a partition.
     pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.unassign(&mut self.cluster, &mut self.net, part);
+            self.consumer.unassign(&mut self.cluster, part);
         }
     }
 
@@ -48,13 +48,13 @@ impl Commands<'_> {
     /// `Caller` for a stale id or a negative offset.
     pub fn seek(&mut self, _now: Instant, at: PartitionId, to: Start) -> Result<(), Error> {
         let part = self.part(at)?;
-        self.consumer.seek(part, to)
+        self.consumer.seek(&self.cluster, part, to)
     }
 
     /// No records of this partition for now.
     pub fn pause(&mut self, at: PartitionId) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.pause(part);
+            self.consumer.pause(&self.cluster, part);
         }
     }
 
@@ -63,14 +63,14 @@ impl Commands<'_> {
     /// [`Commands::resume`].
     pub fn hold(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.hold(part, offset);
+            self.consumer.hold(&self.cluster, part, offset);
         }
     }
 
     /// Goes on after [`Commands::pause`] or [`Commands::hold`].
     pub fn resume(&mut self, _now: Instant, at: PartitionId) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.resume(part);
+            self.consumer.resume(&self.cluster, part);
         }
     }
 

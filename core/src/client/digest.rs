@@ -2,20 +2,29 @@
 //! larger than the buffer: they are read element by element, never from the start again.
 
 use super::Commands;
-use super::handshake::on_versions;
-use crate::answer::{AnswerSlot, Cx, Frame, Origin, schema};
-use crate::connection::Ticket;
+use super::handshake::{HandshakeCx, on_versions};
+use crate::answer::{AnswerSlot, Cx, Frame, Origin};
+use crate::api::{Kind, Owner};
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault};
 use crate::event::Event;
 use crate::time::{Duration, Instant};
 use crate::wire::table::{Segment, Values, Walker};
-use crate::wire::{ApiKey, Step, header, table};
+use crate::wire::{Step, header, table};
 
 /// Kafka's answers are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
 /// Records that nobody takes keep a connection that others need no longer than this.
 const HOLD_UP: Duration = Duration::from_secs(1);
+
+/// What the application takes now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Present {
+    Nothing,
+    /// Anything but records.
+    News,
+    All,
+}
 
 /// What became of one step.
 enum Progress<'a> {
@@ -46,16 +55,40 @@ struct At<'a> {
 }
 
 impl Commands<'_> {
-    /// Reads what a connection received, up to what the application has to take. With `present`
-    /// it takes it now.
+    /// Reads what a connection received, up to what the application has to take.
     pub(super) fn digest<'a>(
         &mut self,
         now: Instant,
         slot: usize,
         memory: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Option<Event<'a>> {
-        self.answers[slot].ready = false;
+        let found = self.read_on(now, slot, memory, present);
+        let ready = self.answers[slot].ready;
+        self.net.set_blocked(now, slot, ready);
+        found
+    }
+
+    /// Whether polling an event may yield one from an answer.
+    fn set_ready(&mut self, slot: usize, ready: bool) {
+        let before = core::mem::replace(&mut self.answers[slot].ready, ready);
+        self.ready = self.ready + usize::from(ready) - usize::from(before);
+    }
+
+    /// A connection ended: what it was in the middle of is over.
+    pub(super) fn drop_answer(&mut self, slot: usize) {
+        self.set_ready(slot, false);
+        self.answers[slot] = AnswerSlot::EMPTY;
+    }
+
+    fn read_on<'a>(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        memory: &'a [u8],
+        present: Present,
+    ) -> Option<Event<'a>> {
+        self.set_ready(slot, false);
         loop {
             let conn = &self.net.conns[slot];
             if !conn.is_open() {
@@ -67,13 +100,12 @@ impl Commands<'_> {
                 Ok(Progress::On) => {}
                 Ok(Progress::Need) => return None,
                 Ok(Progress::Stall) => {
-                    let answer = &mut self.answers[slot];
-                    answer.ready = true;
-                    answer.waiting_since.get_or_insert(now);
+                    self.set_ready(slot, true);
+                    self.answers[slot].waiting_since.get_or_insert(now);
                     return None;
                 }
                 Ok(Progress::Event(event)) => {
-                    self.answers[slot].ready = true;
+                    self.set_ready(slot, true);
                     self.answers[slot].waiting_since = None;
                     return Some(event);
                 }
@@ -109,7 +141,7 @@ impl Commands<'_> {
         now: Instant,
         slot: usize,
         input: &'a [u8],
-        present: bool,
+        present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
         let left = self.answers[slot].left as usize;
         let body = input.get(..left).unwrap_or(input);
@@ -156,7 +188,7 @@ impl Commands<'_> {
         let mut question = self.net.expect(slot, i32::from_be_bytes(*front))?;
         let answer = &mut self.answers[slot];
         let length = answer.left;
-        if question.api == ApiKey::API_VERSIONS && question.version > 0 {
+        if question.kind == Kind::Versions && question.version > 0 {
             match (input.get(4..6), length) {
                 (Some([0, 35]), _) => question.version = 0,
                 (None, 6..) => return Ok(Progress::Need),
@@ -167,7 +199,7 @@ impl Commands<'_> {
         // The tags in a header are a message without fields of its own.
         answer.walker = Walker::new(&header::SCHEMA, 0);
         answer.frame = Frame::Tags;
-        if question.ticket.is_probe() {
+        if question.kind.is_probe() {
             self.cluster.probes.bytes_in += u64::from(length) + 4;
         }
         self.consume(slot, 4);
@@ -175,36 +207,36 @@ impl Commands<'_> {
     }
 
     fn read_tags<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
-        let question = &self.answers[at.slot].question;
-        if header::response_tags(question.api, question.version) {
+        let question = self.answers[at.slot].question;
+        if header::response_tags(question.kind.api(), question.version) {
             match self.pull(at, &mut Values::default())? {
                 Pulled::Done => {}
                 Pulled::Need => return Ok(Progress::Need),
                 _ => return Ok(Progress::On),
             }
         }
-        let conn = &self.net.conns[at.slot];
-        let origin = Origin {
-            now: at.now,
-            node: conn.peer.node(),
-            session: conn.session.serial,
-            metadata: self.cluster.metadata_serial(),
+        let from = Origin { now: at.now, conn: at.slot, asked: question };
+        let cx = match question.kind.row().owner {
+            Owner::Handshake => Cx::Handshake(HandshakeCx::default()),
+            Owner::Cluster => Cx::Cluster(self.cluster.begin(&self.net, &from)),
+            Owner::Producer => Cx::Producer(self.producer.begin(&self.net, &from)),
+            Owner::Consumer => Cx::Consumer(self.consumer.begin(&self.net, &from)),
+            Owner::Admin => Cx::Admin(self.admin.begin(&self.net, &from)),
         };
         let answer = &mut self.answers[at.slot];
-        let schema = schema(answer.question.api).ok_or(PeerFault::Malformed)?;
-        answer.walker = Walker::new(schema, answer.question.version as i8);
-        answer.cx = Cx::new(&answer.question, &origin);
+        answer.walker = Walker::new(question.kind.row().schema, question.version as i8);
+        answer.cx = cx;
         answer.frame = Frame::Body;
         Ok(Progress::On)
     }
 
-    fn read_body<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_body<'a>(&mut self, at: &At<'a>, present: Present) -> Result<Progress<'a>, PeerFault> {
         let answer = &self.answers[at.slot];
         if cfg!(feature = "consumer") && answer.records_left() > 0 {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.cx, Cx::Admin) && !present {
+        if matches!(answer.cx, Cx::Admin(_)) && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
@@ -221,7 +253,7 @@ impl Commands<'_> {
     }
 
     fn has_versions(&self, slot: usize) -> bool {
-        matches!(&self.answers[slot].cx, Cx::ApiVersions(cx) if cx.ranges > 0)
+        matches!(&self.answers[slot].cx, Cx::Handshake(cx) if cx.ranges > 0)
     }
 
     /// One step through an answer.
@@ -259,30 +291,25 @@ impl Commands<'_> {
         let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
         let AnswerSlot { walker, cx, question, .. } = &mut answers[slot];
         let got = Segment { event, values, walker };
-        let pause = match question.ticket {
-            Ticket::ApiVersions | Ticket::Admin { .. } => 0,
-            Ticket::Produce => got.throttle_ms(1),
-            _ => got.throttle_ms(0),
-        };
-        match cx {
-            Cx::ApiVersions(cx) => on_versions(&mut net.conns[slot], cx, got),
-            Cx::Metadata(cx) => cluster.on_metadata(now, cx, got),
-            Cx::Describe(cx) if cfg!(feature = "describe") => cluster.on_describe(cx, got),
-            Cx::Probe(cx) => cluster.on_list_offsets_probe(now, net, slot, cx, got),
-            Cx::Offsets(cx) => consumer.on_offsets(cluster, now, question.correlation, cx, got),
-            Cx::InitProducerId => producer.on_init_producer_id(cluster, now, got),
-            Cx::Produce(cx) => producer.on_answer(cluster, net, now, question, cx, got),
-            Cx::Fetch(cx) => consumer.on_fetch(cluster, net, now, slot, cx, got),
-            Cx::None | Cx::Describe(_) => {}
-            Cx::Admin => {
-                let told = admin.on_answer(question, got);
-                return told.map_or(Progress::On, Progress::Event);
+        let row = question.kind.row();
+        let pause = got.throttle_ms(row.throttle_field);
+        let throttled = pause > 0 && question.version >= row.throttles;
+        let from = Origin { now, conn: slot, asked: *question };
+        let told = match cx {
+            Cx::None => None,
+            Cx::Handshake(cx) => {
+                on_versions(&mut net.conns[slot], cx, got);
+                None
             }
-        }
-        if pause > 0 {
+            Cx::Cluster(cx) => cluster.item(net, &from, cx, got),
+            Cx::Producer(cx) => producer.item(cluster, net, &from, cx, got),
+            Cx::Consumer(cx) => consumer.item(cluster, net, &from, cx, got),
+            Cx::Admin(cx) => admin.item(cluster, net, &from, cx, got),
+        };
+        if guard!("throttled connections are quiet", throttled) {
             self.throttle(now, slot, pause);
         }
-        Progress::On
+        told.map_or(Progress::On, Progress::Event)
     }
 
     /// The answer is complete.
@@ -290,45 +317,48 @@ impl Commands<'_> {
         let (now, slot) = (at.now, at.slot);
         let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
         let AnswerSlot { cx, question, .. } = &mut answers[slot];
+        let from = Origin { now, conn: slot, asked: *question };
         let mut told = None;
         match cx {
-            Cx::ApiVersions(cx) => {
+            Cx::Handshake(cx) => {
                 let cx = *cx;
                 // The request leaves the queue first: the next one may be asked in its place.
                 self.complete(slot);
                 self.versions_done(now, slot, &cx)?;
                 return Ok(Progress::On);
             }
-            Cx::Metadata(cx) => cluster.metadata_done(now, cx),
-            Cx::Describe(cx) if cfg!(feature = "describe") => {
-                cluster.describe_done(now, net, slot, question.ticket, cx);
-            }
-            Cx::Offsets(_) => consumer.offsets_done(now, question.correlation),
-            Cx::Produce(cx) => producer.on_complete(cluster, now, question, cx),
-            Cx::Admin => {
-                told = admin.answered(cluster, &mut net.blocks, now, question.ticket);
-            }
-            Cx::None | Cx::Describe(_) | Cx::Probe(_) | Cx::InitProducerId | Cx::Fetch(_) => {}
+            Cx::None => {}
+            Cx::Cluster(cx) => cluster.done(net, &from, cx),
+            Cx::Producer(cx) => told = producer.done(cluster, net, &from, cx),
+            Cx::Consumer(cx) => told = consumer.done(cluster, net, &from, cx),
+            Cx::Admin(cx) => told = admin.done(cluster, net, &from, cx),
         }
         self.complete(slot);
         Ok(told.map_or(Progress::On, Progress::Event))
     }
 
-    fn read_records<'a>(&mut self, at: &At<'a>, present: bool) -> Result<Progress<'a>, PeerFault> {
+    fn read_records<'a>(
+        &mut self,
+        at: &At<'a>,
+        present: Present,
+    ) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
         let held_up = self.is_held_up(at.now, slot);
         let Self { answers, consumer, cluster, .. } = self;
         let left = answers[slot].records_left();
-        let AnswerSlot { walker, cx: Cx::Fetch(cx), .. } = &mut answers[slot] else {
+        let AnswerSlot { walker, cx: Cx::Consumer(cx), .. } = &mut answers[slot] else {
             return Err(PeerFault::Malformed);
         };
-        if !present {
+        let Some(cx) = cx.fetch() else { return Err(PeerFault::Malformed) };
+        if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             if held_up {
                 cx.drop_records();
+                // Fetched again at once they would only be dropped again.
+                consumer.set_sated(guard!("who takes nothing fetches nothing", true));
             } else if !cx.is_dropped() {
                 return Ok(Progress::Stall);
             }
@@ -362,16 +392,42 @@ impl Commands<'_> {
         Ok(progress)
     }
 
+    /// Whether there is an answer that has something that the application takes now.
+    pub(super) fn has_answers(&self) -> bool {
+        let waits = |answer: &AnswerSlot| self.records_wait && answer.records_left() > 0;
+        self.ready > 0 && self.answers.iter().any(|answer| answer.ready && !waits(answer))
+    }
+
+    /// The application does, or does not, take records from now on.
+    pub(super) fn take_records(&mut self, wanted: bool) {
+        self.records_wait = !wanted;
+        if wanted {
+            self.consumer.set_sated(false);
+        }
+    }
+
+    /// When records that wait make way for others at the latest.
+    pub(super) fn hold_up(&self) -> Instant {
+        if !self.records_wait || self.ready == 0 {
+            return Instant::NEVER;
+        }
+        let shared = (0..self.answers.len()).filter(|slot| self.net.conns[*slot].is_shared());
+        let since = shared.filter_map(|slot| self.answers[slot].waiting_since).min();
+        since.map_or(Instant::NEVER, |since| since + HOLD_UP)
+    }
+
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
-        !self.net.splits_roles() && since.is_some_and(|since| since + HOLD_UP <= now)
+        self.net.conns[slot].is_shared() && since.is_some_and(|since| since + HOLD_UP <= now)
     }
 
     /// A batch that was handed out leaves the buffer.
     pub(super) fn consume_records(&mut self, slot: usize, len: usize, rest_is_wanted: bool) {
         let answer = &mut self.answers[slot];
-        if let Cx::Fetch(cx) = &mut answer.cx {
+        if let Cx::Consumer(cx) = &mut answer.cx
+            && let Some(cx) = cx.fetch()
+        {
             answer.walker.take(len as u32);
             cx.next_batch();
             if !rest_is_wanted {
@@ -385,7 +441,7 @@ impl Commands<'_> {
     pub(super) fn has_answer_event(&mut self, now: Instant, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
-                self.digest(now, slot, memory, false);
+                self.digest(now, slot, memory, Present::Nothing);
                 let answer = &self.answers[slot];
                 if answer.ready && answer.records_left() > 0 {
                     continue;
@@ -395,7 +451,7 @@ impl Commands<'_> {
             let conn = &self.net.conns[slot];
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);
             let input = memory.get(start..end).unwrap_or_default();
-            match self.step(now, slot, input, true) {
+            match self.step(now, slot, input, Present::All) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Event(_)) => {
                     // Looked at, not handed out.
@@ -403,7 +459,7 @@ impl Commands<'_> {
                     return true;
                 }
                 Ok(_) => {
-                    self.answers[slot].ready = false;
+                    self.set_ready(slot, false);
                     return false;
                 }
                 Err(fault) => {
@@ -416,19 +472,9 @@ impl Commands<'_> {
 
     /// A broker asks for less (KIP-219): nothing is sent on this connection until then.
     fn throttle(&mut self, now: Instant, slot: usize, ms: i32) {
-        let request = &self.answers[slot].question;
-        // Before these versions the broker has waited itself.
-        let since = match request.api {
-            ApiKey::PRODUCE | ApiKey::METADATA => 6,
-            ApiKey::FETCH => 8,
-            ApiKey::LIST_OFFSETS => 3,
-            _ => 1,
-        };
-        if guard!("throttled connections are quiet", request.version >= since) {
-            let longest = now + self.cluster.config.request_timeout;
-            let until = now.plus(u64::from(ms.unsigned_abs()) * 1000).min(longest);
-            self.net.conns[slot].throttled_until = until;
-            self.dirty = true;
-        }
+        let longest = now + self.cluster.config.request_timeout;
+        let until = now.plus(u64::from(ms.unsigned_abs()) * 1000).min(longest);
+        self.net.conns[slot].throttled_until = until;
+        self.dirty = true;
     }
 }

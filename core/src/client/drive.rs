@@ -1,8 +1,8 @@
 //! What happens by itself: deadlines, requests that are due, connections that end.
 
 use super::Commands;
-use crate::answer::AnswerSlot;
-use crate::connection::{Peer, Ticket};
+use crate::api::Owner;
+use crate::connection::Peer;
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
 use crate::time::Instant;
@@ -14,16 +14,18 @@ impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
             || self.net.fresh
-            || self.producer.dirty
-            || self.consumer.dirty
-            || self.admin.dirty
+            || self.net.check
+            || self.cluster.brokers_moved
+            || self.producer.is_dirty()
+            || self.consumer.is_dirty()
+            || self.admin.is_dirty()
             || self.cluster.topics.has_changed()
             || self.cluster.asks
             || self.cluster.table.has_relocated()
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        self.deadline.min(self.producer.deadline)
+        self.deadline.min(self.producer.deadline()).min(self.net.next_deadline())
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
@@ -41,9 +43,6 @@ impl Commands<'_> {
             producer.drive(cluster, net, now);
             next = next.min(consumer.drive(cluster, net, now));
             next = next.min(cluster.drive(net, now));
-            for slot in 0..net.conns.len() {
-                next = next.min(net.deadline(slot));
-            }
             self.deadline = next;
         }
     }
@@ -59,14 +58,14 @@ impl Commands<'_> {
         let mut link = cluster.topics.first_changed();
         while let Some(slot) = link.get() {
             if core::mem::take(&mut cluster.topics[slot].recreated) {
-                producer.on_recreated(cluster, &mut net.blocks, slot);
+                producer.on_recreated(cluster, net, slot);
                 consumer.on_recreated(cluster, net, slot);
             }
             link = cluster.topics.next_changed(slot);
         }
         while let Some(part) = cluster.table.next_relocated() {
             producer.on_leader(cluster, part);
-            consumer.on_leader(cluster, part);
+            consumer.on_relocated(cluster, now, part);
         }
         while let Some(slot) = cluster.topics.take_changed() {
             consumer.on_changed(cluster, now, slot, |cluster| producer.evict_one(cluster));
@@ -106,16 +105,21 @@ impl Commands<'_> {
 
     /// Connections that are overdue, lead to an old address, or gave way to others.
     fn end_connections(&mut self, now: Instant) {
+        let moved = core::mem::take(&mut self.cluster.brokers_moved);
+        if !self.net.check && !moved && self.net.next_deadline() > now {
+            return;
+        }
+        self.net.begin_look();
         for slot in 0..self.net.conns.len() {
-            let conn = &self.net.conns[slot];
-            if !conn.is_live() {
+            if !self.net.conns[slot].is_live() {
                 continue;
             }
-            if guard!("request deadline", self.net.deadline(slot) <= now) {
+            if guard!("request deadline", self.net.is_over(now, slot)) {
                 self.lose(now, slot, Error::TimedOut, true);
                 continue;
             }
-            if conn.drain && conn.pending() == 0 {
+            let conn = &self.net.conns[slot];
+            if conn.is_draining() && conn.pending() == 0 {
                 self.end(slot);
                 continue;
             }
@@ -129,8 +133,7 @@ impl Commands<'_> {
                 }
                 // Made while it was at another address for a while, perhaps (R9).
                 Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
-                    self.net.conns[slot].drain = true;
-                    self.dirty = true;
+                    self.net.drain(slot);
                 }
                 Some(_) => {}
                 // The cluster does not name it any more and it leads nothing.
@@ -138,13 +141,15 @@ impl Commands<'_> {
                 None => {}
             }
         }
-        for broker in self.cluster.brokers.iter_mut() {
-            (broker.readdressed, broker.doubted) = (false, false);
+        if moved {
+            for broker in self.cluster.brokers.iter_mut() {
+                (broker.readdressed, broker.doubted) = (false, false);
+            }
         }
     }
 
     fn end(&mut self, slot: usize) {
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.drop_answer(slot);
         self.net.end(slot, true);
     }
 
@@ -152,24 +157,18 @@ impl Commands<'_> {
     pub(super) fn lose(&mut self, now: Instant, slot: usize, error: Error, tell_adapter: bool) {
         let peer = self.net.conns[slot].peer;
         while let Some(lost) = self.net.take_lost(slot) {
-            match lost.asked.ticket {
-                Ticket::ApiVersions | Ticket::Fetch => {}
-                Ticket::Metadata => self.cluster.metadata_lost(now),
-                Ticket::Describe { .. } | Ticket::ListOffsetsProbe => self.cluster.probe_lost(),
-                Ticket::Offsets => self.consumer.offsets_done(now, lost.asked.correlation),
-                Ticket::Produce => self.producer.on_lost(&mut self.cluster, now, &lost),
-                Ticket::InitProducerId => {
-                    self.producer.on_identity(&mut self.cluster, now, Err(error));
-                }
-                Ticket::Admin { .. } => {
-                    self.admin.on_lost(&mut self.net.blocks, lost.asked.ticket, error);
-                }
+            let Self { net, cluster, producer, consumer, admin, .. } = self;
+            match lost.asked.kind.row().owner {
+                Owner::Handshake => {}
+                Owner::Cluster => cluster.lost(now, &lost),
+                Owner::Producer => producer.lost(cluster, net, now, &lost, error),
+                Owner::Consumer => consumer.lost(cluster, net, now, &lost, error),
+                Owner::Admin => admin.lost(cluster, net, now, &lost, error),
             }
         }
         self.cluster.on_closed(now, peer, error);
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.drop_answer(slot);
         self.net.end(slot, tell_adapter);
-        self.consumer.dirty = true;
         self.dirty = true;
     }
 

@@ -1,8 +1,9 @@
 //! ApiVersions, the first request of every connection (KIP-511).
 
 use super::Commands;
-use crate::answer::{AnswerSlot, HandshakeCx};
-use crate::connection::{Conn, Peer, State, Ticket};
+use crate::answer::AnswerSlot;
+use crate::api::Kind;
+use crate::connection::{Conn, Peer, State};
 use crate::error::{Error, PeerFault};
 use crate::time::Instant;
 use crate::wire::table::Segment;
@@ -10,6 +11,15 @@ use crate::wire::{ApiKey, Decode, Encode, api_versions};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What is known of a handshake while its answer streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HandshakeCx {
+    error: i16,
+    /// The highest ApiVersions version that the broker names.
+    max: i16,
+    pub(super) ranges: u16,
+}
 
 impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, now: Instant, slot: usize) {
@@ -28,14 +38,14 @@ impl Commands<'_> {
     fn ask_versions(&mut self, now: Instant, slot: usize) {
         self.dirty = true;
         let request = api_versions::Request { software_name: NAME, software_version: VERSION };
-        let api = ApiKey::API_VERSIONS;
-        let draft = self.net.draft(slot, now, api, &mut |w, version| request.encode(version, w));
+        let kind = Kind::Versions;
+        let draft = self.net.draft(slot, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else {
             // No block free: the connection is tried again later.
             let what = crate::error::LimitKind::SendBlocks;
             return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
         };
-        self.net.send(now, draft, Ticket::ApiVersions, &self.cluster.config.connect_timeout);
+        self.net.send(now, draft, [0; 2], &self.cluster.config.connect_timeout);
     }
 
     /// The answer is complete: the connection is ready, or is asked again with a version that the
@@ -57,7 +67,7 @@ impl Commands<'_> {
             return Ok(());
         }
         let versions = &self.net.conns[slot].versions;
-        if cx.error != 0 || !versions.has(ApiKey::METADATA) {
+        if cx.error != 0 || !versions.has(Kind::Metadata) {
             return Err(PeerFault::NoCommonVersion);
         }
         self.net.conns[slot].state = State::Ready;

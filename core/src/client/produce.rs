@@ -34,6 +34,14 @@ impl Commands<'_> {
         self.producer.flush();
     }
 
+    /// When records that gather for a batch leave, if no more come before that. Until then it is
+    /// enough to produce others now and then, several at a time: they would gather, too. `None`:
+    /// one that is produced now may leave at once.
+    #[must_use]
+    pub fn gathers_until(&self) -> Option<Instant> {
+        self.producer.gathers_until()
+    }
+
     /// Tells the time of day: timestamps of records that bring none are counted from here. Without
     /// it they are -1, "no timestamp".
     pub fn set_wall_clock(&mut self, now: Instant, unix_ms: i64) {

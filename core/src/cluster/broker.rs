@@ -120,6 +120,7 @@ impl Cluster<'_> {
             error,
             ..Broker::EMPTY
         };
+        self.brokers_moved |= known.is_some();
         if known.is_none() {
             self.broker_index.insert(hash(id as u32), slot);
             self.table.broker_came(slot, id);
@@ -132,6 +133,7 @@ impl Cluster<'_> {
         if self.brokers[slot].used {
             self.broker_index.remove(hash(self.brokers[slot].id as u32), slot);
             self.table.broker_went(slot);
+            self.brokers_moved = true;
         }
         self.brokers[slot] = Broker::EMPTY;
     }

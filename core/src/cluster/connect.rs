@@ -1,7 +1,7 @@
 //! Whom to connect to, and when to try again.
 
 use super::Cluster;
-use crate::connection::{Net, PATIENCE, Peer, Role, State};
+use crate::connection::{Conn, Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};
@@ -53,8 +53,13 @@ impl<'d> Cluster<'d> {
     /// A connection to a certain broker, made if need be.
     pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Instant, node: i32, role: Role) -> Wish {
         let peer = Peer::Node(node);
+        let mut role = role;
+        // Rather one connection to each broker than two to some and none to others.
+        if role == Role::Fetch && net.find(peer, role).is_none() && self.is_crowded(net) {
+            role = Role::Main;
+        }
         if let Some(conn) = net.find(peer, role) {
-            let ready = net.conns[conn].state == State::Ready && !net.conns[conn].drain;
+            let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
             return if ready { Wish::Ready(conn) } else { Wish::Later(Instant::NEVER) };
         }
         let Some(broker) = self.broker(node) else { return Wish::Later(Instant::NEVER) };
@@ -64,7 +69,12 @@ impl<'d> Cluster<'d> {
         if net.connect_in_turn(now, peer, role).is_some() {
             return Wish::Later(Instant::NEVER);
         }
-        Wish::Later(make_way(net, now))
+        Wish::Later(self.make_way(net, now))
+    }
+
+    /// Whether there are too few connections for two to each broker in use.
+    fn is_crowded(&self, net: &Net<'d>) -> bool {
+        net.conns.len() < 2 * self.table.leaders()
     }
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
@@ -100,7 +110,7 @@ impl<'d> Cluster<'d> {
                 now + PATIENCE
             }
             None if behind => self.relieve(net, now),
-            None => make_way(net, now),
+            None => self.make_way(net, now),
         };
         wake.min(next)
     }
@@ -109,14 +119,17 @@ impl<'d> Cluster<'d> {
     /// can tell: its slot is for one of them after a while. Returns when to look again.
     fn relieve(&self, net: &mut Net<'d>, now: Instant) -> Instant {
         let mut next = Instant::NEVER;
-        for conn in net.conns.iter_mut().filter(|c| c.role == Role::Main && c.is_live()) {
-            if conn.drain || !self.is_stale(conn.peer.node(), now) {
+        for slot in 0..net.conns.len() {
+            let conn = &net.conns[slot];
+            let main = conn.role == Role::Main && conn.is_live();
+            if !main || conn.is_draining() || !self.is_stale(conn.peer.node(), now) {
                 continue;
             }
             let due = conn.since + PATIENCE;
             if due <= now {
-                conn.drain = guard!("who is behind makes way", true);
-                net.fresh = true;
+                if guard!("who is behind makes way", true) {
+                    net.drain(slot);
+                }
                 return now + DWELL;
             }
             next = next.min(due);
@@ -269,7 +282,9 @@ impl<'d> Cluster<'d> {
     /// Bootstrap connections become connections to the broker that they turned out to lead to;
     /// those that lead to nobody in particular end once they are not needed.
     pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Instant) {
-        for slot in 0..net.conns.len() {
+        // As a rule there is none, a moment after the start.
+        let slots = if net.seeds > 0 { net.conns.len() } else { 0 };
+        for slot in 0..slots {
             let Peer::Seed(seed) = net.conns[slot].peer else { continue };
             if net.conns[slot].state != State::Ready {
                 continue;
@@ -296,30 +311,45 @@ impl<'d> Cluster<'d> {
     }
 }
 
-/// All slots are taken: the longest-serving idle connection goes, or else the longest-serving one
-/// takes no new requests. Returns when to look again.
-fn make_way(net: &mut Net<'_>, now: Instant) -> Instant {
-    let (mut victim, mut next) = (None, Instant::NEVER);
-    for (slot, conn) in net.conns.iter().enumerate() {
-        let due = match conn.state {
-            State::Free | State::Doomed => return now + DWELL,
-            _ if conn.drain => return now + DWELL,
-            State::Wanted => continue,
-            State::Ready => conn.since + DWELL,
-            // Others need not wait until this one gives up.
-            State::Connecting | State::Handshake => conn.used + PATIENCE,
-        };
-        next = next.min(due);
-        let rank = (conn.pending() > 0, conn.since);
-        if due <= now && victim.is_none_or(|(_, other)| rank < other) {
-            victim = Some((slot, rank));
+impl<'d> Cluster<'d> {
+    /// All slots are taken: one whose end costs least takes no new requests or goes at once.
+    /// Returns when to look again.
+    fn make_way(&self, net: &mut Net<'d>, now: Instant) -> Instant {
+        if let Err(at) = net.may_rotate(now) {
+            return at;
         }
+        let (mut victim, mut next) = (None, Instant::NEVER);
+        for (slot, conn) in net.conns.iter().enumerate() {
+            let due = match conn.state {
+                State::Free | State::Doomed => return now + DWELL,
+                _ if conn.is_draining() => return now + DWELL,
+                State::Wanted => continue,
+                State::Ready => conn.since + DWELL,
+                // Others need not wait until this one gives up.
+                State::Connecting | State::Handshake => conn.used + PATIENCE,
+            };
+            next = next.min(due);
+            // Those that nobody needs first; then the second ones to a broker.
+            let rank = (!self.is_spare(net, conn), conn.pending() > 0, conn.since);
+            if due <= now && victim.is_none_or(|(_, other)| rank < other) {
+                victim = Some((slot, rank));
+            }
+        }
+        let Some((slot, _)) = victim else { return next };
+        net.note_rotation(now);
+        if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
+            net.end(slot, true);
+        } else {
+            net.drain(slot);
+        }
+        now + DWELL
     }
-    let Some((slot, _)) = victim else { return next };
-    if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
-        net.end(slot, true);
-    } else {
-        net.conns[slot].drain = true;
+
+    /// Whether a connection is to nobody who leads something in use, or the second one to a
+    /// broker.
+    fn is_spare(&self, net: &Net<'d>, conn: &Conn) -> bool {
+        let Peer::Node(id) = conn.peer else { return true };
+        let leads = self.broker_slot(id).is_some_and(|slot| !self.table.first_led(slot).is_none());
+        !leads || (conn.role != Role::Main && net.find(conn.peer, Role::Main).is_some())
     }
-    now + DWELL
 }

@@ -8,15 +8,15 @@
 
 use super::topics::Plan;
 use super::{Cluster, Topic};
+use crate::answer::Origin;
+use crate::api::Kind;
 use crate::config::Probing;
-use crate::connection::{Draft, Net, Ticket};
+use crate::connection::{Draft, Net, Tag};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{
-    ApiKey, Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets,
-};
+use crate::wire::{Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets};
 
 /// A probe without an answer for this long does not keep others waiting.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -44,6 +44,11 @@ pub(crate) struct OffsetsProbeCx {
     generation: u16,
     last: Option<ErrorCode>,
     beyond: Option<ErrorCode>,
+}
+
+/// What a probe is about: the topic, and its count as of now with how often it was recreated.
+fn tag_of(slot: usize, topic: &Topic) -> Tag {
+    [(slot as u32) << 16 | u32::from(topic.generation), topic.epoch << 24 ^ topic.count]
 }
 
 impl<'d> Cluster<'d> {
@@ -128,11 +133,11 @@ impl<'d> Cluster<'d> {
         probe.aside = !probe.aside;
         self.add_witness(net, now);
         let versions = &net.conns[conn].versions;
-        let cursors = cfg!(feature = "describe") && versions.has(ApiKey::DESCRIBE_TOPIC_PARTITIONS);
-        let offsets = versions.best(ApiKey::API_VERSIONS, i16::MAX).unwrap_or(0) >= 2
-            && !net.conns[conn].blind;
+        let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
+        let offsets =
+            versions.best(Kind::Versions, i16::MAX).unwrap_or(0) >= 2 && !net.conns[conn].blind;
         // The first is the longest: it names the topic twice.
-        let sent = cursors && self.send_describe(net, now, slot, conn)
+        let sent = cursors.is_some_and(|kind| self.send_describe(net, now, slot, conn, kind))
             || offsets && self.send_list_offsets(net, now, slot, conn);
         if !sent {
             self.spend_metadata(now, slot);
@@ -161,26 +166,27 @@ impl<'d> Cluster<'d> {
             let usable = conn.can_ask(now);
             let stale = self.is_stale(conn.peer.node(), now);
             let busy = aside && conn.is_behind_batches();
-            (usable && !conn.awaits(Ticket::is_probe)).then_some([false, stale, busy])
+            (usable && !conn.awaits(Kind::is_probe)).then_some([false, stale, busy])
         })
     }
 
-    fn send_describe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize, conn: usize) -> bool {
-        let api = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
+    fn send_describe(
+        &mut self,
+        net: &mut Net<'d>,
+        now: Instant,
+        slot: usize,
+        conn: usize,
+        kind: Kind,
+    ) -> bool {
         let topic = &self.topics[slot];
         let name = topic.name.as_str();
         let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
         let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
-        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return false };
-        let ticket = Ticket::Describe {
-            topic: slot as u16,
-            generation: topic.generation,
-            epoch: topic.epoch,
-            count: topic.count,
-        };
+        let tag = tag_of(slot, topic);
         self.probe_sent(draft.len());
-        net.send(now, draft, ticket, &self.config.request_timeout);
+        net.send(now, draft, tag, &self.config.request_timeout);
         true
     }
 
@@ -222,7 +228,7 @@ impl<'d> Cluster<'d> {
             }
         }
         self.probe_sent(draft.len());
-        net.send(now, draft, Ticket::ListOffsetsProbe, &self.config.request_timeout);
+        net.send(now, draft, [0; 2], &self.config.request_timeout);
         true
     }
 
@@ -235,7 +241,7 @@ impl<'d> Cluster<'d> {
         slot: usize,
         joining: usize,
     ) -> Option<Draft> {
-        net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
+        net.draft(conn, now, Kind::Probe, &mut |w, version| {
             list_offsets::begin(w, version, 0, 1 + joining)?;
             let (mut slot, mut next) = (slot, self.topics.first(Plan::Rest));
             for left in (0..=joining).rev() {
@@ -300,21 +306,20 @@ impl<'d> Cluster<'d> {
     }
 
     /// The three-way answer: grown, current or behind.
-    pub(crate) fn describe_done(
-        &mut self,
-        now: Instant,
-        net: &mut Net<'d>,
-        conn: usize,
-        asked: Ticket,
-        cx: &DescribeCx,
-    ) {
-        let Ticket::Describe { topic: slot, generation, epoch, count } = asked else { return };
-        let slot = usize::from(slot);
+    pub(crate) fn describe_done(&mut self, net: &mut Net<'d>, from: &Origin, cx: &DescribeCx) {
+        let Origin { now, conn, asked } = *from;
+        let slot = (asked.tag[0] >> 16) as usize;
         let Some(topic) = self.topics.get_mut(slot) else { return };
-        if topic.generation != generation || topic.epoch != epoch || cx.skipped {
+        let right = tag_of(slot, topic);
+        if right[0] != asked.tag[0] || cx.skipped {
             return;
         }
         topic.probe.until = Instant::ZERO;
+        // It grew or was made again meanwhile: the answer says nothing of what is known now.
+        if right != asked.tag {
+            return;
+        }
+        let count = topic.count;
         let node = net.conns[conn].peer.node();
         let by = Source { broker: node, signal: Signal::DescribeTopicPartitions };
         match cx.error {
@@ -326,7 +331,7 @@ impl<'d> Cluster<'d> {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot, now),
             // A proxy without cursors: other probes may still work.
             ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
-                return net.conns[conn].versions.forget(ApiKey::DESCRIBE_TOPIC_PARTITIONS);
+                return net.conns[conn].versions.forget(asked.kind);
             }
             _ => return,
         }
@@ -342,18 +347,14 @@ impl<'d> Cluster<'d> {
         let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
         let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if guard!("a probe tests the broker", !has_last) {
-            if count >= self.topics[slot].count {
-                self.stale(slot, now, node);
-                // Where it has no id, a topic that was made again with fewer looks the same.
-                if self.topics[slot].id == Uuid::ZERO {
-                    self.spend_metadata(now, slot);
-                }
+            self.stale(slot, now, node);
+            // Where it has no id, a topic that was made again with fewer looks the same.
+            if self.topics[slot].id == Uuid::ZERO {
+                self.spend_metadata(now, slot);
             }
         } else if grown {
-            if self.topics[slot].count <= count {
-                self.refresh_now(slot, now, by);
-            }
-        } else if self.topics[slot].count == count {
+            self.refresh_now(slot, now, by);
+        } else {
             self.confirm(slot, now, by);
         }
     }

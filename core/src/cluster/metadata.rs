@@ -2,13 +2,14 @@
 
 use super::topics::Plan;
 use super::{Cluster, pending, topic};
-use crate::connection::{Draft, Net, PATIENCE, Ticket};
+use crate::api::Kind;
+use crate::connection::{Draft, Net, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Full, Uuid, metadata};
+use crate::wire::{ErrorCode, Full, Uuid, metadata};
 
 /// A topic is not asked for more often than this.
 const GAP: Duration = Duration::from_millis(20);
@@ -121,11 +122,11 @@ impl<'d> Cluster<'d> {
         net: &Net<'d>,
         now: Instant,
         prefer: Option<i32>,
-        api: ApiKey,
+        kind: Kind,
     ) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
         net.in_turn(self.turn, &|conn| {
-            let usable = conn.can_ask(now) && conn.versions.has(api);
+            let usable = conn.can_ask(now) && conn.versions.has(kind);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
             usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
@@ -138,7 +139,7 @@ impl<'d> Cluster<'d> {
             self.topics.wanted_at = later;
             return later;
         }
-        let conn = self.pick_main(net, now, self.informed, ApiKey::METADATA);
+        let conn = self.pick_main(net, now, self.informed, Kind::Metadata);
         let Some(conn) = conn else { return Instant::NEVER };
         let mut count = due;
         let draft = loop {
@@ -150,7 +151,7 @@ impl<'d> Cluster<'d> {
             }
         };
         let Some(draft) = draft else { return Instant::NEVER };
-        net.send(now, draft, Ticket::Metadata, &self.config.request_timeout);
+        net.send(now, draft, [0; 2], &self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
         let mut link = self.topics.first(Plan::Wanted);
         while let Some(slot) = link.get().filter(|_| count > 0) {
@@ -192,7 +193,7 @@ impl<'d> Cluster<'d> {
         conn: usize,
         count: usize,
     ) -> Result<Option<Draft>, Full> {
-        let draft = net.open(conn, now, ApiKey::METADATA, i16::MAX);
+        let draft = net.open(conn, now, Kind::Metadata, i16::MAX);
         let Some(mut draft) = draft else { return Ok(None) };
         let (topics, auto_create) = (&self.topics, self.config.auto_create);
         let written = net.write(&mut draft, &mut |w, version| {

@@ -79,11 +79,6 @@ impl Partition {
     pub(crate) const fn broker(&self) -> Option<usize> {
         self.broker.get()
     }
-
-    /// Whether it is assigned, and led by this broker.
-    pub(crate) const fn is_read_from(&self, node: i32) -> bool {
-        self.used_by(CONSUMER) && self.leader == node
-    }
 }
 
 /// The memory of a [`Table`].
@@ -116,6 +111,8 @@ pub(crate) struct Table<'d> {
     relocated: List,
     /// The application was not told of the new leader yet.
     moved: List,
+    /// Brokers that lead something.
+    leaders: usize,
     /// Entries that were used and are not now, in the lists by topic's nodes.
     free: List,
     /// Entries from here on were never used.
@@ -136,6 +133,7 @@ impl<'d> Table<'d> {
             stray: List::EMPTY,
             relocated: List::EMPTY,
             moved: List::EMPTY,
+            leaders: 0,
             free: List::EMPTY,
             fresh: 0,
             used: 0,
@@ -240,7 +238,10 @@ impl<'d> Table<'d> {
             let entry = &mut self.entries[at];
             (entry.leader, entry.broker) = (leader, broker);
             match broker.get() {
-                Some(slot) => self.by_leader.push_back(&mut self.led[slot], at),
+                Some(slot) => {
+                    self.leaders += usize::from(self.led[slot].is_empty());
+                    self.by_leader.push_back(&mut self.led[slot], at);
+                }
                 None if leader >= 0 => self.by_leader.push_back(&mut self.stray, at),
                 None => {}
             }
@@ -251,11 +252,16 @@ impl<'d> Table<'d> {
 
     /// Takes an entry out of its leader's list.
     fn leave(&mut self, at: usize) {
-        let list = match self.entries[at].broker.get() {
-            Some(slot) => &mut self.led[slot],
-            None => &mut self.stray,
+        let Some(slot) = self.entries[at].broker.get() else {
+            return self.by_leader.remove(&mut self.stray, at);
         };
-        self.by_leader.remove(list, at);
+        self.by_leader.remove(&mut self.led[slot], at);
+        self.leaders -= usize::from(self.led[slot].is_empty());
+    }
+
+    /// How many brokers lead something that is in use.
+    pub(crate) const fn leaders(&self) -> usize {
+        self.leaders
     }
 
     /// A broker came to a slot: partitions may have waited for it.

@@ -1,8 +1,25 @@
 //! Bytes on their way out: request bytes and record batches in turn, straight from the blocks
 //! where they wait for their acknowledgement.
 
-use super::{InFlight, Net, Outgoing};
+use super::{Conn, InFlight, Net};
 use crate::memory::{Blocks, Chain, Link, Slices};
+
+/// The send side of a produced batch; same index as the producer's own entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing {
+    /// Header and records.
+    pub(crate) chain: Chain,
+    /// Bytes of the request that go before the batch, counted from the start of the request.
+    pub(crate) ctl_end: u32,
+    /// The next batch of the same request, and the one before.
+    pub(crate) next: Link,
+    pub(super) before: Link,
+}
+
+impl Outgoing {
+    pub(crate) const EMPTY: Self =
+        Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE, before: Link::NONE };
+}
 
 /// Slices to be written, in order. Short writes are normal: tell the number of bytes taken to
 /// [`Client::handle_transmitted`](crate::Client::handle_transmitted).
@@ -75,6 +92,13 @@ impl<'a> Iterator for Transmit<'a> {
     }
 }
 
+impl Conn {
+    /// The first batch of the oldest request that was not told of.
+    pub(crate) fn oldest_batches(&self) -> Link {
+        self.in_flight.first().map_or(Link::NONE, |request| request.batches)
+    }
+}
+
 impl Net<'_> {
     /// Bytes that a connection has to send.
     pub(crate) fn transmit(&self, slot: usize) -> Option<Transmit<'_>> {
@@ -94,6 +118,19 @@ impl Net<'_> {
             skip: 0,
             run: Slices::EMPTY,
         })
+    }
+
+    /// A batch is no longer part of the request whose answer is being read on a connection.
+    pub(crate) fn leave_request(&mut self, conn: usize, batch: usize) {
+        let Outgoing { next, before, .. } = self.outgoing[batch];
+        match (before.get(), self.conns[conn].in_flight.first_mut()) {
+            (Some(before), _) => self.outgoing[before].next = next,
+            (None, Some(request)) => request.batches = next,
+            (None, None) => {}
+        }
+        if let Some(next) = next.get() {
+            self.outgoing[next].before = before;
+        }
     }
 
     /// The adapter wrote `len` bytes. Request bytes are given back once they left; batches stay

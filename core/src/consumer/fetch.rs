@@ -1,18 +1,25 @@
 //! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
 //! their answers.
 
-use super::plan::{Part, Plan, Span};
+use super::plan::Named;
+use super::work::Spot;
 use super::{Consumer, State, Trouble};
-use crate::cluster::{CONSUMER, Cluster, Wish};
-use crate::connection::{Draft, Net, Role, Ticket};
+use crate::api::Kind;
+use crate::cluster::Cluster;
+use crate::connection::{Draft, Net};
 use crate::event::{MoveReason, Unreadable};
-use crate::memory::Link;
+use crate::memory::{Link, List};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, Uuid, Writer, fetch};
+use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Duration = Duration::from_millis(100);
+/// The same while some of what is read from the broker is held or paused, for so many requests,
+/// and from then on.
+const SHORT_WAIT: Duration = Duration::from_millis(5);
+const CALM: u8 = 50;
+const CALM_WAIT: Duration = Duration::from_millis(20);
 /// When to try again after there was no room for a request.
 pub(super) const NO_ROOM: Duration = Duration::from_millis(20);
 
@@ -57,168 +64,213 @@ impl FetchCx {
 }
 
 impl<'d> Consumer<'d> {
-    /// Asks for offsets and records where that is due; returns when to look again.
-    // Its frame ends before the next part's begins: a device has little stack.
-    #[inline(never)]
-    pub(crate) fn drive(
+    /// Version of the next Fetch, and whether it names everything that is read from the broker.
+    fn version(
+        &self,
+        cluster: &Cluster<'d>,
+        net: &Net<'d>,
+        (conn, desk): (usize, usize),
+    ) -> Option<(i16, bool)> {
+        let (versions, session) = (&net.conns[conn].versions, &net.conns[conn].session);
+        let at = &self.desks[desk];
+        let topic = |part: usize| &cluster.topics[usize::from(cluster.table[part].topic)];
+        let have_ids =
+            |list: &List| self.by_work.iter(list).all(|part| topic(part).wire_id() != Uuid::ZERO);
+        let ids = have_ids(&at.sends);
+        if session.epoch != 0 && session.serial == at.serial && !at.anew {
+            let cap = if session.by_id { i16::MAX } else { 12 };
+            let version = versions.best(Kind::Fetch, cap)?;
+            // A session cannot mix names and ids.
+            if version >= 7 && (version >= 13) == session.by_id && (ids || !session.by_id) {
+                return Some((version, false));
+            }
+        }
+        let cap = if ids && have_ids(&at.quiet) { i16::MAX } else { 12 };
+        Some((versions.best(Kind::Fetch, cap)?, true))
+    }
+
+    /// Another session begins: everything that is read from the broker is named.
+    fn begin_session(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        (conn, desk): (usize, usize),
+        by_id: bool,
+    ) {
+        self.leave_session(cluster, desk);
+        self.session_serial = self.session_serial.wrapping_add(1).max(1);
+        let session = &mut net.conns[conn].session;
+        (session.epoch, session.by_id, session.serial) = (0, by_id, self.session_serial);
+        let Self { reads, desks, by_work, .. } = self;
+        let desk = &mut desks[desk];
+        let before = core::mem::replace(&mut desk.serial, session.serial);
+        desk.anew = false;
+        // Who comes last may get nothing when the limit on bytes bites: first those that the last
+        // request had no room for, then those that it brought nothing, in turn.
+        let (mut first, mut last) = (List::EMPTY, List::EMPTY);
+        while let Some(part) = by_work.pop(&mut desk.sends) {
+            let list = if reads[part].session == before { &mut last } else { &mut first };
+            by_work.push_back(list, part);
+        }
+        if let Some(part) = by_work.pop(&mut desk.quiet) {
+            by_work.push_back(&mut desk.quiet, part);
+        }
+        while let Some(part) = by_work.pop(&mut desk.quiet) {
+            reads[part].spot = Spot::Sends;
+            by_work.push_back(&mut first, part);
+        }
+        while let Some(part) = by_work.pop(&mut last) {
+            by_work.push_back(&mut first, part);
+        }
+        desk.sends = first;
+    }
+
+    /// Fetches from the broker of a connection, one request at a time. False: no room for it.
+    pub(super) fn send_fetch(
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-    ) -> Instant {
-        self.dirty = false;
-        let mut next = Instant::NEVER;
-        let mut last = (-1, None);
-        for part in 0..self.upto {
-            let read = &self.reads[part];
-            let active = match read.state {
-                State::Resolve => true,
-                State::Fetch => !read.paused && !read.held,
-                State::Off | State::Parked => false,
-            };
-            let entry = cluster.table[part];
-            let topic = usize::from(entry.topic);
-            if !active || !entry.used_by(CONSUMER) || !cluster.topics[topic].ready {
-                continue;
-            }
-            if read.retry_at > now {
-                next = next.min(read.retry_at);
-                continue;
-            }
-            if entry.broker().is_none() {
-                if entry.index < cluster.topics[topic].count {
-                    cluster.refresh(topic, now);
-                }
-                continue;
-            }
-            if last.0 != entry.leader() {
-                last.0 = entry.leader();
-                last.1 = match cluster.wish(net, now, entry.leader(), Role::Fetch) {
-                    Wish::Ready(conn) => Some(conn),
-                    Wish::Later(at) => {
-                        next = next.min(at);
-                        None
-                    }
-                };
-            }
-            if let Some(conn) = last.1 {
-                net.conns[conn].due = true;
-            }
-        }
-        for conn in 0..net.conns.len() {
-            if !core::mem::take(&mut net.conns[conn].due) {
-                continue;
-            }
-            let mut fits = self.send_offsets(cluster, net, now, conn);
-            let at = net.conns[conn].session.retry_at.max(net.conns[conn].throttled_until);
-            if at > now {
-                next = next.min(at);
-            } else {
-                fits &= self.send_fetch(cluster, net, now, conn);
-            }
-            if !fits {
-                next = next.min(now + NO_ROOM);
-            }
-        }
-        self.deadline = next;
-        next
-    }
-
-    /// Fetches from the broker of a connection, one request at a time. False: no room for it.
-    fn send_fetch(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        conn: usize,
+        (conn, desk): (usize, usize),
     ) -> bool {
-        if net.conns[conn].awaits(|t| *t == Ticket::Fetch) {
+        let at = &self.desks[desk];
+        let idle = at.sends.is_empty() && at.quiet.is_empty();
+        if idle || net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
             return true;
         }
-        let node = net.conns[conn].peer.node();
-        let (mut last, mut ids) = (None, true);
-        for part in 0..self.upto {
-            let entry = &cluster.table[part];
-            if entry.is_read_from(node) && self.reads[part].wants_records(now) {
-                last = Some(part);
-                ids &= cluster.topics[usize::from(entry.topic)].wire_id() != Uuid::ZERO;
-            }
+        if !net.is_open(conn, now) {
+            return false;
         }
-        let Some(last) = last else { return true };
-        let cap = if ids { i16::MAX } else { 12 };
-        let version = net.conns[conn].versions.best(ApiKey::FETCH, cap);
-        let Some(version) = version.filter(|_| net.is_open(conn, now)) else { return false };
-        let by_id = version >= 13;
-        let session = &mut net.conns[conn].session;
-        let before = session.serial;
-        let same = session.epoch != 0 && session.by_id == by_id && version >= 7;
-        let full = session.anew || !same;
+        let Some((version, full)) = self.version(cluster, net, (conn, desk)) else { return false };
         if full {
-            self.session_serial = self.session_serial.wrapping_add(1).max(1);
-            (session.epoch, session.by_id, session.anew) = (0, by_id, false);
-            session.serial = self.session_serial;
+            self.begin_session(cluster, net, (conn, desk), version >= 13);
         }
-        let session = *session;
-        let span = Span::all(self.turn % (last + 1), self.upto);
-        let reads = &self.reads[..self.upto];
-        let mut plan = Plan { reads, cluster, now, node, serial: session.serial, full, span };
-        let wait = if net.splits_roles() {
-            cluster.config.fetch_max_wait
-        } else {
-            cluster.config.fetch_max_wait.min(SHARED_WAIT)
+        let wait = self.wait_of(cluster, net, (conn, desk));
+        let head = self.head(cluster, net, conn, wait);
+        let Some((draft, sends)) = self.draft(cluster, net, now, (conn, desk), version, &head)
+        else {
+            return false;
         };
-        let rx = i32::try_from(self.rx_bytes).unwrap_or(i32::MAX);
-        let head = fetch::Head {
+        for _ in 0..sends {
+            self.note_sent(cluster, desk);
+        }
+        while let Some(part) = self.by_forget.pop(&mut self.desks[desk].forgets) {
+            self.forgotten(cluster, part);
+        }
+        self.desks[desk].ghosts = false;
+        net.send(now, draft, [desk as u32, 0], &(cluster.config.request_timeout + wait));
+        true
+    }
+
+    /// How long the broker may wait for records.
+    fn wait_of(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &Net<'d>,
+        (conn, desk): (usize, usize),
+    ) -> Duration {
+        let desk = &mut self.desks[desk];
+        let mut wait = cluster.config.fetch_max_wait;
+        if net.conns[conn].is_shared() {
+            wait = wait.min(SHARED_WAIT);
+        }
+        if guard!("a fetch beside what is held is short", desk.resting > 0) {
+            // What is resumed comes with the next request only, and that may be any moment.
+            desk.calm = desk.calm.saturating_add(1);
+            wait = wait.min(if desk.calm < CALM { SHORT_WAIT } else { CALM_WAIT });
+        }
+        wait
+    }
+
+    fn head(
+        &self,
+        cluster: &Cluster<'d>,
+        net: &Net<'d>,
+        conn: usize,
+        wait: Duration,
+    ) -> fetch::Head {
+        let (session, config) = (&net.conns[conn].session, &cluster.config);
+        fetch::Head {
             max_wait_ms: millis(wait),
-            min_bytes: cluster.config.fetch_min_bytes,
-            max_bytes: match net.splits_roles() {
-                true => cluster.config.fetch_max_bytes,
-                false => cluster.config.fetch_max_bytes.min(rx),
+            min_bytes: config.fetch_min_bytes,
+            max_bytes: match net.conns[conn].is_shared() {
+                false => config.fetch_max_bytes,
+                true => config.fetch_max_bytes.min(self.rx_limit()),
             },
             isolation: 0,
             session_id: session.id,
             session_epoch: session.epoch,
-        };
-        let most = cluster.config.partition_max_bytes.min(rx);
-        let Some(draft) = draft(net, conn, cap, &mut plan, &head, most) else { return false };
-        let span = plan.span;
-        self.turn = self.turn.wrapping_add(1);
-        self.note_sent(cluster, net, now, conn, before, span);
-        net.send(now, draft, Ticket::Fetch, &(cluster.config.request_timeout + wait));
-        true
+        }
     }
 
-    /// Remembers what a Fetch request asked for: what changed in `span`. `before` is the serial of
-    /// the connection's session before that.
-    fn note_sent(
+    fn rx_limit(&self) -> i32 {
+        i32::try_from(self.rx_bytes).unwrap_or(i32::MAX)
+    }
+
+    /// A Fetch request of as many partitions as there are blocks for, and how many that are.
+    fn draft(
         &mut self,
-        cluster: &Cluster<'d>,
+        cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-        conn: usize,
-        before: u32,
-        span: Span,
-    ) {
-        let (node, serial) = (net.conns[conn].peer.node(), net.conns[conn].session.serial);
-        for part in 0..self.upto {
-            let entry = &cluster.table[part];
-            let read = &mut self.reads[part];
-            if entry.is_read_from(node) && read.wants_records(now) {
-                let known = (read.session, read.sent_position, read.sent_epoch);
-                if known != (serial, read.position, entry.epoch) && !span.has(part) {
-                    continue;
-                }
-                if read.session != serial && read.session != before {
-                    // Its old leader was not told to forget it, and would go on answering for it.
-                    restart_session(net, read.session);
-                }
-                read.session = serial;
-                (read.sent_position, read.sent_epoch) = (read.position, entry.epoch);
-                read.stale = false;
-            } else if read.session == serial {
-                read.session = 0;
+        (conn, desk): (usize, usize),
+        version: i16,
+        head: &fetch::Head,
+    ) -> Option<(Draft, usize)> {
+        self.drop_strangers(cluster, desk);
+        let most_bytes = cluster.config.partition_max_bytes.min(self.rx_limit());
+        let mut most = usize::MAX;
+        loop {
+            let Self { desks, follows, by_work, by_forget, .. } = self;
+            let at = &mut desks[desk];
+            let sends = Self::group(cluster, follows, by_work, &mut at.sends, most);
+            let count = Self::group(cluster, follows, by_forget, &mut at.forgets, usize::MAX);
+            let sent = self.named(&self.desks[desk].sends, sends);
+            let first = self.desks[desk].forgets.first();
+            let forgotten = Named { nodes: &self.by_forget, first, count };
+            let plan = self.plan(cluster, version);
+            let mut draft = net.open(conn, now, Kind::Fetch, version)?;
+            let written = net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
+                plan.write_fetch(w, head, (&sent, &forgotten), most_bytes)
+            });
+            if written.is_ok() {
+                return Some((draft, sends));
+            }
+            net.abandon(draft);
+            if sends < 2 {
+                // If it is what has to be forgotten that is too long, so be it.
+                self.desks[desk].anew |= count > 0;
+                return None;
+            }
+            most = sends / 2;
+        }
+    }
+
+    /// Of what has to be forgotten, what is not part of the session anyway.
+    fn drop_strangers(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
+        let mut link = self.desks[desk].forgets.first();
+        while let Some(part) = link.get() {
+            link = self.by_forget.next(part);
+            if self.reads[part].session != self.desks[desk].serial {
+                self.by_forget.remove(&mut self.desks[desk].forgets, part);
+                self.forgotten(cluster, part);
             }
         }
+    }
+
+    /// Remembers what a Fetch request says of the first partition that it names.
+    fn note_sent(&mut self, cluster: &Cluster<'d>, desk: usize) {
+        let Some(part) = self.by_work.pop(&mut self.desks[desk].sends) else { return };
+        self.by_work.push_back(&mut self.desks[desk].quiet, part);
+        let read = &mut self.reads[part];
+        if let Some(other) = read.seat.get().filter(|other| *other != desk) {
+            // Its old leader was not told to forget it, and would go on answering for it.
+            self.by_forget.remove(&mut self.desks[other].forgets, part);
+            self.desks[other].anew = guard!("an old leader's session begins anew", true);
+        }
+        (read.seat, read.session) = (Link::to(desk), self.desks[desk].serial);
+        (read.sent_position, read.sent_epoch) = (read.position, cluster.table[part].epoch);
+        (read.stale, read.spot) = (false, Spot::Quiet);
     }
 
     pub(crate) fn on_fetch(
@@ -272,11 +324,12 @@ impl<'d> Consumer<'d> {
     }
 
     /// Whether an answer of a session still concerns a partition: no seek, pause or move since.
+    #[inline]
     pub(super) fn is_current(&self, part: usize, serial: u32) -> bool {
         let read = &self.reads[part];
         let stale = guard!("an answer of before a seek is dropped", read.stale);
         let paused = guard!("nothing is given while paused", read.paused);
-        read.session == serial && !stale && !paused && read.state == State::Fetch
+        read.session == serial && !stale && !paused && read.state == State::Fetch && read.asked == 0
     }
 
     fn on_session(
@@ -308,9 +361,14 @@ impl<'d> Consumer<'d> {
                 session.epoch = 0;
                 session.retry_at = now + cluster.config.retry_backoff;
                 let serial = session.serial;
-                for part in 0..self.upto {
-                    if self.is_current(part, serial) {
-                        self.refused(cluster, now, part, error);
+                let Some(desk) = cluster.broker_slot(net.conns[conn].peer.node()) else { return };
+                for list in [self.desks[desk].quiet, self.desks[desk].sends] {
+                    let mut link = list.first();
+                    while let Some(part) = link.get() {
+                        link = self.by_work.next(part);
+                        if self.is_current(part, serial) {
+                            self.refused(cluster, now, part, error);
+                        }
                     }
                 }
             }
@@ -351,7 +409,7 @@ impl<'d> Consumer<'d> {
 impl<'d> Consumer<'d> {
     /// The leader's log ends an epoch before our position: what we read above was truncated
     /// (KIP-320).
-    fn diverged(
+    pub(super) fn diverged(
         &mut self,
         cluster: &mut Cluster<'d>,
         now: Instant,
@@ -369,36 +427,7 @@ impl<'d> Consumer<'d> {
             self.refused(cluster, now, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
         } else {
             read.go_on_from(epoch);
-            self.jump(part, to, MoveReason::Truncated);
+            self.jump(cluster, part, to, MoveReason::Truncated);
         }
-    }
-}
-
-/// A Fetch request of as many partitions as there are blocks for; `most` bytes of each.
-fn draft(
-    net: &mut Net<'_>,
-    conn: usize,
-    cap: i16,
-    plan: &mut Plan<'_, '_>,
-    head: &fetch::Head,
-    most: i32,
-) -> Option<Draft> {
-    loop {
-        let mut draft = net.open(conn, plan.now, ApiKey::FETCH, cap)?;
-        let mut body = |w: &mut Writer<'_>, version| plan.write_fetch(w, version, head, most);
-        if net.write(&mut draft, &mut body).is_ok() {
-            return Some(draft);
-        }
-        net.abandon(draft);
-        if !plan.halve(Part::Sends) {
-            return None;
-        }
-    }
-}
-
-/// The session with this serial cannot be told what changed: its next request begins another one.
-pub(super) fn restart_session(net: &mut Net<'_>, serial: u32) {
-    for conn in net.conns.iter_mut().filter(|c| serial != 0 && c.session.serial == serial) {
-        conn.session.anew = guard!("a session that cannot be told begins anew", true);
     }
 }

@@ -1,16 +1,17 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
-use super::plan::{Part, Plan, Span};
+use super::work::Spot;
 use super::{Consumer, Read, State, Trouble};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
-use crate::connection::{Net, Ticket};
+use crate::connection::Net;
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, ErrorCode, list_offsets};
+use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -25,6 +26,17 @@ pub(crate) struct OffsetsCx {
     topic: Link,
 }
 
+impl OffsetsCx {
+    /// Partitions of this topic follow.
+    pub(super) fn names(&mut self, cluster: &Cluster<'_>, name: &str) {
+        self.topic = cluster.named(name).map_or(Link::NONE, Link::to);
+    }
+
+    pub(super) fn part(&self, cluster: &Cluster<'_>, index: i32) -> Option<usize> {
+        cluster.part_of(self.topic, index)
+    }
+}
+
 impl<'d> Consumer<'d> {
     /// Asks the broker of a connection for the offsets that are needed of it. False: no room.
     pub(super) fn send_offsets(
@@ -32,36 +44,35 @@ impl<'d> Consumer<'d> {
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
         now: Instant,
-        conn: usize,
+        (conn, desk): (usize, usize),
     ) -> bool {
-        let node = net.conns[conn].peer.node();
-        let reads = &self.reads[..self.upto];
-        let span = Span::all(0, self.upto);
-        let mut plan = Plan { reads, cluster, now, node, serial: 0, full: false, span };
-        if net.conns[conn].awaits(|t| *t == Ticket::Offsets) || !plan.any(Part::Offsets) {
+        if self.desks[desk].offsets.is_empty()
+            || net.conns[conn].awaits(|kind| kind == Kind::Offsets)
+        {
             return true;
         }
         let timeout = millis(cluster.config.request_timeout);
-        let draft = loop {
-            let draft = net.draft(conn, now, ApiKey::LIST_OFFSETS, &mut |w, version| {
-                plan.write_offsets(w, version, timeout)
+        let mut most = usize::MAX;
+        let (draft, count) = loop {
+            let Self { desks, follows, by_work, .. } = self;
+            let count = Self::group(cluster, follows, by_work, &mut desks[desk].offsets, most);
+            let named = self.named(&self.desks[desk].offsets, count);
+            let draft = net.draft(conn, now, Kind::Offsets, &mut |w, version| {
+                self.plan(cluster, version).write_offsets(w, &named, timeout)
             });
             match draft {
-                Some(draft) => break draft,
-                None if plan.halve(Part::Offsets) => {}
+                Some(draft) => break (draft, count),
+                None if count > 1 => most = count / 2,
                 None => return false,
             }
         };
-        let span = plan.span;
-        let correlation = draft.correlation();
-        for part in 0..self.upto {
-            let read = &mut self.reads[part];
-            let mine = cluster.table[part].is_read_from(node) && span.has(part);
-            if mine && read.needs_offset(now) {
-                read.asked = correlation;
+        for _ in 0..count {
+            if let Some(part) = self.desks[desk].offsets.first().get() {
+                self.reads[part].asked = draft.correlation();
+                self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, Ticket::Offsets, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         true
     }
 
@@ -76,10 +87,10 @@ impl<'d> Consumer<'d> {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
-                cx.topic = cluster.named(name).map_or(Link::NONE, Link::to);
+                cx.names(cluster, name);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
-                let Some(part) = cluster.part_of(cx.topic, index) else { return };
+                let Some(part) = cx.part(cluster, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek has the last word", read.asked != correlation);
@@ -87,7 +98,6 @@ impl<'d> Consumer<'d> {
                     return;
                 }
                 self.reads[part].asked = 0;
-                self.dirty = true;
                 if error.0 != 0 {
                     return self.refused(cluster, now, part, error);
                 }
@@ -95,17 +105,22 @@ impl<'d> Consumer<'d> {
                     cluster.saw_epoch(part, leader_epoch, now);
                 }
                 self.resolved(cluster, now, part, offset);
+                self.relink(cluster, part);
             }
             _ => {}
         }
     }
 
-    /// The answer is complete, or will never come: what is still open is asked again.
-    pub(crate) fn offsets_done(&mut self, now: Instant, correlation: i32) {
-        for read in self.reads[..self.upto].iter_mut().filter(|r| r.asked == correlation) {
-            read.asked = 0;
-            read.retry_at = now + Duration::from_millis(100);
-            self.dirty = true;
+    /// An answer is complete, or will never come: what is still open is asked again.
+    pub(super) fn unasked(&mut self, now: Instant, correlation: i32) {
+        let mut link = self.lists.asked.first();
+        while let Some(part) = link.get() {
+            link = self.by_work.next(part);
+            let read = &mut self.reads[part];
+            if read.asked == correlation {
+                (read.asked, read.retry_at) = (0, now + Duration::from_millis(100));
+                self.wait(part);
+            }
         }
     }
 
@@ -147,7 +162,7 @@ impl<'d> Consumer<'d> {
         }
         read.recovered();
         read.last_epoch = -1;
-        self.jump(part, offset, MoveReason::OutOfRange);
+        self.jump(cluster, part, offset, MoveReason::OutOfRange);
     }
 
     /// A position that its leader says is outside the log.
@@ -167,7 +182,7 @@ impl<'d> Consumer<'d> {
         read.start = start;
         read.state = State::Resolve;
         read.asked = 0;
-        self.dirty = true;
+        self.relink(cluster, part);
     }
 
     /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
@@ -200,14 +215,14 @@ impl<'d> Consumer<'d> {
         if tell {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
             (read.failing_since, read.told) = (now, code.0);
-            self.news = true;
+            self.tell(part);
         }
         if guard!("an epoch that nobody has is given up", void)
             || !lags && (code.is_invalid_metadata() || !passing)
         {
             cluster.suspect(part, code, now);
         }
-        self.dirty = true;
+        self.wait(part);
     }
 }
 

@@ -59,7 +59,7 @@ impl<'d> Consumer<'d> {
                 };
                 let part = at.index as usize;
                 self.reads[part].assigned_news = true;
-                self.news = true;
+                self.tell(part);
                 part
             }
             None => return false,
@@ -74,7 +74,8 @@ impl<'d> Consumer<'d> {
         let entry = &cluster.table[part];
         let (leader, epoch) = (entry.leader(), entry.epoch.max(place.leader_epoch));
         cluster.set_leader(part, leader, epoch);
-        self.dirty = true;
+        read.unchecked = place.last_epoch >= 0;
+        self.relink(cluster, part);
         true
     }
 }

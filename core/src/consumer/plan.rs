@@ -1,9 +1,9 @@
 //! The partitions that a request names, topic by topic, as Kafka's requests want them.
 
-use super::Read;
+use super::{Consumer, Read};
 use crate::cluster::Cluster;
-use crate::time::Instant;
-use crate::wire::{Full, Writer, fetch, list_offsets};
+use crate::memory::{Link, List, Nodes};
+use crate::wire::{Full, Writer, fetch, list_offsets, offset_for_leader_epoch as epochs};
 
 /// What a request says of the partitions in one of its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,172 +14,119 @@ pub(super) enum Part {
     Forgets,
     /// ListOffsets: those whose start is not an offset.
     Offsets,
+    /// OffsetForLeaderEpoch: those that may be truncated.
+    Checks,
 }
 
-/// The entries that a request may name, beginning anywhere, and behind the last one at the first.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    /// Who comes last may get nothing when the limit on bytes bites.
-    first: usize,
-    len: usize,
-    /// Of all.
-    count: usize,
-}
-
-impl Span {
-    /// All of `count` entries, from `first` on.
-    pub(super) const fn all(first: usize, count: usize) -> Self {
-        Self { first, len: count, count }
-    }
-
-    pub(super) const fn has(self, at: usize) -> bool {
-        let ahead = if at < self.first { at + self.count } else { at };
-        ahead - self.first < self.len
-    }
-
-    const fn at(self, ahead: usize) -> usize {
-        let at = self.first + ahead;
-        if at < self.count { at } else { at - self.count }
-    }
+/// The first `count` entries of a list, in which those of a topic stand together.
+pub(super) struct Named<'p, 'd> {
+    pub(super) nodes: &'p Nodes<'d>,
+    pub(super) first: Link,
+    pub(super) count: usize,
 }
 
 /// See the module.
 pub(super) struct Plan<'p, 'd> {
-    /// Those that were ever assigned.
     pub(super) reads: &'p [Read],
     pub(super) cluster: &'p Cluster<'d>,
-    pub(super) now: Instant,
-    /// The broker that is asked.
-    pub(super) node: i32,
-    /// Serial of the fetch session.
-    pub(super) serial: u32,
-    /// The session begins with this request.
-    pub(super) full: bool,
-    /// What there is room for; the rest comes with the next request.
-    pub(super) span: Span,
+    pub(super) version: i16,
 }
 
-impl Plan<'_, '_> {
-    pub(super) fn is_in(&self, part: Part, at: usize) -> bool {
-        let (entry, read) = (&self.cluster.table[at], &self.reads[at]);
-        let mine = entry.is_read_from(self.node);
-        let wanted = mine && read.wants_records(self.now);
-        let in_session = read.session == self.serial;
-        match part {
-            Part::Offsets => mine && read.needs_offset(self.now) && self.span.has(at),
-            Part::Forgets => !self.full && in_session && !wanted,
-            Part::Sends => {
-                let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
-                wanted && (self.full || !in_session || !told) && self.span.has(at)
-            }
-        }
-    }
-
-    /// There is no room: half as many partitions are named. False: it was one, or none.
-    pub(super) fn halve(&mut self, part: Part) -> bool {
-        let (span, count) = (self.span, self.reads.len());
-        let named = |ahead: &usize| self.is_in(part, span.at(*ahead));
-        let half = (0..count).filter(named).count() / 2;
-        let Some(last) = (0..count).filter(named).take(half).last() else { return false };
-        self.span.len = last + 1;
-        true
-    }
-
-    /// Whether there is any partition in a part.
-    pub(super) fn any(&self, part: Part) -> bool {
-        (0..self.reads.len()).any(|at| self.is_in(part, at))
-    }
-
-    /// The next partition of a topic; `turn` counts those that were looked at.
-    #[inline(never)]
-    fn next(&self, part: Part, slot: usize, turn: &mut usize) -> Option<usize> {
-        let count = self.reads.len();
-        while *turn < count {
-            let at = self.span.at(*turn);
-            *turn += 1;
-            if usize::from(self.cluster.table[at].topic) == slot && self.is_in(part, at) {
-                return Some(at);
-            }
-        }
-        None
-    }
-
-    /// How many partitions of a topic there are.
-    fn count(&self, part: Part, slot: usize) -> usize {
-        let (mut turn, mut count) = (0, 0);
-        while self.next(part, slot, &mut turn).is_some() {
+impl<'d> Named<'_, 'd> {
+    /// The entries from one on that are of its topic: how many, and what comes behind them.
+    fn run(&self, cluster: &Cluster<'d>, from: Link, left: usize) -> (usize, Link) {
+        let topic = |at: usize| cluster.table[at].topic;
+        let (mut link, mut count) = (from, 0);
+        let of = from.get().map(topic);
+        while let Some(at) = link.get()
+            && count < left
+            && Some(topic(at)) == of
+        {
             count += 1;
+            link = self.nodes.next(at);
+        }
+        (count, link)
+    }
+
+    fn topics(&self, cluster: &Cluster<'d>) -> usize {
+        let (mut link, mut left, mut count) = (self.first, self.count, 0);
+        while left > 0 && !link.is_none() {
+            let (run, next) = self.run(cluster, link, left);
+            (link, left, count) = (next, left - run, count + 1);
         }
         count
     }
+}
 
-    /// How many topics there are.
-    fn topics(&self, part: Part) -> usize {
-        // Nearly always there is nothing: that is found out before all topics are looked at.
-        if !self.any(part) {
-            return 0;
-        }
-        let slots = 0..self.cluster.topics.len();
-        slots.filter(|slot| self.next(part, *slot, &mut 0).is_some()).count()
-    }
-
+impl<'d> Plan<'_, 'd> {
     /// The body of a Fetch request. `max` is the most bytes of a partition.
     pub(super) fn write_fetch(
         &self,
         w: &mut Writer<'_>,
-        version: i16,
         head: &fetch::Head,
+        (sends, forgets): (&Named<'_, 'd>, &Named<'_, 'd>),
         max: i32,
     ) -> Result<(), Full> {
-        fetch::begin(w, version, head, self.topics(Part::Sends))?;
-        self.write_topics(w, version, Part::Sends, max)?;
-        fetch::forgotten_begin(w, version, self.topics(Part::Forgets))?;
-        self.write_topics(w, version, Part::Forgets, max)?;
-        fetch::end(w, version, "")
+        fetch::begin(w, self.version, head, sends.topics(self.cluster))?;
+        self.write_topics(w, Part::Sends, sends, max)?;
+        fetch::forgotten_begin(w, self.version, forgets.topics(self.cluster))?;
+        self.write_topics(w, Part::Forgets, forgets, max)?;
+        fetch::end(w, self.version, "")
     }
 
     /// The body of a ListOffsets request.
     pub(super) fn write_offsets(
         &self,
         w: &mut Writer<'_>,
-        version: i16,
+        named: &Named<'_, 'd>,
         timeout_ms: i32,
     ) -> Result<(), Full> {
-        list_offsets::begin(w, version, 0, self.topics(Part::Offsets))?;
-        self.write_topics(w, version, Part::Offsets, 0)?;
-        list_offsets::end(w, version, timeout_ms)
+        list_offsets::begin(w, self.version, 0, named.topics(self.cluster))?;
+        self.write_topics(w, Part::Offsets, named, 0)?;
+        list_offsets::end(w, self.version, timeout_ms)
     }
 
-    /// All topics of a part, from that of the first partition on.
+    /// The body of an OffsetForLeaderEpoch request.
+    pub(super) fn write_checks(
+        &self,
+        w: &mut Writer<'_>,
+        named: &Named<'_, 'd>,
+    ) -> Result<(), Full> {
+        epochs::begin(w, self.version, named.topics(self.cluster))?;
+        self.write_topics(w, Part::Checks, named, 0)?;
+        epochs::end(w, self.version)
+    }
+
+    /// All topics of a part.
     fn write_topics(
         &self,
         w: &mut Writer<'_>,
-        version: i16,
         part: Part,
+        named: &Named<'_, 'd>,
         max: i32,
     ) -> Result<(), Full> {
-        if !self.any(part) {
-            return Ok(());
-        }
-        let slots = self.cluster.topics.len();
-        let first = self.cluster.table.get(self.span.first).map_or(0, |p| usize::from(p.topic));
-        for slot in (0..slots).map(|i| (first + i) % slots) {
-            let count = self.count(part, slot);
-            if count == 0 {
-                continue;
-            }
-            let topic = &self.cluster.topics[slot];
+        let (mut link, mut left, version) = (named.first, named.count, self.version);
+        while left > 0
+            && let Some(first) = link.get()
+        {
+            let (count, next) = named.run(self.cluster, link, left);
+            let topic = &self.cluster.topics[usize::from(self.cluster.table[first].topic)];
             let name = topic.name.as_str();
             match part {
                 Part::Offsets => list_offsets::topic(w, version, name, count)?,
+                Part::Checks => epochs::topic(w, version, name, count)?,
                 _ => fetch::topic(w, version, name, topic.id, count)?,
             }
-            let mut turn = 0;
-            while let Some(at) = self.next(part, slot, &mut turn) {
-                self.write_partition(w, version, part, at, max)?;
+            while link != next
+                && let Some(at) = link.get()
+            {
+                self.write_partition(w, part, at, max)?;
+                link = named.nodes.next(at);
             }
+            left -= count;
             match part {
                 Part::Offsets => list_offsets::end_topic(w, version)?,
+                Part::Checks => epochs::end(w, version)?,
                 _ => fetch::end_topic(w, version)?,
             }
         }
@@ -190,18 +137,18 @@ impl Plan<'_, '_> {
     fn write_partition(
         &self,
         w: &mut Writer<'_>,
-        version: i16,
         part: Part,
         at: usize,
         max_bytes: i32,
     ) -> Result<(), Full> {
-        let (entry, read) = (&self.cluster.table[at], &self.reads[at]);
+        let (entry, read, version) = (&self.cluster.table[at], &self.reads[at], self.version);
         let index = entry.index as i32;
         match part {
             Part::Offsets => {
                 list_offsets::partition(w, version, index, entry.epoch, read.timestamp())
             }
             Part::Forgets => w.i32(index),
+            Part::Checks => epochs::partition(w, version, index, entry.epoch, read.last_epoch),
             Part::Sends => {
                 let partition = fetch::Partition {
                     index,
@@ -214,5 +161,16 @@ impl Plan<'_, '_> {
                 fetch::partition(w, version, &partition)
             }
         }
+    }
+}
+
+impl<'d> Consumer<'d> {
+    /// The first `count` entries of a list that goes by `by_work`.
+    pub(super) fn named(&self, list: &List, count: usize) -> Named<'_, 'd> {
+        Named { nodes: &self.by_work, first: list.first(), count }
+    }
+
+    pub(super) fn plan<'p>(&'p self, cluster: &'p Cluster<'d>, version: i16) -> Plan<'p, 'd> {
+        Plan { reads: &self.reads, cluster, version }
     }
 }

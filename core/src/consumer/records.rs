@@ -108,6 +108,7 @@ impl<'d> Consumer<'d> {
         let position = read.position;
         if guard!("control batches are not given", header.is_control()) || header.count == 0 {
             (read.position, read.last_epoch) = (next_offset, header.partition_leader_epoch);
+            self.moved_on(part);
             return Found::Skip(len);
         }
         if header.count < 0 {
@@ -145,6 +146,8 @@ impl<'d> Consumer<'d> {
         }
         read.position = taken.next_offset;
         read.last_epoch = taken.epoch;
-        !read.paused
+        let wanted = !read.paused;
+        self.moved_on(taken.part);
+        wanted
     }
 }

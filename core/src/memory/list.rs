@@ -89,6 +89,18 @@ impl<'d> Nodes<'d> {
         list.last = me;
     }
 
+    /// Puts an entry right behind another one, if that is in this list; else at the end.
+    #[cfg(any(feature = "producer", feature = "consumer"))]
+    pub(crate) fn push_behind(&mut self, list: &mut List, other: usize, at: usize) {
+        let next = self.next(other);
+        let Some(behind) = next.get().filter(|_| self.contains(other) && !self.contains(at)) else {
+            return self.push_back(list, at);
+        };
+        self.0[at] = Node { next, before: Link::to(other) };
+        self.0[other].next = Link::to(at);
+        self.0[behind].before = Link::to(at);
+    }
+
     /// Takes an entry out, if it is in this list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn remove(&mut self, list: &mut List, at: usize) {
@@ -137,15 +149,25 @@ mod tests {
             let (at, which) = (rng.below(12) as usize, rng.below(2) as usize);
             let home = model.iter().position(|list| list.contains(&at));
             assert_eq!(nodes.contains(at), home.is_some(), "step {step}");
-            match (rng.below(3), home) {
+            match (rng.below(4), home) {
                 (0, Some(home)) => {
                     nodes.remove(&mut lists[home], at);
                     model[home].retain(|other| *other != at);
+                }
+                (2, None) if !model[which].is_empty() => {
+                    let place = rng.below(model[which].len() as u32) as usize;
+                    nodes.push_behind(&mut lists[which], model[which][place], at);
+                    model[which].insert(place + 1, at);
                 }
                 (1, _) => {
                     let popped = nodes.pop(&mut lists[which]);
                     let first = (!model[which].is_empty()).then(|| model[which].remove(0));
                     assert_eq!(popped, first, "step {step}");
+                }
+                (_, None) if rng.below(2) == 0 && !model[which].is_empty() => {
+                    let place = rng.below(model[which].len() as u32) as usize;
+                    nodes.push_behind(&mut lists[which], model[which][place], at);
+                    model[which].insert(place + 1, at);
                 }
                 (_, home) => {
                     nodes.push_back(&mut lists[which], at);

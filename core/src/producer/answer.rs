@@ -1,6 +1,7 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
-use super::{Identity, Producer, State};
+use super::{Identity, Place, Producer, Stage};
+use crate::answer::Origin;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Question};
 use crate::error::Error;
@@ -21,8 +22,14 @@ pub(crate) struct AnswerCx {
     error: ErrorCode,
     base_offset: i64,
     hinted: bool,
-    /// Batches that the answer told of.
-    settled: u32,
+    /// The connection that it comes over.
+    conn: u16,
+}
+
+impl AnswerCx {
+    pub(crate) fn new(conn: usize) -> Self {
+        Self { conn: conn as u16, ..Self::default() }
+    }
 }
 
 impl<'d> Producer<'d> {
@@ -30,31 +37,31 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
-        question: &Question,
+        from: &Origin,
         cx: &mut AnswerCx,
         got: Segment<'_, '_>,
     ) {
+        let now = from.now;
         let Some(item) = produce::item(got) else { return };
         match item {
             produce::Item::Topic { name, id } => {
                 let slot = cluster.named_or_id(name, id);
                 *cx = AnswerCx {
                     topic: slot.map_or(Link::NONE, Link::to),
-                    settled: cx.settled,
+                    conn: cx.conn,
                     ..AnswerCx::default()
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
                 let part = cluster.part_of(cx.topic, index);
-                let batch = part.and_then(|part| self.sent_with(part, question.correlation));
+                let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
                 *cx = AnswerCx {
                     topic: cx.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
                     error,
                     base_offset,
                     hinted: false,
-                    settled: cx.settled + u32::from(batch.is_some()),
+                    conn: cx.conn,
                 };
             }
             produce::Item::CurrentLeader { leader, epoch } => {
@@ -65,7 +72,7 @@ impl<'d> Producer<'d> {
             }
             produce::Item::PartitionEnd => {
                 if let Some(batch) = cx.batch.get() {
-                    self.settle(cluster, net, now, batch, cx);
+                    self.conclude(cluster, net, now, batch, cx);
                 }
                 cx.batch = Link::NONE;
             }
@@ -78,10 +85,10 @@ impl<'d> Producer<'d> {
 
     /// The batch of a partition that left with a request.
     fn sent_with(&self, part: usize, correlation: i32) -> Option<usize> {
-        let mut link = self.parts[part].head;
+        let mut link = self.queues[part].head;
         while let Some(batch) = link.get() {
             let b = &self.batches[batch];
-            if b.state == State::Sent && b.request == correlation {
+            if b.stage == Stage::Sent && b.request == correlation {
                 return Some(batch);
             }
             link = b.next;
@@ -90,44 +97,50 @@ impl<'d> Producer<'d> {
     }
 
     /// A request was lost with its connection.
-    pub(crate) fn on_lost(&mut self, cluster: &mut Cluster<'d>, now: Instant, request: &InFlight) {
-        self.take_back(request.asked.correlation, |producer, part, batch| {
+    pub(crate) fn on_lost(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &Net<'d>,
+        now: Instant,
+        request: &InFlight,
+    ) {
+        let mut link = request.batches;
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
             let left = guard!("a request that left may be written", request.left_whole());
-            producer.batches[batch].maybe_written |= left;
+            self.batches[batch].maybe_written |= left;
+            let part = self.again(batch);
             cluster.refresh(usize::from(cluster.table[part].topic), now);
-        });
+        }
+        self.wake_all();
+        self.dirty = true;
     }
 
     /// An answer is complete. Batches that it does not name are sent again after a pause.
     pub(crate) fn on_complete(
         &mut self,
         cluster: &mut Cluster<'d>,
+        net: &Net<'d>,
         now: Instant,
         question: &Question,
         cx: &AnswerCx,
     ) {
-        if cx.settled >= question.count {
-            return;
+        let conn = &net.conns[usize::from(cx.conn)];
+        if let Some(lane) = cluster.broker_slot(conn.peer.node()) {
+            self.wake_waiting(lane);
         }
-        self.take_back(question.correlation, |producer, part, batch| {
-            producer.batches[batch].maybe_written = true;
-            let base = cluster.config.retry_backoff;
-            producer.pause(cluster, now, part, base);
-        });
-    }
-
-    /// Puts back what is left of a request. The links between its batches cannot be followed
-    /// for that: those that ended may be part of another request by now.
-    fn take_back(&mut self, correlation: i32, mut tell: impl FnMut(&mut Self, usize, usize)) {
-        let mut link = self.active;
-        while let Some(part) = link.get() {
-            link = self.parts[part].next_active;
-            while let Some(batch) = self.sent_with(part, correlation) {
-                self.again(batch);
-                tell(self, part, batch);
+        let mut link = conn.oldest_batches();
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
+            let b = &mut self.batches[batch];
+            if b.stage != Stage::Sent || b.request != question.correlation {
+                return;
             }
+            b.maybe_written = true;
+            let part = self.again(batch);
+            let base = cluster.config.retry_backoff;
+            self.pause(cluster, now, part, base);
         }
-        self.dirty = true;
     }
 
     /// Batches of a request that has no answer (acks 0) left.
@@ -136,23 +149,29 @@ impl<'d> Producer<'d> {
         while let Some(batch) = link.get() {
             link = net.outgoing[batch].next;
             let part = self.batches[batch].part as usize;
-            if self.batches[batch].state == State::Sent {
+            if self.batches[batch].stage == Stage::Sent {
                 self.finish(&mut net.blocks, part, batch, Ok(None));
             }
         }
     }
 
-    /// Back into the queue, at its old place.
-    fn again(&mut self, batch: usize) {
+    /// Back into the queue, at its old place. Returns the partition.
+    fn again(&mut self, batch: usize) -> usize {
         let b = &mut self.batches[batch];
-        b.state = State::Ready;
-        let p = &mut self.parts[b.part as usize];
-        p.in_flight = p.in_flight.saturating_sub(1);
-        self.dirty = true;
+        let part = b.part as usize;
+        b.stage = Stage::Ready;
+        if !self.ages.contains(batch) {
+            b.late = true;
+            self.ages.push_back(&mut self.late, batch);
+        }
+        let q = &mut self.queues[part];
+        q.in_flight = q.in_flight.saturating_sub(1);
+        self.touch(part);
+        part
     }
 
     /// A batch's answer.
-    fn settle(
+    fn conclude(
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
@@ -160,8 +179,10 @@ impl<'d> Producer<'d> {
         batch: usize,
         cx: &AnswerCx,
     ) {
+        // Its slot may be part of another request before this one is over.
+        net.leave_request(usize::from(cx.conn), batch);
         let part = self.batches[batch].part as usize;
-        let is_head = self.parts[part].head == Link::to(batch);
+        let is_head = self.queues[part].head == Link::to(batch);
         let idempotent = self.idempotent();
         let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
         let b = &self.batches[batch];
@@ -169,13 +190,7 @@ impl<'d> Producer<'d> {
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         match cx.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
-                let (p, b) = (&mut self.parts[part], &self.batches[batch]);
-                // With others in flight it may be the last leader's answer.
-                p.known |= p.in_flight == 1 && (b.producer_id, b.epoch) == (p.producer_id, p.epoch);
-                (p.failures, p.retry_at) = (0, Instant::ZERO);
-                let known = cx.error.0 == 0 && cx.base_offset >= 0;
-                let offset = known.then_some(cx.base_offset);
-                self.finish(&mut net.blocks, part, batch, Ok(offset));
+                self.deliver(cluster, net, batch, cx);
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
@@ -192,7 +207,7 @@ impl<'d> Producer<'d> {
                 // One that may be written stays so: an unclean election may have lost it again,
                 // but not before somebody read it.
                 self.batches[batch].out_of_sequence = true;
-                self.parts[part].bump |= is_head;
+                self.queues[part].bump |= is_head;
                 if is_head {
                     self.pause(cluster, now, part, SHORT_PAUSE);
                 }
@@ -206,7 +221,7 @@ impl<'d> Producer<'d> {
                 }
                 if cx.hinted {
                     cluster.refresh(usize::from(cluster.table[part].topic), now);
-                    self.parts[part].retry_at = Instant::ZERO;
+                    self.queues[part].retry_at = Instant::ZERO;
                 } else if code.is_invalid_metadata() {
                     cluster.suspect(part, code, now);
                     self.pause(cluster, now, part, SHORT_PAUSE);
@@ -222,26 +237,43 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Splits the next batch of a partition if a broker found it too large. That takes memory,
-    /// for which it waits as long as other batches may give theirs back.
-    pub(super) fn split_due(&mut self, net: &mut Net<'d>, part: usize) {
-        while let Some(batch) = self.first_waiting(part)
-            && self.batches[batch].oversize
-            && !self.split(net, part, batch)
-        {
-            if self.unfinished > 1 {
-                return;
+    /// A batch is in the log.
+    fn deliver(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, cx: &AnswerCx) {
+        let part = self.batches[batch].part as usize;
+        let (q, b) = (&mut self.queues[part], &self.batches[batch]);
+        // With others in flight it may be the last leader's answer.
+        q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
+        (q.failures, q.retry_at, q.settled) = (0, Instant::ZERO, true);
+        if let Some(lane) = cluster.table[part].broker() {
+            self.lanes[lane].settled = true;
+        }
+        let known = cx.error.0 == 0 && cx.base_offset >= 0;
+        let offset = known.then_some(cx.base_offset);
+        self.finish(&mut net.blocks, part, batch, Ok(offset));
+    }
+
+    /// Splits batches that a broker found too large. That takes memory, for which they wait as long
+    /// as other batches may give theirs back.
+    pub(super) fn split_oversized(&mut self, net: &mut Net<'d>) {
+        let mut link = self.first_of(Place::Oversized).map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            link = self.places.next(part);
+            let Some(batch) = self.first_waiting(part) else { continue };
+            if self.split(net, part, batch) {
+                self.touch(part);
+            } else if self.unfinished < 2 {
+                let maybe = self.batches[batch].maybe_written;
+                self.fail(net, part, batch, ErrorCode::MESSAGE_TOO_LARGE, maybe);
             }
-            let maybe = self.batches[batch].maybe_written;
-            self.fail(net, part, batch, ErrorCode::MESSAGE_TOO_LARGE, maybe);
         }
     }
 
     fn pause(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, base: Duration) {
-        let p = &mut self.parts[part];
+        let q = &mut self.queues[part];
         let max = cluster.config.retry_backoff_max;
-        p.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(p.failures));
-        p.failures = p.failures.saturating_add(1);
+        q.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(q.failures));
+        q.failures = q.failures.saturating_add(1);
+        self.touch(part);
     }
 
     /// Gives a batch up. What was sent behind it will be refused for the gap that it leaves, and
@@ -255,7 +287,7 @@ impl<'d> Producer<'d> {
         maybe_written: bool,
     ) {
         if self.identity != Identity::None && self.batches[batch].sequence >= 0 {
-            self.parts[part].bump = true;
+            self.queues[part].bump = true;
         }
         let result = Err((Error::Broker(code), maybe_written));
         self.finish(&mut net.blocks, part, batch, result);

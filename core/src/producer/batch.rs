@@ -1,6 +1,6 @@
 //! Batches and the queue that each partition has of them.
 
-use super::{Identity, Part, Producer};
+use super::{Place, Producer};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::event::Event;
@@ -10,7 +10,7 @@ use crate::record;
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum Stage {
     Free,
     /// Takes records.
     Open,
@@ -26,7 +26,7 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch {
     pub(super) id: u64,
-    pub(super) state: State,
+    pub(super) stage: Stage,
     /// Producer id, epoch, sequence and checksum are in the header.
     pub(super) sealed: bool,
     pub(super) maybe_written: bool,
@@ -34,6 +34,10 @@ pub(crate) struct Batch {
     pub(super) out_of_sequence: bool,
     /// A broker finds it too large: it will be split when there is memory for it.
     pub(super) oversize: bool,
+    /// It was put into the list of what it waits for.
+    pub(super) placed: bool,
+    /// Its time was over while it was on its way, and it came back.
+    pub(super) late: bool,
     pub(super) attempts: u8,
     pub(super) epoch: i16,
     pub(super) to: TopicPartition,
@@ -61,11 +65,13 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) const EMPTY: Self = Self {
         id: 0,
-        state: State::Free,
+        stage: Stage::Free,
         sealed: false,
         maybe_written: false,
         out_of_sequence: false,
         oversize: false,
+        placed: false,
+        late: false,
         attempts: 0,
         epoch: 0,
         to: TopicPartition { topic: TopicId { index: 0, generation: 0 }, partition: 0 },
@@ -108,8 +114,8 @@ impl<'d> Producer<'d> {
                 index
             }
             None if self.free_count > 0 => {
-                self.fresh += 1;
-                self.fresh - 1
+                self.untouched += 1;
+                self.untouched - 1
             }
             None => return None,
         };
@@ -118,7 +124,7 @@ impl<'d> Producer<'d> {
     }
 
     pub(super) fn free_batch(&mut self, batch: usize) {
-        self.batches[batch].state = State::Free;
+        self.batches[batch].stage = Stage::Free;
         self.batches[batch].next = self.free;
         self.free = Link::to(batch);
         self.free_count += 1;
@@ -146,7 +152,7 @@ impl<'d> Producer<'d> {
         }
         self.batches[index] = Batch {
             id: self.serial,
-            state: State::Open,
+            stage: Stage::Open,
             to: Self::destination(cluster, part),
             part: part as u32,
             created: now,
@@ -157,28 +163,29 @@ impl<'d> Producer<'d> {
             ..Batch::EMPTY
         };
         self.enqueue(part, index);
+        self.ages.push_back(&mut self.aging, index);
         self.unfinished += 1;
-        // A producer id is fetched while the first batch lingers.
-        self.dirty |= matches!(self.identity, Identity::Wanted(_));
-        self.deadline = self.deadline.min(now + cluster.config.linger);
         Some(index)
     }
 
     fn enqueue(&mut self, part: usize, batch: usize) {
-        let p = &mut self.parts[part];
+        let p = &mut self.queues[part];
         match p.tail.get() {
             Some(tail) => self.batches[tail].next = Link::to(batch),
             None => p.head = Link::to(batch),
         }
         p.tail = Link::to(batch);
-        if !p.active {
-            p.active = true;
-            p.next_active = Link::NONE;
-            match self.active_tail.get() {
-                Some(last) => self.parts[last].next_active = Link::to(part),
-                None => self.active = Link::to(part),
-            }
-            self.active_tail = Link::to(part);
+        // Behind others it waits for them.
+        if p.head == p.tail || p.place == Place::Nowhere {
+            self.touch(part);
+        }
+    }
+
+    /// A batch takes no more records.
+    pub(super) fn close(&mut self, part: usize, batch: usize) {
+        self.batches[batch].stage = Stage::Ready;
+        if self.queues[part].place == Place::Open {
+            self.touch(part);
         }
     }
 
@@ -186,9 +193,10 @@ impl<'d> Producer<'d> {
     pub(super) fn enqueue_after(&mut self, part: usize, batch: usize, half: usize) {
         self.batches[half].next = self.batches[batch].next;
         self.batches[batch].next = Link::to(half);
-        if self.parts[part].tail == Link::to(batch) {
-            self.parts[part].tail = Link::to(half);
+        if self.queues[part].tail == Link::to(batch) {
+            self.queues[part].tail = Link::to(half);
         }
+        self.ages.push_behind(&mut self.aging, batch, half);
         self.unfinished += 1;
         if self.flushing && self.batches[half].id <= self.flush_upto {
             self.flush_left += 1;
@@ -199,7 +207,7 @@ impl<'d> Producer<'d> {
     fn unlink(&mut self, part: usize, batch: usize) {
         let next = self.batches[batch].next;
         let mut before = Link::NONE;
-        let mut link = self.parts[part].head;
+        let mut link = self.queues[part].head;
         while let Some(at) = link.get() {
             if at == batch {
                 break;
@@ -209,10 +217,10 @@ impl<'d> Producer<'d> {
         }
         match before.get() {
             Some(before) => self.batches[before].next = next,
-            None => self.parts[part].head = next,
+            None => self.queues[part].head = next,
         }
-        if self.parts[part].tail == Link::to(batch) {
-            self.parts[part].tail = before;
+        if self.queues[part].tail == Link::to(batch) {
+            self.queues[part].tail = before;
         }
     }
 
@@ -226,10 +234,11 @@ impl<'d> Producer<'d> {
     ) {
         self.unlink(part, batch);
         let b = &mut self.batches[batch];
-        if b.state == State::Sent {
-            self.parts[part].in_flight = self.parts[part].in_flight.saturating_sub(1);
+        self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
+        if b.stage == Stage::Sent {
+            self.queues[part].in_flight = self.queues[part].in_flight.saturating_sub(1);
         }
-        b.state = State::Done;
+        b.stage = Stage::Done;
         match result {
             Ok(offset) => b.base_offset = offset.unwrap_or(-1),
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
@@ -246,16 +255,20 @@ impl<'d> Producer<'d> {
         }
         self.done_tail = Link::to(batch);
         self.dirty = true;
+        match self.queues[part].head.is_none() {
+            true => self.rest(part),
+            false => self.touch(part),
+        }
     }
 
     /// The oldest batch that is not part of a request.
     pub(super) fn first_waiting(&self, part: usize) -> Option<usize> {
-        self.first_not(part, |b| b.state == State::Sent)
+        self.first_not(part, |b| b.stage == Stage::Sent)
     }
 
     /// The first batch of a partition that is not such a one.
     pub(super) fn first_not(&self, part: usize, is: impl Fn(&Batch) -> bool) -> Option<usize> {
-        let mut link = self.parts[part].head;
+        let mut link = self.queues[part].head;
         while let Some(batch) = link.get() {
             if !is(&self.batches[batch]) {
                 return Some(batch);
@@ -263,35 +276,5 @@ impl<'d> Producer<'d> {
             link = self.batches[batch].next;
         }
         None
-    }
-
-    /// The active partition behind this one is the next to be looked at first.
-    pub(super) fn begin_after(&mut self, part: usize) {
-        let head = core::mem::replace(&mut self.parts[part].next_active, Link::NONE);
-        if let (Some(tail), false) = (self.active_tail.get(), head.is_none()) {
-            self.parts[tail].next_active = self.active;
-            (self.active, self.active_tail) = (head, Link::to(part));
-        }
-    }
-
-    /// Partitions without batches leave the list of active ones.
-    pub(super) fn prune_active(&mut self) {
-        let mut before = Link::NONE;
-        let mut link = self.active;
-        while let Some(part) = link.get() {
-            let next = self.parts[part].next_active;
-            if self.parts[part].head.is_none() {
-                match before.get() {
-                    Some(before) => self.parts[before].next_active = next,
-                    None => self.active = next,
-                }
-                let p = &mut self.parts[part];
-                *p = Part { active: false, next_active: Link::NONE, ..*p };
-            } else {
-                before = link;
-            }
-            link = next;
-        }
-        self.active_tail = before;
     }
 }

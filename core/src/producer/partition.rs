@@ -1,6 +1,6 @@
 //! Which partition a record goes to (KIP-794; Java's BuiltInPartitioner).
 
-use super::{Part, Producer, TopicPart};
+use super::{Place, Producer, Queue, Spread};
 use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
@@ -8,8 +8,9 @@ use crate::murmur2::{murmur2, positive};
 use crate::record::Record;
 use crate::time::{Duration, Instant};
 
-/// Finding an available partition may take a look at all of them; without one, this is the pause
-/// before the next.
+/// How many partitions are looked at for one that is available.
+const LOOK_AT: usize = 64;
+/// Without one that is, this is the pause before the next look.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl<'d> Producer<'d> {
@@ -23,7 +24,7 @@ impl<'d> Producer<'d> {
         record: &Record<'_>,
     ) -> Result<usize, ProduceError> {
         let count = cluster.topics[slot].count;
-        if self.topics[slot].opened < count {
+        if self.spreads[slot].opened < count {
             self.open_partitions(cluster, now, slot);
         }
         let index = match (partition, record.key) {
@@ -52,6 +53,7 @@ impl<'d> Producer<'d> {
         if let Some(part) = cluster.table.find(slot, index) {
             if !cluster.table[part].used_by(PRODUCER) {
                 cluster.table.take(slot, index, PRODUCER);
+                self.rest(part);
             }
             return Ok(part);
         }
@@ -59,8 +61,15 @@ impl<'d> Producer<'d> {
             return Err(self.no_entry());
         }
         cluster.refresh(slot, now);
-        let taken = cluster.table.take(slot, index, PRODUCER);
+        let taken = self.take_entry(cluster, slot, index);
         taken.ok_or_else(|| Self::limit(LimitKind::Partitions))
+    }
+
+    /// Makes an entry of the producer, while there is room.
+    fn take_entry(&mut self, cluster: &mut Cluster<'d>, slot: usize, index: u32) -> Option<usize> {
+        let part = cluster.table.take(slot, index, PRODUCER)?;
+        self.rest(part);
+        Some(part)
     }
 
     /// Frees the entry of a partition that only the producer used and that has nothing to send.
@@ -72,11 +81,16 @@ impl<'d> Producer<'d> {
         true
     }
 
+    /// A partition that somebody else may have the entry of.
     pub(super) fn idle_entry(&self, cluster: &Cluster<'d>) -> Option<usize> {
-        (0..cluster.table.len()).find(|part| {
-            let entry = &cluster.table[*part];
-            entry.used_by(PRODUCER) && !entry.used_by(CONSUMER) && self.may_evict(*part)
-        })
+        let mut link = self.first_of(Place::Idle).map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            if !cluster.table[part].used_by(CONSUMER) {
+                return Some(part);
+            }
+            link = self.places.next(part);
+        }
+        None
     }
 
     /// Makes entries for a topic's partitions while there is room, so that one metadata answer
@@ -84,15 +98,15 @@ impl<'d> Producer<'d> {
     fn open_partitions(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
         let count = cluster.topics[slot].count;
         let mut unknown = false;
-        for index in self.topics[slot].opened..count {
+        for index in self.spreads[slot].opened..count {
             if cluster.table.room() == 0 {
                 break;
             }
-            if let Some(part) = cluster.table.take(slot, index, PRODUCER) {
+            if let Some(part) = self.take_entry(cluster, slot, index) {
                 unknown |= cluster.table[part].leader() < 0;
             }
         }
-        let topic = &mut self.topics[slot];
+        let topic = &mut self.spreads[slot];
         topic.opened = count;
         topic.visited = if topic.visited == 0 { count } else { topic.visited.min(count) };
         if unknown {
@@ -104,15 +118,14 @@ impl<'d> Producer<'d> {
     pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
         let topic = &cluster.topics[slot];
         let wanted = topic.ready && topic.wants & PRODUCER != 0;
-        if wanted && self.topics[slot].opened < topic.count {
+        if wanted && self.spreads[slot].opened < topic.count {
             self.open_partitions(cluster, now, slot);
         }
-        self.dirty = true;
     }
 
     /// Whether nothing of a topic waits to be sent or acknowledged.
     pub(crate) fn may_forget(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
-        cluster.table.of_topic(slot).all(|part| self.may_evict(part))
+        cluster.table.of_topic(slot).all(|part| self.queues[part].head.is_none())
     }
 
     /// A topic is forgotten, and its sequences with it.
@@ -121,32 +134,52 @@ impl<'d> Producer<'d> {
         let mut sequences = false;
         while let Some(part) = link.get() {
             link = cluster.table.next_of(part);
-            sequences |= self.parts[part].next_sequence > 0;
-            self.parts[part] = Part::EMPTY;
+            sequences |= self.queues[part].next_sequence > 0;
+            self.unplace(part);
+            self.queues[part] = Queue::EMPTY;
             cluster.table.release(part, PRODUCER);
         }
         if guard!("a forgotten sequence raises the epoch", sequences) {
             self.raise_epoch();
         }
-        self.topics[slot] = TopicPart::EMPTY;
+        if self.spreads[slot].wanted > 0 {
+            self.unwant(slot);
+        }
+        self.spreads[slot] = Spread::EMPTY;
+    }
+
+    /// Callers that wait for a topic that is forgotten have to ask for it again.
+    fn unwant(&mut self, slot: usize) {
+        let next = self.spreads[slot].next_wanted;
+        let mut link = self.wanted;
+        if link == Link::to(slot) {
+            self.wanted = next;
+        }
+        while let Some(before) = link.get() {
+            link = self.spreads[before].next_wanted;
+            if link == Link::to(slot) {
+                self.spreads[before].next_wanted = next;
+            }
+        }
+        self.room = true;
     }
 
     /// Records without key need not stay with a partition any longer.
     pub(super) fn unstick(&mut self, slot: usize, part: usize) {
-        if self.topics[slot].sticky == Link::to(part) {
-            self.topics[slot].sticky = Link::NONE;
+        if self.spreads[slot].sticky == Link::to(part) {
+            self.spreads[slot].sticky = Link::NONE;
         }
     }
 
     /// The next partition that was added and got no record without key yet, when it takes some.
     fn unvisited(&mut self, cluster: &Cluster<'d>, slot: usize) -> Option<usize> {
-        let index = self.topics[slot].visited;
+        let index = self.spreads[slot].visited;
         if index >= cluster.topics[slot].count {
             return None;
         }
         let part = cluster.table.find(slot, index);
         let part = part.filter(|part| self.is_available(cluster, *part))?;
-        self.topics[slot].visited = index + 1;
+        self.spreads[slot].visited = index + 1;
         Some(part)
     }
 
@@ -160,7 +193,7 @@ impl<'d> Producer<'d> {
         slot: usize,
     ) -> Result<usize, ProduceError> {
         let added = self.unvisited(cluster, slot);
-        let topic = &self.topics[slot];
+        let topic = &self.spreads[slot];
         let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
         let current = topic.sticky.get().filter(|_| !full && added.is_none());
         if let Some(part) = current
@@ -172,7 +205,7 @@ impl<'d> Producer<'d> {
             (Some(part), _) => Some(part),
             // None that is better: it stays.
             (None, Some(part)) => {
-                self.topics[slot].look_at = now + LOOK_AGAIN;
+                self.spreads[slot].look_at = now + LOOK_AGAIN;
                 return Ok(part);
             }
             (None, None) => self.pick_partition(cluster, slot),
@@ -180,7 +213,7 @@ impl<'d> Producer<'d> {
         match part {
             Some(part) => {
                 let found = self.is_available(cluster, part);
-                let topic = &mut self.topics[slot];
+                let topic = &mut self.spreads[slot];
                 topic.sticky = Link::to(part);
                 topic.sticky_bytes = 0;
                 topic.look_at = if found { Instant::ZERO } else { now + LOOK_AGAIN };
@@ -201,39 +234,36 @@ impl<'d> Producer<'d> {
         })
     }
 
-    /// The same by looking at all of them; else any entry.
+    /// The same by looking at some of its entries, from a random one on; else any entry.
     fn pick_partition(&mut self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
         let count = cluster.topics[slot].count;
-        for available in [true, false] {
-            let among = self.candidates(cluster, slot, available).count() as u32;
-            if among > 0 {
-                let chosen = cluster.rng.below(among) as usize;
-                return self.candidates(cluster, slot, available).nth(chosen);
+        let index = cluster.rng.below(count);
+        let guess = cluster.table.find(slot, index).map_or(Link::NONE, Link::to);
+        let (mut link, mut any) = (guess, None);
+        for _ in 0..LOOK_AT {
+            let Some(part) = link.get() else {
+                link = cluster.table.first_of(slot);
+                continue;
+            };
+            link = cluster.table.next_of(part);
+            let entry = &cluster.table[part];
+            if entry.used_by(PRODUCER) && entry.index < count {
+                if self.is_available(cluster, part) {
+                    return Some(part);
+                }
+                any = any.or(Some(part));
             }
+        }
+        if any.is_some() {
+            return any;
         }
         if cluster.table.room() == 0 && !self.evict_one(cluster) {
             return None;
         }
-        let index = cluster.rng.below(count);
-        cluster.table.take(slot, index, PRODUCER)
-    }
-
-    /// Entries of a topic's partitions; with `available` those that take records now.
-    fn candidates(
-        &self,
-        cluster: &Cluster<'d>,
-        slot: usize,
-        available: bool,
-    ) -> impl Iterator<Item = usize> {
-        let count = cluster.topics[slot].count;
-        (0..cluster.table.len()).filter(move |part| {
-            let entry = &cluster.table[*part];
-            let mine = entry.used_by(PRODUCER) && usize::from(entry.topic) == slot;
-            mine && entry.index < count && (!available || self.is_available(cluster, *part))
-        })
+        self.take_entry(cluster, slot, index)
     }
 
     fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
-        cluster.table[part].leader() >= 0 && self.parts[part].failures == 0
+        cluster.table[part].leader() >= 0 && self.queues[part].failures == 0
     }
 }

@@ -1,34 +1,27 @@
-//! Which batches go out now, and the requests that carry them.
+//! Which batches go out now: deadlines, order and sequences decide.
 
-use super::{Batch, Identity, Producer, State};
+use super::lane::Due;
+use super::{Identity, Place, Producer, Stage};
+use crate::api::Kind;
 use crate::cluster::{Cluster, Wish};
 use crate::config::Acks;
-use crate::connection::{Draft, Net, PRODUCE_IN_FLIGHT, Role, Ticket};
+use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State};
 use crate::error::Error;
-use crate::memory::{Link, backoff};
-use crate::record::{self, HEADER_LEN, Seal};
-use crate::time::{Duration, Instant, millis};
+use crate::memory::{List, backoff};
+use crate::time::{Duration, Instant};
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, Encode, ErrorCode, Full, Uuid, init_producer_id, produce};
+use crate::wire::{ApiKey, Encode, ErrorCode, init_producer_id};
 
-/// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
-/// out earlier, however close its delivery deadline is (R11).
-const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Batches for one request.
-struct Picked {
-    first: Link,
-    topics: usize,
-    count: usize,
-    /// All of the topics have ids.
-    ids: bool,
-}
+/// A connection for first batches that is not there by then is not waited for.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// What a partition can do now.
-enum Next {
+pub(super) enum Next {
     Send(usize),
-    /// Nothing before this, if nothing happens.
-    Wait(Instant),
+    /// It waits for an answer to a batch of its own.
+    Blocked,
+    /// It waits for a producer id, as all do.
+    Hold,
 }
 
 impl<'d> Producer<'d> {
@@ -42,41 +35,108 @@ impl<'d> Producer<'d> {
         now: Instant,
     ) -> Instant {
         self.dirty = false;
-        self.prune_active();
         let mut next = self.drive_identity(cluster, net, now);
-        let mut link = self.active;
-        let mut last = (-1, None);
-        while let Some(part) = link.get() {
-            link = self.parts[part].next_active;
-            next = next.min(self.expire(cluster, net, now, part));
-            self.split_due(net, part);
-            match self.next_batch(cluster, now, part) {
-                Next::Wait(at) => next = next.min(at),
-                Next::Send(_) => {
-                    let leader = cluster.table[part].leader();
-                    if last.0 != leader || leader < 0 {
-                        let (conn, at) = connection_to(cluster, net, now, part);
-                        last = (leader, conn);
-                        next = next.min(at);
-                    }
-                    if let Some(conn) = last.1 {
-                        net.conns[conn].due = true;
-                    }
+        next = next.min(self.expire(cluster, net, now));
+        self.end_pauses(now);
+        self.place_touched(cluster, net, now);
+        self.split_oversized(net);
+        self.place_touched(cluster, net, now);
+        if self.waiting_until <= now || self.pressure {
+            self.waiting_until = Instant::NEVER;
+            self.wake_all();
+        }
+        // Each is looked at once; what cannot be sent now, for want of a connection or of memory,
+        // is tried again whenever something happens.
+        let mut stuck = List::EMPTY;
+        while let Some(lane) = self.next_due() {
+            match self.drive_lane(cluster, net, now, lane) {
+                Turn::Done(at) => self.wait(lane, at),
+                Turn::Stuck(at) => {
+                    next = next.min(at);
+                    self.lane_places.push_back(&mut stuck, lane);
                 }
             }
         }
-        for conn in 0..net.conns.len() {
-            if core::mem::take(&mut net.conns[conn].due) {
-                while self.send_request(cluster, net, now, conn) {}
-                if now < net.conns[conn].throttled_until {
-                    next = next.min(net.conns[conn].throttled_until);
-                }
-            }
+        while let Some(lane) = self.lane_places.pop(&mut stuck) {
+            self.wake(lane);
         }
+        next = next.min(self.waiting_until).min(self.paused_until);
         next = next.min(self.check_room(&net.blocks, cluster, now));
         net.short |= self.wants_blocks > 0;
         self.deadline = next;
         next
+    }
+
+    /// Sends what is due of one lane.
+    fn drive_lane(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        lane: usize,
+    ) -> Turn {
+        let node = cluster.brokers[lane].id;
+        let (mut wait, mut stuck) = (Instant::NEVER, false);
+        if self.lanes[lane].first(Place::First).is_some() {
+            let turn = match first_conn(cluster, net, now, node) {
+                Ok(conn) => self.send_all(cluster, net, now, (lane, conn), Due::First),
+                Err(at) => Turn::Stuck(at),
+            };
+            if let Turn::Stuck(at) = turn {
+                (stuck, wait) = (true, at);
+            }
+        }
+        let main = net.find(Peer::Node(node), Role::Main);
+        let under_way = main.map_or(0, |conn| net.conns[conn].pending_of(ApiKey::PRODUCE));
+        let due = self.due_of(&cluster.config, now, lane, under_way);
+        let turn = match due {
+            Due::Nothing(at) => Turn::Done(at),
+            due => match cluster.wish(net, now, node, Role::Main) {
+                Wish::Ready(conn) => self.send_all(cluster, net, now, (lane, conn), due),
+                Wish::Later(at) => Turn::Stuck(at),
+            },
+        };
+        match turn {
+            Turn::Done(at) if stuck => Turn::Stuck(wait.min(at)),
+            Turn::Done(at) => Turn::Done(at),
+            Turn::Stuck(at) => Turn::Stuck(wait.min(at)),
+        }
+    }
+
+    /// Requests with what is due of a lane, over a connection that is ready.
+    fn send_all(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        (lane, conn): (usize, usize),
+        due: Due,
+    ) -> Turn {
+        while net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
+            if !net.is_open(conn, now) {
+                let until = net.conns[conn].throttled_until;
+                return Turn::Stuck(if until > now { until } else { Instant::NEVER });
+            }
+            match self.send_request(cluster, net, now, (lane, conn), due) {
+                Some(true) => {}
+                // Short of memory.
+                Some(false) => return Turn::Stuck(Instant::NEVER),
+                None if matches!(due, Due::First) => return Turn::Done(Instant::NEVER),
+                None => {
+                    if !matches!(due, Due::Some(Instant::ZERO)) {
+                        self.count_linger(&cluster.config, lane);
+                    }
+                    let under_way = net.conns[conn].pending_of(ApiKey::PRODUCE);
+                    return match self.due_of(&cluster.config, now, lane, under_way) {
+                        Due::Nothing(at) => Turn::Done(at),
+                        // It waits for a producer id.
+                        _ => Turn::Done(Instant::NEVER),
+                    };
+                }
+            }
+        }
+        // The next answer gives it another turn.
+        Turn::Done(Instant::NEVER)
     }
 
     /// Gets a producer id when batches wait for one.
@@ -88,21 +148,21 @@ impl<'d> Producer<'d> {
     ) -> Instant {
         match self.identity {
             Identity::Asked(at) | Identity::Wanted(at) if at > now => return at,
-            Identity::Asked(_) | Identity::Wanted(_) if !self.active.is_none() => {}
+            Identity::Asked(_) | Identity::Wanted(_) if self.unfinished > 0 => {}
             _ => return Instant::NEVER,
         }
         let soon = now + Duration::from_millis(20);
-        let api = ApiKey::INIT_PRODUCER_ID;
-        let Some(conn) = cluster.pick_main(net, now, None, api) else { return soon };
+        let kind = Kind::InitProducerId;
+        let Some(conn) = cluster.pick_main(net, now, None, kind) else { return soon };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
         };
-        let draft = net.draft(conn, now, api, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return soon };
-        net.send(now, draft, Ticket::InitProducerId, &cluster.config.request_timeout);
+        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
         let until = now + Duration::from_secs(2);
         self.identity = Identity::Asked(until);
         until
@@ -141,6 +201,7 @@ impl<'d> Producer<'d> {
             Ok((id, epoch)) if id >= 0 && epoch >= 0 => {
                 (self.producer_id, self.epoch) = (id, epoch);
                 self.identity = Identity::Known;
+                self.wake_all();
                 self.identity_failures = 0;
             }
             Err(Error::Broker(code)) if !code.is_retriable() && code.0 != -1 => {
@@ -159,17 +220,10 @@ impl<'d> Producer<'d> {
 
     /// Fails what waited too long, or waits for a producer id that is refused. Returns the next
     /// deadline.
-    fn expire(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        part: usize,
-    ) -> Instant {
+    fn expire(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Instant) -> Instant {
         loop {
-            let sent =
-                |b: &Batch| guard!("a batch on its way keeps its memory", b.state == State::Sent);
-            let Some(batch) = self.first_not(part, sent) else { return Instant::NEVER };
+            let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
+            let Some(batch) = oldest.first().get() else { return Instant::NEVER };
             let b = &self.batches[batch];
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
@@ -177,27 +231,23 @@ impl<'d> Producer<'d> {
                 _ if guard!("delivery deadline", deadline <= now) => Error::TimedOut,
                 _ => return deadline,
             };
-            let maybe = b.maybe_written;
-            self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
+            self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
+            // One that is on its way is told of when its request ends.
+            if !guard!("a batch on its way keeps its memory", b.stage == Stage::Sent) {
+                let (part, maybe) = (b.part as usize, b.maybe_written);
+                self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
+            }
         }
     }
 
     /// The batch of a partition that may be sent now, if any: order and sequence decide.
-    fn next_batch(&mut self, cluster: &Cluster<'d>, now: Instant, part: usize) -> Next {
+    pub(super) fn next_batch(&mut self, cluster: &Cluster<'d>, part: usize) -> Next {
         let idempotent = self.idempotent();
-        let Some(batch) = self.first_waiting(part) else { return Next::Wait(Instant::NEVER) };
-        if guard!("a broken sequence begins a new epoch", self.parts[part].bump) {
-            if guard!("a new epoch waits for the old one", self.parts[part].in_flight > 0) {
-                return Next::Wait(Instant::NEVER);
-            }
-            // What may be in the log goes again as it was: only so can the broker recognise it.
-            let b = &self.batches[batch];
-            let kept = b.sealed && b.maybe_written && !b.out_of_sequence;
-            if !guard!("what may be written goes again as it was", kept) {
-                self.restart_sequence(part);
-            }
+        let Some(batch) = self.first_waiting(part) else { return Next::Blocked };
+        if self.begin_epoch(part, batch) {
+            return Next::Blocked;
         }
-        let (p, b) = (&self.parts[part], &self.batches[batch]);
+        let (p, b) = (&self.queues[part], &self.batches[batch]);
         let entry = &cluster.table[part];
         // Another leader may have lost what the last one knew (an unclean election).
         let same =
@@ -211,282 +261,51 @@ impl<'d> Producer<'d> {
             }
             _ => 1,
         };
-        if b.oversize {
-            return Next::Wait(Instant::NEVER);
-        }
         // A batch that was sent before goes alone and in its turn (SenderTest calls this
         // "multiple in flights retried in order").
         let full = guard!("batches in flight", p.in_flight >= most);
         if full || guard!("retries alone", b.attempts > 0 && p.in_flight > 0) {
-            let first = self.parts[part].head.get();
+            let first = self.queues[part].head.get();
             if b.attempts == 0 || first != Some(batch) {
-                return Next::Wait(Instant::NEVER);
+                return Next::Blocked;
             }
-        }
-        // A leader that nobody asked yet is asked at once (KIP-951).
-        if p.retry_at > now && (entry.leader() < 0 || entry.epoch <= p.sent_epoch) {
-            return Next::Wait(p.retry_at);
         }
         if idempotent && !b.sealed {
             let is_new_id = p.producer_id != self.producer_id;
             let waits = guard!("a new producer id waits", is_new_id && p.in_flight > 0);
-            if self.identity != Identity::Known || waits {
-                return Next::Wait(Instant::NEVER);
+            if waits {
+                return Next::Blocked;
             }
-        }
-        if b.state == State::Open {
-            let lingers = b.created + cluster.config.linger;
-            let full = b.chain.len() >= cluster.config.batch_bytes;
-            if lingers > now && !full && !self.pressure {
-                return Next::Wait(lingers);
+            if self.identity != Identity::Known {
+                return Next::Hold;
             }
         }
         Next::Send(batch)
     }
 
-    /// One Produce request to one broker; false when there is nothing (more) to send.
-    fn send_request(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        conn: usize,
-    ) -> bool {
-        if net.conns[conn].pending_of(ApiKey::PRODUCE) >= PRODUCE_IN_FLIGHT {
+    /// A new epoch for a partition whose sequence broke, of which this is the next batch. Whether
+    /// that has to wait.
+    pub(super) fn begin_epoch(&mut self, part: usize, batch: usize) -> bool {
+        if !guard!("a broken sequence begins a new epoch", self.queues[part].bump) {
             return false;
         }
-        let mut most = usize::MAX;
-        let (draft, first) = loop {
-            let picked = self.pick_batches(cluster, net, now, conn, most);
-            if picked.count == 0 {
-                return false;
-            }
-            match self.draft(cluster, net, now, conn, &picked) {
-                Some(draft) => break (draft, picked.first),
-                // Short of memory: a smaller request may find room.
-                None if picked.count > 1 && net.is_open(conn, now) => most = picked.count / 2,
-                None => return false,
-            }
-        };
-        let correlation = draft.correlation();
-        let mut oldest = now;
-        let mut link = first;
-        while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
-            self.seal(net, batch);
-            oldest = oldest.min(self.batches[batch].created);
-            let b = &mut self.batches[batch];
-            b.state = State::Sent;
-            b.out_of_sequence &= guard!("a refusal is of one try", false => true);
-            b.request = correlation;
-            b.attempts = b.attempts.saturating_add(1);
-            let p = &mut self.parts[b.part as usize];
-            p.in_flight += 1;
-            let epoch = cluster.table[b.part as usize].epoch;
-            p.known &= guard!("another leader's first batch alone", p.sent_epoch == epoch => true);
-            p.sent_epoch = epoch;
+        if guard!("a new epoch waits for the old one", self.queues[part].in_flight > 0) {
+            return true;
         }
-        let due = oldest + cluster.config.delivery_timeout;
-        let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
-        let silent = Self::silent(cluster.config.acks);
-        net.commit(now, draft, Ticket::Produce, deadline, first, silent);
-        true
-    }
-
-    /// A request with the batches that were picked; `None` when it cannot be made now.
-    fn draft(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        conn: usize,
-        picked: &Picked,
-    ) -> Option<Draft> {
-        // Version 13 names topics by id only (KIP-516).
-        let cap = if picked.ids { i16::MAX } else { 12 };
-        let mut draft = net.open(conn, now, ApiKey::PRODUCE, cap);
-        if let Some(written) = &mut draft
-            && self.write_request(cluster, net, written, picked).is_err()
-            && let Some(draft) = draft.take()
-        {
-            net.abandon(draft);
+        // What may be in the log goes again as it was: only so can the broker recognise it.
+        let b = &self.batches[batch];
+        let kept = b.sealed && b.maybe_written && !b.out_of_sequence;
+        if !guard!("what may be written goes again as it was", kept) {
+            self.restart_sequence(part);
         }
-        let mut link = picked.first;
-        while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
-            let part = self.batches[batch].part as usize;
-            self.topics[usize::from(cluster.table[part].topic)].picked = 0;
-        }
-        draft
-    }
-
-    /// Chooses one batch per partition of a broker, `most` in all, linked topic by topic.
-    fn pick_batches(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-        conn: usize,
-        most: usize,
-    ) -> Picked {
-        let node = net.conns[conn].peer.node();
-        let mut picked = Picked { first: Link::NONE, topics: 0, count: 0, ids: true };
-        let (mut last, mut bytes) = (Link::NONE, 0);
-        let (mut before, mut left_out) = (None, None);
-        let mut link = self.active;
-        while let Some(part) = link.get() {
-            link = self.parts[part].next_active;
-            let behind = before.replace(part);
-            if cluster.table[part].leader() != node {
-                continue;
-            }
-            let Next::Send(batch) = self.next_batch(cluster, now, part) else { continue };
-            let len = self.batches[batch].chain.len();
-            let full = bytes > 0 && bytes + len > cluster.config.request_bytes;
-            if full || picked.count == most {
-                left_out = left_out.or(behind);
-                continue;
-            }
-            bytes += len;
-            let slot = usize::from(cluster.table[part].topic);
-            picked.ids &= cluster.topics[slot].wire_id() != Uuid::ZERO;
-            picked.count += 1;
-            net.outgoing[batch].chain = self.batches[batch].chain;
-            last = self.pick(net, &mut picked, last, slot, batch);
-        }
-        if let Some(behind) = left_out {
-            self.begin_after(behind);
-        }
-        picked
-    }
-
-    /// Puts a batch behind those of its topic. Returns the last batch of all.
-    fn pick(
-        &mut self,
-        net: &mut Net<'d>,
-        picked: &mut Picked,
-        last: Link,
-        slot: usize,
-        batch: usize,
-    ) -> Link {
-        let topic = &mut self.topics[slot];
-        let before = match topic.picked {
-            0 => {
-                picked.topics += 1;
-                last
-            }
-            _ => topic.picked_last,
-        };
-        topic.picked += 1;
-        topic.picked_last = Link::to(batch);
-        match before.get() {
-            Some(before) => {
-                net.outgoing[batch].next = net.outgoing[before].next;
-                net.outgoing[before].next = Link::to(batch);
-            }
-            None => {
-                net.outgoing[batch].next = Link::NONE;
-                picked.first = Link::to(batch);
-            }
-        }
-        if last == before { Link::to(batch) } else { last }
-    }
-
-    fn write_request(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        draft: &mut Draft,
-        picked: &Picked,
-    ) -> Result<(), Full> {
-        let timeout = millis(cluster.config.request_timeout);
-        let acks = cluster.config.acks.code();
-        let topics = picked.topics;
-        net.write(draft, &mut |w, version| {
-            produce::begin(w, version, None, acks, timeout, topics)
-        })?;
-        let mut link = picked.first;
-        let mut current = None;
-        while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
-            let entry = &cluster.table[self.batches[batch].part as usize];
-            let slot = usize::from(entry.topic);
-            let topic = &cluster.topics[slot];
-            let partitions = self.topics[slot].picked as usize;
-            let len = self.batches[batch].chain.len();
-            let opens = current != Some(slot);
-            let closes = opens && current.is_some();
-            current = Some(slot);
-            net.write(draft, &mut |w, version| {
-                if closes {
-                    produce::end_topic(w, version)?;
-                }
-                if opens {
-                    produce::topic(w, version, topic.name.as_str(), topic.id, partitions)?;
-                }
-                produce::partition(w, version, entry.index as i32, len)
-            })?;
-            net.outgoing[batch].ctl_end = draft.len();
-            net.write(draft, &mut |w, version| produce::end_partition(w, version))?;
-        }
-        net.write(draft, &mut |w, version| {
-            produce::end_topic(w, version)?;
-            produce::end(w, version)
-        })
-    }
-
-    /// Fixes producer id, epoch, sequence and checksum; they stay through every retry.
-    fn seal(&mut self, net: &mut Net<'d>, batch: usize) {
-        let idempotent = self.idempotent();
-        let b = &mut self.batches[batch];
-        if guard!("a batch keeps its sequence", b.sealed) {
-            return;
-        }
-        let (part, slot) = (b.part as usize, usize::from(b.to.topic.index));
-        if !idempotent {
-            (b.producer_id, b.epoch, b.sequence) = (-1, -1, -1);
-        } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
-            let p = &mut self.parts[part];
-            // 0 of a known one is where it wrapped to.
-            let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
-            if fresh || p.producer_id != self.producer_id {
-                p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
-                (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
-                p.next_sequence = self.rare.sequence(self.epoch);
-            }
-            (b.producer_id, b.epoch) = (p.producer_id, p.epoch);
-            b.sequence = p.next_sequence;
-            p.next_sequence = advance(p.next_sequence, b.count);
-        }
-        self.unstick(slot, part);
-        self.write_header(net, batch);
-    }
-
-    /// Writes the header of a batch over its first bytes.
-    fn write_header(&mut self, net: &mut Net<'d>, batch: usize) {
-        let b: &Batch = &self.batches[batch];
-        let seal = Seal {
-            producer_id: b.producer_id,
-            producer_epoch: b.epoch,
-            base_sequence: b.sequence,
-            count: b.count,
-            base_timestamp: b.base_timestamp,
-            max_timestamp: b.max_timestamp,
-            transactional: false,
-            codec: 0,
-        };
-        let records = net.blocks.slices(&b.chain, HEADER_LEN, b.chain.len());
-        if let Some(header) = record::seal(&seal, records) {
-            net.blocks.patch(&b.chain, &header);
-        }
-        self.batches[batch].sealed = true;
+        false
     }
 
     /// Begins a new epoch for a partition whose sequence broke: brokers know then that what is
     /// sent again is not a repetition (rule 7: local, no request needed).
     fn restart_sequence(&mut self, part: usize) {
         self.raise_epoch();
-        let p = &mut self.parts[part];
+        let p = &mut self.queues[part];
         (p.bump, p.known) = (false, false);
         p.next_sequence = 0;
         (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
@@ -500,37 +319,41 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// The sequence after `count` records; wraps from 2^31 - 1 to 0 (Java's incrementSequence).
-pub(super) fn advance(sequence: i32, count: u32) -> i32 {
-    ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
+/// What became of a lane's turn.
+enum Turn {
+    /// Nothing is due before this, if nothing happens.
+    Done(Instant),
+    /// Something is, and is tried again: then at the latest.
+    Stuck(Instant),
 }
 
-/// The connection to the leader of a partition, or when to look for one again.
-fn connection_to<'d>(
+/// The connection for first batches to a broker, made if there is one to spare; else, or when that
+/// takes too long, the main one. `Err`: when to look again.
+fn first_conn<'d>(
     cluster: &mut Cluster<'d>,
     net: &mut Net<'d>,
     now: Instant,
-    part: usize,
-) -> (Option<usize>, Instant) {
-    let entry = cluster.table[part];
-    if entry.broker().is_none() {
-        cluster.refresh(usize::from(entry.topic), now);
-        return (None, Instant::NEVER);
+    node: i32,
+) -> Result<usize, Instant> {
+    let peer = Peer::Node(node);
+    match net.find(peer, Role::First) {
+        Some(conn) if net.conns[conn].is_draining() => {}
+        Some(conn) if net.conns[conn].state == State::Ready => return Ok(conn),
+        Some(conn) if net.conns[conn].used + FIRST_WAIT > now => {
+            return Err(net.conns[conn].used + FIRST_WAIT);
+        }
+        Some(_) => {}
+        None => {
+            let free = net.conns.iter().filter(|conn| conn.state == State::Free).count();
+            let sound = cluster.broker(node).is_some_and(|broker| broker.retry_at <= now);
+            if sound && free > net.conns.len() / 4 {
+                net.connect(now, peer, Role::First);
+                return Err(now + FIRST_WAIT);
+            }
+        }
     }
-    match cluster.wish(net, now, entry.leader(), Role::Main) {
-        Wish::Ready(conn) => (Some(conn), Instant::NEVER),
-        Wish::Later(at) => (None, at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::advance;
-
-    #[test]
-    fn sequences_wrap_to_zero() {
-        assert_eq!(advance(0, 5), 5);
-        assert_eq!(advance(i32::MAX, 1), 0);
-        assert_eq!(advance(i32::MAX - 1, 3), 1);
+    match cluster.wish(net, now, node, Role::Main) {
+        Wish::Ready(conn) => Ok(conn),
+        Wish::Later(at) => Err(at),
     }
 }

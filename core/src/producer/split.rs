@@ -1,8 +1,8 @@
 //! A batch that a broker finds too large is sent as two, the parts taking over its sequence range
 //! in order (MESSAGE_TOO_LARGE; Java's `ProducerBatch.split`).
 
-use super::send::advance;
-use super::{Batch, Producer, State};
+use super::request::advance;
+use super::{Batch, Producer, Stage};
 use crate::connection::Net;
 use crate::memory::{Chain, Slices};
 use crate::record::{HEADER_LEN, Small, varint};
@@ -79,7 +79,7 @@ impl<'d> Producer<'d> {
         };
         let b = &mut self.batches[batch];
         net.blocks.truncate(&mut b.chain, at);
-        (b.state, b.sealed, b.oversize, b.attempts) = (State::Ready, false, false, 0);
+        (b.stage, b.sealed, b.oversize, b.attempts) = (Stage::Ready, false, false, 0);
         let mut other =
             Batch { first: b.first + keep, count: rest, max_timestamp, chain: second, ..*b };
         (b.count, b.max_timestamp) = (keep, first_max);

@@ -141,6 +141,43 @@ pub fn write(
     timestamp_delta: i64,
 ) -> Result<(), Full> {
     let body = body_len(record, offset_delta, timestamp_delta);
+    write_body(sink, record, body, offset_delta, timestamp_delta)
+}
+
+/// [`write()`] of a record whose [`encoded_len`] for these deltas is `len`: it is not computed
+/// again.
+#[cfg(feature = "producer")]
+#[inline]
+pub(crate) fn write_of_len(
+    sink: &mut (impl Sink + ?Sized),
+    record: &Record<'_>,
+    len: usize,
+    offset_delta: u32,
+    timestamp_delta: i64,
+) -> Result<(), Full> {
+    write_body(sink, record, body_of(len), offset_delta, timestamp_delta)
+}
+
+/// What follows the length in front of a record of `len` bytes: the number of bytes that the length
+/// takes decides, and it depends on what follows.
+#[cfg(feature = "producer")]
+#[inline]
+fn body_of(len: usize) -> usize {
+    let front = (1..varint::MAX_64).find(|front| {
+        let body = len.saturating_sub(*front);
+        varint::len(number(body)) <= *front
+    });
+    len.saturating_sub(front.unwrap_or(varint::MAX_64))
+}
+
+#[inline]
+fn write_body(
+    sink: &mut (impl Sink + ?Sized),
+    record: &Record<'_>,
+    body: usize,
+    offset_delta: u32,
+    timestamp_delta: i64,
+) -> Result<(), Full> {
     if i32::try_from(body).is_err() || i32::try_from(offset_delta).is_err() {
         return Err(Full);
     }
@@ -300,11 +337,14 @@ impl Small {
 #[inline]
 fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
     let numbers = 1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta));
+    let headers = match record.headers.count() {
+        0 => 1,
+        count => varint::len(number(count)).saturating_add(record.headers.encoded_len()),
+    };
     numbers
         .saturating_add(field_len(record.key))
         .saturating_add(field_len(record.value))
-        .saturating_add(varint::len(number(record.headers.count())))
-        .saturating_add(record.headers.encoded_len())
+        .saturating_add(headers)
 }
 
 /// Bytes of a length and the field itself.
@@ -332,4 +372,17 @@ fn length(field: Option<&[u8]>) -> i64 {
 /// No slice is longer than `isize::MAX`.
 fn number(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+#[cfg(all(test, feature = "producer"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_body_is_found_from_that_of_the_record() {
+        for body in (0..20_000).chain((1 << 20) - 50..(1 << 20) + 50).chain([usize::MAX >> 2]) {
+            let len = varint::len(number(body)) + body;
+            assert_eq!(body_of(len), body, "{len}");
+        }
+    }
 }

@@ -32,9 +32,11 @@ impl History {
         self.out.is_some()
     }
 
-    /// A line with the fields of `rest`, those that are null left out.
-    pub(super) fn note(&self, op: &str, kind: &str, rest: Value) {
+    /// A line with the fields of `rest`, those that are null left out. Without a file nothing is
+    /// made: it would be most of what a benchmark measures.
+    pub(super) fn note(&self, op: &str, kind: &str, rest: impl FnOnce() -> Value) {
         let Some(out) = &self.out else { return };
+        let rest = rest();
         let mut line = json!({
             "time": micros(), "process": self.process, "op": op, "type": kind, "topic": self.topic,
         });
@@ -49,7 +51,7 @@ impl History {
     }
 
     pub(super) fn close(&self) -> Result<(), Failure> {
-        self.note("close", "ok", Value::Null);
+        self.note("close", "ok", || Value::Null);
         self.out.as_ref().map_or(Ok(()), |out| lock(out).flush())?;
         Ok(())
     }

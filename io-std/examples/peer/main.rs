@@ -134,7 +134,7 @@ fn produce(
     watch(producer.events(), history, |_| ());
 
     let first = key(0);
-    history.note("send", "invoke", json!({ "value": 0, "key": first }));
+    history.note("send", "invoke", || json!({ "value": 0, "key": first }));
     let at = send(&producer, &topic, first.as_deref(), &value(0, &pad))?.wait()?;
     acks.tell(&at, first.as_deref(), 0);
     emit(json!({ "ev": "ready" }));
@@ -161,11 +161,11 @@ fn produce(
         }
         let (key, value) = (key(seq), value(seq, &pad));
         tally.bytes.fetch_add((value.len() + key.as_ref().map_or(0, String::len)) as u64, SeqCst);
-        history.note("send", "invoke", json!({ "value": seq, "key": key }));
+        history.note("send", "invoke", || json!({ "value": seq, "key": key }));
         match send(&producer, &topic, key.as_deref(), &value) {
             Ok(pending) => acks.wait_for(pending, key, seq),
             Err(error) => {
-                history.note("send", "fail", json!({ "value": seq }));
+                history.note("send", "fail", || json!({ "value": seq }));
                 tally.fail(seq, &*error);
             }
         }
@@ -197,8 +197,11 @@ fn send(
 
 /// The sequence number, a space, and padding up to the length of `pad`.
 fn value(seq: u64, pad: &[u8]) -> Vec<u8> {
-    let mut value = format!("{seq} ").into_bytes();
-    value.extend(pad.iter().skip(value.len()));
+    let mut value = Vec::with_capacity(pad.len().max(24));
+    // A `Vec` takes everything.
+    let _ = write!(value, "{seq} ");
+    let rest = pad.get(value.len()..).unwrap_or_default();
+    value.extend_from_slice(rest);
     value
 }
 
@@ -305,7 +308,7 @@ impl Acks {
             Err(error) => {
                 let kind = if error.maybe_written() { "info" } else { "fail" };
                 let text = error.to_string();
-                self.history.note("send", kind, json!({ "value": seq, "text": text }));
+                self.history.note("send", kind, || json!({ "value": seq, "text": text }));
                 self.tally.fail(seq, &error);
             }
         }
@@ -315,8 +318,11 @@ impl Acks {
     }
 
     fn tell(&self, at: &Delivered, key: Option<&str>, seq: u64) {
-        let told = json!({ "value": seq, "partition": at.partition, "offset": at.offset });
-        self.history.note("send", "ok", told);
+        self.history.note(
+            "send",
+            "ok",
+            || json!({ "value": seq, "partition": at.partition, "offset": at.offset }),
+        );
         if self.told && (!self.first_only || lock(&self.seen).insert(at.partition)) {
             emit(json!({
                 "ev": "ack", "partition": at.partition, "offset": at.offset,
@@ -342,11 +348,14 @@ fn watch(events: Events, history: &Arc<History>, tell: impl Fn(Event) + Send + '
             match &event {
                 Event::TopicReady { partitions: count, .. }
                 | Event::PartitionsAdded { to: count, .. } => {
-                    history.note("count", "ok", json!({ "count": count }));
+                    history.note("count", "ok", || json!({ "count": count }));
                 }
                 Event::Moved { partition, from, to, .. } => {
-                    let jump = json!({ "partition": partition, "offset": from, "to": to });
-                    history.note("moved", "ok", jump);
+                    history.note(
+                        "moved",
+                        "ok",
+                        || json!({ "partition": partition, "offset": from, "to": to }),
+                    );
                 }
                 _ => {}
             }
@@ -368,7 +377,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
     let topic = options.text("topic", "bench");
     let consumer = Consumer::assign_all(options.config().start(start), &[&topic])?;
     let latest = (start == Start::Latest).then_some(true);
-    history.note("assign", "ok", json!({ "latest": latest }));
+    history.note("assign", "ok", || json!({ "latest": latest }));
     watch(consumer.events(), history, |event| match event {
         Event::Assigned { partition, .. } => {
             emit(json!({ "ev": "assigned", "partitions": [partition] }));
@@ -379,6 +388,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
         _ => {}
     });
     let tally = Tally::default();
+    let told = events != "none" || history.is_wanted();
     let mut seen = HashSet::new();
     let (mut records, mut bytes) = (0, 0);
     while !stop.load(SeqCst) && count.is_none_or(|count| records < count) {
@@ -387,10 +397,14 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
         for record in chunk.records() {
             let record = record?;
             let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-            let (partition, offset, seq) = (record.partition, record.offset, seq_of(value));
+            let (partition, offset) = (record.partition, record.offset);
+            let seq = if told { seq_of(value) } else { -1 };
             if let Ok(value) = u64::try_from(seq) {
-                let read = json!({ "partition": partition, "offset": offset, "value": value });
-                history.note("poll", "ok", read);
+                history.note(
+                    "poll",
+                    "ok",
+                    || json!({ "partition": partition, "offset": offset, "value": value }),
+                );
             }
             if events == "all" || (events == "first" && seen.insert(partition)) {
                 emit(json!({

@@ -9,12 +9,12 @@ use kavka_core::{
 };
 
 use super::offsets::Offsets;
-use super::{
+use super::topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Hub, owned};
 
 /// First pause before a request is tried again, doubled each time up to [`PAUSE_MAX`].
@@ -27,6 +27,8 @@ const SETTLING: Duration = Duration::from_secs(10);
 pub(super) struct Job {
     pub(super) ask: Ask,
     pub(super) finish: Finish,
+    /// Whether anybody can still hear of the result.
+    pub(super) is_awaited: Box<dyn Fn() -> bool + Send>,
 }
 
 type Finish = Box<dyn FnOnce(Result<Gathered, Error>) + Send>;
@@ -37,6 +39,13 @@ pub(super) enum Ask {
     Delete { name: String },
     Describe { name: Option<String> },
     Offsets { name: String, at: Start },
+}
+
+impl Ask {
+    /// Whether nothing happens but that the application is told.
+    fn only_tells(&self) -> bool {
+        matches!(self, Self::Describe { .. } | Self::Offsets { .. })
+    }
 }
 
 /// What an answer has told so far.
@@ -56,7 +65,7 @@ struct Task {
     pause: Duration,
     gathered: Gathered,
     /// Why the last try failed.
-    last: Option<Core>,
+    last: Option<ErrorKind>,
     /// A try ended without an answer: what it asked for may have happened.
     unsure: bool,
 }
@@ -130,7 +139,7 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                         if let State::Offsets(offsets) = &task.state
                             && offsets.topic() == topic
                         {
-                            task.last = Some(error);
+                            task.last = Some(ErrorKind::Kafka(error));
                         }
                     }
                 }
@@ -249,21 +258,24 @@ impl Task {
                 Err(Core::Limit { what: LimitKind::Topics, .. }) if !busy.is_empty() => {
                     return self.again(now);
                 }
-                Err(error) => {
-                    self.last = Some(error);
-                    self.until = Instant::ZERO; // it will not get better
-                    return;
-                }
+                Err(error) => return self.give_up(ErrorKind::Kafka(error)),
             },
         };
         match asked {
             Ok(id) => self.state = State::Asked(id),
             Err(AdminError::Full) => self.again(now),
-            Err(error) => {
-                self.last = Some(refused(error));
-                self.until = Instant::ZERO; // it will not get better
+            Err(AdminError::TooLarge { what, needed, max }) => {
+                self.give_up(ErrorKind::RequestTooLarge { what, needed, max });
             }
+            Err(AdminError::Caller(misuse)) => self.give_up(ErrorKind::Kafka(Core::Caller(misuse))),
+            Err(other) => self.give_up(ErrorKind::NotAsked(other)),
         }
+    }
+
+    /// Ends at once: it will not get better.
+    fn give_up(&mut self, why: ErrorKind) {
+        self.last = Some(why);
+        self.until = Instant::ZERO;
     }
 
     /// Tries again, a little later.
@@ -296,11 +308,11 @@ impl Task {
             Core::Closed(why) => self.unsure |= !matches!(why, CloseReason::Refused),
             Core::TimedOut => self.unsure = true,
             _ => {
-                self.fail(error, None);
+                self.fail(ErrorKind::Kafka(error), None);
                 return None;
             }
         }
-        self.last = Some(error);
+        self.last = Some(ErrorKind::Kafka(error));
         self.again(now);
         Some(self)
     }
@@ -312,7 +324,7 @@ impl Task {
         None
     }
 
-    fn fail(self, error: Core, address: Option<&str>) {
+    fn fail(self, error: ErrorKind, address: Option<&str>) {
         let mut error = Error::from(error).doing(self.job.ask.to_string());
         if let Some(said) = self.gathered.said {
             error = error.said_by(said);
@@ -338,30 +350,35 @@ impl Task {
                     return self.succeed();
                 }
                 Err(error) => {
-                    self.fail(error, None);
+                    self.fail(ErrorKind::Kafka(error), None);
                     return None;
                 }
             }
         }
+        if self.is_forgotten() {
+            self.stop(driver, now);
+            return None;
+        }
         if self.until > now {
             return Some(self);
         }
-        if let State::Offsets(offsets) = &mut self.state {
-            offsets.stop(driver, now);
-        }
-        let silent = matches!(self.last, None | Some(Core::Closed(_) | Core::TimedOut));
-        let error = self.last.unwrap_or(Core::TimedOut);
+        self.stop(driver, now);
+        let error = self.last.unwrap_or(ErrorKind::Kafka(Core::TimedOut));
+        let silent = matches!(error, ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut));
         self.fail(error, address.filter(|_| silent));
         None
     }
-}
 
-/// As an error of the machine.
-fn refused(error: AdminError) -> Core {
-    match error {
-        AdminError::TooLarge { what, needed, .. } => Core::Limit { what, needed },
-        AdminError::Caller(misuse) => Core::Caller(misuse),
-        _ => Core::Limit { what: LimitKind::Requests, needed: 0 },
+    fn stop(&mut self, driver: &mut Driver<'_>, now: Instant) {
+        if let State::Offsets(offsets) = &mut self.state {
+            offsets.stop(driver, now);
+        }
+    }
+
+    /// Whether nobody waits any more for what this one would tell.
+    fn is_forgotten(&self) -> bool {
+        let asked = matches!(self.state, State::Asked(_));
+        !asked && self.job.ask.only_tells() && !(self.job.is_awaited)()
     }
 }
 

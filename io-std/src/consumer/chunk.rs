@@ -1,17 +1,63 @@
 //! Record batches on their way to the application, many at a time.
 
 use core::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kavka_core::record::{BatchHeader, Headers, Records};
 
 use crate::error::{Error, ErrorKind};
+use crate::pending::lock;
 
 /// Whole record batches, of one or several partitions, in the order in which they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
     pub(super) batches: Vec<Entry>,
+    /// Where its buffer goes in the end.
+    home: Option<Arc<Spare>>,
+}
+
+/// Buffers of chunks that the application is through with, for the next ones.
+#[derive(Debug)]
+pub(super) struct Spare {
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Bytes of a buffer: of a chunk, and of the batch that makes it full.
+    size: usize,
+}
+
+/// Buffers that are kept.
+const SPARE: usize = 8;
+
+impl Spare {
+    pub(super) fn new(chunk_bytes: usize) -> Self {
+        Self { buffers: Mutex::default(), size: chunk_bytes + chunk_bytes / 4 }
+    }
+
+    fn get(&self) -> Vec<u8> {
+        lock(&self.buffers).pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut buffers = lock(&self.buffers);
+        if buffers.len() < SPARE && buffer.capacity() <= 2 * self.size {
+            buffers.push(buffer);
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.put(core::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), batches: self.batches.clone(), home: None }
+    }
 }
 
 /// A batch in a chunk.
@@ -77,13 +123,37 @@ impl Chunk {
         self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, to: &super::run::Partition, batch: &kavka_core::Batch<'_>) {
+    /// Takes out what is in there, which is to be handed over.
+    pub(super) fn take(&mut self, spare: &Arc<Spare>) -> Self {
+        let batches = core::mem::take(&mut self.batches);
+        // Much memory for few bytes would wait in the queue.
+        if self.bytes.len() < self.bytes.capacity() / 4 {
+            let bytes = self.bytes.as_slice().to_vec();
+            self.bytes.clear();
+            return Self { bytes, batches, home: None };
+        }
+        let bytes = core::mem::replace(&mut self.bytes, spare.get());
+        Self { bytes, batches, home: Some(spare.clone()) }
+    }
+
+    /// Appends a batch of this topic and partition.
+    pub(super) fn push(
+        &mut self,
+        spare: &Spare,
+        topic: &Arc<str>,
+        partition: u32,
+        epoch: u32,
+        batch: &kavka_core::Batch<'_>,
+    ) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(spare.size);
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(batch.bytes());
         self.batches.push(Entry {
-            topic: to.topic.clone(),
-            partition: to.index,
-            epoch: to.epoch,
+            topic: topic.clone(),
+            partition,
+            epoch,
             position: batch.position(),
             next_offset: batch.next_offset(),
             high_watermark: batch.high_watermark(),
@@ -145,5 +215,35 @@ impl<'a> ChunkBatch<'a> {
                 Err(error.doing(format!("read {topic}, partition {partition}")))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_buffers_are_used_again_and_few_bytes_get_a_small_one() {
+        let spare = Arc::new(Spare::new(1000));
+        let mut open = Chunk::default();
+        let mut fill = |bytes: usize| {
+            open.bytes.reserve(spare.size);
+            let at = open.bytes.as_ptr();
+            open.bytes.resize(bytes, 7);
+            let full = open.take(&spare);
+            assert_eq!((full.size(), open.size()), (bytes, 0));
+            (full, at)
+        };
+        let (full, first) = fill(1000);
+        let copy = full.clone();
+        drop(full);
+        let (full, second) = fill(1000);
+        assert_ne!(second, first, "taken while that was in use");
+        let (full_again, third) = fill(1000);
+        assert_eq!(third, first);
+        drop((full, full_again, copy));
+        assert_eq!(lock(&spare.buffers).len(), 1, "one is open; a copy has no home");
+        let (few, _) = fill(100);
+        assert!(few.bytes.capacity() < 200, "{} bytes", few.bytes.capacity());
     }
 }

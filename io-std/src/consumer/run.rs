@@ -16,13 +16,6 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, owned};
 use crate::pending::Setter;
 
-/// While the application does not take what is there, events wait in the machine, and with them
-/// the bytes behind: TCP holds the broker back. How often time-outs are looked after meanwhile.
-const BLOCKED: Duration = Duration::from_millis(20);
-/// After this long records are fetched again later instead, so that what stands behind them
-/// (probes, growth) is heard of.
-const HOLD_AFTER: Duration = Duration::from_secs(1);
-
 /// What to read from the start.
 pub(super) enum Wanted {
     Topics(Vec<Arc<str>>),
@@ -30,10 +23,10 @@ pub(super) enum Wanted {
 }
 
 /// An assigned partition.
-pub(super) struct Partition {
-    pub(super) topic: Arc<str>,
-    pub(super) index: u32,
-    pub(super) epoch: u32,
+struct Partition {
+    topic: Arc<str>,
+    index: u32,
+    epoch: u32,
     /// By the application.
     paused: bool,
     /// Position of the first batch since the last seek.
@@ -56,8 +49,7 @@ pub(super) fn run(
         ids: HashMap::new(),
         topics: HashMap::new(),
         open: Chunk::default(),
-        held: Vec::new(),
-        blocked: None,
+        full: false,
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -71,7 +63,7 @@ pub(super) fn run(
         for command in commands {
             run.command(&mut driver, now, command);
         }
-        if let Err(error) = run.turn(&mut driver, now) {
+        if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
             return;
         }
@@ -88,10 +80,9 @@ struct Run<'a> {
     ids: HashMap<(Arc<str>, u32), PartitionId>,
     topics: HashMap<TopicId, Topic>,
     open: Chunk,
-    /// Partitions whose records wait at the broker because nobody takes any.
-    held: Vec<PartitionId>,
-    /// Since when the application has not taken what is there.
-    blocked: Option<Instant>,
+    /// The application has not taken what is there: records stay in the machine, and with them
+    /// the bytes behind. TCP holds the broker back.
+    full: bool,
     /// What the application is told when this thread ends.
     ended: Error,
 }
@@ -187,17 +178,11 @@ impl Run<'_> {
         done.set(result.map_err(Error::from));
     }
 
-    fn turn(&mut self, driver: &mut Driver<'_>, now: Instant) -> std::io::Result<()> {
-        if !self.shared.is_full() {
-            self.blocked = None;
-            let (held, partitions) = (core::mem::take(&mut self.held), &self.partitions);
-            let wanted = |id: &PartitionId| partitions.get(id).is_some_and(|at| !at.paused);
-            held.into_iter().filter(wanted).for_each(|id| driver.resume(now, id));
-            return driver.turn(self.patience(driver));
-        }
-        let since = *self.blocked.get_or_insert(now);
-        if now < since + HOLD_AFTER {
-            return driver.turn_without_events(BLOCKED);
+    fn turn(&mut self, driver: &mut Driver<'_>) -> std::io::Result<()> {
+        let was_full = core::mem::replace(&mut self.full, self.shared.is_full());
+        if was_full && !self.full {
+            // Records are taken again, and they may be there already.
+            return driver.turn_now();
         }
         driver.turn(self.patience(driver))
     }
@@ -211,17 +196,12 @@ impl Run<'_> {
 
     fn events(&mut self, driver: &mut Driver<'_>) {
         let now = driver.now();
-        let hold = self.blocked.is_some_and(|since| since + HOLD_AFTER <= now);
-        if self.blocked.is_some() && !hold {
-            return;
-        }
         let failure = driver.last_failure().map(Failure::text);
-        while let Some((event, commands)) = driver.poll_event() {
+        let full = self.full;
+        while let Some((event, commands)) =
+            if full { driver.poll_news() } else { driver.poll_event() }
+        {
             match event {
-                CoreEvent::Records(batch) if hold => {
-                    commands.hold(batch.partition(), batch.position());
-                    self.held.push(batch.partition());
-                }
                 CoreEvent::Records(batch) => {
                     self.records(&batch, commands);
                     if self.open.size() >= self.config.chunk_bytes {
@@ -247,13 +227,14 @@ impl Run<'_> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.first.get_or_insert(batch.position());
         partition.told = None;
-        self.open.push(partition, batch);
+        let Partition { topic, index, epoch, .. } = &*partition;
+        self.open.push(&self.shared.spare, topic, *index, *epoch, batch);
     }
 
     /// Hands over what has come.
     fn give(&mut self) {
         if self.open.size() > 0 {
-            self.shared.push(Ok(core::mem::take(&mut self.open)));
+            self.shared.push(Ok(self.open.take(&self.shared.spare)));
         }
     }
 

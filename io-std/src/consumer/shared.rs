@@ -6,15 +6,17 @@ use std::task::{Poll, Waker};
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Entry};
+use super::chunk::{Chunk, Entry, Spare};
 use crate::driver;
 use crate::error::{Error, ErrorKind};
 use crate::event::Hub;
 use crate::pending::{Cell, Pending, Setter, Slots, lock};
+use crate::wakers::{Ticket, Wakers};
 
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) hub: Hub,
+    pub(super) spare: Arc<Spare>,
     waker: OnceLock<driver::Waker>,
     /// Bytes that may wait for the application.
     limit: usize,
@@ -24,9 +26,9 @@ pub(super) struct Shared {
 struct State {
     chunks: VecDeque<Result<Chunk, Error>>,
     bytes: usize,
-    /// The background thread waits until half the room is free.
+    /// The background thread is to be woken when half the room is free.
     blocked: bool,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
     closed: Option<Error>,
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
@@ -60,8 +62,14 @@ pub(super) enum What {
 }
 
 impl Shared {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), hub: Hub::default(), waker: OnceLock::new(), limit }
+    pub(super) fn new(limit: usize, chunk_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            hub: Hub::default(),
+            spare: Arc::new(Spare::new(chunk_bytes)),
+            waker: OnceLock::new(),
+            limit,
+        }
     }
 
     pub(super) fn set_waker(&self, waker: driver::Waker) {
@@ -167,18 +175,15 @@ impl Shared {
         let mut state = lock(&self.state);
         state.bytes += chunk.as_ref().map_or(0, Chunk::size);
         state.chunks.push_back(chunk);
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// Whether too much waits already. If so the thread is woken when half of it is gone.
     pub(super) fn is_full(&self) -> bool {
         let mut state = lock(&self.state);
-        if state.blocked {
-            return true;
-        }
-        state.blocked = state.bytes >= self.limit;
+        state.blocked |= state.bytes >= self.limit;
         state.blocked
     }
 
@@ -186,9 +191,9 @@ impl Shared {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
         state.commands.clear(); // answers "closed"
-        let wakers = core::mem::take(&mut state.wakers);
+        let woken = state.wakers.take();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.wake();
         self.hub.close(error);
     }
 
@@ -221,14 +226,25 @@ impl State {
 }
 
 impl Slots<Chunk> for Shared {
-    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<Chunk, Error>> {
+    fn poll(
+        &self,
+        _: u32,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Chunk, Error>> {
         let mut state = lock(&self.state);
-        if let Some(chunk) = self.pop(&mut state) {
-            return Poll::Ready(chunk);
-        }
-        if !state.wakers.iter().any(|kept| kept.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        Poll::Pending
+        let got = self.pop(&mut state);
+        let old = match &got {
+            Some(_) => state.wakers.leave(ticket),
+            None => state.wakers.wait(ticket, waker),
+        };
+        drop(state);
+        drop(old);
+        got.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {
+        let old = lock(&self.state).wakers.leave(ticket);
+        drop(old);
     }
 }

@@ -7,7 +7,15 @@ use std::sync::Arc;
 
 use polling::{Event, PollMode, Poller};
 
-use super::Mode;
+/// How the poller tells of readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Again and again while a socket is ready: fewer reads for small answers.
+    #[default]
+    Level,
+    /// Once per change: fewer changes of interest for large streams. Not every platform has it.
+    Edge,
+}
 
 /// A non-blocking socket and its registration; dropping it ends both, in this order.
 pub(super) struct Registered {

@@ -9,8 +9,7 @@ use kavka_core::{Client, CloseReason, ConnId, Instant};
 use polling::Poller;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Mode;
-use super::register::Registered;
+use super::register::{Mode, Registered};
 
 /// An address that does not answer for this long makes way for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);

@@ -169,9 +169,9 @@ impl<T: Default> Window<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chunk::Delivered;
     use super::*;
     use crate::pending::Pending;
-    use crate::producer::Delivered;
 
     fn told(outcomes: &Arc<Outcomes>, place: u32) -> Option<Delivered> {
         let pending = Pending::new(outcomes.clone(), place);

@@ -8,17 +8,29 @@ use std::task::{Poll, Waker};
 use kavka_core::record::{self, BatchHeader, Record, Records};
 use kavka_core::wire::{Full, Sink};
 
-use super::Delivered;
 use crate::error::Error;
 use crate::pending::{Slots, lock};
+use crate::wakers::Ticket;
 
-/// No partition of choice.
-const ANY: u32 = u32::MAX;
+/// Where a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition.
+    pub partition: u32,
+    /// Its offset there; `None` with acks=0, and where the broker knows that it has the record
+    /// but no longer where.
+    pub offset: Option<i64>,
+}
+
+/// No partition of choice; no key, no value.
+const NONE: u32 = u32::MAX;
+/// Instead of a key's length: a record with headers, written as Kafka does.
+const WHOLE: u32 = u32::MAX - 1;
 /// No timestamp.
 const NO_TIME: i64 = i64::MIN;
-/// Topic, partition, bytes of the record, timestamp.
-const FIXED: usize = 3 * 4 + 8;
-/// Stands over each record alone, to read it.
+/// Topic, partition, lengths of key and value, timestamp.
+const FIXED: usize = 4 * 4 + 8;
+/// Stands over a whole record alone, to read it.
 const ALONE: BatchHeader = BatchHeader {
     base_offset: 0,
     batch_length: 0,
@@ -34,7 +46,8 @@ const ALONE: BatchHeader = BatchHeader {
     count: 1,
 };
 
-/// Records, one after the other: each as Kafka writes it, with what it lacks in front.
+/// Records, one after the other: what each lacks or has in front, key and value behind. Only
+/// what has headers is encoded here already; the others once, in their batch.
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
@@ -50,42 +63,63 @@ impl Sink for Append<'_> {
     }
 }
 
+/// Lengths of a record as a chunk has them.
+#[derive(Clone, Copy)]
+pub(super) struct Lengths {
+    key: u32,
+    value: u32,
+}
+
+impl Lengths {
+    /// `None` when that is more than a record may have at all.
+    pub(super) fn of(record: &Record<'_>) -> Option<Self> {
+        let short = |length: usize| u32::try_from(length).ok().filter(|n| *n <= i32::MAX as u32);
+        if record.each_header().next().is_some() {
+            let value = short(record::encoded_len(record, 0, 0))?;
+            return Some(Self { key: WHOLE, value });
+        }
+        let field = |field: Option<&[u8]>| field.map_or(Some(NONE), |field| short(field.len()));
+        Some(Self { key: field(record.key)?, value: field(record.value)? })
+    }
+
+    /// Bytes that the record takes up in a chunk.
+    pub(super) fn size(self) -> usize {
+        let field = |length: u32| if length >= WHOLE { 0 } else { length as usize };
+        FIXED + field(self.key) + field(self.value)
+    }
+}
+
 impl Chunk {
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes, count: 0, outcomes: Arc::default() }
     }
 
-    /// Appends a record, `length` of which [`Chunk::length`] told; its place in the chunk.
+    /// Appends a record of these lengths; its place in the chunk.
     pub(super) fn push(
         &mut self,
         topic: u32,
         partition: Option<u32>,
         record: &Record<'_>,
-        length: u32,
+        lengths: Lengths,
     ) -> u32 {
         let mut fixed = [0; FIXED];
-        let words = [topic, partition.unwrap_or(ANY), length];
+        let words = [topic, partition.unwrap_or(NONE), lengths.key, lengths.value];
         for (to, word) in fixed.chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
-        fixed[12..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
+        fixed[16..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
+        self.bytes.reserve(lengths.size());
         self.bytes.extend_from_slice(&fixed);
-        // It fits: the sink takes everything, and the length was found to be possible.
-        let _ = record::write(&mut Append(&mut self.bytes), record, 0, 0);
+        if lengths.key == WHOLE {
+            // It fits: the sink takes everything, and the length was found to be possible.
+            let _ = record::write(&mut Append(&mut self.bytes), record, 0, 0);
+        } else {
+            self.bytes.extend_from_slice(record.key.unwrap_or_default());
+            self.bytes.extend_from_slice(record.value.unwrap_or_default());
+        }
         let place = self.count;
         self.count += 1;
         place
-    }
-
-    /// Bytes of `record`; `None` when that is more than a record may have at all.
-    pub(super) fn length(record: &Record<'_>) -> Option<u32> {
-        let length = record::encoded_len(record, 0, 0);
-        u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32)
-    }
-
-    /// Bytes that [`Chunk::push`] takes for a record of this length.
-    pub(super) fn size(length: u32) -> usize {
-        FIXED + length as usize
     }
 }
 
@@ -100,24 +134,38 @@ pub(super) struct Packed<'a> {
 
 impl<'a> Packed<'a> {
     /// Reads the record at the front of `bytes`, which [`Chunk::push`] has written.
+    #[inline]
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let (topic, partition) = (take_u32(&mut rest)?, take_u32(&mut rest)?);
-        let length = take_u32(&mut rest)?;
-        let (time, rest) = rest.split_first_chunk::<8>()?;
-        let time = i64::from_le_bytes(*time);
-        let bytes = rest.get(..length as usize)?;
-        let mut record = Records::unpacked(&ALONE, bytes).next()?.ok()?.to_record();
+        let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
+        let word = |at: usize| {
+            let word = fixed.get(at..at + 4).and_then(<[u8]>::first_chunk::<4>);
+            word.map_or(NONE, |word| u32::from_le_bytes(*word))
+        };
+        let time = i64::from_le_bytes(*fixed.last_chunk::<8>()?);
+        let lengths = Lengths { key: word(8), value: word(12) };
+        let mut record = if lengths.key == WHOLE {
+            let bytes = rest.get(..lengths.value as usize)?;
+            Records::unpacked(&ALONE, bytes).next()?.ok()?.to_record()
+        } else {
+            let (key, rest) = field(rest, lengths.key)?;
+            let (value, _) = field(rest, lengths.value)?;
+            let mut record = value.map_or(Record::tombstone(), Record::new);
+            record.key = key;
+            record
+        };
         record.timestamp = (time != NO_TIME).then_some(time);
-        let partition = (partition != ANY).then_some(partition);
-        Some(Self { topic, partition, record, size: Chunk::size(length) })
+        let partition = Some(word(4)).filter(|partition| *partition != NONE);
+        Some(Self { topic: word(0), partition, record, size: lengths.size() })
     }
 }
 
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    let (word, after) = rest.split_first_chunk::<4>()?;
-    *rest = after;
-    Some(u32::from_le_bytes(*word))
+/// A field of this length and what follows it.
+fn field(bytes: &[u8], length: u32) -> Option<(Option<&[u8]>, &[u8])> {
+    if length == NONE {
+        return Some((None, bytes));
+    }
+    let (field, rest) = bytes.split_at_checked(length as usize)?;
+    Some((Some(field), rest))
 }
 
 /// What became of the records of a chunk.
@@ -130,7 +178,8 @@ pub(super) struct Outcomes {
 struct State {
     /// Empty until the background thread has taken the chunk.
     outcomes: Vec<Outcome>,
-    wakers: Vec<(u32, Waker)>,
+    /// By place, up to the last one that somebody waits for.
+    wakers: Vec<Option<Waker>>,
     /// Nothing will be told any more of what is still waiting.
     closed: Option<Error>,
 }
@@ -172,10 +221,11 @@ impl Outcomes {
         for (n, slot) in (0..count).zip(state.outcomes.iter_mut().skip(first as usize)) {
             *slot = outcome(n);
         }
-        let concerned = |waiting: &mut (u32, Waker)| (first..end).contains(&waiting.0);
-        let woken: Vec<_> = state.wakers.extract_if(.., concerned).collect();
+        let end = (end as usize).min(state.wakers.len());
+        let concerned = state.wakers.get_mut(first as usize..end).unwrap_or_default();
+        let woken: Vec<_> = concerned.iter_mut().filter_map(Option::take).collect();
         drop(state);
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Ends all waiting with `error`.
@@ -184,33 +234,57 @@ impl Outcomes {
         state.closed.get_or_insert_with(|| error.clone());
         let woken = core::mem::take(&mut state.wakers);
         drop(state);
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        woken.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
 impl Slots<Delivered> for Outcomes {
-    fn poll(&self, index: u32, waker: &Waker) -> Poll<Result<Delivered, Error>> {
+    fn poll(
+        &self,
+        index: u32,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Delivered, Error>> {
         let mut state = lock(&self.state);
-        match state.outcomes.get(index as usize) {
+        if let Some(result) = state.result(index) {
+            *ticket = None;
+            return Poll::Ready(result);
+        }
+        *ticket = Some(Ticket::ONLY);
+        let at = index as usize;
+        if state.wakers.len() <= at {
+            state.wakers.resize_with(at + 1, || None);
+        }
+        let old = state.wakers.get_mut(at).and_then(|slot| slot.replace(waker.clone()));
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+
+    fn leave(&self, index: u32, ticket: &mut Option<Ticket>) {
+        *ticket = None;
+        let mut state = lock(&self.state);
+        let old = state.wakers.get_mut(index as usize).and_then(Option::take);
+        drop(state);
+        drop(old);
+    }
+}
+
+impl State {
+    fn result(&self, index: u32) -> Option<Result<Delivered, Error>> {
+        match self.outcomes.get(index as usize) {
             Some(&Outcome::Delivered { partition, offset }) => {
                 let offset = (offset >= 0).then_some(offset);
-                return Poll::Ready(Ok(Delivered { partition, offset }));
+                return Some(Ok(Delivered { partition, offset }));
             }
             Some(Outcome::Failed(failure)) => {
                 let less = |n: u64| n.checked_sub(1);
                 let _ = failure.untold.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-                return Poll::Ready(Err(failure.error.clone()));
+                return Some(Err(failure.error.clone()));
             }
             Some(Outcome::Waiting) | None => {}
         }
-        if let Some(error) = &state.closed {
-            return Poll::Ready(Err(error.clone()));
-        }
-        match state.wakers.iter_mut().find(|(at, _)| *at == index) {
-            Some((_, kept)) => kept.clone_from(waker),
-            None => state.wakers.push((index, waker.clone())),
-        }
-        Poll::Pending
+        self.closed.clone().map(Err)
     }
 }
 
@@ -229,11 +303,13 @@ mod tests {
             (0, None, Record::new(b"plain")),
             (7, Some(3), Record::new(b"").key(b"k").timestamp(1_700_000_000_000)),
             (1, Some(0), Record::tombstone().key(b"gone").headers(&headers).timestamp(-1)),
+            (2, None, Record::tombstone()),
+            (3, None, Record::new(b"last").headers(&headers)),
         ];
         let mut chunk = Chunk::new(Vec::new());
         for (place, (topic, partition, record)) in (0..).zip(&given) {
-            let length = Chunk::length(record).unwrap();
-            assert_eq!(chunk.push(*topic, *partition, record, length), place);
+            let lengths = Lengths::of(record).unwrap();
+            assert_eq!(chunk.push(*topic, *partition, record, lengths), place);
         }
         let mut rest = chunk.bytes.as_slice();
         for (topic, partition, record) in &given {

@@ -6,23 +6,31 @@ use std::task::{Poll, Waker};
 
 use kavka_core::record::Record;
 
-use super::Delivered;
-use super::chunk::{Chunk, Failure};
+use super::chunk::{Chunk, Delivered, Failure, Lengths};
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
 use crate::event::{Freshness, Hub};
 use crate::pending::{Pending, Setter, Slots, lock};
+use crate::wakers::{Old, Ticket, Wakers, Woken};
 
 /// Buffers of chunks that are kept for the next ones.
 const SPARE: usize = 8;
 /// Bytes in the open chunk that end a short sleep of the background thread.
 const WORTH_WAKING: usize = 32 << 10;
 
+/// Of a topic that is not known (yet) this part of the queue's bytes may wait.
+const TOPIC_SHARE: usize = 4;
+/// Room for any topic that is known.
+pub(super) const ANY_TOPIC: u32 = u32::MAX;
+/// On the tickets of those who wait for a topic.
+const OF_TOPIC: u8 = 1;
+
 pub(super) struct Inbox {
     state: Mutex<State>,
     pub(super) hub: Hub,
     waker: OnceLock<driver::Waker>,
     queue_bytes: usize,
+    topic_bytes: usize,
     chunk_bytes: usize,
 }
 
@@ -31,14 +39,47 @@ struct State {
     open: Option<Chunk>,
     spare: Vec<Vec<u8>>,
     topics: HashMap<Arc<str>, u32>,
-    names: Vec<Arc<str>>,
+    known: Vec<Known>,
     /// The topic of the last record: most records go where the one before went.
     last: u32,
-    /// Bytes that the machine has not taken yet.
+    /// Bytes that the machine has not taken yet, apart from what is parked.
     queued: usize,
+    /// Bytes that are parked, of all topics.
+    parked: usize,
     sleep: Sleep,
-    room: Vec<Waker>,
+    room: Wakers,
     closed: Option<Error>,
+}
+
+/// A topic that was sent to or asked for.
+struct Known {
+    name: Arc<str>,
+    /// Bytes of its records that the machine has not taken, queued and parked.
+    bytes: usize,
+    standing: Standing,
+    /// Those who wait for room for its records, while there is room for those of others.
+    room: Wakers,
+}
+
+/// What became of the records of a topic up to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// None of them was looked at.
+    New,
+    /// The machine took the last one.
+    Taken,
+    /// They are parked.
+    Parked,
+}
+
+/// What the background thread tells of a topic.
+pub(super) struct Told {
+    pub(super) topic: u32,
+    /// Bytes that wait no longer.
+    pub(super) left: usize,
+    /// Bytes that are needed to park what waits.
+    pub(super) more: usize,
+    pub(super) standing: Standing,
 }
 
 /// Whether the background thread must be woken for a new record.
@@ -66,6 +107,12 @@ pub(super) enum Item {
     },
 }
 
+impl Item {
+    pub(super) fn is_forgotten_flush(&self) -> bool {
+        matches!(self, Self::Flush { done, .. } if !done.is_awaited())
+    }
+}
+
 impl Inbox {
     pub(super) fn new(queue_bytes: usize, chunk_bytes: usize) -> Self {
         let state = State {
@@ -73,11 +120,12 @@ impl Inbox {
             open: None,
             spare: Vec::new(),
             topics: HashMap::new(),
-            names: Vec::new(),
+            known: Vec::new(),
             last: 0,
             queued: 0,
+            parked: 0,
             sleep: Sleep::Awake,
-            room: Vec::new(),
+            room: Wakers::default(),
             closed: None,
         };
         Self {
@@ -85,6 +133,7 @@ impl Inbox {
             hub: Hub::default(),
             waker: OnceLock::new(),
             queue_bytes,
+            topic_bytes: (queue_bytes / TOPIC_SHARE).max(1),
             chunk_bytes,
         }
     }
@@ -110,8 +159,8 @@ impl Inbox {
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         let too_large = ProduceError::TooLarge { max: i32::MAX as usize };
-        let length = Chunk::length(record).ok_or(too_large)?;
-        let size = Chunk::size(length);
+        let lengths = Lengths::of(record).ok_or(too_large)?;
+        let size = lengths.size();
         let mut state = lock(&self.state);
         if let Some(error) = &state.closed {
             return Err(ProduceError::Refused(error.clone()));
@@ -120,14 +169,20 @@ impl Inbox {
             return Err(ProduceError::Full);
         }
         let topic = state.topic(topic);
+        if self.is_full_for(&state, topic) {
+            return Err(ProduceError::TopicFull);
+        }
         let chunk_bytes = self.chunk_bytes;
         let chunk = match &mut state.open {
             Some(open) if open.bytes.len() + size <= chunk_bytes => open,
             _ => state.start_chunk(chunk_bytes),
         };
-        let place = chunk.push(topic, partition, record, length);
+        let place = chunk.push(topic, partition, record, lengths);
         let (outcomes, length) = (chunk.outcomes.clone(), chunk.bytes.len());
         state.queued += size;
+        if let Some(known) = state.known.get_mut(topic as usize) {
+            known.bytes += size;
+        }
         let wake = match state.sleep {
             Sleep::Awake => false,
             Sleep::Lingering => length >= WORTH_WAKING || !state.items.is_empty(),
@@ -143,6 +198,23 @@ impl Inbox {
         Ok(Pending::new(outcomes, place))
     }
 
+    /// Whether a topic has to wait although others do not.
+    fn is_full_for(&self, state: &State, topic: u32) -> bool {
+        let Some(known) = state.known.get(topic as usize) else { return false };
+        let full = known.bytes >= self.topic_bytes;
+        match known.standing {
+            Standing::Taken => false,
+            // It may well be one like those that are parked.
+            Standing::New => state.parked > 0 && full,
+            Standing::Parked => full || state.parked >= self.queue_bytes,
+        }
+    }
+
+    /// The number of a topic.
+    pub(super) fn topic(&self, name: &str) -> u32 {
+        lock(&self.state).topic(name)
+    }
+
     /// Hands over something else than a record, behind all records so far.
     pub(super) fn ask(&self, item: impl FnOnce(&mut dyn FnMut(&str) -> u32) -> Item) {
         let mut state = lock(&self.state);
@@ -151,6 +223,12 @@ impl Inbox {
         }
         state.seal();
         let item = item(&mut |name| state.topic(name));
+        // A flush that nobody waits for ends with a later one.
+        if matches!(item, Item::Flush { .. })
+            && state.items.back().is_some_and(Item::is_forgotten_flush)
+        {
+            state.items.pop_back();
+        }
         state.items.push_back(item);
         let wake = core::mem::replace(&mut state.sleep, Sleep::Awake) != Sleep::Awake;
         drop(state);
@@ -194,10 +272,31 @@ impl Inbox {
         true
     }
 
-    /// The machine has taken `bytes`, the last of them out of `buffers`.
-    pub(super) fn taken(&self, bytes: usize, buffers: &mut Vec<Vec<u8>>) {
+    /// The machine has taken `bytes`, the last of them out of `buffers`, or they are among the
+    /// `parked` now.
+    pub(super) fn taken(
+        &self,
+        bytes: usize,
+        parked: usize,
+        told: impl Iterator<Item = Told>,
+        buffers: &mut Vec<Vec<u8>>,
+    ) {
         let mut state = lock(&self.state);
         state.queued = state.queued.saturating_sub(bytes);
+        let was_full = state.parked >= self.queue_bytes;
+        state.parked = parked;
+        let mut woken: Vec<Woken> = Vec::new();
+        for Told { topic, left, more, standing } in told {
+            let Some(known) = state.known.get_mut(topic as usize) else { continue };
+            known.bytes = (known.bytes + more).saturating_sub(left);
+            known.standing = standing;
+            if standing == Standing::Taken || known.bytes <= self.topic_bytes / 2 {
+                woken.push(known.room.take());
+            }
+        }
+        if was_full && parked < self.queue_bytes {
+            woken.extend(state.known.iter_mut().map(|known| known.room.take()));
+        }
         while state.spare.len() < SPARE
             && let Some(mut buffer) = buffers.pop()
         {
@@ -207,18 +306,16 @@ impl Inbox {
             }
         }
         // Not for every record's room: a thread that waits is worth a whole half.
-        let room = if state.queued <= self.queue_bytes / 2 {
-            core::mem::take(&mut state.room)
-        } else {
-            Vec::new()
-        };
+        if state.queued <= self.queue_bytes / 2 {
+            woken.push(state.room.take());
+        }
         drop(state);
         buffers.clear();
-        room.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(Woken::wake);
     }
 
     pub(super) fn name(&self, topic: u32) -> Option<Arc<str>> {
-        lock(&self.state).names.get(topic as usize).cloned()
+        lock(&self.state).known.get(topic as usize).map(|known| known.name.clone())
     }
 
     /// The background thread ends: everything that still waits fails with `error`. How many
@@ -228,9 +325,10 @@ impl Inbox {
         state.closed = Some(error.clone());
         state.seal();
         let items = core::mem::take(&mut state.items);
-        let room = core::mem::take(&mut state.room);
+        let mut woken = vec![state.room.take()];
+        woken.extend(state.known.iter_mut().map(|known| known.room.take()));
         drop(state);
-        room.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(Woken::wake);
         self.hub.close(error);
         let mut records = 0;
         for item in items {
@@ -245,21 +343,30 @@ impl Inbox {
 
 impl State {
     fn topic(&mut self, name: &str) -> u32 {
-        if self.names.get(self.last as usize).is_some_and(|last| **last == *name) {
+        if self.known.get(self.last as usize).is_some_and(|last| *last.name == *name) {
             return self.last;
         }
         let id = match self.topics.get(name) {
             Some(id) => *id,
             None => {
-                let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+                let id = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
                 let name = Arc::<str>::from(name);
-                self.names.push(name.clone());
+                let (standing, room) = (Standing::New, Wakers::marked(OF_TOPIC));
+                self.known.push(Known { name: name.clone(), bytes: 0, standing, room });
                 self.topics.insert(name, id);
                 id
             }
         };
         self.last = id;
         id
+    }
+
+    /// Whoever waits for room gives up: in the queue's list or in that of the topic `index`.
+    fn leave(&mut self, index: u32, ticket: &mut Option<Ticket>) -> Old {
+        if ticket.is_none_or(|ticket| ticket.mark != OF_TOPIC) {
+            return self.room.leave(ticket);
+        }
+        self.known.get_mut(index as usize).and_then(|known| known.room.leave(ticket))
     }
 
     fn seal(&mut self) {
@@ -273,20 +380,37 @@ impl State {
     }
 }
 
-/// Room for at least one record.
+/// Room for at least one record, of the topic that the index is, or of one that is known.
 impl Slots<()> for Inbox {
-    fn poll(&self, _: u32, waker: &Waker) -> Poll<Result<(), Error>> {
+    fn poll(
+        &self,
+        index: u32,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
         let mut state = lock(&self.state);
-        if let Some(error) = &state.closed {
-            return Poll::Ready(Err(error.clone()));
-        }
-        if state.queued < self.queue_bytes {
-            return Poll::Ready(Ok(()));
-        }
-        if !state.room.iter().any(|kept| kept.will_wake(waker)) {
-            state.room.push(waker.clone());
-        }
-        Poll::Pending
+        let mut old = [state.leave(index, ticket), None];
+        let result = if let Some(error) = &state.closed {
+            Poll::Ready(Err(error.clone()))
+        } else if state.queued >= self.queue_bytes {
+            old[1] = state.room.wait(ticket, waker);
+            Poll::Pending
+        } else if self.is_full_for(&state, index)
+            && let Some(known) = state.known.get_mut(index as usize)
+        {
+            old[1] = known.room.wait(ticket, waker);
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        };
+        drop(state);
+        drop(old);
+        result
+    }
+
+    fn leave(&self, index: u32, ticket: &mut Option<Ticket>) {
+        let old = lock(&self.state).leave(index, ticket);
+        drop(old);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The producer's background thread.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,14 +9,15 @@ use kavka_core::{
     Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
 };
 
-use super::Lost;
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
-use super::inbox::{Failures, Inbox, Item, Sleep};
+use super::inbox::{Failures, Inbox, Item, Sleep, Standing, Told};
+use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
 use crate::driver::{self, Driver, Waker};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Freshness, owned};
+use crate::lost::Lost;
 use crate::pending::{Setter, lock};
 use crate::worker::wall_clock;
 
@@ -35,6 +35,7 @@ pub(super) fn run(
             if !inbox.take(&mut run.work) {
                 return; // closed; `Run::drop` accounts for what is left
             }
+            run.took = !run.work.is_empty();
         } else if inbox.is_closed() {
             return;
         }
@@ -55,11 +56,18 @@ struct Run<'a> {
     inbox: &'a Inbox,
     lost: &'a Mutex<Lost>,
     work: VecDeque<Item>,
+    /// There was some when it was looked for last.
+    took: bool,
     /// The chunk at work.
     current: Option<Current>,
     /// Counts chunks.
     chunk: u64,
     topics: Vec<Topic>,
+    /// Topics with parked records, and the bytes of all of those.
+    waiting: Vec<u32>,
+    parked: usize,
+    /// Topics of which the inbox does not know the latest.
+    untold: Vec<u32>,
     /// Those that the machine knows; more names than it has places for take turns.
     places: VecDeque<u32>,
     batches: Batches,
@@ -82,29 +90,21 @@ struct Topic {
     /// Something was sent since it was looked for one that can go.
     touched: bool,
     /// Records for it that came while it, or the partition of one before, was not known.
-    parked: VecDeque<Parked>,
+    parked: Parked,
     /// Why it cannot be used, as last told.
     failed: Option<Core>,
+    /// Whether the machine took any, and what the inbox was not told yet.
+    taken: bool,
+    untold: bool,
+    left: usize,
+    more: usize,
 }
 
-/// A chunk's bytes, shared by those of its records that are parked.
-struct Body {
-    bytes: Vec<u8>,
-    seq: u64,
-    watched: bool,
-}
-
+/// The chunk at work.
 struct Current {
-    body: Rc<Body>,
+    bytes: Vec<u8>,
     at: usize,
-    place: u32,
-}
-
-struct Parked {
-    body: Rc<Body>,
-    at: usize,
-    place: u32,
-    since: Instant,
+    from: Place,
 }
 
 struct Flush {
@@ -135,9 +135,13 @@ impl<'a> Run<'a> {
             inbox,
             lost,
             work: VecDeque::new(),
+            took: false,
             current: None,
             chunk: 0,
             topics: Vec::new(),
+            waiting: Vec::new(),
+            parked: 0,
+            untold: Vec::new(),
             places: VecDeque::new(),
             batches: Batches::default(),
             full: false,
@@ -164,6 +168,10 @@ impl<'a> Run<'a> {
                 Some(Item::Chunk(chunk)) => self.begin(chunk),
                 Some(Item::Flush { report, done }) => {
                     let before = self.chunk;
+                    let forgotten = |flush: &Flush| !flush.started && !flush.done.is_awaited();
+                    if self.flushes.back().is_some_and(forgotten) {
+                        self.flushes.pop_back();
+                    }
                     self.flushes.push_back(Flush { before, started: false, report, done });
                 }
                 Some(Item::Know { topic, tell }) => {
@@ -185,52 +193,97 @@ impl<'a> Run<'a> {
         if watched {
             self.batches.watch(seq, chunk.count, chunk.outcomes);
         }
-        let body = Rc::new(Body { bytes: chunk.bytes, seq, watched });
-        self.current = Some(Current { body, at: 0, place: 0 });
+        let from = Place { chunk: seq, watched, place: 0 };
+        self.current = Some(Current { bytes: chunk.bytes, at: 0, from });
     }
 
     /// The chunk at work, up to its end or `Full`.
     fn hand_over(&mut self, driver: &mut Driver<'_>, now: Instant) {
-        let Some(Current { body, mut at, mut place }) = self.current.take() else { return };
-        while let Some(packed) = body.bytes.get(at..).and_then(Packed::read) {
+        let Some(Current { bytes, mut at, mut from }) = self.current.take() else { return };
+        // The topic of the last record, and bytes of it that left: mostly one topic after itself.
+        let mut run = (0, 0);
+        while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let topic = packed.topic as usize;
             let waiting = self.topics.get(topic).is_some_and(|topic| !topic.parked.is_empty());
             let step = if waiting {
                 Step::NotReady // behind the others of its topic
             } else {
-                self.produce(driver, now, &packed, &body, place)
+                self.produce(driver, now, &packed, &from)
             };
+            let end = at + packed.size;
             match step {
-                Step::Done => {}
+                Step::Done => {
+                    if run.0 != packed.topic {
+                        self.left(run.0, run.1);
+                        run = (packed.topic, 0);
+                    }
+                    run.1 += packed.size;
+                }
                 Step::Full => {
+                    self.left(run.0, run.1);
                     self.full = true;
-                    self.current = Some(Current { body, at, place });
+                    self.current = Some(Current { bytes, at, from });
                     return;
                 }
                 Step::NotReady => {
-                    if let Some(topic) = self.topics.get_mut(topic) {
-                        topic.parked.push_back(Parked {
-                            body: body.clone(),
-                            at,
-                            place,
-                            since: now,
-                        });
-                    }
+                    let record = bytes.get(at..end).unwrap_or_default();
+                    self.park(packed.topic, record, from, now);
                 }
             }
-            at += packed.size;
-            place += 1;
+            at = end;
+            from.place += 1;
         }
-        self.release(body);
+        self.left(run.0, run.1);
+        let size = bytes.len();
+        self.buffers.push(bytes);
+        self.tell_inbox(size);
     }
 
-    /// Gives the bytes of a chunk back when its last record left.
-    fn release(&mut self, body: Rc<Body>) {
-        if let Ok(body) = Rc::try_unwrap(body) {
-            let bytes = body.bytes.len();
-            self.buffers.push(body.bytes);
-            self.inbox.taken(bytes, &mut self.buffers);
+    /// A record waits for its topic, apart from its chunk.
+    fn park(&mut self, topic: u32, record: &[u8], from: Place, now: Instant) {
+        let Some(entry) = self.topics.get_mut(topic as usize) else { return };
+        if entry.parked.is_empty() {
+            self.waiting.push(topic);
         }
+        entry.parked.push(record, from, now);
+        entry.more += PER_RECORD;
+        self.parked += record.len() + PER_RECORD;
+        self.changed(topic);
+    }
+
+    /// The machine took `bytes` of a topic, or they failed.
+    fn left(&mut self, topic: u32, bytes: usize) {
+        let Some(entry) = self.topics.get_mut(topic as usize) else { return };
+        entry.left += bytes;
+        if !entry.untold {
+            self.changed(topic);
+        }
+    }
+
+    fn changed(&mut self, topic: u32) {
+        if let Some(entry) = self.topics.get_mut(topic as usize)
+            && !core::mem::replace(&mut entry.untold, true)
+        {
+            self.untold.push(topic);
+        }
+    }
+
+    /// Tells the inbox what changed, and that `queued` bytes of it are in the machine or parked.
+    fn tell_inbox(&mut self, queued: usize) {
+        let topics = &mut self.topics;
+        let told = self.untold.drain(..).filter_map(|topic| {
+            let entry = topics.get_mut(topic as usize)?;
+            entry.untold = false;
+            let standing = match (entry.parked.is_empty(), entry.taken) {
+                (false, _) => Standing::Parked,
+                (true, true) => Standing::Taken,
+                (true, false) => Standing::New,
+            };
+            let (left, more) = (entry.left, entry.more);
+            (entry.left, entry.more) = (0, 0);
+            Some(Told { topic, left, more, standing })
+        });
+        self.inbox.taken(queued, self.parked, told, &mut self.buffers);
     }
 
     fn open_topic(&mut self, driver: &mut Driver<'_>, topic: u32) {
@@ -301,14 +354,13 @@ impl<'a> Run<'a> {
         driver: &mut Driver<'_>,
         now: Instant,
         packed: &Packed<'_>,
-        body: &Body,
-        place: u32,
+        from: &Place,
     ) -> Step {
         self.open_topic(driver, packed.topic);
         let topic = self.topics.get_mut(packed.topic as usize);
         let Some(Topic { id: Some(id), touched, .. }) = topic else {
             let Some(error) = topic.and_then(|topic| topic.failed) else { return Step::NotReady };
-            self.refuse(body, place, packed.topic, ErrorKind::Kafka(error));
+            self.refuse(from, packed.topic, ErrorKind::Kafka(error));
             return Step::Done;
         };
         let id = *id;
@@ -318,58 +370,74 @@ impl<'a> Run<'a> {
             None => Target::from(id),
         };
         match driver.produce(now, target, &packed.record) {
-            Ok(record) => self.took(body, place, record),
+            Ok(record) => self.took(packed.topic, from, record),
             Err(ProduceError::Full) => return Step::Full,
             Err(ProduceError::NotReady) => return Step::NotReady,
             Err(ProduceError::TooLarge { max }) => {
-                self.refuse(body, place, packed.topic, ErrorKind::RecordTooLarge { max });
+                self.refuse(from, packed.topic, ErrorKind::RecordTooLarge { max });
             }
             Err(ProduceError::Refused(error)) => {
-                self.refuse(body, place, packed.topic, ErrorKind::Kafka(error));
+                self.refuse(from, packed.topic, ErrorKind::Kafka(error));
             }
-            Err(other) => self.refuse(body, place, packed.topic, ErrorKind::NotTaken(other)),
+            Err(other) => self.refuse(from, packed.topic, ErrorKind::NotTaken(other)),
         }
         Step::Done
     }
 
-    fn took(&mut self, body: &Body, place: u32, record: RecordId) {
+    fn took(&mut self, topic: u32, from: &Place, record: RecordId) {
         self.handed += 1;
-        if body.watched {
-            self.batches.note(body.seq, place, record);
+        if let Some(topic) = self.topics.get_mut(topic as usize) {
+            topic.taken = true;
+        }
+        if from.watched {
+            self.batches.note(from.chunk, from.place, record);
         }
     }
 
     /// A record fails without having been sent.
-    fn refuse(&mut self, body: &Body, place: u32, topic: u32, why: ErrorKind) {
+    fn refuse(&mut self, from: &Place, topic: u32, why: ErrorKind) {
         let name = self.inbox.name(topic).unwrap_or_default();
         let failure = Failure::new(Error::from(why).doing(format!("produce to {name}")), 1);
         self.failures.add(failure.clone());
-        self.batches.tell(body.seq, place, 1, |_| Outcome::Failed(failure.clone()));
+        self.batches.tell(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
     }
 
     /// Parked records: in the order of their topic, as far as it goes now.
     fn retry_parked(&mut self, driver: &mut Driver<'_>, now: Instant) {
-        for topic in 0..self.topics.len() {
+        for topic in core::mem::take(&mut self.waiting) {
+            let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
+            // Taken out, since it is borrowed from while it is at work.
+            let mut parked = core::mem::take(&mut entry.parked);
+            let before = parked.len();
             while !self.full
-                && let Some(Parked { body, at, place, since }) =
-                    self.topics.get_mut(topic).and_then(|topic| topic.parked.pop_front())
+                && let Some((bytes, waiting)) = parked.first()
             {
-                let Some(packed) = body.bytes.get(at..).and_then(Packed::read) else { continue };
-                let step = match self.give_up(topic, since, now) {
-                    Some(why) => {
-                        self.refuse(&body, place, packed.topic, why);
+                let (from, since) = (waiting.from, waiting.since);
+                let step = match (self.give_up(topic as usize, since, now), Packed::read(bytes)) {
+                    (Some(why), _) => {
+                        self.refuse(&from, topic, why);
                         Step::Done
                     }
-                    None => self.produce(driver, now, &packed, &body, place),
+                    (None, Some(packed)) => self.produce(driver, now, &packed, &from),
+                    (None, None) => Step::Done,
                 };
                 if !matches!(step, Step::Done) {
                     self.full = matches!(step, Step::Full);
-                    if let Some(topic) = self.topics.get_mut(topic) {
-                        topic.parked.push_front(Parked { body, at, place, since });
-                    }
                     break;
                 }
-                self.release(body);
+                let cost = parked.pop();
+                self.parked = self.parked.saturating_sub(cost);
+                self.left(topic, cost);
+            }
+            if !parked.is_empty() {
+                self.waiting.push(topic);
+            }
+            let moved = parked.len() < before;
+            if let Some(entry) = self.topics.get_mut(topic as usize) {
+                entry.parked = parked;
+            }
+            if moved {
+                self.tell_inbox(0);
             }
         }
     }
@@ -390,6 +458,9 @@ impl<'a> Run<'a> {
     fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
         let mut rest = Vec::new();
         for question in core::mem::take(&mut self.questions) {
+            if !question.tell.is_awaited() {
+                continue;
+            }
             let topic = self.topics.get(question.topic as usize);
             let known = topic.and_then(|topic| driver.freshness(topic.id?));
             let failed = topic.and_then(|topic| topic.failed);
@@ -418,8 +489,7 @@ impl<'a> Run<'a> {
     }
 
     fn start_flush(&mut self, driver: &mut Driver<'_>, now: Instant) {
-        let parked = self.topics.iter().filter_map(|topic| Some(topic.parked.front()?.body.seq));
-        let oldest = parked.min().unwrap_or(u64::MAX);
+        let oldest = self.oldest().map(|waiting| waiting.from.chunk).min().unwrap_or(u64::MAX);
         if let Some(flush) = self.flushes.front_mut()
             && !flush.started
             && oldest >= flush.before
@@ -427,6 +497,12 @@ impl<'a> Run<'a> {
             flush.started = true;
             driver.flush(now);
         }
+    }
+
+    /// The oldest parked record of each topic.
+    fn oldest(&self) -> impl Iterator<Item = &Waiting> {
+        let topics = self.waiting.iter().filter_map(|topic| self.topics.get(*topic as usize));
+        topics.filter_map(|topic| Some(topic.parked.first()?.1))
     }
 
     /// How long the thread may sleep: not at all when there is something to take.
@@ -438,20 +514,24 @@ impl<'a> Run<'a> {
             return Some(Duration::ZERO);
         }
         let patience = self.patience(driver);
-        let linger = self.config.linger;
-        let lingers = driver.poll_timeout().is_some_and(|due| due <= linger && !linger.is_zero());
-        let how = if lingers { Sleep::Lingering } else { Sleep::Asleep };
-        if !self.inbox.sleep(how) {
+        // While records gather in the machine others gather in the inbox: they are looked after
+        // before the machine could find that none come any more. When none came, the next one
+        // ends the sleep.
+        let gathers = driver.gathers_until().filter(|_| self.took);
+        if !self.inbox.sleep(if gathers.is_some() { Sleep::Lingering } else { Sleep::Asleep }) {
             return Some(Duration::ZERO);
         }
-        // The machine may change its mind in the turn: what lingers is looked after in time.
-        if lingers { Some(patience.map_or(linger, |most| most.min(linger))) } else { patience }
+        let Some(until) = gathers else { return patience };
+        let mut left = driver.now().until(until);
+        if !self.config.linger_when_idle {
+            left = left.min(self.config.linger / 8) * 3 / 4;
+        }
+        Some(patience.map_or(left, |most| most.min(left)))
     }
 
     /// Until a parked record or a question is given up.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
-        let parked = self.topics.iter().filter_map(|topic| topic.parked.front());
-        let parked = parked.map(|parked| parked.since + self.config.topic_timeout);
+        let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
         let due = parked.chain(self.questions.iter().map(|question| question.until)).min()?;
         Some(driver.now().until(due))
     }
@@ -522,10 +602,9 @@ impl Drop for Run<'_> {
         }
         let mut waiting = 0;
         let mut items = core::mem::take(&mut self.work);
-        let parked = self.topics.iter().flat_map(|topic| &topic.parked);
-        waiting += parked.count() as u64;
-        if let Some(Current { body, at, .. }) = self.current.take() {
-            let mut rest = body.bytes.get(at..).unwrap_or_default();
+        waiting += self.topics.iter().map(|topic| topic.parked.len() as u64).sum::<u64>();
+        if let Some(Current { bytes, at, .. }) = self.current.take() {
+            let mut rest = bytes.get(at..).unwrap_or_default();
             while let Some(packed) = Packed::read(rest) {
                 rest = rest.get(packed.size..).unwrap_or_default();
                 waiting += 1;

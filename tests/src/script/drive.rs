@@ -246,6 +246,11 @@ impl Script {
         }
     }
 
+    /// Time passes, and nobody looks: a loop that was away.
+    pub fn sleep(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
     /// Lets time pass until something holds.
     ///
     /// # Panics

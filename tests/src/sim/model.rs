@@ -71,6 +71,11 @@ pub struct Options {
     pub session_slots: usize,
     /// Metadata requests that allow it create topics, with one partition.
     pub auto_create: bool,
+    /// Racks, `rack-1` and so on, over which brokers are spread in turn (`broker.rack`); 0: none.
+    /// Followers serve consumers only where there are racks; real ones always do.
+    pub racks: u32,
+    /// Leaders name a replica in the reader's rack (`RackAwareReplicaSelector`, KIP-392).
+    pub rack_aware: bool,
 }
 
 impl Default for Options {
@@ -91,6 +96,8 @@ impl Default for Options {
             max_request_bytes: 100 << 20,
             session_slots: 1000,
             auto_create: false,
+            racks: 0,
+            rack_aware: false,
         }
     }
 }
@@ -271,11 +278,13 @@ impl Cluster {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let ids = 1..=i32::try_from(options.brokers.max(1)).unwrap_or(i32::MAX);
+        let racks = i32::try_from(options.racks).unwrap_or(i32::MAX);
+        let rack = |id: i32| (id - 1).checked_rem(racks).map(|rack| format!("rack-{}", rack + 1));
         let endpoint = |id| Endpoint {
             id,
             host: StrBytes::from_string(format!("broker-{id}")),
             port: 9092,
-            rack: None,
+            rack: rack(id).map(StrBytes::from_string),
         };
         let image =
             Arc::new(Image { brokers: ids.clone().map(endpoint).collect(), ..Image::default() });
@@ -472,6 +481,21 @@ impl Cluster {
         partition: i32,
         epoch: i32,
     ) -> Result<&Partition, Denied> {
+        let (truth, hint) = self.locate_replica(broker, topic, partition, epoch)?;
+        if truth.leader != broker {
+            return Err(Denied { code: code::NOT_LEADER_OR_FOLLOWER, hint });
+        }
+        Ok(truth)
+    }
+
+    /// The same for one that `broker` leads or follows, and the leader as it knows it.
+    fn locate_replica(
+        &self,
+        broker: i32,
+        topic: &TopicRef,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<(&Partition, Option<(i32, i32)>), Denied> {
         let missing = Denied::plain(match topic {
             TopicRef::Name(_) => code::UNKNOWN_TOPIC_OR_PARTITION,
             TopicRef::Id(_) => code::UNKNOWN_TOPIC_ID,
@@ -501,13 +525,10 @@ impl Cluster {
         if epoch > truth.epoch {
             return Err(Denied::plain(code::UNKNOWN_LEADER_EPOCH));
         }
-        if truth.leader != broker {
-            return Err(Denied { code: code::NOT_LEADER_OR_FOLLOWER, hint });
-        }
-        Ok(truth)
+        Ok((truth, hint))
     }
 
-    /// The same, to be changed.
+    /// [`Cluster::locate`], to be changed.
     fn locate_mut(
         &mut self,
         broker: i32,

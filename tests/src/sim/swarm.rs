@@ -4,6 +4,7 @@
 
 mod agent;
 mod annals;
+mod load;
 mod nemesis;
 mod oracle;
 mod plan;
@@ -11,6 +12,7 @@ mod run;
 mod step;
 
 pub use agent::Agent;
+pub use load::Loads;
 pub use nemesis::Act;
-pub use plan::Plan;
+pub use plan::{ClientPlan, Plan};
 pub use run::{Outcome, run, run_to};

@@ -197,6 +197,12 @@ impl Server {
         self.shared.lock().conns.keys().filter(|(of, _)| *of == broker).count()
     }
 
+    /// Connections that were ever taken, of all brokers.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.lock().made
+    }
+
     /// The next `times` requests of `api` at `broker` get `code` for each partition, unapplied.
     pub fn inject(&self, broker: i32, api: ApiKey, code: i16, times: usize) {
         self.fault(broker, api, Fault::Error(code), times);

@@ -42,6 +42,18 @@ struct Member<A> {
     stirred: bool,
     /// When it works by itself.
     due: Option<Instant>,
+    fetched: Fetched,
+}
+
+/// What brokers answered to a client's fetches, in bytes of whole record batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// All of them.
+    pub bytes: u64,
+    /// Most of one answer.
+    pub largest: u64,
+    /// Those of the last two answers of each connection that has ended: they may have been lost.
+    pub with_ended: u64,
 }
 
 /// A cluster, its clients and the time. Anything may be done to [`World::cluster`] between two
@@ -102,7 +114,14 @@ impl<A: App> World<A> {
         let passed = i64::try_from(self.now.as_millis()).unwrap_or(0);
         client.set_wall_clock(self.instant(), 1_700_000_000_000 + passed);
         let conns = BTreeMap::new();
-        self.members.push(Member { client, app, conns, stirred: true, due: None });
+        self.members.push(Member {
+            client,
+            app,
+            conns,
+            stirred: true,
+            due: None,
+            fetched: Fetched::default(),
+        });
         self.members.len() - 1
     }
 
@@ -140,6 +159,12 @@ impl<A: App> World<A> {
     #[must_use]
     pub fn client(&self, member: usize) -> &Client<'static> {
         &self.members[member].client
+    }
+
+    /// What a client has fetched.
+    #[must_use]
+    pub fn fetched(&self, member: usize) -> Fetched {
+        self.members[member].fetched
     }
 
     /// Gives commands to a client.

@@ -1,7 +1,7 @@
 use kafka_protocol::messages::{
     ApiKey, DescribeTopicPartitionsRequest, MetadataRequest, MetadataResponse, ProduceRequest,
 };
-use kavka_core::{Config, Duration, Limits};
+use kavka_core::{Config, Duration, Limits, Probing};
 use kavka_tests::script::steps::{changed, count, metadata, ready, warm_up};
 use kavka_tests::script::{Script, World};
 
@@ -48,7 +48,51 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     s.automatic(ApiKey::Metadata);
     let start = s.now();
     s.until("it is ready", |s| s.client.freshness(t).is_some());
-    assert!(start.until(s.now()) <= Duration::from_secs(4));
+    let took = start.until(s.now());
+    assert!((3000..=4000).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(s.connects.len(), 1, "another connection would meet the same broker");
+}
+
+/// The longest that DNS allows, and some whose length is a negative number in eight bits.
+#[test]
+fn brokers_with_long_names_are_reached() {
+    let lengths = [2, 127, 128, 129, 200, 254, 255];
+    let mut world = World::new(lengths.len() as i32).topic("t", lengths.len());
+    for (node, length) in world.nodes.iter_mut().zip(lengths).skip(1) {
+        node.host = format!("{}{}", node.host, "x".repeat(length - 2));
+        assert_eq!(node.host.len(), length);
+    }
+    let (mut s, t) = ready(world);
+    for partition in 0..lengths.len() as u32 {
+        warm_up(&mut s, t, partition);
+    }
+    let nobody = s.connects.iter().filter(|(_, node)| *node < 0).count();
+    assert_eq!(nobody, 0, "every name leads to somebody");
+}
+
+/// Nothing else is a reason to ask: no probes, no errors.
+#[test]
+fn metadata_is_asked_again_when_it_is_old_whatever_happens() {
+    for age in [3, 10] {
+        let world = World::new(1).topic("t", 2);
+        let mut config = Config::new(world.bootstrap());
+        (config.probing, config.metadata_max_age) = (Probing::Never, Duration::from_secs(age));
+        let mut s = Script::with(world, config, &Limits::small());
+        let t = s.ready("t");
+        s.run(Duration::from_secs(1));
+        let (same, start) = (s.world.clone(), s.now());
+        let time = Duration::from_secs(10 * age);
+        let asked = metadata(&mut s, time, |_| same.clone());
+        assert!((9..=10).contains(&asked), "{asked} times in ten times {age} s");
+        s.automatic(ApiKey::Metadata);
+        s.until("it was asked", |s| s.client.freshness(t).is_some_and(|f| f.confirmed > start));
+        let confirmed = s.client.freshness(t).map(|fresh| fresh.confirmed);
+        s.world.grow("t", 3);
+        s.until("growth is noticed", |s| count(&s.client, t) == 3);
+        let took = confirmed.map(|at| at.until(s.now()));
+        assert!(took <= Some(Duration::from_secs(age)), "{took:?}");
+        assert!(took > Some(Duration::from_secs(age - 1)), "{took:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
-use kafka_protocol::messages::{FetchRequest, ProduceRequest};
-use kavka_core::{Duration, Event};
+use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
+use kavka_core::{Duration, Event, Start};
 use kavka_tests::script::steps::{events, metadata, reading, reading_with, ready};
-use kavka_tests::script::{World, fetch};
+use kavka_tests::script::{Asked, World, fetch};
 
 #[test]
 fn an_epoch_that_all_say_is_lower_is_taken_in_the_end() {
@@ -41,6 +41,29 @@ fn a_lower_epoch_and_a_leader_that_knows_better_make_no_fast_loop() {
         }
     }
     assert!((10..60).contains(&asks), "{asks} Metadata requests in 30 s");
+}
+
+/// Before version 9 Metadata may name an epoch that the leader does not have: fetches
+/// name none then, and no broker can refuse them for it.
+#[test]
+fn an_epoch_of_old_metadata_is_not_told_to_leaders() {
+    for (version, told) in [(7, -1), (8, -1), (9, 5), (13, 5)] {
+        let mut world = World::new(1).topic("t", 1);
+        world.partition("t", 0).epoch = 5;
+        world.at_most = vec![(ApiKey::Metadata, version)];
+        let (mut s, parts) = reading_with(world, |config| config);
+        let asked = s.expect::<FetchRequest>();
+        let epoch =
+            |asked: &Asked<FetchRequest>| asked.body.topics[0].partitions[0].current_leader_epoch;
+        assert_eq!(epoch(&asked), told, "Metadata {version}");
+        // Nor where a start is asked for.
+        s.manual(ApiKey::ListOffsets);
+        let now = s.now();
+        s.client.seek(now, parts[0], Start::Latest).expect("sought");
+        let asked = s.expect::<ListOffsetsRequest>();
+        let epoch = asked.body.topics[0].partitions[0].current_leader_epoch;
+        assert_eq!(epoch, told, "Metadata {version}");
+    }
 }
 
 #[test]

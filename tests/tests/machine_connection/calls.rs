@@ -1,8 +1,10 @@
 //! Any order of calls is legal: no panic, no spinning, whatever the broker sends.
 
 use kavka_core::{
-    Action, Client, CloseReason, Config, ConnId, Duration, Instant, Limits, Record, Start, Storage,
+    Action, Admin, Client, CloseReason, Config, ConnId, Duration, Instant, Limits, PartitionId,
+    Probing, Record, Start, Storage, TopicId,
 };
+use kavka_tests::script::{Script, World};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -55,8 +57,8 @@ struct Rig {
     client: Client<'static>,
     now: Instant,
     conns: Vec<ConnId>,
-    topics: Vec<kavka_core::TopicId>,
-    partitions: Vec<kavka_core::PartitionId>,
+    topics: Vec<TopicId>,
+    partitions: Vec<PartitionId>,
     /// Last correlation id that left on each connection, taken from the bytes.
     asked: Vec<(ConnId, Vec<u8>)>,
 }
@@ -239,5 +241,64 @@ proptest! {
             rig.run(call);
         }
         prop_assert!(rig.settles(), "it spins after {calls:?}");
+    }
+}
+
+/// What was just told to the client is due at once, before anything is polled: an adapter that
+/// sleeps until `poll_timeout` after a command would sleep over it.
+#[test]
+fn what_a_command_wants_is_due_before_anything_is_polled() {
+    type Command = fn(&mut Script, TopicId, PartitionId, PartitionId);
+    let commands: [(&str, Command); 9] = [
+        ("nothing", |_, _, _, _| ()),
+        ("first record", |s, t, _, _| {
+            s.produce(t, 0, "a");
+        }),
+        ("full batch", |s, t, _, _| {
+            s.produce(t, 0, &"x".repeat(900));
+        }),
+        ("flush", |s, _, _, _| {
+            let now = s.now();
+            s.client.flush(now);
+        }),
+        ("topic", |s, _, _, _| {
+            s.client.topic("u").expect("watched");
+        }),
+        ("assign_all", |s, t, _, _| {
+            let now = s.now();
+            s.client.assign_all(now, t, Start::Earliest).expect("assigned");
+        }),
+        ("seek", |s, _, at, _| {
+            let now = s.now();
+            s.client.seek(now, at, Start::Offset(1)).expect("sought");
+        }),
+        ("resume", |s, _, _, paused| {
+            let now = s.now();
+            s.client.resume(now, paused);
+        }),
+        ("admin", |s, _, _, _| {
+            let now = s.now();
+            s.client.admin(now, &Admin::Describe { topic: None }).expect("taken");
+        }),
+    ];
+    for (name, command) in commands {
+        let world = World::new(1).topic("t", 3).topic("u", 1);
+        let mut config = Config::new(world.bootstrap()).linger(Duration::from_secs(100));
+        (config.batch_bytes, config.probing) = (900, Probing::Never);
+        let mut s = Script::with(world, config, &Limits::small());
+        let t = s.ready("t");
+        let now = s.now();
+        let at = s.client.assign(now, t, 1, Start::Offset(0)).expect("assigned");
+        let paused = s.client.assign(now, t, 2, Start::Offset(0)).expect("assigned");
+        s.client.pause(paused);
+        if name != "first record" {
+            // The producer id is known, and a record lingers.
+            s.produce(t, 0, "first");
+        }
+        s.run(Duration::from_secs(3));
+        let due = |s: &Script| s.client.poll_timeout().is_some_and(|at| at <= s.now());
+        assert!(!due(&s), "before: {name}");
+        command(&mut s, t, at, paused);
+        assert_eq!(due(&s), name != "nothing", "{name}");
     }
 }

@@ -1,6 +1,8 @@
 //! The consumer against scripted brokers, in virtual time. More of it in `scenarios`.
 
+mod news;
 mod positions;
 mod records;
 mod sessions;
 mod starts;
+mod work;

@@ -1,6 +1,6 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::FetchRequest;
-use kavka_core::{Config, Event, Resources, Start, Unreadable};
+use kavka_core::{Config, Event, PartitionId, Resources, Start, Unreadable};
 use kavka_tests::script::fetch::{Batch, records, refused};
 use kavka_tests::script::steps::{after, batch, reading, values};
 use kavka_tests::script::{Script, World};
@@ -10,6 +10,71 @@ fn a_cut_last_batch_is_fetched_again() {
     let whole = batch(1, &["b"]);
     let (next, got, _) = after(&[batch(0, &["a"]), whole.slice(..whole.len() - 3)]);
     assert_eq!((next, got), (Some(1), vec![(0, "a".into())]));
+}
+
+/// The sum is checked anew for every entry, and for every batch of it.
+#[test]
+fn the_first_batch_of_each_partition_is_checked() {
+    let (mut s, parts) = reading(1, 3);
+    let good = |base, value| batch(base, &[value]);
+    let bad = |base, value| {
+        let mut bytes = good(base, value).to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes.into()
+    };
+    let asked = s.expect::<FetchRequest>();
+    let entries = vec![
+        records(0, &[bad(0, "a"), good(1, "b")]),
+        records(1, &[good(0, "c")]),
+        records(2, &[bad(0, "d")]),
+    ];
+    s.give(&asked, 0, entries);
+    assert_eq!(s.records(), [(1, 0, "c".into())]);
+    assert_eq!(corrupt(&mut s), [(parts[0], 0, 1), (parts[2], 0, 1)]);
+    // The next answer begins with a bad one, where the last ended with a good one.
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
+    s.give(&asked, 0, vec![records(1, &[bad(1, "e"), good(2, "f")])]);
+    assert_eq!(s.records(), []);
+    assert_eq!(corrupt(&mut s), [(parts[1], 1, 2)]);
+    s.none::<FetchRequest>("all three wait for a seek");
+}
+
+/// Batches told as unreadable: partition, offset, and where one would go on.
+fn corrupt(s: &mut Script) -> Vec<(PartitionId, i64, i64)> {
+    s.take_told(|told| match told.event()? {
+        Event::Corrupt { at, offset, next_offset, why: Unreadable::Malformed(_) } => {
+            Some((at, offset, next_offset))
+        }
+        _ => None,
+    })
+}
+
+/// A look at what comes next answers for records that are there, and for none that are not.
+#[test]
+fn there_is_an_event_while_there_are_records_for_the_application() {
+    let control = Batch { attributes: 0x20, ..Batch::new(0, &["commit"]) };
+    for (behind, more) in [(batch(0, &["b"]), true), (control.bytes(), false)] {
+        let (mut s, _) = reading(1, 2);
+        let asked = s.expect::<FetchRequest>();
+        (s.listening, s.watching) = (false, false);
+        s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])]), records(1, &[behind])]);
+        let now = s.now();
+        let of = |event: &Event<'_>| match event {
+            Event::Records(batch) => Some(batch.topic_partition().partition),
+            _ => None,
+        };
+        assert!(s.client.has_event(now), "more: {more}");
+        while let Some((event, _)) = s.client.poll_event(now) {
+            if of(&event) == Some(0) {
+                break;
+            }
+        }
+        assert_eq!(s.client.has_event(now), more);
+        let next = s.client.poll_event(now).and_then(|(event, _)| of(&event));
+        assert_eq!(next, more.then_some(1));
+        assert!(!s.client.has_event(now), "more: {more}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::messages::FetchRequest;
-use kavka_core::{Config, Limits, Start};
+use kavka_core::{Config, Duration, Limits, Start};
 use kavka_tests::script::fetch::{led, records, refused};
 use kavka_tests::script::steps::{batch, fetch_at, fetch_with, reading};
 use kavka_tests::script::{Script, World};
@@ -22,6 +22,35 @@ fn without_sessions_every_fetch_is_whole_and_takes_turns() {
     assert_eq!(firsts, [0, 1, 2], "who comes last may get nothing: others have to be first");
 }
 
+/// Where one connection does everything a request asks for no more than its buffer holds.
+#[test]
+fn a_request_asks_for_as_many_bytes_as_were_configured() {
+    let buffer = 1 << 16;
+    for (conns, configured, wanted) in [
+        (8, (1 << 20, 1000), (1 << 20, 1000)),
+        (8, (9000, 1 << 20), (9000, buffer)),
+        (1, (1 << 20, 1000), (buffer, 1000)),
+    ] {
+        let world = World::new(1).topic("t", 2);
+        let mut config = Config::new(world.bootstrap());
+        (config.fetch_max_bytes, config.partition_max_bytes) = configured;
+        (config.fetch_min_bytes, config.fetch_max_wait) = (7, Duration::from_millis(90));
+        let mut limits = Limits::small();
+        limits.conns = conns;
+        let mut s = Script::with(world, config, &limits);
+        let t = s.ready("t");
+        let now = s.now();
+        for partition in 0..2 {
+            s.client.assign(now, t, partition, Start::Offset(0)).expect("assigned");
+        }
+        let body = s.expect::<FetchRequest>().body;
+        let of_parts: Vec<_> =
+            body.topics[0].partitions.iter().map(|p| p.partition_max_bytes).collect();
+        assert_eq!((body.max_bytes, of_parts), (wanted.0, vec![wanted.1; 2]), "{conns}");
+        assert_eq!((body.min_bytes, body.max_wait_ms), (7, 90), "{conns}");
+    }
+}
+
 #[test]
 fn unassigning_beside_a_fetch_in_flight_keeps_the_others_alive() {
     let (mut s, parts) = reading(1, 3);
@@ -31,10 +60,9 @@ fn unassigning_beside_a_fetch_in_flight_keeps_the_others_alive() {
     s.give(&asked, 7, vec![records(1, &[batch(0, &["b"])])]);
     assert_eq!(s.records(), [(1, 0, "b".into())], "what came for the others is of use");
     let asked = s.expect::<FetchRequest>();
-    assert_eq!(asked.body.session_epoch, 0, "the session still holds the partition");
-    let mut wanted = s.wanted(&asked);
-    wanted.sort();
-    assert_eq!(wanted, [("t".into(), 1, 1), ("t".into(), 2, 0)]);
+    assert_eq!(asked.body.session_epoch, 1, "the session continues");
+    assert_eq!(s.forgotten(&asked), [("t".into(), 0)]);
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
 }
 
 #[test]

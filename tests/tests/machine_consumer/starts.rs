@@ -1,9 +1,10 @@
-use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::{ApiKey, FetchRequest};
 use kavka_core::{
-    Config, Duration, Error, Event, LimitKind, Limits, MoveReason, OutOfRange, Start, TopicId,
+    Config, Duration, Error, Event, LimitKind, Limits, Misuse, MoveReason, OutOfRange, Probing,
+    Start, TopicId,
 };
 use kavka_tests::script::fetch::refused;
-use kavka_tests::script::steps::{events, fetch_with, reading, wanted};
+use kavka_tests::script::steps::{events, fetch_with, moves, poke, reading, wanted};
 use kavka_tests::script::{Script, World};
 use uuid::Uuid;
 
@@ -106,6 +107,92 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
         matches!(e, Event::Moved { from: 40, to: 0, why: MoveReason::Recreated, .. })
     };
     assert_eq!(told.iter().filter(why).count(), 2, "{told:?}");
+}
+
+/// Partitions that were told to be assigned.
+fn assigned(s: &mut Script) -> Vec<u32> {
+    s.take_told(|told| match told.event()? {
+        Event::Assigned { partition, .. } => Some(partition.partition),
+        _ => None,
+    })
+}
+
+/// No answer is on its way that would bring it about.
+#[test]
+fn all_of_a_topic_that_is_known_is_read_at_once() {
+    let world = World::new(1).topic("t", 3);
+    let mut config = Config::new(world.bootstrap());
+    config.probing = Probing::Never;
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    s.run(Duration::from_secs(20));
+    let now = s.now();
+    s.client.assign_all(now, t, Start::Offset(5)).expect("assigned");
+    let asked = s.expect_within::<FetchRequest>(Duration::from_millis(10));
+    assert_eq!(s.wanted(&asked), [0, 1, 2].map(|p| ("t".into(), p, 5)));
+    assert_eq!(assigned(&mut s), [0, 1, 2]);
+}
+
+#[test]
+fn all_of_a_topic_is_assigned_once() {
+    let again = Err(Error::Caller(Misuse::AlreadyAssigned));
+    let (mut s, t) = following(2, Start::Offset(5), 64);
+    let now = s.now();
+    assert_eq!(s.client.assign_all(now, t, Start::Latest), again, "not ready yet");
+    assert_eq!(wanted(&mut s), [(0, 5), (1, 5)]);
+    assert_eq!(assigned(&mut s), [0, 1]);
+    let now = s.now();
+    assert_eq!(s.client.assign_all(now, t, Start::Latest), again, "and ready");
+    // It goes on as it began: what was there is not assigned again, what comes is.
+    s.world.grow("t", 3);
+    assert!(wanted(&mut s).ends_with(&[(2, 0)]));
+    assert_eq!(assigned(&mut s), [2]);
+}
+
+/// Who was at the beginning of the old topic, or nowhere yet, is at that of the new one: no move.
+#[test]
+fn a_recreated_topic_moves_nobody_who_left_no_place() {
+    for (start, there) in
+        [(Start::Offset(0), true), (Start::Earliest, true), (Start::Latest, false)]
+    {
+        let (mut s, t) = following(2, start, 64);
+        if there {
+            wanted(&mut s);
+        } else {
+            // Where the end is stays unknown.
+            s.manual(ApiKey::ListOffsets);
+            s.until("it is ready", |s| s.client.freshness(t).is_some());
+        }
+        let told = assigned(&mut s);
+        assert_eq!(told, [0, 1], "{start:?}");
+        s.world.topic_mut("t").id = Uuid::from_u128(77);
+        poke(&mut s, t);
+        s.run(Duration::from_secs(6));
+        let told = events(&mut s);
+        let recreated = |e: &&Event<'_>| matches!(e, Event::TopicRecreated { partitions: 2, .. });
+        assert_eq!(told.iter().filter(recreated).count(), 1, "{told:?}");
+        assert_eq!(moves(&told), [], "{start:?}");
+    }
+}
+
+/// What was never told to be at 40 does not leave it.
+#[test]
+fn a_recreated_topic_moves_nobody_who_was_not_told_of_the_partition() {
+    for told_before in [true, false] {
+        let (mut s, t) = following(1, Start::Offset(40), 64);
+        s.listening = told_before;
+        s.until("it is ready", |s| s.client.freshness(t).is_some());
+        s.run(Duration::from_secs(1));
+        s.listening = false;
+        s.world.topic_mut("t").id = Uuid::from_u128(77);
+        poke(&mut s, t);
+        s.run(Duration::from_secs(6));
+        s.listening = true;
+        assert_eq!(assigned(&mut s), [0]);
+        let moved: &[_] = &[(40, 0, MoveReason::Recreated)];
+        let wanted = if told_before { moved } else { &[] };
+        assert_eq!(moves(&events(&mut s)), wanted, "told before: {told_before}");
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use kavka_tests::script::{Script, World};
 
 #[test]
 fn records_linger_and_travel_together() {
-    let mut s = configured(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(50));
+    let mut s = configured(World::new(1).topic("t", 1), |c| {
+        (c.linger, c.linger_when_idle) = (Duration::from_millis(50), true);
+    });
     let t = s.ready("t");
     s.produce(t, 0, "a");
     s.run(Duration::from_millis(49));
@@ -137,6 +139,28 @@ fn a_slow_producer_without_keys_reaches_added_partitions_first_and_then_all() {
     s.run(Duration::from_secs(3));
     let after: Vec<u32> = (0..3).map(|_| send_one(&mut s)).collect();
     assert_eq!(after, [8, 9, 10], "each of the new ones got a record at once");
+}
+
+/// Version 13 has no place for names, and those before it have none for ids.
+#[test]
+fn requests_name_topics_by_id_if_all_of_them_have_one() {
+    let mut world = World::new(1).topic("t", 1).topic("u", 1);
+    world.topic_mut("u").id = uuid();
+    let mut s = configured(world, |c| c.linger = Duration::from_millis(5));
+    let (t, u) = (s.ready("t"), s.ready("u"));
+    for (topics, version) in [(vec![t], 13), (vec![u], 12), (vec![t, u], 12), (vec![t], 13)] {
+        for topic in &topics {
+            s.produce(*topic, 0, "a");
+        }
+        let asked = s.expect::<ProduceRequest>();
+        assert_eq!(asked.version, version, "{topics:?}");
+        for topic in &asked.body.topic_data {
+            assert_eq!(topic.name.is_empty(), version == 13, "{topic:?}");
+            assert_eq!(topic.topic_id.is_nil(), version != 13, "{topic:?}");
+        }
+        s.acknowledge(&asked, 0);
+        assert_eq!(s.delivered().len(), topics.len());
+    }
 }
 
 /// An identity that is refused may be granted later (an ACL is added).

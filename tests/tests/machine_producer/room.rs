@@ -1,7 +1,7 @@
 //! Refusals that pass: one `Room` follows, and not before another try is worthwhile.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
-use kavka_core::{Duration, Error, LimitKind, ProduceError, Start};
+use kavka_core::{Duration, Error, LimitKind, Limits, ProduceError, Start};
 use kavka_tests::script::steps::{next, poke, small, warm};
 use kavka_tests::script::{Script, World};
 
@@ -31,6 +31,33 @@ fn room_follows_full_once() {
     }
     assert_eq!(rooms, 1);
     assert!(s.try_produce(t, 0, &value).is_ok());
+}
+
+/// When an eighth of the memory is free, so that a burst fits; the rest is still on its way.
+#[test]
+fn room_comes_when_a_part_of_the_memory_is_free() {
+    let all = Limits::small().tx_blocks;
+    let (mut s, t) = warm();
+    let value = "x".repeat(3000);
+    fill(&mut s, t, &value);
+    let full = s.client.stats().blocks_used;
+    assert!(full > all / 2, "{full} of {all} blocks");
+    let mut used = full;
+    while s.rooms() == 0 {
+        used = s.client.stats().blocks_used;
+        let asked = s.expect::<ProduceRequest>();
+        s.acknowledge(&asked, 0);
+    }
+    // One batch of 16 blocks at a time gives its blocks back.
+    let now_used = s.client.stats().blocks_used;
+    assert!(now_used > all / 2, "{now_used} of {all} blocks: told late");
+    assert!((full - all / 8 - 16..=full - all / 8).contains(&now_used), "{now_used} of {full}");
+    assert!(used > full - all / 8, "{used} of {full} blocks, and it was not told");
+    let mut more = 0;
+    while s.try_produce(t, 0, &value).is_ok() {
+        more += 1;
+    }
+    assert!(more * 3000 > (all / 8 - 4) * 1024, "room for {more} more");
 }
 
 /// An application that tries again on each `Room` must not be led around in a circle.
@@ -124,7 +151,8 @@ fn a_topic_that_does_not_exist_is_no_reason_to_spin() {
             rooms > 0 || s.now() >= end
         });
     }
-    assert!(tries < 40, "{tries} tries in 30 s");
+    // Missing is told after two seconds, and from then on there is a try each second.
+    assert!((25..40).contains(&tries), "{tries} tries in 30 s");
 }
 
 /// S12: the application knows of a partition that the client does not know.
@@ -144,9 +172,9 @@ fn a_partition_beyond_the_count_is_looked_for_and_waited_for_in_peace() {
             rooms > 0 || s.now() >= end
         });
     }
-    assert!(tries < 15, "{tries} tries in 10 s");
+    assert!((8..15).contains(&tries), "{tries} tries in 10 s");
     let requests = s.client.stats().requests - before;
-    assert!(requests < 40, "{requests} requests in 10 s");
+    assert!((8..40).contains(&requests), "{requests} requests in 10 s");
     assert_eq!(s.try_produce(t, 5, "a"), Err(ProduceError::NotReady));
     s.world.grow("t", 6);
     let start = s.now();

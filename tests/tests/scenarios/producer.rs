@@ -407,8 +407,12 @@ fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
 
 #[test]
 fn i11_flush_ends_lingering_and_does_not_wait_for_later_records() {
-    let mut s = configured(World::new(1).topic("t", 2), |c| c.linger = Duration::from_secs(10));
+    let mut s = configured(World::new(1).topic("t", 2), |c| {
+        (c.linger, c.linger_when_idle) = (Duration::from_secs(10), true);
+    });
     let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, t, 1);
     let now = s.now();
     s.client.flush(now);
     assert_eq!(s.flushed(), 1, "nothing to wait for");

@@ -1,9 +1,11 @@
 //! Topics: made, grown, described, deleted; and offsets.
 
-use kavka_std::{Admin, Config, NewTopic, Producer, Record, Start};
+use std::time::Instant;
+
+use kavka_std::{Admin, Config, ErrorKind, NewTopic, Producer, Record, Start};
 use kavka_tests::sim::ApiKey;
 
-use super::{config, server, told};
+use super::{LONG, config, server, told};
 
 #[test]
 fn topics_are_made_grown_described_and_deleted() {
@@ -45,6 +47,31 @@ fn refusals_say_who_answered_what_and_what_to_do() {
 }
 
 #[test]
+fn topic_configs_may_be_many_and_long_and_too_many_fail_at_once() {
+    let server = server(1);
+    let limits = kavka_std::Limits::small();
+    let admin = Admin::new(config(&server).limits(limits).admin_timeout(LONG)).unwrap();
+    let mut topic = NewTopic::new("many", 1, 1);
+    for n in 0..13 {
+        topic = topic.config(format!("config.{n}"), "x".repeat(256));
+    }
+    told(admin.create_topic(topic)).expect("13 configs of 256 bytes");
+    let begun = Instant::now();
+    let refused = |topic: NewTopic, words: [&str; 2]| {
+        let error = told(admin.create_topic(topic)).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error.kind(), ErrorKind::RequestTooLarge { .. }), "{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let long = NewTopic::new("long", 1, 1).config("a", "x".repeat(40_000));
+    refused(long, ["40000 bytes of a text", "at most 32767"]);
+    let config = |topic: NewTopic, n: u32| topic.config(n.to_string(), "x".repeat(30_000));
+    let many = (0..20).fold(NewTopic::new("more", 1, 1), config);
+    refused(many, ["send blocks", "at most"]);
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
@@ -56,6 +83,45 @@ fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
     server.drop_answer(1, ApiKey::DeleteTopics);
     told(admin.delete_topic("t")).unwrap();
     assert_eq!(told(admin.list_topics()).unwrap().len(), 0);
+}
+
+/// It fails with the same code after half a minute of tries: requests are counted, not seconds.
+#[test]
+fn a_refusal_that_stays_is_told_after_one_request() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    server.create_topic("t", 1).unwrap();
+    let code = |result: Result<(), kavka_std::Error>| {
+        result.unwrap_err().code().map(|code| code.0).unwrap_or_default()
+    };
+    let told = [
+        (ApiKey::CreateTopics, code(told(admin.create_topic(("t", 1, 1)))), 36),
+        (ApiKey::DeleteTopics, code(told(admin.delete_topic("none"))), 3),
+        (ApiKey::CreatePartitions, code(told(admin.create_partitions("none", 2))), 3),
+    ];
+    for (api, code, expected) in told {
+        assert_eq!((code, server.traffic(api).requests), (expected, 1), "{api:?}");
+    }
+    // What was created here exists too; other names were not deleted because one was.
+    super::told(admin.create_topic(("u", 1, 1))).unwrap();
+    super::told(admin.delete_topic("u")).unwrap();
+    assert_eq!(code(super::told(admin.create_topic(("t", 1, 1)))), 36);
+    assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
+}
+
+#[test]
+fn a_topic_is_created_after_a_delete_whose_answer_was_lost() {
+    let server = server(1);
+    let admin = Admin::new(config(&server)).unwrap();
+    server.create_topic("t", 1).unwrap();
+    server.drop_answer(1, ApiKey::DeleteTopics);
+    told(admin.delete_topic("t")).unwrap();
+    assert_eq!(server.traffic(ApiKey::DeleteTopics).requests, 2);
+    // A broker of ZooKeeper's time goes on saying that it exists.
+    server.inject(1, ApiKey::CreateTopics, 36, 2);
+    told(admin.create_topic(("t", 4, 1))).expect("a short while later");
+    assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
+    assert_eq!(told(admin.describe("t")).unwrap().partitions.len(), 4);
 }
 
 #[test]

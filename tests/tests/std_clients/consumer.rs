@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kavka_std::{Consumer, Event, Producer, Record, Start};
+use kavka_std::{Consumer, Event, Limits, Producer, Record, Start};
 use kavka_tests::sim::{ApiKey, Server};
 
 use super::{LONG, MISSING, Read, assert_gapless, config, read, server, told};
@@ -178,6 +178,36 @@ fn a_slow_application_holds_the_broker_back_and_hears_of_growth_all_the_same() {
     fill(&server, "t", 1, 0..5);
     read(&consumer, &mut got, RECORDS as usize + 5);
     assert_gapless(&got);
+}
+
+/// Over three seconds pass until half the queue is free.
+#[test]
+fn a_slow_application_has_the_log_fetched_once() {
+    const RECORDS: usize = 3000;
+    const QUEUE: usize = 2 << 20;
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    for _ in 0..RECORDS {
+        producer.send_to("t", 0, &Record::new(&[7; 1000])).unwrap();
+    }
+    told(producer.flush()).unwrap();
+    let config = config(&server).start(Start::Earliest).queue_bytes(QUEUE).chunk_bytes(16 << 10);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let (mut records, mut taken) = (0, 0);
+    let begun = Instant::now();
+    while records < RECORDS {
+        let chunk = told(consumer.next()).unwrap();
+        records += chunk.records().count();
+        taken += chunk.size();
+        // 300 kB a second.
+        let due = Duration::from_micros(taken as u64 * 1000 / 300);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    assert_eq!(records, RECORDS);
+    let fetched = server.traffic(ApiKey::Fetch).bytes_out as usize;
+    let extra = Limits::small().rx_bytes;
+    assert!(fetched <= taken + taken / 10 + extra, "{fetched} bytes were fetched, {taken} taken");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod admin;
 mod consumer;
 mod driver;
 mod producer;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

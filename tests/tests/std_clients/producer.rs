@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kavka_std::{Acks, ErrorKind, Header, ProduceError, Producer, Record};
+use kavka_std::{Acks, Config, ErrorKind, Header, ProduceError, Producer, Record};
 
 use super::{LONG, MISSING, config, server, told};
 
@@ -114,6 +114,83 @@ fn a_topic_that_is_not_there_fails_alone_and_flush_tells() {
 }
 
 #[test]
+fn records_of_a_topic_that_is_not_there_hold_up_no_others() {
+    const RECORDS: u32 = 30_000;
+    let server = server(1);
+    server.create_topic("there", 1).unwrap();
+    // Far fewer bytes than the chunks have that a missing record is in.
+    let config = config(&server).topic_timeout(LONG).queue_bytes(128 << 10).chunk_bytes(4 << 10);
+    let producer = Producer::new(config).unwrap();
+    let begun = Instant::now();
+    let (mut last, mut missing) = (None, 0);
+    for n in 0..RECORDS {
+        let is_missing = n % 200 == 199;
+        let topic = if is_missing { "missing" } else { "there" };
+        let pending = producer.send(topic, &Record::new(&[7; 50])).unwrap();
+        missing += u64::from(is_missing);
+        last = if is_missing { last } else { Some(pending) };
+    }
+    let at = told(last.unwrap()).unwrap();
+    assert_eq!(at.offset, Some(i64::from(RECORDS) - missing as i64 - 1));
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+    let lost = producer.close(Duration::ZERO);
+    assert_eq!((lost.unsent, lost.records()), (missing, missing), "{lost}");
+}
+
+#[test]
+fn every_parked_record_fails_with_the_reason_of_its_topic() {
+    let server = server(1);
+    server.create_topic("there", 1).unwrap();
+    let producer = Producer::new(config(&server).topic_timeout(MISSING)).unwrap();
+    let send = |n: u32| {
+        let topic = ["there", "missing", "absent"][n as usize % 3];
+        (topic, producer.send(topic, &Record::new(&[7; 1000])).unwrap())
+    };
+    let all: Vec<_> = (0..600).map(send).collect();
+    for (topic, pending) in all {
+        match told(pending) {
+            Ok(_) => assert_eq!(topic, "there"),
+            Err(error) => {
+                assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
+                assert!(error.to_string().contains(topic), "{topic}: {error}");
+            }
+        }
+    }
+    assert_eq!(server.log_len("there", 0), 200);
+}
+
+#[test]
+fn a_topic_with_too_much_parked_is_full_alone_and_its_records_arrive_when_it_comes() {
+    let server = server(1);
+    server.create_topic("there", 1).unwrap();
+    let config = config(&server).topic_timeout(LONG).queue_bytes(64 << 10).chunk_bytes(4 << 10);
+    let producer = Producer::new(config).unwrap();
+    told(producer.send("there", &Record::new(b"0")).unwrap()).unwrap();
+    let (mut parked, until) = (0_u32, Instant::now() + LONG);
+    loop {
+        let value = parked.to_string();
+        match producer.try_send("late", &Record::new(value.as_bytes())).map(drop) {
+            Ok(()) => parked += 1,
+            Err(ProduceError::TopicFull) => break,
+            Err(ProduceError::Full) => told(producer.room()).unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < until, "{parked} records are parked");
+    }
+    let waiting = producer.room_for("late").wait_timeout(Duration::from_millis(50)).unwrap_err();
+    told(producer.room()).expect("others have room");
+    told(producer.try_send("there", &Record::new(b"1")).unwrap()).unwrap();
+    server.create_topic("late", 1).unwrap();
+    told(waiting).unwrap();
+    told(producer.send("late", &Record::new(b"last")).unwrap()).unwrap();
+    let log = server.records("late", 0);
+    let values: Vec<_> =
+        log.iter().map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap())).collect();
+    let want: Vec<_> = (0..parked).map(|n| n.to_string()).chain(["last".to_owned()]).collect();
+    assert_eq!(values, want);
+}
+
+#[test]
 fn a_record_that_is_too_large_fails_alone() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
@@ -170,6 +247,21 @@ fn closing_says_what_was_lost() {
     server.resume(1);
 }
 
+/// Only what is under way is worth lingering for.
+#[test]
+fn a_send_that_is_awaited_does_not_linger() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let config = Config::new(server.bootstrap()).linger(Duration::from_secs(2));
+    let producer = Producer::new(config).unwrap();
+    producer.send("t", &Record::new(b"first")).unwrap().wait().unwrap();
+    let start = Instant::now();
+    for _ in 0..20 {
+        producer.send("t", &Record::new(b"one by one")).unwrap().wait().unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
 #[test]
 fn dropping_delivers_first_and_tells_the_rest() {
     let server = server(1);
@@ -178,6 +270,7 @@ fn dropping_delivers_first_and_tells_the_rest() {
     let tell = seen.clone();
     let config = config(&server)
         .linger(Duration::from_secs(30))
+        .linger_when_idle(true)
         .close_timeout(Duration::from_millis(300))
         .on_lost(move |lost| tell.lock().unwrap().push(lost.records()));
     let producer = Producer::new(config.clone().close_timeout(LONG)).unwrap();

@@ -5,7 +5,7 @@
 mod modules;
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use source::{Facts, facts, files, root, rust_files};
 
@@ -130,18 +130,38 @@ fn wire_stands_alone() {
     none("wire uses modules above it", &found);
 }
 
+/// Modules that a build may leave out: features of the core with a module of their name.
+fn parts(manifest: &str, tops: &BTreeSet<String>) -> Vec<String> {
+    let after = manifest.split("[features]").nth(1).unwrap_or_default();
+    let lines = after.lines().skip(1).take_while(|line| !line.starts_with('['));
+    let features = lines.filter_map(|line| Some(line.split_once('=')?.0.trim().to_string()));
+    features.filter(|feature| tops.contains(feature)).collect()
+}
+
+/// `(part, part)`: the former uses the latter.
+fn friends(graph: &BTreeMap<String, BTreeSet<String>>, parts: &[String]) -> Vec<String> {
+    let uses = |part: &String| graph.get(part).into_iter().flatten().cloned();
+    let pairs = parts.iter().flat_map(|part| uses(part).map(move |to| (part, to)));
+    pairs
+        .filter(|(_, to)| parts.contains(to))
+        .map(|(part, to)| format!("{part} uses {to}"))
+        .collect()
+}
+
 #[test]
 fn parts_of_the_machine_do_not_know_each_other() {
-    let graph = modules::graph(&modules::crate_facts("core/src"));
-    let parts = ["producer", "consumer", "group", "admin"];
-    let mut found = Vec::new();
-    for part in parts {
-        let uses = graph.get(part).into_iter().flatten();
-        found.extend(
-            uses.filter(|to| parts.contains(&to.as_str())).map(|to| format!("{part} uses {to}")),
-        );
+    let core = modules::crate_facts("core/src");
+    let tops = core.iter().filter_map(|(_, module, _)| module.first().cloned()).collect();
+    let manifest = std::fs::read_to_string(root().join("core/Cargo.toml")).expect("a manifest");
+    let (parts, graph) = (parts(&manifest, &tops), modules::graph(&core));
+    for part in ["producer", "consumer", "admin"] {
+        assert!(parts.iter().any(|found| found == part), "{part} is no part: {parts:?}");
     }
-    none("parts that talk past connection and cluster", &found);
+    for part in &parts {
+        let uses = graph.get(part).is_some_and(|uses| uses.contains("connection"));
+        assert!(uses, "{part} does not even use `connection`: its names are not seen");
+    }
+    none("parts that talk past connection and cluster", &friends(&graph, &parts));
 }
 
 #[test]
@@ -150,6 +170,18 @@ fn core_modules_form_no_cycle() {
     assert!(!graph.is_empty(), "no module of core uses another one");
     let cycle = modules::cycle(&graph);
     assert!(cycle.is_none(), "modules of core use each other in a cycle: {cycle:?}");
+}
+
+#[test]
+fn modules_of_the_adapter_for_servers_form_no_cycle() {
+    let facts = modules::crate_facts("io-std/src");
+    let library: Vec<_> = facts.into_iter().filter(|(path, ..)| !path.contains("/bin/")).collect();
+    let graph = modules::fine_graph(&library);
+    for (from, to) in [("producer", "producer::run"), ("consumer::run", "consumer::chunk")] {
+        assert!(graph.get(from).is_some_and(|uses| uses.contains(to)), "{from} uses {to}");
+    }
+    let cycle = modules::cycle(&graph);
+    assert!(cycle.is_none(), "modules of io-std use each other in a cycle: {cycle:?}");
 }
 
 /// A checker that used the client's code would share its mistakes.
@@ -287,6 +319,44 @@ mod samples {
         files.push(file("c::d", "fn f() { super::super::a::g() }"));
         let cycle = modules::cycle(&modules::graph(&files)).expect("a cycle");
         assert_eq!(cycle, ["a", "b", "c", "a"]);
+    }
+
+    #[test]
+    fn parts_that_know_each_other_are_seen() {
+        let set = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        let manifest = "[features]\ndefault = [\"a\"]\na = []\nb = []\nno = []\n[x]\nc = 1";
+        let parts = parts(manifest, &set(&["a", "b", "c"]));
+        assert_eq!(parts, ["a", "b"]);
+        let graph = BTreeMap::from([
+            ("a".to_string(), set(&["c"])),
+            ("b".to_string(), set(&["a", "c"])),
+            ("c".to_string(), set(&["b"])),
+        ]);
+        assert_eq!(friends(&graph, &parts), ["b uses a"]);
+    }
+
+    #[test]
+    fn a_cycle_within_a_module_is_found() {
+        let file = |module: &str, text: &str| {
+            let parts: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+            let owned = parts.iter().map(|part| (*part).into()).collect();
+            (module.to_string(), owned, facts(module, text, &parts))
+        };
+        let mut files = vec![
+            file("", "pub use a::Named; mod a;"),
+            file("a", "pub use b::Named; mod b; mod c; fn f() { c::g() }"),
+            file("a::b", "use super::c;"),
+            file("a::c", ""),
+            file("d", "use crate::Named;"),
+        ];
+        let graph = modules::fine_graph(&files);
+        assert_eq!(graph["d"], ["a".to_string()].into());
+        assert_eq!(graph["a"], ["a::b".to_string(), "a::c".into()].into());
+        assert_eq!(modules::cycle(&graph), None);
+        files.push(file("a::c::e", "use crate::d::x;"));
+        files[3] = file("a::c", "mod e; use e::y;");
+        let cycle = modules::cycle(&modules::fine_graph(&files)).expect("a cycle");
+        assert_eq!(cycle, ["a", "a::b", "a::c", "a::c::e", "d", "a"]);
     }
 
     #[test]

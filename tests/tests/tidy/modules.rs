@@ -55,6 +55,36 @@ pub(crate) fn graph(files: &[(String, Vec<String>, Facts)]) -> BTreeMap<String, 
     graph
 }
 
+/// All modules in files, each with those it names, a module and what lies below it apart: stricter
+/// than [`graph`], for crates that keep to it.
+pub(crate) fn fine_graph(
+    files: &[(String, Vec<String>, Facts)],
+) -> BTreeMap<String, BTreeSet<String>> {
+    let modules: BTreeSet<String> = files.iter().map(|(_, module, _)| module.join("::")).collect();
+    let fronts = |path: &[String]| -> Vec<String> {
+        (1..=path.len()).rev().map(|n| path[..n].join("::")).collect()
+    };
+    let file_of = |path: &[String]| fronts(path).into_iter().find(|name| modules.contains(name));
+    let reexports: BTreeMap<String, String> = files
+        .iter()
+        .flat_map(|(_, _, facts)| &facts.reexports)
+        .filter_map(|(module, path)| {
+            let name = path.last()?;
+            Some(([&module[..], &[name.clone()]].concat().join("::"), file_of(path)?))
+        })
+        .collect();
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, path) in files.iter().flat_map(|(_, _, facts)| &facts.names) {
+        let Some(from) = file_of(module) else { continue };
+        let named = fronts(path).iter().find_map(|name| reexports.get(name).cloned());
+        let Some(to) = named.or_else(|| file_of(path)) else { continue };
+        if to != from {
+            graph.entry(from).or_default().insert(to);
+        }
+    }
+    graph
+}
+
 /// One cycle of the graph, its first module repeated at its end.
 pub(crate) fn cycle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();

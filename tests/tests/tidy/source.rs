@@ -62,6 +62,8 @@ pub(crate) struct Facts {
     pub(crate) panics: Vec<(usize, String)>,
     /// `(module, path)`: what each module outside tests names, both as seen from the crate's root.
     pub(crate) names: Vec<(Vec<String>, Vec<String>)>,
+    /// The same of what is re-exported.
+    pub(crate) reexports: Vec<(Vec<String>, Vec<String>)>,
     /// Modules in files of their own that only tests have.
     pub(crate) test_modules: Vec<Vec<String>>,
 }
@@ -71,6 +73,7 @@ pub(crate) fn facts(path: &str, text: &str, module: &[&str]) -> Facts {
     let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut reader =
         Reader { module: module.iter().map(|part| (*part).into()).collect(), ..Reader::default() };
+    reader.below = file.items.iter().filter_map(declared).collect();
     reader.visit_file(&file);
     reader.facts
 }
@@ -79,6 +82,8 @@ pub(crate) fn facts(path: &str, text: &str, module: &[&str]) -> Facts {
 struct Reader {
     facts: Facts,
     module: Vec<String>,
+    /// Modules that the file declares.
+    below: BTreeSet<String>,
     in_test: bool,
 }
 
@@ -114,6 +119,8 @@ impl Reader {
         }
         let resolved = match path.first().map(String::as_str) {
             Some("crate") => path[1..].to_vec(),
+            // One of its own modules.
+            Some(first) if self.below.contains(first) => [&self.module[..], path].concat(),
             Some("self" | "super") => {
                 let up = path.iter().filter(|part| *part == "super").count();
                 let here = self.module.len().saturating_sub(up);
@@ -169,6 +176,14 @@ impl Reader {
 
 const PANICKING_METHODS: [&str; 4] = ["unwrap", "expect", "unwrap_err", "expect_err"];
 const PANICKING_MACROS: [&str; 4] = ["panic", "todo", "unimplemented", "unreachable"];
+
+/// The module in a file of its own that an item declares.
+fn declared(item: &syn::Item) -> Option<String> {
+    match item {
+        syn::Item::Mod(item) if item.content.is_none() => Some(item.ident.to_string()),
+        _ => None,
+    }
+}
 
 /// `#[cfg(test)]`, `#[cfg(all(test, ..))]` and test functions.
 fn for_tests(attrs: &[syn::Attribute]) -> bool {
@@ -233,8 +248,15 @@ impl<'a> Visit<'a> for Reader {
     }
 
     fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        let before = self.facts.names.len();
         self.uses(&[], &item.tree);
+        if !matches!(item.vis, syn::Visibility::Inherited) {
+            self.facts.reexports.extend_from_slice(&self.facts.names[before..]);
+        }
     }
+
+    /// `pub(super)` uses nothing.
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|part| part.ident.to_string()).collect();

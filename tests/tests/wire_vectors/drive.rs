@@ -73,6 +73,9 @@ pub(crate) fn decode(
         "Produce" => run::<wire::produce::Answer>(version, bytes, feed),
         "Fetch" => run::<wire::fetch::Answer>(version, bytes, feed),
         "ListOffsets" => run::<wire::list_offsets::Answer>(version, bytes, feed),
+        "OffsetForLeaderEpoch" => {
+            run::<wire::offset_for_leader_epoch::Answer>(version, bytes, feed)
+        }
         "DescribeTopicPartitions" => {
             run::<wire::describe_topic_partitions::Answer>(version, bytes, feed)
         }

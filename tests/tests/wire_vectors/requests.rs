@@ -47,6 +47,7 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::PRODUCE => produce(version, body, out),
         ApiKey::FETCH => fetch(version, body, out),
         ApiKey::LIST_OFFSETS => list_offsets(version, body, out),
+        ApiKey::OFFSET_FOR_LEADER_EPOCH => epochs(version, body, out),
         ApiKey::DESCRIBE_TOPIC_PARTITIONS => describe(version, body, out),
         ApiKey::INIT_PRODUCER_ID => init_producer_id(version, body, out),
         ApiKey::CREATE_TOPICS => create_topics(version, body, out),
@@ -184,6 +185,25 @@ fn list_offsets(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
         end_topic(out, version)?;
     }
     end(out, version, i32_of(&body["timeoutMs"]))?;
+    Ok(())
+}
+
+fn epochs(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
+    use wire::offset_for_leader_epoch::*;
+    refuse(version >= 3 && int(&body["replicaId"]) != -1, "replica id")?;
+    let topics = list(&body["topics"]);
+    begin(out, version, topics.len())?;
+    for one in topics {
+        let partitions = list(&one["partitions"]);
+        topic(out, version, text(&one["topic"]), partitions.len())?;
+        for one in partitions {
+            let [index, current, epoch] =
+                ["partition", "currentLeaderEpoch", "leaderEpoch"].map(|name| i32_of(&one[name]));
+            partition(out, version, index, current, epoch)?;
+        }
+        end(out, version)?;
+    }
+    end(out, version)?;
     Ok(())
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "Produce" => each::<wire::produce::Answer>(vector, produce),
         "Fetch" => each::<wire::fetch::Answer>(vector, fetch),
         "ListOffsets" => each::<wire::list_offsets::Answer>(vector, list_offsets),
+        "OffsetForLeaderEpoch" => each::<wire::offset_for_leader_epoch::Answer>(vector, epochs),
         "DescribeTopicPartitions" => {
             each::<wire::describe_topic_partitions::Answer>(vector, describe)
         }
@@ -218,6 +219,23 @@ fn list_offsets(to: &mut Builder, item: wire::list_offsets::Item<'_>) {
             json!({
                 "partitionIndex": index, "errorCode": code(error), "timestamp": timestamp,
                 "offset": offset, "leaderEpoch": leader_epoch,
+            }),
+        ),
+        TopicEnd => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn epochs(to: &mut Builder, item: wire::offset_for_leader_epoch::Item<'_>) {
+    use wire::offset_for_leader_epoch::Item::*;
+    match item {
+        Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
+        Topic { name } => to.push("topics", json!({ "topic": name })),
+        Partition { error, index, leader_epoch, end_offset } => to.push(
+            "topics.partitions",
+            json!({
+                "errorCode": code(error), "partition": index, "leaderEpoch": leader_epoch,
+                "endOffset": end_offset,
             }),
         ),
         TopicEnd => {}

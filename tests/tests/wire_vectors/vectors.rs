@@ -56,6 +56,7 @@ impl Vector {
             "Produce" => ApiKey::PRODUCE,
             "Fetch" => ApiKey::FETCH,
             "ListOffsets" => ApiKey::LIST_OFFSETS,
+            "OffsetForLeaderEpoch" => ApiKey::OFFSET_FOR_LEADER_EPOCH,
             "DescribeTopicPartitions" => ApiKey::DESCRIBE_TOPIC_PARTITIONS,
             "InitProducerId" => ApiKey::INIT_PRODUCER_ID,
             "CreateTopics" => ApiKey::CREATE_TOPICS,

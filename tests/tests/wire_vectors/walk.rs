@@ -13,6 +13,7 @@ fn schema(api: &str) -> &'static Schema {
         "Produce" => &wire::produce::SCHEMA,
         "Fetch" => &wire::fetch::SCHEMA,
         "ListOffsets" => &wire::list_offsets::SCHEMA,
+        "OffsetForLeaderEpoch" => &wire::offset_for_leader_epoch::SCHEMA,
         "DescribeTopicPartitions" => &wire::describe_topic_partitions::SCHEMA,
         "InitProducerId" => &wire::init_producer_id::SCHEMA,
         "CreateTopics" => &wire::create_topics::SCHEMA,

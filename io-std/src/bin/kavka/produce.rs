@@ -37,9 +37,12 @@ pub(super) struct Options {
     /// Who must have a record before it counts
     #[arg(long, value_enum, default_value_t = AcksArg::All)]
     acks: AcksArg,
-    /// Milliseconds that a batch waits for more records
+    /// Milliseconds that a batch waits for more records at most, while others are under way
     #[arg(long, default_value_t = 5, value_name = "MS")]
     linger: u64,
+    /// A batch waits for the whole --linger although nothing is under way
+    #[arg(long)]
+    linger_when_idle: bool,
     /// Seconds after which a record that is not acknowledged has failed
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     delivery_timeout: u64,
@@ -78,6 +81,7 @@ pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
         .config()
         .acks(options.acks.into())
         .linger(Duration::from_millis(options.linger))
+        .linger_when_idle(options.linger_when_idle)
         .delivery_timeout(delivery);
     let producer = Producer::new(config)?;
     producer.freshness(&options.topic).wait()?;

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
         if options.seconds.is_some_and(|most| started.elapsed().as_secs() >= most) {
             break;
         }
-        let plan = Plan::draw(seed);
+        let mut plan = Plan::draw_with(seed, options.loads());
+        plan.strict_fetch = options.strict_fetch;
         if !options.quiet {
             println!("{plan}");
         }

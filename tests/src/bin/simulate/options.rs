@@ -4,6 +4,9 @@ use core::ops::Range;
 use std::path::PathBuf;
 
 use clap::Parser;
+use kavka_tests::sim::swarm::Loads;
+
+const LOADS: [&str; 4] = ["wide", "slow", "stalled", "missing"];
 
 /// Runs kavka's clients in virtual time against a simulated cluster. A seed decides everything.
 #[derive(Clone, Debug, Parser)]
@@ -33,12 +36,29 @@ pub(crate) struct Options {
     /// Stop after this many runs that failed
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) failures: usize,
+    /// Bytes that are fetched and neither taken nor lost are a finding
+    #[arg(long)]
+    pub(crate) strict_fetch: bool,
+    /// Draw no such loads: wide, slow, stalled, missing
+    #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
+    without: Vec<String>,
     /// Print failures and the sum only
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
 
 impl Options {
+    pub(crate) fn loads(&self) -> Loads {
+        let on = |name: &str, default: bool| default && !self.without.iter().any(|o| o == name);
+        let all = Loads::default();
+        Loads {
+            wide: on("wide", all.wide),
+            slow: on("slow", all.slow),
+            stalled: on("stalled", all.stalled),
+            missing: on("missing", all.missing),
+        }
+    }
+
     pub(crate) fn seeds(&self) -> Range<u64> {
         if let Some(seed) = self.seed {
             return seed..seed.saturating_add(1);

@@ -25,7 +25,27 @@ impl Cluster {
         self.create(name, partitions, self.options.replication)
     }
 
+    /// [`Cluster::create_topic`] for many topics, which brokers see in one step.
+    ///
+    /// # Errors
+    /// As there; those before it are made.
+    pub fn create_many(&mut self, names: &[String], partitions: u32) -> Result<(), i16> {
+        let replication = self.options.replication;
+        let mut all = names.iter();
+        let result = all.try_for_each(|name| self.add(name, partitions, replication).map(drop));
+        let names: Vec<_> = names.iter().map(|name| StrBytes::from_string(name.clone())).collect();
+        self.publish(&names);
+        result
+    }
+
     pub(super) fn create(&mut self, name: &str, count: u32, replication: u32) -> Result<Uuid, i16> {
+        let id = self.add(name, count, replication)?;
+        self.publish(&[StrBytes::from_string(name.to_owned())]);
+        Ok(if self.options.profile.topic_ids() { id } else { Uuid::nil() })
+    }
+
+    /// Makes a topic that no broker knows of yet.
+    fn add(&mut self, name: &str, count: u32, replication: u32) -> Result<Uuid, i16> {
         let name = StrBytes::from_string(name.to_owned());
         if self.names.contains_key(&name) {
             return Err(code::TOPIC_ALREADY_EXISTS);
@@ -42,8 +62,7 @@ impl Cluster {
         self.topics.insert(id, topic);
         self.names.insert(name.clone(), id);
         self.note(&name, What::Grown { count });
-        self.publish(&[name]);
-        Ok(if self.options.profile.topic_ids() { id } else { Uuid::nil() })
+        Ok(id)
     }
 
     fn new_partition(&self, index: u32, replication: u32) -> Partition {

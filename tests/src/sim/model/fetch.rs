@@ -1,4 +1,6 @@
 //! Fetch: sessions, long polls, byte limits (`KafkaApis.handleFetchRequest`, `DelayedFetch`).
+//! Followers serve consumers of version 11 and later up to the high watermark that they know; what
+//! they do not have yet is out of range there.
 
 use core::time::Duration;
 
@@ -9,6 +11,7 @@ use kafka_protocol::messages::fetch_response::{
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::replica::Partition;
 use super::session::{BY_ID, Item, Source};
 use super::{Cluster, Ctx, Denied, Event, Output, Reply, Touched};
 use crate::sim::code;
@@ -23,6 +26,8 @@ const HINTS: i16 = 16;
 const BROKER_LIMIT: i32 = 57_671_680;
 /// `READ_COMMITTED`.
 const COMMITTED: i8 = 1;
+/// First version whose consumers may read from followers (KIP-392).
+const FOLLOWERS: i16 = 11;
 
 /// A fetch that waits for data.
 pub(super) struct Parked {
@@ -32,8 +37,16 @@ pub(super) struct Parked {
     min_bytes: i32,
     max_bytes: i32,
     isolation: i8,
+    reader: Reader,
     /// Its wait ended while the broker was paused.
     expired: bool,
+}
+
+/// Who fetches (`ClientMetadata`).
+#[derive(Clone)]
+struct Reader {
+    version: i16,
+    rack: StrBytes,
 }
 
 /// One partition's part of an answer.
@@ -47,7 +60,15 @@ struct Part {
 /// Why a partition answers no records.
 enum Unread {
     Denied(Denied),
-    Diverging { epoch: i32, end: i64 },
+    Diverging {
+        epoch: i32,
+        end: i64,
+    },
+    /// To be read at this follower; (high watermark, log start) of the leader.
+    Elsewhere {
+        replica: i32,
+        log: (i64, i64),
+    },
 }
 
 impl Cluster {
@@ -68,6 +89,7 @@ impl Cluster {
             min_bytes: ask.min_bytes,
             max_bytes: ask.max_bytes.min(BROKER_LIMIT),
             isolation: ask.isolation_level,
+            reader: Reader { version: ctx.version, rack: ask.rack_id.clone() },
             expired: false,
         };
         if ask.max_wait_ms <= 0 || ctx.injected().is_some() || self.satisfied(&parked) {
@@ -171,7 +193,7 @@ impl Cluster {
         let Some(items) = items else { return true };
         let (mut bytes, mut known) = (0, false);
         for (_, item) in items.iter() {
-            match self.readable(broker, item) {
+            match self.readable(broker, &parked.reader, item) {
                 Ok(log) => {
                     known = true;
                     let limit = u64::try_from(item.max_bytes).unwrap_or(0);
@@ -189,9 +211,15 @@ impl Cluster {
     }
 
     /// The log to read from, checked for the item's offset and epochs.
-    fn readable(&self, broker: i32, item: &Item) -> Result<&Log, Unread> {
-        let found = self.locate(broker, &item.topic, item.partition, item.leader_epoch);
-        let partition = found.map_err(|mut denied| {
+    fn readable(&self, broker: i32, reader: &Reader, item: &Item) -> Result<&Log, Unread> {
+        let Item { topic, partition, leader_epoch, .. } = item;
+        let found = match reader.version {
+            FOLLOWERS.. if self.options.racks > 0 => {
+                self.locate_replica(broker, topic, *partition, *leader_epoch)
+            }
+            _ => self.locate(broker, topic, *partition, *leader_epoch).map(|truth| (truth, None)),
+        };
+        let (partition, _) = found.map_err(|mut denied| {
             // 2.4 says 9 where it has no replica.
             let outsider = denied.code == code::NOT_LEADER_OR_FOLLOWER
                 && self.profile(broker) == Profile::V2_4
@@ -201,7 +229,14 @@ impl Cluster {
             }
             Unread::Denied(denied)
         })?;
-        let log = partition.log();
+        if let Some(replica) = self.preferred(broker, reader, partition, item.offset) {
+            let log = partition.log();
+            let log = (log.high_watermark(), log.start());
+            return Err(Unread::Elsewhere { replica, log });
+        }
+        let Some(log) = partition.log_at(broker) else {
+            return Err(Unread::Denied(Denied::plain(code::NOT_LEADER_OR_FOLLOWER)));
+        };
         let out_of_range = || Unread::Denied(Denied::plain(code::OFFSET_OUT_OF_RANGE));
         if item.last_fetched_epoch >= 0 {
             let (epoch, end) = log.epoch_end(item.last_fetched_epoch);
@@ -218,6 +253,24 @@ impl Cluster {
         Ok(log)
     }
 
+    /// The follower that a leader names instead of reading (`findPreferredReadReplica`).
+    fn preferred(
+        &self,
+        broker: i32,
+        reader: &Reader,
+        partition: &Partition,
+        offset: i64,
+    ) -> Option<i32> {
+        let asks = reader.version >= FOLLOWERS && !reader.rack.is_empty();
+        if !asks || !self.options.rack_aware || partition.leader != broker {
+            return None;
+        }
+        let image = self.view(broker);
+        let rack = |id| image.endpoint(id).and_then(|endpoint| endpoint.rack.as_ref());
+        let in_sync = self.profile(broker) >= Profile::V3_9; // not in 2.4 and 2.8
+        partition.preferred(offset, in_sync, |id| rack(id) == Some(&reader.rack))
+    }
+
     fn is_replica(&self, broker: i32, item: &Item) -> bool {
         let index = usize::try_from(item.partition).unwrap_or(usize::MAX);
         let image = self.view(broker).topic(&item.topic);
@@ -226,18 +279,18 @@ impl Cluster {
     }
 
     fn answer_fetch(&mut self, parked: Parked) -> Reply {
-        let Parked { ctx, source, max_bytes, isolation, .. } = parked;
         let slots = self.options.session_slots;
-        let parts = match &source {
-            Source::Own { items, .. } => self.read_all(&ctx, items.iter(), max_bytes, isolation),
+        let parts = match &parked.source {
+            Source::Own { items, .. } => self.read_all(&parked, items.iter()),
             Source::Session(id) => {
-                let node = self.nodes.get(&ctx.broker);
+                let node = self.nodes.get(&parked.ctx.broker);
                 let Some(items) = node.and_then(|node| node.sessions.items(*id)) else {
-                    return self.refuse_fetch(&ctx, code::FETCH_SESSION_ID_NOT_FOUND);
+                    return self.refuse_fetch(&parked.ctx, code::FETCH_SESSION_ID_NOT_FOUND);
                 };
-                self.read_all(&ctx, items.iter(), max_bytes, isolation)
+                self.read_all(&parked, items.iter())
             }
         };
+        let Parked { ctx, source, .. } = parked;
         let Some(node) = self.nodes.get_mut(&ctx.broker) else { return Reply::Close };
         let (session, parts) = match source {
             Source::Own { mut items, keep } => {
@@ -273,12 +326,11 @@ impl Cluster {
 
     fn read_all<'a>(
         &self,
-        ctx: &Ctx,
+        parked: &Parked,
         items: impl Iterator<Item = (u64, &'a Item)>,
-        max_bytes: i32,
-        isolation: i8,
     ) -> Vec<Part> {
-        let mut room = usize::try_from(max_bytes).unwrap_or(0);
+        let Parked { ctx, isolation, reader, .. } = parked;
+        let mut room = usize::try_from(parked.max_bytes).unwrap_or(0);
         let mut first = true;
         let mut parts = Vec::new();
         for (turn, item) in items {
@@ -290,7 +342,7 @@ impl Cluster {
             }
             data.records = Some(Bytes::new());
             let injected = ctx.injected().map(|code| Unread::Denied(Denied::plain(code)));
-            let read = injected.map_or_else(|| self.readable(ctx.broker, item), Err);
+            let read = injected.map_or_else(|| self.readable(ctx.broker, reader, item), Err);
             let mut told = None;
             match read {
                 Ok(log) => {
@@ -298,7 +350,7 @@ impl Cluster {
                     let records = log.read(item.offset, limit, first);
                     first &= records.is_empty();
                     room = room.saturating_sub(records.len());
-                    fill(ctx, &mut data, log, isolation);
+                    fill(ctx, &mut data, log, *isolation);
                     data.records = Some(records);
                     data.error_code = ctx.told(code::NONE);
                     told = Some((log.high_watermark(), log.start()));
@@ -306,6 +358,10 @@ impl Cluster {
                 Err(Unread::Diverging { epoch, end }) => {
                     data.diverging_epoch =
                         EpochEndOffset::default().with_epoch(epoch).with_end_offset(end);
+                }
+                Err(Unread::Elsewhere { replica, log }) => {
+                    data.preferred_read_replica = BrokerId(replica);
+                    (data.high_watermark, data.log_start_offset) = log;
                 }
                 Err(Unread::Denied(denied)) => deny(ctx, &mut data, &denied),
             }

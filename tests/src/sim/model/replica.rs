@@ -61,6 +61,28 @@ impl Partition {
         &mut self.replicas[self.home].log
     }
 
+    /// The log of `broker`, which follows or leads.
+    pub(super) fn log_at(&self, broker: i32) -> Option<&Log> {
+        self.replicas.iter().find(|replica| replica.broker == broker).map(|replica| &replica.log)
+    }
+
+    /// The follower that serves a reader at `offset` best, of those that `near` says are in its
+    /// rack; `None` where the leader is there itself, or nobody (`ReplicaManager`'s
+    /// `findPreferredReadReplica`, `RackAwareReplicaSelector`).
+    pub(super) fn preferred(
+        &self,
+        offset: i64,
+        in_sync: bool,
+        near: impl Fn(i32) -> bool,
+    ) -> Option<i32> {
+        let has = |r: &&Replica| (r.log.start()..=r.log.end()).contains(&offset);
+        let serves = |r: &&Replica| has(r) && (!in_sync || self.isr.contains(&r.broker));
+        let followers = self.replicas.iter().filter(|r| r.broker != self.leader);
+        let best = followers.filter(|r| near(r.broker)).filter(serves);
+        let best = best.max_by_key(|r| (r.log.end(), r.caught_up, r.broker))?;
+        (!near(self.leader)).then_some(best.broker)
+    }
+
     pub(super) fn brokers(&self) -> Arc<[i32]> {
         self.replicas.iter().map(|replica| replica.broker).collect()
     }
@@ -199,6 +221,28 @@ impl Cluster {
             self.schedule(now + self.options.replica_lag_max, Event::Watch { topic, partition });
         }
         self.settle_replicas(topic, partition);
+        self.spread(topic, partition);
+    }
+
+    /// Where consumers read from followers, those that fetch without a delay learn of a new high
+    /// watermark at once (`Partition.followerNeedsHwUpdate`).
+    fn spread(&mut self, topic: Uuid, partition: usize) {
+        let (now, delay) = (self.now, self.options.replication_delay);
+        let Some(state) = self.topics.get_mut(&topic).and_then(|t| t.partitions.get_mut(partition))
+        else {
+            return;
+        };
+        let leads = self.nodes.get(&state.leader).is_some_and(Node::runs);
+        if !self.options.rack_aware || !leads || state.ready_at > now {
+            return;
+        }
+        for place in state.behind() {
+            let node = self.nodes.get(&state.replicas[place].broker);
+            let at_once = |node: &Node| node.runs() && (delay + node.replica_lag).is_zero();
+            if node.is_some_and(at_once) {
+                state.follow(place, now);
+            }
+        }
     }
 
     /// A follower's fetch is answered.
@@ -213,7 +257,12 @@ impl Cluster {
         let Some(place) = state.replicas.iter().position(|r| r.broker == broker) else { return };
         state.replicas[place].fetching = false;
         if able {
+            let before = state.replicas[place].log.high_watermark();
             state.follow(place, now);
+            let rose = state.replicas[place].log.high_watermark() > before;
+            if rose && self.options.rack_aware {
+                self.touch(topic, partition); // somebody may read there
+            }
             self.settle_replicas(topic, partition);
             self.replicate(topic, partition);
         }

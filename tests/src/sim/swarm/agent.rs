@@ -4,10 +4,12 @@
 mod reader;
 mod writer;
 
-use std::collections::BTreeMap;
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
 use kavka_core::{Commands, Event, Instant, PartitionId, Start, TopicId};
 
+use super::load::STALL;
 use super::plan::{ClientPlan, Reads};
 use super::step::{Done, Step};
 use crate::sim::rng::Rng;
@@ -28,6 +30,14 @@ pub struct Agent {
     /// Partitions that go on reading later.
     resumes: Vec<(Instant, PartitionId)>,
     busy_until: Option<Instant>,
+    /// When it stalls, once.
+    stall: Option<Instant>,
+    /// A topic that does not exist.
+    missing: Option<TopicId>,
+    /// Bytes of batches that were taken.
+    taken: u64,
+    /// How often a position changed otherwise than by reading on, or may have.
+    turns: u64,
     /// No new records and no whims any more.
     calm: bool,
     steps: Vec<Step>,
@@ -36,8 +46,13 @@ pub struct Agent {
 
 impl Agent {
     pub(super) fn new(process: usize, plan: ClientPlan, mut rng: Rng) -> Self {
+        let micros = |at: Duration| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
         Self {
             process,
+            stall: plan.stall.map(|at| Instant::from_micros(micros(at))),
+            missing: None,
+            taken: 0,
+            turns: 0,
             writer: Writer::new(process, plan.writes, rng.fork()),
             plan,
             rng,
@@ -63,6 +78,12 @@ impl Agent {
             match commands.topic(name) {
                 Ok(topic) => self.topics.push(topic),
                 Err(error) => self.finds(format!("topic {name} refused: {error:?}")),
+            }
+        }
+        if self.plan.missing > 0 {
+            match commands.topic("missing") {
+                Ok(topic) => self.missing = Some(topic),
+                Err(error) => self.finds(format!("the missing topic refused: {error:?}")),
             }
         }
         for (topic, reads) in self.plan.reads.clone() {
@@ -92,7 +113,8 @@ impl Agent {
     /// No new records and no whims from now on; what is paused goes on.
     pub(super) fn calm_down(&mut self, now: Instant, commands: &mut Commands<'static>) {
         self.calm = true;
-        self.busy_until = None;
+        (self.busy_until, self.stall) = (None, None);
+        self.turns += self.resumes.len() as u64;
         for (_, at) in core::mem::take(&mut self.resumes) {
             commands.resume(now, at);
         }
@@ -128,11 +150,35 @@ impl Agent {
         core::mem::take(&mut self.findings)
     }
 
-    /// A partition that is read.
-    pub(super) fn reader(&self, topic: usize, partition: u32) -> Option<PartitionId> {
-        let topic = self.topic_id(topic)?;
-        let here = |(_, r): &(&PartitionId, &Reader)| r.topic == topic && r.partition == partition;
-        self.readers.iter().find(here).map(|(at, _)| *at)
+    /// Partitions that are read.
+    pub(super) fn readers(&self) -> HashMap<(TopicId, u32), PartitionId> {
+        self.readers.iter().map(|(at, r)| ((r.topic, r.partition), *at)).collect()
+    }
+
+    /// Bytes of batches that were taken, and how often a position may have changed otherwise.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.taken, self.turns)
+    }
+
+    /// An application takes its time for what it has read.
+    fn take_time(&mut self, now: Instant, event: &Event<'_>) {
+        match event {
+            Event::Records(batch) => {
+                self.taken += batch.bytes().len() as u64;
+                if let Some(rate) = self.plan.rate.filter(|_| !self.calm) {
+                    let records = batch.records().count() as u32;
+                    let time = Duration::from_secs(1) * records / rate.max(1);
+                    self.busy_until = self.busy_until.max(Some(now + time));
+                }
+            }
+            Event::Moved { .. }
+            | Event::TooLarge { .. }
+            | Event::Corrupt { .. }
+            | Event::PartitionFailed { .. }
+            | Event::LeaderMoved { .. }
+            | Event::TopicRecreated { .. } => self.turns += 1,
+            _ => {}
+        }
     }
 
     fn did(&mut self, at: Instant, topic: TopicId, what: Done) {
@@ -160,8 +206,9 @@ impl Agent {
 impl App for Agent {
     fn on_event(&mut self, now: Instant, event: Event<'_>, commands: &mut Commands<'static>) {
         if !self.calm && !self.plan.slow.is_zero() && self.rng.chance(10) {
-            self.busy_until = Some(now + self.rng.time(core::time::Duration::ZERO, self.plan.slow));
+            self.busy_until = Some(now + self.rng.time(Duration::ZERO, self.plan.slow));
         }
+        self.take_time(now, &event);
         match event {
             Event::Delivered { batch, to, first, count, base_offset } => {
                 let answer = |n| Answer::Delivered(base_offset.map(|base| base + i64::from(n)));
@@ -218,16 +265,23 @@ impl App for Agent {
 
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
         self.busy_until = self.busy_until.filter(|until| *until > now);
+        if self.stall.is_some_and(|at| at <= now) {
+            self.stall = None;
+            self.busy_until = Some(now + STALL);
+        }
         let due = self.resumes.iter().position(|(at, _)| *at <= now);
         if let Some((_, at)) = due.map(|due| self.resumes.swap_remove(due)) {
+            self.turns += 1;
             commands.resume(now, at);
         }
-        self.writer.work(now, commands, &self.topics, &mut self.steps);
+        let missing = self.missing.map(|topic| (topic, self.plan.missing));
+        self.writer.work(now, commands, (&self.topics, missing), &mut self.steps);
     }
 
     fn wake_at(&self) -> Option<Instant> {
         let resume = self.resumes.iter().map(|(at, _)| *at).min();
-        Instant::earliest(Instant::earliest(resume, self.busy_until), self.writer.wake_at())
+        let busy = Instant::earliest(self.busy_until, self.stall);
+        Instant::earliest(Instant::earliest(resume, busy), self.writer.wake_at())
     }
 
     fn is_busy(&self, now: Instant) -> bool {

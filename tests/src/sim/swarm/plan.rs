@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use kavka_core::{Acks, Config, Limits, OutOfRange, Probing, Start};
 
+use super::load::Loads;
 use super::nemesis::Act;
 use crate::sim::model::Options;
 use crate::sim::profile::Profile;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub trouble: Duration,
     /// Afterwards one broker that is not needed ends for good.
     pub loses_one: bool,
+    /// Whether bytes that are fetched and not taken are a finding.
+    pub strict_fetch: bool,
 }
 
 /// One client.
@@ -55,6 +58,12 @@ pub struct ClientPlan {
     pub whims: u64,
     /// Longest time that the application lets events wait.
     pub slow: Duration,
+    /// Records a second that the application takes; `None`: all that come.
+    pub rate: Option<u32>,
+    /// When the application polls nothing for long, once.
+    pub stall: Option<Duration>,
+    /// In 100 records, how many are for a topic that does not exist.
+    pub missing: u64,
 }
 
 /// What a client writes.
@@ -99,6 +108,12 @@ impl Plan {
     /// Draws it.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
+        Self::draw_with(seed, Loads::default())
+    }
+
+    /// Draws it with some of the loads.
+    #[must_use]
+    pub fn draw_with(seed: u64, loads: Loads) -> Self {
         let mut rng = Rng(seed ^ 0x6b61_766b_6173_696d);
         let (options, profiles) = draw_cluster(&mut rng);
         let topics: Vec<u32> =
@@ -115,8 +130,10 @@ impl Plan {
             options,
             topics,
             loses_one: false,
+            strict_fetch: false,
         };
         plan.draw_more(&mut rng);
+        loads.draw(&mut plan);
         plan
     }
 
@@ -235,6 +252,9 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         reads,
         whims: if rng.chance(30) { rng.range(1, 20) } else { 0 },
         slow: if rng.chance(20) { rng.millis(5, 2000) } else { Duration::ZERO },
+        rate: None,
+        stall: None,
+        missing: 0,
     }
 }
 
@@ -287,6 +307,8 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
         OutOfRange::Earliest,
         OutOfRange::Latest,
     ]);
+    // Not drawn: what seeds mean stays.
+    config.linger_when_idle = config.fetch_max_wait.as_millis().is_multiple_of(3);
     if rng.chance(10) {
         config.probing = Probing::WhenProducing;
     }
@@ -325,16 +347,32 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let releases: Vec<String> = self.profiles.iter().map(Profile::to_string).collect();
         let acts: Vec<String> = self.acts.iter().map(|(act, n)| format!("{act:?}:{n}")).collect();
+        let load = |client: &ClientPlan| {
+            let ClientPlan { rate, stall, missing, .. } = client;
+            let rate = rate.map(|rate| format!("takes {rate}/s"));
+            let stall = stall.map(|at| format!("stalls at {at:?}"));
+            let missing = (*missing > 0).then(|| format!("{missing} % to a missing topic"));
+            [rate, stall, missing].into_iter().flatten()
+        };
+        let loads: Vec<String> = self.clients.iter().flat_map(load).collect();
+        let wide = self.topics.len() > 3;
+        let topics = match wide {
+            true => format!("{} of {} in all", self.topics.len(), self.topics.iter().sum::<u32>()),
+            false => format!("{:?}", self.topics),
+        };
+        let releases = match wide {
+            true => format!("{} of {}", self.options.brokers, self.options.profile),
+            false => releases.join("+"),
+        };
         let writers = self.clients.iter().filter(|client| client.writes.is_some()).count();
         write!(
             f,
-            "seed {}: brokers {}, replicas {}, topics {:?}, clients {} ({writers} write), \
-             {:?} of {} every {:?}{}, net {:?}..{:?} {}",
+            "seed {}: brokers {releases}, replicas {}, topics {topics}, \
+             clients {} ({writers} write{}), {:?} of {} every {:?}{}, net {:?}..{:?} {}",
             self.seed,
-            releases.join("+"),
             self.options.replication,
-            self.topics,
             self.clients.len(),
+            loads.iter().map(|load| format!(", {load}")).collect::<String>(),
             self.trouble,
             acts.join(" "),
             self.pause,

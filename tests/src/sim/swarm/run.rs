@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::io::Write;
 
-use kavka_core::{Config, Limits, OutOfRange, Probing, Start};
+use kavka_core::{Config, Limits, OutOfRange, PartitionId, Probing, Start};
 
 use super::agent::Agent;
 use super::nemesis::Nemesis;
@@ -158,7 +158,7 @@ impl<'p> Run<'p> {
             config.delivery_timeout + 2 * config.request_timeout.max(config.connect_timeout)
         });
         let bound = self.world.now() + GRACE + limits.max().unwrap_or_default();
-        let fresh = self.join(self.world.members(), fresh_reader(self.plan.topics.len()), Rng(1));
+        let fresh = self.join(self.world.members(), fresh_reader(self.plan), Rng(1));
         loop {
             self.world.run_for(SLICE);
             let findings = self.oracle.look(&mut self.world);
@@ -174,13 +174,33 @@ impl<'p> Run<'p> {
                 return open;
             }
         }
-        let findings = self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now());
+        let mut findings = self.oracle.judge_end(self.plan, &self.world.cluster, self.world.now());
+        if self.plan.strict_fetch {
+            findings.extend((0..=fresh).filter_map(|member| self.fetched_in_vain(member)));
+        }
         if !findings.is_empty() || self.idle().is_empty() {
             return findings;
         }
         // Brokers may still be behind with what happened last.
         self.world.run_for(LATEST_NEWS);
         self.idle()
+    }
+
+    /// What was fetched has been taken, but for what had to be fetched again.
+    fn fetched_in_vain(&self, member: usize) -> Option<String> {
+        let (fetched, agent) = (self.world.fetched(member), self.world.app(member));
+        let (taken, turns) = agent.taken();
+        // A position that was changed loses what was under way from the old one. All is read, so
+        // no buffer holds anything.
+        let again = fetched.with_ended + (1 + turns) * fetched.largest;
+        let allowed = taken * 11 / 10 + again;
+        (fetched.bytes > allowed).then(|| {
+            format!(
+                "client {member}: fetched {} bytes and took {taken}; {allowed} are allowed \
+                 ({again} again, for {turns} changed positions and ended connections)",
+                fetched.bytes
+            )
+        })
     }
 
     /// Nobody has anything to do, so nobody asks more than long polls and probes come to, or keeps
@@ -255,6 +275,7 @@ impl<'p> Run<'p> {
     /// What a client still has to do.
     fn unfinished(&self, member: usize) -> Vec<String> {
         let agent = self.world.app(member);
+        let readers = agent.readers();
         let mut open = Vec::new();
         if !agent.all_answered() {
             open.push(format!("client {member}: records without an answer"));
@@ -273,18 +294,25 @@ impl<'p> Run<'p> {
                     Reads::All(_) => count,
                     Reads::ByHand(partitions, _) => count.min(*partitions),
                 };
-                open.extend((0..partitions).filter_map(|p| self.unread(member, topic, p)));
+                open.extend((0..partitions).filter_map(|p| {
+                    let at = readers.get(&(id, p)).copied();
+                    self.unread(member, topic, p, at)
+                }));
             }
         }
         open
     }
 
-    fn unread(&self, member: usize, topic: usize, partition: u32) -> Option<String> {
-        let agent = self.world.app(member);
+    fn unread(
+        &self,
+        member: usize,
+        topic: usize,
+        partition: u32,
+        at: Option<PartitionId>,
+    ) -> Option<String> {
         let name = Plan::topic(topic);
         // All of the log: what no follower has yet will be readable, too.
         let end = self.world.cluster.log_len(&name, partition);
-        let at = agent.reader(topic, partition);
         let Some(at) = at else {
             return Some(format!("client {member}: {name} {partition} is not read"));
         };
@@ -311,11 +339,26 @@ fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
 }
 
 /// Reads everything from the beginning.
-fn fresh_reader(topics: usize) -> ClientPlan {
+fn fresh_reader(plan: &Plan) -> ClientPlan {
+    let topics = plan.topics.len();
     let mut config = Config::new("unknown:1");
     config.out_of_range = OutOfRange::Nearest;
     let mut limits = Limits::small();
     limits.partitions = 256;
+    if topics > limits.topics {
+        (limits.conns, limits.brokers, limits.topics, limits.partitions) = (32, 128, topics, 4096);
+        config.fetch_max_wait = Duration::from_secs(2);
+    }
     let reads = (0..topics).map(|topic| (topic, Reads::All(Start::Earliest))).collect();
-    ClientPlan { limits, config, writes: None, reads, whims: 0, slow: Duration::ZERO }
+    ClientPlan {
+        limits,
+        config,
+        writes: None,
+        reads,
+        whims: 0,
+        slow: Duration::ZERO,
+        rate: None,
+        stall: None,
+        missing: 0,
+    }
 }

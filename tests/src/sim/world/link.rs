@@ -3,11 +3,13 @@
 use core::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{FetchResponse, ResponseKind};
 use kavka_core::{CloseReason, ConnId};
 
 use super::net::{Dark, Trouble};
 use super::trace::Brief;
 use super::{App, Pipe, World};
+use crate::sim::batch::Header;
 use crate::sim::frame::Request;
 use crate::sim::model::{Output, Reply};
 
@@ -29,6 +31,8 @@ pub(super) struct Link {
     dark: Dark,
     /// Passes a few bytes at a time.
     trickles: bool,
+    /// Bytes of batches in its last two Fetch answers.
+    fetched: [u64; 2],
 }
 
 /// What is under way.
@@ -80,6 +84,7 @@ impl<A: App> World<A> {
     /// The client closed its end. What it sent still arrives and is applied; answers are lost.
     pub(super) fn hang_up(&mut self, member: usize, conn: ConnId) {
         let Some(id) = self.members[member].conns.remove(&conn) else { return };
+        self.count_ended(id);
         if let Some(link) = self.links.get(&id) {
             let at = link.to_broker.max(self.now);
             self.schedule(at, Happening::EndOfRequests { id });
@@ -110,6 +115,7 @@ impl<A: App> World<A> {
                 }
             }
             Happening::EndOfAnswers { id } => {
+                self.count_ended(id);
                 if let Some(link) = self.links.remove(&id) {
                     self.lost(link.member, link.conn, CloseReason::Ended);
                 }
@@ -120,10 +126,19 @@ impl<A: App> World<A> {
 
     /// Both sides see the stream end; what is under way on it is lost.
     pub(super) fn reset(&mut self, id: u64) {
+        self.count_ended(id);
         if let Some(link) = self.links.remove(&id) {
             self.trace.note(self.now, "reset", &[id]);
             self.cluster.handle_closed(link.broker, id);
             self.lost(link.member, link.conn, CloseReason::Reset);
+        }
+    }
+
+    /// What came last over a connection that ends may be lost.
+    fn count_ended(&mut self, id: u64) {
+        if let Some(link) = self.links.get_mut(&id) {
+            let lost: u64 = core::mem::take(&mut link.fetched).iter().sum();
+            self.members[link.member].fetched.with_ended += lost;
         }
     }
 
@@ -155,6 +170,7 @@ impl<A: App> World<A> {
                 at_client: Pipe::new(),
                 dark: Dark::default(),
                 trickles,
+                fetched: [0; 2],
             },
         );
         let member = &mut self.members[member];
@@ -267,6 +283,13 @@ impl<A: App> World<A> {
                         Brief(&answer.body)
                     ),
                 );
+                if let ResponseKind::Fetch(body) = &answer.body {
+                    let whole = whole_batches(body);
+                    link.fetched = [link.fetched[1], whole];
+                    let fetched = &mut self.members[member].fetched;
+                    fetched.bytes += whole;
+                    fetched.largest = fetched.largest.max(whole);
+                }
                 let mut bytes =
                     answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
                 self.cluster.counters().answer(answer.api, bytes.len());
@@ -353,6 +376,22 @@ impl Way {
             Self::ToClient => Happening::ToClient { id, bytes },
         }
     }
+}
+
+/// Bytes of all batches in an answer but for those that are cut short at the end of a partition.
+fn whole_batches(body: &FetchResponse) -> u64 {
+    let parts = body.responses.iter().flat_map(|topic| &topic.partitions);
+    let whole = |records: &Bytes| {
+        let mut at = 0;
+        while let Some(header) = records.get(at..).and_then(Header::read) {
+            let Some(end) = at.checked_add(header.size).filter(|end| *end <= records.len()) else {
+                break;
+            };
+            at = end;
+        }
+        at as u64
+    };
+    parts.filter_map(|part| part.records.as_ref()).map(whole).sum()
 }
 
 /// The next whole frame, without its length prefix.

@@ -82,7 +82,8 @@ fn start(
 ) -> &'static mut Kafka {
     let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
         .client_id("telemetry")
-        .linger(Duration::from_millis(200));
+        .linger(Duration::from_millis(200))
+        .linger_when_idle(true);
     let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
     let (sockets, names) = SOCKETS.take().sockets_and_names(stack);
     executor::spawn(spawner, look_up(names));

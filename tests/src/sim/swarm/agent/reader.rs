@@ -111,6 +111,7 @@ impl Agent {
     /// What applications do now and then.
     fn indulge(&mut self, now: Instant, batch: &Batch<'_>, commands: &mut Commands<'static>) {
         let at = batch.partition();
+        self.turns += 1;
         let later = now + self.rng.time(Duration::from_millis(1), Duration::from_secs(3));
         match self.rng.below(4) {
             0 => {
@@ -140,6 +141,7 @@ impl Agent {
     }
 
     fn go(&mut self, now: Instant, at: PartitionId, to: Start, commands: &mut Commands<'static>) {
+        self.turns += 1;
         if let Err(error) = commands.seek(now, at, to) {
             self.finds(format!("seek of {at:?} to {to:?} refused: {error:?}"));
         }

@@ -1,7 +1,7 @@
 //! Writes records, and sees that each is answered exactly once.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kavka_core::{BatchId, Commands, Error, Instant, ProduceError, Record, RecordId, TopicId};
 
@@ -38,6 +38,8 @@ pub(super) struct Writer {
     /// The client said `Full` or `NotReady`, and no `Room` since.
     waits: bool,
     under_way: HashMap<RecordId, (Id, usize)>,
+    /// Records for the topic that does not exist.
+    lost: HashSet<RecordId>,
     findings: Vec<String>,
 }
 
@@ -53,6 +55,7 @@ impl Writer {
             draft: None,
             waits: false,
             under_way: HashMap::new(),
+            lost: HashSet::new(),
             findings: Vec::new(),
         }
     }
@@ -67,7 +70,7 @@ impl Writer {
     }
 
     pub(super) fn all_answered(&self) -> bool {
-        self.under_way.is_empty()
+        self.under_way.is_empty() && self.lost.is_empty()
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
@@ -78,12 +81,13 @@ impl Writer {
         &mut self.findings
     }
 
-    /// Gives the client what is due.
+    /// Gives the client what is due. `missing`: a topic that does not exist, and how many in 100
+    /// records go there.
     pub(super) fn work(
         &mut self,
         now: Instant,
         commands: &mut Commands<'static>,
-        topics: &[TopicId],
+        (topics, missing): (&[TopicId], Option<(TopicId, u64)>),
         steps: &mut Vec<Step>,
     ) {
         let Some(plan) = self.plan else { return };
@@ -101,6 +105,11 @@ impl Writer {
                 }
                 self.burst -= 1;
                 self.draft = Some(self.compose(&plan, commands, topics));
+            }
+            if let Some((topic, share)) = missing
+                && self.rng.chance(share)
+            {
+                self.give_in_vain(now, commands, topic);
             }
             let Some(draft) = self.draft.take() else { return };
             self.give(now, commands, topics, draft, steps);
@@ -166,6 +175,13 @@ impl Writer {
         }
     }
 
+    /// A record for a topic that does not exist. Whatever the client says to it, others go on.
+    fn give_in_vain(&mut self, now: Instant, commands: &mut Commands<'static>, topic: TopicId) {
+        if let Ok(at) = commands.produce(now, topic, &Record::new(b"in vain")) {
+            self.lost.insert(at);
+        }
+    }
+
     /// Records `first .. first + count` of a batch have their answer.
     pub(super) fn answered(
         &mut self,
@@ -178,6 +194,12 @@ impl Writer {
     ) {
         for n in 0..count {
             let at = RecordId { batch, index: first + n, partition };
+            if self.lost.remove(&at) {
+                if let Answer::Delivered(offset) = answer(n) {
+                    self.findings.push(format!("{at:?} was for no topic, and is at {offset:?}"));
+                }
+                continue;
+            }
             let Some((id, topic)) = self.under_way.remove(&at) else {
                 self.findings.push(format!("{at:?} answered, but not under way"));
                 continue;

@@ -1,0 +1,125 @@
+//! One row for each kind of request that we send: everything that has to be known of it outside
+//! its `wire` file and the part that owns it. Who adds an API adds a row here.
+
+use crate::wire::table::Schema;
+use crate::wire::{
+    ApiKey, Decode, api_versions, create_partitions, create_topics, delete_topics,
+    describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
+    offset_for_leader_epoch, produce,
+};
+
+/// The part of a client that asks, and that gets the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The connection itself, before it is ready.
+    Handshake,
+    Cluster,
+    Producer,
+    Consumer,
+    Admin,
+}
+
+/// What has to be known of a kind of request.
+pub(crate) struct Row {
+    pub(crate) api: ApiKey,
+    pub(crate) owner: Owner,
+    /// The versions that we speak.
+    pub(crate) versions: (i16, i16),
+    /// The layout of its answer.
+    pub(crate) schema: &'static Schema,
+    /// From this version on a broker answers a throttled request at once and wants to be left in
+    /// peace afterwards (KIP-219); before it has waited itself.
+    pub(crate) throttles: i16,
+    /// Place of ThrottleTimeMs among the fields of the answer.
+    pub(crate) throttle_field: u8,
+    /// A broker may keep it waiting, and everything behind it.
+    pub(crate) waits: bool,
+}
+
+/// No version of it is throttled so that we would have to know.
+const NEVER: i16 = i16::MAX;
+
+macro_rules! rows {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[cfg($build:meta)])?
+        $kind:ident: $api:ident, $wire:ident, $owner:ident, $throttles:expr, $field:literal, $waits:literal;
+    )*) => {
+        /// A kind of request: an API, and what its owner asks it for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Kind {
+            $($(#[doc = $doc])* $(#[cfg($build)])? $kind,)*
+        }
+
+        /// In the order of [`Kind`].
+        pub(crate) static ROWS: [Row; Kind::COUNT] = [
+            $($(#[cfg($build)])? Row {
+                api: ApiKey::$api,
+                owner: Owner::$owner,
+                versions: $wire::Answer::VERSIONS,
+                schema: &$wire::SCHEMA,
+                throttles: $throttles,
+                throttle_field: $field,
+                waits: $waits,
+            },)*
+        ];
+
+        impl Kind {
+            pub(crate) const COUNT: usize = [$($(#[cfg($build)])? stringify!($kind),)*].len();
+        }
+    };
+}
+
+rows! {
+    // Kind: API, module of `wire`, owner, throttles since, in which field, may wait.
+    Versions: API_VERSIONS, api_versions, Handshake, NEVER, 0, false;
+    Metadata: METADATA, metadata, Cluster, 6, 0, false;
+    /// The growth probe of one topic. Tag: topic slot and generation, and a stamp of its count.
+    #[cfg(feature = "describe")]
+    Describe: DESCRIBE_TOPIC_PARTITIONS, describe_topic_partitions, Cluster, 1, 0, false;
+    /// The growth probe of several topics.
+    Probe: LIST_OFFSETS, list_offsets, Cluster, 3, 0, false;
+    /// For positions.
+    #[cfg(feature = "consumer")]
+    Offsets: LIST_OFFSETS, list_offsets, Consumer, 3, 0, false;
+    #[cfg(feature = "consumer")]
+    Fetch: FETCH, fetch, Consumer, 8, 0, true;
+    #[cfg(feature = "consumer")]
+    Epochs: OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, Consumer, NEVER, 0, false;
+    #[cfg(feature = "producer")]
+    InitProducerId: INIT_PRODUCER_ID, init_producer_id, Producer, 1, 0, false;
+    /// Tag: how many batches went out with it.
+    #[cfg(feature = "producer")]
+    Produce: PRODUCE, produce, Producer, 6, 1, false;
+    // Tag of all of these: slot and serial of the request.
+    #[cfg(feature = "admin")]
+    Create: CREATE_TOPICS, create_topics, Admin, NEVER, 0, false;
+    #[cfg(feature = "admin")]
+    Grow: CREATE_PARTITIONS, create_partitions, Admin, NEVER, 0, false;
+    #[cfg(feature = "admin")]
+    Delete: DELETE_TOPICS, delete_topics, Admin, NEVER, 0, false;
+    #[cfg(feature = "admin")]
+    List: METADATA, metadata, Admin, NEVER, 0, false;
+}
+
+impl Kind {
+    pub(crate) fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    pub(crate) fn api(self) -> ApiKey {
+        self.row().api
+    }
+
+    /// Where a build has it: without it nothing that only it needs is linked.
+    #[cfg(feature = "describe")]
+    pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);
+    #[cfg(not(feature = "describe"))]
+    pub(crate) const DESCRIBE: Option<Self> = None;
+
+    /// Whether it is only asked to notice growth.
+    pub(crate) fn is_probe(self) -> bool {
+        self == Self::Probe || Some(self) == Self::DESCRIBE
+    }
+}

@@ -1,0 +1,109 @@
+//! OffsetForLeaderEpoch: whether the log still has what was read, where Fetch does not tell
+//! (brokers 2.4 to 2.6; KIP-320).
+
+use super::work::Spot;
+use super::{Consumer, OffsetsCx, State};
+use crate::api::Kind;
+use crate::cluster::Cluster;
+use crate::connection::Net;
+use crate::memory::Link;
+use crate::time::Instant;
+use crate::wire::table::Segment;
+use crate::wire::{ErrorCode, offset_for_leader_epoch};
+
+/// From this version on Fetch finds truncation itself.
+const FETCH_CHECKS: i16 = 12;
+/// Before, consumers have no permission.
+const FOR_CONSUMERS: i16 = 3;
+
+impl<'d> Consumer<'d> {
+    /// A leader epoch is news: what was read before may not be in the log any more.
+    pub(super) fn doubt(&mut self, part: usize, epoch: i32) {
+        let read = &mut self.reads[part];
+        let known = read.state == State::Fetch && read.last_epoch >= 0 && epoch >= 0;
+        read.unchecked |= known && read.sent_epoch != epoch;
+    }
+
+    /// Asks the broker of a connection where the epochs end that were read last. False: no room.
+    pub(super) fn send_checks(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        (conn, desk): (usize, usize),
+    ) -> bool {
+        if self.desks[desk].checks.is_empty() {
+            return true;
+        }
+        let versions = &net.conns[conn].versions;
+        let fetch_does = versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS);
+        let can = versions.best(Kind::Epochs, i16::MAX) >= Some(FOR_CONSUMERS);
+        if fetch_does || !guard!("a position is checked where Fetch does not", can) {
+            while let Some(part) = self.desks[desk].checks.first().get() {
+                self.reads[part].unchecked = false;
+                self.relink(cluster, part);
+            }
+            return true;
+        }
+        if net.conns[conn].awaits(|kind| kind == Kind::Epochs) {
+            return true;
+        }
+        let mut most = usize::MAX;
+        let (draft, count) = loop {
+            let Self { desks, follows, by_work, .. } = self;
+            let count = Self::group(cluster, follows, by_work, &mut desks[desk].checks, most);
+            let named = self.named(&self.desks[desk].checks, count);
+            let draft = net.draft(conn, now, Kind::Epochs, &mut |w, version| {
+                self.plan(cluster, version).write_checks(w, &named)
+            });
+            match draft {
+                Some(draft) => break (draft, count),
+                None if count > 1 => most = count / 2,
+                None => return false,
+            }
+        };
+        for _ in 0..count {
+            if let Some(part) = self.desks[desk].checks.first().get() {
+                self.reads[part].asked = draft.correlation();
+                self.link(part, Spot::Asked, Link::NONE);
+            }
+        }
+        net.send(now, draft, [desk as u32, 0], &cluster.config.request_timeout);
+        true
+    }
+
+    pub(super) fn on_epochs(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        correlation: i32,
+        cx: &mut OffsetsCx,
+        got: Segment<'_, '_>,
+    ) {
+        use offset_for_leader_epoch::Item;
+        match offset_for_leader_epoch::item(got) {
+            Some(Item::Topic { name }) => cx.names(cluster, name),
+            Some(Item::Partition { error, index, leader_epoch, end_offset }) => {
+                let Some(part) = cx.part(cluster, index) else { return };
+                let read = &mut self.reads[part];
+                // A seek in between has the last word.
+                if read.state != State::Fetch || read.asked != correlation {
+                    return;
+                }
+                read.asked = 0;
+                if error != ErrorCode(0) {
+                    return self.refused(cluster, now, part, error);
+                }
+                read.unchecked = false;
+                read.recovered();
+                if leader_epoch < 0 || end_offset < 0 {
+                    self.diverged(cluster, now, part, -1, -1);
+                } else if end_offset < read.position {
+                    self.diverged(cluster, now, part, leader_epoch, end_offset);
+                }
+                self.relink(cluster, part);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Answers to what the consumer asked.
+
+use super::{Consumer, FetchCx, OffsetsCx};
+use crate::answer::Origin;
+use crate::api::Kind;
+use crate::cluster::Cluster;
+use crate::connection::{InFlight, Net};
+use crate::error::Error;
+use crate::event::Event;
+use crate::time::Instant;
+use crate::wire::table::Segment;
+
+/// What is remembered while an answer streams in.
+pub(crate) enum Cx {
+    Fetch(FetchCx),
+    Offsets(OffsetsCx),
+    Epochs(OffsetsCx),
+}
+
+impl Cx {
+    /// Of an answer that brings records.
+    pub(crate) fn fetch(&mut self) -> Option<&mut FetchCx> {
+        match self {
+            Self::Fetch(cx) => Some(cx),
+            Self::Offsets(_) | Self::Epochs(_) => None,
+        }
+    }
+}
+
+impl<'d> Consumer<'d> {
+    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
+        match from.asked.kind {
+            Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
+            Kind::Epochs => Cx::Epochs(OffsetsCx::default()),
+            _ => Cx::Offsets(OffsetsCx::default()),
+        }
+    }
+
+    pub(crate) fn item<'a>(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        from: &Origin,
+        cx: &mut Cx,
+        got: Segment<'_, 'a>,
+    ) -> Option<Event<'a>> {
+        match cx {
+            Cx::Fetch(cx) => self.on_fetch(cluster, net, from.now, from.conn, cx, got),
+            Cx::Epochs(cx) => self.on_epochs(cluster, from.now, from.asked.correlation, cx, got),
+            Cx::Offsets(cx) => {
+                self.on_offsets(cluster, from.now, from.asked.correlation, cx, got);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn done(
+        &mut self,
+        _: &mut Cluster<'d>,
+        _: &mut Net<'d>,
+        from: &Origin,
+        cx: &Cx,
+    ) -> Option<Event<'static>> {
+        if !matches!(cx, Cx::Fetch(_)) {
+            self.unasked(from.now, from.asked.correlation);
+        }
+        self.due(from.asked.tag[0] as usize);
+        None
+    }
+
+    pub(crate) fn lost(
+        &mut self,
+        _: &mut Cluster<'d>,
+        _: &mut Net<'d>,
+        now: Instant,
+        request: &InFlight,
+        _: Error,
+    ) {
+        if request.asked.kind != Kind::Fetch {
+            self.unasked(now, request.asked.correlation);
+        }
+        self.due(request.asked.tag[0] as usize);
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.news
+    }
+}

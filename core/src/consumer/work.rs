@@ -1,0 +1,389 @@
+//! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
+//! the partitions that it concerns, however many are read.
+
+use super::{Consumer, State};
+use crate::api::Owner;
+use crate::cluster::{CONSUMER, Cluster, Wish};
+use crate::connection::{Net, Role};
+use crate::memory::{Link, List, Nodes};
+use crate::time::Instant;
+
+use super::Follow;
+use super::fetch::NO_ROOM;
+
+/// The list that a partition is in, by what comes next for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Spot {
+    /// Nothing, or nothing before its leader is known.
+    None,
+    /// A pause after a refusal.
+    Waits,
+    /// Room to produce.
+    Held,
+    /// Resumed by the application.
+    Paused,
+    /// The answer to the request that it is in, other than Fetch.
+    Asked,
+    /// ListOffsets.
+    Offsets,
+    /// OffsetForLeaderEpoch.
+    Checks,
+    /// Named by the next Fetch: the session does not know it as it is now.
+    Sends,
+    /// Part of every Fetch without being named.
+    Quiet,
+}
+
+impl Spot {
+    const fn rests(self) -> bool {
+        matches!(self, Self::Held | Self::Paused)
+    }
+
+    /// A request has to be sent to its broker, or is on its way there.
+    const fn is_work(self) -> bool {
+        matches!(self, Self::Offsets | Self::Checks | Self::Sends | Self::Quiet)
+    }
+}
+
+/// What there is to do at a broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desk {
+    pub(super) offsets: List,
+    pub(super) checks: List,
+    pub(super) sends: List,
+    pub(super) quiet: List,
+    /// What its fetch session has to forget.
+    pub(super) forgets: List,
+    /// Serial of its fetch session.
+    pub(super) serial: u32,
+    /// Partitions that are held or paused, and requests since their number changed.
+    pub(super) resting: u32,
+    pub(super) calm: u8,
+    /// The session cannot be told what changed: the next request begins another one.
+    pub(super) anew: bool,
+    /// Some of what has to be forgotten is not assigned any more.
+    pub(super) ghosts: bool,
+}
+
+impl Desk {
+    pub(crate) const EMPTY: Self = Self {
+        offsets: List::EMPTY,
+        checks: List::EMPTY,
+        sends: List::EMPTY,
+        quiet: List::EMPTY,
+        forgets: List::EMPTY,
+        serial: 0,
+        resting: 0,
+        calm: 0,
+        anew: false,
+        ghosts: false,
+    };
+
+    fn wants(&self) -> bool {
+        !(self.offsets.is_empty()
+            && self.checks.is_empty()
+            && self.sends.is_empty()
+            && self.quiet.is_empty())
+    }
+}
+
+/// The lists that are not a broker's.
+pub(super) struct Lists {
+    waits: List,
+    held: List,
+    pub(super) asked: List,
+    pub(super) news: List,
+    /// Brokers with something to do.
+    due: List,
+    /// When the first of those that wait is due, at the earliest.
+    wake: Instant,
+}
+
+impl Lists {
+    pub(super) const EMPTY: Self = Self {
+        waits: List::EMPTY,
+        held: List::EMPTY,
+        asked: List::EMPTY,
+        news: List::EMPTY,
+        due: List::EMPTY,
+        wake: Instant::NEVER,
+    };
+}
+
+fn list_of<'l>(
+    desks: &'l mut [Desk],
+    lists: &'l mut Lists,
+    spot: Spot,
+    desk: Link,
+) -> Option<&'l mut List> {
+    let desk = desk.get().and_then(|at| desks.get_mut(at));
+    match spot {
+        Spot::None | Spot::Paused => None,
+        Spot::Waits => Some(&mut lists.waits),
+        Spot::Held => Some(&mut lists.held),
+        Spot::Asked => Some(&mut lists.asked),
+        Spot::Offsets => desk.map(|desk| &mut desk.offsets),
+        Spot::Checks => desk.map(|desk| &mut desk.checks),
+        Spot::Sends => desk.map(|desk| &mut desk.sends),
+        Spot::Quiet => desk.map(|desk| &mut desk.quiet),
+    }
+}
+
+impl<'d> Consumer<'d> {
+    /// Where a partition belongs, and at which broker.
+    fn spot(&self, cluster: &Cluster<'d>, part: usize) -> (Spot, Link) {
+        let (read, entry) = (&self.reads[part], &cluster.table[part]);
+        let ready = cluster.topics[usize::from(entry.topic)].ready;
+        let desk = entry.broker().filter(|_| ready).map_or(Link::NONE, Link::to);
+        let spot = match read.state {
+            State::Off | State::Parked => return (Spot::None, Link::NONE),
+            _ if read.retry_at != Instant::ZERO => return (Spot::Waits, Link::NONE),
+            _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
+            State::Fetch if read.paused => Spot::Paused,
+            State::Fetch if self.is_held(part) => Spot::Held,
+            _ if desk.is_none() => Spot::None,
+            State::Resolve => Spot::Offsets,
+            State::Fetch if read.unchecked => Spot::Checks,
+            State::Fetch => {
+                let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
+                let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
+                let same = told && known && !read.stale && read.session != 0;
+                if same { Spot::Quiet } else { Spot::Sends }
+            }
+        };
+        (spot, desk)
+    }
+
+    /// Puts a partition where it belongs, after anything about it changed.
+    #[inline(never)]
+    pub(super) fn relink(&mut self, cluster: &Cluster<'d>, part: usize) {
+        let (spot, desk) = self.spot(cluster, part);
+        self.link(part, spot, desk);
+    }
+
+    pub(super) fn link(&mut self, part: usize, spot: Spot, desk: Link) {
+        let Self { reads, desks, lists, by_work, by_forget, .. } = self;
+        let read = &mut reads[part];
+        let (old, old_desk) = (read.spot, read.desk);
+        if (old, old_desk) != (spot, desk) {
+            (read.spot, read.desk) = (spot, desk);
+            if let Some(list) = list_of(desks, lists, old, old_desk) {
+                by_work.remove(list, part);
+            }
+            if let Some(list) = list_of(desks, lists, spot, desk) {
+                by_work.push_back(list, part);
+            }
+            if let (true, Some(at)) = (old.rests(), old_desk.get()) {
+                (desks[at].resting, desks[at].calm) = (desks[at].resting - 1, 0);
+            }
+            if let (true, Some(at)) = (spot.rests(), desk.get()) {
+                (desks[at].resting, desks[at].calm) = (desks[at].resting + 1, 0);
+            }
+        }
+        // Whoever is not fetched must leave the session, or the broker goes on answering for it.
+        if let (Some(seat), true) = (read.seat.get(), read.session != 0) {
+            let stays = matches!(spot, Spot::Sends | Spot::Quiet) && desk == read.seat;
+            match guard!("what is not fetched leaves the session", stays => true) {
+                true => by_forget.remove(&mut desks[seat].forgets, part),
+                false => by_forget.push_back(&mut desks[seat].forgets, part),
+            }
+        }
+        if let (true, Some(at)) = (spot.is_work(), desk.get()) {
+            self.due(at);
+        }
+    }
+
+    /// The position of a partition moved with the records that were read: the next Fetch names it.
+    pub(super) fn moved_on(&mut self, part: usize) {
+        let read = &mut self.reads[part];
+        if read.spot == Spot::Quiet
+            && let Some(at) = read.desk.get()
+        {
+            read.spot = Spot::Sends;
+            let desk = &mut self.desks[at];
+            self.by_work.remove(&mut desk.quiet, part);
+            self.by_work.push_back(&mut desk.sends, part);
+        }
+    }
+
+    /// There may be something to do at a broker.
+    pub(super) fn due(&mut self, desk: usize) {
+        self.by_due.push_back(&mut self.lists.due, desk);
+        self.dirty = true;
+    }
+
+    /// A partition was refused: nothing of it before its time.
+    pub(super) fn wait(&mut self, part: usize) {
+        let wake = self.lists.wake.min(self.reads[part].retry_at);
+        self.lists.wake = wake;
+        self.link(part, Spot::Waits, Link::NONE);
+        self.dirty = true;
+    }
+
+    fn wake(&mut self, cluster: &Cluster<'d>, now: Instant) {
+        self.lists.wake = Instant::NEVER;
+        let mut link = self.lists.waits.first();
+        while let Some(part) = link.get() {
+            link = self.by_work.next(part);
+            let read = &mut self.reads[part];
+            if read.retry_at <= now {
+                read.retry_at = Instant::ZERO;
+                self.relink(cluster, part);
+            } else {
+                self.lists.wake = self.lists.wake.min(read.retry_at);
+            }
+        }
+    }
+
+    /// There is room to produce again: what was held back goes on.
+    pub(crate) fn on_room(&mut self) {
+        self.rooms = self.rooms.wrapping_add(1).max(1);
+        while let Some(part) = self.lists.held.first().get() {
+            let desk = self.reads[part].desk;
+            let spot = if desk.is_none() { Spot::None } else { Spot::Sends };
+            self.link(part, spot, desk);
+        }
+    }
+
+    pub(super) fn is_held(&self, part: usize) -> bool {
+        self.reads[part].held == self.rooms
+    }
+
+    /// Asks for offsets and records where that is due; returns when to look again.
+    // Its frame ends before the next part's begins: a device has little stack.
+    #[inline(never)]
+    pub(crate) fn drive(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+    ) -> Instant {
+        self.dirty = false;
+        if self.lists.wake <= now {
+            self.wake(cluster, now);
+        }
+        let mut next = self.lists.wake;
+        let mut link = self.lists.due.first();
+        while let Some(desk) = link.get() {
+            link = self.by_due.next(desk);
+            match self.serve(cluster, net, now, desk) {
+                Some(at) => next = next.min(at),
+                None => self.by_due.remove(&mut self.lists.due, desk),
+            }
+        }
+        next
+    }
+
+    /// Sends what a broker has to be asked. `None`: there is nothing, or its answers come first;
+    /// else when to look again at the latest.
+    fn serve(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        desk: usize,
+    ) -> Option<Instant> {
+        if !self.desks[desk].wants() {
+            if self.desks[desk].ghosts {
+                self.leave_session(cluster, desk);
+            }
+            return None;
+        }
+        let node = cluster.brokers[desk].id;
+        let conn = match cluster.wish(net, now, node, Role::Fetch) {
+            Wish::Ready(conn) => conn,
+            Wish::Later(at) => {
+                if self.desks[desk].ghosts {
+                    self.leave_session(cluster, desk);
+                }
+                return Some(at);
+            }
+        };
+        let throttled = net.conns[conn].throttled_until;
+        if throttled > now {
+            return Some(throttled);
+        }
+        if net.conns[conn].session.serial != self.desks[desk].serial
+            && net.conns[conn].awaits(|kind| kind.row().owner == Owner::Consumer)
+        {
+            // Requested from another entry of the same broker.
+            return Some(Instant::NEVER);
+        }
+        let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
+        fits &= self.send_checks(cluster, net, now, (conn, desk));
+        let mut at = net.conns[conn].session.retry_at;
+        if self.sated && net.conns[conn].is_shared() {
+            at = Instant::NEVER;
+        }
+        if at <= now {
+            fits &= self.send_fetch(cluster, net, now, (conn, desk));
+        }
+        match (fits, at > now) {
+            (false, _) => Some(now + NO_ROOM),
+            (true, true) => Some(at),
+            (true, false) => None,
+        }
+    }
+
+    /// A fetch session cannot be told what changed, or is over: the next request begins another.
+    pub(super) fn leave_session(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
+        self.desks[desk].anew = guard!("a session that cannot be told begins anew", true);
+        self.desks[desk].ghosts = false;
+        while let Some(part) = self.by_forget.pop(&mut self.desks[desk].forgets) {
+            self.forgotten(cluster, part);
+        }
+    }
+
+    /// A partition is in no session any more, and its entry is free if it is not assigned.
+    pub(super) fn forgotten(&mut self, cluster: &mut Cluster<'d>, part: usize) {
+        let read = &mut self.reads[part];
+        (read.session, read.seat) = (0, Link::NONE);
+        if read.state == State::Off {
+            self.ghosts -= 1;
+            cluster.table.release(part, CONSUMER);
+        }
+    }
+
+    /// Frees the entries that wait for a session to forget them. False: there were none.
+    pub(crate) fn free_ghosts(&mut self, cluster: &mut Cluster<'d>) -> bool {
+        let found = self.ghosts > 0;
+        for desk in 0..self.desks.len() {
+            if found && self.desks[desk].ghosts {
+                self.leave_session(cluster, desk);
+            }
+        }
+        found
+    }
+
+    /// Brings the first `most` entries of a list into an order in which those of a topic stand
+    /// together. Returns how many they are.
+    pub(super) fn group(
+        cluster: &Cluster<'d>,
+        follows: &mut [Follow],
+        nodes: &mut Nodes<'d>,
+        list: &mut List,
+        most: usize,
+    ) -> usize {
+        let (mut grouped, mut count) = (List::EMPTY, 0);
+        while count < most
+            && let Some(part) = nodes.pop(list)
+        {
+            let last = &mut follows[usize::from(cluster.table[part].topic)].last;
+            match last.get() {
+                Some(ahead) => nodes.push_behind(&mut grouped, ahead, part),
+                None => nodes.push_back(&mut grouped, part),
+            }
+            *last = Link::to(part);
+            count += 1;
+        }
+        for part in nodes.iter(&grouped) {
+            follows[usize::from(cluster.table[part].topic)].last = Link::NONE;
+        }
+        while let Some(part) = nodes.pop(list) {
+            nodes.push_back(&mut grouped, part);
+        }
+        *list = grouped;
+        count
+    }
+}

@@ -1,0 +1,322 @@
+//! What waits for what: each partition is in the list of what its next batch waits for, so that an
+//! answer, a deadline or a new leader costs as much as it concerns. A lane has those that a broker
+//! leads.
+
+use super::{Batch, Producer, Stage};
+use crate::cluster::{Cluster, PRODUCER};
+use crate::config::{Acks, Config};
+use crate::connection::Net;
+use crate::memory::{Link, List};
+use crate::time::{Duration, Instant, micros};
+
+/// Lists that are not a lane's.
+pub(super) const OWN: usize = 5;
+
+/// The list that a partition is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In none: not used, or all that it has is on its way.
+    Nowhere,
+    /// To be placed anew.
+    Touched,
+    /// Nothing to send.
+    Idle,
+    /// In back-off.
+    Paused,
+    /// No broker is known that leads it.
+    Homeless,
+    /// Its next batch has to be split.
+    Oversized,
+    /// These are of a lane: the next batch may leave,
+    Ready,
+    /// still takes records,
+    Open,
+    /// or is the first one ever, which has a connection of its own.
+    First,
+}
+
+/// Partitions with something to send, by their leader: same index as the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane {
+    lists: [List; 3],
+    /// The open batches were begun while nothing was under way: they leave with the next poll.
+    prompt: bool,
+    /// Partitions that are not new are written to: first batches must not hold them up.
+    pub(super) settled: bool,
+    /// It is in the list of those that are due.
+    due: bool,
+    /// No open batch has lingered to its end before this.
+    lingers: Instant,
+}
+
+impl Lane {
+    pub(crate) const EMPTY: Self = Self {
+        lists: [List::EMPTY; 3],
+        prompt: false,
+        settled: false,
+        due: false,
+        lingers: Instant::ZERO,
+    };
+
+    pub(super) fn list(&self, place: Place) -> Option<&List> {
+        self.lists.get((place as usize).wrapping_sub(1 + OWN))
+    }
+
+    pub(super) fn first(&self, place: Place) -> Option<usize> {
+        self.list(place)?.first().get()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lists.iter().all(List::is_empty)
+    }
+}
+
+/// What of a lane is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    /// Nothing before this, if nothing happens.
+    Nothing(Instant),
+    /// What is ready, and open batches that were begun by then.
+    Some(Instant),
+    /// First batches, over a connection of their own.
+    First,
+}
+
+/// Whether batches linger although nothing is under way.
+fn lingers_when_idle(config: &Config<'_>) -> bool {
+    // Without responses nothing is ever under way.
+    config.linger_when_idle || config.acks == Acks::None
+}
+
+impl<'d> Producer<'d> {
+    /// Takes a partition out of its list.
+    pub(super) fn unplace(&mut self, part: usize) {
+        self.put(part, Place::Nowhere, Link::NONE);
+    }
+
+    /// Puts a partition into another list.
+    #[inline(never)]
+    pub(super) fn put(&mut self, part: usize, place: Place, lane: Link) {
+        let Self { queues, lists, lanes, places, .. } = self;
+        let q = &mut queues[part];
+        let before =
+            (core::mem::replace(&mut q.place, place), core::mem::replace(&mut q.lane, lane));
+        for (is_new, (place, lane)) in [(false, before), (true, (place, lane))] {
+            // Nowhere is no list.
+            let at = (place as usize).wrapping_sub(1);
+            let list = match lane.get() {
+                Some(lane) => lanes[lane].lists.get_mut(at.wrapping_sub(OWN)),
+                None => lists.get_mut(at),
+            };
+            match list {
+                Some(list) if is_new => places.push_back(list, part),
+                Some(list) => places.remove(list, part),
+                None => {}
+            }
+        }
+    }
+
+    /// Something happened to a partition: it is placed anew before anything is sent.
+    #[inline(never)]
+    pub(super) fn touch(&mut self, part: usize) {
+        if self.queues[part].place != Place::Touched {
+            self.put(part, Place::Touched, Link::NONE);
+        }
+        self.dirty = true;
+    }
+
+    /// A partition of the producer without batches can make way for another.
+    pub(super) fn rest(&mut self, part: usize) {
+        if self.queues[part].head.is_none() && self.queues[part].place != Place::Idle {
+            self.put(part, Place::Idle, Link::NONE);
+        }
+    }
+
+    /// The first partition of a list that is not a lane's.
+    pub(super) fn first_of(&self, place: Place) -> Option<usize> {
+        self.lists.get((place as usize).wrapping_sub(1))?.first().get()
+    }
+
+    /// Whether a batch takes no more records.
+    pub(super) fn is_closed(&self, b: &Batch) -> bool {
+        b.stage != Stage::Open || b.id <= self.flush_upto
+    }
+
+    /// Puts partitions to which something happened where they belong.
+    pub(super) fn place_touched(&mut self, cluster: &mut Cluster<'d>, net: &Net<'d>, now: Instant) {
+        while let Some(part) = self.first_of(Place::Touched) {
+            self.place(cluster, net, now, part);
+            if let Some(lane) = self.queues[part].lane.get() {
+                self.wake(lane);
+            }
+        }
+    }
+
+    /// Puts a partition into the list of what its next batch waits for.
+    pub(super) fn place(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &Net<'d>,
+        now: Instant,
+        part: usize,
+    ) {
+        let Some(batch) = self.first_waiting(part) else {
+            self.unplace(part);
+            if cluster.table[part].used_by(PRODUCER) {
+                self.rest(part);
+            }
+            return;
+        };
+        // At once, whatever it waits for then: a new producer id may have to be asked for.
+        self.begin_epoch(part, batch);
+        let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cluster.table[part]);
+        // A leader that was not asked yet is asked at once (KIP-951).
+        let paused = q.retry_at > now && (entry.leader() < 0 || entry.epoch <= q.sent_epoch);
+        let (place, lane) = match entry.broker() {
+            _ if b.oversize => (Place::Oversized, None),
+            _ if paused => (Place::Paused, None),
+            None => (Place::Homeless, None),
+            Some(lane) => {
+                let l = &self.lanes[lane];
+                let first = !q.settled && l.settled && cluster.config.acks == Acks::All;
+                let place = match () {
+                    () if guard!("first batches stand aside", first && net.is_roomy()) => {
+                        Place::First
+                    }
+                    () if self.is_closed(b) => Place::Ready,
+                    () => Place::Open,
+                };
+                (place, Some(lane))
+            }
+        };
+        match place {
+            Place::Paused => self.paused_until = self.paused_until.min(q.retry_at),
+            Place::Homeless => cluster.refresh(usize::from(entry.topic), now),
+            _ => {}
+        }
+        if let Some(lane) = lane {
+            let (opens, ends) = (place == Place::Open, b.created + cluster.config.linger);
+            let l = &mut self.lanes[lane];
+            let is_new = !core::mem::replace(&mut self.batches[batch].placed, true);
+            if l.is_empty() {
+                l.prompt = opens && is_new && !lingers_when_idle(&cluster.config);
+                l.lingers = Instant::NEVER;
+            }
+            if opens {
+                l.lingers = l.lingers.min(ends);
+            }
+        }
+        self.put(part, place, lane.map_or(Link::NONE, Link::to));
+    }
+
+    /// Partitions whose back-off is over are placed anew.
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        if self.paused_until > now {
+            return;
+        }
+        let mut next = Instant::NEVER;
+        let mut link = self.first_of(Place::Paused).map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            link = self.places.next(part);
+            let at = self.queues[part].retry_at;
+            if at <= now {
+                self.touch(part);
+            } else {
+                next = next.min(at);
+            }
+        }
+        self.paused_until = next;
+    }
+
+    /// A lane is looked at in the next pass.
+    pub(super) fn wake(&mut self, lane: usize) {
+        if !self.lanes[lane].due {
+            self.lane_places.remove(&mut self.waiting, lane);
+            self.lane_places.push_back(&mut self.due, lane);
+            self.lanes[lane].due = true;
+        }
+    }
+
+    /// The same for a lane that has something to send, which may have been told by a response.
+    pub(super) fn wake_waiting(&mut self, lane: usize) {
+        if !self.lanes[lane].is_empty() {
+            self.wake(lane);
+            self.dirty = true;
+        }
+    }
+
+    /// All lanes that wait are looked at.
+    pub(super) fn wake_all(&mut self) {
+        while let Some(lane) = self.waiting.first().get() {
+            self.wake(lane);
+        }
+    }
+
+    /// Takes the next lane that is due.
+    pub(super) fn next_due(&mut self) -> Option<usize> {
+        let lane = self.lane_places.pop(&mut self.due)?;
+        self.lanes[lane].due = false;
+        Some(lane)
+    }
+
+    /// A lane waits until then, or for something to happen.
+    pub(super) fn wait(&mut self, lane: usize, until: Instant) {
+        if !self.lanes[lane].is_empty() && !self.lanes[lane].due {
+            self.lane_places.push_back(&mut self.waiting, lane);
+            self.waiting_until = self.waiting_until.min(until);
+        }
+    }
+
+    /// When what gathers leaves, if no more records come.
+    pub(crate) fn gathers_until(&self) -> Option<Instant> {
+        let gathers = |lane: usize| self.lanes[lane].first(Place::Open).is_some();
+        let any = !self.dirty && self.lane_places.iter(&self.waiting).any(gathers);
+        any.then_some(self.waiting_until)
+    }
+
+    /// What of a lane is due, with so many requests under way on its connection.
+    pub(super) fn due_of(
+        &mut self,
+        config: &Config<'_>,
+        now: Instant,
+        lane: usize,
+        under_way: usize,
+    ) -> Due {
+        let l = &mut self.lanes[lane];
+        let nothing = guard!("what is under way is lingered for", under_way == 0 => true);
+        l.prompt &= nothing;
+        let idle = nothing && !lingers_when_idle(config);
+        // What has gathered goes on gathering as long as records keep coming: whoever waits for
+        // each acknowledgement sends none now.
+        let linger = micros(config.linger);
+        let pause = if idle { self.last_record.plus(linger >> 3) } else { Instant::NEVER };
+        let ends = l.lingers.min(pause);
+        if l.first(Place::Open).is_some() {
+            if l.prompt || self.pressure || pause <= now {
+                return Due::Some(Instant::NEVER);
+            }
+            if l.lingers <= now {
+                // Those that are half through go along: fewer requests, and soon all in step.
+                return Due::Some(now - Duration::from_micros(linger >> 1));
+            }
+        }
+        if l.first(Place::Ready).is_some() {
+            return Due::Some(Instant::ZERO);
+        }
+        Due::Nothing(if l.first(Place::Open).is_some() { ends } else { Instant::NEVER })
+    }
+
+    /// When the open batches that stay have lingered to their end.
+    pub(super) fn count_linger(&mut self, config: &Config<'_>, lane: usize) {
+        let mut ends = Instant::NEVER;
+        let open = self.lanes[lane].first(Place::Open);
+        let mut link = open.map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            link = self.places.next(part);
+            if let Some(batch) = self.first_waiting(part) {
+                ends = ends.min(self.batches[batch].created + config.linger);
+            }
+        }
+        self.lanes[lane].lingers = ends;
+    }
+}

@@ -1,0 +1,76 @@
+//! Answers to what the producer asked: Produce and InitProducerId.
+
+use super::{AnswerCx, Producer};
+use crate::answer::Origin;
+use crate::api::Kind;
+use crate::cluster::Cluster;
+use crate::connection::{InFlight, Net};
+use crate::error::Error;
+use crate::event::Event;
+use crate::time::Instant;
+use crate::wire::table::Segment;
+
+/// What is remembered while an answer streams in.
+pub(crate) enum Cx {
+    Identity,
+    Produce(AnswerCx),
+}
+
+impl<'d> Producer<'d> {
+    pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
+        match from.asked.kind {
+            Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
+            _ => Cx::Identity,
+        }
+    }
+
+    pub(crate) fn item<'a>(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        from: &Origin,
+        cx: &mut Cx,
+        got: Segment<'_, 'a>,
+    ) -> Option<Event<'a>> {
+        match cx {
+            Cx::Identity => self.on_init_producer_id(cluster, from.now, got),
+            Cx::Produce(cx) => self.on_answer(cluster, net, from, cx, got),
+        }
+        None
+    }
+
+    pub(crate) fn done(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        from: &Origin,
+        cx: &Cx,
+    ) -> Option<Event<'static>> {
+        if let Cx::Produce(cx) = cx {
+            self.on_complete(cluster, net, from.now, &from.asked, cx);
+        }
+        None
+    }
+
+    pub(crate) fn lost(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        request: &InFlight,
+        error: Error,
+    ) {
+        match request.asked.kind {
+            Kind::Produce => self.on_lost(cluster, net, now, request),
+            _ => self.on_identity(cluster, now, Err(error)),
+        }
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}

@@ -1,0 +1,320 @@
+//! Produce requests: which batches go into one, its bytes, and the headers of the batches.
+
+use super::lane::Due;
+use super::send::Next;
+use super::{Batch, Place, Producer, Stage};
+use crate::api::Kind;
+use crate::cluster::Cluster;
+use crate::connection::{Draft, Net};
+use crate::memory::Link;
+use crate::record::{self, HEADER_LEN, Seal};
+use crate::time::{Duration, Instant, millis};
+use crate::wire::{Full, Uuid, produce};
+
+/// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
+/// out earlier, however close its delivery deadline is (R11).
+const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Batches for one request.
+struct Picked {
+    first: Link,
+    last: Link,
+    topics: usize,
+    count: usize,
+    bytes: usize,
+    /// No more than so many.
+    most: usize,
+    /// All of the topics have ids.
+    ids: bool,
+}
+
+impl<'d> Producer<'d> {
+    /// One Produce request with what is due of a lane; `None` when that is nothing (more), false
+    /// when it cannot be made now.
+    pub(super) fn send_request(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        (lane, conn): (usize, usize),
+        due: Due,
+    ) -> Option<bool> {
+        let mut most = usize::MAX;
+        let (draft, first) = loop {
+            let picked = self.pick_batches(cluster, net, lane, due, most);
+            if picked.count == 0 {
+                return None;
+            }
+            match self.draft(cluster, net, now, conn, &picked) {
+                Some(draft) => break (draft, picked.first),
+                // Short of memory: a smaller request may find room.
+                None if picked.count > 1 && net.is_open(conn, now) => most = picked.count / 2,
+                None => return Some(false),
+            }
+        };
+        let correlation = draft.correlation();
+        let mut oldest = now;
+        let mut link = first;
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
+            oldest = oldest.min(self.batches[batch].created);
+            self.depart(cluster, net, batch, correlation);
+            let part = self.batches[batch].part as usize;
+            self.place(cluster, net, now, part);
+            if let Some(other) = self.queues[part].lane.get().filter(|other| *other != lane) {
+                self.wake(other);
+            }
+        }
+        let due = oldest + cluster.config.delivery_timeout;
+        let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
+        let silent = Self::silent(cluster.config.acks);
+        net.commit(now, draft, [0; 2], deadline, first, silent);
+        Some(true)
+    }
+
+    /// A batch is part of a request now.
+    fn depart(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, request: i32) {
+        self.seal(net, batch);
+        let b = &mut self.batches[batch];
+        b.stage = Stage::Sent;
+        b.out_of_sequence &= guard!("a refusal is of one try", false => true);
+        b.request = request;
+        b.attempts = b.attempts.saturating_add(1);
+        let q = &mut self.queues[b.part as usize];
+        q.in_flight += 1;
+        let epoch = cluster.table[b.part as usize].epoch;
+        q.known &= guard!("another leader's first batch alone", q.sent_epoch == epoch => true);
+        q.sent_epoch = epoch;
+    }
+
+    /// A request with the batches that were picked; `None` when it cannot be made now.
+    fn draft(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        now: Instant,
+        conn: usize,
+        picked: &Picked,
+    ) -> Option<Draft> {
+        // Version 13 names topics by id only (KIP-516).
+        let cap = if picked.ids { i16::MAX } else { 12 };
+        let mut draft = net.open(conn, now, Kind::Produce, cap);
+        if let Some(written) = &mut draft
+            && self.write_request(cluster, net, written, picked).is_err()
+            && let Some(draft) = draft.take()
+        {
+            net.abandon(draft);
+        }
+        let mut link = picked.first;
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
+            let part = self.batches[batch].part as usize;
+            self.spreads[usize::from(cluster.table[part].topic)].picked = 0;
+        }
+        draft
+    }
+
+    /// Chooses one batch per partition of a lane, `most` in all, linked topic by topic. Those that
+    /// are left out are at the front for the next request, since who is picked goes to the end.
+    fn pick_batches(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        lane: usize,
+        due: Due,
+        most: usize,
+    ) -> Picked {
+        let mut picked = Picked {
+            first: Link::NONE,
+            last: Link::NONE,
+            topics: 0,
+            count: 0,
+            bytes: 0,
+            most,
+            ids: true,
+        };
+        match due {
+            Due::Nothing(_) => {}
+            Due::First => {
+                self.pick_from(cluster, net, lane, (Place::First, Instant::NEVER), &mut picked)
+            }
+            Due::Some(begun) => {
+                self.pick_from(cluster, net, lane, (Place::Ready, Instant::NEVER), &mut picked);
+                self.pick_from(cluster, net, lane, (Place::Open, begun), &mut picked);
+            }
+        }
+        picked
+    }
+
+    /// The same from one list: batches that were begun by then.
+    fn pick_from(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        lane: usize,
+        (place, begun): (Place, Instant),
+        picked: &mut Picked,
+    ) {
+        let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            link = self.places.next(part);
+            let batch = match self.next_batch(cluster, part) {
+                Next::Send(batch) => batch,
+                Next::Hold => continue,
+                Next::Blocked => {
+                    self.unplace(part);
+                    continue;
+                }
+            };
+            let b = &self.batches[batch];
+            if b.created > begun {
+                continue;
+            }
+            let len = b.chain.len();
+            let full = picked.bytes > 0 && picked.bytes + len > cluster.config.request_bytes;
+            if full || picked.count == picked.most {
+                return;
+            }
+            picked.bytes += len;
+            let slot = usize::from(cluster.table[part].topic);
+            picked.ids &= cluster.topics[slot].wire_id() != Uuid::ZERO;
+            picked.count += 1;
+            net.outgoing[batch].chain = b.chain;
+            self.pick(net, picked, slot, batch);
+        }
+    }
+
+    /// Puts a batch behind those of its topic.
+    fn pick(&mut self, net: &mut Net<'d>, picked: &mut Picked, slot: usize, batch: usize) {
+        let spread = &mut self.spreads[slot];
+        let before = match spread.picked {
+            0 => {
+                picked.topics += 1;
+                picked.last
+            }
+            _ => spread.picked_last,
+        };
+        spread.picked += 1;
+        spread.picked_last = Link::to(batch);
+        match before.get() {
+            Some(before) => {
+                net.outgoing[batch].next = net.outgoing[before].next;
+                net.outgoing[before].next = Link::to(batch);
+            }
+            None => {
+                net.outgoing[batch].next = Link::NONE;
+                picked.first = Link::to(batch);
+            }
+        }
+        if picked.last == before {
+            picked.last = Link::to(batch);
+        }
+    }
+
+    fn write_request(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        draft: &mut Draft,
+        picked: &Picked,
+    ) -> Result<(), Full> {
+        let timeout = millis(cluster.config.request_timeout);
+        let acks = cluster.config.acks.code();
+        let topics = picked.topics;
+        net.write(draft, &mut |w, version| {
+            produce::begin(w, version, None, acks, timeout, topics)
+        })?;
+        let mut link = picked.first;
+        let mut current = None;
+        while let Some(batch) = link.get() {
+            link = net.outgoing[batch].next;
+            let entry = &cluster.table[self.batches[batch].part as usize];
+            let slot = usize::from(entry.topic);
+            let topic = &cluster.topics[slot];
+            let partitions = self.spreads[slot].picked as usize;
+            let len = self.batches[batch].chain.len();
+            let opens = current != Some(slot);
+            let closes = opens && current.is_some();
+            current = Some(slot);
+            net.write(draft, &mut |w, version| {
+                if closes {
+                    produce::end_topic(w, version)?;
+                }
+                if opens {
+                    produce::topic(w, version, topic.name.as_str(), topic.id, partitions)?;
+                }
+                produce::partition(w, version, entry.index as i32, len)
+            })?;
+            net.outgoing[batch].ctl_end = draft.len();
+            net.write(draft, &mut |w, version| produce::end_partition(w, version))?;
+        }
+        net.write(draft, &mut |w, version| {
+            produce::end_topic(w, version)?;
+            produce::end(w, version)
+        })
+    }
+
+    /// Fixes producer id, epoch, sequence and checksum; they stay through every retry.
+    fn seal(&mut self, net: &mut Net<'d>, batch: usize) {
+        let idempotent = self.idempotent();
+        let b = &mut self.batches[batch];
+        if guard!("a batch keeps its sequence", b.sealed) {
+            return;
+        }
+        let (part, slot) = (b.part as usize, usize::from(b.to.topic.index));
+        if !idempotent {
+            (b.producer_id, b.epoch, b.sequence) = (-1, -1, -1);
+        } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
+            let p = &mut self.queues[part];
+            // 0 of a known one is where it wrapped to.
+            let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
+            if fresh || p.producer_id != self.producer_id {
+                p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
+                (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
+                p.next_sequence = self.rare.sequence(self.epoch);
+            }
+            (b.producer_id, b.epoch) = (p.producer_id, p.epoch);
+            b.sequence = p.next_sequence;
+            p.next_sequence = advance(p.next_sequence, b.count);
+        }
+        self.unstick(slot, part);
+        self.write_header(net, batch);
+    }
+
+    /// Writes the header of a batch over its first bytes.
+    fn write_header(&mut self, net: &mut Net<'d>, batch: usize) {
+        let b: &Batch = &self.batches[batch];
+        let seal = Seal {
+            producer_id: b.producer_id,
+            producer_epoch: b.epoch,
+            base_sequence: b.sequence,
+            count: b.count,
+            base_timestamp: b.base_timestamp,
+            max_timestamp: b.max_timestamp,
+            transactional: false,
+            codec: 0,
+        };
+        let records = net.blocks.slices(&b.chain, HEADER_LEN, b.chain.len());
+        if let Some(header) = record::seal(&seal, records) {
+            net.blocks.patch(&b.chain, &header);
+        }
+        self.batches[batch].sealed = true;
+    }
+}
+
+/// The sequence after `count` records; wraps from 2^31 - 1 to 0 (Java's incrementSequence).
+pub(super) fn advance(sequence: i32, count: u32) -> i32 {
+    ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advance;
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        assert_eq!(advance(0, 5), 5);
+        assert_eq!(advance(i32::MAX, 1), 0);
+        assert_eq!(advance(i32::MAX - 1, 3), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is measured, and how.
+
+use core::fmt;
+use core::time::Duration;
+use std::fs;
+use std::thread;
+use std::time::Instant;
+
+use kavka_tests::sim::Server;
+
+pub(crate) type Failure = Box<dyn core::error::Error + Send + Sync>;
+pub(crate) type Outcome = Result<Figure, Failure>;
+
+/// What a load gave.
+pub(crate) struct Figure {
+    /// The measured values.
+    pub(crate) found: String,
+    /// What they must not pass.
+    pub(crate) bar: String,
+    /// Whether they did not.
+    pub(crate) kept: bool,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; bar: {}", self.found, self.bar)
+    }
+}
+
+/// What this thread used of a core: other programs do not count.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What the threads of this process whose names begin with `prefix` used of a core so far.
+pub(crate) fn time_of(prefix: &str) -> Result<Duration, Failure> {
+    let mut sum = Duration::ZERO;
+    for task in fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        let (name, used) = (path.join("comm"), path.join("schedstat"));
+        // A thread may end between the two.
+        let (Ok(name), Ok(used)) = (fs::read_to_string(name), fs::read_to_string(used)) else {
+            continue;
+        };
+        if name.starts_with(prefix) {
+            let nanos = used.split_whitespace().next().ok_or("schedstat")?.parse()?;
+            sum += Duration::from_nanos(nanos);
+        }
+    }
+    Ok(sum)
+}
+
+/// Bytes of this process that lie in memory.
+pub(crate) fn resident() -> Result<u64, Failure> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: u64 = line.split_whitespace().next().ok_or("VmRSS")?.parse()?;
+    Ok(kib * 1024)
+}
+
+/// Records that the partitions of a topic hold together.
+pub(crate) fn stored(server: &Server, topic: &str) -> i64 {
+    server.with(|cluster| {
+        let partitions = 0..cluster.partitions(topic);
+        partitions.map(|partition| cluster.log_len(topic, partition)).sum()
+    })
+}
+
+/// Looks again and again until `done`, at most for `limit`; whether it was.
+pub(crate) fn until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while !done() {
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Bytes in MiB, for people.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

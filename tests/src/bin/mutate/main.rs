@@ -1,0 +1,57 @@
+//! Does the suite see? Breaks one line at a time and runs the suites until a test fails.
+//!
+//! `cargo run -p kavka-tests --bin mutate` switches off the guards of the core (`guard!` in its
+//! sources), all of them or those with a name; `--write` writes `tests/MUTATION.md`, too. A guard
+//! that no test misses ends this with status 1.
+//!
+//! `mutate --random 100 --seed 1` draws a hundred places of `core/src` and `io-std/src`, and ends
+//! with status 1 when the tests miss fewer than 96 % of them. Those that survive for a reason stand
+//! in `tests/MUTATION-random.md`.
+
+mod active;
+mod guards;
+mod random;
+mod reasons;
+mod sites;
+mod suites;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Breaks one line of the client after the other: does a test notice?")]
+struct Options {
+    /// Only guards whose name has this in it; with `--random`, places whose file has.
+    name: Option<String>,
+    /// Write tests/MUTATION.md.
+    #[arg(long, conflicts_with = "random")]
+    write: bool,
+    /// So many places, drawn at random.
+    #[arg(long)]
+    random: Option<usize>,
+    /// Which ones.
+    #[arg(long, default_value_t = 1, requires = "random")]
+    seed: u64,
+    /// Only these of the drawn ones, by number: `3,17`.
+    #[arg(long, requires = "random", value_delimiter = ',')]
+    only: Vec<usize>,
+    /// Only tell which they are.
+    #[arg(long, requires = "random")]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match options.random {
+        Some(count) => random::run(&options, count),
+        None => guards::run(&options),
+    }
+}
+
+/// Folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it lies in the workspace").to_path_buf()
+}

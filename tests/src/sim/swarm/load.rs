@@ -1,0 +1,106 @@
+//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics that
+//! do not exist. Each is drawn from numbers of its own, so that a seed means the same whichever of
+//! them are on.
+
+use core::time::Duration;
+
+use kavka_core::{Limits, Start};
+
+use super::plan::{Plan, Reads};
+use crate::sim::rng::Rng;
+
+/// How long a stalled application polls nothing: longer than any request may take by default.
+pub(super) const STALL: Duration = Duration::from_secs(40);
+/// What a run has left when the application goes on.
+const AFTER: Duration = Duration::from_secs(5);
+
+/// Which loads are drawn at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loads {
+    /// Up to 100 brokers, 64 topics and 2,000 partitions, and fewer connections than brokers.
+    pub wide: bool,
+    /// An application that takes so many records a second.
+    pub slow: bool,
+    /// An application that polls nothing for 40 s once.
+    pub stalled: bool,
+    /// Records for a topic that does not exist, among others.
+    pub missing: bool,
+}
+
+impl Default for Loads {
+    /// Those that the client stands.
+    fn default() -> Self {
+        Self { wide: true, slow: true, stalled: true, missing: true }
+    }
+}
+
+impl Loads {
+    /// Changes a plan that is drawn to its end.
+    pub(super) fn draw(self, plan: &mut Plan) {
+        let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
+        let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
+        if wide.below(64) == 0 && self.wide {
+            widen(plan, &mut wide);
+        }
+        if slow.chance(6) && self.slow {
+            let rate = 20 << slow.below(7); // up to 1,280
+            if let Some(client) = reader(plan, &mut slow) {
+                plan.clients[client].rate = Some(rate);
+            }
+        }
+        if stalled.chance(3) && self.stalled {
+            let at = stalled.millis(500, 10_000);
+            if let Some(client) = reader(plan, &mut stalled) {
+                plan.clients[client].stall = Some(at);
+                plan.trouble = plan.trouble.max(at + STALL + AFTER);
+            }
+        }
+        if missing.chance(8) && self.missing {
+            let writers = plan.clients.iter_mut().filter(|client| client.writes.is_some());
+            for client in writers {
+                client.missing = missing.range(1, 30);
+                client.limits.topics += 1;
+            }
+        }
+    }
+}
+
+/// One of the clients that read.
+fn reader(plan: &Plan, rng: &mut Rng) -> Option<usize> {
+    let reads = |n: &usize| !plan.clients[*n].reads.is_empty();
+    let readers: Vec<usize> = (0..plan.clients.len()).filter(reads).collect();
+    (!readers.is_empty()).then(|| rng.pick(&readers))
+}
+
+/// Many of everything, and little that happens, so that it stays fast.
+fn widen(plan: &mut Plan, rng: &mut Rng) {
+    let brokers = rng.range(6, 100);
+    let topics = rng.range(4, 64);
+    let most = 2000 >> rng.below(4);
+    plan.options.brokers = brokers as u32;
+    plan.options.replication = plan.options.replication.min(2);
+    plan.profiles = vec![plan.options.profile; brokers as usize];
+    plan.topics = (0..topics).map(|_| rng.range(1, most / topics * 2 - 1) as u32).collect();
+    plan.trouble = plan.trouble.min(Duration::from_secs(6));
+    plan.pause = plan.pause.max(Duration::from_millis(500));
+    plan.clients.truncate(3);
+    for (n, client) in plan.clients.iter_mut().enumerate() {
+        let mut limits = Limits::small();
+        limits.conns = rng.range(brokers / 4, brokers).clamp(2, 64) as usize;
+        (limits.brokers, limits.topics, limits.partitions) = (128, topics as usize, 4096);
+        client.limits = limits;
+        client.config.fetch_max_wait = rng.time(SLOW_POLL, 3 * SLOW_POLL);
+        client.config.probe_idle = client.config.probe_idle.max(Duration::from_secs(1));
+        if let Some(writes) = &mut client.writes {
+            writes.gap = writes.gap.max(Duration::from_millis(300));
+            writes.size = writes.size.min(400);
+        }
+        if n == 1 {
+            let all = |topic| (topic, Reads::All(Start::Earliest));
+            client.reads = (0..topics as usize).map(all).collect();
+        }
+    }
+}
+
+/// Shortest wait of a fetch in a wide cluster.
+const SLOW_POLL: Duration = Duration::from_secs(1);

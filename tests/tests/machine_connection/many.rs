@@ -1,0 +1,84 @@
+//! Many brokers: one connection each where there is room, slots that change hands slowly where
+//! there is not.
+
+use kafka_protocol::messages::FetchRequest;
+use kavka_core::{Client, Config, ConfigError, Duration, LimitKind, Limits, Start, Storage};
+use kavka_tests::script::{Script, World};
+
+/// Brokers that have nothing to give, and say so after 50 ms.
+fn serve(s: &mut Script, time: Duration) {
+    let end = s.now() + time;
+    while s.now() < end {
+        s.run(Duration::from_millis(50));
+        // Those that are asked in return wait for their turn.
+        let asked: Vec<_> = core::iter::from_fn(|| s.take::<FetchRequest>()).collect();
+        for asked in asked {
+            s.give(&asked, 0, Vec::new());
+        }
+    }
+}
+
+/// A consumer of a partition on each broker, after its start; and the connects of ten seconds.
+fn connects(brokers: i32, conns: usize) -> (Script, usize) {
+    let mut limits = Limits::small();
+    (limits.conns, limits.brokers, limits.partitions) = (conns, 256, 256);
+    (limits.tx_blocks, limits.rx_bytes) = (1024, 16 * 1024);
+    let count = usize::try_from(brokers).unwrap();
+    let world = World::new(brokers).topic("t", count);
+    let mut s = Script::with(world, Config::new("b1:9001"), &limits);
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign_all(now, t, Start::Earliest).expect("assigned");
+    serve(&mut s, Duration::from_secs(10));
+    let before = s.connects.len();
+    serve(&mut s, Duration::from_secs(10));
+    let after = s.connects.len() - before;
+    (s, after)
+}
+
+#[test]
+fn few_slots_change_hands_slowly() {
+    for brokers in [40, 100] {
+        let (_, connects) = connects(brokers, 32);
+        assert!((5..20).contains(&connects), "{brokers} brokers: {connects} connects in 10 s");
+    }
+}
+
+#[test]
+fn where_there_is_room_everybody_has_a_connection_and_keeps_it() {
+    for (brokers, conns) in [(40, 64), (40, 90)] {
+        let (s, connects) = connects(brokers, conns);
+        assert_eq!(connects, 0, "{brokers} brokers, {conns} connections");
+        for node in 1..=brokers {
+            let open = s.connections(node).len();
+            assert!(open >= 1, "{brokers} brokers, {conns} connections: none to {node}");
+        }
+    }
+}
+
+#[test]
+fn limits_that_cannot_work_are_named() {
+    let made = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = Limits::small();
+        change(&mut limits);
+        Client::new(Config::new("a:1"), Storage::heap(&limits), [1; 32]).map(|_| ())
+    };
+    assert_eq!(made(&|l| l.conns = 200), Ok(()));
+    assert_eq!(
+        made(&|l| l.conns = 0),
+        Err(ConfigError::TooLittle { what: LimitKind::Connections, least: 1 })
+    );
+    assert_eq!(
+        made(&|l| l.rx_bytes = 511),
+        Err(ConfigError::TooLittle { what: LimitKind::ReceiveBuffer, least: 512 })
+    );
+    let most = usize::from(u16::MAX);
+    assert_eq!(
+        made(&|l| (l.conns, l.rx_bytes) = (most + 1, 512)),
+        Err(ConfigError::TooMuch { what: LimitKind::Connections, most })
+    );
+    assert_eq!(
+        made(&|l| l.requests = most + 1),
+        Err(ConfigError::TooMuch { what: LimitKind::Requests, most })
+    );
+}

@@ -1,0 +1,78 @@
+//! An application that takes no records for now: what it is fetched, and what it hears meanwhile.
+
+use std::time::Duration;
+
+use kafka_protocol::messages::FetchRequest;
+use kavka_core::{Config, Event, Limits, Start};
+use kavka_tests::script::fetch::records;
+use kavka_tests::script::steps::{batch, reading};
+use kavka_tests::script::{Script, World};
+
+/// Takes everything but records for so long. Returns counts of growths that were told.
+fn take_news(s: &mut Script, time: Duration) -> Vec<u32> {
+    let (end, mut grown) = (s.now() + time, Vec::new());
+    s.listening = false;
+    while s.now() < end {
+        s.run(Duration::from_millis(50));
+        let now = s.now();
+        while let Some((event, _)) = s.client.poll_news(now) {
+            match event {
+                Event::Records(batch) => panic!("records at {}", batch.position()),
+                Event::PartitionsAdded { to, .. } => grown.push(to),
+                _ => {}
+            }
+        }
+    }
+    grown
+}
+
+#[test]
+fn records_wait_in_the_buffer_for_as_long_as_nobody_takes_them() {
+    let (mut s, _) = reading(1, 2);
+    let asked = s.expect::<FetchRequest>();
+    s.listening = false;
+    let both =
+        vec![records(0, &[batch(0, &["a"]), batch(1, &["b"])]), records(1, &[batch(0, &["c"])])];
+    s.give(&asked, 7, both);
+    let now = s.now();
+    assert!(s.client.poll_news(now).is_none());
+    let due = s.client.poll_timeout();
+    assert!(due.is_none_or(|due| due > now), "records are no reason to look at once");
+    take_news(&mut s, Duration::from_secs(20));
+    s.none::<FetchRequest>("the answer to the last one was not read");
+    s.listening = true;
+    let read: Vec<_> = s.records().into_iter().map(|(.., value)| value).collect();
+    assert_eq!(read, ["a", "b", "c"]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(asked.body.session_epoch, 1, "the session continues");
+}
+
+#[test]
+fn growth_is_told_while_records_wait() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    s.listening = false;
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.world.grow("t", 3);
+    assert_eq!(take_news(&mut s, Duration::from_secs(5)), [3]);
+}
+
+#[test]
+fn over_the_only_connection_nothing_is_fetched_again_before_records_are_taken() {
+    let world = World::new(1).topic("t", 1);
+    let mut limits = Limits::small();
+    limits.conns = 1;
+    let mut s = Script::with(world.clone(), Config::new(world.bootstrap()), &limits);
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    let asked = s.expect::<FetchRequest>();
+    s.listening = false;
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    take_news(&mut s, Duration::from_secs(20));
+    s.none::<FetchRequest>("what nobody takes would be thrown away again");
+    s.listening = true;
+    let asked = s.expect_within::<FetchRequest>(Duration::ZERO);
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    assert_eq!(s.records(), [(0, 0, "a".into())]);
+}

@@ -1,0 +1,124 @@
+//! Which partitions records without a key go to, and what a recreated topic makes of the others.
+
+use kafka_protocol::messages::ProduceRequest;
+use kavka_core::{Duration, Record, TopicId};
+use kavka_tests::script::steps::{configured, next, poke, warm_up, with_id};
+use kavka_tests::script::{Script, World};
+
+/// Produces a record without key, which leaves at once; its partition.
+fn one(s: &mut Script, t: TopicId) -> u32 {
+    let now = s.now();
+    let id = s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
+    s.settle();
+    while let Some(asked) = s.take::<ProduceRequest>() {
+        s.acknowledge(&asked, 0);
+    }
+    id.partition
+}
+
+/// Found by a few guesses where many have a leader, and by a look at all where few do.
+#[test]
+fn records_without_key_go_to_partitions_with_a_leader() {
+    for led in [1, 2, 16, 31] {
+        let mut world = World::new(1).topic("t", 32);
+        for index in led..32 {
+            world.partition("t", index).leader = -1;
+        }
+        let mut s = configured(world, |_| ());
+        let t = s.ready("t");
+        // The first goes anywhere, as no leader is known; the next ones look around.
+        let mut looks = 0;
+        while one(&mut s, t) as usize >= led {
+            s.run(Duration::from_millis(2));
+            looks += 1;
+            assert!(looks < 200, "{led} with a leader, and none is found");
+        }
+        s.run(Duration::from_secs(1));
+        let mut hits = [0_usize; 32];
+        for _ in 0..500 {
+            hits[one(&mut s, t) as usize] += 1;
+        }
+        let (with, without) = hits.split_at(led);
+        assert_eq!(without.iter().sum::<usize>(), 0, "{led} with a leader: {hits:?}");
+        assert!(with.iter().all(|n| (1..=500).contains(n)), "{led} with a leader: {hits:?}");
+    }
+}
+
+/// So does the one that they stay with for now.
+#[test]
+fn records_without_key_leave_a_partition_that_loses_its_leader() {
+    let world = World::new(1).topic("t", 2);
+    let mut s = configured(world, |c| c.linger = Duration::from_secs(100));
+    let t = s.ready("t");
+    for partition in 0..2 {
+        s.produce(t, partition, "leaders are known");
+    }
+    s.run(Duration::from_secs(2));
+    let stay = |s: &mut Script| {
+        let now = s.now();
+        s.client.produce(now, t, &Record::new(b"no key")).expect("taken").partition
+    };
+    let first = stay(&mut s);
+    assert!((0..20).all(|_| stay(&mut s) == first), "they travel together");
+    s.world.partition("t", first as usize).leader = -1;
+    poke(&mut s, t);
+    s.run(Duration::from_secs(1));
+    assert!((0..20).all(|_| stay(&mut s) == 1 - first), "to the one that has a leader");
+    // Both without: they stay, and wait.
+    s.world.partition("t", 1 - first as usize).leader = -1;
+    poke(&mut s, t);
+    s.run(Duration::from_secs(1));
+    assert!((0..20).all(|_| stay(&mut s) == 1 - first), "no other is better");
+}
+
+#[test]
+fn an_added_partition_gets_records_without_key_when_it_has_a_leader() {
+    let mut s = configured(World::new(1).topic("t", 2), |_| ());
+    let t = s.ready("t");
+    one(&mut s, t);
+    s.world.grow("t", 3);
+    s.world.partition("t", 2).leader = -1;
+    s.run(Duration::from_secs(3));
+    assert_eq!(s.client.freshness(t).map(|fresh| fresh.partitions), Some(3));
+    assert!((0..50).all(|_| one(&mut s, t) < 2));
+    s.world.lead("t", 2, 1);
+    s.run(Duration::from_secs(3));
+    assert_eq!(one(&mut s, t), 2, "the first that can be goes there");
+}
+
+/// The logs are new: so are the sequences, and what waits for partitions that are gone has nowhere
+/// to go.
+#[test]
+fn a_recreated_topic_has_new_sequences_and_no_records_for_partitions_that_are_gone() {
+    let mut s = configured(World::new(1).topic("t", 4), |_| ());
+    let t = s.ready("t");
+    for partition in [0, 1, 3] {
+        warm_up(&mut s, t, partition);
+    }
+    s.world = with_id(&s.world, 77, 2);
+    // One partition has something to send meanwhile, one has not.
+    s.produce(t, 3, "gone");
+    s.produce(t, 0, "a");
+    let (start, mut failed, mut left) = (s.now(), Vec::new(), Vec::new());
+    while start.until(s.now()) < Duration::from_secs(6) {
+        if let Some(asked) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&asked) {
+                left.push((batch.values.join(","), batch.place()));
+            }
+            if left.last().is_some_and(|(_, place)| place.0 > 0) {
+                s.acknowledge(&asked, 0);
+            } else {
+                s.refuse(&asked, 100);
+            }
+        }
+        s.run(Duration::from_millis(1));
+        failed.append(&mut s.failed());
+    }
+    assert_eq!(failed, [(1, Script::code(3), false)], "long before its delivery timeout");
+    assert_eq!(s.delivered(), [(1, Some(0))]);
+    assert_eq!(left.last(), Some(&("a".into(), (1, 0, 1))), "{left:?}");
+    s.produce(t, 1, "b");
+    let (_, value, (epoch, sequence, _)) = next(&mut s);
+    assert_eq!((value.as_str(), sequence), ("b", 0));
+    assert!(epoch > 0, "epoch {epoch}");
+}

@@ -1,0 +1,180 @@
+//! Hosts with several addresses. This program has its own `getaddrinfo`, as no machine can be
+//! relied on to know such a name: `127-0-0-2.127-0-0-1.test` has these two, in this order.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary program for hosts"
+)]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use kavka_core::{Client, Config, Error, Event, Limits, Storage};
+use kavka_std::Driver;
+use kavka_tests::sim::{Options, Server};
+use socket2::{Domain, Socket, Type};
+
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// For this long a silent address keeps the next one waiting.
+const NEXT: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(60);
+
+/// Answers names of this file alone.
+///
+/// # Safety
+/// As the function of the C library: `node` is a string, `list` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getaddrinfo(
+    node: *const c_char,
+    _service: *const c_char,
+    _hints: *const libc::addrinfo,
+    list: *mut *mut libc::addrinfo,
+) -> c_int {
+    // SAFETY: a string, says the caller.
+    let name = unsafe { CStr::from_ptr(node) }.to_str().unwrap_or_default();
+    let Some(name) = name.strip_suffix(".test") else { return libc::EAI_NONAME };
+    let mut next = std::ptr::null_mut();
+    for part in name.split('.').rev() {
+        let Ok(ip) = part.replace('-', ".").parse::<Ipv4Addr>() else { return libc::EAI_NONAME };
+        let address = libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: 0,
+            sin_addr: libc::in_addr { s_addr: u32::from(ip).to_be() },
+            sin_zero: [0; 8],
+        };
+        // Never freed: a few names, once each.
+        let address = Box::leak(Box::new(address));
+        next = Box::leak(Box::new(libc::addrinfo {
+            ai_flags: 0,
+            ai_family: libc::AF_INET,
+            ai_socktype: libc::SOCK_STREAM,
+            ai_protocol: 0,
+            ai_addrlen: size_of::<libc::sockaddr_in>() as libc::socklen_t,
+            ai_addr: std::ptr::from_mut(address).cast(),
+            ai_canonname: std::ptr::null_mut(),
+            ai_next: next,
+        }));
+    }
+    // SAFETY: it can be written, says the caller.
+    unsafe { *list = next };
+    0
+}
+
+/// Frees nothing, as nothing can be freed.
+#[unsafe(no_mangle)]
+extern "C" fn freeaddrinfo(_list: *mut libc::addrinfo) {}
+
+/// A port that answers no connection: its queue is full.
+struct Silent {
+    listener: TcpListener,
+    _in_its_queue: TcpStream,
+}
+
+impl Silent {
+    fn new(ip: Ipv4Addr, port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, port)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let _in_its_queue = TcpStream::connect(address).unwrap();
+        let beyond = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+        assert!(beyond.is_err(), "a full queue takes more");
+        Self { listener: socket.into(), _in_its_queue }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+}
+
+fn server() -> (Server, u16) {
+    let options = Options { brokers: 1, ..Options::default() };
+    let server = Server::start(options).expect("a simulated broker");
+    server.create_topic("t", 3).unwrap();
+    let port = server.address(1).unwrap().port();
+    (server, port)
+}
+
+/// A client of one broker, whose events say how connecting went.
+struct Loop<'d>(Driver<'d>);
+
+impl<'d> Loop<'d> {
+    fn new(bootstrap: &'d str) -> Self {
+        let storage = Storage::heap(&Limits::small());
+        let client = Client::new(Config::new(bootstrap), storage, [5; 32]).unwrap();
+        let mut driver = Driver::new(client).unwrap();
+        driver.topic("t").unwrap();
+        Self(driver)
+    }
+
+    /// Runs until the topic is known, a connection fails, or the time is over.
+    fn run(&mut self, time: Duration) -> Option<Result<u32, Error>> {
+        let until = Instant::now() + time;
+        loop {
+            while let Some((event, _)) = self.0.poll_event() {
+                match event {
+                    Event::TopicReady { partitions, .. } => return Some(Ok(partitions)),
+                    Event::Disconnected { error, .. } => return Some(Err(error)),
+                    _ => {}
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.0.turn(Some(left)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_next_address_is_tried_when_one_refuses() {
+    let (_server, port) = server();
+    let bootstrap = format!("127-0-0-2.127-0-0-3.127-0-0-1.test:{port}");
+    let begun = Instant::now();
+    assert_eq!(Loop::new(&bootstrap).run(LONG), Some(Ok(3)));
+    let took = begun.elapsed();
+    assert!(took < NEXT, "{took:?}: a refusal was waited out");
+}
+
+#[test]
+fn the_next_address_is_tried_when_one_is_silent() {
+    let (_server, port) = server();
+    let _silent = Silent::new(OTHER, port);
+    let bootstrap = format!("127-0-0-2.127-0-0-1.test:{port}");
+    let begun = Instant::now();
+    assert_eq!(Loop::new(&bootstrap).run(LONG), Some(Ok(3)));
+    let took = begun.elapsed();
+    assert!(took >= NEXT && took < 4 * NEXT, "after {took:?}");
+}
+
+#[test]
+fn the_last_address_has_all_the_time_that_a_connection_has() {
+    let silent = Silent::new(OTHER, 0);
+    let refuses = format!("127-0-0-1.127-0-0-2.test:{}", silent.port());
+    let mut client = Loop::new(&refuses);
+    assert_eq!(client.run(NEXT + NEXT / 4), None, "given up as if there were another address");
+    // Room in the queue: the system's next try gets through, a second or four later.
+    drop(silent.listener.accept().unwrap());
+    let asked = std::thread::spawn(move || {
+        let mut first = [0; 4];
+        let (mut stream, _) = silent.listener.accept().unwrap();
+        stream.read_exact(&mut first).unwrap();
+        u32::from_be_bytes(first)
+    });
+    let ended = client.run(LONG);
+    assert!(matches!(ended, Some(Err(_))), "it asked, and was hung up on: {ended:?}");
+    assert!(asked.join().unwrap() > 8, "a request");
+}
+
+#[test]
+fn all_addresses_that_refuse_are_one_failure() {
+    let port = Silent::new(FIRST, 0).port();
+    let bootstrap = format!("127-0-0-2.127-0-0-3.test:{port}");
+    let ended = Loop::new(&bootstrap).run(LONG);
+    assert!(matches!(ended, Some(Err(_))), "{ended:?}");
+}
