@@ -9,7 +9,7 @@ use crate::memory::{Index, Link, List, Mem, Nodes, hash};
 /// Who uses an entry.
 pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
-/// The cluster itself, for a partition that is about to be assigned.
+/// The cluster itself, for a partition that producer or consumer are about to take up.
 pub(crate) const HELD: u8 = 4;
 
 /// The lists of partitions with news.

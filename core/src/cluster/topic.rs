@@ -81,7 +81,7 @@ pub(crate) struct Topic {
     pub(crate) plan: Plan,
     /// Who uses all of its partitions: entries are made as an answer names them.
     pub(crate) wants: u8,
-    /// Some of these entries wait to be assigned.
+    /// Some of these entries were not taken up yet.
     pub(super) held: bool,
     pub(crate) generation: u16,
     pub(crate) name: String<249, u8>,
@@ -305,16 +305,15 @@ impl Cluster<'_> {
     }
 
     /// An entry for a partition that an answer names and that will be in use, so that its leader
-    /// need not be asked for again.
+    /// need not be asked for again. Producer and consumer take it up when they are told of the
+    /// topic.
     pub(super) fn hold(&mut self, slot: usize, index: u32) -> Option<usize> {
         let topic = &mut self.topics[slot];
-        let consumer = if topic.wants & CONSUMER != 0 { HELD } else { 0 };
-        let users = topic.wants & PRODUCER | consumer;
-        if guard!("leaders that stream by are kept", users == 0 => true) {
+        if guard!("leaders that stream by are kept", topic.wants == 0 => true) {
             return None;
         }
-        topic.held |= consumer != 0;
-        self.table.take(slot, index, users)
+        topic.held = true;
+        self.table.take(slot, index, HELD)
     }
 
     /// Those who wanted such entries have them.

@@ -116,8 +116,9 @@ impl<'d> Producer<'d> {
 
     /// Takes up new partitions of a topic that is produced to.
     pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
-        let opened = self.spreads[slot].opened;
-        if cluster.topics[slot].ready && opened > 0 && opened < cluster.topics[slot].count {
+        let topic = &cluster.topics[slot];
+        let wanted = topic.ready && topic.wants & PRODUCER != 0;
+        if wanted && self.spreads[slot].opened < topic.count {
             self.open_partitions(cluster, now, slot);
         }
     }

@@ -7,7 +7,9 @@ use kafka_protocol::messages::{
     ApiKey, DescribeTopicPartitionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
     ProduceRequest,
 };
-use kavka_core::{Config, Error, Event, LimitKind, Limits, Misuse, ProduceError, Start, TopicId};
+use kavka_core::{
+    Config, Error, Event, LimitKind, Limits, Misuse, ProduceError, Signal, Start, TopicId,
+};
 use kavka_tests::script::steps::{count, events, growths};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
@@ -332,6 +334,12 @@ fn names_that_do_not_fit_into_one_request_are_split() {
             assert!(s.client.freshness(*id).is_some(), "{id:?} of {topics}, {release:?}");
         }
         let _ = events(&mut s);
+        // Nobody has to read whole Metadata for that.
+        s.run(Duration::from_secs(3));
+        for id in &ids {
+            let by = s.client.freshness(*id).unwrap().by.signal;
+            assert_ne!(by, Signal::Metadata, "{id:?} of {topics}, {release:?}");
+        }
         (0..topics).for_each(|n| s.world.grow(&long(n, len), 2));
         s.run(Duration::from_secs(3));
         assert_eq!(growths(&events(&mut s)), vec![(1, 2); topics], "{release:?}, {len}");
