@@ -5,8 +5,8 @@ use core::task::{Poll, Waker};
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use embassy_net::Stack;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
+use embassy_net::{Ipv4Address, Stack};
 use embassy_time::{Instant, Timer};
 use kavka_tests::sim::Rng;
 use kavka_tests::sim::frame::Request;
@@ -15,7 +15,7 @@ use kavka_tests::sim::{Cluster, Options, Reply};
 use crate::executor::{Executor, Shared, shared};
 use crate::line::Line;
 use crate::tls;
-use crate::wire::{BROKERS, BROKERS_V6};
+use crate::wire::{BROKERS, BROKERS_V6, v4};
 
 /// Types of DNS records.
 const A: u8 = 1;
@@ -189,7 +189,7 @@ async fn exchange(
 }
 
 /// Knows every `*.example`, and nothing else (RFC 1035). `*.v6.example` has an IPv6 address alone,
-/// the others have none (RFC 3596).
+/// the others have none (RFC 3596). `dead-2.example` has two that nobody has before the good one.
 async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     let meta = || vec![PacketMetadata::EMPTY; 4].leak();
     let mut socket = UdpSocket::new(stack, meta(), buffer(1024), meta(), buffer(1024));
@@ -204,22 +204,35 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
             at += 1 + len;
         }
         let name = labels.join(".");
-        let address: &[u8] = match (packet[at + 2], name.ends_with(".v6.example")) {
-            (AAAA, true) => &BROKERS_V6.octets(),
-            (A, false) if name.ends_with(".example") => &BROKERS.octets(),
-            _ => &[],
+        let addresses: Vec<Vec<u8>> = match (packet[at + 2], name.ends_with(".v6.example")) {
+            (AAAA, true) => vec![BROKERS_V6.octets().to_vec()],
+            (A, false) if name.ends_with(".example") => {
+                let dead = (0..dead_addresses(&name)).map(nobody);
+                dead.chain([BROKERS]).map(|address| address.octets().to_vec()).collect()
+            }
+            _ => Vec::new(),
         };
         brokers.borrow_mut().asked.push(name);
-        // The query again as an answer, and for a known name one record that points to it.
+        // The query again as an answer, and records that point to its name.
         let mut answer = packet[..len].to_vec();
         answer[2] = 0x81;
-        answer[3] = if address.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
-        answer[7] = u8::from(!address.is_empty());
-        if !address.is_empty() {
+        answer[3] = if addresses.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
+        answer[7] = addresses.len() as u8;
+        for address in addresses {
             answer.extend([0xc0, 12, 0, packet[at + 2], 0, 1, 0, 0, 0, 60, 0, address.len() as u8]);
             answer.extend(address);
         }
         Timer::after_millis(30).await;
         let _ = socket.send_to(&answer, from).await;
     }
+}
+
+fn dead_addresses(name: &str) -> u8 {
+    let number = name.strip_prefix("dead-").and_then(|rest| rest.split('.').next());
+    number.map_or(0, |number| number.parse().expect("how many"))
+}
+
+/// Addresses on the link that nobody has.
+pub(crate) fn nobody(number: u8) -> Ipv4Address {
+    v4(100 + number)
 }

@@ -4,6 +4,7 @@
 mod bad_luck;
 mod brokers;
 mod cancel;
+mod dead;
 mod executor;
 mod ipv6;
 mod line;
