@@ -189,7 +189,8 @@ async fn exchange(
 }
 
 /// Knows every `*.example`, and nothing else (RFC 1035). `*.v6.example` has an IPv6 address alone,
-/// the others have none (RFC 3596). `dead-2.example` has two that nobody has before the good one.
+/// the others have none (RFC 3596). `dead-2.example` has two that nobody has before the good one,
+/// `far-2.example` the same behind routers.
 async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     let meta = || vec![PacketMetadata::EMPTY; 4].leak();
     let mut socket = UdpSocket::new(stack, meta(), buffer(1024), meta(), buffer(1024));
@@ -206,10 +207,11 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
         let name = labels.join(".");
         let addresses: Vec<Vec<u8>> = match (packet[at + 2], name.ends_with(".v6.example")) {
             (AAAA, true) => vec![BROKERS_V6.octets().to_vec()],
-            (A, false) if name.ends_with(".example") => {
-                let dead = (0..dead_addresses(&name)).map(nobody);
-                dead.chain([BROKERS]).map(|address| address.octets().to_vec()).collect()
-            }
+            (A, false) if name.ends_with(".example") => dead_addresses(&name)
+                .into_iter()
+                .chain([BROKERS])
+                .map(|a| a.octets().to_vec())
+                .collect(),
             _ => Vec::new(),
         };
         brokers.borrow_mut().asked.push(name);
@@ -227,12 +229,21 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     }
 }
 
-fn dead_addresses(name: &str) -> u8 {
-    let number = name.strip_prefix("dead-").and_then(|rest| rest.split('.').next());
-    number.map_or(0, |number| number.parse().expect("how many"))
+fn dead_addresses(name: &str) -> Vec<Ipv4Address> {
+    let count = |rest: &str| rest.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    match (name.strip_prefix("dead-"), name.strip_prefix("far-")) {
+        (Some(rest), _) => (0..count(rest)).map(nobody).collect(),
+        (_, Some(rest)) => (0..count(rest)).map(nobody_far).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Addresses on the link that nobody has.
 pub(crate) fn nobody(number: u8) -> Ipv4Address {
     v4(100 + number)
+}
+
+/// The same elsewhere.
+pub(crate) fn nobody_far(number: u8) -> Ipv4Address {
+    Ipv4Address::new(192, 0, 2, number)
 }
