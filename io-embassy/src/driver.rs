@@ -106,11 +106,11 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
     /// Everything that can be done now, once around; whether there is more to do at once.
     fn service(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         // What has arrived counts before what is too late: nobody may have looked for a while.
-        let mut moving = self.serve(cx, now, Link::receive);
+        let moving = self.serve(cx, now, Link::receive);
         self.client.handle_timeout(now);
+        // Whatever is begun here is polled below; else nothing would wake us for it.
         self.actions(now);
-        moving |= self.serve(cx, now, Link::send);
-        self.actions(now) || moving
+        moving | self.serve(cx, now, Link::send)
     }
 
     fn serve(&mut self, cx: &mut Context<'_>, now: Instant, work: Work<'d, S>) -> bool {
@@ -130,16 +130,11 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
         moving
     }
 
-    /// Whether a connection is to be made.
-    fn actions(&mut self, now: Instant) -> bool {
-        let mut begun = false;
+    fn actions(&mut self, now: Instant) {
         while let Some(action) = self.client.poll_action(now) {
             match action {
                 Action::Connect { conn } => match self.links.get_mut(conn.slot()) {
-                    Some(link) => {
-                        (link.conn, link.open) = (Some(conn), false);
-                        begun = true;
-                    }
+                    Some(link) => (link.conn, link.open) = (Some(conn), false),
                     None => self.client.handle_closed(now, conn, CloseReason::Failed),
                 },
                 Action::Close { conn } => {
@@ -152,7 +147,6 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
                 _ => {}
             }
         }
-        begun
     }
 }
 

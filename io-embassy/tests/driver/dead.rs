@@ -136,6 +136,14 @@ fn a_name_with_dead_addresses_does_not_keep_another_one_waiting() {
     check("dead-3.example:9091,good.example:9091", true, 1);
 }
 
+#[test]
+fn a_bootstrap_address_that_refuses_costs_nothing() {
+    for seed in 1..=8 {
+        let [known, _] = time_until_ready::<4>("10.0.0.1:9,10.0.0.1:9091", true, seed);
+        assert!(known <= Duration::from_millis(10), "seed {seed}: {} ms", known.as_millis());
+    }
+}
+
 /// The stack asks who has an address once in a second: for one address.
 #[test]
 fn a_dead_broker_does_not_keep_others_from_being_found() {
