@@ -103,14 +103,21 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
         .await;
     }
 
-    /// Everything that can be done now, once around; whether a connection has more to read.
+    /// Everything that can be done now, once around; whether there is more to do at once.
     fn service(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        // What has arrived counts before what is too late: nobody may have looked for a while.
+        let moving = self.serve(cx, now, Link::receive);
         self.client.handle_timeout(now);
+        // Whatever is begun here is polled below; else nothing would wake us for it.
         self.actions(now);
+        moving | self.serve(cx, now, Link::send)
+    }
+
+    fn serve(&mut self, cx: &mut Context<'_>, now: Instant, work: Work<'d, S>) -> bool {
         let mut moving = false;
         for link in &mut self.links {
             let Some(id) = link.conn else { continue };
-            match link.service(cx, now, id, &mut self.client) {
+            match work(link, cx, now, id, &mut self.client) {
                 Ok(more) => moving |= more,
                 Err(why) => {
                     let host = self.client.address(id).map_or("", |(host, _)| host);
@@ -120,7 +127,6 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
                 }
             }
         }
-        self.actions(now);
         moving
     }
 
@@ -166,17 +172,26 @@ struct Link<S> {
     open: bool,
 }
 
+/// What a link does: whether there may be more of that at once.
+type Work<'d, S> = fn(
+    &mut Link<S>,
+    &mut Context<'_>,
+    Instant,
+    ConnId,
+    &mut Client<'d>,
+) -> Result<bool, CloseReason>;
+
 impl<S: Socket> Link<S> {
-    /// Goes on with the connection as far as the socket takes and gives. Whether there may be more
-    /// to read at once.
-    fn service(
+    /// Connects, and sends as far as the socket takes it.
+    fn send(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         id: ConnId,
         client: &mut Client<'_>,
     ) -> Result<bool, CloseReason> {
-        if !self.open {
+        let connects = !self.open;
+        if connects {
             let Some((host, port)) = client.address(id) else {
                 return Err(CloseReason::Unresolved);
             };
@@ -189,7 +204,7 @@ impl<S: Socket> Link<S> {
             client.handle_connected(now, id);
         }
         self.transmit(cx, now, id, client)?;
-        self.receive(cx, now, id, client)
+        Ok(connects) // nobody waits for what comes yet
     }
 
     fn transmit(
@@ -216,6 +231,7 @@ impl<S: Socket> Link<S> {
         Ok(())
     }
 
+    /// Receives as far as the socket gives and the client takes.
     fn receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -223,6 +239,9 @@ impl<S: Socket> Link<S> {
         id: ConnId,
         client: &mut Client<'_>,
     ) -> Result<bool, CloseReason> {
+        if !self.open {
+            return Ok(false);
+        }
         for _ in 0..READS {
             let room = client.recv_buffer(id);
             if room.is_empty() {

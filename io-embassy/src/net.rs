@@ -5,10 +5,11 @@ mod names;
 
 use core::future::Future;
 use core::pin::pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use embassy_net::tcp::{State, TcpSocket};
 use embassy_net::{IpAddress, Stack};
+use embassy_time::{Duration, Instant, Timer};
 use kavka_core::CloseReason;
 
 #[cfg(feature = "dns")]
@@ -16,6 +17,15 @@ pub use names::Names;
 
 use crate::Driver;
 use crate::socket::Socket;
+
+/// Who is on the same link and has not answered by then is not there. Elsewhere: who is not waited
+/// for any longer while its name has other addresses.
+///
+/// A bit less than the second after which the stack asks again who has an address, and for one
+/// address only: it would ask for the dead one.
+const TURN: Duration = Duration::from_millis(900);
+/// A packet that can be sent is sent within this.
+const SOON: Duration = Duration::from_millis(100);
 
 /// A driver over embassy-net.
 pub type NetDriver<'d, const CONNS: usize> = Driver<'d, NetSocket<'d>, CONNS>;
@@ -91,7 +101,10 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> Default for SocketMem
 /// A TCP socket of embassy-net.
 pub struct NetSocket<'d> {
     socket: TcpSocket<'d>,
+    stack: Stack<'d>,
     stage: Stage,
+    /// When the stage is over, whatever happens.
+    until: Option<Instant>,
     #[cfg(feature = "dns")]
     clerk: Option<names::Clerk<'d>>,
 }
@@ -118,13 +131,15 @@ impl<'d> NetSocket<'d> {
         socket.set_nagle_enabled(false);
         Self {
             socket,
+            stack,
             stage: Stage::Idle,
+            until: None,
             #[cfg(feature = "dns")]
             clerk: None,
         }
     }
 
-    /// The address of `host`.
+    /// An address of `host`.
     fn resolve(
         &mut self,
         _cx: &mut Context<'_>,
@@ -134,7 +149,7 @@ impl<'d> NetSocket<'d> {
             return Poll::Ready(Ok(address));
         }
         #[cfg(feature = "dns")]
-        if let Some(clerk) = &self.clerk {
+        if let Some(clerk) = &mut self.clerk {
             return clerk.poll(_cx, host);
         }
         Poll::Ready(Err(CloseReason::Unresolved))
@@ -147,10 +162,65 @@ impl<'d> NetSocket<'d> {
         address: IpAddress,
         port: u16,
     ) -> Result<(), CloseReason> {
+        let turns = if self.is_on_link(address) { Some(1) } else { self.turns() };
+        self.until = turns.map(|turns| Instant::now() + TURN * turns);
         // What is to be done happens in the first poll; the rest can be seen in the state.
         match pin!(self.socket.connect((address, port))).poll(cx) {
             Poll::Ready(Err(_)) => Err(CloseReason::Refused),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing but the link is between us and the address.
+    fn is_on_link(&self, address: IpAddress) -> bool {
+        #[allow(unreachable_patterns)] // which there are depends on features
+        match address {
+            #[cfg(feature = "proto-ipv4")]
+            IpAddress::Ipv4(address) => {
+                self.stack.config_v4().is_some_and(|own| own.address.contains_addr(&address))
+            }
+            #[cfg(feature = "proto-ipv6")]
+            IpAddress::Ipv6(address) => {
+                self.stack.config_v6().is_some_and(|own| own.address.contains_addr(&address))
+            }
+            _ => false,
+        }
+    }
+
+    /// How long an address is waited for; `None`: as long as the client wants to.
+    fn turns(&self) -> Option<u32> {
+        #[cfg(feature = "dns")]
+        return self.clerk.as_ref()?.turns();
+        #[cfg(not(feature = "dns"))]
+        None
+    }
+
+    /// Nobody answers at the address. Goes on with the next one if there is one.
+    fn next_address(&mut self) -> Result<(), CloseReason> {
+        self.forget_peer();
+        #[cfg(feature = "dns")]
+        if self.clerk.as_mut().is_some_and(names::Clerk::failed) {
+            self.stage = Stage::Naming;
+            return Ok(());
+        }
+        Err(CloseReason::Refused)
+    }
+
+    /// A socket whose peer never answered is as new. Without that the stack would ask for ever who
+    /// has its address, to tell it that nothing comes, and meanwhile for no other address.
+    fn forget_peer(&mut self) {
+        self.socket.abort();
+        let _ = pin!(self.socket.accept(1)).poll(&mut Context::from_waker(Waker::noop()));
+        self.socket.abort();
+    }
+
+    /// Whether the time of the stage is over.
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.until {
+            Some(until) if until <= Instant::now() => Poll::Ready(()),
+            // A new timer never is ready, it wakes.
+            Some(until) => pin!(Timer::at(until)).poll(cx),
+            None => Poll::Pending,
         }
     }
 
@@ -159,15 +229,19 @@ impl<'d> NetSocket<'d> {
     fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.stage {
             Stage::Idle if matches!(self.socket.state(), State::Closed | State::TimeWait) => {
-                Poll::Ready(())
+                return Poll::Ready(());
             }
             Stage::Idle => {
                 self.socket.abort();
                 self.stage = Stage::Aborting;
-                self.poll_free(cx)
+                self.until = Some(Instant::now() + SOON);
             }
-            _ => pin!(self.socket.flush()).poll(cx).map(|_| ()),
+            _ => {}
         }
+        if pin!(self.socket.flush()).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_over(cx) // it cannot be told: nobody is there any more
     }
 }
 
@@ -184,21 +258,30 @@ impl Socket for NetSocket<'_> {
             }
             self.stage = Stage::Naming;
         }
-        if self.stage == Stage::Naming {
-            match self.resolve(cx, host) {
-                Poll::Ready(address) => self.start(cx, address?, port)?,
-                Poll::Pending => return Poll::Pending,
+        loop {
+            if self.stage == Stage::Naming {
+                match self.resolve(cx, host) {
+                    Poll::Ready(address) => self.start(cx, address?, port)?,
+                    Poll::Pending => return Poll::Pending,
+                }
+                self.stage = Stage::Connecting;
             }
-            self.stage = Stage::Connecting;
-        }
-        match self.socket.state() {
-            State::SynSent | State::SynReceived => {
-                // Every change of the state wakes who waits for being able to write.
-                let _ = pin!(self.socket.wait_write_ready()).poll(cx);
-                Poll::Pending
+            match self.socket.state() {
+                State::SynSent | State::SynReceived => {
+                    // Every change of the state wakes who waits for being able to write.
+                    let _ = pin!(self.socket.wait_write_ready()).poll(cx);
+                    if self.poll_over(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                State::Closed | State::TimeWait => {}
+                _ => {
+                    #[cfg(feature = "dns")]
+                    self.clerk.iter_mut().for_each(names::Clerk::reached);
+                    return Poll::Ready(Ok(()));
+                }
             }
-            State::Closed | State::TimeWait => Poll::Ready(Err(CloseReason::Refused)),
-            _ => Poll::Ready(Ok(())),
+            self.next_address()?;
         }
     }
 
@@ -219,10 +302,13 @@ impl Socket for NetSocket<'_> {
     }
 
     fn close(&mut self) {
+        if self.socket.state() == State::SynSent {
+            self.forget_peer();
+        }
         self.socket.close();
         self.stage = Stage::Idle;
         #[cfg(feature = "dns")]
-        if let Some(clerk) = &self.clerk {
+        if let Some(clerk) = &mut self.clerk {
             clerk.give_up();
         }
     }

@@ -10,11 +10,15 @@ use core::task::{Context, Poll};
 use embassy_net::dns::DnsQueryType;
 use embassy_net::{IpAddress, Stack};
 use embassy_sync::waitqueue::WakerRegistration;
-use heapless::String;
+use heapless::{String, Vec};
 use kavka_core::CloseReason;
 
 /// Longest name that DNS allows, in bytes (RFC 1035, 2.3.4).
 type Host = String<253, u8>;
+/// Addresses of a name that are tried, and that are remembered as dead. How many of them the stack
+/// tells is smoltcp's `DNS_MAX_RESULT_COUNT`.
+const ADDRESSES: usize = 4;
+type Addresses = Vec<IpAddress, ADDRESSES, u8>;
 
 /// The one question that is being asked at a time.
 pub(super) struct Desk(RefCell<Question>);
@@ -26,8 +30,28 @@ struct Question {
     asker: usize,
     /// Counts questions: a late answer to one that was given up belongs to nobody.
     serial: u32,
+    /// The answer; none: there is no such name.
+    found: Addresses,
+    /// Where nobody answered, the last one at the end.
+    failed: Addresses,
     driver: WakerRegistration,
     service: WakerRegistration,
+}
+
+impl Question {
+    /// The first address that never failed, or else the one that failed longest ago.
+    fn choice(&self) -> Option<IpAddress> {
+        let failed = |a: &&IpAddress| self.failed.iter().position(|f| f == *a).map_or(0, |n| n + 1);
+        self.found.iter().min_by_key(failed).copied()
+    }
+
+    fn note_failed(&mut self, address: IpAddress) {
+        self.failed.retain(|other| *other != address);
+        if self.failed.is_full() {
+            self.failed.remove(0);
+        }
+        let _ = self.failed.push(address);
+    }
 }
 
 /// A tag of its own, so that the free desk is all zero.
@@ -36,7 +60,7 @@ struct Question {
 enum Stage {
     Free,
     Asked,
-    Answered(Option<IpAddress>),
+    Answered,
 }
 
 impl Desk {
@@ -46,6 +70,8 @@ impl Desk {
             host: String::new(),
             asker: 0,
             serial: 0,
+            found: Vec::new(),
+            failed: Vec::new(),
             driver: WakerRegistration::new(),
             service: WakerRegistration::new(),
         }))
@@ -57,16 +83,22 @@ pub(super) struct Clerk<'d> {
     desk: &'d Desk,
     /// From 1.
     number: usize,
+    /// The address that is being connected.
+    tried: Option<IpAddress>,
+    /// Addresses that this connection may still try.
+    left: u8,
+    /// Addresses that failed since one did not.
+    failures: u8,
 }
 
 impl<'d> Clerk<'d> {
     pub(super) const fn new(desk: &'d Desk, number: usize) -> Self {
-        Self { desk, number }
+        Self { desk, number, tried: None, left: 0, failures: 0 }
     }
 
-    /// The address of `host`, once it was looked up.
+    /// An address of `host`, once it was looked up.
     pub(super) fn poll(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         host: &str,
     ) -> Poll<Result<IpAddress, CloseReason>> {
@@ -81,10 +113,14 @@ impl<'d> Clerk<'d> {
                 question.serial = question.serial.wrapping_add(1);
                 question.service.wake();
             }
-            Stage::Answered(found) if question.asker == self.number => {
+            Stage::Answered if question.asker == self.number => {
                 question.stage = Stage::Free;
                 question.driver.wake(); // other sockets may have questions
-                return Poll::Ready(found.ok_or(CloseReason::Unresolved));
+                if self.left == 0 {
+                    self.left = question.found.len() as u8;
+                }
+                self.tried = question.choice();
+                return Poll::Ready(self.tried.ok_or(CloseReason::Unresolved));
             }
             _ => {}
         }
@@ -92,8 +128,33 @@ impl<'d> Clerk<'d> {
         Poll::Pending
     }
 
-    /// Whatever this socket asked, it does not want to know any more.
-    pub(super) fn give_up(&self) {
+    /// For how many turns an address is waited for, where there are others. Each may be good and
+    /// far away: the time grows with every round.
+    pub(super) fn turns(&self) -> Option<u32> {
+        (self.left > 1).then(|| 1 + u32::from(self.failures) / ADDRESSES as u32)
+    }
+
+    /// The address that was tried is dead. Whether there is another one.
+    pub(super) fn failed(&mut self) -> bool {
+        if let Some(address) = self.tried.take() {
+            self.desk.0.borrow_mut().note_failed(address);
+            self.failures = self.failures.saturating_add(1);
+            self.left = self.left.saturating_sub(1);
+            return self.left > 0;
+        }
+        false
+    }
+
+    /// The address that was tried is good.
+    pub(super) fn reached(&mut self) {
+        (self.tried, self.left, self.failures) = (None, 0, 0);
+    }
+
+    /// Whatever this socket asked, it does not want to know any more. An address that it tried
+    /// until now did not answer.
+    pub(super) fn give_up(&mut self) {
+        self.failed();
+        self.left = 0;
         let mut question = self.desk.0.borrow_mut();
         if question.asker == self.number && !matches!(question.stage, Stage::Free) {
             question.stage = Stage::Free;
@@ -132,27 +193,37 @@ impl<'d> Names<'d> {
         Poll::Pending
     }
 
-    async fn look_up(&self, host: &str) -> Option<IpAddress> {
+    async fn look_up(&self, host: &str) -> Addresses {
+        let mut found = Addresses::new();
         #[cfg(feature = "proto-ipv4")]
-        if let Some(found) = self.query(host, DnsQueryType::A).await {
-            return Some(found);
-        }
+        self.query(host, DnsQueryType::A, &mut found).await;
         #[cfg(feature = "proto-ipv6")]
-        if let Some(found) = self.query(host, DnsQueryType::Aaaa).await {
-            return Some(found);
+        if self.all_failed(&found) {
+            self.query(host, DnsQueryType::Aaaa, &mut found).await;
         }
-        note!(warn, "kavka: no address for {}", host);
-        None
+        if found.is_empty() {
+            note!(warn, "kavka: no address for {}", host);
+        }
+        found
     }
 
-    async fn query(&self, host: &str, kind: DnsQueryType) -> Option<IpAddress> {
-        self.stack.dns_query(host, kind).await.ok()?.first().copied()
+    #[cfg(feature = "proto-ipv6")]
+    fn all_failed(&self, found: &Addresses) -> bool {
+        let question = self.desk.0.borrow();
+        found.iter().all(|address| question.failed.contains(address))
     }
 
-    fn answer(&self, serial: u32, found: Option<IpAddress>) {
+    async fn query(&self, host: &str, kind: DnsQueryType, found: &mut Addresses) {
+        if let Ok(addresses) = self.stack.dns_query(host, kind).await {
+            let room = found.capacity() - found.len();
+            found.extend(addresses.into_iter().take(room));
+        }
+    }
+
+    fn answer(&self, serial: u32, found: Addresses) {
         let mut question = self.desk.0.borrow_mut();
         if question.serial == serial && matches!(question.stage, Stage::Asked) {
-            question.stage = Stage::Answered(found);
+            (question.stage, question.found) = (Stage::Answered, found);
             question.driver.wake();
         }
     }

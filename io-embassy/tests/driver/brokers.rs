@@ -5,8 +5,8 @@ use core::task::{Poll, Waker};
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use embassy_net::Stack;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
+use embassy_net::{Ipv4Address, Stack};
 use embassy_time::{Instant, Timer};
 use kavka_tests::sim::Rng;
 use kavka_tests::sim::frame::Request;
@@ -15,7 +15,7 @@ use kavka_tests::sim::{Cluster, Options, Reply};
 use crate::executor::{Executor, Shared, shared};
 use crate::line::Line;
 use crate::tls;
-use crate::wire::{BROKERS, BROKERS_V6};
+use crate::wire::{BROKERS, BROKERS_V6, v4};
 
 /// Types of DNS records.
 const A: u8 = 1;
@@ -189,7 +189,8 @@ async fn exchange(
 }
 
 /// Knows every `*.example`, and nothing else (RFC 1035). `*.v6.example` has an IPv6 address alone,
-/// the others have none (RFC 3596).
+/// the others have none (RFC 3596). `dead-2.example` has two that nobody has before the good one,
+/// `far-2.example` the same behind routers.
 async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     let meta = || vec![PacketMetadata::EMPTY; 4].leak();
     let mut socket = UdpSocket::new(stack, meta(), buffer(1024), meta(), buffer(1024));
@@ -204,22 +205,45 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
             at += 1 + len;
         }
         let name = labels.join(".");
-        let address: &[u8] = match (packet[at + 2], name.ends_with(".v6.example")) {
-            (AAAA, true) => &BROKERS_V6.octets(),
-            (A, false) if name.ends_with(".example") => &BROKERS.octets(),
-            _ => &[],
+        let addresses: Vec<Vec<u8>> = match (packet[at + 2], name.ends_with(".v6.example")) {
+            (AAAA, true) => vec![BROKERS_V6.octets().to_vec()],
+            (A, false) if name.ends_with(".example") => dead_addresses(&name)
+                .into_iter()
+                .chain([BROKERS])
+                .map(|a| a.octets().to_vec())
+                .collect(),
+            _ => Vec::new(),
         };
         brokers.borrow_mut().asked.push(name);
-        // The query again as an answer, and for a known name one record that points to it.
+        // The query again as an answer, and records that point to its name.
         let mut answer = packet[..len].to_vec();
         answer[2] = 0x81;
-        answer[3] = if address.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
-        answer[7] = u8::from(!address.is_empty());
-        if !address.is_empty() {
+        answer[3] = if addresses.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
+        answer[7] = addresses.len() as u8;
+        for address in addresses {
             answer.extend([0xc0, 12, 0, packet[at + 2], 0, 1, 0, 0, 0, 60, 0, address.len() as u8]);
             answer.extend(address);
         }
         Timer::after_millis(30).await;
         let _ = socket.send_to(&answer, from).await;
     }
+}
+
+fn dead_addresses(name: &str) -> Vec<Ipv4Address> {
+    let count = |rest: &str| rest.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    match (name.strip_prefix("dead-"), name.strip_prefix("far-")) {
+        (Some(rest), _) => (0..count(rest)).map(nobody).collect(),
+        (_, Some(rest)) => (0..count(rest)).map(nobody_far).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Addresses on the link that nobody has.
+pub(crate) fn nobody(number: u8) -> Ipv4Address {
+    v4(100 + number)
+}
+
+/// The same elsewhere.
+pub(crate) fn nobody_far(number: u8) -> Ipv4Address {
+    Ipv4Address::new(192, 0, 2, number)
 }

@@ -18,7 +18,8 @@ use crate::executor::{Executor, Shared, shared};
 pub(crate) const BROKERS: Ipv4Address = v4(1);
 pub(crate) const BROKERS_V6: Ipv6Address = v6(1);
 
-const fn v4(number: u8) -> Ipv4Address {
+/// On the same link as everybody else.
+pub(crate) const fn v4(number: u8) -> Ipv4Address {
     Ipv4Address::new(10, 0, 0, number)
 }
 
@@ -38,6 +39,7 @@ struct Lane {
 struct Port {
     from: Shared<Lane>,
     to: Shared<Lane>,
+    hardware: HardwareAddress,
 }
 
 struct Packet(Vec<u8>);
@@ -93,7 +95,7 @@ impl Driver for Port {
     }
 
     fn hardware_address(&self) -> HardwareAddress {
-        HardwareAddress::Ip
+        self.hardware
     }
 }
 
@@ -102,18 +104,32 @@ pub(crate) fn cable(executor: &mut Executor) -> (Stack<'static>, Stack<'static>)
     bad_cable(executor, &Rc::new(Cell::new(0)))
 }
 
+/// The same as Ethernet: who sends to an address asks who has it.
+pub(crate) fn ethernet(executor: &mut Executor) -> (Stack<'static>, Stack<'static>) {
+    let hardware = |number| HardwareAddress::Ethernet([2, 0, 0, 0, 0, number]);
+    lay(executor, &Rc::new(Cell::new(0)), [hardware(2), hardware(1)])
+}
+
 /// The same with a cable that loses so many of 100 packets, from now on; 100: it is cut.
 pub(crate) fn bad_cable(
     executor: &mut Executor,
     loss: &Rc<Cell<u64>>,
+) -> (Stack<'static>, Stack<'static>) {
+    lay(executor, loss, [HardwareAddress::Ip; 2])
+}
+
+fn lay(
+    executor: &mut Executor,
+    loss: &Rc<Cell<u64>>,
+    hardware: [HardwareAddress; 2],
 ) -> (Stack<'static>, Stack<'static>) {
     let lane = |seed| {
         let (packets, loss) = (VecDeque::new(), loss.clone());
         shared(Lane { packets, reader: None, loss, rng: Rng(seed) })
     };
     let (there, back) = (lane(1), lane(2));
-    let device = Port { from: back.clone(), to: there.clone() };
-    let brokers = Port { from: there, to: back };
+    let device = Port { from: back.clone(), to: there.clone(), hardware: hardware[0] };
+    let brokers = Port { from: there, to: back, hardware: hardware[1] };
     (stack(executor, device, 2), stack(executor, brokers, 1))
 }
 
