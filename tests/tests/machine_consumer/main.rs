@@ -1,5 +1,6 @@
 //! The consumer against scripted brokers, in virtual time. More of it in `scenarios`.
 
+mod epochs;
 mod news;
 mod positions;
 mod records;
