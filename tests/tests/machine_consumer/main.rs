@@ -3,6 +3,7 @@
 mod epochs;
 mod news;
 mod positions;
+mod racks;
 mod records;
 mod sessions;
 mod starts;
