@@ -80,6 +80,10 @@ pub struct Config<'d> {
     pub bootstrap: &'d str,
     /// Named in every request; at most 64 bytes.
     pub client_id: &'d str,
+    /// The rack of this client, at most 64 bytes; empty for none. Where brokers have racks and
+    /// choose replicas by them (`RackAwareReplicaSelector`), partitions are read from a replica in
+    /// the same rack (KIP-392, Kafka 2.4).
+    pub rack: &'d str,
     /// See [`Acks`].
     pub acks: Acks,
     /// Idempotent producer (KIP-98): no duplicates and no reordering by retries.
@@ -149,6 +153,7 @@ impl<'d> Config<'d> {
         Self {
             bootstrap,
             client_id: "kavka",
+            rack: "",
             acks: Acks::All,
             idempotence: true,
             linger: Duration::from_millis(5),
@@ -185,6 +190,13 @@ impl<'d> Config<'d> {
         self
     }
 
+    /// The same in a rack.
+    #[must_use]
+    pub const fn rack(mut self, rack: &'d str) -> Self {
+        self.rack = rack;
+        self
+    }
+
     /// The same with other acknowledgements. Anything but [`Acks::All`] switches idempotence off.
     #[must_use]
     pub const fn acks(mut self, acks: Acks) -> Self {
@@ -215,7 +227,7 @@ impl<'d> Config<'d> {
         if self.idempotence && self.acks != Acks::All {
             return Err(ConfigError::IdempotenceNeedsAcksAll);
         }
-        if self.client_id.len() > 64 {
+        if self.client_id.len().max(self.rack.len()) > 64 {
             return Err(ConfigError::TooLong);
         }
         let positive = [

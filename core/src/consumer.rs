@@ -8,6 +8,7 @@ mod owner;
 mod place;
 mod plan;
 mod records;
+mod replica;
 mod work;
 
 use crate::client::Setup;
@@ -88,6 +89,9 @@ pub(crate) struct Read {
     asked: i32,
     /// Zero when it does not wait.
     retry_at: Instant,
+    /// Another replica to be read from until then, zero for the leader (KIP-392).
+    replica_until: Instant,
+    replica: i32,
     failing_since: Instant,
     moved: Option<(i64, i64, MoveReason)>,
     trouble: Option<Trouble>,
@@ -115,6 +119,8 @@ impl Read {
         seat: Link::NONE,
         asked: 0,
         retry_at: Instant::ZERO,
+        replica_until: Instant::ZERO,
+        replica: 0,
         failing_since: Instant::ZERO,
         moved: None,
         trouble: None,
@@ -221,6 +227,8 @@ pub(crate) struct Consumer<'d> {
     session_serial: u32,
     /// How often there was room to produce again, from 1.
     rooms: u32,
+    /// Leaders may not name other replicas before this: one of them did not serve.
+    rack_from: Instant,
     /// Entries that are not assigned any more and that a session has to forget.
     ghosts: u32,
     /// Followed topics with more partitions than there is memory for.
@@ -247,6 +255,7 @@ impl<'d> Consumer<'d> {
             rx_bytes: setup.rx_bytes,
             session_serial: 0,
             rooms: 1,
+            rack_from: Instant::ZERO,
             ghosts: 0,
             blocked: 0,
             news: false,
@@ -518,6 +527,7 @@ impl<'d> Consumer<'d> {
     /// A partition has another leader or leader epoch.
     pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
         self.doubt(part, cluster.table[part].epoch);
+        self.reads[part].replica_until = Instant::ZERO;
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);

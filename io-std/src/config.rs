@@ -18,6 +18,7 @@ type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
 pub struct Config {
     pub(crate) bootstrap: String,
     pub(crate) client_id: String,
+    pub(crate) rack: String,
     pub(crate) acks: Acks,
     pub(crate) idempotent: Option<bool>,
     pub(crate) linger: Duration,
@@ -49,6 +50,7 @@ impl Config {
         Self {
             bootstrap: bootstrap.into(),
             client_id: "kavka".into(),
+            rack: String::new(),
             acks: Acks::All,
             idempotent: None,
             linger: Duration::from_millis(5),
@@ -78,6 +80,14 @@ impl Config {
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
+        self
+    }
+
+    /// The rack of this client, at most 64 bytes: partitions are read from a replica in the same
+    /// rack where brokers choose replicas by racks (KIP-392). Default: none.
+    #[must_use]
+    pub fn rack(mut self, rack: impl Into<String>) -> Self {
+        self.rack = rack.into();
         self
     }
 
@@ -253,6 +263,7 @@ impl Config {
     pub(crate) fn core(&self) -> kavka_core::Config<'_> {
         let mut core = kavka_core::Config::new(&self.bootstrap).acks(self.acks);
         core.client_id = &self.client_id;
+        core.rack = &self.rack;
         core.idempotence = self.idempotent.unwrap_or(core.idempotence);
         core.linger = self.linger;
         core.linger_when_idle = self.linger_when_idle;

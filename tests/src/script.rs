@@ -31,7 +31,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, ProduceRequest, RequestKind, ResponseKind,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestKind, ResponseKind,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -68,6 +68,7 @@ ask! {
     Produce ProduceRequest,
     Fetch FetchRequest,
     ListOffsets ListOffsetsRequest,
+    OffsetForLeaderEpoch OffsetForLeaderEpochRequest,
     DescribeTopicPartitions DescribeTopicPartitionsRequest,
     InitProducerId InitProducerIdRequest,
     CreateTopics CreateTopicsRequest,

@@ -35,6 +35,8 @@ pub(crate) struct FetchCx {
     /// The rest of this partition's records is not wanted.
     pub(super) discard: bool,
     hinted: bool,
+    /// A replica to be read from instead, -1 for none.
+    pub(super) preferred: i32,
     /// Bytes of a batch before the position that did not come yet.
     pub(super) skip: usize,
     /// The batch at the position is cut short.
@@ -218,6 +220,7 @@ impl<'d> Consumer<'d> {
         head: &fetch::Head,
     ) -> Option<(Draft, usize)> {
         self.drop_strangers(cluster, desk);
+        let rack = self.rack(cluster, now);
         let most_bytes = cluster.config.partition_max_bytes.min(self.rx_limit());
         let mut most = usize::MAX;
         loop {
@@ -231,7 +234,7 @@ impl<'d> Consumer<'d> {
             let plan = self.plan(cluster, version);
             let mut draft = net.open(conn, now, Kind::Fetch, version)?;
             let written = net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
-                plan.write_fetch(w, head, (&sent, &forgotten), most_bytes)
+                plan.write_fetch(w, (head, rack), (&sent, &forgotten), most_bytes)
             });
             if written.is_ok() {
                 return Some((draft, sends));
@@ -297,7 +300,11 @@ impl<'d> Consumer<'d> {
                 cx.part = part.map_or(Link::NONE, Link::to);
                 (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
                 (cx.hinted, cx.checked, cx.cut, cx.skip) = (false, false, false, 0);
+                cx.preferred = -1;
                 cx.discard = part.is_none() || error.0 != 0;
+            }
+            fetch::Item::Records { preferred_read_replica, .. } => {
+                cx.preferred = preferred_read_replica;
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
                 cx.diverging = Some((epoch, end_offset));
@@ -386,13 +393,23 @@ impl<'d> Consumer<'d> {
         if !self.is_current(part, cx.serial) {
             return;
         }
+        let trouble = cx.error.0 != 0 || cx.diverging.is_some();
+        if trouble && self.leave_replica(cluster, now, part) {
+            if cx.error.is_invalid_metadata() {
+                cluster.refresh(usize::from(cluster.table[part].topic), now);
+            }
+            return;
+        }
         if let Some((epoch, end_offset)) = cx.diverging {
             return self.diverged(cluster, now, part, epoch, end_offset);
         }
         match cx.error {
             // Refetched at once it would come the same way.
             ErrorCode(0) if cx.cut => self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE),
-            ErrorCode(0) => self.reads[part].recovered(),
+            ErrorCode(0) => {
+                self.reads[part].recovered();
+                self.prefer(cluster, now, part, cx);
+            }
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
             ErrorCode::CORRUPT_MESSAGE => {
                 let next_offset = self.reads[part].position;

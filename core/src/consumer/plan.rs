@@ -63,7 +63,7 @@ impl<'d> Plan<'_, 'd> {
     pub(super) fn write_fetch(
         &self,
         w: &mut Writer<'_>,
-        head: &fetch::Head,
+        (head, rack): (&fetch::Head, &str),
         (sends, forgets): (&Named<'_, 'd>, &Named<'_, 'd>),
         max: i32,
     ) -> Result<(), Full> {
@@ -71,7 +71,7 @@ impl<'d> Plan<'_, 'd> {
         self.write_topics(w, Part::Sends, sends, max)?;
         fetch::forgotten_begin(w, self.version, forgets.topics(self.cluster))?;
         self.write_topics(w, Part::Forgets, forgets, max)?;
-        fetch::end(w, self.version, "")
+        fetch::end(w, self.version, rack)
     }
 
     /// The body of a ListOffsets request.

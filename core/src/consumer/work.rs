@@ -55,6 +55,8 @@ pub(crate) struct Desk {
     pub(super) quiet: List,
     /// What its fetch session has to forget.
     pub(super) forgets: List,
+    /// Its node id when it was looked at last: the entry may be another broker's now.
+    node: i32,
     /// Serial of its fetch session.
     pub(super) serial: u32,
     /// Partitions that are held or paused, and requests since their number changed.
@@ -73,6 +75,7 @@ impl Desk {
         sends: List::EMPTY,
         quiet: List::EMPTY,
         forgets: List::EMPTY,
+        node: 0,
         serial: 0,
         resting: 0,
         calm: 0,
@@ -98,6 +101,8 @@ pub(super) struct Lists {
     due: List,
     /// When the first of those that wait is due, at the earliest.
     wake: Instant,
+    /// The same for those that are not read from their leader.
+    pub(super) lease: Instant,
 }
 
 impl Lists {
@@ -108,6 +113,7 @@ impl Lists {
         news: List::EMPTY,
         due: List::EMPTY,
         wake: Instant::NEVER,
+        lease: Instant::NEVER,
     };
 }
 
@@ -135,7 +141,13 @@ impl<'d> Consumer<'d> {
     fn spot(&self, cluster: &Cluster<'d>, part: usize) -> (Spot, Link) {
         let (read, entry) = (&self.reads[part], &cluster.table[part]);
         let ready = cluster.topics[usize::from(entry.topic)].ready;
-        let desk = entry.broker().filter(|_| ready).map_or(Link::NONE, Link::to);
+        let leader = entry.broker().map_or(Link::NONE, Link::to);
+        let fetches = read.state == State::Fetch && !read.unchecked;
+        let desk = match (ready, fetches) {
+            (false, _) => Link::NONE,
+            (true, false) => leader,
+            (true, true) => self.source(cluster, part),
+        };
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
             _ if read.retry_at != Instant::ZERO => return (Spot::Waits, Link::NONE),
@@ -263,7 +275,10 @@ impl<'d> Consumer<'d> {
         if self.lists.wake <= now {
             self.wake(cluster, now);
         }
-        let mut next = self.lists.wake;
+        if self.lists.lease <= now {
+            self.end_leases(cluster, now);
+        }
+        let mut next = self.lists.wake.min(self.lists.lease);
         let mut link = self.lists.due.first();
         while let Some(desk) = link.get() {
             link = self.by_due.next(desk);
@@ -284,6 +299,13 @@ impl<'d> Consumer<'d> {
         now: Instant,
         desk: usize,
     ) -> Option<Instant> {
+        let broker = &cluster.brokers[desk];
+        let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
+        if other || !broker.used || broker.failures > 0 {
+            // What it was a replica of is read elsewhere.
+            let gone = !broker.used || broker.failures > 0;
+            self.review(cluster, desk, now, |_| gone);
+        }
         if !self.desks[desk].wants() {
             if self.desks[desk].ghosts {
                 self.leave_session(cluster, desk);

@@ -27,10 +27,11 @@ fn e1_the_first_fetch_from_a_new_leader_tells_which_epoch_was_read() {
     assert_eq!((asked.node, told.fetch_offset, epochs), (2, 1, (3, 4)));
 }
 
-/// Fetch before version 12 (Kafka 2.7) has no place for it.
+/// Fetch before version 12 (Kafka 2.7) has no place for it, and these answer consumers nothing.
 #[test]
 fn e2_brokers_that_cannot_validate_are_fetched_from_all_the_same() {
     let world = World::new(2).topic("t", 1).release(Profile::V2_4);
+    let world = world.at_most(ApiKey::OffsetForLeaderEpoch, 2);
     let (mut s, _) = reading_with(world, |config| config);
     let asked = s.expect::<FetchRequest>();
     s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);

@@ -45,6 +45,10 @@ pub(super) struct Options {
     /// One JSON object per record, with the names that kcat uses
     #[arg(long, conflicts_with_all = ["key_separator", "delimiter"])]
     json: bool,
+    /// The rack of this client: partitions are read from a replica there, if brokers choose
+    /// replicas by racks
+    #[arg(long, default_value = "", hide_default_value = true)]
+    rack: String,
     /// Flush stdout after each chunk of records even when it is not a terminal
     #[arg(short, long)]
     unbuffered: bool,
@@ -121,7 +125,7 @@ pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
 }
 
 fn start(common: &Common, options: &Options, ends: &Ends) -> Result<Consumer, Failure> {
-    let config = common.config();
+    let config = common.config().rack(&options.rack);
     Ok(match (options.partition, options.offset) {
         (Some(partition), Offset::At(start)) => {
             let list: Vec<_> =

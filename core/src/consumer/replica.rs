@@ -1,0 +1,121 @@
+//! Reading from a replica in the client's own rack (KIP-392). The leader names it, and decides
+//! whatever is wrong there.
+
+use super::work::Spot;
+use super::{Consumer, FetchCx};
+use crate::cluster::Cluster;
+use crate::memory::Link;
+use crate::time::{Duration, Instant};
+
+/// After a replica did not serve, leaders are not asked for one for so long: they might name it
+/// again at once.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl<'d> Consumer<'d> {
+    /// The broker that a partition is read from.
+    pub(super) fn source(&self, cluster: &Cluster<'d>, part: usize) -> Link {
+        let read = &self.reads[part];
+        let replica = match read.replica_until {
+            Instant::ZERO => None,
+            _ => cluster.broker_slot(read.replica),
+        };
+        replica.or(cluster.table[part].broker()).map_or(Link::NONE, Link::to)
+    }
+
+    /// The rack that a Fetch request names.
+    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Instant) -> &'d str {
+        if now < self.rack_from { "" } else { cluster.config.rack }
+    }
+
+    /// A leader names a replica to be read from.
+    pub(super) fn prefer(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        part: usize,
+        cx: &FetchCx,
+    ) {
+        let entry = &cluster.table[part];
+        if cx.preferred < 0 || cx.preferred == entry.leader() {
+            return;
+        }
+        let topic = usize::from(entry.topic);
+        if guard!(
+            "an unknown replica is not read from",
+            cluster.broker_slot(cx.preferred).is_none()
+        ) {
+            // The leader gives no records to those that it sends elsewhere.
+            self.rack_from = now + PAUSE;
+            cluster.refresh(topic, now);
+            return;
+        }
+        let until = now + cluster.config.metadata_max_age;
+        let read = &mut self.reads[part];
+        (read.replica, read.replica_until) = (cx.preferred, until);
+        self.lists.lease = self.lists.lease.min(until);
+        self.relink(cluster, part);
+    }
+
+    /// Back to the leader, which decides what is wrong. False: that was the one.
+    pub(super) fn leave_replica(
+        &mut self,
+        cluster: &Cluster<'d>,
+        now: Instant,
+        part: usize,
+    ) -> bool {
+        let read = &mut self.reads[part];
+        let left = read.replica_until != Instant::ZERO;
+        if guard!("trouble at a follower is decided at the leader", left) {
+            read.replica_until = Instant::ZERO;
+            self.rack_from = now + PAUSE;
+            self.relink(cluster, part);
+        }
+        left
+    }
+
+    /// Puts the partitions of a broker's lists where they belong. Those of which `gone` holds are
+    /// read from their leaders again.
+    pub(super) fn review(
+        &mut self,
+        cluster: &Cluster<'d>,
+        desk: usize,
+        now: Instant,
+        gone: impl Fn(Instant) -> bool,
+    ) {
+        for spot in [Spot::Sends, Spot::Quiet] {
+            let at = &self.desks[desk];
+            let list = if spot == Spot::Sends { at.sends } else { at.quiet };
+            let mut link = list.first();
+            while let Some(part) = link.get() {
+                link = self.by_work.next(part);
+                let read = &mut self.reads[part];
+                if read.replica_until != Instant::ZERO {
+                    if !gone(read.replica_until) {
+                        self.relink(cluster, part);
+                    } else if read.replica_until <= now {
+                        read.replica_until = Instant::ZERO;
+                        self.relink(cluster, part);
+                    } else {
+                        self.leave_replica(cluster, now, part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaders are asked again whether somebody else is closer.
+    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Instant) {
+        self.lists.lease = Instant::NEVER;
+        for desk in 0..self.desks.len() {
+            self.review(cluster, desk, now, |until| until <= now);
+            for list in [self.desks[desk].sends, self.desks[desk].quiet] {
+                for part in self.by_work.iter(&list) {
+                    let until = self.reads[part].replica_until;
+                    if until != Instant::ZERO {
+                        self.lists.lease = self.lists.lease.min(until);
+                    }
+                }
+            }
+        }
+    }
+}
