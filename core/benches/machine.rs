@@ -91,7 +91,7 @@ fn one_by_one(machine: &mut Machine<'_>, count: u64, partitions: u32) {
     for n in 0..count {
         let to = (machine.topic, (n % u64::from(partitions)) as u32);
         let taken = machine.client.produce(machine.now, to, &Record::new(black_box(&VALUE)));
-        drop(black_box(taken.expect("room")));
+        let _ = black_box(taken.expect("room"));
         let mut delivered = false;
         while !delivered {
             machine.pass(CHUNK_MICROS);

@@ -3,9 +3,9 @@
 
 use core::marker::PhantomData;
 
-use crate::answer::Origin;
 use crate::client::Setup;
 use crate::cluster::Cluster;
+use crate::connection::Origin;
 use crate::connection::{InFlight, Net};
 use crate::error::Error;
 use crate::event::Event;

@@ -1,10 +1,10 @@
 //! Admin requests: kept in send blocks until a fitting connection is there, then sent once. Their
 //! answers go to the application element by element.
 
-use crate::answer::Origin;
 use crate::api::Kind;
 use crate::client::Setup;
 use crate::cluster::{Cluster, Wish};
+use crate::connection::Origin;
 use crate::connection::{Draft, InFlight, Net, Role, Tag};
 use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{self, Event, Reply};

@@ -61,12 +61,3 @@ impl AnswerSlot {
         self.walker.records_left() as usize
     }
 }
-
-/// Where an answer comes from.
-#[derive(Clone, Copy)]
-pub(crate) struct Origin {
-    pub(crate) now: Instant,
-    /// Slot of the connection.
-    pub(crate) conn: usize,
-    pub(crate) asked: Question,
-}

@@ -43,7 +43,8 @@ macro_rules! rows {
     ($(
         $(#[doc = $doc:literal])*
         $(#[cfg($build:meta)])?
-        $kind:ident: $api:ident, $wire:ident, $owner:ident, $throttles:expr, $field:literal, $waits:literal;
+        $kind:ident: $api:ident, $wire:ident, $owner:ident,
+            $throttles:expr, $field:literal, $waits:literal;
     )*) => {
         /// A kind of request: an API, and what its owner asks it for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]

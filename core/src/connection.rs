@@ -1,6 +1,7 @@
 //! Connections: who is connected, what was asked and not answered yet, which bytes go out next.
 //! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
 
+mod deadlines;
 mod transmit;
 mod turns;
 mod versions;
@@ -28,10 +29,6 @@ pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// With so many connections some are to spare.
 const ROOMY: usize = 8;
-/// A deadline that passed so long ago passed while nobody looked.
-const LATE: Duration = Duration::from_millis(100);
-/// What has arrived meanwhile is read within this.
-const GRACE: Duration = Duration::from_millis(50);
 /// Where there are fewer connections than brokers in use, one makes way for another this often.
 const ROTATION: Duration = Duration::from_millis(600);
 
@@ -94,6 +91,15 @@ pub(crate) struct Question {
 impl Question {
     pub(crate) const NONE: Self =
         Self { kind: Kind::Versions, version: 0, correlation: 0, tag: [0; 2] };
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) now: Instant,
+    /// Slot of the connection.
+    pub(crate) conn: usize,
+    pub(crate) asked: Question,
 }
 
 /// A request that left or is leaving.
@@ -688,58 +694,6 @@ impl<'d> Net<'d> {
         }
         self.check |= conn.in_flight.is_empty();
         self.stirred = true;
-    }
-
-    /// No connection has a deadline before this.
-    pub(crate) const fn next_deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Begins to look at the deadlines of all connections; [`Net::is_over`] is told of each.
-    pub(crate) fn begin_look(&mut self) {
-        self.deadline = Instant::NEVER;
-        self.check = false;
-    }
-
-    /// Whether a deadline of a connection has passed.
-    pub(crate) fn is_over(&mut self, now: Instant, slot: usize) -> bool {
-        let conn = &mut self.conns[slot];
-        let mut at = conn.next_deadline();
-        if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
-            // Whoever was away looks at the socket first.
-            if !conn.overdue {
-                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
-            }
-            at = conn.overdue_at;
-        }
-        if at > now {
-            self.deadline = self.deadline.min(at);
-        }
-        at <= now
-    }
-
-    /// Bytes of a connection have arrived.
-    pub(crate) fn arrived(&mut self, slot: usize) {
-        self.conns[slot].overdue = false;
-    }
-
-    /// Whether the next answer on a connection lies here and waits for the application.
-    pub(crate) fn set_blocked(&mut self, now: Instant, slot: usize, blocked: bool) {
-        let conn = &mut self.conns[slot];
-        if blocked == conn.blocked {
-            return;
-        }
-        conn.blocked = guard!("a deadline rests while the application is awaited", blocked);
-        if blocked {
-            conn.blocked_since = now;
-            return;
-        }
-        let rested = conn.blocked_since.until(now);
-        for request in &mut conn.in_flight {
-            request.deadline = request.deadline + rested;
-            request.since = request.since + rested;
-            self.deadline = self.deadline.min(request.deadline);
-        }
     }
 
     /// A connection takes no new requests, and ends after the last answer.

@@ -276,8 +276,8 @@ impl<
         let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
         let topics = TopicsMem {
             entries: Mem::Lent(&mut tables.topics),
-            names: Index::new(Mem::Lent(names), Mem::Lent(name_chain)),
-            ids: Index::new(Mem::Lent(ids), Mem::Lent(id_chain)),
+            names: lent(names, name_chain),
+            ids: lent(ids, id_chain),
             by_plan: Nodes::new(Mem::Lent(by_plan)),
             by_age: Nodes::new(Mem::Lent(by_age)),
             by_news: Nodes::new(Mem::Lent(by_topic_news)),
@@ -288,14 +288,11 @@ impl<
         Storage {
             conns: Mem::Lent(&mut tables.conns),
             answers: Mem::Lent(&mut tables.answers),
-            peers: Index::new(Mem::Lent(peer_heads), Mem::Lent(peer_chain)),
+            peers: lent(peer_heads, peer_chain),
             rx: Mem::Lent(self.rx.as_flattened_mut()),
             rx_bytes: RX,
             brokers: Mem::Lent(tables.brokers.as_flattened_mut()),
-            broker_index: Index::new(
-                Mem::Lent(node_heads.as_flattened_mut()),
-                Mem::Lent(node_chain.as_flattened_mut()),
-            ),
+            broker_index: lent(node_heads.as_flattened_mut(), node_chain.as_flattened_mut()),
             hosts: Mem::Lent(self.hosts.as_flattened_mut()),
             topics,
             table,
@@ -355,6 +352,10 @@ pub struct Storage<'d> {
     pub(crate) links: Mem<'d, Link>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
+}
+
+fn lent<'a>(heads: &'a mut [Link], chain: &'a mut [Link]) -> Index<'a> {
+    Index::new(Mem::Lent(heads), Mem::Lent(chain))
 }
 
 impl Storage<'_> {

@@ -49,8 +49,8 @@ impl Admin {
     ///
     /// # Errors
     /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
-    /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name or
-    /// value above 32,767 bytes.
+    /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name
+    /// or value above 32,767 bytes.
     #[must_use = "nothing else tells how it ended"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))

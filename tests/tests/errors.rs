@@ -61,8 +61,8 @@ fn a_refused_request_says_what_is_too_large_and_the_limit() {
     let too_large = |what| AdminError::TooLarge { what, needed: 70, max: 64 };
     for (error, words) in [
         (AdminError::Full, "too many admin requests"),
-        (too_large(LimitKind::Configs), "too large: 70 topic configs of a request, at most 64"),
-        (too_large(LimitKind::ConfigBytes), "too large: 70 bytes of topic configs, at most 64"),
+        (too_large(LimitKind::SendBlocks), "too large: 70 send blocks, at most 64"),
+        (too_large(LimitKind::Text), "too large: 70 bytes of a text, at most 64"),
         (AdminError::Caller(Misuse::TopicName), "topic name"),
     ] {
         let text = error.to_string();

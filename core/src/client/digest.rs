@@ -3,8 +3,9 @@
 
 use super::Commands;
 use super::handshake::{HandshakeCx, on_versions};
-use crate::answer::{AnswerSlot, Cx, Frame, Origin};
+use crate::answer::{AnswerSlot, Cx, Frame};
 use crate::api::{Kind, Owner};
+use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault};
 use crate::event::Event;

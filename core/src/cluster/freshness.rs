@@ -8,9 +8,9 @@
 
 use super::topics::Plan;
 use super::{Cluster, Topic};
-use crate::answer::Origin;
 use crate::api::Kind;
 use crate::config::Probing;
+use crate::connection::Origin;
 use crate::connection::{Draft, Net, Tag};
 use crate::event::{Signal, Source};
 use crate::memory::Link;

@@ -1,8 +1,8 @@
 //! Answers to what the cluster part asked: Metadata and growth probes.
 
 use super::{Cluster, DescribeCx, MetadataCx, OffsetsProbeCx};
-use crate::answer::Origin;
 use crate::api::Kind;
+use crate::connection::Origin;
 use crate::connection::{InFlight, Net};
 use crate::event::Event;
 use crate::time::Instant;

@@ -399,7 +399,8 @@ mod tests {
                 let mut listed: Vec<_> = table.of_topic(key.0).collect();
                 let of_topic = model.iter().filter(|(other, _)| other.0 == key.0);
                 let mut right: Vec<_> = of_topic.map(|(_, at)| *at).collect();
-                (listed.sort_unstable(), right.sort_unstable());
+                listed.sort_unstable();
+                right.sort_unstable();
                 assert_eq!(listed, right, "step {step}");
             }
         });
@@ -450,7 +451,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                for slot in 0..4 {
+                for (slot, known) in known.iter().enumerate() {
                     let mut link = table.first_led(slot);
                     let mut count = 0;
                     while let Some(at) = link.get() {
@@ -459,7 +460,7 @@ mod tests {
                     }
                     let leads = |p: &&Partition| p.used() && p.leader() == 10 + slot as i32;
                     let right = table.iter().filter(leads).count();
-                    assert_eq!(count, if known[slot] { right } else { 0 }, "step {step}");
+                    assert_eq!(count, if *known { right } else { 0 }, "step {step}");
                 }
                 let pending = table.iter().filter(|p| p.used() && p.moved).count();
                 let told = table.by_news.iter(&table.moved).count();

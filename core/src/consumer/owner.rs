@@ -1,9 +1,9 @@
 //! Answers to what the consumer asked.
 
 use super::{Consumer, FetchCx, OffsetsCx};
-use crate::answer::Origin;
 use crate::api::Kind;
 use crate::cluster::Cluster;
+use crate::connection::Origin;
 use crate::connection::{InFlight, Net};
 use crate::error::Error;
 use crate::event::Event;

@@ -1,8 +1,8 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
 use super::{Identity, Place, Producer, Stage};
-use crate::answer::Origin;
 use crate::cluster::Cluster;
+use crate::connection::Origin;
 use crate::connection::{InFlight, Net, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};

@@ -78,6 +78,9 @@ pub struct Options {
     pub rack_aware: bool,
 }
 
+/// Leader and leader epoch, where a broker knows another one.
+type Hint = Option<(i32, i32)>;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -495,7 +498,7 @@ impl Cluster {
         topic: &TopicRef,
         partition: i32,
         epoch: i32,
-    ) -> Result<(&Partition, Option<(i32, i32)>), Denied> {
+    ) -> Result<(&Partition, Hint), Denied> {
         let missing = Denied::plain(match topic {
             TopicRef::Name(_) => code::UNKNOWN_TOPIC_OR_PARTITION,
             TopicRef::Id(_) => code::UNKNOWN_TOPIC_ID,

@@ -1,0 +1,64 @@
+//! When a connection that does not answer is given up: not while its answer waits for the
+//! application, and not before what arrived while nobody looked was read.
+
+use super::Net;
+use crate::time::{Duration, Instant};
+
+/// A deadline that passed so long ago passed while nobody looked.
+const LATE: Duration = Duration::from_millis(100);
+/// What has arrived meanwhile is read within this.
+const GRACE: Duration = Duration::from_millis(50);
+
+impl Net<'_> {
+    /// No connection has a deadline before this.
+    pub(crate) const fn next_deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Begins to look at the deadlines of all connections; [`Net::is_over`] is told of each.
+    pub(crate) fn begin_look(&mut self) {
+        self.deadline = Instant::NEVER;
+        self.check = false;
+    }
+
+    /// Whether a deadline of a connection has passed.
+    pub(crate) fn is_over(&mut self, now: Instant, slot: usize) -> bool {
+        let conn = &mut self.conns[slot];
+        let mut at = conn.next_deadline();
+        if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
+            // Whoever was away looks at the socket first.
+            if !conn.overdue {
+                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
+            }
+            at = conn.overdue_at;
+        }
+        if at > now {
+            self.deadline = self.deadline.min(at);
+        }
+        at <= now
+    }
+
+    /// Bytes of a connection have arrived.
+    pub(crate) fn arrived(&mut self, slot: usize) {
+        self.conns[slot].overdue = false;
+    }
+
+    /// Whether the next answer on a connection lies here and waits for the application.
+    pub(crate) fn set_blocked(&mut self, now: Instant, slot: usize, blocked: bool) {
+        let conn = &mut self.conns[slot];
+        if blocked == conn.blocked {
+            return;
+        }
+        conn.blocked = guard!("a deadline rests while the application is awaited", blocked);
+        if blocked {
+            conn.blocked_since = now;
+            return;
+        }
+        let rested = conn.blocked_since.until(now);
+        for request in &mut conn.in_flight {
+            request.deadline = request.deadline + rested;
+            request.since = request.since + rested;
+            self.deadline = self.deadline.min(request.deadline);
+        }
+    }
+}
