@@ -70,7 +70,7 @@ pub(crate) fn fine_graph(
         .flat_map(|(_, _, facts)| &facts.reexports)
         .filter_map(|(module, path)| {
             let name = path.last()?;
-            Some(([&module[..], &[name.clone()]].concat().join("::"), file_of(path)?))
+            Some(([&module[..], core::slice::from_ref(name)].concat().join("::"), file_of(path)?))
         })
         .collect();
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

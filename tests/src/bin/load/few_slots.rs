@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Brokers and slots.
 const CASES: [(u32, usize); 2] = [(40, 32), (100, 128)];
 
+/// Runs against so many brokers with so many connections.
+type Load = fn(u32, usize) -> Result<Seen, Failure>;
+
 /// Connects, until counting began and while it lasted, and brokers that were of use.
 struct Seen {
     before: u64,
@@ -35,8 +38,7 @@ struct Seen {
 
 pub(crate) fn run() -> Outcome {
     let (mut found, mut kept) = (Vec::new(), true);
-    let kinds: [(&str, fn(u32, usize) -> Result<Seen, Failure>); 2] =
-        [("producer", write), ("consumer", read)];
+    let kinds: [(&str, Load); 2] = [("producer", write), ("consumer", read)];
     for ((brokers, slots), (kind, run)) in CASES.iter().flat_map(|case| kinds.map(|k| (*case, k))) {
         let text = match run(brokers, slots) {
             Ok(Seen { before, after, used }) => {
