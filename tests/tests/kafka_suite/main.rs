@@ -7,4 +7,5 @@
 mod chaos;
 mod faults;
 mod load;
+mod replicas;
 mod versions;
