@@ -403,7 +403,12 @@ impl<'d> Net<'d> {
 
     /// Whether there are connections to spare for what is only asked.
     pub(crate) fn is_roomy(&self) -> bool {
-        cfg!(feature = "witness") && self.conns.len() >= ROOMY
+        cfg!(feature = "witness") && self.is_large()
+    }
+
+    /// Whether there are more connections than a device has.
+    pub(crate) fn is_large(&self) -> bool {
+        self.conns.len() >= ROOMY
     }
 
     /// Whether fetches can have connections of their own.
@@ -706,7 +711,7 @@ impl<'d> Net<'d> {
     pub(crate) fn may_rotate(&mut self, now: Instant) -> Result<(), Instant> {
         let at = self.rotated + ROTATION;
         // A few connections go round faster: there is little that they could be made for in vain.
-        if self.conns.len() >= ROOMY
+        if self.is_large()
             && guard!("slots rotate slowly", at > now && self.rotated > Instant::ZERO)
         {
             return Err(at);

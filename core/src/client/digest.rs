@@ -65,9 +65,14 @@ impl Commands<'_> {
         present: Present,
     ) -> Option<Event<'a>> {
         let found = self.read_on(now, slot, memory, present);
+        self.note_blocked(now, slot);
+        found
+    }
+
+    /// While an answer waits for the application its broker is not to blame.
+    fn note_blocked(&mut self, now: Instant, slot: usize) {
         let ready = self.answers[slot].ready;
         self.net.set_blocked(now, slot, ready);
-        found
     }
 
     /// Whether polling an event may yield one from an answer.
@@ -461,6 +466,7 @@ impl Commands<'_> {
                 }
                 Ok(_) => {
                     self.set_ready(slot, false);
+                    self.note_blocked(now, slot);
                     return false;
                 }
                 Err(fault) => {

@@ -72,9 +72,10 @@ impl<'d> Cluster<'d> {
         Wish::Later(self.make_way(net, now))
     }
 
-    /// Whether there are too few connections for two to each broker in use.
+    /// Whether there are too few connections for two to each broker in use. A handful of them
+    /// changes hands all the time, and what is asked had better not wait behind records.
     fn is_crowded(&self, net: &Net<'d>) -> bool {
-        net.conns.len() < 2 * self.table.leaders()
+        net.is_large() && net.conns.len() < 2 * self.table.leaders()
     }
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
