@@ -6,17 +6,23 @@ use crate::api::Owner;
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
 use crate::memory::{Link, List, Nodes};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 use super::Follow;
 use super::fetch::NO_ROOM;
+
+/// How often metadata is wanted for partitions without a leader; how often it is asked for is for
+/// the cluster to say.
+const SEARCH: Duration = Duration::from_millis(20);
 
 /// The list that a partition is in, by what comes next for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Spot {
-    /// Nothing, or nothing before its leader is known.
+    /// Nothing, or nothing before its topic is known.
     None,
+    /// A leader.
+    Homeless,
     /// A pause after a refusal.
     Waits,
     /// Room to produce.
@@ -93,6 +99,7 @@ impl Desk {
 
 /// The lists that are not a broker's.
 pub(super) struct Lists {
+    homeless: List,
     waits: List,
     held: List,
     pub(super) asked: List,
@@ -101,18 +108,22 @@ pub(super) struct Lists {
     due: List,
     /// When the first of those that wait is due, at the earliest.
     wake: Instant,
-    /// The same for those that are not read from their leader.
+    /// When leaders are looked for again.
+    search: Instant,
+    /// When the first lease of a partition that is not read from its leader ends.
     pub(super) lease: Instant,
 }
 
 impl Lists {
     pub(super) const EMPTY: Self = Self {
+        homeless: List::EMPTY,
         waits: List::EMPTY,
         held: List::EMPTY,
         asked: List::EMPTY,
         news: List::EMPTY,
         due: List::EMPTY,
         wake: Instant::NEVER,
+        search: Instant::ZERO,
         lease: Instant::NEVER,
     };
 }
@@ -126,6 +137,7 @@ fn list_of<'l>(
     let desk = desk.get().and_then(|at| desks.get_mut(at));
     match spot {
         Spot::None | Spot::Paused => None,
+        Spot::Homeless => Some(&mut lists.homeless),
         Spot::Waits => Some(&mut lists.waits),
         Spot::Held => Some(&mut lists.held),
         Spot::Asked => Some(&mut lists.asked),
@@ -154,7 +166,8 @@ impl<'d> Consumer<'d> {
             _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
             State::Fetch if read.paused => Spot::Paused,
             State::Fetch if self.is_held(part) => Spot::Held,
-            _ if desk.is_none() => Spot::None,
+            _ if !ready => Spot::None,
+            _ if desk.is_none() => Spot::Homeless,
             State::Resolve => Spot::Offsets,
             State::Fetch if read.unchecked => Spot::Checks,
             State::Fetch => {
@@ -253,13 +266,32 @@ impl<'d> Consumer<'d> {
         self.rooms = self.rooms.wrapping_add(1).max(1);
         while let Some(part) = self.lists.held.first().get() {
             let desk = self.reads[part].desk;
-            let spot = if desk.is_none() { Spot::None } else { Spot::Sends };
+            let spot = if desk.is_none() { Spot::Homeless } else { Spot::Sends };
             self.link(part, spot, desk);
         }
     }
 
     pub(super) fn is_held(&self, part: usize) -> bool {
         self.reads[part].held == self.rooms
+    }
+
+    /// Sees to it that metadata is asked for as long as leaders are missing: nobody else may be
+    /// waiting for it. Returns when to do so again.
+    fn search(&mut self, cluster: &mut Cluster<'d>, now: Instant) -> Instant {
+        if self.lists.homeless.is_empty() {
+            return Instant::NEVER;
+        }
+        if self.lists.search <= now {
+            self.lists.search = now + SEARCH;
+            for part in self.by_work.iter(&self.lists.homeless) {
+                let entry = &cluster.table[part];
+                let topic = usize::from(entry.topic);
+                if guard!("leaders are looked for", entry.index < cluster.topics[topic].count) {
+                    cluster.refresh(topic, now);
+                }
+            }
+        }
+        self.lists.search
     }
 
     /// Asks for offsets and records where that is due; returns when to look again.
@@ -278,7 +310,7 @@ impl<'d> Consumer<'d> {
         if self.lists.lease <= now {
             self.end_leases(cluster, now);
         }
-        let mut next = self.lists.wake.min(self.lists.lease);
+        let mut next = self.lists.wake.min(self.lists.lease).min(self.search(cluster, now));
         let mut link = self.lists.due.first();
         while let Some(desk) = link.get() {
             link = self.by_due.next(desk);
