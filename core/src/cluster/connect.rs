@@ -349,6 +349,10 @@ impl<'d> Cluster<'d> {
     /// Whether a connection is to nobody who leads something in use, or the second one to a
     /// broker.
     fn is_spare(&self, net: &Net<'d>, conn: &Conn) -> bool {
+        // Among a handful all go in turn: a second one would never live long enough to be of use.
+        if !net.is_large() {
+            return false;
+        }
         let Peer::Node(id) = conn.peer else { return true };
         let leads = self.broker_slot(id).is_some_and(|slot| !self.table.first_led(slot).is_none());
         !leads || (conn.role != Role::Main && net.find(conn.peer, Role::Main).is_some())
