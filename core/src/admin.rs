@@ -60,7 +60,7 @@ impl Request {
     pub(crate) const EMPTY: Self = Self {
         state: State::Free,
         serial: 0,
-        ask: Ask::Delete,
+        ask: Ask::Create { partitions: 0, replication_factor: 0, configs: 0 },
         texts: Chain::EMPTY,
         deadline: Instant::ZERO,
         error: ErrorCode(0),
