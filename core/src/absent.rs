@@ -3,13 +3,13 @@
 
 use core::marker::PhantomData;
 
-use crate::client::Setup;
 use crate::cluster::Cluster;
 use crate::connection::Origin;
 use crate::connection::{InFlight, Net};
 use crate::error::Error;
 use crate::event::Event;
 use crate::memory::{Link, Mem};
+use crate::setup::Setup;
 use crate::time::Instant;
 use crate::wire::table::Segment;
 
@@ -138,6 +138,19 @@ mod no_consumer {
         pub(crate) const fn new(nodes: Mem<'d, Nothing>) -> Self {
             Self(nodes)
         }
+    }
+
+    /// The memory of a consumer that is not there.
+    pub(crate) struct ConsumerMem<'d> {
+        pub(crate) reads: Mem<'d, Nothing>,
+        pub(crate) follows: Mem<'d, Nothing>,
+        pub(crate) desks: Mem<'d, Nothing>,
+        /// One place for each partition.
+        pub(crate) by_work: Knots<'d>,
+        pub(crate) by_forget: Knots<'d>,
+        pub(crate) by_news: Knots<'d>,
+        /// One place for each broker.
+        pub(crate) by_due: Knots<'d>,
     }
 
     pub(crate) enum Found<'a> {

@@ -2,7 +2,6 @@
 //! answers go to the application element by element.
 
 use crate::api::Kind;
-use crate::client::Setup;
 use crate::cluster::{Cluster, Wish};
 use crate::connection::Origin;
 use crate::connection::{Draft, InFlight, Net, Role, Tag};
@@ -10,6 +9,7 @@ use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::{Blocks, Chain, Mem};
+use crate::setup::Setup;
 use crate::time::{Duration, Instant, millis};
 use crate::wire::table::Segment;
 use crate::wire::{

@@ -1,6 +1,5 @@
 //! The answer that a connection is in the middle of.
 
-use crate::client::HandshakeCx;
 use crate::connection::Question;
 use crate::time::Instant;
 use crate::wire::table::Walker;
@@ -17,6 +16,15 @@ pub(crate) enum Frame {
     Body,
     /// The rest of the frame means nothing.
     Rest,
+}
+
+/// What is known of a handshake while its answer streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HandshakeCx {
+    pub(crate) error: i16,
+    /// The highest ApiVersions version that the broker names.
+    pub(crate) max: i16,
+    pub(crate) ranges: u16,
 }
 
 /// What the owner of an answer remembers while it streams in.

@@ -8,8 +8,6 @@ mod handshake;
 #[cfg(feature = "producer")]
 mod produce;
 
-pub(crate) use handshake::HandshakeCx;
-
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
@@ -24,6 +22,7 @@ use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
+use crate::setup::Setup;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
@@ -88,16 +87,6 @@ pub struct Stats {
     pub unknown_tags: u64,
     /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     pub blocks_used: usize,
-}
-
-/// What parts are made with, beside their memory.
-pub(crate) struct Setup {
-    pub(crate) idempotence: bool,
-    /// All send blocks.
-    pub(crate) blocks: usize,
-    /// Receive buffer of a connection, in bytes.
-    pub(crate) rx_bytes: usize,
-    pub(crate) rare: Rare,
 }
 
 impl<'d> Client<'d> {

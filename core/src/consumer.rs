@@ -11,7 +11,6 @@ mod records;
 mod replica;
 mod work;
 
-use crate::client::Setup;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::config::Start;
 use crate::connection::Net;
@@ -19,7 +18,7 @@ use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
-use crate::storage::ConsumerMem;
+use crate::setup::Setup;
 use crate::time::Instant;
 use crate::wire::Uuid;
 
@@ -209,6 +208,19 @@ impl Follow {
         nameless: false,
         last: Link::NONE,
     };
+}
+
+/// The memory of a consumer.
+pub(crate) struct ConsumerMem<'d> {
+    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) follows: Mem<'d, Follow>,
+    pub(crate) desks: Mem<'d, Desk>,
+    /// One place for each partition.
+    pub(crate) by_work: Knots<'d>,
+    pub(crate) by_forget: Knots<'d>,
+    pub(crate) by_news: Knots<'d>,
+    /// One place for each broker.
+    pub(crate) by_due: Knots<'d>,
 }
 
 /// See the module.

@@ -45,6 +45,7 @@ mod rare;
 #[cfg(kavka_rare)]
 pub mod rare;
 pub mod record;
+mod setup;
 mod snapshot;
 mod storage;
 pub mod time;
@@ -58,8 +59,8 @@ mod admin {
 #[cfg(not(feature = "consumer"))]
 mod consumer {
     pub(crate) use crate::absent::{
-        Absent as Consumer, Found, Knots, Nothing as Cx, Nothing as Desk, Nothing as Follow,
-        Nothing as Knot, Nothing as Read, Place, Taken,
+        Absent as Consumer, ConsumerMem, Found, Knots, Nothing as Cx, Nothing as Desk,
+        Nothing as Follow, Nothing as Knot, Nothing as Read, Place, Taken,
     };
 }
 #[cfg(not(feature = "producer"))]

@@ -10,7 +10,6 @@ mod request;
 mod send;
 mod split;
 
-use crate::client::Setup;
 use crate::cluster::{Cluster, PRODUCER};
 use crate::config::Acks;
 use crate::connection::Net;
@@ -20,6 +19,7 @@ use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
 use crate::rare::Rare;
 use crate::record::{self, Record};
+use crate::setup::Setup;
 use crate::time::Instant;
 use crate::wire::{Full, SliceSink};
 

@@ -7,7 +7,7 @@ use crate::admin::Request;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{Desk, Follow, Knot, Knots, Read};
+use crate::consumer::{ConsumerMem, Desk, Follow, Knot, Knots, Read};
 use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Lane, ProducerMem, Queue, Spot, Spread};
@@ -318,19 +318,6 @@ impl<
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The memory of a consumer.
-pub(crate) struct ConsumerMem<'d> {
-    pub(crate) reads: Mem<'d, Read>,
-    pub(crate) follows: Mem<'d, Follow>,
-    pub(crate) desks: Mem<'d, Desk>,
-    /// One place for each partition.
-    pub(crate) by_work: Knots<'d>,
-    pub(crate) by_forget: Knots<'d>,
-    pub(crate) by_news: Knots<'d>,
-    /// One place for each broker.
-    pub(crate) by_due: Knots<'d>,
 }
 
 /// The memory of a client, lent or owned.

@@ -2,8 +2,8 @@
 //! larger than the buffer: they are read element by element, never from the start again.
 
 use super::Commands;
-use super::handshake::{HandshakeCx, on_versions};
-use crate::answer::{AnswerSlot, Cx, Frame};
+use super::handshake::on_versions;
+use crate::answer::{AnswerSlot, Cx, Frame, HandshakeCx};
 use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;

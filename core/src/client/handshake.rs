@@ -1,7 +1,7 @@
 //! ApiVersions, the first request of every connection (KIP-511).
 
 use super::Commands;
-use crate::answer::AnswerSlot;
+use crate::answer::{AnswerSlot, HandshakeCx};
 use crate::api::Kind;
 use crate::connection::{Conn, Peer, State};
 use crate::error::{Error, PeerFault};
@@ -11,15 +11,6 @@ use crate::wire::{ApiKey, Decode, Encode, api_versions};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What is known of a handshake while its answer streams in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HandshakeCx {
-    error: i16,
-    /// The highest ApiVersions version that the broker names.
-    max: i16,
-    pub(super) ranges: u16,
-}
 
 impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, now: Instant, slot: usize) {
