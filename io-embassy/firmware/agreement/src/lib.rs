@@ -10,7 +10,7 @@ use kavka_core::record::{BatchHeader, Crc32c, Records, Seal, check_crc, seal, wr
 use kavka_core::wire::{
     ApiKey, Decode, Malformed, SliceSink, Step, api_versions, create_partitions, create_topics,
     delete_topics, describe_topic_partitions, fetch, header, init_producer_id, list_offsets,
-    metadata, produce,
+    metadata, offset_for_leader_epoch, produce,
 };
 
 mod tables {
@@ -68,6 +68,7 @@ fn answer(api: &str, version: i16, headed: bool, bytes: &[u8]) -> u32 {
         "CreateTopics" => items::<create_topics::Answer>,
         "CreatePartitions" => items::<create_partitions::Answer>,
         "DeleteTopics" => items::<delete_topics::Answer>,
+        "OffsetForLeaderEpoch" => items::<offset_for_leader_epoch::Answer>,
         _ => return 0,
     };
     let mut body = bytes;
@@ -89,6 +90,7 @@ fn key(api: &str) -> ApiKey {
         "InitProducerId" => ApiKey::INIT_PRODUCER_ID,
         "CreateTopics" => ApiKey::CREATE_TOPICS,
         "CreatePartitions" => ApiKey::CREATE_PARTITIONS,
+        "OffsetForLeaderEpoch" => ApiKey::OFFSET_FOR_LEADER_EPOCH,
         _ => ApiKey::DELETE_TOPICS,
     }
 }
