@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
     BrokerId, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, FetchRequest,
     FetchResponse, MetadataResponse, ProduceResponse, RequestKind, ResponseKind,
 };
+use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use kavka_core::ConnId;
 use kavka_tests::script::fetch::Batch;
 use kavka_tests::script::{Asked, World};
@@ -214,6 +215,7 @@ impl Peer {
                 });
                 DeleteTopicsResponse::default().with_responses(results.collect()).into()
             }
+            RequestKind::OffsetForLeaderEpoch(request) => epochs(request, input).into(),
             other => panic!("a request of another kind: {other:?}"),
         }
     }
@@ -412,4 +414,25 @@ fn broken(mut frame: Vec<u8>, input: &mut Input<'_>) -> Vec<u8> {
 fn set_length(frame: &mut [u8]) {
     let len = u32::try_from(frame.len() - 4).expect("frames are small");
     frame[..4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Where leader epochs ended: somewhere.
+fn epochs(
+    request: &OffsetForLeaderEpochRequest,
+    input: &mut Input<'_>,
+) -> OffsetForLeaderEpochResponse {
+    use kafka_protocol::messages::offset_for_leader_epoch_response as e;
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            e::EpochEndOffset::default()
+                .with_partition(partition.partition)
+                .with_error_code(input.pick(&CODES))
+                .with_leader_epoch(partition.leader_epoch)
+                .with_end_offset(input.number())
+        });
+        e::OffsetForLeaderTopicResult::default()
+            .with_topic(topic.topic.clone())
+            .with_partitions(partitions.collect())
+    });
+    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
