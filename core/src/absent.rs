@@ -4,8 +4,7 @@
 use core::marker::PhantomData;
 
 use crate::cluster::Cluster;
-use crate::connection::Origin;
-use crate::connection::{InFlight, Net};
+use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
 use crate::memory::{Link, Mem};

@@ -3,8 +3,7 @@
 
 use crate::api::Kind;
 use crate::cluster::{Cluster, Wish};
-use crate::connection::Origin;
-use crate::connection::{Draft, InFlight, Net, Role, Tag};
+use crate::connection::{Draft, InFlight, Net, Origin, Role, Tag};
 use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{self, Event, Reply};
 use crate::id::RequestId;

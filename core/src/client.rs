@@ -329,8 +329,7 @@ impl<'d> Client<'d> {
 
     /// Records that nobody takes make way in time on a connection that others need too.
     fn give_way(&mut self, now: Instant) {
-        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
-        for slot in 0..conns {
+        for slot in 0..self.commands.waiting() {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
                 self.commands.digest(now, slot, memory, Present::Nothing);
@@ -368,8 +367,7 @@ impl<'d> Client<'d> {
         if let Some(event) = commands.poll_news() {
             return Some((event, commands));
         }
-        // Nobody waits: not even a look.
-        let conns = if commands.ready > 0 { commands.answers.len() } else { 0 };
+        let conns = commands.waiting();
         commands.turn = commands.turn.wrapping_add(1);
         for i in 0..conns {
             let slot = (commands.turn + i) % conns;
@@ -395,8 +393,7 @@ impl<'d> Client<'d> {
         if self.commands.has_news() {
             return true;
         }
-        let conns = if self.commands.ready > 0 { self.commands.answers.len() } else { 0 };
-        for slot in 0..conns {
+        for slot in 0..self.commands.waiting() {
             if !self.commands.answers[slot].ready {
                 continue;
             }

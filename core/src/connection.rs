@@ -708,7 +708,7 @@ impl<'d> Net<'d> {
     }
 
     /// Whether a connection may make way for another one now; else when.
-    pub(crate) fn may_rotate(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn may_rotate(&self, now: Instant) -> Result<(), Instant> {
         let at = self.rotated + ROTATION;
         // A few connections go round faster: there is little that they could be made for in vain.
         if self.is_large()

@@ -81,6 +81,11 @@ impl Commands<'_> {
         self.ready = self.ready + usize::from(ready) - usize::from(before);
     }
 
+    /// Slots to be looked at for answers that wait for the application: none where none does.
+    pub(super) fn waiting(&self) -> usize {
+        if self.ready > 0 { self.answers.len() } else { 0 }
+    }
+
     /// A connection ended: what it was in the middle of is over.
     pub(super) fn drop_answer(&mut self, slot: usize) {
         self.set_ready(slot, false);

@@ -310,9 +310,7 @@ impl<'d> Cluster<'d> {
             }
         }
     }
-}
 
-impl<'d> Cluster<'d> {
     /// All slots are taken: one whose end costs least takes no new requests or goes at once.
     /// Returns when to look again.
     fn make_way(&self, net: &mut Net<'d>, now: Instant) -> Instant {

@@ -2,8 +2,7 @@
 
 use super::{Cluster, DescribeCx, MetadataCx, OffsetsProbeCx};
 use crate::api::Kind;
-use crate::connection::Origin;
-use crate::connection::{InFlight, Net};
+use crate::connection::{InFlight, Net, Origin};
 use crate::event::Event;
 use crate::time::Instant;
 use crate::wire::table::Segment;

@@ -2,8 +2,7 @@
 
 use super::{Identity, Place, Producer, Stage};
 use crate::cluster::Cluster;
-use crate::connection::Origin;
-use crate::connection::{InFlight, Net, Question};
+use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};

@@ -3,8 +3,7 @@
 use super::{AnswerCx, Producer};
 use crate::api::Kind;
 use crate::cluster::Cluster;
-use crate::connection::Origin;
-use crate::connection::{InFlight, Net};
+use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
 use crate::time::Instant;
