@@ -86,7 +86,7 @@ rows! {
     Offsets: LIST_OFFSETS, list_offsets, Consumer, 3, 0, false;
     #[cfg(feature = "consumer")]
     Fetch: FETCH, fetch, Consumer, 8, 0, true;
-    #[cfg(feature = "consumer")]
+    #[cfg(all(feature = "consumer", feature = "epochs"))]
     Epochs: OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, Consumer, NEVER, 0, false;
     #[cfg(feature = "producer")]
     InitProducerId: INIT_PRODUCER_ID, init_producer_id, Producer, 1, 0, false;
@@ -118,6 +118,11 @@ impl Kind {
     pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);
     #[cfg(not(feature = "describe"))]
     pub(crate) const DESCRIBE: Option<Self> = None;
+
+    #[cfg(all(feature = "consumer", feature = "epochs"))]
+    pub(crate) const EPOCHS: Option<Self> = Some(Self::Epochs);
+    #[cfg(all(feature = "consumer", not(feature = "epochs")))]
+    pub(crate) const EPOCHS: Option<Self> = None;
 
     /// Whether it is only asked to notice growth.
     pub(crate) fn is_probe(self) -> bool {

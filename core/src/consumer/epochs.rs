@@ -20,7 +20,10 @@ impl<'d> Consumer<'d> {
     /// A leader epoch is news: what was read before may not be in the log any more.
     pub(super) fn doubt(&mut self, part: usize, epoch: i32) {
         let read = &mut self.reads[part];
-        let known = read.state == State::Fetch && read.last_epoch >= 0 && epoch >= 0;
+        let known = Kind::EPOCHS.is_some()
+            && read.state == State::Fetch
+            && read.last_epoch >= 0
+            && epoch >= 0;
         read.unchecked |= known && read.sent_epoch != epoch;
     }
 
@@ -32,12 +35,13 @@ impl<'d> Consumer<'d> {
         now: Instant,
         (conn, desk): (usize, usize),
     ) -> bool {
+        let Some(asks) = Kind::EPOCHS else { return true };
         if self.desks[desk].checks.is_empty() {
             return true;
         }
         let versions = &net.conns[conn].versions;
         let fetch_does = versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS);
-        let can = versions.best(Kind::Epochs, i16::MAX) >= Some(FOR_CONSUMERS);
+        let can = versions.best(asks, i16::MAX) >= Some(FOR_CONSUMERS);
         if fetch_does || !guard!("a position is checked where Fetch does not", can) {
             while let Some(part) = self.desks[desk].checks.first().get() {
                 self.reads[part].unchecked = false;
@@ -45,7 +49,7 @@ impl<'d> Consumer<'d> {
             }
             return true;
         }
-        if net.conns[conn].awaits(|kind| kind == Kind::Epochs) {
+        if net.conns[conn].awaits(|kind| kind == asks) {
             return true;
         }
         let mut most = usize::MAX;
@@ -53,7 +57,7 @@ impl<'d> Consumer<'d> {
             let Self { desks, follows, by_work, .. } = self;
             let count = Self::group(cluster, follows, by_work, &mut desks[desk].checks, most);
             let named = self.named(&self.desks[desk].checks, count);
-            let draft = net.draft(conn, now, Kind::Epochs, &mut |w, version| {
+            let draft = net.draft(conn, now, asks, &mut |w, version| {
                 self.plan(cluster, version).write_checks(w, &named)
             });
             match draft {

@@ -30,7 +30,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
             Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
-            Kind::Epochs => Cx::Epochs(OffsetsCx::default()),
+            kind if Some(kind) == Kind::EPOCHS => Cx::Epochs(OffsetsCx::default()),
             _ => Cx::Offsets(OffsetsCx::default()),
         }
     }
@@ -45,7 +45,10 @@ impl<'d> Consumer<'d> {
     ) -> Option<Event<'a>> {
         match cx {
             Cx::Fetch(cx) => self.on_fetch(cluster, net, from.now, from.conn, cx, got),
-            Cx::Epochs(cx) => self.on_epochs(cluster, from.now, from.asked.correlation, cx, got),
+            Cx::Epochs(cx) if Kind::EPOCHS.is_some() => {
+                self.on_epochs(cluster, from.now, from.asked.correlation, cx, got);
+            }
+            Cx::Epochs(_) => {}
             Cx::Offsets(cx) => {
                 self.on_offsets(cluster, from.now, from.asked.correlation, cx, got);
             }

@@ -1,6 +1,7 @@
 //! Where reading stands, to be saved and restored.
 
 use super::{Consumer, State};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::Start;
 use crate::time::Instant;
@@ -74,7 +75,7 @@ impl<'d> Consumer<'d> {
         let entry = &cluster.table[part];
         let (leader, epoch) = (entry.leader(), entry.epoch.max(place.leader_epoch));
         cluster.set_leader(part, leader, epoch);
-        read.unchecked = place.last_epoch >= 0;
+        read.unchecked = Kind::EPOCHS.is_some() && place.last_epoch >= 0;
         self.relink(cluster, part);
         true
     }

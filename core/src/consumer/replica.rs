@@ -11,12 +11,16 @@ use crate::time::{Duration, Instant};
 /// again at once.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Whether a build reads from replicas.
+const REPLICAS: bool = cfg!(feature = "replicas");
+
 impl<'d> Consumer<'d> {
     /// The broker that a partition is read from.
     pub(super) fn source(&self, cluster: &Cluster<'d>, part: usize) -> Link {
         let read = &self.reads[part];
         let replica = match read.replica_until {
             Instant::ZERO => None,
+            _ if !REPLICAS => None,
             _ => cluster.broker_slot(read.replica),
         };
         replica.or(cluster.table[part].broker()).map_or(Link::NONE, Link::to)
@@ -24,7 +28,7 @@ impl<'d> Consumer<'d> {
 
     /// The rack that a Fetch request names.
     pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Instant) -> &'d str {
-        if now < self.rack_from { "" } else { cluster.config.rack }
+        if !REPLICAS || now < self.rack_from { "" } else { cluster.config.rack }
     }
 
     /// A leader names a replica to be read from.
@@ -36,7 +40,7 @@ impl<'d> Consumer<'d> {
         cx: &FetchCx,
     ) {
         let entry = &cluster.table[part];
-        if cx.preferred < 0 || cx.preferred == entry.leader() {
+        if !REPLICAS || cx.preferred < 0 || cx.preferred == entry.leader() {
             return;
         }
         let topic = usize::from(entry.topic);
@@ -64,7 +68,7 @@ impl<'d> Consumer<'d> {
         part: usize,
     ) -> bool {
         let read = &mut self.reads[part];
-        let left = read.replica_until != Instant::ZERO;
+        let left = REPLICAS && read.replica_until != Instant::ZERO;
         if guard!("trouble at a follower is decided at the leader", left) {
             read.replica_until = Instant::ZERO;
             self.rack_from = now + PAUSE;
@@ -82,6 +86,9 @@ impl<'d> Consumer<'d> {
         now: Instant,
         gone: impl Fn(Instant) -> bool,
     ) {
+        if !REPLICAS {
+            return;
+        }
         for spot in [Spot::Sends, Spot::Quiet] {
             let at = &self.desks[desk];
             let list = if spot == Spot::Sends { at.sends } else { at.quiet };

@@ -307,7 +307,7 @@ impl<'d> Consumer<'d> {
         if self.lists.wake <= now {
             self.wake(cluster, now);
         }
-        if self.lists.lease <= now {
+        if cfg!(feature = "replicas") && self.lists.lease <= now {
             self.end_leases(cluster, now);
         }
         let mut next = self.lists.wake.min(self.lists.lease).min(self.search(cluster, now));
