@@ -19,7 +19,7 @@ use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::Uuid;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
@@ -87,11 +87,11 @@ pub(crate) struct Read {
     /// Correlation id of the request that it waits for, other than Fetch; 0 for none.
     asked: i32,
     /// Zero when it does not wait.
-    retry_at: Instant,
+    retry_at: Tick,
     /// Another replica to be read from until then, zero for the leader (KIP-392).
-    replica_until: Instant,
+    replica_until: Tick,
     replica: i32,
-    failing_since: Instant,
+    failing_since: Tick,
     moved: Option<(i64, i64, MoveReason)>,
     trouble: Option<Trouble>,
 }
@@ -117,10 +117,10 @@ impl Read {
         session: 0,
         seat: Link::NONE,
         asked: 0,
-        retry_at: Instant::ZERO,
-        replica_until: Instant::ZERO,
+        retry_at: Tick::ZERO,
+        replica_until: Tick::ZERO,
         replica: 0,
-        failing_since: Instant::ZERO,
+        failing_since: Tick::ZERO,
         moved: None,
         trouble: None,
     };
@@ -167,7 +167,7 @@ impl Read {
 
     /// A broker answered as it should.
     fn recovered(&mut self) {
-        (self.failures, self.told, self.retry_at) = (0, 0, Instant::ZERO);
+        (self.failures, self.told, self.retry_at) = (0, 0, Tick::ZERO);
     }
 
     /// A jump of the position, to be told; one that was not told yet is part of it.
@@ -240,7 +240,7 @@ pub(crate) struct Consumer<'d> {
     /// How often there was room to produce again, from 1.
     rooms: u32,
     /// Leaders may not name other replicas before this: one of them did not serve.
-    rack_from: Instant,
+    rack_from: Tick,
     /// Entries that are not assigned any more and that a session has to forget.
     ghosts: u32,
     /// Followed topics with more partitions than there is memory for.
@@ -267,7 +267,7 @@ impl<'d> Consumer<'d> {
             rx_bytes: setup.rx_bytes,
             session_serial: 0,
             rooms: 1,
-            rack_from: Instant::ZERO,
+            rack_from: Tick::ZERO,
             ghosts: 0,
             blocked: 0,
             news: false,
@@ -305,7 +305,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn assign(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         topic: TopicId,
         partition: u32,
         start: Start,
@@ -398,7 +398,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn on_changed(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
@@ -434,7 +434,7 @@ impl<'d> Consumer<'d> {
     fn follow(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         make_room: &mut dyn FnMut(&mut Cluster<'d>) -> bool,
     ) {
@@ -537,9 +537,9 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
         self.doubt(part, cluster.table[part].epoch);
-        self.reads[part].replica_until = Instant::ZERO;
+        self.reads[part].replica_until = Tick::ZERO;
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);

@@ -4,22 +4,22 @@ use super::Cluster;
 use crate::connection::{Conn, Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// Brokers at hand for probes, where there are so many, and connections to spare.
 const WITNESSES: usize = 3;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
-const DWELL: Duration = Duration::from_millis(300);
+const DWELL: Span = Span::from_millis(300);
 
 /// The bootstrap list.
 pub(super) struct Seeds {
     next: u32,
     /// Rounds in which every one failed.
     failures: u32,
-    retry_at: Instant,
+    pub(super) retry_at: Tick,
     pub(super) error: Option<Error>,
     /// A connection to one of them answered with less than is known (R4).
-    pub(super) stale_until: Instant,
+    pub(super) stale_until: Tick,
 }
 
 impl Seeds {
@@ -27,9 +27,9 @@ impl Seeds {
         Self {
             next: first,
             failures: 0,
-            retry_at: Instant::ZERO,
+            retry_at: Tick::ZERO,
             error: None,
-            stale_until: Instant::ZERO,
+            stale_until: Tick::ZERO,
         }
     }
 }
@@ -38,7 +38,7 @@ impl Seeds {
 pub(crate) enum Wish {
     Ready(usize),
     /// Look again then, at the latest, or when something happens.
-    Later(Instant),
+    Later(Tick),
 }
 
 impl<'d> Cluster<'d> {
@@ -51,7 +51,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection to a certain broker, made if need be.
-    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Instant, node: i32, role: Role) -> Wish {
+    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Tick, node: i32, role: Role) -> Wish {
         let peer = Peer::Node(node);
         let mut role = role;
         // Rather one connection to each broker than two to some and none to others.
@@ -60,14 +60,14 @@ impl<'d> Cluster<'d> {
         }
         if let Some(conn) = net.find(peer, role) {
             let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
-            return if ready { Wish::Ready(conn) } else { Wish::Later(Instant::NEVER) };
+            return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
         }
-        let Some(broker) = self.broker(node) else { return Wish::Later(Instant::NEVER) };
+        let Some(broker) = self.broker(node) else { return Wish::Later(Tick::NEVER) };
         if broker.retry_at > now {
             return Wish::Later(broker.retry_at);
         }
         if net.connect_in_turn(now, peer, role).is_some() {
-            return Wish::Later(Instant::NEVER);
+            return Wish::Later(Tick::NEVER);
         }
         Wish::Later(self.make_way(net, now))
     }
@@ -79,8 +79,8 @@ impl<'d> Cluster<'d> {
     }
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
-    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let (mut hopeful, mut wake, mut behind) = (Instant::NEVER, Instant::NEVER, false);
+    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
+        let (mut hopeful, mut wake, mut behind) = (Tick::NEVER, Tick::NEVER, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
             if conn.is_sound(now) {
                 if !self.is_stale(conn.peer.node(), now) {
@@ -96,7 +96,7 @@ impl<'d> Cluster<'d> {
                 wake = wake.min(conn.throttled_until);
             }
         }
-        if hopeful != Instant::NEVER {
+        if hopeful != Tick::NEVER {
             return hopeful.min(wake);
         }
         let Some((at, peer)) = self.candidate(net, now, behind) else { return wake };
@@ -118,8 +118,8 @@ impl<'d> Cluster<'d> {
 
     /// Better one that is behind than none, but it alone may never catch up with what only others
     /// can tell: its slot is for one of them after a while. Returns when to look again.
-    fn relieve(&self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let mut next = Instant::NEVER;
+    fn relieve(&self, net: &mut Net<'d>, now: Tick) -> Tick {
+        let mut next = Tick::NEVER;
         for slot in 0..net.conns.len() {
             let conn = &net.conns[slot];
             let main = conn.role == Role::Main && conn.is_live();
@@ -140,7 +140,7 @@ impl<'d> Cluster<'d> {
 
     /// One broker alone may be behind without knowing it: with connections to spare, up to three
     /// are kept at hand to be asked, beside the main connection where that has batches on its way.
-    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Instant) {
+    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Tick) {
         let asked = net
             .conns
             .iter()
@@ -167,17 +167,17 @@ impl<'d> Cluster<'d> {
 
     /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
     /// `current` only brokers, and none while it is known to be behind.
-    fn candidate(&mut self, net: &Net<'d>, now: Instant, current: bool) -> Option<(Instant, Peer)> {
+    fn candidate(&mut self, net: &Net<'d>, now: Tick, current: bool) -> Option<(Tick, Peer)> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.brokers.len();
-        let mut best: Option<((Instant, bool), Peer)> = None;
+        let mut best: Option<((Tick, bool), Peer)> = None;
         for i in 0..count {
             let broker = &self.brokers[(self.turn + i) % count];
             let peer = Peer::Node(broker.id);
             if !broker.used || net.find(peer, Role::Main).is_some() {
                 continue;
             }
-            let stale_until = if current { broker.stale_until } else { Instant::ZERO };
+            let stale_until = if current { broker.stale_until } else { Tick::ZERO };
             let at = broker.retry_at.max(stale_until).max(now);
             let rank = (at, broker.stale_until > now);
             if best.is_none_or(|(other, _)| rank < other) {
@@ -199,13 +199,13 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    fn seed_used(&mut self, now: Instant) {
+    fn seed_used(&mut self, now: Tick) {
         self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u32;
         let at = backoff(
             &mut self.rng,
             now,
-            &self.config.reconnect_backoff,
-            &self.config.reconnect_backoff_max,
+            self.config.reconnect_backoff,
+            self.config.reconnect_backoff_max,
             self.seeds.failures,
         );
         if self.seeds.next == 0 {
@@ -215,7 +215,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection is ready to be used.
-    pub(crate) fn on_ready(&mut self, now: Instant, peer: Peer) {
+    pub(crate) fn on_ready(&mut self, now: Tick, peer: Peer) {
         match peer {
             Peer::Seed(_) => {
                 // A peer that greets and goes must not be connected in a circle.
@@ -232,9 +232,9 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection ended or could not be made.
-    pub(crate) fn on_closed(&mut self, now: Instant, peer: Peer, error: Error) {
+    pub(crate) fn on_closed(&mut self, now: Tick, peer: Peer, error: Error) {
         self.broker_news = true;
-        let (base, max) = (&self.config.reconnect_backoff, &self.config.reconnect_backoff_max);
+        let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
         match peer {
             Peer::Seed(_) => self.seeds.error = Some(error),
             Peer::Node(id) => {
@@ -255,7 +255,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// The last connection to a peer ended, and that is no failure.
-    pub(crate) fn forgive(&mut self, now: Instant, peer: Peer) {
+    pub(crate) fn forgive(&mut self, now: Tick, peer: Peer) {
         match peer {
             Peer::Seed(_) => self.seeds.error = None,
             Peer::Node(id) => {
@@ -282,7 +282,7 @@ impl<'d> Cluster<'d> {
 
     /// Bootstrap connections become connections to the broker that they turned out to lead to;
     /// those that lead to nobody in particular end once they are not needed.
-    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Instant) {
+    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Tick) {
         // As a rule there is none, a moment after the start.
         let slots = if net.seeds > 0 { net.conns.len() } else { 0 };
         for slot in 0..slots {
@@ -313,11 +313,11 @@ impl<'d> Cluster<'d> {
 
     /// All slots are taken: one whose end costs least takes no new requests or goes at once.
     /// Returns when to look again.
-    fn make_way(&self, net: &mut Net<'d>, now: Instant) -> Instant {
+    fn make_way(&self, net: &mut Net<'d>, now: Tick) -> Tick {
         if let Err(at) = net.may_rotate(now) {
             return at;
         }
-        let (mut victim, mut next) = (None, Instant::NEVER);
+        let (mut victim, mut next) = (None, Tick::NEVER);
         for (slot, conn) in net.conns.iter().enumerate() {
             let due = match conn.state {
                 State::Free | State::Doomed => return now + DWELL,

@@ -5,7 +5,7 @@ use core::ops::{Deref, DerefMut};
 
 use super::topic::Topic;
 use crate::memory::{Index, Link, List, Mem, Nodes, hash_bytes};
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::Uuid;
 
 /// What a slot waits for. Each is in one of these lists.
@@ -54,7 +54,7 @@ pub(crate) struct Topics<'d> {
     used: usize,
     ready: u32,
     /// No topic wants Metadata before this.
-    pub(super) wanted_at: Instant,
+    pub(super) wanted_at: Tick,
 }
 
 impl<'d> Topics<'d> {
@@ -69,7 +69,7 @@ impl<'d> Topics<'d> {
             fresh: 0,
             used: 0,
             ready: 0,
-            wanted_at: Instant::NEVER,
+            wanted_at: Tick::NEVER,
         }
     }
 

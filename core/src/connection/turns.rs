@@ -4,16 +4,16 @@
 use heapless::Deque;
 
 use super::{Peer, Role};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick, age};
 
 /// More wait without a place; they get one when others had their turn.
 const PLACES: usize = 8;
 /// Who does not ask again within this time does not want a connection any more.
-const STALE: Duration = Duration::from_secs(1);
+const STALE: Span = Span::from_secs(1);
 
 /// Wishes for a connection that could not be granted, oldest first.
 pub(crate) struct Turns {
-    waiting: Deque<(Peer, Role, Instant), PLACES>,
+    waiting: Deque<(Peer, Role, Tick), PLACES>,
 }
 
 impl Turns {
@@ -21,12 +21,19 @@ impl Turns {
         Self { waiting: Deque::new() }
     }
 
+    /// The scale of time moves.
+    pub(super) fn age(&mut self, by: Span) {
+        for (.., asked) in &mut self.waiting {
+            age(&mut [asked], by);
+        }
+    }
+
     /// Whether it is the turn of this one. It leaves the queue then; else it is in it.
-    pub(super) fn admit(&mut self, now: Instant, peer: Peer, role: Role, free: bool) -> bool {
+    pub(super) fn admit(&mut self, now: Tick, peer: Peer, role: Role, free: bool) -> bool {
         while self.waiting.front().is_some_and(|(.., asked)| *asked + STALE <= now) {
             self.waiting.pop_front();
         }
-        let mine = |w: &(Peer, Role, Instant)| w.0 == peer && w.1 == role;
+        let mine = |w: &(Peer, Role, Tick)| w.0 == peer && w.1 == role;
         let first = self.waiting.front().is_none_or(mine);
         if free && first {
             self.waiting.pop_front();
@@ -49,7 +56,7 @@ mod tests {
     #[test]
     fn whoever_waits_longest_is_next_unless_it_stopped_asking() {
         let mut turns = Turns::new();
-        let at = Instant::from_millis;
+        let at = Tick::from_millis;
         let [a, b, c] = [1, 2, 3].map(Peer::Node);
         assert!(turns.admit(at(0), a, Role::Main, true), "nobody waits");
         assert!(!turns.admit(at(1), b, Role::Main, false));

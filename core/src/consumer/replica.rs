@@ -5,11 +5,11 @@ use super::work::Spot;
 use super::{Consumer, FetchCx};
 use crate::cluster::Cluster;
 use crate::memory::Link;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// After a replica did not serve, leaders are not asked for one for so long: they might name it
 /// again at once.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Span = Span::from_secs(10);
 
 /// Whether a build reads from replicas.
 const REPLICAS: bool = cfg!(feature = "replicas");
@@ -19,7 +19,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn source(&self, cluster: &Cluster<'d>, part: usize) -> Link {
         let read = &self.reads[part];
         let replica = match read.replica_until {
-            Instant::ZERO => None,
+            Tick::ZERO => None,
             _ if !REPLICAS => None,
             _ => cluster.broker_slot(read.replica),
         };
@@ -27,7 +27,7 @@ impl<'d> Consumer<'d> {
     }
 
     /// The rack that a Fetch request names.
-    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Instant) -> &'d str {
+    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Tick) -> &'d str {
         if !REPLICAS || now < self.rack_from { "" } else { cluster.config.rack }
     }
 
@@ -35,7 +35,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn prefer(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         cx: &FetchCx,
     ) {
@@ -61,16 +61,11 @@ impl<'d> Consumer<'d> {
     }
 
     /// Back to the leader, which decides what is wrong. False: that was the one.
-    pub(super) fn leave_replica(
-        &mut self,
-        cluster: &Cluster<'d>,
-        now: Instant,
-        part: usize,
-    ) -> bool {
+    pub(super) fn leave_replica(&mut self, cluster: &Cluster<'d>, now: Tick, part: usize) -> bool {
         let read = &mut self.reads[part];
-        let left = REPLICAS && read.replica_until != Instant::ZERO;
+        let left = REPLICAS && read.replica_until != Tick::ZERO;
         if guard!("trouble at a follower is decided at the leader", left) {
-            read.replica_until = Instant::ZERO;
+            read.replica_until = Tick::ZERO;
             self.rack_from = now + PAUSE;
             self.relink(cluster, part);
         }
@@ -83,8 +78,8 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         desk: usize,
-        now: Instant,
-        gone: impl Fn(Instant) -> bool,
+        now: Tick,
+        gone: impl Fn(Tick) -> bool,
     ) {
         if !REPLICAS {
             return;
@@ -96,11 +91,11 @@ impl<'d> Consumer<'d> {
             while let Some(part) = link.get() {
                 link = self.by_work.next(part);
                 let read = &mut self.reads[part];
-                if read.replica_until != Instant::ZERO {
+                if read.replica_until != Tick::ZERO {
                     if !gone(read.replica_until) {
                         self.relink(cluster, part);
                     } else if read.replica_until <= now {
-                        read.replica_until = Instant::ZERO;
+                        read.replica_until = Tick::ZERO;
                         self.relink(cluster, part);
                     } else {
                         self.leave_replica(cluster, now, part);
@@ -111,14 +106,14 @@ impl<'d> Consumer<'d> {
     }
 
     /// Leaders are asked again whether somebody else is closer.
-    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Instant) {
-        self.lists.lease = Instant::NEVER;
+    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Tick) {
+        self.lists.lease = Tick::NEVER;
         for desk in 0..self.desks.len() {
             self.review(cluster, desk, now, |until| until <= now);
             for list in [self.desks[desk].sends, self.desks[desk].quiet] {
                 for part in self.by_work.iter(&list) {
                     let until = self.reads[part].replica_until;
-                    if until != Instant::ZERO {
+                    if until != Tick::ZERO {
                         self.lists.lease = self.lists.lease.min(until);
                     }
                 }

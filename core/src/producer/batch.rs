@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::id::{BatchId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Chain, Link};
 use crate::record;
-use crate::time::Instant;
+use crate::time::Tick;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -45,7 +45,7 @@ pub(crate) struct Batch {
     /// Place of the first record in the batch as the application knows it.
     pub(super) first: u32,
     pub(super) count: u32,
-    pub(super) created: Instant,
+    pub(super) created: Tick,
     pub(super) base_timestamp: i64,
     pub(super) max_timestamp: i64,
     pub(super) producer_id: i64,
@@ -78,7 +78,7 @@ impl Batch {
         part: 0,
         first: 0,
         count: 0,
-        created: Instant::ZERO,
+        created: Tick::ZERO,
         base_timestamp: 0,
         max_timestamp: 0,
         producer_id: 0,
@@ -136,7 +136,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         blocks: &mut Blocks<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         timestamp: i64,
     ) -> Option<usize> {

@@ -1,12 +1,12 @@
 //! Answers to what the producer asked: Produce and InitProducerId.
 
-use super::{AnswerCx, Producer};
+use super::{AnswerCx, Identity, Producer};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::Instant;
+use crate::time::{Span, Tick, age};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -16,6 +16,34 @@ pub(crate) enum Cx {
 }
 
 impl<'d> Producer<'d> {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        let mut own = [
+            &mut self.paused_until,
+            &mut self.waiting_until,
+            &mut self.last_record,
+            &mut self.deadline,
+        ];
+        age(&mut own, by);
+        if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
+            &mut self.identity
+        {
+            age(&mut [at], by);
+        }
+        for spread in self.spreads.iter_mut() {
+            age(&mut [&mut spread.look_at, &mut spread.wanted_at], by);
+        }
+        for lane in self.lanes.iter_mut() {
+            age(&mut [&mut lane.lingers], by);
+        }
+        for queue in self.queues.iter_mut() {
+            age(&mut [&mut queue.retry_at], by);
+        }
+        for batch in self.batches.iter_mut() {
+            age(&mut [&mut batch.created], by);
+        }
+    }
+
     pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
             Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
@@ -55,7 +83,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         request: &InFlight,
         error: Error,
     ) {
@@ -69,7 +97,7 @@ impl<'d> Producer<'d> {
         self.dirty
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Tick {
         self.deadline
     }
 }
