@@ -58,6 +58,31 @@ impl Instant {
     }
 }
 
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates: a clock that runs for 584,000 years is not a reason to panic.
+    fn add(self, by: Duration) -> Self {
+        Self { micros: self.micros.saturating_add(micros(by)) }
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    /// Stops at [`Instant::ZERO`].
+    fn sub(self, by: Duration) -> Self {
+        Self { micros: self.micros.saturating_sub(micros(by)) }
+    }
+}
+
+/// In 64 bits, and not at every use anew: on a Cortex-M the 128-bit way costs three kilobytes.
+#[inline(never)]
+fn micros(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(u64::from(duration.subsec_micros()))
+}
+
 /// Ticks in a millisecond.
 const PER_MILLI: u64 = 8;
 /// Microseconds in a tick.
