@@ -9,7 +9,7 @@ use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::{Blocks, Chain, Mem};
 use crate::setup::Setup;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{
     Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics, metadata,
@@ -85,7 +85,7 @@ impl<'d> Admin<'d> {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         for request in self.requests.iter_mut() {
-            age(&mut [&mut request.deadline], by);
+            request.deadline.age(by);
         }
     }
 

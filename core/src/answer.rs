@@ -1,7 +1,7 @@
 //! The answer that a connection is in the middle of.
 
 use crate::connection::Question;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -67,7 +67,7 @@ impl AnswerSlot {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         if let Some(since) = &mut self.waiting_since {
-            age(&mut [since], by);
+            since.age(by);
         }
         if let Cx::Cluster(cx) = &mut self.cx {
             cx.age(by);

@@ -25,7 +25,7 @@ use crate::rare::Rare;
 use crate::setup::Setup;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
-use crate::time::{Instant, Scale, Span, Tick, age};
+use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
@@ -447,7 +447,8 @@ impl<'d> Commands<'d> {
     fn at(&mut self, now: Instant) -> Tick {
         let (now, moved) = self.scale.read(now);
         if let Some(by) = moved {
-            age(&mut [&mut self.nudge, &mut self.deadline], by);
+            self.nudge.age(by);
+            self.deadline.age(by);
             for answer in self.answers.iter_mut() {
                 answer.age(by);
             }

@@ -6,6 +6,7 @@ mod index;
 mod list;
 
 use core::ops::{Deref, DerefMut};
+use core::slice::SliceIndex;
 
 use crate::time::{Span, Tick};
 
@@ -41,6 +42,24 @@ impl<T> DerefMut for Mem<'_, T> {
             #[cfg(any(feature = "alloc", test))]
             Self::Owned(slice) => slice,
         }
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> core::ops::Index<I> for Mem<'_, T> {
+    type Output = I::Output;
+
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    fn index(&self, at: I) -> &I::Output {
+        &(**self)[at]
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> core::ops::IndexMut<I> for Mem<'_, T> {
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    fn index_mut(&mut self, at: I) -> &mut I::Output {
+        &mut (**self)[at]
     }
 }
 

@@ -113,6 +113,15 @@ impl Tick {
         Self((millis * PER_MILLI) as u32)
     }
 
+    /// The scale moves, and a point in time that somebody keeps goes back with it. "Never" and
+    /// "not" go on meaning that.
+    #[inline(never)]
+    pub(crate) fn age(&mut self, by: Span) {
+        if !matches!(*self, Self::ZERO | Self::NEVER) {
+            self.0 = self.0.saturating_sub(by.0).max(1);
+        }
+    }
+
     /// From here to `later`; zero when `later` is not later.
     pub(crate) const fn until(self, later: Self) -> Span {
         Span(later.0.saturating_sub(self.0))
@@ -183,17 +192,6 @@ impl Add for Span {
 
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
-    }
-}
-
-/// Points in time that somebody keeps go back with the scale. Those that mean "never" or "not" go
-/// on meaning that.
-#[inline(never)]
-pub(crate) fn age(ticks: &mut [&mut Tick], by: Span) {
-    for tick in ticks {
-        if !matches!(**tick, Tick::ZERO | Tick::NEVER) {
-            tick.0 = tick.0.saturating_sub(by.0).max(1);
-        }
     }
 }
 
@@ -287,7 +285,9 @@ mod tests {
             let (now, by) = scale.read(at);
             let mut soon = now + Span::from_secs(3600);
             if let Some(by) = by {
-                age(&mut [&mut past, &mut never, &mut not], by);
+                for kept in [&mut past, &mut never, &mut not] {
+                    kept.age(by);
+                }
                 moves += 1;
             }
             assert_eq!(scale.instant(now), at);

@@ -4,7 +4,7 @@ use super::{Cluster, DescribeCx, MetadataCx, OffsetsProbeCx};
 use crate::api::Kind;
 use crate::connection::{InFlight, Net, Origin};
 use crate::event::Event;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -18,7 +18,7 @@ impl Cx {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         if let Self::Metadata(cx) = self {
-            age(&mut [&mut cx.started], by);
+            cx.started.age(by);
         }
     }
 }
@@ -27,33 +27,29 @@ impl<'d> Cluster<'d> {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         let seeds = &mut self.seeds;
-        let mut own = [
-            &mut self.brokers_at,
-            &mut self.metadata_until,
-            &mut self.clock,
-            &mut self.topics.wanted_at,
-            &mut seeds.retry_at,
-            &mut seeds.stale_until,
-        ];
-        age(&mut own, by);
+        self.brokers_at.age(by);
+        self.metadata_until.age(by);
+        self.clock.age(by);
+        self.topics.wanted_at.age(by);
+        seeds.retry_at.age(by);
+        seeds.stale_until.age(by);
         if let Some(produced) = &mut self.produced {
-            age(&mut [produced], by);
+            produced.age(by);
         }
         for b in self.brokers.iter_mut() {
-            age(&mut [&mut b.seen, &mut b.retry_at, &mut b.stale_until], by);
+            b.seen.age(by);
+            b.retry_at.age(by);
+            b.stale_until.age(by);
         }
         for t in self.topics.iter_mut() {
-            let mut own = [
-                &mut t.confirmed,
-                &mut t.described,
-                &mut t.used,
-                &mut t.need.at,
-                &mut t.probe.sent,
-                &mut t.probe.until,
-                &mut t.probe.eager_until,
-                &mut t.evidence.since,
-            ];
-            age(&mut own, by);
+            t.confirmed.age(by);
+            t.described.age(by);
+            t.used.age(by);
+            t.need.at.age(by);
+            t.probe.sent.age(by);
+            t.probe.until.age(by);
+            t.probe.eager_until.age(by);
+            t.evidence.since.age(by);
         }
     }
 

@@ -2,7 +2,7 @@
 //! application, and not before what arrived while nobody looked was read.
 
 use super::Net;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 
 /// A deadline that passed so long ago passed while nobody looked.
 const LATE: Span = Span::from_millis(100);
@@ -12,21 +12,20 @@ const GRACE: Span = Span::from_millis(50);
 impl Net<'_> {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
-        age(&mut [&mut self.deadline, &mut self.rotated], by);
+        self.deadline.age(by);
+        self.rotated.age(by);
         self.turns.age(by);
         for c in self.conns.iter_mut() {
-            let mut own = [
-                &mut c.session.retry_at,
-                &mut c.throttled_until,
-                &mut c.used,
-                &mut c.since,
-                &mut c.deadline,
-                &mut c.blocked_since,
-                &mut c.overdue_at,
-            ];
-            age(&mut own, by);
+            c.session.retry_at.age(by);
+            c.throttled_until.age(by);
+            c.used.age(by);
+            c.since.age(by);
+            c.deadline.age(by);
+            c.blocked_since.age(by);
+            c.overdue_at.age(by);
             for request in &mut c.in_flight {
-                age(&mut [&mut request.since, &mut request.deadline], by);
+                request.since.age(by);
+                request.deadline.age(by);
             }
         }
     }

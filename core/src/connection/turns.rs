@@ -4,7 +4,7 @@
 use heapless::Deque;
 
 use super::{Peer, Role};
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 
 /// More wait without a place; they get one when others had their turn.
 const PLACES: usize = 8;
@@ -24,7 +24,7 @@ impl Turns {
     /// The scale of time moves.
     pub(super) fn age(&mut self, by: Span) {
         for (.., asked) in &mut self.waiting {
-            age(&mut [asked], by);
+            asked.age(by);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -30,10 +30,14 @@ impl<'d> Consumer<'d> {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         let lists = &mut self.lists;
-        let mut own = [&mut self.rack_from, &mut lists.wake, &mut lists.search, &mut lists.lease];
-        age(&mut own, by);
+        self.rack_from.age(by);
+        lists.wake.age(by);
+        lists.search.age(by);
+        lists.lease.age(by);
         for r in self.reads.iter_mut() {
-            age(&mut [&mut r.retry_at, &mut r.replica_until, &mut r.failing_since], by);
+            r.retry_at.age(by);
+            r.replica_until.age(by);
+            r.failing_since.age(by);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::{Span, Tick, age};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -18,29 +18,27 @@ pub(crate) enum Cx {
 impl<'d> Producer<'d> {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
-        let mut own = [
-            &mut self.paused_until,
-            &mut self.waiting_until,
-            &mut self.last_record,
-            &mut self.deadline,
-        ];
-        age(&mut own, by);
+        self.paused_until.age(by);
+        self.waiting_until.age(by);
+        self.last_record.age(by);
+        self.deadline.age(by);
         if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
             &mut self.identity
         {
-            age(&mut [at], by);
+            at.age(by);
         }
         for spread in self.spreads.iter_mut() {
-            age(&mut [&mut spread.look_at, &mut spread.wanted_at], by);
+            spread.look_at.age(by);
+            spread.wanted_at.age(by);
         }
         for lane in self.lanes.iter_mut() {
-            age(&mut [&mut lane.lingers], by);
+            lane.lingers.age(by);
         }
         for queue in self.queues.iter_mut() {
-            age(&mut [&mut queue.retry_at], by);
+            queue.retry_at.age(by);
         }
         for batch in self.batches.iter_mut() {
-            age(&mut [&mut batch.created], by);
+            batch.created.age(by);
         }
     }
 
