@@ -230,6 +230,11 @@ impl<'d> Client<'d> {
             // Brokers end connections that were idle for long: nobody has to be told.
             let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
             let peer = c.peer;
+            let early = c.state == State::Ready && !c.proven && c.pending() > 0;
+            let why = match why {
+                CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
+                why => why,
+            };
             self.commands.lose(now, slot, Error::Closed(why), false);
             if idle {
                 self.commands.cluster.forgive(now, peer);

@@ -150,6 +150,8 @@ pub(crate) struct Conn {
     pub(crate) used: Instant,
     /// ApiVersions version that was asked last.
     pub(crate) handshake_version: i16,
+    /// It answered more than ApiVersions.
+    pub(crate) proven: bool,
     /// Its ListOffsets answers say nothing about partitions that it does not host.
     pub(crate) blind: bool,
     /// When it was established.
@@ -187,6 +189,7 @@ impl Conn {
         throttled_until: Instant::ZERO,
         used: Instant::ZERO,
         handshake_version: 0,
+        proven: false,
         blind: false,
         since: Instant::ZERO,
         drain: false,
@@ -610,6 +613,14 @@ impl<'d> Net<'d> {
         let written = body(&mut Writer::new(&mut sink), draft.version);
         self.short |= written.is_err();
         written
+    }
+
+    /// Why nobody can be asked something at all, where there are connections to ask over.
+    pub(crate) fn lacking(&self, now: Instant, kind: Kind) -> Option<PeerFault> {
+        let mut faults =
+            self.conns.iter().filter(|c| c.can_ask(now)).map(|c| c.versions.lacks(kind));
+        let first = faults.next()??;
+        faults.all(|fault| fault.is_some()).then_some(first)
     }
 
     /// Whether a connection that is ready takes requests now.

@@ -17,6 +17,8 @@ pub(crate) struct Broker {
     pub(crate) seen: Instant,
     /// Connection attempts that failed in a row.
     pub(crate) failures: u32,
+    /// Its last connection failed, and it has none since.
+    pub(crate) down: bool,
     pub(crate) retry_at: Instant,
     /// It answered with less than is known: ask others until then (R4).
     pub(crate) stale_until: Instant,
@@ -38,6 +40,7 @@ impl Broker {
         port: 0,
         seen: Instant::ZERO,
         failures: 0,
+        down: false,
         retry_at: Instant::ZERO,
         stale_until: Instant::ZERO,
         readdressed: false,

@@ -219,13 +219,26 @@ impl<'d> Cluster<'d> {
         match peer {
             Peer::Seed(_) => {
                 // A peer that greets and goes must not be connected in a circle.
-                self.seeds.failures = 0;
-                self.seeds.retry_at = now + self.config.reconnect_backoff;
+                let at = now + self.config.reconnect_backoff;
+                self.seeds.retry_at = self.seeds.retry_at.max(at);
                 self.seeds.error = None;
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
-                    (broker.failures, broker.error) = (0, None);
+                    (broker.down, broker.error) = (false, None);
+                }
+            }
+        }
+    }
+
+    /// A connection has answered something other than ApiVersions, which any listener answers
+    /// before it says what it minds: only now what failed before is forgotten.
+    pub(crate) fn on_proven(&mut self, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => self.seeds.failures = 0,
+            Peer::Node(id) => {
+                if let Some(broker) = self.broker_mut(id) {
+                    broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
         }
@@ -242,6 +255,7 @@ impl<'d> Cluster<'d> {
                 let at = backoff(&mut self.rng, now, base, max, failures);
                 if let Some(broker) = self.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
+                    broker.down = true;
                     broker.retry_at = at;
                     broker.error = Some(error);
                 }
@@ -261,6 +275,7 @@ impl<'d> Cluster<'d> {
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
                     (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
+                    broker.down = false;
                 }
             }
         }

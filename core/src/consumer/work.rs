@@ -1,10 +1,11 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::{Consumer, State};
-use crate::api::Owner;
+use super::{Consumer, State, Trouble};
+use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
+use crate::error::Error;
 use crate::memory::{Link, List, Nodes};
 use crate::time::{Duration, Instant};
 
@@ -127,6 +128,9 @@ impl Lists {
         lease: Instant::NEVER,
     };
 }
+
+/// In place of an error code: the broker cannot be asked.
+const LACKS: i16 = i16::MIN;
 
 fn list_of<'l>(
     desks: &'l mut [Desk],
@@ -333,9 +337,9 @@ impl<'d> Consumer<'d> {
     ) -> Option<Instant> {
         let broker = &cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
-        if other || !broker.used || broker.failures > 0 {
+        if other || !broker.used || broker.down {
             // What it was a replica of is read elsewhere.
-            let gone = !broker.used || broker.failures > 0;
+            let gone = !broker.used || broker.down;
             self.review(cluster, desk, now, |_| gone);
         }
         if !self.desks[desk].wants() {
@@ -364,6 +368,11 @@ impl<'d> Consumer<'d> {
             // Requested from another entry of the same broker.
             return Some(Instant::NEVER);
         }
+        for (spot, kind) in [(Spot::Offsets, Kind::Offsets), (Spot::Sends, Kind::Fetch)] {
+            if let Some(fault) = net.conns[conn].versions.lacks(kind) {
+                self.refuse_all(cluster, now, desk, spot, Error::Peer(fault));
+            }
+        }
         let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
         fits &= self.send_checks(cluster, net, now, (conn, desk));
         let mut at = net.conns[conn].session.retry_at;
@@ -377,6 +386,29 @@ impl<'d> Consumer<'d> {
             (false, _) => Some(now + NO_ROOM),
             (true, true) => Some(at),
             (true, false) => None,
+        }
+    }
+
+    /// A broker cannot be asked at all what a list of its partitions wants.
+    fn refuse_all(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Instant,
+        desk: usize,
+        spot: Spot,
+        error: Error,
+    ) {
+        let at = Link::to(desk);
+        loop {
+            let list = list_of(&mut self.desks, &mut self.lists, spot, at);
+            let Some(part) = list.and_then(|list| list.first().get()) else { return };
+            self.back_off(cluster, now, part);
+            let read = &mut self.reads[part];
+            if core::mem::replace(&mut read.told, LACKS) != LACKS {
+                read.trouble = Some(Trouble::Failed(error));
+                self.tell(part);
+            }
+            self.wait(part);
         }
     }
 

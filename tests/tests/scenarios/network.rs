@@ -3,7 +3,7 @@
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
 };
-use kavka_core::{Config, Duration, Error, Limits, PeerFault, Start};
+use kavka_core::{Config, Duration, Error, Limits, PeerFault, Protocol, Start};
 use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{batch, disconnected, events, next, reading, ready, send, warm};
 use kavka_tests::script::{Script, World};
@@ -86,7 +86,9 @@ fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
             assert_eq!(again.version, 0);
             s.answer(&again, body.with_api_keys(vec![range]));
         }
-        let no_version = (-1, Error::Peer(PeerFault::NoCommonVersion));
+        let api = kavka_core::wire::ApiKey::API_VERSIONS;
+        let fault = PeerFault::NoCommonVersion { api, min: 0, max: hint };
+        let no_version = (-1, Error::Peer(fault));
         assert_eq!(disconnected(&mut s), [no_version], "hint {hint}");
     }
     assert!(s.connects.len() <= 4, "{:?}", s.connects);
@@ -173,12 +175,13 @@ fn n5_a_request_timeout_ends_the_connection_and_all_that_was_on_it_goes_again() 
 
 #[test]
 fn n6_what_is_not_the_answer_that_is_due_ends_the_connection() {
-    let frames: [(&[u8], PeerFault); 5] = [
+    let frames: [(&[u8], PeerFault); 6] = [
         (&[0, 0, 0, 4, 0x7f, 0, 0, 0], PeerFault::Correlation),
         (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength),
         (&[0x7f, 0xff, 0xff, 0xff], PeerFault::FrameLength),
-        (&[0x15, 3, 3, 0, 2, 2, 70], PeerFault::NotKafka),
-        (b"HTTP/1.1 400 Bad Request", PeerFault::NotKafka),
+        (&[0x15, 3, 3, 0, 2, 2, 70], PeerFault::NotKafka(Protocol::Tls)),
+        (b"HTTP/1.1 400 Bad Request", PeerFault::NotKafka(Protocol::Http)),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", PeerFault::NotKafka(Protocol::Ssh)),
     ];
     for (bytes, fault) in frames {
         let mut s = Script::new(World::new(1).topic("t", 1));
