@@ -230,7 +230,9 @@ impl<'d> Client<'d> {
             // Brokers end connections that were idle for long: nobody has to be told.
             let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
             let peer = c.peer;
-            let early = c.state == State::Ready && !c.proven && c.pending() > 0;
+            // Where somebody has answered before it is not for want of a password.
+            let asked = c.state == State::Ready && c.pending() > 0;
+            let early = asked && !self.commands.cluster.answered;
             let why = match why {
                 CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
                 why => why,

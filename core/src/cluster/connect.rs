@@ -234,6 +234,7 @@ impl<'d> Cluster<'d> {
     /// A connection has answered something other than ApiVersions, which any listener answers
     /// before it says what it minds: only now what failed before is forgotten.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
+        self.answered = true;
         match peer {
             Peer::Seed(_) => self.seeds.failures = 0,
             Peer::Node(id) => {
