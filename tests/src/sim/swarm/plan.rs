@@ -307,8 +307,6 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
         OutOfRange::Earliest,
         OutOfRange::Latest,
     ]);
-    // Not drawn: what seeds mean stays.
-    config.linger_when_idle = config.fetch_max_wait.as_millis().is_multiple_of(3);
     if rng.chance(10) {
         config.probing = Probing::WhenProducing;
     }
@@ -354,7 +352,10 @@ impl fmt::Display for Plan {
             let missing = (*missing > 0).then(|| format!("{missing} % to a missing topic"));
             [rate, stall, missing].into_iter().flatten()
         };
-        let loads: Vec<String> = self.clients.iter().flat_map(load).collect();
+        let mut loads: Vec<String> = self.clients.iter().flat_map(load).collect();
+        if self.options.racks > 0 {
+            loads.push(format!("{} racks", self.options.racks));
+        }
         let wide = self.topics.len() > 3;
         let topics = match wide {
             true => format!("{} of {} in all", self.topics.len(), self.topics.iter().sum::<u32>()),

@@ -8,7 +8,7 @@ use kavka_core::{CloseReason, ConnId};
 
 use super::net::{Dark, Trouble};
 use super::trace::Brief;
-use super::{App, Pipe, World};
+use super::{App, Member, Pipe, World};
 use crate::sim::batch::Header;
 use crate::sim::frame::Request;
 use crate::sim::model::{Output, Reply};
@@ -223,16 +223,18 @@ impl<A: App> World<A> {
     }
 
     /// Events may be polled at any time, also between two pieces of an answer.
-    fn one_event(&mut self, at: usize) {
+    pub(super) fn one_event(&mut self, at: usize) -> bool {
         let now = self.instant();
-        let member = &mut self.members[at];
-        if member.app.is_busy(now) {
-            return;
-        }
-        if let Some((event, commands)) = member.client.poll_event(now) {
-            self.trace.event(self.now, at, &event);
-            member.app.on_event(now, event, commands);
-        }
+        let Member { app, client, .. } = &mut self.members[at];
+        let polled = match app.is_busy(now) {
+            true => None,
+            false if app.is_full(now) => client.poll_news(now),
+            false => client.poll_event(now),
+        };
+        let Some((event, commands)) = polled else { return false };
+        self.trace.event(self.now, at, &event);
+        app.on_event(now, event, commands);
+        true
     }
 
     /// Lets the broker work on the requests of a connection, one after the other.
