@@ -137,6 +137,12 @@ impl Plan {
         plan
     }
 
+    /// Whether it has many of everything.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.topics.len() > 3
+    }
+
     /// What came later into the world, so that it leaves what was drawn before as it was.
     fn draw_more(&mut self, rng: &mut Rng) {
         for act in Act::LATER {
@@ -356,7 +362,7 @@ impl fmt::Display for Plan {
         if self.options.racks > 0 {
             loads.push(format!("{} racks", self.options.racks));
         }
-        let wide = self.topics.len() > 3;
+        let wide = self.is_wide();
         let topics = match wide {
             true => format!("{} of {} in all", self.topics.len(), self.topics.iter().sum::<u32>()),
             false => format!("{:?}", self.topics),

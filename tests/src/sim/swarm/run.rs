@@ -357,7 +357,7 @@ fn fresh_reader(plan: &Plan) -> ClientPlan {
     config.out_of_range = OutOfRange::Nearest;
     let mut limits = Limits::small();
     limits.partitions = 256;
-    if topics > limits.topics {
+    if plan.is_wide() {
         (limits.conns, limits.brokers, limits.topics, limits.partitions) = (32, 128, topics, 4096);
         config.fetch_max_wait = Duration::from_secs(2);
     }
