@@ -278,6 +278,7 @@ impl<A: App> World<A> {
         match reply {
             Reply::Now(answer) => {
                 let (member, broker) = (link.member, link.broker);
+                let heard = self.members[member].conns.get(&link.conn) == Some(&id);
                 self.trace.say(
                     self.now,
                     format_args!(
@@ -285,7 +286,8 @@ impl<A: App> World<A> {
                         Brief(&answer.body)
                     ),
                 );
-                if let ResponseKind::Fetch(body) = &answer.body {
+                // Answers to a client that has closed its end are lost.
+                if let (ResponseKind::Fetch(body), true) = (&answer.body, heard) {
                     let whole = whole_batches(body);
                     link.fetched = [link.fetched[1], whole];
                     let fetched = &mut self.members[member].fetched;
