@@ -31,6 +31,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 const ROOMY: usize = 8;
 /// Where there are fewer connections than brokers in use, one makes way for another this often.
 const ROTATION: Duration = Duration::from_millis(600);
+/// What was saved up by not doing so: sixteen of them one right after the other.
+const SAVED: Duration = Duration::from_millis(16 * 600);
+/// Whoever can be asked about the cluster.
+pub(crate) const ANYONE: Peer = Peer::Node(-1);
 
 /// What a connection is for. A broker answers in order, so a fetch that waits for records would
 /// hold up everything behind it.
@@ -337,7 +341,7 @@ pub(crate) struct Net<'d> {
     unshown: usize,
     /// Connections to bootstrap addresses.
     pub(crate) seeds: usize,
-    /// When a connection made way for another one last.
+    /// Each connection that made way for another one took [`ROTATION`] from there on.
     rotated: Instant,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
@@ -469,25 +473,20 @@ impl<'d> Net<'d> {
         Some(slot)
     }
 
-    /// The same for one of several who may want the last free slots: in turn.
+    /// The same for one of several who may want the last free slots: in turn, of which `last` was
+    /// the last one of `whose`. Who can be asked about the cluster is [`ANYONE`]: which broker that
+    /// is may change from one wish to the next, the turn is the same.
     pub(crate) fn connect_in_turn(
         &mut self,
         now: Instant,
-        peer: Peer,
+        (whose, peer): (Peer, Peer),
         role: Role,
+        last: &mut u16,
     ) -> Option<usize> {
         let role = self.role(role);
         let free = self.conns.iter().any(|c| c.state == State::Free);
-        self.turns.admit(now, peer, role, free).then(|| self.connect(now, peer, role)).flatten()
-    }
-
-    /// The same for whoever can be asked about the cluster: which broker that is may change from
-    /// one wish to the next, the turn is the same.
-    pub(crate) fn connect_main_in_turn(&mut self, now: Instant, peer: Peer) -> Option<usize> {
-        let free = self.conns.iter().any(|c| c.state == State::Free);
-        let anyone = Peer::Node(-1);
-        let admitted = self.turns.admit(now, anyone, Role::Main, free);
-        admitted.then(|| self.connect(now, peer, Role::Main)).flatten()
+        let admitted = self.turns.admit(now, (whose, role), last, free);
+        admitted.then(|| self.connect(now, peer, role)).flatten()
     }
 
     /// A connection turned out to lead to this peer.
@@ -720,18 +719,16 @@ impl<'d> Net<'d> {
 
     /// Whether a connection may make way for another one now; else when.
     pub(crate) fn may_rotate(&self, now: Instant) -> Result<(), Instant> {
-        let at = self.rotated + ROTATION;
+        let at = self.rotated - SAVED;
         // A few connections go round faster: there is little that they could be made for in vain.
-        if self.is_large()
-            && guard!("slots rotate slowly", at > now && self.rotated > Instant::ZERO)
-        {
+        if self.is_large() && guard!("slots rotate slowly", at > now) {
             return Err(at);
         }
         Ok(())
     }
 
     pub(crate) fn note_rotation(&mut self, now: Instant) {
-        self.rotated = now;
+        self.rotated = self.rotated.max(now) + ROTATION;
     }
 
     pub(crate) fn established(&mut self, now: Instant, slot: usize) {

@@ -292,9 +292,8 @@ fn a_killed_broker_costs_no_records() {
     });
 }
 
-/// Time for three probes; where rare branches are on demand some of them find no memory.
-const PROBED: Duration =
-    if cfg!(kavka_rare) { Duration::from_secs(10) } else { Duration::from_secs(4) };
+/// Time for three probes.
+const PROBED: Duration = Duration::from_secs(4);
 
 /// Lets two of three brokers lag, grows `t` and waits for a client's news; then watches that the
 /// count stays while the stale brokers are asked.

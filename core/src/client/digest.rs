@@ -441,7 +441,9 @@ impl Commands<'_> {
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
-        self.net.conns[slot].is_shared() && since.is_some_and(|since| since + HOLD_UP <= now)
+        let shared = self.net.conns[slot].is_shared();
+        guard!("records wait where nobody else does", shared => true)
+            && since.is_some_and(|since| since + HOLD_UP <= now)
     }
 
     /// A batch that was handed out leaves the buffer.

@@ -28,6 +28,8 @@ pub(crate) struct Broker {
     pub(crate) doubted: bool,
     /// Highest ApiVersions version that it took, 0 while not known.
     pub(crate) handshake: i16,
+    /// The turns in which it got a connection last, by role.
+    pub(super) turns: [u16; 2],
     /// For the application.
     pub(crate) error: Option<Error>,
 }
@@ -46,6 +48,7 @@ impl Broker {
         readdressed: false,
         doubted: false,
         handshake: 0,
+        turns: [0; 2],
         error: None,
     };
 }

@@ -1,7 +1,7 @@
 //! Whom to connect to, and when to try again.
 
 use super::Cluster;
-use crate::connection::{Conn, Net, PATIENCE, Peer, Role, State};
+use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub(super) struct Seeds {
     failures: u32,
     retry_at: Instant,
     pub(super) error: Option<Error>,
+    /// The turn in which somebody to be asked about the cluster was connected last.
+    turn: u16,
     /// A connection to one of them answered with less than is known (R4).
     pub(super) stale_until: Instant,
 }
@@ -29,6 +31,7 @@ impl Seeds {
             failures: 0,
             retry_at: Instant::ZERO,
             error: None,
+            turn: 0,
             stale_until: Instant::ZERO,
         }
     }
@@ -62,11 +65,12 @@ impl<'d> Cluster<'d> {
             let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
             return if ready { Wish::Ready(conn) } else { Wish::Later(Instant::NEVER) };
         }
-        let Some(broker) = self.broker(node) else { return Wish::Later(Instant::NEVER) };
+        let Some(broker) = self.broker_mut(node) else { return Wish::Later(Instant::NEVER) };
         if broker.retry_at > now {
             return Wish::Later(broker.retry_at);
         }
-        if net.connect_in_turn(now, peer, role).is_some() {
+        let last = &mut broker.turns[usize::from(net.role(role) != Role::Main)];
+        if net.connect_in_turn(now, (peer, peer), role, last).is_some() {
             return Wish::Later(Instant::NEVER);
         }
         Wish::Later(self.make_way(net, now))
@@ -103,7 +107,8 @@ impl<'d> Cluster<'d> {
         if at > now {
             return wake.min(at);
         }
-        let next = match net.connect_main_in_turn(now, peer) {
+        let turn = &mut self.seeds.turn;
+        let next = match net.connect_in_turn(now, (ANYONE, peer), Role::Main, turn) {
             Some(_) => {
                 if let Peer::Seed(_) = peer {
                     self.seed_used(now);
@@ -344,8 +349,10 @@ impl<'d> Cluster<'d> {
                 State::Connecting | State::Handshake => conn.used + PATIENCE,
             };
             next = next.min(due);
-            // Those that nobody needs first; then the second ones to a broker.
-            let rank = (!self.is_spare(net, conn), conn.pending() > 0, conn.since);
+            // Those that nobody needs first, and second ones to a broker; then those without
+            // work for a while.
+            let busy = conn.pending() > 0 || conn.used + DWELL > now;
+            let rank = (!self.is_spare(net, conn), busy, conn.since);
             if due <= now && victim.is_none_or(|(_, other)| rank < other) {
                 victim = Some((slot, rank));
             }

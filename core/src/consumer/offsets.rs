@@ -72,7 +72,7 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
+        net.send(now, draft, [desk as u32, 0], &cluster.config.request_timeout);
         true
     }
 

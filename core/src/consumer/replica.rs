@@ -40,10 +40,17 @@ impl<'d> Consumer<'d> {
         cx: &FetchCx,
     ) {
         let entry = &cluster.table[part];
-        if !REPLICAS || cx.preferred < 0 || cx.preferred == entry.leader() {
+        let topic = usize::from(entry.topic);
+        if !REPLICAS || cx.preferred < 0 {
             return;
         }
-        let topic = usize::from(entry.topic);
+        // Only a leader does: this is another broker than it was taken for, and gives no records.
+        if self.leave_replica(cluster, now, part) {
+            return cluster.refresh(topic, now);
+        }
+        if cx.preferred == entry.leader() {
+            return;
+        }
         if guard!(
             "an unknown replica is not read from",
             cluster.broker_slot(cx.preferred).is_none()

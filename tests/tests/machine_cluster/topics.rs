@@ -346,6 +346,42 @@ fn names_that_do_not_fit_into_one_request_are_split() {
     }
 }
 
+/// All memory is on its way to a broker that takes nothing just now.
+#[test]
+fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
+    for release in [Profile::V4_4, Profile::V2_8] {
+        let name = long(0, 120);
+        let world = World::new(2).release(release).topic(&name, 2);
+        let mut limits = Limits::small();
+        (limits.tx_blocks, limits.block_bytes) = (8, 128);
+        let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+        config.batch_bytes = 128;
+        let mut s = Script::with(world, config, &limits);
+        let t = s.ready(&name);
+        s.produce(t, 1, "first");
+        let asked = s.expect::<ProduceRequest>();
+        s.acknowledge(&asked, 0);
+        // Until the next probe is due in a moment.
+        let sent = s.client.stats().probes.requests;
+        s.until("a probe", |s| s.client.stats().probes.requests > sent);
+        s.run(Duration::from_millis(950));
+        let sent = s.client.stats().probes.requests;
+        let conn = s.connections(2)[0];
+        s.window(conn, Some(0));
+        while s.try_produce(t, 1, "x").is_ok() {}
+        s.run(Duration::from_millis(100));
+        assert_eq!(s.client.stats().probes.requests, sent, "{release:?}: there was memory");
+        s.window(conn, None);
+        for _ in 0..12 {
+            s.run(Duration::from_millis(10));
+            while let Some(asked) = s.take::<ProduceRequest>() {
+                s.acknowledge(&asked, 1);
+            }
+        }
+        assert_eq!(s.client.stats().probes.requests, sent + 1, "{release:?}");
+    }
+}
+
 /// Probes of many topics: each has its turn, and a request names as many as it may.
 #[test]
 fn probes_of_many_topics_are_shared_out() {
