@@ -58,7 +58,8 @@ impl Commands<'_> {
             return Ok(());
         }
         let versions = &self.net.conns[slot].versions;
-        if cx.error != 0 || !versions.has(Kind::Metadata) {
+        // With an error there are none.
+        if !versions.has(Kind::Metadata) {
             return Err(PeerFault::NoCommonVersion);
         }
         self.net.conns[slot].state = State::Ready;

@@ -27,7 +27,7 @@ impl Turns {
             self.waiting.pop_front();
         }
         let mine = |w: &(Peer, Role, Instant)| w.0 == peer && w.1 == role;
-        let first = self.waiting.front().is_none_or(mine);
+        let first = guard!("connections go in turn", self.waiting.front().is_none_or(mine) => true);
         if free && first {
             self.waiting.pop_front();
             return true;

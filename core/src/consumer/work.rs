@@ -162,10 +162,14 @@ impl<'d> Consumer<'d> {
         };
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
-            _ if read.retry_at != Instant::ZERO => return (Spot::Waits, Link::NONE),
-            _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
-            State::Fetch if read.paused => Spot::Paused,
-            State::Fetch if self.is_held(part) => Spot::Held,
+            _ if guard!("a refused partition waits", read.retry_at != Instant::ZERO) => {
+                return (Spot::Waits, Link::NONE);
+            }
+            _ if guard!("what was asked is awaited", read.asked != 0) => {
+                return (Spot::Asked, Link::NONE);
+            }
+            State::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            State::Fetch if guard!("what is held is not fetched", self.is_held(part)) => Spot::Held,
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
             State::Resolve => Spot::Offsets,
@@ -173,6 +177,7 @@ impl<'d> Consumer<'d> {
             State::Fetch => {
                 let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
+                let told = guard!("a session is told of new positions", told => true);
                 let same = told && known && !read.stale && read.session != 0;
                 if same { Spot::Quiet } else { Spot::Sends }
             }
@@ -336,6 +341,7 @@ impl<'d> Consumer<'d> {
         if other || !broker.used || broker.failures > 0 {
             // What it was a replica of is read elsewhere.
             let gone = !broker.used || broker.failures > 0;
+            let gone = guard!("a replica that is gone is left", gone);
             self.review(cluster, desk, now, |_| gone);
         }
         if !self.desks[desk].wants() {
@@ -355,7 +361,7 @@ impl<'d> Consumer<'d> {
             }
         };
         let throttled = net.conns[conn].throttled_until;
-        if throttled > now {
+        if guard!("a throttled broker is not read from", throttled > now) {
             return Some(throttled);
         }
         if net.conns[conn].session.serial != self.desks[desk].serial
@@ -401,7 +407,7 @@ impl<'d> Consumer<'d> {
 
     /// Frees the entries that wait for a session to forget them. False: there were none.
     pub(crate) fn free_ghosts(&mut self, cluster: &mut Cluster<'d>) -> bool {
-        let found = self.ghosts > 0;
+        let found = guard!("what has to be forgotten makes room", self.ghosts > 0);
         for desk in 0..self.desks.len() {
             if found && self.desks[desk].ghosts {
                 self.leave_session(cluster, desk);
@@ -424,7 +430,7 @@ impl<'d> Consumer<'d> {
             && let Some(part) = nodes.pop(list)
         {
             let last = &mut follows[usize::from(cluster.table[part].topic)].last;
-            match last.get() {
+            match guard!("partitions of a topic stand together", last.get() => None) {
                 Some(ahead) => nodes.push_behind(&mut grouped, ahead, part),
                 None => nodes.push_back(&mut grouped, part),
             }
