@@ -61,6 +61,23 @@ fn several_growths_before_the_application_looks_are_told_once_and_whole() {
 }
 
 #[test]
+fn different_news_of_a_topic_before_the_application_looks_are_all_told() {
+    let (mut s, t) = ready(World::new(1).topic("t", 4));
+    let _ = events(&mut s);
+    s.listening = false;
+    s.world.grow("t", 5);
+    s.run(Duration::from_secs(3));
+    assert_eq!(count(&s.client, t), 5);
+    let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
+    let _ = s.try_produce(t, 9, "x");
+    metadata(&mut s, Duration::from_secs(3), |_| behind.clone());
+    s.listening = true;
+    let told = events(&mut s);
+    assert_eq!(growths(&told), [(4, 5)], "{told:?}");
+    assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
+}
+
+#[test]
 fn growth_before_the_topic_was_told_is_part_of_that() {
     let mut s = Script::new(World::new(1).topic("t", 3));
     s.listening = false;

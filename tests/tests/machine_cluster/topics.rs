@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
     ProduceRequest,
 };
 use kavka_core::{
-    Config, Error, Event, LimitKind, Limits, Misuse, ProduceError, Signal, Start, TopicId,
+    Config, Error, Event, LimitKind, Limits, Misuse, Probing, ProduceError, Signal, Start, TopicId,
 };
 use kavka_tests::script::steps::{count, events, growths};
 use kavka_tests::script::{Script, World};
@@ -215,6 +215,26 @@ fn a_topic_that_is_watched_again_in_time_stays() {
     s.client.unassign(now, at);
     s.run(Duration::from_secs(1));
     assert_eq!(s.client.topic_name(a), Some("a"));
+}
+
+/// Its age begins anew with that, and ends like that of others.
+#[test]
+fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
+    let world = World::new(1).topic("t", 1);
+    let mut config = Config::new(world.bootstrap());
+    (config.probing, config.metadata_max_age) = (Probing::Never, Duration::from_secs(3));
+    let mut s = Script::with(world, config, &Limits::small());
+    s.watching = false;
+    let t = s.ready("t");
+    let now = s.now();
+    let at = s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    s.client.pause(at);
+    s.client.unwatch(t);
+    s.run(Duration::from_secs(10));
+    assert_eq!(s.client.topic("t"), Ok(t));
+    s.manual(ApiKey::Metadata);
+    let asked = asked_metadata(&mut s, Duration::from_secs(30));
+    assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
 }
 
 /// `metadata.max.idle.ms`, where the place is needed.
