@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use kavka_core::{
     Config, Error, Event, LimitKind, Limits, Misuse, Probing, ProduceError, Signal, Start, TopicId,
 };
-use kavka_tests::script::steps::{count, events, growths};
+use kavka_tests::script::steps::{count, events, growths, poke, with_id};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
@@ -235,6 +235,22 @@ fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
     s.manual(ApiKey::Metadata);
     let asked = asked_metadata(&mut s, Duration::from_secs(30));
     assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
+}
+
+/// Whatever ids they have: others are found by theirs before and after.
+#[test]
+fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
+    for id in 1..=16 {
+        let mut s = limited(World::new(1).topic("t", 1).topic("u", 1), 2, 8);
+        let (u, t) = (s.ready("u"), s.ready("t"));
+        s.world = with_id(&s.world, 0x100 * id, 1);
+        poke(&mut s, t);
+        s.run(Duration::from_secs(5));
+        assert_eq!(s.client.freshness(t).map(|fresh| fresh.generation), Some(1), "id {id}");
+        for topic in [u, t] {
+            produce(&mut s, topic);
+        }
+    }
 }
 
 /// `metadata.max.idle.ms`, where the place is needed.

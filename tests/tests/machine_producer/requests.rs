@@ -41,6 +41,27 @@ fn a_full_batch_does_not_linger() {
     assert_eq!(start.until(s.now()), Duration::ZERO);
 }
 
+/// Five are under way at a broker at most; any answer makes room for the next one.
+#[test]
+fn the_sixth_request_leaves_when_one_of_five_is_answered() {
+    let mut s = configured(World::new(1).topic("t", 6), |_| ());
+    let t = s.ready("t");
+    for partition in 0..6 {
+        warm_up(&mut s, t, partition);
+    }
+    let mut asked = Vec::new();
+    for partition in 0..5 {
+        s.produce(t, partition, "x");
+        asked.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
+    }
+    s.produce(t, 5, "sixth");
+    s.run(Duration::from_secs(1));
+    s.none::<ProduceRequest>("five are under way");
+    s.acknowledge(&asked[0], 1);
+    let sixth = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(s.batches(&sixth)[0].values, ["sixth"]);
+}
+
 /// When a request cannot hold everything, those who were left out come first next time.
 #[test]
 fn partitions_take_turns_when_requests_are_full() {
