@@ -291,7 +291,7 @@ impl<'d> Consumer<'d> {
             for part in self.by_work.iter(&self.lists.homeless) {
                 let entry = &cluster.table[part];
                 let topic = usize::from(entry.topic);
-                if guard!("leaders are looked for", entry.index < cluster.topics[topic].count) {
+                if entry.index < cluster.topics[topic].count {
                     cluster.refresh(topic, now);
                 }
             }

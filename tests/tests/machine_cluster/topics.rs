@@ -237,17 +237,25 @@ fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
     assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
 }
 
-/// Whatever ids they have: others are found by theirs before and after.
+/// Whatever ids they have: some share a place in the index.
 #[test]
 fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
-    for id in 1..=16 {
-        let mut s = limited(World::new(1).topic("t", 1).topic("u", 1), 2, 8);
-        let (u, t) = (s.ready("u"), s.ready("t"));
-        s.world = with_id(&s.world, 0x100 * id, 1);
+    let others = ["a", "b", "c", "d", "e"];
+    for id in 1..16 {
+        let mut world = World::new(1).topic("t", 1);
+        for name in others {
+            world = world.topic(name, 1);
+        }
+        world.topic_mut("t").id = uuid::Uuid::from_u128(0x2000 + id);
+        let mut s = limited(world, 6, 8);
+        let mut topics: Vec<_> = others.iter().map(|name| s.ready(name)).collect();
+        let t = s.ready("t");
+        topics.push(t);
+        s.world = with_id(&s.world, 0x3000 + id, 1);
         poke(&mut s, t);
         s.run(Duration::from_secs(5));
         assert_eq!(s.client.freshness(t).map(|fresh| fresh.generation), Some(1), "id {id}");
-        for topic in [u, t] {
+        for topic in topics {
             produce(&mut s, topic);
         }
     }
