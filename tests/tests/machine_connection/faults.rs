@@ -141,12 +141,12 @@ fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
 /// Who is throttled is quiet; brokers before these versions have waited themselves (KIP-219).
 #[test]
 fn a_throttled_answer_is_followed_by_quiet_since_the_version_that_says_so() {
-    for (version, quiet) in [(7, 0), (8, 300), (11, 300)] {
+    for (version, pause, quiet) in [(7, 300, 0), (8, 300, 300), (11, 300, 300), (11, 1, 1)] {
         let world = World::new(1).release(Profile::V2_4).topic("t", 1);
         let (mut s, _) = reading_with(world.at_most(ApiKey::Fetch, version), |config| config);
         let asked = s.expect::<FetchRequest>();
         assert_eq!(asked.version, version);
-        let body = FetchResponse::default().with_session_id(7).with_throttle_time_ms(300);
+        let body = FetchResponse::default().with_session_id(7).with_throttle_time_ms(pause);
         s.answer(&asked, body);
         let start = s.now();
         s.expect::<FetchRequest>();
