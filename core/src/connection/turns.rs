@@ -62,7 +62,8 @@ impl Turns {
         }
         let ages = self.waiting.iter().map(|wish| age(wish.last)).enumerate();
         let first = ages.rev().max_by_key(|(_, age)| *age).map(|(at, _)| at);
-        let Some(at) = first.filter(|at| free && mine(&self.waiting[*at])) else { return false };
+        let own = |at: &usize| guard!("connections go in turn", mine(&self.waiting[*at]) => true);
+        let Some(at) = first.filter(|at| free && own(at)) else { return false };
         self.waiting.remove(at);
         self.turn = turn.wrapping_add(1);
         *last = self.turn;

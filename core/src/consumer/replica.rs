@@ -28,7 +28,8 @@ impl<'d> Consumer<'d> {
 
     /// The rack that a Fetch request names.
     pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Instant) -> &'d str {
-        if !REPLICAS || now < self.rack_from { "" } else { cluster.config.rack }
+        let leaders_alone = guard!("a replica in trouble is not named again", now < self.rack_from);
+        if !REPLICAS || leaders_alone { "" } else { cluster.config.rack }
     }
 
     /// A leader names a replica to be read from.
@@ -121,7 +122,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Instant) {
         self.lists.lease = Instant::NEVER;
         for desk in 0..self.desks.len() {
-            self.review(cluster, desk, now, |until| until <= now);
+            self.review(cluster, desk, now, |until| guard!("a lease ends", until <= now));
             for list in [self.desks[desk].sends, self.desks[desk].quiet] {
                 for part in self.by_work.iter(&list) {
                     let until = self.reads[part].replica_until;

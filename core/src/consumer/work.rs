@@ -166,10 +166,14 @@ impl<'d> Consumer<'d> {
         };
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
-            _ if read.retry_at != Instant::ZERO => return (Spot::Waits, Link::NONE),
-            _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
-            State::Fetch if read.paused => Spot::Paused,
-            State::Fetch if self.is_held(part) => Spot::Held,
+            _ if guard!("a refused partition waits", read.retry_at != Instant::ZERO) => {
+                return (Spot::Waits, Link::NONE);
+            }
+            _ if guard!("what was asked is awaited", read.asked != 0) => {
+                return (Spot::Asked, Link::NONE);
+            }
+            State::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            State::Fetch if guard!("what is held is not fetched", self.is_held(part)) => Spot::Held,
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
             State::Resolve => Spot::Offsets,
@@ -177,6 +181,7 @@ impl<'d> Consumer<'d> {
             State::Fetch => {
                 let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
+                let told = guard!("a session is told of new positions", told => true);
                 let same = told && known && !read.stale && read.session != 0;
                 if same { Spot::Quiet } else { Spot::Sends }
             }
@@ -290,7 +295,7 @@ impl<'d> Consumer<'d> {
             for part in self.by_work.iter(&self.lists.homeless) {
                 let entry = &cluster.table[part];
                 let topic = usize::from(entry.topic);
-                if guard!("leaders are looked for", entry.index < cluster.topics[topic].count) {
+                if entry.index < cluster.topics[topic].count {
                     cluster.refresh(topic, now);
                 }
             }
@@ -340,6 +345,7 @@ impl<'d> Consumer<'d> {
         if other || !broker.used || broker.down {
             // What it was a replica of is read elsewhere.
             let gone = !broker.used || broker.down;
+            let gone = guard!("a replica that is gone is left", gone);
             self.review(cluster, desk, now, |_| gone);
         }
         if !self.desks[desk].wants() {
@@ -359,7 +365,7 @@ impl<'d> Consumer<'d> {
             }
         };
         let throttled = net.conns[conn].throttled_until;
-        if throttled > now {
+        if guard!("a throttled broker is not read from", throttled > now) {
             return Some(throttled);
         }
         if net.conns[conn].session.serial != self.desks[desk].serial
@@ -433,7 +439,7 @@ impl<'d> Consumer<'d> {
 
     /// Frees the entries that wait for a session to forget them. False: there were none.
     pub(crate) fn free_ghosts(&mut self, cluster: &mut Cluster<'d>) -> bool {
-        let found = self.ghosts > 0;
+        let found = guard!("what has to be forgotten makes room", self.ghosts > 0);
         for desk in 0..self.desks.len() {
             if found && self.desks[desk].ghosts {
                 self.leave_session(cluster, desk);
@@ -456,7 +462,7 @@ impl<'d> Consumer<'d> {
             && let Some(part) = nodes.pop(list)
         {
             let last = &mut follows[usize::from(cluster.table[part].topic)].last;
-            match last.get() {
+            match guard!("partitions of a topic stand together", last.get() => None) {
                 Some(ahead) => nodes.push_behind(&mut grouped, ahead, part),
                 None => nodes.push_back(&mut grouped, part),
             }

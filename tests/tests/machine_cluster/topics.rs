@@ -8,9 +8,9 @@ use kafka_protocol::messages::{
     ProduceRequest,
 };
 use kavka_core::{
-    Config, Error, Event, LimitKind, Limits, Misuse, ProduceError, Signal, Start, TopicId,
+    Config, Error, Event, LimitKind, Limits, Misuse, Probing, ProduceError, Signal, Start, TopicId,
 };
-use kavka_tests::script::steps::{count, events, growths};
+use kavka_tests::script::steps::{count, events, growths, poke, with_id};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
@@ -215,6 +215,50 @@ fn a_topic_that_is_watched_again_in_time_stays() {
     s.client.unassign(now, at);
     s.run(Duration::from_secs(1));
     assert_eq!(s.client.topic_name(a), Some("a"));
+}
+
+/// Its age begins anew with that, and ends like that of others.
+#[test]
+fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
+    let world = World::new(1).topic("t", 1);
+    let mut config = Config::new(world.bootstrap());
+    (config.probing, config.metadata_max_age) = (Probing::Never, Duration::from_secs(3));
+    let mut s = Script::with(world, config, &Limits::small());
+    s.watching = false;
+    let t = s.ready("t");
+    let now = s.now();
+    let at = s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    s.client.pause(at);
+    s.client.unwatch(t);
+    s.run(Duration::from_secs(10));
+    assert_eq!(s.client.topic("t"), Ok(t));
+    s.manual(ApiKey::Metadata);
+    let asked = asked_metadata(&mut s, Duration::from_secs(30));
+    assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
+}
+
+/// Whatever ids they have: some share a place in the index.
+#[test]
+fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
+    let others = ["a", "b", "c", "d", "e"];
+    for id in 1..16 {
+        let mut world = World::new(1).topic("t", 1);
+        for name in others {
+            world = world.topic(name, 1);
+        }
+        world.topic_mut("t").id = uuid::Uuid::from_u128(0x2000 + id);
+        let mut s = limited(world, 6, 8);
+        let mut topics: Vec<_> = others.iter().map(|name| s.ready(name)).collect();
+        let t = s.ready("t");
+        topics.push(t);
+        s.world = with_id(&s.world, 0x3000 + id, 1);
+        poke(&mut s, t);
+        s.run(Duration::from_secs(5));
+        assert_eq!(s.client.freshness(t).map(|fresh| fresh.generation), Some(1), "id {id}");
+        for topic in topics {
+            produce(&mut s, topic);
+        }
+    }
 }
 
 /// `metadata.max.idle.ms`, where the place is needed.

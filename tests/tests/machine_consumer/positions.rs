@@ -2,7 +2,7 @@ use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest};
 use kavka_core::{Duration, Event, MoveReason, Start};
 use kavka_tests::script::Asked;
 use kavka_tests::script::fetch::{Batch, diverging, records, refused};
-use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading};
+use kavka_tests::script::steps::{batch, events, fetch_with, moves, poke, reading};
 
 #[test]
 fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
@@ -63,6 +63,28 @@ fn held_records_come_again_from_there() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 1)]);
 }
 
+/// One request at a time: the old leader's answer says soon enough that it is none any more.
+#[test]
+fn a_start_that_was_asked_for_is_awaited_when_the_leader_moves() {
+    let (mut s, parts) = reading(2, 1);
+    s.manual(ApiKey::ListOffsets);
+    let first = s.expect::<FetchRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Earliest).unwrap();
+    s.give(&first, 7, vec![]);
+    let asked = s.expect::<ListOffsetsRequest>();
+    let t = s.topic("t");
+    s.world.lead("t", 0, 2);
+    poke(&mut s, t);
+    s.run(Duration::from_secs(2));
+    s.none::<ListOffsetsRequest>("the answer is awaited");
+    s.world.partition("t", 0).start = 5;
+    let body = s.world.offsets(&asked.body);
+    s.answer(&asked, body);
+    let asked = fetch_with(&mut s, |s, asked| !s.wanted(asked).is_empty());
+    assert_eq!((asked.node, s.wanted(&asked)), (2, vec![("t".into(), 0, 5)]));
+}
+
 #[test]
 fn offsets_that_are_none_make_no_fast_loop() {
     let (mut s, parts) = reading(1, 1);
@@ -79,6 +101,7 @@ fn offsets_that_are_none_make_no_fast_loop() {
         assert!(asks < 1000, "a fast loop");
         s.run(Duration::from_millis(1));
     }
+    assert!((2..30).contains(&asks), "{asks} requests in 10 s");
     assert_eq!(s.client.position(parts[0]), None);
 }
 
