@@ -385,6 +385,16 @@ impl<'d> Consumer<'d> {
         }
     }
 
+    /// Whether a partition was read to its end, which is reported once.
+    fn note_end(&mut self, cluster: &Cluster<'d>, part: usize, high_watermark: i64) {
+        let read = &mut self.reads[part];
+        let ends = high_watermark >= 0 && read.position >= high_watermark;
+        if cluster.config.report_positions && ends && !read.ended {
+            (read.ended, read.ended_news) = (true, true);
+            self.tell(part);
+        }
+    }
+
     /// The end of a partition's entry.
     fn settle_partition(
         &mut self,
@@ -416,6 +426,7 @@ impl<'d> Consumer<'d> {
             }
             ErrorCode(0) => {
                 self.reads[part].recovered();
+                self.note_end(cluster, part, cx.high_watermark);
                 self.prefer(cluster, now, part, cx);
             }
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),

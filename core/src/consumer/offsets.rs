@@ -139,6 +139,10 @@ impl<'d> Consumer<'d> {
             read.recovered();
             read.state = State::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
+            if cluster.config.report_positions {
+                read.positioned_news = true;
+                self.tell(part);
+            }
             return;
         }
         if cluster.config.out_of_range == OutOfRange::Nearest

@@ -231,6 +231,7 @@ impl<'d> Consumer<'d> {
     /// The position of a partition moved with the records that were read: the next Fetch names it.
     pub(super) fn moved_on(&mut self, part: usize) {
         let read = &mut self.reads[part];
+        (read.ended, read.ended_news) = (false, false);
         if read.spot == Spot::Quiet
             && let Some(at) = read.desk.get()
         {
