@@ -92,30 +92,6 @@ fn a_link_that_loses_packets_loses_no_records() {
 }
 
 #[test]
-fn xx_many() {
-    let mut bad = Vec::new();
-    for seed in 1..=40 {
-        let mut scene = Scene::new(seed);
-        scene.loss.set(15);
-        for _ in 0..10 {
-            scene.send(20);
-            scene.executor.run_for(Duration::from_millis(100));
-        }
-        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            scene.finish(&format!("seed {seed}"), Duration::from_secs(60))
-        }));
-        match r {
-            Ok(t) => println!("seed {seed}: {} ms", t.as_millis()),
-            Err(_) => {
-                println!("seed {seed}: BAD");
-                bad.push(seed)
-            }
-        }
-    }
-    panic!("{bad:?}");
-}
-
-#[test]
 fn a_link_that_was_cut_is_used_again_soon() {
     for seed in 1..=4 {
         for (cut, soon) in [(1, 3), (20, 4)] {

@@ -1,6 +1,6 @@
-//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics that
-//! do not exist, racks. Each is drawn from numbers of its own, so that a seed means the same whichever of
-//! them are on.
+//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics
+//! that do not exist, racks. Each is drawn from numbers of its own, so that a seed means the same
+//! whichever of them are on.
 
 use core::time::Duration;
 
