@@ -187,6 +187,14 @@ impl<'d> Admin<'d> {
             Some(_) => cluster.pick_main(net, now, None, kind),
             None => None,
         };
+        let lacks = match conn {
+            Some(conn) => net.conns[conn].versions.lacks(kind),
+            None => net.lacking(now, kind),
+        };
+        if let Some(fault) = lacks {
+            self.fail(&mut net.blocks, slot, Error::Peer(fault));
+            return Tick::NEVER;
+        }
         let Some(conn) = conn else { return now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
         let cap = if kind == Kind::Create { 4 } else { i16::MAX };

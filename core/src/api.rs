@@ -104,6 +104,11 @@ rows! {
     List: METADATA, metadata, Admin, NEVER, 0, false;
 }
 
+/// The versions of an API that we speak.
+pub(crate) fn spoken(api: ApiKey) -> Option<(i16, i16)> {
+    ROWS.iter().find(|row| row.api == api).map(|row| row.versions)
+}
+
 impl Kind {
     pub(crate) fn row(self) -> &'static Row {
         &ROWS[self as usize]

@@ -232,6 +232,13 @@ impl<'d> Client<'d> {
             // Brokers end connections that were idle for long: nobody has to be told.
             let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
             let peer = c.peer;
+            // Where somebody has answered before it is not for want of a password.
+            let asked = c.state == State::Ready && c.pending() > 0;
+            let early = asked && !self.commands.cluster.answered;
+            let why = match why {
+                CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
+                why => why,
+            };
             self.commands.lose(now, slot, Error::Closed(why), false);
             if idle {
                 self.commands.cluster.forgive(now, peer);

@@ -62,6 +62,8 @@ pub(crate) struct Cluster<'d> {
     informed: Option<i32>,
     /// Requests but for probes when it was looked last.
     requests: u64,
+    /// Somebody has answered more than ApiVersions.
+    pub(crate) answered: bool,
     /// The time that is known.
     clock: Tick,
     /// Brokers with news for the application.
@@ -115,6 +117,7 @@ impl<'d> Cluster<'d> {
             turn: 0,
             informed: None,
             requests: 0,
+            answered: false,
             clock: Tick::ZERO,
             broker_news: false,
             brokers_moved: false,

@@ -143,6 +143,10 @@ pub struct Config<'d> {
     pub fetch_max_bytes: i32,
     /// Most bytes of a partition in a Fetch answer (soft, likewise).
     pub partition_max_bytes: i32,
+    /// Whether [`Event::Positioned`](crate::Event::Positioned) and
+    /// [`Event::EndOfPartition`](crate::Event::EndOfPartition) are wanted (as librdkafka's
+    /// `enable.partition.eof`).
+    pub report_positions: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
 }
@@ -177,6 +181,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) fetch_max_bytes: i32,
     pub(crate) partition_max_bytes: i32,
     pub(crate) auto_create: bool,
+    pub(crate) report_positions: bool,
 }
 
 impl<'d> Settings<'d> {
@@ -210,6 +215,7 @@ impl<'d> Settings<'d> {
             fetch_max_bytes: config.fetch_max_bytes,
             partition_max_bytes: config.partition_max_bytes,
             auto_create: config.auto_create,
+            report_positions: config.report_positions,
         }
     }
 
@@ -256,6 +262,7 @@ impl<'d> Config<'d> {
             fetch_min_bytes: 1,
             fetch_max_bytes: 8 * 1024 * 1024,
             partition_max_bytes: 1024 * 1024,
+            report_positions: false,
             auto_create: false,
         }
     }
@@ -296,6 +303,13 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// The same with events that say where reading stands; see [`Config::report_positions`].
+    #[must_use]
+    pub const fn report_positions(mut self, yes: bool) -> Self {
+        self.report_positions = yes;
         self
     }
 

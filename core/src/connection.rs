@@ -31,6 +31,10 @@ pub(crate) const PATIENCE: Span = Span::from_secs(1);
 const ROOMY: usize = 8;
 /// Where there are fewer connections than brokers in use, one makes way for another this often.
 const ROTATION: Span = Span::from_millis(600);
+/// What was saved up by not doing so: sixteen of them one right after the other.
+const SAVED: Span = Span::from_millis(16 * 600);
+/// Whoever can be asked about the cluster.
+pub(crate) const ANYONE: Peer = Peer::Node(-1);
 
 /// What a connection is for. A broker answers in order, so a fetch that waits for records would
 /// hold up everything behind it.
@@ -150,6 +154,8 @@ pub(crate) struct Conn {
     pub(crate) used: Tick,
     /// ApiVersions version that was asked last.
     pub(crate) handshake_version: i16,
+    /// It answered more than ApiVersions.
+    pub(crate) proven: bool,
     /// Its ListOffsets answers say nothing about partitions that it does not host.
     pub(crate) blind: bool,
     /// When it was established.
@@ -187,6 +193,7 @@ impl Conn {
         throttled_until: Tick::ZERO,
         used: Tick::ZERO,
         handshake_version: 0,
+        proven: false,
         blind: false,
         since: Tick::ZERO,
         drain: false,
@@ -334,7 +341,7 @@ pub(crate) struct Net<'d> {
     unshown: usize,
     /// Connections to bootstrap addresses.
     pub(crate) seeds: usize,
-    /// When a connection made way for another one last.
+    /// Each connection that made way for another one took [`ROTATION`] from there on.
     rotated: Tick,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
@@ -466,20 +473,20 @@ impl<'d> Net<'d> {
         Some(slot)
     }
 
-    /// The same for one of several who may want the last free slots: in turn.
-    pub(crate) fn connect_in_turn(&mut self, now: Tick, peer: Peer, role: Role) -> Option<usize> {
+    /// The same for one of several who may want the last free slots: in turn, of which `last` was
+    /// the last one of `whose`. Who can be asked about the cluster is [`ANYONE`]: which broker that
+    /// is may change from one wish to the next, the turn is the same.
+    pub(crate) fn connect_in_turn(
+        &mut self,
+        now: Tick,
+        (whose, peer): (Peer, Peer),
+        role: Role,
+        last: &mut u16,
+    ) -> Option<usize> {
         let role = self.role(role);
         let free = self.conns.iter().any(|c| c.state == State::Free);
-        self.turns.admit(now, peer, role, free).then(|| self.connect(now, peer, role)).flatten()
-    }
-
-    /// The same for whoever can be asked about the cluster: which broker that is may change from
-    /// one wish to the next, the turn is the same.
-    pub(crate) fn connect_main_in_turn(&mut self, now: Tick, peer: Peer) -> Option<usize> {
-        let free = self.conns.iter().any(|c| c.state == State::Free);
-        let anyone = Peer::Node(-1);
-        let admitted = self.turns.admit(now, anyone, Role::Main, free);
-        admitted.then(|| self.connect(now, peer, Role::Main)).flatten()
+        let admitted = self.turns.admit(now, (whose, role), last, free);
+        admitted.then(|| self.connect(now, peer, role)).flatten()
     }
 
     /// A connection turned out to lead to this peer.
@@ -601,6 +608,14 @@ impl<'d> Net<'d> {
         written
     }
 
+    /// Why nobody can be asked something at all, where there are connections to ask over.
+    pub(crate) fn lacking(&self, now: Tick, kind: Kind) -> Option<PeerFault> {
+        let mut faults =
+            self.conns.iter().filter(|c| c.can_ask(now)).map(|c| c.versions.lacks(kind));
+        let first = faults.next()??;
+        faults.all(|fault| fault.is_some()).then_some(first)
+    }
+
     /// Whether a connection that is ready takes requests now.
     pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
@@ -698,16 +713,16 @@ impl<'d> Net<'d> {
 
     /// Whether a connection may make way for another one now; else when.
     pub(crate) fn may_rotate(&self, now: Tick) -> Result<(), Tick> {
-        let at = self.rotated + ROTATION;
+        let at = self.rotated - SAVED;
         // A few connections go round faster: there is little that they could be made for in vain.
-        if self.is_large() && guard!("slots rotate slowly", at > now && self.rotated > Tick::ZERO) {
+        if self.is_large() && guard!("slots rotate slowly", at > now) {
             return Err(at);
         }
         Ok(())
     }
 
     pub(crate) fn note_rotation(&mut self, now: Tick) {
-        self.rotated = now;
+        self.rotated = self.rotated.max(now) + ROTATION;
     }
 
     pub(crate) fn established(&mut self, now: Tick, slot: usize) {

@@ -69,6 +69,11 @@ pub(crate) struct Read {
     stale: bool,
     /// A move or an assignment was not told yet.
     assigned_news: bool,
+    /// That its position is known was not reported yet.
+    positioned_news: bool,
+    /// Nothing moved since it was read to the end; that was not reported yet.
+    ended: bool,
+    ended_news: bool,
     failures: u8,
     /// Error code that the application was told last, 0 for none since it went well.
     told: i16,
@@ -106,6 +111,9 @@ impl Read {
         unchecked: false,
         stale: false,
         assigned_news: false,
+        positioned_news: false,
+        ended: false,
+        ended_news: false,
         failures: 0,
         told: 0,
         start: Start::Earliest,
@@ -616,6 +624,12 @@ impl<'d> Consumer<'d> {
         }
         // It waits where it met it.
         let offset = read.position;
+        if core::mem::take(&mut read.positioned_news) {
+            return Some(Event::Positioned { at, offset });
+        }
+        if core::mem::take(&mut read.ended_news) {
+            return Some(Event::EndOfPartition { at, offset });
+        }
         Some(match read.trouble.take()? {
             Trouble::TooLarge { needed, next_offset } => {
                 Event::TooLarge { at, offset, next_offset, needed }

@@ -3,7 +3,8 @@
 
 use core::fmt;
 
-use crate::wire::ErrorCode;
+use crate::api;
+use crate::wire::{ApiKey, ErrorCode};
 
 /// What went wrong, and whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +43,34 @@ pub enum PeerFault {
     /// A frame length below zero or above what Kafka allows: usually not a Kafka broker, or TLS
     /// on a plaintext port.
     FrameLength,
-    /// TLS alert or HTTP text where a Kafka answer was due.
-    NotKafka,
+    /// Another protocol's words where a Kafka answer was due.
+    NotKafka(Protocol),
     /// An answer to another question than the one that was due.
     Correlation,
+    /// It does not have an API that is needed.
+    NoApi(ApiKey),
     /// It speaks no version of a needed API that we speak.
-    NoCommonVersion,
+    NoCommonVersion {
+        /// The API.
+        api: ApiKey,
+        /// Its lowest version.
+        min: i16,
+        /// Its highest version.
+        max: i16,
+    },
+}
+
+/// What a peer speaks that is no Kafka broker, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Protocol {
+    /// TLS: a handshake or an alert.
+    Tls,
+    /// HTTP.
+    Http,
+    /// SSH.
+    Ssh,
 }
 
 /// Which limit was reached.
@@ -120,6 +143,8 @@ pub enum CloseReason {
     Reset,
     /// The peer ended the stream in order.
     Ended,
+    /// The same after it had answered nothing but ApiVersions: so does a listener that wants SASL.
+    EndedEarly,
     /// Any other failure of the transport.
     Failed,
 }
@@ -162,6 +187,11 @@ pub enum ProduceError {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Peer(
+                fault @ (PeerFault::NotKafka(_)
+                | PeerFault::NoApi(_)
+                | PeerFault::NoCommonVersion { .. }),
+            ) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
             Self::Limit { what, needed: 0 } => write!(f, "limit reached: {what}"),
@@ -179,9 +209,16 @@ impl fmt::Display for PeerFault {
         f.write_str(match self {
             Self::Malformed => "an answer cannot be decoded",
             Self::FrameLength => "impossible frame length (is this a Kafka port?)",
-            Self::NotKafka => "this is not Kafka's protocol (a TLS or HTTP port?)",
+            Self::NotKafka(Protocol::Tls) => "not Kafka's protocol, it seems to speak TLS",
+            Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
+            Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",
             Self::Correlation => "answer to another request",
-            Self::NoCommonVersion => "no common version of a needed API",
+            Self::NoApi(api) => return write!(f, "the broker does not have {}", api.name()),
+            Self::NoCommonVersion { api, min, max } => {
+                write!(f, "no common version of {}: the broker has {min} to {max}", api.name())?;
+                let Some((least, most)) = api::spoken(*api) else { return Ok(()) };
+                return write!(f, ", this client {least} to {most}");
+            }
         })
     }
 }
@@ -227,6 +264,7 @@ impl fmt::Display for CloseReason {
             Self::Unresolved => "name not resolved",
             Self::Reset => "reset by the peer",
             Self::Ended => "ended by the peer",
+            Self::EndedEarly => "ended by the peer before it answered anything but ApiVersions",
             Self::Failed => "transport failed",
         })
     }

@@ -157,6 +157,25 @@ pub enum Event<'a> {
         /// Why.
         error: Error,
     },
+    /// The leader said where reading of a partition begins, by time or at the beginning or the end:
+    /// what is written from now on will not be missed. With
+    /// [`Config::report_positions`](crate::Config::report_positions).
+    Positioned {
+        /// The partition.
+        at: PartitionId,
+        /// Offset of the next record, from 0.
+        offset: i64,
+    },
+    /// A partition was read up to the high watermark that the leader named with its last answer:
+    /// what was written before is taken, but for what moved the position without a record
+    /// (transaction markers, compacted and empty batches). Once for each time that the position
+    /// has moved. With [`Config::report_positions`](crate::Config::report_positions).
+    EndOfPartition {
+        /// The partition.
+        at: PartitionId,
+        /// Offset of the next record, from 0.
+        offset: i64,
+    },
     /// A partition of an `assign_all` was taken up.
     Assigned {
         /// The partition.

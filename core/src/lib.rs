@@ -77,6 +77,7 @@ pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 pub use error::{
     AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, PeerFault, ProduceError,
+    Protocol,
 };
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,

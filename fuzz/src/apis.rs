@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. New ones go to the end: the corpus names them by index.
-pub const APIS: [ApiKey; 10] = [
+pub const APIS: [ApiKey; 11] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -14,6 +14,7 @@ pub const APIS: [ApiKey; 10] = [
     ApiKey::CreateTopics,
     ApiKey::CreatePartitions,
     ApiKey::DeleteTopics,
+    ApiKey::OffsetForLeaderEpoch,
 ];
 
 /// Calls `$act::<Answer>($args)` with the answer decoder of an API of [`APIS`].
@@ -35,6 +36,9 @@ macro_rules! with_answer {
             Key::CreateTopics => $act::<wire::create_topics::Answer>($($arg),*),
             Key::CreatePartitions => $act::<wire::create_partitions::Answer>($($arg),*),
             Key::DeleteTopics => $act::<wire::delete_topics::Answer>($($arg),*),
+            Key::OffsetForLeaderEpoch => {
+                $act::<wire::offset_for_leader_epoch::Answer>($($arg),*)
+            }
             other => panic!("{other:?} is not in APIS"),
         }
     }};

@@ -10,7 +10,7 @@ use kavka_core::record::{self, BatchHeader, Header, Record, Records, Seal};
 use kavka_core::wire::{
     self, Encode, Full, SliceSink, Uuid, Writer, api_versions, create_partitions, create_topics,
     delete_topics, describe_topic_partitions, fetch, header, init_producer_id, list_offsets,
-    metadata, produce,
+    metadata, offset_for_leader_epoch, produce,
 };
 
 use crate::apis::{APIS, versions};
@@ -180,6 +180,16 @@ impl Fields<'_> {
                 }
                 list_offsets::end(out, version, self.i32(3))
             }
+            ApiKey::OffsetForLeaderEpoch => {
+                use offset_for_leader_epoch::{begin, end, partition, topic};
+                begin(out, version, names.len())?;
+                for name in names {
+                    topic(out, version, name, 1)?;
+                    partition(out, version, self.i32(0), self.i32(1), self.i32(2))?;
+                    end(out, version)?;
+                }
+                end(out, version)
+            }
             other => panic!("{other:?} is not in APIS"),
         }
     }
@@ -342,6 +352,20 @@ impl Fields<'_> {
                         assert_eq!(got, wanted, "{of}");
                     }
                     topic.name.0.as_str()
+                });
+                assert!(topics.eq(self.names()), "{of}");
+            }
+            RequestKind::OffsetForLeaderEpoch(got) => {
+                if version >= 3 {
+                    assert_eq!(got.replica_id.0, -1, "{of}");
+                }
+                let topics = got.topics.iter().map(|topic| {
+                    for p in &topic.partitions {
+                        let wanted = (self.i32(0), self.i32(1), self.i32(2));
+                        let got = (p.partition, p.current_leader_epoch, p.leader_epoch);
+                        assert_eq!(got, wanted, "{of}");
+                    }
+                    topic.topic.0.as_str()
                 });
                 assert!(topics.eq(self.names()), "{of}");
             }

@@ -273,6 +273,7 @@ impl Config {
         core.probing = self.probing;
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
+        core.report_positions = true;
         core.read_added_from_first = self.read_added_from_first;
         // More than can be put anywhere would be asked for again.
         let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);

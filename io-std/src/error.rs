@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use kavka_core::wire::ErrorCode;
+use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AdminError, CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable,
 };
@@ -238,8 +238,20 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::TimedOut) => {
             "check that the brokers in the bootstrap list are up and can be reached"
         }
-        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka)) => {
+        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka(_))) => {
             "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
+        }
+        ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
+            "a listener that wants SASL does so: use a plaintext port without authentication"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
+            "switch idempotence off for such brokers"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::METADATA))) => {
+            "is this a controller's port? use a broker's"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. })) => {
+            "this client and these brokers are too far apart in age"
         }
         ErrorKind::Kafka(Core::Limit { what, .. }) => match what {
             LimitKind::Topics => "raise Limits::topics",

@@ -74,6 +74,25 @@ pub enum Event {
         /// The partition.
         partition: u32,
     },
+    /// A leader said where reading begins: what is written from now on will not be missed.
+    Positioned {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// Offset of the next record.
+        offset: i64,
+    },
+    /// All that there was in a partition has been taken. Once for each time that the position has
+    /// moved; also where it was moved by what holds no records, such as a transaction marker.
+    EndOfPartition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// Offset of the next record.
+        offset: i64,
+    },
     /// A position jumped.
     Moved {
         /// The topic.

@@ -2,10 +2,10 @@
 
 use kavka_core::record::Malformed as BadRecords;
 use kavka_core::time::Duration;
-use kavka_core::wire::{ErrorCode, Full, Malformed as BadAnswer};
+use kavka_core::wire::{ApiKey, ErrorCode, Full, Malformed as BadAnswer};
 use kavka_core::{
     Acks, AdminError, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse,
-    PeerFault, ProduceError, RestoreError, Storage,
+    PeerFault, ProduceError, Protocol, RestoreError, Storage,
 };
 
 /// Whom an error blames: the first words say it.
@@ -15,9 +15,13 @@ fn errors_say_whom_to_blame() {
     for (error, words) in [
         (Error::Peer(PeerFault::Malformed), "the broker broke the protocol: an answer"),
         (Error::Peer(PeerFault::FrameLength), "is this a Kafka port?"),
-        (Error::Peer(PeerFault::NotKafka), "a TLS or HTTP port?"),
+        (Error::Peer(PeerFault::NotKafka(Protocol::Tls)), "seems to speak TLS"),
         (Error::Peer(PeerFault::Correlation), "another request"),
-        (Error::Peer(PeerFault::NoCommonVersion), "no common version"),
+        (
+            Error::Peer(PeerFault::NoCommonVersion { api: ApiKey::FETCH, min: 19, max: 20 }),
+            "no common version of FETCH: the broker has 19 to 20, this client 4 to 18",
+        ),
+        (Error::Peer(PeerFault::NoApi(ApiKey::PRODUCE)), "the broker does not have PRODUCE"),
         (Error::Broker(ErrorCode(29)), "the broker answered TOPIC_AUTHORIZATION_FAILED (29)"),
         (limit(LimitKind::Topics), "limit reached: topics"),
         (limit(LimitKind::Partitions), "limit reached: partitions"),

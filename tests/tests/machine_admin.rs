@@ -174,7 +174,7 @@ fn a_request_on_a_connection_that_breaks_ends_with_it() {
     s.automatic(ApiKey::ApiVersions);
     s.cut(asked.conn);
     let ends = done(&mut s);
-    assert_eq!(ends, [(id, Err(Error::Closed(CloseReason::Reset)))]);
+    assert_eq!(ends, [(id, Err(Error::Closed(CloseReason::EndedEarly)))]);
     assert_eq!(replies(&mut s), [""; 0]);
 }
 

@@ -122,6 +122,8 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
         world.run_for(3 * SECOND);
         send(&mut world, writer, topic, 0..50);
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
+        let added = |news: &News| matches!(news, News::Added { .. });
+        assert_eq!(world.app(latest).first(added), None, "{}: nothing has grown", world.at());
         world.cluster.grow("t", 5).expect("grown");
         let grown = world.now();
         // A stranger writes to the new partitions before anyone can have noticed them.
@@ -135,6 +137,10 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
         });
         world.await_that("reading", 20 * SECOND, |w| w.app(latest).count_read() >= 80);
         assert!(world.now() < grown + 5 * SECOND, "{}: slow", world.at());
+        for member in [latest, writer] {
+            let told = world.app(member).first(added).expect("told");
+            assert!(told > grown, "{}: client {member} at {told:?}", world.at());
+        }
         assert_read_all(&world, latest, read);
     });
 }
@@ -197,7 +203,8 @@ fn a_hinted_leader_is_asked_at_once() {
         // Linger 5 ms, refusal, perhaps a connection with its handshake, the append: no back-off.
         // Where rare branches are on demand, memory that is refused costs a connection.
         let most = if cfg!(kavka_rare) { 200 } else { 60 };
-        assert!(took < Duration::from_millis(most), "{}: {took:?}", world.at());
+        let range = 4 * world.net.fastest..Duration::from_millis(most);
+        assert!(range.contains(&took), "{}: {took:?}", world.at());
         assert_stored_once(&world, writer, 2);
     }
 }
@@ -292,9 +299,8 @@ fn a_killed_broker_costs_no_records() {
     });
 }
 
-/// Time for three probes; where rare branches are on demand some of them find no memory.
-const PROBED: Duration =
-    if cfg!(kavka_rare) { Duration::from_secs(10) } else { Duration::from_secs(4) };
+/// Time for three probes.
+const PROBED: Duration = Duration::from_secs(4);
 
 /// Lets two of three brokers lag, grows `t` and waits for a client's news; then watches that the
 /// count stays while the stale brokers are asked.

@@ -104,6 +104,9 @@ fn loads_are_drawn_now_and_then() {
     assert!((20..100).contains(&any(|client| client.rate.is_some())), "slow applications");
     assert!((10..60).contains(&any(|client| client.stall.is_some())), "stalled applications");
     assert!((40..130).contains(&any(|client| client.missing > 0)), "missing topics");
+    assert!((100..200).contains(&count(&|plan| plan.options.rack_aware)), "racks");
+    assert!(any(|client| client.config.linger_when_idle) > 500, "linger when idle");
+    assert!(any(|client| !client.config.linger_when_idle) > 500, "no linger when idle");
     let wide = plans.iter().filter(|plan| plan.topics.len() > 3);
     let (mut brokers, mut partitions, mut few) = (0, 0, 0);
     for plan in wide {
@@ -115,11 +118,15 @@ fn loads_are_drawn_now_and_then() {
     }
     assert!(brokers > 80 && (1000..=2500).contains(&partitions), "{brokers}, {partitions}");
     assert!(few > 0, "fewer connections than brokers");
-    let off = Loads { wide: false, slow: false, stalled: false, missing: false };
+    let off = Loads { wide: false, slow: false, stalled: false, missing: false, racks: false };
     for (seed, plan) in (1..=100).zip(&plans) {
         let plain = Plan::draw_with(seed, off);
-        let loaded = |c: &ClientPlan| c.rate.is_some() || c.stall.is_some() || c.missing > 0;
-        if plan.topics.len() <= 3 && !plan.clients.iter().any(loaded) {
+        let loaded = |c: &ClientPlan| {
+            let racked = !c.config.rack.is_empty();
+            c.rate.is_some() || c.stall.is_some() || c.missing > 0 || racked
+        };
+        let bare = plan.topics.len() <= 3 && !plan.options.rack_aware;
+        if bare && !plan.clients.iter().any(loaded) {
             assert_eq!(format!("{plain:?}"), format!("{plan:?}"), "seed {seed}");
         }
         assert!(!plain.clients.iter().any(loaded) && plain.topics.len() <= 3, "seed {seed}");

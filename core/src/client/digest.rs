@@ -7,11 +7,11 @@ use crate::answer::{AnswerSlot, Cx, Frame, HandshakeCx};
 use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;
-use crate::error::{Error, PeerFault};
+use crate::error::{Error, PeerFault, Protocol};
 use crate::event::Event;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
-use crate::wire::{Step, header, table};
+use crate::wire::{Step, api_versions, header, table};
 
 /// Kafka's answers are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
@@ -144,6 +144,10 @@ impl Commands<'_> {
         answer.walker = Walker::IDLE;
         answer.cx = Cx::None;
         answer.waiting_since = None;
+        if answer.question.kind != Kind::Versions && !self.net.conns[slot].proven {
+            self.net.conns[slot].proven = true;
+            self.cluster.on_proven(self.net.conns[slot].peer);
+        }
         self.net.answered(slot);
     }
 
@@ -175,8 +179,11 @@ impl Commands<'_> {
 
     fn read_length<'a>(&mut self, slot: usize, input: &[u8]) -> Result<Progress<'a>, PeerFault> {
         let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
-        if matches!(front, [0x15 | 0x16, 3, 0..=4, _] | b"HTTP") {
-            return Err(PeerFault::NotKafka);
+        match front {
+            [0x15 | 0x16, 3, 0..=4, _] => return Err(PeerFault::NotKafka(Protocol::Tls)),
+            b"HTTP" => return Err(PeerFault::NotKafka(Protocol::Http)),
+            b"SSH-" => return Err(PeerFault::NotKafka(Protocol::Ssh)),
+            _ => {}
         }
         let length = i32::from_be_bytes(*front);
         if guard!("frame lengths have limits", !(4..=FRAME_MAX).contains(&length)) {
@@ -257,14 +264,18 @@ impl Commands<'_> {
             Ok(Pulled::On) => Ok(Progress::On),
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
-            // Some brokers leave the throttle time out that version 1 brought.
-            Err(PeerFault::Malformed) if at.whole && self.has_versions(at.slot) => self.finish(at),
+            Err(PeerFault::Malformed) if self.lacks_throttle_time(at) => self.finish(at),
             Err(fault) => Err(fault),
         }
     }
 
-    fn has_versions(&self, slot: usize) -> bool {
-        matches!(&self.answers[slot].cx, Cx::Handshake(cx) if cx.ranges > 0)
+    /// Whether an ApiVersions answer ends where its throttle time was due: some brokers leave that
+    /// out. Any other end is damage.
+    fn lacks_throttle_time(&self, at: &At<'_>) -> bool {
+        let AnswerSlot { cx, walker, .. } = &self.answers[at.slot];
+        let ends = at.whole && at.body.is_empty() && walker.is_at(api_versions::THROTTLE_FIELD);
+        guard!("only a missing throttle time is tolerated", ends => at.whole)
+            && matches!(cx, Cx::Handshake(cx) if cx.ranges > 0)
     }
 
     /// One step through an answer.
@@ -430,7 +441,9 @@ impl Commands<'_> {
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
     pub(super) fn is_held_up(&self, now: Tick, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
-        self.net.conns[slot].is_shared() && since.is_some_and(|since| since + HOLD_UP <= now)
+        let shared = self.net.conns[slot].is_shared();
+        guard!("records wait where nobody else does", shared => true)
+            && since.is_some_and(|since| since + HOLD_UP <= now)
     }
 
     /// A batch that was handed out leaves the buffer.

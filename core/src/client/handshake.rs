@@ -51,15 +51,16 @@ impl Commands<'_> {
         if cx.error == 35 {
             let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
             if guard!("ApiVersions is asked once for each lower version", lower >= asked) {
-                return Err(PeerFault::NoCommonVersion);
+                let api = ApiKey::API_VERSIONS;
+                return Err(PeerFault::NoCommonVersion { api, min: 0, max: cx.max });
             }
             self.net.conns[slot].handshake_version = lower;
             self.ask_versions(now, slot);
             return Ok(());
         }
         let versions = &self.net.conns[slot].versions;
-        if cx.error != 0 || !versions.has(Kind::Metadata) {
-            return Err(PeerFault::NoCommonVersion);
+        if let Some(fault) = versions.lacks(Kind::Metadata) {
+            return Err(fault);
         }
         self.net.conns[slot].state = State::Ready;
         self.net.conns[slot].since = now;

@@ -17,6 +17,8 @@ pub(crate) struct Broker {
     pub(crate) seen: Tick,
     /// Connection attempts that failed in a row.
     pub(crate) failures: u32,
+    /// Its last connection failed, and it has none since.
+    pub(crate) down: bool,
     pub(crate) retry_at: Tick,
     /// It answered with less than is known: ask others until then (R4).
     pub(crate) stale_until: Tick,
@@ -26,6 +28,8 @@ pub(crate) struct Broker {
     pub(crate) doubted: bool,
     /// Highest ApiVersions version that it took, 0 while not known.
     pub(crate) handshake: i16,
+    /// The turns in which it got a connection last, by role.
+    pub(super) turns: [u16; 2],
     /// For the application.
     pub(crate) error: Option<Error>,
 }
@@ -38,11 +42,13 @@ impl Broker {
         port: 0,
         seen: Tick::ZERO,
         failures: 0,
+        down: false,
         retry_at: Tick::ZERO,
         stale_until: Tick::ZERO,
         readdressed: false,
         doubted: false,
         handshake: 0,
+        turns: [0; 2],
         error: None,
     };
 }

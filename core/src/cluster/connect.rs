@@ -1,7 +1,7 @@
 //! Whom to connect to, and when to try again.
 
 use super::Cluster;
-use crate::connection::{Conn, Net, PATIENCE, Peer, Role, State};
+use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
@@ -18,6 +18,8 @@ pub(super) struct Seeds {
     failures: u32,
     pub(super) retry_at: Tick,
     pub(super) error: Option<Error>,
+    /// The turn in which somebody to be asked about the cluster was connected last.
+    turn: u16,
     /// A connection to one of them answered with less than is known (R4).
     pub(super) stale_until: Tick,
 }
@@ -29,6 +31,7 @@ impl Seeds {
             failures: 0,
             retry_at: Tick::ZERO,
             error: None,
+            turn: 0,
             stale_until: Tick::ZERO,
         }
     }
@@ -62,11 +65,12 @@ impl<'d> Cluster<'d> {
             let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
             return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
         }
-        let Some(broker) = self.broker(node) else { return Wish::Later(Tick::NEVER) };
+        let Some(broker) = self.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
         if broker.retry_at > now {
             return Wish::Later(broker.retry_at);
         }
-        if net.connect_in_turn(now, peer, role).is_some() {
+        let last = &mut broker.turns[usize::from(net.role(role) != Role::Main)];
+        if net.connect_in_turn(now, (peer, peer), role, last).is_some() {
             return Wish::Later(Tick::NEVER);
         }
         Wish::Later(self.make_way(net, now))
@@ -103,7 +107,8 @@ impl<'d> Cluster<'d> {
         if at > now {
             return wake.min(at);
         }
-        let next = match net.connect_main_in_turn(now, peer) {
+        let turn = &mut self.seeds.turn;
+        let next = match net.connect_in_turn(now, (ANYONE, peer), Role::Main, turn) {
             Some(_) => {
                 if let Peer::Seed(_) = peer {
                     self.seed_used(now);
@@ -219,13 +224,27 @@ impl<'d> Cluster<'d> {
         match peer {
             Peer::Seed(_) => {
                 // A peer that greets and goes must not be connected in a circle.
-                self.seeds.failures = 0;
-                self.seeds.retry_at = now + self.config.reconnect_backoff;
+                let at = now + self.config.reconnect_backoff;
+                self.seeds.retry_at = self.seeds.retry_at.max(at);
                 self.seeds.error = None;
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
-                    (broker.failures, broker.error) = (0, None);
+                    (broker.down, broker.error) = (false, None);
+                }
+            }
+        }
+    }
+
+    /// A connection has answered something other than ApiVersions, which any listener answers
+    /// before it says what it minds: only now what failed before is forgotten.
+    pub(crate) fn on_proven(&mut self, peer: Peer) {
+        self.answered = true;
+        match peer {
+            Peer::Seed(_) => self.seeds.failures = 0,
+            Peer::Node(id) => {
+                if let Some(broker) = self.broker_mut(id) {
+                    broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
         }
@@ -242,6 +261,7 @@ impl<'d> Cluster<'d> {
                 let at = backoff(&mut self.rng, now, base, max, failures);
                 if let Some(broker) = self.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
+                    broker.down = true;
                     broker.retry_at = at;
                     broker.error = Some(error);
                 }
@@ -261,6 +281,7 @@ impl<'d> Cluster<'d> {
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
                     (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
+                    broker.down = false;
                 }
             }
         }
@@ -328,8 +349,10 @@ impl<'d> Cluster<'d> {
                 State::Connecting | State::Handshake => conn.used + PATIENCE,
             };
             next = next.min(due);
-            // Those that nobody needs first; then the second ones to a broker.
-            let rank = (!self.is_spare(net, conn), conn.pending() > 0, conn.since);
+            // Those that nobody needs first, and second ones to a broker; then those without
+            // work for a while.
+            let busy = conn.pending() > 0 || conn.used + DWELL > now;
+            let rank = (!self.is_spare(net, conn), busy, conn.since);
             if due <= now && victim.is_none_or(|(_, other)| rank < other) {
                 victim = Some((slot, rank));
             }

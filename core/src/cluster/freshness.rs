@@ -19,6 +19,8 @@ use crate::wire::{Encode, ErrorCode, Uuid, describe_topic_partitions as describe
 
 /// A probe without an answer for this long does not keep others waiting.
 const PATIENCE: Span = Span::from_millis(300);
+/// What finds no memory is tried again for so long.
+const REFUSED: Span = Span::from_secs(1);
 /// Pace right after the application itself grew the topic.
 const EAGER: Span = Span::from_millis(20);
 /// Topics in one ListOffsets probe.
@@ -118,19 +120,14 @@ impl<'d> Cluster<'d> {
         next
     }
 
-    /// `false`: there is no connection for it. The topic goes to the end of its list.
+    /// `false`: there is no connection for it, or no memory just now; else the topic goes to the
+    /// end of its list.
     fn send_probe(&mut self, net: &mut Net<'d>, now: Tick, slot: usize) -> bool {
         let roomy = net.is_roomy();
         let aside = self.topics[slot].probe.aside || roomy;
         let Some(conn) = self.pick_probe(net, now, slot, aside) else { return false };
         // Who steps aside does not lose the turn, unless there are connections beside for it.
         let its_turn = !aside || roomy || self.pick_probe(net, now, slot, false) == Some(conn);
-        self.note_probe(slot, now, its_turn.then_some(conn));
-        let patience = PATIENCE.min(self.config.probe_busy);
-        let probe = &mut self.topics[slot].probe;
-        probe.until = now + patience;
-        probe.aside = !probe.aside;
-        self.add_witness(net, now);
         let versions = &net.conns[conn].versions;
         let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
         let offsets =
@@ -138,9 +135,24 @@ impl<'d> Cluster<'d> {
         // The first is the longest: it names the topic twice.
         let sent = cursors.is_some_and(|kind| self.send_describe(net, now, slot, conn, kind))
             || offsets && self.send_list_offsets(net, now, slot, conn);
+        let refused = !sent && (cursors.is_some() || offsets);
+        let topic = &self.topics[slot];
+        // What found no memory for long may never fit, and the others need not wait for it.
+        let late = self.probe_due(topic, self.requests, now) + REFUSED <= now;
+        if guard!("a probe without memory is tried again", refused && !topic.probe.refused && !late)
+        {
+            return false;
+        }
+        self.topics[slot].probe.refused = refused;
         if !sent {
             self.spend_metadata(now, slot);
         }
+        self.note_probe(slot, now, its_turn.then_some(conn));
+        let patience = PATIENCE.min(self.config.probe_busy);
+        let probe = &mut self.topics[slot].probe;
+        probe.until = now + patience;
+        probe.aside = !probe.aside;
+        self.add_witness(net, now);
         true
     }
 
@@ -204,10 +216,10 @@ impl<'d> Cluster<'d> {
         conn: usize,
     ) -> bool {
         let horizon = now + self.config.probe_busy;
-        let (mut joining, mut link) = (0, self.topics.first(Plan::Rest));
+        let (mut joining, mut link) = (0, self.first_beside(slot));
         while let Some(other) = link.get().filter(|_| joining + 1 < TOPICS_PER_PROBE) {
             let due = self.probe_due(&self.topics[other], self.requests, now);
-            if other == slot || due > horizon {
+            if due > horizon {
                 break;
             }
             joining += 1;
@@ -222,13 +234,19 @@ impl<'d> Cluster<'d> {
             }
         };
         for _ in 0..joining {
-            if let Some(other) = self.topics.first(Plan::Rest).get() {
+            if let Some(other) = self.first_beside(slot).get() {
                 self.note_probe(other, now, Some(conn));
             }
         }
         self.probe_sent(draft.len());
         net.send(now, draft, [0; 2], self.config.request_timeout);
         true
+    }
+
+    /// The topic that is probed next but for this one.
+    fn first_beside(&self, slot: usize) -> Link {
+        let first = self.topics.first(Plan::Rest);
+        if first == Link::to(slot) { self.topics.next(slot) } else { first }
     }
 
     /// For a topic, and for the `joining` ones that come next.
@@ -242,7 +260,7 @@ impl<'d> Cluster<'d> {
     ) -> Option<Draft> {
         net.draft(conn, now, Kind::Probe, &mut |w, version| {
             list_offsets::begin(w, version, 0, 1 + joining)?;
-            let (mut slot, mut next) = (slot, self.topics.first(Plan::Rest));
+            let (mut slot, mut next) = (slot, self.first_beside(slot));
             for left in (0..=joining).rev() {
                 let topic = &self.topics[slot];
                 let n = i32::try_from(topic.count).unwrap_or(i32::MAX);

@@ -153,6 +153,8 @@ impl<'d> Cluster<'d> {
         let Some(draft) = draft else { return Tick::NEVER };
         net.send(now, draft, [0; 2], self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
+        // What found no room is due still.
+        self.topics.wanted_at = if count < due { now } else { later };
         let mut link = self.topics.first(Plan::Wanted);
         while let Some(slot) = link.get().filter(|_| count > 0) {
             link = self.topics.next(slot);
@@ -163,8 +165,6 @@ impl<'d> Cluster<'d> {
                 count -= 1;
             }
         }
-        let (due, later) = self.due_topics(now);
-        self.topics.wanted_at = if due > 0 { now } else { later };
         self.informed = None;
         self.metadata_until = now + PATIENCE;
         self.brokers_at = now + self.config.retry_backoff;

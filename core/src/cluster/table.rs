@@ -191,7 +191,7 @@ impl<'d> Table<'d> {
     pub(crate) fn release(&mut self, at: usize, user: u8) {
         self.entries[at].users &= !user;
         let entry = self.entries[at];
-        if entry.used() {
+        if guard!("an entry stays while one user is left", entry.used()) {
             return;
         }
         let topic = usize::from(entry.topic);
@@ -270,7 +270,7 @@ impl<'d> Table<'d> {
         while let Some(at) = link.get() {
             link = self.by_leader.next(at);
             let Partition { leader, epoch, .. } = self.entries[at];
-            if leader == id {
+            if guard!("a leader is found when its broker comes", leader == id) {
                 self.lead(at, leader, epoch, Some(slot));
             }
         }
@@ -313,7 +313,8 @@ impl<'d> Table<'d> {
     /// the application has to be told of it comes after that.
     pub(crate) fn next_relocated(&mut self) -> Option<usize> {
         let at = self.relocated.first().get()?;
-        let then = if self.entries[at].moved { News::Moved } else { News::None };
+        let moved = guard!("a new leader is told of", self.entries[at].moved);
+        let then = if moved { News::Moved } else { News::None };
         self.list_news(at, then);
         Some(at)
     }

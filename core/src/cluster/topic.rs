@@ -50,6 +50,8 @@ pub(crate) struct Probe {
     pub(crate) conn: u16,
     /// The next one avoids batches on their way; every other one does.
     pub(crate) aside: bool,
+    /// The last one found no memory, and was given up.
+    pub(crate) refused: bool,
     /// Requests of the client when it was sent.
     pub(crate) requests: u64,
     /// Probed fast until then: the application itself has just grown the topic.
@@ -144,6 +146,7 @@ impl Topic {
             until: Tick::ZERO,
             conn: 0,
             aside: false,
+            refused: false,
             requests: 0,
             eager_until: Tick::ZERO,
         },

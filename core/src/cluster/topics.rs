@@ -143,7 +143,7 @@ impl<'d> Topics<'d> {
     /// Kafka's id of a topic became known, or is another one.
     pub(super) fn set_id(&mut self, slot: usize, id: Uuid) {
         let old = core::mem::replace(&mut self.mem.entries[slot].id, id);
-        if old != Uuid::ZERO {
+        if guard!("an old topic id leaves the index", old != Uuid::ZERO) {
             self.mem.ids.remove(hash_bytes(&old.0), slot);
         }
         if id != Uuid::ZERO {
@@ -211,7 +211,8 @@ impl<'d> Topics<'d> {
         let topic = &mut self.mem.entries[slot];
         topic.watched = watched;
         // An age that counted for long is not in order among the others: it begins now.
-        if !watched || matches!(topic.plan, Plan::Rest | Plan::Eager) {
+        let rests = matches!(topic.plan, Plan::Rest | Plan::Eager);
+        if !watched || guard!("a topic that is watched again ages", rests) {
             self.mem.by_age.push_back(to, slot);
         }
     }

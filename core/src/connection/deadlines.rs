@@ -74,7 +74,10 @@ impl Net<'_> {
             conn.blocked_since = now;
             return;
         }
-        let rested = conn.blocked_since.until(now);
+        let rested = guard!(
+            "a deadline goes on where it rested",
+            conn.blocked_since.until(now) => Span::ZERO
+        );
         for request in &mut conn.in_flight {
             request.deadline = request.deadline + rested;
             request.since = request.since + rested;

@@ -1,51 +1,80 @@
-//! Who gets the next free connection where there are fewer of them than brokers in use: each in
-//! turn, or those that always have work, or never answer, would starve the others.
+//! Who gets the next free connection where there are fewer of them than brokers in use: whoever
+//! waits and had one longest ago, or those that always have work, or never answer, would starve
+//! the others.
 
-use heapless::Deque;
+use heapless::Vec;
 
 use super::{Peer, Role};
 use crate::time::{Span, Tick};
 
-/// More wait without a place; they get one when others had their turn.
+/// More wait without a place: those that had a connection longest ago have one.
 const PLACES: usize = 8;
 /// Who does not ask again within this time does not want a connection any more.
 const STALE: Span = Span::from_secs(1);
 
-/// Wishes for a connection that could not be granted, oldest first.
+/// A wish for a connection that could not be granted.
+struct Wish {
+    peer: Peer,
+    role: Role,
+    /// The turn in which it was granted last.
+    last: u16,
+    asked: Tick,
+}
+
+/// See the module.
 pub(crate) struct Turns {
-    waiting: Deque<(Peer, Role, Tick), PLACES>,
+    /// Of those that were granted equally long ago, who asked first stands first.
+    waiting: Vec<Wish, PLACES, u8>,
+    /// Wishes that were granted, modulo 65,536.
+    turn: u16,
 }
 
 impl Turns {
     pub(super) const fn new() -> Self {
-        Self { waiting: Deque::new() }
+        Self { waiting: Vec::new(), turn: 0 }
     }
 
     /// The scale of time moves.
     pub(super) fn age(&mut self, by: Span) {
-        for (.., asked) in &mut self.waiting {
-            asked.age(by);
+        for wish in &mut self.waiting {
+            wish.asked.age(by);
         }
     }
 
-    /// Whether it is the turn of this one. It leaves the queue then; else it is in it.
-    pub(super) fn admit(&mut self, now: Tick, peer: Peer, role: Role, free: bool) -> bool {
-        while self.waiting.front().is_some_and(|(.., asked)| *asked + STALE <= now) {
-            self.waiting.pop_front();
-        }
-        let mine = |w: &(Peer, Role, Tick)| w.0 == peer && w.1 == role;
-        let first = self.waiting.front().is_none_or(mine);
-        if free && first {
-            self.waiting.pop_front();
-            return true;
-        }
-        match self.waiting.iter_mut().find(|w| mine(w)) {
-            Some((.., asked)) => *asked = now,
+    /// Whether it is the turn of this one, whose last turn was `last`, 0 for none yet. It waits no
+    /// longer then; else it does.
+    pub(super) fn admit(
+        &mut self,
+        now: Tick,
+        (peer, role): (Peer, Role),
+        last: &mut u16,
+        free: bool,
+    ) -> bool {
+        self.waiting.retain(|wish| wish.asked + STALE > now);
+        let turn = self.turn;
+        let age = |last: u16| turn.wrapping_sub(last);
+        let mine = |wish: &Wish| (wish.peer, wish.role) == (peer, role);
+        match self.waiting.iter_mut().find(|wish| mine(wish)) {
+            Some(wish) => wish.asked = now,
             None => {
-                let _ = self.waiting.push_back((peer, role, now));
+                let latest = self.waiting.iter().map(|wish| age(wish.last)).enumerate();
+                let latest = latest.rev().min_by_key(|(_, age)| *age);
+                if let Some((at, _)) = latest.filter(|(_, other)| *other < age(*last))
+                    && self.waiting.is_full()
+                {
+                    self.waiting.remove(at);
+                }
+                let _ = self.waiting.push(Wish { peer, role, last: *last, asked: now });
             }
         }
-        false
+        let ages = self.waiting.iter().map(|wish| age(wish.last)).enumerate();
+        let first = ages.rev().max_by_key(|(_, age)| *age).map(|(at, _)| at);
+        let own = |at: &usize| guard!("connections go in turn", mine(&self.waiting[*at]) => true);
+        let Some(at) = first.filter(|at| free && own(at)) else { return false };
+        self.waiting.remove(at);
+        self.turn = turn.wrapping_add(1);
+        *last = self.turn;
+        true
     }
 }
 
@@ -53,18 +82,58 @@ impl Turns {
 mod tests {
     use super::*;
 
+    const AT: fn(u64) -> Tick = Tick::from_millis;
+
     #[test]
     fn whoever_waits_longest_is_next_unless_it_stopped_asking() {
         let mut turns = Turns::new();
-        let at = Tick::from_millis;
-        let [a, b, c] = [1, 2, 3].map(Peer::Node);
-        assert!(turns.admit(at(0), a, Role::Main, true), "nobody waits");
-        assert!(!turns.admit(at(1), b, Role::Main, false));
-        assert!(!turns.admit(at(2), c, Role::Main, false));
-        assert!(!turns.admit(at(3), a, Role::Main, true), "b and c come first");
-        assert!(!turns.admit(at(4), c, Role::Main, true));
-        assert!(turns.admit(at(5), b, Role::Main, true));
-        assert!(!turns.admit(at(900), a, Role::Main, true), "c is next");
-        assert!(turns.admit(at(1004), a, Role::Main, true), "c asked last a second ago");
+        let mut last = [0; 4];
+        let mut admit = |at, n: usize, free| {
+            turns.admit(AT(at), (Peer::Node(n as i32), Role::Main), &mut last[n], free)
+        };
+        assert!(admit(0, 1, true), "nobody waits");
+        assert!(!admit(1, 2, false));
+        assert!(!admit(2, 3, false));
+        assert!(!admit(3, 1, true), "2 and 3 come first");
+        assert!(!admit(4, 3, true));
+        assert!(admit(5, 2, true));
+        assert!(!admit(900, 1, true), "3 is next");
+        assert!(admit(1004, 1, true), "3 asked last a second ago");
+    }
+
+    /// However many there are, and in whichever order they ask.
+    #[test]
+    fn all_have_their_turn_though_most_have_no_place() {
+        let mut last = [0_u16; 40];
+        let mut turns = Turns::new();
+        let mut granted = [0; 40];
+        for round in 0..400 {
+            // One slot changes hands; those behind it in the order of asking come last.
+            let mut free = true;
+            for n in 0..40 {
+                let peer = Peer::Node(n as i32);
+                let mine = turns.admit(AT(round * 100), (peer, Role::Main), &mut last[n], free);
+                granted[n] += usize::from(mine);
+                free &= !mine;
+            }
+        }
+        assert!(granted.iter().all(|times| (8..=11).contains(times)), "{granted:?}");
+    }
+
+    #[test]
+    fn the_count_of_turns_wraps() {
+        let mut last = [0_u16; 12];
+        let mut turns = Turns::new();
+        let mut longest = [0; 12];
+        for round in 0..70_000_u64 {
+            let mut free = true;
+            for n in 0..12 {
+                let peer = Peer::Node(n as i32);
+                let mine = turns.admit(AT(round), (peer, Role::Main), &mut last[n], free);
+                longest[n] = if mine { 0 } else { longest[n] + 1 };
+                assert!(longest[n] < 40, "{n} in round {round}");
+                free &= !mine;
+            }
+        }
     }
 }

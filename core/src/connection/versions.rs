@@ -1,37 +1,61 @@
 //! The highest version of each API that both sides of a connection speak.
 
 use crate::api::{Kind, ROWS};
+use crate::error::PeerFault;
 use crate::wire::ApiKey;
 
 /// Of one connection: in a rolling upgrade brokers differ.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Versions {
-    /// Highest common version + 1 by kind of request; 0 for none.
-    best: [u8; Kind::COUNT],
+    /// The lowest and the highest version of the broker by kind of request, the latter + 1; 0 for
+    /// an API that it has not.
+    offered: [(u8, u8); Kind::COUNT],
 }
 
 impl Versions {
-    pub(crate) const NONE: Self = Self { best: [0; Kind::COUNT] };
+    pub(crate) const NONE: Self = Self { offered: [(0, 0); Kind::COUNT] };
 
-    /// Takes a range that the broker offers.
+    /// Takes a range that the broker offers. What it cannot mean counts as nothing.
     pub(crate) fn offer(&mut self, api: ApiKey, min: i16, max: i16) {
-        for (best, row) in self.best.iter_mut().zip(&ROWS) {
-            let common = max.min(row.versions.1);
-            if row.api == api && common >= min.max(row.versions.0) {
-                *best = u8::try_from(common + 1).unwrap_or(0);
+        let range = match (u8::try_from(min), u8::try_from(max)) {
+            (Ok(min), Ok(max)) if min <= max => (min, max.saturating_add(1)),
+            // Far above what anybody speaks.
+            (Ok(min), Err(_)) if max > 0 => (min, u8::MAX),
+            _ => return,
+        };
+        for (offered, row) in self.offered.iter_mut().zip(&ROWS) {
+            if row.api == api {
+                *offered = range;
             }
         }
     }
 
     /// The highest common version that is not above `cap`.
     pub(crate) fn best(&self, kind: Kind, cap: i16) -> Option<i16> {
-        let best = (i16::from(self.best[kind as usize]) - 1).min(cap);
-        (best >= 0 && best >= kind.row().versions.0).then_some(best)
+        let (min, end) = self.offered[kind as usize];
+        let (least, most) = kind.row().versions;
+        let best = (i16::from(end) - 1).min(most).min(cap);
+        let least = guard!("no version below the broker's", i16::from(min).max(least) => least);
+        (end > 0 && best >= least).then_some(best)
+    }
+
+    /// Why nothing of this kind can be asked, if that is so.
+    pub(crate) fn lacks(&self, kind: Kind) -> Option<PeerFault> {
+        let ((min, end), api) = (self.offered[kind as usize], kind.api());
+        match end {
+            _ if self.has(kind) => None,
+            0 => Some(PeerFault::NoApi(api)),
+            _ => Some(PeerFault::NoCommonVersion {
+                api,
+                min: i16::from(min),
+                max: i16::from(end) - 1,
+            }),
+        }
     }
 
     /// The broker offers it and does not do it.
     pub(crate) fn forget(&mut self, kind: Kind) {
-        self.best[kind as usize] = 0;
+        self.offered[kind as usize] = (0, 0);
     }
 
     pub(crate) fn has(&self, kind: Kind) -> bool {
@@ -53,6 +77,8 @@ mod tests {
         assert_eq!(versions.best(Kind::Fetch, 99), Some(18));
         assert_eq!(versions.best(Kind::Fetch, 12), Some(12));
         assert_eq!(versions.best(Kind::Fetch, 3), None, "below what we speak");
+        versions.offer(ApiKey::FETCH, 13, 18);
+        assert_eq!(versions.best(Kind::Fetch, 12), None, "below what the broker speaks");
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl<'d> Consumer<'d> {
             && read.state == State::Fetch
             && read.last_epoch >= 0
             && epoch >= 0;
-        read.unchecked |= known && read.sent_epoch != epoch;
+        let news = guard!("a new epoch is checked", read.sent_epoch != epoch);
+        read.unchecked |= known && news;
     }
 
     /// Asks the broker of a connection where the epochs end that were read last. False: no room.
@@ -40,7 +41,10 @@ impl<'d> Consumer<'d> {
             return true;
         }
         let versions = &net.conns[conn].versions;
-        let fetch_does = versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS);
+        let fetch_does = guard!(
+            "Fetch checks positions itself",
+            versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS)
+        );
         let can = versions.best(asks, i16::MAX) >= Some(FOR_CONSUMERS);
         if fetch_does || !guard!("a position is checked where Fetch does not", can) {
             while let Some(part) = self.desks[desk].checks.first().get() {
@@ -91,7 +95,8 @@ impl<'d> Consumer<'d> {
                 let Some(part) = cx.part(cluster, index) else { return };
                 let read = &mut self.reads[part];
                 // A seek in between has the last word.
-                if read.state != State::Fetch || read.asked != correlation {
+                let sought = guard!("a seek outlives a check", read.asked != correlation);
+                if read.state != State::Fetch || sought {
                     return;
                 }
                 read.asked = 0;
@@ -102,7 +107,7 @@ impl<'d> Consumer<'d> {
                 read.recovered();
                 if leader_epoch < 0 || end_offset < 0 {
                     self.diverged(cluster, now, part, -1, -1);
-                } else if end_offset < read.position {
+                } else if guard!("a log that was cut is noticed", end_offset < read.position) {
                     self.diverged(cluster, now, part, leader_epoch, end_offset);
                 }
                 self.relink(cluster, part);

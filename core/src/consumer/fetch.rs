@@ -39,6 +39,8 @@ pub(crate) struct FetchCx {
     pub(super) preferred: i32,
     /// Bytes of a batch before the position that did not come yet.
     pub(super) skip: usize,
+    /// There was a batch before the position.
+    pub(super) passed: bool,
     /// The batch at the position is cut short.
     pub(super) cut: bool,
     /// The checksum of the batch at the front was verified.
@@ -294,6 +296,7 @@ impl<'d> Consumer<'d> {
                 cx.part = part.map_or(Link::NONE, Link::to);
                 (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
                 (cx.hinted, cx.checked, cx.cut, cx.skip) = (false, false, false, 0);
+                cx.passed = false;
                 cx.preferred = -1;
                 cx.discard = part.is_none() || error.0 != 0;
             }
@@ -376,6 +379,16 @@ impl<'d> Consumer<'d> {
         }
     }
 
+    /// Whether a partition was read to its end, which is reported once.
+    fn note_end(&mut self, cluster: &Cluster<'d>, part: usize, high_watermark: i64) {
+        let read = &mut self.reads[part];
+        let ends = high_watermark >= 0 && read.position >= high_watermark;
+        if cluster.config.report_positions && ends && !read.ended {
+            (read.ended, read.ended_news) = (true, true);
+            self.tell(part);
+        }
+    }
+
     /// The end of a partition's entry.
     fn settle_partition(
         &mut self,
@@ -397,11 +410,17 @@ impl<'d> Consumer<'d> {
         if let Some((epoch, end_offset)) = cx.diverging {
             return self.diverged(cluster, now, part, epoch, end_offset);
         }
+        let read = &self.reads[part];
+        let vain = guard!("what leads nowhere is not fetched at once", cx.passed)
+            && read.position == read.sent_position;
         match cx.error {
             // Refetched at once it would come the same way.
-            ErrorCode(0) if cx.cut => self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE),
+            ErrorCode(0) if cx.cut || vain => {
+                self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE)
+            }
             ErrorCode(0) => {
                 self.reads[part].recovered();
+                self.note_end(cluster, part, cx.high_watermark);
                 self.prefer(cluster, now, part, cx);
             }
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),

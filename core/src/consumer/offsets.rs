@@ -72,7 +72,7 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [0; 2], cluster.config.request_timeout);
+        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout);
         true
     }
 
@@ -139,6 +139,10 @@ impl<'d> Consumer<'d> {
             read.recovered();
             read.state = State::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
+            if cluster.config.report_positions {
+                read.positioned_news = true;
+                self.tell(part);
+            }
             return;
         }
         if cluster.config.out_of_range == OutOfRange::Nearest
@@ -185,14 +189,8 @@ impl<'d> Consumer<'d> {
         self.relink(cluster, part);
     }
 
-    /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
-    pub(super) fn refused(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        code: ErrorCode,
-    ) {
+    /// A partition is tried again after a growing pause.
+    pub(super) fn back_off(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
         let read = &mut self.reads[part];
         let base = Span::from_millis(25);
         let max = cluster.config.retry_backoff_max;
@@ -201,6 +199,18 @@ impl<'d> Consumer<'d> {
         }
         read.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(read.failures));
         read.failures = read.failures.saturating_add(1);
+    }
+
+    /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
+    pub(super) fn refused(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Tick,
+        part: usize,
+        code: ErrorCode,
+    ) {
+        self.back_off(cluster, now, part);
+        let read = &mut self.reads[part];
         // 75 and 78 mean that the broker lags: asking for metadata would not help. If it goes on
         // and on, the epoch is one that the cluster has not: of a topic that was made again.
         let void = code == ErrorCode::UNKNOWN_LEADER_EPOCH && read.failures > LAGS;

@@ -5,6 +5,11 @@ use crate::cluster::Cluster;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
+/// Where the magic is, in bytes from the beginning.
+const MAGIC_AT: usize = 16;
+/// The length of a message of magic 0 without key and value.
+const OLD_MIN: i32 = 14;
+
 /// What stands at the front of a partition's records.
 pub(crate) enum Found<'a> {
     /// More bytes are needed before anything can be said.
@@ -41,7 +46,10 @@ impl<'d> Consumer<'d> {
             _ => return Found::Drop,
         };
         let bytes = &bytes[..bytes.len().min(left)];
-        if cx.skip > 0 && !bytes.is_empty() {
+        if cx.skip > 0 {
+            if bytes.is_empty() {
+                return Found::More;
+            }
             let len = cx.skip.min(bytes.len());
             cx.skip -= len;
             return Found::Skip(len);
@@ -57,7 +65,7 @@ impl<'d> Consumer<'d> {
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
         let total = match record::peek_len(front) {
             Ok(total) => total,
-            Err(why) => return self.corrupt(part, position, why),
+            Err(why) => return self.not_a_batch(part, front, bytes, left, why),
         };
         if total > left {
             cx.cut = first;
@@ -72,7 +80,12 @@ impl<'d> Consumer<'d> {
             Err(why) => return self.corrupt(part, position, why),
         };
         let next_offset = header.next_offset();
+        let impossible = header.base_offset < 0 || header.last_offset_delta < 0;
+        if guard!("a batch that leads nowhere is no batch", impossible) {
+            return self.corrupt(part, position, Malformed::Offset);
+        }
         if guard!("batches before the position are passed", next_offset <= position) {
+            cx.passed = true;
             cx.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
         }
@@ -129,6 +142,29 @@ impl<'d> Consumer<'d> {
             bytes,
         };
         Found::Batch(batch, Taken { len, part, serial: cx.serial, next_offset, epoch })
+    }
+
+    /// What stands where a batch was due is too short, or too long, for one.
+    fn not_a_batch<'a>(
+        &mut self,
+        part: usize,
+        front: &[u8; PEEK_LEN],
+        bytes: &[u8],
+        left: usize,
+        why: Malformed,
+    ) -> Found<'a> {
+        let position = self.reads[part].position;
+        let [.., a, b, c, d] = *front;
+        // The magic is at the same place in all formats, and old messages may be shorter.
+        let magic = match bytes.get(MAGIC_AT) {
+            _ if i32::from_be_bytes([a, b, c, d]) < OLD_MIN => None,
+            None if left > MAGIC_AT => return Found::More,
+            magic => magic,
+        };
+        match magic {
+            Some(old @ (0 | 1)) => self.corrupt(part, position, Malformed::Magic(*old)),
+            _ => self.corrupt(part, position, why),
+        }
     }
 
     fn corrupt<'a>(&mut self, part: usize, next_offset: i64, why: Malformed) -> Found<'a> {

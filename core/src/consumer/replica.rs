@@ -28,7 +28,8 @@ impl<'d> Consumer<'d> {
 
     /// The rack that a Fetch request names.
     pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Tick) -> &'d str {
-        if !REPLICAS || now < self.rack_from { "" } else { cluster.config.rack }
+        let leaders_alone = guard!("a replica in trouble is not named again", now < self.rack_from);
+        if !REPLICAS || leaders_alone { "" } else { cluster.config.rack }
     }
 
     /// A leader names a replica to be read from.
@@ -40,10 +41,17 @@ impl<'d> Consumer<'d> {
         cx: &FetchCx,
     ) {
         let entry = &cluster.table[part];
-        if !REPLICAS || cx.preferred < 0 || cx.preferred == entry.leader() {
+        let topic = usize::from(entry.topic);
+        if !REPLICAS || cx.preferred < 0 {
             return;
         }
-        let topic = usize::from(entry.topic);
+        // Only a leader does: this is another broker than it was taken for, and gives no records.
+        if self.leave_replica(cluster, now, part) {
+            return cluster.refresh(topic, now);
+        }
+        if cx.preferred == entry.leader() {
+            return;
+        }
         if guard!(
             "an unknown replica is not read from",
             cluster.broker_slot(cx.preferred).is_none()
@@ -109,7 +117,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Tick) {
         self.lists.lease = Tick::NEVER;
         for desk in 0..self.desks.len() {
-            self.review(cluster, desk, now, |until| until <= now);
+            self.review(cluster, desk, now, |until| guard!("a lease ends", until <= now));
             for list in [self.desks[desk].sends, self.desks[desk].quiet] {
                 for part in self.by_work.iter(&list) {
                     let until = self.reads[part].replica_until;

@@ -1,10 +1,11 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::{Consumer, State};
-use crate::api::Owner;
+use super::{Consumer, State, Trouble};
+use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
+use crate::error::Error;
 use crate::memory::{Link, List, Nodes};
 use crate::time::{Span, Tick};
 
@@ -128,6 +129,9 @@ impl Lists {
     };
 }
 
+/// In place of an error code: the broker cannot be asked.
+const LACKS: i16 = i16::MIN;
+
 fn list_of<'l>(
     desks: &'l mut [Desk],
     lists: &'l mut Lists,
@@ -162,10 +166,14 @@ impl<'d> Consumer<'d> {
         };
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
-            _ if read.retry_at != Tick::ZERO => return (Spot::Waits, Link::NONE),
-            _ if read.asked != 0 => return (Spot::Asked, Link::NONE),
-            State::Fetch if read.paused => Spot::Paused,
-            State::Fetch if self.is_held(part) => Spot::Held,
+            _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
+                return (Spot::Waits, Link::NONE);
+            }
+            _ if guard!("what was asked is awaited", read.asked != 0) => {
+                return (Spot::Asked, Link::NONE);
+            }
+            State::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            State::Fetch if guard!("what is held is not fetched", self.is_held(part)) => Spot::Held,
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
             State::Resolve => Spot::Offsets,
@@ -173,6 +181,7 @@ impl<'d> Consumer<'d> {
             State::Fetch => {
                 let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
+                let told = guard!("a session is told of new positions", told => true);
                 let same = told && known && !read.stale && read.session != 0;
                 if same { Spot::Quiet } else { Spot::Sends }
             }
@@ -222,6 +231,7 @@ impl<'d> Consumer<'d> {
     /// The position of a partition moved with the records that were read: the next Fetch names it.
     pub(super) fn moved_on(&mut self, part: usize) {
         let read = &mut self.reads[part];
+        (read.ended, read.ended_news) = (false, false);
         if read.spot == Spot::Quiet
             && let Some(at) = read.desk.get()
         {
@@ -286,7 +296,7 @@ impl<'d> Consumer<'d> {
             for part in self.by_work.iter(&self.lists.homeless) {
                 let entry = &cluster.table[part];
                 let topic = usize::from(entry.topic);
-                if guard!("leaders are looked for", entry.index < cluster.topics[topic].count) {
+                if entry.index < cluster.topics[topic].count {
                     cluster.refresh(topic, now);
                 }
             }
@@ -333,9 +343,10 @@ impl<'d> Consumer<'d> {
     ) -> Option<Tick> {
         let broker = &cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
-        if other || !broker.used || broker.failures > 0 {
+        if other || !broker.used || broker.down {
             // What it was a replica of is read elsewhere.
-            let gone = !broker.used || broker.failures > 0;
+            let gone = !broker.used || broker.down;
+            let gone = guard!("a replica that is gone is left", gone);
             self.review(cluster, desk, now, |_| gone);
         }
         if !self.desks[desk].wants() {
@@ -355,7 +366,7 @@ impl<'d> Consumer<'d> {
             }
         };
         let throttled = net.conns[conn].throttled_until;
-        if throttled > now {
+        if guard!("a throttled broker is not read from", throttled > now) {
             return Some(throttled);
         }
         if net.conns[conn].session.serial != self.desks[desk].serial
@@ -363,6 +374,11 @@ impl<'d> Consumer<'d> {
         {
             // Requested from another entry of the same broker.
             return Some(Tick::NEVER);
+        }
+        for (spot, kind) in [(Spot::Offsets, Kind::Offsets), (Spot::Sends, Kind::Fetch)] {
+            if let Some(fault) = net.conns[conn].versions.lacks(kind) {
+                self.refuse_all(cluster, now, desk, spot, Error::Peer(fault));
+            }
         }
         let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
         fits &= self.send_checks(cluster, net, now, (conn, desk));
@@ -377,6 +393,29 @@ impl<'d> Consumer<'d> {
             (false, _) => Some(now + NO_ROOM),
             (true, true) => Some(at),
             (true, false) => None,
+        }
+    }
+
+    /// A broker cannot be asked at all what a list of its partitions wants.
+    fn refuse_all(
+        &mut self,
+        cluster: &mut Cluster<'d>,
+        now: Tick,
+        desk: usize,
+        spot: Spot,
+        error: Error,
+    ) {
+        let at = Link::to(desk);
+        loop {
+            let list = list_of(&mut self.desks, &mut self.lists, spot, at);
+            let Some(part) = list.and_then(|list| list.first().get()) else { return };
+            self.back_off(cluster, now, part);
+            let read = &mut self.reads[part];
+            if core::mem::replace(&mut read.told, LACKS) != LACKS {
+                read.trouble = Some(Trouble::Failed(error));
+                self.tell(part);
+            }
+            self.wait(part);
         }
     }
 
@@ -401,7 +440,7 @@ impl<'d> Consumer<'d> {
 
     /// Frees the entries that wait for a session to forget them. False: there were none.
     pub(crate) fn free_ghosts(&mut self, cluster: &mut Cluster<'d>) -> bool {
-        let found = self.ghosts > 0;
+        let found = guard!("what has to be forgotten makes room", self.ghosts > 0);
         for desk in 0..self.desks.len() {
             if found && self.desks[desk].ghosts {
                 self.leave_session(cluster, desk);
@@ -424,7 +463,7 @@ impl<'d> Consumer<'d> {
             && let Some(part) = nodes.pop(list)
         {
             let last = &mut follows[usize::from(cluster.table[part].topic)].last;
-            match last.get() {
+            match guard!("partitions of a topic stand together", last.get() => None) {
                 Some(ahead) => nodes.push_behind(&mut grouped, ahead, part),
                 None => nodes.push_back(&mut grouped, part),
             }

@@ -52,7 +52,7 @@ impl<'d> Index<'d> {
         }
         while let Some(before) = link.get() {
             link = self.next[before];
-            if link == Link::to(at) {
+            if guard!("a chain goes on behind who leaves it", link == Link::to(at)) {
                 self.next[before] = behind;
             }
         }

@@ -72,7 +72,7 @@ impl<'d> Nodes<'d> {
     /// Puts an entry at the end, unless it is in a list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn push_back(&mut self, list: &mut List, at: usize) {
-        if self.contains(at) {
+        if guard!("an entry is in a list once", self.contains(at)) {
             return;
         }
         let me = Link::to(at);

@@ -139,7 +139,7 @@ impl<'d> Producer<'d> {
 
     /// Whether a batch takes no more records.
     pub(super) fn is_closed(&self, b: &Batch) -> bool {
-        b.stage != Stage::Open || b.id <= self.flush_upto
+        b.stage != Stage::Open || guard!("a flush closes batches", b.id <= self.flush_upto)
     }
 
     /// Puts partitions to which something happened where they belong.
@@ -171,7 +171,10 @@ impl<'d> Producer<'d> {
         self.begin_epoch(part, batch);
         let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cluster.table[part]);
         // A leader that was not asked yet is asked at once (KIP-951).
-        let paused = q.retry_at > now && (entry.leader() < 0 || entry.epoch <= q.sent_epoch);
+        let asked =
+            guard!("a leader that is new is asked at once", entry.epoch <= q.sent_epoch => true);
+        let paused =
+            guard!("a back-off is waited out", q.retry_at > now && (entry.leader() < 0 || asked));
         let (place, lane) = match entry.broker() {
             _ if b.oversize => (Place::Oversized, None),
             _ if paused => (Place::Paused, None),
@@ -219,7 +222,7 @@ impl<'d> Producer<'d> {
         while let Some(part) = link.get() {
             link = self.places.next(part);
             let at = self.queues[part].retry_at;
-            if at <= now {
+            if guard!("a back-off ends", at <= now) {
                 self.touch(part);
             } else {
                 next = next.min(at);
@@ -239,7 +242,7 @@ impl<'d> Producer<'d> {
 
     /// The same for a lane that has something to send, which may have been told by a response.
     pub(super) fn wake_waiting(&mut self, lane: usize) {
-        if !self.lanes[lane].is_empty() {
+        if guard!("a response wakes what waited for it", !self.lanes[lane].is_empty()) {
             self.wake(lane);
             self.dirty = true;
         }
@@ -300,7 +303,8 @@ impl<'d> Producer<'d> {
             }
             if l.lingers <= now {
                 // Those that are half through go along: fewer requests, and soon all in step.
-                return Due::Some(now - config.linger.part(1));
+                let half = guard!("batches half through go along", 1 => 0);
+                return Due::Some(now - config.linger.part(half));
             }
         }
         if l.first(Place::Ready).is_some() {

@@ -112,6 +112,9 @@ impl<'d> Producer<'d> {
         (lane, conn): (usize, usize),
         due: Due,
     ) -> Turn {
+        if let Some(fault) = net.conns[conn].versions.lacks(Kind::Produce) {
+            return self.refuse(net, lane, Error::Peer(fault));
+        }
         while net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
             if !net.takes_requests(conn, now) {
                 let until = net.conns[conn].throttled_until;
@@ -139,6 +142,20 @@ impl<'d> Producer<'d> {
         Turn::Done(Tick::NEVER)
     }
 
+    /// A broker cannot be sent records at all: those of its lane fail at once.
+    fn refuse(&mut self, net: &mut Net<'d>, lane: usize, error: Error) -> Turn {
+        for place in [Place::First, Place::Open, Place::Ready] {
+            while let Some(part) = self.lanes[lane].first(place) {
+                while let Some(batch) = self.first_waiting(part) {
+                    let maybe = self.batches[batch].maybe_written;
+                    self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
+                }
+                self.touch(part);
+            }
+        }
+        Turn::Done(Tick::NEVER)
+    }
+
     /// Gets a producer id when batches wait for one.
     fn drive_identity(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, now: Tick) -> Tick {
         match self.identity {
@@ -148,7 +165,13 @@ impl<'d> Producer<'d> {
         }
         let soon = now + Span::from_millis(20);
         let kind = Kind::InitProducerId;
-        let Some(conn) = cluster.pick_main(net, now, None, kind) else { return soon };
+        let Some(conn) = cluster.pick_main(net, now, None, kind) else {
+            if let Some(fault) = net.lacking(now, kind) {
+                let until = now + cluster.config.retry_backoff_max;
+                self.identity = Identity::Refused(Error::Peer(fault), until);
+            }
+            return soon;
+        };
         let request = init_producer_id::Request {
             transactional_id: None,
             timeout_ms: i32::MAX,

@@ -86,6 +86,8 @@ const ROOT: u8 = 0;
 const RANGE: u8 = 1;
 const SUPPORTED: u8 = 2;
 const FINALIZED: u8 = 3;
+/// Some brokers leave this one out, which version 1 brought.
+pub(crate) const THROTTLE_FIELD: u8 = 2;
 const EPOCH_FIELD: u8 = 4;
 
 /// The answer's layout.

@@ -119,7 +119,7 @@ fn conversations(folder: &Path) -> usize {
             count += 3;
         }
     }
-    for api in 0..20_u8 {
+    for api in 0..2 * APIS.len() as u8 {
         for version in 0..4_u8 {
             let fields = [api, version * 5, 5, 97, 98, 99, 100, 101, 7, 2, 3, 9, 9, 9, 130, 1, 140];
             let rest: Vec<u8> =

@@ -10,7 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 use kavka_core::wire::{
     ApiKey, ErrorCode, Uuid, api_versions, create_partitions, create_topics, delete_topics,
     describe_topic_partitions as describe, fetch, init_producer_id, list_offsets, metadata,
-    produce,
+    offset_for_leader_epoch, produce,
 };
 
 /// Items as they print. Borrowed `int32`s have no constructor, so text it is.
@@ -77,6 +77,22 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                     error: ErrorCode(topic.error_code),
                     message: topic.error_message.as_deref(),
                 });
+            }
+        }
+        ResponseKind::OffsetForLeaderEpoch(answer) => {
+            use offset_for_leader_epoch::Item;
+            told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            for topic in &answer.topics {
+                told.say(Item::Topic { name: &topic.topic });
+                for p in &topic.partitions {
+                    told.say(Item::Partition {
+                        error: ErrorCode(p.error_code),
+                        index: p.partition,
+                        leader_epoch: p.leader_epoch,
+                        end_offset: p.end_offset,
+                    });
+                }
+                told.say(Item::TopicEnd);
             }
         }
         other => panic!("{other:?} is not in APIS"),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use kavka_core::{
     Batch, Commands, Duration, Error as Core, Event as CoreEvent, Instant, Misuse, PartitionId,
-    Start, TopicId,
+    PeerFault, Start, TopicId,
 };
 
 use super::chunk::Chunk;
-use super::shared::{Command, Shared, What};
+use super::shared::{Command, End, Shared, What};
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
@@ -260,6 +260,19 @@ impl Run<'_> {
             CoreEvent::Corrupt { at, offset, next_offset, why } => {
                 self.fail(at, ErrorKind::Unreadable { offset, next_offset, why }.into());
             }
+            CoreEvent::EndOfPartition { at, offset } => {
+                self.give();
+                let Some(Partition { topic, index, epoch, .. }) = self.partitions.get(&at) else {
+                    return;
+                };
+                let (topic, partition, epoch) = (topic.clone(), *index, *epoch);
+                self.shared.push_end(End { topic, partition, epoch, offset });
+            }
+            CoreEvent::Positioned { at, offset } => {
+                let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
+                let (topic, partition) = (topic.clone(), *index);
+                self.shared.hub.tell(|| Some(Event::Positioned { topic, partition, offset }));
+            }
             CoreEvent::PartitionFailed { at, error } => self.partition_failed(at, error),
             CoreEvent::Moved { at, from, to, why } => {
                 let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
@@ -326,7 +339,11 @@ impl Run<'_> {
 
 /// Refusals that only the application, or somebody at the cluster, can mend.
 fn needs_the_application(error: Core) -> bool {
-    matches!(error, Core::Broker(code) if matches!(code.0, 1 | 17 | 29 | 30 | 31))
+    match error {
+        Core::Broker(code) => matches!(code.0, 1 | 17 | 29 | 30 | 31),
+        Core::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. }) => true,
+        _ => false,
+    }
 }
 
 impl Drop for Run<'_> {

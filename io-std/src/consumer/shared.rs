@@ -6,10 +6,10 @@ use std::task::{Poll, Waker};
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Entry, Spare};
+use super::chunk::{Chunk, Spare};
 use crate::driver;
 use crate::error::{Error, ErrorKind};
-use crate::event::Hub;
+use crate::event::{Event, Hub};
 use crate::pending::{Cell, Pending, Setter, Slots, lock};
 use crate::wakers::{Ticket, Wakers};
 
@@ -24,7 +24,7 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct State {
-    chunks: VecDeque<Result<Chunk, Error>>,
+    chunks: VecDeque<Result<Part, Error>>,
     bytes: usize,
     /// The background thread is to be woken when half the room is free.
     blocked: bool,
@@ -40,6 +40,20 @@ struct At {
     epoch: u32,
     position: Option<i64>,
     paused: bool,
+}
+
+/// What waits for the application, in order.
+enum Part {
+    Chunk(Chunk),
+    End(End),
+}
+
+/// A partition was read to its end, which may lie behind the last record.
+pub(super) struct End {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+    pub(super) epoch: u32,
+    pub(super) offset: i64,
 }
 
 /// What the application wants of the background thread.
@@ -131,11 +145,20 @@ impl Shared {
     fn pop(&self, state: &mut State) -> Option<Result<Chunk, Error>> {
         while let Some(chunk) = state.chunks.pop_front() {
             let mut chunk = match chunk {
-                Ok(chunk) => chunk,
+                Ok(Part::Chunk(chunk)) => chunk,
+                Ok(Part::End(end)) => {
+                    if state.accept(&end.topic, end.partition, end.epoch, end.offset) {
+                        let End { topic, partition, offset, .. } = end;
+                        self.hub.tell(|| Some(Event::EndOfPartition { topic, partition, offset }));
+                    }
+                    continue;
+                }
                 Err(error) => return Some(Err(error)),
             };
             state.bytes = state.bytes.saturating_sub(chunk.size());
-            chunk.batches.retain(|entry| state.accept(entry));
+            chunk.batches.retain(|entry| {
+                state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset)
+            });
             if state.blocked && state.bytes <= self.limit / 2 {
                 state.blocked = false;
                 self.wake();
@@ -172,9 +195,19 @@ impl Shared {
 
     /// Hands a chunk or an error over.
     pub(super) fn push(&self, chunk: Result<Chunk, Error>) {
+        let size = chunk.as_ref().map_or(0, Chunk::size);
+        self.push_part(chunk.map(Part::Chunk), size);
+    }
+
+    /// Says, in its place among the records, that a partition was read to its end.
+    pub(super) fn push_end(&self, end: End) {
+        self.push_part(Ok(Part::End(end)), 0);
+    }
+
+    fn push_part(&self, part: Result<Part, Error>, size: usize) {
         let mut state = lock(&self.state);
-        state.bytes += chunk.as_ref().map_or(0, Chunk::size);
-        state.chunks.push_back(chunk);
+        state.bytes += size;
+        state.chunks.push_back(part);
         let woken = state.wakers.take();
         drop(state);
         woken.wake();
@@ -210,16 +243,17 @@ impl State {
         self.partitions.entry(topic.into()).or_default().entry(partition).or_default()
     }
 
-    /// Whether the application still wants this batch; if so its position moves past it.
-    fn accept(&mut self, entry: &Entry) -> bool {
-        let known = self.partitions.get_mut(&entry.topic);
-        let at = match known.and_then(|partitions| partitions.get_mut(&entry.partition)) {
+    /// Whether the application still wants what was read in an epoch of a partition; if so its
+    /// position moves to what comes after it.
+    fn accept(&mut self, topic: &Arc<str>, partition: u32, epoch: u32, next_offset: i64) -> bool {
+        let known = self.partitions.get_mut(topic);
+        let at = match known.and_then(|partitions| partitions.get_mut(&partition)) {
             Some(at) => at,
-            None => self.at(&entry.topic, entry.partition),
+            None => self.at(topic, partition),
         };
-        let wanted = at.epoch == entry.epoch && !at.paused;
+        let wanted = at.epoch == epoch && !at.paused;
         if wanted {
-            at.position = Some(entry.next_offset);
+            at.position = Some(next_offset);
         }
         wanted
     }

@@ -84,6 +84,8 @@ impl Told {
             }
             Event::Moved { at, from, to, why } => Event::Moved { at, from, to, why },
             Event::PartitionFailed { at, error } => Event::PartitionFailed { at, error },
+            Event::Positioned { at, offset } => Event::Positioned { at, offset },
+            Event::EndOfPartition { at, offset } => Event::EndOfPartition { at, offset },
             Event::Assigned { at, partition } => Event::Assigned { at, partition },
             Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
             ref other => panic!("an event that scripts do not know yet: {other:?}"),

@@ -82,6 +82,8 @@ pub struct World {
     pub without: Vec<i16>,
     /// Versions beyond which brokers offer nothing, whatever their release has.
     pub at_most: Vec<(ApiKey, i16)>,
+    /// Ranges that they offer, whatever their release has.
+    pub offers: Vec<(ApiKey, i16, i16)>,
 }
 
 impl World {
@@ -103,6 +105,7 @@ impl World {
             producer_error: 0,
             without: Vec::new(),
             at_most: Vec::new(),
+            offers: Vec::new(),
         }
     }
 
@@ -230,6 +233,8 @@ impl World {
     #[must_use]
     pub fn versions(&self, profile: Profile) -> ApiVersionsResponse {
         let ranges = profile.ranges().iter().map(|(api, min, max)| {
+            let other = self.offers.iter().find(|(of, ..)| of == api);
+            let (min, max) = other.map_or((min, max), |(_, min, max)| (min, max));
             let cap = self.at_most.iter().find(|(of, _)| of == api);
             ApiVersion::default()
                 .with_api_key(*api as i16)

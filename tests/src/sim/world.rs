@@ -32,6 +32,11 @@ pub trait App {
     fn is_busy(&self, _: Instant) -> bool {
         false
     }
+    /// Whether it has no room for records, and polls other news only; [`App::wake_at`] says how
+    /// long.
+    fn is_full(&self, _: Instant) -> bool {
+        false
+    }
 }
 
 struct Member<A> {
@@ -339,14 +344,10 @@ impl<A: App> World<A> {
             moved |= self.transmit(at, conn, id);
             moved |= self.receive(at, conn, id);
         }
-        let member = &mut self.members[at];
-        while !member.app.is_busy(now)
-            && let Some((event, commands)) = member.client.poll_event(now)
-        {
-            self.trace.event(self.now, at, &event);
-            member.app.on_event(now, event, commands);
+        while self.one_event(at) {
             moved = true;
         }
+        let member = &mut self.members[at];
         member.app.on_idle(now, &mut member.client);
         moved
     }

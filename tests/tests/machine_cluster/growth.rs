@@ -29,12 +29,15 @@ fn growth_is_noticed_within_a_second_for_less_than_300_bytes_a_second() {
         let after = s.client.stats().probes;
         assert!((95..=101).contains(&(after.requests - before.requests)), "{after:?}");
         let bytes = after.bytes_in + after.bytes_out - before.bytes_in - before.bytes_out;
-        assert!(bytes < 30_000, "{bytes} bytes in 100 s");
+        assert!((8_000..30_000).contains(&bytes), "{bytes} bytes in 100 s");
         let _ = events(&mut s);
+        let before = after.requests;
         s.world.grow("t", 5);
         let start = s.now();
         s.until("the growth is noticed", |s| count(&s.client, t) == 5);
         assert!(start.until(s.now()) <= Duration::from_millis(1001), "{:?}", s.now());
+        let probes = s.client.stats().probes.requests - before;
+        assert_eq!(probes, 1, "not before it is time for a probe");
         assert_eq!(growths(&events(&mut s)), [(3, 5)]);
     }
 }
@@ -55,6 +58,23 @@ fn several_growths_before_the_application_looks_are_told_once_and_whole() {
     s.world.grow("t", 10);
     s.run(Duration::from_secs(3));
     assert_eq!(growths(&events(&mut s)), [(9, 10)]);
+}
+
+#[test]
+fn different_news_of_a_topic_before_the_application_looks_are_all_told() {
+    let (mut s, t) = ready(World::new(1).topic("t", 4));
+    let _ = events(&mut s);
+    s.listening = false;
+    s.world.grow("t", 5);
+    s.run(Duration::from_secs(3));
+    assert_eq!(count(&s.client, t), 5);
+    let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
+    let _ = s.try_produce(t, 9, "x");
+    metadata(&mut s, Duration::from_secs(3), |_| behind.clone());
+    s.listening = true;
+    let told = events(&mut s);
+    assert_eq!(growths(&told), [(4, 5)], "{told:?}");
+    assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
 }
 
 #[test]
@@ -250,29 +270,35 @@ fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
 
 #[test]
 fn a_stopped_broker_does_not_delay_noticing_beyond_two_and_a_half_seconds() {
-    let (mut s, t) = ready(World::new(3).topic("t", 3));
-    s.run(Duration::from_secs(10));
-    // Broker 1 answers nothing any more, and its connections stay open; the others do.
-    s.manual(ApiKey::DescribeTopicPartitions);
-    s.manual(ApiKey::Metadata);
-    s.world.grow("t", 4);
-    let start = s.now();
-    while count(&s.client, t) < 4 {
-        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
-            if asked.node != 1 {
-                let body = s.world.describe(&asked.body);
-                s.answer(&asked, body);
+    // Broker 1 answers nothing any more, and its connections stay open; the others do. Whose turn
+    // it is depends on when that begins.
+    let mut slowest = Duration::ZERO;
+    for wait in 10..13 {
+        let (mut s, t) = ready(World::new(3).topic("t", 3));
+        s.run(Duration::from_secs(wait));
+        s.manual(ApiKey::DescribeTopicPartitions);
+        s.manual(ApiKey::Metadata);
+        s.world.grow("t", 4);
+        let start = s.now();
+        while count(&s.client, t) < 4 {
+            while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
+                if asked.node != 1 {
+                    let body = s.world.describe(&asked.body);
+                    s.answer(&asked, body);
+                }
             }
-        }
-        while let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
-            if asked.node != 1 {
-                let body = s.world.metadata(&asked.body);
-                s.answer(&asked, body);
+            while let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
+                if asked.node != 1 {
+                    let body = s.world.metadata(&asked.body);
+                    s.answer(&asked, body);
+                }
             }
+            s.run(Duration::from_millis(1));
+            assert!(start.until(s.now()) <= Duration::from_millis(2500), "not noticed");
         }
-        s.run(Duration::from_millis(1));
-        assert!(start.until(s.now()) <= Duration::from_millis(2500), "not noticed");
+        slowest = slowest.max(start.until(s.now()));
     }
+    assert!(slowest > Duration::from_secs(1), "{slowest:?}: the stopped one was not asked first");
 }
 
 #[test]
@@ -291,7 +317,7 @@ fn a_smaller_count_marks_the_broker_and_never_the_topic() {
     // Something asks for metadata: a partition that is not known yet.
     let _ = s.try_produce(t, 9, "y");
     let asked = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
-    assert!(asked <= 12, "{asked} Metadata requests to a broker that is behind");
+    assert!((4..=12).contains(&asked), "{asked} Metadata requests to a broker that is behind");
     assert_eq!(count(&s.client, t), 4);
     let told = events(&mut s);
     let stale = told.iter().filter(|e| matches!(e, Event::BrokerStale { .. })).count();
@@ -361,7 +387,8 @@ fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_behind_no_f
         let all = (1..=3).all(|node| three.contains(&node));
         assert!(all, "in turn: {probed:?}");
     }
-    assert!(fetches <= 3 * 30 * 3, "{fetches} fetches in 30 s");
+    // Three brokers let each wait for half a second.
+    assert!((3 * 30 * 2 - 6..=3 * 30 * 3).contains(&fetches), "{fetches} fetches in 30 s");
 }
 
 #[test]
@@ -439,7 +466,8 @@ fn a_client_with_connections_to_spare_notices_growth_beside_slow_batches() {
     s.world.grow("t", 4);
     let start = s.now();
     s.until("the growth is known", |s| count(&s.client, t) == 4);
-    assert!(start.until(s.now()) <= Duration::from_millis(1300), "noticed late");
+    let took = start.until(s.now()).as_millis();
+    assert!((1..=1300).contains(&took), "noticed after {took} ms");
     let told = events(&mut s);
     let by = told.iter().find_map(|event| match event {
         Event::PartitionsAdded { by, .. } => Some(by.signal),

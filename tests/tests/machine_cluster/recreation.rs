@@ -14,6 +14,9 @@ fn another_id_is_believed_at_once_when_a_leader_refuses_ours() {
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();
     s.world = with_id(&s.world, 77, 4);
+    poke(&mut s, t);
+    s.run(Duration::from_millis(500));
+    assert_eq!(s.client.freshness(t).unwrap().generation, 0, "the broker may be behind");
     let start = s.now();
     s.refuse(&asked, 100);
     s.until("it is believed", |s| s.client.freshness(t).unwrap().generation == 1);
@@ -33,7 +36,7 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     s.world = old.clone();
     poke(&mut s, t);
     let asked = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
-    assert!(asked < 30, "{asked} Metadata requests");
+    assert!((10..30).contains(&asked), "{asked} Metadata requests");
     let told = events(&mut s);
     assert_eq!(recreated(&told), [0_u32; 0]);
     assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
@@ -115,9 +118,16 @@ fn without_ids_fewer_partitions_show_in_probes_with_a_cursor() {
 
 #[test]
 fn a_topic_that_was_never_there_is_told_soon_in_a_large_cluster_too() {
-    let mut s = Script::new(World::new(5));
+    let mut s = Script::new(World::new(5).topic("t", 1));
+    s.ready("t");
+    s.run(Duration::from_secs(10));
+    let _ = events(&mut s);
     s.topic("nosuch");
-    s.run(Duration::from_secs(4));
-    let told = events(&mut s);
-    assert_eq!(told.iter().filter(|e| matches!(e, Event::TopicFailed { .. })).count(), 1);
+    let failed = |s: &mut Script| {
+        events(s).iter().filter(|e| matches!(e, Event::TopicFailed { .. })).count()
+    };
+    s.run(Duration::from_millis(1900));
+    assert_eq!(failed(&mut s), 0, "it may have been created just now");
+    s.run(Duration::from_millis(2100));
+    assert_eq!(failed(&mut s), 1);
 }

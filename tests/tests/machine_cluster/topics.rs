@@ -8,9 +8,9 @@ use kafka_protocol::messages::{
     ProduceRequest,
 };
 use kavka_core::{
-    Config, Error, Event, LimitKind, Limits, Misuse, ProduceError, Signal, Start, TopicId,
+    Config, Error, Event, LimitKind, Limits, Misuse, Probing, ProduceError, Signal, Start, TopicId,
 };
-use kavka_tests::script::steps::{count, events, growths};
+use kavka_tests::script::steps::{count, events, growths, poke, with_id};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
@@ -217,6 +217,50 @@ fn a_topic_that_is_watched_again_in_time_stays() {
     assert_eq!(s.client.topic_name(a), Some("a"));
 }
 
+/// Its age begins anew with that, and ends like that of others.
+#[test]
+fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
+    let world = World::new(1).topic("t", 1);
+    let mut config = Config::new(world.bootstrap());
+    (config.probing, config.metadata_max_age) = (Probing::Never, Duration::from_secs(3));
+    let mut s = Script::with(world, config, &Limits::small());
+    s.watching = false;
+    let t = s.ready("t");
+    let now = s.now();
+    let at = s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    s.client.pause(at);
+    s.client.unwatch(t);
+    s.run(Duration::from_secs(10));
+    assert_eq!(s.client.topic("t"), Ok(t));
+    s.manual(ApiKey::Metadata);
+    let asked = asked_metadata(&mut s, Duration::from_secs(30));
+    assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
+}
+
+/// Whatever ids they have: some share a place in the index.
+#[test]
+fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
+    let others = ["a", "b", "c", "d", "e"];
+    for id in 1..16 {
+        let mut world = World::new(1).topic("t", 1);
+        for name in others {
+            world = world.topic(name, 1);
+        }
+        world.topic_mut("t").id = uuid::Uuid::from_u128(0x2000 + id);
+        let mut s = limited(world, 6, 8);
+        let mut topics: Vec<_> = others.iter().map(|name| s.ready(name)).collect();
+        let t = s.ready("t");
+        topics.push(t);
+        s.world = with_id(&s.world, 0x3000 + id, 1);
+        poke(&mut s, t);
+        s.run(Duration::from_secs(5));
+        assert_eq!(s.client.freshness(t).map(|fresh| fresh.generation), Some(1), "id {id}");
+        for topic in topics {
+            produce(&mut s, topic);
+        }
+    }
+}
+
 /// `metadata.max.idle.ms`, where the place is needed.
 #[test]
 fn a_topic_that_was_not_produced_to_for_five_minutes_makes_room() {
@@ -343,6 +387,42 @@ fn names_that_do_not_fit_into_one_request_are_split() {
         (0..topics).for_each(|n| s.world.grow(&long(n, len), 2));
         s.run(Duration::from_secs(3));
         assert_eq!(growths(&events(&mut s)), vec![(1, 2); topics], "{release:?}, {len}");
+    }
+}
+
+/// All memory is on its way to a broker that takes nothing just now.
+#[test]
+fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
+    for release in [Profile::V4_4, Profile::V2_8] {
+        let name = long(0, 120);
+        let world = World::new(2).release(release).topic(&name, 2);
+        let mut limits = Limits::small();
+        (limits.tx_blocks, limits.block_bytes) = (8, 128);
+        let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+        config.batch_bytes = 128;
+        let mut s = Script::with(world, config, &limits);
+        let t = s.ready(&name);
+        s.produce(t, 1, "first");
+        let asked = s.expect::<ProduceRequest>();
+        s.acknowledge(&asked, 0);
+        // Until the next probe is due in a moment.
+        let sent = s.client.stats().probes.requests;
+        s.until("a probe", |s| s.client.stats().probes.requests > sent);
+        s.run(Duration::from_millis(950));
+        let sent = s.client.stats().probes.requests;
+        let conn = s.connections(2)[0];
+        s.window(conn, Some(0));
+        while s.try_produce(t, 1, "x").is_ok() {}
+        s.run(Duration::from_millis(100));
+        assert_eq!(s.client.stats().probes.requests, sent, "{release:?}: there was memory");
+        s.window(conn, None);
+        for _ in 0..12 {
+            s.run(Duration::from_millis(10));
+            while let Some(asked) = s.take::<ProduceRequest>() {
+                s.acknowledge(&asked, 1);
+            }
+        }
+        assert_eq!(s.client.stats().probes.requests, sent + 1, "{release:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Applications and loops that are away for a while, and those that leave things where they are.
 
-use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest};
+use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
 use kavka_core::{Acks, Config, Duration, Event, Limits, Start};
 use kavka_tests::script::fetch::{Batch, records};
 use kavka_tests::script::{Script, Told, World};
@@ -35,6 +35,29 @@ fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
     assert_eq!(disconnected(&mut s), 0, "its time begins when the application is there");
     s.run(Duration::from_secs(3));
     assert_eq!(disconnected(&mut s), 1, "who does not answer for 30 s is given up");
+}
+
+/// What was asked behind the answer that waits has as much time left as before.
+#[test]
+fn a_request_behind_an_answer_that_waits_is_given_its_time() {
+    let mut s = Script::new(World::new(1).topic("t", 2));
+    let t = s.ready("t");
+    let now = s.now();
+    let parts = [0, 1].map(|part| s.client.assign(now, t, part, Start::Offset(0)).unwrap());
+    let fetch = s.expect::<FetchRequest>();
+    s.manual(ApiKey::ListOffsets);
+    let now = s.now();
+    s.client.seek(now, parts[1], Start::Earliest).expect("sought");
+    let asked = s.expect_within::<ListOffsetsRequest>(Duration::ZERO);
+    assert_eq!(asked.conn, fetch.conn);
+    s.listening = false;
+    s.give(&fetch, 1, vec![records(0, &[Batch::new(0, &["a"]).bytes()])]);
+    s.run(Duration::from_secs(40));
+    s.listening = true;
+    s.run(Duration::from_secs(29));
+    assert_eq!(disconnected(&mut s), 0, "30 s in all, without those that the application took");
+    s.run(Duration::from_secs(2));
+    assert_eq!(disconnected(&mut s), 1);
 }
 
 /// What has arrived while nobody looked is read before a deadline counts, although the loop looks

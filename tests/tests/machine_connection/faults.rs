@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, MetadataRequest, ProduceRequest,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
+    MetadataRequest, ProduceRequest,
 };
 use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
-use kavka_tests::script::steps::disconnected;
+use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm_up};
 use kavka_tests::script::{Script, Told, World};
 use kavka_tests::sim::Profile;
 
@@ -135,4 +136,34 @@ fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
     bytes[..4].copy_from_slice(&length);
     s.feed(asked.conn, &bytes);
     assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed))]);
+}
+
+/// Who is throttled is quiet; brokers before these versions have waited themselves (KIP-219).
+#[test]
+fn a_throttled_answer_is_followed_by_quiet_since_the_version_that_says_so() {
+    for (version, pause, quiet) in [(7, 300, 0), (8, 300, 300), (11, 300, 300), (11, 1, 1)] {
+        let world = World::new(1).release(Profile::V2_4).topic("t", 1);
+        let (mut s, _) = reading_with(world.at_most(ApiKey::Fetch, version), |config| config);
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!(asked.version, version);
+        let body = FetchResponse::default().with_session_id(7).with_throttle_time_ms(pause);
+        s.answer(&asked, body);
+        let start = s.now();
+        s.expect::<FetchRequest>();
+        assert_eq!(start.until(s.now()).as_millis(), quiet, "Fetch {version}");
+    }
+    for (version, quiet) in [(5, 0), (6, 300), (8, 300)] {
+        let world = World::new(1).release(Profile::V2_4).topic("t", 1);
+        let mut s = configured(world.at_most(ApiKey::Produce, version), |_| ());
+        let t = s.ready("t");
+        warm_up(&mut s, t, 0);
+        let asked = send(&mut s, t, &["a"]).remove(0);
+        assert_eq!(asked.version, version);
+        let body = Script::produce_answer(&asked, 0, 1).with_throttle_time_ms(300);
+        s.answer(&asked, body);
+        let start = s.now();
+        s.produce(t, 0, "b");
+        s.expect::<ProduceRequest>();
+        assert_eq!(start.until(s.now()).as_millis(), quiet, "Produce {version}");
+    }
 }

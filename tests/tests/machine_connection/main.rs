@@ -4,4 +4,5 @@ mod away;
 mod calls;
 mod faults;
 mod many;
+mod reasons;
 mod scarce;

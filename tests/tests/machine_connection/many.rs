@@ -1,25 +1,29 @@
 //! Many brokers: one connection each where there is room, slots that change hands slowly where
 //! there is not.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::FetchRequest;
 use kavka_core::{Client, Config, ConfigError, Duration, LimitKind, Limits, Start, Storage};
 use kavka_tests::script::{Script, World};
 
-/// Brokers that have nothing to give, and say so after 50 ms.
-fn serve(s: &mut Script, time: Duration) {
-    let end = s.now() + time;
+/// Brokers that have nothing to give, and say so after 50 ms. Returns who was asked.
+fn serve(s: &mut Script, time: Duration) -> BTreeSet<i32> {
+    let (end, mut nodes) = (s.now() + time, BTreeSet::new());
     while s.now() < end {
         s.run(Duration::from_millis(50));
         // Those that are asked in return wait for their turn.
         let asked: Vec<_> = core::iter::from_fn(|| s.take::<FetchRequest>()).collect();
         for asked in asked {
+            nodes.insert(asked.node);
             s.give(&asked, 0, Vec::new());
         }
     }
+    nodes
 }
 
-/// A consumer of a partition on each broker, after its start; and the connects of ten seconds.
-fn connects(brokers: i32, conns: usize) -> (Script, usize) {
+/// A consumer of a partition on each broker.
+fn reader(brokers: i32, conns: usize) -> Script {
     let mut limits = Limits::small();
     (limits.conns, limits.brokers, limits.partitions) = (conns, 256, 256);
     (limits.tx_blocks, limits.rx_bytes) = (1024, 16 * 1024);
@@ -29,6 +33,12 @@ fn connects(brokers: i32, conns: usize) -> (Script, usize) {
     let t = s.ready("t");
     let now = s.now();
     s.client.assign_all(now, t, Start::Earliest).expect("assigned");
+    s
+}
+
+/// The same after its start; and the connects of ten seconds.
+fn connects(brokers: i32, conns: usize) -> (Script, usize) {
+    let mut s = reader(brokers, conns);
     serve(&mut s, Duration::from_secs(10));
     let before = s.connects.len();
     serve(&mut s, Duration::from_secs(10));
@@ -42,6 +52,27 @@ fn few_slots_change_hands_slowly() {
         let (_, connects) = connects(brokers, 32);
         assert!((5..20).contains(&connects), "{brokers} brokers: {connects} connects in 10 s");
     }
+}
+
+/// However many there are, and in whichever order they ask.
+#[test]
+fn each_of_many_brokers_has_its_turn() {
+    let mut s = reader(77, 26);
+    // One every 600 ms makes way, a few more at the start.
+    let (start, round) = (Duration::from_secs(25), Duration::from_secs(50));
+    assert_eq!(serve(&mut s, start).len(), 77, "read from, after {start:?}");
+    for _ in 0..2 {
+        let before = s.connects.len();
+        assert_eq!(serve(&mut s, round).len(), 77, "read from in {round:?}");
+        let connects = s.connects.len() - before;
+        assert!((77..100).contains(&connects), "{connects} connects in {round:?}");
+    }
+}
+
+#[test]
+fn a_few_brokers_too_many_are_read_from_at_once() {
+    let mut s = reader(40, 32);
+    assert_eq!(serve(&mut s, Duration::from_secs(3)).len(), 40);
 }
 
 #[test]

@@ -1,8 +1,9 @@
+use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest};
-use kavka_core::{Duration, Event, MoveReason, Start};
-use kavka_tests::script::Asked;
+use kavka_core::{Config, Duration, Event, Limits, MoveReason, Start};
 use kavka_tests::script::fetch::{Batch, diverging, records, refused};
-use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading};
+use kavka_tests::script::steps::{batch, events, fetch_with, moves, poke, reading};
+use kavka_tests::script::{Asked, Script, World};
 
 #[test]
 fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
@@ -63,6 +64,28 @@ fn held_records_come_again_from_there() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 1)]);
 }
 
+/// One request at a time: the old leader's answer says soon enough that it is none any more.
+#[test]
+fn a_start_that_was_asked_for_is_awaited_when_the_leader_moves() {
+    let (mut s, parts) = reading(2, 1);
+    s.manual(ApiKey::ListOffsets);
+    let first = s.expect::<FetchRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Earliest).unwrap();
+    s.give(&first, 7, vec![]);
+    let asked = s.expect::<ListOffsetsRequest>();
+    let t = s.topic("t");
+    s.world.lead("t", 0, 2);
+    poke(&mut s, t);
+    s.run(Duration::from_secs(2));
+    s.none::<ListOffsetsRequest>("the answer is awaited");
+    s.world.partition("t", 0).start = 5;
+    let body = s.world.offsets(&asked.body);
+    s.answer(&asked, body);
+    let asked = fetch_with(&mut s, |s, asked| !s.wanted(asked).is_empty());
+    assert_eq!((asked.node, s.wanted(&asked)), (2, vec![("t".into(), 0, 5)]));
+}
+
 #[test]
 fn offsets_that_are_none_make_no_fast_loop() {
     let (mut s, parts) = reading(1, 1);
@@ -79,6 +102,7 @@ fn offsets_that_are_none_make_no_fast_loop() {
         assert!(asks < 1000, "a fast loop");
         s.run(Duration::from_millis(1));
     }
+    assert!((2..30).contains(&asks), "{asks} requests in 10 s");
     assert_eq!(s.client.position(parts[0]), None);
 }
 
@@ -125,4 +149,52 @@ fn access_refused_after_a_passing_error_is_told_too() {
     }
     let failed = |e: &&Event<'_>| matches!(e, Event::PartitionFailed { .. });
     assert_eq!(events(&mut s).iter().filter(failed).count(), 1);
+}
+
+/// Where reading begins, and that it has come to an end, is reported on demand: once, and again
+/// after the position moved.
+#[test]
+fn positions_and_ends_are_reported_once() {
+    let world = World::new(1).topic("t", 1);
+    let config = Config::new(world.bootstrap()).report_positions(true);
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    let now = s.now();
+    let at = s.client.assign(now, t, 0, Start::Earliest).unwrap();
+    let give = |s: &mut Script, end: i64, batches: &[Bytes]| {
+        let asked = s.expect::<FetchRequest>();
+        let mut entry = records(0, batches);
+        entry.high_watermark = end;
+        s.give(&asked, 0, vec![entry]);
+        s.take_told(|told| match told.event()? {
+            Event::Positioned { at, offset } => Some((at, offset, "begins")),
+            Event::EndOfPartition { at, offset } => Some((at, offset, "ends")),
+            _ => None,
+        })
+    };
+    assert_eq!(give(&mut s, 0, &[]), [(at, 0, "begins"), (at, 0, "ends")]);
+    assert_eq!(give(&mut s, 0, &[]), [], "nothing moved");
+    assert_eq!(give(&mut s, 3, &[batch(0, &["a"])]), [], "two more to come");
+    let marker = Batch { attributes: 0x30, ..Batch::new(2, &["commit"]) };
+    assert_eq!(give(&mut s, 3, &[batch(1, &["b"]), marker.bytes()]), [(at, 3, "ends")]);
+    assert_eq!(s.client.position(at), Some(3), "behind the marker");
+    assert_eq!(give(&mut s, 3, &[]), []);
+    let now = s.now();
+    s.client.seek(now, at, Start::Offset(3)).unwrap();
+    assert_eq!(give(&mut s, 3, &[]), [], "asked before");
+    assert_eq!(give(&mut s, 3, &[]), [(at, 3, "ends")], "sought");
+}
+
+#[test]
+fn nothing_is_reported_of_positions_that_nobody_asked_for() {
+    let (mut s, _) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    let mut entry = records(0, &[batch(0, &["a"])]);
+    entry.high_watermark = 1;
+    s.give(&asked, 0, vec![entry]);
+    let told = s.take_told(|told| match told.event()? {
+        Event::EndOfPartition { offset, .. } | Event::Positioned { offset, .. } => Some(offset),
+        _ => None,
+    });
+    assert_eq!(told, [0_i64; 0]);
 }

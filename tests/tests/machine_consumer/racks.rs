@@ -1,7 +1,9 @@
 //! Reading from a replica in the client's own rack (KIP-392).
 
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
+use kafka_protocol::messages::{
+    ApiKey, BrokerId, FetchRequest, ListOffsetsRequest, MetadataRequest,
+};
 use kavka_core::Duration;
 use kavka_tests::script::fetch::{diverging, records, refused};
 use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading_with};
@@ -86,6 +88,19 @@ fn trouble_at_a_replica_is_decided_at_the_leader() {
         let asked = fetch_with(&mut s, |_, asked| asked.body.rack_id.as_str() == "r2");
         s.give(&asked, 7, vec![elsewhere(0, 2)]);
         assert_eq!(next(&mut s).node, 2);
+    }
+}
+
+/// Only a leader does: its address is another broker's by now, perhaps that of the leader.
+#[test]
+fn a_replica_that_names_one_itself_is_left() {
+    for named in [1, 2, 3] {
+        let (mut s, asked) = at_replica();
+        s.manual(ApiKey::Metadata);
+        s.give(&asked, 8, vec![elsewhere(0, named)]);
+        let asked = next(&mut s);
+        assert_eq!((asked.node, asked.body.rack_id.as_str()), (1, ""), "it named {named}");
+        s.expect_within::<MetadataRequest>(Duration::from_millis(100));
     }
 }
 

@@ -1,6 +1,7 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::FetchRequest;
-use kavka_core::{Config, Event, PartitionId, Resources, Start, Unreadable};
+use kavka_core::record::Malformed;
+use kavka_core::{Config, Duration, Event, PartitionId, Resources, Start, Unreadable};
 use kavka_tests::script::fetch::{Batch, records, refused};
 use kavka_tests::script::steps::{after, batch, reading, values};
 use kavka_tests::script::{Script, World};
@@ -159,5 +160,89 @@ fn garbage_instead_of_records_never_moves_the_position_back() {
         assert_eq!((next, got), (None, vec![]), "{bad:?}");
         let last = told.last();
         assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{bad:?}: {told:?}");
+    }
+}
+
+/// The rest of it may be shorter than the front of a batch, which is no reason to take it for one.
+#[test]
+fn a_batch_before_the_position_may_come_in_any_pieces() {
+    let old = batch(0, &["old"]);
+    for piece in 1..=old.len() {
+        let mut s = Script::new(World::new(1).topic("t", 1));
+        let t = s.ready("t");
+        let now = s.now();
+        s.client.assign(now, t, 0, Start::Offset(3)).unwrap();
+        let asked = s.expect::<FetchRequest>();
+        s.piece = piece;
+        s.give(&asked, 0, vec![records(0, &[old.clone(), batch(3, &["new"])])]);
+        assert_eq!(values(&mut s), [(3, "new".into())], "in pieces of {piece}");
+        s.piece = usize::MAX;
+        let now = s.now();
+        s.expect::<FetchRequest>();
+        assert!(now.until(s.now()) < Duration::from_millis(20), "in pieces of {piece}");
+    }
+}
+
+/// Kafka never writes them; whoever does must not make us fetch the same again a thousand times.
+#[test]
+fn a_batch_that_leads_nowhere_is_parked() {
+    for (name, bad) in [
+        ("last offset delta -1", Batch { last_delta: -1, ..Batch::new(0, &["a"]) }),
+        ("last offset delta -9", Batch { last_delta: -9, ..Batch::new(0, &["a"]) }),
+        ("base offset -3", Batch { last_delta: 9, ..Batch::new(-3, &["a"]) }),
+    ] {
+        let (next, got, told) = after(&[bad.bytes()]);
+        assert_eq!((next, got), (None, vec![]), "{name}");
+        let last = told.last();
+        assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{name}: {told:?}");
+    }
+}
+
+#[test]
+fn answers_that_move_nothing_are_not_fetched_in_a_fast_loop() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(5)).unwrap();
+    let (end, mut count) = (s.now() + Duration::from_secs(20), 0);
+    while s.now() < end {
+        match s.take::<FetchRequest>() {
+            Some(asked) => {
+                count += 1;
+                s.give(&asked, 0, vec![records(0, &[batch(0, &["below"])])]);
+            }
+            None => s.run(Duration::from_millis(1)),
+        }
+    }
+    assert!((10..=60).contains(&count), "{count} fetches in 20 s");
+    let told = s.take_told(|told| match told.event()? {
+        Event::PartitionFailed { error, .. } => Some(error),
+        _ => None,
+    });
+    assert!(!told.is_empty(), "nothing is reported");
+}
+
+/// Message sets of magic 0 and 1 may be shorter than any batch.
+#[test]
+fn small_messages_of_old_formats_are_named() {
+    for magic in [0_u8, 1] {
+        for piece in [usize::MAX, 1] {
+            let mut message = vec![0; 8];
+            let body = [vec![1, 2, 3, 4, magic, 0], vec![0; 8 * usize::from(magic)], vec![0xff; 8]];
+            let body = body.concat();
+            message.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+            message.extend(body);
+            let (mut s, _) = reading(1, 1);
+            let asked = s.expect::<FetchRequest>();
+            s.piece = piece;
+            s.give(&asked, 0, vec![records(0, &[message.into()])]);
+            s.run(Duration::from_millis(20));
+            let told = s.take_told(|told| match told.event()? {
+                Event::Corrupt { why, .. } => Some(why),
+                _ => None,
+            });
+            let wanted = Unreadable::Malformed(Malformed::Magic(magic));
+            assert_eq!(told, [wanted], "magic {magic}, pieces of {piece}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-use kafka_protocol::messages::{ApiKey, FetchRequest};
+use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest};
 use kavka_core::{
     Config, Duration, Error, Event, LimitKind, Limits, Misuse, MoveReason, OutOfRange, Probing,
     Start, TopicId,
@@ -107,6 +107,28 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
         matches!(e, Event::Moved { from: 40, to: 0, why: MoveReason::Recreated, .. })
     };
     assert_eq!(told.iter().filter(why).count(), 2, "{told:?}");
+}
+
+/// Its answer comes in pieces, from another broker than the first one, where nothing else is read.
+#[test]
+fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
+    let mut world = World::new(2).topic("t", 2);
+    world.partition("t", 1).end = 40;
+    let mut s = Script::new(world);
+    let t = s.ready("t");
+    s.piece = 1;
+    s.manual(ApiKey::ListOffsets);
+    let now = s.now();
+    s.client.assign(now, t, 1, Start::Timestamp(1_700_000_000_000)).expect("assigned");
+    for (timestamp, offset) in [(1_700_000_000_000, -1), (-1, 40)] {
+        let asked = s.expect_within::<ListOffsetsRequest>(Duration::from_millis(50));
+        assert_eq!((asked.node, asked.body.topics[0].partitions[0].timestamp), (2, timestamp));
+        let mut answer = s.world.offsets(&asked.body);
+        answer.topics[0].partitions[0].offset = offset;
+        s.answer(&asked, answer);
+    }
+    let asked = s.expect_within::<FetchRequest>(Duration::from_millis(50));
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 40)]);
 }
 
 /// Partitions that were told to be assigned.

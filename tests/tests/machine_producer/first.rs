@@ -57,9 +57,9 @@ fn grow(s: &mut Script) -> (Duration, Duration) {
 fn old_partitions_do_not_wait_for_the_first_batches_of_new_ones() {
     let mut s = Script::new(World::new(1).topic("t", 1));
     let (silence, all) = grow(&mut s);
-    assert!(silence < Duration::from_millis(50), "no acknowledgement for {silence:?}");
-    assert!(all < Duration::from_millis(3500), "the new ones take {all:?}");
-    assert!(s.connects.len() <= 3, "{:?}", s.connects);
+    assert!((TICK..10 * TICK).contains(&silence), "no acknowledgement for {silence:?}");
+    assert!((SLOW..Duration::from_millis(3500)).contains(&all), "the new ones take {all:?}");
+    assert!((2..=3).contains(&s.connects.len()), "{:?}", s.connects);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_client_without_a_connection_to_spare_sends_first_batches_over_the_one_it_ha
     let mut s = Script::with(world, config, &limits);
     let (silence, all) = grow(&mut s);
     assert!(silence >= SLOW, "{silence:?}");
-    assert!(all < Duration::from_secs(5), "the new ones take {all:?}");
+    assert!((SLOW..Duration::from_secs(5)).contains(&all), "the new ones take {all:?}");
 }
 
 /// Nothing overtakes it, whatever connection it takes.
@@ -109,7 +109,7 @@ fn a_first_batch_whose_connection_is_not_made_takes_the_main_one() {
     let start = s.now();
     s.expect::<ProduceRequest>();
     let waited = start.until(s.now());
-    assert!(waited <= Duration::from_millis(200), "{waited:?}");
+    assert_eq!(waited, Duration::from_millis(200));
 }
 
 #[test]

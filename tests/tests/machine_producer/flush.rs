@@ -35,6 +35,28 @@ fn flush(s: &mut Script) {
 }
 
 #[test]
+fn what_is_flushed_does_not_linger() {
+    let mut s = configured(World::new(1).topic("t", 1), |c| {
+        (c.linger, c.linger_when_idle) = (Duration::from_secs(10), true);
+    });
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    s.produce(t, 0, "a");
+    s.run(Duration::from_secs(9));
+    s.none::<ProduceRequest>("it lingers");
+    flush(&mut s);
+    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    // What comes later is no part of it.
+    s.produce(t, 0, "b");
+    s.acknowledge(&asked, 1);
+    assert_eq!(s.flushed(), 1);
+    s.run(Duration::from_secs(9));
+    s.none::<ProduceRequest>("b lingers");
+    let (_, value, _) = next(&mut s);
+    assert_eq!(value, "b");
+}
+
+#[test]
 fn a_flush_ends_when_both_halves_of_a_batch_that_was_split_have() {
     for first_one_first in [true, false] {
         let (mut s, t) = known();

@@ -214,10 +214,10 @@ fn many_records_a_second_take_few_requests() {
         );
         assert!((19_000..=21_500).contains(&records), "{}: {records}", flow.name);
         assert!(
-            ours * 2 <= fixed * 3,
+            (fixed * 9 / 10..=fixed * 3 / 2).contains(&ours),
             "{}: {ours} requests, {fixed} with a fixed linger",
             flow.name
         );
-        assert!(fixed < 260, "{}: {fixed} requests with a fixed linger", flow.name);
+        assert!((150..260).contains(&fixed), "{}: {fixed} with a fixed linger", flow.name);
     }
 }

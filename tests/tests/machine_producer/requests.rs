@@ -26,15 +26,40 @@ fn a_full_batch_does_not_linger() {
     let world = World::new(1).topic("t", 1);
     let mut s = configured(world, |c| {
         (c.linger, c.batch_bytes) = (Duration::from_secs(10), 1000);
+        c.linger_when_idle = true;
     });
     let t = s.ready("t");
-    for _ in 0..3 {
+    for _ in 0..2 {
         s.produce(t, 0, &"x".repeat(400));
     }
+    s.run(Duration::from_secs(9));
+    s.none::<ProduceRequest>("it is not full");
+    s.produce(t, 0, &"x".repeat(400));
     let start = s.now();
     let asked = s.expect::<ProduceRequest>();
     assert_eq!(s.batches(&asked)[0].header.count, 2);
-    assert!(start.until(s.now()) < Duration::from_millis(100));
+    assert_eq!(start.until(s.now()), Duration::ZERO);
+}
+
+/// Five are under way at a broker at most; any answer makes room for the next one.
+#[test]
+fn the_sixth_request_leaves_when_one_of_five_is_answered() {
+    let mut s = configured(World::new(1).topic("t", 6), |_| ());
+    let t = s.ready("t");
+    for partition in 0..6 {
+        warm_up(&mut s, t, partition);
+    }
+    let mut asked = Vec::new();
+    for partition in 0..5 {
+        s.produce(t, partition, "x");
+        asked.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
+    }
+    s.produce(t, 5, "sixth");
+    s.run(Duration::from_secs(1));
+    s.none::<ProduceRequest>("five are under way");
+    s.acknowledge(&asked[0], 1);
+    let sixth = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(s.batches(&sixth)[0].values, ["sixth"]);
 }
 
 /// When a request cannot hold everything, those who were left out come first next time.
@@ -61,6 +86,7 @@ fn partitions_take_turns_when_requests_are_full() {
     }
     let (least, most) = (sent.iter().min(), sent.iter().max());
     assert!(most.unwrap() - least.unwrap() <= 4, "{sent:?}");
+    assert!(sent.iter().sum::<i32>() >= 3 * 60, "full requests: {sent:?}");
 }
 
 /// The names of many topics need more memory than is kept for requests.

@@ -191,6 +191,23 @@ fn e11_a_hint_with_a_newer_epoch_moves_the_batch_at_once() {
     assert_eq!(s.delivered().len(), 1);
 }
 
+/// Its address stands at the end of the answer, behind the partitions.
+#[test]
+fn e11_a_leader_that_nobody_knew_before_is_reached_without_metadata() {
+    let mut world = World::new(3).topic("t", 1);
+    world.node(3).up = false;
+    let mut s = Script::new(world);
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    s.produce(t, 0, "a");
+    let (asked, ..) = next(&mut s);
+    s.manual(ApiKey::Metadata);
+    s.world.node(3).up = true;
+    s.refuse_with_leader(&asked, 6, (3, 1));
+    let (asked, value, _) = next(&mut s);
+    assert_eq!((asked.node, value.as_str()), (3, "a"));
+}
+
 #[test]
 fn e11_a_hint_with_an_old_epoch_is_ignored() {
     let mut s = Script::new(World::new(2).topic("t", 1));
@@ -301,6 +318,7 @@ fn an_epoch_that_stays_unknown_is_asked_about_and_given_up() {
         asked = s.expect::<FetchRequest>();
         assert!(start.until(s.now()) < Duration::from_secs(30), "epoch 3 is asked for ever");
     }
+    assert!(start.until(s.now()) > Duration::from_secs(1), "the broker may just lag");
 }
 
 /// kavka names no rack, so nobody should prefer a replica for it (KIP-392).

@@ -112,7 +112,8 @@ fn m5_epochs_of_old_metadata_versions_mean_nothing() {
     s.refuse(&asked, 6);
     assert_eq!(s.expect::<ProduceRequest>().node, 2);
     let took = start.until(s.now());
-    assert!(took < Duration::from_millis(200), "{took:?}");
+    let range = Duration::from_millis(20)..Duration::from_millis(200);
+    assert!(range.contains(&took), "after a pause, and one answer: {took:?}");
 }
 
 #[test]
@@ -126,7 +127,8 @@ fn m6_a_first_answer_without_leaders_is_asked_again_by_itself() {
     (s.world.partition("t", 0).leader, s.world.partition("t", 0).error) = (1, 0);
     let start = s.now();
     s.expect::<ProduceRequest>();
-    assert!(start.until(s.now()) <= Duration::from_millis(1300));
+    let took = start.until(s.now()).as_millis();
+    assert!((1..=1300).contains(&took), "after {took} ms");
 }
 
 #[test]
@@ -134,6 +136,7 @@ fn m7_a_topic_missing_for_a_moment_stays() {
     // R7
     for code in [3, 5, 7] {
         let (mut s, t) = ready(World::new(1).topic("t", 4));
+        s.run(Duration::from_secs(10));
         poke(&mut s, t);
         s.world.topic_mut("t").error = code;
         s.run(Duration::from_secs(4));
@@ -250,7 +253,7 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
     }
     // One for probes may stand beside the one for batches.
     let conns = s.connections(2).len();
-    assert!(s.delivered().len() == 4 && conns <= 2, "{conns} connections");
+    assert!(s.delivered().len() == 4 && (1..=2).contains(&conns), "{conns} connections");
 }
 
 #[test]
@@ -329,9 +332,12 @@ fn m14_who_is_silent_by_request_or_busy_is_asked_last() {
 fn m15_a_topic_missing_for_long_is_told_once_and_comes_back() {
     // R7
     let (mut s, t) = ready(World::new(1).topic("t", 4));
+    s.run(Duration::from_secs(10));
     poke(&mut s, t);
     s.world.topic_mut("t").error = 3;
-    s.run(Duration::from_secs(30));
+    s.run(Duration::from_millis(4900));
+    assert!(!events(&mut s).iter().any(|e| matches!(e, Event::TopicFailed { .. })), "too soon");
+    s.run(Duration::from_secs(25));
     let failed = |told: &[Event<'_>]| {
         let unknown = Error::Broker(kavka_core::wire::ErrorCode(3));
         let gone =

@@ -48,6 +48,35 @@ fn all_partitions_are_read_once_and_in_order() {
     assert_gapless(&got);
 }
 
+/// A program that restores its state reads up to the end that there was, and has to learn of it.
+#[test]
+fn where_reading_begins_and_ends_is_reported() {
+    let server = server(1);
+    server.create_topic("t", 2).unwrap();
+    fill(&server, "t", 0, 0..10);
+    let consumer = Consumer::assign_all(config(&server).start(Start::Earliest), &["t"]).unwrap();
+    let events = consumer.events();
+    let (mut begins, mut ends) = (Vec::new(), Vec::new());
+    let until = Instant::now() + LONG;
+    while ends.len() < 2 {
+        assert!(Instant::now() < until, "begins {begins:?}, ends {ends:?}");
+        drop(consumer.next_timeout(Duration::from_millis(10)).unwrap());
+        while let Some(event) = events.try_next() {
+            match event {
+                Event::Positioned { partition, offset, .. } => begins.push((partition, offset)),
+                Event::EndOfPartition { partition, offset, .. } => {
+                    assert_eq!(consumer.position("t", partition), Some(offset));
+                    ends.push((partition, offset));
+                }
+                _ => {}
+            }
+        }
+    }
+    begins.sort_unstable();
+    ends.sort_unstable();
+    assert_eq!((begins, ends), (vec![(0, 0), (1, 0)], vec![(0, 10), (1, 0)]));
+}
+
 #[test]
 fn latest_reads_what_comes_and_added_partitions_from_their_first_record() {
     let server = server(1);

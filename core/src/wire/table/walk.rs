@@ -144,6 +144,15 @@ impl Walker {
         self.at = self.at.saturating_add(taken);
     }
 
+    /// Whether this field of the outermost struct comes next, and nothing of it was read.
+    pub(crate) const fn is_at(&self, field: u8) -> bool {
+        let open = &self.open[0];
+        self.depth == 1
+            && self.skip == 0
+            && matches!(open.phase, Phase::Fields)
+            && open.field == field
+    }
+
     /// Drops the segment that comes next; see [`Decode::skip`](crate::wire::Decode::skip).
     pub const fn skip(&mut self) {
         self.dropping = true;

@@ -23,7 +23,7 @@ const SUITES: [&str; 11] = [
     "machine_connection",
 ];
 /// A suite that takes longer was sent into a loop.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     let wanted = |name: &String| options.name.as_ref().is_none_or(|part| name.contains(part));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use kavka_tests::sim::swarm::Loads;
 
-const LOADS: [&str; 4] = ["wide", "slow", "stalled", "missing"];
+const LOADS: [&str; 5] = ["wide", "slow", "stalled", "missing", "racks"];
 
 /// Runs kavka's clients in virtual time against a simulated cluster. A seed decides everything.
 #[derive(Clone, Debug, Parser)]
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Bytes that are fetched and neither taken nor lost are a finding
     #[arg(long)]
     pub(crate) strict_fetch: bool,
-    /// Draw no such loads: wide, slow, stalled, missing
+    /// Draw no such loads: wide, slow, stalled, missing, racks
     #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
     /// Print failures and the sum only
@@ -56,6 +56,7 @@ impl Options {
             slow: on("slow", all.slow),
             stalled: on("stalled", all.stalled),
             missing: on("missing", all.missing),
+            racks: on("racks", all.racks),
         }
     }
 

@@ -17,6 +17,9 @@ use crate::sim::world::App;
 use reader::Reader;
 use writer::{Answer, Writer};
 
+/// Records that nobody takes for so long make way where other requests wait behind them.
+const HOLD_UP: Duration = Duration::from_secs(1);
+
 /// An application.
 pub struct Agent {
     process: usize,
@@ -30,6 +33,8 @@ pub struct Agent {
     /// Partitions that go on reading later.
     resumes: Vec<(Instant, PartitionId)>,
     busy_until: Option<Instant>,
+    /// It has no room for records before this.
+    full_until: Option<Instant>,
     /// When it stalls, once.
     stall: Option<Instant>,
     /// A topic that does not exist.
@@ -61,6 +66,7 @@ impl Agent {
             counts: BTreeMap::new(),
             resumes: Vec::new(),
             busy_until: None,
+            full_until: None,
             calm: false,
             steps: Vec::new(),
             findings: Vec::new(),
@@ -113,7 +119,7 @@ impl Agent {
     /// No new records and no whims from now on; what is paused goes on.
     pub(super) fn calm_down(&mut self, now: Instant, commands: &mut Commands<'static>) {
         self.calm = true;
-        (self.busy_until, self.stall) = (None, None);
+        (self.busy_until, self.full_until, self.stall) = (None, None, None);
         self.turns += self.resumes.len() as u64;
         for (_, at) in core::mem::take(&mut self.resumes) {
             commands.resume(now, at);
@@ -168,7 +174,9 @@ impl Agent {
                 if let Some(rate) = self.plan.rate.filter(|_| !self.calm) {
                     let records = batch.records().count() as u32;
                     let time = Duration::from_secs(1) * records / rate.max(1);
-                    self.busy_until = self.busy_until.max(Some(now + time));
+                    self.full_until = self.full_until.max(Some(now + time));
+                    // What others wait behind makes way once.
+                    self.turns += if time < HOLD_UP { 0 } else { self.shared() };
                 }
             }
             Event::Moved { .. }
@@ -178,6 +186,14 @@ impl Agent {
             | Event::LeaderMoved { .. }
             | Event::TopicRecreated { .. } => self.turns += 1,
             _ => {}
+        }
+    }
+
+    /// Connections on which other requests may wait behind records.
+    fn shared(&self) -> u64 {
+        match self.plan.limits.conns {
+            2..8 => 0,
+            conns => conns as u64,
         }
     }
 
@@ -265,6 +281,7 @@ impl App for Agent {
 
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
         self.busy_until = self.busy_until.filter(|until| *until > now);
+        self.full_until = self.full_until.filter(|until| *until > now);
         if self.stall.is_some_and(|at| at <= now) {
             self.stall = None;
             self.busy_until = Some(now + STALL);
@@ -281,10 +298,15 @@ impl App for Agent {
     fn wake_at(&self) -> Option<Instant> {
         let resume = self.resumes.iter().map(|(at, _)| *at).min();
         let busy = Instant::earliest(self.busy_until, self.stall);
+        let busy = Instant::earliest(busy, self.full_until);
         Instant::earliest(Instant::earliest(resume, busy), self.writer.wake_at())
     }
 
     fn is_busy(&self, now: Instant) -> bool {
         self.busy_until.is_some_and(|until| until > now)
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_until.is_some_and(|until| until > now)
     }
 }

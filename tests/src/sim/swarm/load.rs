@@ -1,6 +1,6 @@
-//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics that
-//! do not exist. Each is drawn from numbers of its own, so that a seed means the same whichever of
-//! them are on.
+//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics
+//! that do not exist, racks. Each is drawn from numbers of its own, so that a seed means the same
+//! whichever of them are on.
 
 use core::time::Duration;
 
@@ -25,12 +25,14 @@ pub struct Loads {
     pub stalled: bool,
     /// Records for a topic that does not exist, among others.
     pub missing: bool,
+    /// Brokers and clients in racks, and leaders that name replicas to read from (KIP-392).
+    pub racks: bool,
 }
 
 impl Default for Loads {
     /// Those that the client stands.
     fn default() -> Self {
-        Self { wide: true, slow: true, stalled: true, missing: true }
+        Self { wide: true, slow: true, stalled: true, missing: true, racks: true }
     }
 }
 
@@ -39,11 +41,15 @@ impl Loads {
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
+        let [mut racks, mut linger] = [5, 6].map(rng);
+        for client in &mut plan.clients {
+            client.config.linger_when_idle = linger.chance(33);
+        }
         if wide.below(64) == 0 && self.wide {
             widen(plan, &mut wide);
         }
         if slow.chance(6) && self.slow {
-            let rate = 20 << slow.below(7); // up to 1,280
+            let rate = 2 << slow.below(10); // up to 1,024
             if let Some(client) = reader(plan, &mut slow) {
                 plan.clients[client].rate = Some(rate);
             }
@@ -62,6 +68,9 @@ impl Loads {
                 client.limits.topics += 1;
             }
         }
+        if racks.chance(15) && self.racks {
+            spread(plan, &mut racks);
+        }
     }
 }
 
@@ -70,6 +79,15 @@ fn reader(plan: &Plan, rng: &mut Rng) -> Option<usize> {
     let reads = |n: &usize| !plan.clients[*n].reads.is_empty();
     let readers: Vec<usize> = (0..plan.clients.len()).filter(reads).collect();
     (!readers.is_empty()).then(|| rng.pick(&readers))
+}
+
+/// Brokers in two or three racks, and readers in one of them, in none or in another one.
+fn spread(plan: &mut Plan, rng: &mut Rng) {
+    plan.options.racks = rng.pick(&[2, 3]);
+    plan.options.rack_aware = true;
+    for client in &mut plan.clients {
+        client.config.rack = rng.pick(&["rack-1", "rack-2", "rack-3", "rack-4", ""]);
+    }
 }
 
 /// Many of everything, and little that happens, so that it stays fast.

@@ -137,6 +137,12 @@ impl Plan {
         plan
     }
 
+    /// Whether it has many of everything.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.topics.len() > 3
+    }
+
     /// What came later into the world, so that it leaves what was drawn before as it was.
     fn draw_more(&mut self, rng: &mut Rng) {
         for act in Act::LATER {
@@ -307,8 +313,6 @@ fn draw_config(rng: &mut Rng) -> Config<'static> {
         OutOfRange::Earliest,
         OutOfRange::Latest,
     ]);
-    // Not drawn: what seeds mean stays.
-    config.linger_when_idle = config.fetch_max_wait.as_millis().is_multiple_of(3);
     if rng.chance(10) {
         config.probing = Probing::WhenProducing;
     }
@@ -354,8 +358,11 @@ impl fmt::Display for Plan {
             let missing = (*missing > 0).then(|| format!("{missing} % to a missing topic"));
             [rate, stall, missing].into_iter().flatten()
         };
-        let loads: Vec<String> = self.clients.iter().flat_map(load).collect();
-        let wide = self.topics.len() > 3;
+        let mut loads: Vec<String> = self.clients.iter().flat_map(load).collect();
+        if self.options.racks > 0 {
+            loads.push(format!("{} racks", self.options.racks));
+        }
+        let wide = self.is_wide();
         let topics = match wide {
             true => format!("{} of {} in all", self.topics.len(), self.topics.iter().sum::<u32>()),
             false => format!("{:?}", self.topics),

@@ -43,6 +43,8 @@ const LATEST_NEWS: Duration = Duration::from_secs(10);
 const SHORT_POLL: Duration = Duration::from_millis(100);
 /// Shortest turn of a connection where there are fewer than brokers.
 const TURN: Duration = Duration::from_millis(300);
+/// Pause between two such turns where there are many connections.
+const ROTATION: Duration = Duration::from_millis(600);
 /// Time that everybody gets beyond their own time limits to come to an end.
 const GRACE: Duration = Duration::from_secs(40);
 
@@ -157,8 +159,12 @@ impl<'p> Run<'p> {
             let config = &client.config;
             config.delivery_timeout + 2 * config.request_timeout.max(config.connect_timeout)
         });
-        let bound = self.world.now() + GRACE + limits.max().unwrap_or_default();
-        let fresh = self.join(self.world.members(), fresh_reader(self.plan), Rng(1));
+        let fresh = fresh_reader(self.plan);
+        // What a round tells needs another one, as a rule.
+        let rounds = self.plan.clients.iter().chain([&fresh]).map(|client| self.round(client));
+        let turns = 2 * rounds.max().unwrap_or_default();
+        let bound = self.world.now() + GRACE + limits.max().unwrap_or_default() + turns;
+        let fresh = self.join(self.world.members(), fresh, Rng(1));
         loop {
             self.world.run_for(SLICE);
             let findings = self.oracle.look(&mut self.world);
@@ -184,6 +190,12 @@ impl<'p> Run<'p> {
         // Brokers may still be behind with what happened last.
         self.world.run_for(LATEST_NEWS);
         self.idle()
+    }
+
+    /// How long it takes until each broker had its turn, where there are fewer connections.
+    fn round(&self, client: &ClientPlan) -> Duration {
+        let brokers = self.plan.profiles.len();
+        if client.limits.conns < brokers { ROTATION * brokers as u32 } else { Duration::ZERO }
     }
 
     /// What was fetched has been taken, but for what had to be fetched again.
@@ -345,7 +357,7 @@ fn fresh_reader(plan: &Plan) -> ClientPlan {
     config.out_of_range = OutOfRange::Nearest;
     let mut limits = Limits::small();
     limits.partitions = 256;
-    if topics > limits.topics {
+    if plan.is_wide() {
         (limits.conns, limits.brokers, limits.topics, limits.partitions) = (32, 128, topics, 4096);
         config.fetch_max_wait = Duration::from_secs(2);
     }

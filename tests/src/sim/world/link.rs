@@ -8,7 +8,7 @@ use kavka_core::{CloseReason, ConnId};
 
 use super::net::{Dark, Trouble};
 use super::trace::Brief;
-use super::{App, Pipe, World};
+use super::{App, Member, Pipe, World};
 use crate::sim::batch::Header;
 use crate::sim::frame::Request;
 use crate::sim::model::{Output, Reply};
@@ -223,16 +223,18 @@ impl<A: App> World<A> {
     }
 
     /// Events may be polled at any time, also between two pieces of an answer.
-    fn one_event(&mut self, at: usize) {
+    pub(super) fn one_event(&mut self, at: usize) -> bool {
         let now = self.instant();
-        let member = &mut self.members[at];
-        if member.app.is_busy(now) {
-            return;
-        }
-        if let Some((event, commands)) = member.client.poll_event(now) {
-            self.trace.event(self.now, at, &event);
-            member.app.on_event(now, event, commands);
-        }
+        let Member { app, client, .. } = &mut self.members[at];
+        let polled = match app.is_busy(now) {
+            true => None,
+            false if app.is_full(now) => client.poll_news(now),
+            false => client.poll_event(now),
+        };
+        let Some((event, commands)) = polled else { return false };
+        self.trace.event(self.now, at, &event);
+        app.on_event(now, event, commands);
+        true
     }
 
     /// Lets the broker work on the requests of a connection, one after the other.
@@ -276,6 +278,7 @@ impl<A: App> World<A> {
         match reply {
             Reply::Now(answer) => {
                 let (member, broker) = (link.member, link.broker);
+                let heard = self.members[member].conns.get(&link.conn) == Some(&id);
                 self.trace.say(
                     self.now,
                     format_args!(
@@ -283,7 +286,8 @@ impl<A: App> World<A> {
                         Brief(&answer.body)
                     ),
                 );
-                if let ResponseKind::Fetch(body) = &answer.body {
+                // Answers to a client that has closed its end are lost.
+                if let (ResponseKind::Fetch(body), true) = (&answer.body, heard) {
                     let whole = whole_batches(body);
                     link.fetched = [link.fetched[1], whole];
                     let fetched = &mut self.members[member].fetched;

@@ -1,0 +1,247 @@
+//! What a broker cannot be asked is reported at once, with the API; and peers that greet and go are
+//! tried again ever more slowly.
+
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, InitProducerIdRequest,
+    MetadataRequest, ProduceRequest,
+};
+use kavka_core::wire::ApiKey as Api;
+use kavka_core::{Admin, CloseReason, Config, Duration, Error, Event, Limits, PeerFault, Start};
+use kavka_tests::script::{Script, Told, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn without(api: i16) -> World {
+    let mut world = World::new(1).topic("t", 1);
+    world.without.push(api);
+    world
+}
+
+fn failed(s: &mut Script) -> Vec<Error> {
+    s.take_told(|told| match told.event()? {
+        Event::Failed { error, .. } => Some(error),
+        _ => None,
+    })
+}
+
+fn disconnected(s: &mut Script) -> Vec<Error> {
+    s.take_told(|told| match told.event()? {
+        Event::Disconnected { error, .. } => Some(error),
+        _ => None,
+    })
+}
+
+#[test]
+fn records_fail_at_once_where_no_broker_gives_producer_ids() {
+    let mut s = Script::new(without(22));
+    let t = s.ready("t");
+    let now = s.now();
+    s.produce(t, 0, "a");
+    let mut errors = Vec::new();
+    s.until("a failed record", |s| {
+        errors.extend(failed(s));
+        !errors.is_empty()
+    });
+    assert_eq!(errors, [Error::Peer(PeerFault::NoApi(Api::INIT_PRODUCER_ID))]);
+    assert!(now.until(s.now()) < SECOND, "{:?}", now.until(s.now()));
+    s.none::<InitProducerIdRequest>("nobody has it");
+}
+
+#[test]
+fn records_fail_at_once_where_their_leader_takes_none() {
+    for (api, offers, fault) in [
+        (Some(0), vec![], PeerFault::NoApi(Api::PRODUCE)),
+        (
+            None,
+            vec![(ApiKey::Produce, 90, 91)],
+            PeerFault::NoCommonVersion { api: Api::PRODUCE, min: 90, max: 91 },
+        ),
+    ] {
+        let mut world = World::new(1).topic("t", 1);
+        world.without.extend(api);
+        world.offers = offers;
+        let mut s = Script::new(world);
+        let t = s.ready("t");
+        for value in ["a", "b"] {
+            let now = s.now();
+            s.produce(t, 0, value);
+            let mut errors = Vec::new();
+            s.until("a failed record", |s| {
+                errors.extend(failed(s));
+                !errors.is_empty()
+            });
+            assert_eq!(errors, [Error::Peer(fault)]);
+            assert!(now.until(s.now()) < SECOND, "{fault:?}: {:?}", now.until(s.now()));
+        }
+        s.none::<ProduceRequest>("it has no such API");
+    }
+}
+
+#[test]
+fn a_partition_whose_leader_gives_no_records_says_so_once() {
+    let mut world = World::new(1).topic("t", 1);
+    world.offers.push((ApiKey::Fetch, 90, 91));
+    let mut s = Script::new(world);
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    s.run(Duration::from_secs(10));
+    let told = s.take_told(|told| match told.event()? {
+        Event::PartitionFailed { error, .. } => Some(error),
+        _ => None,
+    });
+    let fault = PeerFault::NoCommonVersion { api: Api::FETCH, min: 90, max: 91 };
+    assert_eq!(told, [Error::Peer(fault)]);
+    s.none::<FetchRequest>("it speaks no version of ours");
+}
+
+/// KIP-35: both ends of a range bind.
+#[test]
+fn nothing_is_asked_in_a_version_below_the_brokers_lowest() {
+    let mut world = World::new(1).topic("t", 1);
+    world.offers.push((ApiKey::CreateTopics, 5, 7));
+    world.offers.push((ApiKey::Fetch, 13, 18));
+    let mut s = Script::new(world);
+    s.manual(ApiKey::CreateTopics);
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    assert!(s.expect::<FetchRequest>().version >= 13);
+    s.client
+        .admin(
+            now,
+            &Admin::CreateTopic { name: "u", partitions: 1, replication_factor: 1, configs: &[] },
+        )
+        .unwrap();
+    assert!(s.expect::<CreateTopicsRequest>().version >= 5);
+}
+
+#[test]
+fn admin_requests_fail_at_once_where_their_api_is_missing() {
+    let mut s = Script::new(without(19));
+    s.ready("t");
+    let now = s.now();
+    s.client
+        .admin(
+            now,
+            &Admin::CreateTopic { name: "u", partitions: 1, replication_factor: 1, configs: &[] },
+        )
+        .unwrap();
+    s.run(SECOND);
+    let told = s.take_told(|told| match told {
+        Told::Done { result: Err(error), .. } => Some(*error),
+        _ => None,
+    });
+    assert_eq!(told, [Error::Peer(PeerFault::NoApi(Api::CREATE_TOPICS))]);
+}
+
+/// What a controller's listener offers.
+#[test]
+fn a_peer_without_metadata_is_named_and_left() {
+    let mut s = Script::new(without(3));
+    s.topic("t");
+    s.run(SECOND);
+    let fault = Error::Peer(PeerFault::NoApi(Api::METADATA));
+    let told = disconnected(&mut s);
+    assert!(!told.is_empty() && told.iter().all(|error| *error == fault), "{told:?}");
+}
+
+/// A listener that wants SASL answers ApiVersions and ends the connection at what comes next.
+#[test]
+fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.manual(ApiKey::Metadata);
+    s.topic("t");
+    let end = s.now() + Duration::from_secs(10);
+    while s.now() < end {
+        let Some(asked) = s.take::<MetadataRequest>() else {
+            s.run(Duration::from_millis(5));
+            continue;
+        };
+        s.cut(asked.conn);
+    }
+    let connects = s.connects.len();
+    assert!((8..=20).contains(&connects), "{connects} connections in 10 s");
+    let told = disconnected(&mut s);
+    assert!(told.iter().all(|e| *e == Error::Closed(CloseReason::EndedEarly)), "{told:?}");
+    // Once it answers, what was is forgotten.
+    s.automatic(ApiKey::Metadata);
+    s.until("a connection", |s| !s.connections(1).is_empty());
+}
+
+#[test]
+fn a_broker_whose_metadata_is_damaged_is_tried_ever_more_slowly() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.ready("t");
+    s.manual(ApiKey::Metadata);
+    let t = s.topic("other");
+    let end = s.now() + Duration::from_secs(10);
+    let before = s.connects.len();
+    while s.now() < end {
+        let Some(asked) = s.take::<MetadataRequest>() else {
+            s.run(Duration::from_millis(5));
+            continue;
+        };
+        let mut frame = vec![0, 0, 0, 12];
+        frame.extend(asked.correlation.to_be_bytes());
+        frame.extend([0xff; 8]);
+        s.feed(asked.conn, &frame);
+    }
+    let connects = s.connects.len() - before;
+    assert!((6..=25).contains(&connects), "{connects} connections in 10 s, {t:?}");
+}
+
+/// An ApiVersions answer of version 3 that ends anywhere but before its throttle time, or whose
+/// tags are damaged, is no answer.
+#[test]
+fn only_a_missing_throttle_time_is_tolerated() {
+    let ranges: Vec<u8> = [(0_i16, 3_i16, 12_i16), (1, 4, 17), (2, 1, 9), (3, 0, 12), (18, 0, 3)]
+        .iter()
+        .flat_map(|(api, min, max)| {
+            [&api.to_be_bytes()[..], &min.to_be_bytes(), &max.to_be_bytes(), &[0]].concat()
+        })
+        .collect();
+    let body = [&[0, 0, 6][..], &ranges].concat();
+    let whole = [&body[..], &[0, 0, 0, 0, 0]].concat();
+    let huge_tags = [&body[..], &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    let overrun = [&body[..], &[0, 0, 0, 0, 1, 0, 90, 1]].concat();
+    let mut cases: Vec<(String, Vec<u8>, bool)> = vec![
+        ("whole".into(), whole.clone(), true),
+        ("no throttle time".into(), body.clone(), true),
+        ("a huge count of tags".into(), huge_tags, false),
+        ("a tag beyond the end".into(), overrun, false),
+    ];
+    for len in (0..whole.len()).filter(|len| *len != body.len()) {
+        cases.push((format!("cut to {len}"), whole[..len].to_vec(), false));
+    }
+    for (name, body, good) in cases {
+        for piece in [usize::MAX, 1, 5] {
+            let mut s = Script::new(World::new(1).topic("t", 1));
+            s.manual(ApiKey::ApiVersions);
+            s.piece = piece;
+            s.topic("t");
+            let asked = s.expect::<ApiVersionsRequest>();
+            let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+            let frame = [&length[..], &asked.correlation.to_be_bytes(), &body].concat();
+            s.feed(asked.conn, &frame);
+            s.run(Duration::from_millis(20));
+            let bad = !disconnected(&mut s).is_empty();
+            assert_eq!(bad, !good, "{name}, in pieces of {piece}");
+        }
+    }
+}
+
+/// Where many topics are watched and nobody can be asked, nothing spins.
+#[test]
+fn a_missing_api_costs_no_loop() {
+    let mut s = Script::with(without(0), Config::new("b1:9001"), &Limits::small());
+    let t = s.ready("t");
+    let before = s.client.stats().requests;
+    for _ in 0..20 {
+        s.produce(t, 0, "a");
+        s.run(Duration::from_millis(100));
+    }
+    assert_eq!(failed(&mut s).len(), 20);
+    let asked = s.client.stats().requests - before;
+    assert!(asked < 40, "{asked} requests");
+}
