@@ -60,8 +60,8 @@ pub(crate) struct Cluster<'d> {
     turn: usize,
     /// Who gave away that there is news, to be asked first.
     informed: Option<i32>,
-    /// Requests but for probes when it was looked last.
-    requests: u64,
+    /// Requests but for probes when it was looked last, modulo 2^32.
+    requests: u32,
     /// Somebody has answered more than ApiVersions.
     pub(crate) answered: bool,
     /// The time that is known.

@@ -151,7 +151,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// `now` and `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
-pub(crate) fn backoff(rng: &mut Rng, now: Tick, base: Span, max: Span, failures: u32) -> Tick {
+pub(crate) fn backoff(rng: &mut Rng, now: Tick, base: Span, max: Span, failures: u8) -> Tick {
     let times = guard!("pauses grow", 1 << failures.min(16) => 1);
     now + rng.jitter(base.times(times).min(max))
 }

@@ -177,7 +177,7 @@ pub(crate) struct Producer<'d> {
     identity: Identity,
     producer_id: i64,
     epoch: i16,
-    identity_failures: u32,
+    identity_failures: u8,
     rare: Rare,
     serial: u64,
     reserve: usize,
@@ -344,7 +344,7 @@ impl<'d> Producer<'d> {
         if self.is_closed(b) {
             return None;
         }
-        let len = record::encoded_len(record, b.count, timestamp.wrapping_sub(b.base_timestamp));
+        let len = record::encoded_len(record, b.count, timestamp.wrapping_sub(b.base));
         if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
             return Some((tail, b.count, len));
         }
@@ -364,7 +364,7 @@ impl<'d> Producer<'d> {
         len: usize,
     ) -> Result<(), Full> {
         let b = &mut self.batches[batch];
-        let ts_delta = timestamp.wrapping_sub(b.base_timestamp);
+        let ts_delta = timestamp.wrapping_sub(b.base);
         // Faster, and the same code once more: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {

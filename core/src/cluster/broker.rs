@@ -16,7 +16,7 @@ pub(crate) struct Broker {
     /// When an answer named it last.
     pub(crate) seen: Tick,
     /// Connection attempts that failed in a row.
-    pub(crate) failures: u32,
+    pub(crate) failures: u8,
     /// Its last connection failed, and it has none since.
     pub(crate) down: bool,
     pub(crate) retry_at: Tick,

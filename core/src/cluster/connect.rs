@@ -15,7 +15,7 @@ const DWELL: Span = Span::from_millis(300);
 pub(super) struct Seeds {
     next: u32,
     /// Rounds in which every one failed.
-    failures: u32,
+    failures: u8,
     pub(super) retry_at: Tick,
     pub(super) error: Option<Error>,
     /// The turn in which somebody to be asked about the cluster was connected last.
@@ -214,7 +214,7 @@ impl<'d> Cluster<'d> {
             self.seeds.failures,
         );
         if self.seeds.next == 0 {
-            self.seeds.failures += 1;
+            self.seeds.failures = self.seeds.failures.saturating_add(1);
             self.seeds.retry_at = at;
         }
     }

@@ -54,7 +54,7 @@ fn tag_of(slot: usize, topic: &Topic) -> Tag {
 
 impl<'d> Cluster<'d> {
     /// When a topic is probed next.
-    fn probe_due(&self, topic: &Topic, requests: u64, now: Tick) -> Tick {
+    fn probe_due(&self, topic: &Topic, requests: u32, now: Tick) -> Tick {
         if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
             return Tick::NEVER;
         }
@@ -69,13 +69,13 @@ impl<'d> Cluster<'d> {
             }
             Probing::Always => topic.probe.sent.max(topic.described) + idle,
         };
-        let asked = requests.saturating_sub(topic.probe.requests);
+        let asked = requests.wrapping_sub(topic.probe.requests);
         // Each topic has its part of the share.
         let share = self.topics.ready() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.config.probe_busy;
         let due = if topic.probe.eager_until > now {
             topic.probe.sent + EAGER
-        } else if asked > u64::from(share) {
+        } else if asked > share {
             due.min(busy)
         } else {
             due

@@ -23,9 +23,9 @@ const ALONE: Span = Span::from_secs(30);
 const MISSING_TIME: Span = Span::from_secs(2);
 /// A broker that is behind is not asked more often than this for what nobody waits for; probes go
 /// on, and see when it caught up.
-const ASK_STALE: u32 = 3;
+const ASK_STALE: u8 = 3;
 /// So often an error that says nothing is asked about again before it is told.
-const RETRIES: u32 = 3;
+const RETRIES: u8 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ impl<'d> Cluster<'d> {
     #[inline(never)]
     pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
         self.asks = false;
-        (self.clock, self.requests) = (now, net.requests - self.probes.requests);
+        (self.clock, self.requests) = (now, (net.requests - self.probes.requests) as u32);
         self.adopt_seeds(net, now);
         let mut next = Tick::NEVER;
         if self.metadata_until <= now {

@@ -30,7 +30,7 @@ pub(crate) struct Need {
     /// Not before.
     pub(crate) at: Tick,
     /// Answers in a row that did not settle it.
-    pub(crate) failures: u32,
+    pub(crate) failures: u8,
     /// A broker is known to know. Not an `Option`, which would not be all zero.
     pub(crate) told: bool,
     /// Which one, and what gave it away.
@@ -53,7 +53,7 @@ pub(crate) struct Probe {
     /// The last one found no memory, and was given up.
     pub(crate) refused: bool,
     /// Requests of the client when it was sent.
-    pub(crate) requests: u64,
+    pub(crate) requests: u32,
     /// Probed fast until then: the application itself has just grown the topic.
     pub(crate) eager_until: Tick,
 }

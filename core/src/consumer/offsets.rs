@@ -197,7 +197,7 @@ impl<'d> Consumer<'d> {
         if read.failures == 0 {
             read.failing_since = now;
         }
-        read.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(read.failures));
+        read.retry_at = backoff(&mut cluster.rng, now, base, max, read.failures);
         read.failures = read.failures.saturating_add(1);
     }
 

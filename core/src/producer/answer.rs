@@ -270,7 +270,7 @@ impl<'d> Producer<'d> {
     fn pause(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, base: Span) {
         let q = &mut self.queues[part];
         let max = cluster.config.retry_backoff_max;
-        q.retry_at = backoff(&mut cluster.rng, now, base, max, u32::from(q.failures));
+        q.retry_at = backoff(&mut cluster.rng, now, base, max, q.failures);
         q.failures = q.failures.saturating_add(1);
         self.touch(part);
     }

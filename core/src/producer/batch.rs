@@ -46,7 +46,9 @@ pub(crate) struct Batch {
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) created: Tick,
-    pub(super) base_timestamp: i64,
+    /// Timestamp of the first record; once the batch was written, its offset, -1 where that is not
+    /// known.
+    pub(super) base: i64,
     pub(super) max_timestamp: i64,
     pub(super) producer_id: i64,
     /// -1 before the first send.
@@ -55,9 +57,8 @@ pub(crate) struct Batch {
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
     pub(super) next: Link,
-    /// Why it failed, or the offset of its first record, -1 where that is not known.
+    /// Why it failed.
     pub(super) error: Option<Error>,
-    pub(super) base_offset: i64,
     /// Header and records, until it ends.
     pub(super) chain: Chain,
 }
@@ -79,14 +80,13 @@ impl Batch {
         first: 0,
         count: 0,
         created: Tick::ZERO,
-        base_timestamp: 0,
+        base: 0,
         max_timestamp: 0,
         producer_id: 0,
         sequence: 0,
         request: 0,
         next: Link::NONE,
         error: None,
-        base_offset: 0,
         chain: Chain::EMPTY,
     };
 
@@ -95,7 +95,7 @@ impl Batch {
         let (batch, to, first, count) = (BatchId(self.id), self.to, self.first, self.count);
         match self.error {
             None => {
-                let base_offset = (self.base_offset >= 0).then_some(self.base_offset);
+                let base_offset = (self.base >= 0).then_some(self.base);
                 Event::Delivered { batch, to, first, count, base_offset }
             }
             Some(error) => {
@@ -156,7 +156,7 @@ impl<'d> Producer<'d> {
             to: Self::destination(cluster, part),
             part: part as u32,
             created: now,
-            base_timestamp: timestamp,
+            base: timestamp,
             max_timestamp: timestamp,
             sequence: -1,
             chain,
@@ -240,7 +240,7 @@ impl<'d> Producer<'d> {
         }
         b.stage = Stage::Done;
         match result {
-            Ok(offset) => b.base_offset = offset.unwrap_or(-1),
+            Ok(offset) => b.base = offset.unwrap_or(-1),
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
         }
         b.next = Link::NONE;

@@ -291,7 +291,7 @@ impl<'d> Producer<'d> {
             producer_epoch: b.epoch,
             base_sequence: b.sequence,
             count: b.count,
-            base_timestamp: b.base_timestamp,
+            base_timestamp: b.base,
             max_timestamp: b.max_timestamp,
             transactional: false,
             codec: 0,
