@@ -28,6 +28,7 @@ use offsets::OffsetsCx;
 pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
+use replica::Lease;
 pub(crate) use work::Desk;
 use work::{Lists, Spot};
 
@@ -93,11 +94,12 @@ pub(crate) struct Read {
     asked: i32,
     /// Zero when it does not wait.
     retry_at: Tick,
-    /// Another replica to be read from until then, zero for the leader (KIP-392).
-    replica_until: Tick,
-    replica: i32,
+    lease: Lease,
     failing_since: Tick,
-    moved: Option<(i64, i64, MoveReason)>,
+    /// A jump that was not told yet, and why. Not one value, which would be longer.
+    moved_from: i64,
+    moved_to: i64,
+    moved: Option<MoveReason>,
     trouble: Option<Trouble>,
 }
 
@@ -126,9 +128,10 @@ impl Read {
         seat: Link::NONE,
         asked: 0,
         retry_at: Tick::ZERO,
-        replica_until: Tick::ZERO,
-        replica: 0,
+        lease: Lease::NONE,
         failing_since: Tick::ZERO,
+        moved_from: 0,
+        moved_to: 0,
         moved: None,
         trouble: None,
     };
@@ -180,8 +183,11 @@ impl Read {
 
     /// A jump of the position, to be told; one that was not told yet is part of it.
     fn note_move(&mut self, to: i64, why: MoveReason) {
-        let from = self.moved.map_or(self.position, |(from, ..)| from);
-        self.moved = (from != to).then_some((from, to, why));
+        if self.moved.is_none() {
+            self.moved_from = self.position;
+        }
+        self.moved_to = to;
+        self.moved = (self.moved_from != to).then_some(why);
     }
 }
 
@@ -547,7 +553,7 @@ impl<'d> Consumer<'d> {
     /// A partition has another leader or leader epoch.
     pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
         self.doubt(part, cluster.table[part].epoch);
-        self.reads[part].replica_until = Tick::ZERO;
+        self.reads[part].lease = Lease::NONE;
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);
@@ -592,9 +598,10 @@ impl<'d> Consumer<'d> {
             let read = &mut self.reads[part];
             read.note_move(0, MoveReason::Recreated);
             // Who was not told of the partition yet knows no place that it left.
-            let moved = read.moved.filter(|(from, ..)| *from > 0 && !read.assigned_news);
+            let from = read.moved_from;
+            let moved = read.moved.filter(|_| from > 0 && !read.assigned_news);
             read.begin_first();
-            read.moved = moved;
+            (read.moved, read.moved_from) = (moved, from);
             self.tell(part);
             self.relink(cluster, part);
         }
@@ -619,7 +626,8 @@ impl<'d> Consumer<'d> {
             let partition = Self::topic_partition(cluster, part);
             return Some(Event::Assigned { at, partition });
         }
-        if let Some((from, to, why)) = read.moved.take() {
+        if let Some(why) = read.moved.take() {
+            let (from, to) = (read.moved_from, read.moved_to);
             return Some(Event::Moved { at, from, to, why });
         }
         // It waits where it met it.

@@ -36,7 +36,7 @@ impl<'d> Consumer<'d> {
         lists.lease.age(by);
         for r in self.reads.iter_mut() {
             r.retry_at.age(by);
-            r.replica_until.age(by);
+            r.lease.age(by);
             r.failing_since.age(by);
         }
     }
