@@ -101,11 +101,11 @@ impl<'d> Client<'d> {
         storage: Storage<'d>,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
+        let rare = Rare::new(&seed);
+        let config = Settings::new(&rare.config(config));
         config.check()?;
         let s = storage;
         s.check()?;
-        let rare = Rare::new(&seed);
-        let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let table = Table::new(s.table);
         let setup = Setup {
@@ -118,7 +118,7 @@ impl<'d> Client<'d> {
         let commands = Commands {
             net,
             cluster: Cluster::new(
-                Settings::new(&config),
+                config,
                 s.brokers,
                 s.broker_index,
                 s.hosts,

@@ -157,6 +157,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) client_id: &'d str,
     pub(crate) rack: &'d str,
     pub(crate) acks: Acks,
+    pub(crate) idempotence: bool,
     pub(crate) linger: Span,
     pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: usize,
@@ -191,6 +192,7 @@ impl<'d> Settings<'d> {
             client_id: config.client_id,
             rack: config.rack,
             acks: config.acks,
+            idempotence: config.idempotence,
             linger: Span::of(config.linger),
             linger_when_idle: config.linger_when_idle,
             batch_bytes: config.batch_bytes,
@@ -217,6 +219,43 @@ impl<'d> Settings<'d> {
             auto_create: config.auto_create,
             report_positions: config.report_positions,
         }
+    }
+
+    /// Whether the configuration can work.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.idempotence && self.acks != Acks::All {
+            return Err(ConfigError::IdempotenceNeedsAcksAll);
+        }
+        if self.client_id.len().max(self.rack.len()) > 64 {
+            return Err(ConfigError::TooLong);
+        }
+        let positive = [
+            self.delivery_timeout,
+            self.request_timeout,
+            self.connect_timeout,
+            self.retry_backoff,
+            self.reconnect_backoff,
+            self.probe_idle,
+            self.probe_busy,
+            self.metadata_max_age,
+        ];
+        let ordered = [
+            (self.retry_backoff, self.retry_backoff_max),
+            (self.reconnect_backoff, self.reconnect_backoff_max),
+            (self.probe_busy, self.probe_idle),
+        ];
+        if positive.into_iter().any(|span| span == Span::ZERO)
+            || ordered.into_iter().any(|(least, most)| least > most)
+        {
+            return Err(ConfigError::Duration);
+        }
+        for n in 0..seeds(self.bootstrap) {
+            let (host, _) = seed(self.bootstrap, n).ok_or(ConfigError::Bootstrap)?;
+            if host.len() > 255 {
+                return Err(ConfigError::TooLong);
+            }
+        }
+        Ok(())
     }
 
     /// The `n`-th bootstrap address, counted around.
@@ -312,43 +351,6 @@ impl<'d> Config<'d> {
         self.report_positions = yes;
         self
     }
-
-    /// Whether the configuration can work.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.idempotence && self.acks != Acks::All {
-            return Err(ConfigError::IdempotenceNeedsAcksAll);
-        }
-        if self.client_id.len().max(self.rack.len()) > 64 {
-            return Err(ConfigError::TooLong);
-        }
-        let positive = [
-            &self.delivery_timeout,
-            &self.request_timeout,
-            &self.connect_timeout,
-            &self.retry_backoff,
-            &self.reconnect_backoff,
-            &self.probe_idle,
-            &self.probe_busy,
-            &self.metadata_max_age,
-        ];
-        let ordered = [
-            (&self.retry_backoff, &self.retry_backoff_max),
-            (&self.reconnect_backoff, &self.reconnect_backoff_max),
-            (&self.probe_busy, &self.probe_idle),
-        ];
-        if positive.into_iter().any(Duration::is_zero)
-            || ordered.into_iter().any(|(least, most)| least > most)
-        {
-            return Err(ConfigError::Duration);
-        }
-        for n in 0..seeds(self.bootstrap) {
-            let (host, _) = seed(self.bootstrap, n).ok_or(ConfigError::Bootstrap)?;
-            if host.len() > 255 {
-                return Err(ConfigError::TooLong);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The `n`-th of some addresses, counted around.
@@ -395,20 +397,24 @@ mod tests {
     #[test]
     fn bootstrap_addresses_are_read_and_refused() {
         let config = Config::new("a:1, b.example:65535,[::1]:9092");
-        assert_eq!(config.check(), Ok(()));
+        assert_eq!(Settings::new(&config).check(), Ok(()));
         assert_eq!(seed(config.bootstrap, 1), Some(("b.example", 65535)));
         assert_eq!(seed(config.bootstrap, 2), Some(("::1", 9092)));
         assert_eq!(seed(config.bootstrap, 3), Some(("a", 1)), "counted around");
         for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:x"] {
-            assert_eq!(Config::new(bad).check(), Err(ConfigError::Bootstrap), "{bad:?}");
+            assert_eq!(
+                Settings::new(&Config::new(bad)).check(),
+                Err(ConfigError::Bootstrap),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn idempotence_needs_all_acks() {
         let mut config = Config::new("a:1").acks(Acks::Leader);
-        assert_eq!(config.check(), Ok(()), "acks() switches it off");
+        assert_eq!(Settings::new(&config).check(), Ok(()), "acks() switches it off");
         config.idempotence = true;
-        assert_eq!(config.check(), Err(ConfigError::IdempotenceNeedsAcksAll));
+        assert_eq!(Settings::new(&config).check(), Err(ConfigError::IdempotenceNeedsAcksAll));
     }
 }

@@ -147,6 +147,7 @@ impl Sub<Span> for Tick {
 }
 
 impl Span {
+    pub(crate) const ZERO: Self = Self(0);
     /// What a clock of ticks can tell from nothing for sure.
     pub(crate) const LEAST: Self = Self(2);
 
