@@ -118,6 +118,11 @@ impl Kind {
         self.row().api
     }
 
+    /// Whether a version has compact lengths and tagged fields (KIP-482).
+    pub(crate) fn is_flexible(self, version: i16) -> bool {
+        version >= i16::from(self.row().schema.flexible)
+    }
+
     /// Where a build has it: without it nothing that only it needs is linked.
     #[cfg(feature = "describe")]
     pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);

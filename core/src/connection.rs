@@ -566,7 +566,8 @@ impl<'d> Net<'d> {
         let (correlation, client_id) = (self.correlation, self.client_id);
         let written = self.write(&mut draft, &mut |w, version| {
             w.i32(0)?;
-            header::request(w, kind.api(), version, correlation, client_id)
+            let flexible = kind.is_flexible(version);
+            header::request_as(w, kind.api(), version, flexible, correlation, client_id)
         });
         self.whole(draft, written)
     }

@@ -226,7 +226,8 @@ impl Commands<'_> {
 
     fn read_tags<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
         let question = self.answers[at.slot].question;
-        if header::response_tags(question.kind.api(), question.version) {
+        // Never for ApiVersions (KIP-511).
+        if question.kind != Kind::Versions && question.kind.is_flexible(question.version) {
             match self.pull(at, &mut Values::default())? {
                 Pulled::Done => {}
                 Pulled::Need => return Ok(Progress::Need),

@@ -1,7 +1,7 @@
 //! ApiVersions (18): what a broker speaks, and its features (KIP-511, KIP-584).
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, tagged};
-use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Asks what the broker speaks. Empty before version 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (0, 5);
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        let flexible = header::is_flexible(Self::API, version);
+        let flexible = version >= const { Self::API.first_flexible() };
         if version >= 3 {
             out.str(flexible, self.software_name)?;
             out.str(flexible, self.software_version)?;

@@ -1,7 +1,7 @@
 //! CreatePartitions (37): lets topics grow.
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
-use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// One topic to grow; the broker assigns the replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (0, 3);
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        let flexible = header::is_flexible(Self::API, version);
+        let flexible = version >= const { Self::API.first_flexible() };
         out.count(flexible, Some(self.topics.len()))?;
         for topic in self.topics {
             out.str(flexible, topic.name)?;

@@ -1,7 +1,7 @@
 //! CreateTopics (19).
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged};
-use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// One topic to create; the broker assigns the replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Encode for Request<'_> {
 }
 
 pub(crate) fn flexible(version: i16) -> bool {
-    header::is_flexible(ApiKey::CREATE_TOPICS, version)
+    version >= const { ApiKey::CREATE_TOPICS.first_flexible() }
 }
 
 /// Begins a request for `topics` topics; of each the name follows, its [`layout`], and its configs.

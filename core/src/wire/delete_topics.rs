@@ -1,7 +1,7 @@
 //! DeleteTopics (20).
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
-use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// Deletes topics by name; each succeeds or fails alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (1, 6);
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        let flexible = header::is_flexible(Self::API, version);
+        let flexible = version >= const { Self::API.first_flexible() };
         out.count(flexible, Some(self.names.len()))?;
         for name in self.names {
             out.str(flexible, name)?;

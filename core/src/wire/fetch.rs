@@ -1,12 +1,12 @@
 //! Fetch (1): records of partitions, within a fetch session (KIP-227) from version 7 on.
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
-use super::{ApiKey, ErrorCode, Full, Uuid, Writer, header};
+use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::FETCH;
 
 fn flexible(version: i16) -> bool {
-    header::is_flexible(API, version)
+    version >= const { API.first_flexible() }
 }
 
 /// What a request says before its topics.

@@ -30,12 +30,24 @@ pub fn request(
     correlation: i32,
     client_id: &str,
 ) -> Result<(), Full> {
+    request_as(out, api, version, is_flexible(api, version), correlation, client_id)
+}
+
+/// The same by somebody who knows whether it is flexible: a table of all APIs would be linked.
+pub(crate) fn request_as(
+    out: &mut Writer<'_>,
+    api: ApiKey,
+    version: i16,
+    flexible: bool,
+    correlation: i32,
+    client_id: &str,
+) -> Result<(), Full> {
     out.i16(api.0)?;
     out.i16(version)?;
     out.i32(correlation)?;
     // An old-style string even in header version 2, so that any broker can read this far.
     out.str(false, client_id)?;
-    out.no_tags(is_flexible(api, version))
+    out.no_tags(flexible)
 }
 
 /// The section of tagged fields in the header of an answer, for a walker: none of them are known.

@@ -1,7 +1,7 @@
 //! InitProducerId (22): an idempotent or transactional producer's identity (KIP-98, KIP-360).
 
 use super::table::{Event, Kind, Schema, Segment, answer, field};
-use super::{ApiKey, Encode, ErrorCode, Full, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Asks for a producer id, or for the next epoch of the one we have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (0, 5);
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        let flexible = header::is_flexible(Self::API, version);
+        let flexible = version >= const { Self::API.first_flexible() };
         out.nullable_str(flexible, self.transactional_id)?;
         out.i32(self.timeout_ms)?;
         if version >= 3 {

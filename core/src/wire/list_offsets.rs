@@ -1,7 +1,7 @@
 //! ListOffsets (2): offsets by timestamp, the earliest, the latest; also the growth probe.
 
 use super::table::{Event, Kind, Schema, Segment, answer, field};
-use super::{ApiKey, ErrorCode, Full, Writer, header};
+use super::{ApiKey, ErrorCode, Full, Writer};
 
 /// The offset after the last record (or the last stable offset under `read_committed`).
 pub const LATEST: i64 = -1;
@@ -19,7 +19,7 @@ pub const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const API: ApiKey = ApiKey::LIST_OFFSETS;
 
 fn flexible(version: i16) -> bool {
-    header::is_flexible(API, version)
+    version >= const { API.first_flexible() }
 }
 
 /// Begins a request of `topics` topics; `isolation` is 0 for read_uncommitted, 1 for

@@ -1,12 +1,12 @@
 //! Metadata (3): brokers, topics, leaders.
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, until};
-use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer, header};
+use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::METADATA;
 
 fn flexible(version: i16) -> bool {
-    header::is_flexible(API, version)
+    version >= const { API.first_flexible() }
 }
 
 /// Begins a request for `topics` topics, or for all of them with `None`. Versions 1 to 13.

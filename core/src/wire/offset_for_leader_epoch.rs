@@ -1,12 +1,12 @@
 //! OffsetForLeaderEpoch (23): where a leader epoch ends in the log of a broker (KIP-320).
 
 use super::table::{Event, Kind, Schema, Segment, answer, field};
-use super::{ApiKey, ErrorCode, Full, Writer, header};
+use super::{ApiKey, ErrorCode, Full, Writer};
 
 const API: ApiKey = ApiKey::OFFSET_FOR_LEADER_EPOCH;
 
 fn flexible(version: i16) -> bool {
-    header::is_flexible(API, version)
+    version >= const { API.first_flexible() }
 }
 
 /// Begins a request of `topics` topics. Versions 2 to 4; before version 3 brokers answer it only to

@@ -1,12 +1,12 @@
 //! Produce (0): record batches to partitions, and what became of them.
 
 use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
-use super::{ApiKey, ErrorCode, Full, Uuid, Writer, header};
+use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::PRODUCE;
 
 fn flexible(version: i16) -> bool {
-    header::is_flexible(API, version)
+    version >= const { API.first_flexible() }
 }
 
 /// Begins a request of `topics` topics. `acks` is 0, 1 or -1 for all in-sync replicas; with 0 no
