@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::memory::{Link, Mem};
 use crate::setup::Setup;
-use crate::time::Instant;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// An entry of a table of a part that is not there: no memory.
@@ -28,6 +28,8 @@ impl<'d> Absent<'d> {
         Self(PhantomData)
     }
 
+    pub(crate) fn age(&mut self, _: Span) {}
+
     pub(crate) fn is_dirty(&self) -> bool {
         false
     }
@@ -36,8 +38,8 @@ impl<'d> Absent<'d> {
         false
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::NEVER
+    pub(crate) fn deadline(&self) -> Tick {
+        Tick::NEVER
     }
 
     pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Nothing {
@@ -69,14 +71,14 @@ impl<'d> Absent<'d> {
         &mut self,
         _: &mut Cluster<'d>,
         _: &mut Net<'d>,
-        _: Instant,
+        _: Tick,
         _: &InFlight,
         _: Error,
     ) {
     }
 
-    pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Instant) -> Instant {
-        Instant::NEVER
+    pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Tick) -> Tick {
+        Tick::NEVER
     }
 
     pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
@@ -109,7 +111,7 @@ impl<'d> Absent<'d> {
         false
     }
 
-    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
+    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize) {}
 
     pub(crate) fn may_forget(&self, _: &Cluster<'d>, _: usize) -> bool {
         true
@@ -128,7 +130,7 @@ mod no_consumer {
     use crate::cluster::Cluster;
     use crate::event::Batch;
     use crate::memory::Mem;
-    use crate::time::Instant;
+    use crate::time::Tick;
 
     /// In place of lists.
     pub(crate) struct Knots<'d>(#[expect(dead_code)] Mem<'d, Nothing>);
@@ -189,13 +191,13 @@ mod no_consumer {
         pub(crate) fn on_changed(
             &mut self,
             _: &mut Cluster<'d>,
-            _: Instant,
+            _: Tick,
             _: usize,
             _: impl FnMut(&mut Cluster<'d>) -> bool,
         ) {
         }
 
-        pub(crate) fn on_relocated(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize) {}
+        pub(crate) fn on_relocated(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize) {}
 
         pub(crate) fn set_sated(&mut self, _: bool) {}
 
@@ -227,7 +229,7 @@ mod no_consumer {
 
         pub(crate) fn follow_from(&mut self, _: usize, _: u32) {}
 
-        pub(crate) fn put(&mut self, _: &mut Cluster<'d>, _: Instant, _: usize, _: &Place) -> bool {
+        pub(crate) fn put(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize, _: &Place) -> bool {
             false
         }
     }

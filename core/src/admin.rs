@@ -9,7 +9,7 @@ use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::{Blocks, Chain, Mem};
 use crate::setup::Setup;
-use crate::time::{Duration, Instant, millis};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{
     Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics, metadata,
@@ -22,7 +22,7 @@ const NULL: u16 = u16::MAX;
 /// Bytes of a request beside its texts and the client id, and of each config.
 const AROUND: usize = 64;
 const AROUND_CONFIG: usize = 3;
-const AGAIN: Duration = Duration::from_millis(20);
+const AGAIN: Span = Span::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -50,7 +50,7 @@ pub(crate) struct Request {
     ask: Ask,
     /// The topic's name, then names and values of configs in turn, each behind its length.
     texts: Chain,
-    deadline: Instant,
+    deadline: Tick,
     /// The first error in the answer.
     error: ErrorCode,
 }
@@ -61,7 +61,7 @@ impl Request {
         serial: 0,
         ask: Ask::Create { partitions: 0, replication_factor: 0, configs: 0 },
         texts: Chain::EMPTY,
-        deadline: Instant::ZERO,
+        deadline: Tick::ZERO,
         error: ErrorCode(0),
     };
 }
@@ -82,11 +82,18 @@ impl<'d> Admin<'d> {
         Self { requests, serial: 0, news: false, dirty: false }
     }
 
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        for request in self.requests.iter_mut() {
+            request.deadline.age(by);
+        }
+    }
+
     pub(crate) fn ask(
         &mut self,
         cluster: &mut Cluster<'d>,
         blocks: &mut Blocks<'d>,
-        now: Instant,
+        now: Tick,
         wanted: &event::Admin<'_>,
     ) -> Result<RequestId, AdminError> {
         let (ask, name, configs): (_, _, &[_]) = match *wanted {
@@ -133,10 +140,10 @@ impl<'d> Admin<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
-    ) -> Instant {
+        now: Tick,
+    ) -> Tick {
         self.dirty = false;
-        let mut next = Instant::NEVER;
+        let mut next = Tick::NEVER;
         for slot in 0..self.requests.len() {
             let request = &self.requests[slot];
             if !matches!(request.state, State::Queued) {
@@ -156,9 +163,9 @@ impl<'d> Admin<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
-    ) -> Instant {
+    ) -> Tick {
         let kind = match self.requests[slot].ask {
             Ask::Create { .. } => Kind::Create,
             Ask::Grow { .. } => Kind::Grow,
@@ -186,7 +193,7 @@ impl<'d> Admin<'d> {
         };
         if let Some(fault) = lacks {
             self.fail(&mut net.blocks, slot, Error::Peer(fault));
-            return Instant::NEVER;
+            return Tick::NEVER;
         }
         let Some(conn) = conn else { return now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
@@ -199,14 +206,14 @@ impl<'d> Admin<'d> {
         };
         let request = &mut self.requests[slot];
         let timeout = cluster.config.request_timeout;
-        let timeout_ms = millis(timeout);
+        let timeout_ms = timeout.millis();
         if let Err(Full) = request.write(net, &mut draft, timeout_ms) {
             net.abandon(draft);
             return now + AGAIN;
         }
         request.state = State::Sent;
-        net.send(now, draft, [slot as u32, request.serial], &timeout);
-        Instant::NEVER
+        net.send(now, draft, [slot as u32, request.serial], timeout);
+        Tick::NEVER
     }
 
     fn slot(&self, [slot, serial]: Tag) -> Option<usize> {
@@ -340,7 +347,7 @@ impl<'d> Admin<'d> {
         &mut self,
         _: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        _: Instant,
+        _: Tick,
         request: &InFlight,
         error: Error,
     ) {

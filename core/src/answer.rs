@@ -1,7 +1,7 @@
 //! The answer that a connection is in the middle of.
 
 use crate::connection::Question;
-use crate::time::Instant;
+use crate::time::{Span, Tick};
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -50,7 +50,7 @@ pub(crate) struct AnswerSlot {
     /// Polling an event may yield one from here.
     pub(crate) ready: bool,
     /// Since when records wait to be polled, on a connection that others need too.
-    pub(crate) waiting_since: Option<Instant>,
+    pub(crate) waiting_since: Option<Tick>,
 }
 
 impl AnswerSlot {
@@ -63,6 +63,16 @@ impl AnswerSlot {
         ready: false,
         waiting_since: None,
     };
+
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        if let Some(since) = &mut self.waiting_since {
+            since.age(by);
+        }
+        if let Cx::Cluster(cx) = &mut self.cx {
+            cx.age(by);
+        }
+    }
 
     /// Record bytes that come next.
     pub(crate) fn records_left(&self) -> usize {

@@ -13,7 +13,7 @@ use core::ops::{Deref, DerefMut};
 use crate::admin::Admin;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, Probes, Table};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::connection::{Net, State, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
@@ -25,13 +25,13 @@ use crate::rare::Rare;
 use crate::setup::Setup;
 use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Span = Span::from_secs(5);
 /// A loop that leaves bytes where they are is woken for them no more often than this.
-const NUDGE: Duration = Duration::from_millis(10);
+const NUDGE: Span = Span::from_millis(10);
 
 /// An Apache Kafka client that does no I/O.
 ///
@@ -62,11 +62,12 @@ pub struct Commands<'d> {
     /// Answers that wait for the application.
     ready: usize,
     /// When a loop that does not look for bytes is woken for them again.
-    nudge: Instant,
+    nudge: Tick,
     nudged: bool,
     /// Wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
-    deadline: Instant,
+    scale: Scale,
+    deadline: Tick,
     dirty: bool,
     turn: usize,
     stats: Stats,
@@ -100,11 +101,11 @@ impl<'d> Client<'d> {
         storage: Storage<'d>,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
+        let rare = Rare::new(&seed);
+        let config = Settings::new(&rare.config(config));
         config.check()?;
         let s = storage;
         s.check()?;
-        let rare = Rare::new(&seed);
-        let config = rare.config(config);
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let table = Table::new(s.table);
         let setup = Setup {
@@ -133,10 +134,11 @@ impl<'d> Client<'d> {
             records_wait: false,
             rx_bytes: s.rx_bytes,
             ready: 0,
-            nudge: Instant::ZERO,
+            nudge: Tick::ZERO,
             nudged: false,
             wall: None,
-            deadline: Instant::NEVER,
+            scale: Scale::new(),
+            deadline: Tick::NEVER,
             dirty: true,
             turn: 0,
             stats: Stats::default(),
@@ -155,7 +157,7 @@ impl<'d> Client<'d> {
     /// their sockets; no [`Action::Close`] follows. What is under way is done again over the
     /// connections that the next [`Client::poll_action`] asks for; nobody is told of a failure.
     pub fn disconnect(&mut self, now: Instant) {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.leave_all(now);
     }
 
@@ -186,7 +188,7 @@ impl<'d> Client<'d> {
     /// # Errors
     /// When `bytes` do not begin with a whole and unchanged snapshot: nothing has changed then.
     pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<Restored, RestoreError> {
-        self.settle();
+        let now = self.settle_at(now);
         let Commands { cluster, consumer, dirty, .. } = &mut self.commands;
         *dirty = true;
         snapshot::restore(cluster, consumer, now, bytes)
@@ -194,7 +196,7 @@ impl<'d> Client<'d> {
 
     /// What the adapter has to do next.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.drive(now);
         let deadline = now + self.commands.cluster.config.connect_timeout;
         let (state, conn) = self.commands.net.next_action(deadline)?;
@@ -214,7 +216,7 @@ impl<'d> Client<'d> {
 
     /// A connection is established.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
-        self.settle();
+        let now = self.settle_at(now);
         if let Some(slot) = self.commands.net.slot(conn)
             && self.commands.net.conns[slot].state == State::Connecting
         {
@@ -224,7 +226,7 @@ impl<'d> Client<'d> {
 
     /// A connection ended, or could not be made.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
-        self.settle();
+        let now = self.settle_at(now);
         if let Some(slot) = self.commands.net.slot(conn) {
             let c = &self.commands.net.conns[slot];
             // Brokers end connections that were idle for long: nobody has to be told.
@@ -269,7 +271,7 @@ impl<'d> Client<'d> {
 
     /// `len` bytes were put into the [`Client::recv_buffer`] of a connection.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
-        self.settle();
+        let now = self.settle_at(now);
         let Some(slot) = self.commands.net.slot(conn) else { return };
         let size = self.rx_bytes;
         let c = &mut self.commands.net.conns[slot];
@@ -285,11 +287,11 @@ impl<'d> Client<'d> {
 
     /// Bytes that a connection has to send; `None` when there are none.
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.drive(now);
         let slot = self.commands.net.slot(conn)?;
         self.commands.net.show(slot);
-        self.commands.nudge = Instant::ZERO;
+        self.commands.nudge = Tick::ZERO;
         self.commands.net.transmit(slot)
     }
 
@@ -314,28 +316,28 @@ impl<'d> Client<'d> {
             || c.has_news()
             || c.has_answers()
             || c.net.has_actions();
-        let mut at = if waits { Instant::ZERO } else { c.next_deadline().min(c.hold_up()) };
+        let mut at = if waits { Tick::ZERO } else { c.next_deadline().min(c.hold_up()) };
         if c.net.has_unshown() {
             at = at.min(c.nudge);
         }
-        (at != Instant::NEVER).then_some(at)
+        (at != Tick::NEVER).then(|| c.scale.instant(at))
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.settle();
+        let now = self.settle_at(now);
         self.give_way(now);
         self.commands.drive(now);
         // A loop that has had its turn and did not look for bytes has its reasons.
         if self.commands.net.has_unshown() {
             let nudged = self.commands.nudged;
-            self.commands.nudge = if nudged { now + NUDGE } else { Instant::ZERO };
+            self.commands.nudge = if nudged { now + NUDGE } else { Tick::ZERO };
         }
         self.commands.nudged = self.commands.net.has_unshown();
     }
 
     /// Records that nobody takes make way in time on a connection that others need too.
-    fn give_way(&mut self, now: Instant) {
+    fn give_way(&mut self, now: Tick) {
         for slot in 0..self.commands.waiting() {
             if self.commands.is_held_up(now, slot) {
                 let memory = part_of(&self.rx, self.rx_bytes, slot);
@@ -349,7 +351,7 @@ impl<'d> Client<'d> {
     /// The event borrows the receive memory; the next call to the client ends it. Records count
     /// as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.take_records(true);
         self.poll(now, Present::All)
     }
@@ -363,12 +365,12 @@ impl<'d> Client<'d> {
     /// for longer than a second are dropped, and fetched again after the next
     /// [`Client::poll_event`].
     pub fn poll_news(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.take_records(false);
         self.poll(now, Present::News)
     }
 
-    fn poll(&mut self, now: Instant, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
+    fn poll(&mut self, now: Tick, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.commands.drive(now);
         let commands = &mut self.commands;
         if let Some(event) = commands.poll_news() {
@@ -394,7 +396,7 @@ impl<'d> Client<'d> {
     /// Whether [`Client::poll_event`] is worth calling. With this an event can be returned out of
     /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
-        self.settle();
+        let now = self.settle_at(now);
         self.commands.take_records(true);
         self.commands.drive(now);
         if self.commands.has_news() {
@@ -410,6 +412,12 @@ impl<'d> Client<'d> {
             }
         }
         self.commands.has_news()
+    }
+
+    /// The application is through with the event that it had, and time has passed.
+    fn settle_at(&mut self, now: Instant) -> Tick {
+        self.settle();
+        self.commands.at(now)
     }
 
     /// The application is through with the event that it had.
@@ -441,6 +449,25 @@ impl<'d> DerefMut for Client<'d> {
 }
 
 impl<'d> Commands<'d> {
+    /// What the clock shows, on the machine's scale. Everything that is kept moves with it.
+    #[inline(never)]
+    fn at(&mut self, now: Instant) -> Tick {
+        let (now, moved) = self.scale.read(now);
+        if let Some(by) = moved {
+            self.nudge.age(by);
+            self.deadline.age(by);
+            for answer in self.answers.iter_mut() {
+                answer.age(by);
+            }
+            self.net.age(by);
+            self.cluster.age(by);
+            self.producer.age(by);
+            self.consumer.age(by);
+            self.admin.age(by);
+        }
+        now
+    }
+
     /// Watches a topic, from now on. The same name gives the same id. When all places are taken, a
     /// topic that was only produced to makes room if that was five minutes ago or longer; its id
     /// means nothing then.
@@ -476,7 +503,7 @@ impl<'d> Commands<'d> {
     /// What is known of a topic, and how old that is; `None` before its first answer.
     #[must_use]
     pub fn freshness(&self, topic: TopicId) -> Option<Freshness> {
-        self.cluster.topic_slot(topic).and_then(|slot| self.cluster.freshness(slot))
+        self.cluster.topic_slot(topic).and_then(|slot| self.cluster.freshness(slot, self.scale))
     }
 
     /// Sends an admin request. Its answer comes as [`Event::Reply`]s, the last of them
@@ -490,6 +517,7 @@ impl<'d> Commands<'d> {
         now: Instant,
         ask: &crate::event::Admin<'_>,
     ) -> Result<crate::id::RequestId, crate::error::AdminError> {
+        let now = self.at(now);
         self.admin.ask(&mut self.cluster, &mut self.net.blocks, now, ask)
     }
 

@@ -12,12 +12,12 @@ mod table;
 mod topic;
 mod topics;
 
-use crate::config::Config;
+use crate::config::Settings;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::Source;
 use crate::id::TopicId;
 use crate::memory::{Index, Link, Mem, Rng, backoff};
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
@@ -37,7 +37,7 @@ const DOUBT: u8 = 5;
 
 /// See the module.
 pub(crate) struct Cluster<'d> {
-    pub(crate) config: Config<'d>,
+    pub(crate) config: Settings<'d>,
     pub(crate) brokers: Mem<'d, Broker>,
     /// By node id.
     broker_index: Index<'d>,
@@ -51,21 +51,21 @@ pub(crate) struct Cluster<'d> {
     /// An admin request waits for the list of brokers.
     pub(crate) brokers_wanted: bool,
     /// Not before.
-    brokers_at: Instant,
+    brokers_at: Tick,
     /// Until when the Metadata request under way may take before another broker is asked; never
     /// when there is none.
-    metadata_until: Instant,
+    metadata_until: Tick,
     metadata_serial: u32,
     /// Rotates over connections.
     turn: usize,
     /// Who gave away that there is news, to be asked first.
     informed: Option<i32>,
-    /// Requests but for probes when it was looked last.
-    requests: u64,
+    /// Requests but for probes when it was looked last, modulo 2^32.
+    requests: u32,
     /// Somebody has answered more than ApiVersions.
     pub(crate) answered: bool,
     /// The time that is known.
-    clock: Instant,
+    clock: Tick,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
     /// The address of some broker changed or is doubted, or it is forgotten.
@@ -73,7 +73,7 @@ pub(crate) struct Cluster<'d> {
     /// Metadata of some topic is wanted since it was looked for what is due.
     pub(crate) asks: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
-    pub(crate) produced: Option<Instant>,
+    pub(crate) produced: Option<Tick>,
     pub(crate) probes: Probes,
 }
 
@@ -91,7 +91,7 @@ pub struct Probes {
 
 impl<'d> Cluster<'d> {
     pub(crate) fn new(
-        config: Config<'d>,
+        config: Settings<'d>,
         brokers: Mem<'d, Broker>,
         broker_index: Index<'d>,
         hosts: Mem<'d, u8>,
@@ -111,14 +111,14 @@ impl<'d> Cluster<'d> {
             seeds,
             controller: None,
             brokers_wanted: false,
-            brokers_at: Instant::ZERO,
-            metadata_until: Instant::NEVER,
+            brokers_at: Tick::ZERO,
+            metadata_until: Tick::NEVER,
             metadata_serial: 0,
             turn: 0,
             informed: None,
             requests: 0,
             answered: false,
-            clock: Instant::ZERO,
+            clock: Tick::ZERO,
             broker_news: false,
             brokers_moved: false,
             asks: false,
@@ -189,7 +189,7 @@ impl<'d> Cluster<'d> {
         let plan = match topic.need {
             topic::Need { serial: 1.., .. } => Plan::Asked,
             topic::Need { wanted: true, .. } => Plan::Wanted,
-            _ if topic.probe.eager_until != Instant::ZERO => Plan::Eager,
+            _ if topic.probe.eager_until != Tick::ZERO => Plan::Eager,
             _ => Plan::Rest,
         };
         if plan == Plan::Wanted {
@@ -207,7 +207,7 @@ impl<'d> Cluster<'d> {
 
     /// Asks for metadata of a topic, at once unless it is in back-off.
     #[inline(never)]
-    pub(crate) fn refresh(&mut self, slot: usize, now: Instant) {
+    pub(crate) fn refresh(&mut self, slot: usize, now: Tick) {
         let need = &mut self.topics[slot].need;
         if !need.wanted {
             need.wanted = true;
@@ -219,7 +219,7 @@ impl<'d> Cluster<'d> {
 
     /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
     #[inline(never)]
-    pub(crate) fn refresh_now(&mut self, slot: usize, now: Instant, by: Source) {
+    pub(crate) fn refresh_now(&mut self, slot: usize, now: Tick, by: Source) {
         let need = &mut self.topics[slot].need;
         *need = topic::Need { wanted: true, at: now, told: true, by, ..*need };
         need.failures = 0;
@@ -228,16 +228,16 @@ impl<'d> Cluster<'d> {
     }
 
     /// A metadata answer did not settle what was asked: again after a growing pause.
-    fn ask_again(&mut self, slot: usize, now: Instant) {
+    fn ask_again(&mut self, slot: usize, now: Tick) {
         self.slow_down(slot, now);
         self.topics[slot].need.wanted = true;
         self.plan(slot);
     }
 
     /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
-    fn slow_down(&mut self, slot: usize, now: Instant) {
+    fn slow_down(&mut self, slot: usize, now: Tick) {
         let failures = self.topics[slot].need.failures;
-        let (base, max) = (&self.config.retry_backoff, &self.config.retry_backoff_max);
+        let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
         let at = backoff(&mut self.rng, now, base, max, failures);
         let need = &mut self.topics[slot].need;
         need.failures = failures.saturating_add(1);
@@ -247,7 +247,7 @@ impl<'d> Cluster<'d> {
 
     /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,
     /// rule 3): metadata is asked once for all who complain.
-    pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode, now: Instant) {
+    pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode, now: Tick) {
         let slot = self.table[part].topic as usize;
         if matches!(
             code,
@@ -293,7 +293,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A newer leader epoch was seen outside metadata: who leads now is not known.
-    pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Instant) {
+    pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Tick) {
         let known = self.table[part].epoch;
         if guard!("a newer epoch unseats the leader", known >= 0 && epoch > known) {
             self.set_leader(part, -1, epoch);

@@ -1,7 +1,7 @@
 //! What a user may choose. Defaults are Kafka's own where they make sense.
 
 use crate::error::ConfigError;
-use crate::time::Duration;
+use crate::time::{Duration, Span};
 
 /// Acknowledgements that a produced batch waits for (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,8 @@ pub enum Probing {
 }
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
-/// lives.
+/// lives. Time spans are kept in eighths of a millisecond, rounded up; those of more than 65 hours
+/// have no end.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'d> {
@@ -148,6 +149,123 @@ pub struct Config<'d> {
     pub report_positions: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+}
+
+/// The same as the machine keeps it.
+pub(crate) struct Settings<'d> {
+    pub(crate) bootstrap: &'d str,
+    pub(crate) client_id: &'d str,
+    pub(crate) rack: &'d str,
+    pub(crate) acks: Acks,
+    pub(crate) idempotence: bool,
+    pub(crate) linger: Span,
+    pub(crate) linger_when_idle: bool,
+    pub(crate) batch_bytes: usize,
+    pub(crate) request_bytes: usize,
+    pub(crate) delivery_timeout: Span,
+    pub(crate) request_timeout: Span,
+    pub(crate) connect_timeout: Span,
+    pub(crate) retry_backoff: Span,
+    pub(crate) retry_backoff_max: Span,
+    pub(crate) reconnect_backoff: Span,
+    pub(crate) reconnect_backoff_max: Span,
+    pub(crate) probing: Probing,
+    pub(crate) probe_idle: Span,
+    pub(crate) probe_busy: Span,
+    pub(crate) probe_share: u8,
+    pub(crate) metadata_budget: u32,
+    pub(crate) metadata_max_age: Span,
+    pub(crate) read_added_from_first: bool,
+    pub(crate) out_of_range: OutOfRange,
+    pub(crate) fetch_max_wait: Span,
+    pub(crate) fetch_min_bytes: i32,
+    pub(crate) fetch_max_bytes: i32,
+    pub(crate) partition_max_bytes: i32,
+    pub(crate) auto_create: bool,
+    pub(crate) report_positions: bool,
+}
+
+impl<'d> Settings<'d> {
+    pub(crate) fn new(config: &Config<'d>) -> Self {
+        Self {
+            bootstrap: config.bootstrap,
+            client_id: config.client_id,
+            rack: config.rack,
+            acks: config.acks,
+            idempotence: config.idempotence,
+            linger: Span::of(config.linger),
+            linger_when_idle: config.linger_when_idle,
+            batch_bytes: config.batch_bytes,
+            request_bytes: config.request_bytes,
+            delivery_timeout: Span::of(config.delivery_timeout),
+            request_timeout: Span::of(config.request_timeout),
+            connect_timeout: Span::of(config.connect_timeout),
+            retry_backoff: Span::of(config.retry_backoff),
+            retry_backoff_max: Span::of(config.retry_backoff_max),
+            reconnect_backoff: Span::of(config.reconnect_backoff),
+            reconnect_backoff_max: Span::of(config.reconnect_backoff_max),
+            probing: config.probing,
+            probe_idle: Span::of(config.probe_idle),
+            probe_busy: Span::of(config.probe_busy),
+            probe_share: config.probe_share,
+            metadata_budget: config.metadata_budget,
+            metadata_max_age: Span::of(config.metadata_max_age),
+            read_added_from_first: config.read_added_from_first,
+            out_of_range: config.out_of_range,
+            fetch_max_wait: Span::of(config.fetch_max_wait),
+            fetch_min_bytes: config.fetch_min_bytes,
+            fetch_max_bytes: config.fetch_max_bytes,
+            partition_max_bytes: config.partition_max_bytes,
+            auto_create: config.auto_create,
+            report_positions: config.report_positions,
+        }
+    }
+
+    /// Whether the configuration can work.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.idempotence && self.acks != Acks::All {
+            return Err(ConfigError::IdempotenceNeedsAcksAll);
+        }
+        if self.client_id.len().max(self.rack.len()) > 64 {
+            return Err(ConfigError::TooLong);
+        }
+        let positive = [
+            self.delivery_timeout,
+            self.request_timeout,
+            self.connect_timeout,
+            self.retry_backoff,
+            self.reconnect_backoff,
+            self.probe_idle,
+            self.probe_busy,
+            self.metadata_max_age,
+        ];
+        let ordered = [
+            (self.retry_backoff, self.retry_backoff_max),
+            (self.reconnect_backoff, self.reconnect_backoff_max),
+            (self.probe_busy, self.probe_idle),
+        ];
+        if positive.into_iter().any(|span| span == Span::ZERO)
+            || ordered.into_iter().any(|(least, most)| least > most)
+        {
+            return Err(ConfigError::Duration);
+        }
+        for n in 0..seeds(self.bootstrap) {
+            let (host, _) = seed(self.bootstrap, n).ok_or(ConfigError::Bootstrap)?;
+            if host.len() > 255 {
+                return Err(ConfigError::TooLong);
+            }
+        }
+        Ok(())
+    }
+
+    /// The `n`-th bootstrap address, counted around.
+    pub(crate) fn seed(&self, n: usize) -> Option<(&'d str, u16)> {
+        seed(self.bootstrap, n)
+    }
+
+    pub(crate) fn seeds(&self) -> usize {
+        seeds(self.bootstrap)
+    }
 }
 
 impl<'d> Config<'d> {
@@ -233,56 +351,19 @@ impl<'d> Config<'d> {
         self.report_positions = yes;
         self
     }
+}
 
-    /// Whether the configuration can work.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.idempotence && self.acks != Acks::All {
-            return Err(ConfigError::IdempotenceNeedsAcksAll);
-        }
-        if self.client_id.len().max(self.rack.len()) > 64 {
-            return Err(ConfigError::TooLong);
-        }
-        let positive = [
-            &self.delivery_timeout,
-            &self.request_timeout,
-            &self.connect_timeout,
-            &self.retry_backoff,
-            &self.reconnect_backoff,
-            &self.probe_idle,
-            &self.probe_busy,
-            &self.metadata_max_age,
-        ];
-        let ordered = [
-            (&self.retry_backoff, &self.retry_backoff_max),
-            (&self.reconnect_backoff, &self.reconnect_backoff_max),
-            (&self.probe_busy, &self.probe_idle),
-        ];
-        if positive.into_iter().any(Duration::is_zero)
-            || ordered.into_iter().any(|(least, most)| least > most)
-        {
-            return Err(ConfigError::Duration);
-        }
-        for n in 0..self.seeds() {
-            let (host, _) = self.seed(n).ok_or(ConfigError::Bootstrap)?;
-            if host.len() > 255 {
-                return Err(ConfigError::TooLong);
-            }
-        }
-        Ok(())
+/// The `n`-th of some addresses, counted around.
+#[inline(never)]
+fn seed(mut text: &str, n: usize) -> Option<(&str, u16)> {
+    for _ in 0..n % seeds(text) {
+        text = cut(text, b',').1;
     }
+    parse_address(cut(text, b',').0)
+}
 
-    /// The `n`-th bootstrap address, counted around.
-    pub(crate) fn seed(&self, n: usize) -> Option<(&'d str, u16)> {
-        let mut text = self.bootstrap;
-        for _ in 0..n % self.seeds() {
-            text = cut(text, b',').1;
-        }
-        parse_address(cut(text, b',').0)
-    }
-
-    pub(crate) fn seeds(&self) -> usize {
-        1 + self.bootstrap.bytes().filter(|byte| *byte == b',').count()
-    }
+fn seeds(text: &str) -> usize {
+    1 + text.bytes().filter(|byte| *byte == b',').count()
 }
 
 /// What comes before the first `mark`, and what comes after it.
@@ -316,20 +397,24 @@ mod tests {
     #[test]
     fn bootstrap_addresses_are_read_and_refused() {
         let config = Config::new("a:1, b.example:65535,[::1]:9092");
-        assert_eq!(config.check(), Ok(()));
-        assert_eq!(config.seed(1), Some(("b.example", 65535)));
-        assert_eq!(config.seed(2), Some(("::1", 9092)));
-        assert_eq!(config.seed(3), Some(("a", 1)), "counted around");
+        assert_eq!(Settings::new(&config).check(), Ok(()));
+        assert_eq!(seed(config.bootstrap, 1), Some(("b.example", 65535)));
+        assert_eq!(seed(config.bootstrap, 2), Some(("::1", 9092)));
+        assert_eq!(seed(config.bootstrap, 3), Some(("a", 1)), "counted around");
         for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:x"] {
-            assert_eq!(Config::new(bad).check(), Err(ConfigError::Bootstrap), "{bad:?}");
+            assert_eq!(
+                Settings::new(&Config::new(bad)).check(),
+                Err(ConfigError::Bootstrap),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn idempotence_needs_all_acks() {
         let mut config = Config::new("a:1").acks(Acks::Leader);
-        assert_eq!(config.check(), Ok(()), "acks() switches it off");
+        assert_eq!(Settings::new(&config).check(), Ok(()), "acks() switches it off");
         config.idempotence = true;
-        assert_eq!(config.check(), Err(ConfigError::IdempotenceNeedsAcksAll));
+        assert_eq!(Settings::new(&config).check(), Err(ConfigError::IdempotenceNeedsAcksAll));
     }
 }

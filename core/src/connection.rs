@@ -13,7 +13,7 @@ use crate::error::PeerFault;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
 use crate::rare::Rare;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::{ApiKey, Full, Writer, header};
 
 pub(crate) use transmit::Outgoing;
@@ -26,13 +26,13 @@ pub(crate) const IN_FLIGHT: usize = 8;
 /// Produce requests in flight per connection: brokers remember five batches per producer.
 pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
 /// A request without an answer for this long makes its connection the second choice.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Span = Span::from_secs(1);
 /// With so many connections some are to spare.
 const ROOMY: usize = 8;
 /// Where there are fewer connections than brokers in use, one makes way for another this often.
-const ROTATION: Duration = Duration::from_millis(600);
+const ROTATION: Span = Span::from_millis(600);
 /// What was saved up by not doing so: sixteen of them one right after the other.
-const SAVED: Duration = Duration::from_millis(16 * 600);
+const SAVED: Span = Span::from_millis(16 * 600);
 /// Whoever can be asked about the cluster.
 pub(crate) const ANYONE: Peer = Peer::Node(-1);
 
@@ -100,7 +100,7 @@ impl Question {
 /// Where an answer comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
-    pub(crate) now: Instant,
+    pub(crate) now: Tick,
     /// Slot of the connection.
     pub(crate) conn: usize,
     pub(crate) asked: Question,
@@ -111,8 +111,8 @@ pub(crate) struct Origin {
 pub(crate) struct InFlight {
     pub(crate) asked: Question,
     /// When it was queued.
-    since: Instant,
-    pub(crate) deadline: Instant,
+    since: Tick,
+    pub(crate) deadline: Tick,
     /// First of the batches that go out with it.
     pub(crate) batches: Link,
     ctl: Chain,
@@ -139,7 +139,7 @@ pub(crate) struct Session {
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
     /// After an error without a remedy of its own.
-    pub(crate) retry_at: Instant,
+    pub(crate) retry_at: Tick,
 }
 
 pub(crate) struct Conn {
@@ -149,9 +149,9 @@ pub(crate) struct Conn {
     pub(crate) peer: Peer,
     pub(crate) versions: Versions,
     pub(crate) session: Session,
-    pub(crate) throttled_until: Instant,
+    pub(crate) throttled_until: Tick,
     /// When it was last worth keeping.
-    pub(crate) used: Instant,
+    pub(crate) used: Tick,
     /// ApiVersions version that was asked last.
     pub(crate) handshake_version: i16,
     /// It answered more than ApiVersions.
@@ -159,18 +159,18 @@ pub(crate) struct Conn {
     /// Its ListOffsets answers say nothing about partitions that it does not host.
     pub(crate) blind: bool,
     /// When it was established.
-    pub(crate) since: Instant,
+    pub(crate) since: Tick,
     /// Another broker needs the slot: no new requests, and the end after the last answer.
     drain: bool,
     /// Connect deadline.
-    deadline: Instant,
+    deadline: Tick,
     /// Its next answer lies here and waits for the application, since when: that is not the peer's
     /// fault, and deadlines rest.
     blocked: bool,
-    blocked_since: Instant,
+    blocked_since: Tick,
     /// A deadline passed while nobody looked: what has arrived meanwhile is to be read first.
     overdue: bool,
-    overdue_at: Instant,
+    overdue_at: Tick,
     /// Oldest first.
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
@@ -189,19 +189,19 @@ impl Conn {
         role: Role::Main,
         peer: Peer::Seed(0),
         versions: Versions::NONE,
-        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Instant::ZERO },
-        throttled_until: Instant::ZERO,
-        used: Instant::ZERO,
+        session: Session { id: 0, epoch: 0, serial: 0, by_id: false, retry_at: Tick::ZERO },
+        throttled_until: Tick::ZERO,
+        used: Tick::ZERO,
         handshake_version: 0,
         proven: false,
         blind: false,
-        since: Instant::ZERO,
+        since: Tick::ZERO,
         drain: false,
-        deadline: Instant::ZERO,
+        deadline: Tick::ZERO,
         blocked: false,
-        blocked_since: Instant::ZERO,
+        blocked_since: Tick::ZERO,
         overdue: false,
-        overdue_at: Instant::ZERO,
+        overdue_at: Tick::ZERO,
         in_flight: Vec::new(),
         shown: 0,
         unshown: false,
@@ -228,13 +228,13 @@ impl Conn {
     }
 
     /// The earliest deadline, for connecting or for an answer.
-    fn next_deadline(&self) -> Instant {
+    fn next_deadline(&self) -> Tick {
         match self.state {
             State::Connecting => self.deadline,
             State::Handshake | State::Ready if !self.blocked => {
-                self.in_flight.iter().fold(Instant::NEVER, |at, f| at.min(f.deadline))
+                self.in_flight.iter().fold(Tick::NEVER, |at, f| at.min(f.deadline))
             }
-            _ => Instant::NEVER,
+            _ => Tick::NEVER,
         }
     }
 
@@ -248,14 +248,14 @@ impl Conn {
     }
 
     /// When a request without an answer makes it the second choice.
-    pub(crate) fn late_at(&self) -> Instant {
+    pub(crate) fn late_at(&self) -> Tick {
         let slow = |f: &&InFlight| !f.asked.kind.row().waits;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
-        first.map_or(Instant::NEVER, |since| since + PATIENCE)
+        first.map_or(Tick::NEVER, |since| since + PATIENCE)
     }
 
     /// Whether it answers, as far as is known.
-    pub(crate) fn is_sound(&self, now: Instant) -> bool {
+    pub(crate) fn is_sound(&self, now: Tick) -> bool {
         self.state == State::Ready
             && !self.drain
             && now >= self.throttled_until
@@ -263,7 +263,7 @@ impl Conn {
     }
 
     /// Whether it may be asked about the cluster and has a chance to answer now.
-    pub(crate) fn can_ask(&self, now: Instant) -> bool {
+    pub(crate) fn can_ask(&self, now: Tick) -> bool {
         self.role != Role::Fetch && !self.in_flight.is_full() && self.is_sound(now)
     }
 
@@ -334,7 +334,7 @@ pub(crate) struct Net<'d> {
     /// Some connection may have to end: it is empty, or its broker moved or went.
     pub(crate) check: bool,
     /// No deadline of a connection is earlier than this.
-    deadline: Instant,
+    deadline: Tick,
     /// Connections that the adapter has to be told of.
     actions: usize,
     /// Connections with bytes that it would not look for by itself.
@@ -342,7 +342,7 @@ pub(crate) struct Net<'d> {
     /// Connections to bootstrap addresses.
     pub(crate) seeds: usize,
     /// Each connection that made way for another one took [`ROTATION`] from there on.
-    rotated: Instant,
+    rotated: Tick,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
@@ -369,11 +369,11 @@ impl<'d> Net<'d> {
             rare,
             stirred: false,
             check: false,
-            deadline: Instant::NEVER,
+            deadline: Tick::NEVER,
             actions: 0,
             unshown: 0,
             seeds: 0,
-            rotated: Instant::ZERO,
+            rotated: Tick::ZERO,
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
@@ -460,7 +460,7 @@ impl<'d> Net<'d> {
     }
 
     /// Asks the adapter for a connection; `None` when all slots are taken.
-    pub(crate) fn connect(&mut self, now: Instant, peer: Peer, role: Role) -> Option<usize> {
+    pub(crate) fn connect(&mut self, now: Tick, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
         let slot = self.conns.iter().position(|c| c.state == State::Free)?;
         let generation = self.conns[slot].generation.wrapping_add(1);
@@ -478,7 +478,7 @@ impl<'d> Net<'d> {
     /// is may change from one wish to the next, the turn is the same.
     pub(crate) fn connect_in_turn(
         &mut self,
-        now: Instant,
+        now: Tick,
         (whose, peer): (Peer, Peer),
         role: Role,
         last: &mut u16,
@@ -500,7 +500,7 @@ impl<'d> Net<'d> {
     }
 
     /// The next slot in a state that the adapter has to be told of.
-    pub(crate) fn next_action(&mut self, deadline: Instant) -> Option<(State, ConnId)> {
+    pub(crate) fn next_action(&mut self, deadline: Tick) -> Option<(State, ConnId)> {
         if self.actions == 0 {
             return None;
         }
@@ -550,13 +550,7 @@ impl<'d> Net<'d> {
     }
 
     /// Begins a request; `None` while the connection cannot take it.
-    pub(crate) fn open(
-        &mut self,
-        conn: usize,
-        now: Instant,
-        kind: Kind,
-        cap: i16,
-    ) -> Option<Draft> {
+    pub(crate) fn open(&mut self, conn: usize, now: Tick, kind: Kind, cap: i16) -> Option<Draft> {
         let slot = &self.conns[conn];
         let version = if slot.state == State::Handshake && kind == Kind::Versions {
             slot.handshake_version
@@ -581,7 +575,7 @@ impl<'d> Net<'d> {
     pub(crate) fn draft(
         &mut self,
         conn: usize,
-        now: Instant,
+        now: Tick,
         kind: Kind,
         body: Body<'_>,
     ) -> Option<Draft> {
@@ -615,7 +609,7 @@ impl<'d> Net<'d> {
     }
 
     /// Why nobody can be asked something at all, where there are connections to ask over.
-    pub(crate) fn lacking(&self, now: Instant, kind: Kind) -> Option<PeerFault> {
+    pub(crate) fn lacking(&self, now: Tick, kind: Kind) -> Option<PeerFault> {
         let mut faults =
             self.conns.iter().filter(|c| c.can_ask(now)).map(|c| c.versions.lacks(kind));
         let first = faults.next()??;
@@ -623,7 +617,7 @@ impl<'d> Net<'d> {
     }
 
     /// Whether a connection that is ready takes requests now.
-    pub(crate) fn takes_requests(&self, conn: usize, now: Instant) -> bool {
+    pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
         let free = !slot.drain && now >= slot.throttled_until && !slot.in_flight.is_full();
         slot.state == State::Ready && free
@@ -636,10 +630,10 @@ impl<'d> Net<'d> {
     /// Queues a request with the batches that belong to it.
     pub(crate) fn commit(
         &mut self,
-        now: Instant,
+        now: Tick,
         draft: Draft,
         tag: Tag,
-        deadline: Instant,
+        deadline: Tick,
         batches: Link,
         no_answer: bool,
     ) {
@@ -684,8 +678,8 @@ impl<'d> Net<'d> {
 
     /// A request without batches.
     #[inline(never)]
-    pub(crate) fn send(&mut self, now: Instant, draft: Draft, tag: Tag, timeout: &Duration) {
-        self.commit(now, draft, tag, now + *timeout, Link::NONE, false);
+    pub(crate) fn send(&mut self, now: Tick, draft: Draft, tag: Tag, timeout: Span) {
+        self.commit(now, draft, tag, now + timeout, Link::NONE, false);
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.
@@ -718,7 +712,7 @@ impl<'d> Net<'d> {
     }
 
     /// Whether a connection may make way for another one now; else when.
-    pub(crate) fn may_rotate(&self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn may_rotate(&self, now: Tick) -> Result<(), Tick> {
         let at = self.rotated - SAVED;
         // A few connections go round faster: there is little that they could be made for in vain.
         if self.is_large() && guard!("slots rotate slowly", at > now) {
@@ -727,11 +721,11 @@ impl<'d> Net<'d> {
         Ok(())
     }
 
-    pub(crate) fn note_rotation(&mut self, now: Instant) {
+    pub(crate) fn note_rotation(&mut self, now: Tick) {
         self.rotated = self.rotated.max(now) + ROTATION;
     }
 
-    pub(crate) fn established(&mut self, now: Instant, slot: usize) {
+    pub(crate) fn established(&mut self, now: Tick, slot: usize) {
         let conn = &mut self.conns[slot];
         conn.since = now;
         conn.state = State::Handshake;

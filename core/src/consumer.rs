@@ -19,7 +19,7 @@ use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::Uuid;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
@@ -28,6 +28,7 @@ use offsets::OffsetsCx;
 pub(crate) use owner::Cx;
 pub(crate) use place::Place;
 pub(crate) use records::{Found, Taken};
+use replica::Lease;
 pub(crate) use work::Desk;
 use work::{Lists, Spot};
 
@@ -92,12 +93,13 @@ pub(crate) struct Read {
     /// Correlation id of the request that it waits for, other than Fetch; 0 for none.
     asked: i32,
     /// Zero when it does not wait.
-    retry_at: Instant,
-    /// Another replica to be read from until then, zero for the leader (KIP-392).
-    replica_until: Instant,
-    replica: i32,
-    failing_since: Instant,
-    moved: Option<(i64, i64, MoveReason)>,
+    retry_at: Tick,
+    lease: Lease,
+    failing_since: Tick,
+    /// A jump that was not told yet, and why. Not one value, which would be longer.
+    moved_from: i64,
+    moved_to: i64,
+    moved: Option<MoveReason>,
     trouble: Option<Trouble>,
 }
 
@@ -125,10 +127,11 @@ impl Read {
         session: 0,
         seat: Link::NONE,
         asked: 0,
-        retry_at: Instant::ZERO,
-        replica_until: Instant::ZERO,
-        replica: 0,
-        failing_since: Instant::ZERO,
+        retry_at: Tick::ZERO,
+        lease: Lease::NONE,
+        failing_since: Tick::ZERO,
+        moved_from: 0,
+        moved_to: 0,
         moved: None,
         trouble: None,
     };
@@ -175,13 +178,16 @@ impl Read {
 
     /// A broker answered as it should.
     fn recovered(&mut self) {
-        (self.failures, self.told, self.retry_at) = (0, 0, Instant::ZERO);
+        (self.failures, self.told, self.retry_at) = (0, 0, Tick::ZERO);
     }
 
     /// A jump of the position, to be told; one that was not told yet is part of it.
     fn note_move(&mut self, to: i64, why: MoveReason) {
-        let from = self.moved.map_or(self.position, |(from, ..)| from);
-        self.moved = (from != to).then_some((from, to, why));
+        if self.moved.is_none() {
+            self.moved_from = self.position;
+        }
+        self.moved_to = to;
+        self.moved = (self.moved_from != to).then_some(why);
     }
 }
 
@@ -248,7 +254,7 @@ pub(crate) struct Consumer<'d> {
     /// How often there was room to produce again, from 1.
     rooms: u32,
     /// Leaders may not name other replicas before this: one of them did not serve.
-    rack_from: Instant,
+    rack_from: Tick,
     /// Entries that are not assigned any more and that a session has to forget.
     ghosts: u32,
     /// Followed topics with more partitions than there is memory for.
@@ -275,7 +281,7 @@ impl<'d> Consumer<'d> {
             rx_bytes: setup.rx_bytes,
             session_serial: 0,
             rooms: 1,
-            rack_from: Instant::ZERO,
+            rack_from: Tick::ZERO,
             ghosts: 0,
             blocked: 0,
             news: false,
@@ -313,7 +319,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn assign(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         topic: TopicId,
         partition: u32,
         start: Start,
@@ -406,7 +412,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn on_changed(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
     ) {
@@ -442,7 +448,7 @@ impl<'d> Consumer<'d> {
     fn follow(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         make_room: &mut dyn FnMut(&mut Cluster<'d>) -> bool,
     ) {
@@ -545,9 +551,9 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
         self.doubt(part, cluster.table[part].epoch);
-        self.reads[part].replica_until = Instant::ZERO;
+        self.reads[part].lease = Lease::NONE;
         self.relink(cluster, part);
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);
@@ -592,9 +598,10 @@ impl<'d> Consumer<'d> {
             let read = &mut self.reads[part];
             read.note_move(0, MoveReason::Recreated);
             // Who was not told of the partition yet knows no place that it left.
-            let moved = read.moved.filter(|(from, ..)| *from > 0 && !read.assigned_news);
+            let from = read.moved_from;
+            let moved = read.moved.filter(|_| from > 0 && !read.assigned_news);
             read.begin_first();
-            read.moved = moved;
+            (read.moved, read.moved_from) = (moved, from);
             self.tell(part);
             self.relink(cluster, part);
         }
@@ -619,7 +626,8 @@ impl<'d> Consumer<'d> {
             let partition = Self::topic_partition(cluster, part);
             return Some(Event::Assigned { at, partition });
         }
-        if let Some((from, to, why)) = read.moved.take() {
+        if let Some(why) = read.moved.take() {
+            let (from, to) = (read.moved_from, read.moved_to);
             return Some(Event::Moved { at, from, to, why });
         }
         // It waits where it met it.

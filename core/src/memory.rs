@@ -6,8 +6,9 @@ mod index;
 mod list;
 
 use core::ops::{Deref, DerefMut};
+use core::slice::SliceIndex;
 
-use crate::time::{Duration, Instant, micros};
+use crate::time::{Span, Tick};
 
 pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
 pub(crate) use index::{Index, hash, hash_bytes};
@@ -41,6 +42,24 @@ impl<T> DerefMut for Mem<'_, T> {
             #[cfg(any(feature = "alloc", test))]
             Self::Owned(slice) => slice,
         }
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> core::ops::Index<I> for Mem<'_, T> {
+    type Output = I::Output;
+
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    fn index(&self, at: I) -> &I::Output {
+        &(**self)[at]
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> core::ops::IndexMut<I> for Mem<'_, T> {
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    fn index_mut(&mut self, at: I) -> &mut I::Output {
+        &mut (**self)[at]
     }
 }
 
@@ -119,10 +138,9 @@ impl Rng {
         ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
     }
 
-    /// A time span in microseconds times a factor in 0.8 .. 1.2 (KIP-580).
-    pub(crate) fn jitter(&mut self, micros: u64) -> u64 {
-        let factor = 819 + u64::from(self.below(410));
-        micros.saturating_mul(factor) >> 10
+    /// A time span times a factor in 0.8 .. 1.2 (KIP-580).
+    pub(crate) fn jitter(&mut self, span: Span) -> Span {
+        span.scaled(819 + self.below(410))
     }
 }
 
@@ -133,16 +151,9 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// `now` and `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
-pub(crate) fn backoff(
-    rng: &mut Rng,
-    now: Instant,
-    base: &Duration,
-    max: &Duration,
-    failures: u32,
-) -> Instant {
+pub(crate) fn backoff(rng: &mut Rng, now: Tick, base: Span, max: Span, failures: u8) -> Tick {
     let times = guard!("pauses grow", 1 << failures.min(16) => 1);
-    let grown = micros(*base).saturating_mul(times);
-    now.plus(rng.jitter(grown.min(micros(*max))))
+    now + rng.jitter(base.times(times).min(max))
 }
 
 #[cfg(test)]
@@ -153,7 +164,7 @@ mod tests {
     fn jitter_stays_within_a_fifth() {
         let mut rng = Rng::new([3; 32]);
         for _ in 0..10_000 {
-            let d = rng.jitter(1_000_000) / 1000;
+            let d = rng.jitter(Span::from_secs(1)).millis();
             assert!((799..=1200).contains(&d), "{d}");
         }
     }
@@ -161,9 +172,9 @@ mod tests {
     #[test]
     fn backoff_doubles_up_to_its_maximum() {
         let mut rng = Rng::new([9; 32]);
-        let (base, max) = (Duration::from_millis(100), Duration::from_secs(1));
+        let (base, max) = (Span::from_millis(100), Span::from_secs(1));
         for (failures, nominal) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (40, 1000)] {
-            let d = backoff(&mut rng, Instant::ZERO, &base, &max, failures).as_micros() / 1000;
+            let d = Tick::ZERO.until(backoff(&mut rng, Tick::ZERO, base, max, failures)).millis();
             assert!((nominal * 79 / 100..=nominal * 121 / 100).contains(&d), "{failures}: {d}");
         }
     }

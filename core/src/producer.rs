@@ -20,7 +20,7 @@ use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
 use crate::rare::Rare;
 use crate::record::{self, Content};
 use crate::setup::Setup;
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::{Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
@@ -54,7 +54,7 @@ pub(crate) struct Queue {
     epoch: i16,
     next_sequence: i32,
     producer_id: i64,
-    retry_at: Instant,
+    retry_at: Tick,
     /// Leader epoch that the last batch was sent under.
     sent_epoch: i32,
 }
@@ -73,7 +73,7 @@ impl Queue {
         epoch: 0,
         next_sequence: 0,
         producer_id: 0,
-        retry_at: Instant::ZERO,
+        retry_at: Tick::ZERO,
         sent_epoch: 0,
     };
 }
@@ -85,7 +85,7 @@ pub(crate) struct Spread {
     sticky: Link,
     sticky_bytes: u32,
     /// No partition was available: not looked for again before this.
-    look_at: Instant,
+    look_at: Tick,
     /// Partitions that entries were made for.
     opened: u32,
     /// Partitions that were there at first, or got records without key since.
@@ -95,7 +95,7 @@ pub(crate) struct Spread {
     picked: u32,
     /// A caller was refused for want of so many partitions, since when; 0 for none.
     wanted: u32,
-    wanted_at: Instant,
+    wanted_at: Tick,
     /// The next topic with such a caller.
     next_wanted: Link,
 }
@@ -104,13 +104,13 @@ impl Spread {
     pub(crate) const EMPTY: Self = Self {
         sticky: Link::NONE,
         sticky_bytes: 0,
-        look_at: Instant::ZERO,
+        look_at: Tick::ZERO,
         opened: 0,
         visited: 0,
         picked_last: Link::NONE,
         picked: 0,
         wanted: 0,
-        wanted_at: Instant::ZERO,
+        wanted_at: Tick::ZERO,
         next_wanted: Link::NONE,
     };
 }
@@ -136,12 +136,12 @@ enum Identity {
     /// Not idempotent, or not needed yet.
     None,
     /// InitProducerId is under way until then.
-    Asked(Instant),
+    Asked(Tick),
     /// Ask (again) then.
-    Wanted(Instant),
+    Wanted(Tick),
     Known,
     /// What waits fails; records that come after that time are a reason to ask again.
-    Refused(Error, Instant),
+    Refused(Error, Tick),
 }
 
 /// See the module.
@@ -152,7 +152,7 @@ pub(crate) struct Producer<'d> {
     places: Nodes<'d>,
     lists: [List; lane::OWN],
     /// No back-off ends before this.
-    paused_until: Instant,
+    paused_until: Tick,
     spreads: Mem<'d, Spread>,
     batches: Mem<'d, Batch>,
     /// Batches that did not end, in the order of their records: all have the same time.
@@ -166,7 +166,7 @@ pub(crate) struct Producer<'d> {
     due: List,
     waiting: List,
     /// No lane that waits is due before this.
-    waiting_until: Instant,
+    waiting_until: Tick,
     free: Link,
     /// Batches from here on were never used, so that untouched memory stays untouched.
     untouched: usize,
@@ -177,14 +177,14 @@ pub(crate) struct Producer<'d> {
     identity: Identity,
     producer_id: i64,
     epoch: i16,
-    identity_failures: u32,
+    identity_failures: u8,
     rare: Rare,
     serial: u64,
     reserve: usize,
     /// Batches that did not end yet.
     unfinished: usize,
     /// When the last record was taken.
-    last_record: Instant,
+    last_record: Tick,
     /// The application was refused and waits for so many free blocks; 0 if not.
     wants_blocks: usize,
     /// It waits for the entry of a partition.
@@ -199,17 +199,17 @@ pub(crate) struct Producer<'d> {
     /// The send memory is short: nothing lingers.
     pressure: bool,
     pub(crate) dirty: bool,
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Tick,
 }
 
 impl<'d> Producer<'d> {
     pub(crate) fn new(memory: ProducerMem<'d>, setup: &Setup) -> Self {
-        let wanted = Identity::Wanted(Instant::ZERO);
+        let wanted = Identity::Wanted(Tick::ZERO);
         Self {
             queues: memory.queues,
             places: Nodes::new(memory.places),
             lists: [List::EMPTY; lane::OWN],
-            paused_until: Instant::NEVER,
+            paused_until: Tick::NEVER,
             spreads: memory.spreads,
             free: Link::NONE,
             untouched: 0,
@@ -222,7 +222,7 @@ impl<'d> Producer<'d> {
             lane_places: Nodes::new(memory.lane_places),
             due: List::EMPTY,
             waiting: List::EMPTY,
-            waiting_until: Instant::NEVER,
+            waiting_until: Tick::NEVER,
             done: Link::NONE,
             done_tail: Link::NONE,
             identity: if setup.idempotence { wanted } else { Identity::None },
@@ -233,7 +233,7 @@ impl<'d> Producer<'d> {
             serial: 0,
             reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
-            last_record: Instant::ZERO,
+            last_record: Tick::ZERO,
             wants_blocks: 0,
             wants_entry: false,
             wanted: Link::NONE,
@@ -243,7 +243,7 @@ impl<'d> Producer<'d> {
             flushing: false,
             pressure: false,
             dirty: false,
-            deadline: Instant::NEVER,
+            deadline: Tick::NEVER,
         }
     }
 
@@ -256,7 +256,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         blocks: &mut Blocks<'d>,
-        now: Instant,
+        now: Tick,
         target: Target,
         record: &impl Content,
         wall_ms: Option<i64>,
@@ -313,7 +313,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         blocks: &mut Blocks<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         record: &impl Content,
         timestamp: i64,
@@ -346,7 +346,7 @@ impl<'d> Producer<'d> {
         if self.is_closed(b) {
             return None;
         }
-        let len = record.len(b.count, timestamp.wrapping_sub(b.base_timestamp));
+        let len = record.len(b.count, timestamp.wrapping_sub(b.base));
         if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
             return Some((tail, b.count, len));
         }
@@ -366,7 +366,7 @@ impl<'d> Producer<'d> {
         len: usize,
     ) -> Result<(), Full> {
         let b = &mut self.batches[batch];
-        let ts_delta = timestamp.wrapping_sub(b.base_timestamp);
+        let ts_delta = timestamp.wrapping_sub(b.base);
         // Faster, and the same code once more: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
@@ -416,7 +416,7 @@ impl<'d> Producer<'d> {
     }
 
     /// A topic does not have that many partitions, as far as is known.
-    fn not_ready(&mut self, now: Instant, slot: usize, partitions: u32) -> ProduceError {
+    fn not_ready(&mut self, now: Tick, slot: usize, partitions: u32) -> ProduceError {
         let spread = &mut self.spreads[slot];
         if spread.wanted == 0 {
             spread.wanted_at = now;
@@ -467,7 +467,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Whether somebody who was refused may try again. Returns when to look again.
-    fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>, now: Instant) -> Instant {
+    fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>, now: Tick) -> Tick {
         if self.wants_blocks > 0 && self.may_begin() && blocks.free() >= self.wants_blocks {
             self.wants_blocks = 0;
             self.room = true;
@@ -481,8 +481,8 @@ impl<'d> Producer<'d> {
     }
 
     /// The same for callers that were refused for want of a topic or its partitions.
-    fn check_topics(&mut self, cluster: &Cluster<'d>, now: Instant) -> Instant {
-        let mut next = Instant::NEVER;
+    fn check_topics(&mut self, cluster: &Cluster<'d>, now: Tick) -> Tick {
+        let mut next = Tick::NEVER;
         let mut link = core::mem::replace(&mut self.wanted, Link::NONE);
         while let Some(slot) = link.get() {
             let (wish, topic) = (&mut self.spreads[slot], &cluster.topics[slot]);
@@ -526,7 +526,7 @@ impl<'d> Producer<'d> {
         if self.epoch < i16::MAX {
             self.epoch += 1;
         } else {
-            self.identity = Identity::Wanted(Instant::ZERO);
+            self.identity = Identity::Wanted(Tick::ZERO);
             self.dirty = true;
         }
     }

@@ -31,7 +31,7 @@ use core::fmt;
 use crate::cluster::{CONSUMER, Cluster};
 use crate::consumer::{Consumer, Place};
 use crate::record::Crc32c;
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::Uuid;
 
 const MAGIC: [u8; 3] = *b"kvk";
@@ -237,7 +237,7 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
 pub(crate) fn restore<'d>(
     cluster: &mut Cluster<'d>,
     consumer: &mut Consumer<'d>,
-    now: Instant,
+    now: Tick,
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
     let (wide, body) = checked(bytes)?;

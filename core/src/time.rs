@@ -1,4 +1,5 @@
-//! The machine's own clock reading: microseconds on a scale that the caller chooses.
+//! The clock of the caller, in microseconds on a scale that it chooses, and that of the machine,
+//! which has 32 bits: a device pays for each comparison of 64.
 
 use core::ops::{Add, Sub};
 pub use core::time::Duration;
@@ -51,15 +52,6 @@ impl Instant {
         }
     }
 
-    /// Later than all that will be: no deadline.
-    pub(crate) const NEVER: Self = Self { micros: u64::MAX };
-
-    /// So many microseconds later; saturates.
-    #[inline(never)]
-    pub(crate) const fn plus(self, micros: u64) -> Self {
-        Self { micros: self.micros.saturating_add(micros) }
-    }
-
     /// Whole milliseconds from here to `later`; 0 when it is not later.
     pub(crate) const fn millis_until(self, later: Self) -> u64 {
         thousandth(later.micros.saturating_sub(self.micros))
@@ -70,9 +62,8 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Saturates: a clock that runs for 584,000 years is not a reason to panic.
-    #[inline(never)]
     fn add(self, by: Duration) -> Self {
-        self.plus(micros(by))
+        Self { micros: self.micros.saturating_add(micros(by)) }
     }
 }
 
@@ -85,30 +76,177 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// As Kafka's requests have it: whole milliseconds in an int32, the largest one for more.
-pub(crate) fn millis(duration: Duration) -> i32 {
-    i32::try_from(thousandth(micros(duration))).unwrap_or(i32::MAX)
-}
-
 /// In 64 bits, and not at every use anew: on a Cortex-M the 128-bit way costs three kilobytes.
 #[inline(never)]
-pub(crate) fn micros(duration: Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000);
     seconds.saturating_add(u64::from(duration.subsec_micros()))
 }
 
+/// Ticks in a millisecond.
+const PER_MILLI: u64 = 8;
+/// Microseconds in a tick.
+const PER_TICK: i64 = 125;
+/// The scale is moved when it has come to this: there is as much room for what is to come.
+const END: u64 = 1 << 31;
+/// Where it goes on then: what happened before is not forgotten while it matters.
+const KEPT: u64 = END - (1 << 28);
+
+/// A point in time as the machine keeps it: eighths of a millisecond on a scale that moves on, in
+/// half the bytes of an [`Instant`]. Every part moves what it keeps (`age`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Tick(u32);
+
+/// A time span in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span(u32);
+
+impl Tick {
+    /// Before all that was, or not at all.
+    pub(crate) const ZERO: Self = Self(0);
+    /// Later than all that will be: no deadline.
+    pub(crate) const NEVER: Self = Self(u32::MAX);
+
+    #[cfg(test)]
+    pub(crate) const fn from_millis(millis: u64) -> Self {
+        Self((millis * PER_MILLI) as u32)
+    }
+
+    /// The scale moves, and a point in time that somebody keeps goes back with it. "Never" and
+    /// "not" go on meaning that.
+    #[inline(never)]
+    pub(crate) fn age(&mut self, by: Span) {
+        if !matches!(*self, Self::ZERO | Self::NEVER) {
+            self.0 = self.0.saturating_sub(by.0).max(1);
+        }
+    }
+
+    /// From here to `later`; zero when `later` is not later.
+    pub(crate) const fn until(self, later: Self) -> Span {
+        Span(later.0.saturating_sub(self.0))
+    }
+}
+
+impl Add<Span> for Tick {
+    type Output = Self;
+
+    /// Saturates: that is never.
+    fn add(self, by: Span) -> Self {
+        Self(self.0.saturating_add(by.0))
+    }
+}
+
+impl Sub<Span> for Tick {
+    type Output = Self;
+
+    /// Stops at [`Tick::ZERO`].
+    fn sub(self, by: Span) -> Self {
+        Self(self.0.saturating_sub(by.0))
+    }
+}
+
+impl Span {
+    pub(crate) const ZERO: Self = Self(0);
+    /// What a clock of ticks can tell from nothing for sure.
+    pub(crate) const LEAST: Self = Self(2);
+
+    pub(crate) const fn from_millis(millis: u32) -> Self {
+        Self(millis.saturating_mul(PER_MILLI as u32))
+    }
+
+    pub(crate) const fn from_secs(seconds: u32) -> Self {
+        Self::from_millis(seconds.saturating_mul(1000))
+    }
+
+    /// Rounded up. What is longer than the scale remembers (65 hours) has no end.
+    pub(crate) fn of(duration: Duration) -> Self {
+        let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let rest = duration.subsec_micros().div_ceil(PER_TICK as u32);
+        let ticks = Self::from_secs(seconds).0.saturating_add(rest);
+        Self(if ticks < KEPT as u32 { ticks } else { u32::MAX })
+    }
+
+    /// As Kafka's requests have it: whole milliseconds.
+    pub(crate) const fn millis(self) -> i32 {
+        (self.0 / PER_MILLI as u32) as i32
+    }
+
+    pub(crate) const fn times(self, factor: u32) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+
+    /// The same times a factor in 1024ths, 2048 at most.
+    pub(crate) const fn scaled(self, factor: u32) -> Self {
+        let product = (self.0 as u64 * factor as u64) >> 10;
+        Self(if product > u32::MAX as u64 { u32::MAX } else { product as u32 })
+    }
+
+    /// Its `2^n`-th part.
+    pub(crate) const fn part(self, n: u32) -> Self {
+        Self(self.0 >> n)
+    }
+}
+
+impl Add for Span {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+/// Where the scale of ticks begins on the caller's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    base: i64,
+}
+
+impl Scale {
+    pub(crate) const fn new() -> Self {
+        // As if it had run for long, to be moved every moment: a test.
+        Self { base: if cfg!(kavka_rare) { -(KEPT as i64 * PER_TICK) } else { 0 } }
+    }
+
+    /// What the clock shows. With a span: all that was kept before has to go back by it.
+    pub(crate) fn read(&mut self, now: Instant) -> (Tick, Option<Span>) {
+        let micros = i64::try_from(now.micros).unwrap_or(i64::MAX).saturating_sub(self.base);
+        let micros = u64::try_from(micros).unwrap_or(0).min(u64::MAX / PER_MILLI);
+        let ticks = thousandth(micros * PER_MILLI);
+        let end = if cfg!(kavka_rare) { KEPT + 100 * PER_MILLI } else { END };
+        if ticks < end {
+            return (Tick(ticks as u32), None);
+        }
+        let by = ticks - KEPT;
+        self.base = self.base.saturating_add_unsigned(by * PER_TICK as u64);
+        (Tick(KEPT as u32), Some(Span(u32::try_from(by).unwrap_or(u32::MAX))))
+    }
+
+    /// As the caller's clock shows it, [`Instant::ZERO`] for [`Tick::ZERO`].
+    pub(crate) const fn instant(self, tick: Tick) -> Instant {
+        if tick.0 == 0 {
+            return Instant::ZERO;
+        }
+        let micros = self.base.saturating_add(tick.0 as i64 * PER_TICK);
+        Instant { micros: if micros > 0 { micros as u64 } else { 0 } }
+    }
+}
+
 /// A division by 1000 as on paper, in digits of 16 bits: where there is no instruction for 64 bits
 /// the general way costs half a kilobyte.
-#[cfg_attr(feature = "std", inline)]
 #[cfg_attr(not(feature = "std"), inline(never))]
-const fn thousandth(micros: u64) -> u64 {
-    if cfg!(feature = "std") && !cfg!(test) {
-        return micros / 1000;
+const fn thousandth(n: u64) -> u64 {
+    if cfg!(target_pointer_width = "64") {
+        return n / 1000;
     }
+    on_paper(n)
+}
+
+const fn on_paper(n: u64) -> u64 {
     let (mut quotient, mut rest, mut shift) = (0, 0, 64);
     while shift > 0 {
         shift -= 16;
-        let digit = rest << 16 | (micros >> shift) as u32 & 0xffff;
+        let digit = rest << 16 | (n >> shift) as u32 & 0xffff;
         quotient = quotient << 16 | (digit / 1000) as u64;
         rest = digit % 1000;
     }
@@ -122,8 +260,50 @@ mod tests {
     #[test]
     fn milliseconds_are_a_thousandth() {
         for micros in [0, 1, 999, 1000, 65_535_999, u64::from(u32::MAX) + 1, 1 << 47, u64::MAX] {
-            assert_eq!(thousandth(micros), micros / 1000, "{micros}");
+            assert_eq!(on_paper(micros), micros / 1000, "{micros}");
         }
-        assert_eq!(millis(Duration::MAX), i32::MAX);
+    }
+
+    #[test]
+    fn a_span_that_is_too_long_for_the_scale_has_no_end() {
+        let day = 24 * 3600;
+        assert_eq!(Span::of(Duration::from_secs(2 * day)), Span::from_secs(2 * day as u32));
+        for long in [Duration::from_secs(3 * day), Duration::MAX] {
+            assert_eq!(Tick(1) + Span::of(long), Tick::NEVER, "{long:?}");
+        }
+        assert_eq!(Span::of(Duration::from_micros(1)), Span(1), "rounded up");
+        assert_eq!(Span::of(Duration::from_millis(1500)).millis(), 1500);
+    }
+
+    #[test]
+    fn what_is_kept_stays_where_it_was_on_the_callers_clock() {
+        let mut scale = Scale::new();
+        let (mut past, _) = scale.read(Instant::from_millis(1_000_000));
+        let (mut never, mut not, mut moves) = (Tick::NEVER, Tick::ZERO, 0);
+        let hour = 3_600_000;
+        for n in 1..300 {
+            let at = Instant::from_millis(1_000_000 + n * hour);
+            let (now, by) = scale.read(at);
+            let mut soon = now + Span::from_secs(3600);
+            if let Some(by) = by {
+                for kept in [&mut past, &mut never, &mut not] {
+                    kept.age(by);
+                }
+                moves += 1;
+            }
+            assert_eq!(scale.instant(now), at);
+            assert_eq!(scale.instant(soon), Instant::from_millis(at.as_micros() / 1000 + hour));
+            if n < 60 {
+                assert_eq!(scale.instant(past), Instant::from_millis(1_000_000), "hour {n}");
+            }
+            assert!(past > Tick::ZERO && past < now, "hour {n}: it was, and long ago");
+            assert_eq!((never, not), (Tick::NEVER, Tick::ZERO));
+            soon = soon + Span::of(Duration::MAX);
+            assert_eq!(soon, Tick::NEVER);
+        }
+        assert!(moves > 1, "it lasts for more than one scale");
+        let (now, by) = scale.read(Instant::from_micros(u64::MAX));
+        assert!(by.is_some() && now < Tick::NEVER, "a clock that jumps");
+        assert_eq!(scale.read(Instant::ZERO).0, Tick::ZERO, "or goes back");
     }
 }

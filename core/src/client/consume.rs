@@ -19,6 +19,7 @@ impl Commands<'_> {
         partition: u32,
         start: Start,
     ) -> Result<PartitionId, Error> {
+        let now = self.at(now);
         let Self { consumer, producer, cluster, .. } = self;
         if cluster.table.room() == 0 && !consumer.free_ghosts(cluster) {
             producer.evict_one(cluster);

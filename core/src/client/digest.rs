@@ -9,14 +9,14 @@ use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault, Protocol};
 use crate::event::Event;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
 use crate::wire::{Step, api_versions, header, table};
 
 /// Kafka's answers are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
 /// Records that nobody takes keep a connection that others need no longer than this.
-const HOLD_UP: Duration = Duration::from_secs(1);
+const HOLD_UP: Span = Span::from_secs(1);
 
 /// What the application takes now.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ enum Pulled {
 
 /// Where a step reads.
 struct At<'a> {
-    now: Instant,
+    now: Tick,
     slot: usize,
     body: &'a [u8],
     /// The frame ends with `body`.
@@ -59,7 +59,7 @@ impl Commands<'_> {
     /// Reads what a connection received, up to what the application has to take.
     pub(super) fn digest<'a>(
         &mut self,
-        now: Instant,
+        now: Tick,
         slot: usize,
         memory: &'a [u8],
         present: Present,
@@ -70,7 +70,7 @@ impl Commands<'_> {
     }
 
     /// While an answer waits for the application its broker is not to blame.
-    fn note_blocked(&mut self, now: Instant, slot: usize) {
+    fn note_blocked(&mut self, now: Tick, slot: usize) {
         let ready = self.answers[slot].ready;
         self.net.set_blocked(now, slot, ready);
     }
@@ -94,7 +94,7 @@ impl Commands<'_> {
 
     fn read_on<'a>(
         &mut self,
-        now: Instant,
+        now: Tick,
         slot: usize,
         memory: &'a [u8],
         present: Present,
@@ -153,7 +153,7 @@ impl Commands<'_> {
 
     fn step<'a>(
         &mut self,
-        now: Instant,
+        now: Tick,
         slot: usize,
         input: &'a [u8],
         present: Present,
@@ -429,17 +429,17 @@ impl Commands<'_> {
     }
 
     /// When records that wait make way for others at the latest.
-    pub(super) fn hold_up(&self) -> Instant {
+    pub(super) fn hold_up(&self) -> Tick {
         if !self.records_wait || self.ready == 0 {
-            return Instant::NEVER;
+            return Tick::NEVER;
         }
         let shared = (0..self.answers.len()).filter(|slot| self.net.conns[*slot].is_shared());
         let since = shared.filter_map(|slot| self.answers[slot].waiting_since).min();
-        since.map_or(Instant::NEVER, |since| since + HOLD_UP)
+        since.map_or(Tick::NEVER, |since| since + HOLD_UP)
     }
 
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
-    pub(super) fn is_held_up(&self, now: Instant, slot: usize) -> bool {
+    pub(super) fn is_held_up(&self, now: Tick, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
         let shared = self.net.conns[slot].is_shared();
         guard!("records wait where nobody else does", shared => true)
@@ -462,7 +462,7 @@ impl Commands<'_> {
     }
 
     /// Whether a connection that is ready would give an event.
-    pub(super) fn has_answer_event(&mut self, now: Instant, slot: usize, memory: &[u8]) -> bool {
+    pub(super) fn has_answer_event(&mut self, now: Tick, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
                 self.digest(now, slot, memory, Present::Nothing);
@@ -496,9 +496,9 @@ impl Commands<'_> {
     }
 
     /// A broker asks for less (KIP-219): nothing is sent on this connection until then.
-    fn throttle(&mut self, now: Instant, slot: usize, ms: i32) {
+    fn throttle(&mut self, now: Tick, slot: usize, ms: i32) {
         let longest = now + self.cluster.config.request_timeout;
-        let until = now.plus(u64::from(ms.unsigned_abs()) * 1000).min(longest);
+        let until = (now + Span::from_millis(ms.unsigned_abs())).min(longest);
         self.net.conns[slot].throttled_until = until;
         self.dirty = true;
     }

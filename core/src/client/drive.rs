@@ -5,7 +5,7 @@ use crate::api::Owner;
 use crate::connection::Peer;
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
-use crate::time::Instant;
+use crate::time::Tick;
 
 /// Topics that are not watched any more, looked at in one go.
 const LEAVING: usize = 4;
@@ -24,12 +24,12 @@ impl Commands<'_> {
             || self.cluster.table.has_relocated()
     }
 
-    pub(super) fn next_deadline(&self) -> Instant {
+    pub(super) fn next_deadline(&self) -> Tick {
         self.deadline.min(self.producer.deadline()).min(self.net.next_deadline())
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
-    pub(super) fn drive(&mut self, now: Instant) {
+    pub(super) fn drive(&mut self, now: Tick) {
         for _ in 0..4 {
             if !self.is_dirty() && self.next_deadline() > now {
                 return;
@@ -48,7 +48,7 @@ impl Commands<'_> {
     }
 
     /// Topics that were recreated or became ready or grew concern producer and consumer.
-    fn tell_changes(&mut self, now: Instant) {
+    fn tell_changes(&mut self, now: Tick) {
         for _ in 0..LEAVING {
             if let Some(slot) = self.cluster.topics.next_leaving() {
                 self.forget_unused(slot);
@@ -104,7 +104,7 @@ impl Commands<'_> {
     }
 
     /// Connections that are overdue, lead to an old address, or gave way to others.
-    fn end_connections(&mut self, now: Instant) {
+    fn end_connections(&mut self, now: Tick) {
         let moved = core::mem::take(&mut self.cluster.brokers_moved);
         if !self.net.check && !moved && self.net.next_deadline() > now {
             return;
@@ -154,7 +154,7 @@ impl Commands<'_> {
     }
 
     /// A connection is lost: everybody who waits for an answer is told.
-    pub(super) fn lose(&mut self, now: Instant, slot: usize, error: Error, tell_adapter: bool) {
+    pub(super) fn lose(&mut self, now: Tick, slot: usize, error: Error, tell_adapter: bool) {
         let peer = self.net.conns[slot].peer;
         while let Some(lost) = self.net.take_lost(slot) {
             let Self { net, cluster, producer, consumer, admin, .. } = self;
@@ -173,7 +173,7 @@ impl Commands<'_> {
     }
 
     /// All connections are ended by us, and that is nobody's failure.
-    pub(super) fn leave_all(&mut self, now: Instant) {
+    pub(super) fn leave_all(&mut self, now: Tick) {
         for slot in 0..self.net.conns.len() {
             let conn = &self.net.conns[slot];
             if conn.is_live() {

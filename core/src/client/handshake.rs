@@ -5,7 +5,7 @@ use crate::answer::{AnswerSlot, HandshakeCx};
 use crate::api::Kind;
 use crate::connection::{Conn, Peer, State};
 use crate::error::{Error, PeerFault};
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, Encode, api_versions};
 
@@ -13,7 +13,7 @@ const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Commands<'_> {
-    pub(super) fn begin_handshake(&mut self, now: Instant, slot: usize) {
+    pub(super) fn begin_handshake(&mut self, now: Tick, slot: usize) {
         self.net.established(now, slot);
         // What the slot's last connection was in the middle of is over.
         self.answers[slot] = AnswerSlot::EMPTY;
@@ -26,7 +26,7 @@ impl Commands<'_> {
         self.ask_versions(now, slot);
     }
 
-    fn ask_versions(&mut self, now: Instant, slot: usize) {
+    fn ask_versions(&mut self, now: Tick, slot: usize) {
         self.dirty = true;
         let request = api_versions::Request { software_name: NAME, software_version: VERSION };
         let kind = Kind::Versions;
@@ -36,14 +36,14 @@ impl Commands<'_> {
             let what = crate::error::LimitKind::SendBlocks;
             return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
         };
-        self.net.send(now, draft, [0; 2], &self.cluster.config.connect_timeout);
+        self.net.send(now, draft, [0; 2], self.cluster.config.connect_timeout);
     }
 
     /// The answer is complete: the connection is ready, or is asked again with a version that the
     /// broker knows, once for each version that is lower than the last.
     pub(super) fn versions_done(
         &mut self,
-        now: Instant,
+        now: Tick,
         slot: usize,
         cx: &HandshakeCx,
     ) -> Result<(), PeerFault> {

@@ -25,6 +25,7 @@ impl Commands<'_> {
         record: &Record<'_>,
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
+        let now = self.at(now);
         let Self { producer, cluster, net, .. } = self;
         producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
     }
@@ -57,7 +58,7 @@ impl Commands<'_> {
     /// one that is produced now may leave at once.
     #[must_use]
     pub fn gathers_until(&self) -> Option<Instant> {
-        self.producer.gathers_until()
+        self.producer.gathers_until().map(|at| self.scale.instant(at))
     }
 
     /// Tells the time of day: timestamps of records that bring none are counted from here. Without

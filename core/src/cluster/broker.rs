@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::memory::hash;
-use crate::time::Instant;
+use crate::time::Tick;
 
 use super::{Cluster, Host};
 
@@ -14,14 +14,14 @@ pub(crate) struct Broker {
     pub(crate) host: Host,
     pub(crate) port: u16,
     /// When an answer named it last.
-    pub(crate) seen: Instant,
+    pub(crate) seen: Tick,
     /// Connection attempts that failed in a row.
-    pub(crate) failures: u32,
+    pub(crate) failures: u8,
     /// Its last connection failed, and it has none since.
     pub(crate) down: bool,
-    pub(crate) retry_at: Instant,
+    pub(crate) retry_at: Tick,
     /// It answered with less than is known: ask others until then (R4).
-    pub(crate) stale_until: Instant,
+    pub(crate) stale_until: Tick,
     /// Its address changed: open connections lead to the old one.
     pub(crate) readdressed: bool,
     /// It keeps refusing what it leads: open connections may lead to another broker.
@@ -40,11 +40,11 @@ impl Broker {
         id: 0,
         host: Host::NONE,
         port: 0,
-        seen: Instant::ZERO,
+        seen: Tick::ZERO,
         failures: 0,
         down: false,
-        retry_at: Instant::ZERO,
-        stale_until: Instant::ZERO,
+        retry_at: Tick::ZERO,
+        stale_until: Tick::ZERO,
         readdressed: false,
         doubted: false,
         handshake: 0,
@@ -77,7 +77,7 @@ impl Cluster<'_> {
 
     /// Whether a broker, -1 for a bootstrap address, was found to be behind just now (R4).
     #[inline(never)]
-    pub(crate) fn is_stale(&self, id: i32, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, id: i32, now: Tick) -> bool {
         match self.broker(id) {
             Some(broker) => broker.stale_until > now,
             None => id < 0 && self.seeds.stale_until > now,
@@ -85,7 +85,7 @@ impl Cluster<'_> {
     }
 
     /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
-    pub(crate) fn merge_broker(&mut self, now: Instant, id: i32, host: &str, port: i32) {
+    pub(crate) fn merge_broker(&mut self, now: Tick, id: i32, host: &str, port: i32) {
         let Ok(port) = u16::try_from(port) else { return };
         if id < 0 || port == 0 || host.is_empty() {
             return;
@@ -113,14 +113,14 @@ impl Cluster<'_> {
         };
         let old = known.map(|slot| &self.brokers[slot]);
         let (stale_until, error) =
-            old.map_or((Instant::ZERO, None), |old| (old.stale_until, old.error));
+            old.map_or((Tick::ZERO, None), |old| (old.stale_until, old.error));
         self.brokers[slot] = Broker {
             used: true,
             id,
             host: place,
             port,
             seen: now,
-            retry_at: if known.is_some() { now } else { Instant::ZERO },
+            retry_at: if known.is_some() { now } else { Tick::ZERO },
             readdressed: known.is_some(),
             stale_until,
             error,
@@ -174,7 +174,7 @@ impl Cluster<'_> {
 
     /// Forgets brokers that a whole answer of a broker that is not behind left out, unless they
     /// lead something (R9).
-    pub(super) fn drop_unnamed(&mut self, since: Instant, by: i32) {
+    pub(super) fn drop_unnamed(&mut self, since: Tick, by: i32) {
         if self.is_stale(by, since) {
             return;
         }

@@ -4,24 +4,24 @@ use super::Cluster;
 use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// Brokers at hand for probes, where there are so many, and connections to spare.
 const WITNESSES: usize = 3;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
-const DWELL: Duration = Duration::from_millis(300);
+const DWELL: Span = Span::from_millis(300);
 
 /// The bootstrap list.
 pub(super) struct Seeds {
     next: u32,
     /// Rounds in which every one failed.
-    failures: u32,
-    retry_at: Instant,
+    failures: u8,
+    pub(super) retry_at: Tick,
     pub(super) error: Option<Error>,
     /// The turn in which somebody to be asked about the cluster was connected last.
     turn: u16,
     /// A connection to one of them answered with less than is known (R4).
-    pub(super) stale_until: Instant,
+    pub(super) stale_until: Tick,
 }
 
 impl Seeds {
@@ -29,10 +29,10 @@ impl Seeds {
         Self {
             next: first,
             failures: 0,
-            retry_at: Instant::ZERO,
+            retry_at: Tick::ZERO,
             error: None,
             turn: 0,
-            stale_until: Instant::ZERO,
+            stale_until: Tick::ZERO,
         }
     }
 }
@@ -41,7 +41,7 @@ impl Seeds {
 pub(crate) enum Wish {
     Ready(usize),
     /// Look again then, at the latest, or when something happens.
-    Later(Instant),
+    Later(Tick),
 }
 
 impl<'d> Cluster<'d> {
@@ -54,7 +54,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection to a certain broker, made if need be.
-    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Instant, node: i32, role: Role) -> Wish {
+    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Tick, node: i32, role: Role) -> Wish {
         let peer = Peer::Node(node);
         let mut role = role;
         // Rather one connection to each broker than two to some and none to others.
@@ -63,15 +63,15 @@ impl<'d> Cluster<'d> {
         }
         if let Some(conn) = net.find(peer, role) {
             let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
-            return if ready { Wish::Ready(conn) } else { Wish::Later(Instant::NEVER) };
+            return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
         }
-        let Some(broker) = self.broker_mut(node) else { return Wish::Later(Instant::NEVER) };
+        let Some(broker) = self.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
         if broker.retry_at > now {
             return Wish::Later(broker.retry_at);
         }
         let last = &mut broker.turns[usize::from(net.role(role) != Role::Main)];
         if net.connect_in_turn(now, (peer, peer), role, last).is_some() {
-            return Wish::Later(Instant::NEVER);
+            return Wish::Later(Tick::NEVER);
         }
         Wish::Later(self.make_way(net, now))
     }
@@ -83,8 +83,8 @@ impl<'d> Cluster<'d> {
     }
 
     /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
-    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let (mut hopeful, mut wake, mut behind) = (Instant::NEVER, Instant::NEVER, false);
+    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
+        let (mut hopeful, mut wake, mut behind) = (Tick::NEVER, Tick::NEVER, false);
         for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
             if conn.is_sound(now) {
                 if !self.is_stale(conn.peer.node(), now) {
@@ -100,7 +100,7 @@ impl<'d> Cluster<'d> {
                 wake = wake.min(conn.throttled_until);
             }
         }
-        if hopeful != Instant::NEVER {
+        if hopeful != Tick::NEVER {
             return hopeful.min(wake);
         }
         let Some((at, peer)) = self.candidate(net, now, behind) else { return wake };
@@ -123,8 +123,8 @@ impl<'d> Cluster<'d> {
 
     /// Better one that is behind than none, but it alone may never catch up with what only others
     /// can tell: its slot is for one of them after a while. Returns when to look again.
-    fn relieve(&self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let mut next = Instant::NEVER;
+    fn relieve(&self, net: &mut Net<'d>, now: Tick) -> Tick {
+        let mut next = Tick::NEVER;
         for slot in 0..net.conns.len() {
             let conn = &net.conns[slot];
             let main = conn.role == Role::Main && conn.is_live();
@@ -145,7 +145,7 @@ impl<'d> Cluster<'d> {
 
     /// One broker alone may be behind without knowing it: with connections to spare, up to three
     /// are kept at hand to be asked, beside the main connection where that has batches on its way.
-    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Instant) {
+    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Tick) {
         let asked = net
             .conns
             .iter()
@@ -172,17 +172,17 @@ impl<'d> Cluster<'d> {
 
     /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
     /// `current` only brokers, and none while it is known to be behind.
-    fn candidate(&mut self, net: &Net<'d>, now: Instant, current: bool) -> Option<(Instant, Peer)> {
+    fn candidate(&mut self, net: &Net<'d>, now: Tick, current: bool) -> Option<(Tick, Peer)> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.brokers.len();
-        let mut best: Option<((Instant, bool), Peer)> = None;
+        let mut best: Option<((Tick, bool), Peer)> = None;
         for i in 0..count {
             let broker = &self.brokers[(self.turn + i) % count];
             let peer = Peer::Node(broker.id);
             if !broker.used || net.find(peer, Role::Main).is_some() {
                 continue;
             }
-            let stale_until = if current { broker.stale_until } else { Instant::ZERO };
+            let stale_until = if current { broker.stale_until } else { Tick::ZERO };
             let at = broker.retry_at.max(stale_until).max(now);
             let rank = (at, broker.stale_until > now);
             if best.is_none_or(|(other, _)| rank < other) {
@@ -204,23 +204,23 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    fn seed_used(&mut self, now: Instant) {
+    fn seed_used(&mut self, now: Tick) {
         self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u32;
         let at = backoff(
             &mut self.rng,
             now,
-            &self.config.reconnect_backoff,
-            &self.config.reconnect_backoff_max,
+            self.config.reconnect_backoff,
+            self.config.reconnect_backoff_max,
             self.seeds.failures,
         );
         if self.seeds.next == 0 {
-            self.seeds.failures += 1;
+            self.seeds.failures = self.seeds.failures.saturating_add(1);
             self.seeds.retry_at = at;
         }
     }
 
     /// A connection is ready to be used.
-    pub(crate) fn on_ready(&mut self, now: Instant, peer: Peer) {
+    pub(crate) fn on_ready(&mut self, now: Tick, peer: Peer) {
         match peer {
             Peer::Seed(_) => {
                 // A peer that greets and goes must not be connected in a circle.
@@ -251,9 +251,9 @@ impl<'d> Cluster<'d> {
     }
 
     /// A connection ended or could not be made.
-    pub(crate) fn on_closed(&mut self, now: Instant, peer: Peer, error: Error) {
+    pub(crate) fn on_closed(&mut self, now: Tick, peer: Peer, error: Error) {
         self.broker_news = true;
-        let (base, max) = (&self.config.reconnect_backoff, &self.config.reconnect_backoff_max);
+        let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
         match peer {
             Peer::Seed(_) => self.seeds.error = Some(error),
             Peer::Node(id) => {
@@ -275,7 +275,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// The last connection to a peer ended, and that is no failure.
-    pub(crate) fn forgive(&mut self, now: Instant, peer: Peer) {
+    pub(crate) fn forgive(&mut self, now: Tick, peer: Peer) {
         match peer {
             Peer::Seed(_) => self.seeds.error = None,
             Peer::Node(id) => {
@@ -303,7 +303,7 @@ impl<'d> Cluster<'d> {
 
     /// Bootstrap connections become connections to the broker that they turned out to lead to;
     /// those that lead to nobody in particular end once they are not needed.
-    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Instant) {
+    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Tick) {
         // As a rule there is none, a moment after the start.
         let slots = if net.seeds > 0 { net.conns.len() } else { 0 };
         for slot in 0..slots {
@@ -334,11 +334,11 @@ impl<'d> Cluster<'d> {
 
     /// All slots are taken: one whose end costs least takes no new requests or goes at once.
     /// Returns when to look again.
-    fn make_way(&self, net: &mut Net<'d>, now: Instant) -> Instant {
+    fn make_way(&self, net: &mut Net<'d>, now: Tick) -> Tick {
         if let Err(at) = net.may_rotate(now) {
             return at;
         }
-        let (mut victim, mut next) = (None, Instant::NEVER);
+        let (mut victim, mut next) = (None, Tick::NEVER);
         for (slot, conn) in net.conns.iter().enumerate() {
             let due = match conn.state {
                 State::Free | State::Doomed => return now + DWELL,

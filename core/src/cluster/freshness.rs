@@ -13,16 +13,16 @@ use crate::config::Probing;
 use crate::connection::{Draft, Net, Origin, Tag};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets};
 
 /// A probe without an answer for this long does not keep others waiting.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Span = Span::from_millis(300);
 /// What finds no memory is tried again for so long.
-const REFUSED: Duration = Duration::from_secs(1);
+const REFUSED: Span = Span::from_secs(1);
 /// Pace right after the application itself grew the topic.
-const EAGER: Duration = Duration::from_millis(20);
+const EAGER: Span = Span::from_millis(20);
 /// Topics in one ListOffsets probe.
 const TOPICS_PER_PROBE: usize = 100;
 
@@ -54,28 +54,28 @@ fn tag_of(slot: usize, topic: &Topic) -> Tag {
 
 impl<'d> Cluster<'d> {
     /// When a topic is probed next.
-    fn probe_due(&self, topic: &Topic, requests: u64, now: Instant) -> Instant {
+    fn probe_due(&self, topic: &Topic, requests: u32, now: Tick) -> Tick {
         if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
-            return Instant::NEVER;
+            return Tick::NEVER;
         }
         let idle = self.config.probe_idle;
         let due = match self.config.probing {
-            Probing::Never => return Instant::NEVER,
+            Probing::Never => return Tick::NEVER,
             Probing::WhenProducing => {
                 if self.produced.is_none_or(|at| at + idle + idle <= now) {
-                    return Instant::NEVER;
+                    return Tick::NEVER;
                 }
                 topic.probe.sent + idle
             }
             Probing::Always => topic.probe.sent.max(topic.described) + idle,
         };
-        let asked = requests.saturating_sub(topic.probe.requests);
+        let asked = requests.wrapping_sub(topic.probe.requests);
         // Each topic has its part of the share.
         let share = self.topics.ready() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.config.probe_busy;
         let due = if topic.probe.eager_until > now {
             topic.probe.sent + EAGER
-        } else if asked > u64::from(share) {
+        } else if asked > share {
             due.min(busy)
         } else {
             due
@@ -84,7 +84,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// Sends the probes that are due and returns when the next one is.
-    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
+    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
         let next = self.drive_eager(net, now);
         // In the order of their last probes: behind one that is not due none is.
         while let Some(slot) = self.topics.first(Plan::Rest).get() {
@@ -101,14 +101,14 @@ impl<'d> Cluster<'d> {
     }
 
     /// The same for the topics that the application has just grown.
-    fn drive_eager(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
-        let mut next = Instant::NEVER;
+    fn drive_eager(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
+        let mut next = Tick::NEVER;
         let mut link = self.topics.first(Plan::Eager);
         let end = self.topics.last(Plan::Eager);
         while let Some(slot) = link.get() {
             let behind = self.topics.next(slot);
             if self.topics[slot].probe.eager_until <= now {
-                self.topics[slot].probe.eager_until = Instant::ZERO;
+                self.topics[slot].probe.eager_until = Tick::ZERO;
                 self.plan(slot);
             } else {
                 let due = |this: &Self| this.probe_due(&this.topics[slot], this.requests, now);
@@ -122,7 +122,7 @@ impl<'d> Cluster<'d> {
 
     /// `false`: there is no connection for it, or no memory just now; else the topic goes to the
     /// end of its list.
-    fn send_probe(&mut self, net: &mut Net<'d>, now: Instant, slot: usize) -> bool {
+    fn send_probe(&mut self, net: &mut Net<'d>, now: Tick, slot: usize) -> bool {
         let roomy = net.is_roomy();
         let aside = self.topics[slot].probe.aside || roomy;
         let Some(conn) = self.pick_probe(net, now, slot, aside) else { return false };
@@ -157,7 +157,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// A topic was probed: it is the last in the order of probes now.
-    fn note_probe(&mut self, slot: usize, now: Instant, conn: Option<usize>) {
+    fn note_probe(&mut self, slot: usize, now: Tick, conn: Option<usize>) {
         let requests = self.requests;
         let topic = &mut self.topics[slot];
         (topic.probe.sent, topic.probe.requests) = (now, requests);
@@ -172,7 +172,7 @@ impl<'d> Cluster<'d> {
     /// has its own turn, else two of them could share two connections out for ever. With `aside`
     /// those with a batch on its way come later, too: brokers answer in order, and the first batch
     /// to a new partition takes its time.
-    fn pick_probe(&self, net: &Net<'d>, now: Instant, slot: usize, aside: bool) -> Option<usize> {
+    fn pick_probe(&self, net: &Net<'d>, now: Tick, slot: usize, aside: bool) -> Option<usize> {
         net.in_turn(usize::from(self.topics[slot].probe.conn) + 1, &|conn| {
             let usable = conn.can_ask(now);
             let stale = self.is_stale(conn.peer.node(), now);
@@ -184,7 +184,7 @@ impl<'d> Cluster<'d> {
     fn send_describe(
         &mut self,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         conn: usize,
         kind: Kind,
@@ -197,7 +197,7 @@ impl<'d> Cluster<'d> {
         let Some(draft) = draft else { return false };
         let tag = tag_of(slot, topic);
         self.probe_sent(draft.len());
-        net.send(now, draft, tag, &self.config.request_timeout);
+        net.send(now, draft, tag, self.config.request_timeout);
         true
     }
 
@@ -211,7 +211,7 @@ impl<'d> Cluster<'d> {
     fn send_list_offsets(
         &mut self,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         conn: usize,
     ) -> bool {
@@ -239,7 +239,7 @@ impl<'d> Cluster<'d> {
             }
         }
         self.probe_sent(draft.len());
-        net.send(now, draft, [0; 2], &self.config.request_timeout);
+        net.send(now, draft, [0; 2], self.config.request_timeout);
         true
     }
 
@@ -253,7 +253,7 @@ impl<'d> Cluster<'d> {
     fn write_list_offsets(
         &self,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         conn: usize,
         slot: usize,
         joining: usize,
@@ -278,7 +278,7 @@ impl<'d> Cluster<'d> {
 
     /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
     /// has its part.
-    fn spend_metadata(&mut self, now: Instant, slot: usize) {
+    fn spend_metadata(&mut self, now: Tick, slot: usize) {
         let topic = &self.topics[slot];
         let bytes = topic.count.saturating_mul(50).saturating_add(200);
         let bytes = bytes.saturating_mul(self.topics.ready());
@@ -286,7 +286,7 @@ impl<'d> Cluster<'d> {
         // In milliseconds, without 64-bit divisions; what takes days need not be exact.
         let (seconds, rest) = (bytes / budget, bytes % budget);
         let rest = rest.saturating_mul(1000) / budget;
-        let pause = Duration::from_secs(seconds.into()) + Duration::from_millis(rest.into());
+        let pause = Span::from_secs(seconds) + Span::from_millis(rest);
         let due = topic.described + pause.max(self.config.probe_idle);
         if due <= now {
             self.refresh(slot, now);
@@ -298,15 +298,15 @@ impl<'d> Cluster<'d> {
         // Others wait for longer than that anyway.
         let mut link = self.topics.first(Plan::Eager);
         while let Some(slot) = link.get() {
-            self.topics[slot].probe.until = Instant::ZERO;
+            self.topics[slot].probe.until = Tick::ZERO;
             link = self.topics.next(slot);
         }
     }
 
     /// The application grew the topic itself: news is sure to come.
-    pub(crate) fn expect_growth(&mut self, name: &str, now: Instant) {
+    pub(crate) fn expect_growth(&mut self, name: &str, now: Tick) {
         if let Some(slot) = self.named(name) {
-            self.topics[slot].probe.eager_until = now + Duration::from_secs(2);
+            self.topics[slot].probe.eager_until = now + Span::from_secs(2);
             self.plan(slot);
         }
     }
@@ -331,7 +331,7 @@ impl<'d> Cluster<'d> {
         if right[0] != asked.tag[0] || cx.skipped {
             return;
         }
-        topic.probe.until = Instant::ZERO;
+        topic.probe.until = Tick::ZERO;
         // It grew or was made again meanwhile: the answer says nothing of what is known now.
         if right != asked.tag {
             return;
@@ -378,7 +378,7 @@ impl<'d> Cluster<'d> {
 
     pub(crate) fn on_list_offsets_probe(
         &mut self,
-        now: Instant,
+        now: Tick,
         net: &mut Net<'d>,
         conn: usize,
         cx: &mut OffsetsProbeCx,
@@ -405,7 +405,7 @@ impl<'d> Cluster<'d> {
             }
             list_offsets::Item::TopicEnd => {
                 if let Some(slot) = self.still(cx.topic, cx.generation) {
-                    self.topics[slot].probe.until = Instant::ZERO;
+                    self.topics[slot].probe.until = Tick::ZERO;
                     self.judge_offsets(now, net, conn, slot, cx);
                 }
             }
@@ -415,7 +415,7 @@ impl<'d> Cluster<'d> {
 
     fn judge_offsets(
         &mut self,
-        now: Instant,
+        now: Tick,
         net: &mut Net<'d>,
         conn: usize,
         slot: usize,

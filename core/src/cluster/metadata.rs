@@ -7,30 +7,30 @@ use crate::connection::{Draft, Net, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, Uuid, metadata};
 
 /// A topic is not asked for more often than this.
-const GAP: Duration = Duration::from_millis(20);
+const GAP: Span = Span::from_millis(20);
 /// The same new topic id from one broker for this long is believed (R5 c).
-const NEW_ID_TIME: Duration = Duration::from_secs(2);
+const NEW_ID_TIME: Span = Span::from_secs(2);
 /// Brokers without ids must contradict for this long (R6, R7).
-const LAG_ALLOWANCE: Duration = Duration::from_secs(5);
+const LAG_ALLOWANCE: Span = Span::from_secs(5);
 /// The id before ours is believed of one broker after this long: there is nobody else to be asked.
-const ALONE: Duration = Duration::from_secs(30);
+const ALONE: Span = Span::from_secs(30);
 /// A topic that was never seen is told to be missing after this long.
-const MISSING_TIME: Duration = Duration::from_secs(2);
+const MISSING_TIME: Span = Span::from_secs(2);
 /// A broker that is behind is not asked more often than this for what nobody waits for; probes go
 /// on, and see when it caught up.
-const ASK_STALE: u32 = 3;
+const ASK_STALE: u8 = 3;
 /// So often an error that says nothing is asked about again before it is told.
-const RETRIES: u32 = 3;
+const RETRIES: u8 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MetadataCx {
-    started: Instant,
+    pub(super) started: Tick,
     node: i32,
     serial: u32,
     /// Leader epochs mean something (version 9 and later).
@@ -51,7 +51,7 @@ pub(crate) struct MetadataCx {
 }
 
 impl MetadataCx {
-    pub(crate) const fn new(started: Instant, node: i32, version: i16, serial: u32) -> Self {
+    pub(crate) const fn new(started: Tick, node: i32, version: i16, serial: u32) -> Self {
         Self {
             started,
             node,
@@ -83,11 +83,11 @@ impl<'d> Cluster<'d> {
     /// Sends what is due and returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Instant) -> Instant {
+    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
         self.asks = false;
-        (self.clock, self.requests) = (now, net.requests - self.probes.requests);
+        (self.clock, self.requests) = (now, (net.requests - self.probes.requests) as u32);
         self.adopt_seeds(net, now);
-        let mut next = Instant::NEVER;
+        let mut next = Tick::NEVER;
         if self.metadata_until <= now {
             // No answer: somebody else may know. A late one is still welcome.
             self.metadata_lost(now);
@@ -100,11 +100,11 @@ impl<'d> Cluster<'d> {
             }
             self.refresh(slot, now);
         }
-        let brokers = if self.brokers_wanted { self.brokers_at } else { Instant::NEVER };
+        let brokers = if self.brokers_wanted { self.brokers_at } else { Tick::NEVER };
         let due = brokers.min(self.topics.wanted_at);
         if due > now {
             next = next.min(due);
-        } else if self.metadata_until == Instant::NEVER {
+        } else if self.metadata_until == Tick::NEVER {
             next = next.min(self.send_metadata(net, now, brokers));
         }
         next = next.min(self.metadata_until);
@@ -120,7 +120,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn pick_main(
         &mut self,
         net: &Net<'d>,
-        now: Instant,
+        now: Tick,
         prefer: Option<i32>,
         kind: Kind,
     ) -> Option<usize> {
@@ -133,14 +133,14 @@ impl<'d> Cluster<'d> {
         })
     }
 
-    fn send_metadata(&mut self, net: &mut Net<'d>, now: Instant, brokers: Instant) -> Instant {
+    fn send_metadata(&mut self, net: &mut Net<'d>, now: Tick, brokers: Tick) -> Tick {
         let (due, later) = self.due_topics(now);
         if due == 0 && brokers > now {
             self.topics.wanted_at = later;
             return later;
         }
         let conn = self.pick_main(net, now, self.informed, Kind::Metadata);
-        let Some(conn) = conn else { return Instant::NEVER };
+        let Some(conn) = conn else { return Tick::NEVER };
         let mut count = due;
         let draft = loop {
             match self.write_metadata(net, now, conn, count) {
@@ -150,8 +150,8 @@ impl<'d> Cluster<'d> {
                 Err(Full) => return now + GAP,
             }
         };
-        let Some(draft) = draft else { return Instant::NEVER };
-        net.send(now, draft, [0; 2], &self.config.request_timeout);
+        let Some(draft) = draft else { return Tick::NEVER };
+        net.send(now, draft, [0; 2], self.config.request_timeout);
         self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
         // What found no room is due still.
         self.topics.wanted_at = if count < due { now } else { later };
@@ -168,12 +168,12 @@ impl<'d> Cluster<'d> {
         self.informed = None;
         self.metadata_until = now + PATIENCE;
         self.brokers_at = now + self.config.retry_backoff;
-        Instant::NEVER
+        Tick::NEVER
     }
 
     /// How many topics want Metadata now, and when the next one does.
-    fn due_topics(&self, now: Instant) -> (usize, Instant) {
-        let (mut due, mut later) = (0, Instant::NEVER);
+    fn due_topics(&self, now: Tick) -> (usize, Tick) {
+        let (mut due, mut later) = (0, Tick::NEVER);
         let mut link = self.topics.first(Plan::Wanted);
         while let Some(slot) = link.get() {
             match self.topics[slot].need.at {
@@ -189,7 +189,7 @@ impl<'d> Cluster<'d> {
     fn write_metadata(
         &self,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         conn: usize,
         count: usize,
     ) -> Result<Option<Draft>, Full> {
@@ -219,8 +219,8 @@ impl<'d> Cluster<'d> {
     }
 
     /// A Metadata request will not be answered (soon).
-    pub(crate) fn metadata_lost(&mut self, now: Instant) {
-        self.metadata_until = Instant::NEVER;
+    pub(crate) fn metadata_lost(&mut self, now: Tick) {
+        self.metadata_until = Tick::NEVER;
         while let Some(slot) = self.topics.first(Plan::Asked).get() {
             let need = &mut self.topics[slot].need;
             need.serial = 0;
@@ -231,8 +231,8 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn on_metadata(&mut self, now: Instant, cx: &mut MetadataCx, got: Segment<'_, '_>) {
-        if cx.serial == self.metadata_serial && self.metadata_until != Instant::NEVER {
+    pub(crate) fn on_metadata(&mut self, now: Tick, cx: &mut MetadataCx, got: Segment<'_, '_>) {
+        if cx.serial == self.metadata_serial && self.metadata_until != Tick::NEVER {
             // Long answers over slow links take their time; this one is on its way.
             self.metadata_until = now + PATIENCE;
         }
@@ -290,13 +290,13 @@ impl<'d> Cluster<'d> {
     }
 
     /// The answer is complete.
-    pub(crate) fn metadata_done(&mut self, now: Instant, cx: &MetadataCx) {
+    pub(crate) fn metadata_done(&mut self, now: Tick, cx: &MetadataCx) {
         if cx.brokers > 0 && !cx.skipped {
             self.drop_unnamed(cx.started, cx.node);
             self.brokers_wanted = false;
         }
         if cx.serial == self.metadata_serial {
-            self.metadata_until = Instant::NEVER;
+            self.metadata_until = Tick::NEVER;
         }
         let mut link = self.topics.first(Plan::Asked);
         while let Some(slot) = link.get() {
@@ -317,7 +317,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// An answer was merged: the topic waits for its next probe, or for more.
-    fn settle(&mut self, slot: usize, now: Instant) {
+    fn settle(&mut self, slot: usize, now: Tick) {
         self.plan(slot);
         self.topics.note_change(slot);
         let requests = self.requests;
@@ -329,7 +329,7 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    fn merge_topic(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+    fn merge_topic(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
         self.topics[slot].need.serial = 0;
         match cx.error {
             _ if cx.brokers == 0 => return self.ask_again(slot, now),
@@ -354,7 +354,7 @@ impl<'d> Cluster<'d> {
         let topic = &mut self.topics[slot];
         let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         topic.failure = None;
-        let rested = topic.described + self.config.retry_backoff_max.saturating_mul(2) <= now;
+        let rested = topic.described + self.config.retry_backoff_max.times(2) <= now;
         topic.described = now;
         if !topic.ready {
             topic.count = cx.count;
@@ -390,11 +390,11 @@ impl<'d> Cluster<'d> {
 
     /// Another topic id than ours, or a topic that is back after it was gone: is it a new topic, or
     /// is the broker behind (R5)?
-    fn merge_other(&mut self, now: Instant, slot: usize, cx: &MetadataCx, gone: bool) {
+    fn merge_other(&mut self, now: Tick, slot: usize, cx: &MetadataCx, gone: bool) {
         let topic = &mut self.topics[slot];
         topic.evidence.add(now, cx.id, cx.count, cx.node);
         let e = &topic.evidence;
-        let lasts = |time: Duration| e.answers > 1 && e.since + time <= now;
+        let lasts = |time: Span| e.answers > 1 && e.since + time <= now;
         // Kafka never gives an id twice: who still has the one before ours is behind, unless it
         // was us who took them in the wrong order.
         let old = cx.id != Uuid::ZERO && cx.id == topic.old_id;
@@ -415,7 +415,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// The broker is behind: others are asked, and itself a few times more.
-    fn merge_stale(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+    fn merge_stale(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
         self.stale(slot, now, cx.node);
         if self.topics[slot].need.failures < ASK_STALE {
             self.ask_again(slot, now);
@@ -426,7 +426,7 @@ impl<'d> Cluster<'d> {
 
     /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
     /// asked again.
-    fn settle_leaders(&mut self, slot: usize, now: Instant, news: bool) {
+    fn settle_leaders(&mut self, slot: usize, now: Tick, news: bool) {
         self.topics[slot].need.told = false;
         let count = self.topics[slot].count;
         let open = self.table.of_topic(slot).any(|part| {
@@ -441,7 +441,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// "No such topic": believed only when it lasts (R7).
-    fn merge_missing(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+    fn merge_missing(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
         let brokers = self.brokers.iter().filter(|b| b.used).count();
         let topic = &mut self.topics[slot];
         topic.evidence.add(now, Uuid::ZERO, 0, cx.node);
@@ -459,7 +459,7 @@ impl<'d> Cluster<'d> {
 
     /// Fewer partitions than are known: the broker is behind (R4), or, without topic ids and when
     /// all say so for long, the topic was made again (R6).
-    fn merge_smaller(&mut self, now: Instant, slot: usize, cx: &MetadataCx) {
+    fn merge_smaller(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
         let brokers = self.brokers.iter().filter(|b| b.used).count();
         if cx.id == Uuid::ZERO {
             let topic = &mut self.topics[slot];

@@ -4,7 +4,7 @@ use super::{Cluster, DescribeCx, MetadataCx, OffsetsProbeCx};
 use crate::api::Kind;
 use crate::connection::{InFlight, Net, Origin};
 use crate::event::Event;
-use crate::time::Instant;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -14,7 +14,45 @@ pub(crate) enum Cx {
     Probe(OffsetsProbeCx),
 }
 
+impl Cx {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        if let Self::Metadata(cx) = self {
+            cx.started.age(by);
+        }
+    }
+}
+
 impl<'d> Cluster<'d> {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        let seeds = &mut self.seeds;
+        self.brokers_at.age(by);
+        self.metadata_until.age(by);
+        self.clock.age(by);
+        self.topics.wanted_at.age(by);
+        seeds.retry_at.age(by);
+        seeds.stale_until.age(by);
+        if let Some(produced) = &mut self.produced {
+            produced.age(by);
+        }
+        for b in self.brokers.iter_mut() {
+            b.seen.age(by);
+            b.retry_at.age(by);
+            b.stale_until.age(by);
+        }
+        for t in self.topics.iter_mut() {
+            t.confirmed.age(by);
+            t.described.age(by);
+            t.used.age(by);
+            t.need.at.age(by);
+            t.probe.sent.age(by);
+            t.probe.until.age(by);
+            t.probe.eager_until.age(by);
+            t.evidence.since.age(by);
+        }
+    }
+
     pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
         let node = net.conns[from.conn].peer.node();
         match from.asked.kind {
@@ -51,7 +89,7 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn lost(&mut self, now: Instant, request: &InFlight) {
+    pub(crate) fn lost(&mut self, now: Tick, request: &InFlight) {
         match request.asked.kind {
             Kind::Metadata => self.metadata_lost(now),
             _ => self.probe_lost(),

@@ -342,18 +342,18 @@ fn mixed(topic: usize, index: u32) -> u32 {
     hash(index ^ (topic as u32).wrapping_mul(0x9e37_79b9))
 }
 
-impl Deref for Table<'_> {
-    type Target = [Partition];
+impl<'d> Deref for Table<'d> {
+    type Target = Mem<'d, Partition>;
 
     #[inline]
-    fn deref(&self) -> &[Partition] {
+    fn deref(&self) -> &Mem<'d, Partition> {
         &self.entries
     }
 }
 
-impl DerefMut for Table<'_> {
+impl<'d> DerefMut for Table<'d> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut [Partition] {
+    fn deref_mut(&mut self) -> &mut Mem<'d, Partition> {
         &mut self.entries
     }
 }

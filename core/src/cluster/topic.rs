@@ -4,7 +4,7 @@ use heapless::String;
 
 use crate::error::Error;
 use crate::event::{Freshness, Signal, Source};
-use crate::time::{Duration, Instant};
+use crate::time::{Scale, Span, Tick};
 use crate::wire::Uuid;
 
 use super::topics::Plan;
@@ -21,16 +21,16 @@ pub(crate) mod pending {
 
 /// A topic that was only produced to makes room for another one after this long
 /// (`metadata.max.idle.ms`).
-const UNUSED: Duration = Duration::from_secs(300);
+const UNUSED: Span = Span::from_secs(300);
 
 /// When to ask for metadata.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub(crate) wanted: bool,
     /// Not before.
-    pub(crate) at: Instant,
+    pub(crate) at: Tick,
     /// Answers in a row that did not settle it.
-    pub(crate) failures: u32,
+    pub(crate) failures: u8,
     /// A broker is known to know. Not an `Option`, which would not be all zero.
     pub(crate) told: bool,
     /// Which one, and what gave it away.
@@ -43,9 +43,9 @@ pub(crate) struct Need {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     /// Sent last.
-    pub(crate) sent: Instant,
+    pub(crate) sent: Tick,
     /// No other one before this.
-    pub(crate) until: Instant,
+    pub(crate) until: Tick,
     /// Slot of the connection whose turn was last.
     pub(crate) conn: u16,
     /// The next one avoids batches on their way; every other one does.
@@ -53,9 +53,9 @@ pub(crate) struct Probe {
     /// The last one found no memory, and was given up.
     pub(crate) refused: bool,
     /// Requests of the client when it was sent.
-    pub(crate) requests: u64,
+    pub(crate) requests: u32,
     /// Probed fast until then: the application itself has just grown the topic.
-    pub(crate) eager_until: Instant,
+    pub(crate) eager_until: Tick,
 }
 
 /// Answers that contradict what is known, kept until they are many enough (R5 to R7).
@@ -66,7 +66,7 @@ pub(crate) struct Evidence {
     /// The count that they name, 0 for "no such topic".
     pub(crate) count: u32,
     pub(crate) answers: u8,
-    pub(crate) since: Instant,
+    pub(crate) since: Tick,
     /// Who gave the first of them, and whether another one agreed.
     pub(crate) node: i32,
     pub(crate) two_brokers: bool,
@@ -95,10 +95,10 @@ pub(crate) struct Topic {
     pub(crate) count: u32,
     /// How often it was recreated.
     pub(crate) epoch: u32,
-    pub(crate) confirmed: Instant,
+    pub(crate) confirmed: Tick,
     pub(crate) by: Source,
     /// Last whole Metadata answer.
-    pub(crate) described: Instant,
+    pub(crate) described: Tick,
     pub(crate) need: Need,
     pub(crate) probe: Probe,
     pub(crate) evidence: Evidence,
@@ -111,7 +111,7 @@ pub(crate) struct Topic {
     /// Producer and consumer have to start anew.
     pub(crate) recreated: bool,
     /// When it was produced to last.
-    pub(crate) used: Instant,
+    pub(crate) used: Tick,
 }
 
 const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
@@ -130,25 +130,25 @@ impl Topic {
         nameless: false,
         count: 0,
         epoch: 0,
-        confirmed: Instant::ZERO,
+        confirmed: Tick::ZERO,
         by: NOBODY,
-        described: Instant::ZERO,
+        described: Tick::ZERO,
         need: Need {
             wanted: false,
-            at: Instant::ZERO,
+            at: Tick::ZERO,
             failures: 0,
             told: false,
             by: NOBODY,
             serial: 0,
         },
         probe: Probe {
-            sent: Instant::ZERO,
-            until: Instant::ZERO,
+            sent: Tick::ZERO,
+            until: Tick::ZERO,
             conn: 0,
             aside: false,
             refused: false,
             requests: 0,
-            eager_until: Instant::ZERO,
+            eager_until: Tick::ZERO,
         },
         evidence: Evidence::NONE,
         pending: 0,
@@ -157,7 +157,7 @@ impl Topic {
         failure: None,
         stale_broker: 0,
         recreated: false,
-        used: Instant::ZERO,
+        used: Tick::ZERO,
     };
 
     /// A new one; metadata is asked at once. The name was checked.
@@ -170,7 +170,7 @@ impl Topic {
 
     /// A record goes to it.
     #[inline]
-    pub(crate) fn note_produce(&mut self, now: Instant) {
+    pub(crate) fn note_produce(&mut self, now: Tick) {
         self.used = now;
         self.wants |= PRODUCER;
     }
@@ -186,14 +186,14 @@ impl Evidence {
         id: Uuid::ZERO,
         count: 0,
         answers: 0,
-        since: Instant::ZERO,
+        since: Tick::ZERO,
         node: 0,
         two_brokers: false,
         refused: false,
     };
 
     /// One more answer by a broker; another kind of answer than before begins anew.
-    pub(crate) fn add(&mut self, now: Instant, id: Uuid, count: u32, node: i32) {
+    pub(crate) fn add(&mut self, now: Tick, id: Uuid, count: u32, node: i32) {
         let same = self.answers > 0 && self.id == id && (id != Uuid::ZERO || self.count == count);
         if guard!("another answer begins the evidence anew", !same) {
             let refused = self.refused;
@@ -217,13 +217,13 @@ pub(crate) fn is_legal_name(name: &str) -> bool {
 }
 
 impl Cluster<'_> {
-    pub(crate) fn freshness(&self, slot: usize) -> Option<Freshness> {
+    pub(crate) fn freshness(&self, slot: usize, scale: Scale) -> Option<Freshness> {
         let topic = &self.topics[slot];
         topic.ready.then_some(Freshness {
             partitions: topic.count,
             generation: topic.epoch,
             id: topic.id,
-            confirmed: topic.confirmed,
+            confirmed: scale.instant(topic.confirmed),
             by: topic.by,
         })
     }
@@ -236,15 +236,15 @@ impl Cluster<'_> {
 
     /// The topic's count was confirmed.
     #[inline(never)]
-    pub(super) fn confirm(&mut self, slot: usize, now: Instant, by: Source) {
+    pub(super) fn confirm(&mut self, slot: usize, now: Tick, by: Source) {
         let topic = &mut self.topics[slot];
         topic.confirmed = now;
         topic.by = by;
     }
 
     /// A broker is behind with a topic (R4).
-    pub(super) fn stale(&mut self, slot: usize, now: Instant, node: i32) {
-        let pause = self.config.probe_idle.saturating_mul(3);
+    pub(super) fn stale(&mut self, slot: usize, now: Tick, node: i32) {
+        let pause = self.config.probe_idle.times(3);
         let known = self.is_stale(node, now);
         match self.broker_mut(node) {
             Some(broker) => broker.stale_until = now + pause,
@@ -366,17 +366,17 @@ mod tests {
     fn a_bootstrap_address_is_no_second_broker() {
         let mut evidence = Evidence::NONE;
         for (ms, node) in [(1, -1), (2, 1), (3, -1)] {
-            evidence.add(Instant::from_millis(ms), Uuid::ZERO, 4, node);
+            evidence.add(Tick::from_millis(ms), Uuid::ZERO, 4, node);
             assert!(!evidence.two_brokers, "after broker {node}");
         }
-        evidence.add(Instant::from_millis(4), Uuid::ZERO, 4, 2);
+        evidence.add(Tick::from_millis(4), Uuid::ZERO, 4, 2);
         assert!(evidence.two_brokers);
     }
 
     #[test]
     fn another_answer_begins_the_evidence_anew() {
         let mut evidence = Evidence::NONE;
-        let at = Instant::from_millis;
+        let at = Tick::from_millis;
         evidence.add(at(1), Uuid::ZERO, 4, 1);
         evidence.add(at(2), Uuid::ZERO, 4, 2);
         assert!(evidence.two_brokers && evidence.answers == 2 && evidence.since == at(1));

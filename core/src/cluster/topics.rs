@@ -1,11 +1,11 @@
 //! The table of topics: slots that come and go, found by name and by Kafka's id, and listed by what
 //! they wait for. Nothing here looks at all of them.
 
-use core::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut, Index, IndexMut};
 
 use super::topic::Topic;
-use crate::memory::{Index, Link, List, Mem, Nodes, hash_bytes};
-use crate::time::Instant;
+use crate::memory::{self, Link, List, Mem, Nodes, hash_bytes};
+use crate::time::Tick;
 use crate::wire::Uuid;
 
 /// What a slot waits for. Each is in one of these lists.
@@ -31,8 +31,8 @@ const PLANS: usize = 6;
 /// The memory of [`Topics`].
 pub(crate) struct TopicsMem<'d> {
     pub(crate) entries: Mem<'d, Topic>,
-    pub(crate) names: Index<'d>,
-    pub(crate) ids: Index<'d>,
+    pub(crate) names: memory::Index<'d>,
+    pub(crate) ids: memory::Index<'d>,
     pub(crate) by_plan: Nodes<'d>,
     pub(crate) by_age: Nodes<'d>,
     pub(crate) by_news: Nodes<'d>,
@@ -54,7 +54,7 @@ pub(crate) struct Topics<'d> {
     used: usize,
     ready: u32,
     /// No topic wants Metadata before this.
-    pub(super) wanted_at: Instant,
+    pub(super) wanted_at: Tick,
 }
 
 impl<'d> Topics<'d> {
@@ -69,7 +69,7 @@ impl<'d> Topics<'d> {
             fresh: 0,
             used: 0,
             ready: 0,
-            wanted_at: Instant::NEVER,
+            wanted_at: Tick::NEVER,
         }
     }
 
@@ -271,6 +271,22 @@ impl Deref for Topics<'_> {
     #[inline]
     fn deref(&self) -> &[Topic] {
         self.mem.entries.get(..self.fresh).unwrap_or_default()
+    }
+}
+
+impl Index<usize> for Topics<'_> {
+    type Output = Topic;
+
+    #[inline]
+    fn index(&self, slot: usize) -> &Topic {
+        &self.mem.entries[slot]
+    }
+}
+
+impl IndexMut<usize> for Topics<'_> {
+    #[inline]
+    fn index_mut(&mut self, slot: usize) -> &mut Topic {
+        &mut self.mem.entries[slot]
     }
 }
 

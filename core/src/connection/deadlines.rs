@@ -2,27 +2,47 @@
 //! application, and not before what arrived while nobody looked was read.
 
 use super::Net;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// A deadline that passed so long ago passed while nobody looked.
-const LATE: Duration = Duration::from_millis(100);
+const LATE: Span = Span::from_millis(100);
 /// What has arrived meanwhile is read within this.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Span = Span::from_millis(50);
 
 impl Net<'_> {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        self.deadline.age(by);
+        self.rotated.age(by);
+        self.turns.age(by);
+        for c in self.conns.iter_mut() {
+            c.session.retry_at.age(by);
+            c.throttled_until.age(by);
+            c.used.age(by);
+            c.since.age(by);
+            c.deadline.age(by);
+            c.blocked_since.age(by);
+            c.overdue_at.age(by);
+            for request in &mut c.in_flight {
+                request.since.age(by);
+                request.deadline.age(by);
+            }
+        }
+    }
+
     /// No connection has a deadline before this.
-    pub(crate) const fn next_deadline(&self) -> Instant {
+    pub(crate) const fn next_deadline(&self) -> Tick {
         self.deadline
     }
 
     /// Begins to look at the deadlines of all connections; [`Net::is_over`] is told of each.
     pub(crate) fn begin_look(&mut self) {
-        self.deadline = Instant::NEVER;
+        self.deadline = Tick::NEVER;
         self.check = false;
     }
 
     /// Whether a deadline of a connection has passed.
-    pub(crate) fn is_over(&mut self, now: Instant, slot: usize) -> bool {
+    pub(crate) fn is_over(&mut self, now: Tick, slot: usize) -> bool {
         let conn = &mut self.conns[slot];
         let mut at = conn.next_deadline();
         if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
@@ -44,7 +64,7 @@ impl Net<'_> {
     }
 
     /// Whether the next answer on a connection lies here and waits for the application.
-    pub(crate) fn set_blocked(&mut self, now: Instant, slot: usize, blocked: bool) {
+    pub(crate) fn set_blocked(&mut self, now: Tick, slot: usize, blocked: bool) {
         let conn = &mut self.conns[slot];
         if blocked == conn.blocked {
             return;
@@ -56,7 +76,7 @@ impl Net<'_> {
         }
         let rested = guard!(
             "a deadline goes on where it rested",
-            conn.blocked_since.until(now) => Duration::ZERO
+            conn.blocked_since.until(now) => Span::ZERO
         );
         for request in &mut conn.in_flight {
             request.deadline = request.deadline + rested;

@@ -5,12 +5,12 @@
 use heapless::Vec;
 
 use super::{Peer, Role};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// More wait without a place: those that had a connection longest ago have one.
 const PLACES: usize = 8;
 /// Who does not ask again within this time does not want a connection any more.
-const STALE: Duration = Duration::from_secs(1);
+const STALE: Span = Span::from_secs(1);
 
 /// A wish for a connection that could not be granted.
 struct Wish {
@@ -18,7 +18,7 @@ struct Wish {
     role: Role,
     /// The turn in which it was granted last.
     last: u16,
-    asked: Instant,
+    asked: Tick,
 }
 
 /// See the module.
@@ -34,11 +34,18 @@ impl Turns {
         Self { waiting: Vec::new(), turn: 0 }
     }
 
+    /// The scale of time moves.
+    pub(super) fn age(&mut self, by: Span) {
+        for wish in &mut self.waiting {
+            wish.asked.age(by);
+        }
+    }
+
     /// Whether it is the turn of this one, whose last turn was `last`, 0 for none yet. It waits no
     /// longer then; else it does.
     pub(super) fn admit(
         &mut self,
-        now: Instant,
+        now: Tick,
         (peer, role): (Peer, Role),
         last: &mut u16,
         free: bool,
@@ -75,7 +82,7 @@ impl Turns {
 mod tests {
     use super::*;
 
-    const AT: fn(u64) -> Instant = Instant::from_millis;
+    const AT: fn(u64) -> Tick = Tick::from_millis;
 
     #[test]
     fn whoever_waits_longest_is_next_unless_it_stopped_asking() {

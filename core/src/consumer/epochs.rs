@@ -7,7 +7,7 @@ use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::Net;
 use crate::memory::Link;
-use crate::time::Instant;
+use crate::time::Tick;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, offset_for_leader_epoch};
 
@@ -33,7 +33,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (conn, desk): (usize, usize),
     ) -> bool {
         let Some(asks) = Kind::EPOCHS else { return true };
@@ -76,14 +76,14 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [desk as u32, 0], &cluster.config.request_timeout);
+        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout);
         true
     }
 
     pub(super) fn on_epochs(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         correlation: i32,
         cx: &mut OffsetsCx,
         got: Segment<'_, '_>,

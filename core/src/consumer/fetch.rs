@@ -9,19 +9,19 @@ use crate::cluster::Cluster;
 use crate::connection::{Draft, Net};
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::{Link, List};
-use crate::time::{Duration, Instant, millis};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
-const SHARED_WAIT: Duration = Duration::from_millis(100);
+const SHARED_WAIT: Span = Span::from_millis(100);
 /// The same while some of what is read from the broker is held or paused, for so many requests,
 /// and from then on.
-const SHORT_WAIT: Duration = Duration::from_millis(5);
+const SHORT_WAIT: Span = Span::from_millis(5);
 const CALM: u8 = 50;
-const CALM_WAIT: Duration = Duration::from_millis(20);
+const CALM_WAIT: Span = Span::from_millis(20);
 /// When to try again after there was no room for a request.
-pub(super) const NO_ROOM: Duration = Duration::from_millis(20);
+pub(super) const NO_ROOM: Span = Span::from_millis(20);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +134,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (conn, desk): (usize, usize),
     ) -> bool {
         let at = &self.desks[desk];
@@ -162,7 +162,7 @@ impl<'d> Consumer<'d> {
             self.forgotten(cluster, part);
         }
         self.desks[desk].ghosts = false;
-        net.send(now, draft, [desk as u32, 0], &(cluster.config.request_timeout + wait));
+        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout + wait);
         true
     }
 
@@ -172,7 +172,7 @@ impl<'d> Consumer<'d> {
         cluster: &Cluster<'d>,
         net: &Net<'d>,
         (conn, desk): (usize, usize),
-    ) -> Duration {
+    ) -> Span {
         let desk = &mut self.desks[desk];
         let mut wait = cluster.config.fetch_max_wait;
         if net.conns[conn].is_shared() {
@@ -186,16 +186,10 @@ impl<'d> Consumer<'d> {
         wait
     }
 
-    fn head(
-        &self,
-        cluster: &Cluster<'d>,
-        net: &Net<'d>,
-        conn: usize,
-        wait: Duration,
-    ) -> fetch::Head {
+    fn head(&self, cluster: &Cluster<'d>, net: &Net<'d>, conn: usize, wait: Span) -> fetch::Head {
         let (session, config) = (&net.conns[conn].session, &cluster.config);
         fetch::Head {
-            max_wait_ms: millis(wait),
+            max_wait_ms: wait.millis(),
             min_bytes: config.fetch_min_bytes,
             max_bytes: match net.conns[conn].is_shared() {
                 false => config.fetch_max_bytes,
@@ -216,7 +210,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (conn, desk): (usize, usize),
         version: i16,
         head: &fetch::Head,
@@ -282,7 +276,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         conn: usize,
         cx: &mut FetchCx,
         got: Segment<'_, '_>,
@@ -346,7 +340,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         conn: usize,
         (error, session_id): (ErrorCode, i32),
     ) {
@@ -399,7 +393,7 @@ impl<'d> Consumer<'d> {
     fn settle_partition(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         cx: &FetchCx,
     ) {
@@ -448,7 +442,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn diverged(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         epoch: i32,
         end_offset: i64,

@@ -9,14 +9,14 @@ use crate::connection::Net;
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
-use crate::time::{Duration, Instant, millis};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 /// An error is told once it has lasted this long; new partitions answer 3 and 6 for a while (R11).
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Span = Span::from_secs(5);
 /// So many refusals in a row, more than a second, pass for a broker that lags.
 const LAGS: u8 = 6;
 
@@ -43,7 +43,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (conn, desk): (usize, usize),
     ) -> bool {
         if self.desks[desk].offsets.is_empty()
@@ -51,7 +51,7 @@ impl<'d> Consumer<'d> {
         {
             return true;
         }
-        let timeout = millis(cluster.config.request_timeout);
+        let timeout = cluster.config.request_timeout.millis();
         let mut most = usize::MAX;
         let (draft, count) = loop {
             let Self { desks, follows, by_work, .. } = self;
@@ -72,14 +72,14 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [desk as u32, 0], &cluster.config.request_timeout);
+        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout);
         true
     }
 
     pub(crate) fn on_offsets(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         correlation: i32,
         cx: &mut OffsetsCx,
         got: Segment<'_, '_>,
@@ -112,19 +112,19 @@ impl<'d> Consumer<'d> {
     }
 
     /// An answer is complete, or will never come: what is still open is asked again.
-    pub(super) fn unasked(&mut self, now: Instant, correlation: i32) {
+    pub(super) fn unasked(&mut self, now: Tick, correlation: i32) {
         let mut link = self.lists.asked.first();
         while let Some(part) = link.get() {
             link = self.by_work.next(part);
             let read = &mut self.reads[part];
             if read.asked == correlation {
-                (read.asked, read.retry_at) = (0, now + Duration::from_millis(100));
+                (read.asked, read.retry_at) = (0, now + Span::from_millis(100));
                 self.wait(part);
             }
         }
     }
 
-    fn resolved(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, offset: i64) {
+    fn resolved(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if offset < 0 {
             if let Start::Timestamp(_) = read.start {
@@ -190,14 +190,14 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition is tried again after a growing pause.
-    pub(super) fn back_off(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize) {
+    pub(super) fn back_off(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
         let read = &mut self.reads[part];
-        let base = Duration::from_millis(25);
-        let max = &cluster.config.retry_backoff_max;
+        let base = Span::from_millis(25);
+        let max = cluster.config.retry_backoff_max;
         if read.failures == 0 {
             read.failing_since = now;
         }
-        read.retry_at = backoff(&mut cluster.rng, now, &base, max, u32::from(read.failures));
+        read.retry_at = backoff(&mut cluster.rng, now, base, max, read.failures);
         read.failures = read.failures.saturating_add(1);
     }
 
@@ -205,7 +205,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn refused(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         code: ErrorCode,
     ) {

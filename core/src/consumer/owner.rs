@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::Instant;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -27,6 +27,20 @@ impl Cx {
 }
 
 impl<'d> Consumer<'d> {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        let lists = &mut self.lists;
+        self.rack_from.age(by);
+        lists.wake.age(by);
+        lists.search.age(by);
+        lists.lease.age(by);
+        for r in self.reads.iter_mut() {
+            r.retry_at.age(by);
+            r.lease.age(by);
+            r.failing_since.age(by);
+        }
+    }
+
     pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
             Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
@@ -74,7 +88,7 @@ impl<'d> Consumer<'d> {
         &mut self,
         _: &mut Cluster<'d>,
         _: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         request: &InFlight,
         _: Error,
     ) {

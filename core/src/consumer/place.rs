@@ -4,7 +4,7 @@ use super::{Consumer, State};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::Start;
-use crate::time::Instant;
+use crate::time::Tick;
 
 /// Where reading of a partition stands.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn put(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         place: &Place,
     ) -> bool {

@@ -5,29 +5,79 @@ use super::work::Spot;
 use super::{Consumer, FetchCx};
 use crate::cluster::Cluster;
 use crate::memory::Link;
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// After a replica did not serve, leaders are not asked for one for so long: they might name it
 /// again at once.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Span = Span::from_secs(10);
 
 /// Whether a build reads from replicas.
 const REPLICAS: bool = cfg!(feature = "replicas");
+
+/// Another replica that a partition is read from until then, zero for the leader. Of no size where
+/// leaders alone are read from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    #[cfg(feature = "replicas")]
+    node: i32,
+    #[cfg(feature = "replicas")]
+    until: Tick,
+}
+
+#[cfg(feature = "replicas")]
+impl Lease {
+    pub(super) const NONE: Self = Self::new(0, Tick::ZERO);
+
+    const fn new(node: i32, until: Tick) -> Self {
+        Self { node, until }
+    }
+
+    const fn node(self) -> i32 {
+        self.node
+    }
+
+    const fn until(self) -> Tick {
+        self.until
+    }
+
+    /// The scale of time moves.
+    pub(super) fn age(&mut self, by: Span) {
+        self.until.age(by);
+    }
+}
+
+#[cfg(not(feature = "replicas"))]
+impl Lease {
+    pub(super) const NONE: Self = Self {};
+
+    const fn new(_: i32, _: Tick) -> Self {
+        Self::NONE
+    }
+
+    const fn node(self) -> i32 {
+        -1
+    }
+
+    const fn until(self) -> Tick {
+        Tick::ZERO
+    }
+
+    pub(super) fn age(self, _: Span) {}
+}
 
 impl<'d> Consumer<'d> {
     /// The broker that a partition is read from.
     pub(super) fn source(&self, cluster: &Cluster<'d>, part: usize) -> Link {
         let read = &self.reads[part];
-        let replica = match read.replica_until {
-            Instant::ZERO => None,
-            _ if !REPLICAS => None,
-            _ => cluster.broker_slot(read.replica),
+        let replica = match read.lease.until() {
+            Tick::ZERO => None,
+            _ => cluster.broker_slot(read.lease.node()),
         };
         replica.or(cluster.table[part].broker()).map_or(Link::NONE, Link::to)
     }
 
     /// The rack that a Fetch request names.
-    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Instant) -> &'d str {
+    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Tick) -> &'d str {
         let leaders_alone = guard!("a replica in trouble is not named again", now < self.rack_from);
         if !REPLICAS || leaders_alone { "" } else { cluster.config.rack }
     }
@@ -36,7 +86,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn prefer(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         cx: &FetchCx,
     ) {
@@ -62,23 +112,17 @@ impl<'d> Consumer<'d> {
             return;
         }
         let until = now + cluster.config.metadata_max_age;
-        let read = &mut self.reads[part];
-        (read.replica, read.replica_until) = (cx.preferred, until);
+        self.reads[part].lease = Lease::new(cx.preferred, until);
         self.lists.lease = self.lists.lease.min(until);
         self.relink(cluster, part);
     }
 
     /// Back to the leader, which decides what is wrong. False: that was the one.
-    pub(super) fn leave_replica(
-        &mut self,
-        cluster: &Cluster<'d>,
-        now: Instant,
-        part: usize,
-    ) -> bool {
+    pub(super) fn leave_replica(&mut self, cluster: &Cluster<'d>, now: Tick, part: usize) -> bool {
         let read = &mut self.reads[part];
-        let left = REPLICAS && read.replica_until != Instant::ZERO;
+        let left = read.lease.until() != Tick::ZERO;
         if guard!("trouble at a follower is decided at the leader", left) {
-            read.replica_until = Instant::ZERO;
+            read.lease = Lease::NONE;
             self.rack_from = now + PAUSE;
             self.relink(cluster, part);
         }
@@ -91,8 +135,8 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         desk: usize,
-        now: Instant,
-        gone: impl Fn(Instant) -> bool,
+        now: Tick,
+        gone: impl Fn(Tick) -> bool,
     ) {
         if !REPLICAS {
             return;
@@ -104,11 +148,12 @@ impl<'d> Consumer<'d> {
             while let Some(part) = link.get() {
                 link = self.by_work.next(part);
                 let read = &mut self.reads[part];
-                if read.replica_until != Instant::ZERO {
-                    if !gone(read.replica_until) {
+                let until = read.lease.until();
+                if until != Tick::ZERO {
+                    if !gone(until) {
                         self.relink(cluster, part);
-                    } else if read.replica_until <= now {
-                        read.replica_until = Instant::ZERO;
+                    } else if until <= now {
+                        read.lease = Lease::NONE;
                         self.relink(cluster, part);
                     } else {
                         self.leave_replica(cluster, now, part);
@@ -119,14 +164,14 @@ impl<'d> Consumer<'d> {
     }
 
     /// Leaders are asked again whether somebody else is closer.
-    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Instant) {
-        self.lists.lease = Instant::NEVER;
+    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Tick) {
+        self.lists.lease = Tick::NEVER;
         for desk in 0..self.desks.len() {
             self.review(cluster, desk, now, |until| guard!("a lease ends", until <= now));
             for list in [self.desks[desk].sends, self.desks[desk].quiet] {
                 for part in self.by_work.iter(&list) {
-                    let until = self.reads[part].replica_until;
-                    if until != Instant::ZERO {
+                    let until = self.reads[part].lease.until();
+                    if until != Tick::ZERO {
                         self.lists.lease = self.lists.lease.min(until);
                     }
                 }

@@ -7,14 +7,14 @@ use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
 use crate::error::Error;
 use crate::memory::{Link, List, Nodes};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 use super::Follow;
 use super::fetch::NO_ROOM;
 
 /// How often metadata is wanted for partitions without a leader; how often it is asked for is for
 /// the cluster to say.
-const SEARCH: Duration = Duration::from_millis(20);
+const SEARCH: Span = Span::from_millis(20);
 
 /// The list that a partition is in, by what comes next for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +108,11 @@ pub(super) struct Lists {
     /// Brokers with something to do.
     due: List,
     /// When the first of those that wait is due, at the earliest.
-    wake: Instant,
+    pub(super) wake: Tick,
     /// When leaders are looked for again.
-    search: Instant,
+    pub(super) search: Tick,
     /// When the first lease of a partition that is not read from its leader ends.
-    pub(super) lease: Instant,
+    pub(super) lease: Tick,
 }
 
 impl Lists {
@@ -123,9 +123,9 @@ impl Lists {
         asked: List::EMPTY,
         news: List::EMPTY,
         due: List::EMPTY,
-        wake: Instant::NEVER,
-        search: Instant::ZERO,
-        lease: Instant::NEVER,
+        wake: Tick::NEVER,
+        search: Tick::ZERO,
+        lease: Tick::NEVER,
     };
 }
 
@@ -166,7 +166,7 @@ impl<'d> Consumer<'d> {
         };
         let spot = match read.state {
             State::Off | State::Parked => return (Spot::None, Link::NONE),
-            _ if guard!("a refused partition waits", read.retry_at != Instant::ZERO) => {
+            _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
                 return (Spot::Waits, Link::NONE);
             }
             _ if guard!("what was asked is awaited", read.asked != 0) => {
@@ -259,14 +259,14 @@ impl<'d> Consumer<'d> {
         self.dirty = true;
     }
 
-    fn wake(&mut self, cluster: &Cluster<'d>, now: Instant) {
-        self.lists.wake = Instant::NEVER;
+    fn wake(&mut self, cluster: &Cluster<'d>, now: Tick) {
+        self.lists.wake = Tick::NEVER;
         let mut link = self.lists.waits.first();
         while let Some(part) = link.get() {
             link = self.by_work.next(part);
             let read = &mut self.reads[part];
             if read.retry_at <= now {
-                read.retry_at = Instant::ZERO;
+                read.retry_at = Tick::ZERO;
                 self.relink(cluster, part);
             } else {
                 self.lists.wake = self.lists.wake.min(read.retry_at);
@@ -290,9 +290,9 @@ impl<'d> Consumer<'d> {
 
     /// Sees to it that metadata is asked for as long as leaders are missing: nobody else may be
     /// waiting for it. Returns when to do so again.
-    fn search(&mut self, cluster: &mut Cluster<'d>, now: Instant) -> Instant {
+    fn search(&mut self, cluster: &mut Cluster<'d>, now: Tick) -> Tick {
         if self.lists.homeless.is_empty() {
-            return Instant::NEVER;
+            return Tick::NEVER;
         }
         if self.lists.search <= now {
             self.lists.search = now + SEARCH;
@@ -314,8 +314,8 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
-    ) -> Instant {
+        now: Tick,
+    ) -> Tick {
         self.dirty = false;
         if self.lists.wake <= now {
             self.wake(cluster, now);
@@ -341,9 +341,9 @@ impl<'d> Consumer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         desk: usize,
-    ) -> Option<Instant> {
+    ) -> Option<Tick> {
         let broker = &cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
         if other || !broker.used || broker.down {
@@ -375,7 +375,7 @@ impl<'d> Consumer<'d> {
             && net.conns[conn].awaits(|kind| kind.row().owner == Owner::Consumer)
         {
             // Requested from another entry of the same broker.
-            return Some(Instant::NEVER);
+            return Some(Tick::NEVER);
         }
         for (spot, kind) in [(Spot::Offsets, Kind::Offsets), (Spot::Sends, Kind::Fetch)] {
             if let Some(fault) = net.conns[conn].versions.lacks(kind) {
@@ -386,7 +386,7 @@ impl<'d> Consumer<'d> {
         fits &= self.send_checks(cluster, net, now, (conn, desk));
         let mut at = net.conns[conn].session.retry_at;
         if self.sated && net.conns[conn].is_shared() {
-            at = Instant::NEVER;
+            at = Tick::NEVER;
         }
         if at <= now {
             fits &= self.send_fetch(cluster, net, now, (conn, desk));
@@ -402,7 +402,7 @@ impl<'d> Consumer<'d> {
     fn refuse_all(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         desk: usize,
         spot: Spot,
         error: Error,

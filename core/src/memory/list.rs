@@ -52,7 +52,8 @@ impl<'d> Nodes<'d> {
     }
 
     /// The entry behind this one, which is in a list.
-    #[inline]
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn next(&self, at: usize) -> Link {
         let next = self.0[at].next;
         if next == Link::to(at) { Link::NONE } else { next }
@@ -126,6 +127,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Takes the first entry out.
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn pop(&mut self, list: &mut List) -> Option<usize> {
         let at = list.first.get()?;
         self.remove(list, at);

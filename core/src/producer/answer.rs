@@ -5,12 +5,12 @@ use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Codes, ErrorCode, produce};
 
 /// Pause before a partition that was just made, or that just moved, is tried again (R11).
-const SHORT_PAUSE: Duration = Duration::from_millis(25);
+const SHORT_PAUSE: Span = Span::from_millis(25);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +100,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &Net<'d>,
-        now: Instant,
+        now: Tick,
         request: &InFlight,
     ) {
         let mut link = request.batches;
@@ -120,7 +120,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &Net<'d>,
-        now: Instant,
+        now: Tick,
         question: &Question,
         cx: &AnswerCx,
     ) {
@@ -174,7 +174,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         batch: usize,
         cx: &AnswerCx,
     ) {
@@ -220,7 +220,7 @@ impl<'d> Producer<'d> {
                 }
                 if cx.hinted {
                     cluster.refresh(usize::from(cluster.table[part].topic), now);
-                    self.queues[part].retry_at = Instant::ZERO;
+                    self.queues[part].retry_at = Tick::ZERO;
                 } else if code.is_invalid_metadata() {
                     cluster.suspect(part, code, now);
                     self.pause(cluster, now, part, SHORT_PAUSE);
@@ -242,7 +242,7 @@ impl<'d> Producer<'d> {
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight it may be the last leader's answer.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
-        (q.failures, q.retry_at, q.settled) = (0, Instant::ZERO, true);
+        (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
         if let Some(lane) = cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }
@@ -267,10 +267,10 @@ impl<'d> Producer<'d> {
         }
     }
 
-    fn pause(&mut self, cluster: &mut Cluster<'d>, now: Instant, part: usize, base: Duration) {
+    fn pause(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, base: Span) {
         let q = &mut self.queues[part];
         let max = cluster.config.retry_backoff_max;
-        q.retry_at = backoff(&mut cluster.rng, now, &base, &max, u32::from(q.failures));
+        q.retry_at = backoff(&mut cluster.rng, now, base, max, q.failures);
         q.failures = q.failures.saturating_add(1);
         self.touch(part);
     }

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::id::{BatchId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Chain, Link};
 use crate::record;
-use crate::time::Instant;
+use crate::time::Tick;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -45,8 +45,10 @@ pub(crate) struct Batch {
     /// Place of the first record in the batch as the application knows it.
     pub(super) first: u32,
     pub(super) count: u32,
-    pub(super) created: Instant,
-    pub(super) base_timestamp: i64,
+    pub(super) created: Tick,
+    /// Timestamp of the first record; once the batch was written, its offset, -1 where that is not
+    /// known.
+    pub(super) base: i64,
     pub(super) max_timestamp: i64,
     pub(super) producer_id: i64,
     /// -1 before the first send.
@@ -55,9 +57,8 @@ pub(crate) struct Batch {
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
     pub(super) next: Link,
-    /// Why it failed, or the offset of its first record, -1 where that is not known.
+    /// Why it failed.
     pub(super) error: Option<Error>,
-    pub(super) base_offset: i64,
     /// Header and records, until it ends.
     pub(super) chain: Chain,
 }
@@ -78,15 +79,14 @@ impl Batch {
         part: 0,
         first: 0,
         count: 0,
-        created: Instant::ZERO,
-        base_timestamp: 0,
+        created: Tick::ZERO,
+        base: 0,
         max_timestamp: 0,
         producer_id: 0,
         sequence: 0,
         request: 0,
         next: Link::NONE,
         error: None,
-        base_offset: 0,
         chain: Chain::EMPTY,
     };
 
@@ -95,7 +95,7 @@ impl Batch {
         let (batch, to, first, count) = (BatchId(self.id), self.to, self.first, self.count);
         match self.error {
             None => {
-                let base_offset = (self.base_offset >= 0).then_some(self.base_offset);
+                let base_offset = (self.base >= 0).then_some(self.base);
                 Event::Delivered { batch, to, first, count, base_offset }
             }
             Some(error) => {
@@ -136,7 +136,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         blocks: &mut Blocks<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
         timestamp: i64,
     ) -> Option<usize> {
@@ -156,7 +156,7 @@ impl<'d> Producer<'d> {
             to: Self::destination(cluster, part),
             part: part as u32,
             created: now,
-            base_timestamp: timestamp,
+            base: timestamp,
             max_timestamp: timestamp,
             sequence: -1,
             chain,
@@ -240,7 +240,7 @@ impl<'d> Producer<'d> {
         }
         b.stage = Stage::Done;
         match result {
-            Ok(offset) => b.base_offset = offset.unwrap_or(-1),
+            Ok(offset) => b.base = offset.unwrap_or(-1),
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
         }
         b.next = Link::NONE;

@@ -4,10 +4,10 @@
 
 use super::{Batch, Producer, Stage};
 use crate::cluster::{Cluster, PRODUCER};
-use crate::config::{Acks, Config};
+use crate::config::{Acks, Settings};
 use crate::connection::Net;
 use crate::memory::{Link, List};
-use crate::time::{Duration, Instant, micros};
+use crate::time::{Span, Tick};
 
 /// Lists that are not a lane's.
 pub(super) const OWN: usize = 5;
@@ -46,7 +46,7 @@ pub(crate) struct Lane {
     /// It is in the list of those that are due.
     due: bool,
     /// No open batch has lingered to its end before this.
-    lingers: Instant,
+    pub(super) lingers: Tick,
 }
 
 impl Lane {
@@ -55,7 +55,7 @@ impl Lane {
         prompt: false,
         settled: false,
         due: false,
-        lingers: Instant::ZERO,
+        lingers: Tick::ZERO,
     };
 
     pub(super) fn list(&self, place: Place) -> Option<&List> {
@@ -75,15 +75,15 @@ impl Lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
     /// Nothing before this, if nothing happens.
-    Nothing(Instant),
+    Nothing(Tick),
     /// What is ready, and open batches that were begun by then.
-    Some(Instant),
+    Some(Tick),
     /// First batches, over a connection of their own.
     First,
 }
 
 /// Whether batches linger although nothing is under way.
-fn lingers_when_idle(config: &Config<'_>) -> bool {
+fn lingers_when_idle(config: &Settings<'_>) -> bool {
     // Without responses nothing is ever under way.
     config.linger_when_idle || config.acks == Acks::None
 }
@@ -143,7 +143,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Puts partitions to which something happened where they belong.
-    pub(super) fn place_touched(&mut self, cluster: &mut Cluster<'d>, net: &Net<'d>, now: Instant) {
+    pub(super) fn place_touched(&mut self, cluster: &mut Cluster<'d>, net: &Net<'d>, now: Tick) {
         while let Some(part) = self.first_of(Place::Touched) {
             self.place(cluster, net, now, part);
             if let Some(lane) = self.queues[part].lane.get() {
@@ -157,7 +157,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &Net<'d>,
-        now: Instant,
+        now: Tick,
         part: usize,
     ) {
         let Some(batch) = self.first_waiting(part) else {
@@ -203,7 +203,7 @@ impl<'d> Producer<'d> {
             let is_new = !core::mem::replace(&mut self.batches[batch].placed, true);
             if l.is_empty() {
                 l.prompt = opens && is_new && !lingers_when_idle(&cluster.config);
-                l.lingers = Instant::NEVER;
+                l.lingers = Tick::NEVER;
             }
             if opens {
                 l.lingers = l.lingers.min(ends);
@@ -213,11 +213,11 @@ impl<'d> Producer<'d> {
     }
 
     /// Partitions whose back-off is over are placed anew.
-    pub(super) fn end_pauses(&mut self, now: Instant) {
+    pub(super) fn end_pauses(&mut self, now: Tick) {
         if self.paused_until > now {
             return;
         }
-        let mut next = Instant::NEVER;
+        let mut next = Tick::NEVER;
         let mut link = self.first_of(Place::Paused).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
             link = self.places.next(part);
@@ -263,7 +263,7 @@ impl<'d> Producer<'d> {
     }
 
     /// A lane waits until then, or for something to happen.
-    pub(super) fn wait(&mut self, lane: usize, until: Instant) {
+    pub(super) fn wait(&mut self, lane: usize, until: Tick) {
         if !self.lanes[lane].is_empty() && !self.lanes[lane].due {
             self.lane_places.push_back(&mut self.waiting, lane);
             self.waiting_until = self.waiting_until.min(until);
@@ -271,7 +271,7 @@ impl<'d> Producer<'d> {
     }
 
     /// When what gathers leaves, if no more records come.
-    pub(crate) fn gathers_until(&self) -> Option<Instant> {
+    pub(crate) fn gathers_until(&self) -> Option<Tick> {
         let gathers = |lane: usize| self.lanes[lane].first(Place::Open).is_some();
         let any = !self.dirty && self.lane_places.iter(&self.waiting).any(gathers);
         any.then_some(self.waiting_until)
@@ -280,8 +280,8 @@ impl<'d> Producer<'d> {
     /// What of a lane is due, with so many requests under way on its connection.
     pub(super) fn due_of(
         &mut self,
-        config: &Config<'_>,
-        now: Instant,
+        config: &Settings<'_>,
+        now: Tick,
         lane: usize,
         under_way: usize,
     ) -> Due {
@@ -291,28 +291,31 @@ impl<'d> Producer<'d> {
         let idle = nothing && !lingers_when_idle(config);
         // What has gathered goes on gathering as long as records keep coming: whoever waits for
         // each acknowledgement sends none now.
-        let linger = micros(config.linger);
-        let pause = if idle { self.last_record.plus(linger >> 3) } else { Instant::NEVER };
+        let pause = if idle {
+            self.last_record + config.linger.part(3).max(Span::LEAST)
+        } else {
+            Tick::NEVER
+        };
         let ends = l.lingers.min(pause);
         if l.first(Place::Open).is_some() {
             if l.prompt || self.pressure || pause <= now {
-                return Due::Some(Instant::NEVER);
+                return Due::Some(Tick::NEVER);
             }
             if l.lingers <= now {
                 // Those that are half through go along: fewer requests, and soon all in step.
-                let half = guard!("batches half through go along", linger >> 1 => linger);
-                return Due::Some(now - Duration::from_micros(half));
+                let half = guard!("batches half through go along", 1 => 0);
+                return Due::Some(now - config.linger.part(half));
             }
         }
         if l.first(Place::Ready).is_some() {
-            return Due::Some(Instant::ZERO);
+            return Due::Some(Tick::ZERO);
         }
-        Due::Nothing(if l.first(Place::Open).is_some() { ends } else { Instant::NEVER })
+        Due::Nothing(if l.first(Place::Open).is_some() { ends } else { Tick::NEVER })
     }
 
     /// When the open batches that stay have lingered to their end.
-    pub(super) fn count_linger(&mut self, config: &Config<'_>, lane: usize) {
-        let mut ends = Instant::NEVER;
+    pub(super) fn count_linger(&mut self, config: &Settings<'_>, lane: usize) {
+        let mut ends = Tick::NEVER;
         let open = self.lanes[lane].first(Place::Open);
         let mut link = open.map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {

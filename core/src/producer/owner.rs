@@ -1,12 +1,12 @@
 //! Answers to what the producer asked: Produce and InitProducerId.
 
-use super::{AnswerCx, Producer};
+use super::{AnswerCx, Identity, Producer};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::Instant;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -16,6 +16,32 @@ pub(crate) enum Cx {
 }
 
 impl<'d> Producer<'d> {
+    /// The scale of time moves.
+    pub(crate) fn age(&mut self, by: Span) {
+        self.paused_until.age(by);
+        self.waiting_until.age(by);
+        self.last_record.age(by);
+        self.deadline.age(by);
+        if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
+            &mut self.identity
+        {
+            at.age(by);
+        }
+        for spread in self.spreads.iter_mut() {
+            spread.look_at.age(by);
+            spread.wanted_at.age(by);
+        }
+        for lane in self.lanes.iter_mut() {
+            lane.lingers.age(by);
+        }
+        for queue in self.queues.iter_mut() {
+            queue.retry_at.age(by);
+        }
+        for batch in self.batches.iter_mut() {
+            batch.created.age(by);
+        }
+    }
+
     pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
         match from.asked.kind {
             Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
@@ -55,7 +81,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         request: &InFlight,
         error: Error,
     ) {
@@ -69,7 +95,7 @@ impl<'d> Producer<'d> {
         self.dirty
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Tick {
         self.deadline
     }
 }

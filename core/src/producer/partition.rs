@@ -5,19 +5,19 @@ use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 
 /// How many partitions are looked at for one that is available.
 const LOOK_AT: usize = 64;
 /// Without one that is, this is the pause before the next look.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const LOOK_AGAIN: Span = Span::from_millis(1);
 
 impl<'d> Producer<'d> {
     /// The entry of the partition that a record goes to.
     pub(super) fn choose(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         partition: Option<u32>,
         key: Option<&[u8]>,
@@ -45,7 +45,7 @@ impl<'d> Producer<'d> {
     fn entry(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
         index: u32,
     ) -> Result<usize, ProduceError> {
@@ -94,7 +94,7 @@ impl<'d> Producer<'d> {
 
     /// Makes entries for a topic's partitions while there is room, so that one metadata answer
     /// brings all their leaders.
-    fn open_partitions(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
+    fn open_partitions(&mut self, cluster: &mut Cluster<'d>, now: Tick, slot: usize) {
         let count = cluster.topics[slot].count;
         let mut unknown = false;
         for index in self.spreads[slot].opened..count {
@@ -114,7 +114,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Takes up new partitions of a topic that is produced to.
-    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Instant, slot: usize) {
+    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Tick, slot: usize) {
         let topic = &cluster.topics[slot];
         let wanted = topic.ready && topic.wants & PRODUCER != 0;
         if wanted && self.spreads[slot].opened < topic.count {
@@ -188,7 +188,7 @@ impl<'d> Producer<'d> {
     fn stick(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         slot: usize,
     ) -> Result<usize, ProduceError> {
         let added = self.unvisited(cluster, slot);
@@ -215,7 +215,7 @@ impl<'d> Producer<'d> {
                 let topic = &mut self.spreads[slot];
                 topic.sticky = Link::to(part);
                 topic.sticky_bytes = 0;
-                topic.look_at = if found { Instant::ZERO } else { now + LOOK_AGAIN };
+                topic.look_at = if found { Tick::ZERO } else { now + LOOK_AGAIN };
                 Ok(part)
             }
             None => Err(self.no_entry()),

@@ -8,12 +8,12 @@ use crate::cluster::Cluster;
 use crate::connection::{Draft, Net};
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
-use crate::time::{Duration, Instant, millis};
+use crate::time::{Span, Tick};
 use crate::wire::{Full, Uuid, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
 /// out earlier, however close its delivery deadline is (R11).
-const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
+const LEAST_TIMEOUT: Span = Span::from_secs(2);
 
 /// Batches for one request.
 struct Picked {
@@ -35,7 +35,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (lane, conn): (usize, usize),
         due: Due,
     ) -> Option<bool> {
@@ -94,7 +94,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         conn: usize,
         picked: &Picked,
     ) -> Option<Draft> {
@@ -138,10 +138,10 @@ impl<'d> Producer<'d> {
         match due {
             Due::Nothing(_) => {}
             Due::First => {
-                self.pick_from(cluster, net, lane, (Place::First, Instant::NEVER), &mut picked)
+                self.pick_from(cluster, net, lane, (Place::First, Tick::NEVER), &mut picked)
             }
             Due::Some(begun) => {
-                self.pick_from(cluster, net, lane, (Place::Ready, Instant::NEVER), &mut picked);
+                self.pick_from(cluster, net, lane, (Place::Ready, Tick::NEVER), &mut picked);
                 self.pick_from(cluster, net, lane, (Place::Open, begun), &mut picked);
             }
         }
@@ -154,7 +154,7 @@ impl<'d> Producer<'d> {
         cluster: &Cluster<'d>,
         net: &mut Net<'d>,
         lane: usize,
-        (place, begun): (Place, Instant),
+        (place, begun): (Place, Tick),
         picked: &mut Picked,
     ) {
         let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
@@ -220,7 +220,7 @@ impl<'d> Producer<'d> {
         draft: &mut Draft,
         picked: &Picked,
     ) -> Result<(), Full> {
-        let timeout = millis(cluster.config.request_timeout);
+        let timeout = cluster.config.request_timeout.millis();
         let acks = cluster.config.acks.code();
         let topics = picked.topics;
         net.write(draft, &mut |w, version| {
@@ -291,7 +291,7 @@ impl<'d> Producer<'d> {
             producer_epoch: b.epoch,
             base_sequence: b.sequence,
             count: b.count,
-            base_timestamp: b.base_timestamp,
+            base_timestamp: b.base,
             max_timestamp: b.max_timestamp,
             transactional: false,
             codec: 0,

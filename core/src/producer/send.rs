@@ -8,12 +8,12 @@ use crate::config::Acks;
 use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State};
 use crate::error::Error;
 use crate::memory::{List, backoff};
-use crate::time::{Duration, Instant};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Encode, ErrorCode, init_producer_id};
 
 /// A connection for first batches that is not there by then is not waited for.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+const FIRST_WAIT: Span = Span::from_millis(200);
 
 /// What a partition can do now.
 pub(super) enum Next {
@@ -32,8 +32,8 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
-    ) -> Instant {
+        now: Tick,
+    ) -> Tick {
         self.dirty = false;
         let mut next = self.drive_identity(cluster, net, now);
         next = next.min(self.expire(cluster, net, now));
@@ -42,7 +42,7 @@ impl<'d> Producer<'d> {
         self.split_oversized(net);
         self.place_touched(cluster, net, now);
         if self.waiting_until <= now || self.pressure {
-            self.waiting_until = Instant::NEVER;
+            self.waiting_until = Tick::NEVER;
             self.wake_all();
         }
         // Each is looked at once; what cannot be sent now, for want of a connection or of memory,
@@ -72,11 +72,11 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         lane: usize,
     ) -> Turn {
         let node = cluster.brokers[lane].id;
-        let (mut wait, mut stuck) = (Instant::NEVER, false);
+        let (mut wait, mut stuck) = (Tick::NEVER, false);
         if self.lanes[lane].first(Place::First).is_some() {
             let turn = match first_conn(cluster, net, now, node) {
                 Ok(conn) => self.send_all(cluster, net, now, (lane, conn), Due::First),
@@ -108,7 +108,7 @@ impl<'d> Producer<'d> {
         &mut self,
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
-        now: Instant,
+        now: Tick,
         (lane, conn): (usize, usize),
         due: Due,
     ) -> Turn {
@@ -118,28 +118,28 @@ impl<'d> Producer<'d> {
         while net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
             if !net.takes_requests(conn, now) {
                 let until = net.conns[conn].throttled_until;
-                return Turn::Stuck(if until > now { until } else { Instant::NEVER });
+                return Turn::Stuck(if until > now { until } else { Tick::NEVER });
             }
             match self.send_request(cluster, net, now, (lane, conn), due) {
                 Some(true) => {}
                 // Short of memory.
-                Some(false) => return Turn::Stuck(Instant::NEVER),
-                None if matches!(due, Due::First) => return Turn::Done(Instant::NEVER),
+                Some(false) => return Turn::Stuck(Tick::NEVER),
+                None if matches!(due, Due::First) => return Turn::Done(Tick::NEVER),
                 None => {
-                    if !matches!(due, Due::Some(Instant::ZERO)) {
+                    if !matches!(due, Due::Some(Tick::ZERO)) {
                         self.count_linger(&cluster.config, lane);
                     }
                     let under_way = net.conns[conn].pending_of(ApiKey::PRODUCE);
                     return match self.due_of(&cluster.config, now, lane, under_way) {
                         Due::Nothing(at) => Turn::Done(at),
                         // It waits for a producer id.
-                        _ => Turn::Done(Instant::NEVER),
+                        _ => Turn::Done(Tick::NEVER),
                     };
                 }
             }
         }
         // The next answer gives it another turn.
-        Turn::Done(Instant::NEVER)
+        Turn::Done(Tick::NEVER)
     }
 
     /// A broker cannot be sent records at all: those of its lane fail at once.
@@ -153,22 +153,17 @@ impl<'d> Producer<'d> {
                 self.touch(part);
             }
         }
-        Turn::Done(Instant::NEVER)
+        Turn::Done(Tick::NEVER)
     }
 
     /// Gets a producer id when batches wait for one.
-    fn drive_identity(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Instant,
-    ) -> Instant {
+    fn drive_identity(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, now: Tick) -> Tick {
         match self.identity {
             Identity::Asked(at) | Identity::Wanted(at) if at > now => return at,
             Identity::Asked(_) | Identity::Wanted(_) if self.unfinished > 0 => {}
-            _ => return Instant::NEVER,
+            _ => return Tick::NEVER,
         }
-        let soon = now + Duration::from_millis(20);
+        let soon = now + Span::from_millis(20);
         let kind = Kind::InitProducerId;
         let Some(conn) = cluster.pick_main(net, now, None, kind) else {
             if let Some(fault) = net.lacking(now, kind) {
@@ -185,8 +180,8 @@ impl<'d> Producer<'d> {
         };
         let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return soon };
-        net.send(now, draft, [0; 2], &cluster.config.request_timeout);
-        let until = now + Duration::from_secs(2);
+        net.send(now, draft, [0; 2], cluster.config.request_timeout);
+        let until = now + Span::from_secs(2);
         self.identity = Identity::Asked(until);
         until
     }
@@ -195,7 +190,7 @@ impl<'d> Producer<'d> {
     pub(crate) fn on_init_producer_id(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         got: Segment<'_, '_>,
     ) {
         if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
@@ -213,7 +208,7 @@ impl<'d> Producer<'d> {
     pub(crate) fn on_identity(
         &mut self,
         cluster: &mut Cluster<'d>,
-        now: Instant,
+        now: Tick,
         answer: Result<(i64, i16), Error>,
     ) {
         if !matches!(self.identity, Identity::Asked(_)) {
@@ -232,8 +227,7 @@ impl<'d> Producer<'d> {
                 self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
-                let (base, max) =
-                    (&cluster.config.retry_backoff, &cluster.config.retry_backoff_max);
+                let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
                 let at = backoff(&mut cluster.rng, now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
                 self.identity = Identity::Wanted(at);
@@ -243,10 +237,10 @@ impl<'d> Producer<'d> {
 
     /// Fails what waited too long, or waits for a producer id that is refused. Returns the next
     /// deadline.
-    fn expire(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Instant) -> Instant {
+    fn expire(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Tick) -> Tick {
         loop {
             let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
-            let Some(batch) = oldest.first().get() else { return Instant::NEVER };
+            let Some(batch) = oldest.first().get() else { return Tick::NEVER };
             let b = &self.batches[batch];
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
@@ -345,9 +339,9 @@ impl<'d> Producer<'d> {
 /// What became of a lane's turn.
 enum Turn {
     /// Nothing is due before this, if nothing happens.
-    Done(Instant),
+    Done(Tick),
     /// Something is, and is tried again: then at the latest.
-    Stuck(Instant),
+    Stuck(Tick),
 }
 
 /// The connection for first batches to a broker, made if there is one to spare; else, or when that
@@ -355,9 +349,9 @@ enum Turn {
 fn first_conn<'d>(
     cluster: &mut Cluster<'d>,
     net: &mut Net<'d>,
-    now: Instant,
+    now: Tick,
     node: i32,
-) -> Result<usize, Instant> {
+) -> Result<usize, Tick> {
     let peer = Peer::Node(node);
     match net.find(peer, Role::First) {
         Some(conn) if net.conns[conn].is_draining() => {}

@@ -59,7 +59,7 @@ fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64
         let len = usize::try_from(reader.varint()?).ok()?;
         let end = reader.at + len;
         reader.byte()?;
-        max = max.max(b.base_timestamp.wrapping_add(reader.varint()?));
+        max = max.max(b.base.wrapping_add(reader.varint()?));
         reader.skip(end.checked_sub(reader.at)?)?;
     }
     Some((reader.at, max))

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest};
 use kavka_core::{Config, Duration, Event, Limits, MoveReason, Start};
-use kavka_tests::script::{Asked, Script, World};
 use kavka_tests::script::fetch::{Batch, diverging, records, refused};
 use kavka_tests::script::steps::{batch, events, fetch_with, moves, poke, reading};
+use kavka_tests::script::{Asked, Script, World};
 
 #[test]
 fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
