@@ -42,6 +42,7 @@ impl Commands<'_> {
         record: &Packed<'_>,
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
+        let now = self.at(now);
         let Self { producer, cluster, net, .. } = self;
         producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
     }
