@@ -18,7 +18,7 @@ use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
 use crate::rare::Rare;
-use crate::record::{self, Record};
+use crate::record::{self, Content};
 use crate::setup::Setup;
 use crate::time::Tick;
 use crate::wire::{Full, SliceSink};
@@ -258,7 +258,7 @@ impl<'d> Producer<'d> {
         blocks: &mut Blocks<'d>,
         now: Tick,
         target: Target,
-        record: &Record<'_>,
+        record: &impl Content,
         wall_ms: Option<i64>,
     ) -> Result<RecordId, ProduceError> {
         let slot = cluster
@@ -281,8 +281,10 @@ impl<'d> Producer<'d> {
             return Err(self.not_ready(now, slot, 1));
         }
         cluster.produced = Some(now);
-        let part = self.choose(cluster, now, slot, target.partition, record)?;
-        let timestamp = record.timestamp.or(wall_ms).unwrap_or(-1);
+        let key = record.key();
+        let keyed = key.is_some();
+        let part = self.choose(cluster, now, slot, target.partition, key)?;
+        let timestamp = record.timestamp().or(wall_ms).unwrap_or(-1);
         let open = match self.open_batch(part, record, timestamp, cluster) {
             Some(open) => open,
             None => self.another_batch(cluster, blocks, now, part, record, timestamp)?,
@@ -299,7 +301,7 @@ impl<'d> Producer<'d> {
         if b.chain.len() >= cluster.config.batch_bytes {
             self.close(part, batch);
         }
-        if target.partition.is_none() && record.key.is_none() {
+        if target.partition.is_none() && !keyed {
             self.spreads[slot].sticky_bytes =
                 self.spreads[slot].sticky_bytes.saturating_add(len as u32);
         }
@@ -313,11 +315,11 @@ impl<'d> Producer<'d> {
         blocks: &mut Blocks<'d>,
         now: Tick,
         part: usize,
-        record: &Record<'_>,
+        record: &impl Content,
         timestamp: i64,
     ) -> Result<(usize, u32, usize), ProduceError> {
         let max = self.largest(cluster, blocks);
-        let len = record::encoded_len(record, 0, 0);
+        let len = record.len(0, 0);
         let all = len.saturating_add(record::HEADER_LEN);
         if all > max {
             return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
@@ -335,7 +337,7 @@ impl<'d> Producer<'d> {
     fn open_batch(
         &mut self,
         part: usize,
-        record: &Record<'_>,
+        record: &impl Content,
         timestamp: i64,
         cluster: &Cluster<'d>,
     ) -> Option<(usize, u32, usize)> {
@@ -344,7 +346,7 @@ impl<'d> Producer<'d> {
         if self.is_closed(b) {
             return None;
         }
-        let len = record::encoded_len(record, b.count, timestamp.wrapping_sub(b.base));
+        let len = record.len(b.count, timestamp.wrapping_sub(b.base));
         if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
             return Some((tail, b.count, len));
         }
@@ -358,7 +360,7 @@ impl<'d> Producer<'d> {
         &mut self,
         blocks: &mut Blocks<'d>,
         batch: usize,
-        record: &Record<'_>,
+        record: &impl Content,
         delta: u32,
         timestamp: i64,
         len: usize,
@@ -368,7 +370,7 @@ impl<'d> Producer<'d> {
         // Faster, and the same code once more: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
-                record::write_of_len(&mut SliceSink::new(room), record, len, delta, ts_delta)
+                record.write(&mut SliceSink::new(room), len, delta, ts_delta)
             });
             if let Some(written) = in_place {
                 return written;
@@ -379,7 +381,7 @@ impl<'d> Producer<'d> {
             return Err(Full);
         }
         let chain = &mut self.batches[batch].chain;
-        record::write_of_len(&mut ChainSink { blocks, chain }, record, len, delta, ts_delta)
+        record.write(&mut ChainSink { blocks, chain }, len, delta, ts_delta)
     }
 
     /// Largest batch that can exist.

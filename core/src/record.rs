@@ -11,6 +11,8 @@ use core::fmt;
 
 mod crc32c;
 mod header;
+#[cfg(all(feature = "std", feature = "producer"))]
+mod packed;
 mod read;
 pub mod varint;
 mod write;
@@ -19,10 +21,12 @@ pub use crc32c::Crc32c;
 pub use header::{
     BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
 };
+#[cfg(all(feature = "std", feature = "producer"))]
+pub use packed::{Packed, pack, packed_len};
 pub use read::{HeaderRef, Headers, RecordRef, Records};
-pub use write::{Header, Record, Seal, encoded_len, seal, write};
 #[cfg(feature = "producer")]
-pub(crate) use write::{Small, write_of_len};
+pub(crate) use write::{Content, Small};
+pub use write::{Header, Record, Seal, encoded_len, seal, write};
 
 /// Why record bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

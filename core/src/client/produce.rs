@@ -4,6 +4,8 @@ use super::Commands;
 use crate::error::ProduceError;
 use crate::event::Target;
 use crate::id::RecordId;
+#[cfg(feature = "std")]
+use crate::record::Packed;
 use crate::record::Record;
 use crate::time::Instant;
 
@@ -21,6 +23,23 @@ impl Commands<'_> {
         now: Instant,
         to: impl Into<Target>,
         record: &Record<'_>,
+    ) -> Result<RecordId, ProduceError> {
+        let wall = self.wall_ms(now);
+        let now = self.at(now);
+        let Self { producer, cluster, net, .. } = self;
+        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
+    }
+
+    /// [`Commands::produce`] of a record that another thread has written already.
+    ///
+    /// # Errors
+    /// As [`Commands::produce`].
+    #[cfg(feature = "std")]
+    pub fn produce_packed(
+        &mut self,
+        now: Instant,
+        to: impl Into<Target>,
+        record: &Packed<'_>,
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
         let now = self.at(now);

@@ -179,9 +179,12 @@ impl<'d> Consumer<'d> {
             State::Resolve => Spot::Offsets,
             State::Fetch if read.unchecked => Spot::Checks,
             State::Fetch => {
-                let told = (read.sent_position, read.sent_epoch) == (read.position, entry.epoch);
+                let sent = (read.sent_position, read.sent_epoch);
+                let told = guard!(
+                    "a session is told of new positions",
+                    sent == (read.position, entry.epoch) => true
+                );
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
-                let told = guard!("a session is told of new positions", told => true);
                 let same = told && known && !read.stale && read.session != 0;
                 if same { Spot::Quiet } else { Spot::Sends }
             }
@@ -346,8 +349,7 @@ impl<'d> Consumer<'d> {
         if other || !broker.used || broker.down {
             // What it was a replica of is read elsewhere.
             let gone = !broker.used || broker.down;
-            let gone = guard!("a replica that is gone is left", gone);
-            self.review(cluster, desk, now, |_| gone);
+            self.review(cluster, desk, now, |_| guard!("a replica that is gone is left", gone));
         }
         if !self.desks[desk].wants() {
             if self.desks[desk].ghosts {

@@ -5,7 +5,6 @@ use crate::cluster::{CONSUMER, Cluster, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
-use crate::record::Record;
 use crate::time::{Span, Tick};
 
 /// How many partitions are looked at for one that is available.
@@ -21,13 +20,13 @@ impl<'d> Producer<'d> {
         now: Tick,
         slot: usize,
         partition: Option<u32>,
-        record: &Record<'_>,
+        key: Option<&[u8]>,
     ) -> Result<usize, ProduceError> {
         let count = cluster.topics[slot].count;
         if self.spreads[slot].opened < count {
             self.open_partitions(cluster, now, slot);
         }
-        let index = match (partition, record.key) {
+        let index = match (partition, key) {
             (Some(index), _) if index < count => index,
             (Some(index), _) if index < i32::MAX as u32 => {
                 // It may exist by now: a reason to look at once (S12).

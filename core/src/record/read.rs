@@ -67,9 +67,10 @@ impl<'a> Records<'a> {
         self
     }
 
-    /// The next record, or `None` where the batch ends in order.
-    #[inline]
-    fn step(&mut self) -> Result<Option<RecordRef<'a>>, Malformed> {
+    /// Reads the next record to `into`; false where the batch ends in order. Not a `Result` with a
+    /// record in it: those are copied in odd pieces.
+    #[cfg_attr(feature = "std", inline)]
+    fn step(&mut self, into: &mut RecordRef<'a>) -> Result<bool, Malformed> {
         if self.left <= 0 {
             return self.end();
         }
@@ -80,25 +81,25 @@ impl<'a> Records<'a> {
         let length = varint::take_i32(&mut rest)?;
         let length = usize::try_from(length).map_err(|_| Malformed::RecordLength)?;
         let (body, rest) = rest.split_at_checked(length).ok_or(Malformed::RecordLength)?;
-        let record = self.read(body).map_err(|why| match why {
+        self.read(body, into).map_err(|why| match why {
             Malformed::Truncated => Malformed::RecordLength,
             other => other,
         })?;
         self.rest = rest;
         self.left -= 1;
-        Ok(Some(record))
+        Ok(true)
     }
 
     /// Reads a record from what its length covers. `Truncated` means that this was too short.
-    #[inline]
-    fn read(&self, body: &'a [u8]) -> Result<RecordRef<'a>, Malformed> {
+    #[cfg_attr(feature = "std", inline)]
+    fn read(&self, body: &'a [u8], into: &mut RecordRef<'a>) -> Result<(), Malformed> {
         // The attributes of a record have no meaning yet.
         let (_, mut rest) = body.split_first().ok_or(Malformed::Truncated)?;
         let timestamp_delta = varint::take_i64(&mut rest)?;
         let offset_delta = i64::from(varint::take_i32(&mut rest)?);
-        let key = field(&mut rest)?;
-        let value = field(&mut rest)?;
-        let headers = Headers::check(rest)?;
+        into.key = field(&mut rest)?;
+        into.value = field(&mut rest)?;
+        into.headers = Headers::check(rest)?;
         let offset = self.base_offset.checked_add(offset_delta).ok_or(Malformed::Offset)?;
         let outside = offset_delta < 0 || offset > self.last_offset;
         if guard!("records lie in their batch", outside) {
@@ -106,19 +107,20 @@ impl<'a> Records<'a> {
         }
         // Any timestamp is accepted, as Java does.
         let created = self.base_timestamp.saturating_add(timestamp_delta);
-        let timestamp = self.append_time.unwrap_or(created);
-        Ok(RecordRef { offset, timestamp, key, value, headers })
+        into.timestamp = self.append_time.unwrap_or(created);
+        into.offset = offset;
+        Ok(())
     }
 
     #[cold]
-    fn end(&mut self) -> Result<Option<RecordRef<'a>>, Malformed> {
+    fn end(&mut self) -> Result<bool, Malformed> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         if self.left < 0 {
             return Err(Malformed::RecordCount);
         }
-        if self.rest.is_empty() { Ok(None) } else { Err(Malformed::TrailingBytes) }
+        if self.rest.is_empty() { Ok(false) } else { Err(Malformed::TrailingBytes) }
     }
 }
 
@@ -127,10 +129,13 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        let headers = Headers { count: 0, bytes: &[] };
+        let mut record = RecordRef { offset: 0, timestamp: 0, key: None, value: None, headers };
         loop {
-            match self.step() {
-                Ok(Some(record)) if record.offset < self.from => {}
-                Ok(record) => return record.map(Ok),
+            match self.step(&mut record) {
+                Ok(true) if record.offset < self.from => {}
+                Ok(true) => return Some(Ok(record)),
+                Ok(false) => return None,
                 Err(why) => {
                     (self.rest, self.left, self.fault) = (&[], 0, None);
                     return Some(Err(why));

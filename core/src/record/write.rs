@@ -89,6 +89,7 @@ impl Default for HeaderList<'_> {
 }
 
 impl HeaderList<'_> {
+    #[cfg_attr(feature = "std", inline)]
     fn count(&self) -> usize {
         match self {
             Self::Slice(headers) => headers.len(),
@@ -144,18 +145,51 @@ pub fn write(
     write_body(sink, record, body, offset_delta, timestamp_delta)
 }
 
-/// [`write()`] of a record whose [`encoded_len`] for these deltas is `len`: it is not computed
-/// again.
+/// What can be appended to a batch.
 #[cfg(feature = "producer")]
-#[inline]
-pub(crate) fn write_of_len(
-    sink: &mut (impl Sink + ?Sized),
-    record: &Record<'_>,
-    len: usize,
-    offset_delta: u32,
-    timestamp_delta: i64,
-) -> Result<(), Full> {
-    write_body(sink, record, body_of(len), offset_delta, timestamp_delta)
+pub(crate) trait Content {
+    fn key(&self) -> Option<&[u8]>;
+    fn timestamp(&self) -> Option<i64>;
+    /// See [`encoded_len`].
+    fn len(&self, offset_delta: u32, timestamp_delta: i64) -> usize;
+    /// [`write()`], where `len` is what [`Content::len`] says for these deltas: it is not computed
+    /// again.
+    fn write(
+        &self,
+        sink: &mut (impl Sink + ?Sized),
+        len: usize,
+        offset_delta: u32,
+        timestamp_delta: i64,
+    ) -> Result<(), Full>;
+}
+
+#[cfg(feature = "producer")]
+impl Content for Record<'_> {
+    #[inline]
+    fn key(&self) -> Option<&[u8]> {
+        self.key
+    }
+
+    #[inline]
+    fn timestamp(&self) -> Option<i64> {
+        self.timestamp
+    }
+
+    #[inline]
+    fn len(&self, offset_delta: u32, timestamp_delta: i64) -> usize {
+        encoded_len(self, offset_delta, timestamp_delta)
+    }
+
+    #[inline]
+    fn write(
+        &self,
+        sink: &mut (impl Sink + ?Sized),
+        len: usize,
+        offset_delta: u32,
+        timestamp_delta: i64,
+    ) -> Result<(), Full> {
+        write_body(sink, self, body_of(len), offset_delta, timestamp_delta)
+    }
 }
 
 /// What follows the length in front of a record of `len` bytes: the number of bytes that the length
@@ -181,7 +215,17 @@ fn write_body(
     if i32::try_from(body).is_err() || i32::try_from(offset_delta).is_err() {
         return Err(Full);
     }
-    let mut front = Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta));
+    let front = Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta));
+    write_content(sink, front, record)
+}
+
+/// Appends what was gathered for the front of a record, and its key, value and headers.
+#[inline]
+pub(super) fn write_content(
+    sink: &mut (impl Sink + ?Sized),
+    mut front: Small,
+    record: &Record<'_>,
+) -> Result<(), Full> {
     front.number(length(record.key));
     match record.key {
         Some(key) if key.len() > SHORT_KEY => {
@@ -279,13 +323,18 @@ pub(crate) struct Small {
 const SMALL: usize = if FRONT > HEADER_LEN { FRONT } else { HEADER_LEN };
 
 impl Small {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { bytes: [0; SMALL], len: 0 }
     }
 
     /// What a record begins with, up to its offset delta; `body` bytes follow its length.
     #[inline]
-    fn numbers(body: usize, attributes: u8, timestamp_delta: i64, offset_delta: i64) -> Self {
+    pub(super) fn numbers(
+        body: usize,
+        attributes: u8,
+        timestamp_delta: i64,
+        offset_delta: i64,
+    ) -> Self {
         let mut front = Self::new();
         front.number(number(body));
         front.push(&[attributes]);
@@ -329,6 +378,7 @@ impl Small {
         self.push(bytes.get(..len).unwrap_or_default());
     }
 
+    #[cfg_attr(feature = "std", inline)]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -336,15 +386,23 @@ impl Small {
 
 #[inline]
 fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
-    let numbers = 1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta));
+    numbers_len(offset_delta, timestamp_delta).saturating_add(content_len(record))
+}
+
+/// Bytes of attributes and deltas.
+#[inline]
+pub(super) fn numbers_len(offset_delta: u32, timestamp_delta: i64) -> usize {
+    1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta))
+}
+
+/// Bytes of key, value and headers.
+#[inline]
+pub(super) fn content_len(record: &Record<'_>) -> usize {
     let headers = match record.headers.count() {
         0 => 1,
         count => varint::len(number(count)).saturating_add(record.headers.encoded_len()),
     };
-    numbers
-        .saturating_add(field_len(record.key))
-        .saturating_add(field_len(record.value))
-        .saturating_add(headers)
+    field_len(record.key).saturating_add(field_len(record.value)).saturating_add(headers)
 }
 
 /// Bytes of a length and the field itself.
@@ -365,12 +423,14 @@ fn put_number(sink: &mut (impl Sink + ?Sized), value: i64) -> Result<(), Full> {
 }
 
 /// A field's length as the format has it, -1 for null.
+#[cfg_attr(feature = "std", inline)]
 fn length(field: Option<&[u8]>) -> i64 {
     field.map_or(-1, |bytes| number(bytes.len()))
 }
 
 /// No slice is longer than `isize::MAX`.
-fn number(len: usize) -> i64 {
+#[cfg_attr(feature = "std", inline)]
+pub(super) fn number(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 

@@ -58,6 +58,7 @@ impl<'a> SliceSink<'a> {
 }
 
 impl Sink for SliceSink<'_> {
+    #[cfg_attr(feature = "std", inline)]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let room = self.room.get_mut(self.used..).ok_or(Full)?;
         let (to, _) = room.split_at_mut_checked(bytes.len()).ok_or(Full)?;

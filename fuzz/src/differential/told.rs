@@ -4,7 +4,7 @@ use core::fmt::Debug;
 
 use kafka_protocol::messages::{
     BrokerId, CreateTopicsResponse, DescribeTopicPartitionsResponse, FetchResponse,
-    MetadataResponse, ProduceResponse, ResponseKind, TopicName,
+    MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse, ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::wire::{
@@ -79,22 +79,7 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                 });
             }
         }
-        ResponseKind::OffsetForLeaderEpoch(answer) => {
-            use offset_for_leader_epoch::Item;
-            told.say(Item::Throttle { ms: answer.throttle_time_ms });
-            for topic in &answer.topics {
-                told.say(Item::Topic { name: &topic.topic });
-                for p in &topic.partitions {
-                    told.say(Item::Partition {
-                        error: ErrorCode(p.error_code),
-                        index: p.partition,
-                        leader_epoch: p.leader_epoch,
-                        end_offset: p.end_offset,
-                    });
-                }
-                told.say(Item::TopicEnd);
-            }
-        }
+        ResponseKind::OffsetForLeaderEpoch(answer) => epochs(&mut told, answer),
         other => panic!("{other:?} is not in APIS"),
     }
     told.0.retain(|item| !is_default(item));
@@ -286,6 +271,23 @@ fn describe(told: &mut Told, answer: &DescribeTopicPartitionsResponse) {
     }
     let cursor = answer.next_cursor.as_ref();
     told.say(Item::Cursor(cursor.map(|next| (next.topic_name.0.as_str(), next.partition_index))));
+}
+
+fn epochs(told: &mut Told, answer: &OffsetForLeaderEpochResponse) {
+    use offset_for_leader_epoch::Item;
+    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    for topic in &answer.topics {
+        told.say(Item::Topic { name: &topic.topic });
+        for p in &topic.partitions {
+            told.say(Item::Partition {
+                error: ErrorCode(p.error_code),
+                index: p.partition,
+                leader_epoch: p.leader_epoch,
+                end_offset: p.end_offset,
+            });
+        }
+        told.say(Item::TopicEnd);
+    }
 }
 
 fn create_topics(told: &mut Told, answer: &CreateTopicsResponse) {

@@ -127,23 +127,26 @@ fn produce(
     let (rate, keys) = (options.number("rate")?, options.number("keys")?);
     let count = Some(options.number("count")?).filter(|count| *count > 0);
     let pad = pad(options.number("size")? as usize);
-    let key = |seq: u64| (keys > 0).then(|| format!("k{}", seq % keys.max(1)));
+    let names: Vec<String> = (0..keys).map(|n| format!("k{n}")).collect();
+    let key = |seq: u64| names.get((seq % keys.max(1)) as usize).map(String::as_str);
     let producer = Producer::new(options.config())?;
     let tally = Arc::new(Tally::default());
     let acks = Acks::start(&options.text("events", "all"), &tally, history);
     watch(producer.events(), history, |_| ());
 
+    let mut value = Vec::new();
+    fill(&mut value, 0, &pad);
     let first = key(0);
     history.note("send", "invoke", || json!({ "value": 0, "key": first }));
-    let at = send(&producer, &topic, first.as_deref(), &value(0, &pad))?.wait()?;
-    acks.tell(&at, first.as_deref(), 0);
+    let at = send(&producer, &topic, first, &value)?.wait()?;
+    acks.tell(&at, first, 0);
     emit(json!({ "ev": "ready" }));
     tally.begin();
 
     let paused = Arc::new(AtomicBool::new(false));
     listen(&paused, stop);
     let (started, mut skipped) = (Instant::now(), Duration::ZERO);
-    let mut seq = 1;
+    let (mut seq, mut bytes) = (1, 0);
     while !stop.load(SeqCst) && count.is_none_or(|count| seq <= count) {
         if paused.load(SeqCst) {
             let since = Instant::now();
@@ -159,10 +162,11 @@ fn produce(
                 continue;
             }
         }
-        let (key, value) = (key(seq), value(seq, &pad));
-        tally.bytes.fetch_add((value.len() + key.as_ref().map_or(0, String::len)) as u64, SeqCst);
+        let key = key(seq);
+        fill(&mut value, seq, &pad);
+        bytes += (value.len() + key.map_or(0, str::len)) as u64;
         history.note("send", "invoke", || json!({ "value": seq, "key": key }));
-        match send(&producer, &topic, key.as_deref(), &value) {
+        match send(&producer, &topic, key, &value) {
             Ok(pending) => acks.wait_for(pending, key, seq),
             Err(error) => {
                 history.note("send", "fail", || json!({ "value": seq }));
@@ -171,6 +175,7 @@ fn produce(
         }
         seq += 1;
     }
+    tally.bytes.store(bytes, SeqCst);
     let flushed = producer.flush().wait();
     acks.drain();
     tally.last.store(micros(), SeqCst);
@@ -195,20 +200,21 @@ fn send(
     Ok(producer.send(topic, &record)?)
 }
 
-/// The sequence number, a space, and padding up to the length of `pad`.
-fn value(seq: u64, pad: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(pad.len().max(24));
-    let (mut digits, mut left) = (seq.checked_ilog10().unwrap_or(0), seq);
-    while let Some(unit) = 10_u64.checked_pow(digits) {
-        value.push(b'0' + (left / unit) as u8);
-        left %= unit;
-        let Some(fewer) = digits.checked_sub(1) else { break };
-        digits = fewer;
+/// Fills `value` with the sequence number, a space, and padding up to the length of `pad`.
+fn fill(value: &mut Vec<u8>, seq: u64, pad: &[u8]) {
+    value.clear();
+    let (mut digits, mut at, mut left) = ([b' '; 21], 20, seq);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
     }
-    value.push(b' ');
+    value.extend_from_slice(&digits[at..]);
     let rest = pad.get(value.len()..).unwrap_or_default();
     value.extend_from_slice(rest);
-    value
 }
 
 /// Half constant, half random.
@@ -294,9 +300,9 @@ impl Acks {
         acks
     }
 
-    fn wait_for(self: &Arc<Self>, pending: Pending<Delivered>, key: Option<String>, seq: u64) {
+    fn wait_for(self: &Arc<Self>, pending: Pending<Delivered>, key: Option<&str>, seq: u64) {
         if self.each {
-            lock(&self.open).insert(seq, (pending, key));
+            lock(&self.open).insert(seq, (pending, key.map(str::to_owned)));
             self.look(seq);
         }
     }

@@ -50,7 +50,12 @@ impl Offsets {
         self.found.resize(known as usize, -1);
         while self.open.len() < AT_A_TIME && self.next < known {
             match driver.assign(now, self.topic, self.next, self.at) {
-                Ok(id) => self.open.push_back((self.next, id)),
+                Ok(id) => {
+                    // Its records are not wanted, and a Fetch that waits for some would hold up
+                    // the next question.
+                    driver.pause(id);
+                    self.open.push_back((self.next, id));
+                }
                 Err(Core::Limit { what: LimitKind::Partitions, .. }) if !self.open.is_empty() => {
                     break;
                 }

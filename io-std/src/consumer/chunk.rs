@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use kavka_core::record::{BatchHeader, Headers, Records};
+use kavka_core::record::{BatchHeader, Headers, Malformed, Records};
 
 use crate::error::{Error, ErrorKind};
 use crate::pending::lock;
@@ -25,8 +25,8 @@ pub(super) struct Spare {
     size: usize,
 }
 
-/// Buffers that are kept.
-const SPARE: usize = 8;
+/// Buffers that are kept: as many as travel while the application keeps up.
+const SPARE: usize = 24;
 
 impl Spare {
     pub(super) fn new(chunk_bytes: usize) -> Self {
@@ -106,15 +106,12 @@ impl Chunk {
     /// An item is an error when the batch is malformed inside (its checksum was right); the rest
     /// of that batch is left out.
     pub fn records(&self) -> impl Iterator<Item = Result<Received<'_>, Error>> {
-        self.batches().flat_map(|batch| batch.records())
+        ChunkRecords { batches: self.batches.iter(), bytes: &self.bytes, at: None }
     }
 
     /// The batches, one after the other.
     pub fn batches(&self) -> impl Iterator<Item = ChunkBatch<'_>> {
-        self.batches.iter().map(|entry| ChunkBatch {
-            entry,
-            bytes: self.bytes.get(entry.range.clone()).unwrap_or_default(),
-        })
+        self.batches.iter().map(|entry| entry.in_chunk(&self.bytes))
     }
 
     /// Bytes that the chunk holds.
@@ -196,25 +193,75 @@ impl<'a> ChunkBatch<'a> {
 
     /// Its records from the position on.
     pub fn records(&self) -> impl Iterator<Item = Result<Received<'a>, Error>> + use<'a> {
-        let Entry { topic, partition, position, header, .. } = self.entry;
+        self.read()
+    }
+
+    fn read(&self) -> BatchRecords<'a> {
+        let Entry { header, position, .. } = self.entry;
         let records = Records::new(header, self.bytes).from_offset(*position);
-        records.map(move |record| match record {
-            Ok(record) => Ok(Received {
-                topic,
-                partition: *partition,
+        BatchRecords { entry: self.entry, records }
+    }
+}
+
+impl Entry {
+    fn in_chunk<'a>(&'a self, bytes: &'a [u8]) -> ChunkBatch<'a> {
+        ChunkBatch { entry: self, bytes: bytes.get(self.range.clone()).unwrap_or_default() }
+    }
+
+    /// A record that cannot be read.
+    #[cold]
+    fn malformed(&self, why: Malformed) -> Error {
+        let why = kavka_core::Unreadable::Malformed(why);
+        let (offset, next_offset) = (self.position, self.header.next_offset());
+        let error = Error::from(ErrorKind::Unreadable { offset, next_offset, why });
+        error.doing(format!("read {}, partition {}", self.topic, self.partition))
+    }
+}
+
+/// The records of a batch.
+struct BatchRecords<'a> {
+    entry: &'a Entry,
+    records: Records<'a>,
+}
+
+impl<'a> Iterator for BatchRecords<'a> {
+    type Item = Result<Received<'a>, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.records.next()? {
+            Ok(record) => Some(Ok(Received {
+                topic: &self.entry.topic,
+                partition: self.entry.partition,
                 offset: record.offset,
                 timestamp: record.timestamp,
                 key: record.key,
                 value: record.value,
                 headers: record.headers,
-            }),
-            Err(why) => {
-                let why = kavka_core::Unreadable::Malformed(why);
-                let (offset, next_offset) = (*position, header.next_offset());
-                let error = Error::from(ErrorKind::Unreadable { offset, next_offset, why });
-                Err(error.doing(format!("read {topic}, partition {partition}")))
+            })),
+            Err(why) => Some(Err(self.entry.malformed(why))),
+        }
+    }
+}
+
+/// The records of all batches.
+struct ChunkRecords<'a> {
+    batches: core::slice::Iter<'a, Entry>,
+    bytes: &'a [u8],
+    at: Option<BatchRecords<'a>>,
+}
+
+impl<'a> Iterator for ChunkRecords<'a> {
+    type Item = Result<Received<'a>, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.at.as_mut().and_then(Iterator::next) {
+                return Some(record);
             }
-        })
+            self.at = Some(self.batches.next()?.in_chunk(self.bytes).read());
+        }
     }
 }
 

@@ -16,7 +16,7 @@ const NEXT_ADDRESS: Duration = Duration::from_secs(2);
 /// Bytes that one connection may move each way in one turn, so that the others get theirs.
 const BUDGET: usize = 1 << 20;
 /// Slices of one `writev`.
-const SLICES: usize = 64;
+const SLICES: usize = 256;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,

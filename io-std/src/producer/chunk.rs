@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use kavka_core::record::{self, BatchHeader, Record, Records};
+use kavka_core::record::{self, Record};
 use kavka_core::wire::{Full, Sink};
 
 use crate::error::Error;
@@ -22,32 +22,15 @@ pub struct Delivered {
     pub offset: Option<i64>,
 }
 
-/// No partition of choice; no key, no value.
+/// No partition of choice.
 const NONE: u32 = u32::MAX;
-/// Instead of a key's length: a record with headers, written as Kafka does.
-const WHOLE: u32 = u32::MAX - 1;
 /// No timestamp.
 const NO_TIME: i64 = i64::MIN;
-/// Topic, partition, lengths of key and value, timestamp.
-const FIXED: usize = 4 * 4 + 8;
-/// Stands over a whole record alone, to read it.
-const ALONE: BatchHeader = BatchHeader {
-    base_offset: 0,
-    batch_length: 0,
-    partition_leader_epoch: -1,
-    crc: 0,
-    attributes: 0,
-    last_offset_delta: 0,
-    base_timestamp: 0,
-    max_timestamp: 0,
-    producer_id: -1,
-    producer_epoch: -1,
-    base_sequence: -1,
-    count: 1,
-};
+/// Topic, partition, bytes that follow, timestamp.
+const FIXED: usize = 3 * 4 + 8;
 
-/// Records, one after the other: what each lacks or has in front, key and value behind. Only
-/// what has headers is encoded here already; the others once, in their batch.
+/// Records, one after the other: where each goes in front, then the record as its batch will have
+/// it, but for what only its batch decides. To put it there takes one copy.
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
@@ -57,36 +40,22 @@ pub(super) struct Chunk {
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl Sink for Append<'_> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.0.extend_from_slice(bytes);
         Ok(())
     }
 }
 
-/// Lengths of a record as a chunk has them.
-#[derive(Clone, Copy)]
-pub(super) struct Lengths {
-    key: u32,
-    value: u32,
+/// Bytes of a record as a chunk has it, without what stands in front; `None` when that is more
+/// than a record may have at all.
+pub(super) fn length(record: &Record<'_>) -> Option<u32> {
+    u32::try_from(record::packed_len(record)).ok().filter(|length| *length <= i32::MAX as u32)
 }
 
-impl Lengths {
-    /// `None` when that is more than a record may have at all.
-    pub(super) fn of(record: &Record<'_>) -> Option<Self> {
-        let short = |length: usize| u32::try_from(length).ok().filter(|n| *n <= i32::MAX as u32);
-        if record.each_header().next().is_some() {
-            let value = short(record::encoded_len(record, 0, 0))?;
-            return Some(Self { key: WHOLE, value });
-        }
-        let field = |field: Option<&[u8]>| field.map_or(Some(NONE), |field| short(field.len()));
-        Some(Self { key: field(record.key)?, value: field(record.value)? })
-    }
-
-    /// Bytes that the record takes up in a chunk.
-    pub(super) fn size(self) -> usize {
-        let field = |length: u32| if length >= WHOLE { 0 } else { length as usize };
-        FIXED + field(self.key) + field(self.value)
-    }
+/// Bytes that a record of this length takes up in a chunk.
+pub(super) fn size(length: u32) -> usize {
+    FIXED + length as usize
 }
 
 impl Chunk {
@@ -94,29 +63,24 @@ impl Chunk {
         Self { bytes, count: 0, outcomes: Arc::default() }
     }
 
-    /// Appends a record of these lengths; its place in the chunk.
+    /// Appends a record of this length; its place in the chunk.
     pub(super) fn push(
         &mut self,
         topic: u32,
         partition: Option<u32>,
         record: &Record<'_>,
-        lengths: Lengths,
+        length: u32,
     ) -> u32 {
         let mut fixed = [0; FIXED];
-        let words = [topic, partition.unwrap_or(NONE), lengths.key, lengths.value];
+        let words = [topic, partition.unwrap_or(NONE), length];
         for (to, word) in fixed.chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
-        fixed[16..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
-        self.bytes.reserve(lengths.size());
+        fixed[12..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
+        self.bytes.reserve(size(length));
         self.bytes.extend_from_slice(&fixed);
-        if lengths.key == WHOLE {
-            // It fits: the sink takes everything, and the length was found to be possible.
-            let _ = record::write(&mut Append(&mut self.bytes), record, 0, 0);
-        } else {
-            self.bytes.extend_from_slice(record.key.unwrap_or_default());
-            self.bytes.extend_from_slice(record.value.unwrap_or_default());
-        }
+        // The sink takes everything.
+        let _ = record::pack(&mut Append(&mut self.bytes), record);
         let place = self.count;
         self.count += 1;
         place
@@ -127,7 +91,7 @@ impl Chunk {
 pub(super) struct Packed<'a> {
     pub(super) topic: u32,
     pub(super) partition: Option<u32>,
-    pub(super) record: Record<'a>,
+    pub(super) record: record::Packed<'a>,
     /// Bytes that it takes up.
     pub(super) size: usize,
 }
@@ -142,30 +106,12 @@ impl<'a> Packed<'a> {
             word.map_or(NONE, |word| u32::from_le_bytes(*word))
         };
         let time = i64::from_le_bytes(*fixed.last_chunk::<8>()?);
-        let lengths = Lengths { key: word(8), value: word(12) };
-        let mut record = if lengths.key == WHOLE {
-            let bytes = rest.get(..lengths.value as usize)?;
-            Records::unpacked(&ALONE, bytes).next()?.ok()?.to_record()
-        } else {
-            let (key, rest) = field(rest, lengths.key)?;
-            let (value, _) = field(rest, lengths.value)?;
-            let mut record = value.map_or(Record::tombstone(), Record::new);
-            record.key = key;
-            record
-        };
-        record.timestamp = (time != NO_TIME).then_some(time);
+        let length = word(8);
+        let bytes = rest.get(..length as usize)?;
+        let record = record::Packed::new(bytes, (time != NO_TIME).then_some(time));
         let partition = Some(word(4)).filter(|partition| *partition != NONE);
-        Some(Self { topic: word(0), partition, record, size: lengths.size() })
+        Some(Self { topic: word(0), partition, record, size: size(length) })
     }
-}
-
-/// A field of this length and what follows it.
-fn field(bytes: &[u8], length: u32) -> Option<(Option<&[u8]>, &[u8])> {
-    if length == NONE {
-        return Some((None, bytes));
-    }
-    let (field, rest) = bytes.split_at_checked(length as usize)?;
-    Some((Some(field), rest))
 }
 
 /// What became of the records of a chunk.
@@ -308,20 +254,17 @@ mod tests {
         ];
         let mut chunk = Chunk::new(Vec::new());
         for (place, (topic, partition, record)) in (0..).zip(&given) {
-            let lengths = Lengths::of(record).unwrap();
-            assert_eq!(chunk.push(*topic, *partition, record, lengths), place);
+            let length = length(record).unwrap();
+            assert_eq!(chunk.push(*topic, *partition, record, length), place);
         }
         let mut rest = chunk.bytes.as_slice();
         for (topic, partition, record) in &given {
             let packed = Packed::read(rest).unwrap();
             assert_eq!((packed.topic, packed.partition), (*topic, *partition));
-            let (got, want) = (packed.record, record);
-            assert_eq!((got.key, got.value), (want.key, want.value), "record of topic {topic}");
-            assert_eq!(got.timestamp, want.timestamp, "record of topic {topic}");
-            let mut lengths = (Vec::new(), Vec::new());
-            record::write(&mut Append(&mut lengths.0), &got, 0, 0).unwrap();
-            record::write(&mut Append(&mut lengths.1), want, 0, 0).unwrap();
-            assert_eq!(lengths.0, lengths.1, "headers of the record of topic {topic}");
+            assert_eq!(packed.record.timestamp, record.timestamp, "record of topic {topic}");
+            let mut want = Vec::new();
+            record::pack(&mut Append(&mut want), record).unwrap();
+            assert_eq!(packed.record.bytes(), want, "record of topic {topic}");
             rest = &rest[packed.size..];
         }
         assert!(Packed::read(rest).is_none(), "the end");

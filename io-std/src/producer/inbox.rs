@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use kavka_core::record::Record;
 
-use super::chunk::{Chunk, Delivered, Failure, Lengths};
+use super::chunk::{self, Chunk, Delivered, Failure};
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
 use crate::event::{Freshness, Hub};
@@ -159,8 +159,8 @@ impl Inbox {
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         let too_large = ProduceError::TooLarge { max: i32::MAX as usize };
-        let lengths = Lengths::of(record).ok_or(too_large)?;
-        let size = lengths.size();
+        let length = chunk::length(record).ok_or(too_large)?;
+        let size = chunk::size(length);
         let mut state = lock(&self.state);
         if let Some(error) = &state.closed {
             return Err(ProduceError::Refused(error.clone()));
@@ -177,15 +177,15 @@ impl Inbox {
             Some(open) if open.bytes.len() + size <= chunk_bytes => open,
             _ => state.start_chunk(chunk_bytes),
         };
-        let place = chunk.push(topic, partition, record, lengths);
-        let (outcomes, length) = (chunk.outcomes.clone(), chunk.bytes.len());
+        let place = chunk.push(topic, partition, record, length);
+        let (outcomes, filled) = (chunk.outcomes.clone(), chunk.bytes.len());
         state.queued += size;
         if let Some(known) = state.known.get_mut(topic as usize) {
             known.bytes += size;
         }
         let wake = match state.sleep {
             Sleep::Awake => false,
-            Sleep::Lingering => length >= WORTH_WAKING || !state.items.is_empty(),
+            Sleep::Lingering => filled >= WORTH_WAKING || !state.items.is_empty(),
             Sleep::Asleep => true,
         };
         if wake {

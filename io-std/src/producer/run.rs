@@ -202,13 +202,21 @@ impl<'a> Run<'a> {
         let Some(Current { bytes, mut at, mut from }) = self.current.take() else { return };
         // The topic of the last record, and bytes of it that left: mostly one topic after itself.
         let mut run = (0, 0);
+        // And what the machine knows it as: nothing gives its place away meanwhile but another
+        // topic.
+        let mut opened = None;
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
-            let topic = packed.topic as usize;
-            let waiting = self.topics.get(topic).is_some_and(|topic| !topic.parked.is_empty());
-            let step = if waiting {
-                Step::NotReady // behind the others of its topic
-            } else {
-                self.produce(driver, now, &packed, &from)
+            let step = match opened {
+                Some((topic, id)) if topic == packed.topic => {
+                    self.produce_to(driver, now, id, &packed, &from)
+                }
+                // Behind the others of its topic.
+                _ if self.is_parked(packed.topic) => Step::NotReady,
+                _ => {
+                    let step = self.produce(driver, now, &packed, &from);
+                    opened = self.id_of(packed.topic).map(|id| (packed.topic, id));
+                    step
+                }
             };
             let end = at + packed.size;
             match step {
@@ -226,6 +234,7 @@ impl<'a> Run<'a> {
                     return;
                 }
                 Step::NotReady => {
+                    opened = None;
                     let record = bytes.get(at..end).unwrap_or_default();
                     self.park(packed.topic, record, from, now);
                 }
@@ -237,6 +246,14 @@ impl<'a> Run<'a> {
         let size = bytes.len();
         self.buffers.push(bytes);
         self.tell_inbox(size);
+    }
+
+    fn id_of(&self, topic: u32) -> Option<TopicId> {
+        self.topics.get(topic as usize)?.id
+    }
+
+    fn is_parked(&self, topic: u32) -> bool {
+        self.topics.get(topic as usize).is_some_and(|topic| !topic.parked.is_empty())
     }
 
     /// A record waits for its topic, apart from its chunk.
@@ -363,13 +380,25 @@ impl<'a> Run<'a> {
             self.refuse(from, packed.topic, ErrorKind::Kafka(error));
             return Step::Done;
         };
-        let id = *id;
         *touched = true;
+        let id = *id;
+        self.produce_to(driver, now, id, packed, from)
+    }
+
+    /// The same for a topic that the machine knows.
+    fn produce_to(
+        &mut self,
+        driver: &mut Driver<'_>,
+        now: Instant,
+        id: TopicId,
+        packed: &Packed<'_>,
+        from: &Place,
+    ) -> Step {
         let target = match packed.partition {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),
         };
-        match driver.produce(now, target, &packed.record) {
+        match driver.produce_packed(now, target, &packed.record) {
             Ok(record) => self.took(packed.topic, from, record),
             Err(ProduceError::Full) => return Step::Full,
             Err(ProduceError::NotReady) => return Step::NotReady,

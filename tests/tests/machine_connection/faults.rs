@@ -6,7 +6,7 @@ use kafka_protocol::messages::{
     MetadataRequest, ProduceRequest,
 };
 use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
-use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm_up};
+use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm, warm_up};
 use kavka_tests::script::{Script, Told, World};
 use kavka_tests::sim::Profile;
 
@@ -35,6 +35,26 @@ fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
     s.produce(t, 1, "b");
     let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(200));
     assert_eq!((asked.node, disconnected(&mut s)), (2, vec![]));
+}
+
+/// Newer brokers may have more to say; the answer behind that is read all the same.
+#[test]
+fn bytes_behind_an_answer_are_passed_in_any_pieces() {
+    for last in [0, 4, 10] {
+        let (mut s, t) = warm();
+        let asked = send(&mut s, t, &["a"]).remove(0);
+        let mut bytes = s.encoded(&asked, Script::produce_answer(&asked, 0, 1)).to_vec();
+        bytes[3] += 10;
+        bytes.extend([0; 10]);
+        let (front, rest) = bytes.split_at(bytes.len() - last);
+        s.feed(asked.conn, front);
+        s.feed(asked.conn, rest);
+        assert_eq!((s.delivered().len(), s.client.stats().trailing_bytes), (1, 10));
+        let next = send(&mut s, t, &["b"]).remove(0);
+        assert_eq!(next.conn, asked.conn);
+        s.acknowledge(&next, 2);
+        assert_eq!((s.delivered().len(), disconnected(&mut s)), (1, vec![]), "{last} bytes");
+    }
 }
 
 #[test]

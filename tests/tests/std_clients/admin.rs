@@ -140,6 +140,8 @@ fn offsets_of_all_partitions_are_found() {
     assert_eq!((ends.len(), ends[0], ends[1], ends[69]), (70, 3, 0, 5));
     let firsts = told(admin.offsets("t", Start::Earliest)).unwrap();
     assert_eq!(firsts, [0; 70]);
+    // A Fetch waits for records and holds up the questions behind it.
+    assert_eq!(server.traffic(ApiKey::Fetch).requests, 0);
 }
 
 #[test]
