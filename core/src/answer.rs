@@ -66,8 +66,8 @@ impl AnswerSlot {
 
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
-        if let Some(since) = &mut self.waiting_since {
-            since.age(by);
+        if let Some(waiting_since) = &mut self.waiting_since {
+            waiting_since.age(by);
         }
         if let Cx::Cluster(cx) = &mut self.cx {
             cx.age(by);

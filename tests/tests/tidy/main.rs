@@ -50,6 +50,41 @@ fn lines_fit_a_screen() {
     none("lines of more than 100 columns", &found);
 }
 
+/// Every field of the core that is a point in time is moved somewhere, or it would be hours off
+/// after days.
+#[test]
+fn what_is_kept_in_ticks_moves_with_the_scale() {
+    // What lives for a call alone.
+    const PASSING: [&str; 1] = ["now"];
+    let core: Vec<_> =
+        rust_files().into_iter().filter(|(path, _)| path.starts_with("core/src")).collect();
+    let mut moved = BTreeSet::new();
+    for line in core.iter().flat_map(|(_, text)| text.lines()) {
+        if let Some(place) = line.trim().strip_suffix(".age(by);") {
+            moved.insert(place.rsplit('.').next().unwrap_or(place));
+        }
+    }
+    let (mut found, mut fields) = (Vec::new(), 0);
+    for (path, text) in &core {
+        let mut of_a_struct = false;
+        for line in text.lines() {
+            let opens = line.contains("struct ") && line.ends_with('{');
+            of_a_struct = opens || of_a_struct && line.trim() != "}";
+            let field = line.trim().strip_suffix(',').and_then(|line| line.split_once(": "));
+            let Some((name, "Tick" | "Option<Tick>")) = field.filter(|_| of_a_struct) else {
+                continue;
+            };
+            let name = name.rsplit(' ').next().unwrap_or(name);
+            fields += 1;
+            if !moved.contains(name) && !PASSING.contains(&name) {
+                found.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(fields > 30, "{fields} fields");
+    none("points in time that do not move with the scale", &found);
+}
+
 #[test]
 fn functions_are_short() {
     let mut long = Vec::new();
