@@ -71,8 +71,7 @@ impl<'d> Consumer<'d> {
             cx.cut = first;
             return Found::Drop;
         }
-        let header_len = HEADER_LEN.min(total);
-        if bytes.len() < header_len {
+        if bytes.len() < HEADER_LEN.min(total) {
             return Found::More;
         }
         let header = match BatchHeader::parse(bytes) {
@@ -90,20 +89,19 @@ impl<'d> Consumer<'d> {
             return Found::Skip(total.min(bytes.len()));
         }
         if guard!("a batch beyond the buffer is told", total > self.rx_bytes) {
-            let trouble = Trouble::TooLarge { needed: total, next_offset };
-            self.park(part, trouble);
+            self.park(part, Trouble::TooLarge { needed: total, next_offset });
             return Found::Drop;
         }
         if bytes.len() < total {
             return Found::More;
         }
         let bytes = &bytes[..total];
-        if !cx.checked {
-            if let Err(why) = record::check_crc(bytes) {
-                return self.corrupt(part, next_offset, why);
-            }
-            cx.checked = true;
+        if !cx.checked
+            && let Err(why) = record::check_crc(bytes)
+        {
+            return self.corrupt(part, next_offset, why);
         }
+        cx.checked = true;
         self.hand_out(cluster, cx, part, header, bytes)
     }
 
