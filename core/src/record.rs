@@ -24,9 +24,9 @@ pub use header::{
 #[cfg(all(feature = "std", feature = "producer"))]
 pub use packed::{Packed, pack, packed_len};
 pub use read::{HeaderRef, Headers, RecordRef, Records};
-pub use write::{Header, Record, Seal, encoded_len, seal, write};
 #[cfg(feature = "producer")]
 pub(crate) use write::{Content, Small};
+pub use write::{Header, Record, Seal, encoded_len, seal, write};
 
 /// Why record bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -329,7 +329,12 @@ impl Small {
 
     /// What a record begins with, up to its offset delta; `body` bytes follow its length.
     #[inline]
-    pub(super) fn numbers(body: usize, attributes: u8, timestamp_delta: i64, offset_delta: i64) -> Self {
+    pub(super) fn numbers(
+        body: usize,
+        attributes: u8,
+        timestamp_delta: i64,
+        offset_delta: i64,
+    ) -> Self {
         let mut front = Self::new();
         front.number(number(body));
         front.push(&[attributes]);
