@@ -77,6 +77,8 @@ impl Options {
         match self.text("config", "default").as_str() {
             // What other clients are tuned to, kavka does by itself.
             "throughput" => config.linger(Duration::from_millis(10)).batch_bytes(1 << 20),
+            // As Kafka's own clients linger.
+            "fixed" => config.linger_when_idle(true),
             _ => config,
         }
     }
