@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(describe(&stale), "t: broker 7 is stale");
         let taken = Event::Assigned { topic: topic(), partition: 1 };
         assert_eq!(describe(&taken), "t, partition 1: reading");
-        let why = kavka_std::kavka_core::MoveReason::Truncated;
+        use kavka_std::kavka_core::MoveReason::Truncated as why;
         let jump = Event::Moved { topic: topic(), partition: 0, from: 9, to: 5, why };
         let text = trouble(&jump).expect("trouble");
         assert!(text.starts_with("t, partition 0: position 9 -> 5"), "{text}");
