@@ -94,12 +94,14 @@ fn added_partitions_are_read_from_their_first_record_wherever_reading_began() {
         fill(&server, 0, &["a", "b"]);
         let args = ["consume", "t", "-o", offset, "-u", "-v", "-f", "%p%s%n"];
         let mut live = Live::start(at(&server, &args));
-        live.error("partition 0: reading");
         let before = match offset {
             "beginning" => vec!["0a", "0b"],
             "-1" | "1" => vec!["0b"],
             _ => vec![],
         };
+        if before.is_empty() {
+            live.error("partition 0: reading");
+        }
         for want in before {
             assert_eq!(live.line(), want, "-o {offset}");
         }
@@ -140,7 +142,7 @@ fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
     let config = Config::new(server.bootstrap()).limits(Limits::server());
     let producer = Producer::new(config.tune(|core| core.request_bytes = 8 << 20));
     let producer = producer.expect("a producer");
-    drop(producer.send("t", &Record::new(b"before")).expect("taken").wait().expect("written"));
+    producer.send("t", &Record::new(b"before")).expect("taken").wait().expect("written");
     drop(producer.send("t", &Record::new(&large)).expect("taken"));
     assert!(producer.close(LONG).is_empty());
 

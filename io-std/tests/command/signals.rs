@@ -106,14 +106,14 @@ fn a_pipe_that_closes_in_the_middle_is_no_failure() {
 #[test]
 fn a_second_signal_ends_it_without_waiting() {
     let server = with_topic(1);
-    fill(&server, 0, &["a"]);
+    fill(&server, 0, &["0123456789"]);
     // Its stdout is full: it cannot look at the first.
-    let mut command = at(&server, &["consume", "t", "-f", &"%s".repeat(200_000), "-c", "1"]);
+    let mut command = at(&server, &["consume", "t", "-f", &"%s".repeat(40_000), "-c", "1"]);
     let mut child = command.spawn().expect("it starts");
     let pid = rustix::process::Pid::from_child(&child);
     let stdout = child.stdout.take().expect("piped");
     let until = Instant::now() + LONG;
-    while rustix::io::ioctl_fionread(&stdout).expect("a pipe") < 64 << 10 {
+    while rustix::io::ioctl_fionread(&stdout).expect("a pipe") < 60_000 {
         assert!(Instant::now() < until, "the pipe does not fill");
         std::thread::yield_now();
     }

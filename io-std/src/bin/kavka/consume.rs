@@ -100,6 +100,7 @@ pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> 
         left: options.count.unwrap_or(u64::MAX),
         unbuffered: options.unbuffered || io::stdout().is_terminal(),
         patience: settings.timeout(),
+        ready: false,
         trouble: None,
     };
     reader.run()
@@ -139,8 +140,10 @@ struct Reader {
     /// Records to print at most.
     left: u64,
     unbuffered: bool,
-    /// With `--exit`: how long nothing may come.
+    /// How long nothing may come: of what is known of the topics, and with `--exit` of records.
     patience: Duration,
+    /// Something is known of a topic.
+    ready: bool,
     /// The last thing that went wrong.
     trouble: Option<String>,
 }
@@ -171,8 +174,8 @@ impl Reader {
                 if self.plan.is_done() {
                     return Ok(());
                 }
-                if self.plan.remaining().is_some() && last.elapsed() > self.patience {
-                    return Err(self.plan.stalled(self.trouble.as_deref()));
+                if last.elapsed() > self.patience {
+                    self.check()?;
                 }
                 continue;
             };
@@ -190,6 +193,19 @@ impl Reader {
             });
         }
         Ok(())
+    }
+
+    /// Whether records may still come although none have for a long time.
+    fn check(&self) -> Result<(), Failure> {
+        let trouble = self.trouble.as_deref();
+        if self.plan.remaining().is_some() {
+            return Err(self.plan.stalled(trouble));
+        }
+        if self.ready {
+            return Ok(());
+        }
+        let (time, why) = (self.patience.as_secs(), trouble.unwrap_or("no broker has responded"));
+        Err(Failure::Failed(format!("nothing is known of the topic after {time} s: {why}")))
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
@@ -222,6 +238,7 @@ impl Reader {
             match event {
                 Event::TopicReady { topic, partitions: count }
                 | Event::PartitionsAdded { topic, to: count, .. } => {
+                    self.ready = true;
                     self.print.leaders_changed(&topic);
                     for partition in self.plan.added(&topic, count) {
                         self.consumer.add(&topic, partition, Start::Earliest).wait()?;

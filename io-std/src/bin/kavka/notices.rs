@@ -107,6 +107,8 @@ pub(super) fn describe(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kavka_std::kavka_core::MoveReason;
+
     use super::*;
 
     #[test]
@@ -122,8 +124,13 @@ mod tests {
         assert_eq!(describe(&stale), "t: broker 7 is stale");
         let taken = Event::Assigned { topic: topic(), partition: 1 };
         assert_eq!(describe(&taken), "t, partition 1: reading");
-        use kavka_std::kavka_core::MoveReason::Truncated as why;
-        let jump = Event::Moved { topic: topic(), partition: 0, from: 9, to: 5, why };
+        let jump = Event::Moved {
+            topic: topic(),
+            partition: 0,
+            from: 9,
+            to: 5,
+            why: MoveReason::Truncated,
+        };
         let text = trouble(&jump).expect("trouble");
         assert!(text.starts_with("t, partition 0: position 9 -> 5"), "{text}");
     }

@@ -36,15 +36,16 @@ impl<R: BufRead> Lines<R> {
             let room = (most + 1).saturating_sub(self.line.len());
             let mut part = self.input.by_ref().take(room as u64);
             let read = part.read_until(last, &mut self.line)?;
-            if let Some(text) = self.line.strip_suffix(&*self.delimiter) {
-                if text.len() <= self.limit {
-                    let length = text.len();
-                    return Ok(self.line.get(..length));
-                }
-            } else if read == 0 && self.line.len() <= self.limit {
+            if let Some(text) = self.line.strip_suffix(&*self.delimiter)
+                && text.len() <= self.limit
+            {
+                let length = text.len();
+                return Ok(self.line.get(..length));
+            }
+            if read == 0 && self.line.len() <= self.limit {
                 return Ok((!self.line.is_empty()).then_some(&self.line));
             }
-            if self.line.len() > most {
+            if read == 0 || self.line.len() > most {
                 return Err(too_large(self.number, self.limit));
             }
         }
