@@ -55,7 +55,7 @@ fn several_topics_are_read_at_once() {
     let server = filled();
     server.create_topic("u", 1).expect("a topic");
     feed(at(&server, &["produce", "u"]), b"f\n").good();
-    assert_eq!(run(&server, &["consume", "t", "u", "-e"]).good().lines().concat(), "abcdef");
+    assert_eq!(run(&server, &["consume", "u", "t", "u", "-e"]).good().lines().concat(), "abcdef");
     let end = run(&server, &["consume", "t", "u", "-e", "-o", "-1", "-f", "%t%s%n"]).good();
     assert_eq!(end.lines(), ["tc", "te", "uf"]);
 }

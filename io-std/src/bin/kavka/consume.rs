@@ -6,6 +6,7 @@ mod plan;
 mod print;
 
 use core::time::Duration;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
@@ -78,7 +79,9 @@ pub(super) struct Options {
     unbuffered: bool,
 }
 
-pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> {
+pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failure> {
+    let mut seen = HashSet::new();
+    options.topics.retain(|topic| seen.insert(topic.clone()));
     let print = Print::new(settings, &options)?;
     if options.count == Some(0) {
         return Ok(());

@@ -152,9 +152,9 @@ fn base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 
 /// `None` for what no encoder writes.
 fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
-    let stop = text.len().checked_sub(4).unwrap_or(0);
+    let stop = text.len().saturating_sub(4);
     let padding = text.get(stop..)?.iter().rev().take_while(|byte| **byte == b'=').count();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
