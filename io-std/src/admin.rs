@@ -109,8 +109,38 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
-        let ask = Ask::Offsets { name: topic.into(), at };
-        self.ask(ask, |gathered| Ok(gathered.offsets))
+        let ask = Ask::Offsets { name: topic.into(), at, list: None };
+        self.ask(ask, |gathered| gathered.offsets.into_iter().collect())
+    }
+
+    /// Describes the cluster and, in the same request, one topic or all topics by name.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else tells how it ended"]
+    pub fn metadata(
+        &self,
+        topic: Option<&str>,
+    ) -> Pending<(ClusterDescription, Vec<TopicDescription>)> {
+        let ask = Ask::Describe { name: topic.map(str::to_owned) };
+        self.ask(ask, |gathered| Ok((gathered.cluster, gathered.topics)))
+    }
+
+    /// [`Admin::offsets`] of some partitions, each with its own result, in this order. A partition
+    /// that the topic does not have fails at once, and one whose leader does not respond when
+    /// [`Config::admin_timeout`] is over; the others succeed all the same.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`], when nothing is known of the topic.
+    #[must_use = "nothing else tells how it ended"]
+    pub fn offsets_of(
+        &self,
+        topic: &str,
+        partitions: &[u32],
+        at: Start,
+    ) -> Pending<Vec<Result<i64, Error>>> {
+        let list = Some(partitions.to_vec());
+        self.ask(Ask::Offsets { name: topic.into(), at, list }, |gathered| Ok(gathered.offsets))
     }
 
     /// What happens to connections.

@@ -44,7 +44,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Defaults, and the brokers to begin with: `"host:port,host:port"`.
+    /// Defaults, and the brokers to begin with: `"host:port,host:port"`. Addresses may also be
+    /// separated by semicolons or white space, begin with `PLAINTEXT://`, and leave out the port
+    /// 9092. Anything else is refused when a client is made.
     #[must_use]
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! [`Driver`] is the part between: a client of `kavka-core` with its sockets, for an event loop of
-//! your own. The `kavka` command is in this package too.
+//! your own. The `kavka` command is in this package too, behind the feature `cli`.
 #![deny(unsafe_code)]
 #![allow(
     clippy::std_instead_of_core,
@@ -30,6 +30,7 @@
 )]
 
 mod admin;
+mod bootstrap;
 mod config;
 mod consumer;
 pub mod driver;

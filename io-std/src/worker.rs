@@ -4,8 +4,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kavka_core::{Client, Limits, Storage};
+use kavka_core::{Client, ConfigError, Limits, Storage};
 
+use crate::bootstrap;
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
@@ -18,10 +19,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Runs `run` on a new thread with a driver of its own, which borrows from `config` there.
-    pub(crate) fn start<F>(config: Config, name: &str, run: F) -> Result<Self, Error>
+    pub(crate) fn start<F>(mut config: Config, name: &str, run: F) -> Result<Self, Error>
     where
         F: for<'d> FnOnce(&'d Config, Driver<'d>, Waker) + Send + 'static,
     {
+        config.bootstrap = bootstrap::normalize(&config.bootstrap)
+            .map_err(|why| Error::from(ConfigError::Bootstrap).said_by(why))?;
         let (tell, told) = sync_channel(1);
         let body = move || match open(&config) {
             Err(error) => drop(tell.send(Err(error))),

@@ -1,27 +1,39 @@
-//! Where reading would start in every partition of a topic: found out by taking them up for a
-//! moment, a few at a time.
+//! Where reading would start in partitions of a topic: found out by assigning them for a moment,
+//! a few at a time.
 
 use std::collections::VecDeque;
 
+use kavka_core::wire::ErrorCode;
 use kavka_core::{Error as Core, Instant, LimitKind, PartitionId, Start, TopicId};
 
 use crate::driver::Driver;
+use crate::error::Error;
 
-/// Partitions that are taken up at a time.
+/// Partitions that are assigned at a time.
 const AT_A_TIME: usize = 64;
 
 /// The search for the offsets of one topic.
 pub(super) struct Offsets {
     topic: TopicId,
     at: Start,
-    next: u32,
-    open: VecDeque<(u32, PartitionId)>,
-    found: Vec<i64>,
+    /// The partitions; `None` for all.
+    list: Option<Vec<u32>>,
+    /// Next place in the list.
+    next: usize,
+    open: VecDeque<(usize, PartitionId)>,
+    found: Vec<Found>,
+}
+
+/// What is known of a partition: its offset, or what stood in the way last.
+#[derive(Clone, Copy)]
+enum Found {
+    At(i64),
+    Not(Option<Core>),
 }
 
 impl Offsets {
-    pub(super) fn new(topic: TopicId, at: Start) -> Self {
-        Self { topic, at, next: 0, open: VecDeque::new(), found: Vec::new() }
+    pub(super) fn new(topic: TopicId, at: Start, list: Option<Vec<u32>>) -> Self {
+        Self { topic, at, list, next: 0, open: VecDeque::new(), found: Vec::new() }
     }
 
     pub(super) fn topic(&self) -> TopicId {
@@ -33,28 +45,40 @@ impl Offsets {
         &mut self,
         driver: &mut Driver<'_>,
         now: Instant,
-    ) -> Result<Option<Vec<i64>>, Core> {
+    ) -> Result<Option<Vec<Result<i64, Error>>>, Core> {
         let known = driver.freshness(self.topic).map_or(0, |known| known.partitions);
         if known == 0 {
             return Ok(None);
         }
         let found = &mut self.found;
-        self.open.retain(|&(index, id)| {
+        self.open.retain(|&(place, id)| {
             let Some(position) = driver.position(id) else { return true };
-            if let Some(slot) = found.get_mut(index as usize) {
-                *slot = position;
+            if let Some(slot) = found.get_mut(place) {
+                *slot = Found::At(position);
             }
             driver.unassign(now, id);
             false
         });
-        self.found.resize(known as usize, -1);
-        while self.open.len() < AT_A_TIME && self.next < known {
-            match driver.assign(now, self.topic, self.next, self.at) {
+        let count = self.list.as_ref().map_or(known as usize, Vec::len);
+        self.found.resize(count, Found::Not(None));
+        while self.open.len() < AT_A_TIME && self.next < count {
+            let place = self.next;
+            let index = match &self.list {
+                Some(list) => list.get(place).copied().unwrap_or(u32::MAX),
+                None => u32::try_from(place).unwrap_or(u32::MAX),
+            };
+            if index >= known {
+                let missing = Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+                self.note(place, missing);
+                self.next += 1;
+                continue;
+            }
+            match driver.assign(now, self.topic, index, self.at) {
                 Ok(id) => {
                     // Its records are not wanted, and a Fetch that waits for some would hold up
                     // the next question.
                     driver.pause(id);
-                    self.open.push_back((self.next, id));
+                    self.open.push_back((place, id));
                 }
                 Err(Core::Limit { what: LimitKind::Partitions, .. }) if !self.open.is_empty() => {
                     break;
@@ -66,11 +90,45 @@ impl Offsets {
             }
             self.next += 1;
         }
-        let done = self.open.is_empty() && self.next >= known;
+        let done = self.open.is_empty() && self.next >= count;
         if done {
             self.stop(driver, now);
         }
-        Ok(done.then(|| core::mem::take(&mut self.found)))
+        Ok(done.then(|| self.results(None)))
+    }
+
+    /// A partition cannot be read for now.
+    pub(super) fn failed(&mut self, at: PartitionId, error: Core) {
+        if let Some(&(place, _)) = self.open.iter().find(|(_, id)| *id == at) {
+            self.note(place, error);
+        }
+    }
+
+    fn note(&mut self, place: usize, error: Core) {
+        if let Some(slot) = self.found.get_mut(place) {
+            *slot = Found::Not(Some(error));
+        }
+    }
+
+    /// What was found until now; `None` when not even the partitions are known. `address`: of the
+    /// connection that failed last.
+    pub(super) fn partial(&mut self, address: Option<&str>) -> Option<Vec<Result<i64, Error>>> {
+        (!self.found.is_empty()).then(|| self.results(address))
+    }
+
+    fn results(&mut self, address: Option<&str>) -> Vec<Result<i64, Error>> {
+        let result = |found: Found| match found {
+            Found::At(offset) => Ok(offset),
+            Found::Not(Some(error)) => Err(Error::from(error)),
+            Found::Not(None) => {
+                let error = Error::from(Core::TimedOut);
+                Err(match address {
+                    Some(address) => error.at_broker(address),
+                    None => error,
+                })
+            }
+        };
+        core::mem::take(&mut self.found).into_iter().map(result).collect()
     }
 
     /// Gives everything back, the topic's place with it.

@@ -35,10 +35,22 @@ type Finish = Box<dyn FnOnce(Result<Gathered, Error>) + Send>;
 
 pub(super) enum Ask {
     Create(NewTopic),
-    Grow { name: String, count: i32 },
-    Delete { name: String },
-    Describe { name: Option<String> },
-    Offsets { name: String, at: Start },
+    Grow {
+        name: String,
+        count: i32,
+    },
+    Delete {
+        name: String,
+    },
+    Describe {
+        name: Option<String>,
+    },
+    /// `list`: these partitions, each with its own result; without, all or nothing.
+    Offsets {
+        name: String,
+        at: Start,
+        list: Option<Vec<u32>>,
+    },
 }
 
 impl Ask {
@@ -53,7 +65,7 @@ impl Ask {
 pub(super) struct Gathered {
     pub(super) cluster: ClusterDescription,
     pub(super) topics: Vec<TopicDescription>,
-    pub(super) offsets: Vec<i64>,
+    pub(super) offsets: Vec<Result<i64, Error>>,
     said: Option<String>,
 }
 
@@ -134,6 +146,13 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                 }
             }
             _ => {
+                if let Event::PartitionFailed { at, error } = event {
+                    for task in tasks.iter_mut() {
+                        if let State::Offsets(offsets) = &mut task.state {
+                            offsets.failed(at, error);
+                        }
+                    }
+                }
                 if let Event::TopicFailed { topic, error } = event {
                     for task in tasks.iter_mut() {
                         if let State::Offsets(offsets) = &task.state
@@ -246,12 +265,12 @@ impl Task {
             Ask::Describe { name } => {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
-            Ask::Offsets { name, at } => match driver.topic(name) {
+            Ask::Offsets { name, at, list } => match driver.topic(name) {
                 // It is taken up for one at a time.
                 Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
                     busy.push(topic);
-                    self.state = State::Offsets(Offsets::new(topic, *at));
+                    self.state = State::Offsets(Offsets::new(topic, *at, list.clone()));
                     return;
                 }
                 // Others are being looked at, and give their place back.
@@ -361,6 +380,14 @@ impl Task {
         }
         if self.until > now {
             return Some(self);
+        }
+        if let State::Offsets(offsets) = &mut self.state
+            && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
+            && let Some(partial) = offsets.partial(address)
+        {
+            offsets.stop(driver, now);
+            self.gathered.offsets = partial;
+            return self.succeed();
         }
         self.stop(driver, now);
         let error = self.last.unwrap_or(ErrorKind::Kafka(Core::TimedOut));

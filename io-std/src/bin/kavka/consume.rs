@@ -1,22 +1,33 @@
 //! `kavka consume`.
 
-use core::str::FromStr;
+mod format;
+mod offset;
+mod plan;
+mod print;
+
 use core::time::Duration;
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
+use std::io::{self, IsTerminal};
+use std::time::Instant;
 
 use clap::Args;
-use kavka_std::{Admin, Consumer, Received, Start};
-use serde_json::{Map, Value, json};
+use kavka_std::{Chunk, Consumer, Event, Events, Limits, Start};
 
-use super::text::{Out, notices, out, unescape};
-use super::{Common, Failure};
+use super::Failure;
+use super::common::Settings;
+use super::interrupt::{Interrupt, stdout_is_closed};
+use super::notices::{Notices, trouble};
+use super::progress::Progress;
+use offset::Offset;
+use plan::Plan;
+use print::Print;
 
 /// How often an interrupt is looked for.
 const TICK: Duration = Duration::from_millis(200);
+/// Receive buffers that are large are fewer, so that they take no more than this together.
+const BUFFERS: usize = 256 << 20;
+/// Buffers that there always are.
+const LEAST: usize = 4;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -27,9 +38,9 @@ pub(super) struct Options {
     #[arg(short, long)]
     partition: Option<u32>,
     /// Where to begin: beginning, end, an offset, -N (the last N), or @MS (milliseconds since
-    /// 1970)
-    #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
-    offset: Offset,
+    /// 1970) [default: beginning, or as auto.offset.reset says]
+    #[arg(short, long, allow_hyphen_values = true)]
+    offset: Option<Offset>,
     /// End after this many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
@@ -42,231 +53,206 @@ pub(super) struct Options {
     /// Text after each record
     #[arg(short = 'D', long, default_value = "\\n", value_name = "DELIMITER")]
     delimiter: String,
+    /// Print each record in this form: %s payload, %S its length (-1: null), %R the same as four
+    /// bytes, %k key, %K its length, %T timestamp, %h headers, %t topic, %p partition, %o offset,
+    /// %n line feed, %% percent sign; \n, \t and \xHH are understood
+    #[arg(short, long, conflicts_with_all = ["key_separator", "delimiter"])]
+    format: Option<String>,
     /// One JSON object per record, with the names that kcat uses
-    #[arg(long, conflicts_with_all = ["key_separator", "delimiter"])]
+    #[arg(long, short = 'J', conflicts_with_all = ["key_separator", "delimiter", "format"])]
     json: bool,
+    /// Print NULL for keys and payloads that are null
+    #[arg(short = 'Z', long, conflicts_with = "json")]
+    null: bool,
     /// The rack of this client: partitions are read from a replica there, if brokers choose
     /// replicas by racks
-    #[arg(long, default_value = "", hide_default_value = true)]
-    rack: String,
+    #[arg(long)]
+    rack: Option<String>,
+    /// Receive buffer in bytes: the largest record batch that can be read
+    #[arg(
+        long, value_name = "BYTES", default_value_t = 2 << 20,
+        value_parser = clap::value_parser!(u32).range(4096..=1 << 30)
+    )]
+    fetch_bytes: u32,
     /// Flush stdout after each chunk of records even when it is not a terminal
     #[arg(short, long)]
     unbuffered: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Offset {
-    At(Start),
-    FromEnd(i64),
-}
-
-impl FromStr for Offset {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            let wrong = format!("{text}: beginning, end, an offset, -N or @MS");
-            text.parse::<u64>().ok().and_then(|n| i64::try_from(n).ok()).ok_or(wrong)
-        };
-        Ok(match text {
-            "beginning" | "earliest" => Self::At(Start::Earliest),
-            "end" | "latest" => Self::At(Start::Latest),
-            _ => match (text.strip_prefix('@'), text.strip_prefix('-')) {
-                (Some(ms), _) => Self::At(Start::Timestamp(number(ms)?)),
-                (_, Some(n)) => Self::FromEnd(number(n)?),
-                _ => Self::At(Start::Offset(number(text)?)),
-            },
-        })
-    }
-}
-
-pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::Release))
-        .map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut ends = Ends::find(common, &options)?;
-    if options.exit && ends.left.is_empty() || options.count == Some(0) {
+pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failure> {
+    let mut seen = HashSet::new();
+    options.topics.retain(|topic| seen.insert(topic.clone()));
+    let print = Print::new(settings, &options)?;
+    if options.count == Some(0) {
         return Ok(());
     }
-    let consumer = start(common, &options, &ends)?;
-    notices(consumer.events(), common.verbose);
-    let mut print = Print::new(&options);
-    let mut left = options.count.unwrap_or(u64::MAX);
-    while !interrupted.load(Ordering::Acquire) {
-        let Some(chunk) = consumer.next_timeout(TICK)? else {
-            print.out.flush()?;
-            continue;
-        };
+    let by_default = settings.properties.start.unwrap_or(Start::Earliest);
+    let offset = options.offset.unwrap_or(Offset::At(by_default));
+    let plan = Plan::find(settings, &options, offset)?;
+    if plan.is_done() {
+        return plan.verdict();
+    }
+    let consumer = start(settings, &options, offset, &plan)?;
+    let reader = Reader {
+        events: consumer.events(),
+        consumer,
+        notices: Notices::new(settings.verbose()),
+        plan,
+        print,
+        progress: Progress::new(io::stdout().is_terminal()),
+        left: options.count.unwrap_or(u64::MAX),
+        unbuffered: options.unbuffered || io::stdout().is_terminal(),
+        patience: settings.timeout(),
+        ready: false,
+        trouble: None,
+    };
+    reader.run()
+}
+
+fn start(
+    settings: &Settings,
+    options: &Options,
+    offset: Offset,
+    plan: &Plan,
+) -> Result<Consumer, Failure> {
+    let mut limits = Limits::server();
+    limits.rx_bytes = options.fetch_bytes as usize;
+    limits.conns = limits.conns.min(BUFFERS / limits.rx_bytes).max(LEAST);
+    let rack = options.rack.as_ref().or(settings.properties.rack.as_ref());
+    let config = settings.config().rack(rack.cloned().unwrap_or_default()).limits(limits);
+    if let Some(list) = &plan.list {
+        let list: Vec<_> =
+            list.iter().map(|(topic, partition, start)| (&**topic, *partition, *start)).collect();
+        return Ok(Consumer::assign(config, &list)?);
+    }
+    let names: Vec<_> = options.topics.iter().map(String::as_str).collect();
+    let start = match offset {
+        Offset::At(start) => start,
+        Offset::FromEnd(_) => Start::Latest, // has a list
+    };
+    Ok(Consumer::assign_all(config.start(start), &names)?)
+}
+
+struct Reader {
+    consumer: Consumer,
+    events: Events,
+    notices: Notices,
+    plan: Plan,
+    print: Print,
+    progress: Progress,
+    /// Records to print at most.
+    left: u64,
+    unbuffered: bool,
+    /// How long nothing may come: of what is known of the topics, and with `--exit` of records.
+    patience: Duration,
+    /// Something is known of a topic.
+    ready: bool,
+    /// The last thing that went wrong.
+    trouble: Option<String>,
+}
+
+impl Reader {
+    fn run(mut self) -> Result<(), Failure> {
+        let result = self.read();
+        // What was read before is printed whatever happened then.
+        let flushed = self.print.flush();
+        drop(self.progress);
+        result?;
+        flushed?;
+        self.plan.verdict()
+    }
+
+    fn read(&mut self) -> Result<(), Failure> {
+        let interrupt = Interrupt::new()?;
+        let mut last = Instant::now();
+        while !interrupt.came() {
+            let chunk = self.consumer.next_timeout(TICK);
+            self.events()?;
+            let Some(chunk) = chunk? else {
+                self.print.flush()?;
+                if stdout_is_closed() {
+                    return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+                }
+                self.plan.follow(&self.consumer);
+                if self.plan.is_done() {
+                    return Ok(());
+                }
+                if last.elapsed() > self.patience {
+                    self.check()?;
+                }
+                continue;
+            };
+            last = Instant::now();
+            self.chunk(&chunk)?;
+            if self.unbuffered {
+                self.print.flush()?;
+            }
+            if self.left == 0 || self.plan.is_done() {
+                return Ok(());
+            }
+            let plan = &self.plan;
+            self.progress.show(|| {
+                plan.remaining().map_or_else(String::new, |left| format!(", {left} to go"))
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether records may still come although none have for a long time.
+    fn check(&self) -> Result<(), Failure> {
+        let trouble = self.trouble.as_deref();
+        if self.plan.remaining().is_some() {
+            return Err(self.plan.stalled(trouble));
+        }
+        if self.ready {
+            return Ok(());
+        }
+        let (time, why) = (self.patience.as_secs(), trouble.unwrap_or("no broker has responded"));
+        Err(Failure::Failed(format!("nothing is known of the topic after {time} s: {why}")))
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
         for batch in chunk.batches() {
-            let end =
-                if options.exit { ends.of(batch.topic(), batch.partition()) } else { i64::MAX };
+            let end = self.plan.end(batch.topic(), batch.partition());
+            self.print.begin(&batch);
             for record in batch.records() {
                 let record = record?;
                 if record.offset >= end {
                     break;
                 }
-                print.record(&record)?;
-                left -= 1;
-                if left == 0 {
-                    return Ok(print.out.flush()?);
+                self.print.record(&record)?;
+                self.progress.add(record.value.map_or(0, <[u8]>::len));
+                self.left -= 1;
+                if self.left == 0 {
+                    return Ok(());
                 }
             }
-            ends.passed(batch.topic(), batch.partition(), batch.next_offset());
+            self.plan.passed(batch.topic(), batch.partition(), batch.next_offset());
         }
-        if options.unbuffered {
-            print.out.flush()?;
-        }
-        if options.exit && ends.left.is_empty() {
-            break;
-        }
+        Ok(())
     }
-    Ok(print.out.flush()?)
-}
 
-fn start(common: &Common, options: &Options, ends: &Ends) -> Result<Consumer, Failure> {
-    let config = common.config().rack(&options.rack);
-    Ok(match (options.partition, options.offset) {
-        (Some(partition), Offset::At(start)) => {
-            let list: Vec<_> =
-                options.topics.iter().map(|topic| (topic.as_str(), partition, start)).collect();
-            Consumer::assign(config, &list)?
-        }
-        (_, Offset::FromEnd(_)) => {
-            let starts = ends.starts.iter();
-            let list: Vec<_> = starts
-                .map(|((topic, partition), start)| {
-                    (topic.as_str(), *partition, Start::Offset(*start))
-                })
-                .collect();
-            Consumer::assign(config, &list)?
-        }
-        (None, Offset::At(start)) => {
-            let names: Vec<_> = options.topics.iter().map(String::as_str).collect();
-            Consumer::assign_all(config.start(start), &names)?
-        }
-    })
-}
-
-/// Where reading begins and, with `--exit`, ends.
-#[derive(Default)]
-struct Ends {
-    starts: HashMap<(String, u32), i64>,
-    /// Partitions that are not read to their end yet, and that end.
-    left: HashMap<(String, u32), i64>,
-    all: HashMap<(String, u32), i64>,
-}
-
-impl Ends {
-    fn find(common: &Common, options: &Options) -> Result<Self, Failure> {
-        let mut found = Self::default();
-        if !options.exit && matches!(options.offset, Offset::At(_)) {
-            return Ok(found);
-        }
-        let admin = Admin::new(common.config())?;
-        for topic in &options.topics {
-            let ends = admin.offsets(topic, Start::Latest).wait()?;
-            let firsts = admin.offsets(topic, Start::Earliest).wait()?;
-            let starts = match options.offset {
-                Offset::At(Start::Earliest) => firsts.clone(),
-                Offset::At(Start::Offset(offset)) => vec![offset; ends.len()],
-                Offset::At(start) => admin.offsets(topic, start).wait()?,
-                Offset::FromEnd(n) => ends.iter().map(|end| end - n).collect(),
-            };
-            let places = starts.iter().zip(&firsts).zip(&ends);
-            for (partition, ((&start, &first), &end)) in (0..).zip(places) {
-                if options.partition.is_some_and(|only| only != partition) {
-                    continue;
+    fn events(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.events.try_next() {
+            self.notices.show(&event);
+            if let Some(text) = trouble(&event) {
+                self.trouble = Some(text);
+            }
+            match event {
+                Event::TopicReady { topic, partitions: count }
+                | Event::PartitionsAdded { topic, to: count, .. } => {
+                    self.ready = true;
+                    self.print.leaders_changed(&topic);
+                    for partition in self.plan.added(&topic, count) {
+                        self.consumer.add(&topic, partition, Start::Earliest).wait()?;
+                    }
                 }
-                let (at, start) = ((topic.clone(), partition), start.max(first));
-                found.starts.insert(at.clone(), start.min(end));
-                found.all.insert(at.clone(), end);
-                if start < end {
-                    found.left.insert(at, end);
+                Event::LeaderMoved { topic, .. } | Event::TopicRecreated { topic, .. } => {
+                    self.print.leaders_changed(&topic);
                 }
+                _ => {}
             }
         }
-        Ok(found)
-    }
-
-    /// Where a partition ends; 0 for one that was added meanwhile.
-    fn of(&self, topic: &str, partition: u32) -> i64 {
-        self.all.get(&(topic.to_owned(), partition)).copied().unwrap_or(0)
-    }
-
-    fn passed(&mut self, topic: &str, partition: u32, next_offset: i64) {
-        if !self.left.is_empty() {
-            let at = (topic.to_owned(), partition);
-            if self.left.get(&at).is_some_and(|end| next_offset >= *end) {
-                self.left.remove(&at);
-            }
-        }
-    }
-}
-
-struct Print {
-    out: Out,
-    key_separator: Option<Vec<u8>>,
-    delimiter: Vec<u8>,
-    json: bool,
-}
-
-impl Print {
-    fn new(options: &Options) -> Self {
-        Self {
-            out: out(),
-            key_separator: options.key_separator.as_deref().map(unescape),
-            delimiter: unescape(&options.delimiter),
-            json: options.json,
-        }
-    }
-
-    fn record(&mut self, record: &Received<'_>) -> io::Result<()> {
-        if self.json {
-            return writeln!(self.out, "{}", as_json(record));
-        }
-        if let Some(separator) = &self.key_separator {
-            self.out.write_all(record.key.unwrap_or_default())?;
-            self.out.write_all(separator)?;
-        }
-        self.out.write_all(record.value.unwrap_or_default())?;
-        self.out.write_all(&self.delimiter)
-    }
-}
-
-fn as_json(record: &Received<'_>) -> Value {
-    fn text(bytes: Option<&[u8]>) -> Option<Cow<'_, str>> {
-        bytes.map(String::from_utf8_lossy)
-    }
-    let mut headers = Map::new();
-    for header in record.headers {
-        let name = String::from_utf8_lossy(header.name).into_owned();
-        headers.insert(name, json!(text(header.value)));
-    }
-    json!({
-        "topic": record.topic, "partition": record.partition, "offset": record.offset,
-        "ts": record.timestamp, "key": text(record.key), "payload": text(record.value),
-        "headers": headers,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_are_read_as_kcat_does() {
-        let at = |text| match Offset::from_str(text) {
-            Ok(Offset::At(start)) => Some(start),
-            _ => None,
-        };
-        assert_eq!(at("beginning"), Some(Start::Earliest));
-        assert_eq!(at("end"), Some(Start::Latest));
-        assert_eq!(at("17"), Some(Start::Offset(17)));
-        assert_eq!(at("@1700000000000"), Some(Start::Timestamp(1_700_000_000_000)));
-        assert!(matches!(Offset::from_str("-5"), Ok(Offset::FromEnd(5))));
-        for bad in ["", "middle", "@", "--1", "@-1", "9223372036854775808"] {
-            assert!(Offset::from_str(bad).is_err(), "{bad:?}");
-        }
+        Ok(())
     }
 }

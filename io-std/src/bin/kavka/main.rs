@@ -7,23 +7,36 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod common;
 mod consume;
+mod failure;
+mod interrupt;
+mod json;
+mod metadata;
+mod notices;
+mod places;
 mod produce;
+mod progress;
+mod properties;
 mod text;
 mod topics;
 
-use core::time::Duration;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use kavka_std::{Config, Error, ProduceError};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use common::{Common, Settings};
+use failure::Failure;
 
 /// Talks to Apache Kafka.
 #[derive(Parser)]
 #[command(
+    name = "kavka",
     version,
-    after_help = "Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage."
+    after_help = "Exit codes: 0 done, or ended by SIGINT or SIGTERM; 1 failed, with the reason on \
+                  stderr; 2 wrong usage."
 )]
 struct Cli {
     #[command(flatten)]
@@ -32,94 +45,61 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
-#[derive(Args)]
-struct Common {
-    /// Some brokers of the cluster: `host:port,host:port`
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "KAVKA_BOOTSTRAP",
-        default_value = "localhost:9092",
-        value_name = "BROKERS"
-    )]
-    bootstrap: String,
-    /// Name of this client, for the brokers' logs and quotas
-    #[arg(long, global = true, default_value = "kavka")]
-    client_id: String,
-    /// Seconds to wait for a cluster or a topic that does not answer
-    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
-    timeout: u64,
-    /// Tell on stderr what happens to topics and connections
-    #[arg(short, long, global = true)]
-    verbose: bool,
-}
-
 #[derive(Subcommand)]
 enum Command {
-    /// List, create, describe, grow, delete or watch topics
+    /// List, create, describe, grow, delete or watch topics, or print their offsets
     #[command(subcommand)]
     Topics(topics::Command),
     /// Send a record for each line of stdin
     Produce(produce::Options),
     /// Print records to stdout
     Consume(consume::Options),
-}
-
-impl Common {
-    fn config(&self) -> Config {
-        let timeout = Duration::from_secs(self.timeout.max(1));
-        Config::new(&self.bootstrap)
-            .client_id(&self.client_id)
-            .topic_timeout(timeout)
-            .admin_timeout(timeout)
-    }
-}
-
-/// Why the command ends with an exit code other than 0.
-enum Failure {
-    Usage(String),
-    Failed(String),
-    Io(io::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<ProduceError> for Failure {
-    fn from(error: ProduceError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    /// Print brokers, controller and topics
+    Metadata(metadata::Options),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
-    let result = match command {
-        Command::Topics(command) => topics::run(&common, command),
-        Command::Produce(options) => produce::run(&common, options),
-        Command::Consume(options) => consume::run(&common, options),
-    };
-    match result {
+    match run(common, command) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has had enough.
-        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Io(error)) => fail(1, &error.to_string()),
-        Err(Failure::Failed(text)) => fail(1, &text),
-        Err(Failure::Usage(text)) => fail(2, &text),
+        Err(failure) => failure.report(),
     }
 }
 
-fn fail(code: u8, text: &str) -> ExitCode {
-    eprintln!("kavka: {text}");
-    ExitCode::from(code)
+fn run(common: Common, command: Command) -> Result<(), Failure> {
+    if let Command::Completions { shell } = command {
+        return completions(shell);
+    }
+    let settings = Settings::new(common)?;
+    match command {
+        Command::Topics(command) => topics::run(&settings, command),
+        Command::Produce(options) => produce::run(&settings, options),
+        Command::Consume(options) => consume::run(&settings, options),
+        Command::Metadata(options) => metadata::run(&settings, &options),
+        Command::Completions { .. } => Ok(()), // above
+    }
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    // Not to stdout at once: a write error would be a panic there.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kavka", &mut script);
+    let mut out = io::stdout().lock();
+    out.write_all(&script)?;
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,19 +1,34 @@
 //! `kavka produce`.
 
+mod input;
+
 use core::time::Duration;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
-use kavka_std::{Acks, Header, Producer, Record};
+use kavka_std::kavka_core::record::{HEADER_LEN, encoded_len};
+use kavka_std::{Acks, Config, Header, ProduceError, Producer, Record};
 
-use super::text::{notices, unescape};
-use super::{Common, Failure};
+use super::Failure;
+use super::common::Settings;
+use super::json::{self, Parsed};
+use super::notices::{Notices, in_background};
+use super::places::missing;
+use super::progress::Progress;
+use super::text::{pair, unescape};
+use input::{Lines, too_large};
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
+/// How often a producer without room is tried, for an interrupt that came meanwhile.
+const TICK: Duration = Duration::from_millis(200);
+/// A byte of a record takes six of JSON at most, as in \u001f.
+const JSON: usize = 6;
+/// Whatever else stands in a line of JSON.
+const AROUND: usize = 64 << 10;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -25,6 +40,9 @@ pub(super) struct Options {
     /// Text between key and value; \t and \xHH are understood
     #[arg(short = 'K', long, value_name = "SEPARATOR")]
     key_separator: Option<String>,
+    /// Text after each record
+    #[arg(short = 'D', long, default_value = "\\n", value_name = "DELIMITER")]
+    delimiter: String,
     /// The same key for all records
     #[arg(short, long, conflicts_with = "key_separator")]
     key: Option<String>,
@@ -34,18 +52,26 @@ pub(super) struct Options {
     /// An empty value is sent as none at all (a tombstone)
     #[arg(short = 'Z', long)]
     null: bool,
-    /// Who must have a record before it counts
-    #[arg(long, value_enum, default_value_t = AcksArg::All)]
-    acks: AcksArg,
+    /// Read JSON objects as `consume --json` prints them: key, payload, headers, timestamp and
+    /// partition of each are sent as they stand there
+    #[arg(long, short = 'J', conflicts_with_all = ["key_separator", "key", "null", "delimiter"])]
+    json: bool,
+    /// With --json: let keys choose partitions, whatever the objects say
+    #[arg(long, requires = "json", conflicts_with = "partition")]
+    repartition: bool,
+    /// Who must have a record before it counts [default: all]
+    #[arg(long, value_enum)]
+    acks: Option<AcksArg>,
     /// Milliseconds that a batch waits for more records at most, while others are under way
-    #[arg(long, default_value_t = 5, value_name = "MS")]
-    linger: u64,
+    /// [default: 5]
+    #[arg(long, value_name = "MS")]
+    linger: Option<u64>,
     /// A batch waits for the whole --linger although nothing is under way
     #[arg(long)]
     linger_when_idle: bool,
-    /// Seconds after which a record that is not acknowledged has failed
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    delivery_timeout: u64,
+    /// Seconds after which a record that is not acknowledged has failed [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    delivery_timeout: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,54 +96,170 @@ impl From<AcksArg> for Acks {
     }
 }
 
-pub(super) fn run(common: &Common, options: Options) -> Result<(), Failure> {
-    let headers = headers(&options.header)?;
-    let headers: Vec<Header<'_>> = headers
-        .iter()
-        .map(|(name, value)| Header { name, value: Some(value.as_bytes()) })
-        .collect();
-    let delivery = Duration::from_secs(options.delivery_timeout.max(1));
-    let config = common
-        .config()
-        .acks(options.acks.into())
-        .linger(Duration::from_millis(options.linger))
-        .linger_when_idle(options.linger_when_idle)
-        .delivery_timeout(delivery);
+pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> {
+    let (config, delivery) = config(settings, &options);
+    let stdin = io::stdin();
+    let largest = settings.properties.largest_record();
+    let limit =
+        if options.json { largest.saturating_mul(JSON).saturating_add(AROUND) } else { largest };
+    let mut lines = Lines::new(stdin.lock(), unescape(&options.delimiter), limit)?;
+    let headers: Vec<_> =
+        options.header.iter().map(|text| pair("--header", text)).collect::<Result<_, _>>()?;
     let producer = Producer::new(config)?;
-    producer.freshness(&options.topic).wait()?;
-    notices(producer.events(), common.verbose);
-
-    let sent = Arc::new(AtomicU64::new(0));
-    let producer = Arc::new(Mutex::new(Some(producer)));
-    on_interrupt(&producer, &sent, common.verbose)?;
-    let separator = options.key_separator.as_deref().map(unescape);
-    let mut input = io::stdin().lock();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let record = parse(text, separator.as_deref(), options.key.as_deref(), options.null);
-        let record = record.headers(&headers);
-        let Ok(guard) = producer.lock() else { break };
-        let Some(producer) = &*guard else { break };
-        let pending = match options.partition {
-            Some(partition) => producer.send_to(&options.topic, partition, &record)?,
-            None => producer.send(&options.topic, &record)?,
-        };
-        drop(pending); // the end tells of failures
-        sent.fetch_add(1, Ordering::Relaxed);
+    let events = producer.events();
+    let mut notices = Notices::new(settings.verbose());
+    let known = notices.wait(producer.freshness(&options.topic), &events)?;
+    if let Some(partition) = options.partition.filter(|partition| *partition >= known.partitions) {
+        return Err(Failure::Failed(missing(&options.topic, partition, known.partitions as usize)));
     }
-    let Some(producer) = producer.lock().ok().and_then(|mut producer| producer.take()) else {
+    in_background(events, settings.verbose());
+
+    let sender = Sender {
+        options: &options,
+        headers,
+        largest,
+        partitions: known.partitions,
+        shared: Arc::default(),
+    };
+    *sender.shared.lock() = Some(producer);
+    on_interrupt(&sender.shared, settings.verbose())?;
+    let fed = sender.feed(&mut lines);
+    let Some(producer) = sender.shared.lock().take() else {
         // Interrupted: the handler ends the process.
         loop {
             std::thread::park();
         }
     };
-    end(producer, sent.load(Ordering::Relaxed), delivery, common.verbose)
+    let sent = sender.shared.sent.load(Ordering::Relaxed);
+    let ended = end(producer, sent, delivery, settings.verbose());
+    match (fed, ended) {
+        (Ok(()), ended) => ended,
+        (fed, Ok(())) => fed,
+        (Err(fed), Err(ended)) => {
+            fed.say();
+            Err(ended)
+        }
+    }
+}
+
+fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
+    let properties = &settings.properties;
+    let acks = options.acks.map(Acks::from).or(properties.acks).unwrap_or_default();
+    let linger = options.linger.map(Duration::from_millis).or(properties.linger);
+    let delivery = options.delivery_timeout.map(|s| Duration::from_secs(s.max(1)));
+    let delivery = delivery.or(properties.delivery_timeout).unwrap_or(Duration::from_secs(120));
+    let mut config = settings
+        .config()
+        .acks(acks)
+        .linger_when_idle(options.linger_when_idle)
+        .delivery_timeout(delivery);
+    if let Some(linger) = linger {
+        config = config.linger(linger);
+    }
+    if let Some(idempotent) = properties.idempotence {
+        config = config.idempotent(idempotent);
+    }
+    (config, delivery)
+}
+
+/// What the signal handler shares.
+#[derive(Default)]
+struct Shared {
+    producer: Mutex<Option<Producer>>,
+    sent: AtomicU64,
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Producer>> {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Sender<'a> {
+    options: &'a Options,
+    headers: Vec<(&'a str, &'a str)>,
+    /// Largest record, in bytes.
+    largest: usize,
+    /// Partitions that the topic has.
+    partitions: u32,
+    shared: Arc<Shared>,
+}
+
+impl Sender<'_> {
+    /// Sends everything that is read, up to the end of the input or an interrupt.
+    fn feed(&self, lines: &mut Lines<impl BufRead>) -> Result<(), Failure> {
+        let options = self.options;
+        let separator = options.key_separator.as_deref().map(unescape);
+        let mut progress = Progress::new(io::stdin().is_terminal());
+        while let Some(text) = lines.next()? {
+            let parsed = if !options.json {
+                input::split(text, separator.as_deref(), options.key.as_deref(), options.null)
+            } else if text.trim_ascii().is_empty() {
+                continue;
+            } else {
+                let parsed = json::parse(text);
+                parsed.map_err(|why| Failure::Failed(format!("line {}: {why}", lines.number)))?
+            };
+            if !self.send_line(&parsed, lines.number)? {
+                return Ok(());
+            }
+            progress.add(parsed.value.map_or(0, |value| value.len()));
+            progress.show(String::new);
+        }
+        Ok(())
+    }
+
+    /// `false`: interrupted.
+    fn send_line(&self, parsed: &Parsed, number: u64) -> Result<bool, Failure> {
+        let mut headers = Vec::with_capacity(parsed.headers.len() + self.headers.len());
+        for (name, value) in &parsed.headers {
+            headers.push(Header { name, value: value.as_deref() });
+        }
+        for (name, value) in &self.headers {
+            headers.push(Header { name, value: Some(value.as_bytes()) });
+        }
+        let record = input::record(parsed).headers(&headers);
+        if encoded_len(&record, 0, 0).saturating_add(HEADER_LEN) > self.largest {
+            return Err(too_large(number, self.largest));
+        }
+        let partition = match self.options.partition {
+            None if !self.options.repartition => parsed.partition,
+            chosen => chosen,
+        };
+        if let Some(partition) = partition.filter(|partition| *partition >= self.partitions) {
+            let why = missing(&self.options.topic, partition, self.partitions as usize);
+            let advice = "--repartition lets keys choose";
+            return Err(Failure::Failed(format!("line {number}: {why}; {advice}")));
+        }
+        self.send(partition, &record)
+    }
+
+    /// Waits for room; `false`: interrupted meanwhile.
+    fn send(&self, partition: Option<u32>, record: &Record<'_>) -> Result<bool, Failure> {
+        let topic = &self.options.topic;
+        loop {
+            // The lock is not held while there is no room: an interrupt needs it.
+            let room = {
+                let guard = self.shared.lock();
+                let Some(producer) = &*guard else { return Ok(false) };
+                let sent = match partition {
+                    Some(partition) => producer.try_send_to(topic, partition, record),
+                    None => producer.try_send(topic, record),
+                };
+                match sent {
+                    Ok(pending) => {
+                        drop(pending); // failures show when the producer is closed
+                        self.shared.sent.fetch_add(1, Ordering::Relaxed);
+                        return Ok(true);
+                    }
+                    Err(ProduceError::Full | ProduceError::TopicFull) => producer.room_for(topic),
+                    Err(refused) => return Err(refused.into()),
+                }
+            };
+            // Whether it came or not: tried again.
+            let _ = room.wait_timeout(TICK);
+        }
+    }
 }
 
 fn end(producer: Producer, sent: u64, bound: Duration, verbose: bool) -> Result<(), Failure> {
@@ -132,79 +274,18 @@ fn end(producer: Producer, sent: u64, bound: Duration, verbose: bool) -> Result<
 }
 
 /// On SIGINT and SIGTERM what was read is still delivered.
-fn on_interrupt(
-    producer: &Arc<Mutex<Option<Producer>>>,
-    sent: &Arc<AtomicU64>,
-    verbose: bool,
-) -> Result<(), Failure> {
-    let (producer, sent) = (producer.clone(), sent.clone());
+fn on_interrupt(shared: &Arc<Shared>, verbose: bool) -> Result<(), Failure> {
+    let shared = shared.clone();
     let handler = move || {
-        let Some(producer) = producer.lock().ok().and_then(|mut producer| producer.take()) else {
+        let Some(producer) = shared.lock().take() else {
             return; // ending already
         };
-        let code = match end(producer, sent.load(Ordering::Relaxed), INTERRUPTED, verbose) {
+        let sent = shared.sent.load(Ordering::Relaxed);
+        let code = match end(producer, sent, INTERRUPTED, verbose) {
             Ok(()) => 0,
-            Err(Failure::Failed(text) | Failure::Usage(text)) => {
-                let _ = writeln!(io::stderr(), "kavka: {text}");
-                1
-            }
-            Err(Failure::Io(_)) => 1,
+            Err(failure) => failure.say(),
         };
-        process::exit(code);
+        process::exit(code.into());
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))
-}
-
-fn headers(list: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
-    let split = |text: &String| Failure::Usage(format!("--header {text}: must be NAME=VALUE"));
-    list.iter().map(|text| text.split_once('=').ok_or_else(|| split(text))).collect()
-}
-
-fn parse<'a>(
-    text: &'a [u8],
-    separator: Option<&[u8]>,
-    key: Option<&'a str>,
-    null: bool,
-) -> Record<'a> {
-    let at = separator.and_then(|separator| find(text, separator));
-    let (key, value) = match (at, separator) {
-        (Some(at), Some(separator)) => {
-            (text.get(..at), text.get(at + separator.len()..).unwrap_or_default())
-        }
-        _ => (key.map(str::as_bytes), text),
-    };
-    let mut record = Record::new(value);
-    if null && value.is_empty() {
-        record = Record::tombstone();
-    }
-    if let Some(key) = key {
-        record = record.key(key);
-    }
-    record
-}
-
-fn find(text: &[u8], separator: &[u8]) -> Option<usize> {
-    if separator.is_empty() {
-        return None;
-    }
-    text.windows(separator.len()).position(|window| window == separator)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_split_at_the_first_separator() {
-        let record = parse(b"k::v::w", Some(b"::"), None, false);
-        assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"v::w"[..])));
-        let record = parse(b"no separator", Some(b"::"), None, false);
-        assert_eq!((record.key, record.value), (None, Some(&b"no separator"[..])));
-        let record = parse(b"k:", Some(b":"), None, true);
-        assert_eq!((record.key, record.value), (Some(&b"k"[..]), None), "a tombstone");
-        let record = parse(b"k:", Some(b":"), None, false);
-        assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b""[..])));
-        let record = parse(b"v", None, Some("all"), false);
-        assert_eq!((record.key, record.value), (Some(&b"all"[..]), Some(&b"v"[..])));
-    }
 }

@@ -1,13 +1,12 @@
 //! Text in and out.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Stdout, Write};
-use std::thread;
+use std::io::{self, BufWriter, Stdout};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kavka_std::{Event, Events};
+use super::Failure;
 
-/// Buffered stdout. Its errors, a closed pipe among them, come back instead of a panic.
+/// Buffered stdout. Its errors, a closed pipe among them, are returned instead of a panic.
 pub(super) type Out = BufWriter<Stdout>;
 
 pub(super) fn out() -> Out {
@@ -21,9 +20,10 @@ pub(super) fn unescape(text: &str) -> Vec<u8> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let hex = || {
-            let digits =
-                bytes.get(at + 2..at + 4).and_then(|hex| core::str::from_utf8(hex).ok())?;
-            u8::from_str_radix(digits, 16).ok()
+            let digits = bytes.get(at + 2..at + 4)?;
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let value = digit(*digits.first()?)? * 16 + digit(*digits.get(1)?)?;
+            u8::try_from(value).ok()
         };
         let (value, taken) = match (byte, bytes.get(at + 1)) {
             (b'\\', Some(b't')) => (b'\t', 2),
@@ -40,62 +40,17 @@ pub(super) fn unescape(text: &str) -> Vec<u8> {
     plain
 }
 
+/// `NAME=VALUE`, the value of this option.
+pub(super) fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
+    text.split_once('=')
+        .ok_or_else(|| Failure::Usage(format!("{option} {text}: must be NAME=VALUE")))
+}
+
 /// Time of day, UTC, with milliseconds.
 pub(super) fn time_of_day() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (day, millis) = (now.as_secs() % 86_400, now.subsec_millis());
     format!("{:02}:{:02}:{:02}.{millis:03}", day / 3600, day / 60 % 60, day % 60)
-}
-
-/// Tells on stderr what goes wrong, and with `all` whatever happens, until the client ends.
-pub(super) fn notices(events: Events, all: bool) {
-    let tell = move || {
-        let mut last = String::new();
-        while let Ok(event) = events.next().wait() {
-            let wrong = matches!(
-                event,
-                Event::TopicFailed { .. }
-                    | Event::Disconnected { .. }
-                    | Event::Moved { .. }
-                    | Event::PartitionFailed { .. }
-            );
-            let text = describe(&event);
-            if (all || wrong) && text != last {
-                // Nobody may be listening any more; that is no reason to stop.
-                let _ = writeln!(io::stderr(), "kavka: {text}");
-                last = text;
-            }
-        }
-    };
-    // Without a thread to spare there are no notices, only results.
-    let _ = thread::Builder::new().name("kavka-notices".into()).spawn(tell);
-}
-
-/// An event in words.
-pub(super) fn describe(event: &Event) -> String {
-    match event {
-        Event::TopicReady { topic, partitions } => format!("{topic}: {partitions} partitions"),
-        Event::PartitionsAdded { topic, from, to, broker, signal } => {
-            format!("{topic}: grown from {from} to {to} partitions (broker {broker}, {signal:?})")
-        }
-        Event::LeaderMoved { topic, partition, epoch } => {
-            format!("{topic}, partition {partition}: new leader, epoch {epoch}")
-        }
-        Event::TopicRecreated { topic, partitions } => {
-            format!("{topic}: recreated with {partitions} partitions")
-        }
-        Event::TopicFailed { error, .. }
-        | Event::PartitionFailed { error, .. }
-        | Event::Disconnected { error, .. } => error.to_string(),
-        Event::BrokerStale { broker, topic } => {
-            format!("{topic}: broker {broker} is behind the others")
-        }
-        Event::Assigned { topic, partition } => format!("{topic}, partition {partition}: reading"),
-        Event::Moved { topic, partition, from, to, why } => {
-            format!("{topic}, partition {partition}: position {from} -> {to} ({why:?})")
-        }
-        other => format!("{other:?}"),
-    }
 }
 
 /// Node ids as text, for a table.
@@ -114,9 +69,14 @@ mod tests {
 
     #[test]
     fn separators_can_be_written_with_backslashes() {
-        assert_eq!(unescape(r"\t"), b"\t");
+        assert_eq!(unescape(r"\t\n\r\0"), b"\t\n\r\0");
         assert_eq!(unescape(r"a\x1fb\\n"), b"a\x1fb\\n");
-        assert_eq!(unescape(r"\xzz\q"), br"\xzz\q", "unknown ones stay as they are");
+        assert_eq!(unescape(r"\xzz\q\x+1\x"), br"\xzz\q\x+1\x", "unknown ones stay as they are");
         assert_eq!(unescape("ž"), "ž".as_bytes());
+    }
+
+    #[test]
+    fn node_ids_are_listed() {
+        assert_eq!((join(&[]), join(&[1]), join(&[3, 1])), ("".into(), "1".into(), "3,1".into()));
     }
 }

@@ -1,13 +1,18 @@
 //! `kavka topics`.
 
+mod offsets;
+mod watch;
+
 use std::io::Write;
 
 use clap::Subcommand;
-use kavka_std::{Admin, Event, NewTopic, Producer, TopicDescription};
+use kavka_std::{Admin, NewTopic, TopicDescription};
 use serde_json::{Value, json};
 
-use super::text::{describe, join, out, time_of_day};
-use super::{Common, Failure};
+use super::common::Settings;
+use super::notices::Notices;
+use super::text::{Out, join, out, pair};
+use super::{Failure, interrupt, notices, places};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -31,8 +36,8 @@ pub(super) enum Command {
         #[arg(short, long, default_value_t = -1, allow_negative_numbers = true)]
         replication_factor: i16,
         /// Topic config, such as retention.ms=60000; may be repeated
-        #[arg(short, long, value_name = "NAME=VALUE")]
-        config: Vec<String>,
+        #[arg(short = 'c', long, value_name = "NAME=VALUE")]
+        topic_config: Vec<String>,
     },
     /// Leaders and replicas of a topic's partitions
     Describe {
@@ -42,6 +47,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Offsets of each partition: `topic:partition:offset` with --time, else first and end
+    Offsets(offsets::Options),
     /// Add partitions to a topic
     Grow {
         /// Its name
@@ -55,7 +62,7 @@ pub(super) enum Command {
         /// Its name
         name: String,
     },
-    /// Tell when topics grow, until interrupted
+    /// Print when topics gain partitions, until interrupted
     Watch {
         /// Their names
         #[arg(required = true)]
@@ -66,38 +73,32 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
-    if let Command::Watch { names, json } = command {
-        return watch(common, &names, json);
+pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Watch { names, json } => return watch::run(settings, &names, json),
+        Command::Offsets(options) => return offsets::run(settings, &options),
+        _ => {}
     }
-    let admin = Admin::new(common.config())?;
+    let admin = Admin::new(settings.config())?;
+    let (events, mut notices) = (admin.events(), Notices::new(settings.verbose()));
     let mut out = out();
     match command {
         Command::List { json, internal } => {
-            for topic in admin.list_topics().wait()? {
-                if topic.internal && !internal {
-                    continue;
-                }
-                if json {
-                    writeln!(out, "{}", as_json(&topic))?;
-                } else {
-                    writeln!(out, "{}\t{}", topic.name, topic.partitions.len())?;
-                }
-            }
+            let mut topics = notices.wait(admin.list_topics(), &events)?;
+            topics.retain(|topic| internal || !topic.internal);
+            list(&mut out, &topics, json)?;
         }
-        Command::Create { name, partitions, replication_factor, config } => {
+        Command::Create { name, partitions, replication_factor, topic_config } => {
             let mut topic = NewTopic::new(&name, partitions, replication_factor);
-            for config in config {
-                let Some((name, value)) = config.split_once('=') else {
-                    return Err(Failure::Usage(format!("--config {config}: must be NAME=VALUE")));
-                };
+            for config in &topic_config {
+                let (name, value) = pair("--topic-config", config)?;
                 topic = topic.config(name, value);
             }
-            admin.create_topic(topic).wait()?;
+            notices.wait(admin.create_topic(topic), &events)?;
             writeln!(out, "created {name}")?;
         }
         Command::Describe { name, json } => {
-            let topic = admin.describe(&name).wait()?;
+            let topic = notices.wait(admin.describe(&name), &events)?;
             if json {
                 writeln!(out, "{}", as_json(&topic))?;
             } else {
@@ -105,19 +106,30 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Failure> {
             }
         }
         Command::Grow { name, partitions } => {
-            admin.create_partitions(&name, partitions).wait()?;
+            notices.wait(admin.create_partitions(&name, partitions), &events)?;
             writeln!(out, "{name} has {partitions} partitions")?;
         }
         Command::Delete { name } => {
-            admin.delete_topic(&name).wait()?;
+            notices.wait(admin.delete_topic(&name), &events)?;
             writeln!(out, "deleted {name}")?;
         }
-        Command::Watch { .. } => {} // above
+        Command::Watch { .. } | Command::Offsets(_) => {} // above
     }
     Ok(out.flush()?)
 }
 
-fn table(out: &mut impl Write, topic: &TopicDescription) -> Result<(), Failure> {
+fn list(out: &mut Out, topics: &[TopicDescription], json: bool) -> Result<(), Failure> {
+    for topic in topics {
+        if json {
+            writeln!(out, "{}", as_json(topic))?;
+        } else {
+            writeln!(out, "{}\t{}", topic.name, topic.partitions.len())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn table(out: &mut impl Write, topic: &TopicDescription) -> Result<(), Failure> {
     writeln!(out, "{}\t{} partitions\tid {}", topic.name, topic.partitions.len(), id(topic))?;
     writeln!(out, "partition\tleader\tepoch\treplicas\tin sync")?;
     for at in &topic.partitions {
@@ -136,7 +148,7 @@ fn id(topic: &TopicDescription) -> String {
     topic.id.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn as_json(topic: &TopicDescription) -> Value {
+pub(super) fn as_json(topic: &TopicDescription) -> Value {
     let partitions: Vec<_> = topic
         .partitions
         .iter()
@@ -151,50 +163,4 @@ fn as_json(topic: &TopicDescription) -> Value {
         "topic": topic.name, "id": id(topic), "internal": topic.internal,
         "error": topic.error.0, "partitions": partitions,
     })
-}
-
-fn watch(common: &Common, names: &[String], as_json: bool) -> Result<(), Failure> {
-    let producer = Producer::new(common.config())?;
-    let events = producer.events();
-    let mut out = out();
-    for name in names {
-        let known = producer.freshness(name).wait()?;
-        if as_json {
-            let line = json!({ "event": "ready", "topic": name, "partitions": known.partitions });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{} {name}: {} partitions", time_of_day(), known.partitions)?;
-        }
-        out.flush()?;
-    }
-    loop {
-        let event = events.next().wait()?;
-        match &event {
-            Event::TopicReady { .. } => continue, // told above
-            Event::Disconnected { .. } if !common.verbose => continue,
-            _ => {}
-        }
-        if as_json {
-            writeln!(out, "{}", event_json(&event))?;
-        } else {
-            writeln!(out, "{} {}", time_of_day(), describe(&event))?;
-        }
-        out.flush()?;
-    }
-}
-
-fn event_json(event: &Event) -> Value {
-    match event {
-        Event::PartitionsAdded { topic, from, to, broker, signal } => json!({
-            "event": "grown", "topic": &**topic, "from": from, "to": to, "broker": broker,
-            "signal": format!("{signal:?}"),
-        }),
-        Event::LeaderMoved { topic, partition, epoch } => json!({
-            "event": "leader", "topic": &**topic, "partition": partition, "epoch": epoch,
-        }),
-        Event::TopicRecreated { topic, partitions } => json!({
-            "event": "recreated", "topic": &**topic, "partitions": partitions,
-        }),
-        other => json!({ "event": "notice", "text": describe(other) }),
-    }
 }

@@ -1,0 +1,72 @@
+//! What every command takes, and the client's configuration from it.
+
+use core::time::Duration;
+
+use clap::Args;
+use kavka_std::Config;
+
+use super::Failure;
+use super::properties::Properties;
+
+/// Where brokers are looked for when nothing names them.
+const BOOTSTRAP: &str = "localhost:9092";
+
+#[derive(Args)]
+pub(super) struct Common {
+    /// Some brokers of the cluster: `host:port,host:port` [default: localhost:9092]
+    #[arg(short, long, global = true, env = "KAVKA_BOOTSTRAP", value_name = "BROKERS")]
+    bootstrap: Option<String>,
+    /// Name of this client, for the brokers' logs and quotas [default: kavka]
+    #[arg(long, global = true, value_name = "NAME")]
+    client_id: Option<String>,
+    /// Seconds to wait for a cluster, a topic or a partition that does not respond
+    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
+    timeout: u64,
+    /// File of client properties, such as bootstrap.servers=h:9092; options go before it
+    #[arg(short = 'F', long, global = true, value_name = "FILE")]
+    config: Option<String>,
+    /// A client property, such as request.timeout.ms=5000; may be repeated, goes before the file
+    #[arg(short = 'X', long, global = true, value_name = "KEY=VALUE")]
+    property: Vec<String>,
+    /// Print on stderr what happens to topics and connections
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// Options and properties together.
+pub(super) struct Settings {
+    common: Common,
+    pub(super) properties: Properties,
+}
+
+impl Settings {
+    pub(super) fn new(common: Common) -> Result<Self, Failure> {
+        let mut properties = Properties::default();
+        if let Some(file) = &common.config {
+            properties.read_file(file)?;
+        }
+        for entry in &common.property {
+            properties.read_option(entry)?;
+        }
+        Ok(Self { common, properties })
+    }
+
+    pub(super) fn verbose(&self) -> bool {
+        self.common.verbose
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.common.timeout.clamp(1, 1 << 32))
+    }
+
+    pub(super) fn config(&self) -> Config {
+        let properties = &self.properties;
+        let bootstrap = self.common.bootstrap.as_deref().or(properties.bootstrap.as_deref());
+        let client_id = self.common.client_id.as_deref().or(properties.client_id.as_deref());
+        let config = Config::new(bootstrap.unwrap_or(BOOTSTRAP))
+            .client_id(client_id.unwrap_or("kavka"))
+            .topic_timeout(self.timeout())
+            .admin_timeout(self.timeout());
+        properties.apply(config)
+    }
+}

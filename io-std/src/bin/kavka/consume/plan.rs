@@ -1,0 +1,238 @@
+//! What is read: from where, and with `--exit` up to where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use kavka_std::{Consumer, Start};
+
+use super::Options;
+use super::offset::Offset;
+use crate::Failure;
+use crate::common::Settings;
+use crate::places::{Places, readable};
+
+/// Partitions that a message names; the others are counted.
+const NAMED: usize = 5;
+
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Topic, partition and start of each; without, everything of all topics.
+    pub(super) list: Option<Vec<(String, u32, Start)>>,
+    /// With `--exit`: where each partition ends.
+    ends: Option<HashMap<String, BTreeMap<u32, End>>>,
+    /// Partitions that are not read to their end yet.
+    left: usize,
+    /// Why some partitions cannot be read.
+    bad: Vec<String>,
+    /// With `-o -N`: partitions known of each topic. Later ones are read from their first record.
+    grown: HashMap<String, u32>,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    position: i64,
+    end: i64,
+}
+
+impl Plan {
+    pub(super) fn find(
+        settings: &Settings,
+        options: &Options,
+        offset: Offset,
+    ) -> Result<Self, Failure> {
+        let mut plan = Self::default();
+        let from_end = matches!(offset, Offset::FromEnd(_));
+        if !options.exit && !from_end && options.partition.is_none() {
+            return Ok(plan);
+        }
+        if options.exit {
+            plan.ends = Some(HashMap::new());
+        }
+        let mut places = Places::new(settings)?;
+        for name in &options.topics {
+            let topic = places.describe(name)?;
+            let (good, leaderless) = readable(&topic, options.partition)?;
+            if options.exit || from_end {
+                plan.bad.extend(leaderless);
+                plan.bound(&mut places, name, &good, offset)?;
+            }
+            if from_end && options.partition.is_none() {
+                let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+                plan.grown.insert(name.clone(), count);
+            }
+            if !options.exit {
+                let known = plan.list.iter().flatten().filter(|(of, ..)| of == name);
+                let known: Vec<u32> = known.map(|(_, partition, _)| *partition).collect();
+                let start = match offset {
+                    Offset::At(start) => start,
+                    Offset::FromEnd(_) => Start::Latest,
+                };
+                let wanted = |index: &u32| options.partition.is_none_or(|only| only == *index);
+                let others = topic.partitions.iter().map(|at| at.index).filter(wanted);
+                let others = others.filter(|index| !known.contains(index));
+                let list = plan.list.get_or_insert_default();
+                list.extend(others.map(|index| (name.clone(), index, start)));
+            }
+        }
+        if !options.exit {
+            // They are read once they can be; where they would begin nobody can say now.
+            for why in plan.bad.drain(..) {
+                writeln!(io::stderr(), "kavka: {why}; it will be read from its end")?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Finds where some partitions begin and end.
+    fn bound(
+        &mut self,
+        places: &mut Places,
+        topic: &str,
+        partitions: &[u32],
+        offset: Offset,
+    ) -> Result<(), Failure> {
+        let mut ends = self.asked(places, topic, partitions, Start::Latest)?;
+        let list: Vec<u32> = ends.keys().copied().collect();
+        let firsts = self.asked(places, topic, &list, Start::Earliest)?;
+        ends.retain(|partition, _| firsts.contains_key(partition));
+        let list: Vec<u32> = ends.keys().copied().collect();
+        let starts = match offset {
+            Offset::At(Start::Earliest) => firsts.clone(),
+            Offset::At(Start::Latest) => ends.clone(),
+            Offset::At(Start::Offset(offset)) => list.iter().map(|at| (*at, offset)).collect(),
+            Offset::At(start) => self.asked(places, topic, &list, start)?,
+            Offset::FromEnd(n) => {
+                ends.iter().map(|(at, end)| (*at, end.saturating_sub(n))).collect()
+            }
+        };
+        for (partition, start) in starts {
+            let (Some(&first), Some(&end)) = (firsts.get(&partition), ends.get(&partition)) else {
+                continue;
+            };
+            let start = start.max(first).min(end);
+            let bounds = self.ends.as_mut();
+            let wanted = bounds.is_none() || start < end;
+            if let Some(bounds) = bounds
+                && wanted
+            {
+                let of = bounds.entry(topic.to_owned()).or_default();
+                of.insert(partition, End { position: start, end });
+                self.left += 1;
+            }
+            if wanted {
+                let list = self.list.get_or_insert_default();
+                list.push((topic.to_owned(), partition, Start::Offset(start)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Offsets of the partitions that have one; the others are bad.
+    fn asked(
+        &mut self,
+        places: &mut Places,
+        topic: &str,
+        partitions: &[u32],
+        at: Start,
+    ) -> Result<BTreeMap<u32, i64>, Failure> {
+        let mut found = BTreeMap::new();
+        for (partition, result) in partitions.iter().zip(places.offsets(topic, partitions, at)?) {
+            match result {
+                Ok(offset) => drop(found.insert(*partition, offset)),
+                Err(why) => self.bad.push(why),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether everything is read that there was.
+    pub(super) fn is_done(&self) -> bool {
+        self.ends.is_some() && self.left == 0
+    }
+
+    /// Where reading of a partition ends.
+    pub(super) fn end(&self, topic: &str, partition: u32) -> i64 {
+        match &self.ends {
+            None => i64::MAX,
+            Some(ends) => {
+                let end = ends.get(topic).and_then(|of| of.get(&partition));
+                end.map_or(0, |end| end.end)
+            }
+        }
+    }
+
+    pub(super) fn passed(&mut self, topic: &str, partition: u32, position: i64) {
+        let Some(ends) = &mut self.ends else { return };
+        let Some(end) = ends.get_mut(topic).and_then(|of| of.get_mut(&partition)) else { return };
+        let was_left = end.position < end.end;
+        end.position = end.position.max(position);
+        if was_left && end.position >= end.end {
+            self.left -= 1;
+        }
+    }
+
+    /// Positions also move over what has no records for us.
+    pub(super) fn follow(&mut self, consumer: &Consumer) {
+        let Some(ends) = &self.ends else { return };
+        let open = ends.iter().flat_map(|(topic, of)| {
+            let open = of.iter().filter(|(_, end)| end.position < end.end);
+            open.map(|(partition, _)| (topic.clone(), *partition))
+        });
+        for (topic, partition) in open.collect::<Vec<_>>() {
+            if let Some(position) = consumer.position(&topic, partition) {
+                self.passed(&topic, partition, position);
+            }
+        }
+    }
+
+    /// Partitions that were added to a topic that is read from near its end.
+    pub(super) fn added(&mut self, topic: &str, count: u32) -> core::ops::Range<u32> {
+        match self.grown.get_mut(topic) {
+            Some(known) if self.ends.is_none() => {
+                let from = *known;
+                *known = count.max(from);
+                from..count
+            }
+            _ => 0..0,
+        }
+    }
+
+    /// Of all partitions, how many records are left to read at most.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        let ends = self.ends.as_ref()?.values().flat_map(|of| of.values());
+        Some(ends.map(|at| u64::try_from(at.end - at.position).unwrap_or(0)).sum())
+    }
+
+    /// The end came: with failure if partitions could not be read.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if self.bad.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Failed(self.bad.join("\nkavka: ")))
+    }
+
+    /// No records come although some are left.
+    pub(super) fn stalled(&self, why: Option<&str>) -> Failure {
+        let mut bad = self.bad.clone();
+        let ends = self.ends.iter().flatten();
+        let open = ends.flat_map(|(topic, of)| {
+            let open = of.iter().filter(|(_, at)| at.position < at.end);
+            open.map(move |(partition, at)| {
+                let End { position, end } = at;
+                format!("{topic}, partition {partition}: no records after {position} of {end}")
+            })
+        });
+        let mut open: Vec<String> = open.collect();
+        open.sort();
+        let more = open.len().saturating_sub(NAMED);
+        open.truncate(NAMED);
+        if more > 0 {
+            open.push(format!("and {more} partitions more"));
+        }
+        bad.extend(open);
+        if let Some(why) = why {
+            bad.push(format!("the last trouble was: {why}"));
+        }
+        Failure::Failed(bad.join("\nkavka: "))
+    }
+}

@@ -1,0 +1,124 @@
+//! `kavka metadata`.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use kavka_std::{Admin, ClusterDescription, Freshness, Producer, TopicDescription};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::common::Settings;
+use super::notices::Notices;
+use super::text::out;
+use super::topics::{as_json, table};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// Only these topics; all if left out
+    topics: Vec<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Also topics that are internal to Kafka
+    #[arg(long)]
+    internal: bool,
+}
+
+/// What is known, and since when.
+struct Known {
+    cluster: ClusterDescription,
+    topics: Vec<TopicDescription>,
+    /// Which broker confirmed each topic, and how: of topics that were named.
+    fresh: Vec<Freshness>,
+    since: Instant,
+}
+
+pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure> {
+    let known = find(settings, options)?;
+    let age = known.since.elapsed();
+    let mut out = out();
+    if options.json {
+        writeln!(out, "{}", whole(&known, age))?;
+    } else {
+        print(&mut out, &known, age)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
+    let admin = Admin::new(settings.config())?;
+    let (events, mut notices) = (admin.events(), Notices::new(settings.verbose()));
+    let since = Instant::now();
+    if options.topics.is_empty() {
+        let (cluster, mut topics) = notices.wait(admin.metadata(None), &events)?;
+        topics.retain(|topic| options.internal || !topic.internal);
+        return Ok(Known { cluster, topics, fresh: Vec::new(), since });
+    }
+    let mut known =
+        Known { cluster: ClusterDescription::default(), topics: Vec::new(), fresh: vec![], since };
+    for name in &options.topics {
+        let (cluster, topics) = notices.wait(admin.metadata(Some(name)), &events)?;
+        known.cluster = cluster;
+        known.topics.extend(topics);
+    }
+    let producer = Producer::new(settings.config())?;
+    let events = producer.events();
+    for name in &options.topics {
+        known.fresh.push(notices.wait(producer.freshness(name), &events)?);
+    }
+    Ok(known)
+}
+
+fn print(out: &mut impl Write, known: &Known, age: Duration) -> Result<(), Failure> {
+    let cluster = &known.cluster;
+    let (id, brokers, topics) =
+        (cluster.id.as_deref().unwrap_or("-"), cluster.brokers.len(), known.topics.len());
+    let age = age.as_millis();
+    writeln!(out, "cluster {id}\t{brokers} brokers\t{topics} topics\tat most {age} ms old")?;
+    for broker in &cluster.brokers {
+        write!(out, "broker {}\t{}:{}", broker.id, broker.host, broker.port)?;
+        if let Some(rack) = &broker.rack {
+            write!(out, "\track {rack}")?;
+        }
+        if broker.id == cluster.controller {
+            write!(out, "\tcontroller")?;
+        }
+        writeln!(out)?;
+    }
+    for (n, topic) in known.topics.iter().enumerate() {
+        writeln!(out)?;
+        table(out, topic)?;
+        if let Some(fresh) = known.fresh.get(n) {
+            let (broker, signal, age) = (fresh.broker, fresh.signal, fresh.age.as_millis());
+            writeln!(out, "confirmed {age} ms ago by broker {broker} ({signal:?})")?;
+        }
+    }
+    Ok(())
+}
+
+fn whole(known: &Known, age: Duration) -> Value {
+    let broker = |broker: &kavka_std::BrokerDescription| {
+        let name = format!("{}:{}", broker.host, broker.port);
+        json!({ "id": broker.id, "name": name, "rack": broker.rack })
+    };
+    let topic = |(n, topic): (usize, &TopicDescription)| {
+        let mut value = as_json(topic);
+        if let Some(fresh) = known.fresh.get(n) {
+            value["age_ms"] = millis(fresh.age);
+            value["confirmed_by"] = json!(fresh.broker);
+            value["signal"] = json!(format!("{:?}", fresh.signal));
+        }
+        value
+    };
+    let cluster = &known.cluster;
+    json!({
+        "cluster": cluster.id, "controllerid": cluster.controller, "age_ms": millis(age),
+        "brokers": cluster.brokers.iter().map(broker).collect::<Vec<_>>(),
+        "topics": known.topics.iter().enumerate().map(topic).collect::<Vec<_>>(),
+    })
+}
+
+fn millis(time: Duration) -> Value {
+    json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

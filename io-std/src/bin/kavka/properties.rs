@@ -1,0 +1,433 @@
+//! Client properties as Java and librdkafka name them, from `--config FILE` and `-X KEY=VALUE`.
+
+use core::str::FromStr;
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use kavka_std::{Acks, Config, OutOfRange, Start};
+
+use super::Failure;
+
+/// What the properties say; `None` where they say nothing.
+#[derive(Default)]
+pub(super) struct Properties {
+    pub(super) bootstrap: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) rack: Option<String>,
+    pub(super) acks: Option<Acks>,
+    pub(super) idempotence: Option<bool>,
+    pub(super) linger: Option<Duration>,
+    pub(super) delivery_timeout: Option<Duration>,
+    pub(super) request_bytes: Option<usize>,
+    /// `auto.offset.reset`: where reading begins, and what happens outside the log.
+    pub(super) start: Option<Start>,
+    out_of_range: Option<OutOfRange>,
+    batch_bytes: Option<usize>,
+    queue_bytes: Option<usize>,
+    auto_create: Option<bool>,
+    durations: Vec<(Timing, Duration)>,
+    sizes: Vec<(Size, i32)>,
+}
+
+#[derive(Clone, Copy)]
+enum Timing {
+    Request,
+    Connect,
+    Retry,
+    RetryMax,
+    Reconnect,
+    ReconnectMax,
+    MetadataAge,
+    FetchWait,
+}
+
+#[derive(Clone, Copy)]
+enum Size {
+    FetchMin,
+    FetchMax,
+    Partition,
+}
+
+/// Properties that mean nothing to a command that assigns partitions and prints bytes.
+const NO_EFFECT: [&str; 14] = [
+    "group.id",
+    "group.instance.id",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.records",
+    "max.poll.interval.ms",
+    "key.serializer",
+    "value.serializer",
+    "key.deserializer",
+    "value.deserializer",
+    "retries",
+    "max.in.flight.requests.per.connection",
+];
+
+/// What became of a property.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    /// It is named on stderr, with this.
+    Warn(&'static str),
+}
+
+impl Properties {
+    pub(super) fn read_file(&mut self, path: &str) -> Result<(), Failure> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let hint = if path.contains('=') { "; a topic config is -c NAME=VALUE" } else { "" };
+            Failure::Usage(format!("--config {path}: {error}{hint}"))
+        })?;
+        for (line, key, value) in entries(&text) {
+            self.take(&format!("{path}, line {line}"), &key, &value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_option(&mut self, entry: &str) -> Result<(), Failure> {
+        let Some((key, value)) = entry.split_once('=') else {
+            return Err(Failure::Usage(format!("-X {entry}: must be KEY=VALUE")));
+        };
+        self.take("-X", key.trim(), value.trim())
+    }
+
+    fn take(&mut self, place: &str, key: &str, value: &str) -> Result<(), Failure> {
+        match self.set(key, value) {
+            Ok(Taken::Yes) => {}
+            Ok(Taken::Warn(why)) => {
+                // Also without a reader of stderr the rest can be done.
+                let _ = writeln!(io::stderr(), "kavka: {place}: {key} {why}");
+            }
+            Err(why) => return Err(Failure::Usage(format!("{place}: {key}={value}: {why}"))),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<Taken, String> {
+        match key {
+            "bootstrap.servers" | "metadata.broker.list" => self.bootstrap = Some(value.into()),
+            "client.id" => self.client_id = Some(value.into()),
+            "client.rack" => self.rack = Some(value.into()),
+            "acks" | "request.required.acks" => self.acks = Some(acks(value)?),
+            "enable.idempotence" => self.idempotence = Some(truth(value)?),
+            "linger.ms" | "queue.buffering.max.ms" => self.linger = Some(millis(value)?),
+            "batch.size" => self.batch_bytes = Some(number(value)?),
+            "buffer.memory" => self.queue_bytes = Some(number(value)?),
+            "delivery.timeout.ms" | "message.timeout.ms" => {
+                self.delivery_timeout = Some(millis(value)?);
+            }
+            "max.request.size" | "message.max.bytes" => self.request_bytes = Some(number(value)?),
+            "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
+            "auto.offset.reset" => self.reset(value)?,
+            _ => return self.set_timing(key, value),
+        }
+        Ok(Taken::Yes)
+    }
+
+    fn set_timing(&mut self, key: &str, value: &str) -> Result<Taken, String> {
+        let timing = match key {
+            "request.timeout.ms" | "socket.timeout.ms" => Timing::Request,
+            "socket.connection.setup.timeout.ms" => Timing::Connect,
+            "retry.backoff.ms" => Timing::Retry,
+            "retry.backoff.max.ms" => Timing::RetryMax,
+            "reconnect.backoff.ms" => Timing::Reconnect,
+            "reconnect.backoff.max.ms" => Timing::ReconnectMax,
+            "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => Timing::MetadataAge,
+            "fetch.max.wait.ms" | "fetch.wait.max.ms" => Timing::FetchWait,
+            _ => return self.set_size(key, value),
+        };
+        self.durations.push((timing, millis(value)?));
+        Ok(Taken::Yes)
+    }
+
+    fn set_size(&mut self, key: &str, value: &str) -> Result<Taken, String> {
+        let size = match key {
+            "fetch.min.bytes" => Size::FetchMin,
+            "fetch.max.bytes" => Size::FetchMax,
+            "max.partition.fetch.bytes" | "fetch.message.max.bytes" => Size::Partition,
+            _ => return check(key, value),
+        };
+        self.sizes.push((size, number(value)?));
+        Ok(Taken::Yes)
+    }
+
+    fn reset(&mut self, value: &str) -> Result<(), String> {
+        let (start, out_of_range) = match value {
+            "earliest" | "smallest" | "beginning" => (Some(Start::Earliest), OutOfRange::Earliest),
+            "latest" | "largest" | "end" => (Some(Start::Latest), OutOfRange::Latest),
+            "none" | "error" => (None, OutOfRange::Stop),
+            _ => return Err("must be earliest, latest or none".into()),
+        };
+        (self.start, self.out_of_range) = (start, Some(out_of_range));
+        Ok(())
+    }
+
+    /// Largest record that is worth reading, in bytes.
+    pub(super) fn largest_record(&self) -> usize {
+        self.request_bytes.unwrap_or(1 << 20)
+    }
+
+    /// The configuration with everything that no option can override.
+    pub(super) fn apply(&self, mut config: Config) -> Config {
+        if let Some(bytes) = self.batch_bytes {
+            config = config.batch_bytes(bytes);
+        }
+        if let Some(bytes) = self.queue_bytes {
+            config = config.queue_bytes(bytes);
+        }
+        if let Some(yes) = self.auto_create {
+            config = config.auto_create(yes);
+        }
+        if let Some(what) = self.out_of_range {
+            config = config.out_of_range(what);
+        }
+        let (request_bytes, durations) = (self.request_bytes, self.durations.clone());
+        let sizes = self.sizes.clone();
+        config.tune(move |core| {
+            core.request_bytes = request_bytes.unwrap_or(core.request_bytes);
+            for &(timing, value) in &durations {
+                match timing {
+                    Timing::Request => core.request_timeout = value,
+                    Timing::Connect => core.connect_timeout = value,
+                    Timing::Retry => core.retry_backoff = value,
+                    Timing::RetryMax => core.retry_backoff_max = value,
+                    Timing::Reconnect => core.reconnect_backoff = value,
+                    Timing::ReconnectMax => core.reconnect_backoff_max = value,
+                    Timing::MetadataAge => core.metadata_max_age = value,
+                    Timing::FetchWait => core.fetch_max_wait = value,
+                }
+            }
+            // A pause given alone may be longer than the default of its maximum.
+            core.retry_backoff_max = core.retry_backoff_max.max(core.retry_backoff);
+            core.reconnect_backoff_max = core.reconnect_backoff_max.max(core.reconnect_backoff);
+            for &(size, value) in &sizes {
+                match size {
+                    Size::FetchMin => core.fetch_min_bytes = value,
+                    Size::FetchMax => core.fetch_max_bytes = value,
+                    Size::Partition => core.partition_max_bytes = value,
+                }
+            }
+        })
+    }
+}
+
+/// Properties that only have one possible value here, or none.
+fn check(key: &str, value: &str) -> Result<Taken, String> {
+    match key {
+        "security.protocol" if value.eq_ignore_ascii_case("plaintext") => Ok(Taken::Yes),
+        "security.protocol" => Err("only PLAINTEXT is supported yet".into()),
+        "isolation.level" if value == "read_uncommitted" => Ok(Taken::Yes),
+        "isolation.level" => Err("only read_uncommitted is supported yet".into()),
+        "compression.type" | "compression.codec" if value == "none" => Ok(Taken::Yes),
+        "compression.type" | "compression.codec" => {
+            Ok(Taken::Warn("has no effect: records are sent uncompressed"))
+        }
+        "transactional.id" => Err("transactions are not supported yet".into()),
+        _ if key.starts_with("sasl.") || key.starts_with("ssl.") => {
+            Ok(Taken::Warn("has no effect: TLS and SASL are not supported yet"))
+        }
+        _ if NO_EFFECT.contains(&key) => Ok(Taken::Warn("has no effect here")),
+        _ => Ok(Taken::Warn("is no property that kavka knows; ignored")),
+    }
+}
+
+fn number<N: FromStr>(value: &str) -> Result<N, String> {
+    value.parse().map_err(|_| "must be a number".to_owned())
+}
+
+fn millis(value: &str) -> Result<Duration, String> {
+    // librdkafka has fractions of milliseconds.
+    let wrong = || "must be a number of milliseconds".to_owned();
+    let millis = value.parse::<f64>().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(millis / 1000.0).map_err(|_| wrong())
+}
+
+fn truth(value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+fn acks(value: &str) -> Result<Acks, String> {
+    match value {
+        "all" | "-1" => Ok(Acks::All),
+        "1" => Ok(Acks::Leader),
+        "0" => Ok(Acks::None),
+        _ => Err("must be all, 1 or 0".into()),
+    }
+}
+
+/// Line number, key and value of each entry, as `java.util.Properties` reads them: `=`, `:` or
+/// white space after the key, `#` and `!` before comments, a backslash at the end of a line that
+/// is continued.
+fn entries(text: &str) -> Vec<(usize, String, String)> {
+    let mut found = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        let mut whole = line.to_owned();
+        while is_continued(&whole) {
+            whole.pop();
+            match lines.next() {
+                Some((_, more)) => whole.push_str(more.trim_start()),
+                None => break,
+            }
+        }
+        let (key, value) = split(&whole);
+        found.push((number, plain(key), plain(value)));
+    }
+    found
+}
+
+/// An odd number of backslashes stands at the end.
+fn is_continued(line: &str) -> bool {
+    line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+}
+
+fn split(line: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let ends_key = |c: char| {
+        let ends = !escaped && (matches!(c, '=' | ':') || c.is_whitespace());
+        escaped = c == '\\' && !escaped;
+        ends
+    };
+    let Some(at) = line.find(ends_key) else { return (line, "") };
+    let (key, rest) = line.split_at(at);
+    let rest = rest.trim_start();
+    let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
+    // Java keeps white space at the end, which nobody means.
+    (key, value.trim())
+}
+
+/// Without its backslashes.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('t') => out.push('\t'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('f') => out.push('\u{c}'),
+            Some('u') => {
+                let digits: String = rest.by_ref().take(4).collect();
+                let code = u32::from_str_radix(&digits, 16).ok();
+                out.push(code.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_java_does() {
+        let text = "# comment\n! another\n\n  a.b = c d \nbootstrap.servers=h:1,\\\n   i:2\n\
+                    e: f\ng h\npath=C:\\\\x\\\n\nonly\nu=\\u00e9\\t\nk\\=ey=v\nlast=\\";
+        let found = entries(text);
+        let want = [
+            (4, "a.b", "c d"),
+            (5, "bootstrap.servers", "h:1,i:2"),
+            (7, "e", "f"),
+            (8, "g", "h"),
+            (9, "path", "C:\\x"),
+            (11, "only", ""),
+            (12, "u", "\u{e9}\t"),
+            (13, "k=ey", "v"),
+            (14, "last", ""),
+        ];
+        let want = want.map(|(line, key, value)| (line, key.to_owned(), value.to_owned()));
+        assert_eq!(found, want);
+    }
+
+    #[test]
+    fn every_key_is_taken_and_a_wrong_value_is_refused() {
+        let good = [
+            ("bootstrap.servers", "h:1"),
+            ("client.id", "x"),
+            ("client.rack", "r"),
+            ("acks", "-1"),
+            ("request.required.acks", "1"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "0.5"),
+            ("batch.size", "1000"),
+            ("buffer.memory", "100000"),
+            ("delivery.timeout.ms", "1000"),
+            ("max.request.size", "1000"),
+            ("allow.auto.create.topics", "false"),
+            ("auto.offset.reset", "earliest"),
+            ("auto.offset.reset", "latest"),
+            ("auto.offset.reset", "none"),
+            ("request.timeout.ms", "1"),
+            ("socket.connection.setup.timeout.ms", "1"),
+            ("retry.backoff.ms", "5000"),
+            ("retry.backoff.max.ms", "2"),
+            ("reconnect.backoff.ms", "1"),
+            ("reconnect.backoff.max.ms", "2"),
+            ("metadata.max.age.ms", "1"),
+            ("fetch.max.wait.ms", "1"),
+            ("fetch.min.bytes", "2"),
+            ("fetch.max.bytes", "3"),
+            ("max.partition.fetch.bytes", "4"),
+            ("security.protocol", "plaintext"),
+            ("isolation.level", "read_uncommitted"),
+            ("compression.type", "none"),
+        ];
+        let mut properties = Properties::default();
+        for (key, value) in good {
+            assert_eq!(properties.set(key, value), Ok(Taken::Yes), "{key}={value}");
+        }
+        let config = format!("{:?}", properties.apply(Config::new("h:1")));
+        for part in [
+            "batch_bytes: 1000,",
+            "request_bytes: 1000,",
+            "fetch_min_bytes: 2,",
+            "fetch_max_bytes: 3,",
+            "partition_max_bytes: 4,",
+            "auto_create: false",
+            "out_of_range: Stop",
+        ] {
+            assert!(config.contains(part), "{part} is not in {config}");
+        }
+        for (key, value) in [
+            ("acks", "2"),
+            ("enable.idempotence", "yes"),
+            ("linger.ms", "-1"),
+            ("linger.ms", "x"),
+            ("batch.size", "-1"),
+            ("fetch.min.bytes", "many"),
+            ("auto.offset.reset", "middle"),
+            ("security.protocol", "SSL"),
+            ("isolation.level", "read_committed"),
+            ("transactional.id", "t"),
+        ] {
+            assert!(properties.set(key, value).is_err(), "{key}={value}");
+        }
+        for (key, why) in [
+            ("compression.type", "uncompressed"),
+            ("ssl.ca.location", "TLS"),
+            ("group.id", "no effect"),
+            ("bootstrap.server", "ignored"),
+        ] {
+            let Ok(Taken::Warn(text)) = properties.set(key, "x") else { panic!("{key}") };
+            assert!(text.contains(why), "{key}: {text}");
+        }
+    }
+}

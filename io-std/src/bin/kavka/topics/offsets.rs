@@ -1,0 +1,119 @@
+//! `kavka topics offsets`.
+
+use core::str::FromStr;
+use std::io::Write;
+
+use clap::Args;
+use kavka_std::Start;
+use serde_json::json;
+
+use super::places::{Places, readable};
+use super::{Failure, Settings};
+use crate::text::out;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Their names
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// Only this partition
+    #[arg(short, long)]
+    partition: Option<u32>,
+    /// The offset at a time: earliest (-2), latest (-1), or of the first record with at least this
+    /// timestamp (milliseconds since 1970)
+    #[arg(long, allow_hyphen_values = true)]
+    time: Option<Time>,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Time(Start);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text}: earliest, latest or milliseconds since 1970");
+        Ok(Self(match text {
+            "earliest" | "beginning" | "-2" => Start::Earliest,
+            "latest" | "end" | "-1" => Start::Latest,
+            _ => {
+                let digits = text.strip_prefix('@').unwrap_or(text);
+                let ms = digits.parse::<u64>().map_err(|_| wrong())?;
+                Start::Timestamp(i64::try_from(ms).map_err(|_| wrong())?)
+            }
+        }))
+    }
+}
+
+pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure> {
+    let mut places = Places::new(settings)?;
+    let mut out = out();
+    let mut bad = Vec::new();
+    let times = match options.time {
+        Some(Time(start)) => vec![start],
+        None => vec![Start::Earliest, Start::Latest],
+    };
+    for name in &options.names {
+        let topic = places.describe(name)?;
+        let (good, leaderless) = readable(&topic, options.partition)?;
+        bad.extend(leaderless);
+        let mut rows: Vec<(u32, Vec<i64>)> = good.iter().map(|at| (*at, Vec::new())).collect();
+        for &time in &times {
+            let list: Vec<u32> = rows.iter().map(|(partition, _)| *partition).collect();
+            let mut found = places.offsets(name, &list, time)?.into_iter();
+            rows.retain_mut(|(_, offsets)| match found.next() {
+                Some(Ok(offset)) => {
+                    offsets.push(offset);
+                    true
+                }
+                Some(Err(why)) => {
+                    bad.push(why);
+                    false
+                }
+                None => false,
+            });
+        }
+        for (partition, offsets) in rows {
+            let line = match (offsets.as_slice(), options.json) {
+                ([first, end], true) => {
+                    let line = json!({ "topic": name, "partition": partition, "first": first, "end": end });
+                    line.to_string()
+                }
+                ([offset, ..], true) => {
+                    json!({ "topic": name, "partition": partition, "offset": offset }).to_string()
+                }
+                ([first, end], false) => format!("{name}\t{partition}\t{first}\t{end}"),
+                ([offset, ..], false) => format!("{name}:{partition}:{offset}"),
+                ([], _) => continue,
+            };
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()?;
+    if bad.is_empty() { Ok(()) } else { Err(Failure::Failed(bad.join("\nkavka: "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_kafkas_tool_does() {
+        for (text, start) in [
+            ("earliest", Start::Earliest),
+            ("-2", Start::Earliest),
+            ("latest", Start::Latest),
+            ("-1", Start::Latest),
+            ("0", Start::Timestamp(0)),
+            ("@1700000000000", Start::Timestamp(1_700_000_000_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(Time(start)), "{text}");
+        }
+        for bad in ["", "-3", "max-timestamp", "1e3", "9223372036854775808"] {
+            assert!(bad.parse::<Time>().is_err(), "{bad}");
+        }
+    }
+}

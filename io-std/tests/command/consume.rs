@@ -1,0 +1,194 @@
+//! `kavka consume`: every option.
+
+use kavka_std::{Config, Limits, Producer, Record};
+use kavka_tests::sim::{Options, Server};
+use rustix::process::Signal;
+
+use crate::live::Live;
+use crate::{LONG, at, config, feed, fill, kavka, run, with_topic};
+
+/// Two partitions: a, b, c and d, e.
+fn filled() -> Server {
+    let server = with_topic(2);
+    fill(&server, 0, &["a", "b", "c"]);
+    fill(&server, 1, &["d", "e"]);
+    server
+}
+
+#[test]
+fn reading_begins_where_it_is_told_to() {
+    let server = filled();
+    let read = |more: &[&str]| {
+        let mut args = vec!["consume", "t", "-e"];
+        args.extend(more);
+        run(&server, &args).good().lines().concat()
+    };
+    assert_eq!(read(&[]), "abcde");
+    for (offset, all) in [
+        ("beginning", "abcde"),
+        ("earliest", "abcde"),
+        ("end", ""),
+        ("latest", ""),
+        ("1", "bce"),
+        ("2", "c"),
+        ("9", ""),
+        ("-1", "ce"),
+        ("-9", "abcde"),
+        ("@0", "abcde"),
+        ("s@0", "abcde"),
+        ("@99999999999999", ""),
+    ] {
+        assert_eq!(read(&["-o", offset]), all, "-o {offset}");
+    }
+    assert_eq!(read(&["-p", "1"]), "de");
+    assert_eq!(read(&["-p", "1", "-o", "-1"]), "e");
+    assert_eq!(read(&["--partition", "0", "--offset=1"]), "bc");
+    assert_eq!(read(&["-c", "0"]), "");
+    let few = run(&server, &["consume", "t", "-c", "4"]).good();
+    assert_eq!(few.lines().len(), 4);
+    let one = run(&server, &["consume", "t", "-p", "0", "-o", "2", "--count", "1"]).good();
+    assert_eq!(one.text(), "c\n");
+}
+
+#[test]
+fn several_topics_are_read_at_once() {
+    let server = filled();
+    server.create_topic("u", 1).expect("a topic");
+    feed(at(&server, &["produce", "u"]), b"f\n").good();
+    assert_eq!(run(&server, &["consume", "u", "t", "u", "-e"]).good().lines().concat(), "abcdef");
+    let end = run(&server, &["consume", "t", "u", "-e", "-o", "-1", "-f", "%t%s%n"]).good();
+    assert_eq!(end.lines(), ["tc", "te", "uf"]);
+}
+
+#[test]
+fn records_are_printed_as_asked_for() {
+    let server = with_topic(1);
+    let producer = Producer::new(config(&server)).expect("a producer");
+    let send = |record: &Record<'_>| drop(producer.send("t", record).expect("taken"));
+    send(&Record::new(b"v").key(b"k").timestamp(7));
+    send(&Record::tombstone().key(b"gone").timestamp(8));
+    send(&Record::new(b"").timestamp(9));
+    assert!(producer.close(LONG).is_empty());
+    let print = |more: &[&str]| {
+        let mut args = vec!["consume", "t", "-e"];
+        args.extend(more);
+        run(&server, &args).good().text()
+    };
+    assert_eq!(print(&[]), "v\n\n\n");
+    assert_eq!(print(&["-K", "="]), "k=v\ngone=\n=\n");
+    assert_eq!(print(&["-K", r"\t", "-D", r"\x00"]), "k\tv\0gone\t\0\t\0");
+    assert_eq!(print(&["-K", "=", "-Z"]), "k=v\ngone=NULL\nNULL=\n");
+    assert_eq!(
+        print(&["-f", r"%t/%p/%o/%T/%k/%K/%s/%S;"]),
+        "t/0/0/7/k/1/v/1;t/0/1/8/gone/4//-1;\
+        t/0/2/9//-1//0;"
+    );
+    assert_eq!(print(&["-f", "%k:%s ", "--null"]), "k:v gone:NULL NULL: ");
+    assert_eq!(print(&["-u", "--rack", "r", "--client-id", "x", "-v"]), "v\n\n\n");
+}
+
+#[test]
+fn added_partitions_are_read_from_their_first_record_wherever_reading_began() {
+    for offset in ["beginning", "end", "-1", "1", "@99999999999999"] {
+        let server = with_topic(1);
+        fill(&server, 0, &["a", "b"]);
+        let args = ["consume", "t", "-o", offset, "-u", "-v", "-f", "%p%s%n"];
+        let mut live = Live::start(at(&server, &args));
+        let before = match offset {
+            "beginning" => vec!["0a", "0b"],
+            "-1" | "1" => vec!["0b"],
+            _ => vec![],
+        };
+        if before.is_empty() {
+            live.error("partition 0: reading");
+        }
+        for want in before {
+            assert_eq!(live.line(), want, "-o {offset}");
+        }
+        server.grow("t", 3).expect("a larger topic");
+        fill(&server, 1, &["c", "d"]);
+        fill(&server, 2, &["e"]);
+        let mut lines = [live.line(), live.line(), live.line()];
+        lines.sort();
+        assert_eq!(lines, ["1c", "1d", "2e"], "-o {offset}");
+        live.signal(Signal::INT);
+        live.end().good();
+    }
+}
+
+#[test]
+fn one_partition_stays_one_when_the_topic_grows() {
+    let server = with_topic(1);
+    fill(&server, 0, &["a"]);
+    let args = ["consume", "t", "-p", "0", "-o", "-5", "-u", "-v"];
+    let mut live = Live::start(at(&server, &args));
+    assert_eq!(live.line(), "a");
+    server.grow("t", 2).expect("a larger topic");
+    fill(&server, 1, &["other"]);
+    live.error("grown from 1 to 2");
+    fill(&server, 0, &["b"]);
+    assert_eq!(live.line(), "b");
+    live.signal(Signal::INT);
+    live.end().good();
+}
+
+#[test]
+fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
+    const SIZE: usize = 3 << 20;
+    let options = Options { brokers: 1, max_message_bytes: 8 << 20, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 1).expect("a topic");
+    let large = vec![b'x'; SIZE];
+    let config = Config::new(server.bootstrap()).limits(Limits::server());
+    let producer = Producer::new(config.tune(|core| core.request_bytes = 8 << 20));
+    let producer = producer.expect("a producer");
+    producer.send("t", &Record::new(b"before")).expect("taken").wait().expect("written");
+    drop(producer.send("t", &Record::new(&large)).expect("taken"));
+    assert!(producer.close(LONG).is_empty());
+
+    let failed = run(&server, &["consume", "t", "-e"]);
+    assert_eq!(failed.text(), "before\n", "what came before it is printed");
+    let failed = failed.bad(1, &["read t, partition 0", "use --fetch-bytes "]);
+    let needed = failed.err.rsplit("--fetch-bytes ").next().expect("a number").trim().to_owned();
+    assert!(needed.parse::<usize>().is_ok_and(|n| n > SIZE && n < SIZE + 1000), "{needed}");
+    let read = run(&server, &["consume", "t", "-e", "--fetch-bytes", &needed]).good();
+    assert_eq!(read.out.len(), SIZE + "before\n\n".len());
+    let read = run(&server, &["consume", "t", "-e", "--fetch-bytes", "100000000"]).good();
+    assert_eq!(read.out.len(), SIZE + "before\n\n".len());
+}
+
+#[test]
+fn json_names_the_broker_that_leads_and_the_kind_of_time() {
+    let server = filled();
+    let text = run(&server, &["consume", "t", "-e", "-J", "-p", "0", "-c", "1"]).good().text();
+    assert!(
+        text.starts_with("{\"topic\":\"t\",\"partition\":0,\"offset\":0,\"tstype\":\"create\",")
+    );
+    let end = ",\"broker\":1,\"headers\":[],\"key\":null,\"payload\":\"a\"}\n";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn a_leader_that_moves_is_named_by_json() {
+    let server = crate::server(2);
+    server.create_topic("t", 1).expect("a topic");
+    fill(&server, 0, &["a"]);
+    let first = server.leader("t", 0).expect("a leader").0;
+    let mut live = Live::start(at(&server, &["consume", "t", "--json", "-u", "-v"]));
+    assert!(live.line().contains(&format!("\"broker\":{first},")));
+    server.move_leader("t", 0, 3 - first).expect("another leader");
+    live.error("new leader");
+    fill(&server, 0, &["b"]);
+    let line = live.line();
+    assert!(line.contains(&format!("\"broker\":{},", 3 - first)), "{line}");
+    live.signal(Signal::INT);
+    live.end().good();
+}
+
+#[test]
+fn the_environment_names_the_brokers() {
+    let server = filled();
+    let mut command = kavka(&["consume", "t", "-e"]);
+    command.env("KAVKA_BOOTSTRAP", server.bootstrap());
+    assert_eq!(feed(command, b"").good().lines().len(), 5);
+}

@@ -1,0 +1,104 @@
+//! Partitions that do not exist, have no leader, or cannot be reached.
+
+use std::time::Duration;
+
+use kavka_tests::sim::{ApiKey, Fault, Options, Server};
+
+use crate::live::Live;
+use crate::{LONG, at, feed, fill, run, with_topic};
+
+/// Two brokers without replicas, of which the second is dead: partition 1 has no leader, 0 and 2
+/// have two records each.
+fn half_dead(session: Duration) -> Server {
+    let options =
+        Options { brokers: 2, replication: 1, session_timeout: session, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 3).expect("a topic");
+    for partition in [0, 1, 2] {
+        fill(&server, partition, &[&format!("{partition}a"), &format!("{partition}b")]);
+    }
+    server.kill(2).expect("its port is kept");
+    server
+}
+
+/// Until the brokers agree that a partition has no leader.
+fn await_leaderless(server: &Server) {
+    let until = std::time::Instant::now() + LONG;
+    loop {
+        let text = run(server, &["topics", "describe", "t"]).good().text();
+        if text.contains("1\tnone") {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "it still has a leader: {text}");
+    }
+}
+
+#[test]
+fn a_partition_that_does_not_exist_is_named_at_once() {
+    let server = with_topic(1);
+    let said = ["t has no partition 99: it has 1"];
+    for args in [
+        &["consume", "t", "-p", "99", "-e"][..],
+        &["consume", "t", "-p", "99"],
+        &["consume", "t", "-p", "99", "-o", "-2"],
+        &["topics", "offsets", "t", "-p", "99"],
+        &["produce", "t", "-p", "99"],
+    ] {
+        let ran = feed(at(&server, args), b"a\n").bad(1, &said);
+        assert!(ran.took < Duration::from_secs(5), "{args:?} took {:?}", ran.took);
+    }
+    let line = br#"{"payload":"a","partition":99}"#;
+    let produce = ["produce", "t", "--json"];
+    feed(at(&server, &produce), line).bad(1, &["line 1", said[0], "--repartition"]);
+    let produce = ["produce", "t", "--json", "--repartition"];
+    feed(at(&server, &produce), line).good();
+    run(&server, &["consume", "none", "-e"]).bad(1, &["describe topic none"]);
+    let missing = ["consume", "none", "--timeout", "3"];
+    run(&server, &missing).bad(1, &["none", "create the topic"]);
+}
+
+#[test]
+fn the_others_are_read_when_a_partition_has_no_leader() {
+    let server = half_dead(Duration::from_millis(300));
+    await_leaderless(&server);
+    let said = ["t, partition 1: it has no leader", "Its replicas are on 2"];
+    let ran = run(&server, &["consume", "t", "-e"]).bad(1, &said);
+    assert_eq!(ran.lines(), ["0a", "0b", "2a", "2b"]);
+    let ran = run(&server, &["consume", "t", "-e", "-o", "-1"]).bad(1, &said);
+    assert_eq!(ran.lines(), ["0b", "2b"]);
+    run(&server, &["consume", "t", "-e", "-p", "1"]).bad(1, &said);
+    run(&server, &["consume", "t", "-e", "-p", "0"]).good();
+    let ran = run(&server, &["topics", "offsets", "t"]).bad(1, &said);
+    assert_eq!(ran.text(), "t\t0\t0\t2\nt\t2\t0\t2\n");
+
+    // Without -e it is awaited.
+    let mut live = Live::start(at(&server, &["consume", "t", "-o", "-1", "-f", "%s\\n", "-u"]));
+    live.error("it will be read from its end");
+    let mut read = [live.line(), live.line()];
+    read.sort();
+    assert_eq!(read, ["0b", "2b"]);
+    live.signal(rustix::process::Signal::TERM);
+    live.end().good();
+}
+
+#[test]
+fn the_others_are_read_when_a_leader_cannot_be_reached() {
+    // Nobody notices that it is dead.
+    let server = half_dead(LONG * 10);
+    let ran = run(&server, &["consume", "t", "-e", "--timeout", "2"]);
+    let ran = ran.bad(1, &["t, partition 1: ", "refused"]);
+    assert_eq!(ran.lines(), ["0a", "0b", "2a", "2b"]);
+    let ran = run(&server, &["topics", "offsets", "t", "--timeout", "2", "--json"]);
+    assert_eq!(ran.bad(1, &["t, partition 1: "]).lines().len(), 2);
+}
+
+#[test]
+fn a_partition_that_stops_in_the_middle_is_named() {
+    let server = half_dead(LONG * 10);
+    server.restart(2).expect("it listens");
+    // It says where the log ends, and then gives no records.
+    server.fault(2, ApiKey::Fetch, Fault::DropRequest, 10_000);
+    let ran = run(&server, &["consume", "t", "-e", "--timeout", "2"]);
+    let said = ["t, partition 1: no records after 0 of 2", "the last trouble was: connection"];
+    assert_eq!(ran.bad(1, &said).lines(), ["0a", "0b", "2a", "2b"]);
+}

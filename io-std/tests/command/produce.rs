@@ -1,0 +1,173 @@
+//! `kavka produce`: every option.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kavka_tests::sim::batch::Record;
+use kavka_tests::sim::{ApiKey, Fault, Server};
+
+use crate::live::Live;
+use crate::{at, copied, feed, peak, run, with_topic};
+
+fn all(server: &Server) -> Vec<Record> {
+    let partitions = server.with(|cluster| cluster.partitions("t"));
+    (0..partitions).flat_map(|partition| server.records("t", partition)).collect()
+}
+
+/// Keys and values, `-` for null.
+fn shown(server: &Server) -> Vec<String> {
+    let text = |bytes: Option<Vec<u8>>| match bytes {
+        Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        None => "-".to_owned(),
+    };
+    let shown = |at: &Record| format!("{}:{}", text(copied(&at.key)), text(copied(&at.value)));
+    all(server).iter().map(shown).collect()
+}
+
+#[test]
+fn lines_become_records() {
+    let cases: &[(&[&str], &str, &[&str])] = &[
+        (&[], "a\r\n\nb", &["-:a\r", "-:", "-:b"]),
+        (&["-D", r"\r\n"], "a\r\nb\n\r\n", &["-:a", "-:b\n"]),
+        (&["-D", ";"], "a;b;", &["-:a", "-:b"]),
+        (&["-K", ":"], "k:v\nn\n:w\n", &["k:v", "-:n", ":w"]),
+        (&["-K", r"\t", "-Z"], "k\tv\nk\t\n", &["k:v", "k:-"]),
+        (&["-k", "all"], "a\nb\n", &["all:a", "all:b"]),
+        (&["-Z"], "\n", &["-:-"]),
+        (&["--acks", "all"], "a\n", &["-:a"]),
+        (&["--acks", "1", "--linger", "1"], "a\n", &["-:a"]),
+        (&["--acks", "0", "--linger-when-idle"], "a\n", &["-:a"]),
+        (&["--delivery-timeout", "50", "-v"], "a\n", &["-:a"]),
+    ];
+    for (options, input, want) in cases {
+        let server = with_topic(1);
+        let mut args = vec!["produce", "t"];
+        args.extend(*options);
+        feed(at(&server, &args), input.as_bytes()).good();
+        assert_eq!(shown(&server), *want, "{options:?}");
+    }
+}
+
+#[test]
+fn a_partition_and_headers_can_be_chosen() {
+    let server = with_topic(3);
+    let args = ["produce", "t", "-p", "2", "-H", "h=1", "--header", "h=2=3", "-v"];
+    let ran = feed(at(&server, &args), b"a\n").good();
+    assert!(ran.err.contains("1 records delivered"), "{}", ran.err);
+    let records = server.records("t", 2);
+    let headers = records[0].headers.iter();
+    let headers: Vec<_> = headers.map(|(name, value)| (name.to_vec(), copied(value))).collect();
+    let want = |value: &str| (b"h".to_vec(), Some(value.as_bytes().to_vec()));
+    assert_eq!(headers, [want("1"), want("2=3")]);
+}
+
+#[test]
+fn a_closed_stdin_is_an_empty_one() {
+    let server = with_topic(1);
+    feed(at(&server, &["produce", "t"]), b"").good();
+    // As the shell's `<&-` does.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" <&-", env!("CARGO_BIN_EXE_kavka"), "produce", "t"]);
+    shell.env("KAVKA_BOOTSTRAP", server.bootstrap());
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    feed(shell, b"").good();
+    assert_eq!(shown(&server), [""; 0]);
+    // A directory cannot be read.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" </", env!("CARGO_BIN_EXE_kavka"), "produce", "t"]);
+    shell.env("KAVKA_BOOTSTRAP", server.bootstrap());
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    feed(shell, b"").bad(1, &["directory"]);
+}
+
+#[test]
+fn a_line_without_end_stops_at_the_record_limit_with_its_number() {
+    const PIECE: usize = 1 << 20;
+    for json in [false, true] {
+        let server = with_topic(1);
+        let mut args = vec!["produce", "t"];
+        args.extend(json.then_some("--json"));
+        let mut command = at(&server, &args);
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        let first = if json { &b"{\"payload\":\"a\"}\n"[..] } else { b"a\n" };
+        stdin.write_all(first).expect("it reads");
+        let piece = vec![b'x'; PIECE];
+        let mut most = 0;
+        // It closes the pipe long before the 600th.
+        let taken = (0..600).take_while(|_| {
+            most = most.max(peak(child.id()));
+            stdin.write_all(&piece).is_ok()
+        });
+        let taken = taken.count();
+        drop(stdin);
+        let output = child.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("line 2: larger than a record of "), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(taken < 50, "{taken} MiB were read");
+        assert!(most < 150 << 20, "{most} bytes");
+        assert_eq!(shown(&server), ["-:a"], "what came before is delivered");
+    }
+}
+
+#[test]
+fn a_record_that_is_too_large_is_named_by_its_line() {
+    let server = with_topic(1);
+    let line = "x".repeat((1 << 20) - 10);
+    let input = format!("a\n{line}\n");
+    feed(at(&server, &["produce", "t"]), input.as_bytes()).bad(1, &["line 2", "max.request.size"]);
+    let larger = ["produce", "t", "-X", "max.request.size=3000000"];
+    // The broker has a limit too.
+    feed(at(&server, &larger), input.as_bytes()).bad(1, &["of 2 records: 1 records lost"]);
+    assert_eq!(shown(&server), ["-:a", "-:a"]);
+}
+
+#[test]
+fn what_is_no_json_stops_with_its_line_after_the_others_are_delivered() {
+    let server = with_topic(2);
+    let input = "{\"payload\":\"a\"}\n\n{\"key\":\"k\"}\n{\"payload\":\"b\"}\n";
+    let ran = feed(at(&server, &["produce", "t", "--json"]), input.as_bytes());
+    ran.bad(1, &["line 3: has no \"payload\""]);
+    assert_eq!(shown(&server), ["-:a"]);
+    let input = br#"{"payload":"b","partition":1,"headers":[["own","1"]]}"#;
+    let args = ["produce", "t", "--json", "-p", "0", "-H", "every=2"];
+    feed(at(&server, &args), input).good();
+    let last = server.records("t", 0).pop().expect("a record");
+    let names: Vec<_> = last.headers.iter().map(|(name, _)| name.to_vec()).collect();
+    assert_eq!(names, [b"own".to_vec(), b"every".to_vec()], "-p goes before the object");
+}
+
+#[test]
+fn a_failure_and_what_was_lost_are_both_said() {
+    let server = with_topic(1);
+    server.fault(1, ApiKey::Produce, Fault::Error(29), 100);
+    let input = b"{\"payload\":\"a\"}\nnothing\n";
+    let ran = feed(at(&server, &["produce", "t", "--json"]), input);
+    ran.bad(1, &["line 2: ", "of 1 records: 1 records lost", "TOPIC_AUTHORIZATION_FAILED"]);
+}
+
+#[test]
+fn a_broker_that_does_not_respond_is_not_waited_for_beyond_the_delivery_timeout() {
+    let server = with_topic(1);
+    let mut live = Live::start(at(&server, &["produce", "t", "--delivery-timeout", "1"]));
+    let mut stdin = live.stdin.take().expect("piped");
+    stdin.write_all(b"a\n").expect("it reads");
+    while shown(&server).is_empty() {
+        std::thread::yield_now();
+    }
+    server.pause(1);
+    stdin.write_all(b"b\n").expect("it reads");
+    drop(stdin);
+    let ran = live.end().bad(1, &["of 2 records: 1 records lost"]);
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_said() {
+    let server = with_topic(1);
+    let args = ["produce", "none", "--timeout", "3"];
+    feed(at(&server, &args), b"a\n").bad(1, &["none", "create the topic"]);
+    run(&server, &["consume", "none", "-p", "0"]).bad(1, &["none"]);
+}

@@ -1,0 +1,143 @@
+//! `kavka topics` and `kavka metadata`.
+
+use kavka_tests::sim::{Options, Profile, Server};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::live::Live;
+use crate::{at, fill, run, server, with_topic};
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect(text)
+}
+
+#[test]
+fn topics_are_created_listed_described_grown_and_deleted() {
+    let server = server(3);
+    let create = ["topics", "create", "a", "-p", "2", "-r", "2", "-c", "retention.ms=60000"];
+    assert_eq!(run(&server, &create).good().text(), "created a\n");
+    run(&server, &["topics", "create", "b", "--partitions", "1"]).good();
+    run(&server, &create).bad(1, &["create topic a", "TOPIC_ALREADY_EXISTS"]);
+    assert_eq!(run(&server, &["topics", "list"]).good().text(), "a\t2\nb\t1\n");
+    run(&server, &["topics", "list", "--internal"]).good();
+    let list = run(&server, &["topics", "list", "--json"]).good().text();
+    let names: Vec<Value> = list.lines().map(|line| parsed(line)["topic"].clone()).collect();
+    assert_eq!(names, ["a", "b"]);
+
+    let text = run(&server, &["topics", "describe", "a"]).good().text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("a\t2 partitions\tid "), "{text}");
+    assert_eq!(lines[1], "partition\tleader\tepoch\treplicas\tin sync");
+    assert_eq!(lines.len(), 4, "{text}");
+    let one = parsed(&run(&server, &["topics", "describe", "a", "--json"]).good().text());
+    assert_eq!(one["partitions"].as_array().map(Vec::len), Some(2), "{one}");
+    assert_eq!(one["partitions"][0]["replicas"].as_array().map(Vec::len), Some(2), "{one}");
+
+    let grown = run(&server, &["topics", "grow", "a", "5"]).good();
+    assert_eq!(grown.text(), "a has 5 partitions\n");
+    run(&server, &["topics", "grow", "a", "3"]).bad(1, &["grow topic a to 3 partitions"]);
+    run(&server, &["topics", "grow", "a", "-1"]).bad(1, &["grow topic a to -1"]);
+    assert_eq!(run(&server, &["topics", "delete", "a"]).good().text(), "deleted a\n");
+    run(&server, &["topics", "delete", "a"]).bad(1, &["delete topic a", "UNKNOWN_TOPIC"]);
+    run(&server, &["topics", "describe", "a"]).bad(1, &["describe topic a", "create the topic"]);
+}
+
+#[test]
+fn offsets_are_those_of_a_time_or_both_ends() {
+    let server = with_topic(2);
+    fill(&server, 0, &["a", "b", "c"]);
+    fill(&server, 1, &["d"]);
+    let ask = |more: &[&str]| {
+        let mut args = vec!["topics", "offsets", "t"];
+        args.extend(more);
+        run(&server, &args).good().text()
+    };
+    assert_eq!(ask(&["--time", "0"]), "t:0:0\nt:1:0\n");
+    server.with(|cluster| cluster.trim("t", 0, 1)).expect("a shorter log");
+    assert_eq!(ask(&[]), "t\t0\t1\t3\nt\t1\t0\t1\n");
+    assert_eq!(ask(&["-p", "0"]), "t\t0\t1\t3\n");
+    assert_eq!(ask(&["--time", "latest"]), "t:0:3\nt:1:1\n");
+    assert_eq!(ask(&["--time", "-1"]), "t:0:3\nt:1:1\n");
+    assert_eq!(ask(&["--time", "earliest"]), "t:0:1\nt:1:0\n");
+    assert_eq!(ask(&["--time", "-2", "-p", "1"]), "t:1:0\n");
+    assert_eq!(ask(&["--time", "99999999999999"]), "t:0:3\nt:1:1\n", "none: the end");
+    let line = parsed(&ask(&["-p", "0", "--json"]));
+    assert_eq!(line, json!({ "topic": "t", "partition": 0, "first": 1, "end": 3 }));
+    let line = parsed(&ask(&["-p", "0", "--json", "--time", "latest"]));
+    assert_eq!(line, json!({ "topic": "t", "partition": 0, "offset": 3 }));
+    run(&server, &["topics", "offsets", "t", "-p", "2"]).bad(1, &["t has no partition 2"]);
+    run(&server, &["topics", "offsets", "none"]).bad(1, &["describe topic none"]);
+}
+
+#[test]
+fn metadata_names_brokers_controller_topics_and_its_age() {
+    let options = Options { brokers: 3, racks: 3, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("a", 2).expect("a topic");
+    server.create_topic("b", 1).expect("a topic");
+    let text = run(&server, &["metadata"]).good().text();
+    assert!(text.contains("3 brokers\t2 topics\tat most "), "{text}");
+    assert!(text.contains("\track rack-1") && text.contains("\tcontroller\n"), "{text}");
+    assert!(text.contains("a\t2 partitions") && text.contains("b\t1 partitions"), "{text}");
+    let all = parsed(&run(&server, &["metadata", "--json", "--internal"]).good().text());
+    assert_eq!(all["brokers"].as_array().map(Vec::len), Some(3), "{all}");
+    assert!(all["controllerid"].is_i64() && all["age_ms"].is_u64(), "{all}");
+    assert_eq!(all["topics"][0]["topic"], "a");
+    assert_eq!(all["brokers"][0]["name"], server.address(1).expect("a broker").to_string());
+
+    let text = run(&server, &["metadata", "b"]).good().text();
+    assert!(text.contains("1 topics") && text.contains("confirmed ") && !text.contains("a\t2"));
+    let one = parsed(&run(&server, &["metadata", "b", "--json", "-v"]).good().text());
+    assert!(one["topics"][0]["age_ms"].is_u64(), "{one}");
+    assert!(one["topics"][0]["confirmed_by"].is_i64(), "{one}");
+    run(&server, &["metadata", "none"]).bad(1, &["describe topic none"]);
+}
+
+#[test]
+fn growth_and_other_news_are_printed_until_a_signal_comes() {
+    for (signal, json) in [(Signal::INT, false), (Signal::TERM, true)] {
+        let server = server(2);
+        server.create_topic("a", 3).expect("a topic");
+        let mut args = vec!["topics", "watch", "a", "-v"];
+        args.extend(json.then_some("--json"));
+        let mut live = Live::start(at(&server, &args));
+        let ready = live.line();
+        if json {
+            let want = json!({ "event": "ready", "topic": "a", "partitions": 3 });
+            assert_eq!(parsed(&ready), want);
+        } else {
+            assert!(ready.ends_with(" a: 3 partitions"), "{ready}");
+        }
+        server.grow("a", 5).expect("a larger topic");
+        let grown = live.line();
+        if json {
+            let grown = parsed(&grown);
+            assert_eq!((&grown["event"], &grown["to"]), (&json!("grown"), &json!(5)), "{grown}");
+        } else {
+            assert!(grown.contains(" a: grown from 3 to 5 partitions (broker "), "{grown}");
+        }
+        server.recreate("a", 1).expect("another topic");
+        loop {
+            let line = live.line();
+            if line.contains("recreated") {
+                break;
+            }
+        }
+        server.disconnect(1);
+        server.disconnect(2);
+        assert!(live.line().contains("connection"), "with -v connections are news too");
+        live.signal(signal);
+        live.end().good();
+    }
+}
+
+#[test]
+fn old_brokers_have_no_ids_and_no_epochs() {
+    let options = Options { brokers: 1, profile: Profile::V1_1, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 1).expect("a topic");
+    fill(&server, 0, &["a"]);
+    assert!(run(&server, &["topics", "describe", "t"]).good().text().contains("\t-1\t"));
+    assert_eq!(run(&server, &["topics", "offsets", "t"]).good().text(), "t\t0\t0\t1\n");
+    assert_eq!(run(&server, &["consume", "t", "-e"]).good().text(), "a\n");
+}

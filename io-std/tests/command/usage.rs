@@ -1,0 +1,214 @@
+//! Help, wrong usage, where brokers are found, properties, completions.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::{at, feed, kavka, run, with_topic};
+
+/// A file that no other run of these tests uses.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(text: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("command-{}-{number}.properties", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, text).expect("a file");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // it lies below `target`, and does no harm
+    }
+}
+
+#[test]
+fn help_and_version_are_there_for_every_command() {
+    let help = feed(kavka(&["--help"]), b"").good().text();
+    for word in ["topics", "produce", "consume", "metadata", "completions", "Exit codes: 0 done"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let version = feed(kavka(&["--version"]), b"").good().text();
+    assert_eq!(version.trim(), format!("kavka {}", env!("CARGO_PKG_VERSION")));
+    for command in ["topics", "produce", "consume", "metadata", "completions"] {
+        feed(kavka(&[command, "--help"]), b"").good();
+    }
+    for command in ["list", "create", "describe", "offsets", "grow", "delete", "watch"] {
+        feed(kavka(&["topics", command, "--help"]), b"").good();
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["nothing"], "nothing"),
+        (&["consume"], "TOPICS"),
+        (&["consume", "t", "--nothing"], "--nothing"),
+        (&["consume", "t", "-p", "-1"], "-1"),
+        (&["consume", "t", "-o", "middle"], "middle: beginning, end, an offset, -N or @MS"),
+        (&["consume", "t", "--json", "-K", ":"], "cannot be used with"),
+        (&["consume", "t", "-f", "%s", "-D", ":"], "cannot be used with"),
+        (&["consume", "t", "-f", "%q"], "--format %q: %q means nothing"),
+        (&["consume", "t", "--fetch-bytes", "7"], "7"),
+        (&["produce", "t", "-H", "novalue"], "--header novalue: must be NAME=VALUE"),
+        (&["produce", "t", "-D", ""], "--delimiter must not be empty"),
+        (&["produce", "t", "--json", "-k", "x"], "cannot be used with"),
+        (&["produce", "t", "--repartition"], "--json"),
+        (&["produce", "t", "--acks", "2"], "2"),
+        (&["topics", "create", "t", "-c", "novalue"], "--topic-config novalue: must be NAME=VALUE"),
+        (&["topics", "offsets", "t", "--time", "-3"], "-3: earliest, latest"),
+        (&["completions", "no-shell"], "no-shell"),
+        (&["topics", "list", "-X", "novalue"], "-X novalue: must be KEY=VALUE"),
+        (&["topics", "list", "-X", "acks=7"], "-X: acks=7: must be all, 1 or 0"),
+        (&["topics", "list", "-F", "no/such/file"], "--config no/such/file"),
+        (&["topics", "create", "t", "--config", "a.b=1"], "a topic config is -c NAME=VALUE"),
+    ];
+    for (args, said) in cases {
+        let ran = feed(kavka(args), b"");
+        assert!(ran.took < Duration::from_secs(30), "{args:?}: {ran:?}");
+        ran.bad(2, &[said]);
+    }
+}
+
+#[test]
+fn addresses_are_understood_as_people_write_them_or_refused_at_once() {
+    let server = with_topic(2);
+    let address = server.bootstrap();
+    let port = address.rsplit(':').next().expect("a port");
+    for list in [
+        format!("PLAINTEXT://{address}"),
+        format!("plaintext://LOCALHOST:{port}"),
+        format!("{address};{address}"),
+        format!("  {address} ,\t{address},"),
+    ] {
+        let ran = feed(kavka(&["-b", &list, "topics", "list"]), b"").good();
+        assert_eq!(ran.text(), "t\t2\n", "{list}");
+    }
+    let cases = [
+        ("SSL://127.0.0.1:1", "SSL is not supported yet"),
+        ("http://127.0.0.1:1", "http:// is not understood"),
+        ("::1:9092", "write an IPv6 address in brackets"),
+        ("127.0.0.1:99999", "the port \"99999\" is not a number from 1 to 65535"),
+        (",", "the list of bootstrap addresses is empty"),
+    ];
+    for (list, why) in cases {
+        for args in [&["-b", list, "topics", "list"][..], &["-b", list, "consume", "t", "-e"]] {
+            let ran = feed(kavka(args), b"").bad(1, &[why]);
+            assert!(ran.took < Duration::from_secs(5), "at once, not in {:?}", ran.took);
+        }
+    }
+}
+
+#[test]
+fn options_go_before_the_environment_and_that_before_the_file() {
+    let server = with_topic(3);
+    let good = Scratch::new(&format!(
+        "# brokers\nbootstrap.servers = PLAINTEXT://{}\nclient.id=file\nfetch.mini.bytes=1\n",
+        server.bootstrap()
+    ));
+    let ran = feed(kavka(&["topics", "list", "--config", good.path()]), b"").good();
+    assert_eq!(ran.text(), "t\t3\n");
+    let warning = format!("{}, line 4: fetch.mini.bytes is no property that kavka", good.path());
+    assert!(ran.err.contains(&warning), "{}", ran.err);
+    let bad = Scratch::new("bootstrap.servers=:\n");
+    run(&server, &["-F", bad.path(), "topics", "list"]).good();
+    feed(kavka(&["-F", bad.path(), "topics", "list"]), b"").bad(1, &["the host is missing"]);
+    let mut command = kavka(&["-F", bad.path(), "-b", &server.bootstrap(), "topics", "list"]);
+    command.env("KAVKA_BOOTSTRAP", ":");
+    feed(command, b"").good();
+    let servers = format!("bootstrap.servers={}", server.bootstrap());
+    feed(kavka(&["-F", bad.path(), "-X", &servers, "topics", "list"]), b"").good();
+    let wrong = Scratch::new("\nacks=many\n");
+    let place = format!("{}, line 2: acks=many: must be", wrong.path());
+    feed(kavka(&["-F", wrong.path(), "topics", "list"]), b"").bad(2, &[&place]);
+}
+
+#[test]
+fn properties_do_what_they_say() {
+    let server = with_topic(1);
+    let file = Scratch::new(
+        "acks=1\nenable.idempotence=false\nlinger.ms=1\nbatch.size=1000\nbuffer.memory=100000\n\
+         delivery.timeout.ms=20000\nmax.request.size=200\nclient.rack=r\ngroup.id=g\n\
+         compression.type=lz4\nsasl.mechanism=PLAIN\n",
+    );
+    let produce = ["produce", "t", "-F", file.path()];
+    let ran = feed(at(&server, &produce), b"small\n").good();
+    for word in ["group.id has no effect", "sent uncompressed", "TLS and SASL are not"] {
+        assert!(ran.err.contains(word), "{word}: {}", ran.err);
+    }
+    let large = format!("small\n{}\n", "x".repeat(201));
+    feed(at(&server, &produce), large.as_bytes()).bad(1, &["line 2", "200 bytes"]);
+    // The option goes before the property.
+    let ends = |reset: &str| {
+        let reset = format!("auto.offset.reset={reset}");
+        run(&server, &["consume", "t", "-e", "-X", &reset]).good().text()
+    };
+    assert_eq!((ends("earliest").as_str(), ends("latest").as_str()), ("small\nsmall\n", ""));
+    let both = ["consume", "t", "-e", "-X", "auto.offset.reset=latest", "-o", "1"];
+    assert_eq!(run(&server, &both).good().text(), "small\n");
+    let wait = ["consume", "t", "-e", "-X", "fetch.max.wait.ms=10", "-X", "fetch.min.bytes=1"];
+    run(&server, &wait).good();
+}
+
+#[test]
+fn nobody_at_the_address_is_said_with_the_address() {
+    let server = with_topic(1);
+    let address = server.bootstrap();
+    server.kill(1).expect("its port is kept");
+    for args in [
+        &["topics", "list"][..],
+        &["metadata"],
+        &["topics", "offsets", "t"],
+        &["topics", "watch", "t"],
+        &["consume", "t", "-e"],
+        &["consume", "t"],
+        &["produce", "t"],
+    ] {
+        let mut all = args.to_vec();
+        all.extend(["--timeout", "2"]);
+        let ran = run(&server, &all).bad(1, &["refused", &address]);
+        assert!(ran.took < Duration::from_secs(20), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = feed(kavka(&["completions", shell]), b"").good().text();
+        assert!(script.contains("consume") && script.contains("metadata"), "{shell}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let server = with_topic(1);
+    crate::fill(&server, 0, &["a", "b"]);
+    for args in [
+        &["topics", "list"][..],
+        &["topics", "describe", "t"],
+        &["topics", "offsets", "t"],
+        &["topics", "watch", "t"],
+        &["metadata", "--json"],
+        &["metadata"],
+        &["consume", "t", "-e"],
+        &["consume", "t", "--json"],
+        &["consume", "t", "-u"],
+        &["completions", "bash"],
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux");
+        let mut command = at(&server, args);
+        command.stdout(Stdio::from(full));
+        feed(command, b"").bad(1, &["No space left on device"]);
+    }
+}
