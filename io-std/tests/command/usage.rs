@@ -212,3 +212,15 @@ fn a_full_disk_is_a_failure() {
         feed(command, b"").bad(1, &["No space left on device"]);
     }
 }
+
+#[test]
+fn the_library_alone_does_not_pull_what_the_command_needs() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).expect("a manifest");
+    let (normal, _) = manifest.split_once("[dev-dependencies]").expect("dependencies for tests");
+    for name in ["clap", "clap_complete", "serde_json", "ctrlc", "rustix"] {
+        let line = normal.lines().find(|line| line.starts_with(&format!("{name} =")));
+        assert!(line.is_some_and(|line| line.contains("optional = true")), "{name}: {line:?}");
+    }
+    assert!(!normal.contains("\ndefault ="), "the command is not a default feature");
+}

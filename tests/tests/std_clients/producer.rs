@@ -422,7 +422,7 @@ fn results_are_futures_under_an_executor_of_ten_lines() {
 
 #[test]
 fn a_configuration_that_cannot_work_is_refused_at_once() {
-    for bad in ["", "host", "host:0", "host:x"] {
+    for bad in ["", "host:", "host:0", "host:x"] {
         let error = Producer::new(Config::new(bad)).unwrap_err();
         assert!(error.to_string().contains("host:port"), "{bad:?}: {error}");
     }

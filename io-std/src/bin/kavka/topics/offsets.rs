@@ -77,23 +77,28 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure>
             });
         }
         for (partition, offsets) in rows {
-            let line = match (offsets.as_slice(), options.json) {
-                ([first, end], true) => {
-                    let line = json!({ "topic": name, "partition": partition, "first": first, "end": end });
-                    line.to_string()
-                }
-                ([offset, ..], true) => {
-                    json!({ "topic": name, "partition": partition, "offset": offset }).to_string()
-                }
-                ([first, end], false) => format!("{name}\t{partition}\t{first}\t{end}"),
-                ([offset, ..], false) => format!("{name}:{partition}:{offset}"),
-                ([], _) => continue,
-            };
+            let Some(line) = line(name, partition, &offsets, options.json) else { continue };
             writeln!(out, "{line}")?;
         }
     }
     out.flush()?;
     if bad.is_empty() { Ok(()) } else { Err(Failure::Failed(bad.join("\nkavka: "))) }
+}
+
+/// Both ends of a log, or one offset.
+fn line(topic: &str, partition: u32, offsets: &[i64], as_json: bool) -> Option<String> {
+    Some(match (offsets, as_json) {
+        ([first, end], true) => {
+            json!({ "topic": topic, "partition": partition, "first": first, "end": end })
+                .to_string()
+        }
+        ([offset, ..], true) => {
+            json!({ "topic": topic, "partition": partition, "offset": offset }).to_string()
+        }
+        ([first, end], false) => format!("{topic}\t{partition}\t{first}\t{end}"),
+        ([offset, ..], false) => format!("{topic}:{partition}:{offset}"),
+        ([], _) => return None,
+    })
 }
 
 #[cfg(test)]
