@@ -95,14 +95,13 @@ impl<'d> Consumer<'d> {
         if bytes.len() < total {
             return Found::More;
         }
-        let bytes = &bytes[..total];
         if !cx.checked
-            && let Err(why) = record::check_crc(bytes)
+            && let Err(why) = record::check_crc(&bytes[..total])
         {
             return self.corrupt(part, next_offset, why);
         }
         cx.checked = true;
-        self.hand_out(cluster, cx, part, header, bytes)
+        self.hand_out(cluster, cx, part, header, &bytes[..total])
     }
 
     /// A whole, sound batch: for the application, unless there is nothing for it in there.

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A request type as it stands in the request header, an `i16`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ApiKey(pub i16);
 
 /// "Never flexible" in the table below.
