@@ -8,7 +8,14 @@
 #![forbid(unsafe_code)]
 // Who leaves a part out leaves some of its helpers without a user; with all of them there is none.
 #![cfg_attr(
-    not(all(feature = "producer", feature = "consumer", feature = "admin", feature = "describe")),
+    not(all(
+        feature = "producer",
+        feature = "consumer",
+        feature = "admin",
+        feature = "describe",
+        feature = "replicas",
+        feature = "epochs",
+    )),
     allow(dead_code, unused_imports)
 )]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
