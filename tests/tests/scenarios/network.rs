@@ -141,8 +141,10 @@ fn n3_a_broker_that_never_accepts_is_given_up_for_the_next_address() {
     let start = s.now();
     s.ready("t");
     let took = start.until(s.now());
-    // The one that hangs has its time; the next one refuses at once.
-    let range = Duration::from_millis(900)..Duration::from_secs(4);
+    // The one that hangs has its time; the next one refuses at once. Chance decides which is the
+    // first, and is another one where rare branches are on demand.
+    let least = if cfg!(kavka_rare) { Duration::ZERO } else { Duration::from_millis(900) };
+    let range = least..Duration::from_secs(4);
     assert!(range.contains(&took), "{took:?}");
 }
 
