@@ -1,6 +1,6 @@
 //! Records that were written before it is known which batch they go into.
 
-use super::write::{Content, Small, content_len, number, numbers_len, write_content};
+use super::write::{Content, Small, content_len, front, numbers_len, with_length, write_content};
 use super::{Record, varint};
 use crate::wire::{Full, Sink};
 
@@ -39,6 +39,11 @@ impl<'a> Packed<'a> {
         Self { bytes, timestamp }
     }
 
+    #[inline]
+    fn body_len(&self, offset_delta: u32, timestamp_delta: i64) -> usize {
+        numbers_len(offset_delta, timestamp_delta).saturating_add(self.bytes.len())
+    }
+
     /// What [`pack`] has written.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
@@ -61,9 +66,7 @@ impl Content for Packed<'_> {
 
     #[inline]
     fn len(&self, offset_delta: u32, timestamp_delta: i64) -> usize {
-        let numbers = numbers_len(offset_delta, timestamp_delta);
-        let body = numbers.saturating_add(self.bytes.len());
-        varint::len(number(body)).saturating_add(body)
+        with_length(self.body_len(offset_delta, timestamp_delta))
     }
 
     #[inline]
@@ -74,12 +77,11 @@ impl Content for Packed<'_> {
         offset_delta: u32,
         timestamp_delta: i64,
     ) -> Result<(), Full> {
-        if i32::try_from(len).is_err() || i32::try_from(offset_delta).is_err() {
+        if i32::try_from(len).is_err() {
             return Err(Full);
         }
-        let body = numbers_len(offset_delta, timestamp_delta) + self.bytes.len();
-        let front = Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta));
-        sink.put(front.bytes())?;
+        let body = self.body_len(offset_delta, timestamp_delta);
+        sink.put(front(body, offset_delta, timestamp_delta)?.bytes())?;
         sink.put(self.bytes)
     }
 }

@@ -123,7 +123,12 @@ impl HeaderList<'_> {
 /// stands for more than can be counted.
 #[must_use]
 pub fn encoded_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
-    let body = body_len(record, offset_delta, timestamp_delta);
+    with_length(body_len(record, offset_delta, timestamp_delta))
+}
+
+/// Bytes of a record whose length says `body`.
+#[inline]
+pub(super) fn with_length(body: usize) -> usize {
     varint::len(number(body)).saturating_add(body)
 }
 
@@ -212,11 +217,19 @@ fn write_body(
     offset_delta: u32,
     timestamp_delta: i64,
 ) -> Result<(), Full> {
+    write_content(sink, front(body, offset_delta, timestamp_delta)?, record)
+}
+
+/// What stands before the key: length, attributes and deltas.
+///
+/// # Errors
+/// `Full`, when the format cannot express them.
+#[inline]
+pub(super) fn front(body: usize, offset_delta: u32, timestamp_delta: i64) -> Result<Small, Full> {
     if i32::try_from(body).is_err() || i32::try_from(offset_delta).is_err() {
         return Err(Full);
     }
-    let front = Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta));
-    write_content(sink, front, record)
+    Ok(Small::numbers(body, 0, timestamp_delta, i64::from(offset_delta)))
 }
 
 /// Appends what was gathered for the front of a record, and its key, value and headers.
