@@ -51,9 +51,9 @@ fn load_as(mock: &Mock, producer: Config, trouble: impl FnOnce(&AtomicBool)) -> 
     thread::scope(|scope| {
         let reading = scope.spawn(|| read(&consumer, &over));
         let sending = scope.spawn(|| {
-            let sent = send(&producer);
-            over.store(true, Ordering::Release);
-            sent
+            // Also where sending panics, or the others would wait for ever.
+            let _over = Over(&over);
+            send(&producer)
         });
         trouble(&over);
         let sent = sending.join().expect("the sending thread panicked");
@@ -63,6 +63,14 @@ fn load_as(mock: &Mock, producer: Config, trouble: impl FnOnce(&AtomicBool)) -> 
         }
         ledger.report()
     })
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn send(producer: &Producer) -> Vec<(Entry, Option<Place>)> {

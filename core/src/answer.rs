@@ -2,6 +2,7 @@
 
 use crate::connection::Question;
 use crate::time::{Span, Tick};
+use crate::wire::ErrorCode;
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -21,7 +22,7 @@ pub(crate) enum Frame {
 /// What is known of a handshake while its answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HandshakeCx {
-    pub(crate) error: i16,
+    pub(crate) error: ErrorCode,
     /// The highest ApiVersions version that the broker names.
     pub(crate) max: i16,
     pub(crate) ranges: u16,

@@ -11,7 +11,7 @@ use crate::error::{Error, PeerFault, Protocol};
 use crate::event::Event;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
-use crate::wire::{Step, api_versions, header, table};
+use crate::wire::{ErrorCode, Step, api_versions, header, table};
 
 /// Kafka's answers are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
@@ -266,7 +266,20 @@ impl Commands<'_> {
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
             Err(PeerFault::Malformed) if self.lacks_throttle_time(at) => self.finish(at),
+            Err(PeerFault::Malformed) if self.takes_no_such_version(at) => self.finish(at),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether an ApiVersions answer says that its version is unknown: the rest of it should have
+    /// the format of version 0, has any on some brokers, and says nothing then.
+    fn takes_no_such_version(&mut self, at: &At<'_>) -> bool {
+        match &mut self.answers[at.slot].cx {
+            Cx::Handshake(cx) if cx.error == ErrorCode::UNSUPPORTED_VERSION => {
+                cx.max = 0;
+                true
+            }
+            _ => false,
         }
     }
 

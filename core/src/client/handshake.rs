@@ -7,7 +7,7 @@ use crate::connection::{Conn, Peer, State};
 use crate::error::{Error, PeerFault};
 use crate::time::Tick;
 use crate::wire::table::Segment;
-use crate::wire::{ApiKey, Decode, Encode, api_versions};
+use crate::wire::{ApiKey, Decode, Encode, ErrorCode, api_versions};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -48,7 +48,7 @@ impl Commands<'_> {
         cx: &HandshakeCx,
     ) -> Result<(), PeerFault> {
         let asked = self.net.conns[slot].handshake_version;
-        if cx.error == 35 {
+        if cx.error == ErrorCode::UNSUPPORTED_VERSION {
             let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
             if guard!("ApiVersions is asked once for each lower version", lower >= asked) {
                 let api = ApiKey::API_VERSIONS;
@@ -79,13 +79,13 @@ impl Commands<'_> {
 /// What a broker says of the versions that it speaks.
 pub(super) fn on_versions(conn: &mut Conn, cx: &mut HandshakeCx, got: Segment<'_, '_>) {
     match api_versions::item(got) {
-        Some(api_versions::Item::Head { error }) => cx.error = error.0,
+        Some(api_versions::Item::Head { error }) => cx.error = error,
         Some(api_versions::Item::Range { api, min, max }) => {
             cx.ranges = cx.ranges.saturating_add(1);
             if api == ApiKey::API_VERSIONS {
                 cx.max = max;
             }
-            if cx.error == 0 {
+            if cx.error == ErrorCode::NONE {
                 conn.versions.offer(api, min, max);
             }
         }

@@ -231,6 +231,30 @@ fn only_a_missing_throttle_time_is_tolerated() {
     }
 }
 
+/// The error says enough: version 0 is asked for next. librdkafka's mock cluster writes an array's
+/// length of one format and the rest of the other.
+#[test]
+fn what_stands_behind_an_unknown_version_does_not_matter() {
+    let of_the_mock = vec![0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
+    let mut cases: Vec<Vec<u8>> = (2..of_the_mock.len()).map(|n| of_the_mock[..n].into()).collect();
+    cases.push(of_the_mock);
+    cases.push([&[0, 35][..], &[0xff; 40]].concat());
+    for body in cases {
+        for piece in [usize::MAX, 1, 5] {
+            let mut s = Script::new(World::new(1).topic("t", 1));
+            s.manual(ApiKey::ApiVersions);
+            s.piece = piece;
+            s.topic("t");
+            let asked = s.expect::<ApiVersionsRequest>();
+            let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+            let frame = [&length[..], &asked.correlation.to_be_bytes(), &body].concat();
+            s.feed(asked.conn, &frame);
+            let next = s.expect::<ApiVersionsRequest>();
+            assert_eq!((next.conn, next.version), (asked.conn, 0), "{body:?}, pieces of {piece}");
+        }
+    }
+}
+
 /// Where many topics are watched and nobody can be asked, nothing spins.
 #[test]
 fn a_missing_api_costs_no_loop() {
