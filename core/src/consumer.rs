@@ -251,6 +251,8 @@ pub(crate) struct Consumer<'d> {
     /// Largest batch that can be received.
     rx_bytes: usize,
     session_serial: u32,
+    /// Partitions that a Fetch request had room for last, and may be tried next.
+    room: (u16, u16),
     /// How often there was room to produce again, from 1.
     rooms: u32,
     /// Leaders may not name other replicas before this: one of them did not serve.
@@ -280,6 +282,7 @@ impl<'d> Consumer<'d> {
             lists: Lists::EMPTY,
             rx_bytes: setup.rx_bytes,
             session_serial: 0,
+            room: (u16::MAX, u16::MAX),
             rooms: 1,
             rack_from: Tick::ZERO,
             ghosts: 0,

@@ -24,15 +24,18 @@ impl Cluster<'_> {
     fn topic_event(&mut self, slot: usize) -> Event<'static> {
         let id = self.topic_id(slot);
         let topic = &mut self.topics[slot];
+        // What was added since is reported by itself: it is read from another place.
+        let added = topic.pending & pending::ADDED != 0;
+        let partitions = if added { topic.added_from } else { topic.count };
         let mut take = |bit: u8| {
             let set = topic.pending & bit != 0;
             topic.pending &= !bit;
             set
         };
         if take(pending::READY) {
-            Event::TopicReady { topic: id, partitions: topic.count }
+            Event::TopicReady { topic: id, partitions }
         } else if take(pending::RECREATED) {
-            Event::TopicRecreated { topic: id, partitions: topic.count }
+            Event::TopicRecreated { topic: id, partitions }
         } else if take(pending::ADDED) {
             let (from, to, by) = (topic.added_from, topic.count, topic.added_by);
             Event::PartitionsAdded { topic: id, from, to, by }

@@ -263,13 +263,9 @@ impl Cluster<'_> {
             topic.added_from = topic.count;
         }
         topic.added_by = by;
-        // These were not told yet, and will tell the count as it is then.
-        let whole = topic.pending & (pending::READY | pending::RECREATED) != 0;
         topic.count = count;
         self.topics.note_change(slot);
-        if !whole {
-            self.tell(slot, pending::ADDED);
-        }
+        self.tell(slot, pending::ADDED);
     }
 
     /// What was known of a topic before the client was ended and made again. Metadata is asked for

@@ -218,11 +218,12 @@ impl<'d> Consumer<'d> {
         self.drop_strangers(cluster, desk);
         let rack = self.rack(cluster, now);
         let most_bytes = cluster.config.partition_max_bytes.min(self.rx_limit());
-        let mut most = usize::MAX;
+        // Only what is tried is put in order, or those behind would lose their turn.
+        let mut most = guard!("who had no room comes first", self.room.1 => u16::MAX);
         loop {
             let Self { desks, follows, by_work, by_forget, .. } = self;
             let at = &mut desks[desk];
-            let sends = Self::group(cluster, follows, by_work, &mut at.sends, most);
+            let sends = Self::group(cluster, follows, by_work, &mut at.sends, most.into());
             let count = Self::group(cluster, follows, by_forget, &mut at.forgets, usize::MAX);
             let sent = self.named(&self.desks[desk].sends, sends);
             let first = self.desks[desk].forgets.first();
@@ -233,6 +234,9 @@ impl<'d> Consumer<'d> {
                 plan.write_fetch(w, (head, rack), (&sent, &forgotten), most_bytes)
             });
             if written.is_ok() {
+                if sends == usize::from(most) {
+                    self.room = (most, most.saturating_add(most / 8).saturating_add(1));
+                }
                 return Some((draft, sends));
             }
             net.abandon(draft);
@@ -241,7 +245,10 @@ impl<'d> Consumer<'d> {
                 self.desks[desk].anew |= count > 0;
                 return None;
             }
-            most = sends / 2;
+            // One step beyond what was right goes back to that.
+            let half = (sends / 2) as u16;
+            most = if usize::from(self.room.0) < sends { self.room.0 } else { half };
+            self.room = (half, most);
         }
     }
 

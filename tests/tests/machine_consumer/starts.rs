@@ -197,6 +197,29 @@ fn a_recreated_topic_moves_nobody_who_left_no_place() {
     }
 }
 
+/// Growth before the application looked is growth all the same: what was added is read from
+/// another place than what was there.
+#[test]
+fn a_topic_is_reported_as_it_was_found_and_its_growth_by_itself() {
+    let (mut s, t) = following(2, Start::Latest, 64);
+    s.listening = false;
+    s.until("it is ready", |s| s.client.freshness(t).is_some());
+    wanted(&mut s);
+    s.world.grow("t", 5);
+    assert!(wanted(&mut s).contains(&(4, 0)));
+    s.listening = true;
+    let told = events(&mut s);
+    let counts: Vec<_> = told
+        .iter()
+        .filter_map(|e| match e {
+            Event::TopicReady { partitions, .. } => Some((0, *partitions)),
+            Event::PartitionsAdded { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [(0, 2), (2, 5)], "{told:?}");
+}
+
 /// What was never told to be at 40 does not leave it.
 #[test]
 fn a_recreated_topic_moves_nobody_who_was_not_told_of_the_partition() {
