@@ -156,6 +156,7 @@ impl Read {
             desk: self.desk,
             session: self.session,
             seat: self.seat,
+            lease: self.lease,
             // Whatever the leader was told of it does not hold any more, also if that was 0.
             sent_position: -1,
             assigned_news: self.assigned_news,
@@ -167,7 +168,7 @@ impl Read {
     /// says so, and the start still is the earliest whatever is to be done with other positions.
     fn begin_first(&mut self) {
         self.begin(Start::Offset(0));
-        self.start = Start::Earliest;
+        (self.start, self.lease) = (Start::Earliest, Lease::NONE);
     }
 
     /// The epoch that was read last is another one, by the log that there is now. The session has

@@ -36,7 +36,7 @@ impl Lease {
         self.node
     }
 
-    const fn until(self) -> Tick {
+    pub(super) const fn until(self) -> Tick {
         self.until
     }
 
@@ -58,7 +58,7 @@ impl Lease {
         -1
     }
 
-    const fn until(self) -> Tick {
+    pub(super) const fn until(self) -> Tick {
         Tick::ZERO
     }
 

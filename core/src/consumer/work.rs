@@ -226,6 +226,9 @@ impl<'d> Consumer<'d> {
                 false => by_forget.push_back(&mut desks[seat].forgets, part),
             }
         }
+        if matches!(spot, Spot::Sends | Spot::Quiet) && read.lease.until() != Tick::ZERO {
+            lists.lease = lists.lease.min(read.lease.until());
+        }
         if let (true, Some(at)) = (spot.is_work(), desk.get()) {
             self.due(at);
         }

@@ -4,7 +4,7 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{
     ApiKey, BrokerId, FetchRequest, ListOffsetsRequest, MetadataRequest,
 };
-use kavka_core::Duration;
+use kavka_core::{Duration, PartitionId, Start};
 use kavka_tests::script::fetch::{diverging, records, refused};
 use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading_with};
 use kavka_tests::script::{Asked, Script, World};
@@ -26,6 +26,20 @@ fn in_rack() -> (Script, Asked<FetchRequest>) {
 /// The next fetch that names the partition.
 fn next(s: &mut Script) -> Asked<FetchRequest> {
     fetch_with(s, |s, asked| !s.wanted(asked).is_empty())
+}
+
+/// One that forgets replicas after `age`, its partition, and a fetch at broker 2.
+fn reader_at_replica(age: Duration) -> (Script, PartitionId, Asked<FetchRequest>) {
+    let world = World::new(2).topic("t", 1);
+    let (mut s, parts) = reading_with(world, |mut config| {
+        config.metadata_max_age = age;
+        config.rack("r2")
+    });
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 7, vec![elsewhere(0, 2)]);
+    let asked = next(&mut s);
+    assert_eq!(asked.node, 2);
+    (s, parts[0], asked)
 }
 
 /// The same reader, with a fetch at broker 2.
@@ -129,4 +143,27 @@ fn a_new_leader_is_asked_first() {
     s.run(Duration::from_secs(1));
     s.give(&asked, 8, vec![refused(0, 6)]);
     assert_ne!(next(&mut s).node, 2);
+}
+
+/// Or every seek would cost a round to the leader, which a client with one connection pays dearly.
+#[test]
+fn a_seek_stays_at_the_replica() {
+    for to in [Start::Offset(5), Start::Earliest] {
+        let (mut s, part, asked) = reader_at_replica(Duration::from_secs(300));
+        let now = s.now();
+        s.client.seek(now, part, to).unwrap();
+        s.give(&asked, 8, vec![]);
+        assert_eq!(next(&mut s).node, 2, "{to:?}");
+    }
+}
+
+#[test]
+fn a_replica_is_forgotten_in_time_also_while_paused() {
+    let (mut s, part, asked) = reader_at_replica(Duration::from_secs(60));
+    s.client.pause(part);
+    s.give(&asked, 8, vec![]);
+    s.run(Duration::from_secs(61));
+    let now = s.now();
+    s.client.resume(now, part);
+    assert_eq!(next(&mut s).node, 1);
 }
