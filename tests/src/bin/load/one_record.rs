@@ -1,10 +1,15 @@
 //! One record arrives: what the core does for it must not depend on how much it watches and reads.
 //!
 //! The core alone, in virtual time, beside the brokers' model without sockets. Only calls to the
-//! client are timed, by the thread's own clock.
+//! client count: their instructions, by valgrind's callgrind, which are the same on any machine.
+//! Where that is missing, the time that they took by the thread's own clock.
 
+use core::fmt;
+use core::hint::black_box;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::process::Command;
 
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -18,8 +23,10 @@ use kavka_tests::sim::{ApiKey, Cluster, Options, Output, Reply};
 
 use crate::measure::{Failure, Figure, Outcome, thread_time};
 
-/// Records that are timed in each case.
-const RECORDS: u32 = 200;
+/// Records that count in each case.
+const RECORDS: u32 = 100;
+/// Functions whose instructions count; see [`counted`].
+const COUNTED: &str = "--toggle-collect=*one_record::counted*";
 /// How many times the smallest case any other may take.
 const BAR: f64 = 2.0;
 
@@ -31,43 +38,100 @@ struct Case {
     partitions: u32,
 }
 
-const SMALLEST: Case = Case { brokers: 1, topics: 1, read: 1, partitions: 10 };
-const OTHERS: [Case; 3] = [
+/// Names the case that a run under valgrind is of.
+const CASE: &str = "KAVKA_LOAD_CASE";
+
+const CASES: [Case; 4] = [
+    Case { brokers: 1, topics: 1, read: 1, partitions: 10 },
     Case { brokers: 1, topics: 1, read: 1, partitions: 1000 },
     Case { brokers: 30, topics: 250, read: 250, partitions: 40 },
     Case { brokers: 1, topics: 4000, read: 1, partitions: 10 },
 ];
 
+/// What a case took.
+enum Cost {
+    Instructions(f64),
+    Time(Duration),
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instructions(n) => write!(f, "{n:.0} instructions"),
+            Self::Time(time) => write!(f, "{time:.1?} (valgrind is not installed)"),
+        }
+    }
+}
+
 pub(crate) fn run() -> Outcome {
-    let smallest = measure(&SMALLEST)?;
-    let mut found = format!("1 topic x 10 partitions {smallest:.1?}");
+    if let Some(case) = std::env::var_os(CASE) {
+        let case: usize = case.into_string().map_err(|_| CASE)?.parse()?;
+        measure(CASES.get(case).ok_or(CASE)?, || Duration::ZERO)?;
+        return Ok(Figure { found: String::new(), bar: String::new(), kept: true });
+    }
+    let smallest = cost(0)?;
+    let mut found = format!("1 topic x 10 partitions {smallest}");
     let mut kept = true;
-    for case in OTHERS {
-        let took = measure(&case)?;
-        let times = took.as_secs_f64() / smallest.as_secs_f64();
+    for (n, case) in CASES.iter().enumerate().skip(1) {
+        let times = match (cost(n)?, &smallest) {
+            (Cost::Instructions(n), Cost::Instructions(least)) => n / least,
+            (Cost::Time(time), Cost::Time(least)) => time.as_secs_f64() / least.as_secs_f64(),
+            _ => return Err("one case without valgrind".into()),
+        };
         let Case { brokers, topics, read, partitions } = case;
         found += &format!(
-            ", {topics} topics ({read} read) x {partitions} on {brokers} broker(s) {took:.1?} \
-             ({times:.1} times)"
+            ", {topics} topics ({read} read) x {partitions} on {brokers} broker(s) {times:.1} times"
         );
         kept &= times <= BAR;
     }
     Ok(Figure { found, bar: format!("{BAR} times the first"), kept })
 }
 
-/// The median time for a record.
-fn measure(case: &Case) -> Result<Duration, Failure> {
-    let mut machine = Machine::new(case)?;
+fn cost(case: usize) -> Result<Cost, Failure> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", COUNTED]);
+    command.arg(std::env::current_exe()?).arg("one-record").env(CASE, case.to_string());
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return measure(&CASES[case], thread_time).map(Cost::Time);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let total: f64 = match collected {
+        Some((_, n)) if output.status.success() => n.trim().parse()?,
+        _ => return Err(text.into_owned().into()),
+    };
+    if total <= 0.0 {
+        return Err("valgrind counted nothing".into());
+    }
+    Ok(Cost::Instructions(total / f64::from(RECORDS)))
+}
+
+/// The median time for a record by `clock`, which valgrind cannot run.
+fn measure(case: &Case, clock: fn() -> Duration) -> Result<Duration, Failure> {
+    let mut machine = Machine::new(case, clock)?;
     machine.pass(Duration::from_secs(5));
     let mut spent = Vec::new();
     for n in 0..RECORDS {
         machine.pass(Duration::from_millis(1));
         let topic = (n as usize * 7) % case.read;
         machine.append(&name(topic), (n * 13) % case.partitions)?;
+        machine.counts = true;
         spent.push(machine.take_record()?);
+        machine.counts = false;
     }
     spent.sort_unstable();
     Ok(spent[spent.len() / 2])
+}
+
+/// Its instructions are counted, those of everything that it calls included.
+#[inline(never)]
+fn counted(act: &mut dyn FnMut()) {
+    act();
+    black_box(());
 }
 
 fn name(n: usize) -> String {
@@ -86,15 +150,18 @@ struct Machine {
     client: Client<'static>,
     lines: BTreeMap<ConnId, Line>,
     now: Duration,
+    clock: fn() -> Duration,
     /// What calls to the client took, and how many spans that was.
     spent: Duration,
     spans: u32,
+    /// Calls are counted.
+    counts: bool,
     /// Batches that came.
     batches: u32,
 }
 
 impl Machine {
-    fn new(case: &Case) -> Result<Self, Failure> {
+    fn new(case: &Case, clock: fn() -> Duration) -> Result<Self, Failure> {
         let options = Options { brokers: case.brokers, replication: 1, ..Options::default() };
         let mut cluster = Cluster::new(options);
         let names: Vec<String> = (0..case.topics).map(name).collect();
@@ -112,7 +179,7 @@ impl Machine {
         }
         let (now, spent) = (Duration::ZERO, Duration::ZERO);
         let lines = BTreeMap::new();
-        Ok(Self { cluster, client, lines, now, spent, spans: 0, batches: 0 })
+        Ok(Self { cluster, client, lines, now, clock, spent, spans: 0, counts: false, batches: 0 })
     }
 
     /// Time passes; what is due happens.
@@ -140,18 +207,25 @@ impl Machine {
             return Err(format!("{} batches for one record", self.batches - before).into());
         }
         // Less what looking at the clock takes.
-        let clock = thread_time();
-        let clock = thread_time() - clock;
+        let clock = (self.clock)();
+        let clock = (self.clock)() - clock;
         Ok(self.spent.saturating_sub(clock * self.spans))
     }
 
     fn timed<R>(&mut self, act: impl FnOnce(&mut Client<'static>, Instant) -> R) -> R {
         let now = Instant::from_micros(self.now.as_micros() as u64);
-        let since = thread_time();
-        let result = act(&mut self.client, now);
-        self.spent += thread_time() - since;
+        let Self { client, counts, .. } = self;
+        let (mut act, mut result) = (Some(act), None);
+        let mut once = || result = act.take().map(|act| act(client, now));
+        let since = (self.clock)();
+        if *counts {
+            counted(&mut once)
+        } else {
+            once()
+        }
+        self.spent += (self.clock)() - since;
         self.spans += 1;
-        result
+        result.expect("it was called")
     }
 
     /// One round of an event loop and of the brokers; whether anything moved.
