@@ -235,7 +235,8 @@ impl<'p> Run<'p> {
         for member in members {
             let client = self.world.app(member).plan();
             let asked = stats(self, member).requests - before[member];
-            if asked > most_when_idle(client, brokers, topics) {
+            // Rare builds may pause for a millisecond only before they try again.
+            if !cfg!(kavka_rare) && asked > most_when_idle(client, brokers, topics) {
                 findings.push(format!("client {member}: idle, with {asked} requests in {IDLE:?}"));
             }
             let held = least[member];
