@@ -166,7 +166,7 @@ mod no_consumer {
         pub(crate) len: usize,
     }
 
-    pub(crate) struct Place {
+    pub(crate) struct Bookmark {
         pub(crate) partition: u32,
         pub(crate) offset: i64,
         pub(crate) last_epoch: i32,
@@ -223,13 +223,13 @@ mod no_consumer {
             None
         }
 
-        pub(crate) fn place(&self, _: &Cluster<'d>, _: usize) -> Option<Place> {
+        pub(crate) fn bookmark(&self, _: &Cluster<'d>, _: usize) -> Option<Bookmark> {
             None
         }
 
         pub(crate) fn follow_from(&mut self, _: usize, _: u32) {}
 
-        pub(crate) fn put(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize, _: &Place) -> bool {
+        pub(crate) fn put(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize, _: &Bookmark) -> bool {
             false
         }
     }

@@ -26,7 +26,7 @@ const AGAIN: Span = Span::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum State {
+enum RequestState {
     Free,
     Queued,
     Sent,
@@ -45,7 +45,7 @@ enum Ask {
 
 /// An admin request.
 pub(crate) struct Request {
-    state: State,
+    state: RequestState,
     serial: u32,
     ask: Ask,
     /// The topic's name, then names and values of configs in turn, each behind its length.
@@ -57,7 +57,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) const EMPTY: Self = Self {
-        state: State::Free,
+        state: RequestState::Free,
         serial: 0,
         ask: Ask::Create { partitions: 0, replication_factor: 0, configs: 0 },
         texts: Chain::EMPTY,
@@ -67,7 +67,7 @@ impl Request {
 }
 
 /// What is remembered while an answer streams in: nothing, since it goes to the application.
-pub(crate) struct Cx;
+pub(crate) struct Memo;
 
 /// See the module.
 pub(crate) struct Admin<'d> {
@@ -112,7 +112,7 @@ impl<'d> Admin<'d> {
             return Err(AdminError::Caller(Misuse::TopicName));
         }
         may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
-        let slot = self.requests.iter().position(|r| r.state == State::Free);
+        let slot = self.requests.iter().position(|r| r.state == RequestState::Free);
         let slot = slot.ok_or(AdminError::Full)?;
         let mut texts = Chain::EMPTY;
         if keep(blocks, &mut texts, name, configs).is_err() {
@@ -121,7 +121,7 @@ impl<'d> Admin<'d> {
         }
         self.serial = self.serial.wrapping_add(1);
         self.requests[slot] = Request {
-            state: State::Queued,
+            state: RequestState::Queued,
             serial: self.serial,
             ask,
             texts,
@@ -146,7 +146,7 @@ impl<'d> Admin<'d> {
         let mut next = Tick::NEVER;
         for slot in 0..self.requests.len() {
             let request = &self.requests[slot];
-            if !matches!(request.state, State::Queued) {
+            if !matches!(request.state, RequestState::Queued) {
                 continue;
             }
             if request.deadline <= now {
@@ -211,14 +211,14 @@ impl<'d> Admin<'d> {
             net.abandon(draft);
             return now + AGAIN;
         }
-        request.state = State::Sent;
+        request.state = RequestState::Sent;
         net.send(now, draft, [slot as u32, request.serial], timeout);
         Tick::NEVER
     }
 
     fn slot(&self, [slot, serial]: Tag) -> Option<usize> {
         let request = self.requests.get(slot as usize)?;
-        (request.serial == serial && request.state == State::Sent).then_some(slot as usize)
+        (request.serial == serial && request.state == RequestState::Sent).then_some(slot as usize)
     }
 
     fn id(&self, tag: Tag) -> Option<RequestId> {
@@ -245,7 +245,7 @@ impl<'d> Admin<'d> {
         _: &mut Cluster<'d>,
         _: &mut Net<'d>,
         from: &Origin,
-        _: &mut Cx,
+        _: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         let tag = from.asked.tag;
@@ -314,7 +314,7 @@ impl<'d> Admin<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         from: &Origin,
-        _: &Cx,
+        _: &Memo,
     ) -> Option<Event<'static>> {
         let blocks = &mut net.blocks;
         let now = from.now;
@@ -325,11 +325,11 @@ impl<'d> Admin<'d> {
             cluster.brokers_wanted = true;
             self.dirty = true;
             if now + AGAIN < request.deadline {
-                (request.state, request.error) = (State::Queued, ErrorCode(0));
+                (request.state, request.error) = (RequestState::Queued, ErrorCode(0));
                 return None;
             }
         }
-        request.state = State::Free;
+        request.state = RequestState::Free;
         let result = match request.error {
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
@@ -358,13 +358,13 @@ impl<'d> Admin<'d> {
 
     fn fail(&mut self, blocks: &mut Blocks<'d>, slot: usize, error: Error) {
         let request = &mut self.requests[slot];
-        request.state = State::Failed(error);
+        request.state = RequestState::Failed(error);
         blocks.release(&mut request.texts);
         self.news = true;
     }
 
-    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Cx {
-        Cx
+    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Memo {
+        Memo
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
@@ -380,8 +380,8 @@ impl<'d> Admin<'d> {
             return None;
         }
         for request in self.requests.iter_mut() {
-            if let State::Failed(error) = request.state {
-                request.state = State::Free;
+            if let RequestState::Failed(error) = request.state {
+                request.state = RequestState::Free;
                 let id = RequestId(request.serial);
                 return Some(Event::Reply { id, reply: Reply::Done(Err(error)) });
             }

@@ -21,7 +21,7 @@ pub(crate) enum Frame {
 
 /// What is known of a handshake while its answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HandshakeCx {
+pub(crate) struct HandshakeMemo {
     pub(crate) error: ErrorCode,
     /// The highest ApiVersions version that the broker names.
     pub(crate) max: i16,
@@ -30,13 +30,13 @@ pub(crate) struct HandshakeCx {
 
 /// What the owner of an answer remembers while it streams in.
 #[repr(u8)]
-pub(crate) enum Cx {
+pub(crate) enum Memo {
     None,
-    Handshake(HandshakeCx),
-    Cluster(cluster::Cx),
-    Producer(producer::Cx),
-    Consumer(consumer::Cx),
-    Admin(admin::Cx),
+    Handshake(HandshakeMemo),
+    Cluster(cluster::Memo),
+    Producer(producer::Memo),
+    Consumer(consumer::Memo),
+    Admin(admin::Memo),
 }
 
 /// See the module; one per connection.
@@ -47,7 +47,7 @@ pub(crate) struct AnswerSlot {
     pub(crate) question: Question,
     /// Where in the header's tags or in the body we are.
     pub(crate) walker: Walker,
-    pub(crate) cx: Cx,
+    pub(crate) memo: Memo,
     /// Polling an event may yield one from here.
     pub(crate) ready: bool,
     /// Since when records wait to be polled, on a connection that others need too.
@@ -60,7 +60,7 @@ impl AnswerSlot {
         left: 0,
         question: Question::NONE,
         walker: Walker::IDLE,
-        cx: Cx::None,
+        memo: Memo::None,
         ready: false,
         waiting_since: None,
     };
@@ -70,8 +70,8 @@ impl AnswerSlot {
         if let Some(waiting_since) = &mut self.waiting_since {
             waiting_since.age(by);
         }
-        if let Cx::Cluster(cx) = &mut self.cx {
-            cx.age(by);
+        if let Memo::Cluster(memo) = &mut self.memo {
+            memo.age(by);
         }
     }
 

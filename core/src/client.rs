@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, Probes, Table};
 use crate::config::{Config, Settings};
-use crate::connection::{Net, State, Transmit};
+use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
 use crate::event::{Action, Event, Freshness};
@@ -157,7 +157,7 @@ impl<'d> Client<'d> {
     /// their sockets; no [`Action::Close`] follows. What is under way is done again over the
     /// connections that the next [`Client::poll_action`] asks for; nobody is told of a failure.
     pub fn disconnect(&mut self, now: Instant) {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.leave_all(now);
     }
 
@@ -170,7 +170,7 @@ impl<'d> Client<'d> {
     /// # Errors
     /// `Limit` with the number of bytes that are needed. `out` is of no use then.
     pub fn save(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        self.settle();
+        self.proceed();
         let Commands { cluster, consumer, .. } = &self.commands;
         let needed = snapshot::save(cluster, consumer, out);
         if needed > out.len() {
@@ -188,7 +188,7 @@ impl<'d> Client<'d> {
     /// # Errors
     /// When `bytes` do not begin with a whole and unchanged snapshot: nothing has changed then.
     pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<Restored, RestoreError> {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         let Commands { cluster, consumer, dirty, .. } = &mut self.commands;
         *dirty = true;
         snapshot::restore(cluster, consumer, now, bytes)
@@ -196,13 +196,13 @@ impl<'d> Client<'d> {
 
     /// What the adapter has to do next.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.drive(now);
         let deadline = now + self.commands.cluster.config.connect_timeout;
         let (state, conn) = self.commands.net.next_action(deadline)?;
         self.commands.dirty = true;
         Some(match state {
-            State::Wanted => Action::Connect { conn },
+            ConnState::Wanted => Action::Connect { conn },
             _ => Action::Close { conn },
         })
     }
@@ -216,9 +216,9 @@ impl<'d> Client<'d> {
 
     /// A connection is established.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         if let Some(slot) = self.commands.net.slot(conn)
-            && self.commands.net.conns[slot].state == State::Connecting
+            && self.commands.net.conns[slot].state == ConnState::Connecting
         {
             self.commands.begin_handshake(now, slot);
         }
@@ -226,14 +226,14 @@ impl<'d> Client<'d> {
 
     /// A connection ended, or could not be made.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         if let Some(slot) = self.commands.net.slot(conn) {
             let c = &self.commands.net.conns[slot];
             // Brokers end connections that were idle for long: nobody has to be told.
-            let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
+            let idle = c.state == ConnState::Ready && c.pending() == 0 && c.used + IDLE <= now;
             let peer = c.peer;
             // Where somebody has answered before it is not for want of a password.
-            let asked = c.state == State::Ready && c.pending() > 0;
+            let asked = c.state == ConnState::Ready && c.pending() > 0;
             let early = asked && !self.commands.cluster.answered;
             let why = match why {
                 CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
@@ -249,7 +249,7 @@ impl<'d> Client<'d> {
     /// Where the next bytes of a connection go; empty while there is no room, until events were
     /// polled: TCP holds the rest back.
     pub fn recv_buffer(&mut self, conn: ConnId) -> &mut [u8] {
-        self.settle();
+        self.proceed();
         let Some(slot) = self.commands.net.slot(conn) else { return &mut [] };
         let size = self.rx_bytes;
         let c = &mut self.commands.net.conns[slot];
@@ -271,7 +271,7 @@ impl<'d> Client<'d> {
 
     /// `len` bytes were put into the [`Client::recv_buffer`] of a connection.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         let Some(slot) = self.commands.net.slot(conn) else { return };
         let size = self.rx_bytes;
         let c = &mut self.commands.net.conns[slot];
@@ -281,13 +281,13 @@ impl<'d> Client<'d> {
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
         self.commands.net.arrived(slot);
-        let memory = part_of(&self.rx, size, slot);
+        let memory = rx_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, Present::Nothing);
     }
 
     /// Bytes that a connection has to send; `None` when there are none.
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.drive(now);
         let slot = self.commands.net.slot(conn)?;
         self.commands.net.show(slot);
@@ -297,7 +297,7 @@ impl<'d> Client<'d> {
 
     /// `len` bytes of the last [`Client::poll_transmit`] were taken by the transport.
     pub fn handle_transmitted(&mut self, _now: Instant, conn: ConnId, len: usize) {
-        self.settle();
+        self.proceed();
         let Some(slot) = self.commands.net.slot(conn) else { return };
         let Commands { net, producer, .. } = &mut self.commands;
         net.transmitted(slot, len);
@@ -325,7 +325,7 @@ impl<'d> Client<'d> {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.give_way(now);
         self.commands.drive(now);
         // A loop that has had its turn and did not look for bytes has its reasons.
@@ -340,7 +340,7 @@ impl<'d> Client<'d> {
     fn give_way(&mut self, now: Tick) {
         for slot in 0..self.commands.waiting() {
             if self.commands.is_held_up(now, slot) {
-                let memory = part_of(&self.rx, self.rx_bytes, slot);
+                let memory = rx_of(&self.rx, self.rx_bytes, slot);
                 self.commands.digest(now, slot, memory, Present::Nothing);
             }
         }
@@ -351,7 +351,7 @@ impl<'d> Client<'d> {
     /// The event borrows the receive memory; the next call to the client ends it. Records count
     /// as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.take_records(true);
         self.poll(now, Present::All)
     }
@@ -365,7 +365,7 @@ impl<'d> Client<'d> {
     /// for longer than a second are dropped, and fetched again after the next
     /// [`Client::poll_event`].
     pub fn poll_news(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.take_records(false);
         self.poll(now, Present::News)
     }
@@ -383,7 +383,7 @@ impl<'d> Client<'d> {
             if !commands.answers[slot].ready {
                 continue;
             }
-            let memory = part_of(&self.rx, self.rx_bytes, slot);
+            let memory = rx_of(&self.rx, self.rx_bytes, slot);
             if let Some(event) = commands.digest(now, slot, memory, what) {
                 return Some((event, commands));
             }
@@ -396,7 +396,7 @@ impl<'d> Client<'d> {
     /// Whether [`Client::poll_event`] is worth calling. With this an event can be returned out of
     /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
-        let now = self.settle_at(now);
+        let now = self.proceed_at(now);
         self.commands.take_records(true);
         self.commands.drive(now);
         if self.commands.has_news() {
@@ -406,7 +406,7 @@ impl<'d> Client<'d> {
             if !self.commands.answers[slot].ready {
                 continue;
             }
-            let memory = part_of(&self.rx, self.rx_bytes, slot);
+            let memory = rx_of(&self.rx, self.rx_bytes, slot);
             if self.commands.has_answer_event(now, slot, memory) {
                 return true;
             }
@@ -415,13 +415,13 @@ impl<'d> Client<'d> {
     }
 
     /// The application is through with the event that it had, and time has passed.
-    fn settle_at(&mut self, now: Instant) -> Tick {
-        self.settle();
+    fn proceed_at(&mut self, now: Instant) -> Tick {
+        self.proceed();
         self.commands.at(now)
     }
 
     /// The application is through with the event that it had.
-    fn settle(&mut self) {
+    fn proceed(&mut self) {
         if let Some((slot, taken)) = self.commands.taken.take() {
             self.commands.put_behind(usize::from(slot), &taken);
         }
@@ -430,7 +430,7 @@ impl<'d> Client<'d> {
 
 /// The receive buffer of a connection.
 #[cfg_attr(not(feature = "std"), inline(never))]
-fn part_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
+fn rx_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
     rx.get(slot * size..(slot + 1) * size).unwrap_or_default()
 }
 

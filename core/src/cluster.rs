@@ -22,10 +22,10 @@ use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
-use freshness::{DescribeCx, OffsetsProbeCx};
+use freshness::{DescribeMemo, OffsetsProbeMemo};
 use hosts::{Host, Hosts};
-use metadata::MetadataCx;
-pub(crate) use owner::Cx;
+use metadata::MetadataMemo;
+pub(crate) use owner::Memo;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::Topic;
 use topic::pending;

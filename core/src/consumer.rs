@@ -1,11 +1,11 @@
 //! Consumer: positions of assigned partitions, and the fetches that move them. A position only
 //! jumps with an event that says so.
 
+mod bookmark;
 mod epochs;
 mod fetch;
 mod offsets;
 mod owner;
-mod place;
 mod plan;
 mod records;
 mod replica;
@@ -23,10 +23,10 @@ use crate::time::Tick;
 use crate::wire::Uuid;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
-pub(crate) use fetch::FetchCx;
-use offsets::OffsetsCx;
-pub(crate) use owner::Cx;
-pub(crate) use place::Place;
+pub(crate) use bookmark::Bookmark;
+pub(crate) use fetch::FetchMemo;
+use offsets::OffsetsMemo;
+pub(crate) use owner::Memo;
 pub(crate) use records::{Found, Taken};
 use replica::Lease;
 pub(crate) use work::Desk;
@@ -34,7 +34,7 @@ use work::{Lists, Spot};
 
 /// What a partition does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Activity {
     /// Not assigned.
     Off,
     /// Its start has to be turned into an offset.
@@ -56,8 +56,8 @@ enum Trouble {
 
 /// An assigned partition.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Read {
-    state: State,
+pub(crate) struct Assignment {
+    state: Activity,
     paused: bool,
     /// The list that it is in, and at which broker.
     spot: Spot,
@@ -103,9 +103,9 @@ pub(crate) struct Read {
     trouble: Option<Trouble>,
 }
 
-impl Read {
+impl Assignment {
     pub(crate) const EMPTY: Self = Self {
-        state: State::Off,
+        state: Activity::Off,
         paused: false,
         spot: Spot::None,
         desk: Link::NONE,
@@ -140,8 +140,8 @@ impl Read {
     fn begin(&mut self, start: Start) {
         *self = Self {
             state: match start {
-                Start::Offset(_) => State::Fetch,
-                _ => State::Resolve,
+                Start::Offset(_) => Activity::Fetch,
+                _ => Activity::Resolve,
             },
             start,
             position: match start {
@@ -226,7 +226,7 @@ impl Follow {
 
 /// The memory of a consumer.
 pub(crate) struct ConsumerMem<'d> {
-    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) reads: Mem<'d, Assignment>,
     pub(crate) follows: Mem<'d, Follow>,
     pub(crate) desks: Mem<'d, Desk>,
     /// One place for each partition.
@@ -239,7 +239,7 @@ pub(crate) struct ConsumerMem<'d> {
 
 /// See the module.
 pub(crate) struct Consumer<'d> {
-    reads: Mem<'d, Read>,
+    reads: Mem<'d, Assignment>,
     follows: Mem<'d, Follow>,
     /// By slot of the broker.
     desks: Mem<'d, Desk>,
@@ -303,7 +303,7 @@ impl<'d> Consumer<'d> {
         let entry = cluster.table.get(index)?;
         let old = guard!("an old partition id means nothing", entry.generation != at.generation);
         let live = entry.used_by(CONSUMER) && !old;
-        (live && self.reads[index].state != State::Off).then_some(index)
+        (live && self.reads[index].state != Activity::Off).then_some(index)
     }
 
     pub(crate) fn id(cluster: &Cluster<'d>, part: usize) -> PartitionId {
@@ -330,7 +330,7 @@ impl<'d> Consumer<'d> {
             return Err(Error::Caller(Misuse::PartitionIndex));
         }
         let known = cluster.table.find(slot, partition);
-        if known.is_some_and(|part| self.reads[part].state != State::Off) {
+        if known.is_some_and(|part| self.reads[part].state != Activity::Off) {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
         let part = cluster
@@ -338,9 +338,9 @@ impl<'d> Consumer<'d> {
             .take(slot, partition, CONSUMER)
             .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
         // A session may have it still, from before it was unassigned.
-        let Read { session, seat, .. } = self.reads[part];
+        let Assignment { session, seat, .. } = self.reads[part];
         self.ghosts -= u32::from(session != 0);
-        self.reads[part] = Read { session, seat, ..Read::EMPTY };
+        self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
         self.reads[part].begin(start);
         self.begin_added(cluster, part);
         self.relink(cluster, part);
@@ -359,7 +359,7 @@ impl<'d> Consumer<'d> {
         if cluster.config.read_added_from_first
             && topic.ready
             && entry.index >= topic.count
-            && read.state == State::Resolve
+            && read.state == Activity::Resolve
         {
             read.begin_first();
         }
@@ -497,11 +497,11 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, part: usize) {
-        self.reads[part].state = State::Off;
+        self.reads[part].state = Activity::Off;
         self.relink(cluster, part);
         self.by_news.remove(&mut self.lists.news, part);
-        let Read { session, seat, .. } = self.reads[part];
-        self.reads[part] = Read { session, seat, ..Read::EMPTY };
+        let Assignment { session, seat, .. } = self.reads[part];
+        self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
         // Its id means nothing any more, also if the entry stays.
         let entry = &mut cluster.table[part];
         entry.generation = entry.generation.wrapping_add(1);
@@ -537,7 +537,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn hold(&mut self, cluster: &Cluster<'d>, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         read.held = self.rooms;
-        if read.state == State::Fetch {
+        if read.state == Activity::Fetch {
             read.stale = true;
             read.position = offset.max(0);
         }
@@ -558,7 +558,7 @@ impl<'d> Consumer<'d> {
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);
         let missing = entry.broker().is_none() && entry.index < cluster.topics[topic].count;
-        if missing && !matches!(self.reads[part].state, State::Off | State::Parked) {
+        if missing && !matches!(self.reads[part].state, Activity::Off | Activity::Parked) {
             cluster.refresh(topic, now);
         }
     }
@@ -570,7 +570,7 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn position(&self, part: usize) -> Option<i64> {
         let read = &self.reads[part];
-        (read.state != State::Off && read.position >= 0).then_some(read.position)
+        (read.state != Activity::Off && read.position >= 0).then_some(read.position)
     }
 
     /// The topic was made again: what is left of it is read from the first record.
@@ -588,7 +588,7 @@ impl<'d> Consumer<'d> {
                 self.due(desk);
             }
             let index = cluster.table[part].index;
-            if self.reads[part].state == State::Off {
+            if self.reads[part].state == Activity::Off {
                 continue;
             }
             if follows && index >= count {
@@ -662,7 +662,7 @@ impl<'d> Consumer<'d> {
     /// The partition waits for a seek.
     fn park(&mut self, part: usize, trouble: Trouble) {
         let read = &mut self.reads[part];
-        read.state = State::Parked;
+        read.state = Activity::Parked;
         read.stale = true;
         read.trouble = Some(trouble);
         self.tell(part);

@@ -61,20 +61,20 @@ pub mod wire;
 // What a build leaves out is nothing, under the same names.
 #[cfg(not(feature = "admin"))]
 mod admin {
-    pub(crate) use crate::absent::{Absent as Admin, Nothing as Cx, Nothing as Request};
+    pub(crate) use crate::absent::{Absent as Admin, Nothing as Memo, Nothing as Request};
 }
 #[cfg(not(feature = "consumer"))]
 mod consumer {
     pub(crate) use crate::absent::{
-        Absent as Consumer, ConsumerMem, Found, Knots, Nothing as Cx, Nothing as Desk,
-        Nothing as Follow, Nothing as Knot, Nothing as Read, Place, Taken,
+        Absent as Consumer, Bookmark, ConsumerMem, Found, Knots, Nothing as Memo, Nothing as Desk,
+        Nothing as Follow, Nothing as Knot, Nothing as Assignment, Taken,
     };
 }
 #[cfg(not(feature = "producer"))]
 mod producer {
     pub(crate) use crate::absent::{
-        Absent as Producer, Nothing as Batch, Nothing as Cx, Nothing as Lane, Nothing as Queue,
-        Nothing as Spot, Nothing as Spread, ProducerMem,
+        Absent as Producer, Nothing as Batch, Nothing as Memo, Nothing as Lane, Nothing as Queue,
+        Nothing as Notch, Nothing as Spread, ProducerMem,
     };
 }
 

@@ -24,13 +24,13 @@ use crate::time::Tick;
 use crate::wire::{Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
-pub(crate) use crate::memory::Node as Spot;
-use answer::AnswerCx;
+pub(crate) use crate::memory::Node as Notch;
+use answer::AnswerMemo;
 pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
-pub(crate) use owner::Cx;
+pub(crate) use owner::Memo;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -119,15 +119,15 @@ impl Spread {
 pub(crate) struct ProducerMem<'d> {
     /// One for each partition in use, with its place.
     pub(crate) queues: Mem<'d, Queue>,
-    pub(crate) places: Mem<'d, Spot>,
+    pub(crate) places: Mem<'d, Notch>,
     /// One for each topic.
     pub(crate) spreads: Mem<'d, Spread>,
     /// As many as there are send blocks, and their places by age.
     pub(crate) batches: Mem<'d, Batch>,
-    pub(crate) ages: Mem<'d, Spot>,
+    pub(crate) ages: Mem<'d, Notch>,
     /// One for each broker, with its place.
     pub(crate) lanes: Mem<'d, Lane>,
-    pub(crate) lane_places: Mem<'d, Spot>,
+    pub(crate) lane_places: Mem<'d, Notch>,
 }
 
 /// Where the producer id comes from.

@@ -3,7 +3,7 @@
 
 use super::Commands;
 use super::handshake::on_versions;
-use crate::answer::{AnswerSlot, Cx, Frame, HandshakeCx};
+use crate::answer::{AnswerSlot, Frame, HandshakeMemo, Memo};
 use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;
@@ -40,7 +40,7 @@ enum Progress<'a> {
 
 /// What one look at an answer came to.
 enum Pulled {
-    Event(table::Event),
+    Piece(table::Piece),
     On,
     Need,
     Done,
@@ -142,7 +142,7 @@ impl Commands<'_> {
         self.stats.trailing_bytes += u64::from(answer.left);
         answer.frame = if answer.left > 0 { Frame::Rest } else { Frame::Length };
         answer.walker = Walker::IDLE;
-        answer.cx = Cx::None;
+        answer.memo = Memo::None;
         answer.waiting_since = None;
         if answer.question.kind != Kind::Versions && !self.net.conns[slot].proven {
             self.net.conns[slot].proven = true;
@@ -235,16 +235,16 @@ impl Commands<'_> {
             }
         }
         let from = Origin { now: at.now, conn: at.slot, asked: question };
-        let cx = match question.kind.row().owner {
-            Owner::Handshake => Cx::Handshake(HandshakeCx::default()),
-            Owner::Cluster => Cx::Cluster(self.cluster.begin(&self.net, &from)),
-            Owner::Producer => Cx::Producer(self.producer.begin(&self.net, &from)),
-            Owner::Consumer => Cx::Consumer(self.consumer.begin(&self.net, &from)),
-            Owner::Admin => Cx::Admin(self.admin.begin(&self.net, &from)),
+        let memo = match question.kind.row().owner {
+            Owner::Handshake => Memo::Handshake(HandshakeMemo::default()),
+            Owner::Cluster => Memo::Cluster(self.cluster.begin(&self.net, &from)),
+            Owner::Producer => Memo::Producer(self.producer.begin(&self.net, &from)),
+            Owner::Consumer => Memo::Consumer(self.consumer.begin(&self.net, &from)),
+            Owner::Admin => Memo::Admin(self.admin.begin(&self.net, &from)),
         };
         let answer = &mut self.answers[at.slot];
         answer.walker = Walker::new(question.kind.row().schema, question.version as i8);
-        answer.cx = cx;
+        answer.memo = memo;
         answer.frame = Frame::Body;
         Ok(Progress::On)
     }
@@ -255,13 +255,13 @@ impl Commands<'_> {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.cx, Cx::Admin(_)) && present == Present::Nothing {
+        if matches!(answer.memo, Memo::Admin(_)) && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
         let mut values = Values::default();
         match self.pull(at, &mut values) {
-            Ok(Pulled::Event(event)) => Ok(self.give(at, event, &values)),
+            Ok(Pulled::Piece(piece)) => Ok(self.give(at, piece, &values)),
             Ok(Pulled::On) => Ok(Progress::On),
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
@@ -274,9 +274,9 @@ impl Commands<'_> {
     /// Whether an ApiVersions answer says that its version is unknown: the rest of it should have
     /// the format of version 0, has any on some brokers, and says nothing then.
     fn takes_no_such_version(&mut self, at: &At<'_>) -> bool {
-        match &mut self.answers[at.slot].cx {
-            Cx::Handshake(cx) if cx.error == ErrorCode::UNSUPPORTED_VERSION => {
-                cx.max = 0;
+        match &mut self.answers[at.slot].memo {
+            Memo::Handshake(memo) if memo.error == ErrorCode::UNSUPPORTED_VERSION => {
+                memo.max = 0;
                 true
             }
             _ => false,
@@ -286,10 +286,10 @@ impl Commands<'_> {
     /// Whether an ApiVersions answer ends where its throttle time was due: some brokers leave that
     /// out. Any other end is damage.
     fn lacks_throttle_time(&self, at: &At<'_>) -> bool {
-        let AnswerSlot { cx, walker, .. } = &self.answers[at.slot];
+        let AnswerSlot { memo, walker, .. } = &self.answers[at.slot];
         let ends = at.whole && at.body.is_empty() && walker.is_at(api_versions::THROTTLE_FIELD);
         guard!("only a missing throttle time is tolerated", ends => at.whole)
-            && matches!(cx, Cx::Handshake(cx) if cx.ranges > 0)
+            && matches!(memo, Memo::Handshake(memo) if memo.ranges > 0)
     }
 
     /// One step through an answer.
@@ -301,7 +301,7 @@ impl Commands<'_> {
         let have = rest.len();
         let used = at.body.len() - have;
         let pulled = match step.map_err(|_| PeerFault::Malformed)? {
-            Step::Item(event) => Pulled::Event(event),
+            Step::Item(piece) => Pulled::Piece(piece),
             Step::Done => {
                 self.stats.unknown_tags += u64::from(walker.unknown_tags());
                 Pulled::Done
@@ -322,25 +322,25 @@ impl Commands<'_> {
     }
 
     /// What was read goes to its owner.
-    fn give<'a>(&mut self, at: &At<'a>, event: table::Event, values: &Values<'a>) -> Progress<'a> {
+    fn give<'a>(&mut self, at: &At<'a>, piece: table::Piece, values: &Values<'a>) -> Progress<'a> {
         let (now, slot) = (at.now, at.slot);
         let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
-        let AnswerSlot { walker, cx, question, .. } = &mut answers[slot];
-        let got = Segment { event, values, walker };
+        let AnswerSlot { walker, memo, question, .. } = &mut answers[slot];
+        let got = Segment { piece, values, walker };
         let row = question.kind.row();
         let pause = got.throttle_ms(row.throttle_field);
         let throttled = pause > 0 && question.version >= row.throttles;
         let from = Origin { now, conn: slot, asked: *question };
-        let told = match cx {
-            Cx::None => None,
-            Cx::Handshake(cx) => {
-                on_versions(&mut net.conns[slot], cx, got);
+        let told = match memo {
+            Memo::None => None,
+            Memo::Handshake(memo) => {
+                on_versions(&mut net.conns[slot], memo, got);
                 None
             }
-            Cx::Cluster(cx) => cluster.item(net, &from, cx, got),
-            Cx::Producer(cx) => producer.item(cluster, net, &from, cx, got),
-            Cx::Consumer(cx) => consumer.item(cluster, net, &from, cx, got),
-            Cx::Admin(cx) => admin.item(cluster, net, &from, cx, got),
+            Memo::Cluster(memo) => cluster.item(net, &from, memo, got),
+            Memo::Producer(memo) => producer.item(cluster, net, &from, memo, got),
+            Memo::Consumer(memo) => consumer.item(cluster, net, &from, memo, got),
+            Memo::Admin(memo) => admin.item(cluster, net, &from, memo, got),
         };
         if guard!("throttled connections are quiet", throttled) {
             self.throttle(now, slot, pause);
@@ -352,22 +352,22 @@ impl Commands<'_> {
     fn finish<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
         let (now, slot) = (at.now, at.slot);
         let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
-        let AnswerSlot { cx, question, .. } = &mut answers[slot];
+        let AnswerSlot { memo, question, .. } = &mut answers[slot];
         let from = Origin { now, conn: slot, asked: *question };
         let mut told = None;
-        match cx {
-            Cx::Handshake(cx) => {
-                let cx = *cx;
+        match memo {
+            Memo::Handshake(memo) => {
+                let memo = *memo;
                 // The request leaves the queue first: the next one may be asked in its place.
                 self.complete(slot);
-                self.versions_done(now, slot, &cx)?;
+                self.versions_done(now, slot, &memo)?;
                 return Ok(Progress::On);
             }
-            Cx::None => {}
-            Cx::Cluster(cx) => cluster.done(net, &from, cx),
-            Cx::Producer(cx) => told = producer.done(cluster, net, &from, cx),
-            Cx::Consumer(cx) => told = consumer.done(cluster, net, &from, cx),
-            Cx::Admin(cx) => told = admin.done(cluster, net, &from, cx),
+            Memo::None => {}
+            Memo::Cluster(memo) => cluster.done(net, &from, memo),
+            Memo::Producer(memo) => told = producer.done(cluster, net, &from, memo),
+            Memo::Consumer(memo) => told = consumer.done(cluster, net, &from, memo),
+            Memo::Admin(memo) => told = admin.done(cluster, net, &from, memo),
         }
         self.complete(slot);
         Ok(told.map_or(Progress::On, Progress::Event))
@@ -382,37 +382,37 @@ impl Commands<'_> {
         let held_up = self.is_held_up(at.now, slot);
         let Self { answers, consumer, cluster, .. } = self;
         let left = answers[slot].records_left();
-        let AnswerSlot { walker, cx: Cx::Consumer(cx), .. } = &mut answers[slot] else {
+        let AnswerSlot { walker, memo: Memo::Consumer(memo), .. } = &mut answers[slot] else {
             return Err(PeerFault::Malformed);
         };
-        let Some(cx) = cx.fetch() else { return Err(PeerFault::Malformed) };
+        let Some(memo) = memo.fetch() else { return Err(PeerFault::Malformed) };
         if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             if held_up {
-                cx.drop_records();
+                memo.drop_records();
                 // Fetched again at once they would only be dropped again.
                 consumer.set_sated(guard!("who takes nothing fetches nothing", true));
-            } else if !cx.is_dropped() {
+            } else if !memo.is_dropped() {
                 return Ok(Progress::Stall);
             }
         }
-        let (progress, used) = match consumer.look(cluster, cx, at.body, left) {
+        let (progress, used) = match consumer.look(cluster, memo, at.body, left) {
             Found::More if at.whole => return Err(PeerFault::Malformed),
             Found::More => return Ok(Progress::Need),
             Found::Skip(len) => {
-                cx.next_batch();
+                memo.next_batch();
                 let n = len.min(at.body.len());
                 if n < len {
                     // The rest of it is skipped with the partition's other records.
-                    cx.drop_records();
+                    memo.drop_records();
                 }
                 (Progress::On, n)
             }
             Found::Drop => {
-                cx.drop_records();
+                memo.drop_records();
                 match left.min(at.body.len()) {
                     0 => (Progress::Need, 0),
                     n => (Progress::On, n),
@@ -463,13 +463,13 @@ impl Commands<'_> {
     /// A batch that was handed out leaves the buffer.
     pub(super) fn consume_records(&mut self, slot: usize, len: usize, rest_is_wanted: bool) {
         let answer = &mut self.answers[slot];
-        if let Cx::Consumer(cx) = &mut answer.cx
-            && let Some(cx) = cx.fetch()
+        if let Memo::Consumer(memo) = &mut answer.memo
+            && let Some(memo) = memo.fetch()
         {
             answer.walker.take(len as u32);
-            cx.next_batch();
+            memo.next_batch();
             if !rest_is_wanted {
-                cx.drop_records();
+                memo.drop_records();
             }
             self.consume(slot, len);
         }

@@ -1,9 +1,9 @@
 //! ApiVersions, the first request of every connection (KIP-511).
 
 use super::Commands;
-use crate::answer::{AnswerSlot, HandshakeCx};
+use crate::answer::{AnswerSlot, HandshakeMemo};
 use crate::api::Kind;
-use crate::connection::{Conn, Peer, State};
+use crate::connection::{Conn, ConnState, Peer};
 use crate::error::{Error, PeerFault};
 use crate::time::Tick;
 use crate::wire::table::Segment;
@@ -45,14 +45,14 @@ impl Commands<'_> {
         &mut self,
         now: Tick,
         slot: usize,
-        cx: &HandshakeCx,
+        memo: &HandshakeMemo,
     ) -> Result<(), PeerFault> {
         let asked = self.net.conns[slot].handshake_version;
-        if cx.error == ErrorCode::UNSUPPORTED_VERSION {
-            let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
+        if memo.error == ErrorCode::UNSUPPORTED_VERSION {
+            let lower = memo.max.clamp(0, api_versions::Answer::VERSIONS.1);
             if guard!("ApiVersions is asked once for each lower version", lower >= asked) {
                 let api = ApiKey::API_VERSIONS;
-                return Err(PeerFault::NoCommonVersion { api, min: 0, max: cx.max });
+                return Err(PeerFault::NoCommonVersion { api, min: 0, max: memo.max });
             }
             self.net.conns[slot].handshake_version = lower;
             self.ask_versions(now, slot);
@@ -62,7 +62,7 @@ impl Commands<'_> {
         if let Some(fault) = versions.lacks(Kind::Metadata) {
             return Err(fault);
         }
-        self.net.conns[slot].state = State::Ready;
+        self.net.conns[slot].state = ConnState::Ready;
         self.net.conns[slot].since = now;
         let peer = self.net.conns[slot].peer;
         if let Peer::Node(id) = peer
@@ -77,15 +77,15 @@ impl Commands<'_> {
 }
 
 /// What a broker says of the versions that it speaks.
-pub(super) fn on_versions(conn: &mut Conn, cx: &mut HandshakeCx, got: Segment<'_, '_>) {
+pub(super) fn on_versions(conn: &mut Conn, memo: &mut HandshakeMemo, got: Segment<'_, '_>) {
     match api_versions::item(got) {
-        Some(api_versions::Item::Head { error }) => cx.error = error,
+        Some(api_versions::Item::Head { error }) => memo.error = error,
         Some(api_versions::Item::Range { api, min, max }) => {
-            cx.ranges = cx.ranges.saturating_add(1);
+            memo.ranges = memo.ranges.saturating_add(1);
             if api == ApiKey::API_VERSIONS {
-                cx.max = max;
+                memo.max = max;
             }
-            if cx.error == ErrorCode::NONE {
+            if memo.error == ErrorCode::NONE {
                 conn.versions.offer(api, min, max);
             }
         }

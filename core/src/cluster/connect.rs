@@ -1,7 +1,7 @@
 //! Whom to connect to, and when to try again.
 
 use super::Cluster;
-use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
+use crate::connection::{ANYONE, Conn, ConnState, Net, PATIENCE, Peer, Role};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
@@ -62,7 +62,7 @@ impl<'d> Cluster<'d> {
             role = Role::Main;
         }
         if let Some(conn) = net.find(peer, role) {
-            let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
+            let ready = net.conns[conn].state == ConnState::Ready && !net.conns[conn].is_draining();
             return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
         }
         let Some(broker) = self.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
@@ -93,7 +93,7 @@ impl<'d> Cluster<'d> {
                 behind = true;
                 wake = wake.min(conn.late_at());
             }
-            if conn.state != State::Ready && conn.used + PATIENCE > now {
+            if conn.state != ConnState::Ready && conn.used + PATIENCE > now {
                 hopeful = hopeful.min(conn.used + PATIENCE);
             }
             if conn.throttled_until > now {
@@ -150,7 +150,7 @@ impl<'d> Cluster<'d> {
             .conns
             .iter()
             .filter(|c| c.is_live() && c.role != Role::Fetch && !c.is_behind_batches());
-        let free = net.conns.iter().filter(|c| c.state == State::Free).count();
+        let free = net.conns.iter().filter(|c| c.state == ConnState::Free).count();
         if !net.is_roomy() || free < net.conns.len() / 4 || asked.count() >= WITNESSES {
             return;
         }
@@ -308,7 +308,7 @@ impl<'d> Cluster<'d> {
         let slots = if net.seeds > 0 { net.conns.len() } else { 0 };
         for slot in 0..slots {
             let Peer::Seed(seed) = net.conns[slot].peer else { continue };
-            if net.conns[slot].state != State::Ready {
+            if net.conns[slot].state != ConnState::Ready {
                 continue;
             }
             let Some((host, port)) = self.config.seed(seed as usize) else { continue };
@@ -341,12 +341,12 @@ impl<'d> Cluster<'d> {
         let (mut victim, mut next) = (None, Tick::NEVER);
         for (slot, conn) in net.conns.iter().enumerate() {
             let due = match conn.state {
-                State::Free | State::Doomed => return now + DWELL,
+                ConnState::Free | ConnState::Doomed => return now + DWELL,
                 _ if conn.is_draining() => return now + DWELL,
-                State::Wanted => continue,
-                State::Ready => conn.since + DWELL,
+                ConnState::Wanted => continue,
+                ConnState::Ready => conn.since + DWELL,
                 // Others need not wait until this one gives up.
-                State::Connecting | State::Handshake => conn.used + PATIENCE,
+                ConnState::Connecting | ConnState::Handshake => conn.used + PATIENCE,
             };
             next = next.min(due);
             // Those that nobody needs first, and second ones to a broker; then those without
@@ -359,7 +359,7 @@ impl<'d> Cluster<'d> {
         }
         let Some((slot, _)) = victim else { return next };
         net.note_rotation(now);
-        if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
+        if net.conns[slot].pending() == 0 || net.conns[slot].state != ConnState::Ready {
             net.end(slot, true);
         } else {
             net.drain(slot);

@@ -28,7 +28,7 @@ const TOPICS_PER_PROBE: usize = 100;
 
 /// A DescribeTopicPartitions answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DescribeCx {
+pub(crate) struct DescribeMemo {
     error: ErrorCode,
     id: Uuid,
     /// The highest index that it tells of.
@@ -40,7 +40,7 @@ pub(crate) struct DescribeCx {
 
 /// A ListOffsets probe answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OffsetsProbeCx {
+pub(crate) struct OffsetsProbeMemo {
     topic: Link,
     generation: u16,
     last: Option<ErrorCode>,
@@ -311,24 +311,24 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, got: Segment<'_, '_>) {
+    pub(crate) fn on_describe(&mut self, memo: &mut DescribeMemo, got: Segment<'_, '_>) {
         let Some(item) = describe::item(got) else { return };
         match item {
-            describe::Item::Topic { error, id, .. } => (cx.error, cx.id) = (error, id),
-            describe::Item::Partition { index, .. } => cx.last = cx.last.max(Some(index)),
-            describe::Item::Cursor(Some((_, index))) => cx.more = Some(index),
-            describe::Item::Skipped => cx.skipped = true,
+            describe::Item::Topic { error, id, .. } => (memo.error, memo.id) = (error, id),
+            describe::Item::Partition { index, .. } => memo.last = memo.last.max(Some(index)),
+            describe::Item::Cursor(Some((_, index))) => memo.more = Some(index),
+            describe::Item::Skipped => memo.skipped = true,
             _ => {}
         }
     }
 
     /// The three-way answer: grown, current or behind.
-    pub(crate) fn describe_done(&mut self, net: &mut Net<'d>, from: &Origin, cx: &DescribeCx) {
+    pub(crate) fn describe_done(&mut self, net: &mut Net<'d>, from: &Origin, memo: &DescribeMemo) {
         let Origin { now, conn, asked } = *from;
         let slot = (asked.tag[0] >> 16) as usize;
         let Some(topic) = self.topics.get_mut(slot) else { return };
         let right = tag_of(slot, topic);
-        if right[0] != asked.tag[0] || cx.skipped {
+        if right[0] != asked.tag[0] || memo.skipped {
             return;
         }
         topic.probe.until = Tick::ZERO;
@@ -339,7 +339,7 @@ impl<'d> Cluster<'d> {
         let count = topic.count;
         let node = net.conns[conn].peer.node();
         let by = Source { broker: node, signal: Signal::DescribeTopicPartitions };
-        match cx.error {
+        match memo.error {
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 return self.refresh(slot, now);
@@ -352,8 +352,8 @@ impl<'d> Cluster<'d> {
             }
             _ => return,
         }
-        if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
-            if cx.id == topic.old_id {
+        if topic.id != Uuid::ZERO && memo.id != Uuid::ZERO && topic.id != memo.id {
+            if memo.id == topic.old_id {
                 // Or we are: only Metadata answers are evidence for that.
                 self.stale(slot, now, node);
                 return self.refresh(slot, now);
@@ -361,8 +361,8 @@ impl<'d> Cluster<'d> {
             return self.refresh_now(slot, now, by);
         }
         let last = i64::from(count) - 1;
-        let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
-        let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
+        let has_last = memo.last.is_some_and(|index| i64::from(index) == last);
+        let grown = memo.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if guard!("a probe tests the broker", !has_last) {
             self.stale(slot, now, node);
             // Where it has no id, a topic that was made again with fewer looks the same.
@@ -381,32 +381,32 @@ impl<'d> Cluster<'d> {
         now: Tick,
         net: &mut Net<'d>,
         conn: usize,
-        cx: &mut OffsetsProbeCx,
+        memo: &mut OffsetsProbeMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
                 let slot = self.named(name).filter(|slot| self.topics[*slot].ready);
-                *cx = OffsetsProbeCx {
+                *memo = OffsetsProbeMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
                     generation: slot.map_or(0, |slot| self.topics[slot].generation),
-                    ..OffsetsProbeCx::default()
+                    ..OffsetsProbeMemo::default()
                 };
             }
             list_offsets::Item::Partition { index, error, .. } => {
-                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
+                let Some(slot) = self.still(memo.topic, memo.generation) else { return };
                 let count = i64::from(self.topics[slot].count);
                 if i64::from(index) == count - 1 {
-                    cx.last = Some(error);
+                    memo.last = Some(error);
                 } else if i64::from(index) == count {
-                    cx.beyond = Some(error);
+                    memo.beyond = Some(error);
                 }
             }
             list_offsets::Item::TopicEnd => {
-                if let Some(slot) = self.still(cx.topic, cx.generation) {
+                if let Some(slot) = self.still(memo.topic, memo.generation) {
                     self.topics[slot].probe.until = Tick::ZERO;
-                    self.judge_offsets(now, net, conn, slot, cx);
+                    self.judge_offsets(now, net, conn, slot, memo);
                 }
             }
             _ => {}
@@ -419,9 +419,9 @@ impl<'d> Cluster<'d> {
         net: &mut Net<'d>,
         conn: usize,
         slot: usize,
-        cx: &OffsetsProbeCx,
+        memo: &OffsetsProbeMemo,
     ) {
-        let (Some(last), Some(beyond)) = (cx.last, cx.beyond) else { return };
+        let (Some(last), Some(beyond)) = (memo.last, memo.beyond) else { return };
         let failed = ErrorCode::UNKNOWN_SERVER_ERROR;
         if last == failed || beyond == failed {
             return;

@@ -29,7 +29,7 @@ const RETRIES: u8 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MetadataCx {
+pub(crate) struct MetadataMemo {
     pub(super) started: Tick,
     node: i32,
     serial: u32,
@@ -50,7 +50,7 @@ pub(crate) struct MetadataCx {
     news: bool,
 }
 
-impl MetadataCx {
+impl MetadataMemo {
     pub(crate) const fn new(started: Tick, node: i32, version: i16, serial: u32) -> Self {
         Self {
             started,
@@ -231,17 +231,17 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    pub(crate) fn on_metadata(&mut self, now: Tick, cx: &mut MetadataCx, got: Segment<'_, '_>) {
-        if cx.serial == self.metadata_serial && self.metadata_until != Tick::NEVER {
+    pub(crate) fn on_metadata(&mut self, now: Tick, memo: &mut MetadataMemo, got: Segment<'_, '_>) {
+        if memo.serial == self.metadata_serial && self.metadata_until != Tick::NEVER {
             // Long answers over slow links take their time; this one is on its way.
             self.metadata_until = now + PATIENCE;
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
             metadata::Item::Broker { id, host, port, .. } => {
-                cx.brokers += 1;
+                memo.brokers += 1;
                 // Who is behind may know an old address (R9).
-                let behind = self.broker(id).is_some() && self.is_stale(cx.node, now);
+                let behind = self.broker(id).is_some() && self.is_stale(memo.node, now);
                 if !guard!("who is behind moves no broker", behind) {
                     self.merge_broker(now, id, host, port);
                 }
@@ -251,58 +251,58 @@ impl<'d> Cluster<'d> {
             }
             metadata::Item::Topic { error, name, id, .. } => {
                 let slot = name.and_then(|name| self.named(name));
-                cx.topic = slot.map_or(Link::NONE, Link::to);
-                cx.generation = slot.map_or(0, |slot| self.topics[slot].generation);
-                (cx.error, cx.id, cx.count, cx.news) = (error, id, 0, false);
-                cx.applies = cx.brokers > 0
+                memo.topic = slot.map_or(Link::NONE, Link::to);
+                memo.generation = slot.map_or(0, |slot| self.topics[slot].generation);
+                (memo.error, memo.id, memo.count, memo.news) = (error, id, 0, false);
+                memo.applies = memo.brokers > 0
                     && slot.is_some_and(|slot| {
                         let known = self.topics[slot].id;
                         known == id || known == Uuid::ZERO || id == Uuid::ZERO
                     });
             }
             metadata::Item::Partition { error, index, leader, epoch, .. } => {
-                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
+                let Some(slot) = self.still(memo.topic, memo.generation) else { return };
                 let Ok(index) = u32::try_from(index) else { return };
-                cx.count = cx.count.max(index.saturating_add(1));
+                memo.count = memo.count.max(index.saturating_add(1));
                 let leaderless = matches!(
                     error,
                     ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND
                 );
                 let leader = if leaderless { -1 } else { leader.max(-1) };
-                if !cx.applies {
+                if !memo.applies {
                     return;
                 }
                 if let Some(part) = self.table.find(slot, index).or_else(|| self.hold(slot, index))
                 {
-                    cx.news |= self.merge_leader(part, leader, epoch, cx.reliable);
+                    memo.news |= self.merge_leader(part, leader, epoch, memo.reliable);
                 }
             }
             metadata::Item::TopicEnd => {
-                if let Some(slot) = self.still(cx.topic, cx.generation) {
-                    self.merge_topic(now, slot, cx);
-                    self.settle(slot, now);
+                if let Some(slot) = self.still(memo.topic, memo.generation) {
+                    self.merge_topic(now, slot, memo);
+                    self.schedule(slot, now);
                 }
-                cx.topic = Link::NONE;
+                memo.topic = Link::NONE;
             }
-            metadata::Item::Skipped => cx.skipped = true,
+            metadata::Item::Skipped => memo.skipped = true,
             _ => {}
         }
     }
 
     /// The answer is complete.
-    pub(crate) fn metadata_done(&mut self, now: Tick, cx: &MetadataCx) {
-        if cx.brokers > 0 && !cx.skipped {
-            self.drop_unnamed(cx.started, cx.node);
+    pub(crate) fn metadata_done(&mut self, now: Tick, memo: &MetadataMemo) {
+        if memo.brokers > 0 && !memo.skipped {
+            self.drop_unnamed(memo.started, memo.node);
             self.brokers_wanted = false;
         }
-        if cx.serial == self.metadata_serial {
+        if memo.serial == self.metadata_serial {
             self.metadata_until = Tick::NEVER;
         }
         let mut link = self.topics.first(Plan::Asked);
         while let Some(slot) = link.get() {
             link = self.topics.next(slot);
             // Asked and not named in the answer: as if there had been none.
-            if self.topics[slot].need.serial == cx.serial {
+            if self.topics[slot].need.serial == memo.serial {
                 self.topics[slot].need.serial = 0;
                 self.ask_again(slot, now);
             }
@@ -317,7 +317,7 @@ impl<'d> Cluster<'d> {
     }
 
     /// An answer was merged: the topic waits for its next probe, or for more.
-    fn settle(&mut self, slot: usize, now: Tick) {
+    fn schedule(&mut self, slot: usize, now: Tick) {
         self.plan(slot);
         self.topics.note_change(slot);
         let requests = self.requests;
@@ -329,16 +329,18 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    fn merge_topic(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
+    fn merge_topic(&mut self, now: Tick, slot: usize, memo: &MetadataMemo) {
         self.topics[slot].need.serial = 0;
-        match cx.error {
-            _ if cx.brokers == 0 => return self.ask_again(slot, now),
-            ErrorCode(0) if guard!("no partitions are no topic", cx.count == 0) || cx.skipped => {
+        match memo.error {
+            _ if memo.brokers == 0 => return self.ask_again(slot, now),
+            ErrorCode(0)
+                if guard!("no partitions are no topic", memo.count == 0) || memo.skipped =>
+            {
                 return self.ask_again(slot, now);
             }
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
-                return self.merge_missing(now, slot, cx);
+                return self.merge_missing(now, slot, memo);
             }
             error if error.is_retriable() => return self.ask_again(slot, now),
             // Passes, as a rule.
@@ -350,73 +352,73 @@ impl<'d> Cluster<'d> {
                 return self.ask_again(slot, now);
             }
         }
-        let mut news = cx.news;
+        let mut news = memo.news;
         let topic = &mut self.topics[slot];
         let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         topic.failure = None;
         let rested = topic.described + self.config.retry_backoff_max.times(2) <= now;
         topic.described = now;
         if !topic.ready {
-            topic.count = cx.count;
-            topic.nameless = cx.id == Uuid::ZERO;
+            topic.count = memo.count;
+            topic.nameless = memo.id == Uuid::ZERO;
             topic.evidence = topic::Evidence::NONE;
-            self.topics.set_id(slot, cx.id);
+            self.topics.set_id(slot, memo.id);
             self.topics.set_ready(slot);
             self.tell(slot, pending::READY);
             news = true;
-        } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
-            return self.merge_other(now, slot, cx, gone);
-        } else if guard!("a count does not shrink", cx.count < topic.count) {
-            return self.merge_smaller(now, slot, cx);
+        } else if !memo.applies || (gone && memo.id == Uuid::ZERO) {
+            return self.merge_other(now, slot, memo, gone);
+        } else if guard!("a count does not shrink", memo.count < topic.count) {
+            return self.merge_smaller(now, slot, memo);
         } else {
             topic.evidence = topic::Evidence::NONE;
-            topic.nameless = cx.id == Uuid::ZERO;
+            topic.nameless = memo.id == Uuid::ZERO;
             if topic.id == Uuid::ZERO {
-                self.topics.set_id(slot, cx.id);
+                self.topics.set_id(slot, memo.id);
             }
             let topic = &self.topics[slot];
-            if cx.count != topic.count {
-                let seen = if topic.need.told { topic.need.by } else { cx.source() };
-                self.grow(slot, cx.count, seen);
+            if memo.count != topic.count {
+                let seen = if topic.need.told { topic.need.by } else { memo.source() };
+                self.grow(slot, memo.count, seen);
                 news = true;
             }
         }
-        self.confirm(slot, now, cx.source());
+        self.confirm(slot, now, memo.source());
         if news || rested {
             self.topics[slot].need.failures = 0;
         }
-        self.settle_leaders(slot, now, news);
+        self.want_leaders(slot, now, news);
     }
 
     /// Another topic id than ours, or a topic that is back after it was gone: is it a new topic, or
     /// is the broker behind (R5)?
-    fn merge_other(&mut self, now: Tick, slot: usize, cx: &MetadataCx, gone: bool) {
+    fn merge_other(&mut self, now: Tick, slot: usize, memo: &MetadataMemo, gone: bool) {
         let topic = &mut self.topics[slot];
-        topic.evidence.add(now, cx.id, cx.count, cx.node);
+        topic.evidence.add(now, memo.id, memo.count, memo.node);
         let e = &topic.evidence;
         let lasts = |time: Span| e.answers > 1 && e.since + time <= now;
         // Kafka never gives an id twice: who still has the one before ours is behind, unless it
         // was us who took them in the wrong order.
-        let old = cx.id != Uuid::ZERO && cx.id == topic.old_id;
+        let old = memo.id != Uuid::ZERO && memo.id == topic.old_id;
         let believed = match old {
             true => lasts(LAG_ALLOWANCE) && (e.refused || e.two_brokers || lasts(ALONE)),
             false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
         };
         if guard!("another id is corroborated", believed => true) {
-            self.recreate(slot, cx.id, cx.count);
+            self.recreate(slot, memo.id, memo.count);
             // This answer was read as one about another topic: its leaders were not taken.
-            self.confirm(slot, now, cx.source());
-            self.refresh_now(slot, now, cx.source());
+            self.confirm(slot, now, memo.source());
+            self.refresh_now(slot, now, memo.source());
         } else if old {
-            self.merge_stale(now, slot, cx);
+            self.merge_stale(now, slot, memo);
         } else {
             self.ask_again(slot, now);
         }
     }
 
     /// The broker is behind: others are asked, and itself a few times more.
-    fn merge_stale(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
-        self.stale(slot, now, cx.node);
+    fn merge_stale(&mut self, now: Tick, slot: usize, memo: &MetadataMemo) {
+        self.stale(slot, now, memo.node);
         if self.topics[slot].need.failures < ASK_STALE {
             self.ask_again(slot, now);
         } else {
@@ -426,7 +428,7 @@ impl<'d> Cluster<'d> {
 
     /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
     /// asked again.
-    fn settle_leaders(&mut self, slot: usize, now: Tick, news: bool) {
+    fn want_leaders(&mut self, slot: usize, now: Tick, news: bool) {
         self.topics[slot].need.told = false;
         let count = self.topics[slot].count;
         let open = self.table.of_topic(slot).any(|part| {
@@ -441,10 +443,10 @@ impl<'d> Cluster<'d> {
     }
 
     /// "No such topic": believed only when it lasts (R7).
-    fn merge_missing(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
+    fn merge_missing(&mut self, now: Tick, slot: usize, memo: &MetadataMemo) {
         let brokers = self.brokers.iter().filter(|b| b.used).count();
         let topic = &mut self.topics[slot];
-        topic.evidence.add(now, Uuid::ZERO, 0, cx.node);
+        topic.evidence.add(now, Uuid::ZERO, 0, memo.node);
         let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
         let e = &topic.evidence;
         // Of a topic that was never seen there is nothing that a second broker could contradict.
@@ -459,25 +461,25 @@ impl<'d> Cluster<'d> {
 
     /// Fewer partitions than are known: the broker is behind (R4), or, without topic ids and when
     /// all say so for long, the topic was made again (R6).
-    fn merge_smaller(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
+    fn merge_smaller(&mut self, now: Tick, slot: usize, memo: &MetadataMemo) {
         let brokers = self.brokers.iter().filter(|b| b.used).count();
-        if cx.id == Uuid::ZERO {
+        if memo.id == Uuid::ZERO {
             let topic = &mut self.topics[slot];
-            topic.evidence.add(now, Uuid::ZERO, cx.count, cx.node);
+            topic.evidence.add(now, Uuid::ZERO, memo.count, memo.node);
             let e = &topic.evidence;
             if usize::from(e.answers) >= brokers.max(3)
                 && (e.two_brokers || brokers < 2 || e.answers > 20)
                 && e.since + LAG_ALLOWANCE <= now
             {
-                self.recreate(slot, Uuid::ZERO, cx.count);
-                self.confirm(slot, now, cx.source());
-                return self.refresh_now(slot, now, cx.source());
+                self.recreate(slot, Uuid::ZERO, memo.count);
+                self.confirm(slot, now, memo.source());
+                return self.refresh_now(slot, now, memo.source());
             }
         }
-        if cx.id != Uuid::ZERO {
-            return self.merge_stale(now, slot, cx);
+        if memo.id != Uuid::ZERO {
+            return self.merge_stale(now, slot, memo);
         }
-        self.stale(slot, now, cx.node);
+        self.stale(slot, now, memo.node);
         self.ask_again(slot, now);
     }
 

@@ -2,7 +2,7 @@
 //! (brokers 2.4 to 2.6; KIP-320).
 
 use super::work::Spot;
-use super::{Consumer, OffsetsCx, State};
+use super::{Activity, Consumer, OffsetsMemo};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::Net;
@@ -21,7 +21,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn doubt(&mut self, part: usize, epoch: i32) {
         let read = &mut self.reads[part];
         let known = Kind::EPOCHS.is_some()
-            && read.state == State::Fetch
+            && read.state == Activity::Fetch
             && read.last_epoch >= 0
             && epoch >= 0;
         let news = guard!("a new epoch is checked", read.sent_epoch != epoch);
@@ -85,18 +85,18 @@ impl<'d> Consumer<'d> {
         cluster: &mut Cluster<'d>,
         now: Tick,
         correlation: i32,
-        cx: &mut OffsetsCx,
+        memo: &mut OffsetsMemo,
         got: Segment<'_, '_>,
     ) {
         use offset_for_leader_epoch::Item;
         match offset_for_leader_epoch::item(got) {
-            Some(Item::Topic { name }) => cx.names(cluster, name),
+            Some(Item::Topic { name }) => memo.names(cluster, name),
             Some(Item::Partition { error, index, leader_epoch, end_offset }) => {
-                let Some(part) = cx.part(cluster, index) else { return };
+                let Some(part) = memo.part(cluster, index) else { return };
                 let read = &mut self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek outlives a check", read.asked != correlation);
-                if read.state != State::Fetch || sought {
+                if read.state != Activity::Fetch || sought {
                     return;
                 }
                 read.asked = 0;

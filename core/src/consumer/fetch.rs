@@ -3,7 +3,7 @@
 
 use super::plan::Named;
 use super::work::Spot;
-use super::{Consumer, State, Trouble};
+use super::{Activity, Consumer, Trouble};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::{Draft, Net};
@@ -25,7 +25,7 @@ pub(super) const NO_ROOM: Span = Span::from_millis(20);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FetchCx {
+pub(crate) struct FetchMemo {
     pub(super) serial: u32,
     topic: Link,
     pub(super) part: Link,
@@ -47,7 +47,7 @@ pub(crate) struct FetchCx {
     pub(super) checked: bool,
 }
 
-impl FetchCx {
+impl FetchMemo {
     pub(crate) fn new(serial: u32) -> Self {
         Self { serial, ..Self::default() }
     }
@@ -278,7 +278,7 @@ impl<'d> Consumer<'d> {
         net: &mut Net<'d>,
         now: Tick,
         conn: usize,
-        cx: &mut FetchCx,
+        memo: &mut FetchMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = fetch::item(got) else { return };
@@ -287,38 +287,38 @@ impl<'d> Consumer<'d> {
                 self.on_session(cluster, net, now, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
-                cx.topic = cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
+                memo.topic = cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
             }
             fetch::Item::Partition { index, error, high_watermark, .. } => {
                 let part = cluster
-                    .part_of(cx.topic, index)
-                    .filter(|part| self.is_current(*part, cx.serial));
-                cx.part = part.map_or(Link::NONE, Link::to);
-                (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
-                (cx.hinted, cx.checked, cx.cut, cx.skip) = (false, false, false, 0);
-                cx.passed = false;
-                cx.preferred = -1;
-                cx.discard = part.is_none() || error.0 != 0;
+                    .part_of(memo.topic, index)
+                    .filter(|part| self.is_current(*part, memo.serial));
+                memo.part = part.map_or(Link::NONE, Link::to);
+                (memo.error, memo.high_watermark, memo.diverging) = (error, high_watermark, None);
+                (memo.hinted, memo.checked, memo.cut, memo.skip) = (false, false, false, 0);
+                memo.passed = false;
+                memo.preferred = -1;
+                memo.discard = part.is_none() || error.0 != 0;
             }
             fetch::Item::Records { preferred_read_replica, .. } => {
-                cx.preferred = preferred_read_replica;
+                memo.preferred = preferred_read_replica;
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
-                cx.diverging = Some((epoch, end_offset));
+                memo.diverging = Some((epoch, end_offset));
             }
             fetch::Item::CurrentLeader { leader, epoch } => {
-                if let Some(part) = cx.part.get()
+                if let Some(part) = memo.part.get()
                     && cluster.hint(part, leader, epoch)
                 {
-                    cx.hinted = true;
+                    memo.hinted = true;
                     cluster.refresh(usize::from(cluster.table[part].topic), now);
                 }
             }
             fetch::Item::PartitionEnd => {
-                if let Some(part) = cx.part.get() {
-                    self.settle_partition(cluster, now, part, cx);
+                if let Some(part) = memo.part.get() {
+                    self.conclude(cluster, now, part, memo);
                 }
-                cx.part = Link::NONE;
+                memo.part = Link::NONE;
             }
             fetch::Item::Endpoint { id, host, port, .. } => {
                 cluster.merge_broker(now, id, host, port);
@@ -333,7 +333,11 @@ impl<'d> Consumer<'d> {
         let read = &self.reads[part];
         let stale = guard!("an answer of before a seek is dropped", read.stale);
         let paused = guard!("nothing is given while paused", read.paused);
-        read.session == serial && !stale && !paused && read.state == State::Fetch && read.asked == 0
+        read.session == serial
+            && !stale
+            && !paused
+            && read.state == Activity::Fetch
+            && read.asked == 0
     }
 
     fn on_session(
@@ -390,38 +394,32 @@ impl<'d> Consumer<'d> {
     }
 
     /// The end of a partition's entry.
-    fn settle_partition(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        cx: &FetchCx,
-    ) {
-        if !self.is_current(part, cx.serial) {
+    fn conclude(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, memo: &FetchMemo) {
+        if !self.is_current(part, memo.serial) {
             return;
         }
-        let trouble = cx.error.0 != 0 || cx.diverging.is_some();
+        let trouble = memo.error.0 != 0 || memo.diverging.is_some();
         if trouble && self.leave_replica(cluster, now, part) {
-            if cx.error.is_invalid_metadata() {
+            if memo.error.is_invalid_metadata() {
                 cluster.refresh(usize::from(cluster.table[part].topic), now);
             }
             return;
         }
-        if let Some((epoch, end_offset)) = cx.diverging {
+        if let Some((epoch, end_offset)) = memo.diverging {
             return self.diverged(cluster, now, part, epoch, end_offset);
         }
         let read = &self.reads[part];
-        let vain = guard!("what leads nowhere is not fetched at once", cx.passed)
+        let vain = guard!("what leads nowhere is not fetched at once", memo.passed)
             && read.position == read.sent_position;
-        match cx.error {
+        match memo.error {
             // Refetched at once it would come the same way.
-            ErrorCode(0) if cx.cut || vain => {
+            ErrorCode(0) if memo.cut || vain => {
                 self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE)
             }
             ErrorCode(0) => {
                 self.reads[part].recovered();
-                self.note_end(cluster, part, cx.high_watermark);
-                self.prefer(cluster, now, part, cx);
+                self.note_end(cluster, part, memo.high_watermark);
+                self.prefer(cluster, now, part, memo);
             }
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
             ErrorCode::CORRUPT_MESSAGE => {
@@ -430,7 +428,7 @@ impl<'d> Consumer<'d> {
                 self.park(part, Trouble::Corrupt { why, next_offset });
             }
             // The new leader is known: on to it without a pause (KIP-951).
-            _ if cx.hinted => self.dirty = true,
+            _ if memo.hinted => self.dirty = true,
             code => self.refused(cluster, now, part, code),
         }
     }

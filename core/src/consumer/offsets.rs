@@ -1,7 +1,7 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
 use super::work::Spot;
-use super::{Consumer, Read, State, Trouble};
+use super::{Activity, Assignment, Consumer, Trouble};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::config::{OutOfRange, Start};
@@ -22,11 +22,11 @@ const LAGS: u8 = 6;
 
 /// An answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OffsetsCx {
+pub(crate) struct OffsetsMemo {
     topic: Link,
 }
 
-impl OffsetsCx {
+impl OffsetsMemo {
     /// Partitions of this topic follow.
     pub(super) fn names(&mut self, cluster: &Cluster<'_>, name: &str) {
         self.topic = cluster.named(name).map_or(Link::NONE, Link::to);
@@ -81,20 +81,20 @@ impl<'d> Consumer<'d> {
         cluster: &mut Cluster<'d>,
         now: Tick,
         correlation: i32,
-        cx: &mut OffsetsCx,
+        memo: &mut OffsetsMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
-                cx.names(cluster, name);
+                memo.names(cluster, name);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
-                let Some(part) = cx.part(cluster, index) else { return };
+                let Some(part) = memo.part(cluster, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek has the last word", read.asked != correlation);
-                if read.state != State::Resolve || sought {
+                if read.state != Activity::Resolve || sought {
                     return;
                 }
                 self.reads[part].asked = 0;
@@ -137,7 +137,7 @@ impl<'d> Consumer<'d> {
         let from = read.reset_from;
         if from < 0 {
             read.recovered();
-            read.state = State::Fetch;
+            read.state = Activity::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
             if cluster.config.report_positions {
                 read.positioned_news = true;
@@ -153,7 +153,7 @@ impl<'d> Consumer<'d> {
             read.start = Start::Latest;
             return;
         }
-        read.state = State::Fetch;
+        read.state = Activity::Fetch;
         read.reset_from = -1;
         let in_range_after_all = read.start == Start::Latest
             && cluster.config.out_of_range == OutOfRange::Nearest
@@ -184,7 +184,7 @@ impl<'d> Consumer<'d> {
         };
         read.reset_from = read.position;
         read.start = start;
-        read.state = State::Resolve;
+        read.state = Activity::Resolve;
         read.asked = 0;
         self.relink(cluster, part);
     }
@@ -236,7 +236,7 @@ impl<'d> Consumer<'d> {
     }
 }
 
-impl Read {
+impl Assignment {
     /// What ListOffsets is asked for.
     pub(super) fn timestamp(&self) -> i64 {
         match self.start {

@@ -1,6 +1,6 @@
 //! Answers to what the consumer asked.
 
-use super::{Consumer, FetchCx, OffsetsCx};
+use super::{Consumer, FetchMemo, OffsetsMemo};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
@@ -10,17 +10,17 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
-pub(crate) enum Cx {
-    Fetch(FetchCx),
-    Offsets(OffsetsCx),
-    Epochs(OffsetsCx),
+pub(crate) enum Memo {
+    Fetch(FetchMemo),
+    Offsets(OffsetsMemo),
+    Epochs(OffsetsMemo),
 }
 
-impl Cx {
+impl Memo {
     /// Of an answer that brings records.
-    pub(crate) fn fetch(&mut self) -> Option<&mut FetchCx> {
+    pub(crate) fn fetch(&mut self) -> Option<&mut FetchMemo> {
         match self {
-            Self::Fetch(cx) => Some(cx),
+            Self::Fetch(memo) => Some(memo),
             Self::Offsets(_) | Self::Epochs(_) => None,
         }
     }
@@ -41,11 +41,11 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
+    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Memo {
         match from.asked.kind {
-            Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
-            kind if Some(kind) == Kind::EPOCHS => Cx::Epochs(OffsetsCx::default()),
-            _ => Cx::Offsets(OffsetsCx::default()),
+            Kind::Fetch => Memo::Fetch(FetchMemo::new(net.conns[from.conn].session.serial)),
+            kind if Some(kind) == Kind::EPOCHS => Memo::Epochs(OffsetsMemo::default()),
+            _ => Memo::Offsets(OffsetsMemo::default()),
         }
     }
 
@@ -54,17 +54,17 @@ impl<'d> Consumer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         from: &Origin,
-        cx: &mut Cx,
+        memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        match cx {
-            Cx::Fetch(cx) => self.on_fetch(cluster, net, from.now, from.conn, cx, got),
-            Cx::Epochs(cx) if Kind::EPOCHS.is_some() => {
-                self.on_epochs(cluster, from.now, from.asked.correlation, cx, got);
+        match memo {
+            Memo::Fetch(memo) => self.on_fetch(cluster, net, from.now, from.conn, memo, got),
+            Memo::Epochs(memo) if Kind::EPOCHS.is_some() => {
+                self.on_epochs(cluster, from.now, from.asked.correlation, memo, got);
             }
-            Cx::Epochs(_) => {}
-            Cx::Offsets(cx) => {
-                self.on_offsets(cluster, from.now, from.asked.correlation, cx, got);
+            Memo::Epochs(_) => {}
+            Memo::Offsets(memo) => {
+                self.on_offsets(cluster, from.now, from.asked.correlation, memo, got);
             }
         }
         None
@@ -75,9 +75,9 @@ impl<'d> Consumer<'d> {
         _: &mut Cluster<'d>,
         _: &mut Net<'d>,
         from: &Origin,
-        cx: &Cx,
+        memo: &Memo,
     ) -> Option<Event<'static>> {
-        if !matches!(cx, Cx::Fetch(_)) {
+        if !matches!(memo, Memo::Fetch(_)) {
             self.unasked(from.now, from.asked.correlation);
         }
         self.due(from.asked.tag[0] as usize);

@@ -2,7 +2,7 @@
 //! whatever is wrong there.
 
 use super::work::Spot;
-use super::{Consumer, FetchCx};
+use super::{Consumer, FetchMemo};
 use crate::cluster::Cluster;
 use crate::memory::Link;
 use crate::time::{Span, Tick};
@@ -88,23 +88,23 @@ impl<'d> Consumer<'d> {
         cluster: &mut Cluster<'d>,
         now: Tick,
         part: usize,
-        cx: &FetchCx,
+        memo: &FetchMemo,
     ) {
         let entry = &cluster.table[part];
         let topic = usize::from(entry.topic);
-        if !REPLICAS || cx.preferred < 0 {
+        if !REPLICAS || memo.preferred < 0 {
             return;
         }
         // Only a leader does: this is another broker than it was taken for, and gives no records.
         if self.leave_replica(cluster, now, part) {
             return cluster.refresh(topic, now);
         }
-        if cx.preferred == entry.leader() {
+        if memo.preferred == entry.leader() {
             return;
         }
         if guard!(
             "an unknown replica is not read from",
-            cluster.broker_slot(cx.preferred).is_none()
+            cluster.broker_slot(memo.preferred).is_none()
         ) {
             // The leader gives no records to those that it sends elsewhere.
             self.rack_from = now + PAUSE;
@@ -112,7 +112,7 @@ impl<'d> Consumer<'d> {
             return;
         }
         let until = now + cluster.config.metadata_max_age;
-        self.reads[part].lease = Lease::new(cx.preferred, until);
+        self.reads[part].lease = Lease::new(memo.preferred, until);
         self.lists.lease = self.lists.lease.min(until);
         self.relink(cluster, part);
     }

@@ -1,7 +1,7 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::{Consumer, State, Trouble};
+use super::{Activity, Consumer, Trouble};
 use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Wish};
 use crate::connection::{Net, Role};
@@ -158,27 +158,29 @@ impl<'d> Consumer<'d> {
         let (read, entry) = (&self.reads[part], &cluster.table[part]);
         let ready = cluster.topics[usize::from(entry.topic)].ready;
         let leader = entry.broker().map_or(Link::NONE, Link::to);
-        let fetches = read.state == State::Fetch && !read.unchecked;
+        let fetches = read.state == Activity::Fetch && !read.unchecked;
         let desk = match (ready, fetches) {
             (false, _) => Link::NONE,
             (true, false) => leader,
             (true, true) => self.source(cluster, part),
         };
         let spot = match read.state {
-            State::Off | State::Parked => return (Spot::None, Link::NONE),
+            Activity::Off | Activity::Parked => return (Spot::None, Link::NONE),
             _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
                 return (Spot::Waits, Link::NONE);
             }
             _ if guard!("what was asked is awaited", read.asked != 0) => {
                 return (Spot::Asked, Link::NONE);
             }
-            State::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
-            State::Fetch if guard!("what is held is not fetched", self.is_held(part)) => Spot::Held,
+            Activity::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            Activity::Fetch if guard!("what is held is not fetched", self.is_held(part)) => {
+                Spot::Held
+            }
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
-            State::Resolve => Spot::Offsets,
-            State::Fetch if read.unchecked => Spot::Checks,
-            State::Fetch => {
+            Activity::Resolve => Spot::Offsets,
+            Activity::Fetch if read.unchecked => Spot::Checks,
+            Activity::Fetch => {
                 let sent = (read.sent_position, read.sent_epoch);
                 let told = guard!(
                     "a session is told of new positions",
@@ -434,7 +436,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn forgotten(&mut self, cluster: &mut Cluster<'d>, part: usize) {
         let read = &mut self.reads[part];
         (read.session, read.seat) = (0, Link::NONE);
-        if read.state == State::Off {
+        if read.state == Activity::Off {
             self.ghosts -= 1;
             cluster.table.release(part, CONSUMER);
         }

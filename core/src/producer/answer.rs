@@ -14,7 +14,7 @@ const SHORT_PAUSE: Span = Span::from_millis(25);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AnswerCx {
+pub(crate) struct AnswerMemo {
     topic: Link,
     /// Batch whose entry is being read.
     batch: Link,
@@ -25,7 +25,7 @@ pub(crate) struct AnswerCx {
     conn: u16,
 }
 
-impl AnswerCx {
+impl AnswerMemo {
     pub(crate) fn new(conn: usize) -> Self {
         Self { conn: conn as u16, ..Self::default() }
     }
@@ -37,7 +37,7 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         from: &Origin,
-        cx: &mut AnswerCx,
+        memo: &mut AnswerMemo,
         got: Segment<'_, '_>,
     ) {
         let now = from.now;
@@ -45,35 +45,35 @@ impl<'d> Producer<'d> {
         match item {
             produce::Item::Topic { name, id } => {
                 let slot = cluster.named_or_id(name, id);
-                *cx = AnswerCx {
+                *memo = AnswerMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
-                    conn: cx.conn,
-                    ..AnswerCx::default()
+                    conn: memo.conn,
+                    ..AnswerMemo::default()
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
-                let part = cluster.part_of(cx.topic, index);
+                let part = cluster.part_of(memo.topic, index);
                 let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
-                *cx = AnswerCx {
-                    topic: cx.topic,
+                *memo = AnswerMemo {
+                    topic: memo.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
                     error,
                     base_offset,
                     hinted: false,
-                    conn: cx.conn,
+                    conn: memo.conn,
                 };
             }
             produce::Item::CurrentLeader { leader, epoch } => {
-                if let Some(batch) = cx.batch.get() {
+                if let Some(batch) = memo.batch.get() {
                     let part = self.batches[batch].part as usize;
-                    cx.hinted |= cluster.hint(part, leader, epoch);
+                    memo.hinted |= cluster.hint(part, leader, epoch);
                 }
             }
             produce::Item::PartitionEnd => {
-                if let Some(batch) = cx.batch.get() {
-                    self.conclude(cluster, net, now, batch, cx);
+                if let Some(batch) = memo.batch.get() {
+                    self.conclude(cluster, net, now, batch, memo);
                 }
-                cx.batch = Link::NONE;
+                memo.batch = Link::NONE;
             }
             produce::Item::Endpoint { id, host, port, .. } => {
                 cluster.merge_broker(now, id, host, port);
@@ -122,9 +122,9 @@ impl<'d> Producer<'d> {
         net: &Net<'d>,
         now: Tick,
         question: &Question,
-        cx: &AnswerCx,
+        memo: &AnswerMemo,
     ) {
-        let conn = &net.conns[usize::from(cx.conn)];
+        let conn = &net.conns[usize::from(memo.conn)];
         if let Some(lane) = cluster.broker_slot(conn.peer.node()) {
             self.wake_waiting(lane);
         }
@@ -176,10 +176,10 @@ impl<'d> Producer<'d> {
         net: &mut Net<'d>,
         now: Tick,
         batch: usize,
-        cx: &AnswerCx,
+        memo: &AnswerMemo,
     ) {
         // Its slot may be part of another request before this one is over.
-        net.leave_request(usize::from(cx.conn), batch);
+        net.leave_request(usize::from(memo.conn), batch);
         let part = self.batches[batch].part as usize;
         let is_head = self.queues[part].head == Link::to(batch);
         let idempotent = self.idempotent();
@@ -187,9 +187,9 @@ impl<'d> Producer<'d> {
         let b = &self.batches[batch];
         // No broker would recognise the halves of one that is in its log.
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
-        match cx.error {
+        match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
-                self.deliver(cluster, net, batch, cx);
+                self.deliver(cluster, net, batch, memo);
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
@@ -218,7 +218,7 @@ impl<'d> Producer<'d> {
                 if !is_head {
                     return;
                 }
-                if cx.hinted {
+                if memo.hinted {
                     cluster.refresh(usize::from(cluster.table[part].topic), now);
                     self.queues[part].retry_at = Tick::ZERO;
                 } else if code.is_invalid_metadata() {
@@ -237,7 +237,13 @@ impl<'d> Producer<'d> {
     }
 
     /// A batch is in the log.
-    fn deliver(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, cx: &AnswerCx) {
+    fn deliver(
+        &mut self,
+        cluster: &Cluster<'d>,
+        net: &mut Net<'d>,
+        batch: usize,
+        memo: &AnswerMemo,
+    ) {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight it may be the last leader's answer.
@@ -246,8 +252,8 @@ impl<'d> Producer<'d> {
         if let Some(lane) = cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }
-        let known = cx.error.0 == 0 && cx.base_offset >= 0;
-        let offset = known.then_some(cx.base_offset);
+        let known = memo.error.0 == 0 && memo.base_offset >= 0;
+        let offset = known.then_some(memo.base_offset);
         self.finish(&mut net.blocks, part, batch, Ok(offset));
     }
 

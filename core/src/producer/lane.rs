@@ -292,7 +292,7 @@ impl<'d> Producer<'d> {
         // What has gathered goes on gathering as long as records keep coming: whoever waits for
         // each acknowledgement sends none now.
         let pause = if idle {
-            self.last_record + config.linger.part(3).max(Span::LEAST)
+            self.last_record + config.linger.shifted(3).max(Span::LEAST)
         } else {
             Tick::NEVER
         };
@@ -304,7 +304,7 @@ impl<'d> Producer<'d> {
             if l.lingers <= now {
                 // Those that are half through go along: fewer requests, and soon all in step.
                 let half = guard!("batches half through go along", 1 => 0);
-                return Due::Some(now - config.linger.part(half));
+                return Due::Some(now - config.linger.shifted(half));
             }
         }
         if l.first(Place::Ready).is_some() {

@@ -1,6 +1,6 @@
 //! Answers to what the producer asked: Produce and InitProducerId.
 
-use super::{AnswerCx, Identity, Producer};
+use super::{AnswerMemo, Identity, Producer};
 use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin};
@@ -10,9 +10,9 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
-pub(crate) enum Cx {
+pub(crate) enum Memo {
     Identity,
-    Produce(AnswerCx),
+    Produce(AnswerMemo),
 }
 
 impl<'d> Producer<'d> {
@@ -42,10 +42,10 @@ impl<'d> Producer<'d> {
         }
     }
 
-    pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
+    pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Memo {
         match from.asked.kind {
-            Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
-            _ => Cx::Identity,
+            Kind::Produce => Memo::Produce(AnswerMemo::new(from.conn)),
+            _ => Memo::Identity,
         }
     }
 
@@ -54,12 +54,12 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         from: &Origin,
-        cx: &mut Cx,
+        memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        match cx {
-            Cx::Identity => self.on_init_producer_id(cluster, from.now, got),
-            Cx::Produce(cx) => self.on_answer(cluster, net, from, cx, got),
+        match memo {
+            Memo::Identity => self.on_init_producer_id(cluster, from.now, got),
+            Memo::Produce(memo) => self.on_answer(cluster, net, from, memo, got),
         }
         None
     }
@@ -69,10 +69,10 @@ impl<'d> Producer<'d> {
         cluster: &mut Cluster<'d>,
         net: &mut Net<'d>,
         from: &Origin,
-        cx: &Cx,
+        memo: &Memo,
     ) -> Option<Event<'static>> {
-        if let Cx::Produce(cx) = cx {
-            self.on_complete(cluster, net, from.now, &from.asked, cx);
+        if let Memo::Produce(memo) = memo {
+            self.on_complete(cluster, net, from.now, &from.asked, memo);
         }
         None
     }

@@ -269,8 +269,8 @@ impl<'d> Producer<'d> {
         } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.queues[part];
             // 0 of a known one is where it wrapped to.
-            let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
-            if fresh || p.producer_id != self.producer_id {
+            let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
+            if unknown || p.producer_id != self.producer_id {
                 p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
                 (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
                 p.next_sequence = self.rare.sequence(self.epoch);

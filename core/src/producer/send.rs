@@ -5,7 +5,7 @@ use super::{Identity, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Wish};
 use crate::config::Acks;
-use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State};
+use crate::connection::{ConnState, Net, PRODUCE_IN_FLIGHT, Peer, Role};
 use crate::error::Error;
 use crate::memory::{List, backoff};
 use crate::time::{Span, Tick};
@@ -355,13 +355,13 @@ fn first_conn<'d>(
     let peer = Peer::Node(node);
     match net.find(peer, Role::First) {
         Some(conn) if net.conns[conn].is_draining() => {}
-        Some(conn) if net.conns[conn].state == State::Ready => return Ok(conn),
+        Some(conn) if net.conns[conn].state == ConnState::Ready => return Ok(conn),
         Some(conn) if net.conns[conn].used + FIRST_WAIT > now => {
             return Err(net.conns[conn].used + FIRST_WAIT);
         }
         Some(_) => {}
         None => {
-            let free = net.conns.iter().filter(|conn| conn.state == State::Free).count();
+            let free = net.conns.iter().filter(|conn| conn.state == ConnState::Free).count();
             let sound = cluster.broker(node).is_some_and(|broker| broker.retry_at <= now);
             if sound && free > net.conns.len() / 4 {
                 net.connect(now, peer, Role::First);
