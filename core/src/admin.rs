@@ -2,7 +2,7 @@
 //! answers go to the application element by element.
 
 use crate::api::Kind;
-use crate::cluster::{Cluster, Wish};
+use crate::cluster::{Cluster, Cx, Wish};
 use crate::connection::{Draft, InFlight, Net, Origin, Role, Tag};
 use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{self, Event, Reply};
@@ -91,9 +91,7 @@ impl<'d> Admin<'d> {
 
     pub(crate) fn ask(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         wanted: &event::Admin<'_>,
     ) -> Result<RequestId, AdminError> {
         let (ask, name, configs): (_, _, &[_]) = match *wanted {
@@ -111,12 +109,12 @@ impl<'d> Admin<'d> {
         if name.len() > NAME {
             return Err(AdminError::Caller(Misuse::TopicName));
         }
-        may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
+        may_be_kept(&cx.net.blocks, cx.settings.client_id.len(), name, configs)?;
         let slot = self.requests.iter().position(|r| r.state == RequestState::Free);
         let slot = slot.ok_or(AdminError::Full)?;
         let mut texts = Chain::EMPTY;
-        if keep(blocks, &mut texts, name, configs).is_err() {
-            blocks.release(&mut texts);
+        if keep(&mut cx.net.blocks, &mut texts, name, configs).is_err() {
+            cx.net.blocks.release(&mut texts);
             return Err(AdminError::Full);
         }
         self.serial = self.serial.wrapping_add(1);
@@ -125,10 +123,10 @@ impl<'d> Admin<'d> {
             serial: self.serial,
             ask,
             texts,
-            deadline: now + cluster.config.request_timeout,
+            deadline: cx.now + cx.settings.request_timeout,
             error: ErrorCode(0),
         };
-        cluster.brokers_wanted |= cluster.controller.is_none();
+        cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
         self.dirty = true;
         Ok(RequestId(self.serial))
     }
@@ -136,12 +134,7 @@ impl<'d> Admin<'d> {
     /// Sends what waits; returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-    ) -> Tick {
+    pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
         let mut next = Tick::NEVER;
         for slot in 0..self.requests.len() {
@@ -149,23 +142,17 @@ impl<'d> Admin<'d> {
             if !matches!(request.state, RequestState::Queued) {
                 continue;
             }
-            if request.deadline <= now {
-                self.fail(&mut net.blocks, slot, Error::TimedOut);
+            if request.deadline <= cx.now {
+                self.fail(&mut cx.net.blocks, slot, Error::TimedOut);
                 continue;
             }
             next = next.min(request.deadline);
-            next = next.min(self.send(cluster, net, now, slot));
+            next = next.min(self.send(cx, slot));
         }
         next
     }
 
-    fn send(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        slot: usize,
-    ) -> Tick {
+    fn send(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
         let kind = match self.requests[slot].ask {
             Ask::Create { .. } => Kind::Create,
             Ask::Grow { .. } => Kind::Grow,
@@ -173,46 +160,43 @@ impl<'d> Admin<'d> {
             Ask::Describe | Ask::DescribeAll => Kind::List,
         };
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
-        let conn = match cluster.controller {
+        let conn = match cx.cluster.controller {
             _ if kind == Kind::List => {
-                cluster.brokers_wanted |= net.conns.iter().all(|c| !c.is_live());
-                cluster.pick_main(net, now, None, kind)
+                cx.cluster.brokers_wanted |= cx.net.conns.iter().all(|c| !c.is_live());
+                cx.pick_main(None, kind)
             }
-            Some(node) if cluster.broker(node).is_some() => {
-                match cluster.wish(net, now, node, Role::Main) {
-                    Wish::Ready(conn) => Some(conn),
-                    Wish::Later(at) => return at.min(now + AGAIN),
-                }
-            }
-            Some(_) => cluster.pick_main(net, now, None, kind),
+            Some(node) if cx.cluster.broker(node).is_some() => match cx.wish(node, Role::Main) {
+                Wish::Ready(conn) => Some(conn),
+                Wish::Later(at) => return at.min(cx.now + AGAIN),
+            },
+            Some(_) => cx.pick_main(None, kind),
             None => None,
         };
         let lacks = match conn {
-            Some(conn) => net.conns[conn].versions.lacks(kind),
-            None => net.lacking(now, kind),
+            Some(conn) => cx.net.conns[conn].versions.lacks(kind),
+            None => cx.net.lacking(cx.now, kind),
         };
         if let Some(fault) = lacks {
-            self.fail(&mut net.blocks, slot, Error::Peer(fault));
+            self.fail(&mut cx.net.blocks, slot, Error::Peer(fault));
             return Tick::NEVER;
         }
-        let Some(conn) = conn else { return now + AGAIN };
+        let Some(conn) = conn else { return cx.now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
         let cap = if kind == Kind::Create { 4 } else { i16::MAX };
-        let Some(mut draft) = net
-            .open(conn, now, kind, cap)
-            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, kind, i16::MAX)).flatten())
-        else {
-            return now + AGAIN;
+        let Some(mut draft) = cx.net.open(conn, cx.now, kind, cap).or_else(|| {
+            (cap < i16::MAX).then(|| cx.net.open(conn, cx.now, kind, i16::MAX)).flatten()
+        }) else {
+            return cx.now + AGAIN;
         };
         let request = &mut self.requests[slot];
-        let timeout = cluster.config.request_timeout;
+        let timeout = cx.settings.request_timeout;
         let timeout_ms = timeout.millis();
-        if let Err(Full) = request.write(net, &mut draft, timeout_ms) {
-            net.abandon(draft);
-            return now + AGAIN;
+        if let Err(Full) = request.write(&mut cx.net, &mut draft, timeout_ms) {
+            cx.net.abandon(draft);
+            return cx.now + AGAIN;
         }
         request.state = RequestState::Sent;
-        net.send(now, draft, [slot as u32, request.serial], timeout);
+        cx.net.send(cx.now, draft, [slot as u32, request.serial], timeout);
         Tick::NEVER
     }
 
@@ -242,8 +226,7 @@ impl<'d> Admin<'d> {
     /// The next element of an answer.
     pub(crate) fn item<'a>(
         &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        _: &mut Cx<'d>,
         from: &Origin,
         _: &mut Memo,
         got: Segment<'_, 'a>,
@@ -311,20 +294,17 @@ impl<'d> Admin<'d> {
     /// The answer is complete.
     pub(crate) fn done(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
         _: &Memo,
     ) -> Option<Event<'static>> {
-        let blocks = &mut net.blocks;
-        let now = from.now;
         let slot = self.slot(from.asked.tag)?;
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
-            cluster.controller = None;
-            cluster.brokers_wanted = true;
+            cx.cluster.controller = None;
+            cx.cluster.brokers_wanted = true;
             self.dirty = true;
-            if now + AGAIN < request.deadline {
+            if cx.now + AGAIN < request.deadline {
                 (request.state, request.error) = (RequestState::Queued, ErrorCode(0));
                 return None;
             }
@@ -335,24 +315,17 @@ impl<'d> Admin<'d> {
             error => Err(Error::Broker(error)),
         };
         if let (Ask::Grow { validate_only: false, .. }, Ok(())) = (request.ask, result) {
-            cluster.expect_growth(topic_name(blocks, &request.texts, &mut [0; NAME]), now);
+            cx.expect_growth(topic_name(&cx.net.blocks, &request.texts, &mut [0; NAME]));
         }
-        blocks.release(&mut request.texts);
+        cx.net.blocks.release(&mut request.texts);
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
     /// The connection ended before the answer came; whether the request was carried out is not
     /// known.
-    pub(crate) fn lost(
-        &mut self,
-        _: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        _: Tick,
-        request: &InFlight,
-        error: Error,
-    ) {
+    pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         if let Some(slot) = self.slot(request.asked.tag) {
-            self.fail(&mut net.blocks, slot, error);
+            self.fail(&mut cx.net.blocks, slot, error);
         }
     }
 
@@ -363,7 +336,7 @@ impl<'d> Admin<'d> {
         self.news = true;
     }
 
-    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Memo {
+    pub(crate) fn begin(&self, _: &Cx<'d>, _: &Origin) -> Memo {
         Memo
     }
 

@@ -1,8 +1,7 @@
 //! The answer that a connection is in the middle of.
 
-use crate::connection::Question;
+use crate::connection::{HandshakeMemo, Question};
 use crate::time::{Span, Tick};
-use crate::wire::ErrorCode;
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -17,15 +16,6 @@ pub(crate) enum Frame {
     Body,
     /// The rest of the frame means nothing.
     Rest,
-}
-
-/// What is known of a handshake while its answer streams in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HandshakeMemo {
-    pub(crate) error: ErrorCode,
-    /// The highest ApiVersions version that the broker names.
-    pub(crate) max: i16,
-    pub(crate) ranges: u16,
 }
 
 /// What the owner of an answer remembers while it streams in.

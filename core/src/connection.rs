@@ -2,6 +2,7 @@
 //! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
 
 mod deadlines;
+mod handshake;
 mod transmit;
 mod turns;
 mod versions;
@@ -16,6 +17,7 @@ use crate::rare::Rare;
 use crate::time::{Span, Tick};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use handshake::{HandshakeMemo, Next};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
@@ -100,7 +102,6 @@ impl Question {
 /// Where an answer comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
-    pub(crate) now: Tick,
     /// Slot of the connection.
     pub(crate) conn: usize,
     pub(crate) asked: Question,
@@ -554,12 +555,10 @@ impl<'d> Net<'d> {
     /// Begins a request; `None` while the connection cannot take it.
     pub(crate) fn open(&mut self, conn: usize, now: Tick, kind: Kind, cap: i16) -> Option<Draft> {
         let slot = &self.conns[conn];
-        let version = if slot.state == ConnState::Handshake && kind == Kind::Versions {
-            slot.handshake_version
-        } else if self.takes_requests(conn, now) {
-            slot.versions.best(kind, cap)?
-        } else {
-            return None;
+        let version = match slot.handshake_asks(kind) {
+            Some(version) => version,
+            None if self.takes_requests(conn, now) => slot.versions.best(kind, cap)?,
+            None => return None,
         };
         // 0 is nobody's.
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);

@@ -11,9 +11,8 @@ mod records;
 mod replica;
 mod work;
 
-use crate::cluster::{CONSUMER, Cluster};
+use crate::cluster::{CONSUMER, Cluster, Cx};
 use crate::config::Start;
-use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
@@ -318,45 +317,44 @@ impl<'d> Consumer<'d> {
     /// Assigns a partition, which need not exist yet.
     pub(crate) fn assign(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         topic: TopicId,
         partition: u32,
         start: Start,
     ) -> Result<PartitionId, Error> {
         Self::check(start)?;
-        let slot = cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        let slot = cx.cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
         if partition >= i32::MAX as u32 {
             return Err(Error::Caller(Misuse::PartitionIndex));
         }
-        let known = cluster.table.find(slot, partition);
+        let known = cx.cluster.table.find(slot, partition);
         if known.is_some_and(|part| self.reads[part].state != Activity::Off) {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        let part = cluster
-            .table
-            .take(slot, partition, CONSUMER)
-            .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
+        let part = cx.cluster.table.take(slot, partition, CONSUMER).ok_or(Error::Limit {
+            what: LimitKind::Partitions,
+            needed: cx.cluster.table.len() + 1,
+        })?;
         // A session may have it still, from before it was unassigned.
         let Assignment { session, seat, .. } = self.reads[part];
         self.ghosts -= u32::from(session != 0);
         self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
         self.reads[part].begin(start);
-        self.begin_added(cluster, part);
-        self.relink(cluster, part);
-        if cluster.topics[slot].ready && cluster.table[part].leader() < 0 {
-            cluster.refresh(slot, now);
+        self.begin_added(cx, part);
+        self.relink(&cx.cluster, part);
+        if cx.cluster.topics[slot].ready && cx.cluster.table[part].leader() < 0 {
+            cx.refresh(slot);
         }
-        Ok(Self::id(cluster, part))
+        Ok(Self::id(&cx.cluster, part))
     }
 
     /// A partition that does not exist yet, assigned with a start that its leader has to resolve:
     /// whatever will be in there was written after the assignment (R12).
-    fn begin_added(&mut self, cluster: &Cluster<'d>, part: usize) {
-        let entry = &cluster.table[part];
-        let topic = &cluster.topics[usize::from(entry.topic)];
+    fn begin_added(&mut self, cx: &Cx<'d>, part: usize) {
+        let entry = &cx.cluster.table[part];
+        let topic = &cx.cluster.topics[usize::from(entry.topic)];
         let read = &mut self.reads[part];
-        if cluster.config.read_added_from_first
+        if cx.settings.read_added_from_first
             && topic.ready
             && entry.index >= topic.count
             && read.state == Activity::Resolve
@@ -411,74 +409,72 @@ impl<'d> Consumer<'d> {
     /// Takes up what became known of a topic. `make_room` frees a table entry.
     pub(crate) fn on_changed(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         slot: usize,
-        mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
+        mut make_room: impl FnMut(&mut Cx<'d>) -> bool,
     ) {
-        let topic = &cluster.topics[slot];
+        let topic = &cx.cluster.topics[slot];
         let (ready, count) = (topic.ready, topic.count);
         let nameless = topic.wire_id() == Uuid::ZERO;
         let follow = &mut self.follows[slot];
         let first = !core::mem::replace(&mut follow.seen, ready) && ready;
         let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
         if first || other {
-            self.look_at(cluster, slot, other);
+            self.look_at(cx, slot, other);
         }
         let follow = &self.follows[slot];
         if follow.active && ready && (!follow.begun || follow.next < count) {
-            self.follow(cluster, now, slot, &mut make_room);
+            self.follow(cx, slot, &mut make_room);
         }
     }
 
     /// A topic was described for the first time, or has an id on the wire, or none, from now on.
-    fn look_at(&mut self, cluster: &Cluster<'d>, slot: usize, renamed: bool) {
-        let mut link = cluster.table.first_of(slot);
+    fn look_at(&mut self, cx: &Cx<'d>, slot: usize, renamed: bool) {
+        let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = cluster.table.next_of(part);
+            link = cx.cluster.table.next_of(part);
             if let (true, Some(desk)) = (renamed, self.reads[part].seat.get()) {
                 self.desks[desk].anew = true;
             }
-            self.begin_added(cluster, part);
-            self.relink(cluster, part);
+            self.begin_added(cx, part);
+            self.relink(&cx.cluster, part);
         }
     }
 
     /// Assigns what is new of a followed topic.
     fn follow(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         slot: usize,
-        make_room: &mut dyn FnMut(&mut Cluster<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
     ) {
         let follow = self.follows[slot];
-        let (id, count) = (cluster.topic_id(slot), cluster.topics[slot].count);
+        let (id, count) = (cx.cluster.topic_id(slot), cx.cluster.topics[slot].count);
         let first = if follow.begun { follow.first } else { count };
         (self.follows[slot].begun, self.follows[slot].first) = (true, first);
         for index in follow.next..count {
-            if cluster.table.find(slot, index).is_none()
-                && cluster.table.room() == 0
-                && !self.free_ghosts(cluster)
-                && !make_room(cluster)
+            if cx.cluster.table.find(slot, index).is_none()
+                && cx.cluster.table.room() == 0
+                && !self.free_ghosts(&mut cx.cluster)
+                && !make_room(cx)
             {
                 if !core::mem::replace(&mut self.follows[slot].blocked, true) {
                     self.blocked += 1;
                     let what = LimitKind::Partitions;
-                    cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
+                    cx.cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
                 }
                 break;
             }
-            match self.assign(cluster, now, id, index, follow.start) {
+            match self.assign(cx, id, index, follow.start) {
                 Ok(at) => {
                     let part = at.index as usize;
                     let read = &mut self.reads[part];
                     read.assigned_news = true;
                     // What appears after the assignment is read from its first record (R12).
-                    let added = index >= first && cluster.config.read_added_from_first;
+                    let added = index >= first && cx.settings.read_added_from_first;
                     if guard!("added partitions are read from their first record", added) {
                         read.begin_first();
-                        self.relink(cluster, part);
+                        self.relink(&cx.cluster, part);
                     }
                     self.tell(part);
                 }
@@ -516,16 +512,11 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn seek(
-        &mut self,
-        cluster: &Cluster<'d>,
-        part: usize,
-        to: Start,
-    ) -> Result<(), Error> {
+    pub(crate) fn seek(&mut self, cx: &Cx<'d>, part: usize, to: Start) -> Result<(), Error> {
         Self::check(to)?;
         self.reads[part].begin(to);
-        self.begin_added(cluster, part);
-        self.relink(cluster, part);
+        self.begin_added(cx, part);
+        self.relink(&cx.cluster, part);
         Ok(())
     }
 
@@ -551,15 +542,15 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
-        self.doubt(part, cluster.table[part].epoch);
+    pub(crate) fn on_relocated(&mut self, cx: &mut Cx<'d>, part: usize) {
+        self.doubt(part, cx.cluster.table[part].epoch);
         self.reads[part].lease = Lease::NONE;
-        self.relink(cluster, part);
-        let entry = &cluster.table[part];
+        self.relink(&cx.cluster, part);
+        let entry = &cx.cluster.table[part];
         let topic = usize::from(entry.topic);
-        let missing = entry.broker().is_none() && entry.index < cluster.topics[topic].count;
+        let missing = entry.broker().is_none() && entry.index < cx.cluster.topics[topic].count;
         if missing && !matches!(self.reads[part].state, Activity::Off | Activity::Parked) {
-            cluster.refresh(topic, now);
+            cx.refresh(topic);
         }
     }
 
@@ -574,25 +565,25 @@ impl<'d> Consumer<'d> {
     }
 
     /// The topic was made again: what is left of it is read from the first record.
-    pub(crate) fn on_recreated(&mut self, cluster: &mut Cluster<'d>, _: &mut Net<'d>, slot: usize) {
-        let count = cluster.topics[slot].count;
+    pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        let count = cx.cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
         (follow.next, follow.first) = (follow.next.min(count), 0);
         let follows = follow.active;
-        let mut link = cluster.table.first_of(slot);
+        let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = cluster.table.next_of(part);
+            link = cx.cluster.table.next_of(part);
             // Its session names the topic by the old id.
             if let Some(desk) = self.reads[part].seat.get() {
                 self.desks[desk].anew = guard!("a recreated topic's session begins anew", true);
                 self.due(desk);
             }
-            let index = cluster.table[part].index;
+            let index = cx.cluster.table[part].index;
             if self.reads[part].state == Activity::Off {
                 continue;
             }
             if follows && index >= count {
-                self.unassign(cluster, part);
+                self.unassign(&mut cx.cluster, part);
                 continue;
             }
             let read = &mut self.reads[part];
@@ -603,7 +594,7 @@ impl<'d> Consumer<'d> {
             read.begin_first();
             (read.moved, read.moved_from) = (moved, from);
             self.tell(part);
-            self.relink(cluster, part);
+            self.relink(&cx.cluster, part);
         }
     }
 

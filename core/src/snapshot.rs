@@ -28,10 +28,9 @@
 
 use core::fmt;
 
-use crate::cluster::{CONSUMER, Cluster};
+use crate::cluster::{CONSUMER, Cluster, Cx};
 use crate::consumer::{Bookmark, Consumer};
 use crate::record::Crc32c;
-use crate::time::Tick;
 use crate::wire::Uuid;
 
 const MAGIC: [u8; 3] = *b"kvk";
@@ -235,9 +234,8 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
 
 /// Takes up what was saved of topics that are watched and of which nothing is known yet.
 pub(crate) fn restore<'d>(
-    cluster: &mut Cluster<'d>,
+    cx: &mut Cx<'d>,
     consumer: &mut Consumer<'d>,
-    now: Tick,
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
     let (wide, body) = checked(bytes)?;
@@ -245,16 +243,16 @@ pub(crate) fn restore<'d>(
     let mut current = None;
     let mut each = |item: Item<'_>| match item {
         Item::Topic(topic) => {
-            current = cluster.named(topic.name).filter(|slot| !cluster.topics[*slot].ready);
+            current = cx.cluster.named(topic.name).filter(|slot| !cx.cluster.topics[*slot].ready);
             let Some(slot) = current else { return };
-            cluster.recall(slot, topic.id, topic.count, topic.recreated);
+            cx.cluster.recall(slot, topic.id, topic.count, topic.recreated);
             if topic.first != NOT_FOLLOWED {
                 consumer.follow_from(slot, topic.first);
             }
             restored.topics += 1;
         }
         Item::Bookmark(bookmark) => {
-            let put = current.is_some_and(|slot| consumer.put(cluster, now, slot, &bookmark));
+            let put = current.is_some_and(|slot| consumer.put(cx, slot, &bookmark));
             restored.positions += u32::from(put);
         }
     };

@@ -1,10 +1,10 @@
 //! Answers to what the cluster part asked: Metadata and growth probes.
 
-use super::{Cluster, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
+use super::{Cluster, Cx, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
 use crate::api::Kind;
-use crate::connection::{InFlight, Net, Origin};
+use crate::connection::{InFlight, Origin};
 use crate::event::Event;
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -52,47 +52,48 @@ impl<'d> Cluster<'d> {
             t.evidence.since.age(by);
         }
     }
+}
 
-    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Memo {
-        let node = net.conns[from.conn].peer.node();
+impl<'d> Cx<'d> {
+    pub(crate) fn begin(&self, from: &Origin) -> Memo {
+        let node = self.net.conns[from.conn].peer.node();
         match from.asked.kind {
             Kind::Probe => Memo::Probe(OffsetsProbeMemo::default()),
             kind if Some(kind) == Kind::DESCRIBE => Memo::Describe(DescribeMemo::default()),
             _ => {
-                let (version, serial) = (from.asked.version, self.metadata_serial());
-                Memo::Metadata(MetadataMemo::new(from.now, node, version, serial))
+                let (version, serial) = (from.asked.version, self.cluster.metadata_serial());
+                Memo::Metadata(MetadataMemo::new(self.now, node, version, serial))
             }
         }
     }
 
     pub(crate) fn item<'a>(
         &mut self,
-        net: &mut Net<'d>,
         from: &Origin,
         memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         match memo {
-            Memo::Metadata(memo) => self.on_metadata(from.now, memo, got),
-            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.on_describe(memo, got),
+            Memo::Metadata(memo) => self.on_metadata(memo, got),
+            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.cluster.on_describe(memo, got),
             Memo::Describe(_) => {}
-            Memo::Probe(memo) => self.on_list_offsets_probe(from.now, net, from.conn, memo, got),
+            Memo::Probe(memo) => self.on_list_offsets_probe(from.conn, memo, got),
         }
         None
     }
 
-    pub(crate) fn done(&mut self, net: &mut Net<'d>, from: &Origin, memo: &Memo) {
+    pub(crate) fn done(&mut self, from: &Origin, memo: &Memo) {
         match memo {
-            Memo::Metadata(memo) => self.metadata_done(from.now, memo),
-            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.describe_done(net, from, memo),
+            Memo::Metadata(memo) => self.metadata_done(memo),
+            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.describe_done(from, memo),
             Memo::Describe(_) | Memo::Probe(_) => {}
         }
     }
 
-    pub(crate) fn lost(&mut self, now: Tick, request: &InFlight) {
+    pub(crate) fn lost(&mut self, request: &InFlight) {
         match request.asked.kind {
-            Kind::Metadata => self.metadata_lost(now),
-            _ => self.probe_lost(),
+            Kind::Metadata => self.metadata_lost(),
+            _ => self.cluster.probe_lost(),
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::{Activity, Consumer};
 use crate::api::Kind;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Cx};
 use crate::config::Start;
-use crate::time::Tick;
 
 /// Where reading of a partition stands.
 #[derive(Clone, Copy, Debug)]
@@ -42,20 +41,14 @@ impl<'d> Consumer<'d> {
     }
 
     /// Puts a partition to where a bookmark is, if it is assigned by hand or by `assign_all`.
-    pub(crate) fn put(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        slot: usize,
-        bookmark: &Bookmark,
-    ) -> bool {
-        let topic = cluster.topic_id(slot);
-        let known = cluster.table.find(slot, bookmark.partition);
+    pub(crate) fn put(&mut self, cx: &mut Cx<'d>, slot: usize, bookmark: &Bookmark) -> bool {
+        let topic = cx.cluster.topic_id(slot);
+        let known = cx.cluster.table.find(slot, bookmark.partition);
         let part = match known.filter(|part| self.reads[*part].state != Activity::Off) {
             Some(part) => part,
             None if self.follows[slot].active => {
                 let start = Start::Offset(bookmark.offset);
-                let Ok(at) = self.assign(cluster, now, topic, bookmark.partition, start) else {
+                let Ok(at) = self.assign(cx, topic, bookmark.partition, start) else {
                     return false;
                 };
                 let part = at.index as usize;
@@ -72,11 +65,11 @@ impl<'d> Consumer<'d> {
             read.begin(Start::Offset(bookmark.offset));
         }
         read.last_epoch = bookmark.last_epoch;
-        let entry = &cluster.table[part];
+        let entry = &cx.cluster.table[part];
         let (leader, epoch) = (entry.leader(), entry.epoch.max(bookmark.leader_epoch));
-        cluster.set_leader(part, leader, epoch);
+        cx.cluster.set_leader(part, leader, epoch);
         read.unchecked = Kind::EPOCHS.is_some() && bookmark.last_epoch >= 0;
-        self.relink(cluster, part);
+        self.relink(&cx.cluster, part);
         true
     }
 }

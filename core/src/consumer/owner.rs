@@ -2,11 +2,11 @@
 
 use super::{Consumer, FetchMemo, OffsetsMemo};
 use crate::api::Kind;
-use crate::cluster::Cluster;
-use crate::connection::{InFlight, Net, Origin};
+use crate::cluster::Cx;
+use crate::connection::{InFlight, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
@@ -41,9 +41,9 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Memo {
+    pub(crate) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
         match from.asked.kind {
-            Kind::Fetch => Memo::Fetch(FetchMemo::new(net.conns[from.conn].session.serial)),
+            Kind::Fetch => Memo::Fetch(FetchMemo::new(cx.net.conns[from.conn].session.serial)),
             kind if Some(kind) == Kind::EPOCHS => Memo::Epochs(OffsetsMemo::default()),
             _ => Memo::Offsets(OffsetsMemo::default()),
         }
@@ -51,20 +51,19 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn item<'a>(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
         memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         match memo {
-            Memo::Fetch(memo) => self.on_fetch(cluster, net, from.now, from.conn, memo, got),
+            Memo::Fetch(memo) => self.on_fetch(cx, from.conn, memo, got),
             Memo::Epochs(memo) if Kind::EPOCHS.is_some() => {
-                self.on_epochs(cluster, from.now, from.asked.correlation, memo, got);
+                self.on_epochs(cx, from.asked.correlation, memo, got);
             }
             Memo::Epochs(_) => {}
             Memo::Offsets(memo) => {
-                self.on_offsets(cluster, from.now, from.asked.correlation, memo, got);
+                self.on_offsets(cx, from.asked.correlation, memo, got);
             }
         }
         None
@@ -72,28 +71,20 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn done(
         &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
         memo: &Memo,
     ) -> Option<Event<'static>> {
         if !matches!(memo, Memo::Fetch(_)) {
-            self.unasked(from.now, from.asked.correlation);
+            self.unasked(cx.now, from.asked.correlation);
         }
         self.due(from.asked.tag[0] as usize);
         None
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
-        now: Tick,
-        request: &InFlight,
-        _: Error,
-    ) {
+    pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, _: Error) {
         if request.asked.kind != Kind::Fetch {
-            self.unasked(now, request.asked.correlation);
+            self.unasked(cx.now, request.asked.correlation);
         }
         self.due(request.asked.tag[0] as usize);
     }

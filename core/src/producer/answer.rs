@@ -1,7 +1,7 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
 use super::{Identity, Place, Producer, Stage};
-use crate::cluster::Cluster;
+use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
@@ -34,17 +34,15 @@ impl AnswerMemo {
 impl<'d> Producer<'d> {
     pub(crate) fn on_answer(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
         memo: &mut AnswerMemo,
         got: Segment<'_, '_>,
     ) {
-        let now = from.now;
         let Some(item) = produce::item(got) else { return };
         match item {
             produce::Item::Topic { name, id } => {
-                let slot = cluster.named_or_id(name, id);
+                let slot = cx.cluster.named_or_id(name, id);
                 *memo = AnswerMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
                     conn: memo.conn,
@@ -52,7 +50,7 @@ impl<'d> Producer<'d> {
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
-                let part = cluster.part_of(memo.topic, index);
+                let part = cx.cluster.part_of(memo.topic, index);
                 let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
                 *memo = AnswerMemo {
                     topic: memo.topic,
@@ -66,17 +64,17 @@ impl<'d> Producer<'d> {
             produce::Item::CurrentLeader { leader, epoch } => {
                 if let Some(batch) = memo.batch.get() {
                     let part = self.batches[batch].part as usize;
-                    memo.hinted |= cluster.hint(part, leader, epoch);
+                    memo.hinted |= cx.cluster.hint(part, leader, epoch);
                 }
             }
             produce::Item::PartitionEnd => {
                 if let Some(batch) = memo.batch.get() {
-                    self.conclude(cluster, net, now, batch, memo);
+                    self.conclude(cx, batch, memo);
                 }
                 memo.batch = Link::NONE;
             }
             produce::Item::Endpoint { id, host, port, .. } => {
-                cluster.merge_broker(now, id, host, port);
+                cx.merge_broker(id, host, port);
             }
             _ => {}
         }
@@ -96,49 +94,36 @@ impl<'d> Producer<'d> {
     }
 
     /// A request was lost with its connection.
-    pub(crate) fn on_lost(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
-        now: Tick,
-        request: &InFlight,
-    ) {
+    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);
-            cluster.refresh(usize::from(cluster.table[part].topic), now);
+            cx.refresh(usize::from(cx.cluster.table[part].topic));
         }
         self.wake_all();
         self.dirty = true;
     }
 
     /// An answer is complete. Batches that it does not name are sent again after a pause.
-    pub(crate) fn on_complete(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
-        now: Tick,
-        question: &Question,
-        memo: &AnswerMemo,
-    ) {
-        let conn = &net.conns[usize::from(memo.conn)];
-        if let Some(lane) = cluster.broker_slot(conn.peer.node()) {
+    pub(crate) fn on_complete(&mut self, cx: &mut Cx<'d>, question: &Question, memo: &AnswerMemo) {
+        let conn = &cx.net.conns[usize::from(memo.conn)];
+        if let Some(lane) = cx.cluster.broker_slot(conn.peer.node()) {
             self.wake_waiting(lane);
         }
         let mut link = conn.oldest_batches();
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             let b = &mut self.batches[batch];
             if b.stage != Stage::Sent || b.request != question.correlation {
                 return;
             }
             b.maybe_written = true;
             let part = self.again(batch);
-            let base = cluster.config.retry_backoff;
-            self.pause(cluster, now, part, base);
+            let base = cx.settings.retry_backoff;
+            self.pause(cx, part, base);
         }
     }
 
@@ -170,16 +155,9 @@ impl<'d> Producer<'d> {
     }
 
     /// A batch's answer.
-    fn conclude(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        batch: usize,
-        memo: &AnswerMemo,
-    ) {
+    fn conclude(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
         // Its slot may be part of another request before this one is over.
-        net.leave_request(usize::from(memo.conn), batch);
+        cx.net.leave_request(usize::from(memo.conn), batch);
         let part = self.batches[batch].part as usize;
         let is_head = self.queues[part].head == Link::to(batch);
         let idempotent = self.idempotent();
@@ -189,7 +167,7 @@ impl<'d> Producer<'d> {
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
-                self.deliver(cluster, net, batch, memo);
+                self.deliver(cx, batch, memo);
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
@@ -208,7 +186,7 @@ impl<'d> Producer<'d> {
                 self.batches[batch].out_of_sequence = true;
                 self.queues[part].bump |= is_head;
                 if is_head {
-                    self.pause(cluster, now, part, SHORT_PAUSE);
+                    self.pause(cx, part, SHORT_PAUSE);
                 }
             }
             code if code.is_retriable() => {
@@ -219,42 +197,36 @@ impl<'d> Producer<'d> {
                     return;
                 }
                 if memo.hinted {
-                    cluster.refresh(usize::from(cluster.table[part].topic), now);
+                    cx.refresh(usize::from(cx.cluster.table[part].topic));
                     self.queues[part].retry_at = Tick::ZERO;
                 } else if code.is_invalid_metadata() {
-                    cluster.suspect(part, code, now);
-                    self.pause(cluster, now, part, SHORT_PAUSE);
+                    cx.suspect(part, code);
+                    self.pause(cx, part, SHORT_PAUSE);
                 } else {
-                    let base = cluster.config.retry_backoff;
-                    self.pause(cluster, now, part, base);
+                    let base = cx.settings.retry_backoff;
+                    self.pause(cx, part, base);
                 }
             }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);
-                self.fail(net, part, batch, code, maybe);
+                self.fail(&mut cx.net, part, batch, code, maybe);
             }
         }
     }
 
     /// A batch is in the log.
-    fn deliver(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        batch: usize,
-        memo: &AnswerMemo,
-    ) {
+    fn deliver(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight it may be the last leader's answer.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
         (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
-        if let Some(lane) = cluster.table[part].broker() {
+        if let Some(lane) = cx.cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }
         let known = memo.error.0 == 0 && memo.base_offset >= 0;
         let offset = known.then_some(memo.base_offset);
-        self.finish(&mut net.blocks, part, batch, Ok(offset));
+        self.finish(&mut cx.net.blocks, part, batch, Ok(offset));
     }
 
     /// Splits batches that a broker found too large. That takes memory, for which they wait as long
@@ -273,10 +245,10 @@ impl<'d> Producer<'d> {
         }
     }
 
-    fn pause(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, base: Span) {
+    fn pause(&mut self, cx: &mut Cx<'d>, part: usize, base: Span) {
         let q = &mut self.queues[part];
-        let max = cluster.config.retry_backoff_max;
-        q.retry_at = backoff(&mut cluster.rng, now, base, max, q.failures);
+        let max = cx.settings.retry_backoff_max;
+        q.retry_at = backoff(&mut cx.rng, cx.now, base, max, q.failures);
         q.failures = q.failures.saturating_add(1);
         self.touch(part);
     }
