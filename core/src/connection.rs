@@ -50,6 +50,26 @@ pub(crate) enum Role {
     First,
 }
 
+/// What a role means for others. Who adds one (a coordinator of groups or transactions) says it
+/// here.
+impl Role {
+    /// Whether what is asked of any broker may go over it, too.
+    pub(crate) const fn is_shared(self) -> bool {
+        match self {
+            Self::Main | Self::Probe | Self::First => true,
+            Self::Fetch => false,
+        }
+    }
+
+    /// Where a broker counts the turns in which it got a connection for it.
+    pub(crate) const fn turns(self) -> usize {
+        match self {
+            Self::Main => 0,
+            Self::Fetch | Self::Probe | Self::First => 1,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnState {
     Free,
@@ -225,7 +245,7 @@ impl Conn {
 
     /// Whether other requests share it with fetches.
     pub(crate) fn is_shared(&self) -> bool {
-        self.role != Role::Fetch
+        self.role.is_shared()
     }
 
     /// The earliest deadline, for connecting or for an answer.
@@ -255,17 +275,20 @@ impl Conn {
         first.map_or(Tick::NEVER, |since| since + PATIENCE)
     }
 
+    /// Whether nothing is sent over it for now, and it is not drained either: the broker throttles
+    /// it. One that authenticates again while it is ready is quiet, too.
+    pub(crate) fn is_quiet(&self, now: Tick) -> bool {
+        now < self.throttled_until
+    }
+
     /// Whether it answers, as far as is known.
     pub(crate) fn is_sound(&self, now: Tick) -> bool {
-        self.state == ConnState::Ready
-            && !self.drain
-            && now >= self.throttled_until
-            && self.late_at() > now
+        self.state == ConnState::Ready && !self.drain && !self.is_quiet(now) && self.late_at() > now
     }
 
     /// Whether it may be asked about the cluster and has a chance to answer now.
     pub(crate) fn can_ask(&self, now: Tick) -> bool {
-        self.role != Role::Fetch && !self.in_flight.is_full() && self.is_sound(now)
+        self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
     }
 
     /// Whether answers wait behind those to batches, of which the first to a new partition takes
@@ -621,7 +644,7 @@ impl<'d> Net<'d> {
     /// Whether a connection that is ready takes requests now.
     pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
-        let free = !slot.drain && now >= slot.throttled_until && !slot.in_flight.is_full();
+        let free = !slot.drain && !slot.is_quiet(now) && !slot.in_flight.is_full();
         slot.state == ConnState::Ready && free
     }
 

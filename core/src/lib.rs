@@ -52,6 +52,8 @@ mod rare;
 #[cfg(kavka_rare)]
 pub mod rare;
 pub mod record;
+#[cfg(feature = "sasl")]
+mod secret;
 mod setup;
 mod snapshot;
 mod storage;
@@ -91,6 +93,8 @@ pub use event::{
 };
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
+#[cfg(feature = "sasl")]
+pub use secret::{Entropy, Login, NoEntropy, Secret};
 pub use snapshot::{RestoreError, Restored, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};

@@ -102,7 +102,7 @@ impl<'d> Cx<'d> {
         if broker.retry_at > self.now {
             return Wish::Later(broker.retry_at);
         }
-        let last = &mut broker.turns[usize::from(self.net.role(role) != Role::Main)];
+        let last = &mut broker.turns[self.net.role(role).turns()];
         if self.net.connect_in_turn(self.now, (peer, peer), role, last).is_some() {
             return Wish::Later(Tick::NEVER);
         }
@@ -183,7 +183,7 @@ impl<'d> Cx<'d> {
             .net
             .conns
             .iter()
-            .filter(|c| c.is_live() && c.role != Role::Fetch && !c.is_behind_batches());
+            .filter(|c| c.is_live() && c.is_shared() && !c.is_behind_batches());
         let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
         if !self.net.is_roomy() || free < self.net.conns.len() / 4 || asked.count() >= WITNESSES {
             return;

@@ -96,6 +96,27 @@ impl<'d> Cluster<'d> {
     }
 }
 
+/// When something has to be asked about the cluster, by what that is.
+struct Timers {
+    /// Metadata of some topic gets too old.
+    max_age: Tick,
+    /// A Metadata request is due.
+    metadata: Tick,
+    /// The one under way is given up.
+    patience: Tick,
+    /// A topic is probed for growth.
+    probe: Tick,
+    /// A connection to ask over is looked for.
+    connection: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { max_age, metadata, patience, probe, connection } = self;
+        max_age.min(metadata).min(patience).min(probe).min(connection)
+    }
+}
+
 impl<'d> Cx<'d> {
     /// Sends what is due and returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
@@ -105,33 +126,38 @@ impl<'d> Cx<'d> {
         (self.cluster.clock, self.cluster.requests) =
             (self.now, (self.net.requests - self.cluster.probes.requests) as u32);
         self.adopt_seeds();
-        let mut next = Tick::NEVER;
         if self.cluster.metadata_until <= self.now {
             // No answer: somebody else may know. A late one is still welcome.
             self.metadata_lost();
         }
-        while let Some(slot) = self.cluster.topics.oldest() {
-            let stale = self.cluster.topics[slot].described + self.settings.metadata_max_age;
-            if stale > self.now {
-                next = stale;
-                break;
-            }
-            self.refresh(slot);
-        }
+        let max_age = self.refresh_old();
         let brokers =
             if self.cluster.brokers_wanted { self.cluster.brokers_at } else { Tick::NEVER };
         let due = brokers.min(self.cluster.topics.wanted_at);
-        if due > self.now {
-            next = next.min(due);
-        } else if self.cluster.metadata_until == Tick::NEVER {
-            next = next.min(self.send_metadata(brokers));
+        let metadata = match due {
+            due if due > self.now => due,
+            _ if self.cluster.metadata_until == Tick::NEVER => self.send_metadata(brokers),
+            _ => Tick::NEVER,
+        };
+        let patience = self.cluster.metadata_until;
+        let probe = self.drive_probes();
+        let connection = match self.cluster.topics.used() > 0 || self.cluster.brokers_wanted {
+            true => self.ensure_main(),
+            false => Tick::NEVER,
+        };
+        Timers { max_age, metadata, patience, probe, connection }.first()
+    }
+
+    /// Metadata of topics that is too old is wanted. Returns when the next one's is.
+    fn refresh_old(&mut self) -> Tick {
+        while let Some(slot) = self.cluster.topics.oldest() {
+            let stale = self.cluster.topics[slot].described + self.settings.metadata_max_age;
+            if stale > self.now {
+                return stale;
+            }
+            self.refresh(slot);
         }
-        next = next.min(self.cluster.metadata_until);
-        next = next.min(self.drive_probes());
-        if self.cluster.topics.used() > 0 || self.cluster.brokers_wanted {
-            next = next.min(self.ensure_main());
-        }
-        next
+        Tick::NEVER
     }
 
     /// A connection to ask about the cluster, other ones in turn; brokers that were behind last,

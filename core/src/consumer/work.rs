@@ -152,6 +152,25 @@ fn list_of<'l>(
     }
 }
 
+/// When the consumer has something to do, by what that is.
+struct Timers {
+    /// A refused partition is tried again.
+    backoff: Tick,
+    /// A leader is asked again whether somebody else is closer.
+    lease: Tick,
+    /// Leaders are looked for again.
+    search: Tick,
+    /// A broker looks for a connection, or for memory, again.
+    desks: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { backoff, lease, search, desks } = self;
+        backoff.min(lease).min(search).min(desks)
+    }
+}
+
 impl<'d> Consumer<'d> {
     /// Where a partition belongs, and at which broker.
     fn spot(&self, cluster: &Cluster<'d>, part: usize) -> (Spot, Link) {
@@ -320,16 +339,18 @@ impl<'d> Consumer<'d> {
         if cfg!(feature = "replicas") && self.lists.lease <= cx.now {
             self.end_leases(cx);
         }
-        let mut next = self.lists.wake.min(self.lists.lease).min(self.search(cx));
+        let (backoff, lease) = (self.lists.wake, self.lists.lease);
+        let search = self.search(cx);
+        let mut desks = Tick::NEVER;
         let mut link = self.lists.due.first();
         while let Some(desk) = link.get() {
             link = self.by_due.next(desk);
             match self.serve(cx, desk) {
-                Some(at) => next = next.min(at),
+                Some(at) => desks = desks.min(at),
                 None => self.by_due.remove(&mut self.lists.due, desk),
             }
         }
-        next
+        Timers { backoff, lease, search, desks }.first()
     }
 
     /// Sends what a broker has to be asked. `None`: there is nothing, or its answers come first;

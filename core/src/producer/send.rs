@@ -24,14 +24,37 @@ pub(super) enum Next {
     Hold,
 }
 
+/// When the producer has something to do, by what that is.
+struct Timers {
+    /// A producer id is asked for.
+    identity: Tick,
+    /// The oldest batch fails.
+    delivery: Tick,
+    /// A lane looks for a connection, or for memory, again.
+    lanes: Tick,
+    /// Batches have gathered for long enough.
+    linger: Tick,
+    /// A partition is tried again.
+    backoff: Tick,
+    /// A caller that was refused may try again.
+    room: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { identity, delivery, lanes, linger, backoff, room } = self;
+        identity.min(delivery).min(lanes).min(linger).min(backoff).min(room)
+    }
+}
+
 impl<'d> Producer<'d> {
     /// Sends and expires what is due; returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
-        let mut next = self.drive_identity(cx);
-        next = next.min(self.expire(cx));
+        let identity = self.drive_identity(cx);
+        let delivery = self.expire(cx);
         self.end_pauses(cx.now);
         self.place_touched(cx);
         self.split_oversized(&mut cx.net);
@@ -42,12 +65,12 @@ impl<'d> Producer<'d> {
         }
         // Each is looked at once; what cannot be sent now, for want of a connection or of memory,
         // is tried again whenever something happens.
-        let mut stuck = List::EMPTY;
+        let (mut lanes, mut stuck) = (Tick::NEVER, List::EMPTY);
         while let Some(lane) = self.next_due() {
             match self.drive_lane(cx, lane) {
                 Turn::Done(at) => self.wait(lane, at),
                 Turn::Stuck(at) => {
-                    next = next.min(at);
+                    lanes = lanes.min(at);
                     self.lane_places.push_back(&mut stuck, lane);
                 }
             }
@@ -55,10 +78,10 @@ impl<'d> Producer<'d> {
         while let Some(lane) = self.lane_places.pop(&mut stuck) {
             self.wake(lane);
         }
-        next = next.min(self.waiting_until).min(self.paused_until);
-        next = next.min(self.check_room(cx));
+        let (linger, backoff) = (self.waiting_until, self.paused_until);
+        let room = self.check_room(cx);
         cx.net.short |= self.wants_blocks > 0;
-        next
+        Timers { identity, delivery, lanes, linger, backoff, room }.first()
     }
 
     /// Sends what is due of one lane.
