@@ -3,7 +3,7 @@
 
 use core::marker::PhantomData;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Cx};
 use crate::connection::{InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
@@ -38,18 +38,13 @@ impl<'d> Absent<'d> {
         false
     }
 
-    pub(crate) fn deadline(&self) -> Tick {
-        Tick::NEVER
-    }
-
-    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Nothing {
+    pub(crate) fn begin(&self, _: &Cx<'d>, _: &Origin) -> Nothing {
         Nothing
     }
 
     pub(crate) fn item<'a, C>(
         &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        _: &mut Cx<'d>,
         _: &Origin,
         _: &mut C,
         _: Segment<'_, 'a>,
@@ -57,33 +52,19 @@ impl<'d> Absent<'d> {
         None
     }
 
-    pub(crate) fn done<C>(
-        &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
-        _: &Origin,
-        _: &C,
-    ) -> Option<Event<'static>> {
+    pub(crate) fn done<C>(&mut self, _: &mut Cx<'d>, _: &Origin, _: &C) -> Option<Event<'static>> {
         None
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
-        _: Tick,
-        _: &InFlight,
-        _: Error,
-    ) {
-    }
+    pub(crate) fn lost(&mut self, _: &mut Cx<'d>, _: &InFlight, _: Error) {}
 
-    pub(crate) fn drive(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: Tick) -> Tick {
+    pub(crate) fn drive(&mut self, _: &mut Cx<'d>) -> Tick {
         Tick::NEVER
     }
 
     pub(crate) fn forget(&mut self, _: &mut Cluster<'d>, _: usize) {}
 
-    pub(crate) fn on_recreated(&mut self, _: &mut Cluster<'d>, _: &mut Net<'d>, _: usize) {}
+    pub(crate) fn on_recreated(&mut self, _: &mut Cx<'d>, _: usize) {}
 
     pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
         None
@@ -111,7 +92,7 @@ impl<'d> Absent<'d> {
         false
     }
 
-    pub(crate) fn on_grown(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize) {}
+    pub(crate) fn on_grown(&mut self, _: &mut Cx<'d>, _: usize) {}
 
     pub(crate) fn may_forget(&self, _: &Cluster<'d>, _: usize) -> bool {
         true
@@ -127,10 +108,9 @@ pub(crate) use no_consumer::*;
 #[cfg(not(feature = "consumer"))]
 mod no_consumer {
     use super::{Absent, Nothing};
-    use crate::cluster::Cluster;
+    use crate::cluster::{Cluster, Cx};
     use crate::event::Batch;
     use crate::memory::Mem;
-    use crate::time::Tick;
 
     /// In place of lists.
     pub(crate) struct Knots<'d>(#[expect(dead_code)] Mem<'d, Nothing>);
@@ -166,7 +146,7 @@ mod no_consumer {
         pub(crate) len: usize,
     }
 
-    pub(crate) struct Place {
+    pub(crate) struct Bookmark {
         pub(crate) partition: u32,
         pub(crate) offset: i64,
         pub(crate) last_epoch: i32,
@@ -190,14 +170,13 @@ mod no_consumer {
     impl<'d> Absent<'d> {
         pub(crate) fn on_changed(
             &mut self,
-            _: &mut Cluster<'d>,
-            _: Tick,
+            _: &mut Cx<'d>,
             _: usize,
-            _: impl FnMut(&mut Cluster<'d>) -> bool,
+            _: impl FnMut(&mut Cx<'d>) -> bool,
         ) {
         }
 
-        pub(crate) fn on_relocated(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize) {}
+        pub(crate) fn on_relocated(&mut self, _: &mut Cx<'d>, _: usize) {}
 
         pub(crate) fn set_sated(&mut self, _: bool) {}
 
@@ -223,13 +202,13 @@ mod no_consumer {
             None
         }
 
-        pub(crate) fn place(&self, _: &Cluster<'d>, _: usize) -> Option<Place> {
+        pub(crate) fn bookmark(&self, _: &Cluster<'d>, _: usize) -> Option<Bookmark> {
             None
         }
 
         pub(crate) fn follow_from(&mut self, _: usize, _: u32) {}
 
-        pub(crate) fn put(&mut self, _: &mut Cluster<'d>, _: Tick, _: usize, _: &Place) -> bool {
+        pub(crate) fn put(&mut self, _: &mut Cx<'d>, _: usize, _: &Bookmark) -> bool {
             false
         }
     }

@@ -2,7 +2,7 @@
 //! answers go to the application element by element.
 
 use crate::api::Kind;
-use crate::cluster::{Cluster, Wish};
+use crate::cluster::{Cluster, Cx, Wish};
 use crate::connection::{Draft, InFlight, Net, Origin, Role, Tag};
 use crate::error::{AdminError, Error, LimitKind, Misuse};
 use crate::event::{self, Event, Reply};
@@ -26,7 +26,7 @@ const AGAIN: Span = Span::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum State {
+enum RequestState {
     Free,
     Queued,
     Sent,
@@ -45,7 +45,7 @@ enum Ask {
 
 /// An admin request.
 pub(crate) struct Request {
-    state: State,
+    state: RequestState,
     serial: u32,
     ask: Ask,
     /// The topic's name, then names and values of configs in turn, each behind its length.
@@ -57,7 +57,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) const EMPTY: Self = Self {
-        state: State::Free,
+        state: RequestState::Free,
         serial: 0,
         ask: Ask::Create { partitions: 0, replication_factor: 0, configs: 0 },
         texts: Chain::EMPTY,
@@ -67,7 +67,7 @@ impl Request {
 }
 
 /// What is remembered while an answer streams in: nothing, since it goes to the application.
-pub(crate) struct Cx;
+pub(crate) struct Memo;
 
 /// See the module.
 pub(crate) struct Admin<'d> {
@@ -91,9 +91,7 @@ impl<'d> Admin<'d> {
 
     pub(crate) fn ask(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         wanted: &event::Admin<'_>,
     ) -> Result<RequestId, AdminError> {
         let (ask, name, configs): (_, _, &[_]) = match *wanted {
@@ -111,24 +109,24 @@ impl<'d> Admin<'d> {
         if name.len() > NAME {
             return Err(AdminError::Caller(Misuse::TopicName));
         }
-        may_be_kept(blocks, cluster.config.client_id.len(), name, configs)?;
-        let slot = self.requests.iter().position(|r| r.state == State::Free);
+        may_be_kept(&cx.net.blocks, cx.settings.client_id.len(), name, configs)?;
+        let slot = self.requests.iter().position(|r| r.state == RequestState::Free);
         let slot = slot.ok_or(AdminError::Full)?;
         let mut texts = Chain::EMPTY;
-        if keep(blocks, &mut texts, name, configs).is_err() {
-            blocks.release(&mut texts);
+        if keep(&mut cx.net.blocks, &mut texts, name, configs).is_err() {
+            cx.net.blocks.release(&mut texts);
             return Err(AdminError::Full);
         }
         self.serial = self.serial.wrapping_add(1);
         self.requests[slot] = Request {
-            state: State::Queued,
+            state: RequestState::Queued,
             serial: self.serial,
             ask,
             texts,
-            deadline: now + cluster.config.request_timeout,
+            deadline: cx.now + cx.settings.request_timeout,
             error: ErrorCode(0),
         };
-        cluster.brokers_wanted |= cluster.controller.is_none();
+        cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
         self.dirty = true;
         Ok(RequestId(self.serial))
     }
@@ -136,36 +134,25 @@ impl<'d> Admin<'d> {
     /// Sends what waits; returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-    ) -> Tick {
+    pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
         let mut next = Tick::NEVER;
         for slot in 0..self.requests.len() {
             let request = &self.requests[slot];
-            if !matches!(request.state, State::Queued) {
+            if !matches!(request.state, RequestState::Queued) {
                 continue;
             }
-            if request.deadline <= now {
-                self.fail(&mut net.blocks, slot, Error::TimedOut);
+            if request.deadline <= cx.now {
+                self.fail(&mut cx.net.blocks, slot, Error::TimedOut);
                 continue;
             }
             next = next.min(request.deadline);
-            next = next.min(self.send(cluster, net, now, slot));
+            next = next.min(self.send(cx, slot));
         }
         next
     }
 
-    fn send(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        slot: usize,
-    ) -> Tick {
+    fn send(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
         let kind = match self.requests[slot].ask {
             Ask::Create { .. } => Kind::Create,
             Ask::Grow { .. } => Kind::Grow,
@@ -173,52 +160,49 @@ impl<'d> Admin<'d> {
             Ask::Describe | Ask::DescribeAll => Kind::List,
         };
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
-        let conn = match cluster.controller {
+        let conn = match cx.cluster.controller {
             _ if kind == Kind::List => {
-                cluster.brokers_wanted |= net.conns.iter().all(|c| !c.is_live());
-                cluster.pick_main(net, now, None, kind)
+                cx.cluster.brokers_wanted |= cx.net.conns.iter().all(|c| !c.is_live());
+                cx.pick_main(None, kind)
             }
-            Some(node) if cluster.broker(node).is_some() => {
-                match cluster.wish(net, now, node, Role::Main) {
-                    Wish::Ready(conn) => Some(conn),
-                    Wish::Later(at) => return at.min(now + AGAIN),
-                }
-            }
-            Some(_) => cluster.pick_main(net, now, None, kind),
+            Some(node) if cx.cluster.broker(node).is_some() => match cx.wish(node, Role::Main) {
+                Wish::Ready(conn) => Some(conn),
+                Wish::Later(at) => return at.min(cx.now + AGAIN),
+            },
+            Some(_) => cx.pick_main(None, kind),
             None => None,
         };
         let lacks = match conn {
-            Some(conn) => net.conns[conn].versions.lacks(kind),
-            None => net.lacking(now, kind),
+            Some(conn) => cx.net.conns[conn].versions.lacks(kind),
+            None => cx.net.lacking(cx.now, kind),
         };
         if let Some(fault) = lacks {
-            self.fail(&mut net.blocks, slot, Error::Peer(fault));
+            self.fail(&mut cx.net.blocks, slot, Error::Peer(fault));
             return Tick::NEVER;
         }
-        let Some(conn) = conn else { return now + AGAIN };
+        let Some(conn) = conn else { return cx.now + AGAIN };
         // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
         let cap = if kind == Kind::Create { 4 } else { i16::MAX };
-        let Some(mut draft) = net
-            .open(conn, now, kind, cap)
-            .or_else(|| (cap < i16::MAX).then(|| net.open(conn, now, kind, i16::MAX)).flatten())
-        else {
-            return now + AGAIN;
+        let Some(mut draft) = cx.net.open(conn, cx.now, kind, cap).or_else(|| {
+            (cap < i16::MAX).then(|| cx.net.open(conn, cx.now, kind, i16::MAX)).flatten()
+        }) else {
+            return cx.now + AGAIN;
         };
         let request = &mut self.requests[slot];
-        let timeout = cluster.config.request_timeout;
+        let timeout = cx.settings.request_timeout;
         let timeout_ms = timeout.millis();
-        if let Err(Full) = request.write(net, &mut draft, timeout_ms) {
-            net.abandon(draft);
-            return now + AGAIN;
+        if let Err(Full) = request.write(&mut cx.net, &mut draft, timeout_ms) {
+            cx.net.abandon(draft);
+            return cx.now + AGAIN;
         }
-        request.state = State::Sent;
-        net.send(now, draft, [slot as u32, request.serial], timeout);
+        request.state = RequestState::Sent;
+        cx.net.send(cx.now, draft, [slot as u32, request.serial], timeout);
         Tick::NEVER
     }
 
     fn slot(&self, [slot, serial]: Tag) -> Option<usize> {
         let request = self.requests.get(slot as usize)?;
-        (request.serial == serial && request.state == State::Sent).then_some(slot as usize)
+        (request.serial == serial && request.state == RequestState::Sent).then_some(slot as usize)
     }
 
     fn id(&self, tag: Tag) -> Option<RequestId> {
@@ -242,10 +226,9 @@ impl<'d> Admin<'d> {
     /// The next element of an answer.
     pub(crate) fn item<'a>(
         &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        _: &mut Cx<'d>,
         from: &Origin,
-        _: &mut Cx,
+        _: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         let tag = from.asked.tag;
@@ -311,60 +294,50 @@ impl<'d> Admin<'d> {
     /// The answer is complete.
     pub(crate) fn done(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        _: &Cx,
+        _: &Memo,
     ) -> Option<Event<'static>> {
-        let blocks = &mut net.blocks;
-        let now = from.now;
         let slot = self.slot(from.asked.tag)?;
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
-            cluster.controller = None;
-            cluster.brokers_wanted = true;
+            cx.cluster.controller = None;
+            cx.cluster.brokers_wanted = true;
             self.dirty = true;
-            if now + AGAIN < request.deadline {
-                (request.state, request.error) = (State::Queued, ErrorCode(0));
+            if cx.now + AGAIN < request.deadline {
+                (request.state, request.error) = (RequestState::Queued, ErrorCode(0));
                 return None;
             }
         }
-        request.state = State::Free;
+        request.state = RequestState::Free;
         let result = match request.error {
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
         if let (Ask::Grow { validate_only: false, .. }, Ok(())) = (request.ask, result) {
-            cluster.expect_growth(topic_name(blocks, &request.texts, &mut [0; NAME]), now);
+            cx.expect_growth(topic_name(&cx.net.blocks, &request.texts, &mut [0; NAME]));
         }
-        blocks.release(&mut request.texts);
+        cx.net.blocks.release(&mut request.texts);
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
     /// The connection ended before the answer came; whether the request was carried out is not
     /// known.
-    pub(crate) fn lost(
-        &mut self,
-        _: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        _: Tick,
-        request: &InFlight,
-        error: Error,
-    ) {
+    pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         if let Some(slot) = self.slot(request.asked.tag) {
-            self.fail(&mut net.blocks, slot, error);
+            self.fail(&mut cx.net.blocks, slot, error);
         }
     }
 
     fn fail(&mut self, blocks: &mut Blocks<'d>, slot: usize, error: Error) {
         let request = &mut self.requests[slot];
-        request.state = State::Failed(error);
+        request.state = RequestState::Failed(error);
         blocks.release(&mut request.texts);
         self.news = true;
     }
 
-    pub(crate) fn begin(&self, _: &Net<'d>, _: &Origin) -> Cx {
-        Cx
+    pub(crate) fn begin(&self, _: &Cx<'d>, _: &Origin) -> Memo {
+        Memo
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
@@ -380,8 +353,8 @@ impl<'d> Admin<'d> {
             return None;
         }
         for request in self.requests.iter_mut() {
-            if let State::Failed(error) = request.state {
-                request.state = State::Free;
+            if let RequestState::Failed(error) = request.state {
+                request.state = RequestState::Free;
                 let id = RequestId(request.serial);
                 return Some(Event::Reply { id, reply: Reply::Done(Err(error)) });
             }

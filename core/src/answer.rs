@@ -1,8 +1,7 @@
 //! The answer that a connection is in the middle of.
 
-use crate::connection::Question;
+use crate::connection::{HandshakeMemo, Question};
 use crate::time::{Span, Tick};
-use crate::wire::ErrorCode;
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
 
@@ -19,24 +18,15 @@ pub(crate) enum Frame {
     Rest,
 }
 
-/// What is known of a handshake while its answer streams in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HandshakeCx {
-    pub(crate) error: ErrorCode,
-    /// The highest ApiVersions version that the broker names.
-    pub(crate) max: i16,
-    pub(crate) ranges: u16,
-}
-
 /// What the owner of an answer remembers while it streams in.
 #[repr(u8)]
-pub(crate) enum Cx {
+pub(crate) enum Memo {
     None,
-    Handshake(HandshakeCx),
-    Cluster(cluster::Cx),
-    Producer(producer::Cx),
-    Consumer(consumer::Cx),
-    Admin(admin::Cx),
+    Handshake(HandshakeMemo),
+    Cluster(cluster::Memo),
+    Producer(producer::Memo),
+    Consumer(consumer::Memo),
+    Admin(admin::Memo),
 }
 
 /// See the module; one per connection.
@@ -47,7 +37,7 @@ pub(crate) struct AnswerSlot {
     pub(crate) question: Question,
     /// Where in the header's tags or in the body we are.
     pub(crate) walker: Walker,
-    pub(crate) cx: Cx,
+    pub(crate) memo: Memo,
     /// Polling an event may yield one from here.
     pub(crate) ready: bool,
     /// Since when records wait to be polled, on a connection that others need too.
@@ -60,7 +50,7 @@ impl AnswerSlot {
         left: 0,
         question: Question::NONE,
         walker: Walker::IDLE,
-        cx: Cx::None,
+        memo: Memo::None,
         ready: false,
         waiting_since: None,
     };
@@ -70,8 +60,8 @@ impl AnswerSlot {
         if let Some(waiting_since) = &mut self.waiting_since {
             waiting_since.age(by);
         }
-        if let Cx::Cluster(cx) = &mut self.cx {
-            cx.age(by);
+        if let Memo::Cluster(memo) = &mut self.memo {
+            memo.age(by);
         }
     }
 

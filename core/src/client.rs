@@ -5,6 +5,7 @@ mod consume;
 mod digest;
 mod drive;
 mod handshake;
+mod owners;
 #[cfg(feature = "producer")]
 mod produce;
 
@@ -12,9 +13,9 @@ use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
 use crate::answer::AnswerSlot;
-use crate::cluster::{Cluster, Probes, Table};
+use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
 use crate::config::{Config, Settings};
-use crate::connection::{Net, State, Transmit};
+use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind};
 use crate::event::{Action, Event, Freshness};
@@ -27,6 +28,7 @@ use crate::snapshot::{self, RestoreError, Restored};
 use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
+use owners::Owners;
 
 /// A connection that was asked nothing for this long and then ends is no failure.
 const IDLE: Span = Span::from_secs(5);
@@ -48,11 +50,8 @@ pub struct Client<'d> {
 
 /// What an application tells a [`Client`]; usable while it holds an [`Event`].
 pub struct Commands<'d> {
-    net: Net<'d>,
-    cluster: Cluster<'d>,
-    producer: Producer<'d>,
-    consumer: Consumer<'d>,
-    admin: Admin<'d>,
+    cx: Cx<'d>,
+    owners: Owners<'d>,
     answers: Mem<'d, AnswerSlot>,
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
@@ -107,7 +106,6 @@ impl<'d> Client<'d> {
         let s = storage;
         s.check()?;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
-        let table = Table::new(s.table);
         let setup = Setup {
             idempotence: config.idempotence,
             blocks: blocks.total(),
@@ -115,20 +113,28 @@ impl<'d> Client<'d> {
             rare,
         };
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
+        let mut rng = Rng::new(seed);
+        let cluster = ClusterMem {
+            brokers: s.brokers,
+            broker_index: s.broker_index,
+            hosts: s.hosts,
+            topics: s.topics,
+            table: Table::new(s.table),
+        };
+        let first_seed = rng.below(config.seeds() as u32);
         let commands = Commands {
-            net,
-            cluster: Cluster::new(
-                config,
-                s.brokers,
-                s.broker_index,
-                s.hosts,
-                s.topics,
-                table,
-                Rng::new(seed),
-            ),
-            producer: Producer::new(s.producer, &setup),
-            consumer: Consumer::new(s.consumer, &setup),
-            admin: Admin::new(s.requests, &setup),
+            cx: Cx {
+                settings: config,
+                rng,
+                now: Tick::ZERO,
+                net,
+                cluster: Cluster::new(cluster, first_seed),
+            },
+            owners: Owners {
+                producer: Producer::new(s.producer, &setup),
+                consumer: Consumer::new(s.consumer, &setup),
+                admin: Admin::new(s.requests, &setup),
+            },
             answers: s.answers,
             taken: None,
             records_wait: false,
@@ -149,7 +155,7 @@ impl<'d> Client<'d> {
     /// Uses at most this many connections, at least one, of those that there is memory for: an
     /// adapter with fewer sockets says so before the first [`Client::poll_action`].
     pub fn limit_connections(&mut self, most: usize) {
-        self.commands.net.conns.shorten(most.max(1));
+        self.commands.cx.net.conns.shorten(most.max(1));
         self.commands.answers.shorten(most.max(1));
     }
 
@@ -157,8 +163,8 @@ impl<'d> Client<'d> {
     /// their sockets; no [`Action::Close`] follows. What is under way is done again over the
     /// connections that the next [`Client::poll_action`] asks for; nobody is told of a failure.
     pub fn disconnect(&mut self, now: Instant) {
-        let now = self.settle_at(now);
-        self.commands.leave_all(now);
+        self.proceed_at(now);
+        self.commands.leave_all();
     }
 
     /// Writes what is known of topics and positions, to be restored by a client to come, perhaps
@@ -170,9 +176,9 @@ impl<'d> Client<'d> {
     /// # Errors
     /// `Limit` with the number of bytes that are needed. `out` is of no use then.
     pub fn save(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        self.settle();
-        let Commands { cluster, consumer, .. } = &self.commands;
-        let needed = snapshot::save(cluster, consumer, out);
+        self.proceed();
+        let Commands { cx, owners, .. } = &self.commands;
+        let needed = snapshot::save(&cx.cluster, &owners.consumer, out);
         if needed > out.len() {
             return Err(Error::Limit { what: LimitKind::Snapshot, needed });
         }
@@ -188,21 +194,21 @@ impl<'d> Client<'d> {
     /// # Errors
     /// When `bytes` do not begin with a whole and unchanged snapshot: nothing has changed then.
     pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<Restored, RestoreError> {
-        let now = self.settle_at(now);
-        let Commands { cluster, consumer, dirty, .. } = &mut self.commands;
+        self.proceed_at(now);
+        let Commands { cx, owners, dirty, .. } = &mut self.commands;
         *dirty = true;
-        snapshot::restore(cluster, consumer, now, bytes)
+        snapshot::restore(cx, &mut owners.consumer, bytes)
     }
 
     /// What the adapter has to do next.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        let now = self.settle_at(now);
-        self.commands.drive(now);
-        let deadline = now + self.commands.cluster.config.connect_timeout;
-        let (state, conn) = self.commands.net.next_action(deadline)?;
+        self.proceed_at(now);
+        self.commands.drive();
+        let deadline = self.commands.cx.now + self.commands.cx.settings.connect_timeout;
+        let (state, conn) = self.commands.cx.net.next_action(deadline)?;
         self.commands.dirty = true;
         Some(match state {
-            State::Wanted => Action::Connect { conn },
+            ConnState::Wanted => Action::Connect { conn },
             _ => Action::Close { conn },
         })
     }
@@ -210,38 +216,40 @@ impl<'d> Client<'d> {
     /// Host name or address, and port, of a connection.
     #[must_use]
     pub fn address(&self, conn: ConnId) -> Option<(&str, u16)> {
-        let slot = self.commands.net.slot(conn)?;
-        self.commands.cluster.address(self.commands.net.conns[slot].peer)
+        let slot = self.commands.cx.net.slot(conn)?;
+        self.commands.cx.address(self.commands.cx.net.conns[slot].peer)
     }
 
     /// A connection is established.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
-        let now = self.settle_at(now);
-        if let Some(slot) = self.commands.net.slot(conn)
-            && self.commands.net.conns[slot].state == State::Connecting
+        self.proceed_at(now);
+        if let Some(slot) = self.commands.cx.net.slot(conn)
+            && self.commands.cx.net.conns[slot].state == ConnState::Connecting
         {
-            self.commands.begin_handshake(now, slot);
+            self.commands.begin_handshake(slot);
         }
     }
 
     /// A connection ended, or could not be made.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
-        let now = self.settle_at(now);
-        if let Some(slot) = self.commands.net.slot(conn) {
-            let c = &self.commands.net.conns[slot];
+        self.proceed_at(now);
+        if let Some(slot) = self.commands.cx.net.slot(conn) {
+            let c = &self.commands.cx.net.conns[slot];
             // Brokers end connections that were idle for long: nobody has to be told.
-            let idle = c.state == State::Ready && c.pending() == 0 && c.used + IDLE <= now;
+            let idle = c.state == ConnState::Ready
+                && c.pending() == 0
+                && c.used + IDLE <= self.commands.cx.now;
             let peer = c.peer;
             // Where somebody has answered before it is not for want of a password.
-            let asked = c.state == State::Ready && c.pending() > 0;
-            let early = asked && !self.commands.cluster.answered;
+            let asked = c.state == ConnState::Ready && c.pending() > 0;
+            let early = asked && !self.commands.cx.cluster.answered;
             let why = match why {
                 CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
                 why => why,
             };
-            self.commands.lose(now, slot, Error::Closed(why), false);
+            self.commands.lose(slot, Error::Closed(why), false);
             if idle {
-                self.commands.cluster.forgive(now, peer);
+                self.commands.cx.forgive(peer);
             }
         }
     }
@@ -249,10 +257,10 @@ impl<'d> Client<'d> {
     /// Where the next bytes of a connection go; empty while there is no room, until events were
     /// polled: TCP holds the rest back.
     pub fn recv_buffer(&mut self, conn: ConnId) -> &mut [u8] {
-        self.settle();
-        let Some(slot) = self.commands.net.slot(conn) else { return &mut [] };
+        self.proceed();
+        let Some(slot) = self.commands.cx.net.slot(conn) else { return &mut [] };
         let size = self.rx_bytes;
-        let c = &mut self.commands.net.conns[slot];
+        let c = &mut self.commands.cx.net.conns[slot];
         if !c.is_up() {
             return &mut [];
         }
@@ -271,38 +279,38 @@ impl<'d> Client<'d> {
 
     /// `len` bytes were put into the [`Client::recv_buffer`] of a connection.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
-        let now = self.settle_at(now);
-        let Some(slot) = self.commands.net.slot(conn) else { return };
+        self.proceed_at(now);
+        let Some(slot) = self.commands.cx.net.slot(conn) else { return };
         let size = self.rx_bytes;
-        let c = &mut self.commands.net.conns[slot];
+        let c = &mut self.commands.cx.net.conns[slot];
         if !c.is_up() {
             return;
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
-        self.commands.net.arrived(slot);
-        let memory = part_of(&self.rx, size, slot);
-        self.commands.digest(now, slot, memory, Present::Nothing);
+        self.commands.cx.net.arrived(slot);
+        let memory = rx_of(&self.rx, size, slot);
+        self.commands.digest(slot, memory, Present::Nothing);
     }
 
     /// Bytes that a connection has to send; `None` when there are none.
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
-        let now = self.settle_at(now);
-        self.commands.drive(now);
-        let slot = self.commands.net.slot(conn)?;
-        self.commands.net.show(slot);
+        self.proceed_at(now);
+        self.commands.drive();
+        let slot = self.commands.cx.net.slot(conn)?;
+        self.commands.cx.net.show(slot);
         self.commands.nudge = Tick::ZERO;
-        self.commands.net.transmit(slot)
+        self.commands.cx.net.transmit(slot)
     }
 
     /// `len` bytes of the last [`Client::poll_transmit`] were taken by the transport.
     pub fn handle_transmitted(&mut self, _now: Instant, conn: ConnId, len: usize) {
-        self.settle();
-        let Some(slot) = self.commands.net.slot(conn) else { return };
-        let Commands { net, producer, .. } = &mut self.commands;
+        self.proceed();
+        let Some(slot) = self.commands.cx.net.slot(conn) else { return };
+        let Commands { cx: Cx { net, .. }, owners, .. } = &mut self.commands;
         net.transmitted(slot, len);
         while let Some(batches) = net.take_silent(slot) {
-            producer.on_silent(net, batches);
+            owners.producer.on_silent(net, batches);
         }
     }
 
@@ -315,9 +323,9 @@ impl<'d> Client<'d> {
             || c.is_dirty()
             || c.has_news()
             || c.has_answers()
-            || c.net.has_actions();
+            || c.cx.net.has_actions();
         let mut at = if waits { Tick::ZERO } else { c.next_deadline().min(c.hold_up()) };
-        if c.net.has_unshown() {
+        if c.cx.net.has_unshown() {
             at = at.min(c.nudge);
         }
         (at != Tick::NEVER).then(|| c.scale.instant(at))
@@ -325,23 +333,23 @@ impl<'d> Client<'d> {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.settle_at(now);
-        self.give_way(now);
-        self.commands.drive(now);
+        self.proceed_at(now);
+        self.give_way();
+        self.commands.drive();
         // A loop that has had its turn and did not look for bytes has its reasons.
-        if self.commands.net.has_unshown() {
+        if self.commands.cx.net.has_unshown() {
             let nudged = self.commands.nudged;
-            self.commands.nudge = if nudged { now + NUDGE } else { Tick::ZERO };
+            self.commands.nudge = if nudged { self.commands.cx.now + NUDGE } else { Tick::ZERO };
         }
-        self.commands.nudged = self.commands.net.has_unshown();
+        self.commands.nudged = self.commands.cx.net.has_unshown();
     }
 
     /// Records that nobody takes make way in time on a connection that others need too.
-    fn give_way(&mut self, now: Tick) {
+    fn give_way(&mut self) {
         for slot in 0..self.commands.waiting() {
-            if self.commands.is_held_up(now, slot) {
-                let memory = part_of(&self.rx, self.rx_bytes, slot);
-                self.commands.digest(now, slot, memory, Present::Nothing);
+            if self.commands.is_held_up(slot) {
+                let memory = rx_of(&self.rx, self.rx_bytes, slot);
+                self.commands.digest(slot, memory, Present::Nothing);
             }
         }
     }
@@ -351,9 +359,9 @@ impl<'d> Client<'d> {
     /// The event borrows the receive memory; the next call to the client ends it. Records count
     /// as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        let now = self.settle_at(now);
+        self.proceed_at(now);
         self.commands.take_records(true);
-        self.poll(now, Present::All)
+        self.poll(Present::All)
     }
 
     /// The next event that is not [`Event::Records`], for an application that has no room for
@@ -365,13 +373,13 @@ impl<'d> Client<'d> {
     /// for longer than a second are dropped, and fetched again after the next
     /// [`Client::poll_event`].
     pub fn poll_news(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        let now = self.settle_at(now);
+        self.proceed_at(now);
         self.commands.take_records(false);
-        self.poll(now, Present::News)
+        self.poll(Present::News)
     }
 
-    fn poll(&mut self, now: Tick, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
-        self.commands.drive(now);
+    fn poll(&mut self, what: Present) -> Option<(Event<'_>, &mut Commands<'d>)> {
+        self.commands.drive();
         let commands = &mut self.commands;
         if let Some(event) = commands.poll_news() {
             return Some((event, commands));
@@ -383,8 +391,8 @@ impl<'d> Client<'d> {
             if !commands.answers[slot].ready {
                 continue;
             }
-            let memory = part_of(&self.rx, self.rx_bytes, slot);
-            if let Some(event) = commands.digest(now, slot, memory, what) {
+            let memory = rx_of(&self.rx, self.rx_bytes, slot);
+            if let Some(event) = commands.digest(slot, memory, what) {
                 return Some((event, commands));
             }
         }
@@ -396,9 +404,9 @@ impl<'d> Client<'d> {
     /// Whether [`Client::poll_event`] is worth calling. With this an event can be returned out of
     /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
-        let now = self.settle_at(now);
+        self.proceed_at(now);
         self.commands.take_records(true);
-        self.commands.drive(now);
+        self.commands.drive();
         if self.commands.has_news() {
             return true;
         }
@@ -406,8 +414,8 @@ impl<'d> Client<'d> {
             if !self.commands.answers[slot].ready {
                 continue;
             }
-            let memory = part_of(&self.rx, self.rx_bytes, slot);
-            if self.commands.has_answer_event(now, slot, memory) {
+            let memory = rx_of(&self.rx, self.rx_bytes, slot);
+            if self.commands.has_answer_event(slot, memory) {
                 return true;
             }
         }
@@ -415,13 +423,13 @@ impl<'d> Client<'d> {
     }
 
     /// The application is through with the event that it had, and time has passed.
-    fn settle_at(&mut self, now: Instant) -> Tick {
-        self.settle();
-        self.commands.at(now)
+    fn proceed_at(&mut self, now: Instant) {
+        self.proceed();
+        self.commands.at(now);
     }
 
     /// The application is through with the event that it had.
-    fn settle(&mut self) {
+    fn proceed(&mut self) {
         if let Some((slot, taken)) = self.commands.taken.take() {
             self.commands.put_behind(usize::from(slot), &taken);
         }
@@ -430,7 +438,7 @@ impl<'d> Client<'d> {
 
 /// The receive buffer of a connection.
 #[cfg_attr(not(feature = "std"), inline(never))]
-fn part_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
+fn rx_of(rx: &[u8], size: usize, slot: usize) -> &[u8] {
     rx.get(slot * size..(slot + 1) * size).unwrap_or_default()
 }
 
@@ -451,7 +459,7 @@ impl<'d> DerefMut for Client<'d> {
 impl<'d> Commands<'d> {
     /// What the clock shows, on the machine's scale. Everything that is kept moves with it.
     #[inline(never)]
-    fn at(&mut self, now: Instant) -> Tick {
+    fn at(&mut self, now: Instant) {
         let (now, moved) = self.scale.read(now);
         if let Some(by) = moved {
             self.nudge.age(by);
@@ -459,13 +467,11 @@ impl<'d> Commands<'d> {
             for answer in self.answers.iter_mut() {
                 answer.age(by);
             }
-            self.net.age(by);
-            self.cluster.age(by);
-            self.producer.age(by);
-            self.consumer.age(by);
-            self.admin.age(by);
+            self.cx.net.age(by);
+            self.cx.cluster.age(by);
+            self.owners.age(by);
         }
-        now
+        self.cx.now = now;
     }
 
     /// Watches a topic, from now on. The same name gives the same id. When all places are taken, a
@@ -476,8 +482,8 @@ impl<'d> Commands<'d> {
     /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
     pub fn topic(&mut self, name: &str) -> Result<TopicId, Error> {
         self.dirty = true;
-        match self.cluster.watch(name) {
-            Err(Error::Limit { .. }) if self.make_topic_room() => self.cluster.watch(name),
+        match self.cx.cluster.watch(name) {
+            Err(Error::Limit { .. }) if self.make_topic_room() => self.cx.cluster.watch(name),
             result => result,
         }
     }
@@ -486,9 +492,9 @@ impl<'d> Commands<'d> {
     /// topic is forgotten, and its id means nothing, as soon as none of its partitions is assigned
     /// and no batch for it is unfinished.
     pub fn unwatch(&mut self, topic: TopicId) {
-        if let Some(slot) = self.cluster.topic_slot(topic) {
-            self.consumer.unfollow(&mut self.cluster, slot);
-            self.cluster.topics.watch(slot, false);
+        if let Some(slot) = self.cx.cluster.topic_slot(topic) {
+            self.owners.consumer.unfollow(&mut self.cx.cluster, slot);
+            self.cx.cluster.topics.watch(slot, false);
             self.forget_unused(slot);
             self.dirty = true;
         }
@@ -497,13 +503,16 @@ impl<'d> Commands<'d> {
     /// Name of a topic.
     #[must_use]
     pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
-        self.cluster.topic_slot(topic).map(|slot| self.cluster.topics[slot].name.as_str())
+        self.cx.cluster.topic_slot(topic).map(|slot| self.cx.cluster.topics[slot].name.as_str())
     }
 
     /// What is known of a topic, and how old that is; `None` before its first answer.
     #[must_use]
     pub fn freshness(&self, topic: TopicId) -> Option<Freshness> {
-        self.cluster.topic_slot(topic).and_then(|slot| self.cluster.freshness(slot, self.scale))
+        self.cx
+            .cluster
+            .topic_slot(topic)
+            .and_then(|slot| self.cx.cluster.freshness(slot, self.scale))
     }
 
     /// Sends an admin request. Its answer comes as [`Event::Reply`]s, the last of them
@@ -517,51 +526,27 @@ impl<'d> Commands<'d> {
         now: Instant,
         ask: &crate::event::Admin<'_>,
     ) -> Result<crate::id::RequestId, crate::error::AdminError> {
-        let now = self.at(now);
-        self.admin.ask(&mut self.cluster, &mut self.net.blocks, now, ask)
+        self.at(now);
+        self.owners.admin.ask(&mut self.cx, ask)
     }
 
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            requests: self.net.requests,
-            probes: self.cluster.probes,
-            blocks_used: self.net.blocks.total() - self.net.blocks.free(),
+            requests: self.cx.net.requests,
+            probes: self.cx.cluster.probes,
+            blocks_used: self.cx.net.blocks.total() - self.cx.net.blocks.free(),
             ..self.stats
         }
     }
 
     fn has_news(&self) -> bool {
-        self.cluster.topics.has_news()
-            || self.cluster.broker_news
-            || self.cluster.table.has_moved()
-            || self.consumer.has_news()
-            || self.admin.has_news()
-            || self.producer.has_news()
+        self.owners.has_news(&self.cx)
     }
 
     /// The next event that needs no received bytes.
     fn poll_news(&mut self) -> Option<Event<'static>> {
-        if let Some(event) = self.cluster.poll_event() {
-            return Some(event);
-        }
-        if let Some(event) = self.producer.poll_event(&self.cluster) {
-            if matches!(event, Event::Room) {
-                self.consumer.on_room();
-            }
-            return Some(event);
-        }
-        if let Some(event) = self.consumer.poll_event(&self.cluster) {
-            return Some(event);
-        }
-        if let Some(event) = self.admin.poll_event(&self.cluster) {
-            return Some(event);
-        }
-        if self.cluster.broker_news {
-            let (broker, error) = self.cluster.take_broker_news()?;
-            return Some(Event::Disconnected { broker, error });
-        }
-        None
+        self.owners.poll_event(&mut self.cx)
     }
 }

@@ -3,6 +3,7 @@
 
 mod broker;
 mod connect;
+mod cx;
 mod freshness;
 mod hosts;
 mod metadata;
@@ -12,20 +13,20 @@ mod table;
 mod topic;
 mod topics;
 
-use crate::config::Settings;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::Source;
 use crate::id::TopicId;
-use crate::memory::{Index, Link, Mem, Rng, backoff};
+use crate::memory::{Index, Link, Mem, backoff};
 use crate::time::Tick;
 use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use broker::Broker;
 pub(crate) use connect::Wish;
-use freshness::{DescribeCx, OffsetsProbeCx};
+pub(crate) use cx::Cx;
+use freshness::{DescribeMemo, OffsetsProbeMemo};
 use hosts::{Host, Hosts};
-use metadata::MetadataCx;
-pub(crate) use owner::Cx;
+use metadata::MetadataMemo;
+pub(crate) use owner::Memo;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::Topic;
 use topic::pending;
@@ -37,14 +38,12 @@ const DOUBT: u8 = 5;
 
 /// See the module.
 pub(crate) struct Cluster<'d> {
-    pub(crate) config: Settings<'d>,
     pub(crate) brokers: Mem<'d, Broker>,
     /// By node id.
     broker_index: Index<'d>,
     hosts: Hosts<'d>,
     pub(crate) topics: Topics<'d>,
     pub(crate) table: Table<'d>,
-    pub(crate) rng: Rng,
     seeds: connect::Seeds,
     /// Node id of the controller; requests that change topics go there (ZooKeeper mode).
     pub(crate) controller: Option<i32>,
@@ -77,6 +76,15 @@ pub(crate) struct Cluster<'d> {
     pub(crate) probes: Probes,
 }
 
+/// The memory of a [`Cluster`].
+pub(crate) struct ClusterMem<'d> {
+    pub(crate) brokers: Mem<'d, Broker>,
+    pub(crate) broker_index: Index<'d>,
+    pub(crate) hosts: Mem<'d, u8>,
+    pub(crate) topics: TopicsMem<'d>,
+    pub(crate) table: Table<'d>,
+}
+
 /// What noticing growth costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -90,25 +98,15 @@ pub struct Probes {
 }
 
 impl<'d> Cluster<'d> {
-    pub(crate) fn new(
-        config: Settings<'d>,
-        brokers: Mem<'d, Broker>,
-        broker_index: Index<'d>,
-        hosts: Mem<'d, u8>,
-        topics: TopicsMem<'d>,
-        table: Table<'d>,
-        mut rng: Rng,
-    ) -> Self {
-        let seeds = connect::Seeds::new(rng.below(config.seeds() as u32));
+    /// `first_seed`: which of the bootstrap addresses is tried first.
+    pub(crate) fn new(memory: ClusterMem<'d>, first_seed: u32) -> Self {
         Self {
-            config,
-            brokers,
-            broker_index,
-            hosts: Hosts::new(hosts),
-            topics: Topics::new(topics),
-            table,
-            rng,
-            seeds,
+            brokers: memory.brokers,
+            broker_index: memory.broker_index,
+            hosts: Hosts::new(memory.hosts),
+            topics: Topics::new(memory.topics),
+            table: memory.table,
+            seeds: connect::Seeds::new(first_seed),
             controller: None,
             brokers_wanted: false,
             brokers_at: Tick::ZERO,
@@ -205,65 +203,6 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// Asks for metadata of a topic, at once unless it is in back-off.
-    #[inline(never)]
-    pub(crate) fn refresh(&mut self, slot: usize, now: Tick) {
-        let need = &mut self.topics[slot].need;
-        if !need.wanted {
-            need.wanted = true;
-            need.at = need.at.max(now);
-            self.asks = true;
-            self.plan(slot);
-        }
-    }
-
-    /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
-    #[inline(never)]
-    pub(crate) fn refresh_now(&mut self, slot: usize, now: Tick, by: Source) {
-        let need = &mut self.topics[slot].need;
-        *need = topic::Need { wanted: true, at: now, told: true, by, ..*need };
-        need.failures = 0;
-        self.informed = Some(by.broker);
-        self.plan(slot);
-    }
-
-    /// A metadata answer did not settle what was asked: again after a growing pause.
-    fn ask_again(&mut self, slot: usize, now: Tick) {
-        self.slow_down(slot, now);
-        self.topics[slot].need.wanted = true;
-        self.plan(slot);
-    }
-
-    /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
-    fn slow_down(&mut self, slot: usize, now: Tick) {
-        let failures = self.topics[slot].need.failures;
-        let (base, max) = (self.config.retry_backoff, self.config.retry_backoff_max);
-        let at = backoff(&mut self.rng, now, base, max, failures);
-        let need = &mut self.topics[slot].need;
-        need.failures = failures.saturating_add(1);
-        need.at = at;
-        need.told = false;
-    }
-
-    /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,
-    /// rule 3): metadata is asked once for all who complain.
-    pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode, now: Tick) {
-        let slot = self.table[part].topic as usize;
-        if matches!(
-            code,
-            ErrorCode::UNKNOWN_TOPIC_ID
-                | ErrorCode::INCONSISTENT_TOPIC_ID
-                | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        ) {
-            self.topics[slot].evidence.refused = true;
-        }
-        // The second is what 2.4 says to a fetch of what it has no replica of.
-        if matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::REPLICA_NOT_AVAILABLE) {
-            self.doubt(part);
-        }
-        self.refresh(slot, now);
-    }
-
     /// A leader says that it is none: after some times under one epoch it may be another broker
     /// that answers there, and connections to it are made anew.
     fn doubt(&mut self, part: usize) {
@@ -290,15 +229,6 @@ impl<'d> Cluster<'d> {
         self.set_leader(part, leader, epoch);
         self.table.note_moved(part);
         true
-    }
-
-    /// A newer leader epoch was seen outside metadata: who leads now is not known.
-    pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32, now: Tick) {
-        let known = self.table[part].epoch;
-        if guard!("a newer epoch unseats the leader", known >= 0 && epoch > known) {
-            self.set_leader(part, -1, epoch);
-            self.suspect(part, ErrorCode::NOT_LEADER_OR_FOLLOWER, now);
-        }
     }
 
     /// Sets leader and epoch of a partition, -1 for none.
@@ -344,5 +274,75 @@ impl<'d> Cluster<'d> {
             self.table.note_moved(part);
         }
         news
+    }
+}
+
+impl<'d> Cx<'d> {
+    /// Asks for metadata of a topic, at once unless it is in back-off.
+    #[inline(never)]
+    pub(crate) fn refresh(&mut self, slot: usize) {
+        let need = &mut self.cluster.topics[slot].need;
+        if !need.wanted {
+            need.wanted = true;
+            need.at = need.at.max(self.now);
+            self.cluster.asks = true;
+            self.cluster.plan(slot);
+        }
+    }
+
+    /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
+    #[inline(never)]
+    pub(crate) fn refresh_now(&mut self, slot: usize, by: Source) {
+        let need = &mut self.cluster.topics[slot].need;
+        *need = topic::Need { wanted: true, at: self.now, told: true, by, ..*need };
+        need.failures = 0;
+        self.cluster.informed = Some(by.broker);
+        self.cluster.plan(slot);
+    }
+
+    /// A metadata answer did not settle what was asked: again after a growing pause.
+    fn ask_again(&mut self, slot: usize) {
+        self.slow_down(slot);
+        self.cluster.topics[slot].need.wanted = true;
+        self.cluster.plan(slot);
+    }
+
+    /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
+    fn slow_down(&mut self, slot: usize) {
+        let failures = self.cluster.topics[slot].need.failures;
+        let (base, max) = (self.settings.retry_backoff, self.settings.retry_backoff_max);
+        let at = backoff(&mut self.rng, self.now, base, max, failures);
+        let need = &mut self.cluster.topics[slot].need;
+        need.failures = failures.saturating_add(1);
+        need.at = at;
+        need.told = false;
+    }
+
+    /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,
+    /// rule 3): metadata is asked once for all who complain.
+    pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode) {
+        let slot = self.cluster.table[part].topic as usize;
+        if matches!(
+            code,
+            ErrorCode::UNKNOWN_TOPIC_ID
+                | ErrorCode::INCONSISTENT_TOPIC_ID
+                | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        ) {
+            self.cluster.topics[slot].evidence.refused = true;
+        }
+        // The second is what 2.4 says to a fetch of what it has no replica of.
+        if matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::REPLICA_NOT_AVAILABLE) {
+            self.cluster.doubt(part);
+        }
+        self.refresh(slot);
+    }
+
+    /// A newer leader epoch was seen outside metadata: who leads now is not known.
+    pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32) {
+        let known = self.cluster.table[part].epoch;
+        if guard!("a newer epoch unseats the leader", known >= 0 && epoch > known) {
+            self.cluster.set_leader(part, -1, epoch);
+            self.suspect(part, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
     }
 }

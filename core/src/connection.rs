@@ -2,6 +2,7 @@
 //! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
 
 mod deadlines;
+mod handshake;
 mod transmit;
 mod turns;
 mod versions;
@@ -16,6 +17,7 @@ use crate::rare::Rare;
 use crate::time::{Span, Tick};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use handshake::{HandshakeMemo, Next};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
@@ -48,8 +50,28 @@ pub(crate) enum Role {
     First,
 }
 
+/// What a role means for others. Who adds one (a coordinator of groups or transactions) says it
+/// here.
+impl Role {
+    /// Whether what is asked of any broker may go over it, too.
+    pub(crate) const fn is_shared(self) -> bool {
+        match self {
+            Self::Main | Self::Probe | Self::First => true,
+            Self::Fetch => false,
+        }
+    }
+
+    /// Where a broker counts the turns in which it got a connection for it.
+    pub(crate) const fn turns(self) -> usize {
+        match self {
+            Self::Main => 0,
+            Self::Fetch | Self::Probe | Self::First => 1,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ConnState {
     Free,
     /// The adapter was not told yet.
     Wanted,
@@ -100,7 +122,6 @@ impl Question {
 /// Where an answer comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
-    pub(crate) now: Tick,
     /// Slot of the connection.
     pub(crate) conn: usize,
     pub(crate) asked: Question,
@@ -143,7 +164,7 @@ pub(crate) struct Session {
 }
 
 pub(crate) struct Conn {
-    pub(crate) state: State,
+    pub(crate) state: ConnState,
     generation: u16,
     pub(crate) role: Role,
     pub(crate) peer: Peer,
@@ -184,7 +205,7 @@ pub(crate) struct Conn {
 
 impl Conn {
     pub(crate) const EMPTY: Self = Self {
-        state: State::Free,
+        state: ConnState::Free,
         generation: 0,
         role: Role::Main,
         peer: Peer::Seed(0),
@@ -210,11 +231,11 @@ impl Conn {
     };
 
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state, State::Handshake | State::Ready)
+        matches!(self.state, ConnState::Handshake | ConnState::Ready)
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.state, State::Free | State::Doomed)
+        !matches!(self.state, ConnState::Free | ConnState::Doomed)
     }
 
     /// It takes no new requests.
@@ -224,14 +245,14 @@ impl Conn {
 
     /// Whether other requests share it with fetches.
     pub(crate) fn is_shared(&self) -> bool {
-        self.role != Role::Fetch
+        self.role.is_shared()
     }
 
     /// The earliest deadline, for connecting or for an answer.
     fn next_deadline(&self) -> Tick {
         match self.state {
-            State::Connecting => self.deadline,
-            State::Handshake | State::Ready if !self.blocked => {
+            ConnState::Connecting => self.deadline,
+            ConnState::Handshake | ConnState::Ready if !self.blocked => {
                 self.in_flight.iter().fold(Tick::NEVER, |at, f| at.min(f.deadline))
             }
             _ => Tick::NEVER,
@@ -254,17 +275,20 @@ impl Conn {
         first.map_or(Tick::NEVER, |since| since + PATIENCE)
     }
 
+    /// Whether nothing is sent over it for now, and it is not drained either: the broker throttles
+    /// it. One that authenticates again while it is ready is quiet, too.
+    pub(crate) fn is_quiet(&self, now: Tick) -> bool {
+        now < self.throttled_until
+    }
+
     /// Whether it answers, as far as is known.
     pub(crate) fn is_sound(&self, now: Tick) -> bool {
-        self.state == State::Ready
-            && !self.drain
-            && now >= self.throttled_until
-            && self.late_at() > now
+        self.state == ConnState::Ready && !self.drain && !self.is_quiet(now) && self.late_at() > now
     }
 
     /// Whether it may be asked about the cluster and has a chance to answer now.
     pub(crate) fn can_ask(&self, now: Tick) -> bool {
-        self.role != Role::Fetch && !self.in_flight.is_full() && self.is_sound(now)
+        self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
     }
 
     /// Whether answers wait behind those to batches, of which the first to a new partition takes
@@ -462,10 +486,10 @@ impl<'d> Net<'d> {
     /// Asks the adapter for a connection; `None` when all slots are taken.
     pub(crate) fn connect(&mut self, now: Tick, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
-        let slot = self.conns.iter().position(|c| c.state == State::Free)?;
+        let slot = self.conns.iter().position(|c| c.state == ConnState::Free)?;
         let generation = self.conns[slot].generation.wrapping_add(1);
         self.conns[slot] =
-            Conn { state: State::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
+            Conn { state: ConnState::Wanted, generation, role, peer, used: now, ..Conn::EMPTY };
         self.peers.insert(place(peer, role), slot);
         self.seeds += usize::from(matches!(peer, Peer::Seed(_)));
         self.actions += 1;
@@ -484,7 +508,7 @@ impl<'d> Net<'d> {
         last: &mut u16,
     ) -> Option<usize> {
         let role = self.role(role);
-        let free = self.conns.iter().any(|c| c.state == State::Free);
+        let free = self.conns.iter().any(|c| c.state == ConnState::Free);
         let admitted = self.turns.admit(now, (whose, role), last, free);
         admitted.then(|| self.connect(now, peer, role)).flatten()
     }
@@ -500,22 +524,24 @@ impl<'d> Net<'d> {
     }
 
     /// The next slot in a state that the adapter has to be told of.
-    pub(crate) fn next_action(&mut self, deadline: Tick) -> Option<(State, ConnId)> {
+    pub(crate) fn next_action(&mut self, deadline: Tick) -> Option<(ConnState, ConnId)> {
         if self.actions == 0 {
             return None;
         }
-        let slot =
-            self.conns.iter().position(|c| matches!(c.state, State::Wanted | State::Doomed))?;
+        let slot = self
+            .conns
+            .iter()
+            .position(|c| matches!(c.state, ConnState::Wanted | ConnState::Doomed))?;
         self.actions -= 1;
         let id = self.id(slot);
         let conn = &mut self.conns[slot];
         let state = conn.state;
-        if state == State::Wanted {
-            conn.state = State::Connecting;
+        if state == ConnState::Wanted {
+            conn.state = ConnState::Connecting;
             conn.deadline = deadline;
             self.deadline = self.deadline.min(deadline);
         } else {
-            conn.state = State::Free;
+            conn.state = ConnState::Free;
         }
         Some((state, id))
     }
@@ -523,7 +549,7 @@ impl<'d> Net<'d> {
     /// Ends a connection. Its requests must have been taken with [`Net::take_lost`] before.
     pub(crate) fn end(&mut self, slot: usize, tell_adapter: bool) {
         let conn = &mut self.conns[slot];
-        let told = conn.state != State::Wanted;
+        let told = conn.state != ConnState::Wanted;
         if conn.is_live() {
             self.peers.remove(place(conn.peer, conn.role), slot);
             self.seeds -= usize::from(matches!(conn.peer, Peer::Seed(_)));
@@ -536,7 +562,7 @@ impl<'d> Net<'d> {
         }
         conn.in_flight.clear();
         conn.shown = 0;
-        conn.state = if tell_adapter && told { State::Doomed } else { State::Free };
+        conn.state = if tell_adapter && told { ConnState::Doomed } else { ConnState::Free };
         self.stirred = true;
     }
 
@@ -552,12 +578,10 @@ impl<'d> Net<'d> {
     /// Begins a request; `None` while the connection cannot take it.
     pub(crate) fn open(&mut self, conn: usize, now: Tick, kind: Kind, cap: i16) -> Option<Draft> {
         let slot = &self.conns[conn];
-        let version = if slot.state == State::Handshake && kind == Kind::Versions {
-            slot.handshake_version
-        } else if self.takes_requests(conn, now) {
-            slot.versions.best(kind, cap)?
-        } else {
-            return None;
+        let version = match slot.handshake_asks(kind) {
+            Some(version) => version,
+            None if self.takes_requests(conn, now) => slot.versions.best(kind, cap)?,
+            None => return None,
         };
         // 0 is nobody's.
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
@@ -620,8 +644,8 @@ impl<'d> Net<'d> {
     /// Whether a connection that is ready takes requests now.
     pub(crate) fn takes_requests(&self, conn: usize, now: Tick) -> bool {
         let slot = &self.conns[conn];
-        let free = !slot.drain && now >= slot.throttled_until && !slot.in_flight.is_full();
-        slot.state == State::Ready && free
+        let free = !slot.drain && !slot.is_quiet(now) && !slot.in_flight.is_full();
+        slot.state == ConnState::Ready && free
     }
 
     pub(crate) fn abandon(&mut self, mut draft: Draft) {
@@ -729,7 +753,7 @@ impl<'d> Net<'d> {
     pub(crate) fn established(&mut self, now: Tick, slot: usize) {
         let conn = &mut self.conns[slot];
         conn.since = now;
-        conn.state = State::Handshake;
+        conn.state = ConnState::Handshake;
         conn.overdue = false;
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.stirred = true;

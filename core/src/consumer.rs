@@ -1,19 +1,18 @@
 //! Consumer: positions of assigned partitions, and the fetches that move them. A position only
 //! jumps with an event that says so.
 
+mod bookmark;
 mod epochs;
 mod fetch;
 mod offsets;
 mod owner;
-mod place;
 mod plan;
 mod records;
 mod replica;
 mod work;
 
-use crate::cluster::{CONSUMER, Cluster};
+use crate::cluster::{CONSUMER, Cluster, Cx};
 use crate::config::Start;
-use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
 use crate::id::{PartitionId, TopicId, TopicPartition};
@@ -23,10 +22,10 @@ use crate::time::Tick;
 use crate::wire::Uuid;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
-pub(crate) use fetch::FetchCx;
-use offsets::OffsetsCx;
-pub(crate) use owner::Cx;
-pub(crate) use place::Place;
+pub(crate) use bookmark::Bookmark;
+pub(crate) use fetch::FetchMemo;
+use offsets::OffsetsMemo;
+pub(crate) use owner::Memo;
 pub(crate) use records::{Found, Taken};
 use replica::Lease;
 pub(crate) use work::Desk;
@@ -34,7 +33,7 @@ use work::{Lists, Spot};
 
 /// What a partition does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Activity {
     /// Not assigned.
     Off,
     /// Its start has to be turned into an offset.
@@ -56,8 +55,8 @@ enum Trouble {
 
 /// An assigned partition.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Read {
-    state: State,
+pub(crate) struct Assignment {
+    state: Activity,
     paused: bool,
     /// The list that it is in, and at which broker.
     spot: Spot,
@@ -103,9 +102,9 @@ pub(crate) struct Read {
     trouble: Option<Trouble>,
 }
 
-impl Read {
+impl Assignment {
     pub(crate) const EMPTY: Self = Self {
-        state: State::Off,
+        state: Activity::Off,
         paused: false,
         spot: Spot::None,
         desk: Link::NONE,
@@ -140,8 +139,8 @@ impl Read {
     fn begin(&mut self, start: Start) {
         *self = Self {
             state: match start {
-                Start::Offset(_) => State::Fetch,
-                _ => State::Resolve,
+                Start::Offset(_) => Activity::Fetch,
+                _ => Activity::Resolve,
             },
             start,
             position: match start {
@@ -227,7 +226,7 @@ impl Follow {
 
 /// The memory of a consumer.
 pub(crate) struct ConsumerMem<'d> {
-    pub(crate) reads: Mem<'d, Read>,
+    pub(crate) reads: Mem<'d, Assignment>,
     pub(crate) follows: Mem<'d, Follow>,
     pub(crate) desks: Mem<'d, Desk>,
     /// One place for each partition.
@@ -240,7 +239,7 @@ pub(crate) struct ConsumerMem<'d> {
 
 /// See the module.
 pub(crate) struct Consumer<'d> {
-    reads: Mem<'d, Read>,
+    reads: Mem<'d, Assignment>,
     follows: Mem<'d, Follow>,
     /// By slot of the broker.
     desks: Mem<'d, Desk>,
@@ -307,7 +306,7 @@ impl<'d> Consumer<'d> {
         let entry = cluster.table.get(index)?;
         let old = guard!("an old partition id means nothing", entry.generation != at.generation);
         let live = entry.used_by(CONSUMER) && !old;
-        (live && self.reads[index].state != State::Off).then_some(index)
+        (live && self.reads[index].state != Activity::Off).then_some(index)
     }
 
     pub(crate) fn id(cluster: &Cluster<'d>, part: usize) -> PartitionId {
@@ -322,48 +321,47 @@ impl<'d> Consumer<'d> {
     /// Assigns a partition, which need not exist yet.
     pub(crate) fn assign(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         topic: TopicId,
         partition: u32,
         start: Start,
     ) -> Result<PartitionId, Error> {
         Self::check(start)?;
-        let slot = cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
+        let slot = cx.cluster.topic_slot(topic).ok_or(Error::Caller(Misuse::StaleId))?;
         if partition >= i32::MAX as u32 {
             return Err(Error::Caller(Misuse::PartitionIndex));
         }
-        let known = cluster.table.find(slot, partition);
-        if known.is_some_and(|part| self.reads[part].state != State::Off) {
+        let known = cx.cluster.table.find(slot, partition);
+        if known.is_some_and(|part| self.reads[part].state != Activity::Off) {
             return Err(Error::Caller(Misuse::AlreadyAssigned));
         }
-        let part = cluster
-            .table
-            .take(slot, partition, CONSUMER)
-            .ok_or(Error::Limit { what: LimitKind::Partitions, needed: cluster.table.len() + 1 })?;
+        let part = cx.cluster.table.take(slot, partition, CONSUMER).ok_or(Error::Limit {
+            what: LimitKind::Partitions,
+            needed: cx.cluster.table.len() + 1,
+        })?;
         // A session may have it still, from before it was unassigned.
-        let Read { session, seat, .. } = self.reads[part];
+        let Assignment { session, seat, .. } = self.reads[part];
         self.ghosts -= u32::from(session != 0);
-        self.reads[part] = Read { session, seat, ..Read::EMPTY };
+        self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
         self.reads[part].begin(start);
-        self.begin_added(cluster, part);
-        self.relink(cluster, part);
-        if cluster.topics[slot].ready && cluster.table[part].leader() < 0 {
-            cluster.refresh(slot, now);
+        self.begin_added(cx, part);
+        self.relink(&cx.cluster, part);
+        if cx.cluster.topics[slot].ready && cx.cluster.table[part].leader() < 0 {
+            cx.refresh(slot);
         }
-        Ok(Self::id(cluster, part))
+        Ok(Self::id(&cx.cluster, part))
     }
 
     /// A partition that does not exist yet, assigned with a start that its leader has to resolve:
     /// whatever will be in there was written after the assignment (R12).
-    fn begin_added(&mut self, cluster: &Cluster<'d>, part: usize) {
-        let entry = &cluster.table[part];
-        let topic = &cluster.topics[usize::from(entry.topic)];
+    fn begin_added(&mut self, cx: &Cx<'d>, part: usize) {
+        let entry = &cx.cluster.table[part];
+        let topic = &cx.cluster.topics[usize::from(entry.topic)];
         let read = &mut self.reads[part];
-        if cluster.config.read_added_from_first
+        if cx.settings.read_added_from_first
             && topic.ready
             && entry.index >= topic.count
-            && read.state == State::Resolve
+            && read.state == Activity::Resolve
         {
             read.begin_first();
         }
@@ -415,74 +413,72 @@ impl<'d> Consumer<'d> {
     /// Takes up what became known of a topic. `make_room` frees a table entry.
     pub(crate) fn on_changed(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         slot: usize,
-        mut make_room: impl FnMut(&mut Cluster<'d>) -> bool,
+        mut make_room: impl FnMut(&mut Cx<'d>) -> bool,
     ) {
-        let topic = &cluster.topics[slot];
+        let topic = &cx.cluster.topics[slot];
         let (ready, count) = (topic.ready, topic.count);
         let nameless = topic.wire_id() == Uuid::ZERO;
         let follow = &mut self.follows[slot];
         let first = !core::mem::replace(&mut follow.seen, ready) && ready;
         let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
         if first || other {
-            self.look_at(cluster, slot, other);
+            self.look_at(cx, slot, other);
         }
         let follow = &self.follows[slot];
         if follow.active && ready && (!follow.begun || follow.next < count) {
-            self.follow(cluster, now, slot, &mut make_room);
+            self.follow(cx, slot, &mut make_room);
         }
     }
 
     /// A topic was described for the first time, or has an id on the wire, or none, from now on.
-    fn look_at(&mut self, cluster: &Cluster<'d>, slot: usize, renamed: bool) {
-        let mut link = cluster.table.first_of(slot);
+    fn look_at(&mut self, cx: &Cx<'d>, slot: usize, renamed: bool) {
+        let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = cluster.table.next_of(part);
+            link = cx.cluster.table.next_of(part);
             if let (true, Some(desk)) = (renamed, self.reads[part].seat.get()) {
                 self.desks[desk].anew = true;
             }
-            self.begin_added(cluster, part);
-            self.relink(cluster, part);
+            self.begin_added(cx, part);
+            self.relink(&cx.cluster, part);
         }
     }
 
     /// Assigns what is new of a followed topic.
     fn follow(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         slot: usize,
-        make_room: &mut dyn FnMut(&mut Cluster<'d>) -> bool,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
     ) {
         let follow = self.follows[slot];
-        let (id, count) = (cluster.topic_id(slot), cluster.topics[slot].count);
+        let (id, count) = (cx.cluster.topic_id(slot), cx.cluster.topics[slot].count);
         let first = if follow.begun { follow.first } else { count };
         (self.follows[slot].begun, self.follows[slot].first) = (true, first);
         for index in follow.next..count {
-            if cluster.table.find(slot, index).is_none()
-                && cluster.table.room() == 0
-                && !self.free_ghosts(cluster)
-                && !make_room(cluster)
+            if cx.cluster.table.find(slot, index).is_none()
+                && cx.cluster.table.room() == 0
+                && !self.free_ghosts(&mut cx.cluster)
+                && !make_room(cx)
             {
                 if !core::mem::replace(&mut self.follows[slot].blocked, true) {
                     self.blocked += 1;
                     let what = LimitKind::Partitions;
-                    cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
+                    cx.cluster.fail_topic(slot, Error::Limit { what, needed: count as usize });
                 }
                 break;
             }
-            match self.assign(cluster, now, id, index, follow.start) {
+            match self.assign(cx, id, index, follow.start) {
                 Ok(at) => {
                     let part = at.index as usize;
                     let read = &mut self.reads[part];
                     read.assigned_news = true;
                     // What appears after the assignment is read from its first record (R12).
-                    let added = index >= first && cluster.config.read_added_from_first;
+                    let added = index >= first && cx.settings.read_added_from_first;
                     if guard!("added partitions are read from their first record", added) {
                         read.begin_first();
-                        self.relink(cluster, part);
+                        self.relink(&cx.cluster, part);
                     }
                     self.tell(part);
                 }
@@ -501,11 +497,11 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn unassign(&mut self, cluster: &mut Cluster<'d>, part: usize) {
-        self.reads[part].state = State::Off;
+        self.reads[part].state = Activity::Off;
         self.relink(cluster, part);
         self.by_news.remove(&mut self.lists.news, part);
-        let Read { session, seat, .. } = self.reads[part];
-        self.reads[part] = Read { session, seat, ..Read::EMPTY };
+        let Assignment { session, seat, .. } = self.reads[part];
+        self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
         // Its id means nothing any more, also if the entry stays.
         let entry = &mut cluster.table[part];
         entry.generation = entry.generation.wrapping_add(1);
@@ -520,16 +516,11 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn seek(
-        &mut self,
-        cluster: &Cluster<'d>,
-        part: usize,
-        to: Start,
-    ) -> Result<(), Error> {
+    pub(crate) fn seek(&mut self, cx: &Cx<'d>, part: usize, to: Start) -> Result<(), Error> {
         Self::check(to)?;
         self.reads[part].begin(to);
-        self.begin_added(cluster, part);
-        self.relink(cluster, part);
+        self.begin_added(cx, part);
+        self.relink(&cx.cluster, part);
         Ok(())
     }
 
@@ -541,7 +532,7 @@ impl<'d> Consumer<'d> {
     pub(crate) fn hold(&mut self, cluster: &Cluster<'d>, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         read.held = self.rooms;
-        if read.state == State::Fetch {
+        if read.state == Activity::Fetch {
             read.stale = true;
             read.position = offset.max(0);
         }
@@ -555,15 +546,15 @@ impl<'d> Consumer<'d> {
     }
 
     /// A partition has another leader or leader epoch.
-    pub(crate) fn on_relocated(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
-        self.doubt(part, cluster.table[part].epoch);
+    pub(crate) fn on_relocated(&mut self, cx: &mut Cx<'d>, part: usize) {
+        self.doubt(part, cx.cluster.table[part].epoch);
         self.reads[part].lease = Lease::NONE;
-        self.relink(cluster, part);
-        let entry = &cluster.table[part];
+        self.relink(&cx.cluster, part);
+        let entry = &cx.cluster.table[part];
         let topic = usize::from(entry.topic);
-        let missing = entry.broker().is_none() && entry.index < cluster.topics[topic].count;
-        if missing && !matches!(self.reads[part].state, State::Off | State::Parked) {
-            cluster.refresh(topic, now);
+        let missing = entry.broker().is_none() && entry.index < cx.cluster.topics[topic].count;
+        if missing && !matches!(self.reads[part].state, Activity::Off | Activity::Parked) {
+            cx.refresh(topic);
         }
     }
 
@@ -574,29 +565,29 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn position(&self, part: usize) -> Option<i64> {
         let read = &self.reads[part];
-        (read.state != State::Off && read.position >= 0).then_some(read.position)
+        (read.state != Activity::Off && read.position >= 0).then_some(read.position)
     }
 
     /// The topic was made again: what is left of it is read from the first record.
-    pub(crate) fn on_recreated(&mut self, cluster: &mut Cluster<'d>, _: &mut Net<'d>, slot: usize) {
-        let count = cluster.topics[slot].count;
+    pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        let count = cx.cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
         (follow.next, follow.first) = (follow.next.min(count), 0);
         let follows = follow.active;
-        let mut link = cluster.table.first_of(slot);
+        let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = cluster.table.next_of(part);
+            link = cx.cluster.table.next_of(part);
             // Its session names the topic by the old id.
             if let Some(desk) = self.reads[part].seat.get() {
                 self.desks[desk].anew = guard!("a recreated topic's session begins anew", true);
                 self.due(desk);
             }
-            let index = cluster.table[part].index;
-            if self.reads[part].state == State::Off {
+            let index = cx.cluster.table[part].index;
+            if self.reads[part].state == Activity::Off {
                 continue;
             }
             if follows && index >= count {
-                self.unassign(cluster, part);
+                self.unassign(&mut cx.cluster, part);
                 continue;
             }
             let read = &mut self.reads[part];
@@ -607,7 +598,7 @@ impl<'d> Consumer<'d> {
             read.begin_first();
             (read.moved, read.moved_from) = (moved, from);
             self.tell(part);
-            self.relink(cluster, part);
+            self.relink(&cx.cluster, part);
         }
     }
 
@@ -666,7 +657,7 @@ impl<'d> Consumer<'d> {
     /// The partition waits for a seek.
     fn park(&mut self, part: usize, trouble: Trouble) {
         let read = &mut self.reads[part];
-        read.state = State::Parked;
+        read.state = Activity::Parked;
         read.stale = true;
         read.trouble = Some(trouble);
         self.tell(part);

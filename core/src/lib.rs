@@ -52,6 +52,8 @@ mod rare;
 #[cfg(kavka_rare)]
 pub mod rare;
 pub mod record;
+#[cfg(feature = "sasl")]
+mod secret;
 mod setup;
 mod snapshot;
 mod storage;
@@ -61,20 +63,20 @@ pub mod wire;
 // What a build leaves out is nothing, under the same names.
 #[cfg(not(feature = "admin"))]
 mod admin {
-    pub(crate) use crate::absent::{Absent as Admin, Nothing as Cx, Nothing as Request};
+    pub(crate) use crate::absent::{Absent as Admin, Nothing as Memo, Nothing as Request};
 }
 #[cfg(not(feature = "consumer"))]
 mod consumer {
     pub(crate) use crate::absent::{
-        Absent as Consumer, ConsumerMem, Found, Knots, Nothing as Cx, Nothing as Desk,
-        Nothing as Follow, Nothing as Knot, Nothing as Read, Place, Taken,
+        Absent as Consumer, Bookmark, ConsumerMem, Found, Knots, Nothing as Memo, Nothing as Desk,
+        Nothing as Follow, Nothing as Knot, Nothing as Assignment, Taken,
     };
 }
 #[cfg(not(feature = "producer"))]
 mod producer {
     pub(crate) use crate::absent::{
-        Absent as Producer, Nothing as Batch, Nothing as Cx, Nothing as Lane, Nothing as Queue,
-        Nothing as Spot, Nothing as Spread, ProducerMem,
+        Absent as Producer, Nothing as Batch, Nothing as Memo, Nothing as Lane, Nothing as Queue,
+        Nothing as Notch, Nothing as Spread, ProducerMem,
     };
 }
 
@@ -91,6 +93,8 @@ pub use event::{
 };
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
+#[cfg(feature = "sasl")]
+pub use secret::{Entropy, Login, NoEntropy, Secret};
 pub use snapshot::{RestoreError, Restored, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};

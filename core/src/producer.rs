@@ -10,9 +10,8 @@ mod request;
 mod send;
 mod split;
 
-use crate::cluster::{Cluster, PRODUCER};
+use crate::cluster::{Cluster, Cx, PRODUCER};
 use crate::config::Acks;
-use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
@@ -24,13 +23,13 @@ use crate::time::Tick;
 use crate::wire::{Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
-pub(crate) use crate::memory::Node as Spot;
-use answer::AnswerCx;
+pub(crate) use crate::memory::Node as Notch;
+use answer::AnswerMemo;
 pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
-pub(crate) use owner::Cx;
+pub(crate) use owner::Memo;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -119,15 +118,15 @@ impl Spread {
 pub(crate) struct ProducerMem<'d> {
     /// One for each partition in use, with its place.
     pub(crate) queues: Mem<'d, Queue>,
-    pub(crate) places: Mem<'d, Spot>,
+    pub(crate) places: Mem<'d, Notch>,
     /// One for each topic.
     pub(crate) spreads: Mem<'d, Spread>,
     /// As many as there are send blocks, and their places by age.
     pub(crate) batches: Mem<'d, Batch>,
-    pub(crate) ages: Mem<'d, Spot>,
+    pub(crate) ages: Mem<'d, Notch>,
     /// One for each broker, with its place.
     pub(crate) lanes: Mem<'d, Lane>,
-    pub(crate) lane_places: Mem<'d, Spot>,
+    pub(crate) lane_places: Mem<'d, Notch>,
 }
 
 /// Where the producer id comes from.
@@ -199,7 +198,6 @@ pub(crate) struct Producer<'d> {
     /// The send memory is short: nothing lingers.
     pressure: bool,
     pub(crate) dirty: bool,
-    pub(crate) deadline: Tick,
 }
 
 impl<'d> Producer<'d> {
@@ -243,7 +241,6 @@ impl<'d> Producer<'d> {
             flushing: false,
             pressure: false,
             dirty: false,
-            deadline: Tick::NEVER,
         }
     }
 
@@ -254,51 +251,50 @@ impl<'d> Producer<'d> {
     /// Takes a record. Its bytes are copied once, into the block from which they will be sent.
     pub(crate) fn produce(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         target: Target,
         record: &impl Content,
         wall_ms: Option<i64>,
     ) -> Result<RecordId, ProduceError> {
-        let slot = cluster
+        let slot = cx
+            .cluster
             .topic_slot(target.topic)
             .ok_or(ProduceError::Refused(Error::Caller(Misuse::StaleId)))?;
         if let Identity::Refused(error, until) = self.identity {
-            if now < until {
+            if cx.now < until {
                 return Err(ProduceError::Refused(error));
             }
-            self.identity = Identity::Wanted(now);
+            self.identity = Identity::Wanted(cx.now);
         }
-        let topic = &mut cluster.topics[slot];
-        topic.note_produce(now);
+        let topic = &mut cx.cluster.topics[slot];
+        topic.note_produce(cx.now);
         if let Some(Error::Broker(code)) = topic.failure
             && !code.is_retriable()
         {
             return Err(ProduceError::Refused(Error::Broker(code)));
         }
         if !topic.ready {
-            return Err(self.not_ready(now, slot, 1));
+            return Err(self.not_ready(cx.now, slot, 1));
         }
-        cluster.produced = Some(now);
+        cx.cluster.produced = Some(cx.now);
         let key = record.key();
         let keyed = key.is_some();
-        let part = self.choose(cluster, now, slot, target.partition, key)?;
+        let part = self.choose(cx, slot, target.partition, key)?;
         let timestamp = record.timestamp().or(wall_ms).unwrap_or(-1);
-        let open = match self.open_batch(part, record, timestamp, cluster) {
+        let open = match self.open_batch(part, record, timestamp, cx) {
             Some(open) => open,
-            None => self.another_batch(cluster, blocks, now, part, record, timestamp)?,
+            None => self.another_batch(cx, part, record, timestamp)?,
         };
         let (batch, delta, len) = open;
-        if self.append(blocks, batch, record, delta, timestamp, len).is_err() {
-            return Err(self.full(blocks, len));
+        if self.append(&mut cx.net.blocks, batch, record, delta, timestamp, len).is_err() {
+            return Err(self.full(&cx.net.blocks, len));
         }
-        self.last_record = now;
+        self.last_record = cx.now;
         let b = &mut self.batches[batch];
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
         let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
-        if b.chain.len() >= cluster.config.batch_bytes {
+        if b.chain.len() >= cx.settings.batch_bytes {
             self.close(part, batch);
         }
         if target.partition.is_none() && !keyed {
@@ -311,26 +307,24 @@ impl<'d> Producer<'d> {
     /// A new batch for a record that fits into no open one.
     fn another_batch(
         &mut self,
-        cluster: &Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         part: usize,
         record: &impl Content,
         timestamp: i64,
     ) -> Result<(usize, u32, usize), ProduceError> {
-        let max = self.largest(cluster, blocks);
+        let max = self.largest(cx);
         let len = record.len(0, 0);
         let all = len.saturating_add(record::HEADER_LEN);
         if all > max {
             return Err(ProduceError::TooLarge { max: max - record::HEADER_LEN });
         }
         if !self.rare.full()
-            && self.has_room(blocks, &Chain::EMPTY, all)
-            && let Some(batch) = self.begin_batch(cluster, blocks, now, part, timestamp)
+            && self.has_room(&cx.net.blocks, &Chain::EMPTY, all)
+            && let Some(batch) = self.begin_batch(cx, part, timestamp)
         {
             return Ok((batch, 0, len));
         }
-        Err(self.full(blocks, all))
+        Err(self.full(&cx.net.blocks, all))
     }
 
     /// The open batch of a partition if the record fits into it: batch, offset delta, bytes.
@@ -339,7 +333,7 @@ impl<'d> Producer<'d> {
         part: usize,
         record: &impl Content,
         timestamp: i64,
-        cluster: &Cluster<'d>,
+        cx: &Cx<'d>,
     ) -> Option<(usize, u32, usize)> {
         let tail = self.queues[part].tail.get()?;
         let b = &self.batches[tail];
@@ -347,7 +341,7 @@ impl<'d> Producer<'d> {
             return None;
         }
         let len = record.len(b.count, timestamp.wrapping_sub(b.base));
-        if b.chain.len() + len <= cluster.config.batch_bytes && b.count < i32::MAX as u32 {
+        if b.chain.len() + len <= cx.settings.batch_bytes && b.count < i32::MAX as u32 {
             return Some((tail, b.count, len));
         }
         self.close(part, tail);
@@ -385,9 +379,10 @@ impl<'d> Producer<'d> {
     }
 
     /// Largest batch that can exist.
-    fn largest(&self, cluster: &Cluster<'d>, blocks: &Blocks<'d>) -> usize {
-        let memory = blocks.total().saturating_sub(self.reserve) * blocks.block_size();
-        cluster.config.request_bytes.min(memory).max(record::HEADER_LEN + 1)
+    fn largest(&self, cx: &Cx<'d>) -> usize {
+        let memory =
+            cx.net.blocks.total().saturating_sub(self.reserve) * cx.net.blocks.block_size();
+        cx.settings.request_bytes.min(memory).max(record::HEADER_LEN + 1)
     }
 
     fn has_room(&self, blocks: &Blocks<'d>, chain: &Chain, extra: usize) -> bool {
@@ -467,31 +462,33 @@ impl<'d> Producer<'d> {
     }
 
     /// Whether somebody who was refused may try again. Returns when to look again.
-    fn check_room(&mut self, blocks: &Blocks<'d>, cluster: &Cluster<'d>, now: Tick) -> Tick {
-        if self.wants_blocks > 0 && self.may_begin() && blocks.free() >= self.wants_blocks {
+    fn check_room(&mut self, cx: &Cx<'d>) -> Tick {
+        if self.wants_blocks > 0 && self.may_begin() && cx.net.blocks.free() >= self.wants_blocks {
             self.wants_blocks = 0;
             self.room = true;
         }
-        if self.wants_entry && (cluster.table.room() > 0 || self.idle_entry(cluster).is_some()) {
+        if self.wants_entry
+            && (cx.cluster.table.room() > 0 || self.idle_entry(&cx.cluster).is_some())
+        {
             self.wants_entry = false;
             self.room = true;
         }
         self.pressure = self.wants_blocks > 0 || self.wants_entry;
-        self.check_topics(cluster, now)
+        self.check_topics(cx)
     }
 
     /// The same for callers that were refused for want of a topic or its partitions.
-    fn check_topics(&mut self, cluster: &Cluster<'d>, now: Tick) -> Tick {
+    fn check_topics(&mut self, cx: &Cx<'d>) -> Tick {
         let mut next = Tick::NEVER;
         let mut link = core::mem::replace(&mut self.wanted, Link::NONE);
         while let Some(slot) = link.get() {
-            let (wish, topic) = (&mut self.spreads[slot], &cluster.topics[slot]);
+            let (wish, topic) = (&mut self.spreads[slot], &cx.cluster.topics[slot]);
             link = core::mem::replace(&mut wish.next_wanted, Link::NONE);
             // What may never come is worth another try, now and then.
-            let late = wish.wanted_at + cluster.config.retry_backoff_max;
+            let late = wish.wanted_at + cx.settings.retry_backoff_max;
             let hopeless = topic.ready || topic.failure.is_some();
             let there = topic.ready && topic.count >= wish.wanted;
-            if there || (hopeless && late <= now) {
+            if there || (hopeless && late <= cx.now) {
                 wish.wanted = 0;
                 self.room = true;
             } else {
@@ -533,19 +530,14 @@ impl<'d> Producer<'d> {
 
     /// The topic was made again: new logs, so new sequences; what waits for partitions that are
     /// gone fails.
-    pub(crate) fn on_recreated(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        slot: usize,
-    ) {
-        let blocks = &mut net.blocks;
+    pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        let blocks = &mut cx.net.blocks;
         let Spread { wanted, wanted_at, next_wanted, .. } = self.spreads[slot];
         self.spreads[slot] = Spread { wanted, wanted_at, next_wanted, ..Spread::EMPTY };
-        let mut link = cluster.table.first_of(slot);
+        let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
-            link = cluster.table.next_of(part);
-            let entry = &cluster.table[part];
+            link = cx.cluster.table.next_of(part);
+            let entry = &cx.cluster.table[part];
             if !entry.used_by(PRODUCER) {
                 continue;
             }
@@ -553,7 +545,7 @@ impl<'d> Producer<'d> {
             q.bump |= q.next_sequence > 0 || !q.head.is_none();
             q.settled = false;
             self.touch(part);
-            if entry.index < cluster.topics[slot].count {
+            if entry.index < cx.cluster.topics[slot].count {
                 continue;
             }
             let gone = Error::Broker(crate::wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);

@@ -28,10 +28,9 @@
 
 use core::fmt;
 
-use crate::cluster::{CONSUMER, Cluster};
-use crate::consumer::{Consumer, Place};
+use crate::cluster::{CONSUMER, Cluster, Cx};
+use crate::consumer::{Bookmark, Consumer};
 use crate::record::Crc32c;
-use crate::time::Tick;
 use crate::wire::Uuid;
 
 const MAGIC: [u8; 3] = *b"kvk";
@@ -131,12 +130,12 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     let topics = (0..cluster.topics.len()).filter(kept);
     let mut out = Out { bytes: out, len: 0 };
     out.put(&MAGIC);
-    let places = |slot: usize| {
+    let bookmarks = |slot: usize| {
         let read = |part: &usize| cluster.table[*part].used_by(CONSUMER);
         let parts = cluster.table.of_topic(slot).filter(read);
-        parts.filter_map(|part| consumer.place(cluster, part))
+        parts.filter_map(|part| consumer.bookmark(cluster, part))
     };
-    let many = topics.clone().any(|slot| places(slot).count() > NARROW);
+    let many = topics.clone().any(|slot| bookmarks(slot).count() > NARROW);
     let wide = guard!("many positions are counted", many);
     out.put(&[if wide { WIDE } else { VERSION }]);
     out.put(&[0; 4]);
@@ -149,13 +148,13 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
         out.put(&topic.count.to_be_bytes());
         out.put(&topic.epoch.to_be_bytes());
         out.put(&consumer.first_of(slot).unwrap_or(NOT_FOLLOWED).to_be_bytes());
-        let count = (places(slot).count() as u32).to_be_bytes();
+        let count = (bookmarks(slot).count() as u32).to_be_bytes();
         out.put(count.get(if wide { 0 } else { 2 }..).unwrap_or_default());
-        for place in places(slot) {
-            out.put(&place.partition.to_be_bytes());
-            out.put(&place.offset.to_be_bytes());
-            out.put(&place.last_epoch.to_be_bytes());
-            out.put(&place.leader_epoch.to_be_bytes());
+        for bookmark in bookmarks(slot) {
+            out.put(&bookmark.partition.to_be_bytes());
+            out.put(&bookmark.offset.to_be_bytes());
+            out.put(&bookmark.last_epoch.to_be_bytes());
+            out.put(&bookmark.leader_epoch.to_be_bytes());
         }
     }
     let len = out.len + CRC;
@@ -194,7 +193,7 @@ fn checked(bytes: &[u8]) -> Result<(bool, &[u8]), RestoreError> {
 enum Item<'a> {
     Topic(TopicEntry<'a>),
     /// Of the topic before it.
-    Place(Place),
+    Bookmark(Bookmark),
 }
 
 /// Shows each item in turn. `None`: they make no sense.
@@ -218,16 +217,16 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
             false => u16::from_be_bytes(fixed(input)?).into(),
         };
         for _ in 0..count {
-            let place = Place {
+            let bookmark = Bookmark {
                 partition: u32::from_be_bytes(fixed(input)?),
                 offset: i64::from_be_bytes(fixed(input)?),
                 last_epoch: i32::from_be_bytes(fixed(input)?),
                 leader_epoch: i32::from_be_bytes(fixed(input)?),
             };
-            if place.offset < 0 || place.partition >= i32::MAX as u32 {
+            if bookmark.offset < 0 || bookmark.partition >= i32::MAX as u32 {
                 return None;
             }
-            each(Item::Place(place));
+            each(Item::Bookmark(bookmark));
         }
     }
     input.is_empty().then_some(())
@@ -235,9 +234,8 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
 
 /// Takes up what was saved of topics that are watched and of which nothing is known yet.
 pub(crate) fn restore<'d>(
-    cluster: &mut Cluster<'d>,
+    cx: &mut Cx<'d>,
     consumer: &mut Consumer<'d>,
-    now: Tick,
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
     let (wide, body) = checked(bytes)?;
@@ -245,16 +243,16 @@ pub(crate) fn restore<'d>(
     let mut current = None;
     let mut each = |item: Item<'_>| match item {
         Item::Topic(topic) => {
-            current = cluster.named(topic.name).filter(|slot| !cluster.topics[*slot].ready);
+            current = cx.cluster.named(topic.name).filter(|slot| !cx.cluster.topics[*slot].ready);
             let Some(slot) = current else { return };
-            cluster.recall(slot, topic.id, topic.count, topic.recreated);
+            cx.cluster.recall(slot, topic.id, topic.count, topic.recreated);
             if topic.first != NOT_FOLLOWED {
                 consumer.follow_from(slot, topic.first);
             }
             restored.topics += 1;
         }
-        Item::Place(place) => {
-            let put = current.is_some_and(|slot| consumer.put(cluster, now, slot, &place));
+        Item::Bookmark(bookmark) => {
+            let put = current.is_some_and(|slot| consumer.put(cx, slot, &bookmark));
             restored.positions += u32::from(put);
         }
     };

@@ -7,10 +7,10 @@ use crate::admin::Request;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
-use crate::consumer::{ConsumerMem, Desk, Follow, Knot, Knots, Read};
+use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
-use crate::producer::{Batch, Lane, ProducerMem, Queue, Spot, Spread};
+use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -95,7 +95,7 @@ impl Limits {
                     + 2 * size_of::<Link>()
                     + size_of::<List>()
                     + size_of::<Lane>()
-                    + size_of::<Spot>()
+                    + size_of::<Notch>()
                     + size_of::<Desk>()
                     + size_of::<Knot>()
                     + LONGEST_HOST)
@@ -117,8 +117,8 @@ impl Limits {
                     + 2 * size_of::<Link>()
                     + 3 * size_of::<Node>()
                     + size_of::<Queue>()
-                    + size_of::<Spot>()
-                    + size_of::<Read>()
+                    + size_of::<Notch>()
+                    + size_of::<Assignment>()
                     + 3 * size_of::<Knot>())
             // Send blocks, their chaining, and one batch with its place by age and in a request
             // for each.
@@ -126,7 +126,7 @@ impl Limits {
                 * (self.block_bytes
                     + size_of::<Link>()
                     + size_of::<Batch>()
-                    + size_of::<Spot>()
+                    + size_of::<Notch>()
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
@@ -142,7 +142,7 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
     lanes: [[Lane; BROKERS_PER_CONN]; CONNS],
-    lane_places: [[Spot; BROKERS_PER_CONN]; CONNS],
+    lane_places: [[Notch; BROKERS_PER_CONN]; CONNS],
     desks: [[Desk; BROKERS_PER_CONN]; CONNS],
     due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
@@ -155,8 +155,8 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     lists: [[Node; PARTITIONS]; 3],
     of_topics: [List; TOPICS],
     queues: [Queue; PARTITIONS],
-    places: [Spot; PARTITIONS],
-    reads: [Read; PARTITIONS],
+    places: [Notch; PARTITIONS],
+    reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
 }
@@ -172,7 +172,7 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
         lanes: [[Lane::EMPTY; BROKERS_PER_CONN]; CONNS],
-        lane_places: [[Spot::EMPTY; BROKERS_PER_CONN]; CONNS],
+        lane_places: [[Notch::EMPTY; BROKERS_PER_CONN]; CONNS],
         desks: [[Desk::EMPTY; BROKERS_PER_CONN]; CONNS],
         due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
@@ -185,8 +185,8 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         lists: [[Node::EMPTY; PARTITIONS]; 3],
         of_topics: [List::EMPTY; TOPICS],
         queues: [Queue::EMPTY; PARTITIONS],
-        places: [Spot::EMPTY; PARTITIONS],
-        reads: [Read::EMPTY; PARTITIONS],
+        places: [Notch::EMPTY; PARTITIONS],
+        reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
     };
@@ -209,7 +209,7 @@ pub struct Resources<
     blocks: [[u8; BLOCK_BYTES]; TX],
     links: [Link; TX],
     batches: [Batch; TX],
-    ages: [Spot; TX],
+    ages: [Notch; TX],
     outgoing: [Outgoing; TX],
 }
 
@@ -231,7 +231,7 @@ impl<
             blocks: [[0; BLOCK_BYTES]; TX],
             links: [Link::NONE; TX],
             batches: [Batch::EMPTY; TX],
-            ages: [Spot::EMPTY; TX],
+            ages: [Notch::EMPTY; TX],
             outgoing: [Outgoing::EMPTY; TX],
         }
     }
@@ -396,7 +396,7 @@ impl Storage<'static> {
                 by_change: nodes(limits.topics),
             },
             consumer: ConsumerMem {
-                reads: owned(limits.partitions, || Read::EMPTY),
+                reads: owned(limits.partitions, || Assignment::EMPTY),
                 follows: owned(limits.topics, || Follow::EMPTY),
                 desks: owned(limits.brokers, || Desk::EMPTY),
                 by_work: knots(limits.partitions),
@@ -416,12 +416,12 @@ impl Storage<'static> {
             },
             producer: ProducerMem {
                 queues: owned(limits.partitions, || Queue::EMPTY),
-                places: owned(limits.partitions, || Spot::EMPTY),
+                places: owned(limits.partitions, || Notch::EMPTY),
                 spreads: owned(limits.topics, || Spread::EMPTY),
                 batches: owned(limits.tx_blocks, || Batch::EMPTY),
-                ages: owned(limits.tx_blocks, || Spot::EMPTY),
+                ages: owned(limits.tx_blocks, || Notch::EMPTY),
                 lanes: owned(limits.brokers, || Lane::EMPTY),
-                lane_places: owned(limits.brokers, || Spot::EMPTY),
+                lane_places: owned(limits.brokers, || Notch::EMPTY),
             },
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,

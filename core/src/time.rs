@@ -183,7 +183,7 @@ impl Span {
     }
 
     /// Its `2^n`-th part.
-    pub(crate) const fn part(self, n: u32) -> Self {
+    pub(crate) const fn shifted(self, n: u32) -> Self {
         Self(self.0 >> n)
     }
 }

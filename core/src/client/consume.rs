@@ -1,6 +1,7 @@
 //! The commands of an application that consumes.
 
 use super::Commands;
+use super::owners::Owners;
 use crate::config::Start;
 use crate::consumer::Consumer;
 use crate::error::{Error, Misuse};
@@ -19,12 +20,12 @@ impl Commands<'_> {
         partition: u32,
         start: Start,
     ) -> Result<PartitionId, Error> {
-        let now = self.at(now);
-        let Self { consumer, producer, cluster, .. } = self;
-        if cluster.table.room() == 0 && !consumer.free_ghosts(cluster) {
-            producer.evict_one(cluster);
+        self.at(now);
+        let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
+        if cx.cluster.table.room() == 0 && !consumer.free_ghosts(&mut cx.cluster) {
+            producer.evict_one(&mut cx.cluster);
         }
-        consumer.assign(cluster, now, topic, partition, start)
+        consumer.assign(cx, topic, partition, start)
     }
 
     /// Reads all partitions of a topic: those that exist from `start` on, those that are added
@@ -33,13 +34,13 @@ impl Commands<'_> {
     /// # Errors
     /// `Caller` for a stale id or a second time.
     pub fn assign_all(&mut self, _now: Instant, topic: TopicId, start: Start) -> Result<(), Error> {
-        self.consumer.assign_all(&mut self.cluster, topic, start)
+        self.owners.consumer.assign_all(&mut self.cx.cluster, topic, start)
     }
 
     /// Stops reading a partition.
     pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.unassign(&mut self.cluster, part);
+        if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
+            self.owners.consumer.unassign(&mut self.cx.cluster, part);
         }
     }
 
@@ -49,13 +50,13 @@ impl Commands<'_> {
     /// `Caller` for a stale id or a negative offset.
     pub fn seek(&mut self, _now: Instant, at: PartitionId, to: Start) -> Result<(), Error> {
         let part = self.part(at)?;
-        self.consumer.seek(&self.cluster, part, to)
+        self.owners.consumer.seek(&self.cx, part, to)
     }
 
     /// No records of this partition for now.
     pub fn pause(&mut self, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.pause(&self.cluster, part);
+        if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
+            self.owners.consumer.pause(&self.cx.cluster, part);
         }
     }
 
@@ -63,32 +64,35 @@ impl Commands<'_> {
     /// [`Event::Room`](crate::Event::Room) or
     /// [`Commands::resume`].
     pub fn hold(&mut self, at: PartitionId, offset: i64) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.hold(&self.cluster, part, offset);
+        if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
+            self.owners.consumer.hold(&self.cx.cluster, part, offset);
         }
     }
 
     /// Goes on after [`Commands::pause`] or [`Commands::hold`].
     pub fn resume(&mut self, _now: Instant, at: PartitionId) {
-        if let Some(part) = self.consumer.slot(&self.cluster, at) {
-            self.consumer.resume(&self.cluster, part);
+        if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
+            self.owners.consumer.resume(&self.cx.cluster, part);
         }
     }
 
     /// Offset of the next record of a partition; `None` while its start is being resolved.
     #[must_use]
     pub fn position(&self, at: PartitionId) -> Option<i64> {
-        self.consumer.slot(&self.cluster, at).and_then(|part| self.consumer.position(part))
+        self.owners
+            .consumer
+            .slot(&self.cx.cluster, at)
+            .and_then(|part| self.owners.consumer.position(part))
     }
 
     /// Topic and index of an assigned partition.
     #[must_use]
     pub fn topic_partition(&self, at: PartitionId) -> Option<TopicPartition> {
-        let part = self.consumer.slot(&self.cluster, at)?;
-        Some(Consumer::topic_partition(&self.cluster, part))
+        let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
+        Some(Consumer::topic_partition(&self.cx.cluster, part))
     }
 
     fn part(&self, at: PartitionId) -> Result<usize, Error> {
-        self.consumer.slot(&self.cluster, at).ok_or(Error::Caller(Misuse::StaleId))
+        self.owners.consumer.slot(&self.cx.cluster, at).ok_or(Error::Caller(Misuse::StaleId))
     }
 }

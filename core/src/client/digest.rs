@@ -2,9 +2,8 @@
 //! larger than the buffer: they are read element by element, never from the start again.
 
 use super::Commands;
-use super::handshake::on_versions;
-use crate::answer::{AnswerSlot, Cx, Frame, HandshakeCx};
-use crate::api::{Kind, Owner};
+use crate::answer::{AnswerSlot, Frame, Memo};
+use crate::api::Kind;
 use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault, Protocol};
@@ -40,7 +39,7 @@ enum Progress<'a> {
 
 /// What one look at an answer came to.
 enum Pulled {
-    Event(table::Event),
+    Piece(table::Piece),
     On,
     Need,
     Done,
@@ -48,7 +47,6 @@ enum Pulled {
 
 /// Where a step reads.
 struct At<'a> {
-    now: Tick,
     slot: usize,
     body: &'a [u8],
     /// The frame ends with `body`.
@@ -59,20 +57,19 @@ impl Commands<'_> {
     /// Reads what a connection received, up to what the application has to take.
     pub(super) fn digest<'a>(
         &mut self,
-        now: Tick,
         slot: usize,
         memory: &'a [u8],
         present: Present,
     ) -> Option<Event<'a>> {
-        let found = self.read_on(now, slot, memory, present);
-        self.note_blocked(now, slot);
+        let found = self.read_on(slot, memory, present);
+        self.note_blocked(slot);
         found
     }
 
     /// While an answer waits for the application its broker is not to blame.
-    fn note_blocked(&mut self, now: Tick, slot: usize) {
+    fn note_blocked(&mut self, slot: usize) {
         let ready = self.answers[slot].ready;
-        self.net.set_blocked(now, slot, ready);
+        self.cx.net.set_blocked(self.cx.now, slot, ready);
     }
 
     /// Whether polling an event may yield one from an answer.
@@ -94,25 +91,24 @@ impl Commands<'_> {
 
     fn read_on<'a>(
         &mut self,
-        now: Tick,
         slot: usize,
         memory: &'a [u8],
         present: Present,
     ) -> Option<Event<'a>> {
         self.set_ready(slot, false);
         loop {
-            let conn = &self.net.conns[slot];
+            let conn = &self.cx.net.conns[slot];
             if !conn.is_up() {
                 return None;
             }
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);
             let input = memory.get(start..end).unwrap_or_default();
-            match self.step(now, slot, input, present) {
+            match self.step(slot, input, present) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Need) => return None,
                 Ok(Progress::Stall) => {
                     self.set_ready(slot, true);
-                    self.answers[slot].waiting_since.get_or_insert(now);
+                    self.answers[slot].waiting_since.get_or_insert(self.cx.now);
                     return None;
                 }
                 Ok(Progress::Event(event)) => {
@@ -121,7 +117,7 @@ impl Commands<'_> {
                     return Some(event);
                 }
                 Err(fault) => {
-                    self.lose(now, slot, Error::Peer(fault), true);
+                    self.lose(slot, Error::Peer(fault), true);
                     return None;
                 }
             }
@@ -130,7 +126,7 @@ impl Commands<'_> {
 
     /// Bytes of a frame were read.
     fn consume(&mut self, slot: usize, bytes: usize) {
-        let conn = &mut self.net.conns[slot];
+        let conn = &mut self.cx.net.conns[slot];
         conn.rx_start = (conn.rx_start + bytes as u32).min(conn.rx_end);
         let answer = &mut self.answers[slot];
         answer.left = answer.left.saturating_sub(bytes as u32);
@@ -142,25 +138,24 @@ impl Commands<'_> {
         self.stats.trailing_bytes += u64::from(answer.left);
         answer.frame = if answer.left > 0 { Frame::Rest } else { Frame::Length };
         answer.walker = Walker::IDLE;
-        answer.cx = Cx::None;
+        answer.memo = Memo::None;
         answer.waiting_since = None;
-        if answer.question.kind != Kind::Versions && !self.net.conns[slot].proven {
-            self.net.conns[slot].proven = true;
-            self.cluster.on_proven(self.net.conns[slot].peer);
+        if answer.question.kind != Kind::Versions && !self.cx.net.conns[slot].proven {
+            self.cx.net.conns[slot].proven = true;
+            self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
         }
-        self.net.answered(slot);
+        self.cx.net.answered(slot);
     }
 
     fn step<'a>(
         &mut self,
-        now: Tick,
         slot: usize,
         input: &'a [u8],
         present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
         let left = self.answers[slot].left as usize;
         let body = input.get(..left).unwrap_or(input);
-        let at = At { now, slot, body, whole: body.len() == left };
+        let at = At { slot, body, whole: body.len() == left };
         match self.answers[slot].frame {
             Frame::Length => self.read_length(slot, input),
             Frame::Correlation => self.read_correlation(slot, input),
@@ -203,7 +198,7 @@ impl Commands<'_> {
     ) -> Result<Progress<'a>, PeerFault> {
         // Of an ApiVersions answer the error code is needed too: it tells the version.
         let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
-        let mut question = self.net.expect(slot, i32::from_be_bytes(*front))?;
+        let mut question = self.cx.net.expect(slot, i32::from_be_bytes(*front))?;
         let answer = &mut self.answers[slot];
         let length = answer.left;
         if question.kind == Kind::Versions && question.version > 0 {
@@ -218,7 +213,7 @@ impl Commands<'_> {
         answer.walker = Walker::new(&header::SCHEMA, 0);
         answer.frame = Frame::Tags;
         if question.kind.is_probe() {
-            self.cluster.probes.bytes_in += u64::from(length) + 4;
+            self.cx.cluster.probes.bytes_in += u64::from(length) + 4;
         }
         self.consume(slot, 4);
         Ok(Progress::On)
@@ -234,17 +229,11 @@ impl Commands<'_> {
                 _ => return Ok(Progress::On),
             }
         }
-        let from = Origin { now: at.now, conn: at.slot, asked: question };
-        let cx = match question.kind.row().owner {
-            Owner::Handshake => Cx::Handshake(HandshakeCx::default()),
-            Owner::Cluster => Cx::Cluster(self.cluster.begin(&self.net, &from)),
-            Owner::Producer => Cx::Producer(self.producer.begin(&self.net, &from)),
-            Owner::Consumer => Cx::Consumer(self.consumer.begin(&self.net, &from)),
-            Owner::Admin => Cx::Admin(self.admin.begin(&self.net, &from)),
-        };
+        let from = Origin { conn: at.slot, asked: question };
+        let memo = self.owners.begin(&self.cx, &from);
         let answer = &mut self.answers[at.slot];
         answer.walker = Walker::new(question.kind.row().schema, question.version as i8);
-        answer.cx = cx;
+        answer.memo = memo;
         answer.frame = Frame::Body;
         Ok(Progress::On)
     }
@@ -255,13 +244,13 @@ impl Commands<'_> {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.cx, Cx::Admin(_)) && present == Present::Nothing {
+        if matches!(answer.memo, Memo::Admin(_)) && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
         let mut values = Values::default();
         match self.pull(at, &mut values) {
-            Ok(Pulled::Event(event)) => Ok(self.give(at, event, &values)),
+            Ok(Pulled::Piece(piece)) => Ok(self.give(at, piece, &values)),
             Ok(Pulled::On) => Ok(Progress::On),
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
@@ -274,9 +263,9 @@ impl Commands<'_> {
     /// Whether an ApiVersions answer says that its version is unknown: the rest of it should have
     /// the format of version 0, has any on some brokers, and says nothing then.
     fn takes_no_such_version(&mut self, at: &At<'_>) -> bool {
-        match &mut self.answers[at.slot].cx {
-            Cx::Handshake(cx) if cx.error == ErrorCode::UNSUPPORTED_VERSION => {
-                cx.max = 0;
+        match &mut self.answers[at.slot].memo {
+            Memo::Handshake(memo) if memo.error == ErrorCode::UNSUPPORTED_VERSION => {
+                memo.max = 0;
                 true
             }
             _ => false,
@@ -286,10 +275,10 @@ impl Commands<'_> {
     /// Whether an ApiVersions answer ends where its throttle time was due: some brokers leave that
     /// out. Any other end is damage.
     fn lacks_throttle_time(&self, at: &At<'_>) -> bool {
-        let AnswerSlot { cx, walker, .. } = &self.answers[at.slot];
+        let AnswerSlot { memo, walker, .. } = &self.answers[at.slot];
         let ends = at.whole && at.body.is_empty() && walker.is_at(api_versions::THROTTLE_FIELD);
         guard!("only a missing throttle time is tolerated", ends => at.whole)
-            && matches!(cx, Cx::Handshake(cx) if cx.ranges > 0)
+            && matches!(memo, Memo::Handshake(memo) if memo.ranges > 0)
     }
 
     /// One step through an answer.
@@ -301,7 +290,7 @@ impl Commands<'_> {
         let have = rest.len();
         let used = at.body.len() - have;
         let pulled = match step.map_err(|_| PeerFault::Malformed)? {
-            Step::Item(event) => Pulled::Event(event),
+            Step::Item(piece) => Pulled::Piece(piece),
             Step::Done => {
                 self.stats.unknown_tags += u64::from(walker.unknown_tags());
                 Pulled::Done
@@ -322,55 +311,37 @@ impl Commands<'_> {
     }
 
     /// What was read goes to its owner.
-    fn give<'a>(&mut self, at: &At<'a>, event: table::Event, values: &Values<'a>) -> Progress<'a> {
-        let (now, slot) = (at.now, at.slot);
-        let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
-        let AnswerSlot { walker, cx, question, .. } = &mut answers[slot];
-        let got = Segment { event, values, walker };
+    fn give<'a>(&mut self, at: &At<'a>, piece: table::Piece, values: &Values<'a>) -> Progress<'a> {
+        let slot = at.slot;
+        let Self { answers, cx, owners, .. } = self;
+        let AnswerSlot { walker, memo, question, .. } = &mut answers[slot];
+        let got = Segment { piece, values, walker };
         let row = question.kind.row();
         let pause = got.throttle_ms(row.throttle_field);
         let throttled = pause > 0 && question.version >= row.throttles;
-        let from = Origin { now, conn: slot, asked: *question };
-        let told = match cx {
-            Cx::None => None,
-            Cx::Handshake(cx) => {
-                on_versions(&mut net.conns[slot], cx, got);
-                None
-            }
-            Cx::Cluster(cx) => cluster.item(net, &from, cx, got),
-            Cx::Producer(cx) => producer.item(cluster, net, &from, cx, got),
-            Cx::Consumer(cx) => consumer.item(cluster, net, &from, cx, got),
-            Cx::Admin(cx) => admin.item(cluster, net, &from, cx, got),
-        };
+        let from = Origin { conn: slot, asked: *question };
+        let event = owners.item(cx, &from, memo, got);
         if guard!("throttled connections are quiet", throttled) {
-            self.throttle(now, slot, pause);
+            self.throttle(slot, pause);
         }
-        told.map_or(Progress::On, Progress::Event)
+        event.map_or(Progress::On, Progress::Event)
     }
 
     /// The answer is complete.
     fn finish<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
-        let (now, slot) = (at.now, at.slot);
-        let Self { answers, net, cluster, producer, consumer, admin, .. } = self;
-        let AnswerSlot { cx, question, .. } = &mut answers[slot];
-        let from = Origin { now, conn: slot, asked: *question };
-        let mut told = None;
-        match cx {
-            Cx::Handshake(cx) => {
-                let cx = *cx;
-                // The request leaves the queue first: the next one may be asked in its place.
-                self.complete(slot);
-                self.versions_done(now, slot, &cx)?;
-                return Ok(Progress::On);
-            }
-            Cx::None => {}
-            Cx::Cluster(cx) => cluster.done(net, &from, cx),
-            Cx::Producer(cx) => told = producer.done(cluster, net, &from, cx),
-            Cx::Consumer(cx) => told = consumer.done(cluster, net, &from, cx),
-            Cx::Admin(cx) => told = admin.done(cluster, net, &from, cx),
+        let slot = at.slot;
+        let Self { answers, cx, owners, .. } = self;
+        let AnswerSlot { memo, question, .. } = &mut answers[slot];
+        let from = Origin { conn: slot, asked: *question };
+        if let Memo::Handshake(memo) = *memo {
+            // The request leaves the queue first: the next one may be asked in its place.
+            self.complete(slot);
+            self.versions_done(slot, &memo)?;
+            return Ok(Progress::On);
         }
+        let event = owners.done(cx, &from, memo);
         self.complete(slot);
-        Ok(told.map_or(Progress::On, Progress::Event))
+        Ok(event.map_or(Progress::On, Progress::Event))
     }
 
     fn read_records<'a>(
@@ -379,40 +350,40 @@ impl Commands<'_> {
         present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
-        let held_up = self.is_held_up(at.now, slot);
-        let Self { answers, consumer, cluster, .. } = self;
+        let held_up = self.is_held_up(slot);
+        let Self { answers, cx, owners, .. } = self;
         let left = answers[slot].records_left();
-        let AnswerSlot { walker, cx: Cx::Consumer(cx), .. } = &mut answers[slot] else {
+        let AnswerSlot { walker, memo: Memo::Consumer(memo), .. } = &mut answers[slot] else {
             return Err(PeerFault::Malformed);
         };
-        let Some(cx) = cx.fetch() else { return Err(PeerFault::Malformed) };
+        let Some(memo) = memo.fetch() else { return Err(PeerFault::Malformed) };
         if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
             // On a connection of its own a fetch can wait for ever; else it makes way in time.
             if held_up {
-                cx.drop_records();
+                memo.drop_records();
                 // Fetched again at once they would only be dropped again.
-                consumer.set_sated(guard!("who takes nothing fetches nothing", true));
-            } else if !cx.is_dropped() {
+                owners.consumer.set_sated(guard!("who takes nothing fetches nothing", true));
+            } else if !memo.is_dropped() {
                 return Ok(Progress::Stall);
             }
         }
-        let (progress, used) = match consumer.look(cluster, cx, at.body, left) {
+        let (progress, used) = match owners.consumer.look(&cx.cluster, memo, at.body, left) {
             Found::More if at.whole => return Err(PeerFault::Malformed),
             Found::More => return Ok(Progress::Need),
             Found::Skip(len) => {
-                cx.next_batch();
+                memo.next_batch();
                 let n = len.min(at.body.len());
                 if n < len {
                     // The rest of it is skipped with the partition's other records.
-                    cx.drop_records();
+                    memo.drop_records();
                 }
                 (Progress::On, n)
             }
             Found::Drop => {
-                cx.drop_records();
+                memo.drop_records();
                 match left.min(at.body.len()) {
                     0 => (Progress::Need, 0),
                     n => (Progress::On, n),
@@ -438,7 +409,7 @@ impl Commands<'_> {
     pub(super) fn take_records(&mut self, wanted: bool) {
         self.records_wait = !wanted;
         if wanted {
-            self.consumer.set_sated(false);
+            self.owners.consumer.set_sated(false);
         }
     }
 
@@ -447,49 +418,49 @@ impl Commands<'_> {
         if !self.records_wait || self.ready == 0 {
             return Tick::NEVER;
         }
-        let shared = (0..self.answers.len()).filter(|slot| self.net.conns[*slot].is_shared());
+        let shared = (0..self.answers.len()).filter(|slot| self.cx.net.conns[*slot].is_shared());
         let since = shared.filter_map(|slot| self.answers[slot].waiting_since).min();
         since.map_or(Tick::NEVER, |since| since + HOLD_UP)
     }
 
     /// Whether an answer has waited to be taken for so long that others wait for it in vain.
-    pub(super) fn is_held_up(&self, now: Tick, slot: usize) -> bool {
+    pub(super) fn is_held_up(&self, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
-        let shared = self.net.conns[slot].is_shared();
+        let shared = self.cx.net.conns[slot].is_shared();
         guard!("records wait where nobody else does", shared => true)
-            && since.is_some_and(|since| since + HOLD_UP <= now)
+            && since.is_some_and(|since| since + HOLD_UP <= self.cx.now)
     }
 
     /// A batch that was handed out leaves the buffer.
     pub(super) fn consume_records(&mut self, slot: usize, len: usize, rest_is_wanted: bool) {
         let answer = &mut self.answers[slot];
-        if let Cx::Consumer(cx) = &mut answer.cx
-            && let Some(cx) = cx.fetch()
+        if let Memo::Consumer(memo) = &mut answer.memo
+            && let Some(memo) = memo.fetch()
         {
             answer.walker.take(len as u32);
-            cx.next_batch();
+            memo.next_batch();
             if !rest_is_wanted {
-                cx.drop_records();
+                memo.drop_records();
             }
             self.consume(slot, len);
         }
     }
 
     /// Whether a connection that is ready would give an event.
-    pub(super) fn has_answer_event(&mut self, now: Tick, slot: usize, memory: &[u8]) -> bool {
+    pub(super) fn has_answer_event(&mut self, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
-                self.digest(now, slot, memory, Present::Nothing);
+                self.digest(slot, memory, Present::Nothing);
                 let answer = &self.answers[slot];
                 if answer.ready && answer.records_left() > 0 {
                     continue;
                 }
                 return answer.ready;
             }
-            let conn = &self.net.conns[slot];
+            let conn = &self.cx.net.conns[slot];
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);
             let input = memory.get(start..end).unwrap_or_default();
-            match self.step(now, slot, input, Present::All) {
+            match self.step(slot, input, Present::All) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Event(_)) => {
                     // Looked at, not handed out.
@@ -498,11 +469,11 @@ impl Commands<'_> {
                 }
                 Ok(_) => {
                     self.set_ready(slot, false);
-                    self.note_blocked(now, slot);
+                    self.note_blocked(slot);
                     return false;
                 }
                 Err(fault) => {
-                    self.lose(now, slot, Error::Peer(fault), true);
+                    self.lose(slot, Error::Peer(fault), true);
                     return false;
                 }
             }
@@ -510,10 +481,11 @@ impl Commands<'_> {
     }
 
     /// A broker asks for less (KIP-219): nothing is sent on this connection until then.
-    fn throttle(&mut self, now: Tick, slot: usize, ms: i32) {
-        let longest = now + self.cluster.config.request_timeout;
+    fn throttle(&mut self, slot: usize, ms: i32) {
+        let now = self.cx.now;
+        let longest = now + self.cx.settings.request_timeout;
         let until = (now + Span::from_millis(ms.unsigned_abs())).min(longest);
-        self.net.conns[slot].throttled_until = until;
+        self.cx.net.conns[slot].throttled_until = until;
         self.dirty = true;
     }
 }

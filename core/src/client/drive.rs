@@ -1,7 +1,7 @@
 //! What happens by itself: deadlines, requests that are due, connections that end.
 
 use super::Commands;
-use crate::api::Owner;
+use super::owners::Owners;
 use crate::connection::Peer;
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
@@ -12,71 +12,58 @@ const LEAVING: usize = 4;
 
 impl Commands<'_> {
     pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
-            || self.net.stirred
-            || self.net.check
-            || self.cluster.brokers_moved
-            || self.producer.is_dirty()
-            || self.consumer.is_dirty()
-            || self.admin.is_dirty()
-            || self.cluster.topics.has_changed()
-            || self.cluster.asks
-            || self.cluster.table.has_relocated()
+        self.dirty || self.owners.is_dirty(&self.cx)
     }
 
     pub(super) fn next_deadline(&self) -> Tick {
-        self.deadline.min(self.producer.deadline()).min(self.net.next_deadline())
+        self.deadline.min(self.cx.net.next_deadline())
     }
 
     /// Does what is due. One thing may make another due; what is left then is for the next call.
-    pub(super) fn drive(&mut self, now: Tick) {
+    pub(super) fn drive(&mut self) {
         for _ in 0..4 {
-            if !self.is_dirty() && self.next_deadline() > now {
+            if !self.is_dirty() && self.next_deadline() > self.cx.now {
                 return;
             }
             self.dirty = false;
-            self.net.stirred = false;
-            self.end_connections(now);
-            self.tell_changes(now);
-            let Self { cluster, net, producer, consumer, admin, .. } = self;
-            let mut next = admin.drive(cluster, net, now);
-            producer.drive(cluster, net, now);
-            next = next.min(consumer.drive(cluster, net, now));
-            next = next.min(cluster.drive(net, now));
-            self.deadline = next;
+            self.cx.net.stirred = false;
+            self.end_connections();
+            self.tell_changes();
+            self.deadline = self.owners.drive(&mut self.cx);
         }
     }
 
     /// Topics that were recreated or became ready or grew concern producer and consumer.
-    fn tell_changes(&mut self, now: Tick) {
+    fn tell_changes(&mut self) {
         for _ in 0..LEAVING {
-            if let Some(slot) = self.cluster.topics.next_leaving() {
+            if let Some(slot) = self.cx.cluster.topics.next_leaving() {
                 self.forget_unused(slot);
             }
         }
-        let Self { cluster, net, producer, consumer, .. } = self;
-        let mut link = cluster.topics.first_changed();
+        let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
+        let mut link = cx.cluster.topics.first_changed();
         while let Some(slot) = link.get() {
-            if core::mem::take(&mut cluster.topics[slot].recreated) {
-                producer.on_recreated(cluster, net, slot);
-                consumer.on_recreated(cluster, net, slot);
+            if core::mem::take(&mut cx.cluster.topics[slot].recreated) {
+                producer.on_recreated(cx, slot);
+                consumer.on_recreated(cx, slot);
             }
-            link = cluster.topics.next_changed(slot);
+            link = cx.cluster.topics.next_changed(slot);
         }
-        while let Some(part) = cluster.table.next_relocated() {
-            producer.on_leader(cluster, part);
-            consumer.on_relocated(cluster, now, part);
+        while let Some(part) = cx.cluster.table.next_relocated() {
+            producer.on_leader(&cx.cluster, part);
+            consumer.on_relocated(cx, part);
         }
-        while let Some(slot) = cluster.topics.take_changed() {
-            consumer.on_changed(cluster, now, slot, |cluster| producer.evict_one(cluster));
-            producer.on_grown(cluster, now, slot);
-            cluster.let_go(slot);
+        while let Some(slot) = cx.cluster.topics.take_changed() {
+            consumer.on_changed(cx, slot, |cx| producer.evict_one(&mut cx.cluster));
+            producer.on_grown(cx, slot);
+            cx.cluster.let_go(slot);
         }
     }
 
     /// Forgets a topic that is not watched, unless something of it is in use.
     pub(super) fn forget_unused(&mut self, slot: usize) {
-        let Self { cluster, producer, consumer, .. } = self;
+        let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
+        let cluster = &mut cx.cluster;
         let used = cluster.is_read(slot) || !producer.may_forget(cluster, slot);
         if !guard!("a topic in use is not forgotten", used) {
             producer.forget(cluster, slot);
@@ -88,52 +75,52 @@ impl Commands<'_> {
     /// Forgets topics that are not watched, or one that was not produced to for long, to make room
     /// for another one. Returns whether there is room.
     pub(super) fn make_topic_room(&mut self) -> bool {
-        let used = self.cluster.topics.used();
+        let used = self.cx.cluster.topics.used();
         for _ in 0..used {
-            let Some(slot) = self.cluster.topics.next_leaving() else { break };
+            let Some(slot) = self.cx.cluster.topics.next_leaving() else { break };
             self.forget_unused(slot);
         }
-        if self.cluster.topics.used() == used {
-            let Self { cluster, producer, .. } = &*self;
+        if self.cx.cluster.topics.used() == used {
+            let (cluster, producer) = (&self.cx.cluster, &self.owners.producer);
             let unused = cluster.unused_topic(|slot| producer.may_forget(cluster, slot));
             if let Some(slot) = unused {
                 self.forget_unused(slot);
             }
         }
-        self.cluster.topics.used() < used
+        self.cx.cluster.topics.used() < used
     }
 
     /// Connections that are overdue, lead to an old address, or gave way to others.
-    fn end_connections(&mut self, now: Tick) {
-        let moved = core::mem::take(&mut self.cluster.brokers_moved);
-        if !self.net.check && !moved && self.net.next_deadline() > now {
+    fn end_connections(&mut self) {
+        let moved = core::mem::take(&mut self.cx.cluster.brokers_moved);
+        if !self.cx.net.check && !moved && self.cx.net.next_deadline() > self.cx.now {
             return;
         }
-        self.net.begin_look();
-        for slot in 0..self.net.conns.len() {
-            if !self.net.conns[slot].is_live() {
+        self.cx.net.begin_look();
+        for slot in 0..self.cx.net.conns.len() {
+            if !self.cx.net.conns[slot].is_live() {
                 continue;
             }
-            if guard!("request deadline", self.net.is_over(now, slot)) {
-                self.lose(now, slot, Error::TimedOut, true);
+            if guard!("request deadline", self.cx.net.is_over(self.cx.now, slot)) {
+                self.lose(slot, Error::TimedOut, true);
                 continue;
             }
-            let conn = &self.net.conns[slot];
+            let conn = &self.cx.net.conns[slot];
             if conn.is_draining() && conn.pending() == 0 {
                 self.end(slot);
                 continue;
             }
             let Peer::Node(id) = conn.peer else { continue };
-            match self.cluster.broker(id) {
+            match self.cx.cluster.broker(id) {
                 // Its old address: what is under way there is done again at the new one.
                 Some(broker) if broker.readdressed => {
                     let why = CloseReason::Ended;
-                    self.lose(now, slot, Error::Closed(why), true);
-                    self.cluster.forgive(now, Peer::Node(id));
+                    self.lose(slot, Error::Closed(why), true);
+                    self.cx.forgive(Peer::Node(id));
                 }
                 // Made while it was at another address for a while, perhaps (R9).
                 Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
-                    self.net.drain(slot);
+                    self.cx.net.drain(slot);
                 }
                 Some(_) => {}
                 // The cluster does not name it any more and it leads nothing.
@@ -142,7 +129,7 @@ impl Commands<'_> {
             }
         }
         if moved {
-            for broker in self.cluster.brokers.iter_mut() {
+            for broker in self.cx.cluster.brokers.iter_mut() {
                 (broker.readdressed, broker.doubted) = (false, false);
             }
         }
@@ -150,43 +137,36 @@ impl Commands<'_> {
 
     fn end(&mut self, slot: usize) {
         self.drop_answer(slot);
-        self.net.end(slot, true);
+        self.cx.net.end(slot, true);
     }
 
     /// A connection is lost: everybody who waits for an answer is told.
-    pub(super) fn lose(&mut self, now: Tick, slot: usize, error: Error, tell_adapter: bool) {
-        let peer = self.net.conns[slot].peer;
-        while let Some(lost) = self.net.take_lost(slot) {
-            let Self { net, cluster, producer, consumer, admin, .. } = self;
-            match lost.asked.kind.row().owner {
-                Owner::Handshake => {}
-                Owner::Cluster => cluster.lost(now, &lost),
-                Owner::Producer => producer.lost(cluster, net, now, &lost, error),
-                Owner::Consumer => consumer.lost(cluster, net, now, &lost, error),
-                Owner::Admin => admin.lost(cluster, net, now, &lost, error),
-            }
+    pub(super) fn lose(&mut self, slot: usize, error: Error, tell_adapter: bool) {
+        let peer = self.cx.net.conns[slot].peer;
+        while let Some(lost) = self.cx.net.take_lost(slot) {
+            self.owners.lost(&mut self.cx, &lost, error);
         }
-        self.cluster.on_closed(now, peer, error);
+        self.cx.on_closed(peer, error);
         self.drop_answer(slot);
-        self.net.end(slot, tell_adapter);
+        self.cx.net.end(slot, tell_adapter);
         self.dirty = true;
     }
 
     /// All connections are ended by us, and that is nobody's failure.
-    pub(super) fn leave_all(&mut self, now: Tick) {
-        for slot in 0..self.net.conns.len() {
-            let conn = &self.net.conns[slot];
+    pub(super) fn leave_all(&mut self) {
+        for slot in 0..self.cx.net.conns.len() {
+            let conn = &self.cx.net.conns[slot];
             if conn.is_live() {
                 let peer = conn.peer;
-                self.lose(now, slot, Error::Closed(CloseReason::Ended), false);
-                self.cluster.forgive(now, peer);
+                self.lose(slot, Error::Closed(CloseReason::Ended), false);
+                self.cx.forgive(peer);
             }
         }
     }
 
     /// The application is through with a batch: it leaves the receive buffer.
     pub(super) fn put_behind(&mut self, slot: usize, taken: &Taken) {
-        let wanted = self.consumer.taken(taken);
+        let wanted = self.owners.consumer.taken(taken);
         self.consume_records(slot, taken.len, wanted);
     }
 }

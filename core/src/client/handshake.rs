@@ -1,94 +1,71 @@
-//! ApiVersions, the first request of every connection (KIP-511).
+//! Does what the handshake of a connection asks for.
 
 use super::Commands;
-use crate::answer::{AnswerSlot, HandshakeCx};
+use crate::answer::AnswerSlot;
 use crate::api::Kind;
-use crate::connection::{Conn, Peer, State};
-use crate::error::{Error, PeerFault};
-use crate::time::Tick;
-use crate::wire::table::Segment;
-use crate::wire::{ApiKey, Decode, Encode, ErrorCode, api_versions};
+use crate::connection::{ConnState, HandshakeMemo, Next, Peer};
+use crate::error::{Error, LimitKind, PeerFault};
+use crate::wire::{Encode, api_versions};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Commands<'_> {
-    pub(super) fn begin_handshake(&mut self, now: Tick, slot: usize) {
-        self.net.established(now, slot);
+    pub(super) fn begin_handshake(&mut self, slot: usize) {
+        self.cx.net.established(self.cx.now, slot);
         // What the slot's last connection was in the middle of is over.
         self.answers[slot] = AnswerSlot::EMPTY;
-        let known = match self.net.conns[slot].peer {
-            Peer::Node(id) => self.cluster.broker(id).map_or(0, |b| b.handshake),
+        let known = match self.cx.net.conns[slot].peer {
+            Peer::Node(id) => self.cx.cluster.broker(id).map_or(0, |b| b.handshake),
             Peer::Seed(_) => 0,
         };
-        let ours = api_versions::Answer::VERSIONS.1;
-        self.net.conns[slot].handshake_version = if known > 0 { known } else { ours };
-        self.ask_versions(now, slot);
+        let next = self.cx.net.conns[slot].begin_handshake(known);
+        self.proceed_with(slot, next);
     }
 
-    fn ask_versions(&mut self, now: Tick, slot: usize) {
-        self.dirty = true;
-        let request = api_versions::Request { software_name: NAME, software_version: VERSION };
-        let kind = Kind::Versions;
-        let draft = self.net.draft(slot, now, kind, &mut |w, version| request.encode(version, w));
-        let Some(draft) = draft else {
-            // No block free: the connection is tried again later.
-            let what = crate::error::LimitKind::SendBlocks;
-            return self.lose(now, slot, Error::Limit { what, needed: 1 }, true);
-        };
-        self.net.send(now, draft, [0; 2], self.cluster.config.connect_timeout);
-    }
-
-    /// The answer is complete: the connection is ready, or is asked again with a version that the
-    /// broker knows, once for each version that is lower than the last.
+    /// An answer to a request of a handshake is complete.
     pub(super) fn versions_done(
         &mut self,
-        now: Tick,
         slot: usize,
-        cx: &HandshakeCx,
+        memo: &HandshakeMemo,
     ) -> Result<(), PeerFault> {
-        let asked = self.net.conns[slot].handshake_version;
-        if cx.error == ErrorCode::UNSUPPORTED_VERSION {
-            let lower = cx.max.clamp(0, api_versions::Answer::VERSIONS.1);
-            if guard!("ApiVersions is asked once for each lower version", lower >= asked) {
-                let api = ApiKey::API_VERSIONS;
-                return Err(PeerFault::NoCommonVersion { api, min: 0, max: cx.max });
-            }
-            self.net.conns[slot].handshake_version = lower;
-            self.ask_versions(now, slot);
-            return Ok(());
-        }
-        let versions = &self.net.conns[slot].versions;
-        if let Some(fault) = versions.lacks(Kind::Metadata) {
-            return Err(fault);
-        }
-        self.net.conns[slot].state = State::Ready;
-        self.net.conns[slot].since = now;
-        let peer = self.net.conns[slot].peer;
-        if let Peer::Node(id) = peer
-            && let Some(broker) = self.cluster.broker_mut(id)
-        {
-            broker.handshake = asked;
-        }
-        self.cluster.on_ready(now, peer);
-        self.dirty = true;
+        let next = self.cx.net.conns[slot].versions_done(memo)?;
+        self.proceed_with(slot, next);
         Ok(())
     }
-}
 
-/// What a broker says of the versions that it speaks.
-pub(super) fn on_versions(conn: &mut Conn, cx: &mut HandshakeCx, got: Segment<'_, '_>) {
-    match api_versions::item(got) {
-        Some(api_versions::Item::Head { error }) => cx.error = error,
-        Some(api_versions::Item::Range { api, min, max }) => {
-            cx.ranges = cx.ranges.saturating_add(1);
-            if api == ApiKey::API_VERSIONS {
-                cx.max = max;
-            }
-            if cx.error == ErrorCode::NONE {
-                conn.versions.offer(api, min, max);
-            }
+    /// The next step of a handshake. Who adds one adds it here and in [`Next`].
+    fn proceed_with(&mut self, slot: usize, next: Next) {
+        self.dirty = true;
+        match next {
+            Next::Versions => self.ask_versions(slot),
+            Next::Ready => self.be_ready(slot),
         }
-        _ => {}
+    }
+
+    fn ask_versions(&mut self, slot: usize) {
+        let request = api_versions::Request { software_name: NAME, software_version: VERSION };
+        let (now, timeout) = (self.cx.now, self.cx.settings.connect_timeout);
+        let net = &mut self.cx.net;
+        let draft =
+            net.draft(slot, now, Kind::Versions, &mut |w, version| request.encode(version, w));
+        let Some(draft) = draft else {
+            // No block free: the connection is tried again later.
+            let what = LimitKind::SendBlocks;
+            return self.lose(slot, Error::Limit { what, needed: 1 }, true);
+        };
+        net.send(now, draft, [0; 2], timeout);
+    }
+
+    fn be_ready(&mut self, slot: usize) {
+        let conn = &mut self.cx.net.conns[slot];
+        (conn.state, conn.since) = (ConnState::Ready, self.cx.now);
+        let (peer, version) = (conn.peer, conn.handshake_version);
+        if let Peer::Node(id) = peer
+            && let Some(broker) = self.cx.cluster.broker_mut(id)
+        {
+            broker.handshake = version;
+        }
+        self.cx.on_ready(peer);
     }
 }

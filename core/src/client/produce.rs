@@ -25,9 +25,8 @@ impl Commands<'_> {
         record: &Record<'_>,
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
-        let now = self.at(now);
-        let Self { producer, cluster, net, .. } = self;
-        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
+        self.at(now);
+        self.owners.producer.produce(&mut self.cx, to.into(), record, wall)
     }
 
     /// [`Commands::produce`] of a record that another thread has written already.
@@ -42,16 +41,15 @@ impl Commands<'_> {
         record: &Packed<'_>,
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
-        let now = self.at(now);
-        let Self { producer, cluster, net, .. } = self;
-        producer.produce(cluster, &mut net.blocks, now, to.into(), record, wall)
+        self.at(now);
+        self.owners.producer.produce(&mut self.cx, to.into(), record, wall)
     }
 
     /// Sends everything taken so far without waiting for linger; one
     /// [`Event::Flushed`](crate::Event::Flushed) follows
     /// when all of it is acknowledged or failed. Flushes that overlap end together.
     pub fn flush(&mut self, _now: Instant) {
-        self.producer.flush();
+        self.owners.producer.flush();
     }
 
     /// When records that gather for a batch leave, if no more come before that. Until then it is
@@ -59,7 +57,7 @@ impl Commands<'_> {
     /// one that is produced now may leave at once.
     #[must_use]
     pub fn gathers_until(&self) -> Option<Instant> {
-        self.producer.gathers_until().map(|at| self.scale.instant(at))
+        self.owners.producer.gathers_until().map(|at| self.scale.instant(at))
     }
 
     /// Tells the time of day: timestamps of records that bring none are counted from here. Without

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::memory::hash;
 use crate::time::Tick;
 
-use super::{Cluster, Host};
+use super::{Cluster, Cx, Host};
 
 /// A broker by node id.
 pub(crate) struct Broker {
@@ -84,55 +84,6 @@ impl Cluster<'_> {
         }
     }
 
-    /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
-    pub(crate) fn merge_broker(&mut self, now: Tick, id: i32, host: &str, port: i32) {
-        let Ok(port) = u16::try_from(port) else { return };
-        if id < 0 || port == 0 || host.is_empty() {
-            return;
-        }
-        let known = self.broker_slot(id);
-        if let Some(slot) = known {
-            let broker = &mut self.brokers[slot];
-            broker.seen = now;
-            if broker.port == port && self.hosts.get(broker.host) == host {
-                return;
-            }
-            self.drop_host(slot);
-        }
-        let Some(slot) = known.or_else(|| self.broker_room()) else { return };
-        if known.is_none() {
-            self.drop_broker(slot);
-        }
-        let place = loop {
-            match (self.hosts.put(host), self.idle_broker(id)) {
-                (Some(place), _) => break place,
-                (None, Some(other)) => self.drop_broker(other),
-                // Nothing can be done with a broker without an address.
-                (None, None) => return self.drop_broker(slot),
-            }
-        };
-        let old = known.map(|slot| &self.brokers[slot]);
-        let (stale_until, error) =
-            old.map_or((Tick::ZERO, None), |old| (old.stale_until, old.error));
-        self.brokers[slot] = Broker {
-            used: true,
-            id,
-            host: place,
-            port,
-            seen: now,
-            retry_at: if known.is_some() { now } else { Tick::ZERO },
-            readdressed: known.is_some(),
-            stale_until,
-            error,
-            ..Broker::EMPTY
-        };
-        self.brokers_moved |= known.is_some();
-        if known.is_none() {
-            self.broker_index.insert(hash(id as u32), slot);
-            self.table.broker_came(slot, id);
-        }
-    }
-
     /// Forgets a broker.
     pub(super) fn drop_broker(&mut self, slot: usize) {
         self.drop_host(slot);
@@ -183,6 +134,57 @@ impl Cluster<'_> {
             if broker.used && broker.seen < since && !self.leads(slot) {
                 self.drop_broker(slot);
             }
+        }
+    }
+}
+
+impl<'d> Cx<'d> {
+    /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
+    pub(crate) fn merge_broker(&mut self, id: i32, host: &str, port: i32) {
+        let Ok(port) = u16::try_from(port) else { return };
+        if id < 0 || port == 0 || host.is_empty() {
+            return;
+        }
+        let known = self.cluster.broker_slot(id);
+        if let Some(slot) = known {
+            let broker = &mut self.cluster.brokers[slot];
+            broker.seen = self.now;
+            if broker.port == port && self.cluster.hosts.get(broker.host) == host {
+                return;
+            }
+            self.cluster.drop_host(slot);
+        }
+        let Some(slot) = known.or_else(|| self.cluster.broker_room()) else { return };
+        if known.is_none() {
+            self.cluster.drop_broker(slot);
+        }
+        let place = loop {
+            match (self.cluster.hosts.put(host), self.cluster.idle_broker(id)) {
+                (Some(place), _) => break place,
+                (None, Some(other)) => self.cluster.drop_broker(other),
+                // Nothing can be done with a broker without an address.
+                (None, None) => return self.cluster.drop_broker(slot),
+            }
+        };
+        let old = known.map(|slot| &self.cluster.brokers[slot]);
+        let (stale_until, error) =
+            old.map_or((Tick::ZERO, None), |old| (old.stale_until, old.error));
+        self.cluster.brokers[slot] = Broker {
+            used: true,
+            id,
+            host: place,
+            port,
+            seen: self.now,
+            retry_at: if known.is_some() { self.now } else { Tick::ZERO },
+            readdressed: known.is_some(),
+            stale_until,
+            error,
+            ..Broker::EMPTY
+        };
+        self.cluster.brokers_moved |= known.is_some();
+        if known.is_none() {
+            self.cluster.broker_index.insert(hash(id as u32), slot);
+            self.cluster.table.broker_came(slot, id);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whom to connect to, and when to try again.
 
-use super::Cluster;
-use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
+use super::{Cluster, Cx};
+use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
@@ -45,197 +45,6 @@ pub(crate) enum Wish {
 }
 
 impl<'d> Cluster<'d> {
-    /// Host and port of a peer.
-    pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
-        match peer {
-            Peer::Seed(n) => self.config.seed(n as usize),
-            Peer::Node(id) => self.broker(id).map(|b| (self.hosts.get(b.host), b.port)),
-        }
-    }
-
-    /// A connection to a certain broker, made if need be.
-    pub(crate) fn wish(&mut self, net: &mut Net<'d>, now: Tick, node: i32, role: Role) -> Wish {
-        let peer = Peer::Node(node);
-        let mut role = role;
-        // Rather one connection to each broker than two to some and none to others.
-        if role == Role::Fetch && net.find(peer, role).is_none() && self.is_crowded(net) {
-            role = Role::Main;
-        }
-        if let Some(conn) = net.find(peer, role) {
-            let ready = net.conns[conn].state == State::Ready && !net.conns[conn].is_draining();
-            return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
-        }
-        let Some(broker) = self.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
-        if broker.retry_at > now {
-            return Wish::Later(broker.retry_at);
-        }
-        let last = &mut broker.turns[usize::from(net.role(role) != Role::Main)];
-        if net.connect_in_turn(now, (peer, peer), role, last).is_some() {
-            return Wish::Later(Tick::NEVER);
-        }
-        Wish::Later(self.make_way(net, now))
-    }
-
-    /// Whether there are too few connections for two to each broker in use. A handful of them
-    /// changes hands all the time, and what is asked had better not wait behind records.
-    fn is_crowded(&self, net: &Net<'d>) -> bool {
-        net.is_large() && net.conns.len() < 2 * self.table.leaders()
-    }
-
-    /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
-    pub(super) fn ensure_main(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
-        let (mut hopeful, mut wake, mut behind) = (Tick::NEVER, Tick::NEVER, false);
-        for conn in net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
-            if conn.is_sound(now) {
-                if !self.is_stale(conn.peer.node(), now) {
-                    return conn.late_at();
-                }
-                behind = true;
-                wake = wake.min(conn.late_at());
-            }
-            if conn.state != State::Ready && conn.used + PATIENCE > now {
-                hopeful = hopeful.min(conn.used + PATIENCE);
-            }
-            if conn.throttled_until > now {
-                wake = wake.min(conn.throttled_until);
-            }
-        }
-        if hopeful != Tick::NEVER {
-            return hopeful.min(wake);
-        }
-        let Some((at, peer)) = self.candidate(net, now, behind) else { return wake };
-        if at > now {
-            return wake.min(at);
-        }
-        let turn = &mut self.seeds.turn;
-        let next = match net.connect_in_turn(now, (ANYONE, peer), Role::Main, turn) {
-            Some(_) => {
-                if let Peer::Seed(_) = peer {
-                    self.seed_used(now);
-                }
-                now + PATIENCE
-            }
-            None if behind => self.relieve(net, now),
-            None => self.make_way(net, now),
-        };
-        wake.min(next)
-    }
-
-    /// Better one that is behind than none, but it alone may never catch up with what only others
-    /// can tell: its slot is for one of them after a while. Returns when to look again.
-    fn relieve(&self, net: &mut Net<'d>, now: Tick) -> Tick {
-        let mut next = Tick::NEVER;
-        for slot in 0..net.conns.len() {
-            let conn = &net.conns[slot];
-            let main = conn.role == Role::Main && conn.is_live();
-            if !main || conn.is_draining() || !self.is_stale(conn.peer.node(), now) {
-                continue;
-            }
-            let due = conn.since + PATIENCE;
-            if due <= now {
-                if guard!("who is behind makes way", true) {
-                    net.drain(slot);
-                }
-                return now + DWELL;
-            }
-            next = next.min(due);
-        }
-        next
-    }
-
-    /// One broker alone may be behind without knowing it: with connections to spare, up to three
-    /// are kept at hand to be asked, beside the main connection where that has batches on its way.
-    pub(super) fn add_witness(&mut self, net: &mut Net<'d>, now: Tick) {
-        let asked = net
-            .conns
-            .iter()
-            .filter(|c| c.is_live() && c.role != Role::Fetch && !c.is_behind_batches());
-        let free = net.conns.iter().filter(|c| c.state == State::Free).count();
-        if !net.is_roomy() || free < net.conns.len() / 4 || asked.count() >= WITNESSES {
-            return;
-        }
-        let missing = |id: i32| {
-            let peer = Peer::Node(id);
-            match net.find(peer, Role::Main) {
-                None => Some(Role::Main),
-                Some(main) if !net.conns[main].is_behind_batches() => None,
-                Some(_) => net.find(peer, Role::Probe).is_none().then_some(Role::Probe),
-            }
-        };
-        let fits =
-            self.brokers.iter().filter(|b| b.used && b.retry_at <= now && b.stale_until <= now);
-        let next = fits.filter_map(|b| Some((b.id, missing(b.id)?))).next();
-        if let Some((id, role)) = next {
-            net.connect(now, Peer::Node(id), role);
-        }
-    }
-
-    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
-    /// `current` only brokers, and none while it is known to be behind.
-    fn candidate(&mut self, net: &Net<'d>, now: Tick, current: bool) -> Option<(Tick, Peer)> {
-        self.turn = self.turn.wrapping_add(1);
-        let count = self.brokers.len();
-        let mut best: Option<((Tick, bool), Peer)> = None;
-        for i in 0..count {
-            let broker = &self.brokers[(self.turn + i) % count];
-            let peer = Peer::Node(broker.id);
-            if !broker.used || net.find(peer, Role::Main).is_some() {
-                continue;
-            }
-            let stale_until = if current { broker.stale_until } else { Tick::ZERO };
-            let at = broker.retry_at.max(stale_until).max(now);
-            let rank = (at, broker.stale_until > now);
-            if best.is_none_or(|(other, _)| rank < other) {
-                best = Some((rank, peer));
-            }
-        }
-        let best = best.map(|((at, _), peer)| (at, peer));
-        let seed = Peer::Seed(self.seeds.next % self.config.seeds().max(1) as u32);
-        if current {
-            return best;
-        }
-        let seed_is_free = net.find(seed, Role::Main).is_none();
-        match best {
-            Some((at, _)) if seed_is_free && at > self.seeds.retry_at.max(now) => {
-                Some((self.seeds.retry_at, seed))
-            }
-            None if seed_is_free => Some((self.seeds.retry_at, seed)),
-            best => best,
-        }
-    }
-
-    fn seed_used(&mut self, now: Tick) {
-        self.seeds.next = (self.seeds.next + 1) % self.config.seeds().max(1) as u32;
-        let at = backoff(
-            &mut self.rng,
-            now,
-            self.config.reconnect_backoff,
-            self.config.reconnect_backoff_max,
-            self.seeds.failures,
-        );
-        if self.seeds.next == 0 {
-            self.seeds.failures = self.seeds.failures.saturating_add(1);
-            self.seeds.retry_at = at;
-        }
-    }
-
-    /// A connection is ready to be used.
-    pub(crate) fn on_ready(&mut self, now: Tick, peer: Peer) {
-        match peer {
-            Peer::Seed(_) => {
-                // A peer that greets and goes must not be connected in a circle.
-                let at = now + self.config.reconnect_backoff;
-                self.seeds.retry_at = self.seeds.retry_at.max(at);
-                self.seeds.error = None;
-            }
-            Peer::Node(id) => {
-                if let Some(broker) = self.broker_mut(id) {
-                    (broker.down, broker.error) = (false, None);
-                }
-            }
-        }
-    }
-
     /// A connection has answered something other than ApiVersions, which any listener answers
     /// before it says what it minds: only now what failed before is forgotten.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
@@ -245,43 +54,6 @@ impl<'d> Cluster<'d> {
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
-                }
-            }
-        }
-    }
-
-    /// A connection ended or could not be made.
-    pub(crate) fn on_closed(&mut self, now: Tick, peer: Peer, error: Error) {
-        self.broker_news = true;
-        let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
-        match peer {
-            Peer::Seed(_) => self.seeds.error = Some(error),
-            Peer::Node(id) => {
-                let failures = self.broker(id).map_or(0, |b| b.failures);
-                let at = backoff(&mut self.rng, now, base, max, failures);
-                if let Some(broker) = self.broker_mut(id) {
-                    broker.failures = failures.saturating_add(1);
-                    broker.down = true;
-                    broker.retry_at = at;
-                    broker.error = Some(error);
-                }
-                let mut led = self.broker_slot(id).map_or(Link::NONE, |b| self.table.first_led(b));
-                while let Some(part) = led.get() {
-                    self.refresh(usize::from(self.table[part].topic), now);
-                    led = self.table.next_led(part);
-                }
-            }
-        }
-    }
-
-    /// The last connection to a peer ended, and that is no failure.
-    pub(crate) fn forgive(&mut self, now: Tick, peer: Peer) {
-        match peer {
-            Peer::Seed(_) => self.seeds.error = None,
-            Peer::Node(id) => {
-                if let Some(broker) = self.broker_mut(id) {
-                    (broker.error, broker.failures, broker.retry_at) = (None, 0, now);
-                    broker.down = false;
                 }
             }
         }
@@ -300,32 +72,274 @@ impl<'d> Cluster<'d> {
         self.broker_news = false;
         None
     }
+}
+
+impl<'d> Cx<'d> {
+    /// Host and port of a peer.
+    pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
+        match peer {
+            Peer::Seed(n) => self.settings.seed(n as usize),
+            Peer::Node(id) => {
+                self.cluster.broker(id).map(|b| (self.cluster.hosts.get(b.host), b.port))
+            }
+        }
+    }
+
+    /// A connection to a certain broker, made if need be.
+    pub(crate) fn wish(&mut self, node: i32, role: Role) -> Wish {
+        let peer = Peer::Node(node);
+        let mut role = role;
+        // Rather one connection to each broker than two to some and none to others.
+        if role == Role::Fetch && self.net.find(peer, role).is_none() && self.is_crowded() {
+            role = Role::Main;
+        }
+        if let Some(conn) = self.net.find(peer, role) {
+            let ready = self.net.conns[conn].state == ConnState::Ready
+                && !self.net.conns[conn].is_draining();
+            return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
+        }
+        let Some(broker) = self.cluster.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
+        if broker.retry_at > self.now {
+            return Wish::Later(broker.retry_at);
+        }
+        let last = &mut broker.turns[self.net.role(role).turns()];
+        if self.net.connect_in_turn(self.now, (peer, peer), role, last).is_some() {
+            return Wish::Later(Tick::NEVER);
+        }
+        Wish::Later(self.make_way())
+    }
+
+    /// Whether there are too few connections for two to each broker in use. A handful of them
+    /// changes hands all the time, and what is asked had better not wait behind records.
+    fn is_crowded(&self) -> bool {
+        self.net.is_large() && self.net.conns.len() < 2 * self.cluster.table.leaders()
+    }
+
+    /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
+    pub(super) fn ensure_main(&mut self) -> Tick {
+        let (mut hopeful, mut wake, mut behind) = (Tick::NEVER, Tick::NEVER, false);
+        for conn in self.net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
+            if conn.is_sound(self.now) {
+                if !self.cluster.is_stale(conn.peer.node(), self.now) {
+                    return conn.late_at();
+                }
+                behind = true;
+                wake = wake.min(conn.late_at());
+            }
+            if conn.state != ConnState::Ready && conn.used + PATIENCE > self.now {
+                hopeful = hopeful.min(conn.used + PATIENCE);
+            }
+            if conn.throttled_until > self.now {
+                wake = wake.min(conn.throttled_until);
+            }
+        }
+        if hopeful != Tick::NEVER {
+            return hopeful.min(wake);
+        }
+        let Some((at, peer)) = self.candidate(behind) else { return wake };
+        if at > self.now {
+            return wake.min(at);
+        }
+        let turn = &mut self.cluster.seeds.turn;
+        let next = match self.net.connect_in_turn(self.now, (ANYONE, peer), Role::Main, turn) {
+            Some(_) => {
+                if let Peer::Seed(_) = peer {
+                    self.seed_used();
+                }
+                self.now + PATIENCE
+            }
+            None if behind => self.relieve(),
+            None => self.make_way(),
+        };
+        wake.min(next)
+    }
+
+    /// Better one that is behind than none, but it alone may never catch up with what only others
+    /// can tell: its slot is for one of them after a while. Returns when to look again.
+    fn relieve(&mut self) -> Tick {
+        let mut next = Tick::NEVER;
+        for slot in 0..self.net.conns.len() {
+            let conn = &self.net.conns[slot];
+            let main = conn.role == Role::Main && conn.is_live();
+            if !main || conn.is_draining() || !self.cluster.is_stale(conn.peer.node(), self.now) {
+                continue;
+            }
+            let due = conn.since + PATIENCE;
+            if due <= self.now {
+                if guard!("who is behind makes way", true) {
+                    self.net.drain(slot);
+                }
+                return self.now + DWELL;
+            }
+            next = next.min(due);
+        }
+        next
+    }
+
+    /// One broker alone may be behind without knowing it: with connections to spare, up to three
+    /// are kept at hand to be asked, beside the main connection where that has batches on its way.
+    pub(super) fn add_witness(&mut self) {
+        let asked = self
+            .net
+            .conns
+            .iter()
+            .filter(|c| c.is_live() && c.is_shared() && !c.is_behind_batches());
+        let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
+        if !self.net.is_roomy() || free < self.net.conns.len() / 4 || asked.count() >= WITNESSES {
+            return;
+        }
+        let missing = |id: i32| {
+            let peer = Peer::Node(id);
+            match self.net.find(peer, Role::Main) {
+                None => Some(Role::Main),
+                Some(main) if !self.net.conns[main].is_behind_batches() => None,
+                Some(_) => self.net.find(peer, Role::Probe).is_none().then_some(Role::Probe),
+            }
+        };
+        let fits = self
+            .cluster
+            .brokers
+            .iter()
+            .filter(|b| b.used && b.retry_at <= self.now && b.stale_until <= self.now);
+        let next = fits.filter_map(|b| Some((b.id, missing(b.id)?))).next();
+        if let Some((id, role)) = next {
+            self.net.connect(self.now, Peer::Node(id), role);
+        }
+    }
+
+    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
+    /// `current` only brokers, and none while it is known to be behind.
+    fn candidate(&mut self, current: bool) -> Option<(Tick, Peer)> {
+        self.cluster.turn = self.cluster.turn.wrapping_add(1);
+        let count = self.cluster.brokers.len();
+        let mut best: Option<((Tick, bool), Peer)> = None;
+        for i in 0..count {
+            let broker = &self.cluster.brokers[(self.cluster.turn + i) % count];
+            let peer = Peer::Node(broker.id);
+            if !broker.used || self.net.find(peer, Role::Main).is_some() {
+                continue;
+            }
+            let stale_until = if current { broker.stale_until } else { Tick::ZERO };
+            let at = broker.retry_at.max(stale_until).max(self.now);
+            let rank = (at, broker.stale_until > self.now);
+            if best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, peer));
+            }
+        }
+        let best = best.map(|((at, _), peer)| (at, peer));
+        let seed = Peer::Seed(self.cluster.seeds.next % self.settings.seeds().max(1) as u32);
+        if current {
+            return best;
+        }
+        let seed_is_free = self.net.find(seed, Role::Main).is_none();
+        match best {
+            Some((at, _)) if seed_is_free && at > self.cluster.seeds.retry_at.max(self.now) => {
+                Some((self.cluster.seeds.retry_at, seed))
+            }
+            None if seed_is_free => Some((self.cluster.seeds.retry_at, seed)),
+            best => best,
+        }
+    }
+
+    fn seed_used(&mut self) {
+        self.cluster.seeds.next =
+            (self.cluster.seeds.next + 1) % self.settings.seeds().max(1) as u32;
+        let at = backoff(
+            &mut self.rng,
+            self.now,
+            self.settings.reconnect_backoff,
+            self.settings.reconnect_backoff_max,
+            self.cluster.seeds.failures,
+        );
+        if self.cluster.seeds.next == 0 {
+            self.cluster.seeds.failures = self.cluster.seeds.failures.saturating_add(1);
+            self.cluster.seeds.retry_at = at;
+        }
+    }
+
+    /// A connection is ready to be used.
+    pub(crate) fn on_ready(&mut self, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => {
+                // A peer that greets and goes must not be connected in a circle.
+                let at = self.now + self.settings.reconnect_backoff;
+                self.cluster.seeds.retry_at = self.cluster.seeds.retry_at.max(at);
+                self.cluster.seeds.error = None;
+            }
+            Peer::Node(id) => {
+                if let Some(broker) = self.cluster.broker_mut(id) {
+                    (broker.down, broker.error) = (false, None);
+                }
+            }
+        }
+    }
+
+    /// A connection ended or could not be made.
+    pub(crate) fn on_closed(&mut self, peer: Peer, error: Error) {
+        self.cluster.broker_news = true;
+        let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
+        match peer {
+            Peer::Seed(_) => self.cluster.seeds.error = Some(error),
+            Peer::Node(id) => {
+                let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
+                let at = backoff(&mut self.rng, self.now, base, max, failures);
+                if let Some(broker) = self.cluster.broker_mut(id) {
+                    broker.failures = failures.saturating_add(1);
+                    broker.down = true;
+                    broker.retry_at = at;
+                    broker.error = Some(error);
+                }
+                let mut led = self
+                    .cluster
+                    .broker_slot(id)
+                    .map_or(Link::NONE, |b| self.cluster.table.first_led(b));
+                while let Some(part) = led.get() {
+                    self.refresh(usize::from(self.cluster.table[part].topic));
+                    led = self.cluster.table.next_led(part);
+                }
+            }
+        }
+    }
+
+    /// The last connection to a peer ended, and that is no failure.
+    pub(crate) fn forgive(&mut self, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => self.cluster.seeds.error = None,
+            Peer::Node(id) => {
+                if let Some(broker) = self.cluster.broker_mut(id) {
+                    (broker.error, broker.failures, broker.retry_at) = (None, 0, self.now);
+                    broker.down = false;
+                }
+            }
+        }
+    }
 
     /// Bootstrap connections become connections to the broker that they turned out to lead to;
     /// those that lead to nobody in particular end once they are not needed.
-    pub(super) fn adopt_seeds(&mut self, net: &mut Net<'d>, now: Tick) {
+    pub(super) fn adopt_seeds(&mut self) {
         // As a rule there is none, a moment after the start.
-        let slots = if net.seeds > 0 { net.conns.len() } else { 0 };
+        let slots = if self.net.seeds > 0 { self.net.conns.len() } else { 0 };
         for slot in 0..slots {
-            let Peer::Seed(seed) = net.conns[slot].peer else { continue };
-            if net.conns[slot].state != State::Ready {
+            let Peer::Seed(seed) = self.net.conns[slot].peer else { continue };
+            if self.net.conns[slot].state != ConnState::Ready {
                 continue;
             }
-            let Some((host, port)) = self.config.seed(seed as usize) else { continue };
-            let same =
-                |b: &&super::Broker| b.used && b.port == port && self.hosts.get(b.host) == host;
-            let node = self.brokers.iter().find(same).map(|b| Peer::Node(b.id));
+            let Some((host, port)) = self.settings.seed(seed as usize) else { continue };
+            let same = |b: &&super::Broker| {
+                b.used && b.port == port && self.cluster.hosts.get(b.host) == host
+            };
+            let node = self.cluster.brokers.iter().find(same).map(|b| Peer::Node(b.id));
             match node {
-                Some(peer) if net.find(peer, Role::Main).is_none() => {
-                    net.adopt(slot, peer);
+                Some(peer) if self.net.find(peer, Role::Main).is_none() => {
+                    self.net.adopt(slot, peer);
                 }
                 _ => {
-                    let others = net.conns.iter().enumerate().any(|(other, c)| {
+                    let others = self.net.conns.iter().enumerate().any(|(other, c)| {
                         // One that does not answer is the reason why this one was made.
-                        other != slot && c.role == Role::Main && c.is_sound(now)
+                        other != slot && c.role == Role::Main && c.is_sound(self.now)
                     });
-                    if others && net.conns[slot].pending() == 0 {
-                        net.end(slot, true);
+                    if others && self.net.conns[slot].pending() == 0 {
+                        self.net.end(slot, true);
                     }
                 }
             }
@@ -334,48 +348,51 @@ impl<'d> Cluster<'d> {
 
     /// All slots are taken: one whose end costs least takes no new requests or goes at once.
     /// Returns when to look again.
-    fn make_way(&self, net: &mut Net<'d>, now: Tick) -> Tick {
-        if let Err(at) = net.may_rotate(now) {
+    fn make_way(&mut self) -> Tick {
+        if let Err(at) = self.net.may_rotate(self.now) {
             return at;
         }
         let (mut victim, mut next) = (None, Tick::NEVER);
-        for (slot, conn) in net.conns.iter().enumerate() {
+        for (slot, conn) in self.net.conns.iter().enumerate() {
             let due = match conn.state {
-                State::Free | State::Doomed => return now + DWELL,
-                _ if conn.is_draining() => return now + DWELL,
-                State::Wanted => continue,
-                State::Ready => conn.since + DWELL,
+                ConnState::Free | ConnState::Doomed => return self.now + DWELL,
+                _ if conn.is_draining() => return self.now + DWELL,
+                ConnState::Wanted => continue,
+                ConnState::Ready => conn.since + DWELL,
                 // Others need not wait until this one gives up.
-                State::Connecting | State::Handshake => conn.used + PATIENCE,
+                ConnState::Connecting | ConnState::Handshake => conn.used + PATIENCE,
             };
             next = next.min(due);
             // Those that nobody needs first, and second ones to a broker; then those without
             // work for a while.
-            let busy = conn.pending() > 0 || conn.used + DWELL > now;
-            let rank = (!self.is_spare(net, conn), busy, conn.since);
-            if due <= now && victim.is_none_or(|(_, other)| rank < other) {
+            let busy = conn.pending() > 0 || conn.used + DWELL > self.now;
+            let rank = (!self.is_spare(conn), busy, conn.since);
+            if due <= self.now && victim.is_none_or(|(_, other)| rank < other) {
                 victim = Some((slot, rank));
             }
         }
         let Some((slot, _)) = victim else { return next };
-        net.note_rotation(now);
-        if net.conns[slot].pending() == 0 || net.conns[slot].state != State::Ready {
-            net.end(slot, true);
+        self.net.note_rotation(self.now);
+        if self.net.conns[slot].pending() == 0 || self.net.conns[slot].state != ConnState::Ready {
+            self.net.end(slot, true);
         } else {
-            net.drain(slot);
+            self.net.drain(slot);
         }
-        now + DWELL
+        self.now + DWELL
     }
 
     /// Whether a connection is to nobody who leads something in use, or the second one to a
     /// broker.
-    fn is_spare(&self, net: &Net<'d>, conn: &Conn) -> bool {
+    fn is_spare(&self, conn: &Conn) -> bool {
         // Among a handful all go in turn: a second one would never live long enough to be of use.
-        if !net.is_large() {
+        if !self.net.is_large() {
             return false;
         }
         let Peer::Node(id) = conn.peer else { return true };
-        let leads = self.broker_slot(id).is_some_and(|slot| !self.table.first_led(slot).is_none());
-        !leads || (conn.role != Role::Main && net.find(conn.peer, Role::Main).is_some())
+        let leads = self
+            .cluster
+            .broker_slot(id)
+            .is_some_and(|slot| !self.cluster.table.first_led(slot).is_none());
+        !leads || (conn.role != Role::Main && self.net.find(conn.peer, Role::Main).is_some())
     }
 }

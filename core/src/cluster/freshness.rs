@@ -7,10 +7,10 @@
 //! spare, up to three brokers are kept connected for that.
 
 use super::topics::Plan;
-use super::{Cluster, Topic};
+use super::{Cluster, Cx, Topic};
 use crate::api::Kind;
 use crate::config::Probing;
-use crate::connection::{Draft, Net, Origin, Tag};
+use crate::connection::{Draft, Origin, Tag};
 use crate::event::{Signal, Source};
 use crate::memory::Link;
 use crate::time::{Span, Tick};
@@ -28,7 +28,7 @@ const TOPICS_PER_PROBE: usize = 100;
 
 /// A DescribeTopicPartitions answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DescribeCx {
+pub(crate) struct DescribeMemo {
     error: ErrorCode,
     id: Uuid,
     /// The highest index that it tells of.
@@ -40,7 +40,7 @@ pub(crate) struct DescribeCx {
 
 /// A ListOffsets probe answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OffsetsProbeCx {
+pub(crate) struct OffsetsProbeMemo {
     topic: Link,
     generation: u16,
     last: Option<ErrorCode>,
@@ -53,244 +53,15 @@ fn tag_of(slot: usize, topic: &Topic) -> Tag {
 }
 
 impl<'d> Cluster<'d> {
-    /// When a topic is probed next.
-    fn probe_due(&self, topic: &Topic, requests: u32, now: Tick) -> Tick {
-        if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
-            return Tick::NEVER;
-        }
-        let idle = self.config.probe_idle;
-        let due = match self.config.probing {
-            Probing::Never => return Tick::NEVER,
-            Probing::WhenProducing => {
-                if self.produced.is_none_or(|at| at + idle + idle <= now) {
-                    return Tick::NEVER;
-                }
-                topic.probe.sent + idle
-            }
-            Probing::Always => topic.probe.sent.max(topic.described) + idle,
-        };
-        let asked = requests.wrapping_sub(topic.probe.requests);
-        // Each topic has its part of the share.
-        let share = self.topics.ready() * 100 / u32::from(self.config.probe_share.clamp(1, 100));
-        let busy = topic.probe.sent + self.config.probe_busy;
-        let due = if topic.probe.eager_until > now {
-            topic.probe.sent + EAGER
-        } else if asked > share {
-            due.min(busy)
-        } else {
-            due
-        };
-        due.max(topic.probe.until)
-    }
-
-    /// Sends the probes that are due and returns when the next one is.
-    pub(super) fn drive_probes(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
-        let next = self.drive_eager(net, now);
-        // In the order of their last probes: behind one that is not due none is.
-        while let Some(slot) = self.topics.first(Plan::Rest).get() {
-            let due = self.probe_due(&self.topics[slot], self.requests, now);
-            if due > now {
-                return next.min(due);
-            }
-            if !self.send_probe(net, now, slot) {
-                // Nobody to ask now: when somebody is connected, and meanwhile looks again.
-                return next.min(now + self.config.probe_busy);
-            }
-        }
-        next
-    }
-
-    /// The same for the topics that the application has just grown.
-    fn drive_eager(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
-        let mut next = Tick::NEVER;
-        let mut link = self.topics.first(Plan::Eager);
-        let end = self.topics.last(Plan::Eager);
-        while let Some(slot) = link.get() {
-            let behind = self.topics.next(slot);
-            if self.topics[slot].probe.eager_until <= now {
-                self.topics[slot].probe.eager_until = Tick::ZERO;
-                self.plan(slot);
-            } else {
-                let due = |this: &Self| this.probe_due(&this.topics[slot], this.requests, now);
-                let sent = due(self) > now || self.send_probe(net, now, slot);
-                next = next.min(if sent { due(self) } else { now + self.config.probe_busy });
-            }
-            link = if link == end { Link::NONE } else { behind };
-        }
-        next
-    }
-
-    /// `false`: there is no connection for it, or no memory just now; else the topic goes to the
-    /// end of its list.
-    fn send_probe(&mut self, net: &mut Net<'d>, now: Tick, slot: usize) -> bool {
-        let roomy = net.is_roomy();
-        let aside = self.topics[slot].probe.aside || roomy;
-        let Some(conn) = self.pick_probe(net, now, slot, aside) else { return false };
-        // Who steps aside does not lose the turn, unless there are connections beside for it.
-        let its_turn = !aside || roomy || self.pick_probe(net, now, slot, false) == Some(conn);
-        let versions = &net.conns[conn].versions;
-        let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
-        let offsets =
-            versions.best(Kind::Versions, i16::MAX).unwrap_or(0) >= 2 && !net.conns[conn].blind;
-        // The first is the longest: it names the topic twice.
-        let sent = cursors.is_some_and(|kind| self.send_describe(net, now, slot, conn, kind))
-            || offsets && self.send_list_offsets(net, now, slot, conn);
-        let refused = !sent && (cursors.is_some() || offsets);
-        let topic = &self.topics[slot];
-        // What found no memory for long may never fit, and the others need not wait for it.
-        let late = self.probe_due(topic, self.requests, now) + REFUSED <= now;
-        if guard!("a probe without memory is tried again", refused && !topic.probe.refused && !late)
-        {
-            return false;
-        }
-        self.topics[slot].probe.refused = refused;
-        if !sent {
-            self.spend_metadata(now, slot);
-        }
-        self.note_probe(slot, now, its_turn.then_some(conn));
-        let patience = PATIENCE.min(self.config.probe_busy);
-        let probe = &mut self.topics[slot].probe;
-        probe.until = now + patience;
-        probe.aside = !probe.aside;
-        self.add_witness(net, now);
-        true
-    }
-
-    /// A topic was probed: it is the last in the order of probes now.
-    fn note_probe(&mut self, slot: usize, now: Tick, conn: Option<usize>) {
-        let requests = self.requests;
-        let topic = &mut self.topics[slot];
-        (topic.probe.sent, topic.probe.requests) = (now, requests);
-        if let Some(conn) = conn {
-            topic.probe.conn = conn as u16;
-        }
-        let plan = topic.plan;
-        self.topics.put(slot, plan);
-    }
-
-    /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
-    /// has its own turn, else two of them could share two connections out for ever. With `aside`
-    /// those with a batch on its way come later, too: brokers answer in order, and the first batch
-    /// to a new partition takes its time.
-    fn pick_probe(&self, net: &Net<'d>, now: Tick, slot: usize, aside: bool) -> Option<usize> {
-        net.in_turn(usize::from(self.topics[slot].probe.conn) + 1, &|conn| {
-            let usable = conn.can_ask(now);
-            let stale = self.is_stale(conn.peer.node(), now);
-            let busy = aside && conn.is_behind_batches();
-            (usable && !conn.awaits(Kind::is_probe)).then_some([false, stale, busy])
-        })
-    }
-
-    fn send_describe(
-        &mut self,
-        net: &mut Net<'d>,
-        now: Tick,
-        slot: usize,
-        conn: usize,
-        kind: Kind,
-    ) -> bool {
-        let topic = &self.topics[slot];
-        let name = topic.name.as_str();
-        let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
-        let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
-        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
-        let Some(draft) = draft else { return false };
-        let tag = tag_of(slot, topic);
-        self.probe_sent(draft.len());
-        net.send(now, draft, tag, self.config.request_timeout);
-        true
-    }
-
     fn probe_sent(&mut self, bytes: u32) {
         self.probes.requests += 1;
         self.probes.bytes_out += u64::from(bytes);
-    }
-
-    /// Asks for a topic, and for every other one whose probe is due within the busy interval, so
-    /// that many topics cost one request.
-    fn send_list_offsets(
-        &mut self,
-        net: &mut Net<'d>,
-        now: Tick,
-        slot: usize,
-        conn: usize,
-    ) -> bool {
-        let horizon = now + self.config.probe_busy;
-        let (mut joining, mut link) = (0, self.first_beside(slot));
-        while let Some(other) = link.get().filter(|_| joining + 1 < TOPICS_PER_PROBE) {
-            let due = self.probe_due(&self.topics[other], self.requests, now);
-            if due > horizon {
-                break;
-            }
-            joining += 1;
-            link = self.topics.next(other);
-        }
-        let draft = loop {
-            match self.write_list_offsets(net, now, conn, slot, joining) {
-                Some(draft) => break draft,
-                // As many as there is memory for now; the others come next.
-                None if guard!("a probe that does not fit is split", joining > 0) => joining /= 2,
-                None => return false,
-            }
-        };
-        for _ in 0..joining {
-            if let Some(other) = self.first_beside(slot).get() {
-                self.note_probe(other, now, Some(conn));
-            }
-        }
-        self.probe_sent(draft.len());
-        net.send(now, draft, [0; 2], self.config.request_timeout);
-        true
     }
 
     /// The topic that is probed next but for this one.
     fn first_beside(&self, slot: usize) -> Link {
         let first = self.topics.first(Plan::Rest);
         if first == Link::to(slot) { self.topics.next(slot) } else { first }
-    }
-
-    /// For a topic, and for the `joining` ones that come next.
-    fn write_list_offsets(
-        &self,
-        net: &mut Net<'d>,
-        now: Tick,
-        conn: usize,
-        slot: usize,
-        joining: usize,
-    ) -> Option<Draft> {
-        net.draft(conn, now, Kind::Probe, &mut |w, version| {
-            list_offsets::begin(w, version, 0, 1 + joining)?;
-            let (mut slot, mut next) = (slot, self.first_beside(slot));
-            for left in (0..=joining).rev() {
-                let topic = &self.topics[slot];
-                let n = i32::try_from(topic.count).unwrap_or(i32::MAX);
-                list_offsets::topic(w, version, topic.name.as_str(), 2)?;
-                list_offsets::partition(w, version, n.saturating_sub(1), -1, -1)?;
-                list_offsets::partition(w, version, n, -1, -1)?;
-                list_offsets::end_topic(w, version)?;
-                if let Some(other) = next.get().filter(|_| left > 0) {
-                    (slot, next) = (other, self.topics.next(other));
-                }
-            }
-            list_offsets::end(w, version, 1000)
-        })
-    }
-
-    /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
-    /// has its part.
-    fn spend_metadata(&mut self, now: Tick, slot: usize) {
-        let topic = &self.topics[slot];
-        let bytes = topic.count.saturating_mul(50).saturating_add(200);
-        let bytes = bytes.saturating_mul(self.topics.ready());
-        let budget = self.config.metadata_budget.max(1);
-        // In milliseconds, without 64-bit divisions; what takes days need not be exact.
-        let (seconds, rest) = (bytes / budget, bytes % budget);
-        let rest = rest.saturating_mul(1000) / budget;
-        let pause = Span::from_secs(seconds) + Span::from_millis(rest);
-        let due = topic.described + pause.max(self.config.probe_idle);
-        if due <= now {
-            self.refresh(slot, now);
-        }
     }
 
     /// A probe will not be answered: the next one need not wait for it.
@@ -303,32 +74,245 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The application grew the topic itself: news is sure to come.
-    pub(crate) fn expect_growth(&mut self, name: &str, now: Tick) {
-        if let Some(slot) = self.named(name) {
-            self.topics[slot].probe.eager_until = now + Span::from_secs(2);
-            self.plan(slot);
+    pub(crate) fn on_describe(&mut self, memo: &mut DescribeMemo, got: Segment<'_, '_>) {
+        let Some(item) = describe::item(got) else { return };
+        match item {
+            describe::Item::Topic { error, id, .. } => (memo.error, memo.id) = (error, id),
+            describe::Item::Partition { index, .. } => memo.last = memo.last.max(Some(index)),
+            describe::Item::Cursor(Some((_, index))) => memo.more = Some(index),
+            describe::Item::Skipped => memo.skipped = true,
+            _ => {}
+        }
+    }
+}
+
+impl<'d> Cx<'d> {
+    /// When a topic is probed next.
+    fn probe_due(&self, topic: &Topic, requests: u32) -> Tick {
+        if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
+            return Tick::NEVER;
+        }
+        let idle = self.settings.probe_idle;
+        let due = match self.settings.probing {
+            Probing::Never => return Tick::NEVER,
+            Probing::WhenProducing => {
+                if self.cluster.produced.is_none_or(|at| at + idle + idle <= self.now) {
+                    return Tick::NEVER;
+                }
+                topic.probe.sent + idle
+            }
+            Probing::Always => topic.probe.sent.max(topic.described) + idle,
+        };
+        let asked = requests.wrapping_sub(topic.probe.requests);
+        // Each topic has its part of the share.
+        let share =
+            self.cluster.topics.ready() * 100 / u32::from(self.settings.probe_share.clamp(1, 100));
+        let busy = topic.probe.sent + self.settings.probe_busy;
+        let due = if topic.probe.eager_until > self.now {
+            topic.probe.sent + EAGER
+        } else if asked > share {
+            due.min(busy)
+        } else {
+            due
+        };
+        due.max(topic.probe.until)
+    }
+
+    /// Sends the probes that are due and returns when the next one is.
+    pub(super) fn drive_probes(&mut self) -> Tick {
+        let next = self.drive_eager();
+        // In the order of their last probes: behind one that is not due none is.
+        while let Some(slot) = self.cluster.topics.first(Plan::Rest).get() {
+            let due = self.probe_due(&self.cluster.topics[slot], self.cluster.requests);
+            if due > self.now {
+                return next.min(due);
+            }
+            if !self.send_probe(slot) {
+                // Nobody to ask now: when somebody is connected, and meanwhile looks again.
+                return next.min(self.now + self.settings.probe_busy);
+            }
+        }
+        next
+    }
+
+    /// The same for the topics that the application has just grown.
+    fn drive_eager(&mut self) -> Tick {
+        let mut next = Tick::NEVER;
+        let mut link = self.cluster.topics.first(Plan::Eager);
+        let end = self.cluster.topics.last(Plan::Eager);
+        while let Some(slot) = link.get() {
+            let behind = self.cluster.topics.next(slot);
+            if self.cluster.topics[slot].probe.eager_until <= self.now {
+                self.cluster.topics[slot].probe.eager_until = Tick::ZERO;
+                self.cluster.plan(slot);
+            } else {
+                let due = |cx: &Self| cx.probe_due(&cx.cluster.topics[slot], cx.cluster.requests);
+                let sent = due(self) > self.now || self.send_probe(slot);
+                next = next.min(if sent { due(self) } else { self.now + self.settings.probe_busy });
+            }
+            link = if link == end { Link::NONE } else { behind };
+        }
+        next
+    }
+
+    /// `false`: there is no connection for it, or no memory just now; else the topic goes to the
+    /// end of its list.
+    fn send_probe(&mut self, slot: usize) -> bool {
+        let roomy = self.net.is_roomy();
+        let aside = self.cluster.topics[slot].probe.aside || roomy;
+        let Some(conn) = self.pick_probe(slot, aside) else { return false };
+        // Who steps aside does not lose the turn, unless there are connections beside for it.
+        let its_turn = !aside || roomy || self.pick_probe(slot, false) == Some(conn);
+        let versions = &self.net.conns[conn].versions;
+        let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
+        let offsets = versions.best(Kind::Versions, i16::MAX).unwrap_or(0) >= 2
+            && !self.net.conns[conn].blind;
+        // The first is the longest: it names the topic twice.
+        let sent = cursors.is_some_and(|kind| self.send_describe(slot, conn, kind))
+            || offsets && self.send_list_offsets(slot, conn);
+        let refused = !sent && (cursors.is_some() || offsets);
+        let topic = &self.cluster.topics[slot];
+        // What found no memory for long may never fit, and the others need not wait for it.
+        let late = self.probe_due(topic, self.cluster.requests) + REFUSED <= self.now;
+        if guard!("a probe without memory is tried again", refused && !topic.probe.refused && !late)
+        {
+            return false;
+        }
+        self.cluster.topics[slot].probe.refused = refused;
+        if !sent {
+            self.spend_metadata(slot);
+        }
+        self.note_probe(slot, its_turn.then_some(conn));
+        let patience = PATIENCE.min(self.settings.probe_busy);
+        let probe = &mut self.cluster.topics[slot].probe;
+        probe.until = self.now + patience;
+        probe.aside = !probe.aside;
+        self.add_witness();
+        true
+    }
+
+    /// A topic was probed: it is the last in the order of probes now.
+    fn note_probe(&mut self, slot: usize, conn: Option<usize>) {
+        let requests = self.cluster.requests;
+        let topic = &mut self.cluster.topics[slot];
+        (topic.probe.sent, topic.probe.requests) = (self.now, requests);
+        if let Some(conn) = conn {
+            topic.probe.conn = conn as u16;
+        }
+        let plan = topic.plan;
+        self.cluster.topics.put(slot, plan);
+    }
+
+    /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
+    /// has its own turn, else two of them could share two connections out for ever. With `aside`
+    /// those with a batch on its way come later, too: brokers answer in order, and the first batch
+    /// to a new partition takes its time.
+    fn pick_probe(&self, slot: usize, aside: bool) -> Option<usize> {
+        self.net.in_turn(usize::from(self.cluster.topics[slot].probe.conn) + 1, &|conn| {
+            let usable = conn.can_ask(self.now);
+            let stale = self.cluster.is_stale(conn.peer.node(), self.now);
+            let busy = aside && conn.is_behind_batches();
+            (usable && !conn.awaits(Kind::is_probe)).then_some([false, stale, busy])
+        })
+    }
+
+    fn send_describe(&mut self, slot: usize, conn: usize, kind: Kind) -> bool {
+        let topic = &self.cluster.topics[slot];
+        let name = topic.name.as_str();
+        let last = i32::try_from(topic.count.saturating_sub(1)).unwrap_or(i32::MAX - 1);
+        let request = describe::Request { topics: &[name], limit: 1, cursor: Some((name, last)) };
+        let draft =
+            self.net.draft(conn, self.now, kind, &mut |w, version| request.encode(version, w));
+        let Some(draft) = draft else { return false };
+        let tag = tag_of(slot, topic);
+        self.cluster.probe_sent(draft.len());
+        self.net.send(self.now, draft, tag, self.settings.request_timeout);
+        true
+    }
+
+    /// Asks for a topic, and for every other one whose probe is due within the busy interval, so
+    /// that many topics cost one request.
+    fn send_list_offsets(&mut self, slot: usize, conn: usize) -> bool {
+        let horizon = self.now + self.settings.probe_busy;
+        let (mut joining, mut link) = (0, self.cluster.first_beside(slot));
+        while let Some(other) = link.get().filter(|_| joining + 1 < TOPICS_PER_PROBE) {
+            let due = self.probe_due(&self.cluster.topics[other], self.cluster.requests);
+            if due > horizon {
+                break;
+            }
+            joining += 1;
+            link = self.cluster.topics.next(other);
+        }
+        let draft = loop {
+            match self.write_list_offsets(conn, slot, joining) {
+                Some(draft) => break draft,
+                // As many as there is memory for now; the others come next.
+                None if guard!("a probe that does not fit is split", joining > 0) => joining /= 2,
+                None => return false,
+            }
+        };
+        for _ in 0..joining {
+            if let Some(other) = self.cluster.first_beside(slot).get() {
+                self.note_probe(other, Some(conn));
+            }
+        }
+        self.cluster.probe_sent(draft.len());
+        self.net.send(self.now, draft, [0; 2], self.settings.request_timeout);
+        true
+    }
+
+    /// For a topic, and for the `joining` ones that come next.
+    fn write_list_offsets(&mut self, conn: usize, slot: usize, joining: usize) -> Option<Draft> {
+        self.net.draft(conn, self.now, Kind::Probe, &mut |w, version| {
+            list_offsets::begin(w, version, 0, 1 + joining)?;
+            let (mut slot, mut next) = (slot, self.cluster.first_beside(slot));
+            for left in (0..=joining).rev() {
+                let topic = &self.cluster.topics[slot];
+                let n = i32::try_from(topic.count).unwrap_or(i32::MAX);
+                list_offsets::topic(w, version, topic.name.as_str(), 2)?;
+                list_offsets::partition(w, version, n.saturating_sub(1), -1, -1)?;
+                list_offsets::partition(w, version, n, -1, -1)?;
+                list_offsets::end_topic(w, version)?;
+                if let Some(other) = next.get().filter(|_| left > 0) {
+                    (slot, next) = (other, self.cluster.topics.next(other));
+                }
+            }
+            list_offsets::end(w, version, 1000)
+        })
+    }
+
+    /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
+    /// has its part.
+    fn spend_metadata(&mut self, slot: usize) {
+        let topic = &self.cluster.topics[slot];
+        let bytes = topic.count.saturating_mul(50).saturating_add(200);
+        let bytes = bytes.saturating_mul(self.cluster.topics.ready());
+        let budget = self.settings.metadata_budget.max(1);
+        // In milliseconds, without 64-bit divisions; what takes days need not be exact.
+        let (seconds, rest) = (bytes / budget, bytes % budget);
+        let rest = rest.saturating_mul(1000) / budget;
+        let pause = Span::from_secs(seconds) + Span::from_millis(rest);
+        let due = topic.described + pause.max(self.settings.probe_idle);
+        if due <= self.now {
+            self.refresh(slot);
         }
     }
 
-    pub(crate) fn on_describe(&mut self, cx: &mut DescribeCx, got: Segment<'_, '_>) {
-        let Some(item) = describe::item(got) else { return };
-        match item {
-            describe::Item::Topic { error, id, .. } => (cx.error, cx.id) = (error, id),
-            describe::Item::Partition { index, .. } => cx.last = cx.last.max(Some(index)),
-            describe::Item::Cursor(Some((_, index))) => cx.more = Some(index),
-            describe::Item::Skipped => cx.skipped = true,
-            _ => {}
+    /// The application grew the topic itself: news is sure to come.
+    pub(crate) fn expect_growth(&mut self, name: &str) {
+        if let Some(slot) = self.cluster.named(name) {
+            self.cluster.topics[slot].probe.eager_until = self.now + Span::from_secs(2);
+            self.cluster.plan(slot);
         }
     }
 
     /// The three-way answer: grown, current or behind.
-    pub(crate) fn describe_done(&mut self, net: &mut Net<'d>, from: &Origin, cx: &DescribeCx) {
-        let Origin { now, conn, asked } = *from;
+    pub(crate) fn describe_done(&mut self, from: &Origin, memo: &DescribeMemo) {
+        let Origin { conn, asked } = *from;
         let slot = (asked.tag[0] >> 16) as usize;
-        let Some(topic) = self.topics.get_mut(slot) else { return };
+        let Some(topic) = self.cluster.topics.get_mut(slot) else { return };
         let right = tag_of(slot, topic);
-        if right[0] != asked.tag[0] || cx.skipped {
+        if right[0] != asked.tag[0] || memo.skipped {
             return;
         }
         topic.probe.until = Tick::ZERO;
@@ -337,114 +321,105 @@ impl<'d> Cluster<'d> {
             return;
         }
         let count = topic.count;
-        let node = net.conns[conn].peer.node();
+        let node = self.net.conns[conn].peer.node();
         let by = Source { broker: node, signal: Signal::DescribeTopicPartitions };
-        match cx.error {
+        match memo.error {
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
-                return self.refresh(slot, now);
+                return self.refresh(slot);
             }
             // Access to this topic is refused: Metadata says so too, and tells the application.
-            ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot, now),
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot),
             // A proxy without cursors: other probes may still work.
             ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
-                return net.conns[conn].versions.forget(asked.kind);
+                return self.net.conns[conn].versions.forget(asked.kind);
             }
             _ => return,
         }
-        if topic.id != Uuid::ZERO && cx.id != Uuid::ZERO && topic.id != cx.id {
-            if cx.id == topic.old_id {
+        if topic.id != Uuid::ZERO && memo.id != Uuid::ZERO && topic.id != memo.id {
+            if memo.id == topic.old_id {
                 // Or we are: only Metadata answers are evidence for that.
-                self.stale(slot, now, node);
-                return self.refresh(slot, now);
+                self.stale(slot, node);
+                return self.refresh(slot);
             }
-            return self.refresh_now(slot, now, by);
+            return self.refresh_now(slot, by);
         }
         let last = i64::from(count) - 1;
-        let has_last = cx.last.is_some_and(|index| i64::from(index) == last);
-        let grown = cx.more.is_some_and(|index| i64::from(index) >= i64::from(count));
+        let has_last = memo.last.is_some_and(|index| i64::from(index) == last);
+        let grown = memo.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if guard!("a probe tests the broker", !has_last) {
-            self.stale(slot, now, node);
+            self.stale(slot, node);
             // Where it has no id, a topic that was made again with fewer looks the same.
-            if self.topics[slot].id == Uuid::ZERO {
-                self.spend_metadata(now, slot);
+            if self.cluster.topics[slot].id == Uuid::ZERO {
+                self.spend_metadata(slot);
             }
         } else if grown {
-            self.refresh_now(slot, now, by);
+            self.refresh_now(slot, by);
         } else {
-            self.confirm(slot, now, by);
+            self.confirm(slot, by);
         }
     }
 
     pub(crate) fn on_list_offsets_probe(
         &mut self,
-        now: Tick,
-        net: &mut Net<'d>,
         conn: usize,
-        cx: &mut OffsetsProbeCx,
+        memo: &mut OffsetsProbeMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
-                let slot = self.named(name).filter(|slot| self.topics[*slot].ready);
-                *cx = OffsetsProbeCx {
+                let slot = self.cluster.named(name).filter(|slot| self.cluster.topics[*slot].ready);
+                *memo = OffsetsProbeMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
-                    generation: slot.map_or(0, |slot| self.topics[slot].generation),
-                    ..OffsetsProbeCx::default()
+                    generation: slot.map_or(0, |slot| self.cluster.topics[slot].generation),
+                    ..OffsetsProbeMemo::default()
                 };
             }
             list_offsets::Item::Partition { index, error, .. } => {
-                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
-                let count = i64::from(self.topics[slot].count);
+                let Some(slot) = self.cluster.still(memo.topic, memo.generation) else { return };
+                let count = i64::from(self.cluster.topics[slot].count);
                 if i64::from(index) == count - 1 {
-                    cx.last = Some(error);
+                    memo.last = Some(error);
                 } else if i64::from(index) == count {
-                    cx.beyond = Some(error);
+                    memo.beyond = Some(error);
                 }
             }
             list_offsets::Item::TopicEnd => {
-                if let Some(slot) = self.still(cx.topic, cx.generation) {
-                    self.topics[slot].probe.until = Tick::ZERO;
-                    self.judge_offsets(now, net, conn, slot, cx);
+                if let Some(slot) = self.cluster.still(memo.topic, memo.generation) {
+                    self.cluster.topics[slot].probe.until = Tick::ZERO;
+                    self.judge_offsets(conn, slot, memo);
                 }
             }
             _ => {}
         }
     }
 
-    fn judge_offsets(
-        &mut self,
-        now: Tick,
-        net: &mut Net<'d>,
-        conn: usize,
-        slot: usize,
-        cx: &OffsetsProbeCx,
-    ) {
-        let (Some(last), Some(beyond)) = (cx.last, cx.beyond) else { return };
+    fn judge_offsets(&mut self, conn: usize, slot: usize, memo: &OffsetsProbeMemo) {
+        let (Some(last), Some(beyond)) = (memo.last, memo.beyond) else { return };
         let failed = ErrorCode::UNKNOWN_SERVER_ERROR;
         if last == failed || beyond == failed {
             return;
         }
-        let by = Source { broker: net.conns[conn].peer.node(), signal: Signal::ListOffsets };
+        let by = Source { broker: self.net.conns[conn].peer.node(), signal: Signal::ListOffsets };
         let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let refused = |code: ErrorCode| code.0 != 0 && !code.is_retriable();
         let denied = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
         if last == denied || beyond == denied {
             // Metadata says so too, and tells the application.
-            self.refresh(slot, now);
+            self.refresh(slot);
         } else if refused(last) || refused(beyond) {
             // Not understood: this broker cannot be probed so.
-            net.conns[conn].blind = true;
+            self.net.conns[conn].blind = true;
         } else if guard!("a probe tests the broker", last == missing) {
             // The self-test failed: the broker is behind, the topic was made again with fewer
             // partitions, or the broker answers only for what it hosts. Metadata tells which, but
             // in the last case for ever the same.
-            self.spend_metadata(now, slot);
+            self.spend_metadata(slot);
         } else if beyond != missing {
-            self.refresh_now(slot, now, by);
+            self.refresh_now(slot, by);
         } else {
-            self.confirm(slot, now, by);
+            self.confirm(slot, by);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Metadata: asked for topics that need it, merged element by element as it streams in.
 
 use super::topics::Plan;
-use super::{Cluster, pending, topic};
+use super::{Cluster, Cx, pending, topic};
 use crate::api::Kind;
-use crate::connection::{Draft, Net, PATIENCE};
+use crate::connection::{Draft, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -29,7 +29,7 @@ const RETRIES: u8 = 3;
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MetadataCx {
+pub(crate) struct MetadataMemo {
     pub(super) started: Tick,
     node: i32,
     serial: u32,
@@ -50,7 +50,7 @@ pub(crate) struct MetadataCx {
     news: bool,
 }
 
-impl MetadataCx {
+impl MetadataMemo {
     pub(crate) const fn new(started: Tick, node: i32, version: i16, serial: u32) -> Self {
         Self {
             started,
@@ -80,123 +80,158 @@ impl<'d> Cluster<'d> {
         self.metadata_serial
     }
 
+    /// The topic that an answer is about, unless it was forgotten meanwhile.
+    pub(super) fn still(&self, topic: Link, generation: u16) -> Option<usize> {
+        let slot = topic.get()?;
+        let other = self.topics[slot].generation != generation;
+        (!guard!("an answer about a forgotten topic is dropped", other)).then_some(slot)
+    }
+
+    /// Tells the application once per kind of failure.
+    pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
+        if self.topics[slot].failure != Some(error) {
+            self.topics[slot].failure = Some(error);
+            self.tell(slot, pending::FAILED);
+        }
+    }
+}
+
+/// When something has to be asked about the cluster, by what that is.
+struct Timers {
+    /// Metadata of some topic gets too old.
+    max_age: Tick,
+    /// A Metadata request is due.
+    metadata: Tick,
+    /// The one under way is given up.
+    patience: Tick,
+    /// A topic is probed for growth.
+    probe: Tick,
+    /// A connection to ask over is looked for.
+    connection: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { max_age, metadata, patience, probe, connection } = self;
+        max_age.min(metadata).min(patience).min(probe).min(connection)
+    }
+}
+
+impl<'d> Cx<'d> {
     /// Sends what is due and returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(&mut self, net: &mut Net<'d>, now: Tick) -> Tick {
-        self.asks = false;
-        (self.clock, self.requests) = (now, (net.requests - self.probes.requests) as u32);
-        self.adopt_seeds(net, now);
-        let mut next = Tick::NEVER;
-        if self.metadata_until <= now {
+    pub(crate) fn drive(&mut self) -> Tick {
+        self.cluster.asks = false;
+        (self.cluster.clock, self.cluster.requests) =
+            (self.now, (self.net.requests - self.cluster.probes.requests) as u32);
+        self.adopt_seeds();
+        if self.cluster.metadata_until <= self.now {
             // No answer: somebody else may know. A late one is still welcome.
-            self.metadata_lost(now);
+            self.metadata_lost();
         }
-        while let Some(slot) = self.topics.oldest() {
-            let stale = self.topics[slot].described + self.config.metadata_max_age;
-            if stale > now {
-                next = stale;
-                break;
+        let max_age = self.refresh_old();
+        let brokers =
+            if self.cluster.brokers_wanted { self.cluster.brokers_at } else { Tick::NEVER };
+        let due = brokers.min(self.cluster.topics.wanted_at);
+        let metadata = match due {
+            due if due > self.now => due,
+            _ if self.cluster.metadata_until == Tick::NEVER => self.send_metadata(brokers),
+            _ => Tick::NEVER,
+        };
+        let patience = self.cluster.metadata_until;
+        let probe = self.drive_probes();
+        let connection = match self.cluster.topics.used() > 0 || self.cluster.brokers_wanted {
+            true => self.ensure_main(),
+            false => Tick::NEVER,
+        };
+        Timers { max_age, metadata, patience, probe, connection }.first()
+    }
+
+    /// Metadata of topics that is too old is wanted. Returns when the next one's is.
+    fn refresh_old(&mut self) -> Tick {
+        while let Some(slot) = self.cluster.topics.oldest() {
+            let stale = self.cluster.topics[slot].described + self.settings.metadata_max_age;
+            if stale > self.now {
+                return stale;
             }
-            self.refresh(slot, now);
+            self.refresh(slot);
         }
-        let brokers = if self.brokers_wanted { self.brokers_at } else { Tick::NEVER };
-        let due = brokers.min(self.topics.wanted_at);
-        if due > now {
-            next = next.min(due);
-        } else if self.metadata_until == Tick::NEVER {
-            next = next.min(self.send_metadata(net, now, brokers));
-        }
-        next = next.min(self.metadata_until);
-        next = next.min(self.drive_probes(net, now));
-        if self.topics.used() > 0 || self.brokers_wanted {
-            next = next.min(self.ensure_main(net, now));
-        }
-        next
+        Tick::NEVER
     }
 
     /// A connection to ask about the cluster, other ones in turn; brokers that were behind last,
     /// then connections with batches on their way.
-    pub(crate) fn pick_main(
-        &mut self,
-        net: &Net<'d>,
-        now: Tick,
-        prefer: Option<i32>,
-        kind: Kind,
-    ) -> Option<usize> {
-        self.turn = self.turn.wrapping_add(1);
-        net.in_turn(self.turn, &|conn| {
-            let usable = conn.can_ask(now) && conn.versions.has(kind);
+    pub(crate) fn pick_main(&mut self, prefer: Option<i32>, kind: Kind) -> Option<usize> {
+        self.cluster.turn = self.cluster.turn.wrapping_add(1);
+        self.net.in_turn(self.cluster.turn, &|conn| {
+            let usable = conn.can_ask(self.now) && conn.versions.has(kind);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
-            usable.then(|| [other, self.is_stale(node, now), conn.is_behind_batches()])
+            usable.then(|| [other, self.cluster.is_stale(node, self.now), conn.is_behind_batches()])
         })
     }
 
-    fn send_metadata(&mut self, net: &mut Net<'d>, now: Tick, brokers: Tick) -> Tick {
-        let (due, later) = self.due_topics(now);
-        if due == 0 && brokers > now {
-            self.topics.wanted_at = later;
+    fn send_metadata(&mut self, brokers: Tick) -> Tick {
+        let (due, later) = self.due_topics();
+        if due == 0 && brokers > self.now {
+            self.cluster.topics.wanted_at = later;
             return later;
         }
-        let conn = self.pick_main(net, now, self.informed, Kind::Metadata);
+        let conn = self.pick_main(self.cluster.informed, Kind::Metadata);
         let Some(conn) = conn else { return Tick::NEVER };
         let mut count = due;
         let draft = loop {
-            match self.write_metadata(net, now, conn, count) {
+            match self.write_metadata(conn, count) {
                 Ok(draft) => break draft,
                 // As many as there is memory for now; the others come next.
                 Err(Full) if guard!("names that do not fit are split", count > 1) => count /= 2,
-                Err(Full) => return now + GAP,
+                Err(Full) => return self.now + GAP,
             }
         };
         let Some(draft) = draft else { return Tick::NEVER };
-        net.send(now, draft, [0; 2], self.config.request_timeout);
-        self.metadata_serial = self.metadata_serial.wrapping_add(1).max(1);
+        self.net.send(self.now, draft, [0; 2], self.settings.request_timeout);
+        self.cluster.metadata_serial = self.cluster.metadata_serial.wrapping_add(1).max(1);
         // What found no room is due still.
-        self.topics.wanted_at = if count < due { now } else { later };
-        let mut link = self.topics.first(Plan::Wanted);
+        self.cluster.topics.wanted_at = if count < due { self.now } else { later };
+        let mut link = self.cluster.topics.first(Plan::Wanted);
         while let Some(slot) = link.get().filter(|_| count > 0) {
-            link = self.topics.next(slot);
-            let need = &mut self.topics[slot].need;
-            if need.at <= now {
-                (need.wanted, need.serial, need.at) = (false, self.metadata_serial, now + GAP);
-                self.plan(slot);
+            link = self.cluster.topics.next(slot);
+            let need = &mut self.cluster.topics[slot].need;
+            if need.at <= self.now {
+                (need.wanted, need.serial, need.at) =
+                    (false, self.cluster.metadata_serial, self.now + GAP);
+                self.cluster.plan(slot);
                 count -= 1;
             }
         }
-        self.informed = None;
-        self.metadata_until = now + PATIENCE;
-        self.brokers_at = now + self.config.retry_backoff;
+        self.cluster.informed = None;
+        self.cluster.metadata_until = self.now + PATIENCE;
+        self.cluster.brokers_at = self.now + self.settings.retry_backoff;
         Tick::NEVER
     }
 
     /// How many topics want Metadata now, and when the next one does.
-    fn due_topics(&self, now: Tick) -> (usize, Tick) {
+    fn due_topics(&self) -> (usize, Tick) {
         let (mut due, mut later) = (0, Tick::NEVER);
-        let mut link = self.topics.first(Plan::Wanted);
+        let mut link = self.cluster.topics.first(Plan::Wanted);
         while let Some(slot) = link.get() {
-            match self.topics[slot].need.at {
-                at if at <= now => due += 1,
+            match self.cluster.topics[slot].need.at {
+                at if at <= self.now => due += 1,
                 at => later = later.min(at),
             }
-            link = self.topics.next(slot);
+            link = self.cluster.topics.next(slot);
         }
         (due, later)
     }
 
     /// A request for the first `count` topics that are due. `None`: the connection takes none.
-    fn write_metadata(
-        &self,
-        net: &mut Net<'d>,
-        now: Tick,
-        conn: usize,
-        count: usize,
-    ) -> Result<Option<Draft>, Full> {
-        let draft = net.open(conn, now, Kind::Metadata, i16::MAX);
+    fn write_metadata(&mut self, conn: usize, count: usize) -> Result<Option<Draft>, Full> {
+        let draft = self.net.open(conn, self.now, Kind::Metadata, i16::MAX);
         let Some(mut draft) = draft else { return Ok(None) };
-        let (topics, auto_create) = (&self.topics, self.config.auto_create);
-        let written = net.write(&mut draft, &mut |w, version| {
+        let (topics, now) = (&self.cluster.topics, self.now);
+        let auto_create = self.settings.auto_create;
+        let written = self.net.write(&mut draft, &mut |w, version| {
             metadata::begin(w, version, Some(count))?;
             let (mut link, mut left) = (topics.first(Plan::Wanted), count);
             while let Some(slot) = link.get().filter(|_| left > 0) {
@@ -212,280 +247,272 @@ impl<'d> Cluster<'d> {
         match written {
             Ok(()) => Ok(Some(draft)),
             Err(Full) => {
-                net.abandon(draft);
+                self.net.abandon(draft);
                 Err(Full)
             }
         }
     }
 
     /// A Metadata request will not be answered (soon).
-    pub(crate) fn metadata_lost(&mut self, now: Tick) {
-        self.metadata_until = Tick::NEVER;
-        while let Some(slot) = self.topics.first(Plan::Asked).get() {
-            let need = &mut self.topics[slot].need;
+    pub(crate) fn metadata_lost(&mut self) {
+        self.cluster.metadata_until = Tick::NEVER;
+        while let Some(slot) = self.cluster.topics.first(Plan::Asked).get() {
+            let need = &mut self.cluster.topics[slot].need;
             need.serial = 0;
             need.wanted = true;
-            need.at = need.at.max(now);
+            need.at = need.at.max(self.now);
             need.told = false;
-            self.plan(slot);
+            self.cluster.plan(slot);
         }
     }
 
-    pub(crate) fn on_metadata(&mut self, now: Tick, cx: &mut MetadataCx, got: Segment<'_, '_>) {
-        if cx.serial == self.metadata_serial && self.metadata_until != Tick::NEVER {
+    pub(crate) fn on_metadata(&mut self, memo: &mut MetadataMemo, got: Segment<'_, '_>) {
+        if memo.serial == self.cluster.metadata_serial && self.cluster.metadata_until != Tick::NEVER
+        {
             // Long answers over slow links take their time; this one is on its way.
-            self.metadata_until = now + PATIENCE;
+            self.cluster.metadata_until = self.now + PATIENCE;
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
             metadata::Item::Broker { id, host, port, .. } => {
-                cx.brokers += 1;
+                memo.brokers += 1;
                 // Who is behind may know an old address (R9).
-                let behind = self.broker(id).is_some() && self.is_stale(cx.node, now);
+                let behind =
+                    self.cluster.broker(id).is_some() && self.cluster.is_stale(memo.node, self.now);
                 if !guard!("who is behind moves no broker", behind) {
-                    self.merge_broker(now, id, host, port);
+                    self.merge_broker(id, host, port);
                 }
             }
             metadata::Item::Cluster { controller, .. } if controller >= 0 => {
-                self.controller = Some(controller);
+                self.cluster.controller = Some(controller);
             }
             metadata::Item::Topic { error, name, id, .. } => {
-                let slot = name.and_then(|name| self.named(name));
-                cx.topic = slot.map_or(Link::NONE, Link::to);
-                cx.generation = slot.map_or(0, |slot| self.topics[slot].generation);
-                (cx.error, cx.id, cx.count, cx.news) = (error, id, 0, false);
-                cx.applies = cx.brokers > 0
+                let slot = name.and_then(|name| self.cluster.named(name));
+                memo.topic = slot.map_or(Link::NONE, Link::to);
+                memo.generation = slot.map_or(0, |slot| self.cluster.topics[slot].generation);
+                (memo.error, memo.id, memo.count, memo.news) = (error, id, 0, false);
+                memo.applies = memo.brokers > 0
                     && slot.is_some_and(|slot| {
-                        let known = self.topics[slot].id;
+                        let known = self.cluster.topics[slot].id;
                         known == id || known == Uuid::ZERO || id == Uuid::ZERO
                     });
             }
             metadata::Item::Partition { error, index, leader, epoch, .. } => {
-                let Some(slot) = self.still(cx.topic, cx.generation) else { return };
+                let Some(slot) = self.cluster.still(memo.topic, memo.generation) else { return };
                 let Ok(index) = u32::try_from(index) else { return };
-                cx.count = cx.count.max(index.saturating_add(1));
+                memo.count = memo.count.max(index.saturating_add(1));
                 let leaderless = matches!(
                     error,
                     ErrorCode::LEADER_NOT_AVAILABLE | ErrorCode::LISTENER_NOT_FOUND
                 );
                 let leader = if leaderless { -1 } else { leader.max(-1) };
-                if !cx.applies {
+                if !memo.applies {
                     return;
                 }
-                if let Some(part) = self.table.find(slot, index).or_else(|| self.hold(slot, index))
+                if let Some(part) =
+                    self.cluster.table.find(slot, index).or_else(|| self.cluster.hold(slot, index))
                 {
-                    cx.news |= self.merge_leader(part, leader, epoch, cx.reliable);
+                    memo.news |= self.cluster.merge_leader(part, leader, epoch, memo.reliable);
                 }
             }
             metadata::Item::TopicEnd => {
-                if let Some(slot) = self.still(cx.topic, cx.generation) {
-                    self.merge_topic(now, slot, cx);
-                    self.settle(slot, now);
+                if let Some(slot) = self.cluster.still(memo.topic, memo.generation) {
+                    self.merge_topic(slot, memo);
+                    self.schedule(slot);
                 }
-                cx.topic = Link::NONE;
+                memo.topic = Link::NONE;
             }
-            metadata::Item::Skipped => cx.skipped = true,
+            metadata::Item::Skipped => memo.skipped = true,
             _ => {}
         }
     }
 
     /// The answer is complete.
-    pub(crate) fn metadata_done(&mut self, now: Tick, cx: &MetadataCx) {
-        if cx.brokers > 0 && !cx.skipped {
-            self.drop_unnamed(cx.started, cx.node);
-            self.brokers_wanted = false;
+    pub(crate) fn metadata_done(&mut self, memo: &MetadataMemo) {
+        if memo.brokers > 0 && !memo.skipped {
+            self.cluster.drop_unnamed(memo.started, memo.node);
+            self.cluster.brokers_wanted = false;
         }
-        if cx.serial == self.metadata_serial {
-            self.metadata_until = Tick::NEVER;
+        if memo.serial == self.cluster.metadata_serial {
+            self.cluster.metadata_until = Tick::NEVER;
         }
-        let mut link = self.topics.first(Plan::Asked);
+        let mut link = self.cluster.topics.first(Plan::Asked);
         while let Some(slot) = link.get() {
-            link = self.topics.next(slot);
+            link = self.cluster.topics.next(slot);
             // Asked and not named in the answer: as if there had been none.
-            if self.topics[slot].need.serial == cx.serial {
-                self.topics[slot].need.serial = 0;
-                self.ask_again(slot, now);
+            if self.cluster.topics[slot].need.serial == memo.serial {
+                self.cluster.topics[slot].need.serial = 0;
+                self.ask_again(slot);
             }
         }
-    }
-
-    /// The topic that an answer is about, unless it was forgotten meanwhile.
-    pub(super) fn still(&self, topic: Link, generation: u16) -> Option<usize> {
-        let slot = topic.get()?;
-        let other = self.topics[slot].generation != generation;
-        (!guard!("an answer about a forgotten topic is dropped", other)).then_some(slot)
     }
 
     /// An answer was merged: the topic waits for its next probe, or for more.
-    fn settle(&mut self, slot: usize, now: Tick) {
-        self.plan(slot);
-        self.topics.note_change(slot);
-        let requests = self.requests;
-        let topic = &mut self.topics[slot];
+    fn schedule(&mut self, slot: usize) {
+        self.cluster.plan(slot);
+        self.cluster.topics.note_change(slot);
+        let requests = self.cluster.requests;
+        let topic = &mut self.cluster.topics[slot];
         if let plan @ (Plan::Rest | Plan::Eager) = topic.plan {
-            (topic.probe.sent, topic.probe.requests) = (now, requests);
-            self.topics.put(slot, plan);
-            self.topics.renew(slot);
+            (topic.probe.sent, topic.probe.requests) = (self.now, requests);
+            self.cluster.topics.put(slot, plan);
+            self.cluster.topics.renew(slot);
         }
     }
 
-    fn merge_topic(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
-        self.topics[slot].need.serial = 0;
-        match cx.error {
-            _ if cx.brokers == 0 => return self.ask_again(slot, now),
-            ErrorCode(0) if guard!("no partitions are no topic", cx.count == 0) || cx.skipped => {
-                return self.ask_again(slot, now);
+    fn merge_topic(&mut self, slot: usize, memo: &MetadataMemo) {
+        self.cluster.topics[slot].need.serial = 0;
+        match memo.error {
+            _ if memo.brokers == 0 => return self.ask_again(slot),
+            ErrorCode(0)
+                if guard!("no partitions are no topic", memo.count == 0) || memo.skipped =>
+            {
+                return self.ask_again(slot);
             }
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
-                return self.merge_missing(now, slot, cx);
+                return self.merge_missing(slot, memo);
             }
-            error if error.is_retriable() => return self.ask_again(slot, now),
+            error if error.is_retriable() => return self.ask_again(slot),
             // Passes, as a rule.
-            ErrorCode::UNKNOWN_SERVER_ERROR if self.topics[slot].need.failures < RETRIES => {
-                return self.ask_again(slot, now);
+            ErrorCode::UNKNOWN_SERVER_ERROR
+                if self.cluster.topics[slot].need.failures < RETRIES =>
+            {
+                return self.ask_again(slot);
             }
             error => {
-                self.fail_topic(slot, Error::Broker(error));
-                return self.ask_again(slot, now);
+                self.cluster.fail_topic(slot, Error::Broker(error));
+                return self.ask_again(slot);
             }
         }
-        let mut news = cx.news;
-        let topic = &mut self.topics[slot];
+        let mut news = memo.news;
+        let topic = &mut self.cluster.topics[slot];
         let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         topic.failure = None;
-        let rested = topic.described + self.config.retry_backoff_max.times(2) <= now;
-        topic.described = now;
+        let rested = topic.described + self.settings.retry_backoff_max.times(2) <= self.now;
+        topic.described = self.now;
         if !topic.ready {
-            topic.count = cx.count;
-            topic.nameless = cx.id == Uuid::ZERO;
+            topic.count = memo.count;
+            topic.nameless = memo.id == Uuid::ZERO;
             topic.evidence = topic::Evidence::NONE;
-            self.topics.set_id(slot, cx.id);
-            self.topics.set_ready(slot);
-            self.tell(slot, pending::READY);
+            self.cluster.topics.set_id(slot, memo.id);
+            self.cluster.topics.set_ready(slot);
+            self.cluster.tell(slot, pending::READY);
             news = true;
-        } else if !cx.applies || (gone && cx.id == Uuid::ZERO) {
-            return self.merge_other(now, slot, cx, gone);
-        } else if guard!("a count does not shrink", cx.count < topic.count) {
-            return self.merge_smaller(now, slot, cx);
+        } else if !memo.applies || (gone && memo.id == Uuid::ZERO) {
+            return self.merge_other(slot, memo, gone);
+        } else if guard!("a count does not shrink", memo.count < topic.count) {
+            return self.merge_smaller(slot, memo);
         } else {
             topic.evidence = topic::Evidence::NONE;
-            topic.nameless = cx.id == Uuid::ZERO;
+            topic.nameless = memo.id == Uuid::ZERO;
             if topic.id == Uuid::ZERO {
-                self.topics.set_id(slot, cx.id);
+                self.cluster.topics.set_id(slot, memo.id);
             }
-            let topic = &self.topics[slot];
-            if cx.count != topic.count {
-                let seen = if topic.need.told { topic.need.by } else { cx.source() };
-                self.grow(slot, cx.count, seen);
+            let topic = &self.cluster.topics[slot];
+            if memo.count != topic.count {
+                let seen = if topic.need.told { topic.need.by } else { memo.source() };
+                self.cluster.grow(slot, memo.count, seen);
                 news = true;
             }
         }
-        self.confirm(slot, now, cx.source());
+        self.confirm(slot, memo.source());
         if news || rested {
-            self.topics[slot].need.failures = 0;
+            self.cluster.topics[slot].need.failures = 0;
         }
-        self.settle_leaders(slot, now, news);
+        self.want_leaders(slot, news);
     }
 
     /// Another topic id than ours, or a topic that is back after it was gone: is it a new topic, or
     /// is the broker behind (R5)?
-    fn merge_other(&mut self, now: Tick, slot: usize, cx: &MetadataCx, gone: bool) {
-        let topic = &mut self.topics[slot];
-        topic.evidence.add(now, cx.id, cx.count, cx.node);
+    fn merge_other(&mut self, slot: usize, memo: &MetadataMemo, gone: bool) {
+        let topic = &mut self.cluster.topics[slot];
+        topic.evidence.add(self.now, memo.id, memo.count, memo.node);
         let e = &topic.evidence;
-        let lasts = |time: Span| e.answers > 1 && e.since + time <= now;
+        let lasts = |time: Span| e.answers > 1 && e.since + time <= self.now;
         // Kafka never gives an id twice: who still has the one before ours is behind, unless it
         // was us who took them in the wrong order.
-        let old = cx.id != Uuid::ZERO && cx.id == topic.old_id;
+        let old = memo.id != Uuid::ZERO && memo.id == topic.old_id;
         let believed = match old {
             true => lasts(LAG_ALLOWANCE) && (e.refused || e.two_brokers || lasts(ALONE)),
             false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
         };
         if guard!("another id is corroborated", believed => true) {
-            self.recreate(slot, cx.id, cx.count);
+            self.cluster.recreate(slot, memo.id, memo.count);
             // This answer was read as one about another topic: its leaders were not taken.
-            self.confirm(slot, now, cx.source());
-            self.refresh_now(slot, now, cx.source());
+            self.confirm(slot, memo.source());
+            self.refresh_now(slot, memo.source());
         } else if old {
-            self.merge_stale(now, slot, cx);
+            self.merge_stale(slot, memo);
         } else {
-            self.ask_again(slot, now);
+            self.ask_again(slot);
         }
     }
 
     /// The broker is behind: others are asked, and itself a few times more.
-    fn merge_stale(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
-        self.stale(slot, now, cx.node);
-        if self.topics[slot].need.failures < ASK_STALE {
-            self.ask_again(slot, now);
+    fn merge_stale(&mut self, slot: usize, memo: &MetadataMemo) {
+        self.stale(slot, memo.node);
+        if self.cluster.topics[slot].need.failures < ASK_STALE {
+            self.ask_again(slot);
         } else {
-            self.slow_down(slot, now);
+            self.slow_down(slot);
         }
     }
 
     /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
     /// asked again.
-    fn settle_leaders(&mut self, slot: usize, now: Tick, news: bool) {
-        self.topics[slot].need.told = false;
-        let count = self.topics[slot].count;
-        let open = self.table.of_topic(slot).any(|part| {
-            let p = &self.table[part];
+    fn want_leaders(&mut self, slot: usize, news: bool) {
+        self.cluster.topics[slot].need.told = false;
+        let count = self.cluster.topics[slot].count;
+        let open = self.cluster.table.of_topic(slot).any(|part| {
+            let p = &self.cluster.table[part];
             p.index < count && (p.broker().is_none() || p.rewinds > 0)
         });
         if open {
-            self.ask_again(slot, now);
+            self.ask_again(slot);
         } else if !news {
-            self.slow_down(slot, now);
+            self.slow_down(slot);
         }
     }
 
     /// "No such topic": believed only when it lasts (R7).
-    fn merge_missing(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
-        let brokers = self.brokers.iter().filter(|b| b.used).count();
-        let topic = &mut self.topics[slot];
-        topic.evidence.add(now, Uuid::ZERO, 0, cx.node);
+    fn merge_missing(&mut self, slot: usize, memo: &MetadataMemo) {
+        let brokers = self.cluster.brokers.iter().filter(|b| b.used).count();
+        let topic = &mut self.cluster.topics[slot];
+        topic.evidence.add(self.now, Uuid::ZERO, 0, memo.node);
         let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
         let e = &topic.evidence;
         // Of a topic that was never seen there is nothing that a second broker could contradict.
         let enough = usize::from(e.answers) >= if topic.ready { brokers.max(3) } else { 3 };
         let agreed = !topic.ready || e.two_brokers || brokers < 2 || e.answers > 20;
-        let gone = enough && agreed && e.since + allowance <= now;
+        let gone = enough && agreed && e.since + allowance <= self.now;
         if guard!("a missing topic is corroborated", gone => true) {
-            self.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+            self.cluster.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         }
-        self.ask_again(slot, now);
+        self.ask_again(slot);
     }
 
     /// Fewer partitions than are known: the broker is behind (R4), or, without topic ids and when
     /// all say so for long, the topic was made again (R6).
-    fn merge_smaller(&mut self, now: Tick, slot: usize, cx: &MetadataCx) {
-        let brokers = self.brokers.iter().filter(|b| b.used).count();
-        if cx.id == Uuid::ZERO {
-            let topic = &mut self.topics[slot];
-            topic.evidence.add(now, Uuid::ZERO, cx.count, cx.node);
+    fn merge_smaller(&mut self, slot: usize, memo: &MetadataMemo) {
+        let brokers = self.cluster.brokers.iter().filter(|b| b.used).count();
+        if memo.id == Uuid::ZERO {
+            let topic = &mut self.cluster.topics[slot];
+            topic.evidence.add(self.now, Uuid::ZERO, memo.count, memo.node);
             let e = &topic.evidence;
             if usize::from(e.answers) >= brokers.max(3)
                 && (e.two_brokers || brokers < 2 || e.answers > 20)
-                && e.since + LAG_ALLOWANCE <= now
+                && e.since + LAG_ALLOWANCE <= self.now
             {
-                self.recreate(slot, Uuid::ZERO, cx.count);
-                self.confirm(slot, now, cx.source());
-                return self.refresh_now(slot, now, cx.source());
+                self.cluster.recreate(slot, Uuid::ZERO, memo.count);
+                self.confirm(slot, memo.source());
+                return self.refresh_now(slot, memo.source());
             }
         }
-        if cx.id != Uuid::ZERO {
-            return self.merge_stale(now, slot, cx);
+        if memo.id != Uuid::ZERO {
+            return self.merge_stale(slot, memo);
         }
-        self.stale(slot, now, cx.node);
-        self.ask_again(slot, now);
-    }
-
-    /// Tells the application once per kind of failure.
-    pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
-        if self.topics[slot].failure != Some(error) {
-            self.topics[slot].failure = Some(error);
-            self.tell(slot, pending::FAILED);
-        }
+        self.stale(slot, memo.node);
+        self.ask_again(slot);
     }
 }

@@ -21,6 +21,20 @@ impl Cluster<'_> {
         Some(Event::LeaderMoved { topic, partition, epoch })
     }
 
+    /// The next failed connection that the application was not told of.
+    pub(crate) fn poll_disconnected(&mut self) -> Option<Event<'static>> {
+        if !self.broker_news {
+            return None;
+        }
+        let (broker, error) = self.take_broker_news()?;
+        Some(Event::Disconnected { broker, error })
+    }
+
+    /// Whether there is something of that.
+    pub(crate) fn has_news(&self) -> bool {
+        self.topics.has_news() || self.broker_news || self.table.has_moved()
+    }
+
     fn topic_event(&mut self, slot: usize) -> Event<'static> {
         let id = self.topic_id(slot);
         let topic = &mut self.topics[slot];

@@ -1,24 +1,24 @@
 //! Answers to what the cluster part asked: Metadata and growth probes.
 
-use super::{Cluster, DescribeCx, MetadataCx, OffsetsProbeCx};
+use super::{Cluster, Cx, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
 use crate::api::Kind;
-use crate::connection::{InFlight, Net, Origin};
+use crate::connection::{InFlight, Origin};
 use crate::event::Event;
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
-pub(crate) enum Cx {
-    Metadata(MetadataCx),
-    Describe(DescribeCx),
-    Probe(OffsetsProbeCx),
+pub(crate) enum Memo {
+    Metadata(MetadataMemo),
+    Describe(DescribeMemo),
+    Probe(OffsetsProbeMemo),
 }
 
-impl Cx {
+impl Memo {
     /// The scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
-        if let Self::Metadata(cx) = self {
-            cx.started.age(by);
+        if let Self::Metadata(memo) = self {
+            memo.started.age(by);
         }
     }
 }
@@ -52,47 +52,48 @@ impl<'d> Cluster<'d> {
             t.evidence.since.age(by);
         }
     }
+}
 
-    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
-        let node = net.conns[from.conn].peer.node();
+impl<'d> Cx<'d> {
+    pub(crate) fn begin(&self, from: &Origin) -> Memo {
+        let node = self.net.conns[from.conn].peer.node();
         match from.asked.kind {
-            Kind::Probe => Cx::Probe(OffsetsProbeCx::default()),
-            kind if Some(kind) == Kind::DESCRIBE => Cx::Describe(DescribeCx::default()),
+            Kind::Probe => Memo::Probe(OffsetsProbeMemo::default()),
+            kind if Some(kind) == Kind::DESCRIBE => Memo::Describe(DescribeMemo::default()),
             _ => {
-                let (version, serial) = (from.asked.version, self.metadata_serial());
-                Cx::Metadata(MetadataCx::new(from.now, node, version, serial))
+                let (version, serial) = (from.asked.version, self.cluster.metadata_serial());
+                Memo::Metadata(MetadataMemo::new(self.now, node, version, serial))
             }
         }
     }
 
     pub(crate) fn item<'a>(
         &mut self,
-        net: &mut Net<'d>,
         from: &Origin,
-        cx: &mut Cx,
+        memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        match cx {
-            Cx::Metadata(cx) => self.on_metadata(from.now, cx, got),
-            Cx::Describe(cx) if Kind::DESCRIBE.is_some() => self.on_describe(cx, got),
-            Cx::Describe(_) => {}
-            Cx::Probe(cx) => self.on_list_offsets_probe(from.now, net, from.conn, cx, got),
+        match memo {
+            Memo::Metadata(memo) => self.on_metadata(memo, got),
+            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.cluster.on_describe(memo, got),
+            Memo::Describe(_) => {}
+            Memo::Probe(memo) => self.on_list_offsets_probe(from.conn, memo, got),
         }
         None
     }
 
-    pub(crate) fn done(&mut self, net: &mut Net<'d>, from: &Origin, cx: &Cx) {
-        match cx {
-            Cx::Metadata(cx) => self.metadata_done(from.now, cx),
-            Cx::Describe(cx) if Kind::DESCRIBE.is_some() => self.describe_done(net, from, cx),
-            Cx::Describe(_) | Cx::Probe(_) => {}
+    pub(crate) fn done(&mut self, from: &Origin, memo: &Memo) {
+        match memo {
+            Memo::Metadata(memo) => self.metadata_done(memo),
+            Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.describe_done(from, memo),
+            Memo::Describe(_) | Memo::Probe(_) => {}
         }
     }
 
-    pub(crate) fn lost(&mut self, now: Tick, request: &InFlight) {
+    pub(crate) fn lost(&mut self, request: &InFlight) {
         match request.asked.kind {
-            Kind::Metadata => self.metadata_lost(now),
-            _ => self.probe_lost(),
+            Kind::Metadata => self.metadata_lost(),
+            _ => self.cluster.probe_lost(),
         }
     }
 }

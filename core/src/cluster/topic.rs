@@ -8,7 +8,7 @@ use crate::time::{Scale, Span, Tick};
 use crate::wire::Uuid;
 
 use super::topics::Plan;
-use super::{CONSUMER, Cluster, HELD, PRODUCER};
+use super::{CONSUMER, Cluster, Cx, HELD, PRODUCER};
 
 /// News that the application was not told yet.
 pub(crate) mod pending {
@@ -234,28 +234,6 @@ impl Cluster<'_> {
         self.topics.note_news(slot);
     }
 
-    /// The topic's count was confirmed.
-    #[inline(never)]
-    pub(super) fn confirm(&mut self, slot: usize, now: Tick, by: Source) {
-        let topic = &mut self.topics[slot];
-        topic.confirmed = now;
-        topic.by = by;
-    }
-
-    /// A broker is behind with a topic (R4).
-    pub(super) fn stale(&mut self, slot: usize, now: Tick, node: i32) {
-        let pause = self.config.probe_idle.times(3);
-        let known = self.is_stale(node, now);
-        match self.broker_mut(node) {
-            Some(broker) => broker.stale_until = now + pause,
-            None => self.seeds.stale_until = now + pause,
-        }
-        if !known {
-            self.topics[slot].stale_broker = node;
-            self.tell(slot, pending::STALE);
-        }
-    }
-
     /// The count grew (R2, R10).
     pub(super) fn grow(&mut self, slot: usize, count: u32, by: Source) {
         let topic = &mut self.topics[slot];
@@ -341,6 +319,30 @@ impl Cluster<'_> {
             topic.wants & PRODUCER != 0 && long && !self.is_read(*slot) && may_go(*slot)
         };
         (0..self.topics.len()).filter(is_unused).min_by_key(|slot| self.topics[*slot].used)
+    }
+}
+
+impl<'d> Cx<'d> {
+    /// The topic's count was confirmed.
+    #[inline(never)]
+    pub(super) fn confirm(&mut self, slot: usize, by: Source) {
+        let topic = &mut self.cluster.topics[slot];
+        topic.confirmed = self.now;
+        topic.by = by;
+    }
+
+    /// A broker is behind with a topic (R4).
+    pub(super) fn stale(&mut self, slot: usize, node: i32) {
+        let pause = self.settings.probe_idle.times(3);
+        let known = self.cluster.is_stale(node, self.now);
+        match self.cluster.broker_mut(node) {
+            Some(broker) => broker.stale_until = self.now + pause,
+            None => self.cluster.seeds.stale_until = self.now + pause,
+        }
+        if !known {
+            self.cluster.topics[slot].stale_broker = node;
+            self.cluster.tell(slot, pending::STALE);
+        }
     }
 }
 

@@ -2,12 +2,10 @@
 //! (brokers 2.4 to 2.6; KIP-320).
 
 use super::work::Spot;
-use super::{Consumer, OffsetsCx, State};
+use super::{Activity, Consumer, OffsetsMemo};
 use crate::api::Kind;
-use crate::cluster::Cluster;
-use crate::connection::Net;
+use crate::cluster::Cx;
 use crate::memory::Link;
-use crate::time::Tick;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, offset_for_leader_epoch};
 
@@ -21,7 +19,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn doubt(&mut self, part: usize, epoch: i32) {
         let read = &mut self.reads[part];
         let known = Kind::EPOCHS.is_some()
-            && read.state == State::Fetch
+            && read.state == Activity::Fetch
             && read.last_epoch >= 0
             && epoch >= 0;
         let news = guard!("a new epoch is checked", read.sent_epoch != epoch);
@@ -29,18 +27,12 @@ impl<'d> Consumer<'d> {
     }
 
     /// Asks the broker of a connection where the epochs end that were read last. False: no room.
-    pub(super) fn send_checks(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        (conn, desk): (usize, usize),
-    ) -> bool {
+    pub(super) fn send_checks(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         let Some(asks) = Kind::EPOCHS else { return true };
         if self.desks[desk].checks.is_empty() {
             return true;
         }
-        let versions = &net.conns[conn].versions;
+        let versions = &cx.net.conns[conn].versions;
         let fetch_does = guard!(
             "Fetch checks positions itself",
             versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS)
@@ -49,20 +41,20 @@ impl<'d> Consumer<'d> {
         if fetch_does || !guard!("a position is checked where Fetch does not", can) {
             while let Some(part) = self.desks[desk].checks.first().get() {
                 self.reads[part].unchecked = false;
-                self.relink(cluster, part);
+                self.relink(&cx.cluster, part);
             }
             return true;
         }
-        if net.conns[conn].awaits(|kind| kind == asks) {
+        if cx.net.conns[conn].awaits(|kind| kind == asks) {
             return true;
         }
         let mut most = usize::MAX;
         let (draft, count) = loop {
             let Self { desks, follows, by_work, .. } = self;
-            let count = Self::group(cluster, follows, by_work, &mut desks[desk].checks, most);
+            let count = Self::group(&cx.cluster, follows, by_work, &mut desks[desk].checks, most);
             let named = self.named(&self.desks[desk].checks, count);
-            let draft = net.draft(conn, now, asks, &mut |w, version| {
-                self.plan(cluster, version).write_checks(w, &named)
+            let draft = cx.net.draft(conn, cx.now, asks, &mut |w, version| {
+                self.plan(&cx.cluster, version).write_checks(w, &named)
             });
             match draft {
                 Some(draft) => break (draft, count),
@@ -76,41 +68,40 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout);
+        cx.net.send(cx.now, draft, [desk as u32, 0], cx.settings.request_timeout);
         true
     }
 
     pub(super) fn on_epochs(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         correlation: i32,
-        cx: &mut OffsetsCx,
+        memo: &mut OffsetsMemo,
         got: Segment<'_, '_>,
     ) {
         use offset_for_leader_epoch::Item;
         match offset_for_leader_epoch::item(got) {
-            Some(Item::Topic { name }) => cx.names(cluster, name),
+            Some(Item::Topic { name }) => memo.names(&cx.cluster, name),
             Some(Item::Partition { error, index, leader_epoch, end_offset }) => {
-                let Some(part) = cx.part(cluster, index) else { return };
+                let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &mut self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek outlives a check", read.asked != correlation);
-                if read.state != State::Fetch || sought {
+                if read.state != Activity::Fetch || sought {
                     return;
                 }
                 read.asked = 0;
                 if error != ErrorCode(0) {
-                    return self.refused(cluster, now, part, error);
+                    return self.refused(cx, part, error);
                 }
                 read.unchecked = false;
                 read.recovered();
                 if leader_epoch < 0 || end_offset < 0 {
-                    self.diverged(cluster, now, part, -1, -1);
+                    self.diverged(cx, part, -1, -1);
                 } else if guard!("a log that was cut is noticed", end_offset < read.position) {
-                    self.diverged(cluster, now, part, leader_epoch, end_offset);
+                    self.diverged(cx, part, leader_epoch, end_offset);
                 }
-                self.relink(cluster, part);
+                self.relink(&cx.cluster, part);
             }
             _ => {}
         }

@@ -3,13 +3,13 @@
 
 use super::plan::Named;
 use super::work::Spot;
-use super::{Consumer, State, Trouble};
+use super::{Activity, Consumer, Trouble};
 use crate::api::Kind;
-use crate::cluster::Cluster;
-use crate::connection::{Draft, Net};
+use crate::cluster::{Cluster, Cx};
+use crate::connection::Draft;
 use crate::event::{MoveReason, Unreadable};
 use crate::memory::{Link, List};
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
@@ -25,7 +25,7 @@ pub(super) const NO_ROOM: Span = Span::from_millis(20);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FetchCx {
+pub(crate) struct FetchMemo {
     pub(super) serial: u32,
     topic: Link,
     pub(super) part: Link,
@@ -47,7 +47,7 @@ pub(crate) struct FetchCx {
     pub(super) checked: bool,
 }
 
-impl FetchCx {
+impl FetchMemo {
     pub(crate) fn new(serial: u32) -> Self {
         Self { serial, ..Self::default() }
     }
@@ -69,15 +69,10 @@ impl FetchCx {
 
 impl<'d> Consumer<'d> {
     /// Version of the next Fetch, and whether it names everything that is read from the broker.
-    fn version(
-        &self,
-        cluster: &Cluster<'d>,
-        net: &Net<'d>,
-        (conn, desk): (usize, usize),
-    ) -> Option<(i16, bool)> {
-        let (versions, session) = (&net.conns[conn].versions, &net.conns[conn].session);
+    fn version(&self, cx: &Cx<'d>, (conn, desk): (usize, usize)) -> Option<(i16, bool)> {
+        let (versions, session) = (&cx.net.conns[conn].versions, &cx.net.conns[conn].session);
         let at = &self.desks[desk];
-        let topic = |part: usize| &cluster.topics[usize::from(cluster.table[part].topic)];
+        let topic = |part: usize| &cx.cluster.topics[usize::from(cx.cluster.table[part].topic)];
         let have_ids =
             |list: &List| self.by_work.iter(list).all(|part| topic(part).wire_id() != Uuid::ZERO);
         let ids = have_ids(&at.sends);
@@ -94,16 +89,10 @@ impl<'d> Consumer<'d> {
     }
 
     /// Another session begins: everything that is read from the broker is named.
-    fn begin_session(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        (conn, desk): (usize, usize),
-        by_id: bool,
-    ) {
-        self.leave_session(cluster, desk);
+    fn begin_session(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize), by_id: bool) {
+        self.leave_session(&mut cx.cluster, desk);
         self.session_serial = self.session_serial.wrapping_add(1).max(1);
-        let session = &mut net.conns[conn].session;
+        let session = &mut cx.net.conns[conn].session;
         (session.epoch, session.by_id, session.serial) = (0, by_id, self.session_serial);
         let Self { reads, desks, by_work, .. } = self;
         let desk = &mut desks[desk];
@@ -130,52 +119,40 @@ impl<'d> Consumer<'d> {
     }
 
     /// Fetches from the broker of a connection, one request at a time. False: no room for it.
-    pub(super) fn send_fetch(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        (conn, desk): (usize, usize),
-    ) -> bool {
+    pub(super) fn send_fetch(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         let at = &self.desks[desk];
         let idle = at.sends.is_empty() && at.quiet.is_empty();
-        if idle || net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
+        if idle || cx.net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
             return true;
         }
-        if !net.takes_requests(conn, now) {
+        if !cx.net.takes_requests(conn, cx.now) {
             return false;
         }
-        let Some((version, full)) = self.version(cluster, net, (conn, desk)) else { return false };
+        let Some((version, full)) = self.version(cx, (conn, desk)) else { return false };
         if full {
-            self.begin_session(cluster, net, (conn, desk), version >= 13);
+            self.begin_session(cx, (conn, desk), version >= 13);
         }
-        let wait = self.wait_of(cluster, net, (conn, desk));
-        let head = self.head(cluster, net, conn, wait);
-        let Some((draft, sends)) = self.draft(cluster, net, now, (conn, desk), version, &head)
-        else {
+        let wait = self.wait_of(cx, (conn, desk));
+        let head = self.head(cx, conn, wait);
+        let Some((draft, sends)) = self.draft(cx, (conn, desk), version, &head) else {
             return false;
         };
         for _ in 0..sends {
-            self.note_sent(cluster, desk);
+            self.note_sent(&cx.cluster, desk);
         }
         while let Some(part) = self.by_forget.pop(&mut self.desks[desk].forgets) {
-            self.forgotten(cluster, part);
+            self.forgotten(&mut cx.cluster, part);
         }
         self.desks[desk].ghosts = false;
-        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout + wait);
+        cx.net.send(cx.now, draft, [desk as u32, 0], cx.settings.request_timeout + wait);
         true
     }
 
     /// How long the broker may wait for records.
-    fn wait_of(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &Net<'d>,
-        (conn, desk): (usize, usize),
-    ) -> Span {
+    fn wait_of(&mut self, cx: &Cx<'d>, (conn, desk): (usize, usize)) -> Span {
         let desk = &mut self.desks[desk];
-        let mut wait = cluster.config.fetch_max_wait;
-        if net.conns[conn].is_shared() {
+        let mut wait = cx.settings.fetch_max_wait;
+        if cx.net.conns[conn].is_shared() {
             wait = wait.min(SHARED_WAIT);
         }
         if guard!("a fetch beside what is held is short", desk.resting > 0) {
@@ -186,12 +163,12 @@ impl<'d> Consumer<'d> {
         wait
     }
 
-    fn head(&self, cluster: &Cluster<'d>, net: &Net<'d>, conn: usize, wait: Span) -> fetch::Head {
-        let (session, config) = (&net.conns[conn].session, &cluster.config);
+    fn head(&self, cx: &Cx<'d>, conn: usize, wait: Span) -> fetch::Head {
+        let (session, config) = (&cx.net.conns[conn].session, &cx.settings);
         fetch::Head {
             max_wait_ms: wait.millis(),
             min_bytes: config.fetch_min_bytes,
-            max_bytes: match net.conns[conn].is_shared() {
+            max_bytes: match cx.net.conns[conn].is_shared() {
                 false => config.fetch_max_bytes,
                 true => config.fetch_max_bytes.min(self.rx_limit()),
             },
@@ -208,29 +185,27 @@ impl<'d> Consumer<'d> {
     /// A Fetch request of as many partitions as there are blocks for, and how many that are.
     fn draft(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         (conn, desk): (usize, usize),
         version: i16,
         head: &fetch::Head,
     ) -> Option<(Draft, usize)> {
-        self.drop_strangers(cluster, desk);
-        let rack = self.rack(cluster, now);
-        let most_bytes = cluster.config.partition_max_bytes.min(self.rx_limit());
+        self.drop_strangers(&mut cx.cluster, desk);
+        let rack = self.rack(cx);
+        let most_bytes = cx.settings.partition_max_bytes.min(self.rx_limit());
         // Only what is tried is put in order, or those behind would lose their turn.
         let mut most = guard!("who had no room comes first", self.room.1 => u16::MAX);
         loop {
             let Self { desks, follows, by_work, by_forget, .. } = self;
             let at = &mut desks[desk];
-            let sends = Self::group(cluster, follows, by_work, &mut at.sends, most.into());
-            let count = Self::group(cluster, follows, by_forget, &mut at.forgets, usize::MAX);
+            let sends = Self::group(&cx.cluster, follows, by_work, &mut at.sends, most.into());
+            let count = Self::group(&cx.cluster, follows, by_forget, &mut at.forgets, usize::MAX);
             let sent = self.named(&self.desks[desk].sends, sends);
             let first = self.desks[desk].forgets.first();
             let forgotten = Named { nodes: &self.by_forget, first, count };
-            let plan = self.plan(cluster, version);
-            let mut draft = net.open(conn, now, Kind::Fetch, version)?;
-            let written = net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
+            let plan = self.plan(&cx.cluster, version);
+            let mut draft = cx.net.open(conn, cx.now, Kind::Fetch, version)?;
+            let written = cx.net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
                 plan.write_fetch(w, (head, rack), (&sent, &forgotten), most_bytes)
             });
             if written.is_ok() {
@@ -239,7 +214,7 @@ impl<'d> Consumer<'d> {
                 }
                 return Some((draft, sends));
             }
-            net.abandon(draft);
+            cx.net.abandon(draft);
             if sends < 2 {
                 // If it is what has to be forgotten that is too long, so be it.
                 self.desks[desk].anew |= count > 0;
@@ -281,54 +256,53 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn on_fetch(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         conn: usize,
-        cx: &mut FetchCx,
+        memo: &mut FetchMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = fetch::item(got) else { return };
         match item {
             fetch::Item::Head { error, session_id, .. } => {
-                self.on_session(cluster, net, now, conn, (error, session_id));
+                self.on_session(cx, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
-                cx.topic = cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
+                memo.topic = cx.cluster.named_or_id(name, id).map_or(Link::NONE, Link::to);
             }
             fetch::Item::Partition { index, error, high_watermark, .. } => {
-                let part = cluster
-                    .part_of(cx.topic, index)
-                    .filter(|part| self.is_current(*part, cx.serial));
-                cx.part = part.map_or(Link::NONE, Link::to);
-                (cx.error, cx.high_watermark, cx.diverging) = (error, high_watermark, None);
-                (cx.hinted, cx.checked, cx.cut, cx.skip) = (false, false, false, 0);
-                cx.passed = false;
-                cx.preferred = -1;
-                cx.discard = part.is_none() || error.0 != 0;
+                let part = cx
+                    .cluster
+                    .part_of(memo.topic, index)
+                    .filter(|part| self.is_current(*part, memo.serial));
+                memo.part = part.map_or(Link::NONE, Link::to);
+                (memo.error, memo.high_watermark, memo.diverging) = (error, high_watermark, None);
+                (memo.hinted, memo.checked, memo.cut, memo.skip) = (false, false, false, 0);
+                memo.passed = false;
+                memo.preferred = -1;
+                memo.discard = part.is_none() || error.0 != 0;
             }
             fetch::Item::Records { preferred_read_replica, .. } => {
-                cx.preferred = preferred_read_replica;
+                memo.preferred = preferred_read_replica;
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
-                cx.diverging = Some((epoch, end_offset));
+                memo.diverging = Some((epoch, end_offset));
             }
             fetch::Item::CurrentLeader { leader, epoch } => {
-                if let Some(part) = cx.part.get()
-                    && cluster.hint(part, leader, epoch)
+                if let Some(part) = memo.part.get()
+                    && cx.cluster.hint(part, leader, epoch)
                 {
-                    cx.hinted = true;
-                    cluster.refresh(usize::from(cluster.table[part].topic), now);
+                    memo.hinted = true;
+                    cx.refresh(usize::from(cx.cluster.table[part].topic));
                 }
             }
             fetch::Item::PartitionEnd => {
-                if let Some(part) = cx.part.get() {
-                    self.settle_partition(cluster, now, part, cx);
+                if let Some(part) = memo.part.get() {
+                    self.conclude(cx, part, memo);
                 }
-                cx.part = Link::NONE;
+                memo.part = Link::NONE;
             }
             fetch::Item::Endpoint { id, host, port, .. } => {
-                cluster.merge_broker(now, id, host, port);
+                cx.merge_broker(id, host, port);
             }
             _ => {}
         }
@@ -340,19 +314,16 @@ impl<'d> Consumer<'d> {
         let read = &self.reads[part];
         let stale = guard!("an answer of before a seek is dropped", read.stale);
         let paused = guard!("nothing is given while paused", read.paused);
-        read.session == serial && !stale && !paused && read.state == State::Fetch && read.asked == 0
+        read.session == serial
+            && !stale
+            && !paused
+            && read.state == Activity::Fetch
+            && read.asked == 0
     }
 
-    fn on_session(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        conn: usize,
-        (error, session_id): (ErrorCode, i32),
-    ) {
+    fn on_session(&mut self, cx: &mut Cx<'d>, conn: usize, (error, session_id): (ErrorCode, i32)) {
         self.dirty = true;
-        let session = &mut net.conns[conn].session;
+        let session = &mut cx.net.conns[conn].session;
         let known = session.epoch != 0;
         match error {
             ErrorCode(0) if session_id != 0 => {
@@ -370,15 +341,17 @@ impl<'d> Consumer<'d> {
             }
             error => {
                 session.epoch = 0;
-                session.retry_at = now + cluster.config.retry_backoff;
+                session.retry_at = cx.now + cx.settings.retry_backoff;
                 let serial = session.serial;
-                let Some(desk) = cluster.broker_slot(net.conns[conn].peer.node()) else { return };
+                let Some(desk) = cx.cluster.broker_slot(cx.net.conns[conn].peer.node()) else {
+                    return;
+                };
                 for list in [self.desks[desk].quiet, self.desks[desk].sends] {
                     let mut link = list.first();
                     while let Some(part) = link.get() {
                         link = self.by_work.next(part);
                         if self.is_current(part, serial) {
-                            self.refused(cluster, now, part, error);
+                            self.refused(cx, part, error);
                         }
                     }
                 }
@@ -387,58 +360,50 @@ impl<'d> Consumer<'d> {
     }
 
     /// Whether a partition was read to its end, which is reported once.
-    fn note_end(&mut self, cluster: &Cluster<'d>, part: usize, high_watermark: i64) {
+    fn note_end(&mut self, cx: &Cx<'d>, part: usize, high_watermark: i64) {
         let read = &mut self.reads[part];
         let ends = high_watermark >= 0 && read.position >= high_watermark;
-        if cluster.config.report_positions && ends && !read.ended {
+        if cx.settings.report_positions && ends && !read.ended {
             (read.ended, read.ended_news) = (true, true);
             self.tell(part);
         }
     }
 
     /// The end of a partition's entry.
-    fn settle_partition(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        cx: &FetchCx,
-    ) {
-        if !self.is_current(part, cx.serial) {
+    fn conclude(&mut self, cx: &mut Cx<'d>, part: usize, memo: &FetchMemo) {
+        if !self.is_current(part, memo.serial) {
             return;
         }
-        let trouble = cx.error.0 != 0 || cx.diverging.is_some();
-        if trouble && self.leave_replica(cluster, now, part) {
-            if cx.error.is_invalid_metadata() {
-                cluster.refresh(usize::from(cluster.table[part].topic), now);
+        let trouble = memo.error.0 != 0 || memo.diverging.is_some();
+        if trouble && self.leave_replica(cx, part) {
+            if memo.error.is_invalid_metadata() {
+                cx.refresh(usize::from(cx.cluster.table[part].topic));
             }
             return;
         }
-        if let Some((epoch, end_offset)) = cx.diverging {
-            return self.diverged(cluster, now, part, epoch, end_offset);
+        if let Some((epoch, end_offset)) = memo.diverging {
+            return self.diverged(cx, part, epoch, end_offset);
         }
         let read = &self.reads[part];
-        let vain = guard!("what leads nowhere is not fetched at once", cx.passed)
+        let vain = guard!("what leads nowhere is not fetched at once", memo.passed)
             && read.position == read.sent_position;
-        match cx.error {
+        match memo.error {
             // Refetched at once it would come the same way.
-            ErrorCode(0) if cx.cut || vain => {
-                self.refused(cluster, now, part, ErrorCode::CORRUPT_MESSAGE)
-            }
+            ErrorCode(0) if memo.cut || vain => self.refused(cx, part, ErrorCode::CORRUPT_MESSAGE),
             ErrorCode(0) => {
                 self.reads[part].recovered();
-                self.note_end(cluster, part, cx.high_watermark);
-                self.prefer(cluster, now, part, cx);
+                self.note_end(cx, part, memo.high_watermark);
+                self.prefer(cx, part, memo);
             }
-            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cluster, part),
+            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cx, part),
             ErrorCode::CORRUPT_MESSAGE => {
                 let next_offset = self.reads[part].position;
                 let why = Unreadable::ByBroker;
                 self.park(part, Trouble::Corrupt { why, next_offset });
             }
             // The new leader is known: on to it without a pause (KIP-951).
-            _ if cx.hinted => self.dirty = true,
-            code => self.refused(cluster, now, part, code),
+            _ if memo.hinted => self.dirty = true,
+            code => self.refused(cx, part, code),
         }
     }
 }
@@ -446,25 +411,18 @@ impl<'d> Consumer<'d> {
 impl<'d> Consumer<'d> {
     /// The leader's log ends an epoch before our position: what we read above was truncated
     /// (KIP-320).
-    pub(super) fn diverged(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        epoch: i32,
-        end_offset: i64,
-    ) {
+    pub(super) fn diverged(&mut self, cx: &mut Cx<'d>, part: usize, epoch: i32, end_offset: i64) {
         let read = &mut self.reads[part];
         let to = end_offset.min(read.position);
         if end_offset < 0 {
             // No common epoch at all: nothing is known to be lost.
             read.last_epoch = -1;
-            self.out_of_range(cluster, part);
+            self.out_of_range(cx, part);
         } else if (to, epoch) == (read.position, read.last_epoch) {
-            self.refused(cluster, now, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
+            self.refused(cx, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
         } else {
             read.go_on_from(epoch);
-            self.jump(cluster, part, to, MoveReason::Truncated);
+            self.jump(&cx.cluster, part, to, MoveReason::Truncated);
         }
     }
 }

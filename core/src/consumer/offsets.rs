@@ -1,11 +1,10 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
 use super::work::Spot;
-use super::{Consumer, Read, State, Trouble};
+use super::{Activity, Assignment, Consumer, Trouble};
 use crate::api::Kind;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Cx};
 use crate::config::{OutOfRange, Start};
-use crate::connection::Net;
 use crate::error::Error;
 use crate::event::MoveReason;
 use crate::memory::{Link, backoff};
@@ -22,11 +21,11 @@ const LAGS: u8 = 6;
 
 /// An answer as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OffsetsCx {
+pub(crate) struct OffsetsMemo {
     topic: Link,
 }
 
-impl OffsetsCx {
+impl OffsetsMemo {
     /// Partitions of this topic follow.
     pub(super) fn names(&mut self, cluster: &Cluster<'_>, name: &str) {
         self.topic = cluster.named(name).map_or(Link::NONE, Link::to);
@@ -39,26 +38,20 @@ impl OffsetsCx {
 
 impl<'d> Consumer<'d> {
     /// Asks the broker of a connection for the offsets that are needed of it. False: no room.
-    pub(super) fn send_offsets(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        (conn, desk): (usize, usize),
-    ) -> bool {
+    pub(super) fn send_offsets(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         if self.desks[desk].offsets.is_empty()
-            || net.conns[conn].awaits(|kind| kind == Kind::Offsets)
+            || cx.net.conns[conn].awaits(|kind| kind == Kind::Offsets)
         {
             return true;
         }
-        let timeout = cluster.config.request_timeout.millis();
+        let timeout = cx.settings.request_timeout.millis();
         let mut most = usize::MAX;
         let (draft, count) = loop {
             let Self { desks, follows, by_work, .. } = self;
-            let count = Self::group(cluster, follows, by_work, &mut desks[desk].offsets, most);
+            let count = Self::group(&cx.cluster, follows, by_work, &mut desks[desk].offsets, most);
             let named = self.named(&self.desks[desk].offsets, count);
-            let draft = net.draft(conn, now, Kind::Offsets, &mut |w, version| {
-                self.plan(cluster, version).write_offsets(w, &named, timeout)
+            let draft = cx.net.draft(conn, cx.now, Kind::Offsets, &mut |w, version| {
+                self.plan(&cx.cluster, version).write_offsets(w, &named, timeout)
             });
             match draft {
                 Some(draft) => break (draft, count),
@@ -72,40 +65,39 @@ impl<'d> Consumer<'d> {
                 self.link(part, Spot::Asked, Link::NONE);
             }
         }
-        net.send(now, draft, [desk as u32, 0], cluster.config.request_timeout);
+        cx.net.send(cx.now, draft, [desk as u32, 0], cx.settings.request_timeout);
         true
     }
 
     pub(crate) fn on_offsets(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         correlation: i32,
-        cx: &mut OffsetsCx,
+        memo: &mut OffsetsMemo,
         got: Segment<'_, '_>,
     ) {
         let Some(item) = list_offsets::item(got) else { return };
         match item {
             list_offsets::Item::Topic { name } => {
-                cx.names(cluster, name);
+                memo.names(&cx.cluster, name);
             }
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
-                let Some(part) = cx.part(cluster, index) else { return };
+                let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between has the last word.
                 let sought = guard!("a seek has the last word", read.asked != correlation);
-                if read.state != State::Resolve || sought {
+                if read.state != Activity::Resolve || sought {
                     return;
                 }
                 self.reads[part].asked = 0;
                 if error.0 != 0 {
-                    return self.refused(cluster, now, part, error);
+                    return self.refused(cx, part, error);
                 }
                 if leader_epoch >= 0 {
-                    cluster.saw_epoch(part, leader_epoch, now);
+                    cx.saw_epoch(part, leader_epoch);
                 }
-                self.resolved(cluster, now, part, offset);
-                self.relink(cluster, part);
+                self.resolved(cx, part, offset);
+                self.relink(&cx.cluster, part);
             }
             _ => {}
         }
@@ -124,7 +116,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    fn resolved(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, offset: i64) {
+    fn resolved(&mut self, cx: &mut Cx<'d>, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if offset < 0 {
             if let Start::Timestamp(_) = read.start {
@@ -132,20 +124,20 @@ impl<'d> Consumer<'d> {
                 read.start = Start::Latest;
                 return;
             }
-            return self.refused(cluster, now, part, ErrorCode::UNKNOWN_SERVER_ERROR);
+            return self.refused(cx, part, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
         let from = read.reset_from;
         if from < 0 {
             read.recovered();
-            read.state = State::Fetch;
+            read.state = Activity::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
-            if cluster.config.report_positions {
+            if cx.settings.report_positions {
                 read.positioned_news = true;
                 self.tell(part);
             }
             return;
         }
-        if cluster.config.out_of_range == OutOfRange::Nearest
+        if cx.settings.out_of_range == OutOfRange::Nearest
             && read.start == Start::Earliest
             && from >= offset
         {
@@ -153,26 +145,26 @@ impl<'d> Consumer<'d> {
             read.start = Start::Latest;
             return;
         }
-        read.state = State::Fetch;
+        read.state = Activity::Fetch;
         read.reset_from = -1;
         let in_range_after_all = read.start == Start::Latest
-            && cluster.config.out_of_range == OutOfRange::Nearest
+            && cx.settings.out_of_range == OutOfRange::Nearest
             && from <= offset;
         if in_range_after_all {
             // They contradict each other: one of them lags, or the log does not know the epoch that
             // was read last, of a topic that was made again without ids.
             read.go_on_from(-1);
-            return self.refused(cluster, now, part, ErrorCode::OFFSET_NOT_AVAILABLE);
+            return self.refused(cx, part, ErrorCode::OFFSET_NOT_AVAILABLE);
         }
         read.recovered();
         read.last_epoch = -1;
-        self.jump(cluster, part, offset, MoveReason::OutOfRange);
+        self.jump(&cx.cluster, part, offset, MoveReason::OutOfRange);
     }
 
     /// A position that its leader says is outside the log.
-    pub(super) fn out_of_range(&mut self, cluster: &Cluster<'d>, part: usize) {
+    pub(super) fn out_of_range(&mut self, cx: &Cx<'d>, part: usize) {
         let read = &mut self.reads[part];
-        let start = match cluster.config.out_of_range {
+        let start = match cx.settings.out_of_range {
             // It was to begin at the first record, which is gone.
             _ if read.start == Start::Earliest && read.position == 0 => Start::Earliest,
             OutOfRange::Nearest | OutOfRange::Earliest => Start::Earliest,
@@ -184,32 +176,26 @@ impl<'d> Consumer<'d> {
         };
         read.reset_from = read.position;
         read.start = start;
-        read.state = State::Resolve;
+        read.state = Activity::Resolve;
         read.asked = 0;
-        self.relink(cluster, part);
+        self.relink(&cx.cluster, part);
     }
 
     /// A partition is tried again after a growing pause.
-    pub(super) fn back_off(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize) {
+    pub(super) fn back_off(&mut self, cx: &mut Cx<'d>, part: usize) {
         let read = &mut self.reads[part];
         let base = Span::from_millis(25);
-        let max = cluster.config.retry_backoff_max;
+        let max = cx.settings.retry_backoff_max;
         if read.failures == 0 {
-            read.failing_since = now;
+            read.failing_since = cx.now;
         }
-        read.retry_at = backoff(&mut cluster.rng, now, base, max, read.failures);
+        read.retry_at = backoff(&mut cx.rng, cx.now, base, max, read.failures);
         read.failures = read.failures.saturating_add(1);
     }
 
     /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
-    pub(super) fn refused(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        code: ErrorCode,
-    ) {
-        self.back_off(cluster, now, part);
+    pub(super) fn refused(&mut self, cx: &mut Cx<'d>, part: usize, code: ErrorCode) {
+        self.back_off(cx, part);
         let read = &mut self.reads[part];
         // 75 and 78 mean that the broker lags: asking for metadata would not help. If it goes on
         // and on, the epoch is one that the cluster has not: of a topic that was made again.
@@ -218,25 +204,25 @@ impl<'d> Consumer<'d> {
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
         let tell = if passing {
-            read.failures > 3 && read.failing_since + SILENCE <= now
+            read.failures > 3 && read.failing_since + SILENCE <= cx.now
         } else {
             read.told != code.0
         };
         if tell {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
-            (read.failing_since, read.told) = (now, code.0);
+            (read.failing_since, read.told) = (cx.now, code.0);
             self.tell(part);
         }
         if guard!("an epoch that nobody has is given up", void)
             || !lags && (code.is_invalid_metadata() || !passing)
         {
-            cluster.suspect(part, code, now);
+            cx.suspect(part, code);
         }
         self.wait(part);
     }
 }
 
-impl Read {
+impl Assignment {
     /// What ListOffsets is asked for.
     pub(super) fn timestamp(&self) -> i64 {
         match self.start {

@@ -1,26 +1,26 @@
 //! Answers to what the consumer asked.
 
-use super::{Consumer, FetchCx, OffsetsCx};
+use super::{Consumer, FetchMemo, OffsetsMemo};
 use crate::api::Kind;
-use crate::cluster::Cluster;
-use crate::connection::{InFlight, Net, Origin};
+use crate::cluster::Cx;
+use crate::connection::{InFlight, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
-pub(crate) enum Cx {
-    Fetch(FetchCx),
-    Offsets(OffsetsCx),
-    Epochs(OffsetsCx),
+pub(crate) enum Memo {
+    Fetch(FetchMemo),
+    Offsets(OffsetsMemo),
+    Epochs(OffsetsMemo),
 }
 
-impl Cx {
+impl Memo {
     /// Of an answer that brings records.
-    pub(crate) fn fetch(&mut self) -> Option<&mut FetchCx> {
+    pub(crate) fn fetch(&mut self) -> Option<&mut FetchMemo> {
         match self {
-            Self::Fetch(cx) => Some(cx),
+            Self::Fetch(memo) => Some(memo),
             Self::Offsets(_) | Self::Epochs(_) => None,
         }
     }
@@ -41,30 +41,29 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    pub(crate) fn begin(&self, net: &Net<'d>, from: &Origin) -> Cx {
+    pub(crate) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
         match from.asked.kind {
-            Kind::Fetch => Cx::Fetch(FetchCx::new(net.conns[from.conn].session.serial)),
-            kind if Some(kind) == Kind::EPOCHS => Cx::Epochs(OffsetsCx::default()),
-            _ => Cx::Offsets(OffsetsCx::default()),
+            Kind::Fetch => Memo::Fetch(FetchMemo::new(cx.net.conns[from.conn].session.serial)),
+            kind if Some(kind) == Kind::EPOCHS => Memo::Epochs(OffsetsMemo::default()),
+            _ => Memo::Offsets(OffsetsMemo::default()),
         }
     }
 
     pub(crate) fn item<'a>(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        cx: &mut Cx,
+        memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        match cx {
-            Cx::Fetch(cx) => self.on_fetch(cluster, net, from.now, from.conn, cx, got),
-            Cx::Epochs(cx) if Kind::EPOCHS.is_some() => {
-                self.on_epochs(cluster, from.now, from.asked.correlation, cx, got);
+        match memo {
+            Memo::Fetch(memo) => self.on_fetch(cx, from.conn, memo, got),
+            Memo::Epochs(memo) if Kind::EPOCHS.is_some() => {
+                self.on_epochs(cx, from.asked.correlation, memo, got);
             }
-            Cx::Epochs(_) => {}
-            Cx::Offsets(cx) => {
-                self.on_offsets(cluster, from.now, from.asked.correlation, cx, got);
+            Memo::Epochs(_) => {}
+            Memo::Offsets(memo) => {
+                self.on_offsets(cx, from.asked.correlation, memo, got);
             }
         }
         None
@@ -72,28 +71,20 @@ impl<'d> Consumer<'d> {
 
     pub(crate) fn done(
         &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        cx: &Cx,
+        memo: &Memo,
     ) -> Option<Event<'static>> {
-        if !matches!(cx, Cx::Fetch(_)) {
-            self.unasked(from.now, from.asked.correlation);
+        if !matches!(memo, Memo::Fetch(_)) {
+            self.unasked(cx.now, from.asked.correlation);
         }
         self.due(from.asked.tag[0] as usize);
         None
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        _: &mut Cluster<'d>,
-        _: &mut Net<'d>,
-        now: Tick,
-        request: &InFlight,
-        _: Error,
-    ) {
+    pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, _: Error) {
         if request.asked.kind != Kind::Fetch {
-            self.unasked(now, request.asked.correlation);
+            self.unasked(cx.now, request.asked.correlation);
         }
         self.due(request.asked.tag[0] as usize);
     }

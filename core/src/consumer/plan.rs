@@ -1,13 +1,13 @@
 //! The partitions that a request names, topic by topic, as Kafka's requests want them.
 
-use super::{Consumer, Read};
+use super::{Assignment, Consumer};
 use crate::cluster::Cluster;
 use crate::memory::{Link, List, Nodes};
 use crate::wire::{Full, Writer, fetch, list_offsets, offset_for_leader_epoch as epochs};
 
 /// What a request says of the partitions in one of its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Section {
     /// Fetch: those that are new to the session or whose position changed.
     Sends,
     /// Fetch: those that the session has to forget.
@@ -27,7 +27,7 @@ pub(super) struct Named<'p, 'd> {
 
 /// See the module.
 pub(super) struct Plan<'p, 'd> {
-    pub(super) reads: &'p [Read],
+    pub(super) reads: &'p [Assignment],
     pub(super) cluster: &'p Cluster<'d>,
     pub(super) version: i16,
 }
@@ -68,9 +68,9 @@ impl<'d> Plan<'_, 'd> {
         max: i32,
     ) -> Result<(), Full> {
         fetch::begin(w, self.version, head, sends.topics(self.cluster))?;
-        self.write_topics(w, Part::Sends, sends, max)?;
+        self.write_topics(w, Section::Sends, sends, max)?;
         fetch::forgotten_begin(w, self.version, forgets.topics(self.cluster))?;
-        self.write_topics(w, Part::Forgets, forgets, max)?;
+        self.write_topics(w, Section::Forgets, forgets, max)?;
         fetch::end(w, self.version, rack)
     }
 
@@ -82,7 +82,7 @@ impl<'d> Plan<'_, 'd> {
         timeout_ms: i32,
     ) -> Result<(), Full> {
         list_offsets::begin(w, self.version, 0, named.topics(self.cluster))?;
-        self.write_topics(w, Part::Offsets, named, 0)?;
+        self.write_topics(w, Section::Offsets, named, 0)?;
         list_offsets::end(w, self.version, timeout_ms)
     }
 
@@ -93,7 +93,7 @@ impl<'d> Plan<'_, 'd> {
         named: &Named<'_, 'd>,
     ) -> Result<(), Full> {
         epochs::begin(w, self.version, named.topics(self.cluster))?;
-        self.write_topics(w, Part::Checks, named, 0)?;
+        self.write_topics(w, Section::Checks, named, 0)?;
         epochs::end(w, self.version)
     }
 
@@ -101,7 +101,7 @@ impl<'d> Plan<'_, 'd> {
     fn write_topics(
         &self,
         w: &mut Writer<'_>,
-        part: Part,
+        section: Section,
         named: &Named<'_, 'd>,
         max: i32,
     ) -> Result<(), Full> {
@@ -112,21 +112,21 @@ impl<'d> Plan<'_, 'd> {
             let (count, next) = named.run(self.cluster, link, left);
             let topic = &self.cluster.topics[usize::from(self.cluster.table[first].topic)];
             let name = topic.name.as_str();
-            match part {
-                Part::Offsets => list_offsets::topic(w, version, name, count)?,
-                Part::Checks => epochs::topic(w, version, name, count)?,
+            match section {
+                Section::Offsets => list_offsets::topic(w, version, name, count)?,
+                Section::Checks => epochs::topic(w, version, name, count)?,
                 _ => fetch::topic(w, version, name, topic.id, count)?,
             }
             while link != next
                 && let Some(at) = link.get()
             {
-                self.write_partition(w, part, at, max)?;
+                self.write_partition(w, section, at, max)?;
                 link = named.nodes.next(at);
             }
             left -= count;
-            match part {
-                Part::Offsets => list_offsets::end_topic(w, version)?,
-                Part::Checks => epochs::end(w, version)?,
+            match section {
+                Section::Offsets => list_offsets::end_topic(w, version)?,
+                Section::Checks => epochs::end(w, version)?,
                 _ => fetch::end_topic(w, version)?,
             }
         }
@@ -137,19 +137,19 @@ impl<'d> Plan<'_, 'd> {
     fn write_partition(
         &self,
         w: &mut Writer<'_>,
-        part: Part,
+        section: Section,
         at: usize,
         max_bytes: i32,
     ) -> Result<(), Full> {
         let (entry, read, version) = (&self.cluster.table[at], &self.reads[at], self.version);
         let index = entry.index as i32;
-        match part {
-            Part::Offsets => {
+        match section {
+            Section::Offsets => {
                 list_offsets::partition(w, version, index, entry.epoch, read.timestamp())
             }
-            Part::Forgets => w.i32(index),
-            Part::Checks => epochs::partition(w, version, index, entry.epoch, read.last_epoch),
-            Part::Sends => {
+            Section::Forgets => w.i32(index),
+            Section::Checks => epochs::partition(w, version, index, entry.epoch, read.last_epoch),
+            Section::Sends => {
                 let partition = fetch::Partition {
                     index,
                     current_leader_epoch: entry.epoch,

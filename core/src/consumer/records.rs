@@ -1,6 +1,6 @@
 //! Record batches in a Fetch answer: found, checked and handed out one by one.
 
-use super::{Consumer, FetchCx, State, Trouble};
+use super::{Activity, Consumer, FetchMemo, Trouble};
 use crate::cluster::Cluster;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
@@ -37,21 +37,21 @@ impl<'d> Consumer<'d> {
     pub(crate) fn look<'a>(
         &mut self,
         cluster: &Cluster<'d>,
-        cx: &mut FetchCx,
+        memo: &mut FetchMemo,
         bytes: &'a [u8],
         left: usize,
     ) -> Found<'a> {
-        let part = match cx.part.get() {
-            Some(part) if !cx.discard && self.is_current(part, cx.serial) => part,
+        let part = match memo.part.get() {
+            Some(part) if !memo.discard && self.is_current(part, memo.serial) => part,
             _ => return Found::Drop,
         };
         let bytes = &bytes[..bytes.len().min(left)];
-        if cx.skip > 0 {
+        if memo.skip > 0 {
             if bytes.is_empty() {
                 return Found::More;
             }
-            let len = cx.skip.min(bytes.len());
-            cx.skip -= len;
+            let len = memo.skip.min(bytes.len());
+            memo.skip -= len;
             return Found::Skip(len);
         }
         let position = self.reads[part].position;
@@ -59,7 +59,7 @@ impl<'d> Consumer<'d> {
         let first = self.reads[part].sent_position == position;
         // Brokers cut the last batch where the limit is: it comes again.
         if left < PEEK_LEN {
-            cx.cut = first;
+            memo.cut = first;
             return Found::Drop;
         }
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
@@ -68,7 +68,7 @@ impl<'d> Consumer<'d> {
             Err(why) => return self.not_a_batch(part, front, bytes, left, why),
         };
         if total > left {
-            cx.cut = first;
+            memo.cut = first;
             return Found::Drop;
         }
         if bytes.len() < HEADER_LEN.min(total) {
@@ -84,8 +84,8 @@ impl<'d> Consumer<'d> {
             return self.corrupt(part, position, Malformed::Offset);
         }
         if guard!("batches before the position are passed", next_offset <= position) {
-            cx.passed = true;
-            cx.skip = total.saturating_sub(bytes.len());
+            memo.passed = true;
+            memo.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
         }
         if guard!("a batch beyond the buffer is told", total > self.rx_bytes) {
@@ -95,20 +95,20 @@ impl<'d> Consumer<'d> {
         if bytes.len() < total {
             return Found::More;
         }
-        if !cx.checked
+        if !memo.checked
             && let Err(why) = record::check_crc(&bytes[..total])
         {
             return self.corrupt(part, next_offset, why);
         }
-        cx.checked = true;
-        self.hand_out(cluster, cx, part, header, &bytes[..total])
+        memo.checked = true;
+        self.hand_out(cluster, memo, part, header, &bytes[..total])
     }
 
     /// A whole, sound batch: for the application, unless there is nothing for it in there.
     fn hand_out<'a>(
         &mut self,
         cluster: &Cluster<'d>,
-        cx: &FetchCx,
+        memo: &FetchMemo,
         part: usize,
         header: BatchHeader,
         bytes: &'a [u8],
@@ -134,11 +134,11 @@ impl<'d> Consumer<'d> {
             at: Self::id(cluster, part),
             partition: Self::topic_partition(cluster, part),
             position,
-            high_watermark: cx.high_watermark,
+            high_watermark: memo.high_watermark,
             header,
             bytes,
         };
-        Found::Batch(batch, Taken { len, part, serial: cx.serial, next_offset, epoch })
+        Found::Batch(batch, Taken { len, part, serial: memo.serial, next_offset, epoch })
     }
 
     /// What stands where a batch was due is too short, or too long, for one.
@@ -174,7 +174,7 @@ impl<'d> Consumer<'d> {
     /// sought or paused meanwhile. Returns whether the rest of the partition's records is wanted.
     pub(crate) fn taken(&mut self, taken: &Taken) -> bool {
         let read = &mut self.reads[taken.part];
-        if read.session != taken.serial || read.stale || read.state != State::Fetch {
+        if read.session != taken.serial || read.stale || read.state != Activity::Fetch {
             return false;
         }
         read.position = taken.next_offset;

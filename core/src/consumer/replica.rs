@@ -2,8 +2,8 @@
 //! whatever is wrong there.
 
 use super::work::Spot;
-use super::{Consumer, FetchCx};
-use crate::cluster::Cluster;
+use super::{Consumer, FetchMemo};
+use crate::cluster::{Cluster, Cx};
 use crate::memory::Link;
 use crate::time::{Span, Tick};
 
@@ -77,67 +77,56 @@ impl<'d> Consumer<'d> {
     }
 
     /// The rack that a Fetch request names.
-    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Tick) -> &'d str {
-        let leaders_alone = guard!("a replica in trouble is not named again", now < self.rack_from);
-        if !REPLICAS || leaders_alone { "" } else { cluster.config.rack }
+    pub(super) fn rack(&self, cx: &Cx<'d>) -> &'d str {
+        let leaders_alone =
+            guard!("a replica in trouble is not named again", cx.now < self.rack_from);
+        if !REPLICAS || leaders_alone { "" } else { cx.settings.rack }
     }
 
     /// A leader names a replica to be read from.
-    pub(super) fn prefer(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        part: usize,
-        cx: &FetchCx,
-    ) {
-        let entry = &cluster.table[part];
+    pub(super) fn prefer(&mut self, cx: &mut Cx<'d>, part: usize, memo: &FetchMemo) {
+        let entry = &cx.cluster.table[part];
         let topic = usize::from(entry.topic);
-        if !REPLICAS || cx.preferred < 0 {
+        if !REPLICAS || memo.preferred < 0 {
             return;
         }
         // Only a leader does: this is another broker than it was taken for, and gives no records.
-        if self.leave_replica(cluster, now, part) {
-            return cluster.refresh(topic, now);
+        if self.leave_replica(cx, part) {
+            return cx.refresh(topic);
         }
-        if cx.preferred == entry.leader() {
+        if memo.preferred == entry.leader() {
             return;
         }
         if guard!(
             "an unknown replica is not read from",
-            cluster.broker_slot(cx.preferred).is_none()
+            cx.cluster.broker_slot(memo.preferred).is_none()
         ) {
             // The leader gives no records to those that it sends elsewhere.
-            self.rack_from = now + PAUSE;
-            cluster.refresh(topic, now);
+            self.rack_from = cx.now + PAUSE;
+            cx.refresh(topic);
             return;
         }
-        let until = now + cluster.config.metadata_max_age;
-        self.reads[part].lease = Lease::new(cx.preferred, until);
+        let until = cx.now + cx.settings.metadata_max_age;
+        self.reads[part].lease = Lease::new(memo.preferred, until);
         self.lists.lease = self.lists.lease.min(until);
-        self.relink(cluster, part);
+        self.relink(&cx.cluster, part);
     }
 
     /// Back to the leader, which decides what is wrong. False: that was the one.
-    pub(super) fn leave_replica(&mut self, cluster: &Cluster<'d>, now: Tick, part: usize) -> bool {
+    pub(super) fn leave_replica(&mut self, cx: &Cx<'d>, part: usize) -> bool {
         let read = &mut self.reads[part];
         let left = read.lease.until() != Tick::ZERO;
         if guard!("trouble at a follower is decided at the leader", left) {
             read.lease = Lease::NONE;
-            self.rack_from = now + PAUSE;
-            self.relink(cluster, part);
+            self.rack_from = cx.now + PAUSE;
+            self.relink(&cx.cluster, part);
         }
         left
     }
 
     /// Puts the partitions of a broker's lists where they belong. Those of which `gone` holds are
     /// read from their leaders again.
-    pub(super) fn review(
-        &mut self,
-        cluster: &Cluster<'d>,
-        desk: usize,
-        now: Tick,
-        gone: impl Fn(Tick) -> bool,
-    ) {
+    pub(super) fn review(&mut self, cx: &Cx<'d>, desk: usize, gone: impl Fn(Tick) -> bool) {
         if !REPLICAS {
             return;
         }
@@ -151,12 +140,12 @@ impl<'d> Consumer<'d> {
                 let until = read.lease.until();
                 if until != Tick::ZERO {
                     if !gone(until) {
-                        self.relink(cluster, part);
-                    } else if until <= now {
+                        self.relink(&cx.cluster, part);
+                    } else if until <= cx.now {
                         read.lease = Lease::NONE;
-                        self.relink(cluster, part);
+                        self.relink(&cx.cluster, part);
                     } else {
-                        self.leave_replica(cluster, now, part);
+                        self.leave_replica(cx, part);
                     }
                 }
             }
@@ -164,10 +153,10 @@ impl<'d> Consumer<'d> {
     }
 
     /// Leaders are asked again whether somebody else is closer.
-    pub(super) fn end_leases(&mut self, cluster: &Cluster<'d>, now: Tick) {
+    pub(super) fn end_leases(&mut self, cx: &Cx<'d>) {
         self.lists.lease = Tick::NEVER;
         for desk in 0..self.desks.len() {
-            self.review(cluster, desk, now, |until| guard!("a lease ends", until <= now));
+            self.review(cx, desk, |until| guard!("a lease ends", until <= cx.now));
             for list in [self.desks[desk].sends, self.desks[desk].quiet] {
                 for part in self.by_work.iter(&list) {
                     let until = self.reads[part].lease.until();

@@ -1,10 +1,10 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::{Consumer, State, Trouble};
+use super::{Activity, Consumer, Trouble};
 use crate::api::{Kind, Owner};
-use crate::cluster::{CONSUMER, Cluster, Wish};
-use crate::connection::{Net, Role};
+use crate::cluster::{CONSUMER, Cluster, Cx, Wish};
+use crate::connection::Role;
 use crate::error::Error;
 use crate::memory::{Link, List, Nodes};
 use crate::time::{Span, Tick};
@@ -152,33 +152,54 @@ fn list_of<'l>(
     }
 }
 
+/// When the consumer has something to do, by what that is.
+struct Timers {
+    /// A refused partition is tried again.
+    backoff: Tick,
+    /// A leader is asked again whether somebody else is closer.
+    lease: Tick,
+    /// Leaders are looked for again.
+    search: Tick,
+    /// A broker looks for a connection, or for memory, again.
+    desks: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { backoff, lease, search, desks } = self;
+        backoff.min(lease).min(search).min(desks)
+    }
+}
+
 impl<'d> Consumer<'d> {
     /// Where a partition belongs, and at which broker.
     fn spot(&self, cluster: &Cluster<'d>, part: usize) -> (Spot, Link) {
         let (read, entry) = (&self.reads[part], &cluster.table[part]);
         let ready = cluster.topics[usize::from(entry.topic)].ready;
         let leader = entry.broker().map_or(Link::NONE, Link::to);
-        let fetches = read.state == State::Fetch && !read.unchecked;
+        let fetches = read.state == Activity::Fetch && !read.unchecked;
         let desk = match (ready, fetches) {
             (false, _) => Link::NONE,
             (true, false) => leader,
             (true, true) => self.source(cluster, part),
         };
         let spot = match read.state {
-            State::Off | State::Parked => return (Spot::None, Link::NONE),
+            Activity::Off | Activity::Parked => return (Spot::None, Link::NONE),
             _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
                 return (Spot::Waits, Link::NONE);
             }
             _ if guard!("what was asked is awaited", read.asked != 0) => {
                 return (Spot::Asked, Link::NONE);
             }
-            State::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
-            State::Fetch if guard!("what is held is not fetched", self.is_held(part)) => Spot::Held,
+            Activity::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
+            Activity::Fetch if guard!("what is held is not fetched", self.is_held(part)) => {
+                Spot::Held
+            }
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
-            State::Resolve => Spot::Offsets,
-            State::Fetch if read.unchecked => Spot::Checks,
-            State::Fetch => {
+            Activity::Resolve => Spot::Offsets,
+            Activity::Fetch if read.unchecked => Spot::Checks,
+            Activity::Fetch => {
                 let sent = (read.sent_position, read.sent_epoch);
                 let told = guard!(
                     "a session is told of new positions",
@@ -262,15 +283,15 @@ impl<'d> Consumer<'d> {
         self.dirty = true;
     }
 
-    fn wake(&mut self, cluster: &Cluster<'d>, now: Tick) {
+    fn wake(&mut self, cx: &Cx<'d>) {
         self.lists.wake = Tick::NEVER;
         let mut link = self.lists.waits.first();
         while let Some(part) = link.get() {
             link = self.by_work.next(part);
             let read = &mut self.reads[part];
-            if read.retry_at <= now {
+            if read.retry_at <= cx.now {
                 read.retry_at = Tick::ZERO;
-                self.relink(cluster, part);
+                self.relink(&cx.cluster, part);
             } else {
                 self.lists.wake = self.lists.wake.min(read.retry_at);
             }
@@ -293,17 +314,17 @@ impl<'d> Consumer<'d> {
 
     /// Sees to it that metadata is asked for as long as leaders are missing: nobody else may be
     /// waiting for it. Returns when to do so again.
-    fn search(&mut self, cluster: &mut Cluster<'d>, now: Tick) -> Tick {
+    fn search(&mut self, cx: &mut Cx<'d>) -> Tick {
         if self.lists.homeless.is_empty() {
             return Tick::NEVER;
         }
-        if self.lists.search <= now {
-            self.lists.search = now + SEARCH;
+        if self.lists.search <= cx.now {
+            self.lists.search = cx.now + SEARCH;
             for part in self.by_work.iter(&self.lists.homeless) {
-                let entry = &cluster.table[part];
+                let entry = &cx.cluster.table[part];
                 let topic = usize::from(entry.topic);
-                if entry.index < cluster.topics[topic].count {
-                    cluster.refresh(topic, now);
+                if entry.index < cx.cluster.topics[topic].count {
+                    cx.refresh(topic);
                 }
             }
         }
@@ -313,108 +334,92 @@ impl<'d> Consumer<'d> {
     /// Asks for offsets and records where that is due; returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-    ) -> Tick {
+    pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
-        if self.lists.wake <= now {
-            self.wake(cluster, now);
+        if self.lists.wake <= cx.now {
+            self.wake(cx);
         }
-        if cfg!(feature = "replicas") && self.lists.lease <= now {
-            self.end_leases(cluster, now);
+        if cfg!(feature = "replicas") && self.lists.lease <= cx.now {
+            self.end_leases(cx);
         }
-        let mut next = self.lists.wake.min(self.lists.lease).min(self.search(cluster, now));
+        let (backoff, lease) = (self.lists.wake, self.lists.lease);
+        let search = self.search(cx);
+        let mut desks = Tick::NEVER;
         let mut link = self.lists.due.first();
         while let Some(desk) = link.get() {
             link = self.by_due.next(desk);
-            match self.serve(cluster, net, now, desk) {
-                Some(at) => next = next.min(at),
+            match self.serve(cx, desk) {
+                Some(at) => desks = desks.min(at),
                 None => self.by_due.remove(&mut self.lists.due, desk),
             }
         }
-        next
+        Timers { backoff, lease, search, desks }.first()
     }
 
     /// Sends what a broker has to be asked. `None`: there is nothing, or its answers come first;
     /// else when to look again at the latest.
-    fn serve(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        desk: usize,
-    ) -> Option<Tick> {
-        let broker = &cluster.brokers[desk];
+    fn serve(&mut self, cx: &mut Cx<'d>, desk: usize) -> Option<Tick> {
+        let broker = &cx.cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
         if other || !broker.used || broker.down {
             // What it was a replica of is read elsewhere.
             let gone = !broker.used || broker.down;
-            self.review(cluster, desk, now, |_| guard!("a replica that is gone is left", gone));
+            self.review(cx, desk, |_| guard!("a replica that is gone is left", gone));
         }
         if !self.desks[desk].wants() {
             if self.desks[desk].ghosts {
-                self.leave_session(cluster, desk);
+                self.leave_session(&mut cx.cluster, desk);
             }
             return None;
         }
-        let node = cluster.brokers[desk].id;
-        let conn = match cluster.wish(net, now, node, Role::Fetch) {
+        let node = cx.cluster.brokers[desk].id;
+        let conn = match cx.wish(node, Role::Fetch) {
             Wish::Ready(conn) => conn,
             Wish::Later(at) => {
                 if self.desks[desk].ghosts {
-                    self.leave_session(cluster, desk);
+                    self.leave_session(&mut cx.cluster, desk);
                 }
                 return Some(at);
             }
         };
-        let throttled = net.conns[conn].throttled_until;
-        if guard!("a throttled broker is not read from", throttled > now) {
+        let throttled = cx.net.conns[conn].throttled_until;
+        if guard!("a throttled broker is not read from", throttled > cx.now) {
             return Some(throttled);
         }
-        if net.conns[conn].session.serial != self.desks[desk].serial
-            && net.conns[conn].awaits(|kind| kind.row().owner == Owner::Consumer)
+        if cx.net.conns[conn].session.serial != self.desks[desk].serial
+            && cx.net.conns[conn].awaits(|kind| kind.row().owner == Owner::Consumer)
         {
             // Requested from another entry of the same broker.
             return Some(Tick::NEVER);
         }
         for (spot, kind) in [(Spot::Offsets, Kind::Offsets), (Spot::Sends, Kind::Fetch)] {
-            if let Some(fault) = net.conns[conn].versions.lacks(kind) {
-                self.refuse_all(cluster, now, desk, spot, Error::Peer(fault));
+            if let Some(fault) = cx.net.conns[conn].versions.lacks(kind) {
+                self.refuse_all(cx, desk, spot, Error::Peer(fault));
             }
         }
-        let mut fits = self.send_offsets(cluster, net, now, (conn, desk));
-        fits &= self.send_checks(cluster, net, now, (conn, desk));
-        let mut at = net.conns[conn].session.retry_at;
-        if self.sated && net.conns[conn].is_shared() {
+        let mut fits = self.send_offsets(cx, (conn, desk));
+        fits &= self.send_checks(cx, (conn, desk));
+        let mut at = cx.net.conns[conn].session.retry_at;
+        if self.sated && cx.net.conns[conn].is_shared() {
             at = Tick::NEVER;
         }
-        if at <= now {
-            fits &= self.send_fetch(cluster, net, now, (conn, desk));
+        if at <= cx.now {
+            fits &= self.send_fetch(cx, (conn, desk));
         }
-        match (fits, at > now) {
-            (false, _) => Some(now + NO_ROOM),
+        match (fits, at > cx.now) {
+            (false, _) => Some(cx.now + NO_ROOM),
             (true, true) => Some(at),
             (true, false) => None,
         }
     }
 
     /// A broker cannot be asked at all what a list of its partitions wants.
-    fn refuse_all(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        desk: usize,
-        spot: Spot,
-        error: Error,
-    ) {
+    fn refuse_all(&mut self, cx: &mut Cx<'d>, desk: usize, spot: Spot, error: Error) {
         let at = Link::to(desk);
         loop {
             let list = list_of(&mut self.desks, &mut self.lists, spot, at);
             let Some(part) = list.and_then(|list| list.first().get()) else { return };
-            self.back_off(cluster, now, part);
+            self.back_off(cx, part);
             let read = &mut self.reads[part];
             if core::mem::replace(&mut read.told, LACKS) != LACKS {
                 read.trouble = Some(Trouble::Failed(error));
@@ -437,7 +442,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn forgotten(&mut self, cluster: &mut Cluster<'d>, part: usize) {
         let read = &mut self.reads[part];
         (read.session, read.seat) = (0, Link::NONE);
-        if read.state == State::Off {
+        if read.state == Activity::Off {
             self.ghosts -= 1;
             cluster.table.release(part, CONSUMER);
         }

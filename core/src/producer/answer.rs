@@ -1,7 +1,7 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
 use super::{Identity, Place, Producer, Stage};
-use crate::cluster::Cluster;
+use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::memory::{Link, backoff};
@@ -14,7 +14,7 @@ const SHORT_PAUSE: Span = Span::from_millis(25);
 
 /// What has to be remembered while an answer streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AnswerCx {
+pub(crate) struct AnswerMemo {
     topic: Link,
     /// Batch whose entry is being read.
     batch: Link,
@@ -25,7 +25,7 @@ pub(crate) struct AnswerCx {
     conn: u16,
 }
 
-impl AnswerCx {
+impl AnswerMemo {
     pub(crate) fn new(conn: usize) -> Self {
         Self { conn: conn as u16, ..Self::default() }
     }
@@ -34,49 +34,47 @@ impl AnswerCx {
 impl<'d> Producer<'d> {
     pub(crate) fn on_answer(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        cx: &mut AnswerCx,
+        memo: &mut AnswerMemo,
         got: Segment<'_, '_>,
     ) {
-        let now = from.now;
         let Some(item) = produce::item(got) else { return };
         match item {
             produce::Item::Topic { name, id } => {
-                let slot = cluster.named_or_id(name, id);
-                *cx = AnswerCx {
+                let slot = cx.cluster.named_or_id(name, id);
+                *memo = AnswerMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
-                    conn: cx.conn,
-                    ..AnswerCx::default()
+                    conn: memo.conn,
+                    ..AnswerMemo::default()
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
-                let part = cluster.part_of(cx.topic, index);
+                let part = cx.cluster.part_of(memo.topic, index);
                 let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
-                *cx = AnswerCx {
-                    topic: cx.topic,
+                *memo = AnswerMemo {
+                    topic: memo.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
                     error,
                     base_offset,
                     hinted: false,
-                    conn: cx.conn,
+                    conn: memo.conn,
                 };
             }
             produce::Item::CurrentLeader { leader, epoch } => {
-                if let Some(batch) = cx.batch.get() {
+                if let Some(batch) = memo.batch.get() {
                     let part = self.batches[batch].part as usize;
-                    cx.hinted |= cluster.hint(part, leader, epoch);
+                    memo.hinted |= cx.cluster.hint(part, leader, epoch);
                 }
             }
             produce::Item::PartitionEnd => {
-                if let Some(batch) = cx.batch.get() {
-                    self.conclude(cluster, net, now, batch, cx);
+                if let Some(batch) = memo.batch.get() {
+                    self.conclude(cx, batch, memo);
                 }
-                cx.batch = Link::NONE;
+                memo.batch = Link::NONE;
             }
             produce::Item::Endpoint { id, host, port, .. } => {
-                cluster.merge_broker(now, id, host, port);
+                cx.merge_broker(id, host, port);
             }
             _ => {}
         }
@@ -96,49 +94,36 @@ impl<'d> Producer<'d> {
     }
 
     /// A request was lost with its connection.
-    pub(crate) fn on_lost(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
-        now: Tick,
-        request: &InFlight,
-    ) {
+    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);
-            cluster.refresh(usize::from(cluster.table[part].topic), now);
+            cx.refresh(usize::from(cx.cluster.table[part].topic));
         }
         self.wake_all();
         self.dirty = true;
     }
 
     /// An answer is complete. Batches that it does not name are sent again after a pause.
-    pub(crate) fn on_complete(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
-        now: Tick,
-        question: &Question,
-        cx: &AnswerCx,
-    ) {
-        let conn = &net.conns[usize::from(cx.conn)];
-        if let Some(lane) = cluster.broker_slot(conn.peer.node()) {
+    pub(crate) fn on_complete(&mut self, cx: &mut Cx<'d>, question: &Question, memo: &AnswerMemo) {
+        let conn = &cx.net.conns[usize::from(memo.conn)];
+        if let Some(lane) = cx.cluster.broker_slot(conn.peer.node()) {
             self.wake_waiting(lane);
         }
         let mut link = conn.oldest_batches();
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             let b = &mut self.batches[batch];
             if b.stage != Stage::Sent || b.request != question.correlation {
                 return;
             }
             b.maybe_written = true;
             let part = self.again(batch);
-            let base = cluster.config.retry_backoff;
-            self.pause(cluster, now, part, base);
+            let base = cx.settings.retry_backoff;
+            self.pause(cx, part, base);
         }
     }
 
@@ -170,16 +155,9 @@ impl<'d> Producer<'d> {
     }
 
     /// A batch's answer.
-    fn conclude(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        batch: usize,
-        cx: &AnswerCx,
-    ) {
+    fn conclude(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
         // Its slot may be part of another request before this one is over.
-        net.leave_request(usize::from(cx.conn), batch);
+        cx.net.leave_request(usize::from(memo.conn), batch);
         let part = self.batches[batch].part as usize;
         let is_head = self.queues[part].head == Link::to(batch);
         let idempotent = self.idempotent();
@@ -187,9 +165,9 @@ impl<'d> Producer<'d> {
         let b = &self.batches[batch];
         // No broker would recognise the halves of one that is in its log.
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
-        match cx.error {
+        match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
-                self.deliver(cluster, net, batch, cx);
+                self.deliver(cx, batch, memo);
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
@@ -208,7 +186,7 @@ impl<'d> Producer<'d> {
                 self.batches[batch].out_of_sequence = true;
                 self.queues[part].bump |= is_head;
                 if is_head {
-                    self.pause(cluster, now, part, SHORT_PAUSE);
+                    self.pause(cx, part, SHORT_PAUSE);
                 }
             }
             code if code.is_retriable() => {
@@ -218,37 +196,37 @@ impl<'d> Producer<'d> {
                 if !is_head {
                     return;
                 }
-                if cx.hinted {
-                    cluster.refresh(usize::from(cluster.table[part].topic), now);
+                if memo.hinted {
+                    cx.refresh(usize::from(cx.cluster.table[part].topic));
                     self.queues[part].retry_at = Tick::ZERO;
                 } else if code.is_invalid_metadata() {
-                    cluster.suspect(part, code, now);
-                    self.pause(cluster, now, part, SHORT_PAUSE);
+                    cx.suspect(part, code);
+                    self.pause(cx, part, SHORT_PAUSE);
                 } else {
-                    let base = cluster.config.retry_backoff;
-                    self.pause(cluster, now, part, base);
+                    let base = cx.settings.retry_backoff;
+                    self.pause(cx, part, base);
                 }
             }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);
-                self.fail(net, part, batch, code, maybe);
+                self.fail(&mut cx.net, part, batch, code, maybe);
             }
         }
     }
 
     /// A batch is in the log.
-    fn deliver(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, cx: &AnswerCx) {
+    fn deliver(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight it may be the last leader's answer.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
         (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
-        if let Some(lane) = cluster.table[part].broker() {
+        if let Some(lane) = cx.cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }
-        let known = cx.error.0 == 0 && cx.base_offset >= 0;
-        let offset = known.then_some(cx.base_offset);
-        self.finish(&mut net.blocks, part, batch, Ok(offset));
+        let known = memo.error.0 == 0 && memo.base_offset >= 0;
+        let offset = known.then_some(memo.base_offset);
+        self.finish(&mut cx.net.blocks, part, batch, Ok(offset));
     }
 
     /// Splits batches that a broker found too large. That takes memory, for which they wait as long
@@ -267,10 +245,10 @@ impl<'d> Producer<'d> {
         }
     }
 
-    fn pause(&mut self, cluster: &mut Cluster<'d>, now: Tick, part: usize, base: Span) {
+    fn pause(&mut self, cx: &mut Cx<'d>, part: usize, base: Span) {
         let q = &mut self.queues[part];
-        let max = cluster.config.retry_backoff_max;
-        q.retry_at = backoff(&mut cluster.rng, now, base, max, q.failures);
+        let max = cx.settings.retry_backoff_max;
+        q.retry_at = backoff(&mut cx.rng, cx.now, base, max, q.failures);
         q.failures = q.failures.saturating_add(1);
         self.touch(part);
     }

@@ -1,7 +1,7 @@
 //! Batches and the queue that each partition has of them.
 
 use super::{Place, Producer};
-use crate::cluster::Cluster;
+use crate::cluster::Cx;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{BatchId, TopicId, TopicPartition};
@@ -134,9 +134,7 @@ impl<'d> Producer<'d> {
     /// Starts a batch at the end of a partition's queue.
     pub(super) fn begin_batch(
         &mut self,
-        cluster: &Cluster<'d>,
-        blocks: &mut Blocks<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         part: usize,
         timestamp: i64,
     ) -> Option<usize> {
@@ -146,16 +144,16 @@ impl<'d> Producer<'d> {
         let index = self.take_batch()?;
         self.serial += 1;
         let mut chain = Chain::EMPTY;
-        if blocks.append(&mut chain, &[0; record::HEADER_LEN]).is_err() {
+        if cx.net.blocks.append(&mut chain, &[0; record::HEADER_LEN]).is_err() {
             self.free_batch(index);
             return None;
         }
         self.batches[index] = Batch {
             id: self.serial,
             stage: Stage::Open,
-            to: Self::destination(cluster, part),
+            to: Self::destination(&cx.cluster, part),
             part: part as u32,
-            created: now,
+            created: cx.now,
             base: timestamp,
             max_timestamp: timestamp,
             sequence: -1,

@@ -3,9 +3,8 @@
 //! leads.
 
 use super::{Batch, Producer, Stage};
-use crate::cluster::{Cluster, PRODUCER};
+use crate::cluster::{Cx, PRODUCER};
 use crate::config::{Acks, Settings};
-use crate::connection::Net;
 use crate::memory::{Link, List};
 use crate::time::{Span, Tick};
 
@@ -143,9 +142,9 @@ impl<'d> Producer<'d> {
     }
 
     /// Puts partitions to which something happened where they belong.
-    pub(super) fn place_touched(&mut self, cluster: &mut Cluster<'d>, net: &Net<'d>, now: Tick) {
+    pub(super) fn place_touched(&mut self, cx: &mut Cx<'d>) {
         while let Some(part) = self.first_of(Place::Touched) {
-            self.place(cluster, net, now, part);
+            self.place(cx, part);
             if let Some(lane) = self.queues[part].lane.get() {
                 self.wake(lane);
             }
@@ -153,37 +152,33 @@ impl<'d> Producer<'d> {
     }
 
     /// Puts a partition into the list of what its next batch waits for.
-    pub(super) fn place(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
-        now: Tick,
-        part: usize,
-    ) {
+    pub(super) fn place(&mut self, cx: &mut Cx<'d>, part: usize) {
         let Some(batch) = self.first_waiting(part) else {
             self.unplace(part);
-            if cluster.table[part].used_by(PRODUCER) {
+            if cx.cluster.table[part].used_by(PRODUCER) {
                 self.rest(part);
             }
             return;
         };
         // At once, whatever it waits for then: a new producer id may have to be asked for.
         self.begin_epoch(part, batch);
-        let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cluster.table[part]);
+        let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cx.cluster.table[part]);
         // A leader that was not asked yet is asked at once (KIP-951).
         let asked =
             guard!("a leader that is new is asked at once", entry.epoch <= q.sent_epoch => true);
-        let paused =
-            guard!("a back-off is waited out", q.retry_at > now && (entry.leader() < 0 || asked));
+        let paused = guard!(
+            "a back-off is waited out",
+            q.retry_at > cx.now && (entry.leader() < 0 || asked)
+        );
         let (place, lane) = match entry.broker() {
             _ if b.oversize => (Place::Oversized, None),
             _ if paused => (Place::Paused, None),
             None => (Place::Homeless, None),
             Some(lane) => {
                 let l = &self.lanes[lane];
-                let first = !q.settled && l.settled && cluster.config.acks == Acks::All;
+                let first = !q.settled && l.settled && cx.settings.acks == Acks::All;
                 let place = match () {
-                    () if guard!("first batches stand aside", first && net.is_roomy()) => {
+                    () if guard!("first batches stand aside", first && cx.net.is_roomy()) => {
                         Place::First
                     }
                     () if self.is_closed(b) => Place::Ready,
@@ -194,15 +189,15 @@ impl<'d> Producer<'d> {
         };
         match place {
             Place::Paused => self.paused_until = self.paused_until.min(q.retry_at),
-            Place::Homeless => cluster.refresh(usize::from(entry.topic), now),
+            Place::Homeless => cx.refresh(usize::from(entry.topic)),
             _ => {}
         }
         if let Some(lane) = lane {
-            let (opens, ends) = (place == Place::Open, b.created + cluster.config.linger);
+            let (opens, ends) = (place == Place::Open, b.created + cx.settings.linger);
             let l = &mut self.lanes[lane];
             let is_new = !core::mem::replace(&mut self.batches[batch].placed, true);
             if l.is_empty() {
-                l.prompt = opens && is_new && !lingers_when_idle(&cluster.config);
+                l.prompt = opens && is_new && !lingers_when_idle(&cx.settings);
                 l.lingers = Tick::NEVER;
             }
             if opens {
@@ -292,7 +287,7 @@ impl<'d> Producer<'d> {
         // What has gathered goes on gathering as long as records keep coming: whoever waits for
         // each acknowledgement sends none now.
         let pause = if idle {
-            self.last_record + config.linger.part(3).max(Span::LEAST)
+            self.last_record + config.linger.shifted(3).max(Span::LEAST)
         } else {
             Tick::NEVER
         };
@@ -304,7 +299,7 @@ impl<'d> Producer<'d> {
             if l.lingers <= now {
                 // Those that are half through go along: fewer requests, and soon all in step.
                 let half = guard!("batches half through go along", 1 => 0);
-                return Due::Some(now - config.linger.part(half));
+                return Due::Some(now - config.linger.shifted(half));
             }
         }
         if l.first(Place::Ready).is_some() {

@@ -1,18 +1,18 @@
 //! Answers to what the producer asked: Produce and InitProducerId.
 
-use super::{AnswerCx, Identity, Producer};
+use super::{AnswerMemo, Identity, Producer};
 use crate::api::Kind;
-use crate::cluster::Cluster;
-use crate::connection::{InFlight, Net, Origin};
+use crate::cluster::Cx;
+use crate::connection::{InFlight, Origin};
 use crate::error::Error;
 use crate::event::Event;
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// What is remembered while an answer streams in.
-pub(crate) enum Cx {
+pub(crate) enum Memo {
     Identity,
-    Produce(AnswerCx),
+    Produce(AnswerMemo),
 }
 
 impl<'d> Producer<'d> {
@@ -21,7 +21,6 @@ impl<'d> Producer<'d> {
         self.paused_until.age(by);
         self.waiting_until.age(by);
         self.last_record.age(by);
-        self.deadline.age(by);
         if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
             &mut self.identity
         {
@@ -42,60 +41,47 @@ impl<'d> Producer<'d> {
         }
     }
 
-    pub(crate) fn begin(&self, _: &Net<'d>, from: &Origin) -> Cx {
+    pub(crate) fn begin(&self, _: &Cx<'d>, from: &Origin) -> Memo {
         match from.asked.kind {
-            Kind::Produce => Cx::Produce(AnswerCx::new(from.conn)),
-            _ => Cx::Identity,
+            Kind::Produce => Memo::Produce(AnswerMemo::new(from.conn)),
+            _ => Memo::Identity,
         }
     }
 
     pub(crate) fn item<'a>(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        cx: &mut Cx,
+        memo: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        match cx {
-            Cx::Identity => self.on_init_producer_id(cluster, from.now, got),
-            Cx::Produce(cx) => self.on_answer(cluster, net, from, cx, got),
+        match memo {
+            Memo::Identity => self.on_init_producer_id(cx, got),
+            Memo::Produce(memo) => self.on_answer(cx, from, memo, got),
         }
         None
     }
 
     pub(crate) fn done(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
-        cx: &Cx,
+        memo: &Memo,
     ) -> Option<Event<'static>> {
-        if let Cx::Produce(cx) = cx {
-            self.on_complete(cluster, net, from.now, &from.asked, cx);
+        if let Memo::Produce(memo) = memo {
+            self.on_complete(cx, &from.asked, memo);
         }
         None
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        request: &InFlight,
-        error: Error,
-    ) {
+    pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         match request.asked.kind {
-            Kind::Produce => self.on_lost(cluster, net, now, request),
-            _ => self.on_identity(cluster, now, Err(error)),
+            Kind::Produce => self.on_lost(cx, request),
+            _ => self.on_identity(cx, Err(error)),
         }
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
-    }
-
-    pub(crate) fn deadline(&self) -> Tick {
-        self.deadline
     }
 }

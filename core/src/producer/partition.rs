@@ -1,7 +1,7 @@
 //! Which partition a record goes to (KIP-794; Java's BuiltInPartitioner).
 
 use super::{Place, Producer, Queue, Spread};
-use crate::cluster::{CONSUMER, Cluster, PRODUCER};
+use crate::cluster::{CONSUMER, Cluster, Cx, PRODUCER};
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
@@ -16,51 +16,44 @@ impl<'d> Producer<'d> {
     /// The entry of the partition that a record goes to.
     pub(super) fn choose(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         slot: usize,
         partition: Option<u32>,
         key: Option<&[u8]>,
     ) -> Result<usize, ProduceError> {
-        let count = cluster.topics[slot].count;
+        let count = cx.cluster.topics[slot].count;
         if self.spreads[slot].opened < count {
-            self.open_partitions(cluster, now, slot);
+            self.open_partitions(cx, slot);
         }
         let index = match (partition, key) {
             (Some(index), _) if index < count => index,
             (Some(index), _) if index < i32::MAX as u32 => {
                 // It may exist by now: a reason to look at once (S12).
-                cluster.refresh(slot, now);
-                return Err(self.not_ready(now, slot, index + 1));
+                cx.refresh(slot);
+                return Err(self.not_ready(cx.now, slot, index + 1));
             }
             (Some(_), _) => {
                 return Err(ProduceError::Refused(Error::Caller(Misuse::PartitionIndex)));
             }
             (None, Some(key)) => positive(murmur2(key)) % count.max(1),
-            (None, None) => return self.stick(cluster, now, slot),
+            (None, None) => return self.stick(cx, slot),
         };
-        self.entry(cluster, now, slot, index)
+        self.entry(cx, slot, index)
     }
 
-    fn entry(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        slot: usize,
-        index: u32,
-    ) -> Result<usize, ProduceError> {
-        if let Some(part) = cluster.table.find(slot, index) {
-            if !cluster.table[part].used_by(PRODUCER) {
-                cluster.table.take(slot, index, PRODUCER);
+    fn entry(&mut self, cx: &mut Cx<'d>, slot: usize, index: u32) -> Result<usize, ProduceError> {
+        if let Some(part) = cx.cluster.table.find(slot, index) {
+            if !cx.cluster.table[part].used_by(PRODUCER) {
+                cx.cluster.table.take(slot, index, PRODUCER);
                 self.rest(part);
             }
             return Ok(part);
         }
-        if cluster.table.room() == 0 && !self.evict_one(cluster) {
+        if cx.cluster.table.room() == 0 && !self.evict_one(&mut cx.cluster) {
             return Err(self.no_entry());
         }
-        cluster.refresh(slot, now);
-        let taken = self.take_entry(cluster, slot, index);
+        cx.refresh(slot);
+        let taken = self.take_entry(&mut cx.cluster, slot, index);
         taken.ok_or_else(|| Self::limit(LimitKind::Partitions))
     }
 
@@ -94,31 +87,31 @@ impl<'d> Producer<'d> {
 
     /// Makes entries for a topic's partitions while there is room, so that one metadata answer
     /// brings all their leaders.
-    fn open_partitions(&mut self, cluster: &mut Cluster<'d>, now: Tick, slot: usize) {
-        let count = cluster.topics[slot].count;
+    fn open_partitions(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        let count = cx.cluster.topics[slot].count;
         let mut unknown = false;
         for index in self.spreads[slot].opened..count {
-            if cluster.table.room() == 0 {
+            if cx.cluster.table.room() == 0 {
                 break;
             }
-            if let Some(part) = self.take_entry(cluster, slot, index) {
-                unknown |= cluster.table[part].leader() < 0;
+            if let Some(part) = self.take_entry(&mut cx.cluster, slot, index) {
+                unknown |= cx.cluster.table[part].leader() < 0;
             }
         }
         let topic = &mut self.spreads[slot];
         topic.opened = count;
         topic.visited = if topic.visited == 0 { count } else { topic.visited.min(count) };
         if unknown {
-            cluster.refresh(slot, now);
+            cx.refresh(slot);
         }
     }
 
     /// Takes up new partitions of a topic that is produced to.
-    pub(crate) fn on_grown(&mut self, cluster: &mut Cluster<'d>, now: Tick, slot: usize) {
-        let topic = &cluster.topics[slot];
+    pub(crate) fn on_grown(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        let topic = &cx.cluster.topics[slot];
         let wanted = topic.ready && topic.wants & PRODUCER != 0;
         if wanted && self.spreads[slot].opened < topic.count {
-            self.open_partitions(cluster, now, slot);
+            self.open_partitions(cx, slot);
         }
     }
 
@@ -185,37 +178,32 @@ impl<'d> Producer<'d> {
     /// The partition for records without key: the same until a batch's worth of bytes went there
     /// or its batch has left, so that a slow producer reaches all of them, too. Added ones come
     /// first.
-    fn stick(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        slot: usize,
-    ) -> Result<usize, ProduceError> {
-        let added = self.unvisited(cluster, slot);
+    fn stick(&mut self, cx: &mut Cx<'d>, slot: usize) -> Result<usize, ProduceError> {
+        let added = self.unvisited(&cx.cluster, slot);
         let topic = &self.spreads[slot];
-        let full = topic.sticky_bytes as usize >= cluster.config.batch_bytes;
+        let full = topic.sticky_bytes as usize >= cx.settings.batch_bytes;
         let current = topic.sticky.get().filter(|_| !full && added.is_none());
         if let Some(part) = current
-            && (now < topic.look_at || self.is_available(cluster, part))
+            && (cx.now < topic.look_at || self.is_available(&cx.cluster, part))
         {
             return Ok(part);
         }
-        let part = match (added.or_else(|| self.try_partitions(cluster, slot)), current) {
+        let part = match (added.or_else(|| self.try_partitions(cx, slot)), current) {
             (Some(part), _) => Some(part),
             // None that is better: it stays.
             (None, Some(part)) => {
-                self.spreads[slot].look_at = now + LOOK_AGAIN;
+                self.spreads[slot].look_at = cx.now + LOOK_AGAIN;
                 return Ok(part);
             }
-            (None, None) => self.pick_partition(cluster, slot),
+            (None, None) => self.pick_partition(cx, slot),
         };
         match part {
             Some(part) => {
-                let found = self.is_available(cluster, part);
+                let found = self.is_available(&cx.cluster, part);
                 let topic = &mut self.spreads[slot];
                 topic.sticky = Link::to(part);
                 topic.sticky_bytes = 0;
-                topic.look_at = if found { Tick::ZERO } else { now + LOOK_AGAIN };
+                topic.look_at = if found { Tick::ZERO } else { cx.now + LOOK_AGAIN };
                 Ok(part)
             }
             None => Err(self.no_entry()),
@@ -223,31 +211,31 @@ impl<'d> Producer<'d> {
     }
 
     /// A partition with a leader that takes records, by a few guesses.
-    fn try_partitions(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
-        let count = cluster.topics[slot].count;
+    fn try_partitions(&self, cx: &mut Cx<'d>, slot: usize) -> Option<usize> {
+        let count = cx.cluster.topics[slot].count;
         (0..4).find_map(|_| {
-            let index = cluster.rng.below(count);
-            cluster.table.find(slot, index).filter(|part| {
-                cluster.table[*part].used_by(PRODUCER) && self.is_available(cluster, *part)
+            let index = cx.rng.below(count);
+            cx.cluster.table.find(slot, index).filter(|part| {
+                cx.cluster.table[*part].used_by(PRODUCER) && self.is_available(&cx.cluster, *part)
             })
         })
     }
 
     /// The same by looking at some of its entries, from a random one on; else any entry.
-    fn pick_partition(&mut self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
-        let count = cluster.topics[slot].count;
-        let index = cluster.rng.below(count);
-        let guess = cluster.table.find(slot, index).map_or(Link::NONE, Link::to);
+    fn pick_partition(&mut self, cx: &mut Cx<'d>, slot: usize) -> Option<usize> {
+        let count = cx.cluster.topics[slot].count;
+        let index = cx.rng.below(count);
+        let guess = cx.cluster.table.find(slot, index).map_or(Link::NONE, Link::to);
         let (mut link, mut any) = (guess, None);
         for _ in 0..LOOK_AT {
             let Some(part) = link.get() else {
-                link = cluster.table.first_of(slot);
+                link = cx.cluster.table.first_of(slot);
                 continue;
             };
-            link = cluster.table.next_of(part);
-            let entry = &cluster.table[part];
+            link = cx.cluster.table.next_of(part);
+            let entry = &cx.cluster.table[part];
             if entry.used_by(PRODUCER) && entry.index < count {
-                if self.is_available(cluster, part) {
+                if self.is_available(&cx.cluster, part) {
                     return Some(part);
                 }
                 any = any.or(Some(part));
@@ -256,10 +244,10 @@ impl<'d> Producer<'d> {
         if any.is_some() {
             return any;
         }
-        if cluster.table.room() == 0 && !self.evict_one(cluster) {
+        if cx.cluster.table.room() == 0 && !self.evict_one(&mut cx.cluster) {
             return None;
         }
-        self.take_entry(cluster, slot, index)
+        self.take_entry(&mut cx.cluster, slot, index)
     }
 
     fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {

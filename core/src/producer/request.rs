@@ -4,7 +4,7 @@ use super::lane::Due;
 use super::send::Next;
 use super::{Batch, Place, Producer, Stage};
 use crate::api::Kind;
-use crate::cluster::Cluster;
+use crate::cluster::Cx;
 use crate::connection::{Draft, Net};
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
@@ -33,50 +33,48 @@ impl<'d> Producer<'d> {
     /// when it cannot be made now.
     pub(super) fn send_request(
         &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
+        cx: &mut Cx<'d>,
         (lane, conn): (usize, usize),
         due: Due,
     ) -> Option<bool> {
         let mut most = usize::MAX;
         let (draft, first) = loop {
-            let picked = self.pick_batches(cluster, net, lane, due, most);
+            let picked = self.pick_batches(cx, lane, due, most);
             if picked.count == 0 {
                 return None;
             }
-            match self.draft(cluster, net, now, conn, &picked) {
+            match self.draft(cx, conn, &picked) {
                 Some(draft) => break (draft, picked.first),
                 // Short of memory: a smaller request may find room.
-                None if picked.count > 1 && net.takes_requests(conn, now) => {
+                None if picked.count > 1 && cx.net.takes_requests(conn, cx.now) => {
                     most = picked.count / 2
                 }
                 None => return Some(false),
             }
         };
         let correlation = draft.correlation();
-        let mut oldest = now;
+        let mut oldest = cx.now;
         let mut link = first;
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             oldest = oldest.min(self.batches[batch].created);
-            self.depart(cluster, net, batch, correlation);
+            self.depart(cx, batch, correlation);
             let part = self.batches[batch].part as usize;
-            self.place(cluster, net, now, part);
+            self.place(cx, part);
             if let Some(other) = self.queues[part].lane.get().filter(|other| *other != lane) {
                 self.wake(other);
             }
         }
-        let due = oldest + cluster.config.delivery_timeout;
-        let deadline = (now + cluster.config.request_timeout).min(due.max(now + LEAST_TIMEOUT));
-        let silent = Self::silent(cluster.config.acks);
-        net.commit(now, draft, [0; 2], deadline, first, silent);
+        let due = oldest + cx.settings.delivery_timeout;
+        let deadline = (cx.now + cx.settings.request_timeout).min(due.max(cx.now + LEAST_TIMEOUT));
+        let silent = Self::silent(cx.settings.acks);
+        cx.net.commit(cx.now, draft, [0; 2], deadline, first, silent);
         Some(true)
     }
 
     /// A batch is part of a request now.
-    fn depart(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, batch: usize, request: i32) {
-        self.seal(net, batch);
+    fn depart(&mut self, cx: &mut Cx<'d>, batch: usize, request: i32) {
+        self.seal(&mut cx.net, batch);
         let b = &mut self.batches[batch];
         b.stage = Stage::Sent;
         b.out_of_sequence &= guard!("a refusal is of one try", false => true);
@@ -84,48 +82,34 @@ impl<'d> Producer<'d> {
         b.attempts = b.attempts.saturating_add(1);
         let q = &mut self.queues[b.part as usize];
         q.in_flight += 1;
-        let epoch = cluster.table[b.part as usize].epoch;
+        let epoch = cx.cluster.table[b.part as usize].epoch;
         q.known &= guard!("another leader's first batch alone", q.sent_epoch == epoch => true);
         q.sent_epoch = epoch;
     }
 
     /// A request with the batches that were picked; `None` when it cannot be made now.
-    fn draft(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        conn: usize,
-        picked: &Picked,
-    ) -> Option<Draft> {
+    fn draft(&mut self, cx: &mut Cx<'d>, conn: usize, picked: &Picked) -> Option<Draft> {
         // Version 13 names topics by id only (KIP-516).
         let cap = if picked.ids { i16::MAX } else { 12 };
-        let mut draft = net.open(conn, now, Kind::Produce, cap);
+        let mut draft = cx.net.open(conn, cx.now, Kind::Produce, cap);
         if let Some(written) = &mut draft
-            && self.write_request(cluster, net, written, picked).is_err()
+            && self.write_request(cx, written, picked).is_err()
             && let Some(draft) = draft.take()
         {
-            net.abandon(draft);
+            cx.net.abandon(draft);
         }
         let mut link = picked.first;
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
+            link = cx.net.outgoing[batch].next;
             let part = self.batches[batch].part as usize;
-            self.spreads[usize::from(cluster.table[part].topic)].picked = 0;
+            self.spreads[usize::from(cx.cluster.table[part].topic)].picked = 0;
         }
         draft
     }
 
     /// Chooses one batch per partition of a lane, `most` in all, linked topic by topic. Those that
     /// are left out are at the front for the next request, since who is picked goes to the end.
-    fn pick_batches(
-        &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
-        lane: usize,
-        due: Due,
-        most: usize,
-    ) -> Picked {
+    fn pick_batches(&mut self, cx: &mut Cx<'d>, lane: usize, due: Due, most: usize) -> Picked {
         let mut picked = Picked {
             first: Link::NONE,
             last: Link::NONE,
@@ -137,12 +121,10 @@ impl<'d> Producer<'d> {
         };
         match due {
             Due::Nothing(_) => {}
-            Due::First => {
-                self.pick_from(cluster, net, lane, (Place::First, Tick::NEVER), &mut picked)
-            }
+            Due::First => self.pick_from(cx, lane, (Place::First, Tick::NEVER), &mut picked),
             Due::Some(begun) => {
-                self.pick_from(cluster, net, lane, (Place::Ready, Tick::NEVER), &mut picked);
-                self.pick_from(cluster, net, lane, (Place::Open, begun), &mut picked);
+                self.pick_from(cx, lane, (Place::Ready, Tick::NEVER), &mut picked);
+                self.pick_from(cx, lane, (Place::Open, begun), &mut picked);
             }
         }
         picked
@@ -151,8 +133,7 @@ impl<'d> Producer<'d> {
     /// The same from one list: batches that were begun by then.
     fn pick_from(
         &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         lane: usize,
         (place, begun): (Place, Tick),
         picked: &mut Picked,
@@ -160,7 +141,7 @@ impl<'d> Producer<'d> {
         let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
             link = self.places.next(part);
-            let batch = match self.next_batch(cluster, part) {
+            let batch = match self.next_batch(cx, part) {
                 Next::Send(batch) => batch,
                 Next::Hold => continue,
                 Next::Blocked => {
@@ -173,16 +154,16 @@ impl<'d> Producer<'d> {
                 continue;
             }
             let len = b.chain.len();
-            let full = picked.bytes > 0 && picked.bytes + len > cluster.config.request_bytes;
+            let full = picked.bytes > 0 && picked.bytes + len > cx.settings.request_bytes;
             if full || picked.count == picked.most {
                 return;
             }
             picked.bytes += len;
-            let slot = usize::from(cluster.table[part].topic);
-            picked.ids &= cluster.topics[slot].wire_id() != Uuid::ZERO;
+            let slot = usize::from(cx.cluster.table[part].topic);
+            picked.ids &= cx.cluster.topics[slot].wire_id() != Uuid::ZERO;
             picked.count += 1;
-            net.outgoing[batch].chain = b.chain;
-            self.pick(net, picked, slot, batch);
+            cx.net.outgoing[batch].chain = b.chain;
+            self.pick(&mut cx.net, picked, slot, batch);
         }
     }
 
@@ -215,30 +196,29 @@ impl<'d> Producer<'d> {
 
     fn write_request(
         &mut self,
-        cluster: &Cluster<'d>,
-        net: &mut Net<'d>,
+        cx: &mut Cx<'d>,
         draft: &mut Draft,
         picked: &Picked,
     ) -> Result<(), Full> {
-        let timeout = cluster.config.request_timeout.millis();
-        let acks = cluster.config.acks.code();
+        let timeout = cx.settings.request_timeout.millis();
+        let acks = cx.settings.acks.code();
         let topics = picked.topics;
-        net.write(draft, &mut |w, version| {
+        cx.net.write(draft, &mut |w, version| {
             produce::begin(w, version, None, acks, timeout, topics)
         })?;
         let mut link = picked.first;
         let mut current = None;
         while let Some(batch) = link.get() {
-            link = net.outgoing[batch].next;
-            let entry = &cluster.table[self.batches[batch].part as usize];
+            link = cx.net.outgoing[batch].next;
+            let entry = &cx.cluster.table[self.batches[batch].part as usize];
             let slot = usize::from(entry.topic);
-            let topic = &cluster.topics[slot];
+            let topic = &cx.cluster.topics[slot];
             let partitions = self.spreads[slot].picked as usize;
             let len = self.batches[batch].chain.len();
             let opens = current != Some(slot);
             let closes = opens && current.is_some();
             current = Some(slot);
-            net.write(draft, &mut |w, version| {
+            cx.net.write(draft, &mut |w, version| {
                 if closes {
                     produce::end_topic(w, version)?;
                 }
@@ -247,10 +227,10 @@ impl<'d> Producer<'d> {
                 }
                 produce::partition(w, version, entry.index as i32, len)
             })?;
-            net.outgoing[batch].ctl_end = draft.len();
-            net.write(draft, &mut |w, version| produce::end_partition(w, version))?;
+            cx.net.outgoing[batch].ctl_end = draft.len();
+            cx.net.write(draft, &mut |w, version| produce::end_partition(w, version))?;
         }
-        net.write(draft, &mut |w, version| {
+        cx.net.write(draft, &mut |w, version| {
             produce::end_topic(w, version)?;
             produce::end(w, version)
         })
@@ -269,8 +249,8 @@ impl<'d> Producer<'d> {
         } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.queues[part];
             // 0 of a known one is where it wrapped to.
-            let fresh = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
-            if fresh || p.producer_id != self.producer_id {
+            let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
+            if unknown || p.producer_id != self.producer_id {
                 p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
                 (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
                 p.next_sequence = self.rare.sequence(self.epoch);

@@ -3,9 +3,9 @@
 use super::lane::Due;
 use super::{Identity, Place, Producer, Stage};
 use crate::api::Kind;
-use crate::cluster::{Cluster, Wish};
+use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
-use crate::connection::{Net, PRODUCE_IN_FLIGHT, Peer, Role, State};
+use crate::connection::{ConnState, Net, PRODUCE_IN_FLIGHT, Peer, Role};
 use crate::error::Error;
 use crate::memory::{List, backoff};
 use crate::time::{Span, Tick};
@@ -24,35 +24,53 @@ pub(super) enum Next {
     Hold,
 }
 
+/// When the producer has something to do, by what that is.
+struct Timers {
+    /// A producer id is asked for.
+    identity: Tick,
+    /// The oldest batch fails.
+    delivery: Tick,
+    /// A lane looks for a connection, or for memory, again.
+    lanes: Tick,
+    /// Batches have gathered for long enough.
+    linger: Tick,
+    /// A partition is tried again.
+    backoff: Tick,
+    /// A caller that was refused may try again.
+    room: Tick,
+}
+
+impl Timers {
+    fn first(self) -> Tick {
+        let Self { identity, delivery, lanes, linger, backoff, room } = self;
+        identity.min(delivery).min(lanes).min(linger).min(backoff).min(room)
+    }
+}
+
 impl<'d> Producer<'d> {
     /// Sends and expires what is due; returns when to look again.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
-    pub(crate) fn drive(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-    ) -> Tick {
+    pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
-        let mut next = self.drive_identity(cluster, net, now);
-        next = next.min(self.expire(cluster, net, now));
-        self.end_pauses(now);
-        self.place_touched(cluster, net, now);
-        self.split_oversized(net);
-        self.place_touched(cluster, net, now);
-        if self.waiting_until <= now || self.pressure {
+        let identity = self.drive_identity(cx);
+        let delivery = self.expire(cx);
+        self.end_pauses(cx.now);
+        self.place_touched(cx);
+        self.split_oversized(&mut cx.net);
+        self.place_touched(cx);
+        if self.waiting_until <= cx.now || self.pressure {
             self.waiting_until = Tick::NEVER;
             self.wake_all();
         }
         // Each is looked at once; what cannot be sent now, for want of a connection or of memory,
         // is tried again whenever something happens.
-        let mut stuck = List::EMPTY;
+        let (mut lanes, mut stuck) = (Tick::NEVER, List::EMPTY);
         while let Some(lane) = self.next_due() {
-            match self.drive_lane(cluster, net, now, lane) {
+            match self.drive_lane(cx, lane) {
                 Turn::Done(at) => self.wait(lane, at),
                 Turn::Stuck(at) => {
-                    next = next.min(at);
+                    lanes = lanes.min(at);
                     self.lane_places.push_back(&mut stuck, lane);
                 }
             }
@@ -60,39 +78,32 @@ impl<'d> Producer<'d> {
         while let Some(lane) = self.lane_places.pop(&mut stuck) {
             self.wake(lane);
         }
-        next = next.min(self.waiting_until).min(self.paused_until);
-        next = next.min(self.check_room(&net.blocks, cluster, now));
-        net.short |= self.wants_blocks > 0;
-        self.deadline = next;
-        next
+        let (linger, backoff) = (self.waiting_until, self.paused_until);
+        let room = self.check_room(cx);
+        cx.net.short |= self.wants_blocks > 0;
+        Timers { identity, delivery, lanes, linger, backoff, room }.first()
     }
 
     /// Sends what is due of one lane.
-    fn drive_lane(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        lane: usize,
-    ) -> Turn {
-        let node = cluster.brokers[lane].id;
+    fn drive_lane(&mut self, cx: &mut Cx<'d>, lane: usize) -> Turn {
+        let node = cx.cluster.brokers[lane].id;
         let (mut wait, mut stuck) = (Tick::NEVER, false);
         if self.lanes[lane].first(Place::First).is_some() {
-            let turn = match first_conn(cluster, net, now, node) {
-                Ok(conn) => self.send_all(cluster, net, now, (lane, conn), Due::First),
+            let turn = match first_conn(cx, node) {
+                Ok(conn) => self.send_all(cx, (lane, conn), Due::First),
                 Err(at) => Turn::Stuck(at),
             };
             if let Turn::Stuck(at) = turn {
                 (stuck, wait) = (true, at);
             }
         }
-        let main = net.find(Peer::Node(node), Role::Main);
-        let under_way = main.map_or(0, |conn| net.conns[conn].pending_of(ApiKey::PRODUCE));
-        let due = self.due_of(&cluster.config, now, lane, under_way);
+        let main = cx.net.find(Peer::Node(node), Role::Main);
+        let under_way = main.map_or(0, |conn| cx.net.conns[conn].pending_of(ApiKey::PRODUCE));
+        let due = self.due_of(&cx.settings, cx.now, lane, under_way);
         let turn = match due {
             Due::Nothing(at) => Turn::Done(at),
-            due => match cluster.wish(net, now, node, Role::Main) {
-                Wish::Ready(conn) => self.send_all(cluster, net, now, (lane, conn), due),
+            due => match cx.wish(node, Role::Main) {
+                Wish::Ready(conn) => self.send_all(cx, (lane, conn), due),
                 Wish::Later(at) => Turn::Stuck(at),
             },
         };
@@ -104,33 +115,26 @@ impl<'d> Producer<'d> {
     }
 
     /// Requests with what is due of a lane, over a connection that is ready.
-    fn send_all(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        net: &mut Net<'d>,
-        now: Tick,
-        (lane, conn): (usize, usize),
-        due: Due,
-    ) -> Turn {
-        if let Some(fault) = net.conns[conn].versions.lacks(Kind::Produce) {
-            return self.refuse(net, lane, Error::Peer(fault));
+    fn send_all(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize), due: Due) -> Turn {
+        if let Some(fault) = cx.net.conns[conn].versions.lacks(Kind::Produce) {
+            return self.refuse(&mut cx.net, lane, Error::Peer(fault));
         }
-        while net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
-            if !net.takes_requests(conn, now) {
-                let until = net.conns[conn].throttled_until;
-                return Turn::Stuck(if until > now { until } else { Tick::NEVER });
+        while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
+            if !cx.net.takes_requests(conn, cx.now) {
+                let until = cx.net.conns[conn].throttled_until;
+                return Turn::Stuck(if until > cx.now { until } else { Tick::NEVER });
             }
-            match self.send_request(cluster, net, now, (lane, conn), due) {
+            match self.send_request(cx, (lane, conn), due) {
                 Some(true) => {}
                 // Short of memory.
                 Some(false) => return Turn::Stuck(Tick::NEVER),
                 None if matches!(due, Due::First) => return Turn::Done(Tick::NEVER),
                 None => {
                     if !matches!(due, Due::Some(Tick::ZERO)) {
-                        self.count_linger(&cluster.config, lane);
+                        self.count_linger(&cx.settings, lane);
                     }
-                    let under_way = net.conns[conn].pending_of(ApiKey::PRODUCE);
-                    return match self.due_of(&cluster.config, now, lane, under_way) {
+                    let under_way = cx.net.conns[conn].pending_of(ApiKey::PRODUCE);
+                    return match self.due_of(&cx.settings, cx.now, lane, under_way) {
                         Due::Nothing(at) => Turn::Done(at),
                         // It waits for a producer id.
                         _ => Turn::Done(Tick::NEVER),
@@ -157,17 +161,17 @@ impl<'d> Producer<'d> {
     }
 
     /// Gets a producer id when batches wait for one.
-    fn drive_identity(&mut self, cluster: &mut Cluster<'d>, net: &mut Net<'d>, now: Tick) -> Tick {
+    fn drive_identity(&mut self, cx: &mut Cx<'d>) -> Tick {
         match self.identity {
-            Identity::Asked(at) | Identity::Wanted(at) if at > now => return at,
+            Identity::Asked(at) | Identity::Wanted(at) if at > cx.now => return at,
             Identity::Asked(_) | Identity::Wanted(_) if self.unfinished > 0 => {}
             _ => return Tick::NEVER,
         }
-        let soon = now + Span::from_millis(20);
+        let soon = cx.now + Span::from_millis(20);
         let kind = Kind::InitProducerId;
-        let Some(conn) = cluster.pick_main(net, now, None, kind) else {
-            if let Some(fault) = net.lacking(now, kind) {
-                let until = now + cluster.config.retry_backoff_max;
+        let Some(conn) = cx.pick_main(None, kind) else {
+            if let Some(fault) = cx.net.lacking(cx.now, kind) {
+                let until = cx.now + cx.settings.retry_backoff_max;
                 self.identity = Identity::Refused(Error::Peer(fault), until);
             }
             return soon;
@@ -178,21 +182,16 @@ impl<'d> Producer<'d> {
             producer_id: -1,
             producer_epoch: -1,
         };
-        let draft = net.draft(conn, now, kind, &mut |w, version| request.encode(version, w));
+        let draft = cx.net.draft(conn, cx.now, kind, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else { return soon };
-        net.send(now, draft, [0; 2], cluster.config.request_timeout);
-        let until = now + Span::from_secs(2);
+        cx.net.send(cx.now, draft, [0; 2], cx.settings.request_timeout);
+        let until = cx.now + Span::from_secs(2);
         self.identity = Identity::Asked(until);
         until
     }
 
     /// The answer to InitProducerId.
-    pub(crate) fn on_init_producer_id(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        got: Segment<'_, '_>,
-    ) {
+    pub(crate) fn on_init_producer_id(&mut self, cx: &mut Cx<'d>, got: Segment<'_, '_>) {
         if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
             init_producer_id::item(got)
         {
@@ -200,17 +199,12 @@ impl<'d> Producer<'d> {
                 ErrorCode(0) => Ok((producer_id, producer_epoch)),
                 error => Err(Error::Broker(error)),
             };
-            self.on_identity(cluster, now, answer);
+            self.on_identity(cx, answer);
         }
     }
 
     /// A producer id, or why there is none.
-    pub(crate) fn on_identity(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        answer: Result<(i64, i16), Error>,
-    ) {
+    pub(crate) fn on_identity(&mut self, cx: &mut Cx<'d>, answer: Result<(i64, i16), Error>) {
         if !matches!(self.identity, Identity::Asked(_)) {
             return;
         }
@@ -223,12 +217,12 @@ impl<'d> Producer<'d> {
                 self.identity_failures = 0;
             }
             Err(Error::Broker(code)) if !code.is_retriable() && code.0 != -1 => {
-                let until = now + cluster.config.retry_backoff_max;
+                let until = cx.now + cx.settings.retry_backoff_max;
                 self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
-                let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
-                let at = backoff(&mut cluster.rng, now, base, max, self.identity_failures);
+                let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
+                let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
                 self.identity = Identity::Wanted(at);
             }
@@ -237,39 +231,39 @@ impl<'d> Producer<'d> {
 
     /// Fails what waited too long, or waits for a producer id that is refused. Returns the next
     /// deadline.
-    fn expire(&mut self, cluster: &Cluster<'d>, net: &mut Net<'d>, now: Tick) -> Tick {
+    fn expire(&mut self, cx: &mut Cx<'d>) -> Tick {
         loop {
             let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
             let Some(batch) = oldest.first().get() else { return Tick::NEVER };
             let b = &self.batches[batch];
-            let deadline = b.created + cluster.config.delivery_timeout;
+            let deadline = b.created + cx.settings.delivery_timeout;
             let error = match self.identity {
                 Identity::Refused(error, _) => error,
-                _ if guard!("delivery deadline", deadline <= now) => Error::TimedOut,
+                _ if guard!("delivery deadline", deadline <= cx.now) => Error::TimedOut,
                 _ => return deadline,
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
             // One that is on its way is told of when its request ends.
             if !guard!("a batch on its way keeps its memory", b.stage == Stage::Sent) {
                 let (part, maybe) = (b.part as usize, b.maybe_written);
-                self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
+                self.finish(&mut cx.net.blocks, part, batch, Err((error, maybe)));
             }
         }
     }
 
     /// The batch of a partition that may be sent now, if any: order and sequence decide.
-    pub(super) fn next_batch(&mut self, cluster: &Cluster<'d>, part: usize) -> Next {
+    pub(super) fn next_batch(&mut self, cx: &Cx<'d>, part: usize) -> Next {
         let idempotent = self.idempotent();
         let Some(batch) = self.first_waiting(part) else { return Next::Blocked };
         if self.begin_epoch(part, batch) {
             return Next::Blocked;
         }
         let (p, b) = (&self.queues[part], &self.batches[batch]);
-        let entry = &cluster.table[part];
+        let entry = &cx.cluster.table[part];
         // Another leader may have lost what the last one knew (an unclean election).
         let same =
             guard!("another leader's first batch alone", entry.epoch == p.sent_epoch => true);
-        let most = match cluster.config.acks {
+        let most = match cx.settings.acks {
             Acks::None => u8::MAX,
             // A leader that has never heard of this producer takes any sequence for the first:
             // the second batch must not overtake it.
@@ -346,30 +340,25 @@ enum Turn {
 
 /// The connection for first batches to a broker, made if there is one to spare; else, or when that
 /// takes too long, the main one. `Err`: when to look again.
-fn first_conn<'d>(
-    cluster: &mut Cluster<'d>,
-    net: &mut Net<'d>,
-    now: Tick,
-    node: i32,
-) -> Result<usize, Tick> {
+fn first_conn<'d>(cx: &mut Cx<'d>, node: i32) -> Result<usize, Tick> {
     let peer = Peer::Node(node);
-    match net.find(peer, Role::First) {
-        Some(conn) if net.conns[conn].is_draining() => {}
-        Some(conn) if net.conns[conn].state == State::Ready => return Ok(conn),
-        Some(conn) if net.conns[conn].used + FIRST_WAIT > now => {
-            return Err(net.conns[conn].used + FIRST_WAIT);
+    match cx.net.find(peer, Role::First) {
+        Some(conn) if cx.net.conns[conn].is_draining() => {}
+        Some(conn) if cx.net.conns[conn].state == ConnState::Ready => return Ok(conn),
+        Some(conn) if cx.net.conns[conn].used + FIRST_WAIT > cx.now => {
+            return Err(cx.net.conns[conn].used + FIRST_WAIT);
         }
         Some(_) => {}
         None => {
-            let free = net.conns.iter().filter(|conn| conn.state == State::Free).count();
-            let sound = cluster.broker(node).is_some_and(|broker| broker.retry_at <= now);
-            if sound && free > net.conns.len() / 4 {
-                net.connect(now, peer, Role::First);
-                return Err(now + FIRST_WAIT);
+            let free = cx.net.conns.iter().filter(|conn| conn.state == ConnState::Free).count();
+            let sound = cx.cluster.broker(node).is_some_and(|broker| broker.retry_at <= cx.now);
+            if sound && free > cx.net.conns.len() / 4 {
+                cx.net.connect(cx.now, peer, Role::First);
+                return Err(cx.now + FIRST_WAIT);
             }
         }
     }
-    match cluster.wish(net, now, node, Role::Main) {
+    match cx.wish(node, Role::Main) {
         Wish::Ready(conn) => Ok(conn),
         Wish::Later(at) => Err(at),
     }

@@ -1,6 +1,6 @@
 //! ApiVersions (18): what a broker speaks, and its features (KIP-511, KIP-584).
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, tagged};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Asks what the broker speaks. Empty before version 3.
@@ -124,12 +124,12 @@ pub static SCHEMA: Schema = Schema {
 answer!(ApiKey::API_VERSIONS, 0..=5, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, walker } = got;
+    let Segment { piece, values, walker } = got;
 
     let (min, max) = (values.i16(1), values.i16(2));
     let name = values.text(0).unwrap_or_default();
-    Some(match event {
-        Event::Fields(ROOT, 0) => {
+    Some(match piece {
+        Piece::Fields(ROOT, 0) => {
             let error = values.error(0);
             // Whatever was asked, this answer comes in the one format every client can read.
             if error == ErrorCode::UNSUPPORTED_VERSION {
@@ -137,15 +137,15 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
             }
             Item::Head { error }
         }
-        Event::Fields(RANGE, _) => Item::Range { api: ApiKey(values.i16(0)), min, max },
-        Event::Fields(ROOT, 2) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(SUPPORTED, _) => Item::Supported { name, min, max },
-        Event::Fields(ROOT, EPOCH_FIELD) => Item::FinalizedEpoch { epoch: values.i64_or(0, -1) },
+        Piece::Fields(RANGE, _) => Item::Range { api: ApiKey(values.i16(0)), min, max },
+        Piece::Fields(ROOT, 2) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(SUPPORTED, _) => Item::Supported { name, min, max },
+        Piece::Fields(ROOT, EPOCH_FIELD) => Item::FinalizedEpoch { epoch: values.i64_or(0, -1) },
         // The schema has the maximum first, here alone.
-        Event::Fields(FINALIZED, _) => {
+        Piece::Fields(FINALIZED, _) => {
             Item::Finalized { name, min: values.i16(2), max: values.i16(1) }
         }
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

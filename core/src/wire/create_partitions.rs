@@ -1,6 +1,6 @@
 //! CreatePartitions (37): lets topics grow.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// One topic to grow; the broker assigns the replicas.
@@ -83,16 +83,16 @@ pub static SCHEMA: Schema = Schema {
 answer!(ApiKey::CREATE_PARTITIONS, 0..=3, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, _) => Item::Topic {
+    Some(match piece {
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, _) => Item::Topic {
             name: values.text(0).unwrap_or_default(),
             error: values.error(1),
             message: values.text(2),
         },
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! CreateTopics (19).
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// One topic to create; the broker assigns the replicas.
@@ -163,12 +163,12 @@ pub static SCHEMA: Schema = Schema {
 answer!(ApiKey::CREATE_TOPICS, 2..=7, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
     let name = values.text(0).unwrap_or_default();
-    Some(match event {
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, 0) => Item::Topic {
+    Some(match piece {
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, 0) => Item::Topic {
             name,
             id: values.uuid(1),
             error: values.error(2),
@@ -176,16 +176,16 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
             partitions: values.i32_or(4, -1),
             replication_factor: values.i32_or(5, -1) as i16,
         },
-        Event::Fields(CONFIG, _) => Item::Config {
+        Piece::Fields(CONFIG, _) => Item::Config {
             name,
             value: values.text(1),
             read_only: values.bool(2),
             source: values.i16(3) as i8,
             sensitive: values.bool(4),
         },
-        Event::Fields(TOPIC, CONFIG_ERROR_FIELD) => Item::ConfigError { error: values.error(0) },
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Skipped => Item::Skipped,
+        Piece::Fields(TOPIC, CONFIG_ERROR_FIELD) => Item::ConfigError { error: values.error(0) },
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! DeleteTopics (20).
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// Deletes topics by name; each succeeds or fails alone.
@@ -75,17 +75,17 @@ pub static SCHEMA: Schema = Schema {
 answer!(ApiKey::DELETE_TOPICS, 1..=6, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, _) => Item::Topic {
+    Some(match piece {
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, _) => Item::Topic {
             name: values.text(0),
             id: values.uuid(1),
             error: values.error(2),
             message: values.text(3),
         },
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

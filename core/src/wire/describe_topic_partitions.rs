@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions (75): a topic's partitions page by page (KIP-966); the cheap probe for
 //! growth: cursor (topic, known count - 1), limit 1.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
@@ -130,17 +130,17 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 0..=0, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, 0) => Item::Topic {
+    Some(match piece {
+        Piece::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, 0) => Item::Topic {
             error: values.error(0),
             name: values.text(1),
             id: values.uuid(2),
             internal: values.bool(3),
         },
-        Event::Fields(PARTITION, _) => Item::Partition {
+        Piece::Fields(PARTITION, _) => Item::Partition {
             error: values.error(0),
             index: values.i32_or(1, 0),
             leader: values.i32_or(2, -1),
@@ -151,12 +151,12 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
             last_known_eligible: values.ints(7),
             offline: values.ints(8),
         },
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Fields(CURSOR, _) => {
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Fields(CURSOR, _) => {
             Item::Cursor(Some((values.text(0).unwrap_or_default(), values.i32_or(1, 0))))
         }
-        Event::Null(CURSOR) => Item::Cursor(None),
-        Event::Skipped => Item::Skipped,
+        Piece::Null(CURSOR) => Item::Cursor(None),
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

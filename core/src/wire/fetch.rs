@@ -1,6 +1,6 @@
 //! Fetch (1): records of partitions, within a fetch session (KIP-227) from version 7 on.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::FETCH;
@@ -303,44 +303,44 @@ impl Answer {
 }
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, 0) => Item::Head {
+    Some(match piece {
+        Piece::Fields(ROOT, 0) => Item::Head {
             throttle_ms: values.i32_or(0, 0),
             error: values.error(1),
             session_id: values.i32_or(2, 0),
         },
-        Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0), id: values.uuid(1) },
-        Event::Fields(PARTITION, 0) => Item::Partition {
+        Piece::Fields(TOPIC, _) => Item::Topic { name: values.text(0), id: values.uuid(1) },
+        Piece::Fields(PARTITION, 0) => Item::Partition {
             index: values.i32_or(0, 0),
             error: values.error(1),
             high_watermark: values.i64_or(2, -1),
             last_stable_offset: values.i64_or(3, -1),
             log_start_offset: values.i64_or(4, -1),
         },
-        Event::Fields(ABORTED, _) => {
+        Piece::Fields(ABORTED, _) => {
             Item::Aborted { producer_id: values.i64_or(0, -1), first_offset: values.i64_or(1, -1) }
         }
-        Event::Fields(PARTITION, RECORDS_FIELD) => Item::Records {
+        Piece::Fields(PARTITION, RECORDS_FIELD) => Item::Records {
             preferred_read_replica: values.i32_or(0, -1),
             len: values.i32_or(1, 0) as u32,
         },
-        Event::Fields(DIVERGING, _) => {
+        Piece::Fields(DIVERGING, _) => {
             Item::DivergingEpoch { epoch: values.i32_or(0, -1), end_offset: values.i64_or(1, -1) }
         }
-        Event::Fields(LEADER, _) => {
+        Piece::Fields(LEADER, _) => {
             Item::CurrentLeader { leader: values.i32_or(0, -1), epoch: values.i32_or(1, -1) }
         }
-        Event::End(PARTITION) => Item::PartitionEnd,
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Fields(ENDPOINT, _) => Item::Endpoint {
+        Piece::End(PARTITION) => Item::PartitionEnd,
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Fields(ENDPOINT, _) => Item::Endpoint {
             id: values.i32_or(0, -1),
             host: values.text(1).unwrap_or_default(),
             port: values.i32_or(2, 0),
             rack: values.text(3),
         },
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

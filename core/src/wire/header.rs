@@ -56,12 +56,12 @@ pub(crate) static SCHEMA: Schema = Schema { structs: &[&[]], flexible: 0 };
 /// A section of tagged fields none of which we know, read in any pieces and dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tags {
-    state: State,
+    state: TagState,
     seen: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum TagState {
     #[default]
     Count,
     Tag {
@@ -80,7 +80,7 @@ impl Tags {
     /// At the beginning of the section, where its count is.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Count, seen: 0 }
+        Self { state: TagState::Count, seen: 0 }
     }
 
     /// How many tags were dropped.
@@ -115,27 +115,27 @@ impl Tags {
 
     fn next(&mut self, input: &mut Reader<'_>) -> Result<bool, Stop> {
         self.state = match self.state {
-            State::Count => State::Tag { left: input.uvarint()?, above: None },
-            State::Tag { left: 0, .. } | State::Done => {
-                self.state = State::Done;
+            TagState::Count => TagState::Tag { left: input.uvarint()?, above: None },
+            TagState::Tag { left: 0, .. } | TagState::Done => {
+                self.state = TagState::Done;
                 return Ok(true);
             }
-            State::Tag { left, above } => {
+            TagState::Tag { left, above } => {
                 let tag = input.uvarint()?;
                 if above.is_some_and(|above| tag <= above) {
                     return Err(Stop::Bad(Malformed::TagOrder));
                 }
-                State::Value { left: left.saturating_sub(1), tag, bytes: input.uvarint()? }
+                TagState::Value { left: left.saturating_sub(1), tag, bytes: input.uvarint()? }
             }
-            State::Value { left, tag, bytes: 0 } => {
+            TagState::Value { left, tag, bytes: 0 } => {
                 self.seen = self.seen.saturating_add(1);
-                State::Tag { left, above: Some(tag) }
+                TagState::Tag { left, above: Some(tag) }
             }
-            State::Value { left, tag, bytes } => {
+            TagState::Value { left, tag, bytes } => {
                 let have = input.rest().len().clamp(1, bytes as usize);
                 let taken = input.take(have)?.len();
                 let taken = u32::try_from(taken).unwrap_or(bytes);
-                State::Value { left, tag, bytes: bytes.saturating_sub(taken) }
+                TagState::Value { left, tag, bytes: bytes.saturating_sub(taken) }
             }
         };
         Ok(false)

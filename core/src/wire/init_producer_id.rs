@@ -1,6 +1,6 @@
 //! InitProducerId (22): an idempotent or transactional producer's identity (KIP-98, KIP-360).
 
-use super::table::{Event, Kind, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, answer, field};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Asks for a producer id, or for the next epoch of the one we have.
@@ -65,16 +65,16 @@ pub static SCHEMA: Schema = Schema {
 answer!(ApiKey::INIT_PRODUCER_ID, 0..=5, 'b, Item);
 
 pub(crate) fn item(got: Segment<'_, '_>) -> Option<Item> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(..) => Item::Answer {
+    Some(match piece {
+        Piece::Fields(..) => Item::Answer {
             throttle_ms: values.i32_or(0, 0),
             error: values.error(1),
             producer_id: values.i64_or(2, -1),
             producer_epoch: values.i16(3),
         },
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

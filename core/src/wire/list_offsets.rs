@@ -1,6 +1,6 @@
 //! ListOffsets (2): offsets by timestamp, the earliest, the latest; also the growth probe.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, answer, field};
 use super::{ApiKey, ErrorCode, Full, Writer};
 
 /// The offset after the last record (or the last stable offset under `read_committed`).
@@ -144,20 +144,20 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 1..=11, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0).unwrap_or_default() },
-        Event::Fields(PARTITION, _) => Item::Partition {
+    Some(match piece {
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, _) => Item::Topic { name: values.text(0).unwrap_or_default() },
+        Piece::Fields(PARTITION, _) => Item::Partition {
             index: values.i32_or(0, 0),
             error: values.error(1),
             timestamp: values.i64_or(2, -1),
             offset: values.i64_or(3, -1),
             leader_epoch: values.i32_or(4, -1),
         },
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Skipped => Item::Skipped,
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Metadata (3): brokers, topics, leaders.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, until};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, until};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::METADATA;
@@ -186,26 +186,26 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 1..=13, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, walker } = got;
+    let Segment { piece, values, walker } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(BROKER, _) => Item::Broker {
+    Some(match piece {
+        Piece::Fields(ROOT, 0) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(BROKER, _) => Item::Broker {
             id: values.i32_or(0, -1),
             host: values.text(1).unwrap_or_default(),
             port: values.i32_or(2, 0),
             rack: values.text(3),
         },
-        Event::Fields(ROOT, 2) => {
+        Piece::Fields(ROOT, 2) => {
             Item::Cluster { id: values.text(0), controller: values.i32_or(1, -1) }
         }
-        Event::Fields(TOPIC, 0) => Item::Topic {
+        Piece::Fields(TOPIC, 0) => Item::Topic {
             error: values.error(0),
             name: values.text(1),
             id: values.uuid(2),
             internal: values.bool(3),
         },
-        Event::Fields(PARTITION, _) => Item::Partition {
+        Piece::Fields(PARTITION, _) => Item::Partition {
             error: values.error(0),
             index: values.i32_or(1, 0),
             leader: values.i32_or(2, -1),
@@ -214,12 +214,12 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
             isr: values.ints(5),
             offline: values.ints(6),
         },
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Fields(ROOT, ROOT_LAST) if walker.version() >= 13 => {
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Fields(ROOT, ROOT_LAST) if walker.version() >= 13 => {
             Item::End { error: values.error(1) }
         }
-        Event::End(ROOT) if walker.version() < 13 => Item::End { error: ErrorCode::NONE },
-        Event::Skipped => Item::Skipped,
+        Piece::End(ROOT) if walker.version() < 13 => Item::End { error: ErrorCode::NONE },
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

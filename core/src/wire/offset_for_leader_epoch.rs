@@ -1,6 +1,6 @@
 //! OffsetForLeaderEpoch (23): where a leader epoch ends in the log of a broker (KIP-320).
 
-use super::table::{Event, Kind, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, answer, field};
 use super::{ApiKey, ErrorCode, Full, Writer};
 
 const API: ApiKey = ApiKey::OFFSET_FOR_LEADER_EPOCH;
@@ -114,19 +114,19 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 2..=4, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0).unwrap_or_default() },
-        Event::Fields(PARTITION, _) => Item::Partition {
+    Some(match piece {
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(TOPIC, _) => Item::Topic { name: values.text(0).unwrap_or_default() },
+        Piece::Fields(PARTITION, _) => Item::Partition {
             error: values.error(0),
             index: values.i32_or(1, 0),
             leader_epoch: values.i32_or(2, -1),
             end_offset: values.i64_or(3, -1),
         },
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Skipped => Item::Skipped,
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

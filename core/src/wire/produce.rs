@@ -1,6 +1,6 @@
 //! Produce (0): record batches to partitions, and what became of them.
 
-use super::table::{Event, Kind, Schema, Segment, answer, field, nullable, tagged, until};
+use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::PRODUCE;
@@ -203,34 +203,34 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 3..=13, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
-    let Segment { event, values, .. } = got;
+    let Segment { piece, values, .. } = got;
 
-    Some(match event {
-        Event::Fields(TOPIC, _) => Item::Topic { name: values.text(0), id: values.uuid(1) },
-        Event::Fields(PARTITION, 0) => Item::Partition {
+    Some(match piece {
+        Piece::Fields(TOPIC, _) => Item::Topic { name: values.text(0), id: values.uuid(1) },
+        Piece::Fields(PARTITION, 0) => Item::Partition {
             index: values.i32_or(0, 0),
             error: values.error(1),
             base_offset: values.i64_or(2, -1),
             log_append_time: values.i64_or(3, -1),
             log_start_offset: values.i64_or(4, -1),
         },
-        Event::Fields(RECORD_ERROR, _) => {
+        Piece::Fields(RECORD_ERROR, _) => {
             Item::RecordError { batch_index: values.i32_or(0, 0), message: values.text(1) }
         }
-        Event::Fields(PARTITION, PARTITION_TEXT) => Item::PartitionText { message: values.text(0) },
-        Event::Fields(LEADER, _) => {
+        Piece::Fields(PARTITION, PARTITION_TEXT) => Item::PartitionText { message: values.text(0) },
+        Piece::Fields(LEADER, _) => {
             Item::CurrentLeader { leader: values.i32_or(0, -1), epoch: values.i32_or(1, -1) }
         }
-        Event::End(PARTITION) => Item::PartitionEnd,
-        Event::End(TOPIC) => Item::TopicEnd,
-        Event::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
-        Event::Fields(ENDPOINT, _) => Item::Endpoint {
+        Piece::End(PARTITION) => Item::PartitionEnd,
+        Piece::End(TOPIC) => Item::TopicEnd,
+        Piece::Fields(ROOT, _) => Item::Throttle { ms: values.i32_or(0, 0) },
+        Piece::Fields(ENDPOINT, _) => Item::Endpoint {
             id: values.i32_or(0, -1),
             host: values.text(1).unwrap_or_default(),
             port: values.i32_or(2, 0),
             rack: values.text(3),
         },
-        Event::Skipped => Item::Skipped,
+        Piece::Skipped => Item::Skipped,
         _ => return None,
     })
 }

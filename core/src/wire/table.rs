@@ -12,7 +12,7 @@ use super::{ErrorCode, Uuid};
 
 mod walk;
 
-pub use walk::{Event, Walker};
+pub use walk::{Piece, Walker};
 
 /// The type of a field on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,7 +290,7 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
 
 /// What a [`Walker`] has come to, for the `item` functions of the APIs.
 pub(crate) struct Segment<'s, 'b> {
-    pub(crate) event: Event,
+    pub(crate) piece: Piece,
     pub(crate) values: &'s Values<'b>,
     pub(crate) walker: &'s mut Walker,
 }
@@ -299,8 +299,8 @@ impl Segment<'_, '_> {
     /// The milliseconds that the broker wants us to wait, if this is the segment that says so:
     /// `field` is the place of ThrottleTimeMs in the message itself.
     pub(crate) fn throttle_ms(&self, field: u8) -> i32 {
-        match self.event {
-            Event::Fields(0, first) if first == field => self.values.i32_or(0, 0),
+        match self.piece {
+            Piece::Fields(0, first) if first == field => self.values.i32_or(0, 0),
             _ => 0,
         }
     }
@@ -331,9 +331,9 @@ macro_rules! answer {
                 let mut values = crate::wire::table::Values::default();
                 loop {
                     match self.0.step(input, &mut values)? {
-                        Step::Item(event) => {
+                        Step::Item(piece) => {
                             let walker = &mut self.0;
-                            if let Some(item) = item(Segment { event, values: &values, walker }) {
+                            if let Some(item) = item(Segment { piece, values: &values, walker }) {
                                 return Ok(Step::Item(item));
                             }
                         }

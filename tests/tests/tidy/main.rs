@@ -68,7 +68,9 @@ fn what_is_kept_in_ticks_moves_with_the_scale() {
     for (path, text) in &core {
         let mut of_a_struct = false;
         for line in text.lines() {
-            let opens = line.contains("struct ") && line.ends_with('{');
+            // `Timers` are made and compared within a call.
+            let kept = line.contains("struct ") && !line.contains("struct Timers ");
+            let opens = kept && line.ends_with('{');
             of_a_struct = opens || of_a_struct && line.trim() != "}";
             let field = line.trim().strip_suffix(',').and_then(|line| line.split_once(": "));
             let Some((name, "Tick" | "Option<Tick>")) = field.filter(|_| of_a_struct) else {

@@ -1,6 +1,6 @@
 //! Any answer as JSON by the names in our tables.
 
-use kavka_core::wire::table::{self, Event, Kind, Schema, Walker};
+use kavka_core::wire::table::{self, Kind, Piece, Schema, Walker};
 use kavka_core::wire::{self, Step, Uuid};
 use serde_json::{Map, Value, json};
 
@@ -74,7 +74,7 @@ pub(crate) fn walk(vector: &Vector) -> (Value, u32, usize) {
         match walker.step(&mut input, &mut values).expect(&vector.id) {
             Step::More { needed } => panic!("{}: {needed} bytes missing", vector.id),
             Step::Done => break,
-            Step::Item(Event::Fields(index, first)) => {
+            Step::Item(Piece::Fields(index, first)) => {
                 open(&mut levels, index, first, schema);
                 let level = levels.last_mut().expect("a level");
                 for (at, field) in schema.structs[usize::from(index)].iter().enumerate() {
@@ -88,17 +88,17 @@ pub(crate) fn walk(vector: &Vector) -> (Value, u32, usize) {
                     }
                 }
             }
-            Step::Item(Event::Null(index)) => {
+            Step::Item(Piece::Null(index)) => {
                 let (name, _) = place(&levels, index, schema);
                 levels.last_mut().expect("a level").values.insert(name, Value::Null);
             }
-            Step::Item(Event::End(index)) => {
+            Step::Item(Piece::End(index)) => {
                 open(&mut levels, index, 0, schema);
                 if levels.len() > 1 {
                     close(&mut levels, schema);
                 }
             }
-            Step::Item(Event::Skipped) => panic!("{}: skipped", vector.id),
+            Step::Item(Piece::Skipped) => panic!("{}: skipped", vector.id),
         }
     }
     let mut got = Value::Object(levels.remove(0).values);

@@ -9,7 +9,7 @@ const DEPTH: usize = 4;
 
 /// What the walker has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Piece {
     /// A segment: the plain fields of a struct (its index in the schema) from a field (its index
     /// in the struct) on. The values are in the list that was given to the step.
     Fields(u8, u8),
@@ -89,7 +89,7 @@ enum Child {
 
 /// What one look at the input came to.
 enum Turn {
-    Event(Event),
+    Piece(Piece),
     Again,
     Done,
 }
@@ -158,7 +158,7 @@ impl Walker {
         self.dropping = true;
     }
 
-    /// Takes the next event from the front of `input`; see
+    /// Takes the next piece from the front of `input`; see
     /// [`Decode::step`](crate::wire::Decode::step).
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl Walker {
         &mut self,
         input: &mut &'b [u8],
         values: &mut Values<'b>,
-    ) -> Result<Step<Event>, Malformed> {
+    ) -> Result<Step<Piece>, Malformed> {
         loop {
             if !self.drop_bytes(input)? {
                 return Ok(Step::More { needed: 1 });
@@ -185,7 +185,7 @@ impl Walker {
                         return Err(Malformed::Tag);
                     }
                     match turn {
-                        Turn::Event(event) => return Ok(Step::Item(event)),
+                        Turn::Piece(piece) => return Ok(Step::Item(piece)),
                         Turn::Again => {}
                         Turn::Done => return Ok(Step::Done),
                     }
@@ -255,7 +255,7 @@ impl Walker {
             Phase::Tags if open.tags > 0 => self.tag(input),
             Phase::Tags => {
                 open.phase = Phase::End;
-                Ok(Turn::Event(Event::End(open.index)))
+                Ok(Turn::Piece(Piece::End(open.index)))
             }
             Phase::TagValue => self.tag_value(input, values),
             Phase::TagRest => {
@@ -330,9 +330,9 @@ impl Walker {
             }
         }
         open.field = next;
-        let event = Event::Fields(open.index, first);
+        let piece = Piece::Fields(open.index, first);
         self.records = records;
-        Ok(if present { Turn::Event(event) } else { Turn::Again })
+        Ok(if present { Turn::Piece(piece) } else { Turn::Again })
     }
 
     /// Drops one plain field, and says so after the last one of its segment.
@@ -348,7 +348,7 @@ impl Walker {
             return Ok(Turn::Again);
         }
         self.dropping = false;
-        Ok(Turn::Event(Event::Skipped))
+        Ok(Turn::Piece(Piece::Skipped))
     }
 
     fn drop_value(&mut self, field: Field, input: &mut Reader<'_>) -> Result<(), Stop> {
@@ -376,7 +376,7 @@ impl Walker {
         self.dropping = false;
         match child {
             Child::None => Ok(Turn::Again),
-            Child::Null(index) => Ok(Turn::Event(Event::Null(index))),
+            Child::Null(index) => Ok(Turn::Piece(Piece::Null(index))),
             Child::Open(index, left) => {
                 let open = self.open.get_mut(usize::from(self.depth));
                 *open.ok_or(Stop::Bad(Malformed::Shape))? = Open { index, left, ..Open::EMPTY };
@@ -437,7 +437,7 @@ impl Walker {
             return self.enter(child);
         } else if self.dropping {
             self.dropping = false;
-            Event::Skipped
+            Piece::Skipped
         } else {
             let nullable = field.nullable <= self.version;
             let flexible = self.flexible();
@@ -445,12 +445,12 @@ impl Walker {
             if let Some(slot) = values.list.first_mut() {
                 value(input, field.kind, nullable, flexible, slot)?;
             }
-            Event::Fields(index, first)
+            Piece::Fields(index, first)
         };
         if let Some((open, _)) = self.top() {
             open.phase = Phase::TagRest;
         }
-        Ok(Turn::Event(turn))
+        Ok(Turn::Piece(turn))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Where reading stands, to be saved and restored.
 
-use super::{Consumer, State};
+use super::{Activity, Consumer};
 use crate::api::Kind;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Cx};
 use crate::config::Start;
-use crate::time::Tick;
 
 /// Where reading of a partition stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Bookmark {
     pub(crate) partition: u32,
     /// Offset of the next record, from 0.
     pub(crate) offset: i64,
@@ -25,12 +24,12 @@ impl<'d> Consumer<'d> {
         (follow.active && follow.begun).then_some(follow.first)
     }
 
-    /// The place of an assigned partition; `None` while its start is being resolved.
-    pub(crate) fn place(&self, cluster: &Cluster<'d>, part: usize) -> Option<Place> {
+    /// The bookmark of an assigned partition; `None` while its start is being resolved.
+    pub(crate) fn bookmark(&self, cluster: &Cluster<'d>, part: usize) -> Option<Bookmark> {
         let offset = self.position(part)?;
         let entry = &cluster.table[part];
         let last_epoch = self.reads[part].last_epoch;
-        Some(Place { partition: entry.index, offset, last_epoch, leader_epoch: entry.epoch })
+        Some(Bookmark { partition: entry.index, offset, last_epoch, leader_epoch: entry.epoch })
     }
 
     /// An `assign_all` goes on: partitions from `first` on were added while the topic was read.
@@ -41,21 +40,15 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Puts a partition to a place, if it is assigned by hand or by `assign_all`.
-    pub(crate) fn put(
-        &mut self,
-        cluster: &mut Cluster<'d>,
-        now: Tick,
-        slot: usize,
-        place: &Place,
-    ) -> bool {
-        let topic = cluster.topic_id(slot);
-        let known = cluster.table.find(slot, place.partition);
-        let part = match known.filter(|part| self.reads[*part].state != State::Off) {
+    /// Puts a partition to where a bookmark is, if it is assigned by hand or by `assign_all`.
+    pub(crate) fn put(&mut self, cx: &mut Cx<'d>, slot: usize, bookmark: &Bookmark) -> bool {
+        let topic = cx.cluster.topic_id(slot);
+        let known = cx.cluster.table.find(slot, bookmark.partition);
+        let part = match known.filter(|part| self.reads[*part].state != Activity::Off) {
             Some(part) => part,
             None if self.follows[slot].active => {
-                let start = Start::Offset(place.offset);
-                let Ok(at) = self.assign(cluster, now, topic, place.partition, start) else {
+                let start = Start::Offset(bookmark.offset);
+                let Ok(at) = self.assign(cx, topic, bookmark.partition, start) else {
                     return false;
                 };
                 let part = at.index as usize;
@@ -66,17 +59,17 @@ impl<'d> Consumer<'d> {
             None => return false,
         };
         let read = &mut self.reads[part];
-        if place.offset == 0 {
+        if bookmark.offset == 0 {
             read.begin_first();
         } else {
-            read.begin(Start::Offset(place.offset));
+            read.begin(Start::Offset(bookmark.offset));
         }
-        read.last_epoch = place.last_epoch;
-        let entry = &cluster.table[part];
-        let (leader, epoch) = (entry.leader(), entry.epoch.max(place.leader_epoch));
-        cluster.set_leader(part, leader, epoch);
-        read.unchecked = Kind::EPOCHS.is_some() && place.last_epoch >= 0;
-        self.relink(cluster, part);
+        read.last_epoch = bookmark.last_epoch;
+        let entry = &cx.cluster.table[part];
+        let (leader, epoch) = (entry.leader(), entry.epoch.max(bookmark.leader_epoch));
+        cx.cluster.set_leader(part, leader, epoch);
+        read.unchecked = Kind::EPOCHS.is_some() && bookmark.last_epoch >= 0;
+        self.relink(&cx.cluster, part);
         true
     }
 }

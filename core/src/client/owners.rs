@@ -1,0 +1,142 @@
+//! The parts that send requests of their own. Whatever all of them have to do is said here once:
+//! each function takes the whole of [`Owners`] apart, so that the compiler misses one that it
+//! forgets.
+
+use crate::admin::Admin;
+use crate::answer::Memo;
+use crate::api::Owner;
+use crate::cluster::Cx;
+use crate::connection::{InFlight, Origin};
+use crate::consumer::Consumer;
+use crate::error::Error;
+use crate::event::Event;
+use crate::producer::Producer;
+use crate::time::{Span, Tick};
+use crate::wire::table::Segment;
+
+/// See the module. The cluster is an owner, too; it is part of the context that others work with.
+pub(super) struct Owners<'d> {
+    pub(super) producer: Producer<'d>,
+    pub(super) consumer: Consumer<'d>,
+    pub(super) admin: Admin<'d>,
+}
+
+impl<'d> Owners<'d> {
+    /// The scale of time moves.
+    pub(super) fn age(&mut self, by: Span) {
+        let Self { producer, consumer, admin } = self;
+        producer.age(by);
+        consumer.age(by);
+        admin.age(by);
+    }
+
+    /// Whether one of them may have something to do before its deadline.
+    pub(super) fn is_dirty(&self, cx: &Cx<'d>) -> bool {
+        let Self { producer, consumer, admin } = self;
+        cx.is_dirty() || producer.is_dirty() || consumer.is_dirty() || admin.is_dirty()
+    }
+
+    /// Does what is due of each. Returns the earliest of their deadlines: the only one that a
+    /// client keeps for them.
+    pub(super) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
+        let Self { producer, consumer, admin } = self;
+        let next = admin.drive(cx);
+        let next = next.min(producer.drive(cx));
+        let next = next.min(consumer.drive(cx));
+        // What they want to know of the cluster is asked at once.
+        next.min(cx.drive())
+    }
+
+    /// Whether one of them has an event.
+    pub(super) fn has_news(&self, cx: &Cx<'d>) -> bool {
+        let Self { producer, consumer, admin } = self;
+        cx.cluster.has_news() || consumer.has_news() || admin.has_news() || producer.has_news()
+    }
+
+    /// The next event of one of them.
+    pub(super) fn poll_event(&mut self, cx: &mut Cx<'d>) -> Option<Event<'static>> {
+        let Self { producer, consumer, admin } = self;
+        if let Some(event) = cx.cluster.poll_event() {
+            return Some(event);
+        }
+        if let Some(event) = producer.poll_event(&cx.cluster) {
+            if matches!(event, Event::Room) {
+                consumer.on_room();
+            }
+            return Some(event);
+        }
+        if let Some(event) = consumer.poll_event(&cx.cluster) {
+            return Some(event);
+        }
+        if let Some(event) = admin.poll_event(&cx.cluster) {
+            return Some(event);
+        }
+        cx.cluster.poll_disconnected()
+    }
+
+    /// An answer begins, of which its owner remembers this.
+    pub(super) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
+        match from.asked.kind.row().owner {
+            Owner::Handshake => Memo::Handshake(Default::default()),
+            Owner::Cluster => Memo::Cluster(cx.begin(from)),
+            Owner::Producer => Memo::Producer(self.producer.begin(cx, from)),
+            Owner::Consumer => Memo::Consumer(self.consumer.begin(cx, from)),
+            Owner::Admin => Memo::Admin(self.admin.begin(cx, from)),
+        }
+    }
+
+    /// The next piece of an answer.
+    #[inline]
+    pub(super) fn item<'a>(
+        &mut self,
+        cx: &mut Cx<'d>,
+        from: &Origin,
+        memo: &mut Memo,
+        got: Segment<'_, 'a>,
+    ) -> Option<Event<'a>> {
+        match memo {
+            Memo::None => None,
+            Memo::Handshake(memo) => {
+                cx.net.conns[from.conn].on_versions(memo, got);
+                None
+            }
+            Memo::Cluster(memo) => cx.item(from, memo, got),
+            Memo::Producer(memo) => self.producer.item(cx, from, memo, got),
+            Memo::Consumer(memo) => self.consumer.item(cx, from, memo, got),
+            Memo::Admin(memo) => self.admin.item(cx, from, memo, got),
+        }
+    }
+
+    /// An answer is complete.
+    #[inline]
+    pub(super) fn done(
+        &mut self,
+        cx: &mut Cx<'d>,
+        from: &Origin,
+        memo: &Memo,
+    ) -> Option<Event<'static>> {
+        match memo {
+            // The client goes on with its connection.
+            Memo::None | Memo::Handshake(_) => None,
+            Memo::Cluster(memo) => {
+                cx.done(from, memo);
+                None
+            }
+            Memo::Producer(memo) => self.producer.done(cx, from, memo),
+            Memo::Consumer(memo) => self.consumer.done(cx, from, memo),
+            Memo::Admin(memo) => self.admin.done(cx, from, memo),
+        }
+    }
+
+    /// A request will not be answered: its connection ended.
+    #[inline]
+    pub(super) fn lost(&mut self, cx: &mut Cx<'d>, lost: &InFlight, error: Error) {
+        match lost.asked.kind.row().owner {
+            Owner::Handshake => {}
+            Owner::Cluster => cx.lost(lost),
+            Owner::Producer => self.producer.lost(cx, lost, error),
+            Owner::Consumer => self.consumer.lost(cx, lost, error),
+            Owner::Admin => self.admin.lost(cx, lost, error),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What logging in needs and no other part may touch: a password that is not shown, copied or left
+//! behind, and randomness that nobody can guess.
+
+use core::fmt;
+
+use zeroize::Zeroize;
+
+use crate::memory::Mem;
+
+/// A password or another secret, of any number of bytes.
+///
+/// Its memory is lent or boxed, so that moving it leaves no copy; it cannot be cloned, `Debug` does
+/// not show it, and when it is dropped its bytes are overwritten with zeros.
+///
+/// ```
+/// use kavka_core::Secret;
+///
+/// let mut memory = *b"opensesame";
+/// let secret = Secret::lent(&mut memory);
+/// assert_eq!(secret.expose(), b"opensesame");
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// drop(secret);
+/// assert_eq!(memory, [0; 10]);
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use kavka_core::Secret;
+/// # let mut memory = [0; 4];
+/// let copy = Secret::lent(&mut memory).clone();
+/// ```
+pub struct Secret<'d> {
+    bytes: Mem<'d, u8>,
+}
+
+impl<'d> Secret<'d> {
+    /// Takes over the bytes of `memory`, all of them.
+    #[must_use]
+    pub const fn lent(memory: &'d mut [u8]) -> Self {
+        Self { bytes: Mem::Lent(memory) }
+    }
+
+    /// Takes over the bytes of a box. A `Vec` with capacity to spare, or one that has grown, leaves
+    /// copies behind before it becomes one: that is for the caller to avoid.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub const fn owned(bytes: alloc::boxed::Box<[u8]>) -> Self {
+        Self { bytes: Mem::Owned(bytes) }
+    }
+
+    /// The secret itself, for what computes with it. Whoever copies it answers for the copy.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Secret<'_> {
+    fn drop(&mut self) {
+        (*self.bytes).zeroize();
+    }
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A source of randomness that is fit for cryptography: the operating system's, or the hardware
+/// generator of a device. A client has a seed beside it, for jitter alone, which tests fix and
+/// anybody may know.
+///
+/// Closures are sources, too.
+pub trait Entropy {
+    /// Fills all of `out`.
+    ///
+    /// # Errors
+    /// When the source has failed, or has not gathered enough yet. `out` is of no use then, and the
+    /// caller may try again later.
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy>;
+}
+
+/// An [`Entropy`] source gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NoEntropy;
+
+impl fmt::Display for NoEntropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source of randomness gave nothing")
+    }
+}
+
+impl core::error::Error for NoEntropy {}
+
+impl<F: FnMut(&mut [u8]) -> Result<(), NoEntropy>> Entropy for F {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+        self(out)
+    }
+}
+
+/// What a client logs in with, handed over once, at its start. The source is lent for as long as
+/// the client lives, since each connection needs another nonce.
+///
+/// ```
+/// use kavka_core::{Login, NoEntropy, Secret};
+///
+/// let mut password = *b"opensesame";
+/// let mut system = |out: &mut [u8]| -> Result<(), NoEntropy> {
+///     out.fill(7); // getrandom::fill(out).map_err(|_| NoEntropy)
+///     Ok(())
+/// };
+/// let mut login = Login::new("ali", Secret::lent(&mut password), &mut system);
+/// assert_eq!(login.nonce(), Ok(*b"BwcHBwcHBwcHBwcHBwcHBwcH"));
+/// ```
+pub struct Login<'d> {
+    /// The name, as the broker knows it.
+    pub user: &'d str,
+    /// What proves it.
+    pub password: Secret<'d>,
+    entropy: &'d mut dyn Entropy,
+}
+
+/// Random bytes in a nonce: three of them are four digits.
+const NONCE: usize = 18;
+/// The digits of base64.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+impl<'d> Login<'d> {
+    /// See the type.
+    pub fn new(user: &'d str, password: Secret<'d>, entropy: &'d mut dyn Entropy) -> Self {
+        Self { user, password, entropy }
+    }
+
+    /// A nonce of 144 random bits, printable and without commas as SCRAM wants it (RFC 5802).
+    ///
+    /// # Errors
+    /// When the source fails. One that leaves everything zero counts as failed: that is a generator
+    /// that was never started.
+    pub fn nonce(&mut self) -> Result<[u8; NONCE / 3 * 4], NoEntropy> {
+        let mut random = [0; NONCE];
+        self.entropy.fill(&mut random)?;
+        if guard!("a source that gives zeros has failed", random == [0; NONCE]) {
+            return Err(NoEntropy);
+        }
+        let mut nonce = [0; NONCE / 3 * 4];
+        for (four, three) in nonce.as_chunks_mut::<4>().0.iter_mut().zip(random.as_chunks::<3>().0)
+        {
+            let [a, b, c] = *three;
+            let bits = u32::from_be_bytes([0, a, b, c]);
+            *four = [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift & 63) as usize]);
+        }
+        Ok(nonce)
+    }
+}
+
+impl fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
