@@ -44,6 +44,7 @@ mod error;
 mod event;
 mod id;
 mod memory;
+mod misuse;
 pub mod murmur2;
 #[cfg(feature = "producer")]
 mod producer;

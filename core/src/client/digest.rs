@@ -7,7 +7,7 @@ use crate::answer::{AnswerSlot, Cx, Frame, HandshakeCx};
 use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;
-use crate::error::{Error, PeerFault, Protocol};
+use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
@@ -121,7 +121,8 @@ impl Commands<'_> {
                     return Some(event);
                 }
                 Err(fault) => {
-                    self.lose(now, slot, Error::Peer(fault), true);
+                    let error = self.net.watch.blame(fault);
+                    self.lose(now, slot, error, true);
                     return None;
                 }
             }
@@ -149,6 +150,7 @@ impl Commands<'_> {
             self.cluster.on_proven(self.net.conns[slot].peer);
         }
         self.net.answered(slot);
+        self.net.watch.answered();
     }
 
     fn step<'a>(
@@ -502,7 +504,8 @@ impl Commands<'_> {
                     return false;
                 }
                 Err(fault) => {
-                    self.lose(now, slot, Error::Peer(fault), true);
+                    let error = self.net.watch.blame(fault);
+                    self.lose(now, slot, error, true);
                     return false;
                 }
             }

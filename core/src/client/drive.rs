@@ -4,7 +4,7 @@ use super::Commands;
 use crate::api::Owner;
 use crate::connection::Peer;
 use crate::consumer::Taken;
-use crate::error::{CloseReason, Error};
+use crate::error::{CloseReason, Error, Misuse};
 use crate::time::Tick;
 
 /// Topics that are not watched any more, looked at in one go.
@@ -115,7 +115,10 @@ impl Commands<'_> {
                 continue;
             }
             if guard!("request deadline", self.net.is_over(now, slot)) {
-                self.lose(now, slot, Error::TimedOut, true);
+                match self.net.was_not_polled(slot) {
+                    true => self.end_misused(now, slot, Misuse::Unpolled),
+                    false => self.lose(now, slot, Error::TimedOut, true),
+                }
                 continue;
             }
             let conn = &self.net.conns[slot];
@@ -170,6 +173,13 @@ impl Commands<'_> {
         self.drop_answer(slot);
         self.net.end(slot, tell_adapter);
         self.dirty = true;
+    }
+
+    /// A connection ends by a mistake of the loop, which is not its peer's.
+    #[cold]
+    pub(super) fn end_misused(&mut self, now: Tick, slot: usize, misuse: Misuse) {
+        self.net.watch.note(misuse);
+        self.lose(now, slot, Error::Caller(misuse), true);
     }
 
     /// All connections are ended by us, and that is nobody's failure.

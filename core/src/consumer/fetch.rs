@@ -216,7 +216,6 @@ impl<'d> Consumer<'d> {
         head: &fetch::Head,
     ) -> Option<(Draft, usize)> {
         self.drop_strangers(cluster, desk);
-        let rack = self.rack(cluster, now);
         let most_bytes = cluster.config.partition_max_bytes.min(self.rx_limit());
         let mut most = usize::MAX;
         loop {
@@ -228,6 +227,7 @@ impl<'d> Consumer<'d> {
             let first = self.desks[desk].forgets.first();
             let forgotten = Named { nodes: &self.by_forget, first, count };
             let plan = self.plan(cluster, version);
+            let rack = self.rack(cluster, now);
             let mut draft = net.open(conn, now, Kind::Fetch, version)?;
             let written = net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
                 plan.write_fetch(w, (head, rack), (&sent, &forgotten), most_bytes)

@@ -77,9 +77,9 @@ impl<'d> Consumer<'d> {
     }
 
     /// The rack that a Fetch request names.
-    pub(super) fn rack(&self, cluster: &Cluster<'d>, now: Tick) -> &'d str {
+    pub(super) fn rack<'c>(&self, cluster: &'c Cluster<'d>, now: Tick) -> &'c str {
         let leaders_alone = guard!("a replica in trouble is not named again", now < self.rack_from);
-        if !REPLICAS || leaders_alone { "" } else { cluster.config.rack }
+        if !REPLICAS || leaders_alone { "" } else { &cluster.config.rack }
     }
 
     /// A leader names a replica to be read from.
