@@ -131,8 +131,8 @@ impl<'d> Client<'d> {
         Self::with(Settings::new(&Rare::new(&seed).config(config)), storage, seed)
     }
 
-    /// The same with memory of its own, [`Limits::bytes`](crate::Limits::bytes) of it, and with copies of the texts of
-    /// the configuration: what owns such a client borrows nothing.
+    /// A client with memory of its own, [`Limits::bytes`](crate::Limits::bytes) of it, and with
+    /// copies of the texts of the configuration: what owns such a client borrows nothing.
     ///
     /// # Errors
     /// As [`Client::new`].
@@ -147,7 +147,11 @@ impl<'d> Client<'d> {
         Self::with(settings.into_owned(), Storage::heap(limits), seed)
     }
 
-    fn with(config: Settings<'d>, storage: Storage<'d>, seed: [u8; 32]) -> Result<Self, ConfigError> {
+    fn with(
+        config: Settings<'d>,
+        storage: Storage<'d>,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
         let rare = Rare::new(&seed);
         config.check()?;
         let s = storage;

@@ -74,8 +74,8 @@ pub enum Probing {
 }
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
-/// lives, unless it is made by [`Client::owned`](crate::Client::owned). Time spans are kept in eighths of a millisecond, rounded up; those of more than 65 hours
-/// have no end.
+/// lives; `Client::owned` (feature `alloc`) copies them. Time spans are
+/// kept in eighths of a millisecond, rounded up; those of more than 65 hours have no end.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'d> {

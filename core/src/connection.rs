@@ -13,9 +13,9 @@ use crate::config::Text;
 use crate::error::{Misuse, PeerFault};
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
-use crate::misuse::{Offer, Watch};
 use crate::rare::Rare;
 use crate::time::{Span, Tick};
+use crate::watch::{Offer, Watch};
 use crate::wire::{ApiKey, Full, Writer, header};
 
 pub(crate) use transmit::Outgoing;

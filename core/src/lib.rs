@@ -44,7 +44,6 @@ mod error;
 mod event;
 mod id;
 mod memory;
-mod misuse;
 pub mod murmur2;
 #[cfg(feature = "producer")]
 mod producer;
@@ -57,6 +56,7 @@ mod setup;
 mod snapshot;
 mod storage;
 pub mod time;
+mod watch;
 pub mod wire;
 
 // What a build leaves out is nothing, under the same names.

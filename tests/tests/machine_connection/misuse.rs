@@ -79,7 +79,8 @@ fn a_response_to_what_was_not_reported_as_transmitted_is_the_loops_mistake() {
     s.window(conn, Some(0));
     s.produce(t, 0, "b");
     s.settle();
-    let bytes: Vec<u8> = s.client.poll_transmit(s.now(), conn).unwrap().flatten().copied().collect();
+    let bytes: Vec<u8> =
+        s.client.poll_transmit(s.now(), conn).unwrap().flatten().copied().collect();
     let mut answer = vec![0, 0, 0, 20];
     answer.extend(&bytes[8..12]);
     s.feed(conn, &answer);
