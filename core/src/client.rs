@@ -23,7 +23,7 @@ use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
 use crate::setup::Setup;
-use crate::snapshot::{self, RestoreError, Restored};
+use crate::snapshot::{self, RestoreError, Restored, Saved};
 use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
@@ -221,17 +221,21 @@ impl<'d> Client<'d> {
     /// [`snapshot_bytes`](crate::snapshot_bytes) tells how large `out` should be.
     ///
     /// Kept are counts, ids, positions and leader epochs, not what waits to be sent: flush before.
+    /// A position that is still being resolved cannot be kept either, and what is written to its
+    /// partition meanwhile may never be read: [`Saved::is_complete`] says whether that is so. Then
+    /// run the client on, and save again.
     ///
     /// # Errors
     /// `Limit` with the number of bytes that are needed. `out` is of no use then.
-    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+    pub fn save(&mut self, out: &mut [u8]) -> Result<Saved, Error> {
         self.settle();
-        let Commands { cluster, consumer, .. } = &self.commands;
-        let needed = snapshot::save(cluster, consumer, out);
-        if needed > out.len() {
-            return Err(Error::Limit { what: LimitKind::Snapshot, needed });
+        let Commands { cluster, consumer, producer, .. } = &self.commands;
+        let mut saved = snapshot::save(cluster, consumer, out);
+        if saved.bytes > out.len() {
+            return Err(Error::Limit { what: LimitKind::Snapshot, needed: saved.bytes });
         }
-        Ok(needed)
+        saved.unfinished = producer.unfinished();
+        Ok(saved)
     }
 
     /// Takes up what [`Client::save`] wrote, after the same `topic`, `assign` and `assign_all` as

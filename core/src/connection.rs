@@ -694,11 +694,12 @@ impl<'d> Net<'d> {
     /// The question that the next answer on a connection belongs to, after its correlation id.
     pub(crate) fn expect(&mut self, slot: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[slot];
-        if let Some(first) = conn.in_flight.first().filter(|_| conn.shown > 0) {
-            let matches = first.asked.correlation == correlation;
-            if !guard!("correlation ids match", !matches) {
-                return Ok(first.asked);
-            }
+        let first = conn.in_flight.first().filter(|_| conn.shown > 0);
+        let due = first.filter(
+            |f| guard!("correlation ids match", f.asked.correlation == correlation => true),
+        );
+        if let Some(due) = due {
+            return Ok(due.asked);
         }
         if cfg!(feature = "misuse") {
             self.suspect_loop(slot, correlation);

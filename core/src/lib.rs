@@ -92,6 +92,6 @@ pub use event::{
 };
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
-pub use snapshot::{RestoreError, Restored, snapshot_bytes};
+pub use snapshot::{RestoreError, Restored, Saved, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};
