@@ -86,6 +86,10 @@ pub(crate) struct ProducerMem<'d> {
 /// What `client` expects of a producer alone.
 #[cfg(not(feature = "producer"))]
 impl<'d> Absent<'d> {
+    pub(crate) fn unfinished(&self) -> u32 {
+        0
+    }
+
     pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
 
     pub(crate) fn evict_one(&mut self, _: &mut Cluster<'d>) -> bool {
@@ -204,6 +208,10 @@ mod no_consumer {
 
         pub(crate) fn bookmark(&self, _: &Cluster<'d>, _: usize) -> Option<Bookmark> {
             None
+        }
+
+        pub(crate) fn is_followed(&self, _: usize) -> bool {
+            false
         }
 
         pub(crate) fn follow_from(&mut self, _: usize, _: u32) {}

@@ -17,14 +17,14 @@ use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, LimitKind};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
 use crate::setup::Setup;
-use crate::snapshot::{self, RestoreError, Restored};
+use crate::snapshot::{self, RestoreError, Restored, Saved};
 use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
@@ -38,10 +38,31 @@ const NUDGE: Span = Span::from_millis(10);
 /// An Apache Kafka client that does no I/O.
 ///
 /// Methods say their direction. `handle_*` brings something in: a connection, bytes, time.
-/// `poll_*` asks what is to be done next: actions and bytes for the adapter, events for the
+/// `poll_*` returns what is to be done next: actions and bytes for the adapter, events for the
 /// application. Plain verbs (of [`Commands`], to which this derefs) are commands. Any order of
-/// calls is legal; each does bounded work. An adapter polls until `None`, then waits for its
-/// sockets or for [`Client::poll_timeout`].
+/// calls is legal; each does bounded work.
+///
+/// # The loop
+/// Each turn of an adapter's loop:
+///
+/// 1. [`Client::handle_timeout`], then [`Client::poll_action`] until `None`. [`Action::Connect`]:
+///    open a stream to [`Client::address`], and call [`Client::handle_connected`] or
+///    [`Client::handle_closed`] once it is known which. [`Action::Close`]: close it; no call
+///    follows.
+/// 2. For each connection [`Client::poll_transmit`] until `None` or its socket is full, with
+///    [`Client::handle_transmitted`] after each write. It returns the same bytes again until they
+///    are reported.
+/// 3. For each connection [`Client::recv_buffer`], a read into it, and [`Client::handle_received`],
+///    until the buffer is empty or the socket has nothing. At the end of a stream close the socket
+///    and call [`Client::handle_closed`].
+/// 4. [`Client::poll_event`] until `None`.
+/// 5. Wait for sockets, commands, or [`Client::poll_timeout`], which may lie in the past.
+///
+/// What may be skipped: `handle_timeout` where `poll_action` is called, `poll_transmit` while a
+/// socket is full, and `poll_event` while the application is busy ([`Client::poll_news`]). After a
+/// pause of the whole loop, bytes that arrived meanwhile are read before any deadline counts.
+/// `docs/loop.md` in the repository has all of the contract, and examples. Mistakes of a loop are
+/// named by [`Misuse`] and counted in [`Stats`] (feature `misuse`).
 pub struct Client<'d> {
     rx: Mem<'d, u8>,
     rx_bytes: usize,
@@ -87,6 +108,12 @@ pub struct Stats {
     pub unknown_tags: u64,
     /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     pub blocks_used: usize,
+    /// Mistakes of the loop around the client that showed; 0 in a correct one. Feature `misuse`.
+    #[cfg(feature = "misuse")]
+    pub misuses: u32,
+    /// The last of them.
+    #[cfg(feature = "misuse")]
+    pub last_misuse: Option<Misuse>,
 }
 
 impl<'d> Client<'d> {
@@ -100,8 +127,31 @@ impl<'d> Client<'d> {
         storage: Storage<'d>,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
+        Self::with(Settings::new(&Rare::new(&seed).config(config)), storage, seed)
+    }
+
+    /// A client with memory of its own, [`Limits::bytes`](crate::Limits::bytes) of it, and with
+    /// copies of the texts of the configuration: what owns such a client borrows nothing.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    #[cfg(feature = "alloc")]
+    pub fn owned(
+        config: Config<'_>,
+        limits: &crate::storage::Limits,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
+        let settings = Settings::new(&Rare::new(&seed).config(config));
+        settings.check()?;
+        Self::with(settings.into_owned(), Storage::heap(limits), seed)
+    }
+
+    fn with(
+        config: Settings<'d>,
+        storage: Storage<'d>,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
         let rare = Rare::new(&seed);
-        let config = Settings::new(&rare.config(config));
         config.check()?;
         let s = storage;
         s.check()?;
@@ -112,7 +162,7 @@ impl<'d> Client<'d> {
             rx_bytes: s.rx_bytes,
             rare,
         };
-        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id, rare);
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id.clone(), rare);
         let mut rng = Rng::new(seed);
         let cluster = ClusterMem {
             brokers: s.brokers,
@@ -154,6 +204,11 @@ impl<'d> Client<'d> {
 
     /// Uses at most this many connections, at least one, of those that there is memory for: an
     /// adapter with fewer sockets says so before the first [`Client::poll_action`].
+    ///
+    /// With one, fetches and everything else share it. A broker answers in order and holds a Fetch
+    /// that has nothing to give, so acknowledgements, probes and admin responses may arrive up to
+    /// 100 ms later: with one connection a Fetch waits for no longer than that, whatever
+    /// [`Config::fetch_max_wait`] is. With two, fetches have a connection of their own.
     pub fn limit_connections(&mut self, most: usize) {
         self.commands.cx.net.conns.shorten(most.max(1));
         self.commands.answers.shorten(most.max(1));
@@ -172,17 +227,21 @@ impl<'d> Client<'d> {
     /// [`snapshot_bytes`](crate::snapshot_bytes) tells how large `out` should be.
     ///
     /// Kept are counts, ids, positions and leader epochs, not what waits to be sent: flush before.
+    /// A position that is still being resolved cannot be kept either, and what is written to its
+    /// partition meanwhile may never be read: [`Saved::is_complete`] says whether that is so. Then
+    /// run the client on, and save again.
     ///
     /// # Errors
     /// `Limit` with the number of bytes that are needed. `out` is of no use then.
-    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+    pub fn save(&mut self, out: &mut [u8]) -> Result<Saved, Error> {
         self.proceed();
         let Commands { cx, owners, .. } = &self.commands;
-        let needed = snapshot::save(&cx.cluster, &owners.consumer, out);
-        if needed > out.len() {
-            return Err(Error::Limit { what: LimitKind::Snapshot, needed });
+        let mut saved = snapshot::save(&cx.cluster, &owners.consumer, out);
+        if saved.bytes > out.len() {
+            return Err(Error::Limit { what: LimitKind::Snapshot, needed: saved.bytes });
         }
-        Ok(needed)
+        saved.unfinished = owners.producer.unfinished();
+        Ok(saved)
     }
 
     /// Takes up what [`Client::save`] wrote, after the same `topic`, `assign` and `assign_all` as
@@ -220,7 +279,8 @@ impl<'d> Client<'d> {
         self.commands.cx.address(self.commands.cx.net.conns[slot].peer)
     }
 
-    /// A connection is established.
+    /// A connection is established. Call it once for each [`Action::Connect`]; for a connection
+    /// that was given up meanwhile, and a second time, it does nothing.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         self.proceed_at(now);
         if let Some(slot) = self.commands.cx.net.slot(conn)
@@ -230,7 +290,8 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// A connection ended, or could not be made.
+    /// A connection ended, or could not be established. The adapter has closed its socket: no
+    /// [`Action::Close`] follows. For a connection that has ended already it does nothing.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
         self.proceed_at(now);
         if let Some(slot) = self.commands.cx.net.slot(conn) {
@@ -254,8 +315,9 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// Where the next bytes of a connection go; empty while there is no room, until events were
-    /// polled: TCP holds the rest back.
+    /// Where the next bytes of a connection go; empty while there is no space, until events were
+    /// polled: TCP holds the rest back. Also empty for a connection that is not established, or
+    /// has ended.
     pub fn recv_buffer(&mut self, conn: ConnId) -> &mut [u8] {
         self.proceed();
         let Some(slot) = self.commands.cx.net.slot(conn) else { return &mut [] };
@@ -274,15 +336,28 @@ impl<'d> Client<'d> {
             memory.copy_within(start..end, 0);
             (c.rx_start, c.rx_end) = (0, (end - start) as u32);
         }
+        c.offer.lend();
         memory.get_mut(c.rx_end as usize..).unwrap_or_default()
     }
 
-    /// `len` bytes were put into the [`Client::recv_buffer`] of a connection.
+    /// `len` bytes were put into the [`Client::recv_buffer`] of a connection: once for each buffer
+    /// that was filled. Reads what has arrived, up to what the application has to poll. More bytes
+    /// than the buffer had are a [`Misuse`] that ends the connection.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.proceed_at(now);
-        let Some(slot) = self.commands.cx.net.slot(conn) else { return };
+        let net = &mut self.commands.cx.net;
+        let Some(slot) = net.slot(conn) else {
+            if cfg!(feature = "misuse") && len > 0 && net.has_ended(conn) {
+                net.watch.note(Misuse::Ended);
+            }
+            return;
+        };
         let size = self.rx_bytes;
-        let c = &mut self.commands.cx.net.conns[slot];
+        let c = &mut net.conns[slot];
+        let space = if c.is_up() { size - (c.rx_end as usize).min(size) } else { 0 };
+        if c.offer.is_overrun(len, space) {
+            return self.commands.end_misused(slot, Misuse::Received);
+        }
         if !c.is_up() {
             return;
         }
@@ -293,20 +368,30 @@ impl<'d> Client<'d> {
         self.commands.digest(slot, memory, Present::Nothing);
     }
 
-    /// Bytes that a connection has to send; `None` when there are none.
+    /// Bytes that a connection has to send; `None` when there are none. Returns the same bytes
+    /// again, and new ones behind them, until [`Client::handle_transmitted`] reports them.
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
         self.proceed_at(now);
         self.commands.drive();
         let slot = self.commands.cx.net.slot(conn)?;
         self.commands.cx.net.show(slot);
         self.commands.nudge = Tick::ZERO;
+        if cfg!(feature = "misuse") {
+            let bytes = self.commands.cx.net.offered(slot);
+            self.commands.cx.net.conns[slot].offer.show(bytes);
+        }
         self.commands.cx.net.transmit(slot)
     }
 
-    /// `len` bytes of the last [`Client::poll_transmit`] were taken by the transport.
-    pub fn handle_transmitted(&mut self, _now: Instant, conn: ConnId, len: usize) {
+    /// The transport took the first `len` bytes of what [`Client::poll_transmit`] returned; none of
+    /// them is returned again. More than was returned is a [`Misuse`] that ends the connection.
+    pub fn handle_transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.proceed();
         let Some(slot) = self.commands.cx.net.slot(conn) else { return };
+        if self.commands.cx.net.conns[slot].offer.is_exceeded(len) {
+            self.commands.at(now);
+            return self.commands.end_misused(slot, Misuse::Transmitted);
+        }
         let Commands { cx: Cx { net, .. }, owners, .. } = &mut self.commands;
         net.transmitted(slot, len);
         while let Some(batches) = net.take_silent(slot) {
@@ -471,6 +556,7 @@ impl<'d> Commands<'d> {
             self.cx.cluster.age(by);
             self.owners.age(by);
         }
+        self.cx.net.watch.look(now);
         self.cx.now = now;
     }
 
@@ -533,7 +619,13 @@ impl<'d> Commands<'d> {
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        #[cfg(feature = "misuse")]
+        let (misuses, last_misuse) = self.cx.net.watch.report();
         Stats {
+            #[cfg(feature = "misuse")]
+            misuses,
+            #[cfg(feature = "misuse")]
+            last_misuse,
             requests: self.cx.net.requests,
             probes: self.cx.cluster.probes,
             blocks_used: self.cx.net.blocks.total() - self.cx.net.blocks.free(),

@@ -1,5 +1,7 @@
 //! What a user may choose. Defaults are Kafka's own where they make sense.
 
+use core::ops::Deref;
+
 use crate::error::ConfigError;
 use crate::time::{Duration, Span};
 
@@ -72,8 +74,8 @@ pub enum Probing {
 }
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
-/// lives. Time spans are kept in eighths of a millisecond, rounded up; those of more than 65 hours
-/// have no end.
+/// lives; `Client::owned` (feature `alloc`) copies them. Time spans are
+/// kept in eighths of a millisecond, rounded up; those of more than 65 hours have no end.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'d> {
@@ -151,11 +153,38 @@ pub struct Config<'d> {
     pub auto_create: bool,
 }
 
+/// A text of the configuration.
+#[derive(Clone)]
+pub(crate) enum Text<'d> {
+    Lent(&'d str),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<str>),
+}
+
+impl Text<'_> {
+    #[cfg(feature = "alloc")]
+    fn into_owned<'a>(self) -> Text<'a> {
+        Text::Owned((*self).into())
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Lent(text) => text,
+            #[cfg(feature = "alloc")]
+            Self::Owned(text) => text,
+        }
+    }
+}
+
 /// The same as the machine keeps it.
 pub(crate) struct Settings<'d> {
-    pub(crate) bootstrap: &'d str,
-    pub(crate) client_id: &'d str,
-    pub(crate) rack: &'d str,
+    pub(crate) bootstrap: Text<'d>,
+    pub(crate) client_id: Text<'d>,
+    pub(crate) rack: Text<'d>,
     pub(crate) acks: Acks,
     pub(crate) idempotence: bool,
     pub(crate) linger: Span,
@@ -188,9 +217,9 @@ pub(crate) struct Settings<'d> {
 impl<'d> Settings<'d> {
     pub(crate) fn new(config: &Config<'d>) -> Self {
         Self {
-            bootstrap: config.bootstrap,
-            client_id: config.client_id,
-            rack: config.rack,
+            bootstrap: Text::Lent(config.bootstrap),
+            client_id: Text::Lent(config.client_id),
+            rack: Text::Lent(config.rack),
             acks: config.acks,
             idempotence: config.idempotence,
             linger: Span::of(config.linger),
@@ -221,6 +250,14 @@ impl<'d> Settings<'d> {
         }
     }
 
+    /// The same with copies of the texts.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn into_owned<'a>(self) -> Settings<'a> {
+        let Self { bootstrap, client_id, rack, .. } = self;
+        let (bootstrap, client_id) = (bootstrap.into_owned(), client_id.into_owned());
+        Settings { bootstrap, client_id, rack: rack.into_owned(), ..self }
+    }
+
     /// Whether the configuration can work.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.idempotence && self.acks != Acks::All {
@@ -249,8 +286,8 @@ impl<'d> Settings<'d> {
         {
             return Err(ConfigError::Duration);
         }
-        for n in 0..seeds(self.bootstrap) {
-            let (host, _) = seed(self.bootstrap, n).ok_or(ConfigError::Bootstrap)?;
+        for n in 0..self.seeds() {
+            let (host, _) = self.seed(n).ok_or(ConfigError::Bootstrap)?;
             if host.len() > 255 {
                 return Err(ConfigError::TooLong);
             }
@@ -259,12 +296,12 @@ impl<'d> Settings<'d> {
     }
 
     /// The `n`-th bootstrap address, counted around.
-    pub(crate) fn seed(&self, n: usize) -> Option<(&'d str, u16)> {
-        seed(self.bootstrap, n)
+    pub(crate) fn seed(&self, n: usize) -> Option<(&str, u16)> {
+        seed(&self.bootstrap, n)
     }
 
     pub(crate) fn seeds(&self) -> usize {
-        seeds(self.bootstrap)
+        seeds(&self.bootstrap)
     }
 }
 

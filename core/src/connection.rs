@@ -10,11 +10,13 @@ mod versions;
 use heapless::Vec;
 
 use crate::api::Kind;
-use crate::error::PeerFault;
+use crate::config::Text;
+use crate::error::{Misuse, PeerFault};
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, ChainSink, Index, Link, Mem, hash};
 use crate::rare::Rare;
 use crate::time::{Span, Tick};
+use crate::watch::{Offer, Watch};
 use crate::wire::{ApiKey, Full, Writer, header};
 
 pub(crate) use handshake::{HandshakeMemo, Next};
@@ -201,6 +203,7 @@ pub(crate) struct Conn {
     /// Unread bytes in the receive buffer.
     pub(crate) rx_start: u32,
     pub(crate) rx_end: u32,
+    pub(crate) offer: Offer,
 }
 
 impl Conn {
@@ -228,6 +231,7 @@ impl Conn {
         unshown: false,
         rx_start: 0,
         rx_end: 0,
+        offer: Offer::NONE,
     };
 
     pub(crate) fn is_up(&self) -> bool {
@@ -350,7 +354,7 @@ pub(crate) struct Net<'d> {
     peers: Index<'d>,
     pub(crate) blocks: Blocks<'d>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
-    client_id: &'d str,
+    client_id: Text<'d>,
     correlation: i32,
     rare: Rare,
     /// Something was queued or closed since the adapter looked last.
@@ -372,6 +376,7 @@ pub(crate) struct Net<'d> {
     turns: turns::Turns,
     /// Requests and bytes since the start, for the pace of probes and for statistics.
     pub(crate) requests: u64,
+    pub(crate) watch: Watch,
 }
 
 impl<'d> Net<'d> {
@@ -380,7 +385,7 @@ impl<'d> Net<'d> {
         peers: Index<'d>,
         blocks: Blocks<'d>,
         outgoing: Mem<'d, Outgoing>,
-        client_id: &'d str,
+        client_id: Text<'d>,
         rare: Rare,
     ) -> Self {
         Self {
@@ -401,6 +406,7 @@ impl<'d> Net<'d> {
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
+            watch: Watch::new(),
         }
     }
 
@@ -587,12 +593,14 @@ impl<'d> Net<'d> {
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
         let mut draft =
             Draft { conn, kind, version, correlation: self.correlation, ctl: Chain::EMPTY };
-        let (correlation, client_id) = (self.correlation, self.client_id);
+        let correlation = self.correlation;
+        let client_id = core::mem::replace(&mut self.client_id, Text::Lent(""));
         let written = self.write(&mut draft, &mut |w, version| {
             w.i32(0)?;
             let flexible = kind.is_flexible(version);
-            header::request_as(w, kind.api(), version, flexible, correlation, client_id)
+            header::request_as(w, kind.api(), version, flexible, correlation, &client_id)
         });
+        self.client_id = client_id;
         self.whole(draft, written)
     }
 
@@ -708,16 +716,45 @@ impl<'d> Net<'d> {
     }
 
     /// The question that the next answer on a connection belongs to, after its correlation id.
-    pub(crate) fn expect(&self, conn: usize, correlation: i32) -> Result<Question, PeerFault> {
-        let conn = &self.conns[conn];
+    pub(crate) fn expect(&mut self, slot: usize, correlation: i32) -> Result<Question, PeerFault> {
+        let conn = &self.conns[slot];
         let first = conn.in_flight.first().filter(|_| conn.shown > 0);
-        let asked = first.map(|f| f.asked).ok_or(PeerFault::Correlation)?;
-        let matches = asked.correlation == correlation;
-        if guard!("correlation ids match", !matches) {
-            Err(PeerFault::Correlation)
-        } else {
-            Ok(asked)
+        let due = first.filter(
+            |f| guard!("correlation ids match", f.asked.correlation == correlation => true),
+        );
+        if let Some(due) = due {
+            return Ok(due.asked);
         }
+        if cfg!(feature = "misuse") {
+            self.suspect_loop(slot, correlation);
+        }
+        Err(PeerFault::Correlation)
+    }
+
+    /// A response that is not due may be a mistake of the loop.
+    fn suspect_loop(&mut self, slot: usize, correlation: i32) {
+        let is = |f: &InFlight| f.asked.correlation == correlation;
+        let conn = &self.conns[slot];
+        let unsent = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default();
+        if guard!("a response to what was not transmitted is noticed", unsent.iter().any(is)) {
+            self.watch.suspect(Misuse::Unreported);
+        } else if guard!(
+            "bytes of another connection are noticed",
+            self.conns.iter().enumerate().any(|(n, c)| n != slot && c.in_flight.iter().any(is))
+        ) {
+            self.watch.suspect(Misuse::OtherConnection);
+        }
+    }
+
+    /// Whether a connection never had a chance to send what it is given up for.
+    pub(crate) fn was_not_polled(&self, slot: usize) -> bool {
+        cfg!(feature = "misuse") && self.conns[slot].unshown
+    }
+
+    /// Whether the adapter was told of the end of a connection, or reported it.
+    pub(crate) fn has_ended(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id.index as usize);
+        conn.is_some_and(|c| c.generation != id.generation || c.state == ConnState::Free)
     }
 
     /// The request whose answer was read to its end leaves the queue.

@@ -164,6 +164,31 @@ pub enum Misuse {
     Negative,
     /// A partition index above 2^31 - 2.
     PartitionIndex,
+    /// The loop reported received bytes that no
+    /// [`Client::recv_buffer`](crate::Client::recv_buffer) had been offered for. The connection is
+    /// closed, since its stream cannot be trusted.
+    Received,
+    /// The loop reported received bytes of a connection that had ended: it did not close the
+    /// socket after [`Action::Close`](crate::Action::Close), or went on reading after
+    /// [`Client::handle_closed`](crate::Client::handle_closed). The bytes are ignored.
+    Ended,
+    /// The loop reported more bytes as transmitted than
+    /// [`Client::poll_transmit`](crate::Client::poll_transmit) had returned. The connection is
+    /// closed, since the broker has only a part of a request.
+    Transmitted,
+    /// A response arrived to a request that the loop had not reported as transmitted: see
+    /// [`Client::handle_transmitted`](crate::Client::handle_transmitted). The connection is closed,
+    /// since the request may have been sent twice.
+    Unreported,
+    /// A request timed out for which the loop never called
+    /// [`Client::poll_transmit`](crate::Client::poll_transmit).
+    Unpolled,
+    /// The loop reported bytes for another connection than the one that they came from.
+    OtherConnection,
+    /// The loop's clock went back by more than a second.
+    ClockBack,
+    /// The loop's clock stands: more responses arrived at one instant than is possible.
+    ClockStopped,
 }
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
@@ -278,6 +303,14 @@ impl fmt::Display for Misuse {
             Self::AlreadyAssigned => "the partition is assigned already",
             Self::Negative => "negative offset or timestamp",
             Self::PartitionIndex => "partition index out of range",
+            Self::Received => "the loop received more bytes than it was offered a buffer for",
+            Self::Ended => "the loop received bytes on a connection that had ended",
+            Self::Transmitted => "the loop transmitted more bytes than it was offered",
+            Self::Unreported => "the loop did not report a request as transmitted",
+            Self::Unpolled => "the loop did not poll for bytes to transmit",
+            Self::OtherConnection => "the loop passed on the bytes of another connection",
+            Self::ClockBack => "the loop's clock went back",
+            Self::ClockStopped => "the loop's clock stands",
         })
     }
 }

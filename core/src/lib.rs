@@ -58,6 +58,7 @@ mod setup;
 mod snapshot;
 mod storage;
 pub mod time;
+mod watch;
 pub mod wire;
 
 // What a build leaves out is nothing, under the same names.
@@ -95,6 +96,6 @@ pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPa
 pub use record::{Header, Record, RecordRef, Records};
 #[cfg(feature = "sasl")]
 pub use secret::{Entropy, Login, NoEntropy, Secret};
-pub use snapshot::{RestoreError, Restored, snapshot_bytes};
+pub use snapshot::{RestoreError, Restored, Saved, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};

@@ -422,6 +422,11 @@ impl<'d> Producer<'d> {
         ProduceError::NotReady
     }
 
+    /// Batches that are neither acknowledged nor failed.
+    pub(crate) const fn unfinished(&self) -> u32 {
+        self.unfinished as u32
+    }
+
     /// Sends everything that was taken so far without waiting for linger.
     pub(crate) fn flush(&mut self) {
         // From now on these batches are closed: partitions where they linger are placed anew.

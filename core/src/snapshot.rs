@@ -55,6 +55,35 @@ pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize)
     FRONT + topics * (TOPIC + wide) + name_bytes + partitions * POSITION + CRC
 }
 
+/// What [`Client::save`](crate::Client::save) kept, and what it could not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Saved {
+    /// Length of the snapshot, in bytes.
+    pub bytes: usize,
+    /// Positions that are kept.
+    pub positions: u32,
+    /// Partitions that are assigned and whose position is not kept, because it is still being
+    /// resolved or their topic is not known yet. After a restore they are read from their start:
+    /// under [`Start::Latest`](crate::Start::Latest) without what is written meanwhile.
+    pub unresolved: u32,
+    /// Topics of an `assign_all` whose partitions are not known yet. None of their positions is
+    /// kept.
+    pub unknown_topics: u32,
+    /// Batches that are neither acknowledged nor failed. Their records are not kept.
+    pub unfinished: u32,
+}
+
+impl Saved {
+    /// Whether nothing is lost if the client ends now: otherwise run it for longer, and save
+    /// again.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.unresolved == 0 && self.unknown_topics == 0 && self.unfinished == 0
+    }
+}
+
 /// What [`Client::restore`](crate::Client::restore) found a use for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -124,8 +153,9 @@ fn fixed<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     Some(*bytes)
 }
 
-/// Writes what is known and returns its length, which may be more than there is room for.
-pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> usize {
+/// Writes what is known. Its length may be more than there is space for.
+pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> Saved {
+    let mut saved = Saved::default();
     let kept = |slot: &usize| cluster.topics[*slot].ready;
     let topics = (0..cluster.topics.len()).filter(kept);
     let mut out = Out { bytes: out, len: 0 };
@@ -148,7 +178,9 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
         out.put(&topic.count.to_be_bytes());
         out.put(&topic.epoch.to_be_bytes());
         out.put(&consumer.first_of(slot).unwrap_or(NOT_FOLLOWED).to_be_bytes());
-        let count = (bookmarks(slot).count() as u32).to_be_bytes();
+        let count = bookmarks(slot).count() as u32;
+        saved.positions += count;
+        let count = count.to_be_bytes();
         out.put(count.get(if wide { 0 } else { 2 }..).unwrap_or_default());
         for bookmark in bookmarks(slot) {
             out.put(&bookmark.partition.to_be_bytes());
@@ -163,7 +195,16 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     }
     let crc = Crc32c::of(out.bytes.get(..out.len).unwrap_or_default());
     out.put(&crc.to_be_bytes());
-    len
+    saved.bytes = len;
+    let mut assigned = 0;
+    for slot in 0..cluster.topics.len() {
+        let read = |part: &usize| cluster.table[*part].used_by(CONSUMER);
+        assigned += cluster.table.of_topic(slot).filter(read).count() as u32;
+        let unknown = consumer.is_followed(slot) && !cluster.topics[slot].ready;
+        saved.unknown_topics += u32::from(unknown);
+    }
+    saved.unresolved = assigned.saturating_sub(saved.positions);
+    saved
 }
 
 /// Checks the whole before any of it is used. Bytes behind it are no concern: an erased page of

@@ -54,6 +54,7 @@ fn run(bootstrap: &str, name: &str, clock: impl Fn() -> Instant) -> Result<(), B
                 _ => {}
             }
         }
+        let now = clock(); // a connect took its time
         sockets.retain_mut(|(conn, socket)| match exchange(&mut client, now, *conn, socket) {
             Ok(()) => true,
             Err(error) => {

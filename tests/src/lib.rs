@@ -12,3 +12,8 @@ pub mod sim;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The loop of docs/loop.md, which compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/loop.md")]
+pub struct Loop;

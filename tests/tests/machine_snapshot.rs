@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use kafka_protocol::messages::{FetchRequest, ProduceRequest};
+use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
 use kavka_core::{
     Config, Error, Event, Instant, LimitKind, Limits, MoveReason, OutOfRange, RestoreError, Signal,
     Start, TopicId, snapshot_bytes,
@@ -40,7 +40,9 @@ fn following(world: World) -> (Script, TopicId) {
 
 fn save(s: &mut Script) -> Vec<u8> {
     let mut bytes = vec![0xff; 1024];
-    let len = s.client.save(&mut bytes).unwrap();
+    let saved = s.client.save(&mut bytes).unwrap();
+    assert!(saved.is_complete(), "{saved:?}");
+    let len = saved.bytes;
     bytes.truncate(len);
     bytes
 }
@@ -256,9 +258,43 @@ fn the_room_that_is_needed_is_told() {
     assert_eq!(len, snapshot_bytes(1, 1, 3));
     let error = s.client.save(&mut vec![0; len - 1]).unwrap_err();
     assert_eq!(error, Error::Limit { what: LimitKind::Snapshot, needed: len });
-    assert_eq!(s.client.save(&mut vec![0; len]), Ok(len));
+    assert_eq!(s.client.save(&mut vec![0; len]).map(|saved| saved.bytes), Ok(len));
     // Two topics with names of twenty bytes and eight partitions, as a device may have.
     assert_eq!(snapshot_bytes(2, 40, 8), 276);
+}
+
+/// A device that sleeps before its positions are known would read from another place than it
+/// slept at.
+#[test]
+fn what_could_not_be_saved_is_reported_and_what_is_complete_loses_nothing() {
+    let (mut s, t) = following(world(3));
+    let mut bytes = vec![0; 1024];
+    let kept = |s: &mut Script, bytes: &mut [u8]| s.client.save(bytes).unwrap();
+    let saved = kept(&mut s, &mut bytes);
+    assert_eq!((saved.positions, saved.unresolved, saved.unknown_topics), (0, 0, 1));
+    assert!(!saved.is_complete(), "the topic is not known");
+    s.manual(ApiKey::ListOffsets);
+    s.until("the topic is ready", |s| s.client.freshness(t).is_some());
+    assert!(s.waiting::<ListOffsetsRequest>() > 0);
+    let saved = kept(&mut s, &mut bytes);
+    assert_eq!((saved.positions, saved.unresolved, saved.unknown_topics), (0, 3, 0));
+    assert!(!saved.is_complete(), "no position is known");
+    s.automatic(ApiKey::ListOffsets);
+    s.manual(ApiKey::Produce);
+    s.produce(t, 0, "record");
+    s.run(Duration::from_secs(2));
+    let saved = kept(&mut s, &mut bytes);
+    assert_eq!((saved.positions, saved.unresolved, saved.unfinished), (3, 0, 1));
+    assert!(!saved.is_complete(), "a record is on its way");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, END);
+    let saved = kept(&mut s, &mut bytes);
+    assert!(saved.is_complete(), "{saved:?}");
+    // What is written while it sleeps is read.
+    let mut world = s.world;
+    world.partition("t", 1).end = END + 4;
+    let (mut s, _) = woken(&bytes[..saved.bytes], world);
+    assert!(wanted(&mut s).contains(&(1, END)));
 }
 
 #[test]
@@ -301,7 +337,8 @@ fn seventy_thousand_positions_are_restored() {
     s.ready("t");
     assign(&mut s, t, Start::Offset(7));
     let mut bytes = vec![0; snapshot_bytes(1, 1, MANY as usize)];
-    assert_eq!(s.client.save(&mut bytes), Ok(bytes.len()));
+    let saved = s.client.save(&mut bytes).unwrap();
+    assert_eq!((saved.bytes, saved.positions, saved.unresolved), (bytes.len(), MANY, 0));
     assert_eq!(bytes[3], 2, "the version with larger counts");
     let (mut next, t) = client();
     let assigned = assign(&mut next, t, Start::Latest);

@@ -8,7 +8,9 @@ use std::hint::black_box;
 
 use allocation_counter::{AllocationInfo, measure};
 use fake::{Fake, Machine};
-use kavka_core::{Client, Config, Event, Limits, ProduceError, Record, Start, Storage};
+use kavka_core::{
+    Action, Client, Config, Event, Instant, Limits, ProduceError, Record, Start, Storage,
+};
 
 const RECORDS: u64 = 1_000_000;
 const VALUE: [u8; 100] = [b'v'; 100];
@@ -56,6 +58,30 @@ fn heap_takes_exactly_the_bytes_of_its_limits() {
         none("Client::new", &info);
         assert!(client.is_some_and(|client| client.is_ok()), "{limits:?} is enough");
     }
+}
+
+/// A struct may own its client without leaking what it was configured with.
+#[test]
+fn a_client_that_owns_its_texts_outlives_their_source() {
+    let limits = device();
+    let mut client = None;
+    let info = measure(|| {
+        let (bootstrap, name) = ("localhost:9092".to_owned(), "gateway-17".to_owned());
+        let config = Config::new(&bootstrap).client_id(&name).rack("r");
+        client = Some(Client::owned(config, &limits, [1; 32]).expect("a client"));
+    });
+    let mut client: Client<'static> = client.expect("a client");
+    // The client id is in use in two places.
+    let texts = "localhost:9092".len() + 2 * "gateway-17".len() + "r".len();
+    assert_eq!(info.bytes_current, (limits.bytes() + texts) as i64);
+    client.topic("t").expect("watched");
+    let now = Instant::from_millis(1);
+    let Some(Action::Connect { conn }) = client.poll_action(now) else { panic!("no connect") };
+    assert_eq!(client.address(conn), Some(("localhost", 9092)));
+    none("a request", &measure(|| client.handle_connected(now, conn)));
+    let sent: Vec<u8> =
+        client.poll_transmit(now, conn).expect("bytes").flatten().copied().collect();
+    assert!(sent.windows(10).any(|bytes| bytes == b"gateway-17"), "{sent:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::answer::{AnswerSlot, Frame, Memo};
 use crate::api::Kind;
 use crate::connection::Origin;
 use crate::consumer::Found;
-use crate::error::{Error, PeerFault, Protocol};
+use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
@@ -117,7 +117,8 @@ impl Commands<'_> {
                     return Some(event);
                 }
                 Err(fault) => {
-                    self.lose(slot, Error::Peer(fault), true);
+                    let error = self.cx.net.watch.blame(fault);
+                    self.lose(slot, error, true);
                     return None;
                 }
             }
@@ -145,6 +146,7 @@ impl Commands<'_> {
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
         }
         self.cx.net.answered(slot);
+        self.cx.net.watch.answered();
     }
 
     fn step<'a>(
@@ -473,7 +475,8 @@ impl Commands<'_> {
                     return false;
                 }
                 Err(fault) => {
-                    self.lose(slot, Error::Peer(fault), true);
+                    let error = self.cx.net.watch.blame(fault);
+                    self.lose(slot, error, true);
                     return false;
                 }
             }

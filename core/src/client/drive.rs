@@ -4,7 +4,7 @@ use super::Commands;
 use super::owners::Owners;
 use crate::connection::Peer;
 use crate::consumer::Taken;
-use crate::error::{CloseReason, Error};
+use crate::error::{CloseReason, Error, Misuse};
 use crate::time::Tick;
 
 /// Topics that are not watched any more, looked at in one go.
@@ -102,7 +102,10 @@ impl Commands<'_> {
                 continue;
             }
             if guard!("request deadline", self.cx.net.is_over(self.cx.now, slot)) {
-                self.lose(slot, Error::TimedOut, true);
+                match self.cx.net.was_not_polled(slot) {
+                    true => self.end_misused(slot, Misuse::Unpolled),
+                    false => self.lose(slot, Error::TimedOut, true),
+                }
                 continue;
             }
             let conn = &self.cx.net.conns[slot];
@@ -150,6 +153,13 @@ impl Commands<'_> {
         self.drop_answer(slot);
         self.cx.net.end(slot, tell_adapter);
         self.dirty = true;
+    }
+
+    /// A connection ends by a mistake of the loop, which is not its peer's.
+    #[cold]
+    pub(super) fn end_misused(&mut self, slot: usize, misuse: Misuse) {
+        self.cx.net.watch.note(misuse);
+        self.lose(slot, Error::Caller(misuse), true);
     }
 
     /// All connections are ended by us, and that is nobody's failure.

@@ -15,6 +15,7 @@ impl Net<'_> {
         self.deadline.age(by);
         self.rotated.age(by);
         self.turns.age(by);
+        self.watch.age(by);
         for c in self.conns.iter_mut() {
             c.session.retry_at.age(by);
             c.throttled_until.age(by);

@@ -120,6 +120,13 @@ impl Net<'_> {
         })
     }
 
+    /// Bytes that [`Net::transmit`] yields.
+    pub(crate) fn offered(&self, slot: usize) -> u32 {
+        let conn = &self.conns[slot];
+        let left = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default();
+        left.iter().fold(0, |sum: u32, f| sum.saturating_add(f.total - f.sent))
+    }
+
     /// A batch is no longer part of the request whose answer is being read on a connection.
     pub(crate) fn leave_request(&mut self, conn: usize, batch: usize) {
         let Outgoing { next, before, .. } = self.outgoing[batch];

@@ -32,6 +32,11 @@ impl<'d> Consumer<'d> {
         Some(Bookmark { partition: entry.index, offset, last_epoch, leader_epoch: entry.epoch })
     }
 
+    /// Whether all partitions of a topic are read.
+    pub(crate) fn is_followed(&self, slot: usize) -> bool {
+        self.follows[slot].active
+    }
+
     /// An `assign_all` goes on: partitions from `first` on were added while the topic was read.
     pub(crate) fn follow_from(&mut self, slot: usize, first: u32) {
         let follow = &mut self.follows[slot];

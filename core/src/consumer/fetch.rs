@@ -191,7 +191,6 @@ impl<'d> Consumer<'d> {
         head: &fetch::Head,
     ) -> Option<(Draft, usize)> {
         self.drop_strangers(&mut cx.cluster, desk);
-        let rack = self.rack(cx);
         let most_bytes = cx.settings.partition_max_bytes.min(self.rx_limit());
         // Only what is tried is put in order, or those behind would lose their turn.
         let mut most = guard!("who had no room comes first", self.room.1 => u16::MAX);
@@ -204,6 +203,8 @@ impl<'d> Consumer<'d> {
             let first = self.desks[desk].forgets.first();
             let forgotten = Named { nodes: &self.by_forget, first, count };
             let plan = self.plan(&cx.cluster, version);
+            let leaders_alone = self.leaders_alone(cx.now);
+            let rack = if leaders_alone { "" } else { &*cx.settings.rack };
             let mut draft = cx.net.open(conn, cx.now, Kind::Fetch, version)?;
             let written = cx.net.write(&mut draft, &mut |w: &mut Writer<'_>, _| {
                 plan.write_fetch(w, (head, rack), (&sent, &forgotten), most_bytes)

@@ -76,11 +76,9 @@ impl<'d> Consumer<'d> {
         replica.or(cluster.table[part].broker()).map_or(Link::NONE, Link::to)
     }
 
-    /// The rack that a Fetch request names.
-    pub(super) fn rack(&self, cx: &Cx<'d>) -> &'d str {
-        let leaders_alone =
-            guard!("a replica in trouble is not named again", cx.now < self.rack_from);
-        if !REPLICAS || leaders_alone { "" } else { cx.settings.rack }
+    /// Whether a Fetch request names no rack: replicas elsewhere are no use for now.
+    pub(super) fn leaders_alone(&self, now: Tick) -> bool {
+        !REPLICAS || guard!("a replica in trouble is not named again", now < self.rack_from)
     }
 
     /// A leader names a replica to be read from.

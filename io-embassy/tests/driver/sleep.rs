@@ -230,7 +230,8 @@ fn a_device_that_was_switched_off_reads_on_where_it_was_and_new_partitions_from_
     device.await_read(topic, 1, 10);
     let mut driver = device.sleep(&working);
     let mut saved = [0; snapshot_bytes(1, 1, 8)];
-    driver.save(&mut saved).expect("room");
+    let kept = driver.save(&mut saved).expect("room");
+    assert!(kept.is_complete(), "{kept:?}");
     drop(driver);
     device.brokers.borrow_mut().cluster.grow("t", 3).expect("grown");
     device.write(1, 5);

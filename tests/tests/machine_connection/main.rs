@@ -4,5 +4,6 @@ mod away;
 mod calls;
 mod faults;
 mod many;
+mod misuse;
 mod reasons;
 mod scarce;

@@ -233,6 +233,7 @@ fn the_checker_shares_no_code_with_the_client() {
         concat!("kavka", "_core"),
         concat!("kavka", "_std"),
         "crate::kafka",
+        concat!("kavka", "_sim"),
         "crate::sim",
         "crate::script",
         "kavka_tests::kafka",

@@ -10,8 +10,18 @@ use super::sites::{Site, render};
 use super::suites::Message;
 
 /// What the workspace consists of, and what its members' sources include.
-const COPIED: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "README.md", "core", "io-std", "io-embassy", "tests", "fuzz"];
+const COPIED: [&str; 10] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "docs",
+    "core",
+    "io-std",
+    "io-embassy",
+    "sim",
+    "tests",
+    "fuzz",
+];
 /// Crates with sites.
 pub(crate) const CRATES: [&str; 2] = ["core/src", "io-std/src"];
 

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::sim::rng::Rng;
+use crate::rng::Rng;
 
 /// The network between clients and brokers. Every stream keeps its order.
 #[derive(Clone, Copy, Debug)]

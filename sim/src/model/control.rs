@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::replica::Partition;
 use super::{Cluster, Node, Output, Reply, Topic};
-use crate::sim::batch::Record;
-use crate::sim::code;
-use crate::sim::deed::{Deed, What};
-use crate::sim::fault::Fault;
-use crate::sim::profile::Profile;
+use crate::batch::Record;
+use crate::code;
+use crate::deed::{Deed, What};
+use crate::fault::Fault;
+use crate::profile::Profile;
 
 /// Topics. Errors are Kafka error codes.
 impl Cluster {

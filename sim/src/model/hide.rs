@@ -7,8 +7,8 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::Cluster;
-use crate::sim::code;
-use crate::sim::image::TopicImage;
+use crate::code;
+use crate::image::TopicImage;
 
 /// Partitions that a broker leaves out.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Cluster, Ctx, Reply};
-use crate::sim::code;
+use crate::code;
 
 /// How long a name stays taken after a deletion in ZooKeeper mode.
 const ZOOKEEPER_DELETION: Duration = Duration::from_millis(300);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Cluster, Event, Node, Touched};
-use crate::sim::log::Log;
+use crate::log::Log;
 
 /// One broker's copy of a partition.
 pub(super) struct Replica {

@@ -2,7 +2,7 @@
 
 use super::replica::Partition;
 use super::{Cluster, Event, Node};
-use crate::sim::deed::What;
+use crate::deed::What;
 
 impl Cluster {
     pub(super) fn schedule_fence(&mut self, broker: i32) {

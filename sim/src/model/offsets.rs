@@ -14,9 +14,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{Cluster, Ctx, Reply};
-use crate::sim::code;
-use crate::sim::image::TopicRef;
-use crate::sim::log::Log;
+use crate::code;
+use crate::image::TopicRef;
+use crate::log::Log;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;

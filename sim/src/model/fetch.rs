@@ -14,11 +14,11 @@ use kafka_protocol::protocol::StrBytes;
 use super::replica::Partition;
 use super::session::{BY_ID, Item, Source};
 use super::{Cluster, Ctx, Denied, Event, Output, Reply, Touched};
-use crate::sim::code;
-use crate::sim::fault::Fault;
-use crate::sim::image::TopicRef;
-use crate::sim::log::Log;
-use crate::sim::profile::Profile;
+use crate::code;
+use crate::fault::Fault;
+use crate::image::TopicRef;
+use crate::log::Log;
+use crate::profile::Profile;
 
 /// First version with leader hints (KIP-951).
 const HINTS: i16 = 16;

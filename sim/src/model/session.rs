@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::protocol::StrBytes;
 
-use crate::sim::code;
-use crate::sim::image::TopicRef;
+use crate::code;
+use crate::image::TopicRef;
 
 /// First version that names topics by id.
 pub(super) const BY_ID: i16 = 13;

@@ -9,9 +9,9 @@ use kavka_core::{CloseReason, ConnId};
 use super::net::{Dark, Trouble};
 use super::trace::Brief;
 use super::{App, Member, Pipe, World};
-use crate::sim::batch::Header;
-use crate::sim::frame::Request;
-use crate::sim::model::{Output, Reply};
+use crate::batch::Header;
+use crate::frame::Request;
+use crate::model::{Output, Reply};
 
 /// A connection that the broker knows, perhaps longer than the client does.
 pub(super) struct Link {

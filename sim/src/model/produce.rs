@@ -13,12 +13,12 @@ use uuid::Uuid;
 
 use super::replica::Partition;
 use super::{Cluster, Ctx, Denied, Event, Node, Output, Reply};
-use crate::sim::batch;
-use crate::sim::code;
-use crate::sim::deed::What;
-use crate::sim::image::TopicRef;
-use crate::sim::log::Appended;
-use crate::sim::profile::Profile;
+use crate::batch;
+use crate::code;
+use crate::deed::What;
+use crate::image::TopicRef;
+use crate::log::Appended;
+use crate::profile::Profile;
 
 /// First version with leader hints (KIP-951).
 const HINTS: i16 = 10;

@@ -8,9 +8,7 @@ mod trace;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use kavka_core::{
-    Action, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits, Storage,
-};
+use kavka_core::{Action, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits};
 
 use super::model::{Cluster, Options};
 use super::rng::Rng;
@@ -101,20 +99,16 @@ impl<A: App> World<A> {
     ///
     /// # Panics
     /// When the client refuses its configuration.
-    pub fn join(
-        &mut self,
-        app: A,
-        limits: &Limits,
-        set: impl FnOnce(&mut Config<'static>),
-    ) -> usize {
+    pub fn join(&mut self, app: A, limits: &Limits, set: impl FnOnce(&mut Config<'_>)) -> usize {
         let address = |id| self.cluster.endpoint(id);
         let brokers = self.cluster.brokers().into_iter().filter_map(address);
         let all: Vec<_> = brokers.map(|(host, port)| format!("{host}:{port}")).collect();
-        let mut config = Config::new(all.join(",").leak()); // lives as long as the client
+        let all = all.join(",");
+        let mut config = Config::new(&all);
         set(&mut config);
         let mut seed = [0; 32];
         seed.fill_with(|| self.rng.below(256) as u8);
-        let client = Client::new(config, Storage::heap(limits), seed);
+        let client = Client::owned(config, limits, seed);
         let mut client = client.unwrap_or_else(|error| panic!("{}: {error:?}", self.at()));
         let passed = i64::try_from(self.now.as_millis()).unwrap_or(0);
         client.set_wall_clock(self.instant(), 1_700_000_000_000 + passed);
@@ -323,6 +317,8 @@ impl<A: App> World<A> {
                 "{}: client {at} wants a call again and again",
                 self.at()
             );
+            let misuse = self.members[at].client.stats().last_misuse;
+            assert!(misuse.is_none(), "{}: this loop is wrong: {misuse:?}", self.at());
             let member = &mut self.members[at];
             member.stirred = false;
             let app = member.app.wake_at().map(|at| at.max(now + Duration::from_micros(1)));

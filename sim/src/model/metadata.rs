@@ -17,10 +17,10 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::{Cluster, Ctx, Reply};
-use crate::sim::code;
-use crate::sim::frame::Answer;
-use crate::sim::image::{Endpoint, TopicImage, TopicRef};
-use crate::sim::profile::Profile;
+use crate::code;
+use crate::frame::Answer;
+use crate::image::{Endpoint, TopicImage, TopicRef};
+use crate::profile::Profile;
 
 /// `max.request.partition.size.limit`.
 const DESCRIBE_LIMIT: i32 = 2000;
