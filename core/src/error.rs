@@ -145,6 +145,8 @@ pub enum CloseReason {
     Ended,
     /// The same after it had answered nothing but ApiVersions: so does a listener that wants SASL.
     EndedEarly,
+    /// The peer took the connection and returned nothing.
+    Silent,
     /// Any other failure of the transport.
     Failed,
 }
@@ -290,6 +292,7 @@ impl fmt::Display for CloseReason {
             Self::Reset => "reset by the peer",
             Self::Ended => "ended by the peer",
             Self::EndedEarly => "ended by the peer before it answered anything but ApiVersions",
+            Self::Silent => "the peer accepted it and returned nothing",
             Self::Failed => "transport failed",
         })
     }

@@ -9,6 +9,7 @@ mod resolve;
 mod socket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -19,7 +20,7 @@ use kavka_core::{Action, Client, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
 pub use register::Mode;
-use resolve::Resolver;
+use resolve::{Resolved, Resolver};
 use socket::{Conn, Context, Ended};
 
 /// Ends a [`Driver::turn`] that waits, from any thread.
@@ -231,20 +232,48 @@ impl<'d> Driver<'d> {
             self.conns.resize_with(slot + 1, || None);
         }
         let Some((host, port)) = self.client.address(id) else { return };
-        self.conns[slot] = Some(Conn::new(id, format!("{host}:{port}").into()));
-        if let Some(address) = self.resolver.resolve(id, host, port) {
-            self.with_conn(now, slot, |conn, cx, _| conn.resolved(cx, vec![address]));
+        let name: Arc<str> = format!("{host}:{port}").into();
+        self.conns[slot] = Some(Conn::new(id, name.clone()));
+        if let Some(found) = self.resolver.resolve(id, &name, host, port) {
+            self.resolved(now, id, &name, found);
         }
     }
 
     fn names(&mut self, now: Instant) {
-        while let Some((id, found)) = self.resolver.poll() {
-            self.with_conn(now, id.slot(), |conn, cx, _| match found {
-                _ if conn.id != id => Ok(()), // given up meanwhile
-                Ok(addresses) => conn.resolved(cx, addresses),
-                Err(error) => Err(Ended::unresolved(error)),
-            });
+        while let Some(Resolved { name, conns, found }) = self.resolver.poll() {
+            let mut used = false;
+            for id in conns {
+                let open = self.conns.get(id.slot()).and_then(Option::as_ref);
+                if open.is_none_or(|conn| conn.id != id) {
+                    continue; // given up meanwhile
+                }
+                used = true;
+                match &found {
+                    Ok(addresses) => self.resolved(now, id, &name, addresses.clone()),
+                    Err(error) => {
+                        let error = io::Error::new(error.kind(), error.to_string());
+                        let ended = Ended::unresolved(error);
+                        self.with_conn(now, id.slot(), |_, _, _| Err(ended));
+                    }
+                }
+            }
+            if let (false, Ok(addresses)) = (used, found) {
+                self.resolver.keep(&name, addresses);
+            }
         }
+    }
+
+    /// The addresses of a connection's host are known.
+    fn resolved(&mut self, now: Instant, id: ConnId, name: &str, mut found: Vec<SocketAddr>) {
+        self.resolver.arrange(name, &mut found);
+        // Where one of them answers already, that is the one.
+        let siblings = self.conns.iter().flatten().filter(|conn| *conn.name == *name);
+        if let Some(good) = siblings.filter_map(Conn::answering).next()
+            && let Some(at) = found.iter().position(|address| *address == good)
+        {
+            found[..=at].rotate_right(1);
+        }
+        self.with_conn(now, id.slot(), |conn, cx, _| conn.resolved(cx, found));
     }
 
     /// Runs `step` on the connection in `slot`; when it ends there, the client is told.
@@ -256,7 +285,11 @@ impl<'d> Driver<'d> {
     ) {
         let Some(Some(conn)) = self.conns.get_mut(slot) else { return };
         let cx = Context { now, poller: &self.poller, mode: self.mode };
-        if let Err(Ended { why, error }) = step(conn, &cx, &mut self.client) {
+        let result = step(conn, &cx, &mut self.client);
+        for address in conn.tried.drain(..) {
+            self.resolver.tried(&conn.name, address);
+        }
+        if let Err(Ended { why, error }) = result {
             self.client.handle_closed(now, conn.id, why);
             self.failure = Some(Failure::new(conn.name.clone(), error));
             self.conns[slot] = None;

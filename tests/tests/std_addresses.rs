@@ -8,8 +8,10 @@
 )]
 
 use std::ffi::{CStr, c_char, c_int};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kavka_core::{Client, Config, Error, Event, Limits, Storage};
@@ -37,6 +39,12 @@ unsafe extern "C" fn getaddrinfo(
     // SAFETY: a string, says the caller.
     let name = unsafe { CStr::from_ptr(node) }.to_str().unwrap_or_default();
     let Some(name) = name.strip_suffix(".test") else { return libc::EAI_NONAME };
+    // A look-up that waits until the test lets it go on: `PORT+…` connects there and reads.
+    let (slow, name) = name.split_once("+").unwrap_or(("", name));
+    if let Ok(port) = slow.parse::<u16>() {
+        let mut gate = TcpStream::connect((FIRST, port)).unwrap();
+        let _ = gate.read(&mut [0]);
+    }
     let mut next = std::ptr::null_mut();
     for part in name.split('.').rev() {
         let Ok(ip) = part.replace('-', ".").parse::<Ipv4Addr>() else { return libc::EAI_NONAME };
@@ -111,6 +119,17 @@ impl<'d> Loop<'d> {
         Self(driver)
     }
 
+    /// Runs until the topic is known, whatever fails before.
+    fn ready(&mut self, time: Duration) -> Option<u32> {
+        let until = Instant::now() + time;
+        while let Some(result) = self.run(until.saturating_duration_since(Instant::now())) {
+            if let Ok(partitions) = result {
+                return Some(partitions);
+            }
+        }
+        None
+    }
+
     /// Runs until the topic is known, a connection fails, or the time is over.
     fn run(&mut self, time: Duration) -> Option<Result<u32, Error>> {
         let until = Instant::now() + time;
@@ -177,4 +196,69 @@ fn all_addresses_that_refuse_are_one_failure() {
     let bootstrap = format!("127-0-0-2.127-0-0-3.test:{port}");
     let ended = Loop::new(&bootstrap).run(LONG);
     assert!(matches!(ended, Some(Err(_))), "{ended:?}");
+}
+
+/// Who takes connections at `OTHER`, and what it does with them. Returns how many it took.
+fn bad_peer(port: u16, greeting: &'static [u8], holds: bool) -> Arc<AtomicUsize> {
+    let listener = TcpListener::bind((OTHER, port)).unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            if !greeting.is_empty() {
+                let _ = stream.read(&mut [0; 256]);
+                let _ = stream.write_all(greeting);
+            }
+            if holds {
+                held.push(stream);
+            }
+        }
+    });
+    taken
+}
+
+/// The next connect begins behind the address that was tried last, whatever was wrong with that.
+#[test]
+fn the_next_connect_begins_behind_an_address_that_takes_connections_and_fails() {
+    let tls: &[u8] = &[0x15, 3, 3, 0, 2, 2, 0x46];
+    let http: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+    for (what, greeting, holds) in [
+        ("closes", &b""[..], false),
+        ("TLS", tls, true),
+        ("HTTP", http, false),
+        ("silent", b"", true),
+    ] {
+        let (_server, port) = server();
+        let taken = bad_peer(port, greeting, holds);
+        let bootstrap = format!("127-0-0-2.127-0-0-1.test:{port}");
+        assert_eq!(Loop::new(&bootstrap).ready(4 * NEXT), Some(3), "{what}");
+        assert_eq!(taken.load(Ordering::SeqCst), 1, "{what}: tried again at once");
+    }
+}
+
+/// One look-up per name runs at a time, and one that takes longer than a connection may is used by
+/// the next connection.
+#[test]
+fn a_late_result_is_used_and_one_look_up_runs_at_a_time() {
+    let (_server, port) = server();
+    let gate = TcpListener::bind((FIRST, 0)).unwrap();
+    let at = gate.local_addr().unwrap().port();
+    let bootstrap = format!("{at}+127-0-0-1.test:{port}");
+    let mut config = Config::new(&bootstrap);
+    config.connect_timeout = Duration::from_millis(300);
+    let client = Client::new(config, Storage::heap(&Limits::small()), [5; 32]).unwrap();
+    let mut client = Loop(Driver::new(client).unwrap());
+    client.0.topic("t").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(client.run(LONG), Some(Err(_))), "given up, with its look-up under way");
+    }
+    let first = gate.accept().unwrap();
+    gate.set_nonblocking(true).unwrap();
+    assert!(gate.accept().is_err(), "a second look-up of the same name");
+    drop(first);
+    assert_eq!(client.ready(2 * NEXT), Some(3));
+    assert!(gate.accept().is_err(), "the late result was thrown away");
 }

@@ -13,6 +13,8 @@ use super::register::{Mode, Registered};
 
 /// An address that does not answer for this long makes way for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
+/// One that takes the connection and returns nothing for this long, too.
+const FIRST_BYTE: Duration = Duration::from_secs(3);
 /// Bytes that one connection may move each way in one turn, so that the others get theirs.
 const BUDGET: usize = 1 << 20;
 /// Slices of one `writev`.
@@ -25,6 +27,13 @@ pub(super) struct Conn {
     stage: Stage,
     /// Addresses that were not tried yet; the next one is last.
     addresses: Vec<SocketAddr>,
+    /// The one that is tried or in use, and whether there are others.
+    address: Option<SocketAddr>,
+    others: bool,
+    /// Those that were tried since the driver looked last.
+    pub(super) tried: Vec<SocketAddr>,
+    /// Bytes came over it.
+    answers: bool,
     readable: bool,
     writable: bool,
     /// The budget of a turn ended before the bytes to send did.
@@ -33,8 +42,12 @@ pub(super) struct Conn {
 
 enum Stage {
     Resolving,
-    Connecting { socket: Registered, until: Option<Instant> },
-    Open(Registered),
+    Connecting {
+        socket: Registered,
+        until: Option<Instant>,
+    },
+    /// Until when the first byte has to come, if it has.
+    Open(Registered, Option<Instant>),
 }
 
 /// Why a connection is over.
@@ -80,6 +93,10 @@ impl Conn {
             name,
             stage: Stage::Resolving,
             addresses: Vec::new(),
+            address: None,
+            others: false,
+            tried: Vec::new(),
+            answers: false,
             readable: false,
             writable: false,
             unsent: false,
@@ -92,6 +109,11 @@ impl Conn {
         self.writable |= writable;
     }
 
+    /// The address, if something came from there.
+    pub(super) fn answering(&self) -> Option<SocketAddr> {
+        self.address.filter(|_| self.answers)
+    }
+
     /// Takes the addresses of the host and tries the first.
     pub(super) fn resolved(
         &mut self,
@@ -99,12 +121,15 @@ impl Conn {
         mut addresses: Vec<SocketAddr>,
     ) -> Result<(), Ended> {
         addresses.reverse();
+        self.others = addresses.len() > 1;
         self.addresses = addresses;
         self.next_address(cx, io::ErrorKind::AddrNotAvailable.into())
     }
 
     fn next_address(&mut self, cx: &Context<'_>, mut error: io::Error) -> Result<(), Ended> {
         while let Some(address) = self.addresses.pop() {
+            self.address = Some(address);
+            self.tried.push(address);
             self.stage = Stage::Resolving; // closes the last socket before the next registers
             match open(address).and_then(|s| Registered::new(cx.poller, s, self.id.slot(), cx.mode))
             {
@@ -126,9 +151,10 @@ impl Conn {
         match &self.stage {
             Stage::Resolving => None,
             Stage::Connecting { until, .. } => *until,
-            Stage::Open(_) => {
+            Stage::Open(_, first_byte) => {
                 let unread = self.readable && !client.recv_buffer(self.id).is_empty();
-                (unread || self.unsent).then_some(Instant::ZERO)
+                let now = (unread || self.unsent).then_some(Instant::ZERO);
+                now.or(first_byte.filter(|_| !self.answers))
             }
         }
     }
@@ -146,7 +172,13 @@ impl Conn {
         if connecting {
             client.handle_connected(cx.now, self.id);
         }
-        self.exchange(cx, client).map_err(Ended::new)
+        self.exchange(cx, client).map_err(Ended::new)?;
+        match self.stage {
+            Stage::Open(_, Some(until)) if until <= cx.now && !self.answers => {
+                Err(Ended { why: CloseReason::Silent, error: io::ErrorKind::TimedOut.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the connection is established now.
@@ -167,7 +199,10 @@ impl Conn {
             return Ok(false);
         }
         match core::mem::replace(&mut self.stage, Stage::Resolving) {
-            Stage::Connecting { socket, .. } => self.stage = Stage::Open(socket),
+            Stage::Connecting { socket, .. } => {
+                let first_byte = self.others.then(|| cx.now + FIRST_BYTE);
+                self.stage = Stage::Open(socket, first_byte);
+            }
             other => self.stage = other,
         }
         Ok(true)
@@ -180,7 +215,7 @@ impl Conn {
             self.transmit(cx.now, client)?; // what the answers led to
         }
         let blocked = client.recv_buffer(self.id).is_empty();
-        if let Stage::Open(socket) = &mut self.stage {
+        if let Stage::Open(socket, _) = &mut self.stage {
             match cx.mode {
                 Mode::Level => socket.set_interest(!blocked, !self.writable)?,
                 Mode::Edge => socket.set_interest(true, true)?,
@@ -190,7 +225,7 @@ impl Conn {
     }
 
     fn transmit(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
-        let Stage::Open(socket) = &self.stage else { return Ok(()) };
+        let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         self.unsent = false;
         while self.writable {
@@ -216,7 +251,7 @@ impl Conn {
     }
 
     fn receive(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
-        let Stage::Open(socket) = &self.stage else { return Ok(()) };
+        let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         while self.readable && budget > 0 {
             let room = client.recv_buffer(self.id);
@@ -227,6 +262,7 @@ impl Conn {
             match socket.socket().read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
+                    self.answers = true;
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
                     // A short read emptied the socket; level-triggered polling tells of more.
