@@ -5,11 +5,11 @@ use kavka_core::{
     Action, Client, CloseReason, Config, ConnId, Duration, Error, Event, Instant, Limits, Misuse,
     Storage,
 };
-use kavka_tests::script::{Script, Told, World};
+use kavka_tests::script::{Reported, Script, World};
 
 fn disconnected(s: &mut Script) -> Vec<Error> {
-    s.take_told(|told| match told {
-        Told::Event(Event::Disconnected { error, .. }) => Some(*error),
+    s.take_reported(|reported| match reported {
+        Reported::Event(Event::Disconnected { error, .. }) => Some(*error),
         _ => None,
     })
 }
