@@ -1,6 +1,7 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
+use super::plan::Section;
 use super::{Activity, Consumer, Trouble};
 use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Cx, Wish};
@@ -408,6 +409,43 @@ impl<'d> Consumer<'d> {
             (true, true) => Some(at),
             (true, false) => None,
         }
+    }
+
+    /// Requests something about the partitions of a list, or about as many as there is room for:
+    /// they wait for the answer then. False: no room.
+    pub(super) fn request(
+        &mut self,
+        cx: &mut Cx<'d>,
+        (conn, desk): (usize, usize),
+        (spot, section): (Spot, Section),
+        kind: Kind,
+    ) -> bool {
+        let timeout = cx.settings.request_timeout;
+        let mut most = usize::MAX;
+        let (draft, count) = loop {
+            let Self { desks, lists, follows, by_work, .. } = self;
+            let Some(list) = list_of(desks, lists, spot, Link::to(desk)) else { return true };
+            let count = Self::group(&cx.cluster, follows, by_work, list, most);
+            let list = *list;
+            let named = self.named(&list, count);
+            let draft = cx.net.draft(conn, cx.now, kind, &mut |w, version| {
+                self.plan(&cx.cluster, version).write(w, section, &named, timeout.millis())
+            });
+            match draft {
+                Some(draft) => break (draft, count),
+                None if count > 1 => most = count / 2,
+                None => return false,
+            }
+        };
+        for _ in 0..count {
+            let list = list_of(&mut self.desks, &mut self.lists, spot, Link::to(desk));
+            if let Some(part) = list.and_then(|list| list.first().get()) {
+                self.reads[part].asked = draft.correlation();
+                self.link(part, Spot::Asked, Link::NONE);
+            }
+        }
+        cx.net.send(cx.now, draft, [desk as u32, 0], timeout);
+        true
     }
 
     /// A broker cannot be asked at all what a list of its partitions wants.

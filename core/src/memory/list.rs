@@ -51,6 +51,16 @@ impl<'d> Nodes<'d> {
         !self.0[at].next.is_none()
     }
 
+    /// The link that an entry keeps while it is in no list; see [`Slots`](super::Slots).
+    pub(crate) fn kept(&self, at: usize) -> Link {
+        self.0[at].before
+    }
+
+    /// Has an entry that is in no list keep a link.
+    pub(crate) fn keep(&mut self, at: usize, link: Link) {
+        self.0[at] = Node { next: Link::NONE, before: link };
+    }
+
     /// The entry behind this one, which is in a list.
     #[cfg_attr(feature = "std", inline)]
     #[cfg_attr(not(feature = "std"), inline(never))]
