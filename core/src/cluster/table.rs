@@ -160,7 +160,7 @@ impl<'d> Table<'d> {
             self.entries[at].users |= user;
             return Some(at);
         }
-        let at = self.slots.take(|at| self.by_topic.kept(at))?;
+        let at = self.by_topic.take_free(&mut self.slots)?;
         self.entries[at] = Partition {
             users: user,
             topic: topic as u16,
@@ -185,7 +185,7 @@ impl<'d> Table<'d> {
         let topic = usize::from(entry.topic);
         self.index.remove(mixed(topic, entry.index), at);
         self.by_topic.remove(&mut self.topics[topic], at);
-        self.by_topic.keep(at, self.slots.give(Link::to(at), 1));
+        self.by_topic.give_free(&mut self.slots, at);
         self.leave(at);
         self.list_news(at, News::None);
     }

@@ -84,7 +84,7 @@ impl<'d> Topics<'d> {
 
     /// A slot for a topic; `None` when all are in use.
     pub(crate) fn add(&mut self, name: &str) -> Option<usize> {
-        let slot = self.slots.take(|slot| self.mem.by_plan.kept(slot))?;
+        let slot = self.mem.by_plan.take_free(&mut self.slots)?;
         self.used += 1;
         let generation = self.mem.entries[slot].generation.max(1);
         self.mem.entries[slot] = Topic::watched(name, generation);
@@ -106,7 +106,7 @@ impl<'d> Topics<'d> {
         let plan = self.mem.entries[slot].plan;
         self.mem.by_plan.remove(&mut self.plans[plan as usize], slot);
         self.used -= 1;
-        self.mem.by_plan.keep(slot, self.slots.give(Link::to(slot), 1));
+        self.mem.by_plan.give_free(&mut self.slots, slot);
         self.mem.entries[slot] = Topic { generation, ..Topic::EMPTY };
     }
 

@@ -1,8 +1,6 @@
 //! OffsetForLeaderEpoch: whether the log still has what was read, where Fetch does not tell
 //! (brokers 2.4 to 2.6; KIP-320).
 
-use super::plan::Section;
-use super::work::Spot;
 use super::{Activity, Consumer, OffsetsMemo};
 use crate::api::Kind;
 use crate::cluster::Cx;
@@ -48,7 +46,7 @@ impl<'d> Consumer<'d> {
         if cx.net.conns[conn].awaits(|kind| kind == asks) {
             return true;
         }
-        self.request(cx, (conn, desk), (Spot::Checks, Section::Checks), asks)
+        self.request(cx, (conn, desk), asks)
     }
 
     pub(super) fn on_epochs(

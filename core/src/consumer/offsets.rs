@@ -1,7 +1,5 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
-use super::plan::Section;
-use super::work::Spot;
 use super::{Activity, Assignment, Consumer, Trouble};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
@@ -45,7 +43,7 @@ impl<'d> Consumer<'d> {
         {
             return true;
         }
-        self.request(cx, (conn, desk), (Spot::Offsets, Section::Offsets), Kind::Offsets)
+        self.request(cx, (conn, desk), Kind::Offsets)
     }
 
     pub(crate) fn on_offsets(

@@ -75,17 +75,17 @@ impl<'d> Plan<'_, 'd> {
         fetch::end(w, self.version, rack)
     }
 
-    /// The body of a request with one section.
+    /// The body of a request of this kind, other than Fetch.
     pub(super) fn write(
         &self,
         w: &mut Writer<'_>,
-        section: Section,
+        kind: Kind,
         named: &Named<'_, 'd>,
         timeout_ms: i32,
     ) -> Result<(), Full> {
-        match section {
-            Section::Checks if Kind::EPOCHS.is_some() => self.write_checks(w, named),
-            _ => self.write_offsets(w, named, timeout_ms),
+        match Some(kind) == Kind::EPOCHS {
+            true => self.write_checks(w, named),
+            false => self.write_offsets(w, named, timeout_ms),
         }
     }
 

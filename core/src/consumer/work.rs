@@ -1,7 +1,6 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::plan::Section;
 use super::{Activity, Consumer, Trouble};
 use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Cx, Wish};
@@ -90,6 +89,11 @@ impl Desk {
         anew: false,
         ghosts: false,
     };
+
+    /// What a request of this kind, other than Fetch, is about.
+    fn asks(&mut self, kind: Kind) -> &mut List {
+        if Some(kind) == Kind::EPOCHS { &mut self.checks } else { &mut self.offsets }
+    }
 
     fn wants(&self) -> bool {
         !(self.offsets.is_empty()
@@ -411,25 +415,24 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Requests something about the partitions of a list, or about as many as there is room for:
-    /// they wait for the answer then. False: no room.
+    /// Sends a request of this kind, other than Fetch, about the partitions of its list, or about as
+    /// many as there is room for: they wait for the answer then. False: no room.
     pub(super) fn request(
         &mut self,
         cx: &mut Cx<'d>,
         (conn, desk): (usize, usize),
-        (spot, section): (Spot, Section),
         kind: Kind,
     ) -> bool {
         let timeout = cx.settings.request_timeout;
         let mut most = usize::MAX;
         let (draft, count) = loop {
-            let Self { desks, lists, follows, by_work, .. } = self;
-            let Some(list) = list_of(desks, lists, spot, Link::to(desk)) else { return true };
+            let Self { desks, follows, by_work, .. } = self;
+            let list = desks[desk].asks(kind);
             let count = Self::group(&cx.cluster, follows, by_work, list, most);
             let list = *list;
             let named = self.named(&list, count);
             let draft = cx.net.draft(conn, cx.now, kind, &mut |w, version| {
-                self.plan(&cx.cluster, version).write(w, section, &named, timeout.millis())
+                self.plan(&cx.cluster, version).write(w, kind, &named, timeout.millis())
             });
             match draft {
                 Some(draft) => break (draft, count),
@@ -438,8 +441,7 @@ impl<'d> Consumer<'d> {
             }
         };
         for _ in 0..count {
-            let list = list_of(&mut self.desks, &mut self.lists, spot, Link::to(desk));
-            if let Some(part) = list.and_then(|list| list.first().get()) {
+            if let Some(part) = self.desks[desk].asks(kind).first().get() {
                 self.reads[part].asked = draft.correlation();
                 self.link(part, Spot::Asked, Link::NONE);
             }

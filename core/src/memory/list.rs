@@ -1,7 +1,7 @@
 //! Doubly linked lists over the indices of a table: work lists, in which an entry is found, put and
 //! taken out in the same short time however many there are.
 
-use super::{Link, Mem};
+use super::{Link, Mem, Slots};
 
 /// The place of an entry in a list. The ends point at themselves, so that no links means no list.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +51,17 @@ impl<'d> Nodes<'d> {
         !self.0[at].next.is_none()
     }
 
-    /// The link that an entry keeps while it is in no list; see [`Slots`](super::Slots).
-    pub(crate) fn kept(&self, at: usize) -> Link {
-        self.0[at].before
+    /// Takes a free entry of a table, where those that are free are in no list and keep the links
+    /// to one another here.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn take_free(&self, slots: &mut Slots) -> Option<usize> {
+        slots.take(|at| self.0[at].before)
     }
 
-    /// Has an entry that is in no list keep a link.
-    pub(crate) fn keep(&mut self, at: usize, link: Link) {
-        self.0[at] = Node { next: Link::NONE, before: link };
+    /// Gives an entry back that is in no list.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn give_free(&mut self, slots: &mut Slots, at: usize) {
+        self.0[at] = Node { next: Link::NONE, before: slots.give(Link::to(at), 1) };
     }
 
     /// The entry behind this one, which is in a list.
