@@ -291,7 +291,7 @@ impl<'d> Cx<'d> {
     #[inline(never)]
     pub(crate) fn refresh_now(&mut self, slot: usize, by: Source) {
         let need = &mut self.cluster.topics[slot].need;
-        *need = topic::Need { wanted: true, at: self.now, told: true, by, ..*need };
+        *need = topic::Need { wanted: true, at: self.now, reported: true, by, ..*need };
         need.failures = 0;
         self.cluster.informed = Some(by.broker);
         self.cluster.plan(slot);
@@ -312,7 +312,7 @@ impl<'d> Cx<'d> {
         let need = &mut self.cluster.topics[slot].need;
         need.failures = failures.saturating_add(1);
         need.at = at;
-        need.told = false;
+        need.reported = false;
     }
 
     /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,

@@ -547,22 +547,22 @@ impl<'d> Net<'d> {
     }
 
     /// Ends a connection. Its requests must have been taken with [`Net::take_lost`] before.
-    pub(crate) fn end(&mut self, slot: usize, tell_adapter: bool) {
+    pub(crate) fn end(&mut self, slot: usize, report_adapter: bool) {
         let conn = &mut self.conns[slot];
-        let told = conn.state != ConnState::Wanted;
+        let reported = conn.state != ConnState::Wanted;
         if conn.is_live() {
             self.peers.remove(place(conn.peer, conn.role), slot);
             self.seeds -= usize::from(matches!(conn.peer, Peer::Seed(_)));
         }
-        self.actions += usize::from(tell_adapter && told);
-        self.actions -= usize::from(!told);
+        self.actions += usize::from(report_adapter && reported);
+        self.actions -= usize::from(!reported);
         self.unshown -= usize::from(core::mem::take(&mut conn.unshown));
         for lost in &mut conn.in_flight {
             self.blocks.release(&mut lost.ctl);
         }
         conn.in_flight.clear();
         conn.shown = 0;
-        conn.state = if tell_adapter && told { ConnState::Doomed } else { ConnState::Free };
+        conn.state = if report_adapter && reported { ConnState::Doomed } else { ConnState::Free };
         self.stirred = true;
     }
 

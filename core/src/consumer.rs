@@ -76,7 +76,7 @@ pub(crate) struct Assignment {
     ended_news: bool,
     failures: u8,
     /// Error code that the application was told last, 0 for none since it went well.
-    told: i16,
+    reported: i16,
     start: Start,
     /// An out-of-range position that is being replaced, -1 for none.
     reset_from: i64,
@@ -116,7 +116,7 @@ impl Assignment {
         ended: false,
         ended_news: false,
         failures: 0,
-        told: 0,
+        reported: 0,
         start: Start::Earliest,
         reset_from: 0,
         position: 0,
@@ -177,7 +177,7 @@ impl Assignment {
 
     /// A broker answered as it should.
     fn recovered(&mut self) {
-        (self.failures, self.told, self.retry_at) = (0, 0, Tick::ZERO);
+        (self.failures, self.reported, self.retry_at) = (0, 0, Tick::ZERO);
     }
 
     /// A jump of the position, to be told; one that was not told yet is part of it.
@@ -476,7 +476,7 @@ impl<'d> Consumer<'d> {
                         read.begin_first();
                         self.relink(&cx.cluster, part);
                     }
-                    self.tell(part);
+                    self.report(part);
                 }
                 // By hand, before: it stays as it is.
                 Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
@@ -487,7 +487,7 @@ impl<'d> Consumer<'d> {
     }
 
     /// The application has to be told something of a partition.
-    fn tell(&mut self, part: usize) {
+    fn report(&mut self, part: usize) {
         self.by_news.push_back(&mut self.lists.news, part);
         self.news = true;
     }
@@ -593,7 +593,7 @@ impl<'d> Consumer<'d> {
             let moved = read.moved.filter(|_| from > 0 && !read.assigned_news);
             read.begin_first();
             (read.moved, read.moved_from) = (moved, from);
-            self.tell(part);
+            self.report(part);
             self.relink(&cx.cluster, part);
         }
     }
@@ -646,7 +646,7 @@ impl<'d> Consumer<'d> {
         read.note_move(to, why);
         read.position = to;
         read.stale = true;
-        self.tell(part);
+        self.report(part);
         self.relink(cluster, part);
     }
 
@@ -656,7 +656,7 @@ impl<'d> Consumer<'d> {
         read.state = Activity::Parked;
         read.stale = true;
         read.trouble = Some(trouble);
-        self.tell(part);
+        self.report(part);
         self.link(part, Spot::None, Link::NONE);
     }
 }

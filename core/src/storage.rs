@@ -262,14 +262,14 @@ impl<
             lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
             lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
         };
-        let [by_work, by_forget, by_told] = &mut tables.knots;
+        let [by_work, by_forget, by_reported] = &mut tables.knots;
         let consumer = ConsumerMem {
             reads: Mem::Lent(&mut tables.reads),
             follows: Mem::Lent(&mut tables.follows),
             desks: Mem::Lent(tables.desks.as_flattened_mut()),
             by_work: Knots::new(Mem::Lent(by_work)),
             by_forget: Knots::new(Mem::Lent(by_forget)),
-            by_news: Knots::new(Mem::Lent(by_told)),
+            by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
         };
         let [names, name_chain, ids, id_chain] = &mut tables.topic_index;

@@ -116,7 +116,7 @@ struct Player {
 
 impl App for Player {
     fn on_event(&mut self, _: Instant, event: Event<'_>, commands: &mut Commands<'static>) {
-        self.watch.told(&event, commands);
+        self.watch.reported(&event, commands);
         if let Event::Assigned { at, .. } = event {
             self.parts.push(at);
         }

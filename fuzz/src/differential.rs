@@ -1,7 +1,7 @@
 //! Our decoders against those of the `kafka-protocol` crate: what one of them reads the other reads
 //! too, and it says the same.
 
-mod told;
+mod reported;
 
 use core::cell::Cell;
 use core::fmt::Debug;
@@ -69,9 +69,11 @@ pub fn run(data: &[u8]) {
     // In the form in which they would write it there is nothing to disagree about.
     let mut written = BytesMut::new();
     theirs.encode(&mut written, version).unwrap_or_else(|e| panic!("{theirs:?}: {e}"));
-    let told = told::items(&theirs, version);
+    let reported = reported::items(&theirs, version);
     match with_answer!(api, read(version, &written)) {
-        Read::Done(again, 0) => assert_eq!(again, told, "{api:?} v{version}: written by theirs"),
+        Read::Done(again, 0) => {
+            assert_eq!(again, reported, "{api:?} v{version}: written by theirs")
+        }
         // Theirs takes, and writes, strings above 32,767 bytes.
         Read::Bad(Malformed::TooLong) => {}
         // And null where only later versions may have it.
@@ -80,7 +82,7 @@ pub fn run(data: &[u8]) {
         _ if format!("{theirs:?}").contains("unknown_tagged_fields: {-") => return,
         other => panic!("{api:?} v{version}: {other:?}, written by theirs: {theirs:?}"),
     }
-    let same = matches!(&ours, Read::Done(ours, left) if *left == behind && *ours == told);
+    let same = matches!(&ours, Read::Done(ours, left) if *left == behind && *ours == reported);
     let plain = *written == body[..body.len() - behind];
     assert!(
         same || (!plain && is_lenient(api, version, &ours, &theirs)),
@@ -149,7 +151,7 @@ where
         match answer.step(&mut body) {
             Ok(Step::Item(item)) => {
                 items.push(format!("{item:?}"));
-                items.pop_if(|item| told::is_default(item));
+                items.pop_if(|item| reported::is_default(item));
             }
             Ok(Step::More { .. }) => return Read::More,
             Ok(Step::Done) => return Read::Done(items, body.len()),

@@ -41,16 +41,16 @@ pub fn run(data: &[u8]) {
             false => peer.answer(&line.asked.remove(0), &mut input),
         };
         let early = whole.takes(&frame) | parts.takes(&frame);
-        let (told, same) = (whole.tells(), parts.tells());
+        let (reported, same) = (whole.reports(), parts.reports());
         if early {
             // The buffer was full somewhere, and events had to be taken there.
             break;
         }
-        assert_eq!(told, same, "what is told");
+        assert_eq!(reported, same, "what is told");
         let by = Duration::from_millis(input.below(256) as u64 * 4);
         whole.passes(by);
         parts.passes(by);
-        assert_eq!(whole.tells(), parts.tells(), "what is told as time passes");
+        assert_eq!(whole.reports(), parts.reports(), "what is told as time passes");
     }
 }
 
@@ -110,8 +110,8 @@ impl<'a> End<'a> {
             let len = room.len().min(piece).min(bytes.len());
             if len == 0 {
                 early = true;
-                let told = self.tells();
-                if told.is_empty() && still(|| self.client.recv_buffer(conn)).is_empty() {
+                let reported = self.reports();
+                if reported.is_empty() && still(|| self.client.recv_buffer(conn)).is_empty() {
                     // It ended the connection.
                     return early;
                 }
@@ -124,11 +124,11 @@ impl<'a> End<'a> {
         early
     }
 
-    fn tells(&mut self) -> Vec<String> {
-        let mut told = Vec::new();
+    fn reports(&mut self) -> Vec<String> {
+        let mut reported = Vec::new();
         while let Some((event, _)) = still(|| self.client.poll_event(self.now)) {
-            assert!(told.len() < 10_000, "no end of events");
-            told.push(match event {
+            assert!(reported.len() < 10_000, "no end of events");
+            reported.push(match event {
                 Event::Records(batch) => {
                     let (at, from, head) =
                         (batch.topic_partition(), batch.position(), batch.header());
@@ -138,7 +138,7 @@ impl<'a> End<'a> {
                 event => format!("{event:?}"),
             });
         }
-        told
+        reported
     }
 
     fn passes(&mut self, by: Duration) {

@@ -254,7 +254,7 @@ impl<'d> Play<'d> {
     fn event(&mut self, input: Option<&mut Input<'_>>) -> bool {
         let now = self.now;
         let Some((event, commands)) = still(|| self.client.poll_event(now)) else { return false };
-        self.watch.told(&event, commands);
+        self.watch.reported(&event, commands);
         if let Event::Assigned { at, .. } = event {
             self.app.parts.push(at);
         }

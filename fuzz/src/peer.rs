@@ -165,14 +165,14 @@ impl Peer {
         }
         match &asked.body {
             RequestKind::Produce(request) => {
-                let told = input.byte();
+                let reported = input.byte();
                 let topics = request.topic_data.iter().map(|topic| {
                     use kafka_protocol::messages::produce_response as p;
                     let partitions = topic.partition_data.iter().map(|partition| {
-                        let error = if told < 128 { 0 } else { input.pick(&CODES) };
-                        let offset = if told < 128 { 5 } else { input.number() };
+                        let error = if reported < 128 { 0 } else { input.pick(&CODES) };
+                        let offset = if reported < 128 { 5 } else { input.number() };
                         p::PartitionProduceResponse::default()
-                            .with_index(partition.index ^ i32::from(told == 255))
+                            .with_index(partition.index ^ i32::from(reported == 255))
                             .with_error_code(error)
                             .with_base_offset(offset)
                             .with_current_leader(

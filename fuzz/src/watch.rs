@@ -58,7 +58,7 @@ impl Watch {
         self.under_way.is_empty() && self.asked.is_empty() && !self.flushing
     }
 
-    pub(crate) fn told(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
+    pub(crate) fn reported(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
         match *event {
             Event::TopicReady { topic, partitions } => {
                 let before = self.counts.insert(topic, partitions);

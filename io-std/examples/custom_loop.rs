@@ -63,13 +63,13 @@ fn run(bootstrap: &str, name: &str, clock: impl Fn() -> Instant) -> Result<(), B
             }
         });
         while let Some((event, _commands)) = client.poll_event(clock()) {
-            tell(&event)?;
+            report(&event)?;
         }
         wait(&sockets, client.poll_timeout().map(|due| clock().until(due)))?;
     }
 }
 
-fn tell(event: &Event<'_>) -> Result<(), Box<dyn Error>> {
+fn report(event: &Event<'_>) -> Result<(), Box<dyn Error>> {
     match event {
         Event::Records(batch) => {
             for record in batch.records() {

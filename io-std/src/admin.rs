@@ -51,7 +51,7 @@ impl Admin {
     /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
     /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name
     /// or value above 32,767 bytes.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))
     }
@@ -60,7 +60,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn create_partitions(&self, topic: &str, count: i32) -> Pending<()> {
         self.ask(Ask::Grow { name: topic.into(), count }, |_| Ok(()))
     }
@@ -69,7 +69,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn delete_topic(&self, topic: &str) -> Pending<()> {
         self.ask(Ask::Delete { name: topic.into() }, |_| Ok(()))
     }
@@ -78,7 +78,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn describe(&self, topic: &str) -> Pending<TopicDescription> {
         self.ask(Ask::Describe { name: Some(topic.into()) }, |mut gathered| {
             gathered.topics.pop().ok_or_else(|| ErrorKind::Kafka(unknown()).into())
@@ -89,7 +89,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn list_topics(&self) -> Pending<Vec<TopicDescription>> {
         self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.topics))
     }
@@ -98,7 +98,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn cluster(&self) -> Pending<ClusterDescription> {
         self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.cluster))
     }
@@ -107,7 +107,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
         let ask = Ask::Offsets { name: topic.into(), at, list: None };
         self.ask(ask, |gathered| gathered.offsets.into_iter().collect())
@@ -117,7 +117,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn metadata(
         &self,
         topic: Option<&str>,
@@ -132,7 +132,7 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`], when nothing is known of the topic.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn offsets_of(
         &self,
         topic: &str,

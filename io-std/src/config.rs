@@ -246,8 +246,8 @@ impl Config {
     /// Called when a producer is dropped with records that were not acknowledged. Default: one
     /// line on stderr.
     #[must_use]
-    pub fn on_lost(mut self, tell: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
-        self.on_lost = Some(Arc::new(tell));
+    pub fn on_lost(mut self, report: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
+        self.on_lost = Some(Arc::new(report));
         self
     }
 

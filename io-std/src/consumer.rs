@@ -71,7 +71,7 @@ impl Consumer {
     /// cannot be read, or an offset that is not there under
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
     /// [`Consumer::seek`]; the others go on.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn next(&self) -> Pending<Chunk> {
         Pending::new(self.shared.clone(), 0)
     }

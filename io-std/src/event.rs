@@ -165,7 +165,7 @@ impl Events {
     ///
     /// # Errors
     /// When the client it belongs to is gone.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn next(&self) -> Pending<Event> {
         Pending::new(self.queue.clone(), 0)
     }
@@ -214,7 +214,7 @@ impl Hub {
     }
 
     /// Tells all receivers; `event` is only made when there is one.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> Option<Event>) {
+    pub(crate) fn report(&self, event: impl FnOnce() -> Option<Event>) {
         let mut state = lock(&self.state);
         state.list.retain(|receiver| receiver.strong_count() > 0);
         if state.list.is_empty() {

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_ends_without_a_result_tells_closed() {
+    fn whoever_ends_without_a_result_reports_closed() {
         let (setter, pending) = Cell::<()>::pair();
         drop(setter);
         assert_eq!(pending.wait().unwrap_err().kind(), ErrorKind::Closed);

@@ -124,13 +124,13 @@ impl Producer {
     }
 
     /// There when [`Producer::try_send`] would take a record for a topic that is known.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn room(&self) -> Pending<()> {
         Pending::new(self.inbox.clone(), inbox::ANY_TOPIC)
     }
 
     /// There when [`Producer::try_send`] would take a record for this topic.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn room_for(&self, topic: &str) -> Pending<()> {
         Pending::new(self.inbox.clone(), self.inbox.topic(topic))
     }
@@ -140,7 +140,7 @@ impl Producer {
     /// # Errors
     /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
     /// has told.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn flush(&self) -> Pending<()> {
         let (done, pending) = Cell::pair();
         self.inbox.ask(|_| Item::Flush { report: true, done });
@@ -149,10 +149,10 @@ impl Producer {
 
     /// What is known of a topic; waits until something is, at most for
     /// [`Config::topic_timeout`]. The producer watches the topic from then on.
-    #[must_use = "nothing else tells how it ended"]
+    #[must_use = "nothing else reports the result"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
-        let (tell, pending) = Cell::pair();
-        self.inbox.ask(|name| Item::Know { topic: name(topic), tell });
+        let (report, pending) = Cell::pair();
+        self.inbox.ask(|name| Item::Know { topic: name(topic), report });
         pending
     }
 
@@ -192,7 +192,7 @@ impl Drop for Producer {
             return;
         }
         match &self.config.on_lost {
-            Some(tell) => tell(&lost),
+            Some(report) => report(&lost),
             None => eprintln!("kavka: producer dropped with {lost}"),
         }
     }

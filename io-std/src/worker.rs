@@ -25,18 +25,18 @@ impl Worker {
     {
         config.bootstrap = bootstrap::normalize(&config.bootstrap)
             .map_err(|why| Error::from(ConfigError::Bootstrap).said_by(why))?;
-        let (tell, told) = sync_channel(1);
+        let (report, reported) = sync_channel(1);
         let body = move || match open(&config) {
-            Err(error) => drop(tell.send(Err(error))),
+            Err(error) => drop(report.send(Err(error))),
             Ok(driver) => {
                 let waker = driver.waker();
-                if tell.send(Ok(waker.clone())).is_ok() {
+                if report.send(Ok(waker.clone())).is_ok() {
                     run(&config, driver, waker);
                 }
             }
         };
         let thread = thread::Builder::new().name(name.into()).spawn(body)?;
-        let waker = told.recv().map_err(|_| Error::from(ErrorKind::Panicked))??;
+        let waker = reported.recv().map_err(|_| Error::from(ErrorKind::Panicked))??;
         Ok(Self { waker, thread: Some(thread) })
     }
 

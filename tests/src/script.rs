@@ -20,8 +20,8 @@
 mod drive;
 pub mod fetch;
 mod produce;
+mod reported;
 pub mod steps;
-mod told;
 mod world;
 
 use std::collections::VecDeque;
@@ -40,7 +40,7 @@ use kavka_core::{
 
 use crate::sim::frame::Answer;
 pub use produce::Sent;
-pub use told::Told;
+pub use reported::Reported;
 pub use world::{Node, Partition, Topic, World};
 
 /// A request type that a script can expect.
@@ -141,7 +141,7 @@ pub struct Script {
     now: Instant,
     lines: Vec<Line>,
     asked: VecDeque<Asked<RequestKind>>,
-    told: Vec<Told>,
+    reported: Vec<Reported>,
     manual: Vec<ApiKey>,
     trace: Vec<String>,
     known: Option<String>,
@@ -184,7 +184,7 @@ impl Script {
             now: Instant::from_millis(3_600_000),
             lines: Vec::new(),
             asked: VecDeque::new(),
-            told: Vec::new(),
+            reported: Vec::new(),
             manual: Vec::new(),
             trace: Vec::new(),
             known: None,
@@ -392,9 +392,9 @@ impl Script {
     }
 
     /// Takes what the application was told since it looked last.
-    pub fn told(&mut self) -> Vec<Told> {
+    pub fn reported(&mut self) -> Vec<Reported> {
         self.settle();
-        core::mem::take(&mut self.told)
+        core::mem::take(&mut self.reported)
     }
 
     /// Ends the test with what happened last.

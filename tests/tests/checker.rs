@@ -210,7 +210,7 @@ fn files_of_one_run_are_judged_together() {
 }
 
 #[test]
-fn many_findings_of_a_kind_are_counted_and_some_are_told() {
+fn many_findings_of_a_kind_are_counted_and_some_are_reported() {
     let mut checker = Checker::default();
     checker.begin(&Header::new("test"));
     for n in 0..1000_u32 {
@@ -222,7 +222,7 @@ fn many_findings_of_a_kind_are_counted_and_some_are_told() {
 }
 
 #[test]
-fn the_program_tells_findings_by_its_exit_code() {
+fn the_program_reports_findings_by_its_exit_code() {
     let run = |path: PathBuf| {
         let output = Command::new(env!("CARGO_BIN_EXE_checker")).arg(path).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())

@@ -15,7 +15,7 @@ use kavka_core::{
     Admin, AdminError, Client, CloseReason, Config, ConfigError, Error, Event, LimitKind, Limits,
     Misuse, Reply, RequestId, Storage,
 };
-use kavka_tests::script::{Script, Told, World};
+use kavka_tests::script::{Reported, Script, World};
 
 fn script() -> Script {
     Script::new(World::new(1).topic("t", 2))
@@ -28,16 +28,16 @@ fn ask(s: &mut Script, ask: &Admin<'_>) -> RequestId {
 
 /// Ends of admin requests, in order.
 fn done(s: &mut Script) -> Vec<(RequestId, Result<(), Error>)> {
-    s.take_told(|told| match told {
-        Told::Done { id, result } => Some((*id, *result)),
+    s.take_reported(|reported| match reported {
+        Reported::Done { id, result } => Some((*id, *result)),
         _ => None,
     })
 }
 
 /// The other parts of answers, as text.
 fn replies(s: &mut Script) -> Vec<String> {
-    s.take_told(|told| match told {
-        Told::Reply { text, .. } => Some(text.clone()),
+    s.take_reported(|reported| match reported {
+        Reported::Reply { text, .. } => Some(text.clone()),
         _ => None,
     })
 }
@@ -161,8 +161,8 @@ fn a_missing_topic_fails_its_own_description_only() {
     let id = ask(&mut s, &Admin::Describe { topic: None });
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
-    let told = replies(&mut s).join("\n");
-    assert!(told.contains("TOPIC_AUTHORIZATION_FAILED"), "{told}");
+    let reported = replies(&mut s).join("\n");
+    assert!(reported.contains("TOPIC_AUTHORIZATION_FAILED"), "{reported}");
 }
 
 #[test]

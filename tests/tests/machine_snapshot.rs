@@ -142,8 +142,8 @@ fn a_count_never_goes_below_what_was_saved() {
     assert_eq!(count(&s.client, t), 3, "before anybody was asked");
     metadata(&mut s, Duration::from_secs(3), |_| behind.clone());
     assert_eq!(count(&s.client, t), 3, "after stale answers");
-    let told = events(&mut s);
-    assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
+    let reported = events(&mut s);
+    assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn a_topic_that_was_made_again_while_asleep_is_read_from_its_first_record() {
     // It takes a while to believe that.
     let asked = [wanted(&mut s), wanted(&mut s)].concat();
     assert!(asked.contains(&(0, 0)) && asked.contains(&(1, 0)), "{asked:?}");
-    let told = events(&mut s);
-    assert_eq!(recreated(&told), [2], "{told:?}");
+    let reported = events(&mut s);
+    assert_eq!(recreated(&reported), [2], "{reported:?}");
     let expected = [(END, 0, MoveReason::Recreated); 2];
-    assert_eq!(moves(&told), expected);
+    assert_eq!(moves(&reported), expected);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn memory_that_was_never_written_is_refused() {
 }
 
 #[test]
-fn the_room_that_is_needed_is_told() {
+fn the_room_that_is_needed_is_reported() {
     let (mut s, _) = following(world(3));
     wanted(&mut s);
     let len = save(&mut s).len();

@@ -44,10 +44,11 @@ fn api_versions_lists_the_profile() {
         for version in 0..=highest {
             let answer = client.call(version, &ApiVersionsRequest::default());
             assert_eq!(answer.error_code, 0, "{profile} v{version}");
-            let told: Vec<_> = answer.api_keys.iter().map(|k| (k.api_key, k.max_version)).collect();
+            let reported: Vec<_> =
+                answer.api_keys.iter().map(|k| (k.api_key, k.max_version)).collect();
             let wanted: Vec<_> =
                 profile.ranges().iter().map(|(api, _, max)| (*api as i16, *max)).collect();
-            assert_eq!(told, wanted, "{profile} v{version}");
+            assert_eq!(reported, wanted, "{profile} v{version}");
         }
     }
 }
@@ -108,15 +109,16 @@ fn metadata_in_every_version_of_every_profile() {
         let (_, highest) = profile.range(ApiKey::Metadata).expect("offered");
         for version in 0..=highest {
             let answer = client.metadata(version, &["t", "none"]);
-            let told = &answer.topics[0];
-            let mut indices: Vec<_> = told.partitions.iter().map(|p| p.partition_index).collect();
+            let reported = &answer.topics[0];
+            let mut indices: Vec<_> =
+                reported.partitions.iter().map(|p| p.partition_index).collect();
             let sorted = indices.is_sorted();
             assert_eq!(sorted, profile > Profile::V3_9, "{profile}: hash order until 3.9");
             indices.sort_unstable();
             assert_eq!(indices, (0..12).collect::<Vec<_>>(), "{profile} v{version}");
             assert_eq!(answer.topics[1].error_code, 3, "{profile} v{version}");
             let id = version >= 10 && profile.topic_ids();
-            assert_eq!(told.topic_id != Uuid::nil(), id, "{profile} v{version}");
+            assert_eq!(reported.topic_id != Uuid::nil(), id, "{profile} v{version}");
         }
     }
 }
@@ -179,8 +181,8 @@ fn growth_probe_says_stale_current_or_grown() {
         assert_eq!(client.last_sizes, (81, 118 + wide));
         assert_eq!(probe(&mut client, 8), (None, None), "beyond its count");
         assert_eq!(client.last_sizes, (81, 63));
-        let told = describe(&mut client, &[TOPIC], 1, Some((TOPIC, 8)));
-        assert_eq!(told.topics[0].topic_id, id);
+        let reported = describe(&mut client, &[TOPIC], 1, Some((TOPIC, 8)));
+        assert_eq!(reported.topics[0].topic_id, id);
     }
 }
 
@@ -211,9 +213,9 @@ fn describe_pages_and_the_order_of_topics() {
     loop {
         let at = cursor.as_ref().map(|(name, index)| (name.as_str(), *index));
         let page = describe(&mut client, &["c", "a", "b"], 2, at);
-        for told in &page.topics {
-            let name = told.name.as_ref().expect("name").to_string();
-            seen.extend(told.partitions.iter().map(|p| (name.clone(), p.partition_index)));
+        for reported in &page.topics {
+            let name = reported.name.as_ref().expect("name").to_string();
+            seen.extend(reported.partitions.iter().map(|p| (name.clone(), p.partition_index)));
         }
         let Some(next) = page.next_cursor else { break };
         cursor = Some((next.topic_name.to_string(), next.partition_index));
@@ -238,8 +240,9 @@ fn list_offsets_probe_on_every_release() {
         for (broker, wanted) in [(1, elsewhere), (2, elsewhere), (3, 0)] {
             let mut client = Client::connect(&server, broker);
             for version in 1..=highest {
-                let told = client.list(version, TOPIC, &[(5, -1), (6, -1)]);
-                let codes: Vec<_> = told.iter().map(|(index, code, _)| (*index, *code)).collect();
+                let reported = client.list(version, TOPIC, &[(5, -1), (6, -1)]);
+                let codes: Vec<_> =
+                    reported.iter().map(|(index, code, _)| (*index, *code)).collect();
                 assert_eq!(codes, [(5, wanted), (6, 3)], "{profile} v{version} broker {broker}");
             }
         }
@@ -282,26 +285,26 @@ fn a_broker_leaves_partitions_out_of_its_metadata() {
     let server = default();
     let id = server.create_topic(TOPIC, 6).expect("created");
     let (mut one, mut two) = (Client::connect(&server, 1), Client::connect(&server, 2));
-    let told = |client: &mut Client| -> Vec<i32> {
+    let reported = |client: &mut Client| -> Vec<i32> {
         let answer = client.metadata(12, &[TOPIC]);
         answer.topics[0].partitions.iter().map(|p| p.partition_index).collect()
     };
     server.with(|cluster| cluster.hide(2, TOPIC, 1..2)).expect("hidden");
-    assert_eq!(told(&mut two).len(), 5, "a hole");
-    assert!(!told(&mut two).contains(&1));
+    assert_eq!(reported(&mut two).len(), 5, "a hole");
+    assert!(!reported(&mut two).contains(&1));
     assert_eq!(probe(&mut two, 0), (Some(0), Some(1)), "what comes after the hole shows");
     server.with(|cluster| cluster.hide(2, TOPIC, 3..6)).expect("hidden");
-    let mut left = told(&mut two);
+    let mut left = reported(&mut two);
     left.sort_unstable();
     assert_eq!(left, [0, 2], "fewer than there are");
     assert_eq!(probe(&mut two, 5), (None, None), "as if it were behind");
-    assert_eq!(told(&mut one).len(), 6, "others tell all");
+    assert_eq!(reported(&mut one).len(), 6, "others tell all");
     let led = two.produce(9, (TOPIC, id, 1), 1, batch(&["a"], PLAIN));
     assert_eq!(led.error_code, 0, "it serves what it leads");
     let other = two.produce(9, (TOPIC, id, 3), 1, batch(&["a"], PLAIN));
     assert_eq!(other.error_code, 3, "and knows nothing of what others lead");
     server.with(|cluster| cluster.show(2));
-    assert_eq!(told(&mut two).len(), 6);
+    assert_eq!(reported(&mut two).len(), 6);
 }
 
 #[test]
@@ -335,8 +338,8 @@ fn create_grow_delete_through_the_protocol() {
         let asks =
             [(4, true, 1000, 37), (5, true, 1000, 0), (6, false, 1000, 0), (6, false, 1000, 37)];
         for (count, dry, timeout, code) in asks {
-            let told = client.call(version, &grow(count, dry, timeout));
-            assert_eq!(told.results[0].error_code, code, "{profile}: {count}, dry {dry}");
+            let reported = client.call(version, &grow(count, dry, timeout));
+            assert_eq!(reported.results[0].error_code, code, "{profile}: {count}, dry {dry}");
         }
         assert_eq!(client.call(version, &grow(7, false, 0)).results[0].error_code, 7);
         assert_eq!(
@@ -398,9 +401,9 @@ fn a_killed_broker_refuses_loses_its_leaders_and_comes_back() {
         assert!(killed.elapsed() < Duration::from_secs(5), "no election");
     }
     assert!(killed.elapsed() >= Duration::from_millis(100), "before the session timed out");
-    let told = alive.metadata(12, &["t"]);
-    assert_eq!(told.brokers.len(), 2);
-    let partition = told.topics[0].partitions.iter().find(|p| p.partition_index == 1);
+    let reported = alive.metadata(12, &["t"]);
+    assert_eq!(reported.brokers.len(), 2);
+    let partition = reported.topics[0].partitions.iter().find(|p| p.partition_index == 1);
     let partition = partition.expect("partition 1");
     assert!(partition.leader_id.0 != 2 && partition.leader_epoch == 1, "{partition:?}");
     server.restart(2).expect("restarted");
@@ -417,8 +420,8 @@ fn a_partition_without_live_replica_has_no_leader() {
     while server.leader("t", 2) == Some((3, 0)) {
         assert!(started.elapsed() < Duration::from_secs(5), "never given up");
     }
-    let told = Client::connect(&server, 1).metadata(12, &["t"]);
-    let partition = told.topics[0].partitions.iter().find(|p| p.partition_index == 2);
+    let reported = Client::connect(&server, 1).metadata(12, &["t"]);
+    let partition = reported.topics[0].partitions.iter().find(|p| p.partition_index == 2);
     assert_eq!(partition.map(|p| (p.error_code, p.leader_id.0)), Some((5, -1)));
     server.restart(3).expect("restarted");
     assert_eq!(server.leader("t", 2), Some((3, 2)));
@@ -448,8 +451,8 @@ fn a_paused_broker_answers_after_it_goes_on() {
     server.with(|cluster| cluster.set_lag(1, Duration::from_secs(60)));
     server.grow("t", 4).expect("grown");
     server.resume(1);
-    let told = asker.receive::<MetadataRequest>(12).expect("an answer");
-    assert_eq!(told.topics[0].partitions.len(), 1, "still the metadata of before");
+    let reported = asker.receive::<MetadataRequest>(12).expect("an answer");
+    assert_eq!(reported.topics[0].partitions.len(), 1, "still the metadata of before");
     writer.receive_raw().expect("an answer");
     assert_eq!(server.log_len("t", 0), 1, "served after the pause");
 }
@@ -482,14 +485,14 @@ fn faults_error_drop_delay_throttle() {
 }
 
 #[test]
-fn counters_tell_requests_and_bytes() {
+fn counters_report_requests_and_bytes() {
     let server = default();
     server.create_topic(TOPIC, 6).expect("created");
     let mut client = Client::connect(&server, 1);
     probe(&mut client, 5);
     probe(&mut client, 5);
-    let told = server.traffic(ApiKey::DescribeTopicPartitions);
-    assert_eq!((told.requests, told.bytes_in, told.bytes_out), (2, 162, 214));
+    let reported = server.traffic(ApiKey::DescribeTopicPartitions);
+    assert_eq!((reported.requests, reported.bytes_in, reported.bytes_out), (2, 162, 214));
 }
 
 #[test]
@@ -499,7 +502,7 @@ fn recreated_topic_has_another_id() {
     let new = server.recreate("t", 4).expect("recreated");
     assert_ne!(old, new);
     let mut client = Client::connect(&server, 1);
-    let told = client.metadata(12, &["t"]);
-    assert_eq!((told.topics[0].topic_id, told.topics[0].partitions.len()), (new, 4));
+    let reported = client.metadata(12, &["t"]);
+    assert_eq!((reported.topics[0].topic_id, reported.topics[0].partitions.len()), (new, 4));
     assert_eq!(client.list(7, "t", &[(9, -1)])[0].1, 3, "reads as not there yet");
 }

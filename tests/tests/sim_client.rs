@@ -138,8 +138,8 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
         world.await_that("reading", 20 * SECOND, |w| w.app(latest).count_read() >= 80);
         assert!(world.now() < grown + 5 * SECOND, "{}: slow", world.at());
         for member in [latest, writer] {
-            let told = world.app(member).first(added).expect("told");
-            assert!(told > grown, "{}: client {member} at {told:?}", world.at());
+            let reported = world.app(member).first(added).expect("told");
+            assert!(reported > grown, "{}: client {member} at {reported:?}", world.at());
         }
         assert_read_all(&world, latest, read);
     });
@@ -417,7 +417,7 @@ fn evicted_fetch_sessions_lose_nothing() {
 }
 
 #[test]
-fn retention_and_truncation_are_told() {
+fn retention_and_truncation_are_reported() {
     for seed in seeds() {
         let mut world = world(seed, Profile::V4_4);
         world.cluster.create_topic("t", 1).expect("created");

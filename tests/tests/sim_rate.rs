@@ -33,8 +33,8 @@ fn produce_and_fetch_300_000_records_a_second() {
             scope.spawn(move || {
                 let mut client = Client::connect(server, partition + 1);
                 for _ in 0..BATCHES {
-                    let told = client.produce(9, ("t", id, partition), -1, records.clone());
-                    assert_eq!(told.error_code, 0);
+                    let reported = client.produce(9, ("t", id, partition), -1, records.clone());
+                    assert_eq!(reported.error_code, 0);
                 }
             });
         }

@@ -28,13 +28,13 @@ impl Commands<'_> {
             self.dirty = false;
             self.cx.net.stirred = false;
             self.end_connections();
-            self.tell_changes();
+            self.report_changes();
             self.deadline = self.owners.drive(&mut self.cx);
         }
     }
 
     /// Topics that were recreated or became ready or grew concern producer and consumer.
-    fn tell_changes(&mut self) {
+    fn report_changes(&mut self) {
         for _ in 0..LEAVING {
             if let Some(slot) = self.cx.cluster.topics.next_leaving() {
                 self.forget_unused(slot);
@@ -142,14 +142,14 @@ impl Commands<'_> {
     }
 
     /// A connection is lost: everybody who waits for an answer is told.
-    pub(super) fn lose(&mut self, slot: usize, error: Error, tell_adapter: bool) {
+    pub(super) fn lose(&mut self, slot: usize, error: Error, report_adapter: bool) {
         let peer = self.cx.net.conns[slot].peer;
         while let Some(lost) = self.cx.net.take_lost(slot) {
             self.owners.lost(&mut self.cx, &lost, error);
         }
         self.cx.on_closed(peer, error);
         self.drop_answer(slot);
-        self.cx.net.end(slot, tell_adapter);
+        self.cx.net.end(slot, report_adapter);
         self.dirty = true;
     }
 

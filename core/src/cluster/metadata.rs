@@ -91,7 +91,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
         if self.topics[slot].failure != Some(error) {
             self.topics[slot].failure = Some(error);
-            self.tell(slot, pending::FAILED);
+            self.report(slot, pending::FAILED);
         }
     }
 }
@@ -260,7 +260,7 @@ impl<'d> Cx<'d> {
             need.serial = 0;
             need.wanted = true;
             need.at = need.at.max(self.now);
-            need.told = false;
+            need.reported = false;
             self.cluster.plan(slot);
         }
     }
@@ -396,7 +396,7 @@ impl<'d> Cx<'d> {
             topic.evidence = topic::Evidence::NONE;
             self.cluster.topics.set_id(slot, memo.id);
             self.cluster.topics.set_ready(slot);
-            self.cluster.tell(slot, pending::READY);
+            self.cluster.report(slot, pending::READY);
             news = true;
         } else if !memo.applies || (gone && memo.id == Uuid::ZERO) {
             return self.merge_other(slot, memo, gone);
@@ -410,7 +410,7 @@ impl<'d> Cx<'d> {
             }
             let topic = &self.cluster.topics[slot];
             if memo.count != topic.count {
-                let seen = if topic.need.told { topic.need.by } else { memo.source() };
+                let seen = if topic.need.reported { topic.need.by } else { memo.source() };
                 self.cluster.grow(slot, memo.count, seen);
                 news = true;
             }
@@ -461,7 +461,7 @@ impl<'d> Cx<'d> {
     /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
     /// asked again.
     fn want_leaders(&mut self, slot: usize, news: bool) {
-        self.cluster.topics[slot].need.told = false;
+        self.cluster.topics[slot].need.reported = false;
         let count = self.cluster.topics[slot].count;
         let open = self.cluster.table.of_topic(slot).any(|part| {
             let p = &self.cluster.table[part];

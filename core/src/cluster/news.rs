@@ -9,8 +9,8 @@ impl Cluster<'_> {
     pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
         if let Some(slot) = self.topics.first_news() {
             let event = self.topic_event(slot);
-            if guard!("all news of a topic is told", self.topics[slot].pending == 0 => true) {
-                self.topics.told(slot);
+            if guard!("all news of a topic is reported", self.topics[slot].pending == 0 => true) {
+                self.topics.reported(slot);
             }
             return Some(event);
         }

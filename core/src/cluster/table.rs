@@ -300,7 +300,7 @@ impl<'d> Table<'d> {
     /// the application has to be told of it comes after that.
     pub(crate) fn next_relocated(&mut self) -> Option<usize> {
         let at = self.relocated.first().get()?;
-        let moved = guard!("a new leader is told of", self.entries[at].moved);
+        let moved = guard!("a new leader is reported", self.entries[at].moved);
         let then = if moved { News::Moved } else { News::None };
         self.list_news(at, then);
         Some(at)
@@ -451,9 +451,9 @@ mod tests {
                     assert_eq!(count, if *known { right } else { 0 }, "step {step}");
                 }
                 let pending = table.iter().filter(|p| p.used() && p.moved).count();
-                let told = table.by_news.iter(&table.moved).count();
-                assert!(told <= pending, "step {step}");
-                assert!(table.has_relocated() || told == pending, "step {step}");
+                let reported = table.by_news.iter(&table.moved).count();
+                assert!(reported <= pending, "step {step}");
+                assert!(table.has_relocated() || reported == pending, "step {step}");
             }
         });
     }

@@ -32,7 +32,7 @@ pub(crate) struct Need {
     /// Answers in a row that did not settle it.
     pub(crate) failures: u8,
     /// A broker is known to know. Not an `Option`, which would not be all zero.
-    pub(crate) told: bool,
+    pub(crate) reported: bool,
     /// Which one, and what gave it away.
     pub(crate) by: Source,
     /// Serial of the request that asked last, 0 when it was answered.
@@ -137,7 +137,7 @@ impl Topic {
             wanted: false,
             at: Tick::ZERO,
             failures: 0,
-            told: false,
+            reported: false,
             by: NOBODY,
             serial: 0,
         },
@@ -229,7 +229,7 @@ impl Cluster<'_> {
     }
 
     #[inline(never)]
-    pub(super) fn tell(&mut self, slot: usize, what: u8) {
+    pub(super) fn report(&mut self, slot: usize, what: u8) {
         self.topics[slot].pending |= what;
         self.topics.note_news(slot);
     }
@@ -246,7 +246,7 @@ impl Cluster<'_> {
         topic.count = count;
         self.topics.note_change(slot);
         if !whole {
-            self.tell(slot, pending::ADDED);
+            self.report(slot, pending::ADDED);
         }
     }
 
@@ -260,7 +260,7 @@ impl Cluster<'_> {
         topic.nameless = id == Uuid::ZERO;
         topic.by = Source { broker: -1, signal: Signal::Snapshot };
         self.topics.note_change(slot);
-        self.tell(slot, pending::READY);
+        self.report(slot, pending::READY);
     }
 
     /// Another topic of the same name was accepted: everything of the old one is void.
@@ -282,7 +282,7 @@ impl Cluster<'_> {
             self.set_leader(part, -1, -1);
         }
         self.topics.note_change(slot);
-        self.tell(slot, pending::RECREATED);
+        self.report(slot, pending::RECREATED);
     }
 
     /// An entry for a partition that an answer names and that will be in use, so that its leader
@@ -345,7 +345,7 @@ impl<'d> Cx<'d> {
         }
         if !known {
             self.cluster.topics[slot].stale_broker = node;
-            self.cluster.tell(slot, pending::STALE);
+            self.cluster.report(slot, pending::STALE);
         }
     }
 }

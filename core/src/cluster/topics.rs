@@ -227,12 +227,12 @@ impl<'d> Topics<'d> {
         !self.news.is_empty()
     }
 
-    /// A topic with news for the application; it stays until [`Topics::told`].
+    /// A topic with news for the application; it stays until [`Topics::reported`].
     pub(crate) fn first_news(&self) -> Option<usize> {
         self.news.first().get()
     }
 
-    pub(crate) fn told(&mut self, slot: usize) {
+    pub(crate) fn reported(&mut self, slot: usize) {
         self.mem.by_news.remove(&mut self.news, slot);
     }
 

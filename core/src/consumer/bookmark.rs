@@ -53,7 +53,7 @@ impl<'d> Consumer<'d> {
                 };
                 let part = at.index as usize;
                 self.reads[part].assigned_news = true;
-                self.tell(part);
+                self.report(part);
                 part
             }
             None => return false,

@@ -358,7 +358,7 @@ impl<'d> Consumer<'d> {
         let ends = high_watermark >= 0 && read.position >= high_watermark;
         if cx.settings.report_positions && ends && !read.ended {
             (read.ended, read.ended_news) = (true, true);
-            self.tell(part);
+            self.report(part);
         }
     }
 

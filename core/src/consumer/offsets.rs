@@ -110,7 +110,7 @@ impl<'d> Consumer<'d> {
             (read.position, read.last_epoch) = (offset, -1);
             if cx.settings.report_positions {
                 read.positioned_news = true;
-                self.tell(part);
+                self.report(part);
             }
             return;
         }
@@ -180,15 +180,15 @@ impl<'d> Consumer<'d> {
         let lags =
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
-        let tell = if passing {
+        let report = if passing {
             read.failures > 3 && read.failing_since + SILENCE <= cx.now
         } else {
-            read.told != code.0
+            read.reported != code.0
         };
-        if tell {
+        if report {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
-            (read.failing_since, read.told) = (cx.now, code.0);
-            self.tell(part);
+            (read.failing_since, read.reported) = (cx.now, code.0);
+            self.report(part);
         }
         if guard!("an epoch that nobody has is given up", void)
             || !lags && (code.is_invalid_metadata() || !passing)

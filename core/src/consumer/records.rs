@@ -88,7 +88,7 @@ impl<'d> Consumer<'d> {
             memo.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
         }
-        if guard!("a batch beyond the buffer is told", total > self.rx_bytes) {
+        if guard!("a batch beyond the buffer is reported", total > self.rx_bytes) {
             self.park(part, Trouble::TooLarge { needed: total, next_offset });
             return Found::Drop;
         }

@@ -206,12 +206,12 @@ impl<'d> Consumer<'d> {
             Activity::Fetch if read.unchecked => Spot::Checks,
             Activity::Fetch => {
                 let sent = (read.sent_position, read.sent_epoch);
-                let told = guard!(
-                    "a session is told of new positions",
+                let reported = guard!(
+                    "a session learns new positions",
                     sent == (read.position, entry.epoch) => true
                 );
                 let known = desk.get().is_some_and(|at| self.desks[at].serial == read.session);
-                let same = told && known && !read.stale && read.session != 0;
+                let same = reported && known && !read.stale && read.session != 0;
                 if same { Spot::Quiet } else { Spot::Sends }
             }
         };
@@ -458,9 +458,9 @@ impl<'d> Consumer<'d> {
             let Some(part) = list.and_then(|list| list.first().get()) else { return };
             self.back_off(cx, part);
             let read = &mut self.reads[part];
-            if core::mem::replace(&mut read.told, LACKS) != LACKS {
+            if core::mem::replace(&mut read.reported, LACKS) != LACKS {
                 read.trouble = Some(Trouble::Failed(error));
-                self.tell(part);
+                self.report(part);
             }
             self.wait(part);
         }
@@ -468,7 +468,7 @@ impl<'d> Consumer<'d> {
 
     /// A fetch session cannot be told what changed, or is over: the next request begins another.
     pub(super) fn leave_session(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
-        self.desks[desk].anew = guard!("a session that cannot be told begins anew", true);
+        self.desks[desk].anew = guard!("a session that cannot be changed restarts", true);
         self.desks[desk].ghosts = false;
         while let Some(part) = self.by_forget.pop(&mut self.desks[desk].forgets) {
             self.forgotten(cluster, part);

@@ -18,7 +18,7 @@ fn a_seed_of_zeros_works_like_any_other() {
 }
 
 /// Timestamps of three records, with this time of day told before the first and before the third.
-fn timestamps(told: [Option<i64>; 2]) -> Vec<i64> {
+fn timestamps(reported: [Option<i64>; 2]) -> Vec<i64> {
     let mut executor = Executor::new();
     let (device, far) = cable(&mut executor);
     let options = Options { brokers: 1, ..Options::default() };
@@ -32,8 +32,8 @@ fn timestamps(told: [Option<i64>; 2]) -> Vec<i64> {
     let sent = shared(0);
     let count = sent.clone();
     executor.spawn(async move {
-        for told in [told[0], None, told[1]] {
-            if let Some(unix_ms) = told {
+        for reported in [reported[0], None, reported[1]] {
+            if let Some(unix_ms) = reported {
                 driver.set_wall_clock(now(), unix_ms);
             }
             while driver.produce(now(), topic, &Record::new(b"r")).is_err() {
@@ -63,7 +63,7 @@ fn without_a_time_of_day_records_have_no_timestamp() {
 }
 
 #[test]
-fn a_time_of_day_that_starts_at_1970_is_taken_at_its_word_until_it_is_told_again() {
+fn a_time_of_day_that_starts_at_1970_is_taken_at_its_word_until_it_is_reported_again() {
     let found = timestamps([Some(0), Some(1_700_000_000_000)]);
     assert!((0..100).contains(&found[0]), "{found:?}");
     assert!((1000..1100).contains(&found[1]), "{found:?}");

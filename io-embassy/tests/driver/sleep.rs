@@ -246,7 +246,7 @@ fn a_device_that_was_switched_off_reads_on_where_it_was_and_new_partitions_from_
 }
 
 #[test]
-fn a_record_that_was_not_flushed_before_a_long_sleep_is_told_as_failed() {
+fn a_record_that_was_not_flushed_before_a_long_sleep_is_reported_as_failed() {
     let mut device = Device::new();
     device.config.linger = core::time::Duration::from_secs(60);
     device.config.linger_when_idle = true;

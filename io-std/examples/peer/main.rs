@@ -141,7 +141,7 @@ fn produce(
     let first = key(0);
     history.note("send", "invoke", || json!({ "value": 0, "key": first }));
     let at = send(&producer, &topic, first, &value)?.wait()?;
-    acks.tell(&at, first, 0);
+    acks.report(&at, first, 0);
     emit(json!({ "ev": "ready" }));
     tally.begin();
 
@@ -250,7 +250,7 @@ fn listen(paused: &Arc<AtomicBool>, stop: &Arc<AtomicBool>) {
 struct Acks {
     /// All are waited for.
     each: bool,
-    told: bool,
+    reported: bool,
     first_only: bool,
     seen: Mutex<HashSet<u32>>,
     open: Mutex<HashMap<u64, Open>>,
@@ -277,7 +277,7 @@ impl Acks {
     fn start(events: &str, tally: &Arc<Tally>, history: &Arc<History>) -> Arc<Self> {
         let acks = Arc::new(Self {
             each: events != "none" || history.is_wanted(),
-            told: events != "none",
+            reported: events != "none",
             first_only: events == "first",
             seen: Mutex::default(),
             open: Mutex::default(),
@@ -318,7 +318,7 @@ impl Acks {
         };
         let key = open.remove(&seq).and_then(|(_, key)| key);
         match result {
-            Ok(at) => self.tell(&at, key.as_deref(), seq),
+            Ok(at) => self.report(&at, key.as_deref(), seq),
             Err(error) => {
                 let kind = if error.maybe_written() { "info" } else { "fail" };
                 let text = error.to_string();
@@ -331,13 +331,13 @@ impl Acks {
         }
     }
 
-    fn tell(&self, at: &Delivered, key: Option<&str>, seq: u64) {
+    fn report(&self, at: &Delivered, key: Option<&str>, seq: u64) {
         self.history.note(
             "send",
             "ok",
             || json!({ "value": seq, "partition": at.partition, "offset": at.offset }),
         );
-        if self.told && (!self.first_only || lock(&self.seen).insert(at.partition)) {
+        if self.reported && (!self.first_only || lock(&self.seen).insert(at.partition)) {
             emit(json!({
                 "ev": "ack", "partition": at.partition, "offset": at.offset,
                 "key": key.unwrap_or(""),
@@ -355,7 +355,7 @@ impl Acks {
 }
 
 /// Notes what the checker has to know of events, and hands each on.
-fn watch(events: Events, history: &Arc<History>, tell: impl Fn(Event) + Send + 'static) {
+fn watch(events: Events, history: &Arc<History>, report: impl Fn(Event) + Send + 'static) {
     let history = history.clone();
     thread::spawn(move || {
         while let Ok(event) = events.next().wait() {
@@ -373,7 +373,7 @@ fn watch(events: Events, history: &Arc<History>, tell: impl Fn(Event) + Send + '
                 }
                 _ => {}
             }
-            tell(event);
+            report(event);
         }
     });
 }
@@ -402,7 +402,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
         _ => {}
     });
     let tally = Tally::default();
-    let told = events != "none" || history.is_wanted();
+    let reported = events != "none" || history.is_wanted();
     let mut seen = HashSet::new();
     let (mut records, mut bytes) = (0, 0);
     while !stop.load(SeqCst) && count.is_none_or(|count| records < count) {
@@ -412,7 +412,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
             let record = record?;
             let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
             let (partition, offset) = (record.partition, record.offset);
-            let seq = if told { seq_of(value) } else { -1 };
+            let seq = if reported { seq_of(value) } else { -1 };
             if let Ok(value) = u64::try_from(seq) {
                 history.note(
                     "poll",

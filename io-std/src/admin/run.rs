@@ -55,7 +55,7 @@ pub(super) enum Ask {
 
 impl Ask {
     /// Whether nothing happens but that the application is told.
-    fn only_tells(&self) -> bool {
+    fn only_reports(&self) -> bool {
         matches!(self, Self::Describe { .. } | Self::Offsets { .. })
     }
 }
@@ -162,7 +162,7 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                         }
                     }
                 }
-                hub.tell(|| owned(&event, commands, failure.as_deref()));
+                hub.report(|| owned(&event, commands, failure.as_deref()));
             }
         }
     }
@@ -405,7 +405,7 @@ impl Task {
     /// Whether nobody waits any more for what this one would tell.
     fn is_forgotten(&self) -> bool {
         let asked = matches!(self.state, State::Asked(_));
-        !asked && self.job.ask.only_tells() && !(self.job.is_awaited)()
+        !asked && self.job.ask.only_reports() && !(self.job.is_awaited)()
     }
 }
 

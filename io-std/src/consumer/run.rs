@@ -32,7 +32,7 @@ struct Partition {
     /// Position of the first batch since the last seek.
     first: Option<i64>,
     /// The last error that the application was told.
-    told: Option<Core>,
+    reported: Option<Core>,
 }
 
 pub(super) fn run(
@@ -69,7 +69,7 @@ pub(super) fn run(
         }
         run.events(&mut driver);
         run.give();
-        run.tell_topics(&driver);
+        run.report_topics(&driver);
     }
 }
 
@@ -91,7 +91,7 @@ struct Run<'a> {
 struct Topic {
     since: Instant,
     error: Core,
-    told: bool,
+    reported: bool,
 }
 
 impl Run<'_> {
@@ -132,7 +132,8 @@ impl Run<'_> {
     fn add(&mut self, id: PartitionId, topic: Arc<str>, index: u32) {
         let epoch = self.shared.epoch(&topic, index);
         self.ids.insert((topic.clone(), index), id);
-        let partition = Partition { topic, index, epoch, paused: false, first: None, told: None };
+        let partition =
+            Partition { topic, index, epoch, paused: false, first: None, reported: None };
         self.partitions.insert(id, partition);
     }
 
@@ -158,7 +159,7 @@ impl Run<'_> {
                 Ok(())
             }
             What::Seek(start) => {
-                (at.first, at.told) = (None, None);
+                (at.first, at.reported) = (None, None);
                 driver.seek(now, id, start)
             }
             What::Pause => {
@@ -189,8 +190,8 @@ impl Run<'_> {
 
     /// Until a topic that cannot be used must be told.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
-        let untold = self.topics.values().filter(|topic| !topic.told);
-        let due = untold.map(|topic| topic.since + self.config.topic_timeout).min()?;
+        let unreported = self.topics.values().filter(|topic| !topic.reported);
+        let due = unreported.map(|topic| topic.since + self.config.topic_timeout).min()?;
         Some(driver.now().until(due))
     }
 
@@ -226,7 +227,7 @@ impl Run<'_> {
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.first.get_or_insert(batch.position());
-        partition.told = None;
+        partition.reported = None;
         let Partition { topic, index, epoch, .. } = &*partition;
         self.open.push(&self.shared.spare, topic, *index, *epoch, batch);
     }
@@ -251,7 +252,7 @@ impl Run<'_> {
                 let topic = Arc::<str>::from(topic);
                 self.add(at, topic.clone(), partition.partition);
                 let partition = partition.partition;
-                self.shared.hub.tell(|| Some(Event::Assigned { topic, partition }));
+                self.shared.hub.report(|| Some(Event::Assigned { topic, partition }));
             }
             CoreEvent::TooLarge { at, offset, next_offset, needed } => {
                 let kind = ErrorKind::BatchTooLarge { offset, next_offset, needed };
@@ -271,17 +272,17 @@ impl Run<'_> {
             CoreEvent::Positioned { at, offset } => {
                 let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
                 let (topic, partition) = (topic.clone(), *index);
-                self.shared.hub.tell(|| Some(Event::Positioned { topic, partition, offset }));
+                self.shared.hub.report(|| Some(Event::Positioned { topic, partition, offset }));
             }
             CoreEvent::PartitionFailed { at, error } => self.partition_failed(at, error),
             CoreEvent::Moved { at, from, to, why } => {
                 let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
                 let (topic, partition) = (topic.clone(), *index);
-                self.shared.hub.tell(|| Some(Event::Moved { topic, partition, from, to, why }));
+                self.shared.hub.report(|| Some(Event::Moved { topic, partition, from, to, why }));
             }
             _ => {
                 self.topic_event(now, event);
-                self.shared.hub.tell(|| owned(event, commands, failure));
+                self.shared.hub.report(|| owned(event, commands, failure));
             }
         }
     }
@@ -298,24 +299,24 @@ impl Run<'_> {
     fn partition_failed(&mut self, at: PartitionId, error: Core) {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         let (topic, index) = (partition.topic.clone(), partition.index);
-        let told = Error::from(error).doing(format!("read {topic}, partition {index}"));
-        self.shared.hub.tell(|| {
-            let error = told.clone();
+        let reported = Error::from(error).doing(format!("read {topic}, partition {index}"));
+        self.shared.hub.report(|| {
+            let error = reported.clone();
             Some(Event::PartitionFailed { topic, partition: index, error })
         });
-        if needs_the_application(error) && partition.told != Some(error) {
-            partition.told = Some(error);
+        if needs_the_application(error) && partition.reported != Some(error) {
+            partition.reported = Some(error);
             self.fail(at, error.into());
         }
     }
 
     /// Tells of topics that have not been usable for long.
-    fn tell_topics(&mut self, driver: &Driver<'_>) {
+    fn report_topics(&mut self, driver: &Driver<'_>) {
         let now = driver.now();
-        for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.told) {
+        for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.reported) {
             let over = topic.since + self.config.topic_timeout <= now;
             if over || needs_the_application(topic.error) {
-                topic.told = true;
+                topic.reported = true;
                 let name = driver.topic_name(*id).unwrap_or_default();
                 let error = Error::from(topic.error).doing(format!("read {name}"));
                 self.shared.push(Err(error));
@@ -330,7 +331,7 @@ impl Run<'_> {
             }
             CoreEvent::TopicFailed { topic, error } => {
                 let entry = self.topics.entry(topic);
-                entry.or_insert(Topic { since: now, error, told: false }).error = error;
+                entry.or_insert(Topic { since: now, error, reported: false }).error = error;
             }
             _ => {}
         }

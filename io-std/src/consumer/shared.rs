@@ -149,7 +149,8 @@ impl Shared {
                 Ok(Part::End(end)) => {
                     if state.accept(&end.topic, end.partition, end.epoch, end.offset) {
                         let End { topic, partition, offset, .. } = end;
-                        self.hub.tell(|| Some(Event::EndOfPartition { topic, partition, offset }));
+                        self.hub
+                            .report(|| Some(Event::EndOfPartition { topic, partition, offset }));
                     }
                     continue;
                 }

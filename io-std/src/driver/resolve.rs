@@ -16,14 +16,14 @@ pub(super) type Resolved = (ConnId, io::Result<Vec<SocketAddr>>);
 /// most as many as connections are being made.
 pub(super) struct Resolver {
     poller: Arc<Poller>,
-    tell: Sender<Resolved>,
-    told: Receiver<Resolved>,
+    report: Sender<Resolved>,
+    reported: Receiver<Resolved>,
 }
 
 impl Resolver {
     pub(super) fn new(poller: &Arc<Poller>) -> Self {
-        let (tell, told) = channel();
-        Self { poller: poller.clone(), tell, told }
+        let (report, reported) = channel();
+        Self { poller: poller.clone(), report, reported }
     }
 
     /// The address at once when `host` is one; otherwise `None`, and [`Resolver::poll`] has the
@@ -32,21 +32,21 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Some(SocketAddr::new(ip, port));
         }
-        let (tell, poller, name) = (self.tell.clone(), self.poller.clone(), host.to_owned());
+        let (report, poller, name) = (self.report.clone(), self.poller.clone(), host.to_owned());
         let look_up = move || {
             let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
             // The driver may be gone by now; then nobody wants to know.
-            let _ = tell.send((conn, found));
+            let _ = report.send((conn, found));
             let _ = poller.notify();
         };
         if let Err(error) = thread::Builder::new().name("kavka-dns".into()).spawn(look_up) {
-            let _ = self.tell.send((conn, Err(error)));
+            let _ = self.report.send((conn, Err(error)));
             let _ = self.poller.notify();
         }
         None
     }
 
     pub(super) fn poll(&self) -> Option<Resolved> {
-        self.told.try_recv().ok()
+        self.reported.try_recv().ok()
     }
 }

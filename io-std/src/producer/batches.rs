@@ -86,7 +86,7 @@ impl Batches {
                 continue;
             }
             let at = run.at + (from - run.first);
-            self.tell(run.chunk, at, to - from, |n| outcome(from - first + n));
+            self.report(run.chunk, at, to - from, |n| outcome(from - first + n));
             if run.first < from {
                 rest.push(Run { count: from - run.first, ..run });
             }
@@ -105,7 +105,7 @@ impl Batches {
     }
 
     /// Tells the outcomes of records of a chunk, whether they went into a batch or not.
-    pub(super) fn tell(
+    pub(super) fn report(
         &mut self,
         chunk: u64,
         at: u32,
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::pending::Pending;
 
-    fn told(outcomes: &Arc<Outcomes>, place: u32) -> Option<Delivered> {
+    fn reported(outcomes: &Arc<Outcomes>, place: u32) -> Option<Delivered> {
         let pending = Pending::new(outcomes.clone(), place);
         pending.wait_timeout(core::time::Duration::ZERO).ok().map(|result| result.unwrap())
     }
@@ -204,16 +204,16 @@ mod tests {
         };
         // The broker took batch 9 in two halves, the second one first.
         batches.resolve(9, 3, 3, delivered(103));
-        assert_eq!(told(&chunks[1], 0), None);
-        assert_eq!(told(&chunks[1], 1).unwrap().offset, Some(103));
-        assert_eq!(told(&chunks[1], 3).unwrap().offset, Some(105));
+        assert_eq!(reported(&chunks[1], 0), None);
+        assert_eq!(reported(&chunks[1], 1).unwrap().offset, Some(103));
+        assert_eq!(reported(&chunks[1], 3).unwrap().offset, Some(105));
         batches.resolve(9, 0, 3, delivered(50));
-        assert_eq!(told(&chunks[0], 2).unwrap().offset, Some(51));
-        assert_eq!(told(&chunks[1], 0).unwrap().offset, Some(52));
-        assert_eq!(told(&chunks[0], 1), None, "batch 10 is still out");
+        assert_eq!(reported(&chunks[0], 2).unwrap().offset, Some(51));
+        assert_eq!(reported(&chunks[1], 0).unwrap().offset, Some(52));
+        assert_eq!(reported(&chunks[0], 1), None, "batch 10 is still out");
         assert_eq!(batches.waited().count(), 1, "the second chunk is done with");
         batches.resolve(10, 0, 2, delivered(-5)); // an offset that is not known
-        assert_eq!(told(&chunks[0], 3), Some(Delivered { partition: 1, offset: None }));
+        assert_eq!(reported(&chunks[0], 3), Some(Delivered { partition: 1, offset: None }));
         assert_eq!(batches.waited().count(), 0);
         assert_eq!(batches.batches.entries.len(), 0, "nothing is kept of what is over");
     }

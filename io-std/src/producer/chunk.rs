@@ -145,12 +145,12 @@ pub(super) enum Outcome {
 /// A failure, and how many of its records nobody has heard of yet.
 pub(super) struct Failure {
     pub(super) error: Error,
-    pub(super) untold: AtomicU64,
+    pub(super) unreported: AtomicU64,
 }
 
 impl Failure {
     pub(super) fn new(error: Error, records: u64) -> Arc<Self> {
-        Arc::new(Self { error, untold: AtomicU64::new(records) })
+        Arc::new(Self { error, unreported: AtomicU64::new(records) })
     }
 }
 
@@ -225,7 +225,7 @@ impl State {
             }
             Some(Outcome::Failed(failure)) => {
                 let less = |n: u64| n.checked_sub(1);
-                let _ = failure.untold.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+                let _ = failure.unreported.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
                 return Some(Err(failure.error.clone()));
             }
             Some(Outcome::Waiting) | None => {}
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_somebody_heard_of_are_not_told_again() {
+    fn failures_that_somebody_heard_of_are_not_reported_again() {
         let outcomes = Arc::new(Outcomes::default());
         outcomes.prepare(3);
         let failure = Failure::new(ErrorKind::RecordTooLarge { max: 1 }.into(), 2);
@@ -279,7 +279,7 @@ mod tests {
         let waiting = Pending::new(outcomes.clone(), 0);
         assert!(waiting.wait_timeout(core::time::Duration::ZERO).is_err(), "the first waits on");
         assert!(Pending::new(outcomes.clone(), 1).wait().is_err());
-        assert_eq!(failure.untold.load(Ordering::Acquire), 1);
+        assert_eq!(failure.unreported.load(Ordering::Acquire), 1);
         outcomes.close(&ErrorKind::Closed.into());
         let closed = Pending::new(outcomes.clone(), 0).wait().unwrap_err();
         assert_eq!(closed.kind(), ErrorKind::Closed);

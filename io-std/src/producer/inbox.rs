@@ -73,7 +73,7 @@ pub(super) enum Standing {
 }
 
 /// What the background thread tells of a topic.
-pub(super) struct Told {
+pub(super) struct Reported {
     pub(super) topic: u32,
     /// Bytes that wait no longer.
     pub(super) left: usize,
@@ -103,7 +103,7 @@ pub(super) enum Item {
     },
     Know {
         topic: u32,
-        tell: Setter<Freshness>,
+        report: Setter<Freshness>,
     },
 }
 
@@ -278,7 +278,7 @@ impl Inbox {
         &self,
         bytes: usize,
         parked: usize,
-        told: impl Iterator<Item = Told>,
+        reported: impl Iterator<Item = Reported>,
         buffers: &mut Vec<Vec<u8>>,
     ) {
         let mut state = lock(&self.state);
@@ -286,7 +286,7 @@ impl Inbox {
         let was_full = state.parked >= self.queue_bytes;
         state.parked = parked;
         let mut woken: Vec<Woken> = Vec::new();
-        for Told { topic, left, more, standing } in told {
+        for Reported { topic, left, more, standing } in reported {
             let Some(known) = state.known.get_mut(topic as usize) else { continue };
             known.bytes = (known.bytes + more).saturating_sub(left);
             known.standing = standing;
@@ -429,8 +429,8 @@ impl Failures {
         if self.list.len() >= FAILURES
             && let Some(last) = self.list.back()
         {
-            let more = failure.untold.load(Ordering::Acquire);
-            last.untold.fetch_add(more, Ordering::AcqRel);
+            let more = failure.unreported.load(Ordering::Acquire);
+            last.unreported.fetch_add(more, Ordering::AcqRel);
             return;
         }
         self.list.push_back(failure);
@@ -442,9 +442,9 @@ impl Failures {
         let mut first = None;
         let mut records = 0;
         for failure in self.list.drain(..) {
-            let untold = failure.untold.load(Ordering::Acquire);
-            if untold > 0 {
-                records += untold;
+            let unreported = failure.unreported.load(Ordering::Acquire);
+            if unreported > 0 {
+                records += unreported;
                 first.get_or_insert_with(|| failure.error.clone());
             }
         }

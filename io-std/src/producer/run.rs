@@ -11,7 +11,7 @@ use kavka_core::{
 
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
-use super::inbox::{Failures, Inbox, Item, Sleep, Standing, Told};
+use super::inbox::{Failures, Inbox, Item, Reported, Sleep, Standing};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
 use crate::driver::{self, Driver, Waker};
@@ -67,7 +67,7 @@ struct Run<'a> {
     waiting: Vec<u32>,
     parked: usize,
     /// Topics of which the inbox does not know the latest.
-    untold: Vec<u32>,
+    unreported: Vec<u32>,
     /// Those that the machine knows; more names than it has places for take turns.
     places: VecDeque<u32>,
     batches: Batches,
@@ -78,7 +78,7 @@ struct Run<'a> {
     failures: Failures,
     /// Records that the machine took, and that it told the outcome of.
     handed: u64,
-    told: u64,
+    reported: u64,
     buffers: Vec<Vec<u8>>,
     /// What they are told who wait when this thread ends.
     ended: Error,
@@ -95,7 +95,7 @@ struct Topic {
     failed: Option<Core>,
     /// Whether the machine took any, and what the inbox was not told yet.
     taken: bool,
-    untold: bool,
+    unreported: bool,
     left: usize,
     more: usize,
 }
@@ -118,7 +118,7 @@ struct Flush {
 struct Question {
     topic: u32,
     until: Instant,
-    tell: Setter<Freshness>,
+    report: Setter<Freshness>,
 }
 
 /// What the machine did with a record.
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
             topics: Vec::new(),
             waiting: Vec::new(),
             parked: 0,
-            untold: Vec::new(),
+            unreported: Vec::new(),
             places: VecDeque::new(),
             batches: Batches::default(),
             full: false,
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
             questions: Vec::new(),
             failures: Failures::default(),
             handed: 0,
-            told: 0,
+            reported: 0,
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
         }
@@ -174,10 +174,10 @@ impl<'a> Run<'a> {
                     }
                     self.flushes.push_back(Flush { before, started: false, report, done });
                 }
-                Some(Item::Know { topic, tell }) => {
+                Some(Item::Know { topic, report }) => {
                     let until = now + self.config.topic_timeout;
                     self.open_topic(driver, topic);
-                    self.questions.push(Question { topic, until, tell });
+                    self.questions.push(Question { topic, until, report });
                 }
             }
         }
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         self.left(run.0, run.1);
         let size = bytes.len();
         self.buffers.push(bytes);
-        self.tell_inbox(size);
+        self.report_inbox(size);
     }
 
     fn id_of(&self, topic: u32) -> Option<TopicId> {
@@ -272,25 +272,25 @@ impl<'a> Run<'a> {
     fn left(&mut self, topic: u32, bytes: usize) {
         let Some(entry) = self.topics.get_mut(topic as usize) else { return };
         entry.left += bytes;
-        if !entry.untold {
+        if !entry.unreported {
             self.changed(topic);
         }
     }
 
     fn changed(&mut self, topic: u32) {
         if let Some(entry) = self.topics.get_mut(topic as usize)
-            && !core::mem::replace(&mut entry.untold, true)
+            && !core::mem::replace(&mut entry.unreported, true)
         {
-            self.untold.push(topic);
+            self.unreported.push(topic);
         }
     }
 
     /// Tells the inbox what changed, and that `queued` bytes of it are in the machine or parked.
-    fn tell_inbox(&mut self, queued: usize) {
+    fn report_inbox(&mut self, queued: usize) {
         let topics = &mut self.topics;
-        let told = self.untold.drain(..).filter_map(|topic| {
+        let reported = self.unreported.drain(..).filter_map(|topic| {
             let entry = topics.get_mut(topic as usize)?;
-            entry.untold = false;
+            entry.unreported = false;
             let standing = match (entry.parked.is_empty(), entry.taken) {
                 (false, _) => Standing::Parked,
                 (true, true) => Standing::Taken,
@@ -298,9 +298,9 @@ impl<'a> Run<'a> {
             };
             let (left, more) = (entry.left, entry.more);
             (entry.left, entry.more) = (0, 0);
-            Some(Told { topic, left, more, standing })
+            Some(Reported { topic, left, more, standing })
         });
-        self.inbox.taken(queued, self.parked, told, &mut self.buffers);
+        self.inbox.taken(queued, self.parked, reported, &mut self.buffers);
     }
 
     fn open_topic(&mut self, driver: &mut Driver<'_>, topic: u32) {
@@ -428,7 +428,7 @@ impl<'a> Run<'a> {
         let name = self.inbox.name(topic).unwrap_or_default();
         let failure = Failure::new(Error::from(why).doing(format!("produce to {name}")), 1);
         self.failures.add(failure.clone());
-        self.batches.tell(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
+        self.batches.report(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
     }
 
     /// Parked records: in the order of their topic, as far as it goes now.
@@ -466,7 +466,7 @@ impl<'a> Run<'a> {
                 entry.parked = parked;
             }
             if moved {
-                self.tell_inbox(0);
+                self.report_inbox(0);
             }
         }
     }
@@ -487,7 +487,7 @@ impl<'a> Run<'a> {
     fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
         let mut rest = Vec::new();
         for question in core::mem::take(&mut self.questions) {
-            if !question.tell.is_awaited() {
+            if !question.report.is_awaited() {
                 continue;
             }
             let topic = self.topics.get(question.topic as usize);
@@ -499,14 +499,14 @@ impl<'a> Run<'a> {
             });
             match known {
                 Some(known) if known.partitions > 0 => {
-                    question.tell.set(Ok(Freshness::new(&known, now)));
+                    question.report.set(Ok(Freshness::new(&known, now)));
                 }
                 _ if lost || question.until <= now => {
                     let name = self.inbox.name(question.topic).unwrap_or_default();
                     let error = Error::from(failed.unwrap_or(Core::TimedOut));
                     let error = error.doing(format!("topic {name}"));
                     let silent = driver.last_failure().filter(|_| failed.is_none());
-                    question.tell.set(Err(match silent {
+                    question.report.set(Err(match silent {
                         Some(failure) => error.at_broker(&*failure.text()),
                         None => error,
                     }));
@@ -572,7 +572,7 @@ impl<'a> Run<'a> {
                 Event::Room => self.full = false,
                 Event::Flushed => self.flushed(),
                 Event::Delivered { batch, to, first, count, base_offset } => {
-                    self.told += u64::from(count);
+                    self.reported += u64::from(count);
                     let (partition, base) = (to.partition, base_offset);
                     self.batches.resolve(batch.get(), first, count, |n| Outcome::Delivered {
                         partition,
@@ -580,7 +580,7 @@ impl<'a> Run<'a> {
                     });
                 }
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
-                    self.told += u64::from(count);
+                    self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
                     let doing = format!("produce to {name}, partition {}", to.partition);
                     let error = Error::from(error).doing(doing).with_maybe_written(maybe_written);
@@ -591,7 +591,7 @@ impl<'a> Run<'a> {
                 }
                 _ => {
                     self.topic_event(&event, commands);
-                    self.inbox.hub.tell(|| owned(&event, commands, failure.as_deref()));
+                    self.inbox.hub.report(|| owned(&event, commands, failure.as_deref()));
                 }
             }
         }
@@ -646,7 +646,7 @@ impl Drop for Run<'_> {
             }
         }
         waiting += self.inbox.abort(&self.ended);
-        let sent = self.handed.saturating_sub(self.told);
+        let sent = self.handed.saturating_sub(self.reported);
         let unsure = self.ended.clone().with_maybe_written(sent > 0);
         self.batches.waited().for_each(|outcomes| outcomes.close(&unsure));
         let report = self.failures.report();

@@ -16,7 +16,7 @@ fn filled() -> Server {
 }
 
 #[test]
-fn reading_begins_where_it_is_told_to() {
+fn reading_begins_where_it_is_reported_to() {
     let server = filled();
     let read = |more: &[&str]| {
         let mut args = vec!["consume", "t", "-e"];

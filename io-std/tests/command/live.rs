@@ -92,16 +92,16 @@ impl Live {
 
 /// Lines as they come, until the other end closes.
 fn lines_of(stream: Option<impl Read + Send + 'static>) -> Receiver<String> {
-    let (tell, told) = channel();
+    let (report, reported) = channel();
     if let Some(stream) = stream {
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                if tell.send(line).is_err() {
+                if report.send(line).is_err() {
                     return;
                 }
             }
         });
     }
-    told
+    reported
 }

@@ -216,7 +216,7 @@ pub(super) fn consume(bootstrap: &str, consumed: Consumed<'_>, notes: &Notes) ->
     loop {
         let chunk = consumer.next_timeout(LOOK_AGAIN).map_err(failed)?;
         // First: what was read of a partition comes after the news that there is one.
-        tell(name, &events, notes);
+        report(name, &events, notes);
         if let Some(chunk) = chunk {
             took(name, &chunk, &mut read, notes)?;
         }
@@ -232,7 +232,7 @@ pub(super) fn consume(bootstrap: &str, consumed: Consumed<'_>, notes: &Notes) ->
     Ok(())
 }
 
-fn tell(name: &str, events: &Events, notes: &Notes) {
+fn report(name: &str, events: &Events, notes: &Notes) {
     while let Some(event) = events.try_next() {
         if let Some(count) = count(&event) {
             notes.note(name, Op::Count, Kind::Ok, |line| line.count(count));

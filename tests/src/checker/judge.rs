@@ -198,8 +198,8 @@ impl Court {
     fn there(&self, log: u32, from: i64) -> Option<(usize, i64, u32)> {
         let sure = |(offset, id): &&(i64, u32)| {
             let (record, place) = (&self.records[*id], Place { log, offset: *offset });
-            let told = record.acked == Some(place) && self.promise(record).durable;
-            !record.void && (told || record.read == Some(place))
+            let reported = record.acked == Some(place) && self.promise(record).durable;
+            !record.void && (reported || record.read == Some(place))
         };
         let found = self.sorted[log as usize].between(from, i64::MAX).iter().filter(sure);
         let mut found = found.peekable();
@@ -266,8 +266,8 @@ impl Court {
 
     fn misplaced(&mut self, record: &Record, read: Place, acked: Place, lines: &[At]) {
         let gone = |place: Place| self.deleted[place.log as usize];
-        let untold = acked.offset < 0 && acked.log == read.log;
-        if record.void || untold || gone(read) || gone(acked) || !self.promise(record).once {
+        let unreported = acked.offset < 0 && acked.log == read.log;
+        if record.void || unreported || gone(read) || gone(acked) || !self.promise(record).once {
             return;
         }
         let text = format!("acknowledged at {}", self.name(acked));

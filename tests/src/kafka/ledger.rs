@@ -115,11 +115,11 @@ impl Ledger {
         for found in places.values() {
             report.duplicated += found.len() as u64 - 1;
         }
-        for (entry, told) in &self.acknowledged {
+        for (entry, reported) in &self.acknowledged {
             report.acknowledged += 1;
-            match (places.get(entry), told) {
+            match (places.get(entry), reported) {
                 (None, _) => report.lost += 1,
-                (Some(found), Some(told)) if !found.contains(told) => report.misplaced += 1,
+                (Some(found), Some(reported)) if !found.contains(reported) => report.misplaced += 1,
                 _ => {}
             }
         }

@@ -50,15 +50,15 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
     let mut set = |key: &str, value: &dyn core::fmt::Display| {
         let _ = writeln!(text, "{key}={value}");
     };
-    let (mut bound, mut told) = (format!("PLAINTEXT://127.0.0.1:{port}"), String::new());
+    let (mut bound, mut reported) = (format!("PLAINTEXT://127.0.0.1:{port}"), String::new());
     let mut protocols = "PLAINTEXT:PLAINTEXT".to_owned();
     if let Some(host) = &spec.advertise {
         let outside = ports.outside[node - 1];
-        told = format!(",OUTSIDE://{host}:{outside}");
+        reported = format!(",OUTSIDE://{host}:{outside}");
         let _ = write!(bound, ",OUTSIDE://127.0.0.1:{outside}");
         protocols.push_str(",OUTSIDE:PLAINTEXT");
     }
-    set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{told}"));
+    set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{reported}"));
     set("inter.broker.listener.name", &"PLAINTEXT");
     set("log.dirs", &folder.join(format!("data{node}")).display());
     set("broker.rack", &format_args!("r{node}"));

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use kafka_protocol::messages::RequestKind;
 use kavka_core::{Action, CloseReason, ConnId, Instant};
 
-use super::{Asked, Line, Script, Told};
+use super::{Asked, Line, Reported, Script};
 use crate::sim::frame::Request;
 
 /// Rounds without any effect, with a timeout in the past, that are taken for spinning.
@@ -188,12 +188,12 @@ impl Script {
 
     fn poll_one(&mut self) -> bool {
         let Some((event, commands)) = self.client.poll_event(self.now) else { return false };
-        let told = Told::of(&event);
+        let reported = Reported::of(&event);
         if let Some(hook) = &mut self.hook {
             hook(&event, commands);
         }
-        self.note("told", &told);
-        self.told.push(told);
+        self.note("told", &reported);
+        self.reported.push(reported);
         true
     }
 

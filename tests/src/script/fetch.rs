@@ -135,11 +135,11 @@ impl Script {
     /// Answers a Fetch request: the session, and what is told of partitions of the first topic.
     pub fn give(&mut self, asked: &Asked<FetchRequest>, session: i32, parts: Vec<PartitionData>) {
         let topic = &self.world.topics[0];
-        let told = FetchableTopicResponse::default()
+        let reported = FetchableTopicResponse::default()
             .with_topic(TopicName(StrBytes::from_string(topic.name.clone())))
             .with_topic_id(topic.id)
             .with_partitions(parts);
-        let topics = if told.partitions.is_empty() { Vec::new() } else { vec![told] };
+        let topics = if reported.partitions.is_empty() { Vec::new() } else { vec![reported] };
         let body = FetchResponse::default().with_session_id(session).with_responses(topics);
         self.answer(asked, body);
     }

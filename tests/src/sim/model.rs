@@ -223,7 +223,7 @@ impl Ctx {
     }
 
     /// `code`, or what a fault says instead after the effect.
-    fn told(&self, code: i16) -> i16 {
+    fn reported(&self, code: i16) -> i16 {
         match self.fault {
             Some(Fault::ErrorAfter(instead)) => instead,
             _ => code,

@@ -82,9 +82,9 @@ impl<'a> Sender<'a> {
         let mut failures = Vec::new();
         for (entry, pending) in self.waiting {
             match result(pending, "a sent record") {
-                Ok(told) => {
-                    let partition = told.partition;
-                    let place = told.offset.map(|offset| Place { partition, offset });
+                Ok(reported) => {
+                    let partition = reported.partition;
+                    let place = reported.offset.map(|offset| Place { partition, offset });
                     readings.ledger(entry.run).acknowledge(entry, place);
                 }
                 Err(error) => failures.push((entry, error)),
@@ -157,7 +157,7 @@ impl Reader {
 
     /// What the consumer told so far, for a failure's message.
     pub(crate) fn news(&self) -> String {
-        told(&self.events)
+        reported(&self.events)
     }
 
     pub(crate) fn report(&self, run: u32) -> Report {
@@ -186,7 +186,7 @@ fn note(chunk: &Chunk, readings: &Readings) {
 }
 
 /// The events that wait, a line each.
-pub(crate) fn told(events: &Events) -> String {
+pub(crate) fn reported(events: &Events) -> String {
     core::iter::from_fn(|| events.try_next()).map(|event| format!("\n  {event:?}")).collect()
 }
 

@@ -42,7 +42,7 @@ fn in_sync(cluster: &Cluster) -> usize {
 
 /// Fetch 11 does not find it (KIP-595 came with 2.7).
 #[test]
-fn what_an_unclean_election_at_2_4_cut_off_is_told_as_truncated() {
+fn what_an_unclean_election_at_2_4_cut_off_is_reported_as_truncated() {
     let spec = Spec::new(Version::V2_4_1, 3).set("unclean.leader.election.enable", true);
     let Some(cluster) = kafka::start_or_skip(spec) else { return };
     cluster.create(TOPIC, 1).unwrap();

@@ -43,7 +43,7 @@ fn growth_is_noticed_within_a_second_for_less_than_300_bytes_a_second() {
 }
 
 #[test]
-fn several_growths_before_the_application_looks_are_told_once_and_whole() {
+fn several_growths_before_the_application_looks_are_reported_once_and_whole() {
     // R10
     let (mut s, t) = ready(World::new(1).topic("t", 3));
     let _ = events(&mut s);
@@ -61,7 +61,7 @@ fn several_growths_before_the_application_looks_are_told_once_and_whole() {
 }
 
 #[test]
-fn different_news_of_a_topic_before_the_application_looks_are_all_told() {
+fn different_news_of_a_topic_before_the_application_looks_are_all_reported() {
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let _ = events(&mut s);
     s.listening = false;
@@ -72,21 +72,21 @@ fn different_news_of_a_topic_before_the_application_looks_are_all_told() {
     let _ = s.try_produce(t, 9, "x");
     metadata(&mut s, Duration::from_secs(3), |_| behind.clone());
     s.listening = true;
-    let told = events(&mut s);
-    assert_eq!(growths(&told), [(4, 5)], "{told:?}");
-    assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
+    let reported = events(&mut s);
+    assert_eq!(growths(&reported), [(4, 5)], "{reported:?}");
+    assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
 }
 
 #[test]
-fn growth_before_the_topic_was_told_is_part_of_that() {
+fn growth_before_the_topic_was_reported_is_part_of_that() {
     let mut s = Script::new(World::new(1).topic("t", 3));
     s.listening = false;
     let t = s.ready("t");
     s.world.grow("t", 6);
     s.until("the growth is noticed", |s| count(&s.client, t) == 6);
     s.listening = true;
-    let told = events(&mut s);
-    assert!(matches!(told[..], [Event::TopicReady { partitions: 6, .. }]), "{told:?}");
+    let reported = events(&mut s);
+    assert!(matches!(reported[..], [Event::TopicReady { partitions: 6, .. }]), "{reported:?}");
 }
 
 #[test]
@@ -319,9 +319,9 @@ fn a_smaller_count_marks_the_broker_and_never_the_topic() {
     let asked = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
     assert!((4..=12).contains(&asked), "{asked} Metadata requests to a broker that is behind");
     assert_eq!(count(&s.client, t), 4);
-    let told = events(&mut s);
-    let stale = told.iter().filter(|e| matches!(e, Event::BrokerStale { .. })).count();
-    assert!((1..=2).contains(&stale), "{told:?}");
+    let reported = events(&mut s);
+    let stale = reported.iter().filter(|e| matches!(e, Event::BrokerStale { .. })).count();
+    assert!((1..=2).contains(&stale), "{reported:?}");
 }
 
 #[test]
@@ -468,11 +468,11 @@ fn a_client_with_connections_to_spare_notices_growth_beside_slow_batches() {
     s.until("the growth is known", |s| count(&s.client, t) == 4);
     let took = start.until(s.now()).as_millis();
     assert!((1..=1300).contains(&took), "noticed after {took} ms");
-    let told = events(&mut s);
-    let by = told.iter().find_map(|event| match event {
+    let reported = events(&mut s);
+    let by = reported.iter().find_map(|event| match event {
         Event::PartitionsAdded { by, .. } => Some(by.signal),
         _ => None,
     });
-    assert_eq!(by, Some(Signal::DescribeTopicPartitions), "{told:?}");
+    assert_eq!(by, Some(Signal::DescribeTopicPartitions), "{reported:?}");
     assert_eq!(s.waiting::<ProduceRequest>(), 3, "no batch was answered");
 }

@@ -61,8 +61,8 @@ fn a_lower_epoch_and_a_leader_that_knows_better_make_no_fast_loop() {
 /// Before version 9 Metadata may name an epoch that the leader does not have: fetches
 /// name none then, and no broker can refuse them for it.
 #[test]
-fn an_epoch_of_old_metadata_is_not_told_to_leaders() {
-    for (version, told) in [(7, -1), (8, -1), (9, 5), (13, 5)] {
+fn an_epoch_of_old_metadata_is_not_reported_to_leaders() {
+    for (version, reported) in [(7, -1), (8, -1), (9, 5), (13, 5)] {
         let mut world = World::new(1).topic("t", 1);
         world.partition("t", 0).epoch = 5;
         world.at_most = vec![(ApiKey::Metadata, version)];
@@ -70,19 +70,19 @@ fn an_epoch_of_old_metadata_is_not_told_to_leaders() {
         let asked = s.expect::<FetchRequest>();
         let epoch =
             |asked: &Asked<FetchRequest>| asked.body.topics[0].partitions[0].current_leader_epoch;
-        assert_eq!(epoch(&asked), told, "Metadata {version}");
+        assert_eq!(epoch(&asked), reported, "Metadata {version}");
         // Nor where a start is asked for.
         s.manual(ApiKey::ListOffsets);
         let now = s.now();
         s.client.seek(now, parts[0], Start::Latest).expect("sought");
         let asked = s.expect::<ListOffsetsRequest>();
         let epoch = asked.body.topics[0].partitions[0].current_leader_epoch;
-        assert_eq!(epoch, told, "Metadata {version}");
+        assert_eq!(epoch, reported, "Metadata {version}");
     }
 }
 
 #[test]
-fn a_move_is_told_once() {
+fn a_move_is_reported_once() {
     let (mut s, t) = ready(World::new(2).topic("t", 1));
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();
@@ -92,9 +92,9 @@ fn a_move_is_told_once() {
     assert_eq!(asked.node, 2);
     s.acknowledge(&asked, 0);
     s.run(Duration::from_secs(3));
-    let told = events(&mut s);
+    let reported = events(&mut s);
     let moved = |e: &&Event<'_>| matches!(e, Event::LeaderMoved { partition: 0, epoch: 1, .. });
-    assert_eq!(told.iter().filter(moved).count(), 1, "{told:?}");
+    assert_eq!(reported.iter().filter(moved).count(), 1, "{reported:?}");
 }
 
 /// Its address was another broker's for a while, and a connection of then leads there for ever.

@@ -37,9 +37,9 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     poke(&mut s, t);
     let asked = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
     assert!((10..30).contains(&asked), "{asked} Metadata requests");
-    let told = events(&mut s);
-    assert_eq!(recreated(&told), [0_u32; 0]);
-    assert!(told.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{told:?}");
+    let reported = events(&mut s);
+    assert_eq!(recreated(&reported), [0_u32; 0]);
+    assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
     assert_eq!(
         s.client.freshness(t).unwrap().id,
         kavka_core::wire::Uuid(Uuid::from_u128(77).into_bytes())
@@ -78,7 +78,7 @@ fn the_id_before_ours_is_believed_of_the_only_broker_in_the_end() {
 }
 
 #[test]
-fn growth_before_a_recreation_was_told_is_part_of_that() {
+fn growth_before_a_recreation_was_reported_is_part_of_that() {
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let _ = events(&mut s);
     s.listening = false;
@@ -88,9 +88,9 @@ fn growth_before_a_recreation_was_told_is_part_of_that() {
     s.world.grow("t", 6);
     s.run(Duration::from_secs(5));
     s.listening = true;
-    let told = events(&mut s);
-    assert_eq!(recreated(&told), [6], "{told:?}");
-    assert_eq!(growths(&told), [], "{told:?}");
+    let reported = events(&mut s);
+    assert_eq!(recreated(&reported), [6], "{reported:?}");
+    assert_eq!(growths(&reported), [], "{reported:?}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn without_ids_fewer_partitions_show_in_probes_with_a_cursor() {
 }
 
 #[test]
-fn a_topic_that_was_never_there_is_told_soon_in_a_large_cluster_too() {
+fn a_topic_that_was_never_there_is_reported_soon_in_a_large_cluster_too() {
     let mut s = Script::new(World::new(5).topic("t", 1));
     s.ready("t");
     s.run(Duration::from_secs(10));

@@ -112,9 +112,11 @@ fn what_streams_by_takes_no_room_from_others() {
     s.client.assign_all(now, t, Start::Earliest).unwrap();
     s.run(Duration::from_millis(100));
     let limit = Error::Limit { what: LimitKind::Partitions, needed: 6 };
-    let told = events(&mut s);
-    assert!(told.iter().any(|e| matches!(e, Event::TopicFailed { error, .. } if *error == limit)));
-    let assigned = told.iter().filter_map(|event| match event {
+    let reported = events(&mut s);
+    assert!(
+        reported.iter().any(|e| matches!(e, Event::TopicFailed { error, .. } if *error == limit))
+    );
+    let assigned = reported.iter().filter_map(|event| match event {
         Event::Assigned { at, .. } => Some(*at),
         _ => None,
     });
@@ -301,7 +303,7 @@ fn ten_thousand_topics_are_produced_to_one_after_another() {
         produce(&mut s, topic);
         s.client.unwatch(topic);
         names.push(topic);
-        let _ = s.told();
+        let _ = s.reported();
     }
     names.sort_unstable();
     names.dedup();

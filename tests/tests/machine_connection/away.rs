@@ -3,10 +3,13 @@
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
 use kavka_core::{Acks, Config, Duration, Event, Limits, Start};
 use kavka_tests::script::fetch::{Batch, records};
-use kavka_tests::script::{Script, Told, World};
+use kavka_tests::script::{Reported, Script, World};
 
 fn disconnected(s: &mut Script) -> usize {
-    s.take_told(|told| matches!(told, Told::Event(Event::Disconnected { .. })).then_some(())).len()
+    s.take_reported(|reported| {
+        matches!(reported, Reported::Event(Event::Disconnected { .. })).then_some(())
+    })
+    .len()
 }
 
 /// The whole answer lies in the receive buffer: what takes long is the application.

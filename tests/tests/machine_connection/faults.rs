@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
 };
 use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
 use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm, warm_up};
-use kavka_tests::script::{Script, Told, World};
+use kavka_tests::script::{Reported, Script, World};
 use kavka_tests::sim::Profile;
 
 /// What a connection was in the middle of must not be read into the next one in its place.
@@ -86,8 +86,8 @@ fn an_admin_request_follows_the_controller() {
                 .with_error_code(code);
         s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![topic]));
     }
-    let done = s.take_told(|told| match told {
-        Told::Done { result, .. } => Some(*result),
+    let done = s.take_reported(|reported| match reported {
+        Reported::Done { result, .. } => Some(*result),
         _ => None,
     });
     assert_eq!(done, [Ok(())]);

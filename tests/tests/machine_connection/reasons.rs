@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
 };
 use kavka_core::wire::ApiKey as Api;
 use kavka_core::{Admin, CloseReason, Config, Duration, Error, Event, Limits, PeerFault, Start};
-use kavka_tests::script::{Script, Told, World};
+use kavka_tests::script::{Reported, Script, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,14 +18,14 @@ fn without(api: i16) -> World {
 }
 
 fn failed(s: &mut Script) -> Vec<Error> {
-    s.take_told(|told| match told.event()? {
+    s.take_reported(|reported| match reported.event()? {
         Event::Failed { error, .. } => Some(error),
         _ => None,
     })
 }
 
 fn disconnected(s: &mut Script) -> Vec<Error> {
-    s.take_told(|told| match told.event()? {
+    s.take_reported(|reported| match reported.event()? {
         Event::Disconnected { error, .. } => Some(error),
         _ => None,
     })
@@ -86,12 +86,12 @@ fn a_partition_whose_leader_gives_no_records_says_so_once() {
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
     s.run(Duration::from_secs(10));
-    let told = s.take_told(|told| match told.event()? {
+    let reported = s.take_reported(|reported| match reported.event()? {
         Event::PartitionFailed { error, .. } => Some(error),
         _ => None,
     });
     let fault = PeerFault::NoCommonVersion { api: Api::FETCH, min: 90, max: 91 };
-    assert_eq!(told, [Error::Peer(fault)]);
+    assert_eq!(reported, [Error::Peer(fault)]);
     s.none::<FetchRequest>("it speaks no version of ours");
 }
 
@@ -128,11 +128,11 @@ fn admin_requests_fail_at_once_where_their_api_is_missing() {
         )
         .unwrap();
     s.run(SECOND);
-    let told = s.take_told(|told| match told {
-        Told::Done { result: Err(error), .. } => Some(*error),
+    let reported = s.take_reported(|reported| match reported {
+        Reported::Done { result: Err(error), .. } => Some(*error),
         _ => None,
     });
-    assert_eq!(told, [Error::Peer(PeerFault::NoApi(Api::CREATE_TOPICS))]);
+    assert_eq!(reported, [Error::Peer(PeerFault::NoApi(Api::CREATE_TOPICS))]);
 }
 
 /// What a controller's listener offers.
@@ -142,8 +142,8 @@ fn a_peer_without_metadata_is_named_and_left() {
     s.topic("t");
     s.run(SECOND);
     let fault = Error::Peer(PeerFault::NoApi(Api::METADATA));
-    let told = disconnected(&mut s);
-    assert!(!told.is_empty() && told.iter().all(|error| *error == fault), "{told:?}");
+    let reported = disconnected(&mut s);
+    assert!(!reported.is_empty() && reported.iter().all(|error| *error == fault), "{reported:?}");
 }
 
 /// A listener that wants SASL answers ApiVersions and ends the connection at what comes next.
@@ -162,8 +162,8 @@ fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
     }
     let connects = s.connects.len();
     assert!((8..=20).contains(&connects), "{connects} connections in 10 s");
-    let told = disconnected(&mut s);
-    assert!(told.iter().all(|e| *e == Error::Closed(CloseReason::EndedEarly)), "{told:?}");
+    let reported = disconnected(&mut s);
+    assert!(reported.iter().all(|e| *e == Error::Closed(CloseReason::EndedEarly)), "{reported:?}");
     // Once it answers, what was is forgotten.
     s.automatic(ApiKey::Metadata);
     s.until("a connection", |s| !s.connections(1).is_empty());

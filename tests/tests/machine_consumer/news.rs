@@ -48,7 +48,7 @@ fn records_wait_in_the_buffer_for_as_long_as_nobody_takes_them() {
 }
 
 #[test]
-fn growth_is_told_while_records_wait() {
+fn growth_is_reported_while_records_wait() {
     let (mut s, _) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
     s.listening = false;

@@ -23,24 +23,24 @@ fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
 
 /// A session repeats what it was told last, so a leader would refuse the same epoch for ever.
 #[test]
-fn an_epoch_that_changes_without_the_position_is_told_to_the_session() {
+fn an_epoch_that_changes_without_the_position_is_reported_to_the_session() {
     let (mut s, _) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
     let read = Batch { epoch: 5, ..Batch::new(0, &["a"; 10]) }.bytes();
     s.give(&asked, 7, vec![records(0, &[read])]);
     (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = (0, 100);
-    let told = |asked: &Asked<FetchRequest>| {
+    let reported = |asked: &Asked<FetchRequest>| {
         let parts = asked.body.topics.iter().flat_map(|topic| &topic.partitions);
         parts.map(|p| (p.fetch_offset, p.last_fetched_epoch)).collect::<Vec<_>>()
     };
     let asked = s.expect::<FetchRequest>();
-    assert_eq!(told(&asked), [(10, 5)]);
+    assert_eq!(reported(&asked), [(10, 5)]);
     s.give(&asked, 7, vec![diverging(0, 3, 10)]);
     let asked = s.expect::<FetchRequest>();
-    assert_eq!(told(&asked), [(10, 3)], "the leader knows epoch 3, and its end is here");
+    assert_eq!(reported(&asked), [(10, 3)], "the leader knows epoch 3, and its end is here");
     s.give(&asked, 7, vec![refused(0, 1)]);
     let asked = s.expect::<FetchRequest>();
-    assert_eq!(told(&asked), [(10, -1)], "in range by ListOffsets: the epoch is to blame");
+    assert_eq!(reported(&asked), [(10, -1)], "in range by ListOffsets: the epoch is to blame");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn two_truncations_before_the_application_looks_are_one_move() {
 }
 
 #[test]
-fn passing_errors_are_silent_for_five_seconds_and_refused_access_is_told_at_once() {
+fn passing_errors_are_silent_for_five_seconds_and_refused_access_is_reported_at_once() {
     for (code, silent) in [(3, true), (6, true), (29, false)] {
         let (mut s, _) = reading(1, 1);
         let start = s.now();
@@ -130,8 +130,8 @@ fn passing_errors_are_silent_for_five_seconds_and_refused_access_is_told_at_once
         while start.until(s.now()) < Duration::from_secs(8) {
             let asked = s.expect::<FetchRequest>();
             s.give(&asked, 0, vec![refused(0, code)]);
-            let told = events(&mut s);
-            if told.iter().any(|e| matches!(e, Event::PartitionFailed { .. })) {
+            let reported = events(&mut s);
+            if reported.iter().any(|e| matches!(e, Event::PartitionFailed { .. })) {
                 first = first.or(Some(start.until(s.now()).as_millis()));
             }
         }
@@ -141,7 +141,7 @@ fn passing_errors_are_silent_for_five_seconds_and_refused_access_is_told_at_once
 }
 
 #[test]
-fn access_refused_after_a_passing_error_is_told_too() {
+fn access_refused_after_a_passing_error_is_reported_too() {
     let (mut s, _) = reading(1, 1);
     for code in [6, 29, 29] {
         let asked = s.expect::<FetchRequest>();
@@ -166,7 +166,7 @@ fn positions_and_ends_are_reported_once() {
         let mut entry = records(0, batches);
         entry.high_watermark = end;
         s.give(&asked, 0, vec![entry]);
-        s.take_told(|told| match told.event()? {
+        s.take_reported(|reported| match reported.event()? {
             Event::Positioned { at, offset } => Some((at, offset, "begins")),
             Event::EndOfPartition { at, offset } => Some((at, offset, "ends")),
             _ => None,
@@ -192,9 +192,9 @@ fn nothing_is_reported_of_positions_that_nobody_asked_for() {
     let mut entry = records(0, &[batch(0, &["a"])]);
     entry.high_watermark = 1;
     s.give(&asked, 0, vec![entry]);
-    let told = s.take_told(|told| match told.event()? {
+    let reported = s.take_reported(|reported| match reported.event()? {
         Event::EndOfPartition { offset, .. } | Event::Positioned { offset, .. } => Some(offset),
         _ => None,
     });
-    assert_eq!(told, [0_i64; 0]);
+    assert_eq!(reported, [0_i64; 0]);
 }

@@ -43,7 +43,7 @@ fn the_first_batch_of_each_partition_is_checked() {
 
 /// Batches told as unreadable: partition, offset, and where one would go on.
 fn corrupt(s: &mut Script) -> Vec<(PartitionId, i64, i64)> {
-    s.take_told(|told| match told.event()? {
+    s.take_reported(|reported| match reported.event()? {
         Event::Corrupt { at, offset, next_offset, why: Unreadable::Malformed(_) } => {
             Some((at, offset, next_offset))
         }
@@ -81,21 +81,21 @@ fn there_is_an_event_while_there_are_records_for_the_application() {
 #[test]
 fn a_negative_count_of_records_is_corrupt() {
     let bad = Batch { count: -1, ..Batch::new(0, &["a"]) };
-    let (next, got, told) = after(&[bad.bytes()]);
+    let (next, got, reported) = after(&[bad.bytes()]);
     assert_eq!((next, got), (None, vec![]));
-    let last = told.last();
-    assert!(matches!(last, Some(Event::Corrupt { offset: 0, next_offset: 1, .. })), "{told:?}");
+    let last = reported.last();
+    assert!(matches!(last, Some(Event::Corrupt { offset: 0, next_offset: 1, .. })), "{reported:?}");
 }
 
 #[test]
-fn a_compressed_batch_is_told_and_the_position_kept() {
+fn a_compressed_batch_is_reported_and_the_position_kept() {
     for codec in 1..=4 {
         let packed = Batch { attributes: codec, ..Batch::new(0, &["a"]) };
-        let (next, got, told) = after(&[packed.bytes()]);
+        let (next, got, reported) = after(&[packed.bytes()]);
         assert_eq!((next, got), (None, vec![]), "codec {codec}");
         let wanted = Unreadable::Compressed(codec as u8);
-        let Some(Event::Corrupt { offset: 0, next_offset: 1, why, .. }) = told.last() else {
-            panic!("codec {codec}: {told:?}")
+        let Some(Event::Corrupt { offset: 0, next_offset: 1, why, .. }) = reported.last() else {
+            panic!("codec {codec}: {reported:?}")
         };
         assert_eq!(*why, wanted);
     }
@@ -103,15 +103,15 @@ fn a_compressed_batch_is_told_and_the_position_kept() {
 
 /// CORRUPT_MESSAGE: the broker cannot read its own log there.
 #[test]
-fn records_that_the_broker_calls_corrupt_are_told() {
+fn records_that_the_broker_calls_corrupt_are_reported() {
     let (mut s, _) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
     s.give(&asked, 0, vec![refused(0, 2)]);
-    let told = s.take_told(|told| match told.event()? {
+    let reported = s.take_reported(|reported| match reported.event()? {
         Event::Corrupt { offset, next_offset, why, .. } => Some((offset, next_offset, why)),
         _ => None,
     });
-    assert_eq!(told, [(0, 0, Unreadable::ByBroker)]);
+    assert_eq!(reported, [(0, 0, Unreadable::ByBroker)]);
     s.none::<FetchRequest>("the partition waits for a seek");
 }
 
@@ -156,10 +156,10 @@ fn garbage_instead_of_records_never_moves_the_position_back() {
         bytes.freeze()
     };
     for bad in [header(-1), header(i32::MIN), header(0), header(48), zeros.freeze(), magic] {
-        let (next, got, told) = after(core::slice::from_ref(&bad));
+        let (next, got, reported) = after(core::slice::from_ref(&bad));
         assert_eq!((next, got), (None, vec![]), "{bad:?}");
-        let last = told.last();
-        assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{bad:?}: {told:?}");
+        let last = reported.last();
+        assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{bad:?}: {reported:?}");
     }
 }
 
@@ -191,10 +191,10 @@ fn a_batch_that_leads_nowhere_is_parked() {
         ("last offset delta -9", Batch { last_delta: -9, ..Batch::new(0, &["a"]) }),
         ("base offset -3", Batch { last_delta: 9, ..Batch::new(-3, &["a"]) }),
     ] {
-        let (next, got, told) = after(&[bad.bytes()]);
+        let (next, got, reported) = after(&[bad.bytes()]);
         assert_eq!((next, got), (None, vec![]), "{name}");
-        let last = told.last();
-        assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{name}: {told:?}");
+        let last = reported.last();
+        assert!(matches!(last, Some(Event::Corrupt { offset: 0, .. })), "{name}: {reported:?}");
     }
 }
 
@@ -215,11 +215,11 @@ fn answers_that_move_nothing_are_not_fetched_in_a_fast_loop() {
         }
     }
     assert!((10..=60).contains(&count), "{count} fetches in 20 s");
-    let told = s.take_told(|told| match told.event()? {
+    let reported = s.take_reported(|reported| match reported.event()? {
         Event::PartitionFailed { error, .. } => Some(error),
         _ => None,
     });
-    assert!(!told.is_empty(), "nothing is reported");
+    assert!(!reported.is_empty(), "nothing is reported");
 }
 
 /// Message sets of magic 0 and 1 may be shorter than any batch.
@@ -237,12 +237,12 @@ fn small_messages_of_old_formats_are_named() {
             s.piece = piece;
             s.give(&asked, 0, vec![records(0, &[message.into()])]);
             s.run(Duration::from_millis(20));
-            let told = s.take_told(|told| match told.event()? {
+            let reported = s.take_reported(|reported| match reported.event()? {
                 Event::Corrupt { why, .. } => Some(why),
                 _ => None,
             });
             let wanted = Unreadable::Malformed(Malformed::Magic(magic));
-            assert_eq!(told, [wanted], "magic {magic}, pieces of {piece}");
+            assert_eq!(reported, [wanted], "magic {magic}, pieces of {piece}");
         }
     }
 }

@@ -52,27 +52,27 @@ fn an_added_partition_whose_first_records_are_gone_begins_at_what_is_left() {
     };
     s.give(&asked, 1, vec![refused(1, 1)]);
     assert!(wanted(&mut s).contains(&(1, 5)));
-    let told = events(&mut s);
+    let reported = events(&mut s);
     let moved = |e: &Event<'_>| {
         matches!(e, Event::Moved { from: 0, to: 5, why: MoveReason::OutOfRange, .. })
     };
-    assert!(told.iter().any(moved), "{told:?}");
+    assert!(reported.iter().any(moved), "{reported:?}");
 }
 
 #[test]
-fn a_full_table_is_told_once_and_filled_up_later_by_the_same_start() {
+fn a_full_table_is_reported_once_and_filled_up_later_by_the_same_start() {
     let (mut s, t) = following(3, Start::Latest, 2);
     assert_eq!(wanted(&mut s), [(0, 40), (1, 40)]);
-    let told = events(&mut s);
-    let limits = |told: &[Event<'_>]| {
+    let reported = events(&mut s);
+    let limits = |reported: &[Event<'_>]| {
         let full = |e: &&Event<'_>| {
             let full = Error::Limit { what: LimitKind::Partitions, needed: 3 };
             matches!(e, Event::TopicFailed { error, .. } if *error == full)
         };
-        told.iter().filter(full).count()
+        reported.iter().filter(full).count()
     };
-    assert_eq!(limits(&told), 1, "{told:?}");
-    let first = told.iter().find_map(|e| match e {
+    assert_eq!(limits(&reported), 1, "{reported:?}");
+    let first = reported.iter().find_map(|e| match e {
         Event::Assigned { at, .. } => Some(*at),
         _ => None,
     });
@@ -100,13 +100,13 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
     s.world.grow("t", 4);
     let now = wanted(&mut s);
     assert!(now.contains(&(2, 0)) && now.contains(&(3, 0)), "{now:?}");
-    let told = events(&mut s);
+    let reported = events(&mut s);
     let recreated = |e: &&Event<'_>| matches!(e, Event::TopicRecreated { partitions: 2, .. });
-    assert_eq!(told.iter().filter(recreated).count(), 1, "{told:?}");
+    assert_eq!(reported.iter().filter(recreated).count(), 1, "{reported:?}");
     let why = |e: &&Event<'_>| {
         matches!(e, Event::Moved { from: 40, to: 0, why: MoveReason::Recreated, .. })
     };
-    assert_eq!(told.iter().filter(why).count(), 2, "{told:?}");
+    assert_eq!(reported.iter().filter(why).count(), 2, "{reported:?}");
 }
 
 /// Its answer comes in pieces, from another broker than the first one, where nothing else is read.
@@ -133,7 +133,7 @@ fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
 
 /// Partitions that were told to be assigned.
 fn assigned(s: &mut Script) -> Vec<u32> {
-    s.take_told(|told| match told.event()? {
+    s.take_reported(|reported| match reported.event()? {
         Event::Assigned { partition, .. } => Some(partition.partition),
         _ => None,
     })
@@ -185,24 +185,24 @@ fn a_recreated_topic_moves_nobody_who_left_no_place() {
             s.manual(ApiKey::ListOffsets);
             s.until("it is ready", |s| s.client.freshness(t).is_some());
         }
-        let told = assigned(&mut s);
-        assert_eq!(told, [0, 1], "{start:?}");
+        let reported = assigned(&mut s);
+        assert_eq!(reported, [0, 1], "{start:?}");
         s.world.topic_mut("t").id = Uuid::from_u128(77);
         poke(&mut s, t);
         s.run(Duration::from_secs(6));
-        let told = events(&mut s);
+        let reported = events(&mut s);
         let recreated = |e: &&Event<'_>| matches!(e, Event::TopicRecreated { partitions: 2, .. });
-        assert_eq!(told.iter().filter(recreated).count(), 1, "{told:?}");
-        assert_eq!(moves(&told), [], "{start:?}");
+        assert_eq!(reported.iter().filter(recreated).count(), 1, "{reported:?}");
+        assert_eq!(moves(&reported), [], "{start:?}");
     }
 }
 
 /// What was never told to be at 40 does not leave it.
 #[test]
-fn a_recreated_topic_moves_nobody_who_was_not_told_of_the_partition() {
-    for told_before in [true, false] {
+fn a_recreated_topic_moves_nobody_who_was_not_reported_of_the_partition() {
+    for reported_before in [true, false] {
         let (mut s, t) = following(1, Start::Offset(40), 64);
-        s.listening = told_before;
+        s.listening = reported_before;
         s.until("it is ready", |s| s.client.freshness(t).is_some());
         s.run(Duration::from_secs(1));
         s.listening = false;
@@ -212,8 +212,8 @@ fn a_recreated_topic_moves_nobody_who_was_not_told_of_the_partition() {
         s.listening = true;
         assert_eq!(assigned(&mut s), [0]);
         let moved: &[_] = &[(40, 0, MoveReason::Recreated)];
-        let wanted = if told_before { moved } else { &[] };
-        assert_eq!(moves(&events(&mut s)), wanted, "told before: {told_before}");
+        let wanted = if reported_before { moved } else { &[] };
+        assert_eq!(moves(&events(&mut s)), wanted, "told before: {reported_before}");
     }
 }
 

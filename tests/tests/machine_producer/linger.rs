@@ -176,7 +176,7 @@ fn requests(flow: &Flow, linger_when_idle: bool) -> (u64, u64) {
         while let Some(asked) = s.take::<ProduceRequest>() {
             answers.push((s.now() + Duration::from_micros(300), asked));
         }
-        let _ = s.told();
+        let _ = s.reported();
     }
     (s.client.stats().requests - before, records)
 }

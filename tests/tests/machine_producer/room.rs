@@ -62,7 +62,7 @@ fn room_comes_when_a_part_of_the_memory_is_free() {
 
 /// An application that tries again on each `Room` must not be led around in a circle.
 #[test]
-fn room_is_not_told_while_another_try_would_fail() {
+fn room_is_not_reported_while_another_try_would_fail() {
     // Few batches: their number is what runs out.
     let mut s = small(World::new(1).topic("t", 40), |l| (l.tx_blocks, l.block_bytes) = (16, 1024));
     let t = s.ready("t");

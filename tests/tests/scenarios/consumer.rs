@@ -22,8 +22,8 @@ fn c1_a_compacted_tail_is_passed() {
 fn c2_empty_and_control_batches_move_the_position_and_give_nothing() {
     let empty = Batch { last_delta: 4, ..Batch::new(0, &[]) };
     let control = Batch { attributes: 0x30, ..Batch::new(5, &["commit"]) };
-    let (next, got, told) = after(&[empty.bytes(), control.bytes()]);
-    assert_eq!((next, got, told.len()), (Some(6), vec![], 1), "{told:?}");
+    let (next, got, reported) = after(&[empty.bytes(), control.bytes()]);
+    assert_eq!((next, got, reported.len()), (Some(6), vec![], 1), "{reported:?}");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn c3_an_offset_in_mid_batch_hides_what_is_before() {
 }
 
 #[test]
-fn c4_a_first_batch_that_is_always_cut_is_told_and_never_loops_fast() {
+fn c4_a_first_batch_that_is_always_cut_is_reported_and_never_loops_fast() {
     for keep in [5, 40, 70] {
         let (mut s, _) = reading(1, 1);
         let (start, mut fetches) = (s.now(), 0);
@@ -48,13 +48,13 @@ fn c4_a_first_batch_that_is_always_cut_is_told_and_never_loops_fast() {
             fetches += 1;
         }
         assert!((15..60).contains(&fetches), "{keep} bytes: {fetches} fetches in 20 s");
-        let told = format!("{:?}", events(&mut s));
-        assert!(told.contains("CORRUPT_MESSAGE"), "{keep} bytes: {told}");
+        let reported = format!("{:?}", events(&mut s));
+        assert!(reported.contains("CORRUPT_MESSAGE"), "{keep} bytes: {reported}");
     }
 }
 
 #[test]
-fn c4_a_batch_beyond_the_receive_buffer_is_told_and_the_connection_lives_on() {
+fn c4_a_batch_beyond_the_receive_buffer_is_reported_and_the_connection_lives_on() {
     let memory = Box::leak(Box::new(Resources::<2, 1, 2, 1024, 16>::new()));
     let world = World::new(1).topic("t", 1);
     let config = Config::new(world.bootstrap());
@@ -66,9 +66,9 @@ fn c4_a_batch_beyond_the_receive_buffer_is_told_and_the_connection_lives_on() {
     let large = batch(1, &["x".repeat(5000).as_str()]);
     s.give(&asked, 0, vec![records(0, &[batch(0, &["a"]), large.clone(), batch(2, &["c"])])]);
     assert_eq!(values(&mut s), [(0, "a".into())]);
-    let told = events(&mut s);
-    let Some(Event::TooLarge { offset: 1, next_offset: 2, needed, .. }) = told.last() else {
-        panic!("{told:?}")
+    let reported = events(&mut s);
+    let Some(Event::TooLarge { offset: 1, next_offset: 2, needed, .. }) = reported.last() else {
+        panic!("{reported:?}")
     };
     assert_eq!(*needed, large.len());
     let conns = s.connections(1).len();
@@ -89,9 +89,9 @@ fn c5_a_corrupt_batch_among_good_ones_is_named_and_can_be_passed() {
     let all = [batch(0, &["a"]), bad.into(), batch(3, &["d"])];
     s.give(&asked, 0, vec![records(0, &all)]);
     assert_eq!(values(&mut s), [(0, "a".into())]);
-    let told = events(&mut s);
-    let Some(Event::Corrupt { at, offset: 1, next_offset: 3, .. }) = told.last() else {
-        panic!("{told:?}")
+    let reported = events(&mut s);
+    let Some(Event::Corrupt { at, offset: 1, next_offset: 3, .. }) = reported.last() else {
+        panic!("{reported:?}")
     };
     assert_eq!((*at, s.client.position(parts[0])), (parts[0], Some(1)));
     s.run(Duration::from_secs(5));
@@ -169,7 +169,7 @@ fn c8_a_lost_session_begins_anew_at_once() {
 }
 
 #[test]
-fn c8_an_unknown_error_of_a_whole_fetch_is_told_and_never_loops_fast() {
+fn c8_an_unknown_error_of_a_whole_fetch_is_reported_and_never_loops_fast() {
     for code in [70, -1, 35] {
         let (mut s, _) = reading(1, 1);
         let start = s.now();
@@ -180,8 +180,8 @@ fn c8_an_unknown_error_of_a_whole_fetch_is_told_and_never_loops_fast() {
             fetches += 1;
         }
         assert!((15..60).contains(&fetches), "code {code}: {fetches} fetches in 20 s");
-        let told = format!("{:?}", events(&mut s));
-        assert!(told.contains("PartitionFailed"), "code {code}: {told}");
+        let reported = format!("{:?}", events(&mut s));
+        assert!(reported.contains("PartitionFailed"), "code {code}: {reported}");
     }
 }
 

@@ -79,7 +79,7 @@ fn p7_a_partition_assigned_before_it_exists_is_read_from_its_first_record_by_its
         s.world.grow("t", 5);
         s.world.partition("t", 4).end = 3;
         assert_eq!(wanted(&mut s), [(4, 0)], "ready {ready}");
-        let told = format!("{:?}", events(&mut s));
-        assert!(!told.contains("PartitionFailed"), "ready {ready}: {told}");
+        let reported = format!("{:?}", events(&mut s));
+        assert!(!reported.contains("PartitionFailed"), "ready {ready}: {reported}");
     }
 }

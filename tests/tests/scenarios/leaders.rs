@@ -12,7 +12,7 @@ use kavka_tests::sim::Profile;
 
 /// Positions are validated by Fetch itself (KIP-595): no request of its own, no round trip more.
 #[test]
-fn e1_the_first_fetch_from_a_new_leader_tells_which_epoch_was_read() {
+fn e1_the_first_fetch_from_a_new_leader_reports_which_epoch_was_read() {
     let (mut s, _) = reading(2, 1);
     s.world.partition("t", 0).epoch = 3;
     let asked = s.expect::<FetchRequest>();
@@ -22,9 +22,9 @@ fn e1_the_first_fetch_from_a_new_leader_tells_which_epoch_was_read() {
     s.world.lead("t", 0, 2);
     s.give(&asked, 0, vec![led(0, 6, 2, 4)]);
     let asked = s.expect::<FetchRequest>();
-    let told = &asked.body.topics[0].partitions[0];
-    let epochs = (told.last_fetched_epoch, told.current_leader_epoch);
-    assert_eq!((asked.node, told.fetch_offset, epochs), (2, 1, (3, 4)));
+    let reported = &asked.body.topics[0].partitions[0];
+    let epochs = (reported.last_fetched_epoch, reported.current_leader_epoch);
+    assert_eq!((asked.node, reported.fetch_offset, epochs), (2, 1, (3, 4)));
 }
 
 /// Fetch before version 12 (Kafka 2.7) has no place for it, and these answer consumers nothing.
@@ -75,7 +75,7 @@ fn e4_an_undefined_divergence_is_out_of_range_and_no_loss() {
 }
 
 #[test]
-fn e5_a_seek_wins_over_a_truncation_that_is_told_late() {
+fn e5_a_seek_wins_over_a_truncation_that_is_reported_late() {
     let (mut s, parts) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
     s.give(&asked, 0, vec![records(0, &[batch(0, &["a"; 10])])]);

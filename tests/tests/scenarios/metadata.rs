@@ -141,9 +141,9 @@ fn m7_a_topic_missing_for_a_moment_stays() {
         s.world.topic_mut("t").error = code;
         s.run(Duration::from_secs(4));
         assert_eq!(count(&s.client, t), 4, "code {code}");
-        let told = events(&mut s);
-        let failed = told.iter().any(|e| matches!(e, Event::TopicFailed { .. }));
-        assert!(!failed, "code {code}: {told:?}");
+        let reported = events(&mut s);
+        let failed = reported.iter().any(|e| matches!(e, Event::TopicFailed { .. }));
+        assert!(!failed, "code {code}: {reported:?}");
         s.world.topic_mut("t").error = 0;
         s.produce(t, 3, "a");
         s.expect::<ProduceRequest>();
@@ -191,9 +191,9 @@ fn m9_a_passing_error_of_a_topic_holds_nothing_up() {
             s.run(Duration::from_millis(100));
         }
         assert_eq!(s.delivered().len(), rounds as usize, "code {code}");
-        let told = events(&mut s);
-        let failed = told.iter().any(|e| matches!(e, Event::TopicFailed { .. }));
-        assert!(!failed, "code {code}: {told:?}");
+        let reported = events(&mut s);
+        let failed = reported.iter().any(|e| matches!(e, Event::TopicFailed { .. }));
+        assert!(!failed, "code {code}: {reported:?}");
     }
 }
 
@@ -329,7 +329,7 @@ fn m14_who_is_silent_by_request_or_busy_is_asked_last() {
 }
 
 #[test]
-fn m15_a_topic_missing_for_long_is_told_once_and_comes_back() {
+fn m15_a_topic_missing_for_long_is_reported_once_and_comes_back() {
     // R7
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     s.run(Duration::from_secs(10));
@@ -338,11 +338,11 @@ fn m15_a_topic_missing_for_long_is_told_once_and_comes_back() {
     s.run(Duration::from_millis(4900));
     assert!(!events(&mut s).iter().any(|e| matches!(e, Event::TopicFailed { .. })), "too soon");
     s.run(Duration::from_secs(25));
-    let failed = |told: &[Event<'_>]| {
+    let failed = |reported: &[Event<'_>]| {
         let unknown = Error::Broker(kavka_core::wire::ErrorCode(3));
         let gone =
             |e: &&Event<'_>| matches!(e, Event::TopicFailed { error, .. } if *error == unknown);
-        told.iter().filter(gone).count()
+        reported.iter().filter(gone).count()
     };
     assert_eq!(failed(&events(&mut s)), 1);
     s.world.topic_mut("t").error = 0;

@@ -26,14 +26,14 @@ fn story(piece: usize) -> Vec<String> {
     for partition in 0..6 {
         s.produce(t, partition, "value");
     }
-    let mut told = Vec::new();
-    while told.iter().filter(|t: &&String| t.contains("Delivered")).count() < 6 {
+    let mut reported = Vec::new();
+    while reported.iter().filter(|t: &&String| t.contains("Delivered")).count() < 6 {
         let asked = s.expect::<ProduceRequest>();
         s.acknowledge(&asked, 5);
-        told.extend(s.told().iter().map(|told| format!("{told:?}")));
+        reported.extend(s.reported().iter().map(|reported| format!("{reported:?}")));
     }
-    told.sort();
-    told
+    reported.sort();
+    reported
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
 
 /// One that names no version of Metadata, or refuses with another code, is of no use either.
 #[test]
-fn n2_a_broker_that_cannot_tell_of_topics_is_given_up() {
+fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
     for (without, code) in [(Some(ApiKey::Metadata), 0), (None, 41)] {
         let mut s = Script::new(World::new(1).topic("t", 1));
         s.manual(ApiKey::ApiVersions);

@@ -283,12 +283,12 @@ fn i9_a_batch_that_is_too_large_is_split_and_keeps_its_sequences() {
     s.refuse(&again, 10);
     s.refuse(&second, 45);
     take_all(&mut s, &[("a", (0, 1, 1)), ("b", (0, 2, 1)), ("c,d,e", (0, 3, 3)), ("f", (0, 6, 1))]);
-    let told = s.take_told(|told| match told.event()? {
+    let reported = s.take_reported(|reported| match reported.event()? {
         kavka_core::Event::Delivered { batch, first, count, .. } => Some((batch, first, count)),
         _ => None,
     });
     let wanted: Vec<_> = [(0, 1), (1, 1), (2, 3)].map(|(f, n)| (ids[0].batch, f, n)).into();
-    assert_eq!(told[1..4], wanted);
+    assert_eq!(reported[1..4], wanted);
 }
 
 /// Brokers write down what the header says to find records by time.

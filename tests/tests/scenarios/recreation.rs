@@ -55,8 +55,8 @@ fn t2_ids_that_go_make_fetches_name_the_topic_and_ids_that_come_use_them() {
     s.world.topics[0].id = id;
     let asked = fetch_with(&mut s, |_, asked| asked.version >= 13);
     assert_eq!(asked.body.session_epoch, 0);
-    let told = format!("{:?}", events(&mut s));
-    assert!(!told.contains("TopicRecreated"), "{told}");
+    let reported = format!("{:?}", events(&mut s));
+    assert!(!reported.contains("TopicRecreated"), "{reported}");
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn out_of_range(policy: OutOfRange, log: (i64, i64)) -> (Vec<Move>, Option<i64>,
     s.give(&asked, 0, vec![refused(0, 1)]);
     s.run(Duration::from_millis(200));
     let next = s.take::<FetchRequest>().map(|asked| s.wanted(&asked)[0].2);
-    let told = events(&mut s);
-    let failed = told.iter().any(|e| matches!(e, Event::PartitionFailed { .. }));
-    (moves(&told), next, failed)
+    let reported = events(&mut s);
+    let failed = reported.iter().any(|e| matches!(e, Event::PartitionFailed { .. }));
+    (moves(&reported), next, failed)
 }
 
 #[test]

@@ -121,13 +121,13 @@ impl Client {
         let ask =
             ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
         let answer: ListOffsetsResponse = self.call(version, &ask);
-        let mut told: Vec<_> = answer.topics[0]
+        let mut reported: Vec<_> = answer.topics[0]
             .partitions
             .iter()
             .map(|p| (p.partition_index, p.error_code, p.offset))
             .collect();
-        told.sort_unstable();
-        told
+        reported.sort_unstable();
+        reported
     }
 
     pub(crate) fn produce(

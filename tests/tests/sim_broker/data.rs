@@ -35,18 +35,22 @@ fn every_version_produces_and_fetches() {
         let mut client = Client::connect(&server, 1);
         let (_, highest) = profile.range(ApiKey::Produce).expect("offered");
         for version in 3..=highest {
-            let told = client.produce(version, ("t", id, 0), -1, batch(&["a", "b"], PLAIN));
+            let reported = client.produce(version, ("t", id, 0), -1, batch(&["a", "b"], PLAIN));
             let wanted = (0, i64::from(version - 3) * 2);
-            assert_eq!((told.error_code, told.base_offset), wanted, "{profile} v{version}");
+            assert_eq!((reported.error_code, reported.base_offset), wanted, "{profile} v{version}");
         }
         let end = server.log_len("t", 0);
         let (_, highest) = profile.range(ApiKey::Fetch).expect("offered");
         for version in 4..=highest {
             let answer = client.fetch(version, &fetch(version, ("t", id), &[(0, 0)]));
-            let told = partition(&answer, 0).expect("the partition");
-            assert_eq!((told.error_code, told.high_watermark), (0, end), "{profile} v{version}");
+            let reported = partition(&answer, 0).expect("the partition");
+            assert_eq!(
+                (reported.error_code, reported.high_watermark),
+                (0, end),
+                "{profile} v{version}"
+            );
             let stored: usize = server.with(|c| c.batches("t", 0).iter().map(Bytes::len).sum());
-            let records = told.records.as_ref().map_or(0, Bytes::len);
+            let records = reported.records.as_ref().map_or(0, Bytes::len);
             assert_eq!(records, stored, "{profile} v{version}");
         }
     }
@@ -84,8 +88,8 @@ fn bad_batches_are_refused() {
         assert_eq!(client.produce(9, ("t", id, 0), -1, records).error_code, code, "{name}");
     }
     let big = "x".repeat(1_100_000);
-    let told = client.produce(9, ("t", id, 0), -1, batch(&[&big], PLAIN));
-    assert_eq!(told.error_code, 10, "above max.message.bytes");
+    let reported = client.produce(9, ("t", id, 0), -1, batch(&[&big], PLAIN));
+    assert_eq!(reported.error_code, 10, "above max.message.bytes");
     assert_eq!(client.produce(9, ("t", id, 0), 2, good.clone()).error_code, 21, "acks 2");
     assert_eq!(client.produce(9, ("u", id, 0), 1, good.clone()).error_code, 3, "no such topic");
     assert_eq!(client.produce(9, ("t", id, 3), 1, good.clone()).error_code, 3, "no such partition");
@@ -99,8 +103,8 @@ fn acks_0_has_no_answer_and_an_error_closes() {
     let (server, id) = server();
     let mut client = Client::connect(&server, 1);
     client.send(9, &produce(9, ("t", id, 0), 0, batch(&["a"], PLAIN)));
-    let told = client.produce(9, ("t", id, 0), 1, batch(&["b"], PLAIN));
-    assert_eq!(told.base_offset, 1, "the answer is that of the second request");
+    let reported = client.produce(9, ("t", id, 0), 1, batch(&["b"], PLAIN));
+    assert_eq!(reported.base_offset, 1, "the answer is that of the second request");
     client.send(9, &produce(9, ("t", id, 7), 0, batch(&["c"], PLAIN)));
     assert!(client.receive_raw().is_err(), "closed");
 }
@@ -114,8 +118,8 @@ fn sequences_duplicates_and_epochs() {
     assert_eq!((pid.error_code, pid.producer_epoch), (0, 0));
     let pid = pid.producer_id.0;
     let mut send = |values: &[&str], epoch, sequence| {
-        let told = client.produce(9, ("t", id, 0), -1, batch(values, (pid, epoch, sequence)));
-        (told.error_code, told.base_offset)
+        let reported = client.produce(9, ("t", id, 0), -1, batch(values, (pid, epoch, sequence)));
+        (reported.error_code, reported.base_offset)
     };
     for n in 0..6 {
         assert_eq!(send(&["a", "b"], 0, n * 2), (0, i64::from(n) * 2), "batch {n}");
@@ -177,8 +181,8 @@ fn sequence_wraps_to_zero() {
         records[53..57].copy_from_slice(&sequence.to_be_bytes());
         let crc = crc32c::crc32c(&records[21..]);
         records[17..21].copy_from_slice(&crc.to_be_bytes());
-        let told = client.produce(9, ("t", id, 0), -1, records.into());
-        assert_eq!((told.error_code, told.base_offset), (0, offset), "sequence {sequence}");
+        let reported = client.produce(9, ("t", id, 0), -1, records.into());
+        assert_eq!((reported.error_code, reported.base_offset), (0, offset), "sequence {sequence}");
     }
 }
 
@@ -189,9 +193,9 @@ fn a_moved_leader_is_hinted() {
     server.move_leader("t", 0, 3).expect("moved");
     let ask = produce(11, ("t", id, 0), -1, batch(&["a"], PLAIN));
     let answer = client.call(11, &ask);
-    let told = &answer.responses[0].partition_responses[0];
-    assert_eq!(told.error_code, 6);
-    assert_eq!((told.current_leader.leader_id.0, told.current_leader.leader_epoch), (3, 1));
+    let reported = &answer.responses[0].partition_responses[0];
+    assert_eq!(reported.error_code, 6);
+    assert_eq!((reported.current_leader.leader_id.0, reported.current_leader.leader_epoch), (3, 1));
     let port = i32::from(server.address(3).expect("address").port());
     assert_eq!(answer.node_endpoints[0].node_id.0, 3);
     assert_eq!(answer.node_endpoints[0].port, port);
@@ -199,8 +203,8 @@ fn a_moved_leader_is_hinted() {
     assert_eq!(old.responses[0].partition_responses[0].error_code, 6, "without a hint before 10");
 
     let answer = client.fetch(17, &fetch(17, ("t", id), &[(0, 0)]));
-    let told = partition(&answer, 0).expect("the partition");
-    assert_eq!((told.error_code, told.current_leader.leader_id.0), (6, 3));
+    let reported = partition(&answer, 0).expect("the partition");
+    assert_eq!((reported.error_code, reported.current_leader.leader_id.0), (6, 3));
     assert_eq!(answer.node_endpoints[0].port, port);
     let mut known = fetch(17, ("t", id), &[(0, 0)]);
     for (epoch, code) in [(0, 74), (1, 6), (2, 75)] {
@@ -268,8 +272,8 @@ fn a_leader_move_ends_a_long_poll() {
     server.move_leader("t", 0, 2).expect("moved");
     let answer = reader.receive::<FetchRequest>(17).expect("an answer");
     assert!(asked.elapsed() < Duration::from_secs(5));
-    let told = partition(&answer, 0).expect("the partition");
-    assert_eq!((told.error_code, told.current_leader.leader_id.0), (6, 2));
+    let reported = partition(&answer, 0).expect("the partition");
+    assert_eq!((reported.error_code, reported.current_leader.leader_id.0), (6, 2));
 }
 
 #[test]
@@ -406,8 +410,8 @@ fn truncation_shows_by_epoch() {
     let mut ask = fetch(13, ("t", id), &[(0, 2)]);
     ask.topics[0].partitions[0].last_fetched_epoch = 0;
     let answer = client.fetch(13, &ask);
-    let told = partition(&answer, 0).expect("the partition");
-    assert_eq!((told.diverging_epoch.epoch, told.diverging_epoch.end_offset), (0, 1));
+    let reported = partition(&answer, 0).expect("the partition");
+    assert_eq!((reported.diverging_epoch.epoch, reported.diverging_epoch.end_offset), (0, 1));
     let wanted = OffsetForLeaderPartition::default()
         .with_partition(0)
         .with_current_leader_epoch(1)
@@ -418,8 +422,8 @@ fn truncation_shows_by_epoch() {
         .with_replica_id(BrokerId(-1))
         .with_topics(vec![wanted]);
     let answer = client.call(4, &ask);
-    let told = &answer.topics[0].partitions[0];
-    assert_eq!((told.error_code, told.leader_epoch, told.end_offset), (0, 0, 1));
+    let reported = &answer.topics[0].partitions[0];
+    assert_eq!((reported.error_code, reported.leader_epoch, reported.end_offset), (0, 0, 1));
 }
 
 #[test]

@@ -45,8 +45,9 @@ fn metadata_names_the_rack_of_each_broker() {
     {
         let server = Server::start(Options { racks, ..Options::default() }).expect("server");
         let answer = Client::connect(&server, 1).metadata(12, &[]);
-        let told = answer.brokers.iter().map(|broker| broker.rack.as_deref().unwrap_or_default());
-        assert_eq!(told.collect::<Vec<_>>(), wanted);
+        let reported =
+            answer.brokers.iter().map(|broker| broker.rack.as_deref().unwrap_or_default());
+        assert_eq!(reported.collect::<Vec<_>>(), wanted);
     }
     let server = Server::start(Options::default()).expect("server");
     let answer = Client::connect(&server, 1).metadata(12, &[]);
@@ -59,21 +60,21 @@ fn a_leader_names_the_replica_in_the_rack_of_the_reader() {
         let (server, id) = racks(Options { profile, ..aware() });
         let mut client = Client::connect(&server, 1);
         client.produce(8, ("t", id, 0), -1, batch(&["a"], PLAIN));
-        let told = read(&mut client, 11, id, 0, "rack-2");
-        let named = (told.preferred_read_replica, told.error_code, len(&told));
+        let reported = read(&mut client, 11, id, 0, "rack-2");
+        let named = (reported.preferred_read_replica, reported.error_code, len(&reported));
         assert_eq!(named, (BrokerId(2), 0, 0), "{profile}");
-        assert_eq!((told.high_watermark, told.log_start_offset), (1, 0), "{profile}");
+        assert_eq!((reported.high_watermark, reported.log_start_offset), (1, 0), "{profile}");
         // The rack of the leader, one that nobody is in, and none.
         for rack in ["rack-1", "rack-9", ""] {
-            let told = read(&mut client, 11, id, 0, rack);
-            assert_eq!(told.preferred_read_replica, BrokerId(-1), "{profile} {rack}");
-            assert!(len(&told) > 0, "{profile} {rack}");
+            let reported = read(&mut client, 11, id, 0, rack);
+            assert_eq!(reported.preferred_read_replica, BrokerId(-1), "{profile} {rack}");
+            assert!(len(&reported) > 0, "{profile} {rack}");
         }
         assert!(len(&read(&mut client, 10, id, 0, "")) > 0, "{profile}");
         // At the follower itself there is nothing to be named.
-        let told = read(&mut Client::connect(&server, 2), 11, id, 0, "rack-2");
-        assert_eq!(told.preferred_read_replica, BrokerId(-1), "{profile}");
-        assert!(len(&told) > 0, "{profile}");
+        let reported = read(&mut Client::connect(&server, 2), 11, id, 0, "rack-2");
+        assert_eq!(reported.preferred_read_replica, BrokerId(-1), "{profile}");
+        assert!(len(&reported) > 0, "{profile}");
     }
 }
 
@@ -82,9 +83,9 @@ fn without_the_selector_a_leader_serves_every_rack() {
     let (server, id) = racks(Options::default());
     let mut client = Client::connect(&server, 1);
     client.produce(9, ("t", id, 0), -1, batch(&["a"], PLAIN));
-    let told = read(&mut client, 11, id, 0, "rack-2");
-    assert_eq!(told.preferred_read_replica, BrokerId(-1));
-    assert!(len(&told) > 0);
+    let reported = read(&mut client, 11, id, 0, "rack-2");
+    assert_eq!(reported.preferred_read_replica, BrokerId(-1));
+    assert!(len(&reported) > 0);
 }
 
 #[test]
@@ -124,8 +125,8 @@ fn a_session_repeats_which_replica_is_preferred() {
         let mut ask = fetch(12, ("t", id), &[]);
         (ask.rack_id, ask.session_id, ask.session_epoch) = (text("rack-2"), session, epoch);
         let answer = client.fetch(12, &ask);
-        let told = &answer.responses[0].partitions[0];
-        assert_eq!(told.preferred_read_replica, BrokerId(2), "epoch {epoch}");
+        let reported = &answer.responses[0].partitions[0];
+        assert_eq!(reported.preferred_read_replica, BrokerId(2), "epoch {epoch}");
     }
 }
 
@@ -135,16 +136,20 @@ fn a_follower_serves_consumers_of_version_11_up_to_what_it_has() {
     let (mut leader, mut follower) = (Client::connect(&server, 1), Client::connect(&server, 2));
     leader.produce(9, ("t", id, 0), -1, batch(&["a"], PLAIN));
     for version in [11, 12, 13, 17] {
-        let told = read(&mut follower, version, id, 0, "");
-        let about = (told.error_code, told.high_watermark);
+        let reported = read(&mut follower, version, id, 0, "");
+        let about = (reported.error_code, reported.high_watermark);
         assert_eq!(about, (0, 1), "version {version}");
-        assert!(len(&told) > 0, "version {version}");
+        assert!(len(&reported) > 0, "version {version}");
     }
     assert_eq!(read(&mut follower, 10, id, 0, "").error_code, 6, "older ones know leaders only");
     server.with(|cluster| cluster.set_replica_lag(2, Duration::from_secs(60)));
     leader.produce(9, ("t", id, 0), 1, batch(&["b", "c"], PLAIN));
-    let told = read(&mut follower, 12, id, 1, "");
-    assert_eq!((told.error_code, told.high_watermark, len(&told)), (0, 1, 0), "nothing yet");
+    let reported = read(&mut follower, 12, id, 1, "");
+    assert_eq!(
+        (reported.error_code, reported.high_watermark, len(&reported)),
+        (0, 1, 0),
+        "nothing yet"
+    );
     assert_eq!(read(&mut follower, 12, id, 3, "").error_code, 1, "not there yet");
     assert_eq!(read(&mut leader, 12, id, 3, "").error_code, 0, "at the leader it is in range");
     // ListOffsets and OffsetForLeaderEpoch are for the leader alone.
@@ -164,8 +169,8 @@ fn a_fetch_that_waits_at_a_follower_ends_when_records_come_there() {
         leader.produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN));
         let begun = std::time::Instant::now();
         let answer = follower.receive::<kafka_protocol::messages::FetchRequest>(12);
-        let told = answer.expect("an answer").responses.remove(0).partitions.remove(0);
-        assert!(len(&told) > 0, "lag {lag:?}");
+        let reported = answer.expect("an answer").responses.remove(0).partitions.remove(0);
+        assert!(len(&reported) > 0, "lag {lag:?}");
         assert!(begun.elapsed() < Duration::from_secs(10), "lag {lag:?}");
     }
 }
@@ -183,12 +188,12 @@ fn epoch_end(client: &mut Client, version: i16, (current, asked): (i32, i32)) ->
         ask.replica_id = BrokerId(-1);
     }
     let answer = client.call(version, &ask);
-    let told = &answer.topics[0].partitions[0];
-    (told.error_code, told.leader_epoch, told.end_offset)
+    let reported = &answer.topics[0].partitions[0];
+    (reported.error_code, reported.leader_epoch, reported.end_offset)
 }
 
 #[test]
-fn where_an_epoch_ended_is_told_in_every_version() {
+fn where_an_epoch_ended_is_reported_in_every_version() {
     let (server, id) = racks(Options::default());
     let mut client = Client::connect(&server, 1);
     client.produce(9, ("t", id, 0), -1, batch(&["a", "b"], PLAIN));
@@ -222,8 +227,8 @@ fn before_fetch_12_only_the_end_of_an_epoch_shows_an_unclean_election() {
     let mut ask = fetch(11, ("t", id), &[(0, 2)]);
     ask.topics[0].partitions[0].current_leader_epoch = 1;
     let answer = client.fetch(11, &ask);
-    let told = &answer.responses[0].partitions[0];
-    assert_eq!(told.error_code, 0, "nothing says that record 1 is another one now");
-    assert!(len(told) > 0);
+    let reported = &answer.responses[0].partitions[0];
+    assert_eq!(reported.error_code, 0, "nothing says that record 1 is another one now");
+    assert!(len(reported) > 0);
     assert_eq!(epoch_end(&mut client, 3, (1, 0)), (0, 0, 1), "and here it shows");
 }

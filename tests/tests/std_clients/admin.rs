@@ -5,29 +5,29 @@ use std::time::Instant;
 use kavka_std::{Admin, Config, ErrorKind, NewTopic, Producer, Record, Start};
 use kavka_tests::sim::ApiKey;
 
-use super::{LONG, config, server, told};
+use super::{LONG, config, reported, server};
 
 #[test]
 fn topics_are_made_grown_described_and_deleted() {
     let server = server(3);
     let admin = Admin::new(config(&server)).unwrap();
-    told(admin.create_topic(("b", 2, 1))).unwrap();
-    told(admin.create_topic(NewTopic::new("a", 5, 3).config("retention.ms", "60000"))).unwrap();
-    let topic = told(admin.describe("a")).unwrap();
+    reported(admin.create_topic(("b", 2, 1))).unwrap();
+    reported(admin.create_topic(NewTopic::new("a", 5, 3).config("retention.ms", "60000"))).unwrap();
+    let topic = reported(admin.describe("a")).unwrap();
     let indexes: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
     assert_eq!(indexes, [0, 1, 2, 3, 4]);
     assert!(topic.partitions.iter().all(|at| at.leader.is_some() && at.replicas.len() == 3));
-    told(admin.create_partitions("b", 7)).unwrap();
-    assert_eq!(told(admin.describe("b")).unwrap().partitions.len(), 7);
+    reported(admin.create_partitions("b", 7)).unwrap();
+    assert_eq!(reported(admin.describe("b")).unwrap().partitions.len(), 7);
     let names: Vec<_> =
-        told(admin.list_topics()).unwrap().into_iter().map(|topic| topic.name).collect();
+        reported(admin.list_topics()).unwrap().into_iter().map(|topic| topic.name).collect();
     assert_eq!(names, ["a", "b"]);
-    let cluster = told(admin.cluster()).unwrap();
+    let cluster = reported(admin.cluster()).unwrap();
     let ids: Vec<_> = cluster.brokers.iter().map(|broker| broker.id).collect();
     assert_eq!(ids, [1, 2, 3]);
-    told(admin.delete_topic("b")).unwrap();
-    told(admin.create_topic(("b", 1, 1))).expect("at once again");
-    assert_eq!(told(admin.describe("b")).unwrap().partitions.len(), 1);
+    reported(admin.delete_topic("b")).unwrap();
+    reported(admin.create_topic(("b", 1, 1))).expect("at once again");
+    assert_eq!(reported(admin.describe("b")).unwrap().partitions.len(), 1);
 }
 
 #[test]
@@ -39,11 +39,19 @@ fn refusals_say_who_answered_what_and_what_to_do() {
         assert_eq!(error.code().map(|code| code.0), Some(code), "{text}");
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
-    refused(told(admin.describe("none")).unwrap_err(), 3, ["none", "create the topic"]);
-    refused(told(admin.delete_topic("none")).unwrap_err(), 3, ["delete topic none", "(3)"]);
-    told(admin.create_topic(("t", 3, 1))).unwrap();
-    refused(told(admin.create_topic(("t", 3, 1))).unwrap_err(), 36, ["create topic t", "delete"]);
-    refused(told(admin.create_partitions("t", 2)).unwrap_err(), 37, ["2 partitions", "only grow"]);
+    refused(reported(admin.describe("none")).unwrap_err(), 3, ["none", "create the topic"]);
+    refused(reported(admin.delete_topic("none")).unwrap_err(), 3, ["delete topic none", "(3)"]);
+    reported(admin.create_topic(("t", 3, 1))).unwrap();
+    refused(
+        reported(admin.create_topic(("t", 3, 1))).unwrap_err(),
+        36,
+        ["create topic t", "delete"],
+    );
+    refused(
+        reported(admin.create_partitions("t", 2)).unwrap_err(),
+        37,
+        ["2 partitions", "only grow"],
+    );
 }
 
 #[test]
@@ -55,10 +63,10 @@ fn topic_configs_may_be_many_and_long_and_too_many_fail_at_once() {
     for n in 0..13 {
         topic = topic.config(format!("config.{n}"), "x".repeat(256));
     }
-    told(admin.create_topic(topic)).expect("13 configs of 256 bytes");
+    reported(admin.create_topic(topic)).expect("13 configs of 256 bytes");
     let begun = Instant::now();
     let refused = |topic: NewTopic, words: [&str; 2]| {
-        let error = told(admin.create_topic(topic)).unwrap_err();
+        let error = reported(admin.create_topic(topic)).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error.kind(), ErrorKind::RequestTooLarge { .. }), "{text}");
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
@@ -76,36 +84,36 @@ fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
     server.inject(1, ApiKey::CreateTopics, 41, 2);
-    told(admin.create_topic(("t", 1, 1))).unwrap();
+    reported(admin.create_topic(("t", 1, 1))).unwrap();
     // Applied, but nobody heard of it.
     server.drop_answer(1, ApiKey::CreatePartitions);
-    told(admin.create_partitions("t", 2)).unwrap();
+    reported(admin.create_partitions("t", 2)).unwrap();
     server.drop_answer(1, ApiKey::DeleteTopics);
-    told(admin.delete_topic("t")).unwrap();
-    assert_eq!(told(admin.list_topics()).unwrap().len(), 0);
+    reported(admin.delete_topic("t")).unwrap();
+    assert_eq!(reported(admin.list_topics()).unwrap().len(), 0);
 }
 
 /// It fails with the same code after half a minute of tries: requests are counted, not seconds.
 #[test]
-fn a_refusal_that_stays_is_told_after_one_request() {
+fn a_refusal_that_stays_is_reported_after_one_request() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
     server.create_topic("t", 1).unwrap();
     let code = |result: Result<(), kavka_std::Error>| {
         result.unwrap_err().code().map(|code| code.0).unwrap_or_default()
     };
-    let told = [
-        (ApiKey::CreateTopics, code(told(admin.create_topic(("t", 1, 1)))), 36),
-        (ApiKey::DeleteTopics, code(told(admin.delete_topic("none"))), 3),
-        (ApiKey::CreatePartitions, code(told(admin.create_partitions("none", 2))), 3),
+    let reported = [
+        (ApiKey::CreateTopics, code(reported(admin.create_topic(("t", 1, 1)))), 36),
+        (ApiKey::DeleteTopics, code(reported(admin.delete_topic("none"))), 3),
+        (ApiKey::CreatePartitions, code(reported(admin.create_partitions("none", 2))), 3),
     ];
-    for (api, code, expected) in told {
+    for (api, code, expected) in reported {
         assert_eq!((code, server.traffic(api).requests), (expected, 1), "{api:?}");
     }
     // What was created here exists too; other names were not deleted because one was.
-    super::told(admin.create_topic(("u", 1, 1))).unwrap();
-    super::told(admin.delete_topic("u")).unwrap();
-    assert_eq!(code(super::told(admin.create_topic(("t", 1, 1)))), 36);
+    super::reported(admin.create_topic(("u", 1, 1))).unwrap();
+    super::reported(admin.delete_topic("u")).unwrap();
+    assert_eq!(code(super::reported(admin.create_topic(("t", 1, 1)))), 36);
     assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
 }
 
@@ -115,13 +123,13 @@ fn a_topic_is_created_after_a_delete_whose_answer_was_lost() {
     let admin = Admin::new(config(&server)).unwrap();
     server.create_topic("t", 1).unwrap();
     server.drop_answer(1, ApiKey::DeleteTopics);
-    told(admin.delete_topic("t")).unwrap();
+    reported(admin.delete_topic("t")).unwrap();
     assert_eq!(server.traffic(ApiKey::DeleteTopics).requests, 2);
     // A broker of ZooKeeper's time goes on saying that it exists.
     server.inject(1, ApiKey::CreateTopics, 36, 2);
-    told(admin.create_topic(("t", 4, 1))).expect("a short while later");
+    reported(admin.create_topic(("t", 4, 1))).expect("a short while later");
     assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
-    assert_eq!(told(admin.describe("t")).unwrap().partitions.len(), 4);
+    assert_eq!(reported(admin.describe("t")).unwrap().partitions.len(), 4);
 }
 
 #[test]
@@ -134,23 +142,23 @@ fn offsets_of_all_partitions_are_found() {
             producer.send_to("t", partition, &Record::new(b"v")).unwrap();
         }
     }
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
     let admin = Admin::new(config(&server)).unwrap();
-    let ends = told(admin.offsets("t", Start::Latest)).unwrap();
+    let ends = reported(admin.offsets("t", Start::Latest)).unwrap();
     assert_eq!((ends.len(), ends[0], ends[1], ends[69]), (70, 3, 0, 5));
-    let firsts = told(admin.offsets("t", Start::Earliest)).unwrap();
+    let firsts = reported(admin.offsets("t", Start::Earliest)).unwrap();
     assert_eq!(firsts, [0; 70]);
     // A Fetch waits for records and holds up the questions behind it.
     assert_eq!(server.traffic(ApiKey::Fetch).requests, 0);
 }
 
 #[test]
-fn nobody_at_the_address_is_told_with_the_address() {
+fn nobody_at_the_address_is_reported_with_the_address() {
     let server = server(1);
     server.kill(1).unwrap();
     let config =
         Config::new(server.bootstrap()).admin_timeout(core::time::Duration::from_millis(500));
-    let error = told(Admin::new(config).unwrap().list_topics()).unwrap_err();
+    let error = reported(Admin::new(config).unwrap().list_topics()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
 }
@@ -167,11 +175,11 @@ fn offsets_of_more_topics_than_there_is_room_for() {
     limits.topics = 3;
     let admin = Admin::new(config(&server).limits(limits)).unwrap();
     for name in &names {
-        assert_eq!(told(admin.offsets(name, Start::Latest)).unwrap(), [0, 0], "{name}");
+        assert_eq!(reported(admin.offsets(name, Start::Latest)).unwrap(), [0, 0], "{name}");
     }
     let all = names.iter().chain(&names[..5]).chain(&names[..5]);
     let all: Vec<_> = all.map(|name| admin.offsets(name, Start::Latest)).collect();
     for pending in all {
-        assert_eq!(told(pending).unwrap(), [0, 0]);
+        assert_eq!(reported(pending).unwrap(), [0, 0]);
     }
 }

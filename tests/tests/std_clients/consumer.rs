@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kavka_std::{Consumer, Event, Limits, Producer, Record, Start};
 use kavka_tests::sim::{ApiKey, Server};
 
-use super::{LONG, MISSING, Read, assert_gapless, config, read, server, told};
+use super::{LONG, MISSING, Read, assert_gapless, config, read, reported, server};
 
 fn fill(server: &Server, topic: &str, partition: u32, values: core::ops::Range<u32>) {
     let producer = Producer::new(config(server)).unwrap();
@@ -13,7 +13,7 @@ fn fill(server: &Server, topic: &str, partition: u32, values: core::ops::Range<u
         let value = format!("{n}");
         producer.send_to(topic, partition, &Record::new(value.as_bytes())).unwrap();
     }
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
 }
 
 /// Waits for one more Fetch request: what the answer before it brought was taken by the machine.
@@ -88,7 +88,7 @@ fn latest_reads_what_comes_and_added_partitions_from_their_first_record() {
         Event::Assigned { partition, .. } => Some(partition),
         _ => None,
     };
-    while partition_of(told(events.next()).unwrap()) != Some(0) {}
+    while partition_of(reported(events.next()).unwrap()) != Some(0) {}
     server.grow("t", 3).unwrap();
     // Before the consumer can know of them.
     fill(&server, "t", 1, 0..5);
@@ -111,15 +111,15 @@ fn a_seek_drops_what_was_fetched_and_goes_on_there() {
     assert_eq!(got[&0][0].0, 40);
     for (to, first) in [(Start::Offset(7), 7), (Start::Earliest, 0), (Start::Offset(99), 99)] {
         one_more_fetch(&server); // the session is at the end of the log
-        told(consumer.seek("t", 0, to)).unwrap();
-        let chunk = told(consumer.next()).unwrap_or_else(|error| panic!("{to:?}: {error}"));
+        reported(consumer.seek("t", 0, to)).unwrap();
+        let chunk = reported(consumer.next()).unwrap_or_else(|error| panic!("{to:?}: {error}"));
         let record = chunk.records().next().unwrap().unwrap();
         assert_eq!(record.offset, first, "{to:?}");
     }
-    let error = told(consumer.seek("t", 0, Start::Offset(-1))).unwrap_err();
+    let error = reported(consumer.seek("t", 0, Start::Offset(-1))).unwrap_err();
     assert!(error.to_string().contains("negative"), "{error}");
-    assert!(told(consumer.seek("t", 1, Start::Earliest)).is_err(), "not assigned");
-    assert!(told(consumer.pause("u", 0)).is_err(), "not assigned");
+    assert!(reported(consumer.seek("t", 1, Start::Earliest)).is_err(), "not assigned");
+    assert!(reported(consumer.pause("u", 0)).is_err(), "not assigned");
 }
 
 #[test]
@@ -131,20 +131,20 @@ fn a_paused_partition_goes_on_where_the_application_was() {
     let consumer = Consumer::assign_all(config, &["t"]).unwrap();
     let mut got = Read::new();
     read(&consumer, &mut got, 50);
-    told(consumer.pause("t", 0)).unwrap();
+    reported(consumer.pause("t", 0)).unwrap();
     fill(&server, "t", 0, 50..100);
     fill(&server, "t", 1, 0..10);
     read(&consumer, &mut got, 60);
     assert_eq!(got[&0].len(), 50, "paused");
     assert_eq!(got[&1].len(), 10, "the other one goes on");
-    told(consumer.resume("t", 0)).unwrap();
+    reported(consumer.resume("t", 0)).unwrap();
     read(&consumer, &mut got, 110);
     assert_gapless(&got);
     // With records that were fetched, and not taken, when the pause came.
     fill(&server, "t", 0, 100..150);
     one_more_fetch(&server);
-    told(consumer.pause("t", 0)).unwrap();
-    told(consumer.resume("t", 0)).unwrap();
+    reported(consumer.pause("t", 0)).unwrap();
+    reported(consumer.resume("t", 0)).unwrap();
     read(&consumer, &mut got, 160);
     assert_gapless(&got);
 }
@@ -158,18 +158,18 @@ fn partitions_can_be_added_and_removed() {
     let consumer = Consumer::assign(config(&server), &[("t", 0, Start::Earliest)]).unwrap();
     let mut got = Read::new();
     read(&consumer, &mut got, 10);
-    told(consumer.add("t", 1, Start::Offset(5))).unwrap();
-    assert!(told(consumer.add("t", 1, Start::Offset(5))).is_err(), "twice");
+    reported(consumer.add("t", 1, Start::Offset(5))).unwrap();
+    assert!(reported(consumer.add("t", 1, Start::Offset(5))).is_err(), "twice");
     let mut more = Read::new();
     read(&consumer, &mut more, 5);
     assert_eq!(more[&1][0].0, 5);
-    told(consumer.remove("t", 0)).unwrap();
+    reported(consumer.remove("t", 0)).unwrap();
     fill(&server, "t", 0, 10..20);
     fill(&server, "t", 1, 10..20);
     let mut more = Read::new();
     read(&consumer, &mut more, 10);
     assert!(!more.contains_key(&0), "removed");
-    told(consumer.add("t", 0, Start::Offset(10))).unwrap();
+    reported(consumer.add("t", 0, Start::Offset(10))).unwrap();
     let mut more = Read::new();
     read(&consumer, &mut more, 10);
     assert_eq!(more[&0][0].0, 10, "taken up again");
@@ -186,16 +186,16 @@ fn a_slow_application_holds_the_broker_back_and_hears_of_growth_all_the_same() {
         let value = format!("{n} {padding}");
         producer.send_to("t", 0, &Record::new(value.as_bytes())).unwrap();
     }
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
     let config = config(&server).start(Start::Earliest).queue_bytes(64 << 10).chunk_bytes(16 << 10);
     let consumer = Consumer::assign_all(config, &["t"]).unwrap();
     let events = consumer.events();
-    while !matches!(told(events.next()).unwrap(), Event::Assigned { .. }) {}
+    while !matches!(reported(events.next()).unwrap(), Event::Assigned { .. }) {}
     // Nobody takes records; the first growths may be seen before that matters.
     for count in 2..=8 {
         server.grow("t", count).unwrap();
         loop {
-            if let Event::PartitionsAdded { to, .. } = told(events.next()).unwrap() {
+            if let Event::PartitionsAdded { to, .. } = reported(events.next()).unwrap() {
                 assert_eq!(to, count);
                 break;
             }
@@ -220,7 +220,7 @@ fn a_slow_application_has_the_log_fetched_once() {
     for _ in 0..RECORDS {
         producer.send_to("t", 0, &Record::new(&[7; 1000])).unwrap();
     }
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
     // Whole answers lie in the receive buffer.
     let config = config(&server).limits(Limits::server()).start(Start::Earliest);
     let config = config.queue_bytes(QUEUE).chunk_bytes(16 << 10);
@@ -228,7 +228,7 @@ fn a_slow_application_has_the_log_fetched_once() {
     let (mut records, mut taken) = (0, 0);
     let begun = Instant::now();
     while records < RECORDS {
-        let chunk = told(consumer.next()).unwrap();
+        let chunk = reported(consumer.next()).unwrap();
         records += chunk.records().count();
         taken += chunk.size();
         // 300 kB a second.
@@ -241,11 +241,11 @@ fn a_slow_application_has_the_log_fetched_once() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_told_and_read_when_it_comes() {
+fn a_topic_that_is_not_there_is_reported_and_read_when_it_comes() {
     let server = server(1);
     let config = config(&server).start(Start::Earliest).topic_timeout(MISSING);
     let consumer = Consumer::assign_all(config, &["t"]).unwrap();
-    let error = told(consumer.next()).unwrap_err();
+    let error = reported(consumer.next()).unwrap_err();
     assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
     server.create_topic("t", 1).unwrap();
     fill(&server, "t", 0, 0..3);
@@ -256,15 +256,15 @@ fn a_topic_that_is_not_there_is_told_and_read_when_it_comes() {
 }
 
 #[test]
-fn who_waits_is_told_when_the_consumer_ends() {
+fn who_waits_is_reported_when_the_consumer_ends() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let consumer = Consumer::assign_all(config(&server), &["t"]).unwrap();
     let pending = consumer.next();
     let events = consumer.events();
     drop(consumer);
-    assert!(told(pending).is_err());
-    while told(events.next()).is_ok() {}
+    assert!(reported(pending).is_err());
+    while reported(events.next()).is_ok() {}
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ fn config(server: &Server) -> Config {
 
 /// The result, which must come in time.
 #[track_caller]
-fn told<T>(pending: Pending<T>) -> Result<T, Error> {
+fn reported<T>(pending: Pending<T>) -> Result<T, Error> {
     match pending.wait_timeout(LONG) {
         Ok(result) => result,
         Err(_) => panic!("no result within {LONG:?}"),

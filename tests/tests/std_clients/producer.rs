@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use kavka_std::{Acks, Config, ErrorKind, Header, ProduceError, Producer, Record};
 
-use super::{LONG, MISSING, config, server, told};
+use super::{LONG, MISSING, config, reported, server};
 
 #[test]
-fn records_arrive_whole_and_tell_where() {
+fn records_arrive_whole_and_report_where() {
     let server = server(1);
     server.create_topic("t", 3).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
     let headers = [Header { name: "h", value: Some(b"1") }, Header { name: "n", value: None }];
     let record = Record::new(b"value").key(b"key").headers(&headers).timestamp(1_700_000_000_000);
-    let at = told(producer.send_to("t", 2, &record).unwrap()).unwrap();
+    let at = reported(producer.send_to("t", 2, &record).unwrap()).unwrap();
     assert_eq!((at.partition, at.offset), (2, Some(0)));
-    let at = told(producer.send_to("t", 2, &Record::tombstone().key(b"key")).unwrap()).unwrap();
+    let at = reported(producer.send_to("t", 2, &Record::tombstone().key(b"key")).unwrap()).unwrap();
     assert_eq!((at.partition, at.offset), (2, Some(1)));
     let log = server.records("t", 2);
     assert_eq!(log.len(), 2);
@@ -49,7 +49,7 @@ fn threads_share_a_producer_and_each_keeps_its_order() {
                 let all: Vec<_> = (0..EACH).map(send).collect();
                 let mut last = (None, -1);
                 for (n, pending) in all.into_iter().enumerate() {
-                    let at = told(pending).unwrap();
+                    let at = reported(pending).unwrap();
                     let offset = at.offset.unwrap();
                     assert!(offset > last.1, "{name}{n} at {offset} after {last:?}");
                     assert_eq!(at.partition, last.0.unwrap_or(at.partition), "{name}{n}");
@@ -58,7 +58,7 @@ fn threads_share_a_producer_and_each_keeps_its_order() {
             });
         }
     });
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
     let all: i64 = (0..4).map(|partition| server.log_len("t", partition)).sum();
     assert_eq!(all, 4 * EACH as i64);
 }
@@ -76,13 +76,13 @@ fn more_topics_than_there_is_room_for_take_turns() {
     let producer = Producer::new(config(&server).limits(limits)).unwrap();
     let send = |n: usize| producer.send_to(&format!("t{n}"), 1, &Record::new(b"v")).unwrap();
     for n in 0..40 {
-        told(send(n)).unwrap();
-        assert_eq!(told(send(0)).unwrap().partition, 1, "what is in use stays");
+        reported(send(n)).unwrap();
+        assert_eq!(reported(send(0)).unwrap().partition, 1, "what is in use stays");
     }
     for pending in (0..NAMES).map(send).collect::<Vec<_>>() {
-        told(pending).unwrap();
+        reported(pending).unwrap();
     }
-    told(producer.flush()).unwrap();
+    reported(producer.flush()).unwrap();
     for n in 0..NAMES {
         let sent = 1 + i64::from(n < 40) + if n == 0 { 40 } else { 0 };
         assert_eq!(server.log_len(&format!("t{n}"), 1), sent, "topic {n}");
@@ -90,7 +90,7 @@ fn more_topics_than_there_is_room_for_take_turns() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_fails_alone_and_flush_tells() {
+fn a_topic_that_is_not_there_fails_alone_and_flush_reports() {
     let server = server(1);
     server.create_topic("there", 1).unwrap();
     let config = config(&server).topic_timeout(MISSING);
@@ -98,19 +98,19 @@ fn a_topic_that_is_not_there_fails_alone_and_flush_tells() {
     producer.send("missing", &Record::new(b"unheard")).unwrap();
     let lost = producer.send("missing", &Record::new(b"heard")).unwrap();
     let good = producer.send("there", &Record::new(b"1")).unwrap();
-    assert_eq!(told(good).unwrap().offset, Some(0), "the topic behind it does not wait");
-    let error = told(lost).unwrap_err();
+    assert_eq!(reported(good).unwrap().offset, Some(0), "the topic behind it does not wait");
+    let error = reported(lost).unwrap_err();
     assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
     assert!(!error.maybe_written());
     let text = error.to_string();
     assert!(text.contains("missing") && text.contains("create the topic"), "{text}");
-    let error = told(producer.flush()).unwrap_err();
+    let error = reported(producer.flush()).unwrap_err();
     assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
-    told(producer.flush()).expect("it was told");
+    reported(producer.flush()).expect("it was told");
     // It is created at last.
     server.create_topic("missing", 1).unwrap();
-    told(producer.freshness("missing")).unwrap();
-    told(producer.send("missing", &Record::new(b"2")).unwrap()).unwrap();
+    reported(producer.freshness("missing")).unwrap();
+    reported(producer.send("missing", &Record::new(b"2")).unwrap()).unwrap();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn records_of_a_topic_that_is_not_there_hold_up_no_others() {
         missing += u64::from(is_missing);
         last = if is_missing { last } else { Some(pending) };
     }
-    let at = told(last.unwrap()).unwrap();
+    let at = reported(last.unwrap()).unwrap();
     assert_eq!(at.offset, Some(i64::from(RECORDS) - missing as i64 - 1));
     assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
     let lost = producer.close(Duration::ZERO);
@@ -148,7 +148,7 @@ fn every_parked_record_fails_with_the_reason_of_its_topic() {
     };
     let all: Vec<_> = (0..600).map(send).collect();
     for (topic, pending) in all {
-        match told(pending) {
+        match reported(pending) {
             Ok(_) => assert_eq!(topic, "there"),
             Err(error) => {
                 assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
@@ -165,24 +165,24 @@ fn a_topic_with_too_much_parked_is_full_alone_and_its_records_arrive_when_it_com
     server.create_topic("there", 1).unwrap();
     let config = config(&server).topic_timeout(LONG).queue_bytes(64 << 10).chunk_bytes(4 << 10);
     let producer = Producer::new(config).unwrap();
-    told(producer.send("there", &Record::new(b"0")).unwrap()).unwrap();
+    reported(producer.send("there", &Record::new(b"0")).unwrap()).unwrap();
     let (mut parked, until) = (0_u32, Instant::now() + LONG);
     loop {
         let value = parked.to_string();
         match producer.try_send("late", &Record::new(value.as_bytes())).map(drop) {
             Ok(()) => parked += 1,
             Err(ProduceError::TopicFull) => break,
-            Err(ProduceError::Full) => told(producer.room()).unwrap(),
+            Err(ProduceError::Full) => reported(producer.room()).unwrap(),
             Err(error) => panic!("{error}"),
         }
         assert!(Instant::now() < until, "{parked} records are parked");
     }
     let waiting = producer.room_for("late").wait_timeout(Duration::from_millis(50)).unwrap_err();
-    told(producer.room()).expect("others have room");
-    told(producer.try_send("there", &Record::new(b"1")).unwrap()).unwrap();
+    reported(producer.room()).expect("others have room");
+    reported(producer.try_send("there", &Record::new(b"1")).unwrap()).unwrap();
     server.create_topic("late", 1).unwrap();
-    told(waiting).unwrap();
-    told(producer.send("late", &Record::new(b"last")).unwrap()).unwrap();
+    reported(waiting).unwrap();
+    reported(producer.send("late", &Record::new(b"last")).unwrap()).unwrap();
     let log = server.records("late", 0);
     let values: Vec<_> =
         log.iter().map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap())).collect();
@@ -197,9 +197,9 @@ fn a_record_that_is_too_large_fails_alone() {
     let producer = Producer::new(config(&server)).unwrap();
     let large = producer.send("t", &Record::new(&[7; 2_000_000])).unwrap();
     let small = producer.send("t", &Record::new(&[7; 200])).unwrap();
-    let error = told(large).unwrap_err();
+    let error = reported(large).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::RecordTooLarge { max: 1..2_000_000 }), "{error}");
-    assert_eq!(told(small).unwrap().offset, Some(0));
+    assert_eq!(reported(small).unwrap().offset, Some(0));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn without_room_try_send_says_full_and_room_comes() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server).queue_bytes(2000).chunk_bytes(500)).unwrap();
-    told(producer.freshness("t")).unwrap();
+    reported(producer.freshness("t")).unwrap();
     server.pause(1);
     let record = Record::new(&[7; 500]);
     let mut taken = 0;
@@ -226,9 +226,9 @@ fn without_room_try_send_says_full_and_room_comes() {
         assert!(taken < 600, "it never says Full");
     }
     server.resume(1);
-    told(producer.room()).unwrap();
-    told(producer.send("t", &record).unwrap()).unwrap();
-    told(producer.flush()).unwrap();
+    reported(producer.room()).unwrap();
+    reported(producer.send("t", &record).unwrap()).unwrap();
+    reported(producer.flush()).unwrap();
     assert_eq!(server.log_len("t", 0), taken + 1);
 }
 
@@ -237,13 +237,13 @@ fn closing_says_what_was_lost() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
-    told(producer.send("t", &Record::new(b"kept")).unwrap()).unwrap();
+    reported(producer.send("t", &Record::new(b"kept")).unwrap()).unwrap();
     server.pause(1);
     let waiting = producer.send("t", &Record::new(b"a")).unwrap();
     producer.send("t", &Record::new(b"b")).unwrap();
     let lost = producer.close(Duration::from_millis(100));
     assert_eq!(lost.records(), 2, "{lost}");
-    assert_eq!(told(waiting).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(reported(waiting).unwrap_err().kind(), ErrorKind::Closed);
     server.resume(1);
 }
 
@@ -263,16 +263,16 @@ fn a_send_that_is_awaited_does_not_linger() {
 }
 
 #[test]
-fn dropping_delivers_first_and_tells_the_rest() {
+fn dropping_delivers_first_and_reports_the_rest() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let tell = seen.clone();
+    let report = seen.clone();
     let config = config(&server)
         .linger(Duration::from_secs(30))
         .linger_when_idle(true)
         .close_timeout(Duration::from_millis(300))
-        .on_lost(move |lost| tell.lock().unwrap().push(lost.records()));
+        .on_lost(move |lost| report.lock().unwrap().push(lost.records()));
     let producer = Producer::new(config.clone().close_timeout(LONG)).unwrap();
     producer.send("t", &Record::new(b"1")).unwrap();
     drop(producer);
@@ -286,7 +286,7 @@ fn dropping_delivers_first_and_tells_the_rest() {
 }
 
 #[test]
-fn a_failure_that_nobody_waited_for_is_told_by_close() {
+fn a_failure_that_nobody_waited_for_is_reported_by_close() {
     let server = server(1);
     let config = config(&server).topic_timeout(MISSING);
     let producer = Producer::new(config).unwrap();
@@ -298,12 +298,12 @@ fn a_failure_that_nobody_waited_for_is_told_by_close() {
 }
 
 #[test]
-fn acks_0_and_1_are_told_too() {
+fn acks_0_and_1_are_reported_too() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     for (acks, offset) in [(Acks::Leader, Some(0)), (Acks::None, None)] {
         let producer = Producer::new(config(&server).acks(acks)).unwrap();
-        let at = told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+        let at = reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
         assert_eq!(at.offset, offset, "{acks:?}");
         drop(producer);
     }
@@ -330,11 +330,11 @@ fn every_record_is_acknowledged_once_over_lost_answers_and_moved_leaders() {
         let value = format!("{n}");
         all.push(producer.send_to("t", n % 2, &Record::new(value.as_bytes())).unwrap());
         if n % 50 == 0 {
-            told(producer.flush()).unwrap();
+            reported(producer.flush()).unwrap();
         }
     }
     for (n, pending) in all.into_iter().enumerate() {
-        let at = told(pending).unwrap_or_else(|error| panic!("record {n}: {error}"));
+        let at = reported(pending).unwrap_or_else(|error| panic!("record {n}: {error}"));
         assert_eq!(at.partition, n as u32 % 2, "record {n}");
     }
     for partition in 0..2_u32 {
@@ -350,22 +350,22 @@ fn every_record_is_acknowledged_once_over_lost_answers_and_moved_leaders() {
 }
 
 #[test]
-fn growth_is_told_and_used() {
+fn growth_is_reported_and_used() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
     let events = producer.events();
-    assert_eq!(told(producer.freshness("t")).unwrap().partitions, 1);
+    assert_eq!(reported(producer.freshness("t")).unwrap().partitions, 1);
     server.grow("t", 3).unwrap();
     loop {
-        let event = told(events.next()).unwrap();
+        let event = reported(events.next()).unwrap();
         if let kavka_std::Event::PartitionsAdded { topic, from, to, .. } = event {
             assert_eq!((&*topic, from, to), ("t", 1, 3));
             break;
         }
     }
-    assert_eq!(told(producer.freshness("t")).unwrap().partitions, 3);
-    told(producer.send_to("t", 2, &Record::new(b"v")).unwrap()).unwrap();
+    assert_eq!(reported(producer.freshness("t")).unwrap().partitions, 3);
+    reported(producer.send_to("t", 2, &Record::new(b"v")).unwrap()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

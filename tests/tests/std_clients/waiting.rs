@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use kavka_std::{Admin, Consumer, Pending, Producer, Record};
 
-use super::{LONG, config, server, told};
+use super::{LONG, config, reported, server};
 
 struct Nothing;
 
@@ -46,7 +46,7 @@ fn wakers_are_gone_with_those_who_gave_up() {
     let config = config(&server).queue_bytes(2000).chunk_bytes(500);
     let consumer = Consumer::assign_all(config.clone(), &["t"]).unwrap();
     let producer = Producer::new(config.clone()).unwrap();
-    told(producer.freshness("t")).unwrap();
+    reported(producer.freshness("t")).unwrap();
     server.pause(1);
     // Nothing leaves the machine, and then the queue.
     let record = Record::new(&[7; 500]);
@@ -77,7 +77,7 @@ fn wakers_are_gone_with_those_who_gave_up() {
     assert_eq!(left_of(consumer.next()), 0, "next");
     assert_eq!(left_of(admin.list_topics()), 0, "list_topics");
     server.resume(1);
-    told(producer.room()).unwrap();
+    reported(producer.room()).unwrap();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_outcome_of_a_record_forgets_who_gave_up() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
-    told(producer.freshness("t")).unwrap();
+    reported(producer.freshness("t")).unwrap();
     server.pause(1);
     let pending: Vec<_> = (0..3).map(|_| producer.send("t", &Record::new(b"v")).unwrap()).collect();
     let mut pending = pending.into_iter();
@@ -94,5 +94,5 @@ fn the_outcome_of_a_record_forgets_who_gave_up() {
         assert_eq!(left_of(other), 0);
     }
     server.resume(1);
-    told(first).unwrap();
+    reported(first).unwrap();
 }

@@ -165,9 +165,9 @@ fn tags_ascend() {
 #[test]
 fn error_35_has_a_body_of_version_0() {
     for version in 0..=5 {
-        let told = items("ApiVersions", version, "002300000001001200000003");
+        let reported = items("ApiVersions", version, "002300000001001200000003");
         assert_eq!(
-            told,
+            reported,
             [
                 "Head { error: UNSUPPORTED_VERSION (35) }",
                 "Range { api: API_VERSIONS (18), min: 0, max: 3 }",
@@ -181,17 +181,17 @@ fn error_35_has_a_body_of_version_0() {
 
 /// kafkajs `v1_response_missing_throttle_time`: all that is there is told, then bytes are missing.
 #[test]
-fn an_answer_without_its_throttle_time_tells_its_ranges() {
+fn an_answer_without_its_throttle_time_reports_its_ranges() {
     let outcome = whole("ApiVersions", 1, "000000000001001200000003").expect("not malformed");
     assert_eq!(outcome.items.len(), 2);
     assert!(!outcome.done);
 }
 
 #[test]
-fn offsets_are_told_as_they_are() {
+fn offsets_are_reported_as_they_are() {
     let hex = "0000000100017400000001000000000000fffffffffffffffffffffffffffffffb";
-    let told = items("ListOffsets", 1, hex);
-    assert!(told[1].contains("offset: -5"), "{told:?}");
+    let reported = items("ListOffsets", 1, hex);
+    assert!(reported[1].contains("offset: -5"), "{reported:?}");
 }
 
 #[test]

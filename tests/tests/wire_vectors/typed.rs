@@ -370,8 +370,8 @@ pub(crate) fn compare(at: &str, got: &Value, wanted: &Value) {
                 }
             }
             for (name, value) in theirs {
-                let told = ours.contains_key(name) || NOT_TOLD.contains(&name.as_str());
-                assert!(told || is_empty(value), "{at}.{name}: {value} is missing");
+                let reported = ours.contains_key(name) || NOT_TOLD.contains(&name.as_str());
+                assert!(reported || is_empty(value), "{at}.{name}: {value} is missing");
             }
         }
         (Value::Array(ours), Value::Array(theirs)) => {

@@ -61,9 +61,9 @@ pub(crate) fn pace(task: &Task<'_>) -> Result<Figures> {
         let pace = Pace::new(task.rate);
         *began.lock().unwrap_or_else(PoisonError::into_inner) = Some(pace);
         let (from, into) = (&ready, &mut acknowledged);
-        let told = scope.spawn(move || collect(task, pace, from, into));
+        let reported = scope.spawn(move || collect(task, pace, from, into));
         send(task, &producer, &pace, &ready)?;
-        told.join().map_err(|_| "the executor panicked")??;
+        reported.join().map_err(|_| "the executor panicked")??;
         reading.join().map_err(|_| "the consumer panicked")?
     })?;
     Ok(Figures::new(&acknowledged, Some(&consumed)))

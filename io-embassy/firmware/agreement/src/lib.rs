@@ -17,21 +17,21 @@ mod tables {
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
-/// What `tell` gets: the name of a vector, and the checksum over what it became.
+/// What `report` gets: the name of a vector, and the checksum over what it became.
 pub type Digest = (&'static str, u32);
 
 /// All of them.
-pub fn each(mut tell: impl FnMut(Digest)) {
+pub fn each(mut report: impl FnMut(Digest)) {
     for (id, api, version, headed, bytes) in tables::ANSWERS {
-        tell((id, answer(api, *version, *headed, bytes)));
+        report((id, answer(api, *version, *headed, bytes)));
     }
     for (id, bytes) in tables::BATCHES {
-        tell((id, batch(bytes)));
+        report((id, batch(bytes)));
     }
     for (is_crc, bytes, expected) in tables::HASHES {
         let got = if *is_crc { Crc32c::of(bytes) } else { murmur2(bytes) as u32 };
         // 1 stands for right: what is right here is known from elsewhere.
-        tell((if *is_crc { "crc32c" } else { "murmur2" }, u32::from(got == *expected)));
+        report((if *is_crc { "crc32c" } else { "murmur2" }, u32::from(got == *expected)));
     }
 }
 

@@ -290,7 +290,7 @@ fn images() -> PathBuf {
 }
 
 fn read_lines(console: UnixStream) -> Receiver<Line> {
-    let (told, lines) = mpsc::channel();
+    let (reported, lines) = mpsc::channel();
     thread::spawn(move || {
         let talkative = std::env::var_os("KAVKA_BOARD_LINES").is_some();
         for text in BufReader::new(console).lines() {
@@ -298,7 +298,7 @@ fn read_lines(console: UnixStream) -> Receiver<Line> {
             if talkative {
                 println!("    {text}");
             }
-            if told.send(Line::parse(&text)).is_err() {
+            if reported.send(Line::parse(&text)).is_err() {
                 break;
             }
         }

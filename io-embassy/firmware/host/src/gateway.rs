@@ -122,7 +122,7 @@ fn one(
     sensors::end(port)?;
     let done = board.wait("gateway", Duration::from_secs(20), |_| Ok(()))?;
     let health = board.wait("health", Duration::from_secs(5), |_| Ok(()))?;
-    tell(&done, &health, image::static_ram(board.image())?)?;
+    report(&done, &health, image::static_ram(board.image())?)?;
     check_stack(&health)?;
     topic::read(&cluster, TOPIC, &mut ledger)?;
     let report = ledger.report();
@@ -135,7 +135,7 @@ fn one(
     check(done.number("growths")? == growths, || format!("{growths} growths, not all noticed"))
 }
 
-fn tell(done: &Line, health: &Line, ram: u64) -> Result<(), Failure> {
+fn report(done: &Line, health: &Line, ram: u64) -> Result<(), Failure> {
     println!(
         "  backlog at most {} of {}, {} refused, {} failed, {} growths noticed, {} disconnects",
         done.number("most")?,

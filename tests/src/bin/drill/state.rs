@@ -49,7 +49,7 @@ pub(crate) struct State {
     /// Records.
     pub(crate) book: Book,
     /// When each client was told of a count of partitions, and the count.
-    pub(crate) told: [Vec<(u32, Instant)>; 3],
+    pub(crate) reported: [Vec<(u32, Instant)>; 3],
     /// Of each partition: when its first record was acknowledged.
     pub(crate) acknowledged: BTreeMap<u32, Instant>,
     /// Of each partition: when its first record was delivered.
@@ -69,17 +69,17 @@ pub(crate) struct State {
 impl State {
     /// When this client knew of `count` partitions, if it does.
     pub(crate) fn noticed(&self, who: Who, count: u32) -> Option<Instant> {
-        self.told[who as usize].iter().find(|(to, _)| *to >= count).map(|(_, at)| *at)
+        self.reported[who as usize].iter().find(|(to, _)| *to >= count).map(|(_, at)| *at)
     }
 
     /// This client was told of `count` partitions just now.
-    pub(crate) fn tell(&mut self, who: Who, count: u32) {
-        self.told[who as usize].push((count, Instant::now()));
+    pub(crate) fn report(&mut self, who: Who, count: u32) {
+        self.reported[who as usize].push((count, Instant::now()));
     }
 
     /// The same, after growth, and how it learnt of it.
-    pub(crate) fn tell_growth(&mut self, who: Who, count: u32, signal: Signal) {
-        self.tell(who, count);
+    pub(crate) fn report_growth(&mut self, who: Who, count: u32, signal: Signal) {
+        self.report(who, count);
         *self.signals.entry(format!("{signal:?}")).or_default() += 1;
     }
 
@@ -100,7 +100,7 @@ impl Shared {
             start: Instant::now(),
             state: Mutex::new(State {
                 book: Book::new(producer),
-                told: Default::default(),
+                reported: Default::default(),
                 acknowledged: BTreeMap::new(),
                 delivered: BTreeMap::new(),
                 latencies: Vec::new(),

@@ -63,10 +63,10 @@ pub(crate) fn listen(
     while !stop.load(Ordering::Acquire) {
         match events.next_timeout(TICK) {
             Some(Event::TopicReady { partitions, .. }) => {
-                shared.change(|state| state.tell(who, partitions));
+                shared.change(|state| state.report(who, partitions));
             }
             Some(Event::PartitionsAdded { from, to, signal, .. }) => {
-                shared.change(|state| state.tell_growth(who, to, signal));
+                shared.change(|state| state.report_growth(who, to, signal));
                 added(from..to);
             }
             Some(event) => {
@@ -117,10 +117,10 @@ pub(crate) fn look_on(
         while let Some((event, _)) = driver.poll_event() {
             match event {
                 kavka_core::Event::TopicReady { partitions, .. } => {
-                    shared.change(|state| state.tell(Who::Watcher, partitions));
+                    shared.change(|state| state.report(Who::Watcher, partitions));
                 }
                 kavka_core::Event::PartitionsAdded { to, by, .. } => {
-                    shared.change(|state| state.tell_growth(Who::Watcher, to, by.signal));
+                    shared.change(|state| state.report_growth(Who::Watcher, to, by.signal));
                 }
                 _ => {}
             }

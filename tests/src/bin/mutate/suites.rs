@@ -92,20 +92,20 @@ impl Suite {
 
 fn up_to_a_failure(mut child: Child, patience: Duration) -> End {
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     // Ends with the child, whose output it reads.
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let failed = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED"));
             if let Some(test) = failed
-                && tell.send(test.to_owned()).is_err()
+                && report.send(test.to_owned()).is_err()
             {
                 return;
             }
         }
     });
     let begun = Instant::now();
-    let end = match told.recv_timeout(patience) {
+    let end = match reported.recv_timeout(patience) {
         Ok(test) => End::Test(test),
         Err(mpsc::RecvTimeoutError::Timeout) => End::Other(format!("no end in {patience:?}")),
         Err(mpsc::RecvTimeoutError::Disconnected) => End::Good,

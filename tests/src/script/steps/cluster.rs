@@ -4,7 +4,7 @@ use kafka_protocol::messages::{ApiKey, MetadataRequest};
 use kavka_core::{Client, Config, Duration, Error, Event, Limits, TopicId};
 use uuid::Uuid;
 
-use crate::script::{Asked, Script, Told, World};
+use crate::script::{Asked, Reported, Script, World};
 
 /// Brokers with a topic `t`, and a client that is ready with it.
 pub fn ready(world: World) -> (Script, TopicId) {
@@ -16,17 +16,17 @@ pub fn ready(world: World) -> (Script, TopicId) {
 
 /// Events, but for those about connections.
 pub fn events(s: &mut Script) -> Vec<Event<'static>> {
-    let told = s.take_told(Told::event);
-    told.into_iter().filter(|event| !matches!(event, Event::Disconnected { .. })).collect()
+    let reported = s.take_reported(Reported::event);
+    reported.into_iter().filter(|event| !matches!(event, Event::Disconnected { .. })).collect()
 }
 
 /// Partitions before and after each growth that was told.
-pub fn growths(told: &[Event<'_>]) -> Vec<(u32, u32)> {
+pub fn growths(reported: &[Event<'_>]) -> Vec<(u32, u32)> {
     let growth = |event: &Event<'_>| match *event {
         Event::PartitionsAdded { from, to, .. } => Some((from, to)),
         _ => None,
     };
-    told.iter().filter_map(growth).collect()
+    reported.iter().filter_map(growth).collect()
 }
 
 /// Partitions, as the client knows.
@@ -63,12 +63,12 @@ pub fn changed(world: &World, change: impl FnOnce(&mut World)) -> World {
 }
 
 /// Partitions of each recreation that was told.
-pub fn recreated(told: &[Event<'_>]) -> Vec<u32> {
+pub fn recreated(reported: &[Event<'_>]) -> Vec<u32> {
     let it = |event: &Event<'_>| match *event {
         Event::TopicRecreated { partitions, .. } => Some(partitions),
         _ => None,
     };
-    told.iter().filter_map(it).collect()
+    reported.iter().filter_map(it).collect()
 }
 
 /// A world whose topic `t` was made again: another id, so many partitions at most, epoch 0.
@@ -89,7 +89,7 @@ pub fn poke(s: &mut Script, topic: TopicId) {
 
 /// Connections that the application was told to have ended.
 pub fn disconnected(s: &mut Script) -> Vec<(i32, Error)> {
-    s.take_told(|told| match told.event()? {
+    s.take_reported(|reported| match reported.event()? {
         Event::Disconnected { broker, error } => Some((broker, error)),
         _ => None,
     })

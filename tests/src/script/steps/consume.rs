@@ -67,12 +67,12 @@ pub fn batch(base: i64, values: &[&str]) -> Bytes {
 pub type Move = (i64, i64, MoveReason);
 
 /// The jumps that were told.
-pub fn moves(told: &[Event<'_>]) -> Vec<Move> {
+pub fn moves(reported: &[Event<'_>]) -> Vec<Move> {
     let moved = |event: &Event<'_>| match *event {
         Event::Moved { from, to, why, .. } => Some((from, to, why)),
         _ => None,
     };
-    told.iter().filter_map(moved).collect()
+    reported.iter().filter_map(moved).collect()
 }
 
 /// Records read: offset, value as text.

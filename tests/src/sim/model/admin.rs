@@ -66,21 +66,21 @@ impl Cluster {
                 Some(code) => Err(code),
                 None => self.create_asked(topic, ask.validate_only),
             };
-            let mut told = CreatableTopicResult::default().with_name(topic.name.clone());
-            told.error_code = ctx.told(made.err().unwrap_or(code::NONE));
+            let mut reported = CreatableTopicResult::default().with_name(topic.name.clone());
+            reported.error_code = ctx.reported(made.err().unwrap_or(code::NONE));
             if ctx.version >= 5 {
-                told.num_partitions = -1;
-                told.replication_factor = -1;
+                reported.num_partitions = -1;
+                reported.replication_factor = -1;
                 if let Ok((partitions, replication)) = made {
-                    told.num_partitions = partitions;
-                    told.replication_factor = replication;
-                    told.configs = Some(CONFIGS.iter().map(config).collect());
+                    reported.num_partitions = partitions;
+                    reported.replication_factor = replication;
+                    reported.configs = Some(CONFIGS.iter().map(config).collect());
                 }
             }
             if ctx.version >= 7 && made.is_ok() && self.options.profile.topic_ids() {
-                told.topic_id = self.names.get(&topic.name.0).copied().unwrap_or_default();
+                reported.topic_id = self.names.get(&topic.name.0).copied().unwrap_or_default();
             }
-            body.topics.push(told);
+            body.topics.push(reported);
         }
         Reply::Now(ctx.answer(ResponseKind::CreateTopics(body)))
     }
@@ -127,7 +127,7 @@ impl Cluster {
             body.results.push(
                 CreatePartitionsTopicResult::default()
                     .with_name(topic.name.clone())
-                    .with_error_code(ctx.told(result.err().unwrap_or(code::NONE)))
+                    .with_error_code(ctx.reported(result.err().unwrap_or(code::NONE)))
                     .with_error_message(None),
             );
         }
@@ -160,11 +160,11 @@ impl Cluster {
         let named = asked.name.map(|name| name.0);
         let by_id = named.is_none();
         let name = named.or_else(|| self.topics.get(&asked.topic_id).map(|t| t.name.clone()));
-        let mut told = DeletableTopicResult::default();
-        told.name = name.clone().map(TopicName);
+        let mut reported = DeletableTopicResult::default();
+        reported.name = name.clone().map(TopicName);
         if ctx.version >= 6 {
             let id = name.as_ref().and_then(|name| self.names.get(name));
-            told.topic_id = id.copied().unwrap_or(asked.topic_id);
+            reported.topic_id = id.copied().unwrap_or(asked.topic_id);
         }
         let result = match (self.refused(ctx), name) {
             (Some(code), _) => Err(code),
@@ -176,8 +176,8 @@ impl Cluster {
             (None, None) if by_id => Err(code::UNKNOWN_TOPIC_ID),
             (None, None) => Err(code::UNKNOWN_TOPIC_OR_PARTITION),
         };
-        told.error_code = ctx.told(result.err().unwrap_or(code::NONE));
-        told
+        reported.error_code = ctx.reported(result.err().unwrap_or(code::NONE));
+        reported
     }
 }
 

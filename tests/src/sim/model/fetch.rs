@@ -54,7 +54,7 @@ struct Part {
     turn: u64,
     topic: TopicRef,
     data: PartitionData,
-    told: Option<(i64, i64)>,
+    reported: Option<(i64, i64)>,
 }
 
 /// Why a partition answers no records.
@@ -296,7 +296,7 @@ impl Cluster {
             Source::Own { mut items, keep } => {
                 for part in &parts {
                     if let Some(item) = items.get_mut(part.turn) {
-                        item.told = part.told;
+                        item.reported = part.reported;
                     }
                 }
                 let id = if keep {
@@ -343,7 +343,7 @@ impl Cluster {
             data.records = Some(Bytes::new());
             let injected = ctx.injected().map(|code| Unread::Denied(Denied::plain(code)));
             let read = injected.map_or_else(|| self.readable(ctx.broker, reader, item), Err);
-            let mut told = None;
+            let mut reported = None;
             match read {
                 Ok(log) => {
                     let limit = usize::try_from(item.max_bytes).unwrap_or(0).min(room);
@@ -352,8 +352,8 @@ impl Cluster {
                     room = room.saturating_sub(records.len());
                     fill(ctx, &mut data, log, *isolation);
                     data.records = Some(records);
-                    data.error_code = ctx.told(code::NONE);
-                    told = Some((log.high_watermark(), log.start()));
+                    data.error_code = ctx.reported(code::NONE);
+                    reported = Some((log.high_watermark(), log.start()));
                 }
                 Err(Unread::Diverging { epoch, end }) => {
                     data.diverging_epoch =
@@ -365,7 +365,7 @@ impl Cluster {
                 }
                 Err(Unread::Denied(denied)) => deny(ctx, &mut data, &denied),
             }
-            parts.push(Part { turn, topic: item.topic.clone(), data, told });
+            parts.push(Part { turn, topic: item.topic.clone(), data, reported });
         }
         parts
     }
@@ -396,9 +396,9 @@ fn news(items: &mut super::session::Items, parts: Vec<Part>) -> Vec<Part> {
     for part in parts {
         let Some(item) = items.get_mut(part.turn) else { continue };
         let data = part.data.records.as_ref().is_some_and(|records| !records.is_empty());
-        let changed = part.told.is_none() || part.told != item.told;
+        let changed = part.reported.is_none() || part.reported != item.reported;
         if part.data.error_code != code::NONE || data || changed {
-            item.told = part.told;
+            item.reported = part.reported;
             if data {
                 items.move_back(part.turn);
             }
@@ -413,18 +413,18 @@ fn group(parts: Vec<Part>) -> Vec<FetchableTopicResponse> {
     let mut topics: Vec<(TopicRef, FetchableTopicResponse)> = Vec::new();
     for part in parts {
         if topics.last().is_none_or(|(topic, _)| *topic != part.topic) {
-            let told = FetchableTopicResponse::default();
-            let told = match &part.topic {
-                TopicRef::Name(name) => told.with_topic(TopicName(name.clone())),
-                TopicRef::Id(id) => told.with_topic_id(*id),
+            let reported = FetchableTopicResponse::default();
+            let reported = match &part.topic {
+                TopicRef::Name(name) => reported.with_topic(TopicName(name.clone())),
+                TopicRef::Id(id) => reported.with_topic_id(*id),
             };
-            topics.push((part.topic, told));
+            topics.push((part.topic, reported));
         }
-        if let Some((_, told)) = topics.last_mut() {
-            told.partitions.push(part.data);
+        if let Some((_, reported)) = topics.last_mut() {
+            reported.partitions.push(part.data);
         }
     }
-    topics.into_iter().map(|(_, told)| told).collect()
+    topics.into_iter().map(|(_, reported)| reported).collect()
 }
 
 fn node_endpoint((id, host, port, rack): (i32, StrBytes, i32, Option<StrBytes>)) -> NodeEndpoint {

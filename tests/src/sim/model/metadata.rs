@@ -93,21 +93,22 @@ impl Cluster {
     fn metadata_topic(&self, ctx: &Ctx, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
         let topic = self.shown(ctx.broker, topic);
         let name = Some(TopicName(topic.name.clone()));
-        let mut told = MetadataResponseTopic::default().with_name(name);
-        told.error_code = ctx.told(ctx.injected().unwrap_or(code::NONE));
+        let mut reported = MetadataResponseTopic::default().with_name(name);
+        reported.error_code = ctx.reported(ctx.injected().unwrap_or(code::NONE));
         if self.options.profile.topic_ids() && ctx.version >= 10 {
-            told.topic_id = topic.id;
+            reported.topic_id = topic.id;
         }
-        if told.error_code != code::NONE {
-            return told;
+        if reported.error_code != code::NONE {
+            return reported;
         }
-        let told_of = |index: &usize| !topic.partitions[*index].hidden;
-        let mut order: Vec<usize> = (0..topic.partitions.len()).filter(told_of).collect();
+        let reported_of = |index: &usize| !topic.partitions[*index].hidden;
+        let mut order: Vec<usize> = (0..topic.partitions.len()).filter(reported_of).collect();
         if self.profile(ctx.broker) <= Profile::V3_9 {
             order.sort_by_key(|index| index.wrapping_mul(0x9e37_79b9) % 0x1_0001); // as of a hash
         }
-        told.partitions = order.into_iter().map(|i| metadata_partition(ctx, &topic, i)).collect();
-        told
+        reported.partitions =
+            order.into_iter().map(|i| metadata_partition(ctx, &topic, i)).collect();
+        reported
     }
 
     /// In ZooKeeper mode the one that takes admin requests: the live broker with the lowest id.
@@ -146,9 +147,9 @@ impl Cluster {
                 body.next_cursor = Some(next_cursor(&name, start));
                 break;
             }
-            let (told, next) = described(&self.shown(ctx.broker, topic), start, room);
-            room -= i32::try_from(told.partitions.len()).unwrap_or(room);
-            body.topics.push(told);
+            let (reported, next) = described(&self.shown(ctx.broker, topic), start, room);
+            room -= i32::try_from(reported.partitions.len()).unwrap_or(room);
+            body.topics.push(reported);
             if let Some(next) = next {
                 body.next_cursor = Some(next_cursor(&name, next));
                 break;
@@ -193,27 +194,27 @@ fn broker(endpoint: &Endpoint) -> MetadataResponseBroker {
 }
 
 fn missing(topic: TopicRef, code: i16) -> MetadataResponseTopic {
-    let told = MetadataResponseTopic::default().with_error_code(code);
+    let reported = MetadataResponseTopic::default().with_error_code(code);
     match topic {
-        TopicRef::Name(name) => told.with_name(Some(TopicName(name))),
-        TopicRef::Id(id) => told.with_name(None).with_topic_id(id),
+        TopicRef::Name(name) => reported.with_name(Some(TopicName(name))),
+        TopicRef::Id(id) => reported.with_name(None).with_topic_id(id),
     }
 }
 
 fn metadata_partition(ctx: &Ctx, topic: &TopicImage, index: usize) -> MetadataResponsePartition {
     let image = &topic.partitions[index];
-    let mut told = MetadataResponsePartition::default()
+    let mut reported = MetadataResponsePartition::default()
         .with_partition_index(i32::try_from(index).unwrap_or(i32::MAX))
         .with_leader_id(BrokerId(image.leader))
         .with_replica_nodes(ids(&image.replicas))
         .with_isr_nodes(ids(&image.isr));
     if image.leader < 0 {
-        told.error_code = code::LEADER_NOT_AVAILABLE;
+        reported.error_code = code::LEADER_NOT_AVAILABLE;
     }
     if ctx.version >= 7 {
-        told.leader_epoch = image.epoch;
+        reported.leader_epoch = image.epoch;
     }
-    told
+    reported
 }
 
 fn bad_cursor(ask: &DescribeTopicPartitionsRequest, names: &[StrBytes]) -> Option<i16> {
@@ -253,11 +254,11 @@ fn described(
                 .with_last_known_elr(Some(Vec::new()))
         })
     });
-    let told = DescribeTopicPartitionsResponseTopic::default()
+    let reported = DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(TopicName(topic.name.clone())))
         .with_topic_id(topic.id)
         .with_partitions(partitions.collect());
-    (told, next)
+    (reported, next)
 }
 
 fn next_cursor(name: &StrBytes, index: i32) -> Cursor {

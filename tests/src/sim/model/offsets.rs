@@ -30,13 +30,13 @@ impl Cluster {
         for topic in &ask.topics {
             let name = TopicRef::Name(topic.name.0.clone());
             let asked = topic.partitions.iter();
-            let mut told: Vec<_> = asked.map(|p| self.list_offset(ctx, &name, p)).collect();
+            let mut reported: Vec<_> = asked.map(|p| self.list_offset(ctx, &name, p)).collect();
             // Brokers group them; the order is not the request's.
-            told.sort_by_key(|partition| partition.error_code == code::NONE);
+            reported.sort_by_key(|partition| partition.error_code == code::NONE);
             body.topics.push(
                 ListOffsetsTopicResponse::default()
                     .with_name(topic.name.clone())
-                    .with_partitions(told),
+                    .with_partitions(reported),
             );
         }
         Reply::Now(ctx.answer(ResponseKind::ListOffsets(body)))
@@ -48,7 +48,7 @@ impl Cluster {
         topic: &TopicRef,
         ask: &ListOffsetsPartition,
     ) -> ListOffsetsPartitionResponse {
-        let mut told = ListOffsetsPartitionResponse::default()
+        let mut reported = ListOffsetsPartitionResponse::default()
             .with_partition_index(ask.partition_index)
             .with_timestamp(-1)
             .with_offset(-1)
@@ -62,14 +62,14 @@ impl Cluster {
         };
         match found {
             Ok((timestamp, offset, epoch)) => {
-                told.timestamp = timestamp;
-                told.offset = offset;
-                told.leader_epoch = if ctx.version >= 4 { epoch } else { -1 };
-                told.error_code = ctx.told(code::NONE);
+                reported.timestamp = timestamp;
+                reported.offset = offset;
+                reported.leader_epoch = if ctx.version >= 4 { epoch } else { -1 };
+                reported.error_code = ctx.reported(code::NONE);
             }
-            Err(code) => told.error_code = code,
+            Err(code) => reported.error_code = code,
         }
-        told
+        reported
     }
 
     pub(super) fn epoch_ends(&self, ctx: &Ctx, ask: &OffsetForLeaderEpochRequest) -> Reply {
@@ -93,14 +93,14 @@ impl Cluster {
         topic: &TopicRef,
         ask: &OffsetForLeaderPartition,
     ) -> EpochEndOffset {
-        let told = EpochEndOffset::default().with_partition(ask.partition);
+        let reported = EpochEndOffset::default().with_partition(ask.partition);
         let found = self.locate(ctx.broker, topic, ask.partition, ask.current_leader_epoch);
         match (ctx.injected(), found) {
-            (Some(code), _) => told.with_error_code(code),
-            (None, Err(denied)) => told.with_error_code(denied.code),
+            (Some(code), _) => reported.with_error_code(code),
+            (None, Err(denied)) => reported.with_error_code(denied.code),
             (None, Ok(partition)) => {
                 let (epoch, end) = partition.log().epoch_end(ask.leader_epoch);
-                told.with_leader_epoch(epoch).with_end_offset(end)
+                reported.with_leader_epoch(epoch).with_end_offset(end)
             }
         }
     }
@@ -120,7 +120,7 @@ impl Cluster {
             body.producer_id = ProducerId(self.next_producer_id);
             body.producer_epoch = 0;
         }
-        body.error_code = ctx.told(body.error_code);
+        body.error_code = ctx.reported(body.error_code);
         Reply::Now(ctx.answer(ResponseKind::InitProducerId(body)))
     }
 }

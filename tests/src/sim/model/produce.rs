@@ -59,26 +59,26 @@ impl Cluster {
         let (mut hinted, mut waits) = (Vec::new(), Vec::new());
         let mut failed = false;
         for topic in ask.topic_data {
-            let mut told = TopicProduceResponse::default();
+            let mut reported = TopicProduceResponse::default();
             let place = if ctx.version >= BY_ID {
-                told.topic_id = topic.topic_id;
+                reported.topic_id = topic.topic_id;
                 TopicRef::Id(topic.topic_id)
             } else {
-                told.name = topic.name.clone();
+                reported.name = topic.name.clone();
                 TopicRef::Name(topic.name.0)
             };
             for data in &topic.partition_data {
                 let mut outcome = self.append(ctx, &place, data, ask.acks);
                 if let Some(mut wait) = outcome.wait.take() {
-                    wait.place = (body.responses.len(), told.partition_responses.len());
+                    wait.place = (body.responses.len(), reported.partition_responses.len());
                     waits.push(wait);
                 }
                 failed |= outcome.result.is_err();
                 let leader = outcome.result.as_ref().err().and_then(|denied| denied.hint);
                 hinted.extend(leader.map(|(id, _)| id));
-                told.partition_responses.push(partition_answer(ctx, data.index, outcome));
+                reported.partition_responses.push(partition_answer(ctx, data.index, outcome));
             }
-            body.responses.push(told);
+            body.responses.push(reported);
         }
         if ask.acks == 0 {
             // All that a client without answers can be told is that something went wrong.
@@ -265,44 +265,45 @@ impl Unacked {
 
 /// A batch that was taken, and yet its partition answers with an error.
 fn refuse(body: &mut ProduceResponse, (topic, partition): (usize, usize), code: i16) {
-    let told = body.responses.get_mut(topic);
-    if let Some(told) = told.and_then(|topic| topic.partition_responses.get_mut(partition)) {
-        told.error_code = code;
-        told.base_offset = -1;
+    let reported = body.responses.get_mut(topic);
+    if let Some(reported) = reported.and_then(|topic| topic.partition_responses.get_mut(partition))
+    {
+        reported.error_code = code;
+        reported.base_offset = -1;
     }
 }
 
 fn partition_answer(ctx: &Ctx, index: i32, outcome: Outcome) -> PartitionProduceResponse {
-    let mut told = PartitionProduceResponse::default()
+    let mut reported = PartitionProduceResponse::default()
         .with_index(index)
         .with_base_offset(-1)
         .with_log_append_time_ms(-1);
     if ctx.version >= 5 {
-        told.log_start_offset = -1;
+        reported.log_start_offset = -1;
     }
     match outcome.result {
         Ok((base, start)) => {
-            told.error_code = ctx.told(code::NONE);
-            if told.error_code == code::NONE {
-                told.base_offset = base;
+            reported.error_code = ctx.reported(code::NONE);
+            if reported.error_code == code::NONE {
+                reported.base_offset = base;
                 if ctx.version >= 5 {
-                    told.log_start_offset = start;
+                    reported.log_start_offset = start;
                 }
             }
         }
         Err(denied) => {
-            told.error_code = denied.code;
+            reported.error_code = denied.code;
             if ctx.version >= 8 {
-                told.error_message = outcome.why.map(StrBytes::from_static_str);
+                reported.error_message = outcome.why.map(StrBytes::from_static_str);
             }
             if let Some((leader, epoch)) = denied.hint.filter(|_| ctx.version >= HINTS) {
-                told.current_leader = LeaderIdAndEpoch::default()
+                reported.current_leader = LeaderIdAndEpoch::default()
                     .with_leader_id(BrokerId(leader))
                     .with_leader_epoch(epoch);
             }
         }
     }
-    told
+    reported
 }
 
 fn node((id, host, port, rack): (i32, StrBytes, i32, Option<StrBytes>)) -> NodeEndpoint {

@@ -21,7 +21,7 @@ pub(super) struct Item {
     pub(super) last_fetched_epoch: i32,
     pub(super) max_bytes: i32,
     /// (high watermark, log start) last told; an incremental answer repeats only news.
-    pub(super) told: Option<(i64, i64)>,
+    pub(super) reported: Option<(i64, i64)>,
 }
 
 /// Partitions in the order of their turn.
@@ -59,7 +59,7 @@ impl Items {
                     offset: wanted.fetch_offset,
                     last_fetched_epoch: if version >= 12 { wanted.last_fetched_epoch } else { -1 },
                     max_bytes: wanted.partition_max_bytes,
-                    told: None,
+                    reported: None,
                 });
             }
         }
@@ -68,7 +68,7 @@ impl Items {
     fn put(&mut self, mut item: Item) {
         let key = (item.topic.clone(), item.partition);
         if let Some(known) = self.index.get(&key).and_then(|turn| self.turns.get_mut(turn)) {
-            item.told = known.told;
+            item.reported = known.reported;
             *known = item;
             return;
         }

@@ -50,7 +50,7 @@ fn main() -> ! {
     let mut producer = Machine::new(config, storage, Fake::new(3, &[], 0), RX);
     producer.until(|event| matches!(event, Event::TopicReady { .. }));
     produce(&mut producer, RECORDS);
-    tell("produced", |records| produce(&mut producer, records));
+    report("produced", |records| produce(&mut producer, records));
 
     let fake = Fake::new(3, &batch(&VALUE, BATCH), 2);
     let storage = CONSUMER.take().storage();
@@ -58,12 +58,12 @@ fn main() -> ! {
     let (now, topic) = (consumer.now, consumer.topic);
     console::need(consumer.client.assign_all(now, topic, Start::Offset(0)).ok(), "assign");
     consumer.until(|event| matches!(event, Event::Records(_)));
-    tell("consumed", |records| consume(&mut consumer, records));
+    report("consumed", |records| consume(&mut consumer, records));
     console::exit(true)
 }
 
 /// Runs twice, the second time twice as far, so that what begins and ends a run cancels out.
-fn tell(word: &str, mut run: impl FnMut(u32) -> u32) {
+fn report(word: &str, mut run: impl FnMut(u32) -> u32) {
     let mut counted = |records| {
         let begun = board::counter();
         let done = run(records);

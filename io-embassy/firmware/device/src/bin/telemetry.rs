@@ -69,7 +69,7 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
         }
         watchdog::report(0);
     }
-    samples.tell();
+    samples.report();
     console::exit(true)
 }
 
@@ -154,7 +154,7 @@ impl Samples {
         self.backlog.front().is_none() && self.in_flight.is_empty()
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         Line::new("telemetry")
             .number("taken", self.taken)
             .number("delivered", self.delivered)

@@ -45,7 +45,7 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     let kafka = start(stack, arguments);
     let answers = need(kafka.topic("answers").ok(), "topic");
     let mut valves = Valves { answers, obeyed: 0, held: 0, delivered: 0, growths: 0 };
-    let mut told = clock::millis();
+    let mut reported = clock::millis();
     loop {
         select(kafka.turn(), Timer::after_millis(500)).await;
         while let Some((event, commands)) = kafka.poll_event() {
@@ -53,9 +53,9 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
             valves.heed(&event, commands);
         }
         watchdog::report(0);
-        if clock::millis() - told >= STATUS {
-            told = clock::millis();
-            valves.tell();
+        if clock::millis() - reported >= STATUS {
+            reported = clock::millis();
+            valves.report();
         }
     }
 }
@@ -109,7 +109,7 @@ impl Valves {
         }
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         Line::new("valves")
             .number("obeyed", self.obeyed)
             .number("held", self.held)

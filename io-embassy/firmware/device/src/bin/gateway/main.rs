@@ -68,7 +68,7 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     let socket = listen(stack);
     let gateway = GATEWAY.take();
     let mut datagram = [0; READING];
-    let mut told = clock::millis();
+    let mut reported = clock::millis();
     loop {
         let tick = Timer::after_millis(200);
         match select3(kafka.turn(), socket.recv_from(&mut datagram), tick).await {
@@ -85,12 +85,12 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
         }
         gateway.acknowledge(&socket);
         watchdog::report(0);
-        if clock::millis() - told >= STATUS {
-            told = clock::millis();
-            gateway.tell("status");
+        if clock::millis() - reported >= STATUS {
+            reported = clock::millis();
+            gateway.report("status");
         }
     }
-    gateway.tell("gateway");
+    gateway.report("gateway");
     console::exit(true)
 }
 
@@ -187,7 +187,7 @@ impl Gateway {
         }
     }
 
-    fn tell(&self, word: &str) {
+    fn report(&self, word: &str) {
         Line::new(word)
             .number("taken", self.sensors.count_taken())
             .number("on_way", self.in_flight.len() as u32)

@@ -7,7 +7,7 @@ use super::Script;
 
 /// What the application was told.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum Reported {
     /// Anything that borrows nothing.
     Event(Event<'static>),
     /// Records of a batch.
@@ -39,7 +39,7 @@ pub enum Told {
     },
 }
 
-impl Told {
+impl Reported {
     pub(super) fn of(event: &Event<'_>) -> Self {
         Self::Event(match *event {
             Event::Records(batch) => {
@@ -104,10 +104,10 @@ impl Told {
 
 impl Script {
     /// Takes the events of one kind that were told, in order; the others stay.
-    pub fn take_told<T>(&mut self, kind: impl Fn(&Told) -> Option<T>) -> Vec<T> {
+    pub fn take_reported<T>(&mut self, kind: impl Fn(&Reported) -> Option<T>) -> Vec<T> {
         self.settle();
         let mut found = Vec::new();
-        self.told.retain(|told| match kind(told) {
+        self.reported.retain(|reported| match kind(reported) {
             Some(it) => {
                 found.push(it);
                 false
@@ -119,7 +119,7 @@ impl Script {
 
     /// Batches told as delivered: number of records, offset of the first.
     pub fn delivered(&mut self) -> Vec<(u32, Option<i64>)> {
-        self.take_told(|told| match told.event()? {
+        self.take_reported(|reported| match reported.event()? {
             Event::Delivered { count, base_offset, .. } => Some((count, base_offset)),
             _ => None,
         })
@@ -127,7 +127,7 @@ impl Script {
 
     /// Batches told as failed: number of records, error, whether maybe written.
     pub fn failed(&mut self) -> Vec<(u32, Error, bool)> {
-        self.take_told(|told| match told.event()? {
+        self.take_reported(|reported| match reported.event()? {
             Event::Failed { count, error, maybe_written, .. } => {
                 Some((count, error, maybe_written))
             }
@@ -137,18 +137,19 @@ impl Script {
 
     /// How often room was told.
     pub fn rooms(&mut self) -> usize {
-        self.take_told(|told| matches!(told.event()?, Event::Room).then_some(())).len()
+        self.take_reported(|reported| matches!(reported.event()?, Event::Room).then_some(())).len()
     }
 
     /// How often a flush was told to be through.
     pub fn flushed(&mut self) -> usize {
-        self.take_told(|told| matches!(told.event()?, Event::Flushed).then_some(())).len()
+        self.take_reported(|reported| matches!(reported.event()?, Event::Flushed).then_some(()))
+            .len()
     }
 
     /// Records read: partition, offset, value as text.
     pub fn records(&mut self) -> Vec<(u32, i64, String)> {
-        let batches = self.take_told(|told| match told {
-            Told::Records { partition, records, .. } => {
+        let batches = self.take_reported(|reported| match reported {
+            Reported::Records { partition, records, .. } => {
                 Some((partition.partition, records.clone()))
             }
             _ => None,

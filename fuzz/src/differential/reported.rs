@@ -14,32 +14,32 @@ use kavka_core::wire::{
 };
 
 /// Items as they print. Borrowed `int32`s have no constructor, so text it is.
-struct Told(Vec<String>);
+struct Reported(Vec<String>);
 
-impl Told {
+impl Reported {
     fn say(&mut self, item: impl Debug) {
         self.0.push(format!("{item:?}"));
     }
 }
 
 pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
-    let mut told = Told(Vec::new());
+    let mut reported = Reported(Vec::new());
     match answer {
-        ResponseKind::ApiVersions(answer) => api_versions(&mut told, answer, version),
-        ResponseKind::Metadata(answer) => metadata(&mut told, answer, version),
-        ResponseKind::Produce(answer) => produce(&mut told, answer, version),
-        ResponseKind::Fetch(answer) => fetch(&mut told, answer, version),
-        ResponseKind::DescribeTopicPartitions(answer) => describe(&mut told, answer),
-        ResponseKind::CreateTopics(answer) => create_topics(&mut told, answer),
+        ResponseKind::ApiVersions(answer) => api_versions(&mut reported, answer, version),
+        ResponseKind::Metadata(answer) => metadata(&mut reported, answer, version),
+        ResponseKind::Produce(answer) => produce(&mut reported, answer, version),
+        ResponseKind::Fetch(answer) => fetch(&mut reported, answer, version),
+        ResponseKind::DescribeTopicPartitions(answer) => describe(&mut reported, answer),
+        ResponseKind::CreateTopics(answer) => create_topics(&mut reported, answer),
         ResponseKind::ListOffsets(answer) => {
             use list_offsets::Item;
             if version >= 2 {
-                told.say(Item::Throttle { ms: answer.throttle_time_ms });
+                reported.say(Item::Throttle { ms: answer.throttle_time_ms });
             }
             for topic in &answer.topics {
-                told.say(Item::Topic { name: &topic.name });
+                reported.say(Item::Topic { name: &topic.name });
                 for p in &topic.partitions {
-                    told.say(Item::Partition {
+                    reported.say(Item::Partition {
                         index: p.partition_index,
                         error: ErrorCode(p.error_code),
                         timestamp: p.timestamp,
@@ -47,10 +47,10 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                         leader_epoch: p.leader_epoch,
                     });
                 }
-                told.say(Item::TopicEnd);
+                reported.say(Item::TopicEnd);
             }
         }
-        ResponseKind::InitProducerId(answer) => told.say(init_producer_id::Item::Answer {
+        ResponseKind::InitProducerId(answer) => reported.say(init_producer_id::Item::Answer {
             throttle_ms: answer.throttle_time_ms,
             error: ErrorCode(answer.error_code),
             producer_id: answer.producer_id.0,
@@ -58,9 +58,9 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
         }),
         ResponseKind::CreatePartitions(answer) => {
             use create_partitions::Item;
-            told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            reported.say(Item::Throttle { ms: answer.throttle_time_ms });
             for topic in &answer.results {
-                told.say(Item::Topic {
+                reported.say(Item::Topic {
                     name: &topic.name,
                     error: ErrorCode(topic.error_code),
                     message: topic.error_message.as_deref(),
@@ -69,9 +69,9 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
         }
         ResponseKind::DeleteTopics(answer) => {
             use delete_topics::Item;
-            told.say(Item::Throttle { ms: answer.throttle_time_ms });
+            reported.say(Item::Throttle { ms: answer.throttle_time_ms });
             for topic in &answer.responses {
-                told.say(Item::Topic {
+                reported.say(Item::Topic {
                     name: topic.name.as_ref().map(|name| name.0.as_str()),
                     id: uuid(topic.topic_id),
                     error: ErrorCode(topic.error_code),
@@ -79,11 +79,11 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                 });
             }
         }
-        ResponseKind::OffsetForLeaderEpoch(answer) => epochs(&mut told, answer),
+        ResponseKind::OffsetForLeaderEpoch(answer) => epochs(&mut reported, answer),
         other => panic!("{other:?} is not in APIS"),
     }
-    told.0.retain(|item| !is_default(item));
-    told.0
+    reported.0.retain(|item| !is_default(item));
+    reported.0
 }
 
 fn uuid(id: uuid::Uuid) -> Uuid {
@@ -105,37 +105,37 @@ fn topic_name(name: &TopicName, there: bool) -> Option<&str> {
 }
 
 fn api_versions(
-    told: &mut Told,
+    reported: &mut Reported,
     answer: &kafka_protocol::messages::ApiVersionsResponse,
     version: i16,
 ) {
     use api_versions::Item;
-    told.say(Item::Head { error: ErrorCode(answer.error_code) });
+    reported.say(Item::Head { error: ErrorCode(answer.error_code) });
     for range in &answer.api_keys {
         let (min, max) = (range.min_version, range.max_version);
-        told.say(Item::Range { api: ApiKey(range.api_key), min, max });
+        reported.say(Item::Range { api: ApiKey(range.api_key), min, max });
     }
     if version >= 1 {
-        told.say(Item::Throttle { ms: answer.throttle_time_ms });
+        reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     }
     for feature in &answer.supported_features {
         let (min, max) = (feature.min_version, feature.max_version);
-        told.say(Item::Supported { name: &feature.name, min, max });
+        reported.say(Item::Supported { name: &feature.name, min, max });
     }
-    told.say(Item::FinalizedEpoch { epoch: answer.finalized_features_epoch });
+    reported.say(Item::FinalizedEpoch { epoch: answer.finalized_features_epoch });
     for feature in &answer.finalized_features {
         let (min, max) = (feature.min_version_level, feature.max_version_level);
-        told.say(Item::Finalized { name: &feature.name, min, max });
+        reported.say(Item::Finalized { name: &feature.name, min, max });
     }
 }
 
-fn metadata(told: &mut Told, answer: &MetadataResponse, version: i16) {
+fn metadata(reported: &mut Reported, answer: &MetadataResponse, version: i16) {
     use metadata::Item;
     if version >= 3 {
-        told.say(Item::Throttle { ms: answer.throttle_time_ms });
+        reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     }
     for broker in &answer.brokers {
-        told.say(Item::Broker {
+        reported.say(Item::Broker {
             id: broker.node_id.0,
             host: &broker.host,
             port: broker.port,
@@ -143,16 +143,16 @@ fn metadata(told: &mut Told, answer: &MetadataResponse, version: i16) {
         });
     }
     let id = text(&answer.cluster_id).filter(|_| version >= 2);
-    told.say(Item::Cluster { id, controller: answer.controller_id.0 });
+    reported.say(Item::Cluster { id, controller: answer.controller_id.0 });
     for topic in &answer.topics {
-        told.say(Item::Topic {
+        reported.say(Item::Topic {
             error: ErrorCode(topic.error_code),
             name: topic.name.as_ref().map(|name| name.0.as_str()),
             id: uuid(topic.topic_id),
             internal: topic.is_internal,
         });
         for p in &topic.partitions {
-            told.0.push(format!(
+            reported.0.push(format!(
                 "Partition {{ error: {:?}, index: {}, leader: {}, epoch: {}, replicas: {}, \
                  isr: {}, offline: {} }}",
                 ErrorCode(p.error_code),
@@ -164,18 +164,18 @@ fn metadata(told: &mut Told, answer: &MetadataResponse, version: i16) {
                 ints(&p.offline_replicas),
             ));
         }
-        told.say(Item::TopicEnd);
+        reported.say(Item::TopicEnd);
     }
-    told.say(Item::End { error: ErrorCode(answer.error_code) });
+    reported.say(Item::End { error: ErrorCode(answer.error_code) });
 }
 
-fn produce(told: &mut Told, answer: &ProduceResponse, version: i16) {
+fn produce(reported: &mut Reported, answer: &ProduceResponse, version: i16) {
     use produce::Item;
     for topic in &answer.responses {
         let name = topic_name(&topic.name, version < 13);
-        told.say(Item::Topic { name, id: uuid(topic.topic_id) });
+        reported.say(Item::Topic { name, id: uuid(topic.topic_id) });
         for p in &topic.partition_responses {
-            told.say(Item::Partition {
+            reported.say(Item::Partition {
                 index: p.index,
                 error: ErrorCode(p.error_code),
                 base_offset: p.base_offset,
@@ -184,36 +184,36 @@ fn produce(told: &mut Told, answer: &ProduceResponse, version: i16) {
             });
             for error in &p.record_errors {
                 let message = text(&error.batch_index_error_message);
-                told.say(Item::RecordError { batch_index: error.batch_index, message });
+                reported.say(Item::RecordError { batch_index: error.batch_index, message });
             }
             if version >= 8 {
-                told.say(Item::PartitionText { message: text(&p.error_message) });
+                reported.say(Item::PartitionText { message: text(&p.error_message) });
             }
             let (leader, epoch) = (p.current_leader.leader_id.0, p.current_leader.leader_epoch);
-            told.say(Item::CurrentLeader { leader, epoch });
-            told.say(Item::PartitionEnd);
+            reported.say(Item::CurrentLeader { leader, epoch });
+            reported.say(Item::PartitionEnd);
         }
-        told.say(Item::TopicEnd);
+        reported.say(Item::TopicEnd);
     }
-    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     for node in &answer.node_endpoints {
         let (id, host, port) = (node.node_id.0, &*node.host, node.port);
-        told.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
+        reported.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
     }
 }
 
-fn fetch(told: &mut Told, answer: &FetchResponse, version: i16) {
+fn fetch(reported: &mut Reported, answer: &FetchResponse, version: i16) {
     use fetch::Item;
-    told.say(Item::Head {
+    reported.say(Item::Head {
         throttle_ms: answer.throttle_time_ms,
         error: ErrorCode(answer.error_code),
         session_id: answer.session_id,
     });
     for topic in &answer.responses {
         let name = topic_name(&topic.topic, version < 13);
-        told.say(Item::Topic { name, id: uuid(topic.topic_id) });
+        reported.say(Item::Topic { name, id: uuid(topic.topic_id) });
         for p in &topic.partitions {
-            told.say(Item::Partition {
+            reported.say(Item::Partition {
                 index: p.partition_index,
                 error: ErrorCode(p.error_code),
                 high_watermark: p.high_watermark,
@@ -222,38 +222,38 @@ fn fetch(told: &mut Told, answer: &FetchResponse, version: i16) {
             });
             for aborted in p.aborted_transactions.iter().flatten() {
                 let (producer_id, first_offset) = (aborted.producer_id.0, aborted.first_offset);
-                told.say(Item::Aborted { producer_id, first_offset });
+                reported.say(Item::Aborted { producer_id, first_offset });
             }
-            told.say(Item::Records {
+            reported.say(Item::Records {
                 preferred_read_replica: p.preferred_read_replica.0,
                 len: p.records.as_ref().map_or(0, |bytes| bytes.len() as u32),
             });
             let (epoch, end_offset) = (p.diverging_epoch.epoch, p.diverging_epoch.end_offset);
-            told.say(Item::DivergingEpoch { epoch, end_offset });
+            reported.say(Item::DivergingEpoch { epoch, end_offset });
             let (leader, epoch) = (p.current_leader.leader_id.0, p.current_leader.leader_epoch);
-            told.say(Item::CurrentLeader { leader, epoch });
-            told.say(Item::PartitionEnd);
+            reported.say(Item::CurrentLeader { leader, epoch });
+            reported.say(Item::PartitionEnd);
         }
-        told.say(Item::TopicEnd);
+        reported.say(Item::TopicEnd);
     }
     for node in &answer.node_endpoints {
         let (id, host, port) = (node.node_id.0, &*node.host, node.port);
-        told.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
+        reported.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
     }
 }
 
-fn describe(told: &mut Told, answer: &DescribeTopicPartitionsResponse) {
+fn describe(reported: &mut Reported, answer: &DescribeTopicPartitionsResponse) {
     use describe::Item;
-    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     for topic in &answer.topics {
-        told.say(Item::Topic {
+        reported.say(Item::Topic {
             error: ErrorCode(topic.error_code),
             name: topic.name.as_ref().map(|name| name.0.as_str()),
             id: uuid(topic.topic_id),
             internal: topic.is_internal,
         });
         for p in &topic.partitions {
-            told.0.push(format!(
+            reported.0.push(format!(
                 "Partition {{ error: {:?}, index: {}, leader: {}, epoch: {}, replicas: {}, \
                  isr: {}, eligible: {}, last_known_eligible: {}, offline: {} }}",
                 ErrorCode(p.error_code),
@@ -267,34 +267,35 @@ fn describe(told: &mut Told, answer: &DescribeTopicPartitionsResponse) {
                 ints(&p.offline_replicas),
             ));
         }
-        told.say(Item::TopicEnd);
+        reported.say(Item::TopicEnd);
     }
     let cursor = answer.next_cursor.as_ref();
-    told.say(Item::Cursor(cursor.map(|next| (next.topic_name.0.as_str(), next.partition_index))));
+    reported
+        .say(Item::Cursor(cursor.map(|next| (next.topic_name.0.as_str(), next.partition_index))));
 }
 
-fn epochs(told: &mut Told, answer: &OffsetForLeaderEpochResponse) {
+fn epochs(reported: &mut Reported, answer: &OffsetForLeaderEpochResponse) {
     use offset_for_leader_epoch::Item;
-    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     for topic in &answer.topics {
-        told.say(Item::Topic { name: &topic.topic });
+        reported.say(Item::Topic { name: &topic.topic });
         for p in &topic.partitions {
-            told.say(Item::Partition {
+            reported.say(Item::Partition {
                 error: ErrorCode(p.error_code),
                 index: p.partition,
                 leader_epoch: p.leader_epoch,
                 end_offset: p.end_offset,
             });
         }
-        told.say(Item::TopicEnd);
+        reported.say(Item::TopicEnd);
     }
 }
 
-fn create_topics(told: &mut Told, answer: &CreateTopicsResponse) {
+fn create_topics(reported: &mut Reported, answer: &CreateTopicsResponse) {
     use create_topics::Item;
-    told.say(Item::Throttle { ms: answer.throttle_time_ms });
+    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
     for topic in &answer.topics {
-        told.say(Item::Topic {
+        reported.say(Item::Topic {
             name: &topic.name,
             id: uuid(topic.topic_id),
             error: ErrorCode(topic.error_code),
@@ -303,7 +304,7 @@ fn create_topics(told: &mut Told, answer: &CreateTopicsResponse) {
             replication_factor: topic.replication_factor,
         });
         for config in topic.configs.iter().flatten() {
-            told.say(Item::Config {
+            reported.say(Item::Config {
                 name: &config.name,
                 value: text(&config.value),
                 read_only: config.read_only,
@@ -311,8 +312,8 @@ fn create_topics(told: &mut Told, answer: &CreateTopicsResponse) {
                 sensitive: config.is_sensitive,
             });
         }
-        told.say(Item::ConfigError { error: ErrorCode(topic.topic_config_error_code) });
-        told.say(Item::TopicEnd);
+        reported.say(Item::ConfigError { error: ErrorCode(topic.topic_config_error_code) });
+        reported.say(Item::TopicEnd);
     }
 }
 
