@@ -63,8 +63,6 @@ pub(crate) struct Cluster<'d> {
     requests: u32,
     /// Somebody has answered more than ApiVersions.
     pub(crate) answered: bool,
-    /// The time that is known.
-    clock: Tick,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
     /// The address of some broker changed or is doubted, or it is forgotten.
@@ -116,7 +114,6 @@ impl<'d> Cluster<'d> {
             informed: None,
             requests: 0,
             answered: false,
-            clock: Tick::ZERO,
             broker_news: false,
             brokers_moved: false,
             asks: false,

@@ -19,7 +19,7 @@ use crate::time::{Span, Tick};
 use crate::watch::{Offer, Watch};
 use crate::wire::{ApiKey, Full, Writer, header};
 
-pub(crate) use handshake::{HandshakeMemo, Next};
+pub(crate) use handshake::{HandshakeMemo, HandshakeStep};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;

@@ -4,6 +4,7 @@
 mod blocks;
 mod index;
 mod list;
+mod slots;
 
 use core::ops::{Deref, DerefMut};
 use core::slice::SliceIndex;
@@ -13,6 +14,7 @@ use crate::time::{Span, Tick};
 pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
 pub(crate) use index::{Index, hash, hash_bytes};
 pub(crate) use list::{List, Node, Nodes};
+pub(crate) use slots::Slots;
 
 /// A table whose memory is lent or owned; the code that uses it cannot tell.
 pub(crate) enum Mem<'d, T> {

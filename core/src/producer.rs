@@ -15,7 +15,7 @@ use crate::config::Acks;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
-use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
+use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes, Slots};
 use crate::rare::Rare;
 use crate::record::{self, Content};
 use crate::setup::Setup;
@@ -166,10 +166,7 @@ pub(crate) struct Producer<'d> {
     waiting: List,
     /// No lane that waits is due before this.
     waiting_until: Tick,
-    free: Link,
-    /// Batches from here on were never used, so that untouched memory stays untouched.
-    untouched: usize,
-    free_count: usize,
+    slots: Slots,
     /// Batches that ended and were not told yet.
     done: Link,
     done_tail: Link,
@@ -209,9 +206,7 @@ impl<'d> Producer<'d> {
             lists: [List::EMPTY; lane::OWN],
             paused_until: Tick::NEVER,
             spreads: memory.spreads,
-            free: Link::NONE,
-            untouched: 0,
-            free_count: memory.batches.len(),
+            slots: Slots::new(memory.batches.len()),
             batches: memory.batches,
             ages: Nodes::new(memory.ages),
             aging: List::EMPTY,
@@ -509,7 +504,7 @@ impl<'d> Producer<'d> {
     /// Whether a batch can be begun. One slot stays for the second half of a batch that a broker
     /// finds too large.
     fn may_begin(&self) -> bool {
-        self.free_count > usize::from(self.batches.len() > 2)
+        self.slots.left() > usize::from(self.batches.len() > 2)
     }
 
     /// Forgets a partition. Its sequence ends with it, so that whoever uses it next does so under

@@ -82,7 +82,8 @@ impl Commands<'_> {
         }
         if self.cx.cluster.topics.used() == used {
             let (cluster, producer) = (&self.cx.cluster, &self.owners.producer);
-            let unused = cluster.unused_topic(|slot| producer.may_forget(cluster, slot));
+            let unused =
+                cluster.unused_topic(self.cx.now, |slot| producer.may_forget(cluster, slot));
             if let Some(slot) = unused {
                 self.forget_unused(slot);
             }

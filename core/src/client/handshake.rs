@@ -3,7 +3,7 @@
 use super::Commands;
 use crate::answer::AnswerSlot;
 use crate::api::Kind;
-use crate::connection::{ConnState, HandshakeMemo, Next, Peer};
+use crate::connection::{ConnState, HandshakeMemo, HandshakeStep, Peer};
 use crate::error::{Error, LimitKind, PeerFault};
 use crate::wire::{Encode, api_versions};
 
@@ -20,7 +20,7 @@ impl Commands<'_> {
             Peer::Seed(_) => 0,
         };
         let next = self.cx.net.conns[slot].begin_handshake(known);
-        self.proceed_with(slot, next);
+        self.take_step(slot, next);
     }
 
     /// An answer to a request of a handshake is complete.
@@ -30,16 +30,16 @@ impl Commands<'_> {
         memo: &HandshakeMemo,
     ) -> Result<(), PeerFault> {
         let next = self.cx.net.conns[slot].versions_done(memo)?;
-        self.proceed_with(slot, next);
+        self.take_step(slot, next);
         Ok(())
     }
 
-    /// The next step of a handshake. Who adds one adds it here and in [`Next`].
-    fn proceed_with(&mut self, slot: usize, next: Next) {
+    /// The next step of a handshake. Who adds one adds it here and in [`HandshakeStep`].
+    fn take_step(&mut self, slot: usize, next: HandshakeStep) {
         self.dirty = true;
         match next {
-            Next::Versions => self.ask_versions(slot),
-            Next::Ready => self.be_ready(slot),
+            HandshakeStep::Versions => self.ask_versions(slot),
+            HandshakeStep::Ready => self.be_ready(slot),
         }
     }
 

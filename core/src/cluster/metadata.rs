@@ -123,8 +123,7 @@ impl<'d> Cx<'d> {
     #[inline(never)]
     pub(crate) fn drive(&mut self) -> Tick {
         self.cluster.asks = false;
-        (self.cluster.clock, self.cluster.requests) =
-            (self.now, (self.net.requests - self.cluster.probes.requests) as u32);
+        self.cluster.requests = (self.net.requests - self.cluster.probes.requests) as u32;
         self.adopt_seeds();
         if self.cluster.metadata_until <= self.now {
             // No answer: somebody else may know. A late one is still welcome.

@@ -29,7 +29,6 @@ impl<'d> Cluster<'d> {
         let seeds = &mut self.seeds;
         self.brokers_at.age(by);
         self.metadata_until.age(by);
-        self.clock.age(by);
         self.topics.wanted_at.age(by);
         seeds.retry_at.age(by);
         seeds.stale_until.age(by);

@@ -4,7 +4,7 @@
 
 use core::ops::{Deref, DerefMut};
 
-use crate::memory::{Index, Link, List, Mem, Nodes, hash};
+use crate::memory::{Index, Link, List, Mem, Nodes, Slots, hash};
 
 /// Who uses an entry.
 pub(crate) const PRODUCER: u8 = 1;
@@ -113,15 +113,13 @@ pub(crate) struct Table<'d> {
     moved: List,
     /// Brokers that lead something.
     leaders: usize,
-    /// Entries that were used and are not now, in the lists by topic's nodes.
-    free: List,
-    /// Entries from here on were never used.
-    fresh: usize,
-    used: usize,
+    /// The links of free ones are kept in the nodes by topic.
+    slots: Slots,
 }
 
 impl<'d> Table<'d> {
     pub(crate) fn new(memory: TableMem<'d>) -> Self {
+        let count = memory.entries.len();
         Self {
             entries: memory.entries,
             index: Index::new(memory.heads, memory.chain),
@@ -134,9 +132,7 @@ impl<'d> Table<'d> {
             relocated: List::EMPTY,
             moved: List::EMPTY,
             leaders: 0,
-            free: List::EMPTY,
-            fresh: 0,
-            used: 0,
+            slots: Slots::new(count),
         }
     }
 
@@ -155,7 +151,7 @@ impl<'d> Table<'d> {
 
     /// How many more entries there is room for.
     pub(crate) fn room(&self) -> usize {
-        self.entries.len() - self.used
+        self.slots.left()
     }
 
     /// The entry of a partition, made if need be; `None` when all are in use.
@@ -164,15 +160,7 @@ impl<'d> Table<'d> {
             self.entries[at].users |= user;
             return Some(at);
         }
-        let at = match self.by_topic.pop(&mut self.free) {
-            Some(at) => at,
-            None if self.fresh < self.entries.len() => {
-                self.fresh += 1;
-                self.fresh - 1
-            }
-            None => return None,
-        };
-        self.used += 1;
+        let at = self.by_topic.take_free(&mut self.slots)?;
         self.entries[at] = Partition {
             users: user,
             topic: topic as u16,
@@ -197,10 +185,9 @@ impl<'d> Table<'d> {
         let topic = usize::from(entry.topic);
         self.index.remove(mixed(topic, entry.index), at);
         self.by_topic.remove(&mut self.topics[topic], at);
-        self.by_topic.push_back(&mut self.free, at);
+        self.by_topic.give_free(&mut self.slots, at);
         self.leave(at);
         self.list_news(at, News::None);
-        self.used -= 1;
     }
 
     /// The partitions of a topic that are in use.

@@ -312,10 +312,10 @@ impl Cluster<'_> {
     }
 
     /// A topic that was produced to and is not, for long.
-    pub(crate) fn unused_topic(&self, may_go: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(crate) fn unused_topic(&self, now: Tick, may_go: impl Fn(usize) -> bool) -> Option<usize> {
         let is_unused = |slot: &usize| {
             let topic = &self.topics[*slot];
-            let long = guard!("a topic in use stays", topic.used + UNUSED <= self.clock => true);
+            let long = guard!("a topic in use stays", topic.used + UNUSED <= now => true);
             topic.wants & PRODUCER != 0 && long && !self.is_read(*slot) && may_go(*slot)
         };
         (0..self.topics.len()).filter(is_unused).min_by_key(|slot| self.topics[*slot].used)

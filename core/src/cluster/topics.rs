@@ -4,7 +4,7 @@
 use core::ops::{Deref, DerefMut, Index, IndexMut};
 
 use super::topic::Topic;
-use crate::memory::{self, Link, List, Mem, Nodes, hash_bytes};
+use crate::memory::{self, Link, List, Mem, Nodes, Slots, hash_bytes};
 use crate::time::Tick;
 use crate::wire::Uuid;
 
@@ -12,10 +12,8 @@ use crate::wire::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Plan {
-    /// It was never used.
+    /// There is no topic.
     None,
-    /// To be used again.
-    Free,
     /// For its turn to be in a Metadata request.
     Wanted,
     /// For a Metadata answer.
@@ -26,7 +24,7 @@ pub(crate) enum Plan {
     Eager,
 }
 
-const PLANS: usize = 6;
+const PLANS: usize = 5;
 
 /// The memory of [`Topics`].
 pub(crate) struct TopicsMem<'d> {
@@ -49,8 +47,8 @@ pub(crate) struct Topics<'d> {
     leaving: List,
     news: List,
     changed: List,
-    /// Slots from here on were never used.
-    fresh: usize,
+    /// The links of free ones are kept in the nodes by plan.
+    slots: Slots,
     used: usize,
     ready: u32,
     /// No topic wants Metadata before this.
@@ -58,7 +56,8 @@ pub(crate) struct Topics<'d> {
 }
 
 impl<'d> Topics<'d> {
-    pub(crate) const fn new(mem: TopicsMem<'d>) -> Self {
+    pub(crate) fn new(mem: TopicsMem<'d>) -> Self {
+        let slots = Slots::new(mem.entries.len());
         Self {
             mem,
             plans: [List::EMPTY; PLANS],
@@ -66,7 +65,7 @@ impl<'d> Topics<'d> {
             leaving: List::EMPTY,
             news: List::EMPTY,
             changed: List::EMPTY,
-            fresh: 0,
+            slots,
             used: 0,
             ready: 0,
             wanted_at: Tick::NEVER,
@@ -85,18 +84,11 @@ impl<'d> Topics<'d> {
 
     /// A slot for a topic; `None` when all are in use.
     pub(crate) fn add(&mut self, name: &str) -> Option<usize> {
-        let slot = match self.mem.by_plan.pop(&mut self.plans[Plan::Free as usize]) {
-            Some(slot) => slot,
-            None if self.fresh < self.mem.entries.len() => {
-                self.fresh += 1;
-                self.fresh - 1
-            }
-            None => return None,
-        };
+        let slot = self.mem.by_plan.take_free(&mut self.slots)?;
+        self.used += 1;
         let generation = self.mem.entries[slot].generation.max(1);
         self.mem.entries[slot] = Topic::watched(name, generation);
         self.mem.names.insert(hash_bytes(name.as_bytes()), slot);
-        self.used += 1;
         Some(slot)
     }
 
@@ -111,9 +103,11 @@ impl<'d> Topics<'d> {
         self.mem.by_age.remove(aged, slot);
         self.mem.by_news.remove(&mut self.news, slot);
         self.mem.by_change.remove(&mut self.changed, slot);
-        self.put(slot, Plan::Free);
-        self.mem.entries[slot] = Topic { generation, plan: Plan::Free, ..Topic::EMPTY };
+        let plan = self.mem.entries[slot].plan;
+        self.mem.by_plan.remove(&mut self.plans[plan as usize], slot);
         self.used -= 1;
+        self.mem.by_plan.give_free(&mut self.slots, slot);
+        self.mem.entries[slot] = Topic { generation, ..Topic::EMPTY };
     }
 
     /// The topic of a name.
@@ -270,7 +264,7 @@ impl Deref for Topics<'_> {
 
     #[inline]
     fn deref(&self) -> &[Topic] {
-        self.mem.entries.get(..self.fresh).unwrap_or_default()
+        self.mem.entries.get(..self.slots.untouched()).unwrap_or_default()
     }
 }
 
@@ -293,6 +287,6 @@ impl IndexMut<usize> for Topics<'_> {
 impl DerefMut for Topics<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [Topic] {
-        self.mem.entries.get_mut(..self.fresh).unwrap_or_default()
+        self.mem.entries.get_mut(..self.slots.untouched()).unwrap_or_default()
     }
 }

@@ -1,17 +1,17 @@
 //! What a connection does before it takes requests, as a machine of its own: it says what comes
 //! next, and the client sends that. Today it is ApiVersions alone (KIP-511); authentication is
-//! another [`Next`] between the versions and `Ready`, and the same one again when a session of a
-//! ready connection ends (KIP-368).
+//! another [`HandshakeStep`] between the versions and `Ready`, and the same one again when the
+//! session of a ready connection ends (KIP-368).
 
 use super::{Conn, ConnState};
-use crate::api::{Kind, Owner};
+use crate::api::Kind;
 use crate::error::PeerFault;
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, ErrorCode, api_versions};
 
 /// What a handshake has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum HandshakeStep {
     /// Send ApiVersions in the version of [`Conn::handshake_version`].
     Versions,
     /// Nothing: the connection takes requests.
@@ -30,15 +30,16 @@ pub(crate) struct HandshakeMemo {
 impl Conn {
     /// The connection is established. `known` is the version of ApiVersions that its broker took
     /// last, 0 where that is not known.
-    pub(crate) fn begin_handshake(&mut self, known: i16) -> Next {
+    pub(crate) fn begin_handshake(&mut self, known: i16) -> HandshakeStep {
         let ours = api_versions::Answer::VERSIONS.1;
         self.handshake_version = if known > 0 { known } else { ours };
-        Next::Versions
+        HandshakeStep::Versions
     }
 
-    /// The version in which a handshake sends a request, if that is one of its own.
+    /// The version in which a handshake sends a request, if that is one of its own: nothing else
+    /// leaves before a connection is ready.
     pub(super) fn handshake_asks(&self, kind: Kind) -> Option<i16> {
-        let asks = self.state == ConnState::Handshake && kind.row().owner == Owner::Handshake;
+        let asks = self.state == ConnState::Handshake && kind == Kind::Versions;
         asks.then_some(self.handshake_version)
     }
 
@@ -61,7 +62,10 @@ impl Conn {
 
     /// The versions are known, or are asked again in a version that the broker knows, once for
     /// each version that is lower than the last.
-    pub(crate) fn versions_done(&mut self, memo: &HandshakeMemo) -> Result<Next, PeerFault> {
+    pub(crate) fn versions_done(
+        &mut self,
+        memo: &HandshakeMemo,
+    ) -> Result<HandshakeStep, PeerFault> {
         if memo.error == ErrorCode::UNSUPPORTED_VERSION {
             let lower = memo.max.clamp(0, api_versions::Answer::VERSIONS.1);
             let again = lower >= self.handshake_version;
@@ -70,11 +74,11 @@ impl Conn {
                 return Err(PeerFault::NoCommonVersion { api, min: 0, max: memo.max });
             }
             self.handshake_version = lower;
-            return Ok(Next::Versions);
+            return Ok(HandshakeStep::Versions);
         }
         match self.versions.lacks(Kind::Metadata) {
             Some(fault) => Err(fault),
-            None => Ok(Next::Ready),
+            None => Ok(HandshakeStep::Ready),
         }
     }
 }
@@ -83,17 +87,17 @@ impl Conn {
 mod tests {
     use super::*;
 
-    fn done(conn: &mut Conn, error: i16, max: i16) -> Result<Next, PeerFault> {
+    fn done(conn: &mut Conn, error: i16, max: i16) -> Result<HandshakeStep, PeerFault> {
         conn.versions_done(&HandshakeMemo { error: ErrorCode(error), max, ranges: 1 })
     }
 
     #[test]
     fn versions_are_asked_in_ever_lower_versions_and_then_given_up() {
         let mut conn = Conn::EMPTY;
-        assert_eq!(conn.begin_handshake(0), Next::Versions);
+        assert_eq!(conn.begin_handshake(0), HandshakeStep::Versions);
         assert_eq!(conn.handshake_version, api_versions::Answer::VERSIONS.1);
         for lower in [2, 0] {
-            assert_eq!(done(&mut conn, 35, lower), Ok(Next::Versions));
+            assert_eq!(done(&mut conn, 35, lower), Ok(HandshakeStep::Versions));
             assert_eq!(conn.handshake_version, lower);
         }
         assert!(matches!(done(&mut conn, 35, 0), Err(PeerFault::NoCommonVersion { .. })));
@@ -102,11 +106,11 @@ mod tests {
     #[test]
     fn a_connection_is_ready_when_its_broker_has_metadata() {
         let mut conn = Conn::EMPTY;
-        assert_eq!(conn.begin_handshake(1), Next::Versions);
+        assert_eq!(conn.begin_handshake(1), HandshakeStep::Versions);
         assert_eq!(conn.handshake_version, 1, "what its broker took last");
         assert!(matches!(done(&mut conn, 0, 4), Err(PeerFault::NoApi(ApiKey::METADATA))));
         conn.versions.offer(ApiKey::METADATA, 0, 9);
-        assert_eq!(done(&mut conn, 0, 4), Ok(Next::Ready));
+        assert_eq!(done(&mut conn, 0, 4), Ok(HandshakeStep::Ready));
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! OffsetForLeaderEpoch: whether the log still has what was read, where Fetch does not tell
 //! (brokers 2.4 to 2.6; KIP-320).
 
-use super::work::Spot;
 use super::{Activity, Consumer, OffsetsMemo};
 use crate::api::Kind;
 use crate::cluster::Cx;
-use crate::memory::Link;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, offset_for_leader_epoch};
 
@@ -48,28 +46,7 @@ impl<'d> Consumer<'d> {
         if cx.net.conns[conn].awaits(|kind| kind == asks) {
             return true;
         }
-        let mut most = usize::MAX;
-        let (draft, count) = loop {
-            let Self { desks, follows, by_work, .. } = self;
-            let count = Self::group(&cx.cluster, follows, by_work, &mut desks[desk].checks, most);
-            let named = self.named(&self.desks[desk].checks, count);
-            let draft = cx.net.draft(conn, cx.now, asks, &mut |w, version| {
-                self.plan(&cx.cluster, version).write_checks(w, &named)
-            });
-            match draft {
-                Some(draft) => break (draft, count),
-                None if count > 1 => most = count / 2,
-                None => return false,
-            }
-        };
-        for _ in 0..count {
-            if let Some(part) = self.desks[desk].checks.first().get() {
-                self.reads[part].asked = draft.correlation();
-                self.link(part, Spot::Asked, Link::NONE);
-            }
-        }
-        cx.net.send(cx.now, draft, [desk as u32, 0], cx.settings.request_timeout);
-        true
+        self.request(cx, (conn, desk), asks)
     }
 
     pub(super) fn on_epochs(

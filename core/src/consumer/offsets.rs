@@ -1,6 +1,5 @@
 //! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
 
-use super::work::Spot;
 use super::{Activity, Assignment, Consumer, Trouble};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
@@ -44,29 +43,7 @@ impl<'d> Consumer<'d> {
         {
             return true;
         }
-        let timeout = cx.settings.request_timeout.millis();
-        let mut most = usize::MAX;
-        let (draft, count) = loop {
-            let Self { desks, follows, by_work, .. } = self;
-            let count = Self::group(&cx.cluster, follows, by_work, &mut desks[desk].offsets, most);
-            let named = self.named(&self.desks[desk].offsets, count);
-            let draft = cx.net.draft(conn, cx.now, Kind::Offsets, &mut |w, version| {
-                self.plan(&cx.cluster, version).write_offsets(w, &named, timeout)
-            });
-            match draft {
-                Some(draft) => break (draft, count),
-                None if count > 1 => most = count / 2,
-                None => return false,
-            }
-        };
-        for _ in 0..count {
-            if let Some(part) = self.desks[desk].offsets.first().get() {
-                self.reads[part].asked = draft.correlation();
-                self.link(part, Spot::Asked, Link::NONE);
-            }
-        }
-        cx.net.send(cx.now, draft, [desk as u32, 0], cx.settings.request_timeout);
-        true
+        self.request(cx, (conn, desk), Kind::Offsets)
     }
 
     pub(crate) fn on_offsets(

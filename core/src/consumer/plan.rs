@@ -1,6 +1,7 @@
 //! The partitions that a request names, topic by topic, as Kafka's requests want them.
 
 use super::{Assignment, Consumer};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::memory::{Link, List, Nodes};
 use crate::wire::{Full, Writer, fetch, list_offsets, offset_for_leader_epoch as epochs};
@@ -74,8 +75,22 @@ impl<'d> Plan<'_, 'd> {
         fetch::end(w, self.version, rack)
     }
 
+    /// The body of a request of this kind, other than Fetch.
+    pub(super) fn write(
+        &self,
+        w: &mut Writer<'_>,
+        kind: Kind,
+        named: &Named<'_, 'd>,
+        timeout_ms: i32,
+    ) -> Result<(), Full> {
+        match Some(kind) == Kind::EPOCHS {
+            true => self.write_checks(w, named),
+            false => self.write_offsets(w, named, timeout_ms),
+        }
+    }
+
     /// The body of a ListOffsets request.
-    pub(super) fn write_offsets(
+    fn write_offsets(
         &self,
         w: &mut Writer<'_>,
         named: &Named<'_, 'd>,
@@ -87,11 +102,7 @@ impl<'d> Plan<'_, 'd> {
     }
 
     /// The body of an OffsetForLeaderEpoch request.
-    pub(super) fn write_checks(
-        &self,
-        w: &mut Writer<'_>,
-        named: &Named<'_, 'd>,
-    ) -> Result<(), Full> {
+    fn write_checks(&self, w: &mut Writer<'_>, named: &Named<'_, 'd>) -> Result<(), Full> {
         epochs::begin(w, self.version, named.topics(self.cluster))?;
         self.write_topics(w, Section::Checks, named, 0)?;
         epochs::end(w, self.version)

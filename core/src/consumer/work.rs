@@ -90,6 +90,11 @@ impl Desk {
         ghosts: false,
     };
 
+    /// What a request of this kind, other than Fetch, is about.
+    fn asks(&mut self, kind: Kind) -> &mut List {
+        if Some(kind) == Kind::EPOCHS { &mut self.checks } else { &mut self.offsets }
+    }
+
     fn wants(&self) -> bool {
         !(self.offsets.is_empty()
             && self.checks.is_empty()
@@ -411,6 +416,41 @@ impl<'d> Consumer<'d> {
             (true, true) => Some(at),
             (true, false) => None,
         }
+    }
+
+    /// Sends a request of this kind, other than Fetch, about the partitions of its list, or about as
+    /// many as there is room for: they wait for the answer then. False: no room.
+    pub(super) fn request(
+        &mut self,
+        cx: &mut Cx<'d>,
+        (conn, desk): (usize, usize),
+        kind: Kind,
+    ) -> bool {
+        let timeout = cx.settings.request_timeout;
+        let mut most = usize::MAX;
+        let (draft, count) = loop {
+            let Self { desks, follows, by_work, .. } = self;
+            let list = desks[desk].asks(kind);
+            let count = Self::group(&cx.cluster, follows, by_work, list, most);
+            let list = *list;
+            let named = self.named(&list, count);
+            let draft = cx.net.draft(conn, cx.now, kind, &mut |w, version| {
+                self.plan(&cx.cluster, version).write(w, kind, &named, timeout.millis())
+            });
+            match draft {
+                Some(draft) => break (draft, count),
+                None if count > 1 => most = count / 2,
+                None => return false,
+            }
+        };
+        for _ in 0..count {
+            if let Some(part) = self.desks[desk].asks(kind).first().get() {
+                self.reads[part].asked = draft.correlation();
+                self.link(part, Spot::Asked, Link::NONE);
+            }
+        }
+        cx.net.send(cx.now, draft, [desk as u32, 0], timeout);
+        true
     }
 
     /// A broker cannot be asked at all what a list of its partitions wants.

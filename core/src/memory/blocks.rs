@@ -1,7 +1,7 @@
 //! Send memory: blocks of one size, chained. Whoever holds a chain owns its bytes until it gives
 //! them back, however long a request takes (CVE-2026-35554 was a buffer given back too early).
 
-use super::{Link, Mem};
+use super::{Link, Mem, Slots};
 use crate::wire::{Full, Sink};
 
 /// All send blocks of a client.
@@ -9,10 +9,7 @@ pub(crate) struct Blocks<'d> {
     bytes: Mem<'d, u8>,
     next: Mem<'d, Link>,
     size: usize,
-    free: Link,
-    free_count: usize,
-    /// Blocks from here on were never used, so that untouched memory stays untouched.
-    fresh: usize,
+    slots: Slots,
 }
 
 /// Bytes in blocks; every block but the last is full.
@@ -33,12 +30,12 @@ impl Chain {
 
 impl<'d> Blocks<'d> {
     pub(crate) fn new(bytes: Mem<'d, u8>, next: Mem<'d, Link>, size: usize) -> Self {
-        let free_count = next.len().min(bytes.len() / size.max(1));
-        Self { bytes, next, size, free: Link::NONE, free_count, fresh: 0 }
+        let count = next.len().min(bytes.len() / size.max(1));
+        Self { bytes, next, size, slots: Slots::new(count) }
     }
 
     pub(crate) const fn free(&self) -> usize {
-        self.free_count
+        self.slots.left()
     }
 
     pub(crate) fn total(&self) -> usize {
@@ -50,19 +47,8 @@ impl<'d> Blocks<'d> {
     }
 
     fn take(&mut self) -> Option<usize> {
-        let index = match self.free.get() {
-            Some(index) => {
-                self.free = self.next[index];
-                index
-            }
-            None if self.free_count > 0 => {
-                self.fresh += 1;
-                self.fresh - 1
-            }
-            None => return None,
-        };
+        let index = self.slots.take(|block| self.next[block])?;
         self.next[index] = Link::NONE;
-        self.free_count -= 1;
         Some(index)
     }
 
@@ -108,7 +94,7 @@ impl<'d> Blocks<'d> {
     }
 
     fn append_across(&mut self, chain: &mut Chain, mut bytes: &[u8]) -> Result<(), Full> {
-        if self.needed(chain, bytes.len()) > self.free_count {
+        if self.needed(chain, bytes.len()) > self.free() {
             return Err(Full);
         }
         while !bytes.is_empty() {
@@ -145,9 +131,7 @@ impl<'d> Blocks<'d> {
     /// Gives the blocks back.
     pub(crate) fn release(&mut self, chain: &mut Chain) {
         if let Some(tail) = chain.tail.get() {
-            self.next[tail] = self.free;
-            self.free = chain.head;
-            self.free_count += chain.len().div_ceil(self.size);
+            self.next[tail] = self.slots.give(chain.head, chain.len().div_ceil(self.size));
         }
         *chain = Chain::EMPTY;
     }

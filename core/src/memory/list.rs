@@ -1,7 +1,7 @@
 //! Doubly linked lists over the indices of a table: work lists, in which an entry is found, put and
 //! taken out in the same short time however many there are.
 
-use super::{Link, Mem};
+use super::{Link, Mem, Slots};
 
 /// The place of an entry in a list. The ends point at themselves, so that no links means no list.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,19 @@ impl<'d> Nodes<'d> {
     #[inline]
     pub(crate) fn contains(&self, at: usize) -> bool {
         !self.0[at].next.is_none()
+    }
+
+    /// Takes a free entry of a table, where those that are free are in no list and keep the links
+    /// to one another here.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn take_free(&self, slots: &mut Slots) -> Option<usize> {
+        slots.take(|at| self.0[at].before)
+    }
+
+    /// Gives an entry back that is in no list.
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub(crate) fn give_free(&mut self, slots: &mut Slots, at: usize) {
+        self.0[at] = Node { next: Link::NONE, before: slots.give(Link::to(at), 1) };
     }
 
     /// The entry behind this one, which is in a list.

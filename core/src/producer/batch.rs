@@ -108,26 +108,12 @@ impl Batch {
 
 impl<'d> Producer<'d> {
     pub(super) fn take_batch(&mut self) -> Option<usize> {
-        let index = match self.free.get() {
-            Some(index) => {
-                self.free = self.batches[index].next;
-                index
-            }
-            None if self.free_count > 0 => {
-                self.untouched += 1;
-                self.untouched - 1
-            }
-            None => return None,
-        };
-        self.free_count -= 1;
-        Some(index)
+        self.slots.take(|batch| self.batches[batch].next)
     }
 
     pub(super) fn free_batch(&mut self, batch: usize) {
         self.batches[batch].stage = Stage::Free;
-        self.batches[batch].next = self.free;
-        self.free = Link::to(batch);
-        self.free_count += 1;
+        self.batches[batch].next = self.slots.give(Link::to(batch), 1);
         self.dirty |= self.wants_blocks > 0;
     }
 
