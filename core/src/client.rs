@@ -363,7 +363,8 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
-        self.commands.cx.net.arrived(slot);
+        let now = self.commands.cx.now;
+        self.commands.cx.net.arrived(now, slot);
         let memory = rx_of(&self.rx, size, slot);
         self.commands.digest(slot, memory, Present::Nothing);
     }
@@ -386,14 +387,13 @@ impl<'d> Client<'d> {
     /// The transport took the first `len` bytes of what [`Client::poll_transmit`] returned; none of
     /// them is returned again. More than was returned is a [`Misuse`] that ends the connection.
     pub fn handle_transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
-        self.proceed();
+        self.proceed_at(now);
         let Some(slot) = self.commands.cx.net.slot(conn) else { return };
         if self.commands.cx.net.conns[slot].offer.is_exceeded(len) {
-            self.commands.at(now);
             return self.commands.end_misused(slot, Misuse::Transmitted);
         }
-        let Commands { cx: Cx { net, .. }, owners, .. } = &mut self.commands;
-        net.transmitted(slot, len);
+        let Commands { cx: Cx { net, now, .. }, owners, .. } = &mut self.commands;
+        net.transmitted(*now, slot, len);
         while let Some(batches) = net.take_silent(slot) {
             owners.producer.on_silent(net, batches);
         }
