@@ -3,12 +3,13 @@
 #[cfg(feature = "dns")]
 mod names;
 
+use core::fmt;
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use embassy_net::tcp::{State, TcpSocket};
-use embassy_net::{IpAddress, Stack};
+use embassy_net::{IpAddress, Stack, StackResources};
 use embassy_time::{Duration, Instant, Timer};
 use kavka_core::CloseReason;
 
@@ -26,6 +27,9 @@ use crate::socket::Socket;
 const TURN: Duration = Duration::from_millis(900);
 /// A packet that can be sent is sent within this.
 const SOON: Duration = Duration::from_millis(100);
+
+/// The socket of the stack's own resolver.
+const DNS: usize = cfg!(feature = "dns") as usize;
 
 /// A driver over embassy-net.
 pub type NetDriver<'d, const CONNS: usize> = Driver<'d, NetSocket<'d>, CONNS>;
@@ -57,11 +61,56 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> SocketMem<CONNS, RX, 
         }
     }
 
+    /// Sockets that `StackResources` must have: those of this memory, one for DNS where this
+    /// package has the feature `dns`, and `others`: one for DHCP, those of the application, and one
+    /// for DNS where only the application's `embassy-net` has that feature.
+    ///
+    /// ```
+    /// # use kavka_embassy::SocketMem;
+    /// use embassy_net::StackResources;
+    /// type Sockets = SocketMem<2, 2048, 2048>;
+    /// // One other socket: DHCP's.
+    /// static RESOURCES: StackResources<{ Sockets::stack_sockets(1) }> = StackResources::new();
+    /// ```
+    #[must_use]
+    pub const fn stack_sockets(others: usize) -> usize {
+        CONNS + DNS + others
+    }
+
+    /// Sockets for brokers that are named by address, if the stack has places for them.
+    ///
+    /// # Errors
+    /// When `places` are fewer than [`SocketMem::stack_sockets`]: [`SocketMem::sockets`] would
+    /// panic.
+    pub fn try_sockets<'d>(
+        &'d mut self,
+        stack: Stack<'d>,
+        places: Places,
+    ) -> Result<[NetSocket<'d>; CONNS], TooFewSockets> {
+        places.check(CONNS)?;
+        Ok(self.sockets(stack))
+    }
+
+    /// [`SocketMem::sockets_and_names`], if the stack has places for the sockets.
+    ///
+    /// # Errors
+    /// As [`SocketMem::try_sockets`].
+    #[cfg(feature = "dns")]
+    pub fn try_sockets_and_names<'d>(
+        &'d mut self,
+        stack: Stack<'d>,
+        places: Places,
+    ) -> Result<([NetSocket<'d>; CONNS], Names<'d>), TooFewSockets> {
+        places.check(CONNS)?;
+        Ok(self.sockets_and_names(stack))
+    }
+
     /// Sockets for brokers that are named by address. Those with a name are
     /// [`CloseReason::Unresolved`].
     ///
-    /// Each one takes a place of the stack's `StackResources`, where its DNS and DHCP need places,
-    /// too.
+    /// # Panics
+    /// Inside the stack, when its `StackResources` have fewer sockets than
+    /// [`SocketMem::stack_sockets`]; [`SocketMem::try_sockets`] returns an error instead.
     #[must_use]
     pub fn sockets<'d>(&'d mut self, stack: Stack<'d>) -> [NetSocket<'d>; CONNS] {
         self.windows.each_mut().map(|window| NetSocket::new(stack, window))
@@ -97,6 +146,49 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> Default for SocketMem
         Self::new()
     }
 }
+
+/// How many sockets a stack has for a driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    all: usize,
+    others: usize,
+}
+
+impl Places {
+    /// Of a stack's resources, before they are lent to the stack; `others` as for
+    /// [`SocketMem::stack_sockets`].
+    #[must_use]
+    pub const fn of<const SOCK: usize>(_: &StackResources<SOCK>, others: usize) -> Self {
+        Self { all: SOCK, others }
+    }
+
+    fn check(self, conns: usize) -> Result<(), TooFewSockets> {
+        let needed = conns + DNS + self.others;
+        if self.all < needed { Err(TooFewSockets { needed, have: self.all }) } else { Ok(()) }
+    }
+}
+
+/// `StackResources` have fewer sockets than the driver, DNS and the others take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TooFewSockets {
+    /// `StackResources<needed>` are enough.
+    pub needed: usize,
+    /// As many there are.
+    pub have: usize,
+}
+
+impl fmt::Display for TooFewSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { needed, have } = self;
+        write!(
+            f,
+            "StackResources<{have}> have too few sockets: StackResources<{needed}> are needed"
+        )
+    }
+}
+
+impl core::error::Error for TooFewSockets {}
 
 /// A TCP socket of embassy-net.
 pub struct NetSocket<'d> {

@@ -11,12 +11,15 @@
 //! // In another task of the same executor:
 //! loop {
 //!     let wanted = pump.wanted().await;
-//!     match connect(&wanted.host, wanted.port).await { // yours: TCP, then TLS
-//!         Ok(mut stream) => {
+//!     let connect = connect(&wanted.host, wanted.port); // yours: TCP, then TLS
+//!     let limited = with_timeout(Duration::from_secs(10), connect); // it may hang
+//!     match select(limited, pump.given_up()).await {
+//!         Either::First(Ok(Ok(mut stream))) => {
 //!             let (reader, writer) = stream.split();
 //!             pump.run(reader, writer).await;
 //!         }
-//!         Err(_) => pump.refuse(CloseReason::Refused),
+//!         Either::First(_) => pump.refuse(CloseReason::Refused),
+//!         Either::Second(()) => {} // the client wants it no longer
 //!     }
 //! }
 //! ```
@@ -261,6 +264,15 @@ impl<const RX: usize, const TX: usize> Pump<'_, RX, TX> {
             self.tx.consume(len);
         }
         wanted
+    }
+
+    /// Resolves when the client no longer waits for the connection of [`Pump::wanted`]: its own
+    /// `connect_timeout` has passed, or it was disconnected. Until the pump knows, the client
+    /// cannot ask for another connection, so a connect is awaited together with this (`select`).
+    /// The next [`Pump::wanted`] then has the next wish. Cancel-safe; never resolves without a
+    /// wish.
+    pub async fn given_up(&self) {
+        poll_fn(|cx| self.call.poll_left(cx)).await;
     }
 
     /// There is no connection to be had.

@@ -21,7 +21,7 @@ use crate::wire::{BROKERS, BROKERS_V6, v4};
 const A: u8 = 1;
 const AAAA: u8 = 28;
 /// Connections that a broker takes at a time.
-const BACKLOG: usize = 5;
+const BACKLOG: usize = 8;
 
 /// A cluster and who waits for it.
 pub(crate) struct Brokers {

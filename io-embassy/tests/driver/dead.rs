@@ -192,3 +192,29 @@ fn a_socket_whose_peer_is_gone_can_be_used_again() {
     assert_eq!(connected.len(), 2, "the second one was not made");
     assert!(connected[1] <= Duration::from_secs(3), "{} ms", connected[1].as_millis());
 }
+
+/// DHCP gives the device another address: the response to a fetch that is under way goes to the old
+/// one, and nothing would be read before the request timeout of 30 s. The stack resets sockets
+/// whose address is gone.
+#[test]
+fn connections_are_reopened_under_a_new_address() {
+    for seed in 1..=4 {
+        let mut scene = Scene::new(seed, 1, false);
+        scene.brokers.borrow_mut().cluster.create_topic("t", 1).expect("created");
+        let topic = scene.work::<2>("10.0.0.1:9091", seed);
+        scene.journal.borrow_mut().send(topic, "before");
+        scene.time_until(|journal| journal.count_read() == 1);
+        scene.executor.run_for(Duration::from_secs(2));
+        let address = Ipv4Cidr::new(v4(77), 24);
+        let dns_servers = Default::default();
+        let config = StaticConfigV4 { address, gateway: Some(BROKERS), dns_servers };
+        scene.device.set_config_v4(ConfigV4::Static(config));
+        // Somebody else writes; the reader has nothing to send.
+        let reader = core::mem::replace(&mut scene.journal, shared(Journal::default()));
+        scene.work::<2>("10.0.0.1:9091", seed + 10);
+        scene.journal.borrow_mut().send(topic, "after");
+        scene.journal = reader;
+        let took = scene.time_until(|journal| journal.count_read() == 2).as_millis();
+        assert!(took <= 3000, "seed {seed}: {took} ms");
+    }
+}

@@ -4,9 +4,10 @@ use core::cell::Cell;
 use std::rc::Rc;
 
 use embassy_futures::select::select;
+use embassy_net::StackResources;
 use embassy_time::{Duration, Instant, Timer};
 use kavka_core::{Client, Config, Limits, Start, Storage};
-use kavka_embassy::net::NetDriver;
+use kavka_embassy::net::{NetDriver, Places, TooFewSockets};
 use kavka_embassy::{SocketMem, now};
 use kavka_tests::sim::{Journal, Options};
 
@@ -107,4 +108,20 @@ fn a_link_that_was_cut_is_used_again_soon() {
             assert!(took <= Duration::from_secs(soon), "{at}: {took} until all was through");
         }
     }
+}
+
+/// The stack itself would panic.
+#[test]
+fn too_few_sockets_of_the_stack_are_an_error() {
+    type Sockets = SocketMem<4, 512, 512>;
+    let mut executor = Executor::new();
+    let (device, _) = bad_cable(&mut executor, &Rc::new(Cell::new(0)));
+    let memory = Box::leak(Box::new(Sockets::new()));
+    // Four, one for DNS and one for DHCP.
+    let places = Places::of(&StackResources::<5>::new(), 1);
+    let refused = memory.try_sockets(device, places).err();
+    assert_eq!(refused, Some(TooFewSockets { needed: 6, have: 5 }));
+    assert!(refused.is_some_and(|refused| refused.to_string().contains("StackResources<6>")));
+    let enough = StackResources::<{ Sockets::stack_sockets(1) }>::new();
+    assert!(memory.try_sockets_and_names(device, Places::of(&enough, 1)).is_ok());
 }

@@ -1,16 +1,19 @@
 //! A driver wakes only when there is something to do, and comes back after a sleep.
 
 use core::cell::Cell;
+use core::pin::pin;
 use std::rc::Rc;
 
-use embassy_futures::select::select;
+use embassy_futures::select::{Either, select};
 use embassy_net::Stack;
-use embassy_time::{Duration, Timer};
-use kavka_core::{Client, Config, Error, Limits, Probing, Start, Storage, TopicId, snapshot_bytes};
+use embassy_time::{Duration, Timer, with_timeout};
+use kavka_core::{
+    Client, Config, Error, Event, Limits, Probing, Saved, Start, Storage, TopicId, snapshot_bytes,
+};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{SocketMem, now};
 use kavka_tests::sim::journal::News;
-use kavka_tests::sim::{Journal, Options};
+use kavka_tests::sim::{App as _, Journal, Options};
 
 use crate::brokers::{Brokers, Named, start};
 use crate::cancel::serve;
@@ -244,6 +247,84 @@ fn a_device_that_was_switched_off_reads_on_where_it_was_and_new_partitions_from_
     device.work(driver);
     device.await_read(topic, 1, 15);
     device.await_read(topic, 2, 7);
+}
+
+/// The recipe of README.md. Also: when the flush had ended, and what a snapshot held then.
+async fn fall_asleep(
+    kafka: &mut NetDriver<'static, 2>,
+    journal: &Shared<Journal>,
+    page: &mut [u8],
+) -> (Option<Saved>, Saved) {
+    kafka.flush(now());
+    let mut at_flush = None;
+    let awake = async {
+        while !kafka.save(page).is_ok_and(|saved| saved.is_complete()) {
+            select(kafka.turn(), Timer::after_millis(20)).await;
+            while let Some((event, commands)) = kafka.poll_event() {
+                let flushed = matches!(event, Event::Flushed);
+                journal.borrow_mut().on_event(now(), event, commands);
+                if flushed {
+                    at_flush = kafka.save(page).ok();
+                }
+            }
+        }
+    };
+    with_timeout(10 * SECOND, awake).await.expect("complete");
+    with_timeout(SECOND, kafka.disconnect()).await.expect("a peer that is there");
+    (at_flush, kafka.save(page).expect("space"))
+}
+
+/// Nothing is to be flushed: a device that sleeps when that is reported has no positions yet.
+#[test]
+fn a_device_that_sleeps_right_after_its_start_reads_what_is_written_meanwhile() {
+    let mut device = Device::new();
+    let (mut driver, topic) = device.driver();
+    let (journal, asleep) = (device.journal.clone(), shared(None));
+    let back = asleep.clone();
+    device.executor.spawn(async move {
+        let mut page = [0; snapshot_bytes(1, 1, 8)];
+        let saved = fall_asleep(&mut driver, &journal, &mut page).await;
+        *back.borrow_mut() = Some((page, saved));
+    });
+    assert!(device.executor.run_until(5 * SECOND, || asleep.borrow().is_some()), "never asleep");
+    let (page, (at_flush, saved)) = asleep.take().expect("it sleeps");
+    let at_flush = at_flush.expect("flushed");
+    assert!(!at_flush.is_complete() && at_flush.positions == 0, "{at_flush:?}");
+    assert!(saved.is_complete() && saved.positions == 2, "{saved:?}");
+    device.write(0, 4);
+    device.executor.skip(3 * HOUR);
+    let (mut driver, _) = device.driver();
+    driver.restore(now(), &page).expect("whole");
+    device.work(driver);
+    device.await_read(topic, 0, 4);
+}
+
+/// The form of README.md: a timer that is kept across turns is not held up by events.
+#[test]
+fn a_timer_beside_turns_is_not_starved_by_events() {
+    let mut device = Device::new();
+    let (mut driver, topic) = device.driver();
+    let samples = Rc::new(Cell::new(0));
+    let (taken, journal) = (samples.clone(), device.journal.clone());
+    device.executor.spawn(async move {
+        let mut sample = pin!(Timer::after_millis(50));
+        loop {
+            if let Either::Second(()) = select(driver.turn(), sample.as_mut()).await {
+                sample.set(Timer::after_millis(50));
+                taken.set(taken.get() + 1);
+            }
+            serve(&mut driver, &mut journal.borrow_mut());
+            // Each event leads to the next one, more often than the timer ends.
+            if journal.borrow().sent_all() {
+                journal.borrow_mut().send(topic, "again");
+                serve(&mut driver, &mut journal.borrow_mut());
+            }
+        }
+    });
+    device.executor.run_for(10 * SECOND);
+    let events = device.journal.borrow().acked.len();
+    assert!(events > 400, "{events} acknowledgements in 10 s: no hurry");
+    assert!(samples.get() > 150, "{} samples in 10 s beside {events} events", samples.get());
 }
 
 #[test]

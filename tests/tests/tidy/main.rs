@@ -156,6 +156,20 @@ fn no_path_of_one_machine_is_named() {
     none("paths of one machine, hosts of registries", &found);
 }
 
+/// One figure for the same memory: that of `.ci/run size`.
+#[test]
+fn readmes_state_the_recorded_ram() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let record = read("size/record.txt");
+    let row = record.lines().find(|line| line.starts_with("both ")).expect("a row `both`");
+    let bytes: usize = row.split_whitespace().last().and_then(|n| n.parse().ok()).expect("RAM");
+    let figure = format!("{},{:03}", bytes / 1000, bytes % 1000);
+    let lacks = |path: &&str| !read(path).contains(&figure);
+    let found: Vec<String> =
+        ["README.md", "io-embassy/README.md"].iter().filter(lacks).map(|p| p.to_string()).collect();
+    none(&format!("RAM of Resources<1, 2, 8, 4096, 16> is {figure}"), &found);
+}
+
 #[test]
 fn wire_stands_alone() {
     let core = modules::crate_facts("core/src");

@@ -22,13 +22,16 @@ use static_cell::{ConstStaticCell, StaticCell};
 const PORT: u16 = 7001;
 
 type Kafka = NetDriver<'static, 2>;
+type Sockets = SocketMem<2, 4096, 2048>;
 
 // Two broker connections, one topic, four partitions at a time, 4 KiB in, 16 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
-static SOCKETS: ConstStaticCell<SocketMem<2, 4096, 2048>> = ConstStaticCell::new(SocketMem::new());
+static SOCKETS: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<5>> = ConstStaticCell::new(StackResources::new());
+// Beside those of the driver and of DNS: DHCP and UDP.
+static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(2) }>> =
+    ConstStaticCell::new(StackResources::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {

@@ -29,13 +29,16 @@ const BACKLOG: usize = 256;
 const IN_FLIGHT: usize = 256;
 
 type Kafka = NetDriver<'static, 2>;
+type Sockets = SocketMem<2, 2048, 2048>;
 
 // Two broker connections, one topic, four partitions at a time, 4 KiB in, 16 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
-static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
+static SOCKETS: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<4>> = ConstStaticCell::new(StackResources::new());
+// Beside those of the driver and of DNS: DHCP.
+static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(1) }>> =
+    ConstStaticCell::new(StackResources::new());
 static SAMPLES: ConstStaticCell<Samples> = ConstStaticCell::new(Samples::new());
 
 #[cortex_m_rt::entry]

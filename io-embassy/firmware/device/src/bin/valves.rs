@@ -1,5 +1,7 @@
 //! Obeys commands that come from one topic and answers each on another, from inside the event: the
-//! command is never copied, and when there is no room for its answer it simply comes again.
+//! command is never copied, and when there is no space for its answer it simply comes again. An
+//! answer that will never be taken (`TooLarge`) is counted and passed over, or its command would
+//! come again without end.
 //!
 //! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone).
 
@@ -12,7 +14,9 @@ use embassy_net::{Stack, StackResources};
 use embassy_time::Timer;
 use kavka_device::console::{Arguments, Line, need};
 use kavka_device::{clock, executor, network, note, stack, watchdog};
-use kavka_embassy::core::{Batch, Client, Commands, Config, Event, Resources, Start, TopicId};
+use kavka_embassy::core::{
+    Batch, Client, Commands, Config, Event, ProduceError, Resources, Start, TopicId,
+};
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{Driver, SocketMem, now};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -21,13 +25,16 @@ use static_cell::{ConstStaticCell, StaticCell};
 const STATUS: u32 = 2000;
 
 type Kafka = NetDriver<'static, 2>;
+type Sockets = SocketMem<2, 2048, 2048>;
 
 // Two broker connections, two topics, eight partitions at a time, 4 KiB in, 16 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<2, 2, 8, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
-static SOCKETS: ConstStaticCell<SocketMem<2, 2048, 2048>> = ConstStaticCell::new(SocketMem::new());
+static SOCKETS: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<4>> = ConstStaticCell::new(StackResources::new());
+// Beside those of the driver and of DNS: DHCP.
+static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(1) }>> =
+    ConstStaticCell::new(StackResources::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -44,7 +51,7 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     network::up(stack).await;
     let kafka = start(stack, arguments);
     let answers = need(kafka.topic("answers").ok(), "topic");
-    let mut valves = Valves { answers, obeyed: 0, held: 0, delivered: 0, growths: 0 };
+    let mut valves = Valves { answers, obeyed: 0, held: 0, passed: 0, delivered: 0, growths: 0 };
     let mut told = clock::millis();
     loop {
         select(kafka.turn(), Timer::after_millis(500)).await;
@@ -80,6 +87,7 @@ struct Valves {
     answers: TopicId,
     obeyed: u32,
     held: u32,
+    passed: u32,
     delivered: u32,
     growths: u32,
 }
@@ -97,15 +105,18 @@ impl Valves {
         }
     }
 
-    /// Answers every command of a batch, as far as there is room; the others come again.
+    /// Answers every command of a batch, as far as there is space; the others come again.
     fn obey(&mut self, batch: &Batch<'_>, kafka: &mut Commands<'_>) {
         for command in batch.records().flatten() {
-            if kafka.produce(now(), self.answers, &command.to_record()).is_err() {
-                self.held += 1;
-                kafka.hold(batch.partition(), command.offset);
-                return;
+            match kafka.produce(now(), self.answers, &command.to_record()) {
+                Ok(_) => self.obeyed += 1,
+                Err(ProduceError::Full | ProduceError::NotReady) => {
+                    self.held += 1;
+                    kafka.hold(batch.partition(), command.offset);
+                    return;
+                }
+                Err(_) => self.passed += 1, // `TooLarge`, `Refused`: for good
             }
-            self.obeyed += 1;
         }
     }
 
@@ -113,6 +124,7 @@ impl Valves {
         Line::new("valves")
             .number("obeyed", self.obeyed)
             .number("held", self.held)
+            .number("passed", self.passed)
             .number("delivered", self.delivered)
             .number("growths", self.growths)
             .number("stack", stack::used().0)

@@ -38,13 +38,16 @@ const READING: usize = 128;
 const STATUS: u32 = 5000;
 
 type Kafka = NetDriver<'static, 3>;
+type Sockets = SocketMem<3, 1536, 2048>;
 
 // Three broker connections, one topic, 16 partitions at a time, 3 KiB in, 24 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<3, 1, 16, 3072, 24>> =
     ConstStaticCell::new(Resources::new());
-static SOCKETS: ConstStaticCell<SocketMem<3, 1536, 2048>> = ConstStaticCell::new(SocketMem::new());
+static SOCKETS: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
-static RESOURCES: ConstStaticCell<StackResources<6>> = ConstStaticCell::new(StackResources::new());
+// Beside those of the driver and of DNS: DHCP and UDP.
+static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(2) }>> =
+    ConstStaticCell::new(StackResources::new());
 static GATEWAY: ConstStaticCell<Gateway> = ConstStaticCell::new(Gateway::new());
 static PLACES: StaticCell<[[PacketMetadata; 16]; 2]> = StaticCell::new();
 static RECEIVED: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
