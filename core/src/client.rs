@@ -355,7 +355,7 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
-        self.commands.net.arrived(slot);
+        self.commands.net.arrived(now, slot);
         let memory = part_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, Present::Nothing);
     }
@@ -379,13 +379,13 @@ impl<'d> Client<'d> {
     /// them is returned again. More than was returned is a [`Misuse`] that ends the connection.
     pub fn handle_transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.settle();
+        let now = self.commands.at(now);
         let Some(slot) = self.commands.net.slot(conn) else { return };
         if self.commands.net.conns[slot].offer.is_exceeded(len) {
-            let now = self.commands.at(now);
             return self.commands.end_misused(now, slot, Misuse::Transmitted);
         }
         let Commands { net, producer, .. } = &mut self.commands;
-        net.transmitted(slot, len);
+        net.transmitted(now, slot, len);
         while let Some(batches) = net.take_silent(slot) {
             producer.on_silent(net, batches);
         }

@@ -107,7 +107,8 @@ pub struct Config<'d> {
     pub request_bytes: usize,
     /// A record is acknowledged or failed within this time of being taken.
     pub delivery_timeout: Duration,
-    /// A request without answer for this long ends its connection.
+    /// A request without response for this long ends its connection. While bytes of it, or of its
+    /// response, move over a slow link the time begins again, at most 16 times.
     pub request_timeout: Duration,
     /// A connection that is not established after this long is given up.
     pub connect_timeout: Duration,

@@ -177,6 +177,8 @@ pub(crate) struct Conn {
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
     shown: u8,
+    /// How often the deadlines of what is on its way were renewed, for the response that is due.
+    renewals: u8,
     /// Something was queued that the adapter was not shown, and would not look for by itself.
     unshown: bool,
     /// Unread bytes in the receive buffer.
@@ -207,6 +209,7 @@ impl Conn {
         overdue_at: Tick::ZERO,
         in_flight: Vec::new(),
         shown: 0,
+        renewals: 0,
         unshown: false,
         rx_start: 0,
         rx_end: 0,
@@ -541,7 +544,7 @@ impl<'d> Net<'d> {
             self.blocks.release(&mut lost.ctl);
         }
         conn.in_flight.clear();
-        conn.shown = 0;
+        (conn.shown, conn.renewals) = (0, 0);
         conn.state = if tell_adapter && told { State::Doomed } else { State::Free };
         self.stirred = true;
     }
@@ -739,6 +742,7 @@ impl<'d> Net<'d> {
         if conn.shown > 0 && !conn.in_flight.is_empty() {
             conn.take(0);
         }
+        conn.renewals = 0;
         self.check |= conn.in_flight.is_empty();
         self.stirred = true;
     }

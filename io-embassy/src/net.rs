@@ -68,9 +68,11 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> SocketMem<CONNS, RX, 
     /// ```
     /// # use kavka_embassy::SocketMem;
     /// use embassy_net::StackResources;
+    /// use static_cell::ConstStaticCell;
     /// type Sockets = SocketMem<2, 2048, 2048>;
     /// // One other socket: DHCP's.
-    /// static RESOURCES: StackResources<{ Sockets::stack_sockets(1) }> = StackResources::new();
+    /// static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(1) }>> =
+    ///     ConstStaticCell::new(StackResources::new());
     /// ```
     #[must_use]
     pub const fn stack_sockets(others: usize) -> usize {

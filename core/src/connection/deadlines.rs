@@ -1,13 +1,34 @@
 //! When a connection that does not answer is given up: not while its answer waits for the
 //! application, and not before what arrived while nobody looked was read.
 
-use super::Net;
+use super::{Conn, Net};
 use crate::time::{Span, Tick};
 
 /// A deadline that passed so long ago passed while nobody looked.
 const LATE: Span = Span::from_millis(100);
+/// A slow link has the time of a request again so often, for as long as bytes move.
+const RENEWALS: u8 = 16;
 /// What has arrived meanwhile is read within this.
 const GRACE: Span = Span::from_millis(50);
+
+impl Conn {
+    /// Bytes of the request at a place move, or of its response: it and those behind it have their
+    /// whole time again, if some of it is over. Bounded, since a peer may take or give a byte now
+    /// and then for ever.
+    pub(super) fn renew(&mut self, now: Tick, from: usize) {
+        let Some(first) = self.in_flight.get(from) else { return };
+        let quarter = first.since.until(first.deadline).part(2);
+        let early = first.since.until(now) < quarter;
+        if guard!("a slow link renews deadlines", early || self.renewals >= RENEWALS => true) {
+            return;
+        }
+        self.renewals += 1;
+        for request in self.in_flight.iter_mut().skip(from) {
+            let span = request.since.until(request.deadline);
+            (request.since, request.deadline) = (now, now + span);
+        }
+    }
+}
 
 impl Net<'_> {
     /// The scale of time moves.
@@ -60,8 +81,10 @@ impl Net<'_> {
     }
 
     /// Bytes of a connection have arrived.
-    pub(crate) fn arrived(&mut self, slot: usize) {
-        self.conns[slot].overdue = false;
+    pub(crate) fn arrived(&mut self, now: Tick, slot: usize) {
+        let conn = &mut self.conns[slot];
+        conn.overdue = false;
+        conn.renew(now, 0);
     }
 
     /// Whether the next answer on a connection lies here and waits for the application.

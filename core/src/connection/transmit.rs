@@ -3,6 +3,7 @@
 
 use super::{Conn, InFlight, Net};
 use crate::memory::{Blocks, Chain, Link, Slices};
+use crate::time::Tick;
 
 /// The send side of a produced batch; same index as the producer's own entry.
 #[derive(Clone, Copy, Debug)]
@@ -142,9 +143,12 @@ impl Net<'_> {
 
     /// The adapter wrote `len` bytes. Request bytes are given back once they left; batches stay
     /// until their request ends.
-    pub(crate) fn transmitted(&mut self, slot: usize, len: usize) {
+    pub(crate) fn transmitted(&mut self, now: Tick, slot: usize, len: usize) {
         let mut left = len;
         let conn = &mut self.conns[slot];
+        if len > 0 {
+            conn.renew(now, usize::from(conn.shown));
+        }
         let shown = usize::from(conn.shown);
         for entry in conn.in_flight.iter_mut().skip(shown) {
             let rest = (entry.total - entry.sent) as usize;

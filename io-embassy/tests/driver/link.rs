@@ -79,7 +79,8 @@ impl Scene {
 
 #[test]
 fn a_link_that_loses_packets_loses_no_records() {
-    for seed in 1..=4 {
+    // The later ones took more than a minute when a request timeout was blind to bytes that move.
+    for seed in [1, 2, 3, 4, 26, 37, 89, 96, 101, 107, 138] {
         for percent in [2, 15] {
             let mut scene = Scene::new(seed);
             scene.loss.set(percent);

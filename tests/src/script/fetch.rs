@@ -134,14 +134,29 @@ impl Script {
 
     /// Answers a Fetch request: the session, and what is told of partitions of the first topic.
     pub fn give(&mut self, asked: &Asked<FetchRequest>, session: i32, parts: Vec<PartitionData>) {
+        let body = self.fetch_response(session, parts);
+        self.answer(asked, body);
+    }
+
+    /// The bytes of the same, for [`Script::feed`].
+    pub fn give_later(
+        &mut self,
+        asked: &Asked<FetchRequest>,
+        session: i32,
+        parts: Vec<PartitionData>,
+    ) -> Bytes {
+        let body = self.fetch_response(session, parts);
+        self.encoded(asked, body)
+    }
+
+    fn fetch_response(&self, session: i32, parts: Vec<PartitionData>) -> FetchResponse {
         let topic = &self.world.topics[0];
         let told = FetchableTopicResponse::default()
             .with_topic(TopicName(StrBytes::from_string(topic.name.clone())))
             .with_topic_id(topic.id)
             .with_partitions(parts);
         let topics = if told.partitions.is_empty() { Vec::new() } else { vec![told] };
-        let body = FetchResponse::default().with_session_id(session).with_responses(topics);
-        self.answer(asked, body);
+        FetchResponse::default().with_session_id(session).with_responses(topics)
     }
 
     /// Refuses a Fetch request as a whole.

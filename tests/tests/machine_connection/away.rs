@@ -1,7 +1,7 @@
 //! Applications and loops that are away for a while, and those that leave things where they are.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
-use kavka_core::{Acks, Config, Duration, Event, Limits, Start};
+use kavka_core::{Acks, Config, ConnId, Duration, Event, Limits, Probing, Start};
 use kavka_tests::script::fetch::{Batch, records};
 use kavka_tests::script::{Script, Told, World};
 
@@ -139,4 +139,78 @@ fn a_loop_that_leaves_bytes_where_they_are_does_not_spin() {
         }
         assert!((150..5000).contains(&turns), "never looked: {never}: {turns} turns in 15 s");
     }
+}
+
+/// A client whose requests time out after 4 s, and a connection with a batch of 10 KB to send that
+/// takes nothing yet.
+fn slow_link() -> (Script, ConnId) {
+    let world = World::new(1).topic("t", 1);
+    let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    (config.request_timeout, config.probing) = (Duration::from_secs(4), Probing::Never);
+    let mut s = Script::with(world, config, &Limits::small());
+    // The second connection, opened beside one that is late, ends with whatever looks next.
+    s.watching = false;
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.window(asked.conn, Some(0));
+    s.produce(t, 0, &"x".repeat(10_000));
+    (s, asked.conn)
+}
+
+/// A request timeout is about a peer that does not answer, not about a link that is slow.
+#[test]
+fn a_request_that_leaves_slowly_is_not_given_up_while_bytes_move() {
+    let (mut s, conn) = slow_link();
+    for _ in 0..9 {
+        s.run(Duration::from_secs(2));
+        s.window(conn, Some(1100));
+    }
+    s.run(Duration::from_secs(2));
+    s.window(conn, None);
+    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(asked.conn, conn, "over the same connection, after 20 s");
+    s.manual(ApiKey::Metadata);
+    s.run(Duration::from_millis(3800));
+    s.acknowledge(&asked, 1);
+    assert_eq!((s.delivered().len(), disconnected(&mut s)), (2, 0));
+}
+
+/// The same of a response that arrives slowly.
+#[test]
+fn a_response_that_arrives_slowly_is_not_given_up_while_bytes_move() {
+    let mut s = Script::with(
+        World::new(1).topic("t", 1),
+        {
+            let mut config = Config::new("b1:9001");
+            config.request_timeout = Duration::from_secs(4);
+            config
+        },
+        &Limits::small(),
+    );
+    s.manual(ApiKey::Fetch);
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).expect("assigned");
+    let asked = s.expect::<FetchRequest>();
+    let whole = s.give_later(&asked, 1, vec![records(0, &[Batch::new(0, &["a"]).bytes()])]);
+    for byte in whole.chunks(whole.len() / 8) {
+        s.run(Duration::from_secs(2));
+        s.feed(asked.conn, byte);
+    }
+    assert_eq!(s.records(), [(0, 0, "a".to_owned())]);
+    assert_eq!(disconnected(&mut s), 0);
+}
+
+#[test]
+fn a_peer_that_takes_a_byte_now_and_then_is_given_up_in_the_end() {
+    let (mut s, conn) = slow_link();
+    let begun = s.now();
+    while disconnected(&mut s) == 0 {
+        assert!(begun.until(s.now()) < Duration::from_secs(60), "never given up");
+        s.run(Duration::from_millis(1500));
+        s.window(conn, Some(1));
+    }
+    assert!(begun.until(s.now()) > Duration::from_secs(20), "{:?}", begun.until(s.now()));
 }
