@@ -164,9 +164,12 @@ fn readmes_state_the_recorded_ram() {
     let row = record.lines().find(|line| line.starts_with("both ")).expect("a row `both`");
     let bytes: usize = row.split_whitespace().last().and_then(|n| n.parse().ok()).expect("RAM");
     let figure = format!("{},{:03}", bytes / 1000, bytes % 1000);
-    let lacks = |path: &&str| !read(path).contains(&figure);
-    let found: Vec<String> =
-        ["README.md", "io-embassy/README.md"].iter().filter(lacks).map(|p| p.to_string()).collect();
+    let mut found = Vec::new();
+    for path in ["README.md", "io-embassy/README.md"] {
+        if !read(path).contains(&figure) {
+            found.push(path.to_string());
+        }
+    }
     none(&format!("RAM of Resources<1, 2, 8, 4096, 16> is {figure}"), &found);
 }
 
