@@ -415,7 +415,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Sends a request of this kind, other than Fetch, about the partitions of its list, or about as
+    /// Sends a request of this kind, not Fetch, about the partitions of its list, or about as
     /// many as there is room for: they wait for the answer then. False: no room.
     pub(super) fn request(
         &mut self,
