@@ -37,6 +37,24 @@ impl Commands<'_> {
         self.owners.consumer.assign_all(&mut self.cx.cluster, topic, start)
     }
 
+    /// [`Commands::assign_all`] of an application that keeps positions of its own: each partition
+    /// begins paused. On [`Event::Assigned`](crate::Event::Assigned) the application seeks where
+    /// it has a position, and resumes.
+    ///
+    /// # Errors
+    /// As [`Commands::assign_all`].
+    #[cfg(feature = "std")]
+    pub fn assign_all_paused(
+        &mut self,
+        now: Instant,
+        topic: TopicId,
+        start: Start,
+    ) -> Result<(), Error> {
+        self.assign_all(now, topic, start)?;
+        self.owners.consumer.begin_paused(&self.cx.cluster, topic);
+        Ok(())
+    }
+
     /// Stops reading a partition.
     pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
