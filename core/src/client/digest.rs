@@ -372,7 +372,7 @@ impl Commands<'_> {
                 return Ok(Progress::Stall);
             }
         }
-        let (progress, used) = match owners.consumer.look(&cx.cluster, memo, at.body, left) {
+        let (progress, used) = match owners.consumer.look(cx, memo, at.body, left) {
             Found::More if at.whole => return Err(PeerFault::Malformed),
             Found::More => return Ok(Progress::Need),
             Found::Skip(len) => {

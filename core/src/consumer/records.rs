@@ -1,7 +1,11 @@
 //! Record batches in a Fetch answer: found, checked and handed out one by one.
 
 use super::{Activity, Consumer, FetchMemo, Trouble};
-use crate::cluster::Cluster;
+#[cfg(feature = "codec")]
+use super::{Link, Spot};
+use crate::cluster::Cx;
+#[cfg(feature = "codec")]
+use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
@@ -36,7 +40,7 @@ impl<'d> Consumer<'d> {
     /// arrived of them, `left` their announced length.
     pub(crate) fn look<'a>(
         &mut self,
-        cluster: &Cluster<'d>,
+        cx: &Cx<'d>,
         memo: &mut FetchMemo,
         bytes: &'a [u8],
         left: usize,
@@ -101,13 +105,13 @@ impl<'d> Consumer<'d> {
             return self.corrupt(part, next_offset, why);
         }
         memo.checked = true;
-        self.hand_out(cluster, memo, part, header, &bytes[..total])
+        self.hand_out(cx, memo, part, header, &bytes[..total])
     }
 
     /// A whole, sound batch: for the application, unless there is nothing for it in there.
     fn hand_out<'a>(
         &mut self,
-        cluster: &Cluster<'d>,
+        cx: &Cx<'d>,
         memo: &FetchMemo,
         part: usize,
         header: BatchHeader,
@@ -124,21 +128,44 @@ impl<'d> Consumer<'d> {
         if header.count < 0 {
             return self.corrupt(part, next_offset, Malformed::RecordCount);
         }
-        if header.codec() != 0 {
+        if header.codec() != 0 && !Self::is_unpacked(cx, header.codec()) {
             let why = Unreadable::Compressed(header.codec());
             self.park(part, Trouble::Corrupt { why, next_offset });
             return Found::Drop;
         }
         let epoch = header.partition_leader_epoch;
         let batch = Batch {
-            at: Self::id(cluster, part),
-            partition: Self::topic_partition(cluster, part),
+            at: Self::id(&cx.cluster, part),
+            partition: Self::topic_partition(&cx.cluster, part),
             position,
             high_watermark: memo.high_watermark,
             header,
             bytes,
         };
         Found::Batch(batch, Taken { len, part, serial: memo.serial, next_offset, epoch })
+    }
+
+    /// Whether the application unpacks batches of this codec.
+    #[cfg(feature = "codec")]
+    fn is_unpacked(cx: &Cx<'d>, codec: u8) -> bool {
+        Codec::from_id(codec).is_some_and(|codec| cx.settings.codecs.has(codec))
+    }
+
+    #[cfg(not(feature = "codec"))]
+    fn is_unpacked(_: &Cx<'d>, _: u8) -> bool {
+        false
+    }
+
+    /// The application cannot use the records from `offset` on: the partition waits there for a
+    /// seek.
+    #[cfg(feature = "codec")]
+    pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
+        let read = &mut self.reads[part];
+        if read.state == Activity::Fetch {
+            (read.state, read.stale) = (Activity::Parked, true);
+            read.position = offset.max(0);
+            self.link(part, Spot::None, Link::NONE);
+        }
     }
 
     /// What stands where a batch was due is too short, or too long, for one.
