@@ -190,7 +190,7 @@ mod no_consumer {
 
         pub(crate) fn look<'a>(
             &mut self,
-            _: &Cluster<'d>,
+            _: &Cx<'d>,
             _: &mut Nothing,
             _: &'a [u8],
             _: usize,
