@@ -7,6 +7,7 @@
 
 mod admin;
 mod asynchronous;
+mod compressed;
 mod consumer;
 mod driver;
 mod producer;
