@@ -149,6 +149,10 @@ pub struct Config<'d> {
     pub report_positions: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+    /// What the application can unpack: batches of these codecs are handed out as they are (see
+    /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
+    #[cfg(feature = "codec")]
+    pub codecs: crate::codec::Codecs,
 }
 
 /// The same as the machine keeps it.
@@ -183,6 +187,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) partition_max_bytes: i32,
     pub(crate) auto_create: bool,
     pub(crate) report_positions: bool,
+    #[cfg(feature = "codec")]
+    pub(crate) codecs: crate::codec::Codecs,
 }
 
 impl<'d> Settings<'d> {
@@ -218,6 +224,8 @@ impl<'d> Settings<'d> {
             partition_max_bytes: config.partition_max_bytes,
             auto_create: config.auto_create,
             report_positions: config.report_positions,
+            #[cfg(feature = "codec")]
+            codecs: config.codecs,
         }
     }
 
@@ -303,6 +311,8 @@ impl<'d> Config<'d> {
             partition_max_bytes: 1024 * 1024,
             report_positions: false,
             auto_create: false,
+            #[cfg(feature = "codec")]
+            codecs: crate::codec::Codecs::COMPACT,
         }
     }
 

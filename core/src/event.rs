@@ -1,7 +1,11 @@
 //! What the machine tells the application, and the few types of its commands.
 
+#[cfg(feature = "codec")]
+use crate::codec::{Codec, Fault, Unpack, UnpackError};
 use crate::error::{CloseReason, Error};
 use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition};
+#[cfg(feature = "codec")]
+use crate::record::HEADER_LEN;
 use crate::record::{BatchHeader, Malformed, Records};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Ints, Uuid};
@@ -296,6 +300,53 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn records(&self) -> Records<'a> {
         Records::new(&self.header, self.bytes).from_offset(self.position)
+    }
+
+    /// The records from the position on, of a batch that may be compressed: unpacked by `decoders`
+    /// to `scratch`, whose length is what they may unpack to. A batch that is not compressed needs
+    /// neither.
+    ///
+    /// After an error [`Commands::park`](crate::Commands::park) keeps the position, or the batch
+    /// counts as read.
+    ///
+    /// # Errors
+    /// When the batch is damaged behind its checksum, larger than `scratch`, or no decoder is there
+    /// for its codec.
+    #[cfg(feature = "codec")]
+    pub fn unpack<'s>(
+        &self,
+        decoders: &mut impl Unpack,
+        scratch: &'s mut [u8],
+    ) -> Result<Records<'s>, UnpackError>
+    where
+        'a: 's,
+    {
+        let id = self.header.codec();
+        if id == 0 {
+            return Ok(self.records());
+        }
+        let packed = self.bytes.get(HEADER_LEN..self.header.total_len()).unwrap_or_default();
+        let limit = scratch.len();
+        let unpacked = match Codec::from_id(id) {
+            Some(codec) => decoders.unpack(codec, packed, scratch),
+            None => Err(Fault::Missing),
+        };
+        let why = match unpacked.map(|len| scratch.get(..len)) {
+            Ok(Some(body)) => {
+                return Ok(Records::unpacked(&self.header, body).from_offset(self.position));
+            }
+            Ok(None) => Fault::Damaged,
+            Err(why) => why,
+        };
+        Err(UnpackError {
+            partition: self.partition,
+            offset: self.position,
+            next_offset: self.next_offset(),
+            codec: id,
+            packed: packed.len(),
+            limit,
+            why,
+        })
     }
 
     /// The whole batch as it was on the wire, to be handed to another thread.

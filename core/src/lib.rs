@@ -36,6 +36,8 @@ mod answer;
 mod api;
 mod client;
 mod cluster;
+#[cfg(feature = "codec")]
+pub mod codec;
 mod config;
 mod connection;
 #[cfg(feature = "consumer")]

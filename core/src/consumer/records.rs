@@ -1,7 +1,11 @@
 //! Record batches in a Fetch answer: found, checked and handed out one by one.
 
 use super::{Consumer, FetchCx, State, Trouble};
+#[cfg(feature = "codec")]
+use super::{Link, Spot};
 use crate::cluster::Cluster;
+#[cfg(feature = "codec")]
+use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
@@ -124,7 +128,7 @@ impl<'d> Consumer<'d> {
         if header.count < 0 {
             return self.corrupt(part, next_offset, Malformed::RecordCount);
         }
-        if header.codec() != 0 {
+        if header.codec() != 0 && !Self::is_unpacked(cluster, header.codec()) {
             let why = Unreadable::Compressed(header.codec());
             self.park(part, Trouble::Corrupt { why, next_offset });
             return Found::Drop;
@@ -139,6 +143,29 @@ impl<'d> Consumer<'d> {
             bytes,
         };
         Found::Batch(batch, Taken { len, part, serial: cx.serial, next_offset, epoch })
+    }
+
+    /// Whether the application unpacks batches of this codec.
+    #[cfg(feature = "codec")]
+    fn is_unpacked(cluster: &Cluster<'d>, codec: u8) -> bool {
+        Codec::from_id(codec).is_some_and(|codec| cluster.config.codecs.has(codec))
+    }
+
+    #[cfg(not(feature = "codec"))]
+    fn is_unpacked(_: &Cluster<'d>, _: u8) -> bool {
+        false
+    }
+
+    /// The application cannot use the records from `offset` on: the partition waits there for a
+    /// seek.
+    #[cfg(feature = "codec")]
+    pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
+        let read = &mut self.reads[part];
+        if read.state == State::Fetch {
+            (read.state, read.stale) = (State::Parked, true);
+            read.position = offset.max(0);
+            self.link(part, Spot::None, Link::NONE);
+        }
     }
 
     /// What stands where a batch was due is too short, or too long, for one.
