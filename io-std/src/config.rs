@@ -38,6 +38,7 @@ pub struct Config {
     pub(crate) auto_create: bool,
     pub(crate) queue_bytes: usize,
     pub(crate) chunk_bytes: usize,
+    pub(crate) unpacked_bytes: usize,
     pub(crate) mode: Mode,
     pub(crate) on_lost: Option<OnLost>,
     pub(crate) tune: Option<Tune>,
@@ -72,6 +73,7 @@ impl Config {
             auto_create: false,
             queue_bytes: 8 << 20,
             chunk_bytes: 64 << 10,
+            unpacked_bytes: 64 << 20,
             mode: Mode::Level,
             on_lost: None,
             tune: None,
@@ -236,6 +238,14 @@ impl Config {
         self
     }
 
+    /// Bytes that the records of a compressed batch may unpack to: a batch beyond parks its
+    /// partition. Default: 64 MiB.
+    #[must_use]
+    pub fn unpacked_bytes(mut self, bytes: usize) -> Self {
+        self.unpacked_bytes = bytes.max(1);
+        self
+    }
+
     /// How the background thread waits for its sockets. Default: level-triggered.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
@@ -281,6 +291,7 @@ impl Config {
         let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);
         core.fetch_max_bytes = core.fetch_max_bytes.min(most);
         core.auto_create = self.auto_create;
+        core.codecs = crate::codec::READ;
         if let Some(tune) = &self.tune {
             tune(&mut core);
         }

@@ -51,7 +51,11 @@ impl Consumer {
     }
 
     fn start(config: Config, wanted: Wanted) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(config.queue_bytes, config.chunk_bytes));
+        let shared = Arc::new(Shared::new(
+            config.queue_bytes,
+            config.chunk_bytes,
+            config.unpacked_bytes,
+        ));
         let theirs = shared.clone();
         let (ready, pending) = Cell::pair();
         let worker = Worker::start(config, "kavka-consumer", move |config, driver, waker| {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use kavka_core::codec::{Codec, Fault};
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AdminError, CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable,
@@ -54,6 +55,23 @@ pub enum ErrorKind {
         next_offset: i64,
         /// Why.
         why: Unreadable,
+    },
+    /// A compressed record batch that cannot be unpacked. Reading goes on after a seek past it; one
+    /// that is too large can be read with a larger
+    /// [`Config::unpacked_bytes`](crate::Config::unpacked_bytes).
+    Unpack {
+        /// The position: first offset that was not read.
+        offset: i64,
+        /// First offset after the batch.
+        next_offset: i64,
+        /// Its codec.
+        codec: Codec,
+        /// Bytes of its packed records.
+        packed: usize,
+        /// Bytes that they may unpack to.
+        limit: usize,
+        /// Why.
+        why: Fault,
     },
     /// A request of an [`Admin`](crate::Admin) that is larger than the client can send.
     RequestTooLarge {
@@ -206,6 +224,10 @@ impl fmt::Display for ErrorKind {
                     other => write!(f, "{other:?}"),
                 }
             }
+            Self::Unpack { offset, codec, packed, limit, why, .. } => {
+                write!(f, "the batch at offset {offset} cannot be unpacked ({packed} bytes of ")?;
+                write!(f, "{codec}, at most {limit} unpacked): {why}")
+            }
             &Self::RequestTooLarge { what, needed, max } => {
                 AdminError::TooLarge { what, needed, max }.fmt(f)
             }
@@ -219,13 +241,7 @@ impl fmt::Display for ErrorKind {
 }
 
 fn codec_name(codec: u8) -> &'static str {
-    match codec {
-        1 => "gzip",
-        2 => "snappy",
-        3 => "lz4",
-        4 => "zstd",
-        _ => "an unknown codec",
-    }
+    Codec::from_id(codec).map_or("an unknown codec", Codec::name)
 }
 
 fn advice(kind: ErrorKind) -> &'static str {
@@ -266,7 +282,10 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Unreadable { why: Unreadable::Compressed(_), .. } => {
             "this build cannot decompress; seek past the batch or read it with another client"
         }
-        ErrorKind::Unreadable { .. } => "seek past the batch to go on without it",
+        ErrorKind::Unpack { why: Fault::TooLarge { .. }, .. } => {
+            "raise unpacked_bytes, or seek past the batch"
+        }
+        ErrorKind::Unpack { .. } | ErrorKind::Unreadable { .. } => "seek past the batch to go on without it",
         _ => "",
     }
 }

@@ -31,6 +31,7 @@
 
 mod admin;
 mod bootstrap;
+pub mod codec;
 mod config;
 mod consumer;
 pub mod driver;

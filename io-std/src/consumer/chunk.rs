@@ -3,8 +3,10 @@
 use core::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use kavka_core::record::{BatchHeader, Headers, Malformed, Records};
+use kavka_core::codec::{Codec, Fault};
+use kavka_core::record::{BatchHeader, HEADER_LEN, Headers, Malformed, Records};
 
+use crate::codec::Decoders;
 use crate::error::{Error, ErrorKind};
 use crate::pending::lock;
 
@@ -13,6 +15,8 @@ use crate::pending::lock;
 pub struct Chunk {
     bytes: Vec<u8>,
     pub(super) batches: Vec<Entry>,
+    /// Records that were compressed, and what earlier chunks left behind them.
+    unpacked: Vec<u8>,
     /// Where its buffer goes in the end.
     home: Option<Arc<Spare>>,
 }
@@ -21,16 +25,24 @@ pub struct Chunk {
 #[derive(Debug)]
 pub(super) struct Spare {
     buffers: Mutex<Vec<Vec<u8>>>,
+    /// Those that batches are unpacked to.
+    unpacked: Mutex<Vec<Vec<u8>>>,
     /// Bytes of a buffer: of a chunk, and of the batch that makes it full.
     size: usize,
 }
 
 /// Buffers that are kept: as many as travel while the application keeps up.
 const SPARE: usize = 24;
+/// Buffers with unpacked records that are kept: one is at the application's, one is filled.
+const SPARE_UNPACKED: usize = 4;
+/// A chunk has unpacked records of so many times the bytes of a packed one, and of the batch that
+/// makes it full.
+const UNPACKED: usize = 16;
 
 impl Spare {
     pub(super) fn new(chunk_bytes: usize) -> Self {
-        Self { buffers: Mutex::default(), size: chunk_bytes + chunk_bytes / 4 }
+        let size = chunk_bytes + chunk_bytes / 4;
+        Self { buffers: Mutex::default(), unpacked: Mutex::default(), size }
     }
 
     fn get(&self) -> Vec<u8> {
@@ -46,17 +58,40 @@ impl Spare {
     }
 }
 
+impl Spare {
+    /// Bytes of unpacked records after which a chunk is full.
+    fn enough(&self) -> usize {
+        UNPACKED * self.size
+    }
+
+    fn get_unpacked(&self) -> Vec<u8> {
+        lock(&self.unpacked).pop().unwrap_or_default()
+    }
+
+    /// Its bytes stay: to set them to zero again would cost as much as to unpack them.
+    fn put_unpacked(&self, buffer: Vec<u8>) {
+        let mut buffers = lock(&self.unpacked);
+        if buffers.len() < SPARE_UNPACKED && buffer.capacity() <= 2 * self.enough() {
+            buffers.push(buffer);
+        }
+    }
+}
+
 impl Drop for Chunk {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             home.put(core::mem::take(&mut self.bytes));
+            if !self.unpacked.is_empty() {
+                home.put_unpacked(core::mem::take(&mut self.unpacked));
+            }
         }
     }
 }
 
 impl Clone for Chunk {
     fn clone(&self) -> Self {
-        Self { bytes: self.bytes.clone(), batches: self.batches.clone(), home: None }
+        let (bytes, unpacked) = (self.bytes.clone(), self.unpacked.clone());
+        Self { bytes, batches: self.batches.clone(), unpacked, home: None }
     }
 }
 
@@ -72,6 +107,8 @@ pub(super) struct Entry {
     high_watermark: i64,
     header: BatchHeader,
     range: Range<usize>,
+    /// Where its records are, if they were compressed.
+    unpacked: Option<Range<usize>>,
 }
 
 /// A record batch of a [`Chunk`].
@@ -79,6 +116,7 @@ pub(super) struct Entry {
 pub struct ChunkBatch<'a> {
     entry: &'a Entry,
     bytes: &'a [u8],
+    unpacked: &'a [u8],
 }
 
 /// A record that was read. The bytes lie in the [`Chunk`].
@@ -106,15 +144,15 @@ impl Chunk {
     /// An item is an error when the batch is malformed inside (its checksum was right); the rest
     /// of that batch is left out.
     pub fn records(&self) -> impl Iterator<Item = Result<Received<'_>, Error>> {
-        ChunkRecords { batches: self.batches.iter(), bytes: &self.bytes, at: None }
+        ChunkRecords { batches: self.batches.iter(), chunk: self, at: None }
     }
 
     /// The batches, one after the other.
     pub fn batches(&self) -> impl Iterator<Item = ChunkBatch<'_>> {
-        self.batches.iter().map(|entry| entry.in_chunk(&self.bytes))
+        self.batches.iter().map(|entry| entry.in_chunk(self))
     }
 
-    /// Bytes that the chunk holds.
+    /// Bytes that the chunk holds, as they were on the wire.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()
@@ -127,10 +165,10 @@ impl Chunk {
         if self.bytes.len() < self.bytes.capacity() / 4 {
             let bytes = self.bytes.as_slice().to_vec();
             self.bytes.clear();
-            return Self { bytes, batches, home: None };
+            return Self { bytes, batches, unpacked: Vec::new(), home: Some(spare.clone()) };
         }
         let bytes = core::mem::replace(&mut self.bytes, spare.get());
-        Self { bytes, batches, home: Some(spare.clone()) }
+        Self { bytes, batches, unpacked: Vec::new(), home: Some(spare.clone()) }
     }
 
     /// Appends a batch of this topic and partition.
@@ -156,7 +194,62 @@ impl Chunk {
             high_watermark: batch.high_watermark(),
             header: *batch.header(),
             range: start..self.bytes.len(),
+            unpacked: None,
         });
+    }
+
+    /// Whether some batch has to be unpacked.
+    pub(super) fn is_packed(&self) -> bool {
+        self.batches.iter().any(Entry::is_packed)
+    }
+
+    /// Unpacks batches until there are enough records for a chunk. Returns how each went, in
+    /// order; the batches behind these are left for later.
+    pub(super) fn unpack(
+        &mut self,
+        spare: &Spare,
+        decoders: &mut Decoders,
+        limit: usize,
+    ) -> Vec<Result<(), Error>> {
+        let (enough, mut end) = (spare.enough(), 0);
+        let mut buffer = spare.get_unpacked();
+        let mut done = Vec::with_capacity(self.batches.len());
+        for entry in &mut self.batches {
+            if end >= enough {
+                break;
+            }
+            if !entry.is_packed() {
+                done.push(Ok(()));
+                continue;
+            }
+            let packed = self.bytes.get(entry.range.clone()).and_then(|all| all.get(HEADER_LEN..));
+            let packed = packed.unwrap_or_default();
+            let id = entry.header.codec();
+            let unpacked = match Codec::from_id(id) {
+                Some(codec) => decoders
+                    .unpack_to(codec, packed, &mut buffer, end, limit)
+                    .map_err(|why| entry.not_unpacked(codec, packed.len(), limit, why)),
+                // The machine hands out no others.
+                None => Err(entry.malformed(Malformed::Compressed(id))),
+            };
+            done.push(unpacked.map(|len| {
+                entry.unpacked = Some(end..end + len);
+                end += len;
+            }));
+        }
+        self.unpacked = buffer;
+        done
+    }
+
+    /// Takes out the batches from the `n`-th on, which were not unpacked.
+    pub(super) fn split_off(&mut self, n: usize) -> Option<Self> {
+        let mut batches = self.batches.split_off(n);
+        let start = batches.first()?.range.start;
+        let bytes = self.bytes.get(start..).unwrap_or_default().to_vec();
+        for entry in &mut batches {
+            entry.range = entry.range.start - start..entry.range.end - start;
+        }
+        Some(Self { bytes, batches, unpacked: Vec::new(), home: self.home.clone() })
     }
 }
 
@@ -198,14 +291,31 @@ impl<'a> ChunkBatch<'a> {
 
     fn read(&self) -> BatchRecords<'a> {
         let Entry { header, position, .. } = self.entry;
-        let records = Records::new(header, self.bytes).from_offset(*position);
-        BatchRecords { entry: self.entry, records }
+        let records = match self.entry.unpacked {
+            Some(_) => Records::unpacked(header, self.unpacked),
+            None => Records::new(header, self.bytes),
+        };
+        BatchRecords { entry: self.entry, records: records.from_offset(*position) }
     }
 }
 
 impl Entry {
-    fn in_chunk<'a>(&'a self, bytes: &'a [u8]) -> ChunkBatch<'a> {
-        ChunkBatch { entry: self, bytes: bytes.get(self.range.clone()).unwrap_or_default() }
+    fn in_chunk<'a>(&'a self, chunk: &'a Chunk) -> ChunkBatch<'a> {
+        let bytes = chunk.bytes.get(self.range.clone()).unwrap_or_default();
+        let unpacked = self.unpacked.clone().and_then(|range| chunk.unpacked.get(range));
+        ChunkBatch { entry: self, bytes, unpacked: unpacked.unwrap_or_default() }
+    }
+
+    fn is_packed(&self) -> bool {
+        self.header.codec() != 0 && self.unpacked.is_none()
+    }
+
+    /// A batch that is not what it was when it was packed, or too large.
+    #[cold]
+    fn not_unpacked(&self, codec: Codec, packed: usize, limit: usize, why: Fault) -> Error {
+        let (offset, next_offset) = (self.position, self.header.next_offset());
+        let kind = ErrorKind::Unpack { offset, next_offset, codec, packed, limit, why };
+        Error::from(kind).doing(format!("read {}, partition {}", self.topic, self.partition))
     }
 
     /// A record that cannot be read.
@@ -247,7 +357,7 @@ impl<'a> Iterator for BatchRecords<'a> {
 /// The records of all batches.
 struct ChunkRecords<'a> {
     batches: core::slice::Iter<'a, Entry>,
-    bytes: &'a [u8],
+    chunk: &'a Chunk,
     at: Option<BatchRecords<'a>>,
 }
 
@@ -260,7 +370,7 @@ impl<'a> Iterator for ChunkRecords<'a> {
             if let Some(record) = self.at.as_mut().and_then(Iterator::next) {
                 return Some(record);
             }
-            self.at = Some(self.batches.next()?.in_chunk(self.bytes).read());
+            self.at = Some(self.batches.next()?.in_chunk(self.chunk).read());
         }
     }
 }

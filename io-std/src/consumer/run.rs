@@ -166,6 +166,10 @@ impl Run<'_> {
                 driver.pause(id);
                 Ok(())
             }
+            What::Park(offset) => {
+                driver.park(id, offset);
+                Ok(())
+            }
             What::Resume(position) => {
                 at.paused = false;
                 // What was fetched before the pause was thrown away.

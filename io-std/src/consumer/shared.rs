@@ -6,7 +6,8 @@ use std::task::{Poll, Waker};
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Spare};
+use super::chunk::{Chunk, Entry, Spare};
+use crate::codec::Decoders;
 use crate::driver;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Hub};
@@ -20,6 +21,11 @@ pub(super) struct Shared {
     waker: OnceLock<driver::Waker>,
     /// Bytes that may wait for the application.
     limit: usize,
+    /// Of the thread that takes a chunk: locked from before it leaves the queue until what is not
+    /// unpacked of it is back there. Locked before the state.
+    decoders: Mutex<Decoders>,
+    /// Bytes that a batch may unpack to.
+    unpacked_limit: usize,
 }
 
 #[derive(Default)]
@@ -71,18 +77,22 @@ pub(super) enum What {
     Unassign,
     Seek(Start),
     Pause,
+    /// The batch at this offset cannot be unpacked.
+    Park(i64),
     /// From the application's position, `None` when it has taken nothing yet.
     Resume(Option<i64>),
 }
 
 impl Shared {
-    pub(super) fn new(limit: usize, chunk_bytes: usize) -> Self {
+    pub(super) fn new(limit: usize, chunk_bytes: usize, unpacked_limit: usize) -> Self {
         Self {
             state: Mutex::default(),
             hub: Hub::default(),
             spare: Arc::new(Spare::new(chunk_bytes)),
             waker: OnceLock::new(),
             limit,
+            decoders: Mutex::default(),
+            unpacked_limit,
         }
     }
 
@@ -116,7 +126,7 @@ impl Shared {
         // Whatever was fetched up to now is not delivered.
         at.epoch += u32::from(!matches!(what, What::Assign(_)));
         match &mut what {
-            What::Assign(_) => {}
+            What::Assign(_) | What::Park(_) => {}
             What::Seek(Start::Offset(offset)) => at.position = Some(*offset),
             What::Seek(_) | What::Unassign => at.position = None,
             What::Pause => at.paused = true,
@@ -139,9 +149,53 @@ impl Shared {
 
     /// The next chunk that the application still wants; `None` when there is none now.
     pub(super) fn try_pop(&self) -> Option<Result<Chunk, Error>> {
-        self.pop(&mut lock(&self.state))
+        let mut decoders = lock(&self.decoders);
+        loop {
+            let popped = self.pop(&mut lock(&self.state))?;
+            if let Some(got) = self.unpack(&mut decoders, popped) {
+                return Some(got);
+            }
+        }
     }
 
+    /// Unpacks what was popped and hands it over; `None` when nothing is left of it.
+    fn unpack(
+        &self,
+        decoders: &mut Decoders,
+        popped: Result<Chunk, Error>,
+    ) -> Option<Result<Chunk, Error>> {
+        let mut chunk = match popped {
+            Ok(chunk) if chunk.is_packed() => chunk,
+            other => return Some(other),
+        };
+        let mut done = chunk.unpack(&self.spare, decoders, self.unpacked_limit).into_iter();
+        let mut state = lock(&self.state);
+        let (mut failed, mut parked) = (Vec::new(), false);
+        if let Some(rest) = chunk.split_off(done.len()) {
+            state.bytes += rest.size();
+            state.chunks.push_front(Ok(Part::Chunk(rest)));
+        }
+        chunk.batches.retain(|entry| match done.next() {
+            Some(Err(error)) => {
+                if state.park(entry) {
+                    failed.push(error);
+                    parked = true;
+                }
+                false
+            }
+            _ => state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset),
+        });
+        for error in failed.into_iter().rev() {
+            state.chunks.push_front(Err(error));
+        }
+        drop(state);
+        if parked {
+            self.wake();
+        }
+        (!chunk.batches.is_empty()).then_some(Ok(chunk))
+    }
+
+    /// Takes the next chunk. The positions of one that has to be unpacked do not move yet.
     fn pop(&self, state: &mut State) -> Option<Result<Chunk, Error>> {
         while let Some(chunk) = state.chunks.pop_front() {
             let mut chunk = match chunk {
@@ -156,9 +210,11 @@ impl Shared {
                 Err(error) => return Some(Err(error)),
             };
             state.bytes = state.bytes.saturating_sub(chunk.size());
-            chunk.batches.retain(|entry| {
-                state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset)
-            });
+            if !chunk.is_packed() {
+                chunk.batches.retain(|entry| {
+                    state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset)
+                });
+            }
             if state.blocked && state.bytes <= self.limit / 2 {
                 state.blocked = false;
                 self.wake();
@@ -243,6 +299,22 @@ impl State {
         self.partitions.entry(topic.into()).or_default().entry(partition).or_default()
     }
 
+    /// The position stays at a batch that cannot be unpacked, and what was fetched after it is
+    /// dropped; the partition waits for a seek. False when the application wants none of it.
+    fn park(&mut self, entry: &Entry) -> bool {
+        let (topic, partition) = (entry.topic.clone(), entry.partition);
+        let at = self.at(&topic, partition);
+        if at.epoch != entry.epoch || at.paused {
+            return false;
+        }
+        at.epoch += 1;
+        at.position = Some(entry.position);
+        let (epoch, what) = (at.epoch, What::Park(entry.position));
+        let done = Cell::pair().0;
+        self.commands.push_back(Command { topic, partition, epoch, what, done });
+        true
+    }
+
     /// Whether the application still wants what was read in an epoch of a partition; if so its
     /// position moves to what comes after it.
     fn accept(&mut self, topic: &Arc<str>, partition: u32, epoch: u32, next_offset: i64) -> bool {
@@ -266,15 +338,21 @@ impl Slots<Chunk> for Shared {
         ticket: &mut Option<Ticket>,
         waker: &Waker,
     ) -> Poll<Result<Chunk, Error>> {
-        let mut state = lock(&self.state);
-        let got = self.pop(&mut state);
-        let old = match &got {
-            Some(_) => state.wakers.leave(ticket),
-            None => state.wakers.wait(ticket, waker),
-        };
-        drop(state);
-        drop(old);
-        got.map_or(Poll::Pending, Poll::Ready)
+        let mut decoders = lock(&self.decoders);
+        loop {
+            let mut state = lock(&self.state);
+            let popped = self.pop(&mut state);
+            let old = match &popped {
+                Some(_) => state.wakers.leave(ticket),
+                None => state.wakers.wait(ticket, waker),
+            };
+            drop(state);
+            drop(old);
+            let Some(popped) = popped else { return Poll::Pending };
+            if let Some(got) = self.unpack(&mut decoders, popped) {
+                return Poll::Ready(got);
+            }
+        }
     }
 
     fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {

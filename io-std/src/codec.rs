@@ -1,0 +1,261 @@
+//! Compression by libraries that are made for speed, behind the traits of
+//! [`kavka_core::codec`]: `lz4_flex`, `snap`, `zlib-rs` and `zstd`, each with the feature of its
+//! codec's name.
+
+use std::fmt;
+
+use kavka_core::codec::{Codec, Codecs, Fault, Unpack};
+
+/// The codecs that this build reads: features `lz4`, `snappy`, `gzip` and `zstd`.
+pub const READ: Codecs = {
+    let set = if cfg!(feature = "lz4") { Codecs::NONE.with(Codec::Lz4) } else { Codecs::NONE };
+    let set = if cfg!(feature = "snappy") { set.with(Codec::Snappy) } else { set };
+    let set = if cfg!(feature = "gzip") { set.with(Codec::Gzip) } else { set };
+    if cfg!(feature = "zstd") { set.with(Codec::Zstd) } else { set }
+};
+
+/// Decoders of [`READ`], with the work memory that they keep: 48 KB for gzip and 160 KB for zstd,
+/// once there was such a batch.
+#[derive(Default)]
+pub struct Decoders {
+    #[cfg(feature = "snappy")]
+    snappy: snap::raw::Decoder,
+    #[cfg(feature = "gzip")]
+    gzip: Option<zlib_rs::Inflate>,
+    #[cfg(feature = "zstd")]
+    zstd: Option<zstd::zstd_safe::DCtx<'static>>,
+}
+
+impl Decoders {
+    /// The decoders.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Unpacks `input` to `buffer` from `at` on; the buffer grows as needed, to at most
+    /// `at + limit` bytes, and never shrinks. Returns how many bytes that are.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub fn unpack_to(
+        &mut self,
+        codec: Codec,
+        input: &[u8],
+        buffer: &mut Vec<u8>,
+        at: usize,
+        limit: usize,
+    ) -> Result<usize, Fault> {
+        let said = self.unpacked_len(codec, input);
+        if let Some(needed) = said.max(window(codec, input)).filter(|most| *most > limit as u64) {
+            return Err(Fault::TooLarge { needed });
+        }
+        let guess = said.and_then(|len| usize::try_from(len).ok());
+        let mut room = guess.unwrap_or_else(|| (4 * input.len()).max(4 << 10)).min(limit);
+        loop {
+            let end = at.saturating_add(room);
+            if buffer.len() < end {
+                buffer.reserve_exact(end - buffer.len());
+                buffer.resize(end, 0);
+            }
+            // What is there of the buffer is used, also beyond a guess.
+            let most = buffer.len().min(at.saturating_add(limit));
+            let output = buffer.get_mut(at..most).unwrap_or_default();
+            room = output.len();
+            match self.unpack(codec, input, output) {
+                Err(Fault::TooLarge { needed }) if room < limit => {
+                    let more = usize::try_from(needed).unwrap_or(usize::MAX);
+                    room = room.saturating_mul(4).max(more).min(limit);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Decoders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoders").finish_non_exhaustive()
+    }
+}
+
+impl Unpack for Decoders {
+    fn unpacked_len(&self, codec: Codec, input: &[u8]) -> Option<u64> {
+        match codec {
+            #[cfg(feature = "lz4")]
+            Codec::Lz4 => kavka_core::codec::lz4::unpacked_len(input),
+            #[cfg(feature = "snappy")]
+            Codec::Snappy => kavka_core::codec::snappy::unpacked_len(input),
+            #[cfg(feature = "gzip")]
+            Codec::Gzip => kavka_core::codec::gzip::unpacked_len(input),
+            #[cfg(feature = "zstd")]
+            Codec::Zstd => with_zstd::unpacked_len(input),
+            #[allow(unreachable_patterns, reason = "not with all features")]
+            _ => {
+                let _ = input;
+                None
+            }
+        }
+    }
+
+    fn unpack(&mut self, codec: Codec, input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
+        match codec {
+            #[cfg(feature = "lz4")]
+            Codec::Lz4 => with_lz4::unpack(input, output),
+            #[cfg(feature = "snappy")]
+            Codec::Snappy => with_snap::unpack(&mut self.snappy, input, output),
+            #[cfg(feature = "gzip")]
+            Codec::Gzip => with_zlib::unpack(&mut self.gzip, input, output),
+            #[cfg(feature = "zstd")]
+            Codec::Zstd => with_zstd::unpack(&mut self.zstd, input, output),
+            #[allow(unreachable_patterns, reason = "not with all features")]
+            _ => {
+                let _ = (input, output);
+                Err(Fault::Missing)
+            }
+        }
+    }
+}
+
+/// Bytes of the window that a decoder would need that has no whole output.
+fn window(codec: Codec, input: &[u8]) -> Option<u64> {
+    #[cfg(feature = "zstd")]
+    if codec == Codec::Zstd {
+        return with_zstd::window(input);
+    }
+    let _ = (codec, input);
+    None
+}
+
+/// The output is full.
+#[cfg(any(feature = "lz4", feature = "gzip", feature = "zstd"))]
+const FULL: Fault = Fault::TooLarge { needed: 0 };
+
+#[cfg(feature = "lz4")]
+mod with_lz4 {
+    use kavka_core::codec::{Fault, lz4};
+    use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
+
+    /// A match begins at most so many bytes earlier.
+    const WINDOW: usize = 64 << 10;
+
+    pub(super) fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
+        lz4::unpack_with(input, output, |block, output, at, low| {
+            let (done, free) = output.split_at_mut_checked(at).ok_or(Fault::Damaged)?;
+            let before = done.get(low.max(at.saturating_sub(WINDOW))..).unwrap_or_default();
+            let written = if before.is_empty() {
+                decompress_into(block, free)
+            } else {
+                decompress_into_with_dict(block, free, before)
+            };
+            written.map(|len| at + len).map_err(|why| match why {
+                DecompressError::OutputTooSmall { .. } => super::FULL,
+                DecompressError::ExpectedAnotherByte | DecompressError::LiteralOutOfBounds => {
+                    Fault::Truncated
+                }
+                _ => Fault::Damaged,
+            })
+        })
+    }
+}
+
+#[cfg(feature = "snappy")]
+mod with_snap {
+    use kavka_core::codec::{Fault, snappy};
+    use snap::Error;
+    use snap::raw::Decoder;
+
+    pub(super) fn unpack(
+        decoder: &mut Decoder,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, Fault> {
+        snappy::unpack_with(input, output, |block, output| {
+            decoder.decompress(block, output).map_err(|why| match why {
+                Error::BufferTooSmall { min, .. } => Fault::TooLarge { needed: min },
+                Error::Empty => Fault::Truncated,
+                _ => Fault::Damaged,
+            })
+        })
+    }
+}
+
+#[cfg(feature = "gzip")]
+mod with_zlib {
+    use kavka_core::codec::{Fault, gzip};
+    use zlib_rs::{Inflate, InflateFlush, Status};
+
+    const WINDOW_BITS: u8 = 15;
+
+    pub(super) fn unpack(
+        inflate: &mut Option<Inflate>,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let inflate = inflate.get_or_insert_with(|| Inflate::new(false, WINDOW_BITS));
+        let member = |input: &[u8], output: &mut [u8]| {
+            inflate.reset(false);
+            let ended = inflate.decompress(input, output, InflateFlush::Finish);
+            let [read, written] = [inflate.total_in(), inflate.total_out()]
+                .map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+            match ended {
+                Ok(Status::StreamEnd) => Ok((read, written)),
+                Ok(_) if written == output.len() => Err(super::FULL),
+                Ok(_) => Err(Fault::Truncated),
+                Err(_) => Err(Fault::Damaged),
+            }
+        };
+        gzip::unpack_with(input, output, member, |bytes| zlib_rs::crc32::crc32(0, bytes))
+    }
+}
+
+#[cfg(feature = "zstd")]
+mod with_zstd {
+    use kavka_core::codec::Fault;
+    use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as Code;
+    use zstd::zstd_safe::{DCtx, get_frame_content_size, is_error_kind};
+
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    /// The window is the content.
+    const SINGLE_SEGMENT: u8 = 0x20;
+    /// Largest ratio that the format has, and more: a block of 128 KiB in four bytes.
+    const MOST: u64 = 32 << 10;
+
+    /// Bytes that the first frame says that it unpacks to.
+    pub(super) fn unpacked_len(input: &[u8]) -> Option<u64> {
+        let len = get_frame_content_size(input).ok()??;
+        (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
+    }
+
+    /// Bytes of the window that the first frame wants.
+    pub(super) fn window(input: &[u8]) -> Option<u64> {
+        let [descriptor, window, ..] = *input.strip_prefix(&MAGIC)? else { return None };
+        if descriptor & SINGLE_SEGMENT != 0 {
+            return None;
+        }
+        let base = 1_u64 << (10 + (window >> 3));
+        Some(base + base / 8 * u64::from(window & 7))
+    }
+
+    pub(super) fn unpack(
+        context: &mut Option<DCtx<'static>>,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let context = match context {
+            Some(context) => context,
+            None => context.insert(DCtx::try_create().ok_or(Fault::Missing)?),
+        };
+        context.decompress(output, input).map_err(|code| {
+            if is_error_kind(code, Code::ZSTD_error_dstSize_tooSmall) {
+                super::FULL
+            } else if is_error_kind(code, Code::ZSTD_error_srcSize_wrong) {
+                Fault::Truncated
+            } else if is_error_kind(code, Code::ZSTD_error_checksum_wrong) {
+                Fault::Checksum
+            } else {
+                Fault::Damaged
+            }
+        })
+    }
+}
