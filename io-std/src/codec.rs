@@ -216,6 +216,9 @@ mod with_zstd {
     use zstd::zstd_safe::{DCtx, get_frame_content_size, is_error_kind};
 
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    /// Decoders should have so much (RFC 8878, 3.1.1.1.2). This one takes none: the output is its
+    /// window.
+    const USUAL_WINDOW: u64 = 8 << 20;
     /// The window is the content.
     const SINGLE_SEGMENT: u8 = 0x20;
     /// Largest ratio that the format has, and more: a block of 128 KiB in four bytes.
@@ -227,14 +230,16 @@ mod with_zstd {
         (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
     }
 
-    /// Bytes of the window that the first frame wants.
+    /// Bytes of the window that the first frame wants, where those are unusually many. Java says
+    /// 2 MiB for whatever it packs.
     pub(super) fn window(input: &[u8]) -> Option<u64> {
         let [descriptor, window, ..] = *input.strip_prefix(&MAGIC)? else { return None };
         if descriptor & SINGLE_SEGMENT != 0 {
             return None;
         }
         let base = 1_u64 << (10 + (window >> 3));
-        Some(base + base / 8 * u64::from(window & 7))
+        let window = base + base / 8 * u64::from(window & 7);
+        (window > USUAL_WINDOW).then_some(window)
     }
 
     pub(super) fn unpack(

@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod checker;
 pub mod history;
 pub mod kafka;
+pub mod packed;
 pub mod script;
 pub mod sim;
 

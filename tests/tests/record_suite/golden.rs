@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kavka_core::codec::{Codec, Compact, Fault, Unpack};
 use kavka_core::murmur2::{murmur2, positive};
 use kavka_core::record::{
     BatchHeader, ControlRecord, Crc32c, HEADER_LEN, Malformed, Records, Seal, TimestampType,
@@ -9,7 +10,7 @@ use kavka_core::record::{
 };
 use serde_json::Value;
 
-use super::support::{Owned, encode, hex, read_all, split};
+use super::support::{Owned, collect, encode, hex, read_all, split};
 
 fn lines(name: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/records").join(name);
@@ -92,24 +93,24 @@ fn varint(line: &Value, width: &str, take: impl Fn(&mut &[u8]) -> Result<i64, Ma
 
 #[test]
 fn vectors() {
-    let mut uncompressed = 0;
+    let mut seen = [0; 5];
     for line in lines("vectors.jsonl") {
-        uncompressed += record_set(&line);
+        record_set(&line, &mut seen);
     }
-    assert_eq!(uncompressed, 65, "uncompressed batches of vectors.jsonl");
+    assert_eq!(seen, [65, 19, 11, 3, 2], "batches of vectors.jsonl by codec");
 }
 
 #[test]
 fn recorded() {
-    let mut uncompressed = 0;
+    let mut seen = [0; 5];
     for line in lines("recorded.jsonl") {
-        uncompressed += record_set(&line);
+        record_set(&line, &mut seen);
     }
-    assert_eq!(uncompressed, 215, "uncompressed batches of recorded.jsonl");
+    assert_eq!(seen, [215, 47, 48, 53, 33], "batches of recorded.jsonl by codec");
 }
 
-/// Checks a line; how many uncompressed batches of magic 2 it had.
-fn record_set(line: &Value) -> usize {
+/// Checks a line; counts its batches of magic 2 by codec.
+fn record_set(line: &Value, seen: &mut [usize; 5]) {
     let id = text(line, "id");
     let bytes = hex(text(line, "hex"));
     let (batches, tail) = split(&bytes);
@@ -119,7 +120,6 @@ fn record_set(line: &Value) -> usize {
         expected.pop();
     }
     assert_eq!(batches.len(), expected.len(), "{id}: batches");
-    let mut uncompressed = 0;
     for (bytes, expected) in batches.into_iter().zip(&expected) {
         if number(expected, "magic") < 2 {
             let magic = number(expected, "magic") as u8;
@@ -128,12 +128,43 @@ fn record_set(line: &Value) -> usize {
             continue;
         }
         let header = same_header(id, bytes, expected);
-        if header.codec() == 0 {
-            same_records(id, &header, bytes, expected);
-            uncompressed += 1;
+        seen[usize::from(header.codec())] += 1;
+        match Codec::from_id(header.codec()) {
+            None => same_records(id, &header, bytes, expected),
+            Some(codec) => same_unpacked(id, codec, &header, bytes, expected),
         }
     }
-    uncompressed
+}
+
+/// The decoders of both crates find what other clients have packed, in just as many bytes.
+fn same_unpacked(id: &str, codec: Codec, header: &BatchHeader, bytes: &[u8], expected: &Value) {
+    let packed = &bytes[HEADER_LEN..];
+    let mut fast = Vec::new();
+    let len = kavka_std::codec::Decoders::new()
+        .unpack_to(codec, packed, &mut fast, 0, 1 << 20)
+        .unwrap_or_else(|why| panic!("{id}: {codec}: {why}"));
+    fast.truncate(len);
+    let (records, fault) = collect(Records::unpacked(header, &fast));
+    assert_eq!(fault, None, "{id}");
+    let wanted = expected["records"].as_array().expect("array").iter().map(|record| {
+        let mut record = owned(record);
+        // `expected` has what the producer wrote; the leader's time replaces it.
+        if header.timestamp_type() == TimestampType::LogAppend {
+            record.timestamp = header.max_timestamp;
+        }
+        record
+    });
+    assert_eq!(records, wanted.collect::<Vec<_>>(), "{id}");
+
+    let mut compact = vec![0; len];
+    let mut small = Compact::new();
+    let got = small.unpack(codec, packed, &mut compact);
+    if codec == Codec::Zstd {
+        return assert_eq!(got, Err(Fault::Missing), "{id}");
+    }
+    assert_eq!((got, compact), (Ok(len), fast), "{id}");
+    let full = small.unpack(codec, packed, &mut vec![0; len - 1]);
+    assert!(matches!(full, Err(Fault::TooLarge { .. })), "{id}: {full:?}");
 }
 
 fn same_header(id: &str, bytes: &[u8], expected: &Value) -> BatchHeader {
