@@ -247,6 +247,10 @@ mod with_zstd {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<usize, Fault> {
+        // To the library no frame at all is no mistake.
+        if input.is_empty() {
+            return Err(Fault::Truncated);
+        }
         let context = match context {
             Some(context) => context,
             None => context.insert(DCtx::try_create().ok_or(Fault::Missing)?),

@@ -51,11 +51,8 @@ impl Consumer {
     }
 
     fn start(config: Config, wanted: Wanted) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(
-            config.queue_bytes,
-            config.chunk_bytes,
-            config.unpacked_bytes,
-        ));
+        let shared =
+            Arc::new(Shared::new(config.queue_bytes, config.chunk_bytes, config.unpacked_bytes));
         let theirs = shared.clone();
         let (ready, pending) = Cell::pair();
         let worker = Worker::start(config, "kavka-consumer", move |config, driver, waker| {

@@ -285,7 +285,9 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Unpack { why: Fault::TooLarge { .. }, .. } => {
             "raise unpacked_bytes, or seek past the batch"
         }
-        ErrorKind::Unpack { .. } | ErrorKind::Unreadable { .. } => "seek past the batch to go on without it",
+        ErrorKind::Unpack { .. } | ErrorKind::Unreadable { .. } => {
+            "seek past the batch to go on without it"
+        }
         _ => "",
     }
 }

@@ -1,9 +1,11 @@
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::FetchRequest;
+use kavka_core::codec::{Codec, Codecs, Compact, Fault, UnpackError};
 use kavka_core::record::Malformed;
-use kavka_core::{Config, Duration, Event, PartitionId, Resources, Start, Unreadable};
+use kavka_core::{Commands, Config, Duration, Event, PartitionId, Resources, Start, Unreadable};
+use kavka_tests::packed;
 use kavka_tests::script::fetch::{Batch, records, refused};
-use kavka_tests::script::steps::{after, batch, reading, values};
+use kavka_tests::script::steps::{after, batch, reading, reading_with, values};
 use kavka_tests::script::{Script, World};
 
 #[test]
@@ -90,15 +92,92 @@ fn a_negative_count_of_records_is_corrupt() {
 #[test]
 fn a_compressed_batch_is_told_and_the_position_kept() {
     for codec in 1..=4 {
-        let packed = Batch { attributes: codec, ..Batch::new(0, &["a"]) };
-        let (next, got, told) = after(&[packed.bytes()]);
-        assert_eq!((next, got), (None, vec![]), "codec {codec}");
-        let wanted = Unreadable::Compressed(codec as u8);
-        let Some(Event::Corrupt { offset: 0, next_offset: 1, why, .. }) = told.last() else {
-            panic!("codec {codec}: {told:?}")
+        let without = |mut config: Config<'static>| {
+            config.codecs = Codecs::NONE;
+            config
         };
-        assert_eq!(*why, wanted);
+        let (mut s, _) = reading_with(World::new(1).topic("t", 1), without);
+        let asked = s.expect::<FetchRequest>();
+        let packed = Batch { attributes: codec, ..Batch::new(0, &["a"]) };
+        s.give(&asked, 0, vec![records(0, &[packed.bytes()])]);
+        let wanted = Unreadable::Compressed(codec as u8);
+        let told = s.take_told(|told| match told.event()? {
+            Event::Corrupt { offset, next_offset, why, .. } => Some((offset, next_offset, why)),
+            _ => None,
+        });
+        assert_eq!(told, [(0, 1, wanted)], "codec {codec}");
+        s.none::<FetchRequest>("the partition waits for a seek");
     }
+}
+
+/// Reads the only partition from offset 0, whose log are these batches; unpacks each to a scratch
+/// of `room` bytes.
+fn unpacking(
+    batches: &[Bytes],
+    room: usize,
+    mut each: impl FnMut(Result<Vec<(i64, Vec<u8>)>, UnpackError>, &mut Commands<'_>, PartitionId),
+) -> Script {
+    let (mut s, parts) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    (s.listening, s.watching) = (false, false);
+    s.give(&asked, 0, vec![records(0, batches)]);
+    let (mut decoders, mut scratch, now) = (Compact::new(), vec![0; room], s.now());
+    while let Some((event, commands)) = s.client.poll_event(now) {
+        if let Event::Records(batch) = event {
+            let got = batch.unpack(&mut decoders, &mut scratch).map(|records| {
+                let read = records.map(|record| record.expect("a record"));
+                read.map(|record| (record.offset, record.value.unwrap().to_vec())).collect()
+            });
+            each(got, commands, parts[0]);
+        }
+    }
+    (s.listening, s.watching) = (true, true);
+    s
+}
+
+#[test]
+fn a_batch_with_a_decoder_is_handed_out_and_unpacked() {
+    for codec in [Codec::Lz4, Codec::Snappy, Codec::Gzip] {
+        let packed = packed::batch(&batch(1, &["b", "c"]), codec);
+        let mut got = Vec::new();
+        let mut s = unpacking(&[batch(0, &["a"]), packed], 1 << 10, |read, _, _| {
+            got.extend(read.expect("unpacked"));
+        });
+        assert_eq!(got, [(0, b"a".to_vec()), (1, b"b".to_vec()), (2, b"c".to_vec())], "{codec}");
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)], "{codec}");
+    }
+}
+
+#[test]
+fn a_partition_that_was_parked_waits_at_its_position_for_a_seek() {
+    let packed = packed::batch(&batch(1, &["b", "c"]), Codec::Lz4);
+    let len = packed.len() - 61;
+    let mut failed = Vec::new();
+    let mut s = unpacking(
+        &[batch(0, &["a"]), packed, batch(3, &["d"])],
+        10,
+        |read, commands, at| match read {
+            Ok(read) => assert_eq!(read, [(0, b"a".to_vec())]),
+            Err(error) => {
+                commands.park(at, error.offset);
+                assert_eq!(commands.position(at), Some(1));
+                failed.push((at, error));
+            }
+        },
+    );
+    let [(at, error)] = failed[..] else { panic!("{failed:?}") };
+    let UnpackError { partition, offset, next_offset, codec, packed, limit, why, .. } = error;
+    assert_eq!((partition.partition, offset, next_offset, codec), (0, 1, 3, 3));
+    assert_eq!((packed, limit), (len, 10));
+    assert!(matches!(why, Fault::TooLarge { .. }), "{why:?}");
+    s.none::<FetchRequest>("the partition waits for a seek");
+    let now = s.now();
+    s.client.resume(now, at);
+    s.none::<FetchRequest>("a parked partition is not paused");
+    s.client.seek(now, at, Start::Offset(next_offset)).unwrap();
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
 }
 
 /// CORRUPT_MESSAGE: the broker cannot read its own log there.

@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod compressed;
 mod consumer;
 mod driver;
 mod producer;

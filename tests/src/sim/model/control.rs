@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::replica::Partition;
 use super::{Cluster, Node, Output, Reply, Topic};
-use crate::sim::batch::Record;
+use crate::sim::batch::{Header, Record};
 use crate::sim::code;
 use crate::sim::deed::{Deed, What};
 use crate::sim::fault::Fault;
@@ -169,6 +169,20 @@ impl Cluster {
             replica.log.forget_producers();
         }
         self.note(&name, What::Forgotten { partition });
+        Ok(())
+    }
+
+    /// Appends a batch as it is, damaged or compressed; the leader writes offset and epoch only.
+    ///
+    /// # Errors
+    /// 3 for no such partition, 87 for no batch.
+    pub fn append_batch(&mut self, name: &str, partition: u32, batch: &[u8]) -> Result<(), i16> {
+        let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
+        let (name, state) = self.partition_mut(name, partition)?;
+        let epoch = state.epoch;
+        let appended = state.log_mut().append(&header, batch, epoch, false);
+        appended.map_err(|refused| refused.code)?;
+        self.changed(&name, partition as usize);
         Ok(())
     }
 

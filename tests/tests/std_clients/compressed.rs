@@ -1,0 +1,206 @@
+//! Compressed batches: read on the application's thread, and what becomes of damaged ones.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kavka_core::Config;
+use kavka_core::codec::{Codec, Fault};
+use kavka_std::{Consumer, ErrorKind, Start};
+use kavka_tests::packed;
+use kavka_tests::script::fetch::Batch;
+use kavka_tests::sim::Server;
+
+use super::{LONG, Read, assert_gapless, config, read, server, told};
+
+/// Values of `count` records from `base` on, each of `len` bytes.
+fn values(base: i64, count: i64, len: usize) -> Vec<String> {
+    (base..base + count).map(|n| format!("{n:0len$}")).collect()
+}
+
+fn plain(base: i64, count: i64, len: usize) -> Bytes {
+    let values = values(base, count, len);
+    Batch::new(base, &values.iter().map(String::as_str).collect::<Vec<_>>()).bytes()
+}
+
+fn append(server: &Server, partition: u32, batch: &[u8]) {
+    server.with(|cluster| cluster.append_batch("t", partition, batch)).expect("appended");
+}
+
+fn with_topic(partitions: u32) -> Server {
+    let server = server(1);
+    server.create_topic("t", partitions).expect("created");
+    server
+}
+
+#[test]
+fn batches_of_all_codecs_are_read_beside_plain_ones() {
+    let server = with_topic(1);
+    let mut base = 0;
+    for _ in 0..20 {
+        append(&server, 0, &plain(base, 3, 10));
+        base += 3;
+        for codec in Codec::ALL {
+            append(&server, 0, &packed::batch(&plain(base, 7, 100), codec));
+            base += 7;
+        }
+    }
+    let consumer = Consumer::assign_all(config(&server).start(Start::Offset(5)), &["t"]).unwrap();
+    let mut got = Read::new();
+    let count = usize::try_from(base).unwrap() - 5;
+    read(&consumer, &mut got, count);
+    for (n, (offset, value)) in (5..).zip(&got[&0]) {
+        assert_eq!((*offset, value.parse()), (n, Ok(n)));
+    }
+    assert_eq!(consumer.position("t", 0), Some(base));
+}
+
+/// A chunk is a unit of memory: what is behind a full one comes with the next, in order, whichever
+/// thread takes it.
+#[test]
+fn what_unpacks_to_much_comes_in_several_chunks() {
+    let server = with_topic(2);
+    let (batches, each, len) = (24, 40, 1000);
+    for n in 0..batches {
+        for partition in 0..2 {
+            append(&server, partition, &packed::batch(&plain(n * each, each, len), Codec::Zstd));
+        }
+    }
+    let config = config(&server).start(Start::Earliest).chunk_bytes(8 << 10);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let mut got = Read::new();
+    let (total, mut largest) = (2 * batches * each, 0);
+    while (got.values().map(Vec::len).sum::<usize>() as i64) < total {
+        let chunk = consumer.next_timeout(LONG).unwrap().expect("records");
+        let mut bytes = 0;
+        for record in chunk.records() {
+            let record = record.expect("a record");
+            bytes += record.value.unwrap().len();
+            let value = String::from_utf8_lossy(record.value.unwrap()).into_owned();
+            got.entry(record.partition).or_default().push((record.offset, value));
+        }
+        largest = largest.max(bytes);
+    }
+    assert_gapless(&got);
+    // Sixteen chunks and a quarter, and the batch that made it full.
+    let most = 16 * (10 << 10) + each as usize * len;
+    assert!(largest <= most, "{largest} bytes in a chunk, at most {most}");
+    assert!(largest > most / 2, "{largest}: the batches are not packed well enough to show it");
+}
+
+/// All that can be wrong behind a right checksum.
+fn damaged() -> Vec<(&'static str, Codec, Vec<u8>)> {
+    let good = plain(2, 5, 200);
+    let mut all = Vec::new();
+    for codec in Codec::ALL {
+        let body = packed::body(&good[61..], codec);
+        all.push(("cut", codec, body[..body.len() - 1].to_vec()));
+        all.push(("cut in half", codec, body[..body.len() / 2].to_vec()));
+        all.push(("nothing", codec, Vec::new()));
+        let mut trailing = body.clone();
+        trailing.extend([1, 2, 3, 4, 5]);
+        all.push(("trailing bytes", codec, trailing));
+        all.push(("garbage", codec, vec![0xa5; 100]));
+    }
+    all
+}
+
+#[test]
+fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
+    for (what, codec, body) in damaged() {
+        let server = with_topic(2);
+        append(&server, 0, &packed::batch(&plain(0, 2, 10), codec));
+        append(&server, 0, &packed::with_body(&plain(2, 5, 200), codec, &body));
+        append(&server, 0, &packed::batch(&plain(7, 2, 10), codec));
+        for n in 0..10 {
+            append(&server, 1, &packed::batch(&plain(n * 4, 4, 10), codec));
+        }
+        // A seek waits for the fetch that is under way.
+        let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
+        let config = config(&server).start(Start::Earliest).tune(brief);
+        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+        let (mut got, mut failed) = (BTreeMap::<u32, Vec<i64>>::new(), Vec::new());
+        let count = |got: &BTreeMap<u32, Vec<i64>>| got.values().map(Vec::len).sum::<usize>();
+        while count(&got) < 42 || failed.is_empty() {
+            match told(consumer.next()) {
+                Ok(chunk) => {
+                    for record in chunk.records() {
+                        let record = record.expect("a record");
+                        got.entry(record.partition).or_default().push(record.offset);
+                    }
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        let case = format!("{codec}, {what}");
+        assert_eq!(got[&0], [0, 1], "{case}");
+        assert_eq!(got[&1], (0..40).collect::<Vec<_>>(), "{case}");
+        let [error] = failed.as_slice() else { panic!("{case}: {failed:?}") };
+        let ErrorKind::Unpack { offset: 2, next_offset: 7, packed, limit, why, .. } = error.kind()
+        else {
+            panic!("{case}: {error}")
+        };
+        assert_eq!((packed, limit), (body.len(), 64 << 20), "{case}");
+        assert!(!matches!(why, Fault::TooLarge { .. } | Fault::Missing), "{case}: {why:?}");
+        let text = error.to_string();
+        assert!(text.starts_with("read t, partition 0: the batch at offset 2"), "{case}: {text}");
+        assert_eq!(consumer.position("t", 0), Some(2), "{case}");
+
+        // The partition waits for a seek, whatever else comes.
+        append(&server, 0, &plain(9, 1, 10));
+        append(&server, 1, &plain(40, 1, 10));
+        let mut more = Read::new();
+        read(&consumer, &mut more, 1);
+        assert_eq!(more.keys().copied().collect::<Vec<_>>(), [1], "{case}");
+        told(consumer.seek("t", 0, Start::Offset(7))).unwrap();
+        read(&consumer, &mut more, 4);
+        let offsets: Vec<_> = more[&0].iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [7, 8, 9], "{case}");
+    }
+}
+
+#[test]
+fn a_batch_above_the_limit_parks_its_partition_and_a_larger_limit_reads_it() {
+    for codec in Codec::ALL {
+        let server = with_topic(1);
+        let large = plain(0, 50, 2000);
+        append(&server, 0, &packed::batch(&large, codec));
+        let within = large.len() - 61;
+        let config = config(&server).start(Start::Earliest);
+        let small = config.clone().unpacked_bytes(within - 1);
+        let consumer = Consumer::assign_all(small, &["t"]).unwrap();
+        let error = told(consumer.next()).expect_err("too large");
+        let ErrorKind::Unpack { offset: 0, next_offset: 50, limit, why, .. } = error.kind() else {
+            panic!("{codec}: {error}")
+        };
+        assert_eq!(limit, within - 1, "{codec}");
+        assert!(matches!(why, Fault::TooLarge { .. }), "{codec}: {why:?}");
+        assert!(error.to_string().ends_with("raise unpacked_bytes, or seek past the batch"));
+        drop(consumer);
+        let consumer = Consumer::assign_all(config.unpacked_bytes(within), &["t"]).unwrap();
+        let mut got = Read::new();
+        read(&consumer, &mut got, 50);
+        assert_gapless(&got);
+    }
+}
+
+/// What waits in the queue when the application pauses and resumes is read again, once.
+#[test]
+fn a_pause_amid_compressed_batches_loses_nothing() {
+    let server = with_topic(1);
+    for n in 0..30 {
+        append(&server, 0, &packed::batch(&plain(n * 10, 10, 500), Codec::Lz4));
+    }
+    let config = config(&server).start(Start::Earliest).chunk_bytes(64);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 1);
+    told(consumer.pause("t", 0)).unwrap();
+    let position = consumer.position("t", 0).unwrap();
+    assert_eq!(position, got[&0].len() as i64);
+    assert!(position < 300, "all came at once");
+    told(consumer.resume("t", 0)).unwrap();
+    read(&consumer, &mut got, 300);
+    assert_gapless(&got);
+    assert_eq!(got[&0].len(), 300);
+}
