@@ -51,7 +51,7 @@ impl Decoders {
             return Err(Fault::TooLarge { needed });
         }
         let guess = said.and_then(|len| usize::try_from(len).ok());
-        let mut room = guess.unwrap_or_else(|| (4 * input.len()).max(4 << 10)).min(limit);
+        let mut room = guess.unwrap_or_else(|| (4 * input.len()).max(LEAST)).min(limit);
         loop {
             let end = at.saturating_add(room);
             if buffer.len() < end {
@@ -65,7 +65,8 @@ impl Decoders {
             match self.unpack(codec, input, output) {
                 Err(Fault::TooLarge { needed }) if room < limit => {
                     let more = usize::try_from(needed).unwrap_or(usize::MAX);
-                    room = room.saturating_mul(4).max(more).min(limit);
+                    // Also from nothing, which is what a lie may begin with.
+                    room = room.saturating_mul(4).max(more).max(LEAST).min(limit);
                 }
                 result => return result,
             }
@@ -116,6 +117,9 @@ impl Unpack for Decoders {
         }
     }
 }
+
+/// Bytes that a buffer grows to at least.
+const LEAST: usize = 4 << 10;
 
 /// Bytes of the window that a decoder would need that has no whole output.
 fn window(codec: Codec, input: &[u8]) -> Option<u64> {

@@ -18,7 +18,7 @@ fn checked(input: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_prefix_is_an_error() {
-    let input = telemetry(40);
+    let input = telemetry(12);
     let mut all: Vec<_> = Codec::ALL.map(|codec| (codec, packed::body(&input, codec))).into();
     all.push((Codec::Lz4, checked(&input)));
     for (codec, body) in all {
@@ -30,7 +30,10 @@ fn every_prefix_is_an_error() {
             let front = &body[..cut];
             if BOTH.contains(&codec) {
                 let why = compact(codec, front, input.len()).expect_err("cut");
-                assert!(!matches!(why, Fault::TooLarge { .. }), "{codec} cut at {cut}: {why:?}");
+                // Less than the magic is a bare block, with a length as it comes.
+                let bare = codec == Codec::Snappy && cut < 8;
+                let large = matches!(why, Fault::TooLarge { .. });
+                assert!(bare || !large, "{codec} cut at {cut}: {why:?}");
             }
             fast(codec, front, input.len()).expect_err("cut");
             growing(codec, front, input.len()).expect_err("cut");
@@ -40,7 +43,7 @@ fn every_prefix_is_an_error() {
 
 #[test]
 fn no_changed_bit_panics_and_both_decoders_read_the_same() {
-    let input = telemetry(40);
+    let input = telemetry(12);
     for codec in BOTH {
         let mut body = packed::body(&input, codec);
         for bit in 0..8 * body.len() {
@@ -57,7 +60,7 @@ fn no_changed_bit_panics_and_both_decoders_read_the_same() {
 
 #[test]
 fn a_changed_bit_in_a_checked_frame_is_found() {
-    let input = telemetry(40);
+    let input = telemetry(12);
     let mut body = checked(&input);
     for bit in 0..8 * body.len() {
         body[bit / 8] ^= 1 << (bit % 8);
@@ -77,7 +80,7 @@ fn a_changed_bit_in_a_checked_frame_is_found() {
 
 #[test]
 fn what_follows_the_end_is_an_error() {
-    let input = telemetry(40);
+    let input = telemetry(12);
     for codec in Codec::ALL {
         let body = packed::body(&input, codec);
         for tail in [[0].as_slice(), &[1, 2, 3, 4, 5]] {
@@ -95,7 +98,7 @@ fn what_follows_the_end_is_an_error() {
 
 #[test]
 fn an_lz4_content_length_has_to_be_right() {
-    let input = telemetry(40);
+    let input = telemetry(12);
     let n = input.len() as u64;
     for said in [0, n - 1, n, n + 1, u64::MAX] {
         // Only the length differs; its checksum is right.
@@ -183,7 +186,7 @@ fn bytes_that_broke_others_are_errors() {
 /// Whatever comes out, the buffer does not grow above the limit.
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let zeros = vec![0; 16 << 20];
+    let zeros = vec![0; 2 << 20];
     for codec in Codec::ALL {
         let bomb = packed::body(&zeros, codec);
         assert!(bomb.len() < zeros.len() / 20, "{codec}: {} bytes", bomb.len());
