@@ -1,10 +1,10 @@
 //! Record batches in a Fetch answer: found, checked and handed out one by one.
 
 use super::{Consumer, FetchCx, State, Trouble};
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 use super::{Link, Spot};
 use crate::cluster::Cluster;
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
@@ -146,19 +146,19 @@ impl<'d> Consumer<'d> {
     }
 
     /// Whether the application unpacks batches of this codec.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     fn is_unpacked(cluster: &Cluster<'d>, codec: u8) -> bool {
         Codec::from_id(codec).is_some_and(|codec| cluster.config.codecs.has(codec))
     }
 
-    #[cfg(not(feature = "codec"))]
+    #[cfg(not(feature = "codecs"))]
     fn is_unpacked(_: &Cluster<'d>, _: u8) -> bool {
         false
     }
 
     /// The application cannot use the records from `offset` on: the partition waits there for a
     /// seek.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if read.state == State::Fetch {
