@@ -51,6 +51,10 @@ impl Admin {
     /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
     /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name
     /// or value above 32,767 bytes.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] takes the request back if it was not begun; otherwise the brokers
+    /// may still carry it out. That holds for all requests of an `Admin`.
     #[must_use = "nothing else tells how it ended"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
         self.ask(Ask::Create(topic.into()), |_| Ok(()))
@@ -59,6 +63,9 @@ impl Admin {
     /// Grows a topic to `count` partitions.
     ///
     /// # Errors
+    /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn create_partitions(&self, topic: &str, count: i32) -> Pending<()> {
@@ -69,6 +76,9 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn delete_topic(&self, topic: &str) -> Pending<()> {
         self.ask(Ask::Delete { name: topic.into() }, |_| Ok(()))
@@ -77,6 +87,9 @@ impl Admin {
     /// Describes a topic.
     ///
     /// # Errors
+    /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn describe(&self, topic: &str) -> Pending<TopicDescription> {
@@ -89,6 +102,9 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn list_topics(&self) -> Pending<Vec<TopicDescription>> {
         self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.topics))
@@ -97,6 +113,9 @@ impl Admin {
     /// Describes the cluster.
     ///
     /// # Errors
+    /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn cluster(&self) -> Pending<ClusterDescription> {
@@ -107,6 +126,9 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
         let ask = Ask::Offsets { name: topic.into(), at, list: None };
@@ -116,6 +138,9 @@ impl Admin {
     /// Describes the cluster and, in the same request, one topic or all topics by name.
     ///
     /// # Errors
+    /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn metadata(
@@ -132,6 +157,9 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::create_topic`], when nothing is known of the topic.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
     #[must_use = "nothing else tells how it ended"]
     pub fn offsets_of(
         &self,

@@ -126,8 +126,9 @@ impl Config {
         self
     }
 
-    /// Size at which a batch leaves without lingering on, in bytes; a larger record has a batch of
-    /// its own. Default: as the core has it.
+    /// Size at which a batch leaves without lingering on, in bytes (`batch.size`); a larger record
+    /// has a batch of its own. Default: 256 KiB, or a sixteenth of the send memory
+    /// (`Limits::tx_blocks` times `Limits::block_bytes`) where that is less, but at least 16 KiB.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = Some(bytes);
@@ -142,7 +143,9 @@ impl Config {
     }
 
     /// How long records wait for a topic or a partition that the brokers do not know (yet).
-    /// Default: 15 s. Within the first 2 s nobody can tell a missing topic from a new one.
+    /// Default: 15 s. Within the first 2 s nobody can tell a missing topic from a new one. A record
+    /// for a partition that its topic does not have fails earlier: when a broker confirms the
+    /// count of partitions a second or more after the record came.
     #[must_use]
     pub fn topic_timeout(mut self, timeout: Duration) -> Self {
         self.topic_timeout = timeout;
@@ -261,6 +264,13 @@ impl Config {
         self
     }
 
+    /// Batches of a server are larger than those of a device, as far as many of them fit in.
+    fn default_batch(&self) -> usize {
+        let limits = self.limits.unwrap_or_else(Limits::server);
+        let memory = limits.tx_blocks.saturating_mul(limits.block_bytes);
+        (memory / 16).clamp(16 << 10, 256 << 10)
+    }
+
     /// The core's configuration, which borrows the texts.
     pub(crate) fn core(&self) -> kavka_core::Config<'_> {
         let mut core = kavka_core::Config::new(&self.bootstrap).acks(self.acks);
@@ -269,7 +279,7 @@ impl Config {
         core.idempotence = self.idempotent.unwrap_or(core.idempotence);
         core.linger = self.linger;
         core.linger_when_idle = self.linger_when_idle;
-        core.batch_bytes = self.batch_bytes.unwrap_or(core.batch_bytes);
+        core.batch_bytes = self.batch_bytes.unwrap_or_else(|| self.default_batch());
         core.delivery_timeout = self.delivery_timeout;
         core.out_of_range = self.out_of_range;
         core.probing = self.probing;

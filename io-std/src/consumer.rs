@@ -71,9 +71,18 @@ impl Consumer {
     /// cannot be read, or an offset that is not there under
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
     /// [`Consumer::seek`]; the others go on.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] loses no records: they wait for the next call.
     #[must_use = "nothing else tells how it ended"]
     pub fn next(&self) -> Pending<Chunk> {
         Pending::new(self.shared.clone(), 0)
+    }
+
+    /// The records as a stream of chunks; errors are items as those of [`Consumer::next`] are.
+    #[cfg(feature = "stream")]
+    pub fn stream(&self) -> crate::stream::Items<Chunk> {
+        crate::stream::Items::new(self.shared.clone())
     }
 
     /// The next records if there are any now.
@@ -96,6 +105,9 @@ impl Consumer {
     ///
     /// # Errors
     /// Of the [`Pending`]: when it is being read already, or a limit is too small.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] does not take the command back; that holds for all commands.
     pub fn add(&self, topic: &str, partition: u32, start: Start) -> Pending<()> {
         self.shared.command(topic, partition, What::Assign(start))
     }
@@ -104,6 +116,9 @@ impl Consumer {
     ///
     /// # Errors
     /// Of the [`Pending`], as of all commands that name a partition: when it is not being read.
+    ///
+    /// # Cancel safety
+    /// As [`Consumer::add`].
     pub fn remove(&self, topic: &str, partition: u32) -> Pending<()> {
         self.shared.command(topic, partition, What::Unassign)
     }
@@ -112,6 +127,9 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::remove`].
+    ///
+    /// # Cancel safety
+    /// As [`Consumer::add`].
     pub fn seek(&self, topic: &str, partition: u32, to: Start) -> Pending<()> {
         self.shared.command(topic, partition, What::Seek(to))
     }
@@ -120,6 +138,9 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::remove`].
+    ///
+    /// # Cancel safety
+    /// As [`Consumer::add`].
     pub fn pause(&self, topic: &str, partition: u32) -> Pending<()> {
         self.shared.command(topic, partition, What::Pause)
     }
@@ -128,6 +149,9 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::remove`].
+    ///
+    /// # Cancel safety
+    /// As [`Consumer::add`].
     pub fn resume(&self, topic: &str, partition: u32) -> Pending<()> {
         self.shared.command(topic, partition, What::Resume(None))
     }

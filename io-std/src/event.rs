@@ -165,9 +165,18 @@ impl Events {
     ///
     /// # Errors
     /// When the client it belongs to is gone.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] loses no event: it waits for the next call.
     #[must_use = "nothing else tells how it ended"]
     pub fn next(&self) -> Pending<Event> {
         Pending::new(self.queue.clone(), 0)
+    }
+
+    /// The events as a stream; each goes to whoever takes it first.
+    #[cfg(feature = "stream")]
+    pub fn stream(&self) -> crate::stream::Items<Event> {
+        crate::stream::Items::new(self.queue.clone())
     }
 
     /// The next event if there is one now.

@@ -40,6 +40,8 @@ mod lost;
 mod pending;
 mod producer;
 mod queue;
+#[cfg(feature = "stream")]
+mod stream;
 mod wakers;
 mod worker;
 
@@ -57,3 +59,5 @@ pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 pub use lost::Lost;
 pub use pending::Pending;
 pub use producer::{Delivered, Producer};
+#[cfg(feature = "stream")]
+pub use stream::Items;

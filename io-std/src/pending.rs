@@ -13,9 +13,15 @@ use crate::error::{Error, ErrorKind};
 use crate::wakers::Ticket;
 
 /// A result that is still on its way: a future for any runtime, or to be waited for with
-/// [`Pending::wait`]. Dropping it changes nothing about the work itself.
+/// [`Pending::wait`]. It is `Send`, and it is fused: once it has given its result it stays
+/// pending, and [`Pending::is_terminated`] says so.
+///
+/// # Cancel safety
+/// Dropping it, also in the middle of a `select!`, cancels no work and loses no record: what was
+/// sent stays sent, what was commanded is done, and what nobody took waits for the next taker.
 pub struct Pending<T> {
-    from: Arc<dyn Slots<T>>,
+    /// None once the result was given.
+    from: Option<Arc<dyn Slots<T>>>,
     index: u32,
     /// There while a waker of this one waits.
     ticket: Option<Ticket>,
@@ -34,11 +40,17 @@ pub(crate) trait Slots<T>: Send + Sync {
 
     /// Whoever waited at `index` gives up.
     fn leave(&self, index: u32, ticket: &mut Option<Ticket>);
+
+    /// Nothing comes any more but the same error again and again.
+    #[cfg(feature = "stream")]
+    fn is_over(&self) -> bool {
+        true
+    }
 }
 
 impl<T> Pending<T> {
     pub(crate) fn new(from: Arc<dyn Slots<T>>, index: u32) -> Self {
-        Self { from, index, ticket: None }
+        Self { from: Some(from), index, ticket: None }
     }
 
     /// Blocks this thread until the result is there.
@@ -62,8 +74,19 @@ impl<T> Pending<T> {
         self.wait_until(until).ok_or(self)
     }
 
+    /// Whether it has given its result: it will never be ready again.
+    #[must_use]
+    pub const fn is_terminated(&self) -> bool {
+        self.from.is_none()
+    }
+
     fn poll_with(&mut self, waker: &Waker) -> Poll<Result<T, Error>> {
-        self.from.poll(self.index, &mut self.ticket, waker)
+        let Some(from) = &self.from else { return Poll::Pending };
+        let result = from.poll(self.index, &mut self.ticket, waker);
+        if result.is_ready() {
+            self.from = None;
+        }
+        result
     }
 
     fn wait_until(&mut self, until: Option<Instant>) -> Option<Result<T, Error>> {
@@ -95,9 +118,18 @@ impl<T> Future for Pending<T> {
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
         // Most records are not waited for.
-        if self.ticket.is_some() {
-            self.from.leave(self.index, &mut self.ticket);
+        if self.ticket.is_some()
+            && let Some(from) = &self.from
+        {
+            from.leave(self.index, &mut self.ticket);
         }
+    }
+}
+
+#[cfg(feature = "futures-core")]
+impl<T> futures_core::FusedFuture for Pending<T> {
+    fn is_terminated(&self) -> bool {
+        self.from.is_none()
     }
 }
 
@@ -285,6 +317,25 @@ mod tests {
         let both = async move { pending.await.map(|n: i32| n + 1) };
         assert_eq!(block_on(both).ok(), Some(8));
         other.join().unwrap();
+    }
+
+    #[test]
+    fn it_is_fused_and_takes_no_second_item() {
+        let queue = Arc::new(Queue::new());
+        queue.push_with(|items| items.extend([1, 2]));
+        let mut pending = Pending::new(queue.clone(), 0);
+        let mut poll = || Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll(), Poll::Ready(Ok(1))));
+        assert!(poll().is_pending());
+        assert!(pending.is_terminated());
+        assert_eq!(queue.try_pop().map(Result::unwrap), Some(2), "it is still there");
+    }
+
+    #[test]
+    fn it_can_be_sent_to_other_threads_whatever_it_gives() {
+        fn assert_send<T: Send>() {}
+        assert_send::<Pending<std::cell::Cell<u8>>>();
+        assert_send::<Pending<*const u8>>();
     }
 
     #[test]

@@ -23,14 +23,14 @@ use inbox::{Inbox, Item};
 
 /// Sends records, from any thread, through one background thread with its own connections.
 ///
-/// Dropping it waits for acknowledgements, at most for [`Config::close_timeout`], and tells what
-/// was lost; [`Producer::close`] returns that instead.
+/// Dropping it blocks the thread until everything is acknowledged or failed, at most for
+/// [`Config::close_timeout`], and reports what was lost. In an async program await
+/// [`Producer::close`] first: dropping a producer that was closed blocks nothing.
 pub struct Producer {
     inbox: Arc<Inbox>,
     lost: Arc<Mutex<Lost>>,
     worker: Worker,
     config: Config,
-    closed: bool,
 }
 
 impl Producer {
@@ -48,10 +48,11 @@ impl Producer {
                 run::run(config, driver, waker, &theirs, &losses);
             })?;
         inbox.set_waker(worker.waker.clone());
-        Ok(Self { inbox, lost, worker, config, closed: false })
+        Ok(Self { inbox, lost, worker, config })
     }
 
-    /// Sends a record to a topic; waits while there is no room. Its key decides on the partition.
+    /// Sends a record to a topic; blocks the thread while there is no room (async:
+    /// [`Producer::send_async`]). Its key decides on the partition.
     ///
     /// Records for a topic that brokers do not know (yet) wait apart, up to a quarter of
     /// [`Config::queue_bytes`] per topic: then only those wait who send to this topic.
@@ -59,6 +60,10 @@ impl Producer {
     /// # Errors
     /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Whatever
     /// goes wrong later is told by the [`Pending`], and by [`Producer::flush`].
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] leaves the record to be sent; a failure is then reported by
+    /// [`Producer::flush`].
     pub fn send(
         &self,
         topic: &str,
@@ -96,6 +101,64 @@ impl Producer {
         }
     }
 
+    /// [`Producer::send`] that waits for room without blocking the thread. Where there is room it
+    /// is ready at once and costs what [`Producer::try_send`] does.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: &kavka_std::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let record = kavka_std::Record::new(b"21.5");
+    /// let pending = producer.send_async("readings", &record).await?; // it is in the queue
+    /// let delivered = pending.await?; // it is acknowledged
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// When it is dropped before it is ready, the record was not taken and is not sent. Records
+    /// of tasks that wait at the same time are taken in no particular order.
+    pub async fn send_async(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.send_awaiting(topic, None, record).await
+    }
+
+    /// [`Producer::send_async`] to a partition of choice.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send_async`].
+    pub async fn send_to_async(
+        &self,
+        topic: &str,
+        partition: u32,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        self.send_awaiting(topic, Some(partition), record).await
+    }
+
+    async fn send_awaiting(
+        &self,
+        topic: &str,
+        partition: Option<u32>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.inbox.push(topic, partition, record) {
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(topic).await.map_err(ProduceError::Refused)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// [`Producer::send`] that never waits.
     ///
     /// # Errors
@@ -123,13 +186,21 @@ impl Producer {
         self.inbox.push(topic, Some(partition), record)
     }
 
-    /// There when [`Producer::try_send`] would take a record for a topic that is known.
+    /// There when [`Producer::try_send`] would take a record for a topic that is known. Others may
+    /// take the room first.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
     #[must_use = "nothing else tells how it ended"]
     pub fn room(&self) -> Pending<()> {
         Pending::new(self.inbox.clone(), inbox::ANY_TOPIC)
     }
 
-    /// There when [`Producer::try_send`] would take a record for this topic.
+    /// There when [`Producer::try_send`] would take a record for this topic. Others may take the
+    /// room first.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
     #[must_use = "nothing else tells how it ended"]
     pub fn room_for(&self, topic: &str) -> Pending<()> {
         Pending::new(self.inbox.clone(), self.inbox.topic(topic))
@@ -140,15 +211,22 @@ impl Producer {
     /// # Errors
     /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
     /// has told.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] does not stop the flush; failures that it would have reported are
+    /// forgotten once it ends, unless it has not begun, when a later flush reports them.
     #[must_use = "nothing else tells how it ended"]
     pub fn flush(&self) -> Pending<()> {
         let (done, pending) = Cell::pair();
-        self.inbox.ask(|_| Item::Flush { report: true, done });
+        self.inbox.ask(|_| Item::Flush { done });
         pending
     }
 
     /// What is known of a topic; waits until something is, at most for
     /// [`Config::topic_timeout`]. The producer watches the topic from then on.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] takes the question back.
     #[must_use = "nothing else tells how it ended"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
         let (tell, pending) = Cell::pair();
@@ -163,38 +241,46 @@ impl Producer {
         self.inbox.hub.subscribe()
     }
 
-    /// Waits at most for `bound` until everything is acknowledged or failed, ends the background
-    /// thread, and says what was lost.
+    /// Refuses records from now on, gives those sent before at most `bound` to be acknowledged or
+    /// failed, ends the background thread, and says what was lost. It begins with the call, not
+    /// with the first poll; blocking: `.close(bound).wait()`.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: `Closed` when it was called before.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`], and the producer, does not stop it; what was lost goes to
+    /// [`Config::on_lost`] then.
     #[must_use = "it says which records were lost"]
-    pub fn close(mut self, bound: Duration) -> Lost {
-        self.end(bound)
-    }
-
-    fn end(&mut self, bound: Duration) -> Lost {
-        self.closed = true;
+    pub fn close(&self, bound: Duration) -> Pending<Lost> {
         let (done, pending) = Cell::pair();
-        self.inbox.ask(|_| Item::Flush { report: false, done });
-        // Whether it was in time, and what failed: both show in `lost`.
-        drop(pending.wait_timeout(bound));
-        self.inbox.close();
-        self.worker.join();
-        core::mem::take(&mut lock(&self.lost))
+        if let Err(done) = self.inbox.begin_close(bound, done) {
+            // The thread has ended on its own.
+            done.set(Ok(core::mem::take(&mut lock(&self.lost))));
+        }
+        pending
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if self.closed {
-            return;
+        if self.inbox.is_closing() {
+            return; // the thread ends and reports by itself
         }
-        let lost = self.end(self.config.close_timeout);
-        if lost.is_empty() {
-            return;
-        }
-        match &self.config.on_lost {
-            Some(tell) => tell(&lost),
-            None => eprintln!("kavka: producer dropped with {lost}"),
-        }
+        let lost = self.close(self.config.close_timeout).wait().unwrap_or_default();
+        self.worker.join();
+        report_lost(&self.config, &lost);
+    }
+}
+
+/// Reports what a producer lost of which nobody took the [`Lost`].
+fn report_lost(config: &Config, lost: &Lost) {
+    if lost.is_empty() {
+        return;
+    }
+    match &config.on_lost {
+        Some(tell) => tell(lost),
+        None => eprintln!("kavka: producer dropped with {lost}"),
     }
 }
 

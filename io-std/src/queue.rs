@@ -73,4 +73,10 @@ impl<T: Send> Slots<T> for Queue<T> {
         let old = lock(&self.state).wakers.leave(ticket);
         drop(old);
     }
+
+    #[cfg(feature = "stream")]
+    fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.closed.is_some() && state.items.is_empty()
+    }
 }

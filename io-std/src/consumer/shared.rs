@@ -182,9 +182,12 @@ impl Shared {
         lock(&self.state).at(topic, partition).epoch
     }
 
-    /// The command named a partition that is not being read: nothing is paused.
+    /// The command named a partition that is not being read: it is not paused, and there is no
+    /// position in it.
     pub(super) fn refused(&self, topic: &str, partition: u32) {
-        lock(&self.state).at(topic, partition).paused = false;
+        let mut state = lock(&self.state);
+        let at = state.at(topic, partition);
+        (at.paused, at.position) = (false, None);
     }
 
     /// `None`: closed.
@@ -280,5 +283,11 @@ impl Slots<Chunk> for Shared {
     fn leave(&self, _: u32, ticket: &mut Option<Ticket>) {
         let old = lock(&self.state).wakers.leave(ticket);
         drop(old);
+    }
+
+    #[cfg(feature = "stream")]
+    fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.closed.is_some() && state.chunks.is_empty()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use kavka_core::record::Record;
 
@@ -10,6 +11,7 @@ use super::chunk::{self, Chunk, Delivered, Failure};
 use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
 use crate::event::{Freshness, Hub};
+use crate::lost::Lost;
 use crate::pending::{Pending, Setter, Slots, lock};
 use crate::wakers::{Old, Ticket, Wakers, Woken};
 
@@ -48,7 +50,18 @@ struct State {
     parked: usize,
     sleep: Sleep,
     room: Wakers,
+    /// Nothing is taken any more, since `close` was called or the thread has ended.
     closed: Option<Error>,
+    /// `close` was called.
+    closing: bool,
+    close: Option<Close>,
+}
+
+/// The end that the application wants.
+pub(super) struct Close {
+    /// The thread ends then at the latest.
+    pub(super) until: Option<Instant>,
+    pub(super) done: Setter<Lost>,
 }
 
 /// A topic that was sent to or asked for.
@@ -96,11 +109,12 @@ pub(super) enum Sleep {
 /// Work for the background thread, in order.
 pub(super) enum Item {
     Chunk(Chunk),
-    /// `report`: the answer tells the first failure that nobody has heard of.
+    /// The answer tells the first failure that nobody has heard of.
     Flush {
-        report: bool,
         done: Setter<()>,
     },
+    /// Everything before it is to be acknowledged or failed, and the thread to end.
+    Close,
     Know {
         topic: u32,
         tell: Setter<Freshness>,
@@ -109,7 +123,7 @@ pub(super) enum Item {
 
 impl Item {
     pub(super) fn is_forgotten_flush(&self) -> bool {
-        matches!(self, Self::Flush { done, .. } if !done.is_awaited())
+        matches!(self, Self::Flush { done } if !done.is_awaited())
     }
 }
 
@@ -127,6 +141,8 @@ impl Inbox {
             sleep: Sleep::Awake,
             room: Wakers::default(),
             closed: None,
+            closing: false,
+            close: None,
         };
         Self {
             state: Mutex::new(state),
@@ -237,16 +253,42 @@ impl Inbox {
         }
     }
 
-    /// Nothing is taken any more; the background thread ends.
-    pub(super) fn close(&self) {
-        lock(&self.state).closed.get_or_insert_with(|| ErrorKind::Closed.into());
+    /// Nothing is taken any more; the background thread ends after at most `bound`. `Err`: it has
+    /// ended already.
+    pub(super) fn begin_close(
+        &self,
+        bound: Duration,
+        done: Setter<Lost>,
+    ) -> Result<(), Setter<Lost>> {
+        let mut state = lock(&self.state);
+        if core::mem::replace(&mut state.closing, true) {
+            return Ok(()); // dropping `done` answers "closed"
+        }
+        if state.closed.is_some() {
+            return Err(done);
+        }
+        state.closed = Some(ErrorKind::Closed.into());
+        state.seal();
+        state.items.push_back(Item::Close);
+        state.close = Some(Close { until: Instant::now().checked_add(bound), done });
+        state.sleep = Sleep::Awake;
+        let mut woken = vec![state.room.take()];
+        woken.extend(state.known.iter_mut().map(|known| known.room.take()));
+        drop(state);
+        woken.into_iter().for_each(Woken::wake);
         self.wake();
+        Ok(())
+    }
+
+    /// Whether `close` was called.
+    pub(super) fn is_closing(&self) -> bool {
+        lock(&self.state).closing
     }
 
     // The background thread's side.
 
-    /// Takes all that waits, at the end of `items`. `false`: closed.
-    pub(super) fn take(&self, items: &mut VecDeque<Item>) -> bool {
+    /// Takes all that waits, at the end of `items`.
+    pub(super) fn take(&self, items: &mut VecDeque<Item>) {
         let mut state = lock(&self.state);
         state.sleep = Sleep::Awake;
         state.seal();
@@ -255,17 +297,17 @@ impl Inbox {
         } else {
             items.append(&mut state.items);
         }
-        state.closed.is_none()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        lock(&self.state).closed.is_some()
+    /// The end that is wanted, once.
+    pub(super) fn take_close(&self) -> Option<Close> {
+        lock(&self.state).close.take()
     }
 
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        if state.closed.is_some() || !state.items.is_empty() || state.open.is_some() {
+        if state.close.is_some() || !state.items.is_empty() || state.open.is_some() {
             return false;
         }
         state.sleep = how;
@@ -319,12 +361,13 @@ impl Inbox {
     }
 
     /// The background thread ends: everything that still waits fails with `error`. How many
-    /// records that were.
-    pub(super) fn abort(&self, error: &Error) -> u64 {
+    /// records that were, and the end that was wanted meanwhile.
+    pub(super) fn abort(&self, error: &Error) -> (u64, Option<Close>) {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
         state.seal();
         let items = core::mem::take(&mut state.items);
+        let close = state.close.take();
         let mut woken = vec![state.room.take()];
         woken.extend(state.known.iter_mut().map(|known| known.room.take()));
         drop(state);
@@ -337,7 +380,7 @@ impl Inbox {
                 chunk.outcomes.close(error);
             }
         }
-        records
+        (records, close)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use kavka_core::wire::ErrorCode;
 use kavka_core::{
@@ -11,7 +11,7 @@ use kavka_core::{
 
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
-use super::inbox::{Failures, Inbox, Item, Sleep, Standing, Told};
+use super::inbox::{Close, Failures, Inbox, Item, Sleep, Standing, Told};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
 use crate::driver::{self, Driver, Waker};
@@ -20,6 +20,9 @@ use crate::event::{Freshness, owned};
 use crate::lost::Lost;
 use crate::pending::{Setter, lock};
 use crate::worker::wall_clock;
+
+/// The count of partitions that a broker confirms so long after a record came is that record's.
+const SETTLED: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     config: &Config,
@@ -32,12 +35,15 @@ pub(super) fn run(
     let mut run = Run::new(config, inbox, lost);
     loop {
         if run.work.is_empty() {
-            if !inbox.take(&mut run.work) {
-                return; // closed; `Run::drop` accounts for what is left
-            }
+            inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
-        } else if inbox.is_closed() {
-            return;
+        }
+        if run.close.is_none() {
+            run.close = inbox.take_close();
+        }
+        if run.is_over() {
+            run.ended = ErrorKind::Closed.into();
+            return; // `Run::drop` accounts for what is left
         }
         let now = driver.now();
         driver.set_wall_clock(now, wall_clock());
@@ -74,6 +80,9 @@ struct Run<'a> {
     /// The machine said `Full`, and not yet `Room`.
     full: bool,
     flushes: VecDeque<Flush>,
+    /// The end that is wanted, and whether all that was sent before is acknowledged or failed.
+    close: Option<Close>,
+    settled: bool,
     questions: Vec<Question>,
     failures: Failures,
     /// Records that the machine took, and that it told the outcome of.
@@ -111,8 +120,8 @@ struct Flush {
     /// Chunks before this one are meant.
     before: u64,
     started: bool,
-    report: bool,
-    done: Setter<()>,
+    /// `None`: the thread ends behind it.
+    done: Option<Setter<()>>,
 }
 
 struct Question {
@@ -146,6 +155,8 @@ impl<'a> Run<'a> {
             batches: Batches::default(),
             full: false,
             flushes: VecDeque::new(),
+            close: None,
+            settled: false,
             questions: Vec::new(),
             failures: Failures::default(),
             handed: 0,
@@ -166,14 +177,8 @@ impl<'a> Run<'a> {
             match self.work.pop_front() {
                 None => break,
                 Some(Item::Chunk(chunk)) => self.begin(chunk),
-                Some(Item::Flush { report, done }) => {
-                    let before = self.chunk;
-                    let forgotten = |flush: &Flush| !flush.started && !flush.done.is_awaited();
-                    if self.flushes.back().is_some_and(forgotten) {
-                        self.flushes.pop_back();
-                    }
-                    self.flushes.push_back(Flush { before, started: false, report, done });
-                }
+                Some(Item::Flush { done }) => self.flush(Some(done)),
+                Some(Item::Close) => self.flush(None),
                 Some(Item::Know { topic, tell }) => {
                     let until = now + self.config.topic_timeout;
                     self.open_topic(driver, topic);
@@ -183,6 +188,21 @@ impl<'a> Run<'a> {
         }
         self.answer(driver, now);
         self.start_flush(driver, now);
+    }
+
+    fn flush(&mut self, done: Option<Setter<()>>) {
+        let awaited = |done: &Setter<()>| done.is_awaited();
+        let forgotten = |flush: &Flush| !flush.started && !flush.done.as_ref().is_some_and(awaited);
+        if self.flushes.back().is_some_and(forgotten) {
+            self.flushes.pop_back();
+        }
+        self.flushes.push_back(Flush { before: self.chunk, started: false, done });
+    }
+
+    /// Whether the thread is to end: all is settled, or the time for it is over.
+    fn is_over(&self) -> bool {
+        let over = |until: StdInstant| until <= StdInstant::now();
+        self.settled || self.close.as_ref().is_some_and(|close| close.until.is_some_and(over))
     }
 
     fn begin(&mut self, chunk: Chunk) {
@@ -426,7 +446,11 @@ impl<'a> Run<'a> {
     /// A record fails without having been sent.
     fn refuse(&mut self, from: &Place, topic: u32, why: ErrorKind) {
         let name = self.inbox.name(topic).unwrap_or_default();
-        let failure = Failure::new(Error::from(why).doing(format!("produce to {name}")), 1);
+        self.fail(from, Error::from(why).doing(format!("produce to {name}")));
+    }
+
+    fn fail(&mut self, from: &Place, error: Error) {
+        let failure = Failure::new(error, 1);
         self.failures.add(failure.clone());
         self.batches.tell(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
     }
@@ -442,7 +466,13 @@ impl<'a> Run<'a> {
                 && let Some((bytes, waiting)) = parked.first()
             {
                 let (from, since) = (waiting.from, waiting.since);
-                let step = match (self.give_up(topic as usize, since, now), Packed::read(bytes)) {
+                let packed = Packed::read(bytes);
+                let missing = packed.as_ref().and_then(|packed| self.lacks(driver, packed, since));
+                let step = match (self.give_up(topic as usize, since, now), packed) {
+                    _ if missing.is_some() => {
+                        self.fail(&from, missing.unwrap_or_else(|| ErrorKind::Closed.into()));
+                        Step::Done
+                    }
                     (Some(why), _) => {
                         self.refuse(&from, topic, why);
                         Step::Done
@@ -469,6 +499,21 @@ impl<'a> Run<'a> {
                 self.tell_inbox(0);
             }
         }
+    }
+
+    /// The error of a record whose partition does not exist by what a broker said long enough
+    /// after it came that one created just before it is known.
+    fn lacks(&self, driver: &Driver<'_>, packed: &Packed<'_>, since: Instant) -> Option<Error> {
+        let partition = packed.partition?;
+        let known = driver.freshness(self.id_of(packed.topic)?)?;
+        let settled = known.confirmed >= since + SETTLED;
+        if !settled || known.partitions == 0 || partition < known.partitions {
+            return None;
+        }
+        let name = self.inbox.name(packed.topic)?;
+        let error = Error::from(Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let count = known.partitions;
+        Some(error.doing(format!("produce to {name}, partition {partition} (it has {count})")))
     }
 
     /// Why a record should wait no longer for its topic.
@@ -558,11 +603,14 @@ impl<'a> Run<'a> {
         Some(patience.map_or(left, |most| most.min(left)))
     }
 
-    /// Until a parked record or a question is given up.
+    /// Until a parked record or a question is given up, or the thread ends.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
-        let due = parked.chain(self.questions.iter().map(|question| question.until)).min()?;
-        Some(driver.now().until(due))
+        let due = parked.chain(self.questions.iter().map(|question| question.until)).min();
+        let left = due.map(|due| driver.now().until(due));
+        let end = self.close.as_ref().and_then(|close| close.until);
+        let end = end.map(|until| until.saturating_duration_since(StdInstant::now()));
+        left.into_iter().chain(end).min()
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
@@ -613,8 +661,14 @@ impl<'a> Run<'a> {
             return;
         }
         let Some(flush) = self.flushes.pop_front() else { return };
-        let report = if flush.report { self.failures.report() } else { None };
-        flush.done.set(report.map_or(Ok(()), |(_, error)| Err(error)));
+        match flush.done {
+            Some(done) => {
+                let report = self.failures.report();
+                done.set(report.map_or(Ok(()), |(_, error)| Err(error)));
+            }
+            // What failed shows in what was lost.
+            None => self.settled = true,
+        }
     }
 }
 
@@ -626,9 +680,8 @@ fn is_final(code: ErrorCode) -> bool {
 impl Drop for Run<'_> {
     /// Also after a panic: nobody waits for ever, and what is lost is counted.
     fn drop(&mut self) {
-        if self.inbox.is_closed() {
-            self.ended = ErrorKind::Closed.into();
-        }
+        // Whoever closes now waits for what was lost.
+        let mut lost = lock(self.lost);
         let mut waiting = 0;
         let mut items = core::mem::take(&mut self.work);
         waiting += self.topics.iter().map(|topic| topic.parked.len() as u64).sum::<u64>();
@@ -645,12 +698,22 @@ impl Drop for Run<'_> {
                 chunk.outcomes.close(&self.ended);
             }
         }
-        waiting += self.inbox.abort(&self.ended);
+        let (queued, close) = self.inbox.abort(&self.ended);
+        waiting += queued;
         let sent = self.handed.saturating_sub(self.told);
         let unsure = self.ended.clone().with_maybe_written(sent > 0);
         self.batches.waited().for_each(|outcomes| outcomes.close(&unsure));
         let report = self.failures.report();
         let (failed, first) = report.map_or((0, None), |(failed, error)| (failed, Some(error)));
-        *lock(self.lost) = Lost { unsent: waiting, unacknowledged: sent, failed, first };
+        *lost = Lost { unsent: waiting, unacknowledged: sent, failed, first };
+        let Some(Close { done, .. }) = self.close.take().or(close) else { return };
+        let report = core::mem::take(&mut *lost);
+        drop(lost);
+        let lost = report;
+        if done.is_awaited() {
+            done.set(Ok(lost));
+        } else {
+            super::report_lost(self.config, &lost);
+        }
     }
 }

@@ -68,7 +68,7 @@ fn records_are_printed_as_asked_for() {
     send(&Record::new(b"v").key(b"k").timestamp(7));
     send(&Record::tombstone().key(b"gone").timestamp(8));
     send(&Record::new(b"").timestamp(9));
-    assert!(producer.close(LONG).is_empty());
+    assert!(producer.close(LONG).wait().unwrap().is_empty());
     let print = |more: &[&str]| {
         let mut args = vec!["consume", "t", "-e"];
         args.extend(more);
@@ -144,7 +144,7 @@ fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
     let producer = producer.expect("a producer");
     producer.send("t", &Record::new(b"before")).expect("taken").wait().expect("written");
     drop(producer.send("t", &Record::new(&large)).expect("taken"));
-    assert!(producer.close(LONG).is_empty());
+    assert!(producer.close(LONG).wait().unwrap().is_empty());
 
     let failed = run(&server, &["consume", "t", "-e"]);
     assert_eq!(failed.text(), "before\n", "what came before it is printed");

@@ -73,7 +73,7 @@ proptest! {
             (record.key, record.value) = (at.key.as_deref(), at.value.as_deref());
             drop(producer.send_to("a", at.partition, &record).expect("taken"));
         }
-        prop_assert!(producer.close(LONG).is_empty());
+        prop_assert!(producer.close(LONG).wait().unwrap().is_empty());
         let printed = run(&server, &["consume", "a", "-e", "--json"]).good();
         prop_assert_eq!(printed.text().lines().count(), records.len());
         feed(at(&server, &["produce", "b", "--json"]), &printed.out).good();

@@ -135,7 +135,7 @@ fn fill(server: &Server, partition: u32, values: &[&str]) {
         let record = Record::new(value.as_bytes());
         drop(producer.send_to("t", partition, &record).expect("taken"));
     }
-    assert!(producer.close(LONG).is_empty());
+    assert!(producer.close(LONG).wait().unwrap().is_empty());
 }
 
 /// What a process has in memory at most, in bytes.

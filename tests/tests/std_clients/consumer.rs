@@ -279,3 +279,16 @@ async fn chunks_are_futures_under_tokio() {
     let batch = chunk.batches().next().unwrap();
     assert_eq!((batch.topic(), batch.partition(), batch.high_watermark()), ("t", 0, 1));
 }
+
+#[test]
+fn a_refused_seek_leaves_no_position() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let consumer = Consumer::assign(config(&server), &[("t", 0, Start::Earliest)]).unwrap();
+    told(consumer.seek("t", 7, Start::Offset(5))).unwrap_err();
+    assert_eq!(consumer.position("t", 7), None);
+    told(consumer.seek("t", 0, Start::Offset(5))).unwrap();
+    assert_eq!(consumer.position("t", 0), Some(5));
+    told(consumer.seek("t", 0, Start::Offset(-5))).unwrap_err();
+    assert_eq!(consumer.position("t", 0), Some(5), "where it was");
+}

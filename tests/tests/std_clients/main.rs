@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod asynchronous;
 mod consumer;
 mod driver;
 mod producer;

@@ -133,7 +133,7 @@ fn records_of_a_topic_that_is_not_there_hold_up_no_others() {
     let at = told(last.unwrap()).unwrap();
     assert_eq!(at.offset, Some(i64::from(RECORDS) - missing as i64 - 1));
     assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
-    let lost = producer.close(Duration::ZERO);
+    let lost = producer.close(Duration::ZERO).wait().unwrap();
     assert_eq!((lost.unsent, lost.records()), (missing, missing), "{lost}");
 }
 
@@ -241,7 +241,7 @@ fn closing_says_what_was_lost() {
     server.pause(1);
     let waiting = producer.send("t", &Record::new(b"a")).unwrap();
     producer.send("t", &Record::new(b"b")).unwrap();
-    let lost = producer.close(Duration::from_millis(100));
+    let lost = producer.close(Duration::from_millis(100)).wait().unwrap();
     assert_eq!(lost.records(), 2, "{lost}");
     assert_eq!(told(waiting).unwrap_err().kind(), ErrorKind::Closed);
     server.resume(1);
@@ -291,7 +291,7 @@ fn a_failure_that_nobody_waited_for_is_told_by_close() {
     let config = config(&server).topic_timeout(MISSING);
     let producer = Producer::new(config).unwrap();
     producer.send("missing", &Record::new(b"1")).unwrap();
-    let lost = producer.close(LONG);
+    let lost = producer.close(LONG).wait().unwrap();
     assert_eq!((lost.records(), lost.failed), (1, 1), "{lost}");
     let code = lost.first.as_ref().and_then(|error| error.code());
     assert_eq!(code.map(|code| code.0), Some(3), "{lost}");
@@ -426,4 +426,41 @@ fn a_configuration_that_cannot_work_is_refused_at_once() {
         let error = Producer::new(Config::new(bad)).unwrap_err();
         assert!(error.to_string().contains("host:port"), "{bad:?}: {error}");
     }
+}
+
+#[test]
+fn a_partition_that_the_topic_does_not_have_fails_soon_and_one_that_comes_is_waited_for() {
+    let server = server(1);
+    server.create_topic("t", 6).unwrap();
+    let producer = Producer::new(config(&server).topic_timeout(2 * LONG)).unwrap();
+    assert_eq!(told(producer.freshness("t")).unwrap().partitions, 6);
+    let comes = producer.send_to("t", 6, &Record::new(b"early")).unwrap();
+    server.grow("t", 7).unwrap();
+    assert_eq!(told(comes).unwrap().partition, 6);
+    let begun = Instant::now();
+    let missing = producer.send_to("t", 77, &Record::new(b"lost")).unwrap();
+    let behind = producer.send_to("t", 0, &Record::new(b"kept")).unwrap();
+    let error = told(missing).unwrap_err();
+    assert!(begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
+    assert_eq!(error.code().map(|code| code.0), Some(3), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("partition 77 (it has 7)"), "{text}");
+    told(behind).unwrap();
+}
+
+/// 16 KiB are a device's: with records of 10 kB every request has one batch of one record.
+#[test]
+fn batches_of_a_server_are_large_and_those_of_small_memory_are_not() {
+    let bytes = |config: Config| {
+        let seen = Arc::new(Mutex::new(0));
+        let see = seen.clone();
+        let config = config.tune(move |core| *see.lock().unwrap() = core.batch_bytes);
+        drop(Producer::new(config).unwrap());
+        let bytes = *seen.lock().unwrap();
+        bytes
+    };
+    let server = server(1);
+    assert_eq!(bytes(Config::new(server.bootstrap())), 256 << 10);
+    assert_eq!(bytes(config(&server)), 16 << 10, "Limits::small has 256 KiB to send");
+    assert_eq!(bytes(config(&server).batch_bytes(1000)), 1000);
 }

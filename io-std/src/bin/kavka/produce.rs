@@ -263,7 +263,7 @@ impl Sender<'_> {
 }
 
 fn end(producer: Producer, sent: u64, bound: Duration, verbose: bool) -> Result<(), Failure> {
-    let lost = producer.close(bound);
+    let lost = producer.close(bound).wait()?;
     if !lost.is_empty() {
         return Err(Failure::Failed(format!("of {sent} records: {lost}")));
     }

@@ -52,7 +52,7 @@ fn send(server: &Server, mixed: bool) -> Result<Took, Failure> {
     }
     let written = until(Duration::from_secs(60), || stored(server, TOPIC) - before == others);
     let all = begun.elapsed();
-    drop(producer.close(Duration::ZERO));
+    drop(producer.close(Duration::ZERO).wait());
     if !written {
         let have = stored(server, TOPIC) - before;
         return Err(format!("{have} of {others} records written after {all:.0?}").into());
