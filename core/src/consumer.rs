@@ -206,6 +206,9 @@ pub(crate) struct Follow {
     seen: bool,
     /// The topic had no id on the wire then.
     nameless: bool,
+    /// Its partitions begin paused.
+    #[cfg(feature = "std")]
+    paused: bool,
     /// The last of its partitions in a list that is being put into order.
     last: Link,
 }
@@ -220,6 +223,8 @@ impl Follow {
         next: 0,
         seen: false,
         nameless: false,
+        #[cfg(feature = "std")]
+        paused: false,
         last: Link::NONE,
     };
 }
@@ -384,6 +389,14 @@ impl<'d> Consumer<'d> {
         Ok(())
     }
 
+    /// Partitions of a topic that was just assigned begin paused.
+    #[cfg(feature = "std")]
+    pub(crate) fn begin_paused(&mut self, cluster: &Cluster<'d>, topic: TopicId) {
+        if let Some(slot) = cluster.topic_slot(topic) {
+            self.follows[slot].paused = true;
+        }
+    }
+
     /// Partitions of a topic that are added from now on are not taken up.
     pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         let Follow { seen, nameless, blocked, .. } = self.follows[slot];
@@ -474,6 +487,12 @@ impl<'d> Consumer<'d> {
                     let part = at.index as usize;
                     let read = &mut self.reads[part];
                     read.assigned_news = true;
+                    #[cfg(feature = "std")]
+                    if follow.paused {
+                        read.paused = true;
+                        self.relink(cluster, part);
+                    }
+                    let read = &mut self.reads[part];
                     // What appears after the assignment is read from its first record (R12).
                     let added = index >= first && cluster.config.read_added_from_first;
                     if guard!("added partitions are read from their first record", added) {

@@ -17,6 +17,7 @@ use shared::{Shared, What};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Events;
+use crate::metrics::ConsumerMetrics;
 use crate::pending::{Cell, Pending};
 use crate::worker::Worker;
 
@@ -39,6 +40,35 @@ impl Consumer {
     /// of [`Consumer::next`] after [`Config::topic_timeout`].
     pub fn assign_all(config: Config, topics: &[&str]) -> Result<Self, Error> {
         Self::start(config, Wanted::Topics(topics.iter().map(|&name| name.into()).collect()))
+    }
+
+    /// [`Consumer::assign_all`] of an application that keeps positions of its own. Each partition,
+    /// also one that is added later, starts where `start_of(topic, partition)` says, and nothing
+    /// of it is read before; `None`: where [`Consumer::assign_all`] would start. It is called once
+    /// for each partition, on the background thread, which must not be blocked.
+    ///
+    /// ```no_run
+    /// # use std::collections::HashMap;
+    /// # use kavka_std::{Config, Consumer, Start};
+    /// # fn main() -> Result<(), kavka_std::Error> {
+    /// let kept: HashMap<u32, i64> = HashMap::from([(0, 1234), (1, 99)]); // next offsets
+    /// let start_of = move |_: &str, partition| kept.get(&partition).copied().map(Start::Offset);
+    /// let config = Config::new("localhost:9092").start(Start::Earliest);
+    /// let consumer = Consumer::assign_all_from(config, &["readings"], start_of)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Consumer::assign_all`]. A negative start is reported by [`Consumer::next`], and the
+    /// partition then waits for a [`Consumer::seek`].
+    pub fn assign_all_from(
+        config: Config,
+        topics: &[&str],
+        start_of: impl FnMut(&str, u32) -> Option<Start> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let topics = topics.iter().map(|&name| name.into()).collect();
+        Self::start(config, Wanted::From(topics, Box::new(start_of)))
     }
 
     /// Reads these partitions, each from its own start.
@@ -161,6 +191,21 @@ impl Consumer {
     #[must_use]
     pub fn position(&self, topic: &str, partition: u32) -> Option<i64> {
         self.shared.position(topic, partition)
+    }
+
+    /// What was done since the start and what waits now. The answer comes within a turn of the
+    /// background thread, also while records wait for the application.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the background thread has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports it"]
+    pub fn metrics(&self) -> Pending<ConsumerMetrics> {
+        let (done, pending) = Cell::pair();
+        self.shared.ask_metrics(done);
+        pending
     }
 
     /// What happens to topics, partitions and connections: from now on, for the first caller from

@@ -126,6 +126,12 @@ impl<'d> Driver<'d> {
         self.failure.as_ref()
     }
 
+    /// Connections that are open or being opened.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.conns.iter().flatten().count()
+    }
+
     /// Does what can be done, waits until there is more to do, at most for `timeout` (`None`:
     /// as long as it takes), and does that too. Does not wait while an event can be taken.
     ///

@@ -37,6 +37,7 @@ pub mod driver;
 mod error;
 mod event;
 mod lost;
+mod metrics;
 mod pending;
 mod producer;
 mod queue;
@@ -57,6 +58,9 @@ pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
 pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 pub use lost::Lost;
+pub use metrics::{
+    ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
+};
 pub use pending::Pending;
 pub use producer::{Delivered, Producer};
 #[cfg(feature = "stream")]

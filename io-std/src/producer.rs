@@ -2,6 +2,7 @@
 
 mod batches;
 mod chunk;
+mod counts;
 mod inbox;
 mod parked;
 mod run;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::error::{Error, ProduceError};
 use crate::event::{Events, Freshness};
 use crate::lost::Lost;
+use crate::metrics::ProducerMetrics;
 use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
 pub use chunk::Delivered;
@@ -231,6 +233,21 @@ impl Producer {
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
         let (tell, pending) = Cell::pair();
         self.inbox.ask(|name| Item::Know { topic: name(topic), tell });
+        pending
+    }
+
+    /// What was done since the start and what waits now. The answer comes within a turn of the
+    /// background thread, also when the queue is full.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the producer was closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports it"]
+    pub fn metrics(&self) -> Pending<ProducerMetrics> {
+        let (done, pending) = Cell::pair();
+        self.inbox.ask_metrics(done);
         pending
     }
 

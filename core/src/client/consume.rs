@@ -36,6 +36,24 @@ impl Commands<'_> {
         self.consumer.assign_all(&mut self.cluster, topic, start)
     }
 
+    /// [`Commands::assign_all`] of an application that keeps positions of its own: each partition
+    /// begins paused. On [`Event::Assigned`](crate::Event::Assigned) the application seeks where
+    /// it has a position, and resumes.
+    ///
+    /// # Errors
+    /// As [`Commands::assign_all`].
+    #[cfg(feature = "std")]
+    pub fn assign_all_paused(
+        &mut self,
+        now: Instant,
+        topic: TopicId,
+        start: Start,
+    ) -> Result<(), Error> {
+        self.assign_all(now, topic, start)?;
+        self.consumer.begin_paused(&self.cluster, topic);
+        Ok(())
+    }
+
     /// Stops reading a partition.
     pub fn unassign(&mut self, _now: Instant, at: PartitionId) {
         if let Some(part) = self.consumer.slot(&self.cluster, at) {

@@ -14,13 +14,19 @@ use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, owned};
+use crate::metrics::{ConsumerMetrics, NetMetrics, TopicRead, known};
 use crate::pending::Setter;
 
 /// What to read from the start.
 pub(super) enum Wanted {
     Topics(Vec<Arc<str>>),
     Partitions(Vec<(Arc<str>, u32, Start)>),
+    /// Topics, whose partitions start where this says.
+    From(Vec<Arc<str>>, StartOf),
 }
+
+/// Where a partition starts; `None`: where it would without this.
+pub(super) type StartOf = Box<dyn FnMut(&str, u32) -> Option<Start> + Send>;
 
 /// An assigned partition.
 struct Partition {
@@ -31,6 +37,8 @@ struct Partition {
     paused: bool,
     /// Position of the first batch since the last seek.
     first: Option<i64>,
+    /// The end of its log, as last heard.
+    end: Option<i64>,
     /// The last error that the application was told.
     told: Option<Core>,
 }
@@ -50,6 +58,9 @@ pub(super) fn run(
         topics: HashMap::new(),
         open: Chunk::default(),
         full: false,
+        start_of: None,
+        counts: HashMap::new(),
+        disconnects: 0,
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -62,6 +73,9 @@ pub(super) fn run(
         let now = driver.now();
         for command in commands {
             run.command(&mut driver, now, command);
+        }
+        for done in shared.take_asked() {
+            done.set(Ok(run.metrics(&mut driver)));
         }
         if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
@@ -83,6 +97,9 @@ struct Run<'a> {
     /// The application has not taken what is there: records stay in the machine, and with them
     /// the bytes behind. TCP holds the broker back.
     full: bool,
+    start_of: Option<StartOf>,
+    counts: HashMap<Arc<str>, TopicRead>,
+    disconnects: u64,
     /// What the application is told when this thread ends.
     ended: Error,
 }
@@ -103,6 +120,15 @@ impl Run<'_> {
                     let start = self.config.start;
                     let begun =
                         driver.topic(&name).and_then(|id| driver.assign_all(now, id, start));
+                    begun.map_err(|error| Error::from(error).doing(format!("read {name}")))?;
+                }
+            }
+            Wanted::From(topics, start_of) => {
+                self.start_of = Some(start_of);
+                for name in topics {
+                    let start = self.config.start;
+                    let begun =
+                        driver.topic(&name).and_then(|id| driver.assign_all_paused(now, id, start));
                     begun.map_err(|error| Error::from(error).doing(format!("read {name}")))?;
                 }
             }
@@ -132,7 +158,7 @@ impl Run<'_> {
     fn add(&mut self, id: PartitionId, topic: Arc<str>, index: u32) {
         let epoch = self.shared.epoch(&topic, index);
         self.ids.insert((topic.clone(), index), id);
-        let partition = Partition { topic, index, epoch, paused: false, first: None, told: None };
+        let partition = Partition { topic, index, epoch, paused: false, first: None, end: None, told: None };
         self.partitions.insert(id, partition);
     }
 
@@ -159,7 +185,11 @@ impl Run<'_> {
             }
             What::Seek(start) => {
                 (at.first, at.told) = (None, None);
-                driver.seek(now, id, start)
+                let sought = driver.seek(now, id, start);
+                if !at.paused {
+                    driver.resume(now, id); // it may wait for its start
+                }
+                sought
             }
             What::Pause => {
                 at.paused = true;
@@ -227,6 +257,10 @@ impl Run<'_> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.first.get_or_insert(batch.position());
         partition.told = None;
+        partition.end = Some(batch.high_watermark().max(batch.next_offset()));
+        let count = self.counts.entry(partition.topic.clone()).or_default();
+        count.batches += 1;
+        count.bytes += batch.bytes().len() as u64;
         let Partition { topic, index, epoch, .. } = &*partition;
         self.open.push(&self.shared.spare, topic, *index, *epoch, batch);
     }
@@ -242,7 +276,7 @@ impl Run<'_> {
         &mut self,
         now: Instant,
         event: &CoreEvent<'_>,
-        commands: &Commands<'_>,
+        commands: &mut Commands<'_>,
         failure: Option<&str>,
     ) {
         match *event {
@@ -251,6 +285,7 @@ impl Run<'_> {
                 let topic = Arc::<str>::from(topic);
                 self.add(at, topic.clone(), partition.partition);
                 let partition = partition.partition;
+                self.start(now, commands, at, &topic, partition);
                 self.shared.hub.tell(|| Some(Event::Assigned { topic, partition }));
             }
             CoreEvent::TooLarge { at, offset, next_offset, needed } => {
@@ -280,9 +315,46 @@ impl Run<'_> {
                 self.shared.hub.tell(|| Some(Event::Moved { topic, partition, from, to, why }));
             }
             _ => {
+                self.disconnects += u64::from(matches!(event, CoreEvent::Disconnected { .. }));
                 self.topic_event(now, event);
                 self.shared.hub.tell(|| owned(event, commands, failure));
             }
+        }
+    }
+
+    fn metrics(&self, driver: &mut Driver<'_>) -> ConsumerMetrics {
+        let net = NetMetrics::of(driver, self.disconnects);
+        let queue_bytes = self.shared.depth();
+        let topics = self.counts.iter().map(|(name, read)| (name.clone(), read.clone())).collect();
+        let mut metrics = ConsumerMetrics { queue_bytes, net, topics };
+        for at in self.partitions.values() {
+            let read = metrics.topics.entry(at.topic.clone()).or_default();
+            let position = self.shared.position(&at.topic, at.index).or(at.first);
+            if let (Some(end), Some(position)) = (at.end, position) {
+                read.lag.insert(at.index, (end - position).max(0));
+            }
+        }
+        for (name, read) in &mut metrics.topics {
+            let id = driver.topic(name).ok();
+            (read.partitions, read.age) = known(driver, id);
+        }
+        metrics
+    }
+
+    /// Starts a partition where the application has it.
+    fn start(
+        &mut self,
+        now: Instant,
+        commands: &mut Commands<'_>,
+        at: PartitionId,
+        topic: &str,
+        index: u32,
+    ) {
+        let Some(start_of) = &mut self.start_of else { return };
+        let start = start_of(topic, index);
+        match start.map_or(Ok(()), |start| commands.seek(now, at, start)) {
+            Ok(()) => commands.resume(now, at),
+            Err(error) => self.fail(at, error.into()),
         }
     }
 
@@ -298,6 +370,7 @@ impl Run<'_> {
     fn partition_failed(&mut self, at: PartitionId, error: Core) {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         let (topic, index) = (partition.topic.clone(), partition.index);
+        self.counts.entry(topic.clone()).or_default().errors += 1;
         let told = Error::from(error).doing(format!("read {topic}, partition {index}"));
         self.shared.hub.tell(|| {
             let error = told.clone();

@@ -10,6 +10,7 @@ use super::chunk::{Chunk, Spare};
 use crate::driver;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Hub};
+use crate::metrics::ConsumerMetrics;
 use crate::pending::{Cell, Pending, Setter, Slots, lock};
 use crate::wakers::{Ticket, Wakers};
 
@@ -32,6 +33,7 @@ struct State {
     closed: Option<Error>,
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
+    asked: Vec<Setter<ConsumerMetrics>>,
 }
 
 /// A partition as the application has it.
@@ -133,6 +135,16 @@ impl Shared {
         pending
     }
 
+    pub(super) fn ask_metrics(&self, done: Setter<ConsumerMetrics>) {
+        let mut state = lock(&self.state);
+        if state.closed.is_some() {
+            return; // dropping `done` answers "closed"
+        }
+        state.asked.push(done);
+        drop(state);
+        self.wake();
+    }
+
     pub(super) fn position(&self, topic: &str, partition: u32) -> Option<i64> {
         lock(&self.state).partitions.get(topic)?.get(&partition)?.position
     }
@@ -196,6 +208,15 @@ impl Shared {
         state.closed.is_none().then(|| core::mem::take(&mut state.commands))
     }
 
+    pub(super) fn take_asked(&self) -> Vec<Setter<ConsumerMetrics>> {
+        core::mem::take(&mut lock(&self.state).asked)
+    }
+
+    /// Bytes that wait for the application.
+    pub(super) fn depth(&self) -> usize {
+        lock(&self.state).bytes
+    }
+
     /// Hands a chunk or an error over.
     pub(super) fn push(&self, chunk: Result<Chunk, Error>) {
         let size = chunk.as_ref().map_or(0, Chunk::size);
@@ -227,8 +248,10 @@ impl Shared {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
         state.commands.clear(); // answers "closed"
+        let asked = core::mem::take(&mut state.asked);
         let woken = state.wakers.take();
         drop(state);
+        drop(asked);
         woken.wake();
         self.hub.close(error);
     }

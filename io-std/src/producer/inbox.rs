@@ -12,6 +12,7 @@ use crate::driver;
 use crate::error::{Error, ErrorKind, ProduceError};
 use crate::event::{Freshness, Hub};
 use crate::lost::Lost;
+use crate::metrics::ProducerMetrics;
 use crate::pending::{Pending, Setter, Slots, lock};
 use crate::wakers::{Old, Ticket, Wakers, Woken};
 
@@ -55,6 +56,8 @@ struct State {
     /// `close` was called.
     closing: bool,
     close: Option<Close>,
+    /// Those who want to know how it goes, whatever the queue is like.
+    asked: Vec<Setter<ProducerMetrics>>,
 }
 
 /// The end that the application wants.
@@ -143,6 +146,7 @@ impl Inbox {
             closed: None,
             closing: false,
             close: None,
+            asked: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -253,6 +257,17 @@ impl Inbox {
         }
     }
 
+    /// Asks how it goes: not behind the records.
+    pub(super) fn ask_metrics(&self, done: Setter<ProducerMetrics>) {
+        let mut state = lock(&self.state);
+        if state.closed.is_some() && state.close.is_none() {
+            return; // dropping `done` answers "closed"
+        }
+        state.asked.push(done);
+        drop(state);
+        self.wake();
+    }
+
     /// Nothing is taken any more; the background thread ends after at most `bound`. `Err`: it has
     /// ended already.
     pub(super) fn begin_close(
@@ -299,15 +314,23 @@ impl Inbox {
         }
     }
 
-    /// The end that is wanted, once.
-    pub(super) fn take_close(&self) -> Option<Close> {
-        lock(&self.state).close.take()
+    /// The end that is wanted, once, and those who ask how it goes.
+    pub(super) fn take_asked(&self) -> (Option<Close>, Vec<Setter<ProducerMetrics>>) {
+        let mut state = lock(&self.state);
+        (state.close.take(), core::mem::take(&mut state.asked))
+    }
+
+    /// Bytes that wait: in the queue, and parked.
+    pub(super) fn depth(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.queued, state.parked)
     }
 
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        if state.close.is_some() || !state.items.is_empty() || state.open.is_some() {
+        let asked = state.close.is_some() || !state.asked.is_empty();
+        if asked || !state.items.is_empty() || state.open.is_some() {
             return false;
         }
         state.sleep = how;
@@ -368,9 +391,11 @@ impl Inbox {
         state.seal();
         let items = core::mem::take(&mut state.items);
         let close = state.close.take();
+        let asked = core::mem::take(&mut state.asked);
         let mut woken = vec![state.room.take()];
         woken.extend(state.known.iter_mut().map(|known| known.room.take()));
         drop(state);
+        drop(asked);
         woken.into_iter().for_each(Woken::wake);
         self.hub.close(error);
         let mut records = 0;

@@ -11,6 +11,7 @@ use kavka_core::{
 
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
+use super::counts::Counts;
 use super::inbox::{Close, Failures, Inbox, Item, Sleep, Standing, Told};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::driver::{self, Driver, Waker};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Freshness, owned};
 use crate::lost::Lost;
+use crate::metrics::ProducerMetrics;
 use crate::pending::{Setter, lock};
 use crate::worker::wall_clock;
 
@@ -38,8 +40,10 @@ pub(super) fn run(
             inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
         }
-        if run.close.is_none() {
-            run.close = inbox.take_close();
+        let (close, asked) = inbox.take_asked();
+        run.close = run.close.take().or(close);
+        for done in asked {
+            done.set(Ok(run.metrics(&driver)));
         }
         if run.is_over() {
             run.ended = ErrorKind::Closed.into();
@@ -88,6 +92,7 @@ struct Run<'a> {
     /// Records that the machine took, and that it told the outcome of.
     handed: u64,
     told: u64,
+    counts: Counts,
     buffers: Vec<Vec<u8>>,
     /// What they are told who wait when this thread ends.
     ended: Error,
@@ -161,6 +166,7 @@ impl<'a> Run<'a> {
             failures: Failures::default(),
             handed: 0,
             told: 0,
+            counts: Counts::default(),
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
         }
@@ -419,7 +425,11 @@ impl<'a> Run<'a> {
             None => Target::from(id),
         };
         match driver.produce_packed(now, target, &packed.record) {
-            Ok(record) => self.took(packed.topic, from, record),
+            Ok(record) => {
+                let bytes = packed.record.bytes().len();
+                self.counts.took(now, packed.topic, record, bytes);
+                self.took(packed.topic, from, record);
+            }
             Err(ProduceError::Full) => return Step::Full,
             Err(ProduceError::NotReady) => return Step::NotReady,
             Err(ProduceError::TooLarge { max }) => {
@@ -446,7 +456,18 @@ impl<'a> Run<'a> {
     /// A record fails without having been sent.
     fn refuse(&mut self, from: &Place, topic: u32, why: ErrorKind) {
         let name = self.inbox.name(topic).unwrap_or_default();
+        self.counts.refused(&name);
         self.fail(from, Error::from(why).doing(format!("produce to {name}")));
+    }
+
+    fn metrics(&self, driver: &Driver<'_>) -> ProducerMetrics {
+        let mut metrics = self.counts.metrics(driver, |topic| {
+            let id = self.id_of(topic);
+            Some((self.inbox.name(topic)?, id))
+        });
+        (metrics.queue_bytes, metrics.parked_bytes) = self.inbox.depth();
+        metrics.in_flight = self.handed.saturating_sub(self.told);
+        metrics
     }
 
     fn fail(&mut self, from: &Place, error: Error) {
@@ -470,6 +491,7 @@ impl<'a> Run<'a> {
                 let missing = packed.as_ref().and_then(|packed| self.lacks(driver, packed, since));
                 let step = match (self.give_up(topic as usize, since, now), packed) {
                     _ if missing.is_some() => {
+                        self.counts.refused(&self.inbox.name(topic).unwrap_or_default());
                         self.fail(&from, missing.unwrap_or_else(|| ErrorKind::Closed.into()));
                         Step::Done
                     }
@@ -614,6 +636,7 @@ impl<'a> Run<'a> {
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
+        let now = driver.now();
         let failure = driver.last_failure().map(driver::Failure::text);
         while let Some((event, commands)) = driver.poll_event() {
             match event {
@@ -621,6 +644,8 @@ impl<'a> Run<'a> {
                 Event::Flushed => self.flushed(),
                 Event::Delivered { batch, to, first, count, base_offset } => {
                     self.told += u64::from(count);
+                    let name = commands.topic_name(to.topic).unwrap_or_default();
+                    self.counts.delivered(now, name, batch, first, count);
                     let (partition, base) = (to.partition, base_offset);
                     self.batches.resolve(batch.get(), first, count, |n| Outcome::Delivered {
                         partition,
@@ -630,6 +655,7 @@ impl<'a> Run<'a> {
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
                     self.told += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
+                    self.counts.failed(name, batch, first, count);
                     let doing = format!("produce to {name}, partition {}", to.partition);
                     let error = Error::from(error).doing(doing).with_maybe_written(maybe_written);
                     let failure = Failure::new(error, u64::from(count));
@@ -638,6 +664,8 @@ impl<'a> Run<'a> {
                     self.batches.resolve(batch.get(), first, count, outcome);
                 }
                 _ => {
+                    let ended = matches!(event, Event::Disconnected { .. });
+                    self.counts.disconnects += u64::from(ended);
                     self.topic_event(&event, commands);
                     self.inbox.hub.tell(|| owned(&event, commands, failure.as_deref()));
                 }

@@ -292,3 +292,60 @@ fn a_refused_seek_leaves_no_position() {
     told(consumer.seek("t", 0, Start::Offset(-5))).unwrap_err();
     assert_eq!(consumer.position("t", 0), Some(5), "where it was");
 }
+
+#[test]
+fn stored_positions_are_where_partitions_start_growth_included() {
+    let server = server(1);
+    server.create_topic("t", 3).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let fill = |partition: u32| {
+        for n in 0..5 {
+            let value = format!("{partition}/{n}");
+            let sent = producer.send_to("t", partition, &Record::new(value.as_bytes())).unwrap();
+            told(sent).unwrap();
+        }
+    };
+    (0..3).for_each(fill);
+    let (ask, asked) = std::sync::mpsc::channel();
+    let start_of = move |topic: &str, partition: u32| {
+        ask.send((topic.to_owned(), partition)).unwrap();
+        match partition {
+            0 | 3 => Some(Start::Offset(3)),
+            2 => Some(Start::Offset(-1)),
+            _ => None,
+        }
+    };
+    let from = config(&server).start(Start::Earliest);
+    let consumer = Consumer::assign_all_from(from, &["t"], start_of).unwrap();
+    let (mut offsets, mut refused, until) = (Vec::new(), 0, Instant::now() + LONG);
+    let mut take = |count: usize, offsets: &mut Vec<(u32, i64)>, refused: &mut u32| {
+        while offsets.len() < count || *refused == 0 {
+            assert!(Instant::now() < until, "{offsets:?}");
+            match consumer.next_timeout(Duration::from_secs(1)) {
+                Ok(None) => {}
+                Ok(Some(chunk)) => offsets.extend(
+                    chunk.records().map(Result::unwrap).map(|one| (one.partition, one.offset)),
+                ),
+                Err(error) => {
+                    assert!(error.to_string().contains("partition 2"), "{error}");
+                    *refused += 1;
+                }
+            }
+        }
+    };
+    take(7, &mut offsets, &mut refused);
+    server.grow("t", 5).unwrap();
+    fill(3);
+    fill(4);
+    take(14, &mut offsets, &mut refused);
+    told(consumer.seek("t", 2, Start::Offset(4))).unwrap();
+    take(15, &mut offsets, &mut refused);
+    offsets.sort_unstable();
+    let tail = |partition: u32, from: i64| (from..5).map(move |offset| (partition, offset));
+    let want = tail(0, 3).chain(tail(1, 0)).chain(tail(2, 4)).chain(tail(3, 3)).chain(tail(4, 0));
+    assert_eq!(offsets, want.collect::<Vec<_>>());
+    assert_eq!(refused, 1);
+    let mut asked: Vec<_> = asked.try_iter().collect();
+    asked.sort_unstable();
+    assert_eq!(asked, (0..5).map(|at| ("t".to_owned(), at)).collect::<Vec<_>>(), "once each");
+}

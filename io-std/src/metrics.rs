@@ -1,0 +1,168 @@
+//! What clients count, for whoever watches them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavka_core::{Freshness, Instant, TopicId};
+
+use crate::driver::Driver;
+
+/// What a [`Producer`](crate::Producer) did since it was made, and what waits now.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ProducerMetrics {
+    /// Bytes of records that wait in the queue, of [`Config::queue_bytes`](crate::Config).
+    pub queue_bytes: usize,
+    /// Bytes of records that wait for their topic or partition to become known.
+    pub parked_bytes: usize,
+    /// Records that were handed over to be sent and are neither acknowledged nor failed.
+    pub in_flight: u64,
+    /// The connections.
+    pub net: NetMetrics,
+    /// By topic.
+    pub topics: BTreeMap<Arc<str>, TopicSent>,
+}
+
+/// What a [`Consumer`](crate::Consumer) did since it was made, and what waits now.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConsumerMetrics {
+    /// Bytes that wait for the application, of [`Config::queue_bytes`](crate::Config).
+    pub queue_bytes: usize,
+    /// The connections.
+    pub net: NetMetrics,
+    /// By topic.
+    pub topics: BTreeMap<Arc<str>, TopicRead>,
+}
+
+/// Connections of a client.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct NetMetrics {
+    /// Connections that are open or being opened.
+    pub connections: usize,
+    /// Connections that ended or could not be made.
+    pub disconnects: u64,
+    /// Requests of all kinds.
+    pub requests: u64,
+}
+
+/// Records sent to a topic.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TopicSent {
+    /// Records acknowledged.
+    pub records: u64,
+    /// Records failed, also those that were never sent.
+    pub failed: u64,
+    /// Batches acknowledged.
+    pub batches: u64,
+    /// Bytes of the records that were handed over to be sent.
+    pub bytes: u64,
+    /// From the first record of a batch being handed over to its acknowledgement.
+    pub latency: Histogram,
+    /// Partitions of the topic as far as known, 0 before.
+    pub partitions: u32,
+    /// How long ago a broker last confirmed their count.
+    pub age: Option<Duration>,
+}
+
+/// Records read from a topic.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TopicRead {
+    /// Batches received.
+    pub batches: u64,
+    /// Bytes of batches received.
+    pub bytes: u64,
+    /// Errors of its partitions.
+    pub errors: u64,
+    /// By partition: records that its log has, by the last response, behind the one that the
+    /// application took last. Only partitions that something was received of.
+    pub lag: BTreeMap<u32, i64>,
+    /// Partitions of the topic as far as known, 0 before.
+    pub partitions: u32,
+    /// How long ago a broker last confirmed their count.
+    pub age: Option<Duration>,
+}
+
+/// Spans of time, counted by their size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    counts: [u64; BOUNDS.len()],
+    count: u64,
+    sum: Duration,
+}
+
+/// Upper bounds of the buckets in milliseconds.
+const BOUNDS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 120_000];
+
+impl Histogram {
+    pub(crate) fn add(&mut self, span: Duration) {
+        let bucket = BOUNDS.iter().position(|bound| span <= Duration::from_millis(*bound));
+        if let Some(slot) = bucket.and_then(|at| self.counts.get_mut(at)) {
+            *slot += 1;
+        }
+        self.count += 1;
+        self.sum = self.sum.saturating_add(span);
+    }
+
+    /// How many there were, longer ones than the last bound included.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub const fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// Upper bounds, and how many were no longer than that: Prometheus's cumulative buckets but
+    /// for the last one, which is [`Histogram::count`].
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.counts.iter().zip(BOUNDS).scan(0, |all, (count, bound)| {
+            *all += count;
+            Some((Duration::from_millis(bound), *all))
+        })
+    }
+}
+
+impl NetMetrics {
+    pub(crate) fn of(driver: &Driver<'_>, disconnects: u64) -> Self {
+        let connections = driver.connections();
+        Self { connections, disconnects, requests: driver.stats().requests }
+    }
+}
+
+/// Partitions of a topic, and how old that is.
+pub(crate) fn known(driver: &Driver<'_>, id: Option<TopicId>) -> (u32, Option<Duration>) {
+    let known = id.and_then(|id| driver.freshness(id)).filter(|known| known.partitions > 0);
+    let age = |known: &Freshness| {
+        (known.confirmed > Instant::ZERO).then(|| known.confirmed.until(driver.now()))
+    };
+    (known.as_ref().map_or(0, |known| known.partitions), known.as_ref().and_then(age))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_up_to_its_bounds() {
+        let mut histogram = Histogram::default();
+        for millis in [0, 1, 2, 3, 600, 500_000] {
+            histogram.add(Duration::from_millis(millis));
+        }
+        let of = |millis| {
+            let bound = Duration::from_millis(millis);
+            histogram.buckets().find(|(at, _)| *at == bound).map(|(_, count)| count)
+        };
+        assert_eq!([of(1), of(2), of(5), of(500), of(1000)].map(Option::unwrap), [2, 3, 4, 4, 5]);
+        assert_eq!((of(120_000), histogram.count()), (Some(5), 6));
+        assert_eq!(histogram.sum(), Duration::from_millis(500_606));
+    }
+}
