@@ -156,7 +156,9 @@ fn what_a_forgotten_close_lost_goes_to_on_lost() {
     let (report, heard) = std::sync::mpsc::channel();
     let report = Mutex::new(report);
     let config = config(&server).close_timeout(LONG);
-    let config = config.on_lost(move |lost| drop(report.lock().unwrap().send(lost.records())));
+    let config = config.on_lost(move |lost| {
+        let _ = report.lock().unwrap().send(lost.records());
+    });
     let producer = Producer::new(config).unwrap();
     reported(producer.freshness("t")).unwrap();
     server.pause(1);
