@@ -9,7 +9,7 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites, those first that see most and take least.
-const SUITES: [&str; 11] = [
+const SUITES: [&str; 12] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -21,6 +21,7 @@ const SUITES: [&str; 11] = [
     "machine_admin",
     "machine_snapshot",
     "machine_connection",
+    "secrets",
 ];
 /// A suite that takes longer was sent into a loop.
 const PATIENCE: Duration = Duration::from_secs(90);
