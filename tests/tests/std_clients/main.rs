@@ -10,6 +10,7 @@ mod asynchronous;
 mod compressed;
 mod consumer;
 mod driver;
+mod metrics;
 mod producer;
 mod waiting;
 
