@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let value = format!("reading {i}");
         producer.send("readings", &Record::new(value.as_bytes()).key(b"pump-3"))?;
     }
-    let last = producer.send("readings", &Record::new(b"done"))?.wait()?; // async: ?.await?
+    let last = producer.send("readings", &Record::new(b"done"))?.wait()?;
     println!("partition {} offset {:?}", last.partition, last.offset);
-    Ok(producer.flush().wait()?) // tells the first failure of answers nobody waited for
+    Ok(producer.flush().wait()?) // reports the first failure of records nobody waited for
 }

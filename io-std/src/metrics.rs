@@ -96,8 +96,7 @@ pub struct Histogram {
 }
 
 /// Upper bounds of the buckets in milliseconds.
-const BOUNDS: [u64; 14] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 120_000];
+const BOUNDS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 120_000];
 
 impl Histogram {
     pub(crate) fn add(&mut self, span: Duration) {

@@ -158,7 +158,8 @@ impl Run<'_> {
     fn add(&mut self, id: PartitionId, topic: Arc<str>, index: u32) {
         let epoch = self.shared.epoch(&topic, index);
         self.ids.insert((topic.clone(), index), id);
-        let partition = Partition { topic, index, epoch, paused: false, first: None, end: None, told: None };
+        let partition =
+            Partition { topic, index, epoch, paused: false, first: None, end: None, told: None };
         self.partitions.insert(id, partition);
     }
 

@@ -9,6 +9,7 @@ mod admin;
 mod asynchronous;
 mod consumer;
 mod driver;
+mod metrics;
 mod producer;
 mod waiting;
 

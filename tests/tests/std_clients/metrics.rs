@@ -1,0 +1,136 @@
+//! What clients count, and the example that serves it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kavka_std::{Consumer, ErrorKind, ProduceError, Producer, Record, Start};
+
+use super::{LONG, MISSING, config, server, told};
+
+#[allow(dead_code, reason = "an example has a main of its own")]
+#[path = "../../../io-std/examples/prometheus.rs"]
+mod prometheus_example;
+
+#[test]
+fn producers_count_records_batches_bytes_and_latencies() {
+    let server = server(1);
+    server.create_topic("t", 2).unwrap();
+    let producer = Producer::new(config(&server).topic_timeout(MISSING)).unwrap();
+    for _ in 0..30 {
+        told(producer.send("t", &Record::new(&[7; 100])).unwrap()).unwrap();
+    }
+    told(producer.send("missing", &Record::new(b"v")).unwrap()).unwrap_err();
+    let metrics = told(producer.metrics()).unwrap();
+    let sent = &metrics.topics["t"];
+    assert_eq!((sent.records, sent.failed, sent.batches), (30, 0, 30), "one by one");
+    assert!((3000..6000).contains(&sent.bytes), "{}", sent.bytes);
+    assert_eq!(sent.latency.count(), 30);
+    assert!(sent.latency.sum() > Duration::ZERO);
+    assert_eq!(sent.partitions, 2);
+    assert!(sent.age.is_some_and(|age| age < LONG), "{:?}", sent.age);
+    assert_eq!(metrics.topics["missing"].failed, 1);
+    assert_eq!((metrics.queue_bytes, metrics.parked_bytes, metrics.in_flight), (0, 0, 0));
+    assert!(metrics.net.connections > 0 && metrics.net.requests > 30, "{:?}", metrics.net);
+    let dropped = metrics.net.disconnects;
+    server.disconnect(1);
+    told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+    assert!(told(producer.metrics()).unwrap().net.disconnects > dropped);
+    assert!(told(producer.close(LONG)).is_ok());
+    assert_eq!(told(producer.metrics()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn metrics_come_while_the_queue_is_full() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server).queue_bytes(2000).chunk_bytes(500)).unwrap();
+    told(producer.freshness("t")).unwrap();
+    server.pause(1);
+    let record = Record::new(&[7; 500]);
+    loop {
+        match producer.try_send("t", &record).map(drop) {
+            Ok(()) => {}
+            Err(ProduceError::Full) => {
+                if producer.room().wait_timeout(Duration::from_millis(300)).is_err() {
+                    break;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let metrics = told(producer.metrics()).unwrap();
+    assert!(metrics.queue_bytes >= 2000, "{}", metrics.queue_bytes);
+    assert!(metrics.in_flight > 100, "{}", metrics.in_flight);
+    server.resume(1);
+    told(producer.flush()).unwrap();
+    assert_eq!(told(producer.metrics()).unwrap().in_flight, 0);
+}
+
+#[test]
+fn consumers_know_how_far_behind_they_are() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    for _ in 0..8 {
+        told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+    }
+    let from = config(&server).start(Start::Earliest);
+    let consumer = Consumer::assign_all(from, &["t"]).unwrap();
+    let until = Instant::now() + LONG;
+    let metrics = loop {
+        let metrics = told(consumer.metrics()).unwrap();
+        if metrics.queue_bytes > 0 {
+            break metrics;
+        }
+        assert!(Instant::now() < until, "{metrics:?}");
+        thread::yield_now();
+    };
+    assert_eq!(metrics.topics["t"].lag[&0], 8, "nothing was taken");
+    let mut left = 8;
+    while left > 0 {
+        left -= told(consumer.next()).unwrap().records().count();
+    }
+    let metrics = told(consumer.metrics()).unwrap();
+    let read = &metrics.topics["t"];
+    assert_eq!((read.lag[&0], read.batches, read.errors), (0, 8, 0));
+    assert_eq!((metrics.queue_bytes, read.partitions), (0, 1));
+    assert!(read.bytes > 8 * 61 && read.age.is_some(), "{read:?}");
+}
+
+#[test]
+fn the_example_serves_prometheus_text() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+    let from = config(&server).start(Start::Earliest);
+    let consumer = Consumer::assign_all(from, &["t"]).unwrap();
+    told(consumer.next()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let scraper = thread::spawn(move || {
+        let mut peer = TcpStream::connect(address).unwrap();
+        peer.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).unwrap();
+        text
+    });
+    let (peer, _) = listener.accept().unwrap();
+    prometheus_example::serve(&peer, &producer, &consumer).unwrap();
+    drop(peer);
+    let text = scraper.join().unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    for line in [
+        "kavka_producer_records_total{topic=\"t\"} 1",
+        "kavka_producer_latency_seconds_bucket{topic=\"t\",le=\"+Inf\"} 1",
+        "kavka_producer_latency_seconds_count{topic=\"t\"} 1",
+        "kavka_consumer_lag{topic=\"t\",partition=\"0\"} 0",
+        "kavka_consumer_partitions{topic=\"t\"} 1",
+    ] {
+        assert!(body.lines().any(|one| one == line), "{line} is not in\n{body}");
+    }
+}
