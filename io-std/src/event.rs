@@ -1,5 +1,8 @@
 //! What a background thread tells besides results: growth, moved leaders, lost connections.
 
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod logged;
+
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -226,10 +229,13 @@ impl Hub {
     pub(crate) fn tell(&self, event: impl FnOnce() -> Option<Event>) {
         let mut state = lock(&self.state);
         state.list.retain(|receiver| receiver.strong_count() > 0);
-        if state.list.is_empty() {
+        let logs = cfg!(any(feature = "log", feature = "tracing"));
+        if state.list.is_empty() && !logs {
             return;
         }
         let Some(event) = event() else { return };
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        logged::event(&event);
         for queue in state.list.iter().filter_map(Weak::upgrade) {
             queue.push_with(|items| {
                 if items.len() >= WAITING {

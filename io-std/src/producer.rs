@@ -107,7 +107,8 @@ impl Producer {
     /// is ready at once and costs what [`Producer::try_send`] does.
     ///
     /// ```no_run
-    /// # async fn example(producer: &kavka_std::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::error::Error;
+    /// # async fn example(producer: &kavka_std::Producer) -> Result<(), Box<dyn Error>> {
     /// let record = kavka_std::Record::new(b"21.5");
     /// let pending = producer.send_async("readings", &record).await?; // it is in the queue
     /// let delivered = pending.await?; // it is acknowledged

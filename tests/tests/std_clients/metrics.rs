@@ -61,7 +61,7 @@ fn metrics_come_while_the_queue_is_full() {
         }
     }
     let metrics = told(producer.metrics()).unwrap();
-    assert!(metrics.queue_bytes >= 2000, "{}", metrics.queue_bytes);
+    assert!(metrics.queue_bytes > 1000, "{}", metrics.queue_bytes);
     assert!(metrics.in_flight > 100, "{}", metrics.in_flight);
     server.resume(1);
     told(producer.flush()).unwrap();
