@@ -264,6 +264,17 @@ impl Config {
         self
     }
 
+    /// Reports what a producer lost of which nobody took the [`Lost`].
+    pub(crate) fn report_lost(&self, lost: &Lost) {
+        if lost.is_empty() {
+            return;
+        }
+        match &self.on_lost {
+            Some(tell) => tell(lost),
+            None => eprintln!("kavka: producer dropped with {lost}"),
+        }
+    }
+
     /// Batches of a server are larger than those of a device, as far as many of them fit in.
     fn default_batch(&self) -> usize {
         let limits = self.limits.unwrap_or_else(Limits::server);

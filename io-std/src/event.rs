@@ -1,8 +1,5 @@
 //! What a background thread tells besides results: growth, moved leaders, lost connections.
 
-#[cfg(any(feature = "log", feature = "tracing"))]
-mod logged;
-
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -235,7 +232,7 @@ impl Hub {
         }
         let Some(event) = event() else { return };
         #[cfg(any(feature = "log", feature = "tracing"))]
-        logged::event(&event);
+        crate::logged::event(name(&event), Text(&event));
         for queue in state.list.iter().filter_map(Weak::upgrade) {
             queue.push_with(|items| {
                 if items.len() >= WAITING {
@@ -249,6 +246,41 @@ impl Hub {
     pub(crate) fn close(&self, error: &Error) {
         for receiver in lock(&self.state).list.iter().filter_map(Weak::upgrade) {
             receiver.close(error.clone());
+        }
+    }
+}
+
+#[cfg(any(feature = "log", feature = "tracing"))]
+/// Name of an event in logs, and whether an operator should look at it.
+fn name(event: &Event) -> (&'static str, bool) {
+    match event {
+        Event::TopicReady { .. } => ("topic_ready", false),
+        Event::PartitionsAdded { .. } => ("partitions_added", false),
+        Event::LeaderMoved { .. } => ("leader_moved", false),
+        Event::TopicRecreated { .. } => ("topic_recreated", true),
+        Event::TopicFailed { .. } => ("topic_failed", true),
+        Event::BrokerStale { .. } => ("broker_stale", true),
+        Event::Assigned { .. } => ("assigned", false),
+        Event::Positioned { .. } => ("positioned", false),
+        Event::EndOfPartition { .. } => ("end_of_partition", false),
+        Event::Moved { .. } => ("moved", true),
+        Event::PartitionFailed { .. } => ("partition_failed", true),
+        Event::Disconnected { .. } => ("disconnected", true),
+    }
+}
+
+/// What happened, for people.
+#[cfg(any(feature = "log", feature = "tracing"))]
+struct Text<'a>(&'a Event);
+
+#[cfg(any(feature = "log", feature = "tracing"))]
+impl std::fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Event::TopicFailed { error, .. }
+            | Event::PartitionFailed { error, .. }
+            | Event::Disconnected { error, .. } => write!(f, "{error}"),
+            other => write!(f, "{other:?}"),
         }
     }
 }

@@ -36,6 +36,8 @@ mod consumer;
 pub mod driver;
 mod error;
 mod event;
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod logged;
 mod lost;
 mod metrics;
 mod pending;

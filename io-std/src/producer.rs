@@ -287,18 +287,7 @@ impl Drop for Producer {
         }
         let lost = self.close(self.config.close_timeout).wait().unwrap_or_default();
         self.worker.join();
-        report_lost(&self.config, &lost);
-    }
-}
-
-/// Reports what a producer lost of which nobody took the [`Lost`].
-fn report_lost(config: &Config, lost: &Lost) {
-    if lost.is_empty() {
-        return;
-    }
-    match &config.on_lost {
-        Some(tell) => tell(lost),
-        None => eprintln!("kavka: producer dropped with {lost}"),
+        self.config.report_lost(&lost);
     }
 }
 

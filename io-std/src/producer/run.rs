@@ -741,7 +741,7 @@ impl Drop for Run<'_> {
         if done.is_awaited() {
             done.set(Ok(lost));
         } else {
-            super::report_lost(self.config, &lost);
+            self.config.report_lost(&lost);
         }
     }
 }
