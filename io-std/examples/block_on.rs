@@ -38,7 +38,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Sends two records; the offset of the second.
-pub fn run(bootstrap: &str, topic: &str) -> Result<Option<i64>, Failure> {
+pub(crate) fn run(bootstrap: &str, topic: &str) -> Result<Option<i64>, Failure> {
     let producer = Producer::new(Config::new(bootstrap))?;
     let first = block_on(async {
         let pending = producer.send_to_async(topic, 0, &Record::new(b"awaited")).await?;

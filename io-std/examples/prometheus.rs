@@ -82,7 +82,11 @@ fn consumed(out: &mut String, metrics: &ConsumerMetrics) -> fmt::Result {
 }
 
 /// One scrape: a request, and the metrics as its response.
-pub fn serve(peer: &TcpStream, producer: &Producer, consumer: &Consumer) -> Result<(), Failure> {
+pub(crate) fn serve(
+    peer: &TcpStream,
+    producer: &Producer,
+    consumer: &Consumer,
+) -> Result<(), Failure> {
     peer.set_read_timeout(Some(Duration::from_secs(5)))?;
     for line in BufReader::new(peer).lines() {
         if line?.is_empty() {

@@ -14,13 +14,13 @@ use kavka_std::{Config, Consumer, Producer, Record, Start};
 type Failure = Box<dyn std::error::Error>;
 
 /// Sends `count` records and reads as many from the start of the topic.
-pub async fn run(bootstrap: &str, topic: &str, count: usize) -> Result<usize, Failure> {
+pub(crate) async fn run(bootstrap: &str, topic: &str, count: usize) -> Result<usize, Failure> {
     let config = Config::new(bootstrap);
     let producer = Producer::new(config.clone())?;
     for n in 0..count {
         let value = format!("reading {n}");
         // Waits for room in the queue; its acknowledgement is not waited for.
-        let _ = producer.send_async(topic, &Record::new(value.as_bytes())).await?;
+        drop(producer.send_async(topic, &Record::new(value.as_bytes())).await?);
     }
     producer.flush().await?; // reports the first failure
 

@@ -156,11 +156,11 @@ fn what_a_forgotten_close_lost_goes_to_on_lost() {
     let (tell, heard) = std::sync::mpsc::channel();
     let tell = Mutex::new(tell);
     let config = config(&server).close_timeout(LONG);
-    let config = config.on_lost(move |lost| drop(tell.lock().unwrap().send(lost.records())));
+    let config = config.on_lost(move |lost| tell.lock().unwrap().send(lost.records()).unwrap());
     let producer = Producer::new(config).unwrap();
     told(producer.freshness("t")).unwrap();
     server.pause(1);
-    let _ = producer.send("t", &Record::new(b"lost")).unwrap();
+    drop(producer.send("t", &Record::new(b"lost")).unwrap());
     drop(producer.close(Duration::from_millis(100)));
     drop(producer); // at once, although its own limit is a minute
     assert_eq!(heard.recv_timeout(LONG), Ok(1));

@@ -318,7 +318,7 @@ fn stored_positions_are_where_partitions_start_growth_included() {
     let from = config(&server).start(Start::Earliest);
     let consumer = Consumer::assign_all_from(from, &["t"], start_of).unwrap();
     let (mut offsets, mut refused, until) = (Vec::new(), 0, Instant::now() + LONG);
-    let mut take = |count: usize, offsets: &mut Vec<(u32, i64)>, refused: &mut u32| {
+    let take = |count: usize, offsets: &mut Vec<(u32, i64)>, refused: &mut u32| {
         while offsets.len() < count || *refused == 0 {
             assert!(Instant::now() < until, "{offsets:?}");
             match consumer.next_timeout(Duration::from_secs(1)) {

@@ -456,8 +456,7 @@ fn batches_of_a_server_are_large_and_those_of_small_memory_are_not() {
         let see = seen.clone();
         let config = config.tune(move |core| *see.lock().unwrap() = core.batch_bytes);
         drop(Producer::new(config).unwrap());
-        let bytes = *seen.lock().unwrap();
-        bytes
+        *seen.lock().unwrap()
     };
     let server = server(1);
     assert_eq!(bytes(Config::new(server.bootstrap())), 256 << 10);
