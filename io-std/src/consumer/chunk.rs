@@ -403,4 +403,24 @@ mod tests {
         let (few, _) = fill(100);
         assert!(few.bytes.capacity() < 200, "{} bytes", few.bytes.capacity());
     }
+
+    #[test]
+    fn buffers_of_unpacked_records_are_used_again_unless_they_are_huge() {
+        let spare = Arc::new(Spare::new(100));
+        let enough = spare.enough();
+        let full = |bytes: usize| {
+            let mut chunk = Chunk::default();
+            (chunk.unpacked, chunk.home) = (vec![1; bytes], Some(spare.clone()));
+            chunk
+        };
+        drop(full(2 * enough + 1));
+        assert_eq!(lock(&spare.unpacked).len(), 0, "too large to be kept");
+        let kept = full(2 * enough);
+        let at = kept.unpacked.as_ptr();
+        drop(kept);
+        let again = spare.get_unpacked();
+        assert_eq!((again.as_ptr(), again.len()), (at, 2 * enough), "and not cleared");
+        (0..2 * SPARE_UNPACKED).map(|_| full(1)).collect::<Vec<_>>().clear();
+        assert_eq!(lock(&spare.unpacked).len(), SPARE_UNPACKED);
+    }
 }

@@ -79,6 +79,20 @@ fn a_changed_bit_in_a_checked_frame_is_found() {
 }
 
 #[test]
+fn a_gzip_member_with_another_checksum_or_length_is_refused() {
+    let input = telemetry(12);
+    let mut body = packed::body(&input, Codec::Gzip);
+    for at in body.len() - 8..body.len() {
+        body[at] ^= 0x10;
+        for unpack in [compact, fast] {
+            let why = unpack(Codec::Gzip, &body, input.len());
+            assert_eq!(why, Err(Fault::Checksum), "byte {at} of {}", body.len());
+        }
+        body[at] ^= 0x10;
+    }
+}
+
+#[test]
 fn what_follows_the_end_is_an_error() {
     let input = telemetry(12);
     for codec in Codec::ALL {
