@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
@@ -590,6 +590,26 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
         self.cx.cluster.topic_slot(topic).map(|slot| self.cx.cluster.topics[slot].name.as_str())
+    }
+
+    /// What stands in the way of everything: a connection failed and no broker has answered
+    /// since, or none has answered yet. [`Obstacle::broker`] is the one that it led to.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let silent = || {
+            let mut live = self.cx.net.conns.iter().filter(|conn| conn.is_live());
+            let first = live.clone().next()?;
+            let ready = live.any(|conn| conn.state == ConnState::Ready);
+            (!ready).then_some(Obstacle::NoAnswer { broker: first.peer.node() })
+        };
+        self.cx.cluster.whole_trouble().or_else(silent)
+    }
+
+    /// Host and port of a broker by its node id; of -1 those of the bootstrap address that failed
+    /// last, or that is being connected.
+    #[must_use]
+    pub fn broker_address(&self, broker: i32) -> Option<(&str, u16)> {
+        self.cx.address(self.cx.cluster.peer_of(broker))
     }
 
     /// What is known of a topic, and how old that is; `None` before its first answer.

@@ -13,7 +13,7 @@ mod table;
 mod topic;
 mod topics;
 
-use crate::error::{Error, LimitKind, Misuse};
+use crate::error::{Error, LimitKind, Misuse, Obstacle};
 use crate::event::Source;
 use crate::id::TopicId;
 use crate::memory::{Index, Link, Mem, backoff};
@@ -63,6 +63,8 @@ pub(crate) struct Cluster<'d> {
     requests: u32,
     /// Somebody has answered more than ApiVersions.
     pub(crate) answered: bool,
+    /// The last connection that failed, while none has answered since.
+    trouble: Option<Obstacle>,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
     /// The address of some broker changed or is doubted, or it is forgotten.
@@ -114,6 +116,7 @@ impl<'d> Cluster<'d> {
             informed: None,
             requests: 0,
             answered: false,
+            trouble: None,
             broker_news: false,
             brokers_moved: false,
             asks: false,

@@ -2,7 +2,7 @@
 
 use super::Commands;
 use super::owners::Owners;
-use crate::connection::Peer;
+use crate::connection::{ConnState, Peer};
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error, Misuse};
 use crate::time::Tick;
@@ -52,6 +52,9 @@ impl Commands<'_> {
         while let Some(part) = cx.cluster.table.next_relocated() {
             producer.on_leader(&cx.cluster, part);
             consumer.on_relocated(cx, part);
+        }
+        if cx.cluster.topics.has_changed() {
+            producer.on_ways_changed();
         }
         while let Some(slot) = cx.cluster.topics.take_changed() {
             consumer.on_changed(cx, slot, |cx| producer.evict_one(&mut cx.cluster));
@@ -103,8 +106,10 @@ impl Commands<'_> {
                 continue;
             }
             if guard!("request deadline", self.cx.net.is_over(self.cx.now, slot)) {
+                let silent = self.cx.net.conns[slot].state == ConnState::Handshake;
                 match self.cx.net.was_not_polled(slot) {
                     true => self.end_misused(slot, Misuse::Unpolled),
+                    false if silent => self.lose(slot, Error::Closed(CloseReason::Silent), true),
                     false => self.lose(slot, Error::TimedOut, true),
                 }
                 continue;
@@ -151,6 +156,7 @@ impl Commands<'_> {
             self.owners.lost(&mut self.cx, &lost, error);
         }
         self.cx.on_closed(peer, error);
+        self.owners.producer.on_ways_changed();
         self.drop_answer(slot);
         self.cx.net.end(slot, report_adapter);
         self.dirty = true;

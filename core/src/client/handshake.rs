@@ -67,5 +67,6 @@ impl Commands<'_> {
             broker.handshake = version;
         }
         self.cx.on_ready(peer);
+        self.owners.producer.on_ways_changed();
     }
 }

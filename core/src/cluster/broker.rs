@@ -30,8 +30,9 @@ pub(crate) struct Broker {
     pub(crate) handshake: i16,
     /// The turns in which it got a connection last, by role.
     pub(super) turns: [u16; 2],
-    /// For the application.
+    /// Why its last connection failed, until one answers, and whether the application knows.
     pub(crate) error: Option<Error>,
+    pub(crate) reported: bool,
 }
 
 impl Broker {
@@ -50,6 +51,7 @@ impl Broker {
         handshake: 0,
         turns: [0; 2],
         error: None,
+        reported: false,
     };
 }
 
@@ -167,8 +169,8 @@ impl<'d> Cx<'d> {
             }
         };
         let old = known.map(|slot| &self.cluster.brokers[slot]);
-        let (stale_until, error) =
-            old.map_or((Tick::ZERO, None), |old| (old.stale_until, old.error));
+        let (stale_until, error, reported) =
+            old.map_or((Tick::ZERO, None, false), |old| (old.stale_until, old.error, old.reported));
         self.cluster.brokers[slot] = Broker {
             used: true,
             id,
@@ -179,6 +181,7 @@ impl<'d> Cx<'d> {
             readdressed: known.is_some(),
             stale_until,
             error,
+            reported,
             ..Broker::EMPTY
         };
         self.cluster.brokers_moved |= known.is_some();

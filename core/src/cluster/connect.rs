@@ -2,7 +2,7 @@
 
 use super::{Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
-use crate::error::Error;
+use crate::error::{Error, Obstacle};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 
@@ -17,7 +17,10 @@ pub(super) struct Seeds {
     /// Rounds in which every one failed.
     failures: u8,
     pub(super) retry_at: Tick,
+    /// Why one of them failed last, which one, and whether the application knows.
     pub(super) error: Option<Error>,
+    failed: u32,
+    reported: bool,
     /// The turn in which somebody to be asked about the cluster was connected last.
     turn: u16,
     /// A connection to one of them answered with less than is known (R4).
@@ -31,6 +34,8 @@ impl Seeds {
             failures: 0,
             retry_at: Tick::ZERO,
             error: None,
+            failed: 0,
+            reported: false,
             turn: 0,
             stale_until: Tick::ZERO,
         }
@@ -45,14 +50,26 @@ pub(crate) enum Wish {
 }
 
 impl<'d> Cluster<'d> {
+    /// What stands in the way of everything: a connection failed, and none has answered since.
+    pub(crate) fn whole_trouble(&self) -> Option<Obstacle> {
+        self.trouble
+    }
+
+    /// The peer of a node id; of -1 the bootstrap address that failed last.
+    pub(crate) fn peer_of(&self, node: i32) -> Peer {
+        if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }
+    }
+
     /// A connection has answered something other than ApiVersions, which any listener answers
     /// before it says what it minds: only now what failed before is forgotten.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
         self.answered = true;
+        self.trouble = None;
         match peer {
-            Peer::Seed(_) => self.seeds.failures = 0,
+            Peer::Seed(_) => (self.seeds.failures, self.seeds.error) = (0, None),
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
+                    broker.error = None;
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
@@ -61,11 +78,13 @@ impl<'d> Cluster<'d> {
 
     /// The next failed connection that the application was not told of.
     pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
-        if let Some(error) = self.seeds.error.take() {
+        if let Some(error) = self.seeds.error.filter(|_| !self.seeds.reported) {
+            self.seeds.reported = true;
             return Some((-1, error));
         }
-        for broker in self.brokers.iter_mut() {
-            if let Some(error) = broker.error.take() {
+        for broker in self.brokers.iter_mut().filter(|broker| !broker.reported) {
+            if let Some(error) = broker.error {
+                broker.reported = true;
                 return Some((broker.id, error));
             }
         }
@@ -143,7 +162,12 @@ impl<'d> Cx<'d> {
         let turn = &mut self.cluster.seeds.turn;
         let next = match self.net.connect_in_turn(self.now, (ANYONE, peer), Role::Main, turn) {
             Some(_) => {
-                if let Peer::Seed(_) = peer {
+                if let Peer::Seed(n) = peer {
+                    // An address that the application has to hear of yet is kept.
+                    let seeds = &mut self.cluster.seeds;
+                    if seeds.reported || seeds.error.is_none() {
+                        seeds.failed = n;
+                    }
                     self.seed_used();
                 }
                 self.now + PATIENCE
@@ -264,11 +288,11 @@ impl<'d> Cx<'d> {
                 // A peer that greets and goes must not be connected in a circle.
                 let at = self.now + self.settings.reconnect_backoff;
                 self.cluster.seeds.retry_at = self.cluster.seeds.retry_at.max(at);
-                self.cluster.seeds.error = None;
+                self.cluster.seeds.reported = true;
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.cluster.broker_mut(id) {
-                    (broker.down, broker.error) = (false, None);
+                    (broker.down, broker.reported) = (false, true);
                 }
             }
         }
@@ -278,8 +302,12 @@ impl<'d> Cx<'d> {
     pub(crate) fn on_closed(&mut self, peer: Peer, error: Error) {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
+        self.cluster.trouble = error.as_obstacle(peer.node());
         match peer {
-            Peer::Seed(_) => self.cluster.seeds.error = Some(error),
+            Peer::Seed(n) => {
+                let seeds = &mut self.cluster.seeds;
+                (seeds.error, seeds.failed, seeds.reported) = (Some(error), n, false);
+            }
             Peer::Node(id) => {
                 let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
                 let at = backoff(&mut self.rng, self.now, base, max, failures);
@@ -287,7 +315,7 @@ impl<'d> Cx<'d> {
                     broker.failures = failures.saturating_add(1);
                     broker.down = true;
                     broker.retry_at = at;
-                    broker.error = Some(error);
+                    (broker.error, broker.reported) = (Some(error), false);
                 }
                 let mut led = self
                     .cluster
@@ -303,6 +331,7 @@ impl<'d> Cx<'d> {
 
     /// The last connection to a peer ended, and that is no failure.
     pub(crate) fn forgive(&mut self, peer: Peer) {
+        self.cluster.trouble = None;
         match peer {
             Peer::Seed(_) => self.cluster.seeds.error = None,
             Peer::Node(id) => {

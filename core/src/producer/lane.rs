@@ -189,8 +189,11 @@ impl<'d> Producer<'d> {
         };
         match place {
             Place::Paused => self.paused_until = self.paused_until.min(q.retry_at),
-            Place::Homeless => cx.refresh(usize::from(entry.topic)),
-            _ => {}
+            Place::Homeless => {
+                cx.refresh(usize::from(entry.topic));
+                self.astray = true;
+            }
+            _ => self.astray |= lane.is_some_and(|lane| cx.cluster.brokers[lane].down),
         }
         if let Some(lane) = lane {
             let (opens, ends) = (place == Place::Open, b.created + cx.settings.linger);

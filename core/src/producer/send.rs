@@ -57,6 +57,7 @@ impl<'d> Producer<'d> {
         let delivery = self.expire(cx);
         self.end_pauses(cx.now);
         self.place_touched(cx);
+        self.move_strays(cx);
         self.split_oversized(&mut cx.net);
         self.place_touched(cx);
         if self.waiting_until <= cx.now || self.pressure {
@@ -213,6 +214,7 @@ impl<'d> Producer<'d> {
             Ok((id, epoch)) if id >= 0 && epoch >= 0 => {
                 (self.producer_id, self.epoch) = (id, epoch);
                 self.identity = Identity::Known;
+                self.identity_error = None;
                 self.wake_all();
                 self.identity_failures = 0;
             }
@@ -221,6 +223,7 @@ impl<'d> Producer<'d> {
                 self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
+                self.identity_error = answer.err().and_then(|error| error.as_obstacle(-1));
                 let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                 let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
@@ -239,7 +242,7 @@ impl<'d> Producer<'d> {
             let deadline = b.created + cx.settings.delivery_timeout;
             let error = match self.identity {
                 Identity::Refused(error, _) => error,
-                _ if guard!("delivery deadline", deadline <= cx.now) => Error::TimedOut,
+                _ if guard!("delivery deadline", deadline <= cx.now) => self.why_late(cx, batch),
                 _ => return deadline,
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
