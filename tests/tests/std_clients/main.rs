@@ -12,6 +12,7 @@ mod consumer;
 mod driver;
 mod metrics;
 mod producer;
+mod reasons;
 mod waiting;
 
 use std::collections::BTreeMap;
