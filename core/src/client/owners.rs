@@ -59,7 +59,7 @@ impl<'d> Owners<'d> {
         if let Some(event) = cx.cluster.poll_event() {
             return Some(event);
         }
-        if let Some(event) = producer.poll_event(&cx.cluster) {
+        if let Some(event) = producer.poll_outcome(&mut cx.net) {
             if matches!(event, Event::Room) {
                 consumer.on_room();
             }

@@ -1,5 +1,6 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
+use super::culprits::Named;
 use super::{Identity, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
@@ -17,10 +18,11 @@ const SHORT_PAUSE: Span = Span::from_millis(25);
 pub(crate) struct AnswerMemo {
     topic: Link,
     /// Batch whose entry is being read.
-    batch: Link,
-    error: ErrorCode,
+    pub(super) batch: Link,
+    pub(super) error: ErrorCode,
     base_offset: i64,
     hinted: bool,
+    pub(super) named: Named,
     /// The connection that it comes over.
     conn: u16,
 }
@@ -58,6 +60,7 @@ impl<'d> Producer<'d> {
                     error,
                     base_offset,
                     hinted: false,
+                    named: Named::default(),
                     conn: memo.conn,
                 };
             }
@@ -66,6 +69,9 @@ impl<'d> Producer<'d> {
                     let part = self.batches[batch].part as usize;
                     memo.hinted |= cx.cluster.hint(part, leader, epoch);
                 }
+            }
+            produce::Item::RecordError { batch_index, .. } => {
+                self.on_record_error(&mut cx.net, memo, batch_index);
             }
             produce::Item::PartitionEnd => {
                 if let Some(batch) = memo.batch.get() {
@@ -98,6 +104,12 @@ impl<'d> Producer<'d> {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
+            if self.batches[batch].blamed {
+                // The connection ended in the middle of its refusal; its bytes are no batch now.
+                let part = self.batches[batch].part as usize;
+                self.fail(&mut cx.net, part, batch, ErrorCode::INVALID_RECORD, false);
+                continue;
+            }
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kavka_std::{Admin, Config, Event, Producer, Record};
 
-use super::{LONG, config, server, told};
+use super::{LONG, config, reported, server};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -43,9 +43,9 @@ fn whoever_is_no_broker_is_named_with_its_address() {
         let config = Config::new(address.to_string()).topic_timeout(SOON).admin_timeout(SOON);
         let admin = Admin::new(config.clone()).unwrap();
         let producer = Producer::new(config).unwrap();
-        let described = told(admin.cluster()).unwrap_err();
-        let known = told(producer.freshness("t")).unwrap_err();
-        let sent = told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
+        let described = reported(admin.cluster()).unwrap_err();
+        let known = reported(producer.freshness("t")).unwrap_err();
+        let sent = reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
         for error in [described, known, sent] {
             let said = error.to_string();
             assert!(said.contains(text) && said.contains(&address.to_string()), "{said}");
@@ -64,7 +64,7 @@ fn an_advertised_name_without_an_address_is_named_by_records_and_events() {
     let config = config(&server).delivery_timeout(2 * SOON);
     let producer = Producer::new(config).unwrap();
     let events = producer.events();
-    let error = told(producer.send_to("t", 0, &Record::new(b"v")).unwrap()).unwrap_err();
+    let error = reported(producer.send_to("t", 0, &Record::new(b"v")).unwrap()).unwrap_err();
     let said = error.to_string();
     let name = "kafka.invalid:9092";
     assert!(said.contains("name not resolved") && said.contains(name), "{said}");
@@ -80,8 +80,8 @@ fn a_partition_that_does_not_exist_is_named_after_the_topic_timeout() {
     let server = server(1);
     server.create_topic("t", 2).unwrap();
     let producer = Producer::new(config(&server).topic_timeout(SOON)).unwrap();
-    told(producer.freshness("t")).unwrap();
-    let error = told(producer.send_to("t", 77, &Record::new(b"v")).unwrap()).unwrap_err();
+    reported(producer.freshness("t")).unwrap();
+    let error = reported(producer.send_to("t", 77, &Record::new(b"v")).unwrap()).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("t, partition 77") && said.contains("no such partition"), "{said}");
 }
