@@ -20,6 +20,8 @@ use crate::time::{Span, Tick};
 use crate::watch::{Offer, Watch};
 use crate::wire::{ApiKey, Full, Writer};
 
+pub(crate) use deadlines::Verdict;
+use deadlines::{REPORT, Silence};
 pub(crate) use handshake::{HandshakeMemo, HandshakeStep};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
@@ -195,6 +197,10 @@ pub(crate) struct Conn {
     /// A deadline passed while nobody looked: what has arrived meanwhile is to be read first.
     overdue: bool,
     overdue_at: Tick,
+    /// When bytes came last.
+    heard: Tick,
+    /// It is silent, and whether the application knows.
+    silence: Silence,
     /// Oldest first.
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
@@ -229,6 +235,8 @@ impl Conn {
         blocked_since: Tick::ZERO,
         overdue: false,
         overdue_at: Tick::ZERO,
+        heard: Tick::ZERO,
+        silence: Silence::No,
         in_flight: Vec::new(),
         shown: 0,
         renewals: 0,
@@ -375,6 +383,8 @@ pub(crate) struct Net<'d> {
     pub(crate) seeds: usize,
     /// Each connection that made way for another one took [`ROTATION`] from there on.
     rotated: Tick,
+    /// A connection is silent that the application was not told of.
+    pub(crate) silence_news: bool,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
@@ -407,6 +417,7 @@ impl<'d> Net<'d> {
             unshown: 0,
             seeds: 0,
             rotated: Tick::ZERO,
+            silence_news: false,
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
@@ -549,7 +560,7 @@ impl<'d> Net<'d> {
         if state == ConnState::Wanted {
             conn.state = ConnState::Connecting;
             conn.deadline = deadline;
-            self.deadline = self.deadline.min(deadline);
+            self.deadline = self.deadline.min(deadline).min(conn.used + REPORT);
         } else {
             conn.state = ConnState::Free;
         }
@@ -678,6 +689,7 @@ impl<'d> Net<'d> {
         conn.since = now;
         conn.state = ConnState::Handshake;
         conn.overdue = false;
+        conn.silence = Silence::No;
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.stirred = true;
     }

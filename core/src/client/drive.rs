@@ -2,7 +2,7 @@
 
 use super::Commands;
 use super::owners::Owners;
-use crate::connection::{ConnState, Peer};
+use crate::connection::{ConnState, Peer, Verdict};
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error, Misuse};
 use crate::time::Tick;
@@ -105,7 +105,12 @@ impl Commands<'_> {
             if !self.cx.net.conns[slot].is_live() {
                 continue;
             }
-            if guard!("request deadline", self.cx.net.is_over(self.cx.now, slot)) {
+            let verdict = self.cx.net.verdict(self.cx.now, slot, &self.cx.settings);
+            if verdict == Verdict::Dead {
+                self.lose(slot, Error::Closed(CloseReason::Silent), true);
+                continue;
+            }
+            if guard!("request deadline", verdict == Verdict::Over) {
                 let silent = self.cx.net.conns[slot].state == ConnState::Handshake;
                 match self.cx.net.was_not_polled(slot) {
                     true => self.end_misused(slot, Misuse::Unpolled),

@@ -50,7 +50,11 @@ impl<'d> Owners<'d> {
     /// Whether one of them has an event.
     pub(super) fn has_news(&self, cx: &Cx<'d>) -> bool {
         let Self { producer, consumer, admin } = self;
-        cx.cluster.has_news() || consumer.has_news() || admin.has_news() || producer.has_news()
+        cx.cluster.has_news()
+            || cx.net.silence_news
+            || consumer.has_news()
+            || admin.has_news()
+            || producer.has_news()
     }
 
     /// The next event of one of them.
@@ -70,6 +74,13 @@ impl<'d> Owners<'d> {
         }
         if let Some(event) = admin.poll_event(&cx.cluster) {
             return Some(event);
+        }
+        if cx.net.silence_news
+            && let Some((broker, since)) = cx.net.take_silence(cx.settings.fetch_max_wait)
+        {
+            let millis = u64::try_from(since.until(cx.now).millis()).unwrap_or_default();
+            let silent = core::time::Duration::from_millis(millis);
+            return Some(Event::Unresponsive { broker, silent });
         }
         cx.cluster.poll_disconnected()
     }

@@ -1,5 +1,6 @@
 //! Requests are written into blocks, and queued behind those of their connection.
 
+use super::deadlines::REPORT;
 use super::{Body, Draft, InFlight, Net, Question, Tag};
 use crate::api::Kind;
 use crate::config::Text;
@@ -106,7 +107,7 @@ impl Net<'_> {
             sent: 0,
             silent: no_answer,
         };
-        self.deadline = self.deadline.min(deadline);
+        self.deadline = self.deadline.min(deadline).min(now + REPORT);
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
         // An adapter that has not sent all of what it was shown comes back by itself.

@@ -7,3 +7,4 @@ mod many;
 mod misuse;
 mod reasons;
 mod scarce;
+mod silence;
