@@ -277,6 +277,7 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::Moved { .. } => ("moved", true),
         Event::PartitionFailed { .. } => ("partition_failed", true),
         Event::Disconnected { .. } => ("disconnected", true),
+        Event::Unresponsive { .. } => ("unresponsive", true),
     }
 }
 

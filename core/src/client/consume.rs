@@ -4,7 +4,7 @@ use super::Commands;
 use super::owners::Owners;
 use crate::config::Start;
 use crate::consumer::Consumer;
-use crate::error::{Error, Misuse};
+use crate::error::{Error, Misuse, Obstacle};
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::time::Instant;
 
@@ -111,6 +111,14 @@ impl Commands<'_> {
             .consumer
             .slot(&self.cx.cluster, at)
             .and_then(|part| self.owners.consumer.position(part))
+    }
+
+    /// What keeps an assigned partition from being read, as far as brokers said or connections
+    /// showed: that it does not exist, has no leader, or one that cannot be reached.
+    #[must_use]
+    pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
+        let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
+        self.cx.cluster.obstacle_of(part)
     }
 
     /// Topic and index of an assigned partition.

@@ -50,6 +50,25 @@ pub(crate) enum Wish {
 }
 
 impl<'d> Cluster<'d> {
+    /// What stands in the way of a partition.
+    pub(crate) fn obstacle_of(&self, part: usize) -> Option<Obstacle> {
+        let entry = &self.table[part];
+        let topic = &self.topics[usize::from(entry.topic)];
+        if let Some(error) = topic.failure {
+            return error.as_obstacle(-1);
+        }
+        match entry.broker() {
+            _ if !topic.ready => self.whole_trouble(),
+            _ if entry.index >= topic.count => Some(Obstacle::NoPartition),
+            None if entry.leader() < 0 => Some(Obstacle::NoLeader),
+            None => None,
+            Some(slot) => {
+                let broker = &self.brokers[slot];
+                broker.error.filter(|_| broker.down)?.as_obstacle(broker.id)
+            }
+        }
+    }
+
     /// What stands in the way of everything: a connection failed, and none has answered since.
     pub(crate) fn whole_trouble(&self) -> Option<Obstacle> {
         self.trouble

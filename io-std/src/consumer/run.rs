@@ -10,10 +10,11 @@ use kavka_core::{
 
 use super::chunk::Chunk;
 use super::shared::{Command, End, Shared, What};
+use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, owned};
+use crate::event::{Event, located, owned};
 use crate::metrics::{ConsumerMetrics, NetMetrics, TopicRead, known};
 use crate::pending::Setter;
 
@@ -56,6 +57,7 @@ pub(super) fn run(
         partitions: HashMap::new(),
         ids: HashMap::new(),
         topics: HashMap::new(),
+        stuck: Stuck::default(),
         open: Chunk::default(),
         full: false,
         start_of: None,
@@ -84,6 +86,7 @@ pub(super) fn run(
         run.events(&mut driver);
         run.give();
         run.report_topics(&driver);
+        run.report_stuck(&driver);
     }
 }
 
@@ -93,6 +96,7 @@ struct Run<'a> {
     partitions: HashMap<PartitionId, Partition>,
     ids: HashMap<(Arc<str>, u32), PartitionId>,
     topics: HashMap<TopicId, Topic>,
+    stuck: Stuck,
     open: Chunk,
     /// The application has not taken what is there: records stay in the machine, and with them
     /// the bytes behind. TCP holds the broker back.
@@ -232,7 +236,8 @@ impl Run<'_> {
     /// Until a topic that cannot be used must be told.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let unreported = self.topics.values().filter(|topic| !topic.reported);
-        let due = unreported.map(|topic| topic.since + self.config.topic_timeout).min()?;
+        let due = unreported.map(|topic| topic.since + self.config.topic_timeout);
+        let due = due.chain(self.stuck.due()).min()?;
         Some(driver.now().until(due))
     }
 
@@ -405,6 +410,18 @@ impl Run<'_> {
                 let error = Error::from(topic.error).doing(format!("read {name}"));
                 self.shared.push(Err(error));
             }
+        }
+    }
+
+    /// Reports partitions that could not be read for long.
+    fn report_stuck(&mut self, driver: &Driver<'_>) {
+        let (now, ids) = (driver.now(), self.partitions.keys().copied());
+        for (id, obstacle) in self.stuck.look(driver, now, self.config.topic_timeout, ids) {
+            let Some(Partition { topic, index, .. }) = self.partitions.get(&id) else { continue };
+            let (topic, partition) = (topic.clone(), *index);
+            let error = located(Core::Blocked(obstacle), driver, driver.last_failure());
+            let error = error.doing(format!("read {topic}, partition {partition}"));
+            self.shared.hub.report(|| Some(Event::PartitionFailed { topic, partition, error }));
         }
     }
 
