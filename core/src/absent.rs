@@ -107,6 +107,8 @@ pub(crate) struct ProducerMem<'d> {
 impl<'d> Absent<'d> {
     pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, _: usize) {}
 
+    pub(crate) fn on_ways_changed(&mut self) {}
+
     pub(crate) fn evict_one(&mut self, _: &mut Cluster<'d>) -> bool {
         false
     }

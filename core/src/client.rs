@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Probes, Table};
 use crate::config::{Config, Settings};
 use crate::connection::{Net, State, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, LimitKind};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind, Obstacle};
 use crate::event::{Action, Event, Freshness};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
@@ -498,6 +498,26 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
         self.cluster.topic_slot(topic).map(|slot| self.cluster.topics[slot].name.as_str())
+    }
+
+    /// What stands in the way of everything: a connection failed and no broker has answered
+    /// since, or none has answered yet. [`Obstacle::broker`] is the one that it led to.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let silent = || {
+            let mut live = self.net.conns.iter().filter(|conn| conn.is_live());
+            let first = live.clone().next()?;
+            let ready = live.any(|conn| conn.state == State::Ready);
+            (!ready).then_some(Obstacle::NoAnswer { broker: first.peer.node() })
+        };
+        self.cluster.whole_trouble().or_else(silent)
+    }
+
+    /// Host and port of a broker by its node id; of -1 those of the bootstrap address that failed
+    /// last, or that is being connected.
+    #[must_use]
+    pub fn broker_address(&self, broker: i32) -> Option<(&str, u16)> {
+        self.cluster.address(self.cluster.peer_of(broker))
     }
 
     /// What is known of a topic, and how old that is; `None` before its first answer.

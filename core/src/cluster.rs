@@ -13,7 +13,7 @@ mod topic;
 mod topics;
 
 use crate::config::Settings;
-use crate::error::{Error, LimitKind, Misuse};
+use crate::error::{Error, LimitKind, Misuse, Obstacle};
 use crate::event::Source;
 use crate::id::TopicId;
 use crate::memory::{Index, Link, Mem, Rng, backoff};
@@ -64,6 +64,8 @@ pub(crate) struct Cluster<'d> {
     requests: u32,
     /// Somebody has answered more than ApiVersions.
     pub(crate) answered: bool,
+    /// The last connection that failed, while none has answered since.
+    trouble: Option<Obstacle>,
     /// The time that is known.
     clock: Tick,
     /// Brokers with news for the application.
@@ -118,6 +120,7 @@ impl<'d> Cluster<'d> {
             informed: None,
             requests: 0,
             answered: false,
+            trouble: None,
             clock: Tick::ZERO,
             broker_news: false,
             brokers_moved: false,

@@ -29,8 +29,78 @@ pub enum Error {
     Closed(CloseReason),
     /// No answer within the time that the configuration allows.
     TimedOut,
+    /// The same, and what stood in the way last is known.
+    Blocked(Obstacle),
     /// The call makes no sense as it was made.
     Caller(Misuse),
+}
+
+/// What stood in the way of something until its time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// The partition has no leader.
+    NoLeader,
+    /// The topic has no such partition.
+    NoPartition,
+    /// The connection to a broker that is needed ended or could not be made.
+    Unreachable {
+        /// Its node id, -1 for a bootstrap address.
+        broker: i32,
+        /// Why.
+        why: CloseReason,
+    },
+    /// A broker that is needed broke the protocol, or cannot be spoken to.
+    Peer {
+        /// Its node id, -1 for a bootstrap address.
+        broker: i32,
+        /// How.
+        fault: PeerFault,
+    },
+    /// A broker refused with Kafka's error code, the last time that it was tried.
+    Refused {
+        /// Its node id, -1 for a bootstrap address or where it is not known.
+        broker: i32,
+        /// The code.
+        code: ErrorCode,
+    },
+    /// A broker that is needed does not answer.
+    NoAnswer {
+        /// Its node id, -1 for a bootstrap address.
+        broker: i32,
+    },
+    /// A limit of this client.
+    Limit(LimitKind),
+}
+
+impl Obstacle {
+    /// The node id of the broker that it is about, -1 for a bootstrap address.
+    #[must_use]
+    pub const fn broker(&self) -> Option<i32> {
+        match *self {
+            Self::Unreachable { broker, .. }
+            | Self::Peer { broker, .. }
+            | Self::Refused { broker, .. }
+            | Self::NoAnswer { broker } => Some(broker),
+            _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// The same as what stood in the way of something that a broker was needed for.
+    pub(crate) const fn as_obstacle(self, broker: i32) -> Option<Obstacle> {
+        Some(match self {
+            Self::Peer(fault) => Obstacle::Peer { broker, fault },
+            Self::Broker(code) => Obstacle::Refused { broker, code },
+            Self::Closed(why) => Obstacle::Unreachable { broker, why },
+            Self::Limit { what, .. } => Obstacle::Limit(what),
+            Self::TimedOut => Obstacle::NoAnswer { broker },
+            Self::Blocked(obstacle) => obstacle,
+            Self::Config(_) | Self::Caller(_) => return None,
+        })
+    }
 }
 
 /// How a peer broke the protocol.
@@ -201,7 +271,22 @@ impl fmt::Display for Error {
             Self::Config(error) => write!(f, "configuration: {error}"),
             Self::Closed(why) => write!(f, "connection closed: {why}"),
             Self::TimedOut => f.write_str("no answer in time"),
+            Self::Blocked(obstacle) => write!(f, "not done in time: {obstacle}"),
             Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLeader => f.write_str("the partition has no leader"),
+            Self::NoPartition => f.write_str("the topic has no such partition"),
+            Self::Unreachable { why, .. } => Error::Closed(*why).fmt(f),
+            Self::Peer { fault, .. } => Error::Peer(*fault).fmt(f),
+            Self::Refused { code, .. } => Error::Broker(*code).fmt(f),
+            Self::NoAnswer { .. } => f.write_str("no answer from the broker"),
+            Self::Limit(what) => write!(f, "limit reached: {what}"),
         }
     }
 }
@@ -215,7 +300,9 @@ impl fmt::Display for PeerFault {
             Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
             Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",
             Self::Correlation => "answer to another request",
-            Self::NoApi(api) => return write!(f, "the broker does not have {}", api.name()),
+            Self::NoApi(api) => {
+                return write!(f, "the broker does not have {} (no common version)", api.name());
+            }
             Self::NoCommonVersion { api, min, max } => {
                 write!(f, "no common version of {}: the broker has {min} to {max}", api.name())?;
                 let Some((least, most)) = api::spoken(*api) else { return Ok(()) };

@@ -4,6 +4,7 @@
 mod answer;
 mod batch;
 mod lane;
+mod moves;
 mod owner;
 mod partition;
 mod request;
@@ -13,7 +14,7 @@ mod split;
 use crate::cluster::{Cluster, PRODUCER};
 use crate::config::Acks;
 use crate::connection::Net;
-use crate::error::{Error, LimitKind, Misuse, ProduceError};
+use crate::error::{Error, LimitKind, Misuse, Obstacle, ProduceError};
 use crate::event::{Event, Target};
 use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes};
@@ -21,7 +22,7 @@ use crate::rare::Rare;
 use crate::record::{self, Content};
 use crate::setup::Setup;
 use crate::time::Tick;
-use crate::wire::{Full, SliceSink};
+use crate::wire::{ErrorCode, Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
 pub(crate) use crate::memory::Node as Spot;
@@ -51,6 +52,8 @@ pub(crate) struct Queue {
     /// A batch was acknowledged at some time: the partition's followers have found it.
     settled: bool,
     failures: u8,
+    /// Why the broker refused its last batch; 0 if it did not.
+    refused: ErrorCode,
     epoch: i16,
     next_sequence: i32,
     producer_id: i64,
@@ -70,6 +73,7 @@ impl Queue {
         known: false,
         settled: false,
         failures: 0,
+        refused: ErrorCode(0),
         epoch: 0,
         next_sequence: 0,
         producer_id: 0,
@@ -178,6 +182,10 @@ pub(crate) struct Producer<'d> {
     producer_id: i64,
     epoch: i16,
     identity_failures: u8,
+    /// Why there was none last.
+    identity_error: Option<Obstacle>,
+    /// Leaders or connections changed since it was looked for records that have another way.
+    astray: bool,
     rare: Rare,
     serial: u64,
     reserve: usize,
@@ -229,6 +237,8 @@ impl<'d> Producer<'d> {
             producer_id: -1,
             epoch: -1,
             identity_failures: 0,
+            identity_error: None,
+            astray: false,
             rare: setup.rare,
             serial: 0,
             reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
@@ -295,6 +305,7 @@ impl<'d> Producer<'d> {
         }
         self.last_record = now;
         let b = &mut self.batches[batch];
+        b.keyless = target.partition.is_none() && !keyed && (b.keyless || b.count == 0);
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
         let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
@@ -556,7 +567,7 @@ impl<'d> Producer<'d> {
             if entry.index < cluster.topics[slot].count {
                 continue;
             }
-            let gone = Error::Broker(crate::wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            let gone = Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             while let Some(batch) = self.first_waiting(part) {
                 let maybe = self.batches[batch].maybe_written;
                 self.finish(blocks, part, batch, Err((gone, maybe)));
@@ -567,6 +578,7 @@ impl<'d> Producer<'d> {
 
     /// A partition has another leader or leader epoch.
     pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, part: usize) {
+        self.on_ways_changed();
         // What is on its way is placed anew when it comes back.
         if !matches!(self.queues[part].place, Place::Idle | Place::Nowhere) {
             self.touch(part);

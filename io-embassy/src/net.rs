@@ -290,7 +290,12 @@ impl Socket for NetSocket<'_> {
         cx: &mut Context<'_>,
         room: &mut [u8],
     ) -> Poll<Result<usize, CloseReason>> {
-        pin!(self.socket.read(room)).poll(cx).map_err(|_| CloseReason::Reset)
+        let read = pin!(self.socket.read(room)).poll(cx).map_err(|_| CloseReason::Reset);
+        #[cfg(feature = "dns")]
+        if matches!(read, Poll::Ready(Ok(1..))) {
+            self.clerk.iter_mut().for_each(names::Clerk::heard);
+        }
+        read
     }
 
     fn poll_write(

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
-use kavka_core::{Action, Client, Commands, ConnId, Event, Instant};
+use kavka_core::{Action, Client, CloseReason, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
 pub use register::Mode;
@@ -44,12 +44,20 @@ pub struct Failure {
     pub error: io::Error,
     /// Both, for people.
     text: Arc<str>,
+    why: CloseReason,
 }
 
 impl Failure {
-    fn new(address: Arc<str>, error: io::Error) -> Self {
+    fn new(address: Arc<str>, error: io::Error, why: CloseReason) -> Self {
         let text = format!("{address} ({error})").into();
-        Self { address, error, text }
+        Self { address, error, text, why }
+    }
+
+    /// Whether a connection to `address` that ended like this may be the one.
+    pub(crate) fn explains(&self, address: &str, why: CloseReason) -> bool {
+        let early = why == CloseReason::EndedEarly
+            && matches!(self.why, CloseReason::Ended | CloseReason::Reset);
+        *self.address == *address && (self.why == why || early)
     }
 
     pub(crate) fn text(&self) -> Arc<str> {
@@ -68,7 +76,7 @@ pub struct Driver<'d> {
     conns: Vec<Option<Conn>>,
     /// The connection that is served first, changing with every turn.
     first: usize,
-    failure: Option<Failure>,
+    failure: Option<Arc<Failure>>,
 }
 
 impl<'d> Driver<'d> {
@@ -124,7 +132,11 @@ impl<'d> Driver<'d> {
     /// The last connection that failed or ended, for a message to people.
     #[must_use]
     pub fn last_failure(&self) -> Option<&Failure> {
-        self.failure.as_ref()
+        self.failure.as_deref()
+    }
+
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+        self.failure.clone()
     }
 
     /// Does what can be done, waits until there is more to do, at most for `timeout` (`None`:
@@ -291,7 +303,7 @@ impl<'d> Driver<'d> {
         }
         if let Err(Ended { why, error }) = result {
             self.client.handle_closed(now, conn.id, why);
-            self.failure = Some(Failure::new(conn.name.clone(), error));
+            self.failure = Some(Failure::new(conn.name.clone(), error, why).into());
             self.conns[slot] = None;
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
-    AdminError, CloseReason, ConfigError, Error as Core, LimitKind, PeerFault, Unreadable,
+    AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle, PeerFault, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -235,9 +235,10 @@ fn advice(kind: ErrorKind) -> &'static str {
             "is a broker running there, and does the port fit?"
         }
         ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
-        ErrorKind::Kafka(Core::TimedOut) => {
-            "check that the brokers in the bootstrap list are up and can be reached"
+        ErrorKind::Kafka(Core::Closed(CloseReason::Silent)) => {
+            "is this a Kafka port, and is the broker overloaded?"
         }
+        ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
         ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka(_))) => {
             "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
         }
@@ -267,6 +268,21 @@ fn advice(kind: ErrorKind) -> &'static str {
             "this build cannot decompress; seek past the batch or read it with another client"
         }
         ErrorKind::Unreadable { .. } => "seek past the batch to go on without it",
+        _ => "",
+    }
+}
+
+fn obstacle_advice(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::NoLeader => "is the broker that holds the partition down?",
+        Obstacle::NoPartition => "partitions count from 0",
+        Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
+        Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),
+        Obstacle::Refused { code, .. } => code_advice(code.0),
+        Obstacle::NoAnswer { .. } => {
+            "is the broker up, and does anything on the way to it drop packets?"
+        }
+        Obstacle::Limit(what) => advice(ErrorKind::Kafka(Core::Limit { what, needed: 0 })),
         _ => "",
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kavka_core::wire::Uuid;
 use kavka_core::{Commands, Instant, MoveReason, Signal, TopicId};
 
-use crate::error::Error;
+use crate::driver::Failure;
+use crate::error::{Error, ErrorKind};
 use crate::pending::{Pending, lock};
 use crate::queue::Queue;
 
@@ -242,7 +243,7 @@ impl Hub {
 pub(crate) fn owned(
     event: &kavka_core::Event<'_>,
     commands: &Commands<'_>,
-    failure: Option<&str>,
+    failure: Option<&Failure>,
 ) -> Option<Event> {
     use kavka_core::Event as Core;
     let name = |topic: TopicId| commands.topic_name(topic).map(Arc::<str>::from);
@@ -267,18 +268,63 @@ pub(crate) fn owned(
         }
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
         Core::Disconnected { broker, error } => {
-            Event::Disconnected { broker, error: disconnected(broker, error, failure) }
+            Event::Disconnected { broker, error: disconnected(broker, error, commands, failure) }
         }
         _ => return None,
     })
 }
 
-/// `failure`: the address of the last connection that failed, and what the system said.
-pub(crate) fn disconnected(broker: i32, error: kavka_core::Error, failure: Option<&str>) -> Error {
-    let error = Error::from(error).doing("connection");
-    match (failure, broker) {
-        (Some(address), _) => error.at_broker(address),
-        (None, -1) => error,
-        (None, id) => error.at_broker(id.to_string()),
+/// A connection's error, with the address that it led to, and what the system said of it.
+fn disconnected(
+    broker: i32,
+    error: kavka_core::Error,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    let doing = Error::from(error).doing("connection");
+    at_address(doing, broker, commands, failure)
+}
+
+/// An error with the address of what stood in the way, where it is one.
+pub(crate) fn located(
+    error: kavka_core::Error,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    let broker = match error {
+        kavka_core::Error::Blocked(obstacle) => obstacle.broker(),
+        _ => None,
+    };
+    match broker {
+        Some(broker) => at_address(Error::from(error), broker, commands, failure),
+        None => error.into(),
     }
+}
+
+/// A time-out, with what stands in the way of everything if something does.
+pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> Error {
+    let error = commands.obstacle().map_or(kavka_core::Error::TimedOut, kavka_core::Error::Blocked);
+    located(error, commands, failure)
+}
+
+fn at_address(
+    error: Error,
+    broker: i32,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    use kavka_core::{Error as Core, Obstacle};
+    let Some((host, port)) = commands.broker_address(broker) else {
+        return if broker < 0 { error } else { error.at_broker(broker.to_string()) };
+    };
+    let address = format!("{host}:{port}");
+    // What the system said last may be about another connection.
+    let why = match error.kind() {
+        ErrorKind::Kafka(Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. })) => {
+            Some(why)
+        }
+        _ => None,
+    };
+    let same = failure.filter(|failure| why.is_some_and(|why| failure.explains(&address, why)));
+    error.at_broker(same.map_or(address, |failure| failure.text().to_string()))
 }

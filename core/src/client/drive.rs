@@ -2,7 +2,7 @@
 
 use super::Commands;
 use crate::api::Owner;
-use crate::connection::Peer;
+use crate::connection::{Peer, State};
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
 use crate::time::Tick;
@@ -67,6 +67,9 @@ impl Commands<'_> {
             producer.on_leader(cluster, part);
             consumer.on_relocated(cluster, now, part);
         }
+        if cluster.topics.has_changed() {
+            producer.on_ways_changed();
+        }
         while let Some(slot) = cluster.topics.take_changed() {
             consumer.on_changed(cluster, now, slot, |cluster| producer.evict_one(cluster));
             producer.on_grown(cluster, now, slot);
@@ -115,7 +118,9 @@ impl Commands<'_> {
                 continue;
             }
             if guard!("request deadline", self.net.is_over(now, slot)) {
-                self.lose(now, slot, Error::TimedOut, true);
+                let silent = self.net.conns[slot].state == State::Handshake;
+                let silent = silent.then_some(Error::Closed(CloseReason::Silent));
+                self.lose(now, slot, silent.unwrap_or(Error::TimedOut), true);
                 continue;
             }
             let conn = &self.net.conns[slot];
@@ -167,6 +172,7 @@ impl Commands<'_> {
             }
         }
         self.cluster.on_closed(now, peer, error);
+        self.producer.on_ways_changed();
         self.drop_answer(slot);
         self.net.end(slot, tell_adapter);
         self.dirty = true;

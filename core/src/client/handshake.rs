@@ -71,6 +71,7 @@ impl Commands<'_> {
             broker.handshake = asked;
         }
         self.cluster.on_ready(now, peer);
+        self.producer.on_ways_changed();
         self.dirty = true;
         Ok(())
     }

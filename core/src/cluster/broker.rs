@@ -30,8 +30,9 @@ pub(crate) struct Broker {
     pub(crate) handshake: i16,
     /// The turns in which it got a connection last, by role.
     pub(super) turns: [u16; 2],
-    /// For the application.
+    /// Why its last connection failed, until one answers, and whether the application knows.
     pub(crate) error: Option<Error>,
+    pub(crate) told: bool,
 }
 
 impl Broker {
@@ -50,6 +51,7 @@ impl Broker {
         handshake: 0,
         turns: [0; 2],
         error: None,
+        told: false,
     };
 }
 
@@ -112,8 +114,8 @@ impl Cluster<'_> {
             }
         };
         let old = known.map(|slot| &self.brokers[slot]);
-        let (stale_until, error) =
-            old.map_or((Tick::ZERO, None), |old| (old.stale_until, old.error));
+        let (stale_until, error, told) =
+            old.map_or((Tick::ZERO, None, false), |old| (old.stale_until, old.error, old.told));
         self.brokers[slot] = Broker {
             used: true,
             id,
@@ -124,6 +126,7 @@ impl Cluster<'_> {
             readdressed: known.is_some(),
             stale_until,
             error,
+            told,
             ..Broker::EMPTY
         };
         self.brokers_moved |= known.is_some();

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use crate::connection::{ANYONE, Conn, Net, PATIENCE, Peer, Role, State};
-use crate::error::Error;
+use crate::error::{Error, Obstacle};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 
@@ -17,7 +17,10 @@ pub(super) struct Seeds {
     /// Rounds in which every one failed.
     failures: u8,
     pub(super) retry_at: Tick,
+    /// Why one of them failed last, which one, and whether the application knows.
     pub(super) error: Option<Error>,
+    failed: u32,
+    told: bool,
     /// The turn in which somebody to be asked about the cluster was connected last.
     turn: u16,
     /// A connection to one of them answered with less than is known (R4).
@@ -31,6 +34,8 @@ impl Seeds {
             failures: 0,
             retry_at: Tick::ZERO,
             error: None,
+            failed: 0,
+            told: false,
             turn: 0,
             stale_until: Tick::ZERO,
         }
@@ -110,7 +115,11 @@ impl<'d> Cluster<'d> {
         let turn = &mut self.seeds.turn;
         let next = match net.connect_in_turn(now, (ANYONE, peer), Role::Main, turn) {
             Some(_) => {
-                if let Peer::Seed(_) = peer {
+                if let Peer::Seed(n) = peer {
+                    // An address that the application has to hear of yet is kept.
+                    if self.seeds.told || self.seeds.error.is_none() {
+                        self.seeds.failed = n;
+                    }
                     self.seed_used(now);
                 }
                 now + PATIENCE
@@ -226,11 +235,11 @@ impl<'d> Cluster<'d> {
                 // A peer that greets and goes must not be connected in a circle.
                 let at = now + self.config.reconnect_backoff;
                 self.seeds.retry_at = self.seeds.retry_at.max(at);
-                self.seeds.error = None;
+                self.seeds.told = true;
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
-                    (broker.down, broker.error) = (false, None);
+                    (broker.down, broker.told) = (false, true);
                 }
             }
         }
@@ -240,10 +249,12 @@ impl<'d> Cluster<'d> {
     /// before it says what it minds: only now what failed before is forgotten.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
         self.answered = true;
+        self.trouble = None;
         match peer {
-            Peer::Seed(_) => self.seeds.failures = 0,
+            Peer::Seed(_) => (self.seeds.failures, self.seeds.error) = (0, None),
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
+                    broker.error = None;
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
@@ -254,8 +265,12 @@ impl<'d> Cluster<'d> {
     pub(crate) fn on_closed(&mut self, now: Tick, peer: Peer, error: Error) {
         self.broker_news = true;
         let (base, max) = (self.config.reconnect_backoff, self.config.reconnect_backoff_max);
+        self.trouble = error.as_obstacle(peer.node());
         match peer {
-            Peer::Seed(_) => self.seeds.error = Some(error),
+            Peer::Seed(n) => {
+                let seeds = &mut self.seeds;
+                (seeds.error, seeds.failed, seeds.told) = (Some(error), n, false);
+            }
             Peer::Node(id) => {
                 let failures = self.broker(id).map_or(0, |b| b.failures);
                 let at = backoff(&mut self.rng, now, base, max, failures);
@@ -263,7 +278,7 @@ impl<'d> Cluster<'d> {
                     broker.failures = failures.saturating_add(1);
                     broker.down = true;
                     broker.retry_at = at;
-                    broker.error = Some(error);
+                    (broker.error, broker.told) = (Some(error), false);
                 }
                 let mut led = self.broker_slot(id).map_or(Link::NONE, |b| self.table.first_led(b));
                 while let Some(part) = led.get() {
@@ -276,6 +291,7 @@ impl<'d> Cluster<'d> {
 
     /// The last connection to a peer ended, and that is no failure.
     pub(crate) fn forgive(&mut self, now: Tick, peer: Peer) {
+        self.trouble = None;
         match peer {
             Peer::Seed(_) => self.seeds.error = None,
             Peer::Node(id) => {
@@ -289,16 +305,28 @@ impl<'d> Cluster<'d> {
 
     /// The next failed connection that the application was not told of.
     pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
-        if let Some(error) = self.seeds.error.take() {
+        if let Some(error) = self.seeds.error.filter(|_| !self.seeds.told) {
+            self.seeds.told = true;
             return Some((-1, error));
         }
-        for broker in self.brokers.iter_mut() {
-            if let Some(error) = broker.error.take() {
+        for broker in self.brokers.iter_mut().filter(|broker| !broker.told) {
+            if let Some(error) = broker.error {
+                broker.told = true;
                 return Some((broker.id, error));
             }
         }
         self.broker_news = false;
         None
+    }
+
+    /// What stands in the way of everything: a connection failed, and none has answered since.
+    pub(crate) fn whole_trouble(&self) -> Option<Obstacle> {
+        self.trouble
+    }
+
+    /// The peer of a node id; of -1 the bootstrap address that failed last.
+    pub(crate) fn peer_of(&self, node: i32) -> Peer {
+        if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }
     }
 
     /// Bootstrap connections become connections to the broker that they turned out to lead to;

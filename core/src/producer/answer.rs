@@ -187,6 +187,7 @@ impl<'d> Producer<'d> {
         let b = &self.batches[batch];
         // No broker would recognise the halves of one that is in its log.
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
+        self.queues[part].refused = cx.error;
         match cx.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
                 self.deliver(cluster, net, batch, cx);
@@ -243,6 +244,7 @@ impl<'d> Producer<'d> {
         // With others in flight it may be the last leader's answer.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
         (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
+        q.refused = ErrorCode(0);
         if let Some(lane) = cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }

@@ -36,6 +36,8 @@ pub(crate) struct Batch {
     pub(super) oversize: bool,
     /// It was put into the list of what it waits for.
     pub(super) placed: bool,
+    /// None of its records has a key or a partition of its own.
+    pub(super) keyless: bool,
     /// Its time was over while it was on its way, and it came back.
     pub(super) late: bool,
     pub(super) attempts: u8,
@@ -72,6 +74,7 @@ impl Batch {
         out_of_sequence: false,
         oversize: false,
         placed: false,
+        keyless: false,
         late: false,
         attempts: 0,
         epoch: 0,
@@ -168,7 +171,7 @@ impl<'d> Producer<'d> {
         Some(index)
     }
 
-    fn enqueue(&mut self, part: usize, batch: usize) {
+    pub(super) fn enqueue(&mut self, part: usize, batch: usize) {
         let p = &mut self.queues[part];
         match p.tail.get() {
             Some(tail) => self.batches[tail].next = Link::to(batch),
@@ -204,7 +207,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Takes a batch out of its partition's queue.
-    fn unlink(&mut self, part: usize, batch: usize) {
+    pub(super) fn unlink(&mut self, part: usize, batch: usize) {
         let next = self.batches[batch].next;
         let mut before = Link::NONE;
         let mut link = self.queues[part].head;

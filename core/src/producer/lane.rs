@@ -194,8 +194,11 @@ impl<'d> Producer<'d> {
         };
         match place {
             Place::Paused => self.paused_until = self.paused_until.min(q.retry_at),
-            Place::Homeless => cluster.refresh(usize::from(entry.topic), now),
-            _ => {}
+            Place::Homeless => {
+                cluster.refresh(usize::from(entry.topic), now);
+                self.astray = true;
+            }
+            _ => self.astray |= lane.is_some_and(|lane| cluster.brokers[lane].down),
         }
         if let Some(lane) = lane {
             let (opens, ends) = (place == Place::Open, b.created + cluster.config.linger);

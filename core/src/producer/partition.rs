@@ -223,7 +223,7 @@ impl<'d> Producer<'d> {
     }
 
     /// A partition with a leader that takes records, by a few guesses.
-    fn try_partitions(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
+    pub(super) fn try_partitions(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
         let count = cluster.topics[slot].count;
         (0..4).find_map(|_| {
             let index = cluster.rng.below(count);
@@ -262,7 +262,9 @@ impl<'d> Producer<'d> {
         self.take_entry(cluster, slot, index)
     }
 
-    fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
-        cluster.table[part].leader() >= 0 && self.queues[part].failures == 0
+    pub(super) fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
+        let leader = cluster.table[part].broker();
+        let reached = leader.is_some_and(|slot| !cluster.brokers[slot].down);
+        reached && self.queues[part].failures == 0
     }
 }

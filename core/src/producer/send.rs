@@ -39,6 +39,7 @@ impl<'d> Producer<'d> {
         next = next.min(self.expire(cluster, net, now));
         self.end_pauses(now);
         self.place_touched(cluster, net, now);
+        self.move_strays(cluster);
         self.split_oversized(net);
         self.place_touched(cluster, net, now);
         if self.waiting_until <= now || self.pressure {
@@ -219,6 +220,7 @@ impl<'d> Producer<'d> {
             Ok((id, epoch)) if id >= 0 && epoch >= 0 => {
                 (self.producer_id, self.epoch) = (id, epoch);
                 self.identity = Identity::Known;
+                self.identity_error = None;
                 self.wake_all();
                 self.identity_failures = 0;
             }
@@ -227,6 +229,7 @@ impl<'d> Producer<'d> {
                 self.identity = Identity::Refused(Error::Broker(code), until);
             }
             _ => {
+                self.identity_error = answer.err().and_then(|error| error.as_obstacle(-1));
                 let (base, max) = (cluster.config.retry_backoff, cluster.config.retry_backoff_max);
                 let at = backoff(&mut cluster.rng, now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
@@ -245,7 +248,9 @@ impl<'d> Producer<'d> {
             let deadline = b.created + cluster.config.delivery_timeout;
             let error = match self.identity {
                 Identity::Refused(error, _) => error,
-                _ if guard!("delivery deadline", deadline <= now) => Error::TimedOut,
+                _ if guard!("delivery deadline", deadline <= now) => {
+                    self.why_late(cluster, net, batch)
+                }
                 _ => return deadline,
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);

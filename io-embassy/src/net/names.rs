@@ -145,9 +145,14 @@ impl<'d> Clerk<'d> {
         false
     }
 
-    /// The address that was tried is good.
+    /// The address that was tried takes connections; whether it is good shows when bytes come.
     pub(super) fn reached(&mut self) {
-        (self.tried, self.left, self.failures) = (None, 0, 0);
+        (self.left, self.failures) = (0, 0);
+    }
+
+    /// Bytes came: the address that was tried is good.
+    pub(super) fn heard(&mut self) {
+        self.tried = None;
     }
 
     /// Whatever this socket asked, it does not want to know any more. An address that it tried

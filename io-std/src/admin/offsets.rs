@@ -94,7 +94,7 @@ impl Offsets {
         if done {
             self.stop(driver, now);
         }
-        Ok(done.then(|| self.results(None)))
+        Ok(done.then(|| self.results(&Core::TimedOut.into())))
     }
 
     /// A partition cannot be read for now.
@@ -110,23 +110,17 @@ impl Offsets {
         }
     }
 
-    /// What was found until now; `None` when not even the partitions are known. `address`: of the
-    /// connection that failed last.
-    pub(super) fn partial(&mut self, address: Option<&str>) -> Option<Vec<Result<i64, Error>>> {
-        (!self.found.is_empty()).then(|| self.results(address))
+    /// What was found until now; `None` when not even the partitions are known. `late`: the error
+    /// of those without a result.
+    pub(super) fn partial(&mut self, late: &Error) -> Option<Vec<Result<i64, Error>>> {
+        (!self.found.is_empty()).then(|| self.results(late))
     }
 
-    fn results(&mut self, address: Option<&str>) -> Vec<Result<i64, Error>> {
+    fn results(&mut self, late: &Error) -> Vec<Result<i64, Error>> {
         let result = |found: Found| match found {
             Found::At(offset) => Ok(offset),
             Found::Not(Some(error)) => Err(Error::from(error)),
-            Found::Not(None) => {
-                let error = Error::from(Core::TimedOut);
-                Err(match address {
-                    Some(address) => error.at_broker(address),
-                    None => error,
-                })
-            }
+            Found::Not(None) => Err(late.clone()),
         };
         core::mem::take(&mut self.found).into_iter().map(result).collect()
     }

@@ -15,7 +15,7 @@ use super::topic::{
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Hub, owned};
+use crate::event::{Hub, owned, timed_out};
 
 /// First pause before a request is tried again, doubled each time up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(50);
@@ -116,10 +116,10 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
         }
         events(&mut driver, &mut tasks, &mut recent, hub);
         let now = driver.now();
-        let address = driver.last_failure().map(Failure::text);
+        let failure = driver.failure();
         let mut open = Vec::new();
         for task in tasks {
-            if let Some(task) = task.advance(&mut driver, now, address.as_deref()) {
+            if let Some(task) = task.advance(&mut driver, now, failure.as_deref()) {
                 open.push(task);
             }
         }
@@ -129,7 +129,7 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
 
 fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, hub: &Hub) {
     let now = driver.now();
-    let failure = driver.last_failure().map(Failure::text);
+    let failure = driver.failure();
     let mut done = Vec::new();
     while let Some((event, commands)) = driver.poll_event() {
         match event {
@@ -327,7 +327,7 @@ impl Task {
             Core::Closed(why) => self.unsure |= !matches!(why, CloseReason::Refused),
             Core::TimedOut => self.unsure = true,
             _ => {
-                self.fail(ErrorKind::Kafka(error), None);
+                self.fail(error.into());
                 return None;
             }
         }
@@ -343,13 +343,10 @@ impl Task {
         None
     }
 
-    fn fail(self, error: ErrorKind, address: Option<&str>) {
-        let mut error = Error::from(error).doing(self.job.ask.to_string());
+    fn fail(self, error: Error) {
+        let mut error = error.doing(self.job.ask.to_string());
         if let Some(said) = self.gathered.said {
             error = error.said_by(said);
-        }
-        if let Some(address) = address {
-            error = error.at_broker(address);
         }
         (self.job.finish)(Err(error));
     }
@@ -359,7 +356,7 @@ impl Task {
         mut self,
         driver: &mut Driver<'_>,
         now: Instant,
-        address: Option<&str>,
+        failure: Option<&Failure>,
     ) -> Option<Self> {
         if let State::Offsets(offsets) = &mut self.state {
             match offsets.advance(driver, now) {
@@ -369,7 +366,7 @@ impl Task {
                     return self.succeed();
                 }
                 Err(error) => {
-                    self.fail(ErrorKind::Kafka(error), None);
+                    self.fail(error.into());
                     return None;
                 }
             }
@@ -383,16 +380,21 @@ impl Task {
         }
         if let State::Offsets(offsets) = &mut self.state
             && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
-            && let Some(partial) = offsets.partial(address)
+            && let Some(partial) = offsets.partial(&timed_out(driver, failure))
         {
             offsets.stop(driver, now);
             self.gathered.offsets = partial;
             return self.succeed();
         }
         self.stop(driver, now);
-        let error = self.last.unwrap_or(ErrorKind::Kafka(Core::TimedOut));
-        let silent = matches!(error, ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut));
-        self.fail(error, address.filter(|_| silent));
+        // What still stands in the way says more than how the last try ended.
+        let silent =
+            matches!(self.last, None | Some(ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut)));
+        let error = match self.last {
+            Some(last) if !silent || driver.obstacle().is_none() => last.into(),
+            _ => timed_out(driver, failure),
+        };
+        self.fail(error);
         None
     }
 

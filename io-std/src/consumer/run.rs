@@ -196,7 +196,7 @@ impl Run<'_> {
 
     fn events(&mut self, driver: &mut Driver<'_>) {
         let now = driver.now();
-        let failure = driver.last_failure().map(Failure::text);
+        let failure = driver.failure();
         let full = self.full;
         while let Some((event, commands)) =
             if full { driver.poll_news() } else { driver.poll_event() }
@@ -243,7 +243,7 @@ impl Run<'_> {
         now: Instant,
         event: &CoreEvent<'_>,
         commands: &Commands<'_>,
-        failure: Option<&str>,
+        failure: Option<&Failure>,
     ) {
         match *event {
             CoreEvent::Assigned { at, partition } => {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kavka_core::wire::ErrorCode;
 use kavka_core::{
-    Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
+    Commands, Error as Core, Event, Instant, LimitKind, Obstacle, ProduceError, RecordId, Target,
+    TopicId,
 };
 
 use super::batches::Batches;
@@ -14,9 +15,9 @@ use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::inbox::{Failures, Inbox, Item, Sleep, Standing, Told};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
-use crate::driver::{self, Driver, Waker};
+use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Freshness, owned};
+use crate::event::{Freshness, located, owned, timed_out};
 use crate::lost::Lost;
 use crate::pending::{Setter, lock};
 use crate::worker::wall_clock;
@@ -424,9 +425,23 @@ impl<'a> Run<'a> {
     }
 
     /// A record fails without having been sent.
-    fn refuse(&mut self, from: &Place, topic: u32, why: ErrorKind) {
+    fn refuse(&mut self, from: &Place, topic: u32, why: impl Into<Error>) {
+        self.refuse_at(from, topic, None, why);
+    }
+
+    fn refuse_at(
+        &mut self,
+        from: &Place,
+        topic: u32,
+        partition: Option<u32>,
+        why: impl Into<Error>,
+    ) {
         let name = self.inbox.name(topic).unwrap_or_default();
-        let failure = Failure::new(Error::from(why).doing(format!("produce to {name}")), 1);
+        let doing = match partition {
+            Some(partition) => format!("produce to {name}, partition {partition}"),
+            None => format!("produce to {name}"),
+        };
+        let failure = Failure::new(why.into().doing(doing), 1);
         self.failures.add(failure.clone());
         self.batches.tell(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
     }
@@ -442,14 +457,16 @@ impl<'a> Run<'a> {
                 && let Some((bytes, waiting)) = parked.first()
             {
                 let (from, since) = (waiting.from, waiting.since);
-                let step = match (self.give_up(topic as usize, since, now), Packed::read(bytes)) {
-                    (Some(why), _) => {
-                        self.refuse(&from, topic, why);
-                        Step::Done
-                    }
-                    (None, Some(packed)) => self.produce(driver, now, &packed, &from),
-                    (None, None) => Step::Done,
-                };
+                let step =
+                    match (self.give_up(driver, topic as usize, since, now), Packed::read(bytes)) {
+                        (Some(why), packed) => {
+                            let partition = packed.and_then(|packed| packed.partition);
+                            self.refuse_at(&from, topic, partition, why);
+                            Step::Done
+                        }
+                        (None, Some(packed)) => self.produce(driver, now, &packed, &from),
+                        (None, None) => Step::Done,
+                    };
                 if !matches!(step, Step::Done) {
                     self.full = matches!(step, Step::Full);
                     break;
@@ -472,15 +489,30 @@ impl<'a> Run<'a> {
     }
 
     /// Why a record should wait no longer for its topic.
-    fn give_up(&self, topic: usize, since: Instant, now: Instant) -> Option<ErrorKind> {
-        let failed = self.topics.get(topic)?.failed;
-        if let Some(Core::Broker(code)) = failed
+    fn give_up(
+        &self,
+        driver: &Driver<'_>,
+        topic: usize,
+        since: Instant,
+        now: Instant,
+    ) -> Option<Error> {
+        let topic = self.topics.get(topic)?;
+        if let Some(Core::Broker(code)) = topic.failed
             && is_final(code)
         {
-            return Some(ErrorKind::Kafka(Core::Broker(code)));
+            return Some(Core::Broker(code).into());
         }
-        let over = since + self.config.topic_timeout <= now;
-        over.then(|| ErrorKind::Kafka(failed.unwrap_or(Core::TimedOut)))
+        if since + self.config.topic_timeout > now {
+            return None;
+        }
+        let known = topic.id.and_then(|id| driver.freshness(id));
+        Some(match topic.failed {
+            Some(error) => error.into(),
+            None if known.is_some_and(|known| known.partitions > 0) => {
+                Core::Blocked(Obstacle::NoPartition).into()
+            }
+            None => timed_out(driver, driver.last_failure()),
+        })
     }
 
     /// Answers questions about topics.
@@ -503,13 +535,9 @@ impl<'a> Run<'a> {
                 }
                 _ if lost || question.until <= now => {
                     let name = self.inbox.name(question.topic).unwrap_or_default();
-                    let error = Error::from(failed.unwrap_or(Core::TimedOut));
-                    let error = error.doing(format!("topic {name}"));
-                    let silent = driver.last_failure().filter(|_| failed.is_none());
-                    question.tell.set(Err(match silent {
-                        Some(failure) => error.at_broker(&*failure.text()),
-                        None => error,
-                    }));
+                    let late = || timed_out(driver, driver.last_failure());
+                    let error = failed.map_or_else(late, Error::from);
+                    question.tell.set(Err(error.doing(format!("topic {name}"))));
                 }
                 _ => rest.push(question),
             }
@@ -566,7 +594,7 @@ impl<'a> Run<'a> {
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
-        let failure = driver.last_failure().map(driver::Failure::text);
+        let failure = driver.failure();
         while let Some((event, commands)) = driver.poll_event() {
             match event {
                 Event::Room => self.full = false,
@@ -583,7 +611,8 @@ impl<'a> Run<'a> {
                     self.told += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
                     let doing = format!("produce to {name}, partition {}", to.partition);
-                    let error = Error::from(error).doing(doing).with_maybe_written(maybe_written);
+                    let error = located(error, commands, failure.as_deref());
+                    let error = error.doing(doing).with_maybe_written(maybe_written);
                     let failure = Failure::new(error, u64::from(count));
                     self.failures.add(failure.clone());
                     let outcome = |_| Outcome::Failed(failure.clone());

@@ -1,7 +1,7 @@
 //! Which partitions records without a key go to, and what a recreated topic makes of the others.
 
 use kafka_protocol::messages::ProduceRequest;
-use kavka_core::{Duration, Record, TopicId};
+use kavka_core::{CloseReason, Duration, Error, Event, Obstacle, Record, TopicId};
 use kavka_tests::script::steps::{configured, next, poke, warm_up, with_id};
 use kavka_tests::script::{Script, World};
 
@@ -42,6 +42,76 @@ fn records_without_key_go_to_partitions_with_a_leader() {
         assert_eq!(without.iter().sum::<usize>(), 0, "{led} with a leader: {hits:?}");
         assert!(with.iter().all(|n| (1..=500).contains(n)), "{led} with a leader: {hits:?}");
     }
+}
+
+/// Twelve clients of one record each, as `kavka produce` is one: no leader is known when they
+/// choose, and what never left moves.
+#[test]
+fn records_without_key_move_away_from_partitions_without_a_leader() {
+    for led in 0..3 {
+        for seed in 0..12 {
+            let mut world = World::new(1).topic("t", 3);
+            for index in (0..3).filter(|index| *index != led) {
+                world.partition("t", index).leader = -1;
+            }
+            let mut s = configured(world, |_| ());
+            let t = s.ready("t");
+            s.run(Duration::from_millis(10 * seed));
+            let now = s.now();
+            s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
+            let asked = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&asked)[0].partition as usize, led);
+            s.acknowledge(&asked, 0);
+            let to = s.take_told(|told| match told.event()? {
+                Event::Delivered { to, count: 1, .. } => Some(to.partition as usize),
+                _ => None,
+            });
+            assert_eq!(to, [led]);
+        }
+    }
+}
+
+/// Metadata names a dead broker for a while. Records with keys wait, and say what for.
+#[test]
+fn records_without_key_move_away_from_a_broker_that_refuses_connections() {
+    let mut world = World::new(2).topic("t", 2);
+    world.partition("t", 0).leader = 1;
+    world.partition("t", 1).leader = 2;
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
+    let t = s.ready("t");
+    s.produce(t, 0, "leaders are known");
+    s.run(Duration::from_secs(1));
+    s.kill(2);
+    let now = s.now();
+    s.client.produce(now, (t, 1), &Record::new(b"its own")).expect("taken");
+    s.run(Duration::from_millis(100));
+    for _ in 0..20 {
+        let now = s.now();
+        s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
+        s.run(Duration::from_millis(100));
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            assert_eq!(s.batches(&asked)[0].partition, 0);
+            s.acknowledge(&asked, 0);
+        }
+    }
+    s.run(Duration::from_secs(5));
+    let delivered: u32 = s.delivered().iter().map(|(count, _)| count).sum();
+    assert_eq!(delivered, 21, "all but the one that may go nowhere else");
+    let why = CloseReason::Refused;
+    let error = Error::Blocked(Obstacle::Unreachable { broker: 2, why });
+    assert_eq!(s.failed(), [(1, error, false)]);
+}
+
+/// The reason of a record that may not move.
+#[test]
+fn a_record_that_waits_for_a_leader_says_so() {
+    let mut world = World::new(1).topic("t", 2);
+    world.partition("t", 1).leader = -1;
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
+    let t = s.ready("t");
+    s.produce(t, 1, "a");
+    s.run(Duration::from_secs(6));
+    assert_eq!(s.failed(), [(1, Error::Blocked(Obstacle::NoLeader), false)]);
 }
 
 /// So does the one that they stay with for now.

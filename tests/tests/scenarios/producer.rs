@@ -2,11 +2,12 @@
 
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kavka_core::Event::LeaderMoved;
-use kavka_core::{Acks, Duration, Error, Record};
+use kavka_core::{Acks, CloseReason, Duration, Error, Obstacle, Record};
 use kavka_tests::script::steps::{configured, events, next, poke, send, take_all, warm, warm_up};
 use kavka_tests::script::{Script, World};
 
 #[test]
+
 fn i1_batches_in_flight_are_sent_again_in_order() {
     let (mut s, t) = warm();
     let asked = send(&mut s, t, &["a", "b", "c", "d", "e"]);
@@ -160,7 +161,7 @@ fn i5_an_expired_batch_that_was_never_sent_leaves_no_gap() {
     warm_up(&mut s, t, 0);
     s.kill(1);
     s.produce(t, 0, "a");
-    s.until("a expires", |s| s.failed() == [(1, Error::TimedOut, false)]);
+    s.until("a expires", |s| s.failed() == [(1, away(), false)]);
     s.world.node(1).up = true;
     s.produce(t, 0, "b");
     take_all(&mut s, &[("b", (0, 1, 1))]);
@@ -210,7 +211,7 @@ fn i8_what_a_failure_says_of_the_log() {
             failed.append(&mut s.failed());
             !failed.is_empty()
         });
-        assert_eq!(failed, [(1, Error::TimedOut, maybe)], "code {code}");
+        assert_eq!(failed, [(1, away(), maybe)], "code {code}");
     }
     for (code, maybe) in [(-1, true), (29, false), (87, false), (10, false), (999, true)] {
         let (mut s, t) = warm();
@@ -238,7 +239,7 @@ fn i8_a_batch_that_may_be_written_stays_so_when_its_sequence_is_refused() {
         failed.append(&mut s.failed());
         !failed.is_empty()
     });
-    assert_eq!(failed, [(1, Error::TimedOut, true)]);
+    assert_eq!(failed, [(1, away(), true)]);
 }
 
 /// Half a request is nothing to a broker.
@@ -259,7 +260,7 @@ fn i8_a_batch_whose_request_did_not_leave_whole_is_not_written() {
             failed.append(&mut s.failed());
             !failed.is_empty()
         });
-        assert_eq!(failed, [(1, Error::TimedOut, whole)], "whole: {whole}");
+        assert_eq!(failed, [(1, away(), whole)], "whole: {whole}");
     }
 }
 
@@ -537,4 +538,9 @@ fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
     assert!(start.until(s.now()) > Duration::from_millis(800), "{:?}", start.until(s.now()));
     take_all(&mut s, &[("a", (0, 1, 1))]);
     assert_eq!(s.delivered().len(), 1);
+}
+
+/// What records fail with that wait for broker 1 while it refuses connections.
+fn away() -> Error {
+    Error::Blocked(Obstacle::Unreachable { broker: 1, why: CloseReason::Refused })
 }

@@ -1,0 +1,110 @@
+//! Batches that cannot leave: those without keys move to a partition that takes some, and for the
+//! others it is known what stands in the way.
+
+use super::{Identity, Place, Producer, Stage};
+use crate::cluster::{Cluster, PRODUCER};
+use crate::connection::{Net, Peer, Role, State};
+use crate::error::{Error, Obstacle};
+use crate::memory::Link;
+use crate::wire::ErrorCode;
+
+impl<'d> Producer<'d> {
+    /// Leaders or connections changed: what waits for some may have another way.
+    pub(crate) fn on_ways_changed(&mut self) {
+        self.astray |= self.unfinished > 0;
+        self.dirty |= self.astray;
+    }
+
+    /// Moves records without keys, which any partition may have, away from partitions without a
+    /// leader that can be reached.
+    pub(super) fn move_strays(&mut self, cluster: &mut Cluster<'d>) {
+        if !core::mem::take(&mut self.astray) {
+            return;
+        }
+        let mut link = self.first_of(Place::Homeless).map_or(Link::NONE, Link::to);
+        while let Some(part) = link.get() {
+            link = self.places.next(part);
+            self.move_from(cluster, part);
+        }
+        for lane in 0..self.lanes.len() {
+            if !cluster.brokers[lane].down {
+                continue;
+            }
+            for place in [Place::Ready, Place::Open, Place::First] {
+                let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
+                while let Some(part) = link.get() {
+                    link = self.places.next(part);
+                    self.move_from(cluster, part);
+                }
+            }
+        }
+    }
+
+    /// Moves what may go of one partition.
+    fn move_from(&mut self, cluster: &mut Cluster<'d>, part: usize) {
+        let slot = usize::from(cluster.table[part].topic);
+        let topic = &cluster.topics[slot];
+        let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
+        if !topic.ready || (cluster.table[part].leader() < 0 && asked) {
+            return; // its leader may be on its way
+        }
+        let may_go = |b: &super::Batch| {
+            let waits = matches!(b.stage, Stage::Open | Stage::Ready);
+            b.keyless && waits && b.attempts == 0 && !b.sealed
+        };
+        while let Some(batch) = self.first_not(part, |b| !may_go(b)) {
+            let Some(to) = self.reachable(cluster, slot) else { return };
+            self.unlink(part, batch);
+            let b = &mut self.batches[batch];
+            (b.stage, b.next, b.part) = (Stage::Ready, Link::NONE, to as u32);
+            b.to = Self::destination(cluster, to);
+            if let Some(tail) = self.queues[to].tail.get()
+                && self.batches[tail].stage == Stage::Open
+            {
+                self.close(to, tail);
+            }
+            self.enqueue(to, batch);
+            self.unstick(slot, part);
+            self.touch(part);
+        }
+    }
+
+    /// A partition of a topic that takes records now.
+    fn reachable(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
+        self.try_partitions(cluster, slot).or_else(|| {
+            cluster.table.of_topic(slot).find(|part| {
+                cluster.table[*part].used_by(PRODUCER) && self.is_available(cluster, *part)
+            })
+        })
+    }
+
+    /// Why a batch did not leave, or was not acknowledged, until its time was over.
+    pub(super) fn why_late(&self, cluster: &Cluster<'d>, net: &Net<'d>, batch: usize) -> Error {
+        let b = &self.batches[batch];
+        let part = b.part as usize;
+        let (entry, q) = (&cluster.table[part], &self.queues[part]);
+        let slot = usize::from(entry.topic);
+        let topic = &cluster.topics[slot];
+        let node = entry.leader();
+        let obstacle = if entry.index >= topic.count && topic.ready {
+            Some(Obstacle::NoPartition)
+        } else if let Some(Error::Broker(code)) = topic.failure {
+            Some(Obstacle::Refused { broker: -1, code })
+        } else if node < 0 && q.refused == ErrorCode(0) {
+            cluster.whole_trouble().or(Some(Obstacle::NoLeader))
+        } else if let Some(why) = cluster.broker(node).filter(|b| b.down).and_then(|b| b.error) {
+            why.as_obstacle(node)
+        } else if q.refused != ErrorCode(0) {
+            Some(Obstacle::Refused { broker: node, code: q.refused })
+        } else if !b.sealed && matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_)) {
+            self.identity_error.or_else(|| cluster.whole_trouble())
+        } else {
+            let main = net.find(Peer::Node(node), Role::Main);
+            let waits = main.is_none_or(|conn| {
+                net.conns[conn].state != State::Ready || net.conns[conn].pending() > 0
+            });
+            (waits || b.maybe_written).then_some(Obstacle::NoAnswer { broker: node })
+        };
+        obstacle.map_or(Error::TimedOut, Error::Blocked)
+    }
+}
