@@ -9,6 +9,7 @@ mod admin;
 mod consumer;
 mod driver;
 mod producer;
+mod reasons;
 mod waiting;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,87 @@
+//! Time-outs name what stood in the way, and the address.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use kavka_std::{Admin, Config, Event, Producer, Record};
+
+use super::{LONG, config, server, told};
+
+const SOON: Duration = Duration::from_secs(1);
+
+/// Somebody who is no broker: what it returns to the first bytes, and whether it stays then.
+fn peer(greeting: &'static [u8], stays: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 256]);
+            let _ = stream.write_all(greeting);
+            if stays {
+                kept.push(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn whoever_is_no_broker_is_named_with_its_address() {
+    let cases: [(&[u8], bool, &str); 5] = [
+        (&[0x15, 3, 3, 0, 2, 2, 0x46], true, "seems to speak TLS"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", false, "seems to speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", true, "seems to speak SSH"),
+        (b"", false, "ended by the peer"),
+        (b"", true, "no answer from the broker"),
+    ];
+    for (greeting, stays, text) in cases {
+        let address = peer(greeting, stays);
+        let config = Config::new(address.to_string()).topic_timeout(SOON).admin_timeout(SOON);
+        let admin = Admin::new(config.clone()).unwrap();
+        let producer = Producer::new(config).unwrap();
+        let described = told(admin.cluster()).unwrap_err();
+        let known = told(producer.freshness("t")).unwrap_err();
+        let sent = told(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
+        for error in [described, known, sent] {
+            let said = error.to_string();
+            assert!(said.contains(text) && said.contains(&address.to_string()), "{said}");
+            assert!(!said.contains("check that the brokers"), "{said}");
+            assert!(!said.contains("(os error"), "an error of another connection: {said}");
+        }
+    }
+}
+
+/// An advertised name that cannot be resolved: in the event and in the records' error.
+#[test]
+fn an_advertised_name_without_an_address_is_named_by_records_and_events() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    server.with(|cluster| cluster.set_endpoint(1, "kafka.invalid", 9092));
+    let config = config(&server).delivery_timeout(2 * SOON);
+    let producer = Producer::new(config).unwrap();
+    let events = producer.events();
+    let error = told(producer.send_to("t", 0, &Record::new(b"v")).unwrap()).unwrap_err();
+    let said = error.to_string();
+    let name = "kafka.invalid:9092";
+    assert!(said.contains("name not resolved") && said.contains(name), "{said}");
+    assert!(said.contains("check the host name"), "{said}");
+    let named = std::iter::from_fn(|| events.next_timeout(LONG)).find(|event| {
+        matches!(event, Event::Disconnected { error, .. } if error.to_string().contains(name))
+    });
+    assert!(named.is_some());
+}
+
+#[test]
+fn a_partition_that_does_not_exist_is_named_after_the_topic_timeout() {
+    let server = server(1);
+    server.create_topic("t", 2).unwrap();
+    let producer = Producer::new(config(&server).topic_timeout(SOON)).unwrap();
+    told(producer.freshness("t")).unwrap();
+    let error = told(producer.send_to("t", 77, &Record::new(b"v")).unwrap()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("t, partition 77") && said.contains("no such partition"), "{said}");
+}
