@@ -109,6 +109,10 @@ impl<'d> Absent<'d> {
 
     pub(crate) fn on_ways_changed(&mut self) {}
 
+    pub(crate) fn poll_outcome(&mut self, _: &mut Net<'d>) -> Option<Event<'static>> {
+        None
+    }
+
     pub(crate) fn evict_one(&mut self, _: &mut Cluster<'d>) -> bool {
         false
     }

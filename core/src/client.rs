@@ -566,7 +566,7 @@ impl<'d> Commands<'d> {
         if let Some(event) = self.cluster.poll_event() {
             return Some(event);
         }
-        if let Some(event) = self.producer.poll_event(&self.cluster) {
+        if let Some(event) = self.producer.poll_outcome(&mut self.net) {
             if matches!(event, Event::Room) {
                 self.consumer.on_room();
             }

@@ -16,6 +16,9 @@ pub enum Error {
     Peer(PeerFault) = 1,
     /// A broker refused, with Kafka's error code.
     Broker(ErrorCode),
+    /// A broker refused another record of the same batch, with Kafka's error code, and this one
+    /// with it: it can be sent again.
+    BatchRefused(ErrorCode),
     /// A limit that was set at start is too small for what was asked.
     Limit {
         /// Which one.
@@ -93,7 +96,7 @@ impl Error {
     pub(crate) const fn as_obstacle(self, broker: i32) -> Option<Obstacle> {
         Some(match self {
             Self::Peer(fault) => Obstacle::Peer { broker, fault },
-            Self::Broker(code) => Obstacle::Refused { broker, code },
+            Self::Broker(code) | Self::BatchRefused(code) => Obstacle::Refused { broker, code },
             Self::Closed(why) => Obstacle::Unreachable { broker, why },
             Self::Limit { what, .. } => Obstacle::Limit(what),
             Self::TimedOut => Obstacle::NoAnswer { broker },
@@ -266,6 +269,14 @@ impl fmt::Display for Error {
             ) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
+            Self::BatchRefused(code) => {
+                write!(
+                    f,
+                    "refused with its batch, for another record: {} ({})",
+                    code.name(),
+                    code.0
+                )
+            }
             Self::Limit { what, needed: 0 } => write!(f, "limit reached: {what}"),
             Self::Limit { what, needed } => write!(f, "limit reached: {what}; needed {needed}"),
             Self::Config(error) => write!(f, "configuration: {error}"),

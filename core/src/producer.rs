@@ -3,6 +3,7 @@
 
 mod answer;
 mod batch;
+mod culprits;
 mod lane;
 mod moves;
 mod owner;
@@ -457,14 +458,16 @@ impl<'d> Producer<'d> {
     }
 
     /// The next thing to tell.
-    pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {
+    pub(crate) fn poll_outcome(&mut self, net: &mut Net<'d>) -> Option<Event<'static>> {
         if let Some(batch) = self.done.get() {
-            self.done = self.batches[batch].next;
-            if self.done.is_none() {
-                self.done_tail = Link::NONE;
+            let (event, last) = self.next_run(&mut net.blocks, batch);
+            if last {
+                self.done = self.batches[batch].next;
+                if self.done.is_none() {
+                    self.done_tail = Link::NONE;
+                }
+                self.free_batch(batch);
             }
-            let event = self.batches[batch].ended();
-            self.free_batch(batch);
             return Some(event);
         }
         if core::mem::take(&mut self.room) {

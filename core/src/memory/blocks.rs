@@ -142,6 +142,17 @@ impl<'d> Blocks<'d> {
         }
     }
 
+    /// Writes over one byte of a chain.
+    pub(crate) fn set(&mut self, chain: &Chain, at: usize, byte: u8) {
+        let mut link = chain.head;
+        for _ in 0..at / self.size {
+            link = link.get().map_or(Link::NONE, |block| self.next[block]);
+        }
+        if let Some(block) = link.get().filter(|_| at < chain.len()) {
+            self.bytes[block * self.size + at % self.size] = byte;
+        }
+    }
+
     /// Gives the blocks back.
     pub(crate) fn release(&mut self, chain: &mut Chain) {
         if let Some(tail) = chain.tail.get() {

@@ -1,5 +1,6 @@
 //! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
 
+use super::culprits::Named;
 use super::{Identity, Place, Producer, Stage};
 use crate::cluster::Cluster;
 use crate::connection::{InFlight, Net, Origin, Question};
@@ -17,10 +18,11 @@ const SHORT_PAUSE: Span = Span::from_millis(25);
 pub(crate) struct AnswerCx {
     topic: Link,
     /// Batch whose entry is being read.
-    batch: Link,
-    error: ErrorCode,
+    pub(super) batch: Link,
+    pub(super) error: ErrorCode,
     base_offset: i64,
     hinted: bool,
+    pub(super) named: Named,
     /// The connection that it comes over.
     conn: u16,
 }
@@ -60,6 +62,7 @@ impl<'d> Producer<'d> {
                     error,
                     base_offset,
                     hinted: false,
+                    named: Named::default(),
                     conn: cx.conn,
                 };
             }
@@ -68,6 +71,9 @@ impl<'d> Producer<'d> {
                     let part = self.batches[batch].part as usize;
                     cx.hinted |= cluster.hint(part, leader, epoch);
                 }
+            }
+            produce::Item::RecordError { batch_index, .. } => {
+                self.on_record_error(net, cx, batch_index);
             }
             produce::Item::PartitionEnd => {
                 if let Some(batch) = cx.batch.get() {
@@ -99,13 +105,19 @@ impl<'d> Producer<'d> {
     pub(crate) fn on_lost(
         &mut self,
         cluster: &mut Cluster<'d>,
-        net: &Net<'d>,
+        net: &mut Net<'d>,
         now: Tick,
         request: &InFlight,
     ) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = net.outgoing[batch].next;
+            if self.batches[batch].blamed {
+                // The connection ended in the middle of its refusal; its bytes are no batch now.
+                let part = self.batches[batch].part as usize;
+                self.fail(net, part, batch, ErrorCode::INVALID_RECORD, false);
+                continue;
+            }
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);

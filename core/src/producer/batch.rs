@@ -38,6 +38,8 @@ pub(crate) struct Batch {
     pub(super) placed: bool,
     /// None of its records has a key or a partition of its own.
     pub(super) keyless: bool,
+    /// The broker named some of its records as the reason why it refused it.
+    pub(super) blamed: bool,
     /// Its time was over while it was on its way, and it came back.
     pub(super) late: bool,
     pub(super) attempts: u8,
@@ -55,6 +57,8 @@ pub(crate) struct Batch {
     pub(super) producer_id: i64,
     /// -1 before the first send.
     pub(super) sequence: i32,
+    /// Records of an ended batch whose outcome the application knows.
+    pub(super) told: u32,
     /// Correlation id of the request that carries it.
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
@@ -75,6 +79,7 @@ impl Batch {
         oversize: false,
         placed: false,
         keyless: false,
+        blamed: false,
         late: false,
         attempts: 0,
         epoch: 0,
@@ -87,6 +92,7 @@ impl Batch {
         max_timestamp: 0,
         producer_id: 0,
         sequence: 0,
+        told: 0,
         request: 0,
         next: Link::NONE,
         error: None,
@@ -247,7 +253,11 @@ impl<'d> Producer<'d> {
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
         }
         b.next = Link::NONE;
-        blocks.release(&mut b.chain);
+        if b.blamed {
+            b.max_timestamp = 0;
+        } else {
+            blocks.release(&mut b.chain);
+        }
         if self.flushing && b.id <= self.flush_upto {
             self.flush_left = self.flush_left.saturating_sub(1);
         }

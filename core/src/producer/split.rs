@@ -4,18 +4,23 @@
 use super::request::advance;
 use super::{Batch, Producer, Stage};
 use crate::connection::Net;
-use crate::memory::{Chain, Slices};
+use crate::memory::{Blocks, Chain, Slices};
 use crate::record::{HEADER_LEN, Small, varint};
 
 /// Reads a chain's records one after the other without having them in one piece.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     slices: Slices<'a>,
     slice: &'a [u8],
-    at: usize,
+    pub(super) at: usize,
 }
 
-impl Reader<'_> {
-    fn byte(&mut self) -> Option<u8> {
+impl<'a> Reader<'a> {
+    /// From a place in a batch's chain on.
+    pub(super) fn new(blocks: &'a Blocks<'_>, chain: &Chain, at: usize) -> Self {
+        Self { slices: blocks.slices(chain, at, chain.len()), slice: &[], at }
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
         while self.slice.is_empty() {
             self.slice = self.slices.next()?;
         }
@@ -25,7 +30,7 @@ impl Reader<'_> {
     }
 
     /// A zig-zag varint as its bytes and its value.
-    fn varint(&mut self) -> Option<i64> {
+    pub(super) fn varint(&mut self) -> Option<i64> {
         let (mut bytes, mut len) = ([0; varint::MAX_64], 0);
         loop {
             let byte = self.byte()?;
@@ -37,7 +42,7 @@ impl Reader<'_> {
         }
     }
 
-    fn skip(&mut self, mut count: usize) -> Option<()> {
+    pub(super) fn skip(&mut self, mut count: usize) -> Option<()> {
         while count > 0 {
             if self.slice.is_empty() {
                 self.slice = self.slices.next()?;
@@ -52,8 +57,7 @@ impl Reader<'_> {
 
 /// Where `count` records from `at` on end, and the largest timestamp of them.
 fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64)> {
-    let slices = net.blocks.slices(&b.chain, at, b.chain.len());
-    let mut reader = Reader { slices, slice: &[], at };
+    let mut reader = Reader::new(&net.blocks, &b.chain, at);
     let mut max = i64::MIN;
     for _ in 0..count {
         let len = usize::try_from(reader.varint()?).ok()?;
@@ -123,8 +127,7 @@ fn renumber_one(
     less: u32,
     copy: &mut Chain,
 ) -> Option<usize> {
-    let slices = net.blocks.slices(chain, at, chain.len());
-    let mut reader = Reader { slices, slice: &[], at };
+    let mut reader = Reader::new(&net.blocks, chain, at);
     let len = usize::try_from(reader.varint()?).ok()?;
     let body = reader.at;
     let attributes = reader.byte()?;

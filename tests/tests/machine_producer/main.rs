@@ -1,5 +1,6 @@
 //! The producer against scripted brokers, in virtual time. More of it in `scenarios`.
 
+mod culprits;
 mod first;
 mod flush;
 mod linger;
