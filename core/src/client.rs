@@ -280,7 +280,7 @@ impl<'d> Client<'d> {
         }
         let end = (c.rx_end as usize).saturating_add(len).min(size);
         c.rx_end = end as u32;
-        self.commands.net.arrived(slot);
+        self.commands.net.arrived(now, slot);
         let memory = part_of(&self.rx, size, slot);
         self.commands.digest(now, slot, memory, Present::Nothing);
     }
@@ -555,6 +555,7 @@ impl<'d> Commands<'d> {
     fn has_news(&self) -> bool {
         self.cluster.topics.has_news()
             || self.cluster.broker_news
+            || self.net.silence_news
             || self.cluster.table.has_moved()
             || self.consumer.has_news()
             || self.admin.has_news()
@@ -577,6 +578,15 @@ impl<'d> Commands<'d> {
         }
         if let Some(event) = self.admin.poll_event(&self.cluster) {
             return Some(event);
+        }
+        if self.net.silence_news {
+            let hold = self.cluster.config.fetch_max_wait;
+            if let Some((broker, since)) = self.net.take_silence(hold) {
+                let millis = since.until(self.cluster.clock()).millis();
+                let silent =
+                    core::time::Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+                return Some(Event::Unresponsive { broker, silent });
+            }
         }
         if self.cluster.broker_news {
             let (broker, error) = self.cluster.take_broker_news()?;

@@ -107,6 +107,12 @@ pub struct Config<'d> {
     pub delivery_timeout: Duration,
     /// A request without answer for this long ends its connection.
     pub request_timeout: Duration,
+    /// A connection over which a request waits and nothing has come back for this long ends when
+    /// another connection got answers meanwhile, so that what waits is sent again over a new one: a
+    /// device in the middle may have dropped it in silence. Batches are sent again only by an
+    /// idempotent producer, which cannot write them twice. Adapters give it to their transport, too
+    /// (`TCP_USER_TIMEOUT`, keep-alive). Not less than `request_timeout`: never.
+    pub silence_timeout: Duration,
     /// A connection that is not established after this long is given up.
     pub connect_timeout: Duration,
     /// First pause before a request is tried again (KIP-580).
@@ -164,6 +170,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) request_bytes: usize,
     pub(crate) delivery_timeout: Span,
     pub(crate) request_timeout: Span,
+    pub(crate) silence_timeout: Span,
     pub(crate) connect_timeout: Span,
     pub(crate) retry_backoff: Span,
     pub(crate) retry_backoff_max: Span,
@@ -199,6 +206,7 @@ impl<'d> Settings<'d> {
             request_bytes: config.request_bytes,
             delivery_timeout: Span::of(config.delivery_timeout),
             request_timeout: Span::of(config.request_timeout),
+            silence_timeout: Span::of(config.silence_timeout),
             connect_timeout: Span::of(config.connect_timeout),
             retry_backoff: Span::of(config.retry_backoff),
             retry_backoff_max: Span::of(config.retry_backoff_max),
@@ -232,6 +240,7 @@ impl<'d> Settings<'d> {
         let positive = [
             self.delivery_timeout,
             self.request_timeout,
+            self.silence_timeout,
             self.connect_timeout,
             self.retry_backoff,
             self.reconnect_backoff,
@@ -284,6 +293,7 @@ impl<'d> Config<'d> {
             request_bytes: 1024 * 1024,
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),

@@ -16,6 +16,8 @@ use crate::rare::Rare;
 use crate::time::{Span, Tick};
 use crate::wire::{ApiKey, Full, Writer, header};
 
+pub(crate) use deadlines::Verdict;
+use deadlines::{REPORT, Silence};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
@@ -171,6 +173,10 @@ pub(crate) struct Conn {
     /// A deadline passed while nobody looked: what has arrived meanwhile is to be read first.
     overdue: bool,
     overdue_at: Tick,
+    /// When bytes came last.
+    heard: Tick,
+    /// It is silent, and whether the application knows.
+    silence: Silence,
     /// Oldest first.
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
     /// Entries at the front of `in_flight` whose bytes all left.
@@ -202,6 +208,8 @@ impl Conn {
         blocked_since: Tick::ZERO,
         overdue: false,
         overdue_at: Tick::ZERO,
+        heard: Tick::ZERO,
+        silence: Silence::No,
         in_flight: Vec::new(),
         shown: 0,
         unshown: false,
@@ -343,6 +351,8 @@ pub(crate) struct Net<'d> {
     pub(crate) seeds: usize,
     /// Each connection that made way for another one took [`ROTATION`] from there on.
     rotated: Tick,
+    /// A connection is silent that the application was not told of.
+    pub(crate) silence_news: bool,
     /// Somebody waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
@@ -374,6 +384,7 @@ impl<'d> Net<'d> {
             unshown: 0,
             seeds: 0,
             rotated: Tick::ZERO,
+            silence_news: false,
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
@@ -513,7 +524,7 @@ impl<'d> Net<'d> {
         if state == State::Wanted {
             conn.state = State::Connecting;
             conn.deadline = deadline;
-            self.deadline = self.deadline.min(deadline);
+            self.deadline = self.deadline.min(deadline).min(conn.used + REPORT);
         } else {
             conn.state = State::Free;
         }
@@ -662,7 +673,7 @@ impl<'d> Net<'d> {
             sent: 0,
             silent: no_answer,
         };
-        self.deadline = self.deadline.min(deadline);
+        self.deadline = self.deadline.min(deadline).min(now + REPORT);
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
         // An adapter that has not sent all of what it was shown comes back by itself.
@@ -731,6 +742,7 @@ impl<'d> Net<'d> {
         conn.since = now;
         conn.state = State::Handshake;
         conn.overdue = false;
+        conn.silence = Silence::No;
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.stirred = true;
     }

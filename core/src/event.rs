@@ -190,6 +190,15 @@ pub enum Event<'a> {
         /// The part; the last one is [`Reply::Done`].
         reply: Reply<'a>,
     },
+    /// A broker has not answered for some seconds, or a connection to it is not established for so
+    /// long. Once for each silence; what waits for it goes on waiting, up to
+    /// [`Config::request_timeout`](crate::Config::request_timeout).
+    Unresponsive {
+        /// Node id of the broker, -1 for a bootstrap address.
+        broker: i32,
+        /// Since when nothing has come.
+        silent: core::time::Duration,
+    },
     /// A connection ended or could not be made. It is tried again by itself.
     Disconnected {
         /// Node id of the broker, -1 for a bootstrap address.

@@ -2,7 +2,7 @@
 
 use super::Commands;
 use crate::api::Owner;
-use crate::connection::{Peer, State};
+use crate::connection::{Peer, State, Verdict};
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error};
 use crate::time::Tick;
@@ -117,7 +117,12 @@ impl Commands<'_> {
             if !self.net.conns[slot].is_live() {
                 continue;
             }
-            if guard!("request deadline", self.net.is_over(now, slot)) {
+            let verdict = self.net.verdict(now, slot, &self.cluster.config);
+            if verdict == Verdict::Dead {
+                self.lose(now, slot, Error::Closed(CloseReason::Silent), true);
+                continue;
+            }
+            if guard!("request deadline", verdict == Verdict::Over) {
                 let silent = self.net.conns[slot].state == State::Handshake;
                 let silent = silent.then_some(Error::Closed(CloseReason::Silent));
                 self.lose(now, slot, silent.unwrap_or(Error::TimedOut), true);

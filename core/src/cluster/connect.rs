@@ -324,6 +324,11 @@ impl<'d> Cluster<'d> {
         self.trouble
     }
 
+    /// The time of the last pass.
+    pub(crate) const fn clock(&self) -> Tick {
+        self.clock
+    }
+
     /// The peer of a node id; of -1 the bootstrap address that failed last.
     pub(crate) fn peer_of(&self, node: i32) -> Peer {
         if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }

@@ -1,13 +1,64 @@
 //! When a connection that does not answer is given up: not while its answer waits for the
 //! application, and not before what arrived while nobody looked was read.
 
-use super::Net;
+use super::{Conn, Net, State};
+use crate::api::Owner;
+use crate::config::Settings;
 use crate::time::{Span, Tick};
 
 /// A deadline that passed so long ago passed while nobody looked.
 const LATE: Span = Span::from_millis(100);
 /// What has arrived meanwhile is read within this.
 const GRACE: Span = Span::from_millis(50);
+/// The application hears of a connection that has been silent for this long.
+pub(super) const REPORT: Span = Span::from_secs(3);
+/// A silent connection is looked at again this often.
+const AGAIN: Span = Span::from_secs(1);
+
+/// What the application knows of a silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    No = 1,
+    News,
+    Told,
+}
+
+/// What the deadlines of a connection say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Sound,
+    /// A request or the connecting took too long.
+    Over,
+    /// Nothing comes back over it, while others are answered.
+    Dead,
+}
+
+impl Conn {
+    /// Since when something waits for this connection and nothing has come; never if nothing waits.
+    fn silent_since(&self, hold: Span) -> Tick {
+        match self.state {
+            State::Connecting => self.used,
+            State::Handshake | State::Ready if !self.blocked => {
+                let Some(first) = self.in_flight.first().filter(|first| !first.silent) else {
+                    return Tick::NEVER;
+                };
+                let may_wait = first.asked.kind.row().waits;
+                let since = if may_wait { first.since + hold } else { first.since };
+                since.max(self.heard)
+            }
+            _ => Tick::NEVER,
+        }
+    }
+
+    /// Whether what waits may be sent again over another connection.
+    fn may_go_again(&self, idempotence: bool) -> bool {
+        self.in_flight.iter().all(|request| match request.asked.kind.row().owner {
+            Owner::Admin => false,
+            Owner::Producer => idempotence,
+            _ => true,
+        })
+    }
+}
 
 impl Net<'_> {
     /// The scale of time moves.
@@ -23,6 +74,7 @@ impl Net<'_> {
             c.deadline.age(by);
             c.blocked_since.age(by);
             c.overdue_at.age(by);
+            c.heard.age(by);
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);
@@ -35,16 +87,77 @@ impl Net<'_> {
         self.deadline
     }
 
-    /// Begins to look at the deadlines of all connections; [`Net::is_over`] is told of each.
+    /// Begins to look at the deadlines of all connections; [`Net::verdict`] is told of each.
     pub(crate) fn begin_look(&mut self) {
         self.deadline = Tick::NEVER;
         self.check = false;
     }
 
     /// Whether a deadline of a connection has passed.
-    pub(crate) fn is_over(&mut self, now: Tick, slot: usize) -> bool {
+    pub(crate) fn verdict(&mut self, now: Tick, slot: usize, config: &Settings<'_>) -> Verdict {
+        let silent = self.conns[slot].silent_since(config.fetch_max_wait);
+        let heard = |(other, conn): (usize, &Conn)| other != slot && conn.heard > silent;
+        let dead = self.conns[slot].state != State::Connecting
+            && silent + config.silence_timeout <= now
+            && self.conns.iter().enumerate().any(heard)
+            && self.conns[slot].may_go_again(config.idempotence);
+        let deadline = self.conns[slot].next_deadline();
+        let at = if guard!("a silent connection ends while others are answered", dead) {
+            deadline.min(silent + config.silence_timeout)
+        } else {
+            deadline
+        };
+        if self.is_over(now, slot, at) {
+            return if at < deadline { Verdict::Dead } else { Verdict::Over };
+        }
+        if silent != Tick::NEVER {
+            self.watch_silence(now, slot, silent);
+        }
+        Verdict::Sound
+    }
+
+    /// The application hears of a silence once.
+    fn watch_silence(&mut self, now: Tick, slot: usize, silent: Tick) {
         let conn = &mut self.conns[slot];
-        let mut at = conn.next_deadline();
+        let report_at = silent + REPORT;
+        if report_at > now {
+            self.deadline = self.deadline.min(report_at);
+            return;
+        }
+        self.deadline = self.deadline.min(now + AGAIN);
+        if conn.silence != Silence::No {
+            return;
+        }
+        // One that passed while nobody looked says nothing before the socket was read.
+        if report_at + LATE > now || (conn.overdue && conn.overdue_at <= now) {
+            (conn.silence, conn.overdue) = (Silence::News, false);
+            self.silence_news = true;
+        } else {
+            if !conn.overdue {
+                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
+            }
+            self.deadline = self.deadline.min(conn.overdue_at);
+        }
+    }
+
+    /// The next broker that is silent, and since when.
+    pub(crate) fn take_silence(&mut self, hold: Span) -> Option<(i32, Tick)> {
+        for conn in self.conns.iter_mut() {
+            if conn.silence == Silence::News {
+                conn.silence = Silence::Told;
+                let since = conn.silent_since(hold);
+                if since != Tick::NEVER {
+                    return Some((conn.peer.node(), since));
+                }
+            }
+        }
+        self.silence_news = false;
+        None
+    }
+
+    /// The same with what has arrived taken into account.
+    fn is_over(&mut self, now: Tick, slot: usize, mut at: Tick) -> bool {
+        let conn = &mut self.conns[slot];
         if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
             // Whoever was away looks at the socket first.
             if !conn.overdue {
@@ -59,8 +172,9 @@ impl Net<'_> {
     }
 
     /// Bytes of a connection have arrived.
-    pub(crate) fn arrived(&mut self, slot: usize) {
-        self.conns[slot].overdue = false;
+    pub(crate) fn arrived(&mut self, now: Tick, slot: usize) {
+        let conn = &mut self.conns[slot];
+        (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
     }
 
     /// Whether the next answer on a connection lies here and waits for the application.

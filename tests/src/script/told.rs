@@ -88,6 +88,7 @@ impl Told {
             Event::EndOfPartition { at, offset } => Event::EndOfPartition { at, offset },
             Event::Assigned { at, partition } => Event::Assigned { at, partition },
             Event::Disconnected { broker, error } => Event::Disconnected { broker, error },
+            Event::Unresponsive { broker, silent } => Event::Unresponsive { broker, silent },
             ref other => panic!("an event that scripts do not know yet: {other:?}"),
         })
     }

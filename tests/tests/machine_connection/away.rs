@@ -9,10 +9,17 @@ fn disconnected(s: &mut Script) -> usize {
     s.take_told(|told| matches!(told, Told::Event(Event::Disconnected { .. })).then_some(())).len()
 }
 
+/// A client that gives nothing up for being silent, for what is about its deadlines.
+fn patient(world: World) -> Script {
+    let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    config.silence_timeout = Duration::from_secs(600);
+    Script::with(world, config, &Limits::small())
+}
+
 /// The whole answer lies in the receive buffer: what takes long is the application.
 #[test]
 fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
-    let mut s = Script::new(World::new(1).topic("t", 1));
+    let mut s = patient(World::new(1).topic("t", 1));
     s.manual(ApiKey::Fetch);
     let t = s.ready("t");
     let now = s.now();
@@ -40,7 +47,7 @@ fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
 /// What was asked behind the answer that waits has as much time left as before.
 #[test]
 fn a_request_behind_an_answer_that_waits_is_given_its_time() {
-    let mut s = Script::new(World::new(1).topic("t", 2));
+    let mut s = patient(World::new(1).topic("t", 2));
     let t = s.ready("t");
     let now = s.now();
     let parts = [0, 1].map(|part| s.client.assign(now, t, part, Start::Offset(0)).unwrap());

@@ -6,3 +6,4 @@ mod faults;
 mod many;
 mod reasons;
 mod scarce;
+mod silence;

@@ -17,7 +17,10 @@ pub fn ready(world: World) -> (Script, TopicId) {
 /// Events, but for those about connections.
 pub fn events(s: &mut Script) -> Vec<Event<'static>> {
     let told = s.take_told(Told::event);
-    told.into_iter().filter(|event| !matches!(event, Event::Disconnected { .. })).collect()
+    let about = |event: &Event<'_>| {
+        matches!(event, Event::Disconnected { .. } | Event::Unresponsive { .. })
+    };
+    told.into_iter().filter(|event| !about(event)).collect()
 }
 
 /// Partitions before and after each growth that was told.

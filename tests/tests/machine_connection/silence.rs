@@ -1,0 +1,110 @@
+//! Connections over which nothing comes back: reported after seconds, and given up while others are
+//! answered; no batch is written twice for that.
+
+use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
+use kavka_core::{Acks, CloseReason, Config, Duration, Error, Event, Limits};
+use kavka_tests::script::{Script, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn unresponsive(s: &mut Script) -> Vec<(i32, Duration)> {
+    s.take_told(|told| match told.event()? {
+        Event::Unresponsive { broker, silent } => Some((broker, silent)),
+        _ => None,
+    })
+}
+
+fn ended(s: &mut Script) -> Vec<(i32, Error)> {
+    s.take_told(|told| match told.event()? {
+        Event::Disconnected { broker, error } => Some((broker, error)),
+        _ => None,
+    })
+}
+
+/// A broker that accepts and says nothing, and one that is a black hole.
+#[test]
+fn a_broker_that_does_not_answer_is_reported_after_seconds() {
+    for hangs in [false, true] {
+        let mut world = World::new(1).topic("t", 1);
+        world.node(1).hangs = hangs;
+        let mut s = Script::new(world);
+        s.manual(ApiKey::ApiVersions);
+        s.topic("t");
+        s.run(SECOND * 2);
+        assert_eq!(unresponsive(&mut s), []);
+        s.run(SECOND * 2);
+        let told = unresponsive(&mut s);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!((-1..=1).contains(&told[0].0) && told[0].1 >= SECOND * 3, "{told:?}");
+        s.run(SECOND * 5);
+        assert_eq!(unresponsive(&mut s), [], "once for each silence");
+    }
+}
+
+/// An idle client and one whose fetches wait are no silence.
+#[test]
+fn waiting_for_records_is_no_silence() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.ready("t");
+    s.run(SECOND * 60);
+    assert_eq!(unresponsive(&mut s), []);
+}
+
+fn config(world: &World, idempotence: bool) -> Config<'static> {
+    let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    config.idempotence = idempotence;
+    if !idempotence {
+        config.acks = Acks::Leader;
+    }
+    config
+}
+
+/// A middle box drops the connection: probes over another one are answered, the batch is not.
+#[test]
+fn a_dead_connection_is_given_up_while_others_are_answered() {
+    for idempotence in [true, false] {
+        let world = World::new(1).topic("t", 1);
+        let config = config(&world, idempotence);
+        let mut s = Script::with(world, config, &Limits::server());
+        let t = s.ready("t");
+        s.produce(t, 0, "a");
+        let first = s.expect::<ProduceRequest>();
+        s.acknowledge(&first, 0);
+        s.produce(t, 0, "b");
+        let lost = s.expect::<ProduceRequest>();
+        let begun = s.now();
+        s.run(SECOND * 9);
+        s.none::<ProduceRequest>("it may still be answered");
+        if idempotence {
+            let again = s.expect::<ProduceRequest>();
+            let after = begun.until(s.now());
+            assert!(after < SECOND * 13, "sent again after {after:?}");
+            let [lost, again] = [&lost, &again].map(|asked| s.batches(asked)[0].header);
+            assert_eq!(
+                (lost.producer_id, lost.producer_epoch, lost.base_sequence),
+                (again.producer_id, again.producer_epoch, again.base_sequence),
+                "the broker recognises it"
+            );
+            assert!(ended(&mut s).contains(&(1, Error::Closed(CloseReason::Silent))));
+        } else {
+            s.run(SECOND * 15);
+            s.none::<ProduceRequest>("it might be written twice");
+        }
+    }
+}
+
+/// Where nobody is answered it is the network, or the cluster: no connection is worse than others.
+#[test]
+fn silence_everywhere_ends_nothing_before_the_request_timeout() {
+    let mut s = Script::new(World::new(1).topic("t", 1));
+    s.ready("t");
+    s.manual(ApiKey::Metadata);
+    s.manual(ApiKey::DescribeTopicPartitions);
+    s.topic("other");
+    s.world.node(1).hangs = true;
+    let _ = s.expect::<MetadataRequest>();
+    s.run(SECOND * 25);
+    let ended = ended(&mut s);
+    let silent = (1, Error::Closed(CloseReason::Silent));
+    assert!(!ended.contains(&silent), "{ended:?}");
+}
