@@ -513,6 +513,14 @@ impl<'d> Commands<'d> {
         self.cluster.whole_trouble().or_else(silent)
     }
 
+    /// [`Config::silence_timeout`](crate::Config::silence_timeout), for adapters that have their
+    /// transport look after it, too.
+    #[must_use]
+    pub fn silence_timeout(&self) -> core::time::Duration {
+        let millis = self.cluster.config.silence_timeout.millis();
+        core::time::Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
     /// Host and port of a broker by its node id; of -1 those of the bootstrap address that failed
     /// last, or that is being connected.
     #[must_use]

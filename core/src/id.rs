@@ -49,16 +49,33 @@ impl BatchId {
 }
 
 /// A record that was taken by [`Commands::produce`](crate::Commands::produce): the batch that
-/// carries it, its place there (from 0) and the partition that was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// carries it, its place there (from 0) and the partition that was chosen. Batch and place make it:
+/// two that differ in the partition alone are equal.
+#[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecordId {
     /// The batch; [`Event::Delivered`](crate::Event::Delivered) and `Failed` name it.
     pub batch: BatchId,
     /// Place of the record in its batch, from 0.
     pub index: u32,
-    /// The partition that the record goes to.
+    /// The partition that the record goes to. One that has neither a key nor a partition of its own
+    /// moves to another while this one has no leader that can be reached:
+    /// [`Event::Delivered`](crate::Event::Delivered) says where it went.
     pub partition: u32,
+}
+
+impl PartialEq for RecordId {
+    fn eq(&self, other: &Self) -> bool {
+        (self.batch, self.index) == (other.batch, other.index)
+    }
+}
+
+impl Eq for RecordId {}
+
+impl core::hash::Hash for RecordId {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (self.batch, self.index).hash(state);
+    }
 }
 
 /// An admin request, until its [`Reply::Done`](crate::Reply::Done).

@@ -61,6 +61,8 @@ pub(crate) struct Queue {
     retry_at: Tick,
     /// Leader epoch that the last batch was sent under.
     sent_epoch: i32,
+    /// Number of the last record that it took, modulo 2^32.
+    newest: u32,
 }
 
 impl Queue {
@@ -80,6 +82,7 @@ impl Queue {
         producer_id: 0,
         retry_at: Tick::ZERO,
         sent_epoch: 0,
+        newest: 0,
     };
 }
 
@@ -187,6 +190,9 @@ pub(crate) struct Producer<'d> {
     identity_error: Option<Obstacle>,
     /// Leaders or connections changed since it was looked for records that have another way.
     astray: bool,
+    /// Records that were taken, and the last one of partitions that were forgotten, modulo 2^32.
+    taken: u32,
+    evicted: u32,
     rare: Rare,
     serial: u64,
     reserve: usize,
@@ -240,6 +246,8 @@ impl<'d> Producer<'d> {
             identity_failures: 0,
             identity_error: None,
             astray: false,
+            taken: 0,
+            evicted: 0,
             rare: setup.rare,
             serial: 0,
             reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
@@ -307,6 +315,12 @@ impl<'d> Producer<'d> {
         self.last_record = now;
         let b = &mut self.batches[batch];
         b.keyless = target.partition.is_none() && !keyed && (b.keyless || b.count == 0);
+        self.taken = self.taken.wrapping_add(1);
+        if b.count == 0 {
+            b.records.0 = self.taken;
+        }
+        b.records.1 = self.taken;
+        self.queues[part].newest = self.taken;
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
         let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
@@ -531,6 +545,7 @@ impl<'d> Producer<'d> {
             self.raise_epoch();
         }
         self.unplace(part);
+        self.evicted = self.taken;
         self.queues[part] = Queue::EMPTY;
         self.unstick(topic, part);
         self.spreads[topic].opened = 0;

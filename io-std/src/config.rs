@@ -25,6 +25,7 @@ pub struct Config {
     pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: Option<usize>,
     pub(crate) delivery_timeout: Duration,
+    pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) admin_timeout: Duration,
@@ -59,6 +60,7 @@ impl Config {
             linger_when_idle: false,
             batch_bytes: None,
             delivery_timeout: Duration::from_secs(120),
+            silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
             close_timeout: Duration::from_secs(5),
             admin_timeout: Duration::from_secs(30),
@@ -138,6 +140,15 @@ impl Config {
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
+        self
+    }
+
+    /// A connection over which something is awaited and nothing comes for this long is given up
+    /// while others are answered, and as soon as the system finds that the peer acknowledges
+    /// nothing (`TCP_USER_TIMEOUT`, keep-alive). Default: 10 s.
+    #[must_use]
+    pub fn silence_timeout(mut self, timeout: Duration) -> Self {
+        self.silence_timeout = Some(timeout);
         self
     }
 
@@ -271,6 +282,7 @@ impl Config {
         core.linger_when_idle = self.linger_when_idle;
         core.batch_bytes = self.batch_bytes.unwrap_or(core.batch_bytes);
         core.delivery_timeout = self.delivery_timeout;
+        core.silence_timeout = self.silence_timeout.unwrap_or(core.silence_timeout);
         core.out_of_range = self.out_of_range;
         core.probing = self.probing;
         core.probe_idle = self.probe_idle.unwrap_or(core.probe_idle);

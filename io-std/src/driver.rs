@@ -296,7 +296,8 @@ impl<'d> Driver<'d> {
         step: impl FnOnce(&mut Conn, &Context<'_>, &mut Client<'d>) -> Result<(), Ended>,
     ) {
         let Some(Some(conn)) = self.conns.get_mut(slot) else { return };
-        let cx = Context { now, poller: &self.poller, mode: self.mode };
+        let silence = self.client.silence_timeout();
+        let cx = Context { now, poller: &self.poller, mode: self.mode, silence };
         let result = step(conn, &cx, &mut self.client);
         for address in conn.tried.drain(..) {
             self.resolver.tried(&conn.name, address);

@@ -235,6 +235,7 @@ fn advice(kind: ErrorKind) -> &'static str {
             "is a broker running there, and does the port fit?"
         }
         ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
+        ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",
         ErrorKind::Kafka(Core::Closed(CloseReason::Silent)) => {
             "is this a Kafka port, and is the broker overloaded?"
         }

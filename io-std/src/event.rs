@@ -116,6 +116,16 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// A broker has not answered for some seconds, or a connection to it is not established for so
+    /// long. Once for each silence.
+    Unresponsive {
+        /// Node id, -1 for a bootstrap address.
+        broker: i32,
+        /// `host:port`.
+        address: Arc<str>,
+        /// Since when nothing has come.
+        silent: Duration,
+    },
     /// A connection ended or could not be made; it is tried again.
     Disconnected {
         /// Node id, -1 for a bootstrap address.
@@ -267,6 +277,11 @@ pub(crate) fn owned(
             Event::TopicFailed { topic, error }
         }
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
+        Core::Unresponsive { broker, silent } => {
+            let address = commands.broker_address(broker);
+            let address = address.map(|(host, port)| format!("{host}:{port}"));
+            Event::Unresponsive { broker, address: address.unwrap_or_default().into(), silent }
+        }
         Core::Disconnected { broker, error } => {
             Event::Disconnected { broker, error: disconnected(broker, error, commands, failure) }
         }

@@ -59,6 +59,8 @@ pub(crate) struct Batch {
     pub(super) sequence: i32,
     /// Records of an ended batch whose outcome the application knows.
     pub(super) told: u32,
+    /// Numbers of its first and last record, modulo 2^32.
+    pub(super) records: (u32, u32),
     /// Correlation id of the request that carries it.
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
@@ -93,6 +95,7 @@ impl Batch {
         producer_id: 0,
         sequence: 0,
         told: 0,
+        records: (0, 0),
         request: 0,
         next: Link::NONE,
         error: None,

@@ -1,7 +1,7 @@
 //! Batches that cannot leave: those without keys move to a partition that takes some, and for the
 //! others it is known what stands in the way.
 
-use super::{Identity, Place, Producer, Stage};
+use super::{Identity, Producer, Stage};
 use crate::cluster::{Cluster, PRODUCER};
 use crate::connection::{Net, Peer, Role, State};
 use crate::error::{Error, Obstacle};
@@ -16,64 +16,66 @@ impl<'d> Producer<'d> {
     }
 
     /// Moves records without keys, which any partition may have, away from partitions without a
-    /// leader that can be reached.
+    /// leader that can be reached. Never behind records of the partition that were sent later.
     pub(super) fn move_strays(&mut self, cluster: &mut Cluster<'d>) {
         if !core::mem::take(&mut self.astray) {
             return;
         }
-        let mut link = self.first_of(Place::Homeless).map_or(Link::NONE, Link::to);
-        while let Some(part) = link.get() {
-            link = self.places.next(part);
-            self.move_from(cluster, part);
-        }
-        for lane in 0..self.lanes.len() {
-            if !cluster.brokers[lane].down {
-                continue;
-            }
-            for place in [Place::Ready, Place::Open, Place::First] {
-                let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
-                while let Some(part) = link.get() {
-                    link = self.places.next(part);
-                    self.move_from(cluster, part);
-                }
+        // In the order of their records.
+        let mut link = self.aging.first();
+        while let Some(batch) = link.get() {
+            link = self.ages.next(batch);
+            let b = &self.batches[batch];
+            let waits = matches!(b.stage, Stage::Open | Stage::Ready);
+            if b.keyless && waits && b.attempts == 0 && !b.sealed {
+                self.move_batch(cluster, batch);
             }
         }
     }
 
-    /// Moves what may go of one partition.
-    fn move_from(&mut self, cluster: &mut Cluster<'d>, part: usize) {
-        let slot = usize::from(cluster.table[part].topic);
+    fn move_batch(&mut self, cluster: &mut Cluster<'d>, batch: usize) {
+        let b = &self.batches[batch];
+        let (part, records) = (b.part as usize, b.records);
+        let entry = &cluster.table[part];
+        let slot = usize::from(entry.topic);
         let topic = &cluster.topics[slot];
         let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
-        if !topic.ready || (cluster.table[part].leader() < 0 && asked) {
-            return; // its leader may be on its way
-        }
-        let may_go = |b: &super::Batch| {
-            let waits = matches!(b.stage, Stage::Open | Stage::Ready);
-            b.keyless && waits && b.attempts == 0 && !b.sealed
+        let lost = match entry.broker() {
+            Some(lane) => cluster.brokers[lane].down,
+            // Its leader may be on its way.
+            None => !asked,
         };
-        while let Some(batch) = self.first_not(part, |b| !may_go(b)) {
-            let Some(to) = self.reachable(cluster, slot) else { return };
-            self.unlink(part, batch);
-            let b = &mut self.batches[batch];
-            (b.stage, b.next, b.part) = (Stage::Ready, Link::NONE, to as u32);
-            b.to = Self::destination(cluster, to);
-            if let Some(tail) = self.queues[to].tail.get()
-                && self.batches[tail].stage == Stage::Open
-            {
-                self.close(to, tail);
-            }
-            self.enqueue(to, batch);
-            self.unstick(slot, part);
-            self.touch(part);
+        if !topic.ready || !lost {
+            return;
         }
+        let Some(to) = self.reachable(cluster, slot, records.0) else { return };
+        self.unlink(part, batch);
+        let b = &mut self.batches[batch];
+        (b.stage, b.next, b.part) = (Stage::Ready, Link::NONE, to as u32);
+        b.to = Self::destination(cluster, to);
+        if let Some(tail) = self.queues[to].tail.get()
+            && self.batches[tail].stage == Stage::Open
+        {
+            self.close(to, tail);
+        }
+        self.enqueue(to, batch);
+        self.queues[to].newest = records.1;
+        self.unstick(slot, part);
+        self.touch(part);
     }
 
-    /// A partition of a topic that takes records now.
-    fn reachable(&self, cluster: &mut Cluster<'d>, slot: usize) -> Option<usize> {
-        self.try_partitions(cluster, slot).or_else(|| {
+    /// A partition of a topic that takes records now, and none that was sent after this one yet.
+    fn reachable(&self, cluster: &mut Cluster<'d>, slot: usize, first: u32) -> Option<usize> {
+        let after = |other: u32| (first.wrapping_sub(other) as i32) > 0;
+        let fits = |part: usize| {
+            let newest = self.queues[part].newest;
+            let later = after(newest) && after(self.evicted);
+            guard!("nothing moves behind what was sent later", later => true)
+        };
+        self.try_partitions(cluster, slot).filter(|part| fits(*part)).or_else(|| {
             cluster.table.of_topic(slot).find(|part| {
-                cluster.table[*part].used_by(PRODUCER) && self.is_available(cluster, *part)
+                let used = cluster.table[*part].used_by(PRODUCER);
+                used && self.is_available(cluster, *part) && fits(*part)
             })
         })
     }

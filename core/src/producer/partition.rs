@@ -135,6 +135,7 @@ impl<'d> Producer<'d> {
             link = cluster.table.next_of(part);
             sequences |= self.queues[part].next_sequence > 0;
             self.unplace(part);
+            self.evicted = self.taken;
             self.queues[part] = Queue::EMPTY;
             cluster.table.release(part, PRODUCER);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kavka_core::{Client, CloseReason, ConnId, Instant};
 use polling::Poller;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::register::{Mode, Registered};
 
@@ -84,6 +84,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) poller: &'a Arc<Poller>,
     pub(super) mode: Mode,
+    /// A peer that acknowledges nothing for this long is gone.
+    pub(super) silence: Duration,
 }
 
 impl Conn {
@@ -131,7 +133,8 @@ impl Conn {
             self.address = Some(address);
             self.tried.push(address);
             self.stage = Stage::Resolving; // closes the last socket before the next registers
-            match open(address).and_then(|s| Registered::new(cx.poller, s, self.id.slot(), cx.mode))
+            match open(address, cx.silence)
+                .and_then(|s| Registered::new(cx.poller, s, self.id.slot(), cx.mode))
             {
                 Ok(socket) => {
                     let more = !self.addresses.is_empty();
@@ -279,11 +282,27 @@ impl Conn {
     }
 }
 
+/// Has the system find out that the peer is gone although nothing says so, as when a device in the
+/// middle forgot the connection.
+fn watch_peer(socket: &Socket, silence: Duration) {
+    // Whole seconds are what most systems know. A system without these options goes without: the
+    // client's own time-outs remain.
+    let alive = TcpKeepalive::new().with_time((silence / 2).max(Duration::from_secs(1)));
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
+    let alive = alive.with_interval((silence / 6).max(Duration::from_secs(1)));
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    let alive = alive.with_retries(3);
+    let _ = socket.set_tcp_keepalive(&alive);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket.set_tcp_user_timeout(Some(silence));
+}
+
 /// A socket that is on its way to `address`.
-fn open(address: SocketAddr) -> io::Result<TcpStream> {
+fn open(address: SocketAddr, silence: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    watch_peer(&socket, silence);
     match socket.connect(&address.into()) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
         // "In progress" has no stable `ErrorKind`. Whatever it is, it shows when the socket

@@ -11,7 +11,7 @@ fn a_slow_answer_of_the_only_broker_makes_no_loop_of_connections() {
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();
     let before = s.connects.len();
-    s.run(Duration::from_secs(20));
+    s.run(Duration::from_secs(9));
     // Only a probe beside the batch has a reason.
     let made = s.connects.len() - before;
     assert!((1..=2).contains(&made), "{made} connections");

@@ -14,7 +14,7 @@ use kavka_core::{Config, Event, Limits, Signal};
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
-use kavka_tests::script::steps::{changed, count, events, growths, metadata, ready};
+use kavka_tests::script::steps::{changed, count, events, growths, metadata, ready, warm_up};
 
 fn old() -> World {
     World::new(1).release(Profile::V2_8).topic("t", 3)
@@ -305,7 +305,7 @@ fn a_stopped_broker_does_not_delay_noticing_beyond_two_and_a_half_seconds() {
 fn a_smaller_count_marks_the_broker_and_never_the_topic() {
     // R2, R4
     let (mut s, t) = ready(World::new(1).topic("t", 4));
-    s.produce(t, 3, "x");
+    warm_up(&mut s, t, 3);
     let _ = events(&mut s);
     let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
     s.manual(ApiKey::DescribeTopicPartitions);

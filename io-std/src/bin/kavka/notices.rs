@@ -62,6 +62,7 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
         event,
         Event::TopicFailed { .. }
             | Event::Disconnected { .. }
+            | Event::Unresponsive { .. }
             | Event::Moved { .. }
             | Event::PartitionFailed { .. }
     );
@@ -96,6 +97,9 @@ pub(super) fn describe(event: &Event) -> String {
         Event::TopicFailed { error, .. }
         | Event::PartitionFailed { error, .. }
         | Event::Disconnected { error, .. } => failure::describe(error),
+        Event::Unresponsive { address, silent, .. } => {
+            format!("no answer from broker {address} for {} s", silent.as_secs())
+        }
         Event::BrokerStale { broker, topic } => format!("{topic}: broker {broker} is stale"),
         Event::Assigned { topic, partition } => format!("{topic}, partition {partition}: reading"),
         Event::Moved { topic, partition, from, to, why } => {
