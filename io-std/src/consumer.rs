@@ -3,6 +3,7 @@
 mod chunk;
 mod run;
 mod shared;
+mod stuck;
 
 use core::fmt;
 use core::time::Duration;

@@ -3,7 +3,7 @@
 use super::Commands;
 use crate::config::Start;
 use crate::consumer::Consumer;
-use crate::error::{Error, Misuse};
+use crate::error::{Error, Misuse, Obstacle};
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::time::Instant;
 
@@ -79,6 +79,14 @@ impl Commands<'_> {
     #[must_use]
     pub fn position(&self, at: PartitionId) -> Option<i64> {
         self.consumer.slot(&self.cluster, at).and_then(|part| self.consumer.position(part))
+    }
+
+    /// What keeps an assigned partition from being read, as far as brokers said or connections
+    /// showed: that it does not exist, has no leader, or one that cannot be reached.
+    #[must_use]
+    pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
+        let part = self.consumer.slot(&self.cluster, at)?;
+        self.cluster.obstacle_of(part)
     }
 
     /// Topic and index of an assigned partition.

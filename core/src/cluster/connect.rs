@@ -324,6 +324,25 @@ impl<'d> Cluster<'d> {
         self.trouble
     }
 
+    /// What stands in the way of a partition.
+    pub(crate) fn obstacle_of(&self, part: usize) -> Option<Obstacle> {
+        let entry = &self.table[part];
+        let topic = &self.topics[usize::from(entry.topic)];
+        if let Some(error) = topic.failure {
+            return error.as_obstacle(-1);
+        }
+        match entry.broker() {
+            _ if !topic.ready => self.whole_trouble(),
+            _ if entry.index >= topic.count => Some(Obstacle::NoPartition),
+            None if entry.leader() < 0 => Some(Obstacle::NoLeader),
+            None => None,
+            Some(slot) => {
+                let broker = &self.brokers[slot];
+                broker.error.filter(|_| broker.down)?.as_obstacle(broker.id)
+            }
+        }
+    }
+
     /// The time of the last pass.
     pub(crate) const fn clock(&self) -> Tick {
         self.clock

@@ -10,10 +10,11 @@ use kavka_core::{
 
 use super::chunk::Chunk;
 use super::shared::{Command, End, Shared, What};
+use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, owned};
+use crate::event::{Event, located, owned};
 use crate::pending::Setter;
 
 /// What to read from the start.
@@ -48,6 +49,7 @@ pub(super) fn run(
         partitions: HashMap::new(),
         ids: HashMap::new(),
         topics: HashMap::new(),
+        stuck: Stuck::default(),
         open: Chunk::default(),
         full: false,
         ended: ErrorKind::Panicked.into(),
@@ -70,6 +72,7 @@ pub(super) fn run(
         run.events(&mut driver);
         run.give();
         run.tell_topics(&driver);
+        run.tell_stuck(&driver);
     }
 }
 
@@ -79,6 +82,7 @@ struct Run<'a> {
     partitions: HashMap<PartitionId, Partition>,
     ids: HashMap<(Arc<str>, u32), PartitionId>,
     topics: HashMap<TopicId, Topic>,
+    stuck: Stuck,
     open: Chunk,
     /// The application has not taken what is there: records stay in the machine, and with them
     /// the bytes behind. TCP holds the broker back.
@@ -190,7 +194,8 @@ impl Run<'_> {
     /// Until a topic that cannot be used must be told.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let untold = self.topics.values().filter(|topic| !topic.told);
-        let due = untold.map(|topic| topic.since + self.config.topic_timeout).min()?;
+        let due = untold.map(|topic| topic.since + self.config.topic_timeout);
+        let due = due.chain(self.stuck.due()).min()?;
         Some(driver.now().until(due))
     }
 
@@ -320,6 +325,18 @@ impl Run<'_> {
                 let error = Error::from(topic.error).doing(format!("read {name}"));
                 self.shared.push(Err(error));
             }
+        }
+    }
+
+    /// Reports partitions that could not be read for long.
+    fn tell_stuck(&mut self, driver: &Driver<'_>) {
+        let (now, ids) = (driver.now(), self.partitions.keys().copied());
+        for (id, obstacle) in self.stuck.look(driver, now, self.config.topic_timeout, ids) {
+            let Some(Partition { topic, index, .. }) = self.partitions.get(&id) else { continue };
+            let (topic, partition) = (topic.clone(), *index);
+            let error = located(Core::Blocked(obstacle), driver, driver.last_failure());
+            let error = error.doing(format!("read {topic}, partition {partition}"));
+            self.shared.hub.tell(|| Some(Event::PartitionFailed { topic, partition, error }));
         }
     }
 

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-use kavka_std::{Admin, Config, Event, Producer, Record};
+use kavka_std::{Admin, Config, Consumer, Event, Producer, Record, Start};
+use kavka_tests::sim::{Options, Server};
 
 use super::{LONG, config, server, told};
 
@@ -84,4 +85,29 @@ fn a_partition_that_does_not_exist_is_named_after_the_topic_timeout() {
     let error = told(producer.send_to("t", 77, &Record::new(b"v")).unwrap()).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("t, partition 77") && said.contains("no such partition"), "{said}");
+}
+
+/// Partitions that do not exist, and one without a leader beside good ones.
+#[test]
+fn assigned_partitions_that_cannot_be_read_are_named_with_their_reason() {
+    let options = Options { brokers: 2, replication: 1, ..Options::default() };
+    let server = Server::start(options).unwrap();
+    server.create_topic("t", 2).unwrap();
+    let dead = (0..2).find(|index| server.leader("t", *index).unwrap().0 == 2).unwrap();
+    let mut list = vec![("t", 77, Start::Earliest)];
+    list.extend([0, 1].map(|index| ("t", index, Start::Earliest)));
+    let consumer = Consumer::assign(config(&server).topic_timeout(SOON), &list).unwrap();
+    let events = consumer.events();
+    server.kill(2).unwrap();
+    let mut missing = false;
+    let mut leaderless = false;
+    while !(missing && leaderless) {
+        let event = events.next_timeout(LONG).expect("both are named");
+        let Event::PartitionFailed { partition, error, .. } = event else { continue };
+        let said = error.to_string();
+        missing |= partition == 77 && said.contains("no such partition");
+        let reason = said.contains("has no leader") || said.contains("connection closed");
+        leaderless |= partition == dead && reason;
+        assert!(partition == 77 || partition == dead, "a good one: {said}");
+    }
 }

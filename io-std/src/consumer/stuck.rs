@@ -1,0 +1,50 @@
+//! Assigned partitions that cannot be read for long, and why.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kavka_core::{Instant, Obstacle, PartitionId};
+
+use crate::driver::Driver;
+
+/// Looks at all partitions now and then.
+#[derive(Default)]
+pub(super) struct Stuck {
+    look_at: Option<Instant>,
+    /// Since when, and what the application knows.
+    since: HashMap<PartitionId, (Instant, Option<Obstacle>)>,
+}
+
+impl Stuck {
+    /// When it looks again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Partitions that something has stood in the way of for `timeout`, once for each reason.
+    pub(super) fn look(
+        &mut self,
+        driver: &Driver<'_>,
+        now: Instant,
+        timeout: Duration,
+        assigned: impl ExactSizeIterator<Item = PartitionId>,
+    ) -> Vec<(PartitionId, Obstacle)> {
+        if self.look_at.is_some_and(|at| at > now) {
+            return Vec::new();
+        }
+        let pace = (timeout / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
+        self.look_at = (assigned.len() > 0).then(|| now + pace);
+        let before = core::mem::take(&mut self.since);
+        let mut news = Vec::new();
+        for id in assigned {
+            let Some(obstacle) = driver.obstacle_of(id) else { continue };
+            let (since, mut known) = before.get(&id).copied().unwrap_or((now, None));
+            if since + timeout <= now && known != Some(obstacle) {
+                known = Some(obstacle);
+                news.push((id, obstacle));
+            }
+            self.since.insert(id, (since, known));
+        }
+        news
+    }
+}
