@@ -17,6 +17,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const NAMES: usize = 1024;
 
 type Answer = io::Result<Vec<SocketAddr>>;
+/// A name, and what its look-up found.
+type Found = (Arc<str>, Answer);
 
 /// The addresses of a host, or why there are none, and the connections that wait for them.
 pub(super) struct Resolved {
@@ -41,7 +43,7 @@ struct Name {
 /// per name runs at a time.
 pub(super) struct Resolver {
     poller: Arc<Poller>,
-    results: (Sender<(Arc<str>, Answer)>, Receiver<(Arc<str>, Answer)>),
+    results: (Sender<Found>, Receiver<Found>),
     names: HashMap<Arc<str>, Name>,
 }
 
