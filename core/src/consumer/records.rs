@@ -1,10 +1,10 @@
 //! Record batches in a Fetch answer: found, checked and handed out one by one.
 
 use super::{Activity, Consumer, FetchMemo, Trouble};
-#[cfg(feature = "codec")]
-use super::{Link, Spot};
+#[cfg(feature = "codecs")]
+use super::{Link, Spot, Start};
 use crate::cluster::Cx;
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
@@ -161,6 +161,10 @@ impl<'d> Consumer<'d> {
     #[cfg(feature = "codec")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
+        if read.state == Activity::Resolve {
+            // Wherever it was about to go, the application is not there yet.
+            read.begin(Start::Offset(offset.max(0)));
+        }
         if read.state == Activity::Fetch {
             (read.state, read.stale) = (Activity::Parked, true);
             read.position = offset.max(0);
