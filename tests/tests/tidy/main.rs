@@ -184,13 +184,12 @@ fn wire_stands_alone() {
     none("wire uses modules above it", &found);
 }
 
-/// Modules that a build may leave out: features of the core with a module of their name. A codec
-/// is no owner of requests: it knows bytes only.
+/// Modules that a build may leave out: features of the core with a module of their name.
 fn parts(manifest: &str, tops: &BTreeSet<String>) -> Vec<String> {
     let after = manifest.split("[features]").nth(1).unwrap_or_default();
     let lines = after.lines().skip(1).take_while(|line| !line.starts_with('['));
     let features = lines.filter_map(|line| Some(line.split_once('=')?.0.trim().to_string()));
-    features.filter(|feature| tops.contains(feature) && feature != "codec").collect()
+    features.filter(|feature| tops.contains(feature)).collect()
 }
 
 /// `(part, part)`: the former uses the latter.
