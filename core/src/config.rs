@@ -160,7 +160,7 @@ pub struct Config<'d> {
     pub auto_create: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
     /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub codecs: crate::codec::Codecs,
 }
 
@@ -224,7 +224,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) partition_max_bytes: i32,
     pub(crate) auto_create: bool,
     pub(crate) report_positions: bool,
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub(crate) codecs: crate::codec::Codecs,
 }
 
@@ -262,7 +262,7 @@ impl<'d> Settings<'d> {
             partition_max_bytes: config.partition_max_bytes,
             auto_create: config.auto_create,
             report_positions: config.report_positions,
-            #[cfg(feature = "codec")]
+            #[cfg(feature = "codecs")]
             codecs: config.codecs,
         }
     }
@@ -359,7 +359,7 @@ impl<'d> Config<'d> {
             partition_max_bytes: 1024 * 1024,
             report_positions: false,
             auto_create: false,
-            #[cfg(feature = "codec")]
+            #[cfg(feature = "codecs")]
             codecs: crate::codec::Codecs::COMPACT,
         }
     }

@@ -1,10 +1,10 @@
 //! What the machine tells the application, and the few types of its commands.
 
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 use crate::codec::{Codec, Fault, Unpack, UnpackError};
 use crate::error::{CloseReason, Error};
 use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition};
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 use crate::record::HEADER_LEN;
 use crate::record::{BatchHeader, Malformed, Records};
 use crate::time::Instant;
@@ -321,7 +321,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// When the batch is damaged behind its checksum, larger than `scratch`, or no decoder is there
     /// for its codec.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub fn unpack<'s>(
         &self,
         decoders: &mut impl Unpack,

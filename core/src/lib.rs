@@ -36,7 +36,7 @@ mod answer;
 mod api;
 mod client;
 mod cluster;
-#[cfg(feature = "codec")]
+#[cfg(feature = "codecs")]
 pub mod codec;
 mod config;
 mod connection;

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod apis;
+pub mod codecs;
 pub mod commands;
 pub mod differential;
 pub mod framing;

@@ -90,7 +90,7 @@ impl Commands<'_> {
     /// Parks a partition: the records from `offset` on cannot be used, for example since
     /// [`Batch::unpack`](crate::Batch::unpack) failed. It waits there for a [`Commands::seek`], as
     /// after [`Event::Corrupt`](crate::Event::Corrupt).
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub fn park(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.consumer.park_at(part, offset);

@@ -146,19 +146,19 @@ impl<'d> Consumer<'d> {
     }
 
     /// Whether the application unpacks batches of this codec.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     fn is_unpacked(cx: &Cx<'d>, codec: u8) -> bool {
         Codec::from_id(codec).is_some_and(|codec| cx.settings.codecs.has(codec))
     }
 
-    #[cfg(not(feature = "codec"))]
+    #[cfg(not(feature = "codecs"))]
     fn is_unpacked(_: &Cx<'d>, _: u8) -> bool {
         false
     }
 
     /// The application cannot use the records from `offset` on: the partition waits there for a
     /// seek.
-    #[cfg(feature = "codec")]
+    #[cfg(feature = "codecs")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if read.state == Activity::Resolve {

@@ -1,6 +1,9 @@
 //! `kavka consume`: every option.
 
+use kavka_std::kavka_core::codec::Codec;
 use kavka_std::{Config, Limits, Producer, Record};
+use kavka_tests::packed;
+use kavka_tests::script::fetch::Batch;
 use kavka_tests::sim::{Options, Server};
 use rustix::process::Signal;
 
@@ -13,6 +16,22 @@ fn filled() -> Server {
     fill(&server, 0, &["a", "b", "c"]);
     fill(&server, 1, &["d", "e"]);
     server
+}
+
+/// The command has all codecs; those that a build leaves out are named.
+#[test]
+fn compressed_records_of_all_codecs_are_printed() {
+    let server = with_topic(1);
+    let mut wanted = Vec::new();
+    for (n, codec) in Codec::ALL.into_iter().enumerate() {
+        let values = [format!("{codec} one"), format!("{codec} two")];
+        let batch = Batch::new(2 * n as i64, &[&values[0], &values[1]]).bytes();
+        let packed = packed::batch(&batch, codec);
+        server.with(|cluster| cluster.append_batch("t", 0, &packed)).unwrap();
+        wanted.extend(values);
+    }
+    let ran = run(&server, &["consume", "t", "-e"]).good();
+    assert_eq!(ran.text().lines().collect::<Vec<_>>(), wanted);
 }
 
 #[test]

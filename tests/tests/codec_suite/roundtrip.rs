@@ -25,10 +25,13 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Input, output, table.
+type Pack = fn(&[u8], &mut [u8], &mut [u16]) -> Option<usize>;
+
 /// Packed with a table of so many places.
 fn pack(codec: Codec, input: &[u8], places: usize) -> Vec<u8> {
     let mut table = vec![0xffff; places];
-    let (bound, pack): (_, fn(&[u8], &mut [u8], &mut [u16]) -> Option<usize>) = match codec {
+    let (bound, pack): (_, Pack) = match codec {
         Codec::Lz4 => (lz4::packed_bound(input.len()), lz4::pack),
         _ => (snappy::packed_bound(input.len()), snappy::pack),
     };

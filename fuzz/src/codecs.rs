@@ -1,0 +1,61 @@
+//! Codecs: the small decoders against the fast ones, over bytes of a broker that lies; and what is
+//! packed reads as it was.
+
+use kavka_core::codec::{Codec, Compact, Fault, Unpack, lz4, snappy};
+use kavka_std::codec::Decoders;
+
+/// Bytes that may be unpacked.
+const LIMIT: usize = 1 << 20;
+
+/// Codec and what is done, then the bytes.
+pub fn run(data: &[u8]) {
+    let Some((first, input)) = data.split_first() else { return };
+    let codec = Codec::ALL[usize::from(first & 3)];
+    if first & 4 != 0 {
+        return pack(codec, input, 1 << (first >> 4));
+    }
+    let small = compact(codec, input, LIMIT);
+    let fast = growing(codec, input);
+    match (&small, &fast) {
+        (Err(Fault::Missing), _) => return,
+        // The format's own limits may be found in another order.
+        (Err(_), Err(_)) => return,
+        _ => assert_eq!(small, fast, "{codec}"),
+    }
+    let Ok(small) = small else { return };
+    // Room for just that is enough, and for less is not.
+    assert_eq!(compact(codec, input, small.len()).as_ref(), Ok(&small));
+    if let Some(less) = small.len().checked_sub(1) {
+        compact(codec, input, less).expect_err("too little room");
+    }
+}
+
+fn compact(codec: Codec, input: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
+    let mut out = vec![0; room];
+    let len = Compact::new().unpack(codec, input, &mut out)?;
+    out.truncate(len);
+    Ok(out)
+}
+
+fn growing(codec: Codec, input: &[u8]) -> Result<Vec<u8>, Fault> {
+    let mut out = Vec::new();
+    let unpacked = Decoders::new().unpack_to(codec, input, &mut out, 0, LIMIT);
+    assert!(out.len() <= LIMIT, "{codec}: {} bytes", out.len());
+    out.truncate(unpacked?);
+    Ok(out)
+}
+
+fn pack(codec: Codec, input: &[u8], places: usize) {
+    let mut table = vec![0; places];
+    let mut packed = vec![0; lz4::packed_bound(input.len()).max(snappy::packed_bound(input.len()))];
+    let len = match codec {
+        Codec::Lz4 => lz4::pack(input, &mut packed, &mut table),
+        Codec::Snappy => snappy::pack(input, &mut packed, &mut table),
+        _ => return,
+    };
+    let packed = &packed[..len.expect("the bound is enough")];
+    if input.len() <= LIMIT {
+        assert_eq!(compact(codec, packed, input.len()).as_deref(), Ok(input));
+        assert_eq!(growing(codec, packed).as_deref(), Ok(input));
+    }
+}
