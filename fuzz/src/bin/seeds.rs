@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kafka_protocol::messages::ApiKey;
+use kavka_core::record::{BatchHeader, HEADER_LEN};
 use kavka_core::wire::{ApiKey as Key, Step, header};
 use kavka_fuzz::apis::{APIS, versions};
 use serde_json::Value;
@@ -88,10 +89,21 @@ fn records(data: &Path, folder: &Path) -> usize {
             if bytes.len() <= LONGEST && seen.insert(bytes.len()) {
                 let name = format!("batch-{}", bytes.len());
                 write(folder, "records", &name, &[&[7, 0], &bytes[..]].concat());
+                packed(folder, &bytes);
             }
         }
     }
     seen.len()
+}
+
+/// The compressed records of a batch, for `codecs`.
+fn packed(folder: &Path, bytes: &[u8]) {
+    let Ok(header) = BatchHeader::parse(bytes) else { return };
+    let body = bytes.get(HEADER_LEN..header.total_len()).unwrap_or_default();
+    if let Some(place) = header.codec().checked_sub(1).filter(|place| *place < 4) {
+        let name = format!("{place}-{}", body.len());
+        write(folder, "codecs", &name, &[&[place], body].concat());
+    }
 }
 
 /// Calls that bring a client to where it sends and reads, each in some orders.
