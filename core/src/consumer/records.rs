@@ -2,7 +2,7 @@
 
 use super::{Consumer, FetchCx, State, Trouble};
 #[cfg(feature = "codecs")]
-use super::{Link, Spot};
+use super::{Link, Spot, Start};
 use crate::cluster::Cluster;
 #[cfg(feature = "codecs")]
 use crate::codec::Codec;
@@ -161,6 +161,10 @@ impl<'d> Consumer<'d> {
     #[cfg(feature = "codecs")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
+        if read.state == State::Resolve {
+            // Wherever it was about to go, the application is not there yet.
+            read.begin(Start::Offset(offset.max(0)));
+        }
         if read.state == State::Fetch {
             (read.state, read.stale) = (State::Parked, true);
             read.position = offset.max(0);

@@ -180,6 +180,25 @@ fn a_partition_that_was_parked_waits_at_its_position_for_a_seek() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
 }
 
+/// As when the log was truncated or trimmed while the application unpacked what it had.
+#[test]
+fn a_partition_that_is_about_to_jump_is_parked_as_well() {
+    let (mut s, parts) = reading(1, 1);
+    let asked = s.expect::<FetchRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Earliest).unwrap();
+    assert_eq!(s.client.position(parts[0]), None);
+    s.client.park(parts[0], 5);
+    assert_eq!(s.client.position(parts[0]), Some(5));
+    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    assert_eq!(s.records(), []);
+    s.none::<FetchRequest>("the partition waits for a seek");
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Offset(6)).unwrap();
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&asked), [("t".into(), 0, 6)]);
+}
+
 /// CORRUPT_MESSAGE: the broker cannot read its own log there.
 #[test]
 fn records_that_the_broker_calls_corrupt_are_told() {
