@@ -133,9 +133,11 @@ fn little_endian(rest: &mut &[u8], bytes: usize) -> Result<usize, Fault> {
 /// Bytes of output that [`pack`] needs at most.
 #[must_use]
 pub const fn packed_bound(len: usize) -> usize {
-    // Three bytes for a length, and three for the tag of a literal.
+    // Three bytes for a length, and three for the tag of a literal. A copy of four bytes takes
+    // three, and the tag of a literal from 61 bytes on two: one more than there were.
     let blocks = len.div_ceil(CHUNK);
-    len.saturating_add(blocks.saturating_mul(4 + 3 + 3)).saturating_add(HEADER.len())
+    let tags = blocks.saturating_mul(4 + 3 + 3).saturating_add(len / (4 + 61));
+    len.saturating_add(tags).saturating_add(HEADER.len())
 }
 
 /// Packs `input` as Java's client does; returns how many bytes that are, or `None` when `output`

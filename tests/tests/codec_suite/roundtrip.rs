@@ -126,6 +126,22 @@ fn a_small_table_is_enough_for_telemetry_and_noise_is_stored() {
     assert!(pack(Codec::Snappy, &noise, 512).len() <= snappy::packed_bound(noise.len()));
 }
 
+/// Four bytes that repeat between literals that do not: three bytes for the copy, and two or three
+/// for the tag of each literal.
+#[test]
+fn short_copies_between_long_literals_fit_the_bound() {
+    for literal in [57, 60, 61, 62, 100, 255, 256, 257, 258, 400] {
+        let noise = noise(60_000);
+        let parts = noise.chunks(literal).map(|part| [b"abcd", part].concat());
+        let input = parts.collect::<Vec<_>>().concat();
+        for codec in [Codec::Lz4, Codec::Snappy] {
+            // A large table finds all of them.
+            let packed = pack(codec, &input, 1 << 15);
+            assert_eq!(compact(codec, &packed, input.len()).as_ref(), Ok(&input), "{literal}");
+        }
+    }
+}
+
 /// Java's client writes this front, and verifies its checksum.
 #[test]
 fn a_frame_begins_as_those_of_java() {
