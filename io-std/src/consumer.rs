@@ -22,8 +22,8 @@ use crate::worker::Worker;
 
 /// Reads topics or partitions through one background thread with its own connections.
 ///
-/// Compressed batches are unpacked by the thread that takes them, one thread at a time; which codecs
-/// are read is a matter of this crate's features ([`codec::READ`](crate::codec::READ)).
+/// Compressed batches are unpacked by the thread that takes them, one thread at a time; the features
+/// of this crate decide which codecs are read ([`codec::READ`](crate::codec::READ)).
 ///
 /// Records come in [`Chunk`]s. The thread fetches ahead up to [`Config::queue_bytes`]; beyond,
 /// the brokers wait until the application takes some.
