@@ -22,7 +22,7 @@ use crate::worker::Worker;
 
 /// Reads topics or partitions through one background thread with its own connections.
 ///
-/// Compressed batches are unpacked by the thread that takes them, one thread at a time; the features
+/// Compressed batches are unpacked by the thread that takes them, one thread at a time; features
 /// of this crate decide which codecs are read ([`codec::READ`](crate::codec::READ)).
 ///
 /// Records come in [`Chunk`]s. The thread fetches ahead up to [`Config::queue_bytes`]; beyond,
