@@ -85,10 +85,14 @@ impl<'d> Cluster<'d> {
         self.answered = true;
         self.trouble = None;
         match peer {
-            Peer::Seed(_) => (self.seeds.failures, self.seeds.error) = (0, None),
+            Peer::Seed(_) => {
+                self.seeds.failures = 0;
+                self.seeds.error = self.seeds.error.filter(|_| !self.seeds.reported);
+            }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
-                    broker.error = None;
+                    // The end of another connection is news all the same.
+                    broker.error = broker.error.filter(|_| !broker.reported);
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }

@@ -46,7 +46,7 @@ fn lines_become_records() {
         args.extend(*options);
         feed(at(&server, &args), input.as_bytes()).good();
         // Without acknowledgements the command may end before the broker has read them.
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let until = std::time::Instant::now() + Duration::from_secs(10);
         while shown(&server).len() < want.len() && std::time::Instant::now() < until {
             std::thread::yield_now();
         }
