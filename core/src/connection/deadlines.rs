@@ -20,7 +20,7 @@ const AGAIN: Span = Span::from_secs(1);
 /// What the application knows of a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
-    No = 1,
+    No,
     News,
     Reported,
 }
