@@ -8,7 +8,8 @@ use embassy_futures::select::{Either, select};
 use embassy_net::Stack;
 use embassy_time::{Duration, Timer, with_timeout};
 use kavka_core::{
-    Client, Config, Error, Event, Limits, Probing, Saved, Start, Storage, TopicId, snapshot_bytes,
+    Client, Config, Error, Event, Limits, Obstacle, Probing, Saved, Start, Storage, TopicId,
+    snapshot_bytes,
 };
 use kavka_embassy::net::NetDriver;
 use kavka_embassy::{SocketMem, now};
@@ -343,7 +344,9 @@ fn a_record_that_was_not_flushed_before_a_long_sleep_is_reported_as_failed() {
     device.executor.run_for(SECOND);
     let journal = device.journal.borrow();
     let lost: Vec<_> = journal.lost.iter().map(|l| (l.error, l.maybe_written)).collect();
-    assert_eq!(lost, [(Error::TimedOut, false)]);
+    // The connection ended in its sleep, so nobody could answer.
+    let unanswered = Error::Blocked(Obstacle::NoAnswer { broker: 1 });
+    assert_eq!(lost, [(unanswered, false)]);
 }
 
 fn disconnected(news: &News) -> bool {
