@@ -264,8 +264,8 @@ fn piece<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Fault> {
     Ok(first)
 }
 
-/// The output is full.
-const FULL: Fault = Fault::TooLarge { needed: 0 };
+/// The output slice is full, and the format does not say how much would do.
+pub const FULL: Fault = Fault::TooLarge { needed: 0 };
 
 /// Appends `bytes` at `at`; returns where they end.
 fn put(output: &mut [u8], at: usize, bytes: &[u8]) -> Result<usize, Fault> {

@@ -17,8 +17,6 @@ pub(crate) struct Broker {
     pub(crate) seen: Tick,
     /// Connection attempts that failed in a row.
     pub(crate) failures: u8,
-    /// Its last connection failed, and it has none since.
-    pub(crate) down: bool,
     pub(crate) retry_at: Tick,
     /// It answered with less than is known: ask others until then (R4).
     pub(crate) stale_until: Tick,
@@ -30,9 +28,66 @@ pub(crate) struct Broker {
     pub(crate) handshake: i16,
     /// The turns in which it got a connection last, by role.
     pub(super) turns: [u16; 2],
-    /// Why its last connection failed, until one answers, and whether the application knows.
-    pub(crate) error: Option<Error>,
-    pub(crate) reported: bool,
+    pub(crate) last: LastFailure,
+}
+
+/// Why the last connection to a peer failed, until one answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastFailure {
+    error: Option<Error>,
+    /// There is no connection since.
+    down: bool,
+    /// The application knows.
+    reported: bool,
+}
+
+impl LastFailure {
+    pub(super) const NONE: Self = Self { error: None, down: false, reported: false };
+
+    pub(super) const fn new(error: Error) -> Self {
+        Self { error: Some(error), down: true, reported: false }
+    }
+
+    /// Whether there is no connection since.
+    pub(crate) const fn is_down(self) -> bool {
+        self.down
+    }
+
+    /// Why there is none.
+    pub(crate) fn why_down(self) -> Option<Error> {
+        self.error.filter(|_| self.down)
+    }
+
+    /// The peer has another address now.
+    const fn readdressed(self) -> Self {
+        Self { down: false, ..self }
+    }
+
+    /// What the application does not know yet.
+    fn news(self) -> Option<Error> {
+        self.error.filter(|_| !self.reported)
+    }
+
+    pub(super) fn has_news(self) -> bool {
+        self.news().is_some()
+    }
+
+    /// Returns what the application does not know; from then on it does.
+    pub(super) fn take_news(&mut self) -> Option<Error> {
+        let news = self.news()?;
+        self.reported = true;
+        Some(news)
+    }
+
+    /// Another connection is ready: the application need not hear of the failure any more.
+    pub(super) const fn dismiss(&mut self) {
+        (self.down, self.reported) = (false, true);
+    }
+
+    /// Another connection has answered. That one ended before is news all the same.
+    pub(super) fn forget_known(&mut self) {
+        self.error = self.news();
+    }
 }
 
 impl Broker {
@@ -43,15 +98,13 @@ impl Broker {
         port: 0,
         seen: Tick::ZERO,
         failures: 0,
-        down: false,
         retry_at: Tick::ZERO,
         stale_until: Tick::ZERO,
         readdressed: false,
         doubted: false,
         handshake: 0,
         turns: [0; 2],
-        error: None,
-        reported: false,
+        last: LastFailure::NONE,
     };
 }
 
@@ -169,8 +222,9 @@ impl<'d> Cx<'d> {
             }
         };
         let old = known.map(|slot| &self.cluster.brokers[slot]);
-        let (stale_until, error, reported) =
-            old.map_or((Tick::ZERO, None, false), |old| (old.stale_until, old.error, old.reported));
+        let (stale_until, last) = old.map_or((Tick::ZERO, LastFailure::NONE), |old| {
+            (old.stale_until, old.last.readdressed())
+        });
         self.cluster.brokers[slot] = Broker {
             used: true,
             id,
@@ -180,8 +234,7 @@ impl<'d> Cx<'d> {
             retry_at: if known.is_some() { self.now } else { Tick::ZERO },
             readdressed: known.is_some(),
             stale_until,
-            error,
-            reported,
+            last,
             ..Broker::EMPTY
         };
         self.cluster.brokers_moved |= known.is_some();

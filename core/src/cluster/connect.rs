@@ -1,5 +1,6 @@
 //! Whom to connect to, and when to try again.
 
+use super::broker::LastFailure;
 use super::{Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::{Error, Obstacle};
@@ -17,10 +18,9 @@ pub(super) struct Seeds {
     /// Rounds in which every one failed.
     failures: u8,
     pub(super) retry_at: Tick,
-    /// Why one of them failed last, which one, and whether the application knows.
-    pub(super) error: Option<Error>,
+    last: LastFailure,
+    /// Which one that was of.
     failed: u32,
-    reported: bool,
     /// The turn in which somebody to be asked about the cluster was connected last.
     turn: u16,
     /// A connection to one of them answered with less than is known (R4).
@@ -33,9 +33,8 @@ impl Seeds {
             next: first,
             failures: 0,
             retry_at: Tick::ZERO,
-            error: None,
+            last: LastFailure::NONE,
             failed: 0,
-            reported: false,
             turn: 0,
             stale_until: Tick::ZERO,
         }
@@ -64,7 +63,7 @@ impl<'d> Cluster<'d> {
             None => None,
             Some(slot) => {
                 let broker = &self.brokers[slot];
-                broker.error.filter(|_| broker.down)?.as_obstacle(broker.id)
+                broker.last.why_down()?.as_obstacle(broker.id)
             }
         }
     }
@@ -87,12 +86,11 @@ impl<'d> Cluster<'d> {
         match peer {
             Peer::Seed(_) => {
                 self.seeds.failures = 0;
-                self.seeds.error = self.seeds.error.filter(|_| !self.seeds.reported);
+                self.seeds.last.forget_known();
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
-                    // The end of another connection is news all the same.
-                    broker.error = broker.error.filter(|_| !broker.reported);
+                    broker.last.forget_known();
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
@@ -101,13 +99,11 @@ impl<'d> Cluster<'d> {
 
     /// The next failed connection that the application was not told of.
     pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
-        if let Some(error) = self.seeds.error.filter(|_| !self.seeds.reported) {
-            self.seeds.reported = true;
+        if let Some(error) = self.seeds.last.take_news() {
             return Some((-1, error));
         }
-        for broker in self.brokers.iter_mut().filter(|broker| !broker.reported) {
-            if let Some(error) = broker.error {
-                broker.reported = true;
+        for broker in self.brokers.iter_mut() {
+            if let Some(error) = broker.last.take_news() {
                 return Some((broker.id, error));
             }
         }
@@ -188,7 +184,7 @@ impl<'d> Cx<'d> {
                 if let Peer::Seed(n) = peer {
                     // An address that the application has to hear of yet is kept.
                     let seeds = &mut self.cluster.seeds;
-                    if seeds.reported || seeds.error.is_none() {
+                    if !seeds.last.has_news() {
                         seeds.failed = n;
                     }
                     self.seed_used();
@@ -311,11 +307,11 @@ impl<'d> Cx<'d> {
                 // A peer that greets and goes must not be connected in a circle.
                 let at = self.now + self.settings.reconnect_backoff;
                 self.cluster.seeds.retry_at = self.cluster.seeds.retry_at.max(at);
-                self.cluster.seeds.reported = true;
+                self.cluster.seeds.last.dismiss();
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.cluster.broker_mut(id) {
-                    (broker.down, broker.reported) = (false, true);
+                    broker.last.dismiss();
                 }
             }
         }
@@ -329,16 +325,15 @@ impl<'d> Cx<'d> {
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;
-                (seeds.error, seeds.failed, seeds.reported) = (Some(error), n, false);
+                (seeds.last, seeds.failed) = (LastFailure::new(error), n);
             }
             Peer::Node(id) => {
                 let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
                 let at = backoff(&mut self.rng, self.now, base, max, failures);
                 if let Some(broker) = self.cluster.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
-                    broker.down = true;
                     broker.retry_at = at;
-                    (broker.error, broker.reported) = (Some(error), false);
+                    broker.last = LastFailure::new(error);
                 }
                 let mut led = self
                     .cluster
@@ -356,11 +351,11 @@ impl<'d> Cx<'d> {
     pub(crate) fn forgive(&mut self, peer: Peer) {
         self.cluster.trouble = None;
         match peer {
-            Peer::Seed(_) => self.cluster.seeds.error = None,
+            Peer::Seed(_) => self.cluster.seeds.last = LastFailure::NONE,
             Peer::Node(id) => {
                 if let Some(broker) = self.cluster.broker_mut(id) {
-                    (broker.error, broker.failures, broker.retry_at) = (None, 0, self.now);
-                    broker.down = false;
+                    (broker.failures, broker.retry_at) = (0, self.now);
+                    broker.last = LastFailure::NONE;
                 }
             }
         }

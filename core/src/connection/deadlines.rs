@@ -60,9 +60,16 @@ impl Conn {
             _ => true,
         })
     }
-}
 
-impl Conn {
+    /// Something passed while nobody looked: what has arrived meanwhile is read first. Returns
+    /// until when.
+    fn read_first(&mut self, now: Tick) -> Tick {
+        if !self.overdue {
+            (self.overdue, self.overdue_at) = (true, now + GRACE);
+        }
+        self.overdue_at
+    }
+
     /// Bytes of the request at a place move, or of its response: it and those behind it have their
     /// whole time again, if some of it is over. Bounded, since a peer may take or give a byte now
     /// and then for ever.
@@ -155,10 +162,7 @@ impl Net<'_> {
             (conn.silence, conn.overdue) = (Silence::News, false);
             self.silence_news = true;
         } else {
-            if !conn.overdue {
-                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
-            }
-            self.deadline = self.deadline.min(conn.overdue_at);
+            self.deadline = self.deadline.min(conn.read_first(now));
         }
     }
 
@@ -177,15 +181,10 @@ impl Net<'_> {
         None
     }
 
-    /// The same with what has arrived taken into account.
+    /// Whether `at` has passed, once what has arrived is read.
     fn is_over(&mut self, now: Tick, slot: usize, mut at: Tick) -> bool {
-        let conn = &mut self.conns[slot];
         if guard!("what has arrived is read before a deadline counts", at + LATE <= now => false) {
-            // Whoever was away looks at the socket first.
-            if !conn.overdue {
-                (conn.overdue, conn.overdue_at) = (true, now + GRACE);
-            }
-            at = conn.overdue_at;
+            at = self.conns[slot].read_first(now);
         }
         if at > now {
             self.deadline = self.deadline.min(at);

@@ -366,9 +366,9 @@ impl<'d> Consumer<'d> {
     fn serve(&mut self, cx: &mut Cx<'d>, desk: usize) -> Option<Tick> {
         let broker = &cx.cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
-        if other || !broker.used || broker.down {
+        if other || !broker.used || broker.last.is_down() {
             // What it was a replica of is read elsewhere.
-            let gone = !broker.used || broker.down;
+            let gone = !broker.used || broker.last.is_down();
             self.review(cx, desk, |_| guard!("a replica that is gone is left", gone));
         }
         if !self.desks[desk].wants() {

@@ -193,7 +193,7 @@ impl<'d> Producer<'d> {
                 cx.refresh(usize::from(entry.topic));
                 self.astray = true;
             }
-            _ => self.astray |= lane.is_some_and(|lane| cx.cluster.brokers[lane].down),
+            _ => self.astray |= lane.is_some_and(|lane| cx.cluster.brokers[lane].last.is_down()),
         }
         if let Some(lane) = lane {
             let (opens, ends) = (place == Place::Open, b.created + cx.settings.linger);

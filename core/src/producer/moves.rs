@@ -41,7 +41,7 @@ impl<'d> Producer<'d> {
         let topic = &cx.cluster.topics[slot];
         let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
         let lost = match entry.broker() {
-            Some(lane) => cx.cluster.brokers[lane].down,
+            Some(lane) => cx.cluster.brokers[lane].last.is_down(),
             // Its leader may be on its way.
             None => !asked,
         };
@@ -94,7 +94,7 @@ impl<'d> Producer<'d> {
             Some(Obstacle::Refused { broker: -1, code })
         } else if node < 0 && q.refused == ErrorCode(0) {
             cx.cluster.whole_trouble().or(Some(Obstacle::NoLeader))
-        } else if let Some(why) = cx.cluster.broker(node).filter(|b| b.down).and_then(|b| b.error) {
+        } else if let Some(why) = cx.cluster.broker(node).and_then(|b| b.last.why_down()) {
             why.as_obstacle(node)
         } else if q.refused != ErrorCode(0) {
             Some(Obstacle::Refused { broker: node, code: q.refused })

@@ -253,7 +253,7 @@ impl<'d> Producer<'d> {
 
     pub(super) fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
         let leader = cluster.table[part].broker();
-        let reached = leader.is_some_and(|slot| !cluster.brokers[slot].down);
+        let reached = leader.is_some_and(|slot| !cluster.brokers[slot].last.is_down());
         reached && self.queues[part].failures == 0
     }
 }
