@@ -131,13 +131,9 @@ fn window(codec: Codec, input: &[u8]) -> Option<u64> {
     None
 }
 
-/// The output is full.
-#[cfg(any(feature = "lz4", feature = "gzip", feature = "zstd"))]
-const FULL: Fault = Fault::TooLarge { needed: 0 };
-
 #[cfg(feature = "lz4")]
 mod with_lz4 {
-    use kavka_core::codec::{Fault, lz4};
+    use kavka_core::codec::{FULL, Fault, lz4};
     use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 
     /// A match begins at most so many bytes earlier.
@@ -153,7 +149,7 @@ mod with_lz4 {
                 decompress_into_with_dict(block, free, before)
             };
             written.map(|len| at + len).map_err(|why| match why {
-                DecompressError::OutputTooSmall { .. } => super::FULL,
+                DecompressError::OutputTooSmall { .. } => FULL,
                 DecompressError::ExpectedAnotherByte | DecompressError::LiteralOutOfBounds => {
                     Fault::Truncated
                 }
@@ -186,7 +182,7 @@ mod with_snap {
 
 #[cfg(feature = "gzip")]
 mod with_zlib {
-    use kavka_core::codec::{Fault, gzip};
+    use kavka_core::codec::{FULL, Fault, gzip};
     use zlib_rs::{Inflate, InflateFlush, Status};
 
     const WINDOW_BITS: u8 = 15;
@@ -204,7 +200,7 @@ mod with_zlib {
                 .map(|len| usize::try_from(len).unwrap_or(usize::MAX));
             match ended {
                 Ok(Status::StreamEnd) => Ok((read, written)),
-                Ok(_) if written == output.len() => Err(super::FULL),
+                Ok(_) if written == output.len() => Err(FULL),
                 Ok(_) => Err(Fault::Truncated),
                 Err(_) => Err(Fault::Damaged),
             }
@@ -215,7 +211,7 @@ mod with_zlib {
 
 #[cfg(feature = "zstd")]
 mod with_zstd {
-    use kavka_core::codec::Fault;
+    use kavka_core::codec::{FULL, Fault};
     use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as Code;
     use zstd::zstd_safe::{DCtx, get_frame_content_size, is_error_kind};
 
@@ -261,7 +257,7 @@ mod with_zstd {
         };
         context.decompress(output, input).map_err(|code| {
             if is_error_kind(code, Code::ZSTD_error_dstSize_tooSmall) {
-                super::FULL
+                FULL
             } else if is_error_kind(code, Code::ZSTD_error_srcSize_wrong) {
                 Fault::Truncated
             } else if is_error_kind(code, Code::ZSTD_error_checksum_wrong) {

@@ -24,9 +24,9 @@ pub struct Chunk {
 /// Buffers of chunks that the application is through with, for the next ones.
 #[derive(Debug)]
 pub(super) struct Spare {
-    buffers: Mutex<Vec<Vec<u8>>>,
+    buffers: Pool,
     /// Those that batches are unpacked to.
-    unpacked: Mutex<Vec<Vec<u8>>>,
+    unpacked: Pool,
     /// Bytes of a buffer: of a chunk, and of the batch that makes it full.
     size: usize,
 }
@@ -39,41 +39,43 @@ const SPARE_UNPACKED: usize = 4;
 /// makes it full.
 const UNPACKED: usize = 16;
 
-impl Spare {
-    pub(super) fn new(chunk_bytes: usize) -> Self {
-        let size = chunk_bytes + chunk_bytes / 4;
-        Self { buffers: Mutex::default(), unpacked: Mutex::default(), size }
-    }
+/// Buffers to be used again.
+#[derive(Debug, Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
 
+impl Pool {
     fn get(&self) -> Vec<u8> {
-        lock(&self.buffers).pop().unwrap_or_default()
+        lock(&self.0).pop().unwrap_or_default()
     }
 
-    fn put(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut buffers = lock(&self.buffers);
-        if buffers.len() < SPARE && buffer.capacity() <= 2 * self.size {
+    /// Keeps the buffer, unless there are `most` or it takes more than `bytes`.
+    fn put(&self, buffer: Vec<u8>, most: usize, bytes: usize) {
+        let mut buffers = lock(&self.0);
+        if buffers.len() < most && buffer.capacity() <= bytes {
             buffers.push(buffer);
         }
     }
 }
 
 impl Spare {
+    pub(super) fn new(chunk_bytes: usize) -> Self {
+        let size = chunk_bytes + chunk_bytes / 4;
+        Self { buffers: Pool::default(), unpacked: Pool::default(), size }
+    }
+
     /// Bytes of unpacked records after which a chunk is full.
     fn enough(&self) -> usize {
         UNPACKED * self.size
     }
 
-    fn get_unpacked(&self) -> Vec<u8> {
-        lock(&self.unpacked).pop().unwrap_or_default()
+    fn put(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.buffers.put(buffer, SPARE, 2 * self.size);
     }
 
     /// Its bytes stay: to set them to zero again would cost as much as to unpack them.
     fn put_unpacked(&self, buffer: Vec<u8>) {
-        let mut buffers = lock(&self.unpacked);
-        if buffers.len() < SPARE_UNPACKED && buffer.capacity() <= 2 * self.enough() {
-            buffers.push(buffer);
-        }
+        self.unpacked.put(buffer, SPARE_UNPACKED, 2 * self.enough());
     }
 }
 
@@ -167,7 +169,7 @@ impl Chunk {
             self.bytes.clear();
             return Self { bytes, batches, unpacked: Vec::new(), home: Some(spare.clone()) };
         }
-        let bytes = core::mem::replace(&mut self.bytes, spare.get());
+        let bytes = core::mem::replace(&mut self.bytes, spare.buffers.get());
         Self { bytes, batches, unpacked: Vec::new(), home: Some(spare.clone()) }
     }
 
@@ -212,7 +214,7 @@ impl Chunk {
         limit: usize,
     ) -> Vec<Result<(), Error>> {
         let (enough, mut end) = (spare.enough(), 0);
-        let mut buffer = spare.get_unpacked();
+        let mut buffer = spare.unpacked.get();
         let mut done = Vec::with_capacity(self.batches.len());
         for entry in &mut self.batches {
             if end >= enough {
@@ -399,7 +401,7 @@ mod tests {
         let (full_again, third) = fill(1000);
         assert_eq!(third, first);
         drop((full, full_again, copy));
-        assert_eq!(lock(&spare.buffers).len(), 2, "a copy has no home");
+        assert_eq!(lock(&spare.buffers.0).len(), 2, "a copy has no home");
         let (few, _) = fill(100);
         assert!(few.bytes.capacity() < 200, "{} bytes", few.bytes.capacity());
     }
@@ -414,13 +416,13 @@ mod tests {
             chunk
         };
         drop(full(2 * enough + 1));
-        assert_eq!(lock(&spare.unpacked).len(), 0, "too large to be kept");
+        assert_eq!(lock(&spare.unpacked.0).len(), 0, "too large to be kept");
         let kept = full(2 * enough);
         let at = kept.unpacked.as_ptr();
         drop(kept);
-        let again = spare.get_unpacked();
+        let again = spare.unpacked.get();
         assert_eq!((again.as_ptr(), again.len()), (at, 2 * enough), "and not cleared");
         (0..2 * SPARE_UNPACKED).map(|_| full(1)).collect::<Vec<_>>().clear();
-        assert_eq!(lock(&spare.unpacked).len(), SPARE_UNPACKED);
+        assert_eq!(lock(&spare.unpacked.0).len(), SPARE_UNPACKED);
     }
 }

@@ -47,29 +47,31 @@ impl Counts {
         count: u32,
     ) {
         let begun = self.end(batch, first);
-        let sent = self.of(topic);
-        sent.records += u64::from(count);
-        sent.batches += 1;
-        if let Some(begun) = begun {
-            sent.latency.add(begun.until(now));
-        }
+        self.add(topic, |sent| {
+            sent.records += u64::from(count);
+            sent.batches += 1;
+            if let Some(begun) = begun {
+                sent.latency.add(begun.until(now));
+            }
+        });
     }
 
     pub(super) fn failed(&mut self, topic: &str, batch: BatchId, first: u32, count: u32) {
         self.end(batch, first);
-        self.of(topic).failed += u64::from(count);
+        self.add(topic, |sent| sent.failed += u64::from(count));
     }
 
     /// A record that was never handed over.
     pub(super) fn refused(&mut self, topic: &str) {
-        self.of(topic).failed += 1;
+        self.add(topic, |sent| sent.failed += 1);
     }
 
-    fn of(&mut self, topic: &str) -> &mut TopicSent {
-        if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.into(), TopicSent::default());
+    /// A name is copied once, not for each batch.
+    fn add(&mut self, topic: &str, count: impl FnOnce(&mut TopicSent)) {
+        match self.topics.get_mut(topic) {
+            Some(sent) => count(sent),
+            None => count(self.topics.entry(topic.into()).or_default()),
         }
-        self.topics.entry(topic.into()).or_default()
     }
 
     /// `name`: name and id of a topic by its number in the inbox.

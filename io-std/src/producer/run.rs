@@ -467,12 +467,11 @@ impl<'a> Run<'a> {
         why: impl Into<Error>,
     ) {
         let name = self.inbox.name(topic).unwrap_or_default();
-        self.counts.refused(&name);
         let doing = match partition {
             Some(partition) => format!("produce to {name}, partition {partition}"),
             None => format!("produce to {name}"),
         };
-        self.fail(from, why.into().doing(doing));
+        self.fail(from, &name, why.into().doing(doing));
     }
 
     fn metrics(&self, driver: &Driver<'_>) -> ProducerMetrics {
@@ -485,7 +484,8 @@ impl<'a> Run<'a> {
         metrics
     }
 
-    fn fail(&mut self, from: &Place, error: Error) {
+    fn fail(&mut self, from: &Place, name: &str, error: Error) {
+        self.counts.refused(name);
         let failure = Failure::new(error, 1);
         self.failures.add(failure.clone());
         self.batches.report(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
@@ -504,19 +504,20 @@ impl<'a> Run<'a> {
                 let (from, since) = (waiting.from, waiting.since);
                 let packed = Packed::read(bytes);
                 let missing = packed.as_ref().and_then(|packed| self.lacks(driver, packed, since));
-                let step = match (self.give_up(driver, topic as usize, since, now), packed) {
-                    _ if missing.is_some() => {
-                        self.counts.refused(&self.inbox.name(topic).unwrap_or_default());
-                        self.fail(&from, missing.unwrap_or_else(|| ErrorKind::Closed.into()));
+                let late = self.give_up(driver, topic as usize, since, now);
+                let step = match (missing, late, packed) {
+                    (Some(error), ..) => {
+                        let name = self.inbox.name(topic).unwrap_or_default();
+                        self.fail(&from, &name, error);
                         Step::Done
                     }
-                    (Some(why), packed) => {
+                    (None, Some(why), packed) => {
                         let partition = packed.and_then(|packed| packed.partition);
                         self.refuse_at(&from, topic, partition, why);
                         Step::Done
                     }
-                    (None, Some(packed)) => self.produce(driver, now, &packed, &from),
-                    (None, None) => Step::Done,
+                    (None, None, Some(packed)) => self.produce(driver, now, &packed, &from),
+                    (None, None, None) => Step::Done,
                 };
                 if !matches!(step, Step::Done) {
                     self.full = matches!(step, Step::Full);
@@ -761,15 +762,16 @@ impl Drop for Run<'_> {
         self.batches.waited().for_each(|outcomes| outcomes.close(&unsure));
         let report = self.failures.report();
         let (failed, first) = report.map_or((0, None), |(failed, error)| (failed, Some(error)));
-        *lost = Lost { unsent: waiting, unacknowledged: sent, failed, first };
-        let Some(Close { done, .. }) = self.close.take().or(close) else { return };
-        let report = core::mem::take(&mut *lost);
+        let all = Lost { unsent: waiting, unacknowledged: sent, failed, first };
+        let Some(Close { done, .. }) = self.close.take().or(close) else {
+            *lost = all;
+            return;
+        };
         drop(lost);
-        let lost = report;
         if done.is_awaited() {
-            done.set(Ok(lost));
+            done.set(Ok(all));
         } else {
-            self.config.report_lost(&lost);
+            self.config.report_lost(&all);
         }
     }
 }

@@ -16,7 +16,7 @@ mod tokio_example;
 
 #[allow(dead_code, reason = "an example has a main of its own")]
 #[path = "../../../io-std/examples/block_on.rs"]
-mod block_on_example;
+pub(super) mod block_on_example;
 
 /// One thread: whatever blocks it blocks its timers.
 fn executor() -> tokio::runtime::Runtime {

@@ -1,14 +1,12 @@
 //! Sending: outcomes, room, what is lost.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kavka_std::{Acks, Config, ErrorKind, Header, ProduceError, Producer, Record};
 
+use super::asynchronous::block_on_example::block_on;
 use super::{LONG, MISSING, config, reported, server};
 
 #[test]
@@ -394,22 +392,6 @@ async fn results_are_futures_under_tokio() {
 
 #[test]
 fn results_are_futures_under_an_executor_of_ten_lines() {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut future = pin!(future);
-        loop {
-            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(result) => return result,
-                Poll::Pending => thread::park(),
-            }
-        }
-    }
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
