@@ -89,7 +89,7 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> SocketMem<CONNS, RX, 
         stack: Stack<'d>,
         places: Places,
     ) -> Result<[NetSocket<'d>; CONNS], TooFewSockets> {
-        places.check(CONNS)?;
+        places.check(Self::stack_sockets(places.others))?;
         Ok(self.sockets(stack))
     }
 
@@ -103,7 +103,7 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> SocketMem<CONNS, RX, 
         stack: Stack<'d>,
         places: Places,
     ) -> Result<([NetSocket<'d>; CONNS], Names<'d>), TooFewSockets> {
-        places.check(CONNS)?;
+        places.check(Self::stack_sockets(places.others))?;
         Ok(self.sockets_and_names(stack))
     }
 
@@ -164,8 +164,7 @@ impl Places {
         Self { all: SOCK, others }
     }
 
-    fn check(self, conns: usize) -> Result<(), TooFewSockets> {
-        let needed = conns + DNS + self.others;
+    fn check(self, needed: usize) -> Result<(), TooFewSockets> {
         if self.all < needed { Err(TooFewSockets { needed, have: self.all }) } else { Ok(()) }
     }
 }
