@@ -51,7 +51,7 @@ pub(crate) struct Request {
     /// The topic's name, then names and values of configs in turn, each after its length.
     texts: Chain,
     deadline: Tick,
-    /// The first error in the answer.
+    /// The first error in the response.
     error: ErrorCode,
 }
 

@@ -104,7 +104,7 @@ pub struct Stats {
     pub probes: Probes,
     /// Bytes after the end of a response: tolerated.
     pub trailing_bytes: u64,
-    /// Tagged fields in answers that this version does not know.
+    /// Tagged fields in responses that this version does not know.
     pub unknown_tags: u64,
     /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     pub blocks_used: usize,

@@ -228,7 +228,7 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Signal {
-    /// A Metadata answer.
+    /// A Metadata response.
     #[default]
     Metadata,
     /// A DescribeTopicPartitions probe (Kafka 3.8 and later).
