@@ -321,8 +321,8 @@ impl<'a> Batch<'a> {
     /// counts as read.
     ///
     /// # Errors
-    /// When the batch is damaged behind its checksum, larger than `scratch`, or there is no decoder
-    /// for its codec.
+    /// When the batch is damaged although its checksum is right, larger than `scratch`, or there is
+    /// no decoder for its codec.
     #[cfg(feature = "codecs")]
     pub fn unpack<'s>(
         &self,

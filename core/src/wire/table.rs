@@ -5,7 +5,7 @@
 //! with tagged fields moved to the end of their struct. The [`Walker`] keeps a small stack of open
 //! structs and hands out *segments*: the run of plain fields of a struct up to the next nested
 //! array, struct, record bytes or end. The modules of the APIs turn segments into typed items; a
-//! client that wants a response raw can run a walker itself.
+//! client that wants a raw response can run a walker itself.
 
 use super::read::{Ints, Reader, Stop};
 use super::{ErrorCode, Uuid};

@@ -77,7 +77,7 @@ pub struct Walker {
     unknown: u32,
 }
 
-/// What stands at the front of a nested array or struct.
+/// What is at the front of a nested array or struct.
 enum Child {
     /// An empty or null array.
     None,
@@ -357,7 +357,7 @@ impl Walker {
         Ok(())
     }
 
-    /// What stands at the front of a nested array or struct.
+    /// What is at the front of a nested array or struct.
     fn child(&mut self, field: Field, input: &mut Reader<'_>) -> Result<Child, Stop> {
         let nullable = field.nullable <= self.version;
         match field.kind {
