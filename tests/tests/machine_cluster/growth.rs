@@ -77,7 +77,7 @@ fn different_news_of_a_topic_before_the_application_looks_are_all_reported() {
     assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
 }
 
-/// An added partition is read from its first record, an existing one is not.
+/// Added partitions are read from another position than existing ones.
 #[test]
 fn growth_before_the_topic_was_reported_is_reported_behind_it() {
     let mut s = Script::new(World::new(1).topic("t", 3));

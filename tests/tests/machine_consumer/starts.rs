@@ -198,8 +198,8 @@ fn a_recreated_topic_moves_nobody_who_left_no_place() {
     }
 }
 
-/// Growth before the first poll is still growth: an added partition is read from its first record,
-/// an existing one is not.
+/// Growth before the first poll is still growth: added partitions are read from another position
+/// than existing ones.
 #[test]
 fn a_topic_is_reported_as_it_was_found_and_its_growth_by_itself() {
     let (mut s, t) = following(2, Start::Latest, 64);
