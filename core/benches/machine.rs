@@ -3,8 +3,8 @@
 //!
 //! `cargo bench -p kavka-core --bench machine --features std`
 //!
-//! `-- count produce 1000000` runs so many records once, without a clock: `instructions.sh` counts
-//! instructions with that.
+//! `-- count produce 1000000` runs that many records once, without a clock: `instructions.sh` uses
+//! it to count instructions.
 
 mod fake;
 
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Records between two rounds of the event loop.
 const CHUNK: u64 = 250;
-/// Virtual time of one record, so that linger means something: 4 M records/s.
+/// Virtual time of one chunk, so that linger has an effect: 4 M records/s.
 const CHUNK_MICROS: u64 = 62;
 const VALUE: [u8; 100] = [b'v'; 100];
 const KEYS: [&[u8; 16]; 8] = [
@@ -41,11 +41,11 @@ fn storage(rx_bytes: usize) -> Storage<'static> {
 fn producer(batch_bytes: usize) -> Machine<'static> {
     let mut config = Config::new("localhost:9092");
     config.batch_bytes = batch_bytes;
-    // This broker answers in the same turn: there would be nothing to linger for.
+    // This broker responds in the same turn: nothing would be in flight to linger for.
     config.linger_when_idle = true;
     let mut machine = Machine::new(config, storage(64 << 10), Fake::new(6, &[], 0), 64 << 10);
     machine.until(|event| matches!(event, Event::TopicReady { .. }));
-    // Leaders and the producer id are known, and all memory was used once.
+    // So that leaders and the producer id are known, and all memory was used once.
     produce(&mut machine, 200_000, false);
     machine
 }
@@ -77,7 +77,7 @@ fn produce(machine: &mut Machine<'_>, count: u64, keyed: bool) {
     assert_eq!(delivered, count, "more was acknowledged than produced");
 }
 
-/// A client of a topic of so many partitions, all of which it produced to.
+/// Returns a client of a topic of this many partitions that has produced to all of them.
 fn wide(partitions: u32) -> Machine<'static> {
     let (config, fake) = (Config::new("localhost:9092"), Fake::new(partitions, &[], 0));
     let mut machine = Machine::new(config, storage(64 << 10), fake, 64 << 10);
@@ -155,7 +155,7 @@ fn benches(c: &mut Criterion) {
                 let start = cpu_time();
                 let wanted = iterations * count;
                 let read = fetch(&mut machine, wanted);
-                // It reads whole batches: a few records more than asked.
+                // It reads whole batches: a few records more than requested.
                 (cpu_time() - start).mul_f64(wanted as f64 / read as f64)
             });
         });
@@ -163,13 +163,13 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// What this thread used of a core: other programs do not count.
+/// Returns the CPU time of this thread: other programs do not count.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// One run of so many records, for a profiler.
+/// Runs this many records once, for a profiler.
 fn count(what: &str, records: u64) {
     match what {
         "produce" => produce(&mut producer(16 << 10), records, false),

@@ -13,7 +13,7 @@ use kavka_core::wire::{Full, Sink};
 
 const COUNT: u32 = 1000;
 
-/// Room that is there already, as in the client's send memory.
+/// Memory that is allocated already, as in the client's send memory.
 struct Room<'a> {
     bytes: &'a mut [u8],
     at: usize,

@@ -17,9 +17,9 @@ use kavka_core::{
     Action, Client, Config, ConnId, Duration, Event, Instant, Limits, Start, Storage, TopicId,
 };
 
-/// A step may cost so many times what it costs in the first of [`CASES`].
+/// A step may cost this many times what it costs in the first of [`CASES`].
 const BAR: f64 = 2.0;
-/// Partitions that the steps concern, the same number in each cluster.
+/// Partitions that the steps involve, the same number in each cluster.
 const PARTITIONS: usize = 10;
 /// Steps that are counted, and as many before them that are not.
 const STEPS: usize = 20;
@@ -57,7 +57,7 @@ const OPERATIONS: [Operation; 4] = [
     ("a topic is probed", Bench::probed),
 ];
 
-/// Its instructions are counted, those of everything that it calls included.
+/// Runs a step whose instructions are counted, including those of everything that it calls.
 #[inline(never)]
 fn counted(step: &mut dyn FnMut()) {
     step();
@@ -88,7 +88,7 @@ impl Bench {
         let mut config = Config::new("localhost:9092");
         config.linger = Duration::ZERO;
         if !probes {
-            // None falls into what is counted.
+            // No probe is due while instructions are counted.
             (config.probe_idle, config.probe_busy) =
                 (Duration::from_secs(3600), Duration::from_secs(3600));
         }
@@ -111,7 +111,7 @@ impl Bench {
         bench
     }
 
-    /// Turns until all topics are known and all that are in use are read.
+    /// Runs turns until all topics are known and all that are in use are read.
     fn start(&mut self, used: usize) {
         for topic in 0..used {
             let topic = self.topics[topic];
@@ -140,7 +140,7 @@ impl Bench {
         self.now = self.now + time;
     }
 
-    /// One round of an event loop, over all connections.
+    /// Runs one round of an event loop, over all connections.
     fn turn(&mut self) {
         self.client.handle_timeout(self.now);
         while let Some(action) = self.client.poll_action(self.now) {
@@ -168,7 +168,7 @@ impl Bench {
         while self.client.poll_event(self.now).is_some() {}
     }
 
-    /// What a connection has to send goes to its broker.
+    /// Passes what a connection has to send to its broker.
     fn send(&mut self, conn: ConnId) {
         self.sent.clear();
         transmit(&mut self.client, self.now, conn, &mut self.sent);
@@ -188,7 +188,7 @@ impl Bench {
         n % PARTITIONS * (self.used / PARTITIONS)
     }
 
-    /// From the receive buffer to the event, and on to the next Fetch request.
+    /// Measures from the receive buffer to the event, and up to the next Fetch request.
     fn arrives(&mut self, n: usize) {
         self.pass(Duration::from_micros(100));
         let at = self.partition(n);
@@ -213,14 +213,14 @@ impl Bench {
         assert!(self.cluster.lines[slot].as_ref().is_some_and(|line| line.held.is_some()));
     }
 
-    /// Without linger: the call, the request, the answer, the event.
+    /// Measures, without linger, the call, the request, the response and the event.
     fn produced(&mut self, n: usize) {
         self.pass(Duration::from_micros(100));
         let at = self.partition(n);
         let (topic, partition) = (at / self.cluster.partitions, at % self.cluster.partitions);
         let to = (self.topics[topic], partition as u32);
         if !self.counts {
-            // Producer id and connections are there afterwards.
+            // Producer id and connections exist afterwards.
             let record = Record::new(b"the first");
             self.client.produce(self.now, to, &record).expect("there is room");
             (0..10).for_each(|_| self.turn());
@@ -232,7 +232,8 @@ impl Bench {
             black_box(id.expect("there is room"));
             assert!(client.poll_action(now).is_none(), "connections stay");
         });
-        // Which connection an event loop learns from each; all are looked at, not counted.
+        // All connections are polled, as an event loop would learn which one has bytes; not
+        // counted.
         let before = self.cluster.produced;
         for slot in 0..self.cluster.lines.len() {
             let Some(line) = &self.cluster.lines[slot] else { continue };
@@ -258,7 +259,7 @@ impl Bench {
         panic!("nothing was sent");
     }
 
-    /// What a loop does that was woken for something else.
+    /// Measures what a loop does that was woken for something else.
     fn look(&mut self, _: usize) {
         self.pass(Duration::from_micros(100));
         self.step(|client, now, _| {
@@ -268,7 +269,8 @@ impl Bench {
         });
     }
 
-    /// Idle until the next deadline, and what it leads to, until all topics were probed once.
+    /// Measures idling until the next deadline, and what it triggers, until all topics were probed
+    /// once.
     fn probed(&mut self, _: usize) {
         let until = self.now + Duration::from_secs(1);
         while self.now < until {
@@ -294,7 +296,7 @@ impl Bench {
     }
 }
 
-/// As much as there is room for.
+/// Receives as much as fits.
 fn receive(client: &mut Client<'_>, now: Instant, conn: ConnId, bytes: &mut Vec<u8>) {
     let room = client.recv_buffer(conn);
     let len = room.len().min(bytes.len());
@@ -331,7 +333,7 @@ fn one_record() -> Vec<u8> {
     [&header[..], &body].concat()
 }
 
-/// Steps of one operation, the later half of them counted.
+/// Runs steps of one operation, of which the later half is counted.
 fn run(case: &Case, operation: usize) {
     let probes = OPERATIONS[operation].0.contains("probed");
     let mut bench = Bench::new(case, probes);
@@ -345,7 +347,7 @@ fn steps(operation: usize) -> usize {
     if OPERATIONS[operation].0.contains("probed") { 1 } else { STEPS }
 }
 
-/// Instructions of a step, from a run of this program under valgrind.
+/// Returns the instructions of a step, from a run of this program under valgrind.
 fn instructions(case: usize, operation: usize) -> f64 {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", COUNTED]);

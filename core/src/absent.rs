@@ -1,5 +1,5 @@
-//! In place of a part that a build leaves out (features `producer`, `consumer`, `admin`): one type
-//! that stands for all of them and does nothing, in the shape that `client` expects of each.
+//! Stand-in for parts that a build leaves out (features `producer`, `consumer`, `admin`): one type
+//! in place of all of them that does nothing, with the methods that `client` expects of each.
 
 use core::marker::PhantomData;
 
@@ -12,7 +12,7 @@ use crate::setup::Setup;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
-/// An entry of a table of a part that is not there: no memory.
+/// An entry of a table of an absent part: no memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Nothing;
 
@@ -20,7 +20,7 @@ impl Nothing {
     pub(crate) const EMPTY: Self = Self;
 }
 
-/// A part that is not there.
+/// An absent part.
 pub(crate) struct Absent<'d>(PhantomData<&'d ()>);
 
 impl<'d> Absent<'d> {
@@ -71,7 +71,7 @@ impl<'d> Absent<'d> {
     }
 }
 
-/// The memory of a producer that is not there.
+/// The memory of an absent producer.
 #[cfg(not(feature = "producer"))]
 pub(crate) struct ProducerMem<'d> {
     pub(crate) queues: Mem<'d, Nothing>,
@@ -83,7 +83,7 @@ pub(crate) struct ProducerMem<'d> {
     pub(crate) lane_places: Mem<'d, Nothing>,
 }
 
-/// What `client` expects of a producer alone.
+/// What `client` expects only of a producer.
 #[cfg(not(feature = "producer"))]
 impl<'d> Absent<'d> {
     pub(crate) fn unfinished(&self) -> u32 {
@@ -114,7 +114,7 @@ impl<'d> Absent<'d> {
 #[cfg(not(feature = "consumer"))]
 pub(crate) use no_consumer::*;
 
-/// What `client` and `snapshot` expect of a consumer alone.
+/// What `client` and `snapshot` expect only of a consumer.
 #[cfg(not(feature = "consumer"))]
 mod no_consumer {
     use super::{Absent, Nothing};
@@ -131,7 +131,7 @@ mod no_consumer {
         }
     }
 
-    /// The memory of a consumer that is not there.
+    /// The memory of an absent consumer.
     pub(crate) struct ConsumerMem<'d> {
         pub(crate) reads: Mem<'d, Nothing>,
         pub(crate) follows: Mem<'d, Nothing>,

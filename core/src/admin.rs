@@ -1,5 +1,5 @@
-//! Admin requests: kept in send blocks until a fitting connection is there, then sent once. Their
-//! answers go to the application element by element.
+//! Admin requests: kept in send blocks until a suitable connection is ready, then sent once. Their
+//! responses go to the application element by element.
 
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx, Wish};
@@ -17,9 +17,9 @@ use crate::wire::{
 
 /// Longest topic name.
 const NAME: usize = 249;
-/// In place of a length: there is no text.
+/// In place of a length: no text follows.
 const NULL: u16 = u16::MAX;
-/// Bytes of a request beside its texts and the client id, and of each config.
+/// Bytes of a request besides its texts and the client id, and of each config.
 const AROUND: usize = 64;
 const AROUND_CONFIG: usize = 3;
 const AGAIN: Span = Span::from_millis(20);
@@ -30,7 +30,7 @@ enum RequestState {
     Free,
     Queued,
     Sent,
-    /// Ended without an answer.
+    /// Ended without a response.
     Failed(Error),
 }
 
@@ -48,10 +48,10 @@ pub(crate) struct Request {
     state: RequestState,
     serial: u32,
     ask: Ask,
-    /// The topic's name, then names and values of configs in turn, each behind its length.
+    /// The topic's name, then names and values of configs in turn, each after its length.
     texts: Chain,
     deadline: Tick,
-    /// The first error in the answer.
+    /// The first error in the response.
     error: ErrorCode,
 }
 
@@ -66,7 +66,7 @@ impl Request {
     };
 }
 
-/// What is remembered while an answer streams in: nothing, since it goes to the application.
+/// What is remembered while a response streams in: nothing, since it goes to the application.
 pub(crate) struct Memo;
 
 /// See the module.
@@ -82,7 +82,7 @@ impl<'d> Admin<'d> {
         Self { requests, serial: 0, news: false, dirty: false }
     }
 
-    /// The scale of time moves.
+    /// Shifts the scale of time.
     pub(crate) fn age(&mut self, by: Span) {
         for request in self.requests.iter_mut() {
             request.deadline.age(by);
@@ -131,7 +131,7 @@ impl<'d> Admin<'d> {
         Ok(RequestId(self.serial))
     }
 
-    /// Sends what waits; returns when to look again.
+    /// Sends what waits; returns the next deadline.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
@@ -181,7 +181,8 @@ impl<'d> Admin<'d> {
             return Tick::NEVER;
         }
         let Some(conn) = conn else { return cx.now + AGAIN };
-        // CreateTopics from version 5 on answers every config of the topic: about a kilobyte.
+        // CreateTopics responses from version 5 on have every config of the topic: about a
+        // kilobyte.
         let cap = if kind == Kind::Create { 4 } else { i16::MAX };
         let Some(mut draft) = cx.net.open(conn, cx.now, kind, cap).or_else(|| {
             (cap < i16::MAX).then(|| cx.net.open(conn, cx.now, kind, i16::MAX)).flatten()
@@ -209,7 +210,7 @@ impl<'d> Admin<'d> {
         self.slot(tag).map(|slot| RequestId(self.requests[slot].serial))
     }
 
-    /// An error code in the answer; the first one counts.
+    /// Notes an error code in the response; the first one counts.
     fn note(&mut self, tag: Tag, error: ErrorCode) {
         if let Some(slot) = self.slot(tag)
             && self.requests[slot].error.0 == 0
@@ -223,7 +224,7 @@ impl<'d> Admin<'d> {
         self.slot(tag).is_some_and(|slot| self.requests[slot].ask != Ask::DescribeAll)
     }
 
-    /// The next element of an answer.
+    /// Handles the next element of a response.
     pub(crate) fn item<'a>(
         &mut self,
         _: &mut Cx<'d>,
@@ -257,7 +258,7 @@ impl<'d> Admin<'d> {
         Some(Event::Reply { id, reply })
     }
 
-    /// What became of a topic.
+    /// The result for a topic.
     fn judged<'a>(
         &mut self,
         tag: Tag,
@@ -291,7 +292,7 @@ impl<'d> Admin<'d> {
         })
     }
 
-    /// The answer is complete.
+    /// Handles the end of a response.
     pub(crate) fn done(
         &mut self,
         cx: &mut Cx<'d>,
@@ -321,8 +322,8 @@ impl<'d> Admin<'d> {
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
-    /// The connection ended before the answer came; whether the request was carried out is not
-    /// known.
+    /// Handles a connection that ended before the response arrived; whether the request was carried
+    /// out is unknown.
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         if let Some(slot) = self.slot(request.asked.tag) {
             self.fail(&mut cx.net.blocks, slot, error);
@@ -426,7 +427,8 @@ impl Request {
     }
 }
 
-/// Whether a request can be kept and written at all, and whether there is memory for that now.
+/// Checks whether a request can be kept and written at all, and whether there is memory for that
+/// now.
 fn may_be_kept(
     blocks: &Blocks<'_>,
     client_id: usize,

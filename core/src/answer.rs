@@ -1,4 +1,4 @@
-//! The answer that a connection is in the middle of.
+//! The response that a connection is in the middle of.
 
 use crate::connection::{HandshakeMemo, Question};
 use crate::time::{Span, Tick};
@@ -11,14 +11,14 @@ use crate::{admin, cluster, consumer, producer};
 pub(crate) enum Frame {
     Length,
     Correlation,
-    /// The tagged fields of the answer's header.
+    /// The tagged fields of the response's header.
     Tags,
     Body,
-    /// The rest of the frame means nothing.
+    /// The rest of the frame, which is ignored.
     Rest,
 }
 
-/// What the owner of an answer remembers while it streams in.
+/// What the owner of a response remembers while it streams in.
 #[repr(u8)]
 pub(crate) enum Memo {
     None,
@@ -35,7 +35,7 @@ pub(crate) struct AnswerSlot {
     /// Bytes of the frame that were not read yet.
     pub(crate) left: u32,
     pub(crate) question: Question,
-    /// Where in the header's tags or in the body we are.
+    /// The position in the header's tags or in the body.
     pub(crate) walker: Walker,
     pub(crate) memo: Memo,
     /// Polling an event may yield one from here.
@@ -55,7 +55,7 @@ impl AnswerSlot {
         waiting_since: None,
     };
 
-    /// The scale of time moves.
+    /// Shifts the scale of time.
     pub(crate) fn age(&mut self, by: Span) {
         if let Some(waiting_since) = &mut self.waiting_since {
             waiting_since.age(by);
@@ -65,7 +65,7 @@ impl AnswerSlot {
         }
     }
 
-    /// Record bytes that come next.
+    /// Returns how many record bytes come next.
     pub(crate) fn records_left(&self) -> usize {
         self.walker.records_left() as usize
     }

@@ -1,5 +1,5 @@
-//! One row for each kind of request that we send: everything that has to be known of it outside
-//! its `wire` file and the part that owns it. Who adds an API adds a row here.
+//! One row for each kind of request that we send: everything that has to be known of it outside its
+//! `wire` file and its owner. A new API needs a row here.
 
 use crate::wire::table::Schema;
 use crate::wire::{
@@ -8,7 +8,7 @@ use crate::wire::{
     offset_for_leader_epoch, produce,
 };
 
-/// The part of a client that asks, and that gets the answer.
+/// The part of a client that sends a request, and that gets the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The connection itself, before it is ready.
@@ -25,18 +25,18 @@ pub(crate) struct Row {
     pub(crate) owner: Owner,
     /// The versions that we speak.
     pub(crate) versions: (i16, i16),
-    /// The layout of its answer.
+    /// The layout of its response.
     pub(crate) schema: &'static Schema,
-    /// From this version on a broker answers a throttled request at once and wants to be left in
-    /// peace afterwards (KIP-219); before it has waited itself.
+    /// From this version on a broker responds to a throttled request at once and the client has to
+    /// wait afterwards (KIP-219); before, the broker waits itself.
     pub(crate) throttles: i16,
-    /// Place of ThrottleTimeMs among the fields of the answer.
+    /// Place of ThrottleTimeMs among the fields of the response.
     pub(crate) throttle_field: u8,
-    /// A broker may keep it waiting, and everything behind it.
+    /// A broker may hold it, and everything after it.
     pub(crate) waits: bool,
 }
 
-/// No version of it is throttled so that we would have to know.
+/// No version of it needs handling of throttling.
 const NEVER: i16 = i16::MAX;
 
 macro_rules! rows {
@@ -46,7 +46,7 @@ macro_rules! rows {
         $kind:ident: $api:ident, $wire:ident, $owner:ident,
             $throttles:expr, $field:literal, $waits:literal;
     )*) => {
-        /// A kind of request: an API, and what its owner asks it for.
+        /// A kind of request: an API, and the owner's purpose.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Kind {
@@ -90,7 +90,7 @@ rows! {
     Epochs: OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, Consumer, NEVER, 0, false;
     #[cfg(feature = "producer")]
     InitProducerId: INIT_PRODUCER_ID, init_producer_id, Producer, 1, 0, false;
-    /// Tag: how many batches went out with it.
+    /// Tag: how many batches were sent with it.
     #[cfg(feature = "producer")]
     Produce: PRODUCE, produce, Producer, 6, 1, false;
     // Tag of all of these: slot and serial of the request.
@@ -123,7 +123,7 @@ impl Kind {
         version >= i16::from(self.row().schema.flexible)
     }
 
-    /// Where a build has it: without it nothing that only it needs is linked.
+    /// Present in builds that have it: others link nothing that only it needs.
     #[cfg(feature = "describe")]
     pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);
     #[cfg(not(feature = "describe"))]
@@ -134,7 +134,7 @@ impl Kind {
     #[cfg(all(feature = "consumer", not(feature = "epochs")))]
     pub(crate) const EPOCHS: Option<Self> = None;
 
-    /// Whether it is only asked to notice growth.
+    /// Whether it is only sent to notice growth.
     pub(crate) fn is_probe(self) -> bool {
         self == Self::Probe || Some(self) == Self::DESCRIBE
     }

@@ -1,4 +1,4 @@
-//! The public face: [`Client`] and its [`Commands`].
+//! The public API: [`Client`] and its [`Commands`].
 
 #[cfg(feature = "consumer")]
 mod consume;
@@ -30,16 +30,16 @@ use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
 use owners::Owners;
 
-/// A connection that was asked nothing for this long and then ends is no failure.
+/// A connection that had no request for this long and then ends is no failure.
 const IDLE: Span = Span::from_secs(5);
-/// A loop that leaves bytes where they are is woken for them no more often than this.
+/// A loop that does not take bytes to transmit is woken for them no more often than this.
 const NUDGE: Span = Span::from_millis(10);
 
 /// An Apache Kafka client that does no I/O.
 ///
-/// Methods say their direction. `handle_*` brings something in: a connection, bytes, time.
-/// `poll_*` returns what is to be done next: actions and bytes for the adapter, events for the
-/// application. Plain verbs (of [`Commands`], to which this derefs) are commands. Any order of
+/// The name of a method says its direction. `handle_*` passes something in: a connection, bytes,
+/// time. `poll_*` returns what is to be done next: actions and bytes for the adapter, events for
+/// the application. Plain verbs (of [`Commands`], to which this derefs) are commands. Any order of
 /// calls is legal; each does bounded work.
 ///
 /// # The loop
@@ -47,7 +47,7 @@ const NUDGE: Span = Span::from_millis(10);
 ///
 /// 1. [`Client::handle_timeout`], then [`Client::poll_action`] until `None`. [`Action::Connect`]:
 ///    open a stream to [`Client::address`], and call [`Client::handle_connected`] or
-///    [`Client::handle_closed`] once it is known which. [`Action::Close`]: close it; no call
+///    [`Client::handle_closed`] depending on the result. [`Action::Close`]: close it; no call
 ///    follows.
 /// 2. For each connection [`Client::poll_transmit`] until `None` or its socket is full, with
 ///    [`Client::handle_transmitted`] after each write. It returns the same bytes again until they
@@ -61,7 +61,7 @@ const NUDGE: Span = Span::from_millis(10);
 /// What may be skipped: `handle_timeout` where `poll_action` is called, `poll_transmit` while a
 /// socket is full, and `poll_event` while the application is busy ([`Client::poll_news`]). After a
 /// pause of the whole loop, bytes that arrived meanwhile are read before any deadline counts.
-/// `docs/loop.md` in the repository has all of the contract, and examples. Mistakes of a loop are
+/// `docs/loop.md` in the repository has the whole contract, and examples. Mistakes of a loop are
 /// named by [`Misuse`] and counted in [`Stats`] (feature `misuse`).
 pub struct Client<'d> {
     rx: Mem<'d, u8>,
@@ -69,22 +69,22 @@ pub struct Client<'d> {
     commands: Commands<'d>,
 }
 
-/// What an application tells a [`Client`]; usable while it holds an [`Event`].
+/// The commands of an application; usable while it holds an [`Event`] of the [`Client`].
 pub struct Commands<'d> {
     cx: Cx<'d>,
     owners: Owners<'d>,
     answers: Mem<'d, AnswerSlot>,
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
-    /// It takes no records for now.
+    /// The application takes no records for now.
     records_wait: bool,
     rx_bytes: usize,
-    /// Answers that wait for the application.
+    /// Responses that wait for the application.
     ready: usize,
-    /// When a loop that does not look for bytes is woken for them again.
+    /// When a loop that does not poll for bytes is woken for them again.
     nudge: Tick,
     nudged: bool,
-    /// Wall clock: milliseconds since 1970 at an instant.
+    /// The wall clock: milliseconds since 1970 at an instant.
     wall: Option<(Instant, i64)>,
     scale: Scale,
     deadline: Tick,
@@ -100,25 +100,26 @@ pub struct Commands<'d> {
 pub struct Stats {
     /// Requests of all kinds.
     pub requests: u64,
-    /// What noticing growth costs.
+    /// Growth probes, and their bytes.
     pub probes: Probes,
-    /// Bytes after the end of an answer: tolerated.
+    /// Bytes after the end of a response: tolerated.
     pub trailing_bytes: u64,
-    /// Tagged fields in answers that this version does not know.
+    /// Tagged fields in responses that this version does not know.
     pub unknown_tags: u64,
     /// Send blocks that hold something now, of [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     pub blocks_used: usize,
-    /// Mistakes of the loop around the client that showed; 0 in a correct one. Feature `misuse`.
+    /// Detected mistakes of the loop around the client; 0 in a correct one. Feature `misuse`.
     #[cfg(feature = "misuse")]
     pub misuses: u32,
-    /// The last of them.
+    /// The last of these mistakes.
     #[cfg(feature = "misuse")]
     pub last_misuse: Option<Misuse>,
 }
 
 impl<'d> Client<'d> {
-    /// A client with its memory. The seed decides jitter, sticky partitions and the order in which
-    /// bootstrap addresses are tried; devices of a fleet want different ones, tests the same.
+    /// Creates a client with its memory. The seed decides jitter, sticky partitions and the order
+    /// in which bootstrap addresses are tried; devices of a fleet need different seeds, tests the
+    /// same one.
     ///
     /// # Errors
     /// When the configuration cannot work or the memory is below the smallest that does.
@@ -130,8 +131,8 @@ impl<'d> Client<'d> {
         Self::with(Settings::new(&Rare::new(&seed).config(config)), storage, seed)
     }
 
-    /// A client with memory of its own, [`Limits::bytes`](crate::Limits::bytes) of it, and with
-    /// copies of the texts of the configuration: what owns such a client borrows nothing.
+    /// Creates a client with memory of its own, [`Limits::bytes`](crate::Limits::bytes) of it, and
+    /// with copies of the texts of the configuration: the owner of such a client borrows nothing.
     ///
     /// # Errors
     /// As [`Client::new`].
@@ -203,36 +204,36 @@ impl<'d> Client<'d> {
     }
 
     /// Uses at most this many connections, at least one, of those that there is memory for: an
-    /// adapter with fewer sockets says so before the first [`Client::poll_action`].
+    /// adapter with fewer sockets calls this before the first [`Client::poll_action`].
     ///
     /// With one, fetches and everything else share it. A broker answers in order and holds a Fetch
-    /// that has nothing to give, so acknowledgements, probes and admin responses may arrive up to
-    /// 100 ms later: with one connection a Fetch waits for no longer than that, whatever
+    /// that has no records to return, so acknowledgements, probes and admin responses may arrive up
+    /// to 100 ms later: with one connection a Fetch waits for no longer than that, whatever
     /// [`Config::fetch_max_wait`] is. With two, fetches have a connection of their own.
     pub fn limit_connections(&mut self, most: usize) {
         self.commands.cx.net.conns.shorten(most.max(1));
         self.commands.answers.shorten(most.max(1));
     }
 
-    /// Ends all connections on purpose, before a device switches its link off. The adapter closes
-    /// their sockets; no [`Action::Close`] follows. What is under way is done again over the
-    /// connections that the next [`Client::poll_action`] asks for; nobody is told of a failure.
+    /// Ends all connections deliberately, before a device switches its link off. The adapter closes
+    /// their sockets; no [`Action::Close`] follows. What is in flight is sent again over the
+    /// connections that the next [`Client::poll_action`] opens; no failure is reported.
     pub fn disconnect(&mut self, now: Instant) {
         self.proceed_at(now);
         self.commands.leave_all();
     }
 
-    /// Writes what is known of topics and positions, to be restored by a client to come, perhaps
-    /// hours later, and how long that is. Records of events that were polled count as read.
-    /// [`snapshot_bytes`](crate::snapshot_bytes) tells how large `out` should be.
+    /// Writes what is known of topics and positions, to be restored by a later client, perhaps
+    /// hours later, and returns how long that is. Records of events that were polled count as read.
+    /// [`snapshot_bytes`](crate::snapshot_bytes) returns how large `out` should be.
     ///
-    /// Kept are counts, ids, positions and leader epochs, not what waits to be sent: flush before.
-    /// A position that is still being resolved cannot be kept either, and what is written to its
-    /// partition meanwhile may never be read: [`Saved::is_complete`] says whether that is so. Then
-    /// run the client on, and save again.
+    /// The snapshot keeps counts, ids, positions and leader epochs, not what waits to be sent:
+    /// flush before. A position that is still being resolved cannot be kept either, and what is
+    /// written to its partition meanwhile may never be read: [`Saved::is_complete`] returns false
+    /// then: keep the client running, and save again.
     ///
     /// # Errors
-    /// `Limit` with the number of bytes that are needed. `out` is of no use then.
+    /// `Limit` with the number of bytes that are needed. The content of `out` is then undefined.
     pub fn save(&mut self, out: &mut [u8]) -> Result<Saved, Error> {
         self.proceed();
         let Commands { cx, owners, .. } = &self.commands;
@@ -244,14 +245,14 @@ impl<'d> Client<'d> {
         Ok(saved)
     }
 
-    /// Takes up what [`Client::save`] wrote, after the same `topic`, `assign` and `assign_all` as
+    /// Restores what [`Client::save`] wrote, after the same `topic`, `assign` and `assign_all` as
     /// then and before anything is polled. A position that was saved replaces the start of its
-    /// partition; topics that are not watched and partitions that are not assigned are passed over.
+    /// partition; topics that are not watched and partitions that are not assigned are skipped.
     /// Partitions that were added since are read from their first record, and a count never goes
     /// below the one that was saved.
     ///
     /// # Errors
-    /// When `bytes` do not begin with a whole and unchanged snapshot: nothing has changed then.
+    /// When `bytes` do not begin with a whole and unchanged snapshot: the client is unchanged then.
     pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<Restored, RestoreError> {
         self.proceed_at(now);
         let Commands { cx, owners, dirty, .. } = &mut self.commands;
@@ -259,7 +260,7 @@ impl<'d> Client<'d> {
         snapshot::restore(cx, &mut owners.consumer, bytes)
     }
 
-    /// What the adapter has to do next.
+    /// Returns what the adapter has to do next.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.proceed_at(now);
         self.commands.drive();
@@ -272,15 +273,15 @@ impl<'d> Client<'d> {
         })
     }
 
-    /// Host name or address, and port, of a connection.
+    /// Returns host name or address, and port, of a connection.
     #[must_use]
     pub fn address(&self, conn: ConnId) -> Option<(&str, u16)> {
         let slot = self.commands.cx.net.slot(conn)?;
         self.commands.cx.address(self.commands.cx.net.conns[slot].peer)
     }
 
-    /// A connection is established. Call it once for each [`Action::Connect`]; for a connection
-    /// that was given up meanwhile, and a second time, it does nothing.
+    /// Reports that a connection is established. Call it once for each [`Action::Connect`]; for a
+    /// connection that was given up meanwhile, and a second time, it does nothing.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         self.proceed_at(now);
         if let Some(slot) = self.commands.cx.net.slot(conn)
@@ -290,18 +291,19 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// A connection ended, or could not be established. The adapter has closed its socket: no
-    /// [`Action::Close`] follows. For a connection that has ended already it does nothing.
+    /// Reports that a connection ended, or could not be established. The adapter has closed its
+    /// socket: no [`Action::Close`] follows. For a connection that has ended already it does
+    /// nothing.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId, why: CloseReason) {
         self.proceed_at(now);
         if let Some(slot) = self.commands.cx.net.slot(conn) {
             let c = &self.commands.cx.net.conns[slot];
-            // Brokers end connections that were idle for long: nobody has to be told.
+            // Brokers end connections that were idle for long: that is not reported.
             let idle = c.state == ConnState::Ready
                 && c.pending() == 0
                 && c.used + IDLE <= self.commands.cx.now;
             let peer = c.peer;
-            // Where somebody has answered before it is not for want of a password.
+            // A peer that has answered before does not close for lack of authentication.
             let asked = c.state == ConnState::Ready && c.pending() > 0;
             let early = asked && !self.commands.cx.cluster.answered;
             let why = match why {
@@ -315,8 +317,8 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// Where the next bytes of a connection go; empty while there is no space, until events were
-    /// polled: TCP holds the rest back. Also empty for a connection that is not established, or
+    /// Returns where the next bytes of a connection go; empty while there is no space, until events
+    /// are polled: TCP holds the rest back. Also empty for a connection that is not established, or
     /// has ended.
     pub fn recv_buffer(&mut self, conn: ConnId) -> &mut [u8] {
         self.proceed();
@@ -340,9 +342,9 @@ impl<'d> Client<'d> {
         memory.get_mut(c.rx_end as usize..).unwrap_or_default()
     }
 
-    /// `len` bytes were put into the [`Client::recv_buffer`] of a connection: once for each buffer
-    /// that was filled. Reads what has arrived, up to what the application has to poll. More bytes
-    /// than the buffer had are a [`Misuse`] that ends the connection.
+    /// Reports that `len` bytes were put into the [`Client::recv_buffer`] of a connection: once for
+    /// each buffer that was filled. Reads what has arrived, up to what the application has to poll.
+    /// More bytes than the buffer had are a [`Misuse`] that ends the connection.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.proceed_at(now);
         let net = &mut self.commands.cx.net;
@@ -369,8 +371,8 @@ impl<'d> Client<'d> {
         self.commands.digest(slot, memory, Present::Nothing);
     }
 
-    /// Bytes that a connection has to send; `None` when there are none. Returns the same bytes
-    /// again, and new ones behind them, until [`Client::handle_transmitted`] reports them.
+    /// Returns bytes that a connection has to send; `None` when there are none. They are returned
+    /// again, with new ones after them, until [`Client::handle_transmitted`] reports them.
     pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Transmit<'_>> {
         self.proceed_at(now);
         self.commands.drive();
@@ -384,8 +386,9 @@ impl<'d> Client<'d> {
         self.commands.cx.net.transmit(slot)
     }
 
-    /// The transport took the first `len` bytes of what [`Client::poll_transmit`] returned; none of
-    /// them is returned again. More than was returned is a [`Misuse`] that ends the connection.
+    /// Reports that the transport took the first `len` bytes of what [`Client::poll_transmit`]
+    /// returned; they are not returned again. More than was returned is a [`Misuse`] that ends the
+    /// connection.
     pub fn handle_transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.proceed_at(now);
         let Some(slot) = self.commands.cx.net.slot(conn) else { return };
@@ -399,8 +402,8 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// When [`Client::handle_timeout`] has to be called at the latest, if nothing else happens.
-    /// `None`: never. Lies in the past while an action, an event, bytes or work wait.
+    /// Returns when [`Client::handle_timeout`] has to be called at the latest, if nothing else
+    /// happens. `None`: never. It lies in the past while an action, an event, bytes or work wait.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let c = &self.commands;
@@ -416,12 +419,12 @@ impl<'d> Client<'d> {
         (at != Tick::NEVER).then(|| c.scale.instant(at))
     }
 
-    /// Time has passed.
+    /// Reports that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.proceed_at(now);
         self.give_way();
         self.commands.drive();
-        // A loop that has had its turn and did not look for bytes has its reasons.
+        // The loop had its turn and did not poll for bytes: its socket may be full.
         if self.commands.cx.net.has_unshown() {
             let nudged = self.commands.nudged;
             self.commands.nudge = if nudged { self.commands.cx.now + NUDGE } else { Tick::ZERO };
@@ -429,7 +432,8 @@ impl<'d> Client<'d> {
         self.commands.nudged = self.commands.cx.net.has_unshown();
     }
 
-    /// Records that nobody takes make way in time on a connection that others need too.
+    /// Drops records that the application does not take, after a time, on a connection that others
+    /// need too.
     fn give_way(&mut self) {
         for slot in 0..self.commands.waiting() {
             if self.commands.is_held_up(slot) {
@@ -439,20 +443,20 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// The next event, and the commands that may be used while it is held.
+    /// Returns the next event, and the commands that may be used while it is held.
     ///
-    /// The event borrows the receive memory; the next call to the client ends it. Records count
-    /// as read then, unless [`Commands::hold`] was called.
+    /// The event borrows the receive memory; the next call to the client ends the borrow. Records
+    /// count as read then, unless [`Commands::hold`] was called.
     pub fn poll_event(&mut self, now: Instant) -> Option<(Event<'_>, &mut Commands<'d>)> {
         self.proceed_at(now);
         self.commands.take_records(true);
         self.poll(Present::All)
     }
 
-    /// The next event that is not [`Event::Records`], for an application that has no room for
-    /// records now. They stay in the receive buffers, where TCP holds the brokers back, and until
-    /// [`Client::poll_event`] or [`Client::has_event`] is called again they are no reason for
-    /// [`Client::poll_timeout`] to lie in the past.
+    /// Returns the next event that is not [`Event::Records`], for an application that has no space
+    /// for records now. They stay in the receive buffers, where TCP holds the brokers back, and
+    /// until [`Client::poll_event`] or [`Client::has_event`] is called again they do not make
+    /// [`Client::poll_timeout`] lie in the past.
     ///
     /// With two connections or more only fetches wait behind them. With one, records that wait
     /// for longer than a second are dropped, and fetched again after the next
@@ -481,13 +485,13 @@ impl<'d> Client<'d> {
                 return Some((event, commands));
             }
         }
-        // What was read may have made news.
+        // Reading may have produced an event.
         let event = commands.poll_news()?;
         Some((event, commands))
     }
 
-    /// Whether [`Client::poll_event`] is worth calling. With this an event can be returned out of
-    /// a loop that waits for one, which the borrow checker refuses otherwise (E0499).
+    /// Returns whether [`Client::poll_event`] has an event. With this an event can be returned out
+    /// of a loop that waits for one, which the borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
         self.proceed_at(now);
         self.commands.take_records(true);
@@ -507,13 +511,13 @@ impl<'d> Client<'d> {
         self.commands.has_news()
     }
 
-    /// The application is through with the event that it had, and time has passed.
+    /// Ends the event that the application had, after time has passed.
     fn proceed_at(&mut self, now: Instant) {
         self.proceed();
         self.commands.at(now);
     }
 
-    /// The application is through with the event that it had.
+    /// Ends the event that the application had.
     fn proceed(&mut self) {
         if let Some((slot, taken)) = self.commands.taken.take() {
             self.commands.put_behind(usize::from(slot), &taken);
@@ -542,7 +546,7 @@ impl<'d> DerefMut for Client<'d> {
 }
 
 impl<'d> Commands<'d> {
-    /// What the clock shows, on the machine's scale. Everything that is kept moves with it.
+    /// Reads the clock on the machine's scale. Everything that is kept is shifted with it.
     #[inline(never)]
     fn at(&mut self, now: Instant) {
         let (now, moved) = self.scale.read(now);
@@ -560,9 +564,9 @@ impl<'d> Commands<'d> {
         self.cx.now = now;
     }
 
-    /// Watches a topic, from now on. The same name gives the same id. When all places are taken, a
-    /// topic that was only produced to makes room if that was five minutes ago or longer; its id
-    /// means nothing then.
+    /// Watches a topic, from now on. The same name returns the same id. When all slots are taken, a
+    /// topic that was only produced to is evicted if that was five minutes ago or longer; its id is
+    /// invalid then.
     ///
     /// # Errors
     /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
@@ -574,9 +578,9 @@ impl<'d> Commands<'d> {
         }
     }
 
-    /// Has no use for a topic any more. An `assign_all` of it takes up no more partitions. The
-    /// topic is forgotten, and its id means nothing, as soon as none of its partitions is assigned
-    /// and no batch for it is unfinished.
+    /// Stops watching a topic. An `assign_all` of it assigns no more partitions. The topic is
+    /// forgotten, and its id is invalid, as soon as none of its partitions is assigned and no batch
+    /// for it is unfinished.
     pub fn unwatch(&mut self, topic: TopicId) {
         if let Some(slot) = self.cx.cluster.topic_slot(topic) {
             self.owners.consumer.unfollow(&mut self.cx.cluster, slot);
@@ -586,14 +590,15 @@ impl<'d> Commands<'d> {
         }
     }
 
-    /// Name of a topic.
+    /// Returns the name of a topic.
     #[must_use]
     pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
         self.cx.cluster.topic_slot(topic).map(|slot| self.cx.cluster.topics[slot].name.as_str())
     }
 
-    /// What stands in the way of everything: a connection failed and no broker has answered
-    /// since, or none has answered yet. [`Obstacle::broker`] is the one that it led to.
+    /// Returns what stands in the way of all requests: a connection failed and no broker has
+    /// responded since, or none has responded yet. [`Obstacle::broker`] is the broker of that
+    /// connection.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
         let silent = || {
@@ -605,22 +610,23 @@ impl<'d> Commands<'d> {
         self.cx.cluster.whole_trouble().or_else(silent)
     }
 
-    /// [`Config::silence_timeout`](crate::Config::silence_timeout), for adapters that have their
-    /// transport look after it, too.
+    /// Returns [`Config::silence_timeout`](crate::Config::silence_timeout), for adapters whose
+    /// transport can enforce it, too.
     #[must_use]
     pub fn silence_timeout(&self) -> core::time::Duration {
         let millis = self.cx.settings.silence_timeout.millis();
         core::time::Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// Host and port of a broker by its node id; of -1 those of the bootstrap address that failed
-    /// last, or that is being connected.
+    /// Returns host and port of a broker by its node id; for -1 those of the bootstrap address that
+    /// failed last, or that is being connected.
     #[must_use]
     pub fn broker_address(&self, broker: i32) -> Option<(&str, u16)> {
         self.cx.address(self.cx.cluster.peer_of(broker))
     }
 
-    /// What is known of a topic, and how old that is; `None` before its first answer.
+    /// Returns what is known of a topic, and how old that is; `None` before the first response
+    /// about it.
     #[must_use]
     pub fn freshness(&self, topic: TopicId) -> Option<Freshness> {
         self.cx
@@ -629,11 +635,11 @@ impl<'d> Commands<'d> {
             .and_then(|slot| self.cx.cluster.freshness(slot, self.scale))
     }
 
-    /// Sends an admin request. Its answer comes as [`Event::Reply`]s, the last of them
+    /// Sends an admin request. Its response arrives as [`Event::Reply`]s, the last of them
     /// [`Reply::Done`](crate::Reply::Done).
     ///
     /// # Errors
-    /// `Full` passes; `TooLarge` does not, and names what would be needed.
+    /// `Full` is temporary; `TooLarge` is not, and names what would be needed.
     #[cfg(feature = "admin")]
     pub fn admin(
         &mut self,
@@ -665,7 +671,7 @@ impl<'d> Commands<'d> {
         self.owners.has_news(&self.cx)
     }
 
-    /// The next event that needs no received bytes.
+    /// Returns the next event that needs no received bytes.
     fn poll_news(&mut self) -> Option<Event<'static>> {
         self.owners.poll_event(&mut self.cx)
     }

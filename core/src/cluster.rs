@@ -1,5 +1,5 @@
-//! What is known of the cluster: brokers, watched topics and the partitions in use, how fresh
-//! that is, and when to ask again. Never goes backwards: see the rules at each merge.
+//! Cluster: what is known of brokers, watched topics and partitions in use, how fresh that is, and
+//! when to request it again. Never goes backwards: see the rules at each merge.
 
 mod broker;
 mod connect;
@@ -33,7 +33,7 @@ use topic::pending;
 use topics::Plan;
 pub(crate) use topics::{Topics, TopicsMem};
 
-/// A leader that refuses a partition so often under one epoch may be another broker.
+/// Refusals under one epoch after which a leader may be another broker.
 const DOUBT: u8 = 5;
 
 /// See the module.
@@ -49,27 +49,27 @@ pub(crate) struct Cluster<'d> {
     pub(crate) controller: Option<i32>,
     /// An admin request waits for the list of brokers.
     pub(crate) brokers_wanted: bool,
-    /// Not before.
+    /// No request for brokers before this.
     brokers_at: Tick,
-    /// Until when the Metadata request under way may take before another broker is asked; never
-    /// when there is none.
+    /// Time limit of the Metadata request in flight, after which another broker gets it; never when
+    /// there is none.
     metadata_until: Tick,
     metadata_serial: u32,
     /// Rotates over connections.
     turn: usize,
-    /// Who gave away that there is news, to be asked first.
+    /// The broker that showed that there is news; it gets the next request.
     informed: Option<i32>,
-    /// Requests but for probes when it was looked last, modulo 2^32.
+    /// Requests except probes at the last pass, modulo 2^32.
     requests: u32,
-    /// Somebody has answered more than ApiVersions.
+    /// Some broker has sent a response other than ApiVersions.
     pub(crate) answered: bool,
-    /// The last connection that failed, while none has answered since.
+    /// The last connection that failed, while none has had a response since.
     trouble: Option<Obstacle>,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,
-    /// The address of some broker changed or is doubted, or it is forgotten.
+    /// The address of some broker changed or is doubted, or a broker was forgotten.
     pub(crate) brokers_moved: bool,
-    /// Metadata of some topic is wanted since it was looked for what is due.
+    /// Metadata of some topic became wanted after the last pass over what is due.
     pub(crate) asks: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
     pub(crate) produced: Option<Tick>,
@@ -93,12 +93,12 @@ pub struct Probes {
     pub requests: u64,
     /// Bytes of these requests, frame lengths included.
     pub bytes_out: u64,
-    /// Bytes of their answers, frame lengths included.
+    /// Bytes of their responses, frame lengths included.
     pub bytes_in: u64,
 }
 
 impl<'d> Cluster<'d> {
-    /// `first_seed`: which of the bootstrap addresses is tried first.
+    /// Makes a cluster; `first_seed` is the bootstrap address that is tried first.
     pub(crate) fn new(memory: ClusterMem<'d>, first_seed: u32) -> Self {
         Self {
             brokers: memory.brokers,
@@ -141,7 +141,7 @@ impl<'d> Cluster<'d> {
         Ok(self.topic_id(slot))
     }
 
-    /// Forgets a topic that nobody uses.
+    /// Forgets a topic that is no longer used.
     pub(crate) fn forget(&mut self, slot: usize) {
         self.topics[slot].wants = 0;
         self.let_go(slot);
@@ -153,7 +153,7 @@ impl<'d> Cluster<'d> {
         TopicId { index: slot as u16, generation: self.topics[slot].generation }
     }
 
-    /// The slot of an id.
+    /// Returns the slot of an id.
     #[inline]
     pub(crate) fn topic_slot(&self, id: TopicId) -> Option<usize> {
         let topic = self.topics.get(id.index as usize)?;
@@ -161,12 +161,12 @@ impl<'d> Cluster<'d> {
         (!old).then_some(id.index as usize)
     }
 
-    /// The topic that an answer names.
+    /// Returns the topic that a response names.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
         self.topics.named(name)
     }
 
-    /// The same where newer versions have an id instead of a name; zero is nobody's.
+    /// Does the same where newer versions have an id instead of a name; zero is no topic's id.
     pub(crate) fn named_or_id(&self, name: Option<&str>, id: Uuid) -> Option<usize> {
         match name {
             Some(name) => self.named(name),
@@ -175,12 +175,12 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The entry of a partition that an answer names, under its topic there.
+    /// Returns the entry of a partition that a response names, under its topic there.
     pub(crate) fn part_of(&self, topic: Link, index: i32) -> Option<usize> {
         self.table.find(topic.get()?, u32::try_from(index).ok()?)
     }
 
-    /// Puts a topic where it waits for what it needs next.
+    /// Puts a topic into the list of what it needs next.
     fn plan(&mut self, slot: usize) {
         let topic = &self.topics[slot];
         let (old, at) = (topic.plan, topic.need.at);
@@ -203,8 +203,8 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// A leader says that it is none: after some times under one epoch it may be another broker
-    /// that answers there, and connections to it are made anew.
+    /// Notes that a leader says it is none: after several times under one epoch another broker may
+    /// be listening at its address, and connections to it are closed and reconnected.
     fn doubt(&mut self, part: usize) {
         let p = &mut self.table[part];
         p.refusals += 1;
@@ -218,8 +218,8 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// A leader named by a Produce or Fetch answer (KIP-951): taken only with a newer epoch.
-    /// Returns whether it was.
+    /// Adopts a leader named by a Produce or Fetch response (KIP-951), only with a newer epoch.
+    /// Returns whether it did.
     pub(crate) fn hint(&mut self, part: usize, leader: i32, epoch: i32) -> bool {
         let p = &mut self.table[part];
         if leader < 0 || epoch < 0 || guard!("a hint is of a newer epoch", epoch <= p.epoch) {
@@ -238,7 +238,7 @@ impl<'d> Cluster<'d> {
         self.table.lead(part, leader, epoch, broker);
     }
 
-    /// Merges what an answer says of a partition's leader (KIP-320). Returns whether it was news.
+    /// Merges a partition's leader from a response (KIP-320). Returns whether it was news.
     fn merge_leader(&mut self, part: usize, leader: i32, epoch: i32, reliable: bool) -> bool {
         let p = &mut self.table[part];
         let (before, mut known) = (p.leader(), (p.leader(), p.epoch));
@@ -251,14 +251,14 @@ impl<'d> Cluster<'d> {
             p.rewinds = 0;
             epoch
         } else {
-            // A stale broker, unless they keep saying so: then an unclean election lost the
-            // higher epoch, and insisting on it would never end.
+            // A stale broker, unless it repeats itself: then an unclean election lost the higher
+            // epoch, and insisting on it would never end.
             p.rewinds += 1;
             if p.rewinds < 5 {
                 return false;
             }
             p.rewinds = 0;
-            // The leader may know better and name its epoch again: the next answer has no hurry.
+            // The leader may know better and name its epoch again: the next request is not urgent.
             known = guard!("a lower epoch is no news", (leader, epoch) => known);
             epoch
         };
@@ -278,7 +278,7 @@ impl<'d> Cluster<'d> {
 }
 
 impl<'d> Cx<'d> {
-    /// Asks for metadata of a topic, at once unless it is in back-off.
+    /// Requests metadata of a topic, at once unless it is in back-off.
     #[inline(never)]
     pub(crate) fn refresh(&mut self, slot: usize) {
         let need = &mut self.cluster.topics[slot].need;
@@ -290,7 +290,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The same, knowing that the answer will be news: no back-off, and from who gave it away.
+    /// Does the same without back-off and from the broker that showed that there is news.
     #[inline(never)]
     pub(crate) fn refresh_now(&mut self, slot: usize, by: Source) {
         let need = &mut self.cluster.topics[slot].need;
@@ -300,14 +300,14 @@ impl<'d> Cx<'d> {
         self.cluster.plan(slot);
     }
 
-    /// A metadata answer did not settle what was asked: again after a growing pause.
+    /// Requests metadata again after a growing pause: a response did not settle the matter.
     fn ask_again(&mut self, slot: usize) {
         self.slow_down(slot);
         self.cluster.topics[slot].need.wanted = true;
         self.cluster.plan(slot);
     }
 
-    /// A metadata answer told nothing new (KIP-580): the next one only after a growing pause.
+    /// Delays the next request by a growing pause: a response brought nothing new (KIP-580).
     fn slow_down(&mut self, slot: usize) {
         let failures = self.cluster.topics[slot].need.failures;
         let (base, max) = (self.settings.retry_backoff, self.settings.retry_backoff_max);
@@ -318,8 +318,8 @@ impl<'d> Cx<'d> {
         need.reported = false;
     }
 
-    /// A broker refused a partition for reasons of leadership or existence (errors.md section 2,
-    /// rule 3): metadata is asked once for all who complain.
+    /// Notes that a broker refused a partition for reasons of leadership or existence (errors.md
+    /// section 2, rule 3): one metadata request serves all such refusals.
     pub(crate) fn suspect(&mut self, part: usize, code: ErrorCode) {
         let slot = self.cluster.table[part].topic as usize;
         if matches!(
@@ -330,14 +330,14 @@ impl<'d> Cx<'d> {
         ) {
             self.cluster.topics[slot].evidence.refused = true;
         }
-        // The second is what 2.4 says to a fetch of what it has no replica of.
+        // 2.4 returns the second for a fetch of a partition that it has no replica of.
         if matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::REPLICA_NOT_AVAILABLE) {
             self.cluster.doubt(part);
         }
         self.refresh(slot);
     }
 
-    /// A newer leader epoch was seen outside metadata: who leads now is not known.
+    /// Notes a newer leader epoch seen outside metadata: the current leader is unknown.
     pub(crate) fn saw_epoch(&mut self, part: usize, epoch: i32) {
         let known = self.cluster.table[part].epoch;
         if guard!("a newer epoch unseats the leader", known >= 0 && epoch > known) {

@@ -1,13 +1,13 @@
 //! Compression of record batches: one module for each format, and what they have in common.
 //!
-//! The records of a batch, as one piece, may be packed by one of four codecs
-//! (`compression.type`). Nothing here does I/O or allocates: input and output are slices, and work
-//! memory is the caller's. What the bytes say of their own length is never believed beyond the
+//! The records of a batch, as one piece, may be compressed by one of four codecs
+//! (`compression.type`). Nothing here does I/O or allocates: input and output are slices, and the
+//! caller owns the work memory. The length that the bytes declare is never believed beyond the
 //! output slice.
 //!
 //! [`Unpack`] is a set of decoders. [`Compact`] is the set of this crate, written to be small;
-//! servers put fast libraries behind the same trait and use the framing of [`lz4`], [`snappy`] and
-//! [`gzip`] around them.
+//! servers implement the same trait with fast libraries and use the framing of [`lz4`], [`snappy`]
+//! and [`gzip`] around them.
 
 use core::fmt;
 
@@ -37,11 +37,11 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// All of them.
+    /// All codecs.
     pub const ALL: [Self; 4] = [Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
-    /// The codec of a number in a batch header, 1 to 4; `None` for 0 and for what Kafka does not
-    /// have.
+    /// Returns the codec of a number in a batch header, 1 to 4; `None` for 0 and for numbers that
+    /// Kafka does not have.
     #[must_use]
     pub const fn from_id(id: u8) -> Option<Self> {
         match id {
@@ -53,13 +53,13 @@ impl Codec {
         }
     }
 
-    /// The number in a batch header.
+    /// Returns the number in a batch header.
     #[must_use]
     pub const fn id(self) -> u8 {
         self as u8
     }
 
-    /// The name in `compression.type`.
+    /// Returns the name in `compression.type`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Codecs {
         if cfg!(feature = "gzip") { set.with(Codec::Gzip) } else { set }
     };
 
-    /// The set with one more.
+    /// Returns the set with one more.
     #[must_use]
     pub const fn with(self, codec: Codec) -> Self {
         Self(self.0 | 1 << codec.id())
@@ -105,7 +105,7 @@ impl Codecs {
     }
 }
 
-/// Why packed bytes cannot be unpacked.
+/// Why compressed bytes cannot be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -114,13 +114,13 @@ pub enum Fault {
     Missing,
     /// The bytes end too early.
     Truncated,
-    /// The bytes break the rules of their format, or go on after its end.
+    /// The bytes break the rules of their format, or continue after its end.
     Damaged,
-    /// A checksum of the format is not that of the bytes.
+    /// A checksum of the format does not match the bytes.
     Checksum,
     /// The records, or the window that their decoder needs, are larger than the output slice.
     TooLarge {
-        /// Bytes that would do; 0 where the format does not say.
+        /// Bytes that would be enough; 0 where the format does not say.
         needed: u64,
     },
 }
@@ -154,7 +154,7 @@ pub struct UnpackError {
     pub next_offset: i64,
     /// Its codec, as in the batch header.
     pub codec: u8,
-    /// Bytes of the packed records.
+    /// Bytes of the compressed records.
     pub packed: usize,
     /// Bytes that they were allowed to unpack to.
     pub limit: usize,
@@ -176,19 +176,19 @@ impl core::error::Error for UnpackError {}
 
 /// Decoders of some codecs, with their work memory.
 pub trait Unpack {
-    /// Bytes that `input` says that it unpacks to; `None` where it does not say, or says what
-    /// cannot be. No more than a hint.
+    /// Returns the unpacked length that `input` declares; `None` where it declares none, or an
+    /// impossible one. Only a hint.
     fn unpacked_len(&self, codec: Codec, input: &[u8]) -> Option<u64>;
 
-    /// Unpacks all of `input` to the front of `output`, and returns how many bytes that are. What
-    /// is in the rest of `output` afterwards is undefined.
+    /// Unpacks all of `input` to the front of `output`, and returns how many bytes that are. The
+    /// rest of `output` is undefined afterwards.
     ///
     /// # Errors
-    /// See [`Fault`]; what is in `output` is undefined then.
+    /// See [`Fault`]; the content of `output` is undefined then.
     fn unpack(&mut self, codec: Codec, input: &[u8], output: &mut [u8]) -> Result<usize, Fault>;
 }
 
-/// The decoders of this crate: [`Codecs::COMPACT`]. Work memory: none but for gzip (11 KB).
+/// The decoders of this crate: [`Codecs::COMPACT`]. Only gzip needs work memory (11 KB).
 #[derive(Default)]
 pub struct Compact {
     #[cfg(feature = "gzip")]
@@ -196,7 +196,7 @@ pub struct Compact {
 }
 
 impl Compact {
-    /// The decoders.
+    /// Creates the decoders.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -288,7 +288,7 @@ fn repeat(
     let end = at.checked_add(len).filter(|end| *end <= output.len()).ok_or(FULL)?;
     let mut done = at;
     while done < end {
-        // What is there already is a multiple of the period.
+        // What has been copied already is a multiple of the period.
         let n = (end - done).min(done - from);
         output.copy_within(from..from + n, done);
         done += n;

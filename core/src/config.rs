@@ -34,8 +34,8 @@ impl Acks {
 pub enum Start {
     /// At the log start offset.
     Earliest,
-    /// At the end, as of the moment that the leader is asked. Partitions that are added later are
-    /// still read from their first record.
+    /// At the end, as of the moment when the leader handles the request. Partitions that are added
+    /// later are still read from their first record.
     Latest,
     /// At this offset, from 0.
     Offset(i64),
@@ -43,7 +43,7 @@ pub enum Start {
     Timestamp(i64),
 }
 
-/// What to do when a position is outside the log. Every jump is told by
+/// What to do when a position is outside the log. Every jump is reported by
 /// [`Event::Moved`](crate::Event::Moved).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -60,7 +60,7 @@ pub enum OutOfRange {
     Stop,
 }
 
-/// When growth is looked for.
+/// When the client probes for growth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Probing {
@@ -74,8 +74,8 @@ pub enum Probing {
 }
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
-/// lives; `Client::owned` (feature `alloc`) copies them. Time spans are
-/// kept in eighths of a millisecond, rounded up; those of more than 65 hours have no end.
+/// lives; `Client::owned` (feature `alloc`) copies them. Time spans are kept in eighths of a
+/// millisecond, rounded up; those of more than 65 hours are unlimited.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'d> {
@@ -93,11 +93,11 @@ pub struct Config<'d> {
     pub idempotence: bool,
     /// How long a batch waits for more records, at most (`linger.ms`; 5 ms). It waits while a
     /// Produce request to its broker has no response, and after that as long as records keep
-    /// coming: until none came for an eighth of this time. A record that finds nothing under way
-    /// to its broker leaves when the adapter polls next, with all that were produced before that.
-    /// Zero: nothing waits.
+    /// coming: until none came for an eighth of this time. A record is sent when the adapter polls
+    /// next, with all that were produced before that, if nothing is in flight to its broker. Zero:
+    /// nothing waits.
     pub linger: Duration,
-    /// Whether a batch waits for the whole linger although nothing is under way to its broker, as
+    /// Whether a batch waits for the whole linger although nothing is in flight to its broker, as
     /// Kafka's own clients do: fewer requests from a slow producer, later acknowledgements. Without
     /// responses ([`Acks::None`]) it always does.
     pub linger_when_idle: bool,
@@ -108,21 +108,21 @@ pub struct Config<'d> {
     /// A record is acknowledged or failed within this time of being taken.
     pub delivery_timeout: Duration,
     /// A request without response for this long ends its connection. While bytes of it, or of its
-    /// response, move over a slow link the time begins again, at most 16 times.
+    /// response, move over a slow link the time restarts, at most 16 times.
     pub request_timeout: Duration,
     /// A connection over which a request waits and nothing has come back for this long ends when
-    /// another connection got answers meanwhile, so that what waits is sent again over a new one: a
-    /// device in the middle may have dropped it in silence. Batches are sent again only by an
-    /// idempotent producer, which cannot write them twice. Adapters give it to their transport, too
+    /// another connection got responses meanwhile, so that what waits is sent again over a new one:
+    /// a device in the middle may have dropped it silently. Batches are sent again only by an
+    /// idempotent producer, which cannot write them twice. Adapters pass it to their transport, too
     /// (`TCP_USER_TIMEOUT`, keep-alive). Not less than `request_timeout`: never.
     pub silence_timeout: Duration,
     /// A connection that is not established after this long is given up.
     pub connect_timeout: Duration,
-    /// First pause before a request is tried again (KIP-580).
+    /// First pause before a request is retried (KIP-580).
     pub retry_backoff: Duration,
     /// Longest such pause.
     pub retry_backoff_max: Duration,
-    /// First pause before a broker is connected again.
+    /// First pause before reconnecting to a broker.
     pub reconnect_backoff: Duration,
     /// Longest such pause.
     pub reconnect_backoff_max: Duration,
@@ -134,26 +134,26 @@ pub struct Config<'d> {
     pub probe_busy: Duration,
     /// A busy client's probes stay below this share of its requests, in per cent.
     pub probe_share: u8,
-    /// Bytes per second that growth may be looked for with whole Metadata answers, where a broker
+    /// Bytes per second of whole Metadata responses that probing for growth may use, where a broker
     /// offers nothing better.
     pub metadata_budget: u32,
-    /// Metadata is asked again after this long, whatever happens.
+    /// Metadata is requested again after this long, whatever happens.
     pub metadata_max_age: Duration,
     /// Whether a partition that appears after the assignment is read from its first record
     /// whatever the start is (rule R12). `false`: by the start, as other clients do.
     pub read_added_from_first: bool,
     /// See [`OutOfRange`].
     pub out_of_range: OutOfRange,
-    /// How long a broker may hold a fetch that has nothing to give.
+    /// How long a broker may hold a Fetch request that has no records to return.
     pub fetch_max_wait: Duration,
-    /// Least bytes worth an answer.
+    /// Fewest bytes that end the wait of a Fetch request.
     pub fetch_min_bytes: i32,
-    /// Most bytes of a Fetch answer (soft: one whole batch always comes).
+    /// Most bytes of a Fetch response (soft: one whole batch is always returned).
     pub fetch_max_bytes: i32,
-    /// Most bytes of a partition in a Fetch answer (soft, likewise).
+    /// Most bytes of a partition in a Fetch response (soft, likewise).
     pub partition_max_bytes: i32,
     /// Whether [`Event::Positioned`](crate::Event::Positioned) and
-    /// [`Event::EndOfPartition`](crate::Event::EndOfPartition) are wanted (as librdkafka's
+    /// [`Event::EndOfPartition`](crate::Event::EndOfPartition) are emitted (as librdkafka's
     /// `enable.partition.eof`).
     pub report_positions: bool,
     /// Whether brokers may create a topic that is produced to.
@@ -313,7 +313,7 @@ impl<'d> Settings<'d> {
         Ok(())
     }
 
-    /// The `n`-th bootstrap address, counted around.
+    /// Returns the `n`-th bootstrap address, modulo their number.
     pub(crate) fn seed(&self, n: usize) -> Option<(&str, u16)> {
         seed(&self.bootstrap, n)
     }
@@ -324,7 +324,7 @@ impl<'d> Settings<'d> {
 }
 
 impl<'d> Config<'d> {
-    /// Defaults, and the brokers to begin with: `"host:port,host:port"`.
+    /// Returns the defaults with these bootstrap brokers: `"host:port,host:port"`.
     #[must_use]
     pub const fn new(bootstrap: &'d str) -> Self {
         Self {
@@ -364,21 +364,21 @@ impl<'d> Config<'d> {
         }
     }
 
-    /// The same under another client id.
+    /// Sets the client id.
     #[must_use]
     pub const fn client_id(mut self, client_id: &'d str) -> Self {
         self.client_id = client_id;
         self
     }
 
-    /// The same in a rack.
+    /// Sets the rack.
     #[must_use]
     pub const fn rack(mut self, rack: &'d str) -> Self {
         self.rack = rack;
         self
     }
 
-    /// The same with other acknowledgements. Anything but [`Acks::All`] switches idempotence off.
+    /// Sets the acknowledgements. Anything but [`Acks::All`] switches idempotence off.
     #[must_use]
     pub const fn acks(mut self, acks: Acks) -> Self {
         self.acks = acks;
@@ -388,14 +388,14 @@ impl<'d> Config<'d> {
         self
     }
 
-    /// The same with another linger.
+    /// Sets the linger.
     #[must_use]
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// The same, lingering although nothing is under way to a broker; see
+    /// Sets whether batches linger although nothing is in flight to their broker; see
     /// [`Config::linger_when_idle`].
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
@@ -403,7 +403,7 @@ impl<'d> Config<'d> {
         self
     }
 
-    /// The same with events that say where reading stands; see [`Config::report_positions`].
+    /// Sets whether events report the position of reading; see [`Config::report_positions`].
     #[must_use]
     pub const fn report_positions(mut self, yes: bool) -> Self {
         self.report_positions = yes;
@@ -411,7 +411,7 @@ impl<'d> Config<'d> {
     }
 }
 
-/// The `n`-th of some addresses, counted around.
+/// Returns the `n`-th of some addresses, modulo their number.
 #[inline(never)]
 fn seed(mut text: &str, n: usize) -> Option<(&str, u16)> {
     for _ in 0..n % seeds(text) {
@@ -424,15 +424,15 @@ fn seeds(text: &str) -> usize {
     1 + text.bytes().filter(|byte| *byte == b',').count()
 }
 
-/// What comes before the first `mark`, and what comes after it.
+/// Returns what comes before the first `mark`, and what comes after it.
 fn cut(text: &str, mark: u8) -> (&str, &str) {
     let at = text.bytes().position(|byte| byte == mark).unwrap_or(text.len());
     let (before, after) = (text.get(..at), text.get(at + 1..));
     (before.unwrap_or_default(), after.unwrap_or_default())
 }
 
-/// `host:port`, or `[v6]:port`; spaces around are ignored. By bytes, since the library's ways with
-/// text take two kilobytes of flash.
+/// `host:port`, or `[v6]:port`; surrounding spaces are ignored. Works on bytes, since the library's
+/// string functions take two kilobytes of flash.
 fn parse_address(text: &str) -> Option<(&str, u16)> {
     let text = text.trim_ascii();
     let colon = text.bytes().rposition(|byte| byte == b':')?;

@@ -1,5 +1,6 @@
-//! Connections: who is connected, what was asked and not answered yet, which bytes go out next.
-//! Knows requests only as bytes, deadlines and tickets; what an answer means is for its owner.
+//! Connections: which peers are connected, which requests have no response yet, which bytes are
+//! sent next. Knows requests only as bytes, deadlines and tickets; what a response means is for its
+//! owner.
 
 mod deadlines;
 mod handshake;
@@ -27,38 +28,38 @@ pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
 
-/// Requests without an answer per connection. Five are for Produce (KIP-98), the others for
+/// Requests without a response per connection. Five are for Produce (KIP-98), the others for
 /// everything else.
 pub(crate) const IN_FLIGHT: usize = 8;
 /// Produce requests in flight per connection: brokers remember five batches per producer.
 pub(crate) const PRODUCE_IN_FLIGHT: usize = 5;
-/// A request without an answer for this long makes its connection the second choice.
+/// A request without a response for this long makes its connection the second choice.
 pub(crate) const PATIENCE: Span = Span::from_secs(1);
-/// With so many connections some are to spare.
+/// With this many connections some are spare.
 const ROOMY: usize = 8;
-/// Where there are fewer connections than brokers in use, one makes way for another this often.
+/// Where there are fewer connections than brokers in use, one is closed for another this often.
 const ROTATION: Span = Span::from_millis(600);
-/// What was saved up by not doing so: sixteen of them one right after the other.
+/// Most that unused turns add up to: sixteen in immediate succession.
 const SAVED: Span = Span::from_millis(16 * 600);
-/// Whoever can be asked about the cluster.
+/// Any broker that can take requests about the cluster.
 pub(crate) const ANYONE: Peer = Peer::Node(-1);
 
 /// What a connection is for. A broker answers in order, so a fetch that waits for records would
-/// hold up everything behind it.
+/// hold up everything after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Main,
     Fetch,
-    /// Beside a main one that has batches on its way, where there are connections to spare.
+    /// Beside a main one that has batches in flight, where there are spare connections.
     Probe,
-    /// For the first batches of new partitions, which take long, where there are such.
+    /// For the first batches of new partitions, which take long, where there are spare connections.
     First,
 }
 
-/// What a role means for others. Who adds one (a coordinator of groups or transactions) says it
+/// What other code needs of a role. A new role (a coordinator of groups or transactions) is defined
 /// here.
 impl Role {
-    /// Whether what is asked of any broker may go over it, too.
+    /// Whether requests that any broker can serve may use it, too.
     pub(crate) const fn is_shared(self) -> bool {
         match self {
             Self::Main | Self::Probe | Self::First => true,
@@ -66,7 +67,7 @@ impl Role {
         }
     }
 
-    /// Where a broker counts the turns in which it got a connection for it.
+    /// Index of a broker's count of the turns in which it got a connection for this role.
     pub(crate) const fn turns(self) -> usize {
         match self {
             Self::Main => 0,
@@ -78,17 +79,17 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnState {
     Free,
-    /// The adapter was not told yet.
+    /// The adapter has not been notified yet.
     Wanted,
     Connecting,
-    /// ApiVersions is under way.
+    /// ApiVersions is in flight.
     Handshake,
     Ready,
-    /// Forgotten; the adapter was not told yet.
+    /// Forgotten; the adapter has not been notified yet.
     Doomed,
 }
 
-/// Who is at the other end.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// The n-th bootstrap address.
@@ -98,7 +99,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// As events show it: -1 for a bootstrap address.
+    /// Returns the node id as in events: -1 for a bootstrap address.
     pub(crate) const fn node(self) -> i32 {
         match self {
             Self::Seed(_) => -1,
@@ -107,10 +108,10 @@ impl Peer {
     }
 }
 
-/// What its owner has to know again when the answer comes.
+/// What the owner of a request needs when the response arrives.
 pub(crate) type Tag = [u32; 2];
 
-/// What has to be known of a request to read its answer.
+/// What has to be known of a request to read its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) kind: Kind,
@@ -124,7 +125,7 @@ impl Question {
         Self { kind: Kind::Versions, version: 0, correlation: 0, tag: [0; 2] };
 }
 
-/// Where an answer comes from.
+/// Where a response comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
     /// Slot of the connection.
@@ -132,24 +133,24 @@ pub(crate) struct Origin {
     pub(crate) asked: Question,
 }
 
-/// A request that left or is leaving.
+/// A request that was sent or is being sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
     pub(crate) asked: Question,
     /// When it was queued.
     since: Tick,
     pub(crate) deadline: Tick,
-    /// First of the batches that go out with it.
+    /// First of the batches that are sent with it.
     pub(crate) batches: Link,
     ctl: Chain,
     total: u32,
     sent: u32,
-    /// No answer comes: it is over when its last byte was sent.
+    /// No response is due: the request ends when its last byte is sent.
     silent: bool,
 }
 
 impl InFlight {
-    /// Whether the peer may have it: a part of it is nothing to a broker.
+    /// Whether the peer may have it: a broker ignores a part of a request.
     pub(crate) const fn left_whole(&self) -> bool {
         self.sent == self.total
     }
@@ -160,11 +161,11 @@ impl InFlight {
 pub(crate) struct Session {
     pub(crate) id: i32,
     pub(crate) epoch: i32,
-    /// The session of the partitions that carry the same number; another one when it ends.
+    /// Number of the session, also kept by its partitions; changes when it ends.
     pub(crate) serial: u32,
     /// Topics are named by id (version 13 and later); a session cannot mix.
     pub(crate) by_id: bool,
-    /// After an error without a remedy of its own.
+    /// When to retry after an error without specific handling.
     pub(crate) retry_at: Tick,
 }
 
@@ -178,36 +179,37 @@ pub(crate) struct Conn {
     pub(crate) throttled_until: Tick,
     /// When it was last worth keeping.
     pub(crate) used: Tick,
-    /// ApiVersions version that was asked last.
+    /// ApiVersions version that was requested last.
     pub(crate) handshake_version: i16,
-    /// It answered more than ApiVersions.
+    /// It responded to more than ApiVersions.
     pub(crate) proven: bool,
-    /// Its ListOffsets answers say nothing about partitions that it does not host.
+    /// Its ListOffsets responses say nothing about partitions that it does not host.
     pub(crate) blind: bool,
     /// When it was established.
     pub(crate) since: Tick,
-    /// Another broker needs the slot: no new requests, and the end after the last answer.
+    /// Another broker needs the slot: no new requests, and the end after the last response.
     drain: bool,
     /// Connect deadline.
     deadline: Tick,
-    /// Its next answer lies here and waits for the application, since when: that is not the peer's
-    /// fault, and deadlines rest.
+    /// Its next response has arrived and waits for the application, since when: that is not the
+    /// peer's fault, and deadlines are suspended.
     blocked: bool,
     blocked_since: Tick,
-    /// A deadline passed while nobody looked: what has arrived meanwhile is to be read first.
+    /// A deadline passed while the loop was away: what has arrived meanwhile is to be read first.
     overdue: bool,
     overdue_at: Tick,
-    /// When bytes came last.
+    /// When bytes last arrived.
     heard: Tick,
     /// It is silent, and whether the application knows.
     silence: Silence,
     /// Oldest first.
     in_flight: Vec<InFlight, IN_FLIGHT, u8>,
-    /// Entries at the front of `in_flight` whose bytes all left.
+    /// Entries at the front of `in_flight` whose bytes were all sent.
     shown: u8,
-    /// How often the deadlines of what is on its way were renewed, for the response that is due.
+    /// How often the deadlines of the requests in flight were renewed, for the response that is
+    /// due.
     renewals: u8,
-    /// Something was queued that the adapter was not shown, and would not look for by itself.
+    /// Bytes were queued that the adapter has not been given, and would not poll for by itself.
     unshown: bool,
     /// Unread bytes in the receive buffer.
     pub(crate) rx_start: u32,
@@ -264,7 +266,7 @@ impl Conn {
         self.role.is_shared()
     }
 
-    /// The earliest deadline, for connecting or for an answer.
+    /// Returns the earliest deadline, for connecting or for a response.
     fn next_deadline(&self) -> Tick {
         match self.state {
             ConnState::Connecting => self.deadline,
@@ -279,54 +281,54 @@ impl Conn {
         self.in_flight.len()
     }
 
-    /// Whether a request of such a kind has no answer yet.
+    /// Whether a request of such a kind has no response yet.
     pub(crate) fn awaits(&self, is: impl Fn(Kind) -> bool) -> bool {
         self.in_flight.iter().any(|f| is(f.asked.kind))
     }
 
-    /// When a request without an answer makes it the second choice.
+    /// Returns when a request without a response makes it the second choice.
     pub(crate) fn late_at(&self) -> Tick {
         let slow = |f: &&InFlight| !f.asked.kind.row().waits;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
         first.map_or(Tick::NEVER, |since| since + PATIENCE)
     }
 
-    /// Whether nothing is sent over it for now, and it is not drained either: the broker throttles
-    /// it. One that authenticates again while it is ready is quiet, too.
+    /// Whether nothing is sent over it for now although it is not drained: the broker throttles it.
+    /// A ready connection that authenticates again is quiet, too.
     pub(crate) fn is_quiet(&self, now: Tick) -> bool {
         now < self.throttled_until
     }
 
-    /// Whether it answers, as far as is known.
+    /// Whether it responds, as far as is known.
     pub(crate) fn is_sound(&self, now: Tick) -> bool {
         self.state == ConnState::Ready && !self.drain && !self.is_quiet(now) && self.late_at() > now
     }
 
-    /// Whether it may be asked about the cluster and has a chance to answer now.
+    /// Whether it may take requests about the cluster and can respond now.
     pub(crate) fn can_ask(&self, now: Tick) -> bool {
         self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
     }
 
-    /// Whether answers wait behind those to batches, of which the first to a new partition takes
-    /// up to 1.6 s.
+    /// Whether responses wait for those to batches, of which the first to a new partition takes up
+    /// to 1.6 s.
     pub(crate) fn is_behind_batches(&self) -> bool {
         self.pending_of(ApiKey::PRODUCE) > 0
     }
 
-    /// Takes a request out of the queue; there is one at that place.
+    /// Takes the request at a valid index out of the queue.
     #[inline(never)]
     fn take(&mut self, at: usize) -> InFlight {
         self.shown = self.shown.saturating_sub(u8::from(at < usize::from(self.shown)));
         self.in_flight.remove(at)
     }
 
-    /// Requests of a kind that have no answer yet.
+    /// Requests of a kind that have no response yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
         self.in_flight.iter().filter(|f| f.asked.kind.api() == api).count()
     }
 }
 
-/// Where the index has the connections to a peer in a role.
+/// Returns the key of the connections to a peer in a role in the index.
 fn place(peer: Peer, role: Role) -> u32 {
     let (kind, id) = match peer {
         Peer::Seed(n) => (0, n),
@@ -335,8 +337,8 @@ fn place(peer: Peer, role: Role) -> u32 {
     hash(id.wrapping_mul(8) + kind + role as u32)
 }
 
-/// Writes part of a request in this version. Not a type parameter: each would bring a copy of what
-/// is around it.
+/// Writes part of a request in this version. Not a type parameter: each type would add a copy of
+/// the code around it.
 pub(crate) type Body<'f> = &'f mut dyn FnMut(&mut Writer<'_>, i16) -> Result<(), Full>;
 
 /// A request being written.
@@ -369,23 +371,23 @@ pub(crate) struct Net<'d> {
     client_id: Text<'d>,
     correlation: i32,
     rare: Rare,
-    /// Something was queued or closed since the adapter looked last.
+    /// Something was queued or closed since the adapter last polled.
     pub(crate) stirred: bool,
-    /// Some connection may have to end: it is empty, or its broker moved or went.
+    /// Some connection may have to end: it is empty, or its broker moved or disappeared.
     pub(crate) check: bool,
     /// No deadline of a connection is earlier than this.
     deadline: Tick,
-    /// Connections that the adapter has to be told of.
+    /// Connections that the adapter has to be notified of.
     actions: usize,
-    /// Connections with bytes that it would not look for by itself.
+    /// Connections with bytes that it would not poll for by itself.
     unshown: usize,
     /// Connections to bootstrap addresses.
     pub(crate) seeds: usize,
-    /// Each connection that made way for another one took [`ROTATION`] from there on.
+    /// Advances by [`ROTATION`] for each connection that was closed for another one.
     rotated: Tick,
-    /// A connection is silent that the application was not told of.
+    /// A connection is silent and that has not been reported.
     pub(crate) silence_news: bool,
-    /// Somebody waits for send blocks.
+    /// A request or batch waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
     /// Requests and bytes since the start, for the pace of probes and for statistics.
@@ -429,7 +431,7 @@ impl<'d> Net<'d> {
         ConnId { index: conn as u16, generation: self.conns[conn].generation }
     }
 
-    /// The slot of an id, unless the connection ended.
+    /// Returns the slot of an id, unless the connection ended.
     pub(crate) fn slot(&self, id: ConnId) -> Option<usize> {
         let conn = self.conns.get(id.index as usize)?;
         let old = guard!("an old connection id means nothing", conn.generation != id.generation);
@@ -441,19 +443,19 @@ impl<'d> Net<'d> {
         self.actions > 0
     }
 
-    /// Whether there are bytes that the adapter would not look for by itself.
+    /// Whether there are bytes that the adapter would not poll for by itself.
     pub(crate) const fn has_unshown(&self) -> bool {
         self.unshown > 0
     }
 
-    /// The adapter looks for bytes of a connection.
+    /// Notes that the adapter polls for bytes of a connection.
     pub(crate) fn show(&mut self, slot: usize) {
         if core::mem::take(&mut self.conns[slot].unshown) {
             self.unshown -= 1;
         }
     }
 
-    /// Whether there are connections to spare for what is only asked.
+    /// Whether there are spare connections for probes.
     pub(crate) fn is_roomy(&self) -> bool {
         cfg!(feature = "witness") && self.is_large()
     }
@@ -468,7 +470,8 @@ impl<'d> Net<'d> {
         self.conns.len() > 1
     }
 
-    /// The connection of the lowest rank, from `first` on around; those without one do not count.
+    /// Returns the connection of the lowest rank, starting at `first` and wrapping around; those
+    /// without a rank do not count.
     pub(crate) fn in_turn(
         &self,
         first: usize,
@@ -490,7 +493,7 @@ impl<'d> Net<'d> {
         if self.splits_roles() { wanted } else { Role::Main }
     }
 
-    /// The live connection to a peer in a role.
+    /// Returns the live connection to a peer in a role.
     pub(crate) fn find(&self, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
         let mut link = self.peers.first(place(peer, role));
@@ -504,7 +507,7 @@ impl<'d> Net<'d> {
         None
     }
 
-    /// Asks the adapter for a connection; `None` when all slots are taken.
+    /// Requests a connection from the adapter; `None` when all slots are taken.
     pub(crate) fn connect(&mut self, now: Tick, peer: Peer, role: Role) -> Option<usize> {
         let role = self.role(role);
         let slot = self.conns.iter().position(|c| c.state == ConnState::Free)?;
@@ -518,9 +521,9 @@ impl<'d> Net<'d> {
         Some(slot)
     }
 
-    /// The same for one of several who may want the last free slots: in turn, of which `last` was
-    /// the last one of `whose`. Who can be asked about the cluster is [`ANYONE`]: which broker that
-    /// is may change from one wish to the next, the turn is the same.
+    /// The same for one of several peers that may want the last free slots, which get them in turn;
+    /// `last` was the last turn of `whose`. A broker for requests about the cluster is [`ANYONE`]:
+    /// the broker may change from one wish to the next, the turn is the same.
     pub(crate) fn connect_in_turn(
         &mut self,
         now: Tick,
@@ -534,7 +537,7 @@ impl<'d> Net<'d> {
         admitted.then(|| self.connect(now, peer, role)).flatten()
     }
 
-    /// A connection turned out to lead to this peer.
+    /// Notes that a connection turned out to lead to this peer.
     pub(crate) fn adopt(&mut self, slot: usize, peer: Peer) {
         let conn = &mut self.conns[slot];
         self.peers.remove(place(conn.peer, conn.role), slot);
@@ -544,7 +547,7 @@ impl<'d> Net<'d> {
         self.stirred = true;
     }
 
-    /// The next slot in a state that the adapter has to be told of.
+    /// Returns the next slot in a state that the adapter has to be notified of.
     pub(crate) fn next_action(&mut self, deadline: Tick) -> Option<(ConnState, ConnId)> {
         if self.actions == 0 {
             return None;
@@ -587,7 +590,7 @@ impl<'d> Net<'d> {
         self.stirred = true;
     }
 
-    /// Takes the oldest request of a connection that ends; its answer will not come.
+    /// Takes the oldest request of a connection that ends; no response will arrive.
     pub(crate) fn take_lost(&mut self, slot: usize) -> Option<InFlight> {
         let conn = &mut self.conns[slot];
         conn.in_flight.first()?;
@@ -596,7 +599,8 @@ impl<'d> Net<'d> {
         Some(lost)
     }
 
-    /// Why nobody can be asked something at all, where there are connections to ask over.
+    /// Returns why no broker can take a kind of request at all, where there are connections to send
+    /// it over.
     pub(crate) fn lacking(&self, now: Tick, kind: Kind) -> Option<PeerFault> {
         let mut faults =
             self.conns.iter().filter(|c| c.can_ask(now)).map(|c| c.versions.lacks(kind));
@@ -611,7 +615,8 @@ impl<'d> Net<'d> {
         slot.state == ConnState::Ready && free
     }
 
-    /// The question that the next answer on a connection belongs to, after its correlation id.
+    /// Returns the request that the next response on a connection belongs to, by its correlation
+    /// id.
     pub(crate) fn expect(&mut self, slot: usize, correlation: i32) -> Result<Question, PeerFault> {
         let conn = &self.conns[slot];
         let first = conn.in_flight.first().filter(|_| conn.shown > 0);
@@ -627,7 +632,7 @@ impl<'d> Net<'d> {
         Err(PeerFault::Correlation)
     }
 
-    /// A response that is not due may be a mistake of the loop.
+    /// Notes that a response that is not due may be a mistake of the loop.
     fn suspect_loop(&mut self, slot: usize, correlation: i32) {
         let is = |f: &InFlight| f.asked.correlation == correlation;
         let conn = &self.conns[slot];
@@ -647,13 +652,13 @@ impl<'d> Net<'d> {
         cfg!(feature = "misuse") && self.conns[slot].unshown
     }
 
-    /// Whether the adapter was told of the end of a connection, or reported it.
+    /// Whether the adapter was notified of the end of a connection, or reported it.
     pub(crate) fn has_ended(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id.index as usize);
         conn.is_some_and(|c| c.generation != id.generation || c.state == ConnState::Free)
     }
 
-    /// The request whose answer was read to its end leaves the queue.
+    /// Removes the request whose response was read completely from the queue.
     pub(crate) fn answered(&mut self, slot: usize) {
         let conn = &mut self.conns[slot];
         if conn.shown > 0 && !conn.in_flight.is_empty() {
@@ -664,16 +669,17 @@ impl<'d> Net<'d> {
         self.stirred = true;
     }
 
-    /// A connection takes no new requests, and ends after the last answer.
+    /// Drains a connection: it takes no new requests, and ends after the last response.
     pub(crate) fn drain(&mut self, slot: usize) {
         self.conns[slot].drain = true;
         (self.check, self.stirred) = (true, true);
     }
 
-    /// Whether a connection may make way for another one now; else when.
+    /// Returns whether a connection may be closed for another one now; else when.
     pub(crate) fn may_rotate(&self, now: Tick) -> Result<(), Tick> {
         let at = self.rotated - SAVED;
-        // A few connections go round faster: there is little that they could be made for in vain.
+        // With few connections slots change hands faster: little effort is wasted on short
+        // connections.
         if self.is_large() && guard!("slots rotate slowly", at > now) {
             return Err(at);
         }

@@ -1,5 +1,5 @@
 //! Consumer: positions of assigned partitions, and the fetches that move them. A position only
-//! jumps with an event that says so.
+//! jumps with an event that reports it.
 
 mod bookmark;
 mod epochs;
@@ -40,11 +40,11 @@ enum Activity {
     Resolve,
     /// Read from its position on.
     Fetch,
-    /// Waits for a seek: it met something that it must not pass on its own.
+    /// Waits for a seek: it met something that it must not skip by itself.
     Parked,
 }
 
-/// What the application has to be told of a partition.
+/// What is to be reported to the application about a partition.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Trouble {
@@ -58,24 +58,24 @@ enum Trouble {
 pub(crate) struct Assignment {
     state: Activity,
     paused: bool,
-    /// The list that it is in, and at which broker.
+    /// The list that it is in, and the broker of that list.
     spot: Spot,
     desk: Link,
-    /// Until there is room to produce once more than this, or until resumed; 0 for not held.
+    /// Held until there is space to produce once more than this, or until resumed; 0 for not held.
     held: u32,
-    /// What was read may not be in the log any more: its leader epoch is another one since.
+    /// What was read may no longer be in the log: its leader epoch has changed since.
     unchecked: bool,
-    /// What is on its way was asked before the position changed.
+    /// The fetch in flight was sent before the position changed.
     stale: bool,
-    /// A move or an assignment was not told yet.
+    /// An assignment was not reported yet.
     assigned_news: bool,
-    /// That its position is known was not reported yet.
+    /// The event that its position is known was not reported yet.
     positioned_news: bool,
-    /// Nothing moved since it was read to the end; that was not reported yet.
+    /// It was read to the end and has not moved since; the event was not reported yet.
     ended: bool,
     ended_news: bool,
     failures: u8,
-    /// Error code that the application was told last, 0 for none since it went well.
+    /// Error code that was reported to the application last, 0 for none since the last success.
     reported: i16,
     start: Start,
     /// An out-of-range position that is being replaced, -1 for none.
@@ -83,7 +83,7 @@ pub(crate) struct Assignment {
     position: i64,
     /// Leader epoch of the last batch, -1 for none: the leader checks it for truncation.
     last_epoch: i32,
-    /// What the leader was told last.
+    /// What was last sent to the leader.
     sent_position: i64,
     sent_epoch: i32,
     /// Serial of the fetch session that it is part of, 0 for none, and the broker that has it.
@@ -95,7 +95,7 @@ pub(crate) struct Assignment {
     retry_at: Tick,
     lease: Lease,
     failing_since: Tick,
-    /// A jump that was not told yet, and why. Not one value, which would be longer.
+    /// A jump that was not reported yet, and why. Not one value, which would be longer.
     moved_from: i64,
     moved_to: i64,
     moved: Option<MoveReason>,
@@ -156,32 +156,34 @@ impl Assignment {
             session: self.session,
             seat: self.seat,
             lease: self.lease,
-            // Whatever the leader was told of it does not hold any more, also if that was 0.
+            // What was sent to the leader no longer holds, also if it was 0.
             sent_position: -1,
             assigned_news: self.assigned_news,
             ..Self::EMPTY
         };
     }
 
-    /// Begins at the first record: that is 0, unless something was deleted since; then the leader
-    /// says so, and the start still is the earliest whatever is to be done with other positions.
+    /// Begins at the first record. Its offset is 0, unless something was deleted since; then the
+    /// leader says so, and the start still is the earliest whatever the policy for other positions
+    /// is.
     fn begin_first(&mut self) {
         self.begin(Start::Offset(0));
         (self.start, self.lease) = (Start::Earliest, Lease::NONE);
     }
 
-    /// The epoch that was read last is another one, by the log that there is now. The session has
-    /// to be told, also if the position stays.
+    /// Changes the epoch of the last record read to the one in the current log. The session has to
+    /// be updated even if the position stays.
     fn go_on_from(&mut self, epoch: i32) {
         (self.last_epoch, self.sent_position) = (epoch, -1);
     }
 
-    /// A broker answered as it should.
+    /// Notes that a broker responded without an error.
     fn recovered(&mut self) {
         (self.failures, self.reported, self.retry_at) = (0, 0, Tick::ZERO);
     }
 
-    /// A jump of the position, to be told; one that was not told yet is part of it.
+    /// Notes a jump of the position to be reported; one that was not reported yet becomes part of
+    /// it.
     fn note_move(&mut self, to: i64, why: MoveReason) {
         if self.moved.is_none() {
             self.moved_from = self.position;
@@ -191,20 +193,20 @@ impl Assignment {
     }
 }
 
-/// A topic all of whose partitions are read, those to come included.
+/// A topic of which all partitions are read, future ones included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Follow {
     active: bool,
-    /// The partitions that were there at first are counted.
+    /// The partitions that existed at first are counted.
     begun: bool,
     blocked: bool,
     start: Start,
-    /// Partitions that were there at first; what is above was added (R12).
+    /// Number of partitions that existed at first; later ones were added (R12).
     first: u32,
     next: u32,
-    /// Its partitions were looked at since the topic is ready.
+    /// Its partitions were checked since the topic is ready.
     seen: bool,
-    /// The topic had no id on the wire then.
+    /// The topic had no id on the wire at that time.
     nameless: bool,
     /// Its partitions begin paused.
     #[cfg(feature = "std")]
@@ -256,21 +258,21 @@ pub(crate) struct Consumer<'d> {
     /// Largest batch that can be received.
     rx_bytes: usize,
     session_serial: u32,
-    /// Partitions that a Fetch request had room for last, and may be tried next.
+    /// Partitions that fit into a Fetch request last, and that may be tried next.
     room: (u16, u16),
-    /// How often there was room to produce again, from 1.
+    /// How often space to produce became available, from 1.
     rooms: u32,
-    /// Leaders may not name other replicas before this: one of them did not serve.
+    /// Leaders may not name other replicas before this: a replica failed to serve.
     rack_from: Tick,
     /// Entries that are not assigned any more and that a session has to forget.
     ghosts: u32,
     /// Followed topics with more partitions than there is memory for.
     blocked: u32,
-    /// Some partition has something to tell.
+    /// Some partition has something to report.
     news: bool,
     dirty: bool,
-    /// The application took no records for so long that they were dropped: none are fetched over
-    /// a connection that others need, until it takes some again.
+    /// The application took no records for so long that they were dropped: none are fetched over a
+    /// connection that others need, until it takes some again.
     sated: bool,
 }
 
@@ -305,7 +307,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The entry of an id, unless it is no longer assigned.
+    /// Returns the entry of an id, unless it is no longer assigned.
     pub(crate) fn slot(&self, cluster: &Cluster<'d>, at: PartitionId) -> Option<usize> {
         let index = at.index as usize;
         let entry = cluster.table.get(index)?;
@@ -357,8 +359,8 @@ impl<'d> Consumer<'d> {
         Ok(Self::id(&cx.cluster, part))
     }
 
-    /// A partition that does not exist yet, assigned with a start that its leader has to resolve:
-    /// whatever will be in there was written after the assignment (R12).
+    /// Begins at the first record if a partition does not exist yet and its start would have to be
+    /// resolved by its leader: all its records will be written after the assignment (R12).
     fn begin_added(&mut self, cx: &Cx<'d>, part: usize) {
         let entry = &cx.cluster.table[part];
         let topic = &cx.cluster.topics[usize::from(entry.topic)];
@@ -391,7 +393,7 @@ impl<'d> Consumer<'d> {
         Ok(())
     }
 
-    /// Partitions of a topic that was just assigned begin paused.
+    /// Has the partitions of a topic that was just assigned begin paused.
     #[cfg(feature = "std")]
     pub(crate) fn begin_paused(&mut self, cluster: &Cluster<'d>, topic: TopicId) {
         if let Some(slot) = cluster.topic_slot(topic) {
@@ -399,7 +401,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Partitions of a topic that are added from now on are not taken up.
+    /// Stops assigning partitions of a topic that are added from now on.
     pub(crate) fn unfollow(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         let Follow { seen, nameless, blocked, .. } = self.follows[slot];
         self.blocked -= u32::from(blocked);
@@ -407,14 +409,14 @@ impl<'d> Consumer<'d> {
         cluster.topics[slot].wants &= !CONSUMER;
     }
 
-    /// A topic is forgotten; nothing of it is assigned.
+    /// Forgets a topic, of which nothing is assigned.
     pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         self.unfollow(cluster, slot);
         self.follows[slot] = Follow::EMPTY;
         self.look_at_blocked(cluster);
     }
 
-    /// There may be room for a partition of an `assign_all` now.
+    /// Checks topics of an `assign_all` again: another of their partitions may fit now.
     fn look_at_blocked(&self, cluster: &mut Cluster<'d>) {
         if self.blocked > 0 {
             for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
@@ -423,7 +425,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Takes up what became known of a topic. `make_room` frees a table entry.
+    /// Applies what became known of a topic. `make_room` frees a table entry.
     pub(crate) fn on_changed(
         &mut self,
         cx: &mut Cx<'d>,
@@ -445,7 +447,8 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// A topic was described for the first time, or has an id on the wire, or none, from now on.
+    /// Checks the partitions of a topic that was described for the first time, or whose id on the
+    /// wire appeared or disappeared.
     fn look_at(&mut self, cx: &Cx<'d>, slot: usize, renamed: bool) {
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
@@ -458,7 +461,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Assigns what is new of a followed topic.
+    /// Assigns the new partitions of a followed topic.
     fn follow(
         &mut self,
         cx: &mut Cx<'d>,
@@ -493,7 +496,8 @@ impl<'d> Consumer<'d> {
                         self.relink(&cx.cluster, part);
                     }
                     let read = &mut self.reads[part];
-                    // What appears after the assignment is read from its first record (R12).
+                    // Partitions that appear after the assignment are read from their first record
+                    // (R12).
                     let added = index >= first && cx.settings.read_added_from_first;
                     if guard!("added partitions are read from their first record", added) {
                         read.begin_first();
@@ -501,7 +505,7 @@ impl<'d> Consumer<'d> {
                     }
                     self.report(part);
                 }
-                // By hand, before: it stays as it is.
+                // Assigned by hand before: it stays as it is.
                 Err(Error::Caller(Misuse::AlreadyAssigned)) => {}
                 Err(_) => break,
             }
@@ -509,7 +513,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The application has to be told something of a partition.
+    /// Notes that a partition has something to report to the application.
     fn report(&mut self, part: usize) {
         self.by_news.push_back(&mut self.lists.news, part);
         self.news = true;
@@ -521,7 +525,7 @@ impl<'d> Consumer<'d> {
         self.by_news.remove(&mut self.lists.news, part);
         let Assignment { session, seat, .. } = self.reads[part];
         self.reads[part] = Assignment { session, seat, ..Assignment::EMPTY };
-        // Its id means nothing any more, also if the entry stays.
+        // Its id becomes invalid, also if the entry stays.
         let entry = &mut cluster.table[part];
         entry.generation = entry.generation.wrapping_add(1);
         self.look_at_blocked(cluster);
@@ -564,7 +568,7 @@ impl<'d> Consumer<'d> {
         self.relink(cluster, part);
     }
 
-    /// A partition has another leader or leader epoch.
+    /// Handles a change of a partition's leader or leader epoch.
     pub(crate) fn on_relocated(&mut self, cx: &mut Cx<'d>, part: usize) {
         self.doubt(part, cx.cluster.table[part].epoch);
         self.reads[part].lease = Lease::NONE;
@@ -577,7 +581,8 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The application left records for so long that they were dropped, or takes some again.
+    /// Notes that the application left records for so long that they were dropped, or takes some
+    /// again.
     pub(crate) fn set_sated(&mut self, sated: bool) {
         self.dirty |= core::mem::replace(&mut self.sated, sated) && !sated;
     }
@@ -587,7 +592,7 @@ impl<'d> Consumer<'d> {
         (read.state != Activity::Off && read.position >= 0).then_some(read.position)
     }
 
-    /// The topic was made again: what is left of it is read from the first record.
+    /// Handles a recreated topic: its remaining partitions are read from the first record.
     pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let count = cx.cluster.topics[slot].count;
         let follow = &mut self.follows[slot];
@@ -611,7 +616,7 @@ impl<'d> Consumer<'d> {
             }
             let read = &mut self.reads[part];
             read.note_move(0, MoveReason::Recreated);
-            // Who was not told of the partition yet knows no place that it left.
+            // An assignment that was not reported yet has no position to move from.
             let from = read.moved_from;
             let moved = read.moved.filter(|_| from > 0 && !read.assigned_news);
             read.begin_first();
@@ -621,7 +626,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The next thing to tell of a partition.
+    /// Returns the next event of a partition.
     pub(crate) fn poll_event(&mut self, cluster: &Cluster<'d>) -> Option<Event<'static>> {
         while let Some(part) = self.lists.news.first().get() {
             if let Some(event) = self.event_of(cluster, part) {
@@ -644,7 +649,7 @@ impl<'d> Consumer<'d> {
             let (from, to) = (read.moved_from, read.moved_to);
             return Some(Event::Moved { at, from, to, why });
         }
-        // It waits where it met it.
+        // The position is still where the trouble is.
         let offset = read.position;
         if core::mem::take(&mut read.positioned_news) {
             return Some(Event::Positioned { at, offset });
@@ -663,7 +668,7 @@ impl<'d> Consumer<'d> {
         })
     }
 
-    /// The position moves to `to`, and the application is told.
+    /// Moves the position to `to` and reports that to the application.
     fn jump(&mut self, cluster: &Cluster<'d>, part: usize, to: i64, why: MoveReason) {
         let read = &mut self.reads[part];
         read.note_move(to, why);
@@ -673,7 +678,7 @@ impl<'d> Consumer<'d> {
         self.relink(cluster, part);
     }
 
-    /// The partition waits for a seek.
+    /// Parks the partition until a seek.
     fn park(&mut self, part: usize, trouble: Trouble) {
         let read = &mut self.reads[part];
         read.state = Activity::Parked;

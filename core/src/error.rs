@@ -1,4 +1,4 @@
-//! Errors say whom to blame: the peer, a broker's own word, a limit of ours, the configuration,
+//! Errors name the cause: the peer, an error code of a broker, a limit of ours, the configuration,
 //! the network, or the caller.
 
 use core::fmt;
@@ -6,7 +6,7 @@ use core::fmt;
 use crate::api;
 use crate::wire::{ApiKey, ErrorCode};
 
-/// What went wrong, and whose doing it is.
+/// What went wrong, and what caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -16,10 +16,10 @@ pub enum Error {
     Peer(PeerFault) = 1,
     /// A broker refused, with Kafka's error code.
     Broker(ErrorCode),
-    /// A broker refused another record of the same batch, with Kafka's error code, and this one
-    /// with it: it can be sent again.
+    /// A broker refused the batch for another record, with Kafka's error code: this one can be sent
+    /// again.
     BatchRefused(ErrorCode),
-    /// A limit that was set at start is too small for what was asked.
+    /// A limit that was set at start is too small for what was requested.
     Limit {
         /// Which one.
         what: LimitKind,
@@ -30,15 +30,15 @@ pub enum Error {
     Config(ConfigError),
     /// A connection ended.
     Closed(CloseReason),
-    /// No answer within the time that the configuration allows.
+    /// No response within the time that the configuration allows.
     TimedOut,
-    /// The same, and what stood in the way last is known.
+    /// The same, where the last obstacle is known.
     Blocked(Obstacle),
-    /// The call makes no sense as it was made.
+    /// The call is invalid.
     Caller(Misuse),
 }
 
-/// What stood in the way of something until its time was over.
+/// What stood in the way of a record or request until it timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -54,21 +54,21 @@ pub enum Obstacle {
         /// Why.
         why: CloseReason,
     },
-    /// A broker that is needed broke the protocol, or cannot be spoken to.
+    /// A broker that is needed broke the protocol, or has no common version.
     Peer {
         /// Its node id, -1 for a bootstrap address.
         broker: i32,
         /// How.
         fault: PeerFault,
     },
-    /// A broker refused with Kafka's error code, the last time that it was tried.
+    /// A broker refused with Kafka's error code, at the last attempt.
     Refused {
         /// Its node id, -1 for a bootstrap address or where it is not known.
         broker: i32,
         /// The code.
         code: ErrorCode,
     },
-    /// A broker that is needed does not answer.
+    /// A broker that is needed does not respond.
     NoAnswer {
         /// Its node id, -1 for a bootstrap address.
         broker: i32,
@@ -78,7 +78,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// The node id of the broker that it is about, -1 for a bootstrap address.
+    /// Returns the node id of the broker concerned, -1 for a bootstrap address.
     #[must_use]
     pub const fn broker(&self) -> Option<i32> {
         match *self {
@@ -92,7 +92,7 @@ impl Obstacle {
 }
 
 impl Error {
-    /// The same as what stood in the way of something that a broker was needed for.
+    /// Returns the error as the obstacle of something that needed a broker.
     pub(crate) const fn as_obstacle(self, broker: i32) -> Option<Obstacle> {
         Some(match self {
             Self::Peer(fault) => Obstacle::Peer { broker, fault },
@@ -111,18 +111,18 @@ impl Error {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PeerFault {
-    /// An answer that cannot be decoded.
+    /// A response that cannot be decoded.
     Malformed,
     /// A frame length below zero or above what Kafka allows: usually not a Kafka broker, or TLS
     /// on a plaintext port.
     FrameLength,
-    /// Another protocol's words where a Kafka answer was due.
+    /// Bytes of another protocol where a Kafka response was due.
     NotKafka(Protocol),
-    /// An answer to another question than the one that was due.
+    /// A response to another request than the one that was due.
     Correlation,
-    /// It does not have an API that is needed.
+    /// The peer does not have an API that is needed.
     NoApi(ApiKey),
-    /// It speaks no version of a needed API that we speak.
+    /// The peer has no common version with us of an API that is needed.
     NoCommonVersion {
         /// The API.
         api: ApiKey,
@@ -159,13 +159,13 @@ pub enum LimitKind {
     Topics,
     /// [`Limits::partitions`](crate::Limits::partitions).
     Partitions,
-    /// [`Limits::rx_bytes`](crate::Limits::rx_bytes): an answer's unit does not fit.
+    /// [`Limits::rx_bytes`](crate::Limits::rx_bytes): an element of a response does not fit.
     ReceiveBuffer,
     /// [`Limits::tx_blocks`](crate::Limits::tx_blocks).
     SendBlocks,
     /// [`Limits::block_bytes`](crate::Limits::block_bytes).
     BlockBytes,
-    /// [`Limits::requests`](crate::Limits::requests): so many are under way already.
+    /// [`Limits::requests`](crate::Limits::requests): this many are in flight already.
     Requests,
     /// The longest text that fits into a Kafka message: 32,767 bytes.
     Text,
@@ -202,13 +202,13 @@ pub enum ConfigError {
     Duration,
 }
 
-/// Why a connection ended; the adapter tells it to
+/// Why a connection ended; the adapter passes it to
 /// [`Client::handle_closed`](crate::Client::handle_closed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Nobody listens there, or the host is unreachable.
+    /// Nothing listens there, or the host is unreachable.
     Refused,
     /// The name has no address.
     Unresolved,
@@ -216,20 +216,21 @@ pub enum CloseReason {
     Reset,
     /// The peer ended the stream in order.
     Ended,
-    /// The same after it had answered nothing but ApiVersions: so does a listener that wants SASL.
+    /// The peer ended the stream after it had responded to nothing but ApiVersions, as a listener
+    /// that wants SASL does.
     EndedEarly,
-    /// The peer took the connection and returned nothing.
+    /// The peer accepted the connection and sent nothing.
     Silent,
     /// Any other failure of the transport.
     Failed,
 }
 
-/// A call that makes no sense.
+/// An invalid call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
-    /// The id is of something that is gone.
+    /// The id is of something that no longer exists.
     StaleId,
     /// A topic name must have 1 to 249 of `a-z A-Z 0-9 . _ -` and not be `.` or `..`.
     TopicName,
@@ -243,8 +244,8 @@ pub enum Misuse {
     /// [`Client::recv_buffer`](crate::Client::recv_buffer) had been offered for. The connection is
     /// closed, since its stream cannot be trusted.
     Received,
-    /// The loop reported received bytes of a connection that had ended: it did not close the
-    /// socket after [`Action::Close`](crate::Action::Close), or went on reading after
+    /// The loop reported received bytes of a connection that had ended: it did not close the socket
+    /// after [`Action::Close`](crate::Action::Close), or continued to read after
     /// [`Client::handle_closed`](crate::Client::handle_closed). The bytes are ignored.
     Ended,
     /// The loop reported more bytes as transmitted than
@@ -262,7 +263,7 @@ pub enum Misuse {
     OtherConnection,
     /// The loop's clock went back by more than a second.
     ClockBack,
-    /// The loop's clock stands: more responses arrived at one instant than is possible.
+    /// The loop's clock has stopped: more responses arrived at one instant than is possible.
     ClockStopped,
 }
 
@@ -280,7 +281,7 @@ pub enum ProduceError {
         /// Largest encoded record, in bytes.
         max: usize,
     },
-    /// It will not be taken however often it is tried.
+    /// The record is refused permanently.
     Refused(Error),
 }
 
@@ -432,19 +433,19 @@ impl fmt::Display for ProduceError {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AdminError {
-    /// As many are under way as [`Limits::requests`](crate::Limits::requests) has room for, or the
-    /// send memory is in use: it will be taken when something of that has ended.
+    /// As many are in flight as [`Limits::requests`](crate::Limits::requests) allows, or the send
+    /// memory is in use: try again when one of these has ended.
     Full,
-    /// It is too large for this client, and always will be.
+    /// The request is permanently too large for this client.
     TooLarge {
-        /// What of it.
+        /// Which limit.
         what: LimitKind,
-        /// How much there is of that: send blocks that it takes, or bytes of a text.
+        /// How much the request takes: send blocks, or bytes of a text.
         needed: usize,
-        /// How much of that can be sent.
+        /// How much can be sent.
         max: usize,
     },
-    /// It makes no sense.
+    /// The request is invalid.
     Caller(Misuse),
 }
 

@@ -1,4 +1,4 @@
-//! What the machine tells the application, and the few types of its commands.
+//! What the machine reports to the application, and the few types of its commands.
 
 #[cfg(feature = "codecs")]
 use crate::codec::{Codec, Fault, Unpack, UnpackError};
@@ -15,7 +15,7 @@ use crate::wire::{ErrorCode, Ints, Uuid};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Action {
-    /// Open a connection to [`Client::address`](crate::Client::address), then tell
+    /// Open a connection to [`Client::address`](crate::Client::address), then call
     /// `handle_connected`, or `handle_closed` when it fails.
     Connect {
         /// The new connection.
@@ -28,7 +28,8 @@ pub enum Action {
     },
 }
 
-/// Something happened. Borrows from the receive memory alone, so that commands work beside it.
+/// Something happened. Borrows only from the receive memory, so that commands can be used while it
+/// is held.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -48,7 +49,7 @@ pub enum Event<'a> {
         from: u32,
         /// Partitions now.
         to: u32,
-        /// Who told.
+        /// Which broker reported it, and how.
         by: Source,
     },
     /// A partition in use has a new leader.
@@ -60,26 +61,27 @@ pub enum Event<'a> {
         /// Its leader epoch, -1 where brokers have none.
         epoch: i32,
     },
-    /// The topic was deleted and made again: positions and sequences start anew.
+    /// The topic was deleted and recreated: positions and sequences restart.
     TopicRecreated {
         /// The topic.
         topic: TopicId,
         /// Partitions of the new one.
         partitions: u32,
     },
-    /// The topic cannot be used for now: it does not exist, or access is refused. It is tried
-    /// again by itself.
+    /// The topic cannot be used for now: it does not exist, or access is refused. The client
+    /// retries.
     TopicFailed {
         /// The topic.
         topic: TopicId,
         /// Why.
         error: Error,
     },
-    /// A broker answered with less than is known: it is behind, and is asked less for a while.
+    /// A broker reported fewer partitions than are known: it is stale, and is probed less for a
+    /// while.
     BrokerStale {
         /// Node id of the broker, -1 for a bootstrap address.
         broker: i32,
-        /// The topic that it was behind with.
+        /// The topic for which it was stale.
         topic: TopicId,
     },
     /// After `Full` or `NotReady`: trying again is worthwhile.
@@ -97,11 +99,11 @@ pub enum Event<'a> {
         first: u32,
         /// How many.
         count: u32,
-        /// Offset of the first record; `None` with acks 0, and for a batch that the broker knows
-        /// it has but no longer where.
+        /// Offset of the first record; `None` with acks 0, and for a batch that the broker
+        /// recognises as a duplicate whose offset it no longer knows.
         base_offset: Option<i64>,
     },
-    /// Records `first .. first + count` of a batch are given up.
+    /// Records `first .. first + count` of a batch have failed.
     Failed {
         /// The batch.
         batch: BatchId,
@@ -113,14 +115,14 @@ pub enum Event<'a> {
         count: u32,
         /// Why.
         error: Error,
-        /// Whether the records may be in the log all the same.
+        /// Whether the records may be in the log nevertheless.
         maybe_written: bool,
     },
     /// Records of an assigned partition, in order. The position moves past the batch when the
     /// next event is polled, unless [`Commands::hold`](crate::Commands::hold) says otherwise.
     Records(Batch<'a>),
     /// A record batch that does not fit into the receive buffer. The partition waits at `offset`
-    /// for a seek (to `next_offset`, to go past it).
+    /// for a seek (to `next_offset`, to skip it).
     TooLarge {
         /// The partition.
         at: PartitionId,
@@ -137,7 +139,7 @@ pub enum Event<'a> {
         at: PartitionId,
         /// The position.
         offset: i64,
-        /// First offset after the batch; equal to `offset` where the batch does not tell.
+        /// First offset after the batch; equal to `offset` where the batch does not say.
         next_offset: i64,
         /// Why.
         why: Unreadable,
@@ -153,16 +155,16 @@ pub enum Event<'a> {
         /// Why.
         why: MoveReason,
     },
-    /// A partition cannot be read for now. It is tried again by itself, but for
-    /// `OFFSET_OUT_OF_RANGE` under [`OutOfRange::Stop`](crate::OutOfRange::Stop).
+    /// A partition cannot be read for now. The client retries, except for `OFFSET_OUT_OF_RANGE`
+    /// under [`OutOfRange::Stop`](crate::OutOfRange::Stop).
     PartitionFailed {
         /// The partition.
         at: PartitionId,
         /// Why.
         error: Error,
     },
-    /// The leader said where reading of a partition begins, by time or at the beginning or the end:
-    /// what is written from now on will not be missed. With
+    /// The leader resolved where reading of a partition begins, by time or at the beginning or the
+    /// end: what is written from now on will not be missed. Emitted with
     /// [`Config::report_positions`](crate::Config::report_positions).
     Positioned {
         /// The partition.
@@ -170,40 +172,40 @@ pub enum Event<'a> {
         /// Offset of the next record, from 0.
         offset: i64,
     },
-    /// A partition was read up to the high watermark that the leader named with its last answer:
-    /// what was written before is taken, but for what moved the position without a record
-    /// (transaction markers, compacted and empty batches). Once for each time that the position
-    /// has moved. With [`Config::report_positions`](crate::Config::report_positions).
+    /// A partition was read up to the high watermark of the leader's last response: all records
+    /// that were written before it are read; transaction markers, compacted and empty batches move
+    /// the position without a record. Once for each time that the position has moved. Emitted with
+    /// [`Config::report_positions`](crate::Config::report_positions).
     EndOfPartition {
         /// The partition.
         at: PartitionId,
         /// Offset of the next record, from 0.
         offset: i64,
     },
-    /// A partition of an `assign_all` was taken up.
+    /// A partition of an `assign_all` was assigned.
     Assigned {
         /// The partition.
         at: PartitionId,
         /// What it is.
         partition: TopicPartition,
     },
-    /// Part of an answer to an admin request.
+    /// Part of the response to an admin request.
     Reply {
         /// The request.
         id: RequestId,
         /// The part; the last one is [`Reply::Done`].
         reply: Reply<'a>,
     },
-    /// A broker has not answered for some seconds, or a connection to it is not established for so
-    /// long. Once for each silence; what waits for it goes on waiting, up to
+    /// A broker has not responded for some seconds, or a connection to it is not established for so
+    /// long. Once for each silence; what waits for it continues to wait, up to
     /// [`Config::request_timeout`](crate::Config::request_timeout).
     Unresponsive {
         /// Node id of the broker, -1 for a bootstrap address.
         broker: i32,
-        /// Since when nothing has come.
+        /// Since when nothing has arrived.
         silent: core::time::Duration,
     },
-    /// A connection ended or could not be made. It is tried again by itself.
+    /// A connection ended or could not be established. The client retries.
     Disconnected {
         /// Node id of the broker, -1 for a bootstrap address.
         broker: i32,
@@ -212,21 +214,21 @@ pub enum Event<'a> {
     },
 }
 
-/// Where news came from.
+/// Where a report came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Source {
     /// Node id of the broker, -1 for a bootstrap address.
     pub broker: i32,
-    /// Kind of answer.
+    /// Kind of response.
     pub signal: Signal,
 }
 
-/// The kinds of answer that tell about a topic.
+/// The kinds of response that report the partitions of a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Signal {
-    /// A Metadata answer.
+    /// A Metadata response.
     #[default]
     Metadata,
     /// A DescribeTopicPartitions probe (Kafka 3.8 and later).
@@ -243,13 +245,13 @@ pub enum Signal {
 pub struct Freshness {
     /// Partitions.
     pub partitions: u32,
-    /// How often the topic was recreated since it is watched.
+    /// How often the topic was recreated while it is watched.
     pub generation: u32,
     /// Kafka's id of the topic, zero where brokers have none (before 2.8).
     pub id: Uuid,
     /// When a broker last confirmed the count; [`Instant::ZERO`] for one that was restored.
     pub confirmed: Instant,
-    /// Which one, and how.
+    /// Which broker that was, and how.
     pub by: Source,
 }
 
@@ -260,8 +262,8 @@ pub struct Freshness {
 pub enum Unreadable {
     /// The bytes are wrong, the checksum among them.
     Malformed(Malformed),
-    /// It is compressed with this codec (1 gzip, 2 snappy, 3 lz4, 4 zstd), which this build
-    /// cannot undo.
+    /// It is compressed with this codec (1 gzip, 2 snappy, 3 lz4, 4 zstd), which this build cannot
+    /// decompress.
     Compressed(u8),
     /// The broker itself says that it is corrupt (CORRUPT_MESSAGE).
     ByBroker,
@@ -272,7 +274,7 @@ pub enum Unreadable {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MoveReason {
-    /// It was outside the log: retention passed it, or it was beyond the end.
+    /// It was outside the log: retention deleted it, or it was beyond the end.
     OutOfRange = 1,
     /// The log was truncated below it by an unclean leader election (KIP-320).
     Truncated,
@@ -305,22 +307,22 @@ impl<'a> Batch<'a> {
         self.partition
     }
 
-    /// The records from the position on, without a copy.
+    /// Returns the records from the position on, without a copy.
     #[must_use]
     pub fn records(&self) -> Records<'a> {
         Records::new(&self.header, self.bytes).from_offset(self.position)
     }
 
-    /// The records from the position on, of a batch that may be compressed: unpacked by `decoders`
-    /// to `scratch`, whose length is what they may unpack to. A batch that is not compressed needs
-    /// neither.
+    /// Returns the records from the position on, of a batch that may be compressed: `decoders`
+    /// unpack them to `scratch`, whose length bounds what they may unpack to. A batch that is not
+    /// compressed needs neither.
     ///
     /// After an error [`Commands::park`](crate::Commands::park) keeps the position, or the batch
     /// counts as read.
     ///
     /// # Errors
-    /// When the batch is damaged behind its checksum, larger than `scratch`, or no decoder is there
-    /// for its codec.
+    /// When the batch is damaged although its checksum is right, larger than `scratch`, or there is
+    /// no decoder for its codec.
     #[cfg(feature = "codecs")]
     pub fn unpack<'s>(
         &self,
@@ -358,38 +360,38 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The whole batch as it was on the wire, to be handed to another thread.
+    /// Returns the whole batch as it was on the wire, to be passed to another thread.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Records before this offset, which [`Batch::bytes`] may contain, were not asked for.
+    /// Returns the first offset that was requested: [`Batch::bytes`] may contain earlier records.
     #[must_use]
     pub const fn position(&self) -> i64 {
         self.position
     }
 
-    /// The position after this batch: base offset + last delta + 1.
+    /// Returns the position after this batch: base offset + last delta + 1.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.header.next_offset()
     }
 
-    /// End of what consumers may read, as the leader said with this answer.
+    /// Returns the end of what consumers may read, as of this response of the leader.
     #[must_use]
     pub const fn high_watermark(&self) -> i64 {
         self.high_watermark
     }
 
-    /// The header of the batch.
+    /// Returns the header of the batch.
     #[must_use]
     pub const fn header(&self) -> &BatchHeader {
         &self.header
     }
 }
 
-/// Part of an answer to an admin request.
+/// Part of the response to an admin request.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -420,7 +422,7 @@ pub enum Reply<'a> {
         id: Uuid,
         /// Internal to Kafka.
         internal: bool,
-        /// 0, or why there is nothing to tell.
+        /// 0, or why nothing is known of the topic.
         error: ErrorCode,
     },
     /// A partition of the last topic. Not in order.
@@ -438,9 +440,9 @@ pub enum Reply<'a> {
         /// 0, or what is wrong with it.
         error: ErrorCode,
     },
-    /// What the broker said in words; for people only.
+    /// The broker's message in words; for people only.
     Message(&'a str),
-    /// The end of the answer.
+    /// The end of the response.
     Done(Result<(), Error>),
 }
 
@@ -465,7 +467,7 @@ pub enum Admin<'a> {
         name: &'a str,
         /// Partitions afterwards.
         count: i32,
-        /// Only check whether it would work.
+        /// Only check whether the request would succeed.
         validate_only: bool,
     },
     /// Delete a topic.
@@ -473,7 +475,7 @@ pub enum Admin<'a> {
         /// Name.
         name: &'a str,
     },
-    /// Tell about a topic, or with `None` about all topics, and the brokers.
+    /// Describe a topic, or with `None` all topics, and the brokers.
     Describe {
         /// Name.
         topic: Option<&'a str>,

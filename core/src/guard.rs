@@ -1,9 +1,9 @@
-//! Lines that a promise rests on, by name. In a build with `--cfg kavka_mutants` the one that the
-//! environment variable `KAVKA_MUTANT` names is switched off, to see which test notices
+//! Lines that a guarantee depends on, by name. In a build with `--cfg kavka_mutants` the one that
+//! the environment variable `KAVKA_MUTANT` names is switched off, to find the test that fails
 //! (`cargo run -p kavka-tests --bin mutate`).
 
-/// `guard!("name", trouble)`: whether there is trouble; switched off, there never is.
-/// `guard!("name", right => wrong)`: what is right; switched off, what is wrong.
+/// `guard!("name", trouble)` returns `trouble`, or false when switched off.
+/// `guard!("name", right => wrong)` returns `right`, or `wrong` when switched off.
 #[cfg(not(kavka_mutants))]
 macro_rules! guard {
     ($name:literal, $trouble:expr) => {

@@ -1,5 +1,5 @@
-//! Names of things that users hold. All of them carry a generation, so that an id that outlived
-//! its thing is refused instead of meaning another one.
+//! Ids that users hold. All of them carry a generation, so that a stale id is refused instead of
+//! naming something else.
 
 /// A watched topic. Returned by [`Commands::topic`](crate::Commands::topic).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,21 +27,21 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// A small number, below [`Limits::conns`](crate::Limits::conns), that is unique among the
-    /// connections that are open at a time: an index into a table of sockets.
+    /// Returns a small number, below [`Limits::conns`](crate::Limits::conns), that is unique among
+    /// the connections that are open at a time: an index into a table of sockets.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.index as usize
     }
 }
 
-/// A batch of records on its way; counts up from 1 and is never used again.
+/// A batch of records; counts up from 1 and is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchId(pub(crate) u64);
 
 impl BatchId {
-    /// The number itself, for tables of the caller.
+    /// Returns the number itself, for tables of the caller.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -49,8 +49,8 @@ impl BatchId {
 }
 
 /// A record that was taken by [`Commands::produce`](crate::Commands::produce): the batch that
-/// carries it, its place there (from 0) and the partition that was chosen. Batch and place make it:
-/// two that differ in the partition alone are equal.
+/// carries it, its place there (from 0) and the partition that was chosen. Batch and place are its
+/// identity: two that differ only in the partition are equal.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecordId {
@@ -58,9 +58,9 @@ pub struct RecordId {
     pub batch: BatchId,
     /// Place of the record in its batch, from 0.
     pub index: u32,
-    /// The partition that the record goes to. One that has neither a key nor a partition of its own
-    /// moves to another while this one has no leader that can be reached:
-    /// [`Event::Delivered`](crate::Event::Delivered) says where it went.
+    /// The partition that the record goes to. A record with neither a key nor a partition of its
+    /// own moves to another partition while this one has no reachable leader:
+    /// [`Event::Delivered`](crate::Event::Delivered) names the final one.
     pub partition: u32,
 }
 

@@ -1,12 +1,12 @@
 //! An Apache Kafka client as a state machine that does no I/O.
 //!
-//! Bytes come in, bytes go out, time is an argument, and all memory is made at the start. The same
-//! machine runs in firmware, in an event loop of your own, behind a fuzzer and in a server.
+//! Bytes come in, bytes go out, time is an argument, and all memory is allocated at the start. The
+//! same machine runs in firmware, in an event loop of your own, behind a fuzzer and in a server.
 //!
-//! Begin with [`Client`]; [`wire`] and [`record`] are usable alone.
+//! Start with [`Client`]; [`wire`] and [`record`] are usable alone.
 #![no_std]
 #![forbid(unsafe_code)]
-// Who leaves a part out leaves some of its helpers without a user; with all of them there is none.
+// A build without a part leaves some helpers unused; a build with all parts leaves none.
 #![cfg_attr(
     not(all(
         feature = "producer",
@@ -63,7 +63,7 @@ pub mod time;
 mod watch;
 pub mod wire;
 
-// What a build leaves out is nothing, under the same names.
+// Parts that a build leaves out are empty types under the same names.
 #[cfg(not(feature = "admin"))]
 mod admin {
     pub(crate) use crate::absent::{Absent as Admin, Nothing as Memo, Nothing as Request};

@@ -1,5 +1,5 @@
-//! Memory from outside: lent slices or, with `alloc`, boxes that are made once. Everything here is
-//! all-zero when empty, so that a static of it lands in `.bss`.
+//! Memory from outside: lent slices or, with `alloc`, boxes that are allocated once. Everything
+//! here is all-zero when empty, so that a static of it lands in `.bss`.
 
 mod blocks;
 mod index;
@@ -16,7 +16,7 @@ pub(crate) use index::{Index, hash, hash_bytes};
 pub(crate) use list::{List, Node, Nodes};
 pub(crate) use slots::Slots;
 
-/// A table whose memory is lent or owned; the code that uses it cannot tell.
+/// A table whose memory is lent or owned; its users do not distinguish them.
 pub(crate) enum Mem<'d, T> {
     Lent(&'d mut [T]),
     #[cfg(any(feature = "alloc", test))]
@@ -84,13 +84,13 @@ impl<T> Mem<'_, T> {
     }
 }
 
-/// Half a word: a device has many links, and never so many entries.
+/// Half a word: a device has many links, and never more entries than that.
 #[cfg(target_pointer_width = "64")]
 type Number = u32;
 #[cfg(not(target_pointer_width = "64"))]
 type Number = u16;
 
-/// An index into a table, or none; none is zero.
+/// An index into a table, or none, which is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link(Number);
 
@@ -135,12 +135,12 @@ impl Rng {
         mix(self.0)
     }
 
-    /// Evenly in `0..bound`; 0 for a bound of 0.
+    /// Returns a number evenly distributed in `0..bound`; 0 for a bound of 0.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
     }
 
-    /// A time span times a factor in 0.8 .. 1.2 (KIP-580).
+    /// Returns a time span times a factor in 0.8 .. 1.2 (KIP-580).
     pub(crate) fn jitter(&mut self, span: Span) -> Span {
         span.scaled(819 + self.below(410))
     }
@@ -152,7 +152,8 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// `now` and `base * 2^failures`, at most `max`, jittered; `failures` counts from 0 (KIP-580).
+/// Returns `now` plus `base * 2^failures`, at most `max`, jittered; `failures` counts from 0
+/// (KIP-580).
 pub(crate) fn backoff(rng: &mut Rng, now: Tick, base: Span, max: Span, failures: u8) -> Tick {
     let times = guard!("pauses grow", 1 << failures.min(16) => 1);
     now + rng.jitter(base.times(times).min(max))

@@ -1,9 +1,10 @@
-//! The hash that Kafka's default partitioner takes of a key (`Utils.murmur2` of the Java client).
+//! The hash that Kafka's default partitioner computes of a key (`Utils.murmur2` of the Java
+//! client).
 
 const M: u32 = 0x5bd1_e995;
 const SEED: u32 = 0x9747_b28c;
 
-/// Murmur2 of `bytes`, bit for bit as Java's clients compute it.
+/// Returns murmur2 of `bytes`, bit for bit as Java's clients compute it.
 ///
 /// The length enters as its low 32 bits; Java cannot have longer keys.
 #[must_use]
@@ -28,7 +29,7 @@ pub fn murmur2(bytes: &[u8]) -> i32 {
     (hash ^ (hash >> 15)) as i32
 }
 
-/// Kafka's "positive" of a hash: the sign bit cleared, not the absolute value
+/// Returns Kafka's "positive" of a hash: the sign bit cleared, not the absolute value
 /// (`Utils.toPositive`).
 #[must_use]
 pub const fn positive(hash: i32) -> u32 {

@@ -42,11 +42,11 @@ const RESERVE_MOST: usize = 64;
 pub(crate) struct Queue {
     head: Link,
     tail: Link,
-    /// What its next batch waits for, and the lane of whose lists it is in, if of one.
+    /// What its next batch waits for, and the lane whose list it is in, if any.
     place: Place,
     lane: Link,
     in_flight: u8,
-    /// The sequence is broken: a new epoch, once nothing is in flight.
+    /// The sequence is broken: a new epoch follows once nothing is in flight.
     bump: bool,
     /// The leader knows the sequence: a batch of this epoch was acknowledged.
     known: bool,
@@ -92,16 +92,16 @@ pub(crate) struct Spread {
     /// The partition that records without key go to for now (KIP-794).
     sticky: Link,
     sticky_bytes: u32,
-    /// No partition was available: not looked for again before this.
+    /// No search for an available partition before this: there was none.
     look_at: Tick,
     /// Partitions that entries were made for.
     opened: u32,
     /// Partitions that were there at first, or got records without key since.
     visited: u32,
-    /// Last batch of this topic, and how many, in the request being made.
+    /// Last batch of this topic, and how many, in the request being built.
     picked_last: Link,
     picked: u32,
-    /// A caller was refused for want of so many partitions, since when; 0 for none.
+    /// Number of partitions that a refused caller needs, and since when; 0 for none.
     wanted: u32,
     wanted_at: Tick,
     /// The next topic with such a caller.
@@ -138,17 +138,17 @@ pub(crate) struct ProducerMem<'d> {
     pub(crate) lane_places: Mem<'d, Notch>,
 }
 
-/// Where the producer id comes from.
+/// The state of the producer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Identity {
     /// Not idempotent, or not needed yet.
     None,
-    /// InitProducerId is under way until then.
+    /// InitProducerId is in flight until this time.
     Asked(Tick),
-    /// Ask (again) then.
+    /// InitProducerId is due at this time.
     Wanted(Tick),
     Known,
-    /// What waits fails; records that come after that time are a reason to ask again.
+    /// What waits fails; records after this time cause another request.
     Refused(Error, Tick),
 }
 
@@ -156,36 +156,36 @@ enum Identity {
 pub(crate) struct Producer<'d> {
     queues: Mem<'d, Queue>,
     /// Partitions by what their next batch waits for: each is in one of `lists`, in one of a lane,
-    /// or in none while all that it has is on its way.
+    /// or in none while all its batches are in flight.
     places: Nodes<'d>,
     lists: [List; lane::OWN],
     /// No back-off ends before this.
     paused_until: Tick,
     spreads: Mem<'d, Spread>,
     batches: Mem<'d, Batch>,
-    /// Batches that did not end, in the order of their records: all have the same time.
+    /// Batches that did not end, in the order of their records: all have the same time limit.
     ages: Nodes<'d>,
     aging: List,
-    /// Those whose time was over while they were on their way, and that came back.
+    /// Those whose time was over while they were in flight, and that returned to the queue.
     late: List,
     lanes: Mem<'d, Lane>,
     lane_places: Nodes<'d>,
-    /// Lanes to be looked at now, and those that wait for a moment or a response.
+    /// Lanes to be driven now, and those that wait for a moment or a response.
     due: List,
     waiting: List,
     /// No lane that waits is due before this.
     waiting_until: Tick,
     slots: Slots,
-    /// Batches that ended and were not told yet.
+    /// Batches that ended and were not reported yet.
     done: Link,
     done_tail: Link,
     identity: Identity,
     producer_id: i64,
     epoch: i16,
     identity_failures: u8,
-    /// Why there was none last.
+    /// Why the last request for a producer id failed.
     identity_error: Option<Obstacle>,
-    /// Leaders or connections changed since it was looked for records that have another way.
+    /// Leaders or connections changed since the last search for batches that can move.
     astray: bool,
     /// Records that were taken, and the last one of partitions that were forgotten, modulo 2^32.
     taken: u32,
@@ -197,11 +197,11 @@ pub(crate) struct Producer<'d> {
     unfinished: usize,
     /// When the last record was taken.
     last_record: Tick,
-    /// The application was refused and waits for so many free blocks; 0 if not.
+    /// Free blocks that the application waits for after a refusal; 0 for none.
     wants_blocks: usize,
     /// It waits for the entry of a partition.
     wants_entry: bool,
-    /// The first topic of those that it waits for partitions of.
+    /// The first of the topics whose partitions it waits for.
     wanted: Link,
     room: bool,
     /// Batches up to this serial are being flushed, and how many of them have not ended.
@@ -326,7 +326,7 @@ impl<'d> Producer<'d> {
         Ok(id)
     }
 
-    /// A new batch for a record that fits into no open one.
+    /// Begins a batch for a record that fits into no open one.
     fn another_batch(
         &mut self,
         cx: &mut Cx<'d>,
@@ -349,7 +349,8 @@ impl<'d> Producer<'d> {
         Err(self.full(&cx.net.blocks, all))
     }
 
-    /// The open batch of a partition if the record fits into it: batch, offset delta, bytes.
+    /// Returns the open batch of a partition if the record fits into it: batch, offset delta,
+    /// bytes.
     fn open_batch(
         &mut self,
         part: usize,
@@ -383,7 +384,7 @@ impl<'d> Producer<'d> {
     ) -> Result<(), Full> {
         let b = &mut self.batches[batch];
         let ts_delta = timestamp.wrapping_sub(b.base);
-        // Faster, and the same code once more: for servers.
+        // Faster, but it duplicates the code: for servers.
         if cfg!(feature = "std") {
             let in_place = blocks.append_in_place(&mut b.chain, len, |room| {
                 record.write(&mut SliceSink::new(room), len, delta, ts_delta)
@@ -400,7 +401,7 @@ impl<'d> Producer<'d> {
         record.write(&mut ChainSink { blocks, chain }, len, delta, ts_delta)
     }
 
-    /// Largest batch that can exist.
+    /// Returns the size of the largest batch that can exist.
     fn largest(&self, cx: &Cx<'d>) -> usize {
         let memory =
             cx.net.blocks.total().saturating_sub(self.reserve) * cx.net.blocks.block_size();
@@ -421,7 +422,8 @@ impl<'d> Producer<'d> {
         ProduceError::Full
     }
 
-    /// All entries of partitions are in use: some of them may be free later, or none ever.
+    /// Refuses a record: all entries of partitions are in use. Some may be free later, or none
+    /// ever.
     fn no_entry(&mut self) -> ProduceError {
         if self.unfinished == 0 {
             return Self::limit(LimitKind::Partitions);
@@ -432,7 +434,7 @@ impl<'d> Producer<'d> {
         ProduceError::Full
     }
 
-    /// A topic does not have that many partitions, as far as is known.
+    /// Refuses a record: its topic does not have that many partitions, as far as is known.
     fn not_ready(&mut self, now: Tick, slot: usize, partitions: u32) -> ProduceError {
         let spread = &mut self.spreads[slot];
         if spread.wanted == 0 {
@@ -444,14 +446,14 @@ impl<'d> Producer<'d> {
         ProduceError::NotReady
     }
 
-    /// Batches that are neither acknowledged nor failed.
+    /// Returns the number of batches that are neither acknowledged nor failed.
     pub(crate) const fn unfinished(&self) -> u32 {
         self.unfinished as u32
     }
 
     /// Sends everything that was taken so far without waiting for linger.
     pub(crate) fn flush(&mut self) {
-        // From now on these batches are closed: partitions where they linger are placed anew.
+        // From now on these batches are closed: partitions where they linger are placed again.
         self.flush_upto = self.serial;
         self.flush_left = self.unfinished;
         self.flushing = true;
@@ -467,7 +469,7 @@ impl<'d> Producer<'d> {
         !self.done.is_none() || self.room || (self.flushing && self.flush_left == 0)
     }
 
-    /// The next thing to tell.
+    /// Returns the next event of the producer.
     pub(crate) fn poll_outcome(&mut self, net: &mut Net<'d>) -> Option<Event<'static>> {
         if let Some(batch) = self.done.get() {
             let (event, last) = self.next_run(&mut net.blocks, batch);
@@ -490,7 +492,7 @@ impl<'d> Producer<'d> {
         None
     }
 
-    /// Whether somebody who was refused may try again. Returns when to look again.
+    /// Checks whether a refused caller may try again. Returns the time of the next check.
     fn check_room(&mut self, cx: &Cx<'d>) -> Tick {
         if self.wants_blocks > 0 && self.may_begin() && cx.net.blocks.free() >= self.wants_blocks {
             self.wants_blocks = 0;
@@ -506,14 +508,14 @@ impl<'d> Producer<'d> {
         self.check_topics(cx)
     }
 
-    /// The same for callers that were refused for want of a topic or its partitions.
+    /// Does the same for callers that were refused because of a topic or its partitions.
     fn check_topics(&mut self, cx: &Cx<'d>) -> Tick {
         let mut next = Tick::NEVER;
         let mut link = core::mem::replace(&mut self.wanted, Link::NONE);
         while let Some(slot) = link.get() {
             let (wish, topic) = (&mut self.spreads[slot], &cx.cluster.topics[slot]);
             link = core::mem::replace(&mut wish.next_wanted, Link::NONE);
-            // What may never come is worth another try, now and then.
+            // What may never exist is worth another try from time to time.
             let late = wish.wanted_at + cx.settings.retry_backoff_max;
             let hopeless = topic.ready || topic.failure.is_some();
             let there = topic.ready && topic.count >= wish.wanted;
@@ -530,14 +532,14 @@ impl<'d> Producer<'d> {
         next
     }
 
-    /// Whether a batch can be begun. One slot stays for the second half of a batch that a broker
-    /// finds too large.
+    /// Returns whether a batch can be begun. One slot stays free for the second half of a batch
+    /// that a broker finds too large.
     fn may_begin(&self) -> bool {
         self.slots.left() > usize::from(self.batches.len() > 2)
     }
 
-    /// Forgets a partition. Its sequence ends with it, so that whoever uses it next does so under
-    /// a higher epoch than it ever saw.
+    /// Forgets a partition. Its sequence ends with it, so that its next user produces under a
+    /// higher epoch than it ever saw.
     pub(crate) fn evict(&mut self, part: usize, topic: usize) {
         if guard!("an evicted sequence raises the epoch", self.queues[part].next_sequence > 0) {
             self.raise_epoch();
@@ -558,7 +560,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// The topic was made again: new logs, so new sequences; what waits for partitions that are
+    /// Handles a recreated topic: new logs, so new sequences; what waits for partitions that are
     /// gone fails.
     pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let blocks = &mut cx.net.blocks;
@@ -587,16 +589,16 @@ impl<'d> Producer<'d> {
         self.dirty = true;
     }
 
-    /// A partition has another leader or leader epoch.
+    /// Handles a change of a partition's leader or leader epoch.
     pub(crate) fn on_leader(&mut self, _: &Cluster<'d>, part: usize) {
         self.on_ways_changed();
-        // What is on its way is placed anew when it comes back.
+        // Batches in flight are placed again when they return.
         if !matches!(self.queues[part].place, Place::Idle | Place::Nowhere) {
             self.touch(part);
         }
     }
 
-    /// Acks that mean "no answer".
+    /// Returns whether acks mean "no response".
     fn silent(acks: Acks) -> bool {
         acks == Acks::None
     }
@@ -605,7 +607,7 @@ impl<'d> Producer<'d> {
         ProduceError::Refused(Error::Limit { what, needed: 0 })
     }
 
-    /// Where a batch goes.
+    /// Returns the destination of a batch.
     fn destination(cluster: &Cluster<'d>, part: usize) -> TopicPartition {
         let entry = &cluster.table[part];
         TopicPartition { topic: cluster.topic_id(usize::from(entry.topic)), partition: entry.index }

@@ -1,6 +1,6 @@
-//! Rare branches on demand: in a build with `--cfg kavka_rare` a client meets what others meet once
-//! in years. Its seed says which: the last byte has a bit for each kind. In all other builds
-//! [`Rare`] has no size, and its functions give back what they were given.
+//! Rare branches on demand: in a build with `--cfg kavka_rare` a client often meets what others
+//! meet once in years. Its seed selects which: the last byte has a bit for each kind. In all other
+//! builds [`Rare`] has no size, and its functions return their input.
 
 #[cfg(not(kavka_rare))]
 use crate::config::Config;
@@ -8,7 +8,7 @@ use crate::config::Config;
 #[cfg(kavka_rare)]
 pub use on::*;
 
-/// What a client meets more often than it should.
+/// The rare conditions that a client meets often.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rare {
     #[cfg(kavka_rare)]
@@ -27,7 +27,7 @@ impl Rare {
         config
     }
 
-    /// The first sequence number of a producer that the broker does not know yet.
+    /// Returns the first sequence number of a producer that the broker does not know yet.
     pub(crate) const fn sequence(self, _epoch: i16) -> i32 {
         0
     }
@@ -36,7 +36,7 @@ impl Rare {
         0
     }
 
-    /// There is no memory, although there is.
+    /// Returns whether to pretend that no memory is free.
     pub(crate) const fn full(&mut self) -> bool {
         false
     }
@@ -56,7 +56,7 @@ mod on {
     pub const TINY_BATCHES: u8 = 4;
     /// Requests time out after a second.
     pub const EARLY_DEADLINES: u8 = 8;
-    /// A pause of a millisecond before anything is tried again, but for connections.
+    /// A pause of a millisecond before any retry, except of connections.
     pub const SHORT_PAUSES: u8 = 16;
     /// One request or batch in sixteen finds no memory.
     pub const FULL: u8 = 32;

@@ -1,9 +1,10 @@
 //! Record batches of magic 2 (KIP-98): the only format that brokers write since Kafka 0.11.
 //!
 //! A batch is a header of [`HEADER_LEN`] bytes and its records, which may be compressed as one
-//! piece. Reading: [`peek_len`] tells how many bytes to wait for, [`check_crc`] and
-//! [`BatchHeader::parse`] what they are, [`Records`] walks over them without a copy. Writing:
-//! [`write()`] appends records one by one, [`seal`] makes the header once they are all there.
+//! piece. Reading: [`peek_len`] returns how many bytes to wait for, [`check_crc`] and
+//! [`BatchHeader::parse`] check and parse them, [`Records`] iterates over the records without a
+//! copy. Writing: [`write()`] appends records one by one, [`seal`] makes the header after the last
+//! one.
 //!
 //! Nothing here allocates, and no input can make it panic.
 
@@ -43,7 +44,7 @@ pub enum Malformed {
     Crc,
     /// The batch is compressed with this codec; its records have to be unpacked first.
     Compressed(u8),
-    /// RecordsCount is negative, or more than there are.
+    /// RecordsCount is negative, or above the number of records.
     RecordCount,
     /// Bytes are left after the last record.
     TrailingBytes,
@@ -53,8 +54,8 @@ pub enum Malformed {
     FieldLength,
     /// A varint of more than 5 bytes (varlong: 10), or with bits above 32 (64).
     Varint,
-    /// A record's offset is outside of what the header says the batch has: to deliver it would be
-    /// to deliver it again and again, for the position does not pass it.
+    /// A record's offset is outside the range in the header: it would be delivered again and again,
+    /// since the position would not move past it.
     Offset,
     /// The key of a control record is too short, or its version negative.
     ControlKey,

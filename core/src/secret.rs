@@ -1,5 +1,5 @@
-//! What logging in needs and no other part may touch: a password that is not shown, copied or left
-//! behind, and randomness that nobody can guess.
+//! What authentication needs and no other part may touch: a password that is not shown, copied or
+//! left in memory, and randomness that cannot be guessed.
 
 use core::fmt;
 
@@ -33,21 +33,22 @@ pub struct Secret<'d> {
 }
 
 impl<'d> Secret<'d> {
-    /// Takes over the bytes of `memory`, all of them.
+    /// Takes ownership of all bytes of `memory`.
     #[must_use]
     pub const fn lent(memory: &'d mut [u8]) -> Self {
         Self { bytes: Mem::Lent(memory) }
     }
 
-    /// Takes over the bytes of a box. A `Vec` with capacity to spare, or one that has grown, leaves
-    /// copies behind before it becomes one: that is for the caller to avoid.
+    /// Takes ownership of the bytes of a box. A `Vec` with spare capacity, or one that has grown,
+    /// leaves copies in memory when it becomes a box: the caller has to avoid that.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub const fn owned(bytes: alloc::boxed::Box<[u8]>) -> Self {
         Self { bytes: Mem::Owned(bytes) }
     }
 
-    /// The secret itself, for what computes with it. Whoever copies it answers for the copy.
+    /// Returns the secret itself, for computations. A caller that copies it is responsible for the
+    /// copy.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.bytes
@@ -67,20 +68,20 @@ impl fmt::Debug for Secret<'_> {
 }
 
 /// A source of randomness that is fit for cryptography: the operating system's, or the hardware
-/// generator of a device. A client has a seed beside it, for jitter alone, which tests fix and
-/// anybody may know.
+/// generator of a device. A client also has a seed, only for jitter, which tests fix and which need
+/// not be secret.
 ///
 /// Closures are sources, too.
 pub trait Entropy {
     /// Fills all of `out`.
     ///
     /// # Errors
-    /// When the source has failed, or has not gathered enough yet. `out` is of no use then, and the
-    /// caller may try again later.
+    /// When the source has failed, or has not gathered enough yet. The content of `out` is
+    /// undefined then, and the caller may try again later.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy>;
 }
 
-/// An [`Entropy`] source gave nothing.
+/// An [`Entropy`] source failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NoEntropy;
@@ -99,8 +100,8 @@ impl<F: FnMut(&mut [u8]) -> Result<(), NoEntropy>> Entropy for F {
     }
 }
 
-/// What a client logs in with, handed over once, at its start. The source is lent for as long as
-/// the client lives, since each connection needs another nonce.
+/// What a client authenticates with, passed once, at its start. The source is lent for as long as
+/// the client lives, since each connection needs a new nonce.
 ///
 /// ```
 /// use kavka_core::{Login, NoEntropy, Secret};
@@ -116,7 +117,7 @@ impl<F: FnMut(&mut [u8]) -> Result<(), NoEntropy>> Entropy for F {
 pub struct Login<'d> {
     /// The name, as the broker knows it.
     pub user: &'d str,
-    /// What proves it.
+    /// The password of that name.
     pub password: Secret<'d>,
     entropy: &'d mut dyn Entropy,
 }
@@ -132,11 +133,12 @@ impl<'d> Login<'d> {
         Self { user, password, entropy }
     }
 
-    /// A nonce of 144 random bits, printable and without commas as SCRAM wants it (RFC 5802).
+    /// Returns a nonce of 144 random bits, printable and without commas as SCRAM requires (RFC
+    /// 5802).
     ///
     /// # Errors
-    /// When the source fails. One that leaves everything zero counts as failed: that is a generator
-    /// that was never started.
+    /// When the source fails. A source that leaves everything zero counts as failed: its generator
+    /// was never started.
     pub fn nonce(&mut self) -> Result<[u8; NONCE / 3 * 4], NoEntropy> {
         let mut random = [0; NONCE];
         self.entropy.fill(&mut random)?;

@@ -1,8 +1,8 @@
-//! What the parts of a client are made with.
+//! What the parts of a client are created with.
 
 use crate::rare::Rare;
 
-/// What parts are made with, beside their memory.
+/// What parts are created with, besides their memory.
 pub(crate) struct Setup {
     pub(crate) idempotence: bool,
     /// All send blocks.

@@ -1,6 +1,6 @@
 //! What a client knows, as bytes that outlive it: a device saves them before it sleeps without
-//! power and restores them when it wakes. Without them it would find the count of partitions anew,
-//! and read those that were added meanwhile from wherever its start says.
+//! power and restores them when it wakes. Without them it would count the partitions again, and
+//! read those that were added meanwhile from its configured start.
 //!
 //! Numbers are big-endian, as in Kafka's own messages:
 //!
@@ -22,9 +22,9 @@
 //! 4  CRC-32C of all before
 //! ```
 //!
-//! The producer's id and sequences are not kept: what was sent is either acknowledged or not when
-//! a client ends, and the next one gets an id of its own, under which no broker has seen anything.
-//! So a device flushes before it sleeps, and what it sends later cannot be taken for a repetition.
+//! The producer's id and sequences are not kept: what was sent is either acknowledged or not when a
+//! client ends, and the next one gets a new id, which no broker has seen. So a device flushes
+//! before it sleeps, and what it sends later cannot be taken for a duplicate.
 
 use core::fmt;
 
@@ -47,8 +47,8 @@ const TOPIC: usize = 31;
 const POSITION: usize = 20;
 const NOT_FOLLOWED: u32 = u32::MAX;
 
-/// Bytes that [`Client::save`](crate::Client::save) needs at most, for this many topics with names
-/// of `name_bytes` in all, and this many partitions that are read.
+/// Returns how many bytes [`Client::save`](crate::Client::save) needs at most, for this many topics
+/// with names of `name_bytes` in all, and this many partitions that are read.
 #[must_use]
 pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize) -> usize {
     let wide = if partitions > NARROW { 2 } else { 0 };
@@ -66,7 +66,7 @@ pub struct Saved {
     pub positions: u32,
     /// Partitions that are assigned and whose position is not kept, because it is still being
     /// resolved or their topic is not known yet. After a restore they are read from their start:
-    /// under [`Start::Latest`](crate::Start::Latest) without what is written meanwhile.
+    /// under [`Start::Latest`](crate::Start::Latest) what is written meanwhile is skipped.
     pub unresolved: u32,
     /// Topics of an `assign_all` whose partitions are not known yet. None of their positions is
     /// kept.
@@ -76,15 +76,15 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Whether nothing is lost if the client ends now: otherwise run it for longer, and save
-    /// again.
+    /// Returns whether nothing is lost if the client ends now: otherwise run it for longer, and
+    /// save again.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.unresolved == 0 && self.unknown_topics == 0 && self.unfinished == 0
     }
 }
 
-/// What [`Client::restore`](crate::Client::restore) found a use for.
+/// What [`Client::restore`](crate::Client::restore) restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Topics that are watched and of which nothing was known yet.
@@ -97,9 +97,9 @@ pub struct Restored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// These are not the bytes of a snapshot, or not all of them, or they were changed.
+    /// The bytes are no snapshot, are incomplete, or were changed.
     Corrupt,
-    /// They were saved by a version of this library that writes another form.
+    /// They were saved by a version of this library that writes another format.
     Version(u8),
 }
 
@@ -124,7 +124,7 @@ struct TopicEntry<'a> {
     first: u32,
 }
 
-/// Bytes on their way out; past the end they are only counted.
+/// Output bytes; past the end they are only counted.
 struct Out<'a> {
     bytes: &'a mut [u8],
     len: usize,
@@ -140,7 +140,7 @@ impl Out<'_> {
     }
 }
 
-/// The first bytes of what is left.
+/// Takes the first bytes of what is left.
 fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (bytes, rest) = input.split_at_checked(len)?;
     *input = rest;
@@ -153,7 +153,7 @@ fn fixed<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     Some(*bytes)
 }
 
-/// Writes what is known. Its length may be more than there is space for.
+/// Writes what is known. The returned length may exceed the space.
 pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8]) -> Saved {
     let mut saved = Saved::default();
     let kept = |slot: &usize| cluster.topics[*slot].ready;
@@ -207,8 +207,8 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     saved
 }
 
-/// Checks the whole before any of it is used. Bytes behind it are no concern: an erased page of
-/// flash is longer than what was written to it.
+/// Checks the whole before any of it is used. Bytes after it are ignored: an erased page of flash
+/// is longer than what was written to it.
 fn checked(bytes: &[u8]) -> Result<(bool, &[u8]), RestoreError> {
     let mut input = bytes;
     let front = (fixed::<3>(&mut input), fixed::<1>(&mut input), fixed::<4>(&mut input));
@@ -230,14 +230,14 @@ fn checked(bytes: &[u8]) -> Result<(bool, &[u8]), RestoreError> {
     Ok((wide, body))
 }
 
-/// What a snapshot is made of.
+/// An element of a snapshot.
 enum Item<'a> {
     Topic(TopicEntry<'a>),
-    /// Of the topic before it.
+    /// A position in the preceding topic.
     Bookmark(Bookmark),
 }
 
-/// Shows each item in turn. `None`: they make no sense.
+/// Passes each item to `each`. `None`: the bytes are invalid.
 fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> Option<()> {
     let input = &mut body;
     for _ in 0..u16::from_be_bytes(fixed(input)?) {
@@ -273,7 +273,7 @@ fn walk<'a>(wide: bool, mut body: &'a [u8], each: &mut dyn FnMut(Item<'a>)) -> O
     input.is_empty().then_some(())
 }
 
-/// Takes up what was saved of topics that are watched and of which nothing is known yet.
+/// Restores topics that are watched and of which nothing is known yet.
 pub(crate) fn restore<'d>(
     cx: &mut Cx<'d>,
     consumer: &mut Consumer<'d>,

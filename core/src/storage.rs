@@ -1,5 +1,5 @@
 //! All the memory of a client, summed in one place. Lent by [`Resources`] or, with `alloc`, owned
-//! by [`Storage::heap`]; the machine cannot tell, and answers `Full` alike.
+//! by [`Storage::heap`]; the machine does not distinguish them, and returns `Full` in both cases.
 
 use core::mem::size_of;
 
@@ -16,15 +16,15 @@ use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 pub const BLOCK_BYTES: usize = 512;
 /// Brokers remembered per connection in [`Resources`].
 const BROKERS_PER_CONN: usize = 4;
-/// Bytes for the host names of brokers, per broker in [`Resources`]: some longer than this are no
-/// trouble, as long as others are shorter.
+/// Bytes for the host names of brokers, per broker in [`Resources`]: some may be longer, as long as
+/// others are shorter.
 const HOST_BYTES: usize = 64;
-/// The same in [`Storage::heap`]: room for all, whatever they are.
+/// The same in [`Storage::heap`]: enough for any names.
 const LONGEST_HOST: usize = 255;
-/// Admin requests under way in [`Resources`].
+/// Admin requests in flight in [`Resources`].
 const REQUESTS: usize = 1;
 
-/// How large a client is. Nothing of it grows with the cluster.
+/// How large a client is. None of these sizes grows with the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -43,7 +43,7 @@ pub struct Limits {
     pub tx_blocks: usize,
     /// Size of a send block, in bytes.
     pub block_bytes: usize,
-    /// Admin requests under way.
+    /// Admin requests in flight.
     pub requests: usize,
 }
 
@@ -80,16 +80,16 @@ impl Limits {
         }
     }
 
-    /// Bytes that [`Storage::heap`] allocates, exactly.
+    /// Returns the exact number of bytes that [`Storage::heap`] allocates.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        // Connections: state and requests in flight, the answer being read, place in the index by
+        // Connections: state and requests in flight, the response being read, place in the index by
         // peer, and what was received.
         self.conns
             * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
-            // lead, those with something to send, what the consumer has to ask them, and their
-            // host names.
+            // lead, those with something to send, what the consumer has to request from them, and
+            // their host names.
             + self.brokers
                 * (size_of::<Broker>()
                     + 2 * size_of::<Link>()
@@ -133,7 +133,7 @@ impl Limits {
     }
 }
 
-/// Everything in [`Resources`] but the bytes that come and go.
+/// Everything in [`Resources`] but the receive and send buffers.
 struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> {
     conns: [Conn; CONNS],
     answers: [AnswerSlot; CONNS],
@@ -221,7 +221,7 @@ impl<
     const TX: usize,
 > Resources<CONNS, TOPICS, PARTITIONS, RX, TX>
 {
-    /// Empty memory.
+    /// Creates empty memory.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -236,7 +236,7 @@ impl<
         }
     }
 
-    /// Lends the memory to a client. What an earlier client left in it does not matter.
+    /// Lends the memory to a client. Data of an earlier client in it is cleared.
     pub fn storage(&mut self) -> Storage<'_> {
         // One value, so that it is one loop over its bytes.
         self.tables = const { Tables::EMPTY };
@@ -346,7 +346,7 @@ fn lent<'a>(heads: &'a mut [Link], chain: &'a mut [Link]) -> Index<'a> {
 }
 
 impl Storage<'_> {
-    /// Whether a client can work with it.
+    /// Checks whether a client can work with it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         // Slots of connections and topics are numbers of 16 bits in ids.
         let (slots, links) = (usize::from(u16::MAX), Link::MOST);
@@ -374,7 +374,7 @@ impl Storage<'_> {
 
 #[cfg(feature = "alloc")]
 impl Storage<'static> {
-    /// Allocates [`Limits::bytes`], now and never again.
+    /// Allocates [`Limits::bytes`] once; a client allocates nothing later.
     #[must_use]
     pub fn heap(limits: &Limits) -> Self {
         Self {

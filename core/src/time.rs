@@ -19,19 +19,19 @@ impl Instant {
     /// The start of the clock; earlier than (or equal to) every other instant.
     pub const ZERO: Self = Self { micros: 0 };
 
-    /// `micros` microseconds after [`Instant::ZERO`].
+    /// Returns the instant `micros` microseconds after [`Instant::ZERO`].
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self { micros }
     }
 
-    /// `millis` milliseconds after [`Instant::ZERO`]; saturates.
+    /// Returns the instant `millis` milliseconds after [`Instant::ZERO`]; saturates.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self { micros: millis.saturating_mul(1000) }
     }
 
-    /// Microseconds since [`Instant::ZERO`].
+    /// Returns the microseconds since [`Instant::ZERO`].
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.micros
@@ -43,7 +43,7 @@ impl Instant {
         Duration::from_micros(later.micros.saturating_sub(self.micros))
     }
 
-    /// The earlier of two optional deadlines, where `None` is "never".
+    /// Returns the earlier of two optional deadlines, where `None` is "never".
     #[must_use]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
@@ -76,7 +76,8 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// In 64 bits, and not at every use anew: on a Cortex-M the 128-bit way costs three kilobytes.
+/// In 64 bits, and in one place: on a Cortex-M the 128-bit division at every use costs three
+/// kilobytes.
 #[inline(never)]
 fn micros(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000);
@@ -87,13 +88,13 @@ fn micros(duration: Duration) -> u64 {
 const PER_MILLI: u64 = 8;
 /// Microseconds in a tick.
 const PER_TICK: i64 = 125;
-/// The scale is moved when it has come to this: there is as much room for what is to come.
+/// The scale is shifted when it has reached this: half of the range is left for deadlines.
 const END: u64 = 1 << 31;
-/// Where it goes on then: what happened before is not forgotten while it matters.
+/// Where it continues then: times before that are kept while they matter.
 const KEPT: u64 = END - (1 << 28);
 
-/// A point in time as the machine keeps it: eighths of a millisecond on a scale that moves on, in
-/// half the bytes of an [`Instant`]. Every part moves what it keeps (`age`).
+/// A point in time as the machine keeps it: eighths of a millisecond on a scale that is shifted, in
+/// half the bytes of an [`Instant`]. Every part shifts what it keeps (`age`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Tick(u32);
@@ -103,9 +104,9 @@ pub(crate) struct Tick(u32);
 pub(crate) struct Span(u32);
 
 impl Tick {
-    /// Before all that was, or not at all.
+    /// Before every other tick, or not at all.
     pub(crate) const ZERO: Self = Self(0);
-    /// Later than all that will be: no deadline.
+    /// Later than every other tick: no deadline.
     pub(crate) const NEVER: Self = Self(u32::MAX);
 
     #[cfg(test)]
@@ -113,8 +114,7 @@ impl Tick {
         Self((millis * PER_MILLI) as u32)
     }
 
-    /// The scale moves, and a point in time that somebody keeps goes back with it. "Never" and
-    /// "not" go on meaning that.
+    /// Shifts a kept point in time back with the scale. "Never" and "not" stay as they are.
     #[inline(never)]
     pub(crate) fn age(&mut self, by: Span) {
         if !matches!(*self, Self::ZERO | Self::NEVER) {
@@ -131,7 +131,7 @@ impl Tick {
 impl Add<Span> for Tick {
     type Output = Self;
 
-    /// Saturates: that is never.
+    /// Saturates at "never".
     fn add(self, by: Span) -> Self {
         Self(self.0.saturating_add(by.0))
     }
@@ -148,7 +148,7 @@ impl Sub<Span> for Tick {
 
 impl Span {
     pub(crate) const ZERO: Self = Self(0);
-    /// What a clock of ticks can tell from nothing for sure.
+    /// The shortest span that a clock of ticks reliably distinguishes from zero.
     pub(crate) const LEAST: Self = Self(2);
 
     pub(crate) const fn from_millis(millis: u32) -> Self {
@@ -159,7 +159,7 @@ impl Span {
         Self::from_millis(seconds.saturating_mul(1000))
     }
 
-    /// Rounded up. What is longer than the scale remembers (65 hours) has no end.
+    /// Rounds up. Spans longer than the range of the scale (65 hours) are unlimited.
     pub(crate) fn of(duration: Duration) -> Self {
         let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let rest = duration.subsec_micros().div_ceil(PER_TICK as u32);
@@ -204,11 +204,11 @@ pub(crate) struct Scale {
 
 impl Scale {
     pub(crate) const fn new() -> Self {
-        // As if it had run for long, to be moved every moment: a test.
+        // As if it had run for long, so that it is shifted all the time: a test.
         Self { base: if cfg!(kavka_rare) { -(KEPT as i64 * PER_TICK) } else { 0 } }
     }
 
-    /// What the clock shows. With a span: all that was kept before has to go back by it.
+    /// Reads the clock. With a span: all ticks that were kept before have to be shifted back by it.
     pub(crate) fn read(&mut self, now: Instant) -> (Tick, Option<Span>) {
         let micros = i64::try_from(now.micros).unwrap_or(i64::MAX).saturating_sub(self.base);
         let micros = u64::try_from(micros).unwrap_or(0).min(u64::MAX / PER_MILLI);
@@ -222,7 +222,7 @@ impl Scale {
         (Tick(KEPT as u32), Some(Span(u32::try_from(by).unwrap_or(u32::MAX))))
     }
 
-    /// As the caller's clock shows it, [`Instant::ZERO`] for [`Tick::ZERO`].
+    /// Converts a tick to the caller's clock, [`Instant::ZERO`] for [`Tick::ZERO`].
     pub(crate) const fn instant(self, tick: Tick) -> Instant {
         if tick.0 == 0 {
             return Instant::ZERO;
@@ -232,8 +232,8 @@ impl Scale {
     }
 }
 
-/// A division by 1000 as on paper, in digits of 16 bits: where there is no instruction for 64 bits
-/// the general way costs half a kilobyte.
+/// Divides by 1000 in digits of 16 bits: without an instruction for 64 bits the general division
+/// costs half a kilobyte.
 #[cfg_attr(not(feature = "std"), inline(never))]
 const fn thousandth(n: u64) -> u64 {
     if cfg!(target_pointer_width = "64") {

@@ -1,5 +1,5 @@
-//! Mistakes of the loop around a client, where they show. Without the feature `misuse` nothing is
-//! kept, and all of this has no size.
+//! Mistakes of the loop around a client, where they can be detected. Without the feature `misuse`
+//! nothing is kept, and all of this has no size.
 
 #[cfg(feature = "misuse")]
 pub(crate) use on::*;
@@ -58,7 +58,7 @@ mod on {
         answers: u16,
         count: u32,
         last: Option<Misuse>,
-        /// What may be the reason for a fault that the peer seems to have.
+        /// The mistake that may be the reason for an apparent fault of the peer.
         suspicion: Option<Misuse>,
     }
 
@@ -77,7 +77,7 @@ mod on {
             self.last = Some(misuse);
         }
 
-        /// What the clock shows.
+        /// Checks the clock.
         pub(crate) fn look(&mut self, now: Tick) {
             if guard!("a clock that goes back is noticed", now + STEP_BACK < self.latest) {
                 self.note(Misuse::ClockBack);
@@ -87,7 +87,7 @@ mod on {
             }
         }
 
-        /// A response has been read.
+        /// Counts a response that has been read.
         pub(crate) fn answered(&mut self) {
             self.answers += 1;
             if guard!("a clock that stands is noticed", self.answers >= AT_ONCE) {
@@ -100,7 +100,8 @@ mod on {
             self.suspicion = Some(misuse);
         }
 
-        /// Who is to blame for a fault that the peer seems to have.
+        /// Returns the error for an apparent fault of the peer: a mistake of the loop, if one is
+        /// suspected.
         pub(crate) fn blame(&mut self, fault: PeerFault) -> Error {
             match self.suspicion.take() {
                 Some(misuse) => {

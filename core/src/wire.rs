@@ -1,10 +1,10 @@
-//! Encode and decode of the Kafka protocol, and nothing else: usable without the client.
+//! Encoding and decoding of the Kafka protocol, and nothing else: usable without the client.
 //!
-//! Every module below is one API: a request that is written field by field into a [`Sink`], and an
-//! answer that is decoded *step by step* from whatever bytes have arrived. A step takes what it
-//! used from the front of its input and gives one item, or says how many bytes it needs. It never
-//! starts again and keeps no borrow, so an answer may be far larger than the buffer it passes
-//! through. Item by item is also the only way: no count read from the wire sizes anything.
+//! Every module below is one API: a request that is written field by field into a [`Sink`], and a
+//! response that is decoded *step by step* from whatever bytes have arrived. A step takes what it
+//! used from the front of its input and returns one item, or how many bytes it needs. It never
+//! restarts and keeps no borrow, so a response may be far larger than the buffer it passes through.
+//! Item by item is also the only way: no count read from the wire sizes anything.
 //!
 //! ```
 //! use kavka_core::wire::{Decode, Step, list_offsets};
@@ -19,9 +19,9 @@
 //! # Ok::<(), kavka_core::wire::Malformed>(())
 //! ```
 //!
-//! Neither the four bytes of frame length nor the correlation id of an answer are read here: they
-//! belong to the connection. Bytes after an answer's end are the caller's to drop, as newer or
-//! sloppy peers may send some.
+//! Neither the four bytes of frame length nor the correlation id of a response are read here: they
+//! belong to the connection. The caller drops bytes after a response's end, since newer or sloppy
+//! peers may send some.
 
 mod api_key;
 mod error_code;
@@ -61,8 +61,8 @@ pub trait Encode {
     /// [`Encode::VERSIONS`]. Fields that the version does not have are left out.
     ///
     /// # Errors
-    /// [`Full`] when the sink has no room or a string is longer than Kafka's 32,767 bytes; what
-    /// was written so far is then of no use.
+    /// [`Full`] when the sink has no space or a string is longer than Kafka's 32,767 bytes; what
+    /// was written so far is then useless.
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full>;
 }
 
@@ -72,39 +72,39 @@ pub trait Decode: Sized {
     const API: ApiKey;
     /// First and last version that it reads.
     const VERSIONS: (i16, i16);
-    /// What a step gives; borrows from the input.
+    /// What a step returns; borrows from the input.
     type Item<'b>;
 
-    /// A decoder for one body of `version`; `None` outside [`Decode::VERSIONS`].
+    /// Creates a decoder for one body of `version`; `None` outside [`Decode::VERSIONS`].
     fn new(version: i16) -> Option<Self>;
 
     /// Takes the next item from the front of `input`.
     ///
     /// After [`Step::More`] call again with at least `needed` bytes, beginning where `input` now
-    /// begins. After [`Step::Done`] every further call gives `Done` and takes nothing.
+    /// begins. After [`Step::Done`] every further call returns `Done` and takes nothing.
     ///
     /// # Errors
-    /// [`Malformed`] when no continuation could make the bytes a valid message. The decoder is
-    /// then of no further use; further calls give an error again.
+    /// [`Malformed`] when no continuation could make the bytes a valid message. The decoder is then
+    /// useless; further calls return an error again.
     fn step<'b>(&mut self, input: &mut &'b [u8]) -> Result<Step<Self::Item<'b>>, Malformed>;
 
-    /// Drops the item that [`Step::More`] asked bytes for, because they can never fit.
+    /// Drops the item for which [`Step::More`] requested bytes, because they can never fit.
     ///
-    /// Its bytes are consumed as they come, the item `Skipped` then stands in its place, and the
-    /// message goes on (also with what was nested in the dropped item).
+    /// Its bytes are consumed as they come, the item `Skipped` takes its place, and the message
+    /// continues (also with what was nested in the dropped item).
     fn skip(&mut self);
 
-    /// Tagged fields that were dropped because our tables do not know them.
+    /// Returns how many tagged fields were dropped because our tables do not know them.
     fn unknown_tags(&self) -> u32;
 }
 
-/// What one call of [`Decode::step`] came to.
+/// The result of one call of [`Decode::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<T> {
     /// The next item.
     Item(T),
     /// Nothing yet: `needed` bytes (at least 1, more than the input now holds) must be there for
-    /// the next step to get further; it may then ask for more again.
+    /// the next step to make progress; it may then request more again.
     More {
         /// Bytes, counted from where the input now begins.
         needed: usize,
@@ -113,7 +113,7 @@ pub enum Step<T> {
     Done,
 }
 
-/// Why bytes cannot be the message that they should be. Always the peer's fault.
+/// Why bytes are not the message that was due. Always the peer's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -127,7 +127,7 @@ pub enum Malformed {
     Varint,
     /// Tags that do not ascend, or one tag twice.
     TagOrder,
-    /// A tagged field that does not fit into its own size, or that one into what it is part of.
+    /// A tagged field that does not fit into its own size, or into what it is part of.
     Tag,
     /// A message deeper or longer than any version in our tables.
     Shape,

@@ -1,4 +1,4 @@
-//! Every answer decoder at every version: whole, in pieces, through small buffers.
+//! Every response decoder at every version: whole, in pieces, through small buffers.
 
 use core::fmt::Debug;
 
@@ -12,7 +12,7 @@ use crate::with_answer;
 /// How bytes arrive.
 #[derive(Clone, Copy, Debug)]
 struct Feed<'a> {
-    /// Sizes of pieces, less one, in turn; all at once when empty.
+    /// Sizes of pieces, minus one, in turn; all at once when empty.
     pieces: &'a [u8],
     /// Items that need more bytes than this are skipped.
     buffer: usize,
@@ -42,7 +42,7 @@ struct Outcome<T> {
     end: End,
 }
 
-/// API, version, four sizes of pieces, size of the buffer less ten, then the body.
+/// Reads API, version, four sizes of pieces, size of the buffer minus ten, then the body.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let api = input.below(APIS.len() + 1);
@@ -57,7 +57,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The version that a byte of the input stands for.
+/// Returns the version that a byte of the input stands for.
 fn version_of<D: Decode>(byte: u8) -> i16 {
     let (first, last) = D::VERSIONS;
     first + i16::from(byte) % (last - first + 1)
@@ -73,7 +73,7 @@ where
     let pieces = decode(&mut new(), bytes, feed);
     assert_eq!(whole, pieces, "whole and in pieces, version {version}");
     let small = decode(&mut new(), bytes, Feed { buffer, ..feed });
-    // What is skipped is not looked at, so a bad answer may pass for a good one; not the reverse.
+    // What is skipped is not checked, so a bad response may pass for a good one; not the reverse.
     if whole.end == End::Done {
         assert_eq!((small.end, small.used), (End::Done, whole.used), "version {version}");
         assert!(small.items.len() >= whole.items.len(), "an item was lost, version {version}");
@@ -114,7 +114,7 @@ fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Out
             Err(why) => break End::Bad(why),
         }
     };
-    // It stays at its end, whatever comes.
+    // It stays at its end, whatever input follows.
     let mut input = &bytes[start..];
     match over {
         End::Done => assert!(matches!(answer.step(&mut input), Ok(Step::Done)), "more after Done"),
@@ -124,7 +124,7 @@ fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Out
     Outcome { items, used: start, end: over }
 }
 
-/// Record bytes taken by the caller, in any parts, are as good as those that the step drops.
+/// Checks that record bytes taken by the caller, in any parts, equal those that the step drops.
 fn records_are_taken(version: u8, bytes: &[u8], pieces: &[u8]) {
     let version = version_of::<fetch::Answer>(version);
     let new = || fetch::Answer::new(version).expect("a version in the range");

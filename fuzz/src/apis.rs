@@ -1,8 +1,8 @@
-//! The APIs that we speak, by their place in a list, so that a byte of the input can name one.
+//! The APIs that kavka uses, in a list, so that a byte of the input can name one by index.
 
 use kafka_protocol::messages::ApiKey;
 
-/// All of them. New ones go to the end: the corpus names them by index.
+/// All of them. Add new ones at the end: the corpus names them by index.
 pub const APIS: [ApiKey; 11] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
@@ -17,7 +17,7 @@ pub const APIS: [ApiKey; 11] = [
     ApiKey::OffsetForLeaderEpoch,
 ];
 
-/// Calls `$act::<Answer>($args)` with the answer decoder of an API of [`APIS`].
+/// Calls `$act::<Answer>($args)` with the response decoder of an API of [`APIS`].
 #[macro_export]
 macro_rules! with_answer {
     ($api:expr, $act:ident ( $($arg:expr),* )) => {{
@@ -44,7 +44,7 @@ macro_rules! with_answer {
     }};
 }
 
-/// First and last version of an answer that we read.
+/// Returns the first and last version of a response that we read.
 #[must_use]
 pub fn versions(api: ApiKey) -> (i16, i16) {
     fn of<D: kavka_core::wire::Decode>() -> (i16, i16) {

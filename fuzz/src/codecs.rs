@@ -1,13 +1,13 @@
-//! Codecs: the small decoders against the fast ones, over bytes of a broker that lies; and what is
-//! packed reads as it was.
+//! Codecs: the small decoders against the fast ones, over bytes of a hostile broker; and compressed
+//! data must decompress to the original.
 
 use kavka_core::codec::{Codec, Compact, Fault, Unpack, lz4, snappy};
 use kavka_std::codec::Decoders;
 
-/// Bytes that may be unpacked.
+/// Largest decompressed size in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// Codec and what is done, then the bytes.
+/// Reads codec and operation, then the bytes.
 pub fn run(data: &[u8]) {
     let Some((first, input)) = data.split_first() else { return };
     let codec = Codec::ALL[usize::from(first & 3)];
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
         _ => assert_eq!(small, fast, "{codec}"),
     }
     let Ok(small) = small else { return };
-    // Room for just that is enough, and for less is not.
+    // Exactly this space is enough, and less is not.
     assert_eq!(compact(codec, input, small.len()).as_ref(), Ok(&small));
     if let Some(less) = small.len().checked_sub(1) {
         compact(codec, input, less).expect_err("too little room");

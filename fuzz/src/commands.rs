@@ -1,5 +1,5 @@
 //! Any order of commands by applications, over simulated brokers that behave well, with leaders
-//! that move, brokers that die and come back, and topics that grow and are made again.
+//! that move, brokers that die and come back, and topics that grow and are recreated.
 
 use core::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::input::Input;
 use crate::memory::still;
 use crate::watch::Watch;
 
-/// Commands in one run, at most.
+/// Most commands in one run.
 const STEPS: usize = 80;
-/// Longer than the delivery timeout: after this nothing may be under way any more.
+/// Longer than the delivery timeout: after this nothing may be in flight any more.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
-/// Seed, release, limits, configuration, then commands.
+/// Reads seed, release, limits, configuration, then commands.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let seed = u64::from(input.byte());
@@ -77,7 +77,7 @@ fn limits(input: &mut Input<'_>) -> Limits {
     limits
 }
 
-/// Something happens to the cluster.
+/// Applies one change to the cluster.
 fn change(world: &mut World<Player>, input: &mut Input<'_>) {
     let topic = input.pick(&TOPICS);
     let partition = input.below(3) as u32;
@@ -106,7 +106,7 @@ fn heal(world: &mut World<Player>) {
     }
 }
 
-/// An application that does what the input says.
+/// An application that follows the input.
 #[derive(Default)]
 struct Player {
     watch: Watch,
@@ -208,7 +208,7 @@ impl Player {
         }
     }
 
-    /// What is held back goes on, so that everything comes to an end.
+    /// Resumes what is held, so that everything completes.
     fn end(&mut self, now: Instant, commands: &mut Commands<'static>) {
         for part in &self.parts {
             still(|| commands.resume(now, *part));

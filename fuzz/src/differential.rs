@@ -1,5 +1,5 @@
-//! Our decoders against those of the `kafka-protocol` crate: what one of them reads the other reads
-//! too, and it says the same.
+//! Our decoders against those of the `kafka-protocol` crate: what one of them reads, the other
+//! reads too, with the same result.
 
 mod reported;
 
@@ -23,7 +23,7 @@ thread_local! {
     static FOREIGN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics of the other codec are caught, and none of our findings.
+/// Silences panics of the other codec, which are caught and are no findings.
 pub fn quiet_panics() {
     let hook = take_hook();
     set_hook(Box::new(move |info| {
@@ -33,16 +33,16 @@ pub fn quiet_panics() {
     }));
 }
 
-/// What became of an answer.
+/// The outcome of decoding a response.
 #[derive(Debug)]
 enum Read<T> {
-    /// What it says, and the bytes behind it.
+    /// Its content, and the number of bytes after it.
     Done(T, usize),
     More,
     Bad(Malformed),
 }
 
-/// API, version, body.
+/// Reads API, version, body.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let api = input.pick(&APIS);
@@ -59,14 +59,14 @@ pub fn run(data: &[u8]) {
     let ours = with_answer!(api, read(version, body));
     let Some((theirs, behind)) = theirs(api, version, body) else {
         if let Read::Done(ours, _) = &ours {
-            // A cursor that it takes for null brings it out of step (`is_other_null`).
+            // A cursor that it takes for null puts it out of step (`is_other_null`).
             let cursor = ours.last().is_some_and(|item| item.starts_with("Cursor(Some"));
             let excused = has_known_tags(api, version) || cursor;
             assert!(excused, "{api:?} v{version}: theirs refuses, ours reads {ours:#?}");
         }
         return;
     };
-    // In the form in which they would write it there is nothing to disagree about.
+    // In the form in which they would write it there must be no difference.
     let mut written = BytesMut::new();
     theirs.encode(&mut written, version).unwrap_or_else(|e| panic!("{theirs:?}: {e}"));
     let reported = reported::items(&theirs, version);
@@ -74,9 +74,9 @@ pub fn run(data: &[u8]) {
         Read::Done(again, 0) => {
             assert_eq!(again, reported, "{api:?} v{version}: written by theirs")
         }
-        // Theirs takes, and writes, strings above 32,767 bytes.
+        // Theirs accepts, and writes, strings above 32,767 bytes.
         Read::Bad(Malformed::TooLong) => {}
-        // And null where only later versions may have it.
+        // It also accepts null where only later versions may have it.
         Read::Bad(Malformed::Length) if has_early_null(&theirs, version) => return,
         // It takes tags above 2^31 - 1 for negative ones, and writes them as such.
         _ if format!("{theirs:?}").contains("unknown_tagged_fields: {-") => return,
@@ -90,12 +90,13 @@ pub fn run(data: &[u8]) {
     );
 }
 
-/// Where theirs reads what we refuse, or reads it otherwise; never what it would write itself.
+/// Returns whether theirs may read what we refuse, or read it differently; never what it would
+/// write itself.
 fn is_lenient(api: ApiKey, version: i16, ours: &Read<Vec<String>>, theirs: &ResponseKind) -> bool {
     match ours {
-        // It keeps no order among tags.
+        // It does not check the order of tags.
         Read::Bad(Malformed::TagOrder) => true,
-        // It takes strings above 32,767 bytes.
+        // It accepts strings above 32,767 bytes.
         Read::Bad(Malformed::TooLong) => true,
         // It drops the bits of a varint above 32, as Java does.
         Read::Bad(Malformed::Varint) => true,
@@ -103,7 +104,7 @@ fn is_lenient(api: ApiKey, version: i16, ours: &Read<Vec<String>>, theirs: &Resp
     }
 }
 
-/// Whether a name is null that may be so in later versions alone.
+/// Returns whether a name is null that only later versions allow to be.
 fn has_early_null(theirs: &ResponseKind, version: i16) -> bool {
     match theirs {
         ResponseKind::DeleteTopics(answer) => {
@@ -116,9 +117,9 @@ fn has_early_null(theirs: &ResponseKind, version: i16) -> bool {
     }
 }
 
-/// Whether the answer has tagged fields that theirs knows. It does not look at their sizes, and
-/// reads something else where one is wrong; we read a field inside its size, or not at all. One
-/// that only later versions have it refuses (Produce 9), where to us it is an unknown one.
+/// Returns whether the response has tagged fields that theirs knows. It ignores their sizes, and
+/// reads something else where one is wrong; we read a field within its size, or not at all. It
+/// refuses a field that only later versions have (Produce 9), which is an unknown one for us.
 fn has_known_tags(api: ApiKey, version: i16) -> bool {
     let first = match api {
         ApiKey::ApiVersions => 3,
@@ -130,8 +131,8 @@ fn has_known_tags(api: ApiKey, version: i16) -> bool {
     version >= first
 }
 
-/// Whether the byte before the cursor is one that Java, and we, take for "there is one", but not 1:
-/// theirs takes it for null.
+/// Returns whether the byte before the cursor is not 1, but one that Java and we take for
+/// "present": theirs takes it for null.
 fn is_other_null(ours: &Read<Vec<String>>, theirs: &ResponseKind) -> bool {
     let ResponseKind::DescribeTopicPartitions(theirs) = theirs else { return false };
     let null = match ours {
@@ -160,7 +161,8 @@ where
     }
 }
 
-/// `None` when it refuses, panics, or wants more memory than such a body can need.
+/// Decodes with the other codec; `None` when it refuses, panics, or wants more memory than such a
+/// body can need.
 fn theirs(api: ApiKey, version: i16, body: &[u8]) -> Option<(ResponseKind, usize)> {
     let mut bytes = Bytes::copy_from_slice(body);
     FOREIGN.set(true);

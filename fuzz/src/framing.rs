@@ -1,7 +1,8 @@
-//! Framing: bytes of a peer that arrive in pieces mean the same as those that arrive at once.
+//! Framing: bytes of a peer that arrive in pieces have the same effect as those that arrive at
+//! once.
 //!
 //! Two clients go through the same conversation, one fed at once, one in pieces of all sizes. After
-//! each frame both must have told the same and want to send the same.
+//! each frame both must have reported the same and want to send the same.
 
 use kavka_core::time::Duration;
 use kavka_core::{
@@ -12,10 +13,10 @@ use crate::input::Input;
 use crate::memory::still;
 use crate::peer::{Line, Peer};
 
-/// Frames in one run, at most.
+/// Most frames in one run.
 const FRAMES: usize = 30;
 
-/// Size of the buffer, release, eight sizes of pieces, then what the peer says.
+/// Reads size of the buffer, release, eight sizes of pieces, then what the peer sends.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut limits = Limits::small();
@@ -32,7 +33,7 @@ pub fn run(data: &[u8]) {
         let Some(line) = &mut whole.line else { break };
         line.sent(whole.now, &sent);
         let frame = match line.asked.is_empty() {
-            // Something else than an answer, or time passes.
+            // Something else than a response, or time passes.
             true if input.is_empty() => break,
             true => {
                 let len = input.below(256);
@@ -43,7 +44,7 @@ pub fn run(data: &[u8]) {
         let early = whole.takes(&frame) | parts.takes(&frame);
         let (reported, same) = (whole.reports(), parts.reports());
         if early {
-            // The buffer was full somewhere, and events had to be taken there.
+            // The buffer was full somewhere, and events had to be polled there.
             break;
         }
         assert_eq!(reported, same, "what is told");
@@ -77,7 +78,7 @@ impl<'a> End<'a> {
         Self { client, conn: None, line: None, now, pieces: pieces.iter().cycle() }
     }
 
-    /// What it wants to send now; it connects when it has to.
+    /// Returns what it wants to send now; it connects when it has to.
     fn sends(&mut self) -> Vec<u8> {
         while let Some(action) = still(|| self.client.poll_action(self.now)) {
             match action {
@@ -100,7 +101,7 @@ impl<'a> End<'a> {
         all
     }
 
-    /// Takes a frame; whether events had to be polled in its middle.
+    /// Receives a frame; returns whether events had to be polled in its middle.
     fn takes(&mut self, mut bytes: &[u8]) -> bool {
         let mut early = false;
         let Some(conn) = self.conn else { return early };

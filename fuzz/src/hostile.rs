@@ -1,5 +1,5 @@
-//! A whole client against a hostile peer: what it says, and in which order everybody is called,
-//! come from the input.
+//! A whole client against a hostile peer: what the peer sends, and the order of all calls, come
+//! from the input.
 
 use kavka_core::time::Duration;
 use kavka_core::{
@@ -12,12 +12,12 @@ use crate::memory::still;
 use crate::peer::{Line, Peer};
 use crate::watch::Watch;
 
-/// Calls in one run, at most: an input is to be short and to say much.
+/// Most calls in one run: inputs should be short.
 const CALLS: usize = 600;
-/// Rounds after which a client must have come to rest while nothing happens.
+/// Rounds after which a client must be at rest while nothing happens.
 const REST: usize = 200;
 
-/// Memory, configuration, release, then calls.
+/// Reads memory, configuration, release, then calls.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     match input.below(4) {
@@ -71,12 +71,12 @@ struct Play<'d> {
     watch: Watch,
     now: Instant,
     lines: Vec<Line>,
-    /// Every connection that there ever was.
+    /// Every connection that ever existed.
     conns: Vec<ConnId>,
     app: App,
 }
 
-/// What the application holds. Old ids stay: to use them is legal.
+/// What the application holds. Old ids stay: using them is legal.
 #[derive(Default)]
 struct App {
     topics: Vec<TopicId>,
@@ -148,7 +148,7 @@ impl<'d> Play<'d> {
         }
     }
 
-    /// Calls that no adapter should make.
+    /// Makes calls that no adapter should make.
     fn odd(&mut self, input: &mut Input<'_>) {
         let Some(conn) = self.conn(input) else { return };
         let len = input.number() as usize;
@@ -208,7 +208,7 @@ impl<'d> Play<'d> {
         true
     }
 
-    /// The transport takes at most so many bytes.
+    /// Lets the transport take at most this many bytes.
     fn transmit(&mut self, conn: ConnId, most: usize) -> bool {
         let Some(slices) = still(|| self.client.poll_transmit(self.now, conn)) else {
             return false;
@@ -227,7 +227,7 @@ impl<'d> Play<'d> {
         true
     }
 
-    /// The client is given at most so many of the bytes that wait for it.
+    /// Gives the client at most this many of the bytes that wait for it.
     fn receive(&mut self, conn: ConnId, most: usize) -> bool {
         let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) else { return false };
         let room = still(|| self.client.recv_buffer(conn));
@@ -274,7 +274,8 @@ impl<'d> Play<'d> {
         true
     }
 
-    /// An adapter's loop, over brokers that are well but for what the input says of their answers.
+    /// Runs an adapter's loop, over brokers that behave well except for what the input does to
+    /// responses.
     fn flow(&mut self, input: &mut Input<'_>) {
         for _ in 0..=input.below(4) {
             self.act();
@@ -298,7 +299,7 @@ impl<'d> Play<'d> {
         }
     }
 
-    /// While nothing happens, a client has nothing to do either: it waits for a time to come.
+    /// Checks that a client has nothing to do while nothing happens: it waits for a future time.
     fn comes_to_rest(&mut self) {
         for _ in 0..REST {
             still(|| self.client.handle_timeout(self.now));
@@ -319,7 +320,7 @@ impl<'d> Play<'d> {
 }
 
 impl App {
-    /// One command, with any arguments.
+    /// Runs one command, with any arguments.
     fn command(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! What a fuzzer's bytes decide, taken from their front; zeros where they end.
+//! Decisions from a fuzzer's bytes, taken from their front; zeros after their end.
 
 /// A cursor over the input.
 #[derive(Clone, Copy, Debug)]
@@ -6,7 +6,7 @@ pub struct Input<'a> {
     rest: &'a [u8],
 }
 
-/// Numbers that break things.
+/// Numbers that often break code.
 const EDGES: [i64; 16] = [
     0,
     1,
@@ -27,41 +27,41 @@ const EDGES: [i64; 16] = [
 ];
 
 impl<'a> Input<'a> {
-    /// At the beginning of `data`.
+    /// Starts at the beginning of `data`.
     #[must_use]
     pub const fn new(data: &'a [u8]) -> Self {
         Self { rest: data }
     }
 
-    /// Whether all of it was used.
+    /// Returns whether all of it was used.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The next byte.
+    /// Returns the next byte.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.rest.split_first() else { return 0 };
         self.rest = rest;
         *first
     }
 
-    /// A number below `limit`, which is at most 256.
+    /// Returns a number below `limit`, which is at most 256.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::from(self.byte()) % limit.max(1)
     }
 
-    /// True for one in `odds`.
+    /// Returns true for one in `odds`.
     pub fn one_in(&mut self, odds: usize) -> bool {
         self.below(odds) == odds - 1
     }
 
-    /// One of a list that is not empty.
+    /// Returns one of a list that is not empty.
     pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 
-    /// Any number: small ones, those around limits, and eight bytes as they are.
+    /// Returns any number: small ones, those around limits, and eight bytes as they are.
     pub fn number(&mut self) -> i64 {
         match self.byte() {
             small @ 0..=127 => i64::from(small),
@@ -74,19 +74,19 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// At most `most` of the bytes that are left.
+    /// Takes at most `most` of the remaining bytes.
     pub fn take(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(most.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    /// All that is left.
+    /// Takes all that remains.
     pub fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
 
-    /// A text of at most 15 ASCII letters; the alphabet of topic names.
+    /// Returns a text of at most 15 ASCII letters; the alphabet of topic names.
     pub fn name(&mut self) -> String {
         let len = self.below(16);
         let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";

@@ -1,4 +1,4 @@
-//! Fuzz targets of kavka-core, one module each; `README.md` says what they check.
+//! Fuzz targets of kavka-core, one module each; `README.md` describes what they check.
 
 pub mod answers;
 pub mod apis;

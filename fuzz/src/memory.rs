@@ -1,5 +1,5 @@
 //! An allocator that counts, and that refuses more than a limit: the client must not allocate, and
-//! the codec that it is compared with must not take the machine down.
+//! the codec that it is compared with must not exhaust the machine's memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,19 +12,19 @@ thread_local! {
 struct Counting;
 
 // SAFETY: all memory comes from and goes to `System`, under the same layouts; null is a legal
-// answer.
+// result.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
         if layout.size() > LIMIT.get() {
             return core::ptr::null_mut();
         }
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller's guarantees are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` was made by `alloc` above, so by `System`.
+        // SAFETY: `at` was allocated by `alloc` above, so by `System`.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What `act` gives.
+/// Returns the result of `act`.
 ///
 /// # Panics
 /// When it allocates.

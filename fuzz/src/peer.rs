@@ -1,5 +1,5 @@
-//! A broker whose answers the input shapes: built by the `kafka-protocol` crate for the very
-//! request that came, with wrong values in them if the input says so, and with broken bytes.
+//! A broker whose responses the input shapes: built by the `kafka-protocol` crate for each request,
+//! with wrong values in them if the input says so, and with broken bytes.
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -21,11 +21,11 @@ use kavka_tests::sim::frame::{Answer, Request};
 
 use crate::input::Input;
 
-/// Error codes that a client treats in some way of its own.
+/// Error codes that a client treats specially.
 const CODES: [i16; 24] =
     [0, 0, 0, 0, 1, 2, 3, 5, 6, 7, 9, 10, 14, 45, 47, 54, 59, 70, 71, 74, 75, 76, 100, 41];
 
-/// What all brokers know, and how they are asked.
+/// What all brokers know, and how they get requests.
 pub(crate) struct Peer {
     pub(crate) world: World,
 }
@@ -36,11 +36,11 @@ pub(crate) struct Line {
     /// Node id of the broker, -1 for none.
     pub(crate) node: i32,
     from_client: BytesMut,
-    /// Bytes were said to have left that never came: what follows means nothing.
+    /// Bytes were reported as sent that never arrived: what follows has no meaning.
     pub(crate) torn: bool,
-    /// Requests that have no answer yet.
+    /// Requests without a response yet.
     pub(crate) asked: Vec<Asked<RequestKind>>,
-    /// Bytes that the client did not take yet.
+    /// Bytes that the client has not taken yet.
     pub(crate) to_client: BytesMut,
 }
 
@@ -50,7 +50,7 @@ impl Line {
         Self { conn, node, from_client, torn: false, asked: Vec::new(), to_client }
     }
 
-    /// Bytes of the client.
+    /// Handles bytes of the client.
     ///
     /// # Panics
     /// When they are no request that a broker can read.
@@ -81,20 +81,21 @@ impl Line {
     }
 }
 
-/// ListOffsets 11, which a peer may claim to speak: we do, the other codec does not.
+/// Returns whether this is ListOffsets 11, which a peer may claim: we support it, the other codec
+/// does not.
 fn is_beyond_the_codec(frame: &[u8]) -> bool {
     frame.starts_with(&[0, 2, 0, 11])
 }
 
 impl Peer {
-    /// Two brokers and two topics, of a release that the input chooses.
+    /// Creates two brokers and two topics, of a release that the input chooses.
     pub(crate) fn new(input: &mut Input<'_>) -> Self {
         let profile = input.pick(&Profile::ALL);
         let world = World::new(2).release(profile).topic("t", 2).topic("u", 1);
         Self { world }
     }
 
-    /// The broker that listens at an address.
+    /// Returns the broker that listens at an address.
     pub(crate) fn node(&self, address: Option<(&str, u16)>) -> i32 {
         let here = |(host, port): (&str, u16)| {
             self.world.nodes.iter().find(|node| node.host == host && node.port == port)
@@ -102,7 +103,7 @@ impl Peer {
         address.and_then(here).map_or(-1, |node| node.id)
     }
 
-    /// Something changes in the cluster.
+    /// Changes something in the cluster.
     pub(crate) fn change(&mut self, input: &mut Input<'_>) {
         let topic = input.pick(&["t", "u"]);
         let index = input.below(2).min(self.world.topic_mut(topic).partitions.len() - 1);
@@ -135,7 +136,7 @@ impl Peer {
         }
     }
 
-    /// The answer to a request, as a frame: right, wrong or broken.
+    /// Returns the response to a request, as a frame: right, wrong or broken.
     pub(crate) fn answer(&self, asked: &Asked<RequestKind>, input: &mut Input<'_>) -> Vec<u8> {
         let body = self.body(asked, input);
         let version = match &body {
@@ -144,18 +145,18 @@ impl Peer {
             _ => asked.version,
         };
         let answer = Answer { api: asked.api, version, correlation: asked.correlation, body };
-        // Some values have no place in some versions.
+        // Some values do not exist in some versions.
         let Ok(frame) = answer.encode() else { return Vec::new() };
         broken(frame.to_vec(), input)
     }
 
-    /// The answer of a broker that is well.
+    /// Returns the response of a broker that behaves well.
     pub(crate) fn right_answer(&self, asked: &Asked<RequestKind>) -> Vec<u8> {
         self.answer(asked, &mut Input::new(&[]))
     }
 
     fn body(&self, asked: &Asked<RequestKind>, input: &mut Input<'_>) -> ResponseKind {
-        // Addresses move: somebody answers there all the same.
+        // Addresses move: a broker responds there nevertheless.
         let node = if asked.node < 0 { 1 } else { asked.node };
         if let Some(mut body) = self.world.answer(&Asked { node, ..asked.clone() }) {
             if input.one_in(4) {
@@ -242,7 +243,7 @@ impl Peer {
     }
 }
 
-/// A partition in a Fetch answer.
+/// Returns a partition in a Fetch response.
 fn fetched(part: PartitionData, offset: i64, input: &mut Input<'_>) -> PartitionData {
     match input.below(16) {
         6 => part,
@@ -273,7 +274,7 @@ fn fetched(part: PartitionData, offset: i64, input: &mut Input<'_>) -> Partition
             part.with_records(Some(bytes.into()))
         }
         14 => {
-            // Any byte of the header changed, and the checksum right over it.
+            // Any byte of the header changed, under a right checksum.
             let mut bytes = batch(offset, 0, input).to_vec();
             let at = input.below(61);
             bytes[at] ^= input.byte();
@@ -301,7 +302,7 @@ fn batch(offset: i64, later: i64, input: &mut Input<'_>) -> Bytes {
     batch.bytes()
 }
 
-/// Wrong values where a broker that is well has right ones.
+/// Sets wrong values where a broker that behaves well has right ones.
 fn distort(body: &mut ResponseKind, input: &mut Input<'_>) {
     match body {
         ResponseKind::ApiVersions(answer) => {
@@ -372,7 +373,7 @@ fn distort_metadata(answer: &mut MetadataResponse, input: &mut Input<'_>) {
     answer.error_code = if input.one_in(16) { 129 } else { 0 };
 }
 
-/// A frame as it arrives from a peer that is not well.
+/// Returns a frame as it arrives from a hostile peer.
 fn broken(mut frame: Vec<u8>, input: &mut Input<'_>) -> Vec<u8> {
     let at =
         |input: &mut Input<'_>, len: usize| (input.below(256) << 8 | input.below(256)) % len.max(1);
@@ -416,7 +417,7 @@ fn set_length(frame: &mut [u8]) {
     frame[..4].copy_from_slice(&len.to_be_bytes());
 }
 
-/// Where leader epochs ended: somewhere.
+/// Returns any ends of leader epochs.
 fn epochs(
     request: &OffsetForLeaderEpochRequest,
     input: &mut Input<'_>,

@@ -1,4 +1,4 @@
-//! The batch reader: any bytes, and any header over a right checksum.
+//! The batch reader: any bytes, and any header with a right checksum.
 
 use kavka_core::record::{
     self, BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, Record, Records, TimestampType,
@@ -8,12 +8,12 @@ use kavka_core::record::{
 use crate::input::Input;
 use crate::memory::still;
 
-/// Where the checksum of a batch is, and where the bytes begin that it covers.
+/// Position of a batch's checksum, and of the first byte that it covers.
 const CRC: core::ops::Range<usize> = 17..21;
 /// BatchLength.
 const LENGTH: core::ops::Range<usize> = 8..12;
 
-/// Flags, then a batch: bit 0 makes its length right, bit 1 its magic, bit 2 its checksum.
+/// Reads flags, then a batch: bit 0 corrects its length, bit 1 its magic, bit 2 its checksum.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let (flags, from) = (input.byte(), input.number());
@@ -98,7 +98,7 @@ fn walk(header: &BatchHeader, mut records: Records<'_>, len: usize) {
     assert!(!fewer, "{count} records, no error: {header:?}");
 }
 
-/// What was read can be written, in as many bytes as is said, and reads as the same.
+/// Checks that what was read can be written, in the stated size, and reads as the same.
 fn rewrite(record: &Record<'_>, headers: usize) {
     let len = record::encoded_len(record, 3, 5);
     let mut room = vec![0; len];

@@ -17,10 +17,10 @@ use crate::apis::{APIS, versions};
 use crate::input::Input;
 use crate::memory::still;
 
-/// Bytes for a request or a batch.
+/// Bytes of space for a request or a batch.
 const ROOM: usize = 64 * 1024;
 
-/// API or batch, version, fields.
+/// Reads API or batch, version, fields.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     match APIS.get(input.below(APIS.len() * 2)) {
@@ -56,14 +56,14 @@ fn request(api: ApiKey, input: &mut Input<'_>) {
     let request = request.unwrap_or_else(|e| panic!("{name}: {e}"));
     assert!(bytes.is_empty(), "{name}: {} bytes behind it", bytes.len());
     fields.compare(&request, version, &name);
-    // What they would write is what we wrote: nothing else was in it.
+    // What they would write is what we wrote: it contained nothing else.
     let mut again = BytesMut::new();
     request.encode(&mut again, version).unwrap_or_else(|e| panic!("{name}: again: {e}"));
     assert_eq!(again.freeze(), body, "{name}: written again");
     short_of_room(api, version, &fields, body.len());
 }
 
-/// With one byte less it is `Full`, and no panic.
+/// Checks that with one byte less it is `Full`, without a panic.
 fn short_of_room(api: ApiKey, version: i16, fields: &Fields<'_>, len: usize) {
     let Some(less) = len.checked_sub(1) else { return };
     let mut room = vec![0; less];
@@ -128,7 +128,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writing, by our encoders.
+/// Writes with our encoders.
 impl Fields<'_> {
     fn write(&self, api: ApiKey, out: &mut Writer<'_>, version: i16) -> Result<(), Full> {
         let (names, text) = (&*self.names(), self.text.as_deref());
@@ -240,7 +240,7 @@ impl Fields<'_> {
     }
 }
 
-/// Comparing with what the other codec read.
+/// Compares with what the other codec read.
 impl Fields<'_> {
     fn compare(&self, request: &RequestKind, version: i16, of: &str) {
         let text = self.text.as_deref();
@@ -300,7 +300,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Topics are named by name up to version 12, by id after.
+    /// Returns topics by name up to version 12, by id after.
     fn topics(&self, version: i16) -> impl Iterator<Item = (&str, [u8; 16])> {
         let id = if version >= 13 { self.id.0 } else { [0; 16] };
         self.names.iter().map(move |name| (if version >= 13 { "" } else { name.as_str() }, id))
@@ -374,7 +374,7 @@ impl Fields<'_> {
     }
 }
 
-/// One record, as all sides are to read it.
+/// One record, as all sides must read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Plain {
     key: Option<Vec<u8>>,

@@ -1,27 +1,27 @@
-//! What an application may rely on, checked against everything that it is told.
+//! What an application may rely on, checked against everything that is reported to it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kavka_core::{Commands, Event, PartitionId, ProduceError, RecordId, Reply, RequestId, TopicId};
 
-/// Keeps the books of one client.
+/// Tracks the events of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Taken and not told yet.
+    /// Accepted and not reported yet.
     under_way: HashSet<RecordId>,
-    /// The number of partitions that each topic was last told to have.
+    /// The last reported number of partitions of each topic.
     counts: BTreeMap<TopicId, u32>,
     /// Generation and number of partitions of each topic.
     known: BTreeMap<TopicId, (u32, u32)>,
-    /// Where each assigned partition goes on: nothing below is told again by itself.
+    /// Next offset of each assigned partition: nothing below is delivered again by itself.
     next: HashMap<PartitionId, i64>,
-    /// Admin requests that have no end yet.
+    /// Admin requests that have not ended yet.
     asked: HashSet<RequestId>,
     refused: u64,
     rooms: u64,
     flushes: u64,
     flushed: u64,
-    /// A flush has not been answered; the answer covers all before it.
+    /// Whether a flush is pending; `Flushed` covers everything before it.
     flushing: bool,
 }
 
@@ -43,17 +43,17 @@ impl Watch {
         assert!(self.asked.insert(id), "{id:?} is given twice");
     }
 
-    /// The application moved or ended a partition itself.
+    /// Records that the application moved or ended a partition itself.
     pub(crate) fn forget(&mut self, at: PartitionId) {
         self.next.remove(&at);
     }
 
-    /// The application wants records from `offset` on again.
+    /// Records that the application wants records from `offset` on again.
     pub(crate) fn held(&mut self, at: PartitionId, offset: i64) {
         self.next.entry(at).and_modify(|next| *next = offset.min(*next));
     }
 
-    /// Whether all records, flushes and admin requests have come to their end.
+    /// Returns whether all records, flushes and admin requests have ended.
     pub(crate) fn is_through(&self) -> bool {
         self.under_way.is_empty() && self.asked.is_empty() && !self.flushing
     }
@@ -90,7 +90,7 @@ impl Watch {
                 assert!(self.flushed <= self.flushes, "flushed without a flush");
             }
             Event::Moved { at, from, to, .. } => {
-                // What needs no telling, such as control batches, lies between.
+                // What is not reported, such as control batches, is in between.
                 let next = self.next.insert(at, to);
                 assert!(next.is_none_or(|next| next <= from), "from {from}, but was at {next:?}");
             }
@@ -103,7 +103,7 @@ impl Watch {
             }
             _ => {}
         }
-        // What is known may be ahead of what was told, never behind it.
+        // What is known may be ahead of what was reported, never behind it.
         for topic in self.counts.keys() {
             let known =
                 commands.freshness(*topic).map(|fresh| (fresh.generation, fresh.partitions));

@@ -1,8 +1,8 @@
-//! A loop of one's own without sockets and without a clock: bytes go from a client to a simulated
-//! broker and back, and time passes in jumps. See docs/loop.md.
+//! An event loop without sockets and without a clock: bytes go from a client to a simulated broker
+//! and back, and time passes in jumps. See docs/loop.md.
 //!
-//! `cargo run -p kavka-sim --example virtual_time` produces a record a minute for an hour, and
-//! says how many were acknowledged.
+//! `cargo run -p kavka-sim --example virtual_time` produces a record a minute for an hour and
+//! prints how many were acknowledged.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ struct Stream {
     number: u64,
     to_broker: Vec<u8>,
     to_client: Vec<u8>,
-    /// The broker works on a request; it takes one at a time.
+    /// Whether the broker works on a request; it handles one at a time.
     busy: bool,
     ended: bool,
 }
@@ -43,7 +43,7 @@ impl Loop {
         Instant::from_micros(self.now.as_micros() as u64)
     }
 
-    /// One turn; returns whether anything moved.
+    /// Runs one turn; returns whether anything moved.
     fn turn(&mut self, on_event: &mut impl FnMut(&Event<'_>)) -> bool {
         let now = self.instant();
         let mut moved = false;
@@ -100,12 +100,12 @@ impl Loop {
         let before = stream.to_broker.len();
         slices.for_each(|bytes| stream.to_broker.extend_from_slice(bytes));
         let sent = stream.to_broker.len() - before;
-        // All of it was taken; a socket would have taken a part.
+        // The simulated broker takes all bytes; a socket may take only some.
         self.client.handle_transmitted(now, conn, sent);
         true
     }
 
-    /// The broker reads whole requests.
+    /// Lets the broker read and handle whole requests.
     fn serve(&mut self, conn: ConnId) -> bool {
         let mut moved = false;
         while let Some(stream) = self.streams.get_mut(&conn).filter(|stream| !stream.busy) {
@@ -154,7 +154,7 @@ impl Loop {
         len > 0
     }
 
-    /// Does all that can be done until `end`, jumping from one thing that happens to the next.
+    /// Runs until `end`, jumping from one due time to the next.
     fn run_until(&mut self, end: Duration, mut on_event: impl FnMut(&Event<'_>)) {
         loop {
             while self.turn(&mut on_event) {}
@@ -179,7 +179,7 @@ fn main() {
     let mut delivered = 0;
     for minute in 1..=60 {
         let now = kafka.instant();
-        // Refused in the first minute alone: the topic is not known yet.
+        // In the first minute this is refused: the topic is not known yet.
         let _ = kafka.client.produce(now, topic, &Record::new(format!("{minute}").as_bytes()));
         kafka.run_until(Duration::from_secs(60 * minute), |event| {
             delivered += usize::from(matches!(event, Event::Delivered { .. }));

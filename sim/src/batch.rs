@@ -12,7 +12,7 @@ pub const HEADER: usize = 61;
 pub struct Header {
     /// Offset of the first record.
     pub base_offset: i64,
-    /// Bytes of the whole batch, with offset and length field.
+    /// Bytes of the whole batch, including the offset and length fields.
     pub size: usize,
     /// Leader epoch that the broker wrote; -1 from a producer.
     pub leader_epoch: i32,
@@ -22,9 +22,9 @@ pub struct Header {
     pub crc: u32,
     /// Codec in bits 0-2, log append time 3, transactional 4, control 5.
     pub attributes: i16,
-    /// Offset of the last record less that of the first.
+    /// Offset of the last record minus that of the first.
     pub last_offset_delta: i32,
-    /// Milliseconds since 1970 of the first record.
+    /// Timestamp of the first record, in milliseconds since 1970.
     pub base_timestamp: i64,
     /// The largest timestamp in the batch.
     pub max_timestamp: i64,
@@ -39,7 +39,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header at the front of `bytes`; `None` when 61 bytes are not there.
+    /// Reads the header at the front of `bytes`; `None` for fewer than 61 bytes.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let at = |from: usize, len: usize| bytes.get(from..from + len);
@@ -64,20 +64,20 @@ impl Header {
         })
     }
 
-    /// Codec number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    /// Returns the codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
     #[must_use]
     pub fn codec(&self) -> i16 {
         self.attributes & 7
     }
 
-    /// Sequence of the last record; wraps from 2^31-1 to 0 (`incrementSequence`).
+    /// Returns the sequence of the last record; wraps from 2^31-1 to 0 (`incrementSequence`).
     #[must_use]
     pub fn last_sequence(&self) -> i32 {
         advance_sequence(self.base_sequence, self.last_offset_delta)
     }
 }
 
-/// `sequence` plus `by`, wrapping from 2^31-1 to 0.
+/// Returns `sequence` plus `by`, wrapping from 2^31-1 to 0.
 #[must_use]
 pub fn advance_sequence(sequence: i32, by: i32) -> i32 {
     if sequence < 0 {
@@ -111,7 +111,7 @@ pub struct Record {
 pub struct Refused {
     /// Kafka error code.
     pub code: i16,
-    /// For the answer's error message.
+    /// Text for the response's error message.
     pub why: &'static str,
 }
 
@@ -119,12 +119,12 @@ const fn refused(code: i16, why: &'static str) -> Refused {
     Refused { code, why }
 }
 
-/// Checks what a producer sent for one partition: exactly one sound batch (`ProduceRequest`
+/// Checks what a producer sent for one partition: exactly one valid batch (`ProduceRequest`
 /// `validateRecords`, `LogValidator`). Stricter than Kafka in one point: a wrong max timestamp is
-/// refused, because it would be a mistake of the client under test.
+/// refused, because it would be an error of the client under test.
 ///
 /// # Errors
-/// The code and reason that the broker would answer.
+/// The error code and message of the broker's response.
 pub fn check(bytes: &[u8], produce_version: i16, max_size: usize) -> Result<Header, Refused> {
     if bytes.get(16).is_some_and(|magic| *magic != 2) {
         return Err(refused(code::INVALID_RECORD, "Produce v3+ carries magic 2 only"));
@@ -240,7 +240,7 @@ fn varint(input: &mut &[u8]) -> Option<i64> {
     None
 }
 
-/// All records of one stored batch. `None` for a compressed one, or a malformed one.
+/// Returns all records of one stored batch; `None` for a compressed or malformed one.
 #[must_use]
 pub fn records(batch: &Bytes) -> Option<Vec<Record>> {
     let header = Header::read(batch)?;
@@ -266,7 +266,7 @@ pub fn records(batch: &Bytes) -> Option<Vec<Record>> {
     Some(found)
 }
 
-/// `batch` with the offset and leader epoch that a broker writes into it; the CRC covers neither.
+/// Returns `batch` with the offset and leader epoch that a broker writes; the CRC covers neither.
 #[must_use]
 pub fn stamp(batch: &[u8], base_offset: i64, leader_epoch: i32) -> Bytes {
     let mut bytes = batch.to_vec();

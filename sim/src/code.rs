@@ -1,4 +1,4 @@
-//! The Kafka error codes that simulated brokers answer.
+//! The Kafka error codes that simulated brokers return.
 #![allow(missing_docs, reason = "the names are Kafka's own (`Errors.java`)")]
 
 pub const UNKNOWN_SERVER_ERROR: i16 = -1;

@@ -1,4 +1,4 @@
-//! Requests and bytes per API, for figures of what a probe costs.
+//! Requests and bytes per API, to measure what a probe costs.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ pub struct Traffic {
     pub requests: u64,
     /// Their bytes, length prefixes included.
     pub bytes_in: u64,
-    /// Bytes answered, length prefixes included.
+    /// Bytes of the responses, length prefixes included.
     pub bytes_out: u64,
 }
 
@@ -44,7 +44,7 @@ impl Counters {
         }
     }
 
-    /// What one API has cost so far.
+    /// Returns the traffic of one API so far.
     #[must_use]
     pub fn of(&self, api: ApiKey) -> Traffic {
         let read =

@@ -1,4 +1,4 @@
-//! What the brokers did, for those who judge what clients say of it.
+//! What the brokers did, for tests that compare it with what clients report.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::batch::Header;
 
-/// Something that a client cannot see, or only later.
+/// Something that a client cannot see, or sees only later.
 #[derive(Clone, Debug)]
 pub struct Deed {
     /// When it was done.
@@ -22,44 +22,44 @@ pub struct Deed {
 /// What was done to a topic.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// It was made, or has more partitions.
+    /// It was created, or gained partitions.
     Grown {
         /// Partitions now.
         count: u32,
     },
-    /// It is gone with its data.
+    /// It was deleted with its data.
     Deleted,
-    /// A leader took a batch, which has its offset in it.
+    /// A leader appended a batch, which contains its offset.
     Appended {
         /// The partition.
         partition: u32,
         /// The batch as stored.
         batch: Bytes,
-        /// Its sequence is not a first one, and the log knew nothing of its producer.
+        /// Whether its sequence is above 0 although the log did not know its producer.
         amid: bool,
     },
-    /// Nothing is known of producers any more, who may send what is there once more.
+    /// All producers are forgotten; they may write again what the log already holds.
     Forgotten {
         /// The partition.
         partition: u32,
     },
-    /// Retention: nothing below an offset is left.
+    /// Retention: records below an offset were deleted.
     Trimmed {
         /// The partition.
         partition: u32,
-        /// Offset of the first record that is left.
+        /// Offset of the first record that remains.
         to: i64,
     },
-    /// Unclean election: from an offset on, the log is another one now, or none.
+    /// Unclean election: from an offset on, the log is lost or replaced.
     Cut {
         /// The partition.
         partition: u32,
-        /// Where the part ends that is as before.
+        /// End of the part that is unchanged.
         to: i64,
     },
 }
 
-/// For those who read a trace.
+/// Formats a deed for traces.
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topic = &*self.topic;

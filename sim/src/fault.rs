@@ -5,22 +5,23 @@ use std::collections::{HashMap, VecDeque};
 
 use kafka_protocol::messages::ApiKey;
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not applied; every partition (topic, or the answer where there are none) gets this code.
+    /// Not applied; every partition (or topic, or the response where there are none) gets this
+    /// code.
     Error(i16),
-    /// Applied; the answer says this code all the same.
+    /// Applied; the response has this code nevertheless.
     ErrorAfter(i16),
-    /// Fetch only: not applied, this code at the top of the answer.
+    /// Fetch only: not applied; this code is at the top of the response.
     TopError(i16),
-    /// Applied; the connection closes instead of an answer.
+    /// Applied; the connection closes instead of a response.
     DropAnswer,
     /// Not applied; the connection closes.
     DropRequest,
-    /// Applied; the answer (and what is behind it on the connection) comes that much later.
+    /// Applied; the response (and what follows it on the connection) is delayed by this time.
     Delay(Duration),
-    /// Applied; the answer asks the client to be silent for this many milliseconds.
+    /// Applied; the response throttles the client for this many milliseconds.
     Throttle(i32),
 }
 

@@ -1,5 +1,5 @@
-//! Frames: request bytes in, answer bytes out, by the `kafka-protocol` crate. That codec shares
-//! nothing with the client under test, so a mistake of ours cannot cancel itself.
+//! Frames: request bytes in, response bytes out, by the `kafka-protocol` crate. That codec shares
+//! no code with the client under test, so an error of kavka's codec cannot cancel itself out.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
@@ -14,9 +14,9 @@ pub struct Request {
     pub api: ApiKey,
     /// Its version, as sent.
     pub version: i16,
-    /// To be repeated in the answer.
+    /// Correlation id, repeated in the response.
     pub correlation: i32,
-    /// Frame bytes, with the length prefix.
+    /// Bytes of the frame, with the length prefix.
     pub size: usize,
     /// The body.
     pub body: RequestKind,
@@ -26,8 +26,8 @@ impl Request {
     /// Decodes one frame, without its length prefix.
     ///
     /// # Errors
-    /// Text for a frame that makes a broker close the connection. An ApiVersions request of any
-    /// version is none: the broker answers those it does not know.
+    /// A text, where the frame makes a broker close the connection. An ApiVersions request is
+    /// decoded in any version: a broker responds also to versions it does not know.
     pub fn decode(mut frame: Bytes) -> Result<Self, String> {
         let size = frame.len() + 4;
         if frame.len() < 8 {
@@ -51,24 +51,24 @@ impl Request {
     }
 }
 
-/// An answer, not yet encoded.
+/// A response, not yet encoded.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Which API.
     pub api: ApiKey,
     /// Version that the body is encoded in.
     pub version: i16,
-    /// The request's.
+    /// Correlation id of the request.
     pub correlation: i32,
     /// The body.
     pub body: ResponseKind,
 }
 
 impl Answer {
-    /// The frame, with its length prefix.
+    /// Returns the frame, with its length prefix.
     ///
     /// # Errors
-    /// Text when the codec refuses the body: a mistake of this simulation.
+    /// A text when the codec refuses the body, which is a bug of the simulation.
     pub fn encode(&self) -> Result<Bytes, String> {
         let text = |e| format!("answer {:?} v{}: {e}", self.api, self.version);
         let mut out = BytesMut::with_capacity(256);

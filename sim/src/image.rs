@@ -1,5 +1,5 @@
-//! What a broker believes of the cluster (`KRaftMetadataCache`): an immutable image, replaced as a
-//! whole. Brokers take new images at their own pace, so one of them may be stale.
+//! A broker's view of the cluster (`KRaftMetadataCache`): an immutable image, replaced as a whole.
+//! Brokers adopt new images at their own pace, so one of them may be stale.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct PartitionImage {
     pub(crate) epoch: i32,
     pub(crate) replicas: Arc<[i32]>,
     pub(crate) isr: Arc<[i32]>,
-    /// Not told.
+    /// Left out of metadata.
     pub(crate) hidden: bool,
 }
 
@@ -52,7 +52,7 @@ impl Image {
         self.brokers.iter().find(|endpoint| endpoint.id == broker)
     }
 
-    /// The image after one topic changed, came or (`None`) went.
+    /// Updates one topic of the image; `None` removes it.
     pub(crate) fn put(&mut self, name: &StrBytes, topic: Option<TopicImage>) {
         if let Some(old) = self.topics.remove(name) {
             self.ids.remove(&old.id);

@@ -1,4 +1,4 @@
-//! An application for [`World`](super::World) that sends what it is told to and writes down what
+//! An application for [`World`](super::World) that sends what a test queues and records what
 //! happens.
 
 use core::time::Duration;
@@ -16,7 +16,7 @@ use super::world::App;
 pub struct ToSend {
     /// The topic.
     pub topic: TopicId,
-    /// `None`: the client chooses.
+    /// The partition; `None` lets the client choose.
     pub partition: Option<u32>,
     /// The key.
     pub key: Option<Vec<u8>>,
@@ -27,9 +27,9 @@ pub struct ToSend {
 /// An acknowledged record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acked {
-    /// Where it went.
+    /// The partition it was written to.
     pub to: TopicPartition,
-    /// Its offset, where the broker told one.
+    /// Its offset, if the broker reported one.
     pub offset: Option<i64>,
     /// The value.
     pub value: Vec<u8>,
@@ -38,11 +38,11 @@ pub struct Acked {
 /// A record that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Where it should have gone.
+    /// The partition it was meant for.
     pub to: TopicPartition,
-    /// Why.
+    /// The error it failed with.
     pub error: Error,
-    /// Whether it may be in the log all the same.
+    /// Whether it may be in the log nevertheless.
     pub maybe_written: bool,
     /// The value.
     pub value: Vec<u8>,
@@ -78,51 +78,51 @@ pub enum News {
     Flushed,
 }
 
-/// What was read of a partition: (offset, value).
+/// The records read from a partition: (offset, value).
 pub type Read = Vec<(i64, Vec<u8>)>;
 
 /// What happened to a client.
 #[derive(Debug, Default)]
 pub struct Journal {
-    /// Not yet taken by the client.
+    /// Not yet accepted by the client.
     pub to_send: VecDeque<ToSend>,
-    /// Taken, neither acknowledged nor given up.
+    /// Accepted, neither acknowledged nor given up.
     pub under_way: HashMap<RecordId, Vec<u8>>,
-    /// Acknowledged, in the order of their acknowledgement.
+    /// Acknowledged, in the order of acknowledgement.
     pub acked: Vec<Acked>,
     /// Given up.
     pub lost: Vec<Lost>,
-    /// Read: (offset, value) per partition, in the order of their coming.
+    /// Read: (offset, value) per partition, in the order of delivery.
     pub read: BTreeMap<(TopicId, u32), Read>,
-    /// Everything else, with its time.
+    /// All other events, with their time.
     pub news: Vec<(Duration, News)>,
 }
 
 impl Journal {
-    /// Sends `value` to a topic, where the client likes.
+    /// Queues `value` for a topic; the client chooses the partition.
     pub fn send(&mut self, topic: TopicId, value: impl Into<Vec<u8>>) {
         self.to_send.push_back(ToSend { topic, partition: None, key: None, value: value.into() });
     }
 
-    /// Sends `value` to a partition.
+    /// Queues `value` for a partition.
     pub fn send_to(&mut self, topic: TopicId, partition: u32, value: impl Into<Vec<u8>>) {
         let (partition, value) = (Some(partition), value.into());
         self.to_send.push_back(ToSend { topic, partition, key: None, value });
     }
 
-    /// Whether all that was to be sent is acknowledged or given up.
+    /// Returns whether all that was queued is acknowledged or given up.
     #[must_use]
     pub fn sent_all(&self) -> bool {
         self.to_send.is_empty() && self.under_way.is_empty()
     }
 
-    /// Records read so far.
+    /// Returns the number of records read so far.
     #[must_use]
     pub fn count_read(&self) -> usize {
         self.read.values().map(Vec::len).sum()
     }
 
-    /// All values read, sorted.
+    /// Returns all values read, sorted.
     #[must_use]
     pub fn values_read(&self) -> Vec<Vec<u8>> {
         let all = self.read.values().flatten().map(|(_, value)| value.clone());
@@ -131,13 +131,14 @@ impl Journal {
         all
     }
 
-    /// When the first news came that `which` means.
+    /// Returns when the first news that matches `which` arrived.
     #[must_use]
     pub fn first(&self, which: impl Fn(&News) -> bool) -> Option<Duration> {
         self.news.iter().find(|(_, news)| which(news)).map(|(at, _)| *at)
     }
 
-    /// What is wrong with the order of reading: an offset that is not behind the one before it.
+    /// Returns what is wrong with the order of reading: an offset that does not follow the one
+    /// before.
     #[must_use]
     pub fn out_of_order(&self) -> Option<String> {
         let wrong = |pair: &[(i64, Vec<u8>)]| pair[0].0 >= pair[1].0;

@@ -33,12 +33,12 @@ struct Producer {
     batches: VecDeque<Remembered>,
 }
 
-/// What an append came to.
+/// The outcome of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
     /// Stored; the offset of its first record.
     New(i64),
-    /// A retry of a remembered batch; the offset it got then.
+    /// A retry of a remembered batch; the offset it got the first time.
     Duplicate(i64),
 }
 
@@ -46,12 +46,12 @@ pub(crate) enum Appended {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     batches: VecDeque<Stored>,
-    /// Position behind the last batch.
+    /// Position after the last batch.
     position: u64,
     start: i64,
     end: i64,
     high_watermark: i64,
-    /// (epoch, its first offset), both rising (`LeaderEpochFileCache`).
+    /// (epoch, its first offset), both ascending (`LeaderEpochFileCache`).
     epochs: Vec<(i32, i64)>,
     producers: HashMap<i64, Producer>,
 }
@@ -69,12 +69,12 @@ impl Log {
         self.high_watermark
     }
 
-    /// Raises the high watermark, never above the end.
+    /// Raises the high watermark, at most to the end.
     pub(crate) fn commit(&mut self, to: i64) {
         self.high_watermark = self.high_watermark.max(to.min(self.end));
     }
 
-    /// A leader took over with `epoch`.
+    /// Records that a leader took over with `epoch`.
     pub(crate) fn begin_epoch(&mut self, epoch: i32) {
         while self.epochs.last().is_some_and(|(_, start)| *start >= self.end) {
             self.epochs.pop();
@@ -82,8 +82,8 @@ impl Log {
         self.epochs.push((epoch, self.end));
     }
 
-    /// Stores a checked batch under `epoch`, or recognises it. `strict`: a producer that is not
-    /// known has to begin with sequence 0.
+    /// Stores a checked batch under `epoch`, or recognises a duplicate. `strict`: an unknown
+    /// producer has to begin with sequence 0.
     pub(crate) fn append(
         &mut self,
         header: &Header,
@@ -149,7 +149,7 @@ impl Log {
         Ok(None)
     }
 
-    /// Whether it would take up a producer's sequence in the middle, knowing nothing of it.
+    /// Returns whether an unknown producer's sequence would be accepted in the middle.
     pub(crate) fn joins_amid(&self, header: &Header) -> bool {
         header.base_sequence > 0 && !self.producers.contains_key(&header.producer_id)
     }
@@ -173,21 +173,21 @@ impl Log {
         }
     }
 
-    /// Index of the batch that holds `offset`, or of the first one behind it.
+    /// Returns the index of the batch that holds `offset`, or of the first one after it.
     fn find(&self, offset: i64) -> usize {
         self.batches.partition_point(|b| b.last < offset)
     }
 
-    /// Committed bytes from the batch that holds `offset` on.
+    /// Returns the committed bytes from the batch that holds `offset` on.
     pub(crate) fn available(&self, offset: i64) -> u64 {
         let position = |index: usize| self.batches.get(index).map_or(self.position, |b| b.position);
         let from = position(self.find(offset));
         position(self.find(self.high_watermark)).saturating_sub(from)
     }
 
-    /// Committed bytes from the batch that holds `offset` on, at most `max`. Like Kafka, the end
-    /// may be a cut batch. `whole_first`: the first batch comes even if it is larger than `max`;
-    /// otherwise nothing comes when it would be cut.
+    /// Returns the committed bytes from the batch that holds `offset` on, at most `max`. As in
+    /// Kafka, the last batch may be partial. `whole_first`: the first batch is returned even if it
+    /// is larger than `max`; otherwise nothing is returned when it would be partial.
     pub(crate) fn read(&self, offset: i64, max: usize, whole_first: bool) -> Bytes {
         let from = self.find(offset);
         let to = self.find(self.high_watermark).max(from);
@@ -212,7 +212,7 @@ impl Log {
         out.freeze()
     }
 
-    /// (epoch, end offset) for a client's `epoch`; (-1, -1) when unknown
+    /// Returns (epoch, end offset) for a client's `epoch`; (-1, -1) when unknown
     /// (`LeaderEpochFileCache.endOffsetFor`).
     pub(crate) fn epoch_end(&self, epoch: i32) -> (i32, i64) {
         let Some((latest, _)) = self.epochs.last() else { return (-1, -1) };
@@ -227,14 +227,14 @@ impl Log {
         }
     }
 
-    /// Leader epoch that `offset` was (or will be) written under.
+    /// Returns the leader epoch that `offset` was (or will be) written under.
     pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
         let next = self.epochs.partition_point(|(_, start)| *start <= offset);
         next.checked_sub(1).map_or(-1, |i| self.epochs[i].0)
     }
 
-    /// (timestamp, offset) of the first record not older than `timestamp`. Compressed batches
-    /// are not opened: their base counts.
+    /// Returns (timestamp, offset) of the first record not older than `timestamp`. Compressed
+    /// batches are not opened: their base offset counts.
     pub(crate) fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
         let stored = self.batches.iter().find(|b| b.max_timestamp >= timestamp)?;
         let found = batch::records(&stored.bytes)
@@ -244,13 +244,13 @@ impl Log {
         (found.1 < self.high_watermark).then_some(found)
     }
 
-    /// (timestamp, offset) of a record with the largest timestamp.
+    /// Returns (timestamp, offset) of a record with the largest timestamp.
     pub(crate) fn max_timestamp(&self) -> Option<(i64, i64)> {
         let max = self.batches.iter().map(|b| b.max_timestamp).max()?;
         self.at_time(max)
     }
 
-    /// Loses everything from `to` on (whole batches), as after an unclean election.
+    /// Truncates the log to `to` (whole batches), as after an unclean election.
     pub(crate) fn truncate(&mut self, to: i64) {
         while self.batches.back().is_some_and(|b| b.last >= to) {
             if let Some(lost) = self.batches.pop_back() {
@@ -265,12 +265,12 @@ impl Log {
         self.learn_producers();
     }
 
-    /// Nothing is known of producers any more (`producer.id.expiration.ms`).
+    /// Forgets all producers (`producer.id.expiration.ms`).
     pub(crate) fn forget_producers(&mut self) {
         self.producers.clear();
     }
 
-    /// What is known of producers is what the log says (`ProducerStateManager` rebuilds it so).
+    /// Rebuilds the producer state from the log (as `ProducerStateManager` does).
     fn learn_producers(&mut self) {
         self.producers.clear();
         let known: Vec<_> =
@@ -280,8 +280,8 @@ impl Log {
         }
     }
 
-    /// Becomes what `leader` has: what differs goes, what is missing comes. The high watermark is
-    /// the leader's as far as there is a log for it.
+    /// Copies `leader`'s log: what differs is truncated, what is missing is appended. The high
+    /// watermark rises to the leader's, at most to the end of this log.
     pub(crate) fn follow(&mut self, leader: &Self) {
         let differs = |mine: &Stored| {
             leader
@@ -310,7 +310,7 @@ impl Log {
         self.high_watermark = self.high_watermark.max(leader.high_watermark.min(self.end));
     }
 
-    /// Offset up to which `other` has the same batches.
+    /// Returns the offset up to which `other` has the same batches.
     pub(crate) fn agrees_up_to(&self, other: &Self) -> i64 {
         let same = |mine: &&Stored| {
             let theirs = other.batches.get(other.find(mine.base));
@@ -320,12 +320,12 @@ impl Log {
         shared.max(self.start.min(other.start))
     }
 
-    /// The current leader epoch, and its first offset.
+    /// Returns the current leader epoch and its first offset.
     pub(crate) fn latest_epoch(&self) -> (i32, i64) {
         self.epochs.last().copied().unwrap_or((-1, 0))
     }
 
-    /// Retention: nothing below `to`, at most the end, can be read any more.
+    /// Deletes what is below `to` (at most the end), as retention does.
     pub(crate) fn trim(&mut self, to: i64) {
         self.start = self.start.max(to);
         while self.batches.front().is_some_and(|b| b.last < self.start) {
@@ -333,12 +333,12 @@ impl Log {
         }
     }
 
-    /// All batches as stored.
+    /// Returns all batches as stored.
     pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Bytes> {
         self.batches.iter().map(|b| &b.bytes)
     }
 
-    /// All records of uncompressed batches.
+    /// Returns all records of uncompressed batches.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.batches().filter_map(batch::records).flatten().collect()
     }

@@ -1,7 +1,7 @@
 //! The cluster model. Time is a [`Duration`] since the cluster's start, given with each call.
 //!
-//! Each replica of a partition has its own log. Leadership is decided by the *truth*; what a
-//! broker says in metadata comes from its own image, which may lag (`set_lag`, `pause`).
+//! Each replica of a partition has its own log. The *true* state decides who leads; what a broker
+//! reports in metadata comes from its own image, which may lag (`set_lag`, `pause`).
 
 mod admin;
 mod control;
@@ -35,50 +35,50 @@ use produce::Unacked;
 use replica::Partition;
 use session::Sessions;
 
-/// How a cluster behaves. Brokers have ids 1, 2, .. and lead partition `p` at first where
-/// `p % brokers + 1` is their id.
+/// How a cluster behaves. Brokers have ids 1, 2, ..; at first partition `p` is led by the broker
+/// whose id is `p % brokers + 1`.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Brokers, 1 or more.
     pub brokers: u32,
-    /// Release that all of them are at first.
+    /// Release that all of them run at first.
     pub profile: Profile,
-    /// Replicas of new partitions; cut to the number of brokers.
+    /// Replicas of new partitions, at most the number of brokers.
     pub replication: u32,
     /// Time from a broker's death or pause to the election of new leaders.
     pub session_timeout: Duration,
-    /// Time by which each broker's metadata lags behind the truth.
+    /// Time by which each broker's metadata lags behind the true state.
     pub metadata_lag: Duration,
     /// Time after a partition's creation during which its followers do not replicate, so that
-    /// acks=all waits (0.2 to 1.6 s in reality). Not with one replica.
+    /// acks=all waits (0.2 to 1.6 s in reality). Unused with one replica.
     pub first_append_delay: Duration,
-    /// Time that replication of every batch takes. Not with one replica.
+    /// Time that replication of every batch takes. Unused with one replica.
     pub replication_delay: Duration,
-    /// A follower that lags longer than this is not in sync any more (`replica.lag.time.max.ms`).
+    /// A follower that lags longer than this leaves the ISR (`replica.lag.time.max.ms`).
     pub replica_lag_max: Duration,
     /// In-sync replicas without which acks=all is refused (`min.insync.replicas`).
     pub min_in_sync: u32,
-    /// Whether any replica may lead where none in sync runs
+    /// Whether any running replica may lead when none in sync runs
     /// (`unclean.leader.election.enable`).
     pub unclean: bool,
-    /// Largest batch taken, in bytes.
+    /// Largest batch accepted, in bytes.
     pub max_message_bytes: usize,
     /// Largest batch that a log segment holds, in bytes (`segment.bytes`).
     pub segment_bytes: usize,
-    /// A larger request ends its connection (`socket.request.max.bytes`).
+    /// Largest request, in bytes; a larger one closes its connection (`socket.request.max.bytes`).
     pub max_request_bytes: usize,
     /// Fetch sessions that a broker keeps.
     pub session_slots: usize,
-    /// Metadata requests that allow it create topics, with one partition.
+    /// Whether Metadata requests that allow it create topics, with one partition.
     pub auto_create: bool,
-    /// Racks, `rack-1` and so on, over which brokers are spread in turn (`broker.rack`); 0: none.
-    /// Followers serve consumers only where there are racks; real ones always do.
+    /// Number of racks, `rack-1` and so on, that brokers are assigned to in turn (`broker.rack`);
+    /// 0: none. Followers serve consumers only where there are racks; real ones always do.
     pub racks: u32,
-    /// Leaders name a replica in the reader's rack (`RackAwareReplicaSelector`, KIP-392).
+    /// Whether leaders name a replica in the reader's rack (`RackAwareReplicaSelector`, KIP-392).
     pub rack_aware: bool,
 }
 
-/// Leader and leader epoch, where a broker knows another one.
+/// Leader and leader epoch, if a broker knows another leader.
 type Hint = Option<(i32, i32)>;
 
 impl Default for Options {
@@ -105,25 +105,25 @@ impl Default for Options {
     }
 }
 
-/// What becomes of a request right away.
+/// The immediate outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// This answer.
+    /// This response.
     Now(Box<Answer>),
-    /// An [`Output`] will follow. Give no other request of that connection until then.
+    /// An [`Output`] will follow. Handle no other request of that connection until then.
     Later,
-    /// Nothing ever (Produce with acks=0).
+    /// No response at all (Produce with acks=0).
     Silent,
     /// The broker closes the connection.
     Close,
 }
 
-/// A reply that came later. Never [`Reply::Later`].
+/// A reply that became ready later. Never [`Reply::Later`].
 #[derive(Clone, Debug)]
 pub struct Output {
     /// Broker of the connection.
     pub broker: i32,
-    /// The connection, as named by the caller.
+    /// The connection, as numbered by the caller.
     pub conn: u64,
     /// The reply.
     pub reply: Reply,
@@ -140,7 +140,7 @@ struct Node {
     profile: Profile,
     alive: bool,
     paused: bool,
-    /// Out of the cluster by the session timeout.
+    /// Removed from the cluster after the session timeout.
     fenced: bool,
     /// Counts deaths, pauses and returns, so that an old session timeout is recognised.
     incarnation: u64,
@@ -151,7 +151,7 @@ struct Node {
     sessions: Sessions,
     /// Left out of its metadata.
     hidden: Vec<Hidden>,
-    /// Requests that came while paused.
+    /// Requests that arrived while paused.
     stalled: VecDeque<(u64, Request)>,
 }
 
@@ -190,14 +190,14 @@ enum Event {
     Expire(u64),
 }
 
-/// A partition whose log or leader changed; fetches that wait for it are looked at again.
+/// A partition whose log or leader changed; fetches that wait for it are checked again.
 struct Touched {
     id: Uuid,
     name: StrBytes,
     partition: i32,
 }
 
-/// Who asked, and how.
+/// The sender and form of a request.
 #[derive(Clone)]
 struct Ctx {
     broker: i32,
@@ -214,7 +214,7 @@ impl Ctx {
         Box::new(Answer { api, version, correlation, body })
     }
 
-    /// The code that a fault puts in place of the request's effect.
+    /// Returns the code that a fault puts in place of the request's effect.
     fn injected(&self) -> Option<i16> {
         match self.fault {
             Some(Fault::Error(code)) => Some(code),
@@ -222,7 +222,7 @@ impl Ctx {
         }
     }
 
-    /// `code`, or what a fault says instead after the effect.
+    /// Returns `code`, or the one that a fault reports after the effect.
     fn reported(&self, code: i16) -> i16 {
         match self.fault {
             Some(Fault::ErrorAfter(instead)) => instead,
@@ -238,7 +238,7 @@ impl Ctx {
     }
 }
 
-/// Why a partition is not served here.
+/// Why a partition is not served by this broker.
 struct Denied {
     code: i16,
     /// (leader, epoch) as this broker knows it (KIP-951); never itself.
@@ -272,12 +272,12 @@ pub struct Cluster {
     /// Names that ZooKeeper mode still deletes, and until when.
     deleting: BTreeMap<StrBytes, Duration>,
     cluster_id: StrBytes,
-    /// What was done since it was last asked for, where somebody asks.
+    /// What was done since the last [`Cluster::take_deeds`]; `None` while not watched.
     deeds: Option<Vec<Deed>>,
 }
 
 impl Cluster {
-    /// A cluster without topics. Brokers are `broker-1:9092`, .. until told otherwise.
+    /// Creates a cluster without topics. Brokers are `broker-1:9092`, .. until an endpoint is set.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let ids = 1..=i32::try_from(options.brokers.max(1)).unwrap_or(i32::MAX);
@@ -329,7 +329,8 @@ impl Cluster {
         }
     }
 
-    /// Requests and bytes so far. Bytes out count when whoever encodes the answers says so.
+    /// Returns requests and bytes so far. Bytes out count when the encoder of the responses adds
+    /// them.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
@@ -354,7 +355,7 @@ impl Cluster {
         reply
     }
 
-    /// The connection is gone: what waits for it is dropped.
+    /// Drops everything that waits for the connection, which is closed.
     pub fn handle_closed(&mut self, broker: i32, conn: u64) {
         let gone = |ctx: &Ctx| (ctx.broker, ctx.conn) == (broker, conn);
         self.parked.retain(|parked| !gone(&parked.ctx));
@@ -365,7 +366,7 @@ impl Cluster {
         self.ready.retain(|output| (output.broker, output.conn) != (broker, conn));
     }
 
-    /// Lets time pass; due things happen.
+    /// Advances the time and runs what is due.
     pub fn advance(&mut self, now: Duration) {
         while let Some(entry) = self.agenda.first_entry() {
             if entry.key().0 > now {
@@ -382,13 +383,13 @@ impl Cluster {
         }
     }
 
-    /// When [`Cluster::advance`] has something to do; `None`: not before the next request.
+    /// Returns when [`Cluster::advance`] has something to do; `None`: not before the next request.
     #[must_use]
     pub fn next_time(&self) -> Option<Duration> {
         self.agenda.keys().next().map(|(at, _)| *at)
     }
 
-    /// Replies that became ready.
+    /// Returns the next reply that became ready.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.ready.pop_front()
     }
@@ -416,7 +417,7 @@ impl Cluster {
         }
     }
 
-    /// One request of a live, running broker.
+    /// Serves one request at a live, running broker.
     fn serve(&mut self, broker: i32, conn: u64, request: Request) -> Reply {
         let Request { api, version, correlation, body, .. } = request;
         let fault = self.faults.take(broker, api);
@@ -447,10 +448,10 @@ impl Cluster {
         self.afterwards(&ctx, reply)
     }
 
-    /// Faults that act on a reply which is ready.
+    /// Applies faults that act on a ready reply.
     fn afterwards(&mut self, ctx: &Ctx, reply: Reply) -> Reply {
         match (ctx.fault, reply) {
-            (_, Reply::Later) => Reply::Later, // a parked fetch comes here again
+            (_, Reply::Later) => Reply::Later, // a parked fetch passes here again
             (Some(Fault::DropAnswer), _) => Reply::Close,
             (Some(Fault::Delay(by)), reply) => {
                 let output = Output { broker: ctx.broker, conn: ctx.conn, reply };
@@ -466,7 +467,7 @@ impl Cluster {
         range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
     }
 
-    /// The image of a broker; the newest one for a broker that is unknown.
+    /// Returns a broker's image; the newest one for an unknown broker.
     fn view(&self, broker: i32) -> &Arc<Image> {
         self.nodes.get(&broker).map_or(&self.image, |node| &node.image)
     }
@@ -491,7 +492,7 @@ impl Cluster {
         Ok(truth)
     }
 
-    /// The same for one that `broker` leads or follows, and the leader as it knows it.
+    /// Finds a partition that `broker` leads or follows, and the leader as it knows it.
     fn locate_replica(
         &self,
         broker: i32,
@@ -531,7 +532,7 @@ impl Cluster {
         Ok((truth, hint))
     }
 
-    /// [`Cluster::locate`], to be changed.
+    /// [`Cluster::locate`] with mutable access.
     fn locate_mut(
         &mut self,
         broker: i32,
@@ -545,7 +546,7 @@ impl Cluster {
         found.map(|p| (id, p)).ok_or(Denied::plain(code::UNKNOWN_TOPIC_OR_PARTITION))
     }
 
-    /// Tells all brokers that topics changed (gone ones included) or brokers came and went.
+    /// Publishes to all brokers that topics changed (or were deleted) or brokers joined or left.
     fn publish(&mut self, changed: &[StrBytes]) {
         let mut image = Image::clone(&self.image);
         for name in changed {
@@ -566,7 +567,7 @@ impl Cluster {
         }
     }
 
-    /// All partitions of these topics may answer waiting fetches differently now.
+    /// Marks all partitions of these topics as touched: waiting fetches are checked again.
     fn touch_all(&mut self, names: &[StrBytes]) {
         for name in names {
             let Some(topic) = self.names.get(name).and_then(|id| self.topics.get(id)) else {

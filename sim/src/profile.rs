@@ -8,7 +8,7 @@ use kafka_protocol::messages::ApiKey;
 /// A release whose version ranges and quirks a simulated broker shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
-    /// Apache Kafka 1.1.1, ZooKeeper mode: no topic ids, no epochs, no cache-based probe answers.
+    /// Apache Kafka 1.1.1, ZooKeeper mode: no topic ids, no epochs, no cached responses to probes.
     V1_1,
     /// 2.4.1, ZooKeeper mode: no topic ids.
     V2_4,
@@ -28,22 +28,22 @@ impl Profile {
     pub const ALL: [Self; 6] =
         [Self::V1_1, Self::V2_4, Self::V2_8, Self::V3_2, Self::V3_9, Self::V4_4];
 
-    /// Topics have ids (KIP-516).
+    /// Returns whether topics have ids (KIP-516).
     #[must_use]
     pub fn topic_ids(self) -> bool {
         self >= Self::V2_8
     }
 
-    /// Admin requests go to the controller only; answers of others say `NOT_CONTROLLER`.
+    /// Returns whether only the controller takes admin requests; others return `NOT_CONTROLLER`.
     #[must_use]
     pub fn zookeeper(self) -> bool {
         self <= Self::V3_2
     }
 
-    /// What ApiVersions lists: (API, lowest, highest). As the real release, with three cuts where
-    /// the codec of this simulation ends: ListOffsets 10, Metadata 13, ApiVersions 5. Produce
-    /// below 3, Fetch below 4, ListOffsets 0 and others below the codec's minimum are listed but
-    /// close the connection.
+    /// Returns what ApiVersions lists: (API, lowest, highest). As the real release, with three
+    /// limits where the codec of this simulation ends: ListOffsets 10, Metadata 13, ApiVersions 5.
+    /// Produce below 3, Fetch below 4, ListOffsets 0 and others below the codec's minimum are
+    /// listed but close the connection.
     #[must_use]
     pub fn ranges(self) -> &'static [(ApiKey, i16, i16)] {
         match self {
@@ -56,7 +56,7 @@ impl Profile {
         }
     }
 
-    /// The listed range of one API.
+    /// Returns the listed range of one API.
     #[must_use]
     pub fn range(self, api: ApiKey) -> Option<(i16, i16)> {
         self.ranges().iter().find(|(key, ..)| *key == api).map(|(_, min, max)| (*min, *max))

@@ -1,4 +1,4 @@
-//! Chance that is the same everywhere.
+//! Random numbers that are the same on every machine.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use core::time::Duration;
 pub struct Rng(pub u64);
 
 impl Rng {
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -16,34 +16,34 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Below `limit`; 0 for 0.
+    /// Returns a number below `limit`; 0 for 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.draw().checked_rem(limit).unwrap_or(0)
     }
 
-    /// From `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// True in `percent` of 100 cases.
+    /// Returns true in `percent` of 100 cases.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of `of`, which is not empty.
+    /// Returns one element of `of`, which is not empty.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 
-    /// Between two times, both included, in whole microseconds.
+    /// Returns a time between two, both included, in whole microseconds.
     pub fn time(&mut self, low: Duration, high: Duration) -> Duration {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.range(micros(low), micros(high)))
     }
 
-    /// Between two numbers of milliseconds; small ones are as likely as large ones of the same
-    /// order of magnitude.
+    /// Returns a time between two numbers of milliseconds; small ones are as likely as large ones
+    /// of the same order of magnitude.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
         let (low, high) = (low.max(1), high.max(1));
         let spread = (high / low).max(1).ilog2();
@@ -51,7 +51,7 @@ impl Rng {
         Duration::from_millis(self.range(base, (base * 2).min(high).max(base)))
     }
 
-    /// Another generator, independent of what is drawn from this one later.
+    /// Returns another generator, independent of what is drawn from this one later.
     pub fn fork(&mut self) -> Self {
         Self(self.draw())
     }

@@ -31,7 +31,7 @@ pub struct Server {
 
 struct Shared {
     state: Mutex<State>,
-    /// Tells the clock thread of an earlier due time, or of the end.
+    /// Notifies the clock thread of an earlier due time, or of the end.
     clock: Condvar,
     start: Instant,
     counters: Arc<Counters>,
@@ -53,7 +53,7 @@ struct Conn {
     replies: Sender<Reply>,
 }
 
-/// A broker's port stays bound while the broker is down, so that nobody else gets it.
+/// A broker's port, which stays bound while the broker is down, so that no other process gets it.
 struct Port {
     address: SocketAddr,
     /// Bound, not listening: connections are refused.
@@ -65,7 +65,7 @@ impl Server {
     /// Starts a cluster on ports that the system chooses.
     ///
     /// # Errors
-    /// Sockets or threads that the system refuses.
+    /// The system refuses sockets or threads.
     pub fn start(options: Options) -> io::Result<Self> {
         let mut cluster = Cluster::new(options);
         let mut ports = HashMap::new();
@@ -95,7 +95,7 @@ impl Server {
         Ok(server)
     }
 
-    /// `host:port` of all brokers, joined by commas.
+    /// Returns `host:port` of all brokers, joined by commas.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         let state = self.shared.lock();
@@ -104,14 +104,14 @@ impl Server {
         all.join(",")
     }
 
-    /// Where a broker listens. `None` for an unknown id.
+    /// Returns the address of a broker; `None` for an unknown id.
     #[must_use]
     pub fn address(&self, broker: i32) -> Option<SocketAddr> {
         self.shared.lock().ports.get(&broker).map(|port| port.address)
     }
 
-    /// Does something to the model, or reads it; waiting requests react at once.
-    /// Use [`Server::kill`] and [`Server::restart`] for those two, because of the sockets.
+    /// Changes the model, or reads it; waiting requests react at once. Use [`Server::kill`] and
+    /// [`Server::restart`] for those two, because of the sockets.
     pub fn with<R>(&self, act: impl FnOnce(&mut Cluster) -> R) -> R {
         self.shared.with(|state| act(&mut state.cluster))
     }
@@ -156,7 +156,7 @@ impl Server {
         self.with(|cluster| cluster.move_leader(topic, partition, broker))
     }
 
-    /// Kills a broker: its connections end, its port refuses. See [`Cluster::kill`].
+    /// Kills a broker: its connections end, its port refuses new ones. See [`Cluster::kill`].
     ///
     /// # Errors
     /// The port could not be kept.
@@ -167,10 +167,10 @@ impl Server {
         Ok(())
     }
 
-    /// Starts a killed broker again, on its port.
+    /// Restarts a killed broker, on its port.
     ///
     /// # Errors
-    /// The port could not be listened on.
+    /// The system refuses to listen on the port.
     pub fn restart(&self, broker: i32) -> io::Result<()> {
         self.shared.with(|state| state.cluster.restart(broker));
         self.shared.listen(broker)
@@ -186,29 +186,31 @@ impl Server {
         self.with(|cluster| cluster.resume(broker));
     }
 
-    /// Closes all connections of a broker; it goes on and takes new ones.
+    /// Closes all connections of a broker, which keeps running and accepts new ones.
     pub fn disconnect(&self, broker: i32) {
         self.shared.hang_up(|(of, _)| of == broker);
     }
 
-    /// Connections that are open now.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self, broker: i32) -> usize {
         self.shared.lock().conns.keys().filter(|(of, _)| *of == broker).count()
     }
 
-    /// Connections that were ever taken, of all brokers.
+    /// Returns the number of connections ever accepted, by all brokers.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.lock().made
     }
 
-    /// The next `times` requests of `api` at `broker` get `code` for each partition, unapplied.
+    /// Returns `code` for each partition of the next `times` requests of `api` at `broker`,
+    /// unapplied.
     pub fn inject(&self, broker: i32, api: ApiKey, code: i16, times: usize) {
         self.fault(broker, api, Fault::Error(code), times);
     }
 
-    /// The next request of `api` at `broker` is applied; then the connection closes, unanswered.
+    /// Applies the next request of `api` at `broker`, then closes its connection without a
+    /// response.
     pub fn drop_answer(&self, broker: i32, api: ApiKey) {
         self.fault(broker, api, Fault::DropAnswer, 1);
     }
@@ -237,7 +239,7 @@ impl Server {
         self.with(|cluster| cluster.leader(topic, partition))
     }
 
-    /// Requests and bytes of one API since the start, over all brokers.
+    /// Returns the requests and bytes of one API since the start, over all brokers.
     #[must_use]
     pub fn traffic(&self, api: ApiKey) -> Traffic {
         self.shared.counters.of(api)
@@ -251,7 +253,7 @@ impl Drop for Server {
         self.shared.clock.notify_all();
         let brokers = self.shared.lock().cluster.brokers();
         for broker in brokers {
-            let _ = self.shared.close(broker); // what is left of it goes with the process
+            let _ = self.shared.close(broker); // what is left of it ends with the process
         }
         self.shared.hang_up(|_| true);
         let threads = core::mem::take(&mut self.shared.lock().threads);
@@ -271,7 +273,7 @@ impl Shared {
         self.start.elapsed()
     }
 
-    /// Acts on the state at the present time, and passes on what that set free.
+    /// Acts on the state at the present time, and delivers replies that became ready.
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let now = self.now();
@@ -289,7 +291,7 @@ impl Shared {
         result
     }
 
-    /// The clock thread.
+    /// Runs the clock thread.
     fn tick(&self) {
         let mut state = self.lock();
         while !self.stop.load(Ordering::SeqCst) {
@@ -341,7 +343,7 @@ impl Shared {
             if stop.load(Ordering::SeqCst) {
                 return;
             }
-            // A connection that the system gives no thread or handle for is closed.
+            // A connection that gets no thread or handle from the system is closed.
             let _ = self.connect(broker, stream.into());
         }
     }
@@ -357,7 +359,7 @@ impl Shared {
         let shared = self.clone();
         let name = format!("sim-conn-{}", key.1);
         let serve = move || {
-            let _ = shared.converse(key, &stream, &inbox); // how it ended is the client's matter
+            let _ = shared.converse(key, &stream, &inbox); // how it ended is the client's concern
             let _ = stream.shutdown(Shutdown::Both);
             let mut state = shared.lock();
             state.conns.remove(&key);
@@ -369,7 +371,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One connection: a request, its answer, the next request.
+    /// Serves one connection: a request, its response, the next request.
     fn converse(
         &self,
         (broker, conn): (i32, u64),
@@ -404,7 +406,7 @@ impl Shared {
         }
     }
 
-    /// Ends connections; their threads see it.
+    /// Ends connections; their threads notice.
     fn hang_up(&self, which: impl Fn((i32, u64)) -> bool) {
         self.lock().conns.retain(|key, conn| {
             if which(*key) {

@@ -1,5 +1,5 @@
 //! Clients and brokers in virtual time, without sockets and threads: the same seed gives the same
-//! run. Streams are cut in random pieces and take random time; nothing waits for a real clock.
+//! run. Streams are split into random pieces and take random time; nothing waits for a real clock.
 
 mod link;
 mod net;
@@ -16,22 +16,22 @@ use link::{Happening, Link};
 pub use net::{Net, Trouble};
 pub use trace::Trace;
 
-/// What runs on top of a client.
+/// An application that runs on a client.
 pub trait App {
-    /// Something happened.
+    /// Handles an event.
     fn on_event(&mut self, now: Instant, event: Event<'_>, commands: &mut Commands<'static>);
-    /// All events were told; a chance to produce.
+    /// Is called after all events; a chance to produce.
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>);
-    /// When it wants to be called even if nothing happens.
+    /// Returns when it wants to be called even if nothing happens.
     fn wake_at(&self) -> Option<Instant> {
         None
     }
-    /// Whether it lets events wait; [`App::wake_at`] then says how long.
+    /// Returns whether it lets events wait; [`App::wake_at`] then says how long.
     fn is_busy(&self, _: Instant) -> bool {
         false
     }
-    /// Whether it has no room for records, and polls other news only; [`App::wake_at`] says how
-    /// long.
+    /// Returns whether it has no space for records, and polls other events only; [`App::wake_at`]
+    /// says how long.
     fn is_full(&self, _: Instant) -> bool {
         false
     }
@@ -41,32 +41,32 @@ struct Member<A> {
     client: Client<'static>,
     app: A,
     conns: BTreeMap<ConnId, u64>,
-    /// Something came in since it last worked.
+    /// Whether something arrived since it last worked.
     stirred: bool,
     /// When it works by itself.
     due: Option<Instant>,
     fetched: Fetched,
 }
 
-/// What brokers answered to a client's fetches, in bytes of whole record batches.
+/// What brokers returned to a client's fetches, in bytes of whole record batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fetched {
-    /// All of them.
+    /// Bytes of all responses.
     pub bytes: u64,
-    /// Most of one answer.
+    /// Bytes of the largest response.
     pub largest: u64,
-    /// Those of the last two answers of each connection that has ended: they may have been lost.
+    /// Bytes of the last two responses of each connection that has ended: they may have been lost.
     pub with_ended: u64,
 }
 
-/// A cluster, its clients and the time. Anything may be done to [`World::cluster`] between two
-/// runs; brokers die and streams end through [`World::kill`] and [`World::disconnect`].
+/// A cluster, its clients and the time. [`World::cluster`] may be changed freely between two runs;
+/// brokers die and streams end through [`World::kill`] and [`World::disconnect`].
 pub struct World<A> {
     /// The brokers.
     pub cluster: Cluster,
     /// The network, from now on.
     pub net: Net,
-    /// What happened, as a number that tells runs apart, or in words.
+    /// What happened: a hash that differs between different runs, or in words.
     pub trace: Trace,
     members: Vec<Member<A>>,
     links: BTreeMap<u64, Link>,
@@ -78,7 +78,7 @@ pub struct World<A> {
 }
 
 impl<A: App> World<A> {
-    /// A world at time zero.
+    /// Creates a world at time zero.
     #[must_use]
     pub fn new(seed: u64, options: Options) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// Adds a client that knows all brokers, configured by `set`; its number is returned.
+    /// Adds a client that knows all brokers, configured by `set`; returns its number.
     ///
     /// # Panics
     /// When the client refuses its configuration.
@@ -124,43 +124,43 @@ impl<A: App> World<A> {
         self.members.len() - 1
     }
 
-    /// Seed and time, for messages.
+    /// Returns the seed and the time, for messages.
     #[must_use]
     pub fn at(&self) -> String {
         format!("seed {}, {:?}", self.seed, self.now)
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now
     }
 
-    /// Clients so far; their numbers are below this.
+    /// Returns the number of clients so far; their numbers are below this.
     #[must_use]
     pub fn members(&self) -> usize {
         self.members.len()
     }
 
-    /// What runs on a client.
+    /// Returns a client's application.
     #[must_use]
     pub fn app(&self, member: usize) -> &A {
         &self.members[member].app
     }
 
-    /// What runs on a client, to be changed.
+    /// Returns a client's application, mutable.
     pub fn app_mut(&mut self, member: usize) -> &mut A {
         self.members[member].stirred = true;
         &mut self.members[member].app
     }
 
-    /// A client, to look at.
+    /// Returns a client, to inspect it.
     #[must_use]
     pub fn client(&self, member: usize) -> &Client<'static> {
         &self.members[member].client
     }
 
-    /// What a client has fetched.
+    /// Returns what a client has fetched.
     #[must_use]
     pub fn fetched(&self, member: usize) -> Fetched {
         self.members[member].fetched
@@ -178,10 +178,10 @@ impl<A: App> World<A> {
         act(now, &mut member.client, &mut member.app)
     }
 
-    /// Runs until `done`, at most for `limit`.
+    /// Runs until `done`, for at most `limit`.
     ///
     /// # Panics
-    /// When the time is over, naming `what` and the seed.
+    /// When `limit` has passed; the message names `what` and the seed.
     #[track_caller]
     pub fn await_that(&mut self, what: &str, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
@@ -205,13 +205,13 @@ impl<A: App> World<A> {
         self.cluster.advance(end);
     }
 
-    /// SIGKILL of a broker: its streams end, what is under way on them is lost.
+    /// Kills a broker as SIGKILL does: its streams end, what is in flight on them is lost.
     pub fn kill(&mut self, broker: i32) {
         self.cluster.kill(broker);
         self.disconnect(broker);
     }
 
-    /// Ends all streams of a broker; what is under way on them is lost.
+    /// Ends all streams of a broker; what is in flight on them is lost.
     pub fn disconnect(&mut self, broker: i32) {
         let ended: Vec<u64> = self
             .links
@@ -242,14 +242,14 @@ impl<A: App> World<A> {
         self.queue.insert((at, self.order), happening);
     }
 
-    /// Time that one piece takes.
+    /// Returns the time that one piece takes.
     fn latency(&mut self) -> Duration {
         let span = self.net.slowest.saturating_sub(self.net.fastest).as_micros();
         let span = u64::try_from(span).unwrap_or(u64::MAX - 1);
         self.net.fastest + Duration::from_micros(self.rng.below(span + 1))
     }
 
-    /// Some of `len` bytes: often all, often few.
+    /// Returns a part of `len` bytes: often all, often few.
     fn piece(&mut self, len: usize) -> usize {
         if !self.net.pieces || len <= 1 {
             return len;
@@ -262,7 +262,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// Goes on to the next thing that happens; `false` when that is after `end`.
+    /// Advances to the next thing that happens; returns `false` when that is after `end`.
     fn step(&mut self, end: Duration) -> bool {
         let mut next = self.queue.keys().next().map(|(at, _)| *at);
         let earlier = |next: Option<Duration>, at: Duration| next.map_or(at, |next| next.min(at));
@@ -329,7 +329,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// One turn of an event loop; whether anything moved.
+    /// Runs one turn of an event loop; returns whether anything moved.
     fn pump(&mut self, at: usize) -> bool {
         let now = self.instant();
         self.members[at].client.handle_timeout(now);

@@ -1,9 +1,9 @@
-//! Puts the memory map where the linker looks for it.
+//! Writes the memory map where the linker searches for it.
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// Cortex-M4F with 4 MiB of each, as QEMU's mps2-an386 has it: nothing is cut short.
+/// Cortex-M4F with 4 MiB of each, as in QEMU's mps2-an386: nothing has to be left out.
 const MEMORY: &str = "MEMORY {
   FLASH : ORIGIN = 0x00000000, LENGTH = 4M
   RAM : ORIGIN = 0x20000000, LENGTH = 4M

@@ -1,5 +1,5 @@
-//! Trouble for a real cluster: producers and consumers of kavka-std while brokers are killed,
-//! stopped and restarted and the topic grows, all written down as a
+//! Faults on a real cluster: producers and consumers of kavka-std run while brokers are killed,
+//! stopped and restarted and the topic gains partitions, all recorded as a
 //! [history](crate::history) for the [`crate::checker`].
 
 mod clients;
@@ -21,34 +21,34 @@ use notes::Notes;
 
 pub use faults::Counts;
 
-/// The topic that all of it is about.
+/// The topic of all clients.
 const TOPIC: &str = "readings";
-/// Partitions at the beginning.
+/// Partitions at the start.
 const PARTITIONS: u32 = 6;
-/// How late a growth may be noticed, whatever happens to brokers meanwhile.
+/// Longest time until growth is noticed, whatever happens to brokers meanwhile.
 const NOTICED_WITHIN: Duration = Duration::from_millis(2500);
-/// For readers to get to the end when all is quiet again.
+/// Time for readers to reach the end after the faults.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Decides which trouble comes when, as far as a real cluster lets it.
+    /// Decides which faults occur when, as far as a real cluster allows it.
     pub seed: u64,
-    /// How long trouble is made.
+    /// Time during which faults occur.
     pub length: Duration,
     /// Records a second of each of the three producers.
     pub rate: u32,
-    /// Where the history goes.
+    /// The file of the history.
     pub history: PathBuf,
 }
 
-/// What came of it.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// Faults by kind.
     pub faults: Counts,
-    /// What the checker says.
+    /// The checker's report.
     pub report: Report,
 }
 
@@ -58,10 +58,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs `plan` on a cluster of three that nobody else uses.
+/// Runs `plan` on a cluster of three that no other run uses.
 ///
 /// # Errors
-/// When the cluster or a client cannot be used at all, and those of the history's file.
+/// The cluster or a client cannot be used at all, or the history cannot be written.
 pub fn run(cluster: &Cluster, plan: &Plan) -> io::Result<Outcome> {
     cluster.create(TOPIC, PARTITIONS)?;
     cluster.await_in_sync(TOPIC)?;

@@ -1,8 +1,8 @@
-//! Finds what must not be in a [history](crate::history).
+//! Finds what is wrong in a [history](crate::history).
 //!
 //! It shares no code with the client, and knows of Kafka only what a user does: a log per
-//! partition, offsets that rise, records that were promised. Time and memory are linear in the
-//! number of records. What is found is explained at [`What`].
+//! partition, ascending offsets, records that were promised. Time and memory are linear in the
+//! number of records. [`What`] explains the findings.
 
 mod finding;
 mod growth;
@@ -26,7 +26,7 @@ use names::Names;
 use readers::{Begin, Fit, Readers};
 use records::{Place, Records, State};
 
-/// Takes a history line by line.
+/// Checks a history line by line.
 #[derive(Debug, Default)]
 pub struct Checker {
     growth_us: Option<u64>,
@@ -41,11 +41,11 @@ pub struct Checker {
     /// Sends per process, and topics that were sent to.
     turns: HashMap<u32, u32>,
     sent_to: HashSet<u32>,
-    /// Of a process's key: the latest send that was answered, where it went, and in which line.
+    /// For each process and key: the latest send with an outcome, its partition, and the line.
     key_ends: HashMap<(u32, u32, u32), (u32, u32, At)>,
-    /// Topics and generations that are no more.
+    /// Topics and generations that were deleted.
     deleted: HashSet<(u32, u32)>,
-    /// Two records at one place; judged at the end, when it is known what was deleted.
+    /// Two records at one place; judged at the end, when all deletions are known.
     conflicts: Vec<(Place, [u32; 2], At)>,
     /// Records at a second place, and the line that shows it.
     doubles: Vec<(u32, Place, At)>,
@@ -57,12 +57,12 @@ pub struct Checker {
     lines: u64,
 }
 
-/// What a history amounts to.
+/// The result of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What must not be; at most 100 of each kind.
+    /// What is wrong; at most 100 of each kind.
     pub findings: Vec<Finding>,
-    /// All findings.
+    /// Number of all findings.
     pub total: u64,
     /// Lines read.
     pub lines: u64,
@@ -70,18 +70,18 @@ pub struct Report {
     pub sent: u64,
     /// Records acknowledged.
     pub acked: u64,
-    /// Records that were for sure not written.
+    /// Records that were certainly not written.
     pub failed: u64,
     /// Records that may have been written.
     pub maybe: u64,
     /// Records read, by all processes together.
     pub reads: u64,
-    /// How long each growth took to be noticed by each process, in microseconds, sorted.
+    /// How long each process took to notice each growth, in microseconds, sorted.
     pub growth: Vec<u64>,
 }
 
 impl Report {
-    /// Nothing was found.
+    /// Returns whether nothing was found.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.total == 0
@@ -113,7 +113,7 @@ impl fmt::Display for Report {
 /// Reads a whole file into `checker`.
 ///
 /// # Errors
-/// Those of the file; `InvalidData` for what is no history.
+/// Those of the file; `InvalidData` for a file that is no history.
 pub fn read(checker: &mut Checker, file: impl BufRead) -> io::Result<()> {
     let mut reader = Reader::new(file)?;
     checker.begin(reader.header());
@@ -125,8 +125,8 @@ pub fn read(checker: &mut Checker, file: impl BufRead) -> io::Result<()> {
 }
 
 impl Checker {
-    /// Begins a file. More than one may follow each other in any order, as long as a process's
-    /// lines are all in one.
+    /// Begins a file. Several may follow each other in any order, as long as a process's lines are
+    /// all in one.
     pub fn begin(&mut self, header: &Header) {
         if self.number > 0 {
             self.file += 1;
@@ -135,12 +135,13 @@ impl Checker {
         self.growth_us = self.growth_us.into_iter().chain(header.growth_us).min();
     }
 
-    /// A growth must be noticed within so many microseconds, whatever the headers say.
+    /// Sets the time within which growth must be noticed, in microseconds, whatever the headers
+    /// say.
     pub fn growth_within(&mut self, us: u64) {
         self.growth_us = Some(us);
     }
 
-    /// Takes the next line. In a file lines count from 1, with the header.
+    /// Processes the next line. Lines of a file count from 1, including the header.
     pub fn line(&mut self, line: &Line<'_>) {
         self.number += 1;
         self.lines += 1;
@@ -164,7 +165,7 @@ impl Checker {
         });
     }
 
-    /// `None` when something is missing.
+    /// Processes a line; `None` when a field is missing.
     fn take(&mut self, process: u32, line: &Line<'_>, at: At) -> Option<()> {
         match (line.op, line.kind) {
             (Op::Open, Kind::Ok) => {
@@ -270,7 +271,7 @@ impl Checker {
         self.readers.all.insert((process, log), reader);
     }
 
-    /// A process's reader of a log, new where it follows the whole topic.
+    /// Returns a process's reader of a log, a new one where it follows the whole topic.
     fn reader(&mut self, process: u32, log: u32) -> &mut readers::Reader {
         let logs::Log { topic, generation, partition, start, .. } = self.logs[log];
         let begin = || {
@@ -330,7 +331,7 @@ impl Checker {
         Some(())
     }
 
-    /// Whether an earlier record of the key was answered after a later one elsewhere.
+    /// Checks whether an earlier record of the key was acknowledged after a later one elsewhere.
     fn key_answered(&mut self, id: u32, partition: u32, line: &Line<'_>, at: At) {
         let record = &self.records[id];
         let promised = self.promises.get(&record.sender).is_some_and(|promise| promise.key_ordered);
@@ -356,8 +357,8 @@ impl Checker {
         }
     }
 
-    /// Notes that `id` lies at `place`; `sure`: no clean election takes it away. A record that
-    /// only its leader had when it was acknowledged may be gone, and another one be there.
+    /// Records that `id` is at `place`; `sure`: no clean election removes it. A record that only
+    /// its leader had when it was acknowledged may be gone, and another one be in its place.
     fn put(&mut self, id: u32, place: Place, at: At, sure: bool) {
         let Some(there) = self.logs[place.log].put(place.offset, id) else { return };
         let log = &self.logs[place.log];
@@ -370,8 +371,8 @@ impl Checker {
         }
     }
 
-    /// Whether what was told of a record says that it stays at `place`: consumers read what is
-    /// committed, and durable is what all in-sync replicas have.
+    /// Returns whether a record is known to stay at `place`: consumers read what is committed, and
+    /// durable is what all in-sync replicas have.
     fn stays(&self, id: u32, place: Place) -> bool {
         let record = &self.records[id];
         let promised = self.promises.get(&record.sender).copied().unwrap_or_default();
@@ -440,7 +441,7 @@ impl Checker {
         Some(())
     }
 
-    /// Judges what only shows at the end.
+    /// Judges what can only be seen at the end.
     #[must_use]
     pub fn finish(self) -> Report {
         judge::finish(self)

@@ -1,9 +1,9 @@
-//! What happened, one JSON object a line, in a form that does not care who was there.
+//! The history of a run, one JSON object per line, in a format independent of what produced it.
 //!
-//! Simulation, runs against real clusters and the example `peer` of kavka-std write it alike;
+//! The simulation, runs against real clusters and the example `peer` of kavka-std all write it;
 //! [`checker`](crate::checker) reads it. The first line is a [`Header`], every other one a
-//! [`Line`]. Absent fields are left out. One file holds any number of processes, whose lines may
-//! be mixed at will: all that counts is the order within a process, and the times.
+//! [`Line`]. Absent fields are left out. One file holds any number of processes, whose lines may be
+//! mixed in any way: only the order within a process and the times count.
 //!
 //! ```json
 //! {"history":1,"source":"simulate","seed":17,"growth_us":2500000}
@@ -13,7 +13,7 @@
 //! {"time":20,"process":"c","op":"poll","type":"ok","topic":"t","partition":2,"offset":0,"value":7}
 //! ```
 //!
-//! A process is one client from start to end; one that is started again takes another name.
+//! A process is one client from start to end; a restarted one has another name.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -28,76 +28,76 @@ pub const VERSION: u32 = 1;
 pub struct Header {
     /// [`VERSION`].
     pub history: u32,
-    /// Who wrote it.
+    /// The program that wrote it.
     pub source: String,
-    /// What it takes to run the same again, where there is such a thing.
+    /// The seed that repeats the run, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// A growth must be noticed within so many microseconds; absent: not checked.
+    /// Microseconds within which growth must be noticed; absent: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth_us: Option<u64>,
 }
 
 impl Header {
-    /// Without seed and bounds.
+    /// Returns a header without seed and bounds.
     pub fn new(source: impl Into<String>) -> Self {
         Self { history: VERSION, source: source.into(), seed: None, growth_us: None }
     }
 }
 
-/// What a line is about. The fields that a line of it has are named with each.
+/// The operation of a line. Each variant names the fields that its lines have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
-    /// `ok`: the process starts, with its `promise`. Not obligatory: [`Promise::default`] then.
+    /// `ok`: the process starts, with its `promise`. Optional: without it, [`Promise::default`].
     Open,
-    /// `ok`: the process ends in order; from here on it need not notice or read anything.
+    /// `ok`: the process ends regularly; from here on it need not notice or read anything.
     Close,
-    /// `invoke`: the application hands a record over: `topic`, `value`, `key` if it has one,
-    /// `partition` if the application chose it. `ok`: acknowledged: `topic`, `partition`,
-    /// `value`, `offset` if told. `fail`: given up, and for sure not written: `topic`, `value`.
-    /// `info`: given up or never heard of again, it may be written: `topic`, `value`.
+    /// `invoke`: the application hands over a record: `topic`, `value`, `key` if it has one,
+    /// `partition` if the application chose it. `ok`: acknowledged: `topic`, `partition`, `value`,
+    /// `offset` if reported. `fail`: given up, and certainly not written: `topic`, `value`. `info`:
+    /// given up or without an outcome, it may be written: `topic`, `value`.
     Send,
-    /// `ok`: the application took a record: `topic`, `partition`, `offset`, `value`. A record
-    /// that it only looked at, and will get again, is none.
+    /// `ok`: the application took a record: `topic`, `partition`, `offset`, `value`. A record that
+    /// it only peeked at, and will get again, is not one.
     Poll,
     /// `ok`: reading begins: `topic`; `partition`, or absent for all of the topic and those that
-    /// are added later; `offset` of the first record wanted, or absent with `latest`: wherever
-    /// the log ends by then. With neither it is the start of the log. Partitions that are added
+    /// are added later; `offset` of the first record wanted, or absent with `latest`: the end of
+    /// the log at that time. With neither it is the start of the log. Partitions that are added
     /// later are always read from the start of their log.
     Assign,
     /// `ok`: reading of `topic`, `partition` ends.
     Unassign,
     /// `ok`: the application moved its position: `topic`, `partition`, `to`.
     Seek,
-    /// `ok`: the client told that the position jumped by itself: `topic`, `partition`, `offset`
+    /// `ok`: the client reported that the position jumped by itself: `topic`, `partition`, `offset`
     /// (before), `to`.
     Moved,
-    /// `ok`: the process says that it has read everything that this history acknowledges.
+    /// `ok`: the process claims to have read everything that this history acknowledges.
     Drained,
     /// `ok`: the process knows that `topic` has `count` partitions.
     Count,
-    /// `ok`: somebody grew (or created) `topic` to `count` partitions, and this is the moment
-    /// when the cluster confirmed it.
+    /// `ok`: `topic` was created with, or extended to, `count` partitions; the time is that of the
+    /// cluster's confirmation.
     Grow,
-    /// `ok`: somebody deleted `topic` in this `generation`: what lies there is gone.
+    /// `ok`: `topic` was deleted in this `generation`: its records are gone.
     Delete,
     /// `ok`: the log of `topic`, `partition` begins at `offset` now: retention.
     Trim,
     /// `ok`: the log of `topic`, `partition` lost what it had from `offset` on: an unclean
     /// election. What was acknowledged before this line is no longer promised from there on.
     Truncate,
-    /// `info`: faults begin that may keep growth from being noticed; they nest.
+    /// `info`: a fault begins that may keep growth from being noticed; faults nest.
     Fault,
-    /// `info`: as many such faults end as there were [`Op::Fault`] lines of this process.
+    /// `info`: ends one such fault; there is one for each [`Op::Fault`] line of this process.
     Calm,
-    /// `info`: `text` for people, nothing else.
+    /// `info`: `text` for people, without effect.
     Memo,
     /// `ok`: the process holds `bytes` of memory, and may hold `limit`.
     Memory,
 }
 
-/// How far an operation is.
+/// The state of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -111,15 +111,15 @@ pub enum Kind {
     Info,
 }
 
-/// What a process promised, as it was configured.
+/// The promises of a process, as it was configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Promise {
     /// What is acknowledged stays: acks=all, no unclean elections.
     pub durable: bool,
-    /// No record is twice in the log: idempotence.
+    /// No record is in the log twice: idempotence.
     pub once: bool,
-    /// Records of one partition lie in the order of their sends: idempotence, or one request in
+    /// Records of one partition are in the order of their sends: idempotence, or one request in
     /// flight.
     pub ordered: bool,
     /// A key's records are written in the order of their sends, also when growth moves the key to
@@ -133,7 +133,7 @@ impl Default for Promise {
     }
 }
 
-/// Text that borrows from the line that it was read from where it can.
+/// Text that borrows from the line it was read from where possible.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
@@ -151,23 +151,23 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-/// One line. Built with [`Line::new`] and the methods that are named like its fields.
+/// One line. Built with [`Line::new`] and the methods named like its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line<'a> {
-    /// Microseconds since any moment that all processes of the history share.
+    /// Microseconds since a moment that is the same for all processes of the history.
     pub time: u64,
-    /// Whose line it is.
+    /// The process.
     #[serde(borrow)]
     pub process: Text<'a>,
-    /// What it is about.
+    /// The operation.
     pub op: Op,
-    /// How far that is.
+    /// Its state.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Name of a topic.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Text<'a>>,
-    /// How often the topic had been deleted and made again, counted alike by all.
+    /// How often the topic was deleted and recreated; all processes count the same way.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
     /// Index of a partition.
@@ -176,8 +176,8 @@ pub struct Line<'a> {
     /// Key of a record.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub key: Option<Text<'a>>,
-    /// The record: a number that no other send of the topic has. Records of a topic that nobody
-    /// in the history sends to may share it.
+    /// The record: a number that no other send of the topic has. Records of a topic without sends
+    /// in the history may share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<u64>,
     /// Offset of a record, or a position.
@@ -186,22 +186,22 @@ pub struct Line<'a> {
     /// The position after a jump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<i64>,
-    /// Reading begins at the end of the log.
+    /// Whether reading begins at the end of the log.
     #[serde(default, skip_serializing_if = "is_false")]
     pub latest: bool,
-    /// How many partitions.
+    /// Number of partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// Bytes held.
+    /// Bytes in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Bytes that may be held.
+    /// Limit of the bytes in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// With [`Op::Open`].
+    /// The promise, with [`Op::Open`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promise>,
-    /// For people: an error's words, which fault it is.
+    /// Text for people: an error, a fault.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text<'a>>,
 }
@@ -228,7 +228,7 @@ macro_rules! setters {
 }
 
 impl<'a> Line<'a> {
-    /// Without any of the fields that not every line has.
+    /// Returns a line without optional fields.
     #[must_use]
     pub fn new(time: u64, process: &'a str, op: Op, kind: Kind) -> Self {
         Self {
@@ -257,14 +257,14 @@ impl<'a> Line<'a> {
         count: u32, bytes: u64, limit: u64, promise: Promise, text: Text<'a>
     }
 
-    /// With this `generation`.
+    /// Sets this `generation`.
     #[must_use]
     pub fn generation(mut self, generation: u32) -> Self {
         self.generation = generation;
         self
     }
 
-    /// With `latest`.
+    /// Sets `latest`.
     #[must_use]
     pub fn latest(mut self) -> Self {
         self.latest = true;
@@ -277,7 +277,7 @@ impl<'a> Line<'a> {
 pub struct Writer<W: Write>(W);
 
 impl<W: Write> Writer<W> {
-    /// Begins with `header`. `out` should have a buffer.
+    /// Begins with `header`. `out` should be buffered.
     ///
     /// # Errors
     /// Those of `out`.
@@ -294,7 +294,7 @@ impl<W: Write> Writer<W> {
         put(&mut self.0, line)
     }
 
-    /// Lets nothing stay in buffers.
+    /// Flushes all buffers.
     ///
     /// # Errors
     /// Those of `out`.
@@ -321,7 +321,7 @@ impl<R: BufRead> Reader<R> {
     /// Reads the header.
     ///
     /// # Errors
-    /// Those of `lines`; `InvalidData` for another first line than a [`Header`], or another
+    /// Those of `lines`; `InvalidData` for a first line that is no [`Header`], or another
     /// [`VERSION`].
     pub fn new(mut lines: R) -> io::Result<Self> {
         let mut text = Vec::new();
@@ -333,15 +333,15 @@ impl<R: BufRead> Reader<R> {
         Ok(Self { lines, header, number: 1, text })
     }
 
-    /// The first line.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next line and its number, counted from 1 with the header.
+    /// Returns the next line and its number, counted from 1 including the header.
     ///
     /// # Errors
-    /// Those of the file; `InvalidData` for what is no [`Line`], with its number.
+    /// Those of the file; `InvalidData` for a line that is no [`Line`], with its number.
     pub fn next_line(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         self.text.clear();
         if self.lines.read_until(b'\n', &mut self.text)? == 0 {

@@ -1,9 +1,10 @@
 //! Real Apache Kafka clusters on loopback, for tests and measurements.
 //!
 //! [`Cluster::start`] runs the broker jars of Maven Central (fetched once, see [`jars`]) with small
-//! heaps and short session times, waits until every broker answers, and can kill, pause and restart
-//! single nodes. Dropping the cluster kills exactly the processes that it started and removes its
-//! folder; should the test process die first, each broker's [watchdog](process) does the former.
+//! heaps and short session times, waits until every broker responds, and can kill, pause and
+//! restart single nodes. Dropping the cluster kills exactly the processes that it started and
+//! removes its folder; if the test process dies first, each broker's [watchdog](process) kills its
+//! broker.
 //!
 //! Needs `java` (17 or later) and, for the first fetch, `mvn`. Without them tests skip with one
 //! line on stderr; with `KAVKA_REQUIRE_JAVA=1` they fail instead: see [`start_or_skip`].
@@ -22,7 +23,7 @@ mod settings;
 pub use cluster::{Cluster, Spec, StartError};
 pub use jars::Version;
 
-/// Why no real broker can run here, or `None` when all it takes is there.
+/// Returns why no real broker can run here; `None` when everything needed is installed.
 pub fn java_missing() -> Option<String> {
     if !runs("java", "-version") {
         return Some("no Java".into());
@@ -37,10 +38,10 @@ fn runs(program: &str, flag: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A started cluster, or `None` where Java is missing, said once per process on stderr.
+/// Starts a cluster; `None` where Java is missing, reported once per process on stderr.
 ///
 /// # Panics
-/// When the cluster does not start, and for missing Java too if `KAVKA_REQUIRE_JAVA` is `1`.
+/// When the cluster does not start, and for missing Java if `KAVKA_REQUIRE_JAVA` is `1`.
 pub fn start_or_skip(spec: Spec) -> Option<Cluster> {
     static SAID: Once = Once::new();
     let name = spec.to_string();

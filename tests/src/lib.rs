@@ -1,5 +1,5 @@
-//! What kavka's tests need: scripted peers, simulated brokers on loopback, real Kafka clusters,
-//! and a checker of what happened with them.
+//! Support for kavka's tests: scripted peers, simulated brokers on loopback, real Kafka clusters,
+//! and a checker of their histories.
 
 pub mod chaos;
 pub mod checker;
@@ -9,12 +9,12 @@ pub mod packed;
 pub mod script;
 pub mod sim;
 
-/// The examples of README.md, which compile.
+/// The examples of README.md, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-/// The loop of docs/loop.md, which compiles.
+/// The loop of docs/loop.md, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/loop.md")]
 pub struct Loop;

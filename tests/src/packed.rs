@@ -6,16 +6,16 @@ use kavka_core::codec::{Codec, lz4, snappy};
 /// Bytes of a batch header.
 const HEADER: usize = 61;
 
-/// A batch with its records packed, and with the length and the checksum of what it is then.
+/// Returns a batch with its records compressed, and with the resulting length and checksum.
 ///
 /// # Panics
-/// When `batch` is no batch, or a library refuses.
+/// When `batch` is no batch, or a library fails.
 #[must_use]
 pub fn batch(batch: &[u8], codec: Codec) -> Bytes {
     with_body(batch, codec, &body(&batch[HEADER..], codec))
 }
 
-/// A batch whose compressed records are these bytes, with a right checksum.
+/// Returns a batch whose compressed records are these bytes, with a correct checksum.
 ///
 /// # Panics
 /// When `batch` is shorter than a header.
@@ -31,10 +31,10 @@ pub fn with_body(batch: &[u8], codec: Codec, body: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// Records, packed.
+/// Compresses records.
 ///
 /// # Panics
-/// When a library refuses.
+/// When a library fails.
 #[must_use]
 pub fn body(records: &[u8], codec: Codec) -> Vec<u8> {
     match codec {
@@ -55,7 +55,7 @@ pub fn body(records: &[u8], codec: Codec) -> Vec<u8> {
     }
 }
 
-/// One gzip member.
+/// Returns one gzip member.
 fn gzip(input: &[u8]) -> Vec<u8> {
     // Above 15: with a gzip header.
     let config = zlib_rs::DeflateConfig { level: 6, window_bits: 31, ..Default::default() };

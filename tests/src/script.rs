@@ -1,12 +1,12 @@
-//! Scripted peers in virtual time: a test holds the client, the adapter, the clock and all brokers
-//! in one hand, and writes down who says what when.
+//! Scripted peers in virtual time: a test controls the client, the adapter, the clock and all
+//! brokers, and specifies who sends what when.
 //!
-//! Requests are decoded and answers encoded by the `kafka-protocol` crate. What a broker says by
-//! itself (versions, metadata, producer ids, probes) comes from a small [`World`]; everything
-//! else, and whatever a test made [`Script::manual`], waits for the test's answer.
+//! Requests are decoded and responses encoded by the `kafka-protocol` crate. What a broker returns
+//! by itself (versions, metadata, producer ids, probes) comes from a small [`World`]; everything
+//! else, and whatever a test made [`Script::manual`], waits for the test's response.
 //!
-//! While time passes the script watches `poll_timeout`: work that is due must not be slept over,
-//! and a timeout in the past must lead to something.
+//! While time passes the script checks `poll_timeout`: the client must not sleep past work that is
+//! due, and a timeout in the past must have an effect.
 //!
 //! ```text
 //! let mut s = Script::new(World::new(1).topic("t", 1));
@@ -45,7 +45,7 @@ pub use world::{Node, Partition, Topic, World};
 
 /// A request type that a script can expect.
 pub trait Ask: Request + Sized {
-    /// The body, if it is of this type.
+    /// Returns the body, if it is of this type.
     fn of(kind: &RequestKind) -> Option<&Self>;
 }
 
@@ -79,9 +79,9 @@ ask! {
 /// A request of the client.
 #[derive(Clone, Debug)]
 pub struct Asked<R> {
-    /// Connection that it came on.
+    /// Connection that it arrived on.
     pub conn: ConnId,
-    /// Node id of the broker that got it.
+    /// Node id of the broker that received it.
     pub node: i32,
     /// Which API.
     pub api: ApiKey,
@@ -89,7 +89,7 @@ pub struct Asked<R> {
     pub version: i16,
     /// Correlation id.
     pub correlation: i32,
-    /// When it came.
+    /// When it arrived.
     pub at: Instant,
     /// The body.
     pub body: R,
@@ -100,17 +100,17 @@ struct Line {
     conn: ConnId,
     node: i32,
     connected: bool,
-    /// Requests in order, with their answers: one waits for those before it, as at any broker.
+    /// Requests in order, with their responses: one waits for those before it, as at any broker.
     answers: VecDeque<(i32, Option<Bytes>)>,
-    /// Bytes of the client that are not a whole frame yet.
+    /// Bytes from the client that are not a whole frame yet.
     from_client: BytesMut,
-    /// Bytes that the client did not read yet.
+    /// Bytes that the client has not read yet.
     to_client: BytesMut,
-    /// So many bytes more leave before the transport stalls.
+    /// Number of bytes that can still be sent before the transport stalls.
     window: Option<usize>,
 }
 
-/// What clients leave to chance. Where rare branches are on demand, numbers wrap soon.
+/// Seed of the clients' random numbers. In builds with rare branches, numbers wrap soon.
 const SEED: [u8; 32] = {
     let seed = [7; 32];
     #[cfg(kavka_rare)]
@@ -124,17 +124,17 @@ const SEED: [u8; 32] = {
 
 type Hook = Box<dyn FnMut(&Event<'_>, &mut Commands<'static>)>;
 
-/// See the module.
+/// A client, its adapter and its brokers; see the module.
 pub struct Script {
     /// The client under test.
     pub client: Client<'static>,
-    /// What the brokers say by themselves.
+    /// What the brokers return by themselves.
     pub world: World,
     /// Largest piece in which bytes arrive and leave; `usize::MAX` for all at once.
     pub piece: usize,
-    /// Whether events are polled. `false`: an application that is busy with other things.
+    /// Whether events are polled. `false`: an application that is busy.
     pub listening: bool,
-    /// Whether `poll_timeout` is watched for work that is slept over.
+    /// Whether `poll_timeout` is checked for work that the client would sleep past.
     pub watching: bool,
     /// Called with each event while it is held.
     pub hook: Option<Hook>,
@@ -145,19 +145,21 @@ pub struct Script {
     manual: Vec<ApiKey>,
     trace: Vec<String>,
     known: Option<String>,
-    /// Connections asked for since the start: when, and the node.
+    /// Connections that were requested: when, and the node.
     pub connects: Vec<(Instant, i32)>,
 }
 
 impl Script {
-    /// A client with small limits and default configuration but for linger, which is zero.
+    /// Creates a client with small limits and default configuration, except for linger, which is
+    /// zero.
     #[must_use]
     pub fn new(world: World) -> Self {
         let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
         Self::with(world, config, &Limits::small())
     }
 
-    /// A client of a certain shape. [`World::bootstrap`] tells the text for the configuration.
+    /// Creates a client with these limits. [`World::bootstrap`] returns the text for the
+    /// configuration.
     ///
     /// # Panics
     /// When the client refuses configuration or limits.
@@ -166,7 +168,7 @@ impl Script {
         Self::over(world, config, Storage::heap(limits))
     }
 
-    /// The same in memory that the test made (`Resources`).
+    /// Creates a client in memory that the test allocated (`Resources`).
     ///
     /// # Panics
     /// When the client refuses configuration or memory.
@@ -180,7 +182,7 @@ impl Script {
             listening: true,
             watching: true,
             hook: None,
-            // Not zero: a default of zero must not look like "just now".
+            // Not zero: a default of zero must not be mistaken for "just now".
             now: Instant::from_millis(3_600_000),
             lines: Vec::new(),
             asked: VecDeque::new(),
@@ -192,12 +194,12 @@ impl Script {
         }
     }
 
-    /// Requests of this kind wait for the test's answer from now on.
+    /// Lets requests of this kind wait for the test's response from now on.
     pub fn manual(&mut self, api: ApiKey) {
         self.manual.push(api);
     }
 
-    /// The brokers answer such requests by themselves again; those that wait are answered now.
+    /// Lets the brokers respond to such requests by themselves again, also to those that wait.
     pub fn automatic(&mut self, api: ApiKey) {
         self.manual.retain(|manual| *manual != api);
         let (now, waiting): (Vec<_>, Vec<_>) =
@@ -211,7 +213,7 @@ impl Script {
         self.settle();
     }
 
-    /// Virtual time.
+    /// Returns the virtual time.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
@@ -236,18 +238,18 @@ impl Script {
         id
     }
 
-    /// Waits for a request of this type, letting time pass up to a minute; takes it.
+    /// Waits for a request of this type, for up to a minute of virtual time, and takes it.
     ///
     /// # Panics
-    /// When none comes.
+    /// When none arrives.
     pub fn expect<R: Ask + Clone>(&mut self) -> Asked<R> {
         self.expect_within(Duration::from_secs(60))
     }
 
-    /// Waits at most so long for a request of this type.
+    /// Waits for a request of this type for at most `patience`.
     ///
     /// # Panics
-    /// When none comes.
+    /// When none arrives.
     pub fn expect_within<R: Ask + Clone>(&mut self, patience: Duration) -> Asked<R> {
         let end = self.now + patience;
         loop {
@@ -270,13 +272,13 @@ impl Script {
         Some(Asked { conn, node, api, version, correlation, at, body })
     }
 
-    /// Requests of this type that wait for an answer.
+    /// Returns the number of requests of this type that wait for a response.
     pub fn waiting<R: Ask>(&mut self) -> usize {
         self.settle();
         self.asked.iter().filter(|asked| R::of(&asked.body).is_some()).count()
     }
 
-    /// No request of this type waits for an answer.
+    /// Checks that no request of this type waits for a response.
     ///
     /// # Panics
     /// When one does.
@@ -286,7 +288,7 @@ impl Script {
         }
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub fn answer<R>(&mut self, asked: &Asked<R>, body: R::Response)
     where
         R: Ask,
@@ -296,8 +298,8 @@ impl Script {
         self.settle();
     }
 
-    /// Bytes of an answer, to be changed and given to [`Script::feed`]. The request counts as
-    /// answered by that.
+    /// Returns the bytes of a response, to be changed and given to [`Script::feed`]. The request
+    /// then counts as completed.
     ///
     /// # Panics
     /// When the codec refuses the body.
@@ -312,7 +314,7 @@ impl Script {
         let Asked { api, version, correlation, .. } = *asked;
         let body = body.into();
         let version = match &body {
-            // "Not that version" is said in version 0 (KIP-511).
+            // "Unsupported version" is returned in version 0 (KIP-511).
             ResponseKind::ApiVersions(answer) if answer.error_code == 35 => 0,
             // The codec ends there; version 5 changed the request only.
             ResponseKind::ApiVersions(_) => version.min(4),
@@ -337,7 +339,7 @@ impl Script {
         }
     }
 
-    /// Bytes from the broker on a connection, whatever they are.
+    /// Sends any bytes from the broker on a connection.
     pub fn feed(&mut self, conn: ConnId, bytes: &[u8]) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
             line.to_client.extend_from_slice(bytes);
@@ -345,34 +347,34 @@ impl Script {
         self.settle();
     }
 
-    /// Connections of the client to a broker that are established.
+    /// Returns the client's established connections to a broker.
     #[must_use]
     pub fn connections(&self, node: i32) -> Vec<ConnId> {
         let mine = |line: &&Line| line.node == node && line.connected;
         self.lines.iter().filter(mine).map(|line| line.conn).collect()
     }
 
-    /// A connection breaks; requests that the broker got there are forgotten.
+    /// Breaks a connection; requests that the broker received on it are dropped.
     pub fn cut(&mut self, conn: ConnId) {
         self.drop_line(conn);
         self.client.handle_closed(self.now, conn, CloseReason::Reset);
         self.settle();
     }
 
-    /// All connections to a broker break, and nobody listens there any more.
+    /// Breaks all connections to a broker, which no longer listens.
     pub fn kill(&mut self, node: i32) {
         self.world.node(node).up = false;
         self.cut_all(node);
     }
 
-    /// The client ends all its connections on purpose.
+    /// Makes the client close all its connections.
     pub fn disconnect(&mut self) {
         let conns: Vec<_> = self.lines.iter().map(|line| line.conn).collect();
         conns.into_iter().for_each(|conn| self.drop_line(conn));
         self.client.disconnect(self.now);
     }
 
-    /// All connections to a broker break.
+    /// Breaks all connections to a broker.
     pub fn cut_all(&mut self, node: i32) {
         let conns: Vec<_> =
             self.lines.iter().filter(|line| line.node == node).map(|line| line.conn).collect();
@@ -383,7 +385,7 @@ impl Script {
         self.settle();
     }
 
-    /// The transport of a connection takes `bytes` more and then stalls; `None`: it takes all.
+    /// Lets the transport of a connection take `bytes` more and then stall; `None`: it takes all.
     pub fn window(&mut self, conn: ConnId, bytes: Option<usize>) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
             line.window = bytes;
@@ -391,7 +393,7 @@ impl Script {
         self.settle();
     }
 
-    /// Takes what the application was told since it looked last.
+    /// Takes what was reported to the application since the last call.
     pub fn reported(&mut self) -> Vec<Reported> {
         self.settle();
         core::mem::take(&mut self.reported)

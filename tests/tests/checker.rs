@@ -1,4 +1,4 @@
-//! The checker sees each kind of finding in a history made for it, and nothing in good ones.
+//! The checker reports each kind of finding in a history made for it, and nothing in good ones.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 use kavka_tests::checker::{self, Checker, Report, What};
 use kavka_tests::history::{Header, Kind, Line, Op};
 
-/// Each file of `data/histories`, and what the checker says of it.
+/// Each file of `data/histories`, and the checker's findings in it.
 const HISTORIES: &[(&str, &[&str])] = &[
     ("count_back", &["count went back: process c, topic t, lines 2 3: 1 partitions after 2"]),
     (
@@ -168,15 +168,14 @@ fn every_kind_has_a_history() {
     }
 }
 
-/// A line that is taken away is missed: each read and each acknowledgement of the good history
-/// carries weight.
+/// Each read and each acknowledgement of the good history counts: without it there is a finding.
 #[test]
 fn a_good_history_without_one_of_its_reads_is_bad() {
     let text = fs::read_to_string(folder().join("good.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let polls =
         (0..lines.len()).filter(|n| lines[*n].contains("\"process\":\"l\",\"op\":\"poll\""));
-    // The first read of a process that began at the end tells where that was.
+    // The first read of a process that began at the end shows where the end was.
     for left_out in polls.skip(1) {
         let kept: Vec<&str> =
             (0..lines.len()).filter(|n| *n != left_out).map(|n| lines[n]).collect();

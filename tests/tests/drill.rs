@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kavka_tests::sim::{ApiKey, Options, Server};
 use serde_json::Value;
 
-/// KAFKA_STORAGE_ERROR: tried again, for ever.
+/// KAFKA_STORAGE_ERROR, which is retried forever.
 const STORAGE: i16 = 56;
 
 fn drill(arguments: &[&str]) -> Command {
@@ -26,7 +26,7 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Exit code 0, and nothing lost, duplicated or out of order; `growths` of them noticed by all.
+/// Checks exit code 0, and nothing lost, duplicated or out of order; all clients noticed `growths`.
 fn assert_good(output: &Output, growths: u64) {
     let report = report(output);
     assert_eq!(output.status.code(), Some(0), "{report:#}");
@@ -61,7 +61,7 @@ fn lost_records_are_found() {
     let flags =
         ["--bootstrap", &bootstrap, "--topic", topic, "--quick", "--keys", "0", "--json", "-"];
     let child = drill(&flags).spawn().expect("drill starts");
-    // While nobody can fetch, records of partition 0 are acknowledged and then deleted.
+    // While no fetch succeeds, records of partition 0 are acknowledged and then deleted.
     await_length(&server, topic, 20);
     let brokers = server.with(|cluster| cluster.brokers());
     brokers.iter().for_each(|broker| server.inject(*broker, ApiKey::Fetch, STORAGE, 10_000));
@@ -77,7 +77,7 @@ fn lost_records_are_found() {
     assert!(report["records"]["lost"].as_u64() > Some(0), "{report:#}");
 }
 
-/// Until partition 0 has so many records.
+/// Waits until partition 0 has `length` records.
 fn await_length(server: &Server, topic: &str, length: i64) {
     let begun = Instant::now();
     while server.log_len(topic, 0) < length {
@@ -88,7 +88,7 @@ fn await_length(server: &Server, topic: &str, length: i64) {
 
 #[test]
 fn no_cluster_is_exit_code_1_and_wrong_usage_2() {
-    // A port that nobody listens on: bound, and given back.
+    // A port without a listener: bound, and released.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address").to_string();
     drop(listener);

@@ -1,4 +1,4 @@
-//! What errors say, and what a client refuses to begin with.
+//! Texts of errors, and configurations that a client refuses.
 
 use kavka_core::record::Malformed as BadRecords;
 use kavka_core::time::Duration;
@@ -8,7 +8,7 @@ use kavka_core::{
     PeerFault, ProduceError, Protocol, RestoreError, Storage,
 };
 
-/// Whom an error blames: the first words say it.
+/// The first words of an error name what is to blame.
 #[test]
 fn errors_say_whom_to_blame() {
     let limit = |what| Error::Limit { what, needed: 0 };
@@ -74,7 +74,7 @@ fn a_refused_request_says_what_is_too_large_and_the_limit() {
     }
 }
 
-/// No two reasons read alike: a log line is enough to tell them apart.
+/// No two reasons have the same text: a log line is enough to distinguish them.
 #[test]
 fn reasons_read_differently() {
     let answers = [

@@ -1,4 +1,4 @@
-//! The launcher of real clusters, tried with plain requests.
+//! The launcher of real clusters, tested with plain requests.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -14,7 +14,8 @@ const METADATA: i16 = 3;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_kafka-cluster");
 
-/// Newest Metadata version, and whether DescribeTopicPartitions is there: no two releases agree.
+/// Returns the newest Metadata version, and whether DescribeTopicPartitions is offered: no two
+/// releases are alike.
 fn offers(version: Version) -> (i16, bool) {
     match version {
         Version::V4_4_0 => (13, true),
@@ -74,7 +75,7 @@ fn nodes_are_killed_paused_and_started_again() {
 #[test]
 fn brokers_end_with_a_launcher_that_is_killed() {
     if kafka::java_missing().is_some() {
-        // Says so, or fails where Java is required.
+        // Reports it, or fails where Java is required.
         assert!(kafka::start_or_skip(Spec::new(Version::V3_9_2, 1)).is_none());
         return;
     }

@@ -1,4 +1,4 @@
-//! The `load` command as its users run it. What the loads find is theirs to say.
+//! The `load` command as its users run it. Only the loads themselves check their results.
 
 #![allow(clippy::std_instead_of_core, reason = "only ever runs where there is std")]
 

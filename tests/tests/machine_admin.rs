@@ -1,4 +1,4 @@
-//! Admin requests of the machine: what brokers are asked, and the one end that each request has.
+//! Admin requests of the machine: what is requested of brokers, and the one end of each request.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn ask(s: &mut Script, ask: &Admin<'_>) -> RequestId {
     s.client.admin(now, ask).expect("the request is taken")
 }
 
-/// Ends of admin requests, in order.
+/// Takes the ends of admin requests, in order.
 fn done(s: &mut Script) -> Vec<(RequestId, Result<(), Error>)> {
     s.take_reported(|reported| match reported {
         Reported::Done { id, result } => Some((*id, *result)),
@@ -34,7 +34,7 @@ fn done(s: &mut Script) -> Vec<(RequestId, Result<(), Error>)> {
     })
 }
 
-/// The other parts of answers, as text.
+/// Takes the other parts of responses, as text.
 fn replies(s: &mut Script) -> Vec<String> {
     s.take_reported(|reported| match reported {
         Reported::Reply { text, .. } => Some(text.clone()),
@@ -148,8 +148,8 @@ fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
     assert!(!s.client.has_event(now));
 }
 
-/// The error of a topic is that of the request if it was asked for; in a list of all topics it is
-/// told with the topic, and the request did well.
+/// A topic's error fails the request if the topic was requested by name; in a list of all topics it
+/// is reported with the topic, and the request succeeds.
 #[test]
 fn a_missing_topic_fails_its_own_description_only() {
     let mut s = script();
@@ -190,8 +190,8 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
     assert_eq!(done(&mut s), [(id, Err(Error::TimedOut))], "{before:?}");
 }
 
-/// Batches leave little memory; what does not fit into it is refused for now, and leaves nothing
-/// behind.
+/// Batches leave little memory; a request that does not fit into it is refused for now, and keeps
+/// no memory.
 #[test]
 fn a_request_that_finds_no_memory_is_taken_when_there_is_some() {
     let world = World::new(1).topic("t", 1);
@@ -251,7 +251,7 @@ fn more_requests_than_there_is_memory_for_are_refused() {
     let _ = ask(&mut s, &Admin::Describe { topic: None });
 }
 
-/// A client of few and small blocks.
+/// Creates a client with few and small blocks.
 fn small(blocks: usize, block_bytes: usize, requests: usize) -> Script {
     let world = World::new(1).topic("t", 1);
     let mut limits = Limits::small();
@@ -263,7 +263,7 @@ fn create<'a>(configs: &'a [(&'a str, Option<&'a str>)]) -> Admin<'a> {
     Admin::CreateTopic { name: "new", partitions: 3, replication_factor: 1, configs }
 }
 
-/// As many configs as a topic may have, of any size, in every version of the request.
+/// The highest number of configs, of any size, in every version of the request.
 #[test]
 fn configs_are_sent_as_they_are_however_many_and_long() {
     let long = "v".repeat(5000);
@@ -303,7 +303,7 @@ fn what_never_fits_is_refused_at_once_and_says_what_would_be_needed() {
             panic!("{len}: {refused:?}")
         };
         assert!(needed > 2 * len / 128 && needed < 2 * len / 128 + 4, "{needed} for {len} bytes");
-        // It is no more than it says.
+        // It is not more than reported.
         let mut enough = small(needed, 128, 2);
         let now = enough.now();
         enough.client.admin(now, &create(&[("a", Some(&long[..len]))])).expect("enough blocks");
@@ -335,7 +335,7 @@ fn what_does_not_fit_now_is_taken_when_others_have_ended() {
     assert_eq!(s.client.admin(now, &create(&configs)), refused, "it is kept until it has ended");
     s.answer(&asked, CreateTopicsResponse::default());
     assert_eq!(done(&mut s), [(first, Ok(()))]);
-    // One that ends without an answer gives its memory back as well.
+    // One that ends without a response releases its memory as well.
     let second = ask(&mut s, &create(&configs));
     let asked = s.expect::<CreateTopicsRequest>();
     s.cut(asked.conn);

@@ -1,11 +1,11 @@
-//! What a device pays: `Resources` for one connection of 4 KiB, 8 KiB to send, two topics and
+//! The memory of a device: `Resources` for one connection of 4 KiB, 8 KiB to send, two topics and
 //! eight partitions in use.
 
 use kavka_core::{BLOCK_BYTES, Client, Resources};
 
 type Device = Resources<1, 2, 8, 4096, 16>;
 
-/// The promise for this device, in bytes, all of it together.
+/// The promised total for this device, in bytes.
 const PROMISED: usize = 20 * 1024 + 512;
 
 #[test]
@@ -16,7 +16,7 @@ fn a_device_needs_little_more_than_20_kib() {
     assert!(size <= PROMISED, "{size} bytes, {PROMISED} promised");
 }
 
-/// What lies on the stack or in a task beside `Resources`.
+/// What is on the stack or in a task beside `Resources`.
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();

@@ -1,4 +1,4 @@
-//! What a client knows outlives it: saved, restored by the next one, refused when it is damaged.
+//! Snapshots: saved by one client, restored by the next one, refused when damaged.
 
 use core::time::Duration;
 
@@ -26,10 +26,10 @@ fn world(partitions: usize) -> World {
     world
 }
 
-/// A client that reads all of `t` from its end on, in a world.
+/// Returns a client that reads all of `t` from its end on, in a world.
 fn following(world: World) -> (Script, TopicId) {
     let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
-    // A position that is lost would not come back by itself.
+    // A position that is lost would not be restored by itself.
     config.out_of_range = OutOfRange::Latest;
     let mut s = Script::with(world, config, &Limits::small());
     let t = s.topic("t");
@@ -47,14 +47,14 @@ fn save(s: &mut Script) -> Vec<u8> {
     bytes
 }
 
-/// A snapshot of a client that has read `t` to its end, and the world around it.
+/// Returns a snapshot of a client that has read `t` to its end, and the world around it.
 fn saved(partitions: usize) -> (Vec<u8>, World) {
     let (mut s, _) = following(world(partitions));
     assert_eq!(wanted(&mut s).len(), partitions);
     (save(&mut s), s.world)
 }
 
-/// The next client, in a world that may be another one by now.
+/// Returns the next client, in a world that may have changed.
 fn woken(bytes: &[u8], world: World) -> (Script, TopicId) {
     let (mut s, t) = following(world);
     let now = s.now();
@@ -65,7 +65,7 @@ fn woken(bytes: &[u8], world: World) -> (Script, TopicId) {
 #[test]
 fn positions_are_restored() {
     let (bytes, mut world) = saved(3);
-    // What came while nobody read, and would be skipped by a start at the end.
+    // Records written while no client read; a start at the end would skip them.
     for index in 0..3 {
         world.partition("t", index).end = END + 7;
     }
@@ -113,7 +113,7 @@ fn a_partition_that_was_added_while_asleep_is_read_from_its_first_record() {
     let (mut s, _) = woken(&bytes, world.clone());
     assert_eq!(wanted(&mut s), [(0, END), (1, END), (2, 0), (3, 0)]);
     assert_eq!(growths(&events(&mut s)), [(2, 4)]);
-    // Without the snapshot they are part of what is there at first.
+    // Without the snapshot they count as existing partitions.
     let (mut s, _) = following(world);
     assert_eq!(wanted(&mut s), [(0, END), (1, END), (2, 9), (3, 9)]);
 }
@@ -122,7 +122,7 @@ fn a_partition_that_was_added_while_asleep_is_read_from_its_first_record() {
 fn a_partition_that_was_added_before_is_still_one_that_was_added() {
     let (mut s, _) = following(world(1));
     wanted(&mut s);
-    // It is known of, and nothing could be fetched of it yet.
+    // The partition is known, and nothing could be fetched from it yet.
     s.world.grow("t", 2);
     s.world.partition("t", 1).leader = -1;
     wanted(&mut s);
@@ -156,7 +156,7 @@ fn a_topic_that_was_made_again_while_asleep_is_read_from_its_first_record() {
         world.partition("t", index).end = 3;
     }
     let (mut s, _) = woken(&bytes, world);
-    // It takes a while to believe that.
+    // The client believes the new id only after a while.
     let asked = [wanted(&mut s), wanted(&mut s)].concat();
     assert!(asked.contains(&(0, 0)) && asked.contains(&(1, 0)), "{asked:?}");
     let reported = events(&mut s);
@@ -207,7 +207,7 @@ fn topics_and_partitions_that_are_not_in_use_are_passed_over() {
     assert_eq!((count(&s.client, t), count(&s.client, u)), (2, 1));
 }
 
-/// Nothing may come of these bytes.
+/// Checks that these bytes are refused and have no effect.
 fn refused(bytes: &[u8], world: &World) -> RestoreError {
     let (mut s, t) = following(world.clone());
     let now = s.now();
@@ -263,8 +263,8 @@ fn the_room_that_is_needed_is_reported() {
     assert_eq!(snapshot_bytes(2, 40, 8), 276);
 }
 
-/// A device that sleeps before its positions are known would read from another place than it
-/// slept at.
+/// A device that sleeps before its positions are known would read from another place than the one
+/// at which it fell asleep.
 #[test]
 fn what_could_not_be_saved_is_reported_and_what_is_complete_loses_nothing() {
     let (mut s, t) = following(world(3));
@@ -290,7 +290,7 @@ fn what_could_not_be_saved_is_reported_and_what_is_complete_loses_nothing() {
     s.acknowledge(&asked, END);
     let saved = kept(&mut s, &mut bytes);
     assert!(saved.is_complete(), "{saved:?}");
-    // What is written while it sleeps is read.
+    // Records written while it sleeps are read.
     let mut world = s.world;
     world.partition("t", 1).end = END + 4;
     let (mut s, _) = woken(&bytes[..saved.bytes], world);
@@ -306,7 +306,7 @@ fn connections_that_are_ended_on_purpose_are_no_failure() {
     let first = s.expect::<ProduceRequest>();
     s.disconnect();
     s.settle();
-    // What was under way is done again, as it was.
+    // What was in flight is sent again, as it was.
     let again = s.expect::<ProduceRequest>();
     let as_sent = |s: &Script, asked| format!("{:?}", s.batches(asked));
     assert_eq!(as_sent(&s, &again), as_sent(&s, &first));
@@ -315,7 +315,7 @@ fn connections_that_are_ended_on_purpose_are_no_failure() {
     assert_eq!(disconnected(&mut s), []);
 }
 
-/// More positions than 16 bits count, of one topic.
+/// More positions of one topic than 16 bits can count.
 #[test]
 fn seventy_thousand_positions_are_restored() {
     const MANY: u32 = 70_000;

@@ -1,5 +1,5 @@
-//! All memory is made at the start: as much as `Limits::bytes` says, and none later, whatever the
-//! cluster looks like.
+//! All memory is allocated at the start: as much as `Limits::bytes` returns, and none later,
+//! whatever the cluster looks like.
 
 #[path = "../../core/benches/fake/mod.rs"]
 mod fake;
@@ -60,7 +60,7 @@ fn heap_takes_exactly_the_bytes_of_its_limits() {
     }
 }
 
-/// A struct may own its client without leaking what it was configured with.
+/// A struct may own its client without leaking the configuration's text.
 #[test]
 fn a_client_that_owns_its_texts_outlives_their_source() {
     let limits = device();
@@ -71,7 +71,7 @@ fn a_client_that_owns_its_texts_outlives_their_source() {
         client = Some(Client::owned(config, &limits, [1; 32]).expect("a client"));
     });
     let mut client: Client<'static> = client.expect("a client");
-    // The client id is in use in two places.
+    // The client id is used in two places.
     let texts = "localhost:9092".len() + 2 * "gateway-17".len() + "r".len();
     assert_eq!(info.bytes_current, (limits.bytes() + texts) as i64);
     client.topic("t").expect("watched");
@@ -117,8 +117,8 @@ fn a_million_records_are_produced_and_read_without_allocation() {
     assert_eq!((taken, delivered, machine.fake.produced), (RECORDS, RECORDS, RECORDS));
 }
 
-/// Starts a device's client on a topic of so many partitions, produces to the last one, and
-/// returns the bytes that it received.
+/// Starts a device's client on a topic of `partitions` partitions, produces to the last one, and
+/// returns the number of bytes that it received.
 fn run_on(partitions: u32) -> u64 {
     let fake = Fake::new(partitions, &[], 0);
     let storage = Storage::heap(&device());

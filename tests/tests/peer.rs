@@ -23,7 +23,7 @@ impl Peer {
         Self(command.spawn().expect("it starts"))
     }
 
-    /// What it says until it ends, by the kind of event.
+    /// Returns what it prints until it ends, by the kind of event.
     fn events(mut self) -> Vec<(String, Value)> {
         let said = BufReader::new(self.0.stdout.take().expect("piped"));
         let parse = |line: String| -> Value { serde_json::from_str(&line).expect(&line) };
@@ -48,7 +48,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // it lies below `target`, and does no harm
+        let _ = std::fs::remove_file(&self.0); // it is below `target`, and does no harm
     }
 }
 

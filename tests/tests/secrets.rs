@@ -1,10 +1,10 @@
-//! What a client will log in with (feature `sasl`).
+//! Credentials of a client (feature `sasl`).
 
 use std::collections::BTreeSet;
 
 use kavka_core::{Entropy, Login, NoEntropy, Secret};
 
-/// A counter in place of a generator.
+/// A counter instead of a generator.
 struct Counting(u8);
 
 impl Entropy for Counting {

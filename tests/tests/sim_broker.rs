@@ -1,4 +1,4 @@
-//! The simulated brokers, asked by another codec's client: versions, metadata, probes, admin,
+//! The simulated brokers, tested with another codec's client: versions, metadata, probes, admin,
 //! faults. Expected sizes and codes are those of real brokers.
 
 #[path = "sim_broker/client.rs"]
@@ -58,7 +58,7 @@ fn api_versions_too_new_is_answered_in_v0_and_the_connection_stays() {
     for (profile, size) in [(Profile::V1_1, 14), (Profile::V2_4, 20), (Profile::V4_4, 20)] {
         let server = start(profile);
         let mut client = Client::connect(&server, 2);
-        // Header v2 with an unknown version 99; the body is whatever it is.
+        // Header v2 with an unknown version 99; the body can be anything.
         client.send_raw(b"\x00\x00\x00\x0e\x00\x12\x00\x63\x00\x00\x00\x07\x00\x01a\x00\x01\x01");
         let frame = client.receive_raw().expect("an answer");
         assert_eq!(client.last_sizes.1, size, "{profile}");
@@ -160,7 +160,7 @@ fn describe(
     client.call(0, &ask)
 }
 
-/// (index of the one partition, index of the next cursor).
+/// Returns (index of the one partition, index of the next cursor).
 fn probe(client: &mut Client, cursor: i32) -> (Option<i32>, Option<i32>) {
     let answer = describe(client, &[TOPIC], 1, Some((TOPIC, cursor)));
     let partition = answer.topics[0].partitions.first().map(|p| p.partition_index);
@@ -234,7 +234,7 @@ fn list_offsets_probe_on_every_release() {
         let options = Options { profile, replication: 1, ..Options::default() };
         let server = Server::start(options).expect("server");
         server.create_topic(TOPIC, 6).expect("created");
-        // Partition 5 lies on broker 3 alone.
+        // Partition 5 is only on broker 3.
         let elsewhere = if profile == Profile::V1_1 { 3 } else { 6 };
         let (_, highest) = profile.range(ApiKey::ListOffsets).expect("offered");
         for (broker, wanted) in [(1, elsewhere), (2, elsewhere), (3, 0)] {
@@ -437,7 +437,7 @@ fn a_paused_broker_answers_after_it_goes_on() {
     let before = server.traffic(ApiKey::Metadata).requests;
     asker.send(12, &MetadataRequest::default().with_topics(None));
     writer.send(9, &client::produce(9, ("t", Uuid::nil(), 0), -1, batch(&["x"], PLAIN)));
-    // A broker that runs serves a request in the moment that it counts it.
+    // A running broker serves a request at the moment it counts it.
     let arrived = || {
         let asked = server.traffic(ApiKey::Metadata).requests - before;
         asked == 1 && server.traffic(ApiKey::Produce).requests == 1

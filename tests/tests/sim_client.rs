@@ -12,7 +12,7 @@ use kavka_tests::sim::{ApiKey, Fault, Journal, Options, Profile, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Seeds that every test runs from: 1 to 8, or to `KAVKA_SEEDS`.
+/// Returns the seeds that every test runs from: 1 to 8, or to `KAVKA_SEEDS`.
 fn seeds() -> core::ops::RangeInclusive<u64> {
     1..=std::env::var("KAVKA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
@@ -30,14 +30,14 @@ fn world(seed: u64, profile: Profile) -> World<Journal> {
     World::new(seed, Options { profile, ..Options::default() })
 }
 
-/// A client that watches topic `t`.
+/// Adds a client that watches topic `t`.
 fn join(world: &mut World<Journal>) -> (usize, TopicId) {
     let member = world.join(Journal::default(), &Limits::small(), |_| ());
     let topic = world.command(member, |_, client, _| client.topic("t")).expect("a topic");
     (member, topic)
 }
 
-/// A client that reads all of topic `t`.
+/// Adds a client that reads all of topic `t`.
 fn reader(world: &mut World<Journal>, start: Start) -> (usize, TopicId) {
     let (member, topic) = join(world);
     world.command(member, |now, client, _| client.assign_all(now, topic, start)).expect("assigned");
@@ -54,7 +54,8 @@ fn texts(of: &[Vec<u8>]) -> Vec<String> {
     of.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
 }
 
-/// The logs hold each of `0..count` once, and every acknowledgement named the right offset.
+/// Checks that the logs hold each of `0..count` once, and every acknowledgement had the right
+/// offset.
 fn assert_stored_once(world: &World<Journal>, writer: usize, count: u32) {
     let at = world.at();
     let mut stored = Vec::new();
@@ -80,7 +81,7 @@ fn assert_stored_once(world: &World<Journal>, writer: usize, count: u32) {
     }
 }
 
-/// A reader has all that the logs hold, each record once and in order.
+/// Checks that a reader has all that the logs hold, each record once and in order.
 fn assert_read_all(world: &World<Journal>, member: usize, topic: TopicId) {
     let at = world.at();
     let journal = world.app(member);
@@ -126,7 +127,7 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
         assert_eq!(world.app(latest).first(added), None, "{}: nothing has grown", world.at());
         world.cluster.grow("t", 5).expect("grown");
         let grown = world.now();
-        // A stranger writes to the new partitions before anyone can have noticed them.
+        // Another client writes to the new partitions before they can have been noticed.
         let (stranger, strange) = join(&mut world);
         for n in 50..80 {
             world.app_mut(stranger).send_to(strange, 2 + n % 3, n.to_string());
@@ -145,7 +146,7 @@ fn growth_is_noticed_within_two_seconds_and_its_records_are_read_from_the_first(
     });
 }
 
-/// Two connections that are busy with fetches from three brokers still make way for probes.
+/// Two connections that are busy with fetches from three brokers are still available for probes.
 #[test]
 fn growth_is_noticed_over_fewer_connections_than_brokers_that_are_read() {
     everywhere(|seed, profile| {
@@ -201,7 +202,7 @@ fn a_hinted_leader_is_asked_at_once() {
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
         let took = world.now() - asked;
         // Linger 5 ms, refusal, perhaps a connection with its handshake, the append: no back-off.
-        // Where rare branches are on demand, memory that is refused costs a connection.
+        // In builds with rare branches, refused memory costs a connection.
         let most = if cfg!(kavka_rare) { 200 } else { 60 };
         let range = 4 * world.net.fastest..Duration::from_millis(most);
         assert!(range.contains(&took), "{}: {took:?}", world.at());
@@ -232,7 +233,8 @@ fn lost_answers_make_no_duplicates() {
     });
 }
 
-/// 200 records to a partition whose leader meets `faults`; each is stored once and in order.
+/// Writes 200 records to a partition whose leader applies `faults`; each is stored once and in
+/// order.
 fn write_through(world: &mut World<Journal>, writer: usize, topic: TopicId, faults: &[Fault]) {
     let first = world.cluster.log_len("t", 0) as u32;
     for fault in faults {
@@ -264,8 +266,9 @@ fn order_is_kept_through_retries() {
     });
 }
 
-/// A broker takes any first sequence from a producer that it does not know. So when the first
-/// batch is refused (a new leader says 6 for some milliseconds), the one behind it must not get in.
+/// A broker accepts any first sequence from a producer that it does not know. So when the first
+/// batch is refused (a new leader returns 6 for some milliseconds), the one after it must not be
+/// accepted.
 #[test]
 fn a_refused_first_batch_lets_no_other_in() {
     everywhere(|seed, profile| {
@@ -302,8 +305,8 @@ fn a_killed_broker_costs_no_records() {
 /// Time for three probes.
 const PROBED: Duration = Duration::from_secs(4);
 
-/// Lets two of three brokers lag, grows `t` and waits for a client's news; then watches that the
-/// count stays while the stale brokers are asked.
+/// Lets two of three brokers lag, grows `t` and waits until a client notices; then checks that the
+/// count stays while the stale brokers get requests.
 fn grow_behind_stale_brokers(
     world: &mut World<Journal>,
     member: usize,
@@ -330,7 +333,7 @@ fn grow_behind_stale_brokers(
     assert_eq!(changes.count(), 1, "{}: told once", world.at());
 }
 
-/// A client that has connections to all three brokers.
+/// Adds a client that has connections to all three brokers.
 fn connected_writer(world: &mut World<Journal>) -> (usize, TopicId) {
     let (member, topic) = join(world);
     for partition in 0..4 {
@@ -459,7 +462,7 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(first, run());
 }
 
-/// Of the simulation: only a leader that runs may say that a follower lags.
+/// Tests the simulation: only a running leader may remove a lagging follower.
 #[test]
 fn who_was_in_sync_when_the_leader_died_leads_next() {
     let options = Options {

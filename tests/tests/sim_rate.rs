@@ -1,5 +1,5 @@
-//! How fast the simulated brokers are: they must not be what a client's benchmark measures.
-//! `cargo test --release -p kavka-tests --test sim_rate -- --ignored --nocapture`
+//! Measures the speed of the simulated brokers, which must not limit a client's benchmark. `cargo
+//! test --release -p kavka-tests --test sim_rate -- --ignored --nocapture`
 
 #[path = "sim_broker/client.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]

@@ -1,4 +1,4 @@
-//! Runs that a seed decides, a few of them; `simulate` does many.
+//! A few runs that a seed decides; `simulate` runs many.
 
 use kavka_tests::checker::{self, Checker};
 use kavka_tests::sim::Options;
@@ -26,7 +26,7 @@ fn seeds_find_nothing_wrong() {
     }
 }
 
-/// What a seed may bring beside the faults of the network.
+/// What a seed may add to the faults of the network.
 #[test]
 fn rare_faults_are_drawn() {
     let plans: Vec<Plan> = (1..=100).map(Plan::draw).collect();
@@ -73,13 +73,13 @@ fn a_run_is_written_down_as_the_checker_reads_it() {
     assert!(lines > outcome.written, "{plan}: {lines} lines");
 }
 
-/// Of the client: the producer's order, once and fate; positions of topics made again; requests for
-/// more partitions than there are blocks for; a lone connection to a broker that is behind, and one
-/// that leads elsewhere by now; an epoch that a session was not told of; a topic without ids that
-/// was made again with fewer partitions, which nothing but probes can see. Of the simulation:
-/// replicas that came back with another log, retention while a reader begins, acknowledgements of
-/// one replica, logs of which a truncation leaves different parts. Of the judge: sequences that a
-/// new log takes up in the middle.
+/// Of the client: the producer's order, uniqueness and outcome; positions of recreated topics;
+/// requests for more partitions than there are blocks for; a lone connection to a stale broker, and
+/// one that leads elsewhere by now; an epoch that was not sent to a session; a topic without ids
+/// that was recreated with fewer partitions, which only probes can detect. Of the simulation:
+/// replicas that returned with another log, retention while a reader begins, acknowledgements of
+/// one replica, logs of which a truncation leaves different parts. Of the oracle: sequences that a
+/// new log accepts in the middle.
 #[test]
 fn seeds_that_found_something_once_find_nothing_any_more() {
     let found = [
@@ -94,7 +94,7 @@ fn seeds_that_found_something_once_find_nothing_any_more() {
     }
 }
 
-/// Loads that a seed may bring. Switching one off leaves all else as it was.
+/// Loads that a seed may add. Switching one off leaves everything else as it was.
 #[test]
 fn loads_are_drawn_now_and_then() {
     let plans: Vec<Plan> = (1..=1000).map(Plan::draw).collect();

@@ -1,5 +1,5 @@
-//! Hosts with several addresses. This program has its own `getaddrinfo`, as no machine can be
-//! relied on to know such a name: `127-0-0-2.127-0-0-1.test` has these two, in this order.
+//! Hosts with several addresses. This program has its own `getaddrinfo`, as such a name need not
+//! exist on a machine: `127-0-0-2.127-0-0-1.test` has these two, in this order.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::std_instead_of_core,
@@ -21,13 +21,13 @@ use socket2::{Domain, Socket, Type};
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// For this long a silent address keeps the next one waiting.
+/// How long a silent address delays the next one.
 const NEXT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(60);
 
-/// Answers names of this file alone.
+/// Resolves only the names of this file.
 ///
-/// # Safety
+/// Like the function of the C library: `node` is a string, `list` can be written.
 /// As the function of the C library: `node` is a string, `list` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getaddrinfo(
@@ -36,10 +36,10 @@ unsafe extern "C" fn getaddrinfo(
     _hints: *const libc::addrinfo,
     list: *mut *mut libc::addrinfo,
 ) -> c_int {
-    // SAFETY: a string, says the caller.
+    // SAFETY: the caller passes a string.
     let name = unsafe { CStr::from_ptr(node) }.to_str().unwrap_or_default();
     let Some(name) = name.strip_suffix(".test") else { return libc::EAI_NONAME };
-    // A look-up that waits until the test lets it go on: `PORT+…` connects there and reads.
+    // A look-up that waits until the test lets it continue: `PORT+…` connects there and reads.
     let (slow, name) = name.split_once("+").unwrap_or(("", name));
     if let Ok(port) = slow.parse::<u16>() {
         let mut gate = TcpStream::connect((FIRST, port)).unwrap();
@@ -67,7 +67,7 @@ unsafe extern "C" fn getaddrinfo(
             ai_next: next,
         }));
     }
-    // SAFETY: it can be written, says the caller.
+    // SAFETY: the caller passes a pointer that can be written.
     unsafe { *list = next };
     0
 }
@@ -76,7 +76,7 @@ unsafe extern "C" fn getaddrinfo(
 #[unsafe(no_mangle)]
 extern "C" fn freeaddrinfo(_list: *mut libc::addrinfo) {}
 
-/// A port that answers no connection: its queue is full.
+/// A port that accepts no connection: its queue is full.
 struct Silent {
     listener: TcpListener,
     _in_its_queue: TcpStream,
@@ -107,7 +107,7 @@ fn server() -> (Server, u16) {
     (server, port)
 }
 
-/// A client of one broker, whose events say how connecting went.
+/// A client of one broker, whose events show how connecting went.
 struct Loop<'d>(Driver<'d>);
 
 impl<'d> Loop<'d> {
@@ -177,7 +177,7 @@ fn the_last_address_has_all_the_time_that_a_connection_has() {
     let refuses = format!("127-0-0-1.127-0-0-2.test:{}", silent.port());
     let mut client = Loop::new(&refuses);
     assert_eq!(client.run(NEXT + NEXT / 4), None, "given up as if there were another address");
-    // Room in the queue: the system's next try gets through, a second or four later.
+    // Space in the queue: the system's next try succeeds, a second or four later.
     drop(silent.listener.accept().unwrap());
     let asked = std::thread::spawn(move || {
         let mut first = [0; 4];
@@ -198,7 +198,7 @@ fn all_addresses_that_refuse_are_one_failure() {
     assert!(matches!(ended, Some(Err(_))), "{ended:?}");
 }
 
-/// Who takes connections at `OTHER`, and what it does with them. Returns how many it took.
+/// Accepts connections at `OTHER`. Returns how many it accepted.
 fn bad_peer(port: u16, greeting: &'static [u8], holds: bool) -> Arc<AtomicUsize> {
     let listener = TcpListener::bind((OTHER, port)).unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
@@ -220,7 +220,7 @@ fn bad_peer(port: u16, greeting: &'static [u8], holds: bool) -> Arc<AtomicUsize>
     taken
 }
 
-/// The next connect begins behind the address that was tried last, whatever was wrong with that.
+/// The next connect begins after the address that was tried last, however that one failed.
 #[test]
 fn the_next_connect_begins_behind_an_address_that_takes_connections_and_fails() {
     let tls: &[u8] = &[0x15, 3, 3, 0, 2, 2, 0x46];

@@ -13,12 +13,12 @@ use kavka_std::{Config, Limits, Producer, Record};
 use kavka_tests::sim::{Options, Server};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nothing here is due before, so that nothing else wakes the thread; then something is, so that
-/// a test that fails ends.
+/// Nothing here is due earlier, so that nothing else wakes the thread; then something is due, so
+/// that a failing test ends.
 const NEVER: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(60);
 
-/// The processor's time is that of all threads: one test at a time.
+/// CPU time is that of all threads: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn server() -> Server {
@@ -38,7 +38,7 @@ fn producer(server: &Server) -> Producer {
     Producer::new(config).unwrap()
 }
 
-/// How long it took until the record was acknowledged.
+/// Returns how long it took until the record was acknowledged.
 fn send(producer: &Producer) -> Duration {
     let sent = Instant::now();
     let pending = producer.send("t", &Record::new(b"v")).unwrap();
@@ -55,7 +55,7 @@ fn a_record_wakes_an_idle_producer() {
     let server = server();
     let producer = producer(&server);
     assert!(send(&producer) < NEVER / 4, "the first record");
-    // Now and then the thread is still awake from the record before. Not always.
+    // Sometimes the thread is still awake from the previous record, but not always.
     for n in 0..100 {
         let took = send(&producer);
         assert!(took < NEVER / 4, "record {n} was acknowledged after {took:?}");
@@ -68,8 +68,8 @@ fn spent(clock: ClockId) -> Duration {
     Duration::new(at.tv_sec.try_into().unwrap(), at.tv_nsec.try_into().unwrap())
 }
 
-/// Measured beside a thread that does nothing but spend time, so that it is the same on a machine
-/// that is busy: a thread that never sleeps gets about as much.
+/// Measured beside a thread that only uses CPU time, so that the result is the same on a busy
+/// machine: a thread that never sleeps gets about as much.
 #[test]
 fn an_idle_producer_takes_no_processor() {
     const BURNT: Duration = Duration::from_millis(400);

@@ -1,5 +1,5 @@
-//! Events reach the facades `log` and `tracing` under the same names. A binary of its own: both
-//! have one receiver per process.
+//! Events reach the facades `log` and `tracing` under the same names. This is a separate binary:
+//! both have one receiver per process.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,

@@ -1,4 +1,4 @@
-//! The tables of answers and the encoders of requests against Kafka's own message schemas.
+//! The tables of responses and the encoders of requests against Kafka's own message schemas.
 
 use kavka_core::wire::table::{Field, Kind, Schema};
 use kavka_core::wire::{self, ApiKey, Decode, Encode, Full, SliceSink, Uuid, Writer, header};
@@ -43,7 +43,7 @@ fn apis() -> Vec<Api> {
     ]
 }
 
-/// One of Kafka's schema files; they are JSON with comment lines.
+/// Reads one of Kafka's schema files; they are JSON with comment lines.
 fn schema(name: &str) -> Value {
     let path = format!("{}/data/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -51,7 +51,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&lines.join("\n")).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// `3`, `3+`, `3-7` or `none`.
+/// Parses `3`, `3+`, `3-7` or `none`.
 fn range(text: &Value) -> (i16, i16) {
     let text = text.as_str().unwrap_or("none");
     let number = |part: &str| part.parse().expect("a version number");
@@ -79,7 +79,7 @@ struct Plain {
     tag: Option<i64>,
 }
 
-/// The fields that a struct of Kafka's schema has in `version`, tagged ones last.
+/// Returns the fields that a struct of Kafka's schema has in `version`, tagged ones last.
 fn fields_in(fields: &[Value], version: i16) -> Vec<(Plain, &Value)> {
     let mut list: Vec<_> = fields
         .iter()
@@ -99,7 +99,7 @@ fn fields_in(fields: &[Value], version: i16) -> Vec<(Plain, &Value)> {
     list
 }
 
-/// The fields of a struct type: nested in the field itself, or among the common structs.
+/// Returns the fields of a struct type: nested in the field itself, or among the common structs.
 fn struct_fields<'s>(root: &'s Value, field: &'s Value, kind: &str) -> Option<&'s [Value]> {
     if let Some(fields) = field["fields"].as_array() {
         return Some(fields);
@@ -169,7 +169,7 @@ fn versions_and_keys_are_kafkas() {
         if root["latestVersionUnstable"] == true {
             last -= 1;
         }
-        // Version 0 of Metadata means something else by an empty list; no broker needs it.
+        // In version 0 of Metadata an empty list has another meaning; no broker needs it.
         let first = if api.name == "Metadata" { 1 } else { first };
         assert_eq!(api.versions, (first, last), "{}: versions", api.name);
         let flexible = range(&root["flexibleVersions"]).0;
@@ -191,7 +191,7 @@ fn segments_fit() {
     }
 }
 
-/// Reads bytes by Kafka's schema and nothing of ours.
+/// Reads bytes by Kafka's schema, with none of our code.
 struct Reader<'b> {
     root: &'b Value,
     version: i16,
@@ -226,7 +226,7 @@ impl<'b> Reader<'b> {
         value
     }
 
-    /// A length or count; -1 for null.
+    /// Reads a length or count; -1 for null.
     fn len(&mut self, old: usize) -> i64 {
         if self.flexible { self.uvarint() - 1 } else { self.int(old) }
     }
@@ -274,7 +274,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// What the encoder of a request wrote, read by Kafka's schema.
+/// Reads what the encoder of a request wrote by Kafka's schema.
 fn read_back(api: &Api, version: i16) -> Value {
     let mut room = [0; 512];
     let mut sink = SliceSink::new(&mut room);
@@ -289,7 +289,7 @@ fn read_back(api: &Api, version: i16) -> Value {
     values
 }
 
-/// Drops from `wanted` what `got` does not have: the reader has already seen to it that `got` is
+/// Removes from `wanted` what `got` does not have: the reader has already ensured that `got` is
 /// exactly what the schema has in this version.
 fn only_of(wanted: &Value, got: &Value) -> Value {
     match (wanted, got) {
@@ -320,7 +320,7 @@ fn requests_are_read_by_kafkas_schemas_in_every_version() {
 
 const ID: Uuid = Uuid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 
-/// Every field of every request that [`apis`] writes, over all versions.
+/// Returns every field of every request that [`apis`] writes, over all versions.
 fn expected(name: &str) -> Value {
     let id = json!(ID.0);
     match name {
@@ -387,7 +387,7 @@ fn expected(name: &str) -> Value {
     }
 }
 
-/// The short form for those who ask by name.
+/// The short form for requests by name.
 #[test]
 fn metadata_is_asked_by_name_as_kafkas_schema_says_in_every_version() {
     use kafka_protocol::messages::MetadataRequest;

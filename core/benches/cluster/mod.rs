@@ -1,6 +1,6 @@
-//! Brokers in memory for what is measured of one step of the core in a large cluster: many topics
-//! and partitions, each broker behind connections of its own. Nothing happens by itself here: a
-//! Fetch request is held until the bench answers it.
+//! Brokers in memory to measure one step of the core in a large cluster: many topics and
+//! partitions, each broker with connections of its own. Nothing happens by itself here: a Fetch
+//! request is held until the bench responds to it.
 
 extern crate alloc; // what is shared with the other broker in memory names it
 
@@ -32,7 +32,7 @@ fn number(name: &str) -> usize {
 pub(crate) struct Line {
     /// The client's name for it.
     pub(crate) id: ConnId,
-    /// Answers that were not received yet.
+    /// Responses that were not received yet.
     pub(crate) out: Vec<u8>,
     /// Correlation id of the Fetch request that waits.
     pub(crate) held: Option<i32>,
@@ -48,7 +48,7 @@ pub(crate) struct Cluster {
     pub(crate) readers: Vec<Option<usize>>,
     /// Of each partition: the next offset.
     ends: Vec<i64>,
-    /// Records that Produce requests brought.
+    /// Records of all Produce requests.
     pub(crate) produced: u64,
 }
 
@@ -76,7 +76,7 @@ impl Cluster {
         self.lines[slot] = Some(Line { id, out: Vec::new(), held: None });
     }
 
-    /// The session went with its connection.
+    /// Closes a connection; its session ends with it.
     pub(crate) fn close(&mut self, id: ConnId) {
         self.lines[id.slot()] = None;
         for reader in self.readers.iter_mut().filter(|reader| **reader == Some(id.slot())) {
@@ -199,7 +199,7 @@ impl Cluster {
                 let count = i64::from(from.i32());
                 from.skip(len - 61 + 1);
                 self.produced += count.unsigned_abs();
-                // Nobody fetches them: the logs of producer and consumer are two.
+                // They are not fetched: producer and consumer have separate logs.
                 to.i32(index);
                 to.i16(0);
                 to.i64(0);
@@ -246,7 +246,7 @@ impl Cluster {
         to.no_tags();
     }
 
-    /// Whether the request begins a session, which is answered at once.
+    /// Returns whether the request begins a session, which gets a response at once.
     fn read_fetch<'a, I: Iterator<Item = &'a [u8]>>(
         &mut self,
         slot: usize,
@@ -269,7 +269,7 @@ impl Cluster {
         epoch == 0
     }
 
-    /// Answers the Fetch request that waits, with one record of a partition or none.
+    /// Responds to the held Fetch request, with one record of a partition or none.
     pub(crate) fn answer_fetch(&mut self, slot: usize, with: Option<(usize, &[u8])>) {
         let correlation = self.line(slot).held.take().expect("a request that waits");
         let mut out = core::mem::take(&mut self.line(slot).out);

@@ -1,4 +1,4 @@
-//! Reads requests and writes answers, all flexible, for the brokers in memory beside this file.
+//! Reads requests and writes responses, all flexible, for the brokers in memory beside this file.
 
 use super::alloc::vec::Vec;
 
@@ -71,7 +71,7 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Cursor<'a, I> {
     }
 }
 
-/// An answer being written.
+/// A response being written.
 pub(super) struct Frame<'a> {
     pub(super) out: &'a mut Vec<u8>,
     start: usize,

@@ -1,7 +1,7 @@
-//! A broker in memory, for what is measured of the core alone: no sockets, no allocation after it
-//! was made, and as little work as answers need. One node leads every partition of one topic,
-//! acknowledges all batches and has records without end. It trusts the client; brokers that do not
-//! are simulated elsewhere.
+//! A broker in memory, to measure the core alone: no sockets, no allocation after its creation, and
+//! as little work as possible per response. One node leads every partition of one topic,
+//! acknowledges all batches and has unlimited records. It trusts the client; brokers that check
+//! requests are simulated elsewhere.
 
 extern crate alloc; // a device includes this file, too
 
@@ -22,16 +22,16 @@ pub(crate) const TOPIC: &str = "readings";
 /// Connections that a client may have.
 const CONNS: usize = 4;
 const PRODUCER_ID: i64 = 7;
-/// Room for the answers of one connection: on a host enough for all, so that nothing is allocated
-/// while it is measured.
+/// Space for the responses of one connection: on a host enough for all, so that nothing is
+/// allocated during a measurement.
 const LINE: usize = if cfg!(target_os = "none") { 2048 } else { 1 << 19 };
 
-/// Answers of one connection that were not received yet.
+/// Responses of one connection that were not received yet.
 #[derive(Default)]
 struct Line {
     out: Vec<u8>,
     at: usize,
-    /// The Fetch answer goes out behind so many bytes of `out`; how much of it did.
+    /// The Fetch response follows this many bytes of `out`; how much of it was sent.
     fetch: Option<(usize, usize)>,
 }
 
@@ -39,22 +39,22 @@ struct Line {
 pub(crate) struct Fake {
     partitions: u32,
     lines: [Line; CONNS],
-    /// Next offset to be given to produced records, and to be fetched.
+    /// Next offset of produced records, and (`positions`) of fetches.
     ends: Vec<i64>,
     positions: Vec<i64>,
-    /// The Fetch answer, made once; correlation id and base offsets are filled in.
+    /// The Fetch response, built once; correlation id and base offsets are filled in.
     fetch: Vec<u8>,
     /// Its batches: partition, where they begin, records.
     batches: Vec<(usize, usize, i64)>,
-    /// Records that Produce requests brought.
+    /// Records of all Produce requests.
     pub(crate) produced: u64,
-    /// Bytes of all answers that were received.
+    /// Bytes of all responses that were received.
     pub(crate) bytes_out: u64,
 }
 
 impl Fake {
-    /// A topic of `partitions` partitions; Fetch answers hold `per_partition` times `batch` of
-    /// each of the first six.
+    /// Creates a topic of `partitions` partitions; Fetch responses hold `per_partition` times
+    /// `batch` of each of the first six.
     pub(crate) fn new(partitions: u32, batch: &[u8], per_partition: usize) -> Self {
         let shown = partitions.min(6) as usize;
         let line = || Line { out: Vec::with_capacity(LINE), ..Line::default() };
@@ -126,7 +126,7 @@ impl Fake {
         frame.end();
     }
 
-    /// Puts answers into `room`; returns how many bytes.
+    /// Puts responses into `room`; returns how many bytes.
     fn write(&mut self, conn: ConnId, room: &mut [u8]) -> usize {
         let line = &mut self.lines[conn.slot()];
         let mut len = 0;
@@ -184,7 +184,7 @@ impl<'d> Machine<'d> {
         Self { client, fake, now, topic, conns: [None; CONNS], piece }
     }
 
-    /// Turns until `done` says so of an event.
+    /// Runs turns until `done` returns true for an event.
     pub(crate) fn until(&mut self, mut done: impl FnMut(&Event<'_>) -> bool) {
         let mut over = false;
         for _ in 0..10_000 {
@@ -197,12 +197,12 @@ impl<'d> Machine<'d> {
         panic!("it does not come");
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub(crate) fn pass(&mut self, micros: u64) {
         self.now = Instant::from_micros(self.now.as_micros() + micros);
     }
 
-    /// One round of an event loop: actions, bytes out, bytes in, events.
+    /// Runs one round of an event loop: actions, bytes out, bytes in, events.
     pub(crate) fn turn(&mut self, mut on: impl FnMut(Event<'_>, &mut Commands<'d>)) {
         let Self { client, fake, now, conns, piece, .. } = self;
         client.handle_timeout(*now);
@@ -234,7 +234,7 @@ impl<'d> Machine<'d> {
     }
 }
 
-/// A batch of records of `value` that is about `bytes` long.
+/// Returns a batch of records of `value` that is about `bytes` long.
 pub(crate) fn batch(value: &[u8], bytes: usize) -> Vec<u8> {
     struct Grows(Vec<u8>);
     impl Sink for Grows {

@@ -168,7 +168,7 @@ pub(super) fn fetch_request<'a, I: Iterator<Item = &'a [u8]>>(
     }
 }
 
-/// A Fetch answer of `per_partition` batches of each partition, and where they are: partition,
+/// A Fetch response of `per_partition` batches of each partition, and where they are: partition,
 /// begin, records.
 pub(super) fn fetch_answer(
     partitions: usize,

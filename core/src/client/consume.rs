@@ -9,7 +9,7 @@ use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::time::Instant;
 
 impl Commands<'_> {
-    /// Reads a partition, which need not exist yet.
+    /// Assigns a partition, which need not exist yet.
     ///
     /// # Errors
     /// `Limit` when all partitions are in use; `Caller` when it is assigned already.
@@ -28,18 +28,19 @@ impl Commands<'_> {
         consumer.assign(cx, topic, partition, start)
     }
 
-    /// Reads all partitions of a topic: those that exist from `start` on, those that are added
-    /// later from their first record. Each is told by [`Event::Assigned`](crate::Event::Assigned).
+    /// Assigns all partitions of a topic: those that exist are read from `start` on, those that are
+    /// added later from their first record. Each is reported by
+    /// [`Event::Assigned`](crate::Event::Assigned).
     ///
     /// # Errors
-    /// `Caller` for a stale id or a second time.
+    /// `Caller` for a stale id or a second call.
     pub fn assign_all(&mut self, _now: Instant, topic: TopicId, start: Start) -> Result<(), Error> {
         self.owners.consumer.assign_all(&mut self.cx.cluster, topic, start)
     }
 
-    /// [`Commands::assign_all`] of an application that keeps positions of its own: each partition
-    /// begins paused. On [`Event::Assigned`](crate::Event::Assigned) the application seeks where
-    /// it has a position, and resumes.
+    /// Assigns like [`Commands::assign_all`], for an application that stores positions itself: each
+    /// partition begins paused. On [`Event::Assigned`](crate::Event::Assigned) the application
+    /// seeks where it has a position, and resumes.
     ///
     /// # Errors
     /// As [`Commands::assign_all`].
@@ -62,7 +63,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Goes on reading elsewhere.
+    /// Continues reading at another position.
     ///
     /// # Errors
     /// `Caller` for a stale id or a negative offset.
@@ -71,23 +72,22 @@ impl Commands<'_> {
         self.owners.consumer.seek(&self.cx, part, to)
     }
 
-    /// No records of this partition for now.
+    /// Stops returning records of this partition for now.
     pub fn pause(&mut self, at: PartitionId) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.consumer.pause(&self.cx.cluster, part);
         }
     }
 
-    /// Not done with records from `offset` on: they come again after
-    /// [`Event::Room`](crate::Event::Room) or
-    /// [`Commands::resume`].
+    /// Keeps the records from `offset` on unread: they are returned again after
+    /// [`Event::Room`](crate::Event::Room) or [`Commands::resume`].
     pub fn hold(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.consumer.hold(&self.cx.cluster, part, offset);
         }
     }
 
-    /// Parks a partition: the records from `offset` on cannot be used, for example since
+    /// Parks a partition: the records from `offset` on cannot be used, for example because
     /// [`Batch::unpack`](crate::Batch::unpack) failed. It waits there for a [`Commands::seek`], as
     /// after [`Event::Corrupt`](crate::Event::Corrupt).
     #[cfg(feature = "codecs")]
@@ -97,14 +97,15 @@ impl Commands<'_> {
         }
     }
 
-    /// Goes on after [`Commands::pause`] or [`Commands::hold`].
+    /// Continues after [`Commands::pause`] or [`Commands::hold`].
     pub fn resume(&mut self, _now: Instant, at: PartitionId) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.consumer.resume(&self.cx.cluster, part);
         }
     }
 
-    /// Offset of the next record of a partition; `None` while its start is being resolved.
+    /// Returns the offset of the next record of a partition; `None` while its start is being
+    /// resolved.
     #[must_use]
     pub fn position(&self, at: PartitionId) -> Option<i64> {
         self.owners
@@ -113,15 +114,15 @@ impl Commands<'_> {
             .and_then(|part| self.owners.consumer.position(part))
     }
 
-    /// What keeps an assigned partition from being read, as far as brokers said or connections
-    /// showed: that it does not exist, has no leader, or one that cannot be reached.
+    /// Returns what keeps an assigned partition from being read, as far as that is known: it does
+    /// not exist, has no leader, or its leader cannot be reached.
     #[must_use]
     pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
         let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
         self.cx.cluster.obstacle_of(part)
     }
 
-    /// Topic and index of an assigned partition.
+    /// Returns topic and index of an assigned partition.
     #[must_use]
     pub fn topic_partition(&self, at: PartitionId) -> Option<TopicPartition> {
         let part = self.owners.consumer.slot(&self.cx.cluster, at)?;

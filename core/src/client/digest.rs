@@ -12,12 +12,12 @@ use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
 use crate::wire::{ErrorCode, Step, api_versions, header, table};
 
-/// Kafka's answers are far below this; what claims to be larger is not Kafka.
+/// Kafka's responses are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
-/// Records that nobody takes keep a connection that others need no longer than this.
+/// Records that the application does not take hold up a shared connection no longer than this.
 const HOLD_UP: Span = Span::from_secs(1);
 
-/// What the application takes now.
+/// What the application accepts now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Present {
     Nothing,
@@ -26,18 +26,18 @@ pub(super) enum Present {
     All,
 }
 
-/// What became of one step.
+/// The result of one step.
 enum Progress<'a> {
     /// Something was read.
     On,
-    /// Nothing more can be read before more bytes are there.
+    /// Nothing more can be read before more bytes arrive.
     Need,
     /// The application has to poll for what comes next.
     Stall,
     Event(Event<'a>),
 }
 
-/// What one look at an answer came to.
+/// The result of one pass over a response.
 enum Pulled {
     Piece(table::Piece),
     On,
@@ -66,24 +66,25 @@ impl Commands<'_> {
         found
     }
 
-    /// While an answer waits for the application its broker is not to blame.
+    /// While a response waits for the application its broker is not to blame.
     fn note_blocked(&mut self, slot: usize) {
         let ready = self.answers[slot].ready;
         self.cx.net.set_blocked(self.cx.now, slot, ready);
     }
 
-    /// Whether polling an event may yield one from an answer.
+    /// Whether polling an event may yield one from a response.
     fn set_ready(&mut self, slot: usize, ready: bool) {
         let before = core::mem::replace(&mut self.answers[slot].ready, ready);
         self.ready = self.ready + usize::from(ready) - usize::from(before);
     }
 
-    /// Slots to be looked at for answers that wait for the application: none where none does.
+    /// Returns how many slots to search for responses that wait for the application; 0 where none
+    /// waits.
     pub(super) fn waiting(&self) -> usize {
         if self.ready > 0 { self.answers.len() } else { 0 }
     }
 
-    /// A connection ended: what it was in the middle of is over.
+    /// Drops the response that an ended connection was in the middle of.
     pub(super) fn drop_answer(&mut self, slot: usize) {
         self.set_ready(slot, false);
         self.answers[slot] = AnswerSlot::EMPTY;
@@ -125,7 +126,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Bytes of a frame were read.
+    /// Counts bytes of a frame as read.
     fn consume(&mut self, slot: usize, bytes: usize) {
         let conn = &mut self.cx.net.conns[slot];
         conn.rx_start = (conn.rx_start + bytes as u32).min(conn.rx_end);
@@ -133,7 +134,7 @@ impl Commands<'_> {
         answer.left = answer.left.saturating_sub(bytes as u32);
     }
 
-    /// An answer was read to its end; bytes that may follow in its frame are tolerated.
+    /// Ends a response that was read completely; bytes that may follow in its frame are tolerated.
     fn complete(&mut self, slot: usize) {
         let answer = &mut self.answers[slot];
         self.stats.trailing_bytes += u64::from(answer.left);
@@ -198,7 +199,7 @@ impl Commands<'_> {
         slot: usize,
         input: &[u8],
     ) -> Result<Progress<'a>, PeerFault> {
-        // Of an ApiVersions answer the error code is needed too: it tells the version.
+        // Of an ApiVersions response the error code is needed too: it determines the version.
         let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
         let mut question = self.cx.net.expect(slot, i32::from_be_bytes(*front))?;
         let answer = &mut self.answers[slot];
@@ -262,8 +263,8 @@ impl Commands<'_> {
         }
     }
 
-    /// Whether an ApiVersions answer says that its version is unknown: the rest of it should have
-    /// the format of version 0, has any on some brokers, and says nothing then.
+    /// Whether an ApiVersions response says that its version is unknown: the rest should have the
+    /// format of version 0, has any format on some brokers, and is ignored.
     fn takes_no_such_version(&mut self, at: &At<'_>) -> bool {
         match &mut self.answers[at.slot].memo {
             Memo::Handshake(memo) if memo.error == ErrorCode::UNSUPPORTED_VERSION => {
@@ -274,8 +275,8 @@ impl Commands<'_> {
         }
     }
 
-    /// Whether an ApiVersions answer ends where its throttle time was due: some brokers leave that
-    /// out. Any other end is damage.
+    /// Whether an ApiVersions response ends where its throttle time was due: some brokers leave
+    /// that out. Any other end is damage.
     fn lacks_throttle_time(&self, at: &At<'_>) -> bool {
         let AnswerSlot { memo, walker, .. } = &self.answers[at.slot];
         let ends = at.whole && at.body.is_empty() && walker.is_at(api_versions::THROTTLE_FIELD);
@@ -283,7 +284,7 @@ impl Commands<'_> {
             && matches!(memo, Memo::Handshake(memo) if memo.ranges > 0)
     }
 
-    /// One step through an answer.
+    /// One step through a response.
     fn pull<'a>(&mut self, at: &At<'a>, values: &mut Values<'a>) -> Result<Pulled, PeerFault> {
         let answer = &mut self.answers[at.slot];
         let walker = &mut answer.walker;
@@ -297,7 +298,7 @@ impl Commands<'_> {
                 self.stats.unknown_tags += u64::from(walker.unknown_tags());
                 Pulled::Done
             }
-            // The frame ends where the answer does not.
+            // The frame ends where the response does not.
             Step::More { .. } if guard!("an answer ends in its frame", at.whole) => {
                 return Err(PeerFault::Malformed);
             }
@@ -312,7 +313,7 @@ impl Commands<'_> {
         Ok(pulled)
     }
 
-    /// What was read goes to its owner.
+    /// Passes what was read to its owner.
     fn give<'a>(&mut self, at: &At<'a>, piece: table::Piece, values: &Values<'a>) -> Progress<'a> {
         let slot = at.slot;
         let Self { answers, cx, owners, .. } = self;
@@ -329,14 +330,14 @@ impl Commands<'_> {
         event.map_or(Progress::On, Progress::Event)
     }
 
-    /// The answer is complete.
+    /// Handles the end of a response.
     fn finish<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
         let Self { answers, cx, owners, .. } = self;
         let AnswerSlot { memo, question, .. } = &mut answers[slot];
         let from = Origin { conn: slot, asked: *question };
         if let Memo::Handshake(memo) = *memo {
-            // The request leaves the queue first: the next one may be asked in its place.
+            // The request leaves the queue first: the next one may take its place.
             self.complete(slot);
             self.versions_done(slot, &memo)?;
             return Ok(Progress::On);
@@ -363,10 +364,11 @@ impl Commands<'_> {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
             }
-            // On a connection of its own a fetch can wait for ever; else it makes way in time.
+            // On a connection of its own a fetch can wait without limit; else its records are
+            // dropped after a while.
             if held_up {
                 memo.drop_records();
-                // Fetched again at once they would only be dropped again.
+                // If they were fetched again at once, they would only be dropped again.
                 owners.consumer.set_sated(guard!("who takes nothing fetches nothing", true));
             } else if !memo.is_dropped() {
                 return Ok(Progress::Stall);
@@ -401,13 +403,13 @@ impl Commands<'_> {
         Ok(progress)
     }
 
-    /// Whether there is an answer that has something that the application takes now.
+    /// Whether there is a response that has something that the application takes now.
     pub(super) fn has_answers(&self) -> bool {
         let waits = |answer: &AnswerSlot| self.records_wait && answer.records_left() > 0;
         self.ready > 0 && self.answers.iter().any(|answer| answer.ready && !waits(answer))
     }
 
-    /// The application does, or does not, take records from now on.
+    /// Sets whether the application takes records from now on.
     pub(super) fn take_records(&mut self, wanted: bool) {
         self.records_wait = !wanted;
         if wanted {
@@ -415,7 +417,7 @@ impl Commands<'_> {
         }
     }
 
-    /// When records that wait make way for others at the latest.
+    /// Returns when waiting records are dropped at the latest.
     pub(super) fn hold_up(&self) -> Tick {
         if !self.records_wait || self.ready == 0 {
             return Tick::NEVER;
@@ -425,7 +427,8 @@ impl Commands<'_> {
         since.map_or(Tick::NEVER, |since| since + HOLD_UP)
     }
 
-    /// Whether an answer has waited to be taken for so long that others wait for it in vain.
+    /// Whether a response has waited for the application for so long that it has to free the
+    /// connection.
     pub(super) fn is_held_up(&self, slot: usize) -> bool {
         let since = self.answers[slot].waiting_since;
         let shared = self.cx.net.conns[slot].is_shared();
@@ -433,7 +436,7 @@ impl Commands<'_> {
             && since.is_some_and(|since| since + HOLD_UP <= self.cx.now)
     }
 
-    /// A batch that was handed out leaves the buffer.
+    /// Removes a batch that was handed out from the buffer.
     pub(super) fn consume_records(&mut self, slot: usize, len: usize, rest_is_wanted: bool) {
         let answer = &mut self.answers[slot];
         if let Memo::Consumer(memo) = &mut answer.memo
@@ -448,7 +451,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Whether a connection that is ready would give an event.
+    /// Whether a connection that is ready would yield an event.
     pub(super) fn has_answer_event(&mut self, slot: usize, memory: &[u8]) -> bool {
         loop {
             if self.answers[slot].records_left() == 0 {
@@ -465,7 +468,7 @@ impl Commands<'_> {
             match self.step(slot, input, Present::All) {
                 Ok(Progress::On) => {}
                 Ok(Progress::Event(_)) => {
-                    // Looked at, not handed out.
+                    // Only checked, not handed out.
                     self.taken = None;
                     return true;
                 }
@@ -483,7 +486,7 @@ impl Commands<'_> {
         }
     }
 
-    /// A broker asks for less (KIP-219): nothing is sent on this connection until then.
+    /// Throttles a connection as its broker requests (KIP-219): nothing is sent on it until then.
     fn throttle(&mut self, slot: usize, ms: i32) {
         let now = self.cx.now;
         let longest = now + self.cx.settings.request_timeout;

@@ -1,4 +1,4 @@
-//! What happens by itself: deadlines, requests that are due, connections that end.
+//! What happens without a command: deadlines, requests that are due, connections that end.
 
 use super::Commands;
 use super::owners::Owners;
@@ -7,7 +7,7 @@ use crate::consumer::Taken;
 use crate::error::{CloseReason, Error, Misuse};
 use crate::time::Tick;
 
-/// Topics that are not watched any more, looked at in one go.
+/// Unwatched topics that are checked per pass.
 const LEAVING: usize = 4;
 
 impl Commands<'_> {
@@ -19,7 +19,7 @@ impl Commands<'_> {
         self.deadline.min(self.cx.net.next_deadline())
     }
 
-    /// Does what is due. One thing may make another due; what is left then is for the next call.
+    /// Does what is due. One action may make another due; the rest is left for the next call.
     pub(super) fn drive(&mut self) {
         for _ in 0..4 {
             if !self.is_dirty() && self.next_deadline() > self.cx.now {
@@ -33,7 +33,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Topics that were recreated or became ready or grew concern producer and consumer.
+    /// Reports topics that were recreated, became ready or grew to producer and consumer.
     fn report_changes(&mut self) {
         for _ in 0..LEAVING {
             if let Some(slot) = self.cx.cluster.topics.next_leaving() {
@@ -75,8 +75,8 @@ impl Commands<'_> {
         }
     }
 
-    /// Forgets topics that are not watched, or one that was not produced to for long, to make room
-    /// for another one. Returns whether there is room.
+    /// Forgets topics that are not watched, or one that was not produced to for long, to free a
+    /// slot. Returns whether one is free.
     pub(super) fn make_topic_room(&mut self) -> bool {
         let used = self.cx.cluster.topics.used();
         for _ in 0..used {
@@ -94,7 +94,7 @@ impl Commands<'_> {
         self.cx.cluster.topics.used() < used
     }
 
-    /// Connections that are overdue, lead to an old address, or gave way to others.
+    /// Ends connections that are overdue, lead to an old address, or are drained for others.
     fn end_connections(&mut self) {
         let moved = core::mem::take(&mut self.cx.cluster.brokers_moved);
         if !self.cx.net.check && !moved && self.cx.net.next_deadline() > self.cx.now {
@@ -126,18 +126,18 @@ impl Commands<'_> {
             }
             let Peer::Node(id) = conn.peer else { continue };
             match self.cx.cluster.broker(id) {
-                // Its old address: what is under way there is done again at the new one.
+                // Its old address: what is in flight there is sent again to the new one.
                 Some(broker) if broker.readdressed => {
                     let why = CloseReason::Ended;
                     self.lose(slot, Error::Closed(why), true);
                     self.cx.forgive(Peer::Node(id));
                 }
-                // Made while it was at another address for a while, perhaps (R9).
+                // Possibly established while the broker had another address for a while (R9).
                 Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
                     self.cx.net.drain(slot);
                 }
                 Some(_) => {}
-                // The cluster does not name it any more and it leads nothing.
+                // The cluster no longer names it, and it leads nothing.
                 None if conn.pending() == 0 => self.end(slot),
                 None => {}
             }
@@ -154,7 +154,7 @@ impl Commands<'_> {
         self.cx.net.end(slot, true);
     }
 
-    /// A connection is lost: everybody who waits for an answer is told.
+    /// Ends a lost connection: the owner of each request without a response is notified.
     pub(super) fn lose(&mut self, slot: usize, error: Error, report_adapter: bool) {
         let peer = self.cx.net.conns[slot].peer;
         while let Some(lost) = self.cx.net.take_lost(slot) {
@@ -167,14 +167,14 @@ impl Commands<'_> {
         self.dirty = true;
     }
 
-    /// A connection ends by a mistake of the loop, which is not its peer's.
+    /// Ends a connection because of a mistake of the loop, not of its peer.
     #[cold]
     pub(super) fn end_misused(&mut self, slot: usize, misuse: Misuse) {
         self.cx.net.watch.note(misuse);
         self.lose(slot, Error::Caller(misuse), true);
     }
 
-    /// All connections are ended by us, and that is nobody's failure.
+    /// Ends all connections from our side, without reporting a failure.
     pub(super) fn leave_all(&mut self) {
         for slot in 0..self.cx.net.conns.len() {
             let conn = &self.cx.net.conns[slot];
@@ -186,7 +186,7 @@ impl Commands<'_> {
         }
     }
 
-    /// The application is through with a batch: it leaves the receive buffer.
+    /// Consumes a batch that the application is done with: it leaves the receive buffer.
     pub(super) fn put_behind(&mut self, slot: usize, taken: &Taken) {
         let wanted = self.owners.consumer.taken(taken);
         self.consume_records(slot, taken.len, wanted);

@@ -1,4 +1,4 @@
-//! Does what the handshake of a connection asks for.
+//! Sends the requests of a connection's handshake.
 
 use super::Commands;
 use crate::answer::AnswerSlot;
@@ -13,7 +13,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, slot: usize) {
         self.cx.net.established(self.cx.now, slot);
-        // What the slot's last connection was in the middle of is over.
+        // Drop what the slot's last connection was in the middle of.
         self.answers[slot] = AnswerSlot::EMPTY;
         let known = match self.cx.net.conns[slot].peer {
             Peer::Node(id) => self.cx.cluster.broker(id).map_or(0, |b| b.handshake),
@@ -23,7 +23,7 @@ impl Commands<'_> {
         self.take_step(slot, next);
     }
 
-    /// An answer to a request of a handshake is complete.
+    /// Handles the end of a response to a handshake request.
     pub(super) fn versions_done(
         &mut self,
         slot: usize,
@@ -34,7 +34,7 @@ impl Commands<'_> {
         Ok(())
     }
 
-    /// The next step of a handshake. Who adds one adds it here and in [`HandshakeStep`].
+    /// Takes the next step of a handshake. A new step belongs here and in [`HandshakeStep`].
     fn take_step(&mut self, slot: usize, next: HandshakeStep) {
         self.dirty = true;
         match next {
@@ -50,7 +50,7 @@ impl Commands<'_> {
         let draft =
             net.draft(slot, now, Kind::Versions, &mut |w, version| request.encode(version, w));
         let Some(draft) = draft else {
-            // No block free: the connection is tried again later.
+            // No block is free: the connection is retried later.
             let what = LimitKind::SendBlocks;
             return self.lose(slot, Error::Limit { what, needed: 1 }, true);
         };

@@ -1,6 +1,6 @@
-//! The parts that send requests of their own. Whatever all of them have to do is said here once:
-//! each function takes the whole of [`Owners`] apart, so that the compiler misses one that it
-//! forgets.
+//! The parts that send requests of their own. What all of them have to do is written here once:
+//! each function destructures the whole of [`Owners`], so that the compiler reports an owner that
+//! it forgets.
 
 use crate::admin::Admin;
 use crate::answer::Memo;
@@ -22,7 +22,7 @@ pub(super) struct Owners<'d> {
 }
 
 impl<'d> Owners<'d> {
-    /// The scale of time moves.
+    /// Shifts the scale of time.
     pub(super) fn age(&mut self, by: Span) {
         let Self { producer, consumer, admin } = self;
         producer.age(by);
@@ -36,14 +36,14 @@ impl<'d> Owners<'d> {
         cx.is_dirty() || producer.is_dirty() || consumer.is_dirty() || admin.is_dirty()
     }
 
-    /// Does what is due of each. Returns the earliest of their deadlines: the only one that a
+    /// Lets each do what is due. Returns the earliest of their deadlines, the only one that a
     /// client keeps for them.
     pub(super) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         let Self { producer, consumer, admin } = self;
         let next = admin.drive(cx);
         let next = next.min(producer.drive(cx));
         let next = next.min(consumer.drive(cx));
-        // What they want to know of the cluster is asked at once.
+        // The cluster comes last, so that what the others need of it is requested at once.
         next.min(cx.drive())
     }
 
@@ -57,7 +57,7 @@ impl<'d> Owners<'d> {
             || producer.has_news()
     }
 
-    /// The next event of one of them.
+    /// Returns the next event of one of them.
     pub(super) fn poll_event(&mut self, cx: &mut Cx<'d>) -> Option<Event<'static>> {
         let Self { producer, consumer, admin } = self;
         if let Some(event) = cx.cluster.poll_event() {
@@ -85,7 +85,7 @@ impl<'d> Owners<'d> {
         cx.cluster.poll_disconnected()
     }
 
-    /// An answer begins, of which its owner remembers this.
+    /// Begins a response; returns what its owner remembers of it.
     pub(super) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
         match from.asked.kind.row().owner {
             Owner::Handshake => Memo::Handshake(Default::default()),
@@ -96,7 +96,7 @@ impl<'d> Owners<'d> {
         }
     }
 
-    /// The next piece of an answer.
+    /// Passes on the next piece of a response.
     #[inline]
     pub(super) fn item<'a>(
         &mut self,
@@ -118,7 +118,7 @@ impl<'d> Owners<'d> {
         }
     }
 
-    /// An answer is complete.
+    /// Passes on the end of a response.
     #[inline]
     pub(super) fn done(
         &mut self,
@@ -127,7 +127,7 @@ impl<'d> Owners<'d> {
         memo: &Memo,
     ) -> Option<Event<'static>> {
         match memo {
-            // The client goes on with its connection.
+            // The client continues the handshake of its connection.
             Memo::None | Memo::Handshake(_) => None,
             Memo::Cluster(memo) => {
                 cx.done(from, memo);
@@ -139,7 +139,7 @@ impl<'d> Owners<'d> {
         }
     }
 
-    /// A request will not be answered: its connection ended.
+    /// Handles a request that will get no response: its connection ended.
     #[inline]
     pub(super) fn lost(&mut self, cx: &mut Cx<'d>, lost: &InFlight, error: Error) {
         match lost.asked.kind.row().owner {

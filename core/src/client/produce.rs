@@ -10,14 +10,14 @@ use crate::record::Record;
 use crate::time::Instant;
 
 impl Commands<'_> {
-    /// Takes a record to be sent. Its bytes are copied once, into their final place.
+    /// Queues a record. Its bytes are copied once, into their final place.
     ///
     /// Without an explicit partition a key decides as in Java (murmur2 over the partitions known
     /// now), and records without key stay with a partition for a batch's worth of bytes.
     ///
     /// # Errors
-    /// `Full` and `NotReady` pass: one [`Event::Room`](crate::Event::Room) follows. The others
-    /// stay.
+    /// `Full` and `NotReady` are temporary: one [`Event::Room`](crate::Event::Room) follows. The
+    /// others are permanent.
     pub fn produce(
         &mut self,
         now: Instant,
@@ -29,7 +29,7 @@ impl Commands<'_> {
         self.owners.producer.produce(&mut self.cx, to.into(), record, wall)
     }
 
-    /// [`Commands::produce`] of a record that another thread has written already.
+    /// Queues, as [`Commands::produce`] does, a record that another thread has encoded already.
     ///
     /// # Errors
     /// As [`Commands::produce`].
@@ -52,16 +52,16 @@ impl Commands<'_> {
         self.owners.producer.flush();
     }
 
-    /// When records that gather for a batch leave, if no more come before that. Until then it is
-    /// enough to produce others now and then, several at a time: they would gather, too. `None`:
-    /// one that is produced now may leave at once.
+    /// Returns when the records that gather for a batch are sent, if no more come before that.
+    /// Until then it is enough to produce others now and then, several at a time: they would
+    /// gather, too. `None`: a record that is produced now may be sent at once.
     #[must_use]
     pub fn gathers_until(&self) -> Option<Instant> {
         self.owners.producer.gathers_until().map(|at| self.scale.instant(at))
     }
 
-    /// Tells the time of day: timestamps of records that bring none are counted from here. Without
-    /// it they are -1, "no timestamp".
+    /// Sets the time of day: timestamps of records that have none are counted from here. Without it
+    /// they are -1, "no timestamp".
     pub fn set_wall_clock(&mut self, now: Instant, unix_ms: i64) {
         self.wall = Some((now, unix_ms));
     }

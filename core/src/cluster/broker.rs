@@ -1,5 +1,5 @@
-//! The brokers that are worth remembering: those that lead partitions in use, and as many others
-//! as there is room for.
+//! The brokers that are worth remembering: those that lead partitions in use, and as many others as
+//! fit.
 
 use crate::error::Error;
 use crate::memory::hash;
@@ -13,12 +13,12 @@ pub(crate) struct Broker {
     pub(crate) id: i32,
     pub(crate) host: Host,
     pub(crate) port: u16,
-    /// When an answer named it last.
+    /// When a response named it last.
     pub(crate) seen: Tick,
     /// Connection attempts that failed in a row.
     pub(crate) failures: u8,
     pub(crate) retry_at: Tick,
-    /// It answered with less than is known: ask others until then (R4).
+    /// It responded with less than is known: others are preferred until then (R4).
     pub(crate) stale_until: Tick,
     /// Its address changed: open connections lead to the old one.
     pub(crate) readdressed: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Broker {
     pub(crate) doubted: bool,
     /// Highest ApiVersions version that it took, 0 while not known.
     pub(crate) handshake: i16,
-    /// The turns in which it got a connection last, by role.
+    /// The turns in which it last got a connection, by role.
     pub(super) turns: [u16; 2],
     pub(crate) last: LastFailure,
 }
@@ -35,9 +35,9 @@ pub(crate) struct Broker {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastFailure {
     error: Option<Error>,
-    /// There is no connection since.
+    /// No connection was ready since.
     down: bool,
-    /// The application knows.
+    /// The application was notified.
     reported: bool,
 }
 
@@ -48,22 +48,22 @@ impl LastFailure {
         Self { error: Some(error), down: true, reported: false }
     }
 
-    /// Whether there is no connection since.
+    /// Whether no connection was ready since.
     pub(crate) const fn is_down(self) -> bool {
         self.down
     }
 
-    /// Why there is none.
+    /// Returns the failure while no connection was ready since.
     pub(crate) fn why_down(self) -> Option<Error> {
         self.error.filter(|_| self.down)
     }
 
-    /// The peer has another address now.
+    /// Returns the failure of a peer that has another address now.
     const fn readdressed(self) -> Self {
         Self { down: false, ..self }
     }
 
-    /// What the application does not know yet.
+    /// Returns the failure that was not reported yet.
     fn news(self) -> Option<Error> {
         self.error.filter(|_| !self.reported)
     }
@@ -72,19 +72,20 @@ impl LastFailure {
         self.news().is_some()
     }
 
-    /// Returns what the application does not know; from then on it does.
+    /// Returns the failure that was not reported yet, and marks it as reported.
     pub(super) fn take_news(&mut self) -> Option<Error> {
         let news = self.news()?;
         self.reported = true;
         Some(news)
     }
 
-    /// Another connection is ready: the application need not hear of the failure any more.
+    /// Notes that another connection is ready: the failure is not reported any more.
     pub(super) const fn dismiss(&mut self) {
         (self.down, self.reported) = (false, true);
     }
 
-    /// Another connection has answered. That one ended before is news all the same.
+    /// Forgets the failure, since another connection got a response; one that was not reported
+    /// yet is still news.
     pub(super) fn forget_known(&mut self) {
         self.error = self.news();
     }
@@ -109,7 +110,7 @@ impl Broker {
 }
 
 impl Cluster<'_> {
-    /// The slot of a broker.
+    /// Returns the slot of a broker.
     #[inline(never)]
     pub(crate) fn broker_slot(&self, id: i32) -> Option<usize> {
         let mut link = self.broker_index.first(hash(id as u32));
@@ -130,7 +131,7 @@ impl Cluster<'_> {
         self.broker_slot(id).map(|slot| &mut self.brokers[slot])
     }
 
-    /// Whether a broker, -1 for a bootstrap address, was found to be behind just now (R4).
+    /// Returns whether a broker, -1 for a bootstrap address, was recently found to be stale (R4).
     #[inline(never)]
     pub(crate) fn is_stale(&self, id: i32, now: Tick) -> bool {
         match self.broker(id) {
@@ -158,12 +159,12 @@ impl Cluster<'_> {
         }
     }
 
-    /// A free slot, or one whose broker leads nothing that is in use.
+    /// Returns a free slot, or one whose broker leads nothing that is in use.
     fn broker_room(&self) -> Option<usize> {
         self.brokers.iter().position(|b| !b.used).or_else(|| self.idle_broker(-1))
     }
 
-    /// A broker that leads nothing that is in use, and is not this one.
+    /// Returns a broker other than `but` that leads nothing that is in use.
     fn idle_broker(&self, but: i32) -> Option<usize> {
         (0..self.brokers.len())
             .filter(|slot| {
@@ -173,12 +174,12 @@ impl Cluster<'_> {
             .min_by_key(|slot| self.brokers[*slot].seen)
     }
 
-    /// Whether a broker leads a partition in use, or is the controller.
+    /// Returns whether a broker leads a partition in use, or is the controller.
     fn leads(&self, slot: usize) -> bool {
         self.controller == Some(self.brokers[slot].id) || !self.table.first_led(slot).is_none()
     }
 
-    /// Forgets brokers that a whole answer of a broker that is not behind left out, unless they
+    /// Forgets brokers that a complete response of a broker that is not stale left out, unless they
     /// lead something (R9).
     pub(super) fn drop_unnamed(&mut self, since: Tick, by: i32) {
         if self.is_stale(by, since) {
@@ -194,7 +195,7 @@ impl Cluster<'_> {
 }
 
 impl<'d> Cx<'d> {
-    /// An answer names a broker (R9: merged by id; whoever is not named stays for now).
+    /// Merges a broker that a response names (R9: by id; brokers that are not named stay for now).
     pub(crate) fn merge_broker(&mut self, id: i32, host: &str, port: i32) {
         let Ok(port) = u16::try_from(port) else { return };
         if id < 0 || port == 0 || host.is_empty() {
@@ -217,7 +218,7 @@ impl<'d> Cx<'d> {
             match (self.cluster.hosts.put(host), self.cluster.idle_broker(id)) {
                 (Some(place), _) => break place,
                 (None, Some(other)) => self.cluster.drop_broker(other),
-                // Nothing can be done with a broker without an address.
+                // A broker without an address is of no use.
                 (None, None) => return self.cluster.drop_broker(slot),
             }
         };

@@ -1,4 +1,4 @@
-//! Whom to connect to, and when to try again.
+//! Which peers to connect to, and when to try again.
 
 use super::broker::LastFailure;
 use super::{Cluster, Cx};
@@ -7,7 +7,7 @@ use crate::error::{Error, Obstacle};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 
-/// Brokers at hand for probes, where there are so many, and connections to spare.
+/// Brokers kept connected for probes, if there are so many, and spare connections.
 const WITNESSES: usize = 3;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
 const DWELL: Span = Span::from_millis(300);
@@ -21,9 +21,9 @@ pub(super) struct Seeds {
     last: LastFailure,
     /// Which one that was of.
     failed: u32,
-    /// The turn in which somebody to be asked about the cluster was connected last.
+    /// The turn in which a peer for cluster requests was connected last.
     turn: u16,
-    /// A connection to one of them answered with less than is known (R4).
+    /// A connection to one of them responded with less than is known (R4).
     pub(super) stale_until: Tick,
 }
 
@@ -41,15 +41,15 @@ impl Seeds {
     }
 }
 
-/// The answer to a wish for a connection.
+/// The outcome of a wish for a connection.
 pub(crate) enum Wish {
     Ready(usize),
-    /// Look again then, at the latest, or when something happens.
+    /// Try again at this time at the latest, or when something happens.
     Later(Tick),
 }
 
 impl<'d> Cluster<'d> {
-    /// What stands in the way of a partition.
+    /// Returns the obstacle of a partition.
     pub(crate) fn obstacle_of(&self, part: usize) -> Option<Obstacle> {
         let entry = &self.table[part];
         let topic = &self.topics[usize::from(entry.topic)];
@@ -68,18 +68,18 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// What stands in the way of everything: a connection failed, and none has answered since.
+    /// Returns the obstacle of everything: a connection failed, and none has had a response since.
     pub(crate) fn whole_trouble(&self) -> Option<Obstacle> {
         self.trouble
     }
 
-    /// The peer of a node id; of -1 the bootstrap address that failed last.
+    /// Returns the peer of a node id; for -1 the bootstrap address that failed last.
     pub(crate) fn peer_of(&self, node: i32) -> Peer {
         if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }
     }
 
-    /// A connection has answered something other than ApiVersions, which any listener answers
-    /// before it says what it minds: only now what failed before is forgotten.
+    /// Notes a response other than ApiVersions. Any listener responds to that one before it reports
+    /// its objections, so earlier failures are forgotten only now.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
         self.answered = true;
         self.trouble = None;
@@ -97,7 +97,7 @@ impl<'d> Cluster<'d> {
         }
     }
 
-    /// The next failed connection that the application was not told of.
+    /// Takes the next failed connection that was not reported to the application.
     pub(crate) fn take_broker_news(&mut self) -> Option<(i32, Error)> {
         if let Some(error) = self.seeds.last.take_news() {
             return Some((-1, error));
@@ -113,7 +113,7 @@ impl<'d> Cluster<'d> {
 }
 
 impl<'d> Cx<'d> {
-    /// Host and port of a peer.
+    /// Returns host and port of a peer.
     pub(crate) fn address(&self, peer: Peer) -> Option<(&str, u16)> {
         match peer {
             Peer::Seed(n) => self.settings.seed(n as usize),
@@ -123,11 +123,11 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// A connection to a certain broker, made if need be.
+    /// Returns a connection to a certain broker, opening one if necessary.
     pub(crate) fn wish(&mut self, node: i32, role: Role) -> Wish {
         let peer = Peer::Node(node);
         let mut role = role;
-        // Rather one connection to each broker than two to some and none to others.
+        // One connection to each broker is better than two to some and none to others.
         if role == Role::Fetch && self.net.find(peer, role).is_none() && self.is_crowded() {
             role = Role::Main;
         }
@@ -147,13 +147,13 @@ impl<'d> Cx<'d> {
         Wish::Later(self.make_way())
     }
 
-    /// Whether there are too few connections for two to each broker in use. A handful of them
-    /// changes hands all the time, and what is asked had better not wait behind records.
+    /// Returns whether there are too few connections for two to each broker in use. A handful of
+    /// them changes peers all the time, and requests should not wait behind records.
     fn is_crowded(&self) -> bool {
         self.net.is_large() && self.net.conns.len() < 2 * self.cluster.table.leaders()
     }
 
-    /// Sees to it that somebody can be asked about the cluster. Returns when to look again.
+    /// Ensures a connection for cluster requests. Returns when to check again.
     pub(super) fn ensure_main(&mut self) -> Tick {
         let (mut hopeful, mut wake, mut behind) = (Tick::NEVER, Tick::NEVER, false);
         for conn in self.net.conns.iter().filter(|c| c.role == Role::Main && c.is_live()) {
@@ -182,7 +182,7 @@ impl<'d> Cx<'d> {
         let next = match self.net.connect_in_turn(self.now, (ANYONE, peer), Role::Main, turn) {
             Some(_) => {
                 if let Peer::Seed(n) = peer {
-                    // An address that the application has to hear of yet is kept.
+                    // An address that is still to be reported to the application is kept.
                     let seeds = &mut self.cluster.seeds;
                     if !seeds.last.has_news() {
                         seeds.failed = n;
@@ -197,8 +197,8 @@ impl<'d> Cx<'d> {
         wake.min(next)
     }
 
-    /// Better one that is behind than none, but it alone may never catch up with what only others
-    /// can tell: its slot is for one of them after a while. Returns when to look again.
+    /// Replaces a connection to a stale broker after a while: it is better than none, but may never
+    /// catch up with what only others know. Returns when to check again.
     fn relieve(&mut self) -> Tick {
         let mut next = Tick::NEVER;
         for slot in 0..self.net.conns.len() {
@@ -219,8 +219,9 @@ impl<'d> Cx<'d> {
         next
     }
 
-    /// One broker alone may be behind without knowing it: with connections to spare, up to three
-    /// are kept at hand to be asked, beside the main connection where that has batches on its way.
+    /// Connects one more witness: a single broker may be stale without knowing it. With spare
+    /// connections, up to three are kept for requests, beside the main connection where that has
+    /// batches in flight.
     pub(super) fn add_witness(&mut self) {
         let asked = self
             .net
@@ -250,8 +251,8 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// Who may be connected soonest: sound brokers, then the bootstrap list, then the others. With
-    /// `current` only brokers, and none while it is known to be behind.
+    /// Returns the peer that may be connected soonest: sound brokers, then the bootstrap list, then
+    /// the others. With `current` only brokers, and none while it is known to be stale.
     fn candidate(&mut self, current: bool) -> Option<(Tick, Peer)> {
         self.cluster.turn = self.cluster.turn.wrapping_add(1);
         let count = self.cluster.brokers.len();
@@ -300,11 +301,11 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// A connection is ready to be used.
+    /// Notes that a connection is ready to be used.
     pub(crate) fn on_ready(&mut self, peer: Peer) {
         match peer {
             Peer::Seed(_) => {
-                // A peer that greets and goes must not be connected in a circle.
+                // A peer that completes the handshake and closes must not be reconnected in a loop.
                 let at = self.now + self.settings.reconnect_backoff;
                 self.cluster.seeds.retry_at = self.cluster.seeds.retry_at.max(at);
                 self.cluster.seeds.last.dismiss();
@@ -317,7 +318,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// A connection ended or could not be made.
+    /// Notes that a connection ended or failed to open.
     pub(crate) fn on_closed(&mut self, peer: Peer, error: Error) {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
@@ -347,7 +348,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The last connection to a peer ended, and that is no failure.
+    /// Notes that the last connection to a peer ended, and that this is no failure.
     pub(crate) fn forgive(&mut self, peer: Peer) {
         self.cluster.trouble = None;
         match peer {
@@ -361,10 +362,10 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// Bootstrap connections become connections to the broker that they turned out to lead to;
-    /// those that lead to nobody in particular end once they are not needed.
+    /// Turns bootstrap connections into connections to the broker that they turned out to lead to;
+    /// those that lead to no known broker end once they are not needed.
     pub(super) fn adopt_seeds(&mut self) {
-        // As a rule there is none, a moment after the start.
+        // Usually there is none, a moment after the start.
         let slots = if self.net.seeds > 0 { self.net.conns.len() } else { 0 };
         for slot in 0..slots {
             let Peer::Seed(seed) = self.net.conns[slot].peer else { continue };
@@ -382,7 +383,7 @@ impl<'d> Cx<'d> {
                 }
                 _ => {
                     let others = self.net.conns.iter().enumerate().any(|(other, c)| {
-                        // One that does not answer is the reason why this one was made.
+                        // One that does not respond is the reason why this one was opened.
                         other != slot && c.role == Role::Main && c.is_sound(self.now)
                     });
                     if others && self.net.conns[slot].pending() == 0 {
@@ -393,8 +394,8 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// All slots are taken: one whose end costs least takes no new requests or goes at once.
-    /// Returns when to look again.
+    /// Frees a slot when all are taken: the connection whose end costs least is drained or ends at
+    /// once. Returns when to check again.
     fn make_way(&mut self) -> Tick {
         if let Err(at) = self.net.may_rotate(self.now) {
             return at;
@@ -406,12 +407,12 @@ impl<'d> Cx<'d> {
                 _ if conn.is_draining() => return self.now + DWELL,
                 ConnState::Wanted => continue,
                 ConnState::Ready => conn.since + DWELL,
-                // Others need not wait until this one gives up.
+                // Others need not wait until this one is given up.
                 ConnState::Connecting | ConnState::Handshake => conn.used + PATIENCE,
             };
             next = next.min(due);
-            // Those that nobody needs first, and second ones to a broker; then those without
-            // work for a while.
+            // Unneeded ones first, and second ones to a broker; then those without work for a
+            // while.
             let busy = conn.pending() > 0 || conn.used + DWELL > self.now;
             let rank = (!self.is_spare(conn), busy, conn.since);
             if due <= self.now && victim.is_none_or(|(_, other)| rank < other) {
@@ -428,10 +429,11 @@ impl<'d> Cx<'d> {
         self.now + DWELL
     }
 
-    /// Whether a connection is to nobody who leads something in use, or the second one to a
+    /// Returns whether a connection's peer leads nothing in use, or it is the second one to a
     /// broker.
     fn is_spare(&self, conn: &Conn) -> bool {
-        // Among a handful all go in turn: a second one would never live long enough to be of use.
+        // With only a handful, all take turns: a second one would never live long enough to be of
+        // use.
         if !self.net.is_large() {
             return false;
         }

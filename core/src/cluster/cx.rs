@@ -1,4 +1,4 @@
-//! What every part of a client works with, as one argument.
+//! The context that every part of a client works with, as one argument.
 
 use super::Cluster;
 use crate::config::Settings;
@@ -6,8 +6,8 @@ use crate::connection::Net;
 use crate::memory::Rng;
 use crate::time::Tick;
 
-/// See the module. What the client chose and has, and what is known of the cluster; the parts of
-/// the cluster's work that need all of it are methods of this.
+/// The client's settings and resources, and what is known of the cluster; the parts of the
+/// cluster's work that need all of it are methods of this.
 pub(crate) struct Cx<'d> {
     pub(crate) settings: Settings<'d>,
     /// For jitter and for choices, not for secrets.
@@ -19,7 +19,7 @@ pub(crate) struct Cx<'d> {
 }
 
 impl Cx<'_> {
-    /// Whether something has to be done before any deadline.
+    /// Returns whether something has to be done before any deadline.
     pub(crate) fn is_dirty(&self) -> bool {
         let (net, cluster) = (&self.net, &self.cluster);
         net.stirred

@@ -1,10 +1,10 @@
 //! Noticing growth at a cost that does not depend on how many partitions there are.
 //!
-//! Brokers from 3.8 on are asked with DescribeTopicPartitions for the last known partition and
-//! whether more follow; older ones with ListOffsets for the last known index and the first unknown
+//! Brokers from 3.8 on get DescribeTopicPartitions requests for the last known partition and
+//! whether more follow; older ones get ListOffsets for the last known index and the first unknown
 //! one, the former as a self-test of the broker; where neither works, Metadata is read under a
-//! budget of bytes. Probes go over open connections, in turn; where there are connections to
-//! spare, up to three brokers are kept connected for that.
+//! budget of bytes. Probes rotate over open connections; with spare connections, up to three
+//! brokers are kept connected for that.
 
 use super::topics::Plan;
 use super::{Cluster, Cx, Topic};
@@ -17,28 +17,28 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, Uuid, describe_topic_partitions as describe, list_offsets};
 
-/// A probe without an answer for this long does not keep others waiting.
+/// A probe without a response for this long does not keep others waiting.
 const PATIENCE: Span = Span::from_millis(300);
-/// What finds no memory is tried again for so long.
+/// A probe that finds no memory is retried for this long.
 const REFUSED: Span = Span::from_secs(1);
 /// Pace right after the application itself grew the topic.
 const EAGER: Span = Span::from_millis(20);
 /// Topics in one ListOffsets probe.
 const TOPICS_PER_PROBE: usize = 100;
 
-/// A DescribeTopicPartitions answer as it streams in.
+/// A DescribeTopicPartitions response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DescribeMemo {
     error: ErrorCode,
     id: Uuid,
-    /// The highest index that it tells of.
+    /// The highest index that it names.
     last: Option<i32>,
-    /// Index where more partitions follow.
+    /// Index from which more partitions follow.
     more: Option<i32>,
     skipped: bool,
 }
 
-/// A ListOffsets probe answer as it streams in.
+/// A ListOffsets probe response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OffsetsProbeMemo {
     topic: Link,
@@ -47,7 +47,7 @@ pub(crate) struct OffsetsProbeMemo {
     beyond: Option<ErrorCode>,
 }
 
-/// What a probe is about: the topic, and its count as of now with how often it was recreated.
+/// Returns the tag of a probe: the topic, its count as of now and how often it was recreated.
 fn tag_of(slot: usize, topic: &Topic) -> Tag {
     [(slot as u32) << 16 | u32::from(topic.generation), topic.epoch << 24 ^ topic.count]
 }
@@ -58,13 +58,13 @@ impl<'d> Cluster<'d> {
         self.probes.bytes_out += u64::from(bytes);
     }
 
-    /// The topic that is probed next but for this one.
+    /// Returns the topic that is probed next, apart from this one.
     fn first_beside(&self, slot: usize) -> Link {
         let first = self.topics.first(Plan::Rest);
         if first == Link::to(slot) { self.topics.next(slot) } else { first }
     }
 
-    /// A probe will not be answered: the next one need not wait for it.
+    /// Notes that a probe will get no response: the next one need not wait for it.
     pub(crate) fn probe_lost(&mut self) {
         // Others wait for longer than that anyway.
         let mut link = self.topics.first(Plan::Eager);
@@ -87,7 +87,7 @@ impl<'d> Cluster<'d> {
 }
 
 impl<'d> Cx<'d> {
-    /// When a topic is probed next.
+    /// Returns when a topic is probed next.
     fn probe_due(&self, topic: &Topic, requests: u32) -> Tick {
         if !topic.ready || topic.need.wanted || topic.need.serial != 0 {
             return Tick::NEVER;
@@ -121,21 +121,21 @@ impl<'d> Cx<'d> {
     /// Sends the probes that are due and returns when the next one is.
     pub(super) fn drive_probes(&mut self) -> Tick {
         let next = self.drive_eager();
-        // In the order of their last probes: behind one that is not due none is.
+        // In the order of their last probes: after one that is not due, none is.
         while let Some(slot) = self.cluster.topics.first(Plan::Rest).get() {
             let due = self.probe_due(&self.cluster.topics[slot], self.cluster.requests);
             if due > self.now {
                 return next.min(due);
             }
             if !self.send_probe(slot) {
-                // Nobody to ask now: when somebody is connected, and meanwhile looks again.
+                // No broker is available: wait for a connection, and check from time to time.
                 return next.min(self.now + self.settings.probe_busy);
             }
         }
         next
     }
 
-    /// The same for the topics that the application has just grown.
+    /// Does the same for the topics that the application has just grown.
     fn drive_eager(&mut self) -> Tick {
         let mut next = Tick::NEVER;
         let mut link = self.cluster.topics.first(Plan::Eager);
@@ -155,13 +155,13 @@ impl<'d> Cx<'d> {
         next
     }
 
-    /// `false`: there is no connection for it, or no memory just now; else the topic goes to the
-    /// end of its list.
+    /// Sends a probe; the topic moves to the end of its list. `false` when there is no connection
+    /// or no memory now.
     fn send_probe(&mut self, slot: usize) -> bool {
         let roomy = self.net.is_roomy();
         let aside = self.cluster.topics[slot].probe.aside || roomy;
         let Some(conn) = self.pick_probe(slot, aside) else { return false };
-        // Who steps aside does not lose the turn, unless there are connections beside for it.
+        // Stepping aside does not use up the turn, unless there are extra connections for it.
         let its_turn = !aside || roomy || self.pick_probe(slot, false) == Some(conn);
         let versions = &self.net.conns[conn].versions;
         let cursors = Kind::DESCRIBE.filter(|kind| versions.has(*kind));
@@ -172,7 +172,7 @@ impl<'d> Cx<'d> {
             || offsets && self.send_list_offsets(slot, conn);
         let refused = !sent && (cursors.is_some() || offsets);
         let topic = &self.cluster.topics[slot];
-        // What found no memory for long may never fit, and the others need not wait for it.
+        // A probe that has found no memory for long may never fit; the others need not wait for it.
         let late = self.probe_due(topic, self.cluster.requests) + REFUSED <= self.now;
         if guard!("a probe without memory is tried again", refused && !topic.probe.refused && !late)
         {
@@ -191,7 +191,7 @@ impl<'d> Cx<'d> {
         true
     }
 
-    /// A topic was probed: it is the last in the order of probes now.
+    /// Notes a probe of a topic, which is now the last in the order of probes.
     fn note_probe(&mut self, slot: usize, conn: Option<usize>) {
         let requests = self.cluster.requests;
         let topic = &mut self.cluster.topics[slot];
@@ -203,10 +203,10 @@ impl<'d> Cx<'d> {
         self.cluster.topics.put(slot, plan);
     }
 
-    /// The next connection in turn for a topic; those to brokers that are behind last. Each topic
-    /// has its own turn, else two of them could share two connections out for ever. With `aside`
-    /// those with a batch on its way come later, too: brokers answer in order, and the first batch
-    /// to a new partition takes its time.
+    /// Returns the next connection in turn for a topic; those to stale brokers come last. Each
+    /// topic has its own turn, else two topics could divide two connections between them forever.
+    /// With `aside` those with a batch in flight also come later: brokers respond in order, and the
+    /// first batch to a new partition takes its time.
     fn pick_probe(&self, slot: usize, aside: bool) -> Option<usize> {
         self.net.in_turn(usize::from(self.cluster.topics[slot].probe.conn) + 1, &|conn| {
             let usable = conn.can_ask(self.now);
@@ -230,8 +230,8 @@ impl<'d> Cx<'d> {
         true
     }
 
-    /// Asks for a topic, and for every other one whose probe is due within the busy interval, so
-    /// that many topics cost one request.
+    /// Probes a topic, and every other one whose probe is due within the busy interval, so that
+    /// many topics cost one request.
     fn send_list_offsets(&mut self, slot: usize, conn: usize) -> bool {
         let horizon = self.now + self.settings.probe_busy;
         let (mut joining, mut link) = (0, self.cluster.first_beside(slot));
@@ -261,7 +261,7 @@ impl<'d> Cx<'d> {
         true
     }
 
-    /// For a topic, and for the `joining` ones that come next.
+    /// Writes a probe for a topic, and for the `joining` ones that come next.
     fn write_list_offsets(&mut self, conn: usize, slot: usize, joining: usize) -> Option<Draft> {
         self.net.draft(conn, self.now, Kind::Probe, &mut |w, version| {
             list_offsets::begin(w, version, 0, 1 + joining)?;
@@ -281,14 +281,14 @@ impl<'d> Cx<'d> {
         })
     }
 
-    /// Nothing better than Metadata: as often as the budget of bytes allows, of which each topic
-    /// has its part.
+    /// Falls back to Metadata, as often as the budget of bytes allows, of which each topic has its
+    /// share.
     fn spend_metadata(&mut self, slot: usize) {
         let topic = &self.cluster.topics[slot];
         let bytes = topic.count.saturating_mul(50).saturating_add(200);
         let bytes = bytes.saturating_mul(self.cluster.topics.ready());
         let budget = self.settings.metadata_budget.max(1);
-        // In milliseconds, without 64-bit divisions; what takes days need not be exact.
+        // In milliseconds, without 64-bit divisions; a pause of days need not be exact.
         let (seconds, rest) = (bytes / budget, bytes % budget);
         let rest = rest.saturating_mul(1000) / budget;
         let pause = Span::from_secs(seconds) + Span::from_millis(rest);
@@ -298,7 +298,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The application grew the topic itself: news is sure to come.
+    /// Notes that the application grew the topic itself: news is certain.
     pub(crate) fn expect_growth(&mut self, name: &str) {
         if let Some(slot) = self.cluster.named(name) {
             self.cluster.topics[slot].probe.eager_until = self.now + Span::from_secs(2);
@@ -306,7 +306,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The three-way answer: grown, current or behind.
+    /// Handles the three possible outcomes: grown, current or stale.
     pub(crate) fn describe_done(&mut self, from: &Origin, memo: &DescribeMemo) {
         let Origin { conn, asked } = *from;
         let slot = (asked.tag[0] >> 16) as usize;
@@ -316,7 +316,7 @@ impl<'d> Cx<'d> {
             return;
         }
         topic.probe.until = Tick::ZERO;
-        // It grew or was made again meanwhile: the answer says nothing of what is known now.
+        // It grew or was recreated meanwhile: the response does not concern the current state.
         if right != asked.tag {
             return;
         }
@@ -328,7 +328,7 @@ impl<'d> Cx<'d> {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 return self.refresh(slot);
             }
-            // Access to this topic is refused: Metadata says so too, and tells the application.
+            // Access to this topic is refused: Metadata shows that and notifies the application.
             ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot),
             // A proxy without cursors: other probes may still work.
             ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
@@ -338,7 +338,7 @@ impl<'d> Cx<'d> {
         }
         if topic.id != Uuid::ZERO && memo.id != Uuid::ZERO && topic.id != memo.id {
             if memo.id == topic.old_id {
-                // Or we are: only Metadata answers are evidence for that.
+                // Or our own id is the stale one: only Metadata responses are evidence for that.
                 self.stale(slot, node);
                 return self.refresh(slot);
             }
@@ -349,7 +349,7 @@ impl<'d> Cx<'d> {
         let grown = memo.more.is_some_and(|index| i64::from(index) >= i64::from(count));
         if guard!("a probe tests the broker", !has_last) {
             self.stale(slot, node);
-            // Where it has no id, a topic that was made again with fewer looks the same.
+            // Without an id, a topic that was recreated with fewer partitions looks the same.
             if self.cluster.topics[slot].id == Uuid::ZERO {
                 self.spend_metadata(slot);
             }
@@ -406,15 +406,15 @@ impl<'d> Cx<'d> {
         let refused = |code: ErrorCode| code.0 != 0 && !code.is_retriable();
         let denied = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
         if last == denied || beyond == denied {
-            // Metadata says so too, and tells the application.
+            // Metadata shows that too, and notifies the application.
             self.refresh(slot);
         } else if refused(last) || refused(beyond) {
-            // Not understood: this broker cannot be probed so.
+            // Not understood: this broker does not support such probes.
             self.net.conns[conn].blind = true;
         } else if guard!("a probe tests the broker", last == missing) {
-            // The self-test failed: the broker is behind, the topic was made again with fewer
-            // partitions, or the broker answers only for what it hosts. Metadata tells which, but
-            // in the last case for ever the same.
+            // The self-test failed: the broker is stale, the topic was recreated with fewer
+            // partitions, or the broker reports only what it hosts. Metadata shows which, but in
+            // the last case it repeats the same forever.
             self.spend_metadata(slot);
         } else if beyond != missing {
             self.refresh_now(slot, by);

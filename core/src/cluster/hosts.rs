@@ -1,12 +1,12 @@
-//! Host names of brokers, one behind the other: nearly all are far shorter than the longest that
-//! may be.
+//! Host names of brokers, stored one after the other: nearly all are far shorter than the longest
+//! possible one.
 
 use crate::memory::Mem;
 
 /// Longest name, as in DNS.
 const LONGEST: usize = 255;
 
-/// Where a name lies.
+/// The position of a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Host {
     start: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) const NONE: Self = Self { start: 0, len: 0 };
 
-    /// A name in front of it went.
+    /// Moves the position up after a name in front of it was removed.
     pub(super) fn move_up(&mut self, gone: Self) {
         if self.start > gone.start {
             self.start -= u32::from(gone.len);
@@ -41,7 +41,7 @@ impl<'d> Hosts<'d> {
         core::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// Puts a name behind the others; `None` when there is no room.
+    /// Appends a name; `None` when there is no space.
     pub(super) fn put(&mut self, name: &str) -> Option<Host> {
         let room = self.bytes.get_mut(self.used..)?.get_mut(..name.len())?;
         if name.len() > LONGEST {
@@ -53,7 +53,7 @@ impl<'d> Hosts<'d> {
         Some(host)
     }
 
-    /// Takes a name out. All that were put later [`Host::move_up`] then.
+    /// Removes a name. All later ones need [`Host::move_up`] then.
     pub(super) fn remove(&mut self, host: Host) {
         let start = host.start as usize;
         let end = start + usize::from(host.len);

@@ -1,4 +1,4 @@
-//! Metadata: asked for topics that need it, merged element by element as it streams in.
+//! Metadata: requested for topics that need it, merged element by element as it streams in.
 
 use super::topics::Plan;
 use super::{Cluster, Cx, pending, topic};
@@ -11,23 +11,23 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, Uuid, metadata};
 
-/// A topic is not asked for more often than this.
+/// A topic is not requested more often than this.
 const GAP: Span = Span::from_millis(20);
 /// The same new topic id from one broker for this long is believed (R5 c).
 const NEW_ID_TIME: Span = Span::from_secs(2);
 /// Brokers without ids must contradict for this long (R6, R7).
 const LAG_ALLOWANCE: Span = Span::from_secs(5);
-/// The id before ours is believed of one broker after this long: there is nobody else to be asked.
+/// The previous id is believed of one broker after this long: there is no other to request it from.
 const ALONE: Span = Span::from_secs(30);
-/// A topic that was never seen is told to be missing after this long.
+/// A topic that was never seen is reported as missing after this long.
 const MISSING_TIME: Span = Span::from_secs(2);
-/// A broker that is behind is not asked more often than this for what nobody waits for; probes go
-/// on, and see when it caught up.
+/// Limit of requests to a stale broker for what no caller waits for; probes continue, and detect
+/// that it caught up.
 const ASK_STALE: u8 = 3;
-/// So often an error that says nothing is asked about again before it is told.
+/// Retries after an unspecific error before it is reported.
 const RETRIES: u8 = 3;
 
-/// What has to be remembered while an answer streams in.
+/// State that is kept while a response streams in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MetadataMemo {
     pub(super) started: Tick,
@@ -75,19 +75,19 @@ impl MetadataMemo {
 }
 
 impl<'d> Cluster<'d> {
-    /// Serial of the Metadata request that was sent last.
+    /// Returns the serial of the Metadata request that was sent last.
     pub(crate) const fn metadata_serial(&self) -> u32 {
         self.metadata_serial
     }
 
-    /// The topic that an answer is about, unless it was forgotten meanwhile.
+    /// Returns the topic that a response is about, unless it was forgotten meanwhile.
     pub(super) fn still(&self, topic: Link, generation: u16) -> Option<usize> {
         let slot = topic.get()?;
         let other = self.topics[slot].generation != generation;
         (!guard!("an answer about a forgotten topic is dropped", other)).then_some(slot)
     }
 
-    /// Tells the application once per kind of failure.
+    /// Reports a failure to the application, once per kind.
     pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
         if self.topics[slot].failure != Some(error) {
             self.topics[slot].failure = Some(error);
@@ -96,17 +96,17 @@ impl<'d> Cluster<'d> {
     }
 }
 
-/// When something has to be asked about the cluster, by what that is.
+/// Times at which something is due about the cluster, by what that is.
 struct Timers {
     /// Metadata of some topic gets too old.
     max_age: Tick,
     /// A Metadata request is due.
     metadata: Tick,
-    /// The one under way is given up.
+    /// The request in flight is given up.
     patience: Tick,
     /// A topic is probed for growth.
     probe: Tick,
-    /// A connection to ask over is looked for.
+    /// A connection for requests is needed.
     connection: Tick,
 }
 
@@ -118,7 +118,7 @@ impl Timers {
 }
 
 impl<'d> Cx<'d> {
-    /// Sends what is due and returns when to look again.
+    /// Sends what is due and returns the time of the next pass.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self) -> Tick {
@@ -126,7 +126,7 @@ impl<'d> Cx<'d> {
         self.cluster.requests = (self.net.requests - self.cluster.probes.requests) as u32;
         self.adopt_seeds();
         if self.cluster.metadata_until <= self.now {
-            // No answer: somebody else may know. A late one is still welcome.
+            // No response: another broker may know. A late one is still welcome.
             self.metadata_lost();
         }
         let max_age = self.refresh_old();
@@ -147,7 +147,7 @@ impl<'d> Cx<'d> {
         Timers { max_age, metadata, patience, probe, connection }.first()
     }
 
-    /// Metadata of topics that is too old is wanted. Returns when the next one's is.
+    /// Requests metadata of topics that is too old. Returns when the next one's is.
     fn refresh_old(&mut self) -> Tick {
         while let Some(slot) = self.cluster.topics.oldest() {
             let stale = self.cluster.topics[slot].described + self.settings.metadata_max_age;
@@ -159,8 +159,8 @@ impl<'d> Cx<'d> {
         Tick::NEVER
     }
 
-    /// A connection to ask about the cluster, other ones in turn; brokers that were behind last,
-    /// then connections with batches on their way.
+    /// Returns a connection for a cluster request, another one each time; stale brokers come last,
+    /// then connections with batches in flight.
     pub(crate) fn pick_main(&mut self, prefer: Option<i32>, kind: Kind) -> Option<usize> {
         self.cluster.turn = self.cluster.turn.wrapping_add(1);
         self.net.in_turn(self.cluster.turn, &|conn| {
@@ -191,7 +191,7 @@ impl<'d> Cx<'d> {
         let Some(draft) = draft else { return Tick::NEVER };
         self.net.send(self.now, draft, [0; 2], self.settings.request_timeout);
         self.cluster.metadata_serial = self.cluster.metadata_serial.wrapping_add(1).max(1);
-        // What found no room is due still.
+        // Topics that did not fit are still due.
         self.cluster.topics.wanted_at = if count < due { self.now } else { later };
         let mut link = self.cluster.topics.first(Plan::Wanted);
         while let Some(slot) = link.get().filter(|_| count > 0) {
@@ -210,7 +210,7 @@ impl<'d> Cx<'d> {
         Tick::NEVER
     }
 
-    /// How many topics want Metadata now, and when the next one does.
+    /// Returns how many topics want Metadata now, and when the next one does.
     fn due_topics(&self) -> (usize, Tick) {
         let (mut due, mut later) = (0, Tick::NEVER);
         let mut link = self.cluster.topics.first(Plan::Wanted);
@@ -224,7 +224,8 @@ impl<'d> Cx<'d> {
         (due, later)
     }
 
-    /// A request for the first `count` topics that are due. `None`: the connection takes none.
+    /// Writes a request for the first `count` topics that are due. `None`: the connection takes
+    /// none.
     fn write_metadata(&mut self, conn: usize, count: usize) -> Result<Option<Draft>, Full> {
         let draft = self.net.open(conn, self.now, Kind::Metadata, i16::MAX);
         let Some(mut draft) = draft else { return Ok(None) };
@@ -252,7 +253,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// A Metadata request will not be answered (soon).
+    /// Notes that a Metadata request will get no response (soon).
     pub(crate) fn metadata_lost(&mut self) {
         self.cluster.metadata_until = Tick::NEVER;
         while let Some(slot) = self.cluster.topics.first(Plan::Asked).get() {
@@ -268,14 +269,14 @@ impl<'d> Cx<'d> {
     pub(crate) fn on_metadata(&mut self, memo: &mut MetadataMemo, got: Segment<'_, '_>) {
         if memo.serial == self.cluster.metadata_serial && self.cluster.metadata_until != Tick::NEVER
         {
-            // Long answers over slow links take their time; this one is on its way.
+            // Long responses over slow links take their time; this one is arriving.
             self.cluster.metadata_until = self.now + PATIENCE;
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
             metadata::Item::Broker { id, host, port, .. } => {
                 memo.brokers += 1;
-                // Who is behind may know an old address (R9).
+                // A stale broker may know an old address (R9).
                 let behind =
                     self.cluster.broker(id).is_some() && self.cluster.is_stale(memo.node, self.now);
                 if !guard!("who is behind moves no broker", behind) {
@@ -326,7 +327,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The answer is complete.
+    /// Handles the end of a response.
     pub(crate) fn metadata_done(&mut self, memo: &MetadataMemo) {
         if memo.brokers > 0 && !memo.skipped {
             self.cluster.drop_unnamed(memo.started, memo.node);
@@ -338,7 +339,7 @@ impl<'d> Cx<'d> {
         let mut link = self.cluster.topics.first(Plan::Asked);
         while let Some(slot) = link.get() {
             link = self.cluster.topics.next(slot);
-            // Asked and not named in the answer: as if there had been none.
+            // Requested and not named in the response: as if there had been none.
             if self.cluster.topics[slot].need.serial == memo.serial {
                 self.cluster.topics[slot].need.serial = 0;
                 self.ask_again(slot);
@@ -346,7 +347,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// An answer was merged: the topic waits for its next probe, or for more.
+    /// Schedules a topic after a response was merged: it waits for its next probe, or for more.
     fn schedule(&mut self, slot: usize) {
         self.cluster.plan(slot);
         self.cluster.topics.note_change(slot);
@@ -373,7 +374,7 @@ impl<'d> Cx<'d> {
                 return self.merge_missing(slot, memo);
             }
             error if error.is_retriable() => return self.ask_again(slot),
-            // Passes, as a rule.
+            // Usually temporary.
             ErrorCode::UNKNOWN_SERVER_ERROR
                 if self.cluster.topics[slot].need.failures < RETRIES =>
             {
@@ -422,15 +423,15 @@ impl<'d> Cx<'d> {
         self.want_leaders(slot, news);
     }
 
-    /// Another topic id than ours, or a topic that is back after it was gone: is it a new topic, or
-    /// is the broker behind (R5)?
+    /// Handles another topic id than ours, or a topic that is back after it was gone: either the
+    /// topic is new, or the broker is stale (R5).
     fn merge_other(&mut self, slot: usize, memo: &MetadataMemo, gone: bool) {
         let topic = &mut self.cluster.topics[slot];
         topic.evidence.add(self.now, memo.id, memo.count, memo.node);
         let e = &topic.evidence;
         let lasts = |time: Span| e.answers > 1 && e.since + time <= self.now;
-        // Kafka never gives an id twice: who still has the one before ours is behind, unless it
-        // was us who took them in the wrong order.
+        // Kafka never reuses an id: a broker that still has the previous one is stale, unless the
+        // client saw them in the wrong order.
         let old = memo.id != Uuid::ZERO && memo.id == topic.old_id;
         let believed = match old {
             true => lasts(LAG_ALLOWANCE) && (e.refused || e.two_brokers || lasts(ALONE)),
@@ -438,7 +439,7 @@ impl<'d> Cx<'d> {
         };
         if guard!("another id is corroborated", believed => true) {
             self.cluster.recreate(slot, memo.id, memo.count);
-            // This answer was read as one about another topic: its leaders were not taken.
+            // This response was read as one about another topic: its leaders were not adopted.
             self.confirm(slot, memo.source());
             self.refresh_now(slot, memo.source());
         } else if old {
@@ -448,7 +449,7 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// The broker is behind: others are asked, and itself a few times more.
+    /// Notes a stale broker: others get the request, and the broker itself a few more.
     fn merge_stale(&mut self, slot: usize, memo: &MetadataMemo) {
         self.stale(slot, memo.node);
         if self.cluster.topics[slot].need.failures < ASK_STALE {
@@ -458,8 +459,8 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// Leaders of partitions in use that are still not known, or that somebody contradicts, are
-    /// asked again.
+    /// Requests leaders of partitions in use again that are still unknown, or that some broker
+    /// contradicts.
     fn want_leaders(&mut self, slot: usize, news: bool) {
         self.cluster.topics[slot].need.reported = false;
         let count = self.cluster.topics[slot].count;
@@ -474,14 +475,14 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// "No such topic": believed only when it lasts (R7).
+    /// Handles "no such topic", which is believed only when it lasts (R7).
     fn merge_missing(&mut self, slot: usize, memo: &MetadataMemo) {
         let brokers = self.cluster.brokers.iter().filter(|b| b.used).count();
         let topic = &mut self.cluster.topics[slot];
         topic.evidence.add(self.now, Uuid::ZERO, 0, memo.node);
         let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
         let e = &topic.evidence;
-        // Of a topic that was never seen there is nothing that a second broker could contradict.
+        // A second broker cannot contradict anything about a topic that was never seen.
         let enough = usize::from(e.answers) >= if topic.ready { brokers.max(3) } else { 3 };
         let agreed = !topic.ready || e.two_brokers || brokers < 2 || e.answers > 20;
         let gone = enough && agreed && e.since + allowance <= self.now;
@@ -491,8 +492,8 @@ impl<'d> Cx<'d> {
         self.ask_again(slot);
     }
 
-    /// Fewer partitions than are known: the broker is behind (R4), or, without topic ids and when
-    /// all say so for long, the topic was made again (R6).
+    /// Handles fewer partitions than are known: the broker is stale (R4), or, without topic ids and
+    /// when all agree for long, the topic was recreated (R6).
     fn merge_smaller(&mut self, slot: usize, memo: &MetadataMemo) {
         let brokers = self.cluster.brokers.iter().filter(|b| b.used).count();
         if memo.id == Uuid::ZERO {

@@ -1,11 +1,11 @@
-//! What the application is told of topics and leaders.
+//! What is reported to the application of topics and leaders.
 
 use super::{Cluster, pending};
 use crate::error::Error;
 use crate::event::Event;
 
 impl Cluster<'_> {
-    /// The next thing to tell of topics and leaders.
+    /// Returns the next event of topics and leaders.
     pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
         if let Some(slot) = self.topics.first_news() {
             let event = self.topic_event(slot);
@@ -21,7 +21,7 @@ impl Cluster<'_> {
         Some(Event::LeaderMoved { topic, partition, epoch })
     }
 
-    /// The next failed connection that the application was not told of.
+    /// Returns the next failed connection that was not reported to the application.
     pub(crate) fn poll_disconnected(&mut self) -> Option<Event<'static>> {
         if !self.broker_news {
             return None;
@@ -30,7 +30,7 @@ impl Cluster<'_> {
         Some(Event::Disconnected { broker, error })
     }
 
-    /// Whether there is something of that.
+    /// Returns whether there is such an event.
     pub(crate) fn has_news(&self) -> bool {
         self.topics.has_news() || self.broker_news || self.table.has_moved()
     }
@@ -38,7 +38,7 @@ impl Cluster<'_> {
     fn topic_event(&mut self, slot: usize) -> Event<'static> {
         let id = self.topic_id(slot);
         let topic = &mut self.topics[slot];
-        // What was added since is reported by itself: it is read from another place.
+        // Later additions are reported by their own event: they are read from another place.
         let added = topic.pending & pending::ADDED != 0;
         let partitions = if added { topic.added_from } else { topic.count };
         let mut take = |bit: u8| {

@@ -1,4 +1,4 @@
-//! Answers to what the cluster part asked: Metadata and growth probes.
+//! Responses to requests of the cluster part: Metadata and growth probes.
 
 use super::{Cluster, Cx, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
 use crate::api::Kind;
@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::time::Span;
 use crate::wire::table::Segment;
 
-/// What is remembered while an answer streams in.
+/// State that is kept while a response streams in.
 pub(crate) enum Memo {
     Metadata(MetadataMemo),
     Describe(DescribeMemo),
@@ -15,7 +15,7 @@ pub(crate) enum Memo {
 }
 
 impl Memo {
-    /// The scale of time moves.
+    /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         if let Self::Metadata(memo) = self {
             memo.started.age(by);
@@ -24,7 +24,7 @@ impl Memo {
 }
 
 impl<'d> Cluster<'d> {
-    /// The scale of time moves.
+    /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         let seeds = &mut self.seeds;
         self.brokers_at.age(by);

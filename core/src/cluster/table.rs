@@ -1,15 +1,15 @@
-//! Partitions in use. A topic's partition count is only a number; an entry exists while somebody
-//! produces to the partition or reads it. Producer and consumer keep their own state under the
-//! same index.
+//! Partitions in use. A topic's partition count is only a number; an entry exists while the
+//! partition is produced to or read. Producer and consumer keep their own state under the same
+//! index.
 
 use core::ops::{Deref, DerefMut};
 
 use crate::memory::{Index, Link, List, Mem, Nodes, Slots, hash};
 
-/// Who uses an entry.
+/// The users of an entry.
 pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
-/// The cluster itself, for a partition that producer or consumer are about to take up.
+/// The cluster itself, for a partition that producer or consumer are about to adopt.
 pub(crate) const HELD: u8 = 4;
 
 /// The lists of partitions with news.
@@ -28,16 +28,16 @@ pub(crate) struct Partition {
     users: u8,
     /// Its leader was known at some time.
     pub(crate) known: bool,
-    /// The application was not told of the new leader yet.
+    /// The new leader was not reported to the application yet.
     moved: bool,
     /// Which list of news it is in.
     listed: News,
-    /// Answers in a row with an older leader epoch.
+    /// Responses in a row with an older leader epoch.
     pub(crate) rewinds: u8,
-    /// How often its leader said that it is none, since leader or epoch were news.
+    /// How often its leader said that it is none, since leader or epoch last changed.
     pub(crate) refusals: u8,
     pub(crate) topic: u16,
-    /// Slot of its leader among the brokers; none while that is not known there.
+    /// Slot of its leader among the brokers; none while that broker is unknown.
     broker: Link,
     pub(crate) generation: u32,
     pub(crate) index: u32,
@@ -75,7 +75,7 @@ impl Partition {
         self.leader
     }
 
-    /// Slot of its leader among the brokers.
+    /// Returns the slot of its leader among the brokers.
     pub(crate) const fn broker(&self) -> Option<usize> {
         self.broker.get()
     }
@@ -105,11 +105,11 @@ pub(crate) struct Table<'d> {
     by_news: Nodes<'d>,
     topics: Mem<'d, List>,
     led: Mem<'d, List>,
-    /// Their leader is no broker that is remembered.
+    /// Partitions whose leader is no broker that is remembered.
     stray: List,
-    /// Leader or epoch changed since producer and consumer looked.
+    /// Partitions whose leader or epoch changed since producer and consumer last saw them.
     relocated: List,
-    /// The application was not told of the new leader yet.
+    /// Partitions whose new leader was not reported to the application yet.
     moved: List,
     /// Brokers that lead something.
     leaders: usize,
@@ -149,12 +149,12 @@ impl<'d> Table<'d> {
         None
     }
 
-    /// How many more entries there is room for.
+    /// Returns how many more entries fit.
     pub(crate) fn room(&self) -> usize {
         self.slots.left()
     }
 
-    /// The entry of a partition, made if need be; `None` when all are in use.
+    /// Returns the entry of a partition, made if necessary; `None` when all are in use.
     pub(crate) fn take(&mut self, topic: usize, index: u32, user: u8) -> Option<usize> {
         if let Some(at) = self.find(topic, index) {
             self.entries[at].users |= user;
@@ -175,7 +175,7 @@ impl<'d> Table<'d> {
         Some(at)
     }
 
-    /// One user is done with an entry; it is free when nobody else is left.
+    /// Removes one user of an entry, which is free when no other is left.
     pub(crate) fn release(&mut self, at: usize, user: u8) {
         self.entries[at].users &= !user;
         let entry = self.entries[at];
@@ -190,12 +190,12 @@ impl<'d> Table<'d> {
         self.list_news(at, News::None);
     }
 
-    /// The partitions of a topic that are in use.
+    /// Returns the partitions of a topic that are in use.
     pub(crate) fn of_topic(&self, topic: usize) -> impl Iterator<Item = usize> {
         self.by_topic.iter(&self.topics[topic])
     }
 
-    /// The first of them, and the one behind another, where the table changes meanwhile.
+    /// Returns the first of them; with `next_of` for loops during which the table changes.
     pub(crate) fn first_of(&self, topic: usize) -> Link {
         self.topics[topic].first()
     }
@@ -204,7 +204,7 @@ impl<'d> Table<'d> {
         self.by_topic.next(at)
     }
 
-    /// The first partition in use that a broker leads, and the one behind another.
+    /// Returns the first partition in use that a broker leads; `next_led` returns the others.
     pub(crate) fn first_led(&self, broker: usize) -> Link {
         self.led[broker].first()
     }
@@ -246,12 +246,12 @@ impl<'d> Table<'d> {
         self.leaders -= usize::from(self.led[slot].is_empty());
     }
 
-    /// How many brokers lead something that is in use.
+    /// Returns how many brokers lead something that is in use.
     pub(crate) const fn leaders(&self) -> usize {
         self.leaders
     }
 
-    /// A broker came to a slot: partitions may have waited for it.
+    /// Links partitions that waited for a broker, which has a slot now.
     pub(super) fn broker_came(&mut self, slot: usize, id: i32) {
         let mut link = self.stray.first();
         while let Some(at) = link.get() {
@@ -263,7 +263,7 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// A broker is forgotten: what it leads has a leader that is not known.
+    /// Unlinks a broker that is forgotten: what it leads has an unknown leader.
     pub(super) fn broker_went(&mut self, slot: usize) {
         while let Some(at) = self.led[slot].first().get() {
             let Partition { leader, epoch, .. } = self.entries[at];
@@ -285,7 +285,7 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Producer and consumer have to look at a partition again.
+    /// Has producer and consumer check a partition again.
     fn relocate(&mut self, at: usize) {
         if self.entries[at].listed != News::Relocated {
             self.list_news(at, News::Relocated);
@@ -296,8 +296,8 @@ impl<'d> Table<'d> {
         !self.relocated.is_empty()
     }
 
-    /// The next partition whose leader or epoch changed since producer and consumer looked. What
-    /// the application has to be told of it comes after that.
+    /// Returns the next partition whose leader or epoch changed since producer and consumer last
+    /// saw it. An event for the application comes after that.
     pub(crate) fn next_relocated(&mut self) -> Option<usize> {
         let at = self.relocated.first().get()?;
         let moved = guard!("a new leader is reported", self.entries[at].moved);
@@ -306,7 +306,7 @@ impl<'d> Table<'d> {
         Some(at)
     }
 
-    /// The application has to be told of a new leader.
+    /// Notes a new leader to be reported to the application.
     pub(super) fn note_moved(&mut self, at: usize) {
         self.entries[at].moved = true;
         self.relocate(at);
@@ -316,7 +316,7 @@ impl<'d> Table<'d> {
         !self.moved.is_empty()
     }
 
-    /// The next partition that has a new leader.
+    /// Returns the next partition that has a new leader.
     pub(crate) fn next_moved(&mut self) -> Option<usize> {
         let at = self.moved.first().get()?;
         self.entries[at].moved = false;
@@ -410,7 +410,7 @@ mod tests {
         });
     }
 
-    /// Leaders come, go and change while partitions do: the lists say what the entries say.
+    /// Checks that the lists match the entries while leaders and partitions come, go and change.
     #[test]
     fn partitions_are_listed_by_leader_and_by_news() {
         with_table(12, |table| {

@@ -10,7 +10,7 @@ use crate::wire::Uuid;
 use super::topics::Plan;
 use super::{CONSUMER, Cluster, Cx, HELD, PRODUCER};
 
-/// News that the application was not told yet.
+/// News that was not reported to the application yet.
 pub(crate) mod pending {
     pub(crate) const READY: u8 = 1;
     pub(crate) const ADDED: u8 = 2;
@@ -19,46 +19,45 @@ pub(crate) mod pending {
     pub(crate) const STALE: u8 = 16;
 }
 
-/// A topic that was only produced to makes room for another one after this long
-/// (`metadata.max.idle.ms`).
+/// A topic that was only produced to can be evicted after this long (`metadata.max.idle.ms`).
 const UNUSED: Span = Span::from_secs(300);
 
-/// When to ask for metadata.
+/// When to request metadata.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub(crate) wanted: bool,
-    /// Not before.
+    /// No request before this.
     pub(crate) at: Tick,
-    /// Answers in a row that did not settle it.
+    /// Responses in a row that did not settle it.
     pub(crate) failures: u8,
-    /// A broker is known to know. Not an `Option`, which would not be all zero.
+    /// A broker is known to have the news. Not an `Option`, which would not be all zero.
     pub(crate) reported: bool,
-    /// Which one, and what gave it away.
+    /// That broker, and the signal that showed it.
     pub(crate) by: Source,
-    /// Serial of the request that asked last, 0 when it was answered.
+    /// Serial of the last request for it, 0 once there was a response.
     pub(crate) serial: u32,
 }
 
 /// The growth probe of a topic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
-    /// Sent last.
+    /// When the last one was sent.
     pub(crate) sent: Tick,
     /// No other one before this.
     pub(crate) until: Tick,
     /// Slot of the connection whose turn was last.
     pub(crate) conn: u16,
-    /// The next one avoids batches on their way; every other one does.
+    /// The next one avoids connections with batches in flight; every other one does.
     pub(crate) aside: bool,
-    /// The last one found no memory, and was given up.
+    /// The last one found no memory and was given up.
     pub(crate) refused: bool,
     /// Requests of the client when it was sent.
     pub(crate) requests: u32,
-    /// Probed fast until then: the application itself has just grown the topic.
+    /// Probes are fast until then: the application itself has just grown the topic.
     pub(crate) eager_until: Tick,
 }
 
-/// Answers that contradict what is known, kept until they are many enough (R5 to R7).
+/// Responses that contradict what is known, counted until they are enough (R5 to R7).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence {
     /// The id that they name, zero for "no such topic" and for brokers without ids.
@@ -67,7 +66,7 @@ pub(crate) struct Evidence {
     pub(crate) count: u32,
     pub(crate) answers: u8,
     pub(crate) since: Tick,
-    /// Who gave the first of them, and whether another one agreed.
+    /// The broker that gave the first of them, and whether another one agreed.
     pub(crate) node: i32,
     pub(crate) two_brokers: bool,
     /// A leader refused the id (or the partition) that we know.
@@ -77,27 +76,27 @@ pub(crate) struct Evidence {
 /// A watched topic.
 pub(crate) struct Topic {
     pub(crate) ready: bool,
-    /// The application did not say that it has no more use for it.
+    /// The application has not released it.
     pub(crate) watched: bool,
     /// The list that it is in.
     pub(crate) plan: Plan,
-    /// Who uses all of its partitions: entries are made as an answer names them.
+    /// The users of all of its partitions: entries are made as a response names them.
     pub(crate) wants: u8,
-    /// Some of these entries were not taken up yet.
+    /// Some of these entries were not adopted yet.
     pub(super) held: bool,
     pub(crate) generation: u16,
     pub(crate) name: String<249, u8>,
     pub(crate) id: Uuid,
     /// The id of the topic of this name before.
     pub(crate) old_id: Uuid,
-    /// Brokers name it without its id now: so do we.
+    /// Brokers name it without its id now, and so does the client.
     pub(crate) nameless: bool,
     pub(crate) count: u32,
     /// How often it was recreated.
     pub(crate) epoch: u32,
     pub(crate) confirmed: Tick,
     pub(crate) by: Source,
-    /// Last whole Metadata answer.
+    /// Last complete Metadata response.
     pub(crate) described: Tick,
     pub(crate) need: Need,
     pub(crate) probe: Probe,
@@ -108,9 +107,9 @@ pub(crate) struct Topic {
     pub(crate) added_by: Source,
     pub(crate) failure: Option<Error>,
     pub(crate) stale_broker: i32,
-    /// Producer and consumer have to start anew.
+    /// Producer and consumer have to restart.
     pub(crate) recreated: bool,
-    /// When it was produced to last.
+    /// When it was last produced to.
     pub(crate) used: Tick,
 }
 
@@ -160,7 +159,7 @@ impl Topic {
         used: Tick::ZERO,
     };
 
-    /// A new one; metadata is asked at once. The name was checked.
+    /// Makes a watched topic; metadata is requested at once. The name was checked.
     pub(crate) fn watched(name: &str, generation: u16) -> Self {
         let mut topic = Self { generation, watched: true, ..Self::EMPTY };
         topic.name = String::try_from(name).unwrap_or_default();
@@ -168,14 +167,14 @@ impl Topic {
         topic
     }
 
-    /// A record goes to it.
+    /// Notes that a record goes to it.
     #[inline]
     pub(crate) fn note_produce(&mut self, now: Tick) {
         self.used = now;
         self.wants |= PRODUCER;
     }
 
-    /// The id to be used in requests, zero when they have to name the topic.
+    /// Returns the id to be used in requests, zero when they have to name the topic.
     pub(crate) const fn wire_id(&self) -> Uuid {
         if self.nameless { Uuid::ZERO } else { self.id }
     }
@@ -192,7 +191,7 @@ impl Evidence {
         refused: false,
     };
 
-    /// One more answer by a broker; another kind of answer than before begins anew.
+    /// Adds a response of a broker; a different kind of response than before restarts the count.
     pub(crate) fn add(&mut self, now: Tick, id: Uuid, count: u32, node: i32) {
         let same = self.answers > 0 && self.id == id && (id != Uuid::ZERO || self.count == count);
         if guard!("another answer begins the evidence anew", !same) {
@@ -209,7 +208,7 @@ impl Evidence {
     }
 }
 
-/// Kafka's rule for topic names (`Topic.validate`).
+/// Checks Kafka's rule for topic names (`Topic.validate`).
 pub(crate) fn is_legal_name(name: &str) -> bool {
     (1..=249).contains(&name.len())
         && !matches!(name, "." | "..")
@@ -234,7 +233,7 @@ impl Cluster<'_> {
         self.topics.note_news(slot);
     }
 
-    /// The count grew (R2, R10).
+    /// Raises the count (R2, R10).
     pub(super) fn grow(&mut self, slot: usize, count: u32, by: Source) {
         let topic = &mut self.topics[slot];
         if topic.pending & pending::ADDED == 0 {
@@ -246,8 +245,8 @@ impl Cluster<'_> {
         self.report(slot, pending::ADDED);
     }
 
-    /// What was known of a topic before the client was ended and made again. Metadata is asked for
-    /// all the same; until it comes, this is better than nothing.
+    /// Restores what was known of a topic before the client was closed and recreated. Metadata is
+    /// requested all the same; until it arrives, this is better than nothing.
     pub(crate) fn recall(&mut self, slot: usize, id: Uuid, count: u32, epoch: u32) {
         self.topics.set_id(slot, id);
         self.topics.set_ready(slot);
@@ -259,7 +258,7 @@ impl Cluster<'_> {
         self.report(slot, pending::READY);
     }
 
-    /// Another topic of the same name was accepted: everything of the old one is void.
+    /// Accepts another topic of the same name: all state of the old one is void.
     pub(super) fn recreate(&mut self, slot: usize, id: Uuid, count: u32) {
         let topic = &mut self.topics[slot];
         topic.old_id = topic.id;
@@ -281,9 +280,9 @@ impl Cluster<'_> {
         self.report(slot, pending::RECREATED);
     }
 
-    /// An entry for a partition that an answer names and that will be in use, so that its leader
-    /// need not be asked for again. Producer and consumer take it up when they are told of the
-    /// topic.
+    /// Makes an entry for a partition that a response names and that will be in use, so that its
+    /// leader need not be requested again. Producer and consumer adopt it when they are notified of
+    /// the topic.
     pub(super) fn hold(&mut self, slot: usize, index: u32) -> Option<usize> {
         let topic = &mut self.topics[slot];
         if guard!("leaders that stream by are kept", topic.wants == 0 => true) {
@@ -293,7 +292,7 @@ impl Cluster<'_> {
         self.table.take(slot, index, HELD)
     }
 
-    /// Those who wanted such entries have them.
+    /// Releases such entries once they were adopted.
     pub(crate) fn let_go(&mut self, slot: usize) {
         if !core::mem::take(&mut self.topics[slot].held) {
             return;
@@ -305,13 +304,13 @@ impl Cluster<'_> {
         }
     }
 
-    /// Whether partitions of a topic are assigned, or will be.
+    /// Returns whether partitions of a topic are assigned, or will be.
     pub(crate) fn is_read(&self, slot: usize) -> bool {
         let assigned = |part: usize| self.table[part].used_by(CONSUMER);
         self.topics[slot].wants & CONSUMER != 0 || self.table.of_topic(slot).any(assigned)
     }
 
-    /// A topic that was produced to and is not, for long.
+    /// Returns a topic that was produced to, but not recently.
     pub(crate) fn unused_topic(&self, now: Tick, may_go: impl Fn(usize) -> bool) -> Option<usize> {
         let is_unused = |slot: &usize| {
             let topic = &self.topics[*slot];
@@ -323,7 +322,7 @@ impl Cluster<'_> {
 }
 
 impl<'d> Cx<'d> {
-    /// The topic's count was confirmed.
+    /// Notes that the topic's count was confirmed.
     #[inline(never)]
     pub(super) fn confirm(&mut self, slot: usize, by: Source) {
         let topic = &mut self.cluster.topics[slot];
@@ -331,7 +330,7 @@ impl<'d> Cx<'d> {
         topic.by = by;
     }
 
-    /// A broker is behind with a topic (R4).
+    /// Notes that a broker is stale with a topic (R4).
     pub(super) fn stale(&mut self, slot: usize, node: i32) {
         let pause = self.settings.probe_idle.times(3);
         let known = self.cluster.is_stale(node, self.now);

@@ -1,5 +1,5 @@
-//! The table of topics: slots that come and go, found by name and by Kafka's id, and listed by what
-//! they wait for. Nothing here looks at all of them.
+//! The table of topics: slots that are taken and freed, found by name and by Kafka's id, and listed
+//! by what they wait for. Nothing here iterates over all of them.
 
 use core::ops::{Deref, DerefMut, Index, IndexMut};
 
@@ -8,7 +8,7 @@ use crate::memory::{self, Link, List, Mem, Nodes, Slots, hash_bytes};
 use crate::time::Tick;
 use crate::wire::Uuid;
 
-/// What a slot waits for. Each is in one of these lists.
+/// What a slot waits for. Each slot is in one of these lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Plan {
@@ -16,11 +16,11 @@ pub(crate) enum Plan {
     None,
     /// For its turn to be in a Metadata request.
     Wanted,
-    /// For a Metadata answer.
+    /// For a Metadata response.
     Asked,
     /// For its next probe: in the order of the last one, so that only the first can be due.
     Rest,
-    /// The same where the application has just grown it.
+    /// The same for a topic that the application has just grown.
     Eager,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct TopicsMem<'d> {
 pub(crate) struct Topics<'d> {
     mem: TopicsMem<'d>,
     plans: [List; PLANS],
-    /// Those that rest, in the order of their last Metadata answer.
+    /// Topics at rest, in the order of their last Metadata response.
     aged: List,
     /// Not watched any more, but still in use; in the nodes of `aged`.
     leaving: List,
@@ -72,17 +72,17 @@ impl<'d> Topics<'d> {
         }
     }
 
-    /// Topics that are known.
+    /// Returns the number of topics in use.
     pub(crate) const fn used(&self) -> usize {
         self.used
     }
 
-    /// Topics whose partitions are known.
+    /// Returns the number of topics whose partitions are known.
     pub(crate) const fn ready(&self) -> u32 {
         self.ready
     }
 
-    /// A slot for a topic; `None` when all are in use.
+    /// Takes a slot for a topic; `None` when all are in use.
     pub(crate) fn add(&mut self, name: &str) -> Option<usize> {
         let slot = self.mem.by_plan.take_free(&mut self.slots)?;
         self.used += 1;
@@ -92,7 +92,7 @@ impl<'d> Topics<'d> {
         Some(slot)
     }
 
-    /// Frees a slot; ids of the topic that was there mean nothing from now on.
+    /// Frees a slot; ids of its topic are invalid from now on.
     pub(crate) fn remove(&mut self, slot: usize) {
         self.set_id(slot, Uuid::ZERO);
         let topic = &self.mem.entries[slot];
@@ -110,7 +110,7 @@ impl<'d> Topics<'d> {
         self.mem.entries[slot] = Topic { generation, ..Topic::EMPTY };
     }
 
-    /// The topic of a name.
+    /// Returns the topic of a name.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
         let mut link = self.mem.names.first(hash_bytes(name.as_bytes()));
         while let Some(slot) = link.get() {
@@ -122,7 +122,7 @@ impl<'d> Topics<'d> {
         None
     }
 
-    /// The topic with an id of Kafka's; zero is nobody's.
+    /// Returns the topic with an id of Kafka's; zero is no topic's id.
     pub(crate) fn with_id(&self, id: Uuid) -> Option<usize> {
         let mut link = self.mem.ids.first(hash_bytes(&id.0));
         while let Some(slot) = link.get() {
@@ -134,7 +134,7 @@ impl<'d> Topics<'d> {
         None
     }
 
-    /// Kafka's id of a topic became known, or is another one.
+    /// Sets Kafka's id of a topic, which became known or changed.
     pub(super) fn set_id(&mut self, slot: usize, id: Uuid) {
         let old = core::mem::replace(&mut self.mem.entries[slot].id, id);
         if guard!("an old topic id leaves the index", old != Uuid::ZERO) {
@@ -145,14 +145,14 @@ impl<'d> Topics<'d> {
         }
     }
 
-    /// A topic's partitions are known.
+    /// Notes that a topic's partitions are known.
     pub(super) fn set_ready(&mut self, slot: usize) {
         if !core::mem::replace(&mut self.mem.entries[slot].ready, true) {
             self.ready += 1;
         }
     }
 
-    /// The first topic that waits for something, and the one behind another.
+    /// Returns the first topic that waits for something; `next` returns the others.
     pub(super) fn first(&self, plan: Plan) -> Link {
         self.plans[plan as usize].first()
     }
@@ -172,7 +172,7 @@ impl<'d> Topics<'d> {
         self.mem.by_plan.push_back(&mut self.plans[plan as usize], slot);
     }
 
-    /// The age of what is known of a topic counts from now on.
+    /// Counts the age of what is known of a topic from now on.
     pub(super) fn renew(&mut self, slot: usize) {
         if self.mem.entries[slot].watched {
             self.mem.by_age.remove(&mut self.aged, slot);
@@ -180,19 +180,19 @@ impl<'d> Topics<'d> {
         }
     }
 
-    /// It does not: Metadata is asked for anyway.
+    /// Stops counting the age: Metadata is requested anyway.
     pub(super) fn age_is_no_matter(&mut self, slot: usize) {
         if self.mem.entries[slot].watched {
             self.mem.by_age.remove(&mut self.aged, slot);
         }
     }
 
-    /// The topic whose last Metadata answer is the oldest.
+    /// Returns the topic whose last Metadata response is the oldest.
     pub(super) fn oldest(&self) -> Option<usize> {
         self.aged.first().get()
     }
 
-    /// The application has no use for a topic any more, or has again.
+    /// Notes whether the application uses a topic.
     pub(crate) fn watch(&mut self, slot: usize, watched: bool) {
         if self.mem.entries[slot].watched == watched {
             return;
@@ -204,21 +204,21 @@ impl<'d> Topics<'d> {
         self.mem.by_age.remove(from, slot);
         let topic = &mut self.mem.entries[slot];
         topic.watched = watched;
-        // An age that counted for long is not in order among the others: it begins now.
+        // An old age would not be in order among the others: it restarts now.
         let rests = matches!(topic.plan, Plan::Rest | Plan::Eager);
         if !watched || guard!("a topic that is watched again ages", rests) {
             self.mem.by_age.push_back(to, slot);
         }
     }
 
-    /// A topic that is not watched any more; another one each time.
+    /// Returns a topic that is not watched any more; another one each time.
     pub(crate) fn next_leaving(&mut self) -> Option<usize> {
         let slot = self.mem.by_age.pop(&mut self.leaving)?;
         self.mem.by_age.push_back(&mut self.leaving, slot);
         Some(slot)
     }
 
-    /// The application has to be told something of a topic.
+    /// Notes that a topic has something to report to the application.
     pub(super) fn note_news(&mut self, slot: usize) {
         self.mem.by_news.push_back(&mut self.news, slot);
     }
@@ -227,7 +227,7 @@ impl<'d> Topics<'d> {
         !self.news.is_empty()
     }
 
-    /// A topic with news for the application; it stays until [`Topics::reported`].
+    /// Returns a topic with news for the application; it stays until [`Topics::reported`].
     pub(crate) fn first_news(&self) -> Option<usize> {
         self.news.first().get()
     }
@@ -236,7 +236,7 @@ impl<'d> Topics<'d> {
         self.mem.by_news.remove(&mut self.news, slot);
     }
 
-    /// Producer and consumer have to look at a topic.
+    /// Has producer and consumer check a topic.
     pub(crate) fn note_change(&mut self, slot: usize) {
         self.mem.by_change.push_back(&mut self.changed, slot);
     }
@@ -245,7 +245,7 @@ impl<'d> Topics<'d> {
         !self.changed.is_empty()
     }
 
-    /// The topics that changed, and the same one by one.
+    /// Returns the first topic that changed; `next_changed` and `take_changed` return the others.
     pub(crate) fn first_changed(&self) -> Link {
         self.changed.first()
     }

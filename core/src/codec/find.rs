@@ -6,19 +6,19 @@ const MIN: usize = 4;
 /// Longest block.
 pub(super) const BLOCK: usize = 1 << 16;
 
-/// A string that was there before.
+/// A string that occurred before.
 pub(super) struct Found<'a> {
-    /// What stands between the previous string and this one.
+    /// What is between the previous string and this one.
     pub(super) literals: &'a [u8],
-    /// How many bytes earlier it was, from 1.
+    /// How many bytes earlier it occurred, from 1.
     pub(super) offset: usize,
     /// Its length, from 4.
     pub(super) len: usize,
 }
 
-/// Gives the repeated strings of `block` to `each` until that returns `None`; returns what stands
-/// after the last one. None begins in the last 12 bytes or ends in the last 5, as LZ4 wants it.
-/// `table` has a power of two of places. `None` also for a longer block.
+/// Passes the repeated strings of `block` to `each` until that returns `None`; returns what follows
+/// the last one. None begins in the last 12 bytes or ends in the last 5, as LZ4 requires. `table`
+/// has a power of two of places. `None` also for a longer block.
 pub(super) fn find<'a>(
     block: &'a [u8],
     table: &mut [u16],
@@ -37,7 +37,7 @@ pub(super) fn find<'a>(
         let place = table.get_mut(place as usize)?;
         let before = usize::from(core::mem::replace(place, at as u16));
         if before >= at || word(block, before)? != here {
-            // What does not compress is passed in longer and longer steps.
+            // Data that does not compress is skipped in longer and longer steps.
             at += 1 + (misses >> 5);
             misses += 1;
             continue;

@@ -12,16 +12,17 @@ const UNKNOWN: u8 = 0xe0;
 /// Largest ratio that deflate has.
 const MOST: u64 = 1032;
 
-/// Bytes that the end of the last member says that it unpacks to: wrong when there are several.
+/// Returns the unpacked length that the end of the last member declares: wrong when there are
+/// several members.
 #[must_use]
 pub fn unpacked_len(input: &[u8]) -> Option<u64> {
     let len = u64::from(u32::from_le_bytes(*input.last_chunk()?));
     (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
 }
 
-/// Unpacks all members to the front of `output`; returns how many bytes that are. `inflate`
-/// undoes the deflate stream at the front of its input and returns how many bytes it has read and
-/// written; `crc32` is that of IEEE 802.3.
+/// Unpacks all members to the front of `output`; returns how many bytes that are. `inflate` decodes
+/// the deflate stream at the front of its input and returns how many bytes it has read and written;
+/// `crc32` is that of IEEE 802.3.
 ///
 /// # Errors
 /// See [`Fault`].
@@ -87,7 +88,7 @@ mod with_miniz {
 
     use super::{FULL, Fault};
 
-    // 1 KiB of table, unless flash is dear.
+    // 1 KiB of table, unless flash is scarce.
     static FAST: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
     static SMALL: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 

@@ -1,9 +1,9 @@
-//! LZ4 frames as Kafka has them: magic, descriptor, blocks, end mark.
+//! LZ4 frames as in Kafka: magic, descriptor, blocks, end mark.
 //!
 //! Read: blocks of all sizes, linked ones (which Java's client refuses) and those that are stored;
-//! block and content checksums are verified, and a content length has to be the right one. One
-//! frame and nothing after it. Written: what Java writes and reads, blocks of 64 KiB that do not
-//! depend on each other, without checksums.
+//! block and content checksums are verified, and a content length has to be right. One frame and
+//! nothing after it. Written: what Java writes and reads, blocks of 64 KiB that do not depend on
+//! each other, without checksums.
 
 use super::find::{BLOCK, find};
 use super::{FULL, Fault, array, byte, piece, put, repeat, xxh32};
@@ -56,7 +56,7 @@ fn frame(rest: &mut &[u8]) -> Result<Frame, Fault> {
     Ok(Frame { flags, block, content })
 }
 
-/// Bytes that a frame says that it unpacks to.
+/// Returns the unpacked length that a frame declares.
 #[must_use]
 pub fn unpacked_len(input: &[u8]) -> Option<u64> {
     let len = frame(&mut &*input).ok()?.content?;
@@ -71,9 +71,9 @@ pub fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
     unpack_with(input, output, block)
 }
 
-/// The same with another decoder of blocks. It gets a block, the output, where in there the block
-/// begins and where the earliest byte is that it may refer to; and returns where it ends. What it
-/// writes has to be behind that beginning.
+/// The same with another decoder of blocks. It gets a block, the output, the index where the block
+/// begins there and that of the earliest byte that it may refer to, and returns where the block
+/// ends. It may write only after that beginning.
 ///
 /// # Errors
 /// See [`Fault`].
@@ -113,7 +113,7 @@ pub fn unpack_with(
             block(packed, window, at, low)
         };
         at = match end {
-            // Not the output ends there, but what a block may be.
+            // The limit is that of a block, not of the output.
             Err(Fault::TooLarge { .. }) if most <= room => return Err(Fault::Damaged),
             end => end?,
         };
@@ -151,7 +151,7 @@ pub fn block(input: &[u8], output: &mut [u8], at: usize, low: usize) -> Result<u
     }
 }
 
-/// A length whose first four bits are known.
+/// Takes a length whose first four bits are known.
 fn length(rest: &mut &[u8], bits: u8) -> Result<usize, Fault> {
     let mut length = usize::from(bits);
     if bits == 15 {
@@ -169,7 +169,7 @@ fn length(rest: &mut &[u8], bits: u8) -> Result<usize, Fault> {
 /// The descriptor that is written, and its checksum: version 1, independent blocks of 64 KiB.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 
-/// Bytes of output that [`pack`] needs at most: blocks that do not shrink are stored.
+/// Returns how many bytes of output [`pack`] needs at most: blocks that do not shrink are stored.
 #[must_use]
 pub const fn packed_bound(len: usize) -> usize {
     let blocks = len.div_ceil(BLOCK);
@@ -193,7 +193,7 @@ pub fn pack_with(
     let mut at = put(output, 0, &HEADER).ok()?;
     for block in input.chunks(BLOCK) {
         let body = output.get_mut(at.checked_add(4)?..)?;
-        // Only what shrinks is worth it.
+        // A block that does not shrink is stored.
         let most = body.len().min(block.len() - 1);
         let (len, stored) = match encode(block, &mut body[..most]) {
             Some(len) => (len, 0),
@@ -235,7 +235,7 @@ fn sequence(
     Some(end)
 }
 
-/// Writes what the four bits in the token do not hold.
+/// Writes the part of a length that does not fit into the four bits of the token.
 fn more(output: &mut [u8], at: usize, length: usize) -> Option<usize> {
     let Some(mut left) = length.checked_sub(15) else { return Some(at) };
     let mut at = at;

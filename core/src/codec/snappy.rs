@@ -1,19 +1,19 @@
-//! Snappy as Kafka has it: raw blocks, each after its length, in the framing of xerial's
-//! `SnappyOutputStream`. A bare block is read, too (librdkafka writes that).
+//! Snappy as in Kafka: raw blocks, each after its length, in the framing of xerial's
+//! `SnappyOutputStream`. A bare block is also read (librdkafka writes that).
 
 use super::find::find;
 use super::{FULL, Fault, array, byte, piece, put, repeat};
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// Magic, version 1, and the oldest version that can read it. Not compared when read: some write
-/// them with the other byte order.
+/// Magic, version 1, and the oldest version that can read it. Not compared when read: some clients
+/// write them with the other byte order.
 const HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// Bytes of a block as Java's client writes it.
 const CHUNK: usize = 32 << 10;
 /// Above the largest ratio that the format has: three bytes stand for 64.
 const MOST: u64 = 32;
 
-/// Bytes that all blocks together say that they unpack to.
+/// Returns the unpacked length that all blocks together declare.
 #[must_use]
 pub fn unpacked_len(input: &[u8]) -> Option<u64> {
     let mut sum = 0;
@@ -51,7 +51,7 @@ pub fn unpack_with(
     Ok(at)
 }
 
-/// Gives each block to `one`.
+/// Passes each block to `one`.
 fn each<'a>(
     input: &'a [u8],
     mut one: impl FnMut(&'a [u8]) -> Result<(), Fault>,
@@ -72,7 +72,7 @@ fn each<'a>(
     Ok(())
 }
 
-/// The length at the front of a block: a varint of 32 bits.
+/// Takes the length at the front of a block: a varint of 32 bits.
 fn block_len(rest: &mut &[u8]) -> Result<u32, Fault> {
     let mut len = 0;
     for shift in (0..35).step_by(7) {
@@ -97,7 +97,7 @@ pub fn block(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
     let mut at = 0;
     while !rest.is_empty() {
         at = element(&mut rest, room, at).map_err(|why| match why {
-            // Not the output ends there, but what the block says that it has.
+            // The limit is the declared length of the block, not of the output.
             Fault::TooLarge { .. } => Fault::Damaged,
             other => other,
         })?;
@@ -124,13 +124,13 @@ fn element(rest: &mut &[u8], output: &mut [u8], at: usize) -> Result<usize, Faul
     repeat(output, at, 0, offset, len)
 }
 
-/// A number of 1 to 4 bytes.
+/// Takes a number of 1 to 4 bytes.
 fn little_endian(rest: &mut &[u8], bytes: usize) -> Result<usize, Fault> {
     let number = piece(rest, bytes)?.iter().rfold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
     usize::try_from(number).map_err(|_| Fault::Damaged)
 }
 
-/// Bytes of output that [`pack`] needs at most.
+/// Returns how many bytes of output [`pack`] needs at most.
 #[must_use]
 pub const fn packed_bound(len: usize) -> usize {
     // Three bytes for a length, and three for the tag of a literal. A copy of four bytes takes

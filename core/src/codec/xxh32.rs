@@ -8,7 +8,7 @@ const P3: Wrapping<u32> = Wrapping(0xc2b2_ae3d);
 const P4: Wrapping<u32> = Wrapping(0x27d4_eb2f);
 const P5: Wrapping<u32> = Wrapping(0x1656_67b1);
 
-/// The xxHash of `bytes` with seed 0.
+/// Returns the xxHash of `bytes` with seed 0.
 #[must_use]
 pub fn xxh32(bytes: &[u8]) -> u32 {
     let (stripes, mut rest) = bytes.as_chunks::<16>();

@@ -1,20 +1,20 @@
-//! When a connection that does not answer is given up: not while its answer waits for the
-//! application, and not before what arrived while nobody looked was read.
+//! When a connection that does not respond is given up: not while its response waits for the
+//! application, and not before what arrived while the loop was away was read.
 
 use super::{Conn, ConnState, Net};
 use crate::api::Owner;
 use crate::config::Settings;
 use crate::time::{Span, Tick};
 
-/// A deadline that passed so long ago passed while nobody looked.
+/// A deadline that passed this long ago passed while the loop was away.
 const LATE: Span = Span::from_millis(100);
-/// A slow link has the time of a request again so often, for as long as bytes move.
+/// Most renewals of a request's time on a slow link, while bytes move.
 const RENEWALS: u8 = 16;
 /// What has arrived meanwhile is read within this.
 const GRACE: Span = Span::from_millis(50);
-/// The application hears of a connection that has been silent for this long.
+/// A connection that has been silent for this long is reported to the application.
 pub(super) const REPORT: Span = Span::from_secs(3);
-/// A silent connection is looked at again this often.
+/// A silent connection is checked again this often.
 const AGAIN: Span = Span::from_secs(1);
 
 /// What the application knows of a silence.
@@ -25,18 +25,19 @@ pub(super) enum Silence {
     Reported,
 }
 
-/// What the deadlines of a connection say.
+/// The result of checking the deadlines of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Sound,
     /// A request or the connecting took too long.
     Over,
-    /// Nothing comes back over it, while others are answered.
+    /// Nothing arrives over it, while other connections get responses.
     Dead,
 }
 
 impl Conn {
-    /// Since when something waits for this connection and nothing has come; never if nothing waits.
+    /// Returns since when something waits for this connection and nothing has arrived; never if
+    /// nothing waits.
     fn silent_since(&self, hold: Span) -> Tick {
         match self.state {
             ConnState::Connecting => self.used,
@@ -61,8 +62,8 @@ impl Conn {
         })
     }
 
-    /// Something passed while nobody looked: what has arrived meanwhile is read first. Returns
-    /// until when.
+    /// Notes that a deadline passed while the loop was away: what has arrived meanwhile is read
+    /// first. Returns until when.
     fn read_first(&mut self, now: Tick) -> Tick {
         if !self.overdue {
             (self.overdue, self.overdue_at) = (true, now + GRACE);
@@ -70,9 +71,9 @@ impl Conn {
         self.overdue_at
     }
 
-    /// Bytes of the request at a place move, or of its response: it and those behind it have their
-    /// whole time again, if some of it is over. Bounded, since a peer may take or give a byte now
-    /// and then for ever.
+    /// Renews the deadlines of the request at an index and of those after it, since bytes of it or
+    /// of its response move, if some of their time is over. Bounded, since a peer may move a byte
+    /// now and then forever.
     pub(super) fn renew(&mut self, now: Tick, from: usize) {
         let Some(first) = self.in_flight.get(from) else { return };
         let quarter = first.since.until(first.deadline).shifted(2);
@@ -89,7 +90,7 @@ impl Conn {
 }
 
 impl Net<'_> {
-    /// The scale of time moves.
+    /// Shifts the scale of time.
     pub(crate) fn age(&mut self, by: Span) {
         self.deadline.age(by);
         self.rotated.age(by);
@@ -111,12 +112,12 @@ impl Net<'_> {
         }
     }
 
-    /// No connection has a deadline before this.
+    /// Returns a time before which no connection has a deadline.
     pub(crate) const fn next_deadline(&self) -> Tick {
         self.deadline
     }
 
-    /// Begins to look at the deadlines of all connections; [`Net::verdict`] is told of each.
+    /// Begins a check of the deadlines of all connections; [`Net::verdict`] follows for each.
     pub(crate) fn begin_look(&mut self) {
         self.deadline = Tick::NEVER;
         self.check = false;
@@ -145,7 +146,7 @@ impl Net<'_> {
         Verdict::Sound
     }
 
-    /// The application hears of a silence once.
+    /// Reports a silence to the application once.
     fn watch_silence(&mut self, now: Tick, slot: usize, silent: Tick) {
         let conn = &mut self.conns[slot];
         let report_at = silent + REPORT;
@@ -157,7 +158,7 @@ impl Net<'_> {
         if conn.silence != Silence::No {
             return;
         }
-        // One that passed while nobody looked says nothing before the socket was read.
+        // One that passed while the loop was away says nothing before the socket was read.
         if report_at + LATE > now || (conn.overdue && conn.overdue_at <= now) {
             (conn.silence, conn.overdue) = (Silence::News, false);
             self.silence_news = true;
@@ -166,7 +167,7 @@ impl Net<'_> {
         }
     }
 
-    /// The next broker that is silent, and since when.
+    /// Returns the next broker that is silent, and since when.
     pub(crate) fn take_silence(&mut self, hold: Span) -> Option<(i32, Tick)> {
         for conn in self.conns.iter_mut() {
             if conn.silence == Silence::News {
@@ -192,14 +193,14 @@ impl Net<'_> {
         at <= now
     }
 
-    /// Bytes of a connection have arrived.
+    /// Notes that bytes of a connection have arrived.
     pub(crate) fn arrived(&mut self, now: Tick, slot: usize) {
         let conn = &mut self.conns[slot];
         (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
         conn.renew(now, 0);
     }
 
-    /// Whether the next answer on a connection lies here and waits for the application.
+    /// Sets whether the next response on a connection has arrived and waits for the application.
     pub(crate) fn set_blocked(&mut self, now: Tick, slot: usize, blocked: bool) {
         let conn = &mut self.conns[slot];
         if blocked == conn.blocked {

@@ -1,7 +1,7 @@
-//! What a connection does before it takes requests, as a machine of its own: it says what comes
-//! next, and the client sends that. Today it is ApiVersions alone (KIP-511); authentication is
-//! another [`HandshakeStep`] between the versions and `Ready`, and the same one again when the
-//! session of a ready connection ends (KIP-368).
+//! What a connection does before it takes requests, as a state machine: it returns the next step,
+//! and the client sends it. Today it is only ApiVersions (KIP-511); authentication is another
+//! [`HandshakeStep`] between the versions and `Ready`, and the same one again when the session of a
+//! ready connection ends (KIP-368).
 
 use super::{Conn, ConnState};
 use crate::api::Kind;
@@ -18,7 +18,7 @@ pub(crate) enum HandshakeStep {
     Ready,
 }
 
-/// What is known of a handshake while an answer streams in.
+/// What is known of a handshake while a response streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HandshakeMemo {
     pub(crate) error: ErrorCode,
@@ -28,22 +28,22 @@ pub(crate) struct HandshakeMemo {
 }
 
 impl Conn {
-    /// The connection is established. `known` is the version of ApiVersions that its broker took
-    /// last, 0 where that is not known.
+    /// Begins the handshake of an established connection. `known` is the ApiVersions version that
+    /// its broker accepted last, 0 where that is not known.
     pub(crate) fn begin_handshake(&mut self, known: i16) -> HandshakeStep {
         let ours = api_versions::Answer::VERSIONS.1;
         self.handshake_version = if known > 0 { known } else { ours };
         HandshakeStep::Versions
     }
 
-    /// The version in which a handshake sends a request, if that is one of its own: nothing else
-    /// leaves before a connection is ready.
+    /// Returns the version in which a handshake sends a request, if it is one of its own: nothing
+    /// else is sent before a connection is ready.
     pub(super) fn handshake_asks(&self, kind: Kind) -> Option<i16> {
         let asks = self.state == ConnState::Handshake && kind == Kind::Versions;
         asks.then_some(self.handshake_version)
     }
 
-    /// What a broker says of the versions that it speaks.
+    /// Takes an item of a broker's ApiVersions response.
     pub(crate) fn on_versions(&mut self, memo: &mut HandshakeMemo, got: Segment<'_, '_>) {
         match api_versions::item(got) {
             Some(api_versions::Item::Head { error }) => memo.error = error,
@@ -60,8 +60,8 @@ impl Conn {
         }
     }
 
-    /// The versions are known, or are asked again in a version that the broker knows, once for
-    /// each version that is lower than the last.
+    /// Ends ApiVersions: the versions are known, or are requested again in a version that the
+    /// broker knows, at most once for each lower version.
     pub(crate) fn versions_done(
         &mut self,
         memo: &HandshakeMemo,

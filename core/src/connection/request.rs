@@ -1,4 +1,4 @@
-//! Requests are written into blocks, and queued behind those of their connection.
+//! Requests are written into blocks, and queued after those of their connection.
 
 use super::deadlines::REPORT;
 use super::{Body, Draft, InFlight, Net, Question, Tag};
@@ -17,7 +17,7 @@ impl Net<'_> {
             None if self.takes_requests(conn, now) => slot.versions.best(kind, cap)?,
             None => return None,
         };
-        // 0 is nobody's.
+        // No request has the id 0.
         self.correlation = (self.correlation.wrapping_add(1) & i32::MAX).max(1);
         let mut draft =
             Draft { conn, kind, version, correlation: self.correlation, ctl: Chain::EMPTY };
@@ -32,7 +32,7 @@ impl Net<'_> {
         self.whole(draft, written)
     }
 
-    /// A whole request, if the connection and the memory allow it.
+    /// Writes a whole request, if the connection and the memory allow it.
     pub(crate) fn draft(
         &mut self,
         conn: usize,
@@ -45,7 +45,7 @@ impl Net<'_> {
         self.whole(draft, written)
     }
 
-    /// A request, unless something of it found no room.
+    /// Returns a request, unless a part of it did not fit.
     fn whole(&mut self, draft: Draft, written: Result<(), Full>) -> Option<Draft> {
         match written {
             Ok(()) => Some(draft),
@@ -110,7 +110,7 @@ impl Net<'_> {
         self.deadline = self.deadline.min(deadline).min(now + REPORT);
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
-        // An adapter that has not sent all of what it was shown comes back by itself.
+        // An adapter that has not sent all that it was given polls again by itself.
         if conn.pending() == usize::from(conn.shown) && !conn.unshown {
             conn.unshown = true;
             self.unshown += 1;
@@ -122,7 +122,7 @@ impl Net<'_> {
         self.requests += 1;
     }
 
-    /// A request without batches.
+    /// Queues a request without batches.
     #[inline(never)]
     pub(crate) fn send(&mut self, now: Tick, draft: Draft, tag: Tag, timeout: Span) {
         self.commit(now, draft, tag, now + timeout, Link::NONE, false);

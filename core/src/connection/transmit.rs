@@ -1,5 +1,5 @@
-//! Bytes on their way out: request bytes and record batches in turn, straight from the blocks
-//! where they wait for their acknowledgement.
+//! Bytes to be sent: request bytes and record batches in turn, straight from the blocks where they
+//! wait for their acknowledgement.
 
 use super::{Conn, InFlight, Net};
 use crate::memory::{Blocks, Chain, Link, Slices};
@@ -22,7 +22,7 @@ impl Outgoing {
         Self { chain: Chain::EMPTY, ctl_end: 0, next: Link::NONE, before: Link::NONE };
 }
 
-/// Slices to be written, in order. Short writes are normal: tell the number of bytes taken to
+/// Slices to be written, in order. Short writes are normal: pass the number of bytes taken to
 /// [`Client::handle_transmitted`](crate::Client::handle_transmitted).
 pub struct Transmit<'a> {
     blocks: &'a Blocks<'a>,
@@ -33,7 +33,7 @@ pub struct Transmit<'a> {
     batch: Link,
     /// The next run is the batch, not the request bytes before it.
     in_batch: bool,
-    /// Bytes that left before.
+    /// Bytes that were sent before.
     skip: usize,
     run: Slices<'a>,
 }
@@ -94,14 +94,14 @@ impl<'a> Iterator for Transmit<'a> {
 }
 
 impl Conn {
-    /// The first batch of the oldest request that was not told of.
+    /// Returns the first batch of the oldest request that was not reported.
     pub(crate) fn oldest_batches(&self) -> Link {
         self.in_flight.first().map_or(Link::NONE, |request| request.batches)
     }
 }
 
 impl Net<'_> {
-    /// Bytes that a connection has to send.
+    /// Returns the bytes that a connection has to send.
     pub(crate) fn transmit(&self, slot: usize) -> Option<Transmit<'_>> {
         let conn = &self.conns[slot];
         if !conn.is_up() || usize::from(conn.shown) == conn.in_flight.len() {
@@ -121,14 +121,14 @@ impl Net<'_> {
         })
     }
 
-    /// Bytes that [`Net::transmit`] yields.
+    /// Returns how many bytes [`Net::transmit`] yields.
     pub(crate) fn offered(&self, slot: usize) -> u32 {
         let conn = &self.conns[slot];
         let left = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default();
         left.iter().fold(0, |sum: u32, f| sum.saturating_add(f.total - f.sent))
     }
 
-    /// A batch is no longer part of the request whose answer is being read on a connection.
+    /// Removes a batch from the request whose response is being read on a connection.
     pub(crate) fn leave_request(&mut self, conn: usize, batch: usize) {
         let Outgoing { next, before, .. } = self.outgoing[batch];
         match (before.get(), self.conns[conn].in_flight.first_mut()) {
@@ -141,8 +141,8 @@ impl Net<'_> {
         }
     }
 
-    /// The adapter wrote `len` bytes. Request bytes are given back once they left; batches stay
-    /// until their request ends.
+    /// Notes that the adapter wrote `len` bytes. Request bytes are released once they are sent;
+    /// batches stay until their request ends.
     pub(crate) fn transmitted(&mut self, now: Tick, slot: usize, len: usize) {
         let mut left = len;
         let conn = &mut self.conns[slot];
@@ -164,7 +164,7 @@ impl Net<'_> {
         }
     }
 
-    /// Takes the batches of a request that left whole and has no answer (acks 0).
+    /// Takes the batches of a request that was sent whole and gets no response (acks 0).
     pub(crate) fn take_silent(&mut self, slot: usize) -> Option<Link> {
         let conn = &mut self.conns[slot];
         let shown = conn.in_flight.get(..usize::from(conn.shown)).unwrap_or_default();

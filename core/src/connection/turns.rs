@@ -1,29 +1,29 @@
-//! Who gets the next free connection where there are fewer of them than brokers in use: whoever
-//! waits and had one longest ago, or those that always have work, or never answer, would starve
-//! the others.
+//! Which peer gets the next free connection where there are fewer of them than brokers in use: the
+//! waiting one that had a connection longest ago. Otherwise those that always have work, or never
+//! respond, would starve the others.
 
 use heapless::Vec;
 
 use super::{Peer, Role};
 use crate::time::{Span, Tick};
 
-/// More wait without a place: those that had a connection longest ago have one.
+/// More peers may wait without a place: the places go to those that had a connection longest ago.
 const PLACES: usize = 8;
-/// Who does not ask again within this time does not want a connection any more.
+/// A wish that is not repeated within this time has expired.
 const STALE: Span = Span::from_secs(1);
 
 /// A wish for a connection that could not be granted.
 struct Wish {
     peer: Peer,
     role: Role,
-    /// The turn in which it was granted last.
+    /// The turn in which the wish was last granted.
     last: u16,
     asked: Tick,
 }
 
 /// See the module.
 pub(crate) struct Turns {
-    /// Of those that were granted equally long ago, who asked first stands first.
+    /// Of those that were granted equally long ago, the earlier wish comes first.
     waiting: Vec<Wish, PLACES, u8>,
     /// Wishes that were granted, modulo 65,536.
     turn: u16,
@@ -34,15 +34,15 @@ impl Turns {
         Self { waiting: Vec::new(), turn: 0 }
     }
 
-    /// The scale of time moves.
+    /// Shifts the scale of time.
     pub(super) fn age(&mut self, by: Span) {
         for wish in &mut self.waiting {
             wish.asked.age(by);
         }
     }
 
-    /// Whether it is the turn of this one, whose last turn was `last`, 0 for none yet. It waits no
-    /// longer then; else it does.
+    /// Returns whether it is the turn of a peer whose last turn was `last`, 0 for none yet. If so
+    /// it waits no longer, else it is queued.
     pub(super) fn admit(
         &mut self,
         now: Tick,
@@ -101,14 +101,14 @@ mod tests {
         assert!(admit(1004, 1, true), "3 asked last a second ago");
     }
 
-    /// However many there are, and in whichever order they ask.
+    /// With any number of peers, and in any order of wishes.
     #[test]
     fn all_have_their_turn_though_most_have_no_place() {
         let mut last = [0_u16; 40];
         let mut turns = Turns::new();
         let mut granted = [0; 40];
         for round in 0..400 {
-            // One slot changes hands; those behind it in the order of asking come last.
+            // One slot changes hands; later wishes come last.
             let mut free = true;
             for n in 0..40 {
                 let peer = Peer::Node(n as i32);

@@ -8,18 +8,18 @@ use crate::wire::ApiKey;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Versions {
     /// The lowest and the highest version of the broker by kind of request, the latter + 1; 0 for
-    /// an API that it has not.
+    /// an API that it does not have.
     offered: [(u8, u8); Kind::COUNT],
 }
 
 impl Versions {
     pub(crate) const NONE: Self = Self { offered: [(0, 0); Kind::COUNT] };
 
-    /// Takes a range that the broker offers. What it cannot mean counts as nothing.
+    /// Takes a range that the broker offers. An impossible range is ignored.
     pub(crate) fn offer(&mut self, api: ApiKey, min: i16, max: i16) {
         let range = match (u8::try_from(min), u8::try_from(max)) {
             (Ok(min), Ok(max)) if min <= max => (min, max.saturating_add(1)),
-            // Far above what anybody speaks.
+            // Far above any existing version.
             (Ok(min), Err(_)) if max > 0 => (min, u8::MAX),
             _ => return,
         };
@@ -30,7 +30,7 @@ impl Versions {
         }
     }
 
-    /// The highest common version that is not above `cap`.
+    /// Returns the highest common version that is not above `cap`.
     pub(crate) fn best(&self, kind: Kind, cap: i16) -> Option<i16> {
         let (min, end) = self.offered[kind as usize];
         let (least, most) = kind.row().versions;
@@ -39,7 +39,7 @@ impl Versions {
         (end > 0 && best >= least).then_some(best)
     }
 
-    /// Why nothing of this kind can be asked, if that is so.
+    /// Returns why no request of this kind can be sent, if that is so.
     pub(crate) fn lacks(&self, kind: Kind) -> Option<PeerFault> {
         let ((min, end), api) = (self.offered[kind as usize], kind.api());
         match end {
@@ -53,7 +53,7 @@ impl Versions {
         }
     }
 
-    /// The broker offers it and does not do it.
+    /// Forgets an API that the broker offers but does not support.
     pub(crate) fn forget(&mut self, kind: Kind) {
         self.offered[kind as usize] = (0, 0);
     }

@@ -1,11 +1,11 @@
-//! Where reading stands, to be saved and restored.
+//! Bookmarks: positions of the consumer, to be saved and restored.
 
 use super::{Activity, Consumer};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
 use crate::config::Start;
 
-/// Where reading of a partition stands.
+/// The position in a partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bookmark {
     pub(crate) partition: u32,
@@ -18,13 +18,13 @@ pub(crate) struct Bookmark {
 }
 
 impl<'d> Consumer<'d> {
-    /// Partitions that a topic had when `assign_all` began to read it.
+    /// Returns the number of partitions that a topic had when `assign_all` began to read it.
     pub(crate) fn first_of(&self, slot: usize) -> Option<u32> {
         let follow = &self.follows[slot];
         (follow.active && follow.begun).then_some(follow.first)
     }
 
-    /// The bookmark of an assigned partition; `None` while its start is being resolved.
+    /// Returns the bookmark of an assigned partition; `None` while its start is being resolved.
     pub(crate) fn bookmark(&self, cluster: &Cluster<'d>, part: usize) -> Option<Bookmark> {
         let offset = self.position(part)?;
         let entry = &cluster.table[part];
@@ -32,12 +32,12 @@ impl<'d> Consumer<'d> {
         Some(Bookmark { partition: entry.index, offset, last_epoch, leader_epoch: entry.epoch })
     }
 
-    /// Whether all partitions of a topic are read.
+    /// Returns whether all partitions of a topic are read.
     pub(crate) fn is_followed(&self, slot: usize) -> bool {
         self.follows[slot].active
     }
 
-    /// An `assign_all` goes on: partitions from `first` on were added while the topic was read.
+    /// Resumes an `assign_all`: partitions from `first` on were added while the topic was read.
     pub(crate) fn follow_from(&mut self, slot: usize, first: u32) {
         let follow = &mut self.follows[slot];
         if follow.active {
@@ -45,7 +45,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Puts a partition to where a bookmark is, if it is assigned by hand or by `assign_all`.
+    /// Moves a partition to a bookmark, if it is assigned by hand or by `assign_all`.
     pub(crate) fn put(&mut self, cx: &mut Cx<'d>, slot: usize, bookmark: &Bookmark) -> bool {
         let topic = cx.cluster.topic_id(slot);
         let known = cx.cluster.table.find(slot, bookmark.partition);

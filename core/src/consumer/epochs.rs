@@ -1,5 +1,5 @@
-//! OffsetForLeaderEpoch: whether the log still has what was read, where Fetch does not tell
-//! (brokers 2.4 to 2.6; KIP-320).
+//! OffsetForLeaderEpoch: checks whether the log still has what was read, where Fetch does not
+//! report that (brokers 2.4 to 2.6; KIP-320).
 
 use super::{Activity, Consumer, OffsetsMemo};
 use crate::api::Kind;
@@ -7,13 +7,13 @@ use crate::cluster::Cx;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, offset_for_leader_epoch};
 
-/// From this version on Fetch finds truncation itself.
+/// From this version on Fetch detects truncation itself.
 const FETCH_CHECKS: i16 = 12;
-/// Before, consumers have no permission.
+/// In older versions consumers have no permission.
 const FOR_CONSUMERS: i16 = 3;
 
 impl<'d> Consumer<'d> {
-    /// A leader epoch is news: what was read before may not be in the log any more.
+    /// Notes a leader epoch: if it is new, what was read before may no longer be in the log.
     pub(super) fn doubt(&mut self, part: usize, epoch: i32) {
         let read = &mut self.reads[part];
         let known = Kind::EPOCHS.is_some()
@@ -24,7 +24,8 @@ impl<'d> Consumer<'d> {
         read.unchecked |= known && news;
     }
 
-    /// Asks the broker of a connection where the epochs end that were read last. False: no room.
+    /// Requests the end offsets of the epochs that were read last from the broker of a connection.
+    /// False: no space.
     pub(super) fn send_checks(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         let Some(asks) = Kind::EPOCHS else { return true };
         if self.desks[desk].checks.is_empty() {
@@ -62,7 +63,7 @@ impl<'d> Consumer<'d> {
             Some(Item::Partition { error, index, leader_epoch, end_offset }) => {
                 let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &mut self.reads[part];
-                // A seek in between has the last word.
+                // A seek in between takes precedence.
                 let sought = guard!("a seek outlives a check", read.asked != correlation);
                 if read.state != Activity::Fetch || sought {
                     return;

@@ -1,5 +1,5 @@
 //! Fetch requests, incremental where the broker keeps a session (KIP-227), and the outer part of
-//! their answers.
+//! their responses.
 
 use super::plan::Named;
 use super::work::Spot;
@@ -15,15 +15,15 @@ use crate::wire::{ErrorCode, Uuid, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Span = Span::from_millis(100);
-/// The same while some of what is read from the broker is held or paused, for so many requests,
-/// and from then on.
+/// The same while some of what is read from the broker is held or paused: the short wait for `CALM`
+/// requests, then the longer one.
 const SHORT_WAIT: Span = Span::from_millis(5);
 const CALM: u8 = 50;
 const CALM_WAIT: Span = Span::from_millis(20);
-/// When to try again after there was no room for a request.
+/// Pause before another attempt after a request did not fit.
 pub(super) const NO_ROOM: Span = Span::from_millis(20);
 
-/// What has to be remembered while an answer streams in.
+/// State that is kept while a response streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FetchMemo {
     pub(super) serial: u32,
@@ -37,11 +37,11 @@ pub(crate) struct FetchMemo {
     hinted: bool,
     /// A replica to be read from instead, -1 for none.
     pub(super) preferred: i32,
-    /// Bytes of a batch before the position that did not come yet.
+    /// Bytes of a batch before the position that did not arrive yet.
     pub(super) skip: usize,
     /// There was a batch before the position.
     pub(super) passed: bool,
-    /// The batch at the position is cut short.
+    /// The batch at the position is incomplete.
     pub(super) cut: bool,
     /// The checksum of the batch at the front was verified.
     pub(super) checked: bool,
@@ -52,7 +52,7 @@ impl FetchMemo {
         Self { serial, ..Self::default() }
     }
 
-    /// The rest of the partition's records is not wanted: it will be fetched again.
+    /// Discards the rest of the partition's records, which will be fetched again.
     pub(crate) fn drop_records(&mut self) {
         self.discard = true;
     }
@@ -61,14 +61,15 @@ impl FetchMemo {
         self.discard
     }
 
-    /// The batch at the front was taken.
+    /// Notes that the batch at the front was taken.
     pub(crate) fn next_batch(&mut self) {
         self.checked = false;
     }
 }
 
 impl<'d> Consumer<'d> {
-    /// Version of the next Fetch, and whether it names everything that is read from the broker.
+    /// Returns the version of the next Fetch, and whether it names everything that is read from the
+    /// broker.
     fn version(&self, cx: &Cx<'d>, (conn, desk): (usize, usize)) -> Option<(i16, bool)> {
         let (versions, session) = (&cx.net.conns[conn].versions, &cx.net.conns[conn].session);
         let at = &self.desks[desk];
@@ -88,7 +89,7 @@ impl<'d> Consumer<'d> {
         Some((versions.best(Kind::Fetch, cap)?, true))
     }
 
-    /// Another session begins: everything that is read from the broker is named.
+    /// Begins another session: everything that is read from the broker is named.
     fn begin_session(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize), by_id: bool) {
         self.leave_session(&mut cx.cluster, desk);
         self.session_serial = self.session_serial.wrapping_add(1).max(1);
@@ -98,8 +99,8 @@ impl<'d> Consumer<'d> {
         let desk = &mut desks[desk];
         let before = core::mem::replace(&mut desk.serial, session.serial);
         desk.anew = false;
-        // Who comes last may get nothing when the limit on bytes bites: first those that the last
-        // request had no room for, then those that it brought nothing, in turn.
+        // The last partitions may get nothing when the limit on bytes applies: first come those
+        // that did not fit into the last request, then those for which it brought nothing, in turn.
         let (mut first, mut last) = (List::EMPTY, List::EMPTY);
         while let Some(part) = by_work.pop(&mut desk.sends) {
             let list = if reads[part].session == before { &mut last } else { &mut first };
@@ -118,7 +119,7 @@ impl<'d> Consumer<'d> {
         desk.sends = first;
     }
 
-    /// Fetches from the broker of a connection, one request at a time. False: no room for it.
+    /// Fetches from the broker of a connection, one request at a time. False: no space for it.
     pub(super) fn send_fetch(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         let at = &self.desks[desk];
         let idle = at.sends.is_empty() && at.quiet.is_empty();
@@ -148,7 +149,7 @@ impl<'d> Consumer<'d> {
         true
     }
 
-    /// How long the broker may wait for records.
+    /// Returns how long the broker may wait for records.
     fn wait_of(&mut self, cx: &Cx<'d>, (conn, desk): (usize, usize)) -> Span {
         let desk = &mut self.desks[desk];
         let mut wait = cx.settings.fetch_max_wait;
@@ -156,7 +157,8 @@ impl<'d> Consumer<'d> {
             wait = wait.min(SHARED_WAIT);
         }
         if guard!("a fetch beside what is held is short", desk.resting > 0) {
-            // What is resumed comes with the next request only, and that may be any moment.
+            // What is resumed can only be part of the next request, and may be resumed at any
+            // moment.
             desk.calm = desk.calm.saturating_add(1);
             wait = wait.min(if desk.calm < CALM { SHORT_WAIT } else { CALM_WAIT });
         }
@@ -182,7 +184,8 @@ impl<'d> Consumer<'d> {
         i32::try_from(self.rx_bytes).unwrap_or(i32::MAX)
     }
 
-    /// A Fetch request of as many partitions as there are blocks for, and how many that are.
+    /// Makes a Fetch request of as many partitions as there are blocks for. Returns it and their
+    /// number.
     fn draft(
         &mut self,
         cx: &mut Cx<'d>,
@@ -192,7 +195,7 @@ impl<'d> Consumer<'d> {
     ) -> Option<(Draft, usize)> {
         self.drop_strangers(&mut cx.cluster, desk);
         let most_bytes = cx.settings.partition_max_bytes.min(self.rx_limit());
-        // Only what is tried is put in order, or those behind would lose their turn.
+        // Only what is tried is put in order, or the partitions after it would lose their turn.
         let mut most = guard!("who had no room comes first", self.room.1 => u16::MAX);
         loop {
             let Self { desks, follows, by_work, by_forget, .. } = self;
@@ -217,18 +220,19 @@ impl<'d> Consumer<'d> {
             }
             cx.net.abandon(draft);
             if sends < 2 {
-                // If it is what has to be forgotten that is too long, so be it.
+                // If the list to be forgotten is what is too long, the next request begins another
+                // session.
                 self.desks[desk].anew |= count > 0;
                 return None;
             }
-            // One step beyond what was right goes back to that.
+            // If one step beyond the last size that fit is too long, that size is used again.
             let half = (sends / 2) as u16;
             most = if usize::from(self.room.0) < sends { self.room.0 } else { half };
             self.room = (half, most);
         }
     }
 
-    /// Of what has to be forgotten, what is not part of the session anyway.
+    /// Drops from the list to be forgotten what is not part of the session anyway.
     fn drop_strangers(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
         let mut link = self.desks[desk].forgets.first();
         while let Some(part) = link.get() {
@@ -240,13 +244,13 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Remembers what a Fetch request says of the first partition that it names.
+    /// Records what a Fetch request says of the first partition that it names.
     fn note_sent(&mut self, cluster: &Cluster<'d>, desk: usize) {
         let Some(part) = self.by_work.pop(&mut self.desks[desk].sends) else { return };
         self.by_work.push_back(&mut self.desks[desk].quiet, part);
         let read = &mut self.reads[part];
         if let Some(other) = read.seat.get().filter(|other| *other != desk) {
-            // Its old leader was not told to forget it, and would go on answering for it.
+            // Its old leader got no request to forget it, and would continue to return it.
             self.by_forget.remove(&mut self.desks[other].forgets, part);
             self.desks[other].anew = guard!("an old leader's session begins anew", true);
         }
@@ -309,7 +313,8 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Whether an answer of a session still concerns a partition: no seek, pause or move since.
+    /// Returns whether a response of a session still applies to a partition: no seek, pause or move
+    /// since.
     #[inline]
     pub(super) fn is_current(&self, part: usize, serial: u32) -> bool {
         let read = &self.reads[part];
@@ -332,7 +337,7 @@ impl<'d> Consumer<'d> {
                 let next = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
                 session.epoch = guard!("session epoch", next => session.epoch.max(1));
             }
-            // No session: whole requests, each with a serial of its own.
+            // No session: full requests, each with a serial of its own.
             ErrorCode(0) => (session.id, session.epoch) = (0, 0),
             ErrorCode::FETCH_SESSION_ID_NOT_FOUND if known => (session.id, session.epoch) = (0, 0),
             ErrorCode::INVALID_FETCH_SESSION_EPOCH | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
@@ -360,7 +365,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Whether a partition was read to its end, which is reported once.
+    /// Notes that a partition was read to its end, which is reported once.
     fn note_end(&mut self, cx: &Cx<'d>, part: usize, high_watermark: i64) {
         let read = &mut self.reads[part];
         let ends = high_watermark >= 0 && read.position >= high_watermark;
@@ -370,7 +375,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The end of a partition's entry.
+    /// Handles the end of a partition's entry.
     fn conclude(&mut self, cx: &mut Cx<'d>, part: usize, memo: &FetchMemo) {
         if !self.is_current(part, memo.serial) {
             return;
@@ -389,7 +394,7 @@ impl<'d> Consumer<'d> {
         let vain = guard!("what leads nowhere is not fetched at once", memo.passed)
             && read.position == read.sent_position;
         match memo.error {
-            // Refetched at once it would come the same way.
+            // Fetched again at once, it would be the same.
             ErrorCode(0) if memo.cut || vain => self.refused(cx, part, ErrorCode::CORRUPT_MESSAGE),
             ErrorCode(0) => {
                 self.reads[part].recovered();
@@ -402,7 +407,7 @@ impl<'d> Consumer<'d> {
                 let why = Unreadable::ByBroker;
                 self.park(part, Trouble::Corrupt { why, next_offset });
             }
-            // The new leader is known: on to it without a pause (KIP-951).
+            // The new leader is known: it is used without a pause (KIP-951).
             _ if memo.hinted => self.dirty = true,
             code => self.refused(cx, part, code),
         }
@@ -410,8 +415,8 @@ impl<'d> Consumer<'d> {
 }
 
 impl<'d> Consumer<'d> {
-    /// The leader's log ends an epoch before our position: what we read above was truncated
-    /// (KIP-320).
+    /// Handles a divergence: the leader's log ends an epoch before our position, so what we read
+    /// above was truncated (KIP-320).
     pub(super) fn diverged(&mut self, cx: &mut Cx<'d>, part: usize, epoch: i32, end_offset: i64) {
         let read = &mut self.reads[part];
         let to = end_offset.min(read.position);

@@ -1,4 +1,4 @@
-//! ListOffsets: turning a start, or a position that fell out of the log, into an offset.
+//! ListOffsets: resolves a start, or a position that fell out of the log, to an offset.
 
 use super::{Activity, Assignment, Consumer, Trouble};
 use crate::api::Kind;
@@ -13,19 +13,20 @@ use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
-/// An error is told once it has lasted this long; new partitions answer 3 and 6 for a while (R11).
+/// An error is reported once it has lasted this long; new partitions return 3 and 6 for a while
+/// (R11).
 const SILENCE: Span = Span::from_secs(5);
-/// So many refusals in a row, more than a second, pass for a broker that lags.
+/// Refusals in a row, more than a second's worth, that still count as the lag of a broker.
 const LAGS: u8 = 6;
 
-/// An answer as it streams in.
+/// A response as it streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OffsetsMemo {
     topic: Link,
 }
 
 impl OffsetsMemo {
-    /// Partitions of this topic follow.
+    /// Notes the topic of the partitions that follow.
     pub(super) fn names(&mut self, cluster: &Cluster<'_>, name: &str) {
         self.topic = cluster.named(name).map_or(Link::NONE, Link::to);
     }
@@ -36,7 +37,7 @@ impl OffsetsMemo {
 }
 
 impl<'d> Consumer<'d> {
-    /// Asks the broker of a connection for the offsets that are needed of it. False: no room.
+    /// Requests the needed offsets from the broker of a connection. False: no space.
     pub(super) fn send_offsets(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
         if self.desks[desk].offsets.is_empty()
             || cx.net.conns[conn].awaits(|kind| kind == Kind::Offsets)
@@ -61,7 +62,7 @@ impl<'d> Consumer<'d> {
             list_offsets::Item::Partition { index, error, offset, leader_epoch, .. } => {
                 let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &self.reads[part];
-                // A seek in between has the last word.
+                // A seek in between takes precedence.
                 let sought = guard!("a seek has the last word", read.asked != correlation);
                 if read.state != Activity::Resolve || sought {
                     return;
@@ -80,7 +81,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// An answer is complete, or will never come: what is still open is asked again.
+    /// Handles the end or the loss of a response: what is still open is requested again.
     pub(super) fn unasked(&mut self, now: Tick, correlation: i32) {
         let mut link = self.lists.asked.first();
         while let Some(part) = link.get() {
@@ -97,7 +98,7 @@ impl<'d> Consumer<'d> {
         let read = &mut self.reads[part];
         if offset < 0 {
             if let Start::Timestamp(_) = read.start {
-                // No record with such a timestamp: the end.
+                // No record with such a timestamp: the end is used.
                 read.start = Start::Latest;
                 return;
             }
@@ -118,7 +119,7 @@ impl<'d> Consumer<'d> {
             && read.start == Start::Earliest
             && from >= offset
         {
-            // Not below the log, so above it: which end is that?
+            // Not below the log, so above it: the end of the log decides.
             read.start = Start::Latest;
             return;
         }
@@ -128,8 +129,8 @@ impl<'d> Consumer<'d> {
             && cx.settings.out_of_range == OutOfRange::Nearest
             && from <= offset;
         if in_range_after_all {
-            // They contradict each other: one of them lags, or the log does not know the epoch that
-            // was read last, of a topic that was made again without ids.
+            // The responses contradict each other: one broker lags, or the log does not know the
+            // epoch that was read last, of a topic that was recreated without ids.
             read.go_on_from(-1);
             return self.refused(cx, part, ErrorCode::OFFSET_NOT_AVAILABLE);
         }
@@ -138,7 +139,7 @@ impl<'d> Consumer<'d> {
         self.jump(&cx.cluster, part, offset, MoveReason::OutOfRange);
     }
 
-    /// A position that its leader says is outside the log.
+    /// Handles a position that its leader reports as out of range.
     pub(super) fn out_of_range(&mut self, cx: &Cx<'d>, part: usize) {
         let read = &mut self.reads[part];
         let start = match cx.settings.out_of_range {
@@ -158,7 +159,7 @@ impl<'d> Consumer<'d> {
         self.relink(&cx.cluster, part);
     }
 
-    /// A partition is tried again after a growing pause.
+    /// Sets a growing pause before a partition is tried again.
     pub(super) fn back_off(&mut self, cx: &mut Cx<'d>, part: usize) {
         let read = &mut self.reads[part];
         let base = Span::from_millis(25);
@@ -170,12 +171,12 @@ impl<'d> Consumer<'d> {
         read.failures = read.failures.saturating_add(1);
     }
 
-    /// A broker refused a partition in a Fetch or ListOffsets answer (errors.md section 4).
+    /// Handles the refusal of a partition in a Fetch or ListOffsets response (errors.md section 4).
     pub(super) fn refused(&mut self, cx: &mut Cx<'d>, part: usize, code: ErrorCode) {
         self.back_off(cx, part);
         let read = &mut self.reads[part];
-        // 75 and 78 mean that the broker lags: asking for metadata would not help. If it goes on
-        // and on, the epoch is one that the cluster has not: of a topic that was made again.
+        // 75 and 78 mean that the broker lags: a metadata request would not help. If they persist,
+        // the cluster does not have the epoch: it is that of a topic that was recreated.
         let void = code == ErrorCode::UNKNOWN_LEADER_EPOCH && read.failures > LAGS;
         let lags =
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
@@ -200,13 +201,13 @@ impl<'d> Consumer<'d> {
 }
 
 impl Assignment {
-    /// What ListOffsets is asked for.
+    /// Returns the timestamp for ListOffsets.
     pub(super) fn timestamp(&self) -> i64 {
         match self.start {
             Start::Earliest => EARLIEST,
             Start::Latest => LATEST,
             Start::Timestamp(ms) => ms,
-            // Resolved at once; never asked.
+            // Resolved at once; never requested.
             Start::Offset(_) => EARLIEST,
         }
     }

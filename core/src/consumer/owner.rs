@@ -1,4 +1,4 @@
-//! Answers to what the consumer asked.
+//! Responses to requests of the consumer.
 
 use super::{Consumer, FetchMemo, OffsetsMemo};
 use crate::api::Kind;
@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::time::Span;
 use crate::wire::table::Segment;
 
-/// What is remembered while an answer streams in.
+/// State that is kept while a response streams in.
 pub(crate) enum Memo {
     Fetch(FetchMemo),
     Offsets(OffsetsMemo),
@@ -17,7 +17,7 @@ pub(crate) enum Memo {
 }
 
 impl Memo {
-    /// Of an answer that brings records.
+    /// Returns the state of a response that brings records.
     pub(crate) fn fetch(&mut self) -> Option<&mut FetchMemo> {
         match self {
             Self::Fetch(memo) => Some(memo),
@@ -27,7 +27,7 @@ impl Memo {
 }
 
 impl<'d> Consumer<'d> {
-    /// The scale of time moves.
+    /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         let lists = &mut self.lists;
         self.rack_from.age(by);

@@ -19,7 +19,7 @@ pub(super) enum Section {
     Checks,
 }
 
-/// The first `count` entries of a list, in which those of a topic stand together.
+/// The first `count` entries of a list in which those of a topic are adjacent.
 pub(super) struct Named<'p, 'd> {
     pub(super) nodes: &'p Nodes<'d>,
     pub(super) first: Link,
@@ -34,7 +34,7 @@ pub(super) struct Plan<'p, 'd> {
 }
 
 impl<'d> Named<'_, 'd> {
-    /// The entries from one on that are of its topic: how many, and what comes behind them.
+    /// Returns how many entries from one on are of its topic, and the entry after them.
     fn run(&self, cluster: &Cluster<'d>, from: Link, left: usize) -> (usize, Link) {
         let topic = |at: usize| cluster.table[at].topic;
         let (mut link, mut count) = (from, 0);
@@ -60,7 +60,7 @@ impl<'d> Named<'_, 'd> {
 }
 
 impl<'d> Plan<'_, 'd> {
-    /// The body of a Fetch request. `max` is the most bytes of a partition.
+    /// Writes the body of a Fetch request. `max` is the most bytes of a partition.
     pub(super) fn write_fetch(
         &self,
         w: &mut Writer<'_>,
@@ -75,7 +75,7 @@ impl<'d> Plan<'_, 'd> {
         fetch::end(w, self.version, rack)
     }
 
-    /// The body of a request of this kind, other than Fetch.
+    /// Writes the body of a request of this kind, other than Fetch.
     pub(super) fn write(
         &self,
         w: &mut Writer<'_>,
@@ -89,7 +89,7 @@ impl<'d> Plan<'_, 'd> {
         }
     }
 
-    /// The body of a ListOffsets request.
+    /// Writes the body of a ListOffsets request.
     fn write_offsets(
         &self,
         w: &mut Writer<'_>,
@@ -101,14 +101,14 @@ impl<'d> Plan<'_, 'd> {
         list_offsets::end(w, self.version, timeout_ms)
     }
 
-    /// The body of an OffsetForLeaderEpoch request.
+    /// Writes the body of an OffsetForLeaderEpoch request.
     fn write_checks(&self, w: &mut Writer<'_>, named: &Named<'_, 'd>) -> Result<(), Full> {
         epochs::begin(w, self.version, named.topics(self.cluster))?;
         self.write_topics(w, Section::Checks, named, 0)?;
         epochs::end(w, self.version)
     }
 
-    /// All topics of a part.
+    /// Writes all topics of a part.
     fn write_topics(
         &self,
         w: &mut Writer<'_>,
@@ -176,7 +176,7 @@ impl<'d> Plan<'_, 'd> {
 }
 
 impl<'d> Consumer<'d> {
-    /// The first `count` entries of a list that goes by `by_work`.
+    /// Returns the first `count` entries of a list that is linked by `by_work`.
     pub(super) fn named(&self, list: &List, count: usize) -> Named<'_, 'd> {
         Named { nodes: &self.by_work, first: list.first(), count }
     }

@@ -1,4 +1,4 @@
-//! Record batches in a Fetch answer: found, checked and handed out one by one.
+//! Record batches in a Fetch response: found, checked and handed out one by one.
 
 use super::{Activity, Consumer, FetchMemo, Trouble};
 #[cfg(feature = "codecs")]
@@ -9,23 +9,23 @@ use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
-/// Where the magic is, in bytes from the beginning.
+/// Position of the magic, in bytes from the beginning.
 const MAGIC_AT: usize = 16;
 /// The length of a message of magic 0 without key and value.
 const OLD_MIN: i32 = 14;
 
-/// What stands at the front of a partition's records.
+/// What was found at the front of a partition's records.
 pub(crate) enum Found<'a> {
-    /// More bytes are needed before anything can be said.
+    /// More bytes are needed before the front can be judged.
     More,
-    /// So many bytes are to be skipped; the partition's records go on after them.
+    /// So many bytes are to be skipped; the partition's records continue after them.
     Skip(usize),
     /// The rest of the partition's records is of no use.
     Drop,
     Batch(Batch<'a>, Taken),
 }
 
-/// A batch that the application holds: done when it polls the next event.
+/// A batch that the application holds until it polls the next event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     pub(crate) len: usize,
@@ -36,8 +36,8 @@ pub(crate) struct Taken {
 }
 
 impl<'d> Consumer<'d> {
-    /// Looks at the records of the partition whose entry is being read. `bytes` is what has
-    /// arrived of them, `left` their announced length.
+    /// Examines the records of the partition whose entry is being read. `bytes` is what has arrived
+    /// of them, `left` their announced length.
     pub(crate) fn look<'a>(
         &mut self,
         cx: &Cx<'d>,
@@ -59,9 +59,9 @@ impl<'d> Consumer<'d> {
             return Found::Skip(len);
         }
         let position = self.reads[part].position;
-        // Nothing of this answer was of use so far.
+        // Nothing of this response was of use so far.
         let first = self.reads[part].sent_position == position;
-        // Brokers cut the last batch where the limit is: it comes again.
+        // Brokers truncate the last batch at the limit: it is fetched again.
         if left < PEEK_LEN {
             memo.cut = first;
             return Found::Drop;
@@ -108,7 +108,7 @@ impl<'d> Consumer<'d> {
         self.hand_out(cx, memo, part, header, &bytes[..total])
     }
 
-    /// A whole, sound batch: for the application, unless there is nothing for it in there.
+    /// Hands a complete, sound batch to the application, unless it has no records for it.
     fn hand_out<'a>(
         &mut self,
         cx: &Cx<'d>,
@@ -145,7 +145,7 @@ impl<'d> Consumer<'d> {
         Found::Batch(batch, Taken { len, part, serial: memo.serial, next_offset, epoch })
     }
 
-    /// Whether the application unpacks batches of this codec.
+    /// Returns whether the application unpacks batches of this codec.
     #[cfg(feature = "codecs")]
     fn is_unpacked(cx: &Cx<'d>, codec: u8) -> bool {
         Codec::from_id(codec).is_some_and(|codec| cx.settings.codecs.has(codec))
@@ -156,13 +156,12 @@ impl<'d> Consumer<'d> {
         false
     }
 
-    /// The application cannot use the records from `offset` on: the partition waits there for a
-    /// seek.
+    /// Parks a partition until a seek: the application cannot use the records from `offset` on.
     #[cfg(feature = "codecs")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if read.state == Activity::Resolve {
-            // Wherever it was about to go, the application is not there yet.
+            // The start being resolved does not matter: the application is not there yet.
             read.begin(Start::Offset(offset.max(0)));
         }
         if read.state == Activity::Fetch {
@@ -172,7 +171,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// What stands where a batch was due is too short, or too long, for one.
+    /// Reports bytes where a batch was due that are too few, or too many, for one.
     fn not_a_batch<'a>(
         &mut self,
         part: usize,
@@ -201,8 +200,9 @@ impl<'d> Consumer<'d> {
         Found::Drop
     }
 
-    /// The application is through with a batch: the position moves behind it, unless it was held,
-    /// sought or paused meanwhile. Returns whether the rest of the partition's records is wanted.
+    /// Moves the position past a batch that the application has consumed, unless the partition was
+    /// held, sought or paused meanwhile. Returns whether the rest of the partition's records is
+    /// wanted.
     pub(crate) fn taken(&mut self, taken: &Taken) -> bool {
         let read = &mut self.reads[taken.part];
         if read.session != taken.serial || read.stale || read.state != Activity::Fetch {

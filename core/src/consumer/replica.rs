@@ -1,5 +1,5 @@
 //! Reading from a replica in the client's own rack (KIP-392). The leader names it, and decides
-//! whatever is wrong there.
+//! about any trouble there.
 
 use super::work::Spot;
 use super::{Consumer, FetchMemo};
@@ -7,15 +7,15 @@ use crate::cluster::{Cluster, Cx};
 use crate::memory::Link;
 use crate::time::{Span, Tick};
 
-/// After a replica did not serve, leaders are not asked for one for so long: they might name it
-/// again at once.
+/// After a replica failed, requests to leaders name no rack for this long: they might name the same
+/// replica again at once.
 const PAUSE: Span = Span::from_secs(10);
 
-/// Whether a build reads from replicas.
+/// Whether this build reads from replicas.
 const REPLICAS: bool = cfg!(feature = "replicas");
 
-/// Another replica that a partition is read from until then, zero for the leader. Of no size where
-/// leaders alone are read from.
+/// Another replica that a partition is read from until a time, zero for the leader. Zero-sized in
+/// builds that read from leaders only.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     #[cfg(feature = "replicas")]
@@ -40,7 +40,7 @@ impl Lease {
         self.until
     }
 
-    /// The scale of time moves.
+    /// Ages all times: the scale of time moves.
     pub(super) fn age(&mut self, by: Span) {
         self.until.age(by);
     }
@@ -66,7 +66,7 @@ impl Lease {
 }
 
 impl<'d> Consumer<'d> {
-    /// The broker that a partition is read from.
+    /// Returns the broker that a partition is read from.
     pub(super) fn source(&self, cluster: &Cluster<'d>, part: usize) -> Link {
         let read = &self.reads[part];
         let replica = match read.lease.until() {
@@ -76,19 +76,20 @@ impl<'d> Consumer<'d> {
         replica.or(cluster.table[part].broker()).map_or(Link::NONE, Link::to)
     }
 
-    /// Whether a Fetch request names no rack: replicas elsewhere are no use for now.
+    /// Returns whether a Fetch request names no rack: other replicas are of no use for now.
     pub(super) fn leaders_alone(&self, now: Tick) -> bool {
         !REPLICAS || guard!("a replica in trouble is not named again", now < self.rack_from)
     }
 
-    /// A leader names a replica to be read from.
+    /// Handles a replica that a leader names to be read from.
     pub(super) fn prefer(&mut self, cx: &mut Cx<'d>, part: usize, memo: &FetchMemo) {
         let entry = &cx.cluster.table[part];
         let topic = usize::from(entry.topic);
         if !REPLICAS || memo.preferred < 0 {
             return;
         }
-        // Only a leader does: this is another broker than it was taken for, and gives no records.
+        // Only a leader names one: this broker is not the follower it was taken for, and returns no
+        // records.
         if self.leave_replica(cx, part) {
             return cx.refresh(topic);
         }
@@ -99,7 +100,7 @@ impl<'d> Consumer<'d> {
             "an unknown replica is not read from",
             cx.cluster.broker_slot(memo.preferred).is_none()
         ) {
-            // The leader gives no records to those that it sends elsewhere.
+            // The leader returns no records to clients that it sends elsewhere.
             self.rack_from = cx.now + PAUSE;
             cx.refresh(topic);
             return;
@@ -110,7 +111,7 @@ impl<'d> Consumer<'d> {
         self.relink(&cx.cluster, part);
     }
 
-    /// Back to the leader, which decides what is wrong. False: that was the one.
+    /// Returns to the leader, which decides what is wrong. False: it was the leader already.
     pub(super) fn leave_replica(&mut self, cx: &Cx<'d>, part: usize) -> bool {
         let read = &mut self.reads[part];
         let left = read.lease.until() != Tick::ZERO;
@@ -122,8 +123,8 @@ impl<'d> Consumer<'d> {
         left
     }
 
-    /// Puts the partitions of a broker's lists where they belong. Those of which `gone` holds are
-    /// read from their leaders again.
+    /// Moves the partitions of a broker's lists to their right places. Those for which `gone` is
+    /// true are read from their leaders again.
     pub(super) fn review(&mut self, cx: &Cx<'d>, desk: usize, gone: impl Fn(Tick) -> bool) {
         if !REPLICAS {
             return;
@@ -150,7 +151,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Leaders are asked again whether somebody else is closer.
+    /// Ends leases that are over, so that leaders can name a closer replica again.
     pub(super) fn end_leases(&mut self, cx: &Cx<'d>) {
         self.lists.lease = Tick::NEVER;
         for desk in 0..self.desks.len() {

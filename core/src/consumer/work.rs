@@ -12,8 +12,8 @@ use crate::time::{Span, Tick};
 use super::Follow;
 use super::fetch::NO_ROOM;
 
-/// How often metadata is wanted for partitions without a leader; how often it is asked for is for
-/// the cluster to say.
+/// How often metadata is wanted for partitions without a leader; the cluster decides how often it
+/// is requested.
 const SEARCH: Span = Span::from_millis(20);
 
 /// The list that a partition is in, by what comes next for it.
@@ -26,19 +26,19 @@ pub(super) enum Spot {
     Homeless,
     /// A pause after a refusal.
     Waits,
-    /// Room to produce.
+    /// Space to produce.
     Held,
-    /// Resumed by the application.
+    /// A resume by the application.
     Paused,
-    /// The answer to the request that it is in, other than Fetch.
+    /// The response to the request that it is in, other than Fetch.
     Asked,
     /// ListOffsets.
     Offsets,
     /// OffsetForLeaderEpoch.
     Checks,
-    /// Named by the next Fetch: the session does not know it as it is now.
+    /// The next Fetch, which names it: the session does not know its current state.
     Sends,
-    /// Part of every Fetch without being named.
+    /// Records: it is part of every Fetch without being named.
     Quiet,
 }
 
@@ -47,13 +47,13 @@ impl Spot {
         matches!(self, Self::Held | Self::Paused)
     }
 
-    /// A request has to be sent to its broker, or is on its way there.
+    /// Returns whether a request to its broker is due or in flight.
     const fn is_work(self) -> bool {
         matches!(self, Self::Offsets | Self::Checks | Self::Sends | Self::Quiet)
     }
 }
 
-/// What there is to do at a broker.
+/// The work that is due at a broker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Desk {
     pub(super) offsets: List,
@@ -62,14 +62,14 @@ pub(crate) struct Desk {
     pub(super) quiet: List,
     /// What its fetch session has to forget.
     pub(super) forgets: List,
-    /// Its node id when it was looked at last: the entry may be another broker's now.
+    /// Its node id at the last pass: the entry may be another broker's now.
     node: i32,
     /// Serial of its fetch session.
     pub(super) serial: u32,
-    /// Partitions that are held or paused, and requests since their number changed.
+    /// Partitions that are held or paused; `calm` counts requests since their number changed.
     pub(super) resting: u32,
     pub(super) calm: u8,
-    /// The session cannot be told what changed: the next request begins another one.
+    /// The session cannot be updated: the next request begins another one.
     pub(super) anew: bool,
     /// Some of what has to be forgotten is not assigned any more.
     pub(super) ghosts: bool,
@@ -90,7 +90,7 @@ impl Desk {
         ghosts: false,
     };
 
-    /// What a request of this kind, other than Fetch, is about.
+    /// Returns the list that a request of this kind, other than Fetch, is about.
     fn asks(&mut self, kind: Kind) -> &mut List {
         if Some(kind) == Kind::EPOCHS { &mut self.checks } else { &mut self.offsets }
     }
@@ -114,9 +114,9 @@ pub(super) struct Lists {
     due: List,
     /// When the first of those that wait is due, at the earliest.
     pub(super) wake: Tick,
-    /// When leaders are looked for again.
+    /// When missing leaders are searched for again.
     pub(super) search: Tick,
-    /// When the first lease of a partition that is not read from its leader ends.
+    /// When the first lease ends of a partition that is not read from its leader.
     pub(super) lease: Tick,
 }
 
@@ -134,7 +134,7 @@ impl Lists {
     };
 }
 
-/// In place of an error code: the broker cannot be asked.
+/// Stands for an error code: the broker does not support the request.
 const LACKS: i16 = i16::MIN;
 
 fn list_of<'l>(
@@ -157,15 +157,15 @@ fn list_of<'l>(
     }
 }
 
-/// When the consumer has something to do, by what that is.
+/// Times at which the consumer has something to do, by what that is.
 struct Timers {
     /// A refused partition is tried again.
     backoff: Tick,
-    /// A leader is asked again whether somebody else is closer.
+    /// A leader gets to name a closer replica again.
     lease: Tick,
-    /// Leaders are looked for again.
+    /// Missing leaders are searched for again.
     search: Tick,
-    /// A broker looks for a connection, or for memory, again.
+    /// A broker needs a connection, or memory, again.
     desks: Tick,
 }
 
@@ -177,7 +177,7 @@ impl Timers {
 }
 
 impl<'d> Consumer<'d> {
-    /// Where a partition belongs, and at which broker.
+    /// Returns the list of a partition, and the broker of that list.
     fn spot(&self, cluster: &Cluster<'d>, part: usize) -> (Spot, Link) {
         let (read, entry) = (&self.reads[part], &cluster.table[part]);
         let ready = cluster.topics[usize::from(entry.topic)].ready;
@@ -218,7 +218,7 @@ impl<'d> Consumer<'d> {
         (spot, desk)
     }
 
-    /// Puts a partition where it belongs, after anything about it changed.
+    /// Moves a partition to its right list, after anything about it changed.
     #[inline(never)]
     pub(super) fn relink(&mut self, cluster: &Cluster<'d>, part: usize) {
         let (spot, desk) = self.spot(cluster, part);
@@ -244,7 +244,8 @@ impl<'d> Consumer<'d> {
                 (desks[at].resting, desks[at].calm) = (desks[at].resting + 1, 0);
             }
         }
-        // Whoever is not fetched must leave the session, or the broker goes on answering for it.
+        // A partition that is not fetched must leave the session, or the broker continues to return
+        // it.
         if let (Some(seat), true) = (read.seat.get(), read.session != 0) {
             let stays = matches!(spot, Spot::Sends | Spot::Quiet) && desk == read.seat;
             match guard!("what is not fetched leaves the session", stays => true) {
@@ -260,7 +261,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// The position of a partition moved with the records that were read: the next Fetch names it.
+    /// Has the next Fetch name a partition whose position moved with the records that were read.
     pub(super) fn moved_on(&mut self, part: usize) {
         let read = &mut self.reads[part];
         (read.ended, read.ended_news) = (false, false);
@@ -274,13 +275,13 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// There may be something to do at a broker.
+    /// Notes that there may be something to do at a broker.
     pub(super) fn due(&mut self, desk: usize) {
         self.by_due.push_back(&mut self.lists.due, desk);
         self.dirty = true;
     }
 
-    /// A partition was refused: nothing of it before its time.
+    /// Lets a refused partition wait until its time.
     pub(super) fn wait(&mut self, part: usize) {
         let wake = self.lists.wake.min(self.reads[part].retry_at);
         self.lists.wake = wake;
@@ -303,7 +304,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// There is room to produce again: what was held back goes on.
+    /// Continues what was held back: there is space to produce again.
     pub(crate) fn on_room(&mut self) {
         self.rooms = self.rooms.wrapping_add(1).max(1);
         while let Some(part) = self.lists.held.first().get() {
@@ -317,8 +318,8 @@ impl<'d> Consumer<'d> {
         self.reads[part].held == self.rooms
     }
 
-    /// Sees to it that metadata is asked for as long as leaders are missing: nobody else may be
-    /// waiting for it. Returns when to do so again.
+    /// Requests metadata as long as leaders are missing: no other caller may be waiting for it.
+    /// Returns when to do so again.
     fn search(&mut self, cx: &mut Cx<'d>) -> Tick {
         if self.lists.homeless.is_empty() {
             return Tick::NEVER;
@@ -336,7 +337,7 @@ impl<'d> Consumer<'d> {
         self.lists.search
     }
 
-    /// Asks for offsets and records where that is due; returns when to look again.
+    /// Requests offsets and records where that is due; returns the time of the next pass.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
@@ -361,13 +362,13 @@ impl<'d> Consumer<'d> {
         Timers { backoff, lease, search, desks }.first()
     }
 
-    /// Sends what a broker has to be asked. `None`: there is nothing, or its answers come first;
-    /// else when to look again at the latest.
+    /// Sends the requests that are due at a broker. `None`: there are none, or their responses come
+    /// first; else the latest time of the next pass.
     fn serve(&mut self, cx: &mut Cx<'d>, desk: usize) -> Option<Tick> {
         let broker = &cx.cluster.brokers[desk];
         let other = core::mem::replace(&mut self.desks[desk].node, broker.id) != broker.id;
         if other || !broker.used || broker.last.is_down() {
-            // What it was a replica of is read elsewhere.
+            // What was read from it as a replica is read elsewhere.
             let gone = !broker.used || broker.last.is_down();
             self.review(cx, desk, |_| guard!("a replica that is gone is left", gone));
         }
@@ -418,8 +419,8 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Sends a request of this kind, not Fetch, about the partitions of its list, or about as
-    /// many as there is room for: they wait for the answer then. False: no room.
+    /// Sends a request of this kind, not Fetch, about the partitions of its list, or about as many
+    /// as fit: they wait for the response then. False: no space.
     pub(super) fn request(
         &mut self,
         cx: &mut Cx<'d>,
@@ -453,7 +454,7 @@ impl<'d> Consumer<'d> {
         true
     }
 
-    /// A broker cannot be asked at all what a list of its partitions wants.
+    /// Refuses all partitions of a list: their broker does not support the request that they need.
     fn refuse_all(&mut self, cx: &mut Cx<'d>, desk: usize, spot: Spot, error: Error) {
         let at = Link::to(desk);
         loop {
@@ -469,7 +470,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// A fetch session cannot be told what changed, or is over: the next request begins another.
+    /// Leaves a fetch session that cannot be updated, or is over: the next request begins another.
     pub(super) fn leave_session(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
         self.desks[desk].anew = guard!("a session that cannot be changed restarts", true);
         self.desks[desk].ghosts = false;
@@ -478,7 +479,7 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// A partition is in no session any more, and its entry is free if it is not assigned.
+    /// Notes that a partition is in no session any more; its entry is free if it is not assigned.
     pub(super) fn forgotten(&mut self, cluster: &mut Cluster<'d>, part: usize) {
         let read = &mut self.reads[part];
         (read.session, read.seat) = (0, Link::NONE);
@@ -499,8 +500,8 @@ impl<'d> Consumer<'d> {
         found
     }
 
-    /// Brings the first `most` entries of a list into an order in which those of a topic stand
-    /// together. Returns how many they are.
+    /// Reorders the first `most` entries of a list so that those of a topic are adjacent. Returns
+    /// their number.
     pub(super) fn group(
         cluster: &Cluster<'d>,
         follows: &mut [Follow],

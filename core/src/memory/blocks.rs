@@ -1,5 +1,5 @@
-//! Send memory: blocks of one size, chained. Whoever holds a chain owns its bytes until it gives
-//! them back, however long a request takes (CVE-2026-35554 was a buffer given back too early).
+//! Send memory: blocks of one size, chained. The holder of a chain owns its bytes until it releases
+//! them, however long a request takes (CVE-2026-35554 was a buffer released too early).
 
 use super::{Link, Mem, Slots};
 use crate::wire::{Full, Sink};
@@ -52,7 +52,7 @@ impl<'d> Blocks<'d> {
         Some(index)
     }
 
-    /// How many blocks a chain would need more to take `extra` bytes.
+    /// Returns how many more blocks a chain would need to take `extra` bytes.
     pub(crate) const fn needed(&self, chain: &Chain, extra: usize) -> usize {
         (chain.len() + extra).div_ceil(self.size) - chain.len().div_ceil(self.size)
     }
@@ -72,7 +72,7 @@ impl<'d> Blocks<'d> {
         self.append_across(chain, bytes)
     }
 
-    /// Has `write` fill `len` bytes behind a chain's, where they fit into its last block; else
+    /// Lets `write` append `len` bytes to a chain, where they fit into its last block; else returns
     /// `None`.
     #[inline]
     pub(crate) fn append_in_place(
@@ -139,7 +139,7 @@ impl<'d> Blocks<'d> {
         }
     }
 
-    /// Gives the blocks back.
+    /// Releases the blocks.
     pub(crate) fn release(&mut self, chain: &mut Chain) {
         if let Some(tail) = chain.tail.get() {
             self.next[tail] = self.slots.give(chain.head, chain.len().div_ceil(self.size));
@@ -147,7 +147,7 @@ impl<'d> Blocks<'d> {
         *chain = Chain::EMPTY;
     }
 
-    /// Gives back everything from `len` on.
+    /// Releases everything from `len` on.
     pub(crate) fn truncate(&mut self, chain: &mut Chain, len: usize) {
         let kept = len.div_ceil(self.size);
         if kept == 0 || len >= chain.len() {
@@ -168,7 +168,7 @@ impl<'d> Blocks<'d> {
         (chain.tail, chain.len) = (tail, len as u32);
     }
 
-    /// The bytes `from..to` of a chain, block by block.
+    /// Returns the bytes `from..to` of a chain, block by block.
     pub(crate) fn slices(&self, chain: &Chain, from: usize, to: usize) -> Slices<'_> {
         let mut link = chain.head;
         for _ in 0..from / self.size {

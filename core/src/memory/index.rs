@@ -1,16 +1,16 @@
-//! A hash index over the entries of a table, chained through links: who is looked for by name or
-//! number is found without a look at all.
+//! A hash index over the entries of a table, chained through links: an entry is found by name or
+//! number without a scan of all.
 
 use super::{Link, Mem};
 
-/// See the module. The table itself says what an entry's hash is, and whether it is the right one.
+/// See the module. The table itself computes an entry's hash, and compares entries.
 pub(crate) struct Index<'d> {
     heads: Mem<'d, Link>,
     next: Mem<'d, Link>,
 }
 
 impl<'d> Index<'d> {
-    /// Both with a place for each entry of the table.
+    /// Creates an index; both tables have a place for each entry of the table.
     pub(crate) const fn new(heads: Mem<'d, Link>, next: Mem<'d, Link>) -> Self {
         Self { heads, next }
     }
@@ -21,19 +21,19 @@ impl<'d> Index<'d> {
         ((u64::from(hash) * self.heads.len() as u64) >> 32) as usize
     }
 
-    /// The first entry that may have this hash; the others are behind it ([`Index::next`]).
+    /// Returns the first entry that may have this hash; the others follow it ([`Index::next`]).
     #[inline]
     pub(crate) fn first(&self, hash: u32) -> Link {
         self.heads.get(self.bucket(hash)).copied().unwrap_or_default()
     }
 
-    /// The entry behind this one.
+    /// Returns the entry after this one.
     #[inline]
     pub(crate) fn next(&self, at: usize) -> Link {
         self.next[at]
     }
 
-    /// Puts an entry in; it must not be in there.
+    /// Inserts an entry that must not be in the index.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn insert(&mut self, hash: u32, at: usize) {
         let bucket = self.bucket(hash);
@@ -41,7 +41,7 @@ impl<'d> Index<'d> {
         self.heads[bucket] = Link::to(at);
     }
 
-    /// Takes an entry out, if it is in there.
+    /// Removes an entry, if it is in the index.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn remove(&mut self, hash: u32, at: usize) {
         let bucket = self.bucket(hash);
@@ -68,7 +68,7 @@ pub(crate) const fn hash(n: u32) -> u32 {
     n ^ (n >> 16)
 }
 
-/// A hash of bytes (FNV-1a).
+/// Returns a hash of bytes (FNV-1a).
 #[cfg_attr(not(feature = "std"), inline(never))]
 pub(crate) fn hash_bytes(bytes: &[u8]) -> u32 {
     let mixed = bytes

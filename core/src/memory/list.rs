@@ -1,9 +1,10 @@
-//! Doubly linked lists over the indices of a table: work lists, in which an entry is found, put and
-//! taken out in the same short time however many there are.
+//! Doubly linked lists over the indices of a table: work lists, in which finding, inserting and
+//! removing an entry takes constant time.
 
 use super::{Link, Mem, Slots};
 
-/// The place of an entry in a list. The ends point at themselves, so that no links means no list.
+/// The place of an entry in a list. The ends point to themselves, so that an entry without links is
+/// in no list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     next: Link,
@@ -51,20 +52,19 @@ impl<'d> Nodes<'d> {
         !self.0[at].next.is_none()
     }
 
-    /// Takes a free entry of a table, where those that are free are in no list and keep the links
-    /// to one another here.
+    /// Takes a free entry of a table whose free entries are in no list and keep their links here.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn take_free(&self, slots: &mut Slots) -> Option<usize> {
         slots.take(|at| self.0[at].before)
     }
 
-    /// Gives an entry back that is in no list.
+    /// Frees an entry that is in no list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn give_free(&mut self, slots: &mut Slots, at: usize) {
         self.0[at] = Node { next: Link::NONE, before: slots.give(Link::to(at), 1) };
     }
 
-    /// The entry behind this one, which is in a list.
+    /// Returns the entry after this one, which is in a list.
     #[cfg_attr(feature = "std", inline)]
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn next(&self, at: usize) -> Link {
@@ -72,7 +72,7 @@ impl<'d> Nodes<'d> {
         if next == Link::to(at) { Link::NONE } else { next }
     }
 
-    /// The entries of a list.
+    /// Iterates over the entries of a list.
     pub(crate) fn iter(&self, list: &List) -> impl Iterator<Item = usize> {
         let mut link = list.first;
         core::iter::from_fn(move || {
@@ -82,7 +82,7 @@ impl<'d> Nodes<'d> {
         })
     }
 
-    /// Puts an entry at the end, unless it is in a list.
+    /// Appends an entry, unless it is in a list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn push_back(&mut self, list: &mut List, at: usize) {
         if guard!("an entry is in a list once", self.contains(at)) {
@@ -103,7 +103,7 @@ impl<'d> Nodes<'d> {
         list.last = me;
     }
 
-    /// Puts an entry right behind another one, if that is in this list; else at the end.
+    /// Inserts an entry right after another one, if that is in this list; else at the end.
     #[cfg(any(feature = "producer", feature = "consumer"))]
     pub(crate) fn push_behind(&mut self, list: &mut List, other: usize, at: usize) {
         let next = self.next(other);
@@ -115,7 +115,7 @@ impl<'d> Nodes<'d> {
         self.0[behind].before = Link::to(at);
     }
 
-    /// Takes an entry out, if it is in this list.
+    /// Removes an entry, if it is in this list.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn remove(&mut self, list: &mut List, at: usize) {
         let Node { next, before } = core::mem::replace(&mut self.0[at], Node::EMPTY);
@@ -139,7 +139,7 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// Takes the first entry out.
+    /// Removes the first entry.
     #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn pop(&mut self, list: &mut List) -> Option<usize> {
         let at = list.first.get()?;

@@ -1,21 +1,21 @@
-//! Which entries of a table are free: those that were given back first, the last of them before the
-//! others, then those that were never used, so that untouched memory stays untouched.
+//! Which entries of a table are free. Freed ones are taken first, the last freed before the others,
+//! then those that were never used, so that untouched memory stays untouched.
 
 use super::Link;
 
-/// The free entries of a table. Each that was used keeps the link to the next one; where is for the
-/// table to say.
+/// The free entries of a table. Each that was used keeps the link to the next one, in a place that
+/// the table chooses.
 pub(crate) struct Slots {
-    /// The one that was given back last.
+    /// The entry that was freed last.
     free: Link,
     /// Free ones of both kinds.
     left: usize,
-    /// Entries from here on were never used.
+    /// Entries from this index on were never used.
     untouched: usize,
 }
 
 impl Slots {
-    /// All of `count` entries.
+    /// Creates `count` free entries.
     pub(crate) const fn new(count: usize) -> Self {
         Self { free: Link::NONE, left: count, untouched: 0 }
     }
@@ -24,12 +24,12 @@ impl Slots {
         self.left
     }
 
-    /// Entries that were ever used are below this.
+    /// Returns a bound of the entries that were ever used.
     pub(crate) const fn untouched(&self) -> usize {
         self.untouched
     }
 
-    /// Takes a free entry. `next`: the link that one which was used keeps.
+    /// Takes a free entry. `next` returns the link that a used entry keeps.
     #[inline]
     pub(crate) fn take(&mut self, next: impl FnOnce(usize) -> Link) -> Option<usize> {
         self.left = self.left.checked_sub(1)?;
@@ -45,8 +45,8 @@ impl Slots {
         }
     }
 
-    /// Gives back `count` entries, each linked to the next, and returns the link that the last of
-    /// them has to keep.
+    /// Frees `count` entries, each linked to the next, and returns the link that the last of them
+    /// has to keep.
     #[inline]
     pub(crate) const fn give(&mut self, first: Link, count: usize) -> Link {
         let next = self.free;

@@ -1,4 +1,4 @@
-//! Produce answers: who is delivered, who is sent again, who fails (errors.md section 3).
+//! Produce responses: which batches are delivered, sent again or failed (errors.md section 3).
 
 use super::culprits::Named;
 use super::{Identity, Place, Producer, Stage};
@@ -10,10 +10,10 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Codes, ErrorCode, produce};
 
-/// Pause before a partition that was just made, or that just moved, is tried again (R11).
+/// Pause before a partition that was just created, or that just moved, is tried again (R11).
 const SHORT_PAUSE: Span = Span::from_millis(25);
 
-/// What has to be remembered while an answer streams in.
+/// State that is kept while a response streams in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AnswerMemo {
     topic: Link,
@@ -23,7 +23,7 @@ pub(crate) struct AnswerMemo {
     base_offset: i64,
     hinted: bool,
     pub(super) named: Named,
-    /// The connection that it comes over.
+    /// The connection that it arrives over.
     conn: u16,
 }
 
@@ -86,7 +86,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// The batch of a partition that left with a request.
+    /// Returns the batch of a partition that left with a request.
     fn sent_with(&self, part: usize, correlation: i32) -> Option<usize> {
         let mut link = self.queues[part].head;
         while let Some(batch) = link.get() {
@@ -99,13 +99,14 @@ impl<'d> Producer<'d> {
         None
     }
 
-    /// A request was lost with its connection.
+    /// Handles the loss of a request with its connection.
     pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
             if self.batches[batch].blamed {
-                // The connection ended in the middle of its refusal; its bytes are no batch now.
+                // The connection ended in the middle of the refusal; the bytes are no valid batch
+                // now.
                 let part = self.batches[batch].part as usize;
                 self.fail(&mut cx.net, part, batch, ErrorCode::INVALID_RECORD, false);
                 continue;
@@ -119,7 +120,7 @@ impl<'d> Producer<'d> {
         self.dirty = true;
     }
 
-    /// An answer is complete. Batches that it does not name are sent again after a pause.
+    /// Handles the end of a response. Batches that it does not name are sent again after a pause.
     pub(crate) fn on_complete(&mut self, cx: &mut Cx<'d>, question: &Question, memo: &AnswerMemo) {
         let conn = &cx.net.conns[usize::from(memo.conn)];
         if let Some(lane) = cx.cluster.broker_slot(conn.peer.node()) {
@@ -139,7 +140,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Batches of a request that has no answer (acks 0) left.
+    /// Finishes the batches of a request without a response (acks 0) that has left.
     pub(crate) fn on_silent(&mut self, net: &mut Net<'d>, batches: Link) {
         let mut link = batches;
         while let Some(batch) = link.get() {
@@ -151,7 +152,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Back into the queue, at its old place. Returns the partition.
+    /// Puts a batch back into the queue, at its old place. Returns the partition.
     fn again(&mut self, batch: usize) -> usize {
         let b = &mut self.batches[batch];
         let part = b.part as usize;
@@ -166,16 +167,16 @@ impl<'d> Producer<'d> {
         part
     }
 
-    /// A batch's answer.
+    /// Handles the result of a batch.
     fn conclude(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
-        // Its slot may be part of another request before this one is over.
+        // Its slot may become part of another request before this one is over.
         cx.net.leave_request(usize::from(memo.conn), batch);
         let part = self.batches[batch].part as usize;
         let is_head = self.queues[part].head == Link::to(batch);
         let idempotent = self.idempotent();
         let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
         let b = &self.batches[batch];
-        // No broker would recognise the halves of one that is in its log.
+        // No broker would recognise the halves of a batch that is in its log.
         let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         self.queues[part].refused = memo.error;
         match memo.error {
@@ -191,11 +192,10 @@ impl<'d> Producer<'d> {
             | ErrorCode::INVALID_PRODUCER_EPOCH
                 if idempotent =>
             {
-                // Behind a batch that is sent again that is no wonder; at the head the sequence
-                // is broken.
+                // Expected after a batch that is sent again; at the head the sequence is broken.
                 self.again(batch);
-                // One that may be written stays so: an unclean election may have lost it again,
-                // but not before somebody read it.
+                // A batch that may be written stays so: an unclean election may have lost it again,
+                // but perhaps only after it was read.
                 self.batches[batch].out_of_sequence = true;
                 self.queues[part].bump |= is_head;
                 if is_head {
@@ -227,11 +227,11 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// A batch is in the log.
+    /// Notes that a batch is in the log.
     fn deliver(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
-        // With others in flight it may be the last leader's answer.
+        // With others in flight the response may be the previous leader's.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
         (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
         q.refused = ErrorCode(0);
@@ -244,7 +244,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Splits batches that a broker found too large. That takes memory, for which they wait as long
-    /// as other batches may give theirs back.
+    /// as other batches may free theirs.
     pub(super) fn split_oversized(&mut self, net: &mut Net<'d>) {
         let mut link = self.first_of(Place::Oversized).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
@@ -267,8 +267,8 @@ impl<'d> Producer<'d> {
         self.touch(part);
     }
 
-    /// Gives a batch up. What was sent behind it will be refused for the gap that it leaves, and
-    /// goes out again under a new epoch.
+    /// Fails a batch. Batches sent after it will be refused because of the gap, and are sent again
+    /// under a new epoch.
     fn fail(
         &mut self,
         net: &mut Net<'d>,
@@ -285,8 +285,8 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// Whether a broker may say so of a batch that is in its log: waiting for replicas ends so when
-/// they are slow or leadership moves, and unknown codes may mean anything.
+/// Returns whether a broker may return this code for a batch that is in its log: waiting for
+/// replicas can end so when they are slow or leadership moves, and unknown codes may mean anything.
 const fn may_follow_append(code: ErrorCode) -> bool {
     const NEVER: Codes = Codes::of(&[
         2, 3, 10, 17, 18, 19, 21, 29, 31, 32, 35, 42, 43, 45, 53, 74, 76, 87, 89, 100, 103,

@@ -16,9 +16,9 @@ pub(crate) enum Stage {
     Open,
     /// Waits to be sent, for the first time or again.
     Ready,
-    /// Part of a request without an answer.
+    /// Part of a request that has no response yet.
     Sent,
-    /// Ended; the application was not told yet.
+    /// Ended; not reported to the application yet.
     Done,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct Batch {
     pub(super) placed: bool,
     /// None of its records has a key or a partition of its own.
     pub(super) keyless: bool,
-    /// The broker named some of its records as the reason why it refused it.
+    /// The broker named some of its records as the reason for the refusal.
     pub(super) blamed: bool,
-    /// Its time was over while it was on its way, and it came back.
+    /// Its time was over while it was in flight, and it returned to the queue.
     pub(super) late: bool,
     pub(super) attempts: u8,
     pub(super) epoch: i16,
@@ -57,7 +57,7 @@ pub(crate) struct Batch {
     pub(super) producer_id: i64,
     /// -1 before the first send.
     pub(super) sequence: i32,
-    /// Records of an ended batch whose outcome the application knows.
+    /// Number of records of an ended batch whose outcome was reported to the application.
     pub(super) reported: u32,
     /// Numbers of its first and last record, modulo 2^32.
     pub(super) records: (u32, u32),
@@ -102,7 +102,7 @@ impl Batch {
         chain: Chain::EMPTY,
     };
 
-    /// What the application is told of its end.
+    /// Returns the event of its end.
     pub(super) fn ended(&self) -> Event<'static> {
         let (batch, to, first, count) = (BatchId(self.id), self.to, self.first, self.count);
         match self.error {
@@ -171,13 +171,13 @@ impl<'d> Producer<'d> {
             None => p.head = Link::to(batch),
         }
         p.tail = Link::to(batch);
-        // Behind others it waits for them.
+        // After other batches it waits for them.
         if p.head == p.tail || p.place == Place::Nowhere {
             self.touch(part);
         }
     }
 
-    /// A batch takes no more records.
+    /// Closes a batch, which takes no more records.
     pub(super) fn close(&mut self, part: usize, batch: usize) {
         self.batches[batch].stage = Stage::Ready;
         if self.queues[part].place == Place::Open {
@@ -185,7 +185,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Puts the second half of a batch right behind the first.
+    /// Puts the second half of a batch directly after the first.
     pub(super) fn enqueue_after(&mut self, part: usize, batch: usize, half: usize) {
         self.batches[half].next = self.batches[batch].next;
         self.batches[batch].next = Link::to(half);
@@ -199,7 +199,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Takes a batch out of its partition's queue.
+    /// Removes a batch from its partition's queue.
     pub(super) fn unlink(&mut self, part: usize, batch: usize) {
         let next = self.batches[batch].next;
         let mut before = Link::NONE;
@@ -220,7 +220,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// A batch ended: its memory is free, the application will be told.
+    /// Ends a batch: its memory is freed, and the outcome will be reported to the application.
     pub(super) fn finish(
         &mut self,
         blocks: &mut Blocks<'d>,
@@ -261,12 +261,12 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// The oldest batch that is not part of a request.
+    /// Returns the oldest batch that is not part of a request.
     pub(super) fn first_waiting(&self, part: usize) -> Option<usize> {
         self.first_not(part, |b| b.stage == Stage::Sent)
     }
 
-    /// The first batch of a partition that is not such a one.
+    /// Returns the first batch of a partition for which `is` is false.
     pub(super) fn first_not(&self, part: usize, is: impl Fn(&Batch) -> bool) -> Option<usize> {
         let mut link = self.queues[part].head;
         while let Some(batch) = link.get() {

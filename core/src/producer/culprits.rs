@@ -1,8 +1,8 @@
-//! Records that a broker names as the reason why it refused their batch (KIP-467): they get its
-//! code, the others of the batch an error that says that they are not to blame.
+//! Records that a broker names as the reason for refusing their batch (KIP-467): they get its code,
+//! the others of the batch an error that says that they are not to blame.
 //!
-//! Which ones they are is noted in the batch itself, that will not be sent again: in the attributes
-//! of each record, which are 0.
+//! They are marked in the batch itself, which will not be sent again: in the attributes of each
+//! record, which are 0.
 
 use super::answer::AnswerMemo;
 use super::split::Reader;
@@ -17,7 +17,7 @@ use crate::wire::ErrorCode;
 
 const BAD: u8 = 1;
 
-/// Where the broker's list, which is in the order of the records, has come to.
+/// The position in the broker's list, which is in the order of the records.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Named {
     records: u32,
@@ -25,9 +25,9 @@ pub(super) struct Named {
 }
 
 impl<'d> Producer<'d> {
-    /// A record of the batch that an answer is about is named.
+    /// Marks a record that a response names, in the batch that it is about.
     pub(super) fn on_record_error(&mut self, net: &mut Net<'d>, memo: &mut AnswerMemo, index: i32) {
-        // The only codes that come with such a list, and no batch is sent again after them.
+        // Only these codes come with such a list, and no batch is sent again after them.
         if !matches!(memo.error, ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP) {
             return;
         }
@@ -45,7 +45,8 @@ impl<'d> Producer<'d> {
         memo.named = Named { records: index + 1, bytes: end as u32 };
     }
 
-    /// The next records of an ended batch that share an outcome, and whether they are the last.
+    /// Returns the next records of an ended batch that share an outcome, and whether they are the
+    /// last.
     pub(super) fn next_run(
         &mut self,
         blocks: &mut Blocks<'d>,
@@ -55,7 +56,7 @@ impl<'d> Producer<'d> {
         if !b.blamed {
             return (b.ended(), true);
         }
-        // Where the last run ended: the fields mean nothing else any more.
+        // Where the last run ended: the fields have no other meaning any more.
         let (first, from) = (b.reported, (b.max_timestamp as usize).max(HEADER_LEN));
         let mut reader = Reader::new(blocks, &b.chain, from);
         let (mut count, mut bad, mut end) = (0, false, from);
@@ -66,7 +67,7 @@ impl<'d> Producer<'d> {
             }
             (count, bad, end) = (count + 1, is_bad, reader.at);
         }
-        // Bytes of our own can be read; whatever happens, each record ends.
+        // Our own bytes can be read; in any case every record is reported.
         let count = if count == 0 { b.count.saturating_sub(first) } else { count };
         (b.reported, b.max_timestamp) = (first + count, end as i64);
         let last = b.reported >= b.count;
@@ -83,7 +84,7 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// Where the attributes of the `skip`-th record from here are, and where it ends.
+/// Returns where the attributes of the `skip`-th record from here are, and where it ends.
 fn place(blocks: &Blocks<'_>, b: &Batch, from: usize, skip: u32) -> Option<(usize, usize)> {
     let mut reader = Reader::new(blocks, &b.chain, from);
     for _ in 0..skip {
@@ -93,7 +94,7 @@ fn place(blocks: &Blocks<'_>, b: &Batch, from: usize, skip: u32) -> Option<(usiz
     Some((reader.at, reader.at.checked_add(len)?))
 }
 
-/// Reads a record: whether it is a bad one.
+/// Reads a record and returns whether it is a bad one.
 fn record(reader: &mut Reader<'_>) -> Option<bool> {
     let len = usize::try_from(reader.varint()?).ok()?;
     let end = reader.at.checked_add(len)?;

@@ -1,6 +1,6 @@
-//! What waits for what: each partition is in the list of what its next batch waits for, so that an
-//! answer, a deadline or a new leader costs as much as it concerns. A lane has those that a broker
-//! leads.
+//! Lanes and lists: each partition is in the list of what its next batch waits for, so that the
+//! cost of a response, a deadline or a new leader depends only on the partitions that it concerns.
+//! A lane has those that a broker leads.
 
 use super::{Batch, Producer, Stage};
 use crate::cluster::{Cx, PRODUCER};
@@ -14,23 +14,23 @@ pub(super) const OWN: usize = 5;
 /// The list that a partition is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In none: not used, or all that it has is on its way.
+    /// In none: not used, or all its batches are in flight.
     Nowhere,
-    /// To be placed anew.
+    /// To be placed again.
     Touched,
     /// Nothing to send.
     Idle,
     /// In back-off.
     Paused,
-    /// No broker is known that leads it.
+    /// No known broker leads it.
     Homeless,
     /// Its next batch has to be split.
     Oversized,
-    /// These are of a lane: the next batch may leave,
+    /// In a lane: its next batch may leave.
     Ready,
-    /// still takes records,
+    /// In a lane: its next batch still takes records.
     Open,
-    /// or is the first one ever, which has a connection of its own.
+    /// In a lane: its next batch is the first one ever, which has a connection of its own.
     First,
 }
 
@@ -38,13 +38,13 @@ pub(super) enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lane {
     lists: [List; 3],
-    /// The open batches were begun while nothing was under way: they leave with the next poll.
+    /// The open batches were begun while nothing was in flight: they leave with the next poll.
     prompt: bool,
-    /// Partitions that are not new are written to: first batches must not hold them up.
+    /// Partitions that are not new are written to: first batches must not delay them.
     pub(super) settled: bool,
     /// It is in the list of those that are due.
     due: bool,
-    /// No open batch has lingered to its end before this.
+    /// No open batch ends its linger before this.
     pub(super) lingers: Tick,
 }
 
@@ -70,10 +70,10 @@ impl Lane {
     }
 }
 
-/// What of a lane is due.
+/// What is due of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
-    /// Nothing before this, if nothing happens.
+    /// Nothing before this, unless something happens.
     Nothing(Tick),
     /// What is ready, and open batches that were begun by then.
     Some(Tick),
@@ -81,19 +81,19 @@ pub(super) enum Due {
     First,
 }
 
-/// Whether batches linger although nothing is under way.
+/// Returns whether batches linger although nothing is in flight.
 fn lingers_when_idle(config: &Settings<'_>) -> bool {
-    // Without responses nothing is ever under way.
+    // Without responses nothing is ever in flight.
     config.linger_when_idle || config.acks == Acks::None
 }
 
 impl<'d> Producer<'d> {
-    /// Takes a partition out of its list.
+    /// Removes a partition from its list.
     pub(super) fn unplace(&mut self, part: usize) {
         self.put(part, Place::Nowhere, Link::NONE);
     }
 
-    /// Puts a partition into another list.
+    /// Moves a partition to another list.
     #[inline(never)]
     pub(super) fn put(&mut self, part: usize, place: Place, lane: Link) {
         let Self { queues, lists, lanes, places, .. } = self;
@@ -101,7 +101,7 @@ impl<'d> Producer<'d> {
         let before =
             (core::mem::replace(&mut q.place, place), core::mem::replace(&mut q.lane, lane));
         for (is_new, (place, lane)) in [(false, before), (true, (place, lane))] {
-            // Nowhere is no list.
+            // `Nowhere` is no list.
             let at = (place as usize).wrapping_sub(1);
             let list = match lane.get() {
                 Some(lane) => lanes[lane].lists.get_mut(at.wrapping_sub(OWN)),
@@ -115,7 +115,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Something happened to a partition: it is placed anew before anything is sent.
+    /// Notes that something happened to a partition: it is placed again before anything is sent.
     #[inline(never)]
     pub(super) fn touch(&mut self, part: usize) {
         if self.queues[part].place != Place::Touched {
@@ -124,24 +124,24 @@ impl<'d> Producer<'d> {
         self.dirty = true;
     }
 
-    /// A partition of the producer without batches can make way for another.
+    /// Marks a partition of the producer without batches as idle: it may be evicted for another.
     pub(super) fn rest(&mut self, part: usize) {
         if self.queues[part].head.is_none() && self.queues[part].place != Place::Idle {
             self.put(part, Place::Idle, Link::NONE);
         }
     }
 
-    /// The first partition of a list that is not a lane's.
+    /// Returns the first partition of a list that is not a lane's.
     pub(super) fn first_of(&self, place: Place) -> Option<usize> {
         self.lists.get((place as usize).wrapping_sub(1))?.first().get()
     }
 
-    /// Whether a batch takes no more records.
+    /// Returns whether a batch takes no more records.
     pub(super) fn is_closed(&self, b: &Batch) -> bool {
         b.stage != Stage::Open || guard!("a flush closes batches", b.id <= self.flush_upto)
     }
 
-    /// Puts partitions to which something happened where they belong.
+    /// Moves partitions to which something happened to their right lists.
     pub(super) fn place_touched(&mut self, cx: &mut Cx<'d>) {
         while let Some(part) = self.first_of(Place::Touched) {
             self.place(cx, part);
@@ -160,10 +160,10 @@ impl<'d> Producer<'d> {
             }
             return;
         };
-        // At once, whatever it waits for then: a new producer id may have to be asked for.
+        // At once, whatever it waits for then: a new producer id may have to be requested.
         self.begin_epoch(part, batch);
         let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cx.cluster.table[part]);
-        // A leader that was not asked yet is asked at once (KIP-951).
+        // A leader that got no request yet gets one at once (KIP-951).
         let asked =
             guard!("a leader that is new is asked at once", entry.epoch <= q.sent_epoch => true);
         let paused = guard!(
@@ -210,7 +210,7 @@ impl<'d> Producer<'d> {
         self.put(part, place, lane.map_or(Link::NONE, Link::to));
     }
 
-    /// Partitions whose back-off is over are placed anew.
+    /// Places partitions again whose back-off is over.
     pub(super) fn end_pauses(&mut self, now: Tick) {
         if self.paused_until > now {
             return;
@@ -229,7 +229,7 @@ impl<'d> Producer<'d> {
         self.paused_until = next;
     }
 
-    /// A lane is looked at in the next pass.
+    /// Has the next pass drive a lane.
     pub(super) fn wake(&mut self, lane: usize) {
         if !self.lanes[lane].due {
             self.lane_places.remove(&mut self.waiting, lane);
@@ -238,7 +238,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// The same for a lane that has something to send, which may have been told by a response.
+    /// Does the same for a lane that has something to send and may have waited for a response.
     pub(super) fn wake_waiting(&mut self, lane: usize) {
         if guard!("a response wakes what waited for it", !self.lanes[lane].is_empty()) {
             self.wake(lane);
@@ -246,7 +246,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// All lanes that wait are looked at.
+    /// Wakes all lanes that wait.
     pub(super) fn wake_all(&mut self) {
         while let Some(lane) = self.waiting.first().get() {
             self.wake(lane);
@@ -260,7 +260,7 @@ impl<'d> Producer<'d> {
         Some(lane)
     }
 
-    /// A lane waits until then, or for something to happen.
+    /// Lets a lane wait until then, or for something to happen.
     pub(super) fn wait(&mut self, lane: usize, until: Tick) {
         if !self.lanes[lane].is_empty() && !self.lanes[lane].due {
             self.lane_places.push_back(&mut self.waiting, lane);
@@ -268,14 +268,14 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// When what gathers leaves, if no more records come.
+    /// Returns when open batches leave, if no more records come.
     pub(crate) fn gathers_until(&self) -> Option<Tick> {
         let gathers = |lane: usize| self.lanes[lane].first(Place::Open).is_some();
         let any = !self.dirty && self.lane_places.iter(&self.waiting).any(gathers);
         any.then_some(self.waiting_until)
     }
 
-    /// What of a lane is due, with so many requests under way on its connection.
+    /// Returns what is due of a lane, with so many requests in flight on its connection.
     pub(super) fn due_of(
         &mut self,
         config: &Settings<'_>,
@@ -287,7 +287,7 @@ impl<'d> Producer<'d> {
         let nothing = guard!("what is under way is lingered for", under_way == 0 => true);
         l.prompt &= nothing;
         let idle = nothing && !lingers_when_idle(config);
-        // What has gathered goes on gathering as long as records keep coming: whoever waits for
+        // Open batches continue to gather as long as records keep coming: a caller that waits for
         // each acknowledgement sends none now.
         let pause = if idle {
             self.last_record + config.linger.shifted(3).max(Span::LEAST)
@@ -300,7 +300,8 @@ impl<'d> Producer<'d> {
                 return Due::Some(Tick::NEVER);
             }
             if l.lingers <= now {
-                // Those that are half through go along: fewer requests, and soon all in step.
+                // Batches halfway through their linger are sent too: fewer requests, and soon all
+                // in step.
                 let half = guard!("batches half through go along", 1 => 0);
                 return Due::Some(now - config.linger.shifted(half));
             }
@@ -311,7 +312,7 @@ impl<'d> Producer<'d> {
         Due::Nothing(if l.first(Place::Open).is_some() { ends } else { Tick::NEVER })
     }
 
-    /// When the open batches that stay have lingered to their end.
+    /// Computes when the first of the open batches that stay ends its linger.
     pub(super) fn count_linger(&mut self, config: &Settings<'_>, lane: usize) {
         let mut ends = Tick::NEVER;
         let open = self.lanes[lane].first(Place::Open);

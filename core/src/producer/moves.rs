@@ -1,5 +1,5 @@
 //! Batches that cannot leave: those without keys move to a partition that takes some, and for the
-//! others it is known what stands in the way.
+//! others the obstacle is known.
 
 use super::{Identity, Producer, Stage};
 use crate::cluster::{Cx, PRODUCER};
@@ -9,14 +9,14 @@ use crate::memory::Link;
 use crate::wire::ErrorCode;
 
 impl<'d> Producer<'d> {
-    /// Leaders or connections changed: what waits for some may have another way.
+    /// Notes that leaders or connections changed: batches that wait for some may have another way.
     pub(crate) fn on_ways_changed(&mut self) {
         self.astray |= self.unfinished > 0;
         self.dirty |= self.astray;
     }
 
-    /// Moves records without keys, which any partition may have, away from partitions without a
-    /// leader that can be reached. Never behind records of the partition that were sent later.
+    /// Moves records without keys, which may go to any partition, away from partitions without a
+    /// reachable leader. Never to a partition that already has records that were sent later.
     pub(super) fn move_strays(&mut self, cx: &mut Cx<'d>) {
         if !core::mem::take(&mut self.astray) {
             return;
@@ -42,7 +42,7 @@ impl<'d> Producer<'d> {
         let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
         let lost = match entry.broker() {
             Some(lane) => cx.cluster.brokers[lane].last.is_down(),
-            // Its leader may be on its way.
+            // Its leader may become known soon.
             None => !asked,
         };
         if !topic.ready || !lost {
@@ -64,7 +64,8 @@ impl<'d> Producer<'d> {
         self.touch(part);
     }
 
-    /// A partition of a topic that takes records now, and none that was sent after this one yet.
+    /// Returns a partition of a topic that takes records now, and has none yet that was sent after
+    /// this one.
     fn reachable(&self, cx: &mut Cx<'d>, slot: usize, first: u32) -> Option<usize> {
         let after = |other: u32| (first.wrapping_sub(other) as i32) > 0;
         let fits = |part: usize| {
@@ -80,7 +81,7 @@ impl<'d> Producer<'d> {
         })
     }
 
-    /// Why a batch did not leave, or was not acknowledged, until its time was over.
+    /// Returns why a batch did not leave, or was not acknowledged, before its time was over.
     pub(super) fn why_late(&self, cx: &Cx<'d>, batch: usize) -> Error {
         let b = &self.batches[batch];
         let part = b.part as usize;

@@ -1,4 +1,4 @@
-//! Answers to what the producer asked: Produce and InitProducerId.
+//! Responses to requests of the producer: Produce and InitProducerId.
 
 use super::{AnswerMemo, Identity, Producer};
 use crate::api::Kind;
@@ -9,14 +9,14 @@ use crate::event::Event;
 use crate::time::Span;
 use crate::wire::table::Segment;
 
-/// What is remembered while an answer streams in.
+/// State that is kept while a response streams in.
 pub(crate) enum Memo {
     Identity,
     Produce(AnswerMemo),
 }
 
 impl<'d> Producer<'d> {
-    /// The scale of time moves.
+    /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         self.paused_until.age(by);
         self.waiting_until.age(by);

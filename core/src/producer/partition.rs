@@ -7,13 +7,13 @@ use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
 use crate::time::{Span, Tick};
 
-/// How many partitions are looked at for one that is available.
+/// How many partitions are checked to find an available one.
 const LOOK_AT: usize = 64;
-/// Without one that is, this is the pause before the next look.
+/// Pause before the next search when there is none.
 const LOOK_AGAIN: Span = Span::from_millis(1);
 
 impl<'d> Producer<'d> {
-    /// The entry of the partition that a record goes to.
+    /// Returns the entry of the partition that a record goes to.
     pub(super) fn choose(
         &mut self,
         cx: &mut Cx<'d>,
@@ -28,7 +28,7 @@ impl<'d> Producer<'d> {
         let index = match (partition, key) {
             (Some(index), _) if index < count => index,
             (Some(index), _) if index < i32::MAX as u32 => {
-                // It may exist by now: a reason to look at once (S12).
+                // It may exist by now: a reason to request metadata at once (S12).
                 cx.refresh(slot);
                 return Err(self.not_ready(cx.now, slot, index + 1));
             }
@@ -57,7 +57,7 @@ impl<'d> Producer<'d> {
         taken.ok_or_else(|| Self::limit(LimitKind::Partitions))
     }
 
-    /// Makes an entry of the producer, while there is room.
+    /// Makes an entry of the producer, while there is a free one.
     fn take_entry(&mut self, cluster: &mut Cluster<'d>, slot: usize, index: u32) -> Option<usize> {
         let part = cluster.table.take(slot, index, PRODUCER)?;
         self.rest(part);
@@ -73,7 +73,7 @@ impl<'d> Producer<'d> {
         true
     }
 
-    /// A partition that somebody else may have the entry of.
+    /// Returns a partition whose entry may be reused for another.
     pub(super) fn idle_entry(&self, cluster: &Cluster<'d>) -> Option<usize> {
         let mut link = self.first_of(Place::Idle).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
@@ -85,8 +85,8 @@ impl<'d> Producer<'d> {
         None
     }
 
-    /// Makes entries for a topic's partitions while there is room, so that one metadata answer
-    /// brings all their leaders.
+    /// Makes entries for a topic's partitions while there are free ones, so that one metadata
+    /// response brings all their leaders.
     fn open_partitions(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let count = cx.cluster.topics[slot].count;
         let mut unknown = false;
@@ -106,7 +106,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Takes up new partitions of a topic that is produced to.
+    /// Adopts new partitions of a topic that is produced to.
     pub(crate) fn on_grown(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let topic = &cx.cluster.topics[slot];
         let wanted = topic.ready && topic.wants & PRODUCER != 0;
@@ -115,12 +115,12 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Whether nothing of a topic waits to be sent or acknowledged.
+    /// Returns whether nothing of a topic waits to be sent or acknowledged.
     pub(crate) fn may_forget(&self, cluster: &Cluster<'d>, slot: usize) -> bool {
         cluster.table.of_topic(slot).all(|part| self.queues[part].head.is_none())
     }
 
-    /// A topic is forgotten, and its sequences with it.
+    /// Forgets a topic, and its sequences with it.
     pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         let mut link = cluster.table.first_of(slot);
         let mut sequences = false;
@@ -141,7 +141,7 @@ impl<'d> Producer<'d> {
         self.spreads[slot] = Spread::EMPTY;
     }
 
-    /// Callers that wait for a topic that is forgotten have to ask for it again.
+    /// Stops the wait for a topic that is forgotten: its callers have to request it again.
     fn unwant(&mut self, slot: usize) {
         let next = self.spreads[slot].next_wanted;
         let mut link = self.wanted;
@@ -157,14 +157,14 @@ impl<'d> Producer<'d> {
         self.room = true;
     }
 
-    /// Records without key need not stay with a partition any longer.
+    /// Lets records without key change from a partition to another one.
     pub(super) fn unstick(&mut self, slot: usize, part: usize) {
         if self.spreads[slot].sticky == Link::to(part) {
             self.spreads[slot].sticky = Link::NONE;
         }
     }
 
-    /// The next partition that was added and got no record without key yet, when it takes some.
+    /// Returns the next added partition that got no record without key yet, if it takes some.
     fn unvisited(&mut self, cluster: &Cluster<'d>, slot: usize) -> Option<usize> {
         let index = self.spreads[slot].visited;
         if index >= cluster.topics[slot].count {
@@ -176,9 +176,9 @@ impl<'d> Producer<'d> {
         Some(part)
     }
 
-    /// The partition for records without key: the same until a batch's worth of bytes went there
-    /// or its batch has left, so that a slow producer reaches all of them, too. Added ones come
-    /// first.
+    /// Returns the partition for records without key: the same until a batch's worth of bytes went
+    /// there or its batch has left, so that a slow producer reaches all of them, too. Added ones
+    /// come first.
     fn stick(&mut self, cx: &mut Cx<'d>, slot: usize) -> Result<usize, ProduceError> {
         let added = self.unvisited(&cx.cluster, slot);
         let topic = &self.spreads[slot];
@@ -191,7 +191,7 @@ impl<'d> Producer<'d> {
         }
         let part = match (added.or_else(|| self.try_partitions(cx, slot)), current) {
             (Some(part), _) => Some(part),
-            // None that is better: it stays.
+            // There is no better one: it stays.
             (None, Some(part)) => {
                 self.spreads[slot].look_at = cx.now + LOOK_AGAIN;
                 return Ok(part);
@@ -211,7 +211,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// A partition with a leader that takes records, by a few guesses.
+    /// Returns a partition with a leader that takes records, by a few guesses.
     pub(super) fn try_partitions(&self, cx: &mut Cx<'d>, slot: usize) -> Option<usize> {
         let count = cx.cluster.topics[slot].count;
         (0..4).find_map(|_| {
@@ -222,7 +222,7 @@ impl<'d> Producer<'d> {
         })
     }
 
-    /// The same by looking at some of its entries, from a random one on; else any entry.
+    /// Does the same by checking some of the entries, from a random one on; else returns any entry.
     fn pick_partition(&mut self, cx: &mut Cx<'d>, slot: usize) -> Option<usize> {
         let count = cx.cluster.topics[slot].count;
         let index = cx.rng.below(count);

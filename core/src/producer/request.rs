@@ -11,7 +11,7 @@ use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Span, Tick};
 use crate::wire::{Full, Uuid, produce};
 
-/// The first batch to a new partition takes its followers up to 1.6 s: its request may not time
+/// The first batch to a new partition takes its followers up to 1.6 s: its request must not time
 /// out earlier, however close its delivery deadline is (R11).
 const LEAST_TIMEOUT: Span = Span::from_secs(2);
 
@@ -22,15 +22,15 @@ struct Picked {
     topics: usize,
     count: usize,
     bytes: usize,
-    /// No more than so many.
+    /// The limit of `count`.
     most: usize,
     /// All of the topics have ids.
     ids: bool,
 }
 
 impl<'d> Producer<'d> {
-    /// One Produce request with what is due of a lane; `None` when that is nothing (more), false
-    /// when it cannot be made now.
+    /// Sends one Produce request with what is due of a lane; `None` when nothing (more) is due,
+    /// false when it cannot be made now.
     pub(super) fn send_request(
         &mut self,
         cx: &mut Cx<'d>,
@@ -45,7 +45,7 @@ impl<'d> Producer<'d> {
             }
             match self.draft(cx, conn, &picked) {
                 Some(draft) => break (draft, picked.first),
-                // Short of memory: a smaller request may find room.
+                // Short of memory: a smaller request may fit.
                 None if picked.count > 1 && cx.net.takes_requests(conn, cx.now) => {
                     most = picked.count / 2
                 }
@@ -72,7 +72,7 @@ impl<'d> Producer<'d> {
         Some(true)
     }
 
-    /// A batch is part of a request now.
+    /// Makes a batch part of a request.
     fn depart(&mut self, cx: &mut Cx<'d>, batch: usize, request: i32) {
         self.seal(&mut cx.net, batch);
         let b = &mut self.batches[batch];
@@ -87,7 +87,7 @@ impl<'d> Producer<'d> {
         q.sent_epoch = epoch;
     }
 
-    /// A request with the batches that were picked; `None` when it cannot be made now.
+    /// Makes a request with the batches that were picked; `None` when that is not possible now.
     fn draft(&mut self, cx: &mut Cx<'d>, conn: usize, picked: &Picked) -> Option<Draft> {
         // Version 13 names topics by id only (KIP-516).
         let cap = if picked.ids { i16::MAX } else { 12 };
@@ -108,7 +108,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Chooses one batch per partition of a lane, `most` in all, linked topic by topic. Those that
-    /// are left out are at the front for the next request, since who is picked goes to the end.
+    /// are left out come first in the next request, since the picked ones move to the end.
     fn pick_batches(&mut self, cx: &mut Cx<'d>, lane: usize, due: Due, most: usize) -> Picked {
         let mut picked = Picked {
             first: Link::NONE,
@@ -130,7 +130,7 @@ impl<'d> Producer<'d> {
         picked
     }
 
-    /// The same from one list: batches that were begun by then.
+    /// Does the same from one list, with batches that were begun by then.
     fn pick_from(
         &mut self,
         cx: &mut Cx<'d>,
@@ -167,7 +167,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Puts a batch behind those of its topic.
+    /// Inserts a batch after those of its topic.
     fn pick(&mut self, net: &mut Net<'d>, picked: &mut Picked, slot: usize, batch: usize) {
         let spread = &mut self.spreads[slot];
         let before = match spread.picked {
@@ -236,7 +236,7 @@ impl<'d> Producer<'d> {
         })
     }
 
-    /// Fixes producer id, epoch, sequence and checksum; they stay through every retry.
+    /// Fixes producer id, epoch, sequence and checksum; they stay the same in every retry.
     fn seal(&mut self, net: &mut Net<'d>, batch: usize) {
         let idempotent = self.idempotent();
         let b = &mut self.batches[batch];
@@ -248,7 +248,7 @@ impl<'d> Producer<'d> {
             (b.producer_id, b.epoch, b.sequence) = (-1, -1, -1);
         } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.queues[part];
-            // 0 of a known one is where it wrapped to.
+            // A known sequence of 0 has wrapped.
             let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
             if unknown || p.producer_id != self.producer_id {
                 p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
@@ -284,7 +284,7 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// The sequence after `count` records; wraps from 2^31 - 1 to 0 (Java's incrementSequence).
+/// Returns the sequence after `count` records; wraps from 2^31 - 1 to 0 (Java's incrementSequence).
 pub(super) fn advance(sequence: i32, count: u32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
 }

@@ -1,4 +1,4 @@
-//! Which batches go out now: deadlines, order and sequences decide.
+//! Which batches are sent now: deadlines, order and sequences decide.
 
 use super::lane::Due;
 use super::{Identity, Place, Producer, Stage};
@@ -12,31 +12,31 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Encode, ErrorCode, init_producer_id};
 
-/// A connection for first batches that is not there by then is not waited for.
+/// A connection for first batches that is not ready after this long is not waited for.
 const FIRST_WAIT: Span = Span::from_millis(200);
 
 /// What a partition can do now.
 pub(super) enum Next {
     Send(usize),
-    /// It waits for an answer to a batch of its own.
+    /// It waits for the response to a batch of its own.
     Blocked,
     /// It waits for a producer id, as all do.
     Hold,
 }
 
-/// When the producer has something to do, by what that is.
+/// Times at which the producer has something to do, by what that is.
 struct Timers {
-    /// A producer id is asked for.
+    /// A producer id is requested.
     identity: Tick,
     /// The oldest batch fails.
     delivery: Tick,
-    /// A lane looks for a connection, or for memory, again.
+    /// A lane needs a connection, or memory, again.
     lanes: Tick,
     /// Batches have gathered for long enough.
     linger: Tick,
     /// A partition is tried again.
     backoff: Tick,
-    /// A caller that was refused may try again.
+    /// A refused caller may try again.
     room: Tick,
 }
 
@@ -48,7 +48,7 @@ impl Timers {
 }
 
 impl<'d> Producer<'d> {
-    /// Sends and expires what is due; returns when to look again.
+    /// Sends and expires what is due; returns the time of the next pass.
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
@@ -64,8 +64,8 @@ impl<'d> Producer<'d> {
             self.waiting_until = Tick::NEVER;
             self.wake_all();
         }
-        // Each is looked at once; what cannot be sent now, for want of a connection or of memory,
-        // is tried again whenever something happens.
+        // Each is driven once; what cannot be sent now, for lack of a connection or of memory, is
+        // tried again whenever something happens.
         let (mut lanes, mut stuck) = (Tick::NEVER, List::EMPTY);
         while let Some(lane) = self.next_due() {
             match self.drive_lane(cx, lane) {
@@ -115,7 +115,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Requests with what is due of a lane, over a connection that is ready.
+    /// Sends requests with what is due of a lane, over a connection that is ready.
     fn send_all(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize), due: Due) -> Turn {
         if let Some(fault) = cx.net.conns[conn].versions.lacks(Kind::Produce) {
             return self.refuse(&mut cx.net, lane, Error::Peer(fault));
@@ -143,11 +143,11 @@ impl<'d> Producer<'d> {
                 }
             }
         }
-        // The next answer gives it another turn.
+        // The next response gives it another turn.
         Turn::Done(Tick::NEVER)
     }
 
-    /// A broker cannot be sent records at all: those of its lane fail at once.
+    /// Fails all batches of a lane at once: its broker does not support Produce.
     fn refuse(&mut self, net: &mut Net<'d>, lane: usize, error: Error) -> Turn {
         for place in [Place::First, Place::Open, Place::Ready] {
             while let Some(part) = self.lanes[lane].first(place) {
@@ -161,7 +161,7 @@ impl<'d> Producer<'d> {
         Turn::Done(Tick::NEVER)
     }
 
-    /// Gets a producer id when batches wait for one.
+    /// Requests a producer id when batches wait for one.
     fn drive_identity(&mut self, cx: &mut Cx<'d>) -> Tick {
         match self.identity {
             Identity::Asked(at) | Identity::Wanted(at) if at > cx.now => return at,
@@ -191,7 +191,7 @@ impl<'d> Producer<'d> {
         until
     }
 
-    /// The answer to InitProducerId.
+    /// Handles the response to InitProducerId.
     pub(crate) fn on_init_producer_id(&mut self, cx: &mut Cx<'d>, got: Segment<'_, '_>) {
         if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
             init_producer_id::item(got)
@@ -204,7 +204,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// A producer id, or why there is none.
+    /// Sets the producer id, or the reason why there is none.
     pub(crate) fn on_identity(&mut self, cx: &mut Cx<'d>, answer: Result<(i64, i16), Error>) {
         if !matches!(self.identity, Identity::Asked(_)) {
             return;
@@ -232,8 +232,8 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Fails what waited too long, or waits for a producer id that is refused. Returns the next
-    /// deadline.
+    /// Fails batches that waited too long, or that wait for a producer id that is refused. Returns
+    /// the next deadline.
     fn expire(&mut self, cx: &mut Cx<'d>) -> Tick {
         loop {
             let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
@@ -246,7 +246,7 @@ impl<'d> Producer<'d> {
                 _ => return deadline,
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
-            // One that is on its way is told of when its request ends.
+            // One that is in flight is reported when its request ends.
             if !guard!("a batch on its way keeps its memory", b.stage == Stage::Sent) {
                 let (part, maybe) = (b.part as usize, b.maybe_written);
                 self.finish(&mut cx.net.blocks, part, batch, Err((error, maybe)));
@@ -254,7 +254,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// The batch of a partition that may be sent now, if any: order and sequence decide.
+    /// Returns the batch of a partition that may be sent now, if any: order and sequence decide.
     pub(super) fn next_batch(&mut self, cx: &Cx<'d>, part: usize) -> Next {
         let idempotent = self.idempotent();
         let Some(batch) = self.first_waiting(part) else { return Next::Blocked };
@@ -263,19 +263,19 @@ impl<'d> Producer<'d> {
         }
         let (p, b) = (&self.queues[part], &self.batches[batch]);
         let entry = &cx.cluster.table[part];
-        // Another leader may have lost what the last one knew (an unclean election).
+        // Another leader may have lost what the previous one knew (an unclean election).
         let same =
             guard!("another leader's first batch alone", entry.epoch == p.sent_epoch => true);
         let most = match cx.settings.acks {
             Acks::None => u8::MAX,
-            // A leader that has never heard of this producer takes any sequence for the first:
-            // the second batch must not overtake it.
+            // A leader that does not know this producer accepts any sequence as the first: the
+            // second batch must not overtake the first one.
             _ if idempotent && guard!("first batch alone", p.known && same => true) => {
                 PRODUCE_IN_FLIGHT as u8
             }
             _ => 1,
         };
-        // A batch that was sent before goes alone and in its turn (SenderTest calls this
+        // A batch that was sent before is sent alone and in its turn (SenderTest calls this
         // "multiple in flights retried in order").
         let full = guard!("batches in flight", p.in_flight >= most);
         if full || guard!("retries alone", b.attempts > 0 && p.in_flight > 0) {
@@ -297,8 +297,8 @@ impl<'d> Producer<'d> {
         Next::Send(batch)
     }
 
-    /// A new epoch for a partition whose sequence broke, of which this is the next batch. Whether
-    /// that has to wait.
+    /// Begins a new epoch for a partition whose sequence broke, of which this is the next batch.
+    /// Returns whether that has to wait.
     pub(super) fn begin_epoch(&mut self, part: usize, batch: usize) -> bool {
         if !guard!("a broken sequence begins a new epoch", self.queues[part].bump) {
             return false;
@@ -306,7 +306,7 @@ impl<'d> Producer<'d> {
         if guard!("a new epoch waits for the old one", self.queues[part].in_flight > 0) {
             return true;
         }
-        // What may be in the log goes again as it was: only so can the broker recognise it.
+        // What may be in the log is sent again unchanged, so that the broker can recognise it.
         let b = &self.batches[batch];
         let kept = b.sealed && b.maybe_written && !b.out_of_sequence;
         if !guard!("what may be written goes again as it was", kept) {
@@ -315,8 +315,8 @@ impl<'d> Producer<'d> {
         false
     }
 
-    /// Begins a new epoch for a partition whose sequence broke: brokers know then that what is
-    /// sent again is not a repetition (rule 7: local, no request needed).
+    /// Restarts the sequence of a partition in a new epoch: brokers know then that what is sent
+    /// again is not a repetition (rule 7: local, no request needed).
     fn restart_sequence(&mut self, part: usize) {
         self.raise_epoch();
         let p = &mut self.queues[part];
@@ -333,16 +333,16 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// What became of a lane's turn.
+/// The outcome of a lane's turn.
 enum Turn {
-    /// Nothing is due before this, if nothing happens.
+    /// Nothing is due before this, unless something happens.
     Done(Tick),
-    /// Something is, and is tried again: then at the latest.
+    /// Something is due, and is tried again at this time at the latest.
     Stuck(Tick),
 }
 
-/// The connection for first batches to a broker, made if there is one to spare; else, or when that
-/// takes too long, the main one. `Err`: when to look again.
+/// Returns the connection for first batches to a broker, opened if there is a spare one; else, or
+/// when that takes too long, the main one. `Err`: when to check again.
 fn first_conn<'d>(cx: &mut Cx<'d>, node: i32) -> Result<usize, Tick> {
     let peer = Peer::Node(node);
     match cx.net.find(peer, Role::First) {

@@ -1,5 +1,5 @@
-//! A batch that a broker finds too large is sent as two, the parts taking over its sequence range
-//! in order (MESSAGE_TOO_LARGE; Java's `ProducerBatch.split`).
+//! A batch that a broker finds too large is sent as two; the parts take over its sequence range in
+//! order (MESSAGE_TOO_LARGE; Java's `ProducerBatch.split`).
 
 use super::request::advance;
 use super::{Batch, Producer, Stage};
@@ -15,7 +15,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// From a place in a batch's chain on.
+    /// Reads from a position in a batch's chain on.
     pub(super) fn new(blocks: &'a Blocks<'_>, chain: &Chain, at: usize) -> Self {
         Self { slices: blocks.slices(chain, at, chain.len()), slice: &[], at }
     }
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    /// A zig-zag varint as its bytes and its value.
+    /// Reads a zig-zag varint.
     pub(super) fn varint(&mut self) -> Option<i64> {
         let (mut bytes, mut len) = ([0; varint::MAX_64], 0);
         loop {
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where `count` records from `at` on end, and the largest timestamp of them.
+/// Returns where `count` records from `at` on end, and the largest timestamp of them.
 fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64)> {
     let mut reader = Reader::new(&net.blocks, &b.chain, at);
     let mut max = i64::MIN;
@@ -96,7 +96,8 @@ impl<'d> Producer<'d> {
     }
 }
 
-/// `count` records from `at` on, with offset deltas lowered by `less`, behind an empty header.
+/// Copies `count` records from `at` on, with offset deltas lowered by `less`, after an empty
+/// header.
 fn renumbered(
     net: &mut Net<'_>,
     chain: &Chain,

@@ -60,7 +60,7 @@ mod half {
 pub struct Crc32c(u32);
 
 impl Crc32c {
-    /// That of no bytes yet.
+    /// Creates a checksum over no bytes.
     #[must_use]
     pub const fn new() -> Self {
         Self(0)
@@ -72,13 +72,13 @@ impl Crc32c {
         self.0 = by::append(self.0, bytes);
     }
 
-    /// The checksum of all that was appended.
+    /// Returns the checksum of all that was appended.
     #[must_use]
     pub const fn finish(self) -> u32 {
         self.0
     }
 
-    /// The checksum of one piece.
+    /// Returns the checksum of one piece.
     #[must_use]
     pub fn of(bytes: &[u8]) -> u32 {
         by::append(0, bytes)

@@ -20,12 +20,12 @@ use super::{Crc32c, Malformed};
 
 /// Bytes of a batch header.
 pub const HEADER_LEN: usize = 61;
-/// Bytes that [`peek_len`] wants: the base offset and the length.
+/// Bytes that [`peek_len`] needs: the base offset and the length.
 pub const PEEK_LEN: usize = 12;
 
 /// Magic of the only format that is read here.
 pub(super) const MAGIC: u8 = 2;
-/// Where the bytes begin that the checksum covers.
+/// Start of the bytes that the checksum covers.
 pub(super) const CRC_START: usize = 21;
 /// BatchLength of a batch without records.
 pub(super) const MIN_LENGTH: i32 = 49;
@@ -42,14 +42,13 @@ const DELETE_HORIZON: i16 = 0x40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TimestampType {
-    /// When the producer made it.
+    /// When the producer created it.
     Create,
     /// When the leader appended it; one for the whole batch.
     LogAppend,
 }
 
-/// The header of a batch. Field by field what was on the wire; only length and magic are known to
-/// be possible.
+/// The header of a batch, field by field as on the wire; only length and magic are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchHeader {
@@ -76,16 +75,16 @@ pub struct BatchHeader {
     pub producer_epoch: i16,
     /// Sequence of the first record, -1 for none.
     pub base_sequence: i32,
-    /// Records that are there; compaction may leave none of them.
+    /// Number of records in the batch; compaction may leave none.
     pub count: i32,
 }
 
 impl BatchHeader {
-    /// Reads the header of a batch at the front of `bytes`, which may go on.
+    /// Reads the header of a batch at the front of `bytes`, which may be longer.
     ///
     /// # Errors
-    /// `Truncated` below [`HEADER_LEN`] bytes; `Magic`; `BatchLength`. Magic comes first, for it
-    /// is at the same place in all formats and decides what the rest means.
+    /// `Truncated` below [`HEADER_LEN`] bytes; `Magic`; `BatchLength`. Magic is checked first,
+    /// since it is at the same place in all formats and determines the meaning of the rest.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let bytes: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(Malformed::Truncated)?;
         let mut rest = bytes.as_slice();
@@ -113,30 +112,30 @@ impl BatchHeader {
         })
     }
 
-    /// Bytes of the whole batch, header included: 61 and more.
+    /// Returns the bytes of the whole batch, header included: 61 and more.
     #[must_use]
     pub fn total_len(&self) -> usize {
         // The field is public: a made-up negative one counts as none.
         usize::try_from(self.batch_length).unwrap_or(0).saturating_add(PEEK_LEN)
     }
 
-    /// Offset of the last record that the batch once had: at least `base_offset - 1`, which it is
-    /// for a negative delta, and at most 2^63 - 2.
+    /// Returns the offset of the last record that the batch once had: at least `base_offset - 1`
+    /// (for a negative delta) and at most 2^63 - 2.
     #[must_use]
     pub fn last_offset(&self) -> i64 {
         let last = self.base_offset.saturating_add(i64::from(self.last_offset_delta.max(-1)));
         last.min(i64::MAX - 1)
     }
 
-    /// The position after this batch, also where it is empty: last offset + 1, never below the
-    /// base offset.
+    /// Returns the position after this batch, also where it is empty: last offset + 1, never below
+    /// the base offset.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         guard!("position", self.last_offset().saturating_add(1)
             => self.base_offset + i64::from(self.count))
     }
 
-    /// Compression: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; Kafka has no 5 to 7.
+    /// Returns the compression: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; Kafka has no 5 to 7.
     #[must_use]
     pub const fn codec(&self) -> u8 {
         (self.attributes & CODEC) as u8
@@ -148,7 +147,7 @@ impl BatchHeader {
         self.attributes & TRANSACTIONAL != 0
     }
 
-    /// Whether it holds marks of the broker ([`ControlRecord`]), never to be delivered.
+    /// Whether it holds markers of the broker ([`ControlRecord`]), which are never delivered.
     #[must_use]
     pub const fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
@@ -160,7 +159,7 @@ impl BatchHeader {
         self.attributes & DELETE_HORIZON != 0
     }
 
-    /// What the timestamps of its records mean.
+    /// Returns what the timestamps of its records mean.
     #[must_use]
     pub const fn timestamp_type(&self) -> TimestampType {
         if self.attributes & LOG_APPEND == 0 {
@@ -171,8 +170,9 @@ impl BatchHeader {
     }
 }
 
-/// Bytes of the whole batch that begins with `front`, so that a stream knows what to wait for. The
-/// length field is at the same place in message sets of magic 0 and 1, but is shorter there.
+/// Returns the bytes of the whole batch that begins with `front`, so that a stream knows what to
+/// wait for. The length field is at the same place in message sets of magic 0 and 1, but is shorter
+/// there.
 ///
 /// # Errors
 /// `BatchLength`: negative, below that of an empty batch of magic 2, or so large that the whole
@@ -184,10 +184,10 @@ pub fn peek_len(front: &[u8; PEEK_LEN]) -> Result<usize, Malformed> {
     Ok(usize::try_from(length).map_err(|_| Malformed::BatchLength)?.saturating_add(PEEK_LEN))
 }
 
-/// Checks the CRC-32C of the batch at the front of `bytes`, which may go on.
+/// Checks the CRC-32C of the batch at the front of `bytes`, which may be longer.
 ///
 /// # Errors
-/// `Truncated`, when the batch is not all there; `Magic`; `BatchLength`; `Crc`.
+/// `Truncated`, when the batch is incomplete; `Magic`; `BatchLength`; `Crc`.
 pub fn check_crc(bytes: &[u8]) -> Result<(), Malformed> {
     let header = BatchHeader::parse(bytes)?;
     let covered = bytes.get(CRC_START..header.total_len()).ok_or(Malformed::Truncated)?;
@@ -195,7 +195,7 @@ pub fn check_crc(bytes: &[u8]) -> Result<(), Malformed> {
     if damaged { Err(Malformed::Crc) } else { Ok(()) }
 }
 
-/// What a record of a control batch says, by its key.
+/// What a record of a control batch means, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlRecord {

@@ -1,38 +1,38 @@
-//! Records that were written before it is known which batch they go into.
+//! Records that are encoded before it is known which batch they go into.
 
 use super::write::{Content, Small, content_len, front, numbers_len, with_length, write_content};
 use super::{Record, varint};
 use crate::wire::{Full, Sink};
 
-/// A record that [`pack`] has written: all of it but what depends on its batch. To put it there
+/// A record that [`pack`] has written: all of it except what depends on its batch. Moving it there
 /// takes one copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a> {
     bytes: &'a [u8],
-    /// Milliseconds since 1970. `None`: the default of whoever takes the record.
+    /// Milliseconds since 1970. `None`: the default of the receiver.
     pub timestamp: Option<i64>,
 }
 
-/// Bytes that [`pack`] appends. `usize::MAX` stands for more than can be counted.
+/// Returns how many bytes [`pack`] appends. `usize::MAX` stands for more than can be counted.
 #[must_use]
 #[inline]
 pub fn packed_len(record: &Record<'_>) -> usize {
     content_len(record)
 }
 
-/// Appends key, value and headers of a record as a batch has them. The timestamp of `record` is
-/// not looked at.
+/// Appends key, value and headers of a record in the format of a batch. The timestamp of `record`
+/// is ignored.
 ///
 /// # Errors
-/// `Full`, when the sink says so. What it took before stays there.
+/// `Full`, when the sink is. What it took before stays there.
 #[inline]
 pub fn pack(sink: &mut (impl Sink + ?Sized), record: &Record<'_>) -> Result<(), Full> {
     write_content(sink, Small::new(), record)
 }
 
 impl<'a> Packed<'a> {
-    /// The record that [`pack`] has written to `bytes`. They are not checked: of others brokers
-    /// refuse the whole batch.
+    /// Returns the record that [`pack`] has written to `bytes`. They are not checked: with other
+    /// bytes brokers refuse the whole batch.
     #[must_use]
     #[inline]
     pub const fn new(bytes: &'a [u8], timestamp: Option<i64>) -> Self {
@@ -44,7 +44,7 @@ impl<'a> Packed<'a> {
         numbers_len(offset_delta, timestamp_delta).saturating_add(self.bytes.len())
     }
 
-    /// What [`pack`] has written.
+    /// Returns what [`pack`] has written.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -1,4 +1,4 @@
-//! Walking over the records of a batch, without a copy.
+//! Iteration over the records of a batch, without a copy.
 
 use core::str::Utf8Error;
 
@@ -12,9 +12,9 @@ const MIN_HEADER: usize = 2;
 
 /// Iterates over the records of an uncompressed batch.
 ///
-/// It ends after an error, and ends with one when the batch holds more or fewer records than it
-/// says; the records before it are right. Its work is bounded by the bytes, whatever the counts
-/// say. Offsets rise in all that Kafka writes, but that is not checked.
+/// It ends after an error, and ends with one when the batch holds more or fewer records than its
+/// header says; the records before it are valid. Its work is bounded by the bytes, whatever the
+/// counts say. Offsets rise in all that Kafka writes, but that is not checked.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],
@@ -28,8 +28,8 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// The records of a batch: `bytes` begin with its header. What follows the batch is ignored.
-    /// A compressed batch, or one that is not all there, gives one error.
+    /// Returns the records of a batch: `bytes` begin with its header. What follows the batch is
+    /// ignored. A compressed or incomplete batch yields one error.
     #[must_use]
     pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
         let fault = match bytes.get(HEADER_LEN..header.total_len()) {
@@ -40,8 +40,8 @@ impl<'a> Records<'a> {
         Self { fault: Some(fault), left: 0, ..Self::unpacked(header, &[]) }
     }
 
-    /// The records of a batch that was compressed: `body` is what its codec made of the bytes
-    /// after the header.
+    /// Returns the records of a compressed batch: `body` is the unpacked form of the bytes after
+    /// the header.
     #[must_use]
     pub fn unpacked(header: &BatchHeader, body: &'a [u8]) -> Self {
         Self {
@@ -59,16 +59,16 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Drops the records below `offset`: a batch is sent whole, also when only its tail was asked
-    /// for.
+    /// Drops the records below `offset`: a batch is sent whole, also when only its tail was
+    /// requested.
     #[must_use]
     pub const fn from_offset(mut self, offset: i64) -> Self {
         self.from = offset;
         self
     }
 
-    /// Reads the next record to `into`; false where the batch ends in order. Not a `Result` with a
-    /// record in it: those are copied in odd pieces.
+    /// Reads the next record to `into`; returns false at the regular end of the batch. Not a
+    /// `Result` with a record in it: that is copied inefficiently.
     #[cfg_attr(feature = "std", inline)]
     fn step(&mut self, into: &mut RecordRef<'a>) -> Result<bool, Malformed> {
         if self.left <= 0 {
@@ -90,7 +90,8 @@ impl<'a> Records<'a> {
         Ok(true)
     }
 
-    /// Reads a record from what its length covers. `Truncated` means that this was too short.
+    /// Reads a record from the bytes that its length covers. `Truncated` means that these were too
+    /// short.
     #[cfg_attr(feature = "std", inline)]
     fn read(&self, body: &'a [u8], into: &mut RecordRef<'a>) -> Result<(), Malformed> {
         // The attributes of a record have no meaning yet.
@@ -145,19 +146,19 @@ impl<'a> Iterator for Records<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // And an error.
+        // One more for an error.
         (0, Some((self.rest.len() / MIN_RECORD).saturating_add(1)))
     }
 }
 
 impl core::iter::FusedIterator for Records<'_> {}
 
-/// A record, in the bytes that it came in.
+/// A record, borrowed from the received bytes.
 #[derive(Clone, Debug)]
 pub struct RecordRef<'a> {
     /// Offset in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970, -1 for none: of the producer, or of the leader where the batch says
+    /// Milliseconds since 1970, -1 for none: of the producer, or of the leader where the batch has
     /// [`TimestampType::LogAppend`].
     pub timestamp: i64,
     /// Key.
@@ -169,7 +170,7 @@ pub struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// The same record to be written again. Headers are copied as they are.
+    /// Returns the same record to be written again. Headers are copied unchanged.
     #[must_use]
     pub const fn to_record(&self) -> Record<'a> {
         Record {
@@ -184,14 +185,14 @@ impl<'a> RecordRef<'a> {
 /// A header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeaderRef<'a> {
-    /// Name: UTF-8, were it not for producers that do not care.
+    /// Name; UTF-8, but some producers write other bytes.
     pub name: &'a [u8],
     /// Value.
     pub value: Option<&'a [u8]>,
 }
 
 impl<'a> HeaderRef<'a> {
-    /// The name as text.
+    /// Returns the name as text.
     ///
     /// # Errors
     /// When it is not UTF-8.

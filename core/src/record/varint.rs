@@ -1,6 +1,6 @@
 //! Zig-zag LEB128 numbers, as they occur within records (`ByteUtils.readVarint`, `readVarlong`).
 //!
-//! The *unsigned* varints of flexible protocol versions are another thing.
+//! The *unsigned* varints of flexible protocol versions are a different format.
 
 use super::Malformed;
 
@@ -23,7 +23,7 @@ pub fn take_i32(input: &mut &[u8]) -> Result<i32, Malformed> {
             *input = rest;
             u32::from(byte)
         }
-        // That of 32 bits has no more.
+        // A varint of 32 bits has no more.
         _ => long(input, MAX_32, 0x0f)? as u32,
     };
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
@@ -47,7 +47,7 @@ pub fn take_i64(input: &mut &[u8]) -> Result<i64, Malformed> {
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
-/// A number of at most `most` bytes, of which the last one is not above `top`.
+/// Takes a number of at most `most` bytes, of which the last one is not above `top`.
 #[cfg_attr(feature = "std", inline)]
 #[cfg_attr(not(feature = "std"), inline(never))]
 fn long(input: &mut &[u8], most: usize, top: u8) -> Result<u64, Malformed> {
@@ -68,8 +68,8 @@ fn long(input: &mut &[u8], most: usize, top: u8) -> Result<u64, Malformed> {
     Ok(value)
 }
 
-/// Encodes `value`: the bytes, and how many of them count (1 to 10). A value of 32 bits takes as
-/// many bytes as in 32 bits, 5 at most.
+/// Encodes `value`; returns the bytes, and how many of them are used (1 to 10). A value of 32 bits
+/// takes as many bytes as in 32 bits, 5 at most.
 #[must_use]
 #[cfg_attr(feature = "std", inline)]
 #[cfg_attr(not(feature = "std"), inline(never))]
@@ -90,7 +90,7 @@ pub fn encode(value: i64) -> ([u8; MAX_64], usize) {
     (bytes, len)
 }
 
-/// How many bytes [`encode`] makes of `value`, 1 to 10.
+/// Returns how many bytes [`encode`] needs for `value`, 1 to 10.
 #[must_use]
 #[cfg_attr(feature = "std", inline)]
 #[cfg_attr(not(feature = "std"), inline(never))]
@@ -103,7 +103,7 @@ pub const fn len(value: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-/// The value as the format has it before it is cut into groups of seven bits.
+/// Returns the zig-zag value, before it is split into groups of seven bits.
 #[inline]
 pub(super) const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()

@@ -12,43 +12,43 @@ const FRONT: usize = varint::MAX_32 + 1 + varint::MAX_64 + 3 * varint::MAX_32 + 
 /// A record to be produced.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// Key; decides the partition where that is left open.
+    /// Key; determines the partition where none is given.
     pub key: Option<&'a [u8]>,
     /// Value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Milliseconds since 1970. `None`: the default of whoever takes the record.
+    /// Milliseconds since 1970. `None`: the default of the receiver.
     pub timestamp: Option<i64>,
     pub(super) headers: HeaderList<'a>,
 }
 
 impl<'a> Record<'a> {
-    /// A record of this value, without key and headers.
+    /// Creates a record of this value, without key and headers.
     #[must_use]
     pub const fn new(value: &'a [u8]) -> Self {
         Self { value: Some(value), ..Self::tombstone() }
     }
 
-    /// A record without value: for a compacted topic, that its key is gone.
+    /// Creates a record without value, which deletes its key from a compacted topic.
     #[must_use]
     pub const fn tombstone() -> Self {
         Self { key: None, value: None, timestamp: None, headers: HeaderList::Slice(&[]) }
     }
 
-    /// With this key.
+    /// Sets the key.
     #[must_use]
     pub const fn key(mut self, key: &'a [u8]) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// With these headers, in order; names may repeat.
+    /// Sets the headers, in order; names may repeat.
     #[must_use]
     pub const fn headers(mut self, headers: &'a [Header<'a>]) -> Self {
         self.headers = HeaderList::Slice(headers);
         self
     }
 
-    /// Names and values of the headers, in order.
+    /// Iterates over names and values of the headers, in order.
     pub fn each_header(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let (made, read) = match self.headers {
             HeaderList::Slice(headers) => (headers, None),
@@ -58,7 +58,7 @@ impl<'a> Record<'a> {
         made.chain(read.into_iter().flatten().map(|h| (h.name, h.value)))
     }
 
-    /// With this timestamp, in ms since 1970.
+    /// Sets the timestamp, in ms since 1970.
     #[must_use]
     pub const fn timestamp(mut self, ms: i64) -> Self {
         self.timestamp = Some(ms);
@@ -75,7 +75,7 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// Headers that the caller made, or that were read.
+/// Headers of the caller, or headers that were read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HeaderList<'a> {
     Slice(&'a [Header<'a>]),
@@ -97,7 +97,7 @@ impl HeaderList<'_> {
         }
     }
 
-    /// Bytes that the headers take, without their count.
+    /// Returns the bytes that the headers take, without their count.
     fn encoded_len(&self) -> usize {
         match self {
             Self::Slice(headers) => headers.iter().fold(0_usize, |sum, header| {
@@ -119,14 +119,14 @@ impl HeaderList<'_> {
     }
 }
 
-/// Bytes that [`write()`] appends for this record, the length in front included. `usize::MAX`
-/// stands for more than can be counted.
+/// Returns how many bytes [`write()`] appends for this record, the length in front included.
+/// `usize::MAX` stands for more than can be counted.
 #[must_use]
 pub fn encoded_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usize {
     with_length(body_len(record, offset_delta, timestamp_delta))
 }
 
-/// Bytes of a record whose length says `body`.
+/// Returns the bytes of a record whose length field is `body`.
 #[inline]
 pub(super) fn with_length(body: usize) -> usize {
     varint::len(number(body)).saturating_add(body)
@@ -134,11 +134,11 @@ pub(super) fn with_length(body: usize) -> usize {
 
 /// Appends a record, to be covered by [`seal`] later. `offset_delta` counts the records of the
 /// batch from 0, `timestamp_delta` is in ms from the base timestamp of the batch; the timestamp of
-/// `record` itself is not looked at.
+/// `record` itself is ignored.
 ///
 /// # Errors
-/// `Full`, when the sink says so, when the record is longer than 2^31 - 1 bytes or `offset_delta`
-/// is above 2^31 - 1, which the format cannot express. What the sink took before stays there.
+/// `Full`, when the sink is, when the record is longer than 2^31 - 1 bytes or `offset_delta` is
+/// above 2^31 - 1, which the format cannot express. What the sink took before stays there.
 #[inline]
 pub fn write(
     sink: &mut (impl Sink + ?Sized),
@@ -157,8 +157,8 @@ pub(crate) trait Content {
     fn timestamp(&self) -> Option<i64>;
     /// See [`encoded_len`].
     fn len(&self, offset_delta: u32, timestamp_delta: i64) -> usize;
-    /// [`write()`], where `len` is what [`Content::len`] says for these deltas: it is not computed
-    /// again.
+    /// [`write()`], where `len` is the result of [`Content::len`] for these deltas: it is not
+    /// computed again.
     fn write(
         &self,
         sink: &mut (impl Sink + ?Sized),
@@ -197,8 +197,8 @@ impl Content for Record<'_> {
     }
 }
 
-/// What follows the length in front of a record of `len` bytes: the number of bytes that the length
-/// takes decides, and it depends on what follows.
+/// Returns the bytes after the length field of a record of `len` bytes. The size of that field
+/// depends on what follows it.
 #[cfg(feature = "producer")]
 #[inline]
 fn body_of(len: usize) -> usize {
@@ -220,7 +220,7 @@ fn write_body(
     write_content(sink, front(body, offset_delta, timestamp_delta)?, record)
 }
 
-/// What stands before the key: length, attributes and deltas.
+/// Writes what precedes the key: length, attributes and deltas.
 ///
 /// # Errors
 /// `Full`, when the format cannot express them.
@@ -262,7 +262,7 @@ pub(super) fn write_content(
     record.headers.write(sink)
 }
 
-/// What the header of a batch says of its records.
+/// The fields of a batch header that describe its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// Producer id, -1 for none.
@@ -277,14 +277,14 @@ pub struct Seal {
     pub base_timestamp: i64,
     /// The largest timestamp, in ms.
     pub max_timestamp: i64,
-    /// Part of a transaction.
+    /// Whether the batch is part of a transaction.
     pub transactional: bool,
     /// Compression of the records: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
     pub codec: u8,
 }
 
-/// Makes the header of a batch whose records are `records`, piece by piece: base offset 0, leader
-/// epoch -1 (both are the broker's to write), length and checksum over all pieces.
+/// Returns the header of a batch whose records are `records`, in pieces: base offset 0, leader
+/// epoch -1 (the broker writes both), length and checksum over all pieces.
 ///
 /// `None`, when the format cannot express it: no records, more than 2^31 - 1 of them, a codec
 /// above 4, or a batch of more than 2^31 - 1 bytes.
@@ -340,7 +340,7 @@ impl Small {
         Self { bytes: [0; SMALL], len: 0 }
     }
 
-    /// What a record begins with, up to its offset delta; `body` bytes follow its length.
+    /// Writes the start of a record, up to its offset delta; `body` bytes follow its length.
     #[inline]
     pub(super) fn numbers(
         body: usize,
@@ -402,13 +402,13 @@ fn body_len(record: &Record<'_>, offset_delta: u32, timestamp_delta: i64) -> usi
     numbers_len(offset_delta, timestamp_delta).saturating_add(content_len(record))
 }
 
-/// Bytes of attributes and deltas.
+/// Returns the bytes of attributes and deltas.
 #[inline]
 pub(super) fn numbers_len(offset_delta: u32, timestamp_delta: i64) -> usize {
     1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta))
 }
 
-/// Bytes of key, value and headers.
+/// Returns the bytes of key, value and headers.
 #[inline]
 pub(super) fn content_len(record: &Record<'_>) -> usize {
     let headers = match record.headers.count() {
@@ -418,7 +418,7 @@ pub(super) fn content_len(record: &Record<'_>) -> usize {
     field_len(record.key).saturating_add(field_len(record.value)).saturating_add(headers)
 }
 
-/// Bytes of a length and the field itself.
+/// Returns the bytes of a length and the field itself.
 #[cfg_attr(feature = "std", inline)]
 #[cfg_attr(not(feature = "std"), inline(never))]
 fn field_len(field: Option<&[u8]>) -> usize {
@@ -435,7 +435,7 @@ fn put_number(sink: &mut (impl Sink + ?Sized), value: i64) -> Result<(), Full> {
     sink.put(bytes.get(..len).unwrap_or_default())
 }
 
-/// A field's length as the format has it, -1 for null.
+/// Returns a field's length as encoded, -1 for null.
 #[cfg_attr(feature = "std", inline)]
 fn length(field: Option<&[u8]>) -> i64 {
     field.map_or(-1, |bytes| number(bytes.len()))

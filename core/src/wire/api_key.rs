@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A request type as it stands in the request header, an `i16`.
+/// A request type as in the request header, an `i16`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ApiKey(pub i16);
@@ -18,7 +18,7 @@ macro_rules! keys {
                 pub const $name: Self = Self($key);
             )*
 
-            /// Kafka's name in capitals; `"UNKNOWN"` for a key that has none here.
+            /// Returns Kafka's name in capitals; `"UNKNOWN"` for a key that has none here.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self.0 {
@@ -27,8 +27,8 @@ macro_rules! keys {
                 }
             }
 
-            /// The first version with compact lengths and tagged fields (`flexibleVersions` in
-            /// Kafka's schemas); `i16::MAX` when there is none or the key is unknown.
+            /// Returns the first version with compact lengths and tagged fields (`flexibleVersions`
+            /// in Kafka's schemas); `i16::MAX` when there is none or the key is unknown.
             #[must_use]
             pub const fn first_flexible(self) -> i16 {
                 let first: i8 = match self.0 {

@@ -1,9 +1,9 @@
-//! ApiVersions (18): what a broker speaks, and its features (KIP-511, KIP-584).
+//! ApiVersions (18): the APIs and versions of a broker, and its features (KIP-511, KIP-584).
 
 use super::table::{Kind, Piece, Schema, Segment, answer, field, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
-/// Asks what the broker speaks. Empty before version 3.
+/// Requests the versions that the broker supports. Empty before version 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The client library's name: letters, digits, `.` and `-` (KIP-511).
@@ -31,17 +31,17 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
     /// First.
     Head {
-        /// `UNSUPPORTED_VERSION` when the broker does not know the version asked for: the rest
+        /// `UNSUPPORTED_VERSION` when the broker does not know the version of the request: the rest
         /// then has the format of version 0 (handled here) and may name ApiVersions alone.
         error: ErrorCode,
     },
-    /// One API that the broker speaks.
+    /// One API that the broker supports.
     Range {
         /// The API.
         api: ApiKey,
@@ -55,7 +55,7 @@ pub enum Item<'b> {
         /// Milliseconds that the broker wants us to wait.
         ms: i32,
     },
-    /// A feature that the broker could run.
+    /// A feature that the broker supports.
     Supported {
         /// Its name, such as `transaction.version`.
         name: &'b str,
@@ -69,7 +69,7 @@ pub enum Item<'b> {
         /// Rises with each change of the features; -1 for unknown.
         epoch: i64,
     },
-    /// A feature level on which the cluster has settled.
+    /// A feature level that the cluster has finalized.
     Finalized {
         /// Its name.
         name: &'b str,
@@ -86,11 +86,11 @@ const ROOT: u8 = 0;
 const RANGE: u8 = 1;
 const SUPPORTED: u8 = 2;
 const FINALIZED: u8 = 3;
-/// Some brokers leave this one out, which version 1 brought.
+/// Some brokers leave out this field, which is new in version 1.
 pub(crate) const THROTTLE_FIELD: u8 = 2;
 const EPOCH_FIELD: u8 = 4;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[
@@ -131,7 +131,8 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     Some(match piece {
         Piece::Fields(ROOT, 0) => {
             let error = values.error(0);
-            // Whatever was asked, this answer comes in the one format every client can read.
+            // For any version of the request, this response has the one format that every client
+            // can read.
             if error == ErrorCode::UNSUPPORTED_VERSION {
                 walker.set_version(0);
             }
@@ -141,7 +142,7 @@ pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
         Piece::Fields(ROOT, 2) => Item::Throttle { ms: values.i32_or(0, 0) },
         Piece::Fields(SUPPORTED, _) => Item::Supported { name, min, max },
         Piece::Fields(ROOT, EPOCH_FIELD) => Item::FinalizedEpoch { epoch: values.i64_or(0, -1) },
-        // The schema has the maximum first, here alone.
+        // Only here the schema has the maximum first.
         Piece::Fields(FINALIZED, _) => {
             Item::Finalized { name, min: values.i16(2), max: values.i16(1) }
         }

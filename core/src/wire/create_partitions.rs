@@ -8,11 +8,11 @@ use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 pub struct NewPartitions<'a> {
     /// The topic.
     pub name: &'a str,
-    /// How many partitions it shall have in all.
+    /// How many partitions it will have in all.
     pub count: i32,
 }
 
-/// Lets topics grow; each succeeds or fails alone.
+/// Lets topics grow; each succeeds or fails separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The topics.
@@ -42,7 +42,7 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -55,9 +55,9 @@ pub enum Item<'b> {
     Topic {
         /// Its name.
         name: &'b str,
-        /// What became of it.
+        /// The result for it.
         error: ErrorCode,
-        /// For people.
+        /// A message for people.
         message: Option<&'b str>,
     },
     /// Something that did not fit was dropped.
@@ -67,7 +67,7 @@ pub enum Item<'b> {
 const ROOT: u8 = 0;
 const TOPIC: u8 = 1;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[field("ThrottleTimeMs", Kind::I32, 0), field("Results", Kind::Array(TOPIC), 0)],

@@ -16,7 +16,7 @@ pub struct NewTopic<'a> {
     pub configs: &'a [(&'a str, Option<&'a str>)],
 }
 
-/// Creates topics; each succeeds or fails alone.
+/// Creates topics; each succeeds or fails separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The topics.
@@ -56,7 +56,7 @@ pub(crate) fn begin(out: &mut Writer<'_>, version: i16, topics: usize) -> Result
     out.count(flexible(version), Some(topics))
 }
 
-/// What comes between a topic's name and its configs.
+/// Writes what comes between a topic's name and its configs.
 pub(crate) fn layout(
     out: &mut Writer<'_>,
     version: i16,
@@ -82,7 +82,7 @@ pub(crate) fn end(
     out.no_tags(flexible(version))
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -97,9 +97,9 @@ pub enum Item<'b> {
         name: &'b str,
         /// Its id, from version 7 on; else zero.
         id: Uuid,
-        /// What became of it.
+        /// The result for it.
         error: ErrorCode,
-        /// For people.
+        /// A message for people.
         message: Option<&'b str>,
         /// How many partitions, from version 5 on; -1 for unknown.
         partitions: i32,
@@ -119,7 +119,7 @@ pub enum Item<'b> {
         /// Whether it is a secret.
         sensitive: bool,
     },
-    /// Why a topic's configuration is not told; from version 5 on, after the entries.
+    /// Why a topic's configuration is not returned; from version 5 on, after the entries.
     ConfigError {
         /// `TOPIC_AUTHORIZATION_FAILED`, mostly.
         error: ErrorCode,
@@ -135,7 +135,7 @@ const TOPIC: u8 = 1;
 const CONFIG: u8 = 2;
 const CONFIG_ERROR_FIELD: u8 = 7;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[field("ThrottleTimeMs", Kind::I32, 2), field("Topics", Kind::Array(TOPIC), 0)],

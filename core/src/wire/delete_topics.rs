@@ -3,7 +3,7 @@
 use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
-/// Deletes topics by name; each succeeds or fails alone.
+/// Deletes topics by name; each succeeds or fails separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The topics.
@@ -31,7 +31,7 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -46,9 +46,9 @@ pub enum Item<'b> {
         name: Option<&'b str>,
         /// Its id, from version 6 on; else zero.
         id: Uuid,
-        /// What became of it.
+        /// The result for it.
         error: ErrorCode,
-        /// For people; from version 5 on.
+        /// A message for people; from version 5 on.
         message: Option<&'b str>,
     },
     /// Something that did not fit was dropped.
@@ -58,7 +58,7 @@ pub enum Item<'b> {
 const ROOT: u8 = 0;
 const TOPIC: u8 = 1;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[field("ThrottleTimeMs", Kind::I32, 1), field("Responses", Kind::Array(TOPIC), 0)],

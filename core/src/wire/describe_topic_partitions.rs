@@ -6,14 +6,14 @@ use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
 
-/// Asks for the partitions of topics from a cursor on.
+/// Requests the partitions of topics from a cursor on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// The topics; brokers answer in the order of names.
+    /// The topics; brokers return them in the order of names.
     pub topics: &'a [&'a str],
-    /// The most partitions to tell; the broker has a limit of its own (2,000).
+    /// The most partitions to return; the broker has a limit of its own (2,000).
     pub limit: i32,
-    /// The topic and the first partition to tell.
+    /// The topic and the first partition to return.
     pub cursor: Option<(&'a str, i32)>,
 }
 
@@ -41,7 +41,7 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -63,7 +63,7 @@ pub enum Item<'b> {
     },
     /// One partition, ascending by index.
     Partition {
-        /// What went wrong with it alone.
+        /// What went wrong with this partition.
         error: ErrorCode,
         /// Its index.
         index: i32,
@@ -84,7 +84,7 @@ pub enum Item<'b> {
     },
     /// After a topic's partitions.
     TopicEnd,
-    /// Last: where the next page begins; `None` when everything was told.
+    /// Last: where the next page begins; `None` after the last page.
     Cursor(Option<(&'b str, i32)>),
     /// Something that did not fit was dropped.
     Skipped,
@@ -95,7 +95,7 @@ const TOPIC: u8 = 1;
 const PARTITION: u8 = 2;
 const CURSOR: u8 = 3;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[

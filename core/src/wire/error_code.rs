@@ -20,7 +20,8 @@ macro_rules! codes {
             /// Every code that has a name, in ascending order.
             pub const ALL: &'static [Self] = &[$(Self($code)),*];
 
-            /// The name in Kafka's `Errors.java`; `"UNKNOWN"` for a code that has none here.
+            /// Returns the name in Kafka's `Errors.java`; `"UNKNOWN"` for a code that has none
+            /// here.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self.0 {

@@ -9,20 +9,20 @@ fn flexible(version: i16) -> bool {
     version >= const { API.first_flexible() }
 }
 
-/// What a request says before its topics.
+/// The fields of a request before its topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// How long the broker may wait for `min_bytes`, milliseconds.
     pub max_wait_ms: i32,
     /// Record bytes that end the wait.
     pub min_bytes: i32,
-    /// About how many record bytes the answer may have; the first batch comes whole (KIP-74).
+    /// About how many record bytes the response may have; the first batch comes whole (KIP-74).
     pub max_bytes: i32,
     /// 0 for read_uncommitted, 1 for read_committed.
     pub isolation: i8,
     /// The session's id, 0 for none; from version 7 on.
     pub session_id: i32,
-    /// The session's epoch: 0 begins one, -1 ends it or is for none; from version 7 on.
+    /// The session's epoch: 0 begins one, -1 ends it or means none; from version 7 on.
     pub session_epoch: i32,
 }
 
@@ -35,11 +35,11 @@ pub struct Partition {
     pub current_leader_epoch: i32,
     /// The first offset wanted.
     pub fetch_offset: i64,
-    /// Epoch of the last record read, -1 for none: finds truncation; from version 12 on.
+    /// Epoch of the last record read, -1 for none: detects truncation; from version 12 on.
     pub last_fetched_epoch: i32,
     /// -1 for consumers; from version 5 on.
     pub log_start_offset: i64,
-    /// About how many record bytes of this partition the answer may have.
+    /// About how many record bytes of this partition the response may have.
     pub max_bytes: i32,
 }
 
@@ -110,7 +110,7 @@ pub fn end_topic(out: &mut Writer<'_>, version: i16) -> Result<(), Full> {
     out.no_tags(flexible(version))
 }
 
-/// After the topics, always: `topics` topics with partitions to drop from the session follow.
+/// Follows the topics, always: `topics` topics with partitions to drop from the session follow.
 /// Writes nothing before version 7, which has no sessions.
 ///
 /// # Errors
@@ -140,7 +140,7 @@ pub fn forgotten_topic(
     out.no_tags(flexible(version))
 }
 
-/// Ends the request. `rack` lets the broker name a closer replica (KIP-392), from version 11 on;
+/// Ends the request. `rack` lets the broker return a closer replica (KIP-392), from version 11 on;
 /// empty for none.
 ///
 /// # Errors
@@ -152,7 +152,7 @@ pub fn end(out: &mut Writer<'_>, version: i16, rack: &str) -> Result<(), Full> {
     out.no_tags(flexible(version))
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -160,7 +160,7 @@ pub enum Item<'b> {
     Head {
         /// Milliseconds that the broker wants us to wait.
         throttle_ms: i32,
-        /// For the whole answer, from version 7 on: sessions, authorization.
+        /// For the whole response, from version 7 on: sessions, authorization.
         error: ErrorCode,
         /// The session, 0 for none.
         session_id: i32,
@@ -176,18 +176,18 @@ pub enum Item<'b> {
     Partition {
         /// Its index.
         index: i32,
-        /// What went wrong with it alone.
+        /// What went wrong with this partition.
         error: ErrorCode,
         /// The offset after the last replicated record.
         high_watermark: i64,
-        /// The offset below which every transaction is decided; -1 when not asked for.
+        /// The offset below which every transaction is decided; -1 when not requested.
         last_stable_offset: i64,
         /// First offset of the log, from version 5 on, else -1.
         log_start_offset: i64,
     },
-    /// An aborted transaction in the records that come; under read_committed alone.
+    /// An aborted transaction in the following records; only under read_committed.
     Aborted {
-        /// Whose.
+        /// Its producer id.
         producer_id: i64,
         /// From which offset on, until that producer's next control batch.
         first_offset: i64,
@@ -197,7 +197,7 @@ pub enum Item<'b> {
     Records {
         /// A replica that should be fetched from instead, -1 for none; from version 11 on.
         preferred_read_replica: i32,
-        /// How many bytes; 0 also when null. The last batch may be cut short.
+        /// How many bytes; 0 also when null. The last batch may be incomplete.
         len: u32,
     },
     /// Our log and the broker's differ from here on: truncate (version 12 and later).
@@ -243,7 +243,7 @@ const SNAPSHOT: u8 = 6;
 const ENDPOINT: u8 = 7;
 const RECORDS_FIELD: u8 = 6;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[
@@ -288,15 +288,16 @@ pub static SCHEMA: Schema = Schema {
 answer!(API, 4..=18, 'b, Item<'b>);
 
 impl Answer {
-    /// Record bytes of the last [`Item::Records`] that come next in the input and were not taken.
+    /// Returns how many record bytes of the last [`Item::Records`] come next in the input and were
+    /// not taken.
     ///
-    /// The next step drops them; the caller may take any part before.
+    /// The next step drops them; the caller may take any part of them before.
     #[must_use]
     pub const fn records_left(&self) -> u32 {
         self.0.records_left()
     }
 
-    /// The caller has advanced its input by `len` of the record bytes.
+    /// Notes that the caller has advanced its input by `len` of the record bytes.
     pub const fn take(&mut self, len: u32) {
         self.0.take(len);
     }
@@ -351,7 +352,7 @@ mod tests {
     use crate::wire::{Decode, Malformed, Step};
 
     /// Version 12, one topic `t` of one partition with ten record bytes, then the leader's tag and
-    /// what ends partition, topic and answer.
+    /// what ends partition, topic and response.
     const ANSWER: &[u8] = &[
         0, 0, 0, 5, 0, 0, 0, 0, 0, 9, 2, 2, b't', 2, // head, topic
         0, 0, 0, 3, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 6, // partition

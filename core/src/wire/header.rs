@@ -12,8 +12,8 @@ pub const fn is_flexible(api: ApiKey, version: i16) -> bool {
 
 /// Whether the response header has a section of tagged fields after its correlation id.
 ///
-/// Never for ApiVersions: a client must be able to read that answer before it knows what the
-/// broker speaks (KIP-511).
+/// Never for ApiVersions: a client must be able to read that response before it knows the broker's
+/// versions (KIP-511).
 #[must_use]
 pub const fn response_tags(api: ApiKey, version: i16) -> bool {
     api.0 != ApiKey::API_VERSIONS.0 && is_flexible(api, version)
@@ -33,7 +33,8 @@ pub fn request(
     request_as(out, api, version, is_flexible(api, version), correlation, client_id)
 }
 
-/// The same by somebody who knows whether it is flexible: a table of all APIs would be linked.
+/// The same for a caller that knows whether it is flexible: otherwise a table of all APIs would be
+/// linked.
 pub(crate) fn request_as(
     out: &mut Writer<'_>,
     api: ApiKey,
@@ -50,7 +51,7 @@ pub(crate) fn request_as(
     out.no_tags(flexible)
 }
 
-/// The section of tagged fields in the header of an answer, for a walker: none of them are known.
+/// The section of tagged fields in the header of a response, for a walker: none of them are known.
 pub(crate) static SCHEMA: Schema = Schema { structs: &[&[]], flexible: 0 };
 
 /// A section of tagged fields none of which we know, read in any pieces and dropped.
@@ -77,20 +78,20 @@ enum TagState {
 }
 
 impl Tags {
-    /// At the beginning of the section, where its count is.
+    /// Starts at the beginning of the section, where its count is.
     #[must_use]
     pub const fn new() -> Self {
         Self { state: TagState::Count, seen: 0 }
     }
 
-    /// How many tags were dropped.
+    /// Returns how many tags were dropped.
     #[must_use]
     pub const fn unknown_tags(&self) -> u32 {
         self.seen
     }
 
     /// Takes bytes from the front of `input`: [`Step::Done`] when the section is over, else
-    /// [`Step::More`]. Never gives an item.
+    /// [`Step::More`]. Never yields an item.
     ///
     /// # Errors
     /// [`Malformed`] when the bytes are no tag section.

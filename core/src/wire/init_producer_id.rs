@@ -3,7 +3,7 @@
 use super::table::{Kind, Piece, Schema, Segment, answer, field};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
-/// Asks for a producer id, or for the next epoch of the one we have.
+/// Requests a producer id, or the next epoch of the one we have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// `None` for a producer that is only idempotent.
@@ -32,7 +32,7 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer.
+/// A step of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
@@ -51,7 +51,7 @@ pub enum Item {
     Skipped,
 }
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[&[
         field("ThrottleTimeMs", Kind::I32, 0),

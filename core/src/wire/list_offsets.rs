@@ -88,7 +88,7 @@ pub fn end(out: &mut Writer<'_>, version: i16, timeout_ms: i32) -> Result<(), Fu
     out.no_tags(flexible(version))
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -106,9 +106,9 @@ pub enum Item<'b> {
     Partition {
         /// Its index.
         index: i32,
-        /// What went wrong with it alone.
+        /// What went wrong with this partition.
         error: ErrorCode,
-        /// Milliseconds, -1 when none or not asked by time.
+        /// Milliseconds, -1 when none or not requested by time.
         timestamp: i64,
         /// The offset, -1 when there is none.
         offset: i64,
@@ -125,7 +125,7 @@ const ROOT: u8 = 0;
 const TOPIC: u8 = 1;
 const PARTITION: u8 = 2;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[field("ThrottleTimeMs", Kind::I32, 2), field("Topics", Kind::Array(TOPIC), 0)],

@@ -17,8 +17,8 @@ pub fn begin(out: &mut Writer<'_>, version: i16, topics: Option<usize>) -> Resul
     out.count(flexible(version), topics)
 }
 
-/// One topic. Ask by id alone only from version 12 on (10 and 11 carry the field, but brokers do
-/// not look at it); a name of `None` before version 10 is written as an empty name.
+/// One topic. Request by id alone only from version 12 on (10 and 11 have the field, but brokers
+/// ignore it); a name of `None` before version 10 is written as an empty name.
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -33,7 +33,7 @@ pub fn topic(out: &mut Writer<'_>, version: i16, id: Uuid, name: Option<&str>) -
 }
 
 /// Ends the request. `allow_auto_create` counts from version 4 on; before, brokers with
-/// `auto.create.topics.enable` create what is asked for.
+/// `auto.create.topics.enable` create requested topics.
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -50,7 +50,7 @@ pub fn end(out: &mut Writer<'_>, version: i16, allow_auto_create: bool) -> Resul
     out.no_tags(flexible(version))
 }
 
-/// Asks for topics by name.
+/// Requests topics by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The names; `None` for all topics, an empty slice for the brokers alone.
@@ -72,7 +72,7 @@ impl Encode for Request<'_> {
     }
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -103,7 +103,7 @@ pub enum Item<'b> {
     Topic {
         /// What went wrong with the topic as a whole.
         error: ErrorCode,
-        /// Its name; may be null from version 12 on, when an unknown id was asked for.
+        /// Its name; may be null from version 12 on, when an unknown id was requested.
         name: Option<&'b str>,
         /// Its id from version 10 on, else zero.
         id: Uuid,
@@ -131,7 +131,7 @@ pub enum Item<'b> {
     TopicEnd,
     /// Last.
     End {
-        /// For the whole answer, from version 13 on: `REBOOTSTRAP_REQUIRED` (KIP-1102).
+        /// For the whole response, from version 13 on: `REBOOTSTRAP_REQUIRED` (KIP-1102).
         error: ErrorCode,
     },
     /// Something that did not fit was dropped.
@@ -144,7 +144,7 @@ const TOPIC: u8 = 2;
 const PARTITION: u8 = 3;
 const ROOT_LAST: u8 = 5;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[

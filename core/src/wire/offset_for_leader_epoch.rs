@@ -9,8 +9,8 @@ fn flexible(version: i16) -> bool {
     version >= const { API.first_flexible() }
 }
 
-/// Begins a request of `topics` topics. Versions 2 to 4; before version 3 brokers answer it only to
-/// those that may do cluster actions.
+/// Begins a request of `topics` topics. Versions 2 to 4; before version 3 brokers serve it only to
+/// clients with the permission ClusterAction.
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -61,7 +61,7 @@ pub fn end(out: &mut Writer<'_>, version: i16) -> Result<(), Full> {
     out.no_tags(flexible(version))
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -77,7 +77,7 @@ pub enum Item<'b> {
     },
     /// One partition.
     Partition {
-        /// What went wrong with it alone.
+        /// What went wrong with this partition.
         error: ErrorCode,
         /// Its index.
         index: i32,
@@ -96,7 +96,7 @@ const ROOT: u8 = 0;
 const TOPIC: u8 = 1;
 const PARTITION: u8 = 2;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[field("ThrottleTimeMs", Kind::I32, 2), field("Topics", Kind::Array(TOPIC), 0)],

@@ -1,4 +1,4 @@
-//! Produce (0): record batches to partitions, and what became of them.
+//! Produce (0): record batches to partitions, and their results.
 
 use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
@@ -10,8 +10,8 @@ fn flexible(version: i16) -> bool {
 }
 
 /// Begins a request of `topics` topics. `acks` is 0, 1 or -1 for all in-sync replicas; with 0 no
-/// answer comes. `timeout_ms` bounds the wait for replicas. Versions 3 to 13; inside transactions
-/// 12 and later begin the partition's part of the transaction by themselves (KIP-890).
+/// response comes. `timeout_ms` bounds the wait for replicas. Versions 3 to 13; inside transactions
+/// 12 and later add the partition to the transaction implicitly (KIP-890).
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -48,8 +48,8 @@ pub fn topic(
     out.count(flexible(version), Some(partitions))
 }
 
-/// One partition, up to and including the length of its records. The caller puts `records_len`
-/// bytes of record batches behind it, then calls [`end_partition`].
+/// One partition, up to and including the length of its records. The caller writes `records_len`
+/// bytes of record batches after it, then calls [`end_partition`].
 ///
 /// # Errors
 /// [`Full`] when the sink is.
@@ -87,7 +87,7 @@ pub fn end(out: &mut Writer<'_>, version: i16) -> Result<(), Full> {
     out.no_tags(flexible(version))
 }
 
-/// A step of the answer, in the order of the wire.
+/// A step of the response, in the order of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item<'b> {
@@ -102,7 +102,7 @@ pub enum Item<'b> {
     Partition {
         /// Its index.
         index: i32,
-        /// What became of the batch.
+        /// The result for the batch.
         error: ErrorCode,
         /// The first record's offset, -1 on failure.
         base_offset: i64,
@@ -118,7 +118,7 @@ pub enum Item<'b> {
         /// For people.
         message: Option<&'b str>,
     },
-    /// What the broker says on the last partition; from version 8 on.
+    /// The broker's message on the last partition; from version 8 on.
     PartitionText {
         /// For people.
         message: Option<&'b str>,
@@ -162,7 +162,7 @@ const LEADER: u8 = 4;
 const ENDPOINT: u8 = 5;
 const PARTITION_TEXT: u8 = 6;
 
-/// The answer's layout.
+/// The response's layout.
 pub static SCHEMA: Schema = Schema {
     structs: &[
         &[

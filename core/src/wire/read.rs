@@ -1,4 +1,4 @@
-//! Reading scalars off the front of bytes that may go on later, with nom's streaming parser.
+//! Reading scalars from the front of bytes of which more may follow, with nom's streaming parser.
 
 use nom::Needed;
 use nom::bytes::streaming::take;
@@ -8,9 +8,9 @@ use super::Malformed;
 /// Why a scalar could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// So many bytes are missing after the end of the input.
+    /// This many bytes are missing after the end of the input.
     More(usize),
-    /// Never, whatever comes.
+    /// The bytes are invalid, whatever follows.
     Bad(Malformed),
 }
 
@@ -41,8 +41,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A signed integer of 1 to 8 bytes. One way for all of them is small, and fast enough where
-    /// there are a few to a batch.
+    /// Reads a signed integer of 1 to 8 bytes. One function for all widths is small, and fast
+    /// enough for a few per batch.
     #[inline]
     pub(crate) fn int(&mut self, width: u8) -> Result<i64, Stop> {
         let bytes = self.take(usize::from(width))?;
@@ -55,7 +55,8 @@ impl<'b> Reader<'b> {
         self.take(16)?.try_into().map_err(|_| Stop::Bad(Malformed::Shape))
     }
 
-    /// An unsigned varint of at most 32 bits; Java drops bits above silently, we refuse them.
+    /// Reads an unsigned varint of at most 32 bits; Java silently drops higher bits, we refuse
+    /// them.
     pub(crate) fn uvarint(&mut self) -> Result<u32, Stop> {
         let mut value = 0;
         for shift in [0, 7, 14, 21, 28] {
@@ -72,7 +73,7 @@ impl<'b> Reader<'b> {
         Err(Stop::Bad(Malformed::Varint))
     }
 
-    /// A count of array elements, or a length of bytes or records; `None` is null.
+    /// Reads a count of array elements, or a length of bytes or records; `None` is null.
     pub(crate) fn count(&mut self, flexible: bool) -> Result<Option<u32>, Stop> {
         if flexible {
             let count = self.uvarint()?.checked_sub(1);
@@ -85,7 +86,7 @@ impl<'b> Reader<'b> {
         length(self.int(4)?)
     }
 
-    /// The length of a string; `None` is null.
+    /// Reads the length of a string; `None` is null.
     pub(crate) fn str_len(&mut self, flexible: bool) -> Result<Option<u32>, Stop> {
         if !flexible {
             return length(self.int(2)?);

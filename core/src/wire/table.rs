@@ -1,11 +1,11 @@
-//! Answers as tables, and the one interpreter that reads them all.
+//! Responses as tables, and the one interpreter that reads them all.
 //!
-//! A [`Schema`] lists the structs of an answer, a [`Field`] says in which versions a field is on
+//! A [`Schema`] lists the structs of a response, a [`Field`] says in which versions a field is on
 //! the wire; both follow Kafka's message schemas (`clients/src/main/resources/common/message`),
 //! with tagged fields moved to the end of their struct. The [`Walker`] keeps a small stack of open
 //! structs and hands out *segments*: the run of plain fields of a struct up to the next nested
 //! array, struct, record bytes or end. The modules of the APIs turn segments into typed items; a
-//! client that wants an answer raw can run a walker itself.
+//! client that wants a raw response can run a walker itself.
 
 use super::read::{Ints, Reader, Stop};
 use super::{ErrorCode, Uuid};
@@ -46,7 +46,7 @@ impl Kind {
         !matches!(self, Self::Array(_) | Self::Struct(_))
     }
 
-    /// Its bytes on the wire, where they are always as many; else 0.
+    /// Returns its bytes on the wire, if their number is fixed; else 0.
     const fn width(self) -> u8 {
         match self {
             Self::Bool | Self::I8 => 1,
@@ -78,7 +78,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field that versions from `since` on have, never null, not tagged.
+    /// Creates a field of all versions from `since` on, never null, not tagged.
     const fn new(name: &'static str, kind: Kind, since: i8) -> Self {
         #[cfg(not(any(test, feature = "schema")))]
         let _ = name;
@@ -93,19 +93,19 @@ impl Field {
         }
     }
 
-    /// `until` is the last version that has it.
+    /// Sets the last version that has it.
     const fn until(mut self, until: i8) -> Self {
         self.until = until;
         self
     }
 
-    /// May be null from version `since` on.
+    /// Lets it be null from version `since` on.
     const fn nullable(mut self, since: i8) -> Self {
         self.nullable = since;
         self
     }
 
-    /// Is a tagged field.
+    /// Makes it a tagged field.
     const fn tag(mut self, tag: i8) -> Self {
         self.tag = tag;
         self
@@ -138,7 +138,7 @@ pub(super) const fn tagged(field: Field, tag: i8) -> Field {
     field.tag(tag)
 }
 
-/// An answer's layout in all versions that we read.
+/// A response's layout in all versions that we read.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     /// The structs; the first is the message itself.
@@ -147,13 +147,13 @@ pub struct Schema {
     pub flexible: i8,
 }
 
-/// The most plain fields that stand in a row in any table.
+/// The longest run of plain fields in any table.
 pub const SEGMENT: usize = 10;
 
 /// One plain field's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Value<'b> {
-    /// This version has no such field.
+    /// The version does not have the field.
     #[default]
     Absent,
     /// Null, where the schema allows it.
@@ -175,7 +175,7 @@ pub struct Values<'b> {
 }
 
 impl<'b> Values<'b> {
-    /// The value at `index`; [`Value::Absent`] beyond the segment.
+    /// Returns the value at `index`; [`Value::Absent`] beyond the segment.
     #[must_use]
     pub fn get(&self, index: usize) -> Value<'b> {
         self.list.get(index).copied().unwrap_or_default()
@@ -191,7 +191,7 @@ impl<'b> Values<'b> {
         }
     }
 
-    /// The integer at `index`, or `default`. For fields of at most 32 bits.
+    /// Returns the integer at `index`, or `default`. For fields of at most 32 bits.
     #[must_use]
     #[inline(never)]
     pub fn i32_or(&self, index: usize, default: i32) -> i32 {
@@ -201,25 +201,25 @@ impl<'b> Values<'b> {
         }
     }
 
-    /// The integer at `index`, or 0. For fields of at most 16 bits.
+    /// Returns the integer at `index`, or 0. For fields of at most 16 bits.
     #[must_use]
     pub fn i16(&self, index: usize) -> i16 {
         self.i32_or(index, 0) as i16
     }
 
-    /// The error code at `index`; [`ErrorCode::NONE`] when absent.
+    /// Returns the error code at `index`; [`ErrorCode::NONE`] when absent.
     #[must_use]
     pub fn error(&self, index: usize) -> ErrorCode {
         ErrorCode(self.i16(index))
     }
 
-    /// The boolean at `index`; false when absent.
+    /// Returns the boolean at `index`; false when absent.
     #[must_use]
     pub fn bool(&self, index: usize) -> bool {
         self.i32_or(index, 0) != 0
     }
 
-    /// The string at `index`; `None` when null or absent.
+    /// Returns the string at `index`; `None` when null or absent.
     #[must_use]
     #[inline(never)]
     pub fn text(&self, index: usize) -> Option<&'b str> {
@@ -229,7 +229,7 @@ impl<'b> Values<'b> {
         }
     }
 
-    /// The id at `index`; [`Uuid::ZERO`] when absent.
+    /// Returns the id at `index`; [`Uuid::ZERO`] when absent.
     #[must_use]
     #[inline(never)]
     pub fn uuid(&self, index: usize) -> Uuid {
@@ -239,7 +239,7 @@ impl<'b> Values<'b> {
         }
     }
 
-    /// The integers at `index`; empty when null or absent.
+    /// Returns the integers at `index`; empty when null or absent.
     #[must_use]
     pub fn ints(&self, index: usize) -> Ints<'b> {
         match self.list.get(index) {
@@ -249,7 +249,7 @@ impl<'b> Values<'b> {
     }
 }
 
-/// Reads one plain field into its place; to return it costs a third of the time of an answer.
+/// Reads one plain field into its place; returning it would take a third of the time of a response.
 fn value<'b>(
     input: &mut Reader<'b>,
     kind: Kind,
@@ -275,7 +275,8 @@ fn value<'b>(
     Ok(())
 }
 
-/// The bytes of one plain field, as far as its front tells: what to read, then how many to drop.
+/// Returns the extent of one plain field, from its front: what to read, then how many bytes to
+/// drop.
 fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Stop> {
     Ok(match kind {
         Kind::Bool | Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 | Kind::Uuid => {
@@ -288,7 +289,7 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
     })
 }
 
-/// What a [`Walker`] has come to, for the `item` functions of the APIs.
+/// A piece of a [`Walker`] with its values, for the `item` functions of the APIs.
 pub(crate) struct Segment<'s, 'b> {
     pub(crate) piece: Piece,
     pub(crate) values: &'s Values<'b>,
@@ -296,8 +297,8 @@ pub(crate) struct Segment<'s, 'b> {
 }
 
 impl Segment<'_, '_> {
-    /// The milliseconds that the broker wants us to wait, if this is the segment that says so:
-    /// `field` is the place of ThrottleTimeMs in the message itself.
+    /// Returns the milliseconds that the broker wants us to wait, if this segment has them: `field`
+    /// is the place of ThrottleTimeMs in the message itself.
     pub(crate) fn throttle_ms(&self, field: u8) -> i32 {
         match self.piece {
             Piece::Fields(0, first) if first == field => self.values.i32_or(0, 0),
@@ -306,10 +307,10 @@ impl Segment<'_, '_> {
     }
 }
 
-/// The typed answer of an API on top of a [`Walker`].
+/// The typed response of an API on top of a [`Walker`].
 macro_rules! answer {
     ($api:expr, $first:literal..=$last:literal, $b:lifetime, $item:ty) => {
-        /// Reads one answer body step by step.
+        /// Reads one response body step by step.
         #[derive(Clone, Debug)]
         pub struct Answer(crate::wire::table::Walker);
 

@@ -4,7 +4,8 @@ use core::fmt;
 
 use super::Uuid;
 
-/// No room, or a value too long for its field. Ordinary: nothing is broken, try again with room.
+/// No space, or a value too long for its field. A normal condition: nothing is broken, try again
+/// with more space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Full;
 
@@ -33,12 +34,12 @@ pub struct SliceSink<'a> {
 }
 
 impl<'a> SliceSink<'a> {
-    /// Starts at the beginning of `room`.
+    /// Creates a sink that starts at the beginning of `room`.
     pub const fn new(room: &'a mut [u8]) -> Self {
         Self { room, used: 0 }
     }
 
-    /// Bytes written.
+    /// Returns how many bytes were written.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.used
@@ -50,7 +51,7 @@ impl<'a> SliceSink<'a> {
         self.used == 0
     }
 
-    /// The bytes written.
+    /// Returns the bytes written.
     #[must_use]
     pub fn written(&self) -> &[u8] {
         self.room.get(..self.used).unwrap_or_default()
@@ -91,13 +92,13 @@ impl<'a> Writer<'a> {
         Self { sink, written: 0 }
     }
 
-    /// Bytes written through this writer.
+    /// Returns how many bytes were written through this writer.
     #[must_use]
     pub const fn written(&self) -> usize {
         self.written
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     #[inline(never)]
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.sink.put(bytes)?;
@@ -105,41 +106,41 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A boolean: one byte.
+    /// Writes a boolean: one byte.
     pub fn bool(&mut self, value: bool) -> Result<(), Full> {
         self.raw(&[u8::from(value)])
     }
 
-    /// An `int8`.
+    /// Writes an `int8`.
     #[inline(never)]
     pub fn i8(&mut self, value: i8) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
-    /// An `int16`.
+    /// Writes an `int16`.
     #[inline(never)]
     pub fn i16(&mut self, value: i16) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
-    /// An `int32`.
+    /// Writes an `int32`.
     #[inline(never)]
     pub fn i32(&mut self, value: i32) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
-    /// An `int64`.
+    /// Writes an `int64`.
     #[inline(never)]
     pub fn i64(&mut self, value: i64) -> Result<(), Full> {
         self.raw(&value.to_be_bytes())
     }
 
-    /// A `uuid`: 16 bytes.
+    /// Writes a `uuid`: 16 bytes.
     pub fn uuid(&mut self, value: Uuid) -> Result<(), Full> {
         self.raw(&value.0)
     }
 
-    /// An unsigned varint, one to five bytes.
+    /// Writes an unsigned varint, one to five bytes.
     #[inline(never)]
     pub fn uvarint(&mut self, mut value: u32) -> Result<(), Full> {
         let mut bytes = [0; 5];
@@ -156,7 +157,7 @@ impl<'a> Writer<'a> {
         self.raw(bytes.get(..used).unwrap_or_default())
     }
 
-    /// A string of at most 32,767 bytes; [`Full`] when longer.
+    /// Writes a string of at most 32,767 bytes; [`Full`] when longer.
     #[inline(never)]
     pub fn str(&mut self, flexible: bool, value: &str) -> Result<(), Full> {
         let len = i16::try_from(value.len()).map_err(|_| Full)?;
@@ -164,7 +165,7 @@ impl<'a> Writer<'a> {
         self.raw(value.as_bytes())
     }
 
-    /// The length in front of a string; `None` is null.
+    /// Writes the length in front of a string; `None` is null.
     #[inline(never)]
     pub fn text_len(&mut self, flexible: bool, len: Option<u16>) -> Result<(), Full> {
         match len {
@@ -175,7 +176,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A nullable string.
+    /// Writes a nullable string.
     #[inline(never)]
     pub fn nullable_str(&mut self, flexible: bool, value: Option<&str>) -> Result<(), Full> {
         match value {
@@ -184,7 +185,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The count in front of an array, or the length in front of bytes or records; `None` is null.
+    /// Writes the count in front of an array, or the length in front of bytes or records; `None` is
+    /// null.
     #[inline(never)]
     pub fn count(&mut self, flexible: bool, count: Option<usize>) -> Result<(), Full> {
         match count {
@@ -197,7 +199,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The end of a struct that has no tagged fields: nothing unless `flexible`.
+    /// Writes the end of a struct that has no tagged fields: nothing unless `flexible`.
     #[inline(never)]
     pub fn no_tags(&mut self, flexible: bool) -> Result<(), Full> {
         if flexible { self.uvarint(0) } else { Ok(()) }

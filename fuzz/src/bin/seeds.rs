@@ -1,4 +1,4 @@
-//! Makes seeds of the project's golden bytes: `seeds FOLDER` writes `FOLDER/TARGET/NAME`.
+//! Creates seeds from the project's golden bytes: `seeds FOLDER` writes `FOLDER/TARGET/NAME`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use kavka_core::wire::{ApiKey as Key, Step, header};
 use kavka_fuzz::apis::{APIS, versions};
 use serde_json::Value;
 
-/// Longer vectors teach a fuzzer nothing that shorter ones do not.
+/// Largest vector; longer ones add nothing for a fuzzer.
 const LONGEST: usize = 2000;
-/// Vectors of one API and version.
+/// Number of vectors of one API and version.
 const ENOUGH: usize = 6;
 
 fn main() {
@@ -40,7 +40,7 @@ fn write(folder: &Path, target: &str, name: &str, seed: &[u8]) {
     std::fs::write(folder.join(name), seed).expect("a seed can be written");
 }
 
-/// Bodies of answers, for `answers` and `differential`.
+/// Writes bodies of responses, for `answers` and `differential`.
 fn answers(data: &Path, folder: &Path) -> usize {
     let files = ["vectors/wire_vectors.jsonl", "vectors/wire_recorded.jsonl"];
     let mut seen = Vec::new();
@@ -66,7 +66,7 @@ fn answers(data: &Path, folder: &Path) -> usize {
     seen.len()
 }
 
-/// A frame without length and header.
+/// Returns a frame without length and header.
 fn body(framing: &str, api: ApiKey, version: i16, bytes: &[u8]) -> Vec<u8> {
     let mut rest = match framing {
         "body" => return bytes.to_vec(),
@@ -79,7 +79,7 @@ fn body(framing: &str, api: ApiKey, version: i16, bytes: &[u8]) -> Vec<u8> {
     rest.to_vec()
 }
 
-/// Record batches as they are, and with what is to be repaired after a change.
+/// Writes record batches as they are, and with flags for what to repair after a change.
 fn records(data: &Path, folder: &Path) -> usize {
     let mut seen = BTreeSet::new();
     for file in ["records/vectors.jsonl", "records/recorded.jsonl"] {
@@ -96,7 +96,7 @@ fn records(data: &Path, folder: &Path) -> usize {
     seen.len()
 }
 
-/// The compressed records of a batch, for `codecs`.
+/// Writes the compressed records of a batch, for `codecs`.
 fn packed(folder: &Path, bytes: &[u8]) {
     let Ok(header) = BatchHeader::parse(bytes) else { return };
     let body = bytes.get(HEADER_LEN..header.total_len()).unwrap_or_default();
@@ -106,7 +106,7 @@ fn packed(folder: &Path, bytes: &[u8]) {
     }
 }
 
-/// Calls that bring a client to where it sends and reads, each in some orders.
+/// Writes calls that make a client send and read, each in some orders.
 fn conversations(folder: &Path) -> usize {
     let mut count = 0;
     for memory in 0..4_u8 {

@@ -1,4 +1,4 @@
-//! What an answer of the other codec says, as the items that our decoder should give.
+//! A response of the other codec, as the items that our decoder should return.
 
 use core::fmt::Debug;
 
@@ -13,7 +13,7 @@ use kavka_core::wire::{
     offset_for_leader_epoch, produce,
 };
 
-/// Items as they print. Borrowed `int32`s have no constructor, so text it is.
+/// Formatted items. Borrowed `int32`s have no constructor, so they are text.
 struct Reported(Vec<String>);
 
 impl Reported {
@@ -90,7 +90,7 @@ fn uuid(id: uuid::Uuid) -> Uuid {
     Uuid(*id.as_bytes())
 }
 
-/// As a run of `int32`s prints.
+/// Formats integers like a run of `int32`s.
 fn ints<'a>(list: impl IntoIterator<Item = &'a BrokerId>) -> String {
     let bytes: Vec<u8> = list.into_iter().flat_map(|id| id.0.to_be_bytes()).collect();
     format!("Ints {{ bytes: {bytes:?} }}")
@@ -317,8 +317,8 @@ fn create_topics(reported: &mut Reported, answer: &CreateTopicsResponse) {
     }
 }
 
-/// Items that say what is the default: ours gives them when their tagged field is there, whatever
-/// it says; theirs cannot tell.
+/// Returns whether an item has the default value: ours returns it when its tagged field is there,
+/// whatever its value; theirs cannot distinguish that.
 pub(super) fn is_default(item: &str) -> bool {
     [
         "CurrentLeader { leader: -1, epoch: -1 }",

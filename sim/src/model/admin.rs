@@ -19,10 +19,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::{Cluster, Ctx, Reply};
 use crate::code;
 
-/// How long a name stays taken after a deletion in ZooKeeper mode.
+/// How long a name stays reserved after a deletion in ZooKeeper mode.
 const ZOOKEEPER_DELETION: Duration = Duration::from_millis(300);
 
-/// Topic configs that CreateTopics v5+ repeats to the client, as every broker does.
+/// Topic configs that CreateTopics v5+ returns to the client, as every broker does.
 const CONFIGS: [(&str, &str); 26] = [
     ("compression.type", "producer"),
     ("leader.replication.throttled.replicas", ""),
@@ -53,7 +53,7 @@ const CONFIGS: [(&str, &str); 26] = [
 ];
 
 impl Cluster {
-    /// In ZooKeeper mode brokers other than the controller refuse, and forward nothing.
+    /// In ZooKeeper mode brokers other than the controller refuse and forward nothing.
     fn refused(&self, ctx: &Ctx) -> Option<i16> {
         let elsewhere = self.profile(ctx.broker).zookeeper() && self.controller() != ctx.broker;
         ctx.injected().or(elsewhere.then_some(code::NOT_CONTROLLER))
@@ -85,7 +85,7 @@ impl Cluster {
         Reply::Now(ctx.answer(ResponseKind::CreateTopics(body)))
     }
 
-    /// (partitions, replicas) of the topic that was or would be made.
+    /// Creates a topic unless `dry`; returns its (partitions, replicas).
     fn create_asked(&mut self, topic: &CreatableTopic, dry: bool) -> Result<(i32, i16), i16> {
         check_name(&topic.name.0)?;
         let now = self.now;
@@ -122,7 +122,7 @@ impl Cluster {
                 None => self.grow_asked(topic, ask.validate_only),
             };
             if result.is_ok() && ask.timeout_ms <= 0 && !ask.validate_only {
-                result = Err(code::REQUEST_TIMED_OUT); // and yet it has grown
+                result = Err(code::REQUEST_TIMED_OUT); // and yet partitions were added
             }
             body.results.push(
                 CreatePartitionsTopicResult::default()

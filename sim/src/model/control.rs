@@ -17,10 +17,10 @@ use crate::profile::Profile;
 
 /// Topics. Errors are Kafka error codes.
 impl Cluster {
-    /// Makes a topic; its id is returned, all zero where the cluster has none.
+    /// Creates a topic; returns its id, all zero where the cluster has none.
     ///
     /// # Errors
-    /// 36 when it exists, 37 for no partitions.
+    /// 36 when it exists, 37 for zero partitions.
     pub fn create_topic(&mut self, name: &str, partitions: u32) -> Result<Uuid, i16> {
         self.create(name, partitions, self.options.replication)
     }
@@ -28,7 +28,7 @@ impl Cluster {
     /// [`Cluster::create_topic`] for many topics, which brokers see in one step.
     ///
     /// # Errors
-    /// As there; those before it are made.
+    /// As there; the topics before the failed one are created.
     pub fn create_many(&mut self, names: &[String], partitions: u32) -> Result<(), i16> {
         let replication = self.options.replication;
         let mut all = names.iter();
@@ -44,7 +44,7 @@ impl Cluster {
         Ok(if self.options.profile.topic_ids() { id } else { Uuid::nil() })
     }
 
-    /// Makes a topic that no broker knows of yet.
+    /// Creates a topic that no broker knows of yet.
     fn add(&mut self, name: &str, count: u32, replication: u32) -> Result<Uuid, i16> {
         let name = StrBytes::from_string(name.to_owned());
         if self.names.contains_key(&name) {
@@ -78,7 +78,7 @@ impl Cluster {
     /// Raises a topic's partition count to `count`.
     ///
     /// # Errors
-    /// 3 for no such topic, 37 when it has as many already.
+    /// 3 for an unknown topic, 37 when it has as many already.
     pub fn grow(&mut self, name: &str, count: u32) -> Result<(), i16> {
         let id = *self.names.get(name.as_bytes()).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
         let topic = self.topics.get(&id).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -101,7 +101,7 @@ impl Cluster {
     /// Deletes a topic with its data.
     ///
     /// # Errors
-    /// 3 for no such topic.
+    /// 3 for an unknown topic.
     pub fn delete_topic(&mut self, name: &str) -> Result<(), i16> {
         let name = StrBytes::from_string(name.to_owned());
         if !self.names.contains_key(&name) {
@@ -117,19 +117,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a topic and makes it again, empty, with another id. Brokers see it in one step.
+    /// Deletes a topic and recreates it, empty, with another id. Brokers see it in one step.
     ///
     /// # Errors
-    /// 3 for no such topic, 37 for no partitions.
+    /// 3 for an unknown topic, 37 for zero partitions.
     pub fn recreate_topic(&mut self, name: &str, partitions: u32) -> Result<Uuid, i16> {
         self.delete_topic(name)?;
         self.create_topic(name, partitions)
     }
 
-    /// Makes `broker` the leader of a partition, with the next epoch; a replica too, if it is none.
+    /// Makes `broker` the leader of a partition, with the next epoch, and a replica if it is none.
     ///
     /// # Errors
-    /// 3 for no such partition, 9 for no such broker or one that is down.
+    /// 3 for an unknown partition, 9 for a broker that is unknown or down.
     pub fn move_leader(&mut self, name: &str, partition: u32, broker: i32) -> Result<(), i16> {
         if !self.nodes.get(&broker).is_some_and(Node::in_cluster) {
             return Err(code::REPLICA_NOT_AVAILABLE);
@@ -144,10 +144,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Unclean election: everything from `offset` on is lost, and the epoch rises.
+    /// Loses everything from `offset` on and raises the epoch, as an unclean election does.
     ///
     /// # Errors
-    /// 3 for no such partition.
+    /// 3 for an unknown partition.
     pub fn truncate(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
         let (now, index) = (self.now, partition as usize);
         let (name, state) = self.partition_mut(name, partition)?;
@@ -158,11 +158,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// All brokers forget the producers of a partition, as they do with idle ones in time
+    /// Makes all brokers forget the producers of a partition, as they forget idle ones in time
     /// (`producer.id.expiration.ms`).
     ///
     /// # Errors
-    /// 3 for no such partition.
+    /// 3 for an unknown partition.
     pub fn forget_producers(&mut self, name: &str, partition: u32) -> Result<(), i16> {
         let (name, state) = self.partition_mut(name, partition)?;
         for replica in &mut state.replicas {
@@ -175,7 +175,7 @@ impl Cluster {
     /// Appends a batch as it is, damaged or compressed; the leader writes offset and epoch only.
     ///
     /// # Errors
-    /// 3 for no such partition, 87 for no batch.
+    /// 3 for an unknown partition, 87 for bytes that are no batch.
     pub fn append_batch(&mut self, name: &str, partition: u32, batch: &[u8]) -> Result<(), i16> {
         let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
         let (name, state) = self.partition_mut(name, partition)?;
@@ -186,10 +186,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Retention: nothing below `offset` can be read any more.
+    /// Deletes records below `offset`, as retention does.
     ///
     /// # Errors
-    /// 3 for no such partition.
+    /// 3 for an unknown partition.
     pub fn trim(&mut self, name: &str, partition: u32, offset: i64) -> Result<(), i16> {
         let (name, state) = self.partition_mut(name, partition)?;
         let to = offset.min(state.log().high_watermark());
@@ -224,44 +224,44 @@ impl Cluster {
     }
 }
 
-/// What is there.
+/// Queries.
 impl Cluster {
-    /// Partitions of a topic; 0 when there is none.
+    /// Returns the number of partitions of a topic; 0 when it does not exist.
     #[must_use]
     pub fn partitions(&self, name: &str) -> u32 {
         let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get(id));
         topic.map_or(0, |topic| u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX))
     }
 
-    /// (leader, leader epoch) of a partition; leader -1 when it has none.
+    /// Returns (leader, leader epoch) of a partition; leader -1 when it has none.
     #[must_use]
     pub fn leader(&self, name: &str, partition: u32) -> Option<(i32, i32)> {
         self.partition(name, partition).map(|p| (p.leader, p.epoch))
     }
 
-    /// Offset that the next record gets; 0 for no such partition.
+    /// Returns the offset that the next record gets; 0 for an unknown partition.
     #[must_use]
     pub fn log_len(&self, name: &str, partition: u32) -> i64 {
         self.partition(name, partition).map_or(0, |p| p.log().end())
     }
 
-    /// Offset of the first record that is left; 0 for no such partition.
+    /// Returns the offset of the first record that remains; 0 for an unknown partition.
     #[must_use]
     pub fn log_start(&self, name: &str, partition: u32) -> i64 {
         self.partition(name, partition).map_or(0, |p| p.log().start())
     }
 
-    /// From now on [`Cluster::take_deeds`] tells what is done.
+    /// Starts recording what is done, for [`Cluster::take_deeds`].
     pub fn watch_deeds(&mut self) {
         self.deeds = Some(Vec::new());
     }
 
-    /// What was done since the last call, in order.
+    /// Returns what was done since the last call, in order.
     pub fn take_deeds(&mut self) -> Vec<Deed> {
         self.deeds.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
-    /// Brokers that hold a partition, the in-sync ones first, and how many those are.
+    /// Returns the brokers that hold a partition, the in-sync ones first, and how many those are.
     #[must_use]
     pub fn replicas(&self, name: &str, partition: u32) -> (Vec<i32>, usize) {
         let Some(state) = self.partition(name, partition) else { return (Vec::new(), 0) };
@@ -270,32 +270,32 @@ impl Cluster {
         (state.isr.iter().chain(others).copied().collect(), state.isr.len())
     }
 
-    /// Offset below which consumers read.
+    /// Returns the offset below which consumers read.
     #[must_use]
     pub fn high_watermark(&self, name: &str, partition: u32) -> i64 {
         self.partition(name, partition).map_or(0, |p| p.log().high_watermark())
     }
 
-    /// Records of a partition, in order. Those of compressed batches are missing.
+    /// Returns the records of a partition, in order, without those of compressed batches.
     #[must_use]
     pub fn records(&self, name: &str, partition: u32) -> Vec<Record> {
         self.partition(name, partition).map_or_else(Vec::new, |p| p.log().records())
     }
 
-    /// Batches of a partition as stored.
+    /// Returns the batches of a partition as stored.
     #[must_use]
     pub fn batches(&self, name: &str, partition: u32) -> Vec<Bytes> {
         self.partition(name, partition)
             .map_or_else(Vec::new, |p| p.log().batches().cloned().collect())
     }
 
-    /// Broker ids, dead ones included.
+    /// Returns the broker ids, dead ones included.
     #[must_use]
     pub fn brokers(&self) -> Vec<i32> {
         self.nodes.keys().copied().collect()
     }
 
-    /// Fetch sessions that a broker keeps.
+    /// Returns the number of fetch sessions that a broker keeps.
     #[must_use]
     pub fn sessions(&self, broker: i32) -> usize {
         self.nodes.get(&broker).map_or(0, |node| node.sessions.len())
@@ -304,7 +304,7 @@ impl Cluster {
 
 /// Brokers. Unknown ids change nothing.
 impl Cluster {
-    /// Where clients find a broker from now on.
+    /// Sets the address at which clients reach a broker from now on.
     pub fn set_endpoint(&mut self, broker: i32, host: &str, port: u16) {
         let Some(node) = self.nodes.get_mut(&broker) else { return };
         node.endpoint.host = StrBytes::from_string(host.to_owned());
@@ -312,48 +312,49 @@ impl Cluster {
         self.publish(&[]);
     }
 
-    /// (host, port) of a broker.
+    /// Returns (host, port) of a broker.
     #[must_use]
     pub fn endpoint(&self, broker: i32) -> Option<(String, u16)> {
         self.nodes.get(&broker).map(|n| (n.endpoint.host.to_string(), n.endpoint.port))
     }
 
-    /// Whether a broker runs (perhaps paused).
+    /// Returns whether a broker runs (perhaps paused).
     #[must_use]
     pub fn alive(&self, broker: i32) -> bool {
         self.nodes.get(&broker).is_some_and(|node| node.alive)
     }
 
-    /// Release of one broker, for rolling upgrades. Take effect with the next request.
+    /// Sets the release of one broker, for rolling upgrades. Takes effect with the next request.
     pub fn set_profile(&mut self, broker: i32, profile: Profile) {
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.profile = profile;
         }
     }
 
-    /// From now on this broker's followers fetch that much later, on top of what is usual.
+    /// Delays fetches of this broker's followers by this time, in addition to the usual delay.
     pub fn set_replica_lag(&mut self, broker: i32, lag: Duration) {
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.replica_lag = lag;
         }
     }
 
-    /// Whether partitions without a leader in sync are led by any replica that runs
+    /// Sets whether partitions without a leader in sync are led by any running replica
     /// (`unclean.leader.election.enable`).
     pub fn set_unclean(&mut self, unclean: bool) {
         self.options.unclean = unclean;
         self.elect(|partition| partition.leader < 0);
     }
 
-    /// From now on news reach this broker's metadata that much later.
+    /// Delays news to this broker's metadata by this time, from now on.
     pub fn set_lag(&mut self, broker: i32, lag: Duration) {
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.lag = lag;
         }
     }
 
-    /// SIGKILL: connections are gone at once (the caller closes them); leaders move when the
-    /// session timeout has passed. Until then metadata still names the dead broker.
+    /// Kills a broker as SIGKILL does: connections are gone at once (the caller closes them);
+    /// leaders move when the session timeout has passed. Until then metadata still names the dead
+    /// broker.
     pub fn kill(&mut self, broker: i32) {
         let Some(node) = self.nodes.get_mut(&broker) else { return };
         node.alive = false;
@@ -366,7 +367,7 @@ impl Cluster {
         self.schedule_fence(broker);
     }
 
-    /// Starts a killed broker again. It leads only what has no other leader.
+    /// Restarts a killed broker. It leads only partitions without another leader.
     pub fn restart(&mut self, broker: i32) {
         self.fence(broker);
         let image = self.image.clone();
@@ -377,15 +378,16 @@ impl Cluster {
         self.unfence(broker);
     }
 
-    /// SIGSTOP: connections stay open, nothing is answered. Leaders move as after a kill.
+    /// Pauses a broker as SIGSTOP does: connections stay open, no request gets a response. Leaders
+    /// move as after a kill.
     pub fn pause(&mut self, broker: i32) {
         let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.alive) else { return };
         node.paused = true;
         self.schedule_fence(broker);
     }
 
-    /// SIGCONT: waiting requests are answered, from metadata of before the pause until the
-    /// broker's lag has passed.
+    /// Resumes a broker as SIGCONT does: waiting requests are handled, from metadata of before the
+    /// pause until the broker's lag has passed.
     pub fn resume(&mut self, broker: i32) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.paused) else { return };
@@ -410,12 +412,12 @@ impl Cluster {
 
 /// Faults.
 impl Cluster {
-    /// The next `times` requests of `api` at `broker` meet `fault`.
+    /// Applies `fault` to the next `times` requests of `api` at `broker`.
     pub fn inject(&mut self, broker: i32, api: ApiKey, fault: Fault, times: usize) {
         self.faults.add(broker, api, fault, times);
     }
 
-    /// Faults that no request has met yet.
+    /// Returns the number of faults that no request has met yet.
     #[must_use]
     pub fn faults_left(&self) -> usize {
         self.faults.left()

@@ -1,4 +1,4 @@
-//! Who leads: brokers leave the cluster and come back, partitions get other leaders.
+//! Elections: brokers leave the cluster and come back, partitions get other leaders.
 
 use super::replica::Partition;
 use super::{Cluster, Event, Node};
@@ -13,14 +13,14 @@ impl Cluster {
         self.schedule(at, Event::Fence { broker, incarnation });
     }
 
-    /// The cluster gives a broker up: others lead, and nobody waits for it.
+    /// Removes a broker from the cluster: others lead, and no leader waits for it.
     pub(super) fn fence(&mut self, broker: i32) {
         let Some(node) = self.nodes.get_mut(&broker).filter(|node| !node.fenced) else { return };
         node.fenced = true;
         self.elect(|partition| partition.has(broker));
     }
 
-    /// A broker is back: it leads what has no leader and is in sync on it.
+    /// Returns a broker to the cluster: it leads what has no leader and has it in sync.
     pub(super) fn unfence(&mut self, broker: i32) {
         let Some(node) = self.nodes.get_mut(&broker) else { return };
         node.incarnation += 1;
@@ -29,7 +29,7 @@ impl Cluster {
         self.replicate_all();
     }
 
-    /// SIGTERM: the broker hands its partitions over before it ends; the caller then kills it.
+    /// Hands a broker's partitions over, as SIGTERM does before the end; the caller then kills it.
     pub fn hand_over(&mut self, broker: i32) {
         let Some(node) = self.nodes.get_mut(&broker).filter(|node| node.alive) else { return };
         node.fenced = true;
@@ -37,7 +37,7 @@ impl Cluster {
         self.elect(|partition| partition.has(broker));
     }
 
-    /// Looks anew at who leads partitions, and who is in sync on them.
+    /// Chooses leaders and in-sync replicas again.
     pub(super) fn elect(&mut self, which: impl Fn(&Partition) -> bool) {
         let mut changed = Vec::new();
         let mut cut = Vec::new();
@@ -57,7 +57,7 @@ impl Cluster {
                 changed.push(topic.name.clone());
             }
         }
-        changed.sort(); // the map's order must not show
+        changed.sort(); // the map's order must not be visible
         cut.sort();
         for (name, partition, to) in cut {
             self.note(&name, What::Cut { partition, to });
@@ -71,8 +71,8 @@ impl Cluster {
     }
 }
 
-/// Who leads a partition now, and who is in sync; whether anything changed. The last one in sync
-/// stays so, even if it is down: only it has all that is committed.
+/// Chooses a partition's leader and in-sync replicas; returns whether anything changed. The last
+/// one in sync stays in the ISR, even if it is down: only it has all that is committed.
 fn choose(
     partition: &mut Partition,
     lives: impl Fn(&i32) -> bool,
@@ -85,7 +85,7 @@ fn choose(
     if shrunk {
         partition.isr = in_sync.clone().into();
     } else if in_sync.is_empty() && partition.isr.len() > 1 {
-        // All of them are down: the last leader is taken for the last one in sync.
+        // All of them are down: the last leader counts as the last one in sync.
         let last = partition.isr.iter().copied().find(|id| *id == partition.leader);
         let last = last.unwrap_or(partition.isr[0]);
         partition.isr = [last].into();

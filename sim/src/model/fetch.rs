@@ -42,14 +42,14 @@ pub(super) struct Parked {
     expired: bool,
 }
 
-/// Who fetches (`ClientMetadata`).
+/// The client that fetches (`ClientMetadata`).
 #[derive(Clone)]
 struct Reader {
     version: i16,
     rack: StrBytes,
 }
 
-/// One partition's part of an answer.
+/// One partition's part of a response.
 struct Part {
     turn: u64,
     topic: TopicRef,
@@ -57,7 +57,7 @@ struct Part {
     reported: Option<(i64, i64)>,
 }
 
-/// Why a partition answers no records.
+/// Why a partition returns no records.
 enum Unread {
     Denied(Denied),
     Diverging {
@@ -107,18 +107,18 @@ impl Cluster {
         Reply::Now(ctx.answer(ResponseKind::Fetch(body)))
     }
 
-    /// The longest wait of a parked fetch is over.
+    /// Ends the longest wait of a parked fetch.
     pub(super) fn expire(&mut self, id: u64) {
         let Some(at) = self.parked.iter().position(|parked| parked.id == id) else { return };
         if self.nodes.get(&self.parked[at].ctx.broker).is_some_and(|node| node.paused) {
-            self.parked[at].expired = true; // a stopped process answers after it goes on
+            self.parked[at].expired = true; // a stopped process responds after it resumes
             return;
         }
         let parked = self.parked.remove(at);
         self.finish(parked);
     }
 
-    /// A broker goes on after a pause: what became due meanwhile is answered.
+    /// Resumes a broker after a pause: what became due meanwhile gets its response.
     pub(super) fn catch_up(&mut self, broker: i32) {
         let (here, elsewhere) = core::mem::take(&mut self.parked)
             .into_iter()
@@ -134,7 +134,7 @@ impl Cluster {
         self.acknowledge();
     }
 
-    /// Answers parked fetches that touched partitions have satisfied.
+    /// Responds to parked fetches that touched partitions have satisfied.
     pub(super) fn wake(&mut self) {
         if self.touched.is_empty() {
             return;
@@ -182,8 +182,8 @@ impl Cluster {
         })
     }
 
-    /// Whether the fetch can be answered now. Unknown partitions do not end a wait as long as the
-    /// request names a known one; other errors do.
+    /// Returns whether the fetch can get its response now. Unknown partitions do not end a wait as
+    /// long as the request names a known one; other errors do.
     fn satisfied(&self, parked: &Parked) -> bool {
         let broker = parked.ctx.broker;
         let items = match &parked.source {
@@ -198,7 +198,7 @@ impl Cluster {
                     known = true;
                     let limit = u64::try_from(item.max_bytes).unwrap_or(0);
                     let available = log.available(item.offset);
-                    bytes += available.min(limit.max(1)); // at least one batch would come
+                    bytes += available.min(limit.max(1)); // at least one batch would be returned
                 }
                 Err(Unread::Denied(Denied {
                     code: code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC_ID,
@@ -210,7 +210,7 @@ impl Cluster {
         !known || bytes >= u64::try_from(parked.min_bytes).unwrap_or(0)
     }
 
-    /// The log to read from, checked for the item's offset and epochs.
+    /// Returns the log to read from, checked for the item's offset and epochs.
     fn readable(&self, broker: i32, reader: &Reader, item: &Item) -> Result<&Log, Unread> {
         let Item { topic, partition, leader_epoch, .. } = item;
         let found = match reader.version {
@@ -220,7 +220,7 @@ impl Cluster {
             _ => self.locate(broker, topic, *partition, *leader_epoch).map(|truth| (truth, None)),
         };
         let (partition, _) = found.map_err(|mut denied| {
-            // 2.4 says 9 where it has no replica.
+            // 2.4 returns 9 where it has no replica.
             let outsider = denied.code == code::NOT_LEADER_OR_FOLLOWER
                 && self.profile(broker) == Profile::V2_4
                 && !self.is_replica(broker, item);
@@ -253,7 +253,7 @@ impl Cluster {
         Ok(log)
     }
 
-    /// The follower that a leader names instead of reading (`findPreferredReadReplica`).
+    /// Returns the follower that a leader names instead of reading (`findPreferredReadReplica`).
     fn preferred(
         &self,
         broker: i32,
@@ -389,8 +389,8 @@ fn deny(ctx: &Ctx, data: &mut PartitionData, denied: &Denied) {
     }
 }
 
-/// What an incremental answer repeats: data, errors, and changed offsets. Partitions that had
-/// data go to the end of the session's order.
+/// Returns what an incremental response repeats: data, errors, and changed offsets. Partitions that
+/// had data move to the end of the session's order.
 fn news(items: &mut super::session::Items, parts: Vec<Part>) -> Vec<Part> {
     let mut kept = Vec::new();
     for part in parts {
@@ -408,7 +408,7 @@ fn news(items: &mut super::session::Items, parts: Vec<Part>) -> Vec<Part> {
     kept
 }
 
-/// Runs of partitions of one topic.
+/// Groups consecutive partitions of one topic.
 fn group(parts: Vec<Part>) -> Vec<FetchableTopicResponse> {
     let mut topics: Vec<(TopicRef, FetchableTopicResponse)> = Vec::new();
     for part in parts {

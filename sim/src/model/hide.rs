@@ -1,4 +1,4 @@
-//! Metadata with partitions left out, as by brokers that apply changes piece by piece.
+//! Metadata with partitions left out, as from brokers that apply changes piece by piece.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ pub(super) struct Hidden {
 }
 
 impl Cluster {
-    /// From now on a broker's metadata leaves these partitions of a topic out, until it is
-    /// [shown](Cluster::show) again or the topic is made anew. It serves what it leads.
+    /// Leaves these partitions of a topic out of a broker's metadata, until it is
+    /// [shown](Cluster::show) again or the topic is recreated. The broker still serves what it
+    /// leads.
     ///
     /// # Errors
-    /// 3 for no such topic, 9 for no such broker.
+    /// 3 for an unknown topic, 9 for an unknown broker.
     pub fn hide(&mut self, broker: i32, name: &str, partitions: Range<u32>) -> Result<(), i16> {
         let name = StrBytes::from_string(name.to_owned());
         let topic = *self.names.get(&name).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -31,7 +32,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A broker's metadata leaves nothing out any more.
+    /// Ends [`Cluster::hide`] for a broker: its metadata is complete again.
     pub fn show(&mut self, broker: i32) {
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.hidden.clear();
@@ -44,7 +45,7 @@ impl Cluster {
         self.nodes.get(&broker).is_some_and(|node| node.hidden.iter().any(hides))
     }
 
-    /// A topic as a broker tells it.
+    /// Returns a topic as a broker's metadata shows it.
     pub(super) fn shown(&self, broker: i32, topic: &Arc<TopicImage>) -> Arc<TopicImage> {
         if self.nodes.get(&broker).is_none_or(|node| node.hidden.is_empty()) {
             return topic.clone();

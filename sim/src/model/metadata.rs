@@ -1,4 +1,4 @@
-//! ApiVersions, Metadata and DescribeTopicPartitions, answered from the broker's own image.
+//! ApiVersions, Metadata and DescribeTopicPartitions, from the broker's own image.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Cluster {
         Reply::Now(answer)
     }
 
-    /// KIP-511: in v0 format, with the range of ApiVersions itself; before 2.4 with nothing.
+    /// KIP-511: in v0 format, with the range of ApiVersions itself; before 2.4 with none.
     pub(super) fn unsupported_version(&self, ctx: &Ctx) -> Box<Answer> {
         let profile = self.profile(ctx.broker);
         let own = profile.ranges().iter().filter(|(api, ..)| *api == ApiKey::ApiVersions);
@@ -60,7 +60,7 @@ impl Cluster {
     pub(super) fn metadata(&mut self, ctx: &Ctx, ask: MetadataRequest) -> Reply {
         if self.options.auto_create && ask.allow_auto_topic_creation {
             for topic in ask.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()) {
-                let _ = self.create_topic(topic, 1); // those that exist stay
+                let _ = self.create_topic(topic, 1); // existing ones stay
             }
         }
         let image = self.view(ctx.broker).clone();
@@ -104,14 +104,15 @@ impl Cluster {
         let reported_of = |index: &usize| !topic.partitions[*index].hidden;
         let mut order: Vec<usize> = (0..topic.partitions.len()).filter(reported_of).collect();
         if self.profile(ctx.broker) <= Profile::V3_9 {
-            order.sort_by_key(|index| index.wrapping_mul(0x9e37_79b9) % 0x1_0001); // as of a hash
+            order.sort_by_key(|index| index.wrapping_mul(0x9e37_79b9) % 0x1_0001); // a hash order
         }
         reported.partitions =
             order.into_iter().map(|i| metadata_partition(ctx, &topic, i)).collect();
         reported
     }
 
-    /// In ZooKeeper mode the one that takes admin requests: the live broker with the lowest id.
+    /// Returns the broker that takes admin requests in ZooKeeper mode: the live one with the lowest
+    /// id.
     pub(super) fn controller(&self) -> i32 {
         let live = self.nodes.iter().find(|(_, node)| node.in_cluster());
         live.map_or(-1, |(id, _)| *id)
@@ -230,13 +231,13 @@ fn undescribed(name: StrBytes, code: i16) -> DescribeTopicPartitionsResponseTopi
         .with_topic_id(Uuid::nil())
 }
 
-/// One topic's partitions `start..start + room`, and the next index if there are more.
+/// Returns one topic's partitions `start..start + room`, and the next index if there are more.
 fn described(
     topic: &TopicImage,
     start: i32,
     room: i32,
 ) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
-    // Kafka computes in Java int: a huge start wraps, and its next cursor is negative.
+    // Kafka computes with Java's int: a huge start wraps, and its next cursor is negative.
     let upper = start.wrapping_add(room);
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let range = start..upper.min(count);

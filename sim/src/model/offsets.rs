@@ -105,7 +105,7 @@ impl Cluster {
         }
     }
 
-    /// Without transactions every request gets a fresh id; a given one is ignored
+    /// Returns a fresh id for every request, as there are no transactions; a given id is ignored
     /// (`TransactionCoordinator.handleInitProducerId`).
     pub(super) fn init_producer_id(&mut self, ctx: &Ctx, ask: &InitProducerIdRequest) -> Reply {
         let mut body = InitProducerIdResponse::default().with_throttle_time_ms(ctx.throttle());
@@ -125,7 +125,7 @@ impl Cluster {
     }
 }
 
-/// (timestamp, offset, leader epoch), or a code.
+/// Returns (timestamp, offset, leader epoch), or an error code.
 fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
     let plain = |offset| (-1, offset, log.epoch_at(offset));
     let found = |hit: Option<(i64, i64)>| match hit {
@@ -133,7 +133,7 @@ fn at(log: &Log, timestamp: i64, version: i16) -> Result<(i64, i64, i32), i16> {
         None => (-1, -1, -1),
     };
     match timestamp {
-        // A new leader does not know yet how far the old one had committed (KIP-207).
+        // A new leader does not know yet up to where the old one had committed (KIP-207).
         LATEST if log.high_watermark() < log.latest_epoch().1 => {
             Err(if version >= 5 { code::OFFSET_NOT_AVAILABLE } else { code::LEADER_NOT_AVAILABLE })
         }

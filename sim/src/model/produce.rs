@@ -25,21 +25,21 @@ const HINTS: i16 = 10;
 /// First version that names topics by id.
 const BY_ID: i16 = 13;
 
-/// What became of one partition's batch.
+/// The outcome of one partition's batch.
 struct Outcome {
     result: Result<(i64, i64), Denied>,
     why: Option<&'static str>,
-    /// What acks=all waits for.
+    /// The replication that acks=all waits for.
     wait: Option<Wait>,
 }
 
-/// A batch that is not yet on all replicas in sync.
+/// A batch that is not yet on all in-sync replicas.
 struct Wait {
     topic: Uuid,
     partition: usize,
     /// The high watermark that it needs.
     end: i64,
-    /// Place in the answer: topic and partition.
+    /// Index in the response: topic and partition.
     place: (usize, usize),
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Unacked {
     id: u64,
     body: ProduceResponse,
     waits: Vec<Wait>,
-    /// Its time ended while the broker was paused.
+    /// Its timeout passed while the broker was paused.
     expired: bool,
 }
 
@@ -81,7 +81,7 @@ impl Cluster {
             body.responses.push(reported);
         }
         if ask.acks == 0 {
-            // All that a client without answers can be told is that something went wrong.
+            // A client without responses can only be shown by a close that something went wrong.
             return if failed { Reply::Close } else { Reply::Silent };
         }
         if ctx.version >= HINTS {
@@ -100,7 +100,7 @@ impl Cluster {
         Reply::Later
     }
 
-    /// Takes out of what a request waits for what is done, or cannot be done here any more.
+    /// Removes what is done, or cannot be done here any more, from what a request waits for.
     fn look_at(&self, unacked: &mut Unacked) {
         let broker = unacked.ctx.broker;
         let mut waits = core::mem::take(&mut unacked.waits);
@@ -122,7 +122,7 @@ impl Cluster {
         unacked.waits = waits;
     }
 
-    /// Whether `min.insync.replicas` is not met. Since 3.9 it is never more than there are.
+    /// Returns whether `min.insync.replicas` is not met. Since 3.9 it is at most the replica count.
     fn too_few(&self, broker: i32, state: &Partition) -> bool {
         let wanted = self.options.min_in_sync as usize;
         let wanted = match self.profile(broker) >= Profile::V3_9 {
@@ -132,7 +132,7 @@ impl Cluster {
         state.isr.len() < wanted
     }
 
-    /// Answers requests that have what they waited for.
+    /// Responds to requests that have what they waited for.
     pub(super) fn acknowledge(&mut self) {
         let mut at = 0;
         while at < self.unacked.len() {
@@ -157,10 +157,10 @@ impl Cluster {
         }
     }
 
-    /// `timeout_ms` of a request is over.
+    /// Ends a request's wait after its `timeout_ms`.
     pub(super) fn give_up_waiting(&mut self, id: u64) {
         if let Some(unacked) = self.unacked.iter_mut().find(|unacked| unacked.id == id) {
-            unacked.expired = true; // a stopped process answers after it goes on
+            unacked.expired = true; // a stopped process responds after it resumes
             self.acknowledge();
         }
     }
@@ -189,7 +189,7 @@ impl Cluster {
             return failed(Denied::plain(code::INVALID_REQUIRED_ACKS), None);
         }
         let bytes = data.records.as_deref().unwrap_or_default();
-        // The shape first: a batch that no broker takes is a mistake wherever it was sent.
+        // The format first: a batch that no broker accepts is an error whatever its partition.
         let header = match batch::check(bytes, ctx.version, self.options.max_message_bytes) {
             Ok(_) if bytes.len() > self.options.segment_bytes => {
                 return failed(Denied::plain(code::RECORD_LIST_TOO_LARGE), None);
@@ -239,7 +239,7 @@ impl Cluster {
         self.note(&name, What::Appended { partition, batch, amid });
     }
 
-    /// (id, host, port, rack) of hinted leaders, each once.
+    /// Returns (id, host, port, rack) of hinted leaders, each once.
     pub(super) fn hints(
         &self,
         broker: i32,
@@ -263,7 +263,7 @@ impl Unacked {
     }
 }
 
-/// A batch that was taken, and yet its partition answers with an error.
+/// Sets an error for a partition whose batch was stored nevertheless.
 fn refuse(body: &mut ProduceResponse, (topic, partition): (usize, usize), code: i16) {
     let reported = body.responses.get_mut(topic);
     if let Some(reported) = reported.and_then(|topic| topic.partition_responses.get_mut(partition))

@@ -1,4 +1,4 @@
-//! Replicas: who has what of a partition, who is in sync, what is committed (`Partition.scala`).
+//! Replicas: their logs, which of them are in sync, what is committed (`Partition.scala`).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ pub(super) struct Partition {
     pub(super) epoch: i32,
     /// In the order of preference; never empty.
     pub(super) replicas: Vec<Replica>,
-    /// Brokers that have to have a record before it is committed.
+    /// Brokers that must have a record before it is committed.
     pub(super) isr: Arc<[i32]>,
     /// Replication starts here.
     pub(super) ready_at: Duration,
-    /// Who led last: its log is the one to be asked about while nobody leads.
+    /// Index of the replica that led last: its log is read while there is no leader.
     home: usize,
-    /// Somebody will look whether a follower lags too much.
+    /// Whether a check for lagging followers is scheduled.
     watched: bool,
 }
 
@@ -52,7 +52,7 @@ impl Partition {
         }
     }
 
-    /// The leader's log, or that of who led last.
+    /// Returns the log of the leader, or of the last one.
     pub(super) fn log(&self) -> &Log {
         &self.replicas[self.home].log
     }
@@ -61,13 +61,13 @@ impl Partition {
         &mut self.replicas[self.home].log
     }
 
-    /// The log of `broker`, which follows or leads.
+    /// Returns the log of `broker`, which follows or leads.
     pub(super) fn log_at(&self, broker: i32) -> Option<&Log> {
         self.replicas.iter().find(|replica| replica.broker == broker).map(|replica| &replica.log)
     }
 
-    /// The follower that serves a reader at `offset` best, of those that `near` says are in its
-    /// rack; `None` where the leader is there itself, or nobody (`ReplicaManager`'s
+    /// Returns the follower that serves a reader at `offset` best, of those that `near` says are in
+    /// its rack; `None` where the leader is in the rack, or no follower (`ReplicaManager`'s
     /// `findPreferredReadReplica`, `RackAwareReplicaSelector`).
     pub(super) fn preferred(
         &self,
@@ -91,8 +91,8 @@ impl Partition {
         self.replicas.iter().any(|replica| replica.broker == broker)
     }
 
-    /// A broker, or with -1 none, leads from now on. Returns the offset up to which its log is
-    /// that of who led last.
+    /// Makes a broker, or with -1 none, the leader. Returns the offset up to which its log equals
+    /// that of the last leader.
     pub(super) fn lead(&mut self, broker: i32, now: Duration) -> i64 {
         self.leader = broker;
         self.epoch += 1;
@@ -117,7 +117,7 @@ impl Partition {
             Some(replica) if self.isr.contains(&broker) => replica.caught_up = now,
             Some(replica) => replica.log = log,
             None => {
-                // It takes the place of one that does not lead.
+                // It replaces one that does not lead.
                 let replica = Replica { broker, log, fetching: false, caught_up: now };
                 let place = (0..self.replicas.len()).rev().find(|place| *place != self.home);
                 match place {
@@ -130,8 +130,8 @@ impl Partition {
         self.isr = self.isr.iter().filter(keeps).chain([&broker]).copied().collect();
     }
 
-    /// Nothing from `to` on is left anywhere. Returns the offset up to which the leader and all in
-    /// sync have what they had: a log loses whole batches, and one whose start is above `to` none.
+    /// Truncates all logs to `to`. Returns the offset up to which the leader and all in sync have
+    /// what they had: a log loses whole batches, and one whose start is above `to` none.
     pub(super) fn cut(&mut self, to: i64) -> i64 {
         for replica in &mut self.replicas {
             replica.log.truncate(to);
@@ -140,14 +140,14 @@ impl Partition {
         in_sync.map(|replica| replica.log.end()).fold(self.log().end(), i64::min)
     }
 
-    /// How far a replica is, as the leader knows: nothing before it follows in this epoch. Until
-    /// then it may have other records of the same number.
+    /// Returns a replica's end as the leader knows it: 0 until it follows in this epoch. Until then
+    /// it may have other records at the same offsets.
     fn reached(&self, replica: &Replica) -> i64 {
         let follows = replica.log.latest_epoch() == self.log().latest_epoch();
         if follows { replica.log.end() } else { 0 }
     }
 
-    /// The high watermark follows those that are in sync; whether it rose.
+    /// Raises the high watermark to what all in sync have; returns whether it rose.
     fn commit(&mut self) -> bool {
         let in_sync = self.replicas.iter().filter(|r| self.isr.contains(&r.broker));
         let Some(to) = in_sync.map(|replica| self.reached(replica)).min() else { return false };
@@ -156,7 +156,7 @@ impl Partition {
         self.log().high_watermark() > before
     }
 
-    /// A follower takes what the leader has.
+    /// Copies the leader's log to a follower.
     fn follow(&mut self, place: usize, now: Duration) {
         if place == self.home {
             return;
@@ -168,7 +168,7 @@ impl Partition {
         follower.caught_up = now;
     }
 
-    /// Followers that the leader waits for, or that do not know the high watermark yet.
+    /// Returns followers that the leader waits for, or that do not know the high watermark yet.
     fn behind(&self) -> Vec<usize> {
         let (end, high) = (self.log().end(), self.log().high_watermark());
         let epoch = self.log().latest_epoch();
@@ -188,8 +188,8 @@ impl Cluster {
         self.topics.get_mut(&topic).and_then(|topic| topic.partitions.get_mut(partition))
     }
 
-    /// Something was written, or a leader changed: followers fetch. Without a delay they do so
-    /// at once.
+    /// Lets followers fetch, after a write or a change of leader. Without a delay they do so at
+    /// once.
     pub(super) fn replicate(&mut self, topic: Uuid, partition: usize) {
         let (now, delay) = (self.now, self.options.replication_delay);
         let Some(state) = self.topics.get_mut(&topic).and_then(|t| t.partitions.get_mut(partition))
@@ -224,8 +224,8 @@ impl Cluster {
         self.spread(topic, partition);
     }
 
-    /// Where consumers read from followers, those that fetch without a delay learn of a new high
-    /// watermark at once (`Partition.followerNeedsHwUpdate`).
+    /// Publishes a new high watermark at once to followers that fetch without a delay, where
+    /// consumers read from followers (`Partition.followerNeedsHwUpdate`).
     fn spread(&mut self, topic: Uuid, partition: usize) {
         let (now, delay) = (self.now, self.options.replication_delay);
         let Some(state) = self.topics.get_mut(&topic).and_then(|t| t.partitions.get_mut(partition))
@@ -245,7 +245,7 @@ impl Cluster {
         }
     }
 
-    /// A follower's fetch is answered.
+    /// Completes a follower's fetch.
     pub(super) fn replicated(&mut self, topic: Uuid, partition: usize, broker: i32) {
         let now = self.now;
         let runs = |id: i32| self.nodes.get(&id).is_some_and(Node::runs);
@@ -261,14 +261,14 @@ impl Cluster {
             state.follow(place, now);
             let rose = state.replicas[place].log.high_watermark() > before;
             if rose && self.options.rack_aware {
-                self.touch(topic, partition); // somebody may read there
+                self.touch(topic, partition); // a consumer may read there
             }
             self.settle_replicas(topic, partition);
             self.replicate(topic, partition);
         }
     }
 
-    /// Who caught up is in sync; what all of those have is committed.
+    /// Adds replicas that caught up to the ISR, and commits what all of it has.
     fn settle_replicas(&mut self, topic: Uuid, partition: usize) {
         let members: Vec<i32> =
             self.nodes.iter().filter(|(_, node)| node.in_cluster()).map(|(id, _)| *id).collect();
@@ -294,14 +294,14 @@ impl Cluster {
         }
     }
 
-    /// Followers that have lagged too long are not waited for any more.
+    /// Removes followers from the ISR that have lagged too long.
     pub(super) fn watch_followers(&mut self, topic: Uuid, partition: usize) {
         let (now, most) = (self.now, self.options.replica_lag_max);
         let Some(state) = self.at_mut(topic, partition) else { return };
         state.watched = false;
         let leader = state.leader;
         if !self.nodes.get(&leader).is_some_and(Node::runs) {
-            return; // who watched them does not run; the next leader will
+            return; // the leader that watched them does not run; the next one will
         }
         let Some(state) = self.at_mut(topic, partition) else { return };
         let end = state.log().end();
@@ -329,7 +329,7 @@ impl Cluster {
         }
     }
 
-    /// All partitions that concern a broker: it is back, or others may not wait for it.
+    /// Replicates all partitions: a broker is back, or others may not wait for it.
     pub(super) fn replicate_all(&mut self) {
         let mut all: Vec<(Uuid, usize)> = Vec::new();
         for id in self.names.values() {

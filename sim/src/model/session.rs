@@ -11,7 +11,7 @@ use crate::image::TopicRef;
 /// First version that names topics by id.
 pub(super) const BY_ID: i16 = 13;
 
-/// One partition as the client wants it.
+/// One partition as the client requests it.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) topic: TopicRef,
@@ -20,11 +20,11 @@ pub(super) struct Item {
     pub(super) offset: i64,
     pub(super) last_fetched_epoch: i32,
     pub(super) max_bytes: i32,
-    /// (high watermark, log start) last told; an incremental answer repeats only news.
+    /// (high watermark, log start) last reported; an incremental response repeats only news.
     pub(super) reported: Option<(i64, i64)>,
 }
 
-/// Partitions in the order of their turn.
+/// Partitions in the order in which they are read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Items {
     turns: BTreeMap<u64, Item>,
@@ -39,7 +39,7 @@ impl Items {
         items
     }
 
-    /// Takes new and changed partitions in, and forgotten ones out.
+    /// Adds new and changed partitions, and removes forgotten ones.
     fn update(&mut self, ask: &FetchRequest, version: i16) {
         for topic in &ask.forgotten_topics_data {
             let place = place(version, &topic.topic.0, topic.topic_id);
@@ -77,7 +77,7 @@ impl Items {
         self.turns.insert(self.next, item);
     }
 
-    /// The partition had its data: others go first next time.
+    /// Moves a partition that had its data behind the others.
     pub(super) fn move_back(&mut self, turn: u64) {
         let Some(item) = self.turns.remove(&turn) else { return };
         self.next += 1;
@@ -121,14 +121,14 @@ pub(super) struct Sessions {
     made: i32,
 }
 
-/// What a Fetch request reads.
+/// The partitions that a Fetch request reads.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
-    /// Its own list; `keep`: a session may be made of it.
+    /// Its own list; `keep`: the client wants a session for it.
     Own {
         /// The list.
         items: Items,
-        /// Session wanted.
+        /// Whether a session is wanted.
         keep: bool,
     },
     /// The session with this id.
@@ -152,7 +152,7 @@ impl Sessions {
         self.sessions.get_mut(&id).map(|session| &mut session.items)
     }
 
-    /// `FetchManager.newContext`: the codes are those at the top of the answer.
+    /// `FetchManager.newContext`: the codes are those at the top of the response.
     pub(super) fn open(&mut self, ask: &FetchRequest, version: i16) -> Result<Source, i16> {
         let by_id = version >= BY_ID;
         if version < 7 {
@@ -180,13 +180,13 @@ impl Sessions {
         Ok(Source::Session(ask.session_id))
     }
 
-    /// Makes a session of `broker`; its id, or 0 when all `slots` are taken.
+    /// Creates a session at `broker`; returns its id, or 0 when all `slots` are taken.
     pub(super) fn keep(&mut self, broker: i32, items: Items, version: i16, slots: usize) -> i32 {
         if items.is_empty() || self.sessions.len() >= slots {
             return 0;
         }
         self.made += 1;
-        // Spread like the random ids of brokers, yet the same in each run.
+        // Scattered like the random ids of brokers, but the same in each run.
         let number = broker.wrapping_mul(0x01_0000) ^ self.made;
         let id = number.wrapping_mul(0x2545_f491) & i32::MAX | 1;
         let by_id = version >= BY_ID;

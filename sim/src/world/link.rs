@@ -1,4 +1,4 @@
-//! One connection: two streams, and the broker's turn-taking at the end of one.
+//! One connection: two streams, and the order of requests at the broker.
 
 use core::time::Duration;
 
@@ -18,12 +18,12 @@ pub(super) struct Link {
     pub(super) member: usize,
     pub(super) conn: ConnId,
     pub(super) broker: i32,
-    /// When the last piece in each direction arrives; later ones come after it.
+    /// When the last piece in each direction arrives; later ones arrive after it.
     to_broker: Duration,
     to_client: Duration,
-    /// Arrived at the broker, not yet a whole frame, or waiting for its turn.
+    /// Arrived at the broker, but not yet a whole frame, or waiting for its turn.
     at_broker: BytesMut,
-    /// A request is being answered; the next one waits.
+    /// The broker handles a request; the next one waits.
     busy: bool,
     /// Arrived at the client, not yet read.
     at_client: Pipe,
@@ -31,11 +31,11 @@ pub(super) struct Link {
     dark: Dark,
     /// Passes a few bytes at a time.
     trickles: bool,
-    /// Bytes of batches in its last two Fetch answers.
+    /// Bytes of batches in its last two Fetch responses.
     fetched: [u64; 2],
 }
 
-/// What is under way.
+/// What is in flight.
 pub(super) enum Happening {
     Connected {
         member: usize,
@@ -54,11 +54,11 @@ pub(super) enum Happening {
     EndOfRequests {
         id: u64,
     },
-    /// The network ended it.
+    /// The network reset it.
     Reset {
         id: u64,
     },
-    /// The broker closed; what it had answered before has arrived.
+    /// The broker closed; the responses it had sent before have arrived.
     EndOfAnswers {
         id: u64,
     },
@@ -81,7 +81,7 @@ impl<A: App> World<A> {
         self.schedule(at, Happening::Connected { member, conn, broker: reached });
     }
 
-    /// The client closed its end. What it sent still arrives and is applied; answers are lost.
+    /// Closes the client's end. What it sent still arrives and is applied; responses are lost.
     pub(super) fn hang_up(&mut self, member: usize, conn: ConnId) {
         let Some(id) = self.members[member].conns.remove(&conn) else { return };
         self.count_ended(id);
@@ -124,7 +124,7 @@ impl<A: App> World<A> {
         self.outputs();
     }
 
-    /// Both sides see the stream end; what is under way on it is lost.
+    /// Ends the stream for both sides; what is in flight on it is lost.
     pub(super) fn reset(&mut self, id: u64) {
         self.count_ended(id);
         if let Some(link) = self.links.remove(&id) {
@@ -134,7 +134,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// What came last over a connection that ends may be lost.
+    /// Counts the last responses of a connection that ends, which may be lost.
     fn count_ended(&mut self, id: u64) {
         if let Some(link) = self.links.get_mut(&id) {
             let lost: u64 = core::mem::take(&mut link.fetched).iter().sum();
@@ -222,7 +222,7 @@ impl<A: App> World<A> {
         moved
     }
 
-    /// Events may be polled at any time, also between two pieces of an answer.
+    /// Polls one event, which may happen at any time, also between two pieces of a response.
     pub(super) fn one_event(&mut self, at: usize) -> bool {
         let now = self.instant();
         let Member { app, client, .. } = &mut self.members[at];
@@ -264,7 +264,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// Passes on what waiting requests came to.
+    /// Delivers replies to requests that waited.
     pub(super) fn outputs(&mut self) {
         while let Some(Output { conn, reply, .. }) = self.cluster.poll_output() {
             self.reply(conn, reply);
@@ -286,7 +286,7 @@ impl<A: App> World<A> {
                         Brief(&answer.body)
                     ),
                 );
-                // Answers to a client that has closed its end are lost.
+                // Responses to a client that has closed its end are lost.
                 if let (ResponseKind::Fetch(body), true) = (&answer.body, heard) {
                     let whole = whole_batches(body);
                     link.fetched = [link.fetched[1], whole];
@@ -316,7 +316,7 @@ impl<A: App> World<A> {
         }
     }
 
-    /// One that trickles comes in many pieces; any other in one, which the client takes apart.
+    /// Sends a response: in many pieces if the link trickles, otherwise in one.
     fn send_answer(&mut self, id: u64, mut bytes: Bytes) {
         if self.links.get(&id).is_some_and(|link| link.trickles) {
             while bytes.len() > 100 {
@@ -327,7 +327,7 @@ impl<A: App> World<A> {
         self.carry(id, Way::ToClient, bytes);
     }
 
-    /// Lets something happen to a stream behind all that is under way to the client.
+    /// Schedules something on a stream after all that is in flight to the client.
     fn end(&mut self, id: u64, what: impl FnOnce(u64) -> Happening) {
         let arrives = self.now + self.latency();
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -336,7 +336,7 @@ impl<A: App> World<A> {
         self.schedule(at, what(id));
     }
 
-    /// Takes a piece to the other side, if nothing goes wrong.
+    /// Carries a piece to the other side, if nothing goes wrong.
     fn carry(&mut self, id: u64, way: Way, mut bytes: Bytes) {
         let trouble = self.net.trouble;
         let slow = trouble.delay(&mut self.rng, trouble.stall);
@@ -382,7 +382,7 @@ impl Way {
     }
 }
 
-/// Bytes of all batches in an answer but for those that are cut short at the end of a partition.
+/// Returns the bytes of all batches in a response, without those truncated at a partition's end.
 fn whole_batches(body: &FetchResponse) -> u64 {
     let parts = body.responses.iter().flat_map(|topic| &topic.partitions);
     let whole = |records: &Bytes| {
@@ -398,7 +398,7 @@ fn whole_batches(body: &FetchResponse) -> u64 {
     parts.filter_map(|part| part.records.as_ref()).map(whole).sum()
 }
 
-/// The next whole frame, without its length prefix.
+/// Takes the next whole frame, without its length prefix.
 fn take_frame(bytes: &mut BytesMut) -> Option<Bytes> {
     let len = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     if bytes.len() < len.checked_add(4)? {

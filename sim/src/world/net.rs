@@ -12,7 +12,7 @@ pub struct Net {
     pub fastest: Duration,
     /// Longest such time.
     pub slowest: Duration,
-    /// Whether bytes come and go in random pieces.
+    /// Whether streams are split into random pieces.
     pub pieces: bool,
     /// What goes wrong.
     pub trouble: Trouble,
@@ -32,27 +32,28 @@ impl Default for Net {
 /// How often streams fail, each in 10,000 chances. All zero: never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// A piece is cut short and the stream is reset behind it.
+    /// A piece is truncated and the stream is reset after it.
     pub reset: u16,
-    /// A request is applied; part of its answer arrives at most, then the stream is reset.
+    /// A request is applied; at most a part of its response arrives, then the stream is reset.
     pub lost_answer: u16,
-    /// A piece takes up to [`Trouble::stall_for`] longer, and all behind it.
+    /// A piece takes up to [`Trouble::stall_for`] longer, and so does all that follows it.
     pub stall: u16,
     /// Longest stall.
     pub stall_for: Duration,
-    /// Nothing arrives any more from here on, in one direction or both, and nobody is told.
+    /// Nothing arrives any more from here on, in one direction or both, and neither side is
+    /// notified.
     pub half_open: u16,
     /// A new connection passes a few bytes at a time.
     pub trickle: u16,
     /// A connection is refused.
     pub refused: u16,
-    /// A connection takes up to [`Trouble::stall_for`] longer to be made.
+    /// A connection takes up to [`Trouble::stall_for`] longer to open.
     pub slow_connect: u16,
-    /// A connection is never made, and nobody is told.
+    /// A connection never opens, and the client is not notified.
     pub no_connect: u16,
 }
 
-/// Which way bytes go no more.
+/// The directions in which no bytes arrive any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dark {
     pub(super) to_broker: bool,
@@ -60,12 +61,12 @@ pub(super) struct Dark {
 }
 
 impl Trouble {
-    /// Whether something that goes wrong this often does so now.
+    /// Returns whether something that goes wrong at this rate does so now.
     pub(super) fn strikes(rng: &mut Rng, rate: u16) -> bool {
         rate > 0 && rng.below(10_000) < u64::from(rate)
     }
 
-    /// How much longer something takes.
+    /// Returns how much longer something takes.
     pub(super) fn delay(&self, rng: &mut Rng, rate: u16) -> Duration {
         if !Self::strikes(rng, rate) {
             return Duration::ZERO;
@@ -73,7 +74,7 @@ impl Trouble {
         rng.time(Duration::ZERO, self.stall_for)
     }
 
-    /// Which directions end without a word.
+    /// Returns which directions go silent.
     pub(super) fn darkness(&self, rng: &mut Rng) -> Dark {
         if !Self::strikes(rng, self.half_open) {
             return Dark::default();
@@ -83,7 +84,7 @@ impl Trouble {
     }
 }
 
-/// Those that happen, as `name:rate`.
+/// Formats the troubles that happen, as `name:rate`.
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [

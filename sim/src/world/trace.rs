@@ -1,4 +1,4 @@
-//! What happened in a run: a hash that tells two runs apart, and on demand every line of it.
+//! What happened in a run: a hash that differs between different runs, and on demand every line.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,7 +8,7 @@ use kavka_core::Event;
 /// Most characters of a message in a line.
 const LONGEST: usize = 2000;
 
-/// A message in a line: what it says, without the codec's noise, and not all of a long one.
+/// Formats a message for a line, without the codec's noise, and truncated if long.
 pub(super) struct Brief<'m, M>(pub(super) &'m M);
 
 impl<M: fmt::Debug> fmt::Display for Brief<'_, M> {
@@ -19,7 +19,7 @@ impl<M: fmt::Debug> fmt::Display for Brief<'_, M> {
     }
 }
 
-/// The record of a run.
+/// The trace of a run.
 #[derive(Debug, Default)]
 pub struct Trace {
     hash: u64,
@@ -28,13 +28,13 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The same number for the same run.
+    /// Returns the hash, which is the same for the same run.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Takes an entry: what happened, and numbers that tell it apart.
+    /// Adds an entry: what happened, and numbers that identify it.
     pub fn note(&mut self, at: Duration, what: &str, numbers: &[u64]) {
         let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
         self.mix(micros);
@@ -47,20 +47,20 @@ impl Trace {
         }
     }
 
-    /// Takes bytes that went from one side to the other.
+    /// Adds bytes that went from one side to the other.
     pub(super) fn bytes(&mut self, at: Duration, way: &str, link: u64, bytes: &[u8]) {
         let sum = u64::from(crc32c::crc32c(bytes));
         self.note(at, way, &[link, bytes.len() as u64, sum]);
     }
 
-    /// Prints only: for texts that the numbers stand for already.
+    /// Prints a text only: the numbers already cover it in the hash.
     pub fn say(&self, at: Duration, text: fmt::Arguments<'_>) {
         if self.print {
             println!("{:>12.6} {text}", at.as_secs_f64());
         }
     }
 
-    /// Prints an event; of records, which.
+    /// Prints an event; for records, which ones.
     pub(super) fn event(&self, at: Duration, client: usize, event: &Event<'_>) {
         if let Event::Records(batch) = event {
             let (place, from, to) =

@@ -1,10 +1,10 @@
-//! Shows all that an event tells, as an application that logs would.
+//! Uses all fields of an event, as an application that logs would.
 
 use kavka_core::{Event, PartitionId, Reply, Source, TopicId};
 
 use crate::signal;
 
-/// Every field of every event.
+/// Uses every field of every event.
 pub fn show(event: &Event<'_>) {
     #[cfg(feature = "defmt")]
     defmt::println!("{}", event);
@@ -51,7 +51,7 @@ pub fn show(event: &Event<'_>) {
     signal(number);
 }
 
-/// Ids say nothing of themselves; that they are read is enough.
+/// Returns a topic's number. Ids have no readable content; reading them is enough.
 fn topic_number(topic: TopicId) -> u32 {
     core::hint::black_box(topic);
     1

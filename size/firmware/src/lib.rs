@@ -1,5 +1,5 @@
-//! What every image has: a clock, and a byte pipe in place of a network. Both are registers, so
-//! that the compiler cannot know what comes and has to keep all code that might be reached.
+//! Parts of every image: a clock, and a byte pipe instead of a network. Both are registers, so that
+//! the compiler cannot predict the input and has to keep all code that might be reached.
 
 #![no_std]
 
@@ -16,27 +16,27 @@ use core::ptr;
 
 /// CMSDK timer 0 of the mps2 boards: its counter.
 const TIMER: *const u32 = 0x4000_0004 as *const u32;
-/// CMSDK UART 0: data, then status (bit 0: transmitter full, bit 1: a byte has come).
+/// CMSDK UART 0: data, then status (bit 0: transmitter full, bit 1: a byte has arrived).
 const UART: *mut u32 = 0x4000_4000 as *mut u32;
 const UART_STATUS: *const u32 = 0x4000_4004 as *const u32;
 /// LEDs of the board.
 const LEDS: *mut u32 = 0x4002_8000 as *mut u32;
 
-/// Microseconds since boot.
+/// Returns the microseconds since boot.
 #[must_use]
 pub fn micros() -> u64 {
     // SAFETY: a register that is always readable.
     u64::from(unsafe { ptr::read_volatile(TIMER) })
 }
 
-/// A byte from the peer, if one has come.
+/// Returns a byte from the peer, if one has arrived.
 #[must_use]
 pub fn read() -> Option<u8> {
     // SAFETY: registers that are always readable.
     unsafe { (ptr::read_volatile(UART_STATUS) & 2 != 0).then(|| ptr::read_volatile(UART) as u8) }
 }
 
-/// Hands a byte to the peer; false when it has to wait.
+/// Passes a byte to the peer; returns false when it has to wait.
 #[must_use]
 pub fn write(byte: u8) -> bool {
     // SAFETY: registers that are always accessible.
@@ -49,19 +49,19 @@ pub fn write(byte: u8) -> bool {
     }
 }
 
-/// Fills `room` as far as bytes have come, and says how far.
+/// Fills `room` with the bytes that have arrived; returns how many.
 #[must_use]
 pub fn read_some(room: &mut [u8]) -> usize {
     room.iter_mut().zip(core::iter::from_fn(read)).map(|(place, byte)| *place = byte).count()
 }
 
-/// Hands over as much of `bytes` as the peer takes, and says how much.
+/// Passes as much of `bytes` as the peer takes; returns how much.
 #[must_use]
 pub fn write_some(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| write(**byte)).count()
 }
 
-/// Shows `value`: what the program computes cannot be left out.
+/// Outputs `value`, so that its computation cannot be left out.
 pub fn signal(value: u32) {
     // SAFETY: a register that is always writable.
     unsafe { ptr::write_volatile(LEDS, value) }

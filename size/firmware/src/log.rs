@@ -1,4 +1,4 @@
-//! Where defmt's bytes go: the byte pipe.
+//! Writes defmt's bytes to the byte pipe.
 
 use defmt::{Encoder, Logger, global_logger};
 
@@ -15,7 +15,7 @@ fn put(bytes: &[u8]) {
     }
 }
 
-// SAFETY: one thread and no interrupt logs, so that nobody is ever in between.
+// SAFETY: one thread and no interrupt logs, so that no two loggers are ever active at once.
 unsafe impl Logger for Pipe {
     fn acquire() {
         // SAFETY: see above.

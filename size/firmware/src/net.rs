@@ -1,4 +1,4 @@
-//! What an adapter does, over the byte pipe: connects, sends and receives.
+//! An adapter over the byte pipe: connects, sends and receives.
 
 use kavka_core::{Action, Client, CloseReason, ConnId, Instant, Resources};
 
@@ -7,16 +7,16 @@ use crate::{micros, read_some, write_some};
 /// One broker connection, two topics, eight partitions, 4 KiB in, 16 blocks of 512 bytes out.
 pub type Memory = Resources<1, 2, 8, 4096, 16>;
 
-// The promise to devices: all of it in 20 KiB.
+// The promise to devices: everything fits into 20 KiB.
 const _: () = assert!(size_of::<Memory>() <= 20 * 1024);
 
-/// The client's clock.
+/// Returns the client's clock.
 #[must_use]
 pub fn now() -> Instant {
     Instant::from_micros(micros())
 }
 
-/// One turn: does what the client asks for, and moves bytes as far as the pipe takes and gives.
+/// Runs one turn: does what the client requests, and moves bytes as far as the pipe allows.
 pub fn turn(client: &mut Client<'_>, open: &mut Option<ConnId>) {
     let now = now();
     client.handle_timeout(now);

@@ -1,17 +1,17 @@
-//! What a device that consumes does.
+//! The consumer of a device.
 
 use kavka_core::{Client, Commands, Event, Start};
 
 use crate::net::now;
 use crate::signal;
 
-/// Reads all partitions of a topic, those to come included.
+/// Reads all partitions of a topic, including those added later.
 pub fn assign(client: &mut Client<'_>) -> Option<()> {
     let valves = client.topic("valves").ok()?;
     client.assign_all(now(), valves, Start::Latest).ok()
 }
 
-/// Takes what an event brings; goes past what cannot be read.
+/// Handles the records of an event; skips what cannot be read.
 pub fn take(event: &Event<'_>, commands: &mut Commands<'_>) {
     match event {
         Event::Records(batch) => {

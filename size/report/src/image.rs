@@ -1,4 +1,4 @@
-//! What an ELF file tells of its sizes.
+//! Sizes in an ELF file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,20 +8,20 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 
 use crate::Outcome;
 
-/// In the names of functions that a turn goes through: core, adapter, and an example's task. What
-/// starts a client holds it on its way to its static; what others do is theirs.
+/// Parts of the names of functions that run in a turn: core, adapter, and an example's task.
+/// Starting a client puts it on the stack on its way to its static; other functions do not count.
 const TURNS: [&str; 3] = ["10kavka_core", "13kavka_embassy", "app_task"];
 
 /// A firmware image. Sums are those of `size`: every allocated section counts.
 #[derive(Clone, Default)]
 pub struct Image {
     text: u64,
-    /// Bytes that lie in flash and are copied to RAM.
+    /// Bytes that are stored in flash and copied to RAM.
     pub data: u64,
     bss: u64,
     /// A symbol of the library's text formatting, if there is any.
     pub formats: Option<String>,
-    /// Bytes and symbol of those that run in a turn, where the compiler noted them
+    /// Bytes and symbol of the largest frame that runs in a turn, if the compiler recorded them
     /// (`-Zemit-stack-sizes`).
     pub largest_frame: Option<(u64, String)>,
 }
@@ -44,7 +44,7 @@ impl Image {
             };
             *sum += section.size();
         }
-        // `$t` and the like only mark where code and data begin.
+        // `$t` and the like only mark the beginnings of code and data.
         let names = || {
             let named = file.symbols().filter_map(|s| Some((s.address(), s.name().ok()?)));
             named.filter(|(_, name)| !name.starts_with('$'))
@@ -64,18 +64,18 @@ impl Image {
         Ok(image)
     }
 
-    /// Bytes of flash.
+    /// Returns the bytes of flash.
     pub fn flash(&self) -> u64 {
         self.text + self.data
     }
 
-    /// Bytes of static RAM.
+    /// Returns the bytes of static RAM.
     pub fn ram(&self) -> u64 {
         self.data + self.bss
     }
 }
 
-/// Entries of a 32-bit address and a frame's bytes as LEB128.
+/// Parses entries of a 32-bit address and a frame's bytes as LEB128.
 fn frames(mut bytes: &[u8]) -> Vec<(u64, u64)> {
     let mut list = Vec::new();
     while let Some((address, rest)) = bytes.split_first_chunk::<4>() {

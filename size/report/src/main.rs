@@ -1,10 +1,10 @@
 //! `report RECORD IMAGES [--record REASON]`: flash (text + data), static RAM (data + bss) and the
 //! largest stack frame of the images in a folder, and what they add to the first of them.
 //!
-//! RECORD names the images, one a line, with their features and the sizes that they had. Fails
-//! when one grew by more than [`TOLERANCE`] per cent; `--record` takes the new sizes over and keeps
-//! the reason. Fails as well when an image has data that is not all zero (which costs flash, too),
-//! formats text, or has a stack frame above [`FRAME`] bytes.
+//! RECORD lists the images, one per line, with their features and recorded sizes. Fails when one
+//! grew by more than [`TOLERANCE`] per cent; `--record` records the new sizes and the reason. Fails
+//! as well when an image has data that is not all zero (which costs flash, too), formats text, or
+//! has a stack frame above [`FRAME`] bytes.
 
 mod image;
 mod record;
@@ -15,7 +15,7 @@ use std::{env, fs};
 use image::Image;
 use record::Record;
 
-/// Growth that is no reason to fail, in per cent.
+/// Growth that does not fail, in per cent.
 const TOLERANCE: u64 = 2;
 /// Largest stack frame in a turn, in bytes.
 const FRAME: u64 = 1024;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the table; false when something is wrong.
+/// Prints the table; returns false when something is wrong.
 fn report(path: &str, folder: &str, reason: Option<&str>) -> Outcome<bool> {
     let mut record = Record::parse(&fs::read_to_string(path)?)?;
     let mut bare: Option<Image> = None;
@@ -56,7 +56,7 @@ fn report(path: &str, folder: &str, reason: Option<&str>) -> Outcome<bool> {
         let bytes = frame.map_or("-".into(), |(bytes, _)| bytes.to_string());
         println!("{:<14}{flash:>8}{ram:>8}{more:>9}{more_ram:>9}{bytes:>7}", line.name);
         for complaint in complaints(&image, base, line) {
-            // Growth is what `--record` is for; the rest is wrong in any case.
+            // `--record` is for growth; the rest is wrong in any case.
             if !(reason.is_some() && complaint.is_growth) {
                 println!("    {}", complaint.text);
                 ok = false;
@@ -79,7 +79,7 @@ struct Complaint {
 fn complaints(image: &Image, bare: &Image, line: &record::Line) -> Vec<Complaint> {
     let mut list = Vec::new();
     let mut wrong = |text| list.push(Complaint { text, is_growth: false });
-    // The control block of RTT, by which defmt goes out, is not all zero.
+    // The control block of RTT, which transports defmt, is not all zero.
     if image.data > bare.data && !line.features.contains("defmt") {
         wrong(format!("{} bytes of .data should lie in .bss", image.data - bare.data));
     }

@@ -4,26 +4,26 @@ use std::fmt;
 
 use crate::Outcome;
 
-/// An image as it was.
+/// A recorded image.
 pub struct Line {
     /// Its file.
     pub name: String,
     /// Features that it is built with, `-` for none.
     pub features: String,
-    /// Bytes.
+    /// Bytes of flash.
     pub flash: u64,
-    /// Bytes.
+    /// Bytes of static RAM.
     pub ram: u64,
 }
 
-/// See the module.
+/// The recorded images and reasons; see the module.
 #[derive(Default)]
 pub struct Record {
     /// Comments before the first image, kept as they are.
     pub head: Vec<String>,
-    /// In the order of the file; the first is what the others are compared with.
+    /// Images in the order of the file; the others are compared with the first.
     pub lines: Vec<Line>,
-    /// Oldest first.
+    /// Reasons of changes, oldest first.
     pub reasons: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Kills, stops and restarts the brokers of a real cluster and grows its topic under load, writes
-//! the history down and judges it: `chaos --version 4.4.0 --nodes 3 --minutes 10`.
+//! Kills, stops and restarts the brokers of a real cluster and adds partitions to its topic under
+//! load, writes the history and judges it: `chaos --version 4.4.0 --nodes 3 --minutes 10`.
 //!
 //! Exit code 1 with findings.
 
@@ -20,16 +20,16 @@ struct Options {
     /// Brokers.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// How long trouble is made.
+    /// Minutes during which faults occur.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
     /// Records a second of each of the three producers.
     #[arg(long, default_value_t = 300)]
     rate: u32,
-    /// Decides which trouble comes when; drawn and printed by default.
+    /// Seed of the faults and their times; random and printed by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// Where the history is kept.
+    /// File of the history.
     #[arg(long, default_value = "chaos.jsonl")]
     history: PathBuf,
 }

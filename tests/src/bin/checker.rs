@@ -1,6 +1,6 @@
-//! Finds what must not be in histories: a line for each finding, then one with what was read.
+//! Checks histories: prints a line for each finding, then one with what was read.
 //!
-//! Exit code 0 when there is nothing, 1 with findings, 2 for what is no history.
+//! Exit code 0 without findings, 1 with findings, 2 for a file that is no history.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -16,7 +16,7 @@ struct Options {
     /// History files (JSON lines) of one run; a process's lines are all in one of them.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// A growth must be noticed within so many milliseconds, whatever the files say.
+    /// Milliseconds within which growth must be noticed, whatever the files say.
     #[arg(long, value_name = "MS")]
     growth_ms: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Starts a real Kafka cluster by hand: `kafka-cluster up --version 4.4.0 --nodes 3`.
+//! Starts a real Kafka cluster from the command line: `kafka-cluster up --version 4.4.0 --nodes 3`.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::time::Instant;
@@ -20,7 +20,7 @@ enum Task {
         /// Such as 4.4.0.
         version: Option<Version>,
     },
-    /// Starts a cluster, prints its bootstrap addresses, and ends it with standard input.
+    /// Starts a cluster, prints its bootstrap addresses, and stops it when standard input ends.
     Up {
         /// 4.4.0, 3.9.2, 3.2.3, 2.8.2 or 2.4.1.
         #[arg(long, default_value = "4.4.0")]
@@ -31,7 +31,7 @@ enum Task {
         /// Heap limit per broker in MiB.
         #[arg(long, default_value_t = 512)]
         heap: u32,
-        /// A second listener under this name, for clients that do not know this machine as
+        /// A second listener with this name, for clients that do not know this machine as
         /// 127.0.0.1: 10.0.2.2 for a board that QEMU emulates.
         #[arg(long)]
         advertise: Option<String>,

@@ -1,4 +1,4 @@
-//! How late growth is noticed on real brokers: from the answer to CreatePartitions until
+//! Measures how late growth is noticed on real brokers: from the response to CreatePartitions until
 //! `PartitionsAdded`, at a producer and at a consumer.
 //!
 //! `cargo run --release -p kavka-tests --bin kafka-freshness` takes about a quarter of an hour.
@@ -12,7 +12,7 @@ use clap::Parser;
 use kavka_std::{Config, Consumer, Event, Events, Producer, Record, Start};
 use kavka_tests::kafka::{Cluster, Spec, Version};
 
-/// How late growth is noticed on real brokers.
+/// Measures how late growth is noticed on real brokers.
 #[derive(Parser)]
 struct Options {
     /// Kafka versions.
@@ -21,7 +21,7 @@ struct Options {
     /// Brokers.
     #[arg(long, value_delimiter = ',', default_value = "1,3")]
     nodes: Vec<usize>,
-    /// Partitions to begin with.
+    /// Partitions at the start.
     #[arg(long, value_delimiter = ',', default_value = "3,1000")]
     partitions: Vec<u32>,
     /// Records a second; 0 is idle.
@@ -34,7 +34,7 @@ struct Options {
 
 type Failure = Box<dyn core::error::Error + Send + Sync>;
 
-/// How long after its answer each growth was seen, in milliseconds; 0 also before it.
+/// Delay from the response to each growth's event, in milliseconds; 0 also for an earlier event.
 #[derive(Default)]
 struct Delays {
     producer: Vec<u128>,
@@ -66,7 +66,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// `median | worst`.
+/// Formats `median | worst`.
 fn summary(mut delays: Vec<u128>) -> String {
     delays.sort_unstable();
     let middle = delays.len() / 2;
@@ -81,7 +81,7 @@ fn measure(cluster: &Cluster, partitions: u32, rate: u32, growths: u32) -> Resul
     let producer = Producer::new(config())?;
     let consumer = Consumer::assign_all(config().start(Start::Earliest), &[&topic])?;
     let (produced, consumed) = (producer.events(), consumer.events());
-    // Both know the topic when a record went through.
+    // Both know the topic once a record was delivered.
     producer.send(&topic, &Record::new(b"first"))?.wait()?;
     consumer.next_timeout(Duration::from_secs(30))?.ok_or("the first record did not come")?;
     let over = AtomicBool::new(false);
@@ -96,7 +96,7 @@ fn measure(cluster: &Cluster, partitions: u32, rate: u32, growths: u32) -> Resul
         over.store(true, Ordering::Release);
         delays
     });
-    drop(producer); // what it sent last is acknowledged first
+    drop(producer); // waits until what it sent last is acknowledged
     cluster.delete(&topic)?;
     delays
 }
@@ -133,7 +133,7 @@ fn grow_often(
             delays.consumer.push(late(seen));
             Ok::<(), Failure>(())
         })?;
-        // Growths must not keep step with probes: between 0.3 and 1.5 s from one to the next.
+        // Growths must not run in step with probes: 0.3 to 1.5 s between two of them.
         thread::sleep(Duration::from_millis(300 + u64::from(turn * 761 % 1200)));
     }
     Ok(delays)

@@ -1,4 +1,4 @@
-//! The clients under test, and what they write down.
+//! The clients under test, and what they record.
 
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use core::time::Duration;
@@ -19,7 +19,7 @@ use crate::history::{Kind, Line, Op, Promise, Text};
 const KEYS: u64 = 500;
 /// Length of every value in bytes.
 const VALUE: usize = 100;
-/// How long a consumer waits before it looks at events.
+/// How long a consumer waits before it checks for events.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Sends between two pauses of a producer.
 const SLICE: Duration = Duration::from_millis(20);
@@ -50,7 +50,7 @@ impl Writer {
         }
     }
 
-    /// Number `n` of its records; no other writer has this value.
+    /// Returns the value of its record `n`; no other writer has this value.
     fn value(self, n: u64) -> u64 {
         n * WRITERS.len() as u64 + self as u64
     }
@@ -78,7 +78,7 @@ pub(super) struct Consumed<'a> {
     pub(super) name: &'static str,
     pub(super) start: Start,
     pub(super) sent: &'a Produced,
-    /// All sends are answered.
+    /// Whether all sends have their outcome.
     pub(super) complete: &'a AtomicBool,
 }
 
@@ -86,7 +86,7 @@ fn failed(error: impl core::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(error)
 }
 
-/// Sends until `calm`, then waits for the answers.
+/// Sends until `calm`, then waits for the outcomes.
 pub(super) fn produce(
     bootstrap: &str,
     writer: Writer,
@@ -164,7 +164,7 @@ fn send(
     Ok(())
 }
 
-/// Writes down what became of each record.
+/// Records the outcome of each record.
 fn settle(
     name: &str,
     waiting: Receiver<(u64, Pending<Delivered>)>,
@@ -191,7 +191,7 @@ fn settle(
     }
 }
 
-/// The partition count that an event tells.
+/// Returns the partition count in an event.
 fn count(event: &Event) -> Option<u32> {
     match event {
         Event::TopicReady { partitions, .. } => Some(*partitions),
@@ -200,7 +200,7 @@ fn count(event: &Event) -> Option<u32> {
     }
 }
 
-/// Reads until everything that was acknowledged has come.
+/// Reads until everything that was acknowledged has arrived.
 pub(super) fn consume(bootstrap: &str, consumed: Consumed<'_>, notes: &Notes) -> io::Result<()> {
     let Consumed { name, start, sent, complete } = consumed;
     let from = match start {
@@ -215,7 +215,7 @@ pub(super) fn consume(bootstrap: &str, consumed: Consumed<'_>, notes: &Notes) ->
     let mut deadline = None;
     loop {
         let chunk = consumer.next_timeout(LOOK_AGAIN).map_err(failed)?;
-        // First: what was read of a partition comes after the news that there is one.
+        // Events first: records of a partition come after the event that there is one.
         report(name, &events, notes);
         if let Some(chunk) = chunk {
             took(name, &chunk, &mut read, notes)?;

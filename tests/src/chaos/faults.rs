@@ -1,4 +1,4 @@
-//! What is done to the cluster.
+//! Faults of the cluster.
 
 use core::fmt;
 use core::time::Duration;
@@ -14,7 +14,7 @@ use super::{PARTITIONS, Plan, TOPIC};
 use crate::kafka::Cluster;
 use crate::kafka::raw::INVALID_PARTITIONS;
 
-/// Partitions at the end are not more than this.
+/// Highest number of partitions at the end.
 const MOST_PARTITIONS: u32 = 120;
 
 /// Faults by kind.
@@ -37,17 +37,17 @@ impl fmt::Display for Counts {
     }
 }
 
-/// When somebody may join.
+/// When a further consumer joins.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
     Third,
     TwoThirds,
 }
 
-/// One broker is in trouble at a time, and this says which.
+/// The one broker that is in trouble, if any.
 type Troubled = Mutex<Option<usize>>;
 
-/// Makes trouble for as long as the plan says; afterwards all brokers run.
+/// Causes faults for the plan's length; afterwards all brokers run.
 pub(super) fn make(
     cluster: &Cluster,
     plan: &Plan,
@@ -77,7 +77,7 @@ fn pause(rng: &mut Rng, ms: core::ops::Range<u64>) {
     thread::sleep(Duration::from_millis(rng.u64(ms)));
 }
 
-/// Each broker in turn is killed or stopped.
+/// Kills or stops each broker in turn.
 fn break_brokers(
     cluster: &Cluster,
     rng: &mut Rng,
@@ -109,8 +109,8 @@ fn break_brokers(
             notes.fault(&format!("continued {node}"));
         }
         set(None);
-        // Often, not always: with one broker behind, another one's end makes partitions that
-        // nobody can write to.
+        // Often, not always: with one broker lagging, the death of another leaves partitions that
+        // no client can write to.
         if rng.u32(0..4) > 0 {
             cluster.await_in_sync(TOPIC)?;
         }
@@ -119,7 +119,7 @@ fn break_brokers(
     Ok(counts)
 }
 
-/// Grows the topic by one to three partitions at a time, through a broker that is not in trouble.
+/// Adds one to three partitions at a time, through a broker that is not in trouble.
 fn grow(
     cluster: &Cluster,
     rng: &mut Rng,
@@ -135,7 +135,7 @@ fn grow(
         }
         let to = counts.partitions + rng.u32(1..=3);
         let count = i32::try_from(to).map_err(io::Error::other)?;
-        // While a controller is elected there is no answer, or a refusal.
+        // While a controller is elected there is no response, or a refusal.
         while Instant::now() < end {
             let bad = *troubled.lock().unwrap_or_else(PoisonError::into_inner);
             let good: Vec<usize> = (1..=cluster.nodes()).filter(|n| Some(*n) != bad).collect();

@@ -1,4 +1,4 @@
-//! One history that many threads write.
+//! One history, written by many threads.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -22,7 +22,7 @@ impl Notes {
         Ok(Self { begun: Instant::now(), writer: Mutex::new(Ok(writer)) })
     }
 
-    /// Writes what `fill` makes of an empty line about the topic, now.
+    /// Writes the line that `fill` makes of an empty one for the topic, with the current time.
     pub(super) fn note<'a>(
         &self,
         process: &'a str,
@@ -39,12 +39,12 @@ impl Notes {
         }
     }
 
-    /// The cluster confirmed that the topic has `count` partitions.
+    /// Records that the cluster confirmed `count` partitions of the topic.
     pub(super) fn topic_has(&self, count: u32) {
         self.note("operator", Op::Grow, Kind::Ok, |line| line.count(count));
     }
 
-    /// A fault, for people.
+    /// Records a fault, as text.
     pub(super) fn fault(&self, text: &str) {
         self.note("operator", Op::Memo, Kind::Info, |line| line.text(text));
     }

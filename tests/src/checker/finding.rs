@@ -1,4 +1,4 @@
-//! What is wrong, and where.
+//! What is wrong, and in which lines.
 
 use core::fmt;
 
@@ -8,35 +8,35 @@ const KEPT: usize = 100;
 /// The kinds of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// Acknowledged, within what was read, and read by nobody.
+    /// Acknowledged, within what was read, but not read by any process.
     Lost,
-    /// Acknowledged, and behind everything that a process read which says that it read all.
+    /// Acknowledged, and after everything read by a process that claims to have read all.
     Unseen,
     /// At two places of the log.
     Duplicated,
     /// Two records at one offset.
     TwoValues,
-    /// Acknowledged with another place than the one where it was read.
+    /// Acknowledged at another place than the one where it was read.
     Misplaced,
-    /// Behind a later one of the same producer in the same partition.
+    /// After a later one of the same producer in the same partition.
     Reordered,
     /// A later record of the same key was written to another partition before it.
     KeyReordered,
-    /// A process read past records that are there.
+    /// A process's position passed existing records without reading them.
     Skipped,
-    /// A process read an offset that is not behind the one before it.
+    /// A process read an offset that does not follow the one before it.
     Repeated,
-    /// Read, though the producer said that it was for sure not written.
+    /// Read, although the producer reported that it was certainly not written.
     FailedRead,
-    /// Read, though nobody sent it.
+    /// Read, although no process sent it.
     Phantom,
-    /// A process learnt too late, or never, that a topic had grown.
+    /// A process noticed growth of a topic too late, or never.
     GrowthLate,
-    /// A process's partition count went back.
+    /// A process's partition count decreased.
     CountBack,
-    /// A process holds more memory than it may.
+    /// A process uses more memory than its limit.
     MemoryAbove,
-    /// A line that cannot be.
+    /// A line that is not possible.
     Malformed,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for What {
     }
 }
 
-/// A line of a history: files are counted from 0, lines from 1.
+/// A line of a history: files count from 0, lines from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(u64);
 
@@ -92,7 +92,7 @@ impl At {
     /// No line.
     pub(super) const NONE: Self = Self(0);
 
-    /// Line `number` of file `file`.
+    /// Returns line `number` of file `file`.
     #[must_use]
     pub fn new(file: u16, number: u64) -> Self {
         Self((u64::from(file) << Self::FILE) | (number & ((1 << Self::FILE) - 1)))
@@ -106,12 +106,12 @@ impl fmt::Display for At {
     }
 }
 
-/// Something that must not be.
+/// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Of which kind.
+    /// Its kind.
     pub what: What,
-    /// Whom it concerns: the producer of a record, or the process that read or knew wrongly.
+    /// The process: the producer of a record, or the process that read or knew wrongly.
     pub process: String,
     /// The topic.
     pub topic: String,
@@ -121,7 +121,7 @@ pub struct Finding {
     pub offset: Option<i64>,
     /// The lines that show it.
     pub lines: Vec<At>,
-    /// The rest in words.
+    /// Further text.
     pub text: String,
 }
 
@@ -152,7 +152,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// `finding` is only made when it is kept.
+    /// Adds a finding; `finding` is only called when it is kept.
     pub(super) fn add(&mut self, what: What, finding: impl FnOnce() -> Finding) {
         let count = &mut self.counts[what as usize];
         *count += 1;
@@ -161,7 +161,7 @@ impl Findings {
         }
     }
 
-    /// All, kept or not.
+    /// Returns the number of all findings, kept or not.
     pub(super) fn total(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -1,4 +1,4 @@
-//! Partition counts: when a topic grew, and when each process knew.
+//! Partition counts: when topics grew, and when each process knew.
 
 use std::collections::HashMap;
 
@@ -20,18 +20,18 @@ struct Known {
     generation: u32,
     /// The first count that it knew, before any growth.
     first: u32,
-    /// Counts that were higher than all before, and when: since the generation began.
+    /// Counts that were higher than all before, and when, since the generation began.
     steps: Vec<(u64, u32)>,
     at: At,
 }
 
-/// All that concerns counts.
+/// All data about counts.
 #[derive(Debug, Default)]
 pub(super) struct Growth {
     grown: Vec<Grown>,
     known: HashMap<(u32, u32), Vec<Known>>,
     closed: HashMap<u32, u64>,
-    /// Per process how many faults are on, and since when.
+    /// Number of active faults of each process, and since when.
     open_faults: HashMap<u32, (u32, u64)>,
     faults: Vec<(u64, u64)>,
 }
@@ -41,7 +41,7 @@ impl Growth {
         self.grown.push(Grown { topic, generation, count, time, at });
     }
 
-    /// A process knows a count; the one before, if this is lower.
+    /// Records a count that a process knows; returns the previous one if this is lower.
     pub(super) fn known(
         &mut self,
         (process, topic, generation): (u32, u32, u32),
@@ -64,7 +64,7 @@ impl Growth {
         None
     }
 
-    /// The first count that `process` knew of this generation of the topic.
+    /// Returns the first count that `process` knew of this generation of the topic.
     pub(super) fn first(&self, process: u32, topic: u32, generation: u32) -> Option<u32> {
         let known = self.known.get(&(process, topic))?;
         Some(known.iter().find(|known| known.generation == generation)?.first)
@@ -92,8 +92,8 @@ impl Growth {
         }
     }
 
-    /// Until when a growth at `time` has to be noticed: `bound` later, anew after every fault that
-    /// lies between.
+    /// Returns the time by which a growth at `time` has to be noticed: `bound` later, extended to
+    /// `bound` after each fault in between.
     fn deadline(faults: &[(u64, u64)], time: u64, bound: u64) -> u64 {
         let mut deadline = time.saturating_add(bound);
         for (begin, end) in faults {
@@ -104,8 +104,8 @@ impl Growth {
         deadline
     }
 
-    /// Finds what was noticed after its deadline; how long each growth took each process, in
-    /// microseconds.
+    /// Finds growth that was noticed after its deadline; returns how long each process took to
+    /// notice each growth, in microseconds.
     pub(super) fn judge(
         &self,
         bound: Option<u64>,
@@ -126,7 +126,7 @@ impl Growth {
                 let enough = known.steps.iter().find(|(_, count)| *count >= grown.count);
                 let begin = known.steps.first().map_or(0, |(time, _)| *time);
                 let after = enough.map(|(time, _)| time.saturating_sub(grown.time));
-                // One that came later learnt it with everything else.
+                // A process that started later learnt of it with everything else.
                 if begin > grown.time {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! What only shows when everything is known.
+//! Judges what can only be seen when everything is known.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use super::readers::{Begin, Reader, Readers};
 use super::records::{Place, Record, Records, State};
 use super::{Checker, Promise, Report};
 
-/// Where a process that follows a topic begins with a partition: those that it knew first as it
-/// asked for, those that came later at their first record.
+/// Returns where a process that follows a topic begins in a partition: in those that it knew first
+/// as it requested, in those added later at their first record.
 pub(super) fn begin(
     follows: Option<Begin>,
     first: Option<u32>,
@@ -25,7 +25,7 @@ pub(super) fn begin(
     }
 }
 
-/// What the judgement needs, taken apart.
+/// The checker's data, as the judgement needs it.
 struct Court {
     processes: Names,
     topics: Names,
@@ -34,7 +34,7 @@ struct Court {
     sorted: Vec<Sorted>,
     promises: HashMap<u32, Promise>,
     deleted: Vec<bool>,
-    /// Logs that somebody says to have read to the end.
+    /// Logs that a process claims to have read to the end.
     drained: Vec<bool>,
     findings: Findings,
 }
@@ -110,13 +110,13 @@ impl Court {
         self.findings.add(what, || finding);
     }
 
-    /// Two records at one offset.
+    /// Reports two records at one offset.
     fn conflicts(&mut self, conflicts: &[(Place, [u32; 2], At)]) {
         for (place, [first, second], at) in conflicts {
             let there = &self.records[*first];
             let (sender, seen) = (there.sender, [there.answered, there.read_at]);
-            // A record may have been written to the topic that took a deleted one's place before
-            // its producer knew: then only reads tell.
+            // Before its producer knew, a record may have been written to the topic that replaced a
+            // deleted one: then only reads count.
             let read = |id: u32| self.records[id].read == Some(*place);
             if self.deleted[place.log as usize] && !(read(*first) && read(*second)) {
                 continue;
@@ -127,13 +127,13 @@ impl Court {
         }
     }
 
-    /// Records at two places.
+    /// Reports records at two places.
     fn doubles(&mut self, doubles: &[(u32, Place, At)]) {
         for (id, place, at) in doubles {
             let record = &self.records[*id];
             let Some(first) = record.read else { continue };
             let gone = |place: Place| self.deleted[place.log as usize];
-            // Who sent it does not write here, and may not number as we do.
+            // The sender of this record does not write here, and may number records differently.
             let foreign = record.state == State::Unsent;
             if foreign || !self.promise(record).once || gone(first) || gone(*place) {
                 continue;
@@ -148,7 +148,7 @@ impl Court {
         format!("partition {} offset {}", self.logs[place.log].partition, place.offset)
     }
 
-    /// The records of each producer in each log, in the order of their sends.
+    /// Checks each producer's records in each log against the order of their sends.
     fn order(&mut self) {
         for log in 0..self.sorted.len() {
             let places = core::mem::take(&mut self.sorted[log].places);
@@ -176,7 +176,7 @@ impl Court {
         }
     }
 
-    /// What processes went past, and others read.
+    /// Reports records that some processes passed and others read.
     fn gaps(&mut self, readers: &Readers) {
         for ((process, log), reader) in &readers.all {
             for (from, to, at) in &reader.gaps {
@@ -194,7 +194,8 @@ impl Court {
         }
     }
 
-    /// Records at `from` and behind that are there for sure, and the first of them.
+    /// Returns the number of records at or after `from` that certainly exist, and the first of
+    /// them.
     fn there(&self, log: u32, from: i64) -> Option<(usize, i64, u32)> {
         let sure = |(offset, id): &&(i64, u32)| {
             let (record, place) = (&self.records[*id], Place { log, offset: *offset });
@@ -207,7 +208,7 @@ impl Court {
         Some((found.count(), offset, id))
     }
 
-    /// What processes that say that they read everything did not get to.
+    /// Reports what was not reached by processes that claim to have read everything.
     fn unseen(&mut self, readers: &Readers, growth: &Growth) {
         for process in &readers.drained {
             for log in 0..self.logs.all.len() {
@@ -235,7 +236,7 @@ impl Court {
         }
     }
 
-    /// What became of each record.
+    /// Judges the outcome of each record.
     fn records(&mut self, sent_to: impl Fn(u32) -> bool) {
         let all = core::mem::take(&mut self.records);
         for record in all.iter() {

@@ -1,4 +1,4 @@
-//! Logs as they show: which record lies at which offset.
+//! Logs as far as they are known: which record is at which offset.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ pub(super) struct Log {
     pub(super) topic: u32,
     pub(super) generation: u32,
     pub(super) partition: u32,
-    /// Where it begins, as far as retention was told.
+    /// Where it begins, as far as retention was reported.
     pub(super) start: i64,
-    /// From where on, and when, it was last truncated by an unclean election.
+    /// The offset of the last truncation by an unclean election, and its line.
     pub(super) truncated: Option<(i64, At)>,
     places: HashMap<i64, u32>,
-    /// Offsets that some process went over, from and to (not included).
+    /// Offsets that some process passed, from and to (not included).
     covered: Vec<(i64, i64)>,
 }
 
 impl Log {
-    /// Puts `record` at `offset`; the record that is there already, if it is another one.
+    /// Puts `record` at `offset`; returns another record that is already there.
     pub(super) fn put(&mut self, offset: i64, record: u32) -> Option<u32> {
         let there = *self.places.entry(offset).or_insert(record);
         (there != record).then_some(there)
@@ -30,7 +30,7 @@ impl Log {
         self.places.insert(offset, record);
     }
 
-    /// Forgets what lies from `offset` on, and gives it back.
+    /// Removes what is at `offset` and after, and returns it.
     pub(super) fn truncate(&mut self, offset: i64, at: At) -> Vec<u32> {
         let lowest = self.truncated.map_or(offset, |(lowest, _)| lowest.min(offset));
         self.truncated = Some((lowest, at));
@@ -38,7 +38,7 @@ impl Log {
         gone.map(|(_, record)| record).collect()
     }
 
-    /// Whether what was at `offset` before `at` may have been truncated away.
+    /// Returns whether what was at `offset` before `at` may have been truncated.
     pub(super) fn may_have_lost(&self, offset: i64, at: At) -> bool {
         self.truncated.is_some_and(|(from, when)| offset >= from && at < when)
     }
@@ -53,7 +53,7 @@ impl Log {
         }
     }
 
-    /// In the order of offsets, for looking things up.
+    /// Sorts by offset, for lookups.
     pub(super) fn sort(&mut self) -> Sorted {
         let places = core::mem::take(&mut self.places);
         let mut places: Vec<(i64, u32)> = places.into_iter().collect();
@@ -80,20 +80,20 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    /// What lies at `from` and behind, before `to`.
+    /// Returns what is at `from` and after, before `to`.
     pub(super) fn between(&self, from: i64, to: i64) -> &[(i64, u32)] {
         let begin = self.places.partition_point(|(offset, _)| *offset < from);
         let end = self.places.partition_point(|(offset, _)| *offset < to);
         &self.places[begin..end.max(begin)]
     }
 
-    /// Whether some process went over `offset`.
+    /// Returns whether some process passed `offset`.
     pub(super) fn is_covered(&self, offset: i64) -> bool {
         let after = self.covered.partition_point(|(from, _)| *from <= offset);
         after > 0 && self.covered[after - 1].1 > offset
     }
 
-    /// Whether processes went over all of it, up to the last offset that is known.
+    /// Returns whether processes passed all of it, up to the last known offset.
     pub(super) fn is_covered_from_start(&self) -> bool {
         let end = self.places.last().map_or(self.start, |(offset, _)| offset + 1);
         self.covered.first().is_none_or(|(from, to)| *from <= self.start && *to >= end)
@@ -108,7 +108,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// The log, a new one if need be.
+    /// Returns the log's number, creating it if needed.
     pub(super) fn id(&mut self, topic: u32, generation: u32, partition: u32) -> u32 {
         let next = u32::try_from(self.all.len()).expect("fewer than 2^32 logs");
         let id = *self.ids.entry((topic, generation, partition)).or_insert(next);

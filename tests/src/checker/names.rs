@@ -10,7 +10,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The number of `name`, a new one if need be.
+    /// Returns the number of `name`, a new one if needed.
     pub(super) fn id(&mut self, name: &str) -> u32 {
         if let Some(id) = self.ids.get(name) {
             return *id;

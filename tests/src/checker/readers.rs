@@ -7,26 +7,26 @@ use super::finding::At;
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// At the first record there is.
+    /// At the first record of the log.
     Start,
     /// At this offset.
     Offset(i64),
-    /// Wherever the log ended by then: what comes first is taken as it comes.
+    /// At the end of the log at that time: the first record that arrives is accepted.
     Latest,
 }
 
-/// Offsets that a process went past without reading them: from, to (not included), and the line
-/// that shows it.
+/// Offsets that a process passed without reading them: from, to (not included), and the line that
+/// shows it.
 pub(super) type Gap = (i64, i64, At);
 
-/// One process on one log.
+/// One process's reader of one log.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// The offset that should come next; not known before the first record under `Latest`.
     pub(super) next: Option<i64>,
-    /// Where it began or jumped to last.
+    /// Where it began, or where it jumped to last.
     from: Option<i64>,
-    /// It begins at the first record, and has not shown yet which one that was.
+    /// Whether it begins at the first record, and has not shown yet which one that was.
     at_start: bool,
     /// The line of the last record.
     pub(super) last: At,
@@ -34,11 +34,11 @@ pub(super) struct Reader {
     pub(super) reads_on: bool,
 }
 
-/// How a record that was read fits what was read before.
+/// How a record relates to what was read before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     Fits,
-    /// It, or one behind it, was read before, in the line that is told.
+    /// It, or one after it, was read before, in this line.
     Repeats(At),
 }
 
@@ -53,9 +53,9 @@ impl Reader {
         Self { next, from: next, at_start, last: At::NONE, gaps: Vec::new(), reads_on: true }
     }
 
-    /// The first record there was is the one at `offset`, or one behind it that is gone by now.
-    /// Retention is told when it happens; a broker was asked for the start, or answered with the
-    /// first records, some time before or after that.
+    /// Settles the beginning: the first record was the one at `offset`, or a later one that was
+    /// deleted since. Retention is recorded when it happens; a broker returned the start offset, or
+    /// the first records, some time before or after that.
     fn settle(&mut self, offset: i64, log_start: i64) {
         if core::mem::take(&mut self.at_start) {
             let first = Some(offset.min(log_start));
@@ -78,15 +78,15 @@ impl Reader {
         Fit::Fits
     }
 
-    /// The application moves the position; what was gone over so far.
+    /// Moves the position for the application; returns the range passed so far.
     pub(super) fn seek(&mut self, to: i64) -> Option<(i64, i64)> {
         let over = self.range();
         (self.next, self.from, self.at_start) = (Some(to), Some(to), false);
         over
     }
 
-    /// The client says that the position jumped from `before` to `to`. Nothing may be missing
-    /// before the jump, and the jump may pass nothing but what is gone, before `log_start`.
+    /// Checks a jump from `before` to `to` that the client reported. Nothing may be missing before
+    /// the jump, and the jump may only pass what was deleted, below `log_start`.
     pub(super) fn moved(
         &mut self,
         (before, to): (i64, i64),
@@ -101,7 +101,7 @@ impl Reader {
         passed.chain(self.seek(to)).collect()
     }
 
-    /// What was gone over since it began or last jumped: from, to (not included).
+    /// Returns the range passed since it began or last jumped: from, to (not included).
     pub(super) fn range(&self) -> Option<(i64, i64)> {
         Some((self.from?, self.next?))
     }
@@ -113,6 +113,6 @@ pub(super) struct Readers {
     pub(super) all: HashMap<(u32, u32), Reader>,
     /// Topics that a process follows as a whole, and from where.
     pub(super) follows: HashMap<(u32, u32), Begin>,
-    /// Processes that say that they read everything.
+    /// Processes that claim to have read everything.
     pub(super) drained: HashSet<u32>,
 }

@@ -1,10 +1,10 @@
-//! Records: who sent them, what became of them, where they are.
+//! Records: their senders, their outcomes, their places.
 
 use std::collections::HashMap;
 
 use super::finding::At;
 
-/// An offset of a log; [`Place::UNTOLD`] for one that the broker did not tell.
+/// An offset of a log; [`Place::UNTOLD`] if the broker did not report one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) log: u32,
@@ -19,7 +19,7 @@ impl Place {
 pub(super) enum State {
     /// Only ever read.
     Unsent,
-    /// Sent, no answer yet.
+    /// Sent, no outcome yet.
     Open,
     Acked,
     Failed,
@@ -31,11 +31,11 @@ pub(super) enum State {
 pub(super) struct Record {
     pub(super) topic: u32,
     pub(super) sender: u32,
-    /// Counts the sends of its sender.
+    /// Index of the send among those of its sender.
     pub(super) turn: u32,
     pub(super) key: Option<u32>,
     pub(super) state: State,
-    /// What was promised is no longer: its place was truncated away.
+    /// The promise no longer holds: its place was truncated.
     pub(super) void: bool,
     pub(super) invoked: At,
     pub(super) answered: At,
@@ -52,7 +52,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The record of this value, a new one if need be.
+    /// Returns the record of this value, a new one if needed.
     pub(super) fn id(&mut self, topic: u32, value: u64) -> u32 {
         let next = u32::try_from(self.all.len()).expect("fewer than 2^32 records");
         let id = *self.ids.entry((topic, value)).or_insert(next);

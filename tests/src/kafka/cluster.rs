@@ -1,4 +1,4 @@
-//! One cluster: start, kill, pause, restart, and what its brokers say of themselves.
+//! One cluster: start, kill, pause, restart, and what its brokers report.
 
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -19,25 +19,25 @@ use super::process::Guarded;
 use super::raw::{INVALID_PARTITIONS, Metadata, Raw};
 use super::settings::{self, Ports};
 
-/// A broker on a busy machine may need most of it.
+/// Time for a start; a broker on a busy machine may need most of it.
 const START_LIMIT: Duration = Duration::from_secs(150);
-/// For one answer while a broker starts.
+/// Time for one response while a broker starts.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
-/// For one answer while another broker may be asked instead.
+/// Time for one response while another broker can be tried instead.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
-/// For an answer of a broker that runs.
+/// Time for a response of a running broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
-/// Between two looks at something awaited.
+/// Pause between two checks of an awaited state.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often to try other ports when another process took one of ours.
 const PORT_TRIES: u32 = 3;
-/// DeleteTopics of a ZooKeeper cluster is not over when it is answered.
+/// A DeleteTopics of a ZooKeeper cluster is not complete when its response arrives.
 const MARKED_FOR_DELETION: i16 = 36;
 
-/// What to start.
+/// The cluster to start.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Of the brokers.
+    /// Version of the brokers.
     pub version: Version,
     /// Brokers, 1 to 3; with three, topics have three replicas, of which two must be in sync.
     pub nodes: usize,
@@ -46,17 +46,17 @@ pub struct Spec {
     /// Host name or address of a second listener, for clients that know this machine by another
     /// name than 127.0.0.1, such as an emulated board: [`Cluster::outside`].
     pub advertise: Option<String>,
-    /// Broker properties over the launcher's own.
+    /// Broker properties that override the launcher's own.
     pub settings: Vec<(String, String)>,
 }
 
 impl Spec {
-    /// `nodes` brokers with 512 MiB each.
+    /// Returns `nodes` brokers with 512 MiB each.
     pub fn new(version: Version, nodes: usize) -> Self {
         Self { version, nodes, heap: 512, advertise: None, settings: Vec::new() }
     }
 
-    /// With this broker property.
+    /// Adds this broker property.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {
         self.settings.push((key.to_owned(), value.to_string()));
@@ -95,14 +95,14 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
-/// A running cluster. Nodes count from 1, as their broker ids do.
+/// A running cluster. Nodes count from 1, like their broker ids.
 ///
 /// A process runs one cluster at a time: another start waits until the first is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     spec: Spec,
     ports: Ports,
-    // Before `folder`: brokers end before their files go.
+    // Before `folder`: brokers end before their files are removed.
     brokers: Vec<Mutex<Option<Guarded>>>,
     _zookeeper: Option<Guarded>,
     folder: Folder,
@@ -110,10 +110,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one and waits until each broker answers and knows all the others.
+    /// Starts one and waits until each broker responds and knows all the others.
     ///
     /// # Errors
-    /// [`StartError::Skipped`] without Java; [`StartError::Failed`] when it does not come up.
+    /// [`StartError::Skipped`] without Java; [`StartError::Failed`] when it does not start.
     pub fn start(spec: Spec) -> Result<Self, StartError> {
         static TURN: Mutex<()> = Mutex::new(());
         if let Some(why) = super::java_missing() {
@@ -167,24 +167,25 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What it was started as.
+    /// Returns what it was started with.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// How many brokers it has.
+    /// Returns the number of brokers.
     pub fn nodes(&self) -> usize {
         self.spec.nodes
     }
 
-    /// `host:port` of each broker, with commas between.
+    /// Returns `host:port` of each broker, separated by commas.
     pub fn bootstrap(&self) -> String {
         let hosts: Vec<String> =
             (1..=self.spec.nodes).map(|node| self.address(node).to_string()).collect();
         hosts.join(",")
     }
 
-    /// `host:port` of each broker under the name of [`Spec::advertise`], with commas between.
+    /// Returns `host:port` of each broker under the name of [`Spec::advertise`], separated by
+    /// commas.
     pub fn outside(&self) -> Option<String> {
         let host = self.spec.advertise.as_ref()?;
         let hosts: Vec<String> =
@@ -192,7 +193,7 @@ impl Cluster {
         Some(hosts.join(","))
     }
 
-    /// Where `node` listens.
+    /// Returns the address of `node`.
     ///
     /// # Panics
     /// When there is no such node.
@@ -200,7 +201,7 @@ impl Cluster {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.clients[node - 1]))
     }
 
-    /// `SIGKILL`; the process is gone when it returns.
+    /// Sends `SIGKILL`; the process is gone when this returns.
     ///
     /// # Errors
     /// When the node does not run.
@@ -208,7 +209,7 @@ impl Cluster {
         self.broker(node).take().map(drop).ok_or_else(|| not_running(node))
     }
 
-    /// `SIGSTOP`: its connections stay open, nothing is answered.
+    /// Sends `SIGSTOP`: its connections stay open, no request gets a response.
     ///
     /// # Errors
     /// When the node does not run.
@@ -216,7 +217,7 @@ impl Cluster {
         self.signal(node, "STOP")
     }
 
-    /// `SIGCONT`, after [`pause`](Self::pause).
+    /// Sends `SIGCONT`, after [`pause`](Self::pause).
     ///
     /// # Errors
     /// When the node does not run.
@@ -224,7 +225,7 @@ impl Cluster {
         self.signal(node, "CONT")
     }
 
-    /// `SIGTERM`: the broker hands its leaderships over and takes seconds to end.
+    /// Sends `SIGTERM`: the broker hands its leaderships over and takes seconds to end.
     ///
     /// # Errors
     /// When the node does not run.
@@ -232,11 +233,11 @@ impl Cluster {
         self.signal(node, "TERM")
     }
 
-    /// Starts `node` again with its data, killed before if it still runs, and waits until it
-    /// answers and lists itself. With ZooKeeper this takes as long as the old session lives (6 s).
+    /// Restarts `node` with its data, after killing it if it still runs, and waits until it
+    /// responds and lists itself. With ZooKeeper this takes as long as the old session lives (6 s).
     ///
     /// # Errors
-    /// When it does not come up, with the end of its log.
+    /// When it does not start, with the end of its log.
     pub fn restart(&self, node: usize) -> io::Result<()> {
         drop(self.broker(node).take());
         let deadline = Instant::now() + START_LIMIT;
@@ -244,14 +245,14 @@ impl Cluster {
             self.launch(node)?;
             match self.await_node(node, 1, deadline) {
                 Ok(()) => return Ok(()),
-                // The id is taken until the session of the killed process expires.
+                // The id stays in use until the session of the killed process expires.
                 Err(why) if why.contains("already exists") && Instant::now() < deadline => {}
                 Err(why) => return Err(io::Error::other(why)),
             }
         }
     }
 
-    /// A plain connection to `node`, for what the library under test should not be asked.
+    /// Opens a plain connection to `node`, for requests that should not use the library under test.
     ///
     /// # Errors
     /// Those of the socket.
@@ -259,7 +260,7 @@ impl Cluster {
         Raw::connect(self.address(node), ANSWER_LIMIT)
     }
 
-    /// The first running node's view, of `topic` if one is named.
+    /// Returns the first running node's metadata, of `topic` if one is named.
     ///
     /// # Errors
     /// Those of the socket.
@@ -273,7 +274,7 @@ impl Cluster {
     /// knows leaders for all its partitions.
     ///
     /// # Errors
-    /// Those of the socket, a refusal, and half a minute without it.
+    /// Those of the socket, a refusal, and no such state within half a minute.
     pub fn create(&self, topic: &str, partitions: u32) -> io::Result<()> {
         let replicas = if self.spec.nodes >= 3 { 3 } else { 1 };
         let count = i32::try_from(partitions).map_err(io::Error::other)?;
@@ -286,7 +287,7 @@ impl Cluster {
         self.await_count(topic, partitions)
     }
 
-    /// Grows `topic` to `partitions` in all; answered, not yet spread to every broker.
+    /// Extends `topic` to `partitions` in all; confirmed, but not yet known to every broker.
     ///
     /// # Errors
     /// Those of the socket, and a refusal.
@@ -296,12 +297,12 @@ impl Cluster {
         accepted(code, "CreatePartitions")
     }
 
-    /// [`Cluster::grow`] while brokers are in trouble: they refuse or say nothing for as long as
-    /// one is away or a controller is elected, so each is asked in turn. Done as well when `topic`
-    /// has that many already, as an unanswered request may have been obeyed.
+    /// [`Cluster::grow`] while brokers are in trouble: they refuse or do not respond for as long as
+    /// one is away or a controller is elected, so each is tried in turn. Succeeds also when `topic`
+    /// has that many already, as a request without a response may have been applied.
     ///
     /// # Errors
-    /// No such answer within 150 s.
+    /// No such response within 150 s.
     pub fn grow_at_last(&self, topic: &str, partitions: u32) -> io::Result<()> {
         let count = i32::try_from(partitions).map_err(io::Error::other)?;
         let mut nodes = (1..=self.spec.nodes).cycle();
@@ -314,7 +315,7 @@ impl Cluster {
         })
     }
 
-    /// Deletes `topic`; answered, not yet spread to every broker.
+    /// Deletes `topic`; confirmed, but not yet known to every broker.
     ///
     /// # Errors
     /// Those of the socket, and a refusal.
@@ -333,7 +334,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until every running broker says that all replicas of `topic` are in sync.
+    /// Waits until every running broker reports that all replicas of `topic` are in sync.
     ///
     /// # Errors
     /// Those of the socket, and no such state within 40 s.
@@ -343,7 +344,7 @@ impl Cluster {
         })
     }
 
-    /// The node whose controller leads the KRaft quorum. While it is paused, nothing can be
+    /// Returns the node whose controller leads the KRaft quorum. While it is paused, nothing can be
     /// created.
     ///
     /// # Errors
@@ -353,7 +354,7 @@ impl Cluster {
         usize::try_from(id).map_err(io::Error::other)
     }
 
-    /// The end of the log of `node`.
+    /// Returns the end of the log of `node`.
     pub fn log_tail(&self, node: usize) -> String {
         tail(&self.folder.log(node))
     }
@@ -376,7 +377,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where admin requests go: any broker with KRaft, the controller with ZooKeeper.
+    /// Connects to the broker for admin requests: any with KRaft, the controller with ZooKeeper.
     fn controller(&self) -> io::Result<Raw> {
         let controller = self.metadata(None)?.controller;
         let node = usize::try_from(controller).ok().filter(|n| (1..=self.nodes()).contains(n));
@@ -397,12 +398,12 @@ impl Cluster {
         let args =
             java_args(&self.folder, self.spec.version, self.spec.heap, "kafka.Kafka", &[&server])?;
         let log = self.folder.log(node);
-        fs::write(&log, "")?; // what an earlier run said is no reason for this one
+        fs::write(&log, "")?; // an earlier run's log is no reason for this one
         *self.broker(node) = Some(Guarded::start("java", &args, &log)?);
         Ok(())
     }
 
-    /// Until `node` lists itself among at least `known` brokers.
+    /// Waits until `node` lists itself among at least `known` brokers.
     fn await_node(&self, node: usize, known: usize, deadline: Instant) -> Result<(), String> {
         let ready = || -> io::Result<bool> {
             let seen = Raw::connect(self.address(node), PROBE_LIMIT)?.metadata(None)?;
@@ -429,7 +430,7 @@ fn accepted(code: i16, what: &str) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::other(format!("{what}: error {code}"))) }
 }
 
-/// Looks until there is something; an error counts as nothing yet, and is told if time runs out.
+/// Polls until there is a result; an error counts as none yet, and is returned if time runs out.
 fn await_until<T>(
     limit: Duration,
     what: &str,
@@ -473,7 +474,7 @@ fn start_zookeeper(folder: &Folder, ports: &Ports) -> Result<Guarded, String> {
     Ok(guarded)
 }
 
-/// Every KRaft node's log folder must be formatted first; all at once, as each takes a JVM.
+/// Formats every KRaft node's log folder; all at once, as each takes a JVM.
 fn format_storage(spec: &Spec, folder: &Folder) -> Result<(), String> {
     let mut running = Vec::new();
     for node in 1..=spec.nodes {
@@ -496,7 +497,8 @@ fn format_storage(spec: &Spec, folder: &Folder) -> Result<(), String> {
     Ok(())
 }
 
-/// A small heap and the quick compiler only: clusters share two cores with what they test.
+/// Returns JVM options: a small heap and the quick compiler only, as clusters share two cores with
+/// what they test.
 fn java_args(
     folder: &Folder,
     version: Version,
@@ -522,13 +524,13 @@ fn java_args(
     Ok(all)
 }
 
-/// Ports nobody listens on, from below the range that the system gives to outgoing connections, so
-/// that a broker that restarts finds its port again.
+/// Finds unused ports below the range that the system uses for outgoing connections, so that a
+/// restarted broker finds its port free.
 fn free_ports(nodes: usize) -> io::Result<Ports> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 15_000;
     const SPAN: u32 = 17_000;
-    // Processes begin at different places; all are held until every one is found.
+    // Processes begin at different ports; each port is kept bound until all are found.
     let begin = std::process::id().wrapping_mul(97);
     let mut held = Vec::new();
     for _ in 0..SPAN {
@@ -584,7 +586,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes what processes left that had no time to.
+/// Removes folders of processes that ended without cleaning up.
 fn sweep(all: &Path) {
     if !Path::new("/proc/self").exists() {
         return;

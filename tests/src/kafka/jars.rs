@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A Kafka version that the launcher knows how to run.
+/// A Kafka version that the launcher can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// 4.4.0, KRaft.
@@ -27,7 +27,7 @@ impl Version {
     pub const ALL: [Self; 5] =
         [Self::V4_4_0, Self::V3_9_2, Self::V3_2_3, Self::V2_8_2, Self::V2_4_1];
 
-    /// As on Maven Central, such as `4.4.0`.
+    /// Returns the version as on Maven Central, such as `4.4.0`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V4_4_0 => "4.4.0",
@@ -38,7 +38,7 @@ impl Version {
         }
     }
 
-    /// Runs without ZooKeeper.
+    /// Returns whether it runs without ZooKeeper.
     pub fn is_kraft(self) -> bool {
         matches!(self, Self::V4_4_0 | Self::V3_9_2)
     }
@@ -47,12 +47,12 @@ impl Version {
         self == Self::V4_4_0
     }
 
-    /// Kafka's build for Scala 2.13 is complete from 2.5 on.
+    /// Returns the artifact; Kafka's build for Scala 2.13 is complete from 2.5 on.
     fn artifact(self) -> &'static str {
         if self == Self::V2_4_1 { "kafka_2.12" } else { "kafka_2.13" }
     }
 
-    /// What binds slf4j to a logger: (group, artifact, version). No broker brings one itself.
+    /// Returns what binds slf4j to a logger: (group, artifact, version). No broker includes one.
     fn log_binding(self) -> [&'static str; 3] {
         if self == Self::V4_4_0 {
             ["org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.3"]
@@ -78,7 +78,7 @@ impl FromStr for Version {
     }
 }
 
-/// The cache folder: `KAVKA_KAFKA_HOME`, else `target/kafka` of the workspace.
+/// Returns the cache folder: `KAVKA_KAFKA_HOME`, else `target/kafka` of the workspace.
 pub fn home() -> PathBuf {
     std::env::var_os("KAVKA_KAFKA_HOME").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kafka"),
@@ -90,12 +90,12 @@ fn lib(version: Version) -> PathBuf {
     home().join(format!("lib-{version}"))
 }
 
-/// The jars are in the cache already.
+/// Returns whether the jars are in the cache already.
 pub fn is_fetched(version: Version) -> bool {
     lib(version).is_dir()
 }
 
-/// The folder with all jars of `version`, fetched by Maven if it is not there yet.
+/// Returns the folder with all jars of `version`, fetched by Maven if missing.
 ///
 /// # Errors
 /// When Maven cannot run, or fails (its output is in the error).
@@ -104,7 +104,7 @@ pub fn fetch(version: Version) -> io::Result<PathBuf> {
     if lib.is_dir() {
         return Ok(lib);
     }
-    // Renamed when complete, so that an interrupted fetch is never taken for a whole one.
+    // Renamed when complete, so that an interrupted fetch is never mistaken for a complete one.
     let work = home().join(format!("fetch-{version}-{}", std::process::id()));
     let jars = work.join("jars");
     fs::create_dir_all(&jars)?;

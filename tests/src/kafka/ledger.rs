@@ -1,15 +1,15 @@
-//! What was sent, what was acknowledged, what came back; and the difference.
+//! What was sent, acknowledged and read, and the difference.
 
 use core::fmt;
 use std::collections::{BTreeMap, HashMap};
 
-/// Length of an [`Entry`]'s bytes; a record may carry more behind them.
+/// Length of an [`Entry`]'s bytes; a record may have more after them.
 const LEN: usize = 12;
 
-/// One record of a test load: number `turn` of `key`, told apart by `run` from earlier loads.
+/// One record of a test load: number `turn` of `key`; `run` separates it from earlier loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry {
-    /// Which load.
+    /// The load's number.
     pub run: u32,
     /// The key's number.
     pub key: u32,
@@ -18,7 +18,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The record's value, padded to `len` bytes.
+    /// Returns the record's value, padded to `len` bytes.
     pub fn value(self, len: usize) -> Vec<u8> {
         let mut value: Vec<u8> =
             [self.run, self.key, self.turn].iter().flat_map(|n| n.to_be_bytes()).collect();
@@ -26,12 +26,12 @@ impl Entry {
         value
     }
 
-    /// The record's key.
+    /// Returns the record's key.
     pub fn key_bytes(self) -> String {
         format!("key-{}", self.key)
     }
 
-    /// Back from a value; `None` for one that no entry has.
+    /// Reads an entry from a value; `None` for a value without one.
     pub fn read(value: &[u8]) -> Option<Self> {
         let number = |at: usize| {
             value.get(at..at + 4)?.try_into().ok().map(|bytes: [u8; 4]| u32::from_be_bytes(bytes))
@@ -40,7 +40,7 @@ impl Entry {
     }
 }
 
-/// Where a record lies.
+/// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// From 0.
@@ -57,7 +57,7 @@ pub struct Ledger {
     read_again: u64,
 }
 
-/// The differences; all zero when the promise held.
+/// The differences; all zero when the promises held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Records acknowledged.
@@ -68,38 +68,38 @@ pub struct Report {
     pub lost: u64,
     /// At more than one place of the log, each place after the first counted.
     pub duplicated: u64,
-    /// Behind a later one of the same key in the same partition.
+    /// After a later one of the same key in the same partition.
     pub reordered: u64,
-    /// Acknowledged with another place than the one they were read from.
+    /// Acknowledged at another place than the one they were read from.
     pub misplaced: u64,
-    /// Places that the consumer gave more than once.
+    /// Places that the consumer returned more than once.
     pub read_again: u64,
 }
 
 impl Ledger {
-    /// An acknowledgement; the place is `None` when the broker did not tell.
+    /// Adds an acknowledgement; the place is `None` when the broker did not report it.
     pub fn acknowledge(&mut self, entry: Entry, place: Option<Place>) {
         self.acknowledged.insert(entry, place);
     }
 
-    /// A record that came from the consumer.
+    /// Adds a record that the consumer returned.
     pub fn read(&mut self, entry: Entry, place: Place) {
         if self.read.insert(place, entry).is_some() {
             self.read_again += 1;
         }
     }
 
-    /// How many places were read.
+    /// Returns how many places were read.
     pub fn len_read(&self) -> usize {
         self.read.len()
     }
 
-    /// Highest offset read of each partition, in order of partitions.
+    /// Returns the highest offset read of each partition, in order of partitions.
     pub fn ends(&self) -> BTreeMap<u32, i64> {
         self.read.keys().map(|place| (place.partition, place.offset)).collect()
     }
 
-    /// The differences.
+    /// Returns the differences.
     pub fn report(&self) -> Report {
         let mut places: HashMap<Entry, Vec<Place>> = HashMap::new();
         let mut last: HashMap<(u32, u32), u32> = HashMap::new();
@@ -128,7 +128,7 @@ impl Ledger {
 }
 
 impl Report {
-    /// Nothing is lost, duplicated, reordered, misplaced or read twice.
+    /// Returns whether nothing is lost, duplicated, reordered, misplaced or read twice.
     pub fn is_clean(&self) -> bool {
         let Self { lost, duplicated, reordered, misplaced, read_again, .. } = self;
         [lost, duplicated, reordered, misplaced, read_again].iter().all(|count| **count == 0)

@@ -1,8 +1,8 @@
 //! A child process that cannot outlive the process that started it.
 //!
-//! Between the two stands a shell that waits on a pipe from here. It passes on signals that it is
-//! told by name, and kills the child when the pipe closes, which the kernel does for a dead process
-//! too. As only that shell reaps the child, a signal can never hit another process of the same id.
+//! A shell between the two waits on a pipe from this process. It forwards signals that it gets by
+//! name, and kills the child when the pipe closes, which the kernel does for a dead process too. As
+//! only that shell reaps the child, a signal can never hit another process with the same id.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -41,9 +41,9 @@ impl Guarded {
     pub fn start(program: &str, args: &[String], log: &Path) -> io::Result<Self> {
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "watchdog"]).arg(log).arg(program).args(args);
-        // A group of its own: Ctrl-C in a terminal ends us, and the closing pipe ends the child.
+        // Its own process group: Ctrl-C in a terminal ends us, and the closing pipe ends the child.
         command.process_group(0);
-        // Its only words would be that the child was killed.
+        // Its only output would be that the child was killed.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut watchdog = command.spawn()?;
         let orders = watchdog.stdin.take();
@@ -54,22 +54,22 @@ impl Guarded {
         Ok(guarded)
     }
 
-    /// The child's process id.
+    /// Returns the child's process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends the signal of this name (`KILL`, `STOP`, `CONT`, `TERM`); done when it returns.
+    /// Sends the signal of this name (`KILL`, `STOP`, `CONT`, `TERM`); it was sent on return.
     ///
     /// # Errors
-    /// When the watchdog is gone. A child that has ended already is none.
+    /// When the watchdog is gone. A child that has ended already is no error.
     pub fn signal(&mut self, name: &str) -> io::Result<()> {
         let orders = self.orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         orders.write_all(format!("{name}\n").as_bytes())?;
         self.answer().map(drop)
     }
 
-    /// The child has ended. Without `/proc` this is never seen.
+    /// Returns whether the child has ended; without `/proc` always false.
     pub fn has_ended(&self) -> bool {
         if !Path::new("/proc/self/stat").exists() {
             return false;

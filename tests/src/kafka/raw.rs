@@ -1,6 +1,6 @@
-//! A handful of requests in bytes, without the library under test: readiness, and an oracle of what
-//! a broker itself says. The versions used are offered by every broker from 1.1 to 4.4,
-//! but for the one about KRaft.
+//! A few requests in bytes, without the library under test: for readiness, and as an oracle of what
+//! a broker reports. The versions used are offered by every broker from 1.1 to 4.4, except for the
+//! one about KRaft.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -13,9 +13,9 @@ const API_CREATE_TOPICS: i16 = 19;
 const API_DELETE_TOPICS: i16 = 20;
 const API_CREATE_PARTITIONS: i16 = 37;
 const API_DESCRIBE_QUORUM: i16 = 55;
-/// CreatePartitions's answer to a count that the topic has, or is above.
+/// Error of CreatePartitions for a count that the topic already has or exceeds.
 pub const INVALID_PARTITIONS: i16 = 37;
-/// How long a broker may take over an admin request.
+/// Time that a broker may take for an admin request.
 const ADMIN_TIMEOUT_MS: i32 = 30_000;
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -26,14 +26,14 @@ pub struct Raw {
     correlation: i32,
 }
 
-/// What one broker believes (Metadata v1).
+/// What one broker knows (Metadata v1).
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     /// Ids of the live brokers.
     pub brokers: Vec<i32>,
-    /// Id of the controller; with KRaft just some live broker.
+    /// Id of the controller; with KRaft any live broker.
     pub controller: i32,
-    /// Error of the topic that was asked for; 3 if it is unknown. 0 if none was asked for.
+    /// Error of the requested topic; 3 if it is unknown. 0 if none was requested.
     pub error: i16,
     /// Its partitions, sorted by index.
     pub partitions: Vec<Partition>,
@@ -55,7 +55,7 @@ pub struct Partition {
 }
 
 impl Raw {
-    /// Connects; every read and write may take as long as `timeout`.
+    /// Connects; every read and write may take up to `timeout`.
     ///
     /// # Errors
     /// Those of the socket.
@@ -67,10 +67,10 @@ impl Raw {
         Ok(Self { stream, correlation: 0 })
     }
 
-    /// The versions of `api` that the broker offers, if any.
+    /// Returns the versions of `api` that the broker offers, if any.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn api_range(&mut self, api: i16) -> io::Result<Option<(i16, i16)>> {
         let answer = self.call(API_VERSIONS, 0, &[])?;
         let mut input = Input(&answer);
@@ -79,10 +79,10 @@ impl Raw {
         Ok(ranges.into_iter().find(|range| range.0 == api).map(|(_, min, max)| (min, max)))
     }
 
-    /// Brokers, and partitions of `topic` if one is asked for.
+    /// Returns brokers, and partitions of `topic` if one is requested.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn metadata(&mut self, topic: Option<&str>) -> io::Result<Metadata> {
         let mut body = Vec::new();
         body.extend(i32::from(topic.is_some()).to_be_bytes());
@@ -108,10 +108,10 @@ impl Raw {
         Ok(Metadata { brokers, controller, error, partitions })
     }
 
-    /// CreateTopics v2; the error code, 0 when created.
+    /// Sends CreateTopics v2; returns the error code, 0 when created.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn create_topic(&mut self, name: &str, partitions: i32, replicas: i16) -> io::Result<i16> {
         let mut body = 1i32.to_be_bytes().to_vec();
         put_string(&mut body, name);
@@ -123,10 +123,10 @@ impl Raw {
         self.admin(API_CREATE_TOPICS, 2, &body)
     }
 
-    /// CreatePartitions v0 up to `count` in all; the error code, 0 when done.
+    /// Sends CreatePartitions v0 up to `count` in all; returns the error code, 0 when done.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn create_partitions(&mut self, name: &str, count: i32) -> io::Result<i16> {
         let mut body = 1i32.to_be_bytes().to_vec();
         put_string(&mut body, name);
@@ -137,10 +137,10 @@ impl Raw {
         self.admin(API_CREATE_PARTITIONS, 0, &body)
     }
 
-    /// DeleteTopics v1; the error code, 0 when deleted.
+    /// Sends DeleteTopics v1; returns the error code, 0 when deleted.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn delete_topic(&mut self, name: &str) -> io::Result<i16> {
         let mut body = 1i32.to_be_bytes().to_vec();
         put_string(&mut body, name);
@@ -148,13 +148,13 @@ impl Raw {
         self.admin(API_DELETE_TOPICS, 1, &body)
     }
 
-    /// DescribeQuorum v0 (KRaft only): node id of the active controller.
+    /// Sends DescribeQuorum v0 (KRaft only); returns the node id of the active controller.
     ///
     /// # Errors
-    /// Those of the socket, and an answer that ends too soon.
+    /// Those of the socket, and a response that ends too soon.
     pub fn active_controller(&mut self) -> io::Result<i32> {
         let topic = "__cluster_metadata";
-        // Flexible from version 0: an end of tags in the header, lengths one too high.
+        // Flexible from version 0: tags end the header, lengths are one too high.
         let mut body = vec![0, 2, topic.len() as u8 + 1];
         body.extend(topic.bytes());
         body.extend([2, 0, 0, 0, 0, 0, 0, 0]); // one partition, index 0; ends of tags
@@ -169,7 +169,7 @@ impl Raw {
         input.i32()
     }
 
-    /// Their answers begin alike: throttle time, then per topic its name and error code.
+    /// Their responses begin the same way: throttle time, then per topic its name and error code.
     fn admin(&mut self, api: i16, version: i16, body: &[u8]) -> io::Result<i16> {
         let answer = self.call(api, version, body)?;
         let mut input = Input(&answer);
@@ -179,7 +179,7 @@ impl Raw {
         input.i16()
     }
 
-    /// Sends one request with header v1 and gives its answer after the correlation id.
+    /// Sends one request with header v1 and returns its response after the correlation id.
     fn call(&mut self, api: i16, version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
         self.correlation += 1;
         let mut request = vec![0; 4];
@@ -191,7 +191,7 @@ impl Raw {
         let len = u32::try_from(request.len() - 4).map_err(io::Error::other)?;
         request[..4].copy_from_slice(&len.to_be_bytes());
         self.exchange(&request).map_err(|error| match error.kind() {
-            // Of a socket with a time limit; its own words are "resource temporarily unavailable".
+            // From a socket with a time limit; its own text is "resource temporarily unavailable".
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 let text = format!("no answer to a request with API key {api} in time");
                 io::Error::new(io::ErrorKind::TimedOut, text)
@@ -253,7 +253,7 @@ impl<'a> Input<'a> {
         Ok(i32::from_be_bytes(bytes))
     }
 
-    /// Null reads as empty.
+    /// Reads a string; null reads as empty.
     fn string(&mut self) -> io::Result<&'a [u8]> {
         let len = self.i16()?;
         self.take(usize::try_from(len).unwrap_or(0))

@@ -14,11 +14,11 @@ pub(super) struct Ports {
     pub(super) outside: Vec<u16>,
     /// KRaft controller listener of node 1, 2, ...
     pub(super) controllers: Vec<u16>,
-    /// ZooKeeper's.
+    /// ZooKeeper's port.
     pub(super) zookeeper: u16,
 }
 
-/// A fixed one: every cluster is alone on its ports.
+/// A fixed id: every cluster is alone on its ports.
 pub(super) const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
 pub(super) const LOG4J: &str = "log4j.rootLogger=WARN,out\n\
@@ -40,8 +40,8 @@ pub(super) fn zookeeper(folder: &Path, ports: &Ports) -> String {
     )
 }
 
-/// `server.properties` of `node` (from 1): few threads, small topics of its own, a live-ness
-/// session of 3 s (KRaft) or 6 s (ZooKeeper), and durable writes on two of three nodes.
+/// Returns the `server.properties` of `node` (from 1): few threads, small internal topics, a
+/// liveness session of 3 s (KRaft) or 6 s (ZooKeeper), and durable writes on two of three nodes.
 pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> String {
     let nodes = spec.nodes;
     let (replicas, in_sync) = (nodes.min(3), nodes.min(2));

@@ -10,13 +10,13 @@ use kavka_core::{Action, CloseReason, ConnId, Instant};
 use super::{Asked, Line, Reported, Script};
 use crate::sim::frame::Request;
 
-/// Rounds without any effect, with a timeout in the past, that are taken for spinning.
+/// Rounds without any effect, with a timeout in the past, that count as spinning.
 const SPIN: usize = 4;
-/// Rounds at one instant that are taken for a loop without end.
+/// Rounds at one instant that count as an endless loop.
 const ENDLESS: usize = 20_000;
 
 impl Script {
-    /// Does what is to be done now, until the client has nothing more to do.
+    /// Does what is due now, until the client has nothing more to do.
     pub fn settle(&mut self) {
         let mut idle = 0;
         for _ in 0..ENDLESS {
@@ -36,7 +36,7 @@ impl Script {
         self.fail("the client finds no end");
     }
 
-    /// One turn of an adapter's loop; whether anything happened.
+    /// Runs one turn of an adapter's loop; returns whether anything happened.
     fn round(&mut self) -> bool {
         self.client.handle_timeout(self.now);
         let mut acted = self.act();
@@ -197,13 +197,13 @@ impl Script {
         true
     }
 
-    /// Lets time pass until something is to be done, or until `end`; false when the client waits
+    /// Lets time pass until something is due, or until `end`; returns false when the client waits
     /// for nothing and `end` is not finite.
     pub(super) fn pass(&mut self, end: Instant) -> bool {
         let due = self.client.poll_timeout();
         let mut next = due.unwrap_or(end).min(end).max(self.now);
         if !self.listening && next == self.now {
-            // Events that nobody takes keep the timeout in the past; time passes all the same.
+            // Events that are not polled keep the timeout in the past; time passes nevertheless.
             next = end.min(self.now + Duration::from_millis(10));
         } else if self.watching {
             self.watch(next);
@@ -212,13 +212,13 @@ impl Script {
         true
     }
 
-    /// Nothing may be due before `next`, whoever asks.
+    /// Checks that nothing is due before `next`.
     fn watch(&mut self, next: Instant) {
         let Some(name) = self.known.clone() else { return };
         let span = self.now.until(next);
         let start = self.now;
         for at in [start, start + span / 2, start + span.saturating_sub(Duration::from_micros(1))] {
-            // Watching a topic that is watched changes nothing, but makes the client look.
+            // Watching a watched topic changes nothing, but makes the client check what is due.
             let _ = self.client.topic(&name);
             let action = self.client.poll_action(at);
             let bytes = self.lines.iter().position(|line| {
@@ -246,12 +246,12 @@ impl Script {
         }
     }
 
-    /// Time passes, and nobody looks: a loop that was away.
+    /// Lets time pass without a turn: a loop that was away.
     pub fn sleep(&mut self, time: Duration) {
         self.now = self.now + time;
     }
 
-    /// Lets time pass until something holds.
+    /// Lets time pass until `holds`.
     ///
     /// # Panics
     /// When it does not hold within a minute.

@@ -1,4 +1,4 @@
-//! Fetch requests, and answers to them.
+//! Fetch requests, and responses to them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_response::{
@@ -9,14 +9,14 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Asked, Script};
 
-/// A record batch as a broker keeps it. Change its fields to make an unusual one.
+/// A record batch as a broker stores it. Change its fields to make an unusual one.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Offset of the first record.
     pub base: i64,
     /// Values, at successive offsets.
     pub values: Vec<String>,
-    /// Offset of the last record that there once was, from the base.
+    /// Offset of the last record that ever existed, relative to the base.
     pub last_delta: i32,
     /// Number of records that the header claims.
     pub count: i32,
@@ -27,7 +27,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An ordinary one, of epoch 0.
+    /// Returns an ordinary batch, of epoch 0.
     #[must_use]
     pub fn new(base: i64, values: &[&str]) -> Self {
         let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
@@ -35,7 +35,7 @@ impl Batch {
         Self { base, values, last_delta: count - 1, count, epoch: 0, attributes: 0 }
     }
 
-    /// Its bytes, with a right checksum.
+    /// Returns its bytes, with a correct checksum.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         let mut covered = BytesMut::new();
@@ -79,7 +79,7 @@ fn varint(out: &mut BytesMut, value: i64) {
     out.put_u8(rest as u8);
 }
 
-/// A partition's part of an answer: records.
+/// Returns a partition's part of a response: records.
 #[must_use]
 pub fn records(partition: i32, batches: &[Bytes]) -> PartitionData {
     PartitionData::default()
@@ -89,13 +89,13 @@ pub fn records(partition: i32, batches: &[Bytes]) -> PartitionData {
         .with_records(Some(batches.concat().into()))
 }
 
-/// A partition's part of an answer: an error code.
+/// Returns a partition's part of a response: an error code.
 #[must_use]
 pub fn refused(partition: i32, code: i16) -> PartitionData {
     records(partition, &[]).with_error_code(code)
 }
 
-/// The same, naming the leader and its epoch (KIP-951).
+/// Returns an error code with the leader and its epoch (KIP-951).
 #[must_use]
 pub fn led(partition: i32, code: i16, leader: i32, epoch: i32) -> PartitionData {
     refused(partition, code).with_current_leader(
@@ -103,7 +103,7 @@ pub fn led(partition: i32, code: i16, leader: i32, epoch: i32) -> PartitionData 
     )
 }
 
-/// A partition's part of an answer: the log ends before the position (KIP-595).
+/// Returns a partition's part of a response: the log ends before the position (KIP-595).
 #[must_use]
 pub fn diverging(partition: i32, epoch: i32, end_offset: i64) -> PartitionData {
     records(partition, &[]).with_diverging_epoch(
@@ -112,7 +112,7 @@ pub fn diverging(partition: i32, epoch: i32, end_offset: i64) -> PartitionData {
 }
 
 impl Script {
-    /// Topic, partition and offset of all that a Fetch request adds or changes.
+    /// Returns topic, partition and offset of all that a Fetch request adds or changes.
     #[must_use]
     pub fn wanted(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32, i64)> {
         let topics = asked.body.topics.iter().flat_map(|topic| {
@@ -122,7 +122,7 @@ impl Script {
         topics.collect()
     }
 
-    /// Topic and partition of all that a Fetch request takes out of its session.
+    /// Returns topic and partition of all that a Fetch request removes from its session.
     #[must_use]
     pub fn forgotten(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32)> {
         let topics = asked.body.forgotten_topics_data.iter().flat_map(|topic| {
@@ -132,13 +132,13 @@ impl Script {
         topics.collect()
     }
 
-    /// Answers a Fetch request: the session, and what is told of partitions of the first topic.
+    /// Responds to a Fetch request: the session, and parts for partitions of the first topic.
     pub fn give(&mut self, asked: &Asked<FetchRequest>, session: i32, parts: Vec<PartitionData>) {
         let body = self.fetch_response(session, parts);
         self.answer(asked, body);
     }
 
-    /// The bytes of the same, for [`Script::feed`].
+    /// Returns the bytes of such a response, for [`Script::feed`].
     pub fn give_later(
         &mut self,
         asked: &Asked<FetchRequest>,
@@ -159,7 +159,7 @@ impl Script {
         FetchResponse::default().with_session_id(session).with_responses(topics)
     }
 
-    /// Refuses a Fetch request as a whole.
+    /// Fails a Fetch request as a whole.
     pub fn refuse_fetch(&mut self, asked: &Asked<FetchRequest>, code: i16) {
         self.answer(asked, FetchResponse::default().with_error_code(code));
     }

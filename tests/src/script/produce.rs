@@ -1,4 +1,4 @@
-//! Producing, and answers to Produce requests.
+//! Producing, and responses to Produce requests.
 
 use kafka_protocol::messages::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -24,7 +24,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Producer epoch, base sequence (counted from that with which the epoch began) and number of
+    /// Returns producer epoch, base sequence (relative to the first one of the epoch) and number of
     /// records.
     #[must_use]
     pub const fn place(&self) -> (i16, i32, i32) {
@@ -42,12 +42,12 @@ impl Script {
     /// Gives the client a record with a value and no key, for a partition.
     ///
     /// # Panics
-    /// When it is not taken.
+    /// When it is not accepted.
     pub fn produce(&mut self, topic: TopicId, partition: u32, value: &str) -> RecordId {
         self.try_produce(topic, partition, value).expect("the record is taken")
     }
 
-    /// The same, to see whether it is taken.
+    /// Tries to give the client a record.
     ///
     /// # Errors
     /// As [`kavka_core::Commands::produce`].
@@ -61,10 +61,10 @@ impl Script {
         self.client.produce(now, (topic, partition), &Record::new(value.as_bytes()))
     }
 
-    /// The batches of a Produce request, in its order.
+    /// Returns the batches of a Produce request, in its order.
     ///
     /// # Panics
-    /// When a batch is not one that a broker would take.
+    /// When a batch is not one that a broker would accept.
     #[must_use]
     pub fn batches(&self, asked: &Asked<ProduceRequest>) -> Vec<Sent> {
         let mut out = Vec::new();
@@ -89,7 +89,7 @@ impl Script {
         out
     }
 
-    /// An answer that says the same of all partitions of a request.
+    /// Returns a response with the same result for all partitions of a request.
     #[must_use]
     pub fn produce_answer(
         asked: &Asked<ProduceRequest>,
@@ -111,17 +111,17 @@ impl Script {
         ProduceResponse::default().with_responses(topics.collect())
     }
 
-    /// All batches of a request are appended at this offset.
+    /// Acknowledges all batches of a request at this offset.
     pub fn acknowledge(&mut self, asked: &Asked<ProduceRequest>, offset: i64) {
         self.answer(asked, Self::produce_answer(asked, 0, offset));
     }
 
-    /// All batches of a request are refused with this error code.
+    /// Fails all batches of a request with this error code.
     pub fn refuse(&mut self, asked: &Asked<ProduceRequest>, code: i16) {
         self.answer(asked, Self::produce_answer(asked, code, -1));
     }
 
-    /// The same, naming the new leader (KIP-951): node id and epoch.
+    /// Fails them, naming the new leader (KIP-951): node id and epoch.
     pub fn refuse_with_leader(&mut self, asked: &Asked<ProduceRequest>, code: i16, to: (i32, i32)) {
         let mut body = Self::produce_answer(asked, code, -1);
         let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(to.0));

@@ -1,20 +1,20 @@
-//! Events, kept beyond the receive memory.
+//! Events, kept beyond the life of the receive memory.
 
 use kavka_core::wire::ErrorCode;
 use kavka_core::{Error, Event, PartitionId, Reply, RequestId, TopicPartition};
 
 use super::Script;
 
-/// What the application was told.
+/// What was reported to the application.
 #[derive(Clone, Debug)]
 pub enum Reported {
-    /// Anything that borrows nothing.
+    /// An event that borrows nothing.
     Event(Event<'static>),
     /// Records of a batch.
     Records {
         /// The assigned partition.
         at: PartitionId,
-        /// What it is.
+        /// Its topic and partition.
         partition: TopicPartition,
         /// Offsets and values; a record that cannot be read ends the list.
         records: Vec<(i64, Vec<u8>)>,
@@ -23,18 +23,18 @@ pub enum Reported {
         /// High watermark.
         high_watermark: i64,
     },
-    /// Part of an admin answer, as text.
+    /// Part of an admin response, as text.
     Reply {
         /// The request.
         id: RequestId,
         /// The part.
         text: String,
     },
-    /// End of an admin answer.
+    /// End of an admin response.
     Done {
         /// The request.
         id: RequestId,
-        /// What came of it.
+        /// The result.
         result: Result<(), Error>,
     },
 }
@@ -93,7 +93,7 @@ impl Reported {
         })
     }
 
-    /// The event, if it is one that borrows nothing.
+    /// Returns the event, if it is one that borrows nothing.
     #[must_use]
     pub const fn event(&self) -> Option<Event<'static>> {
         match self {
@@ -104,7 +104,7 @@ impl Reported {
 }
 
 impl Script {
-    /// Takes the events of one kind that were told, in order; the others stay.
+    /// Takes the reported events of one kind, in order; the others stay.
     pub fn take_reported<T>(&mut self, kind: impl Fn(&Reported) -> Option<T>) -> Vec<T> {
         self.settle();
         let mut found = Vec::new();
@@ -118,7 +118,7 @@ impl Script {
         found
     }
 
-    /// Batches told as delivered: number of records, offset of the first.
+    /// Takes the batches reported as delivered: number of records, offset of the first.
     pub fn delivered(&mut self) -> Vec<(u32, Option<i64>)> {
         self.take_reported(|reported| match reported.event()? {
             Event::Delivered { count, base_offset, .. } => Some((count, base_offset)),
@@ -126,7 +126,7 @@ impl Script {
         })
     }
 
-    /// Batches told as failed: number of records, error, whether maybe written.
+    /// Takes the batches reported as failed: number of records, error, whether maybe written.
     pub fn failed(&mut self) -> Vec<(u32, Error, bool)> {
         self.take_reported(|reported| match reported.event()? {
             Event::Failed { count, error, maybe_written, .. } => {
@@ -136,18 +136,18 @@ impl Script {
         })
     }
 
-    /// How often room was told.
+    /// Returns how often `Room` was reported.
     pub fn rooms(&mut self) -> usize {
         self.take_reported(|reported| matches!(reported.event()?, Event::Room).then_some(())).len()
     }
 
-    /// How often a flush was told to be through.
+    /// Returns how often `Flushed` was reported.
     pub fn flushed(&mut self) -> usize {
         self.take_reported(|reported| matches!(reported.event()?, Event::Flushed).then_some(()))
             .len()
     }
 
-    /// Records read: partition, offset, value as text.
+    /// Takes the records read: partition, offset, value as text.
     pub fn records(&mut self) -> Vec<(u32, i64, String)> {
         let batches = self.take_reported(|reported| match reported {
             Reported::Records { partition, records, .. } => {
@@ -164,7 +164,7 @@ impl Script {
             .collect()
     }
 
-    /// A broker's error as [`Script::failed`] tells it.
+    /// Returns a broker's error as [`Script::failed`] reports it.
     #[must_use]
     pub const fn code(code: i16) -> Error {
         Error::Broker(ErrorCode(code))

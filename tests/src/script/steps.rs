@@ -1,4 +1,4 @@
-//! Beginnings and steps that many tests have in common.
+//! Setups and steps that many tests share.
 
 mod cluster;
 mod consume;

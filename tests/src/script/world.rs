@@ -1,4 +1,4 @@
-//! What the brokers of a script say by themselves.
+//! What the brokers of a script return by themselves.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::describe_topic_partitions_response::{
@@ -31,15 +31,15 @@ pub struct Node {
     pub host: String,
     /// Port that metadata names.
     pub port: u16,
-    /// Somebody listens there.
+    /// Whether it listens.
     pub up: bool,
-    /// Connections to it are never established.
+    /// Whether connections to it are never established.
     pub hangs: bool,
     /// Its release.
     pub profile: Profile,
 }
 
-/// A partition as metadata and ListOffsets tell it.
+/// A partition in Metadata and ListOffsets.
 #[derive(Clone, Copy, Debug)]
 pub struct Partition {
     /// Leader, -1 for none.
@@ -54,14 +54,14 @@ pub struct Partition {
     pub error: i16,
 }
 
-/// A topic as metadata tells it.
+/// A topic in Metadata.
 #[derive(Clone, Debug)]
 pub struct Topic {
     /// Name.
     pub name: String,
     /// Id; nil where brokers have none.
     pub id: Uuid,
-    /// Error code in metadata; with one, no partitions are told.
+    /// Error code in metadata; with one, there are no partitions.
     pub error: i16,
     /// Partitions, by index.
     pub partitions: Vec<Partition>,
@@ -80,14 +80,14 @@ pub struct World {
     pub producer_error: i16,
     /// API keys that brokers leave out of ApiVersions.
     pub without: Vec<i16>,
-    /// Versions beyond which brokers offer nothing, whatever their release has.
+    /// Highest versions that brokers offer, whatever their release has.
     pub at_most: Vec<(ApiKey, i16)>,
-    /// Ranges that they offer, whatever their release has.
+    /// Ranges that brokers offer, whatever their release has.
     pub offers: Vec<(ApiKey, i16, i16)>,
 }
 
 impl World {
-    /// Brokers 1 to `count` of the newest release, on ports 9001 and so on.
+    /// Creates brokers 1 to `count` of the newest release, on ports 9001 and so on.
     #[must_use]
     pub fn new(count: i32) -> Self {
         let nodes = (1..=count).map(|id| Node {
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// The same with brokers of another release.
+    /// Sets the release of the brokers.
     #[must_use]
     pub fn release(mut self, profile: Profile) -> Self {
         for node in &mut self.nodes {
@@ -118,14 +118,14 @@ impl World {
         self
     }
 
-    /// The same with brokers that offer no version of an API beyond this one.
+    /// Limits the brokers to versions of an API up to this one.
     #[must_use]
     pub fn at_most(mut self, api: ApiKey, version: i16) -> Self {
         self.at_most.push((api, version));
         self
     }
 
-    /// The same with a topic; brokers lead its partitions in turn, in epoch 0.
+    /// Adds a topic; brokers lead its partitions in turn, in epoch 0.
     #[must_use]
     pub fn topic(mut self, name: &str, partitions: usize) -> Self {
         let ids = self.nodes.iter().all(|node| node.profile.topic_ids());
@@ -136,7 +136,7 @@ impl World {
         self
     }
 
-    /// A topic gets more partitions.
+    /// Adds partitions to a topic.
     pub fn grow(&mut self, name: &str, partitions: usize) {
         let nodes: Vec<i32> = self.nodes.iter().map(|node| node.id).collect();
         let topic = self.topic_mut(name);
@@ -146,13 +146,13 @@ impl World {
         }
     }
 
-    /// Text for [`kavka_core::Config::new`]: broker 1.
+    /// Returns the text for [`kavka_core::Config::new`]: broker 1.
     #[must_use]
     pub fn bootstrap(&self) -> &'static str {
         "b1:9001"
     }
 
-    /// A broker.
+    /// Returns a broker.
     ///
     /// # Panics
     /// When there is none with this id.
@@ -160,15 +160,15 @@ impl World {
         self.nodes.iter_mut().find(|node| node.id == id).expect("a broker of the script")
     }
 
-    /// A topic.
+    /// Returns a topic.
     ///
     /// # Panics
-    /// When there is none of this name.
+    /// When there is none with this name.
     pub fn topic_mut(&mut self, name: &str) -> &mut Topic {
         self.topics.iter_mut().find(|topic| topic.name == name).expect("a topic of the script")
     }
 
-    /// A partition of a topic.
+    /// Returns a partition of a topic.
     ///
     /// # Panics
     /// When there is none.
@@ -186,7 +186,7 @@ impl World {
         self.nodes.iter().find(|node| node.host == host && node.port == port)
     }
 
-    /// The name of a topic that a request names by name or by id.
+    /// Returns the name of a topic that a request names by name or by id.
     #[must_use]
     pub fn name(&self, name: &TopicName, id: Uuid) -> String {
         if !name.is_empty() {
@@ -196,7 +196,7 @@ impl World {
         topic.map_or_else(|| format!("unknown id {id}"), |topic| topic.name.clone())
     }
 
-    /// The answer of a broker that is asked what this world knows; `None` for everything else.
+    /// Returns a broker's response to what this world knows; `None` for everything else.
     #[must_use]
     pub fn answer(&self, asked: &Asked<RequestKind>) -> Option<ResponseKind> {
         let node = self.nodes.iter().find(|node| node.id == asked.node)?;
@@ -221,7 +221,7 @@ impl World {
     fn handshake(&self, profile: Profile, version: i16) -> ApiVersionsResponse {
         let mut body = self.versions(profile);
         if profile.range(ApiKey::ApiVersions).is_some_and(|(_, max)| version > max) {
-            // From 2.4 on the refusal names the range of ApiVersions, before it is empty.
+            // From 2.4 on the error response has the range of ApiVersions; before, it is empty.
             let ours = ApiKey::ApiVersions as i16;
             body.api_keys.retain(|r| r.api_key == ours && profile >= Profile::V2_4);
             body.error_code = 35;
@@ -229,7 +229,7 @@ impl World {
         body
     }
 
-    /// ApiVersions of a release.
+    /// Returns the ApiVersions response of a release.
     #[must_use]
     pub fn versions(&self, profile: Profile) -> ApiVersionsResponse {
         let ranges = profile.ranges().iter().map(|(api, min, max)| {
@@ -245,7 +245,7 @@ impl World {
         ApiVersionsResponse::default().with_api_keys(ranges.collect())
     }
 
-    /// Metadata of the topics that are asked for (all, if none are named).
+    /// Returns metadata of the requested topics (all, if none are named).
     #[must_use]
     pub fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
         let brokers = self.nodes.iter().filter(|node| node.up).map(|node| {
@@ -274,7 +274,7 @@ impl World {
             .with_topics(topics)
     }
 
-    /// DescribeTopicPartitions of the topics that are asked for.
+    /// Returns DescribeTopicPartitions of the requested topics.
     #[must_use]
     pub fn describe(
         &self,
@@ -315,7 +315,7 @@ impl World {
         body
     }
 
-    /// Start or end of logs; unknown partitions are answered as such (Kafka 2.0 and later).
+    /// Returns the start or end of logs; unknown partitions get their error (Kafka 2.0 and later).
     #[must_use]
     pub fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
         let topics = request.topics.iter().map(|asked| {

@@ -1,6 +1,6 @@
 //! Simulated runs in which a seed decides everything: the cluster, its clients, what fails and
-//! when. First anything may fail, and nothing wrong may be seen; then what failed is mended, and
-//! everything has to come to its end.
+//! when. First anything may fail, and nothing wrong may be seen; then all faults end, and
+//! everything has to complete.
 
 mod agent;
 mod annals;

@@ -1,4 +1,4 @@
-//! Bytes that are cut, changed, or made to do harm.
+//! Truncated, changed and malicious bytes.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use lz4_flex::frame::{FrameEncoder, FrameInfo};
 
 use super::{BOTH, compact, fast, growing, telemetry};
 
-/// An LZ4 frame with all checksums.
+/// Returns an LZ4 frame with all checksums.
 fn checked(input: &[u8]) -> Vec<u8> {
     let info = FrameInfo::new().block_checksums(true).content_checksum(true);
     let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
@@ -23,14 +23,14 @@ fn every_prefix_is_an_error() {
     all.push((Codec::Lz4, checked(&input)));
     for (codec, body) in all {
         for cut in 0..body.len() {
-            // A chunk of xerial's may be the last one.
+            // A chunk of xerial's format ends here, and may be the last one.
             if codec == Codec::Snappy && cut == 16 {
                 continue;
             }
             let front = &body[..cut];
             if BOTH.contains(&codec) {
                 let why = compact(codec, front, input.len()).expect_err("cut");
-                // Less than the magic is a bare block, with a length as it comes.
+                // Fewer bytes than the magic are a bare block, whose length can be any.
                 let bare = codec == Codec::Snappy && cut < 8;
                 let large = matches!(why, Fault::TooLarge { .. });
                 assert!(bare || !large, "{codec} cut at {cut}: {why:?}");
@@ -69,7 +69,7 @@ fn a_changed_bit_in_a_checked_frame_is_found() {
         }
         body[bit / 8] ^= 1 << (bit % 8);
     }
-    // Where there is one block, its sum and that of the content are different bytes.
+    // Where there is one block, its checksum and that of the content are different bytes.
     let end = body.len();
     body[end - 1] ^= 1;
     assert_eq!(compact(Codec::Lz4, &body, 4 * input.len()), Err(Fault::Checksum));
@@ -189,7 +189,7 @@ fn bytes_that_broke_others_are_errors() {
         for room in [0, 100, 1 << 20] {
             compact(codec, &input, room).expect_err(what);
             growing(codec, &input, room).expect_err(what);
-            // 2 GB of window are refused by those who count; the decoder needs none of it.
+            // Decoders that limit the window refuse 2 GB; ours needs no window.
             if what != "window of 2 GB" {
                 fast(codec, &input, room).expect_err(what);
             }
@@ -197,7 +197,7 @@ fn bytes_that_broke_others_are_errors() {
     }
 }
 
-/// Whatever comes out, the buffer does not grow above the limit.
+/// Whatever is decoded, the buffer does not grow above the limit.
 #[test]
 fn a_bomb_stops_at_the_limit() {
     let zeros = vec![0; 2 << 20];
@@ -216,7 +216,7 @@ fn a_bomb_stops_at_the_limit() {
     }
 }
 
-/// What a few bytes claim is not believed, so that they cannot have the whole limit set aside.
+/// A length that a few bytes claim is not trusted, so that it cannot reserve the whole limit.
 #[test]
 fn claims_beyond_what_a_format_can_do_take_no_memory() {
     let claims = [
@@ -237,7 +237,7 @@ fn claims_beyond_what_a_format_can_do_take_no_memory() {
 }
 
 /// Bytes changed, left out, repeated and moved, by a seed: both sets of decoders read the same, or
-/// refuse both, and write nothing beyond their output.
+/// both refuse, and write nothing beyond their output.
 #[test]
 fn damaged_inputs_are_read_alike_by_both_sets() {
     let input = telemetry(30);
@@ -272,7 +272,7 @@ fn damaged_inputs_are_read_alike_by_both_sets() {
                 _ => refused += 1,
             }
         }
-        // Checksums are gzip's alone.
+        // Only gzip has checksums.
         let enough = codec == Codec::Gzip || read > 100;
         assert!(enough && refused > 1000, "{codec}: {read} read, {refused} refused");
     }

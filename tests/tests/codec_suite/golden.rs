@@ -1,4 +1,4 @@
-//! Bytes of other clients' tests.
+//! Bytes from other clients' tests.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,8 @@ fn other_clients_bytes_are_unpacked() {
             "lz4-frame-kafka-v1" => Codec::Lz4,
             "gzip-multi-member" => Codec::Gzip,
             "zstd-multi-frame" => Codec::Zstd,
-            // Message sets of magic 0 have a checksum that no other frame may have (KAFKA-3160).
+            // Message sets of magic 0 have a checksum that is wrong in any other frame
+            // (KAFKA-3160).
             "lz4-frame-kafka-v0" => {
                 let input = bytes(input);
                 assert_eq!(compact(Codec::Lz4, &input, 4096), Err(Fault::Checksum), "{line}");

@@ -16,7 +16,7 @@ use kavka_std::codec::Decoders;
 /// The codecs that both crates read.
 const BOTH: [Codec; 3] = [Codec::Gzip, Codec::Snappy, Codec::Lz4];
 
-/// Unpacked by the small decoders, in a buffer of `room` bytes.
+/// Decompresses by the small decoders, in a buffer of `room` bytes.
 fn compact(codec: Codec, input: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
     let mut out = vec![0xee; room];
     let len = Compact::new().unpack(codec, input, &mut out)?;
@@ -24,7 +24,7 @@ fn compact(codec: Codec, input: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
     Ok(out)
 }
 
-/// The same by the fast ones.
+/// Decompresses by the fast decoders.
 fn fast(codec: Codec, input: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
     let mut out = vec![0xee; room];
     let len = Decoders::new().unpack(codec, input, &mut out)?;
@@ -32,7 +32,7 @@ fn fast(codec: Codec, input: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
     Ok(out)
 }
 
-/// The same by the fast ones in a buffer that grows.
+/// Decompresses by the fast decoders in a buffer that grows.
 fn growing(codec: Codec, input: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     let len = Decoders::new().unpack_to(codec, input, &mut out, 0, limit)?;
@@ -41,7 +41,7 @@ fn growing(codec: Codec, input: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     Ok(out)
 }
 
-/// Lines of JSON with numbers that rise, as telemetry has them.
+/// Returns lines of JSON with ascending numbers, as in telemetry.
 fn telemetry(lines: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for n in 0..lines {
@@ -52,7 +52,7 @@ fn telemetry(lines: usize) -> Vec<u8> {
     out
 }
 
-/// Bytes without any pattern.
+/// Returns bytes without any pattern.
 fn noise(len: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(7);
     (0..len).map(|_| rng.u8(..)).collect()

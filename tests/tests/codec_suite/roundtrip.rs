@@ -1,4 +1,4 @@
-//! What is packed here is unpacked by other libraries, and the other way round.
+//! What is compressed here is decompressed by other libraries, and vice versa.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{BOTH, compact, fast, growing, noise, telemetry};
 
-/// Bytes with repetitions near and far.
+/// Generates bytes with repetitions near and far.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         vec(any::<u8>(), 0..40).prop_map(|bytes| (bytes, 1)),
@@ -28,7 +28,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 /// Input, output, table.
 type Pack = fn(&[u8], &mut [u8], &mut [u16]) -> Option<usize>;
 
-/// Packed with a table of so many places.
+/// Compresses with a table of this many entries.
 fn pack(codec: Codec, input: &[u8], places: usize) -> Vec<u8> {
     let mut table = vec![0xffff; places];
     let (bound, pack): (_, Pack) = match codec {
@@ -37,7 +37,7 @@ fn pack(codec: Codec, input: &[u8], places: usize) -> Vec<u8> {
     };
     let mut out = vec![0; bound];
     let len = pack(input, &mut out, &mut table).expect("the bound is enough");
-    // Not a byte more than that is needed, and a byte less is not enough.
+    // The exact length is enough, and one byte less is not.
     let mut exact = vec![0; len];
     assert_eq!(pack(input, &mut exact, &mut table), Some(len));
     assert_eq!(exact, out[..len]);
@@ -142,14 +142,14 @@ fn short_copies_between_long_literals_fit_the_bound() {
     }
 }
 
-/// Java's client writes this front, and verifies its checksum.
+/// Java's client writes this header, and verifies its checksum.
 #[test]
 fn a_frame_begins_as_those_of_java() {
     let packed = pack(Codec::Lz4, b"", 512);
     assert_eq!(packed, [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0]);
 }
 
-/// A decoder is used again after an error, and whatever was there before.
+/// A decoder is reused after an error, and after any other input.
 #[test]
 fn one_set_of_decoders_reads_one_batch_after_the_other() {
     let (mut decoders, mut buffer) = (Decoders::new(), Vec::new());

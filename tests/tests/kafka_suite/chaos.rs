@@ -1,4 +1,4 @@
-//! Half a minute of what the program `chaos` does for as long as one likes.
+//! Half a minute of what the program `chaos` does for any length of time.
 
 use core::time::Duration;
 use std::path::Path;

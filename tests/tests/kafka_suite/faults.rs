@@ -12,7 +12,7 @@ use crate::load::{CountWatch, Reader, Sender, TOPIC, await_true, config};
 
 const LOAD: u32 = 1;
 const RECORDS: u32 = 100_000;
-/// How late a growth may be noticed while one of three brokers does not answer.
+/// Longest time until growth is noticed while one of three brokers does not respond.
 const NOTICED_WITHIN: Duration = Duration::from_millis(2500);
 const STOPPED_FOR: Duration = Duration::from_secs(5);
 
@@ -34,7 +34,7 @@ fn leaders_killed_in_turn_lose_nothing() {
         let load = scope.spawn(|| {
             let mut sender = Sender::new(&producer, LOAD);
             sender.send(RECORDS, 3000, |_| true);
-            // The load goes on as long as brokers die.
+            // The load continues as long as brokers die.
             sender.send(10 * RECORDS, 3000, |_| !over.load(Ordering::Acquire));
             sender
         });
@@ -64,7 +64,7 @@ fn kill_in_turn(cluster: &Cluster) {
     }
 }
 
-/// How many partitions `node` leads, as the first running broker says.
+/// Returns how many partitions `node` leads, by the first running broker's metadata.
 fn leads(cluster: &Cluster, node: usize) -> usize {
     let seen = cluster.metadata(Some(TOPIC)).unwrap();
     seen.partitions.iter().filter(|p| usize::try_from(p.leader) == Ok(node)).count()
@@ -98,8 +98,8 @@ fn growth_is_noticed_while_a_broker_is_stopped() {
     assert!(read && report.is_clean() && report.acknowledged == u64::from(sent), "{report}");
 }
 
-/// Stops each broker for 5 s and grows the topic by two through another one meanwhile; but for the
-/// active controller, without which nothing can grow.
+/// Stops each broker for 5 s and adds two partitions through another one meanwhile, except for the
+/// active controller, without which no partition can be added.
 fn grow_in_turn(cluster: &Cluster, events: &Events) {
     let mut count = 6;
     let controller = cluster.active_controller().unwrap();
@@ -120,14 +120,14 @@ fn grow_in_turn(cluster: &Cluster, events: &Events) {
             "node {node} stopped: grown in {took:.1?}, noticed {:.1?} later",
             grown.elapsed()
         );
-        // The stop itself is what is tried: its length is no synchronisation.
+        // The stop itself is tested: its length is no synchronisation.
         thread::sleep(STOPPED_FOR.saturating_sub(begun.elapsed()));
         cluster.resume(node).unwrap();
         cluster.await_count(TOPIC, count).unwrap();
     }
 }
 
-/// The other events, when the growth is not among them in time.
+/// Waits for a growth; returns the other events when it is not reported in time.
 fn await_count(events: &Events, count: u32) -> Result<(), String> {
     let deadline = Instant::now() + NOTICED_WITHIN;
     let mut others = String::new();

@@ -18,25 +18,25 @@ pub(crate) const TOPIC: &str = "readings";
 const VALUE: usize = 100;
 /// Distinct keys of a load.
 const KEYS: u32 = 500;
-/// Between two looks at something awaited.
+/// Pause between two checks of an awaited state.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(crate) fn config(cluster: &Cluster) -> Config {
     Config::new(cluster.bootstrap())
 }
 
-/// The result of `pending`, which must come within a minute.
+/// Returns the result of `pending`, which must arrive within a minute.
 pub(crate) fn result<T>(pending: Pending<T>, what: &str) -> Result<T, Error> {
     let limit = Duration::from_secs(60);
     pending.wait_timeout(limit).unwrap_or_else(|_| panic!("{what}: no result within {limit:?}"))
 }
 
-/// The same, and it must be a good one.
+/// Returns the result, which must be a success.
 pub(crate) fn done<T>(pending: Pending<T>, what: &str) -> T {
     result(pending, what).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// Sends entries of one run, and remembers what it was promised.
+/// Sends entries of one run, and keeps their outcomes.
 pub(crate) struct Sender<'a> {
     producer: &'a Producer,
     run: u32,
@@ -53,8 +53,8 @@ impl<'a> Sender<'a> {
         self.sent
     }
 
-    /// Sends until `total` are sent, `rate` a second at most, as long as `go_on` says so after each
-    /// tenth of a second.
+    /// Sends until `total` are sent, at most `rate` a second, as long as `go_on` returns true after
+    /// each tenth of a second.
     pub(crate) fn send(&mut self, total: u32, rate: u32, mut go_on: impl FnMut(u32) -> bool) {
         let slice = rate.div_ceil(10).max(1);
         let mut next = Instant::now();
@@ -131,7 +131,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Follows all partitions of [`TOPIC`] from `start` on.
+    /// Reads all partitions of [`TOPIC`] from `start` on.
     pub(crate) fn new(cluster: &Cluster, start: Start) -> Self {
         let consumer = Consumer::assign_all(config(cluster).start(start), &[TOPIC]).unwrap();
         let events = consumer.events();
@@ -149,13 +149,13 @@ impl Reader {
         Self { readings, events, stop, thread: Some(thread) }
     }
 
-    /// Waits until `count` records of `run` were read; `false` when `limit` passes first.
+    /// Waits until `count` records of `run` were read; returns `false` when `limit` passes first.
     pub(crate) fn await_read(&self, run: u32, count: u32, limit: Duration) -> bool {
         let count = usize::try_from(count).unwrap();
         await_true(limit, || self.readings.ledger(run).len_read() >= count)
     }
 
-    /// What the consumer told so far, for a failure's message.
+    /// Returns what the consumer reported so far, for a failure's message.
     pub(crate) fn news(&self) -> String {
         reported(&self.events)
     }
@@ -185,7 +185,7 @@ fn note(chunk: &Chunk, readings: &Readings) {
     }
 }
 
-/// The events that wait, a line each.
+/// Returns the waiting events, one per line.
 pub(crate) fn reported(events: &Events) -> String {
     core::iter::from_fn(|| events.try_next()).map(|event| format!("\n  {event:?}")).collect()
 }
@@ -201,13 +201,13 @@ pub(crate) fn await_true(limit: Duration, mut holds: impl FnMut() -> bool) -> bo
     true
 }
 
-/// The producer's own count of the topic's partitions.
+/// Returns the producer's own count of the topic's partitions.
 pub(crate) fn partitions(producer: &Producer) -> Option<u32> {
     let freshness = producer.freshness(TOPIC).wait_timeout(Duration::from_secs(1));
     freshness.ok()?.ok().map(|known| known.partitions)
 }
 
-/// Looks at a producer's partition count all the time, and tells at the end whether it went back.
+/// Checks a producer's partition count all the time, and reports at the end whether it decreased.
 pub(crate) struct CountWatch<'scope> {
     stop: &'scope AtomicBool,
     thread: Option<thread::ScopedJoinHandle<'scope, Vec<(u32, u32)>>>,
@@ -235,7 +235,7 @@ impl<'scope> CountWatch<'scope> {
     }
 
     /// # Panics
-    /// When the count ever went back.
+    /// When the count ever decreased.
     pub(crate) fn finish(mut self) {
         self.stop.store(true, Ordering::Release);
         let falls = self.thread.take().map(thread::ScopedJoinHandle::join).transpose();

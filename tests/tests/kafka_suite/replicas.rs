@@ -1,4 +1,4 @@
-//! Three brokers: logs that part in an unclean election, and reading from the replica in the
+//! Three brokers: logs that diverge in an unclean election, and reading from the replica in the
 //! client's own rack.
 
 use core::time::Duration;
@@ -10,7 +10,7 @@ use kavka_tests::kafka::{self, Cluster, Spec, Version};
 
 use crate::load::{TOPIC, await_true, config, done};
 
-/// Reads so many records, at most for so long. Returns how many came.
+/// Reads up to `count` records within `limit`. Returns how many arrived.
 fn read(consumer: &Consumer, count: usize, limit: Duration) -> usize {
     let (end, mut got) = (Instant::now() + limit, 0);
     while got < count && Instant::now() < end {
@@ -40,7 +40,7 @@ fn in_sync(cluster: &Cluster) -> usize {
     seen.partitions.first().map_or(0, |p| p.in_sync.len())
 }
 
-/// Fetch 11 does not find it (KIP-595 came with 2.7).
+/// Fetch 11 does not detect it (KIP-595 came with 2.7).
 #[test]
 fn what_an_unclean_election_at_2_4_cut_off_is_reported_as_truncated() {
     let spec = Spec::new(Version::V2_4_1, 3).set("unclean.leader.election.enable", true);
@@ -54,7 +54,7 @@ fn what_an_unclean_election_at_2_4_cut_off_is_reported_as_truncated() {
     assert_eq!(read(&consumer, 100, Duration::from_secs(30)), 100);
     let first = leader(&cluster);
     let others: Vec<_> = (1..=3).filter(|node| *node != first).collect();
-    // All replicas have it all; the last records are the first leader's alone.
+    // All replicas have the first records; only the first leader has the last ones.
     std::thread::sleep(Duration::from_secs(1));
     others.iter().for_each(|node| cluster.kill(*node).unwrap());
     assert!(await_true(Duration::from_secs(60), || in_sync(&cluster) == 1), "still in sync");
@@ -78,7 +78,7 @@ fn what_an_unclean_election_at_2_4_cut_off_is_reported_as_truncated() {
     assert_eq!(read(&consumer, 10, Duration::from_secs(30)), 10);
 }
 
-/// A leader that is stopped gives nothing: what comes while it is comes from somewhere else.
+/// A stopped leader returns nothing: what arrives during the stop comes from another broker.
 #[test]
 fn a_partition_is_read_from_the_replica_in_its_rack() {
     let Some(cluster) = kafka::start_or_skip(Spec::new(Version::V4_4_0, 3)) else { return };
@@ -88,7 +88,7 @@ fn a_partition_is_read_from_the_replica_in_its_rack() {
     write(&producer, 2000);
     let leader = leader(&cluster);
     let near = leader % 3 + 1;
-    // Few records in each answer, so that many requests are needed.
+    // Few records in each response, so that many requests are needed.
     let slow = config(&cluster).rack(format!("r{near}")).queue_bytes(1).tune(|core| {
         core.partition_max_bytes = 512;
         core.fetch_max_bytes = 512;

@@ -1,5 +1,5 @@
-//! What every version must do: 100,000 records with keys while the topic grows twice, then the
-//! topic deleted and made again with fewer partitions.
+//! What must work on every version: 100,000 records with keys while the topic grows twice, then the
+//! topic deleted and recreated with fewer partitions.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
@@ -57,7 +57,7 @@ fn whole_life(spec: Spec) {
     let replicas = if cluster.nodes() == 3 { 3 } else { 1 };
     done(admin.create_topic((TOPIC, 6, replicas)), "creating");
     let producer = Producer::new(config(&cluster)).unwrap();
-    // Latest: what is written to a new partition before anybody noticed must come all the same.
+    // Latest: records written to a new partition before it was noticed must arrive nevertheless.
     let reader = Reader::new(&cluster, Start::Latest);
     warm_up(&producer, &reader, 6);
 
@@ -74,7 +74,7 @@ fn whole_life(spec: Spec) {
     let loaded = begun.elapsed();
 
     done(admin.delete_topic(TOPIC), "deleting");
-    // Brokers with ZooKeeper take their time to forget a name when the machine is busy.
+    // Brokers with ZooKeeper take long to forget a name when the machine is busy.
     let created = await_true(Duration::from_secs(60), || {
         admin.create_topic((TOPIC, 3, replicas)).wait().is_ok()
     });
@@ -96,7 +96,7 @@ fn whole_life(spec: Spec) {
     eprintln!("{name}: loaded after {loaded:.1?}, recreated after {:.1?}", begun.elapsed());
 }
 
-/// Until the reader has its place at the end of every partition: each gives it a record.
+/// Waits until the reader has its position at the end of every partition: each delivers a record.
 fn warm_up(producer: &Producer, reader: &Reader, partitions: u32) {
     let mut turn = 0;
     let warm = await_true(Duration::from_secs(20), || {
@@ -113,7 +113,7 @@ fn warm_up(producer: &Producer, reader: &Reader, partitions: u32) {
     assert!(warm, "warm-up: {turn} turns, read only {read:?}; {}", reader.news());
 }
 
-/// 100,000 records; after 30,000 the topic grows to 9 partitions, after 60,000 to 12.
+/// Sends 100,000 records; after 30,000 the topic grows to 9 partitions, after 60,000 to 12.
 fn load_and_grow(producer: &Producer, admin: &Admin, reader: &Reader) {
     let (sent, stop) = (AtomicU32::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -124,7 +124,7 @@ fn load_and_grow(producer: &Producer, admin: &Admin, reader: &Reader) {
             sender.send(RECORDS, RATE, |count| {
                 sent.store(count, Ordering::Release);
                 if count >= 90_000 && !held {
-                    // However slow the machine: the last ones are sent to the grown topic.
+                    // However slow the machine is, the last ones are sent to the grown topic.
                     held = true;
                     await_true(Duration::from_secs(20), || {
                         producer.freshness(TOPIC).wait().is_ok_and(|f| f.partitions == 12)

@@ -12,7 +12,7 @@ fn a_slow_answer_of_the_only_broker_makes_no_loop_of_connections() {
     let asked = s.expect::<ProduceRequest>();
     let before = s.connects.len();
     s.run(Duration::from_secs(9));
-    // Only a probe beside the batch has a reason.
+    // Only a connection for probes beside the batch has a reason.
     let made = s.connects.len() - before;
     assert!((1..=2).contains(&made), "{made} connections");
     s.acknowledge(&asked, 0);
@@ -55,7 +55,7 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     assert_eq!(s.connects.len(), 1, "another connection would meet the same broker");
 }
 
-/// The longest that DNS allows, and some whose length is a negative number in eight bits.
+/// The longest names that DNS allows, and some whose length is negative in eight bits.
 #[test]
 fn brokers_with_long_names_are_reached() {
     let lengths = [2, 127, 128, 129, 200, 254, 255];
@@ -72,7 +72,7 @@ fn brokers_with_long_names_are_reached() {
     assert_eq!(nobody, 0, "every name leads to somebody");
 }
 
-/// Nothing else is a reason to ask: no probes, no errors.
+/// There is no other reason for a request: no probes, no errors.
 #[test]
 fn metadata_is_asked_again_when_it_is_old_whatever_happens() {
     for age in [3, 10] {
@@ -99,14 +99,14 @@ fn metadata_is_asked_again_when_it_is_old_whatever_happens() {
 
 #[test]
 fn a_broker_that_is_behind_is_not_the_only_one_that_is_asked() {
-    // R4: the only connection leads to a broker that is behind with the count.
+    // R4: the only connection leads to a broker whose count is stale.
     let (mut s, t) = ready(World::new(3).topic("t", 4));
     let stale = s.world.clone();
     s.world.grow("t", 6);
     s.until("noticed", |s| count(&s.client, t) == 6);
     let asked_of = s.connects.last().map(|(_, node)| *node);
     let asked_of = asked_of.expect("somebody is connected");
-    // From now on that broker tells of four partitions only.
+    // From now on that broker returns only four partitions.
     let mut others = 0;
     s.manual(ApiKey::DescribeTopicPartitions);
     for _ in 0..10_000 {
@@ -145,7 +145,7 @@ fn a_broker_that_is_behind_does_not_bring_old_addresses_back() {
 
 #[test]
 fn the_only_connection_does_not_stay_with_a_broker_that_is_behind() {
-    // Seed 24 of simulate: what it leads to never learns of the rest.
+    // Seed 24 of simulate: the connection's broker never learns of the other partitions.
     let world = World::new(2).topic("t", 2);
     let config = Config::new(world.bootstrap());
     let mut limits = Limits::small();

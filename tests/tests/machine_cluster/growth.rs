@@ -77,7 +77,7 @@ fn different_news_of_a_topic_before_the_application_looks_are_all_reported() {
     assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
 }
 
-/// What was added is read from another place than what was there.
+/// Added partitions are read from another position than existing ones.
 #[test]
 fn growth_before_the_topic_was_reported_is_reported_behind_it() {
     let mut s = Script::new(World::new(1).topic("t", 3));
@@ -142,7 +142,7 @@ fn a_negative_cursor_is_no_news() {
     assert_eq!(count(&s.client, t), 3);
 }
 
-/// ListOffsets answers with these codes for the last known partition and the one behind it.
+/// Responds to ListOffsets with these codes for the last known partition and the one after it.
 fn judge(s: &mut Script, last: i16, beyond: i16) {
     let Some(asked) = s.take::<ListOffsetsRequest>() else { return };
     let topics = asked.body.topics.iter().map(|topic| {
@@ -152,7 +152,7 @@ fn judge(s: &mut Script, last: i16, beyond: i16) {
                 .with_partition_index(p.partition_index)
                 .with_error_code(code)
         });
-        // Brokers answer in any order.
+        // Brokers return partitions in any order.
         let mut parts: Vec<_> = parts.collect();
         parts.reverse();
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(parts)
@@ -255,7 +255,7 @@ fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
         let asked = s.expect::<ProduceRequest>();
         s.acknowledge(&asked, 0);
         let before = s.client.stats();
-        // A request every 2 ms.
+        // One request every 2 ms.
         for offset in 1..5000 {
             s.produce(t, 0, "x");
             let asked = s.expect::<ProduceRequest>();
@@ -272,8 +272,8 @@ fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
 
 #[test]
 fn a_stopped_broker_does_not_delay_noticing_beyond_two_and_a_half_seconds() {
-    // Broker 1 answers nothing any more, and its connections stay open; the others do. Whose turn
-    // it is depends on when that begins.
+    // Broker 1 no longer responds, and its connections stay open; the others respond. Whose turn it
+    // is depends on when that begins.
     let mut slowest = Duration::ZERO;
     for wait in 10..13 {
         let (mut s, t) = ready(World::new(3).topic("t", 3));
@@ -316,7 +316,7 @@ fn a_smaller_count_marks_the_broker_and_never_the_topic() {
         .with_name(Some(asked.body.topics[0].name.clone()))
         .with_topic_id(s.world.topics[0].id);
     s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
-    // Something asks for metadata: a partition that is not known yet.
+    // A partition that is not known yet makes the client request metadata.
     let _ = s.try_produce(t, 9, "y");
     let asked = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
     assert!((4..=12).contains(&asked), "{asked} Metadata requests to a broker that is behind");
@@ -344,7 +344,7 @@ fn a_hole_leaves_the_count_and_is_asked_again() {
     s.expect::<ProduceRequest>();
 }
 
-/// Lets time pass with fetches that have nothing to give, held as long as they may be.
+/// Lets time pass with empty fetches, held as long as allowed.
 fn idle_reader(s: &mut Script, time: Duration, mut probed: impl FnMut(i32)) -> usize {
     let (end, mut fetches) = (s.now() + time, 0);
     let mut held: Vec<kavka_tests::script::Asked<kafka_protocol::messages::FetchRequest>> =
@@ -361,7 +361,7 @@ fn idle_reader(s: &mut Script, time: Duration, mut probed: impl FnMut(i32)) -> u
             let asked = held.remove(asked);
             s.give(&asked, 1, vec![]);
         }
-        // A broker answers in order: what is behind a fetch waits for it.
+        // A broker responds in order: what follows a fetch waits for it.
         while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
             let late = held
                 .iter()
@@ -389,7 +389,7 @@ fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_behind_no_f
         let all = (1..=3).all(|node| three.contains(&node));
         assert!(all, "in turn: {probed:?}");
     }
-    // Three brokers let each wait for half a second.
+    // Three brokers hold each fetch for half a second.
     assert!((3 * 30 * 2 - 6..=3 * 30 * 3).contains(&fetches), "{fetches} fetches in 30 s");
 }
 
@@ -429,7 +429,7 @@ fn each_topic_is_asked_of_busy_brokers_too() {
     s.manual(ApiKey::DescribeTopicPartitions);
     let mut probed = Vec::new();
     for round in 0..300 {
-        // The leaders of two partitions always have a batch on its way, the third never.
+        // The leaders of two partitions always have a batch in flight, the third never.
         s.produce(t, 1, "a");
         s.produce(t, 2, "b");
         for _ in 0..50 {
@@ -460,7 +460,7 @@ fn a_client_with_connections_to_spare_notices_growth_beside_slow_batches() {
         s.run(Duration::from_secs(1));
     }
     s.manual(ApiKey::Produce);
-    // Every leader has batches on its way that take long, as the first ones of new partitions do.
+    // Every leader has batches in flight that take long, like the first ones of new partitions.
     for partition in 0..3 {
         s.produce(t, partition, "slow");
     }

@@ -5,7 +5,7 @@ use kavka_core::{Duration, Event, Start};
 use kavka_tests::script::steps::{events, metadata, reading, reading_with, ready};
 use kavka_tests::script::{Asked, World, fetch};
 
-/// Refusals in a row under one epoch, after which another broker may be behind a connection.
+/// Refusals in a row under one epoch, after which a connection may lead to another broker.
 const DOUBT: u32 = 5;
 
 #[test]
@@ -39,7 +39,7 @@ fn an_epoch_that_all_say_is_lower_is_taken_in_the_end() {
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
-/// A broker that is behind names an epoch and the leader a newer one: each is taken in its turn.
+/// A stale broker names an epoch and the leader a newer one: each is adopted in turn.
 #[test]
 fn a_lower_epoch_and_a_leader_that_knows_better_make_no_fast_loop() {
     let (mut s, _) = reading_with(World::new(1).topic("t", 1), |mut config| {
@@ -58,8 +58,8 @@ fn a_lower_epoch_and_a_leader_that_knows_better_make_no_fast_loop() {
     assert!((10..60).contains(&asks), "{asks} Metadata requests in 30 s");
 }
 
-/// Before version 9 Metadata may name an epoch that the leader does not have: fetches
-/// name none then, and no broker can refuse them for it.
+/// Before version 9 Metadata may name an epoch that the leader does not have: then fetches name
+/// none, and no broker can refuse them for it.
 #[test]
 fn an_epoch_of_old_metadata_is_not_reported_to_leaders() {
     for (version, reported) in [(7, -1), (8, -1), (9, 5), (13, 5)] {
@@ -71,7 +71,7 @@ fn an_epoch_of_old_metadata_is_not_reported_to_leaders() {
         let epoch =
             |asked: &Asked<FetchRequest>| asked.body.topics[0].partitions[0].current_leader_epoch;
         assert_eq!(epoch(&asked), reported, "Metadata {version}");
-        // Nor where a start is asked for.
+        // Nor does a request for a start offset.
         s.manual(ApiKey::ListOffsets);
         let now = s.now();
         s.client.seek(now, parts[0], Start::Latest).expect("sought");
@@ -97,7 +97,7 @@ fn a_move_is_reported_once() {
     assert_eq!(reported.iter().filter(moved).count(), 1, "{reported:?}");
 }
 
-/// Its address was another broker's for a while, and a connection of then leads there for ever.
+/// Its address was another broker's for a while, and a connection from then leads there forever.
 #[test]
 fn a_leader_that_refuses_what_metadata_goes_on_giving_it_is_connected_anew() {
     let (mut s, t) = ready(World::new(1).topic("t", 1));
@@ -116,7 +116,7 @@ fn a_leader_that_refuses_what_metadata_goes_on_giving_it_is_connected_anew() {
     }
 }
 
-/// The same of a fetch; 2.4 has another code for it (9).
+/// The same for a fetch; 2.4 has another code for it (9).
 #[test]
 fn a_leader_that_goes_on_refusing_fetches_is_connected_anew() {
     for code in [6, 9] {

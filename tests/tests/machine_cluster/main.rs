@@ -1,5 +1,5 @@
 //! What the client knows of the cluster, against scripted brokers in virtual time. R1 and so on are
-//! the rules of freshness. More of it in `scenarios`.
+//! the rules of freshness. `scenarios` has more.
 
 mod brokers;
 mod growth;

@@ -25,7 +25,7 @@ fn another_id_is_believed_at_once_when_a_leader_refuses_ours() {
 
 #[test]
 fn the_id_before_ours_is_that_of_a_broker_behind() {
-    // R5: ids never come back.
+    // R5: old ids are never used again.
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let old = s.world.clone();
     let new = with_id(&s.world, 77, 4);
@@ -46,7 +46,7 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     );
 }
 
-/// A client that took another topic's id for the newer one, and what is right.
+/// Returns a client that took another topic's id for the newer one, and the correct world.
 fn mistaken(brokers: i32) -> (Script, World) {
     let (mut s, t) = ready(World::new(brokers).topic("t", 4));
     let right = s.world.clone();
@@ -59,7 +59,7 @@ fn mistaken(brokers: i32) -> (Script, World) {
     (s, right)
 }
 
-/// Whoever took two recreations in the wrong order hears of it by probes, if by nothing else.
+/// A client that adopted two recreations in the wrong order learns of it at least by probes.
 #[test]
 fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
     let (mut s, right) = mistaken(2);
@@ -67,7 +67,7 @@ fn probes_that_name_the_id_before_ours_at_every_broker_bring_it_back() {
     assert_eq!(recreated(&events(&mut s)), [4], "back to what both brokers say");
 }
 
-/// The other broker is gone for good, and nothing is fetched of what nobody leads.
+/// The other broker is gone permanently, and partitions without a leader are not fetched.
 #[test]
 fn the_id_before_ours_is_believed_of_the_only_broker_in_the_end() {
     let (mut s, right) = mistaken(1);
@@ -105,7 +105,7 @@ fn without_ids_fewer_partitions_are_believed_after_five_seconds() {
     assert_eq!((recreated(&events(&mut s)), count(&s.client, t)), (vec![2], 2));
 }
 
-/// Probes are all that sees it where nobody asks for the partitions that are gone.
+/// Where the deleted partitions are not requested, only probes detect it.
 #[test]
 fn without_ids_fewer_partitions_show_in_probes_with_a_cursor() {
     let mut world = World::new(1).topic("t", 4);

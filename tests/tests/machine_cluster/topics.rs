@@ -1,4 +1,4 @@
-//! Topics come and go, are many, have long names, and cost what they have to.
+//! Topics come and go, are many, have long names, and cost no more than they must.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant as Clock};
@@ -19,7 +19,7 @@ fn limited(world: World, topics: usize, partitions: usize) -> Script {
     (limits.topics, limits.partitions) = (topics, partitions);
     let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     let mut s = Script::with(world, config, &limits);
-    // To look, it watches the first topic again.
+    // The check would watch the first topic again.
     s.watching = false;
     s
 }
@@ -28,7 +28,7 @@ fn full() -> Result<TopicId, Error> {
     Err(Error::Limit { what: LimitKind::Topics, needed: 3 })
 }
 
-/// Produces a record and has it acknowledged.
+/// Produces a record and acknowledges it.
 fn produce(s: &mut Script, topic: TopicId) {
     s.until("the record is taken", |s| match s.try_produce(topic, 0, "v") {
         Ok(_) => true,
@@ -40,7 +40,7 @@ fn produce(s: &mut Script, topic: TopicId) {
     assert_eq!(s.delivered(), [(1, Some(0))]);
 }
 
-/// Answers Metadata requests for so long; returns how many there were.
+/// Responds to Metadata requests for this time; returns how many there were.
 fn asked_metadata(s: &mut Script, time: Duration) -> usize {
     let (mut asks, end) = (0, s.now() + time);
     while s.now() < end {
@@ -54,7 +54,7 @@ fn asked_metadata(s: &mut Script, time: Duration) -> usize {
     asks
 }
 
-/// Leaders of partitions that will be in use are kept as they stream by.
+/// Leaders of partitions that will be in use are kept while the response is read.
 #[test]
 fn start_and_growth_take_one_metadata_request_each() {
     for (produces, reads) in [(true, false), (false, true), (true, true)] {
@@ -103,7 +103,7 @@ fn start_and_growth_take_one_metadata_request_each() {
     }
 }
 
-/// Entries are made for those partitions alone that somebody wants, and while there is room.
+/// Entries are only created for partitions that are wanted, and while there is space.
 #[test]
 fn what_streams_by_takes_no_room_from_others() {
     let mut s = limited(World::new(1).topic("t", 6).topic("u", 2), 3, 4);
@@ -122,7 +122,7 @@ fn what_streams_by_takes_no_room_from_others() {
     });
     let assigned: Vec<_> = assigned.collect();
     assert_eq!(assigned.len(), 4);
-    // Nothing of the other topic was taken, and what is given back can be had.
+    // The other topic's entries were not used, and released ones are available.
     let now = s.now();
     s.client.unwatch(t);
     for at in &assigned[..2] {
@@ -153,7 +153,7 @@ fn a_topic_that_is_not_watched_any_more_makes_room() {
     assert_eq!(s.client.topic_name(c), Some("c"), "an old id unwatches nothing");
     assert_eq!(s.client.topic("b"), Ok(b));
     assert_eq!(s.client.topic("a"), full());
-    // With the last one gone nobody is asked any more.
+    // When the last one is gone, no broker gets a request.
     s.client.unwatch(b);
     s.client.unwatch(c);
     s.run(Duration::from_secs(1));
@@ -164,8 +164,8 @@ fn a_topic_that_is_not_watched_any_more_makes_room() {
     assert_ne!(again, a);
 }
 
-/// Its sequences end with a topic: the same numbers under the same epoch would be taken for a
-/// repetition.
+/// A topic's sequences are forgotten with it: the same numbers under the same epoch would look like
+/// a repetition.
 #[test]
 fn a_forgotten_sequence_raises_the_epoch() {
     let mut s = limited(World::new(1).topic("a", 2), 2, 8);
@@ -186,7 +186,7 @@ fn a_topic_stays_while_something_of_it_is_in_use() {
     let mut s = limited(World::new(1).topic("a", 1).topic("b", 1).topic("c", 1), 2, 8);
     let (a, b) = (s.ready("a"), s.ready("b"));
     let now = s.now();
-    // Beyond the end, where no answer names it.
+    // Beyond the end, where no response names it.
     let at = s.client.assign(now, a, 7, Start::Earliest).unwrap();
     s.produce(b, 0, "v");
     let asked = s.expect::<ProduceRequest>();
@@ -219,7 +219,7 @@ fn a_topic_that_is_watched_again_in_time_stays() {
     assert_eq!(s.client.topic_name(a), Some("a"));
 }
 
-/// Its age begins anew with that, and ends like that of others.
+/// Its age then starts at zero, and has the same limit as that of others.
 #[test]
 fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
     let world = World::new(1).topic("t", 1);
@@ -239,7 +239,7 @@ fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
     assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
 }
 
-/// Whatever ids they have: some share a place in the index.
+/// Whatever the ids are: some share an entry of the index.
 #[test]
 fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
     let others = ["a", "b", "c", "d", "e"];
@@ -263,7 +263,7 @@ fn a_recreated_topic_is_found_by_its_new_id_and_others_by_theirs() {
     }
 }
 
-/// `metadata.max.idle.ms`, where the place is needed.
+/// `metadata.max.idle.ms`, where the entry is needed.
 #[test]
 fn a_topic_that_was_not_produced_to_for_five_minutes_makes_room() {
     let mut s = limited(World::new(1).topic("a", 1).topic("b", 1).topic("c", 1), 2, 8);
@@ -280,7 +280,7 @@ fn a_topic_that_was_not_produced_to_for_five_minutes_makes_room() {
     assert_eq!(s.client.topic_name(a), None);
     assert_eq!(s.client.topic_name(b), Some("b"));
     produce(&mut s, c);
-    // What is read stays, and what is not acknowledged.
+    // Topics that are read stay, and so do those with records that are not acknowledged.
     let now = s.now();
     s.client.assign(now, b, 0, Start::Earliest).unwrap();
     s.run(Duration::from_secs(290));
@@ -290,7 +290,7 @@ fn a_topic_that_was_not_produced_to_for_five_minutes_makes_room() {
     assert_eq!(s.client.topic("a"), full());
 }
 
-/// One after another, more than there are places for by far.
+/// Far more than there are entries, one after another.
 #[test]
 fn ten_thousand_topics_are_produced_to_one_after_another() {
     let mut s = limited(World::new(1), 4, 8);
@@ -311,7 +311,7 @@ fn ten_thousand_topics_are_produced_to_one_after_another() {
     assert_eq!(s.client.stats().blocks_used, 0);
 }
 
-/// Answers that were asked for a topic whose place another one has by now.
+/// Responses to requests for a topic whose entry another one has by now.
 #[test]
 fn late_answers_say_nothing_about_the_topic_that_came_after() {
     for release in [Profile::V4_4, Profile::V2_8] {
@@ -334,7 +334,7 @@ fn late_answers_say_nothing_about_the_topic_that_came_after() {
     }
 }
 
-/// The topic is forgotten in the middle of a Metadata answer about it.
+/// The topic is forgotten in the middle of a Metadata response about it.
 #[test]
 fn half_an_answer_says_nothing_about_the_topic_that_came_after() {
     let mut s = limited(World::new(1).topic("a", 40).topic("b", 2), 1, 8);
@@ -357,7 +357,7 @@ fn long(n: usize, len: usize) -> String {
     format!("{n:0>2}{}", "x".repeat(len - 2))
 }
 
-/// As many names as do not fit into one request, of either kind.
+/// More names than fit into one request, of either kind.
 #[test]
 fn names_that_do_not_fit_into_one_request_are_split() {
     for (release, topics, len, blocks, bytes) in [
@@ -380,7 +380,7 @@ fn names_that_do_not_fit_into_one_request_are_split() {
             assert!(s.client.freshness(*id).is_some(), "{id:?} of {topics}, {release:?}");
         }
         let _ = events(&mut s);
-        // Nobody has to read whole Metadata for that.
+        // This does not need whole Metadata responses.
         s.run(Duration::from_secs(3));
         for id in &ids {
             let by = s.client.freshness(*id).unwrap().by.signal;
@@ -392,7 +392,7 @@ fn names_that_do_not_fit_into_one_request_are_split() {
     }
 }
 
-/// All memory is on its way to a broker that takes nothing just now.
+/// All memory is in flight to a broker that takes nothing at the moment.
 #[test]
 fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
     for release in [Profile::V4_4, Profile::V2_8] {
@@ -407,7 +407,7 @@ fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
         s.produce(t, 1, "first");
         let asked = s.expect::<ProduceRequest>();
         s.acknowledge(&asked, 0);
-        // Until the next probe is due in a moment.
+        // Until shortly before the next probe is due.
         let sent = s.client.stats().probes.requests;
         s.until("a probe", |s| s.client.stats().probes.requests > sent);
         s.run(Duration::from_millis(950));
@@ -451,7 +451,7 @@ fn probes_of_many_topics_are_shared_out() {
     assert_eq!(s.waiting::<DescribeTopicPartitionsRequest>(), 0);
 }
 
-/// Time of one look at a client that watches so many topics, all of them known.
+/// Measures one step of a client that watches `topics` topics, all of them known.
 fn look(topics: usize) -> Duration {
     let mut world = World::new(1).release(Profile::V2_8);
     for n in 0..topics {
@@ -474,7 +474,7 @@ fn look(topics: usize) -> Duration {
     let looks = || {
         let start = Clock::now();
         for _ in 0..200 {
-            // Watching what is watched changes nothing, but makes the client look.
+            // Watching a watched topic changes nothing, but makes the client run a step.
             s.client.topic("t0").unwrap();
             s.client.handle_timeout(now);
             assert!(s.client.poll_event(now).is_none());
@@ -484,7 +484,7 @@ fn look(topics: usize) -> Duration {
     core::iter::repeat_with(looks).take(20).min().unwrap_or_default()
 }
 
-/// The least of many measurements, so that a busy machine does not matter.
+/// The minimum of many measurements, so that a busy machine does not matter.
 #[test]
 fn a_look_costs_the_same_for_4_000_topics() {
     let (one, many) = (look(1), look(4000));

@@ -1,4 +1,4 @@
-//! Applications and loops that are away for a while, and those that leave things where they are.
+//! Applications and loops that are away for a while, and those that leave bytes unread.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
 use kavka_core::{Acks, Config, ConnId, Duration, Event, Limits, Probing, Start};
@@ -12,14 +12,14 @@ fn disconnected(s: &mut Script) -> usize {
     .len()
 }
 
-/// A client that gives nothing up for being silent, for what is about its deadlines.
+/// Creates a client that gives up no connection for silence, for tests of its deadlines.
 fn patient(world: World) -> Script {
     let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     config.silence_timeout = Duration::from_secs(600);
     Script::with(world, config, &Limits::small())
 }
 
-/// The whole answer lies in the receive buffer: what takes long is the application.
+/// The whole response is in the receive buffer: only the application is slow.
 #[test]
 fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
     let mut s = patient(World::new(1).topic("t", 1));
@@ -39,7 +39,7 @@ fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
     let next = s.expect::<FetchRequest>();
     assert_eq!(next.conn, asked.conn, "the same connection goes on");
     assert_eq!(s.wanted(&next), [("t".to_owned(), 0, 2)], "nothing is fetched twice");
-    // From here on the broker is awaited again.
+    // From here on the client waits for the broker again.
     s.manual(ApiKey::Fetch);
     s.run(Duration::from_secs(29));
     assert_eq!(disconnected(&mut s), 0, "its time begins when the application is there");
@@ -47,7 +47,7 @@ fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
     assert_eq!(disconnected(&mut s), 1, "who does not answer for 30 s is given up");
 }
 
-/// What was asked behind the answer that waits has as much time left as before.
+/// A request that follows the waiting response has as much time left as before.
 #[test]
 fn a_request_behind_an_answer_that_waits_is_given_its_time() {
     let mut s = patient(World::new(1).topic("t", 2));
@@ -70,8 +70,8 @@ fn a_request_behind_an_answer_that_waits_is_given_its_time() {
     assert_eq!(disconnected(&mut s), 1);
 }
 
-/// What has arrived while nobody looked is read before a deadline counts, although the loop looks
-/// at the time first.
+/// What has arrived while the loop was away is read before a deadline counts, although the loop
+/// checks the time first.
 fn answered_while_away(seconds: u64, acks: Acks) {
     let mut s = Script::with(
         World::new(1).topic("t", 1),
@@ -84,7 +84,7 @@ fn answered_while_away(seconds: u64, acks: Acks) {
     let asked = s.expect::<ProduceRequest>();
     let answer = Script::produce_answer(&asked, 0, 7);
     s.sleep(Duration::from_secs(seconds));
-    // It came long ago, and lies in the socket.
+    // It arrived long ago, and is in the socket.
     s.answer(&asked, answer);
     s.run(Duration::from_secs(2));
     assert_eq!(s.delivered(), [(1, Some(7))], "away for {seconds} s");
@@ -113,7 +113,7 @@ fn a_broker_that_did_not_answer_while_nobody_looked_is_given_up_soon() {
     assert_eq!(disconnected(&mut s), 1);
 }
 
-/// The socket takes nothing, and the loop knows: it does not look for bytes before it does.
+/// The socket takes nothing, and the loop knows: it does not poll for bytes before it does.
 #[test]
 fn a_loop_that_leaves_bytes_where_they_are_does_not_spin() {
     let config = Config::new("b1:9001").linger(Duration::ZERO);
@@ -134,7 +134,7 @@ fn a_loop_that_leaves_bytes_where_they_are_does_not_spin() {
             s.client.handle_timeout(now);
             while s.client.poll_action(now).is_some() {}
             if !never && made == 0 {
-                // Something of it is left: the socket is full.
+                // A part of it is left: the socket is full.
                 let _ = s.client.poll_transmit(now, conn);
                 s.client.handle_transmitted(now, conn, 1);
             }
@@ -151,14 +151,14 @@ fn a_loop_that_leaves_bytes_where_they_are_does_not_spin() {
     }
 }
 
-/// A client whose requests time out after 4 s, and a connection with a batch of 10 KB to send that
-/// takes nothing yet.
+/// Returns a client whose requests time out after 4 s, and a connection with a batch of 10 KB to
+/// send that takes nothing yet.
 fn slow_link() -> (Script, ConnId) {
     let world = World::new(1).topic("t", 1);
     let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     (config.request_timeout, config.probing) = (Duration::from_secs(4), Probing::Never);
     let mut s = Script::with(world, config, &Limits::small());
-    // The second connection, opened beside one that is late, ends with whatever looks next.
+    // The second connection, opened beside one that is late, ends with the next check.
     s.watching = false;
     let t = s.ready("t");
     s.produce(t, 0, "a");
@@ -169,7 +169,7 @@ fn slow_link() -> (Script, ConnId) {
     (s, asked.conn)
 }
 
-/// A request timeout is about a peer that does not answer, not about a link that is slow.
+/// A request timeout is for a peer that does not respond, not for a slow link.
 #[test]
 fn a_request_that_leaves_slowly_is_not_given_up_while_bytes_move() {
     let (mut s, conn) = slow_link();
@@ -187,7 +187,7 @@ fn a_request_that_leaves_slowly_is_not_given_up_while_bytes_move() {
     assert_eq!((s.delivered().len(), disconnected(&mut s)), (2, 0));
 }
 
-/// The same of a response that arrives slowly.
+/// The same for a response that arrives slowly.
 #[test]
 fn a_response_that_arrives_slowly_is_not_given_up_while_bytes_move() {
     let mut s = Script::with(

@@ -59,7 +59,7 @@ struct Rig {
     conns: Vec<ConnId>,
     topics: Vec<TopicId>,
     partitions: Vec<PartitionId>,
-    /// Last correlation id that left on each connection, taken from the bytes.
+    /// Last correlation id that was sent on each connection, taken from the bytes.
     asked: Vec<(ConnId, Vec<u8>)>,
 }
 
@@ -107,7 +107,7 @@ impl Rig {
         }
     }
 
-    /// An answer to the oldest request that left, with a body that means something or not.
+    /// Responds to the oldest sent request, with a valid or invalid body.
     fn answer(&mut self, conn: ConnId, body: &[u8]) {
         let Some((_, all)) = self.asked.iter_mut().find(|(c, _)| *c == conn) else { return };
         let Some(front) = all.first_chunk::<12>() else { return };
@@ -115,7 +115,7 @@ impl Rig {
         let mut frame = (body.len() as u32 + 4).to_be_bytes().to_vec();
         frame.extend(&front[8..12]);
         if front[5] == 18 {
-            // Versions that a real broker has, so that the connection goes somewhere.
+            // Versions that a real broker has, so that the connection gets past the handshake.
             let ranges = [(0, 3, 13), (1, 4, 18), (2, 1, 11), (3, 0, 13), (18, 0, 0), (22, 0, 5)];
             let mut versions = vec![0, 0, 0, 0, 0, 6];
             for (key, min, max) in ranges {
@@ -203,7 +203,7 @@ impl Rig {
         }
     }
 
-    /// Whoever does all that is asked for comes to an end.
+    /// Does all that the client requests; returns whether it comes to rest.
     fn settles(&mut self) -> bool {
         for _ in 0..2000 {
             self.client.handle_timeout(self.now);
@@ -244,8 +244,8 @@ proptest! {
     }
 }
 
-/// What was just told to the client is due at once, before anything is polled: an adapter that
-/// sleeps until `poll_timeout` after a command would sleep over it.
+/// A command is due at once, before anything is polled: an adapter that sleeps until `poll_timeout`
+/// after a command would delay it.
 #[test]
 fn what_a_command_wants_is_due_before_anything_is_polled() {
     type Command = fn(&mut Script, TopicId, PartitionId, PartitionId);

@@ -1,4 +1,4 @@
-//! Frames in pieces, brokers that break the protocol, do not answer or go away.
+//! Frames in pieces, brokers that break the protocol, do not respond or close.
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
@@ -10,7 +10,7 @@ use kavka_tests::script::steps::{configured, disconnected, reading_with, send, w
 use kavka_tests::script::{Reported, Script, World};
 use kavka_tests::sim::Profile;
 
-/// What a connection was in the middle of must not be read into the next one in its place.
+/// A half-read frame must not continue in the next connection with the same entry.
 #[test]
 fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
     let mut limits = Limits::small();
@@ -26,7 +26,7 @@ fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();
     let mut bytes = s.encoded(&asked, Script::produce_answer(&asked, 0, 1)).to_vec();
-    // A frame that is a hundred bytes longer than its answer, most of which never come.
+    // A frame that is a hundred bytes longer than its response, most of which never arrive.
     bytes[3] += 100;
     bytes.extend([0; 10]);
     s.feed(asked.conn, &bytes);
@@ -37,7 +37,7 @@ fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
     assert_eq!((asked.node, disconnected(&mut s)), (2, vec![]));
 }
 
-/// Newer brokers may have more to say; the answer behind that is read all the same.
+/// Newer brokers may append fields; the response after them is read nevertheless.
 #[test]
 fn bytes_behind_an_answer_are_passed_in_any_pieces() {
     for last in [0, 4, 10] {
@@ -125,7 +125,7 @@ fn tagged_fields_that_nobody_knows_are_counted() {
     assert_eq!(s.client.stats().unknown_tags, 2);
 }
 
-/// The adapter may be late: what it says of a connection that ended is not about its successor.
+/// The adapter may be late: its call for an ended connection does not concern the next one.
 #[test]
 fn late_news_of_a_connection_does_not_reach_the_next_one_in_its_place() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -158,7 +158,7 @@ fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
     assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed))]);
 }
 
-/// Who is throttled is quiet; brokers before these versions have waited themselves (KIP-219).
+/// A throttled client stays quiet; brokers before these versions wait themselves (KIP-219).
 #[test]
 fn a_throttled_answer_is_followed_by_quiet_since_the_version_that_says_so() {
     for (version, pause, quiet) in [(7, 300, 0), (8, 300, 300), (11, 300, 300), (11, 1, 1)] {

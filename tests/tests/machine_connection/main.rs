@@ -1,4 +1,4 @@
-//! Connections against scripted brokers, in virtual time. More of it in `scenarios`.
+//! Connections against scripted brokers, in virtual time. `scenarios` has more.
 
 mod away;
 mod calls;

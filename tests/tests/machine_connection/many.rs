@@ -1,5 +1,5 @@
-//! Many brokers: one connection each where there is room, slots that change hands slowly where
-//! there is not.
+//! Many brokers: one connection each where there is capacity, otherwise slots that change hands
+//! slowly.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use kafka_protocol::messages::FetchRequest;
 use kavka_core::{Client, Config, ConfigError, Duration, LimitKind, Limits, Start, Storage};
 use kavka_tests::script::{Script, World};
 
-/// Brokers that have nothing to give, and say so after 50 ms. Returns who was asked.
+/// Runs brokers without records, which respond after 50 ms. Returns the brokers that got requests.
 fn serve(s: &mut Script, time: Duration) -> BTreeSet<i32> {
     let (end, mut nodes) = (s.now() + time, BTreeSet::new());
     while s.now() < end {
         s.run(Duration::from_millis(50));
-        // Those that are asked in return wait for their turn.
+        // Requests sent in return wait for the next round.
         let asked: Vec<_> = core::iter::from_fn(|| s.take::<FetchRequest>()).collect();
         for asked in asked {
             nodes.insert(asked.node);
@@ -22,7 +22,7 @@ fn serve(s: &mut Script, time: Duration) -> BTreeSet<i32> {
     nodes
 }
 
-/// A consumer of a partition on each broker.
+/// Creates a consumer of a partition on each broker.
 fn reader(brokers: i32, conns: usize) -> Script {
     let mut limits = Limits::small();
     (limits.conns, limits.brokers, limits.partitions) = (conns, 256, 256);
@@ -36,7 +36,7 @@ fn reader(brokers: i32, conns: usize) -> Script {
     s
 }
 
-/// The same after its start; and the connects of ten seconds.
+/// Returns such a consumer after its start, and the number of connects in ten seconds.
 fn connects(brokers: i32, conns: usize) -> (Script, usize) {
     let mut s = reader(brokers, conns);
     serve(&mut s, Duration::from_secs(10));
@@ -54,11 +54,11 @@ fn few_slots_change_hands_slowly() {
     }
 }
 
-/// However many there are, and in whichever order they ask.
+/// Holds for any number of brokers and any order of requests.
 #[test]
 fn each_of_many_brokers_has_its_turn() {
     let mut s = reader(77, 26);
-    // One every 600 ms makes way, a few more at the start.
+    // One connection is drained and closed every 600 ms, a few more at the start.
     let (start, round) = (Duration::from_secs(25), Duration::from_secs(50));
     assert_eq!(serve(&mut s, start).len(), 77, "read from, after {start:?}");
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Mistakes of the loop around a client are named and counted, and no broker is blamed for them.
+//! Mistakes of the loop around a client are named and counted, and not blamed on a broker.
 
 use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use kavka_core::{
@@ -14,7 +14,7 @@ fn disconnected(s: &mut Script) -> Vec<Error> {
     })
 }
 
-/// A client with a record on its way to broker 1, and the connection that it is on.
+/// Returns a client with a record in flight to broker 1, and the connection that carries it.
 fn under_way() -> (Script, ConnId) {
     let mut s = Script::new(World::new(1).topic("t", 1));
     s.manual(ApiKey::Produce);
@@ -30,7 +30,7 @@ fn count(s: &Script) -> (u32, Option<Misuse>) {
     (stats.misuses, stats.last_misuse)
 }
 
-/// The mistake is named by the event, counted once, and the record is sent again.
+/// Checks that the event names the mistake, it is counted once, and the record is sent again.
 fn ends_by(s: &mut Script, misuse: Misuse) {
     assert_eq!(disconnected(s), [Error::Caller(misuse)]);
     assert_eq!(count(s), (1, Some(misuse)));
@@ -48,7 +48,7 @@ fn more_received_than_the_buffer_has_is_the_loops_mistake() {
     ends_by(&mut s, Misuse::Received);
 }
 
-/// Reported twice, the second time bytes would be read that nobody received.
+/// If reported twice, bytes would be read that never arrived.
 #[test]
 fn received_without_a_buffer_is_the_loops_mistake() {
     let (mut s, conn) = under_way();
@@ -67,7 +67,7 @@ fn more_transmitted_than_was_offered_is_the_loops_mistake() {
     ends_by(&mut s, Misuse::Transmitted);
 }
 
-/// Sent and not reported, a request would be sent again, and answered twice.
+/// Sent but not reported, a request would be sent again, and get two responses.
 #[test]
 fn a_response_to_what_was_not_reported_as_transmitted_is_the_loops_mistake() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -104,7 +104,7 @@ fn a_response_of_another_connection_is_the_loops_mistake() {
     assert_eq!(count(&s), (1, Some(Misuse::OtherConnection)));
 }
 
-/// Whoever ignores `Action::Close` goes on reading from a socket that is nobody's.
+/// A loop that ignores `Action::Close` keeps reading from a socket without a connection.
 #[test]
 fn bytes_of_a_connection_that_was_closed_are_counted() {
     let (mut s, conn) = under_way();

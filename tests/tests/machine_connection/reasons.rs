@@ -1,5 +1,5 @@
-//! What a broker cannot be asked is reported at once, with the API; and peers that greet and go are
-//! tried again ever more slowly.
+//! A request that a broker does not support fails at once, with the API; and peers that close after
+//! the handshake are tried again ever more slowly.
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, InitProducerIdRequest,
@@ -95,7 +95,7 @@ fn a_partition_whose_leader_gives_no_records_says_so_once() {
     s.none::<FetchRequest>("it speaks no version of ours");
 }
 
-/// KIP-35: both ends of a range bind.
+/// KIP-35: both ends of a range count.
 #[test]
 fn nothing_is_asked_in_a_version_below_the_brokers_lowest() {
     let mut world = World::new(1).topic("t", 1);
@@ -146,7 +146,8 @@ fn a_peer_without_metadata_is_named_and_left() {
     assert!(!reported.is_empty() && reported.iter().all(|error| *error == fault), "{reported:?}");
 }
 
-/// A listener that wants SASL answers ApiVersions and ends the connection at what comes next.
+/// A listener that wants SASL responds to ApiVersions and closes the connection at the next
+/// request.
 #[test]
 fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -164,7 +165,7 @@ fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
     assert!((8..=20).contains(&connects), "{connects} connections in 10 s");
     let reported = disconnected(&mut s);
     assert!(reported.iter().all(|e| *e == Error::Closed(CloseReason::EndedEarly)), "{reported:?}");
-    // Once it answers, what was is forgotten.
+    // Once it responds, its failures are forgotten.
     s.automatic(ApiKey::Metadata);
     s.until("a connection", |s| !s.connections(1).is_empty());
 }
@@ -191,8 +192,8 @@ fn a_broker_whose_metadata_is_damaged_is_tried_ever_more_slowly() {
     assert!((6..=25).contains(&connects), "{connects} connections in 10 s, {t:?}");
 }
 
-/// An ApiVersions answer of version 3 that ends anywhere but before its throttle time, or whose
-/// tags are damaged, is no answer.
+/// An ApiVersions response of version 3 that ends anywhere except before its throttle time, or
+/// whose tags are damaged, is invalid.
 #[test]
 fn only_a_missing_throttle_time_is_tolerated() {
     let ranges: Vec<u8> = [(0_i16, 3_i16, 12_i16), (1, 4, 17), (2, 1, 9), (3, 0, 12), (18, 0, 3)]
@@ -231,8 +232,8 @@ fn only_a_missing_throttle_time_is_tolerated() {
     }
 }
 
-/// The error says enough: version 0 is asked for next. librdkafka's mock cluster writes an array's
-/// length of one format and the rest of the other.
+/// The error is enough: version 0 is requested next. librdkafka's mock cluster writes an array's
+/// length in one format and the rest in the other.
 #[test]
 fn what_stands_behind_an_unknown_version_does_not_matter() {
     let of_the_mock = vec![0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
@@ -255,7 +256,7 @@ fn what_stands_behind_an_unknown_version_does_not_matter() {
     }
 }
 
-/// Where many topics are watched and nobody can be asked, nothing spins.
+/// Where many topics are watched and no broker can be used, nothing spins.
 #[test]
 fn a_missing_api_costs_no_loop() {
     let mut s = Script::with(without(0), Config::new("b1:9001"), &Limits::small());

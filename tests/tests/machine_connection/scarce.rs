@@ -4,13 +4,13 @@ use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Config, Duration, Limits};
 use kavka_tests::script::{Script, World};
 
-/// A client with few connections keeps all partitions of three brokers busy for a while; how many
-/// batches each broker got.
+/// Keeps a client with few connections busy with all partitions of three brokers for a while;
+/// returns how many batches each broker got.
 fn turns(conns: usize, hanging: Option<i32>) -> [u32; 3] {
     let mut limits = Limits::small();
     limits.conns = conns;
     let mut config = Config::new("b1:9001").linger(Duration::ZERO);
-    // A batch for each record: queues never run empty.
+    // One batch per record: queues never run empty.
     config.batch_bytes = 70;
     let mut s = Script::with(World::new(3).topic("t", 3), config, &limits);
     let t = s.ready("t");
@@ -21,7 +21,7 @@ fn turns(conns: usize, hanging: Option<i32>) -> [u32; 3] {
     let end = s.now() + Duration::from_secs(6);
     while s.now() < end {
         for (partition, waiting) in (0..).zip(&mut waiting) {
-            // Always something to send, to every broker.
+            // There is always something to send to every broker.
             while *waiting < 40 {
                 s.produce(t, partition, "x");
                 *waiting += 1;

@@ -1,5 +1,5 @@
-//! Connections over which nothing comes back: reported after seconds, and given up while others are
-//! answered; no batch is written twice for that.
+//! Connections without responses: reported after seconds, and given up while others get responses;
+//! no batch is written twice because of that.
 
 use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
 use kavka_core::{Acks, CloseReason, Config, Duration, Error, Event, Limits};
@@ -21,7 +21,7 @@ fn ended(s: &mut Script) -> Vec<(i32, Error)> {
     })
 }
 
-/// A broker that accepts and says nothing, and one that is a black hole.
+/// A broker that accepts and stays silent, and one that is a black hole.
 #[test]
 fn a_broker_that_does_not_answer_is_reported_after_seconds() {
     for hangs in [false, true] {
@@ -41,7 +41,7 @@ fn a_broker_that_does_not_answer_is_reported_after_seconds() {
     }
 }
 
-/// An idle client and one whose fetches wait are no silence.
+/// An idle client and waiting fetches are not silence.
 #[test]
 fn waiting_for_records_is_no_silence() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -59,7 +59,7 @@ fn config(world: &World, idempotence: bool) -> Config<'static> {
     config
 }
 
-/// A middle box drops the connection: probes over another one are answered, the batch is not.
+/// A middle box drops the connection: probes over another one get responses, the batch does not.
 #[test]
 fn a_dead_connection_is_given_up_while_others_are_answered() {
     for idempotence in [true, false] {
@@ -93,7 +93,7 @@ fn a_dead_connection_is_given_up_while_others_are_answered() {
     }
 }
 
-/// Where nobody is answered it is the network, or the cluster: no connection is worse than others.
+/// Where no connection gets responses, it is the network or the cluster: none is worse than others.
 #[test]
 fn silence_everywhere_ends_nothing_before_the_request_timeout() {
     let mut s = Script::new(World::new(1).topic("t", 1));

@@ -1,4 +1,4 @@
-//! Truncation at brokers whose Fetch does not tell it (2.4 to 2.6): OffsetForLeaderEpoch.
+//! Truncation at brokers whose Fetch does not report it (2.4 to 2.6): OffsetForLeaderEpoch.
 
 use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
@@ -13,7 +13,7 @@ use kavka_tests::script::steps::{events, fetch_with, moves, reading_with};
 use kavka_tests::script::{Asked, Script, World};
 use kavka_tests::sim::Profile;
 
-/// A reader that has read ten records of epoch 0, whose leader is another broker then.
+/// Returns a reader that has read ten records of epoch 0, after which another broker leads.
 fn moved(profile: Profile) -> (Script, PartitionId) {
     let world = World::new(2).release(profile).topic("t", 1);
     let (mut s, parts) = reading_with(world, |config| config);
@@ -38,7 +38,7 @@ fn ends(s: &mut Script, asked: &Asked<OffsetForLeaderEpochRequest>, end: (i16, i
     s.answer(asked, OffsetForLeaderEpochResponse::default().with_topics(vec![topic]));
 }
 
-/// The offset that is fetched next.
+/// Returns the offset that is fetched next.
 fn next_offset(s: &mut Script) -> i64 {
     let asked = fetch_with(s, |s, asked| !s.wanted(asked).is_empty());
     s.wanted(&asked)[0].2
@@ -105,7 +105,7 @@ fn no_common_epoch_at_all_is_out_of_range() {
     assert_eq!(moves(&events(&mut s)), [(10, 20, MoveReason::OutOfRange)]);
 }
 
-/// Newer brokers tell it in Fetch; older ones answer consumers nothing.
+/// Newer brokers report it in Fetch; older ones refuse this request of consumers.
 #[test]
 fn other_brokers_are_not_asked() {
     for profile in [Profile::V1_1, Profile::V2_8, Profile::V4_4] {

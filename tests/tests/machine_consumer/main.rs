@@ -1,4 +1,4 @@
-//! The consumer against scripted brokers, in virtual time. More of it in `scenarios`.
+//! The consumer against scripted brokers, in virtual time. `scenarios` has more.
 
 mod epochs;
 mod news;

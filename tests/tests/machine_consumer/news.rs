@@ -1,4 +1,5 @@
-//! An application that takes no records for now: what it is fetched, and what it hears meanwhile.
+//! An application that takes no records for now: what is fetched for it, and what it learns
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{batch, reading};
 use kavka_tests::script::{Script, World};
 
-/// Takes everything but records for so long. Returns counts of growths that were told.
+/// Takes everything except records for this time. Returns the counts of reported growths.
 fn take_news(s: &mut Script, time: Duration) -> Vec<u32> {
     let (end, mut grown) = (s.now() + time, Vec::new());
     s.listening = false;

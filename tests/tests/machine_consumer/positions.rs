@@ -21,7 +21,7 @@ fn a_leader_that_contradicts_itself_about_the_range_makes_no_fast_loop() {
     assert_eq!(moves(&events(&mut s)), []);
 }
 
-/// A session repeats what it was told last, so a leader would refuse the same epoch for ever.
+/// A session repeats what it got last, so a leader would refuse the same epoch forever.
 #[test]
 fn an_epoch_that_changes_without_the_position_is_reported_to_the_session() {
     let (mut s, _) = reading(1, 1);
@@ -64,7 +64,7 @@ fn held_records_come_again_from_there() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 1)]);
 }
 
-/// One request at a time: the old leader's answer says soon enough that it is none any more.
+/// One request at a time: the old leader's response soon shows that it no longer leads.
 #[test]
 fn a_start_that_was_asked_for_is_awaited_when_the_leader_moves() {
     let (mut s, parts) = reading(2, 1);
@@ -151,7 +151,7 @@ fn access_refused_after_a_passing_error_is_reported_too() {
     assert_eq!(events(&mut s).iter().filter(failed).count(), 1);
 }
 
-/// Where reading begins, and that it has come to an end, is reported on demand: once, and again
+/// The start of reading, and that the end was reached, are reported on demand: once, and again
 /// after the position moved.
 #[test]
 fn positions_and_ends_are_reported_once() {

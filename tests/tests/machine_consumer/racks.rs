@@ -9,12 +9,12 @@ use kavka_tests::script::fetch::{diverging, records, refused};
 use kavka_tests::script::steps::{batch, events, fetch_with, moves, reading_with};
 use kavka_tests::script::{Asked, Script, World};
 
-/// "Read it from there."
+/// Returns a part that names a replica to read from.
 fn elsewhere(partition: i32, replica: i32) -> PartitionData {
     records(partition, &[]).with_preferred_read_replica(BrokerId(replica))
 }
 
-/// A reader in a rack of partition 0, which broker 1 leads, and the first fetch.
+/// Returns a reader in a rack of partition 0, which broker 1 leads, and the first fetch.
 fn in_rack() -> (Script, Asked<FetchRequest>) {
     let world = World::new(3).topic("t", 1);
     let (mut s, _) = reading_with(world, |config| config.rack("r2"));
@@ -23,12 +23,12 @@ fn in_rack() -> (Script, Asked<FetchRequest>) {
     (s, asked)
 }
 
-/// The next fetch that names the partition.
+/// Takes the next fetch that names the partition.
 fn next(s: &mut Script) -> Asked<FetchRequest> {
     fetch_with(s, |s, asked| !s.wanted(asked).is_empty())
 }
 
-/// One that forgets replicas after `age`, its partition, and a fetch at broker 2.
+/// Returns a reader that forgets replicas after `age`, its partition, and a fetch at broker 2.
 fn reader_at_replica(age: Duration) -> (Script, PartitionId, Asked<FetchRequest>) {
     let world = World::new(2).topic("t", 1);
     let (mut s, parts) = reading_with(world, |mut config| {
@@ -42,7 +42,7 @@ fn reader_at_replica(age: Duration) -> (Script, PartitionId, Asked<FetchRequest>
     (s, parts[0], asked)
 }
 
-/// The same reader, with a fetch at broker 2.
+/// Returns the same reader, with a fetch at broker 2.
 fn at_replica() -> (Script, Asked<FetchRequest>) {
     let (mut s, asked) = in_rack();
     s.give(&asked, 7, vec![elsewhere(0, 2)]);
@@ -97,7 +97,7 @@ fn trouble_at_a_replica_is_decided_at_the_leader() {
         s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
         assert_eq!(s.records(), [(0, 0, "a".into())]);
         assert_eq!(moves(&events(&mut s)), []);
-        // And later there may be a replica again.
+        // Later there may be a replica again.
         s.run(Duration::from_secs(10));
         let asked = fetch_with(&mut s, |_, asked| asked.body.rack_id.as_str() == "r2");
         s.give(&asked, 7, vec![elsewhere(0, 2)]);
@@ -105,7 +105,7 @@ fn trouble_at_a_replica_is_decided_at_the_leader() {
     }
 }
 
-/// Only a leader does: its address is another broker's by now, perhaps that of the leader.
+/// Only a leader does: the address is another broker's by now, perhaps that of the leader.
 #[test]
 fn a_replica_that_names_one_itself_is_left() {
     for named in [1, 2, 3] {
@@ -145,7 +145,7 @@ fn a_new_leader_is_asked_first() {
     assert_ne!(next(&mut s).node, 2);
 }
 
-/// Or every seek would cost a round to the leader, which a client with one connection pays dearly.
+/// Otherwise every seek would cost a round trip to the leader, which is slow with one connection.
 #[test]
 fn a_seek_stays_at_the_replica() {
     for to in [Start::Offset(5), Start::Earliest] {

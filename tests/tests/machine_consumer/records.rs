@@ -15,7 +15,7 @@ fn a_cut_last_batch_is_fetched_again() {
     assert_eq!((next, got), (Some(1), vec![(0, "a".into())]));
 }
 
-/// The sum is checked anew for every entry, and for every batch of it.
+/// The checksum is verified for every entry, and for every batch of it.
 #[test]
 fn the_first_batch_of_each_partition_is_checked() {
     let (mut s, parts) = reading(1, 3);
@@ -34,7 +34,7 @@ fn the_first_batch_of_each_partition_is_checked() {
     s.give(&asked, 0, entries);
     assert_eq!(s.records(), [(1, 0, "c".into())]);
     assert_eq!(corrupt(&mut s), [(parts[0], 0, 1), (parts[2], 0, 1)]);
-    // The next answer begins with a bad one, where the last ended with a good one.
+    // The next response begins with a bad batch, where the last ended with a good one.
     let asked = s.expect::<FetchRequest>();
     assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
     s.give(&asked, 0, vec![records(1, &[bad(1, "e"), good(2, "f")])]);
@@ -43,7 +43,7 @@ fn the_first_batch_of_each_partition_is_checked() {
     s.none::<FetchRequest>("all three wait for a seek");
 }
 
-/// Batches told as unreadable: partition, offset, and where one would go on.
+/// Takes the batches reported as unreadable: partition, offset, and where reading would continue.
 fn corrupt(s: &mut Script) -> Vec<(PartitionId, i64, i64)> {
     s.take_reported(|reported| match reported.event()? {
         Event::Corrupt { at, offset, next_offset, why: Unreadable::Malformed(_) } => {
@@ -53,7 +53,7 @@ fn corrupt(s: &mut Script) -> Vec<(PartitionId, i64, i64)> {
     })
 }
 
-/// A look at what comes next answers for records that are there, and for none that are not.
+/// `has_event` returns true for records that are there, and false where there are none.
 #[test]
 fn there_is_an_event_while_there_are_records_for_the_application() {
     let control = Batch { attributes: 0x20, ..Batch::new(0, &["commit"]) };
@@ -110,8 +110,8 @@ fn a_compressed_batch_is_reported_and_the_position_kept() {
     }
 }
 
-/// Reads the only partition from offset 0, whose log are these batches; unpacks each to a scratch
-/// of `room` bytes.
+/// Reads the only partition from offset 0, whose log consists of these batches; decompresses each
+/// to a scratch of `room` bytes.
 fn unpacking(
     batches: &[Bytes],
     room: usize,
@@ -180,7 +180,7 @@ fn a_partition_that_was_parked_waits_at_its_position_for_a_seek() {
     assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
 }
 
-/// As when the log was truncated or trimmed while the application unpacked what it had.
+/// As when the log was truncated or trimmed while the application decompressed a batch.
 #[test]
 fn a_partition_that_is_about_to_jump_is_parked_as_well() {
     let (mut s, parts) = reading(1, 1);
@@ -261,7 +261,7 @@ fn garbage_instead_of_records_never_moves_the_position_back() {
     }
 }
 
-/// The rest of it may be shorter than the front of a batch, which is no reason to take it for one.
+/// The rest of it may be shorter than a batch header, and is not to be taken for one.
 #[test]
 fn a_batch_before_the_position_may_come_in_any_pieces() {
     let old = batch(0, &["old"]);
@@ -281,7 +281,7 @@ fn a_batch_before_the_position_may_come_in_any_pieces() {
     }
 }
 
-/// Kafka never writes them; whoever does must not make us fetch the same again a thousand times.
+/// Kafka never writes them; if another program does, we must not fetch the same a thousand times.
 #[test]
 fn a_batch_that_leads_nowhere_is_parked() {
     for (name, bad) in [

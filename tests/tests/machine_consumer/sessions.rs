@@ -22,7 +22,7 @@ fn without_sessions_every_fetch_is_whole_and_takes_turns() {
     assert_eq!(firsts, [0, 1, 2], "who comes last may get nothing: others have to be first");
 }
 
-/// Where one connection does everything a request asks for no more than its buffer holds.
+/// Where one connection carries everything, a request limits itself to what its buffer holds.
 #[test]
 fn a_request_asks_for_as_many_bytes_as_were_configured() {
     let buffer = 1 << 16;
@@ -67,7 +67,7 @@ fn unassigning_beside_a_fetch_in_flight_keeps_the_others_alive() {
 
 #[test]
 fn the_session_of_an_old_leader_does_not_keep_the_partition() {
-    // The old leader would answer for it at once, each time, and never hold a fetch again.
+    // The old leader would respond for it at once, each time, and never hold a fetch again.
     let (mut s, _) = reading(2, 4);
     let (one, two) = (fetch_at(&mut s, 1), fetch_at(&mut s, 2));
     s.give(&one, 7, vec![]);
@@ -86,7 +86,7 @@ fn the_session_of_an_old_leader_does_not_keep_the_partition() {
 
 #[test]
 fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
-    // 40 partitions take more than the 8 x 128 bytes that there are for all requests.
+    // 40 partitions take more than the 8 x 128 bytes available for all requests.
     for (session, what) in [(7, "a session"), (0, "no session")] {
         let world = World::new(1).topic("t", 40);
         let config = Config::new(world.bootstrap());
@@ -106,11 +106,11 @@ fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
     }
 }
 
-/// Partitions of a topic stand together in a request: those of the first topic that were named
-/// before must not come before those of the second that were not.
+/// Partitions of a topic are adjacent in a request: those of the first topic that were named before
+/// must not precede those of the second that were not.
 #[test]
 fn where_room_is_short_every_partition_of_every_topic_has_its_turn() {
-    // With a session "a" brings records all the time, so that it is to be named again.
+    // With a session "a" returns records all the time, so that it has to be named again.
     for (session, what) in [(0, "no session"), (7, "a session")] {
         let world = World::new(1).topic("a", 21).topic("b", 24);
         let config = Config::new(world.bootstrap());
@@ -122,7 +122,7 @@ fn where_room_is_short_every_partition_of_every_topic_has_its_turn() {
             let now = s.now();
             s.client.assign_all(now, topic, Start::Offset(0)).unwrap();
         }
-        // The turn in which each was named last, and the most turns between two.
+        // The turn in which each was last named, and the most turns between two.
         let (mut last, mut longest) = (BTreeMap::new(), 0);
         for turn in 0..200 {
             let asked = s.expect::<FetchRequest>();

@@ -8,7 +8,7 @@ use kavka_tests::script::steps::{events, fetch_with, moves, poke, reading, wante
 use kavka_tests::script::{Script, World};
 use uuid::Uuid;
 
-/// A client that follows topic `t`, whose partitions end at 40 for a start.
+/// Returns a client that follows topic `t`, whose partitions end at 40 at the start.
 fn following(partitions: usize, start: Start, limit: usize) -> (Script, TopicId) {
     let mut world = World::new(1).topic("t", partitions);
     for index in 0..partitions {
@@ -109,7 +109,8 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
     assert_eq!(reported.iter().filter(why).count(), 2, "{reported:?}");
 }
 
-/// Its answer comes in pieces, from another broker than the first one, where nothing else is read.
+/// The response comes in pieces, from another broker than the first one, where nothing else is
+/// read.
 #[test]
 fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
     let mut world = World::new(2).topic("t", 2);
@@ -131,7 +132,7 @@ fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
     assert_eq!(s.wanted(&asked), [("t".into(), 1, 40)]);
 }
 
-/// Partitions that were told to be assigned.
+/// Takes the partitions reported as assigned.
 fn assigned(s: &mut Script) -> Vec<u32> {
     s.take_reported(|reported| match reported.event()? {
         Event::Assigned { partition, .. } => Some(partition.partition),
@@ -139,7 +140,7 @@ fn assigned(s: &mut Script) -> Vec<u32> {
     })
 }
 
-/// No answer is on its way that would bring it about.
+/// No response is in flight that would cause it.
 #[test]
 fn all_of_a_topic_that_is_known_is_read_at_once() {
     let world = World::new(1).topic("t", 3);
@@ -165,13 +166,13 @@ fn all_of_a_topic_is_assigned_once() {
     assert_eq!(assigned(&mut s), [0, 1]);
     let now = s.now();
     assert_eq!(s.client.assign_all(now, t, Start::Latest), again, "and ready");
-    // It goes on as it began: what was there is not assigned again, what comes is.
+    // It continues as it began: existing partitions are not assigned again, new ones are.
     s.world.grow("t", 3);
     assert!(wanted(&mut s).ends_with(&[(2, 0)]));
     assert_eq!(assigned(&mut s), [2]);
 }
 
-/// Who was at the beginning of the old topic, or nowhere yet, is at that of the new one: no move.
+/// Positions at the beginning of the old topic, or unknown ones, do not move to the new one.
 #[test]
 fn a_recreated_topic_moves_nobody_who_left_no_place() {
     for (start, there) in
@@ -181,7 +182,7 @@ fn a_recreated_topic_moves_nobody_who_left_no_place() {
         if there {
             wanted(&mut s);
         } else {
-            // Where the end is stays unknown.
+            // The end stays unknown.
             s.manual(ApiKey::ListOffsets);
             s.until("it is ready", |s| s.client.freshness(t).is_some());
         }
@@ -197,8 +198,8 @@ fn a_recreated_topic_moves_nobody_who_left_no_place() {
     }
 }
 
-/// Growth before the application looked is growth all the same: what was added is read from
-/// another place than what was there.
+/// Growth before the first poll is still growth: added partitions are read from another position
+/// than existing ones.
 #[test]
 fn a_topic_is_reported_as_it_was_found_and_its_growth_by_itself() {
     let (mut s, t) = following(2, Start::Latest, 64);
@@ -220,7 +221,7 @@ fn a_topic_is_reported_as_it_was_found_and_its_growth_by_itself() {
     assert_eq!(counts, [(0, 2), (2, 5)], "{reported:?}");
 }
 
-/// What was never told to be at 40 does not leave it.
+/// A position of 40 that was never reported does not move.
 #[test]
 fn a_recreated_topic_moves_nobody_who_was_not_reported_of_the_partition() {
     for reported_before in [true, false] {

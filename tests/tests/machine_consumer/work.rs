@@ -1,4 +1,4 @@
-//! What a request names, and what it costs to others that something is held.
+//! What a request names, and what a held fetch costs others.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{batch, fetch_with, reading};
 use kavka_tests::script::{Asked, Script, World};
 
-/// Lets a fetch wait for as long as it may, and answers that there is nothing.
+/// Lets a fetch wait for as long as it may, and responds without records.
 fn nothing_came(s: &mut Script, asked: &Asked<FetchRequest>) {
     let wait = u64::try_from(asked.body.max_wait_ms).unwrap();
     s.run(Duration::from_millis(wait));
@@ -69,7 +69,7 @@ fn entries_that_a_session_has_to_forget_make_room() {
         let asked = fetch_with(&mut s, |s, asked| s.wanted(asked).len() == 2);
         s.give(&asked, 7, vec![]);
     }
-    // Nothing is left to be fetched: the entries are free all the same.
+    // Nothing is left to fetch, and the entries are free nevertheless.
     let asked = s.expect::<FetchRequest>();
     let now = s.now();
     last.drain(..).for_each(|id| s.client.unassign(now, id));
@@ -113,7 +113,7 @@ fn partitions_of_a_topic_stand_together_in_a_request() {
     };
     let asked = s.expect::<FetchRequest>();
     assert_eq!(counts(&asked), [3, 3]);
-    // Metadata brought them topic by topic; now they come in turn.
+    // Metadata added them topic by topic; now they come alternately.
     let now = s.now();
     for part in parts {
         s.client.seek(now, part, Start::Offset(1)).unwrap();

@@ -1,4 +1,4 @@
-//! Records that a broker names as the reason why it refused a batch (KIP-467).
+//! Records that a broker names as the reason for refusing a batch (KIP-467).
 
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_response::BatchIndexAndErrorMessage;
@@ -19,7 +19,7 @@ fn failed(s: &mut Script) -> Vec<Failed> {
     })
 }
 
-/// Ten records in one request; long ones reach across send blocks.
+/// Returns ten records in one request; long ones span several send blocks.
 fn ten(len: usize) -> (Script, TopicId, Asked<ProduceRequest>) {
     let mut s = configured(World::new(1).topic("t", 1), |c| c.linger = Duration::from_millis(20));
     let t = s.ready("t");
@@ -49,7 +49,7 @@ fn bad_records_get_the_code_and_the_others_are_refused_with_their_batch() {
         (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[(0, 10, bad)]),
         // None is named: all are to blame, as far as is known.
         (&[], &[(0, 10, bad)]),
-        // No such record, and a list that is out of order.
+        // No such record, and a list out of order.
         (&[-1, 10, i32::MAX], &[(0, 10, bad)]),
         (&[5, 2, 5], &[(0, 5, other), (5, 1, bad), (6, 4, other)]),
     ];
@@ -59,7 +59,7 @@ fn bad_records_get_the_code_and_the_others_are_refused_with_their_batch() {
             answer(&mut s, &asked, code.0, named);
             s.settle();
             assert_eq!(failed(&mut s), expected, "{named:?}, records of {len} bytes");
-            // Its memory is free again, and the partition goes on.
+            // Its memory is free again, and the partition continues.
             for _ in 0..200 {
                 s.produce(t, 0, &"x".repeat(100));
                 let asked = s.expect::<ProduceRequest>();
@@ -71,19 +71,19 @@ fn bad_records_get_the_code_and_the_others_are_refused_with_their_batch() {
     }
 }
 
-/// A list beside a code that is tried again says nothing: the batch goes again as it was.
+/// A list with a retriable code is ignored: the batch is sent again unchanged.
 #[test]
 fn a_batch_that_is_sent_again_is_what_it_was() {
     let (mut s, _, asked) = ten(50);
     answer(&mut s, &asked, ErrorCode::NOT_ENOUGH_REPLICAS.0, &[1, 2]);
     let again = s.expect::<ProduceRequest>();
-    // `batches` checks the checksum.
+    // `batches` verifies the checksum.
     assert_eq!(s.batches(&again)[0].values.len(), 10);
     s.acknowledge(&again, 0);
     assert_eq!(s.delivered(), [(10, Some(0))]);
 }
 
-/// A connection that ends in the middle of the list.
+/// The connection ends in the middle of the list.
 #[test]
 fn a_refusal_that_is_cut_fails_the_batch() {
     let (mut s, _, asked) = ten(50);

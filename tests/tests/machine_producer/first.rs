@@ -1,5 +1,5 @@
-//! The first batch to a new partition takes its broker up to 1.6 s, for it waits for followers.
-//! What is sent to other partitions must not wait for it.
+//! The first batch to a new partition takes its broker up to 1.6 s, because it waits for followers.
+//! Batches for other partitions must not wait for it.
 
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Acks, Config, Duration, Limits};
@@ -9,8 +9,8 @@ use kavka_tests::script::{Asked, Script, World};
 const SLOW: Duration = Duration::from_millis(1600);
 const TICK: Duration = Duration::from_millis(5);
 
-/// One old partition is written to while the topic grows to four. How long an acknowledgement of
-/// the old one was missing at most, and how long until all new ones had two.
+/// Writes to one old partition while the topic grows to four. Returns the longest time without an
+/// acknowledgement of the old one, and the time until all new ones had two.
 fn grow(s: &mut Script) -> (Duration, Duration) {
     let t = s.ready("t");
     warm_up(s, t, 0);
@@ -26,7 +26,7 @@ fn grow(s: &mut Script) -> (Duration, Duration) {
             held.push(asked);
         }
         let now = s.now();
-        // A broker answers in order: what is behind a slow batch waits, on the same connection.
+        // A broker responds in order: what follows a slow batch waits, on the same connection.
         for asked in core::mem::take(&mut held) {
             let batches = s.batches(&asked);
             let slow = batches.iter().any(|batch| seen[batch.partition as usize] == 0);
@@ -74,7 +74,7 @@ fn a_client_without_a_connection_to_spare_sends_first_batches_over_the_one_it_ha
     assert!((SLOW..Duration::from_secs(5)).contains(&all), "the new ones take {all:?}");
 }
 
-/// Nothing overtakes it, whatever connection it takes.
+/// No batch overtakes it, on any connection.
 #[test]
 fn the_second_batch_waits_for_the_first_one_on_another_connection() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -96,7 +96,7 @@ fn the_second_batch_waits_for_the_first_one_on_another_connection() {
     assert_eq!((s.batches(&second)[0].place(), second.conn), ((0, 1, 1), other.conn));
 }
 
-/// A connection that does not come is not waited for.
+/// A connection that does not open is not waited for.
 #[test]
 fn a_first_batch_whose_connection_is_not_made_takes_the_main_one() {
     let mut s = Script::new(World::new(1).topic("t", 1));

@@ -1,4 +1,4 @@
-//! When a flush ends: when all that was taken before it has, and nothing else.
+//! When a flush ends: when everything accepted before it has ended, and nothing else matters.
 
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Duration, TopicId};
@@ -7,7 +7,7 @@ use kavka_tests::script::{Asked, Script, World};
 
 const TOO_LARGE: i16 = 10;
 
-/// A topic of two partitions, whose two leaders know the producer's sequences.
+/// Returns a topic of two partitions, whose leaders know the producer's sequences.
 fn known() -> (Script, TopicId) {
     let world = World::new(2).topic("t", 2);
     let mut s = configured(world, |c| c.linger = Duration::from_millis(5));
@@ -18,7 +18,7 @@ fn known() -> (Script, TopicId) {
     (s, t)
 }
 
-/// Produces these, which leave as one batch.
+/// Produces these records, which are sent as one batch.
 fn batch(s: &mut Script, t: TopicId, partition: u32, values: &[&str]) -> Asked<ProduceRequest> {
     for value in values {
         s.produce(t, partition, value);
@@ -46,7 +46,7 @@ fn what_is_flushed_does_not_linger() {
     s.none::<ProduceRequest>("it lingers");
     flush(&mut s);
     let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    // What comes later is no part of it.
+    // Later records are not part of it.
     s.produce(t, 0, "b");
     s.acknowledge(&asked, 1);
     assert_eq!(s.flushed(), 1);
@@ -95,7 +95,7 @@ fn a_flush_ends_when_all_pieces_of_a_batch_that_was_split_again_have() {
         while s.batches(&pieces[0])[0].values.len() > 1 {
             let large = pieces.remove(0);
             s.refuse(&large, TOO_LARGE);
-            // What was behind it is out of order now, and comes again.
+            // What followed it is out of order now, and is sent again.
             for behind in pieces.drain(..) {
                 s.refuse(&behind, 45);
             }
@@ -114,7 +114,7 @@ fn a_flush_ends_when_all_pieces_of_a_batch_that_was_split_again_have() {
     assert_eq!((flushed, s.flushed()), (1, 0));
 }
 
-/// Its second half is as little part of the flush as its first.
+/// Its second half is no more part of the flush than its first.
 #[test]
 fn a_flush_does_not_wait_for_a_batch_of_later_that_was_split() {
     let (mut s, t) = known();

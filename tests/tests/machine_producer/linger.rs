@@ -1,4 +1,4 @@
-//! How long batches wait for more records: for what is under way, and as long as records come.
+//! How long batches wait for more records: while requests are in flight and records keep arriving.
 
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Acks, Config, Duration, Instant, Limits, Record, TopicId};
@@ -6,11 +6,11 @@ use kavka_tests::script::steps::{configured, next, warm_up};
 use kavka_tests::script::{Asked, Script, World};
 
 const LINGER: Duration = Duration::from_millis(8);
-/// Records have stopped coming after this.
+/// After this pause, records count as no longer arriving.
 const PAUSE: Duration = Duration::from_millis(1);
 const STEP: Duration = Duration::from_micros(1);
 
-/// One partition whose leader has acknowledged a record.
+/// Returns one partition whose leader has acknowledged a record.
 fn lingering(change: impl FnOnce(&mut Config<'static>)) -> (Script, TopicId) {
     let mut s = configured(World::new(1).topic("t", 1), |c| {
         c.linger = LINGER;
@@ -53,7 +53,7 @@ fn records_gather_while_a_request_is_under_way_but_no_longer_than_linger() {
     assert_eq!(values(&s, &asked), "b,c");
 }
 
-/// Whoever awaits each acknowledgement sends none while one is missing.
+/// A caller that awaits each acknowledgement sends nothing while one is missing.
 #[test]
 fn what_has_gathered_leaves_when_nothing_is_under_way_and_records_stop_coming() {
     let (mut s, t) = lingering(|_| {});
@@ -138,14 +138,14 @@ fn without_responses_all_records_linger() {
     assert_eq!(s.waiting::<ProduceRequest>(), 1);
 }
 
-/// How records come in a second: at these times, in microseconds, to partitions in turn.
+/// How records arrive in a second: at these times, in microseconds, to partitions in turn.
 struct Flow {
     name: &'static str,
     partitions: u32,
     gap: fn(u64) -> u64,
 }
 
-/// Requests in a virtual second against a broker that answers after 0.3 ms.
+/// Counts requests in a virtual second against a broker that responds after 0.3 ms.
 fn requests(flow: &Flow, linger_when_idle: bool) -> (u64, u64) {
     let world = World::new(1).topic("t", flow.partitions as usize);
     let mut config = Config::new(world.bootstrap());
@@ -181,20 +181,20 @@ fn requests(flow: &Flow, linger_when_idle: bool) -> (u64, u64) {
     (s.client.stats().requests - before, records)
 }
 
-/// Lingering for nothing but what is under way must not cost brokers more requests than a fixed
+/// Lingering only while requests are in flight must not cost brokers more requests than a fixed
 /// linger does, when there are many records.
 #[test]
 fn many_records_a_second_take_few_requests() {
     let flows = [
         Flow { name: "evenly", partitions: 1, gap: |_| 50 },
         Flow { name: "over six partitions", partitions: 6, gap: |_| 50 },
-        // A sleep of a thread: two or three at a time.
+        // Threads that sleep: two or three records at a time.
         Flow {
             name: "in twos and threes",
             partitions: 1,
             gap: |n| [0, 100, 0, 0, 150][n as usize % 5],
         },
-        // Exponential gaps, as if many that know nothing of each other sent them.
+        // Exponential gaps, as from many independent senders.
         Flow {
             name: "at random",
             partitions: 1,

@@ -1,4 +1,4 @@
-//! The producer against scripted brokers, in virtual time. More of it in `scenarios`.
+//! The producer against scripted brokers, in virtual time. `scenarios` has more.
 
 mod culprits;
 mod first;

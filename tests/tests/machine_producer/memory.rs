@@ -5,8 +5,8 @@ use kavka_core::{Duration, ProduceError};
 use kavka_tests::script::steps::{configured, next, small, warm_up};
 use kavka_tests::script::{Script, World};
 
-/// A batch slot that ended is used again while the answer that ended it is still being read; the
-/// batches that the rest of the answer should have told of must not be lost.
+/// A batch slot that ended is reused while the response that ended it is still being read; the
+/// batches in the rest of the response must not be lost.
 #[test]
 fn batches_behind_a_slot_that_is_used_again_are_not_lost() {
     for cut in [true, false] {
@@ -57,7 +57,7 @@ fn a_batch_that_is_too_large_is_split_when_there_is_memory_for_it() {
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
     warm_up(&mut s, t, 1);
-    // The batch, and others that take what is left.
+    // The batch, and others that use up the rest.
     s.kill(1);
     for _ in 0..14 {
         s.produce(t, 0, &"x".repeat(500));

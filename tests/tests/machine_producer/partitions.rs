@@ -1,11 +1,11 @@
-//! Which partitions records without a key go to, and what a recreated topic makes of the others.
+//! The partitions that records without a key go to, and what a recreated topic does to the others.
 
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{CloseReason, Duration, Error, Event, Obstacle, Record, TopicId};
 use kavka_tests::script::steps::{configured, next, poke, warm_up, with_id};
 use kavka_tests::script::{Script, World};
 
-/// Produces a record without key, which leaves at once; its partition.
+/// Produces a record without key, which is sent at once; returns its partition.
 fn one(s: &mut Script, t: TopicId) -> u32 {
     let now = s.now();
     let id = s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
@@ -16,7 +16,7 @@ fn one(s: &mut Script, t: TopicId) -> u32 {
     id.partition
 }
 
-/// Found by a few guesses where many have a leader, and by a look at all where few do.
+/// Found by a few guesses where many have a leader, and by a full scan where few do.
 #[test]
 fn records_without_key_go_to_partitions_with_a_leader() {
     for led in [1, 2, 16, 31] {
@@ -26,7 +26,7 @@ fn records_without_key_go_to_partitions_with_a_leader() {
         }
         let mut s = configured(world, |_| ());
         let t = s.ready("t");
-        // The first goes anywhere, as no leader is known; the next ones look around.
+        // The first goes anywhere, as no leader is known; the next ones scan.
         let mut looks = 0;
         while one(&mut s, t) as usize >= led {
             s.run(Duration::from_millis(2));
@@ -44,8 +44,8 @@ fn records_without_key_go_to_partitions_with_a_leader() {
     }
 }
 
-/// Twelve clients of one record each, as `kavka produce` is one: no leader is known when they
-/// choose, and what never left moves.
+/// Twelve clients of one record each, like `kavka produce`: no leader is known when they choose,
+/// and records that were not sent yet move.
 #[test]
 fn records_without_key_move_away_from_partitions_without_a_leader() {
     for led in 0..3 {
@@ -71,7 +71,7 @@ fn records_without_key_move_away_from_partitions_without_a_leader() {
     }
 }
 
-/// Metadata names a dead broker for a while. Records with keys wait, and say what for.
+/// Metadata names a dead broker for a while. Records with keys wait, and report the reason.
 #[test]
 fn records_without_key_move_away_from_a_broker_that_refuses_connections() {
     let mut world = World::new(2).topic("t", 2);
@@ -114,7 +114,7 @@ fn a_record_that_waits_for_a_leader_says_so() {
     assert_eq!(s.failed(), [(1, Error::Blocked(Obstacle::NoLeader), false)]);
 }
 
-/// So does the one that they stay with for now.
+/// The partition that they stay with for now may lose its leader, too.
 #[test]
 fn records_without_key_leave_a_partition_that_loses_its_leader() {
     let world = World::new(1).topic("t", 2);
@@ -134,7 +134,7 @@ fn records_without_key_leave_a_partition_that_loses_its_leader() {
     poke(&mut s, t);
     s.run(Duration::from_secs(1));
     assert!((0..20).all(|_| stay(&mut s) == 1 - first), "to the one that has a leader");
-    // Both without: they stay, and wait.
+    // Both without a leader: they stay, and wait.
     s.world.partition("t", 1 - first as usize).leader = -1;
     poke(&mut s, t);
     s.run(Duration::from_secs(1));
@@ -156,8 +156,7 @@ fn an_added_partition_gets_records_without_key_when_it_has_a_leader() {
     assert_eq!(one(&mut s, t), 2, "the first that can be goes there");
 }
 
-/// The logs are new: so are the sequences, and what waits for partitions that are gone has nowhere
-/// to go.
+/// The logs are new, and so are the sequences; records that wait for deleted partitions fail.
 #[test]
 fn a_recreated_topic_has_new_sequences_and_no_records_for_partitions_that_are_gone() {
     let mut s = configured(World::new(1).topic("t", 4), |_| ());

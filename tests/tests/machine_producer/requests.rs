@@ -41,7 +41,7 @@ fn a_full_batch_does_not_linger() {
     assert_eq!(start.until(s.now()), Duration::ZERO);
 }
 
-/// Five are under way at a broker at most; any answer makes room for the next one.
+/// At most five are in flight at a broker; any response allows the next one.
 #[test]
 fn the_sixth_request_leaves_when_one_of_five_is_answered() {
     let mut s = configured(World::new(1).topic("t", 6), |_| ());
@@ -62,7 +62,7 @@ fn the_sixth_request_leaves_when_one_of_five_is_answered() {
     assert_eq!(s.batches(&sixth)[0].values, ["sixth"]);
 }
 
-/// When a request cannot hold everything, those who were left out come first next time.
+/// When a request cannot hold everything, the partitions left out come first next time.
 #[test]
 fn partitions_take_turns_when_requests_are_full() {
     let world = World::new(1).topic("t", 12);
@@ -89,7 +89,7 @@ fn partitions_take_turns_when_requests_are_full() {
     assert!(sent.iter().sum::<i32>() >= 3 * 60, "full requests: {sent:?}");
 }
 
-/// The names of many topics need more memory than is kept for requests.
+/// The names of many topics need more memory than is reserved for requests.
 #[test]
 fn a_request_that_finds_no_memory_is_made_smaller() {
     let names: Vec<_> = (0..6).map(|i| format!("{}{i}", "n".repeat(240))).collect();
@@ -167,7 +167,7 @@ fn a_slow_producer_without_keys_reaches_added_partitions_first_and_then_all() {
     assert_eq!(after, [8, 9, 10], "each of the new ones got a record at once");
 }
 
-/// Version 13 has no place for names, and those before it have none for ids.
+/// Version 13 has no field for names, and those before it have none for ids.
 #[test]
 fn requests_name_topics_by_id_if_all_of_them_have_one() {
     let mut world = World::new(1).topic("t", 1).topic("u", 1);
@@ -205,8 +205,8 @@ fn a_refused_producer_id_is_asked_again() {
     take_all(&mut s, &[("c", (0, 0, 1))]);
     assert_eq!(s.waiting::<InitProducerIdRequest>(), 0);
 }
-/// At the end of the epochs a new producer id is asked; nothing of the new id overtakes what is
-/// in flight under the old one.
+/// After the last epoch a new producer id is requested; nothing of the new id overtakes what is in
+/// flight under the old one.
 #[test]
 fn a_new_producer_id_waits_for_batches_of_the_old_one() {
     let mut s = Script::new(World::new(2).topic("t", 2));

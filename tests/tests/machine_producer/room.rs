@@ -1,11 +1,11 @@
-//! Refusals that pass: one `Room` follows, and not before another try is worthwhile.
+//! Temporary refusals: one `Room` follows, and not before another try is worthwhile.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
 use kavka_core::{Duration, Error, LimitKind, Limits, ProduceError, Start};
 use kavka_tests::script::steps::{next, poke, small, warm};
 use kavka_tests::script::{Script, World};
 
-/// Fills the memory; how many records were taken.
+/// Fills the memory; returns how many records were accepted.
 fn fill(s: &mut Script, t: kavka_core::TopicId, value: &str) -> usize {
     let mut n = 0;
     while s.try_produce(t, 0, value) != Err(ProduceError::Full) {
@@ -33,7 +33,7 @@ fn room_follows_full_once() {
     assert!(s.try_produce(t, 0, &value).is_ok());
 }
 
-/// When an eighth of the memory is free, so that a burst fits; the rest is still on its way.
+/// When an eighth of the memory is free, so that a burst fits; the rest is still in flight.
 #[test]
 fn room_comes_when_a_part_of_the_memory_is_free() {
     let all = Limits::small().tx_blocks;
@@ -48,7 +48,7 @@ fn room_comes_when_a_part_of_the_memory_is_free() {
         let asked = s.expect::<ProduceRequest>();
         s.acknowledge(&asked, 0);
     }
-    // One batch of 16 blocks at a time gives its blocks back.
+    // Each batch of 16 blocks releases its blocks.
     let now_used = s.client.stats().blocks_used;
     assert!(now_used > all / 2, "{now_used} of {all} blocks: told late");
     assert!((full - all / 8 - 16..=full - all / 8).contains(&now_used), "{now_used} of {full}");
@@ -60,10 +60,10 @@ fn room_comes_when_a_part_of_the_memory_is_free() {
     assert!(more * 3000 > (all / 8 - 4) * 1024, "room for {more} more");
 }
 
-/// An application that tries again on each `Room` must not be led around in a circle.
+/// An application that tries again on each `Room` must not try in a loop.
 #[test]
 fn room_is_not_reported_while_another_try_would_fail() {
-    // Few batches: their number is what runs out.
+    // Few batches: their number is the limit.
     let mut s = small(World::new(1).topic("t", 40), |l| (l.tx_blocks, l.block_bytes) = (16, 1024));
     let t = s.ready("t");
     s.manual(ApiKey::InitProducerId);
@@ -122,7 +122,7 @@ fn room_follows_not_ready_when_the_topic_is_ready() {
     assert_eq!(s.try_produce(t, 0, "a"), Err(ProduceError::NotReady));
     s.run(Duration::from_millis(500));
     assert_eq!(s.rooms(), 0);
-    // The other topic cannot be told of: that is no reason to wait for this one.
+    // The other topic cannot be reported: that is no reason for this one to wait.
     s.world.topic_mut("u").error = 5;
     s.expect::<MetadataRequest>();
     s.cut_all(1);
@@ -151,7 +151,7 @@ fn a_topic_that_does_not_exist_is_no_reason_to_spin() {
             rooms > 0 || s.now() >= end
         });
     }
-    // Missing is told after two seconds, and from then on there is a try each second.
+    // Missing is reported after two seconds, and from then on there is a try each second.
     assert!((25..40).contains(&tries), "{tries} tries in 30 s");
 }
 
@@ -187,7 +187,7 @@ fn a_partition_beyond_the_count_is_looked_for_and_waited_for_in_peace() {
     next(&mut s);
 }
 
-/// A broker remembers sequences under an epoch: what the client forgot must not meet them.
+/// A broker remembers sequences per epoch: a client that forgot them must use another epoch.
 #[test]
 fn a_partition_that_lost_its_entry_comes_back_under_another_epoch() {
     let mut s = small(World::new(1).topic("t", 2), |l| l.partitions = 1);

@@ -1,5 +1,5 @@
-//! Record bytes that broke other clients, and where Java is lenient. All checksums are right but
-//! for the one that is meant to be wrong, so that the check cannot hide what is behind it.
+//! Record bytes that broke other clients, and where Java is lenient. All checksums are right except
+//! the one that is meant to be wrong, so that the check cannot hide what follows it.
 
 use kavka_core::record::{
     BatchHeader, ControlRecord, HEADER_LEN, Malformed, PEEK_LEN, Record, Records, check_crc,
@@ -8,7 +8,7 @@ use kavka_core::record::{
 
 use super::support::{Raw, collect, encode, hex, read_all, split};
 
-/// What a batch must lead to: how many records, then which fault, and the position after it.
+/// The expected result of a batch: how many records, then which fault, and the position after it.
 struct Case {
     name: &'static str,
     batch: Vec<u8>,
@@ -28,12 +28,12 @@ impl Case {
     }
 }
 
-/// A record of key and value, `k` and `v`.
+/// Returns a record with key `k` and value `v`.
 fn good(offset_delta: u32) -> Vec<u8> {
     encode(&Record::new(b"v").key(b"k"), offset_delta, 0)
 }
 
-/// A record from numbers: all but its length.
+/// Returns a record from its bytes after the length.
 fn sized(body: &[u8]) -> Vec<u8> {
     let (length, len) = varint::encode(body.len() as i64);
     [&length[..len], body].concat()
@@ -237,7 +237,7 @@ fn batch_lengths() {
             assert_eq!(header.total_len(), total, "{name}");
         }
     }
-    // Without a record, and yet right.
+    // Without a record, and valid nevertheless.
     let empty = Raw { count: 0, ..Raw::default() }.bytes();
     assert_eq!(empty.len(), HEADER_LEN, "length-smallest");
     assert_eq!(check_crc(&empty), Ok(()), "length-smallest");
@@ -258,7 +258,7 @@ fn wrong_checksum() {
 #[test]
 fn other_magic() {
     for magic in [0, 1, 3, 0x7f, 0xff] {
-        // The length means nothing then.
+        // The length has no meaning then.
         let batch = Raw { magic, length: Some(-1), ..body(good(0)) }.bytes();
         assert_eq!(BatchHeader::parse(&batch), Err(Malformed::Magic(magic)), "magic {magic}");
         assert_eq!(check_crc(&batch), Err(Malformed::Magic(magic)), "magic {magic}");
@@ -309,7 +309,7 @@ fn control_records() {
     }
 }
 
-/// Bytes as they were reported, not made here.
+/// Bytes as they were reported, not built here.
 #[test]
 fn reported() {
     let table = [

@@ -136,7 +136,7 @@ fn record_set(line: &Value, seen: &mut [usize; 5]) {
     }
 }
 
-/// The decoders of both crates find what other clients have packed, in just as many bytes.
+/// Checks that the decoders of both crates read what other clients compressed, to the same length.
 fn same_unpacked(id: &str, codec: Codec, header: &BatchHeader, bytes: &[u8], expected: &Value) {
     let packed = &bytes[HEADER_LEN..];
     let mut fast = Vec::new();
@@ -225,7 +225,7 @@ fn same_records(id: &str, header: &BatchHeader, bytes: &[u8], expected: &Value) 
         }
     }
     from_each_offset(id, header, bytes, &records);
-    // One hand-made vector has attributes in its record, which nobody writes.
+    // One hand-made vector has attributes in its record, which no client writes.
     if wanted.iter().all(|record| record.get("attributes").is_none_or(|bits| *bits == 0)) {
         again(id, header, bytes);
     }
@@ -243,8 +243,8 @@ fn from_each_offset(id: &str, header: &BatchHeader, bytes: &[u8], records: &[Own
     }
 }
 
-/// What was read, written again, is what it was; the header too where a producer could have made
-/// it.
+/// Checks that what was read, written again, is identical; the header too where a producer could
+/// have written it.
 fn again(id: &str, header: &BatchHeader, bytes: &[u8]) {
     let mut body = Vec::new();
     for record in Records::new(header, bytes) {

@@ -1,4 +1,4 @@
-//! What must hold for any record and any bytes.
+//! Properties of all records and all bytes.
 
 use kavka_core::record::{
     BatchHeader, HEADER_LEN, Header, Malformed, Record, Records, Seal, check_crc, encoded_len,
@@ -13,7 +13,7 @@ use super::support::{Bounded, Owned, collect, crc32c, encode, read_all};
 
 type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// Offset and timestamp of the record are told by the batch.
+/// Generates a record; its offset and timestamp come from the batch.
 fn record() -> impl Strategy<Value = Owned> {
     let bytes = || option::of(vec(any::<u8>(), 0..80));
     let headers = vec((".{0,6}", option::of(vec(any::<u8>(), 0..9))), 0..4);
@@ -44,7 +44,7 @@ fn with<T>(owned: &Owned, use_it: impl FnOnce(&Record<'_>) -> T) -> T {
     use_it(&record)
 }
 
-/// A sealed batch, its records written with offsets from `base`.
+/// Returns a sealed batch, its records written with offsets from `base`.
 fn batch(records: &mut [Owned], base: i64) -> Vec<u8> {
     let base_timestamp = records.first().map_or(0, |first| first.timestamp);
     let mut body = Vec::new();
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// Whatever the bytes are, there are no more records than fit into them.
+/// Checks that there are no more records than fit into the bytes.
 fn bounded(bytes: &[u8]) -> Result<(), TestCaseError> {
     let (records, why) = read_all(bytes);
     let held: usize = records.iter().map(|r| 7 + r.headers.len() * 2).sum();
@@ -190,7 +190,7 @@ fn bounded(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What the format cannot express is refused, not cut.
+/// What the format cannot express is refused, not truncated.
 #[test]
 fn too_large() {
     let mut sink = Bounded(Vec::new(), usize::MAX);

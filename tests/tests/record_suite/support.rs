@@ -1,4 +1,4 @@
-//! A batch made field by field, right or wrong, with code of its own.
+//! A batch built field by field, valid or not, with separate code.
 
 use kavka_core::record::{
     BatchHeader, Malformed, PEEK_LEN, Record, RecordRef, Records, peek_len, write,
@@ -41,7 +41,7 @@ impl Sink for Grow {
     }
 }
 
-/// A sink with room for so many bytes.
+/// A sink with space for this many bytes.
 pub(crate) struct Bounded(pub(crate) Vec<u8>, pub(crate) usize);
 
 impl Sink for Bounded {
@@ -60,7 +60,7 @@ pub(crate) fn encode(record: &Record<'_>, offset_delta: u32, timestamp_delta: i6
     sink.0
 }
 
-/// All records of a batch, or those before an error and the error.
+/// Returns all records of a batch, or those before an error and the error.
 pub(crate) fn read_all(batch: &[u8]) -> (Vec<Owned>, Option<Malformed>) {
     let header = match BatchHeader::parse(batch) {
         Ok(header) => header,
@@ -84,12 +84,12 @@ pub(crate) fn collect(mut records: Records<'_>) -> (Vec<Owned>, Option<Malformed
     (all, None)
 }
 
-/// Cuts a record set into batches and old messages. The second is the length of the tail that is
-/// not a whole one.
+/// Splits a record set into batches and old messages. Also returns the length of the incomplete
+/// tail.
 pub(crate) fn split(mut set: &[u8]) -> (Vec<&[u8]>, usize) {
     let mut all = Vec::new();
     while let Some(front) = set.first_chunk::<PEEK_LEN>() {
-        // Small messages of magic 0 and 1 are below the length of a batch.
+        // Small messages of magic 0 and 1 are shorter than a batch.
         let old = usize::from(set.get(16).is_some_and(|magic| *magic < 2))
             * (12 + i32::from_be_bytes([front[8], front[9], front[10], front[11]]) as usize);
         let len = if old > 0 { old } else { peek_len(front).expect("plausible length") };
@@ -100,11 +100,11 @@ pub(crate) fn split(mut set: &[u8]) -> (Vec<&[u8]>, usize) {
     (all, set.len())
 }
 
-/// A batch as raw as it gets. The defaults are those of one made by a producer.
+/// The fields of a batch. The defaults are those of one written by a producer.
 #[derive(Clone)]
 pub(crate) struct Raw {
     pub(crate) base_offset: i64,
-    /// `None`: the right one.
+    /// `None`: the correct one.
     pub(crate) length: Option<i32>,
     pub(crate) magic: u8,
     pub(crate) attributes: i16,
@@ -132,7 +132,7 @@ impl Default for Raw {
 }
 
 impl Raw {
-    /// The bytes, with the checksum that fits them.
+    /// Returns the bytes, with a matching checksum.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut covered = Vec::new();
         covered.extend(self.attributes.to_be_bytes());
@@ -157,7 +157,7 @@ impl Raw {
     }
 }
 
-/// CRC-32C, bit by bit.
+/// Computes CRC-32C, bit by bit.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1)))

@@ -1,4 +1,4 @@
-//! Fetching, positions, sessions, and what is done about records that cannot be read.
+//! Fetching, positions, sessions, and records that cannot be read.
 
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,

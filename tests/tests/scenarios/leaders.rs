@@ -1,4 +1,4 @@
-//! Leader epochs, leaders that move, logs that are cut.
+//! Leader epochs, leaders that move, logs that are truncated.
 
 use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, MetadataRequest, ProduceRequest};
 use kavka_core::{Duration, MoveReason, Start};
@@ -10,7 +10,7 @@ use kavka_tests::script::steps::{
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
-/// Positions are validated by Fetch itself (KIP-595): no request of its own, no round trip more.
+/// Fetch itself validates positions (KIP-595): no extra request, no extra round trip.
 #[test]
 fn e1_the_first_fetch_from_a_new_leader_reports_which_epoch_was_read() {
     let (mut s, _) = reading(2, 1);
@@ -27,7 +27,7 @@ fn e1_the_first_fetch_from_a_new_leader_reports_which_epoch_was_read() {
     assert_eq!((asked.node, reported.fetch_offset, epochs), (2, 1, (3, 4)));
 }
 
-/// Fetch before version 12 (Kafka 2.7) has no place for it, and these answer consumers nothing.
+/// Fetch before version 12 (Kafka 2.7) has no field for it, and these refuse consumers.
 #[test]
 fn e2_brokers_that_cannot_validate_are_fetched_from_all_the_same() {
     let world = World::new(2).topic("t", 1).release(Profile::V2_4);
@@ -45,7 +45,7 @@ fn e2_brokers_that_cannot_validate_are_fetched_from_all_the_same() {
 
 #[test]
 fn e3_truncation_goes_back_to_where_the_logs_part_and_says_so() {
-    // Told in Fetch answers (KIP-595), no request of its own.
+    // Reported in Fetch responses (KIP-595), without an extra request.
     let (mut s, _) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
     let mut old = Batch::new(0, &["a"; 10]);
@@ -165,7 +165,7 @@ fn e10_a_cluster_without_leaders_for_long_keeps_the_last_epoch() {
     s.refuse(&asked, 6);
     s.run(Duration::from_secs(20));
     assert!(s.take::<ProduceRequest>().is_none());
-    // An old epoch is an old epoch still.
+    // An old epoch stays an old epoch.
     (s.world.partition("t", 0).epoch, s.world.partition("t", 0).leader) = (99, 2);
     s.run(Duration::from_millis(500));
     assert!(s.take::<ProduceRequest>().is_none(), "epoch 99 was taken after 100");
@@ -191,7 +191,7 @@ fn e11_a_hint_with_a_newer_epoch_moves_the_batch_at_once() {
     assert_eq!(s.delivered().len(), 1);
 }
 
-/// Its address stands at the end of the answer, behind the partitions.
+/// Its address is at the end of the response, after the partitions.
 #[test]
 fn e11_a_leader_that_nobody_knew_before_is_reached_without_metadata() {
     let mut world = World::new(3).topic("t", 1);
@@ -241,14 +241,14 @@ fn e12_without_a_hint_metadata_is_asked_and_the_new_leader_at_once() {
     let mut s = Script::new(World::new(2).topic("t", 1));
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
-    // A partition that fails again and again has a long pause ahead ...
+    // A partition that fails repeatedly has a long pause ahead ...
     s.produce(t, 0, "a");
     for _ in 0..6 {
         let (asked, ..) = next(&mut s);
         s.refuse(&asked, 6);
         s.none::<ProduceRequest>("there must be a pause");
     }
-    // ... which does not count once the new leader is known.
+    // ... which no longer counts once the new leader is known.
     s.manual(ApiKey::Metadata);
     while s.waiting::<MetadataRequest>() == 0 {
         let (asked, ..) = next(&mut s);
@@ -304,7 +304,7 @@ fn e14_fenced_and_unknown_epochs_leave_the_position() {
     }
 }
 
-/// Where topics have no ids, one that was made again shows by its lower epochs alone.
+/// Where topics have no ids, only lower epochs show that one was recreated.
 #[test]
 fn an_epoch_that_stays_unknown_is_asked_about_and_given_up() {
     let mut world = World::new(1).release(Profile::V2_4).topic("t", 1);
@@ -321,7 +321,7 @@ fn an_epoch_that_stays_unknown_is_asked_about_and_given_up() {
     assert!(start.until(s.now()) > Duration::from_secs(1), "the broker may just lag");
 }
 
-/// kavka names no rack, so nobody should prefer a replica for it (KIP-392).
+/// kavka names no rack, so no broker should name a replica for it (KIP-392).
 #[test]
 fn e16_a_preferred_replica_that_nobody_knows_strands_nothing() {
     let (mut s, _) = reading(1, 1);

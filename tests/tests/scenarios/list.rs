@@ -1,4 +1,4 @@
-//! Every scenario has its test or its reason.
+//! Every scenario has its test or a reason for having none.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 const LIST: &str = include_str!("list.txt");
 const README: &str = include_str!("README.md");
 
-/// "T1" as (T, 1).
+/// Parses "T1" as (T, 1).
 fn number(text: &str) -> Option<(char, u32)> {
     let mut rest = text.chars();
     let letter = rest.next().filter(char::is_ascii_uppercase)?;
@@ -21,7 +21,7 @@ fn scenarios() -> Vec<(char, u32)> {
     LIST.lines().map(of).collect()
 }
 
-/// Numbers of the first table of README.md, spans written out.
+/// Returns the numbers of the first table of README.md, with spans expanded.
 fn excused() -> BTreeSet<(char, u32)> {
     let table = README.split("\n## ").nth(1).expect("a section with those that are elsewhere");
     let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
@@ -33,7 +33,7 @@ fn excused() -> BTreeSet<(char, u32)> {
     cells.filter_map(span).flatten().collect()
 }
 
-/// Numbers at the front of the names of tests, wherever they are.
+/// Returns the numbers at the front of test names, wherever they are.
 fn tested() -> BTreeSet<(char, u32)> {
     let mut found = BTreeSet::new();
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");

@@ -1,5 +1,5 @@
-//! What other clients got wrong once, one test each, in virtual time. A test's name begins with
-//! the number of its scenario in `list.txt`; README.md says which numbers have none here, and why.
+//! Bugs that other clients once had, one test each, in virtual time. A test's name begins with the
+//! number of its scenario in `list.txt`; README.md lists the numbers that have none here, and why.
 
 mod consumer;
 mod growth;

@@ -1,4 +1,4 @@
-//! Metadata: when it is asked, of whom, and what of it is believed.
+//! Metadata: when it is requested, from which broker, and what of it is believed.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
 use kavka_core::{Config, Duration, Error, Event, Limits, Probing, Start};
@@ -13,7 +13,7 @@ use kavka_tests::sim::Profile;
 fn m1_a_second_refresh_right_after_bootstrap_is_not_delayed() {
     let (mut s, t) = ready(World::new(1).topic("t", 1));
     s.manual(ApiKey::Metadata);
-    // The second one still has something to tell: leaders of partitions that are produced to.
+    // The second response still has news: leaders of partitions that are produced to.
     let pauses = [(0, 20), (0, 20), (80, 120), (160, 240)];
     for (turn, (least, most)) in pauses.into_iter().enumerate() {
         poke(&mut s, t);
@@ -21,7 +21,7 @@ fn m1_a_second_refresh_right_after_bootstrap_is_not_delayed() {
         let asked = s.expect::<MetadataRequest>();
         let pause = start.until(s.now()).as_millis();
         assert!((least..=most).contains(&pause), "refresh {turn} after {pause} ms");
-        // Nothing new: the next one has to wait.
+        // Nothing new: the next request has to wait.
         let body = s.world.metadata(&asked.body);
         s.answer(&asked, body);
     }
@@ -85,7 +85,7 @@ fn m4_a_newer_epoch_seen_elsewhere_makes_the_leader_unknown() {
     world.partition("t", 0).epoch = 100;
     let (mut s, t) = ready(world);
     let old = s.world.clone();
-    // Leader 1 answers ListOffsets, and names the epoch that began meanwhile.
+    // Leader 1 responds to ListOffsets, and names the epoch that began meanwhile.
     s.world.lead("t", 0, 2);
     let new = s.world.clone();
     let now = s.now();
@@ -98,7 +98,7 @@ fn m4_a_newer_epoch_seen_elsewhere_makes_the_leader_unknown() {
     assert_eq!((asked.node, asked.body.topics[0].partitions[0].current_leader_epoch), (2, 101));
 }
 
-/// Brokers before 2.4 tell epochs that are wrong during reassignments.
+/// Brokers before 2.4 return epochs that are wrong during reassignments.
 #[test]
 fn m5_epochs_of_old_metadata_versions_mean_nothing() {
     let mut world = World::new(2).topic("t", 1).release(Profile::V2_4);
@@ -197,7 +197,7 @@ fn m9_a_passing_error_of_a_topic_holds_nothing_up() {
     }
 }
 
-/// Brokers of other ids and addresses take the places of all, one by one.
+/// All brokers are replaced, one by one, by brokers with other ids and addresses.
 #[test]
 fn m10_a_cluster_whose_brokers_are_replaced_one_by_one_is_followed() {
     let (mut s, t) = ready(World::new(3).topic("t", 1));
@@ -233,13 +233,13 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
     s.produce(t, 1, "a");
     let held = s.expect::<ProduceRequest>();
     assert_eq!(held.node, 2);
-    // Metadata leaves it out while an answer of it is awaited ...
+    // Metadata leaves it out while a response from it is awaited ...
     s.world.lead("t", 1, 1);
     s.world.node(2).up = false;
     poke(&mut s, t);
     s.run(Duration::from_millis(300));
     assert_eq!(s.connections(2), [held.conn], "kept for the answer");
-    // ... and names it again before that came.
+    // ... and names it again before that response arrived.
     s.world.lead("t", 1, 2);
     s.world.node(2).up = true;
     poke(&mut s, t);
@@ -251,7 +251,7 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
         assert_eq!(asked.node, 2);
         s.acknowledge(&asked, offset);
     }
-    // One for probes may stand beside the one for batches.
+    // One for probes may exist beside the one for batches.
     let conns = s.connections(2).len();
     assert!(s.delivered().len() == 4 && (1..=2).contains(&conns), "{conns} connections");
 }
@@ -272,7 +272,7 @@ fn m12_when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
     s.run(Duration::from_secs(30));
     let tries = s.connects.len() - before;
     assert!((30..400).contains(&tries), "{tries} attempts in 30 s");
-    // New brokers, of which the old list knows none; the second bootstrap address is one of them.
+    // New brokers that are not in the old list; the second bootstrap address is one of them.
     for node in &mut s.world.nodes {
         node.id += 10;
         node.up = true;
@@ -317,7 +317,7 @@ fn m14_who_is_silent_by_request_or_busy_is_asked_last() {
     s.answer(&asked, quiet);
     s.produce(t, 1, "held");
     s.expect::<ProduceRequest>();
-    // Broker 1 wants to be left alone, 2 owes an answer to a batch: 3 it is, every time.
+    // Broker 1 throttles, 2 owes a response to a batch: it has to be 3, every time.
     s.manual(ApiKey::Metadata);
     for turn in 0..6 {
         poke(&mut s, t);

@@ -97,7 +97,7 @@ fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
     assert!(times.windows(2).all(paused), "{times:?}");
 }
 
-/// One that names no version of Metadata, or refuses with another code, is of no use either.
+/// A broker without a version of Metadata, or one that refuses with another code, is useless, too.
 #[test]
 fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
     for (without, code) in [(Some(ApiKey::Metadata), 0), (None, 41)] {
@@ -116,7 +116,7 @@ fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
     }
 }
 
-/// A peer that greets and then talks nonsense, again and again.
+/// A peer that completes the handshake and then sends nonsense, repeatedly.
 #[test]
 fn n2_a_broker_that_always_fails_is_not_connected_in_a_circle() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -141,8 +141,8 @@ fn n3_a_broker_that_never_accepts_is_given_up_for_the_next_address() {
     let start = s.now();
     s.ready("t");
     let took = start.until(s.now());
-    // The one that hangs has its time; the next one refuses at once. Chance decides which is the
-    // first, and is another one where rare branches are on demand.
+    // The one that hangs has its time; the next one refuses at once. Random numbers decide which is
+    // the first, and differ in builds with rare branches.
     let least = if cfg!(kavka_rare) { Duration::ZERO } else { Duration::from_millis(900) };
     let range = least..Duration::from_secs(4);
     assert!(range.contains(&took), "{took:?}");
@@ -257,7 +257,7 @@ fn n9_a_broker_that_moves_house_is_followed() {
     let _ = events(&mut s);
 }
 
-/// Slow links cost throughput: no error, no connection that ends, no time-out that was none.
+/// Slow links cost throughput: no error, no connection that ends, no false time-out.
 #[test]
 fn n10_slow_links_cost_time_and_nothing_else() {
     for seed in 1..=3 {

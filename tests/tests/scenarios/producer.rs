@@ -24,7 +24,7 @@ fn i1_batches_in_flight_are_sent_again_in_order() {
     assert_eq!(s.failed(), []);
 }
 
-/// A leader that does not know the producer takes any sequence for its first one.
+/// A leader that does not know the producer accepts any sequence as its first one.
 #[test]
 fn i1_nothing_overtakes_the_first_batch_of_a_sequence() {
     let mut s = Script::new(World::new(1).topic("t", 1));
@@ -88,7 +88,7 @@ fn i2_a_new_epoch_begins_when_nothing_of_the_old_one_is_on_its_way() {
     take_all(&mut s, &[("b", (1, 0, 1)), ("c", (1, 1, 1)), ("d", (1, 2, 1))]);
 }
 
-/// A batch that may be in the log must go again under its old sequence, or it is there twice.
+/// A batch that may be in the log must be sent again under its old sequence, or it is duplicated.
 #[test]
 fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
     let (mut s, t) = warm();
@@ -100,7 +100,7 @@ fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
     assert_eq!(s.failed(), [(1, Script::code(87), false)]);
 }
 
-/// That a batch was refused behind another says nothing of its next try.
+/// That a batch was refused after another does not say anything about its next try.
 #[test]
 fn i2_a_batch_that_was_refused_once_and_may_be_written_now_keeps_its_sequence() {
     let (mut s, t) = warm();
@@ -176,7 +176,7 @@ fn i6_an_unknown_producer_begins_a_new_epoch() {
     take_all(&mut s, &[("a", (1, 0, 1)), ("b", (1, 1, 1))]);
 }
 
-/// Only where rare branches are on demand: else it takes two thousand million records.
+/// Only in builds with rare branches: otherwise it takes two thousand million records.
 #[cfg(kavka_rare)]
 #[test]
 fn i7_sequences_wrap_to_zero_and_batches_keep_them_when_they_are_sent_again() {
@@ -197,7 +197,7 @@ fn i7_sequences_wrap_to_zero_and_batches_keep_them_when_they_are_sent_again() {
 
 #[test]
 fn i8_what_a_failure_says_of_the_log() {
-    // Error on the way, whether the batch may be in the log when it is given up in the end.
+    // Error on the way, and whether the batch may be in the log when it is finally given up.
     for (code, maybe) in [(7, true), (20, true), (6, true), (19, false), (3, false), (45, false)] {
         let world = World::new(1).topic("t", 1);
         let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
@@ -221,7 +221,7 @@ fn i8_what_a_failure_says_of_the_log() {
     }
 }
 
-/// A leader that lost it in an unclean election refuses it, but somebody may have read it before
+/// A leader that lost it in an unclean election refuses it, but a consumer may have read it before
 /// (seed 1486 of simulate).
 #[test]
 fn i8_a_batch_that_may_be_written_stays_so_when_its_sequence_is_refused() {
@@ -242,7 +242,7 @@ fn i8_a_batch_that_may_be_written_stays_so_when_its_sequence_is_refused() {
     assert_eq!(failed, [(1, away(), true)]);
 }
 
-/// Half a request is nothing to a broker.
+/// A broker ignores half a request.
 #[test]
 fn i8_a_batch_whose_request_did_not_leave_whole_is_not_written() {
     for whole in [true, false] {
@@ -292,7 +292,7 @@ fn i9_a_batch_that_is_too_large_is_split_and_keeps_its_sequences() {
     assert_eq!(reported[1..4], wanted);
 }
 
-/// Brokers write down what the header says to find records by time.
+/// Brokers index records by the time in the header.
 #[test]
 fn i9_each_half_has_the_largest_timestamp_of_its_own_records() {
     let world = World::new(1).topic("t", 1);
@@ -331,7 +331,7 @@ fn i9_a_batch_that_may_be_written_is_not_split() {
     take_all(&mut s, &[("c", (1, 0, 1))]);
 }
 
-/// CVE-2026-35554: bytes of another batch must never leave under the header of one that expired.
+/// CVE-2026-35554: bytes of another batch must never be sent under the header of an expired one.
 #[test]
 fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
     let world = World::new(1).topic("t", 1).topic("u", 1);
@@ -346,7 +346,7 @@ fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
     s.window(conn, Some(300));
     s.produce(t, 0, &secret);
     s.settle();
-    // Everything around it is used again and again meanwhile; every checksum is verified.
+    // Everything around it is reused meanwhile; every checksum is verified.
     for round in 0..40 {
         let _ = s.try_produce(u, 0, &format!("{round}").repeat(1000));
         s.run(Duration::from_millis(200));
@@ -371,7 +371,7 @@ fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
     });
 }
 
-/// The same for one that was sent late, so that its deadline passes while half of it has left.
+/// The same for one that was sent late, so that its deadline passes while half of it was sent.
 #[test]
 fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
     let world = World::new(1).topic("t", 1).topic("u", 1);
@@ -396,7 +396,7 @@ fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
     s.window(conn, Some(300));
     s.run(Duration::from_millis(3200).saturating_sub(start.until(s.now())));
     assert_eq!(s.failed(), [], "its fate is not known");
-    // Others want memory; nothing of theirs may leave under its header.
+    // Other records want memory; none of their bytes may be sent under its header.
     while s.try_produce(u, 0, &"u".repeat(1000)).is_ok() {}
     s.window(conn, None);
     let asked = s.expect::<ProduceRequest>();
@@ -444,7 +444,7 @@ fn i12_without_acks_a_batch_is_delivered_when_it_left() {
     s.produce(t, 0, "a");
     next(&mut s);
     assert_eq!(s.delivered(), [(1, None)]);
-    // A batch that did not leave whole goes again on the next connection.
+    // A batch that was not sent whole is sent again on the next connection.
     let conn = s.connections(1)[0];
     s.window(conn, Some(40));
     s.produce(t, 0, "b");
@@ -458,7 +458,7 @@ fn i12_without_acks_a_batch_is_delivered_when_it_left() {
     assert_eq!((s.failed(), s.delivered()), (vec![], vec![]));
 }
 
-/// Batches without answer leave although the request before them has none yet.
+/// Batches without acknowledgement are sent although the request before them has no response yet.
 #[test]
 fn i12_without_acks_nothing_waits_behind_a_slow_answer() {
     let mut s = configured(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
@@ -524,7 +524,7 @@ fn i16_a_partition_named_twice_counts_once_and_a_strange_one_not_at_all() {
     send(&mut s, t, &["b"]);
 }
 
-/// A batch that an answer leaves out is sent again, but not in a tight loop.
+/// A batch that a response leaves out is sent again, but not in a tight loop.
 #[test]
 fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
     let (mut s, t) = warm();
@@ -540,7 +540,7 @@ fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
     assert_eq!(s.delivered().len(), 1);
 }
 
-/// What records fail with that wait for broker 1 while it refuses connections.
+/// Returns the error of records that wait for broker 1 while it refuses connections.
 fn away() -> Error {
     Error::Blocked(Obstacle::Unreachable { broker: 1, why: CloseReason::Refused })
 }

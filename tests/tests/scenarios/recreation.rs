@@ -1,4 +1,4 @@
-//! Topics that are deleted and made again.
+//! Topics that are deleted and recreated.
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest};
 use kavka_core::{Duration, Error, Event, MoveReason, Obstacle, OutOfRange, Start};
@@ -36,7 +36,7 @@ fn t2_ids_that_go_make_fetches_name_the_topic_and_ids_that_come_use_them() {
     assert!(asked.version >= 13);
     let id = core::mem::replace(&mut s.world.topics[0].id, Uuid::nil());
     s.give(&asked, 7, vec![refused(0, 100)]);
-    // The id of the refusal was nil: it concerns nobody. The next one names ours.
+    // The id of the refusal was nil: it concerns no topic. The next one names ours.
     let asked = s.expect::<FetchRequest>();
     s.world.topics[0].id = id;
     s.give(&asked, 7, vec![refused(0, 100)]);
@@ -112,7 +112,7 @@ fn t5_records_for_a_topic_that_stays_away_fail_whatever_else_comes_between() {
     assert!(failed.len() == 1 && refused(failed[0].1) && !failed[0].2, "{failed:?}");
 }
 
-/// A reader at offset 50 of a log 20..30 or so, and where it goes on.
+/// Returns a reader at offset 50 of a log such as 20..30, and where it continues.
 fn out_of_range(policy: OutOfRange, log: (i64, i64)) -> (Vec<Move>, Option<i64>, bool) {
     let world = World::new(1).topic("t", 1);
     let (mut s, parts) = reading_with(world, |mut config| {

@@ -33,7 +33,7 @@ pub(crate) fn topic(of: &str) -> TopicName {
 pub(crate) struct Client {
     stream: TcpStream,
     correlation: i32,
-    /// Bytes of the last request and answer, with length prefixes.
+    /// Bytes of the last request and response, with length prefixes.
     pub(crate) last_sizes: (usize, usize),
 }
 
@@ -68,7 +68,7 @@ impl Client {
         self.stream.write_all(bytes).expect("send");
     }
 
-    /// The next frame, without its length.
+    /// Returns the next frame, without its length.
     pub(crate) fn receive_raw(&mut self) -> io::Result<Bytes> {
         let mut len = [0; 4];
         self.stream.read_exact(&mut len)?;
@@ -162,7 +162,7 @@ pub(crate) fn produce(
     ProduceRequest::default().with_acks(acks).with_timeout_ms(5000).with_topic_data(vec![to])
 }
 
-/// A fetch of `(partition, offset)`s of one topic, without waiting.
+/// Builds a fetch of `(partition, offset)`s of one topic.
 pub(crate) fn fetch(version: i16, (name, id): (&str, Uuid), from: &[(i32, i64)]) -> FetchRequest {
     let partition = |(index, offset): &(i32, i64)| {
         FetchPartition::default()
@@ -186,7 +186,7 @@ pub(crate) fn fetch(version: i16, (name, id): (&str, Uuid), from: &[(i32, i64)])
         .with_topics(if from.is_empty() { Vec::new() } else { vec![wanted] })
 }
 
-/// One batch of `values`; producer (id, epoch, first sequence).
+/// Builds one batch of `values`; producer (id, epoch, first sequence).
 pub(crate) fn batch(values: &[&str], producer: (i64, i16, i32)) -> Bytes {
     let (producer_id, producer_epoch, first) = producer;
     let record = |(at, value): (usize, &&str)| Record {
@@ -198,7 +198,7 @@ pub(crate) fn batch(values: &[&str], producer: (i64, i16, i32)) -> Bytes {
         producer_epoch,
         timestamp_type: TimestampType::Creation,
         offset: at as i64,
-        sequence: first + at as i32, // the encoder wants a run even where there is none
+        sequence: first + at as i32, // the encoder needs a run even without idempotence
         timestamp: 1_000 + at as i64,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, PLAIN, batch, fetch, text, topic};
 
-/// Three brokers in racks 1 to 3. Broker 1 leads the only partition of `t`.
+/// Starts three brokers in racks 1 to 3. Broker 1 leads the only partition of `t`.
 fn racks(options: Options) -> (Server, Uuid) {
     let server = Server::start(Options { racks: 3, ..options }).expect("server");
     let id = server.create_topic("t", 1).expect("created");
@@ -64,14 +64,14 @@ fn a_leader_names_the_replica_in_the_rack_of_the_reader() {
         let named = (reported.preferred_read_replica, reported.error_code, len(&reported));
         assert_eq!(named, (BrokerId(2), 0, 0), "{profile}");
         assert_eq!((reported.high_watermark, reported.log_start_offset), (1, 0), "{profile}");
-        // The rack of the leader, one that nobody is in, and none.
+        // The rack of the leader, one without brokers, and none.
         for rack in ["rack-1", "rack-9", ""] {
             let reported = read(&mut client, 11, id, 0, rack);
             assert_eq!(reported.preferred_read_replica, BrokerId(-1), "{profile} {rack}");
             assert!(len(&reported) > 0, "{profile} {rack}");
         }
         assert!(len(&read(&mut client, 10, id, 0, "")) > 0, "{profile}");
-        // At the follower itself there is nothing to be named.
+        // The follower itself names no replica.
         let reported = read(&mut Client::connect(&server, 2), 11, id, 0, "rack-2");
         assert_eq!(reported.preferred_read_replica, BrokerId(-1), "{profile}");
         assert!(len(&reported) > 0, "{profile}");
@@ -152,7 +152,7 @@ fn a_follower_serves_consumers_of_version_11_up_to_what_it_has() {
     );
     assert_eq!(read(&mut follower, 12, id, 3, "").error_code, 1, "not there yet");
     assert_eq!(read(&mut leader, 12, id, 3, "").error_code, 0, "at the leader it is in range");
-    // ListOffsets and OffsetForLeaderEpoch are for the leader alone.
+    // Only the leader serves ListOffsets and OffsetForLeaderEpoch.
     assert_eq!(follower.list(6, "t", &[(0, -1)])[0].1, 6);
     assert_eq!(epoch_end(&mut follower, 4, (-1, 0)).0, 6);
 }
@@ -175,7 +175,7 @@ fn a_fetch_that_waits_at_a_follower_ends_when_records_come_there() {
     }
 }
 
-/// (error, epoch, end offset) that OffsetForLeaderEpoch answers for (current epoch, epoch).
+/// Returns (error, epoch, end offset) of OffsetForLeaderEpoch for (current epoch, epoch).
 fn epoch_end(client: &mut Client, version: i16, (current, asked): (i32, i32)) -> (i16, i32, i64) {
     let wanted = OffsetForLeaderPartition::default()
         .with_partition(0)

@@ -1,4 +1,4 @@
-//! Topics: made, grown, described, deleted; and offsets.
+//! Topics: created, extended, described, deleted; and offsets.
 
 use std::time::Instant;
 
@@ -85,7 +85,7 @@ fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
     let admin = Admin::new(config(&server)).unwrap();
     server.inject(1, ApiKey::CreateTopics, 41, 2);
     reported(admin.create_topic(("t", 1, 1))).unwrap();
-    // Applied, but nobody heard of it.
+    // Applied, but without a response.
     server.drop_answer(1, ApiKey::CreatePartitions);
     reported(admin.create_partitions("t", 2)).unwrap();
     server.drop_answer(1, ApiKey::DeleteTopics);
@@ -110,7 +110,7 @@ fn a_refusal_that_stays_is_reported_after_one_request() {
     for (api, code, expected) in reported {
         assert_eq!((code, server.traffic(api).requests), (expected, 1), "{api:?}");
     }
-    // What was created here exists too; other names were not deleted because one was.
+    // What was created here exists, and deleting one name did not delete others.
     super::reported(admin.create_topic(("u", 1, 1))).unwrap();
     super::reported(admin.delete_topic("u")).unwrap();
     assert_eq!(code(super::reported(admin.create_topic(("t", 1, 1)))), 36);
@@ -125,7 +125,7 @@ fn a_topic_is_created_after_a_delete_whose_answer_was_lost() {
     server.drop_answer(1, ApiKey::DeleteTopics);
     reported(admin.delete_topic("t")).unwrap();
     assert_eq!(server.traffic(ApiKey::DeleteTopics).requests, 2);
-    // A broker of ZooKeeper's time goes on saying that it exists.
+    // A broker of ZooKeeper's time keeps reporting that it exists.
     server.inject(1, ApiKey::CreateTopics, 36, 2);
     reported(admin.create_topic(("t", 4, 1))).expect("a short while later");
     assert_eq!(server.traffic(ApiKey::CreateTopics).requests, 3);
@@ -148,7 +148,7 @@ fn offsets_of_all_partitions_are_found() {
     assert_eq!((ends.len(), ends[0], ends[1], ends[69]), (70, 3, 0, 5));
     let firsts = reported(admin.offsets("t", Start::Earliest)).unwrap();
     assert_eq!(firsts, [0; 70]);
-    // A Fetch waits for records and holds up the questions behind it.
+    // A Fetch waits for records and delays the requests after it.
     assert_eq!(server.traffic(ApiKey::Fetch).requests, 0);
 }
 
@@ -163,7 +163,7 @@ fn nobody_at_the_address_is_reported_with_the_address() {
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
 }
 
-/// A request holds its topic's place no longer than it takes; requests for one topic take turns.
+/// A request keeps its topic's entry only while it runs; requests for one topic take turns.
 #[test]
 fn offsets_of_more_topics_than_there_is_room_for() {
     let server = server(1);

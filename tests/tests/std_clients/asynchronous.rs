@@ -18,7 +18,7 @@ mod tokio_example;
 #[path = "../../../io-std/examples/block_on.rs"]
 pub(super) mod block_on_example;
 
-/// One thread: whatever blocks it blocks its timers.
+/// Creates an executor of one thread: whatever blocks it blocks its timers.
 fn executor() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
@@ -77,7 +77,7 @@ fn timers_run_on_while_the_queue_is_full() {
     assert_eq!(server.log_len("t", 0), 2000);
 }
 
-/// Where there is room it is ready with the first poll.
+/// Where there is space it is ready at the first poll.
 #[test]
 fn an_awaited_send_costs_nothing_where_there_is_room() {
     let server = server(1);
@@ -104,7 +104,7 @@ fn a_send_that_is_dropped_while_it_waits_sends_nothing() {
     let record = Record::new(&[7; 5000]);
     let mut taken = 0;
     let mut cx = Context::from_waker(Waker::noop());
-    // Until the machine has no room, either.
+    // Until the machine has no space, either.
     while let Ok(Ok(())) = producer.room().wait_timeout(Duration::from_millis(300)) {
         taken += i64::from(producer.try_send("t", &record).is_ok());
         assert!(taken < 600, "it never says Full");

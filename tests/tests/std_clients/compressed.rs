@@ -1,4 +1,4 @@
-//! Compressed batches: read on the application's thread, and what becomes of damaged ones.
+//! Compressed batches: read on the application's thread, and how damaged ones are handled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use kavka_tests::sim::Server;
 
 use super::{LONG, Read, assert_gapless, config, read, reported, server};
 
-/// Values of `count` records from `base` on, each of `len` bytes.
+/// Returns the values of `count` records from `base` on, each of `len` bytes.
 fn values(base: i64, count: i64, len: usize) -> Vec<String> {
     (base..base + count).map(|n| format!("{n:0len$}")).collect()
 }
@@ -55,8 +55,8 @@ fn batches_of_all_codecs_are_read_beside_plain_ones() {
     assert_eq!(consumer.position("t", 0), Some(base));
 }
 
-/// A chunk is a unit of memory: what is behind a full one comes with the next, in order, whichever
-/// thread takes it.
+/// A chunk is a unit of memory: what follows a full one is in the next, in order, whichever thread
+/// takes it.
 #[test]
 fn what_unpacks_to_much_comes_in_several_chunks() {
     let server = with_topic(2);
@@ -82,13 +82,13 @@ fn what_unpacks_to_much_comes_in_several_chunks() {
         largest = largest.max(bytes);
     }
     assert_gapless(&got);
-    // Sixteen chunks and a quarter, and the batch that made it full.
+    // Sixteen and a quarter chunks, and the batch that filled it.
     let most = 16 * (10 << 10) + each as usize * len;
     assert!(largest <= most, "{largest} bytes in a chunk, at most {most}");
     assert!(largest > most / 2, "{largest}: the batches are not packed well enough to show it");
 }
 
-/// All that can be wrong behind a right checksum.
+/// Returns all kinds of damage under a right checksum.
 fn damaged() -> Vec<(&'static str, Codec, Vec<u8>)> {
     let good = plain(2, 5, 200);
     let mut all = Vec::new();
@@ -115,7 +115,7 @@ fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
         for n in 0..10 {
             append(&server, 1, &packed::batch(&plain(n * 4, 4, 10), codec));
         }
-        // A seek waits for the fetch that is under way.
+        // A seek waits for the fetch that is in flight.
         let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
         let config = config(&server).start(Start::Earliest).tune(brief);
         let consumer = Consumer::assign_all(config, &["t"]).unwrap();
@@ -146,7 +146,7 @@ fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
         assert!(text.starts_with("read t, partition 0: the batch at offset 2"), "{case}: {text}");
         assert_eq!(consumer.position("t", 0), Some(2), "{case}");
 
-        // The partition waits for a seek, whatever else comes.
+        // The partition waits for a seek, whatever else arrives.
         append(&server, 0, &plain(9, 1, 10));
         append(&server, 1, &plain(40, 1, 10));
         let mut more = Read::new();

@@ -16,7 +16,7 @@ fn fill(server: &Server, topic: &str, partition: u32, values: core::ops::Range<u
     reported(producer.flush()).unwrap();
 }
 
-/// Waits for one more Fetch request: what the answer before it brought was taken by the machine.
+/// Waits for one more Fetch request: the machine has then processed the previous response.
 fn one_more_fetch(server: &Server) {
     let seen = server.traffic(ApiKey::Fetch).requests;
     let until = Instant::now() + LONG;
@@ -48,7 +48,7 @@ fn all_partitions_are_read_once_and_in_order() {
     assert_gapless(&got);
 }
 
-/// A program that restores its state reads up to the end that there was, and has to learn of it.
+/// A program that restores its state reads up to the current end, and has to be notified of it.
 #[test]
 fn where_reading_begins_and_ends_is_reported() {
     let server = server(1);
@@ -140,7 +140,7 @@ fn a_paused_partition_goes_on_where_the_application_was() {
     reported(consumer.resume("t", 0)).unwrap();
     read(&consumer, &mut got, 110);
     assert_gapless(&got);
-    // With records that were fetched, and not taken, when the pause came.
+    // With records that were fetched, but not taken, when the pause came.
     fill(&server, "t", 0, 100..150);
     one_more_fetch(&server);
     reported(consumer.pause("t", 0)).unwrap();
@@ -191,7 +191,7 @@ fn a_slow_application_holds_the_broker_back_and_hears_of_growth_all_the_same() {
     let consumer = Consumer::assign_all(config, &["t"]).unwrap();
     let events = consumer.events();
     while !matches!(reported(events.next()).unwrap(), Event::Assigned { .. }) {}
-    // Nobody takes records; the first growths may be seen before that matters.
+    // No records are taken; the first growths may be seen before that matters.
     for count in 2..=8 {
         server.grow("t", count).unwrap();
         loop {
@@ -209,7 +209,7 @@ fn a_slow_application_holds_the_broker_back_and_hears_of_growth_all_the_same() {
     assert_gapless(&got);
 }
 
-/// Over three seconds pass until half the queue is free.
+/// It takes over three seconds until half the queue is free.
 #[test]
 fn a_slow_application_has_the_log_fetched_once() {
     const RECORDS: usize = 3000;
@@ -221,7 +221,7 @@ fn a_slow_application_has_the_log_fetched_once() {
         producer.send_to("t", 0, &Record::new(&[7; 1000])).unwrap();
     }
     reported(producer.flush()).unwrap();
-    // Whole answers lie in the receive buffer.
+    // Whole responses are in the receive buffer.
     let config = config(&server).limits(Limits::server()).start(Start::Earliest);
     let config = config.queue_bytes(QUEUE).chunk_bytes(16 << 10);
     let consumer = Consumer::assign_all(config, &["t"]).unwrap();

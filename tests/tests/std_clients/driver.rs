@@ -1,4 +1,4 @@
-//! The driver in a loop of one's own.
+//! The driver in an application's own loop.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use kavka_std::{Driver, Mode};
 use super::{LONG, server};
 
 /// Produces and reads back in one loop. The host is a name with two addresses, of which only one
-/// answers.
+/// accepts connections.
 fn round_trip(mode: Mode) {
     let server = server(1);
     server.create_topic("t", 2).unwrap();
     let port = server.address(1).unwrap().port();
     let bootstrap = format!("localhost:{port}");
     let mut limits = Limits::small();
-    limits.rx_bytes = 4096; // many reads for an answer
+    limits.rx_bytes = 4096; // many reads for a response
     let mut config = Config::new(&bootstrap).client_id("loop");
     config.batch_bytes = 2000;
     let client = Client::new(config, Storage::heap(&limits), [7; 32]).unwrap();

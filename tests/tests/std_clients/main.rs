@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use kavka_std::{Config, Consumer, Error, Limits, Pending};
 use kavka_tests::sim::{Options, Server};
 
-/// After this long a topic that was never seen counts as missing, and not as new.
+/// Time after which a topic that was never seen counts as missing, and not as new.
 const MISSING: Duration = Duration::from_secs(3);
-/// Far longer than anything here takes, also on a machine that is busy with other things.
+/// Far longer than anything here takes, also on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
 fn server(brokers: u32) -> Server {
@@ -31,7 +31,7 @@ fn server(brokers: u32) -> Server {
     Server::start(options).expect("simulated brokers")
 }
 
-/// Everything quick: these clients are alone with their brokers.
+/// Returns a configuration with short times: these clients are alone with their brokers.
 fn config(server: &Server) -> Config {
     Config::new(server.bootstrap())
         .limits(Limits::small())
@@ -40,7 +40,7 @@ fn config(server: &Server) -> Config {
         .probe_busy(Duration::from_millis(20))
 }
 
-/// The result, which must come in time.
+/// Returns the result, which must arrive in time.
 #[track_caller]
 fn reported<T>(pending: Pending<T>) -> Result<T, Error> {
     match pending.wait_timeout(LONG) {
@@ -52,7 +52,7 @@ fn reported<T>(pending: Pending<T>) -> Result<T, Error> {
 /// Records as (offset, value), per partition.
 type Read = BTreeMap<u32, Vec<(i64, String)>>;
 
-/// Reads until `count` records are there.
+/// Reads until there are `count` records.
 #[track_caller]
 fn read(consumer: &Consumer, into: &mut Read, count: usize) {
     let until = Instant::now() + LONG;
@@ -68,7 +68,7 @@ fn read(consumer: &Consumer, into: &mut Read, count: usize) {
     }
 }
 
-/// Offsets of each partition must be 0, 1, 2, …: nothing lost, twice or out of order.
+/// Checks that offsets of each partition are 0, 1, 2, …: nothing lost, twice or out of order.
 #[track_caller]
 fn assert_gapless(read: &Read) {
     for (partition, records) in read {

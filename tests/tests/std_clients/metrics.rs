@@ -1,4 +1,4 @@
-//! What clients count, and the example that serves it.
+//! Metrics of clients, and the example that serves them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Sending: outcomes, room, what is lost.
+//! Sending: outcomes, space, lost records.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -61,7 +61,7 @@ fn threads_share_a_producer_and_each_keeps_its_order() {
     assert_eq!(all, 4 * EACH as i64);
 }
 
-/// Far more names than there are places for: one after another, and all at once.
+/// Far more names than there are entries: one after another, and all at once.
 #[test]
 fn more_topics_than_there_is_room_for_take_turns() {
     const NAMES: usize = 300;
@@ -116,7 +116,7 @@ fn records_of_a_topic_that_is_not_there_hold_up_no_others() {
     const RECORDS: u32 = 30_000;
     let server = server(1);
     server.create_topic("there", 1).unwrap();
-    // Far fewer bytes than the chunks have that a missing record is in.
+    // Far fewer bytes than the chunks that hold a missing record.
     let config = config(&server).topic_timeout(LONG).queue_bytes(128 << 10).chunk_bytes(4 << 10);
     let producer = Producer::new(config).unwrap();
     let begun = Instant::now();
@@ -213,7 +213,7 @@ fn without_room_try_send_says_full_and_room_comes() {
         match producer.try_send("t", &record).map(drop) {
             Ok(()) => taken += 1,
             Err(ProduceError::Full) => {
-                // For the moment, or because nothing leaves the machine any more?
+                // Full for the moment, or because the machine sends nothing any more?
                 if producer.room().wait_timeout(Duration::from_millis(300)).is_err() {
                     break;
                 }
@@ -245,7 +245,7 @@ fn closing_says_what_was_lost() {
     server.resume(1);
 }
 
-/// Only what is under way is worth lingering for.
+/// Lingering is only worthwhile while something is in flight.
 #[test]
 fn a_send_that_is_awaited_does_not_linger() {
     let server = server(1);
@@ -430,7 +430,7 @@ fn a_partition_that_the_topic_does_not_have_fails_soon_and_one_that_comes_is_wai
     reported(behind).unwrap();
 }
 
-/// 16 KiB are a device's: with records of 10 kB every request has one batch of one record.
+/// 16 KiB suit a device: with records of 10 kB every request has one batch of one record.
 #[test]
 fn batches_of_a_server_are_large_and_those_of_small_memory_are_not() {
     let bytes = |config: Config| {

@@ -1,4 +1,4 @@
-//! Time-outs name what stood in the way, and the address.
+//! Time-outs name the reason and the address.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +12,8 @@ use super::{LONG, config, reported, server};
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// Somebody who is no broker: what it returns to the first bytes, and whether it stays then.
+/// Starts a peer that is no broker: it responds to the first bytes with `greeting`, and `stays` or
+/// not.
 fn peer(greeting: &'static [u8], stays: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

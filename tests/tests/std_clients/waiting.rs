@@ -1,4 +1,4 @@
-//! Those who give up waiting leave nothing behind.
+//! Callers that give up waiting leave nothing allocated.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,8 +16,8 @@ impl Wake for Nothing {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Handles of its waker that are left after a result was waited for and given up; `None` when it
-/// is there already.
+/// Returns the handles of its waker that remain after a result was waited for and given up; `None`
+/// when the result is ready.
 fn try_left_of<T>(pending: Pending<T>) -> Option<usize> {
     let kept = Arc::new(Nothing);
     let waker = Waker::from(kept.clone());
@@ -33,7 +33,7 @@ fn try_left_of<T>(pending: Pending<T>) -> Option<usize> {
     Some(Arc::strong_count(&kept) - 1)
 }
 
-/// The same of what is a long time coming.
+/// Returns the same for a result that takes long.
 #[track_caller]
 fn left_of<T>(pending: Pending<T>) -> usize {
     try_left_of(pending).expect("this result was to be a long time coming")
@@ -48,7 +48,7 @@ fn wakers_are_gone_with_those_who_gave_up() {
     let producer = Producer::new(config.clone()).unwrap();
     reported(producer.freshness("t")).unwrap();
     server.pause(1);
-    // Nothing leaves the machine, and then the queue.
+    // Nothing leaves the machine, and then nothing leaves the queue.
     let record = Record::new(&[7; 500]);
     let until = Instant::now() + LONG;
     let left = [|p: &Producer| p.room(), |p: &Producer| p.room_for("t")].map(|wait| {
@@ -64,7 +64,7 @@ fn wakers_are_gone_with_those_who_gave_up() {
     let events = consumer.events();
     let left = loop {
         while events.try_next().is_some() {}
-        // The last ones from before the pause may still be on their way.
+        // The last ones from before the pause may still be in flight.
         if let Some(left) = try_left_of(events.next()) {
             break left;
         }

@@ -1,4 +1,4 @@
-//! Style as a test: what a reviewer should not have to look for.
+//! Style as a test: what a reviewer should not have to check.
 //!
 //! The lists of exceptions only get shorter: an entry that is no longer needed fails, too.
 
@@ -50,11 +50,11 @@ fn lines_fit_a_screen() {
     none("lines of more than 100 columns", &found);
 }
 
-/// Every field of the core that is a point in time is moved somewhere, or it would be hours off
+/// Every field of the core that is a point in time is aged somewhere, or it would be hours off
 /// after days.
 #[test]
 fn what_is_kept_in_ticks_moves_with_the_scale() {
-    // What lives for a call alone.
+    // What exists only during a call.
     const PASSING: [&str; 1] = ["now"];
     let core: Vec<_> =
         rust_files().into_iter().filter(|(path, _)| path.starts_with("core/src")).collect();
@@ -68,7 +68,7 @@ fn what_is_kept_in_ticks_moves_with_the_scale() {
     for (path, text) in &core {
         let mut of_a_struct = false;
         for line in text.lines() {
-            // `Timers` are made and compared within a call.
+            // `Timers` are created and compared within a call.
             let kept = line.contains("struct ") && !line.contains("struct Timers ");
             let opens = kept && line.ends_with('{');
             of_a_struct = opens || of_a_struct && line.trim() != "}";
@@ -184,7 +184,7 @@ fn wire_stands_alone() {
     none("wire uses modules above it", &found);
 }
 
-/// Modules that a build may leave out: features of the core with a module of their name.
+/// Returns modules that a build may leave out: features of the core with a module of their name.
 fn parts(manifest: &str, tops: &BTreeSet<String>) -> Vec<String> {
     let after = manifest.split("[features]").nth(1).unwrap_or_default();
     let lines = after.lines().skip(1).take_while(|line| !line.starts_with('['));
@@ -192,7 +192,7 @@ fn parts(manifest: &str, tops: &BTreeSet<String>) -> Vec<String> {
     features.filter(|feature| tops.contains(feature)).collect()
 }
 
-/// `(part, part)`: the former uses the latter.
+/// Returns pairs `(part, part)`: the former uses the latter.
 fn friends(graph: &BTreeMap<String, BTreeSet<String>>, parts: &[String]) -> Vec<String> {
     let uses = |part: &String| graph.get(part).into_iter().flatten().cloned();
     let pairs = parts.iter().flat_map(|part| uses(part).map(move |to| (part, to)));
@@ -282,7 +282,7 @@ fn non_obvious_entries_name_their_test() {
     );
 }
 
-/// List entries of the section whose heading contains "Non-obvious".
+/// Returns the list entries of the section whose heading contains "Non-obvious".
 fn non_obvious(text: &str) -> Vec<String> {
     let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
     let mut lines = text.lines();
@@ -317,7 +317,7 @@ fn readme_and_ci_name_the_same_commands() {
     }
 }
 
-/// The rules see what they are for: each of them fails on a sample.
+/// Tests of the rules: each of them fails on a sample.
 mod samples {
     use super::*;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{self, Facts};
 
-/// Facts of every file of the crate whose sources lie in `folder`, by path; files that only tests
-/// have are left out.
+/// Returns the facts of every file of the crate with sources in `folder`, by path, without files
+/// that only tests use.
 pub(crate) fn crate_facts(folder: &str) -> Vec<(String, Vec<String>, Facts)> {
     let found = source::files(folder, |path| path.ends_with(".rs"));
     let read = |(path, text): &(String, String)| {
@@ -22,7 +22,7 @@ pub(crate) fn crate_facts(folder: &str) -> Vec<(String, Vec<String>, Facts)> {
         .collect()
 }
 
-/// `wire/fetch.rs` is `[wire, fetch]`, `lib.rs` is `[]`.
+/// Returns the module of a file: `wire/fetch.rs` is `[wire, fetch]`, `lib.rs` is `[]`.
 fn module_of(folder: &str, path: &str) -> Vec<String> {
     let below = path.trim_start_matches(folder).trim_start_matches('/').trim_end_matches(".rs");
     let mut parts: Vec<String> = below.split('/').map(String::from).collect();
@@ -33,8 +33,8 @@ fn module_of(folder: &str, path: &str) -> Vec<String> {
     parts
 }
 
-/// Top modules, each with those it names. What `lib.rs` re-exports counts as the module it comes
-/// from.
+/// Returns top modules, each with those it names. What `lib.rs` re-exports counts as the module it
+/// comes from.
 pub(crate) fn graph(files: &[(String, Vec<String>, Facts)]) -> BTreeMap<String, BTreeSet<String>> {
     let tops: BTreeSet<String> =
         files.iter().filter_map(|(_, module, _)| module.first().cloned()).collect();
@@ -55,8 +55,8 @@ pub(crate) fn graph(files: &[(String, Vec<String>, Facts)]) -> BTreeMap<String, 
     graph
 }
 
-/// All modules in files, each with those it names, a module and what lies below it apart: stricter
-/// than [`graph`], for crates that keep to it.
+/// Returns all modules in files, each with those it names; a module and its submodules are
+/// separate. Stricter than [`graph`], for crates that keep to it.
 pub(crate) fn fine_graph(
     files: &[(String, Vec<String>, Facts)],
 ) -> BTreeMap<String, BTreeSet<String>> {
@@ -85,7 +85,7 @@ pub(crate) fn fine_graph(
     graph
 }
 
-/// One cycle of the graph, its first module repeated at its end.
+/// Returns one cycle of the graph, its first module repeated at its end.
 pub(crate) fn cycle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
     graph.keys().find_map(|start| walk(graph, start, &mut Vec::new(), &mut done))

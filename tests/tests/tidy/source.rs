@@ -1,4 +1,4 @@
-//! Rust files of the project, and what the rules want to know of them.
+//! Rust files of the project, and the facts that the rules need.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +8,14 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-/// Folder of the workspace.
+/// Returns the folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the package lies in the workspace").to_path_buf()
 }
 
-/// Every file below `folder` that `keep` wants, with its path relative to [`root`] (with `/`).
-/// Build output and hidden folders other than `.ci` are left out.
+/// Returns every file below `folder` that `keep` accepts, with its path relative to [`root`] (with
+/// `/`), without build output and hidden folders other than `.ci`.
 pub(crate) fn files(folder: &str, keep: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
@@ -44,14 +44,14 @@ pub(crate) fn files(folder: &str, keep: impl Fn(&str) -> bool) -> Vec<(String, S
     found
 }
 
-/// Every Rust file of the project.
+/// Returns every Rust file of the project.
 pub(crate) fn rust_files() -> Vec<(String, String)> {
     let found = files("", |path| path.ends_with(".rs"));
     assert!(found.len() > 10, "only {} Rust files found", found.len());
     found
 }
 
-/// What one file says.
+/// The facts of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// `(name, line, lines)` of every function with a body.
@@ -62,9 +62,9 @@ pub(crate) struct Facts {
     pub(crate) panics: Vec<(usize, String)>,
     /// `(module, path)`: what each module outside tests names, both as seen from the crate's root.
     pub(crate) names: Vec<(Vec<String>, Vec<String>)>,
-    /// The same of what is re-exported.
+    /// The same for what is re-exported.
     pub(crate) reexports: Vec<(Vec<String>, Vec<String>)>,
-    /// Modules in files of their own that only tests have.
+    /// Modules in files of their own that only tests use.
     pub(crate) test_modules: Vec<Vec<String>>,
 }
 
@@ -145,7 +145,7 @@ impl Reader {
         }
     }
 
-    /// Macro input is not parsed: it is looked through word by word.
+    /// Macro input is not parsed: it is searched word by word.
     fn tokens(&mut self, tokens: TokenStream, may_define_tests: bool) {
         let trees: Vec<TokenTree> = tokens.into_iter().collect();
         let text = |at: usize| trees.get(at).map(ToString::to_string).unwrap_or_default();
@@ -177,7 +177,7 @@ impl Reader {
 const PANICKING_METHODS: [&str; 4] = ["unwrap", "expect", "unwrap_err", "expect_err"];
 const PANICKING_MACROS: [&str; 4] = ["panic", "todo", "unimplemented", "unreachable"];
 
-/// The module in a file of its own that an item declares.
+/// Returns the module in a file of its own that an item declares.
 fn declared(item: &syn::Item) -> Option<String> {
     match item {
         syn::Item::Mod(item) if item.content.is_none() => Some(item.ident.to_string()),
@@ -185,7 +185,7 @@ fn declared(item: &syn::Item) -> Option<String> {
     }
 }
 
-/// `#[cfg(test)]`, `#[cfg(all(test, ..))]` and test functions.
+/// Returns whether there is `#[cfg(test)]`, `#[cfg(all(test, ..))]` or a test function.
 fn for_tests(attrs: &[syn::Attribute]) -> bool {
     attrs.iter().any(|attr| match &attr.meta {
         syn::Meta::List(list) if attr.path().is_ident("cfg") => {

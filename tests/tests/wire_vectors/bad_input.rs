@@ -1,4 +1,4 @@
-//! Bytes that have broken other clients, and what damage does to good ones.
+//! Bytes that have broken other clients, and damage to good ones.
 
 use kavka_core::wire::{self, Decode, Malformed, Step};
 
@@ -17,7 +17,7 @@ fn items(api: &str, version: i16, hex: &str) -> Vec<String> {
     outcome.items
 }
 
-/// A count of 2^31 - 1 and nothing behind it: we ask for the first element's bytes, no more.
+/// A count of 2^31 - 1 with nothing after it: we require the first element's bytes, no more.
 /// (kafka-go 1439, kafka-protocol-rs 200: out of memory.)
 #[test]
 fn a_huge_count_is_only_a_number() {
@@ -29,7 +29,7 @@ fn a_huge_count_is_only_a_number() {
         // Nested: a topic of 2^31 - 1 partitions.
         ("Metadata", 1, "000000000000000100000001000000017400ffffff7f"),
         ("Metadata", 1, "00000000000000017fffffff0000000174007fffffff"),
-        // Replicas are part of one item: its bytes are asked for, and never come.
+        // Replicas are part of one item: its bytes are required, and never arrive.
         ("Metadata", 9, "00000000010000000000020000027400020000000000000000000000000000ffffffff07"),
         ("Produce", 3, "7fffffff"),
         ("Fetch", 4, "000000007fffffff"),
@@ -52,7 +52,8 @@ fn a_huge_count_is_only_a_number() {
     }
 }
 
-/// What an array may take is asked for; a client with a small buffer drops it as it comes.
+/// The bytes of an array are required at once; a client with a small buffer drops them as they
+/// come.
 #[test]
 fn replicas_beyond_any_buffer_are_dropped_as_they_come() {
     let head = "00000000010000000000020000027400020000000000000000000000000000";
@@ -60,7 +61,7 @@ fn replicas_beyond_any_buffer_are_dropped_as_they_come() {
     bytes.extend([0xa1, 0x8d, 0x06]); // 100,000 replicas
     bytes.resize(bytes.len() + 400_000, 7);
     bytes.extend([1, 1, 0]); // no isr, no offline; tags
-    bytes.extend([0; 12]); // ...of the topic and of the answer
+    bytes.extend([0; 12]); // ...of the topic and of the response
     let feed = Feed::pieces(1, 700).buffer(256);
     let outcome = decode("Metadata", 9, &bytes, feed).expect("well-formed");
     assert!(outcome.done);
@@ -100,7 +101,7 @@ fn varints_above_32_bits_are_refused() {
     assert_eq!(whole("ApiVersions", 3, "000081808080700000000000"), Err(Malformed::Varint));
 }
 
-/// sarama 2658: a compact string longer than the buffer. It may still come: we ask for it.
+/// sarama 2658: a compact string longer than the buffer. It may still arrive: we require its bytes.
 #[test]
 fn a_string_longer_than_the_input_is_waited_for() {
     let outcome = whole("ListOffsets", 6, "0000000002ff01616263").expect("not malformed");
@@ -109,7 +110,7 @@ fn a_string_longer_than_the_input_is_waited_for() {
     assert_eq!(long, Err(Malformed::TooLong));
 }
 
-/// sarama 2107: tags that a client does not know must not keep it from connecting.
+/// sarama 2107: unknown tags must not keep a client from connecting.
 #[test]
 fn unknown_tags_are_dropped_and_counted() {
     let mut answer = wire::api_versions::Answer::new(3).expect("spoken");
@@ -117,12 +118,12 @@ fn unknown_tags_are_dropped_and_counted() {
     let mut input = &bytes[..];
     while answer.step(&mut input) != Ok(Step::Done) {}
     assert_eq!((input.len(), answer.unknown_tags()), (0, 1));
-    // The greatest tags there are.
+    // The largest tags there are.
     items("ApiVersions", 3, "0000010000000001ffffffff0700");
     assert_eq!(whole("ApiVersions", 3, "0000010000000001ffffffff0f00"), Err(Malformed::Tag));
 }
 
-/// redpanda 31663: a tagged field is read inside its own size, whatever stands there.
+/// redpanda 31663: a tagged field is read within its own size, whatever its content.
 #[test]
 fn a_tag_is_read_inside_its_size() {
     let epoch = "FinalizedEpoch { epoch: 0 }";
@@ -130,9 +131,9 @@ fn a_tag_is_read_inside_its_size() {
     assert_eq!(long.last().map(String::as_str), Some(epoch));
     let short = "000001000000000101040000000000000000";
     assert_eq!(whole("ApiVersions", 3, short), Err(Malformed::Tag));
-    // A list of two features in a tag that has room for less than one.
+    // A list of two features in a tag with space for less than one.
     assert_eq!(whole("ApiVersions", 3, "0000010000000001000403026100ff"), Err(Malformed::Tag));
-    // A leader (4 + 4 bytes and its own tags) in a tagged field of the size and tail given.
+    // A leader (4 + 4 bytes and its own tags) in a tagged field of the given size and tail.
     let zero = "00";
     let partition = zero.repeat(4 + 2 + 8 + 8 + 8);
     let produce = |size: &str, tail: &str| {
@@ -153,7 +154,7 @@ fn tags_ascend() {
     for tags in ["0201000100", "0209000800", "030a000b000b00"] {
         let hex = format!("00000100000000{tags}");
         let got = whole("ApiVersions", 3, &hex);
-        // Tag 1 is known and has 8 bytes: that is seen first.
+        // Tag 1 is known and has 8 bytes: that is checked first.
         let wanted = if tags.starts_with("0201") { Malformed::Tag } else { Malformed::TagOrder };
         assert_eq!(got, Err(wanted), "{tags}");
     }
@@ -161,7 +162,7 @@ fn tags_ascend() {
     assert_eq!(whole("ApiVersions", 3, twice), Err(Malformed::TagOrder));
 }
 
-/// KIP-511: error 35 comes in the format of version 0, whatever was asked.
+/// KIP-511: error 35 comes in the format of version 0, whatever was requested.
 #[test]
 fn error_35_has_a_body_of_version_0() {
     for version in 0..=5 {
@@ -179,7 +180,8 @@ fn error_35_has_a_body_of_version_0() {
     }
 }
 
-/// kafkajs `v1_response_missing_throttle_time`: all that is there is told, then bytes are missing.
+/// kafkajs `v1_response_missing_throttle_time`: all that is there is reported, then bytes are
+/// missing.
 #[test]
 fn an_answer_without_its_throttle_time_reports_its_ranges() {
     let outcome = whole("ApiVersions", 1, "000000000001001200000003").expect("not malformed");
@@ -199,7 +201,7 @@ fn text_that_is_not_utf_8_is_refused() {
     assert_eq!(whole("ListOffsets", 1, "000000010001ff"), Err(Malformed::Utf8));
 }
 
-/// Every prefix of a good answer asks for more; none is taken for the whole.
+/// Every prefix of a good response requires more bytes; none passes for the whole.
 #[test]
 fn prefixes_ask_for_more() {
     let mut count = 0;
@@ -217,8 +219,8 @@ fn prefixes_ask_for_more() {
     assert!(count > 20_000, "{count} prefixes");
 }
 
-/// One flipped bit: no panic, no step that gets nowhere (`decode` counts them), with and without
-/// a small buffer.
+/// One flipped bit: no panic, no step without progress (`decode` counts them), with and without a
+/// small buffer.
 #[test]
 fn flipped_bits_do_no_harm() {
     let mut refused = 0;
@@ -241,7 +243,7 @@ fn flipped_bits_do_no_harm() {
     assert!(refused > 500, "{refused} of {count} refused");
 }
 
-/// Arbitrary bytes, biased to small numbers, in every version of every API.
+/// Random bytes, biased to small numbers, in every version of every API.
 #[test]
 fn noise_does_no_harm() {
     let apis = [

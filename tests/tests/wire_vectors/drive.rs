@@ -1,4 +1,4 @@
-//! Feeds answers to their decoders in pieces.
+//! Feeds responses to their decoders in pieces.
 
 use core::fmt::Debug;
 
@@ -28,7 +28,7 @@ impl Feed {
         Self { seed, piece, buffer: usize::MAX }
     }
 
-    /// Through a buffer of so many bytes: items that need more are skipped.
+    /// Limits the buffer to this many bytes: items that need more are skipped.
     pub(crate) fn buffer(mut self, buffer: usize) -> Self {
         self.buffer = buffer;
         self
@@ -47,20 +47,20 @@ impl Feed {
     }
 }
 
-/// What became of an answer.
+/// The outcome of decoding a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Every item as it prints.
+    /// Every item, formatted.
     pub items: Vec<String>,
     /// Bytes consumed.
     pub used: usize,
-    /// Whether it came to its end; if not, bytes were missing.
+    /// Whether it reached its end; if not, bytes were missing.
     pub done: bool,
     /// Calls of `step`.
     pub steps: usize,
 }
 
-/// Decodes an answer body of any API.
+/// Decodes a response body of any API.
 pub(crate) fn decode(
     api: &str,
     version: i16,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use drive::{Feed, decode};
 use vectors::{Vector, vectors};
 
-/// The answers among the vectors.
+/// Returns the responses among the vectors.
 fn answers() -> impl Iterator<Item = Vector> {
     vectors().into_iter().filter(|vector| vector.response)
 }
@@ -59,7 +59,7 @@ fn pieces_make_no_difference() {
     }
 }
 
-/// What can never fit is skipped, the rest is told, and the frame is read to its end.
+/// What can never fit is skipped, the rest is reported, and the frame is read to its end.
 #[test]
 fn small_buffers_skip_and_go_on() {
     let mut skipped = 0;

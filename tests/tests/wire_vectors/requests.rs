@@ -7,7 +7,7 @@ use crate::vectors::{Vector, unhex};
 
 type Encoded = Result<(), Cannot>;
 
-/// Why a request is beyond our encoders, on purpose.
+/// Why our encoders cannot write a request, on purpose.
 #[derive(Debug)]
 struct Cannot(&'static str);
 
@@ -17,7 +17,7 @@ impl From<Full> for Cannot {
     }
 }
 
-/// The request as we would write it, or why we cannot.
+/// Returns the request as we would write it, or why we cannot.
 pub(crate) fn encode(vector: &Vector) -> Result<Vec<u8>, &'static str> {
     if vector.note || vector.unknown_tags() > 0 {
         return Err("stray bytes or tags");

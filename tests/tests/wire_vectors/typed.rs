@@ -1,4 +1,4 @@
-//! The typed items of answers as JSON, with the names of Kafka's schemas.
+//! The typed items of responses as JSON, with the names of Kafka's schemas.
 
 use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::vectors::Vector;
 use crate::walk::uuid;
 
-/// Puts together an answer from items that come one after another.
+/// Builds a response from items that arrive one after another.
 struct Builder(Value);
 
 impl Builder {
@@ -14,8 +14,8 @@ impl Builder {
         Self(json!({}))
     }
 
-    /// Adds the fields of `add` to the struct at `path`, a dot between names; each name but the
-    /// last stands for the last element of an array or for a struct.
+    /// Adds the fields of `add` to the struct at `path`, whose names are separated by dots; each
+    /// name except the last means the last element of an array, or a struct.
     fn set(&mut self, path: &str, add: Value) {
         let target = self.at(path);
         let (Value::Object(target), Value::Object(add)) = (target, add) else {
@@ -52,7 +52,7 @@ fn code(error: ErrorCode) -> Value {
     json!(error.0)
 }
 
-/// All items of a whole answer.
+/// Decodes all items of a whole response.
 fn each<D: Decode>(vector: &Vector, mut f: impl FnMut(&mut Builder, D::Item<'_>)) -> Value {
     let mut answer = D::new(vector.version).expect("a version that is spoken");
     let mut input = vector.answer_body();
@@ -63,7 +63,7 @@ fn each<D: Decode>(vector: &Vector, mut f: impl FnMut(&mut Builder, D::Item<'_>)
     built.0
 }
 
-/// The answer as its items tell it.
+/// Returns the response that its items describe.
 pub(crate) fn fields(vector: &Vector) -> Value {
     match vector.api.as_str() {
         "ApiVersions" => each::<wire::api_versions::Answer>(vector, api_versions),
@@ -354,11 +354,11 @@ fn delete_topics(to: &mut Builder, item: wire::delete_topics::Item<'_>) {
     }
 }
 
-/// Fields that items do not carry, as no client of ours needs them.
+/// Fields that items do not carry, as our clients do not need them.
 const NOT_TOLD: [&str; 4] =
     ["topicAuthorizedOperations", "clusterAuthorizedOperations", "zkMigrationReady", "snapshotId"];
 
-/// Compares every field: one that a version does not have shows as its default in an item.
+/// Compares every field: one that a version does not have has its default in an item.
 pub(crate) fn compare(at: &str, got: &Value, wanted: &Value) {
     match (got, wanted) {
         (Value::Object(ours), Value::Object(theirs)) => {
@@ -380,7 +380,7 @@ pub(crate) fn compare(at: &str, got: &Value, wanted: &Value) {
                 compare(&format!("{at}[{index}]"), ours, theirs);
             }
         }
-        // Null is told as what it means: no records, no replicas.
+        // Null is reported as its meaning: no records, no replicas.
         (ours, Value::Null) => assert!(is_default(ours), "{at}: {ours} for null"),
         (ours, theirs) => assert_eq!(ours, theirs, "{at}"),
     }

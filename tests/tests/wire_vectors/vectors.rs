@@ -13,11 +13,11 @@ pub(crate) struct Vector {
     pub bytes: Vec<u8>,
     pub body: Value,
     pub header: Value,
-    /// Set when the bytes are not what an encoder would write.
+    /// Whether the bytes differ from what an encoder would write.
     pub note: bool,
 }
 
-/// All of them, of both files.
+/// Returns all vectors of both files.
 pub(crate) fn vectors() -> Vec<Vector> {
     let files = [
         include_str!("../../data/vectors/wire_vectors.jsonl"),
@@ -26,7 +26,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
 
-/// Bytes from hexadecimal digits.
+/// Decodes hexadecimal digits.
 pub(crate) fn unhex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).expect("ASCII"));
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()
@@ -66,7 +66,7 @@ impl Vector {
         }
     }
 
-    /// The bytes without length and header.
+    /// Returns the bytes without length and header.
     pub(crate) fn answer_body(&self) -> &[u8] {
         let mut rest = match self.framing.as_str() {
             "body" => return &self.bytes,
@@ -80,7 +80,7 @@ impl Vector {
         rest
     }
 
-    /// The fields that our tables know.
+    /// Returns the fields that our tables know.
     pub(crate) fn known_body(&self) -> Value {
         without_unknown(&self.body)
     }

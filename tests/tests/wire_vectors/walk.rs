@@ -1,4 +1,4 @@
-//! Any answer as JSON by the names in our tables.
+//! Any response as JSON by the names in our tables.
 
 use kavka_core::wire::table::{self, Kind, Piece, Schema, Walker};
 use kavka_core::wire::{self, Step, Uuid};
@@ -23,7 +23,7 @@ fn schema(api: &str) -> &'static Schema {
     }
 }
 
-/// `TopicId` in the schemas is `topicId` in the vectors.
+/// Converts `TopicId` of the schemas to `topicId` of the vectors.
 fn camel(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
@@ -59,7 +59,7 @@ struct Level {
     values: Map<String, Value>,
 }
 
-/// The answer's fields, the number of unknown tags, and the bytes used.
+/// Returns the response's fields, the number of unknown tags, and the bytes used.
 ///
 /// Empty and null arrays of structs leave no trace in the events. They are filled in from the
 /// expectation, which the typed items and the count of bytes then confirm.
@@ -120,7 +120,8 @@ fn open(levels: &mut Vec<Level>, index: u8, first: u8, schema: &Schema) {
     }
 }
 
-/// The field of the innermost open struct that struct `index` belongs to; whether it is an array.
+/// Returns the field of the innermost open struct that struct `index` belongs to, and whether it is
+/// an array.
 fn place(levels: &[Level], index: u8, schema: &Schema) -> (String, bool) {
     let parent = levels.last().expect("a level");
     let fields = schema.structs[usize::from(parent.index)];

@@ -7,7 +7,7 @@ use super::{Field, Kind, Schema, Value, Values, extent, value};
 /// The most structs that are open at once in any table.
 const DEPTH: usize = 4;
 
-/// What the walker has come to.
+/// A piece of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// A segment: the plain fields of a struct (its index in the schema) from a field (its index
@@ -29,9 +29,9 @@ enum Phase {
     TagCount,
     /// Before a tagged field.
     Tags,
-    /// At the value of a tagged field that we know, namely `Open::field`.
+    /// At the value of a known tagged field, namely `Open::field`.
     TagValue,
-    /// After what we know of a tagged field.
+    /// After the known part of a tagged field.
     TagRest,
     /// After the last byte.
     End,
@@ -49,7 +49,7 @@ struct Open {
     tags: u32,
     /// One more than the last tag, so that 0 is "none yet".
     above: u32,
-    /// Where the current tagged field ends, in bytes from the message's beginning; 0 is "none".
+    /// End of the current tagged field, in bytes from the message's beginning; 0 is "none".
     end: u32,
 }
 
@@ -61,7 +61,7 @@ impl Open {
 /// Walks through one message, step by step.
 #[derive(Clone, Copy, Debug)]
 pub struct Walker {
-    /// `None`: nothing to walk through, and all zero.
+    /// `None`: there is no message, and all is zero.
     schema: Option<&'static Schema>,
     open: [Open; DEPTH],
     depth: u8,
@@ -77,7 +77,7 @@ pub struct Walker {
     unknown: u32,
 }
 
-/// What stands at the front of a nested array or struct.
+/// What is at the front of a nested array or struct.
 enum Child {
     /// An empty or null array.
     None,
@@ -87,7 +87,7 @@ enum Child {
     Open(u8, u32),
 }
 
-/// What one look at the input came to.
+/// The result of one pass over the input.
 enum Turn {
     Piece(Piece),
     Again,
@@ -95,7 +95,7 @@ enum Turn {
 }
 
 impl Walker {
-    /// At the end of nothing.
+    /// A walker without a message, at its end.
     pub(crate) const IDLE: Self = Self {
         schema: None,
         open: [Open::EMPTY; DEPTH],
@@ -108,36 +108,36 @@ impl Walker {
         unknown: 0,
     };
 
-    /// At the beginning of a body of `version`.
+    /// Creates a walker at the beginning of a body of `version`.
     #[must_use]
     pub const fn new(schema: &'static Schema, version: i8) -> Self {
         Self { schema: Some(schema), depth: 1, version, ..Self::IDLE }
     }
 
-    /// The version being read.
+    /// Returns the version being read.
     #[must_use]
     pub const fn version(&self) -> i8 {
         self.version
     }
 
-    /// Goes on in another version; for answers that say themselves in which version they are.
+    /// Continues in another version; for responses that name their own version.
     pub(in crate::wire) const fn set_version(&mut self, version: i8) {
         self.version = version;
     }
 
-    /// Tagged fields that were dropped because the tables do not know them.
+    /// Returns how many tagged fields were dropped because the tables do not know them.
     #[must_use]
     pub const fn unknown_tags(&self) -> u32 {
         self.unknown
     }
 
-    /// Record bytes that come next in the input and were not taken yet.
+    /// Returns how many record bytes come next in the input and were not taken yet.
     #[must_use]
     pub const fn records_left(&self) -> u32 {
         self.records
     }
 
-    /// The caller has taken `len` record bytes from the input itself.
+    /// Notes that the caller has taken `len` record bytes from the input itself.
     pub const fn take(&mut self, len: u32) {
         let taken = if len < self.records { len } else { self.records };
         self.records -= taken;
@@ -219,7 +219,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Where the innermost tagged field ends that we are in.
+    /// Returns the end of the innermost open tagged field.
     fn limit(&self) -> Option<u32> {
         let open = self.open.get(..usize::from(self.depth))?;
         open.iter().rev().map(|open| open.end).find(|end| *end != 0)
@@ -229,7 +229,7 @@ impl Walker {
         self.schema.is_some_and(|schema| self.version >= schema.flexible)
     }
 
-    /// The innermost open struct and its fields.
+    /// Returns the innermost open struct and its fields.
     fn top(&mut self) -> Option<(&mut Open, &'static [Field])> {
         let open = self.open.get_mut(usize::from(self.depth).checked_sub(1)?)?;
         let fields = self.schema?.structs.get(usize::from(open.index))?;
@@ -298,7 +298,7 @@ impl Walker {
         self.enter(child)
     }
 
-    /// All plain fields from here on, when all their bytes are there.
+    /// Takes all plain fields from here on, when all their bytes have arrived.
     fn segment<'b>(
         &mut self,
         input: &mut Reader<'b>,
@@ -335,7 +335,7 @@ impl Walker {
         Ok(if present { Turn::Piece(piece) } else { Turn::Again })
     }
 
-    /// Drops one plain field, and says so after the last one of its segment.
+    /// Drops one plain field, and reports it after the last one of its segment.
     fn drop_field(&mut self, field: Field, input: &mut Reader<'_>) -> Result<Turn, Stop> {
         if field.is_in(self.version) {
             self.drop_value(field, input)?;
@@ -357,7 +357,7 @@ impl Walker {
         Ok(())
     }
 
-    /// What stands at the front of a nested array or struct.
+    /// What is at the front of a nested array or struct.
     fn child(&mut self, field: Field, input: &mut Reader<'_>) -> Result<Child, Stop> {
         let nullable = field.nullable <= self.version;
         match field.kind {

@@ -1,6 +1,6 @@
 //! The board, the clock and the byte pipe, without kavka: an echo. It copies, moves, clears and
 //! compares bytes, as everything with a network stack does, so that these four functions of
-//! compiler-builtins (1 KB) count as there already.
+//! compiler-builtins (1 KB) count as already present.
 
 #![no_std]
 #![no_main]

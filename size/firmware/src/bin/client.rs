@@ -1,5 +1,5 @@
 //! A producer of readings, with feature `consumer` also a reader of orders: everything that an
-//! application does with kavka, so that nothing of it is left out of the image.
+//! application does with kavka, so that nothing is left out of the image.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! What was sent, acknowledged and delivered; and the difference, exactly.
+//! What was sent, acknowledged and delivered, and the exact difference.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use kavka_std::Received;
 
 /// Stream of the records without key.
 pub(crate) const KEYLESS: u32 = 0;
-/// Stream of the records that go to one partition of choice each, once it is known.
+/// Stream of the records sent to one partition each, as soon as it is known.
 pub(crate) const DIRECT: u32 = u32::MAX - 1;
-/// Stream of the records that only find out whether a partition is being read. Not checked.
+/// Stream of the records that only show whether a partition is being read. Not checked.
 pub(crate) const HELLO: u32 = u32::MAX;
 
 /// Bytes of a [`Tag`]; a value may be longer.
 pub(crate) const TAG: usize = 28;
 
-/// What the value of each record begins with. The streams with numbers between [`KEYLESS`] and
+/// The beginning of each record's value. The streams with numbers between [`KEYLESS`] and
 /// [`DIRECT`] are the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
-    /// The producer, another one in each run.
+    /// The producer's number, which differs in each run.
     pub(crate) producer: u64,
     /// Records of one stream keep their order within each partition.
     pub(crate) stream: u32,
@@ -29,7 +29,7 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    /// A value of `size` bytes, or as long as it has to be.
+    /// Returns a value of `size` bytes, or longer if the tag needs it.
     pub(crate) fn value(self, size: usize) -> Vec<u8> {
         let mut value = Vec::with_capacity(size.max(TAG));
         value.extend(self.producer.to_be_bytes());
@@ -40,7 +40,7 @@ impl Tag {
         value
     }
 
-    /// Back from a value; `None` for one that has none.
+    /// Reads the tag of a value; `None` for a value without one.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let (producer, rest) = value.split_first_chunk()?;
         let (stream, rest) = rest.split_first_chunk()?;
@@ -55,28 +55,28 @@ impl Tag {
     }
 }
 
-/// How often each thing happened.
+/// How often each outcome occurred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Records handed to the producer.
     pub(crate) sent: u64,
-    /// Of these, acknowledged.
+    /// Those of them that were acknowledged.
     pub(crate) acknowledged: u64,
-    /// Of these, given up.
+    /// Those of them that were given up.
     pub(crate) failed: u64,
-    /// Records that the consumer gave, each counted once.
+    /// Records that the consumer returned, each counted once.
     pub(crate) delivered: u64,
     /// Acknowledged, not delivered.
     pub(crate) lost: u64,
     /// Delivered again.
     pub(crate) duplicated: u64,
     /// Delivered after a later one of the same stream in the same partition, or with a lower offset
-    /// than one before in that partition.
+    /// than an earlier one in that partition.
     pub(crate) reordered: u64,
 }
 
 impl Counts {
-    /// Nothing is lost, delivered twice or out of order.
+    /// Returns whether nothing is lost, delivered twice or out of order.
     pub(crate) fn is_clean(&self) -> bool {
         self.lost == 0 && self.duplicated == 0 && self.reordered == 0
     }
@@ -96,7 +96,7 @@ pub(crate) struct Book {
     open: u64,
 }
 
-/// A bit for each turn.
+/// One bit per turn.
 #[derive(Debug, Default)]
 struct Stream {
     acknowledged: Bits,
@@ -112,7 +112,8 @@ impl Bits {
         word.is_some_and(|word| word & (1 << (at % 64)) != 0)
     }
 
-    /// Whether it was set before. The turn is one of our own, no number from elsewhere.
+    /// Sets a bit; returns whether it was set before. The turn is our own, not a number from
+    /// outside.
     fn set(&mut self, at: u64) -> bool {
         let before = self.get(at);
         let word = (at / 64) as usize;
@@ -125,22 +126,22 @@ impl Bits {
 }
 
 impl Book {
-    /// For the records of one producer; those of others are not looked at.
+    /// Creates a book for the records of one producer; those of others are ignored.
     pub(crate) fn new(producer: u64) -> Self {
         Self { producer, ..Self::default() }
     }
 
-    /// A record is handed to the producer.
+    /// Counts a record that was handed to the producer.
     pub(crate) fn sent(&mut self) {
         self.counts.sent += 1;
     }
 
-    /// The producer has given a record up.
+    /// Counts a record that the producer gave up.
     pub(crate) fn failed(&mut self) {
         self.counts.failed += 1;
     }
 
-    /// A record is acknowledged.
+    /// Counts a record that was acknowledged.
     pub(crate) fn acknowledged(&mut self, tag: Tag) {
         self.counts.acknowledged += 1;
         let stream = self.streams.entry(tag.stream).or_default();
@@ -149,7 +150,7 @@ impl Book {
         }
     }
 
-    /// A record is delivered. `None` when it is none of the records that count.
+    /// Counts a record that was delivered. `None` when it is none of the records that count.
     pub(crate) fn delivered(&mut self, record: &Received<'_>) -> Option<Tag> {
         let tag = record.value.and_then(Tag::read)?;
         self.place(record.partition, record.offset, tag)
@@ -164,7 +165,7 @@ impl Book {
             return None;
         }
         if tag.turn >= self.counts.sent {
-            return None; // not one of ours, whatever it says
+            return None; // not one of ours, whatever its value
         }
         let stream = self.streams.entry(tag.stream).or_default();
         if stream.delivered.set(tag.turn) {
@@ -181,27 +182,28 @@ impl Book {
         Some(tag)
     }
 
-    /// Neither acknowledged nor given up yet.
+    /// Returns how many are neither acknowledged nor given up yet.
     pub(crate) fn in_flight(&self) -> u64 {
         self.counts.sent - self.counts.acknowledged - self.counts.failed
     }
 
-    /// Acknowledged and not delivered yet.
+    /// Returns how many are acknowledged and not delivered yet.
     pub(crate) fn undelivered(&self) -> u64 {
         self.open
     }
 
-    /// Offset of the last record that the consumer gave of this partition, of whichever stream.
+    /// Returns the offset of the last record of this partition that the consumer returned, of any
+    /// stream.
     pub(crate) fn last(&self, partition: u32) -> Option<i64> {
         self.offsets.get(&partition).copied()
     }
 
-    /// All counts, as if no more would come.
+    /// Returns all counts, as if no more would arrive.
     pub(crate) fn counts(&self) -> Counts {
         Counts { lost: self.open, ..self.counts }
     }
 
-    /// Some of the lost records, for a message.
+    /// Returns some of the lost records, for a message.
     pub(crate) fn lost(&self) -> Vec<(u32, u64)> {
         let mut lost: Vec<(u32, u64)> = Vec::new();
         for (name, stream) in &self.streams {
@@ -223,7 +225,7 @@ mod tests {
         Tag { producer: 7, stream, turn, sent: 5 }
     }
 
-    /// A book in which turns 0, 1 and 2 of stream 3 are acknowledged.
+    /// Returns a book in which turns 0, 1 and 2 of stream 3 are acknowledged.
     fn book() -> Book {
         let mut book = Book::new(7);
         for turn in 0..3 {

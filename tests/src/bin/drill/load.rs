@@ -17,26 +17,26 @@ use kavka_std::{Delivered, Pending, Producer, Record};
 use crate::book::{DIRECT, HELLO, KEYLESS, Tag};
 use crate::state::Shared;
 
-/// Sends records that say who they are.
+/// Sends records that carry a [`Tag`].
 pub(crate) struct Load<'a> {
     /// The client.
     pub(crate) producer: &'a Producer,
-    /// Where to.
+    /// The topic to send to.
     pub(crate) topic: &'a str,
-    /// Where it is written down.
+    /// Where results are recorded.
     pub(crate) shared: &'a Shared,
-    /// Names our records.
+    /// Number of the producer in the tags.
     pub(crate) id: u64,
     /// Bytes of a value.
     pub(crate) size: usize,
-    /// To [`acknowledge`].
+    /// Sender of notes to [`acknowledge`].
     pub(crate) acks: Sender<Note>,
     /// Records sent by [`Load::direct`].
     pub(crate) direct: AtomicU64,
 }
 
 impl Load<'_> {
-    /// Sends a record; waits while the producer has no room.
+    /// Sends a record; waits while the producer has no space.
     fn send(&self, stream: u32, turn: u64, partition: Option<u32>, key: Option<&str>) {
         let tag = Tag { producer: self.id, stream, turn, sent: self.shared.micros() };
         let value = tag.value(self.size);
@@ -63,7 +63,7 @@ impl Load<'_> {
         }
     }
 
-    /// One record straight to each of these partitions.
+    /// Sends one record directly to each of these partitions.
     pub(crate) fn direct(&self, partitions: Range<u32>) {
         for partition in partitions {
             let turn = self.direct.fetch_add(1, Ordering::Relaxed);
@@ -71,14 +71,14 @@ impl Load<'_> {
         }
     }
 
-    /// A record that does not count to each of these partitions.
+    /// Sends a record that is not counted to each of these partitions.
     pub(crate) fn hello(&self, partitions: &[u32]) {
         for partition in partitions {
             self.send(HELLO, 0, Some(*partition), None);
         }
     }
 
-    /// Sends `rate` records a second, every other one with one of `keys` keys, until the gate
+    /// Sends `rate` records a second, every second one with one of `keys` keys, until the gate
     /// closes.
     pub(crate) fn traffic(&self, rate: u32, keys: u32, gate: &Gate) {
         let names: Vec<String> = (0..keys).map(|key| format!("key-{key}")).collect();
@@ -89,7 +89,7 @@ impl Load<'_> {
             while gate.is_open() {
                 let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
                 if sent + u64::from(rate) < due {
-                    break; // held up for a second: what was missed is not made up for
+                    break; // blocked for a second: what was missed is not sent later
                 }
                 while sent < due && gate.is_open() {
                     let keyed = count % 2 == 1 && !names.is_empty();
@@ -136,17 +136,17 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Lets it run.
+    /// Lets traffic run.
     pub(crate) fn open(&self) {
         self.set(Flow::Open);
     }
 
-    /// Ends it.
+    /// Ends traffic.
     pub(crate) fn end(&self) {
         self.set(Flow::Ended);
     }
 
-    /// Holds it, and returns when nothing is being sent any more.
+    /// Holds traffic, and returns when nothing is being sent any more.
     pub(crate) fn hold(&self) {
         self.set(Flow::Held);
         let held = |state: &mut (Flow, bool)| state.0 == Flow::Held && !state.1;
@@ -158,7 +158,7 @@ impl Gate {
         self.lock().0 == Flow::Open
     }
 
-    /// For the sending thread: waits while it is held; whether there is more to send.
+    /// Waits while traffic is held; returns whether there is more to send.
     fn pass(&self) -> bool {
         let mut state = self.lock();
         state.1 = true;
@@ -171,19 +171,19 @@ impl Gate {
     }
 }
 
-/// A record on its way.
+/// A record in flight.
 pub(crate) struct Flight {
     pending: Pending<Delivered>,
     tag: Tag,
 }
 
-/// What [`acknowledge`] is told.
+/// A message to [`acknowledge`].
 pub(crate) enum Note {
     /// A record was sent.
     Sent(Flight),
-    /// The record at this place has news.
+    /// The record at this index was woken.
     Woken(usize),
-    /// No more records.
+    /// No more records follow.
     End,
 }
 
@@ -199,7 +199,7 @@ impl Wake for Bell {
     }
 }
 
-/// Writes acknowledgements down as they come, in whichever order that is.
+/// Records acknowledgements as they arrive, in any order.
 pub(crate) fn acknowledge(notes: &Receiver<Note>, to: &Sender<Note>, shared: &Shared) {
     let mut flights: HashMap<usize, Flight> = HashMap::new();
     let mut next = 0;

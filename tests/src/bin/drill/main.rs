@@ -1,7 +1,7 @@
-//! How soon kavka notices growth, and whether a record is lost over it.
+//! Measures how soon kavka notices growth, and whether records are lost over it.
 //!
 //! `cargo run --release --bin drill` needs nothing else: it starts three simulated brokers on
-//! loopback TCP. `--bootstrap` does the same with a real cluster. `--help` tells the rest.
+//! loopback TCP. `--bootstrap` does the same with a real cluster. `--help` lists the options.
 
 mod book;
 mod load;
@@ -23,7 +23,7 @@ use state::Shared;
 fn main() -> ExitCode {
     let options = Options::parse();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
-    // Names our records and the topic: another one in each run, unlike the seed.
+    // Number of our records and of the topic: unlike the seed, it differs in each run.
     let id = fastrand::u64(..);
     let shared = Shared::new(id);
     let outcome = match run::run(&options, seed, &shared, id) {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Produces, consumes, and grows the topic meanwhile: tells how soon kavka notices, and whether
-/// each record came exactly once and in order.
+/// Produces and consumes while the topic gains partitions; reports how soon kavka notices, and
+/// whether each record arrived exactly once and in order.
 ///
-/// Without --bootstrap against three simulated brokers on loopback TCP, which it starts itself.
+/// Without --bootstrap it runs against three simulated brokers on loopback TCP, which it starts
+/// itself.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "drill",
@@ -21,10 +22,10 @@ pub(crate) struct Options {
     /// A real cluster, as host:port,host:port. The topic is deleted afterwards
     #[arg(short, long, value_name = "BROKERS")]
     pub(crate) bootstrap: Option<String>,
-    /// Name of the topic, which must not exist yet [default: with the seed in it]
+    /// Name of the topic, which must not exist yet [default: one that contains the seed]
     #[arg(short, long)]
     pub(crate) topic: Option<String>,
-    /// Partitions to begin with
+    /// Partitions at the start
     #[arg(
         long, default_value_t = 6, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=10_000)
@@ -42,7 +43,7 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     pub(crate) rate: u32,
-    /// Keys; every other record has one, 0: none has
+    /// Keys; every second record has one, 0: none has
     #[arg(
         long, default_value_t = 16, value_name = "N",
         value_parser = clap::value_parser!(u32).range(0..=1_000_000)
@@ -54,19 +55,19 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u32).range(28..=900_000)
     )]
     pub(crate) size: u32,
-    /// No traffic while the topic grows, until everyone has noticed
+    /// No traffic while partitions are added, until all clients have noticed
     #[arg(long)]
     pub(crate) idle: bool,
-    /// Where the consumer begins in partitions that are there at the start
+    /// Where the consumer begins in partitions that exist at the start
     #[arg(long, value_enum, default_value_t = Reset::Latest)]
     pub(crate) reset: Reset,
-    /// Decides when and by how much the topic grows [default: by chance]
+    /// Seed of when and by how much the topic grows [default: random]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// A short run for continuous integration: four growths
     #[arg(long, conflicts_with = "grow")]
     pub(crate) quick: bool,
-    /// Write the results as JSON; - is the standard output, and then nothing else is there
+    /// Write the results as JSON; with - to the standard output, which then has nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -81,7 +82,7 @@ pub(crate) enum Reset {
 }
 
 impl Reset {
-    /// As on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Earliest => "earliest",
@@ -91,17 +92,17 @@ impl Reset {
 }
 
 impl Options {
-    /// Growths in this run.
+    /// Returns the growths in this run.
     pub(crate) fn growths(&self) -> u32 {
         if self.quick { 4 } else { self.grow }
     }
 
-    /// The results go to the standard output as JSON, and the table does not.
+    /// Returns whether JSON goes to the standard output, which excludes the table.
     pub(crate) fn json_alone(&self) -> bool {
         self.json.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
 
-    /// Longest time for a growth to be noticed, and for new partitions to take part.
+    /// Returns the longest time for a growth to be noticed and for new partitions to be used.
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(if self.quick { 10 } else { 30 })
     }

@@ -1,4 +1,4 @@
-//! The results, for people and as JSON.
+//! The results, as a table and as JSON.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::run::Outcome;
 use crate::state::{Shared, State, Who};
 
-/// Upper ends of the histogram's bars, in milliseconds.
+/// Upper bounds of the histogram's bars, in milliseconds.
 const BARS: [f64; 11] =
     [2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, f64::INFINITY];
 
@@ -38,7 +38,7 @@ impl Times {
         all
     }
 
-    /// Nearest rank.
+    /// Returns a quantile by nearest rank.
     fn quantile(&self, share: f64) -> Option<f64> {
         let rank = (share * self.sorted.len() as f64).ceil() as usize;
         self.sorted.get(rank.clamp(1, self.sorted.len().max(1)) - 1).copied()
@@ -57,7 +57,7 @@ impl Times {
     }
 }
 
-/// All that is reported.
+/// Everything that is reported.
 pub(crate) struct Report<'a> {
     options: &'a Options,
     outcome: &'a Outcome,
@@ -73,11 +73,11 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Sums a run up.
+    /// Summarises a run.
     pub(crate) fn new(options: &'a Options, outcome: &'a Outcome, shared: &Shared) -> Self {
         let state: &State = &shared.lock();
         let growths = &outcome.growths;
-        // Clients may know before the administrator has the answer.
+        // Clients may know before the administrator has the response.
         let since = |at: Instant, from: Instant| at.saturating_duration_since(from);
         let noticed = Who::ALL.map(|who| {
             Times::of(growths.iter().map(|g| state.noticed(who, g.to).map(|at| since(at, g.at))))
@@ -105,18 +105,18 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Every record came once and in order, and every growth was noticed.
+    /// Returns whether every record arrived once and in order, and every growth was noticed.
     pub(crate) fn is_good(&self) -> bool {
         let noticed = self.noticed.iter().all(|times| times.missing == 0);
         noticed && self.counts.is_clean() && self.counts.failed == 0 && self.counts.sent > 0
     }
 
-    /// Bytes a second.
+    /// Returns bytes a second.
     fn probe_rate(&self, bytes: u64) -> f64 {
         bytes as f64 / self.outcome.watched.as_secs_f64()
     }
 
-    /// Prints it.
+    /// Prints the report.
     pub(crate) fn print(&self) {
         println!("{}\n", self.times());
         println!("{}\n", self.records());
@@ -180,7 +180,7 @@ impl<'a> Report<'a> {
         table
     }
 
-    /// How many notices took how long: of the clients with traffic, and of the one without.
+    /// Counts notices by delay: of the clients with traffic, and of the one without.
     fn histogram(&self) -> Table {
         let [producer, consumer, watcher] = &self.noticed;
         let both = || producer.sorted.iter().chain(&consumer.sorted);
@@ -249,7 +249,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// All figures; times in milliseconds.
+    /// Returns all figures; times in milliseconds.
     pub(crate) fn json(&self) -> Value {
         let (options, outcome, counts) = (self.options, self.outcome, self.counts);
         let [producer, consumer, watcher] = &self.noticed;

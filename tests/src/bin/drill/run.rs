@@ -1,4 +1,4 @@
-//! A run from the cluster to the last record.
+//! A whole run, from starting the cluster to the last record.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::watch;
 
 type Failure = Box<dyn core::error::Error>;
 
-/// How long a cluster may take for an administrator's request.
+/// Longest time for an admin request.
 const ADMIN: Duration = Duration::from_secs(15);
 
 /// A growth of the topic.
@@ -30,28 +30,29 @@ pub(crate) struct Growth {
     pub(crate) from: u32,
     /// Partitions after.
     pub(crate) to: u32,
-    /// When CreatePartitions was answered.
+    /// When the response to CreatePartitions arrived.
     pub(crate) at: Instant,
-    /// When traffic went on: the same, or after the idle time.
+    /// When traffic resumed: the same, or after the idle time.
     pub(crate) flowing: Instant,
 }
 
-/// What a run has shown; the rest is in [`Shared`].
+/// The results of a run; the rest is in [`Shared`].
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// The seed of when and by how much.
+    /// The seed of the growths' times and sizes.
     pub(crate) seed: u64,
     /// The topic.
     pub(crate) topic: String,
-    /// The cluster, for people.
+    /// The cluster, as text for the report.
     pub(crate) cluster: String,
     /// All growths.
     pub(crate) growths: Vec<Growth>,
-    /// From the first growth's approach to the end of the last.
+    /// From before the first growth to the end of the last.
     pub(crate) watched: Duration,
     /// What the watcher's probes cost in that time.
     pub(crate) probes: Probes,
-    /// Bytes of DescribeTopicPartitions, of all clients together, as the simulated brokers count.
+    /// Bytes of DescribeTopicPartitions, of all clients together, as counted by the simulated
+    /// brokers.
     pub(crate) all_probe_bytes: Option<u64>,
 }
 
@@ -81,7 +82,7 @@ impl Brokers {
             ..sim::Options::default()
         };
         let server = Server::start(settings)?;
-        // One is up to date, the others hear of changes later, as real ones do.
+        // One broker is up to date; the others learn of changes later, as real ones do.
         server.with(|cluster| {
             cluster.set_lag(2, Duration::from_millis(20));
             cluster.set_lag(3, Duration::from_millis(50));
@@ -99,8 +100,8 @@ impl Brokers {
 /// Runs the drill.
 ///
 /// # Errors
-/// What keeps it from being run, told for people: no cluster, a topic that cannot be created, or
-/// that never works. Lost records are no error here.
+/// The reason, as text for people, why it cannot run: no cluster, a topic that cannot be created or
+/// never works. Lost records are no error here.
 pub(crate) fn run(
     options: &Options,
     seed: u64,
@@ -140,7 +141,7 @@ struct Drill<'a> {
     id: u64,
 }
 
-/// Ends the run's threads, however its main one ends.
+/// Ends the run's threads when dropped, whatever ended the main thread.
 struct Ending<'a> {
     gate: &'a Gate,
     stop: &'a AtomicBool,
@@ -151,7 +152,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.gate.end();
         self.stop.store(true, Ordering::Release);
-        let _ = self.acks.send(Note::End); // it may have ended
+        let _ = self.acks.send(Note::End); // the receiver may have ended
     }
 }
 
@@ -224,7 +225,7 @@ impl Drill<'_> {
         })
     }
 
-    /// The whole course, while the other threads send, read and watch.
+    /// Runs all phases, while the other threads send, read and watch.
     fn conduct(&self, load: &Load<'_>, gate: &Gate) -> Result<Outcome, Failure> {
         let bar = self.bar();
         bar.set_message("waiting until every partition is read");
@@ -264,7 +265,7 @@ impl Drill<'_> {
         })
     }
 
-    /// On a terminal only, on stderr.
+    /// Returns a progress bar on stderr, visible on a terminal only.
     fn bar(&self) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
@@ -278,8 +279,8 @@ impl Drill<'_> {
         bar
     }
 
-    /// Until all clients know the topic and every partition is being read: what comes from then on
-    /// must be delivered, whatever the reset policy is.
+    /// Waits until all clients know the topic and every partition is being read: what arrives from
+    /// then on must be delivered, whatever the reset policy is.
     fn warm_up(&self, load: &Load<'_>) -> Result<(), Failure> {
         let count = self.options.partitions;
         let deadline = Instant::now() + self.options.patience().max(Duration::from_secs(30));
@@ -313,8 +314,8 @@ impl Drill<'_> {
         }
     }
 
-    /// One growth at a random phase, until everybody knows and each new partition has carried a
-    /// record.
+    /// Adds partitions once, at a random phase, and waits until all clients know and each new
+    /// partition has carried a record.
     fn grow(
         &self,
         from: u32,
@@ -329,7 +330,7 @@ impl Drill<'_> {
             gate.hold();
             self.shared.wait(bound, |state| state.book.in_flight() == 0);
         }
-        // The phase against the clients' probes, the slowest of which come once a second.
+        // The phase relative to the clients' probes, the slowest of which run once a second.
         let span = if self.options.quick { 500 } else { 1000 };
         self.shared.wait(Duration::from_millis(200 + rng.u64(0..span)), |_| false);
         bar.set_message(format!("{from} → {to} partitions"));
@@ -354,8 +355,8 @@ impl Drill<'_> {
         Ok(Growth { from, to, at, flowing })
     }
 
-    /// Until everything is acknowledged, everything acknowledged is delivered, and the consumer is
-    /// at the end of each partition, so that a duplicate there would have shown.
+    /// Waits until everything is acknowledged, everything acknowledged is delivered, and the
+    /// consumer is at the end of each partition, so that a duplicate there would have been seen.
     fn finish(&self) -> Result<(), Failure> {
         let (shared, bound) = (self.shared, self.options.patience());
         shared.wait(bound, |state| state.book.in_flight() == 0);

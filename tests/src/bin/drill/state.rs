@@ -1,4 +1,4 @@
-//! What all threads of a run know together.
+//! State shared by all threads of a run.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Who {
     pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Consumer, Self::Watcher];
 }
 
-/// The shared state, and a bell for whoever waits for a change.
+/// The shared state, and a condition variable for threads that wait for a change.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Start of the run.
@@ -34,12 +34,12 @@ pub(crate) struct Shared {
     changed: Condvar,
 }
 
-/// Requests that only look for growth, and their bytes with the answers.
+/// Requests that only check for growth, and their bytes with the responses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probes {
     /// Requests.
     pub(crate) requests: u64,
-    /// Bytes of both directions, without those of TCP.
+    /// Bytes of both directions, without TCP's own.
     pub(crate) bytes: u64,
 }
 
@@ -48,44 +48,44 @@ pub(crate) struct Probes {
 pub(crate) struct State {
     /// Records.
     pub(crate) book: Book,
-    /// When each client was told of a count of partitions, and the count.
+    /// When each client reported a partition count, and the count.
     pub(crate) reported: [Vec<(u32, Instant)>; 3],
-    /// Of each partition: when its first record was acknowledged.
+    /// When the first record of each partition was acknowledged.
     pub(crate) acknowledged: BTreeMap<u32, Instant>,
-    /// Of each partition: when its first record was delivered.
+    /// When the first record of each partition was delivered.
     pub(crate) delivered: BTreeMap<u32, Instant>,
-    /// Microseconds from send to delivery, of each record.
+    /// Microseconds from send to delivery, for each record.
     pub(crate) latencies: Vec<u64>,
-    /// Which kinds of answer told of growth, and how often.
+    /// How often each kind of response revealed growth.
     pub(crate) signals: BTreeMap<String, u64>,
     /// What the watcher's probes have cost so far.
     pub(crate) probes: Probes,
-    /// What happened besides, and how often.
+    /// Other events, and how often they occurred.
     pub(crate) notes: BTreeMap<String, u64>,
-    /// Why the run cannot go on.
+    /// Why the run cannot continue.
     pub(crate) fatal: Option<String>,
 }
 
 impl State {
-    /// When this client knew of `count` partitions, if it does.
+    /// Returns when this client knew of `count` partitions, if it does.
     pub(crate) fn noticed(&self, who: Who, count: u32) -> Option<Instant> {
         self.reported[who as usize].iter().find(|(to, _)| *to >= count).map(|(_, at)| *at)
     }
 
-    /// This client was told of `count` partitions just now.
+    /// Records that this client just reported `count` partitions.
     pub(crate) fn report(&mut self, who: Who, count: u32) {
         self.reported[who as usize].push((count, Instant::now()));
     }
 
-    /// The same, after growth, and how it learnt of it.
+    /// Records the same after growth, and how the client noticed.
     pub(crate) fn report_growth(&mut self, who: Who, count: u32, signal: Signal) {
         self.report(who, count);
         *self.signals.entry(format!("{signal:?}")).or_default() += 1;
     }
 
-    /// Counts something worth a line at the end.
+    /// Counts something worth a line in the report.
     pub(crate) fn note(&mut self, what: impl Into<String>) {
-        // What differs each time must not make the report endless.
+        // Parts that differ each time must not make the report endless.
         let what = what.into();
         if self.notes.len() < 20 || self.notes.contains_key(&what) {
             *self.notes.entry(what).or_default() += 1;
@@ -94,7 +94,8 @@ impl State {
 }
 
 impl Shared {
-    /// Nothing known yet. `producer` names the records that count.
+    /// Creates a state in which nothing is known yet. `producer` is the number of the records that
+    /// count.
     pub(crate) fn new(producer: u64) -> Self {
         Self {
             start: Instant::now(),
@@ -113,26 +114,26 @@ impl Shared {
         }
     }
 
-    /// Microseconds since the start.
+    /// Returns the microseconds since the start.
     pub(crate) fn micros(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Reads.
+    /// Locks the state for reading.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A thread that panicked must not hide what the others found.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes, and rings the bell.
+    /// Changes the state and notifies waiting threads.
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let result = act(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until `done`, at most for `bound`; whether it is. Ends early when the run cannot
-    /// go on.
+    /// Waits until `done`, for at most `bound`; returns whether it is. Returns early when the run
+    /// cannot continue.
     pub(crate) fn wait(&self, bound: Duration, mut done: impl FnMut(&State) -> bool) -> bool {
         let waiting = |state: &mut State| state.fatal.is_none() && !done(state);
         let waited = self.changed.wait_timeout_while(self.lock(), bound, waiting);

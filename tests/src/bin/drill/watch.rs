@@ -1,4 +1,4 @@
-//! The receiving side: records, events, and a client that does nothing but watch.
+//! The receiving side: records, events, and a client that only watches.
 
 use core::ops::Range;
 use core::time::Duration;
@@ -10,10 +10,10 @@ use kavka_std::{Consumer, Driver, Error, ErrorKind, Event, Events, Limits};
 
 use crate::state::{Probes, Shared, State, Who};
 
-/// How often a thread looks whether the run is over.
+/// How often a thread checks whether the run is over.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Writes the consumer's records down.
+/// Records what the consumer reads.
 pub(crate) fn read(consumer: &Consumer, shared: &Shared, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let chunk = match consumer.next_timeout(TICK) {
@@ -52,7 +52,7 @@ fn note_error(state: &mut State, error: &Error, fatal: bool) {
     state.note(text);
 }
 
-/// Writes a client's events down; `added` is told of new partitions.
+/// Records a client's events; `added` is called with new partitions.
 pub(crate) fn listen(
     events: &Events,
     who: Who,
@@ -92,11 +92,11 @@ fn notable(event: &Event) -> Option<String> {
     })
 }
 
-/// A client that neither sends nor reads: how soon it notices is what an idle one can do, and what
-/// its probes cost is what watching costs.
+/// Runs a client that neither sends nor reads: it shows how soon an idle client notices, and what
+/// watching costs.
 ///
 /// # Errors
-/// What the system or the machine refuses at the start, or the poller later.
+/// Errors of the system or the machine at the start, or of the poller later.
 pub(crate) fn look_on(
     bootstrap: &str,
     topic: &str,

@@ -14,22 +14,22 @@ use kavka_tests::sim::{Options, Server};
 use crate::measure::{Failure, Figure, Outcome};
 
 const TOPIC: &str = "wide";
-/// Before connections are counted, and for how long they are.
+/// Time before connections are counted, and time during which they are.
 const START: Duration = Duration::from_secs(5);
 const LENGTH: Duration = Duration::from_secs(10);
-/// Connects a second with too few slots.
+/// Highest number of connects a second with too few slots.
 const BAR: f64 = 2.0;
 
-/// A record for each partition at this pace.
+/// Pause between two records for each partition.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Brokers and slots.
 const CASES: [(u32, usize); 2] = [(40, 32), (100, 128)];
 
-/// Runs against so many brokers with so many connections.
+/// Runs against a number of brokers with a number of connections.
 type Load = fn(u32, usize) -> Result<Seen, Failure>;
 
-/// Connects, until counting began and while it lasted, and brokers that were of use.
+/// Connects before and while they are counted, and the number of brokers that were used.
 struct Seen {
     before: u64,
     after: u64,
@@ -58,7 +58,7 @@ pub(crate) fn run() -> Outcome {
     Ok(Figure { found: found.join(", "), bar, kept })
 }
 
-/// A partition on each broker.
+/// Starts brokers with a partition on each.
 fn start(brokers: u32) -> Result<Server, Failure> {
     let server = Server::start(Options { brokers, replication: 1, ..Options::default() })?;
     server.create_topic(TOPIC, brokers).map_err(|code| format!("no topic: {code}"))?;
@@ -72,7 +72,7 @@ fn settings(server: &Server, slots: usize) -> Config {
     config.close_timeout(Duration::ZERO).on_lost(|_| ())
 }
 
-/// Sends a record to each partition now and then, until told to stop.
+/// Sends a record to each partition at intervals until `over`.
 fn feed(producer: &Producer, partitions: u32, over: &AtomicBool) {
     while !over.load(Ordering::Acquire) {
         for partition in 0..partitions {
@@ -100,7 +100,7 @@ fn write(brokers: u32, slots: usize) -> Result<Seen, Failure> {
 
 fn read(brokers: u32, slots: usize) -> Result<Seen, Failure> {
     let server = start(brokers)?;
-    // The one that feeds has enough, and connects before.
+    // The feeder has enough connections, and connects before counting begins.
     let feeder = Producer::new(settings(&server, slots.max(64)))?;
     for partition in 0..brokers {
         feeder.send_to(TOPIC, partition, &Record::new(b"one"))?.wait()?;

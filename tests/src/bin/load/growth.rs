@@ -15,7 +15,7 @@ use crate::measure::{Failure, Figure, Outcome};
 const TOPIC: &str = "grows";
 const OLD: u32 = 6;
 const NEW: u32 = 12;
-/// What followers of a new partition take.
+/// Time that followers of a new partition need.
 const FIRST: Duration = Duration::from_millis(1600);
 const PAUSE: Duration = Duration::from_millis(5);
 const BAR: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ pub(crate) fn run() -> Outcome {
                 }
                 // Records without key go to new partitions first.
                 drop(producer.send(TOPIC, &Record::new(&[b'k'; 100])));
-                thread::sleep(PAUSE); // the application has a record now and then
+                thread::sleep(PAUSE); // the application sends a record from time to time
             }
         });
         thread::sleep(Duration::from_secs(3));
@@ -87,7 +87,7 @@ struct Gap {
     length: Duration,
 }
 
-/// The long gaps of a partition, each second's longest.
+/// Returns the long gaps of a partition: the longest of each second.
 fn longest(sent: &Receiver<Pending<Delivered>>) -> Vec<Gap> {
     let mut gaps: Vec<Gap> = Vec::new();
     let mut last = None;

@@ -1,5 +1,5 @@
-//! Each record is answered with another from inside its event: `hold` when the producer is full,
-//! `resume` when it has room. A partition without records beside it must not slow that down.
+//! Replies to each record with another record from within its event: `hold` when the producer is
+//! full, `resume` when it has space. A partition without records beside it must not slow that down.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::measure::{Failure, Figure, Outcome};
 const FROM: &str = "questions";
 const TO: &str = "answers";
 const RECORDS: u64 = 400_000;
-/// Records of a run are counted for as long.
+/// Time during which the records of a run are counted.
 const LENGTH: Duration = Duration::from_secs(5);
 /// Longest time from `resume` to the next records.
 const BAR: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ const BAR: Duration = Duration::from_millis(20);
 struct Seen {
     /// Records a second.
     rate: f64,
-    /// From `resume` to the next records of that partition.
+    /// Longest time from `resume` to the next records of that partition.
     longest: Duration,
     holds: u64,
 }
@@ -48,7 +48,7 @@ pub(crate) fn run() -> Outcome {
     })
 }
 
-/// All records lie in the first of so many partitions.
+/// Replies to records that are all in the first of `partitions` partitions.
 fn answer(partitions: u32) -> Result<Seen, Failure> {
     let server = Server::start(Options { brokers: 1, replication: 1, ..Options::default() })?;
     for (name, count) in [(FROM, partitions), (TO, 1)] {
@@ -62,7 +62,7 @@ fn answer(partitions: u32) -> Result<Seen, Failure> {
     drop(writer);
     let bootstrap = server.bootstrap();
     let mut limits = Limits::server();
-    limits.tx_blocks = 256; // soon full
+    limits.tx_blocks = 256; // fills soon
     let client = Client::new(Config::new(&bootstrap), Storage::heap(&limits), [7; 32])?;
     let mut driver = Driver::new(client)?;
     let (from, to) = (driver.topic(FROM)?, driver.topic(TO)?);

@@ -1,9 +1,10 @@
-//! Loads that broke clients before: what each costs now, beside the bar that it must not pass.
+//! Loads that made clients fail before: what each costs now, beside the bar that it must not
+//! exceed.
 //!
-//! `cargo run --release -p kavka-tests --bin load -- all` runs all of them, a name runs one.
-//! Each prints one line; a load that falls short of its bar ends this with status 1.
+//! `cargo run --release -p kavka-tests --bin load -- all` runs all of them, a name runs one. Each
+//! prints one line; a load that exceeds its bar ends this with status 1.
 //!
-//! Each load has a process of its own, so that none measures what another left behind.
+//! Each load runs in a process of its own, so that none measures what another left in memory.
 
 mod few_slots;
 mod growth;
@@ -48,7 +49,7 @@ struct Options {
     rows: Vec<Vec<u8>>,
 }
 
-/// The numbers that a name stands for.
+/// Returns the numbers that a name stands for.
 fn which(text: &str) -> Result<Vec<u8>, String> {
     let named = |row: &&Row| text == "all" || text == row.1 || text == row.0.to_string();
     let found: Vec<u8> = ROWS.iter().filter(named).map(|row| row.0).collect();

@@ -1,4 +1,4 @@
-//! Many topic names, one after another: those that are not used any more make room.
+//! Many topic names, one after another: names that are no longer used are evicted.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -10,9 +10,9 @@ use kavka_tests::sim::{Options, Server};
 use crate::measure::{Figure, Outcome};
 
 const NAMES: usize = 10_000;
-/// Under way at a time.
+/// Names in use at a time.
 const WINDOW: usize = 8;
-/// No more names are begun after this time.
+/// No more names are started after this time.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn run() -> Outcome {
@@ -44,7 +44,7 @@ pub(crate) fn run() -> Outcome {
     })
 }
 
-/// How many names went well before the first that did not, and why that one did not.
+/// Returns how many names worked before the first that did not, and why that one did not.
 fn go<T>(names: &[String], mut begin: impl FnMut(&str) -> Option<Pending<T>>) -> (usize, String) {
     let mut under_way = VecDeque::new();
     let mut good = 0;

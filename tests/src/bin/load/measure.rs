@@ -1,4 +1,4 @@
-//! What is measured, and how.
+//! Measurements, and how they are reported.
 
 use core::fmt;
 use core::time::Duration;
@@ -11,13 +11,13 @@ use kavka_tests::sim::Server;
 pub(crate) type Failure = Box<dyn core::error::Error + Send + Sync>;
 pub(crate) type Outcome = Result<Figure, Failure>;
 
-/// What a load gave.
+/// The result of a load.
 pub(crate) struct Figure {
     /// The measured values.
     pub(crate) found: String,
-    /// What they must not pass.
+    /// The limits.
     pub(crate) bar: String,
-    /// Whether they did not.
+    /// Whether the values are within the limits.
     pub(crate) kept: bool,
 }
 
@@ -27,13 +27,13 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What this thread used of a core: other programs do not count.
+/// Returns the CPU time that this thread used: other programs do not count.
 pub(crate) fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// What the threads of this process whose names begin with `prefix` used of a core so far.
+/// Returns the CPU time that the threads whose names begin with `prefix` used so far.
 pub(crate) fn time_of(prefix: &str) -> Result<Duration, Failure> {
     let mut sum = Duration::ZERO;
     for task in fs::read_dir("/proc/self/task")? {
@@ -51,7 +51,7 @@ pub(crate) fn time_of(prefix: &str) -> Result<Duration, Failure> {
     Ok(sum)
 }
 
-/// Bytes of this process that lie in memory.
+/// Returns the resident memory of this process in bytes.
 pub(crate) fn resident() -> Result<u64, Failure> {
     let text = fs::read_to_string("/proc/self/status")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -59,7 +59,7 @@ pub(crate) fn resident() -> Result<u64, Failure> {
     Ok(kib * 1024)
 }
 
-/// Records that the partitions of a topic hold together.
+/// Returns the number of records in all partitions of a topic.
 pub(crate) fn stored(server: &Server, topic: &str) -> i64 {
     server.with(|cluster| {
         let partitions = 0..cluster.partitions(topic);
@@ -67,7 +67,7 @@ pub(crate) fn stored(server: &Server, topic: &str) -> i64 {
     })
 }
 
-/// Looks again and again until `done`, at most for `limit`; whether it was.
+/// Polls `done` for at most `limit`; returns whether it was true.
 pub(crate) fn until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !done() {
@@ -79,7 +79,7 @@ pub(crate) fn until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Bytes in MiB, for people.
+/// Returns bytes in MiB, for display.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

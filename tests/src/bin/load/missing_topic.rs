@@ -1,4 +1,4 @@
-//! Records for a topic that does not exist, among many for one that does: the others go on.
+//! Records for a topic that does not exist, among many for one that does: the others continue.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use kavka_tests::sim::{Options, Server};
 use crate::measure::{Failure, Figure, Outcome, stored, until};
 
 const RECORDS: i64 = 200_000;
-/// One of so many is for the missing topic.
+/// One record in this many is for the missing topic.
 const EVERY: i64 = 500;
 const TOPIC: &str = "there";
 
@@ -22,7 +22,7 @@ struct Took {
 pub(crate) fn run() -> Outcome {
     let server = Server::start(Options { replication: 1, ..Options::default() })?;
     server.create_topic(TOPIC, 6).map_err(|code| format!("no topic: {code}"))?;
-    send(&server, false)?; // all memory was used once
+    send(&server, false)?; // touches all memory once
     let plain = send(&server, false)?;
     let mixed = send(&server, true)?;
     let allowed = plain.all * 2 + Duration::from_millis(100);

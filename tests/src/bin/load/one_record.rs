@@ -1,8 +1,8 @@
-//! One record arrives: what the core does for it must not depend on how much it watches and reads.
+//! One record arrives: the core's work for it must not depend on how much it watches and reads.
 //!
-//! The core alone, in virtual time, beside the brokers' model without sockets. Only calls to the
-//! client count: their instructions, by valgrind's callgrind, which are the same on any machine.
-//! Where that is missing, the time that they took by the thread's own clock.
+//! The core alone, in virtual time, with the brokers' model without sockets. Only calls to the
+//! client count: their instructions, measured by valgrind's callgrind, which are the same on any
+//! machine. Without valgrind, the time that they took by the thread's own clock.
 
 use core::fmt;
 use core::hint::black_box;
@@ -25,20 +25,20 @@ use crate::measure::{Failure, Figure, Outcome, thread_time};
 
 /// Records that count in each case.
 const RECORDS: u32 = 100;
-/// Functions whose instructions count; see [`counted`].
+/// Function whose instructions are counted; see [`counted`].
 const COUNTED: &str = "--toggle-collect=*one_record::counted*";
-/// How many times the smallest case any other may take.
+/// Highest cost of any case as a multiple of the smallest case.
 const BAR: f64 = 2.0;
 
 struct Case {
     brokers: u32,
-    /// Topics that are watched, and the first so many of them that are read.
+    /// Topics that are watched, and how many of them are read.
     topics: usize,
     read: usize,
     partitions: u32,
 }
 
-/// Names the case that a run under valgrind is of.
+/// Environment variable that names the case of a run under valgrind.
 const CASE: &str = "KAVKA_LOAD_CASE";
 
 const CASES: [Case; 4] = [
@@ -110,7 +110,7 @@ fn cost(case: usize) -> Result<Cost, Failure> {
     Ok(Cost::Instructions(total / f64::from(RECORDS)))
 }
 
-/// The median time for a record by `clock`, which valgrind cannot run.
+/// Returns the median time for a record by `clock`, which valgrind cannot run.
 fn measure(case: &Case, clock: fn() -> Duration) -> Result<Duration, Failure> {
     let mut machine = Machine::new(case, clock)?;
     machine.pass(Duration::from_secs(5));
@@ -127,7 +127,7 @@ fn measure(case: &Case, clock: fn() -> Duration) -> Result<Duration, Failure> {
     Ok(spent[spent.len() / 2])
 }
 
-/// Its instructions are counted, those of everything that it calls included.
+/// Runs `act`; its instructions are counted, including those of everything that it calls.
 #[inline(never)]
 fn counted(act: &mut dyn FnMut()) {
     act();
@@ -138,7 +138,7 @@ fn name(n: usize) -> String {
     format!("topic-{n}")
 }
 
-/// A connection: bytes under way to the broker, and to the client.
+/// A connection: bytes in flight to the broker, and to the client.
 struct Line {
     broker: i32,
     requests: BytesMut,
@@ -151,12 +151,12 @@ struct Machine {
     lines: BTreeMap<ConnId, Line>,
     now: Duration,
     clock: fn() -> Duration,
-    /// What calls to the client took, and how many spans that was.
+    /// Time spent in calls to the client, and number of measured spans.
     spent: Duration,
     spans: u32,
-    /// Calls are counted.
+    /// Whether calls are counted.
     counts: bool,
-    /// Batches that came.
+    /// Batches that arrived.
     batches: u32,
 }
 
@@ -169,7 +169,7 @@ impl Machine {
         let mut limits = Limits::server();
         (limits.conns, limits.topics, limits.rx_bytes) = (64, case.topics, 256 << 10);
         let mut config = Config::new("broker-1:9092");
-        config.probing = Probing::Never; // what a probe costs is another matter
+        config.probing = Probing::Never; // the cost of a probe is measured elsewhere
         let mut client = Client::new(config, Storage::heap(&limits), [7; 32])?;
         for (n, name) in names.iter().enumerate() {
             let topic = client.topic(name)?;
@@ -182,14 +182,14 @@ impl Machine {
         Ok(Self { cluster, client, lines, now, clock, spent, spans: 0, counts: false, batches: 0 })
     }
 
-    /// Time passes; what is due happens.
+    /// Lets time pass and runs what is due.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             while self.turn() {}
             let client = self.client.poll_timeout().map(|at| Duration::from_micros(at.as_micros()));
             let next = [client, self.cluster.next_time()].into_iter().flatten().min();
-            // Not the same instant again: clocks of the two differ by less than a microsecond.
+            // Never the same instant twice: the two clocks differ by less than a microsecond.
             let next = next.map(|next| next.max(self.now + Duration::from_micros(1)));
             self.now = next.unwrap_or(end).min(end);
             if self.now == end {
@@ -198,7 +198,7 @@ impl Machine {
         }
     }
 
-    /// The time of the client until a record that was written has been taken, and fetched after.
+    /// Returns the client's time until a written record has been delivered, and the fetch after it.
     fn take_record(&mut self) -> Result<Duration, Failure> {
         let before = self.batches;
         (self.spent, self.spans) = (Duration::ZERO, 0);
@@ -206,7 +206,7 @@ impl Machine {
         if self.batches != before + 1 {
             return Err(format!("{} batches for one record", self.batches - before).into());
         }
-        // Less what looking at the clock takes.
+        // Minus the time for reading the clock.
         let clock = (self.clock)();
         let clock = (self.clock)() - clock;
         Ok(self.spent.saturating_sub(clock * self.spans))
@@ -228,7 +228,7 @@ impl Machine {
         result.expect("it was called")
     }
 
-    /// One round of an event loop and of the brokers; whether anything moved.
+    /// Runs one round of an event loop and of the brokers; returns whether anything moved.
     fn turn(&mut self) -> bool {
         let mut moved = self.actions();
         let now = Instant::from_micros(self.now.as_micros() as u64);
@@ -238,7 +238,7 @@ impl Machine {
             if busy {
                 moved |= self.receive(conn);
             }
-            // Asking each connection for bytes is the loop's way, and not timed.
+            // Polling each connection for bytes is what the loop does, and not timed.
             while let Some(slices) = self.client.poll_transmit(now, conn) {
                 let bytes = slices.fold(BytesMut::new(), |mut all, slice| {
                     all.extend_from_slice(slice);
@@ -300,7 +300,7 @@ impl Machine {
         len > 0
     }
 
-    /// The brokers work on what has come.
+    /// Lets the brokers handle what has arrived.
     fn serve(&mut self) -> bool {
         self.cluster.advance(self.now);
         let mut moved = false;
@@ -352,7 +352,7 @@ impl Line {
     }
 }
 
-/// A connection's number at the brokers.
+/// Returns a connection's number at the brokers.
 fn number(conn: ConnId) -> u64 {
     conn.slot() as u64
 }
@@ -366,7 +366,7 @@ fn take_frame(bytes: &mut BytesMut) -> Option<BytesMut> {
     Some(bytes.split_to(len))
 }
 
-/// A batch of one record.
+/// Encodes a batch of one record.
 fn batch() -> Result<Vec<u8>, Failure> {
     struct Grows(Vec<u8>);
     impl Sink for Grows {

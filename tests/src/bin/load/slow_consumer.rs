@@ -1,4 +1,4 @@
-//! A consumer that takes records more slowly than they could come: nothing is fetched twice.
+//! A consumer that takes records more slowly than they could arrive: nothing is fetched twice.
 
 use core::time::Duration;
 use std::thread;
@@ -61,7 +61,7 @@ fn read(case: &Case) -> Result<Sum, Failure> {
     let Case { brokers, rate, queue } = *case;
     let server = Server::start(Options { brokers, replication: 1, ..Options::default() })?;
     server.create_topic(TOPIC, brokers).map_err(|code| format!("no topic: {code}"))?;
-    // More than a consumer that holds all it may can come to.
+    // More than a consumer that holds all it may can read.
     fill(&server, rate * LENGTH.as_secs() + 2 * queue as u64 + u64::from(brokers) * (2 << 20))?;
     let limits = Limits::server();
     let config = Config::new(server.bootstrap()).start(Start::Earliest).queue_bytes(queue);
@@ -69,14 +69,14 @@ fn read(case: &Case) -> Result<Sum, Failure> {
     let (begun, mut taken) = (Instant::now(), 0);
     while begun.elapsed() < LENGTH {
         if taken as f64 > begun.elapsed().as_secs_f64() * rate as f64 {
-            thread::sleep(Duration::from_millis(10)); // the application is busy with what it has
+            thread::sleep(Duration::from_millis(10)); // the application is busy with records
             continue;
         }
         if let Some(chunk) = consumer.next_timeout(Duration::from_secs(5))? {
             taken += chunk.size() as u64;
         }
     }
-    // A broker's fetches come over one connection.
+    // A broker's fetches use one connection.
     let buffers = u64::from(brokers) * limits.rx_bytes as u64;
     let fetched = server.traffic(ApiKey::Fetch).bytes_out;
     Ok(Sum { taken, fetched, allowed: taken * 11 / 10 + queue as u64 + buffers })

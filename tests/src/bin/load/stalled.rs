@@ -1,4 +1,4 @@
-//! An application that polls nothing for 40 s while a whole answer lies in the receive buffer, in
+//! An application that polls nothing for 40 s while a whole response is in the receive buffer, in
 //! virtual time: the connection stays, and nothing is fetched again.
 
 use core::time::Duration;
@@ -13,7 +13,7 @@ const STALL: Duration = Duration::from_secs(40);
 const RECORDS: usize = 300;
 const VALUE: usize = 100;
 
-/// Takes nothing for [`STALL`] from its first records on, once.
+/// Takes nothing for [`STALL`] after its first records, once.
 #[derive(Default)]
 struct Stalls {
     stalls: bool,
@@ -57,7 +57,7 @@ pub(crate) fn run() -> Outcome {
     let mut world = World::new(1, options);
     world.cluster.create_topic(TOPIC, 1).map_err(|code| format!("no topic: {code}"))?;
     let limits = Limits::small();
-    // Small batches: the answer holds many, and all of them fit into the receive buffer.
+    // Small batches: the response holds many, and all of them fit into the receive buffer.
     let writer = world.join(Stalls::default(), &limits, |config| config.batch_bytes = 1024);
     let topic = world.command(writer, |_, client, _| client.topic(TOPIC));
     let topic = topic.map_err(|error| format!("{error}"))?;
@@ -79,7 +79,7 @@ pub(crate) fn run() -> Outcome {
     world.run_for(STALL + Duration::from_secs(20));
     let app = world.app(reader);
     let log: usize = world.cluster.batches(TOPIC, 0).iter().map(|batch| batch.len()).sum();
-    // Answers without records count along: each is less than 100 bytes.
+    // Responses without records are included: each is less than 100 bytes.
     let traffic = world.cluster.counters().of(ApiKey::Fetch);
     let fetched = traffic.bytes_out.saturating_sub(100 * traffic.requests) as usize;
     if written != RECORDS || app.read < RECORDS {

@@ -1,4 +1,4 @@
-//! Callers that wait for room, or for records, and give up: nothing is kept of them.
+//! Callers that wait for space, or for records, and give up: nothing of them is kept.
 
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -17,9 +17,9 @@ use crate::measure::{Failure, Figure, Outcome, mib, resident, thread_time, time_
 const A_SECOND: u32 = 20_000;
 const PATIENCE: Duration = Duration::from_millis(200);
 const TOPIC: &str = "full";
-/// Bytes above what lay in memory before. 4,000 wait at a time.
+/// Bytes above the memory used before. 4,000 callers wait at a time.
 const BYTES: u64 = 8 << 20;
-/// Of a core, for each caller, with what the caller itself does.
+/// CPU time for each caller, including what the caller itself does.
 const TIME: Duration = Duration::from_micros(5);
 
 struct Sleeper;
@@ -30,7 +30,7 @@ impl Wake for Sleeper {
 
 struct Cost {
     bytes: u64,
-    /// For one caller.
+    /// CPU time of one caller.
     time: Duration,
     callers: u32,
 }
@@ -49,12 +49,12 @@ pub(crate) fn run() -> Outcome {
     let event = wait(Duration::from_secs(4), || events.next(), || ())?;
     server.pause(1);
     let fill = || {
-        // Whatever ends this loop, the callers see it next.
+        // Whatever error ends this loop, the callers get it next.
         while let Ok(pending) = producer.try_send(TOPIC, &Record::new(&[b'v'; 1000])) {
             drop(pending);
         }
     };
-    // Send memory that is touched for the first time is not what callers leave behind.
+    // Send memory that is touched for the first time is not left by callers.
     while producer.room().wait_timeout(Duration::from_millis(500)).is_ok() {
         fill();
     }
@@ -74,8 +74,8 @@ pub(crate) fn run() -> Outcome {
     })
 }
 
-/// Callers come for `length`, each with a waker of its own. `empty` makes that there is nothing to
-/// be had.
+/// Runs callers for `length`, each with its own waker. `empty` consumes everything
+/// that a caller could get at once.
 fn wait<T>(
     length: Duration,
     ask: impl Fn() -> Pending<T>,

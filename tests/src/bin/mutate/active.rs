@@ -7,7 +7,7 @@ use syn::{Attribute, Meta, Token};
 const FEATURES: [&str; 9] =
     ["std", "alloc", "producer", "consumer", "admin", "describe", "witness", "crc-table", "schema"];
 
-/// Whether code with these attributes is there, and no test.
+/// Returns whether code with these attributes is compiled, and is no test.
 pub(crate) fn is_active(attrs: &[Attribute]) -> bool {
     attrs.iter().all(|attr| match &attr.meta {
         Meta::List(list) if attr.path().is_ident("cfg") => {

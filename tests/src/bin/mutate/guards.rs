@@ -1,4 +1,4 @@
-//! The named lines: `guard!` in the sources of the core, switched off one at a time.
+//! Named lines: each `guard!` in the sources of the core is switched off, one at a time.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
-/// Suites, those first that see most and take least.
+/// Suites; those that catch most in the least time come first.
 const SUITES: [&str; 12] = [
     "scenarios",
     "machine_producer",
@@ -23,7 +23,7 @@ const SUITES: [&str; 12] = [
     "machine_connection",
     "secrets",
 ];
-/// A suite that takes longer was sent into a loop.
+/// Time limit of a suite: one that takes longer loops forever.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if caught == rows.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Names of all guards, from the sources of the core.
+/// Returns the names of all guards in the sources of the core.
 fn guards() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, text) in super::tree::sources(&root(), "core/src") {

@@ -1,12 +1,12 @@
-//! Does the suite see? Breaks one line at a time and runs the suites until a test fails.
+//! Measures what the suites catch: breaks one line at a time and runs them until a test fails.
 //!
 //! `cargo run -p kavka-tests --bin mutate` switches off the guards of the core (`guard!` in its
-//! sources), all of them or those with a name; `--write` writes `tests/MUTATION.md`, too. A guard
-//! that no test misses ends this with status 1.
+//! sources), all of them or those with a name; `--write` also writes `tests/MUTATION.md`. If no
+//! test catches a guard, it ends with status 1.
 //!
 //! `mutate --random 100 --seed 1` draws a hundred places of `core/src` and `io-std/src`, and ends
-//! with status 1 when the tests miss fewer than 96 % of them. Those that survive for a reason stand
-//! in `tests/MUTATION-random.md`.
+//! with status 1 when the tests catch fewer than 96 % of them. Those that survive for a reason are
+//! listed in `tests/MUTATION-random.md`.
 
 mod active;
 mod guards;
@@ -24,21 +24,21 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Breaks one line of the client after the other: does a test notice?")]
 struct Options {
-    /// Only guards whose name has this in it; with `--random`, places whose file has.
+    /// Only guards whose name contains this; with `--random`, places whose file does.
     name: Option<String>,
     /// Write tests/MUTATION.md.
     #[arg(long, conflicts_with = "random")]
     write: bool,
-    /// So many places, drawn at random.
+    /// Number of places, drawn at random.
     #[arg(long)]
     random: Option<usize>,
-    /// Which ones.
+    /// Seed of the draw.
     #[arg(long, default_value_t = 1, requires = "random")]
     seed: u64,
     /// Only these of the drawn ones, by number: `3,17`.
     #[arg(long, requires = "random", value_delimiter = ',')]
     only: Vec<usize>,
-    /// Only tell which they are.
+    /// Only list them.
     #[arg(long, requires = "random")]
     list: bool,
 }
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Folder of the workspace.
+/// Returns the folder of the workspace.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it lies in the workspace").to_path_buf()
 }

@@ -1,4 +1,4 @@
-//! Places drawn at random: how many of them do the tests miss?
+//! Places drawn at random: how many of them do the tests catch?
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,29 +12,29 @@ use super::suites::{End, Message, Suite, built, cargo};
 use super::tree::{CRATES, Tree, sources};
 use super::{Options, root};
 
-/// Per cent of the noticeable mutants that are to be caught.
+/// Per cent of the noticeable mutants that must be caught.
 const BAR: f64 = 96.0;
-/// What the sites lie in, and what tests them.
+/// The packages with sites, and the one that tests them.
 const PACKAGES: [&str; 3] = ["kavka-core", "kavka-std", "kavka-tests"];
-/// Suites with real brokers, one that judges the sources, and one that counts allocations: reading
-/// which mutant is on makes some.
+/// Suites with real brokers, one that checks the sources, and one that counts allocations: reading
+/// which mutant is on allocates.
 const LEFT_OUT: [&str; 4] = ["kafka_suite", "kafka_launcher", "tidy", "memory"];
-/// No part of the libraries: stand-ins, hooks for builds like this one, and the command.
+/// Not part of the libraries: stand-ins, hooks for builds like this one, and the command.
 const NOT_MEANT: [&str; 4] = ["/absent/", "/guard.rs", "/rare.rs", "/bin/"];
-/// A suite may take so much longer than without a mutant before it counts as hung.
+/// Factor by which a suite may be slower than without a mutant before it counts as hung.
 const SLOWER: u32 = 4;
 const LONGER: Duration = Duration::from_secs(20);
-/// For a suite of which nothing is known yet.
+/// Time limit of a suite that was not measured yet.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A suite, how long it takes, and what it reaches.
+/// A suite, how long it takes, and which sites it reaches.
 struct Known {
     suite: Suite,
     took: Duration,
     reaches: BTreeSet<usize>,
 }
 
-/// What became of the mutants.
+/// The outcome of the mutants.
 #[derive(Default)]
 struct Tally<'a> {
     caught: usize,
@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options, count: usize) -> ExitCode {
     close(&tally, count, options.seed, begun.elapsed())
 }
 
-/// All sites of the two libraries, in the order of their files.
+/// Returns all sites of the two libraries, in the order of their files.
 fn all(options: &Options) -> Vec<Site> {
     let files = CRATES.iter().flat_map(|folder| sources(&root(), folder));
     let wanted = |path: &str| {
@@ -92,7 +92,7 @@ fn all(options: &Options) -> Vec<Site> {
     files.filter(|(path, _)| wanted(path)).flat_map(|(path, text)| sites(&path, &text)).collect()
 }
 
-/// `count` of them, in their order.
+/// Draws `count` of them, in their order.
 fn draw(all: &[Site], count: usize, seed: u64) -> Vec<Site> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut chosen = random.choose_multiple(0..all.len(), count);
@@ -106,7 +106,7 @@ fn line(number: usize, site: &Site) -> String {
     format!("{number} {path}:{line} {function}: {change}")
 }
 
-/// Builds the suites with all sites; those that do not compile are taken out.
+/// Builds the suites with all sites; those that do not compile are removed.
 fn build<'a>(
     tree: &mut Tree,
     sites: &mut Vec<(usize, &'a Site)>,
@@ -115,7 +115,7 @@ fn build<'a>(
     let target = root().join("target/mutants/build");
     let packages = PACKAGES.iter().flat_map(|package| ["-p".to_owned(), (*package).to_owned()]);
     let packages: Vec<String> = packages.collect();
-    // The libraries first: their errors come at once.
+    // The libraries first: their errors are found at once.
     let check = ["check", "--lib"].map(str::to_owned).into_iter().chain(packages.clone());
     let mut test: Vec<String> = ["test", "--no-run", "--lib"].map(str::to_owned).to_vec();
     for name in test_targets() {
@@ -153,7 +153,7 @@ fn drop_blamed<'a>(
     }
 }
 
-/// Integration tests of this package that run without real brokers.
+/// Returns integration tests of this package that run without real brokers.
 fn test_targets() -> BTreeSet<String> {
     let folder = root().join("tests/tests");
     let entries = fs::read_dir(folder).expect("suites").map(|entry| entry.expect("an entry"));
@@ -162,15 +162,15 @@ fn test_targets() -> BTreeSet<String> {
     names.filter(|name| !LEFT_OUT.contains(&name.as_str())).collect()
 }
 
-/// Runs every suite without a mutant: cheap ones come first, and nobody runs what does not reach
-/// a site. `None`: one of them fails.
+/// Runs every suite without a mutant: cheap ones come first, and a suite is not run for sites that
+/// it does not reach. `None`: one of them fails.
 fn measure(suites: &[Suite], sites: &[(usize, &Site)], note: &Path) -> Option<Vec<Known>> {
     let mut known = Vec::new();
     for suite in suites {
         let mut since = Instant::now();
         let mut reaches = reached(suite, note);
         if reaches.is_none() {
-            // Writing it down takes time and memory, which a test may mind.
+            // Recording the sites takes time and memory, which may disturb a test.
             since = Instant::now();
             if let End::Test(what) | End::Other(what) = suite.run(&[], PATIENCE) {
                 eprintln!("{}: {what} fails without a mutant", suite.name);
@@ -187,9 +187,9 @@ fn measure(suites: &[Suite], sites: &[(usize, &Site)], note: &Path) -> Option<Ve
     Some(known)
 }
 
-/// The sites that a suite comes by; `None`: it failed.
+/// Returns the sites that a suite reaches; `None`: it failed.
 fn reached(suite: &Suite, note: &Path) -> Option<BTreeSet<usize>> {
-    let _ = fs::remove_file(note); // of the suite before
+    let _ = fs::remove_file(note); // of the previous suite
     let path = note.to_string_lossy();
     let env = [("KAVKA_MUTANT", "reached"), ("KAVKA_MUTANTS_REACHED", &*path)];
     let good = suite.run(&env, PATIENCE) == End::Good;
@@ -197,7 +197,7 @@ fn reached(suite: &Suite, note: &Path) -> Option<BTreeSet<usize>> {
     good.then(|| text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
-/// Which test misses it; or how many suites looked and did not.
+/// Returns which test catches the mutant, or how many suites ran and did not.
 fn caught_by(known: &[Known], number: usize) -> Result<String, usize> {
     let number_text = number.to_string();
     let env = [("KAVKA_MUTANT", number_text.as_str())];
@@ -216,7 +216,7 @@ fn caught_by(known: &[Known], number: usize) -> Result<String, usize> {
     Err(tried)
 }
 
-/// The summary, which is the last line.
+/// Prints the summary, which is the last line.
 fn close(tally: &Tally<'_>, count: usize, seed: u64, took: Duration) -> ExitCode {
     let survived = tally.survivors.len();
     if survived > 0 {

@@ -1,4 +1,4 @@
-//! Sites that no test can miss, and why: `tests/MUTATION-random.md`.
+//! Sites that no test can catch, and why: `tests/MUTATION-random.md`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::sites::Site;
 
-/// What names a site over changes elsewhere: file, function, change.
+/// Identifies a site across changes elsewhere: file, function, change.
 type Key = (String, String, String);
 
 pub(crate) struct Reasons(BTreeMap<Key, String>);
@@ -34,12 +34,12 @@ impl Reasons {
     }
 }
 
-/// A row of that page, up to the reason.
+/// Formats a row of that page, up to the reason.
 pub(crate) fn row(site: &Site) -> String {
     format!("| {} | {} | {} | ", site.path, site.function, escaped(&site.change))
 }
 
-/// A bar would end the cell.
+/// Escapes bars, which would end the cell.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|")
 }

@@ -1,7 +1,7 @@
 //! Places where a line can be wrong: found by parsing, not by patterns.
 //!
-//! A [`Site`] replaces a range of its file by [`Piece`]s, among which is the switch that chooses
-//! between what stands there and what would be wrong.
+//! A [`Site`] replaces a range of its file by [`Piece`]s, one of which is the switch that chooses
+//! between the original and the mutation.
 
 use std::ops::Range;
 
@@ -20,9 +20,9 @@ pub(crate) struct Site {
     pub(crate) line: usize,
     /// `Type::function`.
     pub(crate) function: String,
-    /// What it does, for people; the same as long as the function says the same.
+    /// What it does, for people; stable as long as the function's text is.
     pub(crate) change: String,
-    /// Bytes of the file that the pieces stand for.
+    /// Bytes of the file that the pieces replace.
     pub(crate) range: Range<usize>,
     pub(crate) pieces: Vec<Piece>,
 }
@@ -32,13 +32,13 @@ pub(crate) enum Piece {
     Text(&'static str),
     /// Bytes of the file, with the sites inside them.
     Source(Range<usize>),
-    /// The call that says whether this site is switched on.
+    /// The call that returns whether this site is switched on.
     Switch,
 }
 
 use Piece::{Source, Switch, Text};
 
-/// Sites of one file, in its order.
+/// Returns the sites of one file, in its order.
 pub(crate) fn sites(path: &str, text: &str) -> Vec<Site> {
     let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut finder =
@@ -48,8 +48,8 @@ pub(crate) fn sites(path: &str, text: &str) -> Vec<Site> {
     finder.found
 }
 
-/// The text with all of `sites`, which are of this file and in the order of [`sites`]; each comes
-/// with its number. And where each of them is now.
+/// Returns the text with all of `sites`, which are of this file and in the order of [`sites`], each
+/// with its number; and where each of them is now.
 pub(crate) fn render(text: &str, sites: &[(usize, &Site)]) -> (String, Vec<(usize, Range<usize>)>) {
     let (mut out, mut places) = (String::new(), Vec::new());
     within(text, 0..text.len(), sites, &mut out, &mut places);
@@ -66,7 +66,7 @@ fn within(
     let mut at = range.start;
     for (next, (number, site)) in (1..).zip(sites) {
         if site.range.start < at || site.range.end > range.end {
-            continue; // inside one that was written, or outside of this range
+            continue; // inside one that was written, or outside this range
         }
         out.push_str(&text[at..site.range.start]);
         let start = out.len();
@@ -88,7 +88,7 @@ struct Finder<'a> {
     text: &'a str,
     /// The type of the `impl`.
     owner: String,
-    /// Functions around this place; none: nothing here runs.
+    /// Functions around this place; none: nothing here is executed.
     functions: Vec<String>,
     found: Vec<Site>,
 }
@@ -113,7 +113,7 @@ impl Finder<'_> {
         self.found.push(Site { path, line, function, change, range, pieces });
     }
 
-    /// An expression that may be another one.
+    /// Adds a site that replaces an expression by another one.
     fn instead(&mut self, expr: &impl Spanned, other: Vec<Piece>) {
         let span = expr.span();
         let range = span.byte_range();
@@ -130,7 +130,7 @@ impl Finder<'_> {
         self.add(span, range, change, pieces);
     }
 
-    /// Two operands with another operator.
+    /// Adds a site that replaces an operator.
     fn operator(&mut self, expr: &syn::ExprBinary, operator: &'static str) {
         let (left, right) = (expr.left.span().byte_range(), expr.right.span().byte_range());
         self.instead(expr, vec![Source(left), Text(operator), Source(right)]);
@@ -154,7 +154,7 @@ impl Finder<'_> {
         self.functions.pop();
     }
 
-    /// `if` with a condition that is never, or not, what it should be.
+    /// Adds sites that make an `if` condition false or negate it.
     fn condition(&mut self, expr: &syn::ExprIf) {
         let range = expr.cond.span().byte_range();
         let said = self.words(range.clone());
@@ -175,7 +175,7 @@ impl Finder<'_> {
     }
 }
 
-/// What a function could return without looking.
+/// Returns what a function could return without its work.
 fn values(output: &ReturnType) -> &'static [&'static str] {
     let ReturnType::Type(_, output) = output else { return &[""] };
     match &**output {
@@ -198,14 +198,14 @@ fn values(output: &ReturnType) -> &'static [&'static str] {
     }
 }
 
-/// `Result`, as that of formatting, or `Result<(), _>`.
+/// Returns whether a `Result` is that of formatting, or `Result<(), _>`.
 fn of_unit(arguments: &syn::PathArguments) -> bool {
     let syn::PathArguments::AngleBracketed(list) = arguments else { return true };
     let first = list.args.first();
     matches!(first, Some(syn::GenericArgument::Type(Type::Tuple(of))) if of.elems.is_empty())
 }
 
-/// `return`, `break` or `continue` as a statement.
+/// Returns whether a statement is `return`, `break` or `continue`.
 fn leaves(stmt: &Stmt) -> bool {
     matches!(stmt, Stmt::Expr(Expr::Return(_) | Expr::Break(_) | Expr::Continue(_), _))
 }
@@ -219,7 +219,7 @@ fn has_let(expr: &Expr) -> bool {
     }
 }
 
-/// Whether another operator negates it already.
+/// Returns whether another operator negates it already.
 fn is_mutated_itself(expr: &Expr) -> bool {
     match expr {
         Expr::Binary(_) | Expr::Unary(_) | Expr::Lit(_) => true,
@@ -229,7 +229,7 @@ fn is_mutated_itself(expr: &Expr) -> bool {
     }
 }
 
-/// Methods that could be confused, by name; they take the same and give the same.
+/// Returns the method that could be confused with this one: same arguments, same type.
 fn opposite(method: &str) -> Option<&'static str> {
     Some(match method {
         "min" => "max",
@@ -250,7 +250,7 @@ fn opposite(method: &str) -> Option<&'static str> {
     })
 }
 
-/// Other operators than the right one.
+/// Returns operators that replace the right one.
 fn others(operator: &BinOp) -> &'static [&'static str] {
     match operator {
         BinOp::Lt(_) => &[" >= ", " <= "],
@@ -269,7 +269,7 @@ fn others(operator: &BinOp) -> &'static [&'static str] {
     }
 }
 
-/// A statement that something would be missed without.
+/// Returns whether a statement has an effect that could be missed.
 fn is_deed(expr: &Expr) -> bool {
     match expr {
         Expr::Call(_) | Expr::MethodCall(_) | Expr::Assign(_) => true,
@@ -295,7 +295,7 @@ fn attributes(expr: &Expr) -> &[syn::Attribute] {
 
 impl<'a> Visit<'a> for Finder<'_> {
     fn visit_item(&mut self, item: &'a syn::Item) {
-        // Constants are not computed when the program runs; what macros get is not parsed.
+        // Constants are not computed at run time; what macros get is not parsed.
         let attrs = match item {
             syn::Item::Fn(item) => &item.attrs,
             syn::Item::Impl(item) => &item.attrs,

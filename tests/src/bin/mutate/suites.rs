@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Takes longer than all others together, and looks for panics only.
+/// A test that takes longer than all others together, and checks for panics only.
 const SKIPPED: &str = "any_order_of_calls_is_legal";
 /// KiB of address space: a mutant may allocate without end.
 const MEMORY: &str = "12000000";
@@ -16,7 +16,7 @@ const MEMORY: &str = "12000000";
 pub(crate) struct Suite {
     pub(crate) name: String,
     executable: PathBuf,
-    /// Where `cargo test` runs it.
+    /// Folder in which `cargo test` runs it.
     folder: PathBuf,
 }
 
@@ -24,13 +24,13 @@ pub(crate) struct Suite {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Good,
-    /// The name of the test that failed first.
+    /// A test: the name of the first one that failed.
     Test(String),
-    /// Not by a test: no end in time, or killed.
+    /// Something other than a test: it did not end in time, or was killed.
     Other(String),
 }
 
-/// Runs cargo in `root`; whether it ended well, and its messages.
+/// Runs cargo in `root`; returns whether it succeeded, and its messages.
 pub(crate) fn cargo(
     root: &Path,
     (target, flags): (&Path, &str),
@@ -47,7 +47,7 @@ pub(crate) fn cargo(
 
 pub(crate) type Message = serde_json::Value;
 
-/// The executables of tests among what cargo built.
+/// Returns the test executables among what cargo built.
 pub(crate) fn built(messages: &[Message]) -> Vec<Suite> {
     let suite = |message: &Message| {
         let executable = PathBuf::from(message["executable"].as_str()?);
@@ -60,12 +60,13 @@ pub(crate) fn built(messages: &[Message]) -> Vec<Suite> {
 }
 
 impl Suite {
-    /// Runs all of its tests, but at most for `patience`.
+    /// Runs all of its tests, for at most `patience`.
     pub(crate) fn run(&self, env: &[(&str, &str)], patience: Duration) -> End {
         self.start(&["--skip", SKIPPED], env, patience)
     }
 
-    /// Whether this failure shows again: a test that fails by chance says nothing of a mutant.
+    /// Returns whether this failure repeats: a test that fails at random says nothing about a
+    /// mutant.
     pub(crate) fn fails_again(&self, end: &End, env: &[(&str, &str)], patience: Duration) -> bool {
         match end {
             End::Good => false,
@@ -93,7 +94,7 @@ impl Suite {
 fn up_to_a_failure(mut child: Child, patience: Duration) -> End {
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let (report, reported) = mpsc::channel();
-    // Ends with the child, whose output it reads.
+    // The thread ends with the child, whose output it reads.
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let failed = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED"));
@@ -113,7 +114,7 @@ fn up_to_a_failure(mut child: Child, patience: Duration) -> End {
     if end != End::Good {
         kill(&mut child);
     }
-    // Its output is closed, but it need not have ended.
+    // Its output is closed, but it may not have ended.
     let status = loop {
         match child.try_wait().expect("it is ours") {
             Some(status) => break status,
@@ -128,12 +129,12 @@ fn up_to_a_failure(mut child: Child, patience: Duration) -> End {
     }
 }
 
-/// With all that it has started.
+/// Kills the child and all processes that it started.
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
         let all = format!("kill -9 -{}", child.id());
         let _ = Command::new("sh").args(["-c", &all]).stderr(Stdio::null()).status();
     }
-    let _ = child.kill(); // it may have ended meanwhile
+    let _ = child.kill(); // it may have ended by now
 }

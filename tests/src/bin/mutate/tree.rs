@@ -25,13 +25,13 @@ const COPIED: [&str; 10] = [
 /// Crates with sites.
 pub(crate) const CRATES: [&str; 2] = ["core/src", "io-std/src"];
 
-/// Rust files below `folder`, by their path from `root`.
+/// Returns the Rust files below `folder`, by their path from `root`.
 pub(crate) fn sources(root: &Path, folder: &str) -> Vec<(String, String)> {
     let paths = files(root, folder).into_iter().filter(|path| path.ends_with(".rs"));
     paths.map(|path| (path.clone(), fs::read_to_string(root.join(path)).expect("text"))).collect()
 }
 
-/// Files below a folder, or the file itself, from `root`, in order.
+/// Returns the files below a folder, or the file itself, from `root`, in order.
 fn files(root: &Path, below: &str) -> Vec<String> {
     if root.join(below).is_file() {
         return vec![below.to_owned()];
@@ -52,7 +52,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Copies `from`. Files that did not change keep their time, so that little is built again.
+    /// Copies `from`. Unchanged files keep their time, so that little is rebuilt.
     pub(crate) fn copy(from: &Path, to: PathBuf) -> Self {
         let paths = COPIED.iter().flat_map(|part| files(from, part));
         let (mut originals, mut kept) = (BTreeMap::new(), BTreeSet::new());
@@ -74,7 +74,7 @@ impl Tree {
         Self { root: to, originals, written: BTreeMap::new() }
     }
 
-    /// Gives each of `sites` its switch; each comes with its number, from 1.
+    /// Gives each of `sites` its switch, with its number, from 1.
     pub(crate) fn switch(&mut self, sites: &[(usize, &Site)]) {
         let highest = sites.iter().map(|(number, _)| *number).max().unwrap_or(0);
         for (path, text) in &self.originals {
@@ -89,13 +89,13 @@ impl Tree {
         }
     }
 
-    /// The sites that errors of the compiler blame, by number.
+    /// Returns the numbers of the sites that compiler errors blame.
     pub(crate) fn blamed(&self, messages: &[Message]) -> BTreeSet<usize> {
         let errors = messages.iter().filter(|message| message["message"]["level"] == "error");
         errors.filter_map(|error| self.blame(&error["message"])).collect()
     }
 
-    /// The innermost site where it says, or else the one next to that.
+    /// Returns the innermost site at the error's place, or else the one next to it.
     fn blame(&self, error: &Message) -> Option<usize> {
         let (mut first, mut notes) = (Vec::new(), Vec::new());
         for span in error["spans"].as_array().into_iter().flatten() {
@@ -124,7 +124,7 @@ impl Tree {
     }
 }
 
-/// The bytes of a file that a span of the compiler means.
+/// Returns the bytes of a file that a compiler span covers.
 fn place(span: &Message) -> Option<(String, Range<usize>)> {
     let at = |name: &str| span[name].as_u64().and_then(|at| usize::try_from(at).ok());
     Some((span["file_name"].as_str()?.to_owned(), at("byte_start")?..at("byte_end")?))
@@ -140,8 +140,8 @@ fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("it is written");
 }
 
-/// A module of each crate with sites. The number of the mutant comes from the environment;
-/// `reached` writes down which switches are asked at all.
+/// Module added to each crate with sites. The number of the mutant comes from the environment;
+/// `reached` records which switches are evaluated at all.
 const SWITCHES: &str = r#"
 #[doc(hidden)]
 mod mutant {

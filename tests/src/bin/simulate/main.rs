@@ -1,6 +1,6 @@
-//! Clients of kavka against a simulated cluster that fails in every way a seed can think of.
+//! Runs clients of kavka against a simulated cluster that fails in every way a seed can choose.
 //!
-//! `cargo run --release --bin simulate -- --seeds 1..300`. `--help` tells the rest.
+//! `cargo run --release --bin simulate -- --seeds 1..300`. `--help` lists the options.
 
 mod options;
 

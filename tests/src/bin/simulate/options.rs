@@ -21,28 +21,28 @@ pub(crate) struct Options {
     /// One run
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Runs from N to M - 1 [default: from a seed by chance on, until --seconds or 1000 runs]
+    /// Runs from N to M - 1 [default: from a random seed on, until --seconds or 1000 runs]
     #[arg(long, value_name = "N..M", value_parser = range)]
     seeds: Option<Range<u64>>,
-    /// Begin no run after this many seconds
+    /// Start no run after this many seconds
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<u64>,
-    /// Write what happened to this file, as `checker` reads it
+    /// Write the history to this file, in the format of `checker`
     #[arg(long, value_name = "FILE", requires = "seed")]
     pub(crate) history: Option<PathBuf>,
     /// Print every step
     #[arg(long)]
     pub(crate) trace: bool,
-    /// Stop after this many runs that failed
+    /// Stop after this many failed runs
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) failures: usize,
-    /// Bytes that are fetched and neither taken nor lost are a finding
+    /// Report bytes that are fetched and neither taken nor lost as a finding
     #[arg(long)]
     pub(crate) strict_fetch: bool,
-    /// Draw no such loads: wide, slow, stalled, missing, racks
+    /// Do not draw these loads: wide, slow, stalled, missing, racks
     #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
-    /// Print failures and the sum only
+    /// Print only failures and the sum
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::script::{Asked, Reported, Script, World};
 
-/// Brokers with a topic `t`, and a client that is ready with it.
+/// Starts brokers with a topic `t`, and a client for which it is ready.
 pub fn ready(world: World) -> (Script, TopicId) {
     let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     let mut s = Script::with(world, config, &Limits::small());
@@ -14,7 +14,7 @@ pub fn ready(world: World) -> (Script, TopicId) {
     (s, t)
 }
 
-/// Events, but for those about connections.
+/// Takes the events, except for those about connections.
 pub fn events(s: &mut Script) -> Vec<Event<'static>> {
     let reported = s.take_reported(Reported::event);
     let about = |event: &Event<'_>| {
@@ -23,7 +23,7 @@ pub fn events(s: &mut Script) -> Vec<Event<'static>> {
     reported.into_iter().filter(|event| !about(event)).collect()
 }
 
-/// Partitions before and after each growth that was told.
+/// Returns the partitions before and after each reported growth.
 pub fn growths(reported: &[Event<'_>]) -> Vec<(u32, u32)> {
     let growth = |event: &Event<'_>| match *event {
         Event::PartitionsAdded { from, to, .. } => Some((from, to)),
@@ -32,13 +32,13 @@ pub fn growths(reported: &[Event<'_>]) -> Vec<(u32, u32)> {
     reported.iter().filter_map(growth).collect()
 }
 
-/// Partitions, as the client knows.
+/// Returns the partition count that the client knows.
 pub fn count(client: &Client<'_>, topic: TopicId) -> u32 {
     client.freshness(topic).map_or(0, |fresh| fresh.partitions)
 }
 
-/// Lets time pass while Metadata requests are answered out of the world that `of` gives for each.
-/// Returns how many came.
+/// Lets time pass while Metadata requests get responses from the world that `of` returns for each.
+/// Returns how many arrived.
 pub fn metadata(
     s: &mut Script,
     time: Duration,
@@ -58,14 +58,14 @@ pub fn metadata(
     asked
 }
 
-/// A world that differs.
+/// Returns a changed copy of a world.
 pub fn changed(world: &World, change: impl FnOnce(&mut World)) -> World {
     let mut world = world.clone();
     change(&mut world);
     world
 }
 
-/// Partitions of each recreation that was told.
+/// Returns the partitions of each reported recreation.
 pub fn recreated(reported: &[Event<'_>]) -> Vec<u32> {
     let it = |event: &Event<'_>| match *event {
         Event::TopicRecreated { partitions, .. } => Some(partitions),
@@ -74,7 +74,7 @@ pub fn recreated(reported: &[Event<'_>]) -> Vec<u32> {
     reported.iter().filter_map(it).collect()
 }
 
-/// A world whose topic `t` was made again: another id, so many partitions at most, epoch 0.
+/// Returns a world whose topic `t` was recreated: another id, at most `partitions`, epoch 0.
 pub fn with_id(world: &World, id: u128, partitions: usize) -> World {
     changed(world, |w| {
         w.topic_mut("t").id = Uuid::from_u128(id);
@@ -85,12 +85,12 @@ pub fn with_id(world: &World, id: u128, partitions: usize) -> World {
     })
 }
 
-/// Makes the client ask for metadata.
+/// Makes the client request metadata.
 pub fn poke(s: &mut Script, topic: TopicId) {
     let _ = s.try_produce(topic, 1000, "x");
 }
 
-/// Connections that the application was told to have ended.
+/// Takes the connections that were reported as ended.
 pub fn disconnected(s: &mut Script) -> Vec<(i32, Error)> {
     s.take_reported(|reported| match reported.event()? {
         Event::Disconnected { broker, error } => Some((broker, error)),

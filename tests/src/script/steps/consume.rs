@@ -1,4 +1,4 @@
-//! Readers, and answers to them.
+//! Readers, and responses to them.
 
 use bytes::Bytes;
 use kafka_protocol::messages::FetchRequest;
@@ -8,12 +8,12 @@ use crate::script::fetch::{Batch, records};
 use crate::script::steps::events;
 use crate::script::{Asked, Script, World};
 
-/// Brokers with a topic `t`, and a client that reads its partitions from offset 0.
+/// Starts brokers with a topic `t`, and a client that reads its partitions from offset 0.
 pub fn reading(brokers: i32, partitions: usize) -> (Script, Vec<PartitionId>) {
     reading_with(World::new(brokers).topic("t", partitions), |config| config)
 }
 
-/// The same with another world and configuration.
+/// [`reading`] with another world and configuration.
 pub fn reading_with(
     world: World,
     change: impl FnOnce(Config<'static>) -> Config<'static>,
@@ -30,7 +30,7 @@ pub fn reading_with(
     (s, parts)
 }
 
-/// The next Fetch request to a broker.
+/// Takes the next Fetch request to a broker.
 pub fn fetch_at(s: &mut Script, node: i32) -> Asked<FetchRequest> {
     for _ in 0..20 {
         let asked = s.expect::<FetchRequest>();
@@ -41,7 +41,7 @@ pub fn fetch_at(s: &mut Script, node: i32) -> Asked<FetchRequest> {
     s.fail(&format!("no fetch came to broker {node}"))
 }
 
-/// A Fetch request of which something holds; those before it are answered with nothing.
+/// Takes the first Fetch request that satisfies a condition; those before it get an empty response.
 pub fn fetch_with(
     s: &mut Script,
     holds: impl Fn(&Script, &Asked<FetchRequest>) -> bool,
@@ -58,7 +58,7 @@ pub fn fetch_with(
     s.fail("no such fetch came")
 }
 
-/// Bytes of an ordinary batch.
+/// Returns the bytes of an ordinary batch.
 pub fn batch(base: i64, values: &[&str]) -> Bytes {
     Batch::new(base, values).bytes()
 }
@@ -66,7 +66,7 @@ pub fn batch(base: i64, values: &[&str]) -> Bytes {
 /// A position that jumped: from, to, why.
 pub type Move = (i64, i64, MoveReason);
 
-/// The jumps that were told.
+/// Returns the reported jumps.
 pub fn moves(reported: &[Event<'_>]) -> Vec<Move> {
     let moved = |event: &Event<'_>| match *event {
         Event::Moved { from, to, why, .. } => Some((from, to, why)),
@@ -75,12 +75,12 @@ pub fn moves(reported: &[Event<'_>]) -> Vec<Move> {
     reported.iter().filter_map(moved).collect()
 }
 
-/// Records read: offset, value as text.
+/// Takes the records read: offset, value as text.
 pub fn values(s: &mut Script) -> Vec<(i64, String)> {
     s.records().into_iter().map(|(_, offset, value)| (offset, value)).collect()
 }
 
-/// Gives a reader of one partition these bytes; the next fetch, and what was told.
+/// Gives a reader of one partition these bytes; returns the next fetch, and what was reported.
 pub fn after(bytes: &[Bytes]) -> (Option<i64>, Vec<(i64, String)>, Vec<Event<'static>>) {
     let (mut s, _) = reading(1, 1);
     let asked = s.expect::<FetchRequest>();
@@ -90,7 +90,7 @@ pub fn after(bytes: &[Bytes]) -> (Option<i64>, Vec<(i64, String)>, Vec<Event<'st
     (next, got, events(&mut s))
 }
 
-/// Lets three seconds pass with empty fetches; all that was wanted meanwhile, sorted.
+/// Lets three seconds pass with empty fetches; returns the positions fetched, sorted.
 pub fn wanted(s: &mut Script) -> Vec<(i32, i64)> {
     let mut all = Vec::new();
     for _ in 0..6 {

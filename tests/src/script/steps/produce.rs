@@ -5,14 +5,14 @@ use kavka_core::{Config, Duration, Limits, TopicId};
 
 use crate::script::{Asked, Script, World};
 
-/// A script with a configuration that the test changes; linger is zero.
+/// Creates a script with a configuration that the test changes; linger is zero.
 pub fn configured(world: World, change: impl FnOnce(&mut Config<'static>)) -> Script {
     let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     change(&mut config);
     Script::with(world, config, &Limits::small())
 }
 
-/// The same in little memory.
+/// Creates a script with little memory.
 pub fn small(world: World, limits: impl FnOnce(&mut Limits)) -> Script {
     let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     let mut changed = Limits::small();
@@ -20,7 +20,7 @@ pub fn small(world: World, limits: impl FnOnce(&mut Limits)) -> Script {
     Script::with(world, config, &changed)
 }
 
-/// One broker and a topic of one partition whose leader has acknowledged a record.
+/// Creates one broker and a topic of one partition whose leader has acknowledged a record.
 pub fn warm() -> (Script, TopicId) {
     let mut s = Script::new(World::new(1).topic("t", 1));
     let t = s.ready("t");
@@ -28,7 +28,7 @@ pub fn warm() -> (Script, TopicId) {
     (s, t)
 }
 
-/// The leader acknowledges a record of the partition.
+/// Produces a record to the partition, which the leader acknowledges.
 pub fn warm_up(s: &mut Script, t: TopicId, partition: u32) {
     s.produce(t, partition, "first");
     let asked = s.expect::<ProduceRequest>();
@@ -36,7 +36,7 @@ pub fn warm_up(s: &mut Script, t: TopicId, partition: u32) {
     assert_eq!(s.delivered(), [(1, Some(0))]);
 }
 
-/// Produces records one by one, each of which leaves at once.
+/// Produces records one by one, each of which is sent at once.
 pub fn send(s: &mut Script, t: TopicId, values: &[&str]) -> Vec<Asked<ProduceRequest>> {
     let mut asked = Vec::new();
     for value in values {
@@ -57,7 +57,7 @@ pub fn next(s: &mut Script) -> (Asked<ProduceRequest>, String, (i16, i32, i32)) 
     (asked, batches[0].values.join(","), batches[0].place())
 }
 
-/// The next Produce requests carry these, and are acknowledged.
+/// Checks that the next Produce requests carry these, and acknowledges them.
 pub fn take_all(s: &mut Script, wanted: &[(&str, (i16, i32, i32))]) {
     for (i, (value, place)) in wanted.iter().enumerate() {
         let (asked, values, at) = next(s);

@@ -1,5 +1,5 @@
-//! The application of a simulated client: writes and reads as its plan says, and sees whether
-//! what it is told fits together.
+//! The application of a simulated client: writes and reads as planned, and checks that what is
+//! reported is consistent.
 
 mod reader;
 mod writer;
@@ -17,7 +17,7 @@ use crate::sim::world::App;
 use reader::Reader;
 use writer::{Answer, Writer};
 
-/// Records that nobody takes for so long make way where other requests wait behind them.
+/// Records that are not polled for this long are dropped where other requests wait behind them.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
 /// An application.
@@ -28,12 +28,12 @@ pub struct Agent {
     topics: Vec<TopicId>,
     writer: Writer,
     readers: BTreeMap<PartitionId, Reader>,
-    /// Partitions of each topic as told last, and as told first.
+    /// Partitions of each topic as first reported, and as last reported.
     counts: BTreeMap<TopicId, (u32, u32)>,
-    /// Partitions that go on reading later.
+    /// Partitions that resume reading later.
     resumes: Vec<(Instant, PartitionId)>,
     busy_until: Option<Instant>,
-    /// It has no room for records before this.
+    /// Until when it has no space for records.
     full_until: Option<Instant>,
     /// When it stalls, once.
     stall: Option<Instant>,
@@ -41,9 +41,9 @@ pub struct Agent {
     missing: Option<TopicId>,
     /// Bytes of batches that were taken.
     taken: u64,
-    /// How often a position changed otherwise than by reading on, or may have.
+    /// How often a position changed other than by reading, or may have.
     turns: u64,
-    /// No new records and no whims any more.
+    /// Whether new records and whims have ended.
     calm: bool,
     steps: Vec<Step>,
     findings: Vec<String>,
@@ -73,7 +73,7 @@ impl Agent {
         }
     }
 
-    /// Watches, assigns.
+    /// Watches and assigns.
     pub(super) fn begin(
         &mut self,
         now: Instant,
@@ -116,7 +116,7 @@ impl Agent {
         }
     }
 
-    /// No new records and no whims from now on; what is paused goes on.
+    /// Ends new records and whims; paused partitions resume.
     pub(super) fn calm_down(&mut self, now: Instant, commands: &mut Commands<'static>) {
         self.calm = true;
         (self.busy_until, self.full_until, self.stall) = (None, None, None);
@@ -136,17 +136,17 @@ impl Agent {
         self.topics.get(topic).copied()
     }
 
-    /// Place of a topic in the plan.
+    /// Returns the index of a topic in the plan.
     fn topic_index(&self, topic: TopicId) -> usize {
         self.topics.iter().position(|id| *id == topic).unwrap_or(usize::MAX)
     }
 
-    /// Whether every record that was taken is delivered or failed.
+    /// Returns whether every accepted record is delivered or failed.
     pub(super) fn all_answered(&self) -> bool {
         self.writer.all_answered()
     }
 
-    /// What was done since the last call, in order.
+    /// Returns what was done since the last call, in order.
     pub(super) fn take_steps(&mut self) -> Vec<Step> {
         core::mem::take(&mut self.steps)
     }
@@ -156,17 +156,17 @@ impl Agent {
         core::mem::take(&mut self.findings)
     }
 
-    /// Partitions that are read.
+    /// Returns the partitions that are read.
     pub(super) fn readers(&self) -> HashMap<(TopicId, u32), PartitionId> {
         self.readers.iter().map(|(at, r)| ((r.topic, r.partition), *at)).collect()
     }
 
-    /// Bytes of batches that were taken, and how often a position may have changed otherwise.
+    /// Returns the bytes of accepted batches, and how often a position may have changed otherwise.
     pub(super) fn taken(&self) -> (u64, u64) {
         (self.taken, self.turns)
     }
 
-    /// An application takes its time for what it has read.
+    /// Simulates the time that an application takes for what it has read.
     fn take_time(&mut self, now: Instant, event: &Event<'_>) {
         match event {
             Event::Records(batch) => {
@@ -175,7 +175,7 @@ impl Agent {
                     let records = batch.records().count() as u32;
                     let time = Duration::from_secs(1) * records / rate.max(1);
                     self.full_until = self.full_until.max(Some(now + time));
-                    // What others wait behind makes way once.
+                    // Records that others wait behind are dropped once.
                     self.turns += if time < HOLD_UP { 0 } else { self.shared() };
                 }
             }
@@ -189,7 +189,7 @@ impl Agent {
         }
     }
 
-    /// Connections on which other requests may wait behind records.
+    /// Returns the number of connections on which other requests may wait behind records.
     fn shared(&self) -> u64 {
         match self.plan.limits.conns {
             2..8 => 0,
@@ -205,7 +205,7 @@ impl Agent {
         self.findings.push(format!("client {}: {text}", self.process));
     }
 
-    /// Counts never go back within a topic's life.
+    /// Checks that counts never decrease within a topic's life.
     fn count(&mut self, now: Instant, topic: TopicId, from: Option<u32>, to: u32) {
         let first = self.counts.get(&topic).map_or(to, |(first, _)| *first);
         let known = self.counts.get(&topic).map(|(_, count)| *count);
@@ -253,8 +253,8 @@ impl App for Agent {
             Event::PartitionsAdded { topic, from, to, .. } => {
                 self.count(now, topic, Some(from), to)
             }
-            // What is assigned from now on was added: it is read from its first record. Topics
-            // that came and went between two events may have had any number of partitions.
+            // What is assigned from now on was added: it is read from its first record. Topics that
+            // were created and deleted between two events may have had any number of partitions.
             Event::TopicRecreated { topic, partitions } => {
                 self.counts.insert(topic, (0, partitions));
             }
@@ -267,7 +267,7 @@ impl App for Agent {
                 });
                 let start = if added { Start::Offset(0) } else { start.unwrap_or(Start::Latest) };
                 let reader = Reader::new(partition.topic, partition.partition, start);
-                // One that a recreated topic had no more may come back under another id.
+                // A partition that a recreated topic no longer had may return under another id.
                 let same =
                     |r: &Reader| (r.topic, r.partition) == (partition.topic, partition.partition);
                 self.readers.retain(|id, other| *id == at || !same(other));

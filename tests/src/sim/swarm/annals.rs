@@ -1,4 +1,4 @@
-//! Writes a run down as a history, and lets the checker judge it, which knows nothing of the
+//! Records a run as a history, and lets the checker judge it, which knows nothing of the
 //! simulation.
 
 use core::time::Duration;
@@ -13,9 +13,9 @@ use crate::checker::Checker;
 use crate::history::{self, Header, Kind, Line, Op, Promise};
 use crate::sim::deed::{Deed, What};
 
-/// Whom a run's history is for.
+/// The readers of a run's history.
 struct Readers {
-    /// `None` for runs that it has no words for.
+    /// `None` for runs that the format cannot express.
     checker: Option<Checker>,
     file: Option<history::Writer<Box<dyn Write>>>,
     failed: Option<String>,
@@ -32,17 +32,17 @@ impl Readers {
     }
 }
 
-/// A history in the making.
+/// A history that is being written.
 pub(super) struct Annals {
     readers: Readers,
     names: Vec<String>,
-    /// Clients that want to go on at the end where their position is out of range.
+    /// Clients that continue at the end when their position is out of range.
     to_the_end: Vec<bool>,
     topics: Vec<String>,
 }
 
 impl Annals {
-    /// The history of a run, for the checker and for a file. `None`: nobody would read it.
+    /// Begins the history of a run, for the checker and for a file. `None`: neither reads it.
     pub(super) fn of(plan: &Plan, file: Option<Box<dyn Write>>) -> Option<Self> {
         let header = Header { seed: Some(plan.seed), ..Header::new("simulate") };
         let checker = is_judged(plan).then(|| {
@@ -73,7 +73,7 @@ impl Annals {
         Some(Self { readers, names, to_the_end, topics })
     }
 
-    /// A step of a client.
+    /// Records a step of a client.
     pub(super) fn step(&mut self, process: usize, step: &Step) {
         let (Some(name), Some(topic)) = (self.names.get(process), self.topics.get(step.topic))
         else {
@@ -92,7 +92,7 @@ impl Annals {
             Done::Failed(id, _, maybe) => {
                 line(Op::Send, if maybe { Kind::Info } else { Kind::Fail }).value(number(id))
             }
-            Done::Read(None, ..) => return, // judged at once
+            Done::Read(None, ..) => return, // the oracle judges it at once
             Done::Read(Some(id), partition, offset) => {
                 line(Op::Poll, Kind::Ok).value(number(id)).partition(partition).offset(offset)
             }
@@ -109,7 +109,7 @@ impl Annals {
                 line(Op::Seek, Kind::Ok).partition(partition).to(to)
             }
             Done::Sought(..) => return, // only whims do that
-            // It passes what the application chose to pass: for the checker, a seek of its own.
+            // It passes what the application chose to pass: for the checker, a seek.
             Done::Moved(partition, from, to)
                 if from < to && self.to_the_end.get(process) == Some(&true) =>
             {
@@ -123,7 +123,7 @@ impl Annals {
         self.readers.line(&line);
     }
 
-    /// Something that the cluster did.
+    /// Records something that the cluster did.
     pub(super) fn deed(&mut self, topic: usize, deed: &Deed) {
         let Some(name) = self.topics.get(topic) else { return };
         let line = |op| Line::new(micros(deed.at), "cluster", op, Kind::Ok).topic(name.as_str());
@@ -136,7 +136,7 @@ impl Annals {
         self.readers.line(&line);
     }
 
-    /// All is quiet, and every client has read what there is.
+    /// Ends the history when all is quiet and every client has read everything.
     pub(super) fn end(mut self, at: Duration, readers: &[usize]) -> Vec<String> {
         for reader in readers {
             if let Some(name) = self.names.get(*reader) {
@@ -152,8 +152,8 @@ impl Annals {
     }
 }
 
-/// Not those that the format has no words for: positions that only the client knows (a start by
-/// time, a seek to an end), topics that are made again, where clients need not have seen each
+/// Returns whether the format can express the run: not with positions that only the client knows (a
+/// start by time, a seek to an end), recreated topics, where clients need not have seen each
 /// generation, and offsets that have other records after an unclean election.
 fn is_judged(plan: &Plan) -> bool {
     let again = [Act::Recreate, Act::Truncate, Act::Unclean];
@@ -163,7 +163,7 @@ fn is_judged(plan: &Plan) -> bool {
 }
 
 fn promise(plan: &Plan, client: &ClientPlan) -> Promise {
-    // Brokers that forget sequences take them again.
+    // Brokers that forget sequences accept them again.
     let forgets = plan.acts.iter().any(|(act, _)| *act == Act::Forget);
     Promise {
         durable: client.config.acks == Acks::All,

@@ -1,6 +1,6 @@
-//! Loads that a seed brings now and then: wide clusters, slow and stalled applications, topics
-//! that do not exist, racks. Each is drawn from numbers of its own, so that a seed means the same
-//! whichever of them are on.
+//! Loads that a seed adds to some runs: wide clusters, slow and stalled applications, topics that
+//! do not exist, racks. Each has its own random numbers, so that a seed means the same whichever of
+//! them are on.
 
 use core::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::sim::rng::Rng;
 
 /// How long a stalled application polls nothing: longer than any request may take by default.
 pub(super) const STALL: Duration = Duration::from_secs(40);
-/// What a run has left when the application goes on.
+/// Time left in a run when the application resumes.
 const AFTER: Duration = Duration::from_secs(5);
 
 /// Which loads are drawn at all.
@@ -19,7 +19,7 @@ const AFTER: Duration = Duration::from_secs(5);
 pub struct Loads {
     /// Up to 100 brokers, 64 topics and 2,000 partitions, and fewer connections than brokers.
     pub wide: bool,
-    /// An application that takes so many records a second.
+    /// An application that takes a limited number of records a second.
     pub slow: bool,
     /// An application that polls nothing for 40 s once.
     pub stalled: bool,
@@ -30,14 +30,14 @@ pub struct Loads {
 }
 
 impl Default for Loads {
-    /// Those that the client stands.
+    /// Returns the loads that the client withstands.
     fn default() -> Self {
         Self { wide: true, slow: true, stalled: true, missing: true, racks: true }
     }
 }
 
 impl Loads {
-    /// Changes a plan that is drawn to its end.
+    /// Changes a plan that is otherwise complete.
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
@@ -74,14 +74,14 @@ impl Loads {
     }
 }
 
-/// One of the clients that read.
+/// Returns one of the clients that read.
 fn reader(plan: &Plan, rng: &mut Rng) -> Option<usize> {
     let reads = |n: &usize| !plan.clients[*n].reads.is_empty();
     let readers: Vec<usize> = (0..plan.clients.len()).filter(reads).collect();
     (!readers.is_empty()).then(|| rng.pick(&readers))
 }
 
-/// Brokers in two or three racks, and readers in one of them, in none or in another one.
+/// Puts brokers into two or three racks, and readers into one of them, into none or another one.
 fn spread(plan: &mut Plan, rng: &mut Rng) {
     plan.options.racks = rng.pick(&[2, 3]);
     plan.options.rack_aware = true;
@@ -90,7 +90,7 @@ fn spread(plan: &mut Plan, rng: &mut Rng) {
     }
 }
 
-/// Many of everything, and little that happens, so that it stays fast.
+/// Makes a plan with many of everything, and few events, so that it stays fast.
 fn widen(plan: &mut Plan, rng: &mut Rng) {
     let brokers = rng.range(6, 100);
     let topics = rng.range(4, 64);

@@ -1,4 +1,4 @@
-//! What goes wrong with the cluster, and what is done to it (Jepsen calls the doer a nemesis).
+//! Faults of the cluster and changes to it (Jepsen calls their cause a nemesis).
 
 use core::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::sim::world::World;
 /// Kinds of act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// A topic gets more partitions.
+    /// A topic gains partitions.
     Grow,
     /// A partition gets another leader.
     MoveLeader,
-    /// A broker is killed, or a killed one starts again.
+    /// A broker is killed, or a killed one restarts.
     Kill,
-    /// A broker stops (SIGSTOP), or a stopped one goes on.
+    /// A broker is paused (SIGSTOP), or a paused one resumes.
     Pause,
     /// All connections of a broker end.
     Disconnect,
-    /// Requests meet faults.
+    /// Requests are given faults.
     Inject,
     /// A broker forgets its fetch sessions.
     Evict,
@@ -36,19 +36,19 @@ pub enum Act {
     Trim,
     /// Unclean election: the end of a log is lost.
     Truncate,
-    /// A topic is deleted and made again.
+    /// A topic is deleted and recreated.
     Recreate,
-    /// Two brokers change their addresses.
+    /// Two brokers swap their addresses.
     Swap,
     /// A broker is upgraded.
     Upgrade,
-    /// A broker is told to end (SIGTERM), and hands its partitions over before.
+    /// A broker is terminated (SIGTERM), and hands its partitions over before it ends.
     Shutdown,
-    /// A broker's followers fetch late, or in time again.
+    /// A broker's followers fetch late, or on time again.
     Drag,
     /// Any replica may lead, or only those in sync again.
     Unclean,
-    /// A broker's metadata leaves partitions out, or nothing any more.
+    /// A broker's metadata leaves partitions out, or is complete again.
     Hide,
     /// Brokers forget a partition's producers.
     Forget,
@@ -73,18 +73,18 @@ impl Act {
         Self::Drag,
         Self::Unclean,
     ];
-    /// Drawn after everything else, so that seeds of before keep their meaning.
+    /// Acts drawn after everything else, so that earlier seeds keep their meaning.
     pub(super) const LATER: [Self; 2] = [Self::Hide, Self::Forget];
 }
 
-/// Most partitions that a topic grows to.
+/// Highest number of partitions of a topic.
 const MOST_PARTITIONS: u32 = 24;
 
 pub(super) struct Nemesis {
     rng: Rng,
     acts: Vec<(Act, u64)>,
     paused: Vec<i32>,
-    /// Topics have ids.
+    /// Whether topics have ids.
     ids: bool,
 }
 
@@ -94,12 +94,12 @@ impl Nemesis {
         Self { rng, acts: plan.acts.clone(), paused: Vec::new(), ids }
     }
 
-    /// Pause before the next act.
+    /// Returns the pause before the next act.
     pub(super) fn pause(&mut self, most: Duration) -> Duration {
         self.rng.time(Duration::from_millis(1), most)
     }
 
-    /// Does one thing.
+    /// Performs one act.
     pub(super) fn act(&mut self, world: &mut World<Agent>, topics: usize) {
         let mut draw = self.rng.below(self.acts.iter().map(|(_, weight)| weight).sum());
         let drawn = self.acts.iter().find(|(_, weight)| {
@@ -125,7 +125,7 @@ impl Nemesis {
         (topic, partition, count): (&str, u32, u32),
     ) {
         let cluster = &mut world.cluster;
-        // What cannot be done now is left out: a leader that is down, a topic that is full.
+        // What is not possible now is left out: a leader that is down, a topic at its maximum.
         let _ = match act {
             Act::Grow if count < MOST_PARTITIONS => {
                 cluster.grow(topic, count + self.rng.range(1, 4) as u32)
@@ -164,7 +164,7 @@ impl Nemesis {
             return Ok(());
         }
         let end = if self.rng.chance(50) { count } else { partition + 1 };
-        // Without ids, fewer partitions for long are a topic that was made again.
+        // Without ids, a topic with fewer partitions for long is taken for a recreated one.
         if end == count && !self.ids {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl Nemesis {
         world.cluster.inject(broker, api, fault, times);
     }
 
-    /// Mends everything.
+    /// Ends all faults.
     pub(super) fn heal(&mut self, world: &mut World<Agent>) {
         world.cluster.clear_faults();
         for broker in world.cluster.brokers() {
@@ -265,7 +265,7 @@ impl Nemesis {
     }
 }
 
-/// What brokers say in place of doing it.
+/// Error codes that brokers return instead of applying a request.
 const PRODUCE: [i16; 8] = [
     code::UNKNOWN_TOPIC_OR_PARTITION,
     code::NOT_LEADER_OR_FOLLOWER,
@@ -276,7 +276,7 @@ const PRODUCE: [i16; 8] = [
     code::MESSAGE_TOO_LARGE,
     code::UNKNOWN_SERVER_ERROR,
 ];
-/// What they say although it is done.
+/// Error codes that brokers return after applying a request.
 const PRODUCE_AFTER: [i16; 4] = [
     code::NOT_LEADER_OR_FOLLOWER,
     code::REQUEST_TIMED_OUT,

@@ -1,4 +1,4 @@
-//! What may be seen and what may not: compares what clients say with what brokers did.
+//! Compares what clients report with what brokers did, and finds what is wrong.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,13 +19,13 @@ use crate::sim::world::World;
 /// A topic of the plan, and a partition.
 type Place = (usize, u32);
 
-/// Sequences that were forgotten, perhaps with a loss, and that is nobody's fault.
+/// Sequences that were forgotten, perhaps with a loss, without anyone's fault.
 #[derive(Clone, Copy, Debug)]
 struct Excuse {
     topic: usize,
-    /// `None`: all of them.
+    /// The partition; `None`: all of them.
     partition: Option<u32>,
-    /// What lay from here on is lost; `None`: nothing is.
+    /// Offset from which records are lost; `None`: none are.
     from: Option<i64>,
     at: Duration,
 }
@@ -36,23 +36,23 @@ impl Excuse {
     }
 }
 
-/// An answered record.
+/// A record with its outcome.
 struct Answer {
     id: Id,
-    /// When it was taken.
+    /// When it was accepted.
     taken: Duration,
     what: Done,
 }
 
 pub(super) struct Oracle {
-    /// Who was ever stored at each offset.
+    /// Records that were ever stored at each offset.
     stored: HashMap<Place, Vec<Vec<Id>>>,
-    /// Where and when each was stored last.
+    /// Where and when each record was last stored.
     ever: HashMap<Id, (Place, Duration)>,
     taken: HashMap<Id, Duration>,
     answered: Vec<Answer>,
     excuses: Vec<Excuse>,
-    /// Producers (id and epoch) whose sequence a log took up in the middle, having forgotten them.
+    /// Producers (id and epoch) whose sequence a log accepted in the middle, having forgotten them.
     adrift: HashSet<(Place, i64, i16)>,
     read: u64,
     annals: Option<Annals>,
@@ -72,17 +72,17 @@ impl Oracle {
         }
     }
 
-    /// Records that were read so far, by all clients.
+    /// Returns the number of records read so far, by all clients.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 
-    /// Records that were acknowledged or given up so far.
+    /// Returns the number of records acknowledged or given up so far.
     pub(super) fn answered(&self) -> usize {
         self.answered.len()
     }
 
-    /// Takes in what happened since the last time, and judges it.
+    /// Processes what happened since the last call, and judges it.
     pub(super) fn look(&mut self, world: &mut World<Agent>) -> Vec<String> {
         for deed in world.cluster.take_deeds() {
             world.trace.say(deed.at, format_args!("{deed}"));
@@ -148,9 +148,9 @@ impl Oracle {
         }
     }
 
-    /// A log that lost what it had knows nothing of its producers, and takes any sequence. What is
-    /// behind its first batch is then refused when it comes again, and goes out under another
-    /// epoch, whether it is in the log or not.
+    /// Notes a producer that a log accepted after a loss: such a log knows no producers and accepts
+    /// any sequence. What follows its first batch is then refused when it is sent again, and is
+    /// sent under another epoch, whether it is in the log or not.
     fn set_adrift(&mut self, place: Place, batch: &Bytes) {
         let lost = |excuse: &Excuse| excuse.concerns(place);
         if let Some(header) = Header::read(batch).filter(|_| self.excuses.iter().any(lost)) {
@@ -163,7 +163,7 @@ impl Oracle {
         self.stored.get(&place).and_then(|log| log.get(at)).is_some_and(|ids| ids.contains(&id))
     }
 
-    /// What is wrong with a step by itself.
+    /// Returns what is wrong with a step by itself.
     fn judge(&mut self, agent: &Agent, step: &Step) -> Option<String> {
         let at = Duration::from_micros(step.at.as_micros());
         match step.what {
@@ -202,7 +202,7 @@ impl Oracle {
         }
     }
 
-    /// Judges the whole of it, when all is quiet.
+    /// Judges the whole run, when all is quiet.
     pub(super) fn judge_end(
         &mut self,
         plan: &Plan,
@@ -226,7 +226,7 @@ impl Oracle {
         findings
     }
 
-    /// Each record of an idempotent producer once, in its order.
+    /// Checks that each record of an idempotent producer is there once, in its order.
     fn judge_log(
         &self,
         plan: &Plan,
@@ -236,7 +236,7 @@ impl Oracle {
     ) -> Vec<String> {
         let mut findings = Vec::new();
         let name = Plan::topic(place.0);
-        // Whether the record is part of a sequence that was taken up in the middle.
+        // Whether the record is part of a sequence that was accepted in the middle.
         let (mut here, mut last) = (BTreeMap::new(), BTreeMap::new());
         for stored in cluster.batches(&name, place.1) {
             let adrift = Header::read(&stored)
@@ -263,9 +263,9 @@ impl Oracle {
         findings
     }
 
-    /// Whether the brokers may have forgotten a producer's sequence while a record was on its
-    /// way: they rebuild it from a log that was cut, and a log that is made again
-    /// has none (`ProducerStateManager`). They take any sequence then, and neither order nor once
+    /// Returns whether the brokers may have forgotten a producer's sequence while a record was in
+    /// flight: they rebuild it from a truncated log, and the log of a recreated topic has none
+    /// (`ProducerStateManager`). They accept any sequence then, and neither order nor uniqueness
     /// holds.
     fn forgotten(&self, taken: &HashMap<Id, Duration>, id: Id) -> bool {
         let (Some(taken), Some((place, stored))) = (taken.get(&id), self.ever.get(&id)) else {

@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens.
+//! Everything that a seed decides before a run.
 
 use core::fmt;
 use core::time::Duration;
@@ -12,14 +12,14 @@ use crate::sim::profile::Profile;
 use crate::sim::rng::Rng;
 use crate::sim::world::{Net, Trouble};
 
-/// Releases that clusters are made of: those that kavka supports.
+/// Releases of the clusters: those that kavka supports.
 const PROFILES: [Profile; 5] =
     [Profile::V2_4, Profile::V2_8, Profile::V3_2, Profile::V3_9, Profile::V4_4];
 
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What it was drawn from.
+    /// The seed.
     pub seed: u64,
     /// The cluster.
     pub options: Options,
@@ -31,13 +31,13 @@ pub struct Plan {
     pub clients: Vec<ClientPlan>,
     /// The network while anything may fail.
     pub net: Net,
-    /// What may happen, with weights.
+    /// Acts that may occur, with weights.
     pub acts: Vec<(Act, u64)>,
     /// Longest pause between two acts.
     pub pause: Duration,
     /// How long anything may fail.
     pub trouble: Duration,
-    /// Afterwards one broker that is not needed ends for good.
+    /// Whether afterwards one broker that is not needed ends permanently.
     pub loses_one: bool,
     /// Whether bytes that are fetched and not taken are a finding.
     pub strict_fetch: bool,
@@ -54,13 +54,13 @@ pub struct ClientPlan {
     pub writes: Option<Writes>,
     /// What it reads: topic and how.
     pub reads: Vec<(usize, Reads)>,
-    /// In 100 events, how many the application answers with a pause, a seek, a hold.
+    /// In 100 events, how many the application reacts to with a pause, a seek or a hold.
     pub whims: u64,
     /// Longest time that the application lets events wait.
     pub slow: Duration,
-    /// Records a second that the application takes; `None`: all that come.
+    /// Records a second that the application takes; `None`: all that arrive.
     pub rate: Option<u32>,
-    /// When the application polls nothing for long, once.
+    /// When the application polls nothing for a long time, once.
     pub stall: Option<Duration>,
     /// In 100 records, how many are for a topic that does not exist.
     pub missing: u64,
@@ -88,12 +88,12 @@ pub struct Writes {
 pub enum Reads {
     /// All of it, following growth.
     All(Start),
-    /// This many partitions, one by one; the last may not exist yet.
+    /// This many partitions, assigned singly; the last may not exist yet.
     ByHand(u32, Start),
 }
 
 impl ClientPlan {
-    /// Whether it begins anywhere at a time, whose offset only the client knows.
+    /// Returns whether it begins anywhere at a time, whose offset only the client knows.
     #[must_use]
     pub fn starts_by_time(&self) -> bool {
         let by_time = |reads: &Reads| {
@@ -105,13 +105,13 @@ impl ClientPlan {
 }
 
 impl Plan {
-    /// Draws it.
+    /// Draws a plan.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         Self::draw_with(seed, Loads::default())
     }
 
-    /// Draws it with some of the loads.
+    /// Draws a plan with some of the loads.
     #[must_use]
     pub fn draw_with(seed: u64, loads: Loads) -> Self {
         let mut rng = Rng(seed ^ 0x6b61_766b_6173_696d);
@@ -137,13 +137,13 @@ impl Plan {
         plan
     }
 
-    /// Whether it has many of everything.
+    /// Returns whether it has many of everything.
     #[must_use]
     pub fn is_wide(&self) -> bool {
         self.topics.len() > 3
     }
 
-    /// What came later into the world, so that it leaves what was drawn before as it was.
+    /// Draws options that were added later, after the others, which stay as they were.
     fn draw_more(&mut self, rng: &mut Rng) {
         for act in Act::LATER {
             if rng.chance(20) {
@@ -159,7 +159,7 @@ impl Plan {
         self.loses_one = self.options.replication > 1 && rng.chance(30);
     }
 
-    /// Name of a topic.
+    /// Returns the name of a topic.
     #[must_use]
     pub fn topic(n: usize) -> String {
         format!("topic-{n}")
@@ -237,7 +237,7 @@ fn draw_acts(rng: &mut Rng) -> Vec<(Act, u64)> {
 fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
     let limits = draw_limits(rng, topics);
     let mut config = draw_config(rng);
-    // The first one writes, the second one reads; the others as they like.
+    // The first one writes, the second one reads; the others do either.
     let writes = (n == 0 || (n > 1 && rng.chance(50))).then(|| draw_writes(rng));
     let mut reads = Vec::new();
     for topic in 0..topics {
@@ -246,7 +246,7 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         }
     }
     if !reads.is_empty() {
-        config.probing = Probing::Always; // who only reads would never look
+        config.probing = Probing::Always; // a client that only reads would never probe
     }
     if n == 1 {
         config.out_of_range = OutOfRange::Nearest;
@@ -346,7 +346,7 @@ fn draw_reads(rng: &mut Rng, from_the_first: bool) -> Reads {
     if rng.chance(60) { Reads::All(start) } else { Reads::ByHand(rng.range(1, 6) as u32, start) }
 }
 
-/// One line.
+/// Formats the plan as one line.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let releases: Vec<String> = self.profiles.iter().map(Profile::to_string).collect();

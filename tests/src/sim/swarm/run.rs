@@ -1,4 +1,4 @@
-//! A run from its plan to its verdict.
+//! A run, from its plan to its verdict.
 
 use core::time::Duration;
 use std::io::Write;
@@ -12,43 +12,43 @@ use super::plan::{ClientPlan, Plan, Reads};
 use crate::sim::rng::Rng;
 use crate::sim::world::{Net, World};
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The same number for the same run.
     pub hash: u64,
-    /// How long it was for its clients.
+    /// Virtual time that passed for its clients.
     pub virtual_time: Duration,
-    /// Its clients, with the fresh reader at the end.
+    /// Number of its clients, with the fresh reader at the end.
     pub clients: usize,
     /// Records that were acknowledged or given up.
     pub written: usize,
     /// Records that were read, by all clients together.
     pub read: u64,
-    /// The broker that ended for good.
+    /// The broker that ended permanently.
     pub gone: Option<i32>,
     /// What was wrong; empty when nothing was.
     pub findings: Vec<String>,
 }
 
-/// Longest time between two looks.
+/// Longest time between two checks.
 const SLICE: Duration = Duration::from_millis(500);
-/// How long a broker that is not needed is looked for, and how long writers go on without it.
+/// How long to search for a broker that is not needed, and how long writers continue without it.
 const LOSS: Duration = Duration::from_secs(8);
-/// How long clients with nothing to do are watched.
+/// How long idle clients are watched.
 const IDLE: Duration = Duration::from_secs(5);
 /// Longest time by which brokers lag.
 const LATEST_NEWS: Duration = Duration::from_secs(10);
 /// How long a broker holds a fetch that other requests may wait behind.
 const SHORT_POLL: Duration = Duration::from_millis(100);
-/// Shortest turn of a connection where there are fewer than brokers.
+/// Shortest turn of a connection where there are fewer connections than brokers.
 const TURN: Duration = Duration::from_millis(300);
 /// Pause between two such turns where there are many connections.
 const ROTATION: Duration = Duration::from_millis(600);
-/// Time that everybody gets beyond their own time limits to come to an end.
+/// Time that all clients get to complete, beyond their own time limits.
 const GRACE: Duration = Duration::from_secs(40);
 
-/// Runs a plan; `print`: every step of it, too.
+/// Runs a plan; with `print`, every step is printed.
 ///
 /// # Panics
 /// When the client or the simulation does.
@@ -57,7 +57,7 @@ pub fn run(plan: &Plan, print: bool) -> Outcome {
     run_to(plan, print, None)
 }
 
-/// The same, written down in the checker's format (see [`history`](crate::history)).
+/// Runs a plan and writes its history in the checker's format (see [`history`](crate::history)).
 ///
 /// # Panics
 /// As [`run`].
@@ -84,7 +84,7 @@ struct Run<'p> {
     world: World<Agent>,
     nemesis: Nemesis,
     oracle: Oracle,
-    /// The broker that ended for good.
+    /// The broker that ended permanently.
     gone: Option<i32>,
 }
 
@@ -123,7 +123,7 @@ impl<'p> Run<'p> {
         member
     }
 
-    /// Anything may fail; nothing wrong may be seen.
+    /// Runs the phase in which anything may fail, but nothing wrong may be seen.
     fn trouble(&mut self) -> Vec<String> {
         let mut next_act = self.nemesis.pause(self.plan.pause);
         while self.world.now() < self.plan.trouble {
@@ -141,7 +141,7 @@ impl<'p> Run<'p> {
         Vec::new()
     }
 
-    /// Nothing fails any more; everything has to come to its end.
+    /// Runs the phase without faults, in which everything has to complete.
     fn recovery(&mut self) -> Vec<String> {
         self.world.trace.note(self.world.now(), "all is mended", &[]);
         self.nemesis.heal(&mut self.world);
@@ -160,7 +160,7 @@ impl<'p> Run<'p> {
             config.delivery_timeout + 2 * config.request_timeout.max(config.connect_timeout)
         });
         let fresh = fresh_reader(self.plan);
-        // What a round tells needs another one, as a rule.
+        // A round may reveal something that needs another round.
         let rounds = self.plan.clients.iter().chain([&fresh]).map(|client| self.round(client));
         let turns = 2 * rounds.max().unwrap_or_default();
         let bound = self.world.now() + GRACE + limits.max().unwrap_or_default() + turns;
@@ -187,23 +187,23 @@ impl<'p> Run<'p> {
         if !findings.is_empty() || self.idle().is_empty() {
             return findings;
         }
-        // Brokers may still be behind with what happened last.
+        // Brokers may still lag behind the last changes.
         self.world.run_for(LATEST_NEWS);
         self.idle()
     }
 
-    /// How long it takes until each broker had its turn, where there are fewer connections.
+    /// Returns how long it takes until each broker had its turn, where there are fewer connections.
     fn round(&self, client: &ClientPlan) -> Duration {
         let brokers = self.plan.profiles.len();
         if client.limits.conns < brokers { ROTATION * brokers as u32 } else { Duration::ZERO }
     }
 
-    /// What was fetched has been taken, but for what had to be fetched again.
+    /// Checks that what was fetched has been taken, except for what had to be fetched again.
     fn fetched_in_vain(&self, member: usize) -> Option<String> {
         let (fetched, agent) = (self.world.fetched(member), self.world.app(member));
         let (taken, turns) = agent.taken();
-        // A position that was changed loses what was under way from the old one. All is read, so
-        // no buffer holds anything.
+        // A position that was changed loses what was in flight for the old one. All is read, so no
+        // buffer holds anything.
         let again = fetched.with_ended + (1 + turns) * fetched.largest;
         let allowed = taken * 11 / 10 + again;
         (fetched.bytes > allowed).then(|| {
@@ -215,8 +215,8 @@ impl<'p> Run<'p> {
         })
     }
 
-    /// Nobody has anything to do, so nobody asks more than long polls and probes come to, or keeps
-    /// memory for more than the requests under way.
+    /// Checks that idle clients send only long polls and probes, and keep memory only for the
+    /// requests in flight.
     fn idle(&mut self) -> Vec<String> {
         let brokers = self.plan.profiles.len() as u64;
         let topics = self.plan.topics.len() as u64;
@@ -247,8 +247,8 @@ impl<'p> Run<'p> {
         findings
     }
 
-    /// A broker that nobody needs ends for good, as soon as there is such a one, while writers go
-    /// on for a while.
+    /// Ends a broker permanently that is not needed, as soon as there is one, while writers
+    /// continue for a while.
     fn lose_one(&mut self) -> Vec<String> {
         let mut end = self.world.now() + LOSS;
         while self.world.now() < end {
@@ -269,7 +269,7 @@ impl<'p> Run<'p> {
         Vec::new()
     }
 
-    /// A broker without which every partition still has a replica in sync.
+    /// Returns a broker without which every partition still has a replica in sync.
     fn spare(&self) -> Option<i32> {
         let cluster = &self.world.cluster;
         let mut brokers = cluster.brokers();
@@ -285,7 +285,7 @@ impl<'p> Run<'p> {
         })
     }
 
-    /// What a client still has to do.
+    /// Returns what a client still has to do.
     fn unfinished(&self, member: usize) -> Vec<String> {
         let agent = self.world.app(member);
         let readers = agent.readers();
@@ -324,7 +324,7 @@ impl<'p> Run<'p> {
         at: Option<PartitionId>,
     ) -> Option<String> {
         let name = Plan::topic(topic);
-        // All of the log: what no follower has yet will be readable, too.
+        // All of the log: what no follower has yet will become readable, too.
         let end = self.world.cluster.log_len(&name, partition);
         let Some(at) = at else {
             return Some(format!("client {member}: {name} {partition} is not read"));
@@ -336,7 +336,7 @@ impl<'p> Run<'p> {
     }
 }
 
-/// Most requests in [`IDLE`] of a client with nothing to do.
+/// Returns the highest number of requests in [`IDLE`] of an idle client.
 fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
     let times = |pause: Duration| (IDLE.as_millis() / pause.as_millis().max(1)) as u64 + 1;
     // Fetches that others wait behind are short; each topic that is read has its probes.
@@ -345,13 +345,13 @@ fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
         _ => brokers * times(client.config.fetch_max_wait.min(SHORT_POLL)),
     };
     let probes = topics * times(client.config.probe_idle) + polls / 20;
-    // Fewer connections than brokers take turns, each with its greeting.
+    // Fewer connections than brokers take turns, each with its handshake.
     let turns = if client.limits.conns as u64 >= 2 * brokers { 0 } else { times(TURN) };
-    // A few Metadata requests on top.
+    // A few Metadata requests in addition.
     polls + probes + turns * client.limits.conns as u64 + 10
 }
 
-/// Reads everything from the beginning.
+/// Returns a client that reads everything from the beginning.
 fn fresh_reader(plan: &Plan) -> ClientPlan {
     let topics = plan.topics.len();
     let mut config = Config::new("unknown:1");

@@ -1,8 +1,8 @@
-//! What an application did, and what it was told, step by step.
+//! What an application did, and what was reported to it, step by step.
 
 use kavka_core::{Error, Instant, Start};
 
-/// A record's own number: the client that wrote it and its place there.
+/// A record's own number: the client that wrote it and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
     pub(super) process: usize,
@@ -10,7 +10,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// The front of the record's value; the rest is filling.
+    /// Returns the front of the record's value; the rest is padding.
     pub(super) fn text(self) -> String {
         format!("{}-{}-", self.process, self.number)
     }
@@ -24,7 +24,7 @@ impl Id {
     }
 }
 
-/// A step; the topic is its place in the plan.
+/// A step; the topic is its index in the plan.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) at: Instant,
@@ -32,20 +32,20 @@ pub(super) struct Step {
     pub(super) what: Done,
 }
 
-/// What was done; partitions and offsets as the client says.
+/// What was done; partitions and offsets as the client reports them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Done {
-    /// The client took a record.
+    /// The client accepted a record.
     Sent(Id),
-    /// It is acknowledged in a partition, at this offset where the broker told one.
+    /// It is acknowledged in a partition, at this offset if the broker reported one.
     Delivered(Id, u32, Option<i64>),
-    /// It was given up; whether it may be in the log all the same.
+    /// It was given up; whether it may be in the log nevertheless.
     Failed(Id, Error, bool),
-    /// A record was read; `None` for one that nobody here wrote.
+    /// A record was read; `None` for one that no client here wrote.
     Read(Option<Id>, u32, i64),
     /// A partition, or all of them, is read from here on.
     Assigned(Option<u32>, Start),
-    /// The application goes on elsewhere.
+    /// The application continues elsewhere.
     Sought(u32, Start),
     /// The client moved a position by itself, from and to.
     Moved(u32, i64, i64),

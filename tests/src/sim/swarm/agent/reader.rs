@@ -1,4 +1,4 @@
-//! Reads partitions, and sees that nothing is skipped or repeated but where the client says so.
+//! Reads partitions, and checks that nothing is skipped or repeated except as the client reports.
 
 use core::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::sim::swarm::step::{Done, Id};
 pub(super) struct Reader {
     pub(super) topic: TopicId,
     pub(super) partition: u32,
-    /// Offset that has to come next; `None`: where the start says.
+    /// Offset that has to come next; `None`: depends on the start.
     pub(super) next: Option<i64>,
 }
 
@@ -31,7 +31,7 @@ impl Reader {
 }
 
 impl Agent {
-    /// Events of reading.
+    /// Handles events of reading.
     pub(super) fn on_reading(
         &mut self,
         now: Instant,
@@ -108,7 +108,7 @@ impl Agent {
         }
     }
 
-    /// What applications do now and then.
+    /// Does what applications do from time to time.
     fn indulge(&mut self, now: Instant, batch: &Batch<'_>, commands: &mut Commands<'static>) {
         let at = batch.partition();
         self.turns += 1;

@@ -1,4 +1,4 @@
-//! Writes records, and sees that each is answered exactly once.
+//! Writes records, and checks that each gets exactly one outcome.
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
@@ -9,17 +9,17 @@ use crate::sim::rng::Rng;
 use crate::sim::swarm::plan::Writes;
 use crate::sim::swarm::step::{Done, Id, Step};
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     Delivered(Option<i64>),
     Failed(Error, bool),
 }
 
-/// A record that the client did not take yet.
+/// A record that the client has not accepted yet.
 struct Draft {
     id: Id,
-    /// Place in the plan.
+    /// Index in the plan.
     topic: usize,
     partition: Option<u32>,
     key: Option<Vec<u8>>,
@@ -32,10 +32,10 @@ pub(super) struct Writer {
     rng: Rng,
     count: u64,
     next_burst: Instant,
-    /// Left of the burst.
+    /// Records left of the burst.
     burst: u64,
     draft: Option<Draft>,
-    /// The client said `Full` or `NotReady`, and no `Room` since.
+    /// Whether the client returned `Full` or `NotReady`, and reported no `Room` since.
     waits: bool,
     under_way: HashMap<RecordId, (Id, usize)>,
     /// Records for the topic that does not exist.
@@ -60,7 +60,7 @@ impl Writer {
         }
     }
 
-    /// No more records, but for one that waits for room.
+    /// Stops writing, except for a record that waits for space.
     pub(super) fn stop(&mut self) {
         (self.plan, self.draft) = (None, None);
     }
@@ -175,14 +175,14 @@ impl Writer {
         }
     }
 
-    /// A record for a topic that does not exist. Whatever the client says to it, others go on.
+    /// Sends a record to a topic that does not exist. Whatever its result, others continue.
     fn give_in_vain(&mut self, now: Instant, commands: &mut Commands<'static>, topic: TopicId) {
         if let Ok(at) = commands.produce(now, topic, &Record::new(b"in vain")) {
             self.lost.insert(at);
         }
     }
 
-    /// Records `first .. first + count` of a batch have their answer.
+    /// Records the outcome of records `first .. first + count` of a batch.
     pub(super) fn answered(
         &mut self,
         now: Instant,
