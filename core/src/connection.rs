@@ -200,6 +200,8 @@ pub(crate) struct Conn {
     overdue_at: Tick,
     /// When bytes last arrived.
     heard: Tick,
+    /// When bytes of the oldest request last left.
+    left: Tick,
     /// It is silent, and whether the application knows.
     silence: Silence,
     /// Oldest first.

@@ -13,6 +13,8 @@ pub(crate) struct Watch {
     counts: BTreeMap<TopicId, u32>,
     /// Generation and number of partitions of each topic.
     known: BTreeMap<TopicId, (u32, u32)>,
+    /// Topics that nothing used any more and that made room for others.
+    left: HashSet<TopicId>,
     /// Next offset of each assigned partition: nothing below is delivered again by itself.
     next: HashMap<PartitionId, i64>,
     /// Admin requests that have not ended yet.
@@ -61,6 +63,7 @@ impl Watch {
     pub(crate) fn reported(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
         match *event {
             Event::TopicReady { topic, partitions } => {
+                assert!(!self.left.contains(&topic), "{topic:?} had left");
                 let before = self.counts.insert(topic, partitions);
                 assert!(before.is_none(), "{topic:?} is ready twice");
             }
@@ -103,12 +106,24 @@ impl Watch {
             }
             _ => {}
         }
-        // What is known may be ahead of what was reported, never behind it.
+        self.compare(commands);
+    }
+
+    /// What is known may be ahead of what was reported, never behind it. A topic that made room
+    /// stays unknown, and nothing is reported about it any more.
+    fn compare(&mut self, commands: &Commands<'_>) {
         for topic in self.counts.keys() {
             let known =
                 commands.freshness(*topic).map(|fresh| (fresh.generation, fresh.partitions));
+            if known.is_none() {
+                self.left.insert(*topic);
+            }
             let before = self.known.insert(*topic, known.unwrap_or_default());
-            assert!(before <= known, "{topic:?} went back from {before:?} to {known:?}");
+            assert!(before <= known || known.is_none(), "{topic:?}: {before:?}, then {known:?}");
+        }
+        self.counts.retain(|topic, _| !self.left.contains(topic));
+        for topic in &self.left {
+            assert_eq!(commands.freshness(*topic), None, "{topic:?} had left");
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
 
 impl Conn {
     /// Returns since when something waits for this connection and nothing has arrived; never if
-    /// nothing waits.
+    /// nothing waits. Bytes sent behind the oldest request say nothing: they may lie in the socket.
     fn silent_since(&self, hold: Span) -> Tick {
         match self.state {
             ConnState::Connecting => self.used,
@@ -47,7 +47,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                since.max(self.heard)
+                let left = guard!("a request that leaves is no silence", self.left => Tick::ZERO);
+                since.max(self.heard).max(left)
             }
             _ => Tick::NEVER,
         }
@@ -105,6 +106,7 @@ impl Net<'_> {
             c.blocked_since.age(by);
             c.overdue_at.age(by);
             c.heard.age(by);
+            c.left.age(by);
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);

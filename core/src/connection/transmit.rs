@@ -150,6 +150,9 @@ impl Net<'_> {
             conn.renew(now, usize::from(conn.shown));
         }
         let shown = usize::from(conn.shown);
+        if shown == 0 && len > 0 {
+            conn.left = now;
+        }
         for entry in conn.in_flight.iter_mut().skip(shown) {
             let rest = (entry.total - entry.sent) as usize;
             if left < rest {

@@ -93,6 +93,38 @@ fn a_dead_connection_is_given_up_while_others_are_answered() {
     }
 }
 
+/// On a slow link a request takes long to leave, while other connections get responses.
+#[test]
+fn a_request_that_leaves_slowly_is_no_silence() {
+    for timeout in [30, 60, 120] {
+        for pause in [2, 6] {
+            let world = World::new(1).topic("t", 1);
+            let mut config = config(&world, true);
+            config.request_timeout = SECOND * timeout;
+            let mut s = Script::with(world, config, &Limits::server());
+            let t = s.ready("t");
+            s.produce(t, 0, "a");
+            let first = s.expect::<ProduceRequest>();
+            s.acknowledge(&first, 0);
+            s.window(first.conn, Some(0));
+            s.produce(t, 0, &"x".repeat(10_000));
+            for _ in 0..9 {
+                s.run(SECOND * pause);
+                s.window(first.conn, Some(1100));
+            }
+            s.window(first.conn, None);
+            let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+            let at = format!("timeout {timeout} s, a piece each {pause} s");
+            assert_eq!(asked.conn, first.conn, "{at}: over the same connection");
+            s.acknowledge(&asked, 1);
+            assert_eq!(s.delivered().len(), 2, "{at}");
+            assert_eq!(ended(&mut s), [], "{at}");
+            let reported = unresponsive(&mut s).len();
+            assert_eq!(reported > 0, pause > 3, "{at}: reported {reported} times");
+        }
+    }
+}
+
 /// Where no connection gets responses, it is the network or the cluster: none is worse than others.
 #[test]
 fn silence_everywhere_ends_nothing_before_the_request_timeout() {
