@@ -201,7 +201,7 @@ pub(crate) struct Conn {
     /// When bytes last arrived.
     heard: Tick,
     /// When bytes of the oldest request last left.
-    left: Tick,
+    left_at: Tick,
     /// It is silent, and whether the application knows.
     silence: Silence,
     /// Oldest first.
@@ -240,6 +240,7 @@ impl Conn {
         overdue: false,
         overdue_at: Tick::ZERO,
         heard: Tick::ZERO,
+        left_at: Tick::ZERO,
         silence: Silence::No,
         in_flight: Vec::new(),
         shown: 0,

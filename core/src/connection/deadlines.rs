@@ -47,7 +47,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                let left = guard!("a request that leaves is no silence", self.left => Tick::ZERO);
+                let left =
+                    guard!("a request that leaves is no silence", self.left_at => Tick::ZERO);
                 since.max(self.heard).max(left)
             }
             _ => Tick::NEVER,
@@ -106,7 +107,7 @@ impl Net<'_> {
             c.blocked_since.age(by);
             c.overdue_at.age(by);
             c.heard.age(by);
-            c.left.age(by);
+            c.left_at.age(by);
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);

@@ -151,7 +151,7 @@ impl Net<'_> {
         }
         let shown = usize::from(conn.shown);
         if shown == 0 && len > 0 {
-            conn.left = now;
+            conn.left_at = now;
         }
         for entry in conn.in_flight.iter_mut().skip(shown) {
             let rest = (entry.total - entry.sent) as usize;
