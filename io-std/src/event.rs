@@ -370,6 +370,20 @@ pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> E
     located(error, commands, failure)
 }
 
+/// Which cluster an address led to, and which is this client's.
+fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
+    use kavka_core::{Error as Core, Obstacle, PeerFault};
+    let ErrorKind::Kafka(
+        Core::Peer(PeerFault::OtherCluster)
+        | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
+    ) = error.kind()
+    else {
+        return None;
+    };
+    let (ours, other) = (commands.cluster_id()?, commands.refused_cluster_id()?);
+    Some(format!("its cluster id is {other}, this client's is {ours}"))
+}
+
 fn at_address(
     error: Error,
     broker: i32,
@@ -387,6 +401,10 @@ fn at_address(
             Some(why)
         }
         _ => None,
+    };
+    let error = match why_refused(&error, commands) {
+        Some(why) => error.said_by(why),
+        None => error,
     };
     let same = failure.filter(|failure| why.is_some_and(|why| failure.explains(&address, why)));
     error.at_broker(same.map_or(address, |failure| failure.text().to_string()))

@@ -66,7 +66,9 @@ impl Cluster {
         let image = self.view(ctx.broker).clone();
         let mut body = MetadataResponse::default().with_throttle_time_ms(ctx.throttle());
         body.brokers = image.brokers.iter().map(broker).collect();
-        body.cluster_id = Some(self.cluster_id.clone());
+        let foreign = self.impostors.contains(&ctx.broker);
+        let other = StrBytes::from_static_str("another-cluster-00001");
+        body.cluster_id = Some(if foreign { other } else { self.cluster_id.clone() });
         body.controller_id = BrokerId(self.controller());
         let all = match &ask.topics {
             None => true,
@@ -86,6 +88,11 @@ impl Cluster {
                     None => missing(topic, ctx.injected().unwrap_or(unknown)),
                 });
             }
+        }
+        for topic in body.topics.iter_mut().filter(|_| foreign) {
+            // Topics of the same names, but not the same ones.
+            topic.topic_id = Uuid::from_u128(!topic.topic_id.as_u128());
+            topic.partitions.truncate(1);
         }
         Reply::Now(ctx.answer(ResponseKind::Metadata(body)))
     }
