@@ -554,7 +554,7 @@ impl<'d> Consumer<'d> {
         let Assignment { state, position, last_epoch, .. } = *read;
         if state == Activity::Parked && position >= 0 {
             read.begin(Start::Offset(position));
-            read.go_on_from(last_epoch);
+            read.go_on_from(guard!("a retry keeps the epoch", last_epoch => -1));
             self.relink(&cx.cluster, part);
         }
     }

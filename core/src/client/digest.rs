@@ -143,6 +143,7 @@ impl Commands<'_> {
         answer.memo = Memo::None;
         answer.waiting_since = None;
         let serves = answer.question.kind.row().owner != Owner::Handshake;
+        let serves = guard!("who confirms its cluster has proven nothing", serves => true);
         if serves && !self.cx.net.conns[slot].proven {
             self.cx.net.conns[slot].proven = true;
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
@@ -253,6 +254,7 @@ impl Commands<'_> {
             Memo::Producer(memo) => memo.explains(),
             _ => false,
         };
+        let taken = guard!("what the application takes piece by piece waits for it", taken);
         if taken && present == Present::Nothing {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });

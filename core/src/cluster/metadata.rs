@@ -48,8 +48,6 @@ pub(crate) struct MetadataMemo {
     applies: bool,
     /// Something of the topic was not known before.
     news: bool,
-    /// Some of its brokers were merged.
-    adopted: bool,
     /// It is the response of another cluster.
     pub(super) foreign: bool,
 }
@@ -70,7 +68,6 @@ impl MetadataMemo {
             count: 0,
             applies: false,
             news: false,
-            adopted: false,
             foreign: false,
         }
     }
@@ -307,7 +304,6 @@ impl<'d> Cx<'d> {
         let behind =
             self.cluster.broker(id).is_some() && self.cluster.is_stale(memo.node, self.now);
         if !guard!("who is behind moves no broker", behind) {
-            memo.adopted = true;
             self.merge_broker(id, host, port);
         }
     }
@@ -328,11 +324,6 @@ impl<'d> Cx<'d> {
             return;
         }
         memo.foreign = true;
-        if memo.adopted {
-            // They came before it was known which cluster is ours.
-            (0..self.cluster.brokers.len()).for_each(|slot| self.cluster.drop_broker(slot));
-            self.cluster.brokers_wanted = true;
-        }
     }
 
     pub(crate) fn on_metadata(

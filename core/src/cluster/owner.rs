@@ -15,7 +15,7 @@ pub(crate) enum Memo {
 }
 
 impl Memo {
-    /// Whether the response is of another cluster: nothing of it was adopted.
+    /// Whether the response is of another cluster: nothing of its topics was adopted.
     pub(crate) const fn is_foreign(&self) -> bool {
         matches!(self, Self::Metadata(MetadataMemo { foreign: true, .. }))
     }

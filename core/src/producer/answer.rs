@@ -257,7 +257,8 @@ impl<'d> Producer<'d> {
                 self.again(batch);
                 let b = &mut self.batches[batch];
                 (b.oversize, b.error) = (true, Some(Error::Broker(code)));
-                self.queues[part].bump |= idempotent && b.sequence >= 0;
+                let broken = idempotent && b.sequence >= 0;
+                self.queues[part].bump |= guard!("a gap begins a new epoch", broken);
             }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);

@@ -60,6 +60,7 @@ impl<'d> Producer<'d> {
     pub(super) fn may_resend(&self, settings: &Settings<'_>, batch: usize) -> bool {
         let b = &self.batches[batch];
         let wanted = cfg!(feature = "resend-unblamed") && settings.resend_unblamed && b.blamed;
+        let wanted = guard!("who is not to blame is sent again", wanted);
         wanted && !guard!("what may be written is not taken apart", b.maybe_written)
     }
 
@@ -174,7 +175,8 @@ fn place_of(b: &Batch) -> (u32, usize) {
 /// Passes records of an ended batch that are part of other batches now.
 fn skip_resent(blocks: &Blocks<'_>, b: &mut Batch) {
     let (first, from) = place_of(b);
-    if !cfg!(feature = "resend-unblamed") || first >= b.records.0 {
+    let moved = cfg!(feature = "resend-unblamed") && first < b.records.0;
+    if !guard!("what is sent again is not reported twice", moved) {
         return;
     }
     if let Some(Run { count, bad: false, end }) = run(blocks, b, first, from) {

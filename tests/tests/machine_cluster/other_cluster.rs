@@ -143,6 +143,28 @@ fn two_clusters() -> (Script, TopicId) {
     (s, t)
 }
 
+/// What the other cluster says of brokers: that of the first one has its own address.
+fn readdressed(here: &World, s: &mut Script, node: i32) -> World {
+    let mut there = here.clone().cluster("there");
+    let other = s.world.node(node).clone();
+    (there.nodes[0].host, there.nodes[0].port) = (other.host, other.port);
+    there
+}
+
+/// The world with the first broker alone.
+fn first_alone(s: &Script, node: i32) -> World {
+    let mut here = s.world.clone();
+    here.nodes.retain(|at| at.id == node);
+    here.topic_mut("t").partitions[0].leader = node;
+    here
+}
+
+/// Returns where the cluster id is in a response: brokers come before it.
+fn id_at(response: &[u8], id: &str) -> usize {
+    let found = response.windows(id.len()).position(|bytes| bytes == id.as_bytes());
+    found.expect("its id") - 1
+}
+
 #[test]
 fn brokers_that_another_cluster_names_are_not_adopted() {
     let (mut s, t) = two_clusters();
@@ -150,15 +172,14 @@ fn brokers_that_another_cluster_names_are_not_adopted() {
     // The first one does not answer in time, and the other address is tried.
     let second = s.expect::<MetadataRequest>();
     assert_ne!(first.node, second.node);
-    let mut here = s.world.clone();
-    here.nodes.retain(|node| node.id == first.node);
-    here.topic_mut("t").partitions[0].leader = first.node;
+    let here = first_alone(&s, first.node);
     s.answer(&first, here.metadata(&first.body));
-    // The other one says that broker has moved to its own address.
-    let mut there = here.clone().cluster("there");
-    there.nodes[0].host = s.world.node(second.node).host.clone();
-    there.nodes[0].port = s.world.node(second.node).port;
-    s.answer(&second, there.metadata(&second.body));
+    let there = readdressed(&here, &mut s, second.node);
+    let foreign = s.encoded(&second, there.metadata(&second.body));
+    let at = id_at(&foreign, "there");
+    s.feed(second.conn, &foreign[..at]);
+    assert!(s.connections(first.node).contains(&first.conn), "its address is the same");
+    s.feed(second.conn, &foreign[at..]);
     s.world = here;
     s.automatic(ApiKey::Metadata);
     assert!(refusals(&mut s) > 0);
@@ -166,27 +187,27 @@ fn brokers_that_another_cluster_names_are_not_adopted() {
     assert_eq!(s.expect::<ProduceRequest>().node, first.node);
 }
 
-/// The second response is in the middle when the first one is complete.
+/// Both responses are in the middle when the first cluster id comes: the wrong address that is
+/// known then leads to a connection that is refused.
 #[test]
-fn brokers_that_came_before_any_id_was_known_are_dropped_again() {
+fn brokers_that_came_before_any_id_was_known_get_nothing_and_are_corrected() {
     let (mut s, t) = two_clusters();
     let first = s.expect::<MetadataRequest>();
     let second = s.expect::<MetadataRequest>();
-    let mut here = s.world.clone();
-    here.nodes.retain(|node| node.id == first.node);
-    here.topic_mut("t").partitions[0].leader = first.node;
-    let mut there = here.clone().cluster("there");
-    there.nodes[0].host = s.world.node(second.node).host.clone();
-    there.nodes[0].port = s.world.node(second.node).port;
-    let body = there.metadata(&second.body);
-    let foreign = s.encoded(&second, body);
-    let at = foreign.windows(5).position(|bytes| bytes == b"there").expect("its id") - 1;
-    s.feed(second.conn, &foreign[..at]);
-    s.answer(&first, here.metadata(&first.body));
+    let here = first_alone(&s, first.node);
+    let there = readdressed(&here, &mut s, second.node);
+    let ours = s.encoded(&first, here.metadata(&first.body));
+    let foreign = s.encoded(&second, there.metadata(&second.body));
+    let (ours, theirs) =
+        (ours.split_at(id_at(&ours, "here")), foreign.split_at(id_at(&foreign, "there")));
+    s.feed(first.conn, ours.0);
+    s.feed(second.conn, theirs.0);
+    s.feed(first.conn, ours.1);
+    s.feed(second.conn, theirs.1);
+    assert_eq!(s.client.cluster_id(), Some("here"));
     s.world = here;
     s.automatic(ApiKey::Metadata);
-    s.feed(second.conn, &foreign[at..]);
-    assert!(refusals(&mut s) > 0);
+    s.until("the topic is ready", |s| s.client.freshness(t).is_some());
     s.produce(t, 0, "a");
     assert_eq!(s.expect::<ProduceRequest>().node, first.node);
 }
