@@ -365,8 +365,9 @@ impl<'d> Client<'d> {
             let unread = conn.rx_start as usize..conn.rx_end as usize;
             let from = rx_of(&self.rx, old, slot).get(unread.clone()).unwrap_or_default();
             let start = slot * bytes + unread.start;
-            let from = guard!("what has arrived moves along", from => &[]);
-            if let Some(to) = rx.get_mut(start..start + from.len()) {
+            if guard!("what has arrived moves along", true)
+                && let Some(to) = rx.get_mut(start..start + from.len())
+            {
                 to.copy_from_slice(from);
             }
         }

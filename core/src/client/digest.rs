@@ -142,8 +142,8 @@ impl Commands<'_> {
         answer.walker = Walker::IDLE;
         answer.memo = Memo::None;
         answer.waiting_since = None;
-        let serves = answer.question.kind.row().owner != Owner::Handshake;
-        let serves = guard!("who confirms its cluster has proven nothing", serves => true);
+        let greets = answer.question.kind.row().owner == Owner::Handshake;
+        let serves = !guard!("who confirms its cluster has proven nothing", greets);
         if serves && !self.cx.net.conns[slot].proven {
             self.cx.net.conns[slot].proven = true;
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
@@ -254,8 +254,8 @@ impl Commands<'_> {
             Memo::Producer(memo) => memo.explains(),
             _ => false,
         };
-        let taken = guard!("what the application takes piece by piece waits for it", taken);
-        if taken && present == Present::Nothing {
+        let waits = taken && present == Present::Nothing;
+        if guard!("what the application takes piece by piece waits for it", waits) {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }

@@ -60,8 +60,8 @@ impl<'d> Producer<'d> {
     pub(super) fn may_resend(&self, settings: &Settings<'_>, batch: usize) -> bool {
         let b = &self.batches[batch];
         let wanted = cfg!(feature = "resend-unblamed") && settings.resend_unblamed && b.blamed;
-        let wanted = guard!("who is not to blame is sent again", wanted);
-        wanted && !guard!("what may be written is not taken apart", b.maybe_written)
+        guard!("who is not to blame is sent again", wanted)
+            && !guard!("what may be written is not taken apart", b.maybe_written)
     }
 
     /// Puts the records of a refused batch that are not to blame into batches of their own, in its

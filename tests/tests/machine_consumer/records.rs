@@ -98,7 +98,11 @@ fn damage_inside_a_batch_parks_its_partition_there() {
         s.until("it is fetched", |s| {
             s.take::<FetchRequest>().is_some_and(|asked| {
                 let wants = s.wanted(&asked).contains(&("t".into(), 0, 3));
-                s.give(&asked, 0, if wants { vec![records(0, &[after.clone()])] } else { vec![] });
+                s.give(
+                    &asked,
+                    0,
+                    if wants { vec![records(0, std::slice::from_ref(&after))] } else { vec![] },
+                );
                 wants
             })
         });
@@ -135,7 +139,7 @@ fn a_damaged_batch_that_is_held_is_reported_when_it_is_read() {
             commands.hold(batch.partition(), batch.position());
         }
     }));
-    s.give(&asked, 0, vec![records(0, &[bad.clone()])]);
+    s.give(&asked, 0, vec![records(0, std::slice::from_ref(&bad))]);
     s.records();
     assert_eq!(corrupt(&mut s), []);
     s.hook = None;

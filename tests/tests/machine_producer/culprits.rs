@@ -133,10 +133,14 @@ fn ends(sent: &Sent) -> (char, char) {
     (first(&sent.values[0]), first(sent.values.last().expect("a record")))
 }
 
+/// First record at fault and how many, and first and last value of a batch that follows.
+type Bad = (u32, u32);
+type Ends = (char, char);
+
 /// In batches of their own, in order, under an epoch in which the sequence has no gap.
 #[test]
 fn records_that_are_not_to_blame_are_sent_again_in_their_place() {
-    let cases: [(&[i32], &[(u32, u32)], &[(char, char)]); 4] = [
+    let cases: [(&[i32], &[Bad], &[Ends]); 4] = [
         (&[3], &[(3, 1)], &[('0', '2'), ('4', '9')]),
         (&[0, 1, 9], &[(0, 2), (9, 1)], &[('2', '8')]),
         (
