@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use kavka_core::wire::Uuid;
-use kavka_core::{Commands, Instant, MoveReason, Signal, TopicId};
+use kavka_core::{Commands, Instant, MoveReason, PeerFault, Signal, TopicId};
 
 use crate::driver::Failure;
 use crate::error::{Error, ErrorKind};
@@ -356,6 +356,10 @@ pub(crate) fn located(
 ) -> Error {
     let broker = match error {
         kavka_core::Error::Blocked(obstacle) => obstacle.broker(),
+        // No broker has it: the bootstrap address stands for all.
+        kavka_core::Error::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. }) => {
+            Some(-1)
+        }
         _ => None,
     };
     match broker {
@@ -372,7 +376,7 @@ pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> E
 
 /// Which cluster an address led to, and which is this client's.
 fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
-    use kavka_core::{Error as Core, Obstacle, PeerFault};
+    use kavka_core::{Error as Core, Obstacle};
     let ErrorKind::Kafka(
         Core::Peer(PeerFault::OtherCluster)
         | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),

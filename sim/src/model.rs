@@ -275,6 +275,8 @@ pub struct Cluster {
     /// Names that ZooKeeper mode still deletes, and until when.
     deleting: BTreeMap<StrBytes, Duration>,
     cluster_id: StrBytes,
+    /// APIs that no broker offers.
+    withheld: Vec<ApiKey>,
     /// Brokers whose addresses lead to another cluster, and what was sent there.
     impostors: BTreeSet<i32>,
     trespasses: u64,
@@ -331,6 +333,7 @@ impl Cluster {
             next_producer_id: 1000,
             deleting: BTreeMap::new(),
             cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
+            withheld: Vec::new(),
             impostors: BTreeSet::new(),
             trespasses: 0,
             deeds: None,
@@ -477,6 +480,7 @@ impl Cluster {
 
     fn offers(&self, ctx: &Ctx) -> bool {
         let range = self.nodes.get(&ctx.broker).and_then(|node| node.profile.range(ctx.api));
+        let range = range.filter(|_| !self.withheld.contains(&ctx.api));
         range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
     }
 

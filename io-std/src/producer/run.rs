@@ -440,7 +440,7 @@ impl<'a> Run<'a> {
                 self.refuse(from, packed.topic, ErrorKind::RecordTooLarge { max });
             }
             Err(ProduceError::Refused(error)) => {
-                self.refuse(from, packed.topic, ErrorKind::Kafka(error));
+                self.refuse(from, packed.topic, located(error, driver, None));
             }
             Err(other) => self.refuse(from, packed.topic, ErrorKind::NotTaken(other)),
         }

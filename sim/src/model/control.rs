@@ -186,6 +186,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes an API out of what all brokers offer, as in another implementation of Kafka's protocol.
+    pub fn withhold(&mut self, api: ApiKey) {
+        self.withheld.push(api);
+    }
+
     /// Lets the address of a broker lead to another cluster, with topics of the same names, or
     /// back. Only connections that are made afterwards are meant: see `World::disconnect` and
     /// `Server::disconnect`.

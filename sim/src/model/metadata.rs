@@ -33,7 +33,8 @@ impl Cluster {
     pub(super) fn api_versions(&self, ctx: &Ctx) -> Reply {
         let profile = self.profile(ctx.broker);
         let mut body = ApiVersionsResponse::default().with_throttle_time_ms(ctx.throttle());
-        body.api_keys = profile.ranges().iter().map(|r| api_version(*r)).collect();
+        let offered = profile.ranges().iter().filter(|(api, ..)| !self.withheld.contains(api));
+        body.api_keys = offered.map(|r| api_version(*r)).collect();
         body.error_code = ctx.injected().unwrap_or(code::NONE);
         if ctx.version >= 3 {
             body.finalized_features = features(profile);

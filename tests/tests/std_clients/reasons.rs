@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use kavka_std::{Admin, Config, Consumer, Event, Producer, Record, Start};
-use kavka_tests::sim::{Options, Server};
+use kavka_tests::sim::{ApiKey, Options, Server};
 
 use super::{LONG, config, reported, server};
 
@@ -75,6 +75,22 @@ fn an_advertised_name_without_an_address_is_named_by_records_and_events() {
         matches!(event, Event::Disconnected { error, .. } if error.to_string().contains(name))
     });
     assert!(named.is_some());
+}
+
+/// Brokers without producer ids: each record fails at once, with the address.
+#[test]
+fn a_broker_that_lacks_what_is_needed_is_named_with_its_address() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    server.with(|cluster| cluster.withhold(ApiKey::InitProducerId));
+    let producer = Producer::new(config(&server)).unwrap();
+    for n in 0..3 {
+        let error = reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("does not have INIT_PRODUCER_ID"), "{n}: {said}");
+        assert!(said.contains(&server.bootstrap()), "{n}: {said}");
+        assert!(said.contains("switch idempotence off"), "{n}: {said}");
+    }
 }
 
 /// The address leads to another cluster with topics of the same names: nothing goes there, and the
