@@ -18,6 +18,12 @@ pub(crate) struct Nothing;
 
 impl Nothing {
     pub(crate) const EMPTY: Self = Self;
+
+    #[cfg(not(feature = "producer"))]
+    #[expect(clippy::unused_self, reason = "as of the producer's")]
+    pub(crate) const fn explains(&self) -> bool {
+        false
+    }
 }
 
 /// An absent part.

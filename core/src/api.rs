@@ -76,6 +76,9 @@ rows! {
     // Kind: API, module of `wire`, owner, throttles since, in which field, may wait.
     Versions: API_VERSIONS, api_versions, Handshake, NEVER, 0, false;
     Metadata: METADATA, metadata, Cluster, 6, 0, false;
+    /// The cluster id, before a connection is ready.
+    #[cfg(feature = "one-cluster")]
+    Confirm: METADATA, metadata, Handshake, 6, 0, false;
     /// The growth probe of one topic. Tag: topic slot and generation, and a stamp of its count.
     #[cfg(feature = "describe")]
     Describe: DESCRIBE_TOPIC_PARTITIONS, describe_topic_partitions, Cluster, 1, 0, false;
@@ -128,6 +131,11 @@ impl Kind {
     pub(crate) const DESCRIBE: Option<Self> = Some(Self::Describe);
     #[cfg(not(feature = "describe"))]
     pub(crate) const DESCRIBE: Option<Self> = None;
+
+    #[cfg(feature = "one-cluster")]
+    pub(crate) const CONFIRM: Option<Self> = Some(Self::Confirm);
+    #[cfg(not(feature = "one-cluster"))]
+    pub(crate) const CONFIRM: Option<Self> = None;
 
     #[cfg(all(feature = "consumer", feature = "epochs"))]
     pub(crate) const EPOCHS: Option<Self> = Some(Self::Epochs);

@@ -342,6 +342,40 @@ impl<'d> Client<'d> {
         memory.get_mut(c.rx_end as usize..).unwrap_or_default()
     }
 
+    /// Makes the receive buffer of each connection `bytes` large, for a record batch that did not
+    /// fit ([`Event::TooLarge`]); a smaller size changes nothing. What has arrived is kept. The
+    /// partition is read again after [`Commands::retry`]. The client then takes
+    /// [`Limits::bytes`](crate::Limits::bytes) with this [`Limits::rx_bytes`](crate::Limits), and
+    /// for the moment of the call the old buffers, too.
+    ///
+    /// # Errors
+    /// `Limit` when there is not so much memory: nothing has changed then.
+    #[cfg(all(feature = "alloc", feature = "consumer"))]
+    pub fn grow_receive_buffers(&mut self, bytes: usize) -> Result<(), Error> {
+        self.proceed();
+        let old = self.rx_bytes;
+        if bytes <= old {
+            return Ok(());
+        }
+        let count = self.rx.len() / old.max(1);
+        let error = Error::Limit { what: LimitKind::ReceiveBuffer, needed: bytes };
+        let total = bytes.checked_mul(count).filter(|_| u32::try_from(bytes).is_ok());
+        let mut rx = total.and_then(crate::storage::try_zeroed).ok_or(error)?;
+        for (slot, conn) in self.commands.cx.net.conns.iter().enumerate() {
+            let unread = conn.rx_start as usize..conn.rx_end as usize;
+            let from = rx_of(&self.rx, old, slot).get(unread.clone()).unwrap_or_default();
+            let start = slot * bytes + unread.start;
+            if guard!("what has arrived moves along", true)
+                && let Some(to) = rx.get_mut(start..start + from.len())
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        (self.rx, self.rx_bytes, self.commands.rx_bytes) = (rx, bytes, bytes);
+        self.commands.owners.consumer.set_rx_bytes(bytes);
+        Ok(())
+    }
+
     /// Reports that `len` bytes were put into the [`Client::recv_buffer`] of a connection: once for
     /// each buffer that was filled. Reads what has arrived, up to what the application has to poll.
     /// More bytes than the buffer had are a [`Misuse`] that ends the connection.
@@ -623,6 +657,22 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn broker_address(&self, broker: i32) -> Option<(&str, u16)> {
         self.cx.address(self.cx.cluster.peer_of(broker))
+    }
+
+    /// Returns the id of the cluster that this client belongs to, its first 36 bytes: the one that
+    /// the first Metadata response named. `None` before, and where brokers name none.
+    #[cfg(feature = "one-cluster")]
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cx.cluster.identity.ours()
+    }
+
+    /// Returns the id of the cluster that was refused last
+    /// ([`PeerFault::OtherCluster`](crate::PeerFault::OtherCluster)), its first 36 bytes.
+    #[cfg(feature = "one-cluster")]
+    #[must_use]
+    pub fn refused_cluster_id(&self) -> Option<&str> {
+        self.cx.cluster.identity.other()
     }
 
     /// Returns what is known of a topic, and how old that is; `None` before the first response

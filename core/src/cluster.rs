@@ -6,6 +6,7 @@ mod connect;
 mod cx;
 mod freshness;
 mod hosts;
+mod identity;
 mod metadata;
 mod news;
 mod owner;
@@ -25,6 +26,7 @@ pub(crate) use connect::Wish;
 pub(crate) use cx::Cx;
 use freshness::{DescribeMemo, OffsetsProbeMemo};
 use hosts::{Host, Hosts};
+pub(crate) use identity::Identity;
 use metadata::MetadataMemo;
 pub(crate) use owner::Memo;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
@@ -44,6 +46,7 @@ pub(crate) struct Cluster<'d> {
     hosts: Hosts<'d>,
     pub(crate) topics: Topics<'d>,
     pub(crate) table: Table<'d>,
+    pub(crate) identity: Identity,
     seeds: connect::Seeds,
     /// Node id of the controller; requests that change topics go there (ZooKeeper mode).
     pub(crate) controller: Option<i32>,
@@ -106,6 +109,7 @@ impl<'d> Cluster<'d> {
             hosts: Hosts::new(memory.hosts),
             topics: Topics::new(memory.topics),
             table: memory.table,
+            identity: Identity::default(),
             seeds: connect::Seeds::new(first_seed),
             controller: None,
             brokers_wanted: false,

@@ -103,6 +103,11 @@ pub struct Config<'d> {
     pub linger_when_idle: bool,
     /// Largest batch, header included, in bytes.
     pub batch_bytes: usize,
+    /// Whether records that a broker refuses only because of others in their batch (KIP-467) are
+    /// sent again: in batches of their own, in the same place, so that the order of the partition
+    /// stays. `false`: they fail with [`Error::BatchRefused`](crate::Error::BatchRefused), as with
+    /// other clients. Needs memory for copies of them; feature `resend-unblamed`.
+    pub resend_unblamed: bool,
     /// Largest Produce request, in bytes (`max.request.size`).
     pub request_bytes: usize,
     /// A record is acknowledged or failed within this time of being taken.
@@ -156,6 +161,12 @@ pub struct Config<'d> {
     /// [`Event::EndOfPartition`](crate::Event::EndOfPartition) are emitted (as librdkafka's
     /// `enable.partition.eof`).
     pub report_positions: bool,
+    /// Whether an address may lead to another cluster than before. `false`: the cluster id that the
+    /// first Metadata response names is the client's for good, a connection to another one fails
+    /// with [`PeerFault::OtherCluster`](crate::PeerFault::OtherCluster), and no record is sent
+    /// there or read from there. Each connection after that costs a small Metadata request. Without
+    /// the feature `one-cluster`, and for brokers before 0.10.1, which name none: as with `true`.
+    pub accept_other_cluster: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
@@ -201,6 +212,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) linger: Span,
     pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: usize,
+    pub(crate) resend_unblamed: bool,
     pub(crate) request_bytes: usize,
     pub(crate) delivery_timeout: Span,
     pub(crate) request_timeout: Span,
@@ -222,6 +234,7 @@ pub(crate) struct Settings<'d> {
     pub(crate) fetch_min_bytes: i32,
     pub(crate) fetch_max_bytes: i32,
     pub(crate) partition_max_bytes: i32,
+    pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
     pub(crate) report_positions: bool,
     #[cfg(feature = "codecs")]
@@ -239,6 +252,7 @@ impl<'d> Settings<'d> {
             linger: Span::of(config.linger),
             linger_when_idle: config.linger_when_idle,
             batch_bytes: config.batch_bytes,
+            resend_unblamed: config.resend_unblamed,
             request_bytes: config.request_bytes,
             delivery_timeout: Span::of(config.delivery_timeout),
             request_timeout: Span::of(config.request_timeout),
@@ -260,6 +274,7 @@ impl<'d> Settings<'d> {
             fetch_min_bytes: config.fetch_min_bytes,
             fetch_max_bytes: config.fetch_max_bytes,
             partition_max_bytes: config.partition_max_bytes,
+            accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
             report_positions: config.report_positions,
             #[cfg(feature = "codecs")]
@@ -336,6 +351,7 @@ impl<'d> Config<'d> {
             linger: Duration::from_millis(5),
             linger_when_idle: false,
             batch_bytes: 16 * 1024,
+            resend_unblamed: true,
             request_bytes: 1024 * 1024,
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
@@ -358,6 +374,7 @@ impl<'d> Config<'d> {
             fetch_max_bytes: 8 * 1024 * 1024,
             partition_max_bytes: 1024 * 1024,
             report_positions: false,
+            accept_other_cluster: false,
             auto_create: false,
             #[cfg(feature = "codecs")]
             codecs: crate::codec::Codecs::COMPACT,

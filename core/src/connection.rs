@@ -82,7 +82,7 @@ pub(crate) enum ConnState {
     /// The adapter has not been notified yet.
     Wanted,
     Connecting,
-    /// ApiVersions is in flight.
+    /// ApiVersions, or another request of the handshake, is in flight.
     Handshake,
     Ready,
     /// Forgotten; the adapter has not been notified yet.
@@ -183,6 +183,8 @@ pub(crate) struct Conn {
     pub(crate) handshake_version: i16,
     /// It responded to more than ApiVersions.
     pub(crate) proven: bool,
+    /// It became ready while no cluster id was known, and has named none since.
+    pub(crate) unconfirmed: bool,
     /// Its ListOffsets responses say nothing about partitions that it does not host.
     pub(crate) blind: bool,
     /// When it was established.
@@ -231,6 +233,7 @@ impl Conn {
         used: Tick::ZERO,
         handshake_version: 0,
         proven: false,
+        unconfirmed: false,
         blind: false,
         since: Tick::ZERO,
         drain: false,

@@ -547,6 +547,23 @@ impl<'d> Consumer<'d> {
         Ok(())
     }
 
+    /// Reads a parked partition again from where it is.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn retry(&mut self, cx: &Cx<'d>, part: usize) {
+        let read = &mut self.reads[part];
+        let Assignment { state, position, last_epoch, .. } = *read;
+        if state == Activity::Parked && position >= 0 {
+            read.begin(Start::Offset(position));
+            read.go_on_from(guard!("a retry keeps the epoch", last_epoch => -1));
+            self.relink(&cx.cluster, part);
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn set_rx_bytes(&mut self, bytes: usize) {
+        self.rx_bytes = bytes;
+    }
+
     pub(crate) fn pause(&mut self, cluster: &Cluster<'d>, part: usize) {
         self.reads[part].paused = true;
         self.relink(cluster, part);

@@ -17,7 +17,7 @@ pub enum Error {
     /// A broker refused, with Kafka's error code.
     Broker(ErrorCode),
     /// A broker refused the batch for another record, with Kafka's error code: this one can be sent
-    /// again.
+    /// again, by the caller or by [`Config::resend_unblamed`](crate::Config::resend_unblamed).
     BatchRefused(ErrorCode),
     /// A limit that was set at start is too small for what was requested.
     Limit {
@@ -131,6 +131,11 @@ pub enum PeerFault {
         /// Its highest version.
         max: i16,
     },
+    /// The address leads to another cluster than before: see
+    /// [`Commands::cluster_id`](crate::Commands::cluster_id) and
+    /// [`Commands::refused_cluster_id`](crate::Commands::refused_cluster_id). Nothing else was sent
+    /// there.
+    OtherCluster,
 }
 
 /// What a peer speaks that is no Kafka broker, by its first bytes.
@@ -291,7 +296,8 @@ impl fmt::Display for Error {
             Self::Peer(
                 fault @ (PeerFault::NotKafka(_)
                 | PeerFault::NoApi(_)
-                | PeerFault::NoCommonVersion { .. }),
+                | PeerFault::NoCommonVersion { .. }
+                | PeerFault::OtherCluster),
             ) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
@@ -337,6 +343,7 @@ impl fmt::Display for PeerFault {
             Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
             Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",
             Self::Correlation => "answer to another request",
+            Self::OtherCluster => "the address leads to another cluster",
             Self::NoApi(api) => {
                 return write!(f, "the broker does not have {} (no common version)", api.name());
             }

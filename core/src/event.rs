@@ -118,6 +118,20 @@ pub enum Event<'a> {
         /// Whether the records may be in the log nevertheless.
         maybe_written: bool,
     },
+    /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They
+    /// come before the [`Event::Failed`] of these records. Feature `refusal-text`.
+    Refused {
+        /// The batch.
+        batch: BatchId,
+        /// Its topic and partition.
+        to: TopicPartition,
+        /// Place of the record in the batch; `None`: the batch as a whole.
+        record: Option<u32>,
+        /// The broker's error code.
+        code: ErrorCode,
+        /// Its words.
+        text: &'a str,
+    },
     /// Records of an assigned partition, in order. The position moves past the batch when the
     /// next event is polled, unless [`Commands::hold`](crate::Commands::hold) says otherwise.
     Records(Batch<'a>),
@@ -133,7 +147,8 @@ pub enum Event<'a> {
         /// Receive buffer that would hold it, in bytes.
         needed: usize,
     },
-    /// A record batch that cannot be read. The partition waits at `offset` for a seek.
+    /// A record batch that cannot be read, or a record inside one. The partition waits at `offset`
+    /// for a seek; others are read on.
     Corrupt {
         /// The partition.
         at: PartitionId,
@@ -307,7 +322,10 @@ impl<'a> Batch<'a> {
         self.partition
     }
 
-    /// Returns the records from the position on, without a copy.
+    /// Returns the records from the position on, without a copy. Of a batch with damage inside,
+    /// although its checksum is right, those before it: [`Event::Corrupt`] follows (feature
+    /// `record-check`; without it the last item is an error, and
+    /// [`Commands::park`](crate::Commands::park) keeps the position).
     #[must_use]
     pub fn records(&self) -> Records<'a> {
         Records::new(&self.header, self.bytes).from_offset(self.position)

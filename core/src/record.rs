@@ -24,7 +24,7 @@ pub use header::{
 };
 #[cfg(all(feature = "std", feature = "producer"))]
 pub use packed::{Packed, pack, packed_len};
-pub use read::{HeaderRef, Headers, RecordRef, Records};
+pub use read::{Damage, HeaderRef, Headers, RecordRef, Records, check_records};
 #[cfg(feature = "producer")]
 pub(crate) use write::{Content, Small};
 pub use write::{Header, Record, Seal, encoded_len, seal, write};

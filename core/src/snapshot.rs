@@ -6,8 +6,12 @@
 //!
 //! ```text
 //! 3  "kvk"
-//! 1  version: 1, or 2 where a topic has more than 65,535 positions
+//! 1  version: 1, or 2 where a topic has more than 65,535 positions; 3 and 4 are the same with the
+//!    cluster id
 //! 4  length of everything, CRC included
+//! in versions 3 and 4:
+//!    1  length of the cluster id, at most 36, and the id, of a longer one its beginning
+//!    4  CRC-32C of the whole id
 //! 2  topics, and of each
 //!    1  length of its name, and the name
 //!    16 topic id, zero where brokers have none
@@ -46,13 +50,19 @@ const CRC: usize = 4;
 const TOPIC: usize = 31;
 const POSITION: usize = 20;
 const NOT_FOLLOWED: u32 = u32::MAX;
+/// What is added to the version where the cluster id is kept.
+const NAMED: u8 = 2;
+const NAMED_NARROW: u8 = VERSION + NAMED;
+const NAMED_WIDE: u8 = WIDE + NAMED;
+/// The cluster id.
+const CLUSTER: usize = if cfg!(feature = "one-cluster") { 41 } else { 0 };
 
 /// Returns how many bytes [`Client::save`](crate::Client::save) needs at most, for this many topics
 /// with names of `name_bytes` in all, and this many partitions that are read.
 #[must_use]
 pub const fn snapshot_bytes(topics: usize, name_bytes: usize, partitions: usize) -> usize {
     let wide = if partitions > NARROW { 2 } else { 0 };
-    FRONT + topics * (TOPIC + wide) + name_bytes + partitions * POSITION + CRC
+    FRONT + CLUSTER + topics * (TOPIC + wide) + name_bytes + partitions * POSITION + CRC
 }
 
 /// What [`Client::save`](crate::Client::save) kept, and what it could not keep.
@@ -167,8 +177,15 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     };
     let many = topics.clone().any(|slot| bookmarks(slot).count() > NARROW);
     let wide = guard!("many positions are counted", many);
-    out.put(&[if wide { WIDE } else { VERSION }]);
+    let (id, crc) = cluster.identity.saved();
+    let named = if id.is_empty() { 0 } else { NAMED };
+    out.put(&[if wide { WIDE } else { VERSION } + named]);
     out.put(&[0; 4]);
+    if named > 0 {
+        out.put(&[id.len() as u8]);
+        out.put(id.as_bytes());
+        out.put(&crc.to_be_bytes());
+    }
     out.put(&(topics.clone().count() as u16).to_be_bytes());
     for slot in topics {
         let topic = &cluster.topics[slot];
@@ -207,27 +224,43 @@ pub(crate) fn save(cluster: &Cluster<'_>, consumer: &Consumer<'_>, out: &mut [u8
     saved
 }
 
+/// A snapshot that is whole.
+struct Checked<'a> {
+    wide: bool,
+    /// Cluster id and its checksum; empty where it was not known.
+    cluster: (&'a str, u32),
+    body: &'a [u8],
+}
+
 /// Checks the whole before any of it is used. Bytes after it are ignored: an erased page of flash
 /// is longer than what was written to it.
-fn checked(bytes: &[u8]) -> Result<(bool, &[u8]), RestoreError> {
+fn checked(bytes: &[u8]) -> Result<Checked<'_>, RestoreError> {
     let mut input = bytes;
     let front = (fixed::<3>(&mut input), fixed::<1>(&mut input), fixed::<4>(&mut input));
     let (Some(MAGIC), Some([version]), Some(len)) = front else {
         return Err(RestoreError::Corrupt);
     };
-    if !matches!(version, VERSION | WIDE) {
-        return Err(RestoreError::Version(version));
-    }
-    let wide = version == WIDE;
+    let (wide, named) = match version {
+        VERSION | WIDE => (version == WIDE, false),
+        NAMED_NARROW | NAMED_WIDE => (version == NAMED_WIDE, true),
+        _ => return Err(RestoreError::Version(version)),
+    };
     let len = u32::from_be_bytes(len) as usize;
     let whole = bytes.get(..len).ok_or(RestoreError::Corrupt)?;
     let (front, crc) = whole.split_last_chunk::<CRC>().ok_or(RestoreError::Corrupt)?;
     if Crc32c::of(front) != u32::from_be_bytes(*crc) {
         return Err(RestoreError::Corrupt);
     }
-    let body = front.get(8..).ok_or(RestoreError::Corrupt)?;
+    let mut body = front.get(8..).ok_or(RestoreError::Corrupt)?;
+    let cluster = if named { cluster_id(&mut body).ok_or(RestoreError::Corrupt)? } else { ("", 0) };
     walk(wide, body, &mut |_| ()).ok_or(RestoreError::Corrupt)?;
-    Ok((wide, body))
+    Ok(Checked { wide, cluster, body })
+}
+
+fn cluster_id<'a>(input: &mut &'a [u8]) -> Option<(&'a str, u32)> {
+    let [len] = fixed(input)?;
+    let id = core::str::from_utf8(take(input, usize::from(len))?).ok()?;
+    Some((id, u32::from_be_bytes(fixed(input)?)))
 }
 
 /// An element of a snapshot.
@@ -279,7 +312,10 @@ pub(crate) fn restore<'d>(
     consumer: &mut Consumer<'d>,
     bytes: &[u8],
 ) -> Result<Restored, RestoreError> {
-    let (wide, body) = checked(bytes)?;
+    let Checked { wide, cluster: (id, crc), body } = checked(bytes)?;
+    if !id.is_empty() && !cx.settings.accept_other_cluster {
+        cx.cluster.identity.restore(id, crc);
+    }
     let mut restored = Restored::default();
     let mut current = None;
     let mut each = |item: Item<'_>| match item {

@@ -452,6 +452,15 @@ fn index(count: usize) -> Index<'static> {
     Index::new(owned(count, || Link::NONE), owned(count, || Link::NONE))
 }
 
+/// The same, unless there is too little memory for it.
+#[cfg(all(feature = "alloc", feature = "consumer"))]
+pub(crate) fn try_zeroed(count: usize) -> Option<Mem<'static, u8>> {
+    // Memory that is zero without being written is only had where a failure aborts, so it is
+    // tried before.
+    alloc::vec::Vec::<u8>::new().try_reserve_exact(count).ok()?;
+    Some(zeroed(count))
+}
+
 #[cfg(feature = "alloc")]
 fn zeroed(count: usize) -> Mem<'static, u8> {
     Mem::Owned(alloc::vec![0; count].into_boxed_slice())

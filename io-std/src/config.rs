@@ -36,10 +36,13 @@ pub struct Config {
     pub(crate) probe_idle: Option<Duration>,
     pub(crate) probe_busy: Option<Duration>,
     pub(crate) read_added_from_first: bool,
+    pub(crate) resend_unblamed: bool,
+    pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
     pub(crate) queue_bytes: usize,
     pub(crate) chunk_bytes: usize,
     pub(crate) unpacked_bytes: usize,
+    pub(crate) max_batch_bytes: usize,
     pub(crate) mode: Mode,
     pub(crate) on_lost: Option<OnLost>,
     pub(crate) tune: Option<Tune>,
@@ -72,10 +75,13 @@ impl Config {
             probe_idle: None,
             probe_busy: None,
             read_added_from_first: true,
+            resend_unblamed: true,
+            accept_other_cluster: false,
             auto_create: false,
             queue_bytes: 8 << 20,
             chunk_bytes: 64 << 10,
             unpacked_bytes: 64 << 20,
+            max_batch_bytes: 64 << 20,
             mode: Mode::Level,
             on_lost: None,
             tune: None,
@@ -179,7 +185,8 @@ impl Config {
         self
     }
 
-    /// The memory of the machine: allocated at start, never more. Default: [`Limits::server`].
+    /// The memory of the machine, allocated at start. More is taken only for receive buffers of a
+    /// consumer, see [`Config::max_batch_bytes`]. Default: [`Limits::server`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
@@ -230,6 +237,25 @@ impl Config {
         self
     }
 
+    /// Whether records that a broker refuses only because of others in their batch are sent again
+    /// by themselves, in their place in the order of the partition. Default: yes; which records
+    /// share a batch is chance. Otherwise they fail with
+    /// [`BatchRefused`](kavka_core::Error::BatchRefused).
+    #[must_use]
+    pub fn resend_unblamed(mut self, yes: bool) -> Self {
+        self.resend_unblamed = yes;
+        self
+    }
+
+    /// Whether an address may lead to another cluster than at first. Default: no. A connection to
+    /// another cluster is then refused, with both cluster ids in its error, and records are neither
+    /// sent there nor read from there.
+    #[must_use]
+    pub fn accept_other_cluster(mut self, yes: bool) -> Self {
+        self.accept_other_cluster = yes;
+        self
+    }
+
     /// Whether brokers may create a topic that is produced to. Default: no.
     #[must_use]
     pub fn auto_create(mut self, yes: bool) -> Self {
@@ -249,6 +275,17 @@ impl Config {
     #[must_use]
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         self.chunk_bytes = bytes.clamp(1, 1 << 30);
+        self
+    }
+
+    /// Bytes of the largest record batch that can be read: receive buffers, which have
+    /// [`Limits::rx_bytes`] each at first, grow to the next power of two when a batch is larger,
+    /// up to this. As many as there are connections grow, and take real memory where something is
+    /// received. A batch beyond parks its partition
+    /// ([`ErrorKind::BatchTooLarge`](crate::ErrorKind::BatchTooLarge)). Default: 64 MiB.
+    #[must_use]
+    pub fn max_batch_bytes(mut self, bytes: usize) -> Self {
+        self.max_batch_bytes = bytes;
         self
     }
 
@@ -323,6 +360,8 @@ impl Config {
         // More than can be put anywhere would be asked for again.
         let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);
         core.fetch_max_bytes = core.fetch_max_bytes.min(most);
+        core.resend_unblamed = self.resend_unblamed;
+        core.accept_other_cluster = self.accept_other_cluster;
         core.auto_create = self.auto_create;
         core.codecs = crate::codec::READ;
         if let Some(tune) = &self.tune {

@@ -23,6 +23,7 @@ struct Inner {
     doing: Cow<'static, str>,
     said: Option<String>,
     broker: Option<String>,
+    at: Option<(Arc<str>, u32)>,
     maybe_written: bool,
 }
 
@@ -37,8 +38,8 @@ pub enum ErrorKind {
         /// Largest encoded record, in bytes.
         max: usize,
     },
-    /// A record batch larger than the receive buffer. Reading goes on after a seek past it, or
-    /// with a larger [`Limits::rx_bytes`](kavka_core::Limits::rx_bytes).
+    /// A record batch larger than a receive buffer may be. Reading continues after a seek past it,
+    /// or with a larger [`Config::max_batch_bytes`](crate::Config::max_batch_bytes).
     BatchTooLarge {
         /// Offset of the batch.
         offset: i64,
@@ -47,9 +48,10 @@ pub enum ErrorKind {
         /// Receive buffer that would hold it, in bytes.
         needed: usize,
     },
-    /// A record batch that cannot be read. Reading goes on after a seek past it.
+    /// A record batch that cannot be read, or a record inside one whose checksum is right. Reading
+    /// continues after a seek past the batch.
     Unreadable {
-        /// Offset of the batch.
+        /// The position: offset of the batch, or first offset in it that was not read.
         offset: i64,
         /// First offset after it, `offset` where the batch does not tell.
         next_offset: i64,
@@ -122,6 +124,13 @@ impl Error {
         self.0.broker.as_deref()
     }
 
+    /// The topic and the partition that cannot be read, of an error of a
+    /// [`Consumer`](crate::Consumer) that is about one: others are read on.
+    #[must_use]
+    pub fn partition(&self) -> Option<(&str, u32)> {
+        self.0.at.as_ref().map(|(topic, partition)| (&**topic, *partition))
+    }
+
     /// What the broker or the operating system said in words.
     #[must_use]
     pub fn said(&self) -> Option<&str> {
@@ -137,6 +146,14 @@ impl Error {
     /// The same, told with what was being done.
     pub(crate) fn doing(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
         Arc::make_mut(&mut self.0).doing = doing.into();
+        self
+    }
+
+    /// The same, of reading this partition.
+    pub(crate) fn reading(mut self, topic: &Arc<str>, partition: u32) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.doing = format!("read {topic}, partition {partition}").into();
+        inner.at = Some((topic.clone(), partition));
         self
     }
 
@@ -159,7 +176,14 @@ impl Error {
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         let doing = Cow::Borrowed("");
-        Self(Arc::new(Inner { kind, doing, said: None, broker: None, maybe_written: false }))
+        Self(Arc::new(Inner {
+            kind,
+            doing,
+            said: None,
+            broker: None,
+            at: None,
+            maybe_written: false,
+        }))
     }
 }
 
@@ -215,8 +239,10 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the batch at offset {offset} needs a receive buffer of {needed} bytes")
             }
             Self::Unreadable { offset, why, .. } => {
-                write!(f, "the batch at offset {offset} cannot be read: ")?;
+                let what = if is_inside(*why) { "record" } else { "batch" };
+                write!(f, "the {what} at offset {offset} cannot be read: ")?;
                 match why {
+                    Unreadable::Malformed(why) => why.fmt(f),
                     Unreadable::Compressed(codec) => {
                         write!(f, "compressed with {}", codec_name(*codec))
                     }
@@ -237,6 +263,23 @@ impl fmt::Display for ErrorKind {
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
         }
+    }
+}
+
+/// Whether something is wrong inside a batch whose header and checksum are right.
+const fn is_inside(why: Unreadable) -> bool {
+    use kavka_core::record::Malformed;
+    match why {
+        Unreadable::Malformed(why) => matches!(
+            why,
+            Malformed::RecordCount
+                | Malformed::TrailingBytes
+                | Malformed::RecordLength
+                | Malformed::FieldLength
+                | Malformed::Varint
+                | Malformed::Offset
+        ),
+        _ => false,
     }
 }
 
@@ -262,6 +305,9 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
             "a listener that wants SASL does so: use a plaintext port without authentication"
         }
+        ErrorKind::Kafka(Core::Peer(PeerFault::OtherCluster)) => {
+            "nothing was sent there; if it is to be used, restart, or set accept_other_cluster"
+        }
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
             "switch idempotence off for such brokers"
         }
@@ -280,7 +326,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         },
         ErrorKind::RequestTooLarge { .. } => "leave out what has its default, or set it later",
         ErrorKind::RecordTooLarge { .. } => "raise batch_bytes, or send less in a record",
-        ErrorKind::BatchTooLarge { .. } => "raise Limits::rx_bytes, or seek past the batch",
+        ErrorKind::BatchTooLarge { .. } => "raise max_batch_bytes, or seek past the batch",
         ErrorKind::Unreadable { why: Unreadable::Compressed(_), .. } => {
             "this build cannot decompress; seek past the batch or read it with another client"
         }

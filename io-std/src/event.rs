@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use kavka_core::wire::Uuid;
-use kavka_core::{Commands, Instant, MoveReason, Signal, TopicId};
+use kavka_core::{Commands, Instant, MoveReason, PeerFault, Signal, TopicId};
 
 use crate::driver::Failure;
 use crate::error::{Error, ErrorKind};
@@ -356,6 +356,10 @@ pub(crate) fn located(
 ) -> Error {
     let broker = match error {
         kavka_core::Error::Blocked(obstacle) => obstacle.broker(),
+        // No broker has it: the bootstrap address stands for all.
+        kavka_core::Error::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. }) => {
+            Some(-1)
+        }
         _ => None,
     };
     match broker {
@@ -368,6 +372,20 @@ pub(crate) fn located(
 pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> Error {
     let error = commands.obstacle().map_or(kavka_core::Error::TimedOut, kavka_core::Error::Blocked);
     located(error, commands, failure)
+}
+
+/// Which cluster an address led to, and which is this client's.
+fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
+    use kavka_core::{Error as Core, Obstacle};
+    let ErrorKind::Kafka(
+        Core::Peer(PeerFault::OtherCluster)
+        | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
+    ) = error.kind()
+    else {
+        return None;
+    };
+    let (ours, other) = (commands.cluster_id()?, commands.refused_cluster_id()?);
+    Some(format!("its cluster id is {other}, this client's is {ours}"))
 }
 
 fn at_address(
@@ -387,6 +405,10 @@ fn at_address(
             Some(why)
         }
         _ => None,
+    };
+    let error = match why_refused(&error, commands) {
+        Some(why) => error.said_by(why),
+        None => error,
     };
     let same = failure.filter(|failure| why.is_some_and(|why| failure.explains(&address, why)));
     error.at_broker(same.map_or(address, |failure| failure.text().to_string()))

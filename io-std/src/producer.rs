@@ -5,6 +5,7 @@ mod chunk;
 mod counts;
 mod inbox;
 mod parked;
+mod refusals;
 mod run;
 
 use std::fmt;

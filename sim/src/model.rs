@@ -15,7 +15,7 @@ mod replica;
 mod session;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
@@ -69,6 +69,8 @@ pub struct Options {
     pub max_request_bytes: usize,
     /// Fetch sessions that a broker keeps.
     pub session_slots: usize,
+    /// Whether all topics are compacted: records without a key are refused, and named (KIP-467).
+    pub needs_keys: bool,
     /// Whether Metadata requests that allow it create topics, with one partition.
     pub auto_create: bool,
     /// Number of racks, `rack-1` and so on, that brokers are assigned to in turn (`broker.rack`);
@@ -95,6 +97,7 @@ impl Default for Options {
             min_in_sync: 1,
             unclean: false,
             max_message_bytes: 1_048_588,
+            needs_keys: false,
             segment_bytes: 1 << 30,
             max_request_bytes: 100 << 20,
             session_slots: 1000,
@@ -272,6 +275,11 @@ pub struct Cluster {
     /// Names that ZooKeeper mode still deletes, and until when.
     deleting: BTreeMap<StrBytes, Duration>,
     cluster_id: StrBytes,
+    /// APIs that no broker offers.
+    withheld: Vec<ApiKey>,
+    /// Brokers whose addresses lead to another cluster, and what was sent there.
+    impostors: BTreeSet<i32>,
+    trespasses: u64,
     /// What was done since the last [`Cluster::take_deeds`]; `None` while not watched.
     deeds: Option<Vec<Deed>>,
 }
@@ -325,6 +333,9 @@ impl Cluster {
             next_producer_id: 1000,
             deleting: BTreeMap::new(),
             cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
+            withheld: Vec::new(),
+            impostors: BTreeSet::new(),
+            trespasses: 0,
             deeds: None,
         }
     }
@@ -431,6 +442,11 @@ impl Cluster {
             }
             return Reply::Close;
         }
+        let greets = matches!(api, ApiKey::ApiVersions | ApiKey::Metadata);
+        if self.impostors.contains(&broker) && !greets {
+            self.trespasses += 1;
+            return Reply::Close;
+        }
         let reply = match body {
             RequestKind::ApiVersions(_) => self.api_versions(&ctx),
             RequestKind::Metadata(ask) => self.metadata(&ctx, ask),
@@ -464,6 +480,7 @@ impl Cluster {
 
     fn offers(&self, ctx: &Ctx) -> bool {
         let range = self.nodes.get(&ctx.broker).and_then(|node| node.profile.range(ctx.api));
+        let range = range.filter(|_| !self.withheld.contains(&ctx.api));
         range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
     }
 

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, ListOffsetsRequest, ProduceRequest};
 use kavka_core::{
-    Config, Error, Event, Instant, LimitKind, Limits, MoveReason, OutOfRange, RestoreError, Signal,
-    Start, TopicId, snapshot_bytes,
+    Config, Error, Event, Instant, LimitKind, Limits, MoveReason, OutOfRange, PeerFault,
+    RestoreError, Signal, Start, TopicId, snapshot_bytes,
 };
 use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{
@@ -15,6 +15,8 @@ use kavka_tests::script::steps::{
 use kavka_tests::script::{Script, World};
 use kavka_tests::sim::Profile;
 
+/// What the longest cluster id takes; most brokers here have none.
+const CLUSTER_ID: usize = 41;
 /// Where partitions end when a test begins.
 const END: i64 = 40;
 
@@ -255,12 +257,12 @@ fn the_room_that_is_needed_is_reported() {
     let (mut s, _) = following(world(3));
     wanted(&mut s);
     let len = save(&mut s).len();
-    assert_eq!(len, snapshot_bytes(1, 1, 3));
+    assert_eq!(len + CLUSTER_ID, snapshot_bytes(1, 1, 3));
     let error = s.client.save(&mut vec![0; len - 1]).unwrap_err();
     assert_eq!(error, Error::Limit { what: LimitKind::Snapshot, needed: len });
     assert_eq!(s.client.save(&mut vec![0; len]).map(|saved| saved.bytes), Ok(len));
     // Two topics with names of twenty bytes and eight partitions, as a device may have.
-    assert_eq!(snapshot_bytes(2, 40, 8), 276);
+    assert_eq!(snapshot_bytes(2, 40, 8), 276 + CLUSTER_ID);
 }
 
 /// A device that sleeps before its positions are known would read from another place than the one
@@ -315,6 +317,33 @@ fn connections_that_are_ended_on_purpose_are_no_failure() {
     assert_eq!(disconnected(&mut s), []);
 }
 
+/// A device that wakes where its address leads to another cluster.
+#[test]
+fn the_cluster_is_restored() {
+    let (mut s, _) = following(world(3).cluster("here"));
+    assert_eq!(wanted(&mut s).len(), 3);
+    let bytes = save(&mut s);
+    assert_eq!(bytes[3], 3, "the version with a cluster id");
+    assert!(bytes.len() <= snapshot_bytes(2, 2, 3));
+    let (mut s, _) = woken(&bytes, world(3).cluster("there"));
+    s.run(Duration::from_secs(3));
+    s.none::<FetchRequest>("it leads to another cluster");
+    assert_eq!(s.client.cluster_id(), Some("here"));
+    let refused = Error::Peer(PeerFault::OtherCluster);
+    assert!(disconnected(&mut s).iter().any(|(_, error)| *error == refused));
+    let (mut s, _) = woken(&bytes, world(3).cluster("here"));
+    assert_eq!(wanted(&mut s), [(0, END), (1, END), (2, END)]);
+    // A client that accepts any cluster, and one that woke with a snapshot of earlier versions.
+    let mut config = Config::new("b1:9001");
+    config.accept_other_cluster = true;
+    let mut s = Script::with(world(3).cluster("there"), config, &Limits::small());
+    let t = s.topic("t");
+    let now = s.now();
+    s.client.assign_all(now, t, Start::Latest).unwrap();
+    s.client.restore(now, &bytes).unwrap();
+    assert_eq!(wanted(&mut s).len(), 3);
+}
+
 /// More positions of one topic than 16 bits can count.
 #[test]
 fn seventy_thousand_positions_are_restored() {
@@ -336,7 +365,7 @@ fn seventy_thousand_positions_are_restored() {
     let (mut s, t) = client();
     s.ready("t");
     assign(&mut s, t, Start::Offset(7));
-    let mut bytes = vec![0; snapshot_bytes(1, 1, MANY as usize)];
+    let mut bytes = vec![0; snapshot_bytes(1, 1, MANY as usize) - CLUSTER_ID];
     let saved = s.client.save(&mut bytes).unwrap();
     assert_eq!((saved.bytes, saved.positions, saved.unresolved), (bytes.len(), MANY, 0));
     assert_eq!(bytes[3], 2, "the version with larger counts");

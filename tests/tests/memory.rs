@@ -60,6 +60,22 @@ fn heap_takes_exactly_the_bytes_of_its_limits() {
     }
 }
 
+/// The only memory that a client takes later, and only when its owner calls for it.
+#[test]
+fn larger_receive_buffers_take_what_their_limits_say() {
+    let mut limits = device();
+    let mut client = None;
+    let before = measure(|| {
+        let made = Client::new(config(), Storage::heap(&limits), [1; 32]);
+        client = Some(made.expect("a client"));
+    });
+    let mut client = client.expect("a client");
+    let grown = measure(|| client.grow_receive_buffers(70_001).expect("memory"));
+    limits.rx_bytes = 70_001;
+    assert_eq!(before.bytes_current + grown.bytes_current, limits.bytes() as i64);
+    none("a smaller size", &measure(|| client.grow_receive_buffers(5).expect("nothing")));
+}
+
 /// A struct may own its client without leaking the configuration's text.
 #[test]
 fn a_client_that_owns_its_texts_outlives_their_source() {

@@ -72,6 +72,15 @@ impl Commands<'_> {
         self.owners.consumer.seek(&self.cx, part, to)
     }
 
+    /// Reads a partition that waits for a seek again from its position, for example after
+    /// [`Client::grow_receive_buffers`](crate::Client::grow_receive_buffers).
+    #[cfg(feature = "alloc")]
+    pub fn retry(&mut self, _now: Instant, at: PartitionId) {
+        if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
+            self.owners.consumer.retry(&self.cx, part);
+        }
+    }
+
     /// Stops returning records of this partition for now.
     pub fn pause(&mut self, at: PartitionId) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
@@ -90,7 +99,6 @@ impl Commands<'_> {
     /// Parks a partition: the records from `offset` on cannot be used, for example because
     /// [`Batch::unpack`](crate::Batch::unpack) failed. It waits there for a [`Commands::seek`], as
     /// after [`Event::Corrupt`](crate::Event::Corrupt).
-    #[cfg(feature = "codecs")]
     pub fn park(&mut self, at: PartitionId, offset: i64) {
         if let Some(part) = self.owners.consumer.slot(&self.cx.cluster, at) {
             self.owners.consumer.park_at(part, offset);

@@ -3,7 +3,7 @@
 
 use super::Commands;
 use crate::answer::{AnswerSlot, Frame, Memo};
-use crate::api::Kind;
+use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{PeerFault, Protocol};
@@ -142,7 +142,9 @@ impl Commands<'_> {
         answer.walker = Walker::IDLE;
         answer.memo = Memo::None;
         answer.waiting_since = None;
-        if answer.question.kind != Kind::Versions && !self.cx.net.conns[slot].proven {
+        let greets = answer.question.kind.row().owner == Owner::Handshake;
+        let serves = !guard!("who confirms its cluster has proven nothing", greets);
+        if serves && !self.cx.net.conns[slot].proven {
             self.cx.net.conns[slot].proven = true;
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
         }
@@ -247,7 +249,13 @@ impl Commands<'_> {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        if matches!(answer.memo, Memo::Admin(_)) && present == Present::Nothing {
+        let taken = match &answer.memo {
+            Memo::Admin(_) => true,
+            Memo::Producer(memo) => memo.explains(),
+            _ => false,
+        };
+        let waits = taken && present == Present::Nothing;
+        if guard!("what the application takes piece by piece waits for it", waits) {
             let waits = at.body.is_empty() && !at.whole;
             return Ok(if waits { Progress::Need } else { Progress::Stall });
         }
@@ -338,9 +346,15 @@ impl Commands<'_> {
         let from = Origin { conn: slot, asked: *question };
         if let Memo::Handshake(memo) = *memo {
             // The request leaves the queue first: the next one may take its place.
+            let kind = from.asked.kind;
             self.complete(slot);
-            self.versions_done(slot, &memo)?;
+            self.handshake_done(slot, kind, &memo)?;
             return Ok(Progress::On);
+        }
+        if let Memo::Cluster(memo) = memo
+            && memo.is_foreign()
+        {
+            return Err(PeerFault::OtherCluster);
         }
         let event = owners.done(cx, &from, memo);
         self.complete(slot);

@@ -3,12 +3,18 @@
 use super::Commands;
 use crate::answer::AnswerSlot;
 use crate::api::Kind;
-use crate::connection::{ConnState, HandshakeMemo, HandshakeStep, Peer};
+use crate::connection::{Body, ConnState, HandshakeMemo, HandshakeStep, Peer};
 use crate::error::{Error, LimitKind, PeerFault};
-use crate::wire::{Encode, api_versions};
+use crate::wire::{Encode, Full, Writer, api_versions, metadata};
 
 const NAME: &str = "kavka";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes a Metadata request for the cluster alone.
+fn no_topics(w: &mut Writer<'_>, version: i16) -> Result<(), Full> {
+    metadata::begin(w, version, Some(0))?;
+    metadata::end(w, version, false)
+}
 
 impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, slot: usize) {
@@ -24,12 +30,18 @@ impl Commands<'_> {
     }
 
     /// Handles the end of a response to a handshake request.
-    pub(super) fn versions_done(
+    pub(super) fn handshake_done(
         &mut self,
         slot: usize,
+        kind: Kind,
         memo: &HandshakeMemo,
     ) -> Result<(), PeerFault> {
-        let next = self.cx.net.conns[slot].versions_done(memo)?;
+        let known = self.cx.cluster.identity.is_known();
+        let conn = &mut self.cx.net.conns[slot];
+        let next = match kind {
+            Kind::Versions => conn.versions_done(memo, known)?,
+            _ => conn.confirmed(memo)?,
+        };
         self.take_step(slot, next);
         Ok(())
     }
@@ -39,16 +51,25 @@ impl Commands<'_> {
         self.dirty = true;
         match next {
             HandshakeStep::Versions => self.ask_versions(slot),
+            HandshakeStep::Confirm => self.ask_cluster(slot),
             HandshakeStep::Ready => self.be_ready(slot),
         }
     }
 
     fn ask_versions(&mut self, slot: usize) {
         let request = api_versions::Request { software_name: NAME, software_version: VERSION };
+        self.ask_peer(slot, Kind::Versions, &mut |w, version| request.encode(version, w));
+    }
+
+    fn ask_cluster(&mut self, slot: usize) {
+        let Some(kind) = Kind::CONFIRM else { return };
+        self.ask_peer(slot, kind, &mut no_topics);
+    }
+
+    fn ask_peer(&mut self, slot: usize, kind: Kind, body: Body<'_>) {
         let (now, timeout) = (self.cx.now, self.cx.settings.connect_timeout);
         let net = &mut self.cx.net;
-        let draft =
-            net.draft(slot, now, Kind::Versions, &mut |w, version| request.encode(version, w));
+        let draft = net.draft(slot, now, kind, body);
         let Some(draft) = draft else {
             // No block is free: the connection is retried later.
             let what = LimitKind::SendBlocks;

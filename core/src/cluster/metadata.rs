@@ -3,7 +3,7 @@
 use super::topics::Plan;
 use super::{Cluster, Cx, pending, topic};
 use crate::api::Kind;
-use crate::connection::{Draft, PATIENCE};
+use crate::connection::{Draft, HandshakeMemo, PATIENCE};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -48,6 +48,8 @@ pub(crate) struct MetadataMemo {
     applies: bool,
     /// Something of the topic was not known before.
     news: bool,
+    /// It is the response of another cluster.
+    pub(super) foreign: bool,
 }
 
 impl MetadataMemo {
@@ -66,6 +68,7 @@ impl MetadataMemo {
             count: 0,
             applies: false,
             news: false,
+            foreign: false,
         }
     }
 
@@ -266,7 +269,69 @@ impl<'d> Cx<'d> {
         }
     }
 
-    pub(crate) fn on_metadata(&mut self, memo: &mut MetadataMemo, got: Segment<'_, '_>) {
+    /// Takes an item of the response that confirms which cluster a connection leads to.
+    pub(crate) fn on_confirmation(&mut self, memo: &mut HandshakeMemo, got: Segment<'_, '_>) {
+        if let Some(metadata::Item::Cluster { id, .. }) = metadata::item(got) {
+            memo.foreign = !self.admits(id);
+        }
+    }
+
+    /// Whether a cluster id is that of this client's cluster.
+    fn admits(&mut self, id: Option<&str>) -> bool {
+        self.settings.accept_other_cluster || self.cluster.identity.admit(id)
+    }
+
+    /// Whether a response may be of another cluster: its id, which stands behind the brokers, is to
+    /// be compared first.
+    fn may_be_foreign(&self, conn: usize) -> bool {
+        let unsure = self.net.conns[conn].unconfirmed && self.cluster.identity.is_known();
+        guard!("brokers of a cluster that may be another one are not adopted", unsure)
+    }
+
+    /// Takes a broker that a response names.
+    fn on_broker(
+        &mut self,
+        conn: usize,
+        memo: &mut MetadataMemo,
+        (id, host, port): (i32, &str, i32),
+    ) {
+        memo.brokers += 1;
+        if self.may_be_foreign(conn) {
+            memo.skipped = true;
+            return;
+        }
+        // A stale broker may know an old address (R9).
+        let behind =
+            self.cluster.broker(id).is_some() && self.cluster.is_stale(memo.node, self.now);
+        if !guard!("who is behind moves no broker", behind) {
+            self.merge_broker(id, host, port);
+        }
+    }
+
+    /// Takes what a response says of the cluster.
+    fn on_cluster(
+        &mut self,
+        conn: usize,
+        memo: &mut MetadataMemo,
+        id: Option<&str>,
+        controller: i32,
+    ) {
+        if self.admits(id) {
+            self.net.conns[conn].unconfirmed = false;
+            if controller >= 0 {
+                self.cluster.controller = Some(controller);
+            }
+            return;
+        }
+        memo.foreign = true;
+    }
+
+    pub(crate) fn on_metadata(
+        &mut self,
+        conn: usize,
+        memo: &mut MetadataMemo,
+        got: Segment<'_, '_>,
+    ) {
         if memo.serial == self.cluster.metadata_serial && self.cluster.metadata_until != Tick::NEVER
         {
             // Long responses over slow links take their time; this one is arriving.
@@ -274,17 +339,12 @@ impl<'d> Cx<'d> {
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
+            _ if memo.foreign => {}
             metadata::Item::Broker { id, host, port, .. } => {
-                memo.brokers += 1;
-                // A stale broker may know an old address (R9).
-                let behind =
-                    self.cluster.broker(id).is_some() && self.cluster.is_stale(memo.node, self.now);
-                if !guard!("who is behind moves no broker", behind) {
-                    self.merge_broker(id, host, port);
-                }
+                self.on_broker(conn, memo, (id, host, port));
             }
-            metadata::Item::Cluster { controller, .. } if controller >= 0 => {
-                self.cluster.controller = Some(controller);
+            metadata::Item::Cluster { id, controller } => {
+                self.on_cluster(conn, memo, id, controller);
             }
             metadata::Item::Topic { error, name, id, .. } => {
                 let slot = name.and_then(|name| self.cluster.named(name));

@@ -15,6 +15,11 @@ pub(crate) enum Memo {
 }
 
 impl Memo {
+    /// Whether the response is of another cluster: nothing of its topics was adopted.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        matches!(self, Self::Metadata(MetadataMemo { foreign: true, .. }))
+    }
+
     /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         if let Self::Metadata(memo) = self {
@@ -73,7 +78,7 @@ impl<'d> Cx<'d> {
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         match memo {
-            Memo::Metadata(memo) => self.on_metadata(memo, got),
+            Memo::Metadata(memo) => self.on_metadata(from.conn, memo, got),
             Memo::Describe(memo) if Kind::DESCRIBE.is_some() => self.cluster.on_describe(memo, got),
             Memo::Describe(_) => {}
             Memo::Probe(memo) => self.on_list_offsets_probe(from.conn, memo, got),

@@ -1,7 +1,8 @@
 //! What a connection does before it takes requests, as a state machine: it returns the next step,
-//! and the client sends it. Today it is only ApiVersions (KIP-511); authentication is another
-//! [`HandshakeStep`] between the versions and `Ready`, and the same one again when the session of a
-//! ready connection ends (KIP-368).
+//! and the client sends it. Today that is ApiVersions (KIP-511), and a Metadata request without
+//! topics where a cluster id is known that the peer's has to be compared with. Authentication is
+//! another [`HandshakeStep`] between the versions and these, and the same one again when the
+//! session of a ready connection ends (KIP-368).
 
 use super::{Conn, ConnState};
 use crate::api::Kind;
@@ -9,11 +10,16 @@ use crate::error::PeerFault;
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, ErrorCode, api_versions};
 
+/// Version of Metadata that has the cluster id.
+const CLUSTER_ID_SINCE: i16 = 2;
+
 /// What a handshake has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeStep {
     /// Send ApiVersions in the version of [`Conn::handshake_version`].
     Versions,
+    /// Request the cluster id: records must not go to another cluster.
+    Confirm,
     /// Nothing: the connection takes requests.
     Ready,
 }
@@ -25,6 +31,8 @@ pub(crate) struct HandshakeMemo {
     /// The highest ApiVersions version that the broker names.
     pub(crate) max: i16,
     pub(crate) ranges: u16,
+    /// The peer belongs to another cluster.
+    pub(crate) foreign: bool,
 }
 
 impl Conn {
@@ -39,8 +47,12 @@ impl Conn {
     /// Returns the version in which a handshake sends a request, if it is one of its own: nothing
     /// else is sent before a connection is ready.
     pub(super) fn handshake_asks(&self, kind: Kind) -> Option<i16> {
-        let asks = self.state == ConnState::Handshake && kind == Kind::Versions;
-        asks.then_some(self.handshake_version)
+        match kind {
+            _ if self.state != ConnState::Handshake => None,
+            Kind::Versions => Some(self.handshake_version),
+            kind if Some(kind) == Kind::CONFIRM => self.versions.best(kind, i16::MAX),
+            _ => None,
+        }
     }
 
     /// Takes an item of a broker's ApiVersions response.
@@ -61,10 +73,12 @@ impl Conn {
     }
 
     /// Ends ApiVersions: the versions are known, or are requested again in a version that the
-    /// broker knows, at most once for each lower version.
+    /// broker knows, at most once for each lower version. `known`: the client knows which cluster
+    /// is its own.
     pub(crate) fn versions_done(
         &mut self,
         memo: &HandshakeMemo,
+        known: bool,
     ) -> Result<HandshakeStep, PeerFault> {
         if memo.error == ErrorCode::UNSUPPORTED_VERSION {
             let lower = memo.max.clamp(0, api_versions::Answer::VERSIONS.1);
@@ -76,9 +90,27 @@ impl Conn {
             self.handshake_version = lower;
             return Ok(HandshakeStep::Versions);
         }
-        match self.versions.lacks(Kind::Metadata) {
-            Some(fault) => Err(fault),
-            None => Ok(HandshakeStep::Ready),
+        if let Some(fault) = self.versions.lacks(Kind::Metadata) {
+            return Err(fault);
+        }
+        let confirms = known && Kind::CONFIRM.is_some_and(|kind| self.names_cluster(kind));
+        self.unconfirmed = Kind::CONFIRM.is_some() && !known;
+        match guard!("a connection is confirmed before it is ready", confirms) {
+            true => Ok(HandshakeStep::Confirm),
+            false => Ok(HandshakeStep::Ready),
+        }
+    }
+
+    /// Whether responses of this kind have a cluster id: those of 0.10.0 do not.
+    fn names_cluster(&self, kind: Kind) -> bool {
+        self.versions.best(kind, i16::MAX) >= Some(CLUSTER_ID_SINCE)
+    }
+
+    /// Ends the comparison of cluster ids.
+    pub(crate) fn confirmed(&self, memo: &HandshakeMemo) -> Result<HandshakeStep, PeerFault> {
+        match memo.foreign {
+            true => Err(PeerFault::OtherCluster),
+            false => Ok(HandshakeStep::Ready),
         }
     }
 }
@@ -88,7 +120,8 @@ mod tests {
     use super::*;
 
     fn done(conn: &mut Conn, error: i16, max: i16) -> Result<HandshakeStep, PeerFault> {
-        conn.versions_done(&HandshakeMemo { error: ErrorCode(error), max, ranges: 1 })
+        let memo = HandshakeMemo { error: ErrorCode(error), max, ranges: 1, foreign: false };
+        conn.versions_done(&memo, false)
     }
 
     #[test]
@@ -111,6 +144,19 @@ mod tests {
         assert!(matches!(done(&mut conn, 0, 4), Err(PeerFault::NoApi(ApiKey::METADATA))));
         conn.versions.offer(ApiKey::METADATA, 0, 9);
         assert_eq!(done(&mut conn, 0, 4), Ok(HandshakeStep::Ready));
+    }
+
+    #[cfg(feature = "one-cluster")]
+    #[test]
+    fn a_connection_is_confirmed_where_its_broker_names_its_cluster() {
+        for (most, step) in [(1, HandshakeStep::Ready), (2, HandshakeStep::Confirm)] {
+            let mut conn = Conn::EMPTY;
+            conn.versions.offer(ApiKey::METADATA, 0, most);
+            let memo = HandshakeMemo { ranges: 1, ..HandshakeMemo::default() };
+            assert_eq!(conn.versions_done(&memo, true), Ok(step));
+        }
+        let foreign = HandshakeMemo { foreign: true, ..HandshakeMemo::default() };
+        assert_eq!(Conn::EMPTY.confirmed(&foreign), Err(PeerFault::OtherCluster));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(crate) struct FetchMemo {
     pub(super) cut: bool,
     /// The checksum of the batch at the front was verified.
     pub(super) checked: bool,
+    /// Its records can be read.
+    #[cfg(feature = "record-check")]
+    pub(super) sound: bool,
 }
 
 impl FetchMemo {
@@ -64,6 +67,10 @@ impl FetchMemo {
     /// Notes that the batch at the front was taken.
     pub(crate) fn next_batch(&mut self) {
         self.checked = false;
+        #[cfg(feature = "record-check")]
+        {
+            self.sound = false;
+        }
     }
 }
 
@@ -281,7 +288,8 @@ impl<'d> Consumer<'d> {
                     .filter(|part| self.is_current(*part, memo.serial));
                 memo.part = part.map_or(Link::NONE, Link::to);
                 (memo.error, memo.high_watermark, memo.diverging) = (error, high_watermark, None);
-                (memo.hinted, memo.checked, memo.cut, memo.skip) = (false, false, false, 0);
+                (memo.hinted, memo.cut, memo.skip) = (false, false, 0);
+                memo.next_batch();
                 memo.passed = false;
                 memo.preferred = -1;
                 memo.discard = part.is_none() || error.0 != 0;

@@ -1,12 +1,13 @@
 //! Record batches in a Fetch response: found, checked and handed out one by one.
 
 use super::{Activity, Consumer, FetchMemo, Trouble};
-#[cfg(feature = "codecs")]
 use super::{Link, Spot, Start};
 use crate::cluster::Cx;
 #[cfg(feature = "codecs")]
 use crate::codec::Codec;
 use crate::event::{Batch, Unreadable};
+#[cfg(feature = "record-check")]
+use crate::record::Damage;
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
 /// Position of the magic, in bytes from the beginning.
@@ -33,6 +34,9 @@ pub(crate) struct Taken {
     serial: u32,
     next_offset: i64,
     epoch: i32,
+    /// Why the rest of the batch cannot be read, and the offset after it.
+    #[cfg(feature = "record-check")]
+    damage: Option<(Malformed, i64)>,
 }
 
 impl<'d> Consumer<'d> {
@@ -112,7 +116,7 @@ impl<'d> Consumer<'d> {
     fn hand_out<'a>(
         &mut self,
         cx: &Cx<'d>,
-        memo: &FetchMemo,
+        memo: &mut FetchMemo,
         part: usize,
         header: BatchHeader,
         bytes: &'a [u8],
@@ -133,7 +137,15 @@ impl<'d> Consumer<'d> {
             self.park(part, Trouble::Corrupt { why, next_offset });
             return Found::Drop;
         }
-        let epoch = header.partition_leader_epoch;
+        #[cfg(feature = "record-check")]
+        let (header, damage) = match Self::damage_in(memo, &header, bytes) {
+            None => (header, None),
+            Some(damage) if damage.sound.next_offset() <= position => {
+                return self.corrupt(part, next_offset, damage.why);
+            }
+            Some(damage) => (damage.sound, Some((damage.why, next_offset))),
+        };
+        let (epoch, next_offset) = (header.partition_leader_epoch, header.next_offset());
         let batch = Batch {
             at: Self::id(&cx.cluster, part),
             partition: Self::topic_partition(&cx.cluster, part),
@@ -142,7 +154,29 @@ impl<'d> Consumer<'d> {
             header,
             bytes,
         };
-        Found::Batch(batch, Taken { len, part, serial: memo.serial, next_offset, epoch })
+        let taken = Taken {
+            len,
+            part,
+            serial: memo.serial,
+            next_offset,
+            epoch,
+            #[cfg(feature = "record-check")]
+            damage,
+        };
+        Found::Batch(batch, taken)
+    }
+
+    /// Returns what is wrong inside a batch whose checksum is right, if something is. Of compressed
+    /// ones only the application can know.
+    #[cfg(feature = "record-check")]
+    fn damage_in(memo: &mut FetchMemo, header: &BatchHeader, bytes: &[u8]) -> Option<Damage> {
+        if memo.sound || header.codec() != 0 {
+            return None;
+        }
+        let body = bytes.get(HEADER_LEN..).unwrap_or_default();
+        let damage = record::check_records(header, body).err();
+        memo.sound = damage.is_none();
+        guard!("damage inside a batch is noticed", damage => None)
     }
 
     /// Returns whether the application unpacks batches of this codec.
@@ -157,7 +191,6 @@ impl<'d> Consumer<'d> {
     }
 
     /// Parks a partition until a seek: the application cannot use the records from `offset` on.
-    #[cfg(feature = "codecs")]
     pub(crate) fn park_at(&mut self, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if read.state == Activity::Resolve {
@@ -210,6 +243,11 @@ impl<'d> Consumer<'d> {
         }
         read.position = taken.next_offset;
         read.last_epoch = taken.epoch;
+        #[cfg(feature = "record-check")]
+        if let Some((why, next_offset)) = taken.damage {
+            self.corrupt(taken.part, next_offset, why);
+            return false;
+        }
         let wanted = !read.paused;
         self.moved_on(taken.part);
         wanted

@@ -5,6 +5,8 @@ use super::{Identity, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
+use crate::event::Event;
+use crate::id::BatchId;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -31,17 +33,24 @@ impl AnswerMemo {
     pub(crate) fn new(conn: usize) -> Self {
         Self { conn: conn as u16, ..Self::default() }
     }
+
+    /// Whether the broker's words about a batch that fails may come next. The application has to
+    /// take them element by element, since they are not kept.
+    pub(crate) fn explains(&self) -> bool {
+        let fails = !self.error.is_retriable() && self.error.0 != 0;
+        cfg!(feature = "refusal-text") && fails && !self.batch.is_none()
+    }
 }
 
 impl<'d> Producer<'d> {
-    pub(crate) fn on_answer(
+    pub(crate) fn on_answer<'a>(
         &mut self,
         cx: &mut Cx<'d>,
         from: &Origin,
         memo: &mut AnswerMemo,
-        got: Segment<'_, '_>,
-    ) {
-        let Some(item) = produce::item(got) else { return };
+        got: Segment<'_, 'a>,
+    ) -> Option<Event<'a>> {
+        let item = produce::item(got)?;
         match item {
             produce::Item::Topic { name, id } => {
                 let slot = cx.cluster.named_or_id(name, id);
@@ -70,9 +79,11 @@ impl<'d> Producer<'d> {
                     memo.hinted |= cx.cluster.hint(part, leader, epoch);
                 }
             }
-            produce::Item::RecordError { batch_index, .. } => {
+            produce::Item::RecordError { batch_index, message } => {
                 self.on_record_error(&mut cx.net, memo, batch_index);
+                return self.explained(memo, u32::try_from(batch_index).ok(), message);
             }
+            produce::Item::PartitionText { message } => return self.explained(memo, None, message),
             produce::Item::PartitionEnd => {
                 if let Some(batch) = memo.batch.get() {
                     self.conclude(cx, batch, memo);
@@ -84,6 +95,27 @@ impl<'d> Producer<'d> {
             }
             _ => {}
         }
+        None
+    }
+
+    /// Returns the event of a broker's text about a record, or about a whole batch.
+    fn explained<'a>(
+        &self,
+        memo: &AnswerMemo,
+        record: Option<u32>,
+        text: Option<&'a str>,
+    ) -> Option<Event<'a>> {
+        if !memo.explains() {
+            return None;
+        }
+        let (b, text) = (&self.batches[memo.batch.get()?], text.filter(|text| !text.is_empty())?);
+        let record = match record {
+            Some(index) if index >= b.count => return None,
+            Some(index) => Some(b.first + index),
+            None => None,
+        };
+        let (batch, to, code) = (BatchId(b.id), b.to, memo.error);
+        Some(Event::Refused { batch, to, record, code, text })
     }
 
     /// Returns the batch of a partition that left with a request.
@@ -220,6 +252,14 @@ impl<'d> Producer<'d> {
                     self.pause(cx, part, base);
                 }
             }
+            code if self.may_resend(&cx.settings, batch) => {
+                // It waits for memory, as a batch that is to be split.
+                self.again(batch);
+                let b = &mut self.batches[batch];
+                (b.oversize, b.error) = (true, Some(Error::Broker(code)));
+                let broken = idempotent && b.sequence >= 0;
+                self.queues[part].bump |= guard!("a gap begins a new epoch", broken);
+            }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);
                 self.fail(&mut cx.net, part, batch, code, maybe);
@@ -250,11 +290,20 @@ impl<'d> Producer<'d> {
         while let Some(part) = link.get() {
             link = self.places.next(part);
             let Some(batch) = self.first_waiting(part) else { continue };
-            if self.split(net, part, batch) {
+            let b = &self.batches[batch];
+            let (refused, maybe) = (b.error, b.maybe_written);
+            let done = match refused {
+                Some(_) if cfg!(feature = "resend-unblamed") => self.resend(net, part, batch),
+                _ => self.split(net, part, batch),
+            };
+            if done {
                 self.touch(part);
             } else if self.unfinished < 2 {
-                let maybe = self.batches[batch].maybe_written;
-                self.fail(net, part, batch, ErrorCode::MESSAGE_TOO_LARGE, maybe);
+                let code = match refused {
+                    Some(Error::Broker(code)) => code,
+                    _ => ErrorCode::MESSAGE_TOO_LARGE,
+                };
+                self.fail(net, part, batch, code, maybe);
             }
         }
     }

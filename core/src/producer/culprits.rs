@@ -1,12 +1,14 @@
-//! Records that a broker names as the reason for refusing their batch (KIP-467): they get its code,
-//! the others of the batch an error that says that they are not to blame.
+//! Records that a broker names as the reason for refusing their batch (KIP-467): they get its code.
+//! The others are sent again, in batches of their own in the same place, or get an error that says
+//! that they are not to blame.
 //!
 //! They are marked in the batch itself, which will not be sent again: in the attributes of each
 //! record, which are 0.
 
 use super::answer::AnswerMemo;
-use super::split::Reader;
-use super::{Batch, Producer};
+use super::split::{Reader, extent, renumbered};
+use super::{Batch, Producer, Stage};
+use crate::config::Settings;
 use crate::connection::Net;
 use crate::error::Error;
 use crate::event::Event;
@@ -22,6 +24,14 @@ const BAD: u8 = 1;
 pub(super) struct Named {
     records: u32,
     bytes: u32,
+}
+
+/// Neighbours in a batch that are all to blame, or all not.
+struct Run {
+    count: u32,
+    bad: bool,
+    /// Where the last one ends.
+    end: usize,
 }
 
 impl<'d> Producer<'d> {
@@ -45,6 +55,85 @@ impl<'d> Producer<'d> {
         memo.named = Named { records: index + 1, bytes: end as u32 };
     }
 
+    /// Whether the records of a refused batch that are not to blame are sent again. None of it is
+    /// in the log then.
+    pub(super) fn may_resend(&self, settings: &Settings<'_>, batch: usize) -> bool {
+        let b = &self.batches[batch];
+        let wanted = cfg!(feature = "resend-unblamed") && settings.resend_unblamed && b.blamed;
+        guard!("who is not to blame is sent again", wanted)
+            && !guard!("what may be written is not taken apart", b.maybe_written)
+    }
+
+    /// Puts the records of a refused batch that are not to blame into batches of their own, in its
+    /// place, and ends it with the others. False: there is no memory for that now.
+    pub(super) fn resend(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
+        let whole = self.batches[batch];
+        if !self.fits_again(&net.blocks, &whole) {
+            return false;
+        }
+        let (mut first, mut at, mut last) = (0, HEADER_LEN, batch);
+        while let Some(Run { count, bad, end }) = run(&net.blocks, &whole, first, at) {
+            if !bad {
+                match self.take_out(net, &whole, first, at, count) {
+                    Some(new) => self.enqueue_after(part, last, new),
+                    // There was enough memory.
+                    None => break,
+                }
+                last = self.batches[last].next.get().unwrap_or(last);
+            }
+            (first, at) = (first + count, end);
+        }
+        let error = whole.error.unwrap_or(Error::Broker(ErrorCode::INVALID_RECORD));
+        self.finish(&mut net.blocks, part, batch, Err((error, false)));
+        self.batches[batch].records.0 = first;
+        true
+    }
+
+    /// Returns whether there are blocks and slots for the records that are sent again.
+    fn fits_again(&self, blocks: &Blocks<'d>, whole: &Batch) -> bool {
+        let (mut batches, mut needed) = (0, 0);
+        let (mut first, mut at) = (0, HEADER_LEN);
+        while let Some(Run { count, bad, end }) = run(blocks, whole, first, at) {
+            if !bad {
+                batches += 1;
+                needed += (HEADER_LEN + end - at).div_ceil(blocks.block_size());
+            }
+            (first, at) = (first + count, end);
+        }
+        batches <= self.slots.left() && needed <= blocks.free()
+    }
+
+    /// Makes a batch of some records of another one.
+    fn take_out(
+        &mut self,
+        net: &mut Net<'d>,
+        whole: &Batch,
+        first: u32,
+        at: usize,
+        count: u32,
+    ) -> Option<usize> {
+        let (_, max_timestamp) = extent(net, whole, at, count)?;
+        let mut chain = renumbered(net, &whole.chain, at, first, count)?;
+        let Some(new) = self.take_batch() else {
+            net.blocks.release(&mut chain);
+            return None;
+        };
+        self.batches[new] = Batch {
+            stage: Stage::Ready,
+            sealed: false,
+            oversize: false,
+            blamed: false,
+            attempts: 0,
+            first: whole.first + first,
+            count,
+            max_timestamp,
+            error: None,
+            chain,
+            ..*whole
+        };
+        Some(new)
+    }
+
     /// Returns the next records of an ended batch that share an outcome, and whether they are the
     /// last.
     pub(super) fn next_run(
@@ -56,20 +145,13 @@ impl<'d> Producer<'d> {
         if !b.blamed {
             return (b.ended(), true);
         }
-        // Where the last run ended: the fields have no other meaning any more.
-        let (first, from) = (b.reported, (b.max_timestamp as usize).max(HEADER_LEN));
-        let mut reader = Reader::new(blocks, &b.chain, from);
-        let (mut count, mut bad, mut end) = (0, false, from);
-        while first + count < b.count {
-            let Some(is_bad) = record(&mut reader) else { break };
-            if count > 0 && is_bad != bad {
-                break;
-            }
-            (count, bad, end) = (count + 1, is_bad, reader.at);
-        }
+        skip_resent(blocks, b);
+        let (first, from) = place_of(b);
         // Our own bytes can be read; in any case every record is reported.
-        let count = if count == 0 { b.count.saturating_sub(first) } else { count };
+        let rest = Run { count: b.count.saturating_sub(first), bad: false, end: from };
+        let Run { count, bad, end } = run(blocks, b, first, from).unwrap_or(rest);
         (b.reported, b.max_timestamp) = (first + count, end as i64);
+        skip_resent(blocks, b);
         let last = b.reported >= b.count;
         let error = match b.error {
             Some(Error::Broker(code)) if !bad => Error::BatchRefused(code),
@@ -82,6 +164,38 @@ impl<'d> Producer<'d> {
         }
         (Event::Failed { batch: id, to, first, count, error, maybe_written }, last)
     }
+}
+
+/// Returns how many records of an ended batch were reported, and where they end: the fields have no
+/// other meaning any more.
+fn place_of(b: &Batch) -> (u32, usize) {
+    (b.reported, (b.max_timestamp as usize).max(HEADER_LEN))
+}
+
+/// Passes records of an ended batch that are part of other batches now.
+fn skip_resent(blocks: &Blocks<'_>, b: &mut Batch) {
+    let (first, from) = place_of(b);
+    let moved = cfg!(feature = "resend-unblamed") && first < b.records.0;
+    if !guard!("what is sent again is not reported twice", moved) {
+        return;
+    }
+    if let Some(Run { count, bad: false, end }) = run(blocks, b, first, from) {
+        (b.reported, b.max_timestamp) = (first + count, end as i64);
+    }
+}
+
+/// Reads the run of a batch that begins with its record `first`, at `from`. `None` at its end.
+fn run(blocks: &Blocks<'_>, b: &Batch, first: u32, from: usize) -> Option<Run> {
+    let mut reader = Reader::new(blocks, &b.chain, from);
+    let mut run = Run { count: 0, bad: false, end: from };
+    while first + run.count < b.count {
+        let Some(bad) = record(&mut reader) else { break };
+        if run.count > 0 && bad != run.bad {
+            break;
+        }
+        run = Run { count: run.count + 1, bad, end: reader.at };
+    }
+    (run.count > 0).then_some(run)
 }
 
 /// Returns where the attributes of the `skip`-th record from here are, and where it ends.

@@ -15,6 +15,13 @@ pub(crate) enum Memo {
     Produce(AnswerMemo),
 }
 
+impl Memo {
+    /// Whether the next element may be an event for the application.
+    pub(crate) fn explains(&self) -> bool {
+        matches!(self, Self::Produce(memo) if memo.explains())
+    }
+}
+
 impl<'d> Producer<'d> {
     /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
@@ -56,10 +63,12 @@ impl<'d> Producer<'d> {
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         match memo {
-            Memo::Identity => self.on_init_producer_id(cx, got),
+            Memo::Identity => {
+                self.on_init_producer_id(cx, got);
+                None
+            }
             Memo::Produce(memo) => self.on_answer(cx, from, memo, got),
         }
-        None
     }
 
     pub(crate) fn done(

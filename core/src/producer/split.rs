@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Returns where `count` records from `at` on end, and the largest timestamp of them.
-fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64)> {
+pub(super) fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64)> {
     let mut reader = Reader::new(&net.blocks, &b.chain, at);
     let mut max = i64::MIN;
     for _ in 0..count {
@@ -98,7 +98,7 @@ impl<'d> Producer<'d> {
 
 /// Copies `count` records from `at` on, with offset deltas lowered by `less`, after an empty
 /// header.
-fn renumbered(
+pub(super) fn renumbered(
     net: &mut Net<'_>,
     chain: &Chain,
     mut at: usize,

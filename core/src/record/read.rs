@@ -3,7 +3,7 @@
 use core::str::Utf8Error;
 
 use super::write::HeaderList;
-use super::{BatchHeader, HEADER_LEN, Malformed, Record, TimestampType, varint};
+use super::{BatchHeader, HEADER_LEN, Malformed, PEEK_LEN, Record, TimestampType, varint};
 
 /// Bytes of the smallest record: six numbers of one byte, and the attributes.
 const MIN_RECORD: usize = 7;
@@ -125,13 +125,49 @@ impl<'a> Records<'a> {
     }
 }
 
+/// Damage inside a batch whose checksum is right. Its records before that are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// What is wrong.
+    pub why: Malformed,
+    /// Header of the batch without the first record that cannot be read, and all after it. Its
+    /// length is that of an uncompressed batch.
+    pub sound: BatchHeader,
+}
+
+/// Checks that all records of a batch can be read; `body` is the bytes after its header, unpacked.
+///
+/// # Errors
+/// At the first record that cannot be, and when there are more or fewer than the header says.
+pub fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Damage> {
+    let mut records = Records::unpacked(header, body);
+    let (mut count, mut last) = (0, header.base_offset.saturating_sub(1));
+    let mut record = RecordRef::NONE;
+    let why = loop {
+        match records.step(&mut record) {
+            Ok(true) => (count, last) = (count + 1, last.max(record.offset)),
+            Ok(false) => return Ok(()),
+            Err(why) => break why,
+        }
+    };
+    let read = HEADER_LEN - PEEK_LEN + (body.len() - records.rest.len());
+    let delta = last.saturating_sub(header.base_offset);
+    let sound = BatchHeader {
+        count,
+        last_offset_delta: i32::try_from(delta).unwrap_or(-1),
+        batch_length: i32::try_from(read).unwrap_or(i32::MAX),
+        ..*header
+    };
+    Err(Damage { why, sound })
+}
+
 impl<'a> Iterator for Records<'a> {
     type Item = Result<RecordRef<'a>, Malformed>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let headers = Headers { count: 0, bytes: &[] };
-        let mut record = RecordRef { offset: 0, timestamp: 0, key: None, value: None, headers };
+        let mut record = RecordRef::NONE;
         loop {
             match self.step(&mut record) {
                 Ok(true) if record.offset < self.from => {}
@@ -170,6 +206,14 @@ pub struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
+    const NONE: Self = Self {
+        offset: 0,
+        timestamp: 0,
+        key: None,
+        value: None,
+        headers: Headers { count: 0, bytes: &[] },
+    };
+
     /// Returns the same record to be written again. Headers are copied unchanged.
     #[must_use]
     pub const fn to_record(&self) -> Record<'a> {

@@ -4,7 +4,9 @@ use core::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use kavka_core::codec::{Codec, Fault};
-use kavka_core::record::{BatchHeader, HEADER_LEN, Headers, Malformed, Records};
+use kavka_core::record::{
+    BatchHeader, Damage, HEADER_LEN, Headers, Malformed, Records, check_records,
+};
 
 use crate::codec::Decoders;
 use crate::error::{Error, ErrorKind};
@@ -97,6 +99,14 @@ impl Clone for Chunk {
     }
 }
 
+/// What became of a batch that was to be unpacked.
+pub(super) enum Unpacked {
+    Whole,
+    /// The records before this error, where the batch ends now.
+    Part(Error),
+    Nothing(Error),
+}
+
 /// A batch in a chunk.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -143,8 +153,9 @@ pub struct Received<'a> {
 impl Chunk {
     /// The records, of each partition in order.
     ///
-    /// An item is an error when the batch is malformed inside (its checksum was right); the rest
-    /// of that batch is left out.
+    /// Of a batch that is malformed inside, although its checksum is right, the chunk has those
+    /// before the damage. The error comes from the next call to the consumer, and the partition
+    /// waits there for a seek; so no item is an error with the default features of `kavka-core`.
     pub fn records(&self) -> impl Iterator<Item = Result<Received<'_>, Error>> {
         ChunkRecords { batches: self.batches.iter(), chunk: self, at: None }
     }
@@ -205,14 +216,14 @@ impl Chunk {
         self.batches.iter().any(Entry::is_packed)
     }
 
-    /// Unpacks batches until there are enough records for a chunk. Returns how each went, in
-    /// order; the batches behind these are left for later.
+    /// Unpacks batches until there are enough records for a chunk, and checks their records.
+    /// Returns how each went, in order; the batches behind these are left for later.
     pub(super) fn unpack(
         &mut self,
         spare: &Spare,
         decoders: &mut Decoders,
         limit: usize,
-    ) -> Vec<Result<(), Error>> {
+    ) -> Vec<Unpacked> {
         let (enough, mut end) = (spare.enough(), 0);
         let mut buffer = spare.unpacked.get();
         let mut done = Vec::with_capacity(self.batches.len());
@@ -221,7 +232,7 @@ impl Chunk {
                 break;
             }
             if !entry.is_packed() {
-                done.push(Ok(()));
+                done.push(Unpacked::Whole);
                 continue;
             }
             let packed = self.bytes.get(entry.range.clone()).and_then(|all| all.get(HEADER_LEN..));
@@ -232,12 +243,16 @@ impl Chunk {
                     .unpack_to(codec, packed, &mut buffer, end, limit)
                     .map_err(|why| entry.not_unpacked(codec, packed.len(), limit, why)),
                 // The machine hands out no others.
-                None => Err(entry.malformed(Malformed::Compressed(id))),
+                None => Err(entry.malformed(entry.position, Malformed::Compressed(id))),
             };
-            done.push(unpacked.map(|len| {
-                entry.unpacked = Some(end..end + len);
-                end += len;
-            }));
+            done.push(match unpacked {
+                Ok(len) => {
+                    let records = end..end + len;
+                    end += len;
+                    entry.check(records, &buffer)
+                }
+                Err(error) => Unpacked::Nothing(error),
+            });
         }
         self.unpacked = buffer;
         done
@@ -312,21 +327,39 @@ impl Entry {
         self.header.codec() != 0 && self.unpacked.is_none()
     }
 
+    /// Checks the records in a range of `buffer`, which were packed.
+    fn check(&mut self, records: Range<usize>, buffer: &[u8]) -> Unpacked {
+        let body = buffer.get(records.clone()).unwrap_or_default();
+        let Err(Damage { why, sound, .. }) = check_records(&self.header, body) else {
+            self.unpacked = Some(records);
+            return Unpacked::Whole;
+        };
+        let next = sound.next_offset();
+        let error = self.malformed(next.max(self.position), why);
+        if next <= self.position {
+            return Unpacked::Nothing(error);
+        }
+        let len = sound.total_len().saturating_sub(HEADER_LEN).min(records.len());
+        self.unpacked = Some(records.start..records.start + len);
+        (self.header, self.next_offset) = (sound, next);
+        Unpacked::Part(error)
+    }
+
     /// A batch that is not what it was when it was packed, or too large.
     #[cold]
     fn not_unpacked(&self, codec: Codec, packed: usize, limit: usize, why: Fault) -> Error {
         let (offset, next_offset) = (self.position, self.header.next_offset());
         let kind = ErrorKind::Unpack { offset, next_offset, codec, packed, limit, why };
-        Error::from(kind).doing(format!("read {}, partition {}", self.topic, self.partition))
+        Error::from(kind).reading(&self.topic, self.partition)
     }
 
     /// A record that cannot be read.
     #[cold]
-    fn malformed(&self, why: Malformed) -> Error {
+    fn malformed(&self, offset: i64, why: Malformed) -> Error {
         let why = kavka_core::Unreadable::Malformed(why);
-        let (offset, next_offset) = (self.position, self.header.next_offset());
+        let next_offset = self.header.next_offset();
         let error = Error::from(ErrorKind::Unreadable { offset, next_offset, why });
-        error.doing(format!("read {}, partition {}", self.topic, self.partition))
+        error.reading(&self.topic, self.partition)
     }
 }
 
@@ -351,7 +384,7 @@ impl<'a> Iterator for BatchRecords<'a> {
                 value: record.value,
                 headers: record.headers,
             })),
-            Err(why) => Some(Err(self.entry.malformed(why))),
+            Err(why) => Some(Err(self.entry.malformed(self.entry.position, why))),
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn run(
         full: false,
         start_of: None,
         counts: HashMap::new(),
+        outgrown: Vec::new(),
         disconnects: 0,
         ended: ErrorKind::Panicked.into(),
     };
@@ -84,6 +85,7 @@ pub(super) fn run(
             return;
         }
         run.events(&mut driver);
+        run.grow(&mut driver);
         run.give();
         run.report_topics(&driver);
         run.report_stuck(&driver);
@@ -103,9 +105,19 @@ struct Run<'a> {
     full: bool,
     start_of: Option<StartOf>,
     counts: HashMap<Arc<str>, TopicRead>,
+    /// Batches that did not fit.
+    outgrown: Vec<Outgrown>,
     disconnects: u64,
     /// What the application is told when this thread ends.
     ended: Error,
+}
+
+/// A batch that is larger than the receive buffer.
+struct Outgrown {
+    at: PartitionId,
+    offset: i64,
+    next_offset: i64,
+    needed: usize,
 }
 
 /// A topic that cannot be used.
@@ -282,6 +294,26 @@ impl Run<'_> {
         self.open.push(&self.shared.spare, topic, *index, *epoch, batch);
     }
 
+    /// Makes room for batches that did not fit, and reads their partitions again.
+    fn grow(&mut self, driver: &mut Driver<'_>) {
+        let (now, limit) = (driver.now(), self.config.max_batch_bytes);
+        let fits = |outgrown: &&Outgrown| outgrown.needed <= limit;
+        let needed = self.outgrown.iter().filter(fits).map(|outgrown| outgrown.needed).max();
+        // Twice as much as before, so that few sizes are tried.
+        let grown = needed.is_some_and(|needed| {
+            let bytes = needed.checked_next_power_of_two().unwrap_or(needed).min(limit);
+            driver.grow_receive_buffers(bytes).is_ok()
+        });
+        for Outgrown { at, offset, next_offset, needed } in core::mem::take(&mut self.outgrown) {
+            if grown && needed <= limit {
+                driver.retry(now, at);
+            } else {
+                let kind = ErrorKind::BatchTooLarge { offset, next_offset, needed };
+                self.fail(at, kind.into());
+            }
+        }
+    }
+
     /// Hands over what has come.
     fn give(&mut self) {
         if self.open.size() > 0 {
@@ -306,8 +338,7 @@ impl Run<'_> {
                 self.shared.hub.report(|| Some(Event::Assigned { topic, partition }));
             }
             CoreEvent::TooLarge { at, offset, next_offset, needed } => {
-                let kind = ErrorKind::BatchTooLarge { offset, next_offset, needed };
-                self.fail(at, kind.into());
+                self.outgrown.push(Outgrown { at, offset, next_offset, needed });
             }
             CoreEvent::Corrupt { at, offset, next_offset, why } => {
                 self.fail(at, ErrorKind::Unreadable { offset, next_offset, why }.into());
@@ -379,16 +410,18 @@ impl Run<'_> {
     /// records.
     fn fail(&mut self, at: PartitionId, error: Error) {
         self.give();
-        let doing =
-            self.partitions.get(&at).map(|at| format!("read {}, partition {}", at.topic, at.index));
-        self.shared.push(Err(error.doing(doing.unwrap_or_default())));
+        let error = match self.partitions.get(&at) {
+            Some(at) => error.reading(&at.topic, at.index),
+            None => error,
+        };
+        self.shared.push(Err(error));
     }
 
     fn partition_failed(&mut self, at: PartitionId, error: Core) {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         let (topic, index) = (partition.topic.clone(), partition.index);
         self.counts.entry(topic.clone()).or_default().errors += 1;
-        let reported = Error::from(error).doing(format!("read {topic}, partition {index}"));
+        let reported = Error::from(error).reading(&topic, index);
         self.shared.hub.report(|| {
             let error = reported.clone();
             Some(Event::PartitionFailed { topic, partition: index, error })
@@ -420,7 +453,7 @@ impl Run<'_> {
             let Some(Partition { topic, index, .. }) = self.partitions.get(&id) else { continue };
             let (topic, partition) = (topic.clone(), *index);
             let error = located(Core::Blocked(obstacle), driver, driver.last_failure());
-            let error = error.doing(format!("read {topic}, partition {partition}"));
+            let error = error.reading(&topic, partition);
             self.shared.hub.report(|| Some(Event::PartitionFailed { topic, partition, error }));
         }
     }

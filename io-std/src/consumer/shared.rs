@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Entry, Spare};
+use super::chunk::{Chunk, Entry, Spare, Unpacked};
 use crate::codec::Decoders;
 use crate::driver;
 use crate::error::{Error, ErrorKind};
@@ -79,7 +79,7 @@ pub(super) enum What {
     Unassign,
     Seek(Start),
     Pause,
-    /// The batch at this offset cannot be unpacked.
+    /// The batch at this offset cannot be unpacked, or what is there cannot be read.
     Park(i64),
     /// From the application's position, `None` when it has taken nothing yet.
     Resume(Option<i64>),
@@ -187,15 +187,21 @@ impl Shared {
             state.bytes += rest.size();
             state.chunks.push_front(Ok(Part::Chunk(rest)));
         }
-        chunk.batches.retain(|entry| match done.next() {
-            Some(Err(error)) => {
-                if state.park(entry) {
-                    failed.push(error);
-                    parked = true;
-                }
-                false
+        chunk.batches.retain(|entry| {
+            let (error, whole) = match done.next() {
+                Some(Unpacked::Nothing(error)) => (Some(error), false),
+                Some(Unpacked::Part(error)) => (Some(error), true),
+                Some(Unpacked::Whole) | None => (None, true),
+            };
+            let accepted = whole
+                && state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset);
+            if let Some(error) = error
+                && state.park(entry, if whole { entry.next_offset } else { entry.position })
+            {
+                failed.push(error);
+                parked = true;
             }
-            _ => state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset),
+            accepted
         });
         for error in failed.into_iter().rev() {
             state.chunks.push_front(Err(error));
@@ -326,17 +332,18 @@ impl State {
         self.partitions.entry(topic.into()).or_default().entry(partition).or_default()
     }
 
-    /// The position stays at a batch that cannot be unpacked, and what was fetched after it is
-    /// dropped; the partition waits for a seek. False when the application wants none of it.
-    fn park(&mut self, entry: &Entry) -> bool {
+    /// The position stays where a batch cannot be unpacked, or read further, and what was fetched
+    /// after it is dropped; the partition waits for a seek. False when the application wants none
+    /// of it.
+    fn park(&mut self, entry: &Entry, offset: i64) -> bool {
         let (topic, partition) = (entry.topic.clone(), entry.partition);
         let at = self.at(&topic, partition);
         if at.epoch != entry.epoch || at.paused {
             return false;
         }
         at.epoch += 1;
-        at.position = Some(entry.position);
-        let (epoch, what) = (at.epoch, What::Park(entry.position));
+        at.position = Some(offset);
+        let (epoch, what) = (at.epoch, What::Park(offset));
         let done = Cell::pair().0;
         self.commands.push_back(Command { topic, partition, epoch, what, done });
         true

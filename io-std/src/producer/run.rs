@@ -15,6 +15,7 @@ use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::counts::Counts;
 use super::inbox::{Close, Failures, Inbox, Item, Reported, Sleep, Standing};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
+use super::refusals::Refusals;
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
@@ -90,6 +91,7 @@ struct Run<'a> {
     settled: bool,
     questions: Vec<Question>,
     failures: Failures,
+    refusals: Refusals,
     /// Records that the machine took, and that it told the outcome of.
     handed: u64,
     reported: u64,
@@ -165,6 +167,7 @@ impl<'a> Run<'a> {
             settled: false,
             questions: Vec::new(),
             failures: Failures::default(),
+            refusals: Refusals::default(),
             handed: 0,
             reported: 0,
             counts: Counts::default(),
@@ -437,7 +440,7 @@ impl<'a> Run<'a> {
                 self.refuse(from, packed.topic, ErrorKind::RecordTooLarge { max });
             }
             Err(ProduceError::Refused(error)) => {
-                self.refuse(from, packed.topic, ErrorKind::Kafka(error));
+                self.refuse(from, packed.topic, located(error, driver, None));
             }
             Err(other) => self.refuse(from, packed.topic, ErrorKind::NotTaken(other)),
         }
@@ -680,17 +683,27 @@ impl<'a> Run<'a> {
                         offset: base.map_or(-1, |base| base.saturating_add(i64::from(n))),
                     });
                 }
+                Event::Refused { batch, record, text, .. } => {
+                    self.refusals.add(batch.get(), record, text);
+                }
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
                     self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
                     self.counts.failed(name, batch, first, count);
                     let doing = format!("produce to {name}, partition {}", to.partition);
+                    let blamed = !matches!(error, Core::BatchRefused(_));
                     let error = located(error, commands, failure.as_deref());
                     let error = error.doing(doing).with_maybe_written(maybe_written);
-                    let failure = Failure::new(error, u64::from(count));
-                    self.failures.add(failure.clone());
-                    let outcome = |_| Outcome::Failed(failure.clone());
-                    self.batches.resolve(batch.get(), first, count, outcome);
+                    for run in self.refusals.take(batch.get(), first, count, blamed) {
+                        let error = match run.text {
+                            Some(text) => error.clone().said_by(&*text),
+                            None => error.clone(),
+                        };
+                        let failure = Failure::new(error, u64::from(run.count));
+                        self.failures.add(failure.clone());
+                        let outcome = |_| Outcome::Failed(failure.clone());
+                        self.batches.resolve(batch.get(), run.first, run.count, outcome);
+                    }
                 }
                 _ => {
                     let ended = matches!(event, Event::Disconnected { .. });

@@ -1,6 +1,7 @@
 //! `kavka consume`: every option.
 
 use kavka_std::kavka_core::codec::Codec;
+use kavka_std::kavka_core::record::Crc32c;
 use kavka_std::{Config, Limits, Producer, Record};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::Batch;
@@ -165,7 +166,12 @@ fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
     drop(producer.send("t", &Record::new(&large)).expect("taken"));
     assert!(producer.close(LONG).wait().unwrap().is_empty());
 
-    let failed = run(&server, &["consume", "t", "-e"]);
+    // By default the buffer grows.
+    let read = run(&server, &["consume", "t", "-e"]).good();
+    assert_eq!(read.out.len(), SIZE + "before\n\n".len());
+    let small = ["consume", "t", "-e", "-X", "receive.message.max.bytes=2097152"];
+    run(&server, &small).bad(1, &["use --fetch-bytes "]);
+    let failed = run(&server, &["consume", "t", "-e", "--fetch-bytes", "1000000"]);
     assert_eq!(failed.text(), "before\n", "what came before it is printed");
     let failed = failed.bad(1, &["read t, partition 0", "use --fetch-bytes "]);
     let needed = failed.err.rsplit("--fetch-bytes ").next().expect("a number").trim().to_owned();
@@ -174,6 +180,38 @@ fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
     assert_eq!(read.out.len(), SIZE + "before\n\n".len());
     let read = run(&server, &["consume", "t", "-e", "--fetch-bytes", "100000000"]).good();
     assert_eq!(read.out.len(), SIZE + "before\n\n".len());
+}
+
+/// The checksum is right, and one of the records inside is not: what is before it is printed, and
+/// the other partition to its end.
+#[test]
+fn a_record_that_cannot_be_read_ends_its_partition_alone() {
+    let server = with_topic(2);
+    let mut bytes = Batch::new(0, &["a", "b", "c"]).bytes().to_vec();
+    bytes[61 + 16] = 0x7e; // a record takes 8 bytes
+    let crc = Crc32c::of(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    server.with(|cluster| cluster.append_batch("t", 0, &bytes)).unwrap();
+    fill(&server, 0, &["d"]);
+    let many: Vec<String> = (0..500).map(|n| format!("{n:03}")).collect();
+    fill(&server, 1, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = ["read t, partition 0", "the record at offset 2 cannot be read", "begin at 3 (-o)"];
+    let ran = run(&server, &["consume", "t", "-e"]).bad(1, &said);
+    let mut lines = ran.lines();
+    assert_eq!(lines.split_off(500), ["a", "b"]);
+    assert_eq!(lines, many);
+    let only = run(&server, &["consume", "t", "-p", "0"]).bad(1, &said);
+    assert_eq!(only.lines(), ["a", "b"], "nothing is left to be read");
+    assert_eq!(only.err.matches("cannot be read").count(), 1, "{}", only.err);
+    let rest = run(&server, &["consume", "t", "-e", "-p", "0", "-o", "3"]).good();
+    assert_eq!(rest.lines(), ["d"]);
+    // Without an end it is reported at once, and the command goes on.
+    let mut live = Live::start(at(&server, &["consume", "t", "-u"]));
+    live.error("the record at offset 2 cannot be read");
+    fill(&server, 1, &["later"]);
+    while live.line() != "later" {}
+    live.signal(Signal::INT);
+    live.end().bad(1, &said);
 }
 
 #[test]

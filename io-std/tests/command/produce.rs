@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kavka_tests::sim::batch::Record;
-use kavka_tests::sim::{ApiKey, Fault, Server};
+use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 
 use crate::live::Live;
 use crate::{at, copied, feed, peak, run, with_topic};
@@ -52,6 +52,51 @@ fn lines_become_records() {
         }
         assert_eq!(shown(&server), *want, "{options:?}");
     }
+}
+
+/// The address leads to another cluster while the command runs.
+#[test]
+fn another_cluster_at_the_address_is_named() {
+    let server = with_topic(1);
+    for (more, written) in [(vec![], false), (vec!["--any-cluster"], true)] {
+        let mut args = vec!["produce", "t", "--delivery-timeout", "2"];
+        args.extend(more);
+        let mut live = Live::start(at(&server, &args));
+        let before = server.log_len("t", 0);
+        let stdin = live.stdin.as_mut().expect("piped");
+        writeln!(stdin, "before").unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while server.log_len("t", 0) == before {
+            assert!(std::time::Instant::now() < until, "nothing is written");
+            std::thread::yield_now();
+        }
+        server.with(|cluster| cluster.impersonate(1, true));
+        server.disconnect(1);
+        let trespasses = server.with(|cluster| cluster.trespasses());
+        writeln!(live.stdin.as_mut().expect("piped"), "after").unwrap();
+        drop(live.stdin.take());
+        let said: &[&str] = match written {
+            true => &["(it may have been written)"],
+            false => &["another-cluster-00001", "simulated-cluster-0001", "--any-cluster"],
+        };
+        live.end().bad(1, said);
+        let sent = server.with(|cluster| cluster.trespasses()) > trespasses;
+        assert_eq!(sent, written);
+        server.with(|cluster| cluster.impersonate(1, false));
+    }
+}
+
+/// A compacted topic: the record without a key is named with the broker's words, the others are
+/// written.
+#[test]
+fn the_words_of_a_broker_that_refuses_a_record_are_printed() {
+    let options = Options { brokers: 1, needs_keys: true, ..Options::default() };
+    let server = Server::start(options).unwrap();
+    server.create_topic("t", 1).unwrap();
+    let args = ["produce", "t", "-K", ":", "--linger", "200", "--linger-when-idle"];
+    let ran = feed(at(&server, &args), b"a:1\nb:2\nno key\nc:3\n");
+    ran.bad(1, &["INVALID_RECORD", "Compacted topic cannot accept message without key"]);
+    assert_eq!(shown(&server), ["a:1", "b:2", "c:3"]);
 }
 
 #[test]

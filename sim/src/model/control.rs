@@ -186,6 +186,34 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes an API out of what all brokers offer, as in another implementation of Kafka's protocol.
+    pub fn withhold(&mut self, api: ApiKey) {
+        self.withheld.push(api);
+    }
+
+    /// Lets the address of a broker lead to another cluster, with topics of the same names, or
+    /// back. Only connections that are made afterwards are meant: see `World::disconnect` and
+    /// `Server::disconnect`.
+    pub fn impersonate(&mut self, broker: i32, yes: bool) {
+        match yes {
+            true => self.impostors.insert(broker),
+            false => self.impostors.remove(&broker),
+        };
+    }
+
+    /// Returns whether the address of a broker leads to another cluster.
+    #[must_use]
+    pub fn is_impersonated(&self, broker: i32) -> bool {
+        self.impostors.contains(&broker)
+    }
+
+    /// Returns how many requests went to another cluster so far, without those that every client
+    /// has to begin with: ApiVersions and Metadata.
+    #[must_use]
+    pub fn trespasses(&self) -> u64 {
+        self.trespasses
+    }
+
     /// Deletes records below `offset`, as retention does.
     ///
     /// # Errors

@@ -33,7 +33,8 @@ impl Cluster {
     pub(super) fn api_versions(&self, ctx: &Ctx) -> Reply {
         let profile = self.profile(ctx.broker);
         let mut body = ApiVersionsResponse::default().with_throttle_time_ms(ctx.throttle());
-        body.api_keys = profile.ranges().iter().map(|r| api_version(*r)).collect();
+        let offered = profile.ranges().iter().filter(|(api, ..)| !self.withheld.contains(api));
+        body.api_keys = offered.map(|r| api_version(*r)).collect();
         body.error_code = ctx.injected().unwrap_or(code::NONE);
         if ctx.version >= 3 {
             body.finalized_features = features(profile);
@@ -66,7 +67,9 @@ impl Cluster {
         let image = self.view(ctx.broker).clone();
         let mut body = MetadataResponse::default().with_throttle_time_ms(ctx.throttle());
         body.brokers = image.brokers.iter().map(broker).collect();
-        body.cluster_id = Some(self.cluster_id.clone());
+        let foreign = self.impostors.contains(&ctx.broker);
+        let other = StrBytes::from_static_str("another-cluster-00001");
+        body.cluster_id = Some(if foreign { other } else { self.cluster_id.clone() });
         body.controller_id = BrokerId(self.controller());
         let all = match &ask.topics {
             None => true,
@@ -86,6 +89,11 @@ impl Cluster {
                     None => missing(topic, ctx.injected().unwrap_or(unknown)),
                 });
             }
+        }
+        for topic in body.topics.iter_mut().filter(|_| foreign) {
+            // Topics of the same names, but not the same ones.
+            topic.topic_id = Uuid::from_u128(!topic.topic_id.as_u128());
+            topic.partitions.truncate(1);
         }
         Reply::Now(ctx.answer(ResponseKind::Metadata(body)))
     }

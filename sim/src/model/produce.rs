@@ -5,7 +5,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
@@ -25,10 +26,16 @@ const HINTS: i16 = 10;
 /// First version that names topics by id.
 const BY_ID: i16 = 13;
 
+/// What Kafka's `LogValidator` says of a batch, and of a record without a key in a compacted topic.
+const REJECTED: &str = "One or more records have been rejected";
+const NO_KEY: &str = "Compacted topic cannot accept message without key";
+
 /// The outcome of one partition's batch.
 struct Outcome {
     result: Result<(i64, i64), Denied>,
     why: Option<&'static str>,
+    /// Places of the records that are the reason.
+    bad: Vec<i32>,
     /// The replication that acks=all waits for.
     wait: Option<Wait>,
 }
@@ -181,7 +188,7 @@ impl Cluster {
         data: &PartitionProduceData,
         acks: i16,
     ) -> Outcome {
-        let failed = |denied, why| Outcome { result: Err(denied), why, wait: None };
+        let failed = |denied, why| Outcome { result: Err(denied), why, bad: vec![], wait: None };
         if let Some(code) = ctx.injected() {
             return failed(Denied::plain(code), None);
         }
@@ -197,6 +204,11 @@ impl Cluster {
             Ok(header) => header,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
+        let keyless = if self.options.needs_keys { keyless(bytes) } else { Vec::new() };
+        if !keyless.is_empty() {
+            let denied = Denied::plain(code::INVALID_RECORD);
+            return Outcome { bad: keyless, ..failed(denied, Some(REJECTED)) };
+        }
         // Since KIP-360 (2.5) unknown producers may start anywhere.
         let strict = self.profile(ctx.broker) <= Profile::V2_4;
         if let Ok(state) = self.locate(ctx.broker, topic, data.index, -1)
@@ -230,7 +242,8 @@ impl Cluster {
             self.replicate(id, partition);
         }
         let wait = Wait { topic: id, partition, end, place: (0, 0) };
-        Outcome { result: Ok((base, start)), why: None, wait: (acks == -1).then_some(wait) }
+        let wait = (acks == -1).then_some(wait);
+        Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
     }
 
     fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes, amid: bool) {
@@ -261,6 +274,12 @@ impl Unacked {
             refuse(&mut self.body, wait.place, code::REQUEST_TIMED_OUT);
         }
     }
+}
+
+/// Returns the places of the records that have no key.
+fn keyless(bytes: &[u8]) -> Vec<i32> {
+    let records = batch::records(&Bytes::copy_from_slice(bytes)).unwrap_or_default();
+    (0..).zip(records).filter(|(_, record)| record.key.is_none()).map(|(at, _)| at).collect()
 }
 
 /// Sets an error for a partition whose batch was stored nevertheless.
@@ -295,6 +314,12 @@ fn partition_answer(ctx: &Ctx, index: i32, outcome: Outcome) -> PartitionProduce
             reported.error_code = denied.code;
             if ctx.version >= 8 {
                 reported.error_message = outcome.why.map(StrBytes::from_static_str);
+                let bad = outcome.bad.into_iter().map(|index| {
+                    BatchIndexAndErrorMessage::default()
+                        .with_batch_index(index)
+                        .with_batch_index_error_message(Some(StrBytes::from_static_str(NO_KEY)))
+                });
+                reported.record_errors = bad.collect();
             }
             if let Some((leader, epoch)) = denied.hint.filter(|_| ctx.version >= HINTS) {
                 reported.current_leader = LeaderIdAndEpoch::default()

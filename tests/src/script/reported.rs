@@ -30,6 +30,15 @@ pub enum Reported {
         /// The part.
         text: String,
     },
+    /// What a broker says of a batch that it refuses, or of a record in it.
+    Refused {
+        /// Place of the record.
+        record: Option<u32>,
+        /// Its error code.
+        code: ErrorCode,
+        /// Its words.
+        text: String,
+    },
     /// End of an admin response.
     Done {
         /// The request.
@@ -53,6 +62,9 @@ impl Reported {
                     next: batch.next_offset(),
                     high_watermark: batch.high_watermark(),
                 };
+            }
+            Event::Refused { record, code, text, .. } => {
+                return Self::Refused { record, code, text: text.to_owned() };
             }
             Event::Reply { id, reply: Reply::Done(result) } => return Self::Done { id, result },
             Event::Reply { id, reply } => return Self::Reply { id, text: format!("{reply:?}") },

@@ -78,6 +78,8 @@ pub struct World {
     pub producer_id: i64,
     /// Error code of InitProducerId.
     pub producer_error: i16,
+    /// Cluster id in metadata; `None` where brokers have none.
+    pub cluster: Option<&'static str>,
     /// API keys that brokers leave out of ApiVersions.
     pub without: Vec<i16>,
     /// Highest versions that brokers offer, whatever their release has.
@@ -103,6 +105,7 @@ impl World {
             topics: Vec::new(),
             producer_id: 1000,
             producer_error: 0,
+            cluster: None,
             without: Vec::new(),
             at_most: Vec::new(),
             offers: Vec::new(),
@@ -115,6 +118,13 @@ impl World {
         for node in &mut self.nodes {
             node.profile = profile;
         }
+        self
+    }
+
+    /// Sets the cluster id.
+    #[must_use]
+    pub fn cluster(mut self, id: &'static str) -> Self {
+        self.cluster = Some(id);
         self
     }
 
@@ -270,6 +280,7 @@ impl World {
         };
         MetadataResponse::default()
             .with_brokers(brokers.collect())
+            .with_cluster_id(self.cluster.map(StrBytes::from_static_str))
             .with_controller_id(BrokerId(controller))
             .with_topics(topics)
     }

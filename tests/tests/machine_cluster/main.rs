@@ -4,5 +4,6 @@
 mod brokers;
 mod growth;
 mod leaders;
+mod other_cluster;
 mod recreation;
 mod topics;

@@ -53,6 +53,169 @@ fn corrupt(s: &mut Script) -> Vec<(PartitionId, i64, i64)> {
     })
 }
 
+/// Three records with damage under a right checksum, and how many can be read before it. A record
+/// takes 8 bytes.
+fn damaged() -> Vec<(&'static str, Bytes, i64)> {
+    let change = |at: usize, byte: u8| {
+        let mut bytes = batch(0, &["a", "b", "c"]).to_vec();
+        bytes[at] = byte;
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        Bytes::from(bytes)
+    };
+    vec![
+        ("the length of the third", change(61 + 16, 0x7e), 2),
+        ("its key's length", change(61 + 20, 0x7e), 2),
+        ("its offset", change(61 + 19, 0x7e), 2),
+        ("the length of the second", change(61 + 8, 0), 1),
+        ("the length of the first", change(61, 0x7f), 0),
+        ("more records than there are", change(60, 4), 3),
+        ("fewer records than there are", change(60, 2), 2),
+    ]
+}
+
+/// The checksum is right, and the records inside are not.
+#[test]
+fn damage_inside_a_batch_parks_its_partition_there() {
+    for (what, bad, good) in damaged() {
+        let (mut s, parts) = reading(1, 2);
+        let asked = s.expect::<FetchRequest>();
+        let after = batch(3, &["d"]);
+        let entries =
+            vec![records(0, &[bad.clone(), after.clone()]), records(1, &[batch(0, &["e"])])];
+        s.give(&asked, 0, entries);
+        let mut got = s.records();
+        assert_eq!(got.pop(), Some((1, 0, "e".into())), "{what}: the other partition");
+        let offsets: Vec<_> = got.iter().map(|(_, offset, _)| *offset).collect();
+        assert_eq!(offsets, (0..good).collect::<Vec<_>>(), "{what}");
+        assert_eq!(corrupt(&mut s), [(parts[0], good, 3)], "{what}");
+        assert_eq!(s.client.position(parts[0]), Some(good), "{what}");
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)], "{what}: the other one is read on");
+        s.give(&asked, 0, vec![]);
+        let now = s.now();
+        s.client.seek(now, parts[0], Start::Offset(3)).unwrap();
+        s.until("it is fetched", |s| {
+            s.take::<FetchRequest>().is_some_and(|asked| {
+                let wants = s.wanted(&asked).contains(&("t".into(), 0, 3));
+                s.give(
+                    &asked,
+                    0,
+                    if wants { vec![records(0, std::slice::from_ref(&after))] } else { vec![] },
+                );
+                wants
+            })
+        });
+        assert_eq!(s.records(), [(0, 3, "d".into())], "{what}");
+    }
+}
+
+/// A position in the middle of a batch, behind or before the damage.
+#[test]
+fn damage_is_reported_at_the_first_record_that_was_not_read() {
+    for (start, read, parked) in [(0, vec![0], 1), (1, vec![], 1), (2, vec![], 2)] {
+        let (mut s, parts) = reading(1, 1);
+        let (_, bad, _) = damaged().swap_remove(3);
+        s.expect::<FetchRequest>();
+        let now = s.now();
+        s.client.seek(now, parts[0], Start::Offset(start)).unwrap();
+        s.cut_all(1);
+        let asked = s.expect::<FetchRequest>();
+        s.give(&asked, 0, vec![records(0, &[bad])]);
+        let got: Vec<_> = s.records().iter().map(|(_, offset, _)| *offset).collect();
+        assert_eq!(got, read, "from {start}");
+        assert_eq!(corrupt(&mut s), [(parts[0], parked, 3)], "from {start}");
+    }
+}
+
+/// An application that holds a damaged batch gets it, and the report, again.
+#[test]
+fn a_damaged_batch_that_is_held_is_reported_when_it_is_read() {
+    let (mut s, parts) = reading(1, 1);
+    let (_, bad, _) = damaged().swap_remove(0);
+    let asked = s.expect::<FetchRequest>();
+    s.hook = Some(Box::new(|event, commands| {
+        if let Event::Records(batch) = event {
+            commands.hold(batch.partition(), batch.position());
+        }
+    }));
+    s.give(&asked, 0, vec![records(0, std::slice::from_ref(&bad))]);
+    s.records();
+    assert_eq!(corrupt(&mut s), []);
+    s.hook = None;
+    let now = s.now();
+    s.client.resume(now, parts[0]);
+    let asked = s.expect::<FetchRequest>();
+    s.give(&asked, 0, vec![records(0, &[bad])]);
+    assert_eq!(s.records().len(), 2);
+    assert_eq!(corrupt(&mut s), [(parts[0], 2, 3)]);
+}
+
+/// A batch that did not fit is read in larger buffers, from where the position is.
+#[test]
+fn a_batch_that_did_not_fit_is_read_after_the_buffers_grew() {
+    let (mut s, parts) = reading(1, 2);
+    let big = "x".repeat(100_000);
+    let asked = s.expect::<FetchRequest>();
+    let large = batch(1, &[&big]);
+    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"]), large.clone()])]);
+    let too_large = |s: &mut Script| {
+        s.take_reported(|reported| match reported.event()? {
+            Event::TooLarge { at, offset, needed, .. } => Some((at, offset, needed)),
+            _ => None,
+        })
+    };
+    assert_eq!(s.records(), [(0, 0, "a".into())]);
+    assert_eq!(too_large(&mut s), [(parts[0], 1, large.len())]);
+    let asked = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&asked), [("t".into(), 1, 0)], "the other one waits");
+    s.give(&asked, 0, vec![records(1, &[batch(0, &["b"])])]);
+    let now = s.now();
+    s.client.grow_receive_buffers(large.len()).unwrap();
+    s.client.retry(now, parts[0]);
+    let asked = s.expect::<FetchRequest>();
+    let asked = if s.wanted(&asked).iter().any(|(_, index, _)| *index == 0) {
+        asked
+    } else {
+        s.give(&asked, 0, vec![]);
+        s.expect::<FetchRequest>()
+    };
+    assert!(s.wanted(&asked).contains(&("t".into(), 0, 1)));
+    let entries = asked.body.topics.iter().flat_map(|topic| &topic.partitions);
+    let epochs = entries.filter(|entry| entry.partition == 0).map(|entry| entry.last_fetched_epoch);
+    assert_eq!(epochs.collect::<Vec<_>>(), [0], "truncation is still noticed");
+    s.give(&asked, 0, vec![records(0, &[large])]);
+    let got: Vec<_> = values(&mut s).into_iter().map(|(at, value)| (at, value.len())).collect();
+    assert_eq!(got, [(0, 1), (1, big.len())], "of both partitions");
+    assert_eq!(s.client.position(parts[0]), Some(2));
+    // A partition that waits for nothing is left alone, and buffers never shrink.
+    s.client.retry(now, parts[1]);
+    s.client.grow_receive_buffers(1).unwrap();
+    assert_eq!(s.client.position(parts[1]), Some(1));
+    assert!(s.client.grow_receive_buffers(usize::MAX).is_err());
+}
+
+/// What has arrived and was not read is still there.
+#[test]
+fn buffers_grow_in_the_middle_of_responses() {
+    for piece in [1000, usize::MAX] {
+        let (mut s, _) = reading(1, 2);
+        let big = "x".repeat(100_000);
+        let asked = s.expect::<FetchRequest>();
+        (s.listening, s.piece) = (false, piece);
+        let whole = vec![records(0, &[batch(0, &["a", "b"])]), records(1, &[batch(0, &[&big])])];
+        s.give(&asked, 0, whole);
+        for bytes in [70_000, 200_000] {
+            s.client.grow_receive_buffers(bytes).unwrap();
+            s.settle();
+        }
+        s.listening = true;
+        s.settle();
+        let got: Vec<_> = values(&mut s).into_iter().map(|(at, value)| (at, value.len())).collect();
+        assert_eq!(got, [(0, 1), (1, 1), (0, big.len())], "in pieces of {piece}");
+    }
+}
+
 /// `has_event` returns true for records that are there, and false where there are none.
 #[test]
 fn there_is_an_event_while_there_are_records_for_the_application() {

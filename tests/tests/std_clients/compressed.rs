@@ -159,6 +159,66 @@ fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
     }
 }
 
+/// Three records of which the last has a wrong length, under a right checksum.
+fn damaged_inside(base: i64) -> Bytes {
+    let mut bytes = plain(base, 3, 1).to_vec();
+    bytes[61 + 16] = 0x7e; // a record takes 8 bytes
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+#[test]
+fn damage_inside_a_batch_parks_its_partition_alone() {
+    for codec in [None].into_iter().chain(Codec::ALL.map(Some)) {
+        let pack = |plain: Bytes| codec.map_or(plain.clone(), |codec| packed::batch(&plain, codec));
+        let server = with_topic(2);
+        append(&server, 0, &pack(plain(0, 2, 1)));
+        append(&server, 0, &pack(damaged_inside(2)));
+        append(&server, 0, &pack(plain(5, 2, 1)));
+        for n in 0..10 {
+            append(&server, 1, &pack(plain(n * 4, 4, 10)));
+        }
+        let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
+        let config = config(&server).start(Start::Earliest).tune(brief);
+        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+        let (mut got, mut failed) = (BTreeMap::<u32, Vec<i64>>::new(), Vec::new());
+        let count = |got: &BTreeMap<u32, Vec<i64>>| got.values().map(Vec::len).sum::<usize>();
+        while count(&got) < 44 || failed.is_empty() {
+            match reported(consumer.next()) {
+                Ok(chunk) => {
+                    for record in chunk.records() {
+                        let record = record.expect("a record");
+                        got.entry(record.partition).or_default().push(record.offset);
+                    }
+                }
+                Err(error) => failed.push(error),
+            }
+        }
+        assert_eq!(got[&0], [0, 1, 2, 3], "{codec:?}");
+        assert_eq!(got[&1], (0..40).collect::<Vec<_>>(), "{codec:?}");
+        let [error] = failed.as_slice() else { panic!("{codec:?}: {failed:?}") };
+        let ErrorKind::Unreadable { offset: 4, next_offset: 5, .. } = error.kind() else {
+            panic!("{codec:?}: {error}")
+        };
+        assert_eq!(error.partition(), Some(("t", 0)), "{codec:?}");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("read t, partition 0: the record at offset 4 cannot be read: "),
+            "{codec:?}: {text}"
+        );
+        assert_eq!(consumer.position("t", 0), Some(4), "{codec:?}");
+        append(&server, 1, &plain(40, 1, 10));
+        let mut more = Read::new();
+        read(&consumer, &mut more, 1);
+        assert_eq!(more.keys().copied().collect::<Vec<_>>(), [1], "{codec:?}");
+        reported(consumer.seek("t", 0, Start::Offset(5))).unwrap();
+        read(&consumer, &mut more, 3);
+        let offsets: Vec<_> = more[&0].iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [5, 6], "{codec:?}");
+    }
+}
+
 #[test]
 fn a_batch_above_the_limit_parks_its_partition_and_a_larger_limit_reads_it() {
     for codec in Codec::ALL {

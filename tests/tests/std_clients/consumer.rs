@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kavka_std::{Consumer, Event, Limits, Producer, Record, Start};
-use kavka_tests::sim::{ApiKey, Server};
+use kavka_std::{Config, Consumer, ErrorKind, Event, Limits, Producer, Record, Start};
+use kavka_tests::sim::{ApiKey, Options, Server};
 
 use super::{LONG, MISSING, Read, assert_gapless, config, read, reported, server};
 
@@ -46,6 +46,60 @@ fn all_partitions_are_read_once_and_in_order() {
     fill(&server, "t", 1, 0..1);
     read(&consumer, &mut got, 2001);
     assert_gapless(&got);
+}
+
+/// A topic whose `max.message.bytes` was raised: the default is far below.
+#[test]
+fn batches_that_are_larger_than_the_receive_buffer_are_read() {
+    let options = Options { brokers: 1, max_message_bytes: 16 << 20, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 2).unwrap();
+    let large = vec![b'x'; 5 << 20];
+    let larger = vec![b'y'; 9 << 20];
+    let write = |partition, value: &[u8]| {
+        let config = Config::new(server.bootstrap()).tune(|core| core.request_bytes = 16 << 20);
+        let producer = Producer::new(config).unwrap();
+        let sent = producer.send_to("t", partition, &Record::new(value)).unwrap();
+        reported(sent).unwrap();
+    };
+    for value in [b"before".as_slice(), &large, b"between", &larger, b"after"] {
+        write(0, value);
+    }
+    write(1, b"beside");
+    let limits = Limits::server();
+    assert!(limits.rx_bytes < large.len());
+    let config = Config::new(server.bootstrap()).limits(limits).start(Start::Earliest);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let mut got = Read::new();
+    read(&consumer, &mut got, 6);
+    assert_gapless(&got);
+    let lengths: Vec<_> = got[&0].iter().map(|(_, value)| value.len()).collect();
+    assert_eq!(lengths, [6, large.len(), 7, larger.len(), 5]);
+    assert_eq!(consumer.position("t", 0), Some(5));
+    let nothing = consumer.next_timeout(Duration::from_millis(50)).unwrap();
+    assert!(nothing.is_none(), "and nothing twice");
+    // Beyond the limit its partition waits there, and the error has the number and the option.
+    let config = Config::new(server.bootstrap()).max_batch_bytes(8 << 20).start(Start::Earliest);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    let (mut count, until) = (0, Instant::now() + LONG);
+    let error = loop {
+        assert!(Instant::now() < until, "no error");
+        match consumer.next_timeout(LONG) {
+            Ok(chunk) => count += chunk.map_or(0, |chunk| chunk.records().count()),
+            Err(error) => break error,
+        }
+    };
+    let ErrorKind::BatchTooLarge { offset, next_offset, needed } = error.kind() else {
+        panic!("{error}");
+    };
+    assert_eq!((offset, next_offset), (3, 4));
+    assert!(needed > larger.len() && needed < larger.len() + 1000, "{needed}");
+    let text = error.to_string();
+    assert!(text.contains(&needed.to_string()) && text.contains("max_batch_bytes"), "{text}");
+    reported(consumer.seek("t", 0, Start::Offset(4))).unwrap();
+    let mut rest = Read::new();
+    read(&consumer, &mut rest, 5 - count);
+    assert_eq!(rest[&0].last(), Some(&(4, "after".to_owned())));
 }
 
 /// A program that restores its state reads up to the current end, and has to be notified of it.

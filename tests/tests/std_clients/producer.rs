@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kavka_std::kavka_core::Error as Core;
+use kavka_std::kavka_core::wire::ErrorCode;
 use kavka_std::{Acks, Config, ErrorKind, Header, ProduceError, Producer, Record};
+use kavka_tests::sim::{Options, Server};
 
 use super::asynchronous::block_on_example::block_on;
 use super::{LONG, MISSING, config, reported, server};
@@ -28,6 +31,47 @@ fn records_arrive_whole_and_report_where() {
     assert_eq!(log[0].headers.len(), 2);
     assert_eq!(log[1].value, None);
     assert!(log[1].timestamp > 1_700_000_000_000, "the time of day when none is given");
+}
+
+/// A compacted topic: records without a key are refused, each with the broker's words; the others
+/// of their batch are sent again, unless the caller wants to do that.
+#[test]
+fn one_bad_record_does_not_fail_its_batch() {
+    for resends in [true, false] {
+        let options = Options { brokers: 1, needs_keys: true, ..Options::default() };
+        let server = Server::start(options).unwrap();
+        server.create_topic("t", 1).unwrap();
+        let config = config(&server).linger(Duration::from_millis(200)).linger_when_idle(true);
+        let producer = Producer::new(config.resend_unblamed(resends)).unwrap();
+        let send = |n: u32| {
+            let value = n.to_string();
+            let record = Record::new(value.as_bytes());
+            let record = if n == 3 || n == 7 { record } else { record.key(b"k") };
+            producer.send("t", &record).unwrap()
+        };
+        let all: Vec<_> = (0..10).map(send).collect();
+        let results: Vec<_> = all.into_iter().map(reported).collect();
+        for (n, result) in results.iter().enumerate() {
+            if n == 3 || n == 7 {
+                let error = result.as_ref().unwrap_err();
+                assert_eq!(error.code().map(|code| code.0), Some(87), "{n}: {error}");
+                let said = "Compacted topic cannot accept message without key";
+                assert_eq!(error.said(), Some(said), "{n}");
+                assert!(error.to_string().contains(said), "{n}: {error}");
+            } else if resends {
+                let offset = n - usize::from(n > 3) - usize::from(n > 7);
+                assert_eq!(result.as_ref().unwrap().offset, Some(offset as i64), "{n}");
+            } else {
+                let error = result.as_ref().unwrap_err();
+                let refused = Core::BatchRefused(ErrorCode(87));
+                assert_eq!(error.kind(), ErrorKind::Kafka(refused), "{n}");
+                assert_eq!(error.said(), Some("One or more records have been rejected"), "{n}");
+            }
+        }
+        let values = server.records("t", 0).into_iter().map(|record| record.value.unwrap());
+        let written = if resends { "01245689" } else { "" };
+        assert_eq!(values.flat_map(Vec::from).collect::<Vec<u8>>(), written.as_bytes());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use kavka_std::{Admin, Config, Consumer, Event, Producer, Record, Start};
-use kavka_tests::sim::{Options, Server};
+use kavka_tests::sim::{ApiKey, Options, Server};
 
 use super::{LONG, config, reported, server};
 
@@ -75,6 +75,87 @@ fn an_advertised_name_without_an_address_is_named_by_records_and_events() {
         matches!(event, Event::Disconnected { error, .. } if error.to_string().contains(name))
     });
     assert!(named.is_some());
+}
+
+/// Brokers without producer ids: each record fails at once, with the address.
+#[test]
+fn a_broker_that_lacks_what_is_needed_is_named_with_its_address() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    server.with(|cluster| cluster.withhold(ApiKey::InitProducerId));
+    let producer = Producer::new(config(&server)).unwrap();
+    for n in 0..3 {
+        let error = reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("does not have INIT_PRODUCER_ID"), "{n}: {said}");
+        assert!(said.contains(&server.bootstrap()), "{n}: {said}");
+        assert!(said.contains("switch idempotence off"), "{n}: {said}");
+    }
+}
+
+/// The address leads to another cluster with topics of the same names: nothing goes there, and the
+/// events and errors of all clients have the address and both cluster ids.
+#[test]
+fn another_cluster_at_the_address_is_named_and_gets_nothing() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let address = server.bootstrap();
+    let short = config(&server).delivery_timeout(2 * SOON).topic_timeout(SOON).admin_timeout(SOON);
+    let producer = Producer::new(short.clone()).unwrap();
+    let consumer = Consumer::assign_all(short.clone().start(Start::Earliest), &["t"]).unwrap();
+    let admin = Admin::new(short).unwrap();
+    let all = [producer.events(), consumer.events()];
+    let before = reported(producer.send("t", &Record::new(b"before")).unwrap()).unwrap();
+    assert_eq!(before.offset, Some(0));
+    reported(admin.cluster()).unwrap();
+    assert!(consumer.next_timeout(LONG).unwrap().is_some());
+    server.with(|cluster| cluster.impersonate(1, true));
+    server.disconnect(1);
+    let ids = ["another-cluster-00001", "simulated-cluster-0001"];
+    let names = |said: &str| said.contains(&address) && ids.iter().all(|id| said.contains(id));
+    for events in &all {
+        let mut some = std::iter::from_fn(|| events.next_timeout(LONG)).take(50);
+        let named = some.find_map(|event| match event {
+            Event::Disconnected { error, .. } => Some(error.to_string()).filter(|said| names(said)),
+            _ => None,
+        });
+        let said = named.expect("it is reported");
+        assert!(said.contains("leads to another cluster"), "{said}");
+        assert!(said.contains("accept_other_cluster"), "{said}");
+    }
+    let sent = reported(producer.send("t", &Record::new(b"lost")).unwrap()).unwrap_err();
+    let described = reported(admin.cluster()).unwrap_err();
+    for error in [sent, described] {
+        assert!(names(&error.to_string()), "{error}");
+    }
+    assert!(consumer.next_timeout(SOON).unwrap().is_none());
+    assert_eq!(server.with(|cluster| cluster.trespasses()), 0, "nothing was sent there");
+    // When the address leads back all continue.
+    server.with(|cluster| cluster.impersonate(1, false));
+    server.disconnect(1);
+    let after = reported(producer.send("t", &Record::new(b"after")).unwrap()).unwrap();
+    let mut read = consumer.next_timeout(LONG).unwrap().expect("a record");
+    while !read.records().any(|record| record.unwrap().value == Some(b"after")) {
+        read = consumer.next_timeout(LONG).unwrap().expect("more records");
+    }
+    assert!(after.offset >= Some(1));
+}
+
+/// This "cluster" closes the connection over what it is sent.
+#[test]
+fn another_cluster_at_the_address_can_be_accepted() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server).accept_other_cluster(true)).unwrap();
+    reported(producer.send("t", &Record::new(b"before")).unwrap()).unwrap();
+    server.with(|cluster| cluster.impersonate(1, true));
+    server.disconnect(1);
+    drop(producer.send("t", &Record::new(b"wanted")).unwrap());
+    let until = std::time::Instant::now() + LONG;
+    while server.with(|cluster| cluster.trespasses()) == 0 {
+        assert!(std::time::Instant::now() < until, "nothing is sent there");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

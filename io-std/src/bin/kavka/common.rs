@@ -28,6 +28,9 @@ pub(super) struct Common {
     /// A client property, such as request.timeout.ms=5000; may be repeated, goes before the file
     #[arg(short = 'X', long, global = true, value_name = "KEY=VALUE")]
     property: Vec<String>,
+    /// Use whatever cluster the addresses lead to, also when it is another one than at first
+    #[arg(long, global = true)]
+    any_cluster: bool,
     /// Print on stderr what happens to topics and connections
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -67,6 +70,7 @@ impl Settings {
             .client_id(client_id.unwrap_or("kavka"))
             .topic_timeout(self.timeout())
             .admin_timeout(self.timeout());
-        properties.apply(config)
+        let config = properties.apply(config);
+        if self.common.any_cluster { config.accept_other_cluster(true) } else { config }
     }
 }

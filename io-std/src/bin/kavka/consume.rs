@@ -11,10 +11,11 @@ use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use clap::Args;
-use kavka_std::{Chunk, Consumer, Event, Events, Limits, Start};
+use kavka_std::{Chunk, Consumer, Error, ErrorKind, Event, Events, Limits, Start};
 
 use super::Failure;
 use super::common::Settings;
+use super::failure;
 use super::interrupt::{Interrupt, stdout_is_closed};
 use super::notices::{Notices, trouble};
 use super::progress::Progress;
@@ -26,6 +27,8 @@ use print::Print;
 const TICK: Duration = Duration::from_millis(200);
 /// Receive buffers that are large are fewer, so that they take no more than this together.
 const BUFFERS: usize = 256 << 20;
+/// Bytes of a receive buffer at first.
+const RECEIVE: usize = 2 << 20;
 /// Buffers that there always are.
 const LEAST: usize = 4;
 
@@ -68,12 +71,12 @@ pub(super) struct Options {
     /// replicas by racks
     #[arg(long)]
     rack: Option<String>,
-    /// Receive buffer in bytes: the largest record batch that can be read
+    /// Receive buffer in bytes: the largest record batch that can be read [default: 2 MiB, which
+    /// grows up to 64 MiB where a batch is larger]
     #[arg(
-        long, value_name = "BYTES", default_value_t = 2 << 20,
-        value_parser = clap::value_parser!(u32).range(4096..=1 << 30)
+        long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(4096..=1 << 30)
     )]
-    fetch_bytes: u32,
+    fetch_bytes: Option<u32>,
     /// Flush stdout after each chunk of records even when it is not a terminal
     #[arg(short, long)]
     unbuffered: bool,
@@ -116,10 +119,13 @@ fn start(
     plan: &Plan,
 ) -> Result<Consumer, Failure> {
     let mut limits = Limits::server();
-    limits.rx_bytes = options.fetch_bytes as usize;
+    limits.rx_bytes = options.fetch_bytes.map_or(RECEIVE, |bytes| bytes as usize);
     limits.conns = limits.conns.min(BUFFERS / limits.rx_bytes).max(LEAST);
     let rack = options.rack.as_ref().or(settings.properties.rack.as_ref());
-    let config = settings.config().rack(rack.cloned().unwrap_or_default()).limits(limits);
+    let mut config = settings.config().rack(rack.cloned().unwrap_or_default()).limits(limits);
+    if options.fetch_bytes.is_some() {
+        config = config.max_batch_bytes(limits.rx_bytes);
+    }
     if let Some(list) = &plan.list {
         let list: Vec<_> =
             list.iter().map(|(topic, partition, start)| (&**topic, *partition, *start)).collect();
@@ -168,7 +174,17 @@ impl Reader {
         while !interrupt.came() {
             let chunk = self.consumer.next_timeout(TICK);
             self.events()?;
-            let Some(chunk) = chunk? else {
+            let chunk = match chunk {
+                Err(error) => {
+                    self.stop(&error)?;
+                    if self.plan.is_done() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Ok(chunk) => chunk,
+            };
+            let Some(chunk) = chunk else {
                 self.print.flush()?;
                 if stdout_is_closed() {
                     return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
@@ -196,6 +212,22 @@ impl Reader {
             });
         }
         Ok(())
+    }
+
+    /// Handles an error: one of what is in a partition does not concern the others.
+    fn stop(&mut self, error: &Error) -> Result<(), Failure> {
+        let inside = matches!(
+            error.kind(),
+            ErrorKind::BatchTooLarge { .. }
+                | ErrorKind::Unreadable { .. }
+                | ErrorKind::Unpack { .. }
+        );
+        match error.partition().filter(|_| inside) {
+            Some((topic, partition)) => {
+                Ok(self.plan.stop(topic, partition, failure::describe(error))?)
+            }
+            None => Err(error.clone().into()),
+        }
     }
 
     /// Whether records may still come although none have for a long time.
@@ -242,6 +274,7 @@ impl Reader {
                 Event::TopicReady { topic, partitions: count }
                 | Event::PartitionsAdded { topic, to: count, .. } => {
                     self.ready = true;
+                    self.plan.count(&topic, count);
                     self.print.leaders_changed(&topic);
                     for partition in self.plan.added(&topic, count) {
                         self.consumer.add(&topic, partition, Start::Earliest).wait()?;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use kavka_std::kavka_core::{Error as Core, Obstacle, PeerFault};
 use kavka_std::{Error, ErrorKind, ProduceError};
 
 pub(super) enum Failure {
@@ -54,6 +55,13 @@ pub(super) fn describe(error: &Error) -> String {
     let text = error.to_string();
     let advice = match error.kind() {
         ErrorKind::BatchTooLarge { needed, .. } => format!("use --fetch-bytes {needed}"),
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::OtherCluster)
+            | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
+        ) => "nothing was sent there; use --any-cluster to accept it".to_owned(),
+        ErrorKind::Unreadable { next_offset, .. } | ErrorKind::Unpack { next_offset, .. } => {
+            format!("to read on without it, begin at {next_offset} (-o)")
+        }
         ErrorKind::RecordTooLarge { .. } => "raise -X max.request.size".to_owned(),
         _ => return text,
     };

@@ -26,6 +26,8 @@ pub(super) struct Properties {
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,
+    check_cluster: Option<bool>,
+    max_batch_bytes: Option<usize>,
     durations: Vec<(Timing, Duration)>,
     sizes: Vec<(Size, i32)>,
 }
@@ -115,12 +117,14 @@ impl Properties {
             "enable.idempotence" => self.idempotence = Some(truth(value)?),
             "linger.ms" | "queue.buffering.max.ms" => self.linger = Some(millis(value)?),
             "batch.size" => self.batch_bytes = Some(number(value)?),
+            "receive.message.max.bytes" => self.max_batch_bytes = Some(number(value)?),
             "buffer.memory" => self.queue_bytes = Some(number(value)?),
             "delivery.timeout.ms" | "message.timeout.ms" => {
                 self.delivery_timeout = Some(millis(value)?);
             }
             "max.request.size" | "message.max.bytes" => self.request_bytes = Some(number(value)?),
             "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
+            "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
             _ => return self.set_timing(key, value),
         }
@@ -178,8 +182,14 @@ impl Properties {
         if let Some(bytes) = self.queue_bytes {
             config = config.queue_bytes(bytes);
         }
+        if let Some(bytes) = self.max_batch_bytes {
+            config = config.max_batch_bytes(bytes);
+        }
         if let Some(yes) = self.auto_create {
             config = config.auto_create(yes);
+        }
+        if let Some(yes) = self.check_cluster {
+            config = config.accept_other_cluster(!yes);
         }
         if let Some(what) = self.out_of_range {
             config = config.out_of_range(what);

@@ -52,6 +52,8 @@ pub enum Act {
     Hide,
     /// Brokers forget a partition's producers.
     Forget,
+    /// The address of a broker leads to another cluster, or back.
+    Impostor,
 }
 
 impl Act {
@@ -214,6 +216,15 @@ impl Nemesis {
                     world.cluster.set_endpoint(other, &here.0, here.1);
                 }
             }
+            Act::Impostor => {
+                // A client that knows no cluster yet would take this one for its own.
+                let known = |member| world.client(member).cluster_id().is_some();
+                let yes = !world.cluster.is_impersonated(broker);
+                if !yes || (0..world.members()).all(known) {
+                    world.cluster.impersonate(broker, yes);
+                    world.disconnect(broker);
+                }
+            }
             Act::Upgrade => {
                 world.cluster.set_profile(broker, Profile::V4_4);
                 world.disconnect(broker);
@@ -254,6 +265,10 @@ impl Nemesis {
         for broker in world.cluster.brokers() {
             world.cluster.set_lag(broker, Duration::ZERO);
             world.cluster.show(broker);
+            if world.cluster.is_impersonated(broker) {
+                world.cluster.impersonate(broker, false);
+                world.disconnect(broker);
+            }
             world.cluster.set_replica_lag(broker, Duration::ZERO);
             if !world.cluster.alive(broker) {
                 world.cluster.restart(broker);

@@ -89,6 +89,9 @@ impl Oracle {
             self.learn(&deed);
         }
         let mut findings = Vec::new();
+        if world.cluster.trespasses() > 0 {
+            findings.push("requests went to another cluster".to_owned());
+        }
         for member in 0..world.members() {
             let agent = world.app_mut(member);
             findings.append(&mut agent.take_findings());

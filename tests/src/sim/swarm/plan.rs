@@ -157,6 +157,9 @@ impl Plan {
             _ => {}
         }
         self.loses_one = self.options.replication > 1 && rng.chance(30);
+        if rng.chance(20) {
+            self.acts.push((Act::Impostor, rng.range(1, 8)));
+        }
     }
 
     /// Returns the name of a topic.

@@ -1,6 +1,6 @@
 //! What is read: from where, and with `--exit` up to where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 
 use kavka_std::{Consumer, Start};
@@ -24,6 +24,10 @@ pub(super) struct Plan {
     left: usize,
     /// Why some partitions cannot be read.
     bad: Vec<String>,
+    /// Partitions that are not read further.
+    stopped: HashSet<(String, u32)>,
+    /// Partitions that are known of each topic.
+    known: HashMap<String, u32>,
     /// With `-o -N`: partitions known of each topic. Later ones are read from their first record.
     grown: HashMap<String, u32>,
 }
@@ -145,9 +149,36 @@ impl Plan {
         Ok(found)
     }
 
-    /// Whether everything is read that there was.
+    /// Whether everything is read that there was, or can be.
     pub(super) fn is_done(&self) -> bool {
-        self.ends.is_some() && self.left == 0
+        let stopped = match (&self.ends, &self.list) {
+            (Some(_), _) => return self.left == 0,
+            (None, Some(list)) => self.stopped.len() >= list.len(),
+            (None, None) => {
+                let known = self.known.values().map(|count| *count as usize).sum();
+                self.stopped.len() >= known
+            }
+        };
+        stopped && !self.stopped.is_empty()
+    }
+
+    /// Notes that a partition is not read further: the others are.
+    pub(super) fn stop(&mut self, topic: &str, partition: u32, why: String) -> io::Result<()> {
+        if !self.stopped.insert((topic.to_owned(), partition)) {
+            return Ok(());
+        }
+        self.passed(topic, partition, i64::MAX);
+        if self.ends.is_none() && !self.is_done() {
+            // The end may be far.
+            writeln!(io::stderr(), "kavka: {why}")?;
+        }
+        self.bad.push(why);
+        Ok(())
+    }
+
+    /// Notes how many partitions a topic has.
+    pub(super) fn count(&mut self, topic: &str, partitions: u32) {
+        self.known.insert(topic.to_owned(), partitions);
     }
 
     /// Where reading of a partition ends.
@@ -165,7 +196,7 @@ impl Plan {
         let Some(ends) = &mut self.ends else { return };
         let Some(end) = ends.get_mut(topic).and_then(|of| of.get_mut(&partition)) else { return };
         let was_left = end.position < end.end;
-        end.position = end.position.max(position);
+        end.position = end.position.max(position.min(end.end));
         if was_left && end.position >= end.end {
             self.left -= 1;
         }

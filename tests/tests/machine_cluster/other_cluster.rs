@@ -1,0 +1,226 @@
+//! An address that leads to another cluster later, with topics of the same names.
+
+use core::time::Duration;
+
+use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
+use kavka_core::wire::Uuid;
+use kavka_core::{Config, Error, Limits, Obstacle, PeerFault, Start, TopicId};
+use kavka_tests::script::steps::{
+    count, disconnected, events, fetch_at, ready, recreated, warm_up,
+};
+use kavka_tests::script::{Script, Sent, World};
+
+const FOREIGN: Error = Error::Peer(PeerFault::OtherCluster);
+
+fn world(cluster: &'static str) -> World {
+    World::new(1).topic("t", 2).cluster(cluster)
+}
+
+/// Replaces the cluster behind all addresses.
+fn replace(s: &mut Script, world: World) {
+    s.world = world;
+    s.cut_all(1);
+}
+
+fn refusals(s: &mut Script) -> usize {
+    disconnected(s).iter().filter(|(_, error)| *error == FOREIGN).count()
+}
+
+#[test]
+fn records_do_not_go_to_another_cluster_at_the_same_address() {
+    let (mut s, t) = ready(world("here"));
+    warm_up(&mut s, t, 0);
+    assert_eq!(s.client.cluster_id(), Some("here"));
+    s.produce(t, 0, "before");
+    let lost = s.expect::<ProduceRequest>();
+    let before = s.connects.len();
+    replace(&mut s, world("there"));
+    s.produce(t, 1, "after");
+    s.run(Duration::from_secs(20));
+    s.none::<ProduceRequest>("it leads to another cluster");
+    assert_eq!(s.client.cluster_id(), Some("here"));
+    assert_eq!(s.client.refused_cluster_id(), Some("there"));
+    let fault = PeerFault::OtherCluster;
+    assert!(
+        matches!(s.client.obstacle(), Some(Obstacle::Peer { fault: f, .. }) if f == fault),
+        "{:?}",
+        s.client.obstacle()
+    );
+    let tries = s.connects.len() - before;
+    assert!((10..80).contains(&tries), "{tries} connections in 20 s");
+    assert!(refusals(&mut s) > 0, "it is reported");
+    // And back.
+    replace(&mut s, world("here"));
+    let before = &s.batches(&lost)[0];
+    let same = |sent: &Sent| (sent.partition, &sent.values) == (before.partition, &before.values);
+    s.until("the record follows", |s| {
+        s.take::<ProduceRequest>().is_some_and(|again| s.batches(&again).iter().any(same))
+    });
+}
+
+#[test]
+fn another_cluster_can_be_accepted() {
+    let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+    config.accept_other_cluster = true;
+    let mut s = Script::with(world("here"), config, &Limits::small());
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    replace(&mut s, world("there"));
+    s.produce(t, 0, "a");
+    s.expect::<ProduceRequest>();
+    assert_eq!(refusals(&mut s), 0);
+}
+
+#[test]
+fn nothing_is_read_from_another_cluster() {
+    let world = || {
+        let mut world = world("here");
+        world.partition("t", 0).end = 9;
+        world
+    };
+    let mut s = Script::new(world());
+    let t = s.topic("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Latest).unwrap();
+    fetch_at(&mut s, 1);
+    replace(&mut s, world().cluster("there"));
+    s.run(Duration::from_secs(5));
+    s.none::<FetchRequest>("it leads to another cluster");
+    replace(&mut s, world());
+    let asked = fetch_at(&mut s, 1);
+    assert_eq!(s.wanted(&asked), [("t".to_owned(), 0, 9)], "the position is kept");
+}
+
+/// What it says of partitions, brokers and topic ids is not adopted either.
+#[test]
+fn another_cluster_changes_nothing_that_is_known() {
+    let (mut s, t) = ready(world("here"));
+    s.reported();
+    let mut there = world("there");
+    there.grow("t", 5);
+    there.topic_mut("t").id = uuid::Uuid::from_u128(99);
+    replace(&mut s, there);
+    s.run(Duration::from_secs(30));
+    assert_eq!(count(&s.client, t), 2);
+    let id = s.client.freshness(t).map(|fresh| fresh.id);
+    assert_ne!(id, Some(Uuid(99_u128.to_be_bytes())));
+    assert!(recreated(&events(&mut s)).is_empty());
+}
+
+/// The first connection learns the id from the Metadata that it needs anyway.
+#[test]
+fn each_connection_but_the_first_is_confirmed_by_one_small_request() {
+    let mut s = Script::new(world("here"));
+    let t = s.topic("t");
+    s.manual(ApiKey::Metadata);
+    let first = s.expect::<MetadataRequest>();
+    assert_eq!(first.body.topics.as_ref().map(Vec::len), Some(1));
+    let body = s.world.metadata(&first.body);
+    s.answer(&first, body);
+    s.automatic(ApiKey::Metadata);
+    warm_up(&mut s, t, 0);
+    s.manual(ApiKey::Metadata);
+    let connected = s.connects.len();
+    s.cut_all(1);
+    s.produce(t, 0, "b");
+    let asked = s.expect::<MetadataRequest>();
+    assert_eq!(s.connects.len(), connected + 1);
+    assert_eq!(s.connections(1), [asked.conn]);
+    assert_eq!(asked.body.topics.as_ref().map(Vec::len), Some(0), "no topics");
+    s.none::<ProduceRequest>("it is not confirmed yet");
+    let body = s.world.metadata(&asked.body);
+    s.answer(&asked, body);
+    s.expect::<ProduceRequest>();
+}
+
+/// Two bootstrap addresses in two clusters, both connected before any cluster id is known.
+fn two_clusters() -> (Script, TopicId) {
+    let world = World::new(2).cluster("here");
+    let config = Config::new("b1:9001,b2:9002").linger(Duration::ZERO);
+    let mut s = Script::with(world.topic("t", 1), config, &Limits::small());
+    let t = s.topic("t");
+    s.manual(ApiKey::Metadata);
+    (s, t)
+}
+
+/// What the other cluster says of brokers: that of the first one has its own address.
+fn readdressed(here: &World, s: &mut Script, node: i32) -> World {
+    let mut there = here.clone().cluster("there");
+    let other = s.world.node(node).clone();
+    (there.nodes[0].host, there.nodes[0].port) = (other.host, other.port);
+    there
+}
+
+/// The world with the first broker alone.
+fn first_alone(s: &Script, node: i32) -> World {
+    let mut here = s.world.clone();
+    here.nodes.retain(|at| at.id == node);
+    here.topic_mut("t").partitions[0].leader = node;
+    here
+}
+
+/// Returns where the cluster id is in a response: brokers come before it.
+fn id_at(response: &[u8], id: &str) -> usize {
+    let found = response.windows(id.len()).position(|bytes| bytes == id.as_bytes());
+    found.expect("its id") - 1
+}
+
+#[test]
+fn brokers_that_another_cluster_names_are_not_adopted() {
+    let (mut s, t) = two_clusters();
+    let first = s.expect::<MetadataRequest>();
+    // The first one does not answer in time, and the other address is tried.
+    let second = s.expect::<MetadataRequest>();
+    assert_ne!(first.node, second.node);
+    let here = first_alone(&s, first.node);
+    s.answer(&first, here.metadata(&first.body));
+    let there = readdressed(&here, &mut s, second.node);
+    let foreign = s.encoded(&second, there.metadata(&second.body));
+    let at = id_at(&foreign, "there");
+    s.feed(second.conn, &foreign[..at]);
+    assert!(s.connections(first.node).contains(&first.conn), "its address is the same");
+    s.feed(second.conn, &foreign[at..]);
+    s.world = here;
+    s.automatic(ApiKey::Metadata);
+    assert!(refusals(&mut s) > 0);
+    s.produce(t, 0, "a");
+    assert_eq!(s.expect::<ProduceRequest>().node, first.node);
+}
+
+/// Both responses are in the middle when the first cluster id comes: the wrong address that is
+/// known then leads to a connection that is refused.
+#[test]
+fn brokers_that_came_before_any_id_was_known_get_nothing_and_are_corrected() {
+    let (mut s, t) = two_clusters();
+    let first = s.expect::<MetadataRequest>();
+    let second = s.expect::<MetadataRequest>();
+    let here = first_alone(&s, first.node);
+    let there = readdressed(&here, &mut s, second.node);
+    let ours = s.encoded(&first, here.metadata(&first.body));
+    let foreign = s.encoded(&second, there.metadata(&second.body));
+    let (ours, theirs) =
+        (ours.split_at(id_at(&ours, "here")), foreign.split_at(id_at(&foreign, "there")));
+    s.feed(first.conn, ours.0);
+    s.feed(second.conn, theirs.0);
+    s.feed(first.conn, ours.1);
+    s.feed(second.conn, theirs.1);
+    assert_eq!(s.client.cluster_id(), Some("here"));
+    s.world = here;
+    s.automatic(ApiKey::Metadata);
+    s.until("the topic is ready", |s| s.client.freshness(t).is_some());
+    s.produce(t, 0, "a");
+    assert_eq!(s.expect::<ProduceRequest>().node, first.node);
+}
+
+/// A broker of 0.10.0 has no cluster ids, and some others name none.
+#[test]
+fn brokers_without_cluster_ids_are_believed() {
+    let (mut s, t) = ready(world("here"));
+    warm_up(&mut s, t, 0);
+    let mut nameless = world("here");
+    nameless.cluster = None;
+    replace(&mut s, nameless);
+    s.produce(t, 0, "a");
+    s.expect::<ProduceRequest>();
+    assert_eq!(refusals(&mut s), 0);
+}
