@@ -9,6 +9,7 @@ mod moves;
 mod owner;
 mod partition;
 mod request;
+mod retries;
 mod send;
 mod split;
 
@@ -33,6 +34,7 @@ use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
 pub(crate) use owner::Memo;
+use retries::Retries;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -106,6 +108,7 @@ pub(crate) struct Spread {
     wanted_at: Tick,
     /// The next topic with such a caller.
     next_wanted: Link,
+    retries: Retries,
 }
 
 impl Spread {
@@ -120,6 +123,7 @@ impl Spread {
         wanted: 0,
         wanted_at: Tick::ZERO,
         next_wanted: Link::NONE,
+        retries: Retries::NONE,
     };
 }
 
@@ -564,8 +568,9 @@ impl<'d> Producer<'d> {
     /// gone fails.
     pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let blocks = &mut cx.net.blocks;
-        let Spread { wanted, wanted_at, next_wanted, .. } = self.spreads[slot];
-        self.spreads[slot] = Spread { wanted, wanted_at, next_wanted, ..Spread::EMPTY };
+        let Spread { wanted, wanted_at, next_wanted, retries, .. } = self.spreads[slot];
+        let kept = Spread { wanted, wanted_at, next_wanted, retries, ..Spread::EMPTY };
+        self.spreads[slot] = kept;
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);

@@ -61,7 +61,9 @@ pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
 pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 pub use lost::Lost;
-pub use metrics::{ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent};
+pub use metrics::{
+    ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
+};
 pub use pending::Pending;
 pub use producer::{Delivered, Producer};
 #[cfg(feature = "stream")]

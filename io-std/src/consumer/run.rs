@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, located, owned};
-use crate::metrics::{ConsumerMetrics, NetMetrics, TopicRead, known};
+use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
 
 /// What to read from the start.
@@ -334,6 +334,11 @@ impl Run<'_> {
             _ => {
                 self.disconnects += u64::from(matches!(event, CoreEvent::Disconnected { .. }));
                 self.topic_event(now, event);
+                if let CoreEvent::TopicFailed { topic, .. } = *event
+                    && let Some(name) = commands.topic_name(topic)
+                {
+                    self.counts.entry(name.into()).or_default().errors += 1;
+                }
                 self.shared.hub.report(|| owned(event, commands, failure));
             }
         }
@@ -353,7 +358,9 @@ impl Run<'_> {
         }
         for (name, read) in &mut metrics.topics {
             let id = driver.topic(name).ok();
-            (read.partitions, read.age) = known(driver, id);
+            let known = Known::of(driver, id);
+            (read.partitions, read.age) = (known.partitions, known.age);
+            read.leaders_age = known.leaders_age;
         }
         metrics
     }

@@ -474,10 +474,11 @@ impl<'a> Run<'a> {
         self.fail(from, &name, why.into().doing(doing));
     }
 
-    fn metrics(&self, driver: &Driver<'_>) -> ProducerMetrics {
-        let mut metrics = self.counts.metrics(driver, |topic| {
-            let id = self.id_of(topic);
-            Some((self.inbox.name(topic)?, id))
+    fn metrics(&mut self, driver: &Driver<'_>) -> ProducerMetrics {
+        let Self { topics, inbox, counts, .. } = self;
+        let mut metrics = counts.metrics(driver, |topic| {
+            let id = topics.get(topic as usize).and_then(|topic| topic.id);
+            Some((inbox.name(topic)?, id))
         });
         (metrics.queue_bytes, metrics.parked_bytes) = self.inbox.depth();
         metrics.in_flight = self.handed.saturating_sub(self.reported);
@@ -673,7 +674,8 @@ impl<'a> Run<'a> {
                 Event::Delivered { batch, to, first, count, base_offset } => {
                     self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
-                    self.counts.delivered(now, name, batch, first, count);
+                    let topic = (name, commands.retries(to.topic));
+                    self.counts.delivered(now, topic, batch, first, count);
                     let (partition, base) = (to.partition, base_offset);
                     self.batches.resolve(batch.get(), first, count, |n| Outcome::Delivered {
                         partition,
@@ -683,7 +685,8 @@ impl<'a> Run<'a> {
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
                     self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
-                    self.counts.failed(name, batch, first, count);
+                    let topic = (name, commands.retries(to.topic));
+                    self.counts.failed(topic, batch, first, count);
                     let doing = format!("produce to {name}, partition {}", to.partition);
                     let error = located(error, commands, failure.as_deref());
                     let error = error.doing(doing).with_maybe_written(maybe_written);
@@ -702,12 +705,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn topic_event(&mut self, event: &Event<'_>, _: &Commands<'_>) {
+    fn topic_event(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
         let (id, failed) = match *event {
             Event::TopicReady { topic, .. } | Event::TopicRecreated { topic, .. } => (topic, None),
             Event::TopicFailed { topic, error } => (topic, Some(error)),
             _ => return,
         };
+        if failed.is_some()
+            && let Some(name) = commands.topic_name(id)
+        {
+            self.counts.topic_failed(name);
+        }
         if let Some(topic) = self.topics.iter_mut().find(|topic| topic.id == Some(id)) {
             topic.failed = failed;
         }
