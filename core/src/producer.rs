@@ -6,6 +6,7 @@ mod batch;
 mod culprits;
 mod lane;
 mod moves;
+mod own;
 mod owner;
 mod partition;
 mod request;
@@ -33,6 +34,8 @@ pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
+pub(crate) use own::Own;
+use own::OwnTimer;
 pub(crate) use owner::Memo;
 use retries::Retries;
 
@@ -167,11 +170,13 @@ pub(crate) struct Producer<'d> {
     paused_until: Tick,
     spreads: Mem<'d, Spread>,
     batches: Mem<'d, Batch>,
-    /// Batches that did not end, in the order of their records: all have the same time limit.
+    /// Batches that did not end, in the order of their records: all have the same time limit, but
+    /// for those whose records have a deadline of their own.
     ages: Nodes<'d>,
     aging: List,
     /// Those whose time was over while they were in flight, and that returned to the queue.
     late: List,
+    own_timer: OwnTimer,
     lanes: Mem<'d, Lane>,
     lane_places: Nodes<'d>,
     /// Lanes to be driven now, and those that wait for a moment or a response.
@@ -231,6 +236,7 @@ impl<'d> Producer<'d> {
             ages: Nodes::new(memory.ages),
             aging: List::EMPTY,
             late: List::EMPTY,
+            own_timer: OwnTimer::NEVER,
             lanes: memory.lanes,
             lane_places: Nodes::new(memory.lane_places),
             due: List::EMPTY,
@@ -267,13 +273,15 @@ impl<'d> Producer<'d> {
         self.identity != Identity::None
     }
 
-    /// Takes a record. Its bytes are copied once, into the block from which they will be sent.
+    /// Takes a record, which may have a deadline of its own. Its bytes are copied once, into the
+    /// block from which they will be sent.
     pub(crate) fn produce(
         &mut self,
         cx: &mut Cx<'d>,
         target: Target,
         record: &impl Content,
         wall_ms: Option<i64>,
+        own: Own,
     ) -> Result<RecordId, ProduceError> {
         let slot = cx
             .cluster
@@ -300,7 +308,7 @@ impl<'d> Producer<'d> {
         let keyed = key.is_some();
         let part = self.choose(cx, slot, target.partition, key)?;
         let timestamp = record.timestamp().or(wall_ms).unwrap_or(-1);
-        let open = match self.open_batch(part, record, timestamp, cx) {
+        let open = match self.open_batch(part, record, (timestamp, own), cx) {
             Some(open) => open,
             None => self.another_batch(cx, part, record, timestamp)?,
         };
@@ -314,6 +322,8 @@ impl<'d> Producer<'d> {
         self.taken = self.taken.wrapping_add(1);
         if b.count == 0 {
             b.records.0 = self.taken;
+            b.own = own;
+            self.own_timer.note(own);
         }
         b.records.1 = self.taken;
         self.queues[part].newest = self.taken;
@@ -359,12 +369,16 @@ impl<'d> Producer<'d> {
         &mut self,
         part: usize,
         record: &impl Content,
-        timestamp: i64,
+        (timestamp, own): (i64, Own),
         cx: &Cx<'d>,
     ) -> Option<(usize, u32, usize)> {
         let tail = self.queues[part].tail.get()?;
         let b = &self.batches[tail];
         if self.is_closed(b) {
+            return None;
+        }
+        if b.count > 0 && !b.own.takes(own) {
+            self.close(part, tail);
             return None;
         }
         let len = record.len(b.count, timestamp.wrapping_sub(b.base));

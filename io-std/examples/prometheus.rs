@@ -54,12 +54,7 @@ fn connections(out: &mut String, client: &str, net: &NetMetrics) -> fmt::Result 
 }
 
 /// How old the count of a topic's partitions and their leaders are.
-fn ages(
-    out: &mut String,
-    client: &str,
-    topic: &str,
-    ages: [Option<Duration>; 2],
-) -> fmt::Result {
+fn ages(out: &mut String, client: &str, topic: &str, ages: [Option<Duration>; 2]) -> fmt::Result {
     for (name, age) in ["metadata_age", "leaders_age"].into_iter().zip(ages) {
         if let Some(age) = age {
             writeln!(out, "{client}_{name}_seconds{{{topic}}} {}", age.as_secs_f64())?;

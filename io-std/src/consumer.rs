@@ -105,7 +105,9 @@ impl Consumer {
     /// Of the [`Pending`]: what the application has to do something about, such as a batch that
     /// cannot be read, or an offset that is not there under
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
-    /// [`Consumer::seek`]; the others go on.
+    /// [`Consumer::seek`]; the others continue. Also after each [`Config::topic_timeout`] in which
+    /// no broker has responded since the start; it names each address and why it cannot be used,
+    /// and the consumer continues to try them.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] loses no records: they wait for the next call.

@@ -376,18 +376,28 @@ fn at_address(
     commands: &Commands<'_>,
     failure: Option<&Failure>,
 ) -> Error {
-    use kavka_core::{Error as Core, Obstacle};
     let Some((host, port)) = commands.broker_address(broker) else {
         return if broker < 0 { error } else { error.at_broker(broker.to_string()) };
     };
     let address = format!("{host}:{port}");
-    // What the system said last may be about another connection.
-    let why = match error.kind() {
-        ErrorKind::Kafka(Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. })) => {
-            Some(why)
-        }
+    let text = match error.kind() {
+        ErrorKind::Kafka(error) => text_of(error, &address, failure),
         _ => None,
     };
-    let same = failure.filter(|failure| why.is_some_and(|why| failure.explains(&address, why)));
-    error.at_broker(same.map_or(address, |failure| failure.text().to_string()))
+    error.at_broker(text.unwrap_or(address))
+}
+
+/// An address with what the system said of it last, unless that is about another connection.
+pub(crate) fn text_of(
+    error: kavka_core::Error,
+    address: &str,
+    failure: Option<&Failure>,
+) -> Option<String> {
+    use kavka_core::{Error as Core, Obstacle};
+    let why = match error {
+        Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. }) => why,
+        _ => return None,
+    };
+    let same = failure.filter(|failure| failure.explains(address, why));
+    same.map(|failure| failure.text().to_string())
 }

@@ -44,6 +44,7 @@ mod metrics;
 mod pending;
 mod producer;
 mod queue;
+mod reasons;
 #[cfg(feature = "stream")]
 mod stream;
 mod wakers;
@@ -65,6 +66,6 @@ pub use metrics::{
     ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
 };
 pub use pending::Pending;
-pub use producer::{Delivered, Producer};
+pub use producer::{Delivered, Producer, Within};
 #[cfg(feature = "stream")]
 pub use stream::Items;

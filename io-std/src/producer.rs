@@ -6,6 +6,7 @@ mod counts;
 mod inbox;
 mod parked;
 mod run;
+mod within;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,8 @@ use crate::metrics::ProducerMetrics;
 use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
 pub use chunk::Delivered;
-use inbox::{Inbox, Item};
+use inbox::{Inbox, Item, To};
+pub use within::Within;
 
 /// Sends records, from any thread, through one background thread with its own connections.
 ///
@@ -71,7 +73,7 @@ impl Producer {
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_waiting(topic, None, record)
+        self.inbox.push_waiting(&To { topic, partition: None, within: None }, record)
     }
 
     /// [`Producer::send`] to a partition of choice.
@@ -84,23 +86,7 @@ impl Producer {
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_waiting(topic, Some(partition), record)
-    }
-
-    fn send_waiting(
-        &self,
-        topic: &str,
-        partition: Option<u32>,
-        record: &Record<'_>,
-    ) -> Result<Pending<Delivered>, ProduceError> {
-        loop {
-            match self.inbox.push(topic, partition, record) {
-                Err(ProduceError::Full | ProduceError::TopicFull) => {
-                    self.room_for(topic).wait().map_err(ProduceError::Refused)?;
-                }
-                other => return other,
-            }
-        }
+        self.inbox.push_waiting(&To { topic, partition: Some(partition), within: None }, record)
     }
 
     /// [`Producer::send`] that waits for room without blocking the thread. Where there is room it
@@ -127,7 +113,7 @@ impl Producer {
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_awaiting(topic, None, record).await
+        self.inbox.push_awaiting(&To { topic, partition: None, within: None }, record).await
     }
 
     /// [`Producer::send_async`] to a partition of choice.
@@ -143,23 +129,8 @@ impl Producer {
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_awaiting(topic, Some(partition), record).await
-    }
-
-    async fn send_awaiting(
-        &self,
-        topic: &str,
-        partition: Option<u32>,
-        record: &Record<'_>,
-    ) -> Result<Pending<Delivered>, ProduceError> {
-        loop {
-            match self.inbox.push(topic, partition, record) {
-                Err(ProduceError::Full | ProduceError::TopicFull) => {
-                    self.room_for(topic).await.map_err(ProduceError::Refused)?;
-                }
-                other => return other,
-            }
-        }
+        let partition = Some(partition);
+        self.inbox.push_awaiting(&To { topic, partition, within: None }, record).await
     }
 
     /// [`Producer::send`] that never waits.
@@ -173,7 +144,7 @@ impl Producer {
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.inbox.push(topic, None, record)
+        self.inbox.push(&To { topic, partition: None, within: None }, record)
     }
 
     /// [`Producer::send_to`] that never waits.
@@ -186,7 +157,23 @@ impl Producer {
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.inbox.push(topic, Some(partition), record)
+        self.inbox.push(&To { topic, partition: Some(partition), within: None }, record)
+    }
+
+    /// Sends records that have less time than [`Config::delivery_timeout`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(producer: &kavka_std::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let command = kavka_std::Record::new(b"open");
+    /// let soon = producer.within(Duration::from_secs(2));
+    /// soon.send("valves", &command)?.wait()?; // fails after two seconds, and is not sent later
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Within<'_> {
+        Within::new(&self.inbox, timeout)
     }
 
     /// There when [`Producer::try_send`] would take a record for a topic that is known. Others may
@@ -206,7 +193,7 @@ impl Producer {
     /// Dropping the [`Pending`] changes nothing.
     #[must_use = "nothing else reports the result"]
     pub fn room_for(&self, topic: &str) -> Pending<()> {
-        Pending::new(self.inbox.clone(), self.inbox.topic(topic))
+        self.inbox.room_for(topic)
     }
 
     /// There when everything sent before is acknowledged or failed, without lingering.

@@ -15,7 +15,8 @@ use super::topic::{
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Hub, owned, timed_out};
+use crate::event::{Hub, owned};
+use crate::reasons::Reasons;
 
 /// First pause before a request is tried again, doubled each time up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(50);
@@ -91,6 +92,7 @@ enum State {
 pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>, hub: &Hub) {
     let mut tasks: Vec<Task> = Vec::new();
     let mut recent = Recent::default();
+    let mut reasons = Reasons::default();
     loop {
         let now = driver.now();
         loop {
@@ -114,12 +116,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
             tasks.into_iter().for_each(|task| (task.job.finish)(Err(error.clone())));
             return;
         }
-        events(&mut driver, &mut tasks, &mut recent, hub);
+        events(&mut driver, &mut tasks, &mut recent, &mut reasons, hub);
+        reasons.check(&driver);
         let now = driver.now();
         let failure = driver.failure();
         let mut open = Vec::new();
         for task in tasks {
-            if let Some(task) = task.advance(&mut driver, now, failure.as_deref()) {
+            if let Some(task) = task.advance(&mut driver, now, failure.as_deref(), &reasons) {
                 open.push(task);
             }
         }
@@ -127,7 +130,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
     }
 }
 
-fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, hub: &Hub) {
+fn events(
+    driver: &mut Driver<'_>,
+    tasks: &mut Vec<Task>,
+    recent: &mut Recent,
+    reasons: &mut Reasons,
+    hub: &Hub,
+) {
     let now = driver.now();
     let failure = driver.failure();
     let mut done = Vec::new();
@@ -162,6 +171,7 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                         }
                     }
                 }
+                reasons.note(&event, commands, failure.as_deref());
                 hub.report(|| owned(&event, commands, failure.as_deref()));
             }
         }
@@ -357,6 +367,7 @@ impl Task {
         driver: &mut Driver<'_>,
         now: Instant,
         failure: Option<&Failure>,
+        reasons: &Reasons,
     ) -> Option<Self> {
         if let State::Offsets(offsets) = &mut self.state {
             match offsets.advance(driver, now) {
@@ -380,7 +391,7 @@ impl Task {
         }
         if let State::Offsets(offsets) = &mut self.state
             && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
-            && let Some(partial) = offsets.partial(&timed_out(driver, failure))
+            && let Some(partial) = offsets.partial(&reasons.timed_out(driver, failure))
         {
             offsets.stop(driver, now);
             self.gathered.offsets = partial;
@@ -392,7 +403,7 @@ impl Task {
             matches!(self.last, None | Some(ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut)));
         let error = match self.last {
             Some(last) if !silent || driver.obstacle().is_none() => last.into(),
-            _ => timed_out(driver, failure),
+            _ => reasons.timed_out(driver, failure),
         };
         self.fail(error);
         None

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, located, owned};
 use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
+use crate::reasons::Reasons;
 
 /// What to read from the start.
 pub(super) enum Wanted {
@@ -24,6 +25,18 @@ pub(super) enum Wanted {
     Partitions(Vec<(Arc<str>, u32, Start)>),
     /// Topics, whose partitions start where this says.
     From(Vec<Arc<str>>, StartOf),
+}
+
+impl Wanted {
+    /// The topics' names.
+    fn names(&self) -> String {
+        let mut names: Vec<&str> = match self {
+            Self::Topics(topics) | Self::From(topics, _) => topics.iter().map(|t| &**t).collect(),
+            Self::Partitions(list) => list.iter().map(|(topic, ..)| &**topic).collect(),
+        };
+        names.dedup();
+        names.join(", ")
+    }
 }
 
 /// Where a partition starts; `None`: where it would without this.
@@ -63,6 +76,9 @@ pub(super) fn run(
         start_of: None,
         counts: HashMap::new(),
         disconnects: 0,
+        reasons: Reasons::default(),
+        unheard: Some(driver.now()),
+        wanted: wanted.names(),
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -86,6 +102,7 @@ pub(super) fn run(
         run.events(&mut driver);
         run.give();
         run.report_topics(&driver);
+        run.report_silence(&driver);
         run.report_stuck(&driver);
     }
 }
@@ -104,6 +121,11 @@ struct Run<'a> {
     start_of: Option<StartOf>,
     counts: HashMap<Arc<str>, TopicRead>,
     disconnects: u64,
+    reasons: Reasons,
+    /// No broker has said anything about topics since then.
+    unheard: Option<Instant>,
+    /// What is read, for messages.
+    wanted: String,
     /// What the application is told when this thread ends.
     ended: Error,
 }
@@ -237,7 +259,8 @@ impl Run<'_> {
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let unreported = self.topics.values().filter(|topic| !topic.reported);
         let due = unreported.map(|topic| topic.since + self.config.topic_timeout);
-        let due = due.chain(self.stuck.due()).min()?;
+        let unheard = self.unheard.map(|since| since + self.config.topic_timeout);
+        let due = due.chain(self.stuck.due()).chain(unheard).min()?;
         Some(driver.now().until(due))
     }
 
@@ -339,8 +362,24 @@ impl Run<'_> {
                 {
                     self.counts.entry(name.into()).or_default().errors += 1;
                 }
+                self.reasons.note(event, commands, failure);
                 self.shared.hub.report(|| owned(event, commands, failure));
             }
+        }
+    }
+
+    /// Reports that no broker responds at all, to an application that waits for records.
+    fn report_silence(&mut self, driver: &Driver<'_>) {
+        self.reasons.check(driver);
+        let now = driver.now();
+        let timeout = self.config.topic_timeout;
+        if self.unheard.is_none_or(|since| since + timeout > now) {
+            return;
+        }
+        self.unheard = Some(now);
+        if driver.obstacle().is_some() {
+            let error = self.reasons.timed_out(driver, driver.last_failure());
+            self.shared.push_if_empty(error.doing(format!("read {}", self.wanted)));
         }
     }
 
@@ -435,9 +474,11 @@ impl Run<'_> {
     fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>) {
         match *event {
             CoreEvent::TopicReady { topic, .. } | CoreEvent::TopicRecreated { topic, .. } => {
+                self.unheard = None;
                 self.topics.remove(&topic);
             }
             CoreEvent::TopicFailed { topic, error } => {
+                self.unheard = None;
                 let entry = self.topics.entry(topic);
                 entry.or_insert(Topic { since: now, error, reported: false }).error = error;
             }

@@ -280,6 +280,14 @@ impl Shared {
         self.push_part(chunk.map(Part::Chunk), size);
     }
 
+    /// Hands an error over, unless something waits already: it is not urgent.
+    pub(super) fn push_if_empty(&self, error: Error) {
+        let is_empty = lock(&self.state).chunks.is_empty();
+        if is_empty {
+            self.push(Err(error));
+        }
+    }
+
     /// Says, in its place among the records, that a partition was read to its end.
     pub(super) fn push_end(&self, end: End) {
         self.push_part(Ok(Part::End(end)), 0);

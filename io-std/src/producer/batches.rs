@@ -32,13 +32,14 @@ struct Waited {
 }
 
 impl Batches {
-    /// Outcomes of the `count` records of this chunk will be told to `outcomes`.
-    pub(super) fn watch(&mut self, chunk: u64, count: u32, outcomes: Arc<Outcomes>) {
+    /// Outcomes of the `count` records of this chunk, but for `known` of them, will be reported to
+    /// `outcomes`.
+    pub(super) fn watch(&mut self, chunk: u64, count: u32, known: u32, outcomes: Arc<Outcomes>) {
         outcomes.prepare(count);
-        if count > 0
+        if count > known
             && let Some(slot) = self.chunks.entry(chunk)
         {
-            *slot = Some(Waited { outcomes, open: count });
+            *slot = Some(Waited { outcomes, open: count - known });
         }
     }
 
@@ -183,7 +184,7 @@ mod tests {
         let mut batches = Batches::default();
         let chunks = [Arc::new(Outcomes::default()), Arc::new(Outcomes::default())];
         for (chunk, outcomes) in (0..).zip(&chunks) {
-            batches.watch(chunk, 4, outcomes.clone());
+            batches.watch(chunk, 4, 0, outcomes.clone());
         }
         // Batch 9 has records 0 and 2 of the first chunk, then 0 to 3 of the second; batch 10
         // the others.

@@ -35,6 +35,8 @@ pub(super) struct Inbox {
     queue_bytes: usize,
     topic_bytes: usize,
     chunk_bytes: usize,
+    /// Where the clock of records' deadlines begins.
+    started: Instant,
 }
 
 struct State {
@@ -58,6 +60,22 @@ struct State {
     close: Option<Close>,
     /// Those who want to know how it goes, whatever the queue is like.
     asked: Vec<Setter<ProducerMetrics>>,
+    /// The earliest deadline of a record that the background thread has not heard of.
+    until: Option<u64>,
+}
+
+/// Where a record goes, and the time that it has, if that is its own.
+pub(super) struct To<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Option<u32>,
+    pub(super) within: Option<Duration>,
+}
+
+/// What the application wants besides records.
+pub(super) struct Asked {
+    pub(super) close: Option<Close>,
+    pub(super) metrics: Vec<Setter<ProducerMetrics>>,
+    pub(super) until: Option<u64>,
 }
 
 /// The end that the application wants.
@@ -147,6 +165,7 @@ impl Inbox {
             closing: false,
             close: None,
             asked: Vec::new(),
+            until: None,
         };
         Self {
             state: Mutex::new(state),
@@ -155,7 +174,13 @@ impl Inbox {
             queue_bytes,
             topic_bytes: (queue_bytes / TOPIC_SHARE).max(1),
             chunk_bytes,
+            started: Instant::now(),
         }
+    }
+
+    /// Microseconds on the clock of records' deadlines.
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn set_waker(&self, waker: driver::Waker) {
@@ -171,16 +196,19 @@ impl Inbox {
 
     // The application's side.
 
-    /// Takes a record if there is room.
+    /// Takes a record if there is room. Its time begins now, if it has one of its own.
     pub(super) fn push(
         &self,
-        topic: &str,
-        partition: Option<u32>,
+        &To { topic, partition, within }: &To<'_>,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         let too_large = ProduceError::TooLarge { max: i32::MAX as usize };
         let length = chunk::length(record).ok_or(too_large)?;
-        let size = chunk::size(length);
+        let size = chunk::size(length, within.is_some());
+        let until = within.map(|within| {
+            let micros = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
+            self.micros().saturating_add(micros)
+        });
         let mut state = lock(&self.state);
         if let Some(error) = &state.closed {
             return Err(ProduceError::Refused(error.clone()));
@@ -197,13 +225,16 @@ impl Inbox {
             Some(open) if open.bytes.len() + size <= chunk_bytes => open,
             _ => state.start_chunk(chunk_bytes),
         };
-        let place = chunk.push(topic, partition, record, length);
+        let place = chunk.push(topic, partition, record, length, until);
         let (outcomes, filled) = (chunk.outcomes.clone(), chunk.bytes.len());
         state.queued += size;
         if let Some(known) = state.known.get_mut(topic as usize) {
             known.bytes += size;
         }
+        // The background thread may sleep for longer than this record has.
+        let is_urgent = state.is_urgent(until);
         let wake = match state.sleep {
+            _ if is_urgent => true,
             Sleep::Awake => false,
             Sleep::Lingering => filled >= WORTH_WAKING || !state.items.is_empty(),
             Sleep::Asleep => true,
@@ -216,6 +247,43 @@ impl Inbox {
             self.wake();
         }
         Ok(Pending::new(outcomes, place))
+    }
+
+    /// [`Inbox::push`] that blocks the thread until there is room.
+    pub(super) fn push_waiting(
+        self: &Arc<Self>,
+        to: &To<'_>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.push(to, record) {
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(to.topic).wait().map_err(ProduceError::Refused)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// [`Inbox::push`] that awaits room.
+    pub(super) async fn push_awaiting(
+        self: &Arc<Self>,
+        to: &To<'_>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.push(to, record) {
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(to.topic).await.map_err(ProduceError::Refused)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Resolves when there may be room for a record of a topic.
+    pub(super) fn room_for(self: &Arc<Self>, topic: &str) -> Pending<()> {
+        Pending::new(self.clone(), self.topic(topic))
     }
 
     /// Whether a topic has to wait although others do not.
@@ -314,10 +382,12 @@ impl Inbox {
         }
     }
 
-    /// The end that is wanted, once, and those who ask how it goes.
-    pub(super) fn take_asked(&self) -> (Option<Close>, Vec<Setter<ProducerMetrics>>) {
+    /// The end that is wanted, once, those who ask how it goes, and the earliest deadline of a
+    /// record since the last call.
+    pub(super) fn take_asked(&self) -> Asked {
         let mut state = lock(&self.state);
-        (state.close.take(), core::mem::take(&mut state.asked))
+        let (close, until) = (state.close.take(), state.until.take());
+        Asked { close, until, metrics: core::mem::take(&mut state.asked) }
     }
 
     /// Bytes that wait: in the queue, and parked.
@@ -329,7 +399,7 @@ impl Inbox {
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        let asked = state.close.is_some() || !state.asked.is_empty();
+        let asked = state.close.is_some() || !state.asked.is_empty() || state.until.is_some();
         if asked || !state.items.is_empty() || state.open.is_some() {
             return false;
         }
@@ -401,7 +471,7 @@ impl Inbox {
         let mut records = 0;
         for item in items {
             if let Item::Chunk(chunk) = item {
-                records += u64::from(chunk.count);
+                records += u64::from(chunk.count - chunk.over);
                 chunk.outcomes.close(error);
             }
         }
@@ -410,6 +480,16 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether a deadline is earlier than those that the background thread will look at.
+    fn is_urgent(&mut self, until: Option<u64>) -> bool {
+        let Some(until) = until else { return false };
+        let is_first = self.until.is_none_or(|first| until < first);
+        if is_first {
+            self.until = Some(until);
+        }
+        is_first
+    }
+
     fn topic(&mut self, name: &str) -> u32 {
         if self.known.get(self.last as usize).is_some_and(|last| *last.name == *name) {
             return self.last;

@@ -1,31 +1,29 @@
 //! The producer's background thread.
 
+mod late;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
-use kavka_core::wire::ErrorCode;
 use kavka_core::{
-    Commands, Error as Core, Event, Instant, LimitKind, Obstacle, ProduceError, RecordId, Target,
-    TopicId,
+    Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
 };
 
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::counts::Counts;
-use super::inbox::{Close, Failures, Inbox, Item, Reported, Sleep, Standing};
+use super::inbox::{Asked, Close, Failures, Inbox, Item, Reported, Sleep, Standing};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Freshness, located, owned, timed_out};
+use crate::event::{Freshness, located, owned};
 use crate::lost::Lost;
 use crate::metrics::ProducerMetrics;
 use crate::pending::{Setter, lock};
+use crate::reasons::Reasons;
 use crate::worker::wall_clock;
-
-/// The count of partitions that a broker confirms so long after a record came is that record's.
-const SETTLED: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     config: &Config,
@@ -41,9 +39,10 @@ pub(super) fn run(
             inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
         }
-        let (close, asked) = inbox.take_asked();
+        let Asked { close, metrics, until } = inbox.take_asked();
         run.close = run.close.take().or(close);
-        for done in asked {
+        run.until = [run.until, until].into_iter().flatten().min();
+        for done in metrics {
             done.set(Ok(run.metrics(&driver)));
         }
         if run.is_over() {
@@ -52,6 +51,7 @@ pub(super) fn run(
         }
         let now = driver.now();
         driver.set_wall_clock(now, wall_clock());
+        run.expire(&driver);
         run.work(&mut driver, now);
         let timeout = run.sleep(&mut driver);
         if let Err(error) = driver.turn(timeout) {
@@ -85,6 +85,8 @@ struct Run<'a> {
     /// The machine said `Full`, and not yet `Room`.
     full: bool,
     flushes: VecDeque<Flush>,
+    /// No record that waits has a deadline of its own before this.
+    until: Option<u64>,
     /// The end that is wanted, and whether all that was sent before is acknowledged or failed.
     close: Option<Close>,
     settled: bool,
@@ -94,6 +96,7 @@ struct Run<'a> {
     handed: u64,
     reported: u64,
     counts: Counts,
+    reasons: Reasons,
     buffers: Vec<Vec<u8>>,
     /// What they are told who wait when this thread ends.
     ended: Error,
@@ -161,6 +164,7 @@ impl<'a> Run<'a> {
             batches: Batches::default(),
             full: false,
             flushes: VecDeque::new(),
+            until: None,
             close: None,
             settled: false,
             questions: Vec::new(),
@@ -168,6 +172,7 @@ impl<'a> Run<'a> {
             handed: 0,
             reported: 0,
             counts: Counts::default(),
+            reasons: Reasons::default(),
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
         }
@@ -218,7 +223,7 @@ impl<'a> Run<'a> {
         // Nobody can begin to wait any more: with one handle left nobody ever will.
         let watched = Arc::strong_count(&chunk.outcomes) > 1;
         if watched {
-            self.batches.watch(seq, chunk.count, chunk.outcomes);
+            self.batches.watch(seq, chunk.count, chunk.over, chunk.outcomes);
         }
         let from = Place { chunk: seq, watched, place: 0 };
         self.current = Some(Current { bytes: chunk.bytes, at: 0, from });
@@ -234,6 +239,7 @@ impl<'a> Run<'a> {
         let mut opened = None;
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let step = match opened {
+                _ if packed.is_over => Step::Done,
                 Some((topic, id)) if topic == packed.topic => {
                     self.produce_to(driver, now, id, &packed, &from)
                 }
@@ -425,7 +431,22 @@ impl<'a> Run<'a> {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),
         };
-        match driver.produce_packed(now, target, &packed.record) {
+        let produced = match packed.until {
+            None => driver.produce_packed(now, target, &packed.record),
+            Some(until) => {
+                let left = Duration::from_micros(until.saturating_sub(self.inbox.micros()));
+                if left.is_zero() {
+                    self.refuse(
+                        from,
+                        packed.topic,
+                        self.reasons.timed_out(driver, driver.last_failure()),
+                    );
+                    return Step::Done;
+                }
+                driver.produce_packed_until(now, target, &packed.record, now + left)
+            }
+        };
+        match produced {
             Ok(record) => {
                 let bytes = packed.record.bytes().len();
                 self.counts.took(now, packed.topic, record, bytes);
@@ -492,127 +513,6 @@ impl<'a> Run<'a> {
         self.batches.report(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
     }
 
-    /// Parked records: in the order of their topic, as far as it goes now.
-    fn retry_parked(&mut self, driver: &mut Driver<'_>, now: Instant) {
-        for topic in core::mem::take(&mut self.waiting) {
-            let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
-            // Taken out, since it is borrowed from while it is at work.
-            let mut parked = core::mem::take(&mut entry.parked);
-            let before = parked.len();
-            while !self.full
-                && let Some((bytes, waiting)) = parked.first()
-            {
-                let (from, since) = (waiting.from, waiting.since);
-                let packed = Packed::read(bytes);
-                let missing = packed.as_ref().and_then(|packed| self.lacks(driver, packed, since));
-                let late = self.give_up(driver, topic as usize, since, now);
-                let step = match (missing, late, packed) {
-                    (Some(error), ..) => {
-                        let name = self.inbox.name(topic).unwrap_or_default();
-                        self.fail(&from, &name, error);
-                        Step::Done
-                    }
-                    (None, Some(why), packed) => {
-                        let partition = packed.and_then(|packed| packed.partition);
-                        self.refuse_at(&from, topic, partition, why);
-                        Step::Done
-                    }
-                    (None, None, Some(packed)) => self.produce(driver, now, &packed, &from),
-                    (None, None, None) => Step::Done,
-                };
-                if !matches!(step, Step::Done) {
-                    self.full = matches!(step, Step::Full);
-                    break;
-                }
-                let cost = parked.pop();
-                self.parked = self.parked.saturating_sub(cost);
-                self.left(topic, cost);
-            }
-            if !parked.is_empty() {
-                self.waiting.push(topic);
-            }
-            let moved = parked.len() < before;
-            if let Some(entry) = self.topics.get_mut(topic as usize) {
-                entry.parked = parked;
-            }
-            if moved {
-                self.report_inbox(0);
-            }
-        }
-    }
-
-    /// The error of a record whose partition does not exist by what a broker said long enough
-    /// after it came that one created just before it is known.
-    fn lacks(&self, driver: &Driver<'_>, packed: &Packed<'_>, since: Instant) -> Option<Error> {
-        let partition = packed.partition?;
-        let known = driver.freshness(self.id_of(packed.topic)?)?;
-        let settled = known.confirmed >= since + SETTLED;
-        if !settled || known.partitions == 0 || partition < known.partitions {
-            return None;
-        }
-        let name = self.inbox.name(packed.topic)?;
-        let error = Error::from(Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        let count = known.partitions;
-        Some(error.doing(format!("produce to {name}, partition {partition} (it has {count})")))
-    }
-
-    /// Why a record should wait no longer for its topic.
-    fn give_up(
-        &self,
-        driver: &Driver<'_>,
-        topic: usize,
-        since: Instant,
-        now: Instant,
-    ) -> Option<Error> {
-        let topic = self.topics.get(topic)?;
-        if let Some(Core::Broker(code)) = topic.failed
-            && is_final(code)
-        {
-            return Some(Core::Broker(code).into());
-        }
-        if since + self.config.topic_timeout > now {
-            return None;
-        }
-        let known = topic.id.and_then(|id| driver.freshness(id));
-        Some(match topic.failed {
-            Some(error) => error.into(),
-            None if known.is_some_and(|known| known.partitions > 0) => {
-                Core::Blocked(Obstacle::NoPartition).into()
-            }
-            None => timed_out(driver, driver.last_failure()),
-        })
-    }
-
-    /// Answers questions about topics.
-    fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
-        let mut rest = Vec::new();
-        for question in core::mem::take(&mut self.questions) {
-            if !question.report.is_awaited() {
-                continue;
-            }
-            let topic = self.topics.get(question.topic as usize);
-            let known = topic.and_then(|topic| driver.freshness(topic.id?));
-            let failed = topic.and_then(|topic| topic.failed);
-            let lost = failed.is_some_and(|e| match e {
-                Core::Broker(code) => is_final(code),
-                _ => topic.is_some_and(|topic| topic.id.is_none()),
-            });
-            match known {
-                Some(known) if known.partitions > 0 => {
-                    question.report.set(Ok(Freshness::new(&known, now)));
-                }
-                _ if lost || question.until <= now => {
-                    let name = self.inbox.name(question.topic).unwrap_or_default();
-                    let late = || timed_out(driver, driver.last_failure());
-                    let error = failed.map_or_else(late, Error::from);
-                    question.report.set(Err(error.doing(format!("topic {name}"))));
-                }
-                _ => rest.push(question),
-            }
-        }
-        self.questions = rest;
-    }
-
     fn start_flush(&mut self, driver: &mut Driver<'_>, now: Instant) {
         let oldest = self.oldest().map(|waiting| waiting.from.chunk).min().unwrap_or(u64::MAX);
         if let Some(flush) = self.flushes.front_mut()
@@ -661,7 +561,8 @@ impl<'a> Run<'a> {
         let left = due.map(|due| driver.now().until(due));
         let end = self.close.as_ref().and_then(|close| close.until);
         let end = end.map(|until| until.saturating_duration_since(StdInstant::now()));
-        left.into_iter().chain(end).min()
+        let over = self.until.map(|until| until.saturating_sub(self.inbox.micros()));
+        left.into_iter().chain(end).chain(over.map(Duration::from_micros)).min()
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
@@ -699,10 +600,12 @@ impl<'a> Run<'a> {
                     let ended = matches!(event, Event::Disconnected { .. });
                     self.counts.disconnects += u64::from(ended);
                     self.topic_event(&event, commands);
+                    self.reasons.note(&event, commands, failure.as_deref());
                     self.inbox.hub.report(|| owned(&event, commands, failure.as_deref()));
                 }
             }
         }
+        self.reasons.check(driver);
     }
 
     fn topic_event(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
@@ -737,11 +640,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Refusals that trying again does not mend: INVALID_TOPIC_EXCEPTION and authorization.
-fn is_final(code: ErrorCode) -> bool {
-    matches!(code.0, 17 | 29 | 30 | 31)
-}
-
 impl Drop for Run<'_> {
     /// Also after a panic: nobody waits for ever, and what is lost is counted.
     fn drop(&mut self) {
@@ -749,17 +647,17 @@ impl Drop for Run<'_> {
         let mut lost = lock(self.lost);
         let mut waiting = 0;
         let mut items = core::mem::take(&mut self.work);
-        waiting += self.topics.iter().map(|topic| topic.parked.len() as u64).sum::<u64>();
+        waiting += self.topics.iter().map(|topic| topic.parked.open()).sum::<u64>();
         if let Some(Current { bytes, at, .. }) = self.current.take() {
             let mut rest = bytes.get(at..).unwrap_or_default();
             while let Some(packed) = Packed::read(rest) {
                 rest = rest.get(packed.size..).unwrap_or_default();
-                waiting += 1;
+                waiting += u64::from(!packed.is_over);
             }
         }
         for item in items.drain(..) {
             if let Item::Chunk(chunk) = item {
-                waiting += u64::from(chunk.count);
+                waiting += u64::from(chunk.count - chunk.over);
                 chunk.outcomes.close(&self.ended);
             }
         }
