@@ -4,8 +4,11 @@ use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::live::Live;
 use crate::{at, feed, kavka, run, with_topic};
 
 /// A file that no other run of these tests uses.
@@ -224,4 +227,49 @@ fn the_library_alone_does_not_pull_what_the_command_needs() {
     }
     let default = normal.lines().find(|line| line.starts_with("default ="));
     assert!(default.is_some_and(|line| !line.contains("cli")), "the command is no default feature");
+}
+
+/// Within about a second of being known, however long the command would wait.
+#[test]
+fn a_reason_that_is_known_is_printed_long_before_the_time_out() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    for args in [
+        &["topics", "list"][..],
+        &["topics", "watch", "t"],
+        &["topics", "offsets", "t"],
+        &["metadata"],
+        &["consume", "t"],
+        &["consume", "t", "-e"],
+        &["produce", "t"],
+    ] {
+        let mut all = vec!["-b", &address, "--timeout", "100"];
+        all.extend(args);
+        let mut live = Live::start(kavka(&all));
+        let begun = Instant::now();
+        let line = live.error("Connection refused");
+        assert!(line.contains(&address), "{args:?}: {line}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{args:?}: {:?}", begun.elapsed());
+        live.signal(Signal::KILL);
+        live.end();
+    }
+}
+
+/// With the reason at each address, once the time is over.
+#[test]
+fn the_time_out_names_every_bootstrap_address_with_its_reason() {
+    let addresses = [(); 2].map(|()| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("an address").to_string()
+    });
+    let list = addresses.join(",");
+    for args in [&["topics", "list"][..], &["consume", "t"], &["consume", "t", "-e"]] {
+        let mut all = vec!["-b", &list, "--timeout", "2"];
+        all.extend(args);
+        let ran = feed(kavka(&all), b"");
+        let last = ran.err.lines().next_back().unwrap_or_default().to_owned();
+        assert!(addresses.iter().all(|address| last.contains(address)), "{args:?}: {last}");
+        ran.bad(1, &["Connection refused"]);
+    }
 }
