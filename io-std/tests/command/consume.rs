@@ -103,6 +103,8 @@ fn records_are_printed_as_asked_for() {
         t/0/2/9//-1//0;"
     );
     assert_eq!(print(&["-f", "%k:%s ", "--null"]), "k:v gone:NULL NULL: ");
+    let raw = run(&server, &["consume", "t", "-e", "-f", r"%%%R\\\0;"]).good();
+    assert_eq!(raw.out, b"%\0\0\0\x01\\\0;%\xff\xff\xff\xff\\\0;%\0\0\0\0\\\0;");
     assert_eq!(print(&["-u", "--rack", "r", "--client-id", "x", "-v"]), "v\n\n\n");
 }
 

@@ -63,6 +63,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["consume", "t", "--json", "-K", ":"], "cannot be used with"),
         (&["consume", "t", "-f", "%s", "-D", ":"], "cannot be used with"),
         (&["consume", "t", "-f", "%q"], "--format %q: %q means nothing"),
+        (&["consume", "t", "-f", "%"], "write %% for a percent sign"),
         (&["consume", "t", "--fetch-bytes", "7"], "7"),
         (&["produce", "t", "-H", "novalue"], "--header novalue: must be NAME=VALUE"),
         (&["produce", "t", "-D", ""], "--delimiter must not be empty"),
@@ -162,6 +163,43 @@ fn properties_do_what_they_say() {
     assert_eq!(run(&server, &both).good().text(), "small\n");
     let wait = ["consume", "t", "-e", "-X", "fetch.max.wait.ms=10", "-X", "fetch.min.bytes=1"];
     run(&server, &wait).good();
+}
+
+/// With Java's escapes and continued lines; all of them at once still read and write.
+#[test]
+fn every_property_of_a_file_is_understood() {
+    let server = with_topic(1);
+    let times = [
+        "request.timeout.ms",
+        "socket.connection.setup.timeout.ms",
+        "retry.backoff.ms",
+        "retry.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "reconnect.backoff.max.ms",
+        "metadata.max.age.ms",
+        "fetch.max.wait.ms",
+    ];
+    let times: String = times.iter().map(|name| format!("{name} = 500\n")).collect();
+    let file = Scratch::new(&format!(
+        "! a comment\n{times}fetch.max.bytes:1000000\nmax.partition.fetch.bytes 100000\n\
+         fetch.min.bytes=1\nallow.auto.create.topics=false\nclient.\\\n   id=a\\tb\\u0041\\q\n\
+         auto.offset.reset=none\nbootstrap\\.servers={}\nisolation.level=read_uncommitted\n\
+         security.protocol=PLAINTEXT\nclient.rack=\\r\\n\\f\\\\\n",
+        server.bootstrap().replace(':', "\\:"),
+    ));
+    feed(kavka(&["produce", "t", "-F", file.path()]), b"a\n").good();
+    let ran = feed(kavka(&["consume", "t", "-e", "-o", "0", "-F", file.path()]), b"").good();
+    assert_eq!((ran.text().as_str(), ran.err.as_str()), ("a\n", ""));
+    for (property, why) in [
+        ("auto.offset.reset=middle", "must be earliest, latest or none"),
+        ("security.protocol=SSL", "only PLAINTEXT"),
+        ("isolation.level=read_committed", "only read_uncommitted"),
+        ("enable.idempotence=maybe", "must be true or false"),
+        ("linger.ms=soon", "linger.ms=soon"),
+        ("fetch.max.bytes=-1", "must not be negative"),
+    ] {
+        feed(kavka(&["topics", "list", "-X", property]), b"").bad(2, &[why]);
+    }
 }
 
 #[test]

@@ -150,7 +150,11 @@ impl Properties {
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => Size::Partition,
             _ => return check(key, value),
         };
-        self.sizes.push((size, number(value)?));
+        let bytes: i32 = number(value)?;
+        if bytes < 0 {
+            return Err("must not be negative".into());
+        }
+        self.sizes.push((size, bytes));
         Ok(Taken::Yes)
     }
 
