@@ -80,6 +80,9 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
     pub fn send_to(
         &self,
         topic: &str,
@@ -139,6 +142,9 @@ impl Producer {
     /// [`ProduceError::Full`] when there is no room; [`Producer::room`] tells when there is.
     /// [`ProduceError::TopicFull`] when there is none for this topic, which is not known (yet);
     /// [`Producer::room_for`] tells when there is. Otherwise as [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
     pub fn try_send(
         &self,
         topic: &str,
@@ -151,6 +157,9 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::try_send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
     pub fn try_send_to(
         &self,
         topic: &str,

@@ -11,7 +11,8 @@ use super::inbox::{Inbox, To};
 use crate::error::ProduceError;
 use crate::pending::Pending;
 
-/// Sends records with a delivery timeout of their own: [`Producer::within`](crate::Producer::within).
+/// Sends records with a delivery timeout of their own, from
+/// [`Producer::within`](crate::Producer::within).
 ///
 /// The time of a record begins when it is taken into the queue. If it has not left for a broker
 /// when its time is over, it fails with the reason, is certainly not written, and no other record
@@ -37,7 +38,8 @@ impl<'a> Within<'a> {
         To { topic, partition, within: Some(self.timeout) }
     }
 
-    /// As [`Producer::send`](crate::Producer::send). While there is no room it blocks, and the time has not begun.
+    /// As [`Producer::send`](crate::Producer::send). While there is no space it blocks, and the
+    /// time has not begun.
     ///
     /// # Errors
     /// As [`Producer::send`](crate::Producer::send).
@@ -52,7 +54,8 @@ impl<'a> Within<'a> {
         self.inbox.push_waiting(&self.to(topic, None), record)
     }
 
-    /// As [`Producer::send_to`](crate::Producer::send_to). While there is no room it blocks, and the time has not begun.
+    /// As [`Producer::send_to`](crate::Producer::send_to). While there is no space it blocks, and
+    /// the time has not begun.
     ///
     /// # Errors
     /// As [`Producer::send`](crate::Producer::send).
@@ -103,6 +106,9 @@ impl<'a> Within<'a> {
     ///
     /// # Errors
     /// As [`Producer::try_send`](crate::Producer::try_send).
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`](crate::Producer::send).
     pub fn try_send(
         &self,
         topic: &str,
@@ -115,6 +121,9 @@ impl<'a> Within<'a> {
     ///
     /// # Errors
     /// As [`Producer::try_send`](crate::Producer::try_send).
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`](crate::Producer::send).
     pub fn try_send_to(
         &self,
         topic: &str,
