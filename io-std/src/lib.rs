@@ -10,7 +10,7 @@
 //! let config = Config::new("localhost:9092");
 //! let producer = Producer::new(config.clone())?;
 //! producer.send("readings", &Record::new(b"21.5").key(b"pump-3"))?; // not waited for
-//! producer.flush().wait()?; // tells the first failure that nobody waited for
+//! producer.flush().wait()?; // reports the first failure that was not waited for
 //!
 //! let consumer = Consumer::assign_all(config.start(Start::Earliest), &["readings"])?;
 //! for record in consumer.next().wait()?.records() {

@@ -1,4 +1,4 @@
-//! What clients count, for whoever watches them.
+//! What clients count, for monitoring.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use kavka_core::{Freshness, Instant, TopicId};
 
 use crate::driver::Driver;
 
-/// What a [`Producer`](crate::Producer) did since it was made, and what waits now.
+/// What a [`Producer`](crate::Producer) did since its start, and what waits now.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ProducerMetrics {
@@ -24,7 +24,7 @@ pub struct ProducerMetrics {
     pub topics: BTreeMap<Arc<str>, TopicSent>,
 }
 
-/// What a [`Consumer`](crate::Consumer) did since it was made, and what waits now.
+/// What a [`Consumer`](crate::Consumer) did since its start, and what waits now.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConsumerMetrics {

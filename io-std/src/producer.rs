@@ -42,7 +42,7 @@ impl Producer {
     /// shows in [`Producer::events`] and when records time out.
     ///
     /// # Errors
-    /// When the configuration cannot work, or the system has no thread or poller to give.
+    /// When the configuration cannot work, or the system has no thread or poller.
     pub fn new(config: Config) -> Result<Self, Error> {
         let inbox = Arc::new(Inbox::new(config.queue_bytes, config.chunk_bytes));
         let lost = Arc::new(Mutex::new(Lost::default()));
@@ -55,15 +55,15 @@ impl Producer {
         Ok(Self { inbox, lost, worker, config })
     }
 
-    /// Sends a record to a topic; blocks the thread while there is no room (async:
+    /// Sends a record to a topic; blocks the thread while there is no space (async:
     /// [`Producer::send_async`]). Its key decides on the partition.
     ///
     /// Records for a topic that brokers do not know (yet) wait apart, up to a quarter of
-    /// [`Config::queue_bytes`] per topic: then only those wait who send to this topic.
+    /// [`Config::queue_bytes`] per topic: then only senders to this topic wait.
     ///
     /// # Errors
-    /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Whatever
-    /// goes wrong later is told by the [`Pending`], and by [`Producer::flush`].
+    /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Later
+    /// failures are reported by the [`Pending`], and by [`Producer::flush`].
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] leaves the record to be sent; a failure is then reported by
@@ -92,8 +92,8 @@ impl Producer {
         self.inbox.push_waiting(&To { topic, partition: Some(partition), within: None }, record)
     }
 
-    /// [`Producer::send`] that waits for room without blocking the thread. Where there is room it
-    /// is ready at once and costs what [`Producer::try_send`] does.
+    /// [`Producer::send`] that waits for space without blocking the thread. Where there is space
+    /// it is ready at once and costs what [`Producer::try_send`] does.
     ///
     /// ```no_run
     /// # use std::error::Error;
@@ -139,9 +139,9 @@ impl Producer {
     /// [`Producer::send`] that never waits.
     ///
     /// # Errors
-    /// [`ProduceError::Full`] when there is no room; [`Producer::room`] tells when there is.
+    /// [`ProduceError::Full`] when there is no space; [`Producer::room`] resolves when there is.
     /// [`ProduceError::TopicFull`] when there is none for this topic, which is not known (yet);
-    /// [`Producer::room_for`] tells when there is. Otherwise as [`Producer::send`].
+    /// [`Producer::room_for`] resolves when there is. Otherwise as [`Producer::send`].
     ///
     /// # Cancel safety
     /// As [`Producer::send`].
@@ -185,8 +185,8 @@ impl Producer {
         Within::new(&self.inbox, timeout)
     }
 
-    /// There when [`Producer::try_send`] would take a record for a topic that is known. Others may
-    /// take the room first.
+    /// Resolves when [`Producer::try_send`] would take a record for a topic that is known. Others
+    /// may take the space first.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing.
@@ -195,8 +195,8 @@ impl Producer {
         Pending::new(self.inbox.clone(), inbox::ANY_TOPIC)
     }
 
-    /// There when [`Producer::try_send`] would take a record for this topic. Others may take the
-    /// room first.
+    /// Resolves when [`Producer::try_send`] would take a record for this topic. Others may take
+    /// the space first.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing.
@@ -205,11 +205,11 @@ impl Producer {
         self.inbox.room_for(topic)
     }
 
-    /// There when everything sent before is acknowledged or failed, without lingering.
+    /// Resolves when everything sent before is acknowledged or failed; batches do not linger.
     ///
     /// # Errors
     /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
-    /// has told.
+    /// has reported.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] does not stop the flush; failures that it would have reported are
@@ -221,11 +221,11 @@ impl Producer {
         pending
     }
 
-    /// What is known of a topic; waits until something is, at most for
+    /// Returns what is known of a topic; waits until something is, at most for
     /// [`Config::topic_timeout`]. The producer watches the topic from then on.
     ///
     /// # Cancel safety
-    /// Dropping the [`Pending`] takes the question back.
+    /// Dropping the [`Pending`] cancels the request.
     #[must_use = "nothing else reports the result"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
         let (report, pending) = Cell::pair();
@@ -233,7 +233,7 @@ impl Producer {
         pending
     }
 
-    /// What was done since the start and what waits now. The answer comes within a turn of the
+    /// Returns counters since the start and what waits now. The result arrives within a turn of the
     /// background thread, also when the queue is full.
     ///
     /// # Errors
@@ -248,15 +248,15 @@ impl Producer {
         pending
     }
 
-    /// What happens to topics and connections: from now on, for the first caller from the
-    /// start.
+    /// Returns the events of topics and connections from now on, to the first caller those since
+    /// the start.
     #[must_use]
     pub fn events(&self) -> Events {
         self.inbox.hub.subscribe()
     }
 
     /// Refuses records from now on, gives those sent before at most `bound` to be acknowledged or
-    /// failed, ends the background thread, and says what was lost. It begins with the call, not
+    /// failed, ends the background thread, and returns what was lost. It begins with the call, not
     /// with the first poll; blocking: `.close(bound).wait()`.
     ///
     /// # Errors

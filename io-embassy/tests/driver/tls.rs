@@ -29,7 +29,7 @@ const RECORD: usize = 1200;
 
 type Memory = StreamMem<700, 300>;
 
-/// Who signs certificates, and one that it signed.
+/// A certificate authority, and a certificate that it signed.
 struct Identity {
     authority: Vec<u8>,
     server: Arc<ServerConfig>,

@@ -51,9 +51,9 @@ struct Partition {
     paused: bool,
     /// Position of the first batch since the last seek.
     first: Option<i64>,
-    /// The end of its log, as last heard.
+    /// The end of its log, as last reported.
     end: Option<i64>,
-    /// The last error that the application was told.
+    /// The last error that was reported to the application.
     reported: Option<Core>,
 }
 
@@ -126,7 +126,7 @@ struct Run<'a> {
     unheard: Option<Instant>,
     /// What is read, for messages.
     wanted: String,
-    /// What the application is told when this thread ends.
+    /// The error for the application when this thread ends.
     ended: Error,
 }
 
@@ -236,7 +236,7 @@ impl Run<'_> {
             }
             What::Resume(position) => {
                 at.paused = false;
-                // What was fetched before the pause was thrown away.
+                // What was fetched before the pause was dropped.
                 let from = position.or(at.first);
                 let sought = from.map_or(Ok(()), |from| driver.seek(now, id, Start::Offset(from)));
                 driver.resume(now, id);
@@ -255,7 +255,7 @@ impl Run<'_> {
         driver.turn(self.patience(driver))
     }
 
-    /// Until a topic that cannot be used must be told.
+    /// Returns the time until a topic that cannot be used must be reported.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let unreported = self.topics.values().filter(|topic| !topic.reported);
         let due = unreported.map(|topic| topic.since + self.config.topic_timeout);
@@ -289,7 +289,7 @@ impl Run<'_> {
     fn records(&mut self, batch: &Batch<'_>, commands: &Commands<'_>) {
         let id = batch.partition();
         if !self.partitions.contains_key(&id) {
-            // Taken up before its `Assigned` was seen.
+            // Assigned, but its event was not polled yet.
             let at = batch.topic_partition();
             let Some(topic) = commands.topic_name(at.topic) else { return };
             self.add(id, topic.into(), at.partition);
@@ -421,8 +421,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the application an error that it has to do something about, in its place among the
-    /// records.
+    /// Reports an error that the application has to handle, in its place among the records.
     fn fail(&mut self, at: PartitionId, error: Error) {
         self.give();
         let doing =
@@ -445,7 +444,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells of topics that have not been usable for long.
+    /// Reports topics that could not be used for long.
     fn report_topics(&mut self, driver: &Driver<'_>) {
         let now = driver.now();
         for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.reported) {
@@ -487,7 +486,7 @@ impl Run<'_> {
     }
 }
 
-/// Refusals that only the application, or somebody at the cluster, can mend.
+/// Whether only the application, or an operator of the cluster, can mend the error.
 fn needs_the_application(error: Core) -> bool {
     match error {
         Core::Broker(code) => matches!(code.0, 1 | 17 | 29 | 30 | 31),
@@ -497,7 +496,7 @@ fn needs_the_application(error: Core) -> bool {
 }
 
 impl Drop for Run<'_> {
-    /// Also after a panic: nobody waits for ever.
+    /// Also after a panic: no caller waits forever.
     fn drop(&mut self) {
         if self.shared.is_closed() {
             self.ended = ErrorKind::Closed.into();

@@ -25,7 +25,7 @@ pub(super) struct Batches {
     spare: Vec<Vec<Run>>,
 }
 
-/// A chunk that somebody may wait for.
+/// A chunk whose outcomes a caller may wait for.
 struct Waited {
     outcomes: Arc<Outcomes>,
     open: u32,
@@ -66,7 +66,7 @@ impl Batches {
         runs.push(Run { chunk, at, first: index, count: 1 });
     }
 
-    /// Tells the outcomes of records `first .. first + count` of a batch: `outcome(n)` for the
+    /// Reports the outcomes of records `first .. first + count` of a batch: `outcome(n)` for the
     /// n-th of them.
     pub(super) fn resolve(
         &mut self,
@@ -105,7 +105,7 @@ impl Batches {
         self.batches.trim(Vec::is_empty);
     }
 
-    /// Tells the outcomes of records of a chunk, whether they went into a batch or not.
+    /// Reports the outcomes of records of a chunk, whether they went into a batch or not.
     pub(super) fn report(
         &mut self,
         chunk: u64,
@@ -147,7 +147,7 @@ impl<T: Default> Window<T> {
         self.entries.get_mut(index)
     }
 
-    /// The entry, made if it is new; `None` only for a key that the window has left behind.
+    /// Returns the entry, a new one if necessary; `None` only for a key before the window.
     fn entry(&mut self, key: u64) -> Option<&mut T> {
         if self.entries.is_empty() {
             self.base = key;

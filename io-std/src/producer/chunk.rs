@@ -28,7 +28,7 @@ const NONE: u32 = u32::MAX;
 const NO_TIME: i64 = i64::MIN;
 /// Topic, partition, bytes that follow, timestamp.
 const FIXED: usize = 3 * 4 + 8;
-/// With the topic: a deadline stands behind these.
+/// With the topic: a deadline follows these.
 const DATED: u32 = 1 << 31;
 /// With the topic: the deadline has passed, and the outcome was reported.
 const OVER: u32 = 1 << 30;
@@ -171,7 +171,7 @@ pub(super) fn expire(bytes: &mut [u8], first: u32, now: u64) -> Expired {
     expired
 }
 
-/// What became of the records of a chunk.
+/// The outcomes of the records of a chunk.
 #[derive(Default)]
 pub(super) struct Outcomes {
     state: Mutex<State>,
@@ -181,13 +181,13 @@ pub(super) struct Outcomes {
 struct State {
     /// Empty until the background thread has taken the chunk.
     outcomes: Vec<Outcome>,
-    /// By place, up to the last one that somebody waits for.
+    /// By place, up to the last one that a caller waits for.
     wakers: Vec<Option<Waker>>,
-    /// Nothing will be told any more of what is still waiting.
+    /// No outcome will come for what is still waiting.
     closed: Option<Error>,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone)]
 pub(super) enum Outcome {
     Waiting,
@@ -199,7 +199,7 @@ pub(super) enum Outcome {
     Failed(Arc<Failure>),
 }
 
-/// A failure, and how many of its records nobody has heard of yet.
+/// A failure, and how many of its records were not reported to a caller yet.
 pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) unreported: AtomicU64,

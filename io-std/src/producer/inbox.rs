@@ -23,9 +23,9 @@ const WORTH_WAKING: usize = 32 << 10;
 
 /// Of a topic that is not known (yet) this part of the queue's bytes may wait.
 const TOPIC_SHARE: usize = 4;
-/// Room for any topic that is known.
+/// Space for any topic that is known.
 pub(super) const ANY_TOPIC: u32 = u32::MAX;
-/// On the tickets of those who wait for a topic.
+/// On the tickets of callers that wait for a topic.
 const OF_TOPIC: u8 = 1;
 
 pub(super) struct Inbox {
@@ -58,9 +58,9 @@ struct State {
     /// `close` was called.
     closing: bool,
     close: Option<Close>,
-    /// Those who want to know how it goes, whatever the queue is like.
+    /// Callers that want metrics, however full the queue is.
     asked: Vec<Setter<ProducerMetrics>>,
-    /// The earliest deadline of a record that the background thread has not heard of.
+    /// The earliest deadline that the background thread does not know yet.
     until: Option<u64>,
 }
 
@@ -71,34 +71,34 @@ pub(super) struct To<'a> {
     pub(super) within: Option<Duration>,
 }
 
-/// What the application wants besides records.
+/// What the application requests besides records.
 pub(super) struct Asked {
     pub(super) close: Option<Close>,
     pub(super) metrics: Vec<Setter<ProducerMetrics>>,
     pub(super) until: Option<u64>,
 }
 
-/// The end that the application wants.
+/// The end that the application requested.
 pub(super) struct Close {
     /// The thread ends then at the latest.
     pub(super) until: Option<Instant>,
     pub(super) done: Setter<Lost>,
 }
 
-/// A topic that was sent to or asked for.
+/// A topic that was sent to or requested.
 struct Known {
     name: Arc<str>,
     /// Bytes of its records that the machine has not taken, queued and parked.
     bytes: usize,
     standing: Standing,
-    /// Those who wait for room for its records, while there is room for those of others.
+    /// Callers that wait for space for its records, while there is space for those of others.
     room: Wakers,
 }
 
-/// What became of the records of a topic up to now.
+/// The state of the records of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// None of them was looked at.
+    /// None of them was taken out of the queue.
     New,
     /// The machine took the last one.
     Taken,
@@ -106,7 +106,7 @@ pub(super) enum Standing {
     Parked,
 }
 
-/// What the background thread tells of a topic.
+/// What the background thread reports of a topic.
 pub(super) struct Reported {
     pub(super) topic: u32,
     /// Bytes that wait no longer.
@@ -119,7 +119,7 @@ pub(super) struct Reported {
 /// Whether the background thread must be woken for a new record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleep {
-    /// It will look by itself.
+    /// It checks by itself.
     Awake,
     /// It sleeps for no longer than a batch lingers: only for many.
     Lingering,
@@ -130,7 +130,7 @@ pub(super) enum Sleep {
 /// Work for the background thread, in order.
 pub(super) enum Item {
     Chunk(Chunk),
-    /// The answer tells the first failure that nobody has heard of.
+    /// The result is the first failure that was not reported to a caller.
     Flush {
         done: Setter<()>,
     },
@@ -184,7 +184,7 @@ impl Inbox {
     }
 
     pub(super) fn set_waker(&self, waker: driver::Waker) {
-        // Set once, by whoever starts the thread.
+        // Set once, by the caller that starts the thread.
         let _ = self.waker.set(waker);
     }
 
@@ -196,7 +196,7 @@ impl Inbox {
 
     // The application's side.
 
-    /// Takes a record if there is room. Its time begins now, if it has one of its own.
+    /// Takes a record if there is space. Its time begins now, if it has one of its own.
     pub(super) fn push(
         &self,
         &To { topic, partition, within }: &To<'_>,
@@ -303,15 +303,15 @@ impl Inbox {
         lock(&self.state).topic(name)
     }
 
-    /// Hands over something else than a record, behind all records so far.
+    /// Hands over an item that is no record, after all records so far.
     pub(super) fn ask(&self, item: impl FnOnce(&mut dyn FnMut(&str) -> u32) -> Item) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
-            return; // dropping the item answers "closed"
+            return; // dropping the item reports "closed"
         }
         state.seal();
         let item = item(&mut |name| state.topic(name));
-        // A flush that nobody waits for ends with a later one.
+        // A flush without a waiter ends with a later one.
         if matches!(item, Item::Flush { .. })
             && state.items.back().is_some_and(Item::is_forgotten_flush)
         {
@@ -325,18 +325,18 @@ impl Inbox {
         }
     }
 
-    /// Asks how it goes: not behind the records.
+    /// Requests metrics, ahead of the records.
     pub(super) fn ask_metrics(&self, done: Setter<ProducerMetrics>) {
         let mut state = lock(&self.state);
         if state.closed.is_some() && state.close.is_none() {
-            return; // dropping `done` answers "closed"
+            return; // dropping `done` reports "closed"
         }
         state.asked.push(done);
         drop(state);
         self.wake();
     }
 
-    /// Nothing is taken any more; the background thread ends after at most `bound`. `Err`: it has
+    /// No more records are taken; the background thread ends after at most `bound`. `Err`: it has
     /// ended already.
     pub(super) fn begin_close(
         &self,
@@ -345,7 +345,7 @@ impl Inbox {
     ) -> Result<(), Setter<Lost>> {
         let mut state = lock(&self.state);
         if core::mem::replace(&mut state.closing, true) {
-            return Ok(()); // dropping `done` answers "closed"
+            return Ok(()); // dropping `done` reports "closed"
         }
         if state.closed.is_some() {
             return Err(done);
@@ -382,8 +382,8 @@ impl Inbox {
         }
     }
 
-    /// The end that is wanted, once, those who ask how it goes, and the earliest deadline of a
-    /// record since the last call.
+    /// Returns a requested end, once, requests for metrics, and the earliest deadline of a record
+    /// since the last call.
     pub(super) fn take_asked(&self) -> Asked {
         let mut state = lock(&self.state);
         let (close, until) = (state.close.take(), state.until.take());
@@ -440,7 +440,7 @@ impl Inbox {
                 state.spare.push(buffer);
             }
         }
-        // Not for every record's room: a thread that waits is worth a whole half.
+        // Not for the space of each record: waking a thread is worth half of the queue.
         if state.queued <= self.queue_bytes / 2 {
             woken.push(state.room.take());
         }
@@ -454,7 +454,7 @@ impl Inbox {
     }
 
     /// The background thread ends: everything that still waits fails with `error`. How many
-    /// records that were, and the end that was wanted meanwhile.
+    /// records that were, and an end that was requested meanwhile.
     pub(super) fn abort(&self, error: &Error) -> (u64, Option<Close>) {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
@@ -480,7 +480,7 @@ impl Inbox {
 }
 
 impl State {
-    /// Whether a deadline is earlier than those that the background thread will look at.
+    /// Whether a deadline is earlier than those that the background thread knows of.
     fn is_urgent(&mut self, until: Option<u64>) -> bool {
         let Some(until) = until else { return false };
         let is_first = self.until.is_none_or(|first| until < first);
@@ -509,7 +509,7 @@ impl State {
         id
     }
 
-    /// Whoever waits for room gives up: in the queue's list or in that of the topic `index`.
+    /// Ends a wait for space: in the queue's list or in that of the topic `index`.
     fn leave(&mut self, index: u32, ticket: &mut Option<Ticket>) -> Old {
         if ticket.is_none_or(|ticket| ticket.mark != OF_TOPIC) {
             return self.room.leave(ticket);
@@ -528,7 +528,7 @@ impl State {
     }
 }
 
-/// Room for at least one record, of the topic that the index is, or of one that is known.
+/// Space for at least one record, of the topic with this index, or of one that is known.
 impl Slots<()> for Inbox {
     fn poll(
         &self,
@@ -568,7 +568,7 @@ pub(super) struct Failures {
     list: VecDeque<Arc<Failure>>,
 }
 
-/// Failures that are kept apart; beyond, only the oldest tell their errors.
+/// Failures that are kept apart; beyond, only the oldest ones keep their errors.
 const FAILURES: usize = 64;
 
 impl Failures {
@@ -584,7 +584,8 @@ impl Failures {
         self.list.push_back(failure);
     }
 
-    /// How many records failed that nobody has heard of, and the first error; forgets them.
+    /// Returns how many records failed without a report to a caller, and the first error; forgets
+    /// them.
     pub(super) fn report(&mut self) -> Option<(u64, Error)> {
         use std::sync::atomic::Ordering;
         let mut first = None;

@@ -1,4 +1,4 @@
-//! Records that wait for their topic, copied out of their chunks so that nobody else waits.
+//! Records that wait for their topic, copied out of their chunks so that others do not wait.
 
 use std::collections::VecDeque;
 
@@ -31,7 +31,7 @@ pub(super) struct Waiting {
 /// Where a record came from.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// The chunk, and whether somebody may wait for outcomes of its records.
+    /// The chunk, and whether a caller may wait for outcomes of its records.
     pub(super) chunk: u64,
     pub(super) watched: bool,
     /// Which of the records.

@@ -67,7 +67,7 @@ struct Run<'a> {
     inbox: &'a Inbox,
     lost: &'a Mutex<Lost>,
     work: VecDeque<Item>,
-    /// There was some when it was looked for last.
+    /// There was some at the last check.
     took: bool,
     /// The chunk at work.
     current: Option<Current>,
@@ -87,31 +87,31 @@ struct Run<'a> {
     flushes: VecDeque<Flush>,
     /// No record that waits has a deadline of its own before this.
     until: Option<u64>,
-    /// The end that is wanted, and whether all that was sent before is acknowledged or failed.
+    /// The end that was requested, and whether all that was sent before is acknowledged or failed.
     close: Option<Close>,
     settled: bool,
     questions: Vec<Question>,
     failures: Failures,
-    /// Records that the machine took, and that it told the outcome of.
+    /// Records that the machine took, and whose outcome it reported.
     handed: u64,
     reported: u64,
     counts: Counts,
     reasons: Reasons,
     buffers: Vec<Vec<u8>>,
-    /// What they are told who wait when this thread ends.
+    /// The error for all waiters when this thread ends.
     ended: Error,
 }
 
 #[derive(Default)]
 struct Topic {
     id: Option<TopicId>,
-    /// Something was sent since it was looked for one that can go.
+    /// Something was sent since the last search for an unused topic.
     touched: bool,
     /// Records for it that came while it, or the partition of one before, was not known.
     parked: Parked,
-    /// Why it cannot be used, as last told.
+    /// Why it cannot be used, as last reported.
     failed: Option<Core>,
-    /// Whether the machine took any, and what the inbox was not told yet.
+    /// Whether the machine took any, and what was not reported to the inbox yet.
     taken: bool,
     unreported: bool,
     left: usize,
@@ -129,7 +129,7 @@ struct Flush {
     /// Chunks before this one are meant.
     before: u64,
     started: bool,
-    /// `None`: the thread ends behind it.
+    /// `None`: the thread ends after it.
     done: Option<Setter<()>>,
 }
 
@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
     fn begin(&mut self, chunk: Chunk) {
         let seq = self.chunk;
         self.chunk += 1;
-        // Nobody can begin to wait any more: with one handle left nobody ever will.
+        // With one handle left no caller can begin to wait.
         let watched = Arc::strong_count(&chunk.outcomes) > 1;
         if watched {
             self.batches.watch(seq, chunk.count, chunk.over, chunk.outcomes);
@@ -234,8 +234,7 @@ impl<'a> Run<'a> {
         let Some(Current { bytes, mut at, mut from }) = self.current.take() else { return };
         // The topic of the last record, and bytes of it that left: mostly one topic after itself.
         let mut run = (0, 0);
-        // And what the machine knows it as: nothing gives its place away meanwhile but another
-        // topic.
+        // And what the machine knows it as: only another topic can take its slot meanwhile.
         let mut opened = None;
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let step = match opened {
@@ -243,7 +242,7 @@ impl<'a> Run<'a> {
                 Some((topic, id)) if topic == packed.topic => {
                     self.produce_to(driver, now, id, &packed, &from)
                 }
-                // Behind the others of its topic.
+                // After the others of its topic.
                 _ if self.is_parked(packed.topic) => Step::NotReady,
                 _ => {
                     let step = self.produce(driver, now, &packed, &from);
@@ -318,7 +317,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells the inbox what changed, and that `queued` bytes of it are in the machine or parked.
+    /// Reports to the inbox what changed, and that `queued` bytes of it are in the machine or
+    /// parked.
     fn report_inbox(&mut self, queued: usize) {
         let topics = &mut self.topics;
         let reported = self.unreported.drain(..).filter_map(|topic| {
@@ -344,7 +344,7 @@ impl<'a> Run<'a> {
         let Some(entry) = self.topics.get_mut(index) else { return };
         match entry.id {
             Some(id) if driver.topic_name(id).is_some() => return,
-            // It was not used for so long that the machine gave its place away.
+            // It was not used for so long that the machine evicted it.
             Some(_) => {
                 (entry.id, entry.failed) = (None, None);
                 self.places.retain(|other| *other != topic);
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
             && !self.places.is_empty()
         {
             if !self.make_room(driver) {
-                return; // it waits for one
+                return; // it waits for a slot
             }
             opened = driver.topic(&name);
         }
@@ -372,8 +372,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A place in the machine for another topic: one that nothing was sent to for long gives its
-    /// own, unless something of it waits or is on its way.
+    /// Frees a slot in the machine for another topic: one that was not used for long is forgotten,
+    /// unless something of it waits or is in flight.
     fn make_room(&mut self, driver: &mut Driver<'_>) -> bool {
         for _ in 0..2 * self.places.len() {
             let Some(topic) = self.places.pop_front() else { break };
@@ -390,7 +390,7 @@ impl<'a> Run<'a> {
                 (entry.id, entry.failed) = (None, None);
                 return true;
             }
-            // Batches are on their way: it stays, under the same id.
+            // Batches are in flight: it stays, under the same id.
             if let Some(name) = self.inbox.name(topic) {
                 entry.id = driver.topic(&name).ok();
                 self.places.push_back(topic);
@@ -539,9 +539,8 @@ impl<'a> Run<'a> {
             return Some(Duration::ZERO);
         }
         let patience = self.patience(driver);
-        // While records gather in the machine others gather in the inbox: they are looked after
-        // before the machine could find that none come any more. When none came, the next one
-        // ends the sleep.
+        // While records gather in the machine others gather in the inbox: they are taken before the
+        // machine could conclude that no more come. When none came, the next one ends the sleep.
         let gathers = driver.gathers_until().filter(|_| self.took);
         if !self.inbox.sleep(if gathers.is_some() { Sleep::Lingering } else { Sleep::Asleep }) {
             return Some(Duration::ZERO);
@@ -554,7 +553,7 @@ impl<'a> Run<'a> {
         Some(patience.map_or(left, |most| most.min(left)))
     }
 
-    /// Until a parked record or a question is given up, or the thread ends.
+    /// Returns the time until a parked record or a request is given up, or the thread ends.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
         let due = parked.chain(self.questions.iter().map(|question| question.until)).min();
@@ -641,9 +640,9 @@ impl<'a> Run<'a> {
 }
 
 impl Drop for Run<'_> {
-    /// Also after a panic: nobody waits for ever, and what is lost is counted.
+    /// Also after a panic: no caller waits forever, and what is lost is counted.
     fn drop(&mut self) {
-        // Whoever closes now waits for what was lost.
+        // A caller that closes now waits for what was lost.
         let mut lost = lock(self.lost);
         let mut waiting = 0;
         let mut items = core::mem::take(&mut self.work);

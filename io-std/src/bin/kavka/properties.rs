@@ -9,7 +9,7 @@ use kavka_std::{Acks, Config, OutOfRange, Start};
 
 use super::Failure;
 
-/// What the properties say; `None` where they say nothing.
+/// The values of the properties; `None` where there is none.
 #[derive(Default)]
 pub(super) struct Properties {
     pub(super) bootstrap: Option<String>,
@@ -67,7 +67,7 @@ const NO_EFFECT: [&str; 14] = [
     "max.in.flight.requests.per.connection",
 ];
 
-/// What became of a property.
+/// The result of reading a property.
 #[derive(Debug, PartialEq, Eq)]
 enum Taken {
     Yes,
@@ -307,7 +307,7 @@ fn split(line: &str) -> (&str, &str) {
     let (key, rest) = line.split_at(at);
     let rest = rest.trim_start();
     let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
-    // Java keeps white space at the end, which nobody means.
+    // Java keeps white space at the end, which is never intended.
     (key, value.trim())
 }
 

@@ -1,4 +1,4 @@
-//! Records and questions that wait for their topic, and how they end when it is late.
+//! Records and requests that wait for their topic, and how they end when their time is over.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::Freshness;
 
-/// Records' own deadlines are looked at no more often than this, in microseconds.
+/// Records' own deadlines are checked no more often than this, in microseconds.
 const PACE: u64 = 5000;
 /// The count of partitions that a broker confirms so long after a record came is that record's.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ impl Run<'_> {
         self.until = next.into_iter().min().map(|until| until.max(now + PACE));
     }
 
-    /// Parked records: in the order of their topic, as far as it goes now.
+    /// Parked records: in the order of their topic, as far as they can leave now.
     pub(super) fn retry_parked(&mut self, driver: &mut Driver<'_>, now: Instant) {
         for topic in core::mem::take(&mut self.waiting) {
             let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
@@ -156,7 +156,7 @@ impl Run<'_> {
         })
     }
 
-    /// Answers questions about topics.
+    /// Completes requests about topics.
     pub(super) fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
         let mut rest = Vec::new();
         for question in core::mem::take(&mut self.questions) {
