@@ -191,7 +191,7 @@ fn brokers_go_down_and_come_back() {
 }
 
 #[test]
-fn an_answer_takes_its_time() {
+fn a_response_takes_its_time() {
     let mock = mock();
     mock.broker_round_trip_time(2, Duration::from_millis(150)).unwrap();
     assert_clean(&load(&mock, |_| ()));

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_ends_without_a_result_reports_closed() {
+    fn a_setter_that_is_dropped_reports_closed() {
         let (setter, pending) = Cell::<()>::pair();
         drop(setter);
         assert_eq!(pending.wait().unwrap_err().kind(), ErrorKind::Closed);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_of_a_queue_goes_to_one_of_those_who_wait() {
+    fn each_item_of_a_queue_goes_to_one_waiter() {
         let queue = Arc::new(Queue::new());
         let takers: Vec<_> = (0..4)
             .map(|_| {

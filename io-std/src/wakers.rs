@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_who_waits_is_woken_once_and_slots_are_used_again() {
+    fn each_waiter_is_woken_once_and_slots_are_reused() {
         let counts: Vec<Arc<Count>> = (0..4).map(|_| Arc::default()).collect();
         let woken = || -> Vec<u32> {
             counts.iter().map(|count| count.0.swap(0, Ordering::SeqCst)).collect()
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_give_up_leave_nothing() {
+    fn waiters_that_give_up_leave_nothing() {
         let mut wakers = Wakers::default();
         let waker: Waker = Arc::new(Count::default()).into();
         let mut stays = None;

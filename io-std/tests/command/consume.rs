@@ -80,7 +80,7 @@ fn several_topics_are_read_at_once() {
 }
 
 #[test]
-fn records_are_printed_as_asked_for() {
+fn records_are_printed_in_the_requested_form() {
     let server = with_topic(1);
     let producer = Producer::new(config(&server)).expect("a producer");
     let send = |record: &Record<'_>| drop(producer.send("t", record).expect("taken"));
@@ -154,7 +154,7 @@ fn one_partition_stays_one_when_the_topic_grows() {
 }
 
 #[test]
-fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
+fn a_batch_that_is_larger_than_the_buffer_names_the_size_it_needs() {
     const SIZE: usize = 3 << 20;
     let options = Options { brokers: 1, max_message_bytes: 8 << 20, ..Options::default() };
     let server = Server::start(options).expect("simulated brokers");

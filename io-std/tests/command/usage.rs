@@ -36,7 +36,7 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn help_and_version_are_there_for_every_command() {
+fn every_command_has_help_and_the_command_a_version() {
     let help = feed(kavka(&["--help"]), b"").good().text();
     for word in ["topics", "produce", "consume", "metadata", "completions", "Exit codes: 0 done"] {
         assert!(help.contains(word), "{word}: {help}");
@@ -139,7 +139,7 @@ fn options_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn properties_do_what_they_say() {
+fn properties_take_effect() {
     let server = with_topic(1);
     let file = Scratch::new(
         "acks=1\nenable.idempotence=false\nlinger.ms=1\nbatch.size=1000\nbuffer.memory=100000\n\
@@ -203,7 +203,7 @@ fn every_property_of_a_file_is_understood() {
 }
 
 #[test]
-fn nobody_at_the_address_is_said_with_the_address() {
+fn an_address_without_a_listener_is_named() {
     let server = with_topic(1);
     let address = server.bootstrap();
     server.kill(1).expect("its port is kept");
