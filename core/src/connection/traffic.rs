@@ -80,7 +80,7 @@ mod on {
         #[test]
         fn a_round_trip_is_smoothed_over_eight_responses() {
             let mut traffic = Traffic::NONE;
-            let mut answer = |millis| {
+            let mut answer = |millis: u64| {
                 let mut sent = Sent::NOT;
                 sent.leave(Tick::from_millis(1000));
                 traffic.answered(sent, Tick::from_millis(1000 + millis));
