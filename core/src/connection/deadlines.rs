@@ -75,19 +75,21 @@ impl Conn {
 
     /// Renews the deadlines of the request at an index and of those after it, since bytes of it or
     /// of its response move, if some of their time is over. Bounded, since a peer may move a byte
-    /// now and then forever.
-    pub(super) fn renew(&mut self, now: Tick, from: usize) {
-        let Some(first) = self.in_flight.get(from) else { return };
+    /// now and then forever. Returns whether they were renewed: the connection no longer counts as
+    /// late.
+    pub(super) fn renew(&mut self, now: Tick, from: usize) -> bool {
+        let Some(first) = self.in_flight.get(from) else { return false };
         let quarter = first.since.until(first.deadline).shifted(2);
         let early = first.since.until(now) < quarter;
         if guard!("a slow link renews deadlines", early || self.renewals >= RENEWALS => true) {
-            return;
+            return false;
         }
         self.renewals += 1;
         for request in self.in_flight.iter_mut().skip(from) {
             let span = request.since.until(request.deadline);
             (request.since, request.deadline) = (now, now + span);
         }
+        true
     }
 }
 
@@ -203,7 +205,7 @@ impl Net<'_> {
         conn.traffic.read(bytes);
         self.traffic.read(bytes);
         (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
-        conn.renew(now, 0);
+        self.stirred |= conn.renew(now, 0);
     }
 
     /// Sets whether the next response on a connection has arrived and waits for the application.

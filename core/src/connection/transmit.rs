@@ -147,7 +147,7 @@ impl Net<'_> {
         let mut left = len;
         let conn = &mut self.conns[slot];
         if len > 0 {
-            conn.renew(now, usize::from(conn.shown));
+            self.stirred |= conn.renew(now, usize::from(conn.shown));
         }
         conn.traffic.wrote(len);
         self.traffic.wrote(len);

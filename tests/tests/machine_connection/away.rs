@@ -158,8 +158,6 @@ fn slow_link() -> (Script, ConnId) {
     let mut config = Config::new(world.bootstrap()).linger(Duration::ZERO);
     (config.request_timeout, config.probing) = (Duration::from_secs(4), Probing::Never);
     let mut s = Script::with(world, config, &Limits::small());
-    // The second connection, opened beside one that is late, ends with the next check.
-    s.watching = false;
     let t = s.ready("t");
     s.produce(t, 0, "a");
     let asked = s.expect::<ProduceRequest>();

@@ -170,6 +170,30 @@ fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
     s.until("a connection", |s| !s.connections(1).is_empty());
 }
 
+/// Its earlier failures say nothing any more.
+#[test]
+fn a_broker_that_responds_again_is_reconnected_soon() {
+    let mut world = World::new(2).topic("t", 1);
+    world.lead("t", 0, 2);
+    let mut s = Script::new(world);
+    let t = s.ready("t");
+    s.produce(t, 0, "leaders are known");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    s.kill(2);
+    s.produce(t, 0, "waits");
+    s.run(Duration::from_secs(20));
+    s.world.node(2).up = true;
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 1);
+    s.cut_all(2);
+    s.produce(t, 0, "again");
+    let since = s.now();
+    s.expect::<ProduceRequest>();
+    let took = since.until(s.now());
+    assert!(took < Duration::from_millis(150), "{took:?}, as if it still failed");
+}
+
 #[test]
 fn a_broker_whose_metadata_is_damaged_is_tried_ever_more_slowly() {
     let mut s = Script::new(World::new(1).topic("t", 1));

@@ -107,38 +107,46 @@ fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
 }
 
 /// Partitions of a topic are adjacent in a request: those of the first topic that were named before
-/// must not precede those of the second that were not.
+/// must not precede those of the second that were not. Some 30 partitions fit.
 #[test]
 fn where_room_is_short_every_partition_of_every_topic_has_its_turn() {
-    // With a session "a" returns records all the time, so that it has to be named again.
-    for (session, what) in [(0, "no session"), (7, "a session")] {
-        let world = World::new(1).topic("a", 21).topic("b", 24);
-        let config = Config::new(world.bootstrap());
-        let mut limits = Limits::small();
-        (limits.tx_blocks, limits.block_bytes, limits.partitions) = (10, 128, 64);
-        let mut s = Script::with(world, config, &limits);
-        for name in ["a", "b"] {
-            let topic = s.topic(name);
-            let now = s.now();
-            s.client.assign_all(now, topic, Start::Offset(0)).unwrap();
+    for of_topics in [[21, 24], [40, 20]] {
+        // With a session "a" returns records all the time, so that it has to be named again.
+        for (session, what) in [(0, "no session"), (7, "a session")] {
+            let (named, longest) = turns(of_topics, session);
+            assert_eq!(named, of_topics[0] + of_topics[1], "{of_topics:?} with {what}");
+            assert!(longest < 20, "{of_topics:?} with {what}: {longest} turns");
         }
-        // The turn in which each was last named, and the most turns between two.
-        let (mut last, mut longest) = (BTreeMap::new(), 0);
-        for turn in 0..200 {
-            let asked = s.expect::<FetchRequest>();
-            let named = s.wanted(&asked);
-            for (topic, partition, _) in &named {
-                let before = last.insert((topic.clone(), *partition), turn).unwrap_or(0);
-                if session == 0 {
-                    longest = longest.max(turn - before);
-                }
-            }
-            let of_a = named.iter().filter(|(topic, ..)| session != 0 && topic == "a");
-            let parts = of_a.map(|(_, part, at)| records(*part, &[batch(*at, &["v"])])).collect();
-            s.give(&asked, session, parts);
-            s.records();
-        }
-        assert_eq!(last.len(), 45, "with {what}: {last:?}");
-        assert!(longest < 20, "with {what}: {longest} turns");
     }
+}
+
+/// Returns how many partitions of topics "a" and "b" 200 requests name, and without a session the
+/// most turns between two of the same.
+fn turns(of_topics: [usize; 2], session: i32) -> (usize, u32) {
+    let world = World::new(1).topic("a", of_topics[0]).topic("b", of_topics[1]);
+    let config = Config::new(world.bootstrap());
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes, limits.partitions) = (10, 128, 64);
+    let mut s = Script::with(world, config, &limits);
+    for name in ["a", "b"] {
+        let topic = s.topic(name);
+        let now = s.now();
+        s.client.assign_all(now, topic, Start::Offset(0)).unwrap();
+    }
+    let (mut last, mut longest) = (BTreeMap::new(), 0);
+    for turn in 0..200 {
+        let asked = s.expect::<FetchRequest>();
+        let named = s.wanted(&asked);
+        for (topic, partition, _) in &named {
+            let before = last.insert((topic.clone(), *partition), turn).unwrap_or(0);
+            if session == 0 {
+                longest = longest.max(turn - before);
+            }
+        }
+        let of_a = named.iter().filter(|(topic, ..)| session != 0 && topic == "a");
+        let parts = of_a.map(|(_, part, at)| records(*part, &[batch(*at, &["v"])])).collect();
+        s.give(&asked, session, parts);
+        s.records();
+    }
+    (last.len(), longest)
 }

@@ -141,6 +141,33 @@ fn records_without_key_leave_a_partition_that_loses_its_leader() {
     assert!((0..20).all(|_| stay(&mut s) == 1 - first), "no other is better");
 }
 
+/// A partition has the records of one application in the order in which it sent them.
+#[test]
+fn records_without_key_do_not_move_behind_what_was_sent_later() {
+    let mut world = World::new(1).topic("t", 2);
+    for index in 0..2 {
+        world.partition("t", index).leader = -1;
+    }
+    let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(60));
+    let t = s.ready("t");
+    let now = s.now();
+    let first = s.client.produce(now, t, &Record::new(b"no key")).expect("taken").partition;
+    s.produce(t, 1 - first, "later");
+    s.run(Duration::from_secs(1));
+    s.world.partition("t", 1 - first as usize).leader = 1;
+    poke(&mut s, t);
+    let asked = s.expect::<ProduceRequest>();
+    let sent: Vec<_> = s.batches(&asked).into_iter().flat_map(|batch| batch.values).collect();
+    assert_eq!(sent, ["later"], "alone");
+    s.acknowledge(&asked, 0);
+    s.run(Duration::from_secs(2));
+    s.none::<ProduceRequest>("the first waits for its own leader");
+    s.world.partition("t", first as usize).leader = 1;
+    poke(&mut s, t);
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].partition, first as i32);
+}
+
 #[test]
 fn an_added_partition_gets_records_without_key_when_it_has_a_leader() {
     let mut s = configured(World::new(1).topic("t", 2), |_| ());

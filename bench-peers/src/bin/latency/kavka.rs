@@ -1,7 +1,7 @@
 //! kavka-std, as its users use it: futures, woken on an executor's thread.
 
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn send(task: &Task<'_>, producer: &Producer, pace: &Pace, ready: &Arc<Ready>) -
         pace.wait(n);
         number(&mut value, n);
         let pending = producer.send(task.topic, &Record::new(&value))?;
-        Entry { n, pending: Mutex::new(Some(pending)), ready: ready.clone() }.start();
+        Entry { n, task: Mutex::new(State::Pending(pending)), ready: ready.clone() }.start();
     }
     Ok(())
 }
@@ -90,26 +90,46 @@ struct Ready {
 /// A record whose acknowledgement is awaited: a task of the executor.
 struct Entry {
     n: u64,
-    pending: Mutex<Option<Pending<Delivered>>>,
+    task: Mutex<State>,
     ready: Arc<Ready>,
+}
+
+type Ended = std::result::Result<Delivered, kavka_std::Error>;
+
+enum State {
+    Pending(Pending<Delivered>),
+    /// Acknowledged before the executor knew of it.
+    Ended(Ended),
+    Taken,
 }
 
 impl Entry {
     fn start(self) {
         let entry = Arc::new(self);
-        if entry.poll().is_some() {
-            entry.wake(); // It is polled again, which gives the same.
+        if let Some(ended) = entry.poll() {
+            *entry.state() = State::Ended(ended);
+            entry.wake();
         }
     }
 
-    /// How it ended.
-    fn poll(self: &Arc<Self>) -> Option<std::result::Result<Delivered, kavka_std::Error>> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it ended; once.
+    fn poll(self: &Arc<Self>) -> Option<Ended> {
         let waker = Waker::from(self.clone());
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let polled = Pin::new(pending.as_mut()?).poll(&mut Context::from_waker(&waker));
-        match polled {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending => None,
+        let mut state = self.state();
+        if let State::Pending(pending) = &mut *state {
+            let Poll::Ready(ended) = Pin::new(pending).poll(&mut Context::from_waker(&waker))
+            else {
+                return None;
+            };
+            *state = State::Ended(ended);
+        }
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Ended(ended) => Some(ended),
+            _ => None,
         }
     }
 }

@@ -29,6 +29,9 @@ struct Options {
     /// Write tests/MUTATION.md.
     #[arg(long, conflicts_with = "random")]
     write: bool,
+    /// Only guards that are not in tests/MUTATION.md yet; the rows of the others are kept.
+    #[arg(long, conflicts_with = "random")]
+    new: bool,
     /// Number of places, drawn at random.
     #[arg(long)]
     random: Option<usize>,
