@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::{PARTITIONS, Result, Task};
 
-/// Records between two looks at what has been delivered.
+/// Records between two checks of what has been delivered.
 const POLL_EVERY: u64 = 1000;
 /// For everything that should come within milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -63,7 +63,7 @@ impl Client {
     const ALL: [Self; 2] = [Self::Kavka, Self::Librdkafka];
 }
 
-/// What a child process is asked.
+/// What a child process has to do.
 struct Task<'a> {
     bootstrap: &'a str,
     topic: &'a str,

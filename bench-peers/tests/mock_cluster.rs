@@ -1,10 +1,10 @@
-//! kavka against librdkafka's mock cluster: brokers that nobody here wrote.
+//! kavka against librdkafka's mock cluster: brokers by other authors.
 //!
-//! What it cannot do: it has no DescribeTopicPartitions, cannot grow a topic, and looks at sequence
-//! numbers of transactional producers only. A batch whose answer was lost is therefore written
+//! What it cannot do: it has no DescribeTopicPartitions, cannot grow a topic, and checks sequence
+//! numbers of transactional producers only. A batch whose response was lost is therefore written
 //! again, and while leaders move only one batch at a time keeps the order: a real leader refuses a
 //! batch that comes before the one before it. It ends with a segmentation fault when a partition
-//! without leader is asked for in Produce 10 or Fetch 12 and later, whose answers name the new
+//! without leader is requested in Produce 10 or Fetch 12 and later, whose responses name the new
 //! leader: that test keeps it to earlier versions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,8 @@ fn config(mock: &Mock) -> Config {
     Config::new(mock.bootstrap_servers()).start(Start::Earliest)
 }
 
-/// Sends and reads [`RECORDS`] with keys while `trouble` goes on, which is told when all are sent.
+/// Sends and reads [`RECORDS`] with keys while `trouble` lasts, which is notified when all are
+/// sent.
 fn load(mock: &Mock, trouble: impl FnOnce(&AtomicBool)) -> Report {
     load_as(mock, config(mock), trouble)
 }
@@ -51,7 +52,7 @@ fn load_as(mock: &Mock, producer: Config, trouble: impl FnOnce(&AtomicBool)) -> 
     thread::scope(|scope| {
         let reading = scope.spawn(|| read(&consumer, &over));
         let sending = scope.spawn(|| {
-            // Also where sending panics, or the others would wait for ever.
+            // Also where sending panics, or the others would wait forever.
             let _over = Over(&over);
             send(&producer)
         });
@@ -184,13 +185,13 @@ fn brokers_go_down_and_come_back() {
         });
         mock.broker_up(-1).unwrap();
     });
-    // Batches whose answers were lost are written again, and those behind them before: see above.
+    // Batches whose responses were lost are written again, and those after them before: see above.
     let honest = Report { duplicated: 0, reordered: 0, misplaced: 0, ..report };
     assert!(honest.is_clean() && report.acknowledged == u64::from(RECORDS), "{report}");
 }
 
 #[test]
-fn an_answer_takes_its_time() {
+fn a_response_takes_its_time() {
     let mock = mock();
     mock.broker_round_trip_time(2, Duration::from_millis(150)).unwrap();
     assert_clean(&load(&mock, |_| ()));

@@ -8,6 +8,8 @@ mod handshake;
 mod owners;
 #[cfg(feature = "producer")]
 mod produce;
+#[cfg(feature = "std")]
+mod stats;
 
 use core::ops::{Deref, DerefMut};
 
@@ -29,6 +31,8 @@ use crate::storage::Storage;
 use crate::time::{Instant, Scale, Span, Tick};
 use digest::Present;
 use owners::Owners;
+#[cfg(feature = "std")]
+pub use stats::ConnStats;
 
 /// A connection that had no request for this long and then ends is no failure.
 const IDLE: Span = Span::from_secs(5);
@@ -100,6 +104,12 @@ pub struct Commands<'d> {
 pub struct Stats {
     /// Requests of all kinds.
     pub requests: u64,
+    /// Bytes that were written to connections. Feature `std`.
+    #[cfg(feature = "std")]
+    pub bytes_out: u64,
+    /// Bytes that were read from connections. Feature `std`.
+    #[cfg(feature = "std")]
+    pub bytes_in: u64,
     /// Growth probes, and their bytes.
     pub probes: Probes,
     /// Bytes after the end of a response: tolerated.
@@ -397,10 +407,11 @@ impl<'d> Client<'d> {
         if !c.is_up() {
             return;
         }
-        let end = (c.rx_end as usize).saturating_add(len).min(size);
+        let had = c.rx_end as usize;
+        let end = had.saturating_add(len).min(size);
         c.rx_end = end as u32;
         let now = self.commands.cx.now;
-        self.commands.cx.net.arrived(now, slot);
+        self.commands.cx.net.arrived(now, slot, end - had);
         let memory = rx_of(&self.rx, size, slot);
         self.commands.digest(slot, memory, Present::Nothing);
     }
@@ -711,6 +722,10 @@ impl<'d> Commands<'d> {
             #[cfg(feature = "misuse")]
             last_misuse,
             requests: self.cx.net.requests,
+            #[cfg(feature = "std")]
+            bytes_out: self.cx.net.traffic.bytes_out,
+            #[cfg(feature = "std")]
+            bytes_in: self.cx.net.traffic.bytes_in,
             probes: self.cx.cluster.probes,
             blocks_used: self.cx.net.blocks.total() - self.cx.net.blocks.free(),
             ..self.stats

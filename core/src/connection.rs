@@ -5,6 +5,7 @@
 mod deadlines;
 mod handshake;
 mod request;
+mod traffic;
 mod transmit;
 mod turns;
 mod versions;
@@ -24,6 +25,7 @@ use crate::wire::{ApiKey, Full, Writer};
 pub(crate) use deadlines::Verdict;
 use deadlines::{REPORT, Silence};
 pub(crate) use handshake::{HandshakeMemo, HandshakeStep};
+use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
 pub(crate) use versions::Versions;
@@ -145,6 +147,7 @@ pub(crate) struct InFlight {
     ctl: Chain,
     total: u32,
     sent: u32,
+    left: Sent,
     /// No response is due: the request ends when its last byte is sent.
     silent: bool,
 }
@@ -219,6 +222,7 @@ pub(crate) struct Conn {
     pub(crate) rx_start: u32,
     pub(crate) rx_end: u32,
     pub(crate) offer: Offer,
+    pub(crate) traffic: Traffic,
 }
 
 impl Conn {
@@ -252,6 +256,7 @@ impl Conn {
         rx_start: 0,
         rx_end: 0,
         offer: Offer::NONE,
+        traffic: Traffic::NONE,
     };
 
     pub(crate) fn is_up(&self) -> bool {
@@ -398,6 +403,7 @@ pub(crate) struct Net<'d> {
     turns: turns::Turns,
     /// Requests and bytes since the start, for the pace of probes and for statistics.
     pub(crate) requests: u64,
+    pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
 }
 
@@ -429,6 +435,7 @@ impl<'d> Net<'d> {
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
+            traffic: Traffic::NONE,
             watch: Watch::new(),
         }
     }
@@ -665,10 +672,13 @@ impl<'d> Net<'d> {
     }
 
     /// Removes the request whose response was read completely from the queue.
-    pub(crate) fn answered(&mut self, slot: usize) {
+    pub(crate) fn answered(&mut self, now: Tick, slot: usize) {
         let conn = &mut self.conns[slot];
         if conn.shown > 0 && !conn.in_flight.is_empty() {
-            conn.take(0);
+            let request = conn.take(0);
+            if !request.asked.kind.row().waits {
+                conn.traffic.answered(request.left, now);
+            }
         }
         conn.renewals = 0;
         self.check |= conn.in_flight.is_empty();

@@ -266,7 +266,9 @@ pub struct Freshness {
     pub id: Uuid,
     /// When a broker last confirmed the count; [`Instant::ZERO`] for one that was restored.
     pub confirmed: Instant,
-    /// Which broker that was, and how.
+    /// When a broker last described all partitions, with their leaders; [`Instant::ZERO`] before.
+    pub described: Instant,
+    /// Which broker confirmed the count, and how.
     pub by: Source,
 }
 

@@ -83,6 +83,8 @@ mod producer {
     };
 }
 
+#[cfg(feature = "std")]
+pub use client::ConnStats;
 pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};

@@ -6,9 +6,11 @@ mod batch;
 mod culprits;
 mod lane;
 mod moves;
+mod own;
 mod owner;
 mod partition;
 mod request;
+mod retries;
 mod send;
 mod split;
 
@@ -32,7 +34,10 @@ pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
+pub(crate) use own::Own;
+use own::OwnTimer;
 pub(crate) use owner::Memo;
+use retries::Retries;
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -106,6 +111,7 @@ pub(crate) struct Spread {
     wanted_at: Tick,
     /// The next topic with such a caller.
     next_wanted: Link,
+    retries: Retries,
 }
 
 impl Spread {
@@ -120,6 +126,7 @@ impl Spread {
         wanted: 0,
         wanted_at: Tick::ZERO,
         next_wanted: Link::NONE,
+        retries: Retries::NONE,
     };
 }
 
@@ -163,11 +170,13 @@ pub(crate) struct Producer<'d> {
     paused_until: Tick,
     spreads: Mem<'d, Spread>,
     batches: Mem<'d, Batch>,
-    /// Batches that did not end, in the order of their records: all have the same time limit.
+    /// Batches that did not end, in the order of their records: all have the same time limit, but
+    /// for those whose records have a deadline of their own.
     ages: Nodes<'d>,
     aging: List,
     /// Those whose time was over while they were in flight, and that returned to the queue.
     late: List,
+    own_timer: OwnTimer,
     lanes: Mem<'d, Lane>,
     lane_places: Nodes<'d>,
     /// Lanes to be driven now, and those that wait for a moment or a response.
@@ -227,6 +236,7 @@ impl<'d> Producer<'d> {
             ages: Nodes::new(memory.ages),
             aging: List::EMPTY,
             late: List::EMPTY,
+            own_timer: OwnTimer::NEVER,
             lanes: memory.lanes,
             lane_places: Nodes::new(memory.lane_places),
             due: List::EMPTY,
@@ -263,13 +273,15 @@ impl<'d> Producer<'d> {
         self.identity != Identity::None
     }
 
-    /// Takes a record. Its bytes are copied once, into the block from which they will be sent.
+    /// Takes a record, which may have a deadline of its own. Its bytes are copied once, into the
+    /// block from which they will be sent.
     pub(crate) fn produce(
         &mut self,
         cx: &mut Cx<'d>,
         target: Target,
         record: &impl Content,
         wall_ms: Option<i64>,
+        own: Own,
     ) -> Result<RecordId, ProduceError> {
         let slot = cx
             .cluster
@@ -296,7 +308,7 @@ impl<'d> Producer<'d> {
         let keyed = key.is_some();
         let part = self.choose(cx, slot, target.partition, key)?;
         let timestamp = record.timestamp().or(wall_ms).unwrap_or(-1);
-        let open = match self.open_batch(part, record, timestamp, cx) {
+        let open = match self.open_batch(part, record, (timestamp, own), cx) {
             Some(open) => open,
             None => self.another_batch(cx, part, record, timestamp)?,
         };
@@ -310,6 +322,8 @@ impl<'d> Producer<'d> {
         self.taken = self.taken.wrapping_add(1);
         if b.count == 0 {
             b.records.0 = self.taken;
+            b.own = own;
+            self.own_timer.note(own);
         }
         b.records.1 = self.taken;
         self.queues[part].newest = self.taken;
@@ -355,12 +369,16 @@ impl<'d> Producer<'d> {
         &mut self,
         part: usize,
         record: &impl Content,
-        timestamp: i64,
+        (timestamp, own): (i64, Own),
         cx: &Cx<'d>,
     ) -> Option<(usize, u32, usize)> {
         let tail = self.queues[part].tail.get()?;
         let b = &self.batches[tail];
         if self.is_closed(b) {
+            return None;
+        }
+        if b.count > 0 && !b.own.takes(own) {
+            self.close(part, tail);
             return None;
         }
         let len = record.len(b.count, timestamp.wrapping_sub(b.base));
@@ -564,8 +582,9 @@ impl<'d> Producer<'d> {
     /// gone fails.
     pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
         let blocks = &mut cx.net.blocks;
-        let Spread { wanted, wanted_at, next_wanted, .. } = self.spreads[slot];
-        self.spreads[slot] = Spread { wanted, wanted_at, next_wanted, ..Spread::EMPTY };
+        let Spread { wanted, wanted_at, next_wanted, retries, .. } = self.spreads[slot];
+        let kept = Spread { wanted, wanted_at, next_wanted, retries, ..Spread::EMPTY };
+        self.spreads[slot] = kept;
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);

@@ -172,6 +172,12 @@ impl Span {
         (self.0 / PER_MILLI as u32) as i32
     }
 
+    /// The same as callers have it.
+    #[cfg(feature = "std")]
+    pub(crate) const fn duration(self) -> Duration {
+        Duration::from_micros(self.0 as u64 * PER_TICK as u64)
+    }
+
     pub(crate) const fn times(self, factor: u32) -> Self {
         Self(self.0.saturating_mul(factor))
     }

@@ -17,7 +17,7 @@ const READS: usize = 8;
 /// A timer is set at most this far ahead.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The clock of every [`Driver`]: embassy-time's, which the firmware brings as its time driver.
+/// The clock of every [`Driver`]: embassy-time's, whose driver is the firmware's.
 #[must_use]
 pub fn now() -> Instant {
     Instant::from_micros(Ticks::now().as_micros())
@@ -38,7 +38,7 @@ pub struct Driver<'d, S, const CONNS: usize> {
 
 impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
     /// With one socket for each connection of the client's memory (`CONNS` of its `Resources`).
-    /// With fewer sockets the client makes do with fewer connections.
+    /// With fewer sockets the client uses fewer connections.
     #[must_use]
     pub fn new(mut client: Client<'d>, sockets: [S; CONNS]) -> Self {
         client.limit_connections(CONNS);
@@ -49,13 +49,13 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
     /// [`Driver::poll_event`].
     ///
     /// Cancel-safe: nothing is kept in the future but the place where it waits, so a `select`
-    /// may drop it at any time. It does nothing on its own; a driver whose turn nobody awaits
+    /// may drop it at any time. It does nothing on its own; a driver whose turn is not awaited
     /// sends nothing and notices nothing.
     pub fn turn(&mut self) -> impl Future<Output = ()> + '_ {
         poll_fn(|cx| self.poll_turn(cx))
     }
 
-    /// [`Driver::turn`] for those who write futures by hand.
+    /// [`Driver::turn`] for futures that are written by hand.
     pub fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let now = now();
@@ -87,7 +87,7 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
     /// whole device, can be switched off. The next [`Driver::turn`] connects again, and does again
     /// what was under way.
     ///
-    /// A peer that is gone never knows: give it a time limit (`with_timeout`). Cancel-safe.
+    /// A peer that is gone never acknowledges: give it a time limit (`with_timeout`). Cancel-safe.
     pub async fn disconnect(&mut self) {
         self.client.disconnect(now());
         self.links.iter_mut().for_each(Link::close);
@@ -105,7 +105,7 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
 
     /// Everything that can be done now, once around; whether there is more to do at once.
     fn service(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        // What has arrived counts before what is too late: nobody may have looked for a while.
+        // What has arrived counts before what is too late: the task may have been away for a while.
         let moving = self.serve(cx, now, Link::receive);
         self.client.handle_timeout(now);
         // Whatever is begun here is polled below; else nothing would wake us for it.
@@ -231,7 +231,7 @@ impl<S: Socket> Link<S> {
         Ok(())
     }
 
-    /// Receives as far as the socket gives and the client takes.
+    /// Receives as much as the socket has and the client takes.
     fn receive(
         &mut self,
         cx: &mut Context<'_>,

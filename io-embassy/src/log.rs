@@ -1,4 +1,4 @@
-//! Lines for people: by `defmt`, by `log`, by both or, as nobody reads them, not at all.
+//! Lines for people: by `defmt`, by `log`, by both, or not at all.
 
 macro_rules! note {
     ($level:ident, $text:literal $(, $value:expr)* $(,)?) => {{

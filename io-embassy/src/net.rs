@@ -19,11 +19,11 @@ pub use names::Names;
 use crate::Driver;
 use crate::socket::Socket;
 
-/// Who is on the same link and has not answered by then is not there. Elsewhere: who is not waited
-/// for any longer while its name has other addresses.
+/// A peer on the same link that has not responded by then is down. Elsewhere a peer is waited for
+/// no longer while its name has other addresses.
 ///
-/// A bit less than the second after which the stack asks again who has an address, and for one
-/// address only: it would ask for the dead one.
+/// A bit less than the second after which the stack sends another request for a link address, and
+/// for one address only: it would be the dead one.
 const TURN: Duration = Duration::from_millis(900);
 /// A packet that can be sent is sent within this.
 const SOON: Duration = Duration::from_millis(100);
@@ -118,7 +118,7 @@ impl<const CONNS: usize, const RX: usize, const TX: usize> SocketMem<CONNS, RX, 
         self.windows.each_mut().map(|window| NetSocket::new(stack, window))
     }
 
-    /// Sockets for brokers that may have names, and who looks these names up: a task of yours has
+    /// Sockets for brokers that may have names, and what looks these names up: a task of yours has
     /// to run it.
     ///
     /// ```text
@@ -206,7 +206,7 @@ pub struct NetSocket<'d> {
 enum Stage {
     /// Nothing was begun, or it is over.
     Idle,
-    /// The peer of the connection before is being told that it is over.
+    /// The peer of the previous connection is being notified of its end.
     Aborting,
     /// The address is being looked up.
     Naming,
@@ -280,7 +280,7 @@ impl<'d> NetSocket<'d> {
         }
     }
 
-    /// How long an address is waited for; `None`: as long as the client wants to.
+    /// How long an address is waited for; `None`: as long as the client waits.
     fn turns(&self) -> Option<u32> {
         #[cfg(feature = "dns")]
         return self.clerk.as_ref()?.turns();
@@ -288,7 +288,7 @@ impl<'d> NetSocket<'d> {
         None
     }
 
-    /// Nobody answers at the address. Goes on with the next one if there is one.
+    /// No peer responds at the address. Continues with the next one if there is one.
     fn next_address(&mut self) -> Result<(), CloseReason> {
         self.forget_peer();
         #[cfg(feature = "dns")]
@@ -299,8 +299,8 @@ impl<'d> NetSocket<'d> {
         Err(CloseReason::Refused)
     }
 
-    /// A socket whose peer never answered is as new. Without that the stack would ask for ever who
-    /// has its address, to tell it that nothing comes, and meanwhile for no other address.
+    /// Resets a socket whose peer never responded. Otherwise the stack would send requests for the
+    /// peer's link address forever, to report the end to it, and none for other addresses.
     fn forget_peer(&mut self) {
         self.socket.abort();
         let _ = pin!(self.socket.accept(1)).poll(&mut Context::from_waker(Waker::noop()));
@@ -317,8 +317,8 @@ impl<'d> NetSocket<'d> {
         }
     }
 
-    /// Whether the socket can be used for another connection; else the peer is told that the one
-    /// before is over.
+    /// Whether the socket can be used for another connection; else the peer is notified that the
+    /// one before is over.
     fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.stage {
             Stage::Idle if matches!(self.socket.state(), State::Closed | State::TimeWait) => {
@@ -334,7 +334,7 @@ impl<'d> NetSocket<'d> {
         if pin!(self.socket.flush()).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.poll_over(cx) // it cannot be told: nobody is there any more
+        self.poll_over(cx) // it cannot be notified: it is gone
     }
 }
 
@@ -361,7 +361,7 @@ impl Socket for NetSocket<'_> {
             }
             match self.socket.state() {
                 State::SynSent | State::SynReceived => {
-                    // Every change of the state wakes who waits for being able to write.
+                    // Every change of the state wakes a waiter for space to write.
                     let _ = pin!(self.socket.wait_write_ready()).poll(cx);
                     if self.poll_over(cx).is_pending() {
                         return Poll::Pending;

@@ -1,4 +1,4 @@
-//! What a [`Driver`](crate::Driver) asks of a connection.
+//! What a [`Driver`](crate::Driver) needs of a connection.
 
 use core::task::{Context, Poll};
 
@@ -6,11 +6,11 @@ use kavka_core::CloseReason;
 
 /// A socket that is connected, read and written without waiting.
 ///
-/// One of these is used for many connections, one after the other. Whatever answers `Pending` has
-/// put the waker of the context where it is woken when asking again is worth it; it keeps no hold
-/// of the arguments. `Err` ends the connection: the driver calls [`Socket::close`] then, too.
+/// One of these is used for many connections, one after the other. A method that returns `Pending`
+/// has registered the waker of the context for when another call may succeed; it keeps no hold of
+/// the arguments. `Err` ends the connection: the driver calls [`Socket::close`] then, too.
 pub trait Socket {
-    /// Goes on connecting to a host name or address. Called with the same arguments until it is
+    /// Continues to connect to a host name or address. Called with the same arguments until it is
     /// `Ready` or until [`Socket::close`].
     fn poll_connect(
         &mut self,
@@ -34,9 +34,10 @@ pub trait Socket {
         bytes: &[u8],
     ) -> Poll<Result<usize, CloseReason>>;
 
-    /// Ends the connection, or the attempt to make it, in order if it can. Returns at once.
+    /// Ends the connection, or the attempt to establish it, in order if possible. Returns at once.
     fn close(&mut self);
 
-    /// After [`Socket::close`]: whether the peer was told, so that the link may be switched off.
+    /// After [`Socket::close`]: ready when the peer was notified, so that the link may be switched
+    /// off.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }

@@ -19,7 +19,7 @@
 //!             pump.run(reader, writer).await;
 //!         }
 //!         Either::First(_) => pump.refuse(CloseReason::Refused),
-//!         Either::Second(()) => {} // the client wants it no longer
+//!         Either::Second(()) => {} // the client no longer waits for it
 //!     }
 //! }
 //! ```
@@ -100,12 +100,12 @@ enum Stage {
     Idle,
     /// The driver waits for a connection that the pump does not know of yet.
     Wanted,
-    /// It is being made.
+    /// It is being established.
     Connecting,
     Open,
     /// The stream ended; the driver does not know yet.
     Over(CloseReason),
-    /// The driver is through with it; the pump does not know yet.
+    /// The driver has dropped it; the pump does not know yet.
     Leaving,
 }
 
@@ -120,15 +120,15 @@ impl Call {
         }))
     }
 
-    /// The stage; whoever drives is woken when the pump changes it.
+    /// Returns the stage; the driver's task is woken when the pump changes it.
     fn watch(&self, cx: &mut Context<'_>) -> Stage {
         let mut call = self.0.borrow_mut();
         call.driver.register(cx.waker());
         call.stage
     }
 
-    /// The pump goes on to `stage`, or, if the driver left meanwhile, is free again. Whether the
-    /// driver is still there.
+    /// Sets the stage of the pump, or, if the driver left meanwhile, makes it idle. Returns whether
+    /// the driver still waits.
     fn advance(&self, stage: Stage) -> bool {
         let mut call = self.0.borrow_mut();
         let left = call.stage == Stage::Leaving;
@@ -241,8 +241,8 @@ pub struct Pump<'d, const RX: usize, const TX: usize> {
 }
 
 impl<const RX: usize, const TX: usize> Pump<'_, RX, TX> {
-    /// Waits until the client wants a connection. Answered by [`Pump::run`] or [`Pump::refuse`];
-    /// without either, asking again is a refusal.
+    /// Waits until the client requests a connection. [`Pump::run`] or [`Pump::refuse`] follows;
+    /// another call without either is a refusal.
     pub async fn wanted(&mut self) -> Wanted {
         let stage = self.call.0.borrow().stage;
         if !matches!(stage, Stage::Idle | Stage::Wanted | Stage::Over(_)) {
@@ -267,23 +267,23 @@ impl<const RX: usize, const TX: usize> Pump<'_, RX, TX> {
     }
 
     /// Resolves when the client no longer waits for the connection of [`Pump::wanted`]: its own
-    /// `connect_timeout` has passed, or it was disconnected. Until the pump knows, the client
-    /// cannot ask for another connection, so a connect is awaited together with this (`select`).
-    /// The next [`Pump::wanted`] then has the next wish. Cancel-safe; never resolves without a
-    /// wish.
+    /// `connect_timeout` has passed, or it was disconnected. Until then the client
+    /// cannot request another connection, so a connect is awaited together with this (`select`).
+    /// The next [`Pump::wanted`] then returns the next request. Cancel-safe; never resolves without
+    /// a request.
     pub async fn given_up(&self) {
         poll_fn(|cx| self.call.poll_left(cx)).await;
     }
 
-    /// There is no connection to be had.
+    /// Reports that there is no connection.
     pub fn refuse(&mut self, why: CloseReason) {
         self.call.advance(Stage::Over(why));
     }
 
-    /// Moves bytes until the stream ends or the client is through with it. The halves are dropped
+    /// Moves bytes until the stream ends or the client drops it. The halves are dropped
     /// then, with whatever they were about to read or write; before, no read and no write is.
     ///
-    /// To be awaited to its end: who drops it drops the connection.
+    /// To be awaited to its end: dropping it drops the connection.
     pub async fn run(&mut self, reader: impl Read, writer: impl Write) {
         if !self.call.advance(Stage::Open) {
             return; // given up meanwhile

@@ -1,6 +1,6 @@
-//! kavka without its driver: a hand-written loop over sockets of one's own.
+//! kavka without its driver: a hand-written loop over its own sockets.
 //!
-//! Watches a topic, tells when partitions are added, and prints its records:
+//! Watches a topic, reports when partitions are added, and prints its records:
 //! `cargo run --example custom_loop -- localhost:9092 readings`
 #![cfg(unix)]
 #![allow(

@@ -13,7 +13,9 @@ use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use kavka_std::{Config, Consumer, ConsumerMetrics, Producer, ProducerMetrics, Record, Start};
+use kavka_std::{
+    Config, Consumer, ConsumerMetrics, NetMetrics, Producer, ProducerMetrics, Record, Start,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -30,13 +32,42 @@ impl fmt::Display for Label<'_> {
     }
 }
 
+/// `client`: what the names begin with.
+fn connections(out: &mut String, client: &str, net: &NetMetrics) -> fmt::Result {
+    writeln!(out, "{client}_connections {}", net.connections)?;
+    writeln!(out, "{client}_disconnects_total {}", net.disconnects)?;
+    writeln!(out, "{client}_requests_total {}", net.requests)?;
+    writeln!(out, "{client}_sent_bytes_total {}", net.bytes_out)?;
+    writeln!(out, "{client}_received_bytes_total {}", net.bytes_in)?;
+    for conn in &net.each {
+        let of = format!("broker=\"{}\",slot=\"{}\"", Label(&conn.address), conn.slot);
+        writeln!(out, "{client}_connection_requests_total{{{of}}} {}", conn.requests)?;
+        writeln!(out, "{client}_connection_in_flight_requests{{{of}}} {}", conn.in_flight)?;
+        writeln!(out, "{client}_connection_sent_bytes_total{{{of}}} {}", conn.bytes_out)?;
+        writeln!(out, "{client}_connection_received_bytes_total{{{of}}} {}", conn.bytes_in)?;
+        if let Some(took) = conn.round_trip {
+            let took = took.as_secs_f64();
+            writeln!(out, "{client}_connection_round_trip_seconds{{{of}}} {took}")?;
+        }
+    }
+    Ok(())
+}
+
+/// How old the count of a topic's partitions and their leaders are.
+fn ages(out: &mut String, client: &str, topic: &str, ages: [Option<Duration>; 2]) -> fmt::Result {
+    for (name, age) in ["metadata_age", "leaders_age"].into_iter().zip(ages) {
+        if let Some(age) = age {
+            writeln!(out, "{client}_{name}_seconds{{{topic}}} {}", age.as_secs_f64())?;
+        }
+    }
+    Ok(())
+}
+
 fn produced(out: &mut String, metrics: &ProducerMetrics) -> fmt::Result {
     writeln!(out, "kavka_producer_queue_bytes {}", metrics.queue_bytes)?;
     writeln!(out, "kavka_producer_parked_bytes {}", metrics.parked_bytes)?;
     writeln!(out, "kavka_producer_in_flight_records {}", metrics.in_flight)?;
-    writeln!(out, "kavka_producer_connections {}", metrics.net.connections)?;
-    writeln!(out, "kavka_producer_disconnects_total {}", metrics.net.disconnects)?;
-    writeln!(out, "kavka_producer_requests_total {}", metrics.net.requests)?;
+    connections(out, "kavka_producer", &metrics.net)?;
     writeln!(out, "# TYPE kavka_producer_latency_seconds histogram")?;
     for (topic, sent) in &metrics.topics {
         let topic = format!("topic=\"{}\"", Label(topic));
@@ -45,9 +76,9 @@ fn produced(out: &mut String, metrics: &ProducerMetrics) -> fmt::Result {
         writeln!(out, "kavka_producer_batches_total{{{topic}}} {}", sent.batches)?;
         writeln!(out, "kavka_producer_bytes_total{{{topic}}} {}", sent.bytes)?;
         writeln!(out, "kavka_producer_partitions{{{topic}}} {}", sent.partitions)?;
-        if let Some(age) = sent.age {
-            writeln!(out, "kavka_producer_metadata_age_seconds{{{topic}}} {}", age.as_secs_f64())?;
-        }
+        writeln!(out, "kavka_producer_retries_total{{{topic}}} {}", sent.retries)?;
+        writeln!(out, "kavka_producer_errors_total{{{topic}}} {}", sent.errors)?;
+        ages(out, "kavka_producer", &topic, [sent.age, sent.leaders_age])?;
         let (name, count) = ("kavka_producer_latency_seconds", sent.latency.count());
         for (bound, count) in sent.latency.buckets() {
             let bound = bound.as_secs_f64();
@@ -62,18 +93,14 @@ fn produced(out: &mut String, metrics: &ProducerMetrics) -> fmt::Result {
 
 fn consumed(out: &mut String, metrics: &ConsumerMetrics) -> fmt::Result {
     writeln!(out, "kavka_consumer_queue_bytes {}", metrics.queue_bytes)?;
-    writeln!(out, "kavka_consumer_connections {}", metrics.net.connections)?;
-    writeln!(out, "kavka_consumer_disconnects_total {}", metrics.net.disconnects)?;
-    writeln!(out, "kavka_consumer_requests_total {}", metrics.net.requests)?;
+    connections(out, "kavka_consumer", &metrics.net)?;
     for (topic, read) in &metrics.topics {
         let topic = format!("topic=\"{}\"", Label(topic));
         writeln!(out, "kavka_consumer_batches_total{{{topic}}} {}", read.batches)?;
         writeln!(out, "kavka_consumer_bytes_total{{{topic}}} {}", read.bytes)?;
         writeln!(out, "kavka_consumer_errors_total{{{topic}}} {}", read.errors)?;
         writeln!(out, "kavka_consumer_partitions{{{topic}}} {}", read.partitions)?;
-        if let Some(age) = read.age {
-            writeln!(out, "kavka_consumer_metadata_age_seconds{{{topic}}} {}", age.as_secs_f64())?;
-        }
+        ages(out, "kavka_consumer", &topic, [read.age, read.leaders_age])?;
         for (partition, lag) in &read.lag {
             writeln!(out, "kavka_consumer_lag{{{topic},partition=\"{partition}\"}} {lag}")?;
         }

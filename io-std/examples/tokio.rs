@@ -19,7 +19,7 @@ pub(crate) async fn run(bootstrap: &str, topic: &str, count: usize) -> Result<us
     let producer = Producer::new(config.clone())?;
     for n in 0..count {
         let value = format!("reading {n}");
-        // Waits for room in the queue; its acknowledgement is not waited for.
+        // Waits for space in the queue, not for the acknowledgement.
         drop(producer.send_async(topic, &Record::new(value.as_bytes())).await?);
     }
     producer.flush().await?; // reports the first failure

@@ -22,7 +22,7 @@ pub use topic::{
 };
 
 /// Creates, grows, deletes and describes topics, on one background thread with its own
-/// connections. Requests that a cluster in motion refuses are tried again, for
+/// connections. Requests that a cluster in motion refuses are retried, for
 /// [`Config::admin_timeout`].
 pub struct Admin {
     jobs: Option<Sender<Job>>,
@@ -34,7 +34,7 @@ impl Admin {
     /// Starts the background thread.
     ///
     /// # Errors
-    /// When the configuration cannot work, or the system has no thread or poller to give.
+    /// When the configuration cannot work, or the system has no thread or poller.
     pub fn new(config: Config) -> Result<Self, Error> {
         let (jobs, todo) = channel();
         let hub = Arc::new(Hub::default());
@@ -48,7 +48,7 @@ impl Admin {
     /// Creates a topic.
     ///
     /// # Errors
-    /// Of the [`Pending`]: the brokers' refusal, that there was no answer in time, or, at once,
+    /// Of the [`Pending`]: the brokers' refusal, that there was no response in time, or, at once,
     /// [`ErrorKind::RequestTooLarge`] for configs that the send memory cannot hold, and for a name
     /// or value above 32,767 bytes.
     ///
@@ -188,7 +188,7 @@ impl Admin {
             done.set(result.and_then(take));
         });
         if let Some(jobs) = &self.jobs {
-            // When the thread is gone the job is dropped, which answers "closed".
+            // When the thread is gone the job is dropped, which reports "closed".
             let _ = jobs.send(Job { ask, finish, is_awaited });
             self.worker.waker.wake();
         }

@@ -1,4 +1,4 @@
-//! Compression by libraries that are made for speed, behind the traits of
+//! Compression by libraries that are built for speed, behind the traits of
 //! [`kavka_core::codec`]: `lz4_flex`, `snap`, `zlib-rs` and `zstd`, each with the feature of its
 //! codec's name.
 
@@ -230,7 +230,7 @@ mod with_zstd {
         (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
     }
 
-    /// Bytes of the window that the first frame wants, where those are unusually many. Java says
+    /// Bytes of the window that the first frame needs, where those are unusually many. Java says
     /// 2 MiB for whatever it packs.
     pub(super) fn window(input: &[u8]) -> Option<u64> {
         let [descriptor, window, ..] = *input.strip_prefix(&MAGIC)? else { return None };

@@ -51,7 +51,7 @@ pub struct Config {
 impl Config {
     /// Defaults, and the brokers to begin with: `"host:port,host:port"`. Addresses may also be
     /// separated by semicolons or white space, begin with `PLAINTEXT://`, and leave out the port
-    /// 9092. Anything else is refused when a client is made.
+    /// 9092. Anything else is refused when a client is created.
     #[must_use]
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Config {
     }
 
     /// Acknowledgements that a record waits for. Anything but [`Acks::All`] switches idempotence
-    /// off, unless [`Config::idempotent`] asks for it. Default: all.
+    /// off, unless [`Config::idempotent`] requests it. Default: all.
     #[must_use]
     pub fn acks(mut self, acks: Acks) -> Self {
         self.acks = acks;
@@ -120,14 +120,14 @@ impl Config {
 
     /// How long a batch waits for more records, at most (`linger.ms`). It waits while a request to
     /// its broker has no response, and after that as long as records keep coming; a record that
-    /// finds nothing under way to its broker leaves at once. Default: 5 ms.
+    /// finds nothing in flight to its broker leaves at once. Default: 5 ms.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// Whether a batch waits for the whole linger although nothing is under way to its broker, as
+    /// Whether a batch waits for the whole linger although nothing is in flight to its broker, as
     /// Kafka's own clients do: fewer requests from a slow producer, later acknowledgements.
     /// Default: no.
     #[must_use]
@@ -152,8 +152,8 @@ impl Config {
         self
     }
 
-    /// A connection over which something is awaited and nothing comes for this long is given up
-    /// while others are answered, and as soon as the system finds that the peer acknowledges
+    /// A connection over which something is awaited and nothing arrives for this long is given up
+    /// while others get responses, and as soon as the system finds that the peer acknowledges
     /// nothing (`TCP_USER_TIMEOUT`, keep-alive). Default: 10 s.
     #[must_use]
     pub fn silence_timeout(mut self, timeout: Duration) -> Self {
@@ -162,9 +162,9 @@ impl Config {
     }
 
     /// How long records wait for a topic or a partition that the brokers do not know (yet).
-    /// Default: 15 s. Within the first 2 s nobody can tell a missing topic from a new one. A record
-    /// for a partition that its topic does not have fails earlier: when a broker confirms the
-    /// count of partitions a second or more after the record came.
+    /// Default: 15 s. Within the first 2 s a missing topic cannot be distinguished from a new one.
+    /// A record for a partition that its topic does not have fails earlier: when a broker confirms
+    /// the count of partitions a second or more after the record came.
     #[must_use]
     pub fn topic_timeout(mut self, timeout: Duration) -> Self {
         self.topic_timeout = timeout;
@@ -208,7 +208,7 @@ impl Config {
         self
     }
 
-    /// When growth is looked for. Default: always.
+    /// When the client probes for growth. Default: always.
     #[must_use]
     pub fn probing(mut self, probing: Probing) -> Self {
         self.probing = probing;
@@ -322,7 +322,7 @@ impl Config {
         self
     }
 
-    /// Reports what a producer lost of which nobody took the [`Lost`].
+    /// Reports what a producer lost where no caller took the [`Lost`].
     pub(crate) fn report_lost(&self, lost: &Lost) {
         if lost.is_empty() {
             return;
@@ -357,7 +357,7 @@ impl Config {
         core.probe_busy = self.probe_busy.unwrap_or(core.probe_busy.min(core.probe_idle));
         core.report_positions = true;
         core.read_added_from_first = self.read_added_from_first;
-        // More than can be put anywhere would be asked for again.
+        // More than there is space for would be fetched again.
         let most = i32::try_from(self.queue_bytes).unwrap_or(i32::MAX);
         core.fetch_max_bytes = core.fetch_max_bytes.min(most);
         core.resend_unblamed = self.resend_unblamed;

@@ -40,7 +40,7 @@ impl Consumer {
     ///
     /// # Errors
     /// When the configuration cannot work, a name is no topic name, a limit is too small, or the
-    /// system has no thread or poller to give. A topic that does not exist shows in the results
+    /// system has no thread or poller. A topic that does not exist shows in the results
     /// of [`Consumer::next`] after [`Config::topic_timeout`].
     pub fn assign_all(config: Config, topics: &[&str]) -> Result<Self, Error> {
         Self::start(config, Wanted::Topics(topics.iter().map(|&name| name.into()).collect()))
@@ -102,10 +102,12 @@ impl Consumer {
     /// The next records.
     ///
     /// # Errors
-    /// Of the [`Pending`]: what the application has to do something about, such as a batch that
+    /// Of the [`Pending`]: what the application has to handle, such as a batch that
     /// cannot be read, or an offset that is not there under
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
-    /// [`Consumer::seek`]; the others go on.
+    /// [`Consumer::seek`]; the others continue. Also after each [`Config::topic_timeout`] in which
+    /// no broker has responded since the start; it names each address and why it cannot be used,
+    /// and the consumer continues to try them.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] loses no records: they wait for the next call.
@@ -158,7 +160,7 @@ impl Consumer {
         self.shared.command(topic, partition, What::Unassign)
     }
 
-    /// Goes on elsewhere in a partition; what was fetched of it and not taken is dropped.
+    /// Continues elsewhere in a partition; what was fetched of it and not taken is dropped.
     ///
     /// # Errors
     /// As [`Consumer::remove`].
@@ -180,7 +182,7 @@ impl Consumer {
         self.shared.command(topic, partition, What::Pause)
     }
 
-    /// Goes on where the application was in this partition.
+    /// Continues where the application was in this partition.
     ///
     /// # Errors
     /// As [`Consumer::remove`].
@@ -198,7 +200,7 @@ impl Consumer {
         self.shared.position(topic, partition)
     }
 
-    /// What was done since the start and what waits now. The answer comes within a turn of the
+    /// Returns counters since the start and what waits now. The result arrives within a turn of the
     /// background thread, also while records wait for the application.
     ///
     /// # Errors

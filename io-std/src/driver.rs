@@ -1,6 +1,6 @@
 //! The machine over non-blocking `std` sockets, for any loop to own.
 //!
-//! [`Driver::turn`] waits and moves bytes; [`Driver::poll_event`] then has what came of it. A loop
+//! [`Driver::turn`] waits and moves bytes; [`Driver::poll_event`] then returns the result. A loop
 //! that waits elsewhere watches the driver's file descriptor ([`AsFd`] on Unix) until
 //! [`Driver::poll_timeout`] and calls [`Driver::turn_now`].
 
@@ -83,7 +83,7 @@ impl<'d> Driver<'d> {
     /// Level-triggered.
     ///
     /// # Errors
-    /// When the system has no poller to give.
+    /// When the system has no poller.
     pub fn new(client: Client<'d>) -> io::Result<Self> {
         Self::with_mode(client, Mode::Level)
     }
@@ -91,7 +91,7 @@ impl<'d> Driver<'d> {
     /// With the readiness mode of choice.
     ///
     /// # Errors
-    /// When the system has no poller to give, or none with this mode.
+    /// When the system has no poller, or none with this mode.
     pub fn with_mode(client: Client<'d>, mode: Mode) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
         if mode == Mode::Edge && !poller.supports_edge() {
@@ -110,7 +110,7 @@ impl<'d> Driver<'d> {
         })
     }
 
-    /// The driver's clock: time since it was made.
+    /// Returns the driver's clock: time since it was created.
     #[must_use]
     pub fn now(&self) -> Instant {
         let micros = self.started.elapsed().as_micros();
@@ -145,12 +145,12 @@ impl<'d> Driver<'d> {
         self.conns.iter().flatten().count()
     }
 
-    /// Does what can be done, waits until there is more to do, at most for `timeout` (`None`:
-    /// as long as it takes), and does that too. Does not wait while an event can be taken.
+    /// Does what is due, waits until more is, at most for `timeout` (`None`: as long as it takes),
+    /// and does that, too. Does not wait while an event can be taken.
     ///
     /// # Errors
     /// When the system's poller fails. A connection's failure is no error here: the client is
-    /// told, and connects again.
+    /// notified, and reconnects.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.service();
         let due = self.poll_timeout();
@@ -169,8 +169,8 @@ impl<'d> Driver<'d> {
         self.turn(Some(Duration::ZERO))
     }
 
-    /// As [`Driver::turn`], but waits for the whole `timeout`, sockets and wakers apart, although
-    /// events are there: for a caller that cannot take any now.
+    /// As [`Driver::turn`], but ignores events that are there and waits for the whole `timeout`, or
+    /// for sockets and wakers: for a caller that cannot take events now.
     ///
     /// # Errors
     /// As [`Driver::turn`].
@@ -180,7 +180,7 @@ impl<'d> Driver<'d> {
     }
 
     /// How long a loop may wait before it must call [`Driver::turn_now`], if nothing becomes
-    /// ready before. `None`: for ever.
+    /// ready before. `None`: no limit.
     pub fn poll_timeout(&mut self) -> Option<Duration> {
         let client = &mut self.client;
         let conns = self.conns.iter().flatten();
@@ -284,7 +284,7 @@ impl<'d> Driver<'d> {
     /// The addresses of a connection's host are known.
     fn resolved(&mut self, now: Instant, id: ConnId, name: &str, mut found: Vec<SocketAddr>) {
         self.resolver.arrange(name, &mut found);
-        // Where one of them answers already, that is the one.
+        // If another connection uses one of them successfully, it is tried first.
         let siblings = self.conns.iter().flatten().filter(|conn| *conn.name == *name);
         if let Some(good) = siblings.filter_map(Conn::answering).next()
             && let Some(at) = found.iter().position(|address| *address == good)
@@ -294,7 +294,7 @@ impl<'d> Driver<'d> {
         self.with_conn(now, id.slot(), |conn, cx, _| conn.resolved(cx, found));
     }
 
-    /// Runs `step` on the connection in `slot`; when it ends there, the client is told.
+    /// Runs `step` on the connection in `slot`; when it ends there, the client is notified.
     fn with_conn(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! Errors for people: what was being done, who answered what, and what to do about it.
+//! Errors for people: what was being done, what the broker responded, and what to do about it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use kavka_core::{
 
 /// What went wrong. Cheap to clone.
 ///
-/// Its text names what was being done, the broker, its answer, and what to do.
+/// Its text names what was being done, the broker, its response, and what to do.
 #[derive(Clone, Debug)]
 pub struct Error(Arc<Inner>);
 
@@ -31,7 +31,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What the machine in `kavka-core` says: a broker's refusal, a timeout, a limit, ….
+    /// An error of the machine in `kavka-core`: a broker's refusal, a timeout, a limit, ….
     Kafka(Core),
     /// A record larger than a batch may be.
     RecordTooLarge {
@@ -53,13 +53,13 @@ pub enum ErrorKind {
     Unreadable {
         /// The position: offset of the batch, or first offset in it that was not read.
         offset: i64,
-        /// First offset after it, `offset` where the batch does not tell.
+        /// First offset after it, `offset` where the batch does not say.
         next_offset: i64,
         /// Why.
         why: Unreadable,
     },
-    /// A compressed record batch that cannot be unpacked. Reading goes on after a seek past it; one
-    /// that is too large can be read with a larger
+    /// A compressed record batch that cannot be unpacked. Reading continues after a seek past it;
+    /// one that is too large can be read with a larger
     /// [`Config::unpacked_bytes`](crate::Config::unpacked_bytes).
     Unpack {
         /// The position: first offset that was not read.
@@ -143,7 +143,7 @@ impl Error {
         advice(self.0.kind)
     }
 
-    /// The same, told with what was being done.
+    /// Adds what was being done.
     pub(crate) fn doing(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
         Arc::make_mut(&mut self.0).doing = doing.into();
         self
@@ -334,7 +334,7 @@ fn advice(kind: ErrorKind) -> &'static str {
             "raise unpacked_bytes, or seek past the batch"
         }
         ErrorKind::Unpack { .. } | ErrorKind::Unreadable { .. } => {
-            "seek past the batch to go on without it"
+            "seek past the batch to continue without it"
         }
         _ => "",
     }
@@ -392,7 +392,7 @@ pub enum ProduceError {
         /// Largest encoded record, in bytes.
         max: usize,
     },
-    /// It will not be taken however often it is tried.
+    /// It will never be taken.
     Refused(Error),
 }
 

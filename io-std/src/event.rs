@@ -1,4 +1,4 @@
-//! What a background thread tells besides results: growth, moved leaders, lost connections.
+//! Events of a background thread: growth, moved leaders, lost connections.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub enum Event {
         from: u32,
         /// Partitions now.
         to: u32,
-        /// Node id of the broker that told, -1 for a bootstrap address.
+        /// Node id of the broker that reported it, -1 for a bootstrap address.
         broker: i32,
-        /// Kind of answer that told.
+        /// Kind of the response.
         signal: Signal,
     },
     /// A partition in use has a new leader.
@@ -47,35 +47,36 @@ pub enum Event {
         /// Its leader epoch, -1 where brokers have none.
         epoch: i32,
     },
-    /// The topic was deleted and made again.
+    /// The topic was deleted and recreated.
     TopicRecreated {
         /// The topic.
         topic: Arc<str>,
         /// Partitions of the new one.
         partitions: u32,
     },
-    /// The topic cannot be used for now; it is tried again.
+    /// The topic cannot be used for now; the client retries.
     TopicFailed {
         /// The topic.
         topic: Arc<str>,
         /// Why.
         error: Error,
     },
-    /// A broker answered with less than is known of the topic.
+    /// A broker responded with less than is known of the topic.
     BrokerStale {
         /// Node id, -1 for a bootstrap address.
         broker: i32,
         /// The topic.
         topic: Arc<str>,
     },
-    /// Reading of a partition was taken up.
+    /// A partition was assigned.
     Assigned {
         /// The topic.
         topic: Arc<str>,
         /// The partition.
         partition: u32,
     },
-    /// A leader said where reading begins: what is written from now on will not be missed.
+    /// A leader returned the position where reading begins: what is written from now on is not
+    /// missed.
     Positioned {
         /// The topic.
         topic: Arc<str>,
@@ -84,8 +85,8 @@ pub enum Event {
         /// Offset of the next record.
         offset: i64,
     },
-    /// All that there was in a partition has been taken. Once for each time that the position has
-    /// moved; also where it was moved by what holds no records, such as a transaction marker.
+    /// All that there was in a partition has been taken. Once for each move of the position, also
+    /// for a move past what holds no records, such as a transaction marker.
     EndOfPartition {
         /// The topic.
         topic: Arc<str>,
@@ -107,7 +108,7 @@ pub enum Event {
         /// Why.
         why: MoveReason,
     },
-    /// A partition cannot be read for now; it is tried again.
+    /// A partition cannot be read for now; the client retries.
     PartitionFailed {
         /// The topic.
         topic: Arc<str>,
@@ -116,17 +117,17 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// A broker has not answered for some seconds, or a connection to it is not established for so
+    /// A broker has not responded for some seconds, or a connection to it is not established for so
     /// long. Once for each silence.
     Unresponsive {
         /// Node id, -1 for a bootstrap address.
         broker: i32,
         /// `host:port`.
         address: Arc<str>,
-        /// Since when nothing has come.
+        /// How long nothing has arrived.
         silent: Duration,
     },
-    /// A connection ended or could not be made; it is tried again.
+    /// A connection ended or could not be established; the client retries.
     Disconnected {
         /// Node id, -1 for a bootstrap address.
         broker: i32,
@@ -148,7 +149,7 @@ pub struct Freshness {
     pub age: Duration,
     /// Node id of that broker, -1 for a bootstrap address.
     pub broker: i32,
-    /// Kind of its answer.
+    /// Kind of its response.
     pub signal: Signal,
 }
 
@@ -165,8 +166,8 @@ impl Freshness {
     }
 }
 
-/// Receives [`Event`]s from when it was made; the first one of a client also those from before.
-/// When it is not read, the oldest of more than 1024 are dropped.
+/// Receives [`Event`]s from its creation on; the first one of a client also those from before. When
+/// it is not read, the oldest of more than 1024 are dropped.
 pub struct Events {
     queue: Arc<Queue<Event>>,
 }
@@ -184,7 +185,7 @@ impl Events {
         Pending::new(self.queue.clone(), 0)
     }
 
-    /// The events as a stream; each goes to whoever takes it first.
+    /// The events as a stream; each goes to the first taker.
     #[cfg(feature = "stream")]
     pub fn stream(&self) -> crate::stream::Items<Event> {
         crate::stream::Items::new(self.queue.clone())
@@ -210,7 +211,7 @@ pub(crate) struct Hub {
 
 struct Receivers {
     list: Vec<Weak<Queue<Event>>>,
-    /// For the first receiver, which is told what happened before it was there.
+    /// For the first receiver, which also gets the events before its creation.
     early: Option<Arc<Queue<Event>>>,
 }
 
@@ -233,7 +234,7 @@ impl Hub {
         Events { queue }
     }
 
-    /// Tells all receivers; `event` is only made when there is one.
+    /// Sends an event to all receivers; `event` is called only when there is one.
     pub(crate) fn report(&self, event: impl FnOnce() -> Option<Event>) {
         let mut state = lock(&self.state);
         state.list.retain(|receiver| receiver.strong_count() > 0);
@@ -297,7 +298,7 @@ impl std::fmt::Display for Text<'_> {
     }
 }
 
-/// The events that need no more than the client's own names; `None` for the others.
+/// Returns events that need no more than the client's own names; `None` for the others.
 pub(crate) fn owned(
     event: &kavka_core::Event<'_>,
     commands: &Commands<'_>,
@@ -348,7 +349,7 @@ fn disconnected(
     at_address(doing, broker, commands, failure)
 }
 
-/// An error with the address of what stood in the way, where it is one.
+/// Returns an error with the address of its obstacle, where it has one.
 pub(crate) fn located(
     error: kavka_core::Error,
     commands: &Commands<'_>,
@@ -368,7 +369,7 @@ pub(crate) fn located(
     }
 }
 
-/// A time-out, with what stands in the way of everything if something does.
+/// Returns a time-out, with the obstacle of all requests if there is one.
 pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> Error {
     let error = commands.obstacle().map_or(kavka_core::Error::TimedOut, kavka_core::Error::Blocked);
     located(error, commands, failure)
@@ -394,22 +395,32 @@ fn at_address(
     commands: &Commands<'_>,
     failure: Option<&Failure>,
 ) -> Error {
-    use kavka_core::{Error as Core, Obstacle};
     let Some((host, port)) = commands.broker_address(broker) else {
         return if broker < 0 { error } else { error.at_broker(broker.to_string()) };
     };
     let address = format!("{host}:{port}");
-    // What the system said last may be about another connection.
-    let why = match error.kind() {
-        ErrorKind::Kafka(Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. })) => {
-            Some(why)
-        }
+    let text = match error.kind() {
+        ErrorKind::Kafka(error) => text_of(error, &address, failure),
         _ => None,
     };
     let error = match why_refused(&error, commands) {
         Some(why) => error.said_by(why),
         None => error,
     };
-    let same = failure.filter(|failure| why.is_some_and(|why| failure.explains(&address, why)));
-    error.at_broker(same.map_or(address, |failure| failure.text().to_string()))
+    error.at_broker(text.unwrap_or(address))
+}
+
+/// An address with what the system said of it last, unless that is about another connection.
+pub(crate) fn text_of(
+    error: kavka_core::Error,
+    address: &str,
+    failure: Option<&Failure>,
+) -> Option<String> {
+    use kavka_core::{Error as Core, Obstacle};
+    let why = match error {
+        Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. }) => why,
+        _ => return None,
+    };
+    let same = failure.filter(|failure| failure.explains(address, why));
+    same.map(|failure| failure.text().to_string())
 }

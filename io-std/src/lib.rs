@@ -10,7 +10,7 @@
 //! let config = Config::new("localhost:9092");
 //! let producer = Producer::new(config.clone())?;
 //! producer.send("readings", &Record::new(b"21.5").key(b"pump-3"))?; // not waited for
-//! producer.flush().wait()?; // tells the first failure that nobody waited for
+//! producer.flush().wait()?; // reports the first failure that was not waited for
 //!
 //! let consumer = Consumer::assign_all(config.start(Start::Earliest), &["readings"])?;
 //! for record in consumer.next().wait()?.records() {
@@ -44,6 +44,7 @@ mod metrics;
 mod pending;
 mod producer;
 mod queue;
+mod reasons;
 #[cfg(feature = "stream")]
 mod stream;
 mod wakers;
@@ -61,8 +62,10 @@ pub use kavka_core;
 pub use kavka_core::record::{Header, Record};
 pub use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 pub use lost::Lost;
-pub use metrics::{ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent};
+pub use metrics::{
+    ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
+};
 pub use pending::Pending;
-pub use producer::{Delivered, Producer};
+pub use producer::{Delivered, Producer, Within};
 #[cfg(feature = "stream")]
 pub use stream::Items;

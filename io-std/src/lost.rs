@@ -11,7 +11,7 @@ pub struct Lost {
     pub unsent: u64,
     /// Perhaps sent, not acknowledged: they may be in the log all the same.
     pub unacknowledged: u64,
-    /// Failed before, without anybody having heard of it from a
+    /// Failed before, without a report by a
     /// [`Pending`](crate::Pending) or a flush.
     pub failed: u64,
     /// The first of those failures.

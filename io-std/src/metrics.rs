@@ -1,4 +1,4 @@
-//! What clients count, for whoever watches them.
+//! What clients count, for monitoring.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use kavka_core::{Freshness, Instant, TopicId};
 
 use crate::driver::Driver;
 
-/// What a [`Producer`](crate::Producer) did since it was made, and what waits now.
+/// What a [`Producer`](crate::Producer) did since its start, and what waits now.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ProducerMetrics {
@@ -24,7 +24,7 @@ pub struct ProducerMetrics {
     pub topics: BTreeMap<Arc<str>, TopicSent>,
 }
 
-/// What a [`Consumer`](crate::Consumer) did since it was made, and what waits now.
+/// What a [`Consumer`](crate::Consumer) did since its start, and what waits now.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConsumerMetrics {
@@ -37,15 +37,46 @@ pub struct ConsumerMetrics {
 }
 
 /// Connections of a client.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NetMetrics {
     /// Connections that are open or being opened.
     pub connections: usize,
-    /// Connections that ended or could not be made.
+    /// Connections that ended or could not be established.
     pub disconnects: u64,
     /// Requests of all kinds.
     pub requests: u64,
+    /// Bytes that were written, over all connections since the start.
+    pub bytes_out: u64,
+    /// Bytes that were read, over all connections since the start.
+    pub bytes_in: u64,
+    /// Each connection that is open or being opened.
+    pub each: Vec<ConnMetrics>,
+}
+
+/// A connection of a client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnMetrics {
+    /// Place among the client's connections, reused when this one has ended. A broker may have
+    /// several connections.
+    pub slot: usize,
+    /// Node id of the broker, -1 for a bootstrap address whose broker is not known yet.
+    pub broker: i32,
+    /// `host:port`.
+    pub address: Arc<str>,
+    /// Bytes that were written.
+    pub bytes_out: u64,
+    /// Bytes that were read.
+    pub bytes_in: u64,
+    /// Requests of all kinds.
+    pub requests: u64,
+    /// Requests without a response.
+    pub in_flight: usize,
+    /// From the last byte of a request to the end of its response, smoothed over eight of them.
+    /// Fetch is left out, since brokers hold it back until there are records. `None` before the
+    /// first response.
+    pub round_trip: Option<Duration>,
 }
 
 /// Records sent to a topic.
@@ -58,6 +89,12 @@ pub struct TopicSent {
     pub failed: u64,
     /// Batches acknowledged.
     pub batches: u64,
+    /// Batches that returned to their queue, to be sent again: a broker refused them for now, or
+    /// their connection ended.
+    pub retries: u64,
+    /// Batches that failed, records that were never sent, and times at which the topic could not
+    /// be used.
+    pub errors: u64,
     /// Bytes of the records that were handed over to be sent.
     pub bytes: u64,
     /// From the first record of a batch being handed over to its acknowledgement.
@@ -66,6 +103,8 @@ pub struct TopicSent {
     pub partitions: u32,
     /// How long ago a broker last confirmed their count.
     pub age: Option<Duration>,
+    /// How long ago a broker last named the leaders of all of them.
+    pub leaders_age: Option<Duration>,
 }
 
 /// Records read from a topic.
@@ -76,7 +115,7 @@ pub struct TopicRead {
     pub batches: u64,
     /// Bytes of batches received.
     pub bytes: u64,
-    /// Errors of its partitions.
+    /// Errors of its partitions, and times at which the topic could not be used.
     pub errors: u64,
     /// By partition: records that its log has, by the last response, behind the one that the
     /// application took last. Only partitions that something was received of.
@@ -85,6 +124,8 @@ pub struct TopicRead {
     pub partitions: u32,
     /// How long ago a broker last confirmed their count.
     pub age: Option<Duration>,
+    /// How long ago a broker last named the leaders of all of them.
+    pub leaders_age: Option<Duration>,
 }
 
 /// Spans of time, counted by their size.
@@ -133,17 +174,55 @@ impl Histogram {
 impl NetMetrics {
     pub(crate) fn of(driver: &Driver<'_>, disconnects: u64) -> Self {
         let connections = driver.connections();
-        Self { connections, disconnects, requests: driver.stats().requests }
+        let stats = driver.stats();
+        let each = driver.connection_stats().map(|conn| {
+            let address = driver.address(conn.conn);
+            let address = address.map(|(host, port)| format!("{host}:{port}"));
+            ConnMetrics {
+                slot: conn.conn.slot(),
+                broker: conn.broker,
+                address: address.unwrap_or_default().into(),
+                bytes_out: conn.bytes_out,
+                bytes_in: conn.bytes_in,
+                requests: conn.requests,
+                in_flight: conn.in_flight,
+                round_trip: conn.round_trip,
+            }
+        });
+        Self {
+            connections,
+            disconnects,
+            requests: stats.requests,
+            bytes_out: stats.bytes_out,
+            bytes_in: stats.bytes_in,
+            each: each.collect(),
+        }
     }
 }
 
-/// Partitions of a topic, and how old that is.
-pub(crate) fn known(driver: &Driver<'_>, id: Option<TopicId>) -> (u32, Option<Duration>) {
-    let known = id.and_then(|id| driver.freshness(id)).filter(|known| known.partitions > 0);
-    let age = |known: &Freshness| {
-        (known.confirmed > Instant::ZERO).then(|| known.confirmed.until(driver.now()))
-    };
-    (known.as_ref().map_or(0, |known| known.partitions), known.as_ref().and_then(age))
+/// What is known of a topic's partitions.
+pub(crate) struct Known {
+    /// How many there are, 0 when that is not known.
+    pub(crate) partitions: u32,
+    /// How old that is.
+    pub(crate) age: Option<Duration>,
+    /// And how old their leaders are.
+    pub(crate) leaders_age: Option<Duration>,
+}
+
+impl Known {
+    pub(crate) fn of(driver: &Driver<'_>, id: Option<TopicId>) -> Self {
+        let known = id.and_then(|id| driver.freshness(id)).filter(|known| known.partitions > 0);
+        let age = |of: fn(&Freshness) -> Instant| {
+            let at = known.as_ref().map(of).filter(|at| *at > Instant::ZERO)?;
+            Some(at.until(driver.now()))
+        };
+        Self {
+            partitions: known.as_ref().map_or(0, |known| known.partitions),
+            age: age(|known| known.confirmed),
+            leaders_age: age(|known| known.described),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,24 +13,24 @@ use crate::error::{Error, ErrorKind};
 use crate::wakers::Ticket;
 
 /// A result that is still on its way: a future for any runtime, or to be waited for with
-/// [`Pending::wait`]. It is `Send`, and it is fused: once it has given its result it stays
+/// [`Pending::wait`]. It is `Send`, and it is fused: once it has returned its result it stays
 /// pending, and [`Pending::is_terminated`] says so.
 ///
 /// # Cancel safety
 /// Dropping it, also in the middle of a `select!`, cancels no work and loses no record: what was
-/// sent stays sent, what was commanded is done, and what nobody took waits for the next taker.
+/// sent stays sent, what was commanded is done, and what no caller took waits for the next one.
 pub struct Pending<T> {
-    /// None once the result was given.
+    /// `None` once the result was returned.
     from: Option<Arc<dyn Slots<T>>>,
     index: u32,
-    /// There while a waker of this one waits.
+    /// Present while a waker of this one waits.
     ticket: Option<Ticket>,
 }
 
 /// Where results come from: a batch of them, one alone, or a queue.
 pub(crate) trait Slots<T>: Send + Sync {
-    /// The result at `index`, or `waker` is woken when it is there. `ticket` is there from then
-    /// on, until the result is.
+    /// Returns the result at `index`, or wakes `waker` when there is one. `ticket` is present from
+    /// then until the result.
     fn poll(
         &self,
         index: u32,
@@ -38,7 +38,7 @@ pub(crate) trait Slots<T>: Send + Sync {
         waker: &Waker,
     ) -> Poll<Result<T, Error>>;
 
-    /// Whoever waited at `index` gives up.
+    /// Ends a wait at `index`.
     fn leave(&self, index: u32, ticket: &mut Option<Ticket>);
 
     /// Nothing comes any more but the same error again and again.
@@ -53,10 +53,10 @@ impl<T> Pending<T> {
         Self { from: Some(from), index, ticket: None }
     }
 
-    /// Blocks this thread until the result is there.
+    /// Blocks this thread until there is a result.
     ///
     /// # Errors
-    /// As the call says that this is the result of.
+    /// Those of the call that returned it.
     pub fn wait(mut self) -> Result<T, Error> {
         loop {
             if let Some(result) = self.wait_until(None) {
@@ -65,7 +65,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// The same, but gives the pending result back when it is not there after `timeout`.
+    /// As [`Pending::wait`], but returns the unfinished `Pending` after `timeout`.
     ///
     /// # Errors
     /// As [`Pending::wait`], inside; outside the unfinished `Pending`.
@@ -74,7 +74,7 @@ impl<T> Pending<T> {
         self.wait_until(until).ok_or(self)
     }
 
-    /// Whether it has given its result: it will never be ready again.
+    /// Returns whether it has returned its result: it will never be ready again.
     #[must_use]
     pub const fn is_terminated(&self) -> bool {
         self.from.is_none()
@@ -223,16 +223,16 @@ impl<T: Send> Slots<T> for Cell<T> {
     }
 }
 
-/// The end of a [`Cell`] that gives the result; dropped without one it tells "closed".
+/// The end of a [`Cell`] that sets the result; dropped without one it reports "closed".
 pub(crate) struct Setter<T: Send + 'static>(Option<Arc<Cell<T>>>);
 
 impl<T: Send + 'static> Setter<T> {
-    /// Whether anybody can still hear of the result.
+    /// Whether a caller still waits for the result.
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|cell| Arc::strong_count(cell) > 1)
     }
 
-    /// The same to be asked later, when this end is elsewhere.
+    /// Returns the same check for later, when this end is elsewhere.
     pub(crate) fn watch(&self) -> impl Fn() -> bool + Send + use<T> {
         let cell = self.0.as_ref().map(Arc::downgrade);
         move || cell.as_ref().is_some_and(|cell| cell.strong_count() > 1)
@@ -268,7 +268,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn value<T>(result: Result<Result<T, Error>, Pending<T>>) -> Result<T, String> {
-        result.map_err(|_| "not there in time".to_owned())?.map_err(|error| error.to_string())
+        result.map_err(|_| "no result in time".to_owned())?.map_err(|error| error.to_string())
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_ends_without_a_result_reports_closed() {
+    fn a_setter_that_is_dropped_reports_closed() {
         let (setter, pending) = Cell::<()>::pair();
         drop(setter);
         assert_eq!(pending.wait().unwrap_err().kind(), ErrorKind::Closed);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_of_a_queue_goes_to_one_of_those_who_wait() {
+    fn each_item_of_a_queue_goes_to_one_waiter() {
         let queue = Arc::new(Queue::new());
         let takers: Vec<_> = (0..4)
             .map(|_| {

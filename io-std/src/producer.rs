@@ -7,6 +7,7 @@ mod inbox;
 mod parked;
 mod refusals;
 mod run;
+mod within;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,8 @@ use crate::metrics::ProducerMetrics;
 use crate::pending::{Cell, Pending, lock};
 use crate::worker::Worker;
 pub use chunk::Delivered;
-use inbox::{Inbox, Item};
+use inbox::{Inbox, Item, To};
+pub use within::Within;
 
 /// Sends records, from any thread, through one background thread with its own connections.
 ///
@@ -41,7 +43,7 @@ impl Producer {
     /// shows in [`Producer::events`] and when records time out.
     ///
     /// # Errors
-    /// When the configuration cannot work, or the system has no thread or poller to give.
+    /// When the configuration cannot work, or the system has no thread or poller.
     pub fn new(config: Config) -> Result<Self, Error> {
         let inbox = Arc::new(Inbox::new(config.queue_bytes, config.chunk_bytes));
         let lost = Arc::new(Mutex::new(Lost::default()));
@@ -54,15 +56,15 @@ impl Producer {
         Ok(Self { inbox, lost, worker, config })
     }
 
-    /// Sends a record to a topic; blocks the thread while there is no room (async:
+    /// Sends a record to a topic; blocks the thread while there is no space (async:
     /// [`Producer::send_async`]). Its key decides on the partition.
     ///
     /// Records for a topic that brokers do not know (yet) wait apart, up to a quarter of
-    /// [`Config::queue_bytes`] per topic: then only those wait who send to this topic.
+    /// [`Config::queue_bytes`] per topic: then only senders to this topic wait.
     ///
     /// # Errors
-    /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Whatever
-    /// goes wrong later is told by the [`Pending`], and by [`Producer::flush`].
+    /// [`ProduceError::Refused`] when the producer is closed or its thread has ended. Later
+    /// failures are reported by the [`Pending`], and by [`Producer::flush`].
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] leaves the record to be sent; a failure is then reported by
@@ -72,12 +74,15 @@ impl Producer {
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_waiting(topic, None, record)
+        self.inbox.push_waiting(&To { topic, partition: None, within: None }, record)
     }
 
     /// [`Producer::send`] to a partition of choice.
     ///
     /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
     /// As [`Producer::send`].
     pub fn send_to(
         &self,
@@ -85,27 +90,11 @@ impl Producer {
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_waiting(topic, Some(partition), record)
+        self.inbox.push_waiting(&To { topic, partition: Some(partition), within: None }, record)
     }
 
-    fn send_waiting(
-        &self,
-        topic: &str,
-        partition: Option<u32>,
-        record: &Record<'_>,
-    ) -> Result<Pending<Delivered>, ProduceError> {
-        loop {
-            match self.inbox.push(topic, partition, record) {
-                Err(ProduceError::Full | ProduceError::TopicFull) => {
-                    self.room_for(topic).wait().map_err(ProduceError::Refused)?;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// [`Producer::send`] that waits for room without blocking the thread. Where there is room it
-    /// is ready at once and costs what [`Producer::try_send`] does.
+    /// [`Producer::send`] that waits for space without blocking the thread. Where there is space
+    /// it is ready at once and costs what [`Producer::try_send`] does.
     ///
     /// ```no_run
     /// # use std::error::Error;
@@ -128,7 +117,7 @@ impl Producer {
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_awaiting(topic, None, record).await
+        self.inbox.push_awaiting(&To { topic, partition: None, within: None }, record).await
     }
 
     /// [`Producer::send_async`] to a partition of choice.
@@ -144,54 +133,61 @@ impl Producer {
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.send_awaiting(topic, Some(partition), record).await
-    }
-
-    async fn send_awaiting(
-        &self,
-        topic: &str,
-        partition: Option<u32>,
-        record: &Record<'_>,
-    ) -> Result<Pending<Delivered>, ProduceError> {
-        loop {
-            match self.inbox.push(topic, partition, record) {
-                Err(ProduceError::Full | ProduceError::TopicFull) => {
-                    self.room_for(topic).await.map_err(ProduceError::Refused)?;
-                }
-                other => return other,
-            }
-        }
+        let partition = Some(partition);
+        self.inbox.push_awaiting(&To { topic, partition, within: None }, record).await
     }
 
     /// [`Producer::send`] that never waits.
     ///
     /// # Errors
-    /// [`ProduceError::Full`] when there is no room; [`Producer::room`] tells when there is.
+    /// [`ProduceError::Full`] when there is no space; [`Producer::room`] resolves when there is.
     /// [`ProduceError::TopicFull`] when there is none for this topic, which is not known (yet);
-    /// [`Producer::room_for`] tells when there is. Otherwise as [`Producer::send`].
+    /// [`Producer::room_for`] resolves when there is. Otherwise as [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
     pub fn try_send(
         &self,
         topic: &str,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.inbox.push(topic, None, record)
+        self.inbox.push(&To { topic, partition: None, within: None }, record)
     }
 
     /// [`Producer::send_to`] that never waits.
     ///
     /// # Errors
     /// As [`Producer::try_send`].
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
     pub fn try_send_to(
         &self,
         topic: &str,
         partition: u32,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
-        self.inbox.push(topic, Some(partition), record)
+        self.inbox.push(&To { topic, partition: Some(partition), within: None }, record)
     }
 
-    /// There when [`Producer::try_send`] would take a record for a topic that is known. Others may
-    /// take the room first.
+    /// Sends records that have less time than [`Config::delivery_timeout`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(producer: &kavka_std::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let command = kavka_std::Record::new(b"open");
+    /// let soon = producer.within(Duration::from_secs(2));
+    /// soon.send("valves", &command)?.wait()?; // fails after two seconds, and is not sent later
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Within<'_> {
+        Within::new(&self.inbox, timeout)
+    }
+
+    /// Resolves when [`Producer::try_send`] would take a record for a topic that is known. Others
+    /// may take the space first.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing.
@@ -200,21 +196,21 @@ impl Producer {
         Pending::new(self.inbox.clone(), inbox::ANY_TOPIC)
     }
 
-    /// There when [`Producer::try_send`] would take a record for this topic. Others may take the
-    /// room first.
+    /// Resolves when [`Producer::try_send`] would take a record for this topic. Others may take
+    /// the space first.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] changes nothing.
     #[must_use = "nothing else reports the result"]
     pub fn room_for(&self, topic: &str) -> Pending<()> {
-        Pending::new(self.inbox.clone(), self.inbox.topic(topic))
+        self.inbox.room_for(topic)
     }
 
-    /// There when everything sent before is acknowledged or failed, without lingering.
+    /// Resolves when everything sent before is acknowledged or failed; batches do not linger.
     ///
     /// # Errors
     /// Of the [`Pending`]: the first failure, since the flush before, that no other [`Pending`]
-    /// has told.
+    /// has reported.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] does not stop the flush; failures that it would have reported are
@@ -226,11 +222,11 @@ impl Producer {
         pending
     }
 
-    /// What is known of a topic; waits until something is, at most for
+    /// Returns what is known of a topic; waits until something is, at most for
     /// [`Config::topic_timeout`]. The producer watches the topic from then on.
     ///
     /// # Cancel safety
-    /// Dropping the [`Pending`] takes the question back.
+    /// Dropping the [`Pending`] cancels the request.
     #[must_use = "nothing else reports the result"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
         let (report, pending) = Cell::pair();
@@ -238,7 +234,7 @@ impl Producer {
         pending
     }
 
-    /// What was done since the start and what waits now. The answer comes within a turn of the
+    /// Returns counters since the start and what waits now. The result arrives within a turn of the
     /// background thread, also when the queue is full.
     ///
     /// # Errors
@@ -253,15 +249,15 @@ impl Producer {
         pending
     }
 
-    /// What happens to topics and connections: from now on, for the first caller from the
-    /// start.
+    /// Returns the events of topics and connections from now on, to the first caller those since
+    /// the start.
     #[must_use]
     pub fn events(&self) -> Events {
         self.inbox.hub.subscribe()
     }
 
     /// Refuses records from now on, gives those sent before at most `bound` to be acknowledged or
-    /// failed, ends the background thread, and says what was lost. It begins with the call, not
+    /// failed, ends the background thread, and returns what was lost. It begins with the call, not
     /// with the first poll; blocking: `.close(bound).wait()`.
     ///
     /// # Errors

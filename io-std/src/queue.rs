@@ -25,7 +25,7 @@ impl<T> Queue<T> {
         Self { state: Mutex::new(state) }
     }
 
-    /// Puts items in by `fill`, and wakes whoever waits.
+    /// Adds items by `fill`, and wakes the waiters.
     pub(crate) fn push_with(&self, fill: impl FnOnce(&mut VecDeque<T>)) {
         let mut state = lock(&self.state);
         fill(&mut state.items);
@@ -34,7 +34,7 @@ impl<T> Queue<T> {
         woken.wake();
     }
 
-    /// Nothing comes any more: what is there can still be taken, then `error`.
+    /// Closes the queue: its items can still be taken, then `error`.
     pub(crate) fn close(&self, error: Error) {
         let mut state = lock(&self.state);
         state.closed.get_or_insert(error);

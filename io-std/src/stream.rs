@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pending::Slots;
 use crate::wakers::Ticket;
 
-/// Chunks of a [`Consumer`](crate::Consumer), or events of a client: a stream, made by
+/// Chunks of a [`Consumer`](crate::Consumer), or events of a client: a stream, returned by
 /// [`Consumer::stream`](crate::Consumer::stream) or [`Events::stream`](crate::Events::stream).
 /// It belongs to no thread and borrows nothing.
 ///
@@ -20,10 +20,10 @@ use crate::wakers::Ticket;
 /// the error that ended it. It is fused.
 ///
 /// # Cancel safety
-/// Dropping it loses nothing: what it has not given waits for whoever takes it next.
+/// Dropping it loses nothing: what it has not returned waits for the next taker.
 #[must_use = "streams do nothing unless polled"]
 pub struct Items<T> {
-    /// None at the end.
+    /// `None` at the end.
     from: Option<Arc<dyn Slots<T>>>,
     ticket: Option<Ticket>,
 }

@@ -1,4 +1,4 @@
-//! Those who wait for something that many may wait for: a slot for each, freed when it goes.
+//! Waiters for something that many may wait for: a slot for each, freed when it leaves.
 
 use core::num::NonZeroU32;
 use std::task::Waker;
@@ -13,11 +13,11 @@ pub(crate) struct Wakers {
     waiting: usize,
     /// Changes when all are woken: tickets from before mean nothing then.
     round: NonZeroU32,
-    /// On all tickets, for those who have several of these.
+    /// On all tickets, for owners of several of these.
     mark: u8,
 }
 
-/// Slots that are kept although nobody waits.
+/// Slots that are kept while no caller waits.
 const FEW: usize = 16;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ enum Slot {
     Free(Option<u32>),
 }
 
-/// A slot of [`Wakers`]; whoever has it gives it back by [`Wakers::leave`].
+/// A slot of [`Wakers`]; its owner returns it by [`Wakers::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     round: NonZeroU32,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_who_waits_is_woken_once_and_slots_are_used_again() {
+    fn each_waiter_is_woken_once_and_slots_are_reused() {
         let counts: Vec<Arc<Count>> = (0..4).map(|_| Arc::default()).collect();
         let woken = || -> Vec<u32> {
             counts.iter().map(|count| count.0.swap(0, Ordering::SeqCst)).collect()
@@ -164,7 +164,7 @@ mod tests {
         drop(wakers.wait(&mut tickets[2], &counts[2].clone().into()));
         wakers.take().wake();
         assert_eq!(woken(), [1, 0, 1, 1]);
-        // Their tickets are of the round before: they take nobody's slot away.
+        // Their tickets are of the round before: they free no slot of this round.
         let mut late = tickets[0];
         drop(wakers.wait(&mut tickets[1], &counts[1].clone().into()));
         drop(wakers.leave(&mut late));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_give_up_leave_nothing() {
+    fn waiters_that_give_up_leave_nothing() {
         let mut wakers = Wakers::default();
         let waker: Waker = Arc::new(Count::default()).into();
         let mut stays = None;

@@ -40,10 +40,10 @@ impl Worker {
         Ok(Self { waker, thread: Some(thread) })
     }
 
-    /// Waits for the thread's end, which the caller has asked for.
+    /// Waits for the thread's end, which the caller has requested.
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed, and what waited was told, when it happened.
+            // A panic there was printed, and reported to all waiters, when it happened.
             let _ = thread.join();
         }
     }

@@ -148,7 +148,7 @@ impl Commands<'_> {
             self.cx.net.conns[slot].proven = true;
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
         }
-        self.cx.net.answered(slot);
+        self.cx.net.answered(self.cx.now, slot);
         self.cx.net.watch.answered();
     }
 

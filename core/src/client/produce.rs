@@ -1,13 +1,18 @@
 //! The commands of an application that produces.
 
 use super::Commands;
+#[cfg(feature = "std")]
+use crate::error::Error;
 use crate::error::ProduceError;
 use crate::event::Target;
 use crate::id::RecordId;
+use crate::producer::Own;
 #[cfg(feature = "std")]
 use crate::record::Packed;
 use crate::record::Record;
 use crate::time::Instant;
+#[cfg(feature = "std")]
+use crate::time::Span;
 
 impl Commands<'_> {
     /// Queues a record. Its bytes are copied once, into their final place.
@@ -26,7 +31,7 @@ impl Commands<'_> {
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
         self.at(now);
-        self.owners.producer.produce(&mut self.cx, to.into(), record, wall)
+        self.owners.producer.produce(&mut self.cx, to.into(), record, wall, Own::NONE)
     }
 
     /// Queues, as [`Commands::produce`] does, a record that another thread has encoded already.
@@ -42,7 +47,31 @@ impl Commands<'_> {
     ) -> Result<RecordId, ProduceError> {
         let wall = self.wall_ms(now);
         self.at(now);
-        self.owners.producer.produce(&mut self.cx, to.into(), record, wall)
+        self.owners.producer.produce(&mut self.cx, to.into(), record, wall, Own::NONE)
+    }
+
+    /// Queues, as [`Commands::produce_packed`] does, a record with a deadline of its own, earlier
+    /// than that of the delivery timeout. When it has not left by then it fails as one that is late
+    /// otherwise; one that has left fails when its request ends without success. Records share a
+    /// batch only if their deadlines differ by 10 ms at most, and then have the earliest of them.
+    ///
+    /// # Errors
+    /// As [`Commands::produce`]; `Refused` with [`Error::TimedOut`] when `until` has passed.
+    #[cfg(feature = "std")]
+    pub fn produce_packed_until(
+        &mut self,
+        now: Instant,
+        to: impl Into<Target>,
+        record: &Packed<'_>,
+        until: Instant,
+    ) -> Result<RecordId, ProduceError> {
+        if guard!("a deadline that has passed is refused", until <= now) {
+            return Err(ProduceError::Refused(Error::TimedOut));
+        }
+        let wall = self.wall_ms(now);
+        self.at(now);
+        let own = Own::after(self.cx.now, Span::of(now.until(until)));
+        self.owners.producer.produce(&mut self.cx, to.into(), record, wall, own)
     }
 
     /// Sends everything taken so far without waiting for linger; one

@@ -223,6 +223,7 @@ impl Cluster<'_> {
             generation: topic.epoch,
             id: topic.id,
             confirmed: scale.instant(topic.confirmed),
+            described: scale.instant(topic.described),
             by: topic.by,
         })
     }

@@ -113,6 +113,7 @@ impl Net<'_> {
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);
+                request.left.age(by);
             }
         }
     }
@@ -198,9 +199,11 @@ impl Net<'_> {
         at <= now
     }
 
-    /// Notes that bytes of a connection have arrived.
-    pub(crate) fn arrived(&mut self, now: Tick, slot: usize) {
+    /// Notes that so many bytes of a connection have arrived.
+    pub(crate) fn arrived(&mut self, now: Tick, slot: usize, bytes: usize) {
         let conn = &mut self.conns[slot];
+        conn.traffic.read(bytes);
+        self.traffic.read(bytes);
         (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
         self.stirred |= conn.renew(now, 0);
     }

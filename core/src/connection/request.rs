@@ -1,7 +1,7 @@
 //! Requests are written into blocks, and queued after those of their connection.
 
 use super::deadlines::REPORT;
-use super::{Body, Draft, InFlight, Net, Question, Tag};
+use super::{Body, Draft, InFlight, Net, Question, Sent, Tag};
 use crate::api::Kind;
 use crate::config::Text;
 use crate::memory::{Chain, ChainSink, Link};
@@ -105,6 +105,7 @@ impl Net<'_> {
             ctl: draft.ctl,
             total: total as u32,
             sent: 0,
+            left: Sent::NOT,
             silent: no_answer,
         };
         self.deadline = self.deadline.min(deadline).min(now + REPORT);
@@ -119,6 +120,7 @@ impl Net<'_> {
         if let Err(mut entry) = conn.in_flight.push(entry) {
             self.blocks.release(&mut entry.ctl);
         }
+        conn.traffic.requested();
         self.requests += 1;
     }
 

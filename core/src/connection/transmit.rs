@@ -149,6 +149,8 @@ impl Net<'_> {
         if len > 0 {
             self.stirred |= conn.renew(now, usize::from(conn.shown));
         }
+        conn.traffic.wrote(len);
+        self.traffic.wrote(len);
         let shown = usize::from(conn.shown);
         if shown == 0 && len > 0 {
             conn.left_at = now;
@@ -161,6 +163,7 @@ impl Net<'_> {
             }
             left -= rest;
             entry.sent = entry.total;
+            entry.left.leave(now);
             self.blocks.release(&mut entry.ctl);
             self.stirred |= core::mem::take(&mut self.short);
             conn.shown += 1;

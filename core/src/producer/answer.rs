@@ -189,6 +189,7 @@ impl<'d> Producer<'d> {
         let b = &mut self.batches[batch];
         let part = b.part as usize;
         b.stage = Stage::Ready;
+        self.spreads[usize::from(b.to.topic.index)].retries.count();
         if !self.ages.contains(batch) {
             b.late = true;
             self.ages.push_back(&mut self.late, batch);

@@ -1,6 +1,6 @@
 //! Batches and the queue that each partition has of them.
 
-use super::{Place, Producer};
+use super::{Own, Place, Producer};
 use crate::cluster::Cx;
 use crate::error::Error;
 use crate::event::Event;
@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) created: Tick,
+    /// The deadline that its records brought along.
+    pub(super) own: Own,
     /// Timestamp of the first record; once the batch was written, its offset, -1 where that is not
     /// known.
     pub(super) base: i64,
@@ -90,6 +92,7 @@ impl Batch {
         first: 0,
         count: 0,
         created: Tick::ZERO,
+        own: Own::NONE,
         base: 0,
         max_timestamp: 0,
         producer_id: 0,

@@ -45,7 +45,9 @@ impl<'d> Producer<'d> {
         }
         for batch in self.batches.iter_mut() {
             batch.created.age(by);
+            batch.own.age(by);
         }
+        self.own_timer.age(by);
     }
 
     pub(crate) fn begin(&self, _: &Cx<'d>, from: &Origin) -> Memo {

@@ -236,14 +236,16 @@ impl<'d> Producer<'d> {
     /// the next deadline.
     fn expire(&mut self, cx: &mut Cx<'d>) -> Tick {
         loop {
+            let own = self.over(cx);
             let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
-            let Some(batch) = oldest.first().get() else { return Tick::NEVER };
+            let Some(batch) = own.ok().or(oldest.first().get()) else { return Tick::NEVER };
             let b = &self.batches[batch];
-            let deadline = b.created + cx.settings.delivery_timeout;
-            let error = match self.identity {
-                Identity::Refused(error, _) => error,
+            let deadline = b.own.or(b.created + cx.settings.delivery_timeout);
+            let error = match (self.identity, own) {
+                (Identity::Refused(error, _), _) => error,
+                (_, Ok(_)) => self.why_late(cx, batch),
                 _ if guard!("delivery deadline", deadline <= cx.now) => self.why_late(cx, batch),
-                _ => return deadline,
+                (_, Err(next)) => return deadline.min(next),
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
             // One that is in flight is reported when its request ends.

@@ -1,7 +1,7 @@
 //! Names of brokers, by embassy-net's resolver.
 //!
 //! embassy-net ends a query when its future is dropped. A turn may be dropped at any time, so the
-//! queries have a task of their own, and a turn only looks whether there is an answer.
+//! queries have a task of their own, and a turn only checks whether there is a response.
 
 use core::cell::RefCell;
 use core::future::poll_fn;
@@ -20,19 +20,19 @@ type Host = String<253, u8>;
 const ADDRESSES: usize = 4;
 type Addresses = Vec<IpAddress, ADDRESSES, u8>;
 
-/// The one question that is being asked at a time.
+/// The one query that is in progress.
 pub(super) struct Desk(RefCell<Question>);
 
 struct Question {
     stage: Stage,
     host: Host,
-    /// The socket that asks.
+    /// The socket that requested it.
     asker: usize,
-    /// Counts questions: a late answer to one that was given up belongs to nobody.
+    /// Counts queries: a late response to one that was given up is dropped.
     serial: u32,
-    /// The answer; none: there is no such name.
+    /// The response; none: there is no such name.
     found: Addresses,
-    /// Where nobody answered, the last one at the end.
+    /// Addresses that did not respond, the last one at the end.
     failed: Addresses,
     driver: WakerRegistration,
     service: WakerRegistration,
@@ -96,7 +96,7 @@ impl<'d> Clerk<'d> {
         Self { desk, number, tried: None, left: 0, failures: 0 }
     }
 
-    /// An address of `host`, once it was looked up.
+    /// Returns an address of `host`, once it was looked up.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,7 +134,7 @@ impl<'d> Clerk<'d> {
         (self.left > 1).then(|| 1 + u32::from(self.failures) / ADDRESSES as u32)
     }
 
-    /// The address that was tried is dead. Whether there is another one.
+    /// Notes that the address that was tried is dead. Returns whether there is another one.
     pub(super) fn failed(&mut self) -> bool {
         if let Some(address) = self.tried.take() {
             self.desk.0.borrow_mut().note_failed(address);
@@ -150,13 +150,12 @@ impl<'d> Clerk<'d> {
         (self.left, self.failures) = (0, 0);
     }
 
-    /// Bytes came: the address that was tried is good.
+    /// Notes that bytes arrived: the address that was tried is good.
     pub(super) fn heard(&mut self) {
         self.tried = None;
     }
 
-    /// Whatever this socket asked, it does not want to know any more. An address that it tried
-    /// until now did not answer.
+    /// Drops what this socket requested. An address that it tried until now did not respond.
     pub(super) fn give_up(&mut self) {
         self.failed();
         self.left = 0;
@@ -179,7 +178,7 @@ impl<'d> Names<'d> {
         Self { stack, desk }
     }
 
-    /// Answers questions, for ever; on the same executor as the driver. While it does not run,
+    /// Serves look-ups, forever; on the same executor as the driver. While it does not run,
     /// connections to named brokers end at the connect timeout.
     pub async fn run(&mut self) -> ! {
         loop {

@@ -7,8 +7,8 @@ use embedded_io_async::{ErrorType, Read, Write};
 /// One half of a stream, for [`Halves`].
 pub type Half<T> = Mutex<NoopRawMutex, T>;
 
-/// The two halves of a stream as one that can be cloned, which the `split` of embedded-tls asks of
-/// what lies below it.
+/// The two halves of a stream as one that can be cloned, which the `split` of embedded-tls requires
+/// of what lies below it.
 ///
 /// ```text
 /// let (reader, writer) = socket.split(); // of embassy-net

@@ -1,4 +1,4 @@
-//! An application that looks at nothing for longer than a request may take.
+//! An application that polls nothing for longer than a request may take.
 
 use embassy_futures::select::select;
 use embassy_time::{Duration, Timer};
@@ -13,8 +13,8 @@ use crate::cancel::serve;
 use crate::executor::{Executor, shared};
 use crate::wire::cable;
 
-/// Its answer is in the socket all the time: 40 s are more than a request may take, 130 s are more
-/// than a record may.
+/// The response is in the socket all the time: 40 s are more than a request may take, 130 s are
+/// more than a record may.
 #[test]
 fn what_has_arrived_counts_before_what_is_too_late() {
     for away in [40, 130] {

@@ -1,4 +1,4 @@
-//! What the application brings, and what becomes of it when that is bad: seed and time of day.
+//! Bad values from the application: seed and time of day.
 
 use embassy_futures::select::select;
 use embassy_time::{Duration, Timer};
@@ -17,7 +17,7 @@ fn a_seed_of_zeros_works_like_any_other() {
     check_net(0, Habit::Patient, Named::ByAddress);
 }
 
-/// Timestamps of three records, with this time of day told before the first and before the third.
+/// Timestamps of three records, with this time of day set before the first and before the third.
 fn timestamps(reported: [Option<i64>; 2]) -> Vec<i64> {
     let mut executor = Executor::new();
     let (device, far) = cable(&mut executor);

@@ -23,10 +23,10 @@ const AAAA: u8 = 28;
 /// Connections that a broker takes at a time.
 const BACKLOG: usize = 8;
 
-/// A cluster and who waits for it.
+/// A cluster and the tasks that wait for it.
 pub(crate) struct Brokers {
     pub(crate) cluster: Cluster,
-    /// Frames that came, connections that were accepted and that ended, names that were asked for.
+    /// Frames that came, connections that were accepted and that ended, names that were looked up.
     pub(crate) requests: u64,
     pub(crate) accepted: u64,
     pub(crate) ended: u64,
@@ -75,7 +75,7 @@ impl Named {
         }
     }
 
-    /// A name server has to be asked.
+    /// A name server is needed.
     pub(crate) fn by_name(self) -> bool {
         !matches!(self, Self::ByAddress | Self::ByAddressV6)
     }
@@ -149,7 +149,7 @@ async fn serve(brokers: Shared<Brokers>, mut line: Line, broker: i32) {
     }
 }
 
-/// One request and its answer; `None` when the connection is over.
+/// One request and its response; `None` when the connection is over.
 async fn exchange(
     brokers: &Shared<Brokers>,
     line: &mut Line,
@@ -189,7 +189,7 @@ async fn exchange(
 }
 
 /// Knows every `*.example`, and nothing else (RFC 1035). `*.v6.example` has an IPv6 address alone,
-/// the others have none (RFC 3596). `dead-2.example` has two that nobody has before the good one,
+/// the others have none (RFC 3596). `dead-2.example` has two unused ones before the good one,
 /// `far-2.example` the same behind routers.
 async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
     let meta = || vec![PacketMetadata::EMPTY; 4].leak();
@@ -215,7 +215,7 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
             _ => Vec::new(),
         };
         brokers.borrow_mut().asked.push(name);
-        // The query again as an answer, and records that point to its name.
+        // The query as a response, and records that point to its name.
         let mut answer = packet[..len].to_vec();
         answer[2] = 0x81;
         answer[3] = if addresses.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
@@ -238,7 +238,7 @@ fn dead_addresses(name: &str) -> Vec<Ipv4Address> {
     }
 }
 
-/// Addresses on the link that nobody has.
+/// Unused addresses on the link.
 pub(crate) fn nobody(number: u8) -> Ipv4Address {
     v4(100 + number)
 }

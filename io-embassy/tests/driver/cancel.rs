@@ -25,7 +25,7 @@ type Sockets = SocketMem<CONNS, 1024, 1024>;
 /// How the application treats a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Habit {
-    /// Awaits it, or the next time to look whether there is something to send.
+    /// Awaits it, or the next check for something to send.
     Patient,
     /// Drops it after each poll, as soon as it waits.
     Hasty,
@@ -143,7 +143,7 @@ pub(crate) fn check<S: Socket + 'static, const N: usize>(
     assert!(in_time, "{case:?}: {read} read, {} acknowledged", journal.acked.len());
     assert!(journal.lost.is_empty(), "{case:?}: {:?}", journal.lost);
     assert_eq!(read, count, "{case:?}: records read more than once");
-    // The faults close connections; bytes that go missing would look like a broker's mistake.
+    // The faults close connections; bytes that go missing would look like a fault of the broker.
     let garbled = |news: &News| {
         matches!(news, News::Disconnected { error: Error::Peer(_) | Error::TimedOut, .. })
     };

@@ -1,4 +1,4 @@
-//! Addresses that nobody has, before the good one or beside it.
+//! Unused addresses, before the good one or beside it.
 
 use core::future::poll_fn;
 
@@ -144,10 +144,10 @@ fn a_bootstrap_address_that_refuses_costs_nothing() {
     }
 }
 
-/// The stack asks who has an address once in a second, whatever the address is (smoltcp's neighbour
-/// cache has one limit for all). Three addresses of a broker each want that question, two of them
-/// for nobody, and the socket whose packet is due first when the second is over has it. With seed 6
-/// those of the dead brokers win three times, and the good one is asked for after 4.1 s.
+/// The stack sends one request for a link address a second, whatever the address is (smoltcp's
+/// neighbour cache has one limit for all). Three addresses each need that request, two of them in
+/// vain, and the socket whose packet is due first when the second is over gets it. With seed 6
+/// those of the dead brokers win three times, and the good one is requested after 4.1 s.
 #[test]
 fn a_dead_broker_does_not_keep_others_from_being_found() {
     for seed in 1..=8 {
@@ -168,7 +168,7 @@ fn a_dead_broker_does_not_keep_others_from_being_found() {
     }
 }
 
-/// It cannot be told that the connection is over.
+/// It cannot be notified of the end.
 #[test]
 fn a_socket_whose_peer_is_gone_can_be_used_again() {
     let mut scene = Scene::new(1, 1, true);
@@ -196,7 +196,7 @@ fn a_socket_whose_peer_is_gone_can_be_used_again() {
     assert!(connected[1] <= Duration::from_secs(3), "{} ms", connected[1].as_millis());
 }
 
-/// DHCP gives the device another address: the response to a fetch that is under way goes to the old
+/// DHCP gives the device another address: the response to a fetch that is in flight goes to the old
 /// one, and nothing would be read before the request timeout of 30 s. The stack resets sockets
 /// whose address is gone.
 #[test]
@@ -212,7 +212,7 @@ fn connections_are_reopened_under_a_new_address() {
         let dns_servers = Default::default();
         let config = StaticConfigV4 { address, gateway: Some(BROKERS), dns_servers };
         scene.device.set_config_v4(ConfigV4::Static(config));
-        // Somebody else writes; the reader has nothing to send.
+        // Another producer writes; the reader has nothing to send.
         let reader = core::mem::replace(&mut scene.journal, shared(Journal::default()));
         scene.work::<2>("10.0.0.1:9091", seed + 10);
         scene.journal.borrow_mut().send(topic, "after");

@@ -94,7 +94,7 @@ impl Executor {
         self.run_until(time, || false);
     }
 
-    /// Polls whoever was woken, until nobody is.
+    /// Polls the tasks that were woken, until none is.
     fn settle(&mut self) {
         for round in 0.. {
             let mut idle = true;

@@ -79,7 +79,7 @@ impl Line {
         self.send_records().await
     }
 
-    /// What TLS has to send: answers of a handshake, encrypted bytes, alerts.
+    /// What TLS has to send: responses of a handshake, encrypted bytes, alerts.
     async fn send_records(&mut self) -> Option<()> {
         let mut records = Vec::new();
         while let Some(session) = self.session.as_mut().filter(|session| session.wants_write()) {

@@ -40,7 +40,7 @@ fn driver(stack: Stack<'static>, config: Config<'static>) -> NetDriver<'static, 
     NetDriver::new(client, Box::leak(Box::new(Sockets::new())).sockets(stack))
 }
 
-/// Runs a driver for ever; how often its task was woken.
+/// Runs a driver forever; counts how often its task was woken.
 fn run(
     executor: &mut Executor,
     mut driver: NetDriver<'static, 2>,
@@ -126,7 +126,7 @@ fn a_device_that_probes_when_it_produces_notices_growth_with_its_next_record() {
     assert!(device.executor.run_until(SECOND, added), "growth was not noticed");
 }
 
-/// A device that works, sleeps and works again when it is told to.
+/// A device that works, sleeps and works again on command.
 struct Device {
     executor: Executor,
     stack: Stack<'static>,
@@ -181,7 +181,7 @@ impl Device {
         driver.take().expect("it is there")
     }
 
-    /// Somebody else writes to a partition.
+    /// Another producer writes to a partition.
     fn write(&mut self, partition: u32, count: u32) {
         let mut config = self.config;
         config.client_id = "somebody";
@@ -344,7 +344,7 @@ fn a_record_that_was_not_flushed_before_a_long_sleep_is_reported_as_failed() {
     device.executor.run_for(SECOND);
     let journal = device.journal.borrow();
     let lost: Vec<_> = journal.lost.iter().map(|l| (l.error, l.maybe_written)).collect();
-    // The connection ended in its sleep, so nobody could answer.
+    // The connection ended in its sleep, so no response could arrive.
     let unanswered = Error::Blocked(Obstacle::NoAnswer { broker: 1 });
     assert_eq!(lost, [(unanswered, false)]);
 }

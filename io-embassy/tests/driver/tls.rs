@@ -29,7 +29,7 @@ const RECORD: usize = 1200;
 
 type Memory = StreamMem<700, 300>;
 
-/// Who signs certificates, and one that it signed.
+/// A certificate authority, and a certificate that it signed.
 struct Identity {
     authority: Vec<u8>,
     server: Arc<ServerConfig>,
@@ -152,7 +152,7 @@ fn tls_loses_nothing_although_turns_are_dropped() {
 }
 
 #[test]
-fn a_broker_whose_certificate_nobody_trusted_has_signed_gets_no_request() {
+fn a_broker_without_a_trusted_certificate_gets_no_request() {
     let stranger: &Identity = Box::leak(Box::new(Identity::new()));
     let mut executor = Executor::new();
     let (device, far) = cable(&mut executor);

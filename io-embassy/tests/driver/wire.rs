@@ -104,7 +104,7 @@ pub(crate) fn cable(executor: &mut Executor) -> (Stack<'static>, Stack<'static>)
     bad_cable(executor, &Rc::new(Cell::new(0)))
 }
 
-/// The same as Ethernet: who sends to an address asks who has it.
+/// The same as Ethernet: a sender first requests the link address.
 pub(crate) fn ethernet(executor: &mut Executor) -> (Stack<'static>, Stack<'static>) {
     let hardware = |number| HardwareAddress::Ethernet([2, 0, 0, 0, 0, number]);
     lay(executor, &Rc::new(Cell::new(0)), [hardware(2), hardware(1)])

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Options, lock, micros};
 
-/// The file, if one is wanted.
+/// The file, if one was requested.
 pub(super) struct History {
     out: Option<Mutex<BufWriter<File>>>,
     process: String,

@@ -84,7 +84,7 @@ impl Options {
     }
 }
 
-/// What is told at the end.
+/// What is printed at the end.
 #[derive(Default)]
 struct Tally {
     records: AtomicU64,
@@ -246,7 +246,7 @@ fn listen(paused: &Arc<AtomicBool>, stop: &Arc<AtomicBool>) {
     });
 }
 
-/// Tells of each acknowledgement when it comes, whatever the order.
+/// Reports each acknowledgement when it arrives, in any order.
 struct Acks {
     /// All are waited for.
     each: bool,
@@ -447,7 +447,7 @@ fn seq_of(value: &[u8]) -> i64 {
 fn emit(mut line: Value) {
     line["t"] = micros().into();
     let mut out = io::stdout().lock();
-    // Whoever listened has gone: the process is about to be ended.
+    // The reader has gone: the process is about to be ended.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 

@@ -76,7 +76,7 @@ impl Offsets {
             match driver.assign(now, self.topic, index, self.at) {
                 Ok(id) => {
                     // Its records are not wanted, and a Fetch that waits for some would hold up
-                    // the next question.
+                    // the next request.
                     driver.pause(id);
                     self.open.push_back((place, id));
                 }
@@ -110,8 +110,8 @@ impl Offsets {
         }
     }
 
-    /// What was found until now; `None` when not even the partitions are known. `late`: the error
-    /// of those without a result.
+    /// Returns what was found so far; `None` when not even the partitions are known. `late`: the
+    /// error of those without a result.
     pub(super) fn partial(&mut self, late: &Error) -> Option<Vec<Result<i64, Error>>> {
         (!self.found.is_empty()).then(|| self.results(late))
     }
@@ -125,7 +125,7 @@ impl Offsets {
         core::mem::take(&mut self.found).into_iter().map(result).collect()
     }
 
-    /// Gives everything back, the topic's place with it.
+    /// Releases everything, the topic's slot included.
     pub(super) fn stop(&mut self, driver: &mut Driver<'_>, now: Instant) {
         for (_, id) in self.open.drain(..) {
             driver.unassign(now, id);

@@ -15,9 +15,10 @@ use super::topic::{
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Hub, owned, timed_out};
+use crate::event::{Hub, owned};
+use crate::reasons::Reasons;
 
-/// First pause before a request is tried again, doubled each time up to [`PAUSE_MAX`].
+/// First pause before a request is retried, doubled each time up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// For this long brokers may not agree on a topic that was created or deleted here.
@@ -27,7 +28,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 pub(super) struct Job {
     pub(super) ask: Ask,
     pub(super) finish: Finish,
-    /// Whether anybody can still hear of the result.
+    /// Whether a caller still waits for the result.
     pub(super) is_awaited: Box<dyn Fn() -> bool + Send>,
 }
 
@@ -54,13 +55,13 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// Whether nothing happens but that the application is told.
+    /// Whether the request changes nothing in the cluster.
     fn only_reports(&self) -> bool {
         matches!(self, Self::Describe { .. } | Self::Offsets { .. })
     }
 }
 
-/// What an answer has told so far.
+/// What was read of a response so far.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) cluster: ClusterDescription,
@@ -78,7 +79,7 @@ struct Task {
     gathered: Gathered,
     /// Why the last try failed.
     last: Option<ErrorKind>,
-    /// A try ended without an answer: what it asked for may have happened.
+    /// An attempt ended without a response: what it requested may have happened.
     unsure: bool,
 }
 
@@ -91,6 +92,7 @@ enum State {
 pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>, hub: &Hub) {
     let mut tasks: Vec<Task> = Vec::new();
     let mut recent = Recent::default();
+    let mut reasons = Reasons::default();
     loop {
         let now = driver.now();
         loop {
@@ -114,12 +116,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
             tasks.into_iter().for_each(|task| (task.job.finish)(Err(error.clone())));
             return;
         }
-        events(&mut driver, &mut tasks, &mut recent, hub);
+        events(&mut driver, &mut tasks, &mut recent, &mut reasons, hub);
+        reasons.check(&driver);
         let now = driver.now();
         let failure = driver.failure();
         let mut open = Vec::new();
         for task in tasks {
-            if let Some(task) = task.advance(&mut driver, now, failure.as_deref()) {
+            if let Some(task) = task.advance(&mut driver, now, failure.as_deref(), &reasons) {
                 open.push(task);
             }
         }
@@ -127,7 +130,13 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
     }
 }
 
-fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, hub: &Hub) {
+fn events(
+    driver: &mut Driver<'_>,
+    tasks: &mut Vec<Task>,
+    recent: &mut Recent,
+    reasons: &mut Reasons,
+    hub: &Hub,
+) {
     let now = driver.now();
     let failure = driver.failure();
     let mut done = Vec::new();
@@ -138,7 +147,7 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                 let Some(at) = tasks.iter().position(asked) else { continue };
                 match reply {
                     Reply::Done(result) => {
-                        // Not asked any more: no later event can mean it.
+                        // It awaits no response now: no later event is for it.
                         tasks[at].state = State::Waiting { until: now };
                         done.push((tasks.swap_remove(at), result));
                     }
@@ -162,6 +171,7 @@ fn events(driver: &mut Driver<'_>, tasks: &mut Vec<Task>, recent: &mut Recent, h
                         }
                     }
                 }
+                reasons.note(&event, commands, failure.as_deref());
                 hub.report(|| owned(&event, commands, failure.as_deref()));
             }
         }
@@ -193,7 +203,7 @@ impl Recent {
         names.get(name).is_some_and(|at| *at + SETTLING > now)
     }
 
-    /// Whether trying again may give another answer.
+    /// Whether a retry may succeed.
     fn worth_retrying(&self, ask: &Ask, code: i16, now: Instant) -> bool {
         match (code, ask) {
             // COORDINATOR_NOT_AVAILABLE, NOT_CONTROLLER, THROTTLING_QUOTA_EXCEEDED, and
@@ -211,7 +221,7 @@ impl Recent {
     }
 }
 
-/// What a refusal means after a try whose answer was lost: it had worked.
+/// Whether a refusal after an attempt whose response was lost means that the attempt succeeded.
 fn had_worked(ask: &Ask, code: i16) -> bool {
     matches!((ask, code), (Ask::Create(_), 36) | (Ask::Delete { .. }, 3) | (Ask::Grow { .. }, 37))
 }
@@ -236,7 +246,7 @@ impl Task {
         }
     }
 
-    /// Asks the brokers, when it is time to.
+    /// Sends the request when it is due.
     fn start(&mut self, driver: &mut Driver<'_>, now: Instant, busy: &mut Vec<TopicId>) {
         if !matches!(self.state, State::Waiting { until } if until <= now) {
             return;
@@ -266,14 +276,14 @@ impl Task {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
             Ask::Offsets { name, at, list } => match driver.topic(name) {
-                // It is taken up for one at a time.
+                // A topic serves one task at a time.
                 Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
                     busy.push(topic);
                     self.state = State::Offsets(Offsets::new(topic, *at, list.clone()));
                     return;
                 }
-                // Others are being looked at, and give their place back.
+                // Other topics are in use, and their slots become free.
                 Err(Core::Limit { what: LimitKind::Topics, .. }) if !busy.is_empty() => {
                     return self.again(now);
                 }
@@ -291,19 +301,19 @@ impl Task {
         }
     }
 
-    /// Ends at once: it will not get better.
+    /// Ends at once: a retry would not help.
     fn give_up(&mut self, why: ErrorKind) {
         self.last = Some(why);
         self.until = Instant::ZERO;
     }
 
-    /// Tries again, a little later.
+    /// Retries, a little later.
     fn again(&mut self, now: Instant) {
         self.state = State::Waiting { until: now + self.pause };
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// A try ended. `None`: and with it the task.
+    /// Handles the end of an attempt. `None`: the task has ended, too.
     fn done(mut self, result: Result<(), Core>, now: Instant, recent: &mut Recent) -> Option<Self> {
         let result = result.and_then(|()| match (&self.job.ask, self.gathered.topics.first()) {
             (Ask::Describe { name: Some(_) }, Some(topic)) if topic.error.0 != 0 => {
@@ -351,12 +361,13 @@ impl Task {
         (self.job.finish)(Err(error));
     }
 
-    /// Moves on what needs no answer. `None`: the task is over.
+    /// Advances what needs no response. `None`: the task has ended.
     fn advance(
         mut self,
         driver: &mut Driver<'_>,
         now: Instant,
         failure: Option<&Failure>,
+        reasons: &Reasons,
     ) -> Option<Self> {
         if let State::Offsets(offsets) = &mut self.state {
             match offsets.advance(driver, now) {
@@ -380,19 +391,19 @@ impl Task {
         }
         if let State::Offsets(offsets) = &mut self.state
             && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
-            && let Some(partial) = offsets.partial(&timed_out(driver, failure))
+            && let Some(partial) = offsets.partial(&reasons.timed_out(driver, failure))
         {
             offsets.stop(driver, now);
             self.gathered.offsets = partial;
             return self.succeed();
         }
         self.stop(driver, now);
-        // What still stands in the way says more than how the last try ended.
+        // The present obstacle says more than how the last attempt ended.
         let silent =
             matches!(self.last, None | Some(ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut)));
         let error = match self.last {
             Some(last) if !silent || driver.obstacle().is_none() => last.into(),
-            _ => timed_out(driver, failure),
+            _ => reasons.timed_out(driver, failure),
         };
         self.fail(error);
         None
@@ -404,7 +415,7 @@ impl Task {
         }
     }
 
-    /// Whether nobody waits any more for what this one would tell.
+    /// Whether no caller waits for the result any more.
     fn is_forgotten(&self) -> bool {
         let asked = matches!(self.state, State::Asked(_));
         !asked && self.job.ask.only_reports() && !(self.job.is_awaited)()
@@ -446,7 +457,7 @@ impl Gathered {
         }
     }
 
-    /// Brokers answer in the order of their hash tables.
+    /// Sorts the result: brokers return the order of their hash tables.
     fn sort(&mut self) {
         self.cluster.brokers.sort_by_key(|broker| broker.id);
         self.topics.sort_by(|a, b| a.name.cmp(&b.name));

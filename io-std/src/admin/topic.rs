@@ -12,7 +12,7 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
-    /// `-1` asks for the brokers' default (Kafka 2.4 and later), of either number.
+    /// `-1` is the brokers' default (Kafka 2.4 and later), for either number.
     #[must_use]
     pub fn new(name: impl Into<String>, partitions: i32, replication_factor: i16) -> Self {
         Self { name: name.into(), partitions, replication_factor, configs: Vec::new() }
@@ -42,7 +42,7 @@ pub struct TopicDescription {
     pub id: Uuid,
     /// Internal to Kafka.
     pub internal: bool,
-    /// 0, or why there is nothing to tell.
+    /// 0, or why nothing is known.
     pub error: ErrorCode,
     /// Its partitions, by index.
     pub partitions: Vec<PartitionDescription>,

@@ -171,7 +171,7 @@ impl Chunk {
         self.bytes.len()
     }
 
-    /// Takes out what is in there, which is to be handed over.
+    /// Takes the content out, to be handed over.
     pub(super) fn take(&mut self, spare: &Arc<Spare>) -> Self {
         let batches = core::mem::take(&mut self.batches);
         // Much memory for few bytes would wait in the queue.

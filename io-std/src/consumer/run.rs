@@ -15,8 +15,9 @@ use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, located, owned};
-use crate::metrics::{ConsumerMetrics, NetMetrics, TopicRead, known};
+use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
+use crate::reasons::Reasons;
 
 /// What to read from the start.
 pub(super) enum Wanted {
@@ -24,6 +25,18 @@ pub(super) enum Wanted {
     Partitions(Vec<(Arc<str>, u32, Start)>),
     /// Topics, whose partitions start where this says.
     From(Vec<Arc<str>>, StartOf),
+}
+
+impl Wanted {
+    /// The topics' names.
+    fn names(&self) -> String {
+        let mut names: Vec<&str> = match self {
+            Self::Topics(topics) | Self::From(topics, _) => topics.iter().map(|t| &**t).collect(),
+            Self::Partitions(list) => list.iter().map(|(topic, ..)| &**topic).collect(),
+        };
+        names.dedup();
+        names.join(", ")
+    }
 }
 
 /// Where a partition starts; `None`: where it would without this.
@@ -38,9 +51,9 @@ struct Partition {
     paused: bool,
     /// Position of the first batch since the last seek.
     first: Option<i64>,
-    /// The end of its log, as last heard.
+    /// The end of its log, as last reported.
     end: Option<i64>,
-    /// The last error that the application was told.
+    /// The last error that was reported to the application.
     reported: Option<Core>,
 }
 
@@ -64,6 +77,9 @@ pub(super) fn run(
         counts: HashMap::new(),
         outgrown: Vec::new(),
         disconnects: 0,
+        reasons: Reasons::default(),
+        unheard: Some(driver.now()),
+        wanted: wanted.names(),
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -88,6 +104,7 @@ pub(super) fn run(
         run.grow(&mut driver);
         run.give();
         run.report_topics(&driver);
+        run.report_silence(&driver);
         run.report_stuck(&driver);
     }
 }
@@ -108,7 +125,12 @@ struct Run<'a> {
     /// Batches that did not fit.
     outgrown: Vec<Outgrown>,
     disconnects: u64,
-    /// What the application is told when this thread ends.
+    reasons: Reasons,
+    /// No broker has said anything about topics since then.
+    unheard: Option<Instant>,
+    /// What is read, for messages.
+    wanted: String,
+    /// The error for the application when this thread ends.
     ended: Error,
 }
 
@@ -226,7 +248,7 @@ impl Run<'_> {
             }
             What::Resume(position) => {
                 at.paused = false;
-                // What was fetched before the pause was thrown away.
+                // What was fetched before the pause was dropped.
                 let from = position.or(at.first);
                 let sought = from.map_or(Ok(()), |from| driver.seek(now, id, Start::Offset(from)));
                 driver.resume(now, id);
@@ -245,11 +267,12 @@ impl Run<'_> {
         driver.turn(self.patience(driver))
     }
 
-    /// Until a topic that cannot be used must be told.
+    /// Returns the time until a topic that cannot be used must be reported.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let unreported = self.topics.values().filter(|topic| !topic.reported);
         let due = unreported.map(|topic| topic.since + self.config.topic_timeout);
-        let due = due.chain(self.stuck.due()).min()?;
+        let unheard = self.unheard.map(|since| since + self.config.topic_timeout);
+        let due = due.chain(self.stuck.due()).chain(unheard).min()?;
         Some(driver.now().until(due))
     }
 
@@ -278,7 +301,7 @@ impl Run<'_> {
     fn records(&mut self, batch: &Batch<'_>, commands: &Commands<'_>) {
         let id = batch.partition();
         if !self.partitions.contains_key(&id) {
-            // Taken up before its `Assigned` was seen.
+            // Assigned, but its event was not polled yet.
             let at = batch.topic_partition();
             let Some(topic) = commands.topic_name(at.topic) else { return };
             self.add(id, topic.into(), at.partition);
@@ -365,8 +388,29 @@ impl Run<'_> {
             _ => {
                 self.disconnects += u64::from(matches!(event, CoreEvent::Disconnected { .. }));
                 self.topic_event(now, event);
+                if let CoreEvent::TopicFailed { topic, .. } = *event
+                    && let Some(name) = commands.topic_name(topic)
+                {
+                    self.counts.entry(name.into()).or_default().errors += 1;
+                }
+                self.reasons.note(event, commands, failure);
                 self.shared.hub.report(|| owned(event, commands, failure));
             }
+        }
+    }
+
+    /// Reports that no broker responds at all, to an application that waits for records.
+    fn report_silence(&mut self, driver: &Driver<'_>) {
+        self.reasons.check(driver);
+        let now = driver.now();
+        let timeout = self.config.topic_timeout;
+        if self.unheard.is_none_or(|since| since + timeout > now) {
+            return;
+        }
+        self.unheard = Some(now);
+        if driver.obstacle().is_some() {
+            let error = self.reasons.timed_out(driver, driver.last_failure());
+            self.shared.push_if_empty(error.doing(format!("read {}", self.wanted)));
         }
     }
 
@@ -384,7 +428,9 @@ impl Run<'_> {
         }
         for (name, read) in &mut metrics.topics {
             let id = driver.topic(name).ok();
-            (read.partitions, read.age) = known(driver, id);
+            let known = Known::of(driver, id);
+            (read.partitions, read.age) = (known.partitions, known.age);
+            read.leaders_age = known.leaders_age;
         }
         metrics
     }
@@ -406,8 +452,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the application an error that it has to do something about, in its place among the
-    /// records.
+    /// Reports an error that the application has to handle, in its place among the records.
     fn fail(&mut self, at: PartitionId, error: Error) {
         self.give();
         let error = match self.partitions.get(&at) {
@@ -432,7 +477,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells of topics that have not been usable for long.
+    /// Reports topics that could not be used for long.
     fn report_topics(&mut self, driver: &Driver<'_>) {
         let now = driver.now();
         for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.reported) {
@@ -461,9 +506,11 @@ impl Run<'_> {
     fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>) {
         match *event {
             CoreEvent::TopicReady { topic, .. } | CoreEvent::TopicRecreated { topic, .. } => {
+                self.unheard = None;
                 self.topics.remove(&topic);
             }
             CoreEvent::TopicFailed { topic, error } => {
+                self.unheard = None;
                 let entry = self.topics.entry(topic);
                 entry.or_insert(Topic { since: now, error, reported: false }).error = error;
             }
@@ -472,7 +519,7 @@ impl Run<'_> {
     }
 }
 
-/// Refusals that only the application, or somebody at the cluster, can mend.
+/// Whether only the application, or an operator of the cluster, can mend the error.
 fn needs_the_application(error: Core) -> bool {
     match error {
         Core::Broker(code) => matches!(code.0, 1 | 17 | 29 | 30 | 31),
@@ -482,7 +529,7 @@ fn needs_the_application(error: Core) -> bool {
 }
 
 impl Drop for Run<'_> {
-    /// Also after a panic: nobody waits for ever.
+    /// Also after a panic: no caller waits forever.
     fn drop(&mut self) {
         if self.shared.is_closed() {
             self.ended = ErrorKind::Closed.into();

@@ -33,7 +33,7 @@ pub(super) struct Shared {
 struct State {
     chunks: VecDeque<Result<Part, Error>>,
     bytes: usize,
-    /// The background thread is to be woken when half the room is free.
+    /// The background thread is to be woken when half of the space is free.
     blocked: bool,
     wakers: Wakers,
     closed: Option<Error>,
@@ -64,7 +64,7 @@ pub(super) struct End {
     pub(super) offset: i64,
 }
 
-/// What the application wants of the background thread.
+/// A command for the background thread.
 pub(super) struct Command {
     pub(super) topic: Arc<str>,
     pub(super) partition: u32,
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     pub(super) fn set_waker(&self, waker: driver::Waker) {
-        // Set once, by whoever starts the thread.
+        // Set once, by the caller that starts the thread.
         let _ = self.waker.set(waker);
     }
 
@@ -122,10 +122,10 @@ impl Shared {
         }
         let mut state = lock(&self.state);
         if state.closed.is_some() {
-            return pending; // dropping `done` answers "closed"
+            return pending; // dropping `done` reports "closed"
         }
         let at = state.at(topic, partition);
-        // Whatever was fetched up to now is not delivered.
+        // What was fetched so far is not delivered.
         at.epoch += u32::from(!matches!(what, What::Assign(_)));
         match &mut what {
             What::Assign(_) | What::Park(_) => {}
@@ -148,7 +148,7 @@ impl Shared {
     pub(super) fn ask_metrics(&self, done: Setter<ConsumerMetrics>) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
-            return; // dropping `done` answers "closed"
+            return; // dropping `done` reports "closed"
         }
         state.asked.push(done);
         drop(state);
@@ -252,7 +252,7 @@ impl Shared {
 
     // The background thread's side.
 
-    /// The epoch of a partition that is taken up.
+    /// Returns the epoch of a partition that is assigned.
     pub(super) fn epoch(&self, topic: &str, partition: u32) -> u32 {
         lock(&self.state).at(topic, partition).epoch
     }
@@ -286,7 +286,15 @@ impl Shared {
         self.push_part(chunk.map(Part::Chunk), size);
     }
 
-    /// Says, in its place among the records, that a partition was read to its end.
+    /// Hands an error over, unless something waits already: it is not urgent.
+    pub(super) fn push_if_empty(&self, error: Error) {
+        let is_empty = lock(&self.state).chunks.is_empty();
+        if is_empty {
+            self.push(Err(error));
+        }
+    }
+
+    /// Reports, in its place among the records, that a partition was read to its end.
     pub(super) fn push_end(&self, end: End) {
         self.push_part(Ok(Part::End(end)), 0);
     }
@@ -310,7 +318,7 @@ impl Shared {
     pub(super) fn abort(&self, error: &Error) {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
-        state.commands.clear(); // answers "closed"
+        state.commands.clear(); // reports "closed"
         let asked = core::mem::take(&mut state.asked);
         let woken = state.wakers.take();
         drop(state);

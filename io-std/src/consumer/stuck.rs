@@ -7,7 +7,7 @@ use kavka_core::{Instant, Obstacle, PartitionId};
 
 use crate::driver::Driver;
 
-/// Looks at all partitions now and then.
+/// Checks all partitions periodically.
 #[derive(Default)]
 pub(super) struct Stuck {
     look_at: Option<Instant>,
@@ -16,12 +16,12 @@ pub(super) struct Stuck {
 }
 
 impl Stuck {
-    /// When it looks again.
+    /// Returns the time of the next check.
     pub(super) fn due(&self) -> Option<Instant> {
         self.look_at
     }
 
-    /// Partitions that something has stood in the way of for `timeout`, once for each reason.
+    /// Returns the partitions that could not be read for `timeout`, once for each reason.
     pub(super) fn look(
         &mut self,
         driver: &Driver<'_>,

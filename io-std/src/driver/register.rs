@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use polling::{Event, PollMode, Poller};
 
-/// How the poller tells of readiness.
+/// How the poller reports readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Again and again while a socket is ready: fewer reads for small answers.
+    /// Again and again while a socket is ready: fewer reads for small responses.
     #[default]
     Level,
     /// Once per change: fewer changes of interest for large streams. Not every platform has it.
@@ -50,7 +50,7 @@ impl Registered {
         &self.socket
     }
 
-    /// What to be told of. Without any interest even a hang-up is told at most once.
+    /// What to report. Without any interest even a hang-up is reported at most once.
     pub(super) fn set_interest(&mut self, read: bool, write: bool) -> io::Result<()> {
         if self.interest == (read, write) {
             return Ok(());

@@ -39,7 +39,7 @@ struct Name {
     tried: Vec<SocketAddr>,
 }
 
-/// Looks names up on short-lived threads: the system's resolver knows no other way. One look-up
+/// Looks names up on short-lived threads: the system's resolver blocks. One look-up
 /// per name runs at a time.
 pub(super) struct Resolver {
     poller: Arc<Poller>,

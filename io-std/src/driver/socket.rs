@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::register::{Mode, Registered};
 
-/// An address that does not answer for this long makes way for the next one, if there is one.
+/// An address that does not respond for this long is given up for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
 /// One that takes the connection and returns nothing for this long, too.
 const FIRST_BYTE: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ pub(super) struct Conn {
     /// The one that is tried or in use, and whether there are others.
     address: Option<SocketAddr>,
     others: bool,
-    /// Those that were tried since the driver looked last.
+    /// Those that were tried since the driver last checked.
     pub(super) tried: Vec<SocketAddr>,
     /// Bytes came over it.
     answers: bool,
@@ -111,7 +111,7 @@ impl Conn {
         self.writable |= writable;
     }
 
-    /// The address, if something came from there.
+    /// Returns the address, if bytes have arrived from it.
     pub(super) fn answering(&self) -> Option<SocketAddr> {
         self.address.filter(|_| self.answers)
     }
@@ -268,7 +268,7 @@ impl Conn {
                     self.answers = true;
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
-                    // A short read emptied the socket; level-triggered polling tells of more.
+                    // A short read emptied the socket; level-triggered polling reports more.
                     if read < offered && matches!(cx.mode, Mode::Level) {
                         self.readable = false;
                     }
@@ -282,7 +282,7 @@ impl Conn {
     }
 }
 
-/// Has the system find out that the peer is gone although nothing says so, as when a device in the
+/// Makes the system detect that the peer is gone without any notice, as when a device in the
 /// middle forgot the connection.
 fn watch_peer(socket: &Socket, silence: Duration) {
     // Whole seconds are what most systems know. A system without these options goes without: the

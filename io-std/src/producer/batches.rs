@@ -25,20 +25,21 @@ pub(super) struct Batches {
     spare: Vec<Vec<Run>>,
 }
 
-/// A chunk that somebody may wait for.
+/// A chunk whose outcomes a caller may wait for.
 struct Waited {
     outcomes: Arc<Outcomes>,
     open: u32,
 }
 
 impl Batches {
-    /// Outcomes of the `count` records of this chunk will be told to `outcomes`.
-    pub(super) fn watch(&mut self, chunk: u64, count: u32, outcomes: Arc<Outcomes>) {
+    /// Outcomes of the `count` records of this chunk, but for `known` of them, will be reported to
+    /// `outcomes`.
+    pub(super) fn watch(&mut self, chunk: u64, count: u32, known: u32, outcomes: Arc<Outcomes>) {
         outcomes.prepare(count);
-        if count > 0
+        if count > known
             && let Some(slot) = self.chunks.entry(chunk)
         {
-            *slot = Some(Waited { outcomes, open: count });
+            *slot = Some(Waited { outcomes, open: count - known });
         }
     }
 
@@ -65,7 +66,7 @@ impl Batches {
         runs.push(Run { chunk, at, first: index, count: 1 });
     }
 
-    /// Tells the outcomes of records `first .. first + count` of a batch: `outcome(n)` for the
+    /// Reports the outcomes of records `first .. first + count` of a batch: `outcome(n)` for the
     /// n-th of them.
     pub(super) fn resolve(
         &mut self,
@@ -104,7 +105,7 @@ impl Batches {
         self.batches.trim(Vec::is_empty);
     }
 
-    /// Tells the outcomes of records of a chunk, whether they went into a batch or not.
+    /// Reports the outcomes of records of a chunk, whether they went into a batch or not.
     pub(super) fn report(
         &mut self,
         chunk: u64,
@@ -146,7 +147,7 @@ impl<T: Default> Window<T> {
         self.entries.get_mut(index)
     }
 
-    /// The entry, made if it is new; `None` only for a key that the window has left behind.
+    /// Returns the entry, a new one if necessary; `None` only for a key before the window.
     fn entry(&mut self, key: u64) -> Option<&mut T> {
         if self.entries.is_empty() {
             self.base = key;
@@ -183,7 +184,7 @@ mod tests {
         let mut batches = Batches::default();
         let chunks = [Arc::new(Outcomes::default()), Arc::new(Outcomes::default())];
         for (chunk, outcomes) in (0..).zip(&chunks) {
-            batches.watch(chunk, 4, outcomes.clone());
+            batches.watch(chunk, 4, 0, outcomes.clone());
         }
         // Batch 9 has records 0 and 2 of the first chunk, then 0 to 3 of the second; batch 10
         // the others.

@@ -28,12 +28,18 @@ const NONE: u32 = u32::MAX;
 const NO_TIME: i64 = i64::MIN;
 /// Topic, partition, bytes that follow, timestamp.
 const FIXED: usize = 3 * 4 + 8;
+/// With the topic: a deadline follows these.
+const DATED: u32 = 1 << 31;
+/// With the topic: the deadline has passed, and the outcome was reported.
+const OVER: u32 = 1 << 30;
 
 /// Records, one after the other: where each goes in front, then the record as its batch will have
 /// it, but for what only its batch decides. To put it there takes one copy.
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
+    /// Records whose deadline passed before the chunk's turn.
+    pub(super) over: u32,
     pub(super) outcomes: Arc<Outcomes>,
 }
 
@@ -53,32 +59,38 @@ pub(super) fn length(record: &Record<'_>) -> Option<u32> {
     u32::try_from(record::packed_len(record)).ok().filter(|length| *length <= i32::MAX as u32)
 }
 
-/// Bytes that a record of this length takes up in a chunk.
-pub(super) fn size(length: u32) -> usize {
-    FIXED + length as usize
+/// Bytes that a record of this length takes up in a chunk; `dated`: with a deadline of its own.
+pub(super) fn size(length: u32, dated: bool) -> usize {
+    FIXED + if dated { 8 } else { 0 } + length as usize
 }
 
 impl Chunk {
     pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, count: 0, outcomes: Arc::default() }
+        Self { bytes, count: 0, over: 0, outcomes: Arc::default() }
     }
 
-    /// Appends a record of this length; its place in the chunk.
+    /// Appends a record of this length, which may have a deadline of its own; its place in the
+    /// chunk.
     pub(super) fn push(
         &mut self,
         topic: u32,
         partition: Option<u32>,
         record: &Record<'_>,
         length: u32,
+        until: Option<u64>,
     ) -> u32 {
         let mut fixed = [0; FIXED];
-        let words = [topic, partition.unwrap_or(NONE), length];
+        let dated = if until.is_some() { DATED } else { 0 };
+        let words = [topic | dated, partition.unwrap_or(NONE), length];
         for (to, word) in fixed.chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
         fixed[12..].copy_from_slice(&record.timestamp.unwrap_or(NO_TIME).to_le_bytes());
-        self.bytes.reserve(size(length));
+        self.bytes.reserve(size(length, until.is_some()));
         self.bytes.extend_from_slice(&fixed);
+        if let Some(until) = until {
+            self.bytes.extend_from_slice(&until.to_le_bytes());
+        }
         // The sink takes everything.
         let _ = record::pack(&mut Append(&mut self.bytes), record);
         let place = self.count;
@@ -92,6 +104,10 @@ pub(super) struct Packed<'a> {
     pub(super) topic: u32,
     pub(super) partition: Option<u32>,
     pub(super) record: record::Packed<'a>,
+    /// A deadline of its own, in microseconds on the inbox's clock.
+    pub(super) until: Option<u64>,
+    /// That has passed, and the outcome was reported.
+    pub(super) is_over: bool,
     /// Bytes that it takes up.
     pub(super) size: usize,
 }
@@ -107,14 +123,55 @@ impl<'a> Packed<'a> {
         };
         let time = i64::from_le_bytes(*fixed.last_chunk::<8>()?);
         let length = word(8);
+        let (until, rest) = match word(0) & DATED {
+            0 => (None, rest),
+            _ => {
+                let (until, rest) = rest.split_first_chunk::<8>()?;
+                (Some(u64::from_le_bytes(*until)), rest)
+            }
+        };
         let bytes = rest.get(..length as usize)?;
         let record = record::Packed::new(bytes, (time != NO_TIME).then_some(time));
         let partition = Some(word(4)).filter(|partition| *partition != NONE);
-        Some(Self { topic: word(0), partition, record, size: size(length) })
+        let (topic, is_over) = (word(0) & !(DATED | OVER), word(0) & OVER != 0);
+        let size = size(length, until.is_some());
+        Some(Self { topic, partition, record, until, is_over, size })
     }
 }
 
-/// What became of the records of a chunk.
+/// The result of [`expire`].
+#[derive(Default)]
+pub(super) struct Expired {
+    /// Place and topic of the records whose deadline has passed.
+    pub(super) over: Vec<(u32, u32)>,
+    /// The earliest deadline of the others.
+    pub(super) next: Option<u64>,
+}
+
+/// Marks the records of `bytes`, written by [`Chunk::push`], whose own deadline has passed. Places
+/// are counted from `first` on.
+pub(super) fn expire(bytes: &mut [u8], first: u32, now: u64) -> Expired {
+    let mut expired = Expired::default();
+    let (mut at, mut place) = (0, first);
+    while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
+        let (topic, size) = (packed.topic, packed.size);
+        match packed.until.filter(|_| !packed.is_over) {
+            Some(until) if until <= now => {
+                expired.over.push((place, topic));
+                if let Some(word) = bytes.get_mut(at..at + 4) {
+                    word.copy_from_slice(&(topic | DATED | OVER).to_le_bytes());
+                }
+            }
+            Some(until) => expired.next = Some(expired.next.map_or(until, |at| at.min(until))),
+            None => {}
+        }
+        at += size;
+        place += 1;
+    }
+    expired
+}
+
+/// The outcomes of the records of a chunk.
 #[derive(Default)]
 pub(super) struct Outcomes {
     state: Mutex<State>,
@@ -124,13 +181,13 @@ pub(super) struct Outcomes {
 struct State {
     /// Empty until the background thread has taken the chunk.
     outcomes: Vec<Outcome>,
-    /// By place, up to the last one that somebody waits for.
+    /// By place, up to the last one that a caller waits for.
     wakers: Vec<Option<Waker>>,
-    /// Nothing will be told any more of what is still waiting.
+    /// No outcome will come for what is still waiting.
     closed: Option<Error>,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone)]
 pub(super) enum Outcome {
     Waiting,
@@ -142,7 +199,7 @@ pub(super) enum Outcome {
     Failed(Arc<Failure>),
 }
 
-/// A failure, and how many of its records nobody has heard of yet.
+/// A failure, and how many of its records were not reported to a caller yet.
 pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) unreported: AtomicU64,
@@ -255,12 +312,17 @@ mod tests {
         let mut chunk = Chunk::new(Vec::new());
         for (place, (topic, partition, record)) in (0..).zip(&given) {
             let length = length(record).unwrap();
-            assert_eq!(chunk.push(*topic, *partition, record, length), place);
+            let until = (place % 2 == 1).then_some(u64::from(place));
+            assert_eq!(chunk.push(*topic, *partition, record, length, until), place);
         }
+        let expired = expire(&mut chunk.bytes, 0, 2);
+        assert_eq!((expired.over, expired.next), (vec![(1, 7)], Some(3)));
         let mut rest = chunk.bytes.as_slice();
-        for (topic, partition, record) in &given {
+        for (place, (topic, partition, record)) in (0..).zip(&given) {
             let packed = Packed::read(rest).unwrap();
             assert_eq!((packed.topic, packed.partition), (*topic, *partition));
+            assert_eq!(packed.until, (place % 2 == 1).then_some(place));
+            assert_eq!(packed.is_over, place == 1);
             assert_eq!(packed.record.timestamp, record.timestamp, "record of topic {topic}");
             let mut want = Vec::new();
             record::pack(&mut Append(&mut want), record).unwrap();

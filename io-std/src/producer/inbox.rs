@@ -23,9 +23,9 @@ const WORTH_WAKING: usize = 32 << 10;
 
 /// Of a topic that is not known (yet) this part of the queue's bytes may wait.
 const TOPIC_SHARE: usize = 4;
-/// Room for any topic that is known.
+/// Space for any topic that is known.
 pub(super) const ANY_TOPIC: u32 = u32::MAX;
-/// On the tickets of those who wait for a topic.
+/// On the tickets of callers that wait for a topic.
 const OF_TOPIC: u8 = 1;
 
 pub(super) struct Inbox {
@@ -35,6 +35,8 @@ pub(super) struct Inbox {
     queue_bytes: usize,
     topic_bytes: usize,
     chunk_bytes: usize,
+    /// Where the clock of records' deadlines begins.
+    started: Instant,
 }
 
 struct State {
@@ -56,31 +58,47 @@ struct State {
     /// `close` was called.
     closing: bool,
     close: Option<Close>,
-    /// Those who want to know how it goes, whatever the queue is like.
+    /// Callers that want metrics, however full the queue is.
     asked: Vec<Setter<ProducerMetrics>>,
+    /// The earliest deadline that the background thread does not know yet.
+    until: Option<u64>,
 }
 
-/// The end that the application wants.
+/// Where a record goes, and the time that it has, if that is its own.
+pub(super) struct To<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Option<u32>,
+    pub(super) within: Option<Duration>,
+}
+
+/// What the application requests besides records.
+pub(super) struct Asked {
+    pub(super) close: Option<Close>,
+    pub(super) metrics: Vec<Setter<ProducerMetrics>>,
+    pub(super) until: Option<u64>,
+}
+
+/// The end that the application requested.
 pub(super) struct Close {
     /// The thread ends then at the latest.
     pub(super) until: Option<Instant>,
     pub(super) done: Setter<Lost>,
 }
 
-/// A topic that was sent to or asked for.
+/// A topic that was sent to or requested.
 struct Known {
     name: Arc<str>,
     /// Bytes of its records that the machine has not taken, queued and parked.
     bytes: usize,
     standing: Standing,
-    /// Those who wait for room for its records, while there is room for those of others.
+    /// Callers that wait for space for its records, while there is space for those of others.
     room: Wakers,
 }
 
-/// What became of the records of a topic up to now.
+/// The state of the records of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// None of them was looked at.
+    /// None of them was taken out of the queue.
     New,
     /// The machine took the last one.
     Taken,
@@ -88,7 +106,7 @@ pub(super) enum Standing {
     Parked,
 }
 
-/// What the background thread tells of a topic.
+/// What the background thread reports of a topic.
 pub(super) struct Reported {
     pub(super) topic: u32,
     /// Bytes that wait no longer.
@@ -101,7 +119,7 @@ pub(super) struct Reported {
 /// Whether the background thread must be woken for a new record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleep {
-    /// It will look by itself.
+    /// It checks by itself.
     Awake,
     /// It sleeps for no longer than a batch lingers: only for many.
     Lingering,
@@ -112,7 +130,7 @@ pub(super) enum Sleep {
 /// Work for the background thread, in order.
 pub(super) enum Item {
     Chunk(Chunk),
-    /// The answer tells the first failure that nobody has heard of.
+    /// The result is the first failure that was not reported to a caller.
     Flush {
         done: Setter<()>,
     },
@@ -147,6 +165,7 @@ impl Inbox {
             closing: false,
             close: None,
             asked: Vec::new(),
+            until: None,
         };
         Self {
             state: Mutex::new(state),
@@ -155,11 +174,17 @@ impl Inbox {
             queue_bytes,
             topic_bytes: (queue_bytes / TOPIC_SHARE).max(1),
             chunk_bytes,
+            started: Instant::now(),
         }
     }
 
+    /// Microseconds on the clock of records' deadlines.
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn set_waker(&self, waker: driver::Waker) {
-        // Set once, by whoever starts the thread.
+        // Set once, by the caller that starts the thread.
         let _ = self.waker.set(waker);
     }
 
@@ -171,16 +196,19 @@ impl Inbox {
 
     // The application's side.
 
-    /// Takes a record if there is room.
+    /// Takes a record if there is space. Its time begins now, if it has one of its own.
     pub(super) fn push(
         &self,
-        topic: &str,
-        partition: Option<u32>,
+        &To { topic, partition, within }: &To<'_>,
         record: &Record<'_>,
     ) -> Result<Pending<Delivered>, ProduceError> {
         let too_large = ProduceError::TooLarge { max: i32::MAX as usize };
         let length = chunk::length(record).ok_or(too_large)?;
-        let size = chunk::size(length);
+        let size = chunk::size(length, within.is_some());
+        let until = within.map(|within| {
+            let micros = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
+            self.micros().saturating_add(micros)
+        });
         let mut state = lock(&self.state);
         if let Some(error) = &state.closed {
             return Err(ProduceError::Refused(error.clone()));
@@ -197,13 +225,16 @@ impl Inbox {
             Some(open) if open.bytes.len() + size <= chunk_bytes => open,
             _ => state.start_chunk(chunk_bytes),
         };
-        let place = chunk.push(topic, partition, record, length);
+        let place = chunk.push(topic, partition, record, length, until);
         let (outcomes, filled) = (chunk.outcomes.clone(), chunk.bytes.len());
         state.queued += size;
         if let Some(known) = state.known.get_mut(topic as usize) {
             known.bytes += size;
         }
+        // The background thread may sleep for longer than this record has.
+        let is_urgent = state.is_urgent(until);
         let wake = match state.sleep {
+            _ if is_urgent => true,
             Sleep::Awake => false,
             Sleep::Lingering => filled >= WORTH_WAKING || !state.items.is_empty(),
             Sleep::Asleep => true,
@@ -216,6 +247,43 @@ impl Inbox {
             self.wake();
         }
         Ok(Pending::new(outcomes, place))
+    }
+
+    /// [`Inbox::push`] that blocks the thread until there is room.
+    pub(super) fn push_waiting(
+        self: &Arc<Self>,
+        to: &To<'_>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.push(to, record) {
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(to.topic).wait().map_err(ProduceError::Refused)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// [`Inbox::push`] that awaits room.
+    pub(super) async fn push_awaiting(
+        self: &Arc<Self>,
+        to: &To<'_>,
+        record: &Record<'_>,
+    ) -> Result<Pending<Delivered>, ProduceError> {
+        loop {
+            match self.push(to, record) {
+                Err(ProduceError::Full | ProduceError::TopicFull) => {
+                    self.room_for(to.topic).await.map_err(ProduceError::Refused)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Resolves when there may be room for a record of a topic.
+    pub(super) fn room_for(self: &Arc<Self>, topic: &str) -> Pending<()> {
+        Pending::new(self.clone(), self.topic(topic))
     }
 
     /// Whether a topic has to wait although others do not.
@@ -235,15 +303,15 @@ impl Inbox {
         lock(&self.state).topic(name)
     }
 
-    /// Hands over something else than a record, behind all records so far.
+    /// Hands over an item that is no record, after all records so far.
     pub(super) fn ask(&self, item: impl FnOnce(&mut dyn FnMut(&str) -> u32) -> Item) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
-            return; // dropping the item answers "closed"
+            return; // dropping the item reports "closed"
         }
         state.seal();
         let item = item(&mut |name| state.topic(name));
-        // A flush that nobody waits for ends with a later one.
+        // A flush without a waiter ends with a later one.
         if matches!(item, Item::Flush { .. })
             && state.items.back().is_some_and(Item::is_forgotten_flush)
         {
@@ -257,18 +325,18 @@ impl Inbox {
         }
     }
 
-    /// Asks how it goes: not behind the records.
+    /// Requests metrics, ahead of the records.
     pub(super) fn ask_metrics(&self, done: Setter<ProducerMetrics>) {
         let mut state = lock(&self.state);
         if state.closed.is_some() && state.close.is_none() {
-            return; // dropping `done` answers "closed"
+            return; // dropping `done` reports "closed"
         }
         state.asked.push(done);
         drop(state);
         self.wake();
     }
 
-    /// Nothing is taken any more; the background thread ends after at most `bound`. `Err`: it has
+    /// No more records are taken; the background thread ends after at most `bound`. `Err`: it has
     /// ended already.
     pub(super) fn begin_close(
         &self,
@@ -277,7 +345,7 @@ impl Inbox {
     ) -> Result<(), Setter<Lost>> {
         let mut state = lock(&self.state);
         if core::mem::replace(&mut state.closing, true) {
-            return Ok(()); // dropping `done` answers "closed"
+            return Ok(()); // dropping `done` reports "closed"
         }
         if state.closed.is_some() {
             return Err(done);
@@ -314,10 +382,12 @@ impl Inbox {
         }
     }
 
-    /// The end that is wanted, once, and those who ask how it goes.
-    pub(super) fn take_asked(&self) -> (Option<Close>, Vec<Setter<ProducerMetrics>>) {
+    /// Returns a requested end, once, requests for metrics, and the earliest deadline of a record
+    /// since the last call.
+    pub(super) fn take_asked(&self) -> Asked {
         let mut state = lock(&self.state);
-        (state.close.take(), core::mem::take(&mut state.asked))
+        let (close, until) = (state.close.take(), state.until.take());
+        Asked { close, until, metrics: core::mem::take(&mut state.asked) }
     }
 
     /// Bytes that wait: in the queue, and parked.
@@ -329,7 +399,7 @@ impl Inbox {
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        let asked = state.close.is_some() || !state.asked.is_empty();
+        let asked = state.close.is_some() || !state.asked.is_empty() || state.until.is_some();
         if asked || !state.items.is_empty() || state.open.is_some() {
             return false;
         }
@@ -370,7 +440,7 @@ impl Inbox {
                 state.spare.push(buffer);
             }
         }
-        // Not for every record's room: a thread that waits is worth a whole half.
+        // Not for the space of each record: waking a thread is worth half of the queue.
         if state.queued <= self.queue_bytes / 2 {
             woken.push(state.room.take());
         }
@@ -384,7 +454,7 @@ impl Inbox {
     }
 
     /// The background thread ends: everything that still waits fails with `error`. How many
-    /// records that were, and the end that was wanted meanwhile.
+    /// records that were, and an end that was requested meanwhile.
     pub(super) fn abort(&self, error: &Error) -> (u64, Option<Close>) {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
@@ -401,7 +471,7 @@ impl Inbox {
         let mut records = 0;
         for item in items {
             if let Item::Chunk(chunk) = item {
-                records += u64::from(chunk.count);
+                records += u64::from(chunk.count - chunk.over);
                 chunk.outcomes.close(error);
             }
         }
@@ -410,6 +480,16 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether a deadline is earlier than those that the background thread knows of.
+    fn is_urgent(&mut self, until: Option<u64>) -> bool {
+        let Some(until) = until else { return false };
+        let is_first = self.until.is_none_or(|first| until < first);
+        if is_first {
+            self.until = Some(until);
+        }
+        is_first
+    }
+
     fn topic(&mut self, name: &str) -> u32 {
         if self.known.get(self.last as usize).is_some_and(|last| *last.name == *name) {
             return self.last;
@@ -429,7 +509,7 @@ impl State {
         id
     }
 
-    /// Whoever waits for room gives up: in the queue's list or in that of the topic `index`.
+    /// Ends a wait for space: in the queue's list or in that of the topic `index`.
     fn leave(&mut self, index: u32, ticket: &mut Option<Ticket>) -> Old {
         if ticket.is_none_or(|ticket| ticket.mark != OF_TOPIC) {
             return self.room.leave(ticket);
@@ -448,7 +528,7 @@ impl State {
     }
 }
 
-/// Room for at least one record, of the topic that the index is, or of one that is known.
+/// Space for at least one record, of the topic with this index, or of one that is known.
 impl Slots<()> for Inbox {
     fn poll(
         &self,
@@ -488,7 +568,7 @@ pub(super) struct Failures {
     list: VecDeque<Arc<Failure>>,
 }
 
-/// Failures that are kept apart; beyond, only the oldest tell their errors.
+/// Failures that are kept apart; beyond, only the oldest ones keep their errors.
 const FAILURES: usize = 64;
 
 impl Failures {
@@ -504,7 +584,8 @@ impl Failures {
         self.list.push_back(failure);
     }
 
-    /// How many records failed that nobody has heard of, and the first error; forgets them.
+    /// Returns how many records failed without a report to a caller, and the first error; forgets
+    /// them.
     pub(super) fn report(&mut self) -> Option<(u64, Error)> {
         use std::sync::atomic::Ordering;
         let mut first = None;

@@ -1,8 +1,10 @@
-//! Records that wait for their topic, copied out of their chunks so that nobody else waits.
+//! Records that wait for their topic, copied out of their chunks so that others do not wait.
 
 use std::collections::VecDeque;
 
 use kavka_core::Instant;
+
+use super::chunk::{self, Expired, Packed};
 
 /// Bytes that a parked record needs, its own apart.
 pub(super) const PER_RECORD: usize = size_of::<Waiting>();
@@ -14,6 +16,8 @@ pub(super) struct Parked {
     /// Where the first one begins; before are those that have left.
     at: usize,
     waiting: VecDeque<Waiting>,
+    /// Those whose outcome was reported already.
+    over: usize,
 }
 
 /// One of them.
@@ -27,7 +31,7 @@ pub(super) struct Waiting {
 /// Where a record came from.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// The chunk, and whether somebody may wait for outcomes of its records.
+    /// The chunk, and whether a caller may wait for outcomes of its records.
     pub(super) chunk: u64,
     pub(super) watched: bool,
     /// Which of the records.
@@ -41,6 +45,21 @@ impl Parked {
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Records without an outcome.
+    pub(super) fn open(&self) -> u64 {
+        (self.waiting.len() - self.over) as u64
+    }
+
+    /// Marks those whose own deadline has passed, and returns where they came from, and the
+    /// earliest deadline of the others.
+    pub(super) fn expire(&mut self, now: u64) -> (Vec<Place>, Option<u64>) {
+        let bytes = self.bytes.get_mut(self.at..).unwrap_or_default();
+        let Expired { over, next } = chunk::expire(bytes, 0, now);
+        self.over += over.len();
+        let from = |(n, _): (u32, u32)| self.waiting.get(n as usize).map(|waiting| waiting.from);
+        (over.into_iter().filter_map(from).collect(), next)
     }
 
     /// Puts a record behind the others.
@@ -57,6 +76,8 @@ impl Parked {
 
     /// Takes the oldest one out. Returns the bytes that it kept.
     pub(super) fn pop(&mut self) -> usize {
+        let is_over = self.first().and_then(|(bytes, _)| Packed::read(bytes));
+        self.over -= usize::from(is_over.is_some_and(|packed| packed.is_over));
         let Some(first) = self.waiting.pop_front() else { return 0 };
         self.at += first.size;
         if self.waiting.is_empty() {

@@ -1,32 +1,30 @@
 //! The producer's background thread.
 
+mod late;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
-use kavka_core::wire::ErrorCode;
 use kavka_core::{
-    Commands, Error as Core, Event, Instant, LimitKind, Obstacle, ProduceError, RecordId, Target,
-    TopicId,
+    Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
 };
 
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::counts::Counts;
-use super::inbox::{Close, Failures, Inbox, Item, Reported, Sleep, Standing};
+use super::inbox::{Asked, Close, Failures, Inbox, Item, Reported, Sleep, Standing};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use super::refusals::Refusals;
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Freshness, located, owned, timed_out};
+use crate::event::{Freshness, located, owned};
 use crate::lost::Lost;
 use crate::metrics::ProducerMetrics;
 use crate::pending::{Setter, lock};
+use crate::reasons::Reasons;
 use crate::worker::wall_clock;
-
-/// The count of partitions that a broker confirms so long after a record came is that record's.
-const SETTLED: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     config: &Config,
@@ -42,9 +40,10 @@ pub(super) fn run(
             inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
         }
-        let (close, asked) = inbox.take_asked();
+        let Asked { close, metrics, until } = inbox.take_asked();
         run.close = run.close.take().or(close);
-        for done in asked {
+        run.until = [run.until, until].into_iter().flatten().min();
+        for done in metrics {
             done.set(Ok(run.metrics(&driver)));
         }
         if run.is_over() {
@@ -53,6 +52,7 @@ pub(super) fn run(
         }
         let now = driver.now();
         driver.set_wall_clock(now, wall_clock());
+        run.expire(&driver);
         run.work(&mut driver, now);
         let timeout = run.sleep(&mut driver);
         if let Err(error) = driver.turn(timeout) {
@@ -68,7 +68,7 @@ struct Run<'a> {
     inbox: &'a Inbox,
     lost: &'a Mutex<Lost>,
     work: VecDeque<Item>,
-    /// There was some when it was looked for last.
+    /// There was some at the last check.
     took: bool,
     /// The chunk at work.
     current: Option<Current>,
@@ -86,31 +86,34 @@ struct Run<'a> {
     /// The machine said `Full`, and not yet `Room`.
     full: bool,
     flushes: VecDeque<Flush>,
-    /// The end that is wanted, and whether all that was sent before is acknowledged or failed.
+    /// No record that waits has a deadline of its own before this.
+    until: Option<u64>,
+    /// The end that was requested, and whether all that was sent before is acknowledged or failed.
     close: Option<Close>,
     settled: bool,
     questions: Vec<Question>,
     failures: Failures,
     refusals: Refusals,
-    /// Records that the machine took, and that it told the outcome of.
+    /// Records that the machine took, and whose outcome it reported.
     handed: u64,
     reported: u64,
     counts: Counts,
+    reasons: Reasons,
     buffers: Vec<Vec<u8>>,
-    /// What they are told who wait when this thread ends.
+    /// The error for all waiters when this thread ends.
     ended: Error,
 }
 
 #[derive(Default)]
 struct Topic {
     id: Option<TopicId>,
-    /// Something was sent since it was looked for one that can go.
+    /// Something was sent since the last search for an unused topic.
     touched: bool,
     /// Records for it that came while it, or the partition of one before, was not known.
     parked: Parked,
-    /// Why it cannot be used, as last told.
+    /// Why it cannot be used, as last reported.
     failed: Option<Core>,
-    /// Whether the machine took any, and what the inbox was not told yet.
+    /// Whether the machine took any, and what was not reported to the inbox yet.
     taken: bool,
     unreported: bool,
     left: usize,
@@ -128,7 +131,7 @@ struct Flush {
     /// Chunks before this one are meant.
     before: u64,
     started: bool,
-    /// `None`: the thread ends behind it.
+    /// `None`: the thread ends after it.
     done: Option<Setter<()>>,
 }
 
@@ -163,6 +166,7 @@ impl<'a> Run<'a> {
             batches: Batches::default(),
             full: false,
             flushes: VecDeque::new(),
+            until: None,
             close: None,
             settled: false,
             questions: Vec::new(),
@@ -171,6 +175,7 @@ impl<'a> Run<'a> {
             handed: 0,
             reported: 0,
             counts: Counts::default(),
+            reasons: Reasons::default(),
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
         }
@@ -218,10 +223,10 @@ impl<'a> Run<'a> {
     fn begin(&mut self, chunk: Chunk) {
         let seq = self.chunk;
         self.chunk += 1;
-        // Nobody can begin to wait any more: with one handle left nobody ever will.
+        // With one handle left no caller can begin to wait.
         let watched = Arc::strong_count(&chunk.outcomes) > 1;
         if watched {
-            self.batches.watch(seq, chunk.count, chunk.outcomes);
+            self.batches.watch(seq, chunk.count, chunk.over, chunk.outcomes);
         }
         let from = Place { chunk: seq, watched, place: 0 };
         self.current = Some(Current { bytes: chunk.bytes, at: 0, from });
@@ -232,15 +237,15 @@ impl<'a> Run<'a> {
         let Some(Current { bytes, mut at, mut from }) = self.current.take() else { return };
         // The topic of the last record, and bytes of it that left: mostly one topic after itself.
         let mut run = (0, 0);
-        // And what the machine knows it as: nothing gives its place away meanwhile but another
-        // topic.
+        // And what the machine knows it as: only another topic can take its slot meanwhile.
         let mut opened = None;
         while let Some(packed) = bytes.get(at..).and_then(Packed::read) {
             let step = match opened {
+                _ if packed.is_over => Step::Done,
                 Some((topic, id)) if topic == packed.topic => {
                     self.produce_to(driver, now, id, &packed, &from)
                 }
-                // Behind the others of its topic.
+                // After the others of its topic.
                 _ if self.is_parked(packed.topic) => Step::NotReady,
                 _ => {
                     let step = self.produce(driver, now, &packed, &from);
@@ -315,7 +320,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells the inbox what changed, and that `queued` bytes of it are in the machine or parked.
+    /// Reports to the inbox what changed, and that `queued` bytes of it are in the machine or
+    /// parked.
     fn report_inbox(&mut self, queued: usize) {
         let topics = &mut self.topics;
         let reported = self.unreported.drain(..).filter_map(|topic| {
@@ -341,7 +347,7 @@ impl<'a> Run<'a> {
         let Some(entry) = self.topics.get_mut(index) else { return };
         match entry.id {
             Some(id) if driver.topic_name(id).is_some() => return,
-            // It was not used for so long that the machine gave its place away.
+            // It was not used for so long that the machine evicted it.
             Some(_) => {
                 (entry.id, entry.failed) = (None, None);
                 self.places.retain(|other| *other != topic);
@@ -355,7 +361,7 @@ impl<'a> Run<'a> {
             && !self.places.is_empty()
         {
             if !self.make_room(driver) {
-                return; // it waits for one
+                return; // it waits for a slot
             }
             opened = driver.topic(&name);
         }
@@ -369,8 +375,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A place in the machine for another topic: one that nothing was sent to for long gives its
-    /// own, unless something of it waits or is on its way.
+    /// Frees a slot in the machine for another topic: one that was not used for long is forgotten,
+    /// unless something of it waits or is in flight.
     fn make_room(&mut self, driver: &mut Driver<'_>) -> bool {
         for _ in 0..2 * self.places.len() {
             let Some(topic) = self.places.pop_front() else { break };
@@ -387,7 +393,7 @@ impl<'a> Run<'a> {
                 (entry.id, entry.failed) = (None, None);
                 return true;
             }
-            // Batches are on their way: it stays, under the same id.
+            // Batches are in flight: it stays, under the same id.
             if let Some(name) = self.inbox.name(topic) {
                 entry.id = driver.topic(&name).ok();
                 self.places.push_back(topic);
@@ -428,7 +434,22 @@ impl<'a> Run<'a> {
             Some(partition) => Target::from((id, partition)),
             None => Target::from(id),
         };
-        match driver.produce_packed(now, target, &packed.record) {
+        let produced = match packed.until {
+            None => driver.produce_packed(now, target, &packed.record),
+            Some(until) => {
+                let left = Duration::from_micros(until.saturating_sub(self.inbox.micros()));
+                if left.is_zero() {
+                    self.refuse(
+                        from,
+                        packed.topic,
+                        self.reasons.timed_out(driver, driver.last_failure()),
+                    );
+                    return Step::Done;
+                }
+                driver.produce_packed_until(now, target, &packed.record, now + left)
+            }
+        };
+        match produced {
             Ok(record) => {
                 let bytes = packed.record.bytes().len();
                 self.counts.took(now, packed.topic, record, bytes);
@@ -477,10 +498,11 @@ impl<'a> Run<'a> {
         self.fail(from, &name, why.into().doing(doing));
     }
 
-    fn metrics(&self, driver: &Driver<'_>) -> ProducerMetrics {
-        let mut metrics = self.counts.metrics(driver, |topic| {
-            let id = self.id_of(topic);
-            Some((self.inbox.name(topic)?, id))
+    fn metrics(&mut self, driver: &Driver<'_>) -> ProducerMetrics {
+        let Self { topics, inbox, counts, .. } = self;
+        let mut metrics = counts.metrics(driver, |topic| {
+            let id = topics.get(topic as usize).and_then(|topic| topic.id);
+            Some((inbox.name(topic)?, id))
         });
         (metrics.queue_bytes, metrics.parked_bytes) = self.inbox.depth();
         metrics.in_flight = self.handed.saturating_sub(self.reported);
@@ -492,127 +514,6 @@ impl<'a> Run<'a> {
         let failure = Failure::new(error, 1);
         self.failures.add(failure.clone());
         self.batches.report(from.chunk, from.place, 1, |_| Outcome::Failed(failure.clone()));
-    }
-
-    /// Parked records: in the order of their topic, as far as it goes now.
-    fn retry_parked(&mut self, driver: &mut Driver<'_>, now: Instant) {
-        for topic in core::mem::take(&mut self.waiting) {
-            let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
-            // Taken out, since it is borrowed from while it is at work.
-            let mut parked = core::mem::take(&mut entry.parked);
-            let before = parked.len();
-            while !self.full
-                && let Some((bytes, waiting)) = parked.first()
-            {
-                let (from, since) = (waiting.from, waiting.since);
-                let packed = Packed::read(bytes);
-                let missing = packed.as_ref().and_then(|packed| self.lacks(driver, packed, since));
-                let late = self.give_up(driver, topic as usize, since, now);
-                let step = match (missing, late, packed) {
-                    (Some(error), ..) => {
-                        let name = self.inbox.name(topic).unwrap_or_default();
-                        self.fail(&from, &name, error);
-                        Step::Done
-                    }
-                    (None, Some(why), packed) => {
-                        let partition = packed.and_then(|packed| packed.partition);
-                        self.refuse_at(&from, topic, partition, why);
-                        Step::Done
-                    }
-                    (None, None, Some(packed)) => self.produce(driver, now, &packed, &from),
-                    (None, None, None) => Step::Done,
-                };
-                if !matches!(step, Step::Done) {
-                    self.full = matches!(step, Step::Full);
-                    break;
-                }
-                let cost = parked.pop();
-                self.parked = self.parked.saturating_sub(cost);
-                self.left(topic, cost);
-            }
-            if !parked.is_empty() {
-                self.waiting.push(topic);
-            }
-            let moved = parked.len() < before;
-            if let Some(entry) = self.topics.get_mut(topic as usize) {
-                entry.parked = parked;
-            }
-            if moved {
-                self.report_inbox(0);
-            }
-        }
-    }
-
-    /// The error of a record whose partition does not exist by what a broker said long enough
-    /// after it came that one created just before it is known.
-    fn lacks(&self, driver: &Driver<'_>, packed: &Packed<'_>, since: Instant) -> Option<Error> {
-        let partition = packed.partition?;
-        let known = driver.freshness(self.id_of(packed.topic)?)?;
-        let settled = known.confirmed >= since + SETTLED;
-        if !settled || known.partitions == 0 || partition < known.partitions {
-            return None;
-        }
-        let name = self.inbox.name(packed.topic)?;
-        let error = Error::from(Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        let count = known.partitions;
-        Some(error.doing(format!("produce to {name}, partition {partition} (it has {count})")))
-    }
-
-    /// Why a record should wait no longer for its topic.
-    fn give_up(
-        &self,
-        driver: &Driver<'_>,
-        topic: usize,
-        since: Instant,
-        now: Instant,
-    ) -> Option<Error> {
-        let topic = self.topics.get(topic)?;
-        if let Some(Core::Broker(code)) = topic.failed
-            && is_final(code)
-        {
-            return Some(Core::Broker(code).into());
-        }
-        if since + self.config.topic_timeout > now {
-            return None;
-        }
-        let known = topic.id.and_then(|id| driver.freshness(id));
-        Some(match topic.failed {
-            Some(error) => error.into(),
-            None if known.is_some_and(|known| known.partitions > 0) => {
-                Core::Blocked(Obstacle::NoPartition).into()
-            }
-            None => timed_out(driver, driver.last_failure()),
-        })
-    }
-
-    /// Answers questions about topics.
-    fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
-        let mut rest = Vec::new();
-        for question in core::mem::take(&mut self.questions) {
-            if !question.report.is_awaited() {
-                continue;
-            }
-            let topic = self.topics.get(question.topic as usize);
-            let known = topic.and_then(|topic| driver.freshness(topic.id?));
-            let failed = topic.and_then(|topic| topic.failed);
-            let lost = failed.is_some_and(|e| match e {
-                Core::Broker(code) => is_final(code),
-                _ => topic.is_some_and(|topic| topic.id.is_none()),
-            });
-            match known {
-                Some(known) if known.partitions > 0 => {
-                    question.report.set(Ok(Freshness::new(&known, now)));
-                }
-                _ if lost || question.until <= now => {
-                    let name = self.inbox.name(question.topic).unwrap_or_default();
-                    let late = || timed_out(driver, driver.last_failure());
-                    let error = failed.map_or_else(late, Error::from);
-                    question.report.set(Err(error.doing(format!("topic {name}"))));
-                }
-                _ => rest.push(question),
-            }
-        }
-        self.questions = rest;
     }
 
     fn start_flush(&mut self, driver: &mut Driver<'_>, now: Instant) {
@@ -641,9 +542,8 @@ impl<'a> Run<'a> {
             return Some(Duration::ZERO);
         }
         let patience = self.patience(driver);
-        // While records gather in the machine others gather in the inbox: they are looked after
-        // before the machine could find that none come any more. When none came, the next one
-        // ends the sleep.
+        // While records gather in the machine others gather in the inbox: they are taken before the
+        // machine could conclude that no more come. When none came, the next one ends the sleep.
         let gathers = driver.gathers_until().filter(|_| self.took);
         if !self.inbox.sleep(if gathers.is_some() { Sleep::Lingering } else { Sleep::Asleep }) {
             return Some(Duration::ZERO);
@@ -656,14 +556,15 @@ impl<'a> Run<'a> {
         Some(patience.map_or(left, |most| most.min(left)))
     }
 
-    /// Until a parked record or a question is given up, or the thread ends.
+    /// Returns the time until a parked record or a request is given up, or the thread ends.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
         let due = parked.chain(self.questions.iter().map(|question| question.until)).min();
         let left = due.map(|due| driver.now().until(due));
         let end = self.close.as_ref().and_then(|close| close.until);
         let end = end.map(|until| until.saturating_duration_since(StdInstant::now()));
-        left.into_iter().chain(end).min()
+        let over = self.until.map(|until| until.saturating_sub(self.inbox.micros()));
+        left.into_iter().chain(end).chain(over.map(Duration::from_micros)).min()
     }
 
     fn events(&mut self, driver: &mut Driver<'_>) {
@@ -676,7 +577,8 @@ impl<'a> Run<'a> {
                 Event::Delivered { batch, to, first, count, base_offset } => {
                     self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
-                    self.counts.delivered(now, name, batch, first, count);
+                    let topic = (name, commands.retries(to.topic));
+                    self.counts.delivered(now, topic, batch, first, count);
                     let (partition, base) = (to.partition, base_offset);
                     self.batches.resolve(batch.get(), first, count, |n| Outcome::Delivered {
                         partition,
@@ -689,7 +591,8 @@ impl<'a> Run<'a> {
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
                     self.reported += u64::from(count);
                     let name = commands.topic_name(to.topic).unwrap_or_default();
-                    self.counts.failed(name, batch, first, count);
+                    let topic = (name, commands.retries(to.topic));
+                    self.counts.failed(topic, batch, first, count);
                     let doing = format!("produce to {name}, partition {}", to.partition);
                     let blamed = !matches!(error, Core::BatchRefused(_));
                     let error = located(error, commands, failure.as_deref());
@@ -709,18 +612,25 @@ impl<'a> Run<'a> {
                     let ended = matches!(event, Event::Disconnected { .. });
                     self.counts.disconnects += u64::from(ended);
                     self.topic_event(&event, commands);
+                    self.reasons.note(&event, commands, failure.as_deref());
                     self.inbox.hub.report(|| owned(&event, commands, failure.as_deref()));
                 }
             }
         }
+        self.reasons.check(driver);
     }
 
-    fn topic_event(&mut self, event: &Event<'_>, _: &Commands<'_>) {
+    fn topic_event(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
         let (id, failed) = match *event {
             Event::TopicReady { topic, .. } | Event::TopicRecreated { topic, .. } => (topic, None),
             Event::TopicFailed { topic, error } => (topic, Some(error)),
             _ => return,
         };
+        if failed.is_some()
+            && let Some(name) = commands.topic_name(id)
+        {
+            self.counts.topic_failed(name);
+        }
         if let Some(topic) = self.topics.iter_mut().find(|topic| topic.id == Some(id)) {
             topic.failed = failed;
         }
@@ -742,29 +652,24 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Refusals that trying again does not mend: INVALID_TOPIC_EXCEPTION and authorization.
-fn is_final(code: ErrorCode) -> bool {
-    matches!(code.0, 17 | 29 | 30 | 31)
-}
-
 impl Drop for Run<'_> {
-    /// Also after a panic: nobody waits for ever, and what is lost is counted.
+    /// Also after a panic: no caller waits forever, and what is lost is counted.
     fn drop(&mut self) {
-        // Whoever closes now waits for what was lost.
+        // A caller that closes now waits for what was lost.
         let mut lost = lock(self.lost);
         let mut waiting = 0;
         let mut items = core::mem::take(&mut self.work);
-        waiting += self.topics.iter().map(|topic| topic.parked.len() as u64).sum::<u64>();
+        waiting += self.topics.iter().map(|topic| topic.parked.open()).sum::<u64>();
         if let Some(Current { bytes, at, .. }) = self.current.take() {
             let mut rest = bytes.get(at..).unwrap_or_default();
             while let Some(packed) = Packed::read(rest) {
                 rest = rest.get(packed.size..).unwrap_or_default();
-                waiting += 1;
+                waiting += u64::from(!packed.is_over);
             }
         }
         for item in items.drain(..) {
             if let Item::Chunk(chunk) = item {
-                waiting += u64::from(chunk.count);
+                waiting += u64::from(chunk.count - chunk.over);
                 chunk.outcomes.close(&self.ended);
             }
         }

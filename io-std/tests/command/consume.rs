@@ -81,7 +81,7 @@ fn several_topics_are_read_at_once() {
 }
 
 #[test]
-fn records_are_printed_as_asked_for() {
+fn records_are_printed_in_the_requested_form() {
     let server = with_topic(1);
     let producer = Producer::new(config(&server)).expect("a producer");
     let send = |record: &Record<'_>| drop(producer.send("t", record).expect("taken"));
@@ -104,6 +104,8 @@ fn records_are_printed_as_asked_for() {
         t/0/2/9//-1//0;"
     );
     assert_eq!(print(&["-f", "%k:%s ", "--null"]), "k:v gone:NULL NULL: ");
+    let raw = run(&server, &["consume", "t", "-e", "-f", r"%%%R\\\0;"]).good();
+    assert_eq!(raw.out, b"%\0\0\0\x01\\\0;%\xff\xff\xff\xff\\\0;%\0\0\0\0\\\0;");
     assert_eq!(print(&["-u", "--rack", "r", "--client-id", "x", "-v"]), "v\n\n\n");
 }
 
@@ -153,7 +155,7 @@ fn one_partition_stays_one_when_the_topic_grows() {
 }
 
 #[test]
-fn a_batch_that_is_larger_than_the_buffer_says_what_would_hold_it() {
+fn a_batch_that_is_larger_than_the_buffer_names_the_size_it_needs() {
     const SIZE: usize = 3 << 20;
     let options = Options { brokers: 1, max_message_bytes: 8 << 20, ..Options::default() };
     let server = Server::start(options).expect("simulated brokers");

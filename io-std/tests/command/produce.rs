@@ -190,7 +190,7 @@ fn what_is_no_json_stops_with_its_line_after_the_others_are_delivered() {
 }
 
 #[test]
-fn a_failure_and_what_was_lost_are_both_said() {
+fn a_failure_and_the_lost_records_are_both_reported() {
     let server = with_topic(1);
     server.fault(1, ApiKey::Produce, Fault::Error(29), 100);
     let input = b"{\"payload\":\"a\"}\nnothing\n";
@@ -215,7 +215,7 @@ fn a_broker_that_does_not_respond_is_not_waited_for_beyond_the_delivery_timeout(
 }
 
 #[test]
-fn a_topic_that_does_not_exist_is_said() {
+fn a_topic_that_does_not_exist_is_named() {
     let server = with_topic(1);
     let args = ["produce", "none", "--timeout", "3"];
     feed(at(&server, &args), b"a\n").bad(1, &["none", "create the topic"]);

@@ -49,7 +49,7 @@ fn producing_delivers_what_was_read_when_a_signal_comes() {
 }
 
 #[test]
-fn producing_says_what_was_lost_when_a_signal_comes() {
+fn producing_reports_what_was_lost_when_a_signal_comes() {
     let server = with_topic(1);
     let mut live = Live::start(at(&server, &["produce", "t", "-v"]));
     let mut stdin = live.stdin.take().expect("piped");
@@ -71,7 +71,7 @@ fn producing_says_what_was_lost_when_a_signal_comes() {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_it() {
+fn a_reader_that_closes_the_pipe_ends_the_command() {
     let server = with_topic(1);
     fill(&server, 0, &["a", "b", "c"]);
     for args in [&["consume", "t"][..], &["consume", "t", "--json"], &["topics", "watch", "t"]] {

@@ -54,7 +54,7 @@ fn progress_is_shown_on_a_terminal_and_wiped_in_the_end() {
 }
 
 #[test]
-fn progress_says_how_much_is_left() {
+fn progress_shows_how_much_is_left() {
     let server = with_topic(1);
     let many = vec!["x"; 2000];
     fill(&server, 0, &many);

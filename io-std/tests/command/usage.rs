@@ -4,8 +4,11 @@ use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::live::Live;
 use crate::{at, feed, kavka, run, with_topic};
 
 /// A file that no other run of these tests uses.
@@ -33,7 +36,7 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn help_and_version_are_there_for_every_command() {
+fn every_command_has_help_and_the_command_a_version() {
     let help = feed(kavka(&["--help"]), b"").good().text();
     for word in ["topics", "produce", "consume", "metadata", "completions", "Exit codes: 0 done"] {
         assert!(help.contains(word), "{word}: {help}");
@@ -60,6 +63,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["consume", "t", "--json", "-K", ":"], "cannot be used with"),
         (&["consume", "t", "-f", "%s", "-D", ":"], "cannot be used with"),
         (&["consume", "t", "-f", "%q"], "--format %q: %q means nothing"),
+        (&["consume", "t", "-f", "%"], "write %% for a percent sign"),
         (&["consume", "t", "--fetch-bytes", "7"], "7"),
         (&["produce", "t", "-H", "novalue"], "--header novalue: must be NAME=VALUE"),
         (&["produce", "t", "-D", ""], "--delimiter must not be empty"),
@@ -135,7 +139,7 @@ fn options_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn properties_do_what_they_say() {
+fn properties_take_effect() {
     let server = with_topic(1);
     let file = Scratch::new(
         "acks=1\nenable.idempotence=false\nlinger.ms=1\nbatch.size=1000\nbuffer.memory=100000\n\
@@ -161,8 +165,45 @@ fn properties_do_what_they_say() {
     run(&server, &wait).good();
 }
 
+/// With Java's escapes and continued lines; all of them at once still read and write.
 #[test]
-fn nobody_at_the_address_is_said_with_the_address() {
+fn every_property_of_a_file_is_understood() {
+    let server = with_topic(1);
+    let times = [
+        "request.timeout.ms",
+        "socket.connection.setup.timeout.ms",
+        "retry.backoff.ms",
+        "retry.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "reconnect.backoff.max.ms",
+        "metadata.max.age.ms",
+        "fetch.max.wait.ms",
+    ];
+    let times: String = times.iter().map(|name| format!("{name} = 500\n")).collect();
+    let file = Scratch::new(&format!(
+        "! a comment\n{times}fetch.max.bytes:1000000\nmax.partition.fetch.bytes 100000\n\
+         fetch.min.bytes=1\nallow.auto.create.topics=false\nclient.\\\n   id=a\\tb\\u0041\\q\n\
+         auto.offset.reset=none\nbootstrap\\.servers={}\nisolation.level=read_uncommitted\n\
+         security.protocol=PLAINTEXT\nclient.rack=\\r\\n\\f\\\\\n",
+        server.bootstrap().replace(':', "\\:"),
+    ));
+    feed(kavka(&["produce", "t", "-F", file.path()]), b"a\n").good();
+    let ran = feed(kavka(&["consume", "t", "-e", "-o", "0", "-F", file.path()]), b"").good();
+    assert_eq!((ran.text().as_str(), ran.err.as_str()), ("a\n", ""));
+    for (property, why) in [
+        ("auto.offset.reset=middle", "must be earliest, latest or none"),
+        ("security.protocol=SSL", "only PLAINTEXT"),
+        ("isolation.level=read_committed", "only read_uncommitted"),
+        ("enable.idempotence=maybe", "must be true or false"),
+        ("linger.ms=soon", "linger.ms=soon"),
+        ("fetch.max.bytes=-1", "must not be negative"),
+    ] {
+        feed(kavka(&["topics", "list", "-X", property]), b"").bad(2, &[why]);
+    }
+}
+
+#[test]
+fn an_address_without_a_listener_is_named() {
     let server = with_topic(1);
     let address = server.bootstrap();
     server.kill(1).expect("its port is kept");
@@ -224,4 +265,49 @@ fn the_library_alone_does_not_pull_what_the_command_needs() {
     }
     let default = normal.lines().find(|line| line.starts_with("default ="));
     assert!(default.is_some_and(|line| !line.contains("cli")), "the command is no default feature");
+}
+
+/// Within about a second of being known, however long the command would wait.
+#[test]
+fn a_reason_that_is_known_is_printed_long_before_the_time_out() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    for args in [
+        &["topics", "list"][..],
+        &["topics", "watch", "t"],
+        &["topics", "offsets", "t"],
+        &["metadata"],
+        &["consume", "t"],
+        &["consume", "t", "-e"],
+        &["produce", "t"],
+    ] {
+        let mut all = vec!["-b", &address, "--timeout", "100"];
+        all.extend(args);
+        let mut live = Live::start(kavka(&all));
+        let begun = Instant::now();
+        let line = live.error("Connection refused");
+        assert!(line.contains(&address), "{args:?}: {line}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{args:?}: {:?}", begun.elapsed());
+        live.signal(Signal::KILL);
+        live.end();
+    }
+}
+
+/// With the reason at each address, once the time is over.
+#[test]
+fn the_time_out_names_every_bootstrap_address_with_its_reason() {
+    let addresses = [(); 2].map(|()| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("an address").to_string()
+    });
+    let list = addresses.join(",");
+    for args in [&["topics", "list"][..], &["consume", "t"], &["consume", "t", "-e"]] {
+        let mut all = vec!["-b", &list, "--timeout", "2"];
+        all.extend(args);
+        let ran = feed(kavka(&all), b"");
+        let last = ran.err.lines().next_back().unwrap_or_default().to_owned();
+        assert!(addresses.iter().all(|address| last.contains(address)), "{args:?}: {last}");
+        ran.bad(1, &["Connection refused"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Fewer connections than brokers: each gets its turn.
 
-use kafka_protocol::messages::ProduceRequest;
-use kavka_core::{Config, Duration, Limits};
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
+use kavka_core::{Config, Duration, Limits, Start};
 use kavka_tests::script::{Script, World};
 
 /// Keeps a client with few connections busy with all partitions of three brokers for a while;
@@ -57,4 +57,19 @@ fn two_connections_serve_three_brokers_in_turn() {
 fn a_broker_that_never_accepts_does_not_keep_the_only_connection() {
     let sent = turns(1, Some(2));
     assert!(sent[0] > 500 && sent[2] > 500, "{sent:?}");
+}
+
+/// Acknowledgements, probes and admin responses wait behind a Fetch on the same connection.
+#[test]
+fn over_one_connection_a_fetch_waits_100_ms_at_most() {
+    for (conns, wait) in [(1, 100), (2, 500)] {
+        let config = Config::new("b1:9001");
+        let mut s = Script::with(World::new(1).topic("t", 1), config, &Limits::small());
+        s.client.limit_connections(conns);
+        let t = s.ready("t");
+        let now = s.now();
+        s.client.assign(now, t, 0, Start::Earliest).unwrap();
+        let asked = s.expect::<FetchRequest>();
+        assert_eq!(asked.body.max_wait_ms, wait, "{conns} connections");
+    }
 }

@@ -1,6 +1,7 @@
 //! The producer against scripted brokers, in virtual time. `scenarios` has more.
 
 mod culprits;
+mod deadlines;
 mod first;
 mod flush;
 mod linger;

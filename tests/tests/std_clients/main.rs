@@ -9,6 +9,7 @@ mod admin;
 mod asynchronous;
 mod compressed;
 mod consumer;
+mod deadlines;
 mod driver;
 mod metrics;
 mod producer;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavka_std::{Admin, Config, Consumer, Event, Producer, Record, Start};
 use kavka_tests::sim::{ApiKey, Options, Server};
@@ -55,6 +55,49 @@ fn whoever_is_no_broker_is_named_with_its_address() {
             assert!(!said.contains("(os error"), "an error of another connection: {said}");
         }
     }
+}
+
+/// Two dead addresses and one that is no broker: every call that waits names all of them.
+#[test]
+fn every_bootstrap_address_is_named_with_its_reason_by_every_call_that_waits() {
+    let closed = |_| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let [one, two] = [0, 1].map(closed);
+    let three = peer(b"HTTP/1.1 400 Bad Request\r\n\r\n", false);
+    let list = format!("{one},{two},{three}");
+    let config = Config::new(list).topic_timeout(2 * SOON).admin_timeout(2 * SOON);
+    let consumer = Consumer::assign_all(config.clone(), &["t"]).unwrap();
+    let assigned = Consumer::assign(config.clone(), &[("t", 0, Start::Earliest)]).unwrap();
+    let admin = Admin::new(config.clone()).unwrap();
+    let producer = Producer::new(config).unwrap();
+    let began = Instant::now();
+    let sent = producer.send("t", &Record::new(b"v")).unwrap();
+    let next = consumer.next();
+    let waiting = assigned.next();
+    let known = producer.freshness("t");
+    let described = admin.cluster();
+    let offsets = admin.offsets("t", Start::Latest);
+    let errors = [
+        ("next", reported(next).map(drop)),
+        ("next of a partition", reported(waiting).map(drop)),
+        ("send", reported(sent).map(drop)),
+        ("freshness", reported(known).map(drop)),
+        ("cluster", reported(described).map(drop)),
+        ("offsets", reported(offsets).map(drop)),
+    ];
+    assert!(began.elapsed() < 10 * SOON, "{:?}", began.elapsed());
+    for (call, result) in errors {
+        let said = result.expect_err(call).to_string();
+        for address in [one, two] {
+            let both = format!("{address} (Connection refused");
+            assert!(said.contains(&both), "{call}: {both} is not in {said}");
+        }
+        let third = said.contains(&three.to_string()) && said.contains("seems to speak HTTP");
+        assert!(third, "{call}: {three} is not in {said}");
+    }
+    assert!(reported(consumer.next()).is_err(), "again, as long as it lasts");
 }
 
 /// An advertised name that cannot be resolved: in the event and in the records' error.
@@ -151,9 +194,9 @@ fn another_cluster_at_the_address_can_be_accepted() {
     server.with(|cluster| cluster.impersonate(1, true));
     server.disconnect(1);
     drop(producer.send("t", &Record::new(b"wanted")).unwrap());
-    let until = std::time::Instant::now() + LONG;
+    let until = Instant::now() + LONG;
     while server.with(|cluster| cluster.trespasses()) == 0 {
-        assert!(std::time::Instant::now() < until, "nothing is sent there");
+        assert!(Instant::now() < until, "nothing is sent there");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -226,6 +226,47 @@ fn core_modules_form_no_cycle() {
     assert!(cycle.is_none(), "modules of core use each other in a cycle: {cycle:?}");
 }
 
+/// Every public function of the adapter for servers that returns something to await says what
+/// happens when that is dropped, as tokio's documents do.
+#[test]
+fn functions_that_return_a_pending_result_document_their_cancel_safety() {
+    let mut found = Vec::new();
+    let mut documented = 0;
+    for (path, text) in rust_files().into_iter().filter(|(path, _)| path.starts_with("io-std/src"))
+    {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let line = line.trim_start();
+            if !line.starts_with("pub fn ") && !line.starts_with("pub async fn ") {
+                continue;
+            }
+            let signature: String = lines
+                .iter()
+                .skip(number)
+                .take_while(|line| !line.trim_end().ends_with('{'))
+                .chain(lines.iter().skip(number).find(|line| line.trim_end().ends_with('{')))
+                .copied()
+                .collect();
+            let returns = signature.split_once("->").map_or("", |(_, returns)| returns);
+            if !returns.contains("Pending<") {
+                continue;
+            }
+            let docs = lines.iter().take(number).rev();
+            let mut docs = docs.take_while(|line| {
+                let line = line.trim_start();
+                line.starts_with("///") || line.starts_with("#[")
+            });
+            if docs.any(|line| line.contains("# Cancel safety")) {
+                documented += 1;
+            } else {
+                found.push(format!("{path}:{}", number + 1));
+            }
+        }
+    }
+    none("no word about cancel safety", &found);
+    assert!(documented > 20, "only {documented} functions found");
+}
+
 #[test]
 fn modules_of_the_adapter_for_servers_form_no_cycle() {
     let facts = modules::crate_facts("io-std/src");

@@ -71,7 +71,7 @@ fn producer(task: &Task<'_>) -> Result<Sender> {
     Ok(config.create_with_context(Deliveries { state: Mutex::new(state), more: Condvar::new() })?)
 }
 
-/// Something of what callbacks wrote, once it is there; fails when a record did.
+/// Waits for something that callbacks write; fails when a record did.
 fn look<T>(producer: &Sender, mut of: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
     let context = producer.context();
     let mut state = context.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -102,7 +102,7 @@ impl Point {
     }
 }
 
-/// What a child process is asked.
+/// What a child process has to do.
 #[derive(Clone, Copy, Debug)]
 struct Task<'a> {
     bootstrap: &'a str,

@@ -92,7 +92,7 @@ impl Report {
         let noise = deviation(&ours).max(deviation(&theirs));
         let most = (median(&theirs) * MOST_TOLERANCE).max(LEAST_TOLERANCE);
         let tolerance = noise.clamp(LEAST_TOLERANCE, most);
-        // Not `>`: without figures there is no verdict to be had.
+        // Not `>`: without figures there is no verdict.
         let good = median(&ours) <= median(&theirs) + tolerance;
         let noisy = if noise > most { " (noisy machine)" } else { "" };
         let verdict = if good { "" } else { "  WORSE" };

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::{Result, Task};
 
-/// The longest latency that is told apart; a longer one counts as this.
+/// The longest latency that is distinguished; a longer one counts as this.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Percentiles that are reported.
 pub(crate) const PERCENTILES: [f64; 3] = [50.0, 99.0, 99.9];

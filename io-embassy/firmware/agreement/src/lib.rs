@@ -17,7 +17,7 @@ mod tables {
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
-/// What `report` gets: the name of a vector, and the checksum over what it became.
+/// What `report` gets: the name of a vector, and the checksum over the result.
 pub type Digest = (&'static str, u32);
 
 /// All of them.
@@ -30,7 +30,7 @@ pub fn each(mut report: impl FnMut(Digest)) {
     }
     for (is_crc, bytes, expected) in tables::HASHES {
         let got = if *is_crc { Crc32c::of(bytes) } else { murmur2(bytes) as u32 };
-        // 1 stands for right: what is right here is known from elsewhere.
+        // 1 means right: the right result is known from elsewhere.
         report((if *is_crc { "crc32c" } else { "murmur2" }, u32::from(got == *expected)));
     }
 }
@@ -55,7 +55,7 @@ impl Write for Sum {
     }
 }
 
-/// Of the items of an answer. As it comes byte by byte it must give the same: else 0.
+/// Of the items of a response. Byte by byte the result must be the same: else 0.
 fn answer(api: &str, version: i16, headed: bool, bytes: &[u8]) -> u32 {
     let sum = match api {
         "ApiVersions" => items::<api_versions::Answer>,
@@ -122,7 +122,7 @@ where
     }
 }
 
-/// Of the records of a batch, and of that batch made anew.
+/// Of the records of a batch, and of that batch written again.
 fn batch(bytes: &[u8]) -> u32 {
     let mut sum = Sum::new();
     let header = match BatchHeader::parse(bytes) {

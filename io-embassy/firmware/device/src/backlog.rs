@@ -1,4 +1,4 @@
-//! What waits for room in the client's memory. Full, it drops the oldest: of measurements the
+//! What waits for space in the client's memory. Full, it drops the oldest: of measurements the
 //! latest are worth most. The number of dropped ones is kept.
 
 use heapless::Deque;
@@ -17,7 +17,7 @@ impl<T, const N: usize> Backlog<T, N> {
         Self { items: Deque::new(), dropped: 0, most: 0 }
     }
 
-    /// Puts `item` behind the others; drops the first of them when there is no room.
+    /// Adds `item` after the others; drops the first of them when there is no space.
     pub fn push(&mut self, item: T) {
         if self.items.is_full() {
             self.items.pop_front();

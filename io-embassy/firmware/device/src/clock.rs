@@ -32,7 +32,7 @@ embassy_time_driver::time_driver_impl!(static CLOCK: Clock = Clock(Mutex::new(Re
 ))));
 
 impl State {
-    /// Right as long as it is asked once in 71 minutes, the time of one wrap: SysTick sees to it.
+    /// Right as long as it is read once in 71 minutes, the time of one wrap: SysTick sees to it.
     fn now(&mut self) -> u64 {
         let count = board::counter();
         self.wraps += u32::from(count < self.last);

@@ -68,7 +68,7 @@ pub fn fail(why: &str) -> ! {
     exit(false)
 }
 
-/// What is in `option`, without which there is no going on.
+/// Returns what is in `option`; the image ends without it.
 pub fn need<T>(option: Option<T>, what: &str) -> T {
     match option {
         Some(value) => value,
@@ -93,7 +93,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Asks the host; once.
+    /// Reads them from the host; once.
     #[must_use]
     pub fn read() -> &'static Self {
         static ARGUMENTS: ConstStaticCell<Arguments> =

@@ -33,12 +33,12 @@ impl<T, const N: usize> InFlight<T, N> {
         self.records.is_empty()
     }
 
-    /// A record was taken by the client. To be called only with room: see [`InFlight::is_full`].
+    /// A record was taken by the client. To be called only with space: see [`InFlight::is_full`].
     pub fn note(&mut self, id: RecordId, note: T) {
         let _ = self.records.push((id, note));
     }
 
-    /// Records `first .. first + count` of `batch` are through: gives the note of each, in order.
+    /// Records `first .. first + count` of `batch` have ended: returns the note of each, in order.
     pub fn settle(&mut self, batch: BatchId, first: u32, count: u32, mut each: impl FnMut(&T)) {
         self.records.retain(|(id, note)| {
             let through = id.batch == batch && (first..first + count).contains(&id.index);

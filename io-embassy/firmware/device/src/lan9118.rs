@@ -174,7 +174,7 @@ fn has_frame() -> bool {
     read(RX_FIFO_INF) >> 16 & 0xFF != 0
 }
 
-/// True when `holds` does; else the interrupt wakes the task once it may. Looked at again after the
+/// True when `holds` does; else the interrupt wakes the task once it may. Checked again after the
 /// interrupt is on, as the news may have come in between.
 fn holds_or_wakes(cx: &Context, interrupt: u32, holds: fn() -> bool) -> bool {
     if holds() {
@@ -192,7 +192,7 @@ impl Driver for Lan9118 {
 
     fn receive(&mut self, cx: &mut Context) -> Option<(Received<'_>, ToSend<'_>)> {
         loop {
-            // A frame is taken only when an answer to it can be sent.
+            // A frame is taken only when a reply to it can be sent.
             if !holds_or_wakes(cx, INT_FRAME, has_frame) || !holds_or_wakes(cx, INT_ROOM, can_send)
             {
                 return None;
@@ -245,7 +245,7 @@ impl embassy_net_driver::RxToken for Received<'_> {
     }
 }
 
-/// Room for a frame that goes.
+/// Space for a frame that is sent.
 pub struct ToSend<'a>(&'a mut [u8]);
 
 impl embassy_net_driver::TxToken for ToSend<'_> {

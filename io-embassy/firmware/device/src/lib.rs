@@ -1,4 +1,4 @@
-//! What the examples share: the board, its network, and what it tells the host.
+//! What the examples share: the board, its network, and what it reports to the host.
 
 #![no_std]
 

@@ -42,7 +42,7 @@ pub fn start<const SOCKETS: usize>(
     stack
 }
 
-/// Waits for an address, and tells it.
+/// Waits for an address, and prints it.
 pub async fn up(stack: Stack<'_>) {
     stack.wait_config_up().await;
     Line::new("up").number("ms", clock::millis()).print();

@@ -45,7 +45,7 @@ unsafe impl Logger for Uart {
     fn acquire() {
         // SAFETY: `release` ends it.
         let restore = unsafe { critical_section::acquire() };
-        // SAFETY: interrupts are off, and nobody has it.
+        // SAFETY: interrupts are off, and it is not in use.
         let frame = unsafe { &mut *FRAME.0.get() };
         if frame.open {
             console::fail("a line within a line");
@@ -59,7 +59,7 @@ unsafe impl Logger for Uart {
     unsafe fn flush() {} // what is written is sent
 
     unsafe fn release() {
-        // SAFETY: between `acquire` and here nobody else has it.
+        // SAFETY: between `acquire` and here nothing else uses it.
         let frame = unsafe { &mut *FRAME.0.get() };
         frame.encoder.end_frame(send);
         frame.open = false;
@@ -68,7 +68,7 @@ unsafe impl Logger for Uart {
     }
 
     unsafe fn write(bytes: &[u8]) {
-        // SAFETY: between `acquire` and `release` nobody else has it.
+        // SAFETY: between `acquire` and `release` nothing else uses it.
         let frame = unsafe { &mut *FRAME.0.get() };
         frame.encoder.write(bytes, send);
     }

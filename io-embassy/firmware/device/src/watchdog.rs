@@ -26,7 +26,7 @@ fn write(register: usize, value: u32) {
     unsafe { ptr::write_volatile((board::WATCHDOG + register) as *mut u32, value) }
 }
 
-/// Task number `task` (0 to 31) goes on working.
+/// Reports that task number `task` (0 to 31) works.
 pub fn report(task: u32) {
     REPORTED.fetch_or(1 << task, Ordering::Relaxed);
 }

@@ -151,7 +151,7 @@ impl Board {
     /// What it has logged so far.
     ///
     /// # Errors
-    /// When [`Setup::logs`] did not ask for it.
+    /// When [`Setup::logs`] did not request it.
     pub(crate) fn logs(&self) -> Result<Vec<u8>, Failure> {
         Ok(fs::read(log(&self.folder))?)
     }
@@ -313,7 +313,7 @@ fn folder() -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// A UDP port of this host that nobody uses.
+/// An unused UDP port of this host.
 fn free_port() -> Result<u16, Failure> {
     Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -10,7 +10,7 @@ use kavka_tests::kafka::Cluster;
 use crate::Failure;
 use crate::board::Board;
 
-/// How long a stopped broker stands still: longer than its session.
+/// How long a broker is stopped: longer than its session.
 const STANDSTILL: Duration = Duration::from_secs(6);
 /// How long a killed broker is away.
 const ABSENCE: Duration = Duration::from_secs(6);
@@ -22,7 +22,7 @@ const UNPLUGGED: Duration = Duration::from_secs(5);
 pub(crate) enum Fault {
     /// A broker is killed, and started again.
     Kill,
-    /// A broker is stopped, and goes on.
+    /// A broker is stopped, and continues.
     Stop,
     /// The link is taken down, and up.
     Unplug,

@@ -84,7 +84,7 @@ pub(crate) fn soak(version: Version, options: &SoakOptions) -> Result<(), Failur
     })
 }
 
-/// A run with the faults that `next` gives; it is told how many partitions there are.
+/// A run with the faults that `next` gives; its argument is the number of partitions.
 fn one(
     version: Version,
     rate: u32,

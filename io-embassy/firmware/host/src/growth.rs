@@ -1,5 +1,5 @@
 //! `freshness` and `large`: how soon a board notices that its topic has grown, and that it can
-//! take a topic whose Metadata answer is a hundred times its memory.
+//! take a topic whose Metadata response is a hundred times its memory.
 
 use core::time::Duration;
 use std::net::UdpSocket;
@@ -42,7 +42,7 @@ pub(crate) struct LargeOptions {
     real: bool,
 }
 
-/// Milliseconds from the answer to CreatePartitions to the board's line.
+/// Milliseconds from the response to CreatePartitions to the board's line.
 pub(crate) fn freshness(version: Version, options: &Options) -> Result<(), Failure> {
     let spec = Spec { advertise: Some(HOST.to_owned()), ..Spec::new(version, options.nodes) };
     let cluster = Cluster::start(spec)?;
@@ -114,7 +114,7 @@ pub(crate) fn large(version: Version, options: &LargeOptions) -> Result<(), Fail
     })
 }
 
-/// Step by step: the answer to CreateTopics comes long before all partitions are there.
+/// Step by step: the response to CreateTopics arrives long before all partitions are there.
 fn create_large(cluster: &Cluster, partitions: u32) -> Result<(), Failure> {
     let begun = Instant::now();
     cluster.create(TOPIC, 1000.min(partitions))?;

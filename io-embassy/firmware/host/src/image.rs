@@ -1,4 +1,4 @@
-//! What the file of an image tells.
+//! What the file of an image contains.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Runs the firmware examples in QEMU against real brokers, and checks what came of it.
+//! Runs the firmware examples in QEMU against real brokers, and checks the results.
 
 mod board;
 mod faults;
@@ -38,9 +38,9 @@ struct Options {
 enum Example {
     /// The network stack alone, with DHCP, and the watchdog: no Kafka.
     Network,
-    /// Samples in, batches out; a broker that stands still makes the backlog drop its oldest.
+    /// Samples in, batches out; a broker that is stopped makes the backlog drop its oldest.
     Telemetry(telemetry::Options),
-    /// Commands in, answers out, from inside the event.
+    /// Commands in, replies out, from inside the event.
     Valves(valves::Options),
     /// Readings of sensors by way of the board to three brokers, under faults.
     Gateway(gateway::Options),

@@ -9,7 +9,7 @@ use crate::Failure;
 const NAME: &str = "kafka.example";
 /// QTYPE A, QCLASS IN.
 const ADDRESS: [u8; 4] = [0, 1, 0, 1];
-/// A pointer to the name in the question, an address that holds for a minute: 10.0.2.2.
+/// A pointer to the name in the query, an address that holds for a minute: 10.0.2.2.
 const ANSWER: [u8; 16] = [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 2, 2];
 
 /// Starts it; it ends with this program. Returns the name.
@@ -27,7 +27,7 @@ pub(crate) fn serve() -> Result<&'static str, Failure> {
     Ok(NAME)
 }
 
-/// To a query with one question: the address, or that there is no such name.
+/// The response to a query for one name: the address, or that there is no such name.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let mut wanted: Vec<u8> = Vec::new();
     for label in NAME.split('.') {

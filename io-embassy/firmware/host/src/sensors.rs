@@ -20,7 +20,7 @@ const REPEAT: Duration = Duration::from_millis(300);
 /// Length of a reading, in bytes.
 const READING: usize = 64;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
     /// Readings made and acknowledged.
@@ -40,7 +40,7 @@ struct Sensor {
     sent: Vec<(Instant, Instant)>,
 }
 
-/// Makes `rate` readings a second in all until `over`, and goes on until every one of them is
+/// Makes `rate` readings a second in all until `over`, and continues until every one of them is
 /// acknowledged, for at most `limit` longer.
 pub(crate) fn run(
     port: u16,
@@ -152,7 +152,7 @@ fn acknowledgement(socket: &UdpSocket) -> Result<Option<(u32, u32)>, Failure> {
     }
 }
 
-/// Tells the gateway to end.
+/// Orders the gateway to end.
 pub(crate) fn end(port: u16) -> Result<(), Failure> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))?;
     socket.send_to(&[], ("127.0.0.1", port))?;

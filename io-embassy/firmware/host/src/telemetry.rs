@@ -20,11 +20,11 @@ pub(crate) struct Options {
     /// Samples to take, 100 a second.
     #[arg(long, default_value_t = 2000)]
     samples: u32,
-    /// How long the broker stands still in the middle, in milliseconds; 0 for not at all.
+    /// How long the broker is stopped in the middle, in milliseconds; 0 for not at all.
     #[arg(long, default_value_t = 8000)]
     pause: u64,
-    /// The brokers have a name, which the board asks a name server of this run for. That one needs
-    /// port 53, so mostly the rights of root.
+    /// The brokers have a name, which the board looks up at a name server of this run. That one
+    /// needs port 53, so mostly the rights of root.
     #[arg(long)]
     names: bool,
 }

@@ -1,4 +1,4 @@
-//! `valves`: every command that the board reads is answered once, whatever partition it came from.
+//! `valves`: every command that the board reads gets one reply, whatever partition it came from.
 
 use core::time::Duration;
 use std::thread;
@@ -20,7 +20,7 @@ const RUN: u32 = 2;
 const PARTITIONS: (u32, u32) = (3, 6);
 /// Between two commands.
 const PACE: Duration = Duration::from_millis(10);
-/// The last answer must come within this time.
+/// The last reply must arrive within this time.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Commands, 100 a second.
     #[arg(long, default_value_t = 1000)]
     commands: u32,
-    /// The image that logs by defmt, whose lines are looked at, too.
+    /// The image that logs by defmt, whose lines are checked, too.
     #[arg(long)]
     defmt: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
 }
 
 /// Sends commands round all partitions there are, which become more half-way. Those that the board
-/// has to answer go into the ledger; how many.
+/// has to reply to go into the ledger; returns how many.
 fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<u32, Failure> {
     let producer = Producer::new(Config::new(cluster.bootstrap()))?;
     let (mut count, mut expected) = (PARTITIONS.0, 0);

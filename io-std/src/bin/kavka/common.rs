@@ -8,7 +8,7 @@ use kavka_std::Config;
 use super::Failure;
 use super::properties::Properties;
 
-/// Where brokers are looked for when nothing names them.
+/// The bootstrap address if none is named.
 const BOOTSTRAP: &str = "localhost:9092";
 
 #[derive(Args)]

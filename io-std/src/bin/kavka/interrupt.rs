@@ -30,7 +30,7 @@ impl Interrupt {
     }
 }
 
-/// Whether stdout is a pipe that nobody reads any more, so that waiting for more records is in
+/// Whether stdout is a pipe without a reader, so that waiting for more records is in
 /// vain: `kavka consume t | head -1` on a quiet topic.
 #[cfg(unix)]
 pub(super) fn stdout_is_closed() -> bool {

@@ -25,7 +25,7 @@ impl Notices {
     pub(super) fn show(&mut self, event: &Event) {
         let text = describe(event);
         if (self.all || trouble(event).is_some()) && text != self.last {
-            // When nobody reads stderr there are still results.
+            // Without a reader of stderr there are still results.
             let _ = writeln!(io::stderr(), "kavka: {text}");
             self.last = text;
         }
@@ -77,7 +77,7 @@ pub(super) fn in_background(events: Events, all: bool) {
             notices.show(&event);
         }
     };
-    // Without a thread to spare there are no notices, only results.
+    // Without another thread there are no notices, only results.
     let _ = thread::Builder::new().name("kavka-notices".into()).spawn(run);
 }
 

@@ -23,11 +23,11 @@ use input::{Lines, too_large};
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
-/// How often a producer without room is tried, for an interrupt that came meanwhile.
+/// How often a producer without space is tried, since an interrupt may have come meanwhile.
 const TICK: Duration = Duration::from_millis(200);
 /// A byte of a record takes six of JSON at most, as in \u001f.
 const JSON: usize = 6;
-/// Whatever else stands in a line of JSON.
+/// Everything else in a line of JSON.
 const AROUND: usize = 64 << 10;
 
 #[derive(Args)]
@@ -53,20 +53,20 @@ pub(super) struct Options {
     #[arg(short = 'Z', long)]
     null: bool,
     /// Read JSON objects as `consume --json` prints them: key, payload, headers, timestamp and
-    /// partition of each are sent as they stand there
+    /// partition of each are sent as the object has them
     #[arg(long, short = 'J', conflicts_with_all = ["key_separator", "key", "null", "delimiter"])]
     json: bool,
     /// With --json: let keys choose partitions, whatever the objects say
     #[arg(long, requires = "json", conflicts_with = "partition")]
     repartition: bool,
-    /// Who must have a record before it counts [default: all]
+    /// Which replicas must have a record before it counts [default: all]
     #[arg(long, value_enum)]
     acks: Option<AcksArg>,
-    /// Milliseconds that a batch waits for more records at most, while others are under way
+    /// Milliseconds that a batch waits for more records at most, while others are in flight
     /// [default: 5]
     #[arg(long, value_name = "MS")]
     linger: Option<u64>,
-    /// A batch waits for the whole --linger although nothing is under way
+    /// A batch waits for the whole --linger although nothing is in flight
     #[arg(long)]
     linger_when_idle: bool,
     /// Seconds after which a record that is not acknowledged has failed [default: 120]
@@ -81,7 +81,7 @@ enum AcksArg {
     /// The leader
     #[value(name = "1")]
     Leader,
-    /// Nobody
+    /// None
     #[value(name = "0")]
     None,
 }
@@ -234,11 +234,11 @@ impl Sender<'_> {
         self.send(partition, &record)
     }
 
-    /// Waits for room; `false`: interrupted meanwhile.
+    /// Waits for space; `false`: interrupted meanwhile.
     fn send(&self, partition: Option<u32>, record: &Record<'_>) -> Result<bool, Failure> {
         let topic = &self.options.topic;
         loop {
-            // The lock is not held while there is no room: an interrupt needs it.
+            // The lock is not held while there is no space: an interrupt needs it.
             let room = {
                 let guard = self.shared.lock();
                 let Some(producer) = &*guard else { return Ok(false) };
@@ -256,7 +256,7 @@ impl Sender<'_> {
                     Err(refused) => return Err(refused.into()),
                 }
             };
-            // Whether it came or not: tried again.
+            // In either case it is tried again.
             let _ = room.wait_timeout(TICK);
         }
     }

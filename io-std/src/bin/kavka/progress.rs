@@ -1,4 +1,4 @@
-//! A line on stderr that says how far a long run is, while somebody looks at a terminal.
+//! A line on a terminal that shows the progress of a long run.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Progress {
         self.next = Some(now + PACE);
         self.shown = true;
         let text = line(self.records, self.bytes, now - self.begun, &left());
-        // Clears the rest of the line that stood there before.
+        // Clears the rest of the previous line.
         let _ = write!(io::stderr(), "\r{text}\x1b[K"); // for the eye only
     }
 }

@@ -9,7 +9,7 @@ use kavka_std::{Acks, Config, OutOfRange, Start};
 
 use super::Failure;
 
-/// What the properties say; `None` where they say nothing.
+/// The values of the properties; `None` where there is none.
 #[derive(Default)]
 pub(super) struct Properties {
     pub(super) bootstrap: Option<String>,
@@ -69,7 +69,7 @@ const NO_EFFECT: [&str; 14] = [
     "max.in.flight.requests.per.connection",
 ];
 
-/// What became of a property.
+/// The result of reading a property.
 #[derive(Debug, PartialEq, Eq)]
 enum Taken {
     Yes,
@@ -154,7 +154,11 @@ impl Properties {
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => Size::Partition,
             _ => return check(key, value),
         };
-        self.sizes.push((size, number(value)?));
+        let bytes: i32 = number(value)?;
+        if bytes < 0 {
+            return Err("must not be negative".into());
+        }
+        self.sizes.push((size, bytes));
         Ok(Taken::Yes)
     }
 
@@ -313,7 +317,7 @@ fn split(line: &str) -> (&str, &str) {
     let (key, rest) = line.split_at(at);
     let rest = rest.trim_start();
     let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
-    // Java keeps white space at the end, which nobody means.
+    // Java keeps white space at the end, which is never intended.
     (key, value.trim())
 }
 

@@ -1,4 +1,4 @@
-//! Watches a topic, producing to it or idle, and tells when it grows: how long after the host said
+//! Watches a topic, producing to it or idle, and prints when it grows: how long after the host said
 //! so (0: before). A datagram to port 7001 is the host's word.
 //!
 //! Arguments: `bootstrap`, `seed`, `topic`, `rate` of records a second (0: idle).

@@ -22,7 +22,7 @@ use static_cell::ConstStaticCell;
 const VALUE: [u8; 100] = [b'v'; 100];
 /// Bytes of a batch.
 const BATCH: usize = 1024;
-/// Records of the shorter one of two runs, whose difference is told.
+/// Records of the shorter one of two runs, whose difference is printed.
 const RECORDS: u32 = 1000;
 
 /// Bytes that a connection receives into.

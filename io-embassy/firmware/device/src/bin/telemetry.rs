@@ -99,7 +99,7 @@ async fn look_up(mut names: Names<'static>) {
     names.run().await;
 }
 
-/// All samples that are not settled, and what became of the others.
+/// All samples that are not settled, and the outcome of the others.
 struct Samples {
     backlog: Backlog<u32, BACKLOG>,
     in_flight: InFlight<u32, IN_FLIGHT>,
@@ -124,7 +124,7 @@ impl Samples {
         self.taken += 1;
     }
 
-    /// As many as the client has room for; after [`Event::Room`] it has some again.
+    /// As many as the client has space for; after [`Event::Room`] it has some again.
     fn hand_over(&mut self, kafka: &mut Commands<'_>, topic: TopicId, run: u32) {
         while let Some(sample) = self.backlog.front().filter(|_| !self.in_flight.is_full()) {
             let value = entry::<SAMPLE>(run, 0, *sample);

@@ -1,7 +1,7 @@
-//! Obeys commands that come from one topic and answers each on another, from inside the event: the
-//! command is never copied, and when there is no space for its answer it simply comes again. An
-//! answer that will never be taken (`TooLarge`) is counted and passed over, or its command would
-//! come again without end.
+//! Obeys commands from one topic and replies to each on another, from inside the event: the command
+//! is never copied, and when there is no space for its reply it simply comes again. A reply that
+//! will never be taken (`TooLarge`) is counted and skipped, or its command would come again
+//! without end.
 //!
 //! Arguments: `bootstrap`, `seed`, `partitions` (`all`, or the first alone).
 
@@ -105,7 +105,7 @@ impl Valves {
         }
     }
 
-    /// Answers every command of a batch, as far as there is space; the others come again.
+    /// Replies to every command of a batch, as far as there is space; the others come again.
     fn obey(&mut self, batch: &Batch<'_>, kafka: &mut Commands<'_>) {
         for command in batch.records().flatten() {
             match kafka.produce(now(), self.answers, &command.to_record()) {

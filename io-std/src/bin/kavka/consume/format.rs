@@ -58,7 +58,7 @@ impl Format {
         Ok(Self(tokens))
     }
 
-    /// `null`: stands for keys and payloads that are not there.
+    /// `null`: printed for keys and payloads that are null.
     pub(super) fn write(
         &self,
         out: &mut impl Write,

@@ -79,7 +79,7 @@ impl Plan {
             }
         }
         if !options.exit {
-            // They are read once they can be; where they would begin nobody can say now.
+            // They are read once they can be; their positions are not known now.
             for why in plan.bad.drain(..) {
                 writeln!(io::stderr(), "kavka: {why}; it will be read from its end")?;
             }
@@ -149,7 +149,7 @@ impl Plan {
         Ok(found)
     }
 
-    /// Whether everything is read that there was, or can be.
+    /// Whether everything that there was, or can be, has been read.
     pub(super) fn is_done(&self) -> bool {
         let stopped = match (&self.ends, &self.list) {
             (Some(_), _) => return self.left == 0,
@@ -234,7 +234,7 @@ impl Plan {
         Some(ends.map(|at| u64::try_from(at.end - at.position).unwrap_or(0)).sum())
     }
 
-    /// The end came: with failure if partitions could not be read.
+    /// Returns the result at the end: a failure if partitions could not be read.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         if self.bad.is_empty() {
             return Ok(());

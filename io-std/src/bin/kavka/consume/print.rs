@@ -83,7 +83,7 @@ impl Print {
     }
 }
 
-/// Who leads which partition: the `broker` of JSON objects.
+/// The leader of each partition: the `broker` of JSON objects.
 struct Leaders {
     admin: Admin,
     known: HashMap<String, Vec<i32>>,

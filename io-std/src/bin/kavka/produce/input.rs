@@ -52,7 +52,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// What stands in this line is larger than a record may be.
+/// The line is larger than a record may be.
 pub(super) fn too_large(number: u64, limit: usize) -> Failure {
     Failure::Failed(format!(
         "line {number}: larger than a record of {limit} bytes; -X max.request.size=N raises that"

@@ -116,7 +116,7 @@ fn listen(stack: Stack<'static>) -> UdpSocket<'static> {
     socket
 }
 
-/// What is on its way, and what was said to whom.
+/// What is in flight, and what was acknowledged to which sensor.
 struct Gateway {
     sensors: Sensors,
     in_flight: InFlight<Reading, IN_FLIGHT>,
@@ -140,7 +140,7 @@ impl Gateway {
         }
     }
 
-    /// A datagram came. Without room for it nothing is done: it comes again.
+    /// Handles a datagram. Without space for it nothing is done: it comes again.
     fn take(&mut self, kafka: &mut Commands<'_>, topic: TopicId, bytes: &[u8], from: IpEndpoint) {
         let Some(reading) = Reading::of(bytes) else { return };
         if self.sensors.ask(reading, from) != Verdict::Wanted {
@@ -178,7 +178,7 @@ impl Gateway {
         }
     }
 
-    /// Sends as many acknowledgements as go out at once. One that is lost is asked for again.
+    /// Sends as many acknowledgements as go out at once. One that is lost is requested again.
     fn acknowledge(&mut self, socket: &UdpSocket<'_>) {
         while let Some((reading, to)) = self.sensors.next_acknowledgement() {
             let mut bytes = [0; 8];

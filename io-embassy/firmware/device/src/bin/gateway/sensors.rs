@@ -1,13 +1,14 @@
-//! What each sensor was told, so that a repeated reading is neither forwarded twice nor lost.
+//! What was acknowledged to each sensor, so that a repeated reading is neither forwarded twice nor
+//! lost.
 
 use embassy_net::IpEndpoint;
 use heapless::Deque;
 
-/// Sensors that can be told apart; readings of others are ignored.
+/// Sensors that are distinguished; readings of others are ignored.
 pub(crate) const SENSORS: usize = 8;
 /// Turns of a sensor that may be under way beside the oldest one.
 const WINDOW: u32 = 32;
-/// Acknowledgements that wait to be sent; beyond that they are made when they are asked for.
+/// Acknowledgements that wait to be sent; beyond that they are made on request.
 const WAITING: usize = 64;
 
 /// One reading's name.
@@ -18,7 +19,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Of a datagram; `None` for one that is too short or from nobody we know.
+    /// Of a datagram; `None` for one that is too short or from an unknown sensor.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| {
             bytes.get(at..at + 4)?.try_into().ok().map(|four: [u8; 4]| u32::from_be_bytes(four))
@@ -37,7 +38,7 @@ pub(crate) enum Verdict {
     NotNow,
 }
 
-/// Turns of one sensor. Bit `n` of the sets stands for turn `base + n`.
+/// Turns of one sensor. Bit `n` of the sets is turn `base + n`.
 #[derive(Clone, Copy)]
 struct Sensor {
     /// All turns before it are delivered.
@@ -109,7 +110,7 @@ impl Sensors {
         sensor.taken &= !bit;
     }
 
-    /// Whom to acknowledge what next.
+    /// Returns the next acknowledgement and its sensor.
     pub(crate) fn next_acknowledgement(&mut self) -> Option<(Reading, IpEndpoint)> {
         let reading = self.acknowledgements.pop_front()?;
         Some((reading, self.addresses[reading.sensor as usize]?))
