@@ -142,9 +142,22 @@ impl<'d> Client<'d> {
         limits: &crate::storage::Limits,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
+        Self::owned_with(config, Storage::heap(limits), seed)
+    }
+
+    /// The same in memory that the caller prepared, as by `Storage::encoders`.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    #[cfg(feature = "alloc")]
+    pub fn owned_with(
+        config: Config<'_>,
+        storage: Storage<'d>,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
         let settings = Settings::new(&Rare::new(&seed).config(config));
         settings.check()?;
-        Self::with(settings.into_owned(), Storage::heap(limits), seed)
+        Self::with(settings.into_owned(), storage, seed)
     }
 
     fn with(
@@ -156,6 +169,14 @@ impl<'d> Client<'d> {
         config.check()?;
         let s = storage;
         s.check()?;
+        #[cfg(feature = "pack")]
+        let mut s = s;
+        #[cfg(feature = "pack")]
+        if let Some(codec) = config.compression
+            && !s.producer.pack.codecs().has(codec)
+        {
+            return Err(ConfigError::NoEncoder(codec));
+        }
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let setup = Setup {
             idempotence: config.idempotence,

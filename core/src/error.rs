@@ -131,6 +131,9 @@ pub enum PeerFault {
         /// Its highest version.
         max: i16,
     },
+    /// The broker is too old for the codec that batches are compressed with.
+    #[cfg(feature = "pack")]
+    NoCodec(crate::codec::Codec),
 }
 
 /// What a peer speaks that is no Kafka broker, by its first bytes.
@@ -200,6 +203,10 @@ pub enum ConfigError {
     },
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
+    /// There is no encoder for the codec that batches are to be compressed with, or no scratch
+    /// memory for it: `Storage::packing`.
+    #[cfg(feature = "pack")]
+    NoEncoder(crate::codec::Codec),
 }
 
 /// Why a connection ended; the adapter passes it to
@@ -265,6 +272,9 @@ pub enum Misuse {
     ClockBack,
     /// The loop's clock has stopped: more responses arrived at one instant than is possible.
     ClockStopped,
+    /// An encoder failed in the middle of a batch.
+    #[cfg(feature = "pack")]
+    Encoder,
 }
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
@@ -293,6 +303,8 @@ impl fmt::Display for Error {
                 | PeerFault::NoApi(_)
                 | PeerFault::NoCommonVersion { .. }),
             ) => fault.fmt(f),
+            #[cfg(feature = "pack")]
+            Self::Peer(fault @ PeerFault::NoCodec(_)) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
             Self::BatchRefused(code) => {
@@ -345,6 +357,8 @@ impl fmt::Display for PeerFault {
                 let Some((least, most)) = api::spoken(*api) else { return Ok(()) };
                 return write!(f, ", this client {least} to {most}");
             }
+            #[cfg(feature = "pack")]
+            Self::NoCodec(codec) => return write!(f, "the broker is too old for {codec}"),
         })
     }
 }
@@ -379,6 +393,10 @@ impl fmt::Display for ConfigError {
                 return write!(f, "more than can be counted: {what}; at most {most}");
             }
             Self::Duration => "a duration is zero or above its maximum",
+            #[cfg(feature = "pack")]
+            Self::NoEncoder(codec) => {
+                return write!(f, "no encoder for {codec}, or no memory for it");
+            }
         })
     }
 }
@@ -413,6 +431,8 @@ impl fmt::Display for Misuse {
             Self::OtherConnection => "the loop passed on the bytes of another connection",
             Self::ClockBack => "the loop's clock went back",
             Self::ClockStopped => "the loop's clock stands",
+            #[cfg(feature = "pack")]
+            Self::Encoder => "the encoder failed in the middle of a batch",
         })
     }
 }

@@ -7,6 +7,8 @@ mod culprits;
 mod lane;
 mod moves;
 mod owner;
+#[cfg(feature = "pack")]
+mod pack;
 mod partition;
 mod request;
 mod send;
@@ -33,6 +35,8 @@ use batch::Stage;
 pub(crate) use lane::Lane;
 use lane::Place;
 pub(crate) use owner::Memo;
+#[cfg(feature = "pack")]
+pub(crate) use pack::{Engine, PackMem};
 
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
@@ -136,6 +140,8 @@ pub(crate) struct ProducerMem<'d> {
     /// One for each broker, with its place.
     pub(crate) lanes: Mem<'d, Lane>,
     pub(crate) lane_places: Mem<'d, Notch>,
+    #[cfg(feature = "pack")]
+    pub(crate) pack: PackMem<'d>,
 }
 
 /// The state of the producer id.
@@ -211,6 +217,8 @@ pub(crate) struct Producer<'d> {
     /// The send memory is short: nothing lingers.
     pressure: bool,
     pub(crate) dirty: bool,
+    #[cfg(feature = "pack")]
+    packer: pack::Packer<'d>,
 }
 
 impl<'d> Producer<'d> {
@@ -256,6 +264,8 @@ impl<'d> Producer<'d> {
             flushing: false,
             pressure: false,
             dirty: false,
+            #[cfg(feature = "pack")]
+            packer: pack::Packer::new(memory.pack),
         }
     }
 

@@ -5,6 +5,8 @@
 //! record, which are 0.
 
 use super::answer::AnswerMemo;
+#[cfg(feature = "pack")]
+use super::pack::codec_of;
 use super::split::Reader;
 use super::{Batch, Producer};
 use crate::connection::Net;
@@ -36,6 +38,12 @@ impl<'d> Producer<'d> {
         if index < memo.named.records || index >= b.count {
             return;
         }
+        #[cfg(feature = "pack")]
+        if codec_of(b) != 0 {
+            Self::list_culprit(&mut net.blocks, b, index);
+            memo.named.records = index + 1;
+            return;
+        }
         let from = if b.blamed { memo.named.bytes as usize } else { HEADER_LEN };
         let Some((at, end)) = place(&net.blocks, b, from, index - memo.named.records) else {
             return;
@@ -55,6 +63,10 @@ impl<'d> Producer<'d> {
         let b = &mut self.batches[batch];
         if !b.blamed {
             return (b.ended(), true);
+        }
+        #[cfg(feature = "pack")]
+        if codec_of(b) != 0 {
+            return Self::next_listed(blocks, b);
         }
         // Where the last run ended: the fields have no other meaning any more.
         let (first, from) = (b.reported, (b.max_timestamp as usize).max(HEADER_LEN));

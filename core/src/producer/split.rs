@@ -72,6 +72,10 @@ fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<(usize, i64
 impl<'d> Producer<'d> {
     /// Splits a batch in two halves; false when there is no memory for the second.
     pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
+        #[cfg(feature = "pack")]
+        if !self.unpack(net, batch) {
+            return false;
+        }
         let b = &self.batches[batch];
         let (keep, rest) = (b.count / 2, b.count - b.count / 2);
         let Some((at, first_max)) = extent(net, b, HEADER_LEN, keep) else { return false };
