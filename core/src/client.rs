@@ -183,6 +183,10 @@ impl<'d> Client<'d> {
             blocks: blocks.total(),
             rx_bytes: s.rx_bytes,
             rare,
+            #[cfg(feature = "pack")]
+            unpacked: config.compression.map_or(0, |_| config.batch_bytes),
+            #[cfg(feature = "pack")]
+            block_bytes: blocks.block_size(),
         };
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id.clone(), rare);
         let mut rng = Rng::new(seed);

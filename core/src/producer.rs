@@ -252,6 +252,9 @@ impl<'d> Producer<'d> {
             evicted: 0,
             rare: setup.rare,
             serial: 0,
+            #[cfg(feature = "pack")]
+            reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST) + pack::reserve(setup),
+            #[cfg(not(feature = "pack"))]
             reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
             last_record: Tick::ZERO,

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::id::BatchId;
 use crate::memory::{Blocks, Chain, Link, Mem};
 use crate::record::HEADER_LEN;
+use crate::setup::Setup;
 use crate::time::{Span, Tick};
 use crate::wire::Full;
 
@@ -78,6 +79,13 @@ pub(super) enum Form {
     /// As it is.
     Plain,
     Packed(Codec),
+}
+
+/// Returns how many blocks of all are kept free where batches are packed: enough to unpack and
+/// split one, since others that are behind it cannot free theirs before.
+pub(super) fn reserve(setup: &Setup) -> usize {
+    let split = setup.unpacked.saturating_mul(3) / 2;
+    split.div_ceil(setup.block_bytes.max(1)).min(setup.blocks / 4)
 }
 
 /// What packs batches, and the batch that it is at.
@@ -239,6 +247,7 @@ impl<'d> Producer<'d> {
                 if packed.is_none_or(|packed| !is_worth(len, packed)) {
                     packer.batch = Link::NONE;
                     b.form = Form::Plain;
+                    self.dirty |= self.first_of(Place::Oversized).is_some();
                     return true;
                 }
             }
@@ -264,6 +273,8 @@ impl<'d> Producer<'d> {
         if b.chain.len() == 0 {
             b.chain = core::mem::replace(&mut packer.chain, Chain::EMPTY);
             (b.form, packer.batch) = (Form::Packed(packer.codec), Link::NONE);
+            // Scratch and memory are free for one that is to be split.
+            self.dirty |= self.first_of(Place::Oversized).is_some();
         }
         true
     }
@@ -277,8 +288,10 @@ impl<'d> Producer<'d> {
         if !self.packer.batch.is_none() {
             return false;
         }
+        // The second half is copied then.
         let mut plain = Chain::EMPTY;
-        if net.blocks.needed(&plain, len) > net.blocks.free() {
+        let (all, half) = (net.blocks.needed(&plain, len), net.blocks.needed(&plain, len / 2));
+        if all + half + 1 > net.blocks.free() {
             return false;
         }
         let done = self.packer.unpack(&mut net.blocks, (codec, len), &b.chain, &mut plain);

@@ -453,7 +453,7 @@ mod tests {
             assert!(properties.set(key, value).is_err(), "{key}={value}");
         }
         for (key, why) in [
-            ("compression.type", "uncompressed"),
+            ("compression.lz4.level", "no effect"),
             ("ssl.ca.location", "TLS"),
             ("group.id", "no effect"),
             ("bootstrap.server", "ignored"),
