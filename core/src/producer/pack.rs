@@ -247,7 +247,6 @@ impl<'d> Producer<'d> {
                 if packed.is_none_or(|packed| !is_worth(len, packed)) {
                     packer.batch = Link::NONE;
                     b.form = Form::Plain;
-                    self.dirty |= self.first_of(Place::Oversized).is_some();
                     return true;
                 }
             }
@@ -273,36 +272,59 @@ impl<'d> Producer<'d> {
         if b.chain.len() == 0 {
             b.chain = core::mem::replace(&mut packer.chain, Chain::EMPTY);
             (b.form, packer.batch) = (Form::Packed(packer.codec), Link::NONE);
-            // Scratch and memory are free for one that is to be split.
-            self.dirty |= self.first_of(Place::Oversized).is_some();
+            // There is memory again for a request, or for one that is to be split.
+            self.dirty |= net.short || self.first_of(Place::Oversized).is_some();
         }
         true
     }
 
-    /// Unpacks a batch that is to be split. Returns false when there is no memory for it now.
-    pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> bool {
+    /// Packs both halves of a batch that was packed before. They wait for the batches in front, and
+    /// those may need the memory.
+    pub(super) fn pack_again(
+        &mut self,
+        net: &mut Net<'d>,
+        codec: Option<Codec>,
+        halves: [usize; 2],
+    ) {
+        let Some(codec) = codec else { return };
+        for batch in halves {
+            if self.packer.batch.is_none() {
+                self.begin_packing(batch, codec);
+            }
+            while self.packer.batch == Link::to(batch) {
+                self.packer.left = self.packer.left.max(1);
+                if !self.pack_piece(net, batch) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Unpacks a batch that is to be split, and returns its codec; `None` when there is no memory
+    /// for it now.
+    pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<Option<Codec>> {
         let b = &self.batches[batch];
-        let Form::Packed(codec) = b.form else { return true };
+        let Form::Packed(codec) = b.form else { return Some(None) };
         let len = b.unpacked as usize;
         // It uses the scratch.
         if !self.packer.batch.is_none() {
-            return false;
+            return None;
         }
         // The second half is copied then.
         let mut plain = Chain::EMPTY;
         let (all, half) = (net.blocks.needed(&plain, len), net.blocks.needed(&plain, len / 2));
         if all + half + 1 > net.blocks.free() {
-            return false;
+            return None;
         }
         let done = self.packer.unpack(&mut net.blocks, (codec, len), &b.chain, &mut plain);
         if done.is_none() || plain.len() != len {
             net.blocks.release(&mut plain);
-            return false;
+            return None;
         }
         let b = &mut self.batches[batch];
         net.blocks.release(&mut b.chain);
         (b.chain, b.form) = (plain, Form::Raw);
-        true
+        Some(Some(codec))
     }
 
     /// Returns why the broker of a connection cannot get what the configuration packs.
