@@ -152,9 +152,22 @@ impl<'d> Client<'d> {
         limits: &crate::storage::Limits,
         seed: [u8; 32],
     ) -> Result<Self, ConfigError> {
+        Self::owned_with(config, Storage::heap(limits), seed)
+    }
+
+    /// The same in memory that the caller prepared, as by `Storage::encoders`.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    #[cfg(feature = "alloc")]
+    pub fn owned_with(
+        config: Config<'_>,
+        storage: Storage<'d>,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
         let settings = Settings::new(&Rare::new(&seed).config(config));
         settings.check()?;
-        Self::with(settings.into_owned(), Storage::heap(limits), seed)
+        Self::with(settings.into_owned(), storage, seed)
     }
 
     fn with(
@@ -166,12 +179,24 @@ impl<'d> Client<'d> {
         config.check()?;
         let s = storage;
         s.check()?;
+        #[cfg(feature = "pack")]
+        let mut s = s;
+        #[cfg(feature = "pack")]
+        if let Some(codec) = config.compression
+            && !s.producer.pack.codecs().has(codec)
+        {
+            return Err(ConfigError::NoEncoder(codec));
+        }
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let setup = Setup {
             idempotence: config.idempotence,
             blocks: blocks.total(),
             rx_bytes: s.rx_bytes,
             rare,
+            #[cfg(feature = "pack")]
+            unpacked: config.compression.map_or(0, |_| config.batch_bytes),
+            #[cfg(feature = "pack")]
+            block_bytes: blocks.block_size(),
         };
         let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id.clone(), rare);
         let mut rng = Rng::new(seed);

@@ -7,7 +7,7 @@
 //!
 //! [`Unpack`] is a set of decoders. [`Compact`] is the set of this crate, written to be small;
 //! servers implement the same trait with fast libraries and use the framing of [`lz4`], [`snappy`]
-//! and [`gzip`] around them.
+//! and [`gzip`] around them. `Pack` and `CompactPack` are the same for encoders (feature `pack`).
 
 use core::fmt;
 
@@ -16,9 +16,15 @@ use crate::id::TopicPartition;
 mod find;
 pub mod gzip;
 pub mod lz4;
+#[cfg(feature = "pack")]
+mod pack;
 pub mod snappy;
 mod xxh32;
 
+#[cfg(all(feature = "pack", any(feature = "lz4", feature = "snappy")))]
+pub use pack::CompactPack;
+#[cfg(feature = "pack")]
+pub use pack::{PIECE, Pack, Step, packed_room, scratch_bytes};
 pub use xxh32::xxh32;
 
 /// A compression format of record batches, by its number on the wire.

@@ -173,6 +173,13 @@ pub struct Config<'d> {
     /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
     #[cfg(feature = "codecs")]
     pub codecs: crate::codec::Codecs,
+    /// What batches are compressed with (`compression.type`); those that do not shrink by a
+    /// sixteenth are sent as they are. Limits and timing of batches are those without it:
+    /// [`Config::batch_bytes`] is before compression, [`Config::request_bytes`] after it. The
+    /// encoder and its memory belong to the [`Storage`](crate::Storage). Zstd needs brokers of
+    /// Kafka 2.1 or later.
+    #[cfg(feature = "pack")]
+    pub compression: Option<crate::codec::Codec>,
 }
 
 /// A text of the configuration.
@@ -239,6 +246,8 @@ pub(crate) struct Settings<'d> {
     pub(crate) report_positions: bool,
     #[cfg(feature = "codecs")]
     pub(crate) codecs: crate::codec::Codecs,
+    #[cfg(feature = "pack")]
+    pub(crate) compression: Option<crate::codec::Codec>,
 }
 
 impl<'d> Settings<'d> {
@@ -279,6 +288,8 @@ impl<'d> Settings<'d> {
             report_positions: config.report_positions,
             #[cfg(feature = "codecs")]
             codecs: config.codecs,
+            #[cfg(feature = "pack")]
+            compression: config.compression,
         }
     }
 
@@ -378,6 +389,8 @@ impl<'d> Config<'d> {
             auto_create: false,
             #[cfg(feature = "codecs")]
             codecs: crate::codec::Codecs::COMPACT,
+            #[cfg(feature = "pack")]
+            compression: None,
         }
     }
 
@@ -417,6 +430,14 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sets the compression; see [`Config::compression`].
+    #[cfg(feature = "pack")]
+    #[must_use]
+    pub const fn compression(mut self, codec: Option<crate::codec::Codec>) -> Self {
+        self.compression = codec;
         self
     }
 

@@ -136,6 +136,9 @@ pub enum PeerFault {
     /// [`Commands::refused_cluster_id`](crate::Commands::refused_cluster_id). Nothing else was sent
     /// there.
     OtherCluster,
+    /// The broker is too old for the codec that batches are compressed with.
+    #[cfg(feature = "pack")]
+    NoCodec(crate::codec::Codec),
 }
 
 /// What a peer speaks that is no Kafka broker, by its first bytes.
@@ -205,6 +208,10 @@ pub enum ConfigError {
     },
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
+    /// There is no encoder for the codec that batches are to be compressed with, or no scratch
+    /// memory for it: `Storage::packing`.
+    #[cfg(feature = "pack")]
+    NoEncoder(crate::codec::Codec),
 }
 
 /// Why a connection ended; the adapter passes it to
@@ -270,6 +277,9 @@ pub enum Misuse {
     ClockBack,
     /// The loop's clock has stopped: more responses arrived at one instant than is possible.
     ClockStopped,
+    /// An encoder failed in the middle of a batch.
+    #[cfg(feature = "pack")]
+    Encoder,
 }
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
@@ -299,6 +309,8 @@ impl fmt::Display for Error {
                 | PeerFault::NoCommonVersion { .. }
                 | PeerFault::OtherCluster),
             ) => fault.fmt(f),
+            #[cfg(feature = "pack")]
+            Self::Peer(fault @ PeerFault::NoCodec(_)) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
             Self::BatchRefused(code) => {
@@ -352,6 +364,8 @@ impl fmt::Display for PeerFault {
                 let Some((least, most)) = api::spoken(*api) else { return Ok(()) };
                 return write!(f, ", this client {least} to {most}");
             }
+            #[cfg(feature = "pack")]
+            Self::NoCodec(codec) => return write!(f, "the broker is too old for {codec}"),
         })
     }
 }
@@ -386,6 +400,10 @@ impl fmt::Display for ConfigError {
                 return write!(f, "more than can be counted: {what}; at most {most}");
             }
             Self::Duration => "a duration is zero or above its maximum",
+            #[cfg(feature = "pack")]
+            Self::NoEncoder(codec) => {
+                return write!(f, "no encoder for {codec}, or no memory for it");
+            }
         })
     }
 }
@@ -420,6 +438,8 @@ impl fmt::Display for Misuse {
             Self::OtherConnection => "the loop passed on the bytes of another connection",
             Self::ClockBack => "the loop's clock went back",
             Self::ClockStopped => "the loop's clock stands",
+            #[cfg(feature = "pack")]
+            Self::Encoder => "the encoder failed in the middle of a batch",
         })
     }
 }

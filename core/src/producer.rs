@@ -8,6 +8,8 @@ mod lane;
 mod moves;
 mod own;
 mod owner;
+#[cfg(feature = "pack")]
+mod pack;
 mod partition;
 mod request;
 mod retries;
@@ -37,6 +39,8 @@ use lane::Place;
 pub(crate) use own::Own;
 use own::OwnTimer;
 pub(crate) use owner::Memo;
+#[cfg(feature = "pack")]
+pub(crate) use pack::{Engine, PackMem};
 use retries::Retries;
 
 /// Largest share of the send memory that record batches leave to requests.
@@ -143,6 +147,8 @@ pub(crate) struct ProducerMem<'d> {
     /// One for each broker, with its place.
     pub(crate) lanes: Mem<'d, Lane>,
     pub(crate) lane_places: Mem<'d, Notch>,
+    #[cfg(feature = "pack")]
+    pub(crate) pack: PackMem<'d>,
 }
 
 /// The state of the producer id.
@@ -220,6 +226,8 @@ pub(crate) struct Producer<'d> {
     /// The send memory is short: nothing lingers.
     pressure: bool,
     pub(crate) dirty: bool,
+    #[cfg(feature = "pack")]
+    packer: pack::Packer<'d>,
 }
 
 impl<'d> Producer<'d> {
@@ -254,6 +262,9 @@ impl<'d> Producer<'d> {
             evicted: 0,
             rare: setup.rare,
             serial: 0,
+            #[cfg(feature = "pack")]
+            reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST) + pack::reserve(setup),
+            #[cfg(not(feature = "pack"))]
             reserve: (setup.blocks / 4).clamp(2, RESERVE_MOST),
             unfinished: 0,
             last_record: Tick::ZERO,
@@ -266,6 +277,8 @@ impl<'d> Producer<'d> {
             flushing: false,
             pressure: false,
             dirty: false,
+            #[cfg(feature = "pack")]
+            packer: pack::Packer::new(memory.pack),
         }
     }
 

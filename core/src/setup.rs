@@ -10,4 +10,9 @@ pub(crate) struct Setup {
     /// Receive buffer of a connection, in bytes.
     pub(crate) rx_bytes: usize,
     pub(crate) rare: Rare,
+    /// Bytes of a batch that may have to be unpacked; 0 where none is packed.
+    #[cfg(feature = "pack")]
+    pub(crate) unpacked: usize,
+    #[cfg(feature = "pack")]
+    pub(crate) block_bytes: usize,
 }

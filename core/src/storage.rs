@@ -11,6 +11,8 @@ use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes};
 use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
+#[cfg(feature = "pack")]
+use crate::producer::{Engine, PackMem};
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -45,6 +47,10 @@ pub struct Limits {
     pub block_bytes: usize,
     /// Admin requests in flight.
     pub requests: usize,
+    /// Bytes that are compressed in one piece, at most [`PIECE`](crate::codec::PIECE); 0 for a
+    /// client that compresses nothing. The memory of the encoder itself is not counted here.
+    #[cfg(feature = "pack")]
+    pub pack_bytes: usize,
 }
 
 impl Limits {
@@ -61,6 +67,8 @@ impl Limits {
             tx_blocks: 8 * 1024,
             block_bytes: 4096,
             requests: 8,
+            #[cfg(feature = "pack")]
+            pack_bytes: 0,
         }
     }
 
@@ -77,6 +85,8 @@ impl Limits {
             tx_blocks: 256,
             block_bytes: 1024,
             requests: 4,
+            #[cfg(feature = "pack")]
+            pack_bytes: 0,
         }
     }
 
@@ -130,6 +140,18 @@ impl Limits {
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
+            // What is compressed, and the output.
+            + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "pack")]
+    const fn scratch_bytes(&self) -> usize {
+        crate::codec::scratch_bytes(self.pack_bytes)
+    }
+
+    #[cfg(not(feature = "pack"))]
+    const fn scratch_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -261,6 +283,8 @@ impl<
             ages: Mem::Lent(&mut self.ages),
             lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
             lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
+            #[cfg(feature = "pack")]
+            pack: PackMem { engine: None, scratch: Mem::Lent(&mut []) },
         };
         let [by_work, by_forget, by_reported] = &mut tables.knots;
         let consumer = ConsumerMem {
@@ -345,6 +369,32 @@ fn lent<'a>(heads: &'a mut [Link], chain: &'a mut [Link]) -> Index<'a> {
     Index::new(Mem::Lent(heads), Mem::Lent(chain))
 }
 
+#[cfg(feature = "pack")]
+impl<'d> Storage<'d> {
+    /// Lends the encoders for [`Config::compression`](crate::Config::compression), and scratch
+    /// memory: [`scratch_bytes`](crate::codec::scratch_bytes) of the bytes that are compressed in
+    /// one piece. With pieces as long as a batch it compresses best.
+    #[must_use]
+    pub fn packing(
+        mut self,
+        encoders: &'d mut (dyn crate::codec::Pack + Send + 'static),
+        scratch: &'d mut [u8],
+    ) -> Self {
+        self.producer.pack =
+            PackMem { engine: Some(Engine::Lent(encoders)), scratch: Mem::Lent(scratch) };
+        self
+    }
+
+    /// Sets the encoders for [`Config::compression`](crate::Config::compression), which use the
+    /// memory of [`Limits::pack_bytes`].
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn encoders(mut self, encoders: alloc::boxed::Box<dyn crate::codec::Pack + Send>) -> Self {
+        self.producer.pack.engine = Some(Engine::Owned(encoders));
+        self
+    }
+}
+
 impl Storage<'_> {
     /// Checks whether a client can work with it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -422,6 +472,8 @@ impl Storage<'static> {
                 ages: owned(limits.tx_blocks, || Notch::EMPTY),
                 lanes: owned(limits.brokers, || Lane::EMPTY),
                 lane_places: owned(limits.brokers, || Notch::EMPTY),
+                #[cfg(feature = "pack")]
+                pack: PackMem { engine: None, scratch: zeroed(limits.scratch_bytes()) },
             },
             blocks: zeroed(limits.tx_blocks * limits.block_bytes),
             block_bytes: limits.block_bytes,

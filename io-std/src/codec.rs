@@ -2,11 +2,15 @@
 //! [`kavka_core::codec`]: `lz4_flex`, `snap`, `zlib-rs` and `zstd`, each with the feature of its
 //! codec's name.
 
+mod encode;
+
 use std::fmt;
 
 use kavka_core::codec::{Codec, Codecs, Fault, Unpack};
 
-/// The codecs that this build reads: features `lz4`, `snappy`, `gzip` and `zstd`.
+pub use encode::Encoders;
+
+/// The codecs that this build reads and writes: features `lz4`, `snappy`, `gzip` and `zstd`.
 pub const READ: Codecs = {
     let set = if cfg!(feature = "lz4") { Codecs::NONE.with(Codec::Lz4) } else { Codecs::NONE };
     let set = if cfg!(feature = "snappy") { set.with(Codec::Snappy) } else { set };

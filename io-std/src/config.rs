@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 
+use crate::compression::Compression;
 use crate::driver::Mode;
 use crate::lost::Lost;
 
@@ -24,6 +25,7 @@ pub struct Config {
     pub(crate) linger: Duration,
     pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: Option<usize>,
+    pub(crate) compression: Compression,
     pub(crate) delivery_timeout: Duration,
     pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
@@ -63,6 +65,7 @@ impl Config {
             linger: Duration::from_millis(5),
             linger_when_idle: false,
             batch_bytes: None,
+            compression: Compression::NONE,
             delivery_timeout: Duration::from_secs(120),
             silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
@@ -142,6 +145,16 @@ impl Config {
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.batch_bytes = Some(bytes);
+        self
+    }
+
+    /// What batches are compressed with (`compression.type`); those that do not shrink by a
+    /// sixteenth are sent as they are. Features of this crate decide which codecs there are
+    /// ([`codec::READ`](crate::codec::READ)); zstd needs brokers of Kafka 2.1 or later.
+    /// Default: none.
+    #[must_use]
+    pub fn compression(mut self, compression: impl Into<Compression>) -> Self {
+        self.compression = compression.into();
         self
     }
 
@@ -364,6 +377,7 @@ impl Config {
         core.accept_other_cluster = self.accept_other_cluster;
         core.auto_create = self.auto_create;
         core.codecs = crate::codec::READ;
+        core.compression = self.compression.codec();
         if let Some(tune) = &self.tune {
             tune(&mut core);
         }

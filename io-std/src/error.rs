@@ -314,6 +314,9 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::METADATA))) => {
             "is this a controller's port? use a broker's"
         }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoCodec(_))) => {
+            "choose gzip, snappy or lz4, or brokers of Kafka 2.1 or later"
+        }
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. })) => {
             "this client and these brokers are too far apart in age"
         }

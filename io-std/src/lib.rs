@@ -32,6 +32,7 @@
 mod admin;
 mod bootstrap;
 pub mod codec;
+mod compression;
 mod config;
 mod consumer;
 pub mod driver;
@@ -53,6 +54,7 @@ mod worker;
 pub use admin::{
     Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
+pub use compression::Compression;
 pub use config::Config;
 pub use consumer::{Chunk, ChunkBatch, Consumer, Received};
 pub use driver::{Driver, Mode};

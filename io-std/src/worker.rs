@@ -4,9 +4,11 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kavka_core::codec::PIECE;
 use kavka_core::{Client, ConfigError, Limits, Storage};
 
 use crate::bootstrap;
+use crate::codec::Encoders;
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
@@ -54,8 +56,15 @@ fn open(config: &Config) -> Result<Driver<'_>, Error> {
     if let Err(error) = getrandom::fill(&mut seed) {
         return Err(Error::from(std::io::Error::other(error)).doing("random seed"));
     }
-    let limits = config.limits.unwrap_or_else(Limits::server);
-    let client = Client::new(config.core(), Storage::heap(&limits), seed)?;
+    let mut limits = config.limits.unwrap_or_else(Limits::server);
+    let core = config.core();
+    let storage = if core.compression.is_some() {
+        limits.pack_bytes = PIECE;
+        Storage::heap(&limits).encoders(Box::new(Encoders::new(config.compression)))
+    } else {
+        Storage::heap(&limits)
+    };
+    let client = Client::new(core, storage, seed)?;
     Ok(Driver::with_mode(client, config.mode)?)
 }
 

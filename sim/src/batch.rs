@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::code;
+use super::{code, packed};
 
 /// Bytes before the first record.
 pub const HEADER: usize = 61;
@@ -87,7 +87,7 @@ pub fn advance_sequence(sequence: i32, by: i32) -> i32 {
     i32::try_from(sum % (1 << 31)).unwrap_or(0)
 }
 
-/// One record of an uncompressed batch.
+/// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Absolute offset.
@@ -159,9 +159,9 @@ pub fn check(bytes: &[u8], produce_version: i16, max_size: usize) -> Result<Head
     if idempotent != (header.producer_epoch >= 0) || idempotent != (header.base_sequence >= 0) {
         return Err(refused(code::INVALID_RECORD, "producer id, epoch and sequence go together"));
     }
-    if header.codec() == 0 {
-        check_records(bytes, &header)?;
-    }
+    let plain = packed::unpacked(&Bytes::copy_from_slice(bytes));
+    let plain = plain.ok_or(refused(code::CORRUPT_MESSAGE, "records that cannot be unpacked"))?;
+    check_records(&plain, &header)?;
     Ok(header)
 }
 
@@ -240,13 +240,11 @@ fn varint(input: &mut &[u8]) -> Option<i64> {
     None
 }
 
-/// Returns all records of one stored batch; `None` for a compressed or malformed one.
+/// Returns all records of one stored batch; `None` for a malformed one.
 #[must_use]
 pub fn records(batch: &Bytes) -> Option<Vec<Record>> {
+    let batch = &packed::unpacked(batch)?;
     let header = Header::read(batch)?;
-    if header.codec() != 0 {
-        return None;
-    }
     let mut rest = batch.get(HEADER..header.size)?;
     let own = |part: &[u8]| batch.slice_ref(part);
     let mut found = Vec::new();

@@ -233,8 +233,8 @@ impl Log {
         next.checked_sub(1).map_or(-1, |i| self.epochs[i].0)
     }
 
-    /// Returns (timestamp, offset) of the first record not older than `timestamp`. Compressed
-    /// batches are not opened: their base offset counts.
+    /// Returns (timestamp, offset) of the first record not older than `timestamp`. The base offset
+    /// counts of batches that cannot be opened.
     pub(crate) fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
         let stored = self.batches.iter().find(|b| b.max_timestamp >= timestamp)?;
         let found = batch::records(&stored.bytes)
@@ -338,7 +338,7 @@ impl Log {
         self.batches.iter().map(|b| &b.bytes)
     }
 
-    /// Returns all records of uncompressed batches.
+    /// Returns all records of batches that can be opened.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.batches().filter_map(batch::records).flatten().collect()
     }

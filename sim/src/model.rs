@@ -136,6 +136,8 @@ struct Topic {
     name: StrBytes,
     id: Uuid,
     partitions: Vec<Partition>,
+    /// `compression.type`; `None` for that of the producer.
+    compression: Option<i16>,
 }
 
 struct Node {

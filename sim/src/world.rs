@@ -8,7 +8,10 @@ mod trace;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use kavka_core::{Action, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits};
+use kavka_core::codec::{CompactPack, Pack};
+use kavka_core::{
+    Action, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits, Storage,
+};
 
 use super::model::{Cluster, Options};
 use super::rng::Rng;
@@ -68,6 +71,8 @@ pub struct World<A> {
     pub net: Net,
     /// What happened: a hash that differs between different runs, or in words.
     pub trace: Trace,
+    /// What clients that join compress with, where their configuration says so.
+    pub encoders: fn() -> Box<dyn Pack + Send>,
     members: Vec<Member<A>>,
     links: BTreeMap<u64, Link>,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -85,6 +90,7 @@ impl<A: App> World<A> {
             cluster: Cluster::new(options),
             net: Net::default(),
             trace: Trace::default(),
+            encoders: || Box::new(CompactPack::new()),
             members: Vec::new(),
             links: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -108,7 +114,8 @@ impl<A: App> World<A> {
         set(&mut config);
         let mut seed = [0; 32];
         seed.fill_with(|| self.rng.below(256) as u8);
-        let client = Client::owned(config, limits, seed);
+        let storage = Storage::heap(limits).encoders((self.encoders)());
+        let client = Client::owned_with(config, storage, seed);
         let mut client = client.unwrap_or_else(|error| panic!("{}: {error:?}", self.at()));
         let passed = i64::try_from(self.now.as_millis()).unwrap_or(0);
         client.set_wall_clock(self.instant(), 1_700_000_000_000 + passed);

@@ -118,14 +118,19 @@ fn loads_are_drawn_now_and_then() {
     }
     assert!(brokers > 80 && (1000..=2500).contains(&partitions), "{brokers}, {partitions}");
     assert!(few > 0, "fewer connections than brokers");
-    let off = Loads { wide: false, slow: false, stalled: false, missing: false, racks: false };
+    let packs = any(|client| client.config.compression.is_some());
+    assert!((500..950).contains(&packs), "compression: {packs}");
+    assert!((200..500).contains(&count(&|plan| !plan.codecs.is_empty())), "topics with a codec");
+    let [wide, slow, stalled, missing, racks, codecs] = [false; 6];
+    let off = Loads { wide, slow, stalled, missing, racks, codecs };
     for (seed, plan) in (1..=100).zip(&plans) {
         let plain = Plan::draw_with(seed, off);
         let loaded = |c: &ClientPlan| {
             let racked = !c.config.rack.is_empty();
-            c.rate.is_some() || c.stall.is_some() || c.missing > 0 || racked
+            let packs = c.config.compression.is_some();
+            c.rate.is_some() || c.stall.is_some() || c.missing > 0 || racked || packs
         };
-        let bare = plan.topics.len() <= 3 && !plan.options.rack_aware;
+        let bare = plan.topics.len() <= 3 && !plan.options.rack_aware && plan.codecs.is_empty();
         if bare && !plan.clients.iter().any(loaded) {
             assert_eq!(format!("{plain:?}"), format!("{plan:?}"), "seed {seed}");
         }

@@ -5,6 +5,8 @@
 //! nothing after it. Written: what Java writes and reads, blocks of 64 KiB that do not depend on
 //! each other, without checksums.
 
+#[cfg(feature = "pack")]
+use super::Step;
 use super::find::{BLOCK, find};
 use super::{FULL, Fault, array, byte, piece, put, repeat, xxh32};
 
@@ -190,19 +192,60 @@ pub fn pack_with(
     output: &mut [u8],
     mut encode: impl FnMut(&[u8], &mut [u8]) -> Option<usize>,
 ) -> Option<usize> {
-    let mut at = put(output, 0, &HEADER).ok()?;
+    pack_piece(input, output, (true, true), |block, output, most| {
+        encode(block, output.get_mut(..most)?)
+    })
+}
+
+/// Packs a piece of a frame: its beginning, its end, both or neither. `encode` gets a block, the
+/// rest of `output`, and how many bytes of that it may use at most; a block for which it returns
+/// `None` or more is stored.
+#[must_use]
+pub fn pack_piece(
+    input: &[u8],
+    output: &mut [u8],
+    (first, last): (bool, bool),
+    mut encode: impl FnMut(&[u8], &mut [u8], usize) -> Option<usize>,
+) -> Option<usize> {
+    let mut at = if first { put(output, 0, &HEADER).ok()? } else { 0 };
     for block in input.chunks(BLOCK) {
         let body = output.get_mut(at.checked_add(4)?..)?;
         // A block that does not shrink is stored.
         let most = body.len().min(block.len() - 1);
-        let (len, stored) = match encode(block, &mut body[..most]) {
+        let (len, stored) = match encode(block, body, most).filter(|len| *len <= most) {
             Some(len) => (len, 0),
             None => (put(body, 0, block).ok()?, STORED),
         };
         put(output, at, &(len as u32 | stored).to_le_bytes()).ok()?;
         at += 4 + len;
     }
-    put(output, at, &[0; 4]).ok()
+    if last { put(output, at, &[0; 4]).ok() } else { Some(at) }
+}
+
+/// Unpacks the next block of what [`pack_piece`] has written to the front of `output`; `first` at
+/// the beginning of the frame. `block` returns how many bytes it has written.
+///
+/// # Errors
+/// See [`Fault`].
+#[cfg(feature = "pack")]
+pub fn unpack_piece(
+    input: &[u8],
+    output: &mut [u8],
+    first: bool,
+    block: impl FnOnce(&[u8], &mut [u8]) -> Result<usize, Fault>,
+) -> Result<Step, Fault> {
+    let mut rest = input;
+    if first {
+        piece(&mut rest, HEADER.len())?;
+    }
+    let len = u32::from_le_bytes(array(&mut rest)?);
+    let packed = piece(&mut rest, (len & !STORED) as usize)?;
+    let written = match len {
+        0 => 0,
+        _ if len & STORED != 0 => put(output, 0, packed)?,
+        _ => block(packed, output)?,
+    };
+    Ok(Step { read: input.len() - rest.len(), written })
 }
 
 /// Packs a block of at most 64 KiB; `None` when `output` is too small.

@@ -1,6 +1,8 @@
 //! Snappy as in Kafka: raw blocks, each after its length, in the framing of xerial's
 //! `SnappyOutputStream`. A bare block is also read (librdkafka writes that).
 
+#[cfg(feature = "pack")]
+use super::Step;
 use super::find::find;
 use super::{FULL, Fault, array, byte, piece, put, repeat};
 
@@ -152,15 +154,48 @@ pub fn pack(input: &[u8], output: &mut [u8], table: &mut [u16]) -> Option<usize>
 pub fn pack_with(
     input: &[u8],
     output: &mut [u8],
+    encode: impl FnMut(&[u8], &mut [u8]) -> Option<usize>,
+) -> Option<usize> {
+    pack_piece(input, output, true, encode)
+}
+
+/// Packs a piece of what [`pack_with`] packs whole, the `first` one or another.
+#[must_use]
+pub fn pack_piece(
+    input: &[u8],
+    output: &mut [u8],
+    first: bool,
     mut encode: impl FnMut(&[u8], &mut [u8]) -> Option<usize>,
 ) -> Option<usize> {
-    let mut at = put(output, 0, &HEADER).ok()?;
+    let mut at = if first { put(output, 0, &HEADER).ok()? } else { 0 };
     for block in input.chunks(CHUNK) {
         let len = encode(block, output.get_mut(at.checked_add(4)?..)?)?;
         put(output, at, &(len as u32).to_be_bytes()).ok()?;
         at += 4 + len;
     }
     Some(at)
+}
+
+/// Unpacks the next block of what [`pack_piece`] has written to the front of `output`; `first` at
+/// the beginning. `block` returns how many bytes it has written.
+///
+/// # Errors
+/// See [`Fault`].
+#[cfg(feature = "pack")]
+pub fn unpack_piece(
+    input: &[u8],
+    output: &mut [u8],
+    first: bool,
+    block: impl FnOnce(&[u8], &mut [u8]) -> Result<usize, Fault>,
+) -> Result<Step, Fault> {
+    let mut rest = input;
+    if first {
+        piece(&mut rest, HEADER.len())?;
+    }
+    let len = u32::from_be_bytes(array(&mut rest)?);
+    let packed = piece(&mut rest, usize::try_from(len).map_err(|_| Fault::Truncated)?)?;
+    let written = block(packed, output)?;
+    Ok(Step { read: input.len() - rest.len(), written })
 }
 
 /// Packs a block of at most 64 KiB; `None` when `output` is too small.

@@ -168,6 +168,21 @@ impl<'d> Blocks<'d> {
         (chain.tail, chain.len) = (tail, len as u32);
     }
 
+    /// Releases the blocks in front of `from`, which is less than the length, and returns how many
+    /// bytes they had.
+    #[cfg(feature = "pack")]
+    pub(crate) fn release_front(&mut self, chain: &mut Chain, from: usize) -> usize {
+        let (count, mut last) = (from / self.size, chain.head);
+        for _ in 1..count {
+            last = last.get().map_or(Link::NONE, |block| self.next[block]);
+        }
+        let Some(block) = last.get().filter(|_| count > 0 && from < chain.len()) else { return 0 };
+        let (rest, len) = (self.next[block], count * self.size);
+        self.release(&mut Chain { head: chain.head, tail: last, len: len as u32 });
+        (chain.head, chain.len) = (rest, chain.len - len as u32);
+        len
+    }
+
     /// Returns the bytes `from..to` of a chain, block by block.
     pub(crate) fn slices(&self, chain: &Chain, from: usize, to: usize) -> Slices<'_> {
         let mut link = chain.head;
@@ -298,6 +313,26 @@ mod tests {
                 assert_eq!(read(blocks, &chain, len, len + 20), [7; 20], "{len}");
                 blocks.release(&mut chain);
                 assert_eq!(blocks.free(), 8, "{len}");
+            });
+        }
+    }
+
+    #[cfg(feature = "pack")]
+    #[test]
+    fn a_chain_loses_the_blocks_in_front_of_a_place() {
+        for from in [0, 1, 15, 16, 17, 32, 47, 48, 98, 99] {
+            with_blocks(|blocks| {
+                let bytes: Vec<u8> = (0..100).collect();
+                let mut chain = Chain::EMPTY;
+                blocks.append(&mut chain, &bytes).unwrap();
+                let gone = blocks.release_front(&mut chain, from);
+                assert_eq!(gone, from / 16 * 16, "{from}");
+                assert_eq!(blocks.free(), 1 + gone / 16, "{from}");
+                assert_eq!(read(blocks, &chain, 0, 100), bytes[gone..], "{from}");
+                blocks.append(&mut chain, &[7; 12]).unwrap();
+                assert_eq!(chain.len(), 112 - gone, "{from}");
+                blocks.release(&mut chain);
+                assert_eq!(blocks.free(), 8, "{from}");
             });
         }
     }

@@ -1,5 +1,7 @@
 //! Batches and the queue that each partition has of them.
 
+#[cfg(feature = "pack")]
+use super::pack::Form;
 use super::{Own, Place, Producer};
 use crate::cluster::Cx;
 use crate::error::Error;
@@ -71,6 +73,11 @@ pub(crate) struct Batch {
     pub(super) error: Option<Error>,
     /// Header and records, until it ends.
     pub(super) chain: Chain,
+    /// Whether it was packed, and its length before that.
+    #[cfg(feature = "pack")]
+    pub(super) form: Form,
+    #[cfg(feature = "pack")]
+    pub(super) unpacked: u32,
 }
 
 impl Batch {
@@ -103,6 +110,10 @@ impl Batch {
         next: Link::NONE,
         error: None,
         chain: Chain::EMPTY,
+        #[cfg(feature = "pack")]
+        form: Form::Raw,
+        #[cfg(feature = "pack")]
+        unpacked: 0,
     };
 
     /// Returns the event of its end.
@@ -232,6 +243,8 @@ impl<'d> Producer<'d> {
         result: Result<Option<i64>, (Error, bool)>,
     ) {
         self.unlink(part, batch);
+        #[cfg(feature = "pack")]
+        self.packer.abandon(blocks, batch);
         let b = &mut self.batches[batch];
         self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
         if b.stage == Stage::Sent {

@@ -6,6 +6,8 @@
 //! record, which are 0.
 
 use super::answer::AnswerMemo;
+#[cfg(feature = "pack")]
+use super::pack::{Form, codec_of};
 use super::split::{Reader, extent, renumbered};
 use super::{Batch, Producer, Stage};
 use crate::config::Settings;
@@ -46,6 +48,14 @@ impl<'d> Producer<'d> {
         if index < memo.named.records || index >= b.count {
             return;
         }
+        // Unpacked, it is marked as others are, and those that are not to blame can be sent again.
+        #[cfg(feature = "pack")]
+        if codec_of(b) != 0 && (b.blamed || self.unpack(net, batch).is_none()) {
+            Self::list_culprit(&mut net.blocks, &mut self.batches[batch], index);
+            memo.named.records = index + 1;
+            return;
+        }
+        let b = &mut self.batches[batch];
         let from = if b.blamed { memo.named.bytes as usize } else { HEADER_LEN };
         let Some((at, end)) = place(&net.blocks, b, from, index - memo.named.records) else {
             return;
@@ -59,6 +69,10 @@ impl<'d> Producer<'d> {
     /// in the log then.
     pub(super) fn may_resend(&self, settings: &Settings<'_>, batch: usize) -> bool {
         let b = &self.batches[batch];
+        #[cfg(feature = "pack")]
+        if codec_of(b) != 0 {
+            return false;
+        }
         let wanted = cfg!(feature = "resend-unblamed") && settings.resend_unblamed && b.blamed;
         guard!("who is not to blame is sent again", wanted)
             && !guard!("what may be written is not taken apart", b.maybe_written)
@@ -129,6 +143,8 @@ impl<'d> Producer<'d> {
             max_timestamp,
             error: None,
             chain,
+            #[cfg(feature = "pack")]
+            form: Form::Raw,
             ..*whole
         };
         Some(new)
@@ -144,6 +160,10 @@ impl<'d> Producer<'d> {
         let b = &mut self.batches[batch];
         if !b.blamed {
             return (b.ended(), true);
+        }
+        #[cfg(feature = "pack")]
+        if codec_of(b) != 0 {
+            return Self::next_listed(blocks, b);
         }
         skip_resent(blocks, b);
         let (first, from) = place_of(b);

@@ -189,6 +189,9 @@ impl<'d> Producer<'d> {
         };
         match place {
             Place::Paused => self.paused_until = self.paused_until.min(q.retry_at),
+            // One behind a batch that has just left is split by the next pass.
+            #[cfg(feature = "pack")]
+            Place::Oversized => self.dirty = true,
             Place::Homeless => {
                 cx.refresh(usize::from(entry.topic));
                 self.astray = true;

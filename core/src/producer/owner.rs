@@ -28,6 +28,8 @@ impl<'d> Producer<'d> {
         self.paused_until.age(by);
         self.waiting_until.age(by);
         self.last_record.age(by);
+        #[cfg(feature = "pack")]
+        self.packer.age(by);
         if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
             &mut self.identity
         {

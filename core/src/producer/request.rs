@@ -1,6 +1,8 @@
 //! Produce requests: which batches go into one, its bytes, and the headers of the batches.
 
 use super::lane::Due;
+#[cfg(feature = "pack")]
+use super::pack::codec_of;
 use super::send::Next;
 use super::{Batch, Place, Producer, Stage};
 use crate::api::Kind;
@@ -9,6 +11,8 @@ use crate::connection::{Draft, Net};
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Span, Tick};
+#[cfg(feature = "pack")]
+use crate::wire::ApiKey;
 use crate::wire::{Full, Uuid, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request must not time
@@ -26,6 +30,9 @@ struct Picked {
     most: usize,
     /// All of the topics have ids.
     ids: bool,
+    /// Something of it has to be packed first.
+    #[cfg(feature = "pack")]
+    waits: bool,
 }
 
 impl<'d> Producer<'d> {
@@ -40,6 +47,11 @@ impl<'d> Producer<'d> {
         let mut most = usize::MAX;
         let (draft, first) = loop {
             let picked = self.pick_batches(cx, lane, due, most);
+            #[cfg(feature = "pack")]
+            if picked.waits && !self.goes_early(cx, conn, &picked) {
+                self.unpick(cx, &picked);
+                return Some(false);
+            }
             if picked.count == 0 {
                 return None;
             }
@@ -118,6 +130,8 @@ impl<'d> Producer<'d> {
             bytes: 0,
             most,
             ids: true,
+            #[cfg(feature = "pack")]
+            waits: false,
         };
         match due {
             Due::Nothing(_) => {}
@@ -153,6 +167,17 @@ impl<'d> Producer<'d> {
             if b.created > begun {
                 continue;
             }
+            #[cfg(feature = "pack")]
+            let b = {
+                if picked.count == picked.most {
+                    return;
+                }
+                if !self.prepare(cx, batch) {
+                    picked.waits = true;
+                    return;
+                }
+                &self.batches[batch]
+            };
             let len = b.chain.len();
             let full = picked.bytes > 0 && picked.bytes + len > cx.settings.request_bytes;
             if full || picked.count == picked.most {
@@ -191,6 +216,23 @@ impl<'d> Producer<'d> {
         }
         if picked.last == before {
             picked.last = Link::to(batch);
+        }
+    }
+
+    /// Returns whether what has been packed so far is sent: the broker has nothing to do.
+    #[cfg(feature = "pack")]
+    fn goes_early(&self, cx: &Cx<'d>, conn: usize, picked: &Picked) -> bool {
+        picked.count > 0 && cx.net.conns[conn].pending_of(ApiKey::PRODUCE) == 0
+    }
+
+    /// Undoes what [`Self::pick`] notes of topics.
+    #[cfg(feature = "pack")]
+    fn unpick(&mut self, cx: &Cx<'d>, picked: &Picked) {
+        let mut link = picked.first;
+        while let Some(batch) = link.get() {
+            link = cx.net.outgoing[batch].next;
+            let part = self.batches[batch].part as usize;
+            self.spreads[usize::from(cx.cluster.table[part].topic)].picked = 0;
         }
     }
 
@@ -274,6 +316,9 @@ impl<'d> Producer<'d> {
             base_timestamp: b.base,
             max_timestamp: b.max_timestamp,
             transactional: false,
+            #[cfg(feature = "pack")]
+            codec: codec_of(b),
+            #[cfg(not(feature = "pack"))]
             codec: 0,
         };
         let records = net.blocks.slices(&b.chain, HEADER_LEN, b.chain.len());

@@ -53,6 +53,8 @@ impl<'d> Producer<'d> {
     #[inline(never)]
     pub(crate) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
         self.dirty = false;
+        #[cfg(feature = "pack")]
+        self.pack_on(cx);
         let identity = self.drive_identity(cx);
         let delivery = self.expire(cx);
         self.end_pauses(cx.now);
@@ -82,6 +84,8 @@ impl<'d> Producer<'d> {
         let (linger, backoff) = (self.waiting_until, self.paused_until);
         let room = self.check_room(cx);
         cx.net.short |= self.wants_blocks > 0;
+        #[cfg(feature = "pack")]
+        let lanes = lanes.min(self.packs_at());
         Timers { identity, delivery, lanes, linger, backoff, room }.first()
     }
 
@@ -118,6 +122,10 @@ impl<'d> Producer<'d> {
     /// Sends requests with what is due of a lane, over a connection that is ready.
     fn send_all(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize), due: Due) -> Turn {
         if let Some(fault) = cx.net.conns[conn].versions.lacks(Kind::Produce) {
+            return self.refuse(&mut cx.net, lane, Error::Peer(fault));
+        }
+        #[cfg(feature = "pack")]
+        if let Some(fault) = Self::cannot_take(&cx.settings, &cx.net.conns[conn].versions) {
             return self.refuse(&mut cx.net, lane, Error::Peer(fault));
         }
         while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {

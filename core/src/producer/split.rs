@@ -72,6 +72,8 @@ pub(super) fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<
 impl<'d> Producer<'d> {
     /// Splits a batch in two halves; false when there is no memory for the second.
     pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
+        #[cfg(feature = "pack")]
+        let Some(codec) = self.unpack(net, batch) else { return false };
         let b = &self.batches[batch];
         let (keep, rest) = (b.count / 2, b.count - b.count / 2);
         let Some((at, first_max)) = extent(net, b, HEADER_LEN, keep) else { return false };
@@ -92,6 +94,8 @@ impl<'d> Producer<'d> {
         }
         self.batches[half] = other;
         self.enqueue_after(part, batch, half);
+        #[cfg(feature = "pack")]
+        self.pack_again(net, codec, [batch, half]);
         true
     }
 }

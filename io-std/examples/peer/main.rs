@@ -1,9 +1,10 @@
 //! kavka behind the line protocol of a benchmark that measures several Kafka clients alike.
 //!
 //! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
-//! --rate --count --size --keys --events all|first|none --history FILE`; those that kavka has no
-//! use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and
-//! `stop` from stdin; SIGTERM ends either in order.
+//! --rate --count --size --keys --events all|first|none --history FILE --compression
+//! none|gzip|snappy|lz4|zstd` (with a level: `zstd:1`); those that kavka has no use for are
+//! ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop` from
+//! stdin; SIGTERM ends either in order.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -23,7 +24,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, pin::Pin, thread};
 
 use history::History;
-use kavka_std::{Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Start};
+use kavka_std::{
+    Compression, Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Start,
+};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -71,16 +74,17 @@ impl Options {
         text.parse().map_err(|_| format!("--{name} {text}: not a number").into())
     }
 
-    fn config(&self) -> Config {
+    fn config(&self) -> Result<Config, Failure> {
         let config = Config::new(self.text("bootstrap", "localhost:9092"))
-            .client_id(self.text("client-id", "kavka"));
-        match self.text("config", "default").as_str() {
+            .client_id(self.text("client-id", "kavka"))
+            .compression(self.text("compression", "none").parse::<Compression>()?);
+        Ok(match self.text("config", "default").as_str() {
             // What other clients are tuned to, kavka does by itself.
             "throughput" => config.linger(Duration::from_millis(10)).batch_bytes(1 << 20),
             // As Kafka's own clients linger.
             "fixed" => config.linger_when_idle(true),
             _ => config,
-        }
+        })
     }
 }
 
@@ -131,7 +135,7 @@ fn produce(
     let pad = pad(options.number("size")? as usize);
     let names: Vec<String> = (0..keys).map(|n| format!("k{n}")).collect();
     let key = |seq: u64| names.get((seq % keys.max(1)) as usize).map(String::as_str);
-    let producer = Producer::new(options.config())?;
+    let producer = Producer::new(options.config()?)?;
     let tally = Arc::new(Tally::default());
     let acks = Acks::start(&options.text("events", "all"), &tally, history);
     watch(producer.events(), history, |_| ());
@@ -389,7 +393,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
     let count = Some(options.number("count")?).filter(|count| *count > 0);
     let events = options.text("events", "all");
     let topic = options.text("topic", "bench");
-    let consumer = Consumer::assign_all(options.config().start(start), &[&topic])?;
+    let consumer = Consumer::assign_all(options.config()?.start(start), &[&topic])?;
     let latest = (start == Start::Latest).then_some(true);
     history.note("assign", "ok", || json!({ "latest": latest }));
     watch(consumer.events(), history, |event| match event {

@@ -113,6 +113,33 @@ fn a_partition_and_headers_can_be_chosen() {
 }
 
 #[test]
+fn batches_are_compressed_as_an_option_or_a_property_says() {
+    let cases: &[(&[&str], i16)] = &[
+        (&["-z", "lz4"], 3),
+        (&["--compression", "zstd:1"], 4),
+        (&["-X", "compression.type=gzip", "-X", "compression.gzip.level=1"], 1),
+        (&["-X", "compression.type=gzip", "-z", "snappy"], 2),
+        (&["-X", "compression.type=gzip", "-z", "none"], 0),
+        (&[], 0),
+    ];
+    let line = "again ".repeat(100) + "\n";
+    for (options, codec) in cases {
+        let server = with_topic(1);
+        let mut args = vec!["produce", "t"];
+        args.extend(*options);
+        feed(at(&server, &args), line.as_bytes()).good();
+        let batches = server.with(|cluster| cluster.batches("t", 0));
+        let stored = kavka_tests::sim::batch::Header::read(&batches[0]).map(|h| h.codec());
+        assert_eq!(stored, Some(*codec), "{options:?}");
+        assert_eq!(shown(&server), [format!("-:{}", line.trim_end_matches('\n'))]);
+    }
+    let server = with_topic(1);
+    for bad in ["br", "lz4:3", "gzip:0"] {
+        feed(at(&server, &["produce", "t", "-z", bad]), b"").bad(2, &["--compression"]);
+    }
+}
+
+#[test]
 fn a_closed_stdin_is_an_empty_one() {
     let server = with_topic(1);
     feed(at(&server, &["produce", "t"]), b"").good();

@@ -55,7 +55,7 @@ impl Cluster {
         }
         self.topics_made += 1;
         let id = Uuid::from_u64_pair(0x6b61_766b_6100_4000, 0x8000 << 48 | self.topics_made);
-        let mut topic = Topic { name: name.clone(), id, partitions: Vec::new() };
+        let mut topic = Topic { name: name.clone(), id, partitions: Vec::new(), compression: None };
         for index in 0..count {
             topic.partitions.push(self.new_partition(index, replication));
         }
@@ -214,6 +214,17 @@ impl Cluster {
         self.trespasses
     }
 
+    /// Sets the codec that brokers store the batches of a topic with (`compression.type`), whatever
+    /// producers send: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd. `None`: that of the producer.
+    ///
+    /// # Errors
+    /// 3 for an unknown topic.
+    pub fn set_compression(&mut self, name: &str, codec: Option<i16>) -> Result<(), i16> {
+        let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get_mut(id));
+        topic.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?.compression = codec;
+        Ok(())
+    }
+
     /// Deletes records below `offset`, as retention does.
     ///
     /// # Errors
@@ -304,7 +315,8 @@ impl Cluster {
         self.partition(name, partition).map_or(0, |p| p.log().high_watermark())
     }
 
-    /// Returns the records of a partition, in order, without those of compressed batches.
+    /// Returns the records of a partition, in order, without those of batches that cannot be
+    /// opened.
     #[must_use]
     pub fn records(&self, name: &str, partition: u32) -> Vec<Record> {
         self.partition(name, partition).map_or_else(Vec::new, |p| p.log().records())

@@ -19,6 +19,7 @@ use crate::code;
 use crate::deed::What;
 use crate::image::TopicRef;
 use crate::log::Appended;
+use crate::packed;
 use crate::profile::Profile;
 
 /// First version with leader hints (KIP-951).
@@ -217,6 +218,10 @@ impl Cluster {
         {
             return failed(Denied::plain(code::NOT_ENOUGH_REPLICAS), None);
         }
+        let repacked = match self.repack(ctx.broker, topic, data) {
+            Ok(repacked) => repacked,
+            Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
+        };
         let (id, state) = match self.locate_mut(ctx.broker, topic, data.index) {
             Ok(found) => found,
             Err(denied) => {
@@ -226,6 +231,7 @@ impl Cluster {
         };
         let epoch = state.epoch;
         let amid = state.log().joins_amid(&header);
+        let bytes = repacked.as_deref().unwrap_or(bytes);
         let appended = match state.log_mut().append(&header, bytes, epoch, strict) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
@@ -244,6 +250,30 @@ impl Cluster {
         let wait = Wait { topic: id, partition, end, place: (0, 0) };
         let wait = (acks == -1).then_some(wait);
         Outcome { result: Ok((base, start)), why: None, bad: vec![], wait }
+    }
+
+    /// Returns a batch in the codec of its topic where that is another one than the producer's. It
+    /// may be too large then, however small it came (`UnifiedLog.append`).
+    fn repack(
+        &self,
+        broker: i32,
+        topic: &TopicRef,
+        data: &PartitionProduceData,
+    ) -> Result<Option<Bytes>, batch::Refused> {
+        if self.locate(broker, topic, data.index, -1).is_err() {
+            return Ok(None);
+        }
+        let known = self.view(broker).topic(topic).and_then(|seen| self.topics.get(&seen.id));
+        let Some(codec) = known.and_then(|topic| topic.compression) else { return Ok(None) };
+        let sent = data.records.clone().unwrap_or_default();
+        let stored = packed::packed(&sent, codec);
+        match stored {
+            Some(stored) if stored.len() > self.options.max_message_bytes => Err(batch::Refused {
+                code: code::MESSAGE_TOO_LARGE,
+                why: "batch above max.message.bytes in the topic's codec",
+            }),
+            stored => Ok(stored),
+        }
     }
 
     fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes, amid: bool) {

@@ -5,6 +5,7 @@
 #![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
 
 mod chaos;
+mod compression;
 mod faults;
 mod load;
 mod replicas;

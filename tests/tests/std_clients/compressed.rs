@@ -1,4 +1,5 @@
-//! Compressed batches: read on the application's thread, and how damaged ones are handled.
+//! Compressed batches: written by a producer, read on the application's thread, and how damaged
+//! ones are handled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use kavka_core::Config;
 use kavka_core::codec::{Codec, Fault};
-use kavka_std::{Consumer, ErrorKind, Start};
+use kavka_std::{Compression, Consumer, ErrorKind, Producer, Record, Start};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::Batch;
 use kavka_tests::sim::Server;
+use kavka_tests::sim::batch::Header;
 
 use super::{LONG, Read, assert_gapless, config, read, reported, server};
 
@@ -263,4 +265,70 @@ fn a_pause_amid_compressed_batches_loses_nothing() {
     read(&consumer, &mut got, 300);
     assert_gapless(&got);
     assert_eq!(got[&0].len(), 300);
+}
+
+/// Sends `count` records of about 200 bytes to each of three partitions.
+fn send(producer: &Producer, count: usize) {
+    for n in 0..count {
+        for partition in 0..3 {
+            let value = format!("{n} {}", "the same again and again ".repeat(8));
+            producer.send_to("t", partition, &Record::new(value.as_bytes())).expect("taken");
+        }
+    }
+    reported(producer.flush()).expect("acknowledged");
+}
+
+/// Returns the codecs of the batches of a topic's three partitions.
+fn codecs(server: &Server) -> Vec<i16> {
+    let batches =
+        server.with(|cluster| (0..3).flat_map(|p| cluster.batches("t", p)).collect::<Vec<_>>());
+    batches.iter().map(|batch| Header::read(batch).expect("a header").codec()).collect()
+}
+
+#[test]
+fn a_producer_writes_all_codecs_at_all_levels() {
+    let all = ["gzip", "gzip:1", "gzip:9", "snappy", "lz4", "zstd", "zstd:-7", "zstd:12"];
+    for text in all {
+        let server = with_topic(3);
+        let compression: Compression = text.parse().unwrap();
+        let config = config(&server).compression(compression).start(Start::Earliest);
+        // Many batches in one piece, and few in several.
+        for batch in [4 << 10, 128 << 10] {
+            let producer = Producer::new(config.clone().batch_bytes(batch)).unwrap();
+            send(&producer, 500);
+        }
+        let codec = i16::from(compression.codec().expect("one").id());
+        let found = codecs(&server);
+        assert!(found.iter().all(|found| *found == codec), "{text}: {found:?}");
+        let stored: usize = (0..3).map(|p| server.records("t", p).len()).sum();
+        assert_eq!(stored, 3000, "{text}");
+        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+        let mut got = Read::new();
+        read(&consumer, &mut got, 3000);
+        assert_gapless(&got);
+        for (n, (_, value)) in got[&1].iter().enumerate() {
+            assert!(value.starts_with(&format!("{} the", n % 500)), "{text}: {n}: {value}");
+        }
+    }
+}
+
+/// A topic may store another codec than the producer's, and batches of that may be too large.
+#[test]
+fn brokers_may_compress_otherwise() {
+    for stored in 0..=4 {
+        let options = kavka_tests::sim::Options { brokers: 1, ..Default::default() };
+        let most = kavka_tests::sim::Options { max_message_bytes: 20_000, ..options };
+        let server = Server::start(most).expect("simulated brokers");
+        server.create_topic("t", 3).expect("created");
+        server.with(|cluster| cluster.set_compression("t", Some(stored))).expect("set");
+        let config = config(&server).compression(Codec::Zstd).start(Start::Earliest);
+        let producer = Producer::new(config.clone().batch_bytes(40 << 10)).unwrap();
+        send(&producer, 1000);
+        let found = codecs(&server);
+        assert!(found.iter().all(|found| *found == stored), "{stored}: {found:?}");
+        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+        let mut got = Read::new();
+        read(&consumer, &mut got, 3000);
+        assert_gapless(&got);
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
 use kavka_std::kavka_core::record::{HEADER_LEN, encoded_len};
-use kavka_std::{Acks, Config, Header, ProduceError, Producer, Record};
+use kavka_std::{Acks, Compression, Config, Header, ProduceError, Producer, Record};
 
 use super::Failure;
 use super::common::Settings;
@@ -62,6 +62,10 @@ pub(super) struct Options {
     /// Which replicas must have a record before it counts [default: all]
     #[arg(long, value_enum)]
     acks: Option<AcksArg>,
+    /// Compress batches: gzip, snappy, lz4 or zstd; gzip and zstd take a level, as in zstd:1
+    /// [default: none]
+    #[arg(short = 'z', long, value_name = "CODEC[:LEVEL]")]
+    compression: Option<Compression>,
     /// Milliseconds that a batch waits for more records at most, while others are in flight
     /// [default: 5]
     #[arg(long, value_name = "MS")]
@@ -155,6 +159,9 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
         .delivery_timeout(delivery);
     if let Some(linger) = linger {
         config = config.linger(linger);
+    }
+    if let Some(compression) = options.compression.or_else(|| properties.compression()) {
+        config = config.compression(compression);
     }
     if let Some(idempotent) = properties.idempotence {
         config = config.idempotent(idempotent);

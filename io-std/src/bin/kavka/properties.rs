@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use kavka_std::{Acks, Config, OutOfRange, Start};
+use kavka_std::kavka_core::codec::Codec;
+use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
 
 use super::Failure;
 
@@ -20,6 +21,9 @@ pub(super) struct Properties {
     pub(super) linger: Option<Duration>,
     pub(super) delivery_timeout: Option<Duration>,
     pub(super) request_bytes: Option<usize>,
+    compression: Option<Compression>,
+    /// `compression.gzip.level` and the like; one for all codecs is librdkafka's.
+    levels: Vec<(Option<Codec>, i32)>,
     /// `auto.offset.reset`: where reading begins, and what happens outside the log.
     pub(super) start: Option<Start>,
     out_of_range: Option<OutOfRange>,
@@ -126,6 +130,10 @@ impl Properties {
             "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
+            "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
+            "compression.gzip.level" => self.levels.push((Some(Codec::Gzip), number(value)?)),
+            "compression.zstd.level" => self.levels.push((Some(Codec::Zstd), number(value)?)),
+            "compression.level" => self.levels.push((None, number(value)?)),
             _ => return self.set_timing(key, value),
         }
         Ok(Taken::Yes)
@@ -176,6 +184,20 @@ impl Properties {
     /// Largest record that is worth reading, in bytes.
     pub(super) fn largest_record(&self) -> usize {
         self.request_bytes.unwrap_or(1 << 20)
+    }
+
+    /// What is compressed with, at the level that is set for it.
+    pub(super) fn compression(&self) -> Option<Compression> {
+        let chosen = self.compression?;
+        let mut levels = self.levels.iter().filter(|(codec, _)| {
+            // -1 is the usual one for Java's gzip, and for all codecs in librdkafka.
+            codec.is_none() || *codec == chosen.codec()
+        });
+        let usual = |codec: Option<Codec>, level| level == -1 && codec != Some(Codec::Zstd);
+        match levels.next_back() {
+            Some((codec, level)) if !usual(*codec, *level) => Some(chosen.at_level(*level)),
+            _ => Some(chosen),
+        }
     }
 
     /// The configuration with everything that no option can override.
@@ -235,10 +257,7 @@ fn check(key: &str, value: &str) -> Result<Taken, String> {
         "security.protocol" => Err("only PLAINTEXT is supported yet".into()),
         "isolation.level" if value == "read_uncommitted" => Ok(Taken::Yes),
         "isolation.level" => Err("only read_uncommitted is supported yet".into()),
-        "compression.type" | "compression.codec" if value == "none" => Ok(Taken::Yes),
-        "compression.type" | "compression.codec" => {
-            Ok(Taken::Warn("has no effect: records are sent uncompressed"))
-        }
+        "compression.lz4.level" => Ok(Taken::Warn("has no effect: there is one level")),
         "transactional.id" => Err("transactions are not supported yet".into()),
         _ if key.starts_with("sasl.") || key.starts_with("ssl.") => {
             Ok(Taken::Warn("has no effect: TLS and SASL are not supported yet"))
@@ -403,11 +422,17 @@ mod tests {
             ("security.protocol", "plaintext"),
             ("isolation.level", "read_uncommitted"),
             ("compression.type", "none"),
+            ("compression.codec", "gzip"),
+            ("compression.type", "zstd"),
+            ("compression.gzip.level", "9"),
+            ("compression.zstd.level", "1"),
         ];
         let mut properties = Properties::default();
         for (key, value) in good {
             assert_eq!(properties.set(key, value), Ok(Taken::Yes), "{key}={value}");
         }
+        let chosen = properties.compression().map(|chosen| chosen.to_string());
+        assert_eq!(chosen.as_deref(), Some("zstd:1"));
         let config = format!("{:?}", properties.apply(Config::new("h:1")));
         for part in [
             "batch_bytes: 1000,",
@@ -436,11 +461,13 @@ mod tests {
             ("security.protocol", "SSL"),
             ("isolation.level", "read_committed"),
             ("transactional.id", "t"),
+            ("compression.type", "uncompressed"),
+            ("compression.zstd.level", "high"),
         ] {
             assert!(properties.set(key, value).is_err(), "{key}={value}");
         }
         for (key, why) in [
-            ("compression.type", "uncompressed"),
+            ("compression.lz4.level", "no effect"),
             ("ssl.ca.location", "TLS"),
             ("group.id", "no effect"),
             ("bootstrap.server", "ignored"),

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 
 use kavka_core::{Commands, Event, Instant, PartitionId, Start, TopicId};
+use kavka_std::codec::Decoders;
 
 use super::load::STALL;
 use super::plan::{ClientPlan, Reads};
@@ -17,6 +18,8 @@ use crate::sim::world::App;
 use reader::Reader;
 use writer::{Answer, Writer};
 
+/// Bytes that a batch may unpack to: the largest one, and a record more.
+const UNPACKED: usize = 32 << 10;
 /// Records that are not polled for this long are dropped where other requests wait behind them.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,9 @@ pub struct Agent {
     calm: bool,
     steps: Vec<Step>,
     findings: Vec<String>,
+    /// For compressed batches.
+    decoders: Decoders,
+    scratch: Vec<u8>,
 }
 
 impl Agent {
@@ -70,6 +76,8 @@ impl Agent {
             calm: false,
             steps: Vec::new(),
             findings: Vec::new(),
+            decoders: Decoders::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -172,7 +180,7 @@ impl Agent {
             Event::Records(batch) => {
                 self.taken += batch.bytes().len() as u64;
                 if let Some(rate) = self.plan.rate.filter(|_| !self.calm) {
-                    let records = batch.records().count() as u32;
+                    let records = batch.header().count.max(0) as u32;
                     let time = Duration::from_secs(1) * records / rate.max(1);
                     self.full_until = self.full_until.max(Some(now + time));
                     // Records that others wait behind are dropped once.

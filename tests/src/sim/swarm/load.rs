@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use kavka_core::codec::{Codec, PIECE};
 use kavka_core::{Limits, Start};
 
 use super::plan::{Plan, Reads};
@@ -27,12 +28,14 @@ pub struct Loads {
     pub missing: bool,
     /// Brokers and clients in racks, and leaders that name replicas to read from (KIP-392).
     pub racks: bool,
+    /// Clients that compress, and topics that brokers compress otherwise.
+    pub codecs: bool,
 }
 
 impl Default for Loads {
     /// Returns the loads that the client withstands.
     fn default() -> Self {
-        Self { wide: true, slow: true, stalled: true, missing: true, racks: true }
+        Self { wide: true, slow: true, stalled: true, missing: true, racks: true, codecs: true }
     }
 }
 
@@ -41,7 +44,7 @@ impl Loads {
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
-        let [mut racks, mut linger] = [5, 6].map(rng);
+        let [mut racks, mut linger, mut codecs] = [5, 6, 7].map(rng);
         for client in &mut plan.clients {
             client.config.linger_when_idle = linger.chance(33);
         }
@@ -70,6 +73,28 @@ impl Loads {
         }
         if racks.chance(15) && self.racks {
             spread(plan, &mut racks);
+        }
+        if self.codecs {
+            compress(plan, &mut codecs);
+        }
+    }
+}
+
+/// Lets half of the writers compress, by the encoders of the core or by those for servers, and
+/// brokers store some topics in a codec of their own.
+fn compress(plan: &mut Plan, rng: &mut Rng) {
+    for client in &mut plan.clients {
+        if client.writes.is_none() || rng.chance(50) {
+            continue;
+        }
+        let codec = rng.pick(&Codec::ALL);
+        client.fast = !matches!(codec, Codec::Lz4 | Codec::Snappy) || rng.chance(50);
+        client.config.compression = Some(codec);
+        client.limits.pack_bytes = rng.pick(&[200, 1000, 4096, PIECE]);
+    }
+    for topic in 0..plan.topics.len() {
+        if rng.chance(20) {
+            plan.codecs.push((topic, rng.range(0, 4) as i16));
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub profiles: Vec<Profile>,
     /// Partitions of each topic at first.
     pub topics: Vec<u32>,
+    /// Codecs that brokers store topics with, by topic, where that is not the producer's choice.
+    pub codecs: Vec<(usize, i16)>,
     /// The clients.
     pub clients: Vec<ClientPlan>,
     /// The network while anything may fail.
@@ -64,6 +66,8 @@ pub struct ClientPlan {
     pub stall: Option<Duration>,
     /// In 100 records, how many are for a topic that does not exist.
     pub missing: u64,
+    /// Whether it compresses by the libraries for servers, not by the core.
+    pub fast: bool,
 }
 
 /// What a client writes.
@@ -129,6 +133,7 @@ impl Plan {
             trouble: Duration::from_secs(rng.range(4, 20)),
             options,
             topics,
+            codecs: Vec::new(),
             loses_one: false,
             strict_fetch: false,
         };
@@ -264,6 +269,7 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         rate: None,
         stall: None,
         missing: 0,
+        fast: false,
     }
 }
 
@@ -362,6 +368,10 @@ impl fmt::Display for Plan {
             [rate, stall, missing].into_iter().flatten()
         };
         let mut loads: Vec<String> = self.clients.iter().flat_map(load).collect();
+        for client in &self.clients {
+            loads.extend(client.config.compression.map(|codec| codec.to_string()));
+        }
+        loads.extend(self.codecs.iter().map(|(topic, codec)| format!("topic {topic}: {codec}")));
         if self.options.racks > 0 {
             loads.push(format!("{} racks", self.options.racks));
         }

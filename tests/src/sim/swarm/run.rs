@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::io::Write;
 
+use kavka_core::codec::CompactPack;
 use kavka_core::{Config, Limits, OutOfRange, PartitionId, Probing, Start};
+use kavka_std::codec::{Encoders, READ};
 
 use super::agent::Agent;
 use super::nemesis::Nemesis;
@@ -101,6 +103,9 @@ impl<'p> Run<'p> {
         for (topic, partitions) in plan.topics.iter().enumerate() {
             let _ = world.cluster.create_topic(&Plan::topic(topic), *partitions);
         }
+        for (topic, codec) in &plan.codecs {
+            let _ = world.cluster.set_compression(&Plan::topic(*topic), Some(*codec));
+        }
         let nemesis = Nemesis::new(plan, rng.fork());
         let mut run = Self { plan, world, nemesis, oracle: Oracle::new(plan, history), gone: None };
         for (process, client) in plan.clients.iter().enumerate() {
@@ -112,11 +117,16 @@ impl<'p> Run<'p> {
 
     fn join(&mut self, process: usize, client: ClientPlan, rng: Rng) -> usize {
         let (limits, config) = (client.limits, client.config);
+        self.world.encoders = match client.fast {
+            true => || Box::new(Encoders::default()),
+            false => || Box::new(CompactPack::new()),
+        };
         let agent = Agent::new(process, client, rng);
         let member = self.world.join(agent, &limits, |target| {
             let bootstrap = target.bootstrap;
             *target = config;
             target.bootstrap = bootstrap;
+            target.codecs = READ;
         });
         let topics: Vec<String> = (0..self.plan.topics.len()).map(Plan::topic).collect();
         self.world.command(member, |now, commands, agent| agent.begin(now, commands, &topics));
@@ -373,5 +383,6 @@ fn fresh_reader(plan: &Plan) -> ClientPlan {
         rate: None,
         stall: None,
         missing: 0,
+        fast: false,
     }
 }

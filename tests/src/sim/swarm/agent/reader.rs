@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kavka_core::{Batch, Commands, Event, Instant, PartitionId, Start, TopicId, Unreadable};
 
-use super::Agent;
+use super::{Agent, UNPACKED};
 use crate::sim::swarm::step::{Done, Id};
 
 /// A partition that is read.
@@ -76,7 +76,14 @@ impl Agent {
             return self.finds(format!("records of {at:?}, which is not read"));
         };
         let (mut findings, mut read) = (Vec::new(), Vec::new());
-        for record in batch.records() {
+        if batch.header().codec() != 0 && self.scratch.is_empty() {
+            self.scratch.resize(UNPACKED, 0);
+        }
+        let records = match batch.unpack(&mut self.decoders, &mut self.scratch) {
+            Ok(records) => records,
+            Err(error) => return self.findings.push(format!("not unpacked: {error}")),
+        };
+        for record in records {
             let record = match record {
                 Ok(record) => record,
                 Err(why) => {

@@ -1,0 +1,438 @@
+//! Compression: a batch is packed when it is chosen for a request, before its length is written
+//! there. That is apart from its sealing: a sequence that begins anew rewrites the header only.
+//!
+//! A batch is packed piece by piece: gathered in the scratch, packed, its blocks released, the
+//! output appended to a new chain. So its records are in memory twice for one piece only. A turn
+//! packs no more than [`PACE`]; what is chosen waits until all of it is packed.
+
+use super::{Batch, Place, Producer, Stage};
+use crate::cluster::Cx;
+use crate::codec::{Codec, Codecs, PIECE, Pack, Step, scratch_bytes};
+use crate::config::Settings;
+use crate::connection::{Net, Versions};
+use crate::error::{Error, Misuse, PeerFault};
+use crate::event::Event;
+use crate::id::BatchId;
+use crate::memory::{Blocks, Chain, Link, Mem};
+use crate::record::HEADER_LEN;
+use crate::setup::Setup;
+use crate::time::{Span, Tick};
+use crate::wire::Full;
+
+/// Bytes of records that are packed at one point in time: responses must not wait for long.
+const PACE: usize = 4 * PIECE;
+/// A batch has to shrink by a sixteenth.
+const WORTH: usize = 16;
+/// Version of Produce that a broker knows zstd from (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+
+/// Encoders that are lent or owned.
+pub(crate) enum Engine<'d> {
+    Lent(&'d mut (dyn Pack + Send + 'static)),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<dyn Pack + Send>),
+}
+
+impl Engine<'_> {
+    fn get(&mut self) -> &mut dyn Pack {
+        match self {
+            Self::Lent(engine) => *engine,
+            #[cfg(feature = "alloc")]
+            Self::Owned(engine) => engine.as_mut(),
+        }
+    }
+}
+
+/// The memory of a [`Packer`].
+pub(crate) struct PackMem<'d> {
+    pub(crate) engine: Option<Engine<'d>>,
+    /// A piece, and its output after it.
+    pub(crate) scratch: Mem<'d, u8>,
+}
+
+impl PackMem<'_> {
+    /// Returns the codecs that can be packed with it.
+    pub(crate) fn codecs(&mut self) -> Codecs {
+        match &mut self.engine {
+            Some(engine) if piece_of(self.scratch.len()) > 0 => engine.get().codecs(),
+            _ => Codecs::NONE,
+        }
+    }
+}
+
+/// Returns the largest piece that a scratch of `len` bytes is enough for.
+fn piece_of(len: usize) -> usize {
+    // By the definition of `packed_room`, but for rounding.
+    let mut piece = len.saturating_sub(64) / 13 * 6;
+    while scratch_bytes(piece + 1) <= len && piece < PIECE {
+        piece += 1;
+    }
+    piece.min(PIECE)
+}
+
+/// How a batch is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Form {
+    /// Not decided.
+    Raw = 0,
+    /// As it is.
+    Plain,
+    Packed(Codec),
+}
+
+/// Returns how many blocks of all are kept free where batches are packed: enough to unpack and
+/// split one, since others that are behind it cannot free theirs before.
+pub(super) fn reserve(setup: &Setup) -> usize {
+    let split = setup.unpacked.saturating_mul(3) / 2;
+    split.div_ceil(setup.block_bytes.max(1)).min(setup.blocks / 4)
+}
+
+/// What packs batches, and the batch that it is at.
+pub(super) struct Packer<'d> {
+    engine: Option<Engine<'d>>,
+    scratch: Mem<'d, u8>,
+    /// Bytes of a piece.
+    piece: usize,
+    batch: Link,
+    codec: Codec,
+    /// Where the next piece begins in what is left of the batch.
+    at: usize,
+    /// Bytes of output in the scratch for which there was no memory.
+    pending: usize,
+    /// The encoder failed after the first piece.
+    failed: bool,
+    /// Header and packed records.
+    chain: Chain,
+    /// Something that is due has to wait for a moment.
+    waits: bool,
+    /// What is left of the pace, until this time.
+    left: usize,
+    until: Tick,
+}
+
+impl<'d> Packer<'d> {
+    pub(super) fn new(memory: PackMem<'d>) -> Self {
+        Self {
+            engine: memory.engine,
+            piece: piece_of(memory.scratch.len()),
+            scratch: memory.scratch,
+            batch: Link::NONE,
+            codec: Codec::Lz4,
+            at: 0,
+            pending: 0,
+            failed: false,
+            chain: Chain::EMPTY,
+            waits: false,
+            left: 0,
+            until: Tick::ZERO,
+        }
+    }
+
+    pub(super) fn age(&mut self, by: Span) {
+        self.until.age(by);
+    }
+
+    /// Releases what there is of a batch that ended.
+    pub(super) fn abandon(&mut self, blocks: &mut Blocks<'d>, batch: usize) {
+        if self.batch == Link::to(batch) {
+            blocks.release(&mut self.chain);
+            self.batch = Link::NONE;
+        }
+    }
+
+    /// Packs the next bytes of a chain into the second part of the scratch.
+    fn pack(&mut self, blocks: &Blocks<'d>, from: &Chain, len: usize, last: bool) -> Option<usize> {
+        let (input, output) = self.scratch.split_at_mut_checked(self.piece)?;
+        let input = input.get_mut(..len)?;
+        let mut at = 0;
+        for slice in blocks.slices(from, self.at, self.at + len) {
+            input.get_mut(at..at + slice.len())?.copy_from_slice(slice);
+            at += slice.len();
+        }
+        let room = output.len();
+        self.engine.as_mut()?.get().pack(input, last, output).filter(|len| *len <= room)
+    }
+
+    /// Appends what was packed, after a header where it is the first; all or nothing.
+    fn append(&mut self, blocks: &mut Blocks<'d>) -> Result<(), Full> {
+        let header = if self.chain.len() == 0 { HEADER_LEN } else { 0 };
+        let len = core::mem::replace(&mut self.pending, 0);
+        if blocks.needed(&self.chain, header + len) > blocks.free() {
+            self.pending = len;
+            return Err(Full);
+        }
+        blocks.append(&mut self.chain, [0; HEADER_LEN].get(..header).unwrap_or_default())?;
+        let packed = self.scratch.get(self.piece..).and_then(|output| output.get(..len));
+        blocks.append(&mut self.chain, packed.unwrap_or_default())
+    }
+}
+
+impl<'d> Producer<'d> {
+    /// Returns when what waits to be packed continues.
+    pub(super) fn packs_at(&self) -> Tick {
+        if self.packer.waits { self.packer.until } else { Tick::NEVER }
+    }
+
+    /// Continues with the batch that is being packed, whether or not its turn has come: others wait
+    /// for it.
+    pub(super) fn pack_on(&mut self, cx: &mut Cx<'d>) {
+        self.packer.waits = false;
+        if self.packer.until <= cx.now {
+            (self.packer.until, self.packer.left) = (cx.now + Span::LEAST, PACE);
+        }
+        while let Some(batch) = self.packer.batch.get() {
+            if self.packer.failed {
+                let (part, error) = (self.batches[batch].part as usize, Misuse::Encoder);
+                let result = Err((Error::Caller(error), false));
+                self.finish(&mut cx.net.blocks, part, batch, result);
+            } else if !self.pack_piece(&mut cx.net, batch) {
+                return;
+            }
+        }
+    }
+
+    /// Packs a batch of a lane that was chosen for a request, unless it was chosen before. Returns
+    /// false when that has to wait.
+    pub(super) fn prepare(&mut self, cx: &mut Cx<'d>, batch: usize) -> bool {
+        let Some(codec) = cx.settings.compression else { return true };
+        loop {
+            if self.batches[batch].form != Form::Raw {
+                return true;
+            }
+            match self.packer.batch.get() {
+                Some(other) if !self.pack_piece(&mut cx.net, other) => return false,
+                Some(_) => {}
+                None => self.begin_packing(batch, codec),
+            }
+        }
+    }
+
+    /// Begins to pack a batch, which takes no more records.
+    fn begin_packing(&mut self, batch: usize, codec: Codec) {
+        let b = &mut self.batches[batch];
+        b.stage = Stage::Ready;
+        let q = &self.queues[b.part as usize];
+        if q.place == Place::Open {
+            let (part, lane) = (b.part as usize, q.lane);
+            self.put(part, Place::Ready, lane);
+        }
+        let (b, packer) = (&mut self.batches[batch], &mut self.packer);
+        let len = b.chain.len().saturating_sub(HEADER_LEN);
+        let engine = packer.engine.as_mut().filter(|_| packer.piece > 0);
+        if !engine.is_some_and(|engine| engine.get().begin(codec, len)) {
+            b.form = Form::Plain;
+            return;
+        }
+        (packer.batch, packer.codec) = (Link::to(batch), codec);
+        (packer.at, packer.pending, packer.failed) = (HEADER_LEN, 0, false);
+    }
+
+    /// Packs the next piece of the batch that is being packed. Returns false when that has to wait.
+    fn pack_piece(&mut self, net: &mut Net<'d>, batch: usize) -> bool {
+        let Self { batches, packer, .. } = self;
+        let b = &mut batches[batch];
+        if packer.pending == 0 {
+            let len = packer.piece.min(b.chain.len().saturating_sub(packer.at));
+            let first = packer.chain.len() == 0;
+            if packer.failed || guard!("packing has a pace", packer.left == 0) {
+                packer.waits = !packer.failed;
+                return false;
+            }
+            packer.left = packer.left.saturating_sub(len);
+            let last = packer.at + len == b.chain.len();
+            let packed = packer.pack(&net.blocks, &b.chain, len, last);
+            if first {
+                b.unpacked = b.chain.len() as u32;
+                if packed.is_none_or(|packed| !is_worth(len, packed)) {
+                    packer.batch = Link::NONE;
+                    b.form = Form::Plain;
+                    return true;
+                }
+            }
+            let Some(packed) = packed else {
+                // Its beginning is gone.
+                packer.failed = true;
+                self.dirty = true;
+                return false;
+            };
+            packer.pending = packed;
+            packer.at += len;
+            if last {
+                net.blocks.release(&mut b.chain);
+            } else {
+                packer.at -= net.blocks.release_front(&mut b.chain, packer.at);
+            }
+        }
+        if packer.append(&mut net.blocks).is_err() {
+            // What was sent frees some.
+            net.short = true;
+            return false;
+        }
+        if b.chain.len() == 0 {
+            b.chain = core::mem::replace(&mut packer.chain, Chain::EMPTY);
+            (b.form, packer.batch) = (Form::Packed(packer.codec), Link::NONE);
+            // There is memory again for a request, or for one that is to be split.
+            self.dirty |= net.short || self.first_of(Place::Oversized).is_some();
+        }
+        true
+    }
+
+    /// Packs both halves of a batch that was packed before. They wait for the batches in front, and
+    /// those may need the memory.
+    pub(super) fn pack_again(
+        &mut self,
+        net: &mut Net<'d>,
+        codec: Option<Codec>,
+        halves: [usize; 2],
+    ) {
+        let Some(codec) = codec else { return };
+        for batch in halves {
+            if self.packer.batch.is_none() {
+                self.begin_packing(batch, codec);
+            }
+            while self.packer.batch == Link::to(batch) {
+                self.packer.left = self.packer.left.max(1);
+                if !self.pack_piece(net, batch) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Unpacks a batch that is to be split, and returns its codec; `None` when there is no memory
+    /// for it now.
+    pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<Option<Codec>> {
+        let b = &self.batches[batch];
+        let Form::Packed(codec) = b.form else { return Some(None) };
+        let len = b.unpacked as usize;
+        // It uses the scratch.
+        if !self.packer.batch.is_none() {
+            return None;
+        }
+        // The second half is copied then.
+        let mut plain = Chain::EMPTY;
+        let (all, half) = (net.blocks.needed(&plain, len), net.blocks.needed(&plain, len / 2));
+        if all + half + 1 > net.blocks.free() {
+            return None;
+        }
+        let done = self.packer.unpack(&mut net.blocks, (codec, len), &b.chain, &mut plain);
+        if done.is_none() || plain.len() != len {
+            net.blocks.release(&mut plain);
+            return None;
+        }
+        let b = &mut self.batches[batch];
+        net.blocks.release(&mut b.chain);
+        (b.chain, b.form) = (plain, Form::Raw);
+        Some(Some(codec))
+    }
+
+    /// Returns why the broker of a connection cannot get what the configuration packs.
+    pub(super) fn cannot_take(config: &Settings<'_>, versions: &Versions) -> Option<PeerFault> {
+        let codec = config.compression.filter(|codec| *codec == Codec::Zstd)?;
+        let knows = versions.best(crate::api::Kind::Produce, i16::MAX)? >= ZSTD_SINCE;
+        guard!("a broker that does not know zstd", !knows).then_some(PeerFault::NoCodec(codec))
+    }
+}
+
+/// Returns whether a batch is sent packed, by its first piece.
+fn is_worth(len: usize, packed: usize) -> bool {
+    let saved = len.saturating_sub(packed);
+    guard!("what does not shrink is sent plain", saved * WORTH >= len && saved > 0 => true)
+}
+
+impl<'d> Packer<'d> {
+    /// Unpacks `packed` to `len` bytes, of which an empty header is the first part.
+    fn unpack(
+        &mut self,
+        blocks: &mut Blocks<'d>,
+        (codec, len): (Codec, usize),
+        packed: &Chain,
+        plain: &mut Chain,
+    ) -> Option<()> {
+        let engine = self.engine.as_mut()?.get();
+        let (output, window) = self.scratch.split_at_mut_checked(self.piece)?;
+        if !engine.begin_unpacking(codec) {
+            return None;
+        }
+        blocks.append(plain, &[0; HEADER_LEN]).ok()?;
+        let mut from = HEADER_LEN;
+        while plain.len() < len {
+            let mut there = 0;
+            for slice in blocks.slices(packed, from, from + window.len()) {
+                window.get_mut(there..there + slice.len())?.copy_from_slice(slice);
+                there += slice.len();
+            }
+            let Step { read, written } = engine.unpack(window.get(..there)?, output)?;
+            if read + written == 0 || read > there {
+                return None;
+            }
+            from += read;
+            blocks.append(plain, output.get(..written)?).ok()?;
+        }
+        Some(())
+    }
+}
+
+/// Records that a broker names in a packed batch: their indices, as numbers of 32 bits, take its
+/// place in memory. Where there is none left for them, all are to blame.
+impl<'d> Producer<'d> {
+    /// Notes a record.
+    pub(super) fn list_culprit(blocks: &mut Blocks<'d>, b: &mut Batch, index: u32) {
+        if !b.blamed {
+            blocks.release(&mut b.chain);
+        }
+        if (!b.blamed || b.chain.len() > 0)
+            && blocks.append(&mut b.chain, &index.to_be_bytes()).is_err()
+        {
+            blocks.release(&mut b.chain);
+        }
+        b.blamed = true;
+    }
+
+    /// Returns the next records of an ended batch that share an outcome, and whether they are the
+    /// last.
+    pub(super) fn next_listed(blocks: &mut Blocks<'d>, b: &mut Batch) -> (Event<'static>, bool) {
+        // Where the last run ended: the fields have no other meaning any more.
+        let (from, mut at) = (b.reported, b.max_timestamp as usize);
+        let (mut next, mut bad) = (listed(blocks, &b.chain, at), b.chain.len() == 0);
+        let mut end = next.unwrap_or(b.count);
+        if next == Some(from) {
+            bad = true;
+            while next == Some(end) {
+                (at, end) = (at + 4, end + 1);
+                next = listed(blocks, &b.chain, at);
+            }
+        }
+        (b.reported, b.max_timestamp) = (end, at as i64);
+        let error = match b.error {
+            Some(Error::Broker(code)) if !bad => Error::BatchRefused(code),
+            other => other.unwrap_or(Error::TimedOut),
+        };
+        let last = end >= b.count;
+        if last {
+            blocks.release(&mut b.chain);
+        }
+        let (batch, to, maybe_written) = (BatchId(b.id), b.to, b.maybe_written);
+        let (first, count) = (b.first + from, end - from);
+        (Event::Failed { batch, to, first, count, error, maybe_written }, last)
+    }
+}
+
+/// Returns the index of a record at a place of the list.
+fn listed(blocks: &Blocks<'_>, chain: &Chain, at: usize) -> Option<u32> {
+    let (mut bytes, mut len) = ([0; 4], 0);
+    for slice in blocks.slices(chain, at, at + 4) {
+        bytes.get_mut(len..len + slice.len())?.copy_from_slice(slice);
+        len += slice.len();
+    }
+    (len == 4).then_some(u32::from_be_bytes(bytes))
+}
+
+/// Returns the number of a batch's codec, 0 for none.
+pub(super) const fn codec_of(b: &Batch) -> u8 {
+    match b.form {
+        Form::Packed(codec) => codec.id(),
+        Form::Raw | Form::Plain => 0,
+    }
+}
