@@ -33,8 +33,13 @@ fn packing(
 
 /// A topic of one partition whose leader has acknowledged a record.
 fn lz4() -> (Script, TopicId) {
+    lz4_with(|_| ())
+}
+
+fn lz4_with(change: impl FnOnce(&mut Config<'static>)) -> (Script, TopicId) {
     let world = World::new(1).topic("t", 1);
-    let mut s = packing(world, Codec::Lz4, Box::new(CompactPack::new()), |_, _| {});
+    let encoders = Box::new(CompactPack::new());
+    let mut s = packing(world, Codec::Lz4, encoders, |config, _| change(config));
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
     (s, t)
@@ -255,8 +260,9 @@ fn records_that_a_broker_blames_are_found_in_a_packed_batch() {
         (&[-1, 10, i32::MAX], &[(0, 10, bad)]),
         (&[5, 2, 5], &[(0, 5, other), (5, 1, bad), (6, 4, other)]),
     ];
-    for (named, wanted) in cases {
-        let (mut s, t) = lz4();
+    let both = cases.into_iter().flat_map(|case| [(case, false), (case, true)]);
+    for ((named, wanted), resend) in both {
+        let (mut s, t) = lz4_with(|config| config.resend_unblamed = resend);
         let values: Vec<_> = (0..10).map(|n| text(n, 300)).collect();
         let asked = one_batch(&mut s, t, &values);
         assert_eq!(s.batches(&asked)[0].header.codec(), 3);
@@ -271,9 +277,29 @@ fn records_that_a_broker_blames_are_found_in_a_packed_batch() {
             }
             _ => None,
         });
-        assert_eq!(failed, wanted, "{named:?}");
+        let (again, fail): (Vec<Failed>, Vec<Failed>) =
+            wanted.iter().partition(|(.., error)| resend && *error == other);
+        assert_eq!(failed, fail, "{named:?}, sent again: {resend}");
+        let unblamed = again.iter().flat_map(|(first, count, _)| *first..first + count);
+        let unblamed: Vec<_> = unblamed.map(|n| values[n as usize].clone()).collect();
+        assert_eq!(got(&mut s, unblamed.len()), unblamed, "{named:?}");
         assert_eq!(s.client.stats().blocks_used, 0);
     }
+}
+
+/// Acknowledges requests until so many records came in packed batches, and returns their values.
+fn got(s: &mut Script, count: usize) -> Vec<String> {
+    let mut got = Vec::new();
+    while got.len() < count {
+        let asked = s.expect::<ProduceRequest>();
+        for batch in s.batches(&asked) {
+            assert!(batch.header.codec() == 3 || batch.values.len() == 1, "{:?}", batch.header);
+            got.extend(batch.values);
+        }
+        s.acknowledge(&asked, 1);
+    }
+    s.settle();
+    got
 }
 
 #[test]
