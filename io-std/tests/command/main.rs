@@ -18,6 +18,7 @@ mod terminal;
 mod topics;
 mod usage;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -69,9 +70,14 @@ impl Ran {
     }
 }
 
+/// The program, or another build of it: `.ci/run coverage`.
+fn binary() -> OsString {
+    std::env::var_os("KAVKA_COMMAND").unwrap_or_else(|| env!("CARGO_BIN_EXE_kavka").into())
+}
+
 /// The command, with nothing of this process's environment that it reads.
 fn kavka(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kavka"));
+    let mut command = Command::new(binary());
     command.args(args).env_remove("KAVKA_BOOTSTRAP");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

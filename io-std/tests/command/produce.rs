@@ -8,7 +8,7 @@ use kavka_tests::sim::batch::Record;
 use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 
 use crate::live::Live;
-use crate::{at, copied, feed, peak, run, with_topic};
+use crate::{at, binary, copied, feed, peak, run, with_topic};
 
 fn all(server: &Server) -> Vec<Record> {
     let partitions = server.with(|cluster| cluster.partitions("t"));
@@ -145,14 +145,14 @@ fn a_closed_stdin_is_an_empty_one() {
     feed(at(&server, &["produce", "t"]), b"").good();
     // As the shell's `<&-` does.
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "exec \"$0\" \"$@\" <&-", env!("CARGO_BIN_EXE_kavka"), "produce", "t"]);
+    shell.args(["-c", "exec \"$0\" \"$@\" <&-"]).arg(binary()).args(["produce", "t"]);
     shell.env("KAVKA_BOOTSTRAP", server.bootstrap());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     feed(shell, b"").good();
     assert_eq!(shown(&server), [""; 0]);
     // A directory cannot be read.
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "exec \"$0\" \"$@\" </", env!("CARGO_BIN_EXE_kavka"), "produce", "t"]);
+    shell.args(["-c", "exec \"$0\" \"$@\" </"]).arg(binary()).args(["produce", "t"]);
     shell.env("KAVKA_BOOTSTRAP", server.bootstrap());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     feed(shell, b"").bad(1, &["directory"]);
