@@ -260,8 +260,7 @@ impl<
 
     /// Lends the memory to a client. Data of an earlier client in it is cleared.
     pub fn storage(&mut self) -> Storage<'_> {
-        // One value, so that it is one loop over its bytes.
-        self.tables = const { Tables::EMPTY };
+        self.tables = const { Tables::EMPTY }; // one value, so that it is one loop over its bytes
         let tables = &mut self.tables;
         let [by_topic, by_leader, by_news] = &mut tables.lists;
         let [heads, chain] = &mut tables.heads;
@@ -284,7 +283,7 @@ impl<
             lanes: Mem::Lent(tables.lanes.as_flattened_mut()),
             lane_places: Mem::Lent(tables.lane_places.as_flattened_mut()),
             #[cfg(feature = "pack")]
-            pack: PackMem { engine: None, scratch: Mem::Lent(&mut []) },
+            pack: PackMem::none(),
         };
         let [by_work, by_forget, by_reported] = &mut tables.knots;
         let consumer = ConsumerMem {

@@ -3,20 +3,14 @@
 //! codec's name.
 
 mod encode;
+mod set;
 
 use std::fmt;
 
-use kavka_core::codec::{Codec, Codecs, Fault, Unpack};
+use kavka_core::codec::{Codec, Fault, Unpack};
 
 pub use encode::Encoders;
-
-/// The codecs that this build reads and writes: features `lz4`, `snappy`, `gzip` and `zstd`.
-pub const READ: Codecs = {
-    let set = if cfg!(feature = "lz4") { Codecs::NONE.with(Codec::Lz4) } else { Codecs::NONE };
-    let set = if cfg!(feature = "snappy") { set.with(Codec::Snappy) } else { set };
-    let set = if cfg!(feature = "gzip") { set.with(Codec::Gzip) } else { set };
-    if cfg!(feature = "zstd") { set.with(Codec::Zstd) } else { set }
-};
+pub use set::READ;
 
 /// Decoders of [`READ`], with the work memory that they keep: 48 KB for gzip and 160 KB for zstd,
 /// once there was such a batch.

@@ -175,14 +175,13 @@ pub(crate) struct Cell<T> {
 
 struct State<T> {
     result: Option<Result<T, Error>>,
-    taken: bool,
     waker: Option<Waker>,
 }
 
 impl<T: Send + 'static> Cell<T> {
     /// The two ends of a result.
     pub(crate) fn pair() -> (Setter<T>, Pending<T>) {
-        let state = Mutex::new(State { result: None, taken: false, waker: None });
+        let state = Mutex::new(State { result: None, waker: None });
         let cell = Arc::new(Self { state });
         (Setter(Some(cell.clone())), Pending::new(cell, 0))
     }
@@ -201,11 +200,7 @@ impl<T: Send + 'static> Cell<T> {
 impl<T: Send> Slots<T> for Cell<T> {
     fn poll(&self, _: u32, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<Result<T, Error>> {
         let mut state = lock(&self.state);
-        if state.taken {
-            return Poll::Ready(Err(ErrorKind::Closed.into())); // polled after its end
-        }
         if let Some(result) = state.result.take() {
-            state.taken = true;
             *ticket = None;
             return Poll::Ready(result);
         }

@@ -380,7 +380,6 @@ impl<'d> Cx<'d> {
                     self.merge_topic(slot, memo);
                     self.schedule(slot);
                 }
-                memo.topic = Link::NONE;
             }
             metadata::Item::Skipped => memo.skipped = true,
             _ => {}

@@ -51,6 +51,10 @@ pub(crate) struct PackMem<'d> {
 }
 
 impl PackMem<'_> {
+    pub(crate) fn none() -> Self {
+        Self { engine: None, scratch: Mem::Lent(&mut []) }
+    }
+
     /// Returns the codecs that can be packed with it.
     pub(crate) fn codecs(&mut self) -> Codecs {
         match &mut self.engine {

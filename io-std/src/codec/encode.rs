@@ -4,7 +4,7 @@ use std::fmt;
 
 use kavka_core::codec::{Codec, Codecs, Pack, Step};
 
-use super::READ;
+use super::set::READ;
 use crate::compression::Compression;
 
 /// Encoders of [`READ`], with the work memory that they keep of those that were used: 16 KB for

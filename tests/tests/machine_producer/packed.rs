@@ -83,7 +83,8 @@ fn one_batch(s: &mut Script, t: TopicId, values: &[String]) -> Asked<ProduceRequ
 
 #[test]
 fn batches_of_all_codecs_are_what_they_were() {
-    let sets: [(fn() -> Boxed, &[Codec]); 2] = [
+    type Set = (fn() -> Boxed, &'static [Codec]);
+    let sets: [Set; 2] = [
         (|| Box::new(CompactPack::new()), &[Codec::Lz4, Codec::Snappy]),
         (|| Box::new(Encoders::default()), &Codec::ALL),
     ];
