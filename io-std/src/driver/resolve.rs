@@ -129,3 +129,26 @@ impl Resolver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a network: the names are addresses that are not legal.
+    #[test]
+    fn names_that_nobody_waits_for_are_forgotten() {
+        let poller = Arc::new(Poller::new().expect("a poller"));
+        let mut resolver = Resolver::new(&poller);
+        let most = 2 * NAMES;
+        for n in 0..most {
+            let name: Arc<str> = format!("no name {n}:1").into();
+            assert_eq!(resolver.resolve(ConnId::default(), &name, "no name", 1), None);
+            let found = resolver.results.1.recv().expect("a result");
+            resolver.results.0.send(found).expect("put back");
+            let resolved = resolver.poll().expect("it has ended");
+            assert_eq!((&resolved.name, resolved.conns.len()), (&name, 1));
+            assert!(resolved.found.is_err(), "{:?}", resolved.found);
+        }
+        assert!(resolver.names.len() <= NAMES, "{} names", resolver.names.len());
+    }
+}

@@ -26,6 +26,24 @@ fn one_more_fetch(server: &Server) {
     }
 }
 
+/// A command wakes the background thread, which otherwise sleeps for up to a second.
+#[test]
+fn commands_do_not_wait_for_anything_else() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let config = config(&server).tune(|core| core.fetch_max_wait = LONG);
+    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+    consumer.seek("t", 0, Start::Offset(0)).wait().unwrap();
+    one_more_fetch(&server);
+    let began = Instant::now();
+    for _ in 0..30 {
+        consumer.pause("t", 0).wait().unwrap();
+        consumer.resume("t", 0).wait().unwrap();
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "60 commands took {took:?}");
+}
+
 #[test]
 fn all_partitions_are_read_once_and_in_order() {
     let server = server(3);
