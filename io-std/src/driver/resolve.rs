@@ -132,17 +132,28 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    use kavka_core::{Action, Client, Config, Instant as Time, Limits, Storage};
+
     use super::*;
+
+    fn conn() -> ConnId {
+        let storage = Storage::heap(&Limits::small());
+        let mut client = Client::new(Config::new("b1:1"), storage, [0; 32]).expect("a client");
+        client.topic("t").expect("a topic");
+        let action = client.poll_action(Time::from_millis(1));
+        let Some(Action::Connect { conn }) = action else { panic!("{action:?}") };
+        conn
+    }
 
     /// Without a network: the names are addresses that are not legal.
     #[test]
     fn names_that_nobody_waits_for_are_forgotten() {
         let poller = Arc::new(Poller::new().expect("a poller"));
         let mut resolver = Resolver::new(&poller);
-        let most = 2 * NAMES;
+        let (conn, most) = (conn(), 2 * NAMES);
         for n in 0..most {
             let name: Arc<str> = format!("no name {n}:1").into();
-            assert_eq!(resolver.resolve(ConnId::default(), &name, "no name", 1), None);
+            assert_eq!(resolver.resolve(conn, &name, "no name", 1), None);
             let found = resolver.results.1.recv().expect("a result");
             resolver.results.0.send(found).expect("put back");
             let resolved = resolver.poll().expect("it has ended");

@@ -31,9 +31,7 @@ fn one_more_fetch(server: &Server) {
 fn commands_do_not_wait_for_anything_else() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
-    let config = config(&server).tune(|core| core.fetch_max_wait = LONG);
-    let consumer = Consumer::assign_all(config, &["t"]).unwrap();
-    consumer.seek("t", 0, Start::Offset(0)).wait().unwrap();
+    let consumer = Consumer::assign_all(config(&server), &["t"]).unwrap();
     one_more_fetch(&server);
     let began = Instant::now();
     for _ in 0..30 {
