@@ -26,7 +26,7 @@ fn one_more_fetch(server: &Server) {
     }
 }
 
-/// A command wakes the background thread, which otherwise sleeps for up to a second.
+/// A command wakes the background thread, which otherwise sleeps until its next deadline.
 #[test]
 fn commands_do_not_wait_for_anything_else() {
     let server = server(1);
@@ -34,12 +34,12 @@ fn commands_do_not_wait_for_anything_else() {
     let consumer = Consumer::assign_all(config(&server), &["t"]).unwrap();
     one_more_fetch(&server);
     let began = Instant::now();
-    for _ in 0..30 {
+    for _ in 0..300 {
         consumer.pause("t", 0).wait().unwrap();
         consumer.resume("t", 0).wait().unwrap();
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(10), "60 commands took {took:?}");
+    assert!(took < Duration::from_secs(10), "600 commands took {took:?}");
 }
 
 #[test]
