@@ -227,14 +227,21 @@ impl<'d> Admin<'d> {
     /// Handles the next element of a response.
     pub(crate) fn item<'a>(
         &mut self,
-        _: &mut Cx<'d>,
+        cx: &mut Cx<'d>,
         from: &Origin,
         _: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         let tag = from.asked.tag;
         let reply = match from.asked.kind {
-            Kind::List => self.described(tag, metadata::item(got)?)?,
+            Kind::List => {
+                let item = metadata::item(got)?;
+                // It may be in the first response that names the cluster.
+                if let metadata::Item::Cluster { id, .. } = item {
+                    cx.admits(id);
+                }
+                self.described(tag, item)?
+            }
             Kind::Create => match create_topics::item(got)? {
                 create_topics::Item::Topic { error, message, .. } => {
                     self.judged(tag, error, message)?

@@ -142,6 +142,11 @@ impl Kind {
     #[cfg(all(feature = "consumer", not(feature = "epochs")))]
     pub(crate) const EPOCHS: Option<Self> = None;
 
+    /// Whether it requests the cluster id before a connection is ready.
+    pub(crate) fn confirms(self) -> bool {
+        Some(self) == Self::CONFIRM
+    }
+
     /// Whether it is only sent to notice growth.
     pub(crate) fn is_probe(self) -> bool {
         self == Self::Probe || Some(self) == Self::DESCRIBE

@@ -7,7 +7,7 @@
 //! ```text
 //! 3  "kvk"
 //! 1  version: 1, or 2 where a topic has more than 65,535 positions; 3 and 4 are the same with the
-//!    cluster id
+//!    cluster id (feature `one-cluster`)
 //! 4  length of everything, CRC included
 //! in versions 3 and 4:
 //!    1  length of the cluster id, at most 36, and the id, of a longer one its beginning
@@ -242,7 +242,7 @@ fn checked(bytes: &[u8]) -> Result<Checked<'_>, RestoreError> {
     };
     let (wide, named) = match version {
         VERSION | WIDE => (version == WIDE, false),
-        NAMED_NARROW | NAMED_WIDE => (version == NAMED_WIDE, true),
+        NAMED_NARROW | NAMED_WIDE if cfg!(feature = "one-cluster") => (version == NAMED_WIDE, true),
         _ => return Err(RestoreError::Version(version)),
     };
     let len = u32::from_be_bytes(len) as usize;

@@ -3,7 +3,7 @@
 
 use super::Commands;
 use crate::answer::{AnswerSlot, Frame, Memo};
-use crate::api::{Kind, Owner};
+use crate::api::Kind;
 use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{PeerFault, Protocol};
@@ -142,9 +142,9 @@ impl Commands<'_> {
         answer.walker = Walker::IDLE;
         answer.memo = Memo::None;
         answer.waiting_since = None;
-        let greets = answer.question.kind.row().owner == Owner::Handshake;
-        let serves = !guard!("who confirms its cluster has proven nothing", greets);
-        if serves && !self.cx.net.conns[slot].proven {
+        let kind = answer.question.kind;
+        let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
+        if kind != Kind::Versions && !confirms && !self.cx.net.conns[slot].proven {
             self.cx.net.conns[slot].proven = true;
             self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
         }

@@ -39,8 +39,8 @@ impl Commands<'_> {
         let known = self.cx.cluster.identity.is_known();
         let conn = &mut self.cx.net.conns[slot];
         let next = match kind {
-            Kind::Versions => conn.versions_done(memo, known)?,
-            _ => conn.confirmed(memo)?,
+            kind if kind.confirms() => conn.confirmed(memo)?,
+            _ => conn.versions_done(memo, known)?,
         };
         self.take_step(slot, next);
         Ok(())

@@ -4,7 +4,7 @@
 
 use crate::admin::Admin;
 use crate::answer::Memo;
-use crate::api::{Kind, Owner};
+use crate::api::Owner;
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
 use crate::consumer::Consumer;
@@ -107,12 +107,12 @@ impl<'d> Owners<'d> {
     ) -> Option<Event<'a>> {
         match memo {
             Memo::None => None,
-            Memo::Handshake(memo) if from.asked.kind == Kind::Versions => {
-                cx.net.conns[from.conn].on_versions(memo, got);
+            Memo::Handshake(memo) if from.asked.kind.confirms() => {
+                cx.on_confirmation(memo, got);
                 None
             }
             Memo::Handshake(memo) => {
-                cx.on_confirmation(memo, got);
+                cx.net.conns[from.conn].on_versions(memo, got);
                 None
             }
             Memo::Cluster(memo) => cx.item(from, memo, got),

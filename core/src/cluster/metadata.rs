@@ -276,8 +276,8 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// Whether a cluster id is that of this client's cluster.
-    fn admits(&mut self, id: Option<&str>) -> bool {
+    /// Whether a cluster id is that of this client's cluster. The first one is.
+    pub(crate) fn admits(&mut self, id: Option<&str>) -> bool {
         self.settings.accept_other_cluster || self.cluster.identity.admit(id)
     }
 
@@ -339,7 +339,7 @@ impl<'d> Cx<'d> {
         }
         let Some(item) = metadata::item(got) else { return };
         match item {
-            _ if memo.foreign => {}
+            _ if cfg!(feature = "one-cluster") && memo.foreign => {}
             metadata::Item::Broker { id, host, port, .. } => {
                 self.on_broker(conn, memo, (id, host, port));
             }

@@ -17,7 +17,8 @@ pub(crate) enum Memo {
 impl Memo {
     /// Whether the response is of another cluster: nothing of its topics was adopted.
     pub(crate) const fn is_foreign(&self) -> bool {
-        matches!(self, Self::Metadata(MetadataMemo { foreign: true, .. }))
+        cfg!(feature = "one-cluster")
+            && matches!(self, Self::Metadata(MetadataMemo { foreign: true, .. }))
     }
 
     /// Ages all times: the scale of time moves.

@@ -50,7 +50,7 @@ impl Conn {
         match kind {
             _ if self.state != ConnState::Handshake => None,
             Kind::Versions => Some(self.handshake_version),
-            kind if Some(kind) == Kind::CONFIRM => self.versions.best(kind, i16::MAX),
+            kind if kind.confirms() => self.versions.best(kind, i16::MAX),
             _ => None,
         }
     }

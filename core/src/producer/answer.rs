@@ -292,10 +292,13 @@ impl<'d> Producer<'d> {
             link = self.places.next(part);
             let Some(batch) = self.first_waiting(part) else { continue };
             let b = &self.batches[batch];
-            let (refused, maybe) = (b.error, b.maybe_written);
+            let (mut refused, maybe) = (b.error, b.maybe_written);
+            if !cfg!(feature = "resend-unblamed") {
+                refused = None;
+            }
             let done = match refused {
-                Some(_) if cfg!(feature = "resend-unblamed") => self.resend(net, part, batch),
-                _ => self.split(net, part, batch),
+                Some(_) => self.resend(net, part, batch),
+                None => self.split(net, part, batch),
             };
             if done {
                 self.touch(part);

@@ -257,7 +257,10 @@ impl<'d> Producer<'d> {
         }
         b.next = Link::NONE;
         if b.blamed {
-            (b.max_timestamp, b.records.0) = (0, 0);
+            b.max_timestamp = 0;
+            if cfg!(feature = "resend-unblamed") {
+                b.records.0 = 0;
+            }
         } else {
             blocks.release(&mut b.chain);
         }

@@ -72,12 +72,18 @@ fn another_cluster_at_the_address_is_named() {
         }
         server.with(|cluster| cluster.impersonate(1, true));
         server.disconnect(1);
+        if !written {
+            let line = live.error("leads to another cluster");
+            for text in ["another-cluster-00001", "simulated-cluster-0001", "--any-cluster"] {
+                assert!(line.contains(text), "{line}");
+            }
+        }
         let trespasses = server.with(|cluster| cluster.trespasses());
         writeln!(live.stdin.as_mut().expect("piped"), "after").unwrap();
         drop(live.stdin.take());
         let said: &[&str] = match written {
             true => &["(it may have been written)"],
-            false => &["another-cluster-00001", "simulated-cluster-0001", "--any-cluster"],
+            false => &["another-cluster-00001", "simulated-cluster-0001"],
         };
         live.end().bad(1, said);
         let sent = server.with(|cluster| cluster.trespasses()) > trespasses;

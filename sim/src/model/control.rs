@@ -186,7 +186,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes an API out of what all brokers offer, as in another implementation of Kafka's protocol.
+    /// Takes an API out of what all brokers offer, as in other implementations of the protocol.
     pub fn withhold(&mut self, api: ApiKey) {
         self.withheld.push(api);
     }

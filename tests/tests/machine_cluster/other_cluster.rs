@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use kafka_protocol::messages::{ApiKey, FetchRequest, MetadataRequest, ProduceRequest};
 use kavka_core::wire::Uuid;
-use kavka_core::{Config, Error, Limits, Obstacle, PeerFault, Start, TopicId};
+use kavka_core::{Admin, Config, Error, Limits, Obstacle, PeerFault, Start, TopicId};
 use kavka_tests::script::steps::{
     count, disconnected, events, fetch_at, ready, recreated, warm_up,
 };
@@ -223,4 +223,18 @@ fn brokers_without_cluster_ids_are_believed() {
     s.produce(t, 0, "a");
     s.expect::<ProduceRequest>();
     assert_eq!(refusals(&mut s), 0);
+}
+
+/// A client that describes the cluster and does nothing else.
+#[test]
+fn an_admin_response_names_the_cluster_as_well() {
+    let mut s = Script::new(world("here"));
+    s.manual(ApiKey::Metadata);
+    let now = s.now();
+    s.client.admin(now, &Admin::Describe { topic: None }).unwrap();
+    let asked = s.expect::<MetadataRequest>();
+    assert!(asked.body.topics.is_none(), "all topics");
+    let body = s.world.metadata(&asked.body);
+    s.answer(&asked, body);
+    assert_eq!(s.client.cluster_id(), Some("here"));
 }
