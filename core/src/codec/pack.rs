@@ -129,7 +129,10 @@ impl Pack for CompactPack {
             Codec::Snappy => snappy::pack_piece(input, output, first, |block, output| {
                 snappy::pack_block(block, output, table)
             }),
-            _ => None,
+            _ => {
+                let _ = last;
+                None
+            }
         }
     }
 

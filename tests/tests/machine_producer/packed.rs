@@ -528,3 +528,33 @@ fn a_batch_that_expires_half_packed_leaves_nothing() {
     s.settle();
     assert_eq!(s.client.stats().blocks_used, 0);
 }
+
+/// A piece is in memory twice at most, and that in the scratch: what was packed is released.
+#[test]
+fn packing_takes_no_more_memory_than_the_batch_had() {
+    let world = World::new(1).topic("t", 1);
+    let mut s = packing(world, Codec::Lz4, Box::new(CompactPack::new()), |config, limits| {
+        (config.batch_bytes, config.request_bytes) = (700_000, 1 << 20);
+        limits.tx_blocks = 2048;
+    });
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    let values: Vec<_> =
+        (0..600).map(|n| if n < 70 { text(n, 1000) } else { noise(n as u64, 1000) }).collect();
+    for value in &values {
+        s.produce(t, 0, value);
+    }
+    let before = s.client.stats().blocks_used;
+    assert!(before > 580, "{before}");
+    let now = s.now();
+    s.client.flush(now);
+    let mut most = 0;
+    s.until("it is sent", |s| {
+        most = most.max(s.client.stats().blocks_used);
+        s.waiting::<ProduceRequest>() > 0
+    });
+    assert!(most <= before + 1, "{most} blocks, {before} before");
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].header.codec(), 3);
+    assert_eq!(s.batches(&asked)[0].values, values);
+}
