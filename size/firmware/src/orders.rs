@@ -15,7 +15,16 @@ pub fn assign(client: &mut Client<'_>) -> Option<()> {
 pub fn take(event: &Event<'_>, commands: &mut Commands<'_>) {
     match event {
         Event::Records(batch) => {
-            for record in batch.records() {
+            #[cfg(feature = "codecs")]
+            let mut scratch = [0; 512];
+            #[cfg(feature = "codecs")]
+            let Ok(records) = batch.unpack(&mut kavka_core::codec::Compact::new(), &mut scratch)
+            else {
+                return commands.park(batch.partition(), batch.position());
+            };
+            #[cfg(not(feature = "codecs"))]
+            let records = batch.records();
+            for record in records {
                 let Ok(record) = record else { break };
                 if record.key == Some(b"later") {
                     return commands.hold(batch.partition(), record.offset);

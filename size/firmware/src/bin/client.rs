@@ -17,11 +17,34 @@ static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Resources::new());
 #[entry]
 fn main() -> ! {
     let config = Config::new("10.0.2.2:9092").client_id("gateway-17");
-    if let Ok(mut client) = Client::new(config, MEMORY.take().storage(), [7; 32]) {
+    let storage = MEMORY.take().storage();
+    #[cfg(feature = "pack")]
+    let (config, storage) = packing::with(config, storage);
+    if let Ok(mut client) = Client::new(config, storage, [7; 32]) {
         run(&mut client);
     }
     loop {
         signal(0);
+    }
+}
+
+/// Batches are compressed, in pieces of 4 KiB.
+#[cfg(feature = "pack")]
+mod packing {
+    use kavka_core::codec::{Codec, CompactPack, scratch_bytes};
+    use kavka_core::{Config, Storage};
+    use static_cell::ConstStaticCell;
+
+    static ENCODERS: ConstStaticCell<CompactPack> = ConstStaticCell::new(CompactPack::new());
+    static SCRATCH: ConstStaticCell<[u8; scratch_bytes(4096)]> =
+        ConstStaticCell::new([0; scratch_bytes(4096)]);
+
+    pub(super) fn with(
+        config: Config<'static>,
+        storage: Storage<'static>,
+    ) -> (Config<'static>, Storage<'static>) {
+        let storage = storage.packing(ENCODERS.take(), SCRATCH.take());
+        (config.compression(Some(Codec::Lz4)), storage)
     }
 }
 
