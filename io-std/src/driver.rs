@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
+use crate::address;
 use kavka_core::{Action, Client, CloseReason, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
@@ -250,7 +251,7 @@ impl<'d> Driver<'d> {
             self.conns.resize_with(slot + 1, || None);
         }
         let Some((host, port)) = self.client.address(id) else { return };
-        let name: Arc<str> = format!("{host}:{port}").into();
+        let name: Arc<str> = address::text(host, port).into();
         self.conns[slot] = Some(Conn::new(id, name.clone()));
         if let Some(found) = self.resolver.resolve(id, &name, host, port) {
             self.resolved(now, id, &name, found);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kavka_core::wire::Uuid;
 use kavka_core::{Commands, Instant, MoveReason, PeerFault, Signal, TopicId};
 
+use crate::address;
 use crate::driver::Failure;
 use crate::error::{Error, ErrorKind};
 use crate::pending::{Pending, lock};
@@ -328,7 +329,7 @@ pub(crate) fn owned(
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
         Core::Unresponsive { broker, silent } => {
             let address = commands.broker_address(broker);
-            let address = address.map(|(host, port)| format!("{host}:{port}"));
+            let address = address.map(|(host, port)| address::text(host, port));
             Event::Unresponsive { broker, address: address.unwrap_or_default().into(), silent }
         }
         Core::Disconnected { broker, error } => {
@@ -398,7 +399,7 @@ fn at_address(
     let Some((host, port)) = commands.broker_address(broker) else {
         return if broker < 0 { error } else { error.at_broker(broker.to_string()) };
     };
-    let address = format!("{host}:{port}");
+    let address = address::text(host, port);
     let text = match error.kind() {
         ErrorKind::Kafka(error) => text_of(error, &address, failure),
         _ => None,

@@ -29,6 +29,7 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod address;
 mod admin;
 mod bootstrap;
 pub mod codec;

@@ -14,7 +14,8 @@ pub struct Lost {
     /// Failed before, without a report by a
     /// [`Pending`](crate::Pending) or a flush.
     pub failed: u64,
-    /// The first of those failures.
+    /// The first of those failures; without any, what stood in the way of the others, if that is
+    /// known.
     pub first: Option<Error>,
 }
 
@@ -35,7 +36,8 @@ impl Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (all, unsent, unsure) = (self.records(), self.unsent, self.unacknowledged);
-        write!(f, "{all} records lost: {unsent} not sent, {unsure} sent but not acknowledged, ")?;
+        let records = if all == 1 { "record" } else { "records" };
+        write!(f, "{all} {records} lost: {unsent} not sent, {unsure} not acknowledged, ")?;
         write!(f, "{} failed", self.failed)?;
         match &self.first {
             Some(error) => write!(f, " ({error})"),

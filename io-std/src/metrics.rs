@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kavka_core::{Freshness, Instant, TopicId};
 
+use crate::address;
 use crate::driver::Driver;
 
 /// What a [`Producer`](crate::Producer) did since its start, and what waits now.
@@ -177,7 +178,7 @@ impl NetMetrics {
         let stats = driver.stats();
         let each = driver.connection_stats().map(|conn| {
             let address = driver.address(conn.conn);
-            let address = address.map(|(host, port)| format!("{host}:{port}"));
+            let address = address.map(|(host, port)| address::text(host, port));
             ConnMetrics {
                 slot: conn.conn.slot(),
                 broker: conn.broker,

@@ -2,6 +2,7 @@
 
 use kavka_core::{Commands, Event};
 
+use crate::address;
 use crate::driver::Failure;
 use crate::error::Error;
 use crate::event::{text_of, timed_out};
@@ -32,7 +33,7 @@ impl Reasons {
             _ => return,
         };
         let Some((host, port)) = commands.broker_address(broker) else { return };
-        let address = format!("{host}:{port}");
+        let address = address::text(host, port);
         let text = match *event {
             Event::Disconnected { error, .. } => text_of(error, &address, failure),
             _ => None,

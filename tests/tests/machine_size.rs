@@ -16,9 +16,9 @@ fn a_device_needs_little_more_than_20_kib() {
     assert!(size <= PROMISED, "{size} bytes, {PROMISED} promised");
 }
 
-/// What is on the stack or in a task beside `Resources`.
+/// What is on the stack or in a task beside `Resources`, with all features and links of a server.
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();
-    assert!(size <= 2560, "{size} bytes");
+    assert!(size <= 2688, "{size} bytes");
 }

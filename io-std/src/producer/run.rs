@@ -48,6 +48,9 @@ pub(super) fn run(
         }
         if run.is_over() {
             run.ended = ErrorKind::Closed.into();
+            if !run.settled {
+                run.obstacle = Some(run.reasons.timed_out(&driver, driver.last_failure()));
+            }
             return; // `Run::drop` accounts for what is left
         }
         let now = driver.now();
@@ -102,6 +105,8 @@ struct Run<'a> {
     buffers: Vec<Vec<u8>>,
     /// The error for all waiters when this thread ends.
     ended: Error,
+    /// What stood in the way of records that were still waiting when the time for closing was over.
+    obstacle: Option<Error>,
 }
 
 #[derive(Default)]
@@ -178,6 +183,7 @@ impl<'a> Run<'a> {
             reasons: Reasons::default(),
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
+            obstacle: None,
         }
     }
 
@@ -680,6 +686,7 @@ impl Drop for Run<'_> {
         self.batches.waited().for_each(|outcomes| outcomes.close(&unsure));
         let report = self.failures.report();
         let (failed, first) = report.map_or((0, None), |(failed, error)| (failed, Some(error)));
+        let first = first.or_else(|| self.obstacle.take());
         let all = Lost { unsent: waiting, unacknowledged: sent, failed, first };
         let Some(Close { done, .. }) = self.close.take().or(close) else {
             *lost = all;

@@ -203,7 +203,7 @@ fn a_record_that_is_too_large_is_named_by_its_line() {
     feed(at(&server, &["produce", "t"]), input.as_bytes()).bad(1, &["line 2", "max.request.size"]);
     let larger = ["produce", "t", "-X", "max.request.size=3000000"];
     // The broker has a limit too.
-    feed(at(&server, &larger), input.as_bytes()).bad(1, &["of 2 records: 1 records lost"]);
+    feed(at(&server, &larger), input.as_bytes()).bad(1, &["of 2 records: 1 record lost"]);
     assert_eq!(shown(&server), ["-:a", "-:a"]);
 }
 
@@ -228,7 +228,7 @@ fn a_failure_and_the_lost_records_are_both_reported() {
     server.fault(1, ApiKey::Produce, Fault::Error(29), 100);
     let input = b"{\"payload\":\"a\"}\nnothing\n";
     let ran = feed(at(&server, &["produce", "t", "--json"]), input);
-    ran.bad(1, &["line 2: ", "of 1 records: 1 records lost", "TOPIC_AUTHORIZATION_FAILED"]);
+    ran.bad(1, &["line 2: ", "of 1 records: 1 record lost", "TOPIC_AUTHORIZATION_FAILED"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_broker_that_does_not_respond_is_not_waited_for_beyond_the_delivery_timeout(
     server.pause(1);
     stdin.write_all(b"b\n").expect("it reads");
     drop(stdin);
-    let ran = live.end().bad(1, &["of 2 records: 1 records lost"]);
+    let ran = live.end().bad(1, &["of 2 records: 1 record lost"]);
     assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
 }
 

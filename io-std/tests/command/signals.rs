@@ -66,7 +66,7 @@ fn producing_reports_what_was_lost_when_a_signal_comes() {
         std::thread::yield_now();
     }
     live.signal(Signal::INT);
-    live.end().bad(1, &["records lost"]);
+    live.end().bad(1, &["lost: ", "127.0.0.1"]);
     feeding.join().expect("the pipe is closed");
 }
 

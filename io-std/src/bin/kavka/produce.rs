@@ -23,6 +23,8 @@ use input::{Lines, too_large};
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
+/// Records fail after the delivery timeout, with a reason: closing waits for that, too.
+const REASONS: Duration = Duration::from_secs(2);
 /// How often a producer without space is tried, since an interrupt may have come meanwhile.
 const TICK: Duration = Duration::from_millis(200);
 /// A byte of a record takes six of JSON at most, as in \u001f.
@@ -135,7 +137,8 @@ pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> 
         }
     };
     let sent = sender.shared.sent.load(Ordering::Relaxed);
-    let ended = end(producer, sent, delivery, settings.verbose());
+    let bound = delivery.saturating_add(REASONS);
+    let ended = end(producer, sent, bound, settings.verbose());
     match (fed, ended) {
         (Ok(()), ended) => ended,
         (fed, Ok(())) => fed,
