@@ -1,5 +1,6 @@
 //! What a producer compresses is read by Java's consumer and by ours, from topics that keep its
-//! codec and from topics with another one (`compression.type`).
+//! codec and from topics with another one (`compression.type`); what Java's producer compresses as
+//! well.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ const CASES: [(&str, &str); 9] = [
     ("zstd", "producer"),
     ("zstd:1", "lz4"),
 ];
+/// What Java's producer compresses with; those before 3.8 know no levels.
+const JAVA: [&str; 7] = ["none", "gzip", "snappy", "lz4", "lz4:17", "zstd", "zstd:19"];
 const RECORDS: usize = 3000;
 
 /// Topic, partition, offset, key, value.
@@ -31,9 +34,23 @@ fn topic(compression: &str, stored: &str) -> String {
     format!("{}-{stored}", compression.replace(':', "-"))
 }
 
+fn java_topic(compression: &str) -> String {
+    topic(compression, "java")
+}
+
 #[test]
 fn kafka_4_4_0() {
     all_codecs(Version::V4_4_0);
+}
+
+#[test]
+fn kafka_3_9_2() {
+    all_codecs(Version::V3_9_2);
+}
+
+#[test]
+fn kafka_2_8_2() {
+    all_codecs(Version::V2_8_2);
 }
 
 #[test]
@@ -68,12 +85,13 @@ fn all_codecs(version: Version) {
             }
         }
     }
+    wanted.extend(written_by_java(&cluster, version, &admin));
     wanted.sort();
     let (ours, bytes) = read_by_kavka(&cluster, wanted.len());
     assert!(ours == wanted, "read by kavka: {} of {} records", ours.len(), wanted.len());
     let plain = bytes["none-producer"];
     for (name, packed) in &bytes {
-        let compressed = name != "none-producer" && name != "snappy-uncompressed";
+        let compressed = !name.starts_with("none-") && name != "snappy-uncompressed";
         let most = if compressed { plain / 3 } else { 2 * plain };
         assert!(*packed < most, "{name}: {packed} bytes, uncompressed {plain}");
     }
@@ -82,7 +100,8 @@ fn all_codecs(version: Version) {
 }
 
 fn names() -> Vec<String> {
-    CASES.iter().map(|(compression, stored)| topic(compression, stored)).collect()
+    let ours = CASES.iter().map(|(compression, stored)| topic(compression, stored));
+    ours.chain(JAVA.into_iter().map(java_topic)).collect()
 }
 
 /// Returns all records, and the bytes of the batches of each topic.
@@ -108,15 +127,33 @@ fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String,
     (rows, bytes.collect())
 }
 
+/// Writes with Java's producer of the same release, and returns the records and their places.
+fn written_by_java(cluster: &Cluster, version: Version, admin: &Admin) -> Vec<Row> {
+    let mut arguments = vec![RECORDS.to_string()];
+    for compression in JAVA {
+        let name = java_topic(compression);
+        done(admin.create_topic(NewTopic::new(&name, 2, 1)), "creating");
+        arguments.push(format!("{name}={compression}"));
+    }
+    java(cluster, version, "WriteAll", &arguments)
+}
+
 /// Returns all records as Java's consumer of the same release reads them.
 fn read_by_java(cluster: &Cluster, version: Version) -> Vec<Row> {
+    let mut rows = java(cluster, version, "ReadAll", &names());
+    rows.sort();
+    rows
+}
+
+/// Runs a program of `data/java`, and returns the rows that it prints.
+fn java(cluster: &Cluster, version: Version, program: &str, arguments: &[String]) -> Vec<Row> {
     let jars = jars::fetch(version).expect("the broker's jars");
     let mut command = Command::new("java");
     command.arg("-cp").arg(jars.join("*")).args(["-Xmx256m", "-XX:TieredStopAtLevel=1"]);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/data/java/ReadAll.java"));
-    let output = command.arg(cluster.bootstrap()).args(names()).output().expect("java");
+    command.arg(format!("{}/data/java/{program}.java", env!("CARGO_MANIFEST_DIR")));
+    let output = command.arg(cluster.bootstrap()).args(arguments).output().expect("java");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{program}: {said}");
     let row = |line: &str| {
         let mut parts = line.split('\t').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
@@ -124,7 +161,5 @@ fn read_by_java(cluster: &Cluster, version: Version) -> Vec<Row> {
         let place = (partition.parse().expect("a number"), offset.parse().expect("a number"));
         (topic, place.0, place.1, next(), next())
     };
-    let mut rows: Vec<Row> = String::from_utf8_lossy(&output.stdout).lines().map(row).collect();
-    rows.sort();
-    rows
+    String::from_utf8_lossy(&output.stdout).lines().map(row).collect()
 }
