@@ -3,7 +3,7 @@
 //! well.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use kavka_std::{Admin, Compression, Consumer, NewTopic, Producer, Record, Start};
@@ -87,13 +87,16 @@ fn all_codecs(version: Version) {
     }
     wanted.extend(written_by_java(&cluster, version, &admin));
     wanted.sort();
-    let (ours, bytes) = read_by_kavka(&cluster, wanted.len());
+    let (ours, bytes, codecs) = read_by_kavka(&cluster, wanted.len());
     assert!(ours == wanted, "read by kavka: {} of {} records", ours.len(), wanted.len());
     let plain = bytes["none-producer"];
     for (name, packed) in &bytes {
         let compressed = !name.starts_with("none-") && name != "snappy-uncompressed";
         let most = if compressed { plain / 3 } else { 2 * plain };
         assert!(*packed < most, "{name}: {packed} bytes, uncompressed {plain}");
+    }
+    for (name, codecs) in &codecs {
+        assert!(codecs.iter().eq([&stored_codec(name)]), "{name}: batches of codecs {codecs:?}");
     }
     let java = read_by_java(&cluster, version);
     assert!(java == wanted, "read by Java: {} of {} records", java.len(), wanted.len());
@@ -104,17 +107,36 @@ fn names() -> Vec<String> {
     ours.chain(JAVA.into_iter().map(java_topic)).collect()
 }
 
-/// Returns all records, and the bytes of the batches of each topic.
-fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String, u64>) {
+/// Returns the number of the codec, 0 for none, that the batches of a topic have on the broker.
+fn stored_codec(topic: &str) -> u8 {
+    let parts: Vec<&str> = topic.split('-').collect();
+    let name = match *parts.last().expect("a part") {
+        "uncompressed" => "none",
+        "producer" | "java" => parts[0],
+        stored => stored,
+    };
+    name.parse::<Compression>().unwrap().codec().map_or(0, |codec| codec as u8)
+}
+
+/// The codecs of the batches of each topic.
+type Codecs = BTreeMap<String, BTreeSet<u8>>;
+
+/// Returns all records, and the bytes and codecs of the batches of each topic.
+fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String, u64>, Codecs) {
     let names = names();
     let topics: Vec<&str> = names.iter().map(String::as_str).collect();
     let consumer = Consumer::assign_all(config(cluster).start(Start::Earliest), &topics).unwrap();
-    let mut rows = Vec::new();
+    let (mut rows, mut codecs) = (Vec::new(), Codecs::new());
     let text =
         |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     while rows.len() < count {
         let chunk = consumer.next_timeout(Duration::from_secs(20)).expect("records");
         let chunk = chunk.unwrap_or_else(|| panic!("only {} of {count}", rows.len()));
+        for batch in chunk.batches() {
+            // The low byte of the attributes.
+            let codec = batch.bytes()[22] & 7;
+            codecs.entry(batch.topic().to_owned()).or_default().insert(codec);
+        }
         for record in chunk.records() {
             let record = record.expect("a record");
             let (key, value) = (text(record.key), text(record.value));
@@ -124,7 +146,7 @@ fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String,
     rows.sort();
     let metrics = done(consumer.metrics(), "metrics");
     let bytes = metrics.topics.iter().map(|(name, read)| (name.to_string(), read.bytes));
-    (rows, bytes.collect())
+    (rows, bytes.collect(), codecs)
 }
 
 /// Writes with Java's producer of the same release, and returns the records and their places.
