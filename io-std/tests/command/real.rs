@@ -52,4 +52,16 @@ fn a_real_broker_is_read_written_and_described() {
     live.signal(Signal::INT);
     live.end().good();
     with(&["topics", "delete", "t"], b"").good();
+    compressed_lines_come_back(&with);
+}
+
+fn compressed_lines_come_back(with: &dyn Fn(&[&str], &[u8]) -> Ran) {
+    let lines: String = (0..3000).map(|n| format!("{n} a line of the usual kind\n")).collect();
+    for compression in ["gzip", "gzip:9", "snappy", "lz4", "zstd", "zstd:-1"] {
+        let topic = compression.replace(':', ".");
+        with(&["topics", "create", &topic], b"").good();
+        with(&["produce", &topic, "-z", compression], lines.as_bytes()).good();
+        let read = with(&["consume", &topic, "-e"], b"").good();
+        assert!(read.text() == lines, "{compression}: {} lines", read.lines().len());
+    }
 }

@@ -1,8 +1,9 @@
 //! What a producer compresses is read by Java's consumer and by ours, from topics that keep its
-//! codec and from topics with another one (`compression.type`).
+//! codec and from topics with another one (`compression.type`); what Java's producer compresses as
+//! well.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use kavka_std::{Admin, Compression, Consumer, NewTopic, Producer, Record, Start};
@@ -22,6 +23,8 @@ const CASES: [(&str, &str); 9] = [
     ("zstd", "producer"),
     ("zstd:1", "lz4"),
 ];
+/// What Java's producer compresses with; those before 3.8 know no levels.
+const JAVA: [&str; 7] = ["none", "gzip", "snappy", "lz4", "lz4:17", "zstd", "zstd:19"];
 const RECORDS: usize = 3000;
 
 /// Topic, partition, offset, key, value.
@@ -31,9 +34,23 @@ fn topic(compression: &str, stored: &str) -> String {
     format!("{}-{stored}", compression.replace(':', "-"))
 }
 
+fn java_topic(compression: &str) -> String {
+    topic(compression, "java")
+}
+
 #[test]
 fn kafka_4_4_0() {
     all_codecs(Version::V4_4_0);
+}
+
+#[test]
+fn kafka_3_9_2() {
+    all_codecs(Version::V3_9_2);
+}
+
+#[test]
+fn kafka_2_8_2() {
+    all_codecs(Version::V2_8_2);
 }
 
 #[test]
@@ -68,34 +85,58 @@ fn all_codecs(version: Version) {
             }
         }
     }
+    wanted.extend(written_by_java(&cluster, version, &admin));
     wanted.sort();
-    let (ours, bytes) = read_by_kavka(&cluster, wanted.len());
+    let (ours, bytes, codecs) = read_by_kavka(&cluster, wanted.len());
     assert!(ours == wanted, "read by kavka: {} of {} records", ours.len(), wanted.len());
     let plain = bytes["none-producer"];
     for (name, packed) in &bytes {
-        let compressed = name != "none-producer" && name != "snappy-uncompressed";
+        let compressed = !name.starts_with("none-") && name != "snappy-uncompressed";
         let most = if compressed { plain / 3 } else { 2 * plain };
         assert!(*packed < most, "{name}: {packed} bytes, uncompressed {plain}");
+    }
+    for (name, codecs) in &codecs {
+        assert!(codecs.iter().eq([&stored_codec(name)]), "{name}: batches of codecs {codecs:?}");
     }
     let java = read_by_java(&cluster, version);
     assert!(java == wanted, "read by Java: {} of {} records", java.len(), wanted.len());
 }
 
 fn names() -> Vec<String> {
-    CASES.iter().map(|(compression, stored)| topic(compression, stored)).collect()
+    let ours = CASES.iter().map(|(compression, stored)| topic(compression, stored));
+    ours.chain(JAVA.into_iter().map(java_topic)).collect()
 }
 
-/// Returns all records, and the bytes of the batches of each topic.
-fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String, u64>) {
+/// Returns the number of the codec, 0 for none, that the batches of a topic have on the broker.
+fn stored_codec(topic: &str) -> u8 {
+    let parts: Vec<&str> = topic.split('-').collect();
+    let name = match *parts.last().expect("a part") {
+        "uncompressed" => "none",
+        "producer" | "java" => parts[0],
+        stored => stored,
+    };
+    name.parse::<Compression>().unwrap().codec().map_or(0, |codec| codec as u8)
+}
+
+/// The codecs of the batches of each topic.
+type Codecs = BTreeMap<String, BTreeSet<u8>>;
+
+/// Returns all records, and the bytes and codecs of the batches of each topic.
+fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String, u64>, Codecs) {
     let names = names();
     let topics: Vec<&str> = names.iter().map(String::as_str).collect();
     let consumer = Consumer::assign_all(config(cluster).start(Start::Earliest), &topics).unwrap();
-    let mut rows = Vec::new();
+    let (mut rows, mut codecs) = (Vec::new(), Codecs::new());
     let text =
         |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     while rows.len() < count {
         let chunk = consumer.next_timeout(Duration::from_secs(20)).expect("records");
         let chunk = chunk.unwrap_or_else(|| panic!("only {} of {count}", rows.len()));
+        for batch in chunk.batches() {
+            // The low byte of the attributes.
+            let codec = batch.bytes()[22] & 7;
+            codecs.entry(batch.topic().to_owned()).or_default().insert(codec);
+        }
         for record in chunk.records() {
             let record = record.expect("a record");
             let (key, value) = (text(record.key), text(record.value));
@@ -105,18 +146,36 @@ fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String,
     rows.sort();
     let metrics = done(consumer.metrics(), "metrics");
     let bytes = metrics.topics.iter().map(|(name, read)| (name.to_string(), read.bytes));
-    (rows, bytes.collect())
+    (rows, bytes.collect(), codecs)
+}
+
+/// Writes with Java's producer of the same release, and returns the records and their places.
+fn written_by_java(cluster: &Cluster, version: Version, admin: &Admin) -> Vec<Row> {
+    let mut arguments = vec![RECORDS.to_string()];
+    for compression in JAVA {
+        let name = java_topic(compression);
+        done(admin.create_topic(NewTopic::new(&name, 2, 1)), "creating");
+        arguments.push(format!("{name}={compression}"));
+    }
+    java(cluster, version, "WriteAll", &arguments)
 }
 
 /// Returns all records as Java's consumer of the same release reads them.
 fn read_by_java(cluster: &Cluster, version: Version) -> Vec<Row> {
+    let mut rows = java(cluster, version, "ReadAll", &names());
+    rows.sort();
+    rows
+}
+
+/// Runs a program of `data/java`, and returns the rows that it prints.
+fn java(cluster: &Cluster, version: Version, program: &str, arguments: &[String]) -> Vec<Row> {
     let jars = jars::fetch(version).expect("the broker's jars");
     let mut command = Command::new("java");
     command.arg("-cp").arg(jars.join("*")).args(["-Xmx256m", "-XX:TieredStopAtLevel=1"]);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/data/java/ReadAll.java"));
-    let output = command.arg(cluster.bootstrap()).args(names()).output().expect("java");
+    command.arg(format!("{}/data/java/{program}.java", env!("CARGO_MANIFEST_DIR")));
+    let output = command.arg(cluster.bootstrap()).args(arguments).output().expect("java");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{program}: {said}");
     let row = |line: &str| {
         let mut parts = line.split('\t').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
@@ -124,7 +183,5 @@ fn read_by_java(cluster: &Cluster, version: Version) -> Vec<Row> {
         let place = (partition.parse().expect("a number"), offset.parse().expect("a number"));
         (topic, place.0, place.1, next(), next())
     };
-    let mut rows: Vec<Row> = String::from_utf8_lossy(&output.stdout).lines().map(row).collect();
-    rows.sort();
-    rows
+    String::from_utf8_lossy(&output.stdout).lines().map(row).collect()
 }
