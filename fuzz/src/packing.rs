@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
         _ => Compression::new(codec).at_level(level),
     };
     let mut engine = match input.one_in(2) {
-        true => Engine::Small(CompactPack::new()),
+        true => Engine::Small(Box::new(CompactPack::new())),
         false => Engine::Fast(Box::new(Encoders::new(compression))),
     };
     if !engine.codecs().has(codec) {
@@ -62,7 +62,7 @@ pub fn run(data: &[u8]) {
 
 /// A set of encoders; the small one does not allocate.
 enum Engine {
-    Small(CompactPack),
+    Small(Box<CompactPack>),
     Fast(Box<Encoders>),
 }
 
