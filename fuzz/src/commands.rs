@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
+use kavka_core::codec::{Codec, CompactPack, Pack};
 use kavka_core::{Admin, Commands, Event, Instant, Limits, PartitionId, Record, Start, TopicId};
+use kavka_std::codec::{Encoders, READ};
 use kavka_tests::sim::world::App;
 use kavka_tests::sim::{Options, Profile, World};
 
@@ -26,12 +28,16 @@ pub fn run(data: &[u8]) {
     let mut world = World::new(seed, options);
     let _ = world.cluster.create_topic("a", 2);
     let _ = world.cluster.create_topic("b", 1);
-    let limits = limits(&mut input);
-    let wanted = config(&mut input);
+    let (limits, codec) = limits(&mut input);
+    if codec.is_some_and(|codec| !CompactPack::new().codecs().has(codec)) {
+        world.encoders = || Box::new(Encoders::default());
+    }
+    let wanted = config(&mut input).compression(codec);
     let member = world.join(Player::default(), &limits, |config| {
         let bootstrap = config.bootstrap;
         *config = wanted;
         config.bootstrap = bootstrap;
+        config.codecs = READ;
         config.delivery_timeout = Duration::from_secs(10);
         config.request_timeout = Duration::from_secs(4);
     });
@@ -56,7 +62,8 @@ pub fn run(data: &[u8]) {
     });
 }
 
-fn limits(input: &mut Input<'_>) -> Limits {
+/// Reads limits, and what batches are compressed with.
+fn limits(input: &mut Input<'_>) -> (Limits, Option<Codec>) {
     let mut limits = Limits::small();
     let tight = input.byte();
     if tight & 1 != 0 {
@@ -74,7 +81,12 @@ fn limits(input: &mut Input<'_>) -> Limits {
     if tight & 16 != 0 {
         (limits.topics, limits.requests) = (2, 1);
     }
-    limits
+    let codec = usize::from(tight >> 5).checked_sub(1).map(|place| Codec::ALL[place % 4]);
+    if codec.is_some() {
+        // Batches of several pieces, or of one.
+        limits.pack_bytes = if tight & 1 != 0 { 150 } else { 4096 };
+    }
+    (limits, codec)
 }
 
 /// Applies one change to the cluster.

@@ -1,6 +1,7 @@
 //! A whole client against a hostile peer: what the peer sends, and the order of all calls, come
 //! from the input.
 
+use kavka_core::codec::{Codec, CompactPack, scratch_bytes};
 use kavka_core::time::Duration;
 use kavka_core::{
     Acks, Action, Admin, Client, CloseReason, Commands, Config, ConnId, Event, Instant, OutOfRange,
@@ -17,25 +18,42 @@ const CALLS: usize = 600;
 /// Rounds after which a client must be at rest while nothing happens.
 const REST: usize = 200;
 
-/// Reads memory, configuration, release, then calls.
+/// Reads memory, compression, configuration, release, then calls.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.below(4) {
-        0 => over(Resources::<1, 1, 1, 512, 4>::new(), input),
-        1 => over(Resources::<1, 2, 4, 512, 8>::new(), input),
-        2 => over(Resources::<2, 2, 4, 1024, 12>::new(), input),
-        _ => over(Resources::<4, 2, 3, 4096, 40>::new(), input),
+    let first = input.byte();
+    // With pieces of so many bytes.
+    let packing = match first >> 2 & 3 {
+        1 => Some((Codec::Lz4, 150)),
+        2 => Some((Codec::Lz4, 4096)),
+        3 => Some((Codec::Snappy, 400)),
+        _ => None,
+    };
+    match first & 3 {
+        0 => over(Resources::<1, 1, 1, 512, 4>::new(), packing, input),
+        1 => over(Resources::<1, 2, 4, 512, 8>::new(), packing, input),
+        2 => over(Resources::<2, 2, 4, 1024, 12>::new(), packing, input),
+        _ => over(Resources::<4, 2, 3, 4096, 40>::new(), packing, input),
     }
 }
 
 fn over<const C: usize, const T: usize, const P: usize, const R: usize, const X: usize>(
     memory: Resources<C, T, P, R, X>,
+    packing: Option<(Codec, usize)>,
     mut input: Input<'_>,
 ) {
     let mut memory = Box::new(memory);
-    let config = config(&mut input);
+    let mut config = config(&mut input);
     let seed = [input.byte(); 32];
-    let Ok(client) = Client::new(config, memory.storage(), seed) else { return };
+    let mut encoders = CompactPack::new();
+    let mut scratch = Vec::new();
+    let mut storage = memory.storage();
+    if let Some((codec, piece)) = packing {
+        config.compression = Some(codec);
+        scratch.resize(scratch_bytes(piece), 0);
+        storage = storage.packing(&mut encoders, &mut scratch);
+    }
+    let Ok(client) = Client::new(config, storage, seed) else { return };
     let mut play = Play::new(client, Peer::new(&mut input));
     let mut calls = 0;
     while !input.is_empty() && calls < CALLS {

@@ -9,6 +9,7 @@ pub mod framing;
 pub mod hostile;
 pub mod input;
 mod memory;
+pub mod packing;
 mod peer;
 pub mod records;
 pub mod roundtrip;

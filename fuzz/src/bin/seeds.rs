@@ -20,6 +20,7 @@ fn main() {
     let mut count = answers(&data, &folder);
     count += records(&data, &folder);
     count += conversations(&folder);
+    count += packing(&folder);
     println!("{count} seeds in {}", folder.display());
 }
 
@@ -118,7 +119,9 @@ fn conversations(folder: &Path) -> usize {
             let name = format!("flow-{memory}-{release}");
             let seed = [&begin[..], &middle, &flow, &middle, &flow, &flow].concat();
             write(folder, "hostile", &name, &seed);
-            let commands = [release, release, memory, 0, 0, 0];
+            // Compressed where memory is largest.
+            let limits = if memory == 3 { 32 * (1 + release) } else { memory };
+            let commands = [release, release, limits, 0, 0, 0];
             let script = [
                 5, 0, 0, 0, 0, 2, 5, 0, 0, 0, 6, 0, 0, 5, 0, 0, 1, 9, 1, 7, 0, 3, 1, 5, 5, 0, 0, 5,
                 2, 5, 3, 0, 0, 0, 1, 4, 3, 0, 1, 1, 1, 5, 0, 0, 8, 0, 1, 5, 5, 0, 0, 2, 7, 3, 3, 4,
@@ -138,6 +141,29 @@ fn conversations(folder: &Path) -> usize {
                 (0..60_u8).map(|n| n.wrapping_mul(13).wrapping_add(api * version)).collect();
             let name = format!("fields-{api}-{version}");
             write(folder, "roundtrip", &name, &[&fields[..], &rest].concat());
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Writes batches for the encoders: each codec and set, at some levels, in pieces.
+fn packing(folder: &Path) -> usize {
+    let mut count = 0;
+    for codec in 0..4_u8 {
+        for kind in 0..6_u8 {
+            let fast = kind % 2;
+            // Eight parts: words, literal bytes, a run, noise, and what was there before.
+            let words = [4, 10, 7, 9, b'k', b'a', b'f', b'k', b'a', b' ', b'1', b'2', b'3', 0];
+            let literal = [0, 2, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+            let rest = [1, 14, 9, b'r', 2, 9, 3, 7, 5, 3, 8, 7, 5, 9, 4, 12, 3, 3, b'a', b'b'];
+            let pieces = [0, [15, 11, 14, 5, 8, 2][usize::from(kind)], 7];
+            // One byte changes, and another batch follows that the first one is unpacked beside.
+            let end = [0, 1, 1, 0, 77, 1, 3, 255];
+            let batch = [&[7][..], &words, &literal, &rest, &words, &pieces, &end].concat();
+            let first = [codec, kind * 2, kind, 1 - fast];
+            let seed = [&first[..], &batch, &batch].concat();
+            write(folder, "packing", &format!("codec-{codec}-{kind}"), &seed);
             count += 1;
         }
     }
