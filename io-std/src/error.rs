@@ -306,7 +306,7 @@ fn advice(kind: ErrorKind) -> &'static str {
             "a listener that wants SASL does so: use a plaintext port without authentication"
         }
         ErrorKind::Kafka(Core::Peer(PeerFault::OtherCluster)) => {
-            "nothing was sent there; to use it, restart, or set accept_other_cluster (--any-cluster)"
+            "nothing was sent there; to use it restart, or set accept_other_cluster (--any-cluster)"
         }
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
             "switch idempotence off for such brokers"

@@ -8,6 +8,7 @@ use kavka_core::{Error as Core, Instant, LimitKind, PartitionId, Start, TopicId}
 
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::event::located;
 
 /// Partitions that are assigned at a time.
 const AT_A_TIME: usize = 64;
@@ -94,7 +95,7 @@ impl Offsets {
         if done {
             self.stop(driver, now);
         }
-        Ok(done.then(|| self.results(&Core::TimedOut.into())))
+        Ok(done.then(|| self.results(&Core::TimedOut.into(), &Error::from)))
     }
 
     /// A partition cannot be read for now.
@@ -110,16 +111,33 @@ impl Offsets {
         }
     }
 
-    /// Returns what was found so far; `None` when not even the partitions are known. `late`: the
-    /// error of those without a result.
-    pub(super) fn partial(&mut self, late: &Error) -> Option<Vec<Result<i64, Error>>> {
-        (!self.found.is_empty()).then(|| self.results(late))
+    /// Returns what was found so far; `None` when not even the partitions are known. Those without
+    /// a result get what stands in the way of each, at its address, and `late` where that is not
+    /// known.
+    pub(super) fn partial(
+        &mut self,
+        driver: &Driver<'_>,
+        late: &Error,
+    ) -> Option<Vec<Result<i64, Error>>> {
+        if self.found.is_empty() {
+            return None;
+        }
+        for at in 0..self.open.len() {
+            let Some(&(place, id)) = self.open.get(at) else { break };
+            if let Some(obstacle) = driver.obstacle_of(id) {
+                self.note(place, Core::Blocked(obstacle));
+            }
+        }
+        // One that could not be asked yet has no part in what stands in the way of others.
+        let apart = self.found.iter().any(|found| !matches!(found, Found::Not(None)));
+        let late = if apart { &Core::TimedOut.into() } else { late };
+        Some(self.results(late, &|error| located(error, driver, driver.last_failure())))
     }
 
-    fn results(&mut self, late: &Error) -> Vec<Result<i64, Error>> {
+    fn results(&mut self, late: &Error, why: &dyn Fn(Core) -> Error) -> Vec<Result<i64, Error>> {
         let result = |found: Found| match found {
             Found::At(offset) => Ok(offset),
-            Found::Not(Some(error)) => Err(Error::from(error)),
+            Found::Not(Some(error)) => Err(why(error)),
             Found::Not(None) => Err(late.clone()),
         };
         core::mem::take(&mut self.found).into_iter().map(result).collect()

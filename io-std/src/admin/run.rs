@@ -391,7 +391,7 @@ impl Task {
         }
         if let State::Offsets(offsets) = &mut self.state
             && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
-            && let Some(partial) = offsets.partial(&reasons.timed_out(driver, failure))
+            && let Some(partial) = offsets.partial(driver, &reasons.timed_out(driver, failure))
         {
             offsets.stop(driver, now);
             self.gathered.offsets = partial;

@@ -61,7 +61,8 @@ fn whoever_is_no_broker_is_named_with_its_address() {
 #[test]
 fn every_bootstrap_address_is_named_with_its_reason_by_every_call_that_waits() {
     let closed = |_| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Not 127.0.0.1, where another test may be given the same port a moment later.
+        let listener = TcpListener::bind("127.0.0.77:0").unwrap();
         listener.local_addr().unwrap()
     };
     let [one, two] = [0, 1].map(closed);
@@ -237,5 +238,30 @@ fn assigned_partitions_that_cannot_be_read_are_named_with_their_reason() {
         let reason = said.contains("has no leader") || said.contains("connection closed");
         leaderless |= partition == dead && reason;
         assert!(partition == 77 || partition == dead, "a good one: {said}");
+    }
+}
+
+/// What stands in the way of one partition is not said of another.
+#[test]
+fn offsets_that_cannot_be_found_say_why_for_each_partition() {
+    let options = Options { brokers: 3, replication: 1, ..Options::default() };
+    let server = Server::start(options).unwrap();
+    server.create_topic("t", 3).unwrap();
+    let closed = TcpListener::bind("127.0.0.77:0").unwrap().local_addr().unwrap();
+    let first = server.bootstrap().split(',').next().unwrap().to_owned();
+    server.with(|cluster| {
+        cluster.set_endpoint(2, "kafka.invalid", 9092);
+        cluster.set_endpoint(3, "127.0.0.77", closed.port());
+    });
+    let admin = Admin::new(Config::new(first).admin_timeout(3 * SOON)).unwrap();
+    let found = reported(admin.offsets_of("t", &[0, 1, 2], Start::Earliest)).unwrap();
+    for (index, result) in (0..3).zip(found) {
+        let said = result.map_or_else(|error| error.to_string(), |offset| format!("at {offset}"));
+        let word = match server.leader("t", index).unwrap().0 {
+            1 => "at 0".to_owned(),
+            2 => "kafka.invalid:9092".to_owned(),
+            _ => format!("refused, broker {closed}"),
+        };
+        assert!(said.contains(&word), "partition {index}: {word} is not in {said}");
     }
 }
