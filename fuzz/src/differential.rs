@@ -71,16 +71,14 @@ pub fn run(data: &[u8]) {
     theirs.encode(&mut written, version).unwrap_or_else(|e| panic!("{theirs:?}: {e}"));
     let reported = reported::items(&theirs, version);
     match with_answer!(api, read(version, &written)) {
-        Read::Done(again, 0) => {
-            assert_eq!(again, reported, "{api:?} v{version}: written by theirs")
-        }
+        Read::Done(again, 0) if again == reported => {}
         // Theirs accepts, and writes, strings above 32,767 bytes.
         Read::Bad(Malformed::TooLong) => {}
         // It also accepts null where only later versions may have it.
         Read::Bad(Malformed::Length) if has_early_null(&theirs, version) => return,
         // It takes tags above 2^31 - 1 for negative ones, and writes them as such.
         _ if format!("{theirs:?}").contains("unknown_tagged_fields: {-") => return,
-        other => panic!("{api:?} v{version}: {other:?}, written by theirs: {theirs:?}"),
+        other => panic!("{api:?} v{version}: {other:?}, not {reported:?}: written by {theirs:?}"),
     }
     let same = matches!(&ours, Read::Done(ours, left) if *left == behind && *ours == reported);
     let plain = *written == body[..body.len() - behind];
