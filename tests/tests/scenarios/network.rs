@@ -3,7 +3,7 @@
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
 };
-use kavka_core::{Config, Duration, Error, Instant, Limits, PeerFault, Protocol, Start};
+use kavka_core::{Config, Duration, Error, Instant, LimitKind, Limits, PeerFault, Protocol, Start};
 use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{batch, disconnected, events, next, reading, ready, send, warm};
 use kavka_tests::script::{Script, World};
@@ -282,8 +282,15 @@ fn n10_slow_links_cost_time_and_nothing_else() {
         world.run_for(minute);
         assert_eq!(world.app(writer).lost, [], "{}", world.at());
         for member in [writer, reader] {
-            let ended = |news: &News| matches!(news, News::Disconnected { .. });
-            assert_eq!(world.app(member).first(ended), None, "{}: client {member}", world.at());
+            // Builds with rare branches pretend now and then that no block is free for a handshake.
+            let pretended = |error| {
+                let blocks = matches!(error, Error::Limit { what: LimitKind::SendBlocks, .. });
+                cfg!(kavka_rare) && blocks
+            };
+            let ended = |news: &News| matches!(news, News::Disconnected { error, .. } if !pretended(*error));
+            let ends: Vec<_> =
+                world.app(member).news.iter().filter(|(_, news)| ended(news)).collect();
+            assert!(ends.is_empty(), "{}: client {member}: {ends:?}", world.at());
         }
     }
 }
