@@ -287,7 +287,10 @@ fn n10_slow_links_cost_time_and_nothing_else() {
                 let blocks = matches!(error, Error::Limit { what: LimitKind::SendBlocks, .. });
                 cfg!(kavka_rare) && blocks
             };
-            let ended = |news: &News| matches!(news, News::Disconnected { error, .. } if !pretended(*error));
+            let ended = |news: &News| match news {
+                News::Disconnected { error, .. } => !pretended(*error),
+                _ => false,
+            };
             let ends: Vec<_> =
                 world.app(member).news.iter().filter(|(_, news)| ended(news)).collect();
             assert!(ends.is_empty(), "{}: client {member}: {ends:?}", world.at());
