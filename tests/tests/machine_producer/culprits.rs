@@ -50,7 +50,8 @@ fn answer(s: &mut Script, asked: &Asked<ProduceRequest>, code: i16, bad: &[i32])
     s.answer(asked, body);
 }
 
-fn refusal(asked: &Asked<ProduceRequest>, code: i16, bad: &[i32]) -> ProduceResponse {
+/// A response with one code that names records by their indices in the batch.
+pub(crate) fn refusal(asked: &Asked<ProduceRequest>, code: i16, bad: &[i32]) -> ProduceResponse {
     let mut body = Script::produce_answer(asked, code, -1);
     let error = |index: &i32| BatchIndexAndErrorMessage::default().with_batch_index(*index);
     body.responses[0].partition_responses[0].record_errors = bad.iter().map(error).collect();

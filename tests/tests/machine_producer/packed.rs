@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use kafka_protocol::messages::produce_response::BatchIndexAndErrorMessage;
 use kafka_protocol::messages::{ApiKey, ProduceRequest};
 use kavka_core::codec::{Codec, Codecs, CompactPack, PIECE, Pack, Step};
 use kavka_core::wire::ErrorCode;
@@ -13,6 +12,8 @@ use kavka_core::{
 use kavka_std::codec::Encoders;
 use kavka_tests::script::steps::warm_up;
 use kavka_tests::script::{Asked, Script, World};
+
+use super::culprits::refusal;
 
 type Boxed = Box<dyn Pack + Send>;
 
@@ -267,10 +268,7 @@ fn records_that_a_broker_blames_are_found_in_a_packed_batch() {
         let values: Vec<_> = (0..10).map(|n| text(n, 300)).collect();
         let asked = one_batch(&mut s, t, &values);
         assert_eq!(s.batches(&asked)[0].header.codec(), 3);
-        let mut body = Script::produce_answer(&asked, code.0, -1);
-        let error = |index: &i32| BatchIndexAndErrorMessage::default().with_batch_index(*index);
-        body.responses[0].partition_responses[0].record_errors = named.iter().map(error).collect();
-        s.answer(&asked, body);
+        s.answer(&asked, refusal(&asked, code.0, named));
         s.settle();
         let failed: Vec<Failed> = s.take_reported(|reported| match reported.event()? {
             Event::Failed { first, count, error, maybe_written: false, .. } => {
@@ -389,17 +387,22 @@ fn watched(pieces: usize, partitions: usize) -> (Script, TopicId, Arc<AtomicUsiz
     (s, t, bytes)
 }
 
-/// A turn of the loop packs a quarter of a MiB at most: responses must not wait for more.
-#[test]
-fn packing_takes_turns() {
-    let (mut s, t, bytes) = watched(usize::MAX, 8);
+/// Produces and flushes 190 records of 1,000 bytes to each partition.
+fn fill(s: &mut Script, t: TopicId, partitions: u32) {
     for n in 0..190 {
-        for partition in 0..8 {
+        for partition in 0..partitions {
             s.produce(t, partition, &text(n, 1000));
         }
     }
     let now = s.now();
     s.client.flush(now);
+}
+
+/// A turn of the loop packs a quarter of a MiB at most: responses must not wait for more.
+#[test]
+fn packing_takes_turns() {
+    let (mut s, t, bytes) = watched(usize::MAX, 8);
+    fill(&mut s, t, 8);
     let mut most = 0;
     let (mut turns, mut got) = (0, 0);
     s.until("all is sent", |s| {
@@ -508,13 +511,7 @@ fn batches_are_split_beside_others_that_are_packed() {
 #[test]
 fn a_batch_that_expires_half_packed_leaves_nothing() {
     let (mut s, t, bytes) = watched(usize::MAX, 4);
-    for n in 0..190 {
-        for partition in 0..4 {
-            s.produce(t, partition, &text(n, 1000));
-        }
-    }
-    let now = s.now();
-    s.client.flush(now);
+    fill(&mut s, t, 4);
     s.settle();
     let packed = bytes.load(Relaxed);
     assert!((PIECE..190 * 4 * 1000).contains(&packed), "{packed}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kavka_core::Config;
 use kavka_core::codec::{Codec, Fault};
-use kavka_std::{Compression, Consumer, ErrorKind, Producer, Record, Start};
+use kavka_std::{Compression, Consumer, Error, ErrorKind, Producer, Record, Start};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::Batch;
 use kavka_tests::sim::Server;
@@ -107,6 +107,30 @@ fn damaged() -> Vec<(&'static str, Codec, Vec<u8>)> {
     all
 }
 
+/// A reader of the whole topic whose seeks need not wait long for the fetch that is in flight.
+fn brief_reader(server: &Server) -> Consumer {
+    let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
+    let config = config(server).start(Start::Earliest).tune(brief);
+    Consumer::assign_all(config, &["t"]).unwrap()
+}
+
+/// Reads until there were so many records and an error; returns the offsets of each partition.
+fn read_apart(consumer: &Consumer, count: usize) -> (BTreeMap<u32, Vec<i64>>, Vec<Error>) {
+    let (mut got, mut failed) = (BTreeMap::<u32, Vec<i64>>::new(), Vec::new());
+    while got.values().map(Vec::len).sum::<usize>() < count || failed.is_empty() {
+        match reported(consumer.next()) {
+            Ok(chunk) => {
+                for record in chunk.records() {
+                    let record = record.expect("a record");
+                    got.entry(record.partition).or_default().push(record.offset);
+                }
+            }
+            Err(error) => failed.push(error),
+        }
+    }
+    (got, failed)
+}
+
 #[test]
 fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
     for (what, codec, body) in damaged() {
@@ -117,23 +141,8 @@ fn a_batch_that_cannot_be_unpacked_parks_its_partition_alone() {
         for n in 0..10 {
             append(&server, 1, &packed::batch(&plain(n * 4, 4, 10), codec));
         }
-        // A seek waits for the fetch that is in flight.
-        let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
-        let config = config(&server).start(Start::Earliest).tune(brief);
-        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
-        let (mut got, mut failed) = (BTreeMap::<u32, Vec<i64>>::new(), Vec::new());
-        let count = |got: &BTreeMap<u32, Vec<i64>>| got.values().map(Vec::len).sum::<usize>();
-        while count(&got) < 42 || failed.is_empty() {
-            match reported(consumer.next()) {
-                Ok(chunk) => {
-                    for record in chunk.records() {
-                        let record = record.expect("a record");
-                        got.entry(record.partition).or_default().push(record.offset);
-                    }
-                }
-                Err(error) => failed.push(error),
-            }
-        }
+        let consumer = brief_reader(&server);
+        let (got, failed) = read_apart(&consumer, 42);
         let case = format!("{codec}, {what}");
         assert_eq!(got[&0], [0, 1], "{case}");
         assert_eq!(got[&1], (0..40).collect::<Vec<_>>(), "{case}");
@@ -181,22 +190,8 @@ fn damage_inside_a_batch_parks_its_partition_alone() {
         for n in 0..10 {
             append(&server, 1, &pack(plain(n * 4, 4, 10)));
         }
-        let brief = |core: &mut Config<'_>| core.fetch_max_wait = Duration::from_millis(10);
-        let config = config(&server).start(Start::Earliest).tune(brief);
-        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
-        let (mut got, mut failed) = (BTreeMap::<u32, Vec<i64>>::new(), Vec::new());
-        let count = |got: &BTreeMap<u32, Vec<i64>>| got.values().map(Vec::len).sum::<usize>();
-        while count(&got) < 44 || failed.is_empty() {
-            match reported(consumer.next()) {
-                Ok(chunk) => {
-                    for record in chunk.records() {
-                        let record = record.expect("a record");
-                        got.entry(record.partition).or_default().push(record.offset);
-                    }
-                }
-                Err(error) => failed.push(error),
-            }
-        }
+        let consumer = brief_reader(&server);
+        let (got, failed) = read_apart(&consumer, 44);
         assert_eq!(got[&0], [0, 1, 2, 3], "{codec:?}");
         assert_eq!(got[&1], (0..40).collect::<Vec<_>>(), "{codec:?}");
         let [error] = failed.as_slice() else { panic!("{codec:?}: {failed:?}") };

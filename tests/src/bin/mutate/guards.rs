@@ -38,7 +38,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         options.name.as_ref().is_none_or(|part| name.contains(part))
             && known.iter().all(|(guard, _)| guard != name)
     };
-    let guards: Vec<String> = guards().into_iter().filter(wanted).collect();
+    let names = guards();
+    let guards: Vec<&String> = names.iter().filter(|name| wanted(name)).collect();
     let suites = build();
     let begun = Instant::now();
     if let Some(by) = caught_by(&suites, "") {
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut found = Vec::new();
-    for guard in &guards {
+    for guard in guards {
         let since = Instant::now();
         let by = caught_by(&suites, guard);
         let seen = by.as_deref().unwrap_or("SURVIVED");
@@ -57,7 +58,6 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     println!("{caught} of {} caught, {} s", found.len(), begun.elapsed().as_secs());
     let all = caught == found.len();
     if options.write && options.name.is_none() {
-        let names = self::guards();
         found.extend(known.into_iter().filter(|(guard, _)| names.contains(guard)));
         found.sort();
         fs::write(page_path, page(&found)).expect("the page is written");
