@@ -83,7 +83,7 @@ fn noise(seed: usize, len: usize) -> Vec<u8> {
 /// Writes [`RECORDS`] to the topic in batches of this many bytes.
 type Write<'a> = &'a dyn Fn(&str, usize) -> Vec<Row>;
 
-/// What comes back is what was written, whoever reads it, and its batches are compressed.
+/// Every reader gets the records that were written, and the batches are compressed.
 fn exchange(mock: &Mock, who: &str, compression: &str, write: Write<'_>) {
     let name = format!("{who}-{}", compression.replace(':', "."));
     mock.create_topic(&name, PARTITIONS as i32, BROKERS).unwrap();

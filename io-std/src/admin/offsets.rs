@@ -128,7 +128,7 @@ impl Offsets {
                 self.note(place, Core::Blocked(obstacle));
             }
         }
-        // One that could not be asked yet has no part in what stands in the way of others.
+        // A partition whose broker has not responded yet must not get the reason of another one.
         let apart = self.found.iter().any(|found| !matches!(found, Found::Not(None)));
         let late = if apart { &Core::TimedOut.into() } else { late };
         Some(self.results(late, &|error| located(error, driver, driver.last_failure())))
