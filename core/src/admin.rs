@@ -3,8 +3,8 @@
 
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx, Wish};
-use crate::connection::{Draft, InFlight, Net, Origin, Role, Tag};
-use crate::error::{AdminError, Error, LimitKind, Misuse};
+use crate::connection::{CLUSTER_ID_SINCE, Draft, InFlight, Net, Origin, Role, Tag};
+use crate::error::{AdminError, Error, LimitKind, Misuse, PeerFault};
 use crate::event::{self, Event, Reply};
 use crate::id::RequestId;
 use crate::memory::{Blocks, Chain, Mem};
@@ -53,6 +53,10 @@ pub(crate) struct Request {
     deadline: Tick,
     /// The first error in the response.
     error: ErrorCode,
+    /// The response lists brokers.
+    brokers: bool,
+    /// Node id of the broker that it was sent to, -1 for a bootstrap address.
+    by: i32,
 }
 
 impl Request {
@@ -63,6 +67,8 @@ impl Request {
         texts: Chain::EMPTY,
         deadline: Tick::ZERO,
         error: ErrorCode(0),
+        brokers: false,
+        by: 0,
     };
 }
 
@@ -73,13 +79,15 @@ pub(crate) struct Memo;
 pub(crate) struct Admin<'d> {
     requests: Mem<'d, Request>,
     serial: u32,
+    /// Node id of the broker of the request that ended last.
+    pub(crate) by: i32,
     pub(crate) news: bool,
     pub(crate) dirty: bool,
 }
 
 impl<'d> Admin<'d> {
     pub(crate) fn new(requests: Mem<'d, Request>, _: &Setup) -> Self {
-        Self { requests, serial: 0, news: false, dirty: false }
+        Self { requests, serial: 0, by: -1, news: false, dirty: false }
     }
 
     /// Shifts the scale of time.
@@ -125,6 +133,8 @@ impl<'d> Admin<'d> {
             texts,
             deadline: cx.now + cx.settings.request_timeout,
             error: ErrorCode(0),
+            brokers: false,
+            by: -1,
         };
         cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
         self.dirty = true;
@@ -196,7 +206,7 @@ impl<'d> Admin<'d> {
             cx.net.abandon(draft);
             return cx.now + AGAIN;
         }
-        request.state = RequestState::Sent;
+        (request.state, request.by) = (RequestState::Sent, cx.net.conns[conn].peer.node());
         cx.net.send(cx.now, draft, [slot as u32, request.serial], timeout);
         Tick::NEVER
     }
@@ -237,8 +247,10 @@ impl<'d> Admin<'d> {
             Kind::List => {
                 let item = metadata::item(got)?;
                 // It may be in the first response that names the cluster.
-                if let metadata::Item::Cluster { id, .. } = item {
-                    cx.admits(id);
+                if let metadata::Item::Cluster { id, .. } = item
+                    && from.asked.version >= CLUSTER_ID_SINCE
+                {
+                    cx.admits(from.conn, id);
                 }
                 self.described(tag, item)?
             }
@@ -279,6 +291,9 @@ impl<'d> Admin<'d> {
     fn described<'a>(&mut self, tag: Tag, item: metadata::Item<'a>) -> Option<Reply<'a>> {
         Some(match item {
             metadata::Item::Broker { id, host, port, rack } => {
+                if let Some(slot) = self.slot(tag) {
+                    self.requests[slot].brokers = true;
+                }
                 Reply::Broker { id, host, port, rack }
             }
             metadata::Item::Cluster { id, controller } => Reply::Cluster { id, controller },
@@ -293,6 +308,13 @@ impl<'d> Admin<'d> {
             }
             metadata::Item::End { error } => {
                 self.note(tag, error);
+                return None;
+            }
+            metadata::Item::Skipped => {
+                // It may have been a broker.
+                if let Some(slot) = self.slot(tag) {
+                    self.requests[slot].brokers = true;
+                }
                 return None;
             }
             _ => return None,
@@ -319,6 +341,9 @@ impl<'d> Admin<'d> {
         }
         request.state = RequestState::Free;
         let result = match request.error {
+            _ if from.asked.kind == Kind::List && !request.brokers => {
+                Err(Error::Peer(PeerFault::NoBrokers))
+            }
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
@@ -326,6 +351,7 @@ impl<'d> Admin<'d> {
             cx.expect_growth(topic_name(&cx.net.blocks, &request.texts, &mut [0; NAME]));
         }
         cx.net.blocks.release(&mut request.texts);
+        self.by = request.by;
         Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
     }
 
@@ -363,6 +389,7 @@ impl<'d> Admin<'d> {
         for request in self.requests.iter_mut() {
             if let RequestState::Failed(error) = request.state {
                 request.state = RequestState::Free;
+                self.by = request.by;
                 let id = RequestId(request.serial);
                 return Some(Event::Reply { id, reply: Reply::Done(Err(error)) });
             }

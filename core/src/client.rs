@@ -667,17 +667,18 @@ impl<'d> Commands<'d> {
     }
 
     /// Returns what stands in the way of all requests: a connection failed and no broker has
-    /// responded since, or none has responded yet. [`Obstacle::broker`] is the broker of that
+    /// responded since, or none responds now. [`Obstacle::broker`] is the broker of that
     /// connection.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
-        let silent = || {
-            let mut live = self.cx.net.conns.iter().filter(|conn| conn.is_live());
-            let first = live.clone().next()?;
-            let ready = live.any(|conn| conn.state == ConnState::Ready);
-            (!ready).then_some(Obstacle::NoAnswer { broker: first.peer.node() })
-        };
-        self.cx.cluster.whole_trouble().or_else(silent)
+        self.cx.obstacle()
+    }
+
+    /// Returns why a topic cannot be used, as far as that is known: what the last Metadata response
+    /// said against it, or what stands in the way of that response.
+    #[must_use]
+    pub fn obstacle_of_topic(&self, topic: TopicId) -> Option<Obstacle> {
+        self.cx.obstacle_of_topic(self.cx.cluster.topic_slot(topic)?)
     }
 
     /// Returns [`Config::silence_timeout`](crate::Config::silence_timeout), for adapters whose
@@ -703,8 +704,24 @@ impl<'d> Commands<'d> {
         self.cx.cluster.identity.ours()
     }
 
+    /// Returns host and port of the bootstrap address that named the id of this client's cluster.
+    #[cfg(feature = "one-cluster")]
+    #[must_use]
+    pub fn cluster_address(&self) -> Option<(&str, u16)> {
+        self.cx.settings.seed(self.cx.cluster.identity.seed()? as usize)
+    }
+
+    /// Returns whether every known address has led to another cluster for half a second: records
+    /// that wait fail, and so does what is produced, until one leads back.
+    #[cfg(feature = "one-cluster")]
+    #[must_use]
+    pub fn leads_elsewhere(&self) -> bool {
+        self.cx.cluster.foreign_at() <= self.cx.now
+    }
+
     /// Returns the id of the cluster that was refused last
-    /// ([`PeerFault::OtherCluster`](crate::PeerFault::OtherCluster)), its first 36 bytes.
+    /// ([`PeerFault::OtherCluster`](crate::PeerFault::OtherCluster)), its first 36 bytes; `None`
+    /// where its brokers name none.
     #[cfg(feature = "one-cluster")]
     #[must_use]
     pub fn refused_cluster_id(&self) -> Option<&str> {
@@ -734,6 +751,14 @@ impl<'d> Commands<'d> {
     ) -> Result<crate::id::RequestId, crate::error::AdminError> {
         self.at(now);
         self.owners.admin.ask(&mut self.cx, ask)
+    }
+
+    /// Returns the node id of the broker that the admin request was sent to whose
+    /// [`Reply::Done`](crate::Reply::Done) was polled last, -1 for a bootstrap address.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn replied_by(&self) -> i32 {
+        self.owners.admin.by
     }
 
     /// Counters since the start.

@@ -9,6 +9,7 @@ mod hosts;
 mod identity;
 mod metadata;
 mod news;
+mod obstacle;
 mod owner;
 mod table;
 mod topic;
@@ -28,6 +29,7 @@ use freshness::{DescribeMemo, OffsetsProbeMemo};
 use hosts::{Host, Hosts};
 pub(crate) use identity::Identity;
 use metadata::MetadataMemo;
+pub(crate) use obstacle::Complaint;
 pub(crate) use owner::Memo;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::Topic;
@@ -66,7 +68,7 @@ pub(crate) struct Cluster<'d> {
     requests: u32,
     /// Some broker has sent a response other than ApiVersions.
     pub(crate) answered: bool,
-    /// The last connection that failed, while none has had a response since.
+    /// The last connection that failed, while no broker has responded since.
     trouble: Option<Obstacle>,
     /// Brokers with news for the application.
     pub(crate) broker_news: bool,

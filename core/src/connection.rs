@@ -24,7 +24,7 @@ use crate::wire::{ApiKey, Full, Writer};
 
 pub(crate) use deadlines::Verdict;
 use deadlines::{REPORT, Silence};
-pub(crate) use handshake::{HandshakeMemo, HandshakeStep};
+pub(crate) use handshake::{CLUSTER_ID_SINCE, HandshakeMemo, HandshakeStep};
 use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
@@ -292,6 +292,11 @@ impl Conn {
         self.in_flight.len()
     }
 
+    /// Returns the API of the oldest request that has no response yet.
+    pub(crate) fn first_asked(&self) -> Option<ApiKey> {
+        Some(self.in_flight.first()?.asked.kind.api())
+    }
+
     /// Whether a request of such a kind has no response yet.
     pub(crate) fn awaits(&self, is: impl Fn(Kind) -> bool) -> bool {
         self.in_flight.iter().any(|f| is(f.asked.kind))
@@ -398,6 +403,8 @@ pub(crate) struct Net<'d> {
     rotated: Tick,
     /// A connection is silent and that has not been reported.
     pub(crate) silence_news: bool,
+    /// Connections that are silent.
+    silent: usize,
     /// A request or batch waits for send blocks.
     pub(crate) short: bool,
     turns: turns::Turns,
@@ -432,6 +439,7 @@ impl<'d> Net<'d> {
             seeds: 0,
             rotated: Tick::ZERO,
             silence_news: false,
+            silent: 0,
             short: false,
             turns: turns::Turns::new(),
             requests: 0,
@@ -599,6 +607,7 @@ impl<'d> Net<'d> {
         }
         conn.in_flight.clear();
         (conn.shown, conn.renewals) = (0, 0);
+        self.silent -= usize::from(conn.silence.end());
         conn.state = if report_adapter && reported { ConnState::Doomed } else { ConnState::Free };
         self.stirred = true;
     }
@@ -711,7 +720,7 @@ impl<'d> Net<'d> {
         conn.since = now;
         conn.state = ConnState::Handshake;
         conn.overdue = false;
-        conn.silence = Silence::No;
+        self.silent -= usize::from(conn.silence.end());
         (conn.rx_start, conn.rx_end) = (0, 0);
         self.stirred = true;
     }

@@ -4,6 +4,7 @@
 mod bookmark;
 mod epochs;
 mod fetch;
+mod obstacle;
 mod offsets;
 mod owner;
 mod plan;
@@ -19,7 +20,7 @@ use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
 use crate::time::Tick;
-use crate::wire::Uuid;
+use crate::wire::{ErrorCode, Uuid};
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use bookmark::Bookmark;
@@ -77,6 +78,8 @@ pub(crate) struct Assignment {
     failures: u8,
     /// Error code that was reported to the application last, 0 for none since the last success.
     reported: i16,
+    /// Error code of the last response, 0 for none since the last success.
+    refused: ErrorCode,
     start: Start,
     /// An out-of-range position that is being replaced, -1 for none.
     reset_from: i64,
@@ -117,6 +120,7 @@ impl Assignment {
         ended_news: false,
         failures: 0,
         reported: 0,
+        refused: ErrorCode(0),
         start: Start::Earliest,
         reset_from: 0,
         position: 0,
@@ -180,6 +184,7 @@ impl Assignment {
     /// Notes that a broker responded without an error.
     fn recovered(&mut self) {
         (self.failures, self.reported, self.retry_at) = (0, 0, Tick::ZERO);
+        self.refused = ErrorCode(0);
     }
 
     /// Notes a jump of the position to be reported; one that was not reported yet becomes part of

@@ -38,7 +38,7 @@ pub enum Error {
     Caller(Misuse),
 }
 
-/// What stood in the way of a record or request until it timed out.
+/// What stands in the way of a record or request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -47,12 +47,21 @@ pub enum Obstacle {
     NoLeader,
     /// The topic has no such partition.
     NoPartition,
+    /// The partition's leader is advertised without a host or a port, or not among the brokers.
+    NoAddress {
+        /// Node id of the broker that said so last, -1 for a bootstrap address.
+        broker: i32,
+        /// Node id of the leader.
+        leader: i32,
+    },
     /// The connection to a broker that is needed ended or could not be made.
     Unreachable {
         /// Its node id, -1 for a bootstrap address.
         broker: i32,
         /// Why.
         why: CloseReason,
+        /// The request that it had not responded to, if there was one.
+        api: Option<ApiKey>,
     },
     /// A broker that is needed broke the protocol, or has no common version.
     Peer {
@@ -65,6 +74,8 @@ pub enum Obstacle {
     Refused {
         /// Its node id, -1 for a bootstrap address or where it is not known.
         broker: i32,
+        /// The request.
+        api: Option<ApiKey>,
         /// The code.
         code: ErrorCode,
     },
@@ -72,6 +83,8 @@ pub enum Obstacle {
     NoAnswer {
         /// Its node id, -1 for a bootstrap address.
         broker: i32,
+        /// The request that waits for a response; `None`: the connection is not established.
+        api: Option<ApiKey>,
     },
     /// A limit of this client.
     Limit(LimitKind),
@@ -82,24 +95,39 @@ impl Obstacle {
     #[must_use]
     pub const fn broker(&self) -> Option<i32> {
         match *self {
-            Self::Unreachable { broker, .. }
+            Self::NoAddress { broker, .. }
+            | Self::Unreachable { broker, .. }
             | Self::Peer { broker, .. }
             | Self::Refused { broker, .. }
-            | Self::NoAnswer { broker } => Some(broker),
+            | Self::NoAnswer { broker, .. } => Some(broker),
+            Self::NoLeader | Self::NoPartition | Self::Limit(_) => None,
+        }
+    }
+
+    /// Returns the request concerned, where one is.
+    #[must_use]
+    pub const fn api(&self) -> Option<ApiKey> {
+        match *self {
+            Self::Unreachable { api, .. }
+            | Self::Refused { api, .. }
+            | Self::NoAnswer { api, .. } => api,
             _ => None,
         }
     }
 }
 
 impl Error {
-    /// Returns the error as the obstacle of something that needed a broker.
-    pub(crate) const fn as_obstacle(self, broker: i32) -> Option<Obstacle> {
+    /// Returns the error as the obstacle of something that needed a broker, which was sent `api`
+    /// and did not respond, or responded with the error.
+    pub(crate) const fn as_obstacle(self, broker: i32, api: Option<ApiKey>) -> Option<Obstacle> {
         Some(match self {
             Self::Peer(fault) => Obstacle::Peer { broker, fault },
-            Self::Broker(code) | Self::BatchRefused(code) => Obstacle::Refused { broker, code },
-            Self::Closed(why) => Obstacle::Unreachable { broker, why },
+            Self::Broker(code) | Self::BatchRefused(code) => {
+                Obstacle::Refused { broker, api, code }
+            }
+            Self::Closed(why) => Obstacle::Unreachable { broker, why, api },
             Self::Limit { what, .. } => Obstacle::Limit(what),
-            Self::TimedOut => Obstacle::NoAnswer { broker },
+            Self::TimedOut => Obstacle::NoAnswer { broker, api },
             Self::Blocked(obstacle) => obstacle,
             Self::Config(_) | Self::Caller(_) => return None,
         })
@@ -111,8 +139,12 @@ impl Error {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PeerFault {
-    /// A response that cannot be decoded.
-    Malformed,
+    /// A response to such a request that cannot be decoded.
+    Malformed(ApiKey),
+    /// A Metadata response that lists no brokers, as of one that is starting.
+    NoBrokers,
+    /// A Metadata response without a topic that was requested, or without its partitions.
+    NoTopic,
     /// A frame length below zero or above what Kafka allows: usually not a Kafka broker, or TLS
     /// on a plaintext port.
     FrameLength,
@@ -134,7 +166,7 @@ pub enum PeerFault {
     /// The address leads to another cluster than before: see
     /// [`Commands::cluster_id`](crate::Commands::cluster_id) and
     /// [`Commands::refused_cluster_id`](crate::Commands::refused_cluster_id). Nothing else was sent
-    /// there.
+    /// there. A broker that names no cluster id counts, where a version of Metadata has it.
     OtherCluster,
     /// The broker is too old for the codec that batches are compressed with.
     #[cfg(feature = "pack")]
@@ -307,12 +339,16 @@ impl fmt::Display for Error {
                 fault @ (PeerFault::NotKafka(_)
                 | PeerFault::NoApi(_)
                 | PeerFault::NoCommonVersion { .. }
+                | PeerFault::NoBrokers
+                | PeerFault::NoTopic
                 | PeerFault::OtherCluster),
             ) => fault.fmt(f),
             #[cfg(feature = "pack")]
             Self::Peer(fault @ PeerFault::NoCodec(_)) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
-            Self::Broker(code) => write!(f, "the broker answered {} ({})", code.name(), code.0),
+            Self::Broker(code) => {
+                write!(f, "the broker responded with {} ({})", code.name(), code.0)
+            }
             Self::BatchRefused(code) => {
                 write!(
                     f,
@@ -325,8 +361,8 @@ impl fmt::Display for Error {
             Self::Limit { what, needed } => write!(f, "limit reached: {what}; needed {needed}"),
             Self::Config(error) => write!(f, "configuration: {error}"),
             Self::Closed(why) => write!(f, "connection closed: {why}"),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::Blocked(obstacle) => write!(f, "not done in time: {obstacle}"),
+            Self::TimedOut => f.write_str("no response in time"),
+            Self::Blocked(obstacle) => write!(f, "not done: {obstacle}"),
             Self::Caller(misuse) => write!(f, "wrong call: {misuse}"),
         }
     }
@@ -337,10 +373,28 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NoLeader => f.write_str("the partition has no leader"),
             Self::NoPartition => f.write_str("the topic has no such partition"),
-            Self::Unreachable { why, .. } => Error::Closed(*why).fmt(f),
+            Self::NoAddress { leader, .. } => {
+                write!(f, "the leader, broker {leader}, is advertised without host and port")
+            }
+            Self::Unreachable { why, api, .. } => {
+                Error::Closed(*why).fmt(f)?;
+                match api {
+                    Some(api) => write!(f, " (no response to {})", api.name()),
+                    None => Ok(()),
+                }
+            }
             Self::Peer { fault, .. } => Error::Peer(*fault).fmt(f),
-            Self::Refused { code, .. } => Error::Broker(*code).fmt(f),
-            Self::NoAnswer { .. } => f.write_str("no answer from the broker"),
+            Self::Refused { api, code, .. } => {
+                Error::Broker(*code).fmt(f)?;
+                match api {
+                    Some(api) => write!(f, " to {}", api.name()),
+                    None => Ok(()),
+                }
+            }
+            Self::NoAnswer { api: Some(api), .. } => {
+                write!(f, "no response from the broker to {}", api.name())
+            }
+            Self::NoAnswer { api: None, .. } => f.write_str("no response from the broker"),
             Self::Limit(what) => write!(f, "limit reached: {what}"),
         }
     }
@@ -349,12 +403,16 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "an answer cannot be decoded",
+            Self::Malformed(api) => {
+                return write!(f, "a response to {} cannot be decoded", api.name());
+            }
+            Self::NoTopic => "a METADATA response leaves out the topic, or its partitions",
+            Self::NoBrokers => "a METADATA response lists no brokers (is the broker starting?)",
             Self::FrameLength => "impossible frame length (is this a Kafka port?)",
             Self::NotKafka(Protocol::Tls) => "not Kafka's protocol, it seems to speak TLS",
             Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
             Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",
-            Self::Correlation => "answer to another request",
+            Self::Correlation => "a response to another request",
             Self::OtherCluster => "the address leads to another cluster",
             Self::NoApi(api) => {
                 return write!(f, "the broker does not have {} (no common version)", api.name());
@@ -415,8 +473,10 @@ impl fmt::Display for CloseReason {
             Self::Unresolved => "name not resolved",
             Self::Reset => "reset by the peer",
             Self::Ended => "ended by the peer",
-            Self::EndedEarly => "ended by the peer before it answered anything but ApiVersions",
-            Self::Silent => "the peer accepted it and returned nothing",
+            Self::EndedEarly => {
+                "ended by the peer after it had responded to nothing but ApiVersions"
+            }
+            Self::Silent => "the peer is silent",
             Self::Failed => "transport failed",
         })
     }

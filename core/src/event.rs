@@ -119,7 +119,8 @@ pub enum Event<'a> {
         maybe_written: bool,
     },
     /// A broker's words about a batch that it refuses, or about a record in it (Kafka 2.4). They
-    /// come before the [`Event::Failed`] of these records. Feature `refusal-text`.
+    /// come before the [`Event::Failed`] of these records, or before they are sent again. Feature
+    /// `refusal-text`.
     Refused {
         /// The batch.
         batch: BatchId,

@@ -13,7 +13,7 @@ use kavka_core::Start;
 
 pub use chunk::{Chunk, ChunkBatch, Received};
 use run::Wanted;
-use shared::{Shared, What};
+use shared::{Asked, Shared, What};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -107,7 +107,8 @@ impl Consumer {
     /// [`OutOfRange::Stop`](crate::OutOfRange::Stop). That partition then waits for a
     /// [`Consumer::seek`]; the others continue. Also after each [`Config::topic_timeout`] in which
     /// no broker has responded since the start; it names each address and why it cannot be used,
-    /// and the consumer continues to try them.
+    /// and the consumer continues to try them. And once when every address has led to another
+    /// cluster for half a second.
     ///
     /// # Cancel safety
     /// Dropping the [`Pending`] loses no records: they wait for the next call.
@@ -211,7 +212,24 @@ impl Consumer {
     #[must_use = "nothing else reports it"]
     pub fn metrics(&self) -> Pending<ConsumerMetrics> {
         let (done, pending) = Cell::pair();
-        self.shared.ask_metrics(done);
+        self.shared.ask(Asked::Metrics(done));
+        pending
+    }
+
+    /// Returns what keeps a partition from being read now, with the address of the broker, the
+    /// request and its error code where that is known; `None`: nothing is known to. For a program
+    /// that waits for records no longer, and says why there were none. Persistent obstacles are
+    /// also reported as [`Event::PartitionFailed`](crate::Event::PartitionFailed).
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the background thread has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports it"]
+    pub fn obstacle(&self, topic: &str, partition: u32) -> Pending<Option<Error>> {
+        let (done, pending) = Cell::pair();
+        self.shared.ask(Asked::Obstacle(topic.into(), partition, done));
         pending
     }
 

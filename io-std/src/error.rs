@@ -23,6 +23,7 @@ struct Inner {
     doing: Cow<'static, str>,
     said: Option<String>,
     broker: Option<String>,
+    api: Option<ApiKey>,
     at: Option<(Arc<str>, u32)>,
     maybe_written: bool,
 }
@@ -107,7 +108,9 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self.0.kind {
-            ErrorKind::Kafka(Core::Broker(code)) => Some(code),
+            ErrorKind::Kafka(
+                Core::Broker(code) | Core::Blocked(Obstacle::Refused { code, .. }),
+            ) => Some(code),
             _ => None,
         }
     }
@@ -122,6 +125,15 @@ impl Error {
     #[must_use]
     pub fn broker(&self) -> Option<&str> {
         self.0.broker.as_deref()
+    }
+
+    /// The request that a broker refused, or did not respond to, as far as that is known.
+    #[must_use]
+    pub fn api(&self) -> Option<ApiKey> {
+        match self.0.kind {
+            ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle.api(),
+            _ => self.0.api,
+        }
     }
 
     /// The topic and the partition that cannot be read, of an error of a
@@ -167,6 +179,12 @@ impl Error {
         self
     }
 
+    /// Adds the request that a broker refused.
+    pub(crate) fn to(mut self, api: Option<ApiKey>) -> Self {
+        Arc::make_mut(&mut self.0).api = api;
+        self
+    }
+
     pub(crate) fn with_maybe_written(mut self, maybe_written: bool) -> Self {
         Arc::make_mut(&mut self.0).maybe_written = maybe_written;
         self
@@ -181,6 +199,7 @@ impl From<ErrorKind> for Error {
             doing,
             said: None,
             broker: None,
+            api: None,
             at: None,
             maybe_written: false,
         }))
@@ -212,14 +231,29 @@ impl fmt::Display for Error {
             write!(f, "{}: ", inner.doing)?;
         }
         write!(f, "{}", inner.kind)?;
+        match (inner.api, inner.kind) {
+            (Some(api), ErrorKind::Kafka(Core::Closed(_))) => {
+                write!(f, " (no response to {})", api.name())?;
+            }
+            (
+                Some(api),
+                ErrorKind::Kafka(Core::Broker(_) | Core::BatchRefused(_) | Core::TimedOut),
+            ) => write!(f, " to {}", api.name())?,
+            _ => {}
+        }
         if let Some(broker) = &inner.broker {
             write!(f, ", broker {broker}")?;
         }
         if let Some(said) = &inner.said {
             write!(f, ": {said}")?;
         }
-        if inner.maybe_written {
-            f.write_str(" (it may have been written)")?;
+        match inner.maybe_written {
+            // Not there: nothing was sent to the other one.
+            true if is_foreign(inner.kind) => {
+                f.write_str(" (it may have been written to this client's cluster)")?;
+            }
+            true => f.write_str(" (it may have been written)")?,
+            false => {}
         }
         match self.advice() {
             "" => Ok(()),
@@ -283,6 +317,31 @@ const fn is_inside(why: Unreadable) -> bool {
     }
 }
 
+/// Whether trying again does not mend the error: a refusal that is not temporary, or a request that
+/// the broker does not support.
+pub(crate) fn is_permanent(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Kafka(Core::Broker(code)) => {
+            !code.is_retriable() && code != ErrorCode::UNKNOWN_SERVER_ERROR
+        }
+        ErrorKind::Kafka(Core::Peer(fault)) => {
+            matches!(fault, PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. })
+        }
+        _ => false,
+    }
+}
+
+/// Whether an address led to another cluster.
+fn is_foreign(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::OtherCluster)
+                | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. })
+        )
+    )
+}
+
 fn codec_name(codec: u8) -> &'static str {
     Codec::from_id(codec).map_or("an unknown codec", Codec::name)
 }
@@ -308,8 +367,15 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::Peer(PeerFault::OtherCluster)) => {
             "nothing was sent there; to use it restart, or set accept_other_cluster (--any-cluster)"
         }
-        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
-            "switch idempotence off for such brokers"
+        ErrorKind::Kafka(Core::Peer(
+            PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID)
+            | PeerFault::NoCommonVersion { api: ApiKey::INIT_PRODUCER_ID, .. },
+        )) => {
+            "switch idempotence off for such brokers: Config::idempotent(false), or \
+             -X enable.idempotence=false"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoBrokers)) => {
+            "wait until the broker has started; is it part of a cluster?"
         }
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::METADATA))) => {
             "is this a controller's port? use a broker's"
@@ -347,6 +413,7 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
     match obstacle {
         Obstacle::NoLeader => "is the broker that holds the partition down?",
         Obstacle::NoPartition => "partitions count from 0",
+        Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),
         Obstacle::Refused { code, .. } => code_advice(code.0),
@@ -363,16 +430,16 @@ fn code_advice(code: i16) -> &'static str {
     match code {
         1 => "the offset is not in the log any more, or not yet: seek to another one",
         3 => "create the topic, or check its name (partitions count from 0)",
-        7 => "the broker timed out; what was asked may have happened all the same",
+        7 => "the broker timed out; what was requested may have happened all the same",
         10 | 18 => "raise max.message.bytes of the topic, or lower batch_bytes",
         17 => "a topic name has 1 to 249 of a-z A-Z 0-9 . _ -",
         19 | 20 => "too few replicas are in sync: are brokers down?",
         29..=31 => "the brokers' ACLs do not allow this to this user",
         36 => "choose another name, or delete the topic first",
-        37 => "a topic can only grow: ask for more partitions than it has",
-        38 => "there are fewer brokers than replicas were asked for",
+        37 => "a topic can only grow: request more partitions than it has",
+        38 => "there are fewer brokers than replicas were requested",
         40 => "a topic config is wrong",
-        41 => "the cluster has no controller that answers; try again",
+        41 => "the cluster has no controller that responds; try again",
         44 => "the cluster's policy forbids it",
         73 => "the cluster has deletion of topics switched off",
         87 => "the broker found the records invalid; compacted topics need keys",

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kavka_core::wire::Uuid;
-use kavka_core::{Commands, Instant, MoveReason, PeerFault, Signal, TopicId};
+use kavka_core::wire::{ApiKey, Uuid};
+use kavka_core::{Commands, Instant, MoveReason, Obstacle, PeerFault, Signal, TopicId};
 
 use crate::address;
 use crate::driver::Failure;
@@ -322,8 +322,9 @@ pub(crate) fn owned(
             Event::TopicRecreated { topic: name(topic)?, partitions }
         }
         Core::TopicFailed { topic, error } => {
+            let error = explained(error, commands.obstacle_of_topic(topic), commands, failure);
             let topic = name(topic)?;
-            let error = Error::from(error).doing(format!("topic {topic}"));
+            let error = error.doing(format!("topic {topic}"));
             Event::TopicFailed { topic, error }
         }
         Core::BrokerStale { broker, topic } => Event::BrokerStale { broker, topic: name(topic)? },
@@ -370,6 +371,54 @@ pub(crate) fn located(
     }
 }
 
+/// Returns what a broker responded with, or how it broke the protocol, with the request and the
+/// address of the obstacle if that is the same.
+pub(crate) fn explained(
+    error: kavka_core::Error,
+    obstacle: Option<Obstacle>,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    use kavka_core::Error as Core;
+    let same = match (error, obstacle) {
+        (Core::Broker(code), Some(Obstacle::Refused { code: other, .. })) => code == other,
+        (Core::Peer(fault), Some(Obstacle::Peer { fault: other, .. })) => fault == other,
+        _ => false,
+    };
+    match obstacle.filter(|_| same).and_then(|obstacle| Some((obstacle.broker()?, obstacle.api())))
+    {
+        Some((broker, api)) => refused(error, broker, api, commands, failure),
+        None => located(error, commands, failure),
+    }
+}
+
+/// Returns how a broker responded to a request.
+pub(crate) fn refused(
+    error: kavka_core::Error,
+    broker: i32,
+    api: Option<ApiKey>,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    at_address(Error::from(error).to(api), broker, commands, failure)
+}
+
+/// Returns why a topic cannot be used; `late` where that is not known.
+pub(crate) fn why_not(
+    topic: TopicId,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+    late: impl FnOnce() -> Error,
+) -> Error {
+    match commands.obstacle_of_topic(topic) {
+        // What stands in the way of everything has more to say.
+        Some(obstacle) if commands.obstacle() != Some(obstacle) => {
+            located(kavka_core::Error::Blocked(obstacle), commands, failure)
+        }
+        _ => late(),
+    }
+}
+
 /// Returns a time-out, with the obstacle of all requests if there is one.
 pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> Error {
     let error = commands.obstacle().map_or(kavka_core::Error::TimedOut, kavka_core::Error::Blocked);
@@ -378,7 +427,7 @@ pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> E
 
 /// Which cluster an address led to, and which is this client's.
 fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
-    use kavka_core::{Error as Core, Obstacle};
+    use kavka_core::Error as Core;
     let ErrorKind::Kafka(
         Core::Peer(PeerFault::OtherCluster)
         | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
@@ -386,8 +435,13 @@ fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
     else {
         return None;
     };
-    let (ours, other) = (commands.cluster_id()?, commands.refused_cluster_id()?);
-    Some(format!("its cluster id is {other}, this client's is {ours}"))
+    let ours = commands.cluster_id()?;
+    let by = commands.cluster_address().map(|(host, port)| address::text(host, port));
+    let by = by.map_or_else(String::new, |address| format!(", that of {address}"));
+    Some(match commands.refused_cluster_id() {
+        Some(other) => format!("its cluster id is {other}, this client's is {ours}{by}"),
+        None => format!("it names no cluster id, this client's is {ours}{by}"),
+    })
 }
 
 fn at_address(
@@ -417,7 +471,7 @@ pub(crate) fn text_of(
     address: &str,
     failure: Option<&Failure>,
 ) -> Option<String> {
-    use kavka_core::{Error as Core, Obstacle};
+    use kavka_core::Error as Core;
     let why = match error {
         Core::Closed(why) | Core::Blocked(Obstacle::Unreachable { why, .. }) => why,
         _ => return None,

@@ -28,7 +28,7 @@ impl Reasons {
         let (broker, text) = match *event {
             Event::Disconnected { broker, error } => (broker, error.to_string()),
             Event::Unresponsive { broker, silent } => {
-                (broker, format!("no answer for {} s", silent.as_secs()))
+                (broker, format!("no response for {} s", silent.as_secs()))
             }
             _ => return,
         };

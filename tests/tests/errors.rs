@@ -13,7 +13,12 @@ use kavka_core::{
 fn errors_say_whom_to_blame() {
     let limit = |what| Error::Limit { what, needed: 0 };
     for (error, words) in [
-        (Error::Peer(PeerFault::Malformed), "the broker broke the protocol: an answer"),
+        (
+            Error::Peer(PeerFault::Malformed(ApiKey::FETCH)),
+            "the broker broke the protocol: a response to FETCH cannot be decoded",
+        ),
+        (Error::Peer(PeerFault::NoBrokers), "lists no brokers"),
+        (Error::Peer(PeerFault::NoTopic), "leaves out the topic"),
         (Error::Peer(PeerFault::FrameLength), "is this a Kafka port?"),
         (Error::Peer(PeerFault::NotKafka(Protocol::Tls)), "seems to speak TLS"),
         (Error::Peer(PeerFault::Correlation), "another request"),
@@ -22,7 +27,7 @@ fn errors_say_whom_to_blame() {
             "no common version of FETCH: the broker has 19 to 20, this client 4 to 18",
         ),
         (Error::Peer(PeerFault::NoApi(ApiKey::PRODUCE)), "the broker does not have PRODUCE"),
-        (Error::Broker(ErrorCode(29)), "the broker answered TOPIC_AUTHORIZATION_FAILED (29)"),
+        (Error::Broker(ErrorCode(29)), "the broker responded with TOPIC_AUTHORIZATION_FAILED (29)"),
         (limit(LimitKind::Topics), "limit reached: topics"),
         (limit(LimitKind::Partitions), "limit reached: partitions"),
         (limit(LimitKind::ReceiveBuffer), "limit reached: receive buffer"),
@@ -35,7 +40,7 @@ fn errors_say_whom_to_blame() {
         (CloseReason::Reset.into(), "reset by the peer"),
         (CloseReason::Ended.into(), "ended by the peer"),
         (CloseReason::Failed.into(), "transport failed"),
-        (Error::TimedOut, "no answer in time"),
+        (Error::TimedOut, "no response in time"),
         (Error::Caller(Misuse::StaleId), "wrong call: the id"),
         (Error::Caller(Misuse::TopicName), "topic name"),
         (Error::Caller(Misuse::AlreadyAssigned), "assigned already"),
@@ -53,7 +58,7 @@ fn a_refused_record_says_what_would_help() {
         (ProduceError::Full, "full"),
         (ProduceError::NotReady, "not known yet"),
         (ProduceError::TooLarge { max: 99 }, "at most 99 bytes"),
-        (ProduceError::Refused(Error::TimedOut), "no answer in time"),
+        (ProduceError::Refused(Error::TimedOut), "no response in time"),
     ] {
         let text = error.to_string();
         assert!(text.contains(words), "{error:?} says {text:?}");

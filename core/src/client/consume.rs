@@ -123,11 +123,11 @@ impl Commands<'_> {
     }
 
     /// Returns what keeps an assigned partition from being read, as far as that is known: it does
-    /// not exist, has no leader, or its leader cannot be reached.
+    /// not exist, has no leader, or its leader cannot be reached, refuses or does not respond.
     #[must_use]
     pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
         let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
-        self.cx.cluster.obstacle_of(part)
+        self.owners.consumer.obstacle_of(&self.cx, part)
     }
 
     /// Returns topic and index of an assigned partition.

@@ -10,7 +10,7 @@ use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
-use crate::wire::{ErrorCode, Step, api_versions, header, table};
+use crate::wire::{ApiKey, ErrorCode, Step, api_versions, header, table};
 
 /// Kafka's responses are far below this; what claims to be larger is not Kafka.
 const FRAME_MAX: i32 = 256 << 20;
@@ -144,9 +144,11 @@ impl Commands<'_> {
         answer.waiting_since = None;
         let kind = answer.question.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
-        if kind != Kind::Versions && !confirms && !self.cx.net.conns[slot].proven {
-            self.cx.net.conns[slot].proven = true;
-            self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
+        if kind != Kind::Versions && !confirms {
+            self.cx.cluster.on_response();
+            if !core::mem::replace(&mut self.cx.net.conns[slot].proven, true) {
+                self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
+            }
         }
         self.cx.net.answered(self.cx.now, slot);
         self.cx.net.watch.answered();
@@ -265,8 +267,8 @@ impl Commands<'_> {
             Ok(Pulled::On) => Ok(Progress::On),
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
-            Err(PeerFault::Malformed) if self.lacks_throttle_time(at) => self.finish(at),
-            Err(PeerFault::Malformed) if self.takes_no_such_version(at) => self.finish(at),
+            Err(PeerFault::Malformed(_)) if self.lacks_throttle_time(at) => self.finish(at),
+            Err(PeerFault::Malformed(_)) if self.takes_no_such_version(at) => self.finish(at),
             Err(fault) => Err(fault),
         }
     }
@@ -295,12 +297,13 @@ impl Commands<'_> {
     /// One step through a response.
     fn pull<'a>(&mut self, at: &At<'a>, values: &mut Values<'a>) -> Result<Pulled, PeerFault> {
         let answer = &mut self.answers[at.slot];
+        let malformed = PeerFault::Malformed(answer.question.kind.api());
         let walker = &mut answer.walker;
         let mut rest = at.body;
         let step = walker.step(&mut rest, values);
         let have = rest.len();
         let used = at.body.len() - have;
-        let pulled = match step.map_err(|_| PeerFault::Malformed)? {
+        let pulled = match step.map_err(|_| malformed)? {
             Step::Item(piece) => Pulled::Piece(piece),
             Step::Done => {
                 self.stats.unknown_tags += u64::from(walker.unknown_tags());
@@ -308,7 +311,7 @@ impl Commands<'_> {
             }
             // The frame ends where the response does not.
             Step::More { .. } if guard!("an answer ends in its frame", at.whole) => {
-                return Err(PeerFault::Malformed);
+                return Err(malformed);
             }
             Step::More { needed } if needed > self.rx_bytes => {
                 walker.skip();
@@ -351,10 +354,14 @@ impl Commands<'_> {
             self.handshake_done(slot, kind, &memo)?;
             return Ok(Progress::On);
         }
-        if let Memo::Cluster(memo) = memo
-            && memo.is_foreign()
-        {
-            return Err(PeerFault::OtherCluster);
+        if let Memo::Cluster(memo) = memo {
+            if memo.is_foreign() {
+                return Err(PeerFault::OtherCluster);
+            }
+            let useless = memo.names_no_brokers() && cx.cluster.knows_no_broker();
+            if guard!("a peer that names no brokers is left", useless) {
+                return Err(PeerFault::NoBrokers);
+            }
         }
         let event = owners.done(cx, &from, memo);
         self.complete(slot);
@@ -370,10 +377,11 @@ impl Commands<'_> {
         let held_up = self.is_held_up(slot);
         let Self { answers, cx, owners, .. } = self;
         let left = answers[slot].records_left();
+        let malformed = PeerFault::Malformed(ApiKey::FETCH);
         let AnswerSlot { walker, memo: Memo::Consumer(memo), .. } = &mut answers[slot] else {
-            return Err(PeerFault::Malformed);
+            return Err(malformed);
         };
-        let Some(memo) = memo.fetch() else { return Err(PeerFault::Malformed) };
+        let Some(memo) = memo.fetch() else { return Err(malformed) };
         if present != Present::All {
             if at.body.is_empty() {
                 return Ok(Progress::Need);
@@ -389,7 +397,7 @@ impl Commands<'_> {
             }
         }
         let (progress, used) = match owners.consumer.look(cx, memo, at.body, left) {
-            Found::More if at.whole => return Err(PeerFault::Malformed),
+            Found::More if at.whole => return Err(malformed),
             Found::More => return Ok(Progress::Need),
             Found::Skip(len) => {
                 memo.next_batch();

@@ -142,6 +142,9 @@ impl Commands<'_> {
                 None => {}
             }
         }
+        if self.cx.net.silence_news {
+            self.owners.producer.on_ways_changed();
+        }
         if moved {
             for broker in self.cx.cluster.brokers.iter_mut() {
                 (broker.readdressed, broker.doubted) = (false, false);
@@ -156,11 +159,12 @@ impl Commands<'_> {
 
     /// Ends a lost connection: the owner of each request without a response is notified.
     pub(super) fn lose(&mut self, slot: usize, error: Error, report_adapter: bool) {
-        let peer = self.cx.net.conns[slot].peer;
+        let conn = &self.cx.net.conns[slot];
+        let (peer, api) = (conn.peer, conn.first_asked());
         while let Some(lost) = self.cx.net.take_lost(slot) {
             self.owners.lost(&mut self.cx, &lost, error);
         }
-        self.cx.on_closed(peer, error);
+        self.cx.on_closed(peer, error, api);
         self.owners.producer.on_ways_changed();
         self.drop_answer(slot);
         self.cx.net.end(slot, report_adapter);

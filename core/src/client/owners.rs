@@ -108,7 +108,7 @@ impl<'d> Owners<'d> {
         match memo {
             Memo::None => None,
             Memo::Handshake(memo) if from.asked.kind.confirms() => {
-                cx.on_confirmation(memo, got);
+                cx.on_confirmation(from.conn, memo, got);
                 None
             }
             Memo::Handshake(memo) => {

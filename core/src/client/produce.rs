@@ -6,6 +6,8 @@ use crate::error::Error;
 use crate::error::ProduceError;
 use crate::event::Target;
 use crate::id::RecordId;
+#[cfg(feature = "std")]
+use crate::id::TopicPartition;
 use crate::producer::Own;
 #[cfg(feature = "std")]
 use crate::record::Packed;
@@ -72,6 +74,15 @@ impl Commands<'_> {
         self.at(now);
         let own = Own::after(self.cx.now, Span::of(now.until(until)));
         self.owners.producer.produce(&mut self.cx, to.into(), record, wall, own)
+    }
+
+    /// Returns the node id of a partition's leader, as far as it is known.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn leader_of(&self, to: TopicPartition) -> Option<i32> {
+        let cluster = &self.cx.cluster;
+        let part = cluster.table.find(cluster.topic_slot(to.topic)?, to.partition)?;
+        Some(cluster.table[part].leader()).filter(|leader| *leader >= 0)
     }
 
     /// Sends everything taken so far without waiting for linger; one

@@ -1,9 +1,10 @@
 //! The brokers that are worth remembering: those that lead partitions in use, and as many others as
 //! fit.
 
-use crate::error::Error;
+use crate::error::{Error, Obstacle, PeerFault};
 use crate::memory::hash;
 use crate::time::Tick;
+use crate::wire::ApiKey;
 
 use super::{Cluster, Cx, Host};
 
@@ -31,10 +32,15 @@ pub(crate) struct Broker {
     pub(crate) last: LastFailure,
 }
 
-/// Why the last connection to a peer failed, until one answers.
+/// No request.
+const NOTHING: i16 = -1;
+
+/// Why the last connection to a peer failed, until one responds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastFailure {
     error: Option<Error>,
+    /// The request that had no response.
+    api: i16,
     /// No connection was ready since.
     down: bool,
     /// The application was notified.
@@ -42,10 +48,16 @@ pub(crate) struct LastFailure {
 }
 
 impl LastFailure {
-    pub(super) const NONE: Self = Self { error: None, down: false, reported: false };
+    pub(super) const NONE: Self = Self { error: None, api: 0, down: false, reported: false };
 
-    pub(super) const fn new(error: Error) -> Self {
-        Self { error: Some(error), down: true, reported: false }
+    pub(super) fn new(error: Error, api: Option<ApiKey>) -> Self {
+        let api = api.map_or(NOTHING, |api| api.0);
+        Self { error: Some(error), api, down: true, reported: false }
+    }
+
+    /// Whether it led to another cluster.
+    pub(super) fn is_foreign(self) -> bool {
+        self.error == Some(Error::Peer(PeerFault::OtherCluster))
     }
 
     /// Whether no connection was ready since.
@@ -53,9 +65,10 @@ impl LastFailure {
         self.down
     }
 
-    /// Returns the failure while no connection was ready since.
-    pub(crate) fn why_down(self) -> Option<Error> {
-        self.error.filter(|_| self.down)
+    /// Returns the failure of a broker while no connection to it was ready since.
+    pub(super) fn why_down(self, broker: i32) -> Option<Obstacle> {
+        let api = (self.api != NOTHING).then_some(ApiKey(self.api));
+        self.error.filter(|_| self.down)?.as_obstacle(broker, api)
     }
 
     /// Returns the failure of a peer that has another address now.
@@ -138,6 +151,11 @@ impl Cluster<'_> {
             Some(broker) => broker.stale_until > now,
             None => id < 0 && self.seeds.stale_until > now,
         }
+    }
+
+    /// Whether the bootstrap addresses are all that is known of the cluster.
+    pub(crate) fn knows_no_broker(&self) -> bool {
+        self.brokers.iter().all(|broker| !broker.used)
     }
 
     /// Forgets a broker.

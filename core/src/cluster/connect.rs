@@ -3,9 +3,10 @@
 use super::broker::LastFailure;
 use super::{Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
-use crate::error::{Error, Obstacle};
+use crate::error::Error;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
+use crate::wire::ApiKey;
 
 /// Brokers kept connected for probes, if there are so many, and spare connections.
 const WITNESSES: usize = 3;
@@ -18,9 +19,12 @@ pub(super) struct Seeds {
     /// Rounds in which every one failed.
     failures: u8,
     pub(super) retry_at: Tick,
-    last: LastFailure,
+    pub(super) last: LastFailure,
     /// Which one that was of.
-    failed: u32,
+    pub(super) failed: u32,
+    /// Those before this one were compared with our cluster, or need not be.
+    #[cfg(feature = "one-cluster")]
+    pub(super) compared: u32,
     /// The turn in which a peer for cluster requests was connected last.
     turn: u16,
     /// A connection to one of them responded with less than is known (R4).
@@ -35,6 +39,8 @@ impl Seeds {
             retry_at: Tick::ZERO,
             last: LastFailure::NONE,
             failed: 0,
+            #[cfg(feature = "one-cluster")]
+            compared: 0,
             turn: 0,
             stale_until: Tick::ZERO,
         }
@@ -49,30 +55,6 @@ pub(crate) enum Wish {
 }
 
 impl<'d> Cluster<'d> {
-    /// Returns the obstacle of a partition.
-    pub(crate) fn obstacle_of(&self, part: usize) -> Option<Obstacle> {
-        let entry = &self.table[part];
-        let topic = &self.topics[usize::from(entry.topic)];
-        if let Some(error) = topic.failure {
-            return error.as_obstacle(-1);
-        }
-        match entry.broker() {
-            _ if !topic.ready => self.whole_trouble(),
-            _ if entry.index >= topic.count => Some(Obstacle::NoPartition),
-            None if entry.leader() < 0 => Some(Obstacle::NoLeader),
-            None => None,
-            Some(slot) => {
-                let broker = &self.brokers[slot];
-                broker.last.why_down()?.as_obstacle(broker.id)
-            }
-        }
-    }
-
-    /// Returns the obstacle of everything: a connection failed, and none has had a response since.
-    pub(crate) fn whole_trouble(&self) -> Option<Obstacle> {
-        self.trouble
-    }
-
     /// Returns the peer of a node id; for -1 the bootstrap address that failed last.
     pub(crate) fn peer_of(&self, node: i32) -> Peer {
         if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }
@@ -82,7 +64,6 @@ impl<'d> Cluster<'d> {
     /// its objections, so earlier failures are forgotten only now.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
         self.answered = true;
-        self.trouble = None;
         match peer {
             Peer::Seed(_) => {
                 self.seeds.failures = 0;
@@ -319,14 +300,16 @@ impl<'d> Cx<'d> {
     }
 
     /// Notes that a connection ended or failed to open.
-    pub(crate) fn on_closed(&mut self, peer: Peer, error: Error) {
+    /// `api` is the oldest request that had no response.
+    pub(crate) fn on_closed(&mut self, peer: Peer, error: Error, api: Option<ApiKey>) {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
-        self.cluster.trouble = error.as_obstacle(peer.node());
+        self.cluster.trouble = error.as_obstacle(peer.node(), api);
+        self.cluster.note_foreign(self.now, error);
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;
-                (seeds.last, seeds.failed) = (LastFailure::new(error), n);
+                (seeds.last, seeds.failed) = (LastFailure::new(error, api), n);
             }
             Peer::Node(id) => {
                 let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
@@ -334,7 +317,7 @@ impl<'d> Cx<'d> {
                 if let Some(broker) = self.cluster.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
                     broker.retry_at = at;
-                    broker.last = LastFailure::new(error);
+                    broker.last = LastFailure::new(error, api);
                 }
                 let mut led = self
                     .cluster
@@ -350,7 +333,7 @@ impl<'d> Cx<'d> {
 
     /// Notes that the last connection to a peer ended, and that this is no failure.
     pub(crate) fn forgive(&mut self, peer: Peer) {
-        self.cluster.trouble = None;
+        self.cluster.on_response();
         match peer {
             Peer::Seed(_) => self.cluster.seeds.last = LastFailure::NONE,
             Peer::Node(id) => {
@@ -360,6 +343,40 @@ impl<'d> Cx<'d> {
                 }
             }
         }
+    }
+
+    /// Connects to each bootstrap address once that no broker of the cluster has, one at a time: the
+    /// list may lead to two clusters, and one that is not ours is reported when it is refused.
+    /// Only with connections to spare.
+    #[cfg(feature = "one-cluster")]
+    pub(super) fn compare_seeds(&mut self) {
+        let identity = &self.cluster.identity;
+        if self.cluster.seeds.compared == u32::MAX || !identity.is_known() || self.net.seeds > 0 {
+            return;
+        }
+        let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
+        if !self.net.is_roomy() || free < self.net.conns.len() / 4 {
+            return;
+        }
+        let (ours, count) = (identity.seed(), self.settings.seeds() as u32);
+        while self.cluster.seeds.compared < count && !self.settings.accept_other_cluster {
+            let seed = self.cluster.seeds.compared;
+            self.cluster.seeds.compared += 1;
+            let known = ours == Some(seed) || self.node_at(seed).is_some();
+            if guard!("each bootstrap address is compared with our cluster", !known) {
+                self.net.connect(self.now, Peer::Seed(seed), Role::Main);
+                return;
+            }
+        }
+        self.cluster.seeds.compared = u32::MAX;
+    }
+
+    /// Returns the broker that has the address of the n-th bootstrap address.
+    fn node_at(&self, seed: u32) -> Option<i32> {
+        let (host, port) = self.settings.seed(seed as usize)?;
+        let same =
+            |b: &&super::Broker| b.used && b.port == port && self.cluster.hosts.get(b.host) == host;
+        self.cluster.brokers.iter().find(same).map(|broker| broker.id)
     }
 
     /// Turns bootstrap connections into connections to the broker that they turned out to lead to;
@@ -372,12 +389,7 @@ impl<'d> Cx<'d> {
             if self.net.conns[slot].state != ConnState::Ready {
                 continue;
             }
-            let Some((host, port)) = self.settings.seed(seed as usize) else { continue };
-            let same = |b: &&super::Broker| {
-                b.used && b.port == port && self.cluster.hosts.get(b.host) == host
-            };
-            let node = self.cluster.brokers.iter().find(same).map(|b| Peer::Node(b.id));
-            match node {
+            match self.node_at(seed).map(Peer::Node) {
                 Some(peer) if self.net.find(peer, Role::Main).is_none() => {
                     self.net.adopt(slot, peer);
                 }

@@ -6,7 +6,14 @@ use heapless::String;
 
 #[cfg(feature = "one-cluster")]
 use crate::record::Crc32c;
+#[cfg(feature = "one-cluster")]
+use crate::time::Span;
+use crate::time::Tick;
 
+/// Once every known address has led to another cluster for this long, requests fail: another one
+/// that leads to ours would have been found.
+#[cfg(feature = "one-cluster")]
+pub(super) const FOREIGN: Span = Span::from_millis(500);
 /// Kafka's own ids have 22 characters. Of longer ones this many are kept, and a checksum of all.
 #[cfg(feature = "one-cluster")]
 const LONGEST: usize = 36;
@@ -41,9 +48,15 @@ impl Name {
 pub(crate) struct Identity {
     #[cfg(feature = "one-cluster")]
     ours: Name,
-    /// The one that a refused connection led to last.
+    /// The bootstrap address that named it.
+    #[cfg(feature = "one-cluster")]
+    seed: Option<u32>,
+    /// The one that a refused connection led to last; empty where that named none.
     #[cfg(feature = "one-cluster")]
     other: Name,
+    /// Since when connections lead to another cluster and no broker of ours has responded.
+    #[cfg(feature = "one-cluster")]
+    pub(super) foreign_since: Option<Tick>,
 }
 
 #[cfg(feature = "one-cluster")]
@@ -61,13 +74,28 @@ impl Identity {
         self.other.get()
     }
 
-    /// Takes the cluster id of a response. Returns whether it is that of this client's cluster.
-    /// Brokers that name none are believed.
-    pub(crate) fn admit(&mut self, id: Option<&str>) -> bool {
-        let Some(id) = id.filter(|id| !id.is_empty()) else { return true };
-        let name = Name::of(id);
+    /// Returns the bootstrap address that named our cluster.
+    pub(crate) fn seed(&self) -> Option<u32> {
+        self.seed
+    }
+
+    /// Notes that a connection leads to another cluster.
+    pub(super) fn strayed(&mut self, now: Tick) {
+        self.foreign_since.get_or_insert(now);
+    }
+
+    /// Notes that a broker of ours has responded.
+    pub(super) fn found(&mut self) {
+        self.foreign_since = None;
+    }
+
+    /// Takes the cluster id of a response of a version that has it, from a broker or a bootstrap
+    /// address. Returns whether it is that of this client's cluster. Before an id is known, one
+    /// that names none is believed.
+    pub(crate) fn admit(&mut self, id: Option<&str>, seed: Option<u32>) -> bool {
+        let name = Name::of(id.unwrap_or_default());
         if !self.is_known() {
-            self.ours = name;
+            (self.ours, self.seed) = (name, seed);
             return true;
         }
         if guard!("another cluster is refused", name != self.ours) {
@@ -98,9 +126,15 @@ impl Identity {
     }
 
     #[expect(clippy::unused_self, reason = "as with the feature")]
-    pub(crate) const fn admit(&mut self, _: Option<&str>) -> bool {
+    pub(crate) const fn admit(&mut self, _: Option<&str>, _: Option<u32>) -> bool {
         true
     }
+
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) const fn strayed(&mut self, _: Tick) {}
+
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) const fn found(&mut self) {}
 
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) const fn saved(&self) -> (&'static str, u32) {
@@ -120,21 +154,23 @@ mod tests {
     #[test]
     fn the_first_id_is_ours_and_others_are_refused() {
         let mut identity = Identity::default();
-        assert!(identity.admit(None) && identity.admit(Some("")));
+        assert!(identity.admit(None, Some(0)) && identity.admit(Some(""), Some(0)));
         assert!(!identity.is_known());
-        assert!(identity.admit(Some("a")) && identity.admit(Some("a")));
-        assert!(!identity.admit(Some("b")));
+        assert!(identity.admit(Some("a"), Some(3)) && identity.admit(Some("a"), None));
+        assert!(!identity.admit(Some("b"), Some(1)));
         assert_eq!((identity.ours(), identity.other()), (Some("a"), Some("b")));
-        assert!(identity.admit(None), "a broker that names none");
+        assert_eq!(identity.seed(), Some(3), "the address that named it");
+        assert!(!identity.admit(None, None), "a broker that names none");
+        assert_eq!(identity.other(), None);
     }
 
     #[test]
     fn ids_that_are_too_long_to_be_kept_are_compared_as_a_whole() {
         let long = "x".repeat(LONGEST);
         let mut identity = Identity::default();
-        assert!(identity.admit(Some(&format!("{long}1"))));
+        assert!(identity.admit(Some(&format!("{long}1")), None));
         assert_eq!(identity.ours(), Some(long.as_str()));
-        assert!(!identity.admit(Some(&format!("{long}2"))));
-        assert!(identity.admit(Some(&format!("{long}1"))));
+        assert!(!identity.admit(Some(&format!("{long}2")), None));
+        assert!(identity.admit(Some(&format!("{long}1")), None));
     }
 }

@@ -1,9 +1,9 @@
 //! Metadata: requested for topics that need it, merged element by element as it streams in.
 
 use super::topics::Plan;
-use super::{Cluster, Cx, pending, topic};
+use super::{Cluster, Complaint, Cx, pending, topic};
 use crate::api::Kind;
-use crate::connection::{Draft, HandshakeMemo, PATIENCE};
+use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::memory::Link;
@@ -24,7 +24,7 @@ const MISSING_TIME: Span = Span::from_secs(2);
 /// Limit of requests to a stale broker for what no caller waits for; probes continue, and detect
 /// that it caught up.
 const ASK_STALE: u8 = 3;
-/// Retries after an unspecific error before it is reported.
+/// Retries after an error that may be temporary before it is reported: less than a second's.
 const RETRIES: u8 = 3;
 
 /// State that is kept while a response streams in.
@@ -35,6 +35,8 @@ pub(crate) struct MetadataMemo {
     serial: u32,
     /// Leader epochs mean something (version 9 and later).
     reliable: bool,
+    /// It has the cluster id (version 2 and later).
+    named: bool,
     brokers: u32,
     /// Something did not fit and was left out: a smaller count means nothing then.
     skipped: bool,
@@ -59,6 +61,7 @@ impl MetadataMemo {
             node,
             serial,
             reliable: version >= 9,
+            named: version >= CLUSTER_ID_SINCE,
             brokers: 0,
             skipped: false,
             topic: Link::NONE,
@@ -70,6 +73,26 @@ impl MetadataMemo {
             news: false,
             foreign: false,
         }
+    }
+
+    /// Returns what the response says against the topic that ends.
+    fn complaint(&self) -> Complaint {
+        let code = match self.error {
+            _ if self.names_no_brokers() => Complaint::NO_BROKERS,
+            ErrorCode(0) if self.count == 0 && !self.skipped => Complaint::NO_TOPIC,
+            ErrorCode(code) => code,
+        };
+        Complaint::new(code, self.node)
+    }
+
+    /// Returns what the response says against a topic that it does not name.
+    const fn unnamed(&self) -> i16 {
+        if self.names_no_brokers() { Complaint::NO_BROKERS } else { Complaint::NO_TOPIC }
+    }
+
+    /// Whether the response lists no brokers.
+    pub(super) const fn names_no_brokers(&self) -> bool {
+        self.brokers == 0 && !self.skipped
     }
 
     fn source(&self) -> Source {
@@ -128,6 +151,8 @@ impl<'d> Cx<'d> {
         self.cluster.asks = false;
         self.cluster.requests = (self.net.requests - self.cluster.probes.requests) as u32;
         self.adopt_seeds();
+        #[cfg(feature = "one-cluster")]
+        self.compare_seeds();
         if self.cluster.metadata_until <= self.now {
             // No response: another broker may know. A late one is still welcome.
             self.metadata_lost();
@@ -270,15 +295,25 @@ impl<'d> Cx<'d> {
     }
 
     /// Takes an item of the response that confirms which cluster a connection leads to.
-    pub(crate) fn on_confirmation(&mut self, memo: &mut HandshakeMemo, got: Segment<'_, '_>) {
+    pub(crate) fn on_confirmation(
+        &mut self,
+        conn: usize,
+        memo: &mut HandshakeMemo,
+        got: Segment<'_, '_>,
+    ) {
         if let Some(metadata::Item::Cluster { id, .. }) = metadata::item(got) {
-            memo.foreign = !self.admits(id);
+            memo.foreign = !self.admits(conn, id);
         }
     }
 
-    /// Whether a cluster id is that of this client's cluster. The first one is.
-    pub(crate) fn admits(&mut self, id: Option<&str>) -> bool {
-        self.settings.accept_other_cluster || self.cluster.identity.admit(id)
+    /// Whether a cluster id that came over a connection is that of this client's cluster. The first
+    /// one is.
+    pub(crate) fn admits(&mut self, conn: usize, id: Option<&str>) -> bool {
+        let seed = match self.net.conns[conn].peer {
+            Peer::Seed(n) => Some(n),
+            Peer::Node(_) => None,
+        };
+        self.settings.accept_other_cluster || self.cluster.identity.admit(id, seed)
     }
 
     /// Whether a response may be of another cluster: its id, which stands behind the brokers, is to
@@ -316,7 +351,7 @@ impl<'d> Cx<'d> {
         id: Option<&str>,
         controller: i32,
     ) {
-        if self.admits(id) {
+        if !memo.named || self.admits(conn, id) {
             self.net.conns[conn].unconfirmed = false;
             if controller >= 0 {
                 self.cluster.controller = Some(controller);
@@ -391,6 +426,8 @@ impl<'d> Cx<'d> {
         if memo.brokers > 0 && !memo.skipped {
             self.cluster.drop_unnamed(memo.started, memo.node);
             self.cluster.brokers_wanted = false;
+        } else if memo.names_no_brokers() {
+            self.cluster.brokers_at = self.now + self.settings.retry_backoff_max;
         }
         if memo.serial == self.cluster.metadata_serial {
             self.cluster.metadata_until = Tick::NEVER;
@@ -399,8 +436,10 @@ impl<'d> Cx<'d> {
         while let Some(slot) = link.get() {
             link = self.cluster.topics.next(slot);
             // Requested and not named in the response: as if there had been none.
-            if self.cluster.topics[slot].need.serial == memo.serial {
-                self.cluster.topics[slot].need.serial = 0;
+            let topic = &mut self.cluster.topics[slot];
+            if topic.need.serial == memo.serial {
+                topic.need.serial = 0;
+                topic.said = Complaint::new(memo.unnamed(), memo.node);
                 self.ask_again(slot);
             }
         }
@@ -420,7 +459,9 @@ impl<'d> Cx<'d> {
     }
 
     fn merge_topic(&mut self, slot: usize, memo: &MetadataMemo) {
-        self.cluster.topics[slot].need.serial = 0;
+        let topic = &mut self.cluster.topics[slot];
+        topic.need.serial = 0;
+        topic.said = memo.complaint();
         match memo.error {
             _ if memo.brokers == 0 => return self.ask_again(slot),
             ErrorCode(0)
@@ -432,10 +473,14 @@ impl<'d> Cx<'d> {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 return self.merge_missing(slot, memo);
             }
-            error if error.is_retriable() => return self.ask_again(slot),
+            // Of a topic that is known this says little.
+            error if error.is_retriable() && self.cluster.topics[slot].ready => {
+                return self.ask_again(slot);
+            }
             // Usually temporary.
-            ErrorCode::UNKNOWN_SERVER_ERROR
-                if self.cluster.topics[slot].need.failures < RETRIES =>
+            error
+                if (error.is_retriable() || error == ErrorCode::UNKNOWN_SERVER_ERROR)
+                    && self.cluster.topics[slot].need.failures < RETRIES =>
             {
                 return self.ask_again(slot);
             }

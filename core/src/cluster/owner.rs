@@ -21,6 +21,11 @@ impl Memo {
             && matches!(self, Self::Metadata(MetadataMemo { foreign: true, .. }))
     }
 
+    /// Whether it is a Metadata response that lists no brokers.
+    pub(crate) const fn names_no_brokers(&self) -> bool {
+        matches!(self, Self::Metadata(memo) if memo.names_no_brokers())
+    }
+
     /// Ages all times: the scale of time moves.
     pub(crate) fn age(&mut self, by: Span) {
         if let Self::Metadata(memo) = self {
@@ -40,6 +45,10 @@ impl<'d> Cluster<'d> {
         seeds.stale_until.age(by);
         if let Some(produced) = &mut self.produced {
             produced.age(by);
+        }
+        #[cfg(feature = "one-cluster")]
+        if let Some(foreign_since) = &mut self.identity.foreign_since {
+            foreign_since.age(by);
         }
         for b in self.brokers.iter_mut() {
             b.seen.age(by);

@@ -8,7 +8,7 @@ use crate::time::{Scale, Span, Tick};
 use crate::wire::Uuid;
 
 use super::topics::Plan;
-use super::{CONSUMER, Cluster, Cx, HELD, PRODUCER};
+use super::{CONSUMER, Cluster, Complaint, Cx, HELD, PRODUCER};
 
 /// News that was not reported to the application yet.
 pub(crate) mod pending {
@@ -105,6 +105,8 @@ pub(crate) struct Topic {
     pub(crate) pending: u8,
     pub(crate) added_from: u32,
     pub(crate) added_by: Source,
+    /// What the last Metadata response said against it.
+    pub(crate) said: Complaint,
     pub(crate) failure: Option<Error>,
     pub(crate) stale_broker: i32,
     /// Producer and consumer have to restart.
@@ -153,6 +155,7 @@ impl Topic {
         pending: 0,
         added_from: 0,
         added_by: NOBODY,
+        said: Complaint::NONE,
         failure: None,
         stale_broker: 0,
         recreated: false,

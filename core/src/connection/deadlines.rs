@@ -1,7 +1,7 @@
 //! When a connection that does not respond is given up: not while its response waits for the
 //! application, and not before what arrived while the loop was away was read.
 
-use super::{Conn, ConnState, Net};
+use super::{Conn, ConnState, Net, Peer, Role};
 use crate::api::Owner;
 use crate::config::Settings;
 use crate::time::{Span, Tick};
@@ -25,6 +25,13 @@ pub(super) enum Silence {
     Reported,
 }
 
+impl Silence {
+    /// Ends it; returns whether there was one.
+    pub(super) fn end(&mut self) -> bool {
+        core::mem::replace(self, Self::No) != Self::No
+    }
+}
+
 /// The result of checking the deadlines of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -38,7 +45,7 @@ pub(crate) enum Verdict {
 impl Conn {
     /// Returns since when something waits for this connection and nothing has arrived; never if
     /// nothing waits. Bytes sent behind the oldest request say nothing: they may lie in the socket.
-    fn silent_since(&self, hold: Span) -> Tick {
+    pub(crate) fn silent_since(&self, hold: Span) -> Tick {
         match self.state {
             ConnState::Connecting => self.used,
             ConnState::Handshake | ConnState::Ready if !self.blocked => {
@@ -167,10 +174,18 @@ impl Net<'_> {
         // One that passed while the loop was away says nothing before the socket was read.
         if report_at + LATE > now || (conn.overdue && conn.overdue_at <= now) {
             (conn.silence, conn.overdue) = (Silence::News, false);
+            self.silent += 1;
             self.silence_news = true;
         } else {
             self.deadline = self.deadline.min(conn.read_first(now));
         }
+    }
+
+    /// Whether the connection for requests to a peer has been silent for so long that the
+    /// application is notified.
+    pub(crate) fn is_silent(&self, peer: Peer) -> bool {
+        let main = if self.silent > 0 { self.find(peer, Role::Main) } else { None };
+        main.is_some_and(|slot| self.conns[slot].silence != Silence::No)
     }
 
     /// Returns the next broker that is silent, and since when.
@@ -204,7 +219,8 @@ impl Net<'_> {
         let conn = &mut self.conns[slot];
         conn.traffic.read(bytes);
         self.traffic.read(bytes);
-        (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
+        (conn.overdue, conn.heard) = (false, now);
+        self.silent -= usize::from(conn.silence.end());
         self.stirred |= conn.renew(now, 0);
     }
 

@@ -11,7 +11,7 @@ use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, ErrorCode, api_versions};
 
 /// Version of Metadata that has the cluster id.
-const CLUSTER_ID_SINCE: i16 = 2;
+pub(crate) const CLUSTER_ID_SINCE: i16 = 2;
 
 /// What a handshake has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,9 +13,11 @@ use crate::wire::{ErrorCode, list_offsets};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
-/// An error is reported once it has lasted this long; new partitions return 3 and 6 for a while
-/// (R11).
-const SILENCE: Span = Span::from_secs(5);
+/// An error that retries may mend is reported once it has lasted this long; new partitions return 3
+/// and 6 for a moment (R11). The pauses between retries make it less than a second.
+const PASSING: Span = Span::from_millis(500);
+/// And again after this.
+const AGAIN: Span = Span::from_secs(5);
 /// Refusals in a row, more than a second's worth, that still count as the lag of a broker.
 const LAGS: u8 = 6;
 
@@ -155,7 +157,7 @@ impl<'d> Consumer<'d> {
         read.reset_from = read.position;
         read.start = start;
         read.state = Activity::Resolve;
-        read.asked = 0;
+        (read.asked, read.refused) = (0, ErrorCode(0));
         self.relink(&cx.cluster, part);
     }
 
@@ -181,11 +183,13 @@ impl<'d> Consumer<'d> {
         let lags =
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
-        let report = if passing {
-            read.failures > 3 && read.failing_since + SILENCE <= cx.now
-        } else {
-            read.reported != code.0
+        let known = read.reported == code.0;
+        let report = match passing {
+            true if known => read.failing_since + AGAIN <= cx.now,
+            true => read.failures > 3 && read.failing_since + PASSING <= cx.now,
+            false => !known,
         };
+        read.refused = code;
         if report {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
             (read.failing_since, read.reported) = (cx.now, code.0);

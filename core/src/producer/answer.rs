@@ -34,11 +34,11 @@ impl AnswerMemo {
         Self { conn: conn as u16, ..Self::default() }
     }
 
-    /// Whether the broker's words about a batch that fails may come next. The application has to
-    /// take them element by element, since they are not kept.
+    /// Whether the broker's words about a batch that it refuses may come next, also of one that is
+    /// sent again: they say why if its time is over then. The application has to take them element
+    /// by element, since they are not kept.
     pub(crate) fn explains(&self) -> bool {
-        let fails = !self.error.is_retriable() && self.error.0 != 0;
-        cfg!(feature = "refusal-text") && fails && !self.batch.is_none()
+        cfg!(feature = "refusal-text") && self.error.0 != 0 && !self.batch.is_none()
     }
 }
 

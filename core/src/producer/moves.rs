@@ -2,11 +2,13 @@
 //! others the obstacle is known.
 
 use super::{Identity, Producer, Stage};
+use crate::api::Kind;
 use crate::cluster::{Cx, PRODUCER};
-use crate::connection::{ConnState, Peer, Role};
+use crate::connection::{Conn, ConnState, Peer, Role};
 use crate::error::{Error, Obstacle};
 use crate::memory::Link;
-use crate::wire::ErrorCode;
+use crate::time::Tick;
+use crate::wire::ApiKey;
 
 impl<'d> Producer<'d> {
     /// Notes that leaders or connections changed: batches that wait for some may have another way.
@@ -41,7 +43,7 @@ impl<'d> Producer<'d> {
         let topic = &cx.cluster.topics[slot];
         let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
         let lost = match entry.broker() {
-            Some(lane) => cx.cluster.brokers[lane].last.is_down(),
+            Some(lane) => !Self::responds(cx, lane),
             // Its leader may become known soon.
             None => !asked,
         };
@@ -76,7 +78,7 @@ impl<'d> Producer<'d> {
         self.try_partitions(cx, slot).filter(|part| fits(*part)).or_else(|| {
             cx.cluster.table.of_topic(slot).find(|part| {
                 let used = cx.cluster.table[*part].used_by(PRODUCER);
-                used && self.is_available(&cx.cluster, *part) && fits(*part)
+                used && self.is_available(cx, *part) && fits(*part)
             })
         })
     }
@@ -85,29 +87,35 @@ impl<'d> Producer<'d> {
     pub(super) fn why_late(&self, cx: &Cx<'d>, batch: usize) -> Error {
         let b = &self.batches[batch];
         let part = b.part as usize;
-        let (entry, q) = (&cx.cluster.table[part], &self.queues[part]);
-        let slot = usize::from(entry.topic);
-        let topic = &cx.cluster.topics[slot];
-        let node = entry.leader();
-        let obstacle = if entry.index >= topic.count && topic.ready {
-            Some(Obstacle::NoPartition)
-        } else if let Some(Error::Broker(code)) = topic.failure {
-            Some(Obstacle::Refused { broker: -1, code })
-        } else if node < 0 && q.refused == ErrorCode(0) {
-            cx.cluster.whole_trouble().or(Some(Obstacle::NoLeader))
-        } else if let Some(why) = cx.cluster.broker(node).and_then(|b| b.last.why_down()) {
-            why.as_obstacle(node)
-        } else if q.refused != ErrorCode(0) {
-            Some(Obstacle::Refused { broker: node, code: q.refused })
-        } else if !b.sealed && matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_)) {
-            self.identity_error.or_else(|| cx.cluster.whole_trouble())
-        } else {
-            let main = cx.net.find(Peer::Node(node), Role::Main);
-            let waits = main.is_none_or(|conn| {
-                cx.net.conns[conn].state != ConnState::Ready || cx.net.conns[conn].pending() > 0
-            });
-            (waits || b.maybe_written).then_some(Obstacle::NoAnswer { broker: node })
-        };
+        let (node, code) = (cx.cluster.table[part].leader(), self.queues[part].refused);
+        let refused = (code.0 != 0).then_some((ApiKey::PRODUCE, code));
+        let no_id = matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_));
+        let obstacle = cx.obstacle_of(part, refused).or_else(|| match no_id && !b.sealed {
+            true => self
+                .identity_error
+                .or_else(|| cx.obstacle())
+                .or_else(|| cx.awaited(Kind::InitProducerId)),
+            false => self.unanswered(cx, node, b.maybe_written),
+        });
         obstacle.map_or(Error::TimedOut, Error::Blocked)
+    }
+
+    /// Returns that a leader does not respond, if a request to it waits or it is not connected.
+    fn unanswered(&self, cx: &Cx<'d>, broker: i32, sent: bool) -> Option<Obstacle> {
+        let conn = cx.net.find(Peer::Node(broker), Role::Main).map(|conn| &cx.net.conns[conn]);
+        let api = conn.and_then(Conn::first_asked);
+        let waits = api.is_some() || conn.is_none_or(|conn| conn.state != ConnState::Ready);
+        let api = api.or(sent.then_some(ApiKey::PRODUCE));
+        (waits || sent).then_some(Obstacle::NoAnswer { broker, api })
+    }
+
+    /// Returns the node id of the leader of a batch's partition, -1 for none.
+    pub(super) fn leader_of(&self, cx: &Cx<'d>, batch: usize) -> i32 {
+        cx.cluster.table[self.batches[batch].part as usize].leader()
+    }
+
+    /// Returns from when on all records fail because the addresses lead to another cluster.
+    pub(super) fn astray_at(&self, cx: &Cx<'d>) -> Tick {
+        if self.unfinished > 0 { cx.cluster.foreign_at() } else { Tick::NEVER }
     }
 }

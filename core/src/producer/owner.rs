@@ -68,7 +68,7 @@ impl<'d> Producer<'d> {
     ) -> Option<Event<'a>> {
         match memo {
             Memo::Identity => {
-                self.on_init_producer_id(cx, got);
+                self.on_init_producer_id(cx, from.conn, got);
                 None
             }
             Memo::Produce(memo) => self.on_answer(cx, from, memo, got),

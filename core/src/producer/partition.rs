@@ -2,6 +2,7 @@
 
 use super::{Place, Producer, Queue, Spread};
 use crate::cluster::{CONSUMER, Cluster, Cx, PRODUCER};
+use crate::connection::Peer;
 use crate::error::{Error, LimitKind, Misuse, ProduceError};
 use crate::memory::Link;
 use crate::murmur2::{murmur2, positive};
@@ -165,13 +166,13 @@ impl<'d> Producer<'d> {
     }
 
     /// Returns the next added partition that got no record without key yet, if it takes some.
-    fn unvisited(&mut self, cluster: &Cluster<'d>, slot: usize) -> Option<usize> {
+    fn unvisited(&mut self, cx: &Cx<'d>, slot: usize) -> Option<usize> {
         let index = self.spreads[slot].visited;
-        if index >= cluster.topics[slot].count {
+        if index >= cx.cluster.topics[slot].count {
             return None;
         }
-        let part = cluster.table.find(slot, index);
-        let part = part.filter(|part| self.is_available(cluster, *part))?;
+        let part = cx.cluster.table.find(slot, index);
+        let part = part.filter(|part| self.is_available(cx, *part))?;
         self.spreads[slot].visited = index + 1;
         Some(part)
     }
@@ -180,12 +181,12 @@ impl<'d> Producer<'d> {
     /// there or its batch has left, so that a slow producer reaches all of them, too. Added ones
     /// come first.
     fn stick(&mut self, cx: &mut Cx<'d>, slot: usize) -> Result<usize, ProduceError> {
-        let added = self.unvisited(&cx.cluster, slot);
+        let added = self.unvisited(cx, slot);
         let topic = &self.spreads[slot];
         let full = topic.sticky_bytes as usize >= cx.settings.batch_bytes;
         let current = topic.sticky.get().filter(|_| !full && added.is_none());
         if let Some(part) = current
-            && (cx.now < topic.look_at || self.is_available(&cx.cluster, part))
+            && (cx.now < topic.look_at || self.is_available(cx, part))
         {
             return Ok(part);
         }
@@ -200,7 +201,7 @@ impl<'d> Producer<'d> {
         };
         match part {
             Some(part) => {
-                let found = self.is_available(&cx.cluster, part);
+                let found = self.is_available(cx, part);
                 let topic = &mut self.spreads[slot];
                 topic.sticky = Link::to(part);
                 topic.sticky_bytes = 0;
@@ -217,7 +218,7 @@ impl<'d> Producer<'d> {
         (0..4).find_map(|_| {
             let index = cx.rng.below(count);
             cx.cluster.table.find(slot, index).filter(|part| {
-                cx.cluster.table[*part].used_by(PRODUCER) && self.is_available(&cx.cluster, *part)
+                cx.cluster.table[*part].used_by(PRODUCER) && self.is_available(cx, *part)
             })
         })
     }
@@ -236,7 +237,7 @@ impl<'d> Producer<'d> {
             link = cx.cluster.table.next_of(part);
             let entry = &cx.cluster.table[part];
             if entry.used_by(PRODUCER) && entry.index < count {
-                if self.is_available(&cx.cluster, part) {
+                if self.is_available(cx, part) {
                     return Some(part);
                 }
                 any = any.or(Some(part));
@@ -251,9 +252,15 @@ impl<'d> Producer<'d> {
         self.take_entry(&mut cx.cluster, slot, index)
     }
 
-    pub(super) fn is_available(&self, cluster: &Cluster<'d>, part: usize) -> bool {
-        let leader = cluster.table[part].broker();
-        let reached = leader.is_some_and(|slot| !cluster.brokers[slot].last.is_down());
-        reached && self.queues[part].failures == 0
+    /// Returns whether a broker takes connections and responds, as far as is known.
+    pub(super) fn responds(cx: &Cx<'d>, slot: usize) -> bool {
+        let broker = &cx.cluster.brokers[slot];
+        let silent = cx.net.is_silent(Peer::Node(broker.id));
+        !broker.last.is_down() && !guard!("records without keys leave a silent leader", silent)
+    }
+
+    pub(super) fn is_available(&self, cx: &Cx<'d>, part: usize) -> bool {
+        let leader = cx.cluster.table[part].broker();
+        leader.is_some_and(|slot| Self::responds(cx, slot)) && self.queues[part].failures == 0
     }
 }

@@ -6,7 +6,7 @@ use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
 use crate::connection::{ConnState, Net, PRODUCE_IN_FLIGHT, Peer, Role};
-use crate::error::Error;
+use crate::error::{Error, Obstacle, PeerFault};
 use crate::memory::{List, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -200,13 +200,19 @@ impl<'d> Producer<'d> {
     }
 
     /// Handles the response to InitProducerId.
-    pub(crate) fn on_init_producer_id(&mut self, cx: &mut Cx<'d>, got: Segment<'_, '_>) {
+    pub(crate) fn on_init_producer_id(
+        &mut self,
+        cx: &mut Cx<'d>,
+        conn: usize,
+        got: Segment<'_, '_>,
+    ) {
         if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
             init_producer_id::item(got)
         {
+            let (broker, api) = (cx.net.conns[conn].peer.node(), Some(ApiKey::INIT_PRODUCER_ID));
             let answer = match error {
                 ErrorCode(0) => Ok((producer_id, producer_epoch)),
-                error => Err(Error::Broker(error)),
+                code => Err(Error::Blocked(Obstacle::Refused { broker, api, code })),
             };
             self.on_identity(cx, answer);
         }
@@ -226,12 +232,15 @@ impl<'d> Producer<'d> {
                 self.wake_all();
                 self.identity_failures = 0;
             }
-            Err(Error::Broker(code)) if !code.is_retriable() && code.0 != -1 => {
+            Err(error @ Error::Blocked(Obstacle::Refused { code, .. }))
+                if !code.is_retriable() && code.0 != -1 =>
+            {
                 let until = cx.now + cx.settings.retry_backoff_max;
-                self.identity = Identity::Refused(Error::Broker(code), until);
+                self.identity = Identity::Refused(error, until);
             }
             _ => {
-                self.identity_error = answer.err().and_then(|error| error.as_obstacle(-1));
+                let api = Some(ApiKey::INIT_PRODUCER_ID);
+                self.identity_error = answer.err().and_then(|error| error.as_obstacle(-1, api));
                 let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                 let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
@@ -244,16 +253,20 @@ impl<'d> Producer<'d> {
     /// the next deadline.
     fn expire(&mut self, cx: &mut Cx<'d>) -> Tick {
         loop {
-            let own = self.over(cx);
+            let (own, astray) = (self.over(cx), self.astray_at(cx));
             let oldest = if self.late.is_empty() { &self.aging } else { &self.late };
             let Some(batch) = own.ok().or(oldest.first().get()) else { return Tick::NEVER };
             let b = &self.batches[batch];
             let deadline = b.own.or(b.created + cx.settings.delivery_timeout);
             let error = match (self.identity, own) {
                 (Identity::Refused(error, _), _) => error,
+                _ if guard!("nothing waits for another cluster", astray <= cx.now) => {
+                    let (broker, fault) = (self.leader_of(cx, batch), PeerFault::OtherCluster);
+                    Error::Blocked(Obstacle::Peer { broker, fault })
+                }
                 (_, Ok(_)) => self.why_late(cx, batch),
                 _ if guard!("delivery deadline", deadline <= cx.now) => self.why_late(cx, batch),
-                (_, Err(next)) => return deadline.min(next),
+                (_, Err(next)) => return deadline.min(next).min(astray),
             };
             self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
             // One that is in flight is reported when its request ends.

@@ -345,7 +345,7 @@ fn a_record_that_was_not_flushed_before_a_long_sleep_is_reported_as_failed() {
     let journal = device.journal.borrow();
     let lost: Vec<_> = journal.lost.iter().map(|l| (l.error, l.maybe_written)).collect();
     // The connection ended in its sleep, so no response could arrive.
-    let unanswered = Error::Blocked(Obstacle::NoAnswer { broker: 1 });
+    let unanswered = Error::Blocked(Obstacle::NoAnswer { broker: 1, api: None });
     assert_eq!(lost, [(unanswered, false)]);
 }
 

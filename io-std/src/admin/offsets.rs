@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 
-use kavka_core::wire::ErrorCode;
-use kavka_core::{Error as Core, Instant, LimitKind, PartitionId, Start, TopicId};
+use kavka_core::{
+    Commands, Error as Core, Instant, LimitKind, Obstacle, PartitionId, Start, TopicId,
+};
 
 use crate::driver::Driver;
-use crate::error::Error;
+use crate::error::{Error, is_permanent};
 use crate::event::located;
 
 /// Partitions that are assigned at a time.
@@ -26,10 +27,10 @@ pub(super) struct Offsets {
 }
 
 /// What is known of a partition: its offset, or what stood in the way last.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Found {
     At(i64),
-    Not(Option<Core>),
+    Not(Option<Error>),
 }
 
 impl Offsets {
@@ -69,8 +70,8 @@ impl Offsets {
                 None => u32::try_from(place).unwrap_or(u32::MAX),
             };
             if index >= known {
-                let missing = Core::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-                self.note(place, missing);
+                let missing = Core::Blocked(Obstacle::NoPartition);
+                self.note(place, missing.into());
                 self.next += 1;
                 continue;
             }
@@ -95,17 +96,27 @@ impl Offsets {
         if done {
             self.stop(driver, now);
         }
-        Ok(done.then(|| self.results(&Core::TimedOut.into(), &Error::from)))
+        Ok(done.then(|| self.results(&Core::TimedOut.into())))
     }
 
-    /// A partition cannot be read for now.
-    pub(super) fn failed(&mut self, at: PartitionId, error: Core) {
-        if let Some(&(place, _)) = self.open.iter().find(|(_, id)| *id == at) {
-            self.note(place, error);
+    /// A partition cannot be read for now, or, if trying again does not mend that, has its result.
+    pub(super) fn failed(
+        &mut self,
+        commands: &mut Commands<'_>,
+        now: Instant,
+        at: PartitionId,
+        error: Error,
+    ) {
+        let Some(place) = self.open.iter().position(|(_, id)| *id == at) else { return };
+        let Some(&(found, _)) = self.open.get(place) else { return };
+        if is_permanent(&error) {
+            self.open.remove(place);
+            commands.unassign(now, at);
         }
+        self.note(found, error);
     }
 
-    fn note(&mut self, place: usize, error: Core) {
+    fn note(&mut self, place: usize, error: Error) {
         if let Some(slot) = self.found.get_mut(place) {
             *slot = Found::Not(Some(error));
         }
@@ -125,19 +136,20 @@ impl Offsets {
         for at in 0..self.open.len() {
             let Some(&(place, id)) = self.open.get(at) else { break };
             if let Some(obstacle) = driver.obstacle_of(id) {
-                self.note(place, Core::Blocked(obstacle));
+                let error = Core::Blocked(obstacle);
+                self.note(place, located(error, driver, driver.last_failure()));
             }
         }
         // A partition whose broker has not responded yet must not get the reason of another one.
         let apart = self.found.iter().any(|found| !matches!(found, Found::Not(None)));
         let late = if apart { &Core::TimedOut.into() } else { late };
-        Some(self.results(late, &|error| located(error, driver, driver.last_failure())))
+        Some(self.results(late))
     }
 
-    fn results(&mut self, late: &Error, why: &dyn Fn(Core) -> Error) -> Vec<Result<i64, Error>> {
+    fn results(&mut self, late: &Error) -> Vec<Result<i64, Error>> {
         let result = |found: Found| match found {
             Found::At(offset) => Ok(offset),
-            Found::Not(Some(error)) => Err(why(error)),
+            Found::Not(Some(error)) => Err(error),
             Found::Not(None) => Err(late.clone()),
         };
         core::mem::take(&mut self.found).into_iter().map(result).collect()

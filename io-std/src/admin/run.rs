@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use kavka_core::wire::ApiKey;
 use kavka_core::{
     Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
-    Reply, RequestId, Start, TopicId,
+    PeerFault, Reply, RequestId, Start, TopicId,
 };
 
 use super::offsets::Offsets;
@@ -14,8 +15,8 @@ use super::topic::{
 };
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
-use crate::error::{Error, ErrorKind};
-use crate::event::{Hub, owned};
+use crate::error::{Error, ErrorKind, is_permanent};
+use crate::event::{Hub, explained, owned, refused, why_not};
 use crate::reasons::Reasons;
 
 /// First pause before a request is retried, doubled each time up to [`PAUSE_MAX`].
@@ -55,6 +56,16 @@ pub(super) enum Ask {
 }
 
 impl Ask {
+    /// The request that is sent, or that finds the topic.
+    fn api(&self) -> ApiKey {
+        match self {
+            Self::Create(_) => ApiKey::CREATE_TOPICS,
+            Self::Grow { .. } => ApiKey::CREATE_PARTITIONS,
+            Self::Delete { .. } => ApiKey::DELETE_TOPICS,
+            Self::Describe { .. } | Self::Offsets { .. } => ApiKey::METADATA,
+        }
+    }
+
     /// Whether the request changes nothing in the cluster.
     fn only_reports(&self) -> bool {
         matches!(self, Self::Describe { .. } | Self::Offsets { .. })
@@ -78,7 +89,7 @@ struct Task {
     pause: Duration,
     gathered: Gathered,
     /// Why the last try failed.
-    last: Option<ErrorKind>,
+    last: Option<Error>,
     /// An attempt ended without a response: what it requested may have happened.
     unsure: bool,
 }
@@ -141,6 +152,7 @@ fn events(
     let failure = driver.failure();
     let mut done = Vec::new();
     while let Some((event, commands)) = driver.poll_event() {
+        let failure = failure.as_deref();
         match event {
             Event::Reply { id, reply } => {
                 let asked = |task: &Task| matches!(task.state, State::Asked(asked) if asked == id);
@@ -149,35 +161,39 @@ fn events(
                     Reply::Done(result) => {
                         // It awaits no response now: no later event is for it.
                         tasks[at].state = State::Waiting { until: now };
-                        done.push((tasks.swap_remove(at), result));
+                        let task = tasks.swap_remove(at);
+                        let why = task.trouble(result).map(|error| {
+                            let (by, api) = (commands.replied_by(), task.job.ask.api());
+                            (error, refused(error, by, Some(api), commands, failure))
+                        });
+                        done.push((task, why));
                     }
                     reply => tasks[at].gathered.add(&reply),
                 }
             }
             _ => {
                 if let Event::PartitionFailed { at, error } = event {
+                    let error = explained(error, commands.obstacle_of(at), commands, failure);
                     for task in tasks.iter_mut() {
                         if let State::Offsets(offsets) = &mut task.state {
-                            offsets.failed(at, error);
+                            offsets.failed(commands, now, at, error.clone());
                         }
                     }
                 }
                 if let Event::TopicFailed { topic, error } = event {
-                    for task in tasks.iter_mut() {
-                        if let State::Offsets(offsets) = &task.state
-                            && offsets.topic() == topic
-                        {
-                            task.last = Some(ErrorKind::Kafka(error));
-                        }
+                    let obstacle = commands.obstacle_of_topic(topic);
+                    let why = explained(error, obstacle, commands, failure);
+                    for task in tasks.iter_mut().filter(|task| task.is_about(topic)) {
+                        task.topic_failed(now, error, why.clone(), recent);
                     }
                 }
-                reasons.note(&event, commands, failure.as_deref());
-                hub.report(|| owned(&event, commands, failure.as_deref()));
+                reasons.note(&event, commands, failure);
+                hub.report(|| owned(&event, commands, failure));
             }
         }
     }
-    for (task, result) in done {
-        tasks.extend(task.done(result, now, recent));
+    for (task, why) in done {
+        tasks.extend(task.done(why, now, recent));
     }
 }
 
@@ -215,7 +231,9 @@ impl Recent {
             (3, Ask::Grow { name, .. } | Ask::Delete { name }) => {
                 Self::has(&self.created, name, now)
             }
-            (3, Ask::Describe { name: Some(name) }) => Self::has(&self.created, name, now),
+            (3, Ask::Describe { name: Some(name) } | Ask::Offsets { name, .. }) => {
+                Self::has(&self.created, name, now)
+            }
             _ => false,
         }
     }
@@ -303,7 +321,7 @@ impl Task {
 
     /// Ends at once: a retry would not help.
     fn give_up(&mut self, why: ErrorKind) {
-        self.last = Some(why);
+        self.last = Some(why.into());
         self.until = Instant::ZERO;
     }
 
@@ -313,20 +331,45 @@ impl Task {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// Handles the end of an attempt. `None`: the task has ended, too.
-    fn done(mut self, result: Result<(), Core>, now: Instant, recent: &mut Recent) -> Option<Self> {
-        let result = result.and_then(|()| match (&self.job.ask, self.gathered.topics.first()) {
+    /// Whether it searches for offsets of a topic.
+    fn is_about(&self, topic: TopicId) -> bool {
+        matches!(&self.state, State::Offsets(offsets) if offsets.topic() == topic)
+    }
+
+    /// Its topic cannot be used for now. Where waiting does not mend that it is over.
+    fn topic_failed(&mut self, now: Instant, error: Core, why: Error, recent: &Recent) {
+        let code = match error {
+            Core::Broker(code) => code.0,
+            _ => 0,
+        };
+        let missing = code == 3 && !recent.worth_retrying(&self.job.ask, code, now);
+        if missing || is_permanent(&why) {
+            self.until = Instant::ZERO;
+        }
+        self.last = Some(why);
+    }
+
+    /// Returns the error of an attempt, which may be one of the topic that it was about.
+    fn trouble(&self, result: Result<(), Core>) -> Option<Core> {
+        match (&self.job.ask, self.gathered.topics.first()) {
+            _ if result.is_err() => result.err(),
             (Ask::Describe { name: Some(_) }, Some(topic)) if topic.error.0 != 0 => {
-                Err(Core::Broker(topic.error))
+                Some(Core::Broker(topic.error))
             }
-            _ => Ok(()),
-        });
-        let error = match result {
-            Ok(()) => {
-                recent.note(&self.job.ask, now);
-                return self.succeed();
-            }
-            Err(error) => error,
+            _ => None,
+        }
+    }
+
+    /// Handles the end of an attempt: why it failed, if it did. `None`: the task has ended, too.
+    fn done(
+        mut self,
+        why: Option<(Core, Error)>,
+        now: Instant,
+        recent: &mut Recent,
+    ) -> Option<Self> {
+        let Some((error, why)) = why else {
+            recent.note(&self.job.ask, now);
+            return self.succeed();
         };
         match error {
             Core::Broker(code) if self.unsure && had_worked(&self.job.ask, code.0) => {
@@ -336,12 +379,14 @@ impl Task {
             Core::Broker(code) if recent.worth_retrying(&self.job.ask, code.0, now) => {}
             Core::Closed(why) => self.unsure |= !matches!(why, CloseReason::Refused),
             Core::TimedOut => self.unsure = true,
+            // It may be starting.
+            Core::Peer(PeerFault::NoBrokers) => {}
             _ => {
-                self.fail(error.into());
+                self.fail(why);
                 return None;
             }
         }
-        self.last = Some(ErrorKind::Kafka(error));
+        self.last = Some(why);
         self.again(now);
         Some(self)
     }
@@ -386,6 +431,11 @@ impl Task {
             self.stop(driver, now);
             return None;
         }
+        if driver.leads_elsewhere() {
+            self.stop(driver, now);
+            self.fail(reasons.timed_out(driver, failure));
+            return None;
+        }
         if self.until > now {
             return Some(self);
         }
@@ -397,14 +447,17 @@ impl Task {
             self.gathered.offsets = partial;
             return self.succeed();
         }
-        self.stop(driver, now);
         // The present obstacle says more than how the last attempt ended.
-        let silent =
-            matches!(self.last, None | Some(ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut)));
-        let error = match self.last {
-            Some(last) if !silent || driver.obstacle().is_none() => last.into(),
-            _ => reasons.timed_out(driver, failure),
+        let over = |last: &Error| {
+            !matches!(last.kind(), ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut))
         };
+        let late = || reasons.timed_out(driver, failure);
+        let error = match (self.last.take(), &self.state) {
+            (Some(last), _) if over(&last) || driver.obstacle().is_none() => last,
+            (_, State::Offsets(offsets)) => why_not(offsets.topic(), driver, failure, late),
+            _ => late(),
+        };
+        self.stop(driver, now);
         self.fail(error);
         None
     }

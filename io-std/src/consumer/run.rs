@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use kavka_core::{
     Batch, Commands, Duration, Error as Core, Event as CoreEvent, Instant, Misuse, PartitionId,
-    PeerFault, Start, TopicId,
+    Start, TopicId,
 };
 
 use super::chunk::Chunk;
-use super::shared::{Command, End, Shared, What};
+use super::shared::{Asked, Command, End, Shared, What};
 use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
-use crate::error::{Error, ErrorKind};
-use crate::event::{Event, located, owned};
+use crate::error::{Error, ErrorKind, is_permanent};
+use crate::event::{Event, explained, located, owned};
 use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
 use crate::reasons::Reasons;
@@ -29,13 +29,13 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// The topics' names.
-    fn names(&self) -> String {
-        let mut names: Vec<&str> = match self {
-            Self::Topics(topics) | Self::From(topics, _) => topics.iter().map(|t| &**t).collect(),
-            Self::Partitions(list) => list.iter().map(|(topic, ..)| &**topic).collect(),
+    fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = match self {
+            Self::Topics(topics) | Self::From(topics, _) => topics.clone(),
+            Self::Partitions(list) => list.iter().map(|(topic, ..)| topic.clone()).collect(),
         };
         names.dedup();
-        names.join(", ")
+        names
     }
 }
 
@@ -80,6 +80,7 @@ pub(super) fn run(
         reasons: Reasons::default(),
         unheard: Some(driver.now()),
         wanted: wanted.names(),
+        foreign: false,
         ended: ErrorKind::Panicked.into(),
     };
     let begun = run.begin(&mut driver, wanted);
@@ -93,8 +94,13 @@ pub(super) fn run(
         for command in commands {
             run.command(&mut driver, now, command);
         }
-        for done in shared.take_asked() {
-            done.set(Ok(run.metrics(&mut driver)));
+        for asked in shared.take_asked() {
+            match asked {
+                Asked::Metrics(done) => done.set(Ok(run.metrics(&mut driver))),
+                Asked::Obstacle(topic, partition, done) => {
+                    done.set(Ok(run.obstacle(&mut driver, &topic, partition)));
+                }
+            }
         }
         if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
@@ -104,7 +110,8 @@ pub(super) fn run(
         run.grow(&mut driver);
         run.give();
         run.report_topics(&driver);
-        run.report_silence(&driver);
+        run.report_silence(&mut driver);
+        run.report_foreign(&driver);
         run.report_stuck(&driver);
     }
 }
@@ -128,8 +135,10 @@ struct Run<'a> {
     reasons: Reasons,
     /// No broker has said anything about topics since then.
     unheard: Option<Instant>,
-    /// What is read, for messages.
-    wanted: String,
+    /// The topics that are read from the start.
+    wanted: Vec<Arc<str>>,
+    /// The application knows that all addresses lead to another cluster.
+    foreign: bool,
     /// The error for the application when this thread ends.
     ended: Error,
 }
@@ -379,7 +388,10 @@ impl Run<'_> {
                 let (topic, partition) = (topic.clone(), *index);
                 self.shared.hub.report(|| Some(Event::Positioned { topic, partition, offset }));
             }
-            CoreEvent::PartitionFailed { at, error } => self.partition_failed(at, error),
+            CoreEvent::PartitionFailed { at, error } => {
+                let why = explained(error, commands.obstacle_of(at), commands, failure);
+                self.partition_failed(at, error, why);
+            }
             CoreEvent::Moved { at, from, to, why } => {
                 let Some(Partition { topic, index, .. }) = self.partitions.get(&at) else { return };
                 let (topic, partition) = (topic.clone(), *index);
@@ -399,8 +411,9 @@ impl Run<'_> {
         }
     }
 
-    /// Reports that no broker responds at all, to an application that waits for records.
-    fn report_silence(&mut self, driver: &Driver<'_>) {
+    /// Reports that no broker responds at all, or none of use, to an application that waits for
+    /// records.
+    fn report_silence(&mut self, driver: &mut Driver<'_>) {
         self.reasons.check(driver);
         let now = driver.now();
         let timeout = self.config.topic_timeout;
@@ -410,8 +423,29 @@ impl Run<'_> {
         self.unheard = Some(now);
         if driver.obstacle().is_some() {
             let error = self.reasons.timed_out(driver, driver.last_failure());
-            self.shared.push_if_empty(error.doing(format!("read {}", self.wanted)));
+            return self.shared.push_if_empty(self.reading(error));
         }
+        let ids = self.wanted.iter().filter_map(|name| driver.topic(name).ok());
+        let ids = ids.collect::<Vec<_>>();
+        if let Some(obstacle) = ids.into_iter().find_map(|id| driver.obstacle_of_topic(id)) {
+            let error = located(Core::Blocked(obstacle), driver, driver.last_failure());
+            self.shared.push_if_empty(self.reading(error));
+        }
+    }
+
+    fn reading(&self, error: Error) -> Error {
+        error.doing(format!("read {}", self.wanted.join(", ")))
+    }
+
+    /// Reports, once, that every address leads to another cluster: nothing will be read until one
+    /// leads back.
+    fn report_foreign(&mut self, driver: &Driver<'_>) {
+        let foreign = driver.leads_elsewhere();
+        if foreign && !self.foreign {
+            let error = self.reasons.timed_out(driver, driver.last_failure());
+            self.shared.push(Err(self.reading(error)));
+        }
+        self.foreign = foreign;
     }
 
     fn metrics(&self, driver: &mut Driver<'_>) -> ConsumerMetrics {
@@ -462,18 +496,20 @@ impl Run<'_> {
         self.shared.push(Err(error));
     }
 
-    fn partition_failed(&mut self, at: PartitionId, error: Core) {
+    fn partition_failed(&mut self, at: PartitionId, error: Core, why: Error) {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         let (topic, index) = (partition.topic.clone(), partition.index);
         self.counts.entry(topic.clone()).or_default().errors += 1;
-        let reported = Error::from(error).reading(&topic, index);
+        let permanent = is_permanent(&why) && partition.reported != Some(error);
+        if permanent {
+            partition.reported = Some(error);
+        }
         self.shared.hub.report(|| {
-            let error = reported.clone();
+            let error = why.clone().reading(&topic, index);
             Some(Event::PartitionFailed { topic, partition: index, error })
         });
-        if needs_the_application(error) && partition.reported != Some(error) {
-            partition.reported = Some(error);
-            self.fail(at, error.into());
+        if permanent {
+            self.fail(at, why);
         }
     }
 
@@ -482,11 +518,12 @@ impl Run<'_> {
         let now = driver.now();
         for (id, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.reported) {
             let over = topic.since + self.config.topic_timeout <= now;
-            if over || needs_the_application(topic.error) {
+            let obstacle = driver.obstacle_of_topic(*id);
+            let error = explained(topic.error, obstacle, driver, driver.last_failure());
+            if over || is_permanent(&error) {
                 topic.reported = true;
                 let name = driver.topic_name(*id).unwrap_or_default();
-                let error = Error::from(topic.error).doing(format!("read {name}"));
-                self.shared.push(Err(error));
+                self.shared.push(Err(error.doing(format!("read {name}"))));
             }
         }
     }
@@ -503,6 +540,25 @@ impl Run<'_> {
         }
     }
 
+    /// Returns what keeps a partition from being read now.
+    fn obstacle(&self, driver: &mut Driver<'_>, topic: &Arc<str>, index: u32) -> Option<Error> {
+        let found = match self.ids.get(&(topic.clone(), index)) {
+            Some(at) => driver.obstacle_of(*at),
+            None if self.wanted.contains(topic) => {
+                driver.topic(topic).ok().and_then(|id| driver.obstacle_of_topic(id))
+            }
+            None => None,
+        };
+        let all = driver.obstacle();
+        let error = match found.or(all)? {
+            obstacle if Some(obstacle) == all => {
+                self.reasons.timed_out(driver, driver.last_failure())
+            }
+            obstacle => located(Core::Blocked(obstacle), driver, driver.last_failure()),
+        };
+        Some(error.reading(topic, index))
+    }
+
     fn topic_event(&mut self, now: Instant, event: &CoreEvent<'_>) {
         match *event {
             CoreEvent::TopicReady { topic, .. } | CoreEvent::TopicRecreated { topic, .. } => {
@@ -516,15 +572,6 @@ impl Run<'_> {
             }
             _ => {}
         }
-    }
-}
-
-/// Whether only the application, or an operator of the cluster, can mend the error.
-fn needs_the_application(error: Core) -> bool {
-    match error {
-        Core::Broker(code) => matches!(code.0, 1 | 17 | 29 | 30 | 31),
-        Core::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. }) => true,
-        _ => false,
     }
 }
 

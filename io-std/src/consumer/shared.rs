@@ -39,7 +39,14 @@ struct State {
     closed: Option<Error>,
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
-    asked: Vec<Setter<ConsumerMetrics>>,
+    asked: Vec<Asked>,
+}
+
+/// What the background thread reports on request.
+pub(super) enum Asked {
+    Metrics(Setter<ConsumerMetrics>),
+    /// What keeps a partition from being read.
+    Obstacle(Arc<str>, u32, Setter<Option<Error>>),
 }
 
 /// A partition as the application has it.
@@ -145,12 +152,12 @@ impl Shared {
         pending
     }
 
-    pub(super) fn ask_metrics(&self, done: Setter<ConsumerMetrics>) {
+    pub(super) fn ask(&self, asked: Asked) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
             return; // dropping `done` reports "closed"
         }
-        state.asked.push(done);
+        state.asked.push(asked);
         drop(state);
         self.wake();
     }
@@ -271,7 +278,7 @@ impl Shared {
         state.closed.is_none().then(|| core::mem::take(&mut state.commands))
     }
 
-    pub(super) fn take_asked(&self) -> Vec<Setter<ConsumerMetrics>> {
+    pub(super) fn take_asked(&self) -> Vec<Asked> {
         core::mem::take(&mut lock(&self.state).asked)
     }
 

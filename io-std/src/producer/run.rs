@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
+use kavka_core::wire::ApiKey;
 use kavka_core::{
-    Commands, Error as Core, Event, Instant, LimitKind, ProduceError, RecordId, Target, TopicId,
+    Commands, Error as Core, Event, Instant, LimitKind, PeerFault, ProduceError, RecordId, Target,
+    TopicId, TopicPartition,
 };
 
 use super::batches::Batches;
@@ -17,9 +19,9 @@ use super::inbox::{Asked, Close, Failures, Inbox, Item, Reported, Sleep, Standin
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use super::refusals::Refusals;
 use crate::config::Config;
-use crate::driver::{Driver, Waker};
+use crate::driver::{self, Driver, Waker};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Freshness, located, owned};
+use crate::event::{Freshness, explained, located, owned, refused};
 use crate::lost::Lost;
 use crate::metrics::ProducerMetrics;
 use crate::pending::{Setter, lock};
@@ -467,7 +469,8 @@ impl<'a> Run<'a> {
                 self.refuse(from, packed.topic, ErrorKind::RecordTooLarge { max });
             }
             Err(ProduceError::Refused(error)) => {
-                self.refuse(from, packed.topic, located(error, driver, None));
+                let obstacle = driver.obstacle_of_topic(id);
+                self.refuse(from, packed.topic, explained(error, obstacle, driver, None));
             }
             Err(other) => self.refuse(from, packed.topic, ErrorKind::NotTaken(other)),
         }
@@ -586,13 +589,14 @@ impl<'a> Run<'a> {
                     let topic = (name, commands.retries(to.topic));
                     self.counts.delivered(now, topic, batch, first, count);
                     let (partition, base) = (to.partition, base_offset);
+                    self.refusals.forget(batch.get());
                     self.batches.resolve(batch.get(), first, count, |n| Outcome::Delivered {
                         partition,
                         offset: base.map_or(-1, |base| base.saturating_add(i64::from(n))),
                     });
                 }
-                Event::Refused { batch, record, text, .. } => {
-                    self.refusals.add(batch.get(), record, text);
+                Event::Refused { batch, record, code, text, .. } => {
+                    self.refusals.add(batch.get(), record, code, text);
                 }
                 Event::Failed { batch, to, first, count, error, maybe_written } => {
                     self.reported += u64::from(count);
@@ -601,9 +605,11 @@ impl<'a> Run<'a> {
                     self.counts.failed(topic, batch, first, count);
                     let doing = format!("produce to {name}, partition {}", to.partition);
                     let blamed = !matches!(error, Core::BatchRefused(_));
-                    let error = located(error, commands, failure.as_deref());
+                    let error = failed(error, to, commands, failure.as_deref());
                     let error = error.doing(doing).with_maybe_written(maybe_written);
-                    for run in self.refusals.take(batch.get(), first, count, blamed) {
+                    let code = error.code();
+                    let records = (first, count);
+                    for run in self.refusals.take(batch.get(), records, code, blamed) {
                         let error = match run.text {
                             Some(text) => error.clone().said_by(&*text),
                             None => error.clone(),
@@ -655,6 +661,27 @@ impl<'a> Run<'a> {
             // What failed shows in what was lost.
             None => self.settled = true,
         }
+    }
+}
+
+/// Returns the error of records of a partition, with the address of its leader where that refused.
+fn failed(
+    error: Core,
+    to: TopicPartition,
+    commands: &Commands<'_>,
+    failure: Option<&driver::Failure>,
+) -> Error {
+    let by_leader = match error {
+        Core::Broker(_) | Core::BatchRefused(_) => true,
+        Core::Peer(PeerFault::NoApi(api) | PeerFault::NoCommonVersion { api, .. }) => {
+            api == ApiKey::PRODUCE
+        }
+        Core::Peer(PeerFault::NoCodec(_)) => true,
+        _ => false,
+    };
+    match commands.leader_of(to).filter(|_| by_leader) {
+        Some(leader) => refused(error, leader, Some(ApiKey::PRODUCE), commands, failure),
+        None => located(error, commands, failure),
     }
 }
 

@@ -1,11 +1,13 @@
 //! `kavka consume`: every option.
 
+use std::time::{Duration, Instant};
+
 use kavka_std::kavka_core::codec::Codec;
 use kavka_std::kavka_core::record::Crc32c;
 use kavka_std::{Config, Limits, Producer, Record};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::Batch;
-use kavka_tests::sim::{Options, Server};
+use kavka_tests::sim::{ApiKey, Options, Server};
 use rustix::process::Signal;
 
 use crate::live::Live;
@@ -33,6 +35,28 @@ fn compressed_records_of_all_codecs_are_printed() {
     }
     let ran = run(&server, &["consume", "t", "-e"]).good();
     assert_eq!(ran.text().lines().collect::<Vec<_>>(), wanted);
+}
+
+/// An election loses records after their end was looked up: what is left is read, and no time-out
+/// waited for.
+#[test]
+fn a_log_that_is_truncated_below_its_end_is_read_to_its_new_end() {
+    let server = with_topic(1);
+    fill(&server, 0, &["a", "b", "c"]);
+    fill(&server, 0, &["d", "e"]);
+    server.inject(1, ApiKey::Fetch, 6, 10_000);
+    let args = ["--timeout", "30", "consume", "t", "-e"];
+    let live = Live::start(at(&server, &args));
+    let begun = Instant::now();
+    while server.traffic(ApiKey::Fetch).requests == 0 {
+        assert!(begun.elapsed() < LONG, "it reads");
+        std::thread::yield_now();
+    }
+    server.with(|cluster| cluster.truncate("t", 0, 3)).unwrap();
+    server.with(|cluster| cluster.clear_faults());
+    let ran = live.end();
+    assert_eq!((ran.text().as_str(), ran.code), ("a\nb\nc\n", Some(0)), "{ran:?}");
+    assert!(ran.took < Duration::from_secs(15), "{ran:?}");
 }
 
 #[test]

@@ -191,7 +191,7 @@ impl Cluster {
     ) -> Outcome {
         let failed = |denied, why| Outcome { result: Err(denied), why, bad: vec![], wait: None };
         if let Some(code) = ctx.injected() {
-            return failed(Denied::plain(code), None);
+            return failed(Denied::plain(code), Some("a fault of the simulation"));
         }
         if !(-1..=1).contains(&acks) {
             return failed(Denied::plain(code::INVALID_REQUIRED_ACKS), None);

@@ -77,10 +77,11 @@ impl Script {
         let node = address.as_ref().and_then(|(host, port)| self.world.at(host, *port));
         let id = node.map_or(-1, |n| n.id);
         let (up, hangs) = node.map_or((false, false), |n| (n.up, n.hangs));
+        let why = node.map_or(CloseReason::Refused, |node| node.why);
         self.note("connect", &(conn, &address, id, up));
         self.connects.push((self.now, id));
         if !up {
-            return self.client.handle_closed(self.now, conn, CloseReason::Refused);
+            return self.client.handle_closed(self.now, conn, why);
         }
         let line = Line {
             conn,

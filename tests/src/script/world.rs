@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
     TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use kavka_core::CloseReason;
 use uuid::Uuid;
 
 use super::Asked;
@@ -33,6 +34,8 @@ pub struct Node {
     pub port: u16,
     /// Whether it listens.
     pub up: bool,
+    /// How connections to it end if it does not.
+    pub why: CloseReason,
     /// Whether connections to it are never established.
     pub hangs: bool,
     /// Its release.
@@ -97,6 +100,7 @@ impl World {
             host: format!("b{id}"),
             port: 9000 + u16::try_from(id).unwrap_or(0),
             up: true,
+            why: CloseReason::Refused,
             hangs: false,
             profile: Profile::V4_4,
         });

@@ -8,7 +8,8 @@ use kavka_core::{Admin, Config, Error, Limits, Obstacle, PeerFault, Start, Topic
 use kavka_tests::script::steps::{
     count, disconnected, events, fetch_at, ready, recreated, warm_up,
 };
-use kavka_tests::script::{Script, Sent, World};
+use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
 
 const FOREIGN: Error = Error::Peer(PeerFault::OtherCluster);
 
@@ -32,15 +33,22 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     warm_up(&mut s, t, 0);
     assert_eq!(s.client.cluster_id(), Some("here"));
     s.produce(t, 0, "before");
-    let lost = s.expect::<ProduceRequest>();
+    s.expect::<ProduceRequest>();
     let before = s.connects.len();
     replace(&mut s, world("there"));
     s.produce(t, 1, "after");
-    s.run(Duration::from_secs(20));
+    s.run(Duration::from_secs(1));
+    let fault = PeerFault::OtherCluster;
+    let refused = Error::Blocked(Obstacle::Peer { broker: 1, fault });
+    assert_eq!(s.failed(), [(1, refused, true), (1, refused, false)], "which one was in flight");
+    assert!(s.client.leads_elsewhere());
+    s.run(Duration::from_secs(19));
+    s.produce(t, 0, "later");
+    s.run(Duration::from_millis(10));
+    assert_eq!(s.failed(), [(1, refused, false)], "at once");
     s.none::<ProduceRequest>("it leads to another cluster");
     assert_eq!(s.client.cluster_id(), Some("here"));
     assert_eq!(s.client.refused_cluster_id(), Some("there"));
-    let fault = PeerFault::OtherCluster;
     assert!(
         matches!(s.client.obstacle(), Some(Obstacle::Peer { fault: f, .. }) if f == fault),
         "{:?}",
@@ -51,11 +59,43 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     assert!(refusals(&mut s) > 0, "it is reported");
     // And back.
     replace(&mut s, world("here"));
-    let before = &s.batches(&lost)[0];
-    let same = |sent: &Sent| (sent.partition, &sent.values) == (before.partition, &before.values);
-    s.until("the record follows", |s| {
-        s.take::<ProduceRequest>().is_some_and(|again| s.batches(&again).iter().any(same))
-    });
+    s.until("a connection", |s| !s.connections(1).is_empty());
+    s.run(Duration::from_secs(2));
+    assert!(!s.client.leads_elsewhere());
+    s.produce(t, 0, "back");
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].values, ["back"]);
+}
+
+/// An address that was given to a broker of another cluster, while others lead to ours.
+#[test]
+fn records_wait_while_some_address_leads_to_their_cluster() {
+    let world = World::new(2).topic("t", 2).cluster("here");
+    let (mut s, t) = ready(world);
+    warm_up(&mut s, t, 0);
+    warm_up(&mut s, t, 1);
+    s.manual(ApiKey::Metadata);
+    s.cut_all(1);
+    s.produce(t, 0, "a");
+    let end = s.now() + Duration::from_secs(5);
+    while s.now() < end {
+        while let Some(asked) = s.take::<MetadataRequest>() {
+            let mut body = s.world.metadata(&asked.body);
+            if asked.node == 1 {
+                body.cluster_id = Some("there".into());
+            }
+            s.answer(&asked, body);
+        }
+        s.run(Duration::from_millis(5));
+    }
+    assert!(refusals(&mut s) > 0, "one of them leads to another cluster");
+    assert_eq!(s.failed(), []);
+    s.automatic(ApiKey::Metadata);
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(
+        (asked.node, s.batches(&asked)[0].values.as_slice()),
+        (1, ["a".to_owned()].as_slice())
+    );
 }
 
 #[test]
@@ -212,17 +252,78 @@ fn brokers_that_came_before_any_id_was_known_get_nothing_and_are_corrected() {
     assert_eq!(s.expect::<ProduceRequest>().node, first.node);
 }
 
-/// A broker of 0.10.0 has no cluster ids, and some others name none.
+/// A broker of 0.10.0 has no cluster ids. One that has them and names none is not of a cluster that
+/// has an id; where none was named before, there is nothing to compare.
 #[test]
-fn brokers_without_cluster_ids_are_believed() {
-    let (mut s, t) = ready(world("here"));
-    warm_up(&mut s, t, 0);
-    let mut nameless = world("here");
-    nameless.cluster = None;
-    replace(&mut s, nameless);
-    s.produce(t, 0, "a");
-    s.expect::<ProduceRequest>();
-    assert_eq!(refusals(&mut s), 0);
+fn brokers_that_name_no_cluster_id_are_of_another_cluster_than_one_that_has_an_id() {
+    for (before, versions, refused) in
+        [(Some("here"), 1, false), (Some("here"), 12, true), (None, 12, false)]
+    {
+        let mut known = world("here");
+        known.cluster = before;
+        let (mut s, t) = ready(known);
+        warm_up(&mut s, t, 0);
+        let mut nameless = world("here").at_most(ApiKey::Metadata, versions);
+        nameless.cluster = None;
+        if versions == 1 {
+            nameless = nameless.release(Profile::V1_1);
+        }
+        replace(&mut s, nameless);
+        s.produce(t, 0, "a");
+        s.run(Duration::from_secs(2));
+        let case = format!("{before:?}, Metadata {versions}");
+        assert_eq!(s.waiting::<ProduceRequest>() == 0, refused, "{case}");
+        assert_eq!(refusals(&mut s) > 0, refused, "{case}");
+        assert_eq!(s.client.refused_cluster_id(), None, "{case}");
+    }
+}
+
+/// A client with connections to spare compares each bootstrap address that no broker of its cluster
+/// has, once.
+#[test]
+fn a_bootstrap_address_of_another_cluster_is_reported() {
+    let mut world = World::new(3).topic("t", 2).cluster("here");
+    world.node(3).up = false;
+    let config = Config::new("b1:9001,b2:9002,b3:9003").linger(Duration::ZERO);
+    let mut s = Script::with(world, config, &Limits::server());
+    let t = s.topic("t");
+    // The third address is not one of our cluster's.
+    s.until("the topic is known", |s| s.client.freshness(t).is_some());
+    let first = s.client.cluster_address().map(|(host, _)| host.to_owned());
+    assert!(first.is_some());
+    s.run(Duration::from_secs(5));
+    let seeds = |s: &mut Script| disconnected(s).into_iter().filter(|(n, _)| *n < 0).count();
+    assert_eq!(seeds(&mut s), 1, "it is compared once, and cannot be reached");
+    let tries = s.connects.iter().filter(|(_, node)| *node == 3).count();
+    assert_eq!(tries, 1);
+
+    let mut world = World::new(2).topic("t", 1).cluster("here");
+    world.partition("t", 0).leader = 1;
+    let config = Config::new("b1:9001,b2:9002").linger(Duration::ZERO);
+    let mut s = Script::with(world, config, &Limits::server());
+    s.manual(ApiKey::Metadata);
+    let t = s.topic("t");
+    let mut refused = Vec::new();
+    s.until("it is reported", |s| {
+        while let Some(asked) = s.take::<MetadataRequest>() {
+            let mut body = s.world.metadata(&asked.body);
+            body.brokers.retain(|broker| broker.node_id.0 == 1);
+            if asked.node == 2 {
+                body.cluster_id = Some("there".into());
+                body.brokers.clear();
+            }
+            s.answer(&asked, body);
+        }
+        refused.extend(disconnected(s).into_iter().filter(|(_, error)| *error == FOREIGN));
+        s.client.freshness(t).is_some() && !refused.is_empty()
+    });
+    assert_eq!(refused, [(-1, FOREIGN)]);
+    let ids = (s.client.cluster_id(), s.client.refused_cluster_id());
+    assert_eq!(ids, (Some("here"), Some("there")));
+    let address = |found: Option<(&str, u16)>| found.map(|(host, _)| host.to_owned());
+    assert_eq!(address(s.client.cluster_address()).as_deref(), Some("b1"));
+    assert_eq!(address(s.client.broker_address(-1)).as_deref(), Some("b2"));
+    assert!(!s.client.leads_elsewhere(), "the other address leads to ours");
 }
 
 /// A client that describes the cluster and does nothing else.

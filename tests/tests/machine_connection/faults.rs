@@ -5,6 +5,7 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
     MetadataRequest, ProduceRequest,
 };
+use kavka_core::wire::ApiKey as Api;
 use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
 use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm, warm_up};
 use kavka_tests::script::{Reported, Script, World};
@@ -155,7 +156,7 @@ fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
     let length = u32::try_from(bytes.len() - 4).expect("short").to_be_bytes();
     bytes[..4].copy_from_slice(&length);
     s.feed(asked.conn, &bytes);
-    assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed))]);
+    assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed(Api::METADATA)))]);
 }
 
 /// A throttled client stays quiet; brokers before these versions wait themselves (KIP-219).

@@ -2,6 +2,7 @@
 
 mod away;
 mod calls;
+mod causes;
 mod faults;
 mod many;
 mod misuse;

@@ -271,6 +271,25 @@ fn records_that_cannot_be_copied_fail_with_their_batch() {
     assert_eq!(ends(&next(&mut s, 0)), ('n', 'n'));
 }
 
+/// A refusal that is retried: the words say why, if the time is over before it succeeds.
+#[test]
+fn the_words_of_the_broker_about_a_batch_that_is_sent_again_are_reported() {
+    let (mut s, _, asked) = ten(20);
+    let code = ErrorCode::NOT_ENOUGH_REPLICAS;
+    let mut body = Script::produce_answer(&asked, code.0, -1);
+    body.responses[0].partition_responses[0].error_message =
+        Some(StrBytes::from_static_str("one of three is in sync"));
+    s.answer(&asked, body);
+    let words = s.take_reported(|reported| match reported {
+        Reported::Refused { record, code, text } => Some((*record, *code, text.clone())),
+        _ => None,
+    });
+    assert_eq!(words, [(None, code, "one of three is in sync".to_owned())]);
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    assert_eq!((s.delivered().len(), failed(&mut s).len()), (1, 0));
+}
+
 /// A broker's words, each before its record fails; an application that is busy misses none.
 #[test]
 fn the_words_of_the_broker_are_reported() {

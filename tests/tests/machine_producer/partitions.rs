@@ -1,9 +1,10 @@
 //! The partitions that records without a key go to, and what a recreated topic does to the others.
 
-use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ProduceRequest};
 use kavka_core::{CloseReason, Duration, Error, Event, Obstacle, Record, TopicId};
 use kavka_tests::script::steps::{configured, next, poke, warm_up, with_id};
 use kavka_tests::script::{Script, World};
+use kavka_tests::sim::Profile;
 
 /// Produces a record without key, which is sent at once; returns its partition.
 fn one(s: &mut Script, t: TopicId) -> u32 {
@@ -98,8 +99,53 @@ fn records_without_key_move_away_from_a_broker_that_refuses_connections() {
     let delivered: u32 = s.delivered().iter().map(|(count, _)| count).sum();
     assert_eq!(delivered, 21, "all but the one that may go nowhere else");
     let why = CloseReason::Refused;
-    let error = Error::Blocked(Obstacle::Unreachable { broker: 2, why });
+    let error = Error::Blocked(Obstacle::Unreachable { broker: 2, why, api: None });
     assert_eq!(s.failed(), [(1, error, false)]);
+}
+
+/// A connection to the leader is not established, or there is no response to ApiVersions: that is
+/// known after three seconds.
+#[test]
+fn records_without_key_move_away_from_a_leader_that_is_silent() {
+    for hangs in [true, false] {
+        let mut world = World::new(2).topic("t", 2);
+        world.partition("t", 0).leader = 1;
+        world.partition("t", 1).leader = 2;
+        let mut s = configured(world, |_| ());
+        let t = s.ready("t");
+        s.world.node(2).hangs = hangs;
+        s.manual(ApiKey::ApiVersions);
+        let begun = s.now();
+        let mut taken = 0;
+        let mut to_silent = false;
+        while !to_silent {
+            let now = s.now();
+            let record = s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
+            to_silent = record.partition == 1;
+            taken += 1;
+            s.settle();
+        }
+        let mut delivered = 0;
+        s.until("all are delivered", |s| {
+            while let Some(asked) = s.take::<ApiVersionsRequest>() {
+                if asked.node == 1 {
+                    let body = s.world.versions(Profile::V4_4);
+                    s.answer(&asked, body);
+                }
+            }
+            while let Some(asked) = s.take::<ProduceRequest>() {
+                s.acknowledge(&asked, 0);
+            }
+            delivered += s.delivered().iter().map(|(count, _)| count).sum::<u32>();
+            delivered == taken
+        });
+        let took = begun.until(s.now());
+        assert!(took < Duration::from_millis(3500), "hangs: {hangs}, after {took:?}");
+        // Others are not sent there either.
+        for _ in 0..20 {
+            assert_eq!(one(&mut s, t), 0, "hangs: {hangs}");
+        }
+    }
 }
 
 /// The reason of a record that may not move.

@@ -1,7 +1,7 @@
 //! Partitions that are added.
 
 use kafka_protocol::messages::ProduceRequest;
-use kavka_core::wire::ErrorCode;
+use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{Duration, Error, Obstacle, Record, Start};
 use kavka_tests::script::steps::{configured, events, next, wanted, warm_up};
 use kavka_tests::script::{Script, World};
@@ -70,7 +70,8 @@ fn p3_records_of_a_partition_that_stays_away_fail() {
         [(
             1,
             Error::Blocked(Obstacle::Refused {
-                broker: -1,
+                broker: 1,
+                api: Some(ApiKey::METADATA),
                 code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             }),
             false

@@ -542,5 +542,5 @@ fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
 
 /// Returns the error of records that wait for broker 1 while it refuses connections.
 fn away() -> Error {
-    Error::Blocked(Obstacle::Unreachable { broker: 1, why: CloseReason::Refused })
+    Error::Blocked(Obstacle::Unreachable { broker: 1, why: CloseReason::Refused, api: None })
 }

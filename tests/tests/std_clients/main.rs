@@ -7,6 +7,7 @@
 
 mod admin;
 mod asynchronous;
+mod causes;
 mod compressed;
 mod consumer;
 mod deadlines;

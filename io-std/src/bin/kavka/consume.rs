@@ -4,6 +4,7 @@ mod format;
 mod offset;
 mod plan;
 mod print;
+mod truncated;
 
 use core::time::Duration;
 use std::collections::HashSet;
@@ -97,6 +98,7 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
     }
     let consumer = start(settings, &options, offset, &plan)?;
     let reader = Reader {
+        settings,
         events: consumer.events(),
         consumer,
         notices: Notices::new(settings.verbose()),
@@ -139,7 +141,8 @@ fn start(
     Ok(Consumer::assign_all(config.start(start), &names)?)
 }
 
-struct Reader {
+struct Reader<'a> {
+    settings: &'a Settings,
     consumer: Consumer,
     events: Events,
     notices: Notices,
@@ -157,7 +160,7 @@ struct Reader {
     trouble: Option<String>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn run(mut self) -> Result<(), Failure> {
         let result = self.read();
         // What was read before is printed whatever happened then.
@@ -279,6 +282,9 @@ impl Reader {
                     for partition in self.plan.added(&topic, count) {
                         self.consumer.add(&topic, partition, Start::Earliest).wait()?;
                     }
+                }
+                Event::EndOfPartition { topic, partition, offset } => {
+                    self.ended(&topic, partition, offset)?;
                 }
                 Event::LeaderMoved { topic, .. } | Event::TopicRecreated { topic, .. } => {
                     self.print.leaders_changed(&topic);

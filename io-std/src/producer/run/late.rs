@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kavka_core::wire::ErrorCode;
-use kavka_core::{Error as Core, Instant, Obstacle};
+use kavka_core::{Error as Core, Instant, Obstacle, TopicId};
 
 use super::super::chunk::{self, Expired, Failure, Outcome, Packed};
 use super::super::inbox::Item;
@@ -11,7 +11,7 @@ use super::super::parked::Place;
 use super::{Current, Run, Step};
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::Freshness;
+use crate::event::{Freshness, explained, why_not};
 
 /// Records' own deadlines are checked no more often than this, in microseconds.
 const PACE: u64 = 5000;
@@ -138,22 +138,34 @@ impl Run<'_> {
         now: Instant,
     ) -> Option<Error> {
         let topic = self.topics.get(topic)?;
+        let obstacle = topic.id.and_then(|id| driver.obstacle_of_topic(id));
+        let explain = |error| explained(error, obstacle, driver, driver.last_failure());
         if let Some(Core::Broker(code)) = topic.failed
             && is_final(code)
         {
-            return Some(Core::Broker(code).into());
+            return Some(explain(Core::Broker(code)));
         }
         if since + self.config.topic_timeout > now {
             return None;
         }
         let known = topic.id.and_then(|id| driver.freshness(id));
         Some(match topic.failed {
-            Some(error) => error.into(),
+            Some(error) => explain(error),
             None if known.is_some_and(|known| known.partitions > 0) => {
                 Core::Blocked(Obstacle::NoPartition).into()
             }
-            None => self.reasons.timed_out(driver, driver.last_failure()),
+            None => self.why_not(driver, topic.id),
         })
+    }
+
+    /// Why nothing is known of a topic.
+    fn why_not(&self, driver: &Driver<'_>, topic: Option<TopicId>) -> Error {
+        let failure = driver.last_failure();
+        let late = || self.reasons.timed_out(driver, failure);
+        match topic {
+            Some(topic) => why_not(topic, driver, failure, late),
+            None => late(),
+        }
     }
 
     /// Completes requests about topics.
@@ -176,8 +188,13 @@ impl Run<'_> {
                 }
                 _ if lost || question.until <= now => {
                     let name = self.inbox.name(question.topic).unwrap_or_default();
-                    let late = || self.reasons.timed_out(driver, driver.last_failure());
-                    let error = failed.map_or_else(late, Error::from);
+                    let id = topic.and_then(|topic| topic.id);
+                    let obstacle = id.and_then(|id| driver.obstacle_of_topic(id));
+                    let failure = driver.last_failure();
+                    let error = match failed {
+                        Some(error) => explained(error, obstacle, driver, failure),
+                        None => self.why_not(driver, id),
+                    };
                     question.report.set(Err(error.doing(format!("topic {name}"))));
                 }
                 _ => rest.push(question),

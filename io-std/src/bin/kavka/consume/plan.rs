@@ -192,6 +192,17 @@ impl Plan {
         }
     }
 
+    /// Notes that the log of a partition ends here now.
+    pub(super) fn truncate(&mut self, topic: &str, partition: u32, end: i64) {
+        let ends = self.ends.as_mut().and_then(|ends| ends.get_mut(topic));
+        let Some(at) = ends.and_then(|of| of.get_mut(&partition)) else { return };
+        if end < at.end {
+            let was_left = at.position < at.end;
+            at.end = end.max(at.position);
+            self.left -= usize::from(was_left && at.position >= at.end);
+        }
+    }
+
     pub(super) fn passed(&mut self, topic: &str, partition: u32, position: i64) {
         let Some(ends) = &mut self.ends else { return };
         let Some(end) = ends.get_mut(topic).and_then(|of| of.get_mut(&partition)) else { return };

@@ -1,0 +1,159 @@
+//! What stands in the way, judged in one place: of all requests, of a topic, and of a partition
+//! that is read or written.
+
+#[cfg(feature = "one-cluster")]
+use super::broker::LastFailure;
+#[cfg(feature = "one-cluster")]
+use super::identity::FOREIGN;
+use super::{Cluster, Cx};
+use crate::api::Kind;
+use crate::connection::{Conn, ConnState};
+use crate::error::{Error, LimitKind, Obstacle, PeerFault};
+use crate::time::Tick;
+use crate::wire::{ApiKey, ErrorCode};
+
+/// What the last Metadata response said against a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// An error code; [`Self::NO_BROKERS`] and [`Self::NO_TOPIC`] are none of Kafka's.
+    code: i16,
+    /// Node id of the broker that sent it, -1 for a bootstrap address.
+    by: i32,
+}
+
+impl Complaint {
+    pub(super) const NONE: Self = Self { code: 0, by: 0 };
+    /// The response listed no brokers.
+    pub(super) const NO_BROKERS: i16 = i16::MIN;
+    /// The response left out the topic, or all of its partitions.
+    pub(super) const NO_TOPIC: i16 = i16::MIN + 1;
+
+    pub(super) const fn new(code: i16, by: i32) -> Self {
+        Self { code, by }
+    }
+
+    const fn obstacle(self) -> Option<Obstacle> {
+        let broker = self.by;
+        Some(match self.code {
+            0 => return None,
+            Self::NO_BROKERS => Obstacle::Peer { broker, fault: PeerFault::NoBrokers },
+            Self::NO_TOPIC => Obstacle::Peer { broker, fault: PeerFault::NoTopic },
+            code => {
+                let (api, code) = (Some(ApiKey::METADATA), ErrorCode(code));
+                Obstacle::Refused { broker, api, code }
+            }
+        })
+    }
+}
+
+impl Conn {
+    /// Returns the obstacle of what waits for a response over this connection, or for it to be
+    /// ready.
+    fn no_answer(&self) -> Obstacle {
+        Obstacle::NoAnswer { broker: self.peer.node(), api: self.first_asked() }
+    }
+}
+
+impl Cluster<'_> {
+    /// Notes that a connection ended because it led to another cluster, if it did.
+    pub(super) fn note_foreign(&mut self, now: Tick, error: Error) {
+        if error == Error::Peer(PeerFault::OtherCluster) {
+            self.identity.strayed(now);
+        }
+    }
+
+    /// Returns from when on requests fail because every known address leads to another cluster;
+    /// never if one may not.
+    #[cfg(feature = "one-cluster")]
+    pub(crate) fn foreign_at(&self) -> Tick {
+        let Some(since) = self.identity.foreign_since else { return Tick::NEVER };
+        let nodes = self.brokers.iter().filter(|broker| broker.used).map(|broker| broker.last);
+        let mut all = nodes.chain([self.seeds.last]);
+        if guard!("one address that may lead to ours is enough", all.all(LastFailure::is_foreign)) {
+            return since + FOREIGN;
+        }
+        Tick::NEVER
+    }
+
+    #[cfg(not(feature = "one-cluster"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) const fn foreign_at(&self) -> Tick {
+        Tick::NEVER
+    }
+
+    /// Notes a response other than one of a handshake: brokers can be reached.
+    pub(crate) fn on_response(&mut self) {
+        self.trouble = None;
+        self.identity.found();
+    }
+}
+
+impl Cx<'_> {
+    /// Returns what stands in the way of all requests: a connection failed and no broker has
+    /// responded since, or none responds now.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        if self.cluster.trouble.is_some() {
+            return self.cluster.trouble;
+        }
+        let mut first = None;
+        for conn in self.net.conns.iter().filter(|conn| conn.is_live() && conn.is_shared()) {
+            // Before the first response of all, none is expected to be quick.
+            let waits = !self.cluster.answered && conn.pending() > 0;
+            if conn.state == ConnState::Ready && !waits && conn.late_at() > self.now {
+                return None;
+            }
+            first = first.or(Some(conn.no_answer()));
+        }
+        first
+    }
+
+    /// Returns the obstacle of a topic that cannot be used.
+    pub(crate) fn obstacle_of_topic(&self, slot: usize) -> Option<Obstacle> {
+        let topic = &self.cluster.topics[slot];
+        let (said, api) = (topic.said, Some(ApiKey::METADATA));
+        match topic.failure {
+            // Not what a broker said: a limit of this client.
+            Some(error @ Error::Limit { .. }) => error.as_obstacle(said.by, None),
+            Some(error) => said.obstacle().or_else(|| error.as_obstacle(said.by, api)),
+            None if topic.ready => None,
+            None => said
+                .obstacle()
+                .or_else(|| self.obstacle())
+                .or_else(|| self.awaited(Kind::Metadata).filter(|_| topic.need.serial != 0)),
+        }
+    }
+
+    /// Returns the obstacle of a partition, as far as the cluster knows it. `refused` is what its
+    /// leader returned last to such a request, if that was an error.
+    pub(crate) fn obstacle_of(
+        &self,
+        part: usize,
+        refused: Option<(ApiKey, ErrorCode)>,
+    ) -> Option<Obstacle> {
+        let entry = &self.cluster.table[part];
+        let slot = usize::from(entry.topic);
+        let topic = &self.cluster.topics[slot];
+        if !topic.ready || topic.failure.is_some() {
+            return self.obstacle_of_topic(slot);
+        }
+        let leader = entry.leader();
+        match entry.broker() {
+            _ if entry.index >= topic.count => Some(Obstacle::NoPartition),
+            None if leader < 0 => self.cluster.trouble.or(Some(Obstacle::NoLeader)),
+            None if self.cluster.brokers.iter().all(|broker| broker.used) => {
+                Some(Obstacle::Limit(LimitKind::Brokers))
+            }
+            None => Some(Obstacle::NoAddress { broker: topic.by.broker, leader }),
+            Some(slot) => self.cluster.brokers[slot].last.why_down(leader).or_else(|| {
+                let (api, code) = refused?;
+                Some(Obstacle::Refused { broker: leader, api: Some(api), code })
+            }),
+        }
+    }
+
+    /// Returns the obstacle of a request of this kind that has no response, if there is one.
+    pub(crate) fn awaited(&self, kind: Kind) -> Option<Obstacle> {
+        let conn = self.net.conns.iter().find(|conn| conn.awaits(|asked| asked == kind))?;
+        Some(Obstacle::NoAnswer { broker: conn.peer.node(), api: Some(kind.api()) })
+    }
+}
