@@ -5,8 +5,8 @@ use core::time::Duration;
 use clap::Args;
 use kavka_std::Config;
 
-use super::Failure;
 use super::properties::Properties;
+use super::{Failure, failure};
 
 /// The bootstrap address if none is named.
 const BOOTSTRAP: &str = "localhost:9092";
@@ -51,7 +51,14 @@ impl Settings {
         for entry in &common.property {
             properties.read_option(entry)?;
         }
-        Ok(Self { common, properties })
+        let settings = Self { common, properties };
+        let _ = failure::BOOTSTRAP.set(settings.bootstrap().to_owned()); // there is one of these
+        Ok(settings)
+    }
+
+    fn bootstrap(&self) -> &str {
+        let option = self.common.bootstrap.as_deref();
+        option.or(self.properties.bootstrap.as_deref()).unwrap_or(BOOTSTRAP)
     }
 
     pub(super) fn verbose(&self) -> bool {
@@ -64,9 +71,8 @@ impl Settings {
 
     pub(super) fn config(&self) -> Config {
         let properties = &self.properties;
-        let bootstrap = self.common.bootstrap.as_deref().or(properties.bootstrap.as_deref());
         let client_id = self.common.client_id.as_deref().or(properties.client_id.as_deref());
-        let config = Config::new(bootstrap.unwrap_or(BOOTSTRAP))
+        let config = Config::new(self.bootstrap())
             .client_id(client_id.unwrap_or("kavka"))
             .topic_timeout(self.timeout())
             .admin_timeout(self.timeout());

@@ -3,28 +3,32 @@
 mod input;
 
 use core::time::Duration;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
-use kavka_std::kavka_core::record::{HEADER_LEN, encoded_len};
-use kavka_std::{Acks, Compression, Config, Header, ProduceError, Producer, Record};
+use kavka_std::kavka_core::record::{HEADER_LEN, HeaderRef, encoded_len};
+use kavka_std::{Acks, Compression, Config, Event, ProduceError, Producer, Record};
 
-use super::Failure;
 use super::common::Settings;
+use super::failure::describe_lost;
 use super::json::{self, Parsed};
-use super::notices::{Notices, in_background};
+use super::notices::{Notices, hopeless, in_background};
 use super::places::missing;
 use super::progress::Progress;
-use super::text::{pair, unescape};
+use super::streams::input;
+use super::text::{PARTITION, counted, key_separator, pair, topic_name, unescape};
+use super::{Failure, interrupt, lines};
 use input::{Lines, too_large};
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
 /// Records fail after the delivery timeout, with a reason: closing waits for that, too.
 const REASONS: Duration = Duration::from_secs(2);
+/// The same when nothing can be delivered any more, as far as is known.
+const HOPELESS: Duration = Duration::from_secs(1);
 /// How often a producer without space is tried, since an interrupt may have come meanwhile.
 const TICK: Duration = Duration::from_millis(200);
 /// A byte of a record takes six of JSON at most, as in \u001f.
@@ -35,9 +39,10 @@ const AROUND: usize = 64 << 10;
 #[derive(Args)]
 pub(super) struct Options {
     /// Where to
+    #[arg(value_parser = topic_name)]
     topic: String,
     /// Only to this partition
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
     partition: Option<u32>,
     /// Text between key and value; \t and \xHH are understood
     #[arg(short = 'K', long, value_name = "SEPARATOR")]
@@ -104,44 +109,47 @@ impl From<AcksArg> for Acks {
 
 pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> {
     let (config, delivery) = config(settings, &options);
-    let stdin = io::stdin();
     let largest = settings.properties.largest_record();
     let limit =
         if options.json { largest.saturating_mul(JSON).saturating_add(AROUND) } else { largest };
-    let mut lines = Lines::new(stdin.lock(), unescape(&options.delimiter), limit)?;
+    let mut lines = Lines::new(input()?, unescape("--delimiter", &options.delimiter)?, limit)?;
     let headers: Vec<_> =
         options.header.iter().map(|text| pair("--header", text)).collect::<Result<_, _>>()?;
+    let separator = key_separator(options.key_separator.as_deref())?;
     let producer = Producer::new(config)?;
     let events = producer.events();
-    let mut notices = Notices::new(settings.verbose());
-    let known = notices.wait(producer.freshness(&options.topic), &events)?;
+    let notices = Notices::new(settings.verbose());
+    let known = notices
+        .wait(producer.freshness(&options.topic), &events)
+        .map_err(|failure| failure.interrupted("nothing was read and nothing sent"))?;
     if let Some(partition) = options.partition.filter(|partition| *partition >= known.partitions) {
         return Err(Failure::Failed(missing(&options.topic, partition, known.partitions as usize)));
     }
-    in_background(events, settings.verbose());
 
+    let shared = Arc::new(Shared::new(producer, settings.verbose()));
+    let ending = shared.clone();
+    in_background(events, settings.verbose(), move |event| ending.is_over(event));
+    let ending = shared.clone();
+    interrupt::ends_by(move || ending.interrupted());
     let sender = Sender {
         options: &options,
         headers,
+        separator,
         largest,
         partitions: known.partitions,
-        shared: Arc::default(),
+        shared: &shared,
     };
-    *sender.shared.lock() = Some(producer);
-    on_interrupt(&sender.shared, settings.verbose())?;
     let fed = sender.feed(&mut lines);
-    let Some(producer) = sender.shared.lock().take() else {
-        // Interrupted: the handler ends the process.
+    let Some(producer) = shared.take() else {
+        // Something else ends the process.
         loop {
             std::thread::park();
         }
     };
-    let sent = sender.shared.sent.load(Ordering::Relaxed);
-    let bound = delivery.saturating_add(REASONS);
-    let ended = end(producer, sent, bound, settings.verbose());
+    let ended = shared.end(producer, delivery.saturating_add(REASONS));
     match (fed, ended) {
-        (Ok(()), ended) => ended,
-        (fed, Ok(())) => fed,
+        (Ok(()), ended) => ended.map(|sent| shared.delivered(sent)),
+        (fed, Ok(_)) => fed,
         (Err(fed), Err(ended)) => {
             fed.say();
             Err(ended)
@@ -172,38 +180,99 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
     (config, delivery)
 }
 
-/// What the signal handler shares.
-#[derive(Default)]
+/// What the threads share that may end the command. The one that takes the producer does.
 struct Shared {
     producer: Mutex<Option<Producer>>,
     sent: AtomicU64,
+    verbose: bool,
 }
 
 impl Shared {
+    fn new(producer: Producer, verbose: bool) -> Self {
+        Self { producer: Mutex::new(Some(producer)), sent: AtomicU64::new(0), verbose }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Producer>> {
         self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Producer> {
+        self.lock().take()
+    }
+
+    /// Waits for acknowledgements. Returns how many records were delivered: all.
+    fn end(&self, producer: Producer, bound: Duration) -> Result<u64, Failure> {
+        let lost = producer.close(bound).wait()?;
+        let sent = self.sent.load(Ordering::Relaxed);
+        if lost.is_empty() {
+            return Ok(sent);
+        }
+        let (all, lost) = (counted(sent, "record"), describe_lost(&lost));
+        Err(Failure::Failed(format!("of {all}: {lost}")))
+    }
+
+    fn delivered(&self, sent: u64) {
+        if self.verbose {
+            lines::say(&format!("{} delivered", counted(sent, "record")));
+        }
+    }
+
+    /// Ends the process after a signal: what was read is still delivered.
+    fn interrupted(&self) {
+        let Some(producer) = self.take() else { return }; // ending already
+        let code = match self.end(producer, INTERRUPTED) {
+            Ok(sent) => {
+                let sent = counted(sent, "record");
+                lines::say(&format!(
+                    "interrupted: {sent} delivered; the input was not read to its end"
+                ));
+                0
+            }
+            Err(failure) => {
+                lines::say("interrupted: the input was not read to its end");
+                failure.say()
+            }
+        };
+        process::exit(code.into());
+    }
+
+    /// Ends the process when an event says that records cannot be delivered. Returns whether it
+    /// says so.
+    fn is_over(&self, event: &Event) -> bool {
+        let net = || {
+            let metrics = self.lock().as_ref()?.metrics();
+            Some(metrics.wait_timeout(TICK).ok()?.ok()?.net)
+        };
+        let Some(why) = hopeless(event, net) else { return false };
+        let Some(producer) = self.take() else { return false };
+        // Other brokers may still acknowledge.
+        if let Err(lost) = self.end(producer, HOPELESS) {
+            lost.say();
+        }
+        process::exit(Failure::Failed(why).say().into());
     }
 }
 
 struct Sender<'a> {
     options: &'a Options,
     headers: Vec<(&'a str, &'a str)>,
+    separator: Option<Vec<u8>>,
     /// Largest record, in bytes.
     largest: usize,
     /// Partitions that the topic has.
     partitions: u32,
-    shared: Arc<Shared>,
+    shared: &'a Shared,
 }
 
 impl Sender<'_> {
     /// Sends everything that is read, up to the end of the input or an interrupt.
     fn feed(&self, lines: &mut Lines<impl BufRead>) -> Result<(), Failure> {
         let options = self.options;
-        let separator = options.key_separator.as_deref().map(unescape);
+        let separator = self.separator.as_deref();
         let mut progress = Progress::new(io::stdin().is_terminal());
         while let Some(text) = lines.next()? {
             let parsed = if !options.json {
-                input::split(text, separator.as_deref(), options.key.as_deref(), options.null)
+                input::split(text, separator, options.key.as_deref(), options.null)
             } else if text.trim_ascii().is_empty() {
                 continue;
             } else {
@@ -223,12 +292,12 @@ impl Sender<'_> {
     fn send_line(&self, parsed: &Parsed, number: u64) -> Result<bool, Failure> {
         let mut headers = Vec::with_capacity(parsed.headers.len() + self.headers.len());
         for (name, value) in &parsed.headers {
-            headers.push(Header { name, value: value.as_deref() });
+            headers.push(HeaderRef { name, value: value.as_deref() });
         }
         for (name, value) in &self.headers {
-            headers.push(Header { name, value: Some(value.as_bytes()) });
+            headers.push(HeaderRef { name: name.as_bytes(), value: Some(value.as_bytes()) });
         }
-        let record = input::record(parsed).headers(&headers);
+        let record = input::record(parsed).header_refs(&headers);
         if encoded_len(&record, 0, 0).saturating_add(HEADER_LEN) > self.largest {
             return Err(too_large(number, self.largest));
         }
@@ -270,32 +339,4 @@ impl Sender<'_> {
             let _ = room.wait_timeout(TICK);
         }
     }
-}
-
-fn end(producer: Producer, sent: u64, bound: Duration, verbose: bool) -> Result<(), Failure> {
-    let lost = producer.close(bound).wait()?;
-    if !lost.is_empty() {
-        return Err(Failure::Failed(format!("of {sent} records: {lost}")));
-    }
-    if verbose {
-        writeln!(io::stderr(), "kavka: {sent} records delivered")?;
-    }
-    Ok(())
-}
-
-/// On SIGINT and SIGTERM what was read is still delivered.
-fn on_interrupt(shared: &Arc<Shared>, verbose: bool) -> Result<(), Failure> {
-    let shared = shared.clone();
-    let handler = move || {
-        let Some(producer) = shared.lock().take() else {
-            return; // ending already
-        };
-        let sent = shared.sent.load(Ordering::Relaxed);
-        let code = match end(producer, sent, INTERRUPTED, verbose) {
-            Ok(()) => 0,
-            Err(failure) => failure.say(),
-        };
-        process::exit(code.into());
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))
 }

@@ -2,13 +2,12 @@
 
 use core::str::FromStr;
 use std::fs;
-use std::io::{self, Write};
 use std::time::Duration;
 
 use kavka_std::kavka_core::codec::Codec;
 use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
 
-use super::Failure;
+use super::{Failure, lines};
 
 /// The values of the properties; `None` where there is none.
 #[derive(Default)]
@@ -103,10 +102,7 @@ impl Properties {
     fn take(&mut self, place: &str, key: &str, value: &str) -> Result<(), Failure> {
         match self.set(key, value) {
             Ok(Taken::Yes) => {}
-            Ok(Taken::Warn(why)) => {
-                // Also without a reader of stderr the rest can be done.
-                let _ = writeln!(io::stderr(), "kavka: {place}: {key} {why}");
-            }
+            Ok(Taken::Warn(why)) => lines::say(&format!("{place}: {key} {why}")),
             Err(why) => return Err(Failure::Usage(format!("{place}: {key}={value}: {why}"))),
         }
         Ok(())
