@@ -241,6 +241,36 @@ fn a_failure_and_the_lost_records_are_both_reported() {
 }
 
 #[test]
+fn a_partition_that_is_added_while_lines_are_read_can_be_named() {
+    let server = with_topic(1);
+    let mut live = Live::start(at(&server, &["produce", "t", "--json", "-v"]));
+    live.error("t: 1 partition");
+    server.grow("t", 2).expect("a larger topic");
+    live.error("grown from 1 to 2");
+    let stdin = live.stdin.as_mut().expect("piped");
+    stdin.write_all(b"{\"payload\":\"a\",\"partition\":1}\n").expect("it reads");
+    stdin.write_all(b"{\"payload\":\"b\",\"partition\":2}\n").expect("it reads");
+    live.end().bad(1, &["line 2: t has no partition 2: it has 2"]);
+    assert_eq!(server.log_len("t", 1), 1);
+}
+
+/// While stdin is still open, as behind `tail -f`.
+#[test]
+fn records_that_fail_are_reported_before_the_input_ends() {
+    let server = with_topic(1);
+    server.fault(1, ApiKey::Produce, Fault::Error(29), 100);
+    let mut live = Live::start(at(&server, &["produce", "t"]));
+    let stdin = live.stdin.as_mut().expect("piped");
+    stdin.write_all(b"a\nb\n").expect("it reads");
+    live.error("produce to t, partition 0: the broker answered TOPIC_AUTHORIZATION_FAILED");
+    server.with(|cluster| cluster.clear_faults());
+    let stdin = live.stdin.as_mut().expect("it is still read");
+    stdin.write_all(b"c\n").expect("it reads");
+    live.end().bad(1, &["of 3 records: 2 records lost", "2 failed", "TOPIC_AUTHORIZATION"]);
+    assert_eq!(shown(&server), ["-:c"]);
+}
+
+#[test]
 fn a_broker_that_does_not_respond_is_not_waited_for_beyond_the_delivery_timeout() {
     let server = with_topic(1);
     let mut live = Live::start(at(&server, &["produce", "t", "--delivery-timeout", "1"]));

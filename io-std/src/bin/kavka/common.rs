@@ -20,7 +20,10 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "NAME")]
     client_id: Option<String>,
     /// Seconds to wait for a cluster, a topic or a partition that does not respond
-    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(
+        long, global = true, default_value_t = 10, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     timeout: u64,
     /// File of client properties, such as bootstrap.servers=h:9092; options go before it
     #[arg(short = 'F', long, global = true, value_name = "FILE")]
@@ -66,7 +69,7 @@ impl Settings {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.common.timeout.clamp(1, 1 << 32))
+        Duration::from_secs(self.common.timeout.min(1 << 32))
     }
 
     pub(super) fn config(&self) -> Config {

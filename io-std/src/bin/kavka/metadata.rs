@@ -11,7 +11,7 @@ use super::Failure;
 use super::common::Settings;
 use super::notices::{Notices, node, signal_name};
 use super::streams::out;
-use super::text::{counted, topic_name};
+use super::text::{counted, distinct, topic_name};
 use super::topics::{as_json, table};
 
 #[derive(Args)]
@@ -59,14 +59,14 @@ fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
     }
     let mut known =
         Known { cluster: ClusterDescription::default(), topics: Vec::new(), fresh: vec![], since };
-    for name in &options.topics {
+    for name in distinct(&options.topics) {
         let (cluster, topics) = notices.wait_for_topic(|| admin.metadata(Some(name)), &events)?;
         known.cluster = cluster;
         known.topics.extend(topics);
     }
     let producer = Producer::new(settings.config())?;
     let events = producer.events();
-    for name in &options.topics {
+    for name in distinct(&options.topics) {
         known.fresh.push(notices.wait(producer.freshness(name), &events)?);
     }
     Ok(known)

@@ -1,12 +1,14 @@
 //! `kavka produce`.
 
 mod input;
+mod sample;
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::io::{self, BufRead, IsTerminal};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
 use kavka_std::kavka_core::record::{HEADER_LEN, HeaderRef, encoded_len};
@@ -22,6 +24,7 @@ use super::streams::input;
 use super::text::{PARTITION, counted, key_separator, pair, topic_name, unescape};
 use super::{Failure, interrupt, lines};
 use input::{Lines, too_large};
+use sample::Sample;
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
@@ -81,7 +84,7 @@ pub(super) struct Options {
     #[arg(long)]
     linger_when_idle: bool,
     /// Seconds after which a record that is not acknowledged has failed [default: 120]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     delivery_timeout: Option<u64>,
 }
 
@@ -136,7 +139,7 @@ pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> 
         headers,
         separator,
         largest,
-        partitions: known.partitions,
+        partitions: Cell::new(known.partitions),
         shared: &shared,
     };
     let fed = sender.feed(&mut lines);
@@ -161,7 +164,7 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
     let properties = &settings.properties;
     let acks = options.acks.map(Acks::from).or(properties.acks).unwrap_or_default();
     let linger = options.linger.map(Duration::from_millis).or(properties.linger);
-    let delivery = options.delivery_timeout.map(|s| Duration::from_secs(s.max(1)));
+    let delivery = options.delivery_timeout.map(Duration::from_secs);
     let delivery = delivery.or(properties.delivery_timeout).unwrap_or(Duration::from_secs(120));
     let mut config = settings
         .config()
@@ -183,26 +186,26 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
 /// What the threads share that may end the command. The one that takes the producer does.
 struct Shared {
     producer: Mutex<Option<Producer>>,
+    sample: Mutex<Option<Sample>>,
     sent: AtomicU64,
     verbose: bool,
 }
 
 impl Shared {
     fn new(producer: Producer, verbose: bool) -> Self {
-        Self { producer: Mutex::new(Some(producer)), sent: AtomicU64::new(0), verbose }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Producer>> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+        let (producer, sample) = (Mutex::new(Some(producer)), Mutex::new(Sample::new()));
+        Self { producer, sample, sent: AtomicU64::new(0), verbose }
     }
 
     fn take(&self) -> Option<Producer> {
-        self.lock().take()
+        lock(&self.producer).take()
     }
 
     /// Waits for acknowledgements. Returns how many records were delivered: all.
     fn end(&self, producer: Producer, bound: Duration) -> Result<u64, Failure> {
-        let lost = producer.close(bound).wait()?;
+        let watched = lock(&self.sample).take().map(Sample::end).unwrap_or_default();
+        let mut lost = producer.close(bound).wait()?;
+        watched.add_to(&mut lost);
         let sent = self.sent.load(Ordering::Relaxed);
         if lost.is_empty() {
             return Ok(sent);
@@ -240,7 +243,7 @@ impl Shared {
     /// says so.
     fn is_over(&self, event: &Event) -> bool {
         let net = || {
-            let metrics = self.lock().as_ref()?.metrics();
+            let metrics = lock(&self.producer).as_ref()?.metrics();
             Some(metrics.wait_timeout(TICK).ok()?.ok()?.net)
         };
         let Some(why) = hopeless(event, net) else { return false };
@@ -253,14 +256,18 @@ impl Shared {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Sender<'a> {
     options: &'a Options,
     headers: Vec<(&'a str, &'a str)>,
     separator: Option<Vec<u8>>,
     /// Largest record, in bytes.
     largest: usize,
-    /// Partitions that the topic has.
-    partitions: u32,
+    /// Partitions that the topic has, as far as known here.
+    partitions: Cell<u32>,
     shared: &'a Shared,
 }
 
@@ -305,12 +312,24 @@ impl Sender<'_> {
             None if !self.options.repartition => parsed.partition,
             chosen => chosen,
         };
-        if let Some(partition) = partition.filter(|partition| *partition >= self.partitions) {
-            let why = missing(&self.options.topic, partition, self.partitions as usize);
+        if let Some(partition) = partition.filter(|partition| *partition >= self.count(*partition))
+        {
+            let why = missing(&self.options.topic, partition, self.partitions.get() as usize);
             let advice = "--repartition lets keys choose";
             return Err(Failure::Failed(format!("line {number}: {why}; {advice}")));
         }
         self.send(partition, &record)
+    }
+
+    /// How many partitions the topic has; it may have gained this one since.
+    fn count(&self, partition: u32) -> u32 {
+        if partition >= self.partitions.get() {
+            let known =
+                lock(&self.shared.producer).as_ref().map(|at| at.freshness(&self.options.topic));
+            let known = known.and_then(|known| known.wait_timeout(INTERRUPTED).ok()?.ok());
+            self.partitions.set(known.map_or(self.partitions.get(), |known| known.partitions));
+        }
+        self.partitions.get()
     }
 
     /// Waits for space; `false`: interrupted meanwhile.
@@ -319,7 +338,7 @@ impl Sender<'_> {
         loop {
             // The lock is not held while there is no space: an interrupt needs it.
             let room = {
-                let guard = self.shared.lock();
+                let guard = lock(&self.shared.producer);
                 let Some(producer) = &*guard else { return Ok(false) };
                 let sent = match partition {
                     Some(partition) => producer.try_send_to(topic, partition, record),
@@ -327,7 +346,10 @@ impl Sender<'_> {
                 };
                 match sent {
                     Ok(pending) => {
-                        drop(pending); // failures show when the producer is closed
+                        // Other failures show when the producer is closed.
+                        if let Some(sample) = &*lock(&self.shared.sample) {
+                            sample.watch(pending);
+                        }
                         self.shared.sent.fetch_add(1, Ordering::Relaxed);
                         return Ok(true);
                     }

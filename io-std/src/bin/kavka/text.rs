@@ -1,5 +1,6 @@
 //! Text in and out.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,6 +51,12 @@ pub(super) fn topic_name(text: &str) -> Result<String, String> {
     } else {
         Err("a topic name has 1 to 249 of a-z A-Z 0-9 . _ -, and is not . or ..".to_owned())
     }
+}
+
+/// Names without those that were there before.
+pub(super) fn distinct(names: &[String]) -> Vec<&str> {
+    let mut seen = HashSet::new();
+    names.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect()
 }
 
 /// Largest index of a partition.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::places::{Places, readable};
 use super::{Failure, Settings};
 use crate::streams::Out;
-use crate::text::{PARTITION, topic_name};
+use crate::text::{PARTITION, distinct, topic_name};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -56,7 +56,7 @@ pub(super) fn run(settings: &Settings, options: &Options, mut out: Out) -> Resul
         Some(Time(start)) => vec![start],
         None => vec![Start::Earliest, Start::Latest],
     };
-    for name in &options.names {
+    for name in distinct(&options.names) {
         let topic = places.describe(name)?;
         let (good, leaderless) = readable(&topic, options.partition)?;
         bad.extend(leaderless);

@@ -10,7 +10,7 @@ use super::interrupt::{self, stdout_is_closed};
 use super::notices::{Notices, describe, hopeless, leads_elsewhere, signal_name};
 use super::{Failure, Settings};
 use crate::streams::Out;
-use crate::text::{counted, time_of_day};
+use crate::text::{counted, distinct, time_of_day};
 
 /// How often an interrupt is looked for.
 const TICK: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(super) fn run(
     let events = producer.events();
     let notices = Notices::new(false);
     let mut early = Vec::new();
-    for name in names {
+    for name in distinct(names) {
         let known = notices
             .wait(producer.freshness(name), &events)
             .map_err(|failure| failure.interrupted(&format!("{name} is not known")))?;
