@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use kavka_core::codec::{Codec, Fault};
+use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle, PeerFault, Unreadable,
@@ -272,9 +273,18 @@ impl fmt::Display for ErrorKind {
             Self::BatchTooLarge { offset, needed, .. } => {
                 write!(f, "the batch at offset {offset} needs a receive buffer of {needed} bytes")
             }
-            Self::Unreadable { offset, why, .. } => {
-                let what = if is_inside(*why) { "record" } else { "batch" };
-                write!(f, "the {what} at offset {offset} cannot be read: ")?;
+            Self::Unreadable { offset, next_offset, why } => {
+                let what = match (is_inside(*why), next_offset > offset) {
+                    (true, true) => "the record at",
+                    // A batch with impossible offsets.
+                    (true, false) if *why == Unreadable::Malformed(Malformed::Offset) => {
+                        "the batch at"
+                    }
+                    // All offsets of the batch were read.
+                    (true, false) => "what follows the record before",
+                    (false, _) => "the batch at",
+                };
+                write!(f, "{what} offset {offset} cannot be read: ")?;
                 match why {
                     Unreadable::Malformed(why) => why.fmt(f),
                     Unreadable::Compressed(codec) => {
@@ -302,7 +312,6 @@ impl fmt::Display for ErrorKind {
 
 /// Whether something is wrong inside a batch whose header and checksum are right.
 const fn is_inside(why: Unreadable) -> bool {
-    use kavka_core::record::Malformed;
     match why {
         Unreadable::Malformed(why) => matches!(
             why,

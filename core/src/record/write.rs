@@ -1,5 +1,7 @@
 //! Writing records, and the header over them.
 
+#[cfg(feature = "std")]
+use super::HeaderRef;
 use super::header::{MAGIC, MAX_LENGTH, MIN_LENGTH};
 use super::{Crc32c, HEADER_LEN, Headers, varint};
 use crate::wire::{Full, Sink};
@@ -48,14 +50,30 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// The same with names that need not be UTF-8, as headers that were read may have them.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub const fn header_refs(mut self, headers: &'a [HeaderRef<'a>]) -> Self {
+        self.headers = HeaderList::Refs(headers);
+        self
+    }
+
     /// Iterates over names and values of the headers, in order.
     pub fn each_header(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
-        let (made, read) = match self.headers {
-            HeaderList::Slice(headers) => (headers, None),
-            HeaderList::Raw(headers) => (&[][..], Some(headers)),
-        };
+        let (mut made, mut read) = (&[][..], None);
+        #[cfg(feature = "std")]
+        let mut refs = &[][..];
+        match self.headers {
+            HeaderList::Slice(headers) => made = headers,
+            HeaderList::Raw(headers) => read = Some(headers),
+            #[cfg(feature = "std")]
+            HeaderList::Refs(headers) => refs = headers,
+        }
         let made = made.iter().map(|h| (h.name.as_bytes(), h.value));
-        made.chain(read.into_iter().flatten().map(|h| (h.name, h.value)))
+        let made = made.chain(read.into_iter().flatten().map(|h| (h.name, h.value)));
+        #[cfg(feature = "std")]
+        let made = made.chain(refs.iter().map(|h| (h.name, h.value)));
+        made
     }
 
     /// Sets the timestamp, in ms since 1970.
@@ -80,6 +98,8 @@ pub struct Header<'a> {
 pub(super) enum HeaderList<'a> {
     Slice(&'a [Header<'a>]),
     Raw(Headers<'a>),
+    #[cfg(feature = "std")]
+    Refs(&'a [HeaderRef<'a>]),
 }
 
 impl Default for HeaderList<'_> {
@@ -94,6 +114,8 @@ impl HeaderList<'_> {
         match self {
             Self::Slice(headers) => headers.len(),
             Self::Raw(headers) => headers.len(),
+            #[cfg(feature = "std")]
+            Self::Refs(headers) => headers.len(),
         }
     }
 
@@ -105,6 +127,11 @@ impl HeaderList<'_> {
                 sum.saturating_add(name).saturating_add(field_len(header.value))
             }),
             Self::Raw(headers) => headers.bytes.len(),
+            #[cfg(feature = "std")]
+            Self::Refs(headers) => headers.iter().fold(0_usize, |sum, header| {
+                let name = field_len(Some(header.name));
+                sum.saturating_add(name).saturating_add(field_len(header.value))
+            }),
         }
     }
 
@@ -115,6 +142,11 @@ impl HeaderList<'_> {
                 put_field(sink, header.value)
             }),
             Self::Raw(headers) => sink.put(headers.bytes),
+            #[cfg(feature = "std")]
+            Self::Refs(headers) => headers.iter().try_for_each(|header| {
+                put_field(sink, Some(header.name))?;
+                put_field(sink, header.value)
+            }),
         }
     }
 }

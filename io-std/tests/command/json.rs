@@ -1,6 +1,7 @@
 //! `consume --json | produce --json` is the identity.
 
-use kavka_std::{Header, Producer, Record};
+use kavka_std::kavka_core::record::HeaderRef;
+use kavka_std::{Producer, Record};
 use kavka_tests::sim::Server;
 use proptest::prelude::*;
 
@@ -13,7 +14,7 @@ struct Any {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     timestamp: i64,
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// Text, control characters, quotes and whatever bytes.
@@ -32,7 +33,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 fn records() -> impl Strategy<Value = Vec<Any>> {
     let some = || proptest::option::of(bytes());
-    let name = prop_oneof![Just("h".to_owned()), ".{0,4}".prop_map(String::from)];
+    let name = prop_oneof![Just(b"h".to_vec()), bytes()];
     let headers = proptest::collection::vec((name, some()), 0..4);
     let time = prop_oneof![Just(-1), Just(0), 1_i64..1 << 40];
     let record = (0..2_u32, some(), some(), time, headers);
@@ -68,8 +69,8 @@ proptest! {
         let producer = Producer::new(config(&server)).expect("a producer");
         for at in &records {
             let headers: Vec<_> = at.headers.iter()
-                .map(|(name, value)| Header { name, value: value.as_deref() }).collect();
-            let mut record = Record::tombstone().timestamp(at.timestamp).headers(&headers);
+                .map(|(name, value)| HeaderRef { name, value: value.as_deref() }).collect();
+            let mut record = Record::tombstone().timestamp(at.timestamp).header_refs(&headers);
             (record.key, record.value) = (at.key.as_deref(), at.value.as_deref());
             drop(producer.send_to("a", at.partition, &record).expect("taken"));
         }
@@ -103,4 +104,29 @@ fn bytes_headers_nulls_and_carriage_returns_are_kept() {
     ends(lines[2], r#""headers":[],"key":null,"payload":null}"#);
     let raw = run(&server, &["consume", "t", "-e", "-f", "%h|%s;"]).good();
     assert_eq!(raw.out, b"h=1,h=2|a\r;|\xff\xfe;|;");
+}
+
+/// Each kind of bytes in each place, and names that repeat.
+#[test]
+fn headers_of_any_bytes_come_back_as_they_were() {
+    let server = server(1);
+    for topic in ["a", "b"] {
+        server.create_topic(topic, 2).expect("a topic");
+    }
+    let kinds: [Option<&[u8]>; 7] =
+        [None, Some(b""), Some(b"\r"), Some(b"\n"), Some(b"\0"), Some(b"\xff\xfe"), Some(b"\xc3")];
+    let producer = Producer::new(config(&server)).expect("a producer");
+    for kind in kinds {
+        let named = |name| HeaderRef { name, value: kind };
+        let headers = [named(kind.unwrap_or(b"h")), named(b"h"), named(b"h"), named(b"\xff")];
+        let mut record = Record::tombstone().header_refs(&headers);
+        (record.key, record.value) = (kind, kind);
+        drop(producer.send_to("a", 1, &record).expect("taken"));
+    }
+    assert!(producer.close(LONG).wait().unwrap().is_empty());
+    let printed = run(&server, &["consume", "a", "-e", "--json"]).good();
+    assert!(printed.text().contains(r#"[{"base64":"/w=="},"\u0000"]"#), "{}", printed.text());
+    feed(at(&server, &["produce", "b", "--json"]), &printed.out).good();
+    assert_eq!(stored(&server, "b")[1].len(), kinds.len());
+    assert_eq!(stored(&server, "a"), stored(&server, "b"), "{}", printed.text());
 }

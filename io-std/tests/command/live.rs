@@ -60,6 +60,11 @@ impl Live {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its end").is_some()
+    }
+
     /// What it has in memory at most, in bytes.
     pub(crate) fn peak(&self) -> usize {
         peak(self.child.id())

@@ -8,12 +8,15 @@
 )]
 
 mod consume;
+mod damage;
+mod gone;
 mod json;
 mod live;
 mod partitions;
 mod produce;
 mod real;
 mod signals;
+mod streams;
 mod terminal;
 mod topics;
 mod usage;
@@ -59,14 +62,31 @@ impl Ran {
         self
     }
 
-    /// It ended with this code, and said all of these on stderr.
+    /// It ended with this code, and said all of these on stderr, no line of it twice.
     #[track_caller]
     fn bad(self, code: i32, said: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
+        self.said_once();
         for text in said {
             assert!(self.err.contains(text), "{text:?} is not said: {self:?}");
         }
         self
+    }
+}
+
+impl Ran {
+    /// No line on stderr is there twice, and none is the debug form of something.
+    #[track_caller]
+    fn said_once(&self) {
+        let mut lines: Vec<&str> =
+            self.err.lines().filter(|line| line.starts_with("kavka: ")).collect();
+        let all = lines.len();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), all, "a line is said twice: {}", self.err);
+        let debug = |line: &&&str| line.contains(" { ") || line.contains("Some(");
+        let form = lines.iter().find(debug);
+        assert_eq!(form, None, "a debug form: {}", self.err);
     }
 }
 

@@ -35,7 +35,7 @@ fn a_real_broker_is_read_written_and_described() {
     let time = with(&["topics", "offsets", "t", "--time", "0", "-p", "1"], b"").good();
     assert_eq!(time.text(), "t:1:0\n");
     let metadata = with(&["metadata", "t"], b"").good().text();
-    assert!(metadata.contains("1 brokers\t1 topics") && metadata.contains("controller"));
+    assert!(metadata.contains("1 broker\t1 topic") && metadata.contains("controller"));
     assert_eq!(with(&["topics", "list"], b"").good().text(), "copy\t2\nt\t2\n");
     with(&["consume", "t", "-p", "9"], b"").bad(1, &["t has no partition 9"]);
 

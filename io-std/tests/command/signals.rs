@@ -1,13 +1,15 @@
 //! SIGINT, SIGTERM, SIGPIPE.
 
 use std::io::{BufRead, BufReader, Write as _};
-use std::process::Stdio;
-use std::time::Instant;
+use std::net::TcpListener;
+use std::process::{ChildStdin, Stdio};
+use std::time::{Duration, Instant};
 
+use kavka_tests::sim::{ApiKey, Fault};
 use rustix::process::Signal;
 
 use crate::live::Live;
-use crate::{LONG, at, fill, with_topic};
+use crate::{LONG, at, binary, fill, kavka, with_topic};
 
 #[test]
 fn consuming_ends_well_with_a_signal() {
@@ -22,6 +24,126 @@ fn consuming_ends_well_with_a_signal() {
     }
 }
 
+/// A listener that accepts connections and never responds.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+/// Its handlers are there before it connects.
+#[test]
+fn a_signal_before_the_first_response_ends_every_command_as_later() {
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["produce", "t"], 0, &["interrupted", "nothing was read and nothing sent"]),
+        (&["produce", "t", "--json", "-p", "0"], 0, &["interrupted", "nothing sent"]),
+        (&["consume", "t"], 0, &["interrupted", "nothing was read"]),
+        (&["consume", "t", "-e"], 0, &["interrupted", "nothing was read"]),
+        (&["consume", "t", "-o", "-1", "--json"], 0, &["interrupted", "nothing was read"]),
+        (&["topics", "watch", "t"], 0, &["interrupted", "t is not known"]),
+        (&["topics", "list"], 1, &["list topics: interrupted"]),
+        (&["topics", "describe", "t"], 1, &["describe topic t: interrupted"]),
+        (&["topics", "offsets", "t"], 1, &["topics offsets: interrupted"]),
+        (&["topics", "create", "t"], 1, &["create topic t (it may happen all the same)"]),
+        (&["topics", "grow", "t", "2"], 1, &["grow topic t (it may happen all the same)"]),
+        (&["topics", "delete", "t"], 1, &["delete topic t (it may happen all the same)"]),
+        (&["metadata"], 1, &["metadata: interrupted"]),
+        (&["metadata", "t"], 1, &["metadata: interrupted"]),
+    ];
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        for (args, code, said) in cases {
+            let (listener, address) = silent();
+            let mut all = vec!["-b", &address, "--timeout", "100"];
+            all.extend(*args);
+            let mut live = Live::start(kavka(&all));
+            let stdin = live.stdin.as_mut().expect("piped");
+            stdin.write_all(b"a\nb\n").expect("the pipe has space");
+            let _connection = listener.accept().expect("it connects");
+            live.signal(signal);
+            let ran = live.end().bad(*code, said);
+            assert_eq!(ran.text(), "", "{args:?}");
+            assert!(ran.took < Duration::from_secs(30), "{args:?}: {:?}", ran.took);
+        }
+    }
+}
+
+/// As after `nohup`, and of background jobs of scripts.
+#[test]
+fn signals_that_are_ignored_at_the_start_stay_ignored() {
+    let server = with_topic(1);
+    fill(&server, 0, &["a"]);
+    for (name, signal) in [("HUP", Signal::HUP), ("INT", Signal::INT)] {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("trap '' {name}; exec \"$0\" consume t -u")]).arg(binary());
+        shell.env("KAVKA_BOOTSTRAP", server.bootstrap());
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut live = Live::start(shell);
+        let before = server.log_len("t", 0);
+        for _ in 0..before {
+            live.line();
+        }
+        live.signal(signal);
+        live.signal(signal);
+        fill(&server, 0, &["more"]);
+        assert_eq!(live.line(), "more", "{name}");
+        live.signal(Signal::TERM);
+        live.end().good();
+    }
+}
+
+#[test]
+fn reading_that_a_signal_ends_reports_what_is_left() {
+    let server = with_topic(1);
+    fill(&server, 0, &["a", "b", "c"]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["consume", "t", "-c", "5", "-u"], "interrupted: 2 records left to read"),
+        (&["consume", "t", "-c", "4", "-u"], "interrupted: 1 record left to read"),
+    ];
+    for (args, said) in cases {
+        let mut live = Live::start(at(&server, args));
+        assert_eq!([live.line(), live.line(), live.line()], ["a", "b", "c"]);
+        live.signal(Signal::INT);
+        live.end().bad(0, &[said]);
+    }
+    // The broker says where the log ends, and then nothing.
+    server.fault(1, ApiKey::Fetch, Fault::DropRequest, 10_000);
+    let mut live = Live::start(at(&server, &["consume", "t", "-e", "--timeout", "100"]));
+    live.error("connection");
+    live.signal(Signal::INT);
+    live.end().bad(0, &["interrupted: at most 3 records left to read"]);
+}
+
+/// Also while it waits for acknowledgements that do not come.
+#[test]
+fn a_second_signal_ends_producing_without_waiting() {
+    let server = with_topic(1);
+    let mut live = Live::start(at(&server, &["produce", "t", "-v"]));
+    let mut stdin = live.stdin.take().expect("piped");
+    live.error("1 partition");
+    server.pause(1);
+    stdin.write_all(b"a\n").expect("it reads");
+    await_read(&stdin);
+    let begun = Instant::now();
+    let mut signals = 0;
+    while !live.has_ended() {
+        live.signal(Signal::INT);
+        signals += 1;
+        std::thread::sleep(Duration::from_millis(20)); // two at once may be one
+    }
+    assert!(signals >= 2 && begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(live.end().code, Some(130));
+}
+
+/// Read by it, not only written by us: the pipe is empty again.
+fn await_read(stdin: &ChildStdin) {
+    let until = Instant::now() + LONG;
+    while rustix::io::ioctl_fionread(stdin).expect("a pipe") > 0 {
+        assert!(Instant::now() < until, "it does not read");
+        std::thread::yield_now();
+    }
+    std::thread::sleep(Duration::from_millis(200));
+}
+
 #[test]
 fn producing_delivers_what_was_read_when_a_signal_comes() {
     for signal in [Signal::INT, Signal::TERM] {
@@ -30,17 +152,11 @@ fn producing_delivers_what_was_read_when_a_signal_comes() {
         let args = ["produce", "t", "-v", "--linger", "60000", "--linger-when-idle"];
         let mut live = Live::start(at(&server, &args));
         let mut stdin = live.stdin.take().expect("piped");
-        live.error("1 partitions");
+        live.error("1 partition");
         stdin.write_all(b"a\nb\n").expect("it reads");
-        // Read by it, not only written by us: the pipe is empty again.
-        let until = Instant::now() + LONG;
-        while rustix::io::ioctl_fionread(&stdin).expect("a pipe") > 0 {
-            assert!(Instant::now() < until, "it does not read");
-            std::thread::yield_now();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        await_read(&stdin);
         live.signal(signal);
-        live.error("2 records delivered");
+        live.error("interrupted: 2 records delivered; the input was not read to its end");
         let ran = live.end().good();
         drop(stdin);
         assert!(ran.took < LONG);
@@ -53,7 +169,7 @@ fn producing_reports_what_was_lost_when_a_signal_comes() {
     let server = with_topic(1);
     let mut live = Live::start(at(&server, &["produce", "t", "-v"]));
     let mut stdin = live.stdin.take().expect("piped");
-    live.error("1 partitions");
+    live.error("1 partition");
     server.pause(1);
     // More than there is room for: it waits for some.
     let piece = vec![b'x'; 1000];

@@ -64,16 +64,29 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["consume", "t", "-f", "%s", "-D", ":"], "cannot be used with"),
         (&["consume", "t", "-f", "%q"], "--format %q: %q means nothing"),
         (&["consume", "t", "-f", "%"], "write %% for a percent sign"),
+        (&["consume", "t", "-f", r"%s\x"], r"\x needs two hexadecimal digits"),
+        (&["consume", "t", "-f", r"\q%s"], r"--format \q%s: \q means nothing"),
+        (&["consume", "t", "-f", r"%s\"], r"write \\ for a backslash"),
+        (&["consume", "t", "-K", ""], "--key-separator must not be empty"),
+        (&["consume", "t", "-K", r"\q"], r"--key-separator \q: \q means nothing"),
+        (&["consume", "t", "-D", r"\xf"], r"--delimiter \xf: \x needs two"),
+        (&["produce", "t", "-K", ""], "--key-separator must not be empty"),
+        (&["produce", "t", "-K", r"\8"], r"--key-separator \8: \8 means nothing"),
+        (&["produce", "t", "-D", r"\"], r"--delimiter \: \ stands at the end"),
         (&["consume", "t", "--fetch-bytes", "7"], "7"),
         (&["produce", "t", "-H", "novalue"], "--header novalue: must be NAME=VALUE"),
         (&["produce", "t", "-D", ""], "--delimiter must not be empty"),
         (&["produce", "t", "--json", "-k", "x"], "cannot be used with"),
         (&["produce", "t", "--repartition"], "--json"),
         (&["produce", "t", "--acks", "2"], "2"),
+        (&["produce", "t", "--delivery-timeout", "0"], "0 is not in 1.."),
+        (&["topics", "list", "--timeout", "0"], "0 is not in 1.."),
         (&["topics", "create", "t", "-c", "novalue"], "--topic-config novalue: must be NAME=VALUE"),
         (&["topics", "offsets", "t", "--time", "-3"], "-3: earliest, latest"),
         (&["completions", "no-shell"], "no-shell"),
         (&["topics", "list", "-X", "novalue"], "-X novalue: must be KEY=VALUE"),
+        (&["topics", "list", "-X", "=x"], "-X =x: must be KEY=VALUE"),
+        (&["topics", "list", "-X", "compression.gzip.level=10"], "levels of gzip are 1 to 9"),
         (&["topics", "list", "-X", "acks=7"], "-X: acks=7: must be all, 1 or 0"),
         (&["topics", "list", "-F", "no/such/file"], "--config no/such/file"),
         (&["topics", "create", "t", "--config", "a.b=1"], "a topic config is -c NAME=VALUE"),
@@ -82,6 +95,35 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         let ran = feed(kavka(args), b"");
         assert!(ran.took < Duration::from_secs(30), "{args:?}: {ran:?}");
         ran.bad(2, &[said]);
+    }
+}
+
+/// Wherever they are found, and before a broker is connected to: there is none.
+#[test]
+fn what_the_configuration_refuses_is_wrong_usage() {
+    let long = "x".repeat(65);
+    let cases: &[(&[&str], &str)] = &[
+        (&["-X", "acks=1", "-X", "enable.idempotence=true", "produce", "t"], "acks=all"),
+        (&["-X", "request.timeout.ms=0", "topics", "list"], "a duration is zero"),
+        (&["--client-id", &long, "metadata"], "the client id is too long"),
+        (&["consume", "not a name"], "topic name"),
+        (&["consume", "not a name", "-e"], "topic name"),
+        (&["topics", "offsets", "not a name"], "topic name"),
+        (&["topics", "describe", "a b"], "topic name"),
+        (&["topics", "create", ""], "topic name"),
+        (&["topics", "watch", ".."], "topic name"),
+        (&["metadata", "a/b"], "topic name"),
+        (&["produce", "not a name"], "topic name"),
+        (&["produce", "t", "-p", "4294967295"], "partition"),
+        (&["consume", "t", "-p", "4294967295"], "partition"),
+        (&["topics", "grow", "t", "-1"], "-1"),
+        (&["topics", "create", "t", "-p", "-5"], "-5"),
+    ];
+    for (args, said) in cases {
+        let mut all = vec!["-b", "127.0.0.1:1"];
+        all.extend(*args);
+        let ran = feed(kavka(&all), b"a\n").bad(2, &[said]);
+        assert!(ran.took < Duration::from_secs(5), "{args:?}: {ran:?}");
     }
 }
 
@@ -108,7 +150,7 @@ fn addresses_are_understood_as_people_write_them_or_refused_at_once() {
     ];
     for (list, why) in cases {
         for args in [&["-b", list, "topics", "list"][..], &["-b", list, "consume", "t", "-e"]] {
-            let ran = feed(kavka(args), b"").bad(1, &[why]);
+            let ran = feed(kavka(args), b"").bad(2, &[why]);
             assert!(ran.took < Duration::from_secs(5), "at once, not in {:?}", ran.took);
         }
     }
@@ -127,7 +169,7 @@ fn options_go_before_the_environment_and_that_before_the_file() {
     assert!(ran.err.contains(&warning), "{}", ran.err);
     let bad = Scratch::new("bootstrap.servers=:\n");
     run(&server, &["-F", bad.path(), "topics", "list"]).good();
-    feed(kavka(&["-F", bad.path(), "topics", "list"]), b"").bad(1, &["the host is missing"]);
+    feed(kavka(&["-F", bad.path(), "topics", "list"]), b"").bad(2, &["the host is missing"]);
     let mut command = kavka(&["-F", bad.path(), "-b", &server.bootstrap(), "topics", "list"]);
     command.env("KAVKA_BOOTSTRAP", ":");
     feed(command, b"").good();
@@ -246,11 +288,14 @@ fn a_full_disk_is_a_failure() {
         &["consume", "t", "--json"],
         &["consume", "t", "-u"],
         &["completions", "bash"],
+        &["--help"],
+        &["consume", "--help"],
+        &["--version"],
     ] {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux");
         let mut command = at(&server, args);
         command.stdout(Stdio::from(full));
-        feed(command, b"").bad(1, &["No space left on device"]);
+        feed(command, b"").bad(1, &["kavka: stdout: No space left on device"]);
     }
 }
 
@@ -259,7 +304,7 @@ fn the_library_alone_does_not_pull_what_the_command_needs() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).expect("a manifest");
     let (normal, _) = manifest.split_once("[dev-dependencies]").expect("dependencies for tests");
-    for name in ["clap", "clap_complete", "serde_json", "ctrlc", "rustix"] {
+    for name in ["clap", "clap_complete", "serde_json", "ctrlc", "nix", "rustix"] {
         let line = normal.lines().find(|line| line.starts_with(&format!("{name} =")));
         assert!(line.is_some_and(|line| line.contains("optional = true")), "{name}: {line:?}");
     }
@@ -310,4 +355,54 @@ fn the_time_out_names_every_bootstrap_address_with_its_reason() {
         assert!(addresses.iter().all(|address| last.contains(address)), "{args:?}: {last}");
         ran.bad(1, &["Connection refused"]);
     }
+}
+
+/// Each line once, however often two dead brokers take turns; all of them with -v, in plain words.
+#[test]
+fn brokers_that_fail_in_turn_are_each_named_once() {
+    let addresses = [(); 2].map(|()| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("an address").to_string()
+    });
+    let list = addresses.join(",");
+    for args in [
+        &["topics", "list"][..],
+        &["topics", "watch", "t"],
+        &["consume", "t"],
+        &["consume", "t", "-e", "-v"],
+        &["produce", "t", "-v"],
+    ] {
+        let mut all = vec!["-b", &list, "--timeout", "5"];
+        all.extend(args);
+        let ran = feed(kavka(&all), b"a\n").bad(1, &["refused"]);
+        for address in &addresses {
+            let lines =
+                ran.err.lines().filter(|line| line.contains(&format!(", broker {address}")));
+            assert!((1..=2).contains(&lines.count()), "{args:?}, {address}: {}", ran.err);
+        }
+    }
+}
+
+/// What -v prints is for people, too.
+#[test]
+fn news_are_sentences() {
+    let server = with_topic(1);
+    crate::fill(&server, 0, &["a", "b"]);
+    let ran = run(&server, &["consume", "t", "-e", "-v", "-X", "auto.offset.reset=earliest"]);
+    ran.bad(0, &["t: 1 partition\n"]);
+    let mut live = Live::start(at(&server, &["consume", "t", "-v", "-u"]));
+    live.line();
+    live.line();
+    for said in
+        ["partition 0: reading begins at offset 0", "partition 0: read to its end, offset 2"]
+    {
+        live.error(said);
+    }
+    server.grow("t", 2).expect("a larger topic");
+    let grown = live.error("t: grown from 1 to 2 partitions (");
+    assert!(grown.contains("broker 1, by ") && grown.ends_with(')'), "{grown}");
+    server.recreate("t", 1).expect("another topic");
+    live.error("t: recreated with 1 partition");
+    live.signal(Signal::INT);
+    live.end().bad(0, &[]);
 }

@@ -177,10 +177,25 @@ impl Cluster {
     /// # Errors
     /// 3 for an unknown partition, 87 for bytes that are no batch.
     pub fn append_batch(&mut self, name: &str, partition: u32, batch: &[u8]) -> Result<(), i16> {
+        self.append_damaged(name, partition, batch, batch)
+    }
+
+    /// Appends a batch that is `stored` as other bytes, which the brokers do not notice: offsets of
+    /// the log are those of `batch`.
+    ///
+    /// # Errors
+    /// 3 for an unknown partition, 87 for bytes that are no batch.
+    pub fn append_damaged(
+        &mut self,
+        name: &str,
+        partition: u32,
+        batch: &[u8],
+        stored: &[u8],
+    ) -> Result<(), i16> {
         let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
         let (name, state) = self.partition_mut(name, partition)?;
         let epoch = state.epoch;
-        let appended = state.log_mut().append(&header, batch, epoch, false);
+        let appended = state.log_mut().append(&header, stored, epoch, false);
         appended.map_err(|refused| refused.code)?;
         self.changed(&name, partition as usize);
         Ok(())

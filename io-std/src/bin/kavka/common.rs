@@ -5,8 +5,8 @@ use core::time::Duration;
 use clap::Args;
 use kavka_std::Config;
 
-use super::Failure;
 use super::properties::Properties;
+use super::{Failure, failure};
 
 /// The bootstrap address if none is named.
 const BOOTSTRAP: &str = "localhost:9092";
@@ -20,7 +20,10 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "NAME")]
     client_id: Option<String>,
     /// Seconds to wait for a cluster, a topic or a partition that does not respond
-    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(
+        long, global = true, default_value_t = 10, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     timeout: u64,
     /// File of client properties, such as bootstrap.servers=h:9092; options go before it
     #[arg(short = 'F', long, global = true, value_name = "FILE")]
@@ -51,7 +54,14 @@ impl Settings {
         for entry in &common.property {
             properties.read_option(entry)?;
         }
-        Ok(Self { common, properties })
+        let settings = Self { common, properties };
+        let _ = failure::BOOTSTRAP.set(settings.bootstrap().to_owned()); // there is one of these
+        Ok(settings)
+    }
+
+    fn bootstrap(&self) -> &str {
+        let option = self.common.bootstrap.as_deref();
+        option.or(self.properties.bootstrap.as_deref()).unwrap_or(BOOTSTRAP)
     }
 
     pub(super) fn verbose(&self) -> bool {
@@ -59,14 +69,13 @@ impl Settings {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.common.timeout.clamp(1, 1 << 32))
+        Duration::from_secs(self.common.timeout.min(1 << 32))
     }
 
     pub(super) fn config(&self) -> Config {
         let properties = &self.properties;
-        let bootstrap = self.common.bootstrap.as_deref().or(properties.bootstrap.as_deref());
         let client_id = self.common.client_id.as_deref().or(properties.client_id.as_deref());
-        let config = Config::new(bootstrap.unwrap_or(BOOTSTRAP))
+        let config = Config::new(self.bootstrap())
             .client_id(client_id.unwrap_or("kavka"))
             .topic_timeout(self.timeout())
             .admin_timeout(self.timeout());

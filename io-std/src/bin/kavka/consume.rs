@@ -17,9 +17,11 @@ use kavka_std::{Chunk, Consumer, Error, ErrorKind, Event, Events, Limits, Start}
 use super::Failure;
 use super::common::Settings;
 use super::failure;
-use super::interrupt::{Interrupt, stdout_is_closed};
-use super::notices::{Notices, trouble};
+use super::interrupt::{self, stdout_is_closed};
+use super::lines;
+use super::notices::{Notices, hopeless, leads_elsewhere, trouble};
 use super::progress::Progress;
+use super::text::{PARTITION, counted, topic_name};
 use offset::Offset;
 use plan::Plan;
 use print::Print;
@@ -36,10 +38,10 @@ const LEAST: usize = 4;
 #[derive(Args)]
 pub(super) struct Options {
     /// What to read
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = topic_name)]
     topics: Vec<String>,
     /// Only this partition
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
     partition: Option<u32>,
     /// Where to begin: beginning, end, an offset, -N (the last N), or @MS (milliseconds since
     /// 1970) [default: beginning, or as auto.offset.reset says]
@@ -92,7 +94,8 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
     }
     let by_default = settings.properties.start.unwrap_or(Start::Earliest);
     let offset = options.offset.unwrap_or(Offset::At(by_default));
-    let plan = Plan::find(settings, &options, offset)?;
+    let plan = Plan::find(settings, &options, offset)
+        .map_err(|failure| failure.interrupted("nothing was read"))?;
     if plan.is_done() {
         return plan.verdict();
     }
@@ -106,6 +109,7 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
         print,
         progress: Progress::new(io::stdout().is_terminal()),
         left: options.count.unwrap_or(u64::MAX),
+        counts: options.count.is_some(),
         unbuffered: options.unbuffered || io::stdout().is_terminal(),
         patience: settings.timeout(),
         ready: false,
@@ -151,6 +155,8 @@ struct Reader<'a> {
     progress: Progress,
     /// Records to print at most.
     left: u64,
+    /// That is fewer than there may be.
+    counts: bool,
     unbuffered: bool,
     /// How long nothing may come: of what is known of the topics, and with `--exit` of records.
     patience: Duration,
@@ -172,9 +178,8 @@ impl Reader<'_> {
     }
 
     fn read(&mut self) -> Result<(), Failure> {
-        let interrupt = Interrupt::new()?;
         let mut last = Instant::now();
-        while !interrupt.came() {
+        while !interrupt::came() {
             let chunk = self.consumer.next_timeout(TICK);
             self.events()?;
             let chunk = match chunk {
@@ -214,7 +219,19 @@ impl Reader<'_> {
                 plan.remaining().map_or_else(String::new, |left| format!(", {left} to go"))
             });
         }
+        self.interrupted();
         Ok(())
+    }
+
+    /// Reports what a signal left undone.
+    fn interrupted(&self) {
+        let ends = self.plan.remaining().map(|left| format!("at most {}", counted(left, "record")));
+        let few = self.counts.then(|| counted(self.left, "record"));
+        if let Some(left) = ends.or(few) {
+            lines::say(&format!("interrupted: {left} left to read"));
+        } else if !self.ready {
+            lines::say("interrupted before a broker had responded: nothing was read");
+        }
     }
 
     /// Handles an error: one of what is in a partition does not concern the others.
@@ -227,7 +244,8 @@ impl Reader<'_> {
         );
         match error.partition().filter(|_| inside) {
             Some((topic, partition)) => {
-                Ok(self.plan.stop(topic, partition, failure::describe(error))?)
+                self.plan.stop(topic, partition, failure::describe(error));
+                Ok(())
             }
             None => Err(error.clone().into()),
         }
@@ -262,13 +280,17 @@ impl Reader<'_> {
                     return Ok(());
                 }
             }
-            self.plan.passed(batch.topic(), batch.partition(), batch.next_offset());
+            self.plan.read(&batch);
         }
         Ok(())
     }
 
     fn events(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.events.try_next() {
+            let net = || Some(self.consumer.metrics().wait_timeout(TICK).ok()?.ok()?.net);
+            if let Some(why) = hopeless(&event, net) {
+                return Err(Failure::Failed(why));
+            }
             self.notices.show(&event);
             if let Some(text) = trouble(&event) {
                 self.trouble = Some(text);
@@ -285,6 +307,9 @@ impl Reader<'_> {
                 }
                 Event::EndOfPartition { topic, partition, offset } => {
                     self.ended(&topic, partition, offset)?;
+                }
+                Event::PartitionFailed { topic, partition, error } if leads_elsewhere(&error) => {
+                    self.plan.stop(&topic, partition, failure::describe(&error));
                 }
                 Event::LeaderMoved { topic, .. } | Event::TopicRecreated { topic, .. } => {
                     self.print.leaders_changed(&topic);

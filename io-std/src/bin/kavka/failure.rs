@@ -1,15 +1,28 @@
 //! Why the command ends with an exit code other than 0.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
-use kavka_std::kavka_core::{Error as Core, Obstacle, PeerFault};
-use kavka_std::{Error, ErrorKind, ProduceError};
+use kavka_std::kavka_core::record::Malformed;
+use kavka_std::kavka_core::wire::ApiKey;
+use kavka_std::kavka_core::{Error as Core, Misuse, Obstacle, PeerFault, Unreadable};
+use kavka_std::{Error, ErrorKind, Lost, ProduceError};
+
+use super::{WRONG_USAGE, lines};
+
+/// UNKNOWN_TOPIC_OR_PARTITION.
+pub(super) const UNKNOWN: i16 = 3;
+
+/// Addresses that the client began with, for errors that name no broker.
+pub(super) static BOOTSTRAP: OnceLock<String> = OnceLock::new();
 
 pub(super) enum Failure {
     Usage(String),
     Failed(String),
-    Io(io::Error),
+    /// A signal came before there was a result; what was not done.
+    Interrupted(String),
+    Stdout(io::Error),
 }
 
 impl Failure {
@@ -21,50 +34,121 @@ impl Failure {
     pub(super) fn say(&self) -> u8 {
         let (code, text) = match self {
             // The reader of our output has had enough.
-            Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
-            Self::Io(error) => (1, &error.to_string()),
+            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+            Self::Stdout(error) => (1, &format!("stdout: {error}")),
             Self::Failed(text) => (1, text),
-            Self::Usage(text) => (2, text),
+            Self::Usage(text) => (WRONG_USAGE, text),
+            Self::Interrupted(text) => (0, text),
         };
-        // When stderr cannot be written the exit code has to do.
-        let _ = writeln!(io::stderr(), "kavka: {text}");
+        lines::last(text);
         code
+    }
+
+    /// Makes an interrupt a failure: of a command that has one thing to do.
+    pub(super) fn if_undone(self, doing: &str) -> Self {
+        match self {
+            Self::Interrupted(why) => Self::Failed(format!("{doing}: {why}")),
+            other => other,
+        }
+    }
+
+    /// Notes which of several names the failure is about, or what was not done.
+    pub(super) fn interrupted(self, undone: &str) -> Self {
+        match self {
+            Self::Interrupted(why) => Self::Interrupted(format!("{why}: {undone}")),
+            other => other,
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Failed(describe(&error))
+        let text = describe(&error);
+        // Only the start of a client finds these, and what was typed or configured is at fault.
+        let usage = matches!(
+            error.kind(),
+            ErrorKind::Kafka(
+                Core::Config(_)
+                    | Core::Caller(Misuse::TopicName | Misuse::PartitionIndex | Misuse::Negative)
+            )
+        );
+        if usage { Self::Usage(text) } else { Self::Failed(text) }
     }
 }
 
 impl From<ProduceError> for Failure {
     fn from(error: ProduceError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            ProduceError::Refused(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
+/// Of stdout: other streams have no errors that matter, or name themselves.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Stdout(error)
     }
 }
 
 /// The text of an error, with advice that fits the command instead of a program.
 pub(super) fn describe(error: &Error) -> String {
     let text = error.to_string();
-    let advice = match error.kind() {
-        ErrorKind::BatchTooLarge { needed, .. } => format!("use --fetch-bytes {needed}"),
-        ErrorKind::Kafka(
-            Core::Peer(PeerFault::OtherCluster)
-            | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
-        ) => "nothing was sent there; use --any-cluster to accept it".to_owned(),
-        ErrorKind::Unreadable { next_offset, .. } | ErrorKind::Unpack { next_offset, .. } => {
+    let front = text.strip_suffix(error.advice()).unwrap_or(&text);
+    let front = front.trim_end_matches([';', ' ']);
+    // Brokers agree on this one.
+    let unknown = error.code().is_some_and(|code| code.0 == UNKNOWN) && error.broker().is_none();
+    let place = match BOOTSTRAP.get().filter(|_| unknown) {
+        Some(addresses) => format!(", broker {addresses}"),
+        None => String::new(),
+    };
+    match advice(error).as_deref().unwrap_or(error.advice()) {
+        "" => format!("{front}{place}"),
+        advice => format!("{front}{place}; {advice}"),
+    }
+}
+
+/// Advice other than the library's.
+fn advice(error: &Error) -> Option<String> {
+    let peer = match error.kind() {
+        ErrorKind::Kafka(Core::Peer(fault) | Core::Blocked(Obstacle::Peer { fault, .. })) => {
+            Some(fault)
+        }
+        _ => None,
+    };
+    Some(match (error.kind(), peer) {
+        (_, Some(PeerFault::OtherCluster)) => "use --any-cluster to accept it".to_owned(),
+        (_, Some(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
+            "such brokers need -X enable.idempotence=false".to_owned()
+        }
+        (ErrorKind::BatchTooLarge { needed, .. }, _) => format!("use --fetch-bytes {needed}"),
+        (ErrorKind::Unreadable { offset, next_offset, why }, _) => {
+            // Or all offsets of the batch were read.
+            if next_offset > offset || is_behind(why) {
+                format!("to read on without it, begin at {next_offset} (-o)")
+            } else {
+                let next = offset.saturating_add(1);
+                format!("its end is not known: to read on, begin at {next} or later (-o)")
+            }
+        }
+        (ErrorKind::Unpack { next_offset, .. }, _) => {
             format!("to read on without it, begin at {next_offset} (-o)")
         }
-        ErrorKind::RecordTooLarge { .. } => "raise -X max.request.size".to_owned(),
-        _ => return text,
-    };
-    let front = text.strip_suffix(error.advice()).unwrap_or(&text);
-    format!("{}; {advice}", front.trim_end_matches([';', ' ']))
+        (ErrorKind::RecordTooLarge { .. }, _) => "raise -X max.request.size".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Whether the fault is one of records, and not of their batch.
+fn is_behind(why: Unreadable) -> bool {
+    use Malformed::{FieldLength, RecordCount, RecordLength, TrailingBytes, Varint};
+    let Unreadable::Malformed(why) = why else { return false };
+    matches!(why, FieldLength | RecordCount | RecordLength | TrailingBytes | Varint)
+}
+
+/// What a producer that ends could not deliver, in words.
+pub(super) fn describe_lost(lost: &Lost) -> String {
+    let Some(error) = &lost.first else { return lost.to_string() };
+    format!("{} ({})", Lost { first: None, ..lost.clone() }, describe(error))
 }

@@ -1,32 +1,75 @@
-//! SIGINT and SIGTERM for commands that read or watch.
+//! SIGINT, SIGTERM and SIGHUP, for all commands and from their start.
 
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::Failure;
 
-/// Exit code of a process that a second SIGINT ends.
+/// Exit code of a process that a second signal ends.
 const KILLED: i32 = 130;
 
-/// Whether the user wants the command to end. A second signal ends it without waiting.
-pub(super) struct Interrupt(Arc<AtomicBool>);
+static CAME: AtomicBool = AtomicBool::new(false);
+static ENDING: Mutex<Option<Ending>> = Mutex::new(None);
 
-impl Interrupt {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let flag = Arc::new(AtomicBool::new(false));
-        let set = flag.clone();
-        let handler = move || {
-            if set.swap(true, Ordering::AcqRel) {
-                process::exit(KILLED);
-            }
-        };
-        ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))?;
-        Ok(Self(flag))
+/// What ends a command that cannot look whether a signal came, since it waits for its input.
+type Ending = Box<dyn FnOnce() + Send>;
+
+/// Notes signals from now on. A second one ends the process without waiting.
+pub(super) fn note() -> Result<(), Failure> {
+    keep_ignored();
+    let handler = || {
+        if CAME.swap(true, Ordering::AcqRel) {
+            process::exit(KILLED);
+        }
+        end();
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Blocks the signals that are ignored, as `nohup` and shells arrange for background jobs: the
+/// handler would end that. Threads that begin later inherit it.
+#[cfg(target_os = "linux")]
+fn keep_ignored() {
+    use nix::sys::signal::{SigSet, Signal};
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    let ignored = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        if ignored >> (signal as i32 - 1) & 1 == 1 {
+            set.add(signal);
+        }
     }
+    let _ = set.thread_block(); // then they end it, as they would without this
+}
 
-    pub(super) fn came(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+#[cfg(not(target_os = "linux"))]
+fn keep_ignored() {}
+
+/// Whether the user wants the command to end.
+pub(super) fn came() -> bool {
+    CAME.load(Ordering::Acquire)
+}
+
+/// Sets what ends the command; it runs once, on a thread of its own, and ends the process.
+pub(super) fn ends_by(ending: impl FnOnce() + Send + 'static) {
+    *lock() = Some(Box::new(ending));
+    if came() {
+        end(); // the signal found none
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Option<Ending>> {
+    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end() {
+    let ending = lock().take();
+    if let Some(ending) = ending {
+        // Not here: a second signal is to be noticed meanwhile.
+        thread::spawn(ending);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `kavka` command: topics, produce and consume, in the habits of kcat and Kafka's own tools.
 //!
-//! Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage.
+//! Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 130 a second signal.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -12,16 +12,19 @@ mod consume;
 mod failure;
 mod interrupt;
 mod json;
+mod lines;
 mod metadata;
 mod notices;
 mod places;
 mod produce;
 mod progress;
 mod properties;
+mod streams;
 mod text;
 mod topics;
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -30,13 +33,17 @@ use clap_complete::Shell;
 use common::{Common, Settings};
 use failure::Failure;
 
+/// clap's exit code, and ours.
+const WRONG_USAGE: u8 = 2;
+
 /// Talks to Apache Kafka.
 #[derive(Parser)]
 #[command(
     name = "kavka",
     version,
-    after_help = "Exit codes: 0 done, or ended by SIGINT or SIGTERM; 1 failed, with the reason on \
-                  stderr; 2 wrong usage."
+    after_help = "Exit codes: 0 done, or a signal ended produce, consume or topics watch; 1 failed, \
+                  with the reason on stderr; 2 wrong usage: options, formats, properties, \
+                  addresses; 130 a second signal came while the first was handled."
 )]
 struct Cli {
     #[command(flatten)]
@@ -64,17 +71,23 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
-    match run(common, command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    let ended = match Cli::try_parse() {
+        Ok(Cli { common, command }) => run(common, command),
+        Err(error) if error.use_stderr() => {
+            // Without a reader of stderr there is still the exit code.
+            let _ = error.print();
+            return ExitCode::from(WRONG_USAGE);
+        }
+        Err(help) => print_help(&help),
+    };
+    ended.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
 fn run(common: Common, command: Command) -> Result<(), Failure> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
+    interrupt::note()?;
     let settings = Settings::new(common)?;
     match command {
         Command::Topics(command) => topics::run(&settings, command),
@@ -85,12 +98,28 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Help or version, which clap would print without looking whether that worked.
+fn print_help(help: &clap::Error) -> Result<(), Failure> {
+    let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let text = help.render();
+    let text = match io::stdout().is_terminal() && !plain {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    print(text.as_bytes())
+}
+
 fn completions(shell: Shell) -> Result<(), Failure> {
     // Not to stdout at once: a write error would be a panic there.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kavka", &mut script);
-    let mut out = io::stdout().lock();
-    out.write_all(&script)?;
+    print(&script)
+}
+
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = streams::out()?;
+    out.write_all(text)?;
     Ok(out.flush()?)
 }
 

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::common::Settings;
-use super::notices::Notices;
-use super::text::out;
+use super::notices::{Notices, node, signal_name};
+use super::streams::out;
+use super::text::{counted, distinct, topic_name};
 use super::topics::{as_json, table};
 
 #[derive(Args)]
 pub(super) struct Options {
     /// Only these topics; all if left out
+    #[arg(value_parser = topic_name)]
     topics: Vec<String>,
     /// One JSON object
     #[arg(long)]
@@ -35,9 +37,9 @@ struct Known {
 }
 
 pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure> {
-    let known = find(settings, options)?;
+    let mut out = out()?;
+    let known = find(settings, options).map_err(|failure| failure.if_undone("metadata"))?;
     let age = known.since.elapsed();
-    let mut out = out();
     if options.json {
         writeln!(out, "{}", whole(&known, age))?;
     } else {
@@ -48,7 +50,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure>
 
 fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
     let admin = Admin::new(settings.config())?;
-    let (events, mut notices) = (admin.events(), Notices::new(settings.verbose()));
+    let (events, notices) = (admin.events(), Notices::new(settings.verbose()));
     let since = Instant::now();
     if options.topics.is_empty() {
         let (cluster, mut topics) = notices.wait(admin.metadata(None), &events)?;
@@ -57,14 +59,14 @@ fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
     }
     let mut known =
         Known { cluster: ClusterDescription::default(), topics: Vec::new(), fresh: vec![], since };
-    for name in &options.topics {
-        let (cluster, topics) = notices.wait(admin.metadata(Some(name)), &events)?;
+    for name in distinct(&options.topics) {
+        let (cluster, topics) = notices.wait_for_topic(|| admin.metadata(Some(name)), &events)?;
         known.cluster = cluster;
         known.topics.extend(topics);
     }
     let producer = Producer::new(settings.config())?;
     let events = producer.events();
-    for name in &options.topics {
+    for name in distinct(&options.topics) {
         known.fresh.push(notices.wait(producer.freshness(name), &events)?);
     }
     Ok(known)
@@ -72,10 +74,11 @@ fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
 
 fn print(out: &mut impl Write, known: &Known, age: Duration) -> Result<(), Failure> {
     let cluster = &known.cluster;
-    let (id, brokers, topics) =
-        (cluster.id.as_deref().unwrap_or("-"), cluster.brokers.len(), known.topics.len());
+    let id = cluster.id.as_deref().unwrap_or("-");
+    let brokers = counted(cluster.brokers.len() as u64, "broker");
+    let topics = counted(known.topics.len() as u64, "topic");
     let age = age.as_millis();
-    writeln!(out, "cluster {id}\t{brokers} brokers\t{topics} topics\tat most {age} ms old")?;
+    writeln!(out, "cluster {id}\t{brokers}\t{topics}\tat most {age} ms old")?;
     for broker in &cluster.brokers {
         write!(out, "broker {}\t{}:{}", broker.id, broker.host, broker.port)?;
         if let Some(rack) = &broker.rack {
@@ -90,8 +93,8 @@ fn print(out: &mut impl Write, known: &Known, age: Duration) -> Result<(), Failu
         writeln!(out)?;
         table(out, topic)?;
         if let Some(fresh) = known.fresh.get(n) {
-            let (broker, signal, age) = (fresh.broker, fresh.signal, fresh.age.as_millis());
-            writeln!(out, "confirmed {age} ms ago by broker {broker} ({signal:?})")?;
+            let (signal, age) = (signal_name(fresh.signal), fresh.age.as_millis());
+            writeln!(out, "confirmed {age} ms ago by {} ({signal})", node(fresh.broker))?;
         }
     }
     Ok(())
@@ -107,7 +110,7 @@ fn whole(known: &Known, age: Duration) -> Value {
         if let Some(fresh) = known.fresh.get(n) {
             value["age_ms"] = millis(fresh.age);
             value["confirmed_by"] = json!(fresh.broker);
-            value["signal"] = json!(format!("{:?}", fresh.signal));
+            value["signal"] = json!(signal_name(fresh.signal));
         }
         value
     };

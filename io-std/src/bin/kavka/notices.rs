@@ -1,57 +1,99 @@
 //! Events in words, on stderr.
 
 use core::time::Duration;
-use std::io::{self, Write};
 use std::thread;
+use std::time::Instant;
 
-use kavka_std::{Error, Event, Events, Pending};
+use kavka_std::kavka_core::{Error as Core, MoveReason, Obstacle, PeerFault, Signal};
+use kavka_std::{Error, ErrorKind, Event, Events, NetMetrics, Pending};
 
-use super::failure;
+use super::failure::UNKNOWN;
+use super::{Failure, failure, interrupt, lines};
 
 /// Requests that end within this time need no comment.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A topic that was just created may be unknown to some brokers for this long.
+const NEW: Duration = Duration::from_secs(2);
+/// Between two requests for such a topic.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often an interrupt is looked for.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Prints events: what goes wrong, or with `all` whatever happens.
 pub(super) struct Notices {
     all: bool,
-    last: String,
 }
 
 impl Notices {
     pub(super) fn new(all: bool) -> Self {
-        Self { all, last: String::new() }
+        Self { all }
     }
 
-    pub(super) fn show(&mut self, event: &Event) {
-        let text = describe(event);
-        if (self.all || trouble(event).is_some()) && text != self.last {
-            // Without a reader of stderr there are still results.
-            let _ = writeln!(io::stderr(), "kavka: {text}");
-            self.last = text;
+    pub(super) fn show(&self, event: &Event) {
+        if self.all || trouble(event).is_some() {
+            lines::notice(&describe(event));
         }
     }
 
-    /// Shows what has happened up to now.
-    pub(super) fn show_all(&mut self, events: &Events) {
-        while let Some(event) = events.try_next() {
-            self.show(&event);
-        }
+    /// Waits for a result; what goes wrong is printed when it takes longer than a moment. Ends
+    /// early with a signal, and once it is known that there will be none.
+    pub(super) fn wait<T>(&self, pending: Pending<T>, events: &Events) -> Result<T, Failure> {
+        Ok(self.wait_for(pending, events)??)
     }
 
-    /// Waits for a result; what goes wrong is printed when it takes longer than a moment.
-    pub(super) fn wait<T>(&mut self, pending: Pending<T>, events: &Events) -> Result<T, Error> {
-        let mut pending = pending;
+    /// The same for a topic that brokers may not know yet: it may have been created just now.
+    pub(super) fn wait_for_topic<T>(
+        &self,
+        request: impl Fn() -> Pending<T>,
+        events: &Events,
+    ) -> Result<T, Failure> {
+        let begun = Instant::now();
         loop {
-            match pending.wait_timeout(PATIENCE) {
-                Ok(result) => {
-                    if self.all {
-                        self.show_all(events);
-                    }
-                    return result;
+            match self.wait_for(request(), events)? {
+                Err(error)
+                    if error.code().is_some_and(|code| code.0 == UNKNOWN)
+                        && begun.elapsed() < NEW
+                        && !interrupt::came() =>
+                {
+                    thread::sleep(AGAIN);
                 }
-                Err(waiting) => pending = waiting,
+                other => return Ok(other?),
             }
-            self.show_all(events);
+        }
+    }
+
+    /// Waits for a result, with an error to look at.
+    fn wait_for<T>(
+        &self,
+        pending: Pending<T>,
+        events: &Events,
+    ) -> Result<Result<T, Error>, Failure> {
+        let begun = Instant::now();
+        let mut pending = pending;
+        let mut early = Vec::new();
+        loop {
+            let (result, again) = match pending.wait_timeout(TICK) {
+                Ok(result) => (Some(result), None),
+                Err(again) => (None, Some(again)),
+            };
+            early.extend(core::iter::from_fn(|| events.try_next()));
+            if self.all || begun.elapsed() >= PATIENCE {
+                early.iter().for_each(|event| self.show(event));
+                if result.is_none()
+                    && let Some(why) = early.iter().find_map(|event| hopeless(event, || None))
+                {
+                    return Err(Failure::Failed(why));
+                }
+                early.clear();
+            }
+            pending = match (result, again) {
+                (Some(result), _) => return Ok(result),
+                (None, Some(again)) if !interrupt::came() => again,
+                _ => {
+                    let text = "interrupted before a broker had responded";
+                    return Err(Failure::Interrupted(text.to_owned()));
+                }
+            };
         }
     }
 }
@@ -69,12 +111,48 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
     wrong.then(|| describe(event))
 }
 
-/// Prints events on a thread of their own until the client ends.
-pub(super) fn in_background(events: Events, all: bool) {
+/// Why waiting is in vain, if it is: brokers agree that a topic does not exist, or an address leads
+/// to another cluster and no other broker responds. `net`: the connections.
+pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) -> Option<String> {
+    match event {
+        Event::TopicFailed { error, .. } if error.code().is_some_and(|code| code.0 == UNKNOWN) => {
+            Some(failure::describe(error))
+        }
+        Event::Disconnected { error, .. } if leads_elsewhere(error) => {
+            let address = error.broker().unwrap_or_default();
+            let others = net().is_some_and(|net| {
+                net.each.iter().any(|at| at.round_trip.is_some() && *at.address != *address)
+            });
+            (!others).then(|| failure::describe(error))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the address belongs to another cluster.
+pub(super) fn leads_elsewhere(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::OtherCluster)
+                | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. })
+        )
+    )
+}
+
+/// Prints events on a thread of their own until the client ends. `ending` returns whether an event
+/// ended the command.
+pub(super) fn in_background(
+    events: Events,
+    all: bool,
+    ending: impl Fn(&Event) -> bool + Send + 'static,
+) {
     let run = move || {
-        let mut notices = Notices::new(all);
+        let notices = Notices::new(all);
         while let Ok(event) = events.next().wait() {
-            notices.show(&event);
+            if !ending(&event) {
+                notices.show(&event);
+            }
         }
     };
     // Without another thread there are no notices, only results.
@@ -83,36 +161,78 @@ pub(super) fn in_background(events: Events, all: bool) {
 
 /// An event in words.
 pub(super) fn describe(event: &Event) -> String {
+    let at = |topic: &str, partition: &u32| format!("{topic}, partition {partition}");
     match event {
-        Event::TopicReady { topic, partitions } => format!("{topic}: {partitions} partitions"),
+        Event::TopicReady { topic, partitions } => {
+            format!("{topic}: {}", count(*partitions))
+        }
         Event::PartitionsAdded { topic, from, to, broker, signal } => {
-            format!("{topic}: grown from {from} to {to} partitions (broker {broker}, {signal:?})")
+            let (broker, signal) = (node(*broker), signal_name(*signal));
+            format!("{topic}: grown from {from} to {to} partitions ({broker}, by {signal})")
+        }
+        Event::LeaderMoved { topic, partition, epoch: -1 } => {
+            format!("{}: new leader", at(topic, partition))
         }
         Event::LeaderMoved { topic, partition, epoch } => {
-            format!("{topic}, partition {partition}: new leader, epoch {epoch}")
+            format!("{}: new leader, epoch {epoch}", at(topic, partition))
         }
         Event::TopicRecreated { topic, partitions } => {
-            format!("{topic}: recreated with {partitions} partitions")
+            format!("{topic}: recreated with {}", count(*partitions))
         }
         Event::TopicFailed { error, .. }
         | Event::PartitionFailed { error, .. }
         | Event::Disconnected { error, .. } => failure::describe(error),
         Event::Unresponsive { address, silent, .. } => {
-            format!("no answer from broker {address} for {} s", silent.as_secs())
+            format!("no response from broker {address} for {} s", silent.as_secs())
         }
-        Event::BrokerStale { broker, topic } => format!("{topic}: broker {broker} is stale"),
-        Event::Assigned { topic, partition } => format!("{topic}, partition {partition}: reading"),
+        Event::BrokerStale { broker, topic } => {
+            format!("{topic}: {} knows less of it than was known before", node(*broker))
+        }
+        Event::Assigned { topic, partition } => format!("{}: reading", at(topic, partition)),
+        Event::Positioned { topic, partition, offset } => {
+            format!("{}: reading begins at offset {offset}", at(topic, partition))
+        }
+        Event::EndOfPartition { topic, partition, offset } => {
+            format!("{}: read to its end, offset {offset}", at(topic, partition))
+        }
         Event::Moved { topic, partition, from, to, why } => {
-            format!("{topic}, partition {partition}: position {from} -> {to} ({why:?})")
+            let why = match why {
+                MoveReason::OutOfRange => "the log has no offset like the first",
+                MoveReason::Truncated => "the log was truncated",
+                MoveReason::Recreated => "the topic was recreated",
+                _ => "it is not known why",
+            };
+            format!("{}: position {from} -> {to}: {why}", at(topic, partition))
         }
-        other => format!("{other:?}"),
+        // There is none that this command does not know.
+        _ => "something else happened".to_owned(),
+    }
+}
+
+fn count(partitions: u32) -> String {
+    super::text::counted(partitions.into(), "partition")
+}
+
+/// A node id, -1 for a bootstrap address.
+pub(super) fn node(broker: i32) -> String {
+    match broker {
+        0.. => format!("broker {broker}"),
+        _ => "a bootstrap broker".to_owned(),
+    }
+}
+
+/// How a broker reported the number of partitions: names of Kafka's APIs.
+pub(super) fn signal_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Metadata => "Metadata",
+        Signal::DescribeTopicPartitions => "DescribeTopicPartitions",
+        Signal::ListOffsets => "ListOffsets",
+        Signal::Snapshot => "Snapshot",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kavka_std::kavka_core::MoveReason;
-
     use super::*;
 
     #[test]
@@ -122,20 +242,32 @@ mod tests {
         assert_eq!((describe(&ready).as_str(), trouble(&ready)), ("t: 2 partitions", None));
         let moved = Event::LeaderMoved { topic: topic(), partition: 1, epoch: 4 };
         assert_eq!(describe(&moved), "t, partition 1: new leader, epoch 4");
-        let again = Event::TopicRecreated { topic: topic(), partitions: 3 };
-        assert_eq!(describe(&again), "t: recreated with 3 partitions");
+        let moved = Event::LeaderMoved { topic: topic(), partition: 1, epoch: -1 };
+        assert_eq!(describe(&moved), "t, partition 1: new leader");
+        let again = Event::TopicRecreated { topic: topic(), partitions: 1 };
+        assert_eq!(describe(&again), "t: recreated with 1 partition");
         let stale = Event::BrokerStale { broker: 7, topic: topic() };
-        assert_eq!(describe(&stale), "t: broker 7 is stale");
+        assert_eq!(describe(&stale), "t: broker 7 knows less of it than was known before");
         let taken = Event::Assigned { topic: topic(), partition: 1 };
         assert_eq!(describe(&taken), "t, partition 1: reading");
-        let jump = Event::Moved {
-            topic: topic(),
-            partition: 0,
-            from: 9,
-            to: 5,
-            why: MoveReason::Truncated,
-        };
-        let text = trouble(&jump).expect("trouble");
-        assert!(text.starts_with("t, partition 0: position 9 -> 5"), "{text}");
+        let positioned = Event::Positioned { topic: topic(), partition: 1, offset: 5 };
+        assert_eq!(describe(&positioned), "t, partition 1: reading begins at offset 5");
+        let ended = Event::EndOfPartition { topic: topic(), partition: 1, offset: 9 };
+        assert_eq!(describe(&ended), "t, partition 1: read to its end, offset 9");
+        let (broker, signal) = (-1, Signal::ListOffsets);
+        let grown = Event::PartitionsAdded { topic: topic(), from: 1, to: 2, broker, signal };
+        assert_eq!(
+            describe(&grown),
+            "t: grown from 1 to 2 partitions (a bootstrap broker, by ListOffsets)"
+        );
+        for (why, words) in [
+            (MoveReason::OutOfRange, "the log has no offset like the first"),
+            (MoveReason::Truncated, "the log was truncated"),
+            (MoveReason::Recreated, "the topic was recreated"),
+        ] {
+            let jump = Event::Moved { topic: topic(), partition: 0, from: 9, to: 5, why };
+            let text = trouble(&jump).expect("trouble");
+            assert_eq!(text, format!("t, partition 0: position 9 -> 5: {words}"));
+        }
     }
 }

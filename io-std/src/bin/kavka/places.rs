@@ -1,21 +1,11 @@
 //! Which partitions a topic has, and where their logs begin and end.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use kavka_std::{Admin, Error, Events, PartitionDescription, Start, TopicDescription};
 
 use super::common::Settings;
 use super::notices::Notices;
 use super::text::join;
 use super::{Failure, failure};
-
-/// A topic that was just created may be unknown to some brokers for this long.
-const NEW: Duration = Duration::from_secs(2);
-/// Between two requests for such a topic.
-const AGAIN: Duration = Duration::from_millis(100);
-/// UNKNOWN_TOPIC_OR_PARTITION.
-const UNKNOWN: i16 = 3;
 
 pub(super) struct Places {
     admin: Admin,
@@ -30,24 +20,13 @@ impl Places {
         Ok(Self { admin, events, notices: Notices::new(settings.verbose()) })
     }
 
-    pub(super) fn describe(&mut self, topic: &str) -> Result<TopicDescription, Failure> {
-        let begun = Instant::now();
-        loop {
-            match self.notices.wait(self.admin.describe(topic), &self.events) {
-                Err(error)
-                    if error.code().is_some_and(|code| code.0 == UNKNOWN)
-                        && begun.elapsed() < NEW =>
-                {
-                    thread::sleep(AGAIN);
-                }
-                other => return Ok(other?),
-            }
-        }
+    pub(super) fn describe(&self, topic: &str) -> Result<TopicDescription, Failure> {
+        self.notices.wait_for_topic(|| self.admin.describe(topic), &self.events)
     }
 
     /// Offsets of these partitions; the reason, with topic and partition, for those without.
     pub(super) fn offsets(
-        &mut self,
+        &self,
         topic: &str,
         partitions: &[u32],
         at: Start,

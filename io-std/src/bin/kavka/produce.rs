@@ -1,30 +1,37 @@
 //! `kavka produce`.
 
 mod input;
+mod sample;
 
+use core::cell::Cell;
 use core::time::Duration;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
-use kavka_std::kavka_core::record::{HEADER_LEN, encoded_len};
-use kavka_std::{Acks, Compression, Config, Header, ProduceError, Producer, Record};
+use kavka_std::kavka_core::record::{HEADER_LEN, HeaderRef, encoded_len};
+use kavka_std::{Acks, Compression, Config, Event, ProduceError, Producer, Record};
 
-use super::Failure;
 use super::common::Settings;
+use super::failure::describe_lost;
 use super::json::{self, Parsed};
-use super::notices::{Notices, in_background};
+use super::notices::{Notices, hopeless, in_background};
 use super::places::missing;
 use super::progress::Progress;
-use super::text::{pair, unescape};
+use super::streams::input;
+use super::text::{PARTITION, counted, key_separator, pair, topic_name, unescape};
+use super::{Failure, interrupt, lines};
 use input::{Lines, too_large};
+use sample::Sample;
 
 /// How long acknowledgements are waited for after an interrupt.
 const INTERRUPTED: Duration = Duration::from_secs(5);
 /// Records fail after the delivery timeout, with a reason: closing waits for that, too.
 const REASONS: Duration = Duration::from_secs(2);
+/// The same when nothing can be delivered any more, as far as is known.
+const HOPELESS: Duration = Duration::from_secs(1);
 /// How often a producer without space is tried, since an interrupt may have come meanwhile.
 const TICK: Duration = Duration::from_millis(200);
 /// A byte of a record takes six of JSON at most, as in \u001f.
@@ -35,9 +42,10 @@ const AROUND: usize = 64 << 10;
 #[derive(Args)]
 pub(super) struct Options {
     /// Where to
+    #[arg(value_parser = topic_name)]
     topic: String,
     /// Only to this partition
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
     partition: Option<u32>,
     /// Text between key and value; \t and \xHH are understood
     #[arg(short = 'K', long, value_name = "SEPARATOR")]
@@ -76,7 +84,7 @@ pub(super) struct Options {
     #[arg(long)]
     linger_when_idle: bool,
     /// Seconds after which a record that is not acknowledged has failed [default: 120]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     delivery_timeout: Option<u64>,
 }
 
@@ -104,44 +112,47 @@ impl From<AcksArg> for Acks {
 
 pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> {
     let (config, delivery) = config(settings, &options);
-    let stdin = io::stdin();
     let largest = settings.properties.largest_record();
     let limit =
         if options.json { largest.saturating_mul(JSON).saturating_add(AROUND) } else { largest };
-    let mut lines = Lines::new(stdin.lock(), unescape(&options.delimiter), limit)?;
+    let mut lines = Lines::new(input()?, unescape("--delimiter", &options.delimiter)?, limit)?;
     let headers: Vec<_> =
         options.header.iter().map(|text| pair("--header", text)).collect::<Result<_, _>>()?;
+    let separator = key_separator(options.key_separator.as_deref())?;
     let producer = Producer::new(config)?;
     let events = producer.events();
-    let mut notices = Notices::new(settings.verbose());
-    let known = notices.wait(producer.freshness(&options.topic), &events)?;
+    let notices = Notices::new(settings.verbose());
+    let known = notices
+        .wait(producer.freshness(&options.topic), &events)
+        .map_err(|failure| failure.interrupted("nothing was read and nothing sent"))?;
     if let Some(partition) = options.partition.filter(|partition| *partition >= known.partitions) {
         return Err(Failure::Failed(missing(&options.topic, partition, known.partitions as usize)));
     }
-    in_background(events, settings.verbose());
 
+    let shared = Arc::new(Shared::new(producer, settings.verbose()));
+    let ending = shared.clone();
+    in_background(events, settings.verbose(), move |event| ending.is_over(event));
+    let ending = shared.clone();
+    interrupt::ends_by(move || ending.interrupted());
     let sender = Sender {
         options: &options,
         headers,
+        separator,
         largest,
-        partitions: known.partitions,
-        shared: Arc::default(),
+        partitions: Cell::new(known.partitions),
+        shared: &shared,
     };
-    *sender.shared.lock() = Some(producer);
-    on_interrupt(&sender.shared, settings.verbose())?;
     let fed = sender.feed(&mut lines);
-    let Some(producer) = sender.shared.lock().take() else {
-        // Interrupted: the handler ends the process.
+    let Some(producer) = shared.take() else {
+        // Something else ends the process.
         loop {
             std::thread::park();
         }
     };
-    let sent = sender.shared.sent.load(Ordering::Relaxed);
-    let bound = delivery.saturating_add(REASONS);
-    let ended = end(producer, sent, bound, settings.verbose());
+    let ended = shared.end(producer, delivery.saturating_add(REASONS));
     match (fed, ended) {
-        (Ok(()), ended) => ended,
-        (fed, Ok(())) => fed,
+        (Ok(()), ended) => ended.map(|sent| shared.delivered(sent)),
+        (fed, Ok(_)) => fed,
         (Err(fed), Err(ended)) => {
             fed.say();
             Err(ended)
@@ -153,7 +164,7 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
     let properties = &settings.properties;
     let acks = options.acks.map(Acks::from).or(properties.acks).unwrap_or_default();
     let linger = options.linger.map(Duration::from_millis).or(properties.linger);
-    let delivery = options.delivery_timeout.map(|s| Duration::from_secs(s.max(1)));
+    let delivery = options.delivery_timeout.map(Duration::from_secs);
     let delivery = delivery.or(properties.delivery_timeout).unwrap_or(Duration::from_secs(120));
     let mut config = settings
         .config()
@@ -172,38 +183,103 @@ fn config(settings: &Settings, options: &Options) -> (Config, Duration) {
     (config, delivery)
 }
 
-/// What the signal handler shares.
-#[derive(Default)]
+/// What the threads share that may end the command. The one that takes the producer does.
 struct Shared {
     producer: Mutex<Option<Producer>>,
+    sample: Mutex<Option<Sample>>,
     sent: AtomicU64,
+    verbose: bool,
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Producer>> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(producer: Producer, verbose: bool) -> Self {
+        let (producer, sample) = (Mutex::new(Some(producer)), Mutex::new(Sample::new()));
+        Self { producer, sample, sent: AtomicU64::new(0), verbose }
     }
+
+    fn take(&self) -> Option<Producer> {
+        lock(&self.producer).take()
+    }
+
+    /// Waits for acknowledgements. Returns how many records were delivered: all.
+    fn end(&self, producer: Producer, bound: Duration) -> Result<u64, Failure> {
+        let watched = lock(&self.sample).take().map(Sample::end).unwrap_or_default();
+        let mut lost = producer.close(bound).wait()?;
+        watched.add_to(&mut lost);
+        let sent = self.sent.load(Ordering::Relaxed);
+        if lost.is_empty() {
+            return Ok(sent);
+        }
+        let (all, lost) = (counted(sent, "record"), describe_lost(&lost));
+        Err(Failure::Failed(format!("of {all}: {lost}")))
+    }
+
+    fn delivered(&self, sent: u64) {
+        if self.verbose {
+            lines::say(&format!("{} delivered", counted(sent, "record")));
+        }
+    }
+
+    /// Ends the process after a signal: what was read is still delivered.
+    fn interrupted(&self) {
+        let Some(producer) = self.take() else { return }; // ending already
+        let code = match self.end(producer, INTERRUPTED) {
+            Ok(sent) => {
+                let sent = counted(sent, "record");
+                lines::say(&format!(
+                    "interrupted: {sent} delivered; the input was not read to its end"
+                ));
+                0
+            }
+            Err(failure) => {
+                lines::say("interrupted: the input was not read to its end");
+                failure.say()
+            }
+        };
+        process::exit(code.into());
+    }
+
+    /// Ends the process when an event says that records cannot be delivered. Returns whether it
+    /// says so.
+    fn is_over(&self, event: &Event) -> bool {
+        let net = || {
+            let metrics = lock(&self.producer).as_ref()?.metrics();
+            Some(metrics.wait_timeout(TICK).ok()?.ok()?.net)
+        };
+        let Some(why) = hopeless(event, net) else { return false };
+        let Some(producer) = self.take() else { return false };
+        // Other brokers may still acknowledge.
+        if let Err(lost) = self.end(producer, HOPELESS) {
+            lost.say();
+        }
+        process::exit(Failure::Failed(why).say().into());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Sender<'a> {
     options: &'a Options,
     headers: Vec<(&'a str, &'a str)>,
+    separator: Option<Vec<u8>>,
     /// Largest record, in bytes.
     largest: usize,
-    /// Partitions that the topic has.
-    partitions: u32,
-    shared: Arc<Shared>,
+    /// Partitions that the topic has, as far as known here.
+    partitions: Cell<u32>,
+    shared: &'a Shared,
 }
 
 impl Sender<'_> {
     /// Sends everything that is read, up to the end of the input or an interrupt.
     fn feed(&self, lines: &mut Lines<impl BufRead>) -> Result<(), Failure> {
         let options = self.options;
-        let separator = options.key_separator.as_deref().map(unescape);
+        let separator = self.separator.as_deref();
         let mut progress = Progress::new(io::stdin().is_terminal());
         while let Some(text) = lines.next()? {
             let parsed = if !options.json {
-                input::split(text, separator.as_deref(), options.key.as_deref(), options.null)
+                input::split(text, separator, options.key.as_deref(), options.null)
             } else if text.trim_ascii().is_empty() {
                 continue;
             } else {
@@ -223,12 +299,12 @@ impl Sender<'_> {
     fn send_line(&self, parsed: &Parsed, number: u64) -> Result<bool, Failure> {
         let mut headers = Vec::with_capacity(parsed.headers.len() + self.headers.len());
         for (name, value) in &parsed.headers {
-            headers.push(Header { name, value: value.as_deref() });
+            headers.push(HeaderRef { name, value: value.as_deref() });
         }
         for (name, value) in &self.headers {
-            headers.push(Header { name, value: Some(value.as_bytes()) });
+            headers.push(HeaderRef { name: name.as_bytes(), value: Some(value.as_bytes()) });
         }
-        let record = input::record(parsed).headers(&headers);
+        let record = input::record(parsed).header_refs(&headers);
         if encoded_len(&record, 0, 0).saturating_add(HEADER_LEN) > self.largest {
             return Err(too_large(number, self.largest));
         }
@@ -236,12 +312,24 @@ impl Sender<'_> {
             None if !self.options.repartition => parsed.partition,
             chosen => chosen,
         };
-        if let Some(partition) = partition.filter(|partition| *partition >= self.partitions) {
-            let why = missing(&self.options.topic, partition, self.partitions as usize);
+        if let Some(partition) = partition.filter(|partition| *partition >= self.count(*partition))
+        {
+            let why = missing(&self.options.topic, partition, self.partitions.get() as usize);
             let advice = "--repartition lets keys choose";
             return Err(Failure::Failed(format!("line {number}: {why}; {advice}")));
         }
         self.send(partition, &record)
+    }
+
+    /// How many partitions the topic has; it may have gained this one since.
+    fn count(&self, partition: u32) -> u32 {
+        if partition >= self.partitions.get() {
+            let known =
+                lock(&self.shared.producer).as_ref().map(|at| at.freshness(&self.options.topic));
+            let known = known.and_then(|known| known.wait_timeout(INTERRUPTED).ok()?.ok());
+            self.partitions.set(known.map_or(self.partitions.get(), |known| known.partitions));
+        }
+        self.partitions.get()
     }
 
     /// Waits for space; `false`: interrupted meanwhile.
@@ -250,7 +338,7 @@ impl Sender<'_> {
         loop {
             // The lock is not held while there is no space: an interrupt needs it.
             let room = {
-                let guard = self.shared.lock();
+                let guard = lock(&self.shared.producer);
                 let Some(producer) = &*guard else { return Ok(false) };
                 let sent = match partition {
                     Some(partition) => producer.try_send_to(topic, partition, record),
@@ -258,7 +346,10 @@ impl Sender<'_> {
                 };
                 match sent {
                     Ok(pending) => {
-                        drop(pending); // failures show when the producer is closed
+                        // Other failures show when the producer is closed.
+                        if let Some(sample) = &*lock(&self.shared.sample) {
+                            sample.watch(pending);
+                        }
                         self.shared.sent.fetch_add(1, Ordering::Relaxed);
                         return Ok(true);
                     }
@@ -270,32 +361,4 @@ impl Sender<'_> {
             let _ = room.wait_timeout(TICK);
         }
     }
-}
-
-fn end(producer: Producer, sent: u64, bound: Duration, verbose: bool) -> Result<(), Failure> {
-    let lost = producer.close(bound).wait()?;
-    if !lost.is_empty() {
-        return Err(Failure::Failed(format!("of {sent} records: {lost}")));
-    }
-    if verbose {
-        writeln!(io::stderr(), "kavka: {sent} records delivered")?;
-    }
-    Ok(())
-}
-
-/// On SIGINT and SIGTERM what was read is still delivered.
-fn on_interrupt(shared: &Arc<Shared>, verbose: bool) -> Result<(), Failure> {
-    let shared = shared.clone();
-    let handler = move || {
-        let Some(producer) = shared.lock().take() else {
-            return; // ending already
-        };
-        let sent = shared.sent.load(Ordering::Relaxed);
-        let code = match end(producer, sent, INTERRUPTED, verbose) {
-            Ok(()) => 0,
-            Err(failure) => failure.say(),
-        };
-        process::exit(code.into());
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))
 }

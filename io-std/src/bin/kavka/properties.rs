@@ -2,13 +2,12 @@
 
 use core::str::FromStr;
 use std::fs;
-use std::io::{self, Write};
 use std::time::Duration;
 
 use kavka_std::kavka_core::codec::Codec;
 use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
 
-use super::Failure;
+use super::{Failure, lines};
 
 /// The values of the properties; `None` where there is none.
 #[derive(Default)]
@@ -94,19 +93,16 @@ impl Properties {
     }
 
     pub(super) fn read_option(&mut self, entry: &str) -> Result<(), Failure> {
-        let Some((key, value)) = entry.split_once('=') else {
-            return Err(Failure::Usage(format!("-X {entry}: must be KEY=VALUE")));
-        };
-        self.take("-X", key.trim(), value.trim())
+        match entry.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+            Some((key, value)) if !key.is_empty() => self.take("-X", key, value),
+            _ => Err(Failure::Usage(format!("-X {entry}: must be KEY=VALUE"))),
+        }
     }
 
     fn take(&mut self, place: &str, key: &str, value: &str) -> Result<(), Failure> {
         match self.set(key, value) {
             Ok(Taken::Yes) => {}
-            Ok(Taken::Warn(why)) => {
-                // Also without a reader of stderr the rest can be done.
-                let _ = writeln!(io::stderr(), "kavka: {place}: {key} {why}");
-            }
+            Ok(Taken::Warn(why)) => lines::say(&format!("{place}: {key} {why}")),
             Err(why) => return Err(Failure::Usage(format!("{place}: {key}={value}: {why}"))),
         }
         Ok(())
@@ -131,8 +127,8 @@ impl Properties {
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
             "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
-            "compression.gzip.level" => self.levels.push((Some(Codec::Gzip), number(value)?)),
-            "compression.zstd.level" => self.levels.push((Some(Codec::Zstd), number(value)?)),
+            "compression.gzip.level" => self.level(Codec::Gzip, value)?,
+            "compression.zstd.level" => self.level(Codec::Zstd, value)?,
             "compression.level" => self.levels.push((None, number(value)?)),
             _ => return self.set_timing(key, value),
         }
@@ -178,6 +174,17 @@ impl Properties {
             _ => return Err("must be earliest, latest or none".into()),
         };
         (self.start, self.out_of_range) = (start, Some(out_of_range));
+        Ok(())
+    }
+
+    /// Takes the level of a codec, which has to be one that it has.
+    fn level(&mut self, codec: Codec, value: &str) -> Result<(), String> {
+        let level = number(value)?;
+        // Java's default.
+        if !(level == -1 && codec == Codec::Gzip) {
+            format!("{codec}:{level}").parse::<Compression>()?;
+        }
+        self.levels.push((Some(codec), level));
         Ok(())
     }
 
@@ -425,6 +432,7 @@ mod tests {
             ("compression.codec", "gzip"),
             ("compression.type", "zstd"),
             ("compression.gzip.level", "9"),
+            ("compression.gzip.level", "-1"),
             ("compression.zstd.level", "1"),
         ];
         let mut properties = Properties::default();
@@ -463,6 +471,8 @@ mod tests {
             ("transactional.id", "t"),
             ("compression.type", "uncompressed"),
             ("compression.zstd.level", "high"),
+            ("compression.zstd.level", "23"),
+            ("compression.gzip.level", "10"),
         ] {
             assert!(properties.set(key, value).is_err(), "{key}={value}");
         }

@@ -1,43 +1,74 @@
 //! Text in and out.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Stdout};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Failure;
 
-/// Buffered stdout. Its errors, a closed pipe among them, are returned instead of a panic.
-pub(super) type Out = BufWriter<Stdout>;
-
-pub(super) fn out() -> Out {
-    BufWriter::with_capacity(64 << 10, io::stdout())
+/// Reads text that stands for some bytes on the command line: `\t`, `\n`, `\r`, `\0`, `\\`, `\xHH`.
+pub(super) fn unescape(option: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, from) = rest.split_at(at);
+        plain.extend_from_slice(before.as_bytes());
+        let (byte, taken) =
+            escape(from).map_err(|why| Failure::Usage(format!("{option} {text}: {why}")))?;
+        plain.push(byte);
+        rest = from.get(taken..).unwrap_or_default();
+    }
+    plain.extend_from_slice(rest.as_bytes());
+    Ok(plain)
 }
 
-/// Text that stands for some bytes on the command line: `\t`, `\n`, `\r`, `\0`, `\\`, `\xHH`.
-pub(super) fn unescape(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = || {
-            let digits = bytes.get(at + 2..at + 4)?;
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let value = digit(*digits.first()?)? * 16 + digit(*digits.get(1)?)?;
-            u8::try_from(value).ok()
-        };
-        let (value, taken) = match (byte, bytes.get(at + 1)) {
-            (b'\\', Some(b't')) => (b'\t', 2),
-            (b'\\', Some(b'n')) => (b'\n', 2),
-            (b'\\', Some(b'r')) => (b'\r', 2),
-            (b'\\', Some(b'0')) => (0, 2),
-            (b'\\', Some(b'\\')) => (b'\\', 2),
-            (b'\\', Some(b'x')) => hex().map_or((byte, 1), |value| (value, 4)),
-            _ => (byte, 1),
-        };
-        plain.push(value);
-        at += taken;
+/// Reads the escape at the front of `text`, which begins with a backslash: its byte, and how many
+/// bytes it takes.
+pub(super) fn escape(text: &str) -> Result<(u8, usize), String> {
+    let byte = match text.chars().nth(1) {
+        Some('t') => b'\t',
+        Some('n') => b'\n',
+        Some('r') => b'\r',
+        Some('0') => 0,
+        Some('\\') => b'\\',
+        Some('x') => {
+            let digits = text.get(2..4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
+            let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            return byte.map(|byte| (byte, 4)).ok_or("\\x needs two hexadecimal digits".into());
+        }
+        Some(other) => return Err(format!("\\{other} means nothing; write \\\\ for a backslash")),
+        None => return Err("\\ stands at the end; write \\\\ for a backslash".into()),
+    };
+    Ok((byte, 2))
+}
+
+/// Reads the name of a topic: what brokers accept as one (`Topic.validate`).
+pub(super) fn topic_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let good = (1..=249).contains(&text.len()) && text.bytes().all(fits);
+    if good && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err("a topic name has 1 to 249 of a-z A-Z 0-9 . _ -, and is not . or ..".to_owned())
     }
-    plain
+}
+
+/// Names without those that were there before.
+pub(super) fn distinct(names: &[String]) -> Vec<&str> {
+    let mut seen = HashSet::new();
+    names.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect()
+}
+
+/// Largest index of a partition.
+pub(super) const PARTITION: i64 = i32::MAX as i64 - 1;
+
+/// Reads `-K`.
+pub(super) fn key_separator(text: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
+    match text {
+        Some("") => Err(Failure::Usage("--key-separator must not be empty".into())),
+        Some(text) => unescape("--key-separator", text).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// `NAME=VALUE`, the value of this option.
@@ -51,6 +82,11 @@ pub(super) fn time_of_day() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (day, millis) = (now.as_secs() % 86_400, now.subsec_millis());
     format!("{:02}:{:02}:{:02}.{millis:03}", day / 3600, day / 60 % 60, day % 60)
+}
+
+/// A number of things, in English.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Node ids as text, for a table.
@@ -69,10 +105,24 @@ mod tests {
 
     #[test]
     fn separators_can_be_written_with_backslashes() {
-        assert_eq!(unescape(r"\t\n\r\0"), b"\t\n\r\0");
-        assert_eq!(unescape(r"a\x1fb\\n"), b"a\x1fb\\n");
-        assert_eq!(unescape(r"\xzz\q\x+1\x"), br"\xzz\q\x+1\x", "unknown ones stay as they are");
-        assert_eq!(unescape("ž"), "ž".as_bytes());
+        let plain = |text| unescape("-K", text).ok().expect(text);
+        assert_eq!(plain(r"\t\n\r\0"), b"\t\n\r\0");
+        assert_eq!(plain(r"a\x1fb\\n\xFF"), b"a\x1fb\\n\xff");
+        assert_eq!(plain("ž"), "ž".as_bytes());
+        for bad in [r"\xzz", r"\x1", r"\x+1", r"\q", r"a\", r"\ž", r"\x1ž"] {
+            assert!(matches!(unescape("-K", bad), Err(Failure::Usage(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_topics_are_those_that_brokers_accept() {
+        let long = "x".repeat(250);
+        for good in ["t", "a.b_c-9", "...", "__consumer_offsets", &long[1..]] {
+            assert_eq!(topic_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "ž", "a\n", &long] {
+            assert!(topic_name(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

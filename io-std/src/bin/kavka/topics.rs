@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::common::Settings;
 use super::notices::Notices;
-use super::text::{Out, join, out, pair};
+use super::streams::{Out, out};
+use super::text::{counted, join, pair, topic_name};
 use super::{Failure, interrupt, notices, places};
 
 #[derive(Subcommand)]
@@ -28,12 +29,19 @@ pub(super) enum Command {
     /// Create a topic
     Create {
         /// Its name
+        #[arg(value_parser = topic_name)]
         name: String,
-        /// Partitions; the brokers' default if left out
-        #[arg(short, long, default_value_t = -1, allow_negative_numbers = true)]
+        /// Partitions; -1 is the brokers' default
+        #[arg(
+            short, long, default_value_t = -1, allow_negative_numbers = true,
+            value_parser = clap::value_parser!(i32).range(-1..)
+        )]
         partitions: i32,
-        /// Replicas of each; the brokers' default if left out
-        #[arg(short, long, default_value_t = -1, allow_negative_numbers = true)]
+        /// Replicas of each; -1 is the brokers' default
+        #[arg(
+            short, long, default_value_t = -1, allow_negative_numbers = true,
+            value_parser = clap::value_parser!(i16).range(-1..)
+        )]
         replication_factor: i16,
         /// Topic config, such as retention.ms=60000; may be repeated
         #[arg(short = 'c', long, value_name = "NAME=VALUE")]
@@ -42,6 +50,7 @@ pub(super) enum Command {
     /// Leaders and replicas of a topic's partitions
     Describe {
         /// Its name
+        #[arg(value_parser = topic_name)]
         name: String,
         /// One JSON object
         #[arg(long)]
@@ -52,20 +61,22 @@ pub(super) enum Command {
     /// Add partitions to a topic
     Grow {
         /// Its name
+        #[arg(value_parser = topic_name)]
         name: String,
         /// Partitions afterwards
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..))]
         partitions: i32,
     },
     /// Delete a topic and its records
     Delete {
         /// Its name
+        #[arg(value_parser = topic_name)]
         name: String,
     },
     /// Print when topics gain partitions, until interrupted
     Watch {
         /// Their names
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = topic_name)]
         names: Vec<String>,
         /// One JSON object per line
         #[arg(long)]
@@ -73,15 +84,37 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Watch { names, json } => return watch::run(settings, &names, json),
-        Command::Offsets(options) => return offsets::run(settings, &options),
-        _ => {}
+impl Command {
+    /// What a signal may leave undone.
+    fn doing(&self) -> String {
+        let changes =
+            |what: &str, name: &str| format!("{what} {name} (it may happen all the same)");
+        match self {
+            Self::Create { name, .. } => changes("create topic", name),
+            Self::Grow { name, .. } => changes("grow topic", name),
+            Self::Delete { name } => changes("delete topic", name),
+            Self::Describe { name, .. } => format!("describe topic {name}"),
+            Self::List { .. } | Self::Offsets(_) | Self::Watch { .. } => "list topics".to_owned(),
+        }
     }
+}
+
+pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
+    let out = out()?;
+    match command {
+        Command::Watch { names, json } => watch::run(settings, &names, json, out),
+        Command::Offsets(options) => offsets::run(settings, &options, out)
+            .map_err(|failure| failure.if_undone("topics offsets")),
+        command => {
+            let doing = command.doing();
+            act(settings, command, out).map_err(|failure| failure.if_undone(&doing))
+        }
+    }
+}
+
+fn act(settings: &Settings, command: Command, mut out: Out) -> Result<(), Failure> {
     let admin = Admin::new(settings.config())?;
-    let (events, mut notices) = (admin.events(), Notices::new(settings.verbose()));
-    let mut out = out();
+    let (events, notices) = (admin.events(), Notices::new(settings.verbose()));
     match command {
         Command::List { json, internal } => {
             let mut topics = notices.wait(admin.list_topics(), &events)?;
@@ -98,7 +131,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
             writeln!(out, "created {name}")?;
         }
         Command::Describe { name, json } => {
-            let topic = notices.wait(admin.describe(&name), &events)?;
+            let topic = notices.wait_for_topic(|| admin.describe(&name), &events)?;
             if json {
                 writeln!(out, "{}", as_json(&topic))?;
             } else {
@@ -107,7 +140,8 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
         }
         Command::Grow { name, partitions } => {
             notices.wait(admin.create_partitions(&name, partitions), &events)?;
-            writeln!(out, "{name} has {partitions} partitions")?;
+            let partitions = u64::try_from(partitions).unwrap_or(0);
+            writeln!(out, "{name} has {}", counted(partitions, "partition"))?;
         }
         Command::Delete { name } => {
             notices.wait(admin.delete_topic(&name), &events)?;
@@ -130,7 +164,8 @@ fn list(out: &mut Out, topics: &[TopicDescription], json: bool) -> Result<(), Fa
 }
 
 pub(super) fn table(out: &mut impl Write, topic: &TopicDescription) -> Result<(), Failure> {
-    writeln!(out, "{}\t{} partitions\tid {}", topic.name, topic.partitions.len(), id(topic))?;
+    let partitions = counted(topic.partitions.len() as u64, "partition");
+    writeln!(out, "{}\t{partitions}\tid {}", topic.name, id(topic))?;
     writeln!(out, "partition\tleader\tepoch\treplicas\tin sync")?;
     for at in &topic.partitions {
         let leader = at.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());

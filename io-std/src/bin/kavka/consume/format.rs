@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use kavka_std::Received;
 
-use crate::text::unescape;
+use crate::text::escape;
 
 /// A format string, ready to be used.
 pub(super) struct Format(Vec<Token>);
@@ -26,34 +26,32 @@ enum Token {
 
 impl Format {
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let mut tokens = Vec::new();
+        let (mut tokens, mut plain) = (Vec::new(), Vec::new());
         let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            let (before, behind) = rest.split_at(at);
-            if !before.is_empty() {
-                tokens.push(Token::Text(unescape(before)));
+        while let Some(at) = rest.find(['%', '\\']) {
+            let (before, from) = rest.split_at(at);
+            plain.extend_from_slice(before.as_bytes());
+            let mut taken = 2;
+            if from.starts_with('\\') {
+                let (byte, len) = escape(from)?;
+                plain.push(byte);
+                taken = len;
+            } else {
+                match token(from.chars().nth(1))? {
+                    Token::Text(text) => plain.extend(text),
+                    token => {
+                        if !plain.is_empty() {
+                            tokens.push(Token::Text(core::mem::take(&mut plain)));
+                        }
+                        tokens.push(token);
+                    }
+                }
             }
-            let letter = behind.chars().nth(1);
-            tokens.push(match letter {
-                Some('s') => Token::Payload,
-                Some('S') => Token::PayloadLen,
-                Some('R') => Token::PayloadLenBinary,
-                Some('k') => Token::Key,
-                Some('K') => Token::KeyLen,
-                Some('T') => Token::Timestamp,
-                Some('h') => Token::Headers,
-                Some('t') => Token::Topic,
-                Some('p') => Token::Partition,
-                Some('o') => Token::Offset,
-                Some('n') => Token::Text(b"\n".to_vec()),
-                Some('%') => Token::Text(b"%".to_vec()),
-                Some(other) => return Err(format!("%{other} means nothing; see --help")),
-                None => return Err("% stands at the end; write %% for a percent sign".into()),
-            });
-            rest = behind.get(2..).unwrap_or_default();
+            rest = from.get(taken..).unwrap_or_default();
         }
-        if !rest.is_empty() {
-            tokens.push(Token::Text(unescape(rest)));
+        plain.extend_from_slice(rest.as_bytes());
+        if !plain.is_empty() {
+            tokens.push(Token::Text(plain));
         }
         Ok(Self(tokens))
     }
@@ -97,6 +95,26 @@ impl Format {
     }
 }
 
+/// What a percent sign with this letter stands for.
+fn token(letter: Option<char>) -> Result<Token, String> {
+    Ok(match letter {
+        Some('s') => Token::Payload,
+        Some('S') => Token::PayloadLen,
+        Some('R') => Token::PayloadLenBinary,
+        Some('k') => Token::Key,
+        Some('K') => Token::KeyLen,
+        Some('T') => Token::Timestamp,
+        Some('h') => Token::Headers,
+        Some('t') => Token::Topic,
+        Some('p') => Token::Partition,
+        Some('o') => Token::Offset,
+        Some('n') => Token::Text(b"\n".to_vec()),
+        Some('%') => Token::Text(b"%".to_vec()),
+        Some(other) => return Err(format!("%{other} means nothing; see --help")),
+        None => return Err("% stands at the end; write %% for a percent sign".into()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +153,15 @@ mod tests {
 
     #[test]
     fn a_format_that_means_nothing_is_refused() {
-        for (format, why) in [("%x", "%x"), ("a%", "end"), ("%ž", "%ž")] {
+        for (format, why) in [
+            ("%x", "%x"),
+            ("a%", "end"),
+            ("%ž", "%ž"),
+            (r"%s\x", r"\x needs"),
+            (r"\q%s", r"\q means nothing"),
+            (r"\%s", r"\% means nothing"),
+            (r"%s\", "end"),
+        ] {
             let refused = Format::new(format).err().expect(format);
             assert!(refused.contains(why), "{refused}");
         }

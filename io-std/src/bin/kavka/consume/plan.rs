@@ -1,15 +1,16 @@
 //! What is read: from where, and with `--exit` up to where.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, Write};
 
-use kavka_std::{Consumer, Start};
+use kavka_std::kavka_core::Unreadable;
+use kavka_std::kavka_core::record::{BatchHeader, HEADER_LEN, check_records};
+use kavka_std::{ChunkBatch, Consumer, ErrorKind, Start};
 
 use super::Options;
 use super::offset::Offset;
-use crate::Failure;
 use crate::common::Settings;
 use crate::places::{Places, readable};
+use crate::{Failure, failure, lines};
 
 /// Partitions that a message names; the others are counted.
 const NAMED: usize = 5;
@@ -36,6 +37,8 @@ pub(super) struct Plan {
 struct End {
     position: i64,
     end: i64,
+    /// Something was read of it, so that the position is behind a batch.
+    read: bool,
 }
 
 impl Plan {
@@ -52,13 +55,13 @@ impl Plan {
         if options.exit {
             plan.ends = Some(HashMap::new());
         }
-        let mut places = Places::new(settings)?;
+        let places = Places::new(settings)?;
         for name in &options.topics {
             let topic = places.describe(name)?;
             let (good, leaderless) = readable(&topic, options.partition)?;
             if options.exit || from_end {
                 plan.bad.extend(leaderless);
-                plan.bound(&mut places, name, &good, offset)?;
+                plan.bound(&places, name, &good, offset)?;
             }
             if from_end && options.partition.is_none() {
                 let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
@@ -81,7 +84,7 @@ impl Plan {
         if !options.exit {
             // They are read once they can be; their positions are not known now.
             for why in plan.bad.drain(..) {
-                writeln!(io::stderr(), "kavka: {why}; it will be read from its end")?;
+                lines::say(&format!("{why}; it will be read from its end"));
             }
         }
         Ok(plan)
@@ -90,7 +93,7 @@ impl Plan {
     /// Finds where some partitions begin and end.
     fn bound(
         &mut self,
-        places: &mut Places,
+        places: &Places,
         topic: &str,
         partitions: &[u32],
         offset: Offset,
@@ -120,7 +123,7 @@ impl Plan {
                 && wanted
             {
                 let of = bounds.entry(topic.to_owned()).or_default();
-                of.insert(partition, End { position: start, end });
+                of.insert(partition, End { position: start, end, read: false });
                 self.left += 1;
             }
             if wanted {
@@ -134,7 +137,7 @@ impl Plan {
     /// Offsets of the partitions that have one; the others are bad.
     fn asked(
         &mut self,
-        places: &mut Places,
+        places: &Places,
         topic: &str,
         partitions: &[u32],
         at: Start,
@@ -163,17 +166,16 @@ impl Plan {
     }
 
     /// Notes that a partition is not read further: the others are.
-    pub(super) fn stop(&mut self, topic: &str, partition: u32, why: String) -> io::Result<()> {
+    pub(super) fn stop(&mut self, topic: &str, partition: u32, why: String) {
         if !self.stopped.insert((topic.to_owned(), partition)) {
-            return Ok(());
+            return;
         }
         self.passed(topic, partition, i64::MAX);
         if self.ends.is_none() && !self.is_done() {
             // The end may be far.
-            writeln!(io::stderr(), "kavka: {why}")?;
+            lines::say(&why);
         }
         self.bad.push(why);
-        Ok(())
     }
 
     /// Notes how many partitions a topic has.
@@ -211,6 +213,52 @@ impl Plan {
         if was_left && end.position >= end.end {
             self.left -= 1;
         }
+    }
+
+    /// Handles a batch whose records were read. A batch that claims more offsets than it has hides
+    /// what follows, and nothing else may report what is wrong with the last one.
+    pub(super) fn read(&mut self, batch: &ChunkBatch<'_>) {
+        let (topic, partition) = (batch.topic(), batch.partition());
+        let fault = self.fault(batch);
+        if let Some(at) =
+            self.ends.as_mut().and_then(|ends| ends.get_mut(topic)?.get_mut(&partition))
+        {
+            at.read = true;
+        }
+        match fault {
+            Some(why) => {
+                self.stop(topic, partition, format!("read {topic}, partition {partition}: {why}"))
+            }
+            None => self.passed(topic, partition, batch.next_offset()),
+        }
+    }
+
+    fn fault(&self, batch: &ChunkBatch<'_>) -> Option<String> {
+        let at = self.ends.as_ref()?.get(batch.topic())?.get(&batch.partition())?;
+        let header = BatchHeader::parse(batch.bytes()).ok()?;
+        let (first, next) = (header.base_offset, header.next_offset());
+        let End { position, end, read } = *at;
+        // Logs end, and batches begin, where another batch ends.
+        if first < end && next > end {
+            return Some(format!(
+                "the batch at offset {first} claims all offsets below {next}, but the log ended at \
+                 {end}: records that follow it may be missing"
+            ));
+        }
+        if read && first < position {
+            return Some(format!(
+                "the batch before offset {position} claims offsets of the one that begins at \
+                 {first}: records of that may be missing"
+            ));
+        }
+        if next < end || header.codec() != 0 {
+            return None; // a consumer that reads on reports it, and so does unpacking
+        }
+        let body = batch.bytes().get(HEADER_LEN..).unwrap_or_default();
+        let why = check_records(&header, body).err()?.why;
+        let why = Unreadable::Malformed(why);
+        let kind = ErrorKind::Unreadable { offset: next, next_offset: next, why };
+        (batch.next_offset() >= next).then(|| failure::describe(&kind.into()))
     }
 
     /// Positions also move over what has no records for us.
@@ -260,7 +308,7 @@ impl Plan {
         let open = ends.flat_map(|(topic, of)| {
             let open = of.iter().filter(|(_, at)| at.position < at.end);
             open.map(move |(partition, at)| {
-                let End { position, end } = at;
+                let End { position, end, .. } = at;
                 format!("{topic}, partition {partition}: no records after {position} of {end}")
             })
         });

@@ -12,7 +12,8 @@ use super::format::Format;
 use crate::Failure;
 use crate::common::Settings;
 use crate::json;
-use crate::text::{Out, out, unescape};
+use crate::streams::{Out, out};
+use crate::text::{key_separator, unescape};
 
 /// How long the leaders of a topic are waited for; without, records are printed all the same.
 const LEADERS: Duration = Duration::from_secs(2);
@@ -34,17 +35,19 @@ enum Style {
 
 impl Print {
     pub(super) fn new(settings: &Settings, options: &Options) -> Result<Self, Failure> {
+        let out = out()?;
         let style = if options.json {
             Style::Json(Leaders { admin: Admin::new(settings.config())?, known: HashMap::new() })
         } else if let Some(format) = &options.format {
             let wrong = |why| Failure::Usage(format!("--format {format}: {why}"));
             Style::Format(Format::new(format).map_err(wrong)?)
         } else {
-            let key_separator = options.key_separator.as_deref().map(unescape);
-            Style::Plain { key_separator, delimiter: unescape(&options.delimiter) }
+            let key_separator = key_separator(options.key_separator.as_deref())?;
+            let delimiter = unescape("--delimiter", &options.delimiter)?;
+            Style::Plain { key_separator, delimiter }
         };
         let null: &[u8] = if options.null { b"NULL" } else { b"" };
-        Ok(Self { out: out(), style, null, kind: TimestampType::Create, broker: -1 })
+        Ok(Self { out, style, null, kind: TimestampType::Create, broker: -1 })
     }
 
     /// The records that follow are of this batch.

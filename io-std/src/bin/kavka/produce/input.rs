@@ -6,6 +6,7 @@ use kavka_std::Record;
 
 use crate::Failure;
 use crate::json::Parsed;
+use crate::streams::stdin;
 
 /// Delimited pieces of the input, each of bounded length.
 pub(super) struct Lines<R> {
@@ -35,7 +36,7 @@ impl<R: BufRead> Lines<R> {
         loop {
             let room = (most + 1).saturating_sub(self.line.len());
             let mut part = self.input.by_ref().take(room as u64);
-            let read = part.read_until(last, &mut self.line)?;
+            let read = part.read_until(last, &mut self.line).map_err(stdin)?;
             if let Some(text) = self.line.strip_suffix(&*self.delimiter)
                 && text.len() <= self.limit
             {

@@ -9,15 +9,16 @@ use serde_json::json;
 
 use super::places::{Places, readable};
 use super::{Failure, Settings};
-use crate::text::out;
+use crate::streams::Out;
+use crate::text::{PARTITION, distinct, topic_name};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Their names
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = topic_name)]
     names: Vec<String>,
     /// Only this partition
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
     partition: Option<u32>,
     /// The offset at a time: earliest (-2), latest (-1), or of the first record with at least this
     /// timestamp (milliseconds since 1970)
@@ -48,15 +49,14 @@ impl FromStr for Time {
     }
 }
 
-pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure> {
-    let mut places = Places::new(settings)?;
-    let mut out = out();
+pub(super) fn run(settings: &Settings, options: &Options, mut out: Out) -> Result<(), Failure> {
+    let places = Places::new(settings)?;
     let mut bad = Vec::new();
     let times = match options.time {
         Some(Time(start)) => vec![start],
         None => vec![Start::Earliest, Start::Latest],
     };
-    for name in &options.names {
+    for name in distinct(&options.names) {
         let topic = places.describe(name)?;
         let (good, leaderless) = readable(&topic, options.partition)?;
         bad.extend(leaderless);

@@ -1,0 +1,180 @@
+//! Batches that cannot be read: where the advice leads.
+
+use kavka_std::kavka_core::record::Crc32c;
+use kavka_tests::script::fetch::Batch;
+use kavka_tests::sim::{ApiKey, Fault};
+
+use crate::{Ran, fill, run, with_topic};
+
+/// With a checksum that is right again.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let crc = Crc32c::of(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+/// The number behind `begin at`.
+fn advised(ran: &Ran) -> String {
+    let behind = ran.err.split("begin at ").nth(1).unwrap_or_else(|| panic!("no advice: {ran:?}"));
+    behind.chars().take_while(char::is_ascii_digit).collect()
+}
+
+/// Offsets 0 to 2 are in a damaged batch, and 3 and 4 are sound.
+#[test]
+fn reading_begins_behind_the_damage_where_the_advice_says() {
+    type Change = fn(Vec<u8>) -> Vec<u8>;
+    let cases: &[(&str, Change, &str, &str)] = &[
+        (
+            "checksum",
+            |mut bytes| {
+                bytes[70] ^= 1;
+                bytes
+            },
+            "",
+            "3",
+        ),
+        (
+            "second record",
+            |mut bytes| {
+                bytes[61 + 8] = 0x7e;
+                sealed(bytes)
+            },
+            "a",
+            "3",
+        ),
+        (
+            "behind the last record",
+            |mut bytes| {
+                bytes.extend([0; 5]);
+                bytes[11] += 5;
+                sealed(bytes)
+            },
+            "abc",
+            "3",
+        ),
+        (
+            "fewer records than it says",
+            |mut bytes| {
+                bytes[60] = 9;
+                sealed(bytes)
+            },
+            "abc",
+            "3",
+        ),
+        (
+            "negative last offset",
+            |mut bytes| {
+                bytes[23..27].fill(0xff);
+                sealed(bytes)
+            },
+            "",
+            "",
+        ),
+        (
+            "length",
+            |mut bytes| {
+                bytes[8..12].copy_from_slice(&[0, 0, 0, 1]);
+                bytes
+            },
+            "",
+            "",
+        ),
+        (
+            "negative length",
+            |mut bytes| {
+                bytes[8..12].fill(0xff);
+                bytes
+            },
+            "",
+            "",
+        ),
+        (
+            "magic",
+            |mut bytes| {
+                bytes[16] = 7;
+                bytes
+            },
+            "",
+            "",
+        ),
+    ];
+    for (what, change, before, begin) in cases {
+        let server = with_topic(1);
+        let honest = Batch::new(0, &["a", "b", "c"]).bytes();
+        let stored = change(honest.to_vec());
+        server.with(|cluster| cluster.append_damaged("t", 0, &honest, &stored)).expect(what);
+        fill(&server, 0, &["d", "e"]);
+        let ran = run(&server, &["consume", "t", "-e"]);
+        assert_eq!(ran.code, Some(1), "{what}: {ran:?}");
+        assert_eq!(ran.text().replace('\n', ""), *before, "{what}: {ran:?}");
+        let ran = ran.bad(1, &["read t, partition 0: ", "cannot be read", "begin at "]);
+        let mut at = advised(&ran);
+        if !begin.is_empty() {
+            assert_eq!(at, *begin, "{what}: {ran:?}");
+        }
+        // Where the end of the batch is not known the next offset may be inside it.
+        let mut rest = run(&server, &["consume", "t", "-e", "-o", &at]);
+        for _ in 0..3 {
+            if rest.code == Some(0) || !begin.is_empty() {
+                break;
+            }
+            at = advised(&rest);
+            rest = run(&server, &["consume", "t", "-e", "-o", &at]);
+        }
+        assert_eq!(rest.code, Some(0), "{what}: {rest:?}");
+        assert_eq!(rest.text(), "d\ne\n", "{what} from {at}: {rest:?}");
+    }
+}
+
+/// Nothing else would report it: reading ends with that batch.
+#[test]
+fn damage_behind_the_last_record_of_the_log_is_reported() {
+    let server = with_topic(1);
+    let honest = Batch::new(0, &["a", "b"]).bytes();
+    let mut stored = honest.to_vec();
+    stored.extend([0; 3]);
+    stored[11] += 3;
+    let stored = sealed(stored);
+    server.with(|cluster| cluster.append_damaged("t", 0, &honest, &stored)).expect("a batch");
+    let said = ["read t, partition 0: what follows the record before offset 2 cannot be read"];
+    let ran = run(&server, &["consume", "t", "-e"]).bad(1, &said);
+    assert_eq!(ran.text(), "a\nb\n");
+    assert_eq!(advised(&ran), "2");
+}
+
+/// It hides what follows: the consumer continues where it claims to end, as Java's does.
+#[test]
+fn a_batch_that_claims_more_offsets_than_it_has_is_reported() {
+    let overstated = |base: i64, values: &[&str], last_delta: i32| -> (Vec<u8>, Vec<u8>) {
+        let mut batch = Batch::new(base, values);
+        let honest = batch.bytes().to_vec();
+        batch.last_delta = last_delta;
+        (honest, batch.bytes().to_vec())
+    };
+    for (last_delta, said) in [
+        (99, "the batch at offset 0 claims all offsets below 100, but the log ended at 5"),
+        (3, "the batch before offset 4 claims offsets of the one that begins at 3"),
+    ] {
+        let server = with_topic(1);
+        let (honest, stored) = overstated(0, &["a", "b", "c"], last_delta);
+        server.with(|cluster| cluster.append_damaged("t", 0, &honest, &stored)).expect("a batch");
+        let honest = Batch::new(3, &["d", "e"]).bytes();
+        server.with(|cluster| cluster.append_batch("t", 0, &honest)).expect("a batch");
+        let ran = run(&server, &["consume", "t", "-e"]).bad(1, &["read t, partition 0: ", said]);
+        assert!(ran.text().starts_with("a\nb\nc\n"), "{ran:?}");
+    }
+}
+
+/// The broker itself finds its log damaged, and says nothing of where that ends.
+#[test]
+fn what_a_broker_calls_corrupt_is_named_with_the_next_offset() {
+    let server = with_topic(1);
+    fill(&server, 0, &["a", "b"]);
+    server.fault(1, ApiKey::Fetch, Fault::Error(2), 100);
+    let ran = run(&server, &["consume", "t", "-e"]);
+    let ran = ran.bad(1, &["t, partition 0", "corrupt", "begin at 1 or later"]);
+    assert_eq!(ran.text(), "");
+    server.with(|cluster| cluster.clear_faults());
+    let rest = run(&server, &["consume", "t", "-e", "-o", &advised(&ran)]).good();
+    assert_eq!(rest.text(), "b\n");
+}
