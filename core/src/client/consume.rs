@@ -5,6 +5,7 @@ use super::owners::Owners;
 use crate::config::Start;
 use crate::consumer::Consumer;
 use crate::error::{Error, Misuse, Obstacle};
+use crate::has::REASONS;
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::time::Instant;
 
@@ -123,10 +124,11 @@ impl Commands<'_> {
     }
 
     /// Returns what keeps an assigned partition from being read, as far as that is known: it does
-    /// not exist, has no leader, or its leader cannot be reached.
+    /// not exist, has no leader, or its leader cannot be reached. `None` without the feature
+    /// `reasons`.
     #[must_use]
     pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
-        let part = self.owners.consumer.slot(&self.cx.cluster, at)?;
+        let part = self.owners.consumer.slot(&self.cx.cluster, at).filter(|_| REASONS)?;
         self.cx.cluster.obstacle_of(part)
     }
 

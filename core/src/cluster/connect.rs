@@ -4,6 +4,7 @@ use super::broker::LastFailure;
 use super::{Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::{Error, Obstacle};
+use crate::has::{REASONS, WITNESS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 
@@ -223,6 +224,9 @@ impl<'d> Cx<'d> {
     /// connections, up to three are kept for requests, beside the main connection where that has
     /// batches in flight.
     pub(super) fn add_witness(&mut self) {
+        if !WITNESS {
+            return;
+        }
         let asked = self
             .net
             .conns
@@ -322,7 +326,7 @@ impl<'d> Cx<'d> {
     pub(crate) fn on_closed(&mut self, peer: Peer, error: Error) {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
-        self.cluster.trouble = error.as_obstacle(peer.node());
+        self.cluster.trouble = error.as_obstacle(peer.node()).filter(|_| REASONS);
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;
