@@ -21,6 +21,7 @@ use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle};
 use crate::event::{Action, Event, Freshness};
+use crate::has::{REASONS, UNWATCH};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
@@ -340,7 +341,7 @@ impl<'d> Client<'d> {
             let peer = c.peer;
             // A peer that has answered before does not close for lack of authentication.
             let asked = c.state == ConnState::Ready && c.pending() > 0;
-            let early = asked && !self.commands.cx.cluster.answered;
+            let early = REASONS && asked && !self.commands.cx.cluster.answered;
             let why = match why {
                 CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
                 why => why,
@@ -636,21 +637,24 @@ impl<'d> Commands<'d> {
 
     /// Watches a topic, from now on. The same name returns the same id. When all slots are taken, a
     /// topic that was only produced to is evicted if that was five minutes ago or longer; its id is
-    /// invalid then.
+    /// invalid then. Without the feature `unwatch` topics stay.
     ///
     /// # Errors
     /// `Caller` for a name that Kafka does not allow, `Limit` when all topics are in use.
     pub fn topic(&mut self, name: &str) -> Result<TopicId, Error> {
         self.dirty = true;
         match self.cx.cluster.watch(name) {
-            Err(Error::Limit { .. }) if self.make_topic_room() => self.cx.cluster.watch(name),
+            Err(Error::Limit { .. }) if UNWATCH && self.make_topic_room() => {
+                self.cx.cluster.watch(name)
+            }
             result => result,
         }
     }
 
     /// Stops watching a topic. An `assign_all` of it assigns no more partitions. The topic is
     /// forgotten, and its id is invalid, as soon as none of its partitions is assigned and no batch
-    /// for it is unfinished.
+    /// for it is unfinished. Feature `unwatch`.
+    #[cfg(feature = "unwatch")]
     pub fn unwatch(&mut self, topic: TopicId) {
         if let Some(slot) = self.cx.cluster.topic_slot(topic) {
             self.owners.consumer.unfollow(&mut self.cx.cluster, slot);

@@ -17,6 +17,7 @@ mod topics;
 
 use crate::error::{Error, LimitKind, Misuse, Obstacle};
 use crate::event::Source;
+use crate::has::{ADMIN, UNWATCH};
 use crate::id::TopicId;
 use crate::memory::{Index, Link, Mem, backoff};
 use crate::time::Tick;
@@ -137,7 +138,9 @@ impl<'d> Cluster<'d> {
             return Err(Error::Caller(Misuse::TopicName));
         }
         if let Some(slot) = self.topics.named(name) {
-            self.topics.watch(slot, true);
+            if UNWATCH {
+                self.topics.watch(slot, true);
+            }
             return Ok(self.topic_id(slot));
         }
         let needed = self.topics.used() + 1;
@@ -193,7 +196,7 @@ impl<'d> Cluster<'d> {
         let plan = match topic.need {
             topic::Need { serial: 1.., .. } => Plan::Asked,
             topic::Need { wanted: true, .. } => Plan::Wanted,
-            _ if topic.probe.eager_until != Tick::ZERO => Plan::Eager,
+            _ if ADMIN && topic.probe.eager_until != Tick::ZERO => Plan::Eager,
             _ => Plan::Rest,
         };
         if plan == Plan::Wanted {

@@ -75,7 +75,7 @@ pub enum Probing {
 
 /// Configuration of a [`Client`](crate::Client). Texts are borrowed for as long as the client
 /// lives; `Client::owned` (feature `alloc`) copies them. Time spans are kept in eighths of a
-/// millisecond, rounded up; those of more than 65 hours are unlimited.
+/// millisecond, rounded up; those of more than 34 hours are unlimited.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'d> {

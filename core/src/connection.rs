@@ -15,6 +15,7 @@ use heapless::Vec;
 use crate::api::Kind;
 use crate::config::Text;
 use crate::error::{Misuse, PeerFault};
+use crate::has::WITNESS;
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, Index, Link, Mem, hash};
 use crate::rare::Rare;
@@ -23,7 +24,7 @@ use crate::watch::{Offer, Watch};
 use crate::wire::{ApiKey, Full, Writer};
 
 pub(crate) use deadlines::Verdict;
-use deadlines::{REPORT, Silence};
+use deadlines::{Silence, report_at};
 pub(crate) use handshake::{CLUSTER_ID_SINCE, HandshakeMemo, HandshakeStep};
 use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
@@ -478,12 +479,12 @@ impl<'d> Net<'d> {
 
     /// Whether there are spare connections for probes.
     pub(crate) fn is_roomy(&self) -> bool {
-        cfg!(feature = "witness") && self.is_large()
+        self.is_large()
     }
 
-    /// Whether there are more connections than a device has.
+    /// Whether there are more connections than a device has, and the build makes use of them.
     pub(crate) fn is_large(&self) -> bool {
-        self.conns.len() >= ROOMY
+        WITNESS && self.conns.len() >= ROOMY
     }
 
     /// Whether fetches can have connections of their own.
@@ -520,7 +521,7 @@ impl<'d> Net<'d> {
         let mut link = self.peers.first(place(peer, role));
         while let Some(slot) = link.get() {
             let conn = &self.conns[slot];
-            if conn.peer == peer && conn.role == role {
+            if conn.peer == peer && conn.role == role && conn.is_live() {
                 return Some(slot);
             }
             link = self.peers.next(slot);
@@ -584,7 +585,7 @@ impl<'d> Net<'d> {
         if state == ConnState::Wanted {
             conn.state = ConnState::Connecting;
             conn.deadline = deadline;
-            self.deadline = self.deadline.min(deadline).min(conn.used + REPORT);
+            self.deadline = self.deadline.min(deadline).min(report_at(conn.used));
         } else {
             conn.state = ConnState::Free;
         }

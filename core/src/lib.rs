@@ -44,6 +44,7 @@ mod connection;
 mod consumer;
 mod error;
 mod event;
+mod has;
 mod id;
 mod memory;
 pub mod murmur2;

@@ -12,7 +12,7 @@ use core::slice::SliceIndex;
 use crate::time::{Span, Tick};
 
 pub(crate) use blocks::{Blocks, Chain, ChainSink, Slices};
-pub(crate) use index::{Index, hash, hash_bytes};
+pub(crate) use index::{Index, Place, hash, hash_bytes};
 pub(crate) use list::{List, Node, Nodes};
 pub(crate) use slots::Slots;
 

@@ -21,6 +21,7 @@ use crate::config::Acks;
 use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, Obstacle, ProduceError};
 use crate::event::{Event, Target};
+use crate::has::{MOVES, SPLIT};
 use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes, Slots};
 use crate::rare::Rare;
@@ -152,7 +153,7 @@ pub(crate) struct ProducerMem<'d> {
 }
 
 /// The state of the producer id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Identity {
     /// Not idempotent, or not needed yet.
     None,
@@ -283,7 +284,7 @@ impl<'d> Producer<'d> {
     }
 
     fn idempotent(&self) -> bool {
-        self.identity != Identity::None
+        !matches!(self.identity, Identity::None)
     }
 
     /// Takes a record, which may have a deadline of its own. Its bytes are copied once, into the
@@ -332,14 +333,18 @@ impl<'d> Producer<'d> {
         self.last_record = cx.now;
         let b = &mut self.batches[batch];
         b.keyless = target.partition.is_none() && !keyed && (b.keyless || b.count == 0);
-        self.taken = self.taken.wrapping_add(1);
         if b.count == 0 {
-            b.records.0 = self.taken;
             b.own = own;
             self.own_timer.note(own);
         }
-        b.records.1 = self.taken;
-        self.queues[part].newest = self.taken;
+        if MOVES {
+            self.taken = self.taken.wrapping_add(1);
+            if b.count == 0 {
+                b.records.0 = self.taken;
+            }
+            b.records.1 = self.taken;
+            self.queues[part].newest = self.taken;
+        }
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
         let id = RecordId { batch: BatchId(b.id), index: delta, partition: b.to.partition };
@@ -566,7 +571,7 @@ impl<'d> Producer<'d> {
     /// Returns whether a batch can be begun. One slot stays free for the second half of a batch
     /// that a broker finds too large.
     fn may_begin(&self) -> bool {
-        self.slots.left() > usize::from(self.batches.len() > 2)
+        self.slots.left() > usize::from(SPLIT && self.batches.len() > 2)
     }
 
     /// Forgets a partition. Its sequence ends with it, so that its next user produces under a

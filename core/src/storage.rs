@@ -9,7 +9,7 @@ use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
-use crate::memory::{Index, Link, List, Mem, Node, Nodes};
+use crate::memory::{Index, Link, List, Mem, Node, Nodes, Place};
 use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 #[cfg(feature = "pack")]
 use crate::producer::{Engine, PackMem};
@@ -96,13 +96,13 @@ impl Limits {
         // Connections: state and requests in flight, the response being read, place in the index by
         // peer, and what was received.
         self.conns
-            * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Link>() + self.rx_bytes)
+            * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Place>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
             // lead, those with something to send, what the consumer has to request from them, and
             // their host names.
             + self.brokers
                 * (size_of::<Broker>()
-                    + 2 * size_of::<Link>()
+                    + 2 * size_of::<Place>()
                     + size_of::<List>()
                     + size_of::<Lane>()
                     + size_of::<Notch>()
@@ -114,7 +114,7 @@ impl Limits {
             // the producer and what the consumer keep of each.
             + self.topics
                 * (size_of::<Topic>()
-                    + 4 * size_of::<Link>()
+                    + 4 * size_of::<Place>()
                     + 4 * size_of::<Node>()
                     + size_of::<List>()
                     + size_of::<Spread>()
@@ -124,7 +124,7 @@ impl Limits {
             // and place in the consumer's lists.
             + self.partitions
                 * (size_of::<Partition>()
-                    + 2 * size_of::<Link>()
+                    + 2 * size_of::<Place>()
                     + 3 * size_of::<Node>()
                     + size_of::<Queue>()
                     + size_of::<Notch>()
@@ -159,9 +159,9 @@ impl Limits {
 struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> {
     conns: [Conn; CONNS],
     answers: [AnswerSlot; CONNS],
-    peers: [[Link; CONNS]; 2],
+    peers: [[Place; CONNS]; 2],
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
-    nodes: [[[Link; BROKERS_PER_CONN]; CONNS]; 2],
+    nodes: [[[Place; BROKERS_PER_CONN]; CONNS]; 2],
     led: [[List; BROKERS_PER_CONN]; CONNS],
     lanes: [[Lane; BROKERS_PER_CONN]; CONNS],
     lane_places: [[Notch; BROKERS_PER_CONN]; CONNS],
@@ -169,11 +169,11 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     due: [[Knot; BROKERS_PER_CONN]; CONNS],
     topics: [Topic; TOPICS],
     spreads: [Spread; TOPICS],
-    topic_index: [[Link; TOPICS]; 4],
+    topic_index: [[Place; TOPICS]; 4],
     topic_lists: [[Node; TOPICS]; 4],
     follows: [Follow; TOPICS],
     partitions: [Partition; PARTITIONS],
-    heads: [[Link; PARTITIONS]; 2],
+    heads: [[Place; PARTITIONS]; 2],
     lists: [[Node; PARTITIONS]; 3],
     of_topics: [List; TOPICS],
     queues: [Queue; PARTITIONS],
@@ -189,9 +189,9 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
     const EMPTY: Self = Self {
         conns: [const { Conn::EMPTY }; CONNS],
         answers: [const { AnswerSlot::EMPTY }; CONNS],
-        peers: [[Link::NONE; CONNS]; 2],
+        peers: [[Place::NONE; CONNS]; 2],
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
-        nodes: [[[Link::NONE; BROKERS_PER_CONN]; CONNS]; 2],
+        nodes: [[[Place::NONE; BROKERS_PER_CONN]; CONNS]; 2],
         led: [[List::EMPTY; BROKERS_PER_CONN]; CONNS],
         lanes: [[Lane::EMPTY; BROKERS_PER_CONN]; CONNS],
         lane_places: [[Notch::EMPTY; BROKERS_PER_CONN]; CONNS],
@@ -199,11 +199,11 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         due: [[Knot::EMPTY; BROKERS_PER_CONN]; CONNS],
         topics: [const { Topic::EMPTY }; TOPICS],
         spreads: [Spread::EMPTY; TOPICS],
-        topic_index: [[Link::NONE; TOPICS]; 4],
+        topic_index: [[Place::NONE; TOPICS]; 4],
         topic_lists: [[Node::EMPTY; TOPICS]; 4],
         follows: [Follow::EMPTY; TOPICS],
         partitions: [Partition::EMPTY; PARTITIONS],
-        heads: [[Link::NONE; PARTITIONS]; 2],
+        heads: [[Place::NONE; PARTITIONS]; 2],
         lists: [[Node::EMPTY; PARTITIONS]; 3],
         of_topics: [List::EMPTY; TOPICS],
         queues: [Queue::EMPTY; PARTITIONS],
@@ -364,7 +364,7 @@ pub struct Storage<'d> {
     pub(crate) requests: Mem<'d, Request>,
 }
 
-fn lent<'a>(heads: &'a mut [Link], chain: &'a mut [Link]) -> Index<'a> {
+fn lent<'a>(heads: &'a mut [Place], chain: &'a mut [Place]) -> Index<'a> {
     Index::new(Mem::Lent(heads), Mem::Lent(chain))
 }
 
@@ -455,8 +455,8 @@ impl Storage<'static> {
             },
             table: TableMem {
                 entries: owned(limits.partitions, || Partition::EMPTY),
-                heads: owned(limits.partitions, || Link::NONE),
-                chain: owned(limits.partitions, || Link::NONE),
+                heads: owned(limits.partitions, || Place::NONE),
+                chain: owned(limits.partitions, || Place::NONE),
                 by_topic: nodes(limits.partitions),
                 by_leader: nodes(limits.partitions),
                 by_news: nodes(limits.partitions),
@@ -500,7 +500,7 @@ fn knots(count: usize) -> Knots<'static> {
 
 #[cfg(feature = "alloc")]
 fn index(count: usize) -> Index<'static> {
-    Index::new(owned(count, || Link::NONE), owned(count, || Link::NONE))
+    Index::new(owned(count, || Place::NONE), owned(count, || Place::NONE))
 }
 
 /// The same, unless there is too little memory for it.

@@ -89,42 +89,43 @@ const PER_MILLI: u64 = 8;
 /// Microseconds in a tick.
 const PER_TICK: i64 = 125;
 /// The scale is shifted when it has reached this: half of the range is left for deadlines.
-const END: u64 = 1 << 31;
+const END: u64 = 1 << 30;
 /// Where it continues then: times before that are kept while they matter.
-const KEPT: u64 = END - (1 << 28);
+const KEPT: u64 = END - (1 << 26);
 
 /// A point in time as the machine keeps it: eighths of a millisecond on a scale that is shifted, in
-/// half the bytes of an [`Instant`]. Every part shifts what it keeps (`age`).
+/// half the bytes of an [`Instant`]. Every part shifts what it keeps (`age`). Never negative; signed,
+/// since a Cortex-M4 has an instruction for saturating sums of signed numbers only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct Tick(u32);
+pub(crate) struct Tick(i32);
 
-/// A time span in ticks.
+/// A time span in ticks, never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span(u32);
+pub(crate) struct Span(i32);
 
 impl Tick {
     /// Before every other tick, or not at all.
     pub(crate) const ZERO: Self = Self(0);
     /// Later than every other tick: no deadline.
-    pub(crate) const NEVER: Self = Self(u32::MAX);
+    pub(crate) const NEVER: Self = Self(i32::MAX);
 
     #[cfg(test)]
     pub(crate) const fn from_millis(millis: u64) -> Self {
-        Self((millis * PER_MILLI) as u32)
+        Self((millis * PER_MILLI) as i32)
     }
 
     /// Shifts a kept point in time back with the scale. "Never" and "not" stay as they are.
     #[inline(never)]
     pub(crate) fn age(&mut self, by: Span) {
         if !matches!(*self, Self::ZERO | Self::NEVER) {
-            self.0 = self.0.saturating_sub(by.0).max(1);
+            self.0 = (self.0 - by.0).max(1);
         }
     }
 
     /// From here to `later`; zero when `later` is not later.
-    pub(crate) const fn until(self, later: Self) -> Span {
-        Span(later.0.saturating_sub(self.0))
+    pub(crate) fn until(self, later: Self) -> Span {
+        Span((later.0 - self.0).max(0))
     }
 }
 
@@ -142,7 +143,7 @@ impl Sub<Span> for Tick {
 
     /// Stops at [`Tick::ZERO`].
     fn sub(self, by: Span) -> Self {
-        Self(self.0.saturating_sub(by.0))
+        Self((self.0 - by.0).max(0))
     }
 }
 
@@ -152,24 +153,28 @@ impl Span {
     pub(crate) const LEAST: Self = Self(2);
 
     pub(crate) const fn from_millis(millis: u32) -> Self {
-        Self(millis.saturating_mul(PER_MILLI as u32))
+        Self::capped(millis as u64 * PER_MILLI)
+    }
+
+    const fn capped(ticks: u64) -> Self {
+        Self(if ticks > i32::MAX as u64 { i32::MAX } else { ticks as i32 })
     }
 
     pub(crate) const fn from_secs(seconds: u32) -> Self {
         Self::from_millis(seconds.saturating_mul(1000))
     }
 
-    /// Rounds up. Spans longer than the range of the scale (65 hours) are unlimited.
+    /// Rounds up. Spans longer than the range of the scale (34 hours) are unlimited.
     pub(crate) fn of(duration: Duration) -> Self {
         let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let rest = duration.subsec_micros().div_ceil(PER_TICK as u32);
-        let ticks = Self::from_secs(seconds).0.saturating_add(rest);
-        Self(if ticks < KEPT as u32 { ticks } else { u32::MAX })
+        let ticks = Self::from_secs(seconds) + Self(rest as i32);
+        Self(if ticks.0 < KEPT as i32 { ticks.0 } else { i32::MAX })
     }
 
     /// As Kafka's requests have it: whole milliseconds.
     pub(crate) const fn millis(self) -> i32 {
-        (self.0 / PER_MILLI as u32) as i32
+        self.0 / PER_MILLI as i32
     }
 
     /// The same as callers have it.
@@ -179,13 +184,12 @@ impl Span {
     }
 
     pub(crate) const fn times(self, factor: u32) -> Self {
-        Self(self.0.saturating_mul(factor))
+        Self::capped(self.0 as u64 * factor as u64)
     }
 
     /// The same times a factor in 1024ths, 2048 at most.
     pub(crate) const fn scaled(self, factor: u32) -> Self {
-        let product = (self.0 as u64 * factor as u64) >> 10;
-        Self(if product > u32::MAX as u64 { u32::MAX } else { product as u32 })
+        Self::capped((self.0 as u64 * factor as u64) >> 10)
     }
 
     /// Its `2^n`-th part.
@@ -221,11 +225,11 @@ impl Scale {
         let ticks = thousandth(micros * PER_MILLI);
         let end = if cfg!(kavka_rare) { KEPT + 100 * PER_MILLI } else { END };
         if ticks < end {
-            return (Tick(ticks as u32), None);
+            return (Tick(ticks as i32), None);
         }
         let by = ticks - KEPT;
         self.base = self.base.saturating_add_unsigned(by * PER_TICK as u64);
-        (Tick(KEPT as u32), Some(Span(u32::try_from(by).unwrap_or(u32::MAX))))
+        (Tick(KEPT as i32), Some(Span::capped(by)))
     }
 
     /// Converts a tick to the caller's clock, [`Instant::ZERO`] for [`Tick::ZERO`].
@@ -273,8 +277,8 @@ mod tests {
     #[test]
     fn a_span_that_is_too_long_for_the_scale_has_no_end() {
         let day = 24 * 3600;
-        assert_eq!(Span::of(Duration::from_secs(2 * day)), Span::from_secs(2 * day as u32));
-        for long in [Duration::from_secs(3 * day), Duration::MAX] {
+        assert_eq!(Span::of(Duration::from_secs(day)), Span::from_secs(day as u32));
+        for long in [Duration::from_secs(2 * day), Duration::MAX] {
             assert_eq!(Tick(1) + Span::of(long), Tick::NEVER, "{long:?}");
         }
         assert_eq!(Span::of(Duration::from_micros(1)), Span(1), "rounded up");
@@ -299,7 +303,7 @@ mod tests {
             }
             assert_eq!(scale.instant(now), at);
             assert_eq!(scale.instant(soon), Instant::from_millis(at.as_micros() / 1000 + hour));
-            if n < 60 {
+            if n < 30 {
                 assert_eq!(scale.instant(past), Instant::from_millis(1_000_000), "hour {n}");
             }
             assert!(past > Tick::ZERO && past < now, "hour {n}: it was, and long ago");

@@ -124,6 +124,7 @@ impl Commands<'_> {
 
     /// Returns what keeps an assigned partition from being read, as far as that is known: it does
     /// not exist, has no leader, or its leader cannot be reached, refuses or does not respond.
+    /// `None` without the feature `reasons`.
     #[must_use]
     pub fn obstacle_of(&self, at: PartitionId) -> Option<Obstacle> {
         let part = self.owners.consumer.slot(&self.cx.cluster, at)?;

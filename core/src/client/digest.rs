@@ -8,6 +8,7 @@ use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
+use crate::has::REASONS;
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
 use crate::wire::{ApiKey, ErrorCode, Step, api_versions, header, table};
@@ -182,6 +183,8 @@ impl Commands<'_> {
     fn read_length<'a>(&mut self, slot: usize, input: &[u8]) -> Result<Progress<'a>, PeerFault> {
         let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
         match front {
+            // Each of them is an impossible length, too.
+            _ if !REASONS => {}
             [0x15 | 0x16, 3, 0..=4, _] => return Err(PeerFault::NotKafka(Protocol::Tls)),
             b"HTTP" => return Err(PeerFault::NotKafka(Protocol::Http)),
             b"SSH-" => return Err(PeerFault::NotKafka(Protocol::Ssh)),

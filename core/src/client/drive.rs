@@ -5,6 +5,7 @@ use super::owners::Owners;
 use crate::connection::{ConnState, Peer, Verdict};
 use crate::consumer::Taken;
 use crate::error::{CloseReason, Error, Misuse};
+use crate::has::UNWATCH;
 use crate::time::Tick;
 
 /// Unwatched topics that are checked per pass.
@@ -35,7 +36,7 @@ impl Commands<'_> {
 
     /// Reports topics that were recreated, became ready or grew to producer and consumer.
     fn report_changes(&mut self) {
-        for _ in 0..LEAVING {
+        for _ in 0..if UNWATCH { LEAVING } else { 0 } {
             if let Some(slot) = self.cx.cluster.topics.next_leaving() {
                 self.forget_unused(slot);
             }

@@ -10,6 +10,7 @@ use crate::connection::{InFlight, Origin};
 use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::event::Event;
+use crate::has::SILENCE;
 use crate::producer::Producer;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -51,7 +52,7 @@ impl<'d> Owners<'d> {
     pub(super) fn has_news(&self, cx: &Cx<'d>) -> bool {
         let Self { producer, consumer, admin } = self;
         cx.cluster.has_news()
-            || cx.net.silence_news
+            || (SILENCE && cx.net.silence_news)
             || consumer.has_news()
             || admin.has_news()
             || producer.has_news()
@@ -75,7 +76,8 @@ impl<'d> Owners<'d> {
         if let Some(event) = admin.poll_event(&cx.cluster) {
             return Some(event);
         }
-        if cx.net.silence_news
+        if SILENCE
+            && cx.net.silence_news
             && let Some((broker, since)) = cx.net.take_silence(cx.settings.fetch_max_wait)
         {
             let millis = u64::try_from(since.until(cx.now).millis()).unwrap_or_default();

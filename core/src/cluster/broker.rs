@@ -128,7 +128,7 @@ impl Cluster<'_> {
     pub(crate) fn broker_slot(&self, id: i32) -> Option<usize> {
         let mut link = self.broker_index.first(hash(id as u32));
         while let Some(slot) = link.get() {
-            if self.brokers[slot].id == id {
+            if self.brokers[slot].used && self.brokers[slot].id == id {
                 return Some(slot);
             }
             link = self.broker_index.next(slot);

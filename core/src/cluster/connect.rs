@@ -4,6 +4,7 @@ use super::broker::LastFailure;
 use super::{Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::Error;
+use crate::has::{REASONS, WITNESS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::ApiKey;
@@ -204,6 +205,9 @@ impl<'d> Cx<'d> {
     /// connections, up to three are kept for requests, beside the main connection where that has
     /// batches in flight.
     pub(super) fn add_witness(&mut self) {
+        if !WITNESS {
+            return;
+        }
         let asked = self
             .net
             .conns
@@ -304,7 +308,7 @@ impl<'d> Cx<'d> {
     pub(crate) fn on_closed(&mut self, peer: Peer, error: Error, api: Option<ApiKey>) {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
-        self.cluster.trouble = error.as_obstacle(peer.node(), api);
+        self.cluster.trouble = error.as_obstacle(peer.node(), api).filter(|_| REASONS);
         self.cluster.note_foreign(self.now, error);
         match peer {
             Peer::Seed(n) => {

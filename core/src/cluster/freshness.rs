@@ -12,6 +12,7 @@ use crate::api::Kind;
 use crate::config::Probing;
 use crate::connection::{Draft, Origin, Tag};
 use crate::event::{Signal, Source};
+use crate::has::ADMIN;
 use crate::memory::Link;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -68,7 +69,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn probe_lost(&mut self) {
         // Others wait for longer than that anyway.
         let mut link = self.topics.first(Plan::Eager);
-        while let Some(slot) = link.get() {
+        while let Some(slot) = link.get().filter(|_| ADMIN) {
             self.topics[slot].probe.until = Tick::ZERO;
             link = self.topics.next(slot);
         }
@@ -108,7 +109,7 @@ impl<'d> Cx<'d> {
         let share =
             self.cluster.topics.ready() * 100 / u32::from(self.settings.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.settings.probe_busy;
-        let due = if topic.probe.eager_until > self.now {
+        let due = if ADMIN && topic.probe.eager_until > self.now {
             topic.probe.sent + EAGER
         } else if asked > share {
             due.min(busy)
@@ -138,6 +139,9 @@ impl<'d> Cx<'d> {
     /// Does the same for the topics that the application has just grown.
     fn drive_eager(&mut self) -> Tick {
         let mut next = Tick::NEVER;
+        if !ADMIN {
+            return next;
+        }
         let mut link = self.cluster.topics.first(Plan::Eager);
         let end = self.cluster.topics.last(Plan::Eager);
         while let Some(slot) = link.get() {

@@ -6,6 +6,7 @@ use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::error::Error;
 use crate::event::{Signal, Source};
+use crate::has::ADMIN;
 use crate::memory::Link;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -115,7 +116,12 @@ impl<'d> Cluster<'d> {
 
     /// Reports a failure to the application, once per kind.
     pub(crate) fn fail_topic(&mut self, slot: usize, error: Error) {
-        if self.topics[slot].failure != Some(error) {
+        let same = match (self.topics[slot].failure, error) {
+            (Some(Error::Broker(known)), Error::Broker(code)) => known == code,
+            (Some(Error::Limit { .. }), Error::Limit { .. }) => true,
+            _ => false,
+        };
+        if !same {
             self.topics[slot].failure = Some(error);
             self.report(slot, pending::FAILED);
         }
@@ -158,8 +164,7 @@ impl<'d> Cx<'d> {
             self.metadata_lost();
         }
         let max_age = self.refresh_old();
-        let brokers =
-            if self.cluster.brokers_wanted { self.cluster.brokers_at } else { Tick::NEVER };
+        let brokers = if self.brokers_wanted() { self.cluster.brokers_at } else { Tick::NEVER };
         let due = brokers.min(self.cluster.topics.wanted_at);
         let metadata = match due {
             due if due > self.now => due,
@@ -168,11 +173,15 @@ impl<'d> Cx<'d> {
         };
         let patience = self.cluster.metadata_until;
         let probe = self.drive_probes();
-        let connection = match self.cluster.topics.used() > 0 || self.cluster.brokers_wanted {
+        let connection = match self.cluster.topics.used() > 0 || self.brokers_wanted() {
             true => self.ensure_main(),
             false => Tick::NEVER,
         };
         Timers { max_age, metadata, patience, probe, connection }.first()
+    }
+
+    fn brokers_wanted(&self) -> bool {
+        ADMIN && self.cluster.brokers_wanted
     }
 
     /// Requests metadata of topics that is too old. Returns when the next one's is.
@@ -491,7 +500,8 @@ impl<'d> Cx<'d> {
         }
         let mut news = memo.news;
         let topic = &mut self.cluster.topics[slot];
-        let gone = topic.failure == Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let gone =
+            matches!(topic.failure, Some(Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)));
         topic.failure = None;
         let rested = topic.described + self.settings.retry_backoff_max.times(2) <= self.now;
         topic.described = self.now;

@@ -9,6 +9,7 @@ use super::{Cluster, Cx};
 use crate::api::Kind;
 use crate::connection::{Conn, ConnState};
 use crate::error::{Error, LimitKind, Obstacle, PeerFault};
+use crate::has::REASONS;
 use crate::time::Tick;
 use crate::wire::{ApiKey, ErrorCode};
 
@@ -92,6 +93,9 @@ impl Cx<'_> {
     /// Returns what stands in the way of all requests: a connection failed and no broker has
     /// responded since, or none responds now.
     pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        if !REASONS {
+            return None;
+        }
         if self.cluster.trouble.is_some() {
             return self.cluster.trouble;
         }
@@ -109,6 +113,9 @@ impl Cx<'_> {
 
     /// Returns the obstacle of a topic that cannot be used.
     pub(crate) fn obstacle_of_topic(&self, slot: usize) -> Option<Obstacle> {
+        if !REASONS {
+            return None;
+        }
         let topic = &self.cluster.topics[slot];
         let (said, api) = (topic.said, Some(ApiKey::METADATA));
         match topic.failure {
@@ -130,6 +137,9 @@ impl Cx<'_> {
         part: usize,
         refused: Option<(ApiKey, ErrorCode)>,
     ) -> Option<Obstacle> {
+        if !REASONS {
+            return None;
+        }
         let entry = &self.cluster.table[part];
         let slot = usize::from(entry.topic);
         let topic = &self.cluster.topics[slot];

@@ -4,7 +4,7 @@
 
 use core::ops::{Deref, DerefMut};
 
-use crate::memory::{Index, Link, List, Mem, Nodes, Slots, hash};
+use crate::memory::{Index, Link, List, Mem, Nodes, Place, Slots, hash};
 
 /// The users of an entry.
 pub(crate) const PRODUCER: u8 = 1;
@@ -85,8 +85,8 @@ impl Partition {
 pub(crate) struct TableMem<'d> {
     pub(crate) entries: Mem<'d, Partition>,
     /// One place for each entry.
-    pub(crate) heads: Mem<'d, Link>,
-    pub(crate) chain: Mem<'d, Link>,
+    pub(crate) heads: Mem<'d, Place>,
+    pub(crate) chain: Mem<'d, Place>,
     pub(crate) by_topic: Nodes<'d>,
     pub(crate) by_leader: Nodes<'d>,
     pub(crate) by_news: Nodes<'d>,
@@ -141,7 +141,7 @@ impl<'d> Table<'d> {
         let mut link = self.index.first(mixed(topic, index));
         while let Some(at) = link.get() {
             let entry = &self.entries[at];
-            if entry.index == index && entry.topic as usize == topic {
+            if entry.index == index && entry.topic as usize == topic && entry.used() {
                 return Some(at);
             }
             link = self.index.next(at);
@@ -357,8 +357,8 @@ mod tests {
         let nodes = || Nodes::new(Mem::Owned(vec![Node::EMPTY; size].into()));
         test(&mut Table::new(TableMem {
             entries: Mem::Owned(vec![Partition::EMPTY; size].into()),
-            heads: Mem::Owned(vec![Link::NONE; size].into()),
-            chain: Mem::Owned(vec![Link::NONE; size].into()),
+            heads: Mem::Owned(vec![Place::NONE; size].into()),
+            chain: Mem::Owned(vec![Place::NONE; size].into()),
             by_topic: nodes(),
             by_leader: nodes(),
             by_news: nodes(),

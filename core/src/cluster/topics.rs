@@ -114,7 +114,8 @@ impl<'d> Topics<'d> {
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
         let mut link = self.mem.names.first(hash_bytes(name.as_bytes()));
         while let Some(slot) = link.get() {
-            if self.mem.entries[slot].name.as_str() == name {
+            let entry = &self.mem.entries[slot];
+            if entry.plan != Plan::None && entry.name.as_str() == name {
                 return Some(slot);
             }
             link = self.mem.names.next(slot);

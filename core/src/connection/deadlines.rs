@@ -4,6 +4,7 @@
 use super::{Conn, ConnState, Net, Peer, Role};
 use crate::api::Owner;
 use crate::config::Settings;
+use crate::has::SILENCE;
 use crate::time::{Span, Tick};
 
 /// A deadline that passed this long ago passed while the loop was away.
@@ -13,9 +14,14 @@ const RENEWALS: u8 = 16;
 /// What has arrived meanwhile is read within this.
 const GRACE: Span = Span::from_millis(50);
 /// A connection that has been silent for this long is reported to the application.
-pub(super) const REPORT: Span = Span::from_secs(3);
+const REPORT: Span = Span::from_secs(3);
 /// A silent connection is checked again this often.
 const AGAIN: Span = Span::from_secs(1);
+
+/// Returns when a connection is reported that is silent from now on.
+pub(super) fn report_at(now: Tick) -> Tick {
+    if SILENCE { now + REPORT } else { Tick::NEVER }
+}
 
 /// What the application knows of a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,13 +144,17 @@ impl Net<'_> {
 
     /// Whether a deadline of a connection has passed.
     pub(crate) fn verdict(&mut self, now: Tick, slot: usize, config: &Settings<'_>) -> Verdict {
+        let deadline = self.conns[slot].next_deadline();
+        if !SILENCE {
+            let over = self.is_over(now, slot, deadline);
+            return if over { Verdict::Over } else { Verdict::Sound };
+        }
         let silent = self.conns[slot].silent_since(config.fetch_max_wait);
         let heard = |(other, conn): (usize, &Conn)| other != slot && conn.heard > silent;
         let dead = self.conns[slot].state != ConnState::Connecting
             && silent + config.silence_timeout <= now
             && self.conns.iter().enumerate().any(heard)
             && self.conns[slot].may_go_again(config.idempotence);
-        let deadline = self.conns[slot].next_deadline();
         let at = if guard!("a silent connection ends while others are answered", dead) {
             deadline.min(silent + config.silence_timeout)
         } else {

@@ -1,6 +1,6 @@
 //! Requests are written into blocks, and queued after those of their connection.
 
-use super::deadlines::REPORT;
+use super::deadlines::report_at;
 use super::{Body, Draft, InFlight, Net, Question, Sent, Tag};
 use crate::api::Kind;
 use crate::config::Text;
@@ -108,7 +108,7 @@ impl Net<'_> {
             left: Sent::NOT,
             silent: no_answer,
         };
-        self.deadline = self.deadline.min(deadline).min(now + REPORT);
+        self.deadline = self.deadline.min(deadline).min(report_at(now));
         let conn = &mut self.conns[draft.conn];
         conn.used = now;
         // An adapter that has not sent all that it was given polls again by itself.

@@ -2,13 +2,9 @@
 //! waiting one that had a connection longest ago. Otherwise those that always have work, or never
 //! respond, would starve the others.
 
-use heapless::Vec;
-
 use super::{Peer, Role};
 use crate::time::{Span, Tick};
 
-/// More peers may wait without a place: the places go to those that had a connection longest ago.
-const PLACES: usize = 8;
 /// A wish that is not repeated within this time has expired.
 const STALE: Span = Span::from_secs(1);
 
@@ -23,26 +19,27 @@ struct Wish {
 
 /// See the module.
 pub(crate) struct Turns {
-    /// Of those that were granted equally long ago, the earlier wish comes first.
-    waiting: Vec<Wish, PLACES, u8>,
+    /// The next one: of those that were granted equally long ago the earlier wish. Others repeat
+    /// theirs with each pass, so they need no place here.
+    next: Option<Wish>,
     /// Wishes that were granted, modulo 65,536.
     turn: u16,
 }
 
 impl Turns {
     pub(super) const fn new() -> Self {
-        Self { waiting: Vec::new(), turn: 0 }
+        Self { next: None, turn: 0 }
     }
 
     /// Shifts the scale of time.
     pub(super) fn age(&mut self, by: Span) {
-        for wish in &mut self.waiting {
+        if let Some(wish) = &mut self.next {
             wish.asked.age(by);
         }
     }
 
     /// Returns whether it is the turn of a peer whose last turn was `last`, 0 for none yet. If so
-    /// it waits no longer, else it is queued.
+    /// it waits no longer.
     pub(super) fn admit(
         &mut self,
         now: Tick,
@@ -50,28 +47,22 @@ impl Turns {
         last: &mut u16,
         free: bool,
     ) -> bool {
-        self.waiting.retain(|wish| wish.asked + STALE > now);
         let turn = self.turn;
         let age = |last: u16| turn.wrapping_sub(last);
-        let mine = |wish: &Wish| (wish.peer, wish.role) == (peer, role);
-        match self.waiting.iter_mut().find(|wish| mine(wish)) {
-            Some(wish) => wish.asked = now,
-            None => {
-                let latest = self.waiting.iter().map(|wish| age(wish.last)).enumerate();
-                let latest = latest.rev().min_by_key(|(_, age)| *age);
-                if let Some((at, _)) = latest.filter(|(_, other)| *other < age(*last))
-                    && self.waiting.is_full()
-                {
-                    self.waiting.remove(at);
-                }
-                let _ = self.waiting.push(Wish { peer, role, last: *last, asked: now });
+        let mine = match &self.next {
+            Some(wish) if wish.asked + STALE > now => {
+                let mine = (wish.peer, wish.role) == (peer, role);
+                mine || age(wish.last) < age(*last)
             }
+            _ => true,
+        };
+        if mine {
+            self.next = Some(Wish { peer, role, last: *last, asked: now });
         }
-        let ages = self.waiting.iter().map(|wish| age(wish.last)).enumerate();
-        let first = ages.rev().max_by_key(|(_, age)| *age).map(|(at, _)| at);
-        let own = |at: &usize| guard!("connections go in turn", mine(&self.waiting[*at]) => true);
-        let Some(at) = first.filter(|at| free && own(at)) else { return false };
-        self.waiting.remove(at);
+        if !free || !guard!("connections go in turn", mine => true) {
+            return false;
+        }
+        self.next = None;
         self.turn = turn.wrapping_add(1);
         *last = self.turn;
         true
@@ -97,8 +88,9 @@ mod tests {
         assert!(!admit(3, 1, true), "2 and 3 come first");
         assert!(!admit(4, 3, true));
         assert!(admit(5, 2, true));
+        assert!(!admit(6, 3, false));
         assert!(!admit(900, 1, true), "3 is next");
-        assert!(admit(1004, 1, true), "3 asked last a second ago");
+        assert!(admit(1006, 1, true), "3 asked last a second ago");
     }
 
     /// With any number of peers, and in any order of wishes.

@@ -5,6 +5,7 @@ use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{ConnState, PATIENCE, Peer, Role};
 use crate::error::Obstacle;
+use crate::has::REASONS;
 
 impl Assignment {
     /// Returns the request that it needs next.
@@ -19,6 +20,9 @@ impl Assignment {
 impl<'d> Consumer<'d> {
     /// Returns what keeps a partition from being read, as far as that is known.
     pub(crate) fn obstacle_of(&self, cx: &Cx<'d>, part: usize) -> Option<Obstacle> {
+        if !REASONS {
+            return None;
+        }
         let read = &self.reads[part];
         let refused = (read.refused.0 != 0).then_some((read.needs().api(), read.refused));
         cx.obstacle_of(part, refused).or_else(|| self.unanswered(cx, part))

@@ -1,11 +1,12 @@
 //! Produce responses: which batches are delivered, sent again or failed (errors.md section 3).
 
 use super::culprits::Named;
-use super::{Identity, Place, Producer, Stage};
+use super::{Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::event::Event;
+use crate::has::{CULPRITS, REASONS, RESEND, SPLIT};
 use crate::id::BatchId;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
@@ -136,7 +137,7 @@ impl<'d> Producer<'d> {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
-            if self.batches[batch].blamed {
+            if CULPRITS && self.batches[batch].blamed {
                 // The connection ended in the middle of the refusal; the bytes are no valid batch
                 // now.
                 let part = self.batches[batch].part as usize;
@@ -210,8 +211,11 @@ impl<'d> Producer<'d> {
         let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
         let b = &self.batches[batch];
         // No broker would recognise the halves of a batch that is in its log.
-        let divisible = b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
-        self.queues[part].refused = memo.error;
+        let divisible =
+            SPLIT && b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
+        if REASONS {
+            self.queues[part].refused = memo.error;
+        }
         match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
                 self.deliver(cx, batch, memo);
@@ -275,7 +279,9 @@ impl<'d> Producer<'d> {
         // With others in flight the response may be the previous leader's.
         q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
         (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
-        q.refused = ErrorCode(0);
+        if REASONS {
+            q.refused = ErrorCode(0);
+        }
         if let Some(lane) = cx.cluster.table[part].broker() {
             self.lanes[lane].settled = true;
         }
@@ -293,7 +299,7 @@ impl<'d> Producer<'d> {
             let Some(batch) = self.first_waiting(part) else { continue };
             let b = &self.batches[batch];
             let (mut refused, maybe) = (b.error, b.maybe_written);
-            if !cfg!(feature = "resend-unblamed") {
+            if !RESEND {
                 refused = None;
             }
             let done = match refused {
@@ -330,7 +336,7 @@ impl<'d> Producer<'d> {
         code: ErrorCode,
         maybe_written: bool,
     ) {
-        if self.identity != Identity::None && self.batches[batch].sequence >= 0 {
+        if self.idempotent() && self.batches[batch].sequence >= 0 {
             self.queues[part].bump = true;
         }
         let result = Err((Error::Broker(code), maybe_written));

@@ -6,6 +6,7 @@ use super::{Own, Place, Producer};
 use crate::cluster::Cx;
 use crate::error::Error;
 use crate::event::Event;
+use crate::has::{CULPRITS, RESEND};
 use crate::id::{BatchId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Chain, Link};
 use crate::record;
@@ -256,9 +257,9 @@ impl<'d> Producer<'d> {
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
         }
         b.next = Link::NONE;
-        if b.blamed {
+        if CULPRITS && b.blamed {
             b.max_timestamp = 0;
-            if cfg!(feature = "resend-unblamed") {
+            if RESEND {
                 b.records.0 = 0;
             }
         } else {

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::connection::Net;
 use crate::error::Error;
 use crate::event::Event;
+use crate::has::{CULPRITS, RESEND};
 use crate::id::BatchId;
 use crate::memory::Blocks;
 use crate::record::HEADER_LEN;
@@ -40,7 +41,8 @@ impl<'d> Producer<'d> {
     /// Marks a record that a response names, in the batch that it is about.
     pub(super) fn on_record_error(&mut self, net: &mut Net<'d>, memo: &mut AnswerMemo, index: i32) {
         // Only these codes come with such a list, and no batch is sent again after them.
-        if !matches!(memo.error, ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP) {
+        let named = matches!(memo.error, ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP);
+        if !CULPRITS || !named {
             return;
         }
         let (Some(batch), Ok(index)) = (memo.batch.get(), u32::try_from(index)) else { return };
@@ -73,7 +75,7 @@ impl<'d> Producer<'d> {
         if codec_of(b) != 0 {
             return false;
         }
-        let wanted = cfg!(feature = "resend-unblamed") && settings.resend_unblamed && b.blamed;
+        let wanted = RESEND && settings.resend_unblamed && b.blamed;
         guard!("who is not to blame is sent again", wanted)
             && !guard!("what may be written is not taken apart", b.maybe_written)
     }
@@ -158,7 +160,7 @@ impl<'d> Producer<'d> {
         batch: usize,
     ) -> (Event<'static>, bool) {
         let b = &mut self.batches[batch];
-        if !b.blamed {
+        if !CULPRITS || !b.blamed {
             return (b.ended(), true);
         }
         #[cfg(feature = "pack")]
@@ -195,7 +197,7 @@ fn place_of(b: &Batch) -> (u32, usize) {
 /// Passes records of an ended batch that are part of other batches now.
 fn skip_resent(blocks: &Blocks<'_>, b: &mut Batch) {
     let (first, from) = place_of(b);
-    let moved = cfg!(feature = "resend-unblamed") && first < b.records.0;
+    let moved = RESEND && first < b.records.0;
     if !guard!("what is sent again is not reported twice", moved) {
         return;
     }

@@ -5,6 +5,7 @@
 use super::{Batch, Producer, Stage};
 use crate::cluster::{Cx, PRODUCER};
 use crate::config::{Acks, Settings};
+use crate::has::{MOVES, SPLIT, WITNESS};
 use crate::memory::{Link, List};
 use crate::time::{Span, Tick};
 
@@ -171,12 +172,12 @@ impl<'d> Producer<'d> {
             q.retry_at > cx.now && (entry.leader() < 0 || asked)
         );
         let (place, lane) = match entry.broker() {
-            _ if b.oversize => (Place::Oversized, None),
+            _ if SPLIT && b.oversize => (Place::Oversized, None),
             _ if paused => (Place::Paused, None),
             None => (Place::Homeless, None),
             Some(lane) => {
                 let l = &self.lanes[lane];
-                let first = !q.settled && l.settled && cx.settings.acks == Acks::All;
+                let first = WITNESS && !q.settled && l.settled && cx.settings.acks == Acks::All;
                 let place = match () {
                     () if guard!("first batches stand aside", first && cx.net.is_roomy()) => {
                         Place::First
@@ -196,7 +197,10 @@ impl<'d> Producer<'d> {
                 cx.refresh(usize::from(entry.topic));
                 self.astray = true;
             }
-            _ => self.astray |= lane.is_some_and(|lane| cx.cluster.brokers[lane].last.is_down()),
+            _ if MOVES => {
+                self.astray |= lane.is_some_and(|lane| cx.cluster.brokers[lane].last.is_down());
+            }
+            _ => {}
         }
         if let Some(lane) = lane {
             let (opens, ends) = (place == Place::Open, b.created + cx.settings.linger);

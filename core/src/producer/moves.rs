@@ -6,6 +6,7 @@ use crate::api::Kind;
 use crate::cluster::{Cx, PRODUCER};
 use crate::connection::{Conn, ConnState, Peer, Role};
 use crate::error::{Error, Obstacle};
+use crate::has::{MOVES, REASONS};
 use crate::memory::Link;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -13,6 +14,9 @@ use crate::wire::ApiKey;
 impl<'d> Producer<'d> {
     /// Notes that leaders or connections changed: batches that wait for some may have another way.
     pub(crate) fn on_ways_changed(&mut self) {
+        if !MOVES {
+            return;
+        }
         self.astray |= self.unfinished > 0;
         self.dirty |= self.astray;
     }
@@ -20,7 +24,7 @@ impl<'d> Producer<'d> {
     /// Moves records without keys, which may go to any partition, away from partitions without a
     /// reachable leader. Never to a partition that already has records that were sent later.
     pub(super) fn move_strays(&mut self, cx: &mut Cx<'d>) {
-        if !core::mem::take(&mut self.astray) {
+        if !MOVES || !core::mem::take(&mut self.astray) {
             return;
         }
         // In the order of their records.
@@ -85,6 +89,9 @@ impl<'d> Producer<'d> {
 
     /// Returns why a batch did not leave, or was not acknowledged, before its time was over.
     pub(super) fn why_late(&self, cx: &Cx<'d>, batch: usize) -> Error {
+        if !REASONS {
+            return Error::TimedOut;
+        }
         let b = &self.batches[batch];
         let part = b.part as usize;
         let (node, code) = (cx.cluster.table[part].leader(), self.queues[part].refused);

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::connection::{Net, Versions};
 use crate::error::{Error, Misuse, PeerFault};
 use crate::event::Event;
+use crate::has::SPLIT;
 use crate::id::BatchId;
 use crate::memory::{Blocks, Chain, Link, Mem};
 use crate::record::HEADER_LEN;
@@ -88,6 +89,9 @@ pub(super) enum Form {
 /// Returns how many blocks of all are kept free where batches are packed: enough to unpack and
 /// split one, since others that are behind it cannot free theirs before.
 pub(super) fn reserve(setup: &Setup) -> usize {
+    if !SPLIT {
+        return 0;
+    }
     let split = setup.unpacked.saturating_mul(3) / 2;
     split.div_ceil(setup.block_bytes.max(1)).min(setup.blocks / 4)
 }

@@ -7,6 +7,7 @@ use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
 use crate::connection::{ConnState, Net, PRODUCE_IN_FLIGHT, Peer, Role};
 use crate::error::{Error, Obstacle, PeerFault};
+use crate::has::{MOVES, REASONS, SPLIT, WITNESS};
 use crate::memory::{List, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -60,8 +61,12 @@ impl<'d> Producer<'d> {
         self.end_pauses(cx.now);
         self.place_touched(cx);
         self.move_strays(cx);
-        self.split_oversized(&mut cx.net);
-        self.place_touched(cx);
+        if SPLIT {
+            self.split_oversized(&mut cx.net);
+        }
+        if MOVES || SPLIT {
+            self.place_touched(cx);
+        }
         if self.waiting_until <= cx.now || self.pressure {
             self.waiting_until = Tick::NEVER;
             self.wake_all();
@@ -93,7 +98,7 @@ impl<'d> Producer<'d> {
     fn drive_lane(&mut self, cx: &mut Cx<'d>, lane: usize) -> Turn {
         let node = cx.cluster.brokers[lane].id;
         let (mut wait, mut stuck) = (Tick::NEVER, false);
-        if self.lanes[lane].first(Place::First).is_some() {
+        if WITNESS && self.lanes[lane].first(Place::First).is_some() {
             let turn = match first_conn(cx, node) {
                 Ok(conn) => self.send_all(cx, (lane, conn), Due::First),
                 Err(at) => Turn::Stuck(at),
@@ -240,7 +245,8 @@ impl<'d> Producer<'d> {
             }
             _ => {
                 let api = Some(ApiKey::INIT_PRODUCER_ID);
-                self.identity_error = answer.err().and_then(|error| error.as_obstacle(-1, api));
+                let error = answer.err().filter(|_| REASONS);
+                self.identity_error = error.and_then(|error| error.as_obstacle(-1, api));
                 let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                 let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);
@@ -313,7 +319,7 @@ impl<'d> Producer<'d> {
             if waits {
                 return Next::Blocked;
             }
-            if self.identity != Identity::Known {
+            if !matches!(self.identity, Identity::Known) {
                 return Next::Hold;
             }
         }
