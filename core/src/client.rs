@@ -183,11 +183,13 @@ impl<'d> Client<'d> {
         #[cfg(feature = "pack")]
         let mut s = s;
         #[cfg(feature = "pack")]
-        if let Some(codec) = config.compression
-            && !s.producer.pack.codecs().has(codec)
-        {
+        let packs = s.producer.pack.codecs();
+        #[cfg(feature = "pack")]
+        if let Some(codec) = config.compression.filter(|codec| !packs.has(*codec)) {
             return Err(ConfigError::NoEncoder(codec));
         }
+        #[cfg(feature = "pack")]
+        let packs = packs != crate::codec::Codecs::NONE;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let setup = Setup {
             idempotence: config.idempotence,
@@ -195,7 +197,7 @@ impl<'d> Client<'d> {
             rx_bytes: s.rx_bytes,
             rare,
             #[cfg(feature = "pack")]
-            unpacked: config.compression.map_or(0, |_| config.batch_bytes),
+            unpacked: if packs { config.batch_bytes } else { 0 },
             #[cfg(feature = "pack")]
             block_bytes: blocks.block_size(),
         };

@@ -1,5 +1,6 @@
 //! The configuration of a `Producer`, `Consumer` or `Admin`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub struct Config {
     pub(crate) linger_when_idle: bool,
     pub(crate) batch_bytes: Option<usize>,
     pub(crate) compression: Compression,
+    pub(crate) topic_compression: HashMap<String, Compression>,
     pub(crate) delivery_timeout: Duration,
     pub(crate) silence_timeout: Option<Duration>,
     pub(crate) topic_timeout: Duration,
@@ -66,6 +68,7 @@ impl Config {
             linger_when_idle: false,
             batch_bytes: None,
             compression: Compression::NONE,
+            topic_compression: HashMap::new(),
             delivery_timeout: Duration::from_secs(120),
             silence_timeout: None,
             topic_timeout: Duration::from_secs(15),
@@ -155,6 +158,17 @@ impl Config {
     #[must_use]
     pub fn compression(mut self, compression: impl Into<Compression>) -> Self {
         self.compression = compression.into();
+        self
+    }
+
+    /// The same for one topic, where it is to be another than for the rest.
+    #[must_use]
+    pub fn topic_compression(
+        mut self,
+        topic: impl Into<String>,
+        compression: impl Into<Compression>,
+    ) -> Self {
+        self.topic_compression.insert(topic.into(), compression.into());
         self
     }
 

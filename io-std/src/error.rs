@@ -451,6 +451,7 @@ fn code_advice(code: i16) -> &'static str {
         41 => "the cluster has no controller that responds; try again",
         44 => "the cluster's policy forbids it",
         73 => "the cluster has deletion of topics switched off",
+        76 => "zstd needs brokers of Kafka 2.1 or later, and no older proxy before them",
         87 => "the broker found the records invalid; compacted topics need keys",
         _ => "",
     }

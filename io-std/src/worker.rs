@@ -8,7 +8,7 @@ use kavka_core::codec::PIECE;
 use kavka_core::{Client, ConfigError, Limits, Storage};
 
 use crate::bootstrap;
-use crate::codec::Encoders;
+use crate::codec::{Encoders, READ};
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
@@ -58,9 +58,15 @@ fn open(config: &Config) -> Result<Driver<'_>, Error> {
     }
     let mut limits = config.limits.unwrap_or_else(Limits::server);
     let core = config.core();
-    let storage = if core.compression.is_some() {
+    let topics = config.topic_compression.clone();
+    let mut codecs = topics.values().filter_map(|compression| compression.codec());
+    if let Some(codec) = codecs.find(|codec| !READ.has(*codec)) {
+        return Err(ConfigError::NoEncoder(codec).into());
+    }
+    let storage = if core.compression.is_some() || !topics.is_empty() {
         limits.pack_bytes = PIECE;
-        Storage::heap(&limits).encoders(Box::new(Encoders::new(config.compression)))
+        let encoders = Encoders::new(config.compression).with_topics(topics);
+        Storage::heap(&limits).encoders(Box::new(encoders))
     } else {
         Storage::heap(&limits)
     };

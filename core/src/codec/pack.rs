@@ -40,6 +40,22 @@ pub trait Pack {
     /// The codecs that it packs.
     fn codecs(&self) -> Codecs;
 
+    /// Returns what batches of a topic are packed with, where the configuration wants `usual`; one
+    /// of [`Pack::codecs`], or `None` for none. It is the same whenever a batch of the topic is
+    /// chosen. What begins next is a batch of this topic.
+    #[cfg(feature = "std")]
+    fn choose(&mut self, topic: &str, usual: Option<Codec>) -> Option<Codec> {
+        let _ = topic;
+        usual
+    }
+
+    /// Returns how many bytes of the batch that was begun are packed at one point in time: no
+    /// response is handled meanwhile. 256 KiB at most, and those by default.
+    #[cfg(feature = "std")]
+    fn pace(&self) -> usize {
+        4 * PIECE
+    }
+
     /// Begins a batch whose records are `len` bytes in all; what was begun before is abandoned.
     /// Returns false when it cannot: the batch is then sent as it is.
     fn begin(&mut self, codec: Codec, len: usize) -> bool;

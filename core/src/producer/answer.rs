@@ -292,7 +292,7 @@ impl<'d> Producer<'d> {
 
     /// Splits batches that a broker found too large. That takes memory, for which they wait as long
     /// as other batches may free theirs.
-    pub(super) fn split_oversized(&mut self, net: &mut Net<'d>) {
+    pub(super) fn split_oversized(&mut self, cx: &mut Cx<'d>) {
         let mut link = self.first_of(Place::Oversized).map_or(Link::NONE, Link::to);
         while let Some(part) = link.get() {
             link = self.places.next(part);
@@ -303,8 +303,8 @@ impl<'d> Producer<'d> {
                 refused = None;
             }
             let done = match refused {
-                Some(_) => self.resend(net, part, batch),
-                None => self.split(net, part, batch),
+                Some(_) => self.resend(&mut cx.net, part, batch),
+                None => self.split(cx, part, batch),
             };
             if done {
                 self.touch(part);
@@ -313,7 +313,7 @@ impl<'d> Producer<'d> {
                     Some(Error::Broker(code)) => code,
                     _ => ErrorCode::MESSAGE_TOO_LARGE,
                 };
-                self.fail(net, part, batch, code, maybe);
+                self.fail(&mut cx.net, part, batch, code, maybe);
             }
         }
     }

@@ -8,8 +8,7 @@
 use super::{Batch, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::codec::{Codec, Codecs, PIECE, Pack, Step, scratch_bytes};
-use crate::config::Settings;
-use crate::connection::{Net, Versions};
+use crate::connection::Net;
 use crate::error::{Error, Misuse, PeerFault};
 use crate::event::Event;
 use crate::has::SPLIT;
@@ -75,6 +74,51 @@ fn piece_of(len: usize) -> usize {
     piece.min(PIECE)
 }
 
+/// How fast a batch is packed.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Bytes at one point in time.
+    #[cfg(feature = "std")]
+    bytes: usize,
+}
+
+#[cfg(feature = "std")]
+impl Pace {
+    const USUAL: Self = Self { bytes: PACE };
+
+    fn of(engine: &dyn Pack) -> Self {
+        Self { bytes: engine.pace().clamp(1, PACE) }
+    }
+
+    /// Returns the length of the next piece.
+    fn piece(self, most: usize) -> usize {
+        most.min(self.bytes)
+    }
+
+    /// Returns what a piece takes of [`PACE`].
+    fn cost(self, len: usize) -> usize {
+        guard!("slow packing has a slow pace", (len * PACE).div_ceil(self.bytes) => len)
+    }
+}
+
+/// The encoders of a device have one.
+#[cfg(not(feature = "std"))]
+impl Pace {
+    const USUAL: Self = Self {};
+
+    const fn of(_: &dyn Pack) -> Self {
+        Self::USUAL
+    }
+
+    const fn piece(self, most: usize) -> usize {
+        most
+    }
+
+    const fn cost(self, len: usize) -> usize {
+        len
+    }
+}
+
 /// How a batch is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -106,6 +150,7 @@ pub(super) struct Packer<'d> {
     codec: Codec,
     /// Where the next piece begins in what is left of the batch.
     at: usize,
+    pace: Pace,
     /// Bytes of output in the scratch for which there was no memory.
     pending: usize,
     /// The encoder failed after the first piece.
@@ -128,6 +173,7 @@ impl<'d> Packer<'d> {
             batch: Link::NONE,
             codec: Codec::Lz4,
             at: 0,
+            pace: Pace::USUAL,
             pending: 0,
             failed: false,
             chain: Chain::EMPTY,
@@ -139,6 +185,18 @@ impl<'d> Packer<'d> {
 
     pub(super) fn age(&mut self, by: Span) {
         self.until.age(by);
+    }
+
+    /// Returns what the batches of a partition are packed with.
+    fn codec_for(&mut self, cx: &Cx<'d>, part: usize) -> Option<Codec> {
+        let usual = cx.settings.compression;
+        #[cfg(feature = "std")]
+        if let Some(engine) = &mut self.engine {
+            let slot = usize::from(cx.cluster.table[part].topic);
+            return engine.get().choose(cx.cluster.topics[slot].name.as_str(), usual);
+        }
+        let _ = part;
+        usual
     }
 
     /// Releases what there is of a batch that ended.
@@ -203,11 +261,12 @@ impl<'d> Producer<'d> {
     /// Packs a batch of a lane that was chosen for a request, unless it was chosen before. Returns
     /// false when that has to wait.
     pub(super) fn prepare(&mut self, cx: &mut Cx<'d>, batch: usize) -> bool {
-        let Some(codec) = cx.settings.compression else { return true };
         loop {
-            if self.batches[batch].form != Form::Raw {
+            let b = &self.batches[batch];
+            if b.form != Form::Raw {
                 return true;
             }
+            let Some(codec) = self.packer.codec_for(cx, b.part as usize) else { return true };
             match self.packer.batch.get() {
                 Some(other) if !self.pack_piece(&mut cx.net, other) => return false,
                 Some(_) => {}
@@ -216,7 +275,7 @@ impl<'d> Producer<'d> {
         }
     }
 
-    /// Begins to pack a batch, which takes no more records.
+    /// Begins to pack a batch, which takes no more records. Its codec was just chosen.
     fn begin_packing(&mut self, batch: usize, codec: Codec) {
         let b = &mut self.batches[batch];
         b.stage = Stage::Ready;
@@ -228,10 +287,11 @@ impl<'d> Producer<'d> {
         let (b, packer) = (&mut self.batches[batch], &mut self.packer);
         let len = b.chain.len().saturating_sub(HEADER_LEN);
         let engine = packer.engine.as_mut().filter(|_| packer.piece > 0);
-        if !engine.is_some_and(|engine| engine.get().begin(codec, len)) {
-            b.form = Form::Plain;
-            return;
+        let Some(engine) = engine.map(Engine::get) else { return b.form = Form::Plain };
+        if !engine.begin(codec, len) {
+            return b.form = Form::Plain;
         }
+        packer.pace = Pace::of(engine);
         (packer.batch, packer.codec) = (Link::to(batch), codec);
         (packer.at, packer.pending, packer.failed) = (HEADER_LEN, 0, false);
     }
@@ -241,13 +301,14 @@ impl<'d> Producer<'d> {
         let Self { batches, packer, .. } = self;
         let b = &mut batches[batch];
         if packer.pending == 0 {
-            let len = packer.piece.min(b.chain.len().saturating_sub(packer.at));
+            let left = b.chain.len().saturating_sub(packer.at);
+            let len = packer.pace.piece(packer.piece).min(left);
             let first = packer.chain.len() == 0;
             if packer.failed || guard!("packing has a pace", packer.left == 0) {
                 packer.waits = !packer.failed;
                 return false;
             }
-            packer.left = packer.left.saturating_sub(len);
+            packer.left = packer.left.saturating_sub(packer.pace.cost(len));
             let last = packer.at + len == b.chain.len();
             let packed = packer.pack(&net.blocks, &b.chain, len, last);
             if first {
@@ -286,33 +347,34 @@ impl<'d> Producer<'d> {
         true
     }
 
-    /// Packs both halves of a batch that was packed before. They wait for the batches in front, and
-    /// those may need the memory.
-    pub(super) fn pack_again(
-        &mut self,
-        net: &mut Net<'d>,
-        codec: Option<Codec>,
-        halves: [usize; 2],
-    ) {
-        let Some(codec) = codec else { return };
+    /// Packs both halves of a batch that was packed before, at once where memory is short: they
+    /// wait for the batches in front, and those may need it.
+    pub(super) fn pack_again(&mut self, cx: &mut Cx<'d>, halves: [usize; 2]) {
+        let free = cx.net.blocks.free() >= self.reserve;
+        if guard!("halves are packed in their turn", free) {
+            return;
+        }
         for batch in halves {
-            if self.packer.batch.is_none() {
+            let part = self.batches[batch].part as usize;
+            if self.packer.batch.is_none()
+                && let Some(codec) = self.packer.codec_for(cx, part)
+            {
                 self.begin_packing(batch, codec);
             }
             while self.packer.batch == Link::to(batch) {
                 self.packer.left = self.packer.left.max(1);
-                if !self.pack_piece(net, batch) {
+                if !self.pack_piece(&mut cx.net, batch) {
                     break;
                 }
             }
         }
     }
 
-    /// Unpacks a batch that is to be split, and returns its codec; `None` when there is no memory
-    /// for it now.
-    pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<Option<Codec>> {
+    /// Unpacks a batch that is to be split, and returns whether it was packed; `None` when there is
+    /// no memory for it now.
+    pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<bool> {
         let b = &self.batches[batch];
-        let Form::Packed(codec) = b.form else { return Some(None) };
+        let Form::Packed(codec) = b.form else { return Some(false) };
         let len = b.unpacked as usize;
         // It uses the scratch.
         if !self.packer.batch.is_none() {
@@ -332,14 +394,19 @@ impl<'d> Producer<'d> {
         let b = &mut self.batches[batch];
         net.blocks.release(&mut b.chain);
         (b.chain, b.form) = (plain, Form::Raw);
-        Some(Some(codec))
+        Some(true)
     }
 
-    /// Returns why the broker of a connection cannot get what the configuration packs.
-    pub(super) fn cannot_take(config: &Settings<'_>, versions: &Versions) -> Option<PeerFault> {
-        let codec = config.compression.filter(|codec| *codec == Codec::Zstd)?;
-        let knows = versions.best(crate::api::Kind::Produce, i16::MAX)? >= ZSTD_SINCE;
-        guard!("a broker that does not know zstd", !knows).then_some(PeerFault::NoCodec(codec))
+    /// Fails batches of zstd where the broker of a connection does not know it.
+    pub(super) fn refuse_zstd(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize)) {
+        let version = cx.net.conns[conn].versions.best(crate::api::Kind::Produce, i16::MAX);
+        let old = version.is_some_and(|version| version < ZSTD_SINCE);
+        if guard!("a broker that does not know zstd", old) {
+            let error = Error::Peer(PeerFault::NoCodec(Codec::Zstd));
+            self.refuse(cx, lane, error, |producer, cx, part| {
+                producer.packer.codec_for(cx, part) == Some(Codec::Zstd)
+            });
+        }
     }
 }
 

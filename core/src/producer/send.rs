@@ -5,10 +5,10 @@ use super::{Identity, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
-use crate::connection::{ConnState, Net, PRODUCE_IN_FLIGHT, Peer, Role};
+use crate::connection::{ConnState, PRODUCE_IN_FLIGHT, Peer, Role};
 use crate::error::{Error, Obstacle, PeerFault};
 use crate::has::{MOVES, REASONS, SPLIT, WITNESS};
-use crate::memory::{List, backoff};
+use crate::memory::{Link, List, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Encode, ErrorCode, init_producer_id};
@@ -62,7 +62,7 @@ impl<'d> Producer<'d> {
         self.place_touched(cx);
         self.move_strays(cx);
         if SPLIT {
-            self.split_oversized(&mut cx.net);
+            self.split_oversized(cx);
         }
         if MOVES || SPLIT {
             self.place_touched(cx);
@@ -127,12 +127,11 @@ impl<'d> Producer<'d> {
     /// Sends requests with what is due of a lane, over a connection that is ready.
     fn send_all(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize), due: Due) -> Turn {
         if let Some(fault) = cx.net.conns[conn].versions.lacks(Kind::Produce) {
-            return self.refuse(&mut cx.net, lane, Error::Peer(fault));
+            self.refuse(cx, lane, Error::Peer(fault), |_, _, _| true);
+            return Turn::Done(Tick::NEVER);
         }
         #[cfg(feature = "pack")]
-        if let Some(fault) = Self::cannot_take(&cx.settings, &cx.net.conns[conn].versions) {
-            return self.refuse(&mut cx.net, lane, Error::Peer(fault));
-        }
+        self.refuse_zstd(cx, (lane, conn));
         while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
             if !cx.net.takes_requests(conn, cx.now) {
                 let until = cx.net.conns[conn].throttled_until;
@@ -160,18 +159,28 @@ impl<'d> Producer<'d> {
         Turn::Done(Tick::NEVER)
     }
 
-    /// Fails all batches of a lane at once: its broker does not support Produce.
-    fn refuse(&mut self, net: &mut Net<'d>, lane: usize, error: Error) -> Turn {
+    /// Fails the batches of some partitions of a lane at once: its broker cannot take them.
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Cx<'d>,
+        lane: usize,
+        error: Error,
+        which: impl Fn(&mut Self, &Cx<'d>, usize) -> bool,
+    ) {
         for place in [Place::First, Place::Open, Place::Ready] {
-            while let Some(part) = self.lanes[lane].first(place) {
+            let mut link = self.lanes[lane].first(place).map_or(Link::NONE, Link::to);
+            while let Some(part) = link.get() {
+                link = self.places.next(part);
+                if !which(self, cx, part) {
+                    continue;
+                }
                 while let Some(batch) = self.first_waiting(part) {
                     let maybe = self.batches[batch].maybe_written;
-                    self.finish(&mut net.blocks, part, batch, Err((error, maybe)));
+                    self.finish(&mut cx.net.blocks, part, batch, Err((error, maybe)));
                 }
                 self.touch(part);
             }
         }
-        Turn::Done(Tick::NEVER)
     }
 
     /// Requests a producer id when batches wait for one.

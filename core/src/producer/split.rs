@@ -3,6 +3,7 @@
 
 use super::request::advance;
 use super::{Batch, Producer, Stage};
+use crate::cluster::Cx;
 use crate::connection::Net;
 use crate::memory::{Blocks, Chain, Slices};
 use crate::record::{HEADER_LEN, Small, varint};
@@ -71,9 +72,10 @@ pub(super) fn extent(net: &Net<'_>, b: &Batch, at: usize, count: u32) -> Option<
 
 impl<'d> Producer<'d> {
     /// Splits a batch in two halves; false when there is no memory for the second.
-    pub(super) fn split(&mut self, net: &mut Net<'d>, part: usize, batch: usize) -> bool {
+    pub(super) fn split(&mut self, cx: &mut Cx<'d>, part: usize, batch: usize) -> bool {
+        let net = &mut cx.net;
         #[cfg(feature = "pack")]
-        let Some(codec) = self.unpack(net, batch) else { return false };
+        let Some(packed) = self.unpack(net, batch) else { return false };
         let b = &self.batches[batch];
         let (keep, rest) = (b.count / 2, b.count - b.count / 2);
         let Some((at, first_max)) = extent(net, b, HEADER_LEN, keep) else { return false };
@@ -95,7 +97,9 @@ impl<'d> Producer<'d> {
         self.batches[half] = other;
         self.enqueue_after(part, batch, half);
         #[cfg(feature = "pack")]
-        self.pack_again(net, codec, [batch, half]);
+        if packed {
+            self.pack_again(cx, [batch, half]);
+        }
         true
     }
 }

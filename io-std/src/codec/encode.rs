@@ -1,8 +1,9 @@
 //! Encoders of the libraries, for batches in pieces.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use kavka_core::codec::{Codec, Codecs, Pack, Step};
+use kavka_core::codec::{Codec, Codecs, PIECE, Pack, Step};
 
 use super::set::READ;
 use crate::compression::Compression;
@@ -12,7 +13,10 @@ use crate::compression::Compression;
 /// length of the batches.
 #[derive(Default)]
 pub struct Encoders {
-    /// That of gzip or zstd.
+    usual: Compression,
+    topics: HashMap<String, Compression>,
+    /// What the next batch begins with, and the level of this one.
+    next: Compression,
     level: Option<i32>,
     packs: Option<Codec>,
     unpacks: Option<Codec>,
@@ -33,13 +37,33 @@ impl Encoders {
     /// The encoders, which pack at the level that `compression` wants.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
-        Self { level: compression.level(), ..Self::default() }
+        Self { usual: compression, next: compression, ..Self::default() }
     }
+
+    /// The same but for topics that have a compression of their own.
+    #[must_use]
+    pub fn with_topics(mut self, topics: HashMap<String, Compression>) -> Self {
+        self.topics = topics;
+        self
+    }
+}
+
+/// Pairs of level and bytes: what levels from this one on pack in about a millisecond
+/// (`benches/pack.rs`).
+type Paces = [(i32, usize)];
+
+const GZIP_PACES: [(i32, usize); 3] = [(1, 4 * PIECE), (4, PIECE), (7, PIECE / 2)];
+const ZSTD_PACES: [(i32, usize); 4] =
+    [(i32::MIN, 4 * PIECE), (5, PIECE), (10, PIECE / 4), (16, PIECE / 8)];
+
+fn pace_of(paces: &Paces, level: i32) -> usize {
+    let last = paces.iter().rev().find(|(from, _)| level >= *from);
+    last.map_or(PIECE, |(_, bytes)| *bytes)
 }
 
 impl fmt::Debug for Encoders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoders").field("level", &self.level).finish_non_exhaustive()
+        f.debug_struct("Encoders").field("usual", &self.usual).finish_non_exhaustive()
     }
 }
 
@@ -48,11 +72,25 @@ impl Pack for Encoders {
         READ
     }
 
+    fn choose(&mut self, topic: &str, usual: Option<Codec>) -> Option<Codec> {
+        let own = self.topics.get(topic);
+        self.next = own.copied().unwrap_or(self.usual);
+        own.map_or(usual, |own| own.codec())
+    }
+
+    fn pace(&self) -> usize {
+        match (self.packs, self.level) {
+            (Some(Codec::Gzip), level) => pace_of(&GZIP_PACES, level.unwrap_or(6)),
+            (Some(Codec::Zstd), level) => pace_of(&ZSTD_PACES, level.unwrap_or(3)),
+            _ => 4 * PIECE,
+        }
+    }
+
     fn begin(&mut self, codec: Codec, len: usize) -> bool {
-        (self.packs, self.first) = (Some(codec), true);
+        (self.packs, self.first, self.level) = (Some(codec), true, self.next.level());
         match codec {
             #[cfg(feature = "gzip")]
-            Codec::Gzip => self.gzip.begin(self.level),
+            Codec::Gzip => return self.gzip.begin(self.level),
             #[cfg(feature = "zstd")]
             Codec::Zstd => return self.zstd.begin(self.level, len),
             _ => {
@@ -152,15 +190,24 @@ mod with_zlib {
     pub(super) struct Gzip {
         deflate: Option<Deflate>,
         inflate: Option<Inflate>,
+        level: i32,
         crc: u32,
         len: u32,
     }
 
     impl Gzip {
-        pub(super) fn begin(&mut self, level: Option<i32>) {
-            let new = || Deflate::new(level.unwrap_or(LEVEL), false, WINDOW_BITS);
-            self.deflate.get_or_insert_with(new).reset();
+        pub(super) fn begin(&mut self, level: Option<i32>) -> bool {
+            let level = level.unwrap_or(LEVEL);
+            let deflate = match &mut self.deflate {
+                Some(deflate) => deflate,
+                None => self.deflate.insert(Deflate::new(level, false, WINDOW_BITS)),
+            };
+            deflate.reset();
             (self.crc, self.len) = (0, 0);
+            self.level == level || {
+                self.level = level;
+                deflate.set_level(level).is_ok()
+            }
         }
 
         pub(super) fn pack(
@@ -238,15 +285,13 @@ mod with_zstd {
             let context = match &mut self.packs {
                 Some(context) => context,
                 None => {
-                    let Some(mut new) = CCtx::try_create() else { return false };
-                    let level = CParameter::CompressionLevel(level.unwrap_or(LEVEL));
-                    if new.set_parameter(level).is_err() {
-                        return false;
-                    }
+                    let Some(new) = CCtx::try_create() else { return false };
                     self.packs.insert(new)
                 }
             };
+            let level = CParameter::CompressionLevel(level.unwrap_or(LEVEL));
             context.reset(ResetDirective::SessionOnly).is_ok()
+                && context.set_parameter(level).is_ok()
                 && context.set_pledged_src_size(Some(len as u64)).is_ok()
         }
 

@@ -28,6 +28,8 @@ const BROKER_LIMIT: i32 = 57_671_680;
 const COMMITTED: i8 = 1;
 /// First version whose consumers may read from followers (KIP-392).
 const FOLLOWERS: i16 = 11;
+/// First version that gets records of topics in zstd (KIP-110).
+const ZSTD: i16 = 10;
 
 /// A fetch that waits for data.
 pub(super) struct Parked {
@@ -237,6 +239,11 @@ impl Cluster {
         let Some(log) = partition.log_at(broker) else {
             return Err(Unread::Denied(Denied::plain(code::NOT_LEADER_OR_FOLLOWER)));
         };
+        // Whatever the codec of its batches is (`KafkaApis.maybeConvertFetchedData`).
+        let config = self.view(broker).topic(topic).and_then(|seen| self.topics.get(&seen.id));
+        if reader.version < ZSTD && config.is_some_and(|topic| topic.compression == Some(4)) {
+            return Err(Unread::Denied(Denied::plain(code::UNSUPPORTED_COMPRESSION_TYPE)));
+        }
         let out_of_range = || Unread::Denied(Denied::plain(code::OFFSET_OUT_OF_RANGE));
         if item.last_fetched_epoch >= 0 {
             let (epoch, end) = log.epoch_end(item.last_fetched_epoch);

@@ -345,11 +345,16 @@ struct Watched {
     inner: CompactPack,
     bytes: Arc<AtomicUsize>,
     pieces: usize,
+    pace: usize,
 }
 
 impl Pack for Watched {
     fn codecs(&self) -> Codecs {
         self.inner.codecs()
+    }
+
+    fn pace(&self) -> usize {
+        self.pace
     }
 
     fn begin(&mut self, codec: Codec, len: usize) -> bool {
@@ -372,8 +377,12 @@ impl Pack for Watched {
 }
 
 fn watched(pieces: usize, partitions: usize) -> (Script, TopicId, Arc<AtomicUsize>) {
+    paced(pieces, partitions, 4 * PIECE)
+}
+
+fn paced(pieces: usize, partitions: usize, pace: usize) -> (Script, TopicId, Arc<AtomicUsize>) {
     let bytes = Arc::new(AtomicUsize::new(0));
-    let encoders = Watched { inner: CompactPack::new(), bytes: bytes.clone(), pieces };
+    let encoders = Watched { inner: CompactPack::new(), bytes: bytes.clone(), pieces, pace };
     let world = World::new(1).topic("t", partitions);
     let mut s = packing(world, Codec::Lz4, Box::new(encoders), |config, limits| {
         (config.batch_bytes, config.request_bytes) = (200_000, 1 << 20);
@@ -398,25 +407,126 @@ fn fill(s: &mut Script, t: TopicId, partitions: u32) {
     s.client.flush(now);
 }
 
-/// A turn of the loop packs a quarter of a MiB at most: responses must not wait for more.
+/// A turn of the loop packs a quarter of a MiB at most, or what the encoder says that it packs in
+/// as long: responses must not wait for more.
 #[test]
 fn packing_takes_turns() {
-    let (mut s, t, bytes) = watched(usize::MAX, 8);
-    fill(&mut s, t, 8);
+    for pace in [4 * PIECE, PIECE, PIECE / 8] {
+        let (mut s, t, bytes) = paced(usize::MAX, 8, pace);
+        fill(&mut s, t, 8);
+        let mut most = 0;
+        let (mut turns, mut got) = (0, 0);
+        s.until("all is sent", |s| {
+            let packed = bytes.swap(0, Relaxed);
+            most = most.max(packed);
+            turns += usize::from(packed > 0);
+            while let Some(asked) = s.take::<ProduceRequest>() {
+                got += s.batches(&asked).iter().map(|batch| batch.values.len()).sum::<usize>();
+                s.acknowledge(&asked, 1);
+            }
+            got == 190 * 8
+        });
+        let least = pace.min(PIECE);
+        assert!((least..=pace + least).contains(&most), "{most} bytes at once, pace {pace}");
+        assert!(turns >= 190 * 8 * 1000 / (pace + least), "{turns} turns, pace {pace}");
+    }
+}
+
+/// Halves of a batch that is too large wait for their turn, as others do.
+#[test]
+fn a_batch_is_split_and_not_packed_in_the_same_turn() {
+    let (mut s, t, bytes) = paced(usize::MAX, 1, PIECE / 8);
+    fill(&mut s, t, 1);
+    let asked = s.expect::<ProduceRequest>();
+    bytes.store(0, Relaxed);
+    s.refuse(&asked, ErrorCode::MESSAGE_TOO_LARGE.0);
     let mut most = 0;
-    let (mut turns, mut got) = (0, 0);
-    s.until("all is sent", |s| {
-        let packed = bytes.swap(0, Relaxed);
-        most = most.max(packed);
-        turns += usize::from(packed > 0);
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            got += s.batches(&asked).iter().map(|batch| batch.values.len()).sum::<usize>();
-            s.acknowledge(&asked, 1);
-        }
-        got == 190 * 8
+    s.until("a half is sent", |s| {
+        most = most.max(bytes.swap(0, Relaxed));
+        s.waiting::<ProduceRequest>() > 0
     });
-    assert!((PIECE..5 * PIECE).contains(&most), "{most} bytes packed at one point in time");
-    assert!(turns >= 190 * 8 * 1000 / (5 * PIECE), "{turns} turns");
+    assert!((1..=PIECE / 4).contains(&most), "{most} bytes packed at one point in time");
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].header.codec(), 3);
+}
+
+/// LZ4 but for topics whose name is that of another codec.
+struct ByTopic(Encoders);
+
+impl Pack for ByTopic {
+    fn codecs(&self) -> Codecs {
+        self.0.codecs()
+    }
+
+    fn choose(&mut self, topic: &str, usual: Option<Codec>) -> Option<Codec> {
+        let own = Codec::ALL.into_iter().find(|codec| codec.name() == topic);
+        if topic == "none" { None } else { own.or(usual) }
+    }
+
+    fn begin(&mut self, codec: Codec, len: usize) -> bool {
+        self.0.begin(codec, len)
+    }
+
+    fn pack(&mut self, input: &[u8], last: bool, output: &mut [u8]) -> Option<usize> {
+        self.0.pack(input, last, output)
+    }
+
+    fn begin_unpacking(&mut self, codec: Codec) -> bool {
+        self.0.begin_unpacking(codec)
+    }
+
+    fn unpack(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        self.0.unpack(input, output)
+    }
+}
+
+/// Codecs of topics are chosen by the encoders; a broker that does not know zstd gets the others.
+#[test]
+fn a_broker_without_zstd_gets_the_topics_of_other_codecs() {
+    for (usual, version) in [(Some(Codec::Lz4), 6), (None, 6), (Some(Codec::Lz4), 9)] {
+        let names = ["gzip", "zstd", "none", "t"];
+        let world = names.iter().fold(World::new(1), |world, name| world.topic(name, 1));
+        let world = world.at_most(ApiKey::Produce, version);
+        let encoders = Box::new(ByTopic(Encoders::default()));
+        let mut s = packing(world, Codec::Lz4, encoders, |config, limits| {
+            config.compression = usual;
+            limits.topics = 4;
+        });
+        for name in names {
+            let topic = s.ready(name);
+            for n in 0..10 {
+                s.produce(topic, 0, &text(n, 300));
+            }
+        }
+        s.run(Duration::from_secs(1));
+        let mut got = std::collections::BTreeMap::new();
+        while let Some(asked) = s.take::<ProduceRequest>() {
+            for topic in &asked.body.topic_data {
+                let records = topic.partition_data[0].records.clone().unwrap_or_default();
+                // The low byte of the attributes.
+                let codecs: &mut Vec<u8> = got.entry(topic.name.to_string()).or_default();
+                codecs.push(records[22] & 7);
+            }
+            s.acknowledge(&asked, 1);
+            s.run(Duration::from_millis(100));
+        }
+        let case = format!("{usual:?}, Produce {version}: {got:?}");
+        let only = |name: &str, id| got[name].iter().all(|codec| *codec == id);
+        assert!(only("gzip", 1) && only("none", 0), "{case}");
+        assert!(only("t", if usual.is_some() { 3 } else { 0 }), "{case}");
+        if version < 7 {
+            assert!(!got.contains_key("zstd"), "{case}");
+            let fault = PeerFault::NoCodec(Codec::Zstd);
+            let failed = s.failed();
+            let all = failed
+                .iter()
+                .all(|(.., error, maybe)| (*error, *maybe) == (Error::Peer(fault), false));
+            assert!(all && failed.iter().map(|(count, ..)| count).sum::<u32>() == 10, "{failed:?}");
+        } else {
+            assert!(only("zstd", 4), "{case}");
+            assert_eq!(s.failed(), [], "{case}");
+        }
+    }
 }
 
 #[test]

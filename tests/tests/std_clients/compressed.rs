@@ -327,3 +327,45 @@ fn brokers_may_compress_otherwise() {
         assert_gapless(&got);
     }
 }
+
+/// A topic's own compression goes before the producer's, its level included.
+#[test]
+fn topics_may_be_compressed_each_in_its_own_way() {
+    let topics = [("t", None), ("fast", Some("gzip:1")), ("good", Some("gzip:9"))];
+    let topics = [&topics[..], &[("plain", Some("none")), ("other", Some("snappy"))]].concat();
+    for usual in ["zstd", "none"] {
+        let server = server(1);
+        let usual: Compression = usual.parse().unwrap();
+        let mut config = config(&server).compression(usual).batch_bytes(64 << 10);
+        for (topic, own) in &topics {
+            server.create_topic(topic, 1).expect("created");
+            if let Some(own) = own {
+                config = config.topic_compression(*topic, own.parse::<Compression>().unwrap());
+            }
+        }
+        let producer = Producer::new(config).unwrap();
+        for n in 0..2000 {
+            for (topic, _) in &topics {
+                let value = format!("{n} of {} {}", n * 7919 % 1000, "and so on ".repeat(n % 13));
+                producer.send(topic, &Record::new(value.as_bytes())).expect("taken");
+            }
+        }
+        reported(producer.flush()).expect("acknowledged");
+        let stored = |topic: &str| server.with(|cluster| cluster.batches(topic, 0));
+        let mut bytes = BTreeMap::new();
+        for (topic, own) in &topics {
+            let wanted = own.map_or(usual, |own| own.parse().unwrap()).codec();
+            let wanted = wanted.map_or(0, |codec| i16::from(codec.id()));
+            for batch in stored(topic) {
+                let header = Header::read(&batch).expect("a header");
+                // One of a record may not shrink.
+                let plain = header.codec() == 0 && batch.len() < 300;
+                assert!(plain || header.codec() == wanted, "{usual}, {topic}: {header:?}");
+            }
+            assert_eq!(server.records(topic, 0).len(), 2000, "{usual}, {topic}");
+            bytes.insert(*topic, stored(topic).iter().map(Bytes::len).sum::<usize>());
+        }
+        assert!(bytes["good"] < bytes["fast"], "{usual}: {bytes:?}");
+        assert!(2 * bytes["fast"] < bytes["plain"], "{usual}: {bytes:?}");
+    }
+}

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kavka_core::codec::Codec;
 use kavka_std::{Admin, Config, Consumer, Event, Producer, Record, Start};
-use kavka_tests::sim::{ApiKey, Options, Server};
+use kavka_tests::sim::{ApiKey, Options, Profile, Server};
 
-use super::{LONG, config, reported, server};
+use super::{LONG, assert_gapless, config, read, reported, server};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -271,4 +272,36 @@ fn offsets_that_cannot_be_found_say_why_for_each_partition() {
         };
         assert!(said.contains(&word), "partition {index}: {word} is not in {said}");
     }
+}
+
+/// Topics stored in zstd, and a broker whose Fetch is older than that (KIP-110). The partition is
+/// read once the broker returns it.
+#[test]
+fn a_topic_of_zstd_behind_an_old_fetch_is_named_with_its_reason() {
+    let options = Options { brokers: 1, profile: Profile::V1_1, ..Options::default() };
+    let server = Server::start(options).unwrap();
+    server.create_topic("t", 1).unwrap();
+    let store = |codec| server.with(|cluster| cluster.set_compression("t", codec)).unwrap();
+    store(Some(4));
+    let producer = Producer::new(config(&server).compression(Codec::Lz4)).unwrap();
+    for n in 0..50 {
+        producer
+            .send("t", &Record::new(format!("{n} {}", "and on ".repeat(9)).as_bytes()))
+            .unwrap();
+    }
+    reported(producer.flush()).unwrap();
+    let consumer = Consumer::assign_all(config(&server).start(Start::Earliest), &["t"]).unwrap();
+    let events = consumer.events();
+    let said = loop {
+        let event = events.next_timeout(LONG).expect("it is named");
+        let Event::PartitionFailed { partition: 0, error, .. } = event else { continue };
+        break error.to_string();
+    };
+    assert!(said.contains("UNSUPPORTED_COMPRESSION_TYPE (76)"), "{said}");
+    assert!(said.contains("zstd needs brokers of Kafka 2.1 or later"), "{said}");
+    // Batches in zstd of a topic that is not set to it are returned as they are.
+    store(None);
+    let mut got = super::Read::new();
+    read(&consumer, &mut got, 50);
+    assert_gapless(&got);
 }
