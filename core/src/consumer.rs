@@ -5,6 +5,8 @@ mod bookmark;
 mod epochs;
 mod fetch;
 mod offsets;
+#[cfg(feature = "old-records")]
+mod old;
 mod owner;
 mod plan;
 mod records;
