@@ -12,6 +12,7 @@
 use core::fmt;
 
 use crate::id::TopicPartition;
+use crate::record::BatchHeader;
 
 mod find;
 pub mod gzip;
@@ -192,6 +193,25 @@ pub trait Unpack {
     /// # Errors
     /// See [`Fault`]; the content of `output` is undefined then.
     fn unpack(&mut self, codec: Codec, input: &[u8], output: &mut [u8]) -> Result<usize, Fault>;
+}
+
+/// Unpacks the records of a batch to the front of `output`, and returns how many bytes that are;
+/// `body` is [`BatchHeader::body`]. Where the format has oddities of its own, this knows them.
+///
+/// # Errors
+/// As [`Unpack::unpack`]; `Missing` for a codec that Kafka does not have.
+pub fn unpack_body(
+    decoders: &mut (impl Unpack + ?Sized),
+    header: &BatchHeader,
+    body: &[u8],
+    output: &mut [u8],
+) -> Result<usize, Fault> {
+    let codec = Codec::from_id(header.codec()).ok_or(Fault::Missing)?;
+    #[cfg(feature = "old-records")]
+    if codec == Codec::Lz4 && header.magic == crate::record::Magic::V0 {
+        return lz4::unpack_unsummed(body, output);
+    }
+    decoders.unpack(codec, body, output)
 }
 
 /// The decoders of this crate: [`Codecs::COMPACT`]. Only gzip needs work memory (11 KB).

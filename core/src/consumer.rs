@@ -6,6 +6,8 @@ mod epochs;
 mod fetch;
 mod obstacle;
 mod offsets;
+#[cfg(feature = "old-records")]
+mod old;
 mod owner;
 mod plan;
 mod records;

@@ -1,11 +1,9 @@
 //! What the machine reports to the application, and the few types of its commands.
 
 #[cfg(feature = "codecs")]
-use crate::codec::{Codec, Fault, Unpack, UnpackError};
+use crate::codec::{Fault, Unpack, UnpackError, unpack_body};
 use crate::error::{CloseReason, Error};
 use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition};
-#[cfg(feature = "codecs")]
-use crate::record::HEADER_LEN;
 use crate::record::{BatchHeader, Malformed, Records};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Ints, Uuid};
@@ -278,7 +276,8 @@ pub struct Freshness {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// The bytes are wrong, the checksum among them.
+    /// The bytes are wrong, the checksum among them; or they are of a format that this build does
+    /// not read.
     Malformed(Malformed),
     /// It is compressed with this codec (1 gzip, 2 snappy, 3 lz4, 4 zstd), which this build cannot
     /// decompress.
@@ -301,6 +300,10 @@ pub enum MoveReason {
 }
 
 /// A record batch in the receive buffer, its checksum verified.
+///
+/// With the feature `old-records` also a message set of magic 0 or 1, as logs from before Kafka
+/// 0.11 have them (`Magic`): a compressed message, or plain ones that follow each other. Their
+/// records have neither headers nor, in magic 0, timestamps.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Batch<'a> {
@@ -357,12 +360,9 @@ impl<'a> Batch<'a> {
         if id == 0 {
             return Ok(self.records());
         }
-        let packed = self.bytes.get(HEADER_LEN..self.header.total_len()).unwrap_or_default();
+        let packed = self.header.body(self.bytes);
         let limit = scratch.len();
-        let unpacked = match Codec::from_id(id) {
-            Some(codec) => decoders.unpack(codec, packed, scratch),
-            None => Err(Fault::Missing),
-        };
+        let unpacked = unpack_body(decoders, &self.header, packed, scratch);
         let why = match unpacked.map(|len| scratch.get(..len)) {
             Ok(Some(body)) => {
                 return Ok(Records::unpacked(&self.header, body).from_offset(self.position));
@@ -393,7 +393,8 @@ impl<'a> Batch<'a> {
         self.position
     }
 
-    /// Returns the position after this batch: base offset + last delta + 1.
+    /// Returns the position after this batch: base offset + last delta + 1. The offset of a
+    /// compressed message of magic 0 or 1 is that of the last record inside.
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.header.next_offset()
@@ -405,7 +406,8 @@ impl<'a> Batch<'a> {
         self.high_watermark
     }
 
-    /// Returns the header of the batch.
+    /// Returns the header of the batch; of a message set what there is of its fields
+    /// (`record::parse_old`).
     #[must_use]
     pub const fn header(&self) -> &BatchHeader {
         &self.header

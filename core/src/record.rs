@@ -1,4 +1,5 @@
-//! Record batches of magic 2 (KIP-98): the only format that brokers write since Kafka 0.11.
+//! Record batches of magic 2 (KIP-98): the only format that brokers write since Kafka 0.11. Older
+//! message sets are read with the feature `old-records` (`parse_old`).
 //!
 //! A batch is a header of [`HEADER_LEN`] bytes and its records, which may be compressed as one
 //! piece. Reading: [`peek_len`] returns how many bytes to wait for, [`check_crc`] and
@@ -10,18 +11,26 @@
 
 use core::fmt;
 
+#[cfg(any(feature = "gzip", feature = "old-records"))]
+mod crc32;
 mod crc32c;
 mod header;
+#[cfg(feature = "old-records")]
+mod old;
 #[cfg(all(feature = "std", feature = "producer"))]
 mod packed;
 mod read;
 pub mod varint;
 mod write;
 
+#[cfg(any(feature = "gzip", feature = "old-records"))]
+pub(crate) use crc32::crc32;
 pub use crc32c::Crc32c;
 pub use header::{
-    BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
+    BatchHeader, ControlRecord, HEADER_LEN, Magic, PEEK_LEN, TimestampType, check_crc, peek_len,
 };
+#[cfg(feature = "old-records")]
+pub use old::parse_old;
 #[cfg(all(feature = "std", feature = "producer"))]
 pub use packed::{Packed, pack, packed_len};
 pub use read::{Damage, HeaderRef, Headers, RecordRef, Records, check_records};
@@ -36,13 +45,15 @@ pub use write::{Header, Record, Seal, encoded_len, seal, write};
 pub enum Malformed {
     /// The bytes end within the batch.
     Truncated,
-    /// A message set of magic 0 or 1 (before Kafka 0.11), or a magic that Kafka never had.
+    /// A message set of magic 0 or 1 (before Kafka 0.11) where none is read (feature
+    /// `old-records`), or a magic that Kafka never had.
     Magic(u8),
     /// BatchLength below that of an empty batch, or above what a frame may hold.
     BatchLength,
     /// The checksum is not that of the bytes.
     Crc,
-    /// The batch is compressed with this codec; its records have to be unpacked first.
+    /// The batch is compressed with this codec; its records have to be unpacked first. Inside a
+    /// compressed message set: a message that is compressed once more, which Kafka never writes.
     Compressed(u8),
     /// RecordsCount is negative, or above the number of records.
     RecordCount,

@@ -7,7 +7,8 @@ mod set;
 
 use std::fmt;
 
-use kavka_core::codec::{Codec, Fault, Unpack};
+use kavka_core::codec::{Codec, Fault, Unpack, unpack_body};
+use kavka_core::record::BatchHeader;
 
 pub use encode::Encoders;
 pub use set::READ;
@@ -44,6 +45,32 @@ impl Decoders {
         at: usize,
         limit: usize,
     ) -> Result<usize, Fault> {
+        let unpack = |decoders: &mut Self, output: &mut [u8]| decoders.unpack(codec, input, output);
+        self.unpack_by(unpack, (codec, input), buffer, at, limit)
+    }
+
+    /// The same of the records of a batch (`BatchHeader::body`).
+    pub(crate) fn unpack_batch(
+        &mut self,
+        (codec, header): (Codec, &BatchHeader),
+        body: &[u8],
+        buffer: &mut Vec<u8>,
+        at: usize,
+        limit: usize,
+    ) -> Result<usize, Fault> {
+        let unpack =
+            |decoders: &mut Self, output: &mut [u8]| unpack_body(decoders, header, body, output);
+        self.unpack_by(unpack, (codec, body), buffer, at, limit)
+    }
+
+    fn unpack_by(
+        &mut self,
+        unpack: impl Fn(&mut Self, &mut [u8]) -> Result<usize, Fault>,
+        (codec, input): (Codec, &[u8]),
+        buffer: &mut Vec<u8>,
+        at: usize,
+        limit: usize,
+    ) -> Result<usize, Fault> {
         let said = self.unpacked_len(codec, input);
         if let Some(needed) = said.max(window(codec, input)).filter(|most| *most > limit as u64) {
             return Err(Fault::TooLarge { needed });
@@ -60,7 +87,7 @@ impl Decoders {
             let most = buffer.len().min(at.saturating_add(limit));
             let output = buffer.get_mut(at..most).unwrap_or_default();
             room = output.len();
-            match self.unpack(codec, input, output) {
+            match unpack(self, output) {
                 Err(Fault::TooLarge { needed }) if room < limit => {
                     let more = usize::try_from(needed).unwrap_or(usize::MAX);
                     // Also from nothing, which is what a lie may begin with.

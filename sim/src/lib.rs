@@ -21,6 +21,7 @@ mod image;
 pub mod journal;
 mod log;
 pub mod model;
+pub mod old;
 pub mod packed;
 pub mod profile;
 pub mod rng;

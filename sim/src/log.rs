@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
 use super::batch::{self, Header, Record, Refused};
-use super::code;
+use super::{code, old};
 
 /// Batches a broker remembers per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES_TO_RETAIN: usize = 5;
@@ -18,6 +18,8 @@ struct Stored {
     /// Bytes of the log before this batch, since its beginning.
     position: u64,
     bytes: Bytes,
+    /// What consumers get: the same, or a message set of an older format.
+    served: Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,27 +85,33 @@ impl Log {
     }
 
     /// Stores a checked batch under `epoch`, or recognises a duplicate. `strict`: an unknown
-    /// producer has to begin with sequence 0.
+    /// producer has to begin with sequence 0. `magic`: of an older format to store it in.
     pub(crate) fn append(
         &mut self,
         header: &Header,
         bytes: &[u8],
         epoch: i32,
         strict: bool,
+        magic: Option<i8>,
     ) -> Result<Appended, Refused> {
         if let Some(offset) = self.check_sequence(header, strict)? {
             return Ok(Appended::Duplicate(offset));
         }
         let base = self.end;
         let last = base + i64::from(header.last_offset_delta);
+        let bytes = batch::stamp(bytes, base, epoch);
+        let converted = magic.and_then(|magic| old::converted(&bytes, magic));
+        let served = converted.unwrap_or_else(|| bytes.clone());
+        let position = self.position;
+        self.position += served.len() as u64;
         self.batches.push_back(Stored {
             base,
             last,
             max_timestamp: header.max_timestamp,
-            position: self.position,
-            bytes: batch::stamp(bytes, base, epoch),
+            position,
+            bytes,
+            served,
         });
-        self.position += bytes.len() as u64;
         self.end = last + 1;
         self.remember(header, base);
         Ok(Appended::New(base))
@@ -186,25 +194,28 @@ impl Log {
     }
 
     /// Returns the committed bytes from the batch that holds `offset` on, at most `max`. As in
-    /// Kafka, the last batch may be partial. `whole_first`: the first batch is returned even if it
-    /// is larger than `max`; otherwise nothing is returned when it would be partial.
+    /// Kafka, the last batch may be partial. `whole_first`: the first batch (or message of an older
+    /// format) is returned even if it is larger than `max`; otherwise nothing is returned when it
+    /// would be partial.
     pub(crate) fn read(&self, offset: i64, max: usize, whole_first: bool) -> Bytes {
         let from = self.find(offset);
         let to = self.find(self.high_watermark).max(from);
         let Some(first) = self.batches.get(from).filter(|_| from < to) else {
             return Bytes::new();
         };
-        if first.bytes.len() >= max {
-            let fits = whole_first || first.bytes.len() == max;
-            return if fits { first.bytes.clone() } else { Bytes::new() };
+        let first = old::from_offset(&first.served, offset);
+        let whole = old::piece(&first);
+        let max = if whole_first { max.max(whole) } else { max };
+        if whole > max {
+            return Bytes::new();
         }
-        if to == from + 1 {
-            return first.bytes.clone();
+        if to == from + 1 || first.len() >= max {
+            return first.slice(..first.len().min(max));
         }
-        let mut out = BytesMut::new();
-        for stored in self.batches.range(from..to) {
+        let mut out = BytesMut::from(&first[..]);
+        for stored in self.batches.range(from + 1..to) {
             let room = max - out.len();
-            out.extend_from_slice(&stored.bytes[..stored.bytes.len().min(room)]);
+            out.extend_from_slice(&stored.served[..stored.served.len().min(room)]);
             if out.len() == max {
                 break;
             }

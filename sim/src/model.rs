@@ -138,6 +138,8 @@ struct Topic {
     partitions: Vec<Partition>,
     /// `compression.type`; `None` for that of the producer.
     compression: Option<i16>,
+    /// The older format (its magic) of what is below an offset of each partition.
+    old: Option<(i8, i64)>,
 }
 
 struct Node {

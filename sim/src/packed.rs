@@ -46,9 +46,17 @@ pub fn packed(batch: &Bytes, codec: i16) -> Option<Bytes> {
         return Some(batch.clone());
     }
     let plain = unpacked(batch)?;
-    let records = plain.get(HEADER..)?;
-    let body = match codec {
-        0 => return Some(plain),
+    if codec == 0 {
+        return Some(plain);
+    }
+    let body = compressed(plain.get(HEADER..)?, codec)?;
+    Some(with_body(&plain, codec, &body))
+}
+
+/// Returns records packed by a codec, 1 to 4. `None` as in [`unpacked`].
+#[must_use]
+pub fn compressed(records: &[u8], codec: i16) -> Option<Vec<u8>> {
+    Some(match codec {
         1 => gzip(records)?,
         2 => snap(records)?,
         3 => {
@@ -60,8 +68,7 @@ pub fn packed(batch: &Bytes, codec: i16) -> Option<Bytes> {
         }
         4 => zstd(records)?,
         _ => return None,
-    };
-    Some(with_body(&plain, codec, &body))
+    })
 }
 
 /// Returns a batch with another body, length and checksum.

@@ -81,20 +81,12 @@ pub use with_miniz::Inflater;
 mod with_miniz {
     use core::fmt;
 
-    use crc::{CRC_32_ISO_HDLC, Crc, NoTable, Table};
     use miniz_oxide::inflate::TINFLStatus;
     use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
     use super::{FULL, Fault};
-
-    // 1 KiB of table, unless flash is scarce.
-    static FAST: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-    static SMALL: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
-
-    fn crc32(bytes: &[u8]) -> u32 {
-        if cfg!(feature = "crc-table") { FAST.checksum(bytes) } else { SMALL.checksum(bytes) }
-    }
+    use crate::record::crc32;
 
     /// Work memory of the decoder: 11 KB. The output serves as window.
     #[derive(Default)]

@@ -33,8 +33,8 @@ struct Frame {
     content: Option<u64>,
 }
 
-/// Takes magic and descriptor.
-fn frame(rest: &mut &[u8]) -> Result<Frame, Fault> {
+/// Takes magic and descriptor; `summed`: its checksum has to be right.
+fn frame(rest: &mut &[u8], summed: bool) -> Result<Frame, Fault> {
     if array(rest)? != MAGIC {
         return Err(Fault::Damaged);
     }
@@ -52,7 +52,8 @@ fn frame(rest: &mut &[u8]) -> Result<Frame, Fault> {
     let content = if has_len { Some(u64::from_le_bytes(array(rest)?)) } else { None };
     let covered = descriptor.get(..descriptor.len() - rest.len()).unwrap_or_default();
     let checksum = byte(rest)?;
-    if guard!("lz4 frame header checksum", (xxh32(covered) >> 8) as u8 != checksum) {
+    let wrong = summed && (xxh32(covered) >> 8) as u8 != checksum;
+    if guard!("lz4 frame header checksum", wrong) {
         return Err(Fault::Checksum);
     }
     Ok(Frame { flags, block, content })
@@ -61,7 +62,7 @@ fn frame(rest: &mut &[u8]) -> Result<Frame, Fault> {
 /// Returns the unpacked length that a frame declares.
 #[must_use]
 pub fn unpacked_len(input: &[u8]) -> Option<u64> {
-    let len = frame(&mut &*input).ok()?.content?;
+    let len = frame(&mut &*input, true).ok()?.content?;
     (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
 }
 
@@ -73,6 +74,16 @@ pub fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
     unpack_with(input, output, block)
 }
 
+/// Unpacks a frame of a message of magic 0, where the checksum of the frame's header is wrong and
+/// therefore not verified (KAFKA-3160).
+///
+/// # Errors
+/// See [`Fault`].
+#[cfg(feature = "old-records")]
+pub fn unpack_unsummed(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
+    unpack_frame(input, output, false, block)
+}
+
 /// The same with another decoder of blocks. It gets a block, the output, the index where the block
 /// begins there and that of the earliest byte that it may refer to, and returns where the block
 /// ends. It may write only after that beginning.
@@ -82,10 +93,19 @@ pub fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
 pub fn unpack_with(
     input: &[u8],
     output: &mut [u8],
+    block: impl FnMut(&[u8], &mut [u8], usize, usize) -> Result<usize, Fault>,
+) -> Result<usize, Fault> {
+    unpack_frame(input, output, true, block)
+}
+
+fn unpack_frame(
+    input: &[u8],
+    output: &mut [u8],
+    summed: bool,
     mut block: impl FnMut(&[u8], &mut [u8], usize, usize) -> Result<usize, Fault>,
 ) -> Result<usize, Fault> {
     let mut rest = input;
-    let frame = frame(&mut rest)?;
+    let frame = frame(&mut rest, summed)?;
     let room = output.len();
     if frame.content.is_some_and(|needed| needed > room as u64) {
         return Err(Fault::TooLarge { needed: frame.content.unwrap_or(0) });

@@ -11,9 +11,9 @@ use crate::record::Damage;
 use crate::record::{self, BatchHeader, HEADER_LEN, Malformed, PEEK_LEN};
 
 /// Position of the magic, in bytes from the beginning.
-const MAGIC_AT: usize = 16;
+pub(super) const MAGIC_AT: usize = 16;
 /// The length of a message of magic 0 without key and value.
-const OLD_MIN: i32 = 14;
+pub(super) const OLD_MIN: i32 = 14;
 
 /// What was found at the front of a partition's records.
 pub(crate) enum Found<'a> {
@@ -71,6 +71,10 @@ impl<'d> Consumer<'d> {
             return Found::Drop;
         }
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
+        #[cfg(feature = "old-records")]
+        if let Some(found) = self.look_at_old(cx, memo, part, (bytes, left)) {
+            return found;
+        }
         let total = match record::peek_len(front) {
             Ok(total) => total,
             Err(why) => return self.not_a_batch(part, front, bytes, left, why),
@@ -91,17 +95,8 @@ impl<'d> Consumer<'d> {
         if guard!("a batch that leads nowhere is no batch", impossible) {
             return self.corrupt(part, position, Malformed::Offset);
         }
-        if guard!("batches before the position are passed", next_offset <= position) {
-            memo.passed = true;
-            memo.skip = total.saturating_sub(bytes.len());
-            return Found::Skip(total.min(bytes.len()));
-        }
-        if guard!("a batch beyond the buffer is reported", total > self.rx_bytes) {
-            self.park(part, Trouble::TooLarge { needed: total, next_offset });
-            return Found::Drop;
-        }
-        if bytes.len() < total {
-            return Found::More;
+        if let Some(found) = self.not_yet(memo, part, (total, next_offset), bytes.len()) {
+            return found;
         }
         if !memo.checked
             && let Err(why) = record::check_crc(&bytes[..total])
@@ -112,8 +107,30 @@ impl<'d> Consumer<'d> {
         self.hand_out(cx, memo, part, header, &bytes[..total])
     }
 
+    /// Passes a batch before the position, reports one that never fits, and waits for the rest of
+    /// any other one: `have` bytes have arrived. `None` when it is complete.
+    pub(super) fn not_yet<'a>(
+        &mut self,
+        memo: &mut FetchMemo,
+        part: usize,
+        (total, next_offset): (usize, i64),
+        have: usize,
+    ) -> Option<Found<'a>> {
+        let position = self.reads[part].position;
+        if guard!("batches before the position are passed", next_offset <= position) {
+            memo.passed = true;
+            memo.skip = total.saturating_sub(have);
+            return Some(Found::Skip(total.min(have)));
+        }
+        if guard!("a batch beyond the buffer is reported", total > self.rx_bytes) {
+            self.park(part, Trouble::TooLarge { needed: total, next_offset });
+            return Some(Found::Drop);
+        }
+        (have < total).then_some(Found::More)
+    }
+
     /// Hands a complete, sound batch to the application, unless it has no records for it.
-    fn hand_out<'a>(
+    pub(super) fn hand_out<'a>(
         &mut self,
         cx: &Cx<'d>,
         memo: &mut FetchMemo,
@@ -170,7 +187,8 @@ impl<'d> Consumer<'d> {
     /// ones only the application can know.
     #[cfg(feature = "record-check")]
     fn damage_in(memo: &mut FetchMemo, header: &BatchHeader, bytes: &[u8]) -> Option<Damage> {
-        if memo.sound || header.codec() != 0 {
+        // Those of a message set were checked when it was examined.
+        if memo.sound || header.codec() != 0 || header.magic.is_old() {
             return None;
         }
         let body = bytes.get(HEADER_LEN..).unwrap_or_default();
@@ -227,7 +245,12 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    fn corrupt<'a>(&mut self, part: usize, next_offset: i64, why: Malformed) -> Found<'a> {
+    pub(super) fn corrupt<'a>(
+        &mut self,
+        part: usize,
+        next_offset: i64,
+        why: Malformed,
+    ) -> Found<'a> {
         let why = Unreadable::Malformed(why);
         self.park(part, Trouble::Corrupt { why, next_offset });
         Found::Drop

@@ -23,7 +23,7 @@ pub const HEADER_LEN: usize = 61;
 /// Bytes that [`peek_len`] needs: the base offset and the length.
 pub const PEEK_LEN: usize = 12;
 
-/// Magic of the only format that is read here.
+/// Magic of the format that is described above.
 pub(super) const MAGIC: u8 = 2;
 /// Start of the bytes that the checksum covers.
 pub(super) const CRC_START: usize = 21;
@@ -38,6 +38,48 @@ const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
 
+/// The format of a batch, by its number on the wire. It takes no memory in a build without the
+/// feature `old-records`, which reads only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Magic(#[cfg(feature = "old-records")] u8);
+
+#[cfg(feature = "old-records")]
+impl Magic {
+    /// A message set without timestamps (before Kafka 0.10).
+    pub const V0: Self = Self(0);
+    /// A message set with timestamps (Kafka 0.10, KIP-32).
+    pub const V1: Self = Self(1);
+    /// A record batch (Kafka 0.11, KIP-98).
+    pub const V2: Self = Self(MAGIC);
+
+    /// Returns the number on the wire: 0, 1 or 2.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) const fn is_old(self) -> bool {
+        self.0 < MAGIC
+    }
+}
+
+#[cfg(not(feature = "old-records"))]
+impl Magic {
+    /// A record batch (Kafka 0.11, KIP-98).
+    pub const V2: Self = Self();
+
+    /// Returns the number on the wire: 2.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        MAGIC
+    }
+
+    pub(crate) const fn is_old(self) -> bool {
+        false
+    }
+}
+
 /// What a record's timestamp means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -49,6 +91,9 @@ pub enum TimestampType {
 }
 
 /// The header of a batch, field by field as on the wire; only length and magic are checked.
+///
+/// A message set of magic 0 or 1 has no header: `parse_old` (feature `old-records`) returns what
+/// there is of the same fields, and -1 for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchHeader {
@@ -58,6 +103,8 @@ pub struct BatchHeader {
     pub batch_length: i32,
     /// Leader epoch of the leader that appended it, -1 for unknown.
     pub partition_leader_epoch: i32,
+    /// The format.
+    pub magic: Magic,
     /// CRC-32C of the bytes from the attributes on.
     pub crc: u32,
     /// Flags, see the accessors; the unused bits may be anything.
@@ -100,6 +147,7 @@ impl BatchHeader {
             base_offset,
             batch_length,
             partition_leader_epoch,
+            magic: Magic::V2,
             crc: u32::from_be_bytes(take(&mut rest)?),
             attributes: i16::from_be_bytes(take(&mut rest)?),
             last_offset_delta: i32::from_be_bytes(take(&mut rest)?),
@@ -117,6 +165,17 @@ impl BatchHeader {
     pub fn total_len(&self) -> usize {
         // The field is public: a made-up negative one counts as none.
         usize::try_from(self.batch_length).unwrap_or(0).saturating_add(PEEK_LEN)
+    }
+
+    /// Returns the bytes of the records in `bytes`, which begin with this batch: what is compressed
+    /// where [`BatchHeader::codec`] is not 0. Empty where the batch is incomplete.
+    #[must_use]
+    pub fn body<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        #[cfg(feature = "old-records")]
+        if self.magic.is_old() {
+            return super::old::body(self, bytes);
+        }
+        bytes.get(HEADER_LEN..self.total_len()).unwrap_or_default()
     }
 
     /// Returns the offset of the last record that the batch once had: at least `base_offset - 1`

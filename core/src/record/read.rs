@@ -2,6 +2,8 @@
 
 use core::str::Utf8Error;
 
+#[cfg(feature = "old-records")]
+use super::old::Old;
 use super::write::HeaderList;
 use super::{BatchHeader, HEADER_LEN, Malformed, PEEK_LEN, Record, TimestampType, varint};
 
@@ -25,6 +27,9 @@ pub struct Records<'a> {
     append_time: Option<i64>,
     from: i64,
     fault: Option<Malformed>,
+    /// These are messages of magic 0 or 1.
+    #[cfg(feature = "old-records")]
+    old: Option<Old>,
 }
 
 impl<'a> Records<'a> {
@@ -32,6 +37,10 @@ impl<'a> Records<'a> {
     /// ignored. A compressed or incomplete batch yields one error.
     #[must_use]
     pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
+        #[cfg(feature = "old-records")]
+        if header.magic.is_old() {
+            return Self::of_set(Old::plain(header, bytes));
+        }
         let fault = match bytes.get(HEADER_LEN..header.total_len()) {
             _ if header.codec() != 0 => Malformed::Compressed(header.codec()),
             Some(body) => return Self::unpacked(header, body),
@@ -41,9 +50,13 @@ impl<'a> Records<'a> {
     }
 
     /// Returns the records of a compressed batch: `body` is the unpacked form of the bytes after
-    /// the header.
+    /// the header ([`BatchHeader::body`]).
     #[must_use]
     pub fn unpacked(header: &BatchHeader, body: &'a [u8]) -> Self {
+        #[cfg(feature = "old-records")]
+        if header.magic.is_old() {
+            return Self::of_set(Old::unpacked(header, body));
+        }
         Self {
             rest: body,
             left: header.count,
@@ -56,6 +69,29 @@ impl<'a> Records<'a> {
             },
             from: i64::MIN,
             fault: None,
+            #[cfg(feature = "old-records")]
+            old: None,
+        }
+    }
+
+    /// Returns the messages of a set that was examined.
+    #[cfg(feature = "old-records")]
+    fn of_set(set: Result<(Old, &'a [u8]), Malformed>) -> Self {
+        let (old, rest, fault) = match set {
+            Ok((old, rest)) => (Some(old), rest, None),
+            Err(why) => (None, [].as_slice(), Some(why)),
+        };
+        Self {
+            rest,
+            // Only batches have a count.
+            left: 0,
+            base_offset: 0,
+            last_offset: 0,
+            base_timestamp: 0,
+            append_time: None,
+            from: i64::MIN,
+            fault,
+            old,
         }
     }
 
@@ -72,6 +108,10 @@ impl<'a> Records<'a> {
     #[cfg_attr(feature = "std", inline)]
     fn step(&mut self, into: &mut RecordRef<'a>) -> Result<bool, Malformed> {
         if self.left <= 0 {
+            #[cfg(feature = "old-records")]
+            if let Some(old) = &mut self.old {
+                return old.step(&mut self.rest, into);
+            }
             return self.end();
         }
         if self.rest.is_empty() {
@@ -141,6 +181,10 @@ pub struct Damage {
 /// # Errors
 /// At the first record that cannot be, and when there are more or fewer than the header says.
 pub fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Damage> {
+    #[cfg(feature = "old-records")]
+    if header.magic.is_old() {
+        return check_set(header, body);
+    }
     let mut records = Records::unpacked(header, body);
     let (mut count, mut last) = (0, header.base_offset.saturating_sub(1));
     let mut record = RecordRef::NONE;
@@ -159,6 +203,27 @@ pub fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Damage> {
         batch_length: i32::try_from(read).unwrap_or(i32::MAX),
         ..*header
     };
+    Err(Damage { why, sound })
+}
+
+/// The same for an unpacked message set.
+#[cfg(feature = "old-records")]
+fn check_set(header: &BatchHeader, body: &[u8]) -> Result<(), Damage> {
+    let mut records = Records::unpacked(header, body);
+    let (mut count, mut last) = (0_i32, None);
+    let mut record = RecordRef::NONE;
+    let why = loop {
+        match records.step(&mut record) {
+            Ok(true) => (count, last) = (count.saturating_add(1), Some(record.offset)),
+            Ok(false) => return Ok(()),
+            Err(why) => break why,
+        }
+    };
+    // Relative offsets end with the last message, whose offset the header has.
+    let (base_offset, last_offset_delta) = last.map_or((0, -1), |last| (last, 0));
+    let read = if last.is_none() { 0 } else { body.len() - records.rest.len() };
+    let batch_length = i32::try_from(HEADER_LEN - PEEK_LEN + read).unwrap_or(i32::MAX);
+    let sound = BatchHeader { base_offset, last_offset_delta, batch_length, count, ..*header };
     Err(Damage { why, sound })
 }
 

@@ -235,12 +235,12 @@ impl Chunk {
                 done.push(Unpacked::Whole);
                 continue;
             }
-            let packed = self.bytes.get(entry.range.clone()).and_then(|all| all.get(HEADER_LEN..));
-            let packed = packed.unwrap_or_default();
+            let all = self.bytes.get(entry.range.clone()).unwrap_or_default();
+            let packed = entry.header.body(all);
             let id = entry.header.codec();
             let unpacked = match Codec::from_id(id) {
                 Some(codec) => decoders
-                    .unpack_to(codec, packed, &mut buffer, end, limit)
+                    .unpack_batch((codec, &entry.header), packed, &mut buffer, end, limit)
                     .map_err(|why| entry.not_unpacked(codec, packed.len(), limit, why)),
                 // The machine hands out no others.
                 None => Err(entry.malformed(entry.position, Malformed::Compressed(id))),
@@ -293,6 +293,12 @@ impl<'a> ChunkBatch<'a> {
     #[must_use]
     pub fn high_watermark(&self) -> i64 {
         self.entry.high_watermark
+    }
+
+    /// Its header. Of a message set of magic 0 or 1 what there is of the fields (`Magic`).
+    #[must_use]
+    pub fn header(&self) -> &'a BatchHeader {
+        &self.entry.header
     }
 
     /// The whole batch as it was on the wire.

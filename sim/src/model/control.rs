@@ -55,7 +55,8 @@ impl Cluster {
         }
         self.topics_made += 1;
         let id = Uuid::from_u64_pair(0x6b61_766b_6100_4000, 0x8000 << 48 | self.topics_made);
-        let mut topic = Topic { name: name.clone(), id, partitions: Vec::new(), compression: None };
+        let partitions = Vec::new();
+        let mut topic = Topic { name: name.clone(), id, partitions, compression: None, old: None };
         for index in 0..count {
             topic.partitions.push(self.new_partition(index, replication));
         }
@@ -193,9 +194,11 @@ impl Cluster {
         stored: &[u8],
     ) -> Result<(), i16> {
         let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
+        let old = self.names.get(name.as_bytes()).and_then(|id| self.topics.get(id)?.old);
         let (name, state) = self.partition_mut(name, partition)?;
-        let epoch = state.epoch;
-        let appended = state.log_mut().append(&header, stored, epoch, false);
+        let (epoch, end) = (state.epoch, state.log().end());
+        let magic = old.and_then(|(magic, until)| (end < until).then_some(magic));
+        let appended = state.log_mut().append(&header, stored, epoch, false, magic);
         appended.map_err(|refused| refused.code)?;
         self.changed(&name, partition as usize);
         Ok(())
@@ -237,6 +240,19 @@ impl Cluster {
     pub fn set_compression(&mut self, name: &str, codec: Option<i16>) -> Result<(), i16> {
         let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get_mut(id));
         topic.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?.compression = codec;
+        Ok(())
+    }
+
+    /// Stores batches of a topic that are appended from now on as message sets of magic 0 or 1
+    /// where they begin below offset `until`: a log that was written before Kafka 0.11, or under an
+    /// older `message.format.version`, and continues in the present format. Those compressed with
+    /// zstd stay batches. Unlike Kafka's, such a log keeps the state of idempotent producers.
+    ///
+    /// # Errors
+    /// 3 for an unknown topic.
+    pub fn set_old_format(&mut self, name: &str, magic: i8, until: i64) -> Result<(), i16> {
+        let topic = self.names.get(name.as_bytes()).and_then(|id| self.topics.get_mut(id));
+        topic.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?.old = Some((magic, until));
         Ok(())
     }
 

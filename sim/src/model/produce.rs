@@ -222,6 +222,7 @@ impl Cluster {
             Ok(repacked) => repacked,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
+        let old = self.old_format(ctx.broker, topic);
         let (id, state) = match self.locate_mut(ctx.broker, topic, data.index) {
             Ok(found) => found,
             Err(denied) => {
@@ -232,7 +233,9 @@ impl Cluster {
         let epoch = state.epoch;
         let amid = state.log().joins_amid(&header);
         let bytes = repacked.as_deref().unwrap_or(bytes);
-        let appended = match state.log_mut().append(&header, bytes, epoch, strict) {
+        let end = state.log().end();
+        let magic = old.and_then(|(magic, until)| (end < until).then_some(magic));
+        let appended = match state.log_mut().append(&header, bytes, epoch, strict, magic) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };
@@ -274,6 +277,12 @@ impl Cluster {
             }),
             stored => Ok(stored),
         }
+    }
+
+    /// Returns the older format of a topic's log, and up to which offset it has it.
+    fn old_format(&self, broker: i32, topic: &TopicRef) -> Option<(i8, i64)> {
+        let seen = self.view(broker).topic(topic)?;
+        self.topics.get(&seen.id)?.old
     }
 
     fn note_append(&mut self, id: Uuid, partition: usize, batch: Bytes, amid: bool) {

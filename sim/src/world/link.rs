@@ -9,7 +9,6 @@ use kavka_core::{CloseReason, ConnId};
 use super::net::{Dark, Trouble};
 use super::trace::Brief;
 use super::{App, Member, Pipe, World};
-use crate::batch::Header;
 use crate::frame::Request;
 use crate::model::{Output, Reply};
 
@@ -387,8 +386,10 @@ fn whole_batches(body: &FetchResponse) -> u64 {
     let parts = body.responses.iter().flat_map(|topic| &topic.partitions);
     let whole = |records: &Bytes| {
         let mut at = 0;
-        while let Some(header) = records.get(at..).and_then(Header::read) {
-            let Some(end) = at.checked_add(header.size).filter(|end| *end <= records.len()) else {
+        // The length is at the same place in all formats.
+        while let Some(length) = records.get(at..).and_then(|rest| rest.get(8..12)) {
+            let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let Some(end) = at.checked_add(12 + length).filter(|end| *end <= records.len()) else {
                 break;
             };
             at = end;

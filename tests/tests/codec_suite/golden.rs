@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kavka_core::codec::{Codec, Fault, xxh32};
+use kavka_core::codec::{Codec, Fault, lz4, xxh32};
 use serde_json::Value;
 
 use super::{compact, fast, growing};
@@ -38,6 +38,10 @@ fn other_clients_bytes_are_unpacked() {
                 let input = bytes(input);
                 assert_eq!(compact(Codec::Lz4, &input, 4096), Err(Fault::Checksum), "{line}");
                 assert_eq!(fast(Codec::Lz4, &input, 4096), Err(Fault::Checksum), "{line}");
+                let wanted = bytes(expected);
+                let mut out = vec![0; wanted.len()];
+                let len = lz4::unpack_unsummed(&input, &mut out);
+                assert_eq!((len, out), (Ok(wanted.len()), wanted), "{line}");
                 seen += 1;
                 continue;
             }

@@ -2,6 +2,7 @@
 
 mod epochs;
 mod news;
+mod old;
 mod positions;
 mod racks;
 mod records;

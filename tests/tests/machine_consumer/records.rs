@@ -1,7 +1,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::FetchRequest;
 use kavka_core::codec::{Codec, Codecs, Compact, Fault, UnpackError};
-use kavka_core::record::Malformed;
 use kavka_core::{Commands, Config, Duration, Event, PartitionId, Resources, Start, Unreadable};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::{Batch, records, refused};
@@ -481,29 +480,4 @@ fn answers_that_move_nothing_are_not_fetched_in_a_fast_loop() {
         _ => None,
     });
     assert!(!reported.is_empty(), "nothing is reported");
-}
-
-/// Message sets of magic 0 and 1 may be shorter than any batch.
-#[test]
-fn small_messages_of_old_formats_are_named() {
-    for magic in [0_u8, 1] {
-        for piece in [usize::MAX, 1] {
-            let mut message = vec![0; 8];
-            let body = [vec![1, 2, 3, 4, magic, 0], vec![0; 8 * usize::from(magic)], vec![0xff; 8]];
-            let body = body.concat();
-            message.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
-            message.extend(body);
-            let (mut s, _) = reading(1, 1);
-            let asked = s.expect::<FetchRequest>();
-            s.piece = piece;
-            s.give(&asked, 0, vec![records(0, &[message.into()])]);
-            s.run(Duration::from_millis(20));
-            let reported = s.take_reported(|reported| match reported.event()? {
-                Event::Corrupt { why, .. } => Some(why),
-                _ => None,
-            });
-            let wanted = Unreadable::Malformed(Malformed::Magic(magic));
-            assert_eq!(reported, [wanted], "magic {magic}, pieces of {piece}");
-        }
-    }
 }

@@ -12,17 +12,17 @@ use serde_json::Value;
 
 use super::support::{Owned, collect, encode, hex, read_all, split};
 
-fn lines(name: &str) -> Vec<Value> {
+pub(crate) fn lines(name: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/records").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
-fn number(value: &Value, field: &str) -> i64 {
+pub(crate) fn number(value: &Value, field: &str) -> i64 {
     value[field].as_i64().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
@@ -300,7 +300,7 @@ fn owned(wanted: &Value) -> Owned {
     }
 }
 
-fn bytes(value: &Value) -> Option<Vec<u8>> {
+pub(crate) fn bytes(value: &Value) -> Option<Vec<u8>> {
     let text = value.as_str()?;
     Some(text.strip_prefix("hex:").map_or_else(|| text.as_bytes().to_vec(), hex))
 }

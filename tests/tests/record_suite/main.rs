@@ -2,5 +2,6 @@
 
 mod bad;
 mod golden;
+mod old;
 mod properties;
 mod support;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use kavka_std::kavka_core::record::{BatchHeader, TimestampType};
+use kavka_std::kavka_core::record::TimestampType;
 use kavka_std::{Admin, ChunkBatch, Received};
 
 use super::Options;
@@ -53,8 +53,7 @@ impl Print {
     /// The records that follow are of this batch.
     pub(super) fn begin(&mut self, batch: &ChunkBatch<'_>) {
         if let Style::Json(leaders) = &mut self.style {
-            let header = BatchHeader::parse(batch.bytes());
-            self.kind = header.map_or(TimestampType::Create, |header| header.timestamp_type());
+            self.kind = batch.header().timestamp_type();
             self.broker = leaders.of(batch.topic(), batch.partition());
         }
     }
