@@ -410,6 +410,9 @@ fn another_cluster(times: &mut Times) {
     config.delivery_timeout = 120 * SECOND;
     let mut s = Script::with(world("here"), config, &Limits::small());
     let t = s.ready("t");
+    s.produce(t, 0, "its leader is known");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
     s.world = world("there");
     s.cut_all(1);
     s.produce(t, 0, "a");
