@@ -613,7 +613,10 @@ impl<'a> Run<'a> {
                     let blamed = !matches!(error, Core::BatchRefused(_));
                     let error = failed(error, to, commands, failure.as_deref());
                     let error = error.doing(doing).with_maybe_written(maybe_written);
-                    let code = error.code();
+                    let code = match error.kind() {
+                        ErrorKind::Kafka(Core::BatchRefused(code)) => Some(code),
+                        _ => error.code(),
+                    };
                     let records = (first, count);
                     for run in self.refusals.take(batch.get(), records, code, blamed) {
                         let error = match run.text {

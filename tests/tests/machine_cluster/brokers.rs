@@ -47,6 +47,7 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     s.manual(ApiKey::Metadata);
     let asked = s.expect::<MetadataRequest>();
     let mut body = s.world.metadata(&asked.body).with_throttle_time_ms(3000);
+    body.brokers[0].port = 0;
     body.topics.clear();
     s.answer(&asked, body);
     s.automatic(ApiKey::Metadata);

@@ -185,14 +185,14 @@ fn what_waits_for_another_cluster_ends_at_once() {
     let admin = Admin::new(config(&server).admin_timeout(LONG)).unwrap();
     reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
     reported(admin.offsets("t", Start::Latest)).unwrap();
-    server.fault(1, ApiKey::Produce, Fault::DropAnswer, 1);
-    server.with(|cluster| cluster.impersonate(1, true));
+    server.fault(1, ApiKey::Produce, Fault::Delay(2 * LONG), 1);
     let began = Instant::now();
     let flying = producer.send("t", &Record::new(b"in flight")).unwrap();
     while server.log_len("t", 0) < 2 {
         assert!(began.elapsed() < LONG, "it is written");
         std::thread::yield_now();
     }
+    server.with(|cluster| cluster.impersonate(1, true));
     server.disconnect(1);
     let waiting = producer.send("t", &Record::new(b"waits")).unwrap();
     let began = Instant::now();
