@@ -109,7 +109,8 @@ pub enum Event {
         /// Why.
         why: MoveReason,
     },
-    /// A partition cannot be read for now; the client retries.
+    /// A partition cannot be read, or records of a producer cannot be written to it, for now; the
+    /// client retries.
     PartitionFailed {
         /// The topic.
         topic: Arc<str>,

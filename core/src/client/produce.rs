@@ -1,9 +1,9 @@
 //! The commands of an application that produces.
 
 use super::Commands;
-#[cfg(feature = "std")]
-use crate::error::Error;
 use crate::error::ProduceError;
+#[cfg(feature = "std")]
+use crate::error::{Error, Obstacle};
 use crate::event::Target;
 use crate::id::RecordId;
 #[cfg(feature = "std")]
@@ -83,6 +83,19 @@ impl Commands<'_> {
         let cluster = &self.cx.cluster;
         let part = cluster.table.find(cluster.topic_slot(to.topic)?, to.partition)?;
         Some(cluster.table[part].leader()).filter(|leader| *leader >= 0)
+    }
+
+    /// Calls `report` for each batch that was begun at least `age` ago and has neither been
+    /// acknowledged nor failed, oldest first, with its partition and what stands in its way, if
+    /// that is known.
+    #[cfg(feature = "std")]
+    pub fn late_batches(
+        &self,
+        age: core::time::Duration,
+        mut report: impl FnMut(TopicPartition, Obstacle),
+    ) {
+        let since = self.cx.now - Span::of(age);
+        self.owners.producer.late(&self.cx, since, &mut report);
     }
 
     /// Sends everything taken so far without waiting for linger; one

@@ -349,9 +349,9 @@ impl<'d> Cx<'d> {
         }
     }
 
-    /// Connects to each bootstrap address once that no broker of the cluster has, one at a time: the
-    /// list may lead to two clusters, and one that is not ours is reported when it is refused.
-    /// Only with connections to spare.
+    /// Connects once to each bootstrap address that no broker of the cluster has, one at a time:
+    /// the list may lead to two clusters, and one that is not ours is reported when it is refused.
+    /// Only where there are spare connections.
     #[cfg(feature = "one-cluster")]
     pub(super) fn compare_seeds(&mut self) {
         let identity = &self.cluster.identity;

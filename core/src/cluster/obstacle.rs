@@ -70,10 +70,11 @@ impl Cluster<'_> {
         let Some(since) = self.identity.foreign_since else { return Tick::NEVER };
         let nodes = self.brokers.iter().filter(|broker| broker.used).map(|broker| broker.last);
         let mut all = nodes.chain([self.seeds.last]);
-        if guard!("one address that may lead to ours is enough", all.all(LastFailure::is_foreign)) {
-            return since + FOREIGN;
+        let foreign = all.all(LastFailure::is_foreign);
+        match guard!("one address that may lead to ours is enough", foreign => true) {
+            true => since + FOREIGN,
+            false => Tick::NEVER,
         }
-        Tick::NEVER
     }
 
     #[cfg(not(feature = "one-cluster"))]

@@ -7,6 +7,8 @@ use crate::cluster::{Cx, PRODUCER};
 use crate::connection::{Conn, ConnState, Peer, Role};
 use crate::error::{Error, Obstacle};
 use crate::has::{MOVES, REASONS};
+#[cfg(feature = "std")]
+use crate::id::TopicPartition;
 use crate::memory::Link;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -105,6 +107,24 @@ impl<'d> Producer<'d> {
             false => self.unanswered(cx, node, b.maybe_written),
         });
         obstacle.map_or(Error::TimedOut, Error::Blocked)
+    }
+
+    /// Reports what stands in the way of each batch that was taken before `since`, oldest first.
+    #[cfg(feature = "std")]
+    pub(crate) fn late(
+        &self,
+        cx: &Cx<'d>,
+        since: Tick,
+        report: &mut dyn FnMut(TopicPartition, Obstacle),
+    ) {
+        for batch in self.ages.iter(&self.aging) {
+            if self.batches[batch].created > since {
+                return;
+            }
+            if let Error::Blocked(obstacle) = self.why_late(cx, batch) {
+                report(self.batches[batch].to, obstacle);
+            }
+        }
     }
 
     /// Returns that a leader does not respond, if a request to it waits or it is not connected.

@@ -1,6 +1,7 @@
 //! The producer's background thread.
 
 mod late;
+mod stuck;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ use crate::metrics::ProducerMetrics;
 use crate::pending::{Setter, lock};
 use crate::reasons::Reasons;
 use crate::worker::wall_clock;
+use stuck::Stuck;
 
 pub(super) fn run(
     config: &Config,
@@ -65,6 +67,7 @@ pub(super) fn run(
             return;
         }
         run.events(&mut driver);
+        run.stuck.look(&driver, driver.now(), run.handed > run.reported, &inbox.hub);
     }
 }
 
@@ -104,6 +107,7 @@ struct Run<'a> {
     reported: u64,
     counts: Counts,
     reasons: Reasons,
+    stuck: Stuck,
     buffers: Vec<Vec<u8>>,
     /// The error for all waiters when this thread ends.
     ended: Error,
@@ -183,6 +187,7 @@ impl<'a> Run<'a> {
             reported: 0,
             counts: Counts::default(),
             reasons: Reasons::default(),
+            stuck: Stuck::default(),
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
             obstacle: None,
@@ -569,6 +574,7 @@ impl<'a> Run<'a> {
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
         let due = parked.chain(self.questions.iter().map(|question| question.until)).min();
+        let due = due.into_iter().chain(self.stuck.due()).min();
         let left = due.map(|due| driver.now().until(due));
         let end = self.close.as_ref().and_then(|close| close.until);
         let end = end.map(|until| until.saturating_duration_since(StdInstant::now()));
@@ -607,7 +613,10 @@ impl<'a> Run<'a> {
                     let blamed = !matches!(error, Core::BatchRefused(_));
                     let error = failed(error, to, commands, failure.as_deref());
                     let error = error.doing(doing).with_maybe_written(maybe_written);
-                    let code = error.code();
+                    let code = match error.kind() {
+                        ErrorKind::Kafka(Core::BatchRefused(code)) => Some(code),
+                        _ => error.code(),
+                    };
                     let records = (first, count);
                     for run in self.refusals.take(batch.get(), records, code, blamed) {
                         let error = match run.text {

@@ -7,7 +7,7 @@ use kavka_std::kavka_core::record::Crc32c;
 use kavka_std::{Config, Limits, Producer, Record};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::Batch;
-use kavka_tests::sim::{ApiKey, Options, Server};
+use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 use rustix::process::Signal;
 
 use crate::live::Live;
@@ -35,6 +35,29 @@ fn compressed_records_of_all_codecs_are_printed() {
     }
     let ran = run(&server, &["consume", "t", "-e"]).good();
     assert_eq!(ran.text().lines().collect::<Vec<_>>(), wanted);
+}
+
+/// Fetch fails, or has no response, until the time is over: the reason has the request, the code and
+/// the address.
+#[test]
+fn records_that_do_not_come_have_a_reason_with_request_code_and_address() {
+    let cases = [
+        (Fault::Error(6), "NOT_LEADER_OR_FOLLOWER (6) to FETCH"),
+        (Fault::Error(29), "TOPIC_AUTHORIZATION_FAILED (29) to FETCH"),
+        (Fault::Delay(LONG), "no response from the broker to FETCH"),
+    ];
+    for (fault, words) in cases {
+        let server = with_topic(1);
+        fill(&server, 0, &["a", "b"]);
+        server.fault(1, ApiKey::Fetch, fault, 10_000);
+        let ran = run(&server, &["--timeout", "2", "consume", "t", "-e"]);
+        ran.bad(1, &[words, &server.bootstrap()]);
+    }
+    let server = with_topic(1);
+    fill(&server, 0, &["a", "b"]);
+    server.inject(1, ApiKey::ListOffsets, 6, 10_000);
+    let ran = run(&server, &["--timeout", "2", "consume", "t", "-e"]);
+    ran.bad(1, &["NOT_LEADER_OR_FOLLOWER (6) to LIST_OFFSETS", &server.bootstrap()]);
 }
 
 /// An election loses records after their end was looked up: what is left is read, and no time-out

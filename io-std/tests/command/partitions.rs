@@ -99,6 +99,7 @@ fn a_partition_that_stops_in_the_middle_is_named() {
     // It says where the log ends, and then gives no records.
     server.fault(2, ApiKey::Fetch, Fault::DropRequest, 10_000);
     let ran = run(&server, &["consume", "t", "-e", "--timeout", "2"]);
-    let said = ["t, partition 1: no records after 0 of 2", "the last trouble was: connection"];
+    let said =
+        ["t, partition 1: no records after 0 of 2", "the last trouble was: read t, partition 1"];
     assert_eq!(ran.bad(1, &said).lines(), ["0a", "0b", "2a", "2b"]);
 }

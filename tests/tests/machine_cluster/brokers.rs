@@ -46,7 +46,10 @@ fn an_answer_that_throttles_while_nobody_else_is_known_is_waited_for() {
     let t = s.topic("t");
     s.manual(ApiKey::Metadata);
     let asked = s.expect::<MetadataRequest>();
-    s.answer(&asked, MetadataResponse::default().with_throttle_time_ms(3000));
+    let mut body = s.world.metadata(&asked.body).with_throttle_time_ms(3000);
+    body.brokers[0].port = 0;
+    body.topics.clear();
+    s.answer(&asked, body);
     s.automatic(ApiKey::Metadata);
     let start = s.now();
     s.until("it is ready", |s| s.client.freshness(t).is_some());

@@ -67,35 +67,39 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     assert_eq!(s.batches(&asked)[0].values, ["back"]);
 }
 
-/// An address that was given to a broker of another cluster, while others lead to ours.
+/// An address that was given to a broker of another cluster, while others lead to ours, or are to.
 #[test]
 fn records_wait_while_some_address_leads_to_their_cluster() {
-    let world = World::new(2).topic("t", 2).cluster("here");
-    let (mut s, t) = ready(world);
-    warm_up(&mut s, t, 0);
-    warm_up(&mut s, t, 1);
-    s.manual(ApiKey::Metadata);
-    s.cut_all(1);
-    s.produce(t, 0, "a");
-    let end = s.now() + Duration::from_secs(5);
-    while s.now() < end {
-        while let Some(asked) = s.take::<MetadataRequest>() {
-            let mut body = s.world.metadata(&asked.body);
-            if asked.node == 1 {
-                body.cluster_id = Some("there".into());
-            }
-            s.answer(&asked, body);
+    for responds in [true, false] {
+        let world = World::new(2).topic("t", 2).cluster("here");
+        let (mut s, t) = ready(world);
+        warm_up(&mut s, t, 0);
+        warm_up(&mut s, t, 1);
+        s.manual(ApiKey::Metadata);
+        s.cut_all(1);
+        if !responds {
+            s.kill(2);
         }
-        s.run(Duration::from_millis(5));
+        s.produce(t, 0, "a");
+        let end = s.now() + Duration::from_secs(5);
+        while s.now() < end {
+            while let Some(asked) = s.take::<MetadataRequest>() {
+                let mut body = s.world.metadata(&asked.body);
+                if asked.node == 1 {
+                    body.cluster_id = Some("there".into());
+                }
+                s.answer(&asked, body);
+            }
+            s.run(Duration::from_millis(5));
+        }
+        let case = format!("the other one responds: {responds}");
+        assert!(refusals(&mut s) > 0, "one of them leads to another cluster; {case}");
+        assert_eq!(s.failed(), [], "{case}");
+        s.world.node(2).up = true;
+        s.automatic(ApiKey::Metadata);
+        let asked = s.expect::<ProduceRequest>();
+        assert_eq!((asked.node, &*s.batches(&asked)[0].values[0]), (1, "a"), "{case}");
     }
-    assert!(refusals(&mut s) > 0, "one of them leads to another cluster");
-    assert_eq!(s.failed(), []);
-    s.automatic(ApiKey::Metadata);
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(
-        (asked.node, s.batches(&asked)[0].values.as_slice()),
-        (1, ["a".to_owned()].as_slice())
-    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest};
-use kavka_core::{Duration, Limits, ProduceError, Record};
+use kavka_core::wire::{ApiKey as Api, ErrorCode};
+use kavka_core::{Duration, Error, Limits, Obstacle, ProduceError, Record};
 use kavka_tests::script::steps::{configured, next, send, take_all, warm_up};
 use kavka_tests::script::{Script, World};
 
@@ -196,8 +197,10 @@ fn a_refused_producer_id_is_asked_again() {
     let t = s.ready("t");
     s.world.producer_error = 31;
     s.produce(t, 0, "a");
-    s.until("a fails", |s| s.failed() == [(1, Script::code(31), false)]);
-    let refused = Err(ProduceError::Refused(Script::code(31)));
+    let (api, code) = (Some(Api::INIT_PRODUCER_ID), ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    let error = Error::Blocked(Obstacle::Refused { broker: 1, api, code });
+    s.until("a fails", |s| s.failed() == [(1, error, false)]);
+    let refused = Err(ProduceError::Refused(error));
     assert_eq!(s.try_produce(t, 0, "b"), refused);
     s.run(Duration::from_secs(2));
     s.world.producer_error = 0;

@@ -185,14 +185,14 @@ fn what_waits_for_another_cluster_ends_at_once() {
     let admin = Admin::new(config(&server).admin_timeout(LONG)).unwrap();
     reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
     reported(admin.offsets("t", Start::Latest)).unwrap();
-    server.fault(1, ApiKey::Produce, Fault::DropAnswer, 1);
-    server.with(|cluster| cluster.impersonate(1, true));
+    server.fault(1, ApiKey::Produce, Fault::Delay(2 * LONG), 1);
     let began = Instant::now();
     let flying = producer.send("t", &Record::new(b"in flight")).unwrap();
     while server.log_len("t", 0) < 2 {
         assert!(began.elapsed() < LONG, "it is written");
         std::thread::yield_now();
     }
+    server.with(|cluster| cluster.impersonate(1, true));
     server.disconnect(1);
     let waiting = producer.send("t", &Record::new(b"waits")).unwrap();
     let began = Instant::now();
@@ -254,6 +254,42 @@ fn a_refusal_that_was_retried_to_the_end_comes_with_the_words_of_the_broker() {
     let error = reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap_err();
     let words = ["TOPIC_AUTHORIZATION_FAILED (29) to PRODUCE", &server.bootstrap()];
     assert!(names(&error, &words), "{error}");
+}
+
+/// Records that wait: why is an event within a second, once, whatever their time-out is.
+#[test]
+fn records_that_wait_say_why_within_a_second() {
+    let options = Options { brokers: 2, replication: 1, ..Options::default() };
+    let server = Server::start(options).unwrap();
+    server.create_topic("t", 2).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    let events = producer.events();
+    for partition in 0..2 {
+        reported(producer.send_to("t", partition, &Record::new(b"v")).unwrap()).unwrap();
+    }
+    let (bad, good) = match server.leader("t", 0).unwrap().0 {
+        2 => (0, 1),
+        _ => (1, 0),
+    };
+    server.inject(2, ApiKey::Produce, 19, ALWAYS);
+    let began = Instant::now();
+    let waiting = producer.send_to("t", bad, &Record::new(b"v")).unwrap();
+    reported(producer.send_to("t", good, &Record::new(b"v")).unwrap()).unwrap();
+    let failed = |event| match event {
+        Event::PartitionFailed { partition, error, .. } => Some((partition, error)),
+        _ => None,
+    };
+    let found = std::iter::from_fn(|| events.next_timeout(LONG)).find_map(failed);
+    let (partition, error) = found.expect("an event");
+    let took = began.elapsed();
+    let words = ["NOT_ENOUGH_REPLICAS (19) to PRODUCE", &server.address(2).unwrap().to_string()];
+    assert!(partition == bad && names(&error, &words), "partition {partition}: {error}");
+    assert!(took < 3 * SOON, "{took:?}");
+    println!("an event after {} ms", took.as_millis());
+    let again = std::iter::from_fn(|| events.next_timeout(2 * SOON)).find_map(failed);
+    assert!(again.is_none(), "it is known: {again:?}");
+    server.with(|cluster| cluster.clear_faults());
+    reported(waiting).unwrap();
 }
 
 /// The advice names the setting, for the library and for the command.

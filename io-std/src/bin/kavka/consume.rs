@@ -4,7 +4,7 @@ mod format;
 mod offset;
 mod plan;
 mod print;
-mod truncated;
+mod waits;
 
 use core::time::Duration;
 use std::collections::HashSet;
@@ -102,6 +102,7 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
     let consumer = start(settings, &options, offset, &plan)?;
     let reader = Reader {
         settings,
+        topics: options.topics.clone(),
         events: consumer.events(),
         consumer,
         notices: Notices::new(settings.verbose()),
@@ -147,6 +148,7 @@ fn start(
 
 struct Reader<'a> {
     settings: &'a Settings,
+    topics: Vec<String>,
     consumer: Consumer,
     events: Events,
     notices: Notices,
@@ -253,7 +255,8 @@ impl Reader<'_> {
 
     /// Whether records may still come although none have for a long time.
     fn check(&self) -> Result<(), Failure> {
-        let trouble = self.trouble.as_deref();
+        let obstacle = self.obstacle();
+        let trouble = obstacle.as_deref().or(self.trouble.as_deref());
         if self.plan.remaining().is_some() {
             return Err(self.plan.stalled(trouble));
         }

@@ -194,6 +194,16 @@ impl Plan {
         }
     }
 
+    /// The first partition that is not read to its end.
+    pub(super) fn first_open(&self) -> Option<(String, u32)> {
+        let ends = self.ends.iter().flatten();
+        let open = ends.flat_map(|(topic, of)| {
+            let open = of.iter().filter(|(_, at)| at.position < at.end);
+            open.map(move |(partition, _)| (topic.clone(), *partition))
+        });
+        open.min()
+    }
+
     /// Notes that the log of a partition ends here now.
     pub(super) fn truncate(&mut self, topic: &str, partition: u32, end: i64) {
         let ends = self.ends.as_mut().and_then(|ends| ends.get_mut(topic));

@@ -1,9 +1,9 @@
-//! Logs that end, when they are read, before the end that was there at the start: an election lost
-//! the rest.
+//! Records that do not come: logs that end earlier than at the start, since an election lost the
+//! rest, and what keeps a partition from being read.
 
 use kavka_std::Start;
 
-use super::{Failure, Reader};
+use super::{Failure, Reader, TICK, failure};
 use crate::places::Places;
 
 impl Reader<'_> {
@@ -18,5 +18,13 @@ impl Reader<'_> {
             self.plan.truncate(topic, at, *end);
         }
         Ok(())
+    }
+
+    /// What keeps the first partition that is left, or the first topic, from being read now.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        let first = || Some((self.topics.first()?.clone(), 0));
+        let (topic, partition) = self.plan.first_open().or_else(first)?;
+        let found = self.consumer.obstacle(&topic, partition).wait_timeout(TICK).ok()?.ok()?;
+        found.map(|error| failure::describe(&error))
     }
 }
