@@ -20,6 +20,8 @@ pub(super) static BOOTSTRAP: OnceLock<String> = OnceLock::new();
 pub(super) enum Failure {
     Usage(String),
     Failed(String),
+    /// Several things failed.
+    Several(Vec<String>),
     /// A signal came before there was a result; what was not done.
     Interrupted(String),
     Stdout(io::Error),
@@ -33,6 +35,10 @@ impl Failure {
 
     pub(super) fn say(&self) -> u8 {
         let (code, text) = match self {
+            Self::Several(texts) => {
+                lines::last(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+                return 1;
+            }
             // The reader of our output has had enough.
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
             Self::Stdout(error) => (1, &format!("stdout: {error}")),
@@ -40,7 +46,7 @@ impl Failure {
             Self::Usage(text) => (WRONG_USAGE, text),
             Self::Interrupted(text) => (0, text),
         };
-        lines::last(text);
+        lines::last(&[text]);
         code
     }
 
