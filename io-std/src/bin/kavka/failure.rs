@@ -123,6 +123,17 @@ fn advice(error: &Error) -> Option<String> {
         }
         _ => None,
     };
+    if let Some(code) = error.code() {
+        return match code.0 {
+            1 => Some("it is not in the log any more, or not yet: choose another (-o)".to_owned()),
+            10 | 18 => Some(
+                "raise max.message.bytes of the topic, or lower -X batch.size if it has many \
+                 records"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+    }
     Some(match (error.kind(), peer) {
         (_, Some(PeerFault::OtherCluster)) => "use --any-cluster to accept it".to_owned(),
         (_, Some(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
