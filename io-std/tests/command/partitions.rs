@@ -92,6 +92,33 @@ fn the_others_are_read_when_a_leader_cannot_be_reached() {
     assert_eq!(ran.bad(1, &["t, partition 1: "]).lines().len(), 2);
 }
 
+/// As one topic of several without the right to read it.
+#[test]
+fn the_others_are_read_when_a_leader_refuses_for_good() {
+    let options = Options { brokers: 2, replication: 1, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 2).expect("a topic");
+    for partition in [0, 1] {
+        fill(&server, partition, &["a", "b"]);
+    }
+    let refused = if server.leader("t", 0).expect("a leader").0 == 2 { 0 } else { 1 };
+    server.fault(2, ApiKey::Fetch, Fault::Error(29), 10_000);
+    let (named, time) = (format!("t, partition {refused}: "), Duration::from_secs(8));
+    for args in [&["consume", "t", "-e"][..], &["consume", "t", "-o", "-1", "-c", "3"]] {
+        let mut live = Live::start(at(&server, args));
+        let line = live.error("TOPIC_AUTHORIZATION_FAILED");
+        assert!(line.contains(&named), "{line}");
+        if args.contains(&"-e") {
+            let ran = live.end();
+            assert!(ran.took < time, "{:?}", ran.took);
+            assert_eq!(ran.bad(1, &[]).lines(), ["a", "b"]);
+        } else {
+            live.signal(rustix::process::Signal::INT);
+            assert_eq!(live.end().bad(1, &[]).lines(), ["b"]);
+        }
+    }
+}
+
 #[test]
 fn a_partition_that_stops_in_the_middle_is_named() {
     let server = half_dead(LONG * 10);

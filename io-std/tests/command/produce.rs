@@ -237,7 +237,8 @@ fn a_failure_and_the_lost_records_are_both_reported() {
     server.fault(1, ApiKey::Produce, Fault::Error(29), 100);
     let input = b"{\"payload\":\"a\"}\nnothing\n";
     let ran = feed(at(&server, &["produce", "t", "--json"]), input);
-    ran.bad(1, &["line 2: ", "of 1 record: 1 record lost", "TOPIC_AUTHORIZATION_FAILED"]);
+    let ran = ran.bad(1, &["line 2: ", "of 1 record: 1 record lost", "TOPIC_AUTHORIZATION_FAILED"]);
+    assert_eq!(ran.err.matches("TOPIC_AUTHORIZATION_FAILED").count(), 1, "{}", ran.err);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Properties of all records and all bytes.
 
 use kavka_core::record::{
-    BatchHeader, HEADER_LEN, Header, Malformed, Record, Records, Seal, check_crc, encoded_len,
-    peek_len, seal, varint, write,
+    BatchHeader, HEADER_LEN, Header, HeaderRef, Malformed, Record, Records, Seal, check_crc,
+    encoded_len, peek_len, seal, varint, write,
 };
 use kavka_core::wire::Full;
 use proptest::collection::vec;
@@ -98,6 +98,26 @@ proptest! {
         let written = with(&record, |r| write(&mut sink, r, delta, time));
         prop_assert_eq!(written, if len <= room { Ok(()) } else { Err(Full) });
         prop_assert!(bytes.starts_with(&sink.0));
+    }
+
+    /// Also with names that are not UTF-8.
+    #[test]
+    fn headers_of_any_names_are_read_as_written(
+        pairs in vec((vec(any::<u8>(), 0..5), option::of(vec(any::<u8>(), 0..5))), 0..6),
+        mut one in vec(record(), 1..2),
+    ) {
+        let headers: Vec<_> =
+            pairs.iter().map(|(name, value)| HeaderRef { name, value: value.as_deref() }).collect();
+        let record = Record::new(b"v").header_refs(&headers);
+        let bytes = encode(&record, 0, 0);
+        prop_assert_eq!(bytes.len(), encoded_len(&record, 0, 0));
+        let named: Vec<_> =
+            record.each_header().map(|(name, value)| HeaderRef { name, value }).collect();
+        prop_assert_eq!(&named, &headers);
+        let header = BatchHeader::parse(&batch(&mut one, 0)).expect("sealed");
+        let read = Records::unpacked(&header, &bytes).next().expect("a record").expect("good");
+        prop_assert_eq!(read.headers.collect::<Vec<_>>(), headers);
+        prop_assert_eq!(encode(&read.to_record(), 0, 0), bytes);
     }
 
     #[test]

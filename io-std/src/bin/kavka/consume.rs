@@ -12,7 +12,7 @@ use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use clap::Args;
-use kavka_std::{Chunk, Consumer, Error, ErrorKind, Event, Events, Limits, Start};
+use kavka_std::{Chunk, Consumer, Error, Event, Events, Limits, Start};
 
 use super::Failure;
 use super::common::Settings;
@@ -236,21 +236,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Handles an error: one of what is in a partition does not concern the others.
+    /// Handles an error: one of a partition does not concern the others.
     fn stop(&mut self, error: &Error) -> Result<(), Failure> {
-        let inside = matches!(
-            error.kind(),
-            ErrorKind::BatchTooLarge { .. }
-                | ErrorKind::Unreadable { .. }
-                | ErrorKind::Unpack { .. }
-        );
-        match error.partition().filter(|_| inside) {
-            Some((topic, partition)) => {
-                self.plan.stop(topic, partition, failure::describe(error));
-                Ok(())
-            }
-            None => Err(error.clone().into()),
-        }
+        let Some((topic, partition)) = error.partition() else {
+            return Err(error.clone().into());
+        };
+        self.plan.stop(topic, partition, failure::describe(error));
+        Ok(())
     }
 
     /// Whether records may still come although none have for a long time.

@@ -20,6 +20,8 @@ pub(super) static BOOTSTRAP: OnceLock<String> = OnceLock::new();
 pub(super) enum Failure {
     Usage(String),
     Failed(String),
+    /// Several things failed.
+    Several(Vec<String>),
     /// A signal came before there was a result; what was not done.
     Interrupted(String),
     Stdout(io::Error),
@@ -33,6 +35,10 @@ impl Failure {
 
     pub(super) fn say(&self) -> u8 {
         let (code, text) = match self {
+            Self::Several(texts) => {
+                lines::last(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+                return 1;
+            }
             // The reader of our output has had enough.
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
             Self::Stdout(error) => (1, &format!("stdout: {error}")),
@@ -40,7 +46,7 @@ impl Failure {
             Self::Usage(text) => (WRONG_USAGE, text),
             Self::Interrupted(text) => (0, text),
         };
-        lines::last(text);
+        lines::last(&[text]);
         code
     }
 
@@ -117,6 +123,17 @@ fn advice(error: &Error) -> Option<String> {
         }
         _ => None,
     };
+    if let Some(code) = error.code() {
+        return match code.0 {
+            1 => Some("it is not in the log any more, or not yet: choose another (-o)".to_owned()),
+            10 | 18 => Some(
+                "raise max.message.bytes of the topic, or lower -X batch.size if it has many \
+                 records"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+    }
     Some(match (error.kind(), peer) {
         (_, Some(PeerFault::OtherCluster)) => "use --any-cluster to accept it".to_owned(),
         (_, Some(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {

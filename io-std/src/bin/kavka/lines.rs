@@ -20,7 +20,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// Whether this line is to be printed.
+    /// Notes a line. Returns whether it was not there a moment ago.
     fn is_news(&mut self, line: &str, now: Instant) -> bool {
         self.seen.retain(|_, at| now.saturating_duration_since(*at) < NEWS);
         if self.seen.len() >= MOST
@@ -44,15 +44,21 @@ pub(super) fn notice(text: &str) {
 
 /// Prints something that is said once.
 pub(super) fn say(text: &str) {
-    with(|recent| recent.print(text));
+    with(|recent| {
+        let _ = recent.is_news(text, Instant::now()); // printed in any case
+        recent.print(text);
+    });
 }
 
-/// Prints why the command ends, without what the last line says already.
-pub(super) fn last(text: &str) {
+/// Prints why the command ends, in one or more lines, without what was said a moment ago.
+pub(super) fn last(reasons: &[&str]) {
     with(|recent| {
-        let news = recent.without_last(text).to_owned();
-        if !news.is_empty() {
-            recent.print(&news);
+        for text in reasons {
+            let known = recent.seen.contains_key(*text);
+            let news = if known { "" } else { recent.without_last(text) }.to_owned();
+            if !news.is_empty() {
+                recent.print(&news);
+            }
         }
     });
 }

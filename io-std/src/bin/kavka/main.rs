@@ -41,9 +41,9 @@ const WRONG_USAGE: u8 = 2;
 #[command(
     name = "kavka",
     version,
-    after_help = "Exit codes: 0 done, or a signal ended produce, consume or topics watch; 1 failed, \
-                  with the reason on stderr; 2 wrong usage: options, formats, properties, \
-                  addresses; 130 a second signal came while the first was handled."
+    after_help = "Exit codes: 0 done, or a signal ended produce, consume or topics watch; \
+                  1 failed, with the reason on stderr; 2 wrong usage: options, formats, \
+                  properties, addresses; 130 a second signal came while the first was handled."
 )]
 struct Cli {
     #[command(flatten)]

@@ -248,6 +248,7 @@ impl Shared {
         };
         let Some(why) = hopeless(event, net) else { return false };
         let Some(producer) = self.take() else { return false };
+        lines::say("the input was not read to its end");
         // Other brokers may still acknowledge.
         if let Err(lost) = self.end(producer, HOPELESS) {
             lost.say();

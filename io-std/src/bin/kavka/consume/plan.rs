@@ -173,7 +173,7 @@ impl Plan {
         self.passed(topic, partition, i64::MAX);
         if self.ends.is_none() && !self.is_done() {
             // The end may be far.
-            lines::say(&why);
+            lines::notice(&why);
         }
         self.bad.push(why);
     }
@@ -308,7 +308,7 @@ impl Plan {
         if self.bad.is_empty() {
             return Ok(());
         }
-        Err(Failure::Failed(self.bad.join("\nkavka: ")))
+        Err(Failure::Several(self.bad.clone()))
     }
 
     /// No records come although some are left.
@@ -333,6 +333,6 @@ impl Plan {
         if let Some(why) = why {
             bad.push(format!("the last trouble was: {why}"));
         }
-        Failure::Failed(bad.join("\nkavka: "))
+        Failure::Several(bad)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavka_std::{Delivered, Error, Lost, Pending};
 
@@ -12,6 +12,9 @@ use crate::{failure, lines};
 
 /// How often the end of the watch is looked for.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Failures at the end of the input are reported there.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The thread that waits for the outcome of a record, and prints why it failed.
 pub(super) struct Sample {
@@ -40,7 +43,9 @@ impl Sample {
             while let Ok(record) = records.recv() {
                 let over = || stop.load(Ordering::Acquire);
                 if let Some(Err(error)) = outcome(record, over) {
-                    lines::notice(&failure::describe(&error));
+                    if !ends_within(PATIENCE, over) {
+                        lines::notice(&failure::describe(&error));
+                    }
                     failed.records += 1;
                     failed.first.get_or_insert(error);
                 }
@@ -73,6 +78,15 @@ impl Failed {
         lost.failed += self.records;
         lost.first = self.first.or(lost.first.take());
     }
+}
+
+/// Whether the watch ends soon: then the end of the command says the same.
+fn ends_within(time: Duration, over: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + time;
+    while !over() && Instant::now() < until {
+        thread::sleep(TICK);
+    }
+    over()
 }
 
 /// Waits for the outcome of a record; `None` when the watch is over before.

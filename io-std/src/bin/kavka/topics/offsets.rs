@@ -82,7 +82,7 @@ pub(super) fn run(settings: &Settings, options: &Options, mut out: Out) -> Resul
         }
     }
     out.flush()?;
-    if bad.is_empty() { Ok(()) } else { Err(Failure::Failed(bad.join("\nkavka: "))) }
+    if bad.is_empty() { Ok(()) } else { Err(Failure::Several(bad)) }
 }
 
 /// Both ends of a log, or one offset.
