@@ -1,6 +1,7 @@
 //! Producers.
 
 use kafka_protocol::messages::ApiKey;
+use kavka_core::codec::Codec;
 use kavka_core::{Acks, Duration, Limits};
 use kavka_tests::sim::{Fault, Options};
 
@@ -141,4 +142,38 @@ fn produce_to_a_topic_that_comes_and_goes() {
         w.command(m, |_, client, _| client.unwatch(t));
         w.run_for(3 * SECOND);
     });
+}
+
+/// Packed batches: in pieces, too large for the broker and split, sent again, not worth packing.
+#[test]
+fn produce_packed() {
+    for (name, codec) in [("lz4", Codec::Lz4), ("snappy", Codec::Snappy)] {
+        play(name, Options { brokers: 2, max_message_bytes: 1500, ..Options::default() }, |w| {
+            w.cluster.create_topic("t", 2).expect("created");
+            let mut limits = Limits::small();
+            limits.pack_bytes = 700;
+            let (m, t) = join(w, &limits, |c| {
+                (c.compression, c.linger, c.batch_bytes) = (Some(codec), 5 * MILLI, 6000);
+            });
+            for n in 0..60_u32 {
+                let words: String = (0..n % 23).map(|i| format!("word {} ", i * n % 7)).collect();
+                send(w, m, t, &[n % 2], &format!("{n}: {words}"));
+            }
+            w.run_for(300 * MILLI);
+            // Random letters hardly shrink.
+            let mut state = 1_u32;
+            let mut letter = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                char::from(b' ' + (state >> 24) as u8 % 95)
+            };
+            let noise: Vec<String> = (0..9).map(|_| (0..300).map(|_| letter()).collect()).collect();
+            noise.iter().for_each(|value| send(w, m, t, &[0], value));
+            w.run_for(300 * MILLI);
+            w.cluster.inject(1, ApiKey::Produce, Fault::DropAnswer, 1);
+            w.cluster.inject(2, ApiKey::Produce, Fault::Error(45), 1);
+            send(w, m, t, &[0, 1, 0, 1], &"again ".repeat(40));
+            w.run_for(SECOND);
+            assert!(w.app(m).sent_all());
+        });
+    }
 }
