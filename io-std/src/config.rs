@@ -457,6 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn options_of_this_crate_are_kept_within_their_bounds() {
+        let config = Config::new("b:1")
+            .topic_timeout(secs(1))
+            .close_timeout(secs(2))
+            .admin_timeout(secs(3))
+            .start(Start::Offset(4))
+            .mode(Mode::Edge)
+            .max_batch_bytes(5)
+            .queue_bytes(0)
+            .chunk_bytes(0)
+            .unpacked_bytes(0);
+        assert_eq!((config.topic_timeout, config.close_timeout), (secs(1), secs(2)));
+        assert_eq!((config.admin_timeout, config.start), (secs(3), Start::Offset(4)));
+        assert_eq!((config.mode, config.max_batch_bytes), (Mode::Edge, 5));
+        assert_eq!((config.queue_bytes, config.chunk_bytes, config.unpacked_bytes), (1, 1, 1));
+        let config = config.queue_bytes(9).chunk_bytes(8).unpacked_bytes(7);
+        assert_eq!((config.queue_bytes, config.chunk_bytes, config.unpacked_bytes), (9, 8, 7));
+        assert_eq!(config.chunk_bytes(usize::MAX).chunk_bytes, 1 << 30);
+    }
+
+    #[test]
     fn batches_are_a_sixteenth_of_the_send_memory_within_bounds() {
         let of = |tx_blocks| {
             let mut limits = Limits::server();

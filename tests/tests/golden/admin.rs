@@ -20,11 +20,8 @@ fn admin() {
                 replication_factor: 2,
                 configs,
             };
-            let grow = |name, count, validate_only| Admin::CreatePartitions {
-                name,
-                count,
-                validate_only,
-            };
+            let grow =
+                |name, count, validate_only| Admin::CreatePartitions { name, count, validate_only };
             for ask in [
                 create("new", &configs[..]),
                 create("new", &[]),

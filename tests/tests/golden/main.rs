@@ -7,7 +7,9 @@
 #![cfg(not(kavka_rare))]
 
 mod admin;
+mod app;
 mod consumer;
+mod moods;
 mod network;
 mod old;
 mod producer;
@@ -17,12 +19,14 @@ use std::fs;
 use std::path::Path;
 
 use kavka_core::{Config, Limits, TopicId};
-use kavka_tests::sim::{Journal, Options, World};
+use kavka_tests::sim::{Options, World};
+
+use app::Moody;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-type Play = World<Journal>;
+type Play = World<Moody>;
 
 /// Lines on either side of the first difference.
 const AROUND: usize = 4;
@@ -75,7 +79,7 @@ fn difference(recorded: &str, now: &str) -> Option<String> {
 
 /// Adds a client that watches topic `t`.
 fn join(w: &mut Play, limits: &Limits, set: impl FnOnce(&mut Config<'_>)) -> (usize, TopicId) {
-    let member = w.join(Journal::default(), limits, set);
+    let member = w.join(Moody::default(), limits, set);
     let topic = w.command(member, |_, client, _| client.topic("t")).expect("a topic");
     (member, topic)
 }

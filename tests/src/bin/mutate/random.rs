@@ -25,12 +25,8 @@ const LEFT_OUT: [&str; 4] = ["kafka_suite", "kafka_launcher", "tidy", "memory"];
 /// Not part of the libraries: stand-ins, hooks for builds like this one, and the command.
 const NOT_MEANT: [&str; 4] = ["/absent", "/guard.rs", "/rare.rs", "/bin/"];
 /// The tests that reach a mutant are run in these steps, by how long each of them takes.
-const STEPS: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(300),
-    Duration::from_secs(2),
-    Duration::MAX,
-];
+const STEPS: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(300), Duration::from_secs(2), Duration::MAX];
 /// Factor by which tests may be slower than without a mutant before they count as hung.
 const SLOWER: u32 = 4;
 const LONGER: Duration = Duration::from_secs(15);
@@ -216,8 +212,7 @@ fn test_targets() -> BTreeSet<String> {
 fn caught_by(known: &[Known], number: usize) -> Result<String, usize> {
     let number_text = number.to_string();
     let env = [("KAVKA_MUTANT", number_text.as_str())];
-    let reaching: Vec<&Known> =
-        known.iter().filter(|known| known.reaches(number)).collect();
+    let reaching: Vec<&Known> = known.iter().filter(|known| known.reaches(number)).collect();
     let mut from = Duration::ZERO;
     for step in STEPS {
         let step_of = |known: &&&Known| (from..step).contains(&known.took);
