@@ -404,3 +404,102 @@ impl fmt::Debug for Config {
         f.debug_struct("Config").field("core", &self.core()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kavka_core::codec::Codec;
+
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// Every option that the core has, each with a value that is not its default.
+    #[test]
+    fn options_reach_the_core() {
+        let config = Config::new("b:1")
+            .client_id("me")
+            .rack("r")
+            .acks(Acks::Leader)
+            .linger(secs(1))
+            .linger_when_idle(true)
+            .batch_bytes(4321)
+            .compression(Codec::Lz4)
+            .delivery_timeout(secs(2))
+            .silence_timeout(secs(3))
+            .out_of_range(OutOfRange::Stop)
+            .probing(Probing::Never)
+            .probe_idle(secs(5))
+            .probe_busy(secs(4))
+            .read_added_from_first(false)
+            .resend_unblamed(false)
+            .accept_other_cluster(true)
+            .auto_create(true)
+            .queue_bytes(1000)
+            .tune(|core| core.fetch_min_bytes = 77);
+        let core = config.core();
+        assert_eq!((core.bootstrap, core.client_id, core.rack), ("b:1", "me", "r"));
+        assert_eq!((core.acks, core.idempotence), (Acks::Leader, false));
+        assert_eq!((core.linger, core.linger_when_idle), (secs(1), true));
+        assert_eq!((core.batch_bytes, core.compression), (4321, Some(Codec::Lz4)));
+        assert_eq!((core.delivery_timeout, core.silence_timeout), (secs(2), secs(3)));
+        assert_eq!((core.out_of_range, core.probing), (OutOfRange::Stop, Probing::Never));
+        assert_eq!((core.probe_idle, core.probe_busy), (secs(5), secs(4)));
+        assert_eq!((core.read_added_from_first, core.resend_unblamed), (false, false));
+        assert_eq!((core.accept_other_cluster, core.auto_create), (true, true));
+        assert_eq!((core.fetch_max_bytes, core.fetch_min_bytes), (1000, 77));
+        assert!(core.report_positions);
+        assert_eq!(core.codecs, crate::codec::READ);
+    }
+
+    #[test]
+    fn options_that_are_not_set_have_the_defaults_of_the_core() {
+        let (config, core) = (Config::new("b:1"), kavka_core::Config::new("b:1"));
+        let ours = config.core();
+        assert_eq!((ours.acks, ours.idempotence), (Acks::All, true));
+        assert!(Config::new("b:1").acks(Acks::None).idempotent(true).core().idempotence);
+        assert!(!Config::new("b:1").idempotent(false).core().idempotence);
+        assert_eq!(ours.silence_timeout, core.silence_timeout);
+        assert_eq!((ours.probe_idle, ours.probe_busy), (core.probe_idle, core.probe_busy));
+        assert_eq!(ours.fetch_max_bytes, core.fetch_max_bytes.min(8 << 20));
+        assert!(ours.read_added_from_first && ours.resend_unblamed);
+        assert!(!(ours.accept_other_cluster || ours.auto_create || ours.linger_when_idle));
+        // Probes are not rarer while something is produced than otherwise.
+        let often = Config::new("b:1").probe_idle(Duration::from_millis(50));
+        assert_eq!(often.core().probe_busy, Duration::from_millis(50));
+    }
+
+    #[test]
+    fn options_of_this_crate_are_kept_within_their_bounds() {
+        let config = Config::new("b:1")
+            .topic_timeout(secs(1))
+            .close_timeout(secs(2))
+            .admin_timeout(secs(3))
+            .start(Start::Offset(4))
+            .mode(Mode::Edge)
+            .max_batch_bytes(5)
+            .queue_bytes(0)
+            .chunk_bytes(0)
+            .unpacked_bytes(0);
+        assert_eq!((config.topic_timeout, config.close_timeout), (secs(1), secs(2)));
+        assert_eq!((config.admin_timeout, config.start), (secs(3), Start::Offset(4)));
+        assert_eq!((config.mode, config.max_batch_bytes), (Mode::Edge, 5));
+        assert_eq!((config.queue_bytes, config.chunk_bytes, config.unpacked_bytes), (1, 1, 1));
+        let config = config.queue_bytes(9).chunk_bytes(8).unpacked_bytes(7);
+        assert_eq!((config.queue_bytes, config.chunk_bytes, config.unpacked_bytes), (9, 8, 7));
+        assert_eq!(config.chunk_bytes(usize::MAX).chunk_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn batches_are_a_sixteenth_of_the_send_memory_within_bounds() {
+        let of = |tx_blocks| {
+            let mut limits = Limits::server();
+            (limits.tx_blocks, limits.block_bytes) = (tx_blocks, 4096);
+            Config::new("b:1").limits(limits).core().batch_bytes
+        };
+        let kib = |n: usize| n << 10;
+        assert_eq!([of(4), of(128), of(1 << 20)], [kib(16), kib(32), kib(256)]);
+        assert_eq!(Config::new("b:1").core().batch_bytes, kib(256));
+    }
+}

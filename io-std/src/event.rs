@@ -480,3 +480,51 @@ pub(crate) fn text_of(
     let same = failure.filter(|failure| failure.explains(address, why));
     same.map(|failure| failure.text().to_string())
 }
+
+#[cfg(all(test, any(feature = "log", feature = "tracing")))]
+mod tests {
+    use super::*;
+
+    fn samples() -> [Event; 13] {
+        let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
+        let error: Error = ErrorKind::Closed.into();
+        let why = MoveReason::OutOfRange;
+        let of = || topic.clone();
+        [
+            Event::TopicReady { topic: of(), partitions: 3 },
+            Event::PartitionsAdded {
+                topic: of(),
+                from: 3,
+                to: 4,
+                broker: 5,
+                signal: Signal::Metadata,
+            },
+            Event::LeaderMoved { topic: of(), partition, epoch: 6 },
+            Event::Assigned { topic: of(), partition },
+            Event::Positioned { topic: of(), partition, offset },
+            Event::EndOfPartition { topic: of(), partition, offset },
+            Event::TopicRecreated { topic: of(), partitions: 3 },
+            Event::TopicFailed { topic: of(), error: error.clone() },
+            Event::BrokerStale { broker: 5, topic: of() },
+            Event::Moved { topic: of(), partition, from: 1, to: 2, why },
+            Event::PartitionFailed { topic: of(), partition, error: error.clone() },
+            Event::Disconnected { broker: 5, error },
+            Event::Unresponsive { broker: 5, address: "b:1".into(), silent: Duration::ZERO },
+        ]
+    }
+
+    /// In logs an event has the name of its variant, and only what goes wrong is a warning.
+    #[test]
+    fn events_are_named_and_warn_of_what_goes_wrong() {
+        for (n, event) in samples().iter().enumerate() {
+            let variant = format!("{event:?}");
+            let variant = variant.split(' ').next().unwrap();
+            let snake = |(at, c): (usize, char)| match c.is_uppercase() {
+                true if at > 0 => format!("_{}", c.to_lowercase()),
+                _ => c.to_lowercase().to_string(),
+            };
+            let snake: String = variant.chars().enumerate().map(snake).collect();
+            assert_eq!(name(event), (snake.as_str(), n >= 6), "{variant}");
+        }
+    }
+}

@@ -96,6 +96,8 @@ pub struct Journal {
     pub read: BTreeMap<(TopicId, u32), Read>,
     /// All other events, with their time.
     pub news: Vec<(Duration, News)>,
+    /// The client took no record; `Room` follows.
+    waits: bool,
 }
 
 impl Journal {
@@ -182,6 +184,7 @@ impl App for Journal {
                     read.push((record.offset, record.value.unwrap_or_default().to_vec()));
                 }
             }
+            Event::Room => self.waits = false,
             other => {
                 if let Some(news) = news(other) {
                     self.note(now, news);
@@ -191,7 +194,9 @@ impl App for Journal {
     }
 
     fn on_idle(&mut self, now: Instant, commands: &mut Commands<'static>) {
-        while let Some(next) = self.to_send.pop_front() {
+        while !self.waits
+            && let Some(next) = self.to_send.pop_front()
+        {
             let mut record = Record::new(&next.value).timestamp(1_700_000_000_000);
             if let Some(key) = &next.key {
                 record = record.key(key);
@@ -206,7 +211,7 @@ impl App for Journal {
                 }
                 Err(ProduceError::Full | ProduceError::NotReady) => {
                     self.to_send.push_front(next);
-                    return;
+                    self.waits = true;
                 }
                 Err(error) => panic!("a record was refused: {error:?}"),
             }

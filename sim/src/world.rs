@@ -332,6 +332,7 @@ impl<A: App> World<A> {
             let client = member.client.poll_timeout();
             // While events wait for a busy application, the client wants a call all the time.
             let client = client.filter(|due| *due > now || !member.app.is_busy(now));
+            self.trace.due(self.now, at, client);
             member.due = Instant::earliest(client, app);
         }
     }

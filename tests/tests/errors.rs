@@ -126,6 +126,9 @@ fn reasons_read_differently() {
     assert_eq!(BadAnswer::Tag.to_string(), BadAnswer::Tag.reason());
 }
 
+/// The shortest difference between two spans.
+const TICK: Duration = Duration::from_micros(125);
+
 fn refusal(config: Config<'static>, limits: &Limits) -> Option<ConfigError> {
     Client::new(config, Storage::heap(limits), [1; 32]).err()
 }
@@ -135,33 +138,54 @@ fn what_cannot_work_is_refused_at_the_start() {
     let small = Limits::small();
     let good = Config::new("a:1");
     assert_eq!(refusal(good.client_id("me").acks(Acks::Leader), &small), None);
-    let long = "x".repeat(65).leak();
+    let (fits, long) = ("x".repeat(64).leak(), "x".repeat(65).leak());
+    assert_eq!(refusal(good.client_id(fits).rack(fits), &small), None);
     assert_eq!(refusal(good.client_id(long), &small), Some(ConfigError::TooLong));
-    let host = format!("{}:1", "h".repeat(256)).leak();
-    assert_eq!(refusal(Config::new(host), &small), Some(ConfigError::TooLong));
-    let changes: [fn(&mut Config<'static>); 5] = [
-        |config| config.request_timeout = Duration::ZERO,
+    assert_eq!(refusal(good.rack(long), &small), Some(ConfigError::TooLong));
+    for (len, refused) in [(255, None), (256, Some(ConfigError::TooLong))] {
+        let host = format!("a:1,{}:1", "h".repeat(len)).leak();
+        assert_eq!(refusal(Config::new(host), &small), refused, "a name of {len} bytes");
+    }
+    let mut equal = good;
+    (equal.retry_backoff, equal.reconnect_backoff) =
+        (equal.retry_backoff_max, equal.reconnect_backoff_max);
+    equal.probe_busy = equal.probe_idle;
+    assert_eq!(refusal(equal, &small), None);
+    let changes: [fn(&mut Config<'static>); 12] = [
         |config| config.delivery_timeout = Duration::ZERO,
-        |config| config.retry_backoff = Duration::from_secs(2),
-        |config| config.reconnect_backoff = Duration::from_secs(2),
-        |config| config.probe_busy = Duration::from_secs(2),
+        |config| config.request_timeout = Duration::ZERO,
+        |config| config.silence_timeout = Duration::ZERO,
+        |config| config.connect_timeout = Duration::ZERO,
+        |config| config.retry_backoff = Duration::ZERO,
+        |config| config.reconnect_backoff = Duration::ZERO,
+        |config| (config.probe_idle, config.probe_busy) = (Duration::ZERO, Duration::ZERO),
+        |config| config.probe_busy = Duration::ZERO,
+        |config| config.metadata_max_age = Duration::ZERO,
+        |config| config.retry_backoff = config.retry_backoff_max + TICK,
+        |config| config.reconnect_backoff = config.reconnect_backoff_max + TICK,
+        |config| config.probe_busy = config.probe_idle + TICK,
     ];
     for (n, change) in changes.iter().enumerate() {
         let mut config = good;
         change(&mut config);
         assert_eq!(refusal(config, &small), Some(ConfigError::Duration), "change {n}");
     }
-    let cuts: [fn(&mut Limits); 5] = [
-        |limits| limits.conns = 0,
-        |limits| limits.rx_bytes = 511,
-        |limits| limits.block_bytes = 127,
-        |limits| limits.tx_blocks = 3,
-        |limits| limits.partitions = 0,
+    let cuts: [(LimitKind, usize, fn(&mut Limits, usize)); 7] = [
+        (LimitKind::Connections, 1, |limits, to| limits.conns = to),
+        (LimitKind::Brokers, 1, |limits, to| limits.brokers = to),
+        (LimitKind::Topics, 1, |limits, to| limits.topics = to),
+        (LimitKind::Partitions, 1, |limits, to| limits.partitions = to),
+        (LimitKind::ReceiveBuffer, 512, |limits, to| limits.rx_bytes = to),
+        (LimitKind::SendBlocks, 4, |limits, to| limits.tx_blocks = to),
+        (LimitKind::BlockBytes, 128, |limits, to| limits.block_bytes = to),
     ];
-    for (n, cut) in cuts.iter().enumerate() {
-        let mut limits = small;
-        cut(&mut limits);
-        let refused = refusal(good, &limits);
-        assert!(matches!(refused, Some(ConfigError::TooLittle { .. })), "cut {n}: {refused:?}");
+    for (what, least, cut) in cuts {
+        let with = |to| {
+            let mut limits = small;
+            cut(&mut limits, to);
+            refusal(good, &limits)
+        };
+        assert_eq!(with(least), None, "{what:?}");
+        assert_eq!(with(least - 1), Some(ConfigError::TooLittle { what, least }), "{what:?}");
     }
 }

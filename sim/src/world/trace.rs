@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use kavka_core::Event;
+use kavka_core::{Event, Instant};
 
 /// Most characters of a message in a line.
 const LONGEST: usize = 2000;
@@ -25,6 +25,8 @@ pub struct Trace {
     hash: u64,
     /// Whether each entry is printed as well.
     pub print: bool,
+    /// The lines, where they are kept.
+    lines: Option<Vec<String>>,
 }
 
 impl Trace {
@@ -42,8 +44,26 @@ impl Trace {
         for number in numbers {
             self.mix(*number);
         }
-        if self.print {
-            println!("{:>12.6} {what} {numbers:?}", at.as_secs_f64());
+        self.say(at, format_args!("{what} {numbers:?}"));
+    }
+
+    /// Keeps the lines from now on, and those that say when a client wants to be called.
+    pub fn keep(&mut self) {
+        self.lines.get_or_insert_default();
+    }
+
+    /// Takes the lines that were kept.
+    pub fn take_lines(&mut self) -> Vec<String> {
+        self.lines.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Notes when a client wants to be called at the latest.
+    pub(super) fn due(&mut self, at: Duration, client: usize, due: Option<Instant>) {
+        if self.lines.is_some() {
+            let text = due.map_or("never".to_owned(), |due| {
+                format!("{:.6}", Duration::from_micros(due.as_micros()).as_secs_f64())
+            });
+            self.say(at, format_args!("client {client} sleeps until {text}"));
         }
     }
 
@@ -53,15 +73,18 @@ impl Trace {
         self.note(at, way, &[link, bytes.len() as u64, sum]);
     }
 
-    /// Prints a text only: the numbers already cover it in the hash.
-    pub fn say(&self, at: Duration, text: fmt::Arguments<'_>) {
+    /// Prints or keeps a text only: the numbers already cover it in the hash.
+    pub fn say(&mut self, at: Duration, text: fmt::Arguments<'_>) {
         if self.print {
             println!("{:>12.6} {text}", at.as_secs_f64());
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{:.6} {text}", at.as_secs_f64()));
         }
     }
 
     /// Prints an event; for records, which ones.
-    pub(super) fn event(&self, at: Duration, client: usize, event: &Event<'_>) {
+    pub(super) fn event(&mut self, at: Duration, client: usize, event: &Event<'_>) {
         if let Event::Records(batch) = event {
             let (place, from, to) =
                 (batch.topic_partition(), batch.position(), batch.next_offset());

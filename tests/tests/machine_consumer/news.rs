@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 use kavka_core::{Config, Event, Limits, Start};
 use kavka_tests::script::fetch::records;
-use kavka_tests::script::steps::{batch, reading};
+use kavka_tests::script::steps::{batch, fetch_at, reading, warm_up};
 use kavka_tests::script::{Script, World};
 
 /// Takes everything except records for this time. Returns the counts of reported growths.
@@ -76,4 +76,37 @@ fn over_the_only_connection_nothing_is_fetched_again_before_records_are_taken() 
     let asked = s.expect_within::<FetchRequest>(Duration::ZERO);
     s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), [(0, 0, "a".into())]);
+}
+
+/// Five brokers and eight connections, so one to each for everything: an acknowledgement waits behind
+/// records that nobody takes for a second, whatever waits at another one.
+#[test]
+fn each_of_several_connections_is_freed_after_a_second_of_its_own() {
+    let (mut s, _) = reading(5, 5);
+    let t = s.topic("t");
+    warm_up(&mut s, t, 0);
+    let first = fetch_at(&mut s, 1);
+    let second = fetch_at(&mut s, 2);
+    s.produce(t, 0, "x");
+    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(asked.conn, first.conn, "one connection for everything");
+    s.listening = false;
+    take_news(&mut s, Duration::from_millis(50));
+    s.give(&first, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.acknowledge(&asked, 1);
+    let start = s.now();
+    take_news(&mut s, Duration::from_millis(400));
+    s.give(&second, 8, vec![records(1, &[batch(0, &["b"])])]);
+    let delivered = loop {
+        let now = s.now();
+        match s.client.poll_news(now) {
+            Some((Event::Delivered { .. }, _)) => break now,
+            Some(_) => {}
+            None => {
+                let due = s.client.poll_timeout().expect("something is due");
+                s.run(now.until(due));
+            }
+        }
+    };
+    assert_eq!(start.until(delivered), Duration::from_secs(1));
 }

@@ -3,9 +3,36 @@
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
-/// Features of the core that the tests build it with.
-const FEATURES: [&str; 9] =
-    ["std", "alloc", "producer", "consumer", "admin", "describe", "witness", "crc-table", "schema"];
+/// Features that the tests build the two libraries with.
+const FEATURES: [&str; 27] = [
+    "std",
+    "alloc",
+    "producer",
+    "consumer",
+    "admin",
+    "describe",
+    "witness",
+    "replicas",
+    "epochs",
+    "one-cluster",
+    "record-check",
+    "resend-unblamed",
+    "refusal-text",
+    "misuse",
+    "crc-table",
+    "sasl",
+    "codecs",
+    "lz4",
+    "snappy",
+    "gzip",
+    "zstd",
+    "pack",
+    "schema",
+    "stream",
+    "futures-core",
+    "log",
+    "tracing",
+];
 
 /// Returns whether code with these attributes is compiled, and is no test.
 pub(crate) fn is_active(attrs: &[Attribute]) -> bool {

@@ -6,11 +6,13 @@
 //!
 //! `mutate --random 100 --seed 1` draws a hundred places of `core/src` and `io-std/src`, and ends
 //! with status 1 when the tests catch fewer than 96 % of them. Those that survive for a reason are
-//! listed in `tests/MUTATION-random.md`.
+//! listed in `tests/MUTATION-random.md`. `mutate --unreached` lists the places that no test
+//! executes: what is wrong there nobody can notice.
 
 mod active;
 mod guards;
 mod random;
+mod reach;
 mod reasons;
 mod sites;
 mod suites;
@@ -24,7 +26,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Breaks one line of the client after the other: does a test notice?")]
 struct Options {
-    /// Only guards whose name contains this; with `--random`, places whose file does.
+    /// Only guards whose name contains this; places whose file does.
     name: Option<String>,
     /// Write tests/MUTATION.md.
     #[arg(long, conflicts_with = "random")]
@@ -44,12 +46,16 @@ struct Options {
     /// Only list them.
     #[arg(long, requires = "random")]
     list: bool,
+    /// List the places that no test reaches.
+    #[arg(long, conflicts_with = "random")]
+    unreached: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     match options.random {
         Some(count) => random::run(&options, count),
+        None if options.unreached => random::unreached(&options),
         None => guards::run(&options),
     }
 }

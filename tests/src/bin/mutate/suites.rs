@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// A test that takes longer than all others together, and checks for panics only.
 const SKIPPED: &str = "any_order_of_calls_is_legal";
+/// Tests of the command with real brokers.
+const REAL: &str = "real::";
 /// KiB of address space: a mutant may allocate without end.
 const MEMORY: &str = "12000000";
 
@@ -65,17 +67,28 @@ impl Suite {
         self.start(&["--skip", SKIPPED], env, patience)
     }
 
-    /// Returns whether this failure repeats: a test that fails at random says nothing about a
-    /// mutant.
-    pub(crate) fn fails_again(&self, end: &End, env: &[(&str, &str)], patience: Duration) -> bool {
-        match end {
-            End::Good => false,
-            End::Other(_) => true,
-            End::Test(test) => {
-                self.start(&["--exact", test], env, patience) != End::Good
-                    || self.run(env, patience) != End::Good
-            }
-        }
+    /// Runs these of its tests, for at most `patience`.
+    pub(crate) fn run_only(&self, tests: &[&str], env: &[(&str, &str)], patience: Duration) -> End {
+        let arguments: Vec<&str> = ["--exact"].iter().chain(tests).copied().collect();
+        self.start(&arguments, env, patience)
+    }
+
+    /// Returns the names of its tests.
+    pub(crate) fn tests(&self) -> Vec<String> {
+        let mut command = Command::new(&self.executable);
+        command.args(["--list", "--format", "terse"]).current_dir(&self.folder);
+        let output = command.output().expect("it lists its tests");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+        let wanted = |name: &&str| !name.contains(SKIPPED) && !name.starts_with(REAL);
+        names.filter(wanted).map(str::to_owned).collect()
+    }
+
+    /// Returns what changes when it is built again.
+    pub(crate) fn version(&self) -> String {
+        let meta = std::fs::metadata(&self.executable).expect("it was built");
+        let modified = meta.modified().expect("a time");
+        format!("{} {modified:?}", self.executable.display())
     }
 
     fn start(&self, arguments: &[&str], env: &[(&str, &str)], patience: Duration) -> End {

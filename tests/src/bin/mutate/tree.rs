@@ -74,12 +74,20 @@ impl Tree {
         Self { root: to, originals, written: BTreeMap::new() }
     }
 
+    /// Returns the text of a file with sites, without switches.
+    pub(crate) fn original(&self, path: &str) -> &str {
+        &self.originals[path]
+    }
+
     /// Gives each of `sites` its switch, with its number, from 1.
     pub(crate) fn switch(&mut self, sites: &[(usize, &Site)]) {
         let highest = sites.iter().map(|(number, _)| *number).max().unwrap_or(0);
+        let mut by_file: BTreeMap<&str, Vec<(usize, &Site)>> = BTreeMap::new();
+        for (number, site) in sites {
+            by_file.entry(&site.path).or_default().push((*number, site));
+        }
         for (path, text) in &self.originals {
-            let mine: Vec<_> =
-                sites.iter().filter(|(_, site)| site.path == *path).copied().collect();
+            let mine = by_file.remove(path.as_str()).unwrap_or_default();
             let (mut text, places) = render(text, &mine);
             if CRATES.iter().any(|folder| *path == format!("{folder}/lib.rs")) {
                 text += &SWITCHES.replace("LENGTH", &(highest + 1).to_string());
@@ -146,34 +154,52 @@ const SWITCHES: &str = r#"
 #[doc(hidden)]
 mod mutant {
     extern crate std;
-    use core::sync::atomic::{AtomicBool, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::io::Write;
     use std::sync::OnceLock;
 
     const REACHED: u32 = u32::MAX;
+    const UNREAD: u32 = u32::MAX - 1;
 
+    static ACTIVE: AtomicU32 = AtomicU32::new(UNREAD);
+
+    #[inline(never)]
     pub(crate) fn on(number: u32) -> bool {
-        static ACTIVE: OnceLock<u32> = OnceLock::new();
-        let active = *ACTIVE.get_or_init(|| match std::env::var("KAVKA_MUTANT") {
+        let mut active = ACTIVE.load(Ordering::Relaxed);
+        if active >= UNREAD {
+            if active == UNREAD {
+                active = read();
+            }
+            if active == REACHED {
+                note(number);
+            }
+        }
+        active == number
+    }
+
+    #[cold]
+    fn read() -> u32 {
+        let active = match std::env::var("KAVKA_MUTANT") {
             Ok(name) if name == "reached" => REACHED,
             Ok(name) => name.parse().unwrap_or(0),
             Err(_) => 0,
-        });
-        if active == REACHED {
-            note(number);
-        }
-        active == number
+        };
+        ACTIVE.store(active, Ordering::Relaxed);
+        active
     }
 
     #[cold]
     fn note(number: u32) {
         static SEEN: [AtomicBool; LENGTH] = [const { AtomicBool::new(false) }; LENGTH];
         let seen = SEEN.get(number as usize).is_none_or(|seen| seen.swap(true, Ordering::Relaxed));
-        if let Ok(path) = std::env::var("KAVKA_MUTANTS_REACHED")
-            && !seen
-        {
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let _ = file.and_then(|mut file| file.write_all(std::format!("{number}\n").as_bytes()));
+        static FILE: OnceLock<Option<std::fs::File>> = OnceLock::new();
+        if !seen {
+            let file = FILE.get_or_init(|| {
+                let path = std::env::var("KAVKA_MUTANTS_REACHED").ok()?;
+                std::fs::OpenOptions::new().append(true).create(true).open(path).ok()
+            });
+            let line = std::format!("{number}\n");
+            let _ = file.as_ref().map(|mut file| file.write_all(line.as_bytes()));
         }
     }
 }
