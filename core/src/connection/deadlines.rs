@@ -53,9 +53,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                let left =
-                    guard!("a request that leaves is no silence", self.left_at => Tick::ZERO);
-                since.max(self.heard).max(left)
+                let left = guard!("a request that leaves is no silence", self.left_at.or(Tick::ZERO) => Tick::ZERO);
+                since.max(self.heard.or(Tick::ZERO)).max(left)
             }
             _ => Tick::NEVER,
         }
@@ -114,8 +113,11 @@ impl Net<'_> {
             c.deadline.age(by);
             c.blocked_since.age(by);
             c.overdue_at.age(by);
-            c.heard.age(by);
-            c.left_at.age(by);
+            for at in [&mut c.heard, &mut c.left_at].into_iter().filter(|_| SILENCE) {
+                let mut tick = at.or(Tick::ZERO);
+                tick.age(by);
+                at.set(tick);
+            }
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);
@@ -143,7 +145,8 @@ impl Net<'_> {
             return if over { Verdict::Over } else { Verdict::Sound };
         }
         let silent = self.conns[slot].silent_since(config.fetch_max_wait);
-        let heard = |(other, conn): (usize, &Conn)| other != slot && conn.heard > silent;
+        let heard =
+            |(other, conn): (usize, &Conn)| other != slot && conn.heard.or(Tick::ZERO) > silent;
         let dead = self.conns[slot].state != ConnState::Connecting
             && silent + config.silence_timeout <= now
             && self.conns.iter().enumerate().any(heard)
@@ -214,7 +217,8 @@ impl Net<'_> {
         let conn = &mut self.conns[slot];
         conn.traffic.read(bytes);
         self.traffic.read(bytes);
-        (conn.overdue, conn.heard, conn.silence) = (false, now, Silence::No);
+        (conn.overdue, conn.silence) = (false, Silence::No);
+        conn.heard.set(now);
         self.stirred |= conn.renew(now, 0);
     }
 

@@ -31,7 +31,7 @@ impl<'d> Producer<'d> {
             link = self.ages.next(batch);
             let b = &self.batches[batch];
             let waits = matches!(b.stage, Stage::Open | Stage::Ready);
-            if b.keyless && waits && b.attempts == 0 && !b.sealed {
+            if b.keyless.or(false) && waits && b.attempts == 0 && !b.sealed {
                 self.move_batch(cx, batch);
             }
         }
@@ -39,7 +39,7 @@ impl<'d> Producer<'d> {
 
     fn move_batch(&mut self, cx: &mut Cx<'d>, batch: usize) {
         let b = &self.batches[batch];
-        let (part, records) = (b.part as usize, b.records);
+        let (part, records) = (b.part as usize, b.records.or((0, 0)));
         let entry = &cx.cluster.table[part];
         let slot = usize::from(entry.topic);
         let topic = &cx.cluster.topics[slot];
@@ -63,7 +63,7 @@ impl<'d> Producer<'d> {
             self.close(to, tail);
         }
         self.enqueue(to, batch);
-        self.queues[to].newest = records.1;
+        self.queues[to].newest.set(records.1);
         self.unstick(slot, part);
         self.touch(part);
     }
@@ -73,7 +73,7 @@ impl<'d> Producer<'d> {
     fn reachable(&self, cx: &mut Cx<'d>, slot: usize, first: u32) -> Option<usize> {
         let after = |other: u32| (first.wrapping_sub(other) as i32) > 0;
         let fits = |part: usize| {
-            let newest = self.queues[part].newest;
+            let newest = self.queues[part].newest.or(0);
             let later = after(newest) && after(self.evicted);
             guard!("nothing moves behind what was sent later", later => true)
         };
@@ -92,7 +92,8 @@ impl<'d> Producer<'d> {
         }
         let b = &self.batches[batch];
         let part = b.part as usize;
-        let (entry, q) = (&cx.cluster.table[part], &self.queues[part]);
+        let entry = &cx.cluster.table[part];
+        let refused = self.queues[part].refused.or(ErrorCode(0));
         let slot = usize::from(entry.topic);
         let topic = &cx.cluster.topics[slot];
         let node = entry.leader();
@@ -100,12 +101,12 @@ impl<'d> Producer<'d> {
             Some(Obstacle::NoPartition)
         } else if let Some(Error::Broker(code)) = topic.failure {
             Some(Obstacle::Refused { broker: -1, code })
-        } else if node < 0 && q.refused == ErrorCode(0) {
+        } else if node < 0 && refused == ErrorCode(0) {
             cx.cluster.whole_trouble().or(Some(Obstacle::NoLeader))
         } else if let Some(why) = cx.cluster.broker(node).and_then(|b| b.last.why_down()) {
             why.as_obstacle(node)
-        } else if q.refused != ErrorCode(0) {
-            Some(Obstacle::Refused { broker: node, code: q.refused })
+        } else if refused != ErrorCode(0) {
+            Some(Obstacle::Refused { broker: node, code: refused })
         } else if !b.sealed && matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_)) {
             self.identity_error.or_else(|| cx.cluster.whole_trouble())
         } else {

@@ -387,22 +387,22 @@ impl<'d> Packer<'d> {
 impl<'d> Producer<'d> {
     /// Notes a record.
     pub(super) fn list_culprit(blocks: &mut Blocks<'d>, b: &mut Batch, index: u32) {
-        if !b.blamed {
+        if !b.blamed.or(false) {
             blocks.release(&mut b.chain);
         }
-        if (!b.blamed || b.chain.len() > 0)
+        if (!b.blamed.or(false) || b.chain.len() > 0)
             && blocks.append(&mut b.chain, &index.to_be_bytes()).is_err()
         {
             blocks.release(&mut b.chain);
         }
-        b.blamed = true;
+        b.blamed.set(true);
     }
 
     /// Returns the next records of an ended batch that share an outcome, and whether they are the
     /// last.
     pub(super) fn next_listed(blocks: &mut Blocks<'d>, b: &mut Batch) -> (Event<'static>, bool) {
         // Where the last run ended: the fields have no other meaning any more.
-        let (from, mut at) = (b.reported, b.max_timestamp as usize);
+        let (from, mut at) = (b.reported.or(0), b.max_timestamp as usize);
         let (mut next, mut bad) = (listed(blocks, &b.chain, at), b.chain.len() == 0);
         let mut end = next.unwrap_or(b.count);
         if next == Some(from) {
@@ -412,7 +412,8 @@ impl<'d> Producer<'d> {
                 next = listed(blocks, &b.chain, at);
             }
         }
-        (b.reported, b.max_timestamp) = (end, at as i64);
+        b.reported.set(end);
+        b.max_timestamp = at as i64;
         let error = match b.error {
             Some(Error::Broker(code)) if !bad => Error::BatchRefused(code),
             other => other.unwrap_or(Error::TimedOut),
@@ -422,7 +423,7 @@ impl<'d> Producer<'d> {
             blocks.release(&mut b.chain);
         }
         let (batch, to, maybe_written) = (BatchId(b.id), b.to, b.maybe_written);
-        let (first, count) = (b.first + from, end - from);
+        let (first, count) = (b.first.or(0) + from, end - from);
         (Event::Failed { batch, to, first, count, error, maybe_written }, last)
     }
 }
