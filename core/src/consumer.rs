@@ -19,7 +19,6 @@ use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
 use crate::time::Tick;
-use crate::wire::Uuid;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use bookmark::Bookmark;

@@ -1,6 +1,17 @@
 //! What a build has beyond the least, by feature. A build with `--cfg kavka_lean` has none of it,
 //! so that tests which choose no features run without, too.
 
+#[cfg(not(all(
+    feature = "split",
+    feature = "culprits",
+    feature = "moves",
+    feature = "resend-unblamed",
+    feature = "reasons",
+    feature = "witness",
+    feature = "silence",
+    feature = "unwatch",
+    feature = "admin",
+)))]
 use core::marker::PhantomData;
 
 /// Leaves out what `--cfg kavka_lean` is to leave out.
@@ -27,6 +38,15 @@ pub(crate) const WITNESS: bool = unless_lean(cfg!(feature = "witness"));
 pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
+/// A batch that was packed is unpacked where it has to be taken apart.
+#[cfg(feature = "pack")]
+pub(crate) const UNPACKS: bool = SPLIT || CULPRITS;
+/// Batches that are larger than the scratch are packed in pieces.
+#[cfg(feature = "pack")]
+pub(crate) const PIECES: bool = unless_lean(cfg!(feature = "pieces"));
+/// Batches may be packed with zstd, which some brokers do not know: devices have no encoder for it.
+#[cfg(feature = "pack")]
+pub(crate) const ZSTD: bool = cfg!(feature = "std");
 /// Leaders that Produce and Fetch responses name are adopted without a Metadata request (KIP-951).
 pub(crate) const HINTS: bool = unless_lean(cfg!(feature = "hints"));
 /// Events report where reading begins and that it reached the end. Not part of a lean build, since
@@ -89,6 +109,8 @@ kept! {
     Witness: feature = "witness";
     /// Of silent connections.
     Silent: feature = "silence";
+    /// Of packed batches that have to be taken apart.
+    Packed: any(feature = "split", feature = "culprits");
     /// Of topics that go.
     Unwatch: feature = "unwatch";
     /// Of what the application changes itself.

@@ -12,7 +12,7 @@ use crate::has::{HINTS, POSITIONS};
 use crate::memory::{Link, List};
 use crate::time::Span;
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Uuid, Writer, fetch};
+use crate::wire::{ErrorCode, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Span = Span::from_millis(100);

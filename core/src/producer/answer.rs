@@ -1,7 +1,7 @@
 //! Produce responses: which batches are delivered, sent again or failed (errors.md section 3).
 
 use super::culprits::Named;
-use super::{Identity, Marks, Place, Producer, Stage};
+use super::{Marks, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;

@@ -7,6 +7,8 @@ use crate::cluster::Cx;
 use crate::error::Error;
 use crate::event::Event;
 use crate::has::{CULPRITS, Culprits, Moves, Numbers, RESEND, Split};
+#[cfg(feature = "pack")]
+use crate::has::{PIECES, Packed};
 use crate::id::{BatchId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Chain, Link};
 use crate::record;
@@ -78,7 +80,7 @@ pub(crate) struct Batch {
     #[cfg(feature = "pack")]
     pub(super) form: Form,
     #[cfg(feature = "pack")]
-    pub(super) unpacked: u32,
+    pub(super) unpacked: Packed<u32>,
 }
 
 impl Batch {
@@ -114,7 +116,7 @@ impl Batch {
         #[cfg(feature = "pack")]
         form: Form::Raw,
         #[cfg(feature = "pack")]
-        unpacked: 0,
+        unpacked: Packed::new(0),
     };
 
     /// Returns the event of its end.
@@ -245,7 +247,9 @@ impl<'d> Producer<'d> {
     ) {
         self.unlink(part, batch);
         #[cfg(feature = "pack")]
-        self.packer.abandon(blocks, batch);
+        if PIECES {
+            self.packer.abandon(blocks, batch);
+        }
         let b = &mut self.batches[batch];
         self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
         if b.stage == Stage::Sent {

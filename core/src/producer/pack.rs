@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::connection::{Net, Versions};
 use crate::error::{Error, Misuse, PeerFault};
 use crate::event::Event;
-use crate::has::SPLIT;
+use crate::has::{PIECES, SPLIT, ZSTD};
 use crate::id::BatchId;
 use crate::memory::{Blocks, Chain, Link, Mem};
 use crate::record::HEADER_LEN;
@@ -56,6 +56,11 @@ impl PackMem<'_> {
         Self { engine: None, scratch: Mem::Lent(&mut []) }
     }
 
+    /// Returns the largest batch that is packed, in bytes.
+    pub(crate) fn most(&self) -> usize {
+        if PIECES { usize::MAX } else { HEADER_LEN + piece_of(self.scratch.len()) }
+    }
+
     /// Returns the codecs that can be packed with it.
     pub(crate) fn codecs(&mut self) -> Codecs {
         match &mut self.engine {
@@ -69,7 +74,7 @@ impl PackMem<'_> {
 fn piece_of(len: usize) -> usize {
     // By the definition of `packed_room`, but for rounding.
     let mut piece = len.saturating_sub(64) / 13 * 6;
-    while scratch_bytes(piece + 1) <= len && piece < PIECE {
+    while PIECES && scratch_bytes(piece + 1) <= len && piece < PIECE {
         piece += 1;
     }
     piece.min(PIECE)
@@ -179,12 +184,15 @@ impl<'d> Packer<'d> {
 impl<'d> Producer<'d> {
     /// Returns when what waits to be packed continues.
     pub(super) fn packs_at(&self) -> Tick {
-        if self.packer.waits { self.packer.until } else { Tick::NEVER }
+        if PIECES && self.packer.waits { self.packer.until } else { Tick::NEVER }
     }
 
     /// Continues with the batch that is being packed, whether or not its turn has come: others wait
     /// for it.
     pub(super) fn pack_on(&mut self, cx: &mut Cx<'d>) {
+        if !PIECES {
+            return;
+        }
         self.packer.waits = false;
         if self.packer.until <= cx.now {
             (self.packer.until, self.packer.left) = (cx.now + Span::LEAST, PACE);
@@ -204,6 +212,10 @@ impl<'d> Producer<'d> {
     /// false when that has to wait.
     pub(super) fn prepare(&mut self, cx: &mut Cx<'d>, batch: usize) -> bool {
         let Some(codec) = cx.settings.compression else { return true };
+        if !PIECES {
+            self.pack_whole(&mut cx.net.blocks, batch, codec);
+            return true;
+        }
         loop {
             if self.batches[batch].form != Form::Raw {
                 return true;
@@ -213,6 +225,34 @@ impl<'d> Producer<'d> {
                 Some(_) => {}
                 None => self.begin_packing(batch, codec),
             }
+        }
+    }
+
+    /// Packs a batch that is no longer than a piece into the memory that it leaves, which is always
+    /// enough.
+    fn pack_whole(&mut self, blocks: &mut Blocks<'d>, batch: usize, codec: Codec) {
+        let b = &mut self.batches[batch];
+        if b.form != Form::Raw {
+            return;
+        }
+        b.form = Form::Plain;
+        let (part, len) = (b.part as usize, b.chain.len().saturating_sub(HEADER_LEN));
+        self.close(part, batch);
+        let Self { batches, packer, .. } = self;
+        let b = &mut batches[batch];
+        packer.at = HEADER_LEN;
+        let begun = len <= packer.piece
+            && packer.engine.as_mut().is_some_and(|engine| engine.get().begin(codec, len));
+        if begun
+            && let Some(packed) = packer.pack(blocks, &b.chain, len, true)
+            && is_worth(len, packed)
+        {
+            b.unpacked.set(b.chain.len() as u32);
+            blocks.release(&mut b.chain);
+            let output = packer.scratch.get(packer.piece..).and_then(|output| output.get(..packed));
+            let _ = blocks.append(&mut b.chain, &[0; HEADER_LEN]);
+            let _ = blocks.append(&mut b.chain, output.unwrap_or_default());
+            b.form = Form::Packed(codec);
         }
     }
 
@@ -251,7 +291,7 @@ impl<'d> Producer<'d> {
             let last = packer.at + len == b.chain.len();
             let packed = packer.pack(&net.blocks, &b.chain, len, last);
             if first {
-                b.unpacked = b.chain.len() as u32;
+                b.unpacked.set(b.chain.len() as u32);
                 if packed.is_none_or(|packed| !is_worth(len, packed)) {
                     packer.batch = Link::NONE;
                     b.form = Form::Plain;
@@ -313,7 +353,7 @@ impl<'d> Producer<'d> {
     pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<Option<Codec>> {
         let b = &self.batches[batch];
         let Form::Packed(codec) = b.form else { return Some(None) };
-        let len = b.unpacked as usize;
+        let len = b.unpacked.or(0) as usize;
         // It uses the scratch.
         if !self.packer.batch.is_none() {
             return None;
@@ -337,7 +377,7 @@ impl<'d> Producer<'d> {
 
     /// Returns why the broker of a connection cannot get what the configuration packs.
     pub(super) fn cannot_take(config: &Settings<'_>, versions: &Versions) -> Option<PeerFault> {
-        let codec = config.compression.filter(|codec| *codec == Codec::Zstd)?;
+        let codec = config.compression.filter(|codec| ZSTD && *codec == Codec::Zstd)?;
         let knows = versions.best(crate::api::Kind::Produce, i16::MAX)? >= ZSTD_SINCE;
         guard!("a broker that does not know zstd", !knows).then_some(PeerFault::NoCodec(codec))
     }

@@ -8,12 +8,14 @@ use super::{Batch, Marks, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{Draft, Net};
+#[cfg(feature = "pack")]
+use crate::has::PIECES;
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Span, Tick};
 #[cfg(feature = "pack")]
 use crate::wire::ApiKey;
-use crate::wire::{Full, Uuid, produce};
+use crate::wire::{Full, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request must not time
 /// out earlier, however close its delivery deadline is (R11).
@@ -48,7 +50,7 @@ impl<'d> Producer<'d> {
         let (draft, first) = loop {
             let picked = self.pick_batches(cx, lane, due, most);
             #[cfg(feature = "pack")]
-            if picked.waits && !self.goes_early(cx, conn, &picked) {
+            if PIECES && picked.waits && !self.goes_early(cx, conn, &picked) {
                 self.unpick(cx, &picked);
                 return Some(false);
             }
