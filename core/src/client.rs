@@ -16,11 +16,15 @@ use core::ops::{Deref, DerefMut};
 use crate::admin::Admin;
 use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
+#[cfg(feature = "pack")]
+use crate::codec::Codec;
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle};
 use crate::event::{Action, Event, Freshness};
+#[cfg(feature = "pack")]
+use crate::has::ZSTD;
 use crate::has::{REASONS, UNWATCH};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
@@ -181,11 +185,18 @@ impl<'d> Client<'d> {
         let s = storage;
         s.check()?;
         #[cfg(feature = "pack")]
-        let mut s = s;
+        let (mut s, mut config) = (s, config);
+        // Each batch is packed whole then.
+        #[cfg(feature = "pack")]
+        if config.compression.is_some() {
+            config.batch_bytes = config.batch_bytes.min(s.producer.pack.most());
+        }
         #[cfg(feature = "pack")]
         let packs = s.producer.pack.codecs();
         #[cfg(feature = "pack")]
-        if let Some(codec) = config.compression.filter(|codec| !packs.has(*codec)) {
+        if let Some(codec) = config.compression
+            && (!packs.has(codec) || !ZSTD && codec == Codec::Zstd)
+        {
             return Err(ConfigError::NoEncoder(codec));
         }
         #[cfg(feature = "pack")]

@@ -179,7 +179,7 @@ impl<'d> Cluster<'d> {
     pub(crate) fn named_or_id(&self, name: Option<&str>, id: Uuid) -> Option<usize> {
         match name {
             Some(name) => self.named(name),
-            None if id == Uuid::ZERO => None,
+            None if id.is_zero() => None,
             None => self.topics.with_id(id),
         }
     }
@@ -196,7 +196,7 @@ impl<'d> Cluster<'d> {
         let plan = match topic.need {
             topic::Need { serial: 1.., .. } => Plan::Asked,
             topic::Need { wanted: true, .. } => Plan::Wanted,
-            _ if ADMIN && topic.probe.eager_until != Tick::ZERO => Plan::Eager,
+            _ if ADMIN && topic.probe.eager_until.or(Tick::ZERO) != Tick::ZERO => Plan::Eager,
             _ => Plan::Rest,
         };
         if plan == Plan::Wanted {

@@ -15,7 +15,7 @@ use heapless::Vec;
 use crate::api::Kind;
 use crate::config::Text;
 use crate::error::{Misuse, PeerFault};
-use crate::has::WITNESS;
+use crate::has::{Silent, WITNESS};
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, Index, Link, Mem, hash};
 use crate::rare::Rare;
@@ -205,9 +205,9 @@ pub(crate) struct Conn {
     overdue: bool,
     overdue_at: Tick,
     /// When bytes last arrived.
-    heard: Tick,
+    heard: Silent<Tick>,
     /// When bytes of the oldest request last left.
-    left_at: Tick,
+    left_at: Silent<Tick>,
     /// It is silent, and whether the application knows.
     silence: Silence,
     /// Oldest first.
@@ -247,8 +247,8 @@ impl Conn {
         blocked_since: Tick::ZERO,
         overdue: false,
         overdue_at: Tick::ZERO,
-        heard: Tick::ZERO,
-        left_at: Tick::ZERO,
+        heard: Silent::new(Tick::ZERO),
+        left_at: Silent::new(Tick::ZERO),
         silence: Silence::No,
         in_flight: Vec::new(),
         shown: 0,

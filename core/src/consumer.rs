@@ -18,11 +18,12 @@ use crate::cluster::{CONSUMER, Cluster, Cx};
 use crate::config::Start;
 use crate::error::{Error, LimitKind, Misuse};
 use crate::event::{Event, MoveReason, Unreadable};
+use crate::has::Reasons;
 use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
 use crate::time::Tick;
-use crate::wire::{ErrorCode, Uuid};
+use crate::wire::ErrorCode;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use bookmark::Bookmark;
@@ -56,6 +57,35 @@ enum Trouble {
     Failed(Error),
 }
 
+/// Where reading begins, in half the bytes of a [`Start`]: a timestamp, as ListOffsets has it, or an
+/// offset that is the position. The earliest record is all zero, as empty memory has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Origin(i64);
+
+impl Origin {
+    const EARLIEST: Self = Self::at(-2);
+    const LATEST: Self = Self::at(-1);
+    const POSITION: Self = Self::at(-3);
+
+    const fn at(timestamp: i64) -> Self {
+        Self(timestamp ^ -2)
+    }
+
+    /// Returns the timestamp for ListOffsets: milliseconds, or a negative number.
+    const fn timestamp(self) -> i64 {
+        self.0 ^ -2
+    }
+
+    const fn of(start: Start) -> Self {
+        match start {
+            Start::Earliest => Self::EARLIEST,
+            Start::Latest => Self::LATEST,
+            Start::Timestamp(ms) => Self::at(ms),
+            Start::Offset(_) => Self::POSITION,
+        }
+    }
+}
+
 /// An assigned partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assignment {
@@ -81,10 +111,10 @@ pub(crate) struct Assignment {
     /// Error code that was reported to the application last, 0 for none since the last success.
     reported: i16,
     /// Error code of the last response, 0 for none since the last success.
-    refused: ErrorCode,
-    start: Start,
-    /// An out-of-range position that is being replaced, -1 for none.
-    reset_from: i64,
+    refused: Reasons<ErrorCode>,
+    start: Origin,
+    /// The position is out of range and is being replaced.
+    resets: bool,
     position: i64,
     /// Leader epoch of the last batch, -1 for none: the leader checks it for truncation.
     last_epoch: i32,
@@ -100,9 +130,9 @@ pub(crate) struct Assignment {
     retry_at: Tick,
     lease: Lease,
     failing_since: Tick,
-    /// A jump that was not reported yet, and why. Not one value, which would be longer.
+    /// A jump to the position that was not reported yet, and why. Not one value, which would be
+    /// longer.
     moved_from: i64,
-    moved_to: i64,
     moved: Option<MoveReason>,
     trouble: Option<Trouble>,
 }
@@ -122,9 +152,9 @@ impl Assignment {
         ended_news: false,
         failures: 0,
         reported: 0,
-        refused: ErrorCode(0),
-        start: Start::Earliest,
-        reset_from: 0,
+        refused: Reasons::new(ErrorCode(0)),
+        start: Origin::EARLIEST,
+        resets: false,
         position: 0,
         last_epoch: 0,
         sent_position: 0,
@@ -136,7 +166,6 @@ impl Assignment {
         lease: Lease::NONE,
         failing_since: Tick::ZERO,
         moved_from: 0,
-        moved_to: 0,
         moved: None,
         trouble: None,
     };
@@ -148,13 +177,12 @@ impl Assignment {
                 Start::Offset(_) => Activity::Fetch,
                 _ => Activity::Resolve,
             },
-            start,
+            start: Origin::of(start),
             position: match start {
                 Start::Offset(offset) => offset,
                 _ => -1,
             },
             last_epoch: -1,
-            reset_from: -1,
             stale: true,
             paused: self.paused,
             spot: self.spot,
@@ -174,7 +202,7 @@ impl Assignment {
     /// is.
     fn begin_first(&mut self) {
         self.begin(Start::Offset(0));
-        (self.start, self.lease) = (Start::Earliest, Lease::NONE);
+        (self.start, self.lease) = (Origin::EARLIEST, Lease::NONE);
     }
 
     /// Changes the epoch of the last record read to the one in the current log. The session has to
@@ -186,7 +214,7 @@ impl Assignment {
     /// Notes that a broker responded without an error.
     fn recovered(&mut self) {
         (self.failures, self.reported, self.retry_at) = (0, 0, Tick::ZERO);
-        self.refused = ErrorCode(0);
+        self.refused.set(ErrorCode(0));
     }
 
     /// Notes a jump of the position to be reported; one that was not reported yet becomes part of
@@ -195,7 +223,6 @@ impl Assignment {
         if self.moved.is_none() {
             self.moved_from = self.position;
         }
-        self.moved_to = to;
         self.moved = (self.moved_from != to).then_some(why);
     }
 }
@@ -441,7 +468,7 @@ impl<'d> Consumer<'d> {
     ) {
         let topic = &cx.cluster.topics[slot];
         let (ready, count) = (topic.ready, topic.count);
-        let nameless = topic.wire_id() == Uuid::ZERO;
+        let nameless = topic.lacks_id();
         let follow = &mut self.follows[slot];
         let first = !core::mem::replace(&mut follow.seen, ready) && ready;
         let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
@@ -670,7 +697,7 @@ impl<'d> Consumer<'d> {
             return Some(Event::Assigned { at, partition });
         }
         if let Some(why) = read.moved.take() {
-            let (from, to) = (read.moved_from, read.moved_to);
+            let (from, to) = (read.moved_from, read.position);
             return Some(Event::Moved { at, from, to, why });
         }
         // The position is still where the trouble is.

@@ -1,6 +1,19 @@
 //! What a build has beyond the least, by feature. A build with `--cfg kavka_lean` has none of it,
 //! so that tests which choose no features run without, too.
 
+#[cfg(not(all(
+    feature = "split",
+    feature = "culprits",
+    feature = "moves",
+    feature = "resend-unblamed",
+    feature = "reasons",
+    feature = "witness",
+    feature = "silence",
+    feature = "unwatch",
+    feature = "admin",
+)))]
+use core::marker::PhantomData;
+
 /// Leaves out what `--cfg kavka_lean` is to leave out.
 const fn unless_lean(wanted: bool) -> bool {
     wanted && !cfg!(kavka_lean)
@@ -25,3 +38,81 @@ pub(crate) const WITNESS: bool = unless_lean(cfg!(feature = "witness"));
 pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
+/// A batch that was packed is unpacked where it has to be taken apart.
+#[cfg(feature = "pack")]
+pub(crate) const UNPACKS: bool = SPLIT || CULPRITS;
+/// Batches that are larger than the scratch are packed in pieces.
+#[cfg(feature = "pack")]
+pub(crate) const PIECES: bool = unless_lean(cfg!(feature = "pieces"));
+/// Batches may be packed with zstd, which some brokers do not know: devices have no encoder for it.
+#[cfg(feature = "pack")]
+pub(crate) const ZSTD: bool = cfg!(feature = "std");
+/// Leaders that Produce and Fetch responses name are adopted without a Metadata request (KIP-951).
+pub(crate) const HINTS: bool = unless_lean(cfg!(feature = "hints"));
+/// Events report where reading begins and that it reached the end. Not part of a lean build, since
+/// that would leave out what the configuration asks for.
+pub(crate) const POSITIONS: bool = cfg!(feature = "positions");
+/// Faulty ApiVersions responses of some brokers are tolerated.
+pub(crate) const LENIENT: bool = unless_lean(cfg!(feature = "lenient"));
+
+/// Values that builds without a feature do not keep: no memory there, and always the same value.
+macro_rules! kept {
+    ($($(#[$doc:meta])* $name:ident: $build:meta;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) struct $name<T: Copy>(
+            #[cfg($build)] T,
+            #[cfg(not($build))] PhantomData<T>,
+        );
+
+        impl<T: Copy> $name<T> {
+            /// What a build that does not keep it returns has to be the value here, too.
+            pub(crate) const fn new(_value: T) -> Self {
+                Self(
+                    #[cfg($build)]
+                    _value,
+                    #[cfg(not($build))]
+                    PhantomData,
+                )
+            }
+
+            pub(crate) const fn set(&mut self, _value: T) {
+                #[cfg($build)]
+                {
+                    self.0 = _value;
+                }
+            }
+
+            /// Returns the value, `absent` where it is not kept.
+            pub(crate) const fn or(self, _absent: T) -> T {
+                #[cfg($build)]
+                return self.0;
+                #[cfg(not($build))]
+                _absent
+            }
+        }
+    )*};
+}
+
+kept! {
+    /// Of splitting batches.
+    Split: feature = "split";
+    /// Of records at fault.
+    Culprits: feature = "culprits";
+    /// Of moving batches.
+    Moves: feature = "moves";
+    /// Of moving batches, or of sending parts of them again.
+    Numbers: any(feature = "moves", feature = "resend-unblamed");
+    /// Of obstacles.
+    Reasons: feature = "reasons";
+    /// Of spare connections.
+    Witness: feature = "witness";
+    /// Of silent connections.
+    Silent: feature = "silence";
+    /// Of packed batches that have to be taken apart.
+    Packed: any(feature = "split", feature = "culprits");
+    /// Of topics that go.
+    Unwatch: feature = "unwatch";
+    /// Of what the application changes itself.
+    Own: feature = "admin";
+}

@@ -21,7 +21,7 @@ use crate::config::Acks;
 use crate::connection::Net;
 use crate::error::{Error, LimitKind, Misuse, Obstacle, ProduceError};
 use crate::event::{Event, Target};
-use crate::has::{MOVES, SPLIT};
+use crate::has::{MOVES, Moves, Reasons, SPLIT, Witness};
 use crate::id::{BatchId, RecordId, TopicPartition};
 use crate::memory::{Blocks, Chain, ChainSink, Link, List, Mem, Nodes, Slots};
 use crate::rare::Rare;
@@ -47,6 +47,33 @@ use retries::Retries;
 /// Largest share of the send memory that record batches leave to requests.
 const RESERVE_MOST: usize = 64;
 
+/// What is known of a partition's sequence: bits, since a queue has no byte to spare.
+#[derive(Clone, Copy, Debug)]
+struct Marks(u8);
+
+impl Marks {
+    /// The sequence is broken: a new epoch follows once nothing is in flight.
+    const BROKEN: u8 = 1;
+    /// The leader knows the sequence: a batch of this epoch was acknowledged.
+    const KNOWN: u8 = 2;
+
+    const fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    const fn add(&mut self, mark: u8, when: bool) {
+        if when {
+            self.0 |= mark;
+        }
+    }
+
+    const fn keep(&mut self, mark: u8, when: bool) {
+        if !when {
+            self.0 &= !mark;
+        }
+    }
+}
+
 /// A partition's queue of batches, in the order of their records, and its sequence (KIP-98).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
@@ -56,15 +83,12 @@ pub(crate) struct Queue {
     place: Place,
     lane: Link,
     in_flight: u8,
-    /// The sequence is broken: a new epoch follows once nothing is in flight.
-    bump: bool,
-    /// The leader knows the sequence: a batch of this epoch was acknowledged.
-    known: bool,
+    marks: Marks,
     /// A batch was acknowledged at some time: the partition's followers have found it.
-    settled: bool,
+    settled: Witness<bool>,
     failures: u8,
     /// Why the broker refused its last batch; 0 if it did not.
-    refused: ErrorCode,
+    refused: Reasons<ErrorCode>,
     epoch: i16,
     next_sequence: i32,
     producer_id: i64,
@@ -72,7 +96,7 @@ pub(crate) struct Queue {
     /// Leader epoch that the last batch was sent under.
     sent_epoch: i32,
     /// Number of the last record that it took, modulo 2^32.
-    newest: u32,
+    newest: Moves<u32>,
 }
 
 impl Queue {
@@ -82,17 +106,16 @@ impl Queue {
         place: Place::Nowhere,
         lane: Link::NONE,
         in_flight: 0,
-        bump: false,
-        known: false,
-        settled: false,
+        marks: Marks(0),
+        settled: Witness::new(false),
         failures: 0,
-        refused: ErrorCode(0),
+        refused: Reasons::new(ErrorCode(0)),
         epoch: 0,
         next_sequence: 0,
         producer_id: 0,
         retry_at: Tick::ZERO,
         sent_epoch: 0,
-        newest: 0,
+        newest: Moves::new(0),
     };
 }
 
@@ -332,18 +355,17 @@ impl<'d> Producer<'d> {
         }
         self.last_record = cx.now;
         let b = &mut self.batches[batch];
-        b.keyless = target.partition.is_none() && !keyed && (b.keyless || b.count == 0);
         if b.count == 0 {
             b.own = own;
             self.own_timer.note(own);
         }
         if MOVES {
             self.taken = self.taken.wrapping_add(1);
-            if b.count == 0 {
-                b.records.0 = self.taken;
-            }
-            b.records.1 = self.taken;
-            self.queues[part].newest = self.taken;
+            let free = target.partition.is_none() && !keyed;
+            b.keyless.set(free && (b.keyless.or(false) || b.count == 0));
+            let first = if b.count == 0 { self.taken } else { b.records.or((0, 0)).0 };
+            b.records.set((first, self.taken));
+            self.queues[part].newest.set(self.taken);
         }
         b.count += 1;
         b.max_timestamp = b.max_timestamp.max(timestamp);
@@ -611,8 +633,8 @@ impl<'d> Producer<'d> {
                 continue;
             }
             let q = &mut self.queues[part];
-            q.bump |= q.next_sequence > 0 || !q.head.is_none();
-            q.settled = false;
+            q.marks.add(Marks::BROKEN, q.next_sequence > 0 || !q.head.is_none());
+            q.settled.set(false);
             self.touch(part);
             if entry.index < cx.cluster.topics[slot].count {
                 continue;

@@ -168,7 +168,8 @@ impl Uuid {
 
     /// Whether this is [`Uuid::ZERO`].
     #[must_use]
-    pub fn is_zero(self) -> bool {
-        self == Self::ZERO
+    #[cfg_attr(not(feature = "std"), inline(never))]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
     }
 }

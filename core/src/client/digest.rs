@@ -8,7 +8,7 @@ use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
-use crate::has::REASONS;
+use crate::has::{LENIENT, REASONS};
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
 use crate::wire::{ApiKey, ErrorCode, Step, api_versions, header, table};
@@ -270,8 +270,12 @@ impl Commands<'_> {
             Ok(Pulled::On) => Ok(Progress::On),
             Ok(Pulled::Need) => Ok(Progress::Need),
             Ok(Pulled::Done) => self.finish(at),
-            Err(PeerFault::Malformed(_)) if self.lacks_throttle_time(at) => self.finish(at),
-            Err(PeerFault::Malformed(_)) if self.takes_no_such_version(at) => self.finish(at),
+            Err(PeerFault::Malformed(_)) if LENIENT && self.lacks_throttle_time(at) => {
+                self.finish(at)
+            }
+            Err(PeerFault::Malformed(_)) if LENIENT && self.takes_no_such_version(at) => {
+                self.finish(at)
+            }
             Err(fault) => Err(fault),
         }
     }

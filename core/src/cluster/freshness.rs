@@ -109,7 +109,7 @@ impl<'d> Cx<'d> {
         let share =
             self.cluster.topics.ready() * 100 / u32::from(self.settings.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.settings.probe_busy;
-        let due = if ADMIN && topic.probe.eager_until > self.now {
+        let due = if ADMIN && topic.probe.eager_until.or(Tick::ZERO) > self.now {
             topic.probe.sent + EAGER
         } else if asked > share {
             due.min(busy)
@@ -146,8 +146,8 @@ impl<'d> Cx<'d> {
         let end = self.cluster.topics.last(Plan::Eager);
         while let Some(slot) = link.get() {
             let behind = self.cluster.topics.next(slot);
-            if self.cluster.topics[slot].probe.eager_until <= self.now {
-                self.cluster.topics[slot].probe.eager_until = Tick::ZERO;
+            if self.cluster.topics[slot].probe.eager_until.or(Tick::ZERO) <= self.now {
+                self.cluster.topics[slot].probe.eager_until.set(Tick::ZERO);
                 self.cluster.plan(slot);
             } else {
                 let due = |cx: &Self| cx.probe_due(&cx.cluster.topics[slot], cx.cluster.requests);
@@ -305,7 +305,7 @@ impl<'d> Cx<'d> {
     /// Notes that the application grew the topic itself: news is certain.
     pub(crate) fn expect_growth(&mut self, name: &str) {
         if let Some(slot) = self.cluster.named(name) {
-            self.cluster.topics[slot].probe.eager_until = self.now + Span::from_secs(2);
+            self.cluster.topics[slot].probe.eager_until.set(self.now + Span::from_secs(2));
             self.cluster.plan(slot);
         }
     }
@@ -340,7 +340,7 @@ impl<'d> Cx<'d> {
             }
             _ => return,
         }
-        if topic.id != Uuid::ZERO && memo.id != Uuid::ZERO && topic.id != memo.id {
+        if !topic.id.is_zero() && !memo.id.is_zero() && topic.id != memo.id {
             if memo.id == topic.old_id {
                 // Or our own id is the stale one: only Metadata responses are evidence for that.
                 self.stale(slot, node);
@@ -354,7 +354,7 @@ impl<'d> Cx<'d> {
         if guard!("a probe tests the broker", !has_last) {
             self.stale(slot, node);
             // Without an id, a topic that was recreated with fewer partitions looks the same.
-            if self.cluster.topics[slot].id == Uuid::ZERO {
+            if self.cluster.topics[slot].id.is_zero() {
                 self.spend_metadata(slot);
             }
         } else if grown {

@@ -398,7 +398,7 @@ impl<'d> Cx<'d> {
                 memo.applies = memo.brokers > 0
                     && slot.is_some_and(|slot| {
                         let known = self.cluster.topics[slot].id;
-                        known == id || known == Uuid::ZERO || id == Uuid::ZERO
+                        known == id || known.is_zero() || id.is_zero()
                     });
             }
             metadata::Item::Partition { error, index, leader, epoch, .. } => {
@@ -507,20 +507,20 @@ impl<'d> Cx<'d> {
         topic.described = self.now;
         if !topic.ready {
             topic.count = memo.count;
-            topic.nameless = memo.id == Uuid::ZERO;
+            topic.nameless = memo.id.is_zero();
             topic.evidence = topic::Evidence::NONE;
             self.cluster.topics.set_id(slot, memo.id);
             self.cluster.topics.set_ready(slot);
             self.cluster.report(slot, pending::READY);
             news = true;
-        } else if !memo.applies || (gone && memo.id == Uuid::ZERO) {
+        } else if !memo.applies || (gone && memo.id.is_zero()) {
             return self.merge_other(slot, memo, gone);
         } else if guard!("a count does not shrink", memo.count < topic.count) {
             return self.merge_smaller(slot, memo);
         } else {
             topic.evidence = topic::Evidence::NONE;
-            topic.nameless = memo.id == Uuid::ZERO;
-            if topic.id == Uuid::ZERO {
+            topic.nameless = memo.id.is_zero();
+            if topic.id.is_zero() {
                 self.cluster.topics.set_id(slot, memo.id);
             }
             let topic = &self.cluster.topics[slot];
@@ -546,7 +546,7 @@ impl<'d> Cx<'d> {
         let lasts = |time: Span| e.answers > 1 && e.since + time <= self.now;
         // Kafka never reuses an id: a broker that still has the previous one is stale, unless the
         // client saw them in the wrong order.
-        let old = memo.id != Uuid::ZERO && memo.id == topic.old_id;
+        let old = !memo.id.is_zero() && memo.id == topic.old_id;
         let believed = match old {
             true => lasts(LAG_ALLOWANCE) && (e.refused || e.two_brokers || lasts(ALONE)),
             false => gone || e.refused || e.two_brokers || lasts(NEW_ID_TIME),
@@ -610,7 +610,7 @@ impl<'d> Cx<'d> {
     /// when all agree for long, the topic was recreated (R6).
     fn merge_smaller(&mut self, slot: usize, memo: &MetadataMemo) {
         let brokers = self.cluster.brokers.iter().filter(|b| b.used).count();
-        if memo.id == Uuid::ZERO {
+        if memo.id.is_zero() {
             let topic = &mut self.cluster.topics[slot];
             topic.evidence.add(self.now, Uuid::ZERO, memo.count, memo.node);
             let e = &topic.evidence;
@@ -623,7 +623,7 @@ impl<'d> Cx<'d> {
                 return self.refresh_now(slot, memo.source());
             }
         }
-        if memo.id != Uuid::ZERO {
+        if !memo.id.is_zero() {
             return self.merge_stale(slot, memo);
         }
         self.stale(slot, memo.node);

@@ -4,7 +4,8 @@ use super::{Cluster, Cx, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
 use crate::api::Kind;
 use crate::connection::{InFlight, Origin};
 use crate::event::Event;
-use crate::time::Span;
+use crate::has::{ADMIN, UNWATCH};
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
 /// State that is kept while a response streams in.
@@ -58,11 +59,19 @@ impl<'d> Cluster<'d> {
         for t in self.topics.iter_mut() {
             t.confirmed.age(by);
             t.described.age(by);
-            t.used.age(by);
             t.need.at.age(by);
             t.probe.sent.age(by);
             t.probe.until.age(by);
-            t.probe.eager_until.age(by);
+            if UNWATCH {
+                let mut used = t.used.or(Tick::ZERO);
+                used.age(by);
+                t.used.set(used);
+            }
+            if ADMIN {
+                let mut until = t.probe.eager_until.or(Tick::ZERO);
+                until.age(by);
+                t.probe.eager_until.set(until);
+            }
             t.evidence.since.age(by);
         }
     }

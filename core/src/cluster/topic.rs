@@ -4,6 +4,7 @@ use heapless::String;
 
 use crate::error::Error;
 use crate::event::{Freshness, Signal, Source};
+use crate::has::{Own, Unwatch};
 use crate::time::{Scale, Span, Tick};
 use crate::wire::Uuid;
 
@@ -54,7 +55,7 @@ pub(crate) struct Probe {
     /// Requests of the client when it was sent.
     pub(crate) requests: u32,
     /// Probes are fast until then: the application itself has just grown the topic.
-    pub(crate) eager_until: Tick,
+    pub(crate) eager_until: Own<Tick>,
 }
 
 /// Responses that contradict what is known, counted until they are enough (R5 to R7).
@@ -112,7 +113,7 @@ pub(crate) struct Topic {
     /// Producer and consumer have to restart.
     pub(crate) recreated: bool,
     /// When it was last produced to.
-    pub(crate) used: Tick,
+    pub(crate) used: Unwatch<Tick>,
 }
 
 const NOBODY: Source = Source { broker: 0, signal: Signal::Metadata };
@@ -149,7 +150,7 @@ impl Topic {
             aside: false,
             refused: false,
             requests: 0,
-            eager_until: Tick::ZERO,
+            eager_until: Own::new(Tick::ZERO),
         },
         evidence: Evidence::NONE,
         pending: 0,
@@ -159,7 +160,7 @@ impl Topic {
         failure: None,
         stale_broker: 0,
         recreated: false,
-        used: Tick::ZERO,
+        used: Unwatch::new(Tick::ZERO),
     };
 
     /// Makes a watched topic; metadata is requested at once. The name was checked.
@@ -173,13 +174,13 @@ impl Topic {
     /// Notes that a record goes to it.
     #[inline]
     pub(crate) fn note_produce(&mut self, now: Tick) {
-        self.used = now;
+        self.used.set(now);
         self.wants |= PRODUCER;
     }
 
-    /// Returns the id to be used in requests, zero when they have to name the topic.
-    pub(crate) const fn wire_id(&self) -> Uuid {
-        if self.nameless { Uuid::ZERO } else { self.id }
+    /// Returns whether requests have to name it, since it has no id there.
+    pub(crate) fn lacks_id(&self) -> bool {
+        self.nameless || self.id.is_zero()
     }
 }
 
@@ -196,7 +197,7 @@ impl Evidence {
 
     /// Adds a response of a broker; a different kind of response than before restarts the count.
     pub(crate) fn add(&mut self, now: Tick, id: Uuid, count: u32, node: i32) {
-        let same = self.answers > 0 && self.id == id && (id != Uuid::ZERO || self.count == count);
+        let same = self.answers > 0 && self.id == id && (!id.is_zero() || self.count == count);
         if guard!("another answer begins the evidence anew", !same) {
             let refused = self.refused;
             *self = Self { id, count, since: now, node, refused, ..Self::NONE };
@@ -256,7 +257,7 @@ impl Cluster<'_> {
         self.topics.set_ready(slot);
         let topic = &mut self.topics[slot];
         (topic.count, topic.epoch) = (count, epoch);
-        topic.nameless = id == Uuid::ZERO;
+        topic.nameless = id.is_zero();
         topic.by = Source { broker: -1, signal: Signal::Snapshot };
         self.topics.note_change(slot);
         self.report(slot, pending::READY);
@@ -268,7 +269,7 @@ impl Cluster<'_> {
         topic.old_id = topic.id;
         self.topics.set_id(slot, id);
         let topic = &mut self.topics[slot];
-        topic.nameless = id == Uuid::ZERO;
+        topic.nameless = id.is_zero();
         topic.count = count;
         topic.epoch = topic.epoch.wrapping_add(1);
         topic.evidence = Evidence::NONE;
@@ -318,10 +319,10 @@ impl Cluster<'_> {
     pub(crate) fn unused_topic(&self, now: Tick, may_go: impl Fn(usize) -> bool) -> Option<usize> {
         let is_unused = |slot: &usize| {
             let topic = &self.topics[*slot];
-            let long = guard!("a topic in use stays", topic.used + UNUSED <= now => true);
+            let long = guard!("a topic in use stays", topic.used.or(now) + UNUSED <= now => true);
             topic.wants & PRODUCER != 0 && long && !self.is_read(*slot) && may_go(*slot)
         };
-        (0..self.topics.len()).filter(is_unused).min_by_key(|slot| self.topics[*slot].used)
+        (0..self.topics.len()).filter(is_unused).min_by_key(|slot| self.topics[*slot].used.or(now))
     }
 }
 

@@ -138,10 +138,10 @@ impl<'d> Topics<'d> {
     /// Sets Kafka's id of a topic, which became known or changed.
     pub(super) fn set_id(&mut self, slot: usize, id: Uuid) {
         let old = core::mem::replace(&mut self.mem.entries[slot].id, id);
-        if guard!("an old topic id leaves the index", old != Uuid::ZERO) {
+        if guard!("an old topic id leaves the index", !old.is_zero()) {
             self.mem.ids.remove(hash_bytes(&old.0), slot);
         }
-        if id != Uuid::ZERO {
+        if !id.is_zero() {
             self.mem.ids.insert(hash_bytes(&id.0), slot);
         }
     }

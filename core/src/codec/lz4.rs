@@ -217,6 +217,16 @@ pub fn pack_with(
     })
 }
 
+/// Packs a frame of one block, of at most 64 KiB; `None` when it does not shrink.
+#[cfg(feature = "pack")]
+pub(super) fn pack_one(input: &[u8], output: &mut [u8], table: &mut [u16]) -> Option<usize> {
+    let at = put(output, 0, &HEADER).ok()?;
+    let body = output.get_mut(at + 4..)?;
+    let len = pack_block(input, body, table).filter(|len| *len < input.len())?;
+    put(output, at, &(len as u32).to_le_bytes()).ok()?;
+    put(output, at + 4 + len, &[0; 4]).ok()
+}
+
 /// Packs a piece of a frame: its beginning, its end, both or neither. `encode` gets a block, the
 /// rest of `output`, and how many bytes of that it may use at most; a block for which it returns
 /// `None` or more is stored.

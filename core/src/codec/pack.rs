@@ -3,6 +3,8 @@
 use super::{Codec, Codecs};
 #[cfg(any(feature = "lz4", feature = "snappy"))]
 use super::{lz4, snappy};
+#[cfg(any(feature = "lz4", feature = "snappy"))]
+use crate::has::{PIECES, UNPACKS};
 
 /// The largest useful piece, in bytes.
 pub const PIECE: usize = 64 << 10;
@@ -138,6 +140,8 @@ impl Pack for CompactPack {
         let table = &mut self.table;
         match Codec::from_id(self.packs)? {
             #[cfg(feature = "lz4")]
+            Codec::Lz4 if !PIECES => lz4::pack_one(input, output, table),
+            #[cfg(feature = "lz4")]
             Codec::Lz4 => lz4::pack_piece(input, output, (first, last), |block, output, most| {
                 lz4::pack_block(block, output.get_mut(..most)?, table)
             }),
@@ -154,10 +158,13 @@ impl Pack for CompactPack {
 
     fn begin_unpacking(&mut self, codec: Codec) -> bool {
         (self.unpacks, self.read) = (codec.id(), false);
-        Self::CODECS.has(codec)
+        UNPACKS && Self::CODECS.has(codec)
     }
 
     fn unpack(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        if !UNPACKS {
+            return None;
+        }
         let first = !core::mem::replace(&mut self.read, true);
         match Codec::from_id(self.unpacks)? {
             #[cfg(feature = "lz4")]

@@ -60,9 +60,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                let left =
-                    guard!("a request that leaves is no silence", self.left_at => Tick::ZERO);
-                since.max(self.heard).max(left)
+                let left = guard!("a request that leaves is no silence", self.left_at.or(Tick::ZERO) => Tick::ZERO);
+                since.max(self.heard.or(Tick::ZERO)).max(left)
             }
             _ => Tick::NEVER,
         }
@@ -121,8 +120,11 @@ impl Net<'_> {
             c.deadline.age(by);
             c.blocked_since.age(by);
             c.overdue_at.age(by);
-            c.heard.age(by);
-            c.left_at.age(by);
+            for at in [&mut c.heard, &mut c.left_at].into_iter().filter(|_| SILENCE) {
+                let mut tick = at.or(Tick::ZERO);
+                tick.age(by);
+                at.set(tick);
+            }
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);
@@ -150,7 +152,8 @@ impl Net<'_> {
             return if over { Verdict::Over } else { Verdict::Sound };
         }
         let silent = self.conns[slot].silent_since(config.fetch_max_wait);
-        let heard = |(other, conn): (usize, &Conn)| other != slot && conn.heard > silent;
+        let heard =
+            |(other, conn): (usize, &Conn)| other != slot && conn.heard.or(Tick::ZERO) > silent;
         let dead = self.conns[slot].state != ConnState::Connecting
             && silent + config.silence_timeout <= now
             && self.conns.iter().enumerate().any(heard)
@@ -229,7 +232,8 @@ impl Net<'_> {
         let conn = &mut self.conns[slot];
         conn.traffic.read(bytes);
         self.traffic.read(bytes);
-        (conn.overdue, conn.heard) = (false, now);
+        conn.overdue = false;
+        conn.heard.set(now);
         self.silent -= usize::from(conn.silence.end());
         self.stirred |= conn.renew(now, 0);
     }

@@ -153,7 +153,7 @@ impl Net<'_> {
         self.traffic.wrote(len);
         let shown = usize::from(conn.shown);
         if shown == 0 && len > 0 {
-            conn.left_at = now;
+            conn.left_at.set(now);
         }
         for entry in conn.in_flight.iter_mut().skip(shown) {
             let rest = (entry.total - entry.sent) as usize;

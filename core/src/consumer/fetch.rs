@@ -8,10 +8,11 @@ use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
 use crate::connection::Draft;
 use crate::event::{MoveReason, Unreadable};
+use crate::has::{HINTS, POSITIONS};
 use crate::memory::{Link, List};
 use crate::time::Span;
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, Uuid, Writer, fetch};
+use crate::wire::{ErrorCode, Writer, fetch};
 
 /// How long a broker may hold a fetch on a connection that other requests share.
 const SHARED_WAIT: Span = Span::from_millis(100);
@@ -81,8 +82,7 @@ impl<'d> Consumer<'d> {
         let (versions, session) = (&cx.net.conns[conn].versions, &cx.net.conns[conn].session);
         let at = &self.desks[desk];
         let topic = |part: usize| &cx.cluster.topics[usize::from(cx.cluster.table[part].topic)];
-        let have_ids =
-            |list: &List| self.by_work.iter(list).all(|part| topic(part).wire_id() != Uuid::ZERO);
+        let have_ids = |list: &List| self.by_work.iter(list).all(|part| !topic(part).lacks_id());
         let ids = have_ids(&at.sends);
         if session.epoch != 0 && session.serial == at.serial && !at.anew {
             let cap = if session.by_id { i16::MAX } else { 12 };
@@ -300,7 +300,7 @@ impl<'d> Consumer<'d> {
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
                 memo.diverging = Some((epoch, end_offset));
             }
-            fetch::Item::CurrentLeader { leader, epoch } => {
+            fetch::Item::CurrentLeader { leader, epoch } if HINTS => {
                 if let Some(part) = memo.part.get()
                     && cx.cluster.hint(part, leader, epoch)
                 {
@@ -314,7 +314,7 @@ impl<'d> Consumer<'d> {
                 }
                 memo.part = Link::NONE;
             }
-            fetch::Item::Endpoint { id, host, port, .. } => {
+            fetch::Item::Endpoint { id, host, port, .. } if HINTS => {
                 cx.merge_broker(id, host, port);
             }
             _ => {}
@@ -377,7 +377,7 @@ impl<'d> Consumer<'d> {
     fn note_end(&mut self, cx: &Cx<'d>, part: usize, high_watermark: i64) {
         let read = &mut self.reads[part];
         let ends = high_watermark >= 0 && read.position >= high_watermark;
-        if cx.settings.report_positions && ends && !read.ended {
+        if POSITIONS && cx.settings.report_positions && ends && !read.ended {
             (read.ended, read.ended_news) = (true, true);
             self.report(part);
         }
@@ -416,7 +416,7 @@ impl<'d> Consumer<'d> {
                 self.park(part, Trouble::Corrupt { why, next_offset });
             }
             // The new leader is known: it is used without a pause (KIP-951).
-            _ if memo.hinted => self.dirty = true,
+            _ if HINTS && memo.hinted => self.dirty = true,
             code => self.refused(cx, part, code),
         }
     }

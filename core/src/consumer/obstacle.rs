@@ -6,6 +6,7 @@ use crate::cluster::Cx;
 use crate::connection::{ConnState, PATIENCE, Peer, Role};
 use crate::error::Obstacle;
 use crate::has::REASONS;
+use crate::wire::ErrorCode;
 
 impl Assignment {
     /// Returns the request that it needs next.
@@ -24,7 +25,8 @@ impl<'d> Consumer<'d> {
             return None;
         }
         let read = &self.reads[part];
-        let refused = (read.refused.0 != 0).then_some((read.needs().api(), read.refused));
+        let code = read.refused.or(ErrorCode(0));
+        let refused = (code.0 != 0).then_some((read.needs().api(), code));
         cx.obstacle_of(part, refused).or_else(|| self.unanswered(cx, part))
     }
 

@@ -1,18 +1,17 @@
 //! ListOffsets: resolves a start, or a position that fell out of the log, to an offset.
 
-use super::{Activity, Assignment, Consumer, Trouble};
+use super::{Activity, Assignment, Consumer, Origin, Trouble};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
-use crate::config::{OutOfRange, Start};
+use crate::config::OutOfRange;
 use crate::error::Error;
 use crate::event::MoveReason;
+use crate::has::POSITIONS;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, list_offsets};
 
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 /// An error that retries may mend is reported once it has lasted this long; new partitions return 3
 /// and 6 for a moment (R11). The pauses between retries make it less than a second.
 const PASSING: Span = Span::from_millis(500);
@@ -99,35 +98,35 @@ impl<'d> Consumer<'d> {
     fn resolved(&mut self, cx: &mut Cx<'d>, part: usize, offset: i64) {
         let read = &mut self.reads[part];
         if offset < 0 {
-            if let Start::Timestamp(_) = read.start {
+            if read.start.timestamp() >= 0 {
                 // No record with such a timestamp: the end is used.
-                read.start = Start::Latest;
+                read.start = Origin::LATEST;
                 return;
             }
             return self.refused(cx, part, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
-        let from = read.reset_from;
-        if from < 0 {
+        let from = read.position;
+        if !read.resets {
             read.recovered();
             read.state = Activity::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
-            if cx.settings.report_positions {
+            if POSITIONS && cx.settings.report_positions {
                 read.positioned_news = true;
                 self.report(part);
             }
             return;
         }
         if cx.settings.out_of_range == OutOfRange::Nearest
-            && read.start == Start::Earliest
+            && read.start == Origin::EARLIEST
             && from >= offset
         {
             // Not below the log, so above it: the end of the log decides.
-            read.start = Start::Latest;
+            read.start = Origin::LATEST;
             return;
         }
         read.state = Activity::Fetch;
-        read.reset_from = -1;
-        let in_range_after_all = read.start == Start::Latest
+        read.resets = false;
+        let in_range_after_all = read.start == Origin::LATEST
             && cx.settings.out_of_range == OutOfRange::Nearest
             && from <= offset;
         if in_range_after_all {
@@ -146,18 +145,19 @@ impl<'d> Consumer<'d> {
         let read = &mut self.reads[part];
         let start = match cx.settings.out_of_range {
             // It was to begin at the first record, which is gone.
-            _ if read.start == Start::Earliest && read.position == 0 => Start::Earliest,
-            OutOfRange::Nearest | OutOfRange::Earliest => Start::Earliest,
-            OutOfRange::Latest => Start::Latest,
+            _ if read.start == Origin::EARLIEST && read.position == 0 => Origin::EARLIEST,
+            OutOfRange::Nearest | OutOfRange::Earliest => Origin::EARLIEST,
+            OutOfRange::Latest => Origin::LATEST,
             OutOfRange::Stop => {
                 let error = Error::Broker(ErrorCode::OFFSET_OUT_OF_RANGE);
                 return self.park(part, Trouble::Failed(error));
             }
         };
-        read.reset_from = read.position;
+        read.resets = true;
         read.start = start;
         read.state = Activity::Resolve;
-        (read.asked, read.refused) = (0, ErrorCode(0));
+        read.asked = 0;
+        read.refused.set(ErrorCode(0));
         self.relink(&cx.cluster, part);
     }
 
@@ -189,7 +189,7 @@ impl<'d> Consumer<'d> {
             true => read.failures > 3 && read.failing_since + PASSING <= cx.now,
             false => !known,
         };
-        read.refused = code;
+        read.refused.set(code);
         if report {
             read.trouble = Some(Trouble::Failed(Error::Broker(code)));
             (read.failing_since, read.reported) = (cx.now, code.0);
@@ -207,12 +207,6 @@ impl<'d> Consumer<'d> {
 impl Assignment {
     /// Returns the timestamp for ListOffsets.
     pub(super) fn timestamp(&self) -> i64 {
-        match self.start {
-            Start::Earliest => EARLIEST,
-            Start::Latest => LATEST,
-            Start::Timestamp(ms) => ms,
-            // Resolved at once; never requested.
-            Start::Offset(_) => EARLIEST,
-        }
+        self.start.timestamp()
     }
 }

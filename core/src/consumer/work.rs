@@ -182,7 +182,8 @@ impl<'d> Consumer<'d> {
         let (read, entry) = (&self.reads[part], &cluster.table[part]);
         let ready = cluster.topics[usize::from(entry.topic)].ready;
         let leader = entry.broker().map_or(Link::NONE, Link::to);
-        let fetches = read.state == Activity::Fetch && !read.unchecked;
+        let unchecked = Kind::EPOCHS.is_some() && read.unchecked;
+        let fetches = read.state == Activity::Fetch && !unchecked;
         let desk = match (ready, fetches) {
             (false, _) => Link::NONE,
             (true, false) => leader,
@@ -203,7 +204,7 @@ impl<'d> Consumer<'d> {
             _ if !ready => Spot::None,
             _ if desk.is_none() => Spot::Homeless,
             Activity::Resolve => Spot::Offsets,
-            Activity::Fetch if read.unchecked => Spot::Checks,
+            Activity::Fetch if unchecked => Spot::Checks,
             Activity::Fetch => {
                 let sent = (read.sent_position, read.sent_epoch);
                 let reported = guard!(

@@ -1,12 +1,12 @@
 //! Produce responses: which batches are delivered, sent again or failed (errors.md section 3).
 
 use super::culprits::Named;
-use super::{Place, Producer, Stage};
+use super::{Marks, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Net, Origin, Question};
 use crate::error::Error;
 use crate::event::Event;
-use crate::has::{CULPRITS, REASONS, RESEND, SPLIT};
+use crate::has::{CULPRITS, HINTS, REASONS, RESEND, SPLIT};
 use crate::id::BatchId;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
@@ -74,7 +74,7 @@ impl<'d> Producer<'d> {
                     conn: memo.conn,
                 };
             }
-            produce::Item::CurrentLeader { leader, epoch } => {
+            produce::Item::CurrentLeader { leader, epoch } if HINTS => {
                 if let Some(batch) = memo.batch.get() {
                     let part = self.batches[batch].part as usize;
                     memo.hinted |= cx.cluster.hint(part, leader, epoch);
@@ -91,7 +91,7 @@ impl<'d> Producer<'d> {
                 }
                 memo.batch = Link::NONE;
             }
-            produce::Item::Endpoint { id, host, port, .. } => {
+            produce::Item::Endpoint { id, host, port, .. } if HINTS => {
                 cx.merge_broker(id, host, port);
             }
             _ => {}
@@ -112,7 +112,7 @@ impl<'d> Producer<'d> {
         let (b, text) = (&self.batches[memo.batch.get()?], text.filter(|text| !text.is_empty())?);
         let record = match record {
             Some(index) if index >= b.count => return None,
-            Some(index) => Some(b.first + index),
+            Some(index) => Some(b.first.or(0) + index),
             None => None,
         };
         let (batch, to, code) = (BatchId(b.id), b.to, memo.error);
@@ -137,7 +137,7 @@ impl<'d> Producer<'d> {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
-            if CULPRITS && self.batches[batch].blamed {
+            if CULPRITS && self.batches[batch].blamed.or(false) {
                 // The connection ended in the middle of the refusal; the bytes are no valid batch
                 // now.
                 let part = self.batches[batch].part as usize;
@@ -214,7 +214,7 @@ impl<'d> Producer<'d> {
         let divisible =
             SPLIT && b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         if REASONS {
-            self.queues[part].refused = memo.error;
+            self.queues[part].refused.set(memo.error);
         }
         match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
@@ -222,7 +222,7 @@ impl<'d> Producer<'d> {
             }
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE if divisible => {
                 self.again(batch);
-                self.batches[batch].oversize = true;
+                self.batches[batch].oversize.set(true);
             }
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
             | ErrorCode::UNKNOWN_PRODUCER_ID
@@ -234,7 +234,7 @@ impl<'d> Producer<'d> {
                 // A batch that may be written stays so: an unclean election may have lost it again,
                 // but perhaps only after it was read.
                 self.batches[batch].out_of_sequence = true;
-                self.queues[part].bump |= is_head;
+                self.queues[part].marks.add(Marks::BROKEN, is_head);
                 if is_head {
                     self.pause(cx, part, SHORT_PAUSE);
                 }
@@ -246,7 +246,7 @@ impl<'d> Producer<'d> {
                 if !is_head {
                     return;
                 }
-                if memo.hinted {
+                if HINTS && memo.hinted {
                     cx.refresh(usize::from(cx.cluster.table[part].topic));
                     self.queues[part].retry_at = Tick::ZERO;
                 } else if code.is_invalid_metadata() {
@@ -261,9 +261,11 @@ impl<'d> Producer<'d> {
                 // It waits for memory, as a batch that is to be split.
                 self.again(batch);
                 let b = &mut self.batches[batch];
-                (b.oversize, b.error) = (true, Some(Error::Broker(code)));
+                b.oversize.set(true);
+                b.error = Some(Error::Broker(code));
                 let broken = idempotent && b.sequence >= 0;
-                self.queues[part].bump |= guard!("a gap begins a new epoch", broken);
+                let gap = guard!("a gap begins a new epoch", broken);
+                self.queues[part].marks.add(Marks::BROKEN, gap);
             }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);
@@ -277,10 +279,12 @@ impl<'d> Producer<'d> {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight the response may be the previous leader's.
-        q.known |= q.in_flight == 1 && (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
-        (q.failures, q.retry_at, q.settled) = (0, Tick::ZERO, true);
+        let current = (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
+        q.marks.add(Marks::KNOWN, q.in_flight == 1 && current);
+        (q.failures, q.retry_at) = (0, Tick::ZERO);
+        q.settled.set(true);
         if REASONS {
-            q.refused = ErrorCode(0);
+            q.refused.set(ErrorCode(0));
         }
         if let Some(lane) = cx.cluster.table[part].broker() {
             self.lanes[lane].settled = true;
@@ -337,7 +341,7 @@ impl<'d> Producer<'d> {
         maybe_written: bool,
     ) {
         if self.idempotent() && self.batches[batch].sequence >= 0 {
-            self.queues[part].bump = true;
+            self.queues[part].marks.add(Marks::BROKEN, true);
         }
         let result = Err((Error::Broker(code), maybe_written));
         self.finish(&mut net.blocks, part, batch, result);

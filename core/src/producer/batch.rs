@@ -6,7 +6,9 @@ use super::{Own, Place, Producer};
 use crate::cluster::Cx;
 use crate::error::Error;
 use crate::event::Event;
-use crate::has::{CULPRITS, RESEND};
+use crate::has::{CULPRITS, Culprits, Moves, Numbers, RESEND, Split};
+#[cfg(feature = "pack")]
+use crate::has::{PIECES, Packed};
 use crate::id::{BatchId, TopicId, TopicPartition};
 use crate::memory::{Blocks, Chain, Link};
 use crate::record;
@@ -36,13 +38,13 @@ pub(crate) struct Batch {
     /// The broker refused its sequence in the last try: under this one it is not in the log.
     pub(super) out_of_sequence: bool,
     /// A broker finds it too large: it will be split when there is memory for it.
-    pub(super) oversize: bool,
+    pub(super) oversize: Split<bool>,
     /// It was put into the list of what it waits for.
     pub(super) placed: bool,
     /// None of its records has a key or a partition of its own.
-    pub(super) keyless: bool,
+    pub(super) keyless: Moves<bool>,
     /// The broker named some of its records as the reason for the refusal.
-    pub(super) blamed: bool,
+    pub(super) blamed: Culprits<bool>,
     /// Its time was over while it was in flight, and it returned to the queue.
     pub(super) late: bool,
     pub(super) attempts: u8,
@@ -50,7 +52,7 @@ pub(crate) struct Batch {
     pub(super) to: TopicPartition,
     pub(super) part: u32,
     /// Place of the first record in the batch as the application knows it.
-    pub(super) first: u32,
+    pub(super) first: Split<u32>,
     pub(super) count: u32,
     pub(super) created: Tick,
     /// The deadline that its records brought along.
@@ -63,9 +65,9 @@ pub(crate) struct Batch {
     /// -1 before the first send.
     pub(super) sequence: i32,
     /// Number of records of an ended batch whose outcome was reported to the application.
-    pub(super) reported: u32,
+    pub(super) reported: Culprits<u32>,
     /// Numbers of its first and last record, modulo 2^32.
-    pub(super) records: (u32, u32),
+    pub(super) records: Numbers<(u32, u32)>,
     /// Correlation id of the request that carries it.
     pub(super) request: i32,
     /// The next of the partition, of the free or of the ended batches.
@@ -78,7 +80,7 @@ pub(crate) struct Batch {
     #[cfg(feature = "pack")]
     pub(super) form: Form,
     #[cfg(feature = "pack")]
-    pub(super) unpacked: u32,
+    pub(super) unpacked: Packed<u32>,
 }
 
 impl Batch {
@@ -88,16 +90,16 @@ impl Batch {
         sealed: false,
         maybe_written: false,
         out_of_sequence: false,
-        oversize: false,
+        oversize: Split::new(false),
         placed: false,
-        keyless: false,
-        blamed: false,
+        keyless: Moves::new(false),
+        blamed: Culprits::new(false),
         late: false,
         attempts: 0,
         epoch: 0,
         to: TopicPartition { topic: TopicId { index: 0, generation: 0 }, partition: 0 },
         part: 0,
-        first: 0,
+        first: Split::new(0),
         count: 0,
         created: Tick::ZERO,
         own: Own::NONE,
@@ -105,8 +107,8 @@ impl Batch {
         max_timestamp: 0,
         producer_id: 0,
         sequence: 0,
-        reported: 0,
-        records: (0, 0),
+        reported: Culprits::new(0),
+        records: Numbers::new((0, 0)),
         request: 0,
         next: Link::NONE,
         error: None,
@@ -114,12 +116,12 @@ impl Batch {
         #[cfg(feature = "pack")]
         form: Form::Raw,
         #[cfg(feature = "pack")]
-        unpacked: 0,
+        unpacked: Packed::new(0),
     };
 
     /// Returns the event of its end.
     pub(super) fn ended(&self) -> Event<'static> {
-        let (batch, to, first, count) = (BatchId(self.id), self.to, self.first, self.count);
+        let (batch, to, first, count) = (BatchId(self.id), self.to, self.first.or(0), self.count);
         match self.error {
             None => {
                 let base_offset = (self.base >= 0).then_some(self.base);
@@ -245,7 +247,9 @@ impl<'d> Producer<'d> {
     ) {
         self.unlink(part, batch);
         #[cfg(feature = "pack")]
-        self.packer.abandon(blocks, batch);
+        if PIECES {
+            self.packer.abandon(blocks, batch);
+        }
         let b = &mut self.batches[batch];
         self.ages.remove(if b.late { &mut self.late } else { &mut self.aging }, batch);
         if b.stage == Stage::Sent {
@@ -257,10 +261,10 @@ impl<'d> Producer<'d> {
             Err((error, maybe)) => (b.error, b.maybe_written) = (Some(error), maybe),
         }
         b.next = Link::NONE;
-        if CULPRITS && b.blamed {
+        if CULPRITS && b.blamed.or(false) {
             b.max_timestamp = 0;
             if RESEND {
-                b.records.0 = 0;
+                b.records.set((0, 0));
             }
         } else {
             blocks.release(&mut b.chain);

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::connection::Net;
 use crate::error::Error;
 use crate::event::Event;
-use crate::has::{CULPRITS, RESEND};
+use crate::has::{CULPRITS, Culprits, RESEND, Split};
 use crate::id::BatchId;
 use crate::memory::Blocks;
 use crate::record::HEADER_LEN;
@@ -52,18 +52,18 @@ impl<'d> Producer<'d> {
         }
         // Unpacked, it is marked as others are, and those that are not to blame can be sent again.
         #[cfg(feature = "pack")]
-        if codec_of(b) != 0 && (b.blamed || self.unpack(net, batch).is_none()) {
+        if codec_of(b) != 0 && (b.blamed.or(false) || self.unpack(net, batch).is_none()) {
             Self::list_culprit(&mut net.blocks, &mut self.batches[batch], index);
             memo.named.records = index + 1;
             return;
         }
         let b = &mut self.batches[batch];
-        let from = if b.blamed { memo.named.bytes as usize } else { HEADER_LEN };
+        let from = if b.blamed.or(false) { memo.named.bytes as usize } else { HEADER_LEN };
         let Some((at, end)) = place(&net.blocks, b, from, index - memo.named.records) else {
             return;
         };
         net.blocks.set(&b.chain, at, BAD);
-        b.blamed = true;
+        b.blamed.set(true);
         memo.named = Named { records: index + 1, bytes: end as u32 };
     }
 
@@ -75,7 +75,7 @@ impl<'d> Producer<'d> {
         if codec_of(b) != 0 {
             return false;
         }
-        let wanted = RESEND && settings.resend_unblamed && b.blamed;
+        let wanted = RESEND && settings.resend_unblamed && b.blamed.or(false);
         guard!("who is not to blame is sent again", wanted)
             && !guard!("what may be written is not taken apart", b.maybe_written)
     }
@@ -101,7 +101,7 @@ impl<'d> Producer<'d> {
         }
         let error = whole.error.unwrap_or(Error::Broker(ErrorCode::INVALID_RECORD));
         self.finish(&mut net.blocks, part, batch, Err((error, false)));
-        self.batches[batch].records.0 = first;
+        self.batches[batch].records.set((first, 0));
         true
     }
 
@@ -137,10 +137,10 @@ impl<'d> Producer<'d> {
         self.batches[new] = Batch {
             stage: Stage::Ready,
             sealed: false,
-            oversize: false,
-            blamed: false,
+            oversize: Split::new(false),
+            blamed: Culprits::new(false),
             attempts: 0,
-            first: whole.first + first,
+            first: Split::new(whole.first.or(0) + first),
             count,
             max_timestamp,
             error: None,
@@ -160,7 +160,7 @@ impl<'d> Producer<'d> {
         batch: usize,
     ) -> (Event<'static>, bool) {
         let b = &mut self.batches[batch];
-        if !CULPRITS || !b.blamed {
+        if !CULPRITS || !b.blamed.or(false) {
             return (b.ended(), true);
         }
         #[cfg(feature = "pack")]
@@ -172,15 +172,16 @@ impl<'d> Producer<'d> {
         // Our own bytes can be read; in any case every record is reported.
         let rest = Run { count: b.count.saturating_sub(first), bad: false, end: from };
         let Run { count, bad, end } = run(blocks, b, first, from).unwrap_or(rest);
-        (b.reported, b.max_timestamp) = (first + count, end as i64);
+        b.reported.set(first + count);
+        b.max_timestamp = end as i64;
         skip_resent(blocks, b);
-        let last = b.reported >= b.count;
+        let last = b.reported.or(0) >= b.count;
         let error = match b.error {
             Some(Error::Broker(code)) if !bad => Error::BatchRefused(code),
             other => other.unwrap_or(Error::TimedOut),
         };
         let (id, to, maybe_written) = (BatchId(b.id), b.to, b.maybe_written);
-        let first = b.first + first;
+        let first = b.first.or(0) + first;
         if last {
             blocks.release(&mut b.chain);
         }
@@ -191,18 +192,19 @@ impl<'d> Producer<'d> {
 /// Returns how many records of an ended batch were reported, and where they end: the fields have no
 /// other meaning any more.
 fn place_of(b: &Batch) -> (u32, usize) {
-    (b.reported, (b.max_timestamp as usize).max(HEADER_LEN))
+    (b.reported.or(0), (b.max_timestamp as usize).max(HEADER_LEN))
 }
 
 /// Passes records of an ended batch that are part of other batches now.
 fn skip_resent(blocks: &Blocks<'_>, b: &mut Batch) {
     let (first, from) = place_of(b);
-    let moved = RESEND && first < b.records.0;
+    let moved = RESEND && first < b.records.or((0, 0)).0;
     if !guard!("what is sent again is not reported twice", moved) {
         return;
     }
     if let Some(Run { count, bad: false, end }) = run(blocks, b, first, from) {
-        (b.reported, b.max_timestamp) = (first + count, end as i64);
+        b.reported.set(first + count);
+        b.max_timestamp = end as i64;
     }
 }
 

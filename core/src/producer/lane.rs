@@ -12,6 +12,10 @@ use crate::time::{Span, Tick};
 /// Lists that are not a lane's.
 pub(super) const OWN: usize = 5;
 
+/// Lists of a lane: the last one is of first batches, for which there are no spare connections in
+/// builds without `witness`.
+const LISTS: usize = if WITNESS { 3 } else { 2 };
+
 /// The list that a partition is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -38,7 +42,7 @@ pub(super) enum Place {
 /// Partitions with something to send, by their leader: same index as the broker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lane {
-    lists: [List; 3],
+    lists: [List; LISTS],
     /// The open batches were begun while nothing was in flight: they leave with the next poll.
     prompt: bool,
     /// Partitions that are not new are written to: first batches must not delay them.
@@ -51,7 +55,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) const EMPTY: Self = Self {
-        lists: [List::EMPTY; 3],
+        lists: [List::EMPTY; LISTS],
         prompt: false,
         settled: false,
         due: false,
@@ -172,12 +176,13 @@ impl<'d> Producer<'d> {
             q.retry_at > cx.now && (entry.leader() < 0 || asked)
         );
         let (place, lane) = match entry.broker() {
-            _ if SPLIT && b.oversize => (Place::Oversized, None),
+            _ if SPLIT && b.oversize.or(false) => (Place::Oversized, None),
             _ if paused => (Place::Paused, None),
             None => (Place::Homeless, None),
             Some(lane) => {
                 let l = &self.lanes[lane];
-                let first = WITNESS && !q.settled && l.settled && cx.settings.acks == Acks::All;
+                let first =
+                    WITNESS && !q.settled.or(true) && l.settled && cx.settings.acks == Acks::All;
                 let place = match () {
                     () if guard!("first batches stand aside", first && cx.net.is_roomy()) => {
                         Place::First

@@ -11,7 +11,7 @@ use crate::has::{MOVES, REASONS};
 use crate::id::TopicPartition;
 use crate::memory::Link;
 use crate::time::Tick;
-use crate::wire::ApiKey;
+use crate::wire::{ApiKey, ErrorCode};
 
 impl<'d> Producer<'d> {
     /// Notes that leaders or connections changed: batches that wait for some may have another way.
@@ -35,7 +35,7 @@ impl<'d> Producer<'d> {
             link = self.ages.next(batch);
             let b = &self.batches[batch];
             let waits = matches!(b.stage, Stage::Open | Stage::Ready);
-            if b.keyless && waits && b.attempts == 0 && !b.sealed {
+            if b.keyless.or(false) && waits && b.attempts == 0 && !b.sealed {
                 self.move_batch(cx, batch);
             }
         }
@@ -43,7 +43,7 @@ impl<'d> Producer<'d> {
 
     fn move_batch(&mut self, cx: &mut Cx<'d>, batch: usize) {
         let b = &self.batches[batch];
-        let (part, records) = (b.part as usize, b.records);
+        let (part, records) = (b.part as usize, b.records.or((0, 0)));
         let entry = &cx.cluster.table[part];
         let slot = usize::from(entry.topic);
         let topic = &cx.cluster.topics[slot];
@@ -67,7 +67,7 @@ impl<'d> Producer<'d> {
             self.close(to, tail);
         }
         self.enqueue(to, batch);
-        self.queues[to].newest = records.1;
+        self.queues[to].newest.set(records.1);
         self.unstick(slot, part);
         self.touch(part);
     }
@@ -77,7 +77,7 @@ impl<'d> Producer<'d> {
     fn reachable(&self, cx: &mut Cx<'d>, slot: usize, first: u32) -> Option<usize> {
         let after = |other: u32| (first.wrapping_sub(other) as i32) > 0;
         let fits = |part: usize| {
-            let newest = self.queues[part].newest;
+            let newest = self.queues[part].newest.or(0);
             let later = after(newest) && after(self.evicted);
             guard!("nothing moves behind what was sent later", later => true)
         };
@@ -96,7 +96,8 @@ impl<'d> Producer<'d> {
         }
         let b = &self.batches[batch];
         let part = b.part as usize;
-        let (node, code) = (cx.cluster.table[part].leader(), self.queues[part].refused);
+        let node = cx.cluster.table[part].leader();
+        let code = self.queues[part].refused.or(ErrorCode(0));
         let refused = (code.0 != 0).then_some((ApiKey::PRODUCE, code));
         let no_id = matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_));
         let obstacle = cx.obstacle_of(part, refused).or_else(|| match no_id && !b.sealed {

@@ -11,7 +11,7 @@ use crate::codec::{Codec, Codecs, PIECE, Pack, Step, scratch_bytes};
 use crate::connection::Net;
 use crate::error::{Error, Misuse, PeerFault};
 use crate::event::Event;
-use crate::has::SPLIT;
+use crate::has::{PIECES, SPLIT, ZSTD};
 use crate::id::BatchId;
 use crate::memory::{Blocks, Chain, Link, Mem};
 use crate::record::HEADER_LEN;
@@ -55,6 +55,11 @@ impl PackMem<'_> {
         Self { engine: None, scratch: Mem::Lent(&mut []) }
     }
 
+    /// Returns the largest batch that is packed, in bytes.
+    pub(crate) fn most(&self) -> usize {
+        if PIECES { usize::MAX } else { HEADER_LEN + piece_of(self.scratch.len()) }
+    }
+
     /// Returns the codecs that can be packed with it.
     pub(crate) fn codecs(&mut self) -> Codecs {
         match &mut self.engine {
@@ -68,7 +73,7 @@ impl PackMem<'_> {
 fn piece_of(len: usize) -> usize {
     // By the definition of `packed_room`, but for rounding.
     let mut piece = len.saturating_sub(64) / 13 * 6;
-    while scratch_bytes(piece + 1) <= len && piece < PIECE {
+    while PIECES && scratch_bytes(piece + 1) <= len && piece < PIECE {
         piece += 1;
     }
     piece.min(PIECE)
@@ -237,12 +242,15 @@ impl<'d> Packer<'d> {
 impl<'d> Producer<'d> {
     /// Returns when what waits to be packed continues.
     pub(super) fn packs_at(&self) -> Tick {
-        if self.packer.waits { self.packer.until } else { Tick::NEVER }
+        if PIECES && self.packer.waits { self.packer.until } else { Tick::NEVER }
     }
 
     /// Continues with the batch that is being packed, whether or not its turn has come: others wait
     /// for it.
     pub(super) fn pack_on(&mut self, cx: &mut Cx<'d>) {
+        if !PIECES {
+            return;
+        }
         self.packer.waits = false;
         if self.packer.until <= cx.now {
             (self.packer.until, self.packer.left) = (cx.now + Span::LEAST, PACE);
@@ -261,6 +269,12 @@ impl<'d> Producer<'d> {
     /// Packs a batch of a lane that was chosen for a request, unless it was chosen before. Returns
     /// false when that has to wait.
     pub(super) fn prepare(&mut self, cx: &mut Cx<'d>, batch: usize) -> bool {
+        if !PIECES {
+            if let Some(codec) = self.packer.codec_for(cx, self.batches[batch].part as usize) {
+                self.pack_whole(&mut cx.net.blocks, batch, codec);
+            }
+            return true;
+        }
         loop {
             let b = &self.batches[batch];
             if b.form != Form::Raw {
@@ -272,6 +286,34 @@ impl<'d> Producer<'d> {
                 Some(_) => {}
                 None => self.begin_packing(batch, codec),
             }
+        }
+    }
+
+    /// Packs a batch that is no longer than a piece into the memory that it leaves, which is always
+    /// enough.
+    fn pack_whole(&mut self, blocks: &mut Blocks<'d>, batch: usize, codec: Codec) {
+        let b = &mut self.batches[batch];
+        if b.form != Form::Raw {
+            return;
+        }
+        b.form = Form::Plain;
+        let (part, len) = (b.part as usize, b.chain.len().saturating_sub(HEADER_LEN));
+        self.close(part, batch);
+        let Self { batches, packer, .. } = self;
+        let b = &mut batches[batch];
+        packer.at = HEADER_LEN;
+        let begun = len <= packer.piece
+            && packer.engine.as_mut().is_some_and(|engine| engine.get().begin(codec, len));
+        if begun
+            && let Some(packed) = packer.pack(blocks, &b.chain, len, true)
+            && is_worth(len, packed)
+        {
+            b.unpacked.set(b.chain.len() as u32);
+            blocks.release(&mut b.chain);
+            let output = packer.scratch.get(packer.piece..).and_then(|output| output.get(..packed));
+            let _ = blocks.append(&mut b.chain, &[0; HEADER_LEN]);
+            let _ = blocks.append(&mut b.chain, output.unwrap_or_default());
+            b.form = Form::Packed(codec);
         }
     }
 
@@ -312,7 +354,7 @@ impl<'d> Producer<'d> {
             let last = packer.at + len == b.chain.len();
             let packed = packer.pack(&net.blocks, &b.chain, len, last);
             if first {
-                b.unpacked = b.chain.len() as u32;
+                b.unpacked.set(b.chain.len() as u32);
                 if packed.is_none_or(|packed| !is_worth(len, packed)) {
                     packer.batch = Link::NONE;
                     b.form = Form::Plain;
@@ -375,7 +417,7 @@ impl<'d> Producer<'d> {
     pub(super) fn unpack(&mut self, net: &mut Net<'d>, batch: usize) -> Option<bool> {
         let b = &self.batches[batch];
         let Form::Packed(codec) = b.form else { return Some(false) };
-        let len = b.unpacked as usize;
+        let len = b.unpacked.or(0) as usize;
         // It uses the scratch.
         if !self.packer.batch.is_none() {
             return None;
@@ -401,7 +443,7 @@ impl<'d> Producer<'d> {
     pub(super) fn refuse_zstd(&mut self, cx: &mut Cx<'d>, (lane, conn): (usize, usize)) {
         let version = cx.net.conns[conn].versions.best(crate::api::Kind::Produce, i16::MAX);
         let old = version.is_some_and(|version| version < ZSTD_SINCE);
-        if guard!("a broker that does not know zstd", old) {
+        if ZSTD && guard!("a broker that does not know zstd", old) {
             let error = Error::Peer(PeerFault::NoCodec(Codec::Zstd));
             self.refuse(cx, lane, error, |producer, cx, part| {
                 producer.packer.codec_for(cx, part) == Some(Codec::Zstd)
@@ -454,22 +496,22 @@ impl<'d> Packer<'d> {
 impl<'d> Producer<'d> {
     /// Notes a record.
     pub(super) fn list_culprit(blocks: &mut Blocks<'d>, b: &mut Batch, index: u32) {
-        if !b.blamed {
+        if !b.blamed.or(false) {
             blocks.release(&mut b.chain);
         }
-        if (!b.blamed || b.chain.len() > 0)
+        if (!b.blamed.or(false) || b.chain.len() > 0)
             && blocks.append(&mut b.chain, &index.to_be_bytes()).is_err()
         {
             blocks.release(&mut b.chain);
         }
-        b.blamed = true;
+        b.blamed.set(true);
     }
 
     /// Returns the next records of an ended batch that share an outcome, and whether they are the
     /// last.
     pub(super) fn next_listed(blocks: &mut Blocks<'d>, b: &mut Batch) -> (Event<'static>, bool) {
         // Where the last run ended: the fields have no other meaning any more.
-        let (from, mut at) = (b.reported, b.max_timestamp as usize);
+        let (from, mut at) = (b.reported.or(0), b.max_timestamp as usize);
         let (mut next, mut bad) = (listed(blocks, &b.chain, at), b.chain.len() == 0);
         let mut end = next.unwrap_or(b.count);
         if next == Some(from) {
@@ -479,7 +521,8 @@ impl<'d> Producer<'d> {
                 next = listed(blocks, &b.chain, at);
             }
         }
-        (b.reported, b.max_timestamp) = (end, at as i64);
+        b.reported.set(end);
+        b.max_timestamp = at as i64;
         let error = match b.error {
             Some(Error::Broker(code)) if !bad => Error::BatchRefused(code),
             other => other.unwrap_or(Error::TimedOut),
@@ -489,7 +532,7 @@ impl<'d> Producer<'d> {
             blocks.release(&mut b.chain);
         }
         let (batch, to, maybe_written) = (BatchId(b.id), b.to, b.maybe_written);
-        let (first, count) = (b.first + from, end - from);
+        let (first, count) = (b.first.or(0) + from, end - from);
         (Event::Failed { batch, to, first, count, error, maybe_written }, last)
     }
 }

@@ -4,16 +4,18 @@ use super::lane::Due;
 #[cfg(feature = "pack")]
 use super::pack::codec_of;
 use super::send::Next;
-use super::{Batch, Place, Producer, Stage};
+use super::{Batch, Marks, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{Draft, Net};
+#[cfg(feature = "pack")]
+use crate::has::PIECES;
 use crate::memory::Link;
 use crate::record::{self, HEADER_LEN, Seal};
 use crate::time::{Span, Tick};
 #[cfg(feature = "pack")]
 use crate::wire::ApiKey;
-use crate::wire::{Full, Uuid, produce};
+use crate::wire::{Full, produce};
 
 /// The first batch to a new partition takes its followers up to 1.6 s: its request must not time
 /// out earlier, however close its delivery deadline is (R11).
@@ -48,7 +50,7 @@ impl<'d> Producer<'d> {
         let (draft, first) = loop {
             let picked = self.pick_batches(cx, lane, due, most);
             #[cfg(feature = "pack")]
-            if picked.waits && !self.goes_early(cx, conn, &picked) {
+            if PIECES && picked.waits && !self.goes_early(cx, conn, &picked) {
                 self.unpick(cx, &picked);
                 return Some(false);
             }
@@ -95,7 +97,8 @@ impl<'d> Producer<'d> {
         let q = &mut self.queues[b.part as usize];
         q.in_flight += 1;
         let epoch = cx.cluster.table[b.part as usize].epoch;
-        q.known &= guard!("another leader's first batch alone", q.sent_epoch == epoch => true);
+        let same = guard!("another leader's first batch alone", q.sent_epoch == epoch => true);
+        q.marks.keep(Marks::KNOWN, same);
         q.sent_epoch = epoch;
     }
 
@@ -185,7 +188,7 @@ impl<'d> Producer<'d> {
             }
             picked.bytes += len;
             let slot = usize::from(cx.cluster.table[part].topic);
-            picked.ids &= cx.cluster.topics[slot].wire_id() != Uuid::ZERO;
+            picked.ids &= !cx.cluster.topics[slot].lacks_id();
             picked.count += 1;
             cx.net.outgoing[batch].chain = b.chain;
             self.pick(&mut cx.net, picked, slot, batch);
@@ -291,9 +294,10 @@ impl<'d> Producer<'d> {
         } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.queues[part];
             // A known sequence of 0 has wrapped.
-            let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.known;
+            let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.marks.has(Marks::KNOWN);
             if unknown || p.producer_id != self.producer_id {
-                p.known &= (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
+                let same = (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
+                p.marks.keep(Marks::KNOWN, same);
                 (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
                 p.next_sequence = self.rare.sequence(self.epoch);
             }

@@ -1,7 +1,7 @@
 //! Which batches are sent now: deadlines, order and sequences decide.
 
 use super::lane::Due;
-use super::{Identity, Place, Producer, Stage};
+use super::{Identity, Marks, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
@@ -308,7 +308,9 @@ impl<'d> Producer<'d> {
             Acks::None => u8::MAX,
             // A leader that does not know this producer accepts any sequence as the first: the
             // second batch must not overtake the first one.
-            _ if idempotent && guard!("first batch alone", p.known && same => true) => {
+            _ if idempotent
+                && guard!("first batch alone", p.marks.has(Marks::KNOWN) && same => true) =>
+            {
                 PRODUCE_IN_FLIGHT as u8
             }
             _ => 1,
@@ -338,7 +340,10 @@ impl<'d> Producer<'d> {
     /// Begins a new epoch for a partition whose sequence broke, of which this is the next batch.
     /// Returns whether that has to wait.
     pub(super) fn begin_epoch(&mut self, part: usize, batch: usize) -> bool {
-        if !guard!("a broken sequence begins a new epoch", self.queues[part].bump) {
+        if !guard!(
+            "a broken sequence begins a new epoch",
+            self.queues[part].marks.has(Marks::BROKEN)
+        ) {
             return false;
         }
         if guard!("a new epoch waits for the old one", self.queues[part].in_flight > 0) {
@@ -358,7 +363,7 @@ impl<'d> Producer<'d> {
     fn restart_sequence(&mut self, part: usize) {
         self.raise_epoch();
         let p = &mut self.queues[part];
-        (p.bump, p.known) = (false, false);
+        p.marks = Marks(0);
         p.next_sequence = 0;
         (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
         let mut link = p.head;

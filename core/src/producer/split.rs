@@ -87,9 +87,10 @@ impl<'d> Producer<'d> {
         };
         let b = &mut self.batches[batch];
         net.blocks.truncate(&mut b.chain, at);
-        (b.stage, b.sealed, b.oversize, b.attempts) = (Stage::Ready, false, false, 0);
-        let mut other =
-            Batch { first: b.first + keep, count: rest, max_timestamp, chain: second, ..*b };
+        (b.stage, b.sealed, b.attempts) = (Stage::Ready, false, 0);
+        b.oversize.set(false);
+        let mut other = Batch { count: rest, max_timestamp, chain: second, ..*b };
+        other.first.set(b.first.or(0) + keep);
         (b.count, b.max_timestamp) = (keep, first_max);
         if other.sequence >= 0 {
             other.sequence = advance(other.sequence, keep);
