@@ -12,6 +12,7 @@ mod consumer;
 mod deadlines;
 mod driver;
 mod metrics;
+mod old;
 mod producer;
 mod reasons;
 mod waiting;
