@@ -1,8 +1,8 @@
 //! The batch reader: any bytes, and any header with a right checksum.
 
 use kavka_core::record::{
-    self, BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, Record, Records, TimestampType,
-    check_crc, peek_len, varint,
+    self, BatchHeader, ControlRecord, HEADER_LEN, Magic, PEEK_LEN, Record, Records, TimestampType,
+    check_crc, check_records, parse_old, peek_len, varint,
 };
 
 use crate::input::Input;
@@ -12,11 +12,18 @@ use crate::memory::still;
 const CRC: core::ops::Range<usize> = 17..21;
 /// BatchLength.
 const LENGTH: core::ops::Range<usize> = 8..12;
+/// Position of the magic in all formats.
+const MAGIC: usize = 16;
 
-/// Reads flags, then a batch: bit 0 corrects its length, bit 1 its magic, bit 2 its checksum.
+/// Reads flags, then a batch: bit 0 corrects its length, bit 1 its magic, bit 2 its checksum. With
+/// bits 3 and 4: messages of magic 0 and 1, of which these correct the first one, and bit 5 the
+/// checksums of all others.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let (flags, from) = (input.byte(), input.number());
+    if flags & 24 == 24 {
+        return old(input.rest(), flags, from);
+    }
     let bytes = mended(input.rest(), flags);
     varints(&bytes);
     if let Some(front) = bytes.first_chunk::<PEEK_LEN>()
@@ -58,7 +65,7 @@ fn mended(bytes: &[u8], flags: u8) -> Vec<u8> {
         bytes[LENGTH].copy_from_slice(&len.to_be_bytes());
     }
     if flags & 2 != 0 {
-        bytes[16] = 2;
+        bytes[MAGIC] = 2;
     }
     if flags & 4 != 0 {
         let len = bytes[LENGTH].iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
@@ -67,6 +74,106 @@ fn mended(bytes: &[u8], flags: u8) -> Vec<u8> {
         bytes[CRC].copy_from_slice(&crc.to_be_bytes());
     }
     bytes
+}
+
+/// Message sets: as they are, and as what was unpacked from a compressed message.
+fn old(bytes: &[u8], flags: u8, from: i64) {
+    let bytes = mended_set(bytes, flags);
+    let Ok(header) = still(|| parse_old(&bytes)) else { return };
+    let len = header.total_len();
+    assert!(len <= bytes.len() && header.count > 0 && header.magic != Magic::V2, "{header:?}");
+    assert!(header.next_offset() > header.base_offset.min(i64::MAX - 1), "{header:?}");
+    assert!(!header.is_control() && !header.is_transactional(), "{header:?}");
+    // The run of messages is all that it says, and can be found again in its bytes alone.
+    assert_eq!(still(|| parse_old(&bytes[..len])), Ok(header));
+    if header.codec() == 0 {
+        let read = walk_set(&header, Records::new(&header, &bytes), len);
+        let count = usize::try_from(header.count).expect("positive");
+        assert_eq!((read.0, read.1, read.2), (count, None, header.next_offset()), "{header:?}");
+    }
+    // The value of a compressed message, as if it had not been compressed; and all of the bytes.
+    for body in [header.body(&bytes), &bytes] {
+        let (count, fault, next) = walk_set(&header, Records::unpacked(&header, body), body.len());
+        let Err(damage) = still(|| check_records(&header, body)) else {
+            assert_eq!(fault, None, "{header:?}");
+            continue;
+        };
+        assert_eq!((Some(damage.why), damage.sound.next_offset()), (fault, next), "{header:?}");
+        if count > 0 {
+            // What can be read stays the same without the rest.
+            let sound = &body[..damage.sound.total_len() - HEADER_LEN];
+            let again = Records::unpacked(&damage.sound, sound);
+            let before = Records::unpacked(&header, body).map_while(Result::ok);
+            let before: Vec<_> = before.map(|r| (r.offset, r.timestamp, r.key, r.value)).collect();
+            let again = again.map(|r| r.expect("sound"));
+            assert!(
+                again.map(|r| (r.offset, r.timestamp, r.key, r.value)).eq(before),
+                "{:?} of {header:?}",
+                damage.sound
+            );
+        }
+        let later = Records::unpacked(&header, body).from_offset(from);
+        assert!(later.filter_map(Result::ok).all(|r| r.offset >= from), "from offset {from}");
+    }
+}
+
+/// Returns how many messages can be read, why no more, and the offset after them.
+fn walk_set(
+    header: &BatchHeader,
+    mut records: Records<'_>,
+    len: usize,
+) -> (usize, Option<record::Malformed>, i64) {
+    let (_, most) = records.size_hint();
+    let (mut count, mut next) = (0, 0);
+    loop {
+        match still(|| records.next()) {
+            Some(Ok(record)) => {
+                count += 1;
+                let first = count == 1;
+                assert!(first || record.offset >= next, "{} of {header:?}", record.offset);
+                assert!(record.offset <= header.last_offset(), "{} of {header:?}", record.offset);
+                next = record.offset + 1;
+                assert_eq!(record.headers.len(), 0);
+                rewrite(&record.to_record(), 0);
+                assert!(count <= len / 26 && most.is_some_and(|most| count <= most), "{count}");
+            }
+            Some(Err(why)) => {
+                assert!(records.next().is_none(), "goes on after an error");
+                return (count, Some(why), next);
+            }
+            None => return (count, None, next),
+        }
+    }
+}
+
+fn mended_set(bytes: &[u8], flags: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let (mut at, mut first) = (0, true);
+    while bytes.len() - at > MAGIC {
+        let rest = &mut bytes[at..];
+        if first && flags & 1 != 0 {
+            let len = u32::try_from(rest.len() - PEEK_LEN).expect("inputs are small");
+            rest[LENGTH].copy_from_slice(&len.to_be_bytes());
+        }
+        if first && flags & 2 != 0 {
+            rest[MAGIC] &= 1;
+        }
+        let len = rest[LENGTH].iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+        let end = len.saturating_add(PEEK_LEN).min(rest.len());
+        if flags & if first { 4 } else { 32 } != 0 && end >= MAGIC {
+            let crc = crc32(&rest[MAGIC..end]);
+            rest[PEEK_LEN..MAGIC].copy_from_slice(&crc.to_be_bytes());
+        }
+        (at, first) = (at + end, false);
+    }
+    bytes
+}
+
+/// CRC-32 of IEEE 802.3, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
+    })
 }
 
 fn walk(header: &BatchHeader, mut records: Records<'_>, len: usize) {
@@ -109,6 +216,7 @@ fn rewrite(record: &Record<'_>, headers: usize) {
         base_offset: 0,
         batch_length: 0,
         partition_leader_epoch: 0,
+        magic: Magic::V2,
         crc: 0,
         attributes: 0,
         last_offset_delta: 3,

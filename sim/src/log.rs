@@ -117,6 +117,14 @@ impl Log {
         Ok(Appended::New(base))
     }
 
+    /// Lets consumers get the last batch as these bytes.
+    pub(crate) fn serve_last_as(&mut self, served: Bytes) {
+        if let Some(last) = self.batches.back_mut() {
+            self.position = last.position + served.len() as u64;
+            last.served = served;
+        }
+    }
+
     /// `ProducerAppendInfo.checkSequence` and `ProducerStateEntry.findDuplicateBatch`.
     fn check_sequence(&self, header: &Header, strict: bool) -> Result<Option<i64>, Refused> {
         if header.producer_id < 0 {

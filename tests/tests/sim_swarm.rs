@@ -121,8 +121,9 @@ fn loads_are_drawn_now_and_then() {
     let packs = any(|client| client.config.compression.is_some());
     assert!((500..950).contains(&packs), "compression: {packs}");
     assert!((200..500).contains(&count(&|plan| !plan.codecs.is_empty())), "topics with a codec");
-    let [wide, slow, stalled, missing, racks, codecs] = [false; 6];
-    let off = Loads { wide, slow, stalled, missing, racks, codecs };
+    assert!((150..350).contains(&count(&|plan| !plan.old.is_empty())), "older formats");
+    let [wide, slow, stalled, missing, racks, codecs, old] = [false; 7];
+    let off = Loads { wide, slow, stalled, missing, racks, codecs, old };
     for (seed, plan) in (1..=100).zip(&plans) {
         let plain = Plan::draw_with(seed, off);
         let loaded = |c: &ClientPlan| {
@@ -131,7 +132,7 @@ fn loads_are_drawn_now_and_then() {
             c.rate.is_some() || c.stall.is_some() || c.missing > 0 || racked || packs
         };
         let bare = plan.topics.len() <= 3 && !plan.options.rack_aware && plan.codecs.is_empty();
-        if bare && !plan.clients.iter().any(loaded) {
+        if bare && plan.old.is_empty() && !plan.clients.iter().any(loaded) {
             assert_eq!(format!("{plain:?}"), format!("{plan:?}"), "seed {seed}");
         }
         assert!(!plain.clients.iter().any(loaded) && plain.topics.len() <= 3, "seed {seed}");

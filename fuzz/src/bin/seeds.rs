@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kafka_protocol::messages::ApiKey;
-use kavka_core::record::{BatchHeader, HEADER_LEN};
+use kavka_core::record::{BatchHeader, HEADER_LEN, parse_old};
 use kavka_core::wire::{ApiKey as Key, Step, header};
 use kavka_fuzz::apis::{APIS, versions};
 use serde_json::Value;
@@ -19,6 +19,7 @@ fn main() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
     let mut count = answers(&data, &folder);
     count += records(&data, &folder);
+    count += message_sets(&data, &folder);
     count += conversations(&folder);
     count += packing(&folder);
     println!("{count} seeds in {}", folder.display());
@@ -92,6 +93,26 @@ fn records(data: &Path, folder: &Path) -> usize {
                 write(folder, "records", &name, &[&[7, 0], &bytes[..]].concat());
                 packed(folder, &bytes);
             }
+        }
+    }
+    seen.len()
+}
+
+/// Writes message sets: as they are, with flags for what to repair, and what is inside of compressed
+/// ones, for `codecs`.
+fn message_sets(data: &Path, folder: &Path) -> usize {
+    let mut seen = BTreeSet::new();
+    for line in lines(&data.join("records/old.jsonl")) {
+        let bytes = bytes(&line);
+        let Ok(header) = parse_old(&bytes) else { continue };
+        if bytes.len() <= LONGEST && seen.insert(bytes.len()) {
+            let name = format!("set-{}", bytes.len());
+            write(folder, "records", &name, &[&[8 + 16 + 2 + 4 + 32, 0], &bytes[..]].concat());
+        }
+        if let Some(place) = header.codec().checked_sub(1) {
+            let body = header.body(&bytes);
+            let name = format!("{place}-set-{}", body.len());
+            write(folder, "codecs", &name, &[&[place], body].concat());
         }
     }
     seen.len()

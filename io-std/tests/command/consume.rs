@@ -275,6 +275,34 @@ fn json_names_the_broker_that_leads_and_the_kind_of_time() {
     assert!(text.ends_with(end), "{text}");
 }
 
+/// Messages of magic 0 have no time; those of magic 1, compressed or not, are as others.
+#[test]
+fn records_of_old_formats_are_printed_as_others() {
+    for (magic, kind) in [(0, "unknown"), (1, "create")] {
+        for codec in ["none", "gzip", "snappy", "lz4"] {
+            let server = with_topic(1);
+            server.with(|cluster| cluster.set_old_format("t", magic, 3)).expect("set");
+            feed(at(&server, &["produce", "t", "-z", codec, "-K", "="]), b"k=a\nk=b\nk=c\n").good();
+            feed(at(&server, &["produce", "t", "-z", codec, "-K", "="]), b"k=d\n").good();
+            let text = run(&server, &["consume", "t", "-e"]).good().text();
+            assert_eq!(text, "a\nb\nc\nd\n", "magic {magic}, {codec}");
+            let text = run(&server, &["consume", "t", "-e", "--json"]).good().text();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), 4, "magic {magic}, {codec}: {text}");
+            for (n, line) in lines.iter().enumerate() {
+                let kind = if n < 3 { kind } else { "create" };
+                let kind = format!("\"offset\":{n},\"tstype\":\"{kind}\",\"ts\":");
+                assert!(line.contains(&kind), "magic {magic}, {codec}: {line}");
+                let value = ["a", "b", "c", "d"][n];
+                let rest = format!("\"headers\":[],\"key\":\"k\",\"payload\":\"{value}\"}}");
+                assert!(line.ends_with(&rest), "magic {magic}, {codec}: {line}");
+            }
+            let none = text.contains("\"ts\":-1,");
+            assert_eq!(none, magic == 0, "magic {magic}, {codec}: {text}");
+        }
+    }
+}
+
 #[test]
 fn a_leader_that_moves_is_named_by_json() {
     let server = crate::server(2);

@@ -204,6 +204,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// Appends a batch that consumers get as other bytes, such as damaged messages of an older format
+    /// ([`old`](crate::old)), whose offsets the caller has to know.
+    ///
+    /// # Errors
+    /// As [`Cluster::append_batch`].
+    pub fn append_served(
+        &mut self,
+        name: &str,
+        partition: u32,
+        batch: &[u8],
+        served: Bytes,
+    ) -> Result<(), i16> {
+        let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
+        let (name, state) = self.partition_mut(name, partition)?;
+        let (epoch, log) = (state.epoch, state.log_mut());
+        let appended = log.append(&header, batch, epoch, false, None);
+        appended.map_err(|refused| refused.code)?;
+        log.serve_last_as(served);
+        self.changed(&name, partition as usize);
+        Ok(())
+    }
+
     /// Takes an API out of what all brokers offer, as in other implementations of the protocol.
     pub fn withhold(&mut self, api: ApiKey) {
         self.withheld.push(api);

@@ -28,7 +28,7 @@ const JAVA: [&str; 7] = ["none", "gzip", "snappy", "lz4", "lz4:17", "zstd", "zst
 const RECORDS: usize = 3000;
 
 /// Topic, partition, offset, key, value.
-type Row = (String, u32, i64, String, String);
+pub(crate) type Row = (String, u32, i64, String, String);
 
 fn topic(compression: &str, stored: &str) -> String {
     format!("{}-{stored}", compression.replace(':', "-"))
@@ -168,7 +168,12 @@ fn read_by_java(cluster: &Cluster, version: Version) -> Vec<Row> {
 }
 
 /// Runs a program of `data/java`, and returns the rows that it prints.
-fn java(cluster: &Cluster, version: Version, program: &str, arguments: &[String]) -> Vec<Row> {
+pub(crate) fn java(
+    cluster: &Cluster,
+    version: Version,
+    program: &str,
+    arguments: &[String],
+) -> Vec<Row> {
     let jars = jars::fetch(version).expect("the broker's jars");
     let mut command = Command::new("java");
     command.arg("-cp").arg(jars.join("*")).args(["-Xmx256m", "-XX:TieredStopAtLevel=1"]);

@@ -8,5 +8,6 @@ mod chaos;
 mod compression;
 mod faults;
 mod load;
+mod old;
 mod replicas;
 mod versions;

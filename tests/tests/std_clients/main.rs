@@ -13,6 +13,7 @@ mod consumer;
 mod deadlines;
 mod driver;
 mod metrics;
+mod old;
 mod producer;
 mod reasons;
 mod waiting;

@@ -30,12 +30,22 @@ pub struct Loads {
     pub racks: bool,
     /// Clients that compress, and topics that brokers compress otherwise.
     pub codecs: bool,
+    /// Logs that begin with message sets of magic 0 or 1.
+    pub old: bool,
 }
 
 impl Default for Loads {
     /// Returns the loads that the client withstands.
     fn default() -> Self {
-        Self { wide: true, slow: true, stalled: true, missing: true, racks: true, codecs: true }
+        Self {
+            wide: true,
+            slow: true,
+            stalled: true,
+            missing: true,
+            racks: true,
+            codecs: true,
+            old: true,
+        }
     }
 }
 
@@ -44,7 +54,7 @@ impl Loads {
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
-        let [mut racks, mut linger, mut codecs] = [5, 6, 7].map(rng);
+        let [mut racks, mut linger, mut codecs, mut old] = [5, 6, 7, 8].map(rng);
         for client in &mut plan.clients {
             client.config.linger_when_idle = linger.chance(33);
         }
@@ -76,6 +86,14 @@ impl Loads {
         }
         if self.codecs {
             compress(plan, &mut codecs);
+        }
+        if self.old {
+            for topic in 0..plan.topics.len() {
+                if old.chance(15) {
+                    let until = old.pick(&[5, 30, 200, i64::MAX]);
+                    plan.old.push((topic, old.pick(&[0, 1]), until));
+                }
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Plan {
     pub topics: Vec<u32>,
     /// Codecs that brokers store topics with, by topic, where that is not the producer's choice.
     pub codecs: Vec<(usize, i16)>,
+    /// Topics whose logs begin with message sets: topic, magic, and the offset where batches begin.
+    pub old: Vec<(usize, i8, i64)>,
     /// The clients.
     pub clients: Vec<ClientPlan>,
     /// The network while anything may fail.
@@ -134,6 +136,7 @@ impl Plan {
             options,
             topics,
             codecs: Vec::new(),
+            old: Vec::new(),
             loses_one: false,
             strict_fetch: false,
         };
@@ -372,6 +375,11 @@ impl fmt::Display for Plan {
             loads.extend(client.config.compression.map(|codec| codec.to_string()));
         }
         loads.extend(self.codecs.iter().map(|(topic, codec)| format!("topic {topic}: {codec}")));
+        loads.extend(
+            self.old
+                .iter()
+                .map(|(topic, magic, until)| format!("topic {topic}: magic {magic} below {until}")),
+        );
         if self.options.racks > 0 {
             loads.push(format!("{} racks", self.options.racks));
         }

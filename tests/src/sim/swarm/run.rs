@@ -106,6 +106,9 @@ impl<'p> Run<'p> {
         for (topic, codec) in &plan.codecs {
             let _ = world.cluster.set_compression(&Plan::topic(*topic), Some(*codec));
         }
+        for (topic, magic, until) in &plan.old {
+            let _ = world.cluster.set_old_format(&Plan::topic(*topic), *magic, *until);
+        }
         let nemesis = Nemesis::new(plan, rng.fork());
         let mut run = Self { plan, world, nemesis, oracle: Oracle::new(plan, history), gone: None };
         for (process, client) in plan.clients.iter().enumerate() {
