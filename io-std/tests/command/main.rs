@@ -7,7 +7,10 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod causes;
 mod consume;
+mod effects;
+mod ends;
 mod json;
 mod live;
 mod partitions;
