@@ -310,3 +310,29 @@ fn open(address: SocketAddr, silence: Duration) -> io::Result<TcpStream> {
         _ => Ok(socket.into()),
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn the_system_is_to_notice_a_peer_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (silence, time, interval) in [(30, 15, 5), (9, 4, 1), (1, 1, 1)] {
+            let silence = Duration::from_secs(silence);
+            let stream = open(listener.local_addr().unwrap(), silence).unwrap();
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(silence));
+            assert!(socket.keepalive().unwrap(), "{silence:?}");
+            let times = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+            let times = (times.0.unwrap().as_secs(), times.1.unwrap().as_secs());
+            assert_eq!(times, (time, interval), "{silence:?}");
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            assert!(socket.tcp_nodelay().unwrap());
+        }
+    }
+}

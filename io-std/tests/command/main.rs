@@ -7,9 +7,12 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod causes;
 mod consume;
 mod damage;
 mod gone;
+mod effects;
+mod ends;
 mod json;
 mod live;
 mod partitions;

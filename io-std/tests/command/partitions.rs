@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kavka_std::kavka_core::murmur2::{murmur2, positive};
 use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 
 use crate::live::Live;
@@ -129,4 +130,38 @@ fn a_partition_that_stops_in_the_middle_is_named() {
     let said =
         ["t, partition 1: no records after 0 of 2", "the last trouble was: read t, partition 1"];
     assert_eq!(ran.bad(1, &said).lines(), ["0a", "0b", "2a", "2b"]);
+}
+
+/// Twelve one-shot producers beside a dead broker, before and after the others have noticed: what
+/// may go to any partition goes to those that can be written, what belongs to one says why not.
+#[test]
+fn records_without_key_are_written_where_there_is_a_leader() {
+    for session in [LONG * 10, Duration::from_millis(300)] {
+        let server = half_dead(session);
+        let noticed = session < LONG;
+        if noticed {
+            await_leaderless(&server);
+        }
+        let written = || [0, 2].map(|index| server.log_len("t", index)).iter().sum::<i64>();
+        let before = written();
+        for n in 0..12 {
+            let args = ["produce", "t", "--delivery-timeout", "60"];
+            let ran = feed(at(&server, &args), format!("{n}\n").as_bytes());
+            assert_eq!(ran.code, Some(0), "noticed: {noticed}, producer {n}: {ran:?}");
+        }
+        assert_eq!(written() - before, 12, "noticed: {noticed}");
+        // murmur2 of a key chooses its partition.
+        let of = |key: &String| positive(murmur2(key.as_bytes())) % 3;
+        let key_of = |index| (0..).map(|n: u32| n.to_string()).find(|key| of(key) == index);
+        let [good, dead] = [0, 1].map(|index| key_of(index).expect("a key"));
+        feed(at(&server, &["produce", "t", "-k", &good]), b"a\n").good();
+        assert_eq!(written() - before, 13, "noticed: {noticed}");
+        let why = if noticed { "no leader" } else { "refused" };
+        for to in [&["-k", &dead][..], &["-p", "1"]] {
+            let args = [&["produce", "t", "--delivery-timeout", "2"], to].concat();
+            let ran = feed(at(&server, &args), b"a\n");
+            ran.bad(1, &["of 1 records: 1 record lost", "partition 1", why]);
+        }
+        assert_eq!(written() - before, 13, "noticed: {noticed}");
+    }
 }

@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::process::Stdio;
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -41,7 +43,7 @@ fn progress_is_shown_on_a_terminal_and_wiped_in_the_end() {
     let mut stdin = child.stdin.take().expect("piped");
     let feeding = thread::spawn(move || {
         use std::io::Write;
-        let until = std::time::Instant::now() + std::time::Duration::from_millis(600);
+        let until = std::time::Instant::now() + Duration::from_millis(600);
         while std::time::Instant::now() < until {
             stdin.write_all(b"line\n").expect("it reads");
         }
@@ -55,26 +57,45 @@ fn progress_is_shown_on_a_terminal_and_wiped_in_the_end() {
 
 #[test]
 fn progress_shows_how_much_is_left() {
+    const RECORDS: usize = 300;
     let server = with_topic(1);
-    let many = vec!["x"; 2000];
-    fill(&server, 0, &many);
-    let (ours, theirs) = terminal();
-    // So slow a reader that it takes a while.
-    let mut command = at(&server, &["consume", "t", "-e", "-f", &"%s".repeat(1000)]);
+    let value = "x".repeat(10_000);
+    fill(&server, 0, &[value.as_str(); RECORDS]);
+    let (mut ours, theirs) = terminal();
+    let mut command = at(&server, &["consume", "t", "-e"]);
     command.stderr(Stdio::from(theirs));
     let mut child = command.spawn().expect("it starts");
     drop(command);
     let mut stdout = child.stdout.take().expect("piped");
-    let slow = thread::spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
-        while stdout.read(&mut buffer).expect("output") > 0 {
-            thread::sleep(std::time::Duration::from_millis(20));
+    let (seen, wait) = channel();
+    let watching = thread::spawn(move || {
+        let (mut all, mut buffer) = (String::new(), [0; 4096]);
+        while let Ok(read @ 1..) = ours.read(&mut buffer) {
+            all += &String::from_utf8_lossy(&buffer[..read]);
+            if all.contains(" to go") {
+                let _ = seen.send(()); // once is enough
+            }
         }
+        all
     });
-    let shown = read_all(ours);
-    slow.join().expect("read");
-    assert!(child.wait().expect("its end").success(), "{shown}");
-    assert!(shown.contains(" to go") || shown.is_empty(), "{shown:?}");
+    // A slow reader until the line is there: three seconds for everything, where one is due after
+    // a fifth of one.
+    let (mut read, mut buffer, mut shown) = (0, vec![0; 10_000], false);
+    loop {
+        match stdout.read(&mut buffer).expect("output") {
+            0 => break,
+            more => read += more,
+        }
+        shown = shown || wait.recv_timeout(Duration::from_millis(10)).is_ok();
+    }
+    let all = watching.join().expect("watched");
+    assert!(child.wait().expect("its end").success(), "{all:?}");
+    assert_eq!(read, RECORDS * (value.len() + 1));
+    assert!(all.contains(" to go"), "{all:?}");
+    let left = all.split(" to go").next().and_then(|line| line.rsplit(", ").next());
+    let left = left.and_then(|left| left.parse::<usize>().ok());
+    assert!(left.is_some_and(|left| (1..RECORDS).contains(&left)), "{all:?}");
+    assert!(all.ends_with("\r\u{1b}[K"), "wiped in the end: {all:?}");
 }
 
 #[test]

@@ -110,3 +110,41 @@ fn each_of_several_connections_is_freed_after_a_second_of_its_own() {
     };
     assert_eq!(start.until(delivered), Duration::from_secs(1));
 }
+
+/// The records wait in the buffer of the other connection to the same broker.
+#[test]
+fn acknowledgements_and_probes_are_on_time_while_records_wait() {
+    let world = World::new(1).topic("t", 1);
+    let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
+    s.produce(t, 0, "a producer id");
+    let asked = s.expect::<ProduceRequest>();
+    s.acknowledge(&asked, 0);
+    let asked = s.expect::<FetchRequest>();
+    s.listening = false;
+    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    take_news(&mut s, Duration::from_secs(1));
+    let probes = s.client.stats().probes.requests;
+    for turn in 0..20 {
+        s.produce(t, 0, "b");
+        let produced = s.now();
+        let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
+        s.acknowledge(&asked, turn + 1);
+        let now = s.now();
+        let news = s.client.poll_news(now).map(|(event, _)| event);
+        let delivered = matches!(news, Some(Event::Delivered { count: 1, .. }));
+        assert!(delivered, "record {turn}: {news:?}");
+        let took = produced.until(now);
+        assert!(took < Duration::from_millis(20), "record {turn}: {took:?}");
+        let age = s.client.freshness(t).unwrap().confirmed.until(now);
+        assert!(age <= Duration::from_millis(1100), "after {turn} records: {age:?} old");
+        take_news(&mut s, Duration::from_millis(500));
+    }
+    let probes = s.client.stats().probes.requests - probes;
+    assert!((9..=11).contains(&probes), "{probes} probes in ten seconds");
+    s.listening = true;
+    assert_eq!(s.records(), [(0, 0, "a".into())]);
+}

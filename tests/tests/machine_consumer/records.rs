@@ -109,6 +109,25 @@ fn damage_inside_a_batch_parks_its_partition_there() {
     }
 }
 
+/// A count of 0 is a batch without records, whatever bytes follow (Java's `DefaultRecordBatch`
+/// returns an empty iterator): the position moves over it, and nothing is damaged.
+#[test]
+fn a_count_of_0_with_records_behind_it_is_an_empty_batch() {
+    let hollow = |base| Batch { count: 0, ..Batch::new(base, &["x", "y"]) }.bytes();
+    let cases: [(&[Bytes], i64, &[i64]); 3] = [
+        (&[hollow(0)], 2, &[]),
+        (&[hollow(0), batch(2, &["c"])], 3, &[2]),
+        (&[batch(0, &["a"]), hollow(1), batch(3, &["d"]), hollow(4)], 6, &[0, 3]),
+    ];
+    for (n, (bytes, want, offsets)) in cases.into_iter().enumerate() {
+        let (next, got, reported) = after(bytes);
+        let got: Vec<_> = got.into_iter().map(|(offset, _)| offset).collect();
+        assert_eq!((next, got.as_slice()), (Some(want), offsets), "case {n}");
+        let parked = |event: &Event<'_>| matches!(event, Event::Corrupt { .. });
+        assert!(!reported.iter().any(parked), "case {n}: {reported:?}");
+    }
+}
+
 /// A position in the middle of a batch, behind or before the damage.
 #[test]
 fn damage_is_reported_at_the_first_record_that_was_not_read() {

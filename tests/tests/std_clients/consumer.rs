@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kavka_std::{Config, Consumer, ErrorKind, Event, Limits, Producer, Record, Start};
+use kavka_tests::script::fetch::Batch;
 use kavka_tests::sim::{ApiKey, Options, Server};
 
 use super::{LONG, MISSING, Read, assert_gapless, config, read, reported, server};
@@ -145,6 +146,46 @@ fn where_reading_begins_and_ends_is_reported() {
     begins.sort_unstable();
     ends.sort_unstable();
     assert_eq!((begins, ends), (vec![(0, 0), (1, 0)], vec![(0, 10), (1, 0)]));
+}
+
+/// A commit marker, an empty batch and the end of a compacted one hold no records: a program that
+/// reads up to the end has to learn that it is there.
+#[test]
+fn the_position_moves_over_what_holds_no_records() {
+    let marker = Batch { attributes: 0x30, ..Batch::new(3, &["commit"]) };
+    let empty = Batch { last_delta: 1, ..Batch::new(3, &[]) };
+    let compacted = Batch { last_delta: 5, ..Batch::new(3, &["3"]) };
+    let tails = [("marker", marker, 4), ("empty", empty, 5), ("compacted", compacted, 9)];
+    for (what, tail, end) in tails {
+        let server = server(1);
+        server.create_topic("t", 1).unwrap();
+        fill(&server, "t", 0, 0..3);
+        server.with(|cluster| cluster.append_batch("t", 0, &tail.bytes())).unwrap();
+        let config = config(&server).start(Start::Earliest);
+        let consumer = Consumer::assign_all(config, &["t"]).unwrap();
+        let events = consumer.events();
+        let (mut values, until) = (Vec::new(), Instant::now() + LONG);
+        let reported = loop {
+            assert!(Instant::now() < until, "{what}: no end; {:?}", consumer.position("t", 0));
+            if let Some(chunk) = consumer.next_timeout(Duration::from_millis(10)).unwrap() {
+                values.extend(chunk.records().map(|record| record.unwrap().offset));
+            }
+            let end = |event| match event {
+                Event::EndOfPartition { offset, .. } => Some(offset),
+                _ => None,
+            };
+            if let Some(offset) = std::iter::from_fn(|| events.try_next()).find_map(end) {
+                break offset;
+            }
+        };
+        assert_eq!((reported, consumer.position("t", 0)), (end, Some(end)), "{what}");
+        let count = 3 + i64::from(what == "compacted");
+        assert_eq!(values, (0..count).collect::<Vec<_>>(), "{what}");
+        // What comes then is read, and reported as the end.
+        fill(&server, "t", 0, 100..101);
+        let chunk = consumer.next_timeout(LONG).unwrap().expect("a record");
+        assert_eq!(chunk.records().next().unwrap().unwrap().offset, end, "{what}");
+    }
 }
 
 #[test]

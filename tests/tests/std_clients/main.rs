@@ -14,6 +14,7 @@ mod deadlines;
 mod driver;
 mod metrics;
 mod old;
+mod peers;
 mod producer;
 mod reasons;
 mod waiting;

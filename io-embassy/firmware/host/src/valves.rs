@@ -20,6 +20,8 @@ const RUN: u32 = 2;
 const PARTITIONS: (u32, u32) = (3, 6);
 /// Between two commands.
 const PACE: Duration = Duration::from_millis(10);
+/// Bytes of a command that the board can read, and whose reply is above its largest request.
+const LARGE: usize = 2500;
 /// The last reply must arrive within this time.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -73,11 +75,13 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
     println!("{report}");
     check(report.is_clean(), || "answers differ from commands".to_owned())?;
     check(report.read == u64::from(expected), || "answers to nobody".to_owned())?;
-    check(done.number("growths")? == 1, || "the growth went unnoticed".to_owned())
+    check(done.number("growths")? == 1, || "the growth went unnoticed".to_owned())?;
+    let passed = done.number("passed")?;
+    check(passed == 1, || format!("{passed} commands were passed over, not the large one alone"))
 }
 
-/// Sends commands round all partitions there are, which become more half-way. Those that the board
-/// has to reply to go into the ledger; returns how many.
+/// Sends commands round all partitions there are, which become more half-way, and one that is too
+/// large for its reply. Those that the board has to reply to go into the ledger; returns how many.
 fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<u32, Failure> {
     let producer = Producer::new(Config::new(cluster.bootstrap()))?;
     let (mut count, mut expected) = (PARTITIONS.0, 0);
@@ -86,6 +90,8 @@ fn command(cluster: &Cluster, options: &Options, ledger: &mut Ledger) -> Result<
             count = PARTITIONS.1;
             cluster.grow(COMMANDS, count)?;
             cluster.await_count(COMMANDS, count)?;
+            // Others of its partition come after it.
+            drop(producer.send_to(COMMANDS, 0, &Record::new(&[b'x'; LARGE]))?);
         }
         let entry = Entry { run: RUN, key: number % count, turn: number };
         let record = entry.value(48);

@@ -70,7 +70,9 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
 /// The client with its sockets, in their places; it reads from the first command on.
 #[inline(never)] // or its frame would be part of every poll of the task that starts it
 fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut Kafka {
-    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap")).client_id("valves");
+    let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap")).client_id("valves");
+    // The reply to a larger command is refused for good.
+    config.request_bytes = 2048;
     let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
     let kafka = KAFKA.init(Driver::new(need(client.ok(), "client"), SOCKETS.take().sockets(stack)));
     let commands = need(kafka.topic("commands").ok(), "topic");
