@@ -145,9 +145,10 @@ impl Commands<'_> {
         answer.waiting_since = None;
         let kind = answer.question.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
-        if kind != Kind::Versions && !confirms && !self.cx.net.conns[slot].proven {
-            self.cx.net.conns[slot].proven = true;
-            self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
+        let conn = &mut self.cx.net.conns[slot];
+        if kind != Kind::Versions && !confirms && !conn.proven {
+            conn.proven = true;
+            self.cx.cluster.on_proven(conn.peer);
         }
         self.cx.net.answered(self.cx.now, slot);
         self.cx.net.watch.answered();
