@@ -47,6 +47,9 @@ pub(crate) const PIECES: bool = unless_lean(cfg!(feature = "pieces"));
 /// Batches may be packed with zstd, which some brokers do not know: devices have no encoder for it.
 #[cfg(feature = "pack")]
 pub(crate) const ZSTD: bool = cfg!(feature = "std");
+/// The checksums inside LZ4 frames are verified.
+#[cfg(feature = "codecs")]
+pub(crate) const CODEC_CHECKS: bool = cfg!(feature = "codec-checks");
 /// Leaders that Produce and Fetch responses name are adopted without a Metadata request (KIP-951).
 pub(crate) const HINTS: bool = unless_lean(cfg!(feature = "hints"));
 /// Events report where reading begins and that it reached the end. Not part of a lean build, since

@@ -374,8 +374,8 @@ impl<'d> Producer<'d> {
             self.close(part, batch);
         }
         if target.partition.is_none() && !keyed {
-            self.spreads[slot].sticky_bytes =
-                self.spreads[slot].sticky_bytes.saturating_add(len as u32);
+            let spread = &mut self.spreads[slot];
+            spread.sticky_bytes = spread.sticky_bytes.saturating_add(len as u32);
         }
         Ok(id)
     }

@@ -87,7 +87,7 @@ fn micros(duration: Duration) -> u64 {
 /// Ticks in a millisecond.
 const PER_MILLI: u64 = 8;
 /// Microseconds in a tick.
-const PER_TICK: i64 = 125;
+const PER_TICK: u64 = 125;
 /// The scale is shifted when it has reached this: half of the range is left for deadlines.
 const END: u64 = 1 << 30;
 /// Where it continues then: times before that are kept while they matter.
@@ -180,7 +180,7 @@ impl Span {
     /// The same as callers have it.
     #[cfg(feature = "std")]
     pub(crate) const fn duration(self) -> Duration {
-        Duration::from_micros(self.0 as u64 * PER_TICK as u64)
+        Duration::from_micros(self.0 as u64 * PER_TICK)
     }
 
     pub(crate) const fn times(self, factor: u32) -> Self {
@@ -209,26 +209,30 @@ impl Add for Span {
 /// Where the scale of ticks begins on the caller's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    base: i64,
+    /// Ticks that it was shifted by.
+    shift: u64,
 }
+
+/// Ticks that the scale is ahead of the caller's clock: as if it had run for long, so that it is
+/// shifted all the time: a test.
+const AHEAD: u64 = if cfg!(kavka_rare) { KEPT } else { 0 };
 
 impl Scale {
     pub(crate) const fn new() -> Self {
-        // As if it had run for long, so that it is shifted all the time: a test.
-        Self { base: if cfg!(kavka_rare) { -(KEPT as i64 * PER_TICK) } else { 0 } }
+        Self { shift: 0 }
     }
 
     /// Reads the clock. With a span: all ticks that were kept before have to be shifted back by it.
     pub(crate) fn read(&mut self, now: Instant) -> (Tick, Option<Span>) {
-        let micros = i64::try_from(now.micros).unwrap_or(i64::MAX).saturating_sub(self.base);
-        let micros = u64::try_from(micros).unwrap_or(0).min(u64::MAX / PER_MILLI);
-        let ticks = thousandth(micros * PER_MILLI);
+        let micros = now.micros.min(u64::MAX / PER_MILLI);
+        let ticks = thousandth(micros * PER_MILLI) + AHEAD;
+        let ticks = ticks.saturating_sub(self.shift);
         let end = if cfg!(kavka_rare) { KEPT + 100 * PER_MILLI } else { END };
         if ticks < end {
             return (Tick(ticks as i32), None);
         }
         let by = ticks - KEPT;
-        self.base = self.base.saturating_add_unsigned(by * PER_TICK as u64);
+        self.shift += by;
         (Tick(KEPT as i32), Some(Span::capped(by)))
     }
 
@@ -237,8 +241,8 @@ impl Scale {
         if tick.0 == 0 {
             return Instant::ZERO;
         }
-        let micros = self.base.saturating_add(tick.0 as i64 * PER_TICK);
-        Instant { micros: if micros > 0 { micros as u64 } else { 0 } }
+        let ticks = (self.shift + tick.0 as u64).saturating_sub(AHEAD);
+        Instant { micros: ticks * PER_TICK }
     }
 }
 

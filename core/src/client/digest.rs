@@ -145,10 +145,12 @@ impl Commands<'_> {
         answer.waiting_since = None;
         let kind = answer.question.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
+        let conn = &mut self.cx.net.conns[slot];
         if kind != Kind::Versions && !confirms {
+            let peer = (!core::mem::replace(&mut conn.proven, true)).then_some(conn.peer);
             self.cx.cluster.on_response();
-            if !core::mem::replace(&mut self.cx.net.conns[slot].proven, true) {
-                self.cx.cluster.on_proven(self.cx.net.conns[slot].peer);
+            if let Some(peer) = peer {
+                self.cx.cluster.on_proven(peer);
             }
         }
         self.cx.net.answered(self.cx.now, slot);

@@ -141,8 +141,9 @@ impl<'d> Producer<'d> {
     }
 
     pub(super) fn free_batch(&mut self, batch: usize) {
-        self.batches[batch].stage = Stage::Free;
-        self.batches[batch].next = self.slots.give(Link::to(batch), 1);
+        let b = &mut self.batches[batch];
+        b.stage = Stage::Free;
+        b.next = self.slots.give(Link::to(batch), 1);
         self.dirty |= self.wants_blocks > 0;
     }
 

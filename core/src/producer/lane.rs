@@ -131,7 +131,8 @@ impl<'d> Producer<'d> {
 
     /// Marks a partition of the producer without batches as idle: it may be evicted for another.
     pub(super) fn rest(&mut self, part: usize) {
-        if self.queues[part].head.is_none() && self.queues[part].place != Place::Idle {
+        let q = &self.queues[part];
+        if q.head.is_none() && q.place != Place::Idle {
             self.put(part, Place::Idle, Link::NONE);
         }
     }
@@ -243,10 +244,9 @@ impl<'d> Producer<'d> {
 
     /// Has the next pass drive a lane.
     pub(super) fn wake(&mut self, lane: usize) {
-        if !self.lanes[lane].due {
+        if !core::mem::replace(&mut self.lanes[lane].due, true) {
             self.lane_places.remove(&mut self.waiting, lane);
             self.lane_places.push_back(&mut self.due, lane);
-            self.lanes[lane].due = true;
         }
     }
 
@@ -274,7 +274,8 @@ impl<'d> Producer<'d> {
 
     /// Lets a lane wait until then, or for something to happen.
     pub(super) fn wait(&mut self, lane: usize, until: Tick) {
-        if !self.lanes[lane].is_empty() && !self.lanes[lane].due {
+        let l = &self.lanes[lane];
+        if !l.is_empty() && !l.due {
             self.lane_places.push_back(&mut self.waiting, lane);
             self.waiting_until = self.waiting_until.min(until);
         }

@@ -10,9 +10,9 @@
 mod causes;
 mod consume;
 mod damage;
-mod gone;
 mod effects;
 mod ends;
+mod gone;
 mod json;
 mod live;
 mod partitions;
