@@ -26,8 +26,10 @@ mod write;
 #[cfg(any(feature = "gzip", feature = "old-records"))]
 pub(crate) use crc32::crc32;
 pub use crc32c::Crc32c;
+#[cfg(feature = "old-records")]
+pub use header::Magic;
 pub use header::{
-    BatchHeader, ControlRecord, HEADER_LEN, Magic, PEEK_LEN, TimestampType, check_crc, peek_len,
+    BatchHeader, ControlRecord, HEADER_LEN, PEEK_LEN, TimestampType, check_crc, peek_len,
 };
 #[cfg(feature = "old-records")]
 pub use old::parse_old;

@@ -33,8 +33,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Messages of magic 0 have frames whose header has a wrong checksum: whatever it is, the rest reads
-/// the same.
+/// Messages of magic 0 have frames whose header has a wrong checksum: whatever it is, the rest is
+/// read as before.
 fn unsummed(input: &[u8]) {
     let mut out = vec![0; LIMIT];
     let mut whole = out.clone();

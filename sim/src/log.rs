@@ -85,14 +85,15 @@ impl Log {
     }
 
     /// Stores a checked batch under `epoch`, or recognises a duplicate. `strict`: an unknown
-    /// producer has to begin with sequence 0. `magic`: of an older format to store it in.
+    /// producer has to begin with sequence 0. `old`: the magic of an older format to store
+    /// it in, and the offset below which it is.
     pub(crate) fn append(
         &mut self,
         header: &Header,
         bytes: &[u8],
         epoch: i32,
         strict: bool,
-        magic: Option<i8>,
+        old: Option<(i8, i64)>,
     ) -> Result<Appended, Refused> {
         if let Some(offset) = self.check_sequence(header, strict)? {
             return Ok(Appended::Duplicate(offset));
@@ -100,7 +101,8 @@ impl Log {
         let base = self.end;
         let last = base + i64::from(header.last_offset_delta);
         let bytes = batch::stamp(bytes, base, epoch);
-        let converted = magic.and_then(|magic| old::converted(&bytes, magic));
+        let old = old.filter(|(_, until)| base < *until);
+        let converted = old.and_then(|(magic, _)| old::converted(&bytes, magic));
         let served = converted.unwrap_or_else(|| bytes.clone());
         let position = self.position;
         self.position += served.len() as u64;

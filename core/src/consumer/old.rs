@@ -1,7 +1,7 @@
 //! Message sets of magic 0 and 1 in a Fetch response: where they end, and handed out as batches.
 
 use super::records::{MAGIC_AT, OLD_MIN};
-use super::{Consumer, FetchMemo, Found};
+use super::{Consumer, FetchMemo, Found, Trouble};
 use crate::cluster::Cx;
 use crate::record::{self, Malformed, PEEK_LEN};
 
@@ -45,8 +45,17 @@ impl<'d> Consumer<'d> {
         if guard!("an old message has an offset", offset < 0) {
             return Some(self.corrupt(part, position, Malformed::Offset));
         }
-        if let Some(found) = self.not_yet(memo, part, (total, next_offset), bytes.len()) {
-            return Some(found);
+        if guard!("messages before the position are passed", next_offset <= position) {
+            memo.passed = true;
+            memo.skip = total.saturating_sub(bytes.len());
+            return Some(Found::Skip(total.min(bytes.len())));
+        }
+        if guard!("a message beyond the buffer is reported", total > self.rx_bytes) {
+            self.park(part, Trouble::TooLarge { needed: total, next_offset });
+            return Some(Found::Drop);
+        }
+        if bytes.len() < total {
+            return Some(Found::More);
         }
         // It is examined again when more of it has arrived: more messages may be complete then.
         Some(match record::parse_old(bytes) {

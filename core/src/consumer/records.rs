@@ -95,8 +95,17 @@ impl<'d> Consumer<'d> {
         if guard!("a batch that leads nowhere is no batch", impossible) {
             return self.corrupt(part, position, Malformed::Offset);
         }
-        if let Some(found) = self.not_yet(memo, part, (total, next_offset), bytes.len()) {
-            return found;
+        if guard!("batches before the position are passed", next_offset <= position) {
+            memo.passed = true;
+            memo.skip = total.saturating_sub(bytes.len());
+            return Found::Skip(total.min(bytes.len()));
+        }
+        if guard!("a batch beyond the buffer is reported", total > self.rx_bytes) {
+            self.park(part, Trouble::TooLarge { needed: total, next_offset });
+            return Found::Drop;
+        }
+        if bytes.len() < total {
+            return Found::More;
         }
         if !memo.checked
             && let Err(why) = record::check_crc(&bytes[..total])
@@ -105,28 +114,6 @@ impl<'d> Consumer<'d> {
         }
         memo.checked = true;
         self.hand_out(cx, memo, part, header, &bytes[..total])
-    }
-
-    /// Passes a batch before the position, reports one that never fits, and waits for the rest of
-    /// any other one: `have` bytes have arrived. `None` when it is complete.
-    pub(super) fn not_yet<'a>(
-        &mut self,
-        memo: &mut FetchMemo,
-        part: usize,
-        (total, next_offset): (usize, i64),
-        have: usize,
-    ) -> Option<Found<'a>> {
-        let position = self.reads[part].position;
-        if guard!("batches before the position are passed", next_offset <= position) {
-            memo.passed = true;
-            memo.skip = total.saturating_sub(have);
-            return Some(Found::Skip(total.min(have)));
-        }
-        if guard!("a batch beyond the buffer is reported", total > self.rx_bytes) {
-            self.park(part, Trouble::TooLarge { needed: total, next_offset });
-            return Some(Found::Drop);
-        }
-        (have < total).then_some(Found::More)
     }
 
     /// Hands a complete, sound batch to the application, unless it has no records for it.
@@ -188,7 +175,7 @@ impl<'d> Consumer<'d> {
     #[cfg(feature = "record-check")]
     fn damage_in(memo: &mut FetchMemo, header: &BatchHeader, bytes: &[u8]) -> Option<Damage> {
         // Those of a message set were checked when it was examined.
-        if memo.sound || header.codec() != 0 || header.magic.is_old() {
+        if memo.sound || header.codec() != 0 || header.is_old() {
             return None;
         }
         let body = bytes.get(HEADER_LEN..).unwrap_or_default();

@@ -38,11 +38,11 @@ const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
 
-/// The format of a batch, by its number on the wire. It takes no memory in a build without the
-/// feature `old-records`, which reads only one.
+/// The format of a batch.
+#[cfg(feature = "old-records")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Magic(#[cfg(feature = "old-records")] u8);
+pub struct Magic(u8);
 
 #[cfg(feature = "old-records")]
 impl Magic {
@@ -57,26 +57,6 @@ impl Magic {
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
-    }
-
-    pub(crate) const fn is_old(self) -> bool {
-        self.0 < MAGIC
-    }
-}
-
-#[cfg(not(feature = "old-records"))]
-impl Magic {
-    /// A record batch (Kafka 0.11, KIP-98).
-    pub const V2: Self = Self();
-
-    /// Returns the number on the wire: 2.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        MAGIC
-    }
-
-    pub(crate) const fn is_old(self) -> bool {
-        false
     }
 }
 
@@ -103,7 +83,8 @@ pub struct BatchHeader {
     pub batch_length: i32,
     /// Leader epoch of the leader that appended it, -1 for unknown.
     pub partition_leader_epoch: i32,
-    /// The format.
+    /// The format: a field of builds that read several (feature `old-records`).
+    #[cfg(feature = "old-records")]
     pub magic: Magic,
     /// CRC-32C of the bytes from the attributes on.
     pub crc: u32,
@@ -147,6 +128,7 @@ impl BatchHeader {
             base_offset,
             batch_length,
             partition_leader_epoch,
+            #[cfg(feature = "old-records")]
             magic: Magic::V2,
             crc: u32::from_be_bytes(take(&mut rest)?),
             attributes: i16::from_be_bytes(take(&mut rest)?),
@@ -160,7 +142,15 @@ impl BatchHeader {
         })
     }
 
-    /// Returns the bytes of the whole batch, header included: 61 and more.
+    /// Whether it stands for a message set of magic 0 or 1.
+    pub(crate) const fn is_old(&self) -> bool {
+        #[cfg(feature = "old-records")]
+        return self.magic.number() < MAGIC;
+        #[cfg(not(feature = "old-records"))]
+        false
+    }
+
+    /// Returns the bytes of the whole batch, header included: 61 and more of a batch.
     #[must_use]
     pub fn total_len(&self) -> usize {
         // The field is public: a made-up negative one counts as none.
@@ -172,7 +162,7 @@ impl BatchHeader {
     #[must_use]
     pub fn body<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         #[cfg(feature = "old-records")]
-        if self.magic.is_old() {
+        if self.is_old() {
             return super::old::body(self, bytes);
         }
         bytes.get(HEADER_LEN..self.total_len()).unwrap_or_default()

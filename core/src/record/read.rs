@@ -38,7 +38,7 @@ impl<'a> Records<'a> {
     #[must_use]
     pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
         #[cfg(feature = "old-records")]
-        if header.magic.is_old() {
+        if header.is_old() {
             return Self::of_set(Old::plain(header, bytes));
         }
         let fault = match bytes.get(HEADER_LEN..header.total_len()) {
@@ -54,7 +54,7 @@ impl<'a> Records<'a> {
     #[must_use]
     pub fn unpacked(header: &BatchHeader, body: &'a [u8]) -> Self {
         #[cfg(feature = "old-records")]
-        if header.magic.is_old() {
+        if header.is_old() {
             return Self::of_set(Old::unpacked(header, body));
         }
         Self {
@@ -182,7 +182,7 @@ pub struct Damage {
 /// At the first record that cannot be, and when there are more or fewer than the header says.
 pub fn check_records(header: &BatchHeader, body: &[u8]) -> Result<(), Damage> {
     #[cfg(feature = "old-records")]
-    if header.magic.is_old() {
+    if header.is_old() {
         return check_set(header, body);
     }
     let mut records = Records::unpacked(header, body);

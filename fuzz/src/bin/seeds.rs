@@ -98,7 +98,7 @@ fn records(data: &Path, folder: &Path) -> usize {
     seen.len()
 }
 
-/// Writes message sets: as they are, with flags for what to repair, and what is inside of compressed
+/// Writes message sets as they are, with flags for what to repair, and what is inside of compressed
 /// ones, for `codecs`.
 fn message_sets(data: &Path, folder: &Path) -> usize {
     let mut seen = BTreeSet::new();

@@ -196,16 +196,15 @@ impl Cluster {
         let header = Header::read(batch).ok_or(code::INVALID_RECORD)?;
         let old = self.names.get(name.as_bytes()).and_then(|id| self.topics.get(id)?.old);
         let (name, state) = self.partition_mut(name, partition)?;
-        let (epoch, end) = (state.epoch, state.log().end());
-        let magic = old.and_then(|(magic, until)| (end < until).then_some(magic));
-        let appended = state.log_mut().append(&header, stored, epoch, false, magic);
+        let epoch = state.epoch;
+        let appended = state.log_mut().append(&header, stored, epoch, false, old);
         appended.map_err(|refused| refused.code)?;
         self.changed(&name, partition as usize);
         Ok(())
     }
 
-    /// Appends a batch that consumers get as other bytes, such as damaged messages of an older format
-    /// ([`old`](crate::old)), whose offsets the caller has to know.
+    /// Appends a batch that consumers get as other bytes, such as damaged messages of an older
+    /// format ([`old`](crate::old)), whose offsets the caller has to know.
     ///
     /// # Errors
     /// As [`Cluster::append_batch`].

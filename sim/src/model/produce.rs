@@ -233,9 +233,7 @@ impl Cluster {
         let epoch = state.epoch;
         let amid = state.log().joins_amid(&header);
         let bytes = repacked.as_deref().unwrap_or(bytes);
-        let end = state.log().end();
-        let magic = old.and_then(|(magic, until)| (end < until).then_some(magic));
-        let appended = match state.log_mut().append(&header, bytes, epoch, strict, magic) {
+        let appended = match state.log_mut().append(&header, bytes, epoch, strict, old) {
             Ok(appended) => appended,
             Err(refused) => return failed(Denied::plain(refused.code), Some(refused.why)),
         };

@@ -1,4 +1,5 @@
-//! Logs from before Kafka 0.11: message sets of magic 0 and 1, unpacked on the application's thread.
+//! Logs from before Kafka 0.11: message sets of magic 0 and 1, unpacked on the application's
+//! thread.
 
 use std::collections::BTreeMap;
 
