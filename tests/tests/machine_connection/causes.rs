@@ -17,6 +17,9 @@ use kavka_tests::script::{Ask, Script, World};
 const SECOND: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
 
+/// What a broker does to its Metadata responses.
+type Change = fn(&mut MetadataResponse);
+
 /// Measured times, in the order of the cases.
 #[derive(Default)]
 struct Times(Vec<(String, Duration, Error)>);
@@ -352,7 +355,7 @@ fn odd_metadata(times: &mut Times) {
         stands_in_the_way(s).filter(|error| !is_silence(error))
     });
 
-    let odd: [(&str, fn(&mut MetadataResponse)); 2] = [
+    let odd: [(&str, Change); 2] = [
         ("left out of METADATA", |body| body.topics.clear()),
         ("without partitions in METADATA", |body| body.topics[0].partitions.clear()),
     ];
@@ -367,7 +370,7 @@ fn odd_metadata(times: &mut Times) {
         });
     }
 
-    let addresses: [(&str, fn(&mut MetadataResponse)); 4] = [
+    let addresses: [(&str, Change); 4] = [
         ("empty host", |body| body.brokers[1].host = "".into()),
         ("port 0", |body| body.brokers[1].port = 0),
         ("negative port", |body| body.brokers[1].port = -1),
