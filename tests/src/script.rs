@@ -145,6 +145,8 @@ pub struct Script {
     manual: Vec<ApiKey>,
     trace: Vec<String>,
     known: Option<String>,
+    /// Whether `has_event` was compared with the last `poll_event`.
+    looked: bool,
     /// Connections that were requested: when, and the node.
     pub connects: Vec<(Instant, i32)>,
 }
@@ -190,6 +192,7 @@ impl Script {
             manual: Vec::new(),
             trace: Vec::new(),
             known: None,
+            looked: false,
             connects: Vec::new(),
         }
     }

@@ -192,6 +192,25 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
 
 /// Batches leave little memory; a request that does not fit into it is refused for now, and keeps
 /// no memory.
+/// Nothing else wakes the client then: its brokers accept no connection, and it waits for one.
+#[test]
+fn a_request_that_no_broker_takes_ends_exactly_then() {
+    let world = World::new(1);
+    let mut config = Config::new(world.bootstrap());
+    config.request_timeout = Duration::from_millis(7321);
+    let mut s = Script::with(world, config, &Limits::small());
+    s.world.node(1).hangs = true;
+    let id = ask(&mut s, &Admin::Describe { topic: None });
+    let start = s.now();
+    let mut ended = Vec::new();
+    s.until("the request ends", |s| {
+        ended = done(s);
+        !ended.is_empty()
+    });
+    assert!(matches!(ended[..], [(of, Err(_))] if of == id), "{ended:?}");
+    assert_eq!(start.until(s.now()), Duration::from_millis(7321));
+}
+
 #[test]
 fn a_request_that_finds_no_memory_is_taken_when_there_is_some() {
     let world = World::new(1).topic("t", 1);

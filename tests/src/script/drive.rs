@@ -188,7 +188,14 @@ impl Script {
     }
 
     fn poll_one(&mut self) -> bool {
+        // Every other time, since looking must not be needed, either.
+        self.looked = !self.looked;
+        let unseen = self.looked && !self.client.has_event(self.now);
         let Some((event, commands)) = self.client.poll_event(self.now) else { return false };
+        if unseen {
+            let event = format!("{event:?}");
+            self.fail(&format!("has_event did not see {event}"));
+        }
         let reported = Reported::of(&event);
         if let Some(hook) = &mut self.hook {
             hook(&event, commands);

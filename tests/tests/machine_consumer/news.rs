@@ -78,7 +78,7 @@ fn over_the_only_connection_nothing_is_fetched_again_before_records_are_taken() 
     assert_eq!(s.records(), [(0, 0, "a".into())]);
 }
 
-/// Five brokers and eight connections, so one to each for everything: an acknowledgement waits behind
+/// Five brokers and eight connections, so one each for everything: an acknowledgement waits behind
 /// records that nobody takes for a second, whatever waits at another one.
 #[test]
 fn each_of_several_connections_is_freed_after_a_second_of_its_own() {

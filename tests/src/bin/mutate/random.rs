@@ -141,34 +141,26 @@ fn build(tree: &mut Tree, sites: &mut Vec<Numbered<'_>>) -> Vec<Suite> {
     let target = root().join("target/mutants/build");
     let packages = PACKAGES.iter().flat_map(|package| ["-p".to_owned(), (*package).to_owned()]);
     let packages: Vec<String> = packages.collect();
-    // The libraries first: their errors are found at once.
-    let libs = ["build", "--lib"].map(str::to_owned).into_iter().chain(packages.clone());
     let mut test: Vec<String> = ["test", "--no-run", "--lib"].map(str::to_owned).to_vec();
     for name in test_targets().into_iter().chain(["command".to_owned()]) {
         test.extend(["--test".to_owned(), name]);
     }
     test.extend(packages);
-    let libs: Vec<String> = libs.collect();
     let mut broken = Broken::read();
     sites.retain(|(_, site)| !broken.has(tree, site));
     loop {
         tree.switch(sites);
-        for step in [&libs, &test] {
-            let (good, messages) = cargo(&tree.root, (&target, ""), step);
-            if good && step == &test {
-                return built(&messages);
-            }
-            if !good {
-                let blamed = tree.blamed(&messages);
-                assert!(!blamed.is_empty(), "the copy does not compile, and no site is to blame");
-                for (_, site) in sites.extract_if(.., |(number, _)| blamed.contains(number)) {
-                    broken.0.insert(Broken::key(tree, site));
-                }
-                broken.write();
-                println!("{} places do not compile; {} left", blamed.len(), sites.len());
-                break;
-            }
+        let (good, messages) = cargo(&tree.root, (&target, ""), &test);
+        if good {
+            return built(&messages);
         }
+        let blamed = tree.blamed(&messages);
+        assert!(!blamed.is_empty(), "the copy does not compile, and no site is to blame");
+        for (_, site) in sites.extract_if(.., |(number, _)| blamed.contains(number)) {
+            broken.0.insert(Broken::key(tree, site));
+        }
+        broken.write();
+        println!("{} places do not compile; {} left", blamed.len(), sites.len());
     }
 }
 
