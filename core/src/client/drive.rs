@@ -36,9 +36,11 @@ impl Commands<'_> {
 
     /// Reports topics that were recreated, became ready or grew to producer and consumer.
     fn report_changes(&mut self) {
-        for _ in 0..if UNWATCH { LEAVING } else { 0 } {
-            if let Some(slot) = self.cx.cluster.topics.next_leaving() {
-                self.forget_unused(slot);
+        if UNWATCH {
+            for _ in 0..LEAVING {
+                if let Some(slot) = self.cx.cluster.topics.next_leaving() {
+                    self.forget_unused(slot);
+                }
             }
         }
         let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;

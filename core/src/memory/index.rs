@@ -104,7 +104,7 @@ mod of_build {
     pub(crate) struct Index<'d>(Mem<'d, Place>);
 
     impl<'d> Index<'d> {
-        pub(crate) const fn new(_: Mem<'d, Place>, next: Mem<'d, Place>) -> Self {
+        pub(crate) fn new(_: Mem<'d, Place>, next: Mem<'d, Place>) -> Self {
             Self(next)
         }
 
