@@ -121,6 +121,12 @@ fn loads_are_drawn_now_and_then() {
     let packs = any(|client| client.config.compression.is_some());
     assert!((500..950).contains(&packs), "compression: {packs}");
     assert!((200..500).contains(&count(&|plan| !plan.codecs.is_empty())), "topics with a codec");
+    let own = any(|client| !client.own.is_empty());
+    assert!((100..400).contains(&own), "topics with a compression of their own: {own}");
+    let noise = any(|client| client.writes.is_some_and(|writes| writes.noise));
+    assert!((150..500).contains(&noise), "records that do not shrink: {noise}");
+    let strict = count(&|plan| plan.options.max_message_bytes < 6000);
+    assert!((100..250).contains(&strict), "brokers that take small batches alone: {strict}");
     let [wide, slow, stalled, missing, racks, codecs] = [false; 6];
     let off = Loads { wide, slow, stalled, missing, racks, codecs };
     for (seed, plan) in (1..=100).zip(&plans) {
