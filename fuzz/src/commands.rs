@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let _ = world.cluster.create_topic("b", 1);
     let (limits, codec) = limits(&mut input);
     if codec.is_some_and(|codec| !CompactPack::new().codecs().has(codec)) {
-        world.encoders = || Box::new(Encoders::default());
+        world.encoders = Box::new(|| Box::new(Encoders::default()));
     }
     let wanted = config(&mut input).compression(codec);
     let member = world.join(Player::default(), &limits, |config| {

@@ -1,7 +1,7 @@
 //! How long packing keeps the background thread from anything else: batches of 1 MB of JSON, at
 //! the pace of the codec and its level, in CPU time of the thread.
 //!
-//!     cargo bench -p kavka-std --bench pack --features zstd
+//!     cargo bench -p kavka-std --bench pack --features zstd [-- gzip:4 zstd:5]
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -35,11 +35,10 @@ fn main() {
         "{:<10} {:>6} {:>8} {:>8} {:>12} {:>12}",
         "codec", "ratio", "MB/s", "turn", "median", "longest"
     );
-    let zstd = (1..=22).map(|level| format!("zstd:{level}"));
-    let gzip = (1..=9).map(|level| format!("gzip:{level}"));
-    for text in
-        ["snappy".into(), "lz4".into(), "zstd:-5".into()].into_iter().chain(zstd).chain(gzip)
-    {
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let usual = "snappy lz4 zstd:-5 zstd:1 zstd:3 zstd:6 zstd:9 zstd:12 gzip:1 gzip:6 gzip:9";
+    let usual = usual.split(' ').map(str::to_owned).collect();
+    for text in if named.is_empty() { usual } else { named } {
         let Ok(compression) = text.parse::<Compression>() else { continue };
         let Some(codec) = compression.codec() else { continue };
         let mut encoders = Encoders::new(compression);

@@ -72,7 +72,7 @@ pub struct World<A> {
     /// What happened: a hash that differs between different runs, or in words.
     pub trace: Trace,
     /// What clients that join compress with, where their configuration says so.
-    pub encoders: fn() -> Box<dyn Pack + Send>,
+    pub encoders: Box<dyn Fn() -> Box<dyn Pack + Send>>,
     members: Vec<Member<A>>,
     links: BTreeMap<u64, Link>,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -90,7 +90,7 @@ impl<A: App> World<A> {
             cluster: Cluster::new(options),
             net: Net::default(),
             trace: Trace::default(),
-            encoders: || Box::new(CompactPack::new()),
+            encoders: Box::new(|| Box::new(CompactPack::new())),
             members: Vec::new(),
             links: BTreeMap::new(),
             queue: BTreeMap::new(),

@@ -143,6 +143,12 @@ fn loads_are_drawn_now_and_then() {
     assert!((500..950).contains(&packs), "compression: {packs}");
     assert!((200..500).contains(&count(&|plan| !plan.codecs.is_empty())), "topics with a codec");
     assert!((150..350).contains(&count(&|plan| !plan.old.is_empty())), "older formats");
+    let own = any(|client| !client.own.is_empty());
+    assert!((100..400).contains(&own), "topics with a compression of their own: {own}");
+    let noise = any(|client| client.writes.is_some_and(|writes| writes.noise));
+    assert!((150..500).contains(&noise), "records that do not shrink: {noise}");
+    let strict = count(&|plan| plan.options.max_message_bytes < 6000);
+    assert!((100..250).contains(&strict), "brokers that take small batches alone: {strict}");
     let [wide, slow, stalled, missing, racks, codecs, old] = [false; 7];
     let off = Loads { wide, slow, stalled, missing, racks, codecs, old };
     for (seed, plan) in (1..=100).zip(&plans) {

@@ -183,6 +183,17 @@ impl<'d> Blocks<'d> {
         len
     }
 
+    /// Takes the blocks before the one with byte `from` out of a view of a chain, and returns how
+    /// many bytes those are.
+    pub(crate) fn pass(&self, view: &mut Chain, from: usize) -> usize {
+        let count = from / self.size;
+        for _ in 0..count {
+            view.head = view.head.get().map_or(Link::NONE, |block| self.next[block]);
+        }
+        view.len = view.len.saturating_sub((count * self.size) as u32);
+        count * self.size
+    }
+
     /// Returns the bytes `from..to` of a chain, block by block.
     pub(crate) fn slices(&self, chain: &Chain, from: usize, to: usize) -> Slices<'_> {
         let mut link = chain.head;

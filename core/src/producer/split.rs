@@ -114,11 +114,13 @@ pub(super) fn renumbered(
     less: u32,
     count: u32,
 ) -> Option<Chain> {
-    let mut copy = Chain::EMPTY;
+    // Of the chain, from the block of the next record on: no search from its beginning for each.
+    let (mut copy, mut view) = (Chain::EMPTY, *chain);
     let mut write = |net: &mut Net<'_>| -> Option<()> {
         net.blocks.append(&mut copy, &[0; HEADER_LEN]).ok()?;
         for _ in 0..count {
-            at = renumber_one(net, chain, at, less, &mut copy)?;
+            at -= net.blocks.pass(&mut view, at);
+            at = renumber_one(net, &view, at, less, &mut copy)?;
         }
         Some(())
     };

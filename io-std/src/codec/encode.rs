@@ -52,7 +52,7 @@ impl Encoders {
 /// (`benches/pack.rs`).
 type Paces = [(i32, usize)];
 
-const GZIP_PACES: [(i32, usize); 3] = [(1, 4 * PIECE), (4, PIECE), (7, PIECE / 2)];
+const GZIP_PACES: [(i32, usize); 4] = [(1, 4 * PIECE), (2, 2 * PIECE), (4, PIECE), (7, PIECE / 2)];
 const ZSTD_PACES: [(i32, usize); 4] =
     [(i32::MIN, 4 * PIECE), (5, PIECE), (10, PIECE / 4), (16, PIECE / 8)];
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest};
 use kavka_core::wire::{ApiKey as Api, ErrorCode};
-use kavka_core::{Duration, Error, Limits, Obstacle, ProduceError, Record};
+use kavka_core::{Config, Duration, Error, Limits, Obstacle, ProduceError, Record};
 use kavka_tests::script::steps::{configured, next, send, take_all, warm_up};
 use kavka_tests::script::{Script, World};
+use rustix::time::{ClockId, clock_gettime};
 
 #[test]
 fn records_linger_and_travel_together() {
@@ -103,7 +104,7 @@ fn a_request_that_finds_no_memory_is_made_smaller() {
     world.topics.iter_mut().for_each(|topic| topic.id = uuid());
     let mut limits = Limits::small();
     (limits.tx_blocks, limits.block_bytes) = (16, 256);
-    let config = kavka_core::Config::new(world.bootstrap()).linger(Duration::from_millis(1));
+    let config = Config::new(world.bootstrap()).linger(Duration::from_millis(1));
     let mut s = Script::with(world, config, &limits);
     let topics: Vec<_> = names.iter().map(|name| s.ready(name)).collect();
     for topic in &topics {
@@ -241,4 +242,29 @@ fn a_new_producer_id_waits_for_batches_of_the_old_one() {
     s.acknowledge(&a[0], 1);
     s.acknowledge(&b, 2);
     take_all(&mut s, &[("c", (0, 0, 1))]);
+}
+
+/// Each of its records was searched for from the beginning of the batch.
+#[test]
+fn a_batch_of_many_records_is_split_without_a_search_for_each() {
+    let world = World::new(1).topic("t", 1);
+    let mut config = Config::new(world.bootstrap()).linger(Duration::from_secs(1));
+    (config.batch_bytes, config.request_bytes) = (1 << 20, 2 << 20);
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes) = (16_384, 128);
+    let mut s = Script::with(world, config, &limits);
+    let t = s.ready("t");
+    warm_up(&mut s, t, 0);
+    for _ in 0..60_000 {
+        s.produce(t, 0, "abc");
+    }
+    let asked = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&asked)[0].header.count, 60_000);
+    let begun = clock_gettime(ClockId::ThreadCPUTime);
+    s.refuse(&asked, ErrorCode::MESSAGE_TOO_LARGE.0);
+    let half = s.expect::<ProduceRequest>();
+    let took = clock_gettime(ClockId::ThreadCPUTime) - begun;
+    assert_eq!(s.batches(&half)[0].header.count, 30_000);
+    let took = Duration::new(took.tv_sec.unsigned_abs(), took.tv_nsec as u32);
+    assert!(took < Duration::from_millis(300), "{took:?} of CPU time");
 }

@@ -54,7 +54,7 @@ impl Loads {
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
-        let [mut racks, mut linger, mut codecs, mut old] = [5, 6, 7, 8].map(rng);
+        let [mut racks, mut linger, mut codecs, mut old, mut more] = [5, 6, 7, 8, 9].map(rng);
         for client in &mut plan.clients {
             client.config.linger_when_idle = linger.chance(33);
         }
@@ -86,6 +86,7 @@ impl Loads {
         }
         if self.codecs {
             compress(plan, &mut codecs);
+            compress_otherwise(plan, &mut more);
         }
         if self.old {
             for topic in 0..plan.topics.len() {
@@ -114,6 +115,35 @@ fn compress(plan: &mut Plan, rng: &mut Rng) {
         if rng.chance(20) {
             plan.codecs.push((topic, rng.range(0, 4) as i16));
         }
+    }
+}
+
+/// Adds to what [`compress`] drew: topics that a client compresses in a way of their own, records
+/// that do not shrink, and brokers that refuse batches which were small before they were stored in
+/// another codec.
+fn compress_otherwise(plan: &mut Plan, rng: &mut Rng) {
+    let mut packed = !plan.codecs.is_empty();
+    for client in &mut plan.clients {
+        if client.config.compression.is_none() {
+            continue;
+        }
+        packed = true;
+        let noise = rng.chance(30);
+        client.writes.iter_mut().for_each(|writes| writes.noise = noise);
+        if !client.fast || !rng.chance(30) {
+            continue;
+        }
+        for topic in 0..plan.topics.len() {
+            let text =
+                rng.pick(&["none", "gzip:1", "gzip:9", "snappy", "lz4", "zstd:-5", "zstd:7"]);
+            if let Some(own) = text.parse().ok().filter(|_| rng.chance(60)) {
+                client.own.push((topic, own));
+            }
+        }
+    }
+    if packed && rng.chance(12) {
+        let most = plan.options.max_message_bytes;
+        plan.options.max_message_bytes = most.min(rng.pick(&[600, 1500, 5000]));
     }
 }
 

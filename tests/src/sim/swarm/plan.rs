@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use kavka_core::{Acks, Config, Limits, OutOfRange, Probing, Start};
+use kavka_std::Compression;
 
 use super::load::Loads;
 use super::nemesis::Act;
@@ -73,6 +74,8 @@ pub struct ClientPlan {
     pub wastes: u64,
     /// Whether it compresses by the libraries for servers, not by the core.
     pub fast: bool,
+    /// Topics that it compresses in a way of their own.
+    pub own: Vec<(usize, Compression)>,
 }
 
 /// What a client writes.
@@ -90,6 +93,8 @@ pub struct Writes {
     pub chosen: u64,
     /// In 100 bursts, how many are flushed.
     pub flushes: u64,
+    /// Whether half of its records do not shrink.
+    pub noise: bool,
 }
 
 /// How a client reads a topic.
@@ -277,6 +282,7 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         missing: 0,
         wastes: 0,
         fast: false,
+        own: Vec::new(),
     }
 }
 
@@ -346,6 +352,7 @@ fn draw_writes(rng: &mut Rng) -> Writes {
         keys: rng.pick(&[0, 1, 7, 100]),
         chosen: rng.pick(&[0, 0, 30, 100]),
         flushes: rng.pick(&[0, 0, 10]),
+        noise: false,
     }
 }
 
@@ -377,6 +384,9 @@ impl fmt::Display for Plan {
         let mut loads: Vec<String> = self.clients.iter().flat_map(load).collect();
         for client in &self.clients {
             loads.extend(client.config.compression.map(|codec| codec.to_string()));
+            loads.extend(client.own.iter().map(|(topic, own)| format!("{own} to {topic}")));
+            let noise = client.writes.filter(|writes| writes.noise);
+            loads.extend(noise.map(|_| "noise".to_owned()));
         }
         loads.extend(self.codecs.iter().map(|(topic, codec)| format!("topic {topic}: {codec}")));
         loads.extend(

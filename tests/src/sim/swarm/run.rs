@@ -1,6 +1,7 @@
 //! A run, from its plan to its verdict.
 
 use core::time::Duration;
+use std::collections::HashMap;
 use std::io::Write;
 
 use kavka_core::codec::CompactPack;
@@ -120,9 +121,11 @@ impl<'p> Run<'p> {
 
     fn join(&mut self, process: usize, client: ClientPlan, rng: Rng) -> usize {
         let (limits, config) = (client.limits, client.config);
+        let own = client.own.iter().map(|(topic, own)| (Plan::topic(*topic), *own));
+        let own: HashMap<_, _> = own.collect();
         self.world.encoders = match client.fast {
-            true => || Box::new(Encoders::default()),
-            false => || Box::new(CompactPack::new()),
+            true => Box::new(move || Box::new(Encoders::default().with_topics(own.clone()))),
+            false => Box::new(|| Box::new(CompactPack::new())),
         };
         let agent = Agent::new(process, client, rng);
         let member = self.world.join(agent, &limits, |target| {
@@ -388,5 +391,6 @@ fn fresh_reader(plan: &Plan) -> ClientPlan {
         missing: 0,
         wastes: 0,
         fast: false,
+        own: Vec::new(),
     }
 }
