@@ -14,6 +14,11 @@ pub mod sim;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// That of the package for servers.
+#[cfg(doctest)]
+#[doc = include_str!("../../io-std/README.md")]
+pub struct PackageReadme;
+
 /// The loop of docs/loop.md, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/loop.md")]

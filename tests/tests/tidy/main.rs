@@ -158,9 +158,34 @@ fn no_path_of_one_machine_is_named() {
     none("paths of one machine, hosts of registries", &found);
 }
 
+/// What crates.io shows of a package, and the texts that its licences ask to go along.
+#[test]
+fn published_packages_have_a_readme_and_the_licence_texts() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap_or_default();
+    let (mut found, mut published) = (Vec::new(), 0);
+    for member in ["core", "io-std", "io-embassy", "sim", "tests"] {
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        if manifest.contains("publish = false") {
+            continue;
+        }
+        published += 1;
+        let readme = manifest.contains("\nreadme = \"README.md\"\n");
+        if !readme || read(&format!("{member}/README.md")).len() < 500 {
+            found.push(format!("{member}: no README.md, or not named in its Cargo.toml"));
+        }
+        for text in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            if read(&format!("{member}/{text}")) != read(text) {
+                found.push(format!("{member}: {text} is not that of the repository"));
+            }
+        }
+    }
+    assert_eq!(published, 4, "packages");
+    none("packages as they are published", &found);
+}
+
 /// One figure for the same memory: that of `.ci/run size`.
 #[test]
-fn readmes_state_the_recorded_ram() {
+fn readmes_state_the_recorded_ram_and_flash() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
     let record = read("size/record.txt");
     let row = record.lines().find(|line| line.starts_with("both ")).expect("a row `both`");
@@ -173,6 +198,17 @@ fn readmes_state_the_recorded_ram() {
         }
     }
     none(&format!("RAM of Resources<1, 2, 8, 4096, 16> is {figure}"), &found);
+    // And for flash, in KiB.
+    let flash = |name: &str| {
+        let mut rows = record.lines().filter(|line| !line.starts_with('#'));
+        let row = rows.find(|line| line.split_whitespace().next() == Some(name));
+        let bytes = row.and_then(|row| row.split_whitespace().nth(2)?.parse::<f64>().ok());
+        (bytes.expect(name) / 1024.0).round()
+    };
+    let (one, both) = (flash("producer"), flash("both"));
+    let text = format!("{one} KiB of flash for a producer, {both} KiB for a producer and consumer");
+    let readme = read("README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(readme.contains(&text), "README.md: {text}");
 }
 
 #[test]
