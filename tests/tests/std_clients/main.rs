@@ -12,6 +12,7 @@ mod consumer;
 mod deadlines;
 mod driver;
 mod metrics;
+mod peers;
 mod producer;
 mod reasons;
 mod waiting;

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Starts a peer that is no broker: it responds to the first bytes with `greeting`, and `stays` or
 /// not.
-fn peer(greeting: &'static [u8], stays: bool) -> SocketAddr {
+pub(super) fn peer(greeting: &'static [u8], stays: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
