@@ -30,7 +30,7 @@ const REQUESTS: usize = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at a time, 1 to 64. With one, fetches and everything else share it; else a
+    /// Connections at a time, 1 to 65,535. With one, fetches and everything else share it; else a
     /// broker that is read from and written to takes two.
     pub conns: usize,
     /// Brokers whose addresses are remembered.

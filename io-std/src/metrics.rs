@@ -104,7 +104,8 @@ pub struct TopicSent {
     pub partitions: u32,
     /// How long ago a broker last confirmed their count.
     pub age: Option<Duration>,
-    /// How long ago a broker last named the leaders of all of them.
+    /// How long ago a broker last named the leaders of all of them. Metadata is returned for whole
+    /// topics, so this is the age of each partition; a leader that another response named is newer.
     pub leaders_age: Option<Duration>,
 }
 
@@ -125,7 +126,8 @@ pub struct TopicRead {
     pub partitions: u32,
     /// How long ago a broker last confirmed their count.
     pub age: Option<Duration>,
-    /// How long ago a broker last named the leaders of all of them.
+    /// How long ago a broker last named the leaders of all of them. Metadata is returned for whole
+    /// topics, so this is the age of each partition; a leader that another response named is newer.
     pub leaders_age: Option<Duration>,
 }
 
