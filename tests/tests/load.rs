@@ -16,14 +16,16 @@ fn a_load_prints_its_figure_and_its_bar_and_exits_by_it() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(text.lines().count(), 1, "{name}: {text}");
         assert!(text.starts_with(" 3 stalled") && text.contains("; bar: "), "{name}: {text}");
-        let expected = if text.contains(" SHORT ") { 1 } else { 0 };
-        assert_eq!(output.status.code(), Some(expected), "{name}: {text}");
+        // It runs in virtual time: no machine is too slow for it.
+        assert!(text.contains(" ok "), "{name}: {text}");
+        assert_eq!(output.status.code(), Some(0), "{name}: {text}");
     }
 }
 
 #[test]
 fn several_loads_exit_by_the_worst_of_them() {
     let once = load(&["stalled"]);
+    assert_eq!(once.status.code(), Some(0), "{once:?}");
     let twice = load(&["stalled", "stalled"]);
     assert_eq!(twice.status.code(), once.status.code());
     assert_eq!(twice.stdout, [&once.stdout[..], &once.stdout].concat(), "the same lines");
