@@ -36,7 +36,8 @@ fn an_epoch_that_all_say_is_lower_is_taken_in_the_end() {
     }
     assert_eq!(answers, 5, "fewer may be of a broker that is behind");
     let took = start.until(s.now());
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    let want = Duration::from_secs(1)..Duration::from_secs(15);
+    assert!(want.contains(&took), "{took:?}");
 }
 
 /// A stale broker names an epoch and the leader a newer one: each is adopted in turn.

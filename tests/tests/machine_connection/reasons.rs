@@ -292,5 +292,5 @@ fn a_missing_api_costs_no_loop() {
     }
     assert_eq!(failed(&mut s).len(), 20);
     let asked = s.client.stats().requests - before;
-    assert!(asked < 40, "{asked} requests");
+    assert!((1..40).contains(&asked), "{asked} requests");
 }

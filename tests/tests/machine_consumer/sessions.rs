@@ -115,7 +115,8 @@ fn where_room_is_short_every_partition_of_every_topic_has_its_turn() {
         for (session, what) in [(0, "no session"), (7, "a session")] {
             let (named, longest) = turns(of_topics, session);
             assert_eq!(named, of_topics[0] + of_topics[1], "{of_topics:?} with {what}");
-            assert!(longest < 20, "{of_topics:?} with {what}: {longest} turns");
+            let least = u32::from(session == 0);
+            assert!((least..20).contains(&longest), "{of_topics:?} with {what}: {longest} turns");
         }
     }
 }
