@@ -73,6 +73,27 @@ fn a_run_is_written_down_as_the_checker_reads_it() {
     assert!(lines > outcome.written, "{plan}: {lines} lines");
 }
 
+/// A client that drops what it has fetched, and fetches it again, is found by the bytes: whatever
+/// it reads is right.
+#[test]
+fn what_is_fetched_in_vain_is_found() {
+    let (mut found, mut runs) = (0, 0);
+    for seed in 1..=12 {
+        let mut plan = Plan::draw(seed);
+        plan.strict_fetch = true;
+        let outcome = run(&plan, false);
+        assert!(outcome.findings.is_empty(), "{plan}\n{:#?}", outcome.findings);
+        plan.clients.iter_mut().for_each(|client| client.wastes = 90);
+        let outcome = run(&plan, false);
+        let of_bytes = |finding: &String| finding.contains(" bytes and took ");
+        let only = outcome.findings.iter().all(of_bytes);
+        assert!(only, "{plan}\n{:#?}", outcome.findings);
+        found += usize::from(!outcome.findings.is_empty());
+        runs += usize::from(plan.clients.iter().any(|client| !client.reads.is_empty()));
+    }
+    assert!(found > runs / 2, "{found} of {runs} runs with readers");
+}
+
 /// Of the client: the producer's order, uniqueness and outcome; positions of recreated topics;
 /// requests for more partitions than there are blocks for; a lone connection to a stale broker, and
 /// one that leads elsewhere by now; an epoch that was not sent to a session; a topic without ids

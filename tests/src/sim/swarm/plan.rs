@@ -66,6 +66,9 @@ pub struct ClientPlan {
     pub stall: Option<Duration>,
     /// In 100 records, how many are for a topic that does not exist.
     pub missing: u64,
+    /// In 100 batches, how many are dropped and fetched again without a reason: no seed draws it,
+    /// it shows that [`Plan::strict_fetch`] finds such clients.
+    pub wastes: u64,
     /// Whether it compresses by the libraries for servers, not by the core.
     pub fast: bool,
 }
@@ -269,6 +272,7 @@ fn draw_client(rng: &mut Rng, n: u64, topics: usize) -> ClientPlan {
         rate: None,
         stall: None,
         missing: 0,
+        wastes: 0,
         fast: false,
     }
 }

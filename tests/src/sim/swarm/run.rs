@@ -383,6 +383,7 @@ fn fresh_reader(plan: &Plan) -> ClientPlan {
         rate: None,
         stall: None,
         missing: 0,
+        wastes: 0,
         fast: false,
     }
 }

@@ -39,6 +39,12 @@ impl Agent {
         commands: &mut Commands<'static>,
     ) {
         match event {
+            Event::Records(batch) if self.drops() => {
+                // Not one of the positions that were changed: it is not to know better.
+                self.taken -= batch.bytes().len() as u64;
+                commands.hold(batch.partition(), batch.position());
+                commands.resume(now, batch.partition());
+            }
             Event::Records(batch) => {
                 self.take(now, &batch);
                 if !self.calm && self.rng.chance(self.plan.whims) {
@@ -68,6 +74,11 @@ impl Agent {
             }
             _ => {}
         }
+    }
+
+    /// Returns whether a batch is fetched in vain.
+    fn drops(&mut self) -> bool {
+        self.plan.wastes > 0 && !self.calm && self.rng.chance(self.plan.wastes)
     }
 
     fn take(&mut self, now: Instant, batch: &Batch<'_>) {
