@@ -37,8 +37,8 @@ fn compressed_records_of_all_codecs_are_printed() {
     assert_eq!(ran.text().lines().collect::<Vec<_>>(), wanted);
 }
 
-/// Fetch fails, or has no response, until the time is over: the reason has the request, the code and
-/// the address.
+/// Fetch fails, or has no response, until the time is over: the reason has the request, the code
+/// and the address.
 #[test]
 fn records_that_do_not_come_have_a_reason_with_request_code_and_address() {
     let cases = [
