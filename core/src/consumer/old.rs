@@ -7,7 +7,7 @@ use crate::record::{self, Malformed, PEEK_LEN};
 
 impl<'d> Consumer<'d> {
     /// Examines the message set at the front of a partition's records: `bytes` is what has arrived,
-    /// at least 12 bytes, and `left` is how many there are. `None` where something else begins.
+    /// and `left` is how many there are. `None` where something else begins, or less than 12 bytes.
     pub(super) fn look_at_old<'a>(
         &mut self,
         cx: &Cx<'d>,

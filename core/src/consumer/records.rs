@@ -62,6 +62,22 @@ impl<'d> Consumer<'d> {
             memo.skip -= len;
             return Found::Skip(len);
         }
+        #[cfg(feature = "old-records")]
+        if let Some(found) = self.look_at_old(cx, memo, part, (bytes, left)) {
+            return found;
+        }
+        self.look_at_batch(cx, memo, part, (bytes, left))
+    }
+
+    /// Examines the batch at the front of a partition's records.
+    #[inline(always)]
+    fn look_at_batch<'a>(
+        &mut self,
+        cx: &Cx<'d>,
+        memo: &mut FetchMemo,
+        part: usize,
+        (bytes, left): (&'a [u8], usize),
+    ) -> Found<'a> {
         let position = self.reads[part].position;
         // Nothing of this response was of use so far.
         let first = self.reads[part].sent_position == position;
@@ -71,10 +87,6 @@ impl<'d> Consumer<'d> {
             return Found::Drop;
         }
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
-        #[cfg(feature = "old-records")]
-        if let Some(found) = self.look_at_old(cx, memo, part, (bytes, left)) {
-            return found;
-        }
         let total = match record::peek_len(front) {
             Ok(total) => total,
             Err(why) => return self.not_a_batch(part, front, bytes, left, why),

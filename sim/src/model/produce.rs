@@ -230,8 +230,7 @@ impl Cluster {
                 return failed(Denied { hint, ..denied }, None);
             }
         };
-        let epoch = state.epoch;
-        let amid = state.log().joins_amid(&header);
+        let (epoch, amid) = (state.epoch, state.log().joins_amid(&header));
         let bytes = repacked.as_deref().unwrap_or(bytes);
         let appended = match state.log_mut().append(&header, bytes, epoch, strict, old) {
             Ok(appended) => appended,

@@ -118,7 +118,7 @@ fn unpack_all(s: &mut Script, room: usize) -> (Vec<(i64, String)>, Vec<String>) 
     while let Some((event, commands)) = s.client.poll_event(now) {
         let Event::Records(batch) = event else { continue };
         let at = batch.partition();
-        let mut read = match batch.unpack(&mut decoders, &mut scratch) {
+        let read = match batch.unpack(&mut decoders, &mut scratch) {
             Ok(read) => read,
             Err(error) => {
                 commands.park(at, error.offset);
@@ -127,7 +127,7 @@ fn unpack_all(s: &mut Script, room: usize) -> (Vec<(i64, String)>, Vec<String>) 
             }
         };
         let mut next = batch.position();
-        while let Some(record) = read.next() {
+        for record in read {
             match record {
                 Ok(record) => {
                     let value = String::from_utf8_lossy(record.value.unwrap_or_default());
@@ -293,6 +293,9 @@ fn a_message_larger_than_the_buffer_is_reported() {
     }
 }
 
+/// Name, message, records that can be read of it, and why no more.
+type Case = (&'static str, Message, Vec<(i64, String)>, String);
+
 /// What is inside of a compressed message only the application sees.
 #[test]
 fn a_compressed_message_that_cannot_be_read_is_parked() {
@@ -305,7 +308,7 @@ fn a_compressed_message_that_cannot_be_read_is_parked() {
     let bomb = Message { value: Some(vec![0; 1 << 20].into()), ..message(0, 4) };
     let none = |fault: Fault| format!("{fault:?}");
     let too_large = none(Fault::TooLarge { needed: 0 });
-    let cases: [(&str, Message, Vec<(i64, String)>, String); 9] = [
+    let cases: [Case; 9] = [
         ("null", with(None), vec![], none(Fault::Truncated)),
         ("empty", with(Some(vec![])), vec![], none(Fault::Truncated)),
         ("garbage", with(Some(vec![0xa5; 40])), vec![], none(Fault::Damaged)),
@@ -313,7 +316,7 @@ fn a_compressed_message_that_cannot_be_read_is_parked() {
         ("no message", with(Some(packed_nothing())), vec![], "RecordCount".into()),
         ("compressed twice", nested, wanted_nested(), "Compressed(1)".into()),
         ("backward", wrapped(&backward, 1).unwrap(), wanted(3..4), "Offset".into()),
-        ("bomb", wrapped(&[bomb.clone()], 1).unwrap(), vec![], too_large.clone()),
+        ("bomb", wrapped(core::slice::from_ref(&bomb), 1).unwrap(), vec![], too_large.clone()),
         ("bomb of lz4", wrapped(&[bomb], 3).unwrap(), vec![], too_large),
     ];
     for (name, bad, read, why) in cases {

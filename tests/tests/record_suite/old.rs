@@ -267,9 +267,11 @@ fn bad_messages_are_refused_for_what_they_are() {
     }
 }
 
-/// Sets inside a compressed message of offset 9: name, messages, the magic outside, offsets that
-/// are read, why no more.
-fn bad_sets() -> Vec<(&'static str, Vec<u8>, i8, Vec<i64>, Option<Malformed>)> {
+/// A set: name, messages, the magic outside, offsets that are read, why no more.
+type Case = (&'static str, Vec<u8>, i8, Vec<i64>, Option<Malformed>);
+
+/// Returns sets inside a compressed message of offset 9.
+fn bad_sets() -> Vec<Case> {
     let of = |magic: i8, offsets: &[i64]| {
         let all: Vec<Message> = offsets.iter().map(|offset| message(magic, *offset)).collect();
         set(&all).to_vec()
