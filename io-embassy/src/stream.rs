@@ -4,9 +4,23 @@
 //! time. So the stream is read and written by a [`Pump`], which is a task of its own and drops
 //! nothing while the connection lasts; the driver's [`StreamSocket`] sees two pipes between them.
 //!
-//! ```text
+//! ```no_run
+//! # use core::{convert::Infallible, future::pending};
+//! # use embassy_futures::select::{Either, select};
+//! # use embassy_net::tcp::TcpSocket;
+//! # use embassy_time::{Duration, with_timeout};
+//! # use kavka_embassy::core::{Client, CloseReason};
+//! # use kavka_embassy::stream::{Pump, StreamDriver, StreamMem};
+//! # use static_cell::ConstStaticCell;
+//! # type Memory = StreamMem<1024, 1024>;
+//! # static STREAM: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+//! # type Stream = TcpSocket<'static>;
+//! # async fn connect(_: &str, _: u16) -> Result<Stream, Infallible> { pending().await }
+//! # fn start(client: Client<'static>) {
 //! let (socket, mut pump) = STREAM.take().split();
 //! let driver = StreamDriver::new(client, [socket]);
+//! # }
+//! # async fn task(mut pump: Pump<'static, 1024, 1024>) {
 //!
 //! // In another task of the same executor:
 //! loop {
@@ -22,6 +36,7 @@
 //!         Either::Second(()) => {} // the client no longer waits for it
 //!     }
 //! }
+//! # }
 //! ```
 
 mod halves;
