@@ -12,8 +12,10 @@
 //! # use kavka_embassy::core::{Client, CloseReason};
 //! # use kavka_embassy::stream::{Pump, StreamDriver, StreamMem};
 //! # use static_cell::ConstStaticCell;
-//! # static STREAM: ConstStaticCell<StreamMem<1024, 1024>> = ConstStaticCell::new(StreamMem::new());
-//! # async fn connect(_: &str, _: u16) -> Result<TcpSocket<'static>, Infallible> { pending().await }
+//! # type Memory = StreamMem<1024, 1024>;
+//! # static STREAM: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+//! # type Stream = TcpSocket<'static>;
+//! # async fn connect(_: &str, _: u16) -> Result<Stream, Infallible> { pending().await }
 //! # fn start(client: Client<'static>) {
 //! let (socket, mut pump) = STREAM.take().split();
 //! let driver = StreamDriver::new(client, [socket]);
