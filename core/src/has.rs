@@ -14,6 +14,8 @@
 )))]
 use core::marker::PhantomData;
 
+use crate::time::{Span, Tick};
+
 /// Leaves out what `--cfg kavka_lean` is to leave out.
 const fn unless_lean(wanted: bool) -> bool {
     wanted && !cfg!(kavka_lean)
@@ -92,6 +94,14 @@ macro_rules! kept {
                 return self.0;
                 #[cfg(not($build))]
                 _absent
+            }
+        }
+
+        impl $name<Tick> {
+            /// Shifts the scale of time.
+            pub(crate) fn age(&mut self, _by: Span) {
+                #[cfg($build)]
+                self.0.age(_by);
             }
         }
     )*};
