@@ -97,6 +97,7 @@ macro_rules! kept {
             }
         }
 
+        #[allow(dead_code, reason = "most of them are no times")]
         impl $name<Tick> {
             /// Shifts the scale of time.
             pub(crate) fn age(&mut self, _by: Span) {

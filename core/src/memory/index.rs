@@ -135,7 +135,7 @@ mod of_build {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Link, Mem, Rng};
+    use crate::memory::{Mem, Rng};
 
     #[test]
     fn what_was_put_in_is_found_until_it_is_taken_out() {
