@@ -70,6 +70,7 @@ macro_rules! kept {
             #[cfg(not($build))] PhantomData<T>,
         );
 
+        #[allow(dead_code, reason = "each part of a build has its own")]
         impl<T: Copy> $name<T> {
             /// What a build that does not keep it returns has to be the value here, too.
             pub(crate) const fn new(_value: T) -> Self {

@@ -53,8 +53,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                let left = self.left_at.or(Tick::ZERO);
-                let left = guard!("a request that leaves is no silence", left => Tick::ZERO);
+                let at = self.left_at.or(Tick::ZERO);
+                let left = guard!("a request that leaves is no silence", at => Tick::ZERO);
                 since.max(self.heard.or(Tick::ZERO)).max(left)
             }
             _ => Tick::NEVER,
