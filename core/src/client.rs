@@ -186,21 +186,10 @@ impl<'d> Client<'d> {
         s.check()?;
         #[cfg(feature = "pack")]
         let (mut s, mut config) = (s, config);
-        // Each batch is packed whole then.
         #[cfg(feature = "pack")]
-        if config.compression.is_some() {
-            config.batch_bytes = config.batch_bytes.min(s.producer.pack.most());
-        }
+        check_packing(&mut config, &mut s)?;
         #[cfg(feature = "pack")]
-        let packs = s.producer.pack.codecs();
-        #[cfg(feature = "pack")]
-        if let Some(codec) = config.compression
-            && (!packs.has(codec) || !ZSTD && codec == Codec::Zstd)
-        {
-            return Err(ConfigError::NoEncoder(codec));
-        }
-        #[cfg(feature = "pack")]
-        let packs = packs != crate::codec::Codecs::NONE;
+        let packs = s.producer.pack.codecs() != crate::codec::Codecs::NONE;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
         let setup = Setup {
             idempotence: config.idempotence,
@@ -607,6 +596,16 @@ impl<'d> Client<'d> {
             self.commands.put_behind(usize::from(slot), &taken);
         }
     }
+}
+
+/// Checks whether there is an encoder for the codec of the configuration. Where each batch is
+/// packed whole, none is longer than the scratch.
+#[cfg(feature = "pack")]
+fn check_packing(config: &mut Settings<'_>, s: &mut Storage<'_>) -> Result<(), ConfigError> {
+    let Some(codec) = config.compression else { return Ok(()) };
+    config.batch_bytes = config.batch_bytes.min(s.producer.pack.most());
+    let there = s.producer.pack.codecs().has(codec) && (ZSTD || codec != Codec::Zstd);
+    if there { Ok(()) } else { Err(ConfigError::NoEncoder(codec)) }
 }
 
 /// The receive buffer of a connection.

@@ -57,8 +57,8 @@ enum Trouble {
     Failed(Error),
 }
 
-/// Where reading begins, in half the bytes of a [`Start`]: a timestamp, as ListOffsets has it, or an
-/// offset that is the position. The earliest record is all zero, as empty memory has to be.
+/// Where reading begins, in half the bytes of a [`Start`]: a timestamp, as ListOffsets has it, or
+/// an offset that is the position. The earliest record is all zero, as empty memory has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin(i64);
 

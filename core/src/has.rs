@@ -14,6 +14,8 @@
 )))]
 use core::marker::PhantomData;
 
+use crate::time::{Span, Tick};
+
 /// Leaves out what `--cfg kavka_lean` is to leave out.
 const fn unless_lean(wanted: bool) -> bool {
     wanted && !cfg!(kavka_lean)
@@ -68,6 +70,7 @@ macro_rules! kept {
             #[cfg(not($build))] PhantomData<T>,
         );
 
+        #[allow(dead_code, reason = "each part of a build has its own")]
         impl<T: Copy> $name<T> {
             /// What a build that does not keep it returns has to be the value here, too.
             pub(crate) const fn new(_value: T) -> Self {
@@ -92,6 +95,15 @@ macro_rules! kept {
                 return self.0;
                 #[cfg(not($build))]
                 _absent
+            }
+        }
+
+        #[allow(dead_code, reason = "most of them are no times")]
+        impl $name<Tick> {
+            /// Shifts the scale of time.
+            pub(crate) fn age(&mut self, _by: Span) {
+                #[cfg($build)]
+                self.0.age(_by);
             }
         }
     )*};

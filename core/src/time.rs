@@ -94,8 +94,8 @@ const END: u64 = 1 << 30;
 const KEPT: u64 = END - (1 << 26);
 
 /// A point in time as the machine keeps it: eighths of a millisecond on a scale that is shifted, in
-/// half the bytes of an [`Instant`]. Every part shifts what it keeps (`age`). Never negative; signed,
-/// since a Cortex-M4 has an instruction for saturating sums of signed numbers only.
+/// half the bytes of an [`Instant`]. Every part shifts what it keeps (`age`). Never negative, but
+/// signed: a Cortex-M4 has an instruction for saturating sums of signed numbers only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Tick(i32);

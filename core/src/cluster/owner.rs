@@ -4,8 +4,7 @@ use super::{Cluster, Cx, DescribeMemo, MetadataMemo, OffsetsProbeMemo};
 use crate::api::Kind;
 use crate::connection::{InFlight, Origin};
 use crate::event::Event;
-use crate::has::{ADMIN, UNWATCH};
-use crate::time::{Span, Tick};
+use crate::time::Span;
 use crate::wire::table::Segment;
 
 /// State that is kept while a response streams in.
@@ -62,16 +61,8 @@ impl<'d> Cluster<'d> {
             t.need.at.age(by);
             t.probe.sent.age(by);
             t.probe.until.age(by);
-            if UNWATCH {
-                let mut used = t.used.or(Tick::ZERO);
-                used.age(by);
-                t.used.set(used);
-            }
-            if ADMIN {
-                let mut until = t.probe.eager_until.or(Tick::ZERO);
-                until.age(by);
-                t.probe.eager_until.set(until);
-            }
+            t.used.age(by);
+            t.probe.eager_until.age(by);
             t.evidence.since.age(by);
         }
     }

@@ -1,9 +1,9 @@
 //! LZ4 frames as in Kafka: magic, descriptor, blocks, end mark.
 //!
 //! Read: blocks of all sizes, linked ones (which Java's client refuses) and those that are stored;
-//! checksums are verified (feature `codec-checks`), and a content length has to be right. One frame and
-//! nothing after it. Written: what Java writes and reads, blocks of 64 KiB that do not depend on
-//! each other, without checksums.
+//! checksums are verified (feature `codec-checks`), and a content length has to be right. One frame
+//! and nothing after it. Written: what Java writes and reads, blocks of 64 KiB that do not depend
+//! on each other, without checksums.
 
 #[cfg(feature = "pack")]
 use super::Step;

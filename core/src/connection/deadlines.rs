@@ -60,7 +60,8 @@ impl Conn {
                 };
                 let may_wait = first.asked.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
-                let left = guard!("a request that leaves is no silence", self.left_at.or(Tick::ZERO) => Tick::ZERO);
+                let at = self.left_at.or(Tick::ZERO);
+                let left = guard!("a request that leaves is no silence", at => Tick::ZERO);
                 since.max(self.heard.or(Tick::ZERO)).max(left)
             }
             _ => Tick::NEVER,
@@ -120,11 +121,8 @@ impl Net<'_> {
             c.deadline.age(by);
             c.blocked_since.age(by);
             c.overdue_at.age(by);
-            for at in [&mut c.heard, &mut c.left_at].into_iter().filter(|_| SILENCE) {
-                let mut tick = at.or(Tick::ZERO);
-                tick.age(by);
-                at.set(tick);
-            }
+            c.heard.age(by);
+            c.left_at.age(by);
             for request in &mut c.in_flight {
                 request.since.age(by);
                 request.deadline.age(by);

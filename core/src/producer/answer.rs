@@ -258,20 +258,26 @@ impl<'d> Producer<'d> {
                 }
             }
             code if self.may_resend(&cx.settings, batch) => {
-                // It waits for memory, as a batch that is to be split.
-                self.again(batch);
-                let b = &mut self.batches[batch];
-                b.oversize.set(true);
-                b.error = Some(Error::Broker(code));
-                let broken = idempotent && b.sequence >= 0;
-                let gap = guard!("a gap begins a new epoch", broken);
-                self.queues[part].marks.add(Marks::BROKEN, gap);
+                self.await_memory(part, batch, code);
             }
             code => {
                 let maybe = self.batches[batch].maybe_written || may_follow_append(code);
                 self.fail(&mut cx.net, part, batch, code, maybe);
             }
         }
+    }
+
+    /// Lets a refused batch wait for the memory that sending a part of it again takes, as one that
+    /// is to be split.
+    fn await_memory(&mut self, part: usize, batch: usize, code: ErrorCode) {
+        self.again(batch);
+        let idempotent = self.idempotent();
+        let b = &mut self.batches[batch];
+        b.oversize.set(true);
+        b.error = Some(Error::Broker(code));
+        let broken = idempotent && b.sequence >= 0;
+        let gap = guard!("a gap begins a new epoch", broken);
+        self.queues[part].marks.add(Marks::BROKEN, gap);
     }
 
     /// Notes that a batch is in the log.
