@@ -129,7 +129,7 @@ impl Bench {
             for slot in 0..self.cluster.lines.len() {
                 let held = self.cluster.lines[slot].as_ref().is_some_and(|l| l.held.is_some());
                 if held && !reads {
-                    self.cluster.answer_fetch(slot, None);
+                    self.cluster.respond_to_fetch(slot, None);
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Bench {
         self.pass(Duration::from_micros(100));
         let at = self.partition(n);
         let slot = self.cluster.readers[at].expect("it is read");
-        self.cluster.answer_fetch(slot, Some((at, &self.batch)));
+        self.cluster.respond_to_fetch(slot, Some((at, &self.batch)));
         let line = self.cluster.lines[slot].as_mut().expect("a session has a connection");
         let (id, mut out) = (line.id, core::mem::take(&mut line.out));
         let mut records = 0;

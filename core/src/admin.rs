@@ -35,7 +35,7 @@ enum RequestState {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
+enum Operation {
     Create { partitions: i32, replication_factor: i16, configs: u16 },
     Grow { count: i32, validate_only: bool },
     Delete,
@@ -47,7 +47,7 @@ enum Ask {
 pub(crate) struct Request {
     state: RequestState,
     serial: u32,
-    ask: Ask,
+    operation: Operation,
     /// The topic's name, then names and values of configs in turn, each after its length.
     texts: Chain,
     deadline: Tick,
@@ -63,7 +63,7 @@ impl Request {
     pub(crate) const EMPTY: Self = Self {
         state: RequestState::Free,
         serial: 0,
-        ask: Ask::Create { partitions: 0, replication_factor: 0, configs: 0 },
+        operation: Operation::Create { partitions: 0, replication_factor: 0, configs: 0 },
         texts: Chain::EMPTY,
         deadline: Tick::ZERO,
         error: ErrorCode(0),
@@ -97,22 +97,26 @@ impl<'d> Admin<'d> {
         }
     }
 
-    pub(crate) fn ask(
+    pub(crate) fn submit(
         &mut self,
         cx: &mut Cx<'d>,
         wanted: &event::Admin<'_>,
     ) -> Result<RequestId, AdminError> {
-        let (ask, name, configs): (_, _, &[_]) = match *wanted {
+        let (operation, name, configs): (_, _, &[_]) = match *wanted {
             event::Admin::CreateTopic { name, partitions, replication_factor, configs } => {
                 let count = u16::try_from(configs.len()).unwrap_or(u16::MAX);
-                (Ask::Create { partitions, replication_factor, configs: count }, name, configs)
+                (
+                    Operation::Create { partitions, replication_factor, configs: count },
+                    name,
+                    configs,
+                )
             }
             event::Admin::CreatePartitions { name, count, validate_only } => {
-                (Ask::Grow { count, validate_only }, name, &[])
+                (Operation::Grow { count, validate_only }, name, &[])
             }
-            event::Admin::DeleteTopic { name } => (Ask::Delete, name, &[]),
-            event::Admin::Describe { topic: Some(name) } => (Ask::Describe, name, &[]),
-            event::Admin::Describe { topic: None } => (Ask::DescribeAll, "", &[]),
+            event::Admin::DeleteTopic { name } => (Operation::Delete, name, &[]),
+            event::Admin::Describe { topic: Some(name) } => (Operation::Describe, name, &[]),
+            event::Admin::Describe { topic: None } => (Operation::DescribeAll, "", &[]),
         };
         if name.len() > NAME {
             return Err(AdminError::Caller(Misuse::TopicName));
@@ -129,7 +133,7 @@ impl<'d> Admin<'d> {
         self.requests[slot] = Request {
             state: RequestState::Queued,
             serial: self.serial,
-            ask,
+            operation,
             texts,
             deadline: cx.now + cx.settings.request_timeout,
             error: ErrorCode(0),
@@ -163,11 +167,11 @@ impl<'d> Admin<'d> {
     }
 
     fn send(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
-        let kind = match self.requests[slot].ask {
-            Ask::Create { .. } => Kind::Create,
-            Ask::Grow { .. } => Kind::Grow,
-            Ask::Delete => Kind::Delete,
-            Ask::Describe | Ask::DescribeAll => Kind::List,
+        let kind = match self.requests[slot].operation {
+            Operation::Create { .. } => Kind::Create,
+            Operation::Grow { .. } => Kind::Grow,
+            Operation::Delete => Kind::Delete,
+            Operation::Describe | Operation::DescribeAll => Kind::List,
         };
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cx.cluster.controller {
@@ -231,7 +235,7 @@ impl<'d> Admin<'d> {
 
     /// Whether a topic's error is the request's error: not in a list of all topics.
     fn is_about_one(&self, tag: Tag) -> bool {
-        self.slot(tag).is_some_and(|slot| self.requests[slot].ask != Ask::DescribeAll)
+        self.slot(tag).is_some_and(|slot| self.requests[slot].operation != Operation::DescribeAll)
     }
 
     /// Handles the next element of a response.
@@ -242,13 +246,13 @@ impl<'d> Admin<'d> {
         _: &mut Memo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
-        let tag = from.asked.tag;
-        let reply = match from.asked.kind {
+        let tag = from.requested.tag;
+        let reply = match from.requested.kind {
             Kind::List => {
                 let item = metadata::item(got)?;
                 // It may be in the first response that names the cluster.
                 if let metadata::Item::Cluster { id, .. } = item
-                    && from.asked.version >= CLUSTER_ID_SINCE
+                    && from.requested.version >= CLUSTER_ID_SINCE
                 {
                     cx.admits(from.conn, id);
                 }
@@ -328,7 +332,7 @@ impl<'d> Admin<'d> {
         from: &Origin,
         _: &Memo,
     ) -> Option<Event<'static>> {
-        let slot = self.slot(from.asked.tag)?;
+        let slot = self.slot(from.requested.tag)?;
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
             cx.cluster.controller = None;
@@ -341,13 +345,14 @@ impl<'d> Admin<'d> {
         }
         request.state = RequestState::Free;
         let result = match request.error {
-            _ if from.asked.kind == Kind::List && !request.brokers => {
+            _ if from.requested.kind == Kind::List && !request.brokers => {
                 Err(Error::Peer(PeerFault::NoBrokers))
             }
             ErrorCode(0) => Ok(()),
             error => Err(Error::Broker(error)),
         };
-        if let (Ask::Grow { validate_only: false, .. }, Ok(())) = (request.ask, result) {
+        if let (Operation::Grow { validate_only: false, .. }, Ok(())) = (request.operation, result)
+        {
             cx.expect_growth(topic_name(&cx.net.blocks, &request.texts, &mut [0; NAME]));
         }
         cx.net.blocks.release(&mut request.texts);
@@ -358,7 +363,7 @@ impl<'d> Admin<'d> {
     /// Handles a connection that ended before the response arrived; whether the request was carried
     /// out is unknown.
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
-        if let Some(slot) = self.slot(request.asked.tag) {
+        if let Some(slot) = self.slot(request.requested.tag) {
             self.fail(&mut cx.net.blocks, slot, error);
         }
     }
@@ -401,7 +406,7 @@ impl<'d> Admin<'d> {
 
 impl Request {
     fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        if let Ask::Create { partitions, replication_factor, configs } = self.ask {
+        if let Operation::Create { partitions, replication_factor, configs } = self.operation {
             let configs = usize::from(configs);
             let mut at = 0;
             net.write(draft, &mut |w, version| create_topics::begin(w, version, 1))?;
@@ -421,19 +426,21 @@ impl Request {
         }
         let mut room = [0; NAME];
         let name = topic_name(&net.blocks, &self.texts, &mut room);
-        net.write(draft, &mut |w, version| match self.ask {
-            Ask::Grow { count, validate_only } => {
+        net.write(draft, &mut |w, version| match self.operation {
+            Operation::Grow { count, validate_only } => {
                 let topic = create_partitions::NewPartitions { name, count };
                 create_partitions::Request { topics: &[topic], timeout_ms, validate_only }
                     .encode(version, w)
             }
-            Ask::Delete => delete_topics::Request { names: &[name], timeout_ms }.encode(version, w),
-            Ask::Describe => {
+            Operation::Delete => {
+                delete_topics::Request { names: &[name], timeout_ms }.encode(version, w)
+            }
+            Operation::Describe => {
                 metadata::begin(w, version, Some(1))?;
                 metadata::topic(w, version, Uuid::ZERO, Some(name))?;
                 metadata::end(w, version, false)
             }
-            Ask::DescribeAll | Ask::Create { .. } => {
+            Operation::DescribeAll | Operation::Create { .. } => {
                 metadata::begin(w, version, None)?;
                 metadata::end(w, version, false)
             }

@@ -58,7 +58,7 @@ macro_rules! rows {
             $($(#[cfg($build)])? Row {
                 api: ApiKey::$api,
                 owner: Owner::$owner,
-                versions: $wire::Answer::VERSIONS,
+                versions: $wire::Response::VERSIONS,
                 schema: &$wire::SCHEMA,
                 throttles: $throttles,
                 throttle_field: $field,

@@ -14,7 +14,6 @@ mod stats;
 use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
-use crate::answer::AnswerSlot;
 use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
 #[cfg(feature = "pack")]
 use crate::codec::Codec;
@@ -30,6 +29,7 @@ use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
 use crate::producer::Producer;
 use crate::rare::Rare;
+use crate::response::ResponseSlot;
 use crate::setup::Setup;
 use crate::snapshot::{self, RestoreError, Restored, Saved};
 use crate::storage::Storage;
@@ -82,7 +82,7 @@ pub struct Client<'d> {
 pub struct Commands<'d> {
     cx: Cx<'d>,
     owners: Owners<'d>,
-    answers: Mem<'d, AnswerSlot>,
+    responses: Mem<'d, ResponseSlot>,
     /// The batch that the application holds, and the connection that it came from.
     taken: Option<(u16, Taken)>,
     /// The application takes no records for now.
@@ -224,7 +224,7 @@ impl<'d> Client<'d> {
                 consumer: Consumer::new(s.consumer, &setup),
                 admin: Admin::new(s.requests, &setup),
             },
-            answers: s.answers,
+            responses: s.responses,
             taken: None,
             records_wait: false,
             rx_bytes: s.rx_bytes,
@@ -244,13 +244,13 @@ impl<'d> Client<'d> {
     /// Uses at most this many connections, at least one, of those that there is memory for: an
     /// adapter with fewer sockets calls this before the first [`Client::poll_action`].
     ///
-    /// With one, fetches and everything else share it. A broker answers in order and holds a Fetch
+    /// With one, fetches and everything else share it. A broker responds in order and holds a Fetch
     /// that has no records to return, so acknowledgements, probes and admin responses may arrive up
     /// to 100 ms later: with one connection a Fetch waits for no longer than that, whatever
     /// [`Config::fetch_max_wait`] is. With two, fetches have a connection of their own.
     pub fn limit_connections(&mut self, most: usize) {
         self.commands.cx.net.conns.shorten(most.max(1));
-        self.commands.answers.shorten(most.max(1));
+        self.commands.responses.shorten(most.max(1));
     }
 
     /// Ends all connections deliberately, before a device switches its link off. The adapter closes
@@ -342,8 +342,8 @@ impl<'d> Client<'d> {
                 && c.used + IDLE <= self.commands.cx.now;
             let peer = c.peer;
             // A peer that has answered before does not close for lack of authentication.
-            let asked = c.state == ConnState::Ready && c.pending() > 0;
-            let early = REASONS && asked && !self.commands.cx.cluster.answered;
+            let requested = c.state == ConnState::Ready && c.pending() > 0;
+            let early = REASONS && requested && !self.commands.cx.cluster.responded;
             let why = match why {
                 CloseReason::Ended | CloseReason::Reset if early => CloseReason::EndedEarly,
                 why => why,
@@ -483,7 +483,7 @@ impl<'d> Client<'d> {
         let waits = c.taken.is_some()
             || c.is_dirty()
             || c.has_news()
-            || c.has_answers()
+            || c.has_responses()
             || c.cx.net.has_actions();
         let mut at = if waits { Tick::ZERO } else { c.next_deadline().min(c.hold_up()) };
         if c.cx.net.has_unshown() {
@@ -495,7 +495,7 @@ impl<'d> Client<'d> {
     /// Reports that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.proceed_at(now);
-        self.give_way();
+        self.drop_held_up();
         self.commands.drive();
         // The loop had its turn and did not poll for bytes: its socket may be full.
         if self.commands.cx.net.has_unshown() {
@@ -507,7 +507,7 @@ impl<'d> Client<'d> {
 
     /// Drops records that the application does not take, after a time, on a connection that others
     /// need too.
-    fn give_way(&mut self) {
+    fn drop_held_up(&mut self) {
         for slot in 0..self.commands.waiting() {
             if self.commands.is_held_up(slot) {
                 let memory = rx_of(&self.rx, self.rx_bytes, slot);
@@ -550,7 +550,7 @@ impl<'d> Client<'d> {
         commands.turn = commands.turn.wrapping_add(1);
         for i in 0..conns {
             let slot = (commands.turn + i) % conns;
-            if !commands.answers[slot].ready {
+            if !commands.responses[slot].ready {
                 continue;
             }
             let memory = rx_of(&self.rx, self.rx_bytes, slot);
@@ -573,11 +573,11 @@ impl<'d> Client<'d> {
             return true;
         }
         for slot in 0..self.commands.waiting() {
-            if !self.commands.answers[slot].ready {
+            if !self.commands.responses[slot].ready {
                 continue;
             }
             let memory = rx_of(&self.rx, self.rx_bytes, slot);
-            if self.commands.has_answer_event(slot, memory) {
+            if self.commands.has_response_event(slot, memory) {
                 return true;
             }
         }
@@ -593,7 +593,7 @@ impl<'d> Client<'d> {
     /// Ends the event that the application had.
     fn proceed(&mut self) {
         if let Some((slot, taken)) = self.commands.taken.take() {
-            self.commands.put_behind(usize::from(slot), &taken);
+            self.commands.consume_taken(usize::from(slot), &taken);
         }
     }
 }
@@ -636,8 +636,8 @@ impl<'d> Commands<'d> {
         if let Some(by) = moved {
             self.nudge.age(by);
             self.deadline.age(by);
-            for answer in self.answers.iter_mut() {
-                answer.age(by);
+            for response in self.responses.iter_mut() {
+                response.age(by);
             }
             self.cx.net.age(by);
             self.cx.cluster.age(by);
@@ -682,7 +682,7 @@ impl<'d> Commands<'d> {
         self.cx.cluster.topic_slot(topic).map(|slot| self.cx.cluster.topics[slot].name.as_str())
     }
 
-    /// Returns what stands in the way of all requests: a connection failed and no broker has
+    /// Returns the obstacle of all requests: a connection failed and no broker has
     /// responded since, or none responds now. [`Obstacle::broker`] is the broker of that
     /// connection.
     #[must_use]
@@ -691,7 +691,7 @@ impl<'d> Commands<'d> {
     }
 
     /// Returns why a topic cannot be used, as far as that is known: what the last Metadata response
-    /// said against it, or what stands in the way of that response.
+    /// said against it, or the obstacle of that response.
     #[must_use]
     pub fn obstacle_of_topic(&self, topic: TopicId) -> Option<Obstacle> {
         self.cx.obstacle_of_topic(self.cx.cluster.topic_slot(topic)?)
@@ -763,10 +763,10 @@ impl<'d> Commands<'d> {
     pub fn admin(
         &mut self,
         now: Instant,
-        ask: &crate::event::Admin<'_>,
+        operation: &crate::event::Admin<'_>,
     ) -> Result<crate::id::RequestId, crate::error::AdminError> {
         self.at(now);
-        self.owners.admin.ask(&mut self.cx, ask)
+        self.owners.admin.submit(&mut self.cx, operation)
     }
 
     /// Returns the node id of the broker that the admin request was sent to whose

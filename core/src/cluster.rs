@@ -68,7 +68,7 @@ pub(crate) struct Cluster<'d> {
     /// Requests except probes at the last pass, modulo 2^32.
     requests: u32,
     /// Some broker has sent a response other than ApiVersions.
-    pub(crate) answered: bool,
+    pub(crate) responded: bool,
     /// The last connection that failed, while no broker has responded since.
     trouble: Option<Obstacle>,
     /// Brokers with news for the application.
@@ -76,7 +76,7 @@ pub(crate) struct Cluster<'d> {
     /// The address of some broker changed or is doubted, or a broker was forgotten.
     pub(crate) brokers_moved: bool,
     /// Metadata of some topic became wanted after the last pass over what is due.
-    pub(crate) asks: bool,
+    pub(crate) wants_requests: bool,
     /// When a record was produced last, for [`Probing::WhenProducing`](crate::Probing).
     pub(crate) produced: Option<Tick>,
     pub(crate) probes: Probes,
@@ -122,11 +122,11 @@ impl<'d> Cluster<'d> {
             turn: 0,
             informed: None,
             requests: 0,
-            answered: false,
+            responded: false,
             trouble: None,
             broker_news: false,
             brokers_moved: false,
-            asks: false,
+            wants_requests: false,
             produced: None,
             probes: Probes::default(),
         }
@@ -194,7 +194,7 @@ impl<'d> Cluster<'d> {
         let topic = &self.topics[slot];
         let (old, at) = (topic.plan, topic.need.at);
         let plan = match topic.need {
-            topic::Need { serial: 1.., .. } => Plan::Asked,
+            topic::Need { serial: 1.., .. } => Plan::Requested,
             topic::Need { wanted: true, .. } => Plan::Wanted,
             _ if ADMIN && topic.probe.eager_until.or(Tick::ZERO) != Tick::ZERO => Plan::Eager,
             _ => Plan::Rest,
@@ -294,7 +294,7 @@ impl<'d> Cx<'d> {
         if !need.wanted {
             need.wanted = true;
             need.at = need.at.max(self.now);
-            self.cluster.asks = true;
+            self.cluster.wants_requests = true;
             self.cluster.plan(slot);
         }
     }
@@ -310,7 +310,7 @@ impl<'d> Cx<'d> {
     }
 
     /// Requests metadata again after a growing pause: a response did not settle the matter.
-    fn ask_again(&mut self, slot: usize) {
+    fn request_again(&mut self, slot: usize) {
         self.slow_down(slot);
         self.cluster.topics[slot].need.wanted = true;
         self.cluster.plan(slot);

@@ -47,7 +47,7 @@ const SAVED: Span = Span::from_millis(16 * 600);
 /// Any broker that can take requests about the cluster.
 pub(crate) const ANYONE: Peer = Peer::Node(-1);
 
-/// What a connection is for. A broker answers in order, so a fetch that waits for records would
+/// What a connection is for. A broker responds in order, so a fetch that waits for records would
 /// hold up everything after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -116,14 +116,14 @@ pub(crate) type Tag = [u32; 2];
 
 /// What has to be known of a request to read its response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question {
+pub(crate) struct Expected {
     pub(crate) kind: Kind,
     pub(crate) version: i16,
     pub(crate) correlation: i32,
     pub(crate) tag: Tag,
 }
 
-impl Question {
+impl Expected {
     pub(crate) const NONE: Self =
         Self { kind: Kind::Versions, version: 0, correlation: 0, tag: [0; 2] };
 }
@@ -133,13 +133,13 @@ impl Question {
 pub(crate) struct Origin {
     /// Slot of the connection.
     pub(crate) conn: usize,
-    pub(crate) asked: Question,
+    pub(crate) requested: Expected,
 }
 
 /// A request that was sent or is being sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
-    pub(crate) asked: Question,
+    pub(crate) requested: Expected,
     /// When it was queued.
     since: Tick,
     pub(crate) deadline: Tick,
@@ -295,17 +295,17 @@ impl Conn {
 
     /// Returns the API of the oldest request that has no response yet.
     pub(crate) fn first_asked(&self) -> Option<ApiKey> {
-        Some(self.in_flight.first()?.asked.kind.api())
+        Some(self.in_flight.first()?.requested.kind.api())
     }
 
     /// Whether a request of such a kind has no response yet.
     pub(crate) fn awaits(&self, is: impl Fn(Kind) -> bool) -> bool {
-        self.in_flight.iter().any(|f| is(f.asked.kind))
+        self.in_flight.iter().any(|f| is(f.requested.kind))
     }
 
     /// Returns when a request without a response makes it the second choice.
     pub(crate) fn late_at(&self) -> Tick {
-        let slow = |f: &&InFlight| !f.asked.kind.row().waits;
+        let slow = |f: &&InFlight| !f.requested.kind.row().waits;
         let first = self.in_flight.iter().filter(slow).map(|f| f.since).min();
         first.map_or(Tick::NEVER, |since| since + PATIENCE)
     }
@@ -322,13 +322,13 @@ impl Conn {
     }
 
     /// Whether it may take requests about the cluster and can respond now.
-    pub(crate) fn can_ask(&self, now: Tick) -> bool {
+    pub(crate) fn takes_requests(&self, now: Tick) -> bool {
         self.is_shared() && !self.in_flight.is_full() && self.is_sound(now)
     }
 
     /// Whether responses wait for those to batches, of which the first to a new partition takes up
     /// to 1.6 s.
-    pub(crate) fn is_behind_batches(&self) -> bool {
+    pub(crate) fn waits_for_batches(&self) -> bool {
         self.pending_of(ApiKey::PRODUCE) > 0
     }
 
@@ -341,7 +341,7 @@ impl Conn {
 
     /// Requests of a kind that have no response yet.
     pub(crate) fn pending_of(&self, api: ApiKey) -> usize {
-        self.in_flight.iter().filter(|f| f.asked.kind.api() == api).count()
+        self.in_flight.iter().filter(|f| f.requested.kind.api() == api).count()
     }
 }
 
@@ -626,7 +626,7 @@ impl<'d> Net<'d> {
     /// it over.
     pub(crate) fn lacking(&self, now: Tick, kind: Kind) -> Option<PeerFault> {
         let mut faults =
-            self.conns.iter().filter(|c| c.can_ask(now)).map(|c| c.versions.lacks(kind));
+            self.conns.iter().filter(|c| c.takes_requests(now)).map(|c| c.versions.lacks(kind));
         let first = faults.next()??;
         faults.all(|fault| fault.is_some()).then_some(first)
     }
@@ -640,14 +640,14 @@ impl<'d> Net<'d> {
 
     /// Returns the request that the next response on a connection belongs to, by its correlation
     /// id.
-    pub(crate) fn expect(&mut self, slot: usize, correlation: i32) -> Result<Question, PeerFault> {
+    pub(crate) fn expect(&mut self, slot: usize, correlation: i32) -> Result<Expected, PeerFault> {
         let conn = &self.conns[slot];
         let first = conn.in_flight.first().filter(|_| conn.shown > 0);
         let due = first.filter(
-            |f| guard!("correlation ids match", f.asked.correlation == correlation => true),
+            |f| guard!("correlation ids match", f.requested.correlation == correlation => true),
         );
         if let Some(due) = due {
-            return Ok(due.asked);
+            return Ok(due.requested);
         }
         if cfg!(feature = "misuse") {
             self.suspect_loop(slot, correlation);
@@ -657,7 +657,7 @@ impl<'d> Net<'d> {
 
     /// Notes that a response that is not due may be a mistake of the loop.
     fn suspect_loop(&mut self, slot: usize, correlation: i32) {
-        let is = |f: &InFlight| f.asked.correlation == correlation;
+        let is = |f: &InFlight| f.requested.correlation == correlation;
         let conn = &self.conns[slot];
         let unsent = conn.in_flight.get(usize::from(conn.shown)..).unwrap_or_default();
         if guard!("a response to what was not transmitted is noticed", unsent.iter().any(is)) {
@@ -682,12 +682,12 @@ impl<'d> Net<'d> {
     }
 
     /// Removes the request whose response was read completely from the queue.
-    pub(crate) fn answered(&mut self, now: Tick, slot: usize) {
+    pub(crate) fn responded(&mut self, now: Tick, slot: usize) {
         let conn = &mut self.conns[slot];
         if conn.shown > 0 && !conn.in_flight.is_empty() {
             let request = conn.take(0);
-            if !request.asked.kind.row().waits {
-                conn.traffic.answered(request.left, now);
+            if !request.requested.kind.row().waits {
+                conn.traffic.responded(request.left, now);
             }
         }
         conn.renewals = 0;

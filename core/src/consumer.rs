@@ -125,7 +125,7 @@ pub(crate) struct Assignment {
     session: u32,
     seat: Link,
     /// Correlation id of the request that it waits for, other than Fetch; 0 for none.
-    asked: i32,
+    requested: i32,
     /// Zero when it does not wait.
     retry_at: Tick,
     lease: Lease,
@@ -161,7 +161,7 @@ impl Assignment {
         sent_epoch: 0,
         session: 0,
         seat: Link::NONE,
-        asked: 0,
+        requested: 0,
         retry_at: Tick::ZERO,
         lease: Lease::NONE,
         failing_since: Tick::ZERO,
@@ -447,11 +447,11 @@ impl<'d> Consumer<'d> {
     pub(crate) fn forget(&mut self, cluster: &mut Cluster<'d>, slot: usize) {
         self.unfollow(cluster, slot);
         self.follows[slot] = Follow::EMPTY;
-        self.look_at_blocked(cluster);
+        self.examine_blocked(cluster);
     }
 
     /// Checks topics of an `assign_all` again: another of their partitions may fit now.
-    fn look_at_blocked(&self, cluster: &mut Cluster<'d>) {
+    fn examine_blocked(&self, cluster: &mut Cluster<'d>) {
         if self.blocked > 0 {
             for slot in (0..self.follows.len()).filter(|slot| self.follows[*slot].blocked) {
                 cluster.topics.note_change(slot);
@@ -473,7 +473,7 @@ impl<'d> Consumer<'d> {
         let first = !core::mem::replace(&mut follow.seen, ready) && ready;
         let other = core::mem::replace(&mut follow.nameless, nameless) != nameless;
         if first || other {
-            self.look_at(cx, slot, other);
+            self.examine(cx, slot, other);
         }
         let follow = &self.follows[slot];
         if follow.active && ready && (!follow.begun || follow.next < count) {
@@ -483,7 +483,7 @@ impl<'d> Consumer<'d> {
 
     /// Checks the partitions of a topic that was described for the first time, or whose id on the
     /// wire appeared or disappeared.
-    fn look_at(&mut self, cx: &Cx<'d>, slot: usize, renamed: bool) {
+    fn examine(&mut self, cx: &Cx<'d>, slot: usize, renamed: bool) {
         let mut link = cx.cluster.table.first_of(slot);
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);
@@ -562,7 +562,7 @@ impl<'d> Consumer<'d> {
         // Its id becomes invalid, also if the entry stays.
         let entry = &mut cluster.table[part];
         entry.generation = entry.generation.wrapping_add(1);
-        self.look_at_blocked(cluster);
+        self.examine_blocked(cluster);
         match seat.get().filter(|_| session != 0) {
             Some(desk) => {
                 self.ghosts += 1;
@@ -654,7 +654,7 @@ impl<'d> Consumer<'d> {
             link = cx.cluster.table.next_of(part);
             // Its session names the topic by the old id.
             if let Some(desk) = self.reads[part].seat.get() {
-                self.desks[desk].anew = guard!("a recreated topic's session begins anew", true);
+                self.desks[desk].anew = guard!("a recreated topic's session restarts", true);
                 self.due(desk);
             }
             let index = cx.cluster.table[part].index;

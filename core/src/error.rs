@@ -80,7 +80,7 @@ pub enum Obstacle {
         code: ErrorCode,
     },
     /// A broker that is needed does not respond.
-    NoAnswer {
+    NoResponse {
         /// Its node id, -1 for a bootstrap address.
         broker: i32,
         /// The request that waits for a response; `None`: the connection is not established.
@@ -99,7 +99,7 @@ impl Obstacle {
             | Self::Unreachable { broker, .. }
             | Self::Peer { broker, .. }
             | Self::Refused { broker, .. }
-            | Self::NoAnswer { broker, .. } => Some(broker),
+            | Self::NoResponse { broker, .. } => Some(broker),
             Self::NoLeader | Self::NoPartition | Self::Limit(_) => None,
         }
     }
@@ -110,7 +110,7 @@ impl Obstacle {
         match *self {
             Self::Unreachable { api, .. }
             | Self::Refused { api, .. }
-            | Self::NoAnswer { api, .. } => api,
+            | Self::NoResponse { api, .. } => api,
             _ => None,
         }
     }
@@ -127,7 +127,7 @@ impl Error {
             }
             Self::Closed(why) => Obstacle::Unreachable { broker, why, api },
             Self::Limit { what, .. } => Obstacle::Limit(what),
-            Self::TimedOut => Obstacle::NoAnswer { broker, api },
+            Self::TimedOut => Obstacle::NoResponse { broker, api },
             Self::Blocked(obstacle) => obstacle,
             Self::Config(_) | Self::Caller(_) => return None,
         })
@@ -391,10 +391,10 @@ impl fmt::Display for Obstacle {
                     None => Ok(()),
                 }
             }
-            Self::NoAnswer { api: Some(api), .. } => {
+            Self::NoResponse { api: Some(api), .. } => {
                 write!(f, "no response from the broker to {}", api.name())
             }
-            Self::NoAnswer { api: None, .. } => f.write_str("no response from the broker"),
+            Self::NoResponse { api: None, .. } => f.write_str("no response from the broker"),
             Self::Limit(what) => write!(f, "limit reached: {what}"),
         }
     }
@@ -438,7 +438,7 @@ impl fmt::Display for LimitKind {
             Self::Brokers => "brokers remembered",
             Self::SendBlocks => "send blocks",
             Self::BlockBytes => "size of a send block",
-            Self::Requests => "admin requests under way",
+            Self::Requests => "admin requests in flight",
             Self::Text => "bytes of a text",
             Self::Snapshot => "room for a snapshot",
         })
@@ -539,7 +539,7 @@ pub enum AdminError {
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("too many admin requests under way"),
+            Self::Full => f.write_str("too many admin requests in flight"),
             Self::TooLarge { what, needed, max } => {
                 write!(f, "too large: {needed} {what}, at most {max}")
             }

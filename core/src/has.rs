@@ -55,7 +55,7 @@ pub(crate) const CODEC_CHECKS: bool = cfg!(feature = "codec-checks");
 /// Leaders that Produce and Fetch responses name are adopted without a Metadata request (KIP-951).
 pub(crate) const HINTS: bool = unless_lean(cfg!(feature = "hints"));
 /// Events report where reading begins and that it reached the end. Not part of a lean build, since
-/// that would leave out what the configuration asks for.
+/// that would leave out what the configuration requests.
 pub(crate) const POSITIONS: bool = cfg!(feature = "positions");
 /// Faulty ApiVersions responses of some brokers are tolerated.
 pub(crate) const LENIENT: bool = unless_lean(cfg!(feature = "lenient"));

@@ -32,7 +32,6 @@ mod guard;
 mod absent;
 #[cfg(feature = "admin")]
 mod admin;
-mod answer;
 mod api;
 mod client;
 mod cluster;
@@ -55,6 +54,7 @@ mod rare;
 #[cfg(kavka_rare)]
 pub mod rare;
 pub mod record;
+mod response;
 #[cfg(feature = "sasl")]
 mod secret;
 mod setup;

@@ -1,7 +1,6 @@
 //! Producer: records go into batches in the send memory, batches to the leaders of their
 //! partitions, in order, exactly once where the producer is idempotent (KIP-98).
 
-mod answer;
 mod batch;
 mod culprits;
 mod lane;
@@ -12,6 +11,7 @@ mod owner;
 mod pack;
 mod partition;
 mod request;
+mod response;
 mod retries;
 mod send;
 mod split;
@@ -32,7 +32,6 @@ use crate::wire::{ErrorCode, Full, SliceSink};
 
 /// A place in the producer's lists: none in a build without it.
 pub(crate) use crate::memory::Node as Notch;
-use answer::AnswerMemo;
 pub(crate) use batch::Batch;
 use batch::Stage;
 pub(crate) use lane::Lane;
@@ -42,6 +41,7 @@ use own::OwnTimer;
 pub(crate) use owner::Memo;
 #[cfg(feature = "pack")]
 pub(crate) use pack::{Engine, PackMem};
+use response::ResponseMemo;
 use retries::Retries;
 
 /// Largest share of the send memory that record batches leave to requests.
@@ -126,7 +126,7 @@ pub(crate) struct Spread {
     sticky: Link,
     sticky_bytes: u32,
     /// No search for an available partition before this: there was none.
-    look_at: Tick,
+    examine: Tick,
     /// Partitions that entries were made for.
     opened: u32,
     /// Partitions that were there at first, or got records without key since.
@@ -146,7 +146,7 @@ impl Spread {
     pub(crate) const EMPTY: Self = Self {
         sticky: Link::NONE,
         sticky_bytes: 0,
-        look_at: Tick::ZERO,
+        examine: Tick::ZERO,
         opened: 0,
         visited: 0,
         picked_last: Link::NONE,
@@ -181,7 +181,7 @@ enum Identity {
     /// Not idempotent, or not needed yet.
     None,
     /// InitProducerId is in flight until this time.
-    Asked(Tick),
+    Requested(Tick),
     /// InitProducerId is due at this time.
     Wanted(Tick),
     Known,

@@ -4,7 +4,6 @@
 use core::mem::size_of;
 
 use crate::admin::Request;
-use crate::answer::AnswerSlot;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Outgoing};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
@@ -13,6 +12,7 @@ use crate::memory::{Index, Link, List, Mem, Node, Nodes, Place};
 use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 #[cfg(feature = "pack")]
 use crate::producer::{Engine, PackMem};
+use crate::response::ResponseSlot;
 
 /// Size of a send block in [`Resources`], in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -96,7 +96,7 @@ impl Limits {
         // Connections: state and requests in flight, the response being read, place in the index by
         // peer, and what was received.
         self.conns
-            * (size_of::<Conn>() + size_of::<AnswerSlot>() + 2 * size_of::<Place>() + self.rx_bytes)
+            * (size_of::<Conn>() + size_of::<ResponseSlot>() + 2 * size_of::<Place>() + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
             // lead, those with something to send, what the consumer has to request from them, and
             // their host names.
@@ -158,7 +158,7 @@ impl Limits {
 /// Everything in [`Resources`] but the receive and send buffers.
 struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> {
     conns: [Conn; CONNS],
-    answers: [AnswerSlot; CONNS],
+    responses: [ResponseSlot; CONNS],
     peers: [[Place; CONNS]; 2],
     brokers: [[Broker; BROKERS_PER_CONN]; CONNS],
     nodes: [[[Place; BROKERS_PER_CONN]; CONNS]; 2],
@@ -188,7 +188,7 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
 {
     const EMPTY: Self = Self {
         conns: [const { Conn::EMPTY }; CONNS],
-        answers: [const { AnswerSlot::EMPTY }; CONNS],
+        responses: [const { ResponseSlot::EMPTY }; CONNS],
         peers: [[Place::NONE; CONNS]; 2],
         brokers: [const { [const { Broker::EMPTY }; BROKERS_PER_CONN] }; CONNS],
         nodes: [[[Place::NONE; BROKERS_PER_CONN]; CONNS]; 2],
@@ -310,7 +310,7 @@ impl<
         let [node_heads, node_chain] = &mut tables.nodes;
         Storage {
             conns: Mem::Lent(&mut tables.conns),
-            answers: Mem::Lent(&mut tables.answers),
+            responses: Mem::Lent(&mut tables.responses),
             peers: lent(peer_heads, peer_chain),
             rx: Mem::Lent(self.rx.as_flattened_mut()),
             rx_bytes: RX,
@@ -346,7 +346,7 @@ impl<
 /// The memory of a client, lent or owned.
 pub struct Storage<'d> {
     pub(crate) conns: Mem<'d, Conn>,
-    pub(crate) answers: Mem<'d, AnswerSlot>,
+    pub(crate) responses: Mem<'d, ResponseSlot>,
     pub(crate) peers: Index<'d>,
     pub(crate) rx: Mem<'d, u8>,
     pub(crate) rx_bytes: usize,
@@ -428,7 +428,7 @@ impl Storage<'static> {
     pub fn heap(limits: &Limits) -> Self {
         Self {
             conns: owned(limits.conns, || Conn::EMPTY),
-            answers: owned(limits.conns, || AnswerSlot::EMPTY),
+            responses: owned(limits.conns, || ResponseSlot::EMPTY),
             peers: index(limits.conns),
             rx: zeroed(limits.conns * limits.rx_bytes),
             rx_bytes: limits.rx_bytes,

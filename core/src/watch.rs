@@ -55,7 +55,7 @@ mod on {
     pub(crate) struct Watch {
         latest: Tick,
         /// Responses since then.
-        answers: u16,
+        responses: u16,
         count: u32,
         last: Option<Misuse>,
         /// The mistake that may be the reason for an apparent fault of the peer.
@@ -64,7 +64,7 @@ mod on {
 
     impl Watch {
         pub(crate) const fn new() -> Self {
-            Self { latest: Tick::ZERO, answers: 0, count: 0, last: None, suspicion: None }
+            Self { latest: Tick::ZERO, responses: 0, count: 0, last: None, suspicion: None }
         }
 
         pub(crate) fn age(&mut self, by: Span) {
@@ -83,16 +83,16 @@ mod on {
                 self.note(Misuse::ClockBack);
                 self.latest = now;
             } else if now > self.latest {
-                (self.latest, self.answers) = (now, 0);
+                (self.latest, self.responses) = (now, 0);
             }
         }
 
         /// Counts a response that has been read.
-        pub(crate) fn answered(&mut self) {
-            self.answers += 1;
-            if guard!("a clock that stands is noticed", self.answers >= AT_ONCE) {
+        pub(crate) fn responded(&mut self) {
+            self.responses += 1;
+            if guard!("a clock that stands is noticed", self.responses >= AT_ONCE) {
                 self.note(Misuse::ClockStopped);
-                self.answers = 0;
+                self.responses = 0;
             }
         }
 
@@ -155,7 +155,7 @@ mod off {
 
         pub(crate) const fn look(&mut self, _now: Tick) {}
 
-        pub(crate) const fn answered(&mut self) {}
+        pub(crate) const fn responded(&mut self) {}
 
         pub(crate) const fn suspect(&mut self, _misuse: Misuse) {}
 

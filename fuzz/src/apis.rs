@@ -17,27 +17,27 @@ pub const APIS: [ApiKey; 11] = [
     ApiKey::OffsetForLeaderEpoch,
 ];
 
-/// Calls `$act::<Answer>($args)` with the response decoder of an API of [`APIS`].
+/// Calls `$act::<Response>($args)` with the response decoder of an API of [`APIS`].
 #[macro_export]
-macro_rules! with_answer {
+macro_rules! with_response {
     ($api:expr, $act:ident ( $($arg:expr),* )) => {{
         use kafka_protocol::messages::ApiKey as Key;
         use kavka_core::wire;
         match $api {
-            Key::ApiVersions => $act::<wire::api_versions::Answer>($($arg),*),
-            Key::Metadata => $act::<wire::metadata::Answer>($($arg),*),
-            Key::Produce => $act::<wire::produce::Answer>($($arg),*),
-            Key::Fetch => $act::<wire::fetch::Answer>($($arg),*),
-            Key::ListOffsets => $act::<wire::list_offsets::Answer>($($arg),*),
+            Key::ApiVersions => $act::<wire::api_versions::Response>($($arg),*),
+            Key::Metadata => $act::<wire::metadata::Response>($($arg),*),
+            Key::Produce => $act::<wire::produce::Response>($($arg),*),
+            Key::Fetch => $act::<wire::fetch::Response>($($arg),*),
+            Key::ListOffsets => $act::<wire::list_offsets::Response>($($arg),*),
             Key::DescribeTopicPartitions => {
-                $act::<wire::describe_topic_partitions::Answer>($($arg),*)
+                $act::<wire::describe_topic_partitions::Response>($($arg),*)
             }
-            Key::InitProducerId => $act::<wire::init_producer_id::Answer>($($arg),*),
-            Key::CreateTopics => $act::<wire::create_topics::Answer>($($arg),*),
-            Key::CreatePartitions => $act::<wire::create_partitions::Answer>($($arg),*),
-            Key::DeleteTopics => $act::<wire::delete_topics::Answer>($($arg),*),
+            Key::InitProducerId => $act::<wire::init_producer_id::Response>($($arg),*),
+            Key::CreateTopics => $act::<wire::create_topics::Response>($($arg),*),
+            Key::CreatePartitions => $act::<wire::create_partitions::Response>($($arg),*),
+            Key::DeleteTopics => $act::<wire::delete_topics::Response>($($arg),*),
             Key::OffsetForLeaderEpoch => {
-                $act::<wire::offset_for_leader_epoch::Answer>($($arg),*)
+                $act::<wire::offset_for_leader_epoch::Response>($($arg),*)
             }
             other => panic!("{other:?} is not in APIS"),
         }
@@ -50,5 +50,5 @@ pub fn versions(api: ApiKey) -> (i16, i16) {
     fn of<D: kavka_core::wire::Decode>() -> (i16, i16) {
         D::VERSIONS
     }
-    with_answer!(api, of())
+    with_response!(api, of())
 }

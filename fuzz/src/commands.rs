@@ -206,7 +206,7 @@ impl Player {
     fn admin(&mut self, now: Instant, commands: &mut Commands<'static>, input: &mut Input<'_>) {
         let name = input.pick(&TOPICS);
         let count = i32::from(input.byte() % 8);
-        let ask = match input.below(5) {
+        let request = match input.below(5) {
             0 => {
                 Admin::CreateTopic { name, partitions: count, replication_factor: 1, configs: &[] }
             }
@@ -215,8 +215,8 @@ impl Player {
             3 => Admin::Describe { topic: Some(name) },
             _ => Admin::Describe { topic: None },
         };
-        if let Ok(id) = still(|| commands.admin(now, &ask)) {
-            self.watch.asked(id);
+        if let Ok(id) = still(|| commands.admin(now, &request)) {
+            self.watch.requested(id);
         }
     }
 

@@ -14,7 +14,7 @@ use kavka_core::wire::{Decode, Malformed, Step};
 use crate::apis::{APIS, versions};
 use crate::input::Input;
 use crate::memory::within;
-use crate::with_answer;
+use crate::with_response;
 
 /// Largest single allocation that the other codec may make.
 const LIMIT: usize = 1 << 20;
@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
     if api == ApiKey::ApiVersions && body.starts_with(&[0, 35]) {
         return; // Theirs does not know that this comes in version 0 (KIP-511).
     }
-    let ours = with_answer!(api, read(version, body));
+    let ours = with_response!(api, read(version, body));
     let Some((theirs, behind)) = theirs(api, version, body) else {
         if let Read::Done(ours, _) = &ours {
             // A cursor that it takes for null puts it out of step (`is_other_null`).
@@ -70,7 +70,7 @@ pub fn run(data: &[u8]) {
     let mut written = BytesMut::new();
     theirs.encode(&mut written, version).unwrap_or_else(|e| panic!("{theirs:?}: {e}"));
     let reported = reported::items(&theirs, version);
-    match with_answer!(api, read(version, &written)) {
+    match with_response!(api, read(version, &written)) {
         Read::Done(again, 0) if again == reported => {}
         // Theirs accepts, and writes, strings above 32,767 bytes.
         Read::Bad(Malformed::TooLong) => {}
@@ -105,11 +105,11 @@ fn is_lenient(api: ApiKey, version: i16, ours: &Read<Vec<String>>, theirs: &Resp
 /// Returns whether a name is null that only later versions allow to be.
 fn has_early_null(theirs: &ResponseKind, version: i16) -> bool {
     match theirs {
-        ResponseKind::DeleteTopics(answer) => {
-            version < 6 && answer.responses.iter().any(|topic| topic.name.is_none())
+        ResponseKind::DeleteTopics(response) => {
+            version < 6 && response.responses.iter().any(|topic| topic.name.is_none())
         }
-        ResponseKind::Metadata(answer) => {
-            version < 12 && answer.topics.iter().any(|topic| topic.name.is_none())
+        ResponseKind::Metadata(response) => {
+            version < 12 && response.topics.iter().any(|topic| topic.name.is_none())
         }
         _ => false,
     }
@@ -144,10 +144,10 @@ fn read<D: Decode>(version: i16, mut body: &[u8]) -> Read<Vec<String>>
 where
     for<'b> D::Item<'b>: Debug,
 {
-    let mut answer = D::new(version).expect("a version in the range");
+    let mut response = D::new(version).expect("a version in the range");
     let mut items = Vec::new();
     loop {
-        match answer.step(&mut body) {
+        match response.step(&mut body) {
             Ok(Step::Item(item)) => {
                 items.push(format!("{item:?}"));
                 items.pop_if(|item| reported::is_default(item));

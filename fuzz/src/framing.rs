@@ -32,14 +32,14 @@ pub fn run(data: &[u8]) {
         assert_eq!(sent, parts.sends(), "what is sent");
         let Some(line) = &mut whole.line else { break };
         line.sent(whole.now, &sent);
-        let frame = match line.asked.is_empty() {
+        let frame = match line.requested.is_empty() {
             // Something else than a response, or time passes.
             true if input.is_empty() => break,
             true => {
                 let len = input.below(256);
                 input.take(len).to_vec()
             }
-            false => peer.answer(&line.asked.remove(0), &mut input),
+            false => peer.respond(&line.requested.remove(0), &mut input),
         };
         let early = whole.takes(&frame) | parts.takes(&frame);
         let (reported, same) = (whole.reports(), parts.reports());

@@ -136,7 +136,7 @@ impl<'d> Play<'d> {
                     self.transmit(conn, most);
                 }
             }
-            5 | 6 => self.answer(input),
+            5 | 6 => self.respond(input),
             7 => {
                 let most = 1 + input.below(256);
                 if let Some(conn) = self.conn(input) {
@@ -258,15 +258,15 @@ impl<'d> Play<'d> {
         true
     }
 
-    fn answer(&mut self, input: &mut Input<'_>) {
+    fn respond(&mut self, input: &mut Input<'_>) {
         let at = input.below(self.lines.len().max(1));
-        let Some(line) = self.lines.iter_mut().filter(|line| !line.asked.is_empty()).nth(at) else {
+        let Some(line) = self.lines.iter_mut().filter(|line| !line.requested.is_empty()).nth(at) else {
             return;
         };
         // Mostly in order, as a broker does.
-        let which = if input.one_in(16) { line.asked.len() - 1 } else { 0 };
-        let asked = line.asked.remove(which);
-        line.to_client.extend_from_slice(&self.peer.answer(&asked, input));
+        let which = if input.one_in(16) { line.requested.len() - 1 } else { 0 };
+        let requested = line.requested.remove(which);
+        line.to_client.extend_from_slice(&self.peer.respond(&requested, input));
     }
 
     fn event(&mut self, input: Option<&mut Input<'_>>) -> bool {
@@ -302,8 +302,8 @@ impl<'d> Play<'d> {
                 still(|| self.client.handle_connected(self.now, conn));
                 while self.transmit(conn, usize::MAX) {}
                 if let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) {
-                    for asked in core::mem::take(&mut line.asked) {
-                        let frame = self.peer.right_answer(&asked);
+                    for requested in core::mem::take(&mut line.requested) {
+                        let frame = self.peer.right_response(&requested);
                         line.to_client.extend_from_slice(&frame);
                     }
                 }
@@ -417,7 +417,7 @@ impl App {
         input: &mut Input<'_>,
     ) {
         let name = input.pick(&["t", "u", "fresh", "not/legal", ""]);
-        let ask = match input.below(5) {
+        let request = match input.below(5) {
             0 => Admin::CreateTopic {
                 name,
                 partitions: input.number() as i32,
@@ -433,8 +433,8 @@ impl App {
             3 => Admin::Describe { topic: Some(name) },
             _ => Admin::Describe { topic: None },
         };
-        if let Ok(id) = still(|| commands.admin(now, &ask)) {
-            watch.asked(id);
+        if let Ok(id) = still(|| commands.admin(now, &request)) {
+            watch.requested(id);
         }
         if input.one_in(8) {
             commands.set_wall_clock(now, input.number());

@@ -1,6 +1,6 @@
 //! Fuzz targets of kavka-core, one module each; `README.md` describes what they check.
 
-pub mod answers;
+pub mod responses;
 pub mod apis;
 pub mod codecs;
 pub mod commands;

@@ -15,9 +15,9 @@ use kafka_protocol::messages::{
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use kavka_core::ConnId;
 use kavka_tests::script::fetch::Batch;
-use kavka_tests::script::{Asked, World};
+use kavka_tests::script::{Requested, World};
 use kavka_tests::sim::Profile;
-use kavka_tests::sim::frame::{Answer, Request};
+use kavka_tests::sim::frame::{Response, Request};
 
 use crate::input::Input;
 
@@ -39,7 +39,7 @@ pub(crate) struct Line {
     /// Bytes were reported as sent that never arrived: what follows has no meaning.
     pub(crate) torn: bool,
     /// Requests without a response yet.
-    pub(crate) asked: Vec<Asked<RequestKind>>,
+    pub(crate) requested: Vec<Requested<RequestKind>>,
     /// Bytes that the client has not taken yet.
     pub(crate) to_client: BytesMut,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(conn: ConnId, node: i32) -> Self {
         let (from_client, to_client) = Default::default();
-        Self { conn, node, from_client, torn: false, asked: Vec::new(), to_client }
+        Self { conn, node, from_client, torn: false, requested: Vec::new(), to_client }
     }
 
     /// Handles bytes of the client.
@@ -75,7 +75,7 @@ impl Line {
             let Request { api, version, correlation, body, .. } = request;
             if !matches!(&body, RequestKind::Produce(body) if body.acks == 0) {
                 let (conn, node, at) = (self.conn, self.node, now);
-                self.asked.push(Asked { conn, node, api, version, correlation, at, body });
+                self.requested.push(Requested { conn, node, api, version, correlation, at, body });
             }
         }
     }
@@ -137,34 +137,34 @@ impl Peer {
     }
 
     /// Returns the response to a request, as a frame: right, wrong or broken.
-    pub(crate) fn answer(&self, asked: &Asked<RequestKind>, input: &mut Input<'_>) -> Vec<u8> {
-        let body = self.body(asked, input);
+    pub(crate) fn respond(&self, requested: &Requested<RequestKind>, input: &mut Input<'_>) -> Vec<u8> {
+        let body = self.body(requested, input);
         let version = match &body {
-            ResponseKind::ApiVersions(answer) if answer.error_code == 35 => 0,
-            ResponseKind::ApiVersions(_) => asked.version.min(4),
-            _ => asked.version,
+            ResponseKind::ApiVersions(response) if response.error_code == 35 => 0,
+            ResponseKind::ApiVersions(_) => requested.version.min(4),
+            _ => requested.version,
         };
-        let answer = Answer { api: asked.api, version, correlation: asked.correlation, body };
+        let response = Response { api: requested.api, version, correlation: requested.correlation, body };
         // Some values do not exist in some versions.
-        let Ok(frame) = answer.encode() else { return Vec::new() };
+        let Ok(frame) = response.encode() else { return Vec::new() };
         broken(frame.to_vec(), input)
     }
 
     /// Returns the response of a broker that behaves well.
-    pub(crate) fn right_answer(&self, asked: &Asked<RequestKind>) -> Vec<u8> {
-        self.answer(asked, &mut Input::new(&[]))
+    pub(crate) fn right_response(&self, requested: &Requested<RequestKind>) -> Vec<u8> {
+        self.respond(requested, &mut Input::new(&[]))
     }
 
-    fn body(&self, asked: &Asked<RequestKind>, input: &mut Input<'_>) -> ResponseKind {
+    fn body(&self, requested: &Requested<RequestKind>, input: &mut Input<'_>) -> ResponseKind {
         // Addresses move: a broker responds there nevertheless.
-        let node = if asked.node < 0 { 1 } else { asked.node };
-        if let Some(mut body) = self.world.answer(&Asked { node, ..asked.clone() }) {
+        let node = if requested.node < 0 { 1 } else { requested.node };
+        if let Some(mut body) = self.world.respond(&Requested { node, ..requested.clone() }) {
             if input.one_in(4) {
                 distort(&mut body, input);
             }
             return body;
         }
-        match &asked.body {
+        match &requested.body {
             RequestKind::Produce(request) => {
                 let reported = input.byte();
                 let topics = request.topic_data.iter().map(|topic| {
@@ -223,22 +223,22 @@ impl Peer {
 
     fn fetch(&self, request: &FetchRequest, input: &mut Input<'_>) -> FetchResponse {
         let topics = request.topics.iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| {
+            let partitions = topic.partitions.iter().map(|requested| {
                 let part = PartitionData::default()
-                    .with_partition_index(asked.partition)
+                    .with_partition_index(requested.partition)
                     .with_high_watermark(1_000_000)
                     .with_last_stable_offset(1_000_000);
-                fetched(part, asked.fetch_offset, input)
+                fetched(part, requested.fetch_offset, input)
             });
             FetchableTopicResponse::default()
                 .with_topic(topic.topic.clone())
                 .with_topic_id(topic.topic_id)
                 .with_partitions(partitions.collect())
         });
-        let answer = FetchResponse::default().with_responses(topics.collect());
+        let response = FetchResponse::default().with_responses(topics.collect());
         match input.below(8) {
-            7 => answer.with_error_code(input.pick(&CODES)).with_session_id(input.number() as i32),
-            _ => answer.with_session_id(if request.session_epoch >= 0 { 77 } else { 0 }),
+            7 => response.with_error_code(input.pick(&CODES)).with_session_id(input.number() as i32),
+            _ => response.with_session_id(if request.session_epoch >= 0 { 77 } else { 0 }),
         }
     }
 }
@@ -305,25 +305,25 @@ fn batch(offset: i64, later: i64, input: &mut Input<'_>) -> Bytes {
 /// Sets wrong values where a broker that behaves well has right ones.
 fn distort(body: &mut ResponseKind, input: &mut Input<'_>) {
     match body {
-        ResponseKind::ApiVersions(answer) => {
-            answer.error_code = input.pick(&CODES);
-            let at = input.below(answer.api_keys.len().max(1));
-            if let Some(range) = answer.api_keys.get_mut(at) {
+        ResponseKind::ApiVersions(response) => {
+            response.error_code = input.pick(&CODES);
+            let at = input.below(response.api_keys.len().max(1));
+            if let Some(range) = response.api_keys.get_mut(at) {
                 range.min_version = input.number() as i16;
                 range.max_version = input.number() as i16;
             }
         }
-        ResponseKind::Metadata(answer) => distort_metadata(answer, input),
-        ResponseKind::ListOffsets(answer) => {
-            for partition in answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        ResponseKind::Metadata(response) => distort_metadata(response, input),
+        ResponseKind::ListOffsets(response) => {
+            for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.error_code = input.pick(&CODES);
                 partition.offset = input.number();
                 partition.leader_epoch = input.number() as i32;
                 partition.partition_index ^= i32::from(input.one_in(8));
             }
         }
-        ResponseKind::DescribeTopicPartitions(answer) => {
-            for topic in &mut answer.topics {
+        ResponseKind::DescribeTopicPartitions(response) => {
+            for topic in &mut response.topics {
                 topic.error_code = input.pick(&CODES);
                 for partition in &mut topic.partitions {
                     partition.error_code = input.pick(&CODES);
@@ -333,17 +333,17 @@ fn distort(body: &mut ResponseKind, input: &mut Input<'_>) {
                 }
             }
         }
-        ResponseKind::InitProducerId(answer) => {
-            answer.error_code = input.pick(&CODES);
-            answer.producer_id = input.number().into();
-            answer.producer_epoch = input.number() as i16;
+        ResponseKind::InitProducerId(response) => {
+            response.error_code = input.pick(&CODES);
+            response.producer_id = input.number().into();
+            response.producer_epoch = input.number() as i16;
         }
         _ => {}
     }
 }
 
-fn distort_metadata(answer: &mut MetadataResponse, input: &mut Input<'_>) {
-    for topic in &mut answer.topics {
+fn distort_metadata(response: &mut MetadataResponse, input: &mut Input<'_>) {
+    for topic in &mut response.topics {
         match input.below(8) {
             0 => topic.error_code = input.pick(&CODES),
             1 => topic.name = None,
@@ -362,7 +362,7 @@ fn distort_metadata(answer: &mut MetadataResponse, input: &mut Input<'_>) {
             }
         }
     }
-    for broker in &mut answer.brokers {
+    for broker in &mut response.brokers {
         match input.below(8) {
             0 => broker.node_id = BrokerId(input.number() as i32),
             1 => broker.port = input.number() as i32,
@@ -370,7 +370,7 @@ fn distort_metadata(answer: &mut MetadataResponse, input: &mut Input<'_>) {
             _ => {}
         }
     }
-    answer.error_code = if input.one_in(16) { 129 } else { 0 };
+    response.error_code = if input.one_in(16) { 129 } else { 0 };
 }
 
 /// Returns a frame as it arrives from a hostile peer.

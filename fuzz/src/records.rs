@@ -138,7 +138,7 @@ fn walk_set(
                 assert!(count <= len / 26 && most.is_some_and(|most| count <= most), "{count}");
             }
             Some(Err(why)) => {
-                assert!(records.next().is_none(), "goes on after an error");
+                assert!(records.next().is_none(), "continues after an error");
                 return (count, Some(why), next);
             }
             None => return (count, None, next),
@@ -180,7 +180,7 @@ fn walk(header: &BatchHeader, mut records: Records<'_>, len: usize) {
     let (_, most) = records.size_hint();
     let (mut count, mut failed) = (0_usize, false);
     while let Some(next) = still(|| records.next()) {
-        assert!(!failed, "goes on after an error");
+        assert!(!failed, "continues after an error");
         count += 1;
         assert!(most.is_some_and(|most| count <= most), "{count} records, hint {most:?}");
         assert!(count <= len / 7 + 1, "{count} records in {len} bytes");

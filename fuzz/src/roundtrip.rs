@@ -135,8 +135,8 @@ impl Fields<'_> {
         match api {
             ApiKey::ApiVersions => {
                 let software_name = text.unwrap_or_default();
-                let ask = api_versions::Request { software_name, software_version: "1.2" };
-                ask.encode(version, out)
+                let request = api_versions::Request { software_name, software_version: "1.2" };
+                request.encode(version, out)
             }
             ApiKey::Metadata => {
                 let topics = self.flag.then_some(names);
@@ -151,8 +151,8 @@ impl Fields<'_> {
             .encode(version, out),
             ApiKey::DescribeTopicPartitions => {
                 let (limit, cursor) = (self.i32(0), text.map(|topic| (topic, self.i32(1))));
-                let ask = describe_topic_partitions::Request { topics: names, limit, cursor };
-                ask.encode(version, out)
+                let request = describe_topic_partitions::Request { topics: names, limit, cursor };
+                request.encode(version, out)
             }
             ApiKey::DeleteTopics => {
                 delete_topics::Request { names, timeout_ms: self.i32(0) }.encode(version, out)
@@ -320,7 +320,7 @@ impl Fields<'_> {
                 assert_eq!((got.acks, got.timeout_ms), (self.i16(0), self.i32(1)), "{of}");
             }
             RequestKind::Fetch(got) => {
-                let (head, asked) = (self.head(), self.partition());
+                let (head, requested) = (self.head(), self.partition());
                 assert_eq!((got.max_wait_ms, got.min_bytes), (head.max_wait_ms, head.min_bytes));
                 assert_eq!((got.max_bytes, got.isolation_level), (head.max_bytes, head.isolation));
                 if version >= 7 {
@@ -332,12 +332,12 @@ impl Fields<'_> {
                     for p in &topic.partitions {
                         assert_eq!(
                             (p.partition, p.fetch_offset),
-                            (asked.index, asked.fetch_offset)
+                            (requested.index, requested.fetch_offset)
                         );
-                        assert_eq!(p.partition_max_bytes, asked.max_bytes, "{of}");
+                        assert_eq!(p.partition_max_bytes, requested.max_bytes, "{of}");
                         let epochs = (p.current_leader_epoch, p.last_fetched_epoch);
                         let (current, last) =
-                            (asked.current_leader_epoch, asked.last_fetched_epoch);
+                            (requested.current_leader_epoch, requested.last_fetched_epoch);
                         assert_eq!(epochs, (since(9, current), since(12, last)), "{of}");
                     }
                     (topic.topic.0.as_str(), *topic.topic_id.as_bytes())

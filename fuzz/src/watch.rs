@@ -18,7 +18,7 @@ pub(crate) struct Watch {
     /// Next offset of each assigned partition: nothing below is delivered again by itself.
     next: HashMap<PartitionId, i64>,
     /// Admin requests that have not ended yet.
-    asked: HashSet<RequestId>,
+    requested: HashSet<RequestId>,
     refused: u64,
     rooms: u64,
     flushes: u64,
@@ -41,8 +41,8 @@ impl Watch {
         self.flushing = true;
     }
 
-    pub(crate) fn asked(&mut self, id: RequestId) {
-        assert!(self.asked.insert(id), "{id:?} is given twice");
+    pub(crate) fn requested(&mut self, id: RequestId) {
+        assert!(self.requested.insert(id), "{id:?} is given twice");
     }
 
     /// Records that the application moved or ended a partition itself.
@@ -57,7 +57,7 @@ impl Watch {
 
     /// Returns whether all records, flushes and admin requests have ended.
     pub(crate) fn is_through(&self) -> bool {
-        self.under_way.is_empty() && self.asked.is_empty() && !self.flushing
+        self.under_way.is_empty() && self.requested.is_empty() && !self.flushing
     }
 
     pub(crate) fn reported(&mut self, event: &Event<'_>, commands: &Commands<'_>) {
@@ -99,9 +99,9 @@ impl Watch {
             }
             Event::Records(batch) => self.read(&batch),
             Event::Reply { id, reply } => {
-                assert!(self.asked.contains(&id), "{id:?} is answered after its end");
+                assert!(self.requested.contains(&id), "{id:?} is answered after its end");
                 if matches!(reply, Reply::Done(_)) {
-                    self.asked.remove(&id);
+                    self.requested.remove(&id);
                 }
             }
             _ => {}
@@ -131,7 +131,7 @@ impl Watch {
         assert!(count > 0, "{batch:?}: nothing ended");
         for index in first..first + count {
             let id = RecordId { batch, index, partition };
-            assert!(self.under_way.remove(&id), "{id:?} ended, but was not under way");
+            assert!(self.under_way.remove(&id), "{id:?} ended, but was not in flight");
         }
     }
 

@@ -85,7 +85,7 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
 
     /// Ends all connections in order and waits until the peers know, so that the link, or the
     /// whole device, can be switched off. The next [`Driver::turn`] connects again, and does again
-    /// what was under way.
+    /// what was in flight.
     ///
     /// A peer that is gone never acknowledges: give it a time limit (`with_timeout`). Cancel-safe.
     pub async fn disconnect(&mut self) {

@@ -210,7 +210,7 @@ enum Stage {
     Aborting,
     /// The address is being looked up.
     Naming,
-    /// The handshake of TCP is under way, or done.
+    /// The handshake of TCP is in flight, or done.
     Connecting,
 }
 

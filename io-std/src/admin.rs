@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Events, Hub};
 use crate::pending::{Cell, Pending, Setter};
 use crate::worker::Worker;
-use run::{Ask, Gathered, Job};
+use run::{Gathered, Job, Operation};
 pub use topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
@@ -57,7 +57,7 @@ impl Admin {
     /// may still carry it out. That holds for all requests of an `Admin`.
     #[must_use = "nothing else reports the result"]
     pub fn create_topic(&self, topic: impl Into<NewTopic>) -> Pending<()> {
-        self.ask(Ask::Create(topic.into()), |_| Ok(()))
+        self.submit(Operation::Create(topic.into()), |_| Ok(()))
     }
 
     /// Grows a topic to `count` partitions.
@@ -69,7 +69,7 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn create_partitions(&self, topic: &str, count: i32) -> Pending<()> {
-        self.ask(Ask::Grow { name: topic.into(), count }, |_| Ok(()))
+        self.submit(Operation::Grow { name: topic.into(), count }, |_| Ok(()))
     }
 
     /// Deletes a topic.
@@ -81,7 +81,7 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn delete_topic(&self, topic: &str) -> Pending<()> {
-        self.ask(Ask::Delete { name: topic.into() }, |_| Ok(()))
+        self.submit(Operation::Delete { name: topic.into() }, |_| Ok(()))
     }
 
     /// Describes a topic.
@@ -93,7 +93,7 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn describe(&self, topic: &str) -> Pending<TopicDescription> {
-        self.ask(Ask::Describe { name: Some(topic.into()) }, |mut gathered| {
+        self.submit(Operation::Describe { name: Some(topic.into()) }, |mut gathered| {
             gathered.topics.pop().ok_or_else(|| ErrorKind::Kafka(unknown()).into())
         })
     }
@@ -107,7 +107,7 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn list_topics(&self) -> Pending<Vec<TopicDescription>> {
-        self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.topics))
+        self.submit(Operation::Describe { name: None }, |gathered| Ok(gathered.topics))
     }
 
     /// Describes the cluster.
@@ -119,7 +119,7 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn cluster(&self) -> Pending<ClusterDescription> {
-        self.ask(Ask::Describe { name: None }, |gathered| Ok(gathered.cluster))
+        self.submit(Operation::Describe { name: None }, |gathered| Ok(gathered.cluster))
     }
 
     /// The offsets at which reading would start in each partition of a topic, by index.
@@ -131,8 +131,8 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
-        let ask = Ask::Offsets { name: topic.into(), at, list: None };
-        self.ask(ask, |gathered| gathered.offsets.into_iter().collect())
+        let operation = Operation::Offsets { name: topic.into(), at, list: None };
+        self.submit(operation, |gathered| gathered.offsets.into_iter().collect())
     }
 
     /// Describes the cluster and, in the same request, one topic or all topics by name.
@@ -147,8 +147,8 @@ impl Admin {
         &self,
         topic: Option<&str>,
     ) -> Pending<(ClusterDescription, Vec<TopicDescription>)> {
-        let ask = Ask::Describe { name: topic.map(str::to_owned) };
-        self.ask(ask, |gathered| Ok((gathered.cluster, gathered.topics)))
+        let operation = Operation::Describe { name: topic.map(str::to_owned) };
+        self.submit(operation, |gathered| Ok((gathered.cluster, gathered.topics)))
     }
 
     /// [`Admin::offsets`] of some partitions, each with its own result, in this order. A partition
@@ -168,7 +168,9 @@ impl Admin {
         at: Start,
     ) -> Pending<Vec<Result<i64, Error>>> {
         let list = Some(partitions.to_vec());
-        self.ask(Ask::Offsets { name: topic.into(), at, list }, |gathered| Ok(gathered.offsets))
+        self.submit(Operation::Offsets { name: topic.into(), at, list }, |gathered| {
+            Ok(gathered.offsets)
+        })
     }
 
     /// What happens to connections.
@@ -177,9 +179,9 @@ impl Admin {
         self.hub.subscribe()
     }
 
-    fn ask<T: Send + 'static>(
+    fn submit<T: Send + 'static>(
         &self,
-        ask: Ask,
+        operation: Operation,
         take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         let (done, pending): (Setter<T>, _) = Cell::pair();
@@ -189,7 +191,7 @@ impl Admin {
         });
         if let Some(jobs) = &self.jobs {
             // When the thread is gone the job is dropped, which reports "closed".
-            let _ = jobs.send(Job { ask, finish, is_awaited });
+            let _ = jobs.send(Job { operation, finish, is_awaited });
             self.worker.waker.wake();
         }
         pending

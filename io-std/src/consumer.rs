@@ -13,7 +13,7 @@ use kavka_core::Start;
 
 pub use chunk::{Chunk, ChunkBatch, Received};
 use run::Wanted;
-use shared::{Asked, Shared, What};
+use shared::{Requested, Shared, What};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -212,7 +212,7 @@ impl Consumer {
     #[must_use = "nothing else reports it"]
     pub fn metrics(&self) -> Pending<ConsumerMetrics> {
         let (done, pending) = Cell::pair();
-        self.shared.ask(Asked::Metrics(done));
+        self.shared.submit(Requested::Metrics(done));
         pending
     }
 
@@ -229,7 +229,7 @@ impl Consumer {
     #[must_use = "nothing else reports it"]
     pub fn obstacle(&self, topic: &str, partition: u32) -> Pending<Option<Error>> {
         let (done, pending) = Cell::pair();
-        self.shared.ask(Asked::Obstacle(topic.into(), partition, done));
+        self.shared.submit(Requested::Obstacle(topic.into(), partition, done));
         pending
     }
 

@@ -287,7 +287,7 @@ impl<'d> Driver<'d> {
         self.resolver.arrange(name, &mut found);
         // If another connection uses one of them successfully, it is tried first.
         let siblings = self.conns.iter().flatten().filter(|conn| *conn.name == *name);
-        if let Some(good) = siblings.filter_map(Conn::answering).next()
+        if let Some(good) = siblings.filter_map(Conn::responding).next()
             && let Some(at) = found.iter().position(|address| *address == good)
         {
             found[..=at].rotate_right(1);

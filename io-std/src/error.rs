@@ -87,9 +87,9 @@ pub enum ErrorKind {
         max: usize,
     },
     /// The machine did not take a record, for a reason that is newer than this crate.
-    NotTaken(kavka_core::ProduceError),
+    ProduceRefused(kavka_core::ProduceError),
     /// The same of an admin request.
-    NotAsked(AdminError),
+    AdminRefused(AdminError),
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -170,7 +170,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn said_by(mut self, said: impl Into<String>) -> Self {
+    pub(crate) fn with_message(mut self, said: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).said = Some(said.into());
         self
     }
@@ -221,7 +221,7 @@ impl From<ConfigError> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::from(ErrorKind::System(error.kind())).said_by(error.to_string())
+        Self::from(ErrorKind::System(error.kind())).with_message(error.to_string())
     }
 }
 
@@ -301,8 +301,8 @@ impl fmt::Display for ErrorKind {
             &Self::RequestTooLarge { what, needed, max } => {
                 AdminError::TooLarge { what, needed, max }.fmt(f)
             }
-            Self::NotTaken(why) => why.fmt(f),
-            Self::NotAsked(why) => why.fmt(f),
+            Self::ProduceRefused(why) => why.fmt(f),
+            Self::AdminRefused(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
@@ -426,7 +426,7 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),
         Obstacle::Refused { code, .. } => code_advice(code.0),
-        Obstacle::NoAnswer { .. } => {
+        Obstacle::NoResponse { .. } => {
             "is the broker up, and does anything on the way to it drop packets?"
         }
         Obstacle::Limit(what) => advice(ErrorKind::Kafka(Core::Limit { what, needed: 0 })),

@@ -460,7 +460,7 @@ fn at_address(
         _ => None,
     };
     let error = match why_refused(&error, commands) {
-        Some(why) => error.said_by(why),
+        Some(why) => error.with_message(why),
         None => error,
     };
     error.at_broker(text.unwrap_or(address))

@@ -14,7 +14,7 @@ pub struct Lost {
     /// Failed before, without a report by a
     /// [`Pending`](crate::Pending) or a flush.
     pub failed: u64,
-    /// The first of those failures; without any, what stood in the way of the others, if that is
+    /// The first of those failures; without any, the obstacle of the others, if that is
     /// known.
     pub first: Option<Error>,
 }

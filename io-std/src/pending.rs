@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_there_before_or_after_somebody_waits() {
+    fn a_result_is_there_before_or_after_a_caller_waits() {
         let (setter, pending) = Cell::pair();
         setter.set(Ok(1));
         assert_eq!(value(pending.wait_timeout(LONG)), Ok(1));

@@ -218,7 +218,7 @@ impl Producer {
     #[must_use = "nothing else reports the result"]
     pub fn flush(&self) -> Pending<()> {
         let (done, pending) = Cell::pair();
-        self.inbox.ask(|_| Item::Flush { done });
+        self.inbox.submit(|_| Item::Flush { done });
         pending
     }
 
@@ -230,7 +230,7 @@ impl Producer {
     #[must_use = "nothing else reports the result"]
     pub fn freshness(&self, topic: &str) -> Pending<Freshness> {
         let (report, pending) = Cell::pair();
-        self.inbox.ask(|name| Item::Know { topic: name(topic), report });
+        self.inbox.submit(|name| Item::Know { topic: name(topic), report });
         pending
     }
 
@@ -245,7 +245,7 @@ impl Producer {
     #[must_use = "nothing else reports it"]
     pub fn metrics(&self) -> Pending<ProducerMetrics> {
         let (done, pending) = Cell::pair();
-        self.inbox.ask_metrics(done);
+        self.inbox.request_metrics(done);
         pending
     }
 

@@ -53,7 +53,7 @@ impl Reasons {
         }
     }
 
-    /// A time-out with what stands in the way of everything, if something does, at each address.
+    /// A time-out with the obstacle of everything, if something does, at each address.
     pub(crate) fn timed_out(&self, commands: &Commands<'_>, failure: Option<&Failure>) -> Error {
         let error = timed_out(commands, failure);
         let first = error.broker().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Reasons {
         let others: Vec<&str> = others.map(|(_, text)| text.as_str()).collect();
         match others.is_empty() || commands.obstacle().is_none() {
             true => error,
-            false => error.said_by(format!("also {}", others.join(", "))),
+            false => error.with_message(format!("also {}", others.join(", "))),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Worker {
         F: for<'d> FnOnce(&'d Config, Driver<'d>, Waker) + Send + 'static,
     {
         config.bootstrap = bootstrap::normalize(&config.bootstrap)
-            .map_err(|why| Error::from(ConfigError::Bootstrap).said_by(why))?;
+            .map_err(|why| Error::from(ConfigError::Bootstrap).with_message(why))?;
         let (report, reported) = sync_channel(1);
         let body = move || match open(&config) {
             Err(error) => drop(report.send(Err(error))),

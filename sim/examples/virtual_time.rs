@@ -130,7 +130,7 @@ impl Loop {
         let Some(stream) = streams.find(|stream| stream.number == number) else { return };
         stream.busy = false;
         match reply {
-            Reply::Now(answer) => stream.to_client.extend(answer.encode().expect("a response")),
+            Reply::Now(response) => stream.to_client.extend(response.encode().expect("a response")),
             Reply::Close => stream.ended = true,
             Reply::Later | Reply::Silent => {}
         }

@@ -38,7 +38,7 @@ impl Counters {
         }
     }
 
-    pub(crate) fn answer(&self, api: ApiKey, size: usize) {
+    pub(crate) fn respond(&self, api: ApiKey, size: usize) {
         if let Some([_, _, bytes_out]) = self.apis.get(api as usize) {
             bytes_out.fetch_add(size as u64, Ordering::Relaxed);
         }

@@ -16,7 +16,7 @@ pub enum Fault {
     /// Fetch only: not applied; this code is at the top of the response.
     TopError(i16),
     /// Applied; the connection closes instead of a response.
-    DropAnswer,
+    DropResponse,
     /// Not applied; the connection closes.
     DropRequest,
     /// Applied; the response (and what follows it on the connection) is delayed by this time.

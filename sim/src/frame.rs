@@ -53,7 +53,7 @@ impl Request {
 
 /// A response, not yet encoded.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// Which API.
     pub api: ApiKey,
     /// Version that the body is encoded in.
@@ -64,7 +64,7 @@ pub struct Answer {
     pub body: ResponseKind,
 }
 
-impl Answer {
+impl Response {
     /// Returns the frame, with its length prefix.
     ///
     /// # Errors

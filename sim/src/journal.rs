@@ -150,9 +150,9 @@ impl Journal {
         })
     }
 
-    fn answered(&mut self, batch: kavka_core::BatchId, index: u32, partition: u32) -> Vec<u8> {
+    fn responded(&mut self, batch: kavka_core::BatchId, index: u32, partition: u32) -> Vec<u8> {
         let id = RecordId { batch, index, partition };
-        self.under_way.remove(&id).unwrap_or_else(|| panic!("{id:?} answered, but not under way"))
+        self.under_way.remove(&id).unwrap_or_else(|| panic!("{id:?} answered, but not in flight"))
     }
 
     fn note(&mut self, now: Instant, news: News) {
@@ -165,14 +165,14 @@ impl App for Journal {
         match event {
             Event::Delivered { batch, to, first, count, base_offset } => {
                 for n in 0..count {
-                    let value = self.answered(batch, first + n, to.partition);
+                    let value = self.responded(batch, first + n, to.partition);
                     let offset = base_offset.map(|base| base + i64::from(n));
                     self.acked.push(Acked { to, offset, value });
                 }
             }
             Event::Failed { batch, to, first, count, error, maybe_written } => {
                 for n in 0..count {
-                    let value = self.answered(batch, first + n, to.partition);
+                    let value = self.responded(batch, first + n, to.partition);
                     self.lost.push(Lost { to, error, maybe_written, value });
                 }
             }

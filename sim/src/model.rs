@@ -26,7 +26,7 @@ use super::code;
 use super::counters::Counters;
 use super::deed::{Deed, What};
 use super::fault::{Fault, Faults};
-use super::frame::{Answer, Request};
+use super::frame::{Request, Response};
 use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
 use super::profile::Profile;
 use fetch::Parked;
@@ -112,7 +112,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// This response.
-    Now(Box<Answer>),
+    Now(Box<Response>),
     /// An [`Output`] will follow. Handle no other request of that connection until then.
     Later,
     /// No response at all (Produce with acks=0).
@@ -216,9 +216,9 @@ struct Ctx {
 }
 
 impl Ctx {
-    fn answer(&self, body: ResponseKind) -> Box<Answer> {
+    fn respond(&self, body: ResponseKind) -> Box<Response> {
         let Self { api, version, correlation, .. } = *self;
-        Box::new(Answer { api, version, correlation, body })
+        Box::new(Response { api, version, correlation, body })
     }
 
     /// Returns the code that a fault puts in place of the request's effect.
@@ -453,16 +453,16 @@ impl Cluster {
         }
         let reply = match body {
             RequestKind::ApiVersions(_) => self.api_versions(&ctx),
-            RequestKind::Metadata(ask) => self.metadata(&ctx, ask),
-            RequestKind::DescribeTopicPartitions(ask) => self.describe(&ctx, &ask),
-            RequestKind::ListOffsets(ask) => self.list_offsets(&ctx, &ask),
-            RequestKind::OffsetForLeaderEpoch(ask) => self.epoch_ends(&ctx, &ask),
-            RequestKind::InitProducerId(ask) => self.init_producer_id(&ctx, &ask),
-            RequestKind::Produce(ask) => self.produce(&ctx, ask),
-            RequestKind::Fetch(ask) => self.fetch(&ctx, &ask),
-            RequestKind::CreateTopics(ask) => self.create_topics(&ctx, &ask),
-            RequestKind::CreatePartitions(ask) => self.create_partitions(&ctx, &ask),
-            RequestKind::DeleteTopics(ask) => self.delete_topics(&ctx, &ask),
+            RequestKind::Metadata(request) => self.metadata(&ctx, request),
+            RequestKind::DescribeTopicPartitions(request) => self.describe(&ctx, &request),
+            RequestKind::ListOffsets(request) => self.list_offsets(&ctx, &request),
+            RequestKind::OffsetForLeaderEpoch(request) => self.epoch_ends(&ctx, &request),
+            RequestKind::InitProducerId(request) => self.init_producer_id(&ctx, &request),
+            RequestKind::Produce(request) => self.produce(&ctx, request),
+            RequestKind::Fetch(request) => self.fetch(&ctx, &request),
+            RequestKind::CreateTopics(request) => self.create_topics(&ctx, &request),
+            RequestKind::CreatePartitions(request) => self.create_partitions(&ctx, &request),
+            RequestKind::DeleteTopics(request) => self.delete_topics(&ctx, &request),
             _ => Reply::Close,
         };
         self.afterwards(&ctx, reply)
@@ -472,7 +472,7 @@ impl Cluster {
     fn afterwards(&mut self, ctx: &Ctx, reply: Reply) -> Reply {
         match (ctx.fault, reply) {
             (_, Reply::Later) => Reply::Later, // a parked fetch passes here again
-            (Some(Fault::DropAnswer), _) => Reply::Close,
+            (Some(Fault::DropResponse), _) => Reply::Close,
             (Some(Fault::Delay(by)), reply) => {
                 let output = Output { broker: ctx.broker, conn: ctx.conn, reply };
                 self.schedule(self.now + by, Event::Output(output));

@@ -211,8 +211,8 @@ impl Server {
 
     /// Applies the next request of `api` at `broker`, then closes its connection without a
     /// response.
-    pub fn drop_answer(&self, broker: i32, api: ApiKey) {
-        self.fault(broker, api, Fault::DropAnswer, 1);
+    pub fn drop_response(&self, broker: i32, api: ApiKey) {
+        self.fault(broker, api, Fault::DropResponse, 1);
     }
 
     /// [`Cluster::inject`].
@@ -392,12 +392,12 @@ impl Shared {
                 reply => reply,
             };
             match reply {
-                Reply::Now(answer) => {
-                    let bytes = answer.encode().map_err(|text| {
+                Reply::Now(response) => {
+                    let bytes = response.encode().map_err(|text| {
                         eprintln!("simulated broker {broker}: {text}");
                         io::Error::other(text)
                     })?;
-                    self.counters.answer(api, bytes.len());
+                    self.counters.respond(api, bytes.len());
                     stream.write_all(&bytes)?;
                 }
                 Reply::Silent => {}

@@ -191,7 +191,7 @@ impl Checker {
         let generation = line.generation;
         match (line.op, line.kind) {
             (Op::Send, Kind::Invoke) => self.invoke(process, topic, line, at)?,
-            (Op::Send, _) => self.answer(process, topic, line, at)?,
+            (Op::Send, _) => self.respond(process, topic, line, at)?,
             (Op::Poll, Kind::Ok) => self.poll(process, topic, line, at)?,
             (Op::Assign, Kind::Ok) => self.assign(process, topic, line),
             (Op::Count, Kind::Ok) => {
@@ -299,15 +299,15 @@ impl Checker {
         Some(())
     }
 
-    fn answer(&mut self, process: u32, topic: u32, line: &Line<'_>, at: At) -> Option<()> {
+    fn respond(&mut self, process: u32, topic: u32, line: &Line<'_>, at: At) -> Option<()> {
         let id = self.records.id(topic, line.value?);
         let promised = self.promises.get(&process).copied().unwrap_or_default();
         let record = &mut self.records[id];
         if record.state != State::Open || record.sender != process {
-            self.malformed(line, at, "this process has no such send under way");
+            self.malformed(line, at, "this process has no such send in flight");
             return Some(());
         }
-        record.answered = at;
+        record.responded = at;
         record.state = match line.kind {
             Kind::Ok => State::Acked,
             Kind::Fail => State::Failed,
@@ -318,7 +318,7 @@ impl Checker {
         }
         let partition = line.partition?;
         let log = self.logs.id(topic, line.generation, partition);
-        let place = Place { log, offset: line.offset.unwrap_or(Place::UNTOLD) };
+        let place = Place { log, offset: line.offset.unwrap_or(Place::UNREPORTED) };
         if place.offset >= 0 && self.logs[log].may_have_lost(place.offset, record.invoked) {
             record.void = true;
         } else {
@@ -327,12 +327,12 @@ impl Checker {
                 self.put(id, place, at, promised.durable);
             }
         }
-        self.key_answered(id, partition, line, at);
+        self.key_responded(id, partition, line, at);
         Some(())
     }
 
     /// Checks whether an earlier record of the key was acknowledged after a later one elsewhere.
-    fn key_answered(&mut self, id: u32, partition: u32, line: &Line<'_>, at: At) {
+    fn key_responded(&mut self, id: u32, partition: u32, line: &Line<'_>, at: At) {
         let record = &self.records[id];
         let promised = self.promises.get(&record.sender).is_some_and(|promise| promise.key_ordered);
         let Some(key) = record.key.filter(|_| promised) else { return };

@@ -38,20 +38,20 @@ use kavka_core::{
     Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits, Storage, TopicId,
 };
 
-use crate::sim::frame::Answer;
+use crate::sim::frame::Response;
 pub use produce::Sent;
 pub use reported::Reported;
 pub use world::{Node, Partition, Topic, World};
 
 /// A request type that a script can expect.
-pub trait Ask: Request + Sized {
+pub trait Operation: Request + Sized {
     /// Returns the body, if it is of this type.
     fn of(kind: &RequestKind) -> Option<&Self>;
 }
 
-macro_rules! ask {
+macro_rules! operation {
     ($($variant:ident $request:ident),* $(,)?) => {
-        $(impl Ask for $request {
+        $(impl Operation for $request {
             fn of(kind: &RequestKind) -> Option<&Self> {
                 match kind {
                     RequestKind::$variant(body) => Some(body),
@@ -62,7 +62,7 @@ macro_rules! ask {
     };
 }
 
-ask! {
+operation! {
     ApiVersions ApiVersionsRequest,
     Metadata MetadataRequest,
     Produce ProduceRequest,
@@ -78,7 +78,7 @@ ask! {
 
 /// A request of the client.
 #[derive(Clone, Debug)]
-pub struct Asked<R> {
+pub struct Requested<R> {
     /// Connection that it arrived on.
     pub conn: ConnId,
     /// Node id of the broker that received it.
@@ -101,7 +101,7 @@ struct Line {
     node: i32,
     connected: bool,
     /// Requests in order, with their responses: one waits for those before it, as at any broker.
-    answers: VecDeque<(i32, Option<Bytes>)>,
+    responses: VecDeque<(i32, Option<Bytes>)>,
     /// Bytes from the client that are not a whole frame yet.
     from_client: BytesMut,
     /// Bytes that the client has not read yet.
@@ -140,7 +140,7 @@ pub struct Script {
     pub hook: Option<Hook>,
     now: Instant,
     lines: Vec<Line>,
-    asked: VecDeque<Asked<RequestKind>>,
+    requested: VecDeque<Requested<RequestKind>>,
     reported: Vec<Reported>,
     manual: Vec<ApiKey>,
     trace: Vec<String>,
@@ -187,7 +187,7 @@ impl Script {
             // Not zero: a default of zero must not be mistaken for "just now".
             now: Instant::from_millis(3_600_000),
             lines: Vec::new(),
-            asked: VecDeque::new(),
+            requested: VecDeque::new(),
             reported: Vec::new(),
             manual: Vec::new(),
             trace: Vec::new(),
@@ -205,12 +205,13 @@ impl Script {
     /// Lets the brokers respond to such requests by themselves again, also to those that wait.
     pub fn automatic(&mut self, api: ApiKey) {
         self.manual.retain(|manual| *manual != api);
-        let (now, waiting): (Vec<_>, Vec<_>) =
-            core::mem::take(&mut self.asked).into_iter().partition(|asked| asked.api == api);
-        self.asked = waiting.into();
-        for asked in now {
-            if let Some(body) = self.world.answer(&asked) {
-                self.answer_kind(&asked, body);
+        let (now, waiting): (Vec<_>, Vec<_>) = core::mem::take(&mut self.requested)
+            .into_iter()
+            .partition(|requested| requested.api == api);
+        self.requested = waiting.into();
+        for requested in now {
+            if let Some(body) = self.world.respond(&requested) {
+                self.response_kind(&requested, body);
             }
         }
         self.settle();
@@ -245,7 +246,7 @@ impl Script {
     ///
     /// # Panics
     /// When none arrives.
-    pub fn expect<R: Ask + Clone>(&mut self) -> Asked<R> {
+    pub fn expect<R: Operation + Clone>(&mut self) -> Requested<R> {
         self.expect_within(Duration::from_secs(60))
     }
 
@@ -253,12 +254,12 @@ impl Script {
     ///
     /// # Panics
     /// When none arrives.
-    pub fn expect_within<R: Ask + Clone>(&mut self, patience: Duration) -> Asked<R> {
+    pub fn expect_within<R: Operation + Clone>(&mut self, patience: Duration) -> Requested<R> {
         let end = self.now + patience;
         loop {
             self.settle();
-            if let Some(asked) = self.take() {
-                return asked;
+            if let Some(requested) = self.take() {
+                return requested;
             }
             if self.now >= end || !self.pass(end) {
                 self.fail(&format!("no request with API key {} came", R::KEY));
@@ -267,37 +268,37 @@ impl Script {
     }
 
     /// Takes the oldest waiting request of this type, if there is one; no time passes.
-    pub fn take<R: Ask + Clone>(&mut self) -> Option<Asked<R>> {
-        let at = self.asked.iter().position(|asked| R::of(&asked.body).is_some())?;
-        let asked = self.asked.remove(at)?;
-        let body = R::of(&asked.body)?.clone();
-        let Asked { conn, node, api, version, correlation, at, .. } = asked;
-        Some(Asked { conn, node, api, version, correlation, at, body })
+    pub fn take<R: Operation + Clone>(&mut self) -> Option<Requested<R>> {
+        let at = self.requested.iter().position(|requested| R::of(&requested.body).is_some())?;
+        let requested = self.requested.remove(at)?;
+        let body = R::of(&requested.body)?.clone();
+        let Requested { conn, node, api, version, correlation, at, .. } = requested;
+        Some(Requested { conn, node, api, version, correlation, at, body })
     }
 
     /// Returns the number of requests of this type that wait for a response.
-    pub fn waiting<R: Ask>(&mut self) -> usize {
+    pub fn waiting<R: Operation>(&mut self) -> usize {
         self.settle();
-        self.asked.iter().filter(|asked| R::of(&asked.body).is_some()).count()
+        self.requested.iter().filter(|requested| R::of(&requested.body).is_some()).count()
     }
 
     /// Checks that no request of this type waits for a response.
     ///
     /// # Panics
     /// When one does.
-    pub fn none<R: Ask>(&mut self, why: &str) {
+    pub fn none<R: Operation>(&mut self, why: &str) {
         if self.waiting::<R>() > 0 {
             self.fail(&format!("a request with API key {}, but {why}", R::KEY));
         }
     }
 
     /// Responds to a request.
-    pub fn answer<R>(&mut self, asked: &Asked<R>, body: R::Response)
+    pub fn respond<R>(&mut self, requested: &Requested<R>, body: R::Response)
     where
-        R: Ask,
+        R: Operation,
         R::Response: Into<ResponseKind>,
     {
-        self.answer_kind(asked, body.into());
+        self.response_kind(requested, body.into());
         self.settle();
     }
 
@@ -306,39 +307,43 @@ impl Script {
     ///
     /// # Panics
     /// When the codec refuses the body.
-    pub fn encoded<R>(&mut self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
-        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) {
-            line.answers.retain(|(correlation, _)| *correlation != asked.correlation);
+    pub fn encoded<R>(&mut self, requested: &Requested<R>, body: impl Into<ResponseKind>) -> Bytes {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.conn == requested.conn) {
+            line.responses.retain(|(correlation, _)| *correlation != requested.correlation);
         }
-        self.encode(asked, body)
+        self.encode(requested, body)
     }
 
-    fn encode<R>(&self, asked: &Asked<R>, body: impl Into<ResponseKind>) -> Bytes {
-        let Asked { api, version, correlation, .. } = *asked;
+    fn encode<R>(&self, requested: &Requested<R>, body: impl Into<ResponseKind>) -> Bytes {
+        let Requested { api, version, correlation, .. } = *requested;
         let body = body.into();
         let version = match &body {
             // "Unsupported version" is returned in version 0 (KIP-511).
-            ResponseKind::ApiVersions(answer) if answer.error_code == 35 => 0,
+            ResponseKind::ApiVersions(response) if response.error_code == 35 => 0,
             // The codec ends there; version 5 changed the request only.
             ResponseKind::ApiVersions(_) => version.min(4),
             _ => version,
         };
-        let answer = Answer { api, version, correlation, body };
-        answer.encode().unwrap_or_else(|e| self.fail(&format!("the answer cannot be encoded: {e}")))
+        let response = Response { api, version, correlation, body };
+        response
+            .encode()
+            .unwrap_or_else(|e| self.fail(&format!("the response cannot be encoded: {e}")))
     }
 
-    fn answer_kind<R>(&mut self, asked: &Asked<R>, body: ResponseKind) {
-        let bytes = self.encode(asked, body);
-        let Some(line) = self.lines.iter_mut().find(|line| line.conn == asked.conn) else { return };
-        let mut waiting = line.answers.iter_mut();
-        if let Some((_, answer)) =
-            waiting.find(|(correlation, _)| *correlation == asked.correlation)
+    fn response_kind<R>(&mut self, requested: &Requested<R>, body: ResponseKind) {
+        let bytes = self.encode(requested, body);
+        let Some(line) = self.lines.iter_mut().find(|line| line.conn == requested.conn) else {
+            return;
+        };
+        let mut waiting = line.responses.iter_mut();
+        if let Some((_, response)) =
+            waiting.find(|(correlation, _)| *correlation == requested.correlation)
         {
-            *answer = Some(bytes);
+            *response = Some(bytes);
         }
-        while let Some((_, Some(bytes))) = line.answers.front() {
+        while let Some((_, Some(bytes))) = line.responses.front() {
             line.to_client.extend_from_slice(bytes);
-            line.answers.pop_front();
+            line.responses.pop_front();
         }
     }
 

@@ -50,7 +50,7 @@ const HISTORIES: &[(&str, &[&str])] = &[
          , lines 5 6: acknowledged, and read past by all"],
     ),
     (
-        "lost_with_untold_offset",
+        "lost_with_unreported_offset",
         &["lost: process p, topic t, partition 0\
          , lines 5 6: acknowledged, and read past by all"],
     ),

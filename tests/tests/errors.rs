@@ -2,7 +2,7 @@
 
 use kavka_core::record::Malformed as BadRecords;
 use kavka_core::time::Duration;
-use kavka_core::wire::{ApiKey, ErrorCode, Full, Malformed as BadAnswer};
+use kavka_core::wire::{ApiKey, ErrorCode, Full, Malformed as BadResponse};
 use kavka_core::{
     Acks, AdminError, Client, CloseReason, Config, ConfigError, Error, LimitKind, Limits, Misuse,
     PeerFault, ProduceError, Protocol, RestoreError, Storage,
@@ -82,14 +82,14 @@ fn a_refused_request_says_what_is_too_large_and_the_limit() {
 /// No two reasons have the same text: a log line is enough to distinguish them.
 #[test]
 fn reasons_read_differently() {
-    let answers = [
-        BadAnswer::Length,
-        BadAnswer::TooLong,
-        BadAnswer::Utf8,
-        BadAnswer::Varint,
-        BadAnswer::TagOrder,
-        BadAnswer::Tag,
-        BadAnswer::Shape,
+    let responses = [
+        BadResponse::Length,
+        BadResponse::TooLong,
+        BadResponse::Utf8,
+        BadResponse::Varint,
+        BadResponse::TagOrder,
+        BadResponse::Tag,
+        BadResponse::Shape,
     ];
     let records = [
         BadRecords::Truncated,
@@ -112,7 +112,7 @@ fn reasons_read_differently() {
         ConfigError::TooLittle { what: LimitKind::Connections, least: 1 },
         ConfigError::Duration,
     ];
-    let texts = answers.iter().map(ToString::to_string);
+    let texts = responses.iter().map(ToString::to_string);
     let texts = texts.chain(records.iter().map(ToString::to_string));
     let texts = texts.chain(configs.iter().map(ToString::to_string));
     let others = [Full.to_string(), RestoreError::Corrupt.to_string()];
@@ -123,7 +123,7 @@ fn reasons_read_differently() {
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), all, "{texts:?}");
-    assert_eq!(BadAnswer::Tag.to_string(), BadAnswer::Tag.reason());
+    assert_eq!(BadResponse::Tag.to_string(), BadResponse::Tag.reason());
 }
 
 /// The shortest difference between two spans.

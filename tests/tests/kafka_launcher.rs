@@ -58,12 +58,12 @@ fn nodes_are_killed_paused_and_started_again() {
     cluster.await_in_sync("readings").unwrap();
 
     let mut open = Raw::connect(cluster.address(3), Duration::from_millis(500)).unwrap();
-    open.metadata(None).expect("node 3 answers before the pause");
+    open.metadata(None).expect("node 3 responds before the pause");
     cluster.pause(3).unwrap();
     let silent = open.metadata(None).expect_err("node 3 answers although it is paused");
     assert_eq!(silent.kind(), ErrorKind::TimedOut, "{silent}");
     cluster.resume(3).unwrap();
-    cluster.raw(3).unwrap().metadata(None).expect("node 3 answers again");
+    cluster.raw(3).unwrap().metadata(None).expect("node 3 responds again");
 
     cluster.pause(1).unwrap();
     cluster.grow_at_last("readings", 9).expect("the other nodes see to it");

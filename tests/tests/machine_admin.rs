@@ -21,9 +21,9 @@ fn script() -> Script {
     Script::new(World::new(1).topic("t", 2))
 }
 
-fn ask(s: &mut Script, ask: &Admin<'_>) -> RequestId {
+fn submit(s: &mut Script, operation: &Admin<'_>) -> RequestId {
     let now = s.now();
-    s.client.admin(now, ask).expect("the request is taken")
+    s.client.admin(now, operation).expect("the request is taken")
 }
 
 /// Takes the ends of admin requests, in order.
@@ -50,7 +50,7 @@ fn text(text: &'static str) -> Option<StrBytes> {
 fn a_topic_is_created_with_its_configs() {
     let mut s = script();
     let configs = [("retention.ms", Some("1000")), ("cleanup.policy", None)];
-    let id = ask(
+    let id = submit(
         &mut s,
         &Admin::CreateTopic {
             name: "new",
@@ -59,8 +59,8 @@ fn a_topic_is_created_with_its_configs() {
             configs: &configs,
         },
     );
-    let asked = s.expect::<CreateTopicsRequest>();
-    let topic = &asked.body.topics[0];
+    let requested = s.expect::<CreateTopicsRequest>();
+    let topic = &requested.body.topics[0];
     assert_eq!(
         (topic.name.as_str(), topic.num_partitions, topic.replication_factor),
         ("new", 3, 1)
@@ -70,7 +70,7 @@ fn a_topic_is_created_with_its_configs() {
     let wanted = [("retention.ms".into(), Some("1000")), ("cleanup.policy".into(), None)];
     assert_eq!(sent, wanted);
     let result = CreatableTopicResult::default().with_name(topic.name.clone());
-    s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+    s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
 }
 
@@ -78,17 +78,17 @@ fn a_topic_is_created_with_its_configs() {
 fn a_topic_grows_or_the_broker_says_why_not() {
     for (code, validate_only) in [(0, false), (0, true), (37, false)] {
         let mut s = script();
-        let id = ask(&mut s, &Admin::CreatePartitions { name: "t", count: 5, validate_only });
-        let asked = s.expect::<CreatePartitionsRequest>();
-        let topic = &asked.body.topics[0];
+        let id = submit(&mut s, &Admin::CreatePartitions { name: "t", count: 5, validate_only });
+        let requested = s.expect::<CreatePartitionsRequest>();
+        let topic = &requested.body.topics[0];
         assert_eq!((topic.name.as_str(), topic.count), ("t", 5));
         assert!(topic.assignments.is_none(), "the broker chooses the replicas");
-        assert_eq!(asked.body.validate_only, validate_only);
+        assert_eq!(requested.body.validate_only, validate_only);
         let result = CreatePartitionsTopicResult::default()
             .with_name(topic.name.clone())
             .with_error_code(code)
             .with_error_message(if code == 0 { None } else { text("it has five") });
-        s.answer(&asked, CreatePartitionsResponse::default().with_results(vec![result]));
+        s.respond(&requested, CreatePartitionsResponse::default().with_results(vec![result]));
         let wanted = if code == 0 { Ok(()) } else { Err(Script::code(code)) };
         assert_eq!(done(&mut s), [(id, wanted)], "code {code}");
         let said: &[&str] = if code == 0 { &[] } else { &["Message(\"it has five\")"] };
@@ -100,15 +100,15 @@ fn a_topic_grows_or_the_broker_says_why_not() {
 fn a_topic_is_deleted_or_the_broker_says_why_not() {
     for code in [0, 29] {
         let mut s = script();
-        let id = ask(&mut s, &Admin::DeleteTopic { name: "t" });
-        let asked = s.expect::<DeleteTopicsRequest>();
-        let name = asked.body.topics[0].name.clone();
+        let id = submit(&mut s, &Admin::DeleteTopic { name: "t" });
+        let requested = s.expect::<DeleteTopicsRequest>();
+        let name = requested.body.topics[0].name.clone();
         assert_eq!(name.as_ref().map(|name| name.as_str()), Some("t"));
         let result = DeletableTopicResult::default()
             .with_name(name)
             .with_error_code(code)
             .with_error_message(if code == 0 { None } else { text("not yours") });
-        s.answer(&asked, DeleteTopicsResponse::default().with_responses(vec![result]));
+        s.respond(&requested, DeleteTopicsResponse::default().with_responses(vec![result]));
         let wanted = if code == 0 { Ok(()) } else { Err(Script::code(code)) };
         assert_eq!(done(&mut s), [(id, wanted)], "code {code}");
         assert_eq!(replies(&mut s).len(), usize::from(code != 0), "code {code}");
@@ -116,10 +116,10 @@ fn a_topic_is_deleted_or_the_broker_says_why_not() {
 }
 
 #[test]
-fn a_topic_is_described_in_the_order_of_the_answer() {
+fn a_topic_is_described_in_the_order_of_the_response() {
     let mut s = script();
-    let id = ask(&mut s, &Admin::Describe { topic: Some("t") });
-    s.until("the answer is there", |s| s.client.stats().requests > 1);
+    let id = submit(&mut s, &Admin::Describe { topic: Some("t") });
+    s.until("the response is there", |s| s.client.stats().requests > 1);
     s.run(Duration::from_millis(10));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
     let kinds: Vec<_> = replies(&mut s)
@@ -130,10 +130,10 @@ fn a_topic_is_described_in_the_order_of_the_answer() {
 }
 
 #[test]
-fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
+fn there_is_an_event_as_long_as_parts_of_a_response_wait() {
     let mut s = script();
     (s.listening, s.watching) = (false, false);
-    let id = ask(&mut s, &Admin::Describe { topic: Some("t") });
+    let id = submit(&mut s, &Admin::Describe { topic: Some("t") });
     s.run(Duration::from_secs(1));
     let (now, mut parts) = (s.now(), 0);
     while s.client.has_event(now) {
@@ -153,12 +153,12 @@ fn there_is_an_event_as_long_as_parts_of_an_answer_wait() {
 #[test]
 fn a_missing_topic_fails_its_own_description_only() {
     let mut s = script();
-    let id = ask(&mut s, &Admin::Describe { topic: Some("nobody") });
+    let id = submit(&mut s, &Admin::Describe { topic: Some("nobody") });
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Err(Script::code(3)))]);
     let _ = replies(&mut s);
     s.world.topic_mut("t").error = 29;
-    let id = ask(&mut s, &Admin::Describe { topic: None });
+    let id = submit(&mut s, &Admin::Describe { topic: None });
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
     let reported = replies(&mut s).join("\n");
@@ -169,10 +169,10 @@ fn a_missing_topic_fails_its_own_description_only() {
 fn a_request_on_a_connection_that_breaks_ends_with_it() {
     let mut s = script();
     s.manual(ApiKey::Metadata);
-    let id = ask(&mut s, &Admin::Describe { topic: None });
-    let asked = s.expect::<MetadataRequest>();
+    let id = submit(&mut s, &Admin::Describe { topic: None });
+    let requested = s.expect::<MetadataRequest>();
     s.automatic(ApiKey::ApiVersions);
-    s.cut(asked.conn);
+    s.cut(requested.conn);
     let ends = done(&mut s);
     assert_eq!(ends, [(id, Err(Error::Closed(CloseReason::EndedEarly)))]);
     assert_eq!(replies(&mut s), [""; 0]);
@@ -183,7 +183,7 @@ fn a_request_that_no_broker_takes_ends_at_the_request_timeout() {
     let mut s = script();
     s.world.node(1).up = false;
     let before = s.now();
-    let id = ask(&mut s, &Admin::DeleteTopic { name: "t" });
+    let id = submit(&mut s, &Admin::DeleteTopic { name: "t" });
     s.run(Duration::from_secs(29));
     assert_eq!(done(&mut s), []);
     s.run(Duration::from_secs(2));
@@ -200,7 +200,7 @@ fn a_request_that_no_broker_takes_ends_exactly_then() {
     config.request_timeout = Duration::from_millis(7321);
     let mut s = Script::with(world, config, &Limits::small());
     s.world.node(1).hangs = true;
-    let id = ask(&mut s, &Admin::Describe { topic: None });
+    let id = submit(&mut s, &Admin::Describe { topic: None });
     let start = s.now();
     let mut ended = Vec::new();
     s.until("the request ends", |s| {
@@ -220,8 +220,8 @@ fn a_request_that_finds_no_memory_is_taken_when_there_is_some() {
     let mut s = Script::with(world, config, &limits);
     let t = s.ready("t");
     s.produce(t, 0, "the producer id is known then");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.run(Duration::from_secs(1));
     let before = s.client.stats().blocks_used;
     let record = "x".repeat(50);
@@ -237,18 +237,18 @@ fn a_request_that_finds_no_memory_is_taken_when_there_is_some() {
     s.acknowledge(&held, 1);
     let mut taken = None;
     s.until("it is taken", |s| {
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            s.acknowledge(&asked, 1);
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            s.acknowledge(&requested, 1);
         }
         let now = s.now();
         taken = s.client.admin(now, &create).ok();
         taken.is_some()
     });
     let id = taken.expect("taken");
-    let asked = s.expect_within::<CreateTopicsRequest>(Duration::from_millis(100));
-    assert_eq!(asked.body.topics[0].name.as_str(), name);
-    let result = CreatableTopicResult::default().with_name(asked.body.topics[0].name.clone());
-    s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+    let requested = s.expect_within::<CreateTopicsRequest>(Duration::from_millis(100));
+    assert_eq!(requested.body.topics[0].name.as_str(), name);
+    let result = CreatableTopicResult::default().with_name(requested.body.topics[0].name.clone());
+    s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
     s.run(Duration::from_secs(1));
     s.none::<CreateTopicsRequest>("it was answered");
@@ -261,13 +261,13 @@ fn more_requests_than_there_is_memory_for_are_refused() {
     let mut limits = Limits::small();
     limits.requests = 1;
     let mut s = Script::with(world.clone(), Config::new(world.bootstrap()), &limits);
-    let id = ask(&mut s, &Admin::Describe { topic: None });
+    let id = submit(&mut s, &Admin::Describe { topic: None });
     let now = s.now();
     let refused = s.client.admin(now, &Admin::Describe { topic: None });
     assert_eq!(refused, Err(AdminError::Full));
     s.run(Duration::from_secs(1));
     assert_eq!(done(&mut s), [(id, Ok(()))]);
-    let _ = ask(&mut s, &Admin::Describe { topic: None });
+    let _ = submit(&mut s, &Admin::Describe { topic: None });
 }
 
 /// Creates a client with few and small blocks.
@@ -295,16 +295,16 @@ fn configs_are_sent_as_they_are_however_many_and_long() {
         let world = World::new(1).topic("t", 1).at_most(ApiKey::CreateTopics, version);
         let config = Config::new(world.bootstrap());
         let mut s = Script::with(world, config, &Limits::small());
-        let id = ask(&mut s, &create(&configs));
-        let asked = s.expect::<CreateTopicsRequest>();
-        assert_eq!(asked.version, version);
-        let topic = &asked.body.topics[0];
+        let id = submit(&mut s, &create(&configs));
+        let requested = s.expect::<CreateTopicsRequest>();
+        assert_eq!(requested.version, version);
+        let topic = &requested.body.topics[0];
         let sent: Vec<_> =
             topic.configs.iter().map(|c| (c.name.as_str(), c.value.as_deref())).collect();
         assert_eq!(sent, configs, "version {version}");
         assert_eq!((topic.num_partitions, topic.replication_factor), (3, 1));
         let result = CreatableTopicResult::default().with_name(topic.name.clone());
-        s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![result]));
+        s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
         assert_eq!(done(&mut s), [(id, Ok(()))]);
         assert_eq!(s.client.stats().blocks_used, 0, "version {version}");
     }
@@ -345,23 +345,23 @@ fn what_does_not_fit_now_is_taken_when_others_have_ended() {
     s.manual(ApiKey::CreateTopics);
     let value = "v".repeat(700);
     let configs = [("a", Some(&*value))];
-    let first = ask(&mut s, &create(&configs));
+    let first = submit(&mut s, &create(&configs));
     let now = s.now();
     let refused = s.client.admin(now, &create(&configs));
     assert_eq!(refused, Err(AdminError::Full));
-    let asked = s.expect::<CreateTopicsRequest>();
+    let requested = s.expect::<CreateTopicsRequest>();
     let now = s.now();
     assert_eq!(s.client.admin(now, &create(&configs)), refused, "it is kept until it has ended");
-    s.answer(&asked, CreateTopicsResponse::default());
+    s.respond(&requested, CreateTopicsResponse::default());
     assert_eq!(done(&mut s), [(first, Ok(()))]);
     // One that ends without a response releases its memory as well.
-    let second = ask(&mut s, &create(&configs));
-    let asked = s.expect::<CreateTopicsRequest>();
-    s.cut(asked.conn);
+    let second = submit(&mut s, &create(&configs));
+    let requested = s.expect::<CreateTopicsRequest>();
+    s.cut(requested.conn);
     assert_eq!(done(&mut s), [(second, Err(Error::Closed(CloseReason::Reset)))]);
     s.world.node(1).up = false;
     s.cut_all(1);
-    let third = ask(&mut s, &create(&configs));
+    let third = submit(&mut s, &create(&configs));
     s.run(Duration::from_secs(31));
     assert_eq!(done(&mut s), [(third, Err(Error::TimedOut))]);
     assert_eq!(s.client.stats().blocks_used, 0);
@@ -372,7 +372,7 @@ fn what_does_not_fit_now_is_taken_when_others_have_ended() {
 fn more_than_256_requests_end() {
     let mut s = small(1024, 512, 300);
     let mut ids: Vec<_> =
-        (0..300).map(|_| ask(&mut s, &Admin::Describe { topic: Some("t") })).collect();
+        (0..300).map(|_| submit(&mut s, &Admin::Describe { topic: Some("t") })).collect();
     s.run(Duration::from_secs(3));
     let mut ended: Vec<_> = done(&mut s)
         .into_iter()

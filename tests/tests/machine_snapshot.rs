@@ -92,8 +92,8 @@ fn what_is_saved_again_is_the_same() {
 #[test]
 fn records_that_were_polled_count_as_read() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a", "b"])])]);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a", "b"])])]);
     assert_eq!(s.records().len(), 2);
     let bytes = save(&mut s);
     let config = Config::new(s.world.bootstrap());
@@ -151,7 +151,7 @@ fn a_count_never_goes_below_what_was_saved() {
 }
 
 #[test]
-fn a_topic_that_was_made_again_while_asleep_is_read_from_its_first_record() {
+fn a_topic_that_was_recreated_while_asleep_is_read_from_its_first_record() {
     let (bytes, mut world) = saved(2);
     world.topic_mut("t").id = uuid::Uuid::from_u128(0x77);
     for index in 0..2 {
@@ -159,8 +159,8 @@ fn a_topic_that_was_made_again_while_asleep_is_read_from_its_first_record() {
     }
     let (mut s, _) = woken(&bytes, world);
     // The client believes the new id only after a while.
-    let asked = [wanted(&mut s), wanted(&mut s)].concat();
-    assert!(asked.contains(&(0, 0)) && asked.contains(&(1, 0)), "{asked:?}");
+    let requested = [wanted(&mut s), wanted(&mut s)].concat();
+    assert!(requested.contains(&(0, 0)) && requested.contains(&(1, 0)), "{requested:?}");
     let reported = events(&mut s);
     assert_eq!(recreated(&reported), [2], "{reported:?}");
     let expected = [(END, 0, MoveReason::Recreated); 2];
@@ -235,7 +235,7 @@ fn every_changed_byte_is_refused() {
 }
 
 #[test]
-fn every_missing_end_is_refused_and_more_behind_it_is_not() {
+fn every_missing_end_is_refused_and_more_after_it_is_not() {
     let (bytes, world) = saved(2);
     for len in 0..bytes.len() {
         assert_eq!(refused(&bytes[..len], &world), RestoreError::Corrupt, "{len} bytes");
@@ -288,8 +288,8 @@ fn what_could_not_be_saved_is_reported_and_what_is_complete_loses_nothing() {
     let saved = kept(&mut s, &mut bytes);
     assert_eq!((saved.positions, saved.unresolved, saved.unfinished), (3, 0, 1));
     assert!(!saved.is_complete(), "a record is on its way");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, END);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, END);
     let saved = kept(&mut s, &mut bytes);
     assert!(saved.is_complete(), "{saved:?}");
     // Records written while it sleeps are read.
@@ -310,7 +310,7 @@ fn connections_that_are_ended_on_purpose_are_no_failure() {
     s.settle();
     // What was in flight is sent again, as it was.
     let again = s.expect::<ProduceRequest>();
-    let as_sent = |s: &Script, asked| format!("{:?}", s.batches(asked));
+    let as_sent = |s: &Script, requested| format!("{:?}", s.batches(requested));
     assert_eq!(as_sent(&s, &again), as_sent(&s, &first));
     s.acknowledge(&again, 0);
     assert_eq!(s.delivered(), [(1, Some(0))]);

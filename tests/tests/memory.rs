@@ -164,6 +164,6 @@ fn run_on(partitions: u32) -> u64 {
 fn ten_thousand_partitions_cost_the_memory_of_ten() {
     let few = run_on(10);
     let many = run_on(10_000);
-    assert!(few < 4096, "{few} bytes of answers would fit into the receive buffer at once");
-    assert!(many > 420_000, "{many} bytes of answers are no Metadata of 10,000 partitions");
+    assert!(few < 4096, "{few} bytes of responses would fit into the receive buffer at once");
+    assert!(many > 420_000, "{many} bytes of responses are no Metadata of 10,000 partitions");
 }

@@ -42,10 +42,10 @@ fn api_versions_lists_the_profile() {
         let mut client = Client::connect(&server, 1);
         let highest = profile.range(ApiKey::ApiVersions).expect("always offered").1.min(4);
         for version in 0..=highest {
-            let answer = client.call(version, &ApiVersionsRequest::default());
-            assert_eq!(answer.error_code, 0, "{profile} v{version}");
+            let response = client.call(version, &ApiVersionsRequest::default());
+            assert_eq!(response.error_code, 0, "{profile} v{version}");
             let reported: Vec<_> =
-                answer.api_keys.iter().map(|k| (k.api_key, k.max_version)).collect();
+                response.api_keys.iter().map(|k| (k.api_key, k.max_version)).collect();
             let wanted: Vec<_> =
                 profile.ranges().iter().map(|(api, _, max)| (*api as i16, *max)).collect();
             assert_eq!(reported, wanted, "{profile} v{version}");
@@ -54,13 +54,13 @@ fn api_versions_lists_the_profile() {
 }
 
 #[test]
-fn api_versions_too_new_is_answered_in_v0_and_the_connection_stays() {
+fn api_versions_too_new_gets_a_response_in_v0_and_the_connection_stays() {
     for (profile, size) in [(Profile::V1_1, 14), (Profile::V2_4, 20), (Profile::V4_4, 20)] {
         let server = start(profile);
         let mut client = Client::connect(&server, 2);
         // Header v2 with an unknown version 99; the body can be anything.
         client.send_raw(b"\x00\x00\x00\x0e\x00\x12\x00\x63\x00\x00\x00\x07\x00\x01a\x00\x01\x01");
-        let frame = client.receive_raw().expect("an answer");
+        let frame = client.receive_raw().expect("a response");
         assert_eq!(client.last_sizes.1, size, "{profile}");
         assert_eq!(&frame[..6], b"\x00\x00\x00\x07\x00\x23", "{profile}: error 35");
         assert_eq!(client.call(0, &ApiVersionsRequest::default()).error_code, 0, "{profile}");
@@ -75,7 +75,7 @@ fn api_versions_5_is_understood() {
         b"\x00\x00\x00\x16\x00\x12\x00\x05\x00\x00\x00\x07\x00\x01a\x00\
           \x02k\x021\x00\xff\xff\xff\xff\x00",
     );
-    let frame = client.receive_raw().expect("an answer");
+    let frame = client.receive_raw().expect("a response");
     assert_eq!(&frame[..6], b"\x00\x00\x00\x07\x00\x00");
 }
 
@@ -93,10 +93,10 @@ fn metadata_has_the_sizes_of_real_brokers() {
         let server = default();
         server.create_topic(TOPIC, partitions).expect("created");
         let mut client = Client::connect(&server, 1);
-        let answer = client.metadata(12, &[TOPIC]);
+        let response = client.metadata(12, &[TOPIC]);
         assert_eq!(client.last_sizes, (67, size), "{partitions} partitions");
-        assert_eq!(answer.topics[0].partitions.len(), partitions as usize);
-        assert_eq!(answer.brokers.len(), 3);
+        assert_eq!(response.topics[0].partitions.len(), partitions as usize);
+        assert_eq!(response.brokers.len(), 3);
     }
 }
 
@@ -108,15 +108,15 @@ fn metadata_in_every_version_of_every_profile() {
         let mut client = Client::connect(&server, 3);
         let (_, highest) = profile.range(ApiKey::Metadata).expect("offered");
         for version in 0..=highest {
-            let answer = client.metadata(version, &["t", "none"]);
-            let reported = &answer.topics[0];
+            let response = client.metadata(version, &["t", "none"]);
+            let reported = &response.topics[0];
             let mut indices: Vec<_> =
                 reported.partitions.iter().map(|p| p.partition_index).collect();
             let sorted = indices.is_sorted();
             assert_eq!(sorted, profile > Profile::V3_9, "{profile}: hash order until 3.9");
             indices.sort_unstable();
             assert_eq!(indices, (0..12).collect::<Vec<_>>(), "{profile} v{version}");
-            assert_eq!(answer.topics[1].error_code, 3, "{profile} v{version}");
+            assert_eq!(response.topics[1].error_code, 3, "{profile} v{version}");
             let id = version >= 10 && profile.topic_ids();
             assert_eq!(reported.topic_id != Uuid::nil(), id, "{profile} v{version}");
         }
@@ -153,18 +153,18 @@ fn describe(
     let cursor = cursor.map(|(name, index)| {
         Cursor::default().with_topic_name(topic(name)).with_partition_index(index)
     });
-    let ask = DescribeTopicPartitionsRequest::default()
+    let operation = DescribeTopicPartitionsRequest::default()
         .with_topics(names.iter().map(request).collect())
         .with_response_partition_limit(limit)
         .with_cursor(cursor);
-    client.call(0, &ask)
+    client.call(0, &operation)
 }
 
 /// Returns (index of the one partition, index of the next cursor).
 fn probe(client: &mut Client, cursor: i32) -> (Option<i32>, Option<i32>) {
-    let answer = describe(client, &[TOPIC], 1, Some((TOPIC, cursor)));
-    let partition = answer.topics[0].partitions.first().map(|p| p.partition_index);
-    (partition, answer.next_cursor.map(|cursor| cursor.partition_index))
+    let response = describe(client, &[TOPIC], 1, Some((TOPIC, cursor)));
+    let partition = response.topics[0].partitions.first().map(|p| p.partition_index);
+    (partition, response.next_cursor.map(|cursor| cursor.partition_index))
 }
 
 #[test]
@@ -286,8 +286,8 @@ fn a_broker_leaves_partitions_out_of_its_metadata() {
     let id = server.create_topic(TOPIC, 6).expect("created");
     let (mut one, mut two) = (Client::connect(&server, 1), Client::connect(&server, 2));
     let reported = |client: &mut Client| -> Vec<i32> {
-        let answer = client.metadata(12, &[TOPIC]);
-        answer.topics[0].partitions.iter().map(|p| p.partition_index).collect()
+        let response = client.metadata(12, &[TOPIC]);
+        response.topics[0].partitions.iter().map(|p| p.partition_index).collect()
     };
     server.with(|cluster| cluster.hide(2, TOPIC, 1..2)).expect("hidden");
     assert_eq!(reported(&mut two).len(), 5, "a hole");
@@ -317,15 +317,15 @@ fn create_grow_delete_through_the_protocol() {
             let topic = CreatableTopic::default().with_name(topic(name));
             topic.with_num_partitions(4).with_replication_factor(3)
         };
-        let ask = CreateTopicsRequest::default()
+        let operation = CreateTopicsRequest::default()
             .with_topics(vec![wanted("t"), wanted("b/d")])
             .with_timeout_ms(1000);
-        let made = client.call(version, &ask);
+        let made = client.call(version, &operation);
         assert_eq!(made.topics[0].error_code, 0, "{profile}");
         assert_eq!(made.topics[1].error_code, 17, "{profile}");
         let configs = made.topics[0].configs.as_ref().map_or(0, Vec::len);
         assert_eq!(configs > 20, version >= 5, "{profile}");
-        assert_eq!(client.call(version, &ask).topics[0].error_code, 36, "{profile}");
+        assert_eq!(client.call(version, &operation).topics[0].error_code, 36, "{profile}");
 
         let (_, version) = profile.range(ApiKey::CreatePartitions).expect("offered");
         let grow = |count, dry, timeout| {
@@ -335,9 +335,9 @@ fn create_grow_delete_through_the_protocol() {
                 .with_timeout_ms(timeout)
                 .with_validate_only(dry)
         };
-        let asks =
+        let wants_requests =
             [(4, true, 1000, 37), (5, true, 1000, 0), (6, false, 1000, 0), (6, false, 1000, 37)];
-        for (count, dry, timeout, code) in asks {
+        for (count, dry, timeout, code) in wants_requests {
             let reported = client.call(version, &grow(count, dry, timeout));
             assert_eq!(reported.results[0].error_code, code, "{profile}: {count}, dry {dry}");
         }
@@ -349,14 +349,14 @@ fn create_grow_delete_through_the_protocol() {
         );
 
         let (_, version) = profile.range(ApiKey::DeleteTopics).expect("offered");
-        let ask = if version >= 6 {
+        let operation = if version >= 6 {
             let state = DeleteTopicState::default().with_name(Some(topic("t")));
             DeleteTopicsRequest::default().with_topics(vec![state])
         } else {
             DeleteTopicsRequest::default().with_topic_names(vec![topic("t")])
         };
-        assert_eq!(client.call(version, &ask).responses[0].error_code, 0, "{profile}");
-        assert_eq!(client.call(version, &ask).responses[0].error_code, 3, "{profile}");
+        assert_eq!(client.call(version, &operation).responses[0].error_code, 0, "{profile}");
+        assert_eq!(client.call(version, &operation).responses[0].error_code, 3, "{profile}");
         assert_eq!(client.metadata(1, &["t"]).topics[0].error_code, 3, "{profile}");
     }
 }
@@ -365,19 +365,20 @@ fn create_grow_delete_through_the_protocol() {
 fn zookeeper_mode_refuses_admin_off_the_controller_and_reuse_of_a_name() {
     let server = start(Profile::V2_8);
     let wanted = CreatableTopic::default().with_name(topic("t")).with_num_partitions(1);
-    let ask = CreateTopicsRequest::default().with_topics(vec![wanted.with_replication_factor(1)]);
+    let operation =
+        CreateTopicsRequest::default().with_topics(vec![wanted.with_replication_factor(1)]);
     let mut other = Client::connect(&server, 3);
-    assert_eq!(other.call(4, &ask).topics[0].error_code, 41);
+    assert_eq!(other.call(4, &operation).topics[0].error_code, 41);
     let mut controller = Client::connect(&server, 1);
-    assert_eq!(controller.call(4, &ask).topics[0].error_code, 0);
+    assert_eq!(controller.call(4, &operation).topics[0].error_code, 0);
     let delete = DeleteTopicsRequest::default().with_topic_names(vec![topic("t")]);
     assert_eq!(controller.call(4, &delete).responses[0].error_code, 0);
     let deleted = Instant::now();
-    let again = controller.call(4, &ask).topics[0].error_code;
+    let again = controller.call(4, &operation).topics[0].error_code;
     if deleted.elapsed() < Duration::from_millis(250) {
         assert_eq!(again, 36, "still being deleted");
     }
-    while controller.call(4, &ask).topics[0].error_code != 0
+    while controller.call(4, &operation).topics[0].error_code != 0
         && server.with(|c| c.partitions("t")) == 0
     {
         assert!(deleted.elapsed() < Duration::from_secs(5), "never free again");
@@ -428,19 +429,19 @@ fn a_partition_without_live_replica_has_no_leader() {
 }
 
 #[test]
-fn a_paused_broker_answers_after_it_goes_on() {
+fn a_paused_broker_responds_after_it_continues() {
     let server = default();
     server.create_topic("t", 1).expect("created");
-    let (mut asker, mut writer) = (Client::connect(&server, 1), Client::connect(&server, 1));
-    asker.metadata(12, &["t"]);
+    let (mut requester, mut writer) = (Client::connect(&server, 1), Client::connect(&server, 1));
+    requester.metadata(12, &["t"]);
     server.pause(1);
     let before = server.traffic(ApiKey::Metadata).requests;
-    asker.send(12, &MetadataRequest::default().with_topics(None));
+    requester.send(12, &MetadataRequest::default().with_topics(None));
     writer.send(9, &client::produce(9, ("t", Uuid::nil(), 0), -1, batch(&["x"], PLAIN)));
     // A running broker serves a request at the moment it counts it.
     let arrived = || {
-        let asked = server.traffic(ApiKey::Metadata).requests - before;
-        asked == 1 && server.traffic(ApiKey::Produce).requests == 1
+        let requested = server.traffic(ApiKey::Metadata).requests - before;
+        requested == 1 && server.traffic(ApiKey::Produce).requests == 1
     };
     let sent = Instant::now();
     while !server.with(|_| arrived()) {
@@ -451,9 +452,9 @@ fn a_paused_broker_answers_after_it_goes_on() {
     server.with(|cluster| cluster.set_lag(1, Duration::from_secs(60)));
     server.grow("t", 4).expect("grown");
     server.resume(1);
-    let reported = asker.receive::<MetadataRequest>(12).expect("an answer");
+    let reported = requester.receive::<MetadataRequest>(12).expect("a response");
     assert_eq!(reported.topics[0].partitions.len(), 1, "still the metadata of before");
-    writer.receive_raw().expect("an answer");
+    writer.receive_raw().expect("a response");
     assert_eq!(server.log_len("t", 0), 1, "served after the pause");
 }
 
@@ -469,10 +470,10 @@ fn faults_error_drop_delay_throttle() {
     server.fault(1, ApiKey::Metadata, Fault::Throttle(70), 1);
     assert_eq!(client.metadata(12, &["t"]).throttle_time_ms, 70);
     server.fault(1, ApiKey::Metadata, Fault::Delay(Duration::from_millis(40)), 1);
-    let asked = Instant::now();
+    let requested = Instant::now();
     client.metadata(12, &["t"]);
-    assert!(asked.elapsed() >= Duration::from_millis(40));
-    server.drop_answer(1, ApiKey::Produce);
+    assert!(requested.elapsed() >= Duration::from_millis(40));
+    server.drop_response(1, ApiKey::Produce);
     client.send(9, &client::produce(9, ("t", Uuid::nil(), 0), -1, batch(&["x"], PLAIN)));
     assert!(client.receive_raw().is_err(), "closed");
     assert_eq!(server.log_len("t", 0), 1, "yet applied");

@@ -189,7 +189,7 @@ fn a_moved_leader_costs_no_records() {
 }
 
 #[test]
-fn a_hinted_leader_is_asked_at_once() {
+fn a_hinted_leader_gets_a_request_at_once() {
     for seed in seeds() {
         let mut world = world(seed, Profile::V4_4);
         world.cluster.create_topic("t", 1).expect("created");
@@ -198,9 +198,9 @@ fn a_hinted_leader_is_asked_at_once() {
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
         world.cluster.move_leader("t", 0, 3).expect("moved");
         send(&mut world, writer, topic, 1..2);
-        let asked = world.now();
+        let requested = world.now();
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
-        let took = world.now() - asked;
+        let took = world.now() - requested;
         // Linger 5 ms, refusal, perhaps a connection with its handshake, the append: no back-off.
         // In builds with rare branches, refused memory costs a connection.
         let most = if cfg!(kavka_rare) { 200 } else { 60 };
@@ -211,13 +211,13 @@ fn a_hinted_leader_is_asked_at_once() {
 }
 
 #[test]
-fn lost_answers_make_no_duplicates() {
+fn lost_responses_make_no_duplicates() {
     everywhere(|seed, profile| {
         let mut world = world(seed, profile);
         world.cluster.create_topic("t", 2).expect("created");
         let (writer, topic) = join(&mut world);
         for broker in [1, 2] {
-            for fault in [Fault::DropAnswer, Fault::ErrorAfter(7), Fault::Error(6)] {
+            for fault in [Fault::DropResponse, Fault::ErrorAfter(7), Fault::Error(6)] {
                 world.cluster.inject(broker, ApiKey::Produce, fault, 2);
             }
         }
@@ -261,7 +261,7 @@ fn order_is_kept_through_retries() {
         let (writer, topic) = join(&mut world);
         world.app_mut(writer).send_to(topic, 0, "0");
         world.await_that("delivery", 20 * SECOND, |w| w.app(writer).sent_all());
-        let faults = [Fault::Error(6), Fault::DropAnswer, Fault::Error(19), Fault::DropRequest];
+        let faults = [Fault::Error(6), Fault::DropResponse, Fault::Error(19), Fault::DropRequest];
         write_through(&mut world, writer, topic, &faults);
     });
 }
@@ -275,7 +275,7 @@ fn a_refused_first_batch_lets_no_other_in() {
         let mut world = world(seed, profile);
         world.cluster.create_topic("t", 1).expect("created");
         let (writer, topic) = join(&mut world);
-        write_through(&mut world, writer, topic, &[Fault::Error(6), Fault::DropAnswer]);
+        write_through(&mut world, writer, topic, &[Fault::Error(6), Fault::DropResponse]);
     });
 }
 

@@ -60,8 +60,8 @@ fn read(server: &Server, id: Uuid, partition: i32) {
     let size = server.with(|c| c.batches("t", 0).first().map_or(1, |batch| batch.len()));
     let mut at = 0;
     while at < end {
-        let answer = client.fetch(13, &fetch(13, ("t", id), &[(partition, at)]));
-        let part = &answer.responses[0].partitions[0];
+        let response = client.fetch(13, &fetch(13, ("t", id), &[(partition, at)]));
+        let part = &response.responses[0].partitions[0];
         let records = part.records.as_ref().map_or(0, |records| records.len());
         assert!(part.error_code == 0 && records >= size, "{part:?}");
         at += (records / size) as i64 * RECORDS;

@@ -179,7 +179,7 @@ fn the_last_address_has_all_the_time_that_a_connection_has() {
     assert_eq!(client.run(NEXT + NEXT / 4), None, "given up as if there were another address");
     // Space in the queue: the system's next try succeeds, a second or four later.
     drop(silent.listener.accept().unwrap());
-    let asked = std::thread::spawn(move || {
+    let requested = std::thread::spawn(move || {
         let mut first = [0; 4];
         let (mut stream, _) = silent.listener.accept().unwrap();
         stream.read_exact(&mut first).unwrap();
@@ -187,7 +187,7 @@ fn the_last_address_has_all_the_time_that_a_connection_has() {
     });
     let ended = client.run(LONG);
     assert!(matches!(ended, Some(Err(_))), "it asked, and was hung up on: {ended:?}");
-    assert!(asked.join().unwrap() > 8, "a request");
+    assert!(requested.join().unwrap() > 8, "a request");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn bad_peer(port: u16, greeting: &'static [u8], holds: bool) -> Arc<AtomicUsize>
 
 /// The next connect begins after the address that was tried last, however that one failed.
 #[test]
-fn the_next_connect_begins_behind_an_address_that_takes_connections_and_fails() {
+fn the_next_connect_begins_after_an_address_that_takes_connections_and_fails() {
     let tls: &[u8] = &[0x15, 3, 3, 0, 2, 2, 0x46];
     let http: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
     for (what, greeting, holds) in [
@@ -253,7 +253,7 @@ fn a_late_result_is_used_and_one_look_up_runs_at_a_time() {
     let mut client = Loop(Driver::new(client).unwrap());
     client.0.topic("t").unwrap();
     for _ in 0..2 {
-        assert!(matches!(client.run(LONG), Some(Err(_))), "given up, with its look-up under way");
+        assert!(matches!(client.run(LONG), Some(Err(_))), "given up, with its look-up in flight");
     }
     let first = gate.accept().unwrap();
     gate.set_nonblocking(true).unwrap();

@@ -9,21 +9,21 @@ struct Api {
     name: &'static str,
     key: ApiKey,
     versions: (i16, i16),
-    answer: &'static Schema,
+    response: &'static Schema,
     request: fn(i16, &mut Writer<'_>) -> Result<(), Full>,
 }
 
 fn api<A: Decode>(
     name: &'static str,
-    answer: &'static Schema,
+    response: &'static Schema,
     request: fn(i16, &mut Writer<'_>) -> Result<(), Full>,
 ) -> Api {
-    Api { name, key: A::API, versions: A::VERSIONS, answer, request }
+    Api { name, key: A::API, versions: A::VERSIONS, response, request }
 }
 
 macro_rules! apis {
     ($($name:literal $module:ident $request:ident,)*) => {
-        vec![$(api::<wire::$module::Answer>($name, &wire::$module::SCHEMA, $request)),*]
+        vec![$(api::<wire::$module::Response>($name, &wire::$module::SCHEMA, $request)),*]
     };
 }
 
@@ -148,15 +148,15 @@ fn compare(at: &str, root: &Value, theirs: &[Value], table: &Schema, index: usiz
 }
 
 #[test]
-fn answer_tables_are_kafkas_in_every_version() {
+fn response_tables_are_kafkas_in_every_version() {
     for api in apis() {
         let root = schema(&format!("{}Response", api.name));
         let fields = root["fields"].as_array().expect("fields");
         for version in api.versions.0..=api.versions.1 {
-            compare(api.name, &root, fields, api.answer, 0, version);
+            compare(api.name, &root, fields, api.response, 0, version);
         }
         let flexible = range(&root["flexibleVersions"]).0;
-        assert_eq!(i16::from(api.answer.flexible), flexible, "{}: flexible", api.name);
+        assert_eq!(i16::from(api.response.flexible), flexible, "{}: flexible", api.name);
     }
 }
 
@@ -181,7 +181,7 @@ fn versions_and_keys_are_kafkas() {
 #[test]
 fn segments_fit() {
     for api in apis() {
-        for fields in api.answer.structs {
+        for fields in api.response.structs {
             let plain = |field: &Field| {
                 !matches!(field.kind, Kind::Array(_) | Kind::Struct(_)) && field.tag < 0
             };
@@ -389,7 +389,7 @@ fn expected(name: &str) -> Value {
 
 /// The short form for requests by name.
 #[test]
-fn metadata_is_asked_by_name_as_kafkas_schema_says_in_every_version() {
+fn metadata_is_requested_by_name_as_kafkas_schema_says_in_every_version() {
     use kafka_protocol::messages::MetadataRequest;
     use kafka_protocol::protocol::Decodable;
     type Case = (Option<&'static [&'static str]>, bool);

@@ -99,12 +99,12 @@ impl Cluster {
             let correlation = i32::from_be_bytes(from.take());
             let client_id = u16::from_be_bytes(from.take());
             from.skip(usize::from(client_id) + 1);
-            self.answer(slot, api, version, correlation, &mut from);
+            self.respond(slot, api, version, correlation, &mut from);
             from.skip(end - from.read);
         }
     }
 
-    fn answer<'a, I: Iterator<Item = &'a [u8]>>(
+    fn respond<'a, I: Iterator<Item = &'a [u8]>>(
         &mut self,
         slot: usize,
         api: i16,
@@ -115,7 +115,7 @@ impl Cluster {
         if api == 1 {
             self.line(slot).held = Some(correlation);
             if self.read_fetch(slot, from) {
-                self.answer_fetch(slot, None);
+                self.respond_to_fetch(slot, None);
             }
             return;
         }
@@ -270,7 +270,7 @@ impl Cluster {
     }
 
     /// Responds to the held Fetch request, with one record of a partition or none.
-    pub(crate) fn answer_fetch(&mut self, slot: usize, with: Option<(usize, &[u8])>) {
+    pub(crate) fn respond_to_fetch(&mut self, slot: usize, with: Option<(usize, &[u8])>) {
         let correlation = self.line(slot).held.take().expect("a request that waits");
         let mut out = core::mem::take(&mut self.line(slot).out);
         let mut to = Frame::begin(&mut out, correlation, true);

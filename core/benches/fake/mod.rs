@@ -58,7 +58,7 @@ impl Fake {
     pub(crate) fn new(partitions: u32, batch: &[u8], per_partition: usize) -> Self {
         let shown = partitions.min(6) as usize;
         let line = || Line { out: Vec::with_capacity(LINE), ..Line::default() };
-        let (fetch, batches) = wire::fetch_answer(shown, batch, per_partition);
+        let (fetch, batches) = wire::fetch_response(shown, batch, per_partition);
         Self {
             partitions,
             lines: core::array::from_fn(|_| line()),
@@ -81,13 +81,13 @@ impl Fake {
             let correlation = i32::from_be_bytes(from.take());
             let client_id = u16::from_be_bytes(from.take());
             from.skip(usize::from(client_id) + 1);
-            self.answer(conn, api, version, correlation, &mut from);
+            self.respond(conn, api, version, correlation, &mut from);
             from.skip(end - from.read);
         }
         from.read
     }
 
-    fn answer<'a, I: Iterator<Item = &'a [u8]>>(
+    fn respond<'a, I: Iterator<Item = &'a [u8]>>(
         &mut self,
         conn: ConnId,
         api: i16,

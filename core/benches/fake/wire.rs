@@ -170,7 +170,7 @@ pub(super) fn fetch_request<'a, I: Iterator<Item = &'a [u8]>>(
 
 /// A Fetch response of `per_partition` batches of each partition, and where they are: partition,
 /// begin, records.
-pub(super) fn fetch_answer(
+pub(super) fn fetch_response(
     partitions: usize,
     batch: &[u8],
     per_partition: usize,

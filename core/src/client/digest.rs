@@ -2,13 +2,13 @@
 //! larger than the buffer: they are read element by element, never from the start again.
 
 use super::Commands;
-use crate::answer::{AnswerSlot, Frame, Memo};
 use crate::api::Kind;
 use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{PeerFault, Protocol};
 use crate::event::Event;
 use crate::has::{LENIENT, REASONS};
+use crate::response::{Frame, Memo, ResponseSlot};
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
 use crate::wire::{ApiKey, ErrorCode, Step, api_versions, header, table};
@@ -69,26 +69,26 @@ impl Commands<'_> {
 
     /// While a response waits for the application its broker is not to blame.
     fn note_blocked(&mut self, slot: usize) {
-        let ready = self.answers[slot].ready;
+        let ready = self.responses[slot].ready;
         self.cx.net.set_blocked(self.cx.now, slot, ready);
     }
 
     /// Whether polling an event may yield one from a response.
     fn set_ready(&mut self, slot: usize, ready: bool) {
-        let before = core::mem::replace(&mut self.answers[slot].ready, ready);
+        let before = core::mem::replace(&mut self.responses[slot].ready, ready);
         self.ready = self.ready + usize::from(ready) - usize::from(before);
     }
 
     /// Returns how many slots to search for responses that wait for the application; 0 where none
     /// waits.
     pub(super) fn waiting(&self) -> usize {
-        if self.ready > 0 { self.answers.len() } else { 0 }
+        if self.ready > 0 { self.responses.len() } else { 0 }
     }
 
     /// Drops the response that an ended connection was in the middle of.
-    pub(super) fn drop_answer(&mut self, slot: usize) {
+    pub(super) fn drop_response(&mut self, slot: usize) {
         self.set_ready(slot, false);
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.responses[slot] = ResponseSlot::EMPTY;
     }
 
     fn read_on<'a>(
@@ -110,12 +110,12 @@ impl Commands<'_> {
                 Ok(Progress::Need) => return None,
                 Ok(Progress::Stall) => {
                     self.set_ready(slot, true);
-                    self.answers[slot].waiting_since.get_or_insert(self.cx.now);
+                    self.responses[slot].waiting_since.get_or_insert(self.cx.now);
                     return None;
                 }
                 Ok(Progress::Event(event)) => {
                     self.set_ready(slot, true);
-                    self.answers[slot].waiting_since = None;
+                    self.responses[slot].waiting_since = None;
                     return Some(event);
                 }
                 Err(fault) => {
@@ -131,19 +131,19 @@ impl Commands<'_> {
     fn consume(&mut self, slot: usize, bytes: usize) {
         let conn = &mut self.cx.net.conns[slot];
         conn.rx_start = (conn.rx_start + bytes as u32).min(conn.rx_end);
-        let answer = &mut self.answers[slot];
-        answer.left = answer.left.saturating_sub(bytes as u32);
+        let response = &mut self.responses[slot];
+        response.left = response.left.saturating_sub(bytes as u32);
     }
 
     /// Ends a response that was read completely; bytes that may follow in its frame are tolerated.
     fn complete(&mut self, slot: usize) {
-        let answer = &mut self.answers[slot];
-        self.stats.trailing_bytes += u64::from(answer.left);
-        answer.frame = if answer.left > 0 { Frame::Rest } else { Frame::Length };
-        answer.walker = Walker::IDLE;
-        answer.memo = Memo::None;
-        answer.waiting_since = None;
-        let kind = answer.question.kind;
+        let response = &mut self.responses[slot];
+        self.stats.trailing_bytes += u64::from(response.left);
+        response.frame = if response.left > 0 { Frame::Rest } else { Frame::Length };
+        response.walker = Walker::IDLE;
+        response.memo = Memo::None;
+        response.waiting_since = None;
+        let kind = response.expected.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
         let conn = &mut self.cx.net.conns[slot];
         if kind != Kind::Versions && !confirms {
@@ -153,8 +153,8 @@ impl Commands<'_> {
                 self.cx.cluster.on_proven(peer);
             }
         }
-        self.cx.net.answered(self.cx.now, slot);
-        self.cx.net.watch.answered();
+        self.cx.net.responded(self.cx.now, slot);
+        self.cx.net.watch.responded();
     }
 
     fn step<'a>(
@@ -163,10 +163,10 @@ impl Commands<'_> {
         input: &'a [u8],
         present: Present,
     ) -> Result<Progress<'a>, PeerFault> {
-        let left = self.answers[slot].left as usize;
+        let left = self.responses[slot].left as usize;
         let body = input.get(..left).unwrap_or(input);
         let at = At { slot, body, whole: body.len() == left };
-        match self.answers[slot].frame {
+        match self.responses[slot].frame {
             Frame::Length => self.read_length(slot, input),
             Frame::Correlation => self.read_correlation(slot, input),
             Frame::Tags => self.read_tags(&at),
@@ -174,7 +174,7 @@ impl Commands<'_> {
             Frame::Rest => {
                 self.consume(slot, body.len());
                 if at.whole {
-                    self.answers[slot].frame = Frame::Length;
+                    self.responses[slot].frame = Frame::Length;
                     return Ok(Progress::On);
                 }
                 Ok(Progress::Need)
@@ -197,9 +197,9 @@ impl Commands<'_> {
             return Err(PeerFault::FrameLength);
         }
         self.consume(slot, 4);
-        let answer = &mut self.answers[slot];
-        answer.left = length as u32;
-        answer.frame = Frame::Correlation;
+        let response = &mut self.responses[slot];
+        response.left = length as u32;
+        response.frame = Frame::Correlation;
         Ok(Progress::On)
     }
 
@@ -210,21 +210,21 @@ impl Commands<'_> {
     ) -> Result<Progress<'a>, PeerFault> {
         // Of an ApiVersions response the error code is needed too: it determines the version.
         let Some(front) = input.first_chunk::<4>() else { return Ok(Progress::Need) };
-        let mut question = self.cx.net.expect(slot, i32::from_be_bytes(*front))?;
-        let answer = &mut self.answers[slot];
-        let length = answer.left;
-        if question.kind == Kind::Versions && question.version > 0 {
+        let mut expected = self.cx.net.expect(slot, i32::from_be_bytes(*front))?;
+        let response = &mut self.responses[slot];
+        let length = response.left;
+        if expected.kind == Kind::Versions && expected.version > 0 {
             match (input.get(4..6), length) {
-                (Some([0, 35]), _) => question.version = 0,
+                (Some([0, 35]), _) => expected.version = 0,
                 (None, 6..) => return Ok(Progress::Need),
                 _ => {}
             }
         }
-        answer.question = question;
+        response.expected = expected;
         // The tags in a header are a message without fields of its own.
-        answer.walker = Walker::new(&header::SCHEMA, 0);
-        answer.frame = Frame::Tags;
-        if question.kind.is_probe() {
+        response.walker = Walker::new(&header::SCHEMA, 0);
+        response.frame = Frame::Tags;
+        if expected.kind.is_probe() {
             self.cx.cluster.probes.bytes_in += u64::from(length) + 4;
         }
         self.consume(slot, 4);
@@ -232,31 +232,31 @@ impl Commands<'_> {
     }
 
     fn read_tags<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
-        let question = self.answers[at.slot].question;
+        let expected = self.responses[at.slot].expected;
         // Never for ApiVersions (KIP-511).
-        if question.kind != Kind::Versions && question.kind.is_flexible(question.version) {
+        if expected.kind != Kind::Versions && expected.kind.is_flexible(expected.version) {
             match self.pull(at, &mut Values::default())? {
                 Pulled::Done => {}
                 Pulled::Need => return Ok(Progress::Need),
                 _ => return Ok(Progress::On),
             }
         }
-        let from = Origin { conn: at.slot, asked: question };
+        let from = Origin { conn: at.slot, requested: expected };
         let memo = self.owners.begin(&self.cx, &from);
-        let answer = &mut self.answers[at.slot];
-        answer.walker = Walker::new(question.kind.row().schema, question.version as i8);
-        answer.memo = memo;
-        answer.frame = Frame::Body;
+        let response = &mut self.responses[at.slot];
+        response.walker = Walker::new(expected.kind.row().schema, expected.version as i8);
+        response.memo = memo;
+        response.frame = Frame::Body;
         Ok(Progress::On)
     }
 
     fn read_body<'a>(&mut self, at: &At<'a>, present: Present) -> Result<Progress<'a>, PeerFault> {
-        let answer = &self.answers[at.slot];
-        if cfg!(feature = "consumer") && answer.records_left() > 0 {
+        let response = &self.responses[at.slot];
+        if cfg!(feature = "consumer") && response.records_left() > 0 {
             return self.read_records(at, present);
         }
         // The application takes these element by element.
-        let taken = match &answer.memo {
+        let taken = match &response.memo {
             Memo::Admin(_) => true,
             Memo::Producer(memo) => memo.explains(),
             _ => false,
@@ -285,7 +285,7 @@ impl Commands<'_> {
     /// Whether an ApiVersions response says that its version is unknown: the rest should have the
     /// format of version 0, has any format on some brokers, and is ignored.
     fn takes_no_such_version(&mut self, at: &At<'_>) -> bool {
-        match &mut self.answers[at.slot].memo {
+        match &mut self.responses[at.slot].memo {
             Memo::Handshake(memo) if memo.error == ErrorCode::UNSUPPORTED_VERSION => {
                 memo.max = 0;
                 true
@@ -297,7 +297,7 @@ impl Commands<'_> {
     /// Whether an ApiVersions response ends where its throttle time was due: some brokers leave
     /// that out. Any other end is damage.
     fn lacks_throttle_time(&self, at: &At<'_>) -> bool {
-        let AnswerSlot { memo, walker, .. } = &self.answers[at.slot];
+        let ResponseSlot { memo, walker, .. } = &self.responses[at.slot];
         let ends = at.whole && at.body.is_empty() && walker.is_at(api_versions::THROTTLE_FIELD);
         guard!("only a missing throttle time is tolerated", ends => at.whole)
             && matches!(memo, Memo::Handshake(memo) if memo.ranges > 0)
@@ -305,9 +305,9 @@ impl Commands<'_> {
 
     /// One step through a response.
     fn pull<'a>(&mut self, at: &At<'a>, values: &mut Values<'a>) -> Result<Pulled, PeerFault> {
-        let answer = &mut self.answers[at.slot];
-        let malformed = PeerFault::Malformed(answer.question.kind.api());
-        let walker = &mut answer.walker;
+        let response = &mut self.responses[at.slot];
+        let malformed = PeerFault::Malformed(response.expected.kind.api());
+        let walker = &mut response.walker;
         let mut rest = at.body;
         let step = walker.step(&mut rest, values);
         let have = rest.len();
@@ -319,7 +319,7 @@ impl Commands<'_> {
                 Pulled::Done
             }
             // The frame ends where the response does not.
-            Step::More { .. } if guard!("an answer ends in its frame", at.whole) => {
+            Step::More { .. } if guard!("a response ends in its frame", at.whole) => {
                 return Err(malformed);
             }
             Step::More { needed } if needed > self.rx_bytes => {
@@ -336,13 +336,13 @@ impl Commands<'_> {
     /// Passes what was read to its owner.
     fn give<'a>(&mut self, at: &At<'a>, piece: table::Piece, values: &Values<'a>) -> Progress<'a> {
         let slot = at.slot;
-        let Self { answers, cx, owners, .. } = self;
-        let AnswerSlot { walker, memo, question, .. } = &mut answers[slot];
+        let Self { responses, cx, owners, .. } = self;
+        let ResponseSlot { walker, memo, expected, .. } = &mut responses[slot];
         let got = Segment { piece, values, walker };
-        let row = question.kind.row();
+        let row = expected.kind.row();
         let pause = got.throttle_ms(row.throttle_field);
-        let throttled = pause > 0 && question.version >= row.throttles;
-        let from = Origin { conn: slot, asked: *question };
+        let throttled = pause > 0 && expected.version >= row.throttles;
+        let from = Origin { conn: slot, requested: *expected };
         let event = owners.item(cx, &from, memo, got);
         if guard!("throttled connections are quiet", throttled) {
             self.throttle(slot, pause);
@@ -353,12 +353,12 @@ impl Commands<'_> {
     /// Handles the end of a response.
     fn finish<'a>(&mut self, at: &At<'a>) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
-        let Self { answers, cx, owners, .. } = self;
-        let AnswerSlot { memo, question, .. } = &mut answers[slot];
-        let from = Origin { conn: slot, asked: *question };
+        let Self { responses, cx, owners, .. } = self;
+        let ResponseSlot { memo, expected, .. } = &mut responses[slot];
+        let from = Origin { conn: slot, requested: *expected };
         if let Memo::Handshake(memo) = *memo {
             // The request leaves the queue first: the next one may take its place.
-            let kind = from.asked.kind;
+            let kind = from.requested.kind;
             self.complete(slot);
             self.handshake_done(slot, kind, &memo)?;
             return Ok(Progress::On);
@@ -384,10 +384,10 @@ impl Commands<'_> {
     ) -> Result<Progress<'a>, PeerFault> {
         let slot = at.slot;
         let held_up = self.is_held_up(slot);
-        let Self { answers, cx, owners, .. } = self;
-        let left = answers[slot].records_left();
+        let Self { responses, cx, owners, .. } = self;
+        let left = responses[slot].records_left();
         let malformed = PeerFault::Malformed(ApiKey::FETCH);
-        let AnswerSlot { walker, memo: Memo::Consumer(memo), .. } = &mut answers[slot] else {
+        let ResponseSlot { walker, memo: Memo::Consumer(memo), .. } = &mut responses[slot] else {
             return Err(malformed);
         };
         let Some(memo) = memo.fetch() else { return Err(malformed) };
@@ -435,9 +435,9 @@ impl Commands<'_> {
     }
 
     /// Whether there is a response that has something that the application takes now.
-    pub(super) fn has_answers(&self) -> bool {
-        let waits = |answer: &AnswerSlot| self.records_wait && answer.records_left() > 0;
-        self.ready > 0 && self.answers.iter().any(|answer| answer.ready && !waits(answer))
+    pub(super) fn has_responses(&self) -> bool {
+        let waits = |response: &ResponseSlot| self.records_wait && response.records_left() > 0;
+        self.ready > 0 && self.responses.iter().any(|response| response.ready && !waits(response))
     }
 
     /// Sets whether the application takes records from now on.
@@ -453,27 +453,27 @@ impl Commands<'_> {
         if !self.records_wait || self.ready == 0 {
             return Tick::NEVER;
         }
-        let shared = (0..self.answers.len()).filter(|slot| self.cx.net.conns[*slot].is_shared());
-        let since = shared.filter_map(|slot| self.answers[slot].waiting_since).min();
+        let shared = (0..self.responses.len()).filter(|slot| self.cx.net.conns[*slot].is_shared());
+        let since = shared.filter_map(|slot| self.responses[slot].waiting_since).min();
         since.map_or(Tick::NEVER, |since| since + HOLD_UP)
     }
 
     /// Whether a response has waited for the application for so long that it has to free the
     /// connection.
     pub(super) fn is_held_up(&self, slot: usize) -> bool {
-        let since = self.answers[slot].waiting_since;
+        let since = self.responses[slot].waiting_since;
         let shared = self.cx.net.conns[slot].is_shared();
-        guard!("records wait where nobody else does", shared => true)
+        guard!("records wait where no other caller does", shared => true)
             && since.is_some_and(|since| since + HOLD_UP <= self.cx.now)
     }
 
     /// Removes a batch that was handed out from the buffer.
     pub(super) fn consume_records(&mut self, slot: usize, len: usize, rest_is_wanted: bool) {
-        let answer = &mut self.answers[slot];
-        if let Memo::Consumer(memo) = &mut answer.memo
+        let response = &mut self.responses[slot];
+        if let Memo::Consumer(memo) = &mut response.memo
             && let Some(memo) = memo.fetch()
         {
-            answer.walker.take(len as u32);
+            response.walker.take(len as u32);
             memo.next_batch();
             if !rest_is_wanted {
                 memo.drop_records();
@@ -483,15 +483,15 @@ impl Commands<'_> {
     }
 
     /// Whether a connection that is ready would yield an event.
-    pub(super) fn has_answer_event(&mut self, slot: usize, memory: &[u8]) -> bool {
+    pub(super) fn has_response_event(&mut self, slot: usize, memory: &[u8]) -> bool {
         loop {
-            if self.answers[slot].records_left() == 0 {
+            if self.responses[slot].records_left() == 0 {
                 self.digest(slot, memory, Present::Nothing);
-                let answer = &self.answers[slot];
-                if answer.ready && answer.records_left() > 0 {
+                let response = &self.responses[slot];
+                if response.ready && response.records_left() > 0 {
                     continue;
                 }
-                return answer.ready;
+                return response.ready;
             }
             let conn = &self.cx.net.conns[slot];
             let (start, end) = (conn.rx_start as usize, conn.rx_end as usize);

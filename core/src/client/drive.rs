@@ -103,7 +103,7 @@ impl Commands<'_> {
         if !self.cx.net.check && !moved && self.cx.net.next_deadline() > self.cx.now {
             return;
         }
-        self.cx.net.begin_look();
+        self.cx.net.begin_pass();
         for slot in 0..self.cx.net.conns.len() {
             if !self.cx.net.conns[slot].is_live() {
                 continue;
@@ -136,7 +136,7 @@ impl Commands<'_> {
                     self.cx.forgive(Peer::Node(id));
                 }
                 // Possibly established while the broker had another address for a while (R9).
-                Some(broker) if guard!("a doubted connection is made anew", broker.doubted) => {
+                Some(broker) if guard!("a doubted connection is reconnected", broker.doubted) => {
                     self.cx.net.drain(slot);
                 }
                 Some(_) => {}
@@ -156,7 +156,7 @@ impl Commands<'_> {
     }
 
     fn end(&mut self, slot: usize) {
-        self.drop_answer(slot);
+        self.drop_response(slot);
         self.cx.net.end(slot, true);
     }
 
@@ -169,7 +169,7 @@ impl Commands<'_> {
         }
         self.cx.on_closed(peer, error, api);
         self.owners.producer.on_ways_changed();
-        self.drop_answer(slot);
+        self.drop_response(slot);
         self.cx.net.end(slot, report_adapter);
         self.dirty = true;
     }
@@ -194,7 +194,7 @@ impl Commands<'_> {
     }
 
     /// Consumes a batch that the application is done with: it leaves the receive buffer.
-    pub(super) fn put_behind(&mut self, slot: usize, taken: &Taken) {
+    pub(super) fn consume_taken(&mut self, slot: usize, taken: &Taken) {
         let wanted = self.owners.consumer.taken(taken);
         self.consume_records(slot, taken.len, wanted);
     }

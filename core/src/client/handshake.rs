@@ -1,10 +1,10 @@
 //! Sends the requests of a connection's handshake.
 
 use super::Commands;
-use crate::answer::AnswerSlot;
 use crate::api::Kind;
 use crate::connection::{Body, ConnState, HandshakeMemo, HandshakeStep, Peer};
 use crate::error::{Error, LimitKind, PeerFault};
+use crate::response::ResponseSlot;
 use crate::wire::{Encode, Full, Writer, api_versions, metadata};
 
 const NAME: &str = "kavka";
@@ -20,7 +20,7 @@ impl Commands<'_> {
     pub(super) fn begin_handshake(&mut self, slot: usize) {
         self.cx.net.established(self.cx.now, slot);
         // Drop what the slot's last connection was in the middle of.
-        self.answers[slot] = AnswerSlot::EMPTY;
+        self.responses[slot] = ResponseSlot::EMPTY;
         let known = match self.cx.net.conns[slot].peer {
             Peer::Node(id) => self.cx.cluster.broker(id).map_or(0, |b| b.handshake),
             Peer::Seed(_) => 0,
@@ -50,23 +50,23 @@ impl Commands<'_> {
     fn take_step(&mut self, slot: usize, next: HandshakeStep) {
         self.dirty = true;
         match next {
-            HandshakeStep::Versions => self.ask_versions(slot),
-            HandshakeStep::Confirm => self.ask_cluster(slot),
+            HandshakeStep::Versions => self.request_versions(slot),
+            HandshakeStep::Confirm => self.request_cluster_id(slot),
             HandshakeStep::Ready => self.be_ready(slot),
         }
     }
 
-    fn ask_versions(&mut self, slot: usize) {
+    fn request_versions(&mut self, slot: usize) {
         let request = api_versions::Request { software_name: NAME, software_version: VERSION };
-        self.ask_peer(slot, Kind::Versions, &mut |w, version| request.encode(version, w));
+        self.send_handshake(slot, Kind::Versions, &mut |w, version| request.encode(version, w));
     }
 
-    fn ask_cluster(&mut self, slot: usize) {
+    fn request_cluster_id(&mut self, slot: usize) {
         let Some(kind) = Kind::CONFIRM else { return };
-        self.ask_peer(slot, kind, &mut no_topics);
+        self.send_handshake(slot, kind, &mut no_topics);
     }
 
-    fn ask_peer(&mut self, slot: usize, kind: Kind, body: Body<'_>) {
+    fn send_handshake(&mut self, slot: usize, kind: Kind, body: Body<'_>) {
         let (now, timeout) = (self.cx.now, self.cx.settings.connect_timeout);
         let net = &mut self.cx.net;
         let draft = net.draft(slot, now, kind, body);

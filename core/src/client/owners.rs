@@ -3,7 +3,6 @@
 //! it forgets.
 
 use crate::admin::Admin;
-use crate::answer::Memo;
 use crate::api::Owner;
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
@@ -12,6 +11,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::has::SILENCE;
 use crate::producer::Producer;
+use crate::response::Memo;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 
@@ -89,7 +89,7 @@ impl<'d> Owners<'d> {
 
     /// Begins a response; returns what its owner remembers of it.
     pub(super) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
-        match from.asked.kind.row().owner {
+        match from.requested.kind.row().owner {
             Owner::Handshake => Memo::Handshake(Default::default()),
             Owner::Cluster => Memo::Cluster(cx.begin(from)),
             Owner::Producer => Memo::Producer(self.producer.begin(cx, from)),
@@ -109,7 +109,7 @@ impl<'d> Owners<'d> {
     ) -> Option<Event<'a>> {
         match memo {
             Memo::None => None,
-            Memo::Handshake(memo) if from.asked.kind.confirms() => {
+            Memo::Handshake(memo) if from.requested.kind.confirms() => {
                 cx.on_confirmation(from.conn, memo, got);
                 None
             }
@@ -148,7 +148,7 @@ impl<'d> Owners<'d> {
     /// Handles a request that will get no response: its connection ended.
     #[inline]
     pub(super) fn lost(&mut self, cx: &mut Cx<'d>, lost: &InFlight, error: Error) {
-        match lost.asked.kind.row().owner {
+        match lost.requested.kind.row().owner {
             Owner::Handshake => {}
             Owner::Cluster => cx.lost(lost),
             Owner::Producer => self.producer.lost(cx, lost, error),

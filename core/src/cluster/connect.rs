@@ -64,7 +64,7 @@ impl<'d> Cluster<'d> {
     /// Notes a response other than ApiVersions. Any listener responds to that one before it reports
     /// its objections, so earlier failures are forgotten only now.
     pub(crate) fn on_proven(&mut self, peer: Peer) {
-        self.answered = true;
+        self.responded = true;
         match peer {
             Peer::Seed(_) => {
                 self.seeds.failures = 0;
@@ -126,7 +126,7 @@ impl<'d> Cx<'d> {
         if self.net.connect_in_turn(self.now, (peer, peer), role, last).is_some() {
             return Wish::Later(Tick::NEVER);
         }
-        Wish::Later(self.make_way())
+        Wish::Later(self.evict_connection())
     }
 
     /// Returns whether there are too few connections for two to each broker in use. A handful of
@@ -174,7 +174,7 @@ impl<'d> Cx<'d> {
                 self.now + PATIENCE
             }
             None if behind => self.relieve(),
-            None => self.make_way(),
+            None => self.evict_connection(),
         };
         wake.min(next)
     }
@@ -208,20 +208,21 @@ impl<'d> Cx<'d> {
         if !WITNESS {
             return;
         }
-        let asked = self
+        let requested = self
             .net
             .conns
             .iter()
-            .filter(|c| c.is_live() && c.is_shared() && !c.is_behind_batches());
+            .filter(|c| c.is_live() && c.is_shared() && !c.waits_for_batches());
         let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
-        if !self.net.is_roomy() || free < self.net.conns.len() / 4 || asked.count() >= WITNESSES {
+        if !self.net.is_roomy() || free < self.net.conns.len() / 4 || requested.count() >= WITNESSES
+        {
             return;
         }
         let missing = |id: i32| {
             let peer = Peer::Node(id);
             match self.net.find(peer, Role::Main) {
                 None => Some(Role::Main),
-                Some(main) if !self.net.conns[main].is_behind_batches() => None,
+                Some(main) if !self.net.conns[main].waits_for_batches() => None,
                 Some(_) => self.net.find(peer, Role::Probe).is_none().then_some(Role::Probe),
             }
         };
@@ -412,7 +413,7 @@ impl<'d> Cx<'d> {
 
     /// Frees a slot when all are taken: the connection whose end costs least is drained or ends at
     /// once. Returns when to check again.
-    fn make_way(&mut self) -> Tick {
+    fn evict_connection(&mut self) -> Tick {
         if let Err(at) = self.net.may_rotate(self.now) {
             return at;
         }

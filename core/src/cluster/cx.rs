@@ -25,7 +25,7 @@ impl Cx<'_> {
         net.stirred
             || net.check
             || cluster.brokers_moved
-            || cluster.asks
+            || cluster.wants_requests
             || cluster.topics.has_changed()
             || cluster.table.has_relocated()
     }

@@ -104,14 +104,14 @@ impl<'d> Cx<'d> {
             }
             Probing::Always => topic.probe.sent.max(topic.described) + idle,
         };
-        let asked = requests.wrapping_sub(topic.probe.requests);
+        let requested = requests.wrapping_sub(topic.probe.requests);
         // Each topic has its part of the share.
         let share =
             self.cluster.topics.ready() * 100 / u32::from(self.settings.probe_share.clamp(1, 100));
         let busy = topic.probe.sent + self.settings.probe_busy;
         let due = if ADMIN && topic.probe.eager_until.or(Tick::ZERO) > self.now {
             topic.probe.sent + EAGER
-        } else if asked > share {
+        } else if requested > share {
             due.min(busy)
         } else {
             due
@@ -213,9 +213,9 @@ impl<'d> Cx<'d> {
     /// first batch to a new partition takes its time.
     fn pick_probe(&self, slot: usize, aside: bool) -> Option<usize> {
         self.net.in_turn(usize::from(self.cluster.topics[slot].probe.conn) + 1, &|conn| {
-            let usable = conn.can_ask(self.now);
+            let usable = conn.takes_requests(self.now);
             let stale = self.cluster.is_stale(conn.peer.node(), self.now);
-            let busy = aside && conn.is_behind_batches();
+            let busy = aside && conn.waits_for_batches();
             (usable && !conn.awaits(Kind::is_probe)).then_some([false, stale, busy])
         })
     }
@@ -312,16 +312,16 @@ impl<'d> Cx<'d> {
 
     /// Handles the three possible outcomes: grown, current or stale.
     pub(crate) fn describe_done(&mut self, from: &Origin, memo: &DescribeMemo) {
-        let Origin { conn, asked } = *from;
-        let slot = (asked.tag[0] >> 16) as usize;
+        let Origin { conn, requested } = *from;
+        let slot = (requested.tag[0] >> 16) as usize;
         let Some(topic) = self.cluster.topics.get_mut(slot) else { return };
         let right = tag_of(slot, topic);
-        if right[0] != asked.tag[0] || memo.skipped {
+        if right[0] != requested.tag[0] || memo.skipped {
             return;
         }
         topic.probe.until = Tick::ZERO;
         // It grew or was recreated meanwhile: the response does not concern the current state.
-        if right != asked.tag {
+        if right != requested.tag {
             return;
         }
         let count = topic.count;
@@ -336,7 +336,7 @@ impl<'d> Cx<'d> {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED => return self.refresh(slot),
             // A proxy without cursors: other probes may still work.
             ErrorCode::INVALID_REQUEST | ErrorCode::UNSUPPORTED_VERSION => {
-                return self.net.conns[conn].versions.forget(asked.kind);
+                return self.net.conns[conn].versions.forget(requested.kind);
             }
             _ => return,
         }

@@ -24,7 +24,7 @@ const ALONE: Span = Span::from_secs(30);
 const MISSING_TIME: Span = Span::from_secs(2);
 /// Limit of requests to a stale broker for what no caller waits for; probes continue, and detect
 /// that it caught up.
-const ASK_STALE: u8 = 3;
+const REQUEST_STALE: u8 = 3;
 /// Retries after an error that may be temporary before it is reported: less than a second's.
 const RETRIES: u8 = 3;
 
@@ -111,7 +111,7 @@ impl<'d> Cluster<'d> {
     pub(super) fn still(&self, topic: Link, generation: u16) -> Option<usize> {
         let slot = topic.get()?;
         let other = self.topics[slot].generation != generation;
-        (!guard!("an answer about a forgotten topic is dropped", other)).then_some(slot)
+        (!guard!("a response about a forgotten topic is dropped", other)).then_some(slot)
     }
 
     /// Reports a failure to the application, once per kind.
@@ -154,7 +154,7 @@ impl<'d> Cx<'d> {
     // Its frame ends before the next part's begins: a device has little stack.
     #[inline(never)]
     pub(crate) fn drive(&mut self) -> Tick {
-        self.cluster.asks = false;
+        self.cluster.wants_requests = false;
         self.cluster.requests = (self.net.requests - self.cluster.probes.requests) as u32;
         self.adopt_seeds();
         #[cfg(feature = "one-cluster")]
@@ -201,10 +201,10 @@ impl<'d> Cx<'d> {
     pub(crate) fn pick_main(&mut self, prefer: Option<i32>, kind: Kind) -> Option<usize> {
         self.cluster.turn = self.cluster.turn.wrapping_add(1);
         self.net.in_turn(self.cluster.turn, &|conn| {
-            let usable = conn.can_ask(self.now) && conn.versions.has(kind);
+            let usable = conn.takes_requests(self.now) && conn.versions.has(kind);
             let node = conn.peer.node();
             let other = prefer.is_some_and(|prefer| prefer != node);
-            usable.then(|| [other, self.cluster.is_stale(node, self.now), conn.is_behind_batches()])
+            usable.then(|| [other, self.cluster.is_stale(node, self.now), conn.waits_for_batches()])
         })
     }
 
@@ -293,7 +293,7 @@ impl<'d> Cx<'d> {
     /// Notes that a Metadata request will get no response (soon).
     pub(crate) fn metadata_lost(&mut self) {
         self.cluster.metadata_until = Tick::NEVER;
-        while let Some(slot) = self.cluster.topics.first(Plan::Asked).get() {
+        while let Some(slot) = self.cluster.topics.first(Plan::Requested).get() {
             let need = &mut self.cluster.topics[slot].need;
             need.serial = 0;
             need.wanted = true;
@@ -441,7 +441,7 @@ impl<'d> Cx<'d> {
         if memo.serial == self.cluster.metadata_serial {
             self.cluster.metadata_until = Tick::NEVER;
         }
-        let mut link = self.cluster.topics.first(Plan::Asked);
+        let mut link = self.cluster.topics.first(Plan::Requested);
         while let Some(slot) = link.get() {
             link = self.cluster.topics.next(slot);
             // Requested and not named in the response: as if there had been none.
@@ -449,7 +449,7 @@ impl<'d> Cx<'d> {
             if topic.need.serial == memo.serial {
                 topic.need.serial = 0;
                 topic.said = Complaint::new(memo.unnamed(), memo.node);
-                self.ask_again(slot);
+                self.request_again(slot);
             }
         }
     }
@@ -472,11 +472,11 @@ impl<'d> Cx<'d> {
         topic.need.serial = 0;
         topic.said = memo.complaint();
         match memo.error {
-            _ if memo.brokers == 0 => return self.ask_again(slot),
+            _ if memo.brokers == 0 => return self.request_again(slot),
             ErrorCode(0)
                 if guard!("no partitions are no topic", memo.count == 0) || memo.skipped =>
             {
-                return self.ask_again(slot);
+                return self.request_again(slot);
             }
             ErrorCode(0) => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
@@ -484,18 +484,18 @@ impl<'d> Cx<'d> {
             }
             // Of a topic that is known this says little.
             error if error.is_retriable() && self.cluster.topics[slot].ready => {
-                return self.ask_again(slot);
+                return self.request_again(slot);
             }
             // Usually temporary.
             error
                 if (error.is_retriable() || error == ErrorCode::UNKNOWN_SERVER_ERROR)
                     && self.cluster.topics[slot].need.failures < RETRIES =>
             {
-                return self.ask_again(slot);
+                return self.request_again(slot);
             }
             error => {
                 self.cluster.fail_topic(slot, Error::Broker(error));
-                return self.ask_again(slot);
+                return self.request_again(slot);
             }
         }
         let mut news = memo.news;
@@ -543,7 +543,7 @@ impl<'d> Cx<'d> {
         let topic = &mut self.cluster.topics[slot];
         topic.evidence.add(self.now, memo.id, memo.count, memo.node);
         let e = &topic.evidence;
-        let lasts = |time: Span| e.answers > 1 && e.since + time <= self.now;
+        let lasts = |time: Span| e.responses > 1 && e.since + time <= self.now;
         // Kafka never reuses an id: a broker that still has the previous one is stale, unless the
         // client saw them in the wrong order.
         let old = !memo.id.is_zero() && memo.id == topic.old_id;
@@ -559,15 +559,15 @@ impl<'d> Cx<'d> {
         } else if old {
             self.merge_stale(slot, memo);
         } else {
-            self.ask_again(slot);
+            self.request_again(slot);
         }
     }
 
     /// Notes a stale broker: others get the request, and the broker itself a few more.
     fn merge_stale(&mut self, slot: usize, memo: &MetadataMemo) {
         self.stale(slot, memo.node);
-        if self.cluster.topics[slot].need.failures < ASK_STALE {
-            self.ask_again(slot);
+        if self.cluster.topics[slot].need.failures < REQUEST_STALE {
+            self.request_again(slot);
         } else {
             self.slow_down(slot);
         }
@@ -583,7 +583,7 @@ impl<'d> Cx<'d> {
             p.index < count && (p.broker().is_none() || p.rewinds > 0)
         });
         if open {
-            self.ask_again(slot);
+            self.request_again(slot);
         } else if !news {
             self.slow_down(slot);
         }
@@ -597,13 +597,13 @@ impl<'d> Cx<'d> {
         let allowance = if topic.ready { LAG_ALLOWANCE } else { MISSING_TIME };
         let e = &topic.evidence;
         // A second broker cannot contradict anything about a topic that was never seen.
-        let enough = usize::from(e.answers) >= if topic.ready { brokers.max(3) } else { 3 };
-        let agreed = !topic.ready || e.two_brokers || brokers < 2 || e.answers > 20;
+        let enough = usize::from(e.responses) >= if topic.ready { brokers.max(3) } else { 3 };
+        let agreed = !topic.ready || e.two_brokers || brokers < 2 || e.responses > 20;
         let gone = enough && agreed && e.since + allowance <= self.now;
         if guard!("a missing topic is corroborated", gone => true) {
             self.cluster.fail_topic(slot, Error::Broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         }
-        self.ask_again(slot);
+        self.request_again(slot);
     }
 
     /// Handles fewer partitions than are known: the broker is stale (R4), or, without topic ids and
@@ -614,8 +614,8 @@ impl<'d> Cx<'d> {
             let topic = &mut self.cluster.topics[slot];
             topic.evidence.add(self.now, Uuid::ZERO, memo.count, memo.node);
             let e = &topic.evidence;
-            if usize::from(e.answers) >= brokers.max(3)
-                && (e.two_brokers || brokers < 2 || e.answers > 20)
+            if usize::from(e.responses) >= brokers.max(3)
+                && (e.two_brokers || brokers < 2 || e.responses > 20)
                 && e.since + LAG_ALLOWANCE <= self.now
             {
                 self.cluster.recreate(slot, Uuid::ZERO, memo.count);
@@ -627,6 +627,6 @@ impl<'d> Cx<'d> {
             return self.merge_stale(slot, memo);
         }
         self.stale(slot, memo.node);
-        self.ask_again(slot);
+        self.request_again(slot);
     }
 }

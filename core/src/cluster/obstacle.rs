@@ -50,8 +50,8 @@ impl Complaint {
 impl Conn {
     /// Returns the obstacle of what waits for a response over this connection, or for it to be
     /// ready.
-    fn no_answer(&self) -> Obstacle {
-        Obstacle::NoAnswer { broker: self.peer.node(), api: self.first_asked() }
+    fn no_response(&self) -> Obstacle {
+        Obstacle::NoResponse { broker: self.peer.node(), api: self.first_asked() }
     }
 }
 
@@ -91,7 +91,7 @@ impl Cluster<'_> {
 }
 
 impl Cx<'_> {
-    /// Returns what stands in the way of all requests: a connection failed and no broker has
+    /// Returns the obstacle of all requests: a connection failed and no broker has
     /// responded since, or none responds now.
     pub(crate) fn obstacle(&self) -> Option<Obstacle> {
         if !REASONS {
@@ -103,11 +103,11 @@ impl Cx<'_> {
         let mut first = None;
         for conn in self.net.conns.iter().filter(|conn| conn.is_live() && conn.is_shared()) {
             // Before the first response of all, none is expected to be quick.
-            let waits = !self.cluster.answered && conn.pending() > 0;
+            let waits = !self.cluster.responded && conn.pending() > 0;
             if conn.state == ConnState::Ready && !waits && conn.late_at() > self.now {
                 return None;
             }
-            first = first.or(Some(conn.no_answer()));
+            first = first.or(Some(conn.no_response()));
         }
         first
     }
@@ -164,7 +164,7 @@ impl Cx<'_> {
 
     /// Returns the obstacle of a request of this kind that has no response, if there is one.
     pub(crate) fn awaited(&self, kind: Kind) -> Option<Obstacle> {
-        let conn = self.net.conns.iter().find(|conn| conn.awaits(|asked| asked == kind))?;
-        Some(Obstacle::NoAnswer { broker: conn.peer.node(), api: Some(kind.api()) })
+        let conn = self.net.conns.iter().find(|conn| conn.awaits(|requested| requested == kind))?;
+        Some(Obstacle::NoResponse { broker: conn.peer.node(), api: Some(kind.api()) })
     }
 }

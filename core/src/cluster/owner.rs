@@ -71,11 +71,11 @@ impl<'d> Cluster<'d> {
 impl<'d> Cx<'d> {
     pub(crate) fn begin(&self, from: &Origin) -> Memo {
         let node = self.net.conns[from.conn].peer.node();
-        match from.asked.kind {
+        match from.requested.kind {
             Kind::Probe => Memo::Probe(OffsetsProbeMemo::default()),
             kind if Some(kind) == Kind::DESCRIBE => Memo::Describe(DescribeMemo::default()),
             _ => {
-                let (version, serial) = (from.asked.version, self.cluster.metadata_serial());
+                let (version, serial) = (from.requested.version, self.cluster.metadata_serial());
                 Memo::Metadata(MetadataMemo::new(self.now, node, version, serial))
             }
         }
@@ -105,7 +105,7 @@ impl<'d> Cx<'d> {
     }
 
     pub(crate) fn lost(&mut self, request: &InFlight) {
-        match request.asked.kind {
+        match request.requested.kind {
             Kind::Metadata => self.metadata_lost(),
             _ => self.cluster.probe_lost(),
         }

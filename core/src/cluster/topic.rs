@@ -65,7 +65,7 @@ pub(crate) struct Evidence {
     pub(crate) id: Uuid,
     /// The count that they name, 0 for "no such topic".
     pub(crate) count: u32,
-    pub(crate) answers: u8,
+    pub(crate) responses: u8,
     pub(crate) since: Tick,
     /// The broker that gave the first of them, and whether another one agreed.
     pub(crate) node: i32,
@@ -188,7 +188,7 @@ impl Evidence {
     pub(crate) const NONE: Self = Self {
         id: Uuid::ZERO,
         count: 0,
-        answers: 0,
+        responses: 0,
         since: Tick::ZERO,
         node: 0,
         two_brokers: false,
@@ -197,12 +197,12 @@ impl Evidence {
 
     /// Adds a response of a broker; a different kind of response than before restarts the count.
     pub(crate) fn add(&mut self, now: Tick, id: Uuid, count: u32, node: i32) {
-        let same = self.answers > 0 && self.id == id && (!id.is_zero() || self.count == count);
-        if guard!("another answer begins the evidence anew", !same) {
+        let same = self.responses > 0 && self.id == id && (!id.is_zero() || self.count == count);
+        if guard!("another response restarts the evidence", !same) {
             let refused = self.refused;
             *self = Self { id, count, since: now, node, refused, ..Self::NONE };
         }
-        self.answers = self.answers.saturating_add(1);
+        self.responses = self.responses.saturating_add(1);
         self.count = count;
         // A bootstrap address (-1) may lead to any broker.
         self.two_brokers |= self.node >= 0 && node >= 0 && self.node != node;
@@ -376,13 +376,13 @@ mod tests {
     }
 
     #[test]
-    fn another_answer_begins_the_evidence_anew() {
+    fn another_response_restarts_the_evidence() {
         let mut evidence = Evidence::NONE;
         let at = Tick::from_millis;
         evidence.add(at(1), Uuid::ZERO, 4, 1);
         evidence.add(at(2), Uuid::ZERO, 4, 2);
-        assert!(evidence.two_brokers && evidence.answers == 2 && evidence.since == at(1));
+        assert!(evidence.two_brokers && evidence.responses == 2 && evidence.since == at(1));
         evidence.add(at(3), Uuid::ZERO, 5, 2);
-        assert!(!evidence.two_brokers && evidence.answers == 1 && evidence.since == at(3));
+        assert!(!evidence.two_brokers && evidence.responses == 1 && evidence.since == at(3));
     }
 }

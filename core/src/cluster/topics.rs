@@ -17,7 +17,7 @@ pub(crate) enum Plan {
     /// For its turn to be in a Metadata request.
     Wanted,
     /// For a Metadata response.
-    Asked,
+    Requested,
     /// For its next probe: in the order of the last one, so that only the first can be due.
     Rest,
     /// The same for a topic that the application has just grown.

@@ -58,7 +58,7 @@ impl Conn {
                 let Some(first) = self.in_flight.first().filter(|first| !first.silent) else {
                     return Tick::NEVER;
                 };
-                let may_wait = first.asked.kind.row().waits;
+                let may_wait = first.requested.kind.row().waits;
                 let since = if may_wait { first.since + hold } else { first.since };
                 let at = self.left_at.or(Tick::ZERO);
                 let left = guard!("a request that leaves is no silence", at => Tick::ZERO);
@@ -70,7 +70,7 @@ impl Conn {
 
     /// Whether what waits may be sent again over another connection.
     fn may_go_again(&self, idempotence: bool) -> bool {
-        self.in_flight.iter().all(|request| match request.asked.kind.row().owner {
+        self.in_flight.iter().all(|request| match request.requested.kind.row().owner {
             Owner::Admin => false,
             Owner::Producer => idempotence,
             _ => true,
@@ -137,7 +137,7 @@ impl Net<'_> {
     }
 
     /// Begins a check of the deadlines of all connections; [`Net::verdict`] follows for each.
-    pub(crate) fn begin_look(&mut self) {
+    pub(crate) fn begin_pass(&mut self) {
         self.deadline = Tick::NEVER;
         self.check = false;
     }
@@ -248,7 +248,7 @@ impl Net<'_> {
             return;
         }
         let rested = guard!(
-            "a deadline goes on where it rested",
+            "a deadline continues where it rested",
             conn.blocked_since.until(now) => Span::ZERO
         );
         for request in &mut conn.in_flight {

@@ -39,14 +39,14 @@ impl Conn {
     /// Begins the handshake of an established connection. `known` is the ApiVersions version that
     /// its broker accepted last, 0 where that is not known.
     pub(crate) fn begin_handshake(&mut self, known: i16) -> HandshakeStep {
-        let ours = api_versions::Answer::VERSIONS.1;
+        let ours = api_versions::Response::VERSIONS.1;
         self.handshake_version = if known > 0 { known } else { ours };
         HandshakeStep::Versions
     }
 
     /// Returns the version in which a handshake sends a request, if it is one of its own: nothing
     /// else is sent before a connection is ready.
-    pub(super) fn handshake_asks(&self, kind: Kind) -> Option<i16> {
+    pub(super) fn handshake_version_for(&self, kind: Kind) -> Option<i16> {
         match kind {
             _ if self.state != ConnState::Handshake => None,
             Kind::Versions => Some(self.handshake_version),
@@ -81,7 +81,7 @@ impl Conn {
         known: bool,
     ) -> Result<HandshakeStep, PeerFault> {
         if memo.error == ErrorCode::UNSUPPORTED_VERSION {
-            let lower = memo.max.clamp(0, api_versions::Answer::VERSIONS.1);
+            let lower = memo.max.clamp(0, api_versions::Response::VERSIONS.1);
             let again = lower >= self.handshake_version;
             if guard!("ApiVersions is asked once for each lower version", again) {
                 let api = ApiKey::API_VERSIONS;
@@ -125,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_asked_in_ever_lower_versions_and_then_given_up() {
+    fn versions_are_requested_in_ever_lower_versions_and_then_given_up() {
         let mut conn = Conn::EMPTY;
         assert_eq!(conn.begin_handshake(0), HandshakeStep::Versions);
-        assert_eq!(conn.handshake_version, api_versions::Answer::VERSIONS.1);
+        assert_eq!(conn.handshake_version, api_versions::Response::VERSIONS.1);
         for lower in [2, 0] {
             assert_eq!(done(&mut conn, 35, lower), Ok(HandshakeStep::Versions));
             assert_eq!(conn.handshake_version, lower);
@@ -163,9 +163,9 @@ mod tests {
     fn only_a_handshake_sends_its_requests() {
         let mut conn = Conn::EMPTY;
         conn.begin_handshake(0);
-        assert_eq!(conn.handshake_asks(Kind::Versions), None, "not established");
+        assert_eq!(conn.handshake_version_for(Kind::Versions), None, "not established");
         conn.state = ConnState::Handshake;
-        assert_eq!(conn.handshake_asks(Kind::Versions), Some(conn.handshake_version));
-        assert_eq!(conn.handshake_asks(Kind::Metadata), None);
+        assert_eq!(conn.handshake_version_for(Kind::Versions), Some(conn.handshake_version));
+        assert_eq!(conn.handshake_version_for(Kind::Metadata), None);
     }
 }

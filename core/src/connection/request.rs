@@ -1,7 +1,7 @@
 //! Requests are written into blocks, and queued after those of their connection.
 
 use super::deadlines::report_at;
-use super::{Body, Draft, InFlight, Net, Question, Sent, Tag};
+use super::{Body, Draft, Expected, InFlight, Net, Sent, Tag};
 use crate::api::Kind;
 use crate::config::Text;
 use crate::memory::{Chain, ChainSink, Link};
@@ -12,7 +12,7 @@ impl Net<'_> {
     /// Begins a request; `None` while the connection cannot take it.
     pub(crate) fn open(&mut self, conn: usize, now: Tick, kind: Kind, cap: i16) -> Option<Draft> {
         let slot = &self.conns[conn];
-        let version = match slot.handshake_asks(kind) {
+        let version = match slot.handshake_version_for(kind) {
             Some(version) => version,
             None if self.takes_requests(conn, now) => slot.versions.best(kind, cap)?,
             None => return None,
@@ -81,7 +81,7 @@ impl Net<'_> {
         tag: Tag,
         deadline: Tick,
         batches: Link,
-        no_answer: bool,
+        no_response: bool,
     ) {
         let mut total = draft.ctl.len();
         let (mut link, mut before) = (batches, Link::NONE);
@@ -93,7 +93,7 @@ impl Net<'_> {
         let length = i32::try_from(total.saturating_sub(4)).unwrap_or(i32::MAX);
         self.blocks.patch(&draft.ctl, &length.to_be_bytes());
         let entry = InFlight {
-            asked: Question {
+            requested: Expected {
                 kind: draft.kind,
                 version: draft.version,
                 correlation: draft.correlation,
@@ -106,7 +106,7 @@ impl Net<'_> {
             total: total as u32,
             sent: 0,
             left: Sent::NOT,
-            silent: no_answer,
+            silent: no_response,
         };
         self.deadline = self.deadline.min(deadline).min(report_at(now));
         let conn = &mut self.conns[draft.conn];

@@ -65,7 +65,7 @@ mod on {
         }
 
         /// Notes the response to a request that the broker does not hold back.
-        pub(crate) fn answered(&mut self, sent: Sent, now: Tick) {
+        pub(crate) fn responded(&mut self, sent: Sent, now: Tick) {
             let took = sent.0.until(now);
             let before = core::mem::replace(&mut self.measured, true);
             let eighths = self.round_trip.times(7) + took;
@@ -80,18 +80,18 @@ mod on {
         #[test]
         fn a_round_trip_is_smoothed_over_eight_responses() {
             let mut traffic = Traffic::NONE;
-            let mut answer = |millis: u64| {
+            let mut response = |millis: u64| {
                 let mut sent = Sent::NOT;
                 sent.leave(Tick::from_millis(1000));
-                traffic.answered(sent, Tick::from_millis(1000 + millis));
+                traffic.responded(sent, Tick::from_millis(1000 + millis));
                 traffic.round_trip.millis()
             };
-            assert_eq!(answer(80), 80, "the first one counts whole");
-            assert_eq!(answer(160), 90);
+            assert_eq!(response(80), 80, "the first one counts whole");
+            assert_eq!(response(160), 90);
             for _ in 0..40 {
-                answer(8);
+                response(8);
             }
-            assert!((8..10).contains(&answer(8)));
+            assert!((8..10).contains(&response(8)));
         }
     }
 }
@@ -123,6 +123,6 @@ mod off {
 
         pub(crate) const fn read(&mut self, _bytes: usize) {}
 
-        pub(crate) const fn answered(&mut self, _sent: Sent, _now: Tick) {}
+        pub(crate) const fn responded(&mut self, _sent: Sent, _now: Tick) {}
     }
 }

@@ -14,7 +14,7 @@ struct Wish {
     role: Role,
     /// The turn in which the wish was last granted.
     last: u16,
-    asked: Tick,
+    requested: Tick,
 }
 
 /// See the module.
@@ -34,7 +34,7 @@ impl Turns {
     /// Shifts the scale of time.
     pub(super) fn age(&mut self, by: Span) {
         if let Some(wish) = &mut self.next {
-            wish.asked.age(by);
+            wish.requested.age(by);
         }
     }
 
@@ -50,14 +50,14 @@ impl Turns {
         let turn = self.turn;
         let age = |last: u16| turn.wrapping_sub(last);
         let mine = match &self.next {
-            Some(wish) if wish.asked + STALE > now => {
+            Some(wish) if wish.requested + STALE > now => {
                 let mine = (wish.peer, wish.role) == (peer, role);
                 mine || age(wish.last) < age(*last)
             }
             _ => true,
         };
         if mine {
-            self.next = Some(Wish { peer, role, last: *last, asked: now });
+            self.next = Some(Wish { peer, role, last: *last, requested: now });
         }
         if !free || !guard!("connections go in turn", mine => true) {
             return false;
@@ -76,7 +76,7 @@ mod tests {
     const AT: fn(u64) -> Tick = Tick::from_millis;
 
     #[test]
-    fn whoever_waits_longest_is_next_unless_it_stopped_asking() {
+    fn the_peer_that_waits_longest_is_next_unless_it_stopped_requesting() {
         let mut turns = Turns::new();
         let mut last = [0; 4];
         let mut admit = |at, n: usize, free| {

@@ -27,7 +27,7 @@ impl<'d> Consumer<'d> {
     /// Requests the end offsets of the epochs that were read last from the broker of a connection.
     /// False: no space.
     pub(super) fn send_checks(&mut self, cx: &mut Cx<'d>, (conn, desk): (usize, usize)) -> bool {
-        let Some(asks) = Kind::EPOCHS else { return true };
+        let Some(wants_requests) = Kind::EPOCHS else { return true };
         if self.desks[desk].checks.is_empty() {
             return true;
         }
@@ -36,7 +36,7 @@ impl<'d> Consumer<'d> {
             "Fetch checks positions itself",
             versions.best(Kind::Fetch, i16::MAX) >= Some(FETCH_CHECKS)
         );
-        let can = versions.best(asks, i16::MAX) >= Some(FOR_CONSUMERS);
+        let can = versions.best(wants_requests, i16::MAX) >= Some(FOR_CONSUMERS);
         if fetch_does || !guard!("a position is checked where Fetch does not", can) {
             while let Some(part) = self.desks[desk].checks.first().get() {
                 self.reads[part].unchecked = false;
@@ -44,10 +44,10 @@ impl<'d> Consumer<'d> {
             }
             return true;
         }
-        if cx.net.conns[conn].awaits(|kind| kind == asks) {
+        if cx.net.conns[conn].awaits(|kind| kind == wants_requests) {
             return true;
         }
-        self.request(cx, (conn, desk), asks)
+        self.request(cx, (conn, desk), wants_requests)
     }
 
     pub(super) fn on_epochs(
@@ -64,11 +64,11 @@ impl<'d> Consumer<'d> {
                 let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &mut self.reads[part];
                 // A seek in between takes precedence.
-                let sought = guard!("a seek outlives a check", read.asked != correlation);
+                let sought = guard!("a seek outlives a check", read.requested != correlation);
                 if read.state != Activity::Fetch || sought {
                     return;
                 }
-                read.asked = 0;
+                read.requested = 0;
                 if error != ErrorCode(0) {
                     return self.refused(cx, part, error);
                 }

@@ -259,7 +259,7 @@ impl<'d> Consumer<'d> {
         if let Some(other) = read.seat.get().filter(|other| *other != desk) {
             // Its old leader got no request to forget it, and would continue to return it.
             self.by_forget.remove(&mut self.desks[other].forgets, part);
-            self.desks[other].anew = guard!("an old leader's session begins anew", true);
+            self.desks[other].anew = guard!("an old leader's session restarts", true);
         }
         (read.seat, read.session) = (Link::to(desk), self.desks[desk].serial);
         (read.sent_position, read.sent_epoch) = (read.position, cluster.table[part].epoch);
@@ -326,13 +326,13 @@ impl<'d> Consumer<'d> {
     #[inline]
     pub(super) fn is_current(&self, part: usize, serial: u32) -> bool {
         let read = &self.reads[part];
-        let stale = guard!("an answer of before a seek is dropped", read.stale);
+        let stale = guard!("a response of before a seek is dropped", read.stale);
         let paused = guard!("nothing is given while paused", read.paused);
         read.session == serial
             && !stale
             && !paused
             && read.state == Activity::Fetch
-            && read.asked == 0
+            && read.requested == 0
     }
 
     fn on_session(&mut self, cx: &mut Cx<'d>, conn: usize, (error, session_id): (ErrorCode, i32)) {

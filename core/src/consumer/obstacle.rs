@@ -46,11 +46,11 @@ impl<'d> Consumer<'d> {
                 return Some(Obstacle::Peer { broker, fault });
             }
             let silent = conn.silent_since(cx.settings.fetch_max_wait);
-            if read.asked == 0 && silent + PATIENCE > cx.now {
+            if read.requested == 0 && silent + PATIENCE > cx.now {
                 return None;
             }
         }
-        let asked = if read.asked == 0 { conn.first_asked() } else { Some(kind.api()) };
-        Some(Obstacle::NoAnswer { broker, api: asked })
+        let requested = if read.requested == 0 { conn.first_asked() } else { Some(kind.api()) };
+        Some(Obstacle::NoResponse { broker, api: requested })
     }
 }

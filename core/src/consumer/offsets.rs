@@ -64,11 +64,11 @@ impl<'d> Consumer<'d> {
                 let Some(part) = memo.part(&cx.cluster, index) else { return };
                 let read = &self.reads[part];
                 // A seek in between takes precedence.
-                let sought = guard!("a seek has the last word", read.asked != correlation);
+                let sought = guard!("a seek has the last word", read.requested != correlation);
                 if read.state != Activity::Resolve || sought {
                     return;
                 }
-                self.reads[part].asked = 0;
+                self.reads[part].requested = 0;
                 if error.0 != 0 {
                     return self.refused(cx, part, error);
                 }
@@ -83,13 +83,13 @@ impl<'d> Consumer<'d> {
     }
 
     /// Handles the end or the loss of a response: what is still open is requested again.
-    pub(super) fn unasked(&mut self, now: Tick, correlation: i32) {
-        let mut link = self.lists.asked.first();
+    pub(super) fn not_awaited(&mut self, now: Tick, correlation: i32) {
+        let mut link = self.lists.requested.first();
         while let Some(part) = link.get() {
             link = self.by_work.next(part);
             let read = &mut self.reads[part];
-            if read.asked == correlation {
-                (read.asked, read.retry_at) = (0, now + Span::from_millis(100));
+            if read.requested == correlation {
+                (read.requested, read.retry_at) = (0, now + Span::from_millis(100));
                 self.wait(part);
             }
         }
@@ -156,7 +156,7 @@ impl<'d> Consumer<'d> {
         read.resets = true;
         read.start = start;
         read.state = Activity::Resolve;
-        read.asked = 0;
+        read.requested = 0;
         read.refused.set(ErrorCode(0));
         self.relink(&cx.cluster, part);
     }

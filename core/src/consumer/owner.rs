@@ -42,7 +42,7 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn begin(&self, cx: &Cx<'d>, from: &Origin) -> Memo {
-        match from.asked.kind {
+        match from.requested.kind {
             Kind::Fetch => Memo::Fetch(FetchMemo::new(cx.net.conns[from.conn].session.serial)),
             kind if Some(kind) == Kind::EPOCHS => Memo::Epochs(OffsetsMemo::default()),
             _ => Memo::Offsets(OffsetsMemo::default()),
@@ -59,11 +59,11 @@ impl<'d> Consumer<'d> {
         match memo {
             Memo::Fetch(memo) => self.on_fetch(cx, from.conn, memo, got),
             Memo::Epochs(memo) if Kind::EPOCHS.is_some() => {
-                self.on_epochs(cx, from.asked.correlation, memo, got);
+                self.on_epochs(cx, from.requested.correlation, memo, got);
             }
             Memo::Epochs(_) => {}
             Memo::Offsets(memo) => {
-                self.on_offsets(cx, from.asked.correlation, memo, got);
+                self.on_offsets(cx, from.requested.correlation, memo, got);
             }
         }
         None
@@ -76,17 +76,17 @@ impl<'d> Consumer<'d> {
         memo: &Memo,
     ) -> Option<Event<'static>> {
         if !matches!(memo, Memo::Fetch(_)) {
-            self.unasked(cx.now, from.asked.correlation);
+            self.not_awaited(cx.now, from.requested.correlation);
         }
-        self.due(from.asked.tag[0] as usize);
+        self.due(from.requested.tag[0] as usize);
         None
     }
 
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, _: Error) {
-        if request.asked.kind != Kind::Fetch {
-            self.unasked(cx.now, request.asked.correlation);
+        if request.requested.kind != Kind::Fetch {
+            self.not_awaited(cx.now, request.requested.correlation);
         }
-        self.due(request.asked.tag[0] as usize);
+        self.due(request.requested.tag[0] as usize);
     }
 
     pub(crate) fn is_dirty(&self) -> bool {

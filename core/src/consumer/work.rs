@@ -31,7 +31,7 @@ pub(super) enum Spot {
     /// A resume by the application.
     Paused,
     /// The response to the request that it is in, other than Fetch.
-    Asked,
+    Requested,
     /// ListOffsets.
     Offsets,
     /// OffsetForLeaderEpoch.
@@ -91,7 +91,7 @@ impl Desk {
     };
 
     /// Returns the list that a request of this kind, other than Fetch, is about.
-    fn asks(&mut self, kind: Kind) -> &mut List {
+    fn wants_requests(&mut self, kind: Kind) -> &mut List {
         if Some(kind) == Kind::EPOCHS { &mut self.checks } else { &mut self.offsets }
     }
 
@@ -108,7 +108,7 @@ pub(super) struct Lists {
     homeless: List,
     waits: List,
     held: List,
-    pub(super) asked: List,
+    pub(super) requested: List,
     pub(super) news: List,
     /// Brokers with something to do.
     due: List,
@@ -125,7 +125,7 @@ impl Lists {
         homeless: List::EMPTY,
         waits: List::EMPTY,
         held: List::EMPTY,
-        asked: List::EMPTY,
+        requested: List::EMPTY,
         news: List::EMPTY,
         due: List::EMPTY,
         wake: Tick::NEVER,
@@ -149,7 +149,7 @@ fn list_of<'l>(
         Spot::Homeless => Some(&mut lists.homeless),
         Spot::Waits => Some(&mut lists.waits),
         Spot::Held => Some(&mut lists.held),
-        Spot::Asked => Some(&mut lists.asked),
+        Spot::Requested => Some(&mut lists.requested),
         Spot::Offsets => desk.map(|desk| &mut desk.offsets),
         Spot::Checks => desk.map(|desk| &mut desk.checks),
         Spot::Sends => desk.map(|desk| &mut desk.sends),
@@ -194,8 +194,8 @@ impl<'d> Consumer<'d> {
             _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
                 return (Spot::Waits, Link::NONE);
             }
-            _ if guard!("what was asked is awaited", read.asked != 0) => {
-                return (Spot::Asked, Link::NONE);
+            _ if guard!("what was asked is awaited", read.requested != 0) => {
+                return (Spot::Requested, Link::NONE);
             }
             Activity::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
             Activity::Fetch if guard!("what is held is not fetched", self.is_held(part)) => {
@@ -432,7 +432,7 @@ impl<'d> Consumer<'d> {
         let mut most = usize::MAX;
         let (draft, count) = loop {
             let Self { desks, follows, by_work, .. } = self;
-            let list = desks[desk].asks(kind);
+            let list = desks[desk].wants_requests(kind);
             let count = Self::group(&cx.cluster, follows, by_work, list, most);
             let list = *list;
             let named = self.named(&list, count);
@@ -446,9 +446,9 @@ impl<'d> Consumer<'d> {
             }
         };
         for _ in 0..count {
-            if let Some(part) = self.desks[desk].asks(kind).first().get() {
-                self.reads[part].asked = draft.correlation();
-                self.link(part, Spot::Asked, Link::NONE);
+            if let Some(part) = self.desks[desk].wants_requests(kind).first().get() {
+                self.reads[part].requested = draft.correlation();
+                self.link(part, Spot::Requested, Link::NONE);
             }
         }
         cx.net.send(cx.now, draft, [desk as u32, 0], timeout);
@@ -516,7 +516,7 @@ impl<'d> Consumer<'d> {
         {
             let last = &mut follows[usize::from(cluster.table[part].topic)].last;
             match guard!("partitions of a topic stand together", last.get() => None) {
-                Some(ahead) => nodes.push_behind(&mut grouped, ahead, part),
+                Some(ahead) => nodes.push_after(&mut grouped, ahead, part),
                 None => nodes.push_back(&mut grouped, part),
             }
             *last = Link::to(part);

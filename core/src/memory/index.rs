@@ -61,7 +61,7 @@ mod of_build {
             }
             while let Some(before) = link.get() {
                 link = self.next[before];
-                if guard!("a chain goes on behind who leaves it", link == Link::to(at)) {
+                if guard!("a chain continues behind who leaves it", link == Link::to(at)) {
                     self.next[before] = behind;
                 }
             }

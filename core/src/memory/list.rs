@@ -105,7 +105,7 @@ impl<'d> Nodes<'d> {
 
     /// Inserts an entry right after another one, if that is in this list; else at the end.
     #[cfg(any(feature = "producer", feature = "consumer"))]
-    pub(crate) fn push_behind(&mut self, list: &mut List, other: usize, at: usize) {
+    pub(crate) fn push_after(&mut self, list: &mut List, other: usize, at: usize) {
         let next = self.next(other);
         let Some(behind) = next.get().filter(|_| self.contains(other) && !self.contains(at)) else {
             return self.push_back(list, at);
@@ -171,7 +171,7 @@ mod tests {
                 }
                 (2, None) if !model[which].is_empty() => {
                     let place = rng.below(model[which].len() as u32) as usize;
-                    nodes.push_behind(&mut lists[which], model[which][place], at);
+                    nodes.push_after(&mut lists[which], model[which][place], at);
                     model[which].insert(place + 1, at);
                 }
                 (1, _) => {
@@ -181,7 +181,7 @@ mod tests {
                 }
                 (_, None) if rng.below(2) == 0 && !model[which].is_empty() => {
                     let place = rng.below(model[which].len() as u32) as usize;
-                    nodes.push_behind(&mut lists[which], model[which][place], at);
+                    nodes.push_after(&mut lists[which], model[which][place], at);
                     model[which].insert(place + 1, at);
                 }
                 (_, home) => {

@@ -210,7 +210,7 @@ impl<'d> Producer<'d> {
         if self.queues[part].tail == Link::to(batch) {
             self.queues[part].tail = Link::to(half);
         }
-        self.ages.push_behind(&mut self.aging, batch, half);
+        self.ages.push_after(&mut self.aging, batch, half);
         self.unfinished += 1;
         if self.flushing && self.batches[half].id <= self.flush_upto {
             self.flush_left += 1;

@@ -5,9 +5,9 @@
 //! They are marked in the batch itself, which will not be sent again: in the attributes of each
 //! record, which are 0.
 
-use super::answer::AnswerMemo;
 #[cfg(feature = "pack")]
 use super::pack::{Form, codec_of};
+use super::response::ResponseMemo;
 use super::split::{Reader, extent, renumbered};
 use super::{Batch, Producer, Stage};
 use crate::config::Settings;
@@ -39,7 +39,12 @@ struct Run {
 
 impl<'d> Producer<'d> {
     /// Marks a record that a response names, in the batch that it is about.
-    pub(super) fn on_record_error(&mut self, net: &mut Net<'d>, memo: &mut AnswerMemo, index: i32) {
+    pub(super) fn on_record_error(
+        &mut self,
+        net: &mut Net<'d>,
+        memo: &mut ResponseMemo,
+        index: i32,
+    ) {
         // Only these codes come with such a list, and no batch is sent again after them.
         let named = matches!(memo.error, ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP);
         if !CULPRITS || !named {

@@ -170,11 +170,11 @@ impl<'d> Producer<'d> {
         self.begin_epoch(part, batch);
         let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cx.cluster.table[part]);
         // A leader that got no request yet gets one at once (KIP-951).
-        let asked =
+        let requested =
             guard!("a leader that is new is asked at once", entry.epoch <= q.sent_epoch => true);
         let paused = guard!(
             "a back-off is waited out",
-            q.retry_at > cx.now && (entry.leader() < 0 || asked)
+            q.retry_at > cx.now && (entry.leader() < 0 || requested)
         );
         let (place, lane) = match entry.broker() {
             _ if SPLIT && b.oversize.or(false) => (Place::Oversized, None),
@@ -297,7 +297,7 @@ impl<'d> Producer<'d> {
         under_way: usize,
     ) -> Due {
         let l = &mut self.lanes[lane];
-        let nothing = guard!("what is under way is lingered for", under_way == 0 => true);
+        let nothing = guard!("what is in flight is lingered for", under_way == 0 => true);
         l.prompt &= nothing;
         let idle = nothing && !lingers_when_idle(config);
         // Open batches continue to gather as long as records keep coming: a caller that waits for

@@ -47,11 +47,11 @@ impl<'d> Producer<'d> {
         let entry = &cx.cluster.table[part];
         let slot = usize::from(entry.topic);
         let topic = &cx.cluster.topics[slot];
-        let asked = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
+        let requested = topic.need.serial != 0 || topic.need.wanted && topic.need.failures == 0;
         let lost = match entry.broker() {
             Some(lane) => !Self::responds(cx, lane),
             // Its leader may become known soon.
-            None => !asked,
+            None => !requested,
         };
         if !topic.ready || !lost {
             return;
@@ -99,7 +99,7 @@ impl<'d> Producer<'d> {
         let node = cx.cluster.table[part].leader();
         let code = self.queues[part].refused.or(ErrorCode(0));
         let refused = (code.0 != 0).then_some((ApiKey::PRODUCE, code));
-        let no_id = matches!(self.identity, Identity::Asked(_) | Identity::Wanted(_));
+        let no_id = matches!(self.identity, Identity::Requested(_) | Identity::Wanted(_));
         let obstacle = cx.obstacle_of(part, refused).or_else(|| match no_id && !b.sealed {
             true => self
                 .identity_error
@@ -110,7 +110,7 @@ impl<'d> Producer<'d> {
         obstacle.map_or(Error::TimedOut, Error::Blocked)
     }
 
-    /// Reports what stands in the way of each batch that was taken before `since`, oldest first.
+    /// Reports the obstacle of each batch that was taken before `since`, oldest first.
     #[cfg(feature = "std")]
     pub(crate) fn late(
         &self,
@@ -134,7 +134,7 @@ impl<'d> Producer<'d> {
         let api = conn.and_then(Conn::first_asked);
         let waits = api.is_some() || conn.is_none_or(|conn| conn.state != ConnState::Ready);
         let api = api.or(sent.then_some(ApiKey::PRODUCE));
-        (waits || sent).then_some(Obstacle::NoAnswer { broker, api })
+        (waits || sent).then_some(Obstacle::NoResponse { broker, api })
     }
 
     /// Returns the node id of the leader of a batch's partition, -1 for none.

@@ -1,6 +1,6 @@
 //! Responses to requests of the producer: Produce and InitProducerId.
 
-use super::{AnswerMemo, Identity, Producer};
+use super::{Identity, Producer, ResponseMemo};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
@@ -12,7 +12,7 @@ use crate::wire::table::Segment;
 /// State that is kept while a response streams in.
 pub(crate) enum Memo {
     Identity,
-    Produce(AnswerMemo),
+    Produce(ResponseMemo),
 }
 
 impl Memo {
@@ -30,13 +30,13 @@ impl<'d> Producer<'d> {
         self.last_record.age(by);
         #[cfg(feature = "pack")]
         self.packer.age(by);
-        if let Identity::Asked(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
+        if let Identity::Requested(at) | Identity::Wanted(at) | Identity::Refused(_, at) =
             &mut self.identity
         {
             at.age(by);
         }
         for spread in self.spreads.iter_mut() {
-            spread.look_at.age(by);
+            spread.examine.age(by);
             spread.wanted_at.age(by);
         }
         for lane in self.lanes.iter_mut() {
@@ -53,8 +53,8 @@ impl<'d> Producer<'d> {
     }
 
     pub(crate) fn begin(&self, _: &Cx<'d>, from: &Origin) -> Memo {
-        match from.asked.kind {
-            Kind::Produce => Memo::Produce(AnswerMemo::new(from.conn)),
+        match from.requested.kind {
+            Kind::Produce => Memo::Produce(ResponseMemo::new(from.conn)),
             _ => Memo::Identity,
         }
     }
@@ -71,7 +71,7 @@ impl<'d> Producer<'d> {
                 self.on_init_producer_id(cx, from.conn, got);
                 None
             }
-            Memo::Produce(memo) => self.on_answer(cx, from, memo, got),
+            Memo::Produce(memo) => self.on_response(cx, from, memo, got),
         }
     }
 
@@ -82,13 +82,13 @@ impl<'d> Producer<'d> {
         memo: &Memo,
     ) -> Option<Event<'static>> {
         if let Memo::Produce(memo) = memo {
-            self.on_complete(cx, &from.asked, memo);
+            self.on_complete(cx, &from.requested, memo);
         }
         None
     }
 
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
-        match request.asked.kind {
+        match request.requested.kind {
             Kind::Produce => self.on_lost(cx, request),
             _ => self.on_identity(cx, Err(error)),
         }

@@ -1,5 +1,5 @@
 //! Compression: a batch is packed when it is chosen for a request, before its length is written
-//! there. That is apart from its sealing: a sequence that begins anew rewrites the header only.
+//! there. That is apart from its sealing: a sequence that restarts rewrites the header only.
 //!
 //! A batch is packed piece by piece: gathered in the scratch, packed, its blocks released, the
 //! output appended to a new chain. So its records are in memory twice for one piece only. A turn

@@ -186,7 +186,7 @@ impl<'d> Producer<'d> {
         let full = topic.sticky_bytes as usize >= cx.settings.batch_bytes;
         let current = topic.sticky.get().filter(|_| !full && added.is_none());
         if let Some(part) = current
-            && (cx.now < topic.look_at || self.is_available(cx, part))
+            && (cx.now < topic.examine || self.is_available(cx, part))
         {
             return Ok(part);
         }
@@ -194,7 +194,7 @@ impl<'d> Producer<'d> {
             (Some(part), _) => Some(part),
             // There is no better one: it stays.
             (None, Some(part)) => {
-                self.spreads[slot].look_at = cx.now + LOOK_AGAIN;
+                self.spreads[slot].examine = cx.now + LOOK_AGAIN;
                 return Ok(part);
             }
             (None, None) => self.pick_partition(cx, slot),
@@ -205,7 +205,7 @@ impl<'d> Producer<'d> {
                 let topic = &mut self.spreads[slot];
                 topic.sticky = Link::to(part);
                 topic.sticky_bytes = 0;
-                topic.look_at = if found { Tick::ZERO } else { cx.now + LOOK_AGAIN };
+                topic.examine = if found { Tick::ZERO } else { cx.now + LOOK_AGAIN };
                 Ok(part)
             }
             None => Err(self.no_entry()),

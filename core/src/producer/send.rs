@@ -186,8 +186,8 @@ impl<'d> Producer<'d> {
     /// Requests a producer id when batches wait for one.
     fn drive_identity(&mut self, cx: &mut Cx<'d>) -> Tick {
         match self.identity {
-            Identity::Asked(at) | Identity::Wanted(at) if at > cx.now => return at,
-            Identity::Asked(_) | Identity::Wanted(_) if self.unfinished > 0 => {}
+            Identity::Requested(at) | Identity::Wanted(at) if at > cx.now => return at,
+            Identity::Requested(_) | Identity::Wanted(_) if self.unfinished > 0 => {}
             _ => return Tick::NEVER,
         }
         let soon = cx.now + Span::from_millis(20);
@@ -209,7 +209,7 @@ impl<'d> Producer<'d> {
         let Some(draft) = draft else { return soon };
         cx.net.send(cx.now, draft, [0; 2], cx.settings.request_timeout);
         let until = cx.now + Span::from_secs(2);
-        self.identity = Identity::Asked(until);
+        self.identity = Identity::Requested(until);
         until
     }
 
@@ -220,25 +220,26 @@ impl<'d> Producer<'d> {
         conn: usize,
         got: Segment<'_, '_>,
     ) {
-        if let Some(init_producer_id::Item::Answer { error, producer_id, producer_epoch, .. }) =
-            init_producer_id::item(got)
+        if let Some(init_producer_id::Item::Response {
+            error, producer_id, producer_epoch, ..
+        }) = init_producer_id::item(got)
         {
             let (broker, api) = (cx.net.conns[conn].peer.node(), Some(ApiKey::INIT_PRODUCER_ID));
-            let answer = match error {
+            let response = match error {
                 ErrorCode(0) => Ok((producer_id, producer_epoch)),
                 code => Err(Error::Blocked(Obstacle::Refused { broker, api, code })),
             };
-            self.on_identity(cx, answer);
+            self.on_identity(cx, response);
         }
     }
 
     /// Sets the producer id, or the reason why there is none.
-    pub(crate) fn on_identity(&mut self, cx: &mut Cx<'d>, answer: Result<(i64, i16), Error>) {
-        if !matches!(self.identity, Identity::Asked(_)) {
+    pub(crate) fn on_identity(&mut self, cx: &mut Cx<'d>, response: Result<(i64, i16), Error>) {
+        if !matches!(self.identity, Identity::Requested(_)) {
             return;
         }
         self.dirty = true;
-        match answer {
+        match response {
             Ok((id, epoch)) if id >= 0 && epoch >= 0 => {
                 (self.producer_id, self.epoch) = (id, epoch);
                 self.identity = Identity::Known;
@@ -254,7 +255,7 @@ impl<'d> Producer<'d> {
             }
             _ => {
                 let api = Some(ApiKey::INIT_PRODUCER_ID);
-                let error = answer.err().filter(|_| REASONS);
+                let error = response.err().filter(|_| REASONS);
                 self.identity_error = error.and_then(|error| error.as_obstacle(-1, api));
                 let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                 let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);

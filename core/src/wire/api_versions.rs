@@ -1,6 +1,6 @@
 //! ApiVersions (18): the APIs and versions of a broker, and its features (KIP-511, KIP-584).
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, tagged};
+use super::table::{Kind, Piece, Schema, Segment, field, response, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Requests the versions that the broker supports. Empty before version 3.
@@ -121,7 +121,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 3,
 };
 
-answer!(ApiKey::API_VERSIONS, 0..=5, 'b, Item<'b>);
+response!(ApiKey::API_VERSIONS, 0..=5, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, walker } = got;

@@ -1,6 +1,6 @@
 //! CreatePartitions (37): lets topics grow.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// One topic to grow; the broker assigns the replicas.
@@ -80,7 +80,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 2,
 };
 
-answer!(ApiKey::CREATE_PARTITIONS, 0..=3, 'b, Item<'b>);
+response!(ApiKey::CREATE_PARTITIONS, 0..=3, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,6 +1,6 @@
 //! CreateTopics (19).
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response, tagged};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// One topic to create; the broker assigns the replicas.
@@ -160,7 +160,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 5,
 };
 
-answer!(ApiKey::CREATE_TOPICS, 2..=7, 'b, Item<'b>);
+response!(ApiKey::CREATE_TOPICS, 2..=7, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,6 +1,6 @@
 //! DeleteTopics (20).
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response};
 use super::{ApiKey, Encode, ErrorCode, Full, Uuid, Writer};
 
 /// Deletes topics by name; each succeeds or fails separately.
@@ -72,7 +72,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 4,
 };
 
-answer!(ApiKey::DELETE_TOPICS, 1..=6, 'b, Item<'b>);
+response!(ApiKey::DELETE_TOPICS, 1..=6, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions (75): a topic's partitions page by page (KIP-966); the cheap probe for
 //! growth: cursor (topic, known count - 1), limit 1.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::DESCRIBE_TOPIC_PARTITIONS;
@@ -127,7 +127,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 0,
 };
 
-answer!(API, 0..=0, 'b, Item<'b>);
+response!(API, 0..=0, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,6 +1,6 @@
 //! Fetch (1): records of partitions, within a fetch session (KIP-227) from version 7 on.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged, until};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::FETCH;
@@ -193,7 +193,7 @@ pub enum Item<'b> {
         first_offset: i64,
     },
     /// The raw record bytes come next in the input, for the caller to take from there; see
-    /// [`Answer::take`].
+    /// [`Response::take`].
     Records {
         /// A replica that should be fetched from instead, -1 for none; from version 11 on.
         preferred_read_replica: i32,
@@ -285,9 +285,9 @@ pub static SCHEMA: Schema = Schema {
     flexible: 12,
 };
 
-answer!(API, 4..=18, 'b, Item<'b>);
+response!(API, 4..=18, 'b, Item<'b>);
 
-impl Answer {
+impl Response {
     /// Returns how many record bytes of the last [`Item::Records`] come next in the input and were
     /// not taken.
     ///
@@ -353,7 +353,7 @@ mod tests {
 
     /// Version 12, one topic `t` of one partition with ten record bytes, then the leader's tag and
     /// what ends partition, topic and response.
-    const ANSWER: &[u8] = &[
+    const RESPONSE: &[u8] = &[
         0, 0, 0, 5, 0, 0, 0, 0, 0, 9, 2, 2, b't', 2, // head, topic
         0, 0, 0, 3, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 6, // partition
         0, 0, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 11, // aborted, replica, length
@@ -362,8 +362,8 @@ mod tests {
     ];
 
     /// Up to the records, in one input.
-    fn to_records(input: &mut &[u8]) -> Result<Answer, Malformed> {
-        let mut answer = Answer::new(12).expect("spoken");
+    fn to_records(input: &mut &[u8]) -> Result<Response, Malformed> {
+        let mut response = Response::new(12).expect("spoken");
         let wanted = [
             Item::Head { throttle_ms: 5, error: ErrorCode::NONE, session_id: 9 },
             Item::Topic { name: Some("t"), id: Uuid::ZERO },
@@ -377,54 +377,54 @@ mod tests {
             Item::Records { preferred_read_replica: -1, len: 10 },
         ];
         for item in wanted {
-            assert_eq!(answer.step(input)?, Step::Item(item));
+            assert_eq!(response.step(input)?, Step::Item(item));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn end(answer: &mut Answer, input: &mut &[u8]) -> Result<(), Malformed> {
+    fn end(response: &mut Response, input: &mut &[u8]) -> Result<(), Malformed> {
         let leader = Item::CurrentLeader { leader: 2, epoch: 4 };
         for item in [leader, Item::PartitionEnd, Item::TopicEnd] {
-            assert_eq!(answer.step(input)?, Step::Item(item));
+            assert_eq!(response.step(input)?, Step::Item(item));
         }
-        assert_eq!(answer.step(input)?, Step::Done);
-        assert_eq!(answer.step(input)?, Step::Done);
+        assert_eq!(response.step(input)?, Step::Done);
+        assert_eq!(response.step(input)?, Step::Done);
         assert!(input.is_empty());
         Ok(())
     }
 
     #[test]
     fn the_caller_takes_records_itself() -> Result<(), Malformed> {
-        let mut input = ANSWER;
-        let mut answer = to_records(&mut input)?;
-        assert_eq!(answer.records_left(), 10);
+        let mut input = RESPONSE;
+        let mut response = to_records(&mut input)?;
+        assert_eq!(response.records_left(), 10);
         let (records, rest) = input.split_at(10);
         assert_eq!(records, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        answer.take(4);
-        assert_eq!(answer.records_left(), 6);
-        answer.take(6);
+        response.take(4);
+        assert_eq!(response.records_left(), 6);
+        response.take(6);
         input = rest;
-        end(&mut answer, &mut input)
+        end(&mut response, &mut input)
     }
 
     #[test]
     fn records_left_alone_are_dropped_as_they_come() -> Result<(), Malformed> {
-        let mut input = ANSWER;
-        let mut answer = to_records(&mut input)?;
-        answer.take(1);
+        let mut input = RESPONSE;
+        let mut response = to_records(&mut input)?;
+        response.take(1);
         let (mut few, rest) = input.split_at(4);
         few = few.get(1..).unwrap_or_default();
-        assert_eq!(answer.step(&mut few)?, Step::More { needed: 1 });
+        assert_eq!(response.step(&mut few)?, Step::More { needed: 1 });
         assert!(few.is_empty());
-        assert_eq!(answer.records_left(), 6);
+        assert_eq!(response.records_left(), 6);
         input = rest;
-        end(&mut answer, &mut input)
+        end(&mut response, &mut input)
     }
 
     #[test]
     fn versions_out_of_range_have_no_decoder() {
-        assert!(Answer::new(3).is_none());
-        assert!(Answer::new(19).is_none());
-        assert!(Answer::new(-1).is_none());
+        assert!(Response::new(3).is_none());
+        assert!(Response::new(19).is_none());
+        assert!(Response::new(-1).is_none());
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn api_versions_answers_have_the_old_header() {
+    fn api_versions_responses_have_the_old_header() {
         assert!(is_flexible(ApiKey::API_VERSIONS, 3));
         assert!(!response_tags(ApiKey::API_VERSIONS, 3));
         assert!(response_tags(ApiKey::FETCH, 12));

@@ -1,6 +1,6 @@
 //! InitProducerId (22): an idempotent or transactional producer's identity (KIP-98, KIP-360).
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, field, response};
 use super::{ApiKey, Encode, ErrorCode, Full, Writer};
 
 /// Requests a producer id, or the next epoch of the one we have.
@@ -37,7 +37,7 @@ impl Encode for Request<'_> {
 #[non_exhaustive]
 pub enum Item {
     /// All of it.
-    Answer {
+    Response {
         /// Milliseconds that the broker wants us to wait.
         throttle_ms: i32,
         /// What went wrong.
@@ -62,13 +62,13 @@ pub static SCHEMA: Schema = Schema {
     flexible: 2,
 };
 
-answer!(ApiKey::INIT_PRODUCER_ID, 0..=5, 'b, Item);
+response!(ApiKey::INIT_PRODUCER_ID, 0..=5, 'b, Item);
 
 pub(crate) fn item(got: Segment<'_, '_>) -> Option<Item> {
     let Segment { piece, values, .. } = got;
 
     Some(match piece {
-        Piece::Fields(..) => Item::Answer {
+        Piece::Fields(..) => Item::Response {
             throttle_ms: values.i32_or(0, 0),
             error: values.error(1),
             producer_id: values.i64_or(2, -1),

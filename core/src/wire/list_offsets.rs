@@ -1,6 +1,6 @@
 //! ListOffsets (2): offsets by timestamp, the earliest, the latest; also the growth probe.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, field, response};
 use super::{ApiKey, ErrorCode, Full, Writer};
 
 /// The offset after the last record (or the last stable offset under `read_committed`).
@@ -141,7 +141,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 6,
 };
 
-answer!(API, 1..=11, 'b, Item<'b>);
+response!(API, 1..=11, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

@@ -1,6 +1,6 @@
 //! Metadata (3): brokers, topics, leaders.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, until};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response, until};
 use super::{ApiKey, Encode, ErrorCode, Full, Ints, Uuid, Writer};
 
 const API: ApiKey = ApiKey::METADATA;
@@ -183,7 +183,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 9,
 };
 
-answer!(API, 1..=13, 'b, Item<'b>);
+response!(API, 1..=13, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, walker } = got;

@@ -1,6 +1,6 @@
 //! OffsetForLeaderEpoch (23): where a leader epoch ends in the log of a broker (KIP-320).
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field};
+use super::table::{Kind, Piece, Schema, Segment, field, response};
 use super::{ApiKey, ErrorCode, Full, Writer};
 
 const API: ApiKey = ApiKey::OFFSET_FOR_LEADER_EPOCH;
@@ -111,7 +111,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 4,
 };
 
-answer!(API, 2..=4, 'b, Item<'b>);
+response!(API, 2..=4, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

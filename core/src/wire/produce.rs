@@ -1,6 +1,6 @@
 //! Produce (0): record batches to partitions, and their results.
 
-use super::table::{Kind, Piece, Schema, Segment, answer, field, nullable, tagged, until};
+use super::table::{Kind, Piece, Schema, Segment, field, nullable, response, tagged, until};
 use super::{ApiKey, ErrorCode, Full, Uuid, Writer};
 
 const API: ApiKey = ApiKey::PRODUCE;
@@ -200,7 +200,7 @@ pub static SCHEMA: Schema = Schema {
     flexible: 9,
 };
 
-answer!(API, 3..=13, 'b, Item<'b>);
+response!(API, 3..=13, 'b, Item<'b>);
 
 pub(crate) fn item<'b>(got: Segment<'_, 'b>) -> Option<Item<'b>> {
     let Segment { piece, values, .. } = got;

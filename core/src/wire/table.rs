@@ -308,13 +308,13 @@ impl Segment<'_, '_> {
 }
 
 /// The typed response of an API on top of a [`Walker`].
-macro_rules! answer {
+macro_rules! response {
     ($api:expr, $first:literal..=$last:literal, $b:lifetime, $item:ty) => {
         /// Reads one response body step by step.
         #[derive(Clone, Debug)]
-        pub struct Answer(crate::wire::table::Walker);
+        pub struct Response(crate::wire::table::Walker);
 
-        impl crate::wire::Decode for Answer {
+        impl crate::wire::Decode for Response {
             const API: crate::wire::ApiKey = $api;
             const VERSIONS: (i16, i16) = ($first, $last);
             type Item<$b> = $item;
@@ -354,4 +354,4 @@ macro_rules! answer {
         }
     };
 }
-pub(super) use answer;
+pub(super) use response;

@@ -17,7 +17,7 @@ const ENOUGH: usize = 6;
 fn main() {
     let folder = PathBuf::from(std::env::args().nth(1).expect("usage: seeds FOLDER"));
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
-    let mut count = answers(&data, &folder);
+    let mut count = responses(&data, &folder);
     count += records(&data, &folder);
     count += message_sets(&data, &folder);
     count += conversations(&folder);
@@ -42,8 +42,8 @@ fn write(folder: &Path, target: &str, name: &str, seed: &[u8]) {
     std::fs::write(folder.join(name), seed).expect("a seed can be written");
 }
 
-/// Writes bodies of responses, for `answers` and `differential`.
-fn answers(data: &Path, folder: &Path) -> usize {
+/// Writes bodies of responses, for `responses` and `differential`.
+fn responses(data: &Path, folder: &Path) -> usize {
     let files = ["vectors/wire_vectors.jsonl", "vectors/wire_recorded.jsonl"];
     let mut seen = Vec::new();
     for line in files.iter().flat_map(|file| lines(&data.join(file))) {
@@ -63,7 +63,7 @@ fn answers(data: &Path, folder: &Path) -> usize {
         write(folder, "differential", &name, &[&place, &body[..]].concat());
         // Pieces of 1, 7, 60 and 3 bytes; a buffer of 64.
         let feed = [0, 6, 59, 2, 54];
-        write(folder, "answers", &name, &[&place, &feed[..], &body].concat());
+        write(folder, "responses", &name, &[&place, &feed[..], &body].concat());
     }
     seen.len()
 }

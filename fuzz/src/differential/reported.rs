@@ -22,21 +22,21 @@ impl Reported {
     }
 }
 
-pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
+pub(super) fn items(response: &ResponseKind, version: i16) -> Vec<String> {
     let mut reported = Reported(Vec::new());
-    match answer {
-        ResponseKind::ApiVersions(answer) => api_versions(&mut reported, answer, version),
-        ResponseKind::Metadata(answer) => metadata(&mut reported, answer, version),
-        ResponseKind::Produce(answer) => produce(&mut reported, answer, version),
-        ResponseKind::Fetch(answer) => fetch(&mut reported, answer, version),
-        ResponseKind::DescribeTopicPartitions(answer) => describe(&mut reported, answer),
-        ResponseKind::CreateTopics(answer) => create_topics(&mut reported, answer),
-        ResponseKind::ListOffsets(answer) => {
+    match response {
+        ResponseKind::ApiVersions(response) => api_versions(&mut reported, response, version),
+        ResponseKind::Metadata(response) => metadata(&mut reported, response, version),
+        ResponseKind::Produce(response) => produce(&mut reported, response, version),
+        ResponseKind::Fetch(response) => fetch(&mut reported, response, version),
+        ResponseKind::DescribeTopicPartitions(response) => describe(&mut reported, response),
+        ResponseKind::CreateTopics(response) => create_topics(&mut reported, response),
+        ResponseKind::ListOffsets(response) => {
             use list_offsets::Item;
             if version >= 2 {
-                reported.say(Item::Throttle { ms: answer.throttle_time_ms });
+                reported.say(Item::Throttle { ms: response.throttle_time_ms });
             }
-            for topic in &answer.topics {
+            for topic in &response.topics {
                 reported.say(Item::Topic { name: &topic.name });
                 for p in &topic.partitions {
                     reported.say(Item::Partition {
@@ -50,16 +50,16 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                 reported.say(Item::TopicEnd);
             }
         }
-        ResponseKind::InitProducerId(answer) => reported.say(init_producer_id::Item::Answer {
-            throttle_ms: answer.throttle_time_ms,
-            error: ErrorCode(answer.error_code),
-            producer_id: answer.producer_id.0,
-            producer_epoch: answer.producer_epoch,
+        ResponseKind::InitProducerId(response) => reported.say(init_producer_id::Item::Response {
+            throttle_ms: response.throttle_time_ms,
+            error: ErrorCode(response.error_code),
+            producer_id: response.producer_id.0,
+            producer_epoch: response.producer_epoch,
         }),
-        ResponseKind::CreatePartitions(answer) => {
+        ResponseKind::CreatePartitions(response) => {
             use create_partitions::Item;
-            reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-            for topic in &answer.results {
+            reported.say(Item::Throttle { ms: response.throttle_time_ms });
+            for topic in &response.results {
                 reported.say(Item::Topic {
                     name: &topic.name,
                     error: ErrorCode(topic.error_code),
@@ -67,10 +67,10 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                 });
             }
         }
-        ResponseKind::DeleteTopics(answer) => {
+        ResponseKind::DeleteTopics(response) => {
             use delete_topics::Item;
-            reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-            for topic in &answer.responses {
+            reported.say(Item::Throttle { ms: response.throttle_time_ms });
+            for topic in &response.responses {
                 reported.say(Item::Topic {
                     name: topic.name.as_ref().map(|name| name.0.as_str()),
                     id: uuid(topic.topic_id),
@@ -79,7 +79,7 @@ pub(super) fn items(answer: &ResponseKind, version: i16) -> Vec<String> {
                 });
             }
         }
-        ResponseKind::OffsetForLeaderEpoch(answer) => epochs(&mut reported, answer),
+        ResponseKind::OffsetForLeaderEpoch(response) => epochs(&mut reported, response),
         other => panic!("{other:?} is not in APIS"),
     }
     reported.0.retain(|item| !is_default(item));
@@ -106,35 +106,35 @@ fn topic_name(name: &TopicName, there: bool) -> Option<&str> {
 
 fn api_versions(
     reported: &mut Reported,
-    answer: &kafka_protocol::messages::ApiVersionsResponse,
+    response: &kafka_protocol::messages::ApiVersionsResponse,
     version: i16,
 ) {
     use api_versions::Item;
-    reported.say(Item::Head { error: ErrorCode(answer.error_code) });
-    for range in &answer.api_keys {
+    reported.say(Item::Head { error: ErrorCode(response.error_code) });
+    for range in &response.api_keys {
         let (min, max) = (range.min_version, range.max_version);
         reported.say(Item::Range { api: ApiKey(range.api_key), min, max });
     }
     if version >= 1 {
-        reported.say(Item::Throttle { ms: answer.throttle_time_ms });
+        reported.say(Item::Throttle { ms: response.throttle_time_ms });
     }
-    for feature in &answer.supported_features {
+    for feature in &response.supported_features {
         let (min, max) = (feature.min_version, feature.max_version);
         reported.say(Item::Supported { name: &feature.name, min, max });
     }
-    reported.say(Item::FinalizedEpoch { epoch: answer.finalized_features_epoch });
-    for feature in &answer.finalized_features {
+    reported.say(Item::FinalizedEpoch { epoch: response.finalized_features_epoch });
+    for feature in &response.finalized_features {
         let (min, max) = (feature.min_version_level, feature.max_version_level);
         reported.say(Item::Finalized { name: &feature.name, min, max });
     }
 }
 
-fn metadata(reported: &mut Reported, answer: &MetadataResponse, version: i16) {
+fn metadata(reported: &mut Reported, response: &MetadataResponse, version: i16) {
     use metadata::Item;
     if version >= 3 {
-        reported.say(Item::Throttle { ms: answer.throttle_time_ms });
+        reported.say(Item::Throttle { ms: response.throttle_time_ms });
     }
-    for broker in &answer.brokers {
+    for broker in &response.brokers {
         reported.say(Item::Broker {
             id: broker.node_id.0,
             host: &broker.host,
@@ -142,9 +142,9 @@ fn metadata(reported: &mut Reported, answer: &MetadataResponse, version: i16) {
             rack: text(&broker.rack),
         });
     }
-    let id = text(&answer.cluster_id).filter(|_| version >= 2);
-    reported.say(Item::Cluster { id, controller: answer.controller_id.0 });
-    for topic in &answer.topics {
+    let id = text(&response.cluster_id).filter(|_| version >= 2);
+    reported.say(Item::Cluster { id, controller: response.controller_id.0 });
+    for topic in &response.topics {
         reported.say(Item::Topic {
             error: ErrorCode(topic.error_code),
             name: topic.name.as_ref().map(|name| name.0.as_str()),
@@ -166,12 +166,12 @@ fn metadata(reported: &mut Reported, answer: &MetadataResponse, version: i16) {
         }
         reported.say(Item::TopicEnd);
     }
-    reported.say(Item::End { error: ErrorCode(answer.error_code) });
+    reported.say(Item::End { error: ErrorCode(response.error_code) });
 }
 
-fn produce(reported: &mut Reported, answer: &ProduceResponse, version: i16) {
+fn produce(reported: &mut Reported, response: &ProduceResponse, version: i16) {
     use produce::Item;
-    for topic in &answer.responses {
+    for topic in &response.responses {
         let name = topic_name(&topic.name, version < 13);
         reported.say(Item::Topic { name, id: uuid(topic.topic_id) });
         for p in &topic.partition_responses {
@@ -195,21 +195,21 @@ fn produce(reported: &mut Reported, answer: &ProduceResponse, version: i16) {
         }
         reported.say(Item::TopicEnd);
     }
-    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-    for node in &answer.node_endpoints {
+    reported.say(Item::Throttle { ms: response.throttle_time_ms });
+    for node in &response.node_endpoints {
         let (id, host, port) = (node.node_id.0, &*node.host, node.port);
         reported.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
     }
 }
 
-fn fetch(reported: &mut Reported, answer: &FetchResponse, version: i16) {
+fn fetch(reported: &mut Reported, response: &FetchResponse, version: i16) {
     use fetch::Item;
     reported.say(Item::Head {
-        throttle_ms: answer.throttle_time_ms,
-        error: ErrorCode(answer.error_code),
-        session_id: answer.session_id,
+        throttle_ms: response.throttle_time_ms,
+        error: ErrorCode(response.error_code),
+        session_id: response.session_id,
     });
-    for topic in &answer.responses {
+    for topic in &response.responses {
         let name = topic_name(&topic.topic, version < 13);
         reported.say(Item::Topic { name, id: uuid(topic.topic_id) });
         for p in &topic.partitions {
@@ -236,16 +236,16 @@ fn fetch(reported: &mut Reported, answer: &FetchResponse, version: i16) {
         }
         reported.say(Item::TopicEnd);
     }
-    for node in &answer.node_endpoints {
+    for node in &response.node_endpoints {
         let (id, host, port) = (node.node_id.0, &*node.host, node.port);
         reported.say(Item::Endpoint { id, host, port, rack: text(&node.rack) });
     }
 }
 
-fn describe(reported: &mut Reported, answer: &DescribeTopicPartitionsResponse) {
+fn describe(reported: &mut Reported, response: &DescribeTopicPartitionsResponse) {
     use describe::Item;
-    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-    for topic in &answer.topics {
+    reported.say(Item::Throttle { ms: response.throttle_time_ms });
+    for topic in &response.topics {
         reported.say(Item::Topic {
             error: ErrorCode(topic.error_code),
             name: topic.name.as_ref().map(|name| name.0.as_str()),
@@ -269,15 +269,15 @@ fn describe(reported: &mut Reported, answer: &DescribeTopicPartitionsResponse) {
         }
         reported.say(Item::TopicEnd);
     }
-    let cursor = answer.next_cursor.as_ref();
+    let cursor = response.next_cursor.as_ref();
     reported
         .say(Item::Cursor(cursor.map(|next| (next.topic_name.0.as_str(), next.partition_index))));
 }
 
-fn epochs(reported: &mut Reported, answer: &OffsetForLeaderEpochResponse) {
+fn epochs(reported: &mut Reported, response: &OffsetForLeaderEpochResponse) {
     use offset_for_leader_epoch::Item;
-    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-    for topic in &answer.topics {
+    reported.say(Item::Throttle { ms: response.throttle_time_ms });
+    for topic in &response.topics {
         reported.say(Item::Topic { name: &topic.topic });
         for p in &topic.partitions {
             reported.say(Item::Partition {
@@ -291,10 +291,10 @@ fn epochs(reported: &mut Reported, answer: &OffsetForLeaderEpochResponse) {
     }
 }
 
-fn create_topics(reported: &mut Reported, answer: &CreateTopicsResponse) {
+fn create_topics(reported: &mut Reported, response: &CreateTopicsResponse) {
     use create_topics::Item;
-    reported.say(Item::Throttle { ms: answer.throttle_time_ms });
-    for topic in &answer.topics {
+    reported.say(Item::Throttle { ms: response.throttle_time_ms });
+    for topic in &response.topics {
         reported.say(Item::Topic {
             name: &topic.name,
             id: uuid(topic.topic_id),

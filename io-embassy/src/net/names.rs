@@ -21,13 +21,13 @@ const ADDRESSES: usize = 4;
 type Addresses = Vec<IpAddress, ADDRESSES, u8>;
 
 /// The one query that is in progress.
-pub(super) struct Desk(RefCell<Question>);
+pub(super) struct Desk(RefCell<Expected>);
 
-struct Question {
+struct Expected {
     stage: Stage,
     host: Host,
     /// The socket that requested it.
-    asker: usize,
+    requester: usize,
     /// Counts queries: a late response to one that was given up is dropped.
     serial: u32,
     /// The response; none: there is no such name.
@@ -38,7 +38,7 @@ struct Question {
     service: WakerRegistration,
 }
 
-impl Question {
+impl Expected {
     /// The first address that never failed, or else the one that failed longest ago.
     fn choice(&self) -> Option<IpAddress> {
         let failed = |a: &&IpAddress| self.failed.iter().position(|f| f == *a).map_or(0, |n| n + 1);
@@ -59,16 +59,16 @@ impl Question {
 #[repr(u8)]
 enum Stage {
     Free,
-    Asked,
-    Answered,
+    Requested,
+    Responded,
 }
 
 impl Desk {
     pub(super) const fn new() -> Self {
-        Self(RefCell::new(Question {
+        Self(RefCell::new(Expected {
             stage: Stage::Free,
             host: String::new(),
-            asker: 0,
+            requester: 0,
             serial: 0,
             found: Vec::new(),
             failed: Vec::new(),
@@ -102,29 +102,29 @@ impl<'d> Clerk<'d> {
         cx: &mut Context<'_>,
         host: &str,
     ) -> Poll<Result<IpAddress, CloseReason>> {
-        let mut question = self.desk.0.borrow_mut();
-        match question.stage {
+        let mut expected = self.desk.0.borrow_mut();
+        match expected.stage {
             Stage::Free => {
                 let Ok(host) = Host::try_from(host) else {
                     return Poll::Ready(Err(CloseReason::Unresolved));
                 };
-                (question.host, question.asker) = (host, self.number);
-                question.stage = Stage::Asked;
-                question.serial = question.serial.wrapping_add(1);
-                question.service.wake();
+                (expected.host, expected.requester) = (host, self.number);
+                expected.stage = Stage::Requested;
+                expected.serial = expected.serial.wrapping_add(1);
+                expected.service.wake();
             }
-            Stage::Answered if question.asker == self.number => {
-                question.stage = Stage::Free;
-                question.driver.wake(); // other sockets may have questions
+            Stage::Responded if expected.requester == self.number => {
+                expected.stage = Stage::Free;
+                expected.driver.wake(); // other sockets may have questions
                 if self.left == 0 {
-                    self.left = question.found.len() as u8;
+                    self.left = expected.found.len() as u8;
                 }
-                self.tried = question.choice();
+                self.tried = expected.choice();
                 return Poll::Ready(self.tried.ok_or(CloseReason::Unresolved));
             }
             _ => {}
         }
-        question.driver.register(cx.waker());
+        expected.driver.register(cx.waker());
         Poll::Pending
     }
 
@@ -159,10 +159,10 @@ impl<'d> Clerk<'d> {
     pub(super) fn give_up(&mut self) {
         self.failed();
         self.left = 0;
-        let mut question = self.desk.0.borrow_mut();
-        if question.asker == self.number && !matches!(question.stage, Stage::Free) {
-            question.stage = Stage::Free;
-            question.driver.wake();
+        let mut expected = self.desk.0.borrow_mut();
+        if expected.requester == self.number && !matches!(expected.stage, Stage::Free) {
+            expected.stage = Stage::Free;
+            expected.driver.wake();
         }
     }
 }
@@ -184,16 +184,16 @@ impl<'d> Names<'d> {
         loop {
             let (serial, host) = poll_fn(|cx| self.poll_question(cx)).await;
             let found = self.look_up(&host).await;
-            self.answer(serial, found);
+            self.respond(serial, found);
         }
     }
 
     fn poll_question(&self, cx: &mut Context<'_>) -> Poll<(u32, Host)> {
-        let mut question = self.desk.0.borrow_mut();
-        if matches!(question.stage, Stage::Asked) {
-            return Poll::Ready((question.serial, question.host.clone()));
+        let mut expected = self.desk.0.borrow_mut();
+        if matches!(expected.stage, Stage::Requested) {
+            return Poll::Ready((expected.serial, expected.host.clone()));
         }
-        question.service.register(cx.waker());
+        expected.service.register(cx.waker());
         Poll::Pending
     }
 
@@ -213,8 +213,8 @@ impl<'d> Names<'d> {
 
     #[cfg(feature = "proto-ipv6")]
     fn all_failed(&self, found: &Addresses) -> bool {
-        let question = self.desk.0.borrow();
-        found.iter().all(|address| question.failed.contains(address))
+        let expected = self.desk.0.borrow();
+        found.iter().all(|address| expected.failed.contains(address))
     }
 
     async fn query(&self, host: &str, kind: DnsQueryType, found: &mut Addresses) {
@@ -224,11 +224,11 @@ impl<'d> Names<'d> {
         }
     }
 
-    fn answer(&self, serial: u32, found: Addresses) {
-        let mut question = self.desk.0.borrow_mut();
-        if question.serial == serial && matches!(question.stage, Stage::Asked) {
-            (question.stage, question.found) = (Stage::Answered, found);
-            question.driver.wake();
+    fn respond(&self, serial: u32, found: Addresses) {
+        let mut expected = self.desk.0.borrow_mut();
+        if expected.serial == serial && matches!(expected.stage, Stage::Requested) {
+            (expected.stage, expected.found) = (Stage::Responded, found);
+            expected.driver.wake();
         }
     }
 }

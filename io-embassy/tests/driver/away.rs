@@ -34,9 +34,9 @@ fn what_has_arrived_counts_before_what_is_too_late() {
         journal.borrow_mut().send(topic, "one");
         let counters = brokers.borrow().cluster.counters();
         let produced = move || counters.of(ApiKey::Produce).requests;
-        let (task, asked) = (journal.clone(), produced.clone());
+        let (task, requested) = (journal.clone(), produced.clone());
         executor.spawn(async move {
-            while asked() == 0 {
+            while requested() == 0 {
                 serve(&mut driver, &mut task.borrow_mut());
                 select(driver.turn(), Timer::after_millis(1)).await;
             }

@@ -30,7 +30,7 @@ pub(crate) struct Brokers {
     pub(crate) requests: u64,
     pub(crate) accepted: u64,
     pub(crate) ended: u64,
-    pub(crate) asked: Vec<String>,
+    pub(crate) requested: Vec<String>,
     late: HashMap<u64, Reply>,
     waiting: HashMap<u64, Waker>,
 }
@@ -103,7 +103,7 @@ pub(crate) fn start(
         requests: 0,
         accepted: 0,
         ended: 0,
-        asked: Vec::new(),
+        requested: Vec::new(),
         late: HashMap::new(),
         waiting: HashMap::new(),
     });
@@ -179,8 +179,8 @@ async fn exchange(
         .await;
     }
     match reply {
-        Reply::Now(answer) => {
-            let bytes = answer.encode().expect("an answer that can be encoded");
+        Reply::Now(response) => {
+            let bytes = response.encode().expect("a response that can be encoded");
             line.write(&bytes).await
         }
         Reply::Silent => Some(()),
@@ -214,18 +214,31 @@ async fn name_server(brokers: Shared<Brokers>, stack: Stack<'static>) {
                 .collect(),
             _ => Vec::new(),
         };
-        brokers.borrow_mut().asked.push(name);
+        brokers.borrow_mut().requested.push(name);
         // The query as a response, and records that point to its name.
-        let mut answer = packet[..len].to_vec();
-        answer[2] = 0x81;
-        answer[3] = if addresses.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
-        answer[7] = addresses.len() as u8;
+        let mut response = packet[..len].to_vec();
+        response[2] = 0x81;
+        response[3] = if addresses.is_empty() { 0x83 } else { 0x80 }; // NXDOMAIN, or no error
+        response[7] = addresses.len() as u8;
         for address in addresses {
-            answer.extend([0xc0, 12, 0, packet[at + 2], 0, 1, 0, 0, 0, 60, 0, address.len() as u8]);
-            answer.extend(address);
+            response.extend([
+                0xc0,
+                12,
+                0,
+                packet[at + 2],
+                0,
+                1,
+                0,
+                0,
+                0,
+                60,
+                0,
+                address.len() as u8,
+            ]);
+            response.extend(address);
         }
         Timer::after_millis(30).await;
-        let _ = socket.send_to(&answer, from).await;
+        let _ = socket.send_to(&response, from).await;
     }
 }
 

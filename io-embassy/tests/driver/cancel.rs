@@ -127,7 +127,7 @@ pub(crate) fn check<S: Socket + 'static, const N: usize>(
             journal.borrow_mut().send(topic, format!("{:060}", round * 60 + n));
         }
         let broker = 1 + (seed + round) as i32 % case.brokers as i32;
-        let fault = if round.is_multiple_of(2) { Fault::DropAnswer } else { Fault::DropRequest };
+        let fault = if round.is_multiple_of(2) { Fault::DropResponse } else { Fault::DropRequest };
         let api = if seed.is_multiple_of(2) { ApiKey::Produce } else { ApiKey::Fetch };
         brokers.borrow_mut().cluster.inject(broker, api, fault, 1);
         executor.run_for(Duration::from_millis(100));
@@ -160,7 +160,7 @@ pub(crate) fn check<S: Socket + 'static, const N: usize>(
     }
     assert_eq!(stored.len(), count, "{case:?}: the logs hold each record once");
     if named.by_name() {
-        assert!(!brokers.borrow().asked.is_empty(), "{case:?}: no name was asked for");
+        assert!(!brokers.borrow().requested.is_empty(), "{case:?}: no name was requested");
     }
 }
 

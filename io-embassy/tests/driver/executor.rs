@@ -112,7 +112,7 @@ impl Executor {
             if idle {
                 return;
             }
-            assert!(round < 100_000, "tasks wake each other for ever at {}", Instant::now());
+            assert!(round < 100_000, "tasks wake each other forever at {}", Instant::now());
         }
     }
 }

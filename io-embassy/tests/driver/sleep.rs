@@ -71,9 +71,9 @@ fn minute(
     let begun = || journal.borrow().first(|news| matches!(news, News::Ready { .. })).is_some();
     assert!(executor.run_until(Duration::from_secs(5), || begun() && journal.borrow().sent_all()));
     executor.run_for(Duration::from_secs(5));
-    let (woken, asked) = (wakes.get(), brokers.borrow().requests);
+    let (woken, requested) = (wakes.get(), brokers.borrow().requests);
     executor.run_for(Duration::from_secs(60));
-    (wakes.get() - woken, brokers.borrow().requests - asked)
+    (wakes.get() - woken, brokers.borrow().requests - requested)
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn a_device_that_probes_when_it_produces_notices_growth_with_its_next_record() {
     device.executor.run_for(5 * SECOND);
     assert!(journal.borrow().sent_all());
     device.brokers.borrow_mut().cluster.grow("t", 5).expect("grown");
-    let asked = device.brokers.borrow().requests;
+    let requested = device.brokers.borrow().requests;
     device.executor.run_for(60 * SECOND);
-    assert_eq!(device.brokers.borrow().requests, asked, "nothing was produced, nothing asked");
+    assert_eq!(device.brokers.borrow().requests, requested, "nothing was produced, nothing asked");
     send("two");
     assert!(device.executor.run_until(SECOND, added), "growth was not noticed");
 }
@@ -345,7 +345,7 @@ fn a_record_that_was_not_flushed_before_a_long_sleep_is_reported_as_failed() {
     let journal = device.journal.borrow();
     let lost: Vec<_> = journal.lost.iter().map(|l| (l.error, l.maybe_written)).collect();
     // The connection ended in its sleep, so no response could arrive.
-    let unanswered = Error::Blocked(Obstacle::NoAnswer { broker: 1, api: None });
+    let unanswered = Error::Blocked(Obstacle::NoResponse { broker: 1, api: None });
     assert_eq!(lost, [(unanswered, false)]);
 }
 

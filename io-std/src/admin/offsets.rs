@@ -26,7 +26,7 @@ pub(super) struct Offsets {
     found: Vec<Found>,
 }
 
-/// What is known of a partition: its offset, or what stood in the way last.
+/// What is known of a partition: its offset, or the obstacle last.
 #[derive(Clone)]
 enum Found {
     At(i64),
@@ -123,7 +123,7 @@ impl Offsets {
     }
 
     /// Returns what was found so far; `None` when not even the partitions are known. Those without
-    /// a result get what stands in the way of each, at its address, and `late` where that is not
+    /// a result get the obstacle of each, at its address, and `late` where that is not
     /// known.
     pub(super) fn partial(
         &mut self,

@@ -27,7 +27,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 
 /// A request of the application.
 pub(super) struct Job {
-    pub(super) ask: Ask,
+    pub(super) operation: Operation,
     pub(super) finish: Finish,
     /// Whether a caller still waits for the result.
     pub(super) is_awaited: Box<dyn Fn() -> bool + Send>,
@@ -35,7 +35,7 @@ pub(super) struct Job {
 
 type Finish = Box<dyn FnOnce(Result<Gathered, Error>) + Send>;
 
-pub(super) enum Ask {
+pub(super) enum Operation {
     Create(NewTopic),
     Grow {
         name: String,
@@ -55,7 +55,7 @@ pub(super) enum Ask {
     },
 }
 
-impl Ask {
+impl Operation {
     /// The request that is sent, or that finds the topic.
     fn api(&self) -> ApiKey {
         match self {
@@ -96,7 +96,7 @@ struct Task {
 
 enum State {
     Waiting { until: Instant },
-    Asked(RequestId),
+    Requested(RequestId),
     Offsets(Offsets),
 }
 
@@ -155,15 +155,15 @@ fn events(
         let failure = failure.as_deref();
         match event {
             Event::Reply { id, reply } => {
-                let asked = |task: &Task| matches!(task.state, State::Asked(asked) if asked == id);
-                let Some(at) = tasks.iter().position(asked) else { continue };
+                let requested = |task: &Task| matches!(task.state, State::Requested(requested) if requested == id);
+                let Some(at) = tasks.iter().position(requested) else { continue };
                 match reply {
                     Reply::Done(result) => {
                         // It awaits no response now: no later event is for it.
                         tasks[at].state = State::Waiting { until: now };
                         let task = tasks.swap_remove(at);
                         let why = task.trouble(result).map(|error| {
-                            let (by, api) = (commands.replied_by(), task.job.ask.api());
+                            let (by, api) = (commands.replied_by(), task.job.operation.api());
                             (error, refused(error, by, Some(api), commands, failure))
                         });
                         done.push((task, why));
@@ -205,12 +205,12 @@ struct Recent {
 }
 
 impl Recent {
-    fn note(&mut self, ask: &Ask, now: Instant) {
+    fn note(&mut self, operation: &Operation, now: Instant) {
         self.created.retain(|_, at| *at + SETTLING > now);
         self.deleted.retain(|_, at| *at + SETTLING > now);
-        match ask {
-            Ask::Create(topic) => drop(self.created.insert(topic.name.clone(), now)),
-            Ask::Delete { name } => drop(self.deleted.insert(name.clone(), now)),
+        match operation {
+            Operation::Create(topic) => drop(self.created.insert(topic.name.clone(), now)),
+            Operation::Delete { name } => drop(self.deleted.insert(name.clone(), now)),
             _ => {}
         }
     }
@@ -220,18 +220,18 @@ impl Recent {
     }
 
     /// Whether a retry may succeed.
-    fn worth_retrying(&self, ask: &Ask, code: i16, now: Instant) -> bool {
-        match (code, ask) {
+    fn worth_retrying(&self, operation: &Operation, code: i16, now: Instant) -> bool {
+        match (code, operation) {
             // COORDINATOR_NOT_AVAILABLE, NOT_CONTROLLER, THROTTLING_QUOTA_EXCEEDED, and
             // LEADER_NOT_AVAILABLE of a topic in the making.
             (15 | 41 | 89 | 5, _) => true,
             // TOPIC_ALREADY_EXISTS: ZooKeeper brokers mark a topic for deletion and take a while.
-            (36, Ask::Create(topic)) => Self::has(&self.deleted, &topic.name, now),
+            (36, Operation::Create(topic)) => Self::has(&self.deleted, &topic.name, now),
             // UNKNOWN_TOPIC_OR_PARTITION: another broker than the one that created it.
-            (3, Ask::Grow { name, .. } | Ask::Delete { name }) => {
+            (3, Operation::Grow { name, .. } | Operation::Delete { name }) => {
                 Self::has(&self.created, name, now)
             }
-            (3, Ask::Describe { name: Some(name) } | Ask::Offsets { name, .. }) => {
+            (3, Operation::Describe { name: Some(name) } | Operation::Offsets { name, .. }) => {
                 Self::has(&self.created, name, now)
             }
             _ => false,
@@ -240,8 +240,11 @@ impl Recent {
 }
 
 /// Whether a refusal after an attempt whose response was lost means that the attempt succeeded.
-fn had_worked(ask: &Ask, code: i16) -> bool {
-    matches!((ask, code), (Ask::Create(_), 36) | (Ask::Delete { .. }, 3) | (Ask::Grow { .. }, 37))
+fn had_worked(operation: &Operation, code: i16) -> bool {
+    matches!(
+        (operation, code),
+        (Operation::Create(_), 36) | (Operation::Delete { .. }, 3) | (Operation::Grow { .. }, 37)
+    )
 }
 
 impl Task {
@@ -260,7 +263,7 @@ impl Task {
     fn due(&self) -> Instant {
         match &self.state {
             State::Waiting { until } => (*until).min(self.until),
-            State::Asked(_) | State::Offsets(_) => self.until,
+            State::Requested(_) | State::Offsets(_) => self.until,
         }
     }
 
@@ -270,8 +273,8 @@ impl Task {
             return;
         }
         self.gathered = Gathered::default();
-        let asked = match &self.job.ask {
-            Ask::Create(topic) => {
+        let requested = match &self.job.operation {
+            Operation::Create(topic) => {
                 let configs = topic.configs.iter();
                 let configs: Vec<_> =
                     configs.map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -285,15 +288,15 @@ impl Task {
                     },
                 )
             }
-            Ask::Grow { name, count } => {
+            Operation::Grow { name, count } => {
                 let validate_only = false;
                 driver.admin(now, &Request::CreatePartitions { name, count: *count, validate_only })
             }
-            Ask::Delete { name } => driver.admin(now, &Request::DeleteTopic { name }),
-            Ask::Describe { name } => {
+            Operation::Delete { name } => driver.admin(now, &Request::DeleteTopic { name }),
+            Operation::Describe { name } => {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
-            Ask::Offsets { name, at, list } => match driver.topic(name) {
+            Operation::Offsets { name, at, list } => match driver.topic(name) {
                 // A topic serves one task at a time.
                 Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
@@ -308,14 +311,14 @@ impl Task {
                 Err(error) => return self.give_up(ErrorKind::Kafka(error)),
             },
         };
-        match asked {
-            Ok(id) => self.state = State::Asked(id),
+        match requested {
+            Ok(id) => self.state = State::Requested(id),
             Err(AdminError::Full) => self.again(now),
             Err(AdminError::TooLarge { what, needed, max }) => {
                 self.give_up(ErrorKind::RequestTooLarge { what, needed, max });
             }
             Err(AdminError::Caller(misuse)) => self.give_up(ErrorKind::Kafka(Core::Caller(misuse))),
-            Err(other) => self.give_up(ErrorKind::NotAsked(other)),
+            Err(other) => self.give_up(ErrorKind::AdminRefused(other)),
         }
     }
 
@@ -342,7 +345,7 @@ impl Task {
             Core::Broker(code) => code.0,
             _ => 0,
         };
-        let missing = code == 3 && !recent.worth_retrying(&self.job.ask, code, now);
+        let missing = code == 3 && !recent.worth_retrying(&self.job.operation, code, now);
         if missing || is_permanent(&why) {
             self.until = Instant::ZERO;
         }
@@ -351,9 +354,9 @@ impl Task {
 
     /// Returns the error of an attempt, which may be one of the topic that it was about.
     fn trouble(&self, result: Result<(), Core>) -> Option<Core> {
-        match (&self.job.ask, self.gathered.topics.first()) {
+        match (&self.job.operation, self.gathered.topics.first()) {
             _ if result.is_err() => result.err(),
-            (Ask::Describe { name: Some(_) }, Some(topic)) if topic.error.0 != 0 => {
+            (Operation::Describe { name: Some(_) }, Some(topic)) if topic.error.0 != 0 => {
                 Some(Core::Broker(topic.error))
             }
             _ => None,
@@ -368,15 +371,15 @@ impl Task {
         recent: &mut Recent,
     ) -> Option<Self> {
         let Some((error, why)) = why else {
-            recent.note(&self.job.ask, now);
+            recent.note(&self.job.operation, now);
             return self.succeed();
         };
         match error {
-            Core::Broker(code) if self.unsure && had_worked(&self.job.ask, code.0) => {
-                recent.note(&self.job.ask, now);
+            Core::Broker(code) if self.unsure && had_worked(&self.job.operation, code.0) => {
+                recent.note(&self.job.operation, now);
                 return self.succeed();
             }
-            Core::Broker(code) if recent.worth_retrying(&self.job.ask, code.0, now) => {}
+            Core::Broker(code) if recent.worth_retrying(&self.job.operation, code.0, now) => {}
             Core::Closed(why) => self.unsure |= !matches!(why, CloseReason::Refused),
             Core::TimedOut => self.unsure = true,
             // It may be starting.
@@ -399,9 +402,9 @@ impl Task {
     }
 
     fn fail(self, error: Error) {
-        let mut error = error.doing(self.job.ask.to_string());
+        let mut error = error.doing(self.job.operation.to_string());
         if let Some(said) = self.gathered.said {
-            error = error.said_by(said);
+            error = error.with_message(said);
         }
         (self.job.finish)(Err(error));
     }
@@ -440,7 +443,7 @@ impl Task {
             return Some(self);
         }
         if let State::Offsets(offsets) = &mut self.state
-            && matches!(self.job.ask, Ask::Offsets { list: Some(_), .. })
+            && matches!(self.job.operation, Operation::Offsets { list: Some(_), .. })
             && let Some(partial) = offsets.partial(driver, &reasons.timed_out(driver, failure))
         {
             offsets.stop(driver, now);
@@ -470,8 +473,8 @@ impl Task {
 
     /// Whether no caller waits for the result any more.
     fn is_forgotten(&self) -> bool {
-        let asked = matches!(self.state, State::Asked(_));
-        !asked && self.job.ask.only_reports() && !(self.job.is_awaited)()
+        let requested = matches!(self.state, State::Requested(_));
+        !requested && self.job.operation.only_reports() && !(self.job.is_awaited)()
     }
 }
 
@@ -520,7 +523,7 @@ impl Gathered {
     }
 }
 
-impl core::fmt::Display for Ask {
+impl core::fmt::Display for Operation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Create(topic) => write!(f, "create topic {}", topic.name),

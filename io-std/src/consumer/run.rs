@@ -9,7 +9,7 @@ use kavka_core::{
 };
 
 use super::chunk::Chunk;
-use super::shared::{Asked, Command, End, Shared, What};
+use super::shared::{Command, End, Requested, Shared, What};
 use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
@@ -94,10 +94,10 @@ pub(super) fn run(
         for command in commands {
             run.command(&mut driver, now, command);
         }
-        for asked in shared.take_asked() {
-            match asked {
-                Asked::Metrics(done) => done.set(Ok(run.metrics(&mut driver))),
-                Asked::Obstacle(topic, partition, done) => {
+        for requested in shared.take_requested() {
+            match requested {
+                Requested::Metrics(done) => done.set(Ok(run.metrics(&mut driver))),
+                Requested::Obstacle(topic, partition, done) => {
                     done.set(Ok(run.obstacle(&mut driver, &topic, partition)));
                 }
             }

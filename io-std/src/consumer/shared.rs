@@ -39,11 +39,11 @@ struct State {
     closed: Option<Error>,
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
-    asked: Vec<Asked>,
+    requested: Vec<Requested>,
 }
 
 /// What the background thread reports on request.
-pub(super) enum Asked {
+pub(super) enum Requested {
     Metrics(Setter<ConsumerMetrics>),
     /// What keeps a partition from being read.
     Obstacle(Arc<str>, u32, Setter<Option<Error>>),
@@ -152,12 +152,12 @@ impl Shared {
         pending
     }
 
-    pub(super) fn ask(&self, asked: Asked) {
+    pub(super) fn submit(&self, requested: Requested) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
             return; // dropping `done` reports "closed"
         }
-        state.asked.push(asked);
+        state.requested.push(requested);
         drop(state);
         self.wake();
     }
@@ -278,8 +278,8 @@ impl Shared {
         state.closed.is_none().then(|| core::mem::take(&mut state.commands))
     }
 
-    pub(super) fn take_asked(&self) -> Vec<Asked> {
-        core::mem::take(&mut lock(&self.state).asked)
+    pub(super) fn take_requested(&self) -> Vec<Requested> {
+        core::mem::take(&mut lock(&self.state).requested)
     }
 
     /// Bytes that wait for the application.
@@ -326,10 +326,10 @@ impl Shared {
         let mut state = lock(&self.state);
         state.closed = Some(error.clone());
         state.commands.clear(); // reports "closed"
-        let asked = core::mem::take(&mut state.asked);
+        let requested = core::mem::take(&mut state.requested);
         let woken = state.wakers.take();
         drop(state);
-        drop(asked);
+        drop(requested);
         woken.wake();
         self.hub.close(error);
     }

@@ -10,7 +10,7 @@ use crate::driver::Driver;
 /// Checks all partitions periodically.
 #[derive(Default)]
 pub(super) struct Stuck {
-    look_at: Option<Instant>,
+    examine: Option<Instant>,
     /// Since when, and what the application knows.
     since: HashMap<PartitionId, (Instant, Option<Obstacle>)>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Stuck {
 impl Stuck {
     /// Returns the time of the next check.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.look_at
+        self.examine
     }
 
     /// Returns the partitions that could not be read for `timeout`, once for each reason.
@@ -29,11 +29,11 @@ impl Stuck {
         timeout: Duration,
         assigned: impl ExactSizeIterator<Item = PartitionId>,
     ) -> Vec<(PartitionId, Obstacle)> {
-        if self.look_at.is_some_and(|at| at > now) {
+        if self.examine.is_some_and(|at| at > now) {
             return Vec::new();
         }
         let pace = (timeout / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
-        self.look_at = (assigned.len() > 0).then(|| now + pace);
+        self.examine = (assigned.len() > 0).then(|| now + pace);
         let before = core::mem::take(&mut self.since);
         let mut news = Vec::new();
         for id in assigned {

@@ -16,15 +16,15 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Names that are remembered; bootstrap hosts and brokers, as a rule.
 const NAMES: usize = 1024;
 
-type Answer = io::Result<Vec<SocketAddr>>;
+type Response = io::Result<Vec<SocketAddr>>;
 /// A name, and what its look-up found.
-type Found = (Arc<str>, Answer);
+type Found = (Arc<str>, Response);
 
 /// The addresses of a host, or why there are none, and the connections that wait for them.
 pub(super) struct Resolved {
     pub(super) name: Arc<str>,
     pub(super) conns: Vec<ConnId>,
-    pub(super) found: Answer,
+    pub(super) found: Response,
 }
 
 /// What is known of one `host:port`.
@@ -147,7 +147,7 @@ mod tests {
 
     /// Without a network: the names are addresses that are not legal.
     #[test]
-    fn names_that_nobody_waits_for_are_forgotten() {
+    fn names_that_no_caller_waits_for_are_forgotten() {
         let poller = Arc::new(Poller::new().expect("a poller"));
         let mut resolver = Resolver::new(&poller);
         let (conn, most) = (conn(), 2 * NAMES);

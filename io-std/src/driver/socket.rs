@@ -33,7 +33,7 @@ pub(super) struct Conn {
     /// Those that were tried since the driver last checked.
     pub(super) tried: Vec<SocketAddr>,
     /// Bytes came over it.
-    answers: bool,
+    responses: bool,
     readable: bool,
     writable: bool,
     /// The budget of a turn ended before the bytes to send did.
@@ -98,7 +98,7 @@ impl Conn {
             address: None,
             others: false,
             tried: Vec::new(),
-            answers: false,
+            responses: false,
             readable: false,
             writable: false,
             unsent: false,
@@ -112,8 +112,8 @@ impl Conn {
     }
 
     /// Returns the address, if bytes have arrived from it.
-    pub(super) fn answering(&self) -> Option<SocketAddr> {
-        self.address.filter(|_| self.answers)
+    pub(super) fn responding(&self) -> Option<SocketAddr> {
+        self.address.filter(|_| self.responses)
     }
 
     /// Takes the addresses of the host and tries the first.
@@ -157,7 +157,7 @@ impl Conn {
             Stage::Open(_, first_byte) => {
                 let unread = self.readable && !client.recv_buffer(self.id).is_empty();
                 let now = (unread || self.unsent).then_some(Instant::ZERO);
-                now.or(first_byte.filter(|_| !self.answers))
+                now.or(first_byte.filter(|_| !self.responses))
             }
         }
     }
@@ -177,7 +177,7 @@ impl Conn {
         }
         self.exchange(cx, client).map_err(Ended::new)?;
         match self.stage {
-            Stage::Open(_, Some(until)) if until <= cx.now && !self.answers => {
+            Stage::Open(_, Some(until)) if until <= cx.now && !self.responses => {
                 Err(Ended { why: CloseReason::Silent, error: io::ErrorKind::TimedOut.into() })
             }
             _ => Ok(()),
@@ -215,7 +215,7 @@ impl Conn {
         self.transmit(cx.now, client)?;
         if self.readable {
             self.receive(cx, client)?;
-            self.transmit(cx.now, client)?; // what the answers led to
+            self.transmit(cx.now, client)?; // what the responses led to
         }
         let blocked = client.recv_buffer(self.id).is_empty();
         if let Stage::Open(socket, _) = &mut self.stage {
@@ -265,7 +265,7 @@ impl Conn {
             match socket.socket().read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
-                    self.answers = true;
+                    self.responses = true;
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
                     // A short read emptied the socket; level-triggered polling reports more.

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_somebody_heard_of_are_not_reported_again() {
+    fn failures_that_were_reported_are_not_reported_again() {
         let outcomes = Arc::new(Outcomes::default());
         outcomes.prepare(3);
         let failure = Failure::new(ErrorKind::RecordTooLarge { max: 1 }.into(), 2);

@@ -59,7 +59,7 @@ struct State {
     closing: bool,
     close: Option<Close>,
     /// Callers that want metrics, however full the queue is.
-    asked: Vec<Setter<ProducerMetrics>>,
+    requested: Vec<Setter<ProducerMetrics>>,
     /// The earliest deadline that the background thread does not know yet.
     until: Option<u64>,
 }
@@ -72,7 +72,7 @@ pub(super) struct To<'a> {
 }
 
 /// What the application requests besides records.
-pub(super) struct Asked {
+pub(super) struct Requested {
     pub(super) close: Option<Close>,
     pub(super) metrics: Vec<Setter<ProducerMetrics>>,
     pub(super) until: Option<u64>,
@@ -164,7 +164,7 @@ impl Inbox {
             closed: None,
             closing: false,
             close: None,
-            asked: Vec::new(),
+            requested: Vec::new(),
             until: None,
         };
         Self {
@@ -304,7 +304,7 @@ impl Inbox {
     }
 
     /// Hands over an item that is no record, after all records so far.
-    pub(super) fn ask(&self, item: impl FnOnce(&mut dyn FnMut(&str) -> u32) -> Item) {
+    pub(super) fn submit(&self, item: impl FnOnce(&mut dyn FnMut(&str) -> u32) -> Item) {
         let mut state = lock(&self.state);
         if state.closed.is_some() {
             return; // dropping the item reports "closed"
@@ -326,12 +326,12 @@ impl Inbox {
     }
 
     /// Requests metrics, ahead of the records.
-    pub(super) fn ask_metrics(&self, done: Setter<ProducerMetrics>) {
+    pub(super) fn request_metrics(&self, done: Setter<ProducerMetrics>) {
         let mut state = lock(&self.state);
         if state.closed.is_some() && state.close.is_none() {
             return; // dropping `done` reports "closed"
         }
-        state.asked.push(done);
+        state.requested.push(done);
         drop(state);
         self.wake();
     }
@@ -384,10 +384,10 @@ impl Inbox {
 
     /// Returns a requested end, once, requests for metrics, and the earliest deadline of a record
     /// since the last call.
-    pub(super) fn take_asked(&self) -> Asked {
+    pub(super) fn take_requested(&self) -> Requested {
         let mut state = lock(&self.state);
         let (close, until) = (state.close.take(), state.until.take());
-        Asked { close, until, metrics: core::mem::take(&mut state.asked) }
+        Requested { close, until, metrics: core::mem::take(&mut state.requested) }
     }
 
     /// Bytes that wait: in the queue, and parked.
@@ -399,8 +399,9 @@ impl Inbox {
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        let asked = state.close.is_some() || !state.asked.is_empty() || state.until.is_some();
-        if asked || !state.items.is_empty() || state.open.is_some() {
+        let requested =
+            state.close.is_some() || !state.requested.is_empty() || state.until.is_some();
+        if requested || !state.items.is_empty() || state.open.is_some() {
             return false;
         }
         state.sleep = how;
@@ -461,11 +462,11 @@ impl Inbox {
         state.seal();
         let items = core::mem::take(&mut state.items);
         let close = state.close.take();
-        let asked = core::mem::take(&mut state.asked);
+        let requested = core::mem::take(&mut state.requested);
         let mut woken = vec![state.room.take()];
         woken.extend(state.known.iter_mut().map(|known| known.room.take()));
         drop(state);
-        drop(asked);
+        drop(requested);
         woken.into_iter().for_each(Woken::wake);
         self.hub.close(error);
         let mut records = 0;

@@ -16,7 +16,7 @@ use kavka_core::{
 use super::batches::Batches;
 use super::chunk::{Chunk, Failure, Outcome, Packed};
 use super::counts::Counts;
-use super::inbox::{Asked, Close, Failures, Inbox, Item, Reported, Sleep, Standing};
+use super::inbox::{Close, Failures, Inbox, Item, Reported, Requested, Sleep, Standing};
 use super::parked::{PER_RECORD, Parked, Place, Waiting};
 use super::refusals::Refusals;
 use crate::config::Config;
@@ -44,7 +44,7 @@ pub(super) fn run(
             inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
         }
-        let Asked { close, metrics, until } = inbox.take_asked();
+        let Requested { close, metrics, until } = inbox.take_requested();
         run.close = run.close.take().or(close);
         run.until = [run.until, until].into_iter().flatten().min();
         for done in metrics {
@@ -99,7 +99,7 @@ struct Run<'a> {
     /// The end that was requested, and whether all that was sent before is acknowledged or failed.
     close: Option<Close>,
     settled: bool,
-    questions: Vec<Question>,
+    questions: Vec<Expected>,
     failures: Failures,
     refusals: Refusals,
     /// Records that the machine took, and whose outcome it reported.
@@ -146,7 +146,7 @@ struct Flush {
     done: Option<Setter<()>>,
 }
 
-struct Question {
+struct Expected {
     topic: u32,
     until: Instant,
     report: Setter<Freshness>,
@@ -210,11 +210,11 @@ impl<'a> Run<'a> {
                 Some(Item::Know { topic, report }) => {
                     let until = now + self.config.topic_timeout;
                     self.open_topic(driver, topic);
-                    self.questions.push(Question { topic, until, report });
+                    self.questions.push(Expected { topic, until, report });
                 }
             }
         }
-        self.answer(driver, now);
+        self.respond(driver, now);
         self.start_flush(driver, now);
     }
 
@@ -393,11 +393,11 @@ impl<'a> Run<'a> {
     fn make_room(&mut self, driver: &mut Driver<'_>) -> bool {
         for _ in 0..2 * self.places.len() {
             let Some(topic) = self.places.pop_front() else { break };
-            let asked = self.questions.iter().any(|question| question.topic == topic);
+            let requested = self.questions.iter().any(|expected| expected.topic == topic);
             let Some(entry) = self.topics.get_mut(topic as usize) else { continue };
             let Some(id) = entry.id else { continue };
             let touched = core::mem::take(&mut entry.touched);
-            if touched || asked || !entry.parked.is_empty() {
+            if touched || requested || !entry.parked.is_empty() {
                 self.places.push_back(topic);
                 continue;
             }
@@ -477,7 +477,7 @@ impl<'a> Run<'a> {
                 let obstacle = driver.obstacle_of_topic(id);
                 self.refuse(from, packed.topic, explained(error, obstacle, driver, None));
             }
-            Err(other) => self.refuse(from, packed.topic, ErrorKind::NotTaken(other)),
+            Err(other) => self.refuse(from, packed.topic, ErrorKind::ProduceRefused(other)),
         }
         Step::Done
     }
@@ -573,7 +573,7 @@ impl<'a> Run<'a> {
     /// Returns the time until a parked record or a request is given up, or the thread ends.
     fn patience(&self, driver: &Driver<'_>) -> Option<Duration> {
         let parked = self.oldest().map(|waiting| waiting.since + self.config.topic_timeout);
-        let due = parked.chain(self.questions.iter().map(|question| question.until)).min();
+        let due = parked.chain(self.questions.iter().map(|expected| expected.until)).min();
         let due = due.into_iter().chain(self.stuck.due()).min();
         let left = due.map(|due| driver.now().until(due));
         let end = self.close.as_ref().and_then(|close| close.until);
@@ -620,7 +620,7 @@ impl<'a> Run<'a> {
                     let records = (first, count);
                     for run in self.refusals.take(batch.get(), records, code, blamed) {
                         let error = match run.text {
-                            Some(text) => error.clone().said_by(&*text),
+                            Some(text) => error.clone().with_message(&*text),
                             None => error.clone(),
                         };
                         let failure = Failure::new(error, u64::from(run.count));

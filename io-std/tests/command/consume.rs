@@ -254,7 +254,7 @@ fn a_record_that_cannot_be_read_ends_its_partition_alone() {
     assert_eq!(only.err.matches("cannot be read").count(), 1, "{}", only.err);
     let rest = run(&server, &["consume", "t", "-e", "-p", "0", "-o", "3"]).good();
     assert_eq!(rest.lines(), ["d"]);
-    // Without an end it is reported at once, and the command goes on.
+    // Without an end it is reported at once, and the command continues.
     let mut live = Live::start(at(&server, &["consume", "t", "-u"]));
     let line = live.error("the record at offset 2 cannot be read");
     assert!(said.iter().all(|text| line.contains(text)), "{line}");

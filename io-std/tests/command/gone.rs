@@ -64,7 +64,7 @@ fn deliver(live: &mut Live, server: &Server) {
 }
 
 #[test]
-fn another_cluster_at_the_address_ends_what_goes_on() {
+fn another_cluster_at_the_address_ends_what_continues() {
     let server = with_topic(1);
     for args in [
         &["produce", "t"][..],

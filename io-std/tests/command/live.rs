@@ -1,4 +1,4 @@
-//! A run of the command that goes on while the test does something.
+//! A run of the command that continues while the test does something.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -47,23 +47,23 @@ fn offsets_are_those_of_a_time_or_both_ends() {
     let server = with_topic(2);
     fill(&server, 0, &["a", "b", "c"]);
     fill(&server, 1, &["d"]);
-    let ask = |more: &[&str]| {
+    let request = |more: &[&str]| {
         let mut args = vec!["topics", "offsets", "t"];
         args.extend(more);
         run(&server, &args).good().text()
     };
-    assert_eq!(ask(&["--time", "0"]), "t:0:0\nt:1:0\n");
+    assert_eq!(request(&["--time", "0"]), "t:0:0\nt:1:0\n");
     server.with(|cluster| cluster.trim("t", 0, 1)).expect("a shorter log");
-    assert_eq!(ask(&[]), "t\t0\t1\t3\nt\t1\t0\t1\n");
-    assert_eq!(ask(&["-p", "0"]), "t\t0\t1\t3\n");
-    assert_eq!(ask(&["--time", "latest"]), "t:0:3\nt:1:1\n");
-    assert_eq!(ask(&["--time", "-1"]), "t:0:3\nt:1:1\n");
-    assert_eq!(ask(&["--time", "earliest"]), "t:0:1\nt:1:0\n");
-    assert_eq!(ask(&["--time", "-2", "-p", "1"]), "t:1:0\n");
-    assert_eq!(ask(&["--time", "99999999999999"]), "t:0:3\nt:1:1\n", "none: the end");
-    let line = parsed(&ask(&["-p", "0", "--json"]));
+    assert_eq!(request(&[]), "t\t0\t1\t3\nt\t1\t0\t1\n");
+    assert_eq!(request(&["-p", "0"]), "t\t0\t1\t3\n");
+    assert_eq!(request(&["--time", "latest"]), "t:0:3\nt:1:1\n");
+    assert_eq!(request(&["--time", "-1"]), "t:0:3\nt:1:1\n");
+    assert_eq!(request(&["--time", "earliest"]), "t:0:1\nt:1:0\n");
+    assert_eq!(request(&["--time", "-2", "-p", "1"]), "t:1:0\n");
+    assert_eq!(request(&["--time", "99999999999999"]), "t:0:3\nt:1:1\n", "none: the end");
+    let line = parsed(&request(&["-p", "0", "--json"]));
     assert_eq!(line, json!({ "topic": "t", "partition": 0, "first": 1, "end": 3 }));
-    let line = parsed(&ask(&["-p", "0", "--json", "--time", "latest"]));
+    let line = parsed(&request(&["-p", "0", "--json", "--time", "latest"]));
     assert_eq!(line, json!({ "topic": "t", "partition": 0, "offset": 3 }));
     run(&server, &["topics", "offsets", "t", "-p", "2"]).bad(1, &["t has no partition 2"]);
     run(&server, &["topics", "offsets", "none"]).bad(1, &["describe topic none"]);

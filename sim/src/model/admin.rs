@@ -59,12 +59,12 @@ impl Cluster {
         ctx.injected().or(elsewhere.then_some(code::NOT_CONTROLLER))
     }
 
-    pub(super) fn create_topics(&mut self, ctx: &Ctx, ask: &CreateTopicsRequest) -> Reply {
+    pub(super) fn create_topics(&mut self, ctx: &Ctx, request: &CreateTopicsRequest) -> Reply {
         let mut body = CreateTopicsResponse::default().with_throttle_time_ms(ctx.throttle());
-        for topic in &ask.topics {
+        for topic in &request.topics {
             let made = match self.refused(ctx) {
                 Some(code) => Err(code),
-                None => self.create_asked(topic, ask.validate_only),
+                None => self.create_requested(topic, request.validate_only),
             };
             let mut reported = CreatableTopicResult::default().with_name(topic.name.clone());
             reported.error_code = ctx.reported(made.err().unwrap_or(code::NONE));
@@ -82,11 +82,11 @@ impl Cluster {
             }
             body.topics.push(reported);
         }
-        Reply::Now(ctx.answer(ResponseKind::CreateTopics(body)))
+        Reply::Now(ctx.respond(ResponseKind::CreateTopics(body)))
     }
 
     /// Creates a topic unless `dry`; returns its (partitions, replicas).
-    fn create_asked(&mut self, topic: &CreatableTopic, dry: bool) -> Result<(i32, i16), i16> {
+    fn create_requested(&mut self, topic: &CreatableTopic, dry: bool) -> Result<(i32, i16), i16> {
         check_name(&topic.name.0)?;
         let now = self.now;
         self.deleting.retain(|_, until| *until > now);
@@ -114,14 +114,18 @@ impl Cluster {
         Ok((partitions, i16::try_from(replication).unwrap_or(i16::MAX)))
     }
 
-    pub(super) fn create_partitions(&mut self, ctx: &Ctx, ask: &CreatePartitionsRequest) -> Reply {
+    pub(super) fn create_partitions(
+        &mut self,
+        ctx: &Ctx,
+        request: &CreatePartitionsRequest,
+    ) -> Reply {
         let mut body = CreatePartitionsResponse::default().with_throttle_time_ms(ctx.throttle());
-        for topic in &ask.topics {
+        for topic in &request.topics {
             let mut result = match self.refused(ctx) {
                 Some(code) => Err(code),
-                None => self.grow_asked(topic, ask.validate_only),
+                None => self.grow_requested(topic, request.validate_only),
             };
-            if result.is_ok() && ask.timeout_ms <= 0 && !ask.validate_only {
+            if result.is_ok() && request.timeout_ms <= 0 && !request.validate_only {
                 result = Err(code::REQUEST_TIMED_OUT); // and yet partitions were added
             }
             body.results.push(
@@ -131,10 +135,10 @@ impl Cluster {
                     .with_error_message(None),
             );
         }
-        Reply::Now(ctx.answer(ResponseKind::CreatePartitions(body)))
+        Reply::Now(ctx.respond(ResponseKind::CreatePartitions(body)))
     }
 
-    fn grow_asked(&mut self, topic: &CreatePartitionsTopic, dry: bool) -> Result<(), i16> {
+    fn grow_requested(&mut self, topic: &CreatePartitionsTopic, dry: bool) -> Result<(), i16> {
         let have = self.partitions(&topic.name);
         if have == 0 {
             return Err(code::UNKNOWN_TOPIC_OR_PARTITION);
@@ -146,25 +150,25 @@ impl Cluster {
         if dry { Ok(()) } else { self.grow(&topic.name, count) }
     }
 
-    pub(super) fn delete_topics(&mut self, ctx: &Ctx, ask: &DeleteTopicsRequest) -> Reply {
+    pub(super) fn delete_topics(&mut self, ctx: &Ctx, request: &DeleteTopicsRequest) -> Reply {
         let mut body = DeleteTopicsResponse::default().with_throttle_time_ms(ctx.throttle());
-        let by_name = ask.topic_names.iter().cloned();
+        let by_name = request.topic_names.iter().cloned();
         let by_name = by_name.map(|name| DeleteTopicState::default().with_name(Some(name)));
-        for asked in by_name.chain(ask.topics.iter().cloned()) {
-            body.responses.push(self.delete_asked(ctx, asked));
+        for requested in by_name.chain(request.topics.iter().cloned()) {
+            body.responses.push(self.delete_requested(ctx, requested));
         }
-        Reply::Now(ctx.answer(ResponseKind::DeleteTopics(body)))
+        Reply::Now(ctx.respond(ResponseKind::DeleteTopics(body)))
     }
 
-    fn delete_asked(&mut self, ctx: &Ctx, asked: DeleteTopicState) -> DeletableTopicResult {
-        let named = asked.name.map(|name| name.0);
+    fn delete_requested(&mut self, ctx: &Ctx, requested: DeleteTopicState) -> DeletableTopicResult {
+        let named = requested.name.map(|name| name.0);
         let by_id = named.is_none();
-        let name = named.or_else(|| self.topics.get(&asked.topic_id).map(|t| t.name.clone()));
+        let name = named.or_else(|| self.topics.get(&requested.topic_id).map(|t| t.name.clone()));
         let mut reported = DeletableTopicResult::default();
         reported.name = name.clone().map(TopicName);
         if ctx.version >= 6 {
             let id = name.as_ref().and_then(|name| self.names.get(name));
-            reported.topic_id = id.copied().unwrap_or(asked.topic_id);
+            reported.topic_id = id.copied().unwrap_or(requested.topic_id);
         }
         let result = match (self.refused(ctx), name) {
             (Some(code), _) => Err(code),

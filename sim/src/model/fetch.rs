@@ -74,12 +74,12 @@ enum Unread {
 }
 
 impl Cluster {
-    pub(super) fn fetch(&mut self, ctx: &Ctx, ask: &FetchRequest) -> Reply {
+    pub(super) fn fetch(&mut self, ctx: &Ctx, request: &FetchRequest) -> Reply {
         if let Some(Fault::TopError(code)) = ctx.fault {
             return self.refuse_fetch(ctx, code);
         }
         let Some(node) = self.nodes.get_mut(&ctx.broker) else { return Reply::Close };
-        let source = match node.sessions.open(ask, ctx.version) {
+        let source = match node.sessions.open(request, ctx.version) {
             Ok(source) => source,
             Err(code) => return self.refuse_fetch(ctx, code),
         };
@@ -88,16 +88,16 @@ impl Cluster {
             ctx: ctx.clone(),
             id: self.order,
             source,
-            min_bytes: ask.min_bytes,
-            max_bytes: ask.max_bytes.min(BROKER_LIMIT),
-            isolation: ask.isolation_level,
-            reader: Reader { version: ctx.version, rack: ask.rack_id.clone() },
+            min_bytes: request.min_bytes,
+            max_bytes: request.max_bytes.min(BROKER_LIMIT),
+            isolation: request.isolation_level,
+            reader: Reader { version: ctx.version, rack: request.rack_id.clone() },
             expired: false,
         };
-        if ask.max_wait_ms <= 0 || ctx.injected().is_some() || self.satisfied(&parked) {
-            return self.answer_fetch(parked);
+        if request.max_wait_ms <= 0 || ctx.injected().is_some() || self.satisfied(&parked) {
+            return self.respond_to_fetch(parked);
         }
-        let wait = Duration::from_millis(u64::try_from(ask.max_wait_ms).unwrap_or(0));
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         self.schedule(self.now + wait, Event::Expire(parked.id));
         self.parked.push(parked);
         Reply::Later
@@ -106,7 +106,7 @@ impl Cluster {
     fn refuse_fetch(&self, ctx: &Ctx, code: i16) -> Reply {
         let body =
             FetchResponse::default().with_error_code(code).with_throttle_time_ms(ctx.throttle());
-        Reply::Now(ctx.answer(ResponseKind::Fetch(body)))
+        Reply::Now(ctx.respond(ResponseKind::Fetch(body)))
     }
 
     /// Ends the longest wait of a parked fetch.
@@ -158,7 +158,7 @@ impl Cluster {
 
     fn finish(&mut self, parked: Parked) {
         let (broker, conn, ctx) = (parked.ctx.broker, parked.ctx.conn, parked.ctx.clone());
-        let reply = self.answer_fetch(parked);
+        let reply = self.respond_to_fetch(parked);
         match self.afterwards(&ctx, reply) {
             Reply::Later => {}
             reply => self.ready.push_back(Output { broker, conn, reply }),
@@ -268,8 +268,8 @@ impl Cluster {
         partition: &Partition,
         offset: i64,
     ) -> Option<i32> {
-        let asks = reader.version >= FOLLOWERS && !reader.rack.is_empty();
-        if !asks || !self.options.rack_aware || partition.leader != broker {
+        let wants_requests = reader.version >= FOLLOWERS && !reader.rack.is_empty();
+        if !wants_requests || !self.options.rack_aware || partition.leader != broker {
             return None;
         }
         let image = self.view(broker);
@@ -285,7 +285,7 @@ impl Cluster {
         partition.is_some_and(|partition| partition.replicas.contains(&broker))
     }
 
-    fn answer_fetch(&mut self, parked: Parked) -> Reply {
+    fn respond_to_fetch(&mut self, parked: Parked) -> Reply {
         let slots = self.options.session_slots;
         let parts = match &parked.source {
             Source::Own { items, .. } => self.read_all(&parked, items.iter()),
@@ -328,7 +328,7 @@ impl Cluster {
         if ctx.version >= HINTS {
             body.node_endpoints = self.hints(ctx.broker, leaders).map(node_endpoint).collect();
         }
-        Reply::Now(ctx.answer(ResponseKind::Fetch(body)))
+        Reply::Now(ctx.respond(ResponseKind::Fetch(body)))
     }
 
     fn read_all<'a>(

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{Cluster, Ctx, Reply};
 use crate::code;
-use crate::frame::Answer;
+use crate::frame::Response;
 use crate::image::{Endpoint, TopicImage, TopicRef};
 use crate::profile::Profile;
 
@@ -40,27 +40,27 @@ impl Cluster {
             body.finalized_features = features(profile);
             body.finalized_features_epoch = if profile.zookeeper() { 0 } else { 42 };
         }
-        let mut answer = ctx.answer(ResponseKind::ApiVersions(body));
-        answer.version = ctx.version.min(4); // v5 changes the request only
-        Reply::Now(answer)
+        let mut response = ctx.respond(ResponseKind::ApiVersions(body));
+        response.version = ctx.version.min(4); // v5 changes the request only
+        Reply::Now(response)
     }
 
     /// KIP-511: in v0 format, with the range of ApiVersions itself; before 2.4 with none.
-    pub(super) fn unsupported_version(&self, ctx: &Ctx) -> Box<Answer> {
+    pub(super) fn unsupported_version(&self, ctx: &Ctx) -> Box<Response> {
         let profile = self.profile(ctx.broker);
         let own = profile.ranges().iter().filter(|(api, ..)| *api == ApiKey::ApiVersions);
         let mut body = ApiVersionsResponse::default().with_error_code(code::UNSUPPORTED_VERSION);
         if profile > Profile::V1_1 {
             body.api_keys = own.map(|r| api_version(*r)).collect();
         }
-        let mut answer = ctx.answer(ResponseKind::ApiVersions(body));
-        answer.version = 0;
-        answer
+        let mut response = ctx.respond(ResponseKind::ApiVersions(body));
+        response.version = 0;
+        response
     }
 
-    pub(super) fn metadata(&mut self, ctx: &Ctx, ask: MetadataRequest) -> Reply {
-        if self.options.auto_create && ask.allow_auto_topic_creation {
-            for topic in ask.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()) {
+    pub(super) fn metadata(&mut self, ctx: &Ctx, request: MetadataRequest) -> Reply {
+        if self.options.auto_create && request.allow_auto_topic_creation {
+            for topic in request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()) {
                 let _ = self.create_topic(topic, 1); // existing ones stay
             }
         }
@@ -71,7 +71,7 @@ impl Cluster {
         let other = StrBytes::from_static_str("another-cluster-00001");
         body.cluster_id = Some(if foreign { other } else { self.cluster_id.clone() });
         body.controller_id = BrokerId(self.controller());
-        let all = match &ask.topics {
+        let all = match &request.topics {
             None => true,
             Some(topics) => topics.is_empty() && ctx.version == 0,
         };
@@ -79,10 +79,10 @@ impl Cluster {
             let topics = image.topics.values();
             body.topics = topics.map(|topic| self.metadata_topic(ctx, topic)).collect();
         } else {
-            for asked in ask.topics.unwrap_or_default() {
-                let (topic, unknown) = match asked.name {
+            for requested in request.topics.unwrap_or_default() {
+                let (topic, unknown) = match requested.name {
                     Some(name) => (TopicRef::Name(name.0), code::UNKNOWN_TOPIC_OR_PARTITION),
-                    None => (TopicRef::Id(asked.topic_id), code::UNKNOWN_TOPIC_ID),
+                    None => (TopicRef::Id(requested.topic_id), code::UNKNOWN_TOPIC_ID),
                 };
                 body.topics.push(match image.topic(&topic) {
                     Some(found) => self.metadata_topic(ctx, found),
@@ -95,7 +95,7 @@ impl Cluster {
             topic.topic_id = Uuid::from_u128(!topic.topic_id.as_u128());
             topic.partitions.truncate(1);
         }
-        Reply::Now(ctx.answer(ResponseKind::Metadata(body)))
+        Reply::Now(ctx.respond(ResponseKind::Metadata(body)))
     }
 
     fn metadata_topic(&self, ctx: &Ctx, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
@@ -127,30 +127,30 @@ impl Cluster {
     }
 
     /// `DescribeTopicPartitionsRequestHandler`, `KRaftMetadataCache.describeTopicResponse`.
-    pub(super) fn describe(&self, ctx: &Ctx, ask: &DescribeTopicPartitionsRequest) -> Reply {
+    pub(super) fn describe(&self, ctx: &Ctx, request: &DescribeTopicPartitionsRequest) -> Reply {
         let image = self.view(ctx.broker);
         let mut body = DescribeTopicPartitionsResponse::default();
         body.throttle_time_ms = ctx.throttle();
-        let mut names: Vec<StrBytes> = ask.topics.iter().map(|t| t.name.0.clone()).collect();
-        if let Some(code) = ctx.injected().or_else(|| bad_cursor(ask, &names)) {
+        let mut names: Vec<StrBytes> = request.topics.iter().map(|t| t.name.0.clone()).collect();
+        if let Some(code) = ctx.injected().or_else(|| bad_cursor(request, &names)) {
             body.topics = names.into_iter().map(|name| undescribed(name, code)).collect();
-            return Reply::Now(ctx.answer(ResponseKind::DescribeTopicPartitions(body)));
+            return Reply::Now(ctx.respond(ResponseKind::DescribeTopicPartitions(body)));
         }
         if names.is_empty() {
             names = image.topics.keys().cloned().collect();
         }
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        if let Some(cursor) = &ask.cursor {
+        if let Some(cursor) = &request.cursor {
             names.retain(|name| name.as_str() >= cursor.topic_name.as_str());
         }
-        let mut room = ask.response_partition_limit.clamp(1, DESCRIBE_LIMIT);
+        let mut room = request.response_partition_limit.clamp(1, DESCRIBE_LIMIT);
         for name in names {
             let Some(topic) = image.topics.get(&name) else {
                 body.topics.push(undescribed(name, code::UNKNOWN_TOPIC_OR_PARTITION));
                 continue;
             };
-            let cursor = ask.cursor.as_ref().filter(|cursor| cursor.topic_name.0 == name);
+            let cursor = request.cursor.as_ref().filter(|cursor| cursor.topic_name.0 == name);
             let start = cursor.map_or(0, |cursor| cursor.partition_index);
             if room == 0 {
                 body.next_cursor = Some(next_cursor(&name, start));
@@ -164,7 +164,7 @@ impl Cluster {
                 break;
             }
         }
-        Reply::Now(ctx.answer(ResponseKind::DescribeTopicPartitions(body)))
+        Reply::Now(ctx.respond(ResponseKind::DescribeTopicPartitions(body)))
     }
 }
 
@@ -226,8 +226,8 @@ fn metadata_partition(ctx: &Ctx, topic: &TopicImage, index: usize) -> MetadataRe
     reported
 }
 
-fn bad_cursor(ask: &DescribeTopicPartitionsRequest, names: &[StrBytes]) -> Option<i16> {
-    let cursor = ask.cursor.as_ref()?;
+fn bad_cursor(request: &DescribeTopicPartitionsRequest, names: &[StrBytes]) -> Option<i16> {
+    let cursor = request.cursor.as_ref()?;
     let listed = names.is_empty() || names.contains(&cursor.topic_name.0);
     (!listed || cursor.partition_index < 0).then_some(code::INVALID_REQUEST)
 }

@@ -25,12 +25,12 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
 impl Cluster {
-    pub(super) fn list_offsets(&self, ctx: &Ctx, ask: &ListOffsetsRequest) -> Reply {
+    pub(super) fn list_offsets(&self, ctx: &Ctx, request: &ListOffsetsRequest) -> Reply {
         let mut body = ListOffsetsResponse::default().with_throttle_time_ms(ctx.throttle());
-        for topic in &ask.topics {
+        for topic in &request.topics {
             let name = TopicRef::Name(topic.name.0.clone());
-            let asked = topic.partitions.iter();
-            let mut reported: Vec<_> = asked.map(|p| self.list_offset(ctx, &name, p)).collect();
+            let requested = topic.partitions.iter();
+            let mut reported: Vec<_> = requested.map(|p| self.list_offset(ctx, &name, p)).collect();
             // Brokers group them; the order is not the request's.
             reported.sort_by_key(|partition| partition.error_code == code::NONE);
             body.topics.push(
@@ -39,26 +39,26 @@ impl Cluster {
                     .with_partitions(reported),
             );
         }
-        Reply::Now(ctx.answer(ResponseKind::ListOffsets(body)))
+        Reply::Now(ctx.respond(ResponseKind::ListOffsets(body)))
     }
 
     fn list_offset(
         &self,
         ctx: &Ctx,
         topic: &TopicRef,
-        ask: &ListOffsetsPartition,
+        request: &ListOffsetsPartition,
     ) -> ListOffsetsPartitionResponse {
         let mut reported = ListOffsetsPartitionResponse::default()
-            .with_partition_index(ask.partition_index)
+            .with_partition_index(request.partition_index)
             .with_timestamp(-1)
             .with_offset(-1)
             .with_leader_epoch(-1);
-        let epoch = if ctx.version >= 4 { ask.current_leader_epoch } else { -1 };
-        let found = self.locate(ctx.broker, topic, ask.partition_index, epoch);
+        let epoch = if ctx.version >= 4 { request.current_leader_epoch } else { -1 };
+        let found = self.locate(ctx.broker, topic, request.partition_index, epoch);
         let found = match (ctx.injected(), found) {
             (Some(code), _) => Err(code),
             (None, Err(denied)) => Err(denied.code),
-            (None, Ok(partition)) => at(partition.log(), ask.timestamp, ctx.version),
+            (None, Ok(partition)) => at(partition.log(), request.timestamp, ctx.version),
         };
         match found {
             Ok((timestamp, offset, epoch)) => {
@@ -72,34 +72,34 @@ impl Cluster {
         reported
     }
 
-    pub(super) fn epoch_ends(&self, ctx: &Ctx, ask: &OffsetForLeaderEpochRequest) -> Reply {
+    pub(super) fn epoch_ends(&self, ctx: &Ctx, request: &OffsetForLeaderEpochRequest) -> Reply {
         let mut body =
             OffsetForLeaderEpochResponse::default().with_throttle_time_ms(ctx.throttle());
-        for topic in &ask.topics {
+        for topic in &request.topics {
             let name = TopicRef::Name(topic.topic.0.clone());
-            let asked = topic.partitions.iter();
+            let requested = topic.partitions.iter();
             body.topics.push(
                 OffsetForLeaderTopicResult::default()
                     .with_topic(topic.topic.clone())
-                    .with_partitions(asked.map(|p| self.epoch_end(ctx, &name, p)).collect()),
+                    .with_partitions(requested.map(|p| self.epoch_end(ctx, &name, p)).collect()),
             );
         }
-        Reply::Now(ctx.answer(ResponseKind::OffsetForLeaderEpoch(body)))
+        Reply::Now(ctx.respond(ResponseKind::OffsetForLeaderEpoch(body)))
     }
 
     fn epoch_end(
         &self,
         ctx: &Ctx,
         topic: &TopicRef,
-        ask: &OffsetForLeaderPartition,
+        request: &OffsetForLeaderPartition,
     ) -> EpochEndOffset {
-        let reported = EpochEndOffset::default().with_partition(ask.partition);
-        let found = self.locate(ctx.broker, topic, ask.partition, ask.current_leader_epoch);
+        let reported = EpochEndOffset::default().with_partition(request.partition);
+        let found = self.locate(ctx.broker, topic, request.partition, request.current_leader_epoch);
         match (ctx.injected(), found) {
             (Some(code), _) => reported.with_error_code(code),
             (None, Err(denied)) => reported.with_error_code(denied.code),
             (None, Ok(partition)) => {
-                let (epoch, end) = partition.log().epoch_end(ask.leader_epoch);
+                let (epoch, end) = partition.log().epoch_end(request.leader_epoch);
                 reported.with_leader_epoch(epoch).with_end_offset(end)
             }
         }
@@ -107,13 +107,13 @@ impl Cluster {
 
     /// Returns a fresh id for every request, as there are no transactions; a given id is ignored
     /// (`TransactionCoordinator.handleInitProducerId`).
-    pub(super) fn init_producer_id(&mut self, ctx: &Ctx, ask: &InitProducerIdRequest) -> Reply {
+    pub(super) fn init_producer_id(&mut self, ctx: &Ctx, request: &InitProducerIdRequest) -> Reply {
         let mut body = InitProducerIdResponse::default().with_throttle_time_ms(ctx.throttle());
         body.producer_id = ProducerId(-1);
         body.producer_epoch = -1;
         if let Some(code) = ctx.injected() {
             body.error_code = code;
-        } else if ask.transactional_id.is_some() {
+        } else if request.transactional_id.is_some() {
             body.error_code = code::INVALID_REQUEST;
         } else {
             self.next_producer_id += 1;
@@ -121,7 +121,7 @@ impl Cluster {
             body.producer_epoch = 0;
         }
         body.error_code = ctx.reported(body.error_code);
-        Reply::Now(ctx.answer(ResponseKind::InitProducerId(body)))
+        Reply::Now(ctx.respond(ResponseKind::InitProducerId(body)))
     }
 }
 

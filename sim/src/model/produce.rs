@@ -62,11 +62,11 @@ pub(super) struct Unacked {
 }
 
 impl Cluster {
-    pub(super) fn produce(&mut self, ctx: &Ctx, ask: ProduceRequest) -> Reply {
+    pub(super) fn produce(&mut self, ctx: &Ctx, request: ProduceRequest) -> Reply {
         let mut body = ProduceResponse::default().with_throttle_time_ms(ctx.throttle());
         let (mut hinted, mut waits) = (Vec::new(), Vec::new());
         let mut failed = false;
-        for topic in ask.topic_data {
+        for topic in request.topic_data {
             let mut reported = TopicProduceResponse::default();
             let place = if ctx.version >= BY_ID {
                 reported.topic_id = topic.topic_id;
@@ -76,7 +76,7 @@ impl Cluster {
                 TopicRef::Name(topic.name.0)
             };
             for data in &topic.partition_data {
-                let mut outcome = self.append(ctx, &place, data, ask.acks);
+                let mut outcome = self.append(ctx, &place, data, request.acks);
                 if let Some(mut wait) = outcome.wait.take() {
                     wait.place = (body.responses.len(), reported.partition_responses.len());
                     waits.push(wait);
@@ -84,11 +84,11 @@ impl Cluster {
                 failed |= outcome.result.is_err();
                 let leader = outcome.result.as_ref().err().and_then(|denied| denied.hint);
                 hinted.extend(leader.map(|(id, _)| id));
-                reported.partition_responses.push(partition_answer(ctx, data.index, outcome));
+                reported.partition_responses.push(partition_response(ctx, data.index, outcome));
             }
             body.responses.push(reported);
         }
-        if ask.acks == 0 {
+        if request.acks == 0 {
             // A client without responses can only be shown by a close that something went wrong.
             return if failed { Reply::Close } else { Reply::Silent };
         }
@@ -98,18 +98,18 @@ impl Cluster {
         self.order += 1;
         let id = self.order;
         let mut unacked = Unacked { ctx: ctx.clone(), id, body, waits, expired: false };
-        self.look_at(&mut unacked);
+        self.examine(&mut unacked);
         if unacked.waits.is_empty() {
-            return Reply::Now(ctx.answer(ResponseKind::Produce(unacked.body)));
+            return Reply::Now(ctx.respond(ResponseKind::Produce(unacked.body)));
         }
-        let most = Duration::from_millis(u64::try_from(ask.timeout_ms).unwrap_or(0));
+        let most = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         self.schedule(self.now + most, Event::Unacked(id));
         self.unacked.push(unacked);
         Reply::Later
     }
 
     /// Removes what is done, or cannot be done here any more, from what a request waits for.
-    fn look_at(&self, unacked: &mut Unacked) {
+    fn examine(&self, unacked: &mut Unacked) {
         let broker = unacked.ctx.broker;
         let mut waits = core::mem::take(&mut unacked.waits);
         waits.retain(|wait| {
@@ -150,12 +150,12 @@ impl Cluster {
                 continue;
             }
             let mut unacked = self.unacked.swap_remove(at);
-            self.look_at(&mut unacked);
+            self.examine(&mut unacked);
             if unacked.expired {
                 unacked.expire();
             }
             if unacked.waits.is_empty() {
-                self.answer_produce(unacked);
+                self.respond_to_produce(unacked);
             } else {
                 let last = self.unacked.len();
                 self.unacked.push(unacked);
@@ -173,9 +173,9 @@ impl Cluster {
         }
     }
 
-    fn answer_produce(&mut self, unacked: Unacked) {
+    fn respond_to_produce(&mut self, unacked: Unacked) {
         let Unacked { ctx, body, .. } = unacked;
-        let reply = Reply::Now(ctx.answer(ResponseKind::Produce(body)));
+        let reply = Reply::Now(ctx.respond(ResponseKind::Produce(body)));
         match self.afterwards(&ctx, reply) {
             Reply::Later => {}
             reply => self.ready.push_back(Output { broker: ctx.broker, conn: ctx.conn, reply }),
@@ -328,7 +328,7 @@ fn refuse(body: &mut ProduceResponse, (topic, partition): (usize, usize), code: 
     }
 }
 
-fn partition_answer(ctx: &Ctx, index: i32, outcome: Outcome) -> PartitionProduceResponse {
+fn partition_response(ctx: &Ctx, index: i32, outcome: Outcome) -> PartitionProduceResponse {
     let mut reported = PartitionProduceResponse::default()
         .with_index(index)
         .with_base_offset(-1)

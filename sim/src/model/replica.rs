@@ -12,7 +12,7 @@ use crate::log::Log;
 pub(super) struct Replica {
     pub(super) broker: i32,
     pub(super) log: Log,
-    /// A fetch from the leader is under way.
+    /// A fetch from the leader is in flight.
     fetching: bool,
     /// When it last had all that the leader had.
     caught_up: Duration,

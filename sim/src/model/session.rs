@@ -33,15 +33,15 @@ pub(super) struct Items {
 }
 
 impl Items {
-    pub(super) fn of(ask: &FetchRequest, version: i16) -> Self {
+    pub(super) fn of(request: &FetchRequest, version: i16) -> Self {
         let mut items = Self::default();
-        items.update(ask, version);
+        items.update(request, version);
         items
     }
 
     /// Adds new and changed partitions, and removes forgotten ones.
-    fn update(&mut self, ask: &FetchRequest, version: i16) {
-        for topic in &ask.forgotten_topics_data {
+    fn update(&mut self, request: &FetchRequest, version: i16) {
+        for topic in &request.forgotten_topics_data {
             let place = place(version, &topic.topic.0, topic.topic_id);
             for partition in &topic.partitions {
                 if let Some(turn) = self.index.remove(&(place.clone(), *partition)) {
@@ -49,7 +49,7 @@ impl Items {
                 }
             }
         }
-        for topic in &ask.topics {
+        for topic in &request.topics {
             let place = place(version, &topic.topic.0, topic.topic_id);
             for wanted in &topic.partitions {
                 self.put(Item {
@@ -153,31 +153,31 @@ impl Sessions {
     }
 
     /// `FetchManager.newContext`: the codes are those at the top of the response.
-    pub(super) fn open(&mut self, ask: &FetchRequest, version: i16) -> Result<Source, i16> {
+    pub(super) fn open(&mut self, request: &FetchRequest, version: i16) -> Result<Source, i16> {
         let by_id = version >= BY_ID;
         if version < 7 {
-            return Ok(Source::Own { items: Items::of(ask, version), keep: false });
+            return Ok(Source::Own { items: Items::of(request, version), keep: false });
         }
-        if ask.session_epoch <= 0 {
-            self.sessions.remove(&ask.session_id);
-            let keep = ask.session_epoch == 0;
-            return Ok(Source::Own { items: Items::of(ask, version), keep });
+        if request.session_epoch <= 0 {
+            self.sessions.remove(&request.session_id);
+            let keep = request.session_epoch == 0;
+            return Ok(Source::Own { items: Items::of(request, version), keep });
         }
-        let session = self.sessions.get_mut(&ask.session_id);
+        let session = self.sessions.get_mut(&request.session_id);
         let session = session.ok_or(code::FETCH_SESSION_ID_NOT_FOUND)?;
         if session.by_id != by_id {
             return Err(code::FETCH_SESSION_TOPIC_ID_ERROR);
         }
-        if session.epoch != ask.session_epoch {
+        if session.epoch != request.session_epoch {
             return Err(code::INVALID_FETCH_SESSION_EPOCH);
         }
-        session.items.update(ask, version);
+        session.items.update(request, version);
         session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
         if session.items.is_empty() {
-            self.sessions.remove(&ask.session_id);
+            self.sessions.remove(&request.session_id);
             return Ok(Source::Own { items: Items::default(), keep: false });
         }
-        Ok(Source::Session(ask.session_id))
+        Ok(Source::Session(request.session_id))
     }
 
     /// Creates a session at `broker`; returns its id, or 0 when all `slots` are taken.

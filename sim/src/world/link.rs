@@ -58,7 +58,7 @@ pub(super) enum Happening {
         id: u64,
     },
     /// The broker closed; the responses it had sent before have arrived.
-    EndOfAnswers {
+    EndOfResponses {
         id: u64,
     },
 }
@@ -113,7 +113,7 @@ impl<A: App> World<A> {
                     self.cluster.handle_closed(link.broker, id);
                 }
             }
-            Happening::EndOfAnswers { id } => {
+            Happening::EndOfResponses { id } => {
                 self.count_ended(id);
                 if let Some(link) = self.links.remove(&id) {
                     self.lost(link.member, link.conn, CloseReason::Ended);
@@ -275,18 +275,18 @@ impl<A: App> World<A> {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.busy = false;
         match reply {
-            Reply::Now(answer) => {
+            Reply::Now(response) => {
                 let (member, broker) = (link.member, link.broker);
                 let heard = self.members[member].conns.get(&link.conn) == Some(&id);
                 self.trace.say(
                     self.now,
                     format_args!(
-                        "broker {broker} answers {member} on {id}: {}",
-                        Brief(&answer.body)
+                        "broker {broker} responses {member} on {id}: {}",
+                        Brief(&response.body)
                     ),
                 );
                 // Responses to a client that has closed its end are lost.
-                if let (ResponseKind::Fetch(body), true) = (&answer.body, heard) {
+                if let (ResponseKind::Fetch(body), true) = (&response.body, heard) {
                     let whole = whole_batches(body);
                     link.fetched = [link.fetched[1], whole];
                     let fetched = &mut self.members[member].fetched;
@@ -294,13 +294,13 @@ impl<A: App> World<A> {
                     fetched.largest = fetched.largest.max(whole);
                 }
                 let mut bytes =
-                    answer.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
-                self.cluster.counters().answer(answer.api, bytes.len());
-                let lost = Trouble::strikes(&mut self.rng, self.net.trouble.lost_answer);
+                    response.encode().unwrap_or_else(|text| panic!("{}: {text}", self.at()));
+                self.cluster.counters().respond(response.api, bytes.len());
+                let lost = Trouble::strikes(&mut self.rng, self.net.trouble.lost_response);
                 if lost {
                     bytes.truncate(self.rng.below(bytes.len() as u64) as usize);
                 }
-                self.send_answer(id, bytes);
+                self.send_response(id, bytes);
                 if lost {
                     self.end(id, |id| Happening::Reset { id });
                 }
@@ -310,13 +310,13 @@ impl<A: App> World<A> {
                 link.busy = true; // nothing more is read from it
                 let broker = link.broker;
                 self.cluster.handle_closed(broker, id);
-                self.end(id, |id| Happening::EndOfAnswers { id });
+                self.end(id, |id| Happening::EndOfResponses { id });
             }
         }
     }
 
     /// Sends a response: in many pieces if the link trickles, otherwise in one.
-    fn send_answer(&mut self, id: u64, mut bytes: Bytes) {
+    fn send_response(&mut self, id: u64, mut bytes: Bytes) {
         if self.links.get(&id).is_some_and(|link| link.trickles) {
             while bytes.len() > 100 {
                 let piece = bytes.split_to(1 + self.rng.below(100) as usize);

@@ -35,7 +35,7 @@ pub struct Trouble {
     /// A piece is truncated and the stream is reset after it.
     pub reset: u16,
     /// A request is applied; at most a part of its response arrives, then the stream is reset.
-    pub lost_answer: u16,
+    pub lost_response: u16,
     /// A piece takes up to [`Trouble::stall_for`] longer, and so does all that follows it.
     pub stall: u16,
     /// Longest stall.
@@ -89,7 +89,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [
             ("reset", self.reset),
-            ("lost-answer", self.lost_answer),
+            ("lost-answer", self.lost_response),
             ("stall", self.stall),
             ("half-open", self.half_open),
             ("trickle", self.trickle),

@@ -43,7 +43,7 @@ struct Delays {
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse();
-    println!("Milliseconds from the answer to CreatePartitions, {} growths.\n", options.growths);
+    println!("Milliseconds from the response to CreatePartitions, {} growths.\n", options.growths);
     println!(
         "| Kafka | brokers | partitions | records/s \
          | producer median | worst | consumer median | worst |"
@@ -124,10 +124,10 @@ fn grow_often(
     for turn in 1..=growths {
         let count = partitions + turn;
         cluster.grow(topic, count)?;
-        let answered = Instant::now();
+        let responded = Instant::now();
         thread::scope(|scope| {
             let consumer = scope.spawn(|| await_count(consumed, count));
-            let late = |seen: Instant| seen.saturating_duration_since(answered).as_millis();
+            let late = |seen: Instant| seen.saturating_duration_since(responded).as_millis();
             delays.producer.push(late(await_count(produced, count)?));
             let seen = consumer.join().map_err(|_| "the waiting thread panicked")??;
             delays.consumer.push(late(seen));

@@ -101,7 +101,7 @@ pub(super) fn produce(
     let known = AtomicI64::new(PARTITIONS.into());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (answers, waiting) = channel();
+        let (responses, waiting) = channel();
         let settling = scope.spawn(|| settle(name, waiting, sent, notes));
         let watching = scope.spawn(|| {
             while !over.load(Ordering::Acquire) {
@@ -111,7 +111,7 @@ pub(super) fn produce(
                 }
             }
         });
-        let sending = send(&producer, (writer, rate), (&known, calm), answers, notes);
+        let sending = send(&producer, (writer, rate), (&known, calm), responses, notes);
         let settled = settling.join();
         over.store(true, Ordering::Release);
         let _ = watching.join();
@@ -125,7 +125,7 @@ fn send(
     producer: &Producer,
     (writer, rate): (Writer, u32),
     (known, calm): (&AtomicI64, &AtomicBool),
-    answers: Sender<(u64, Pending<Delivered>)>,
+    responses: Sender<(u64, Pending<Delivered>)>,
     notes: &Notes,
 ) -> io::Result<()> {
     let (begun, mut n) = (Instant::now(), 0_u64);
@@ -156,7 +156,7 @@ fn send(
                     producer.send(TOPIC, &Record::new(&bytes))
                 }
             };
-            let _ = answers.send((value, result.map_err(failed)?));
+            let _ = responses.send((value, result.map_err(failed)?));
             n += 1;
         }
         thread::sleep(SLICE);

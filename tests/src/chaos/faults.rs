@@ -140,8 +140,9 @@ fn grow(
             let bad = *troubled.lock().unwrap_or_else(PoisonError::into_inner);
             let good: Vec<usize> = (1..=cluster.nodes()).filter(|n| Some(*n) != bad).collect();
             let node = good[rng.usize(..good.len())];
-            let answer = cluster.raw(node).and_then(|mut raw| raw.create_partitions(TOPIC, count));
-            if let Ok(0 | INVALID_PARTITIONS) = answer {
+            let response =
+                cluster.raw(node).and_then(|mut raw| raw.create_partitions(TOPIC, count));
+            if let Ok(0 | INVALID_PARTITIONS) = response {
                 notes.topic_has(to);
                 counts.growths += 1;
                 counts.partitions = to;

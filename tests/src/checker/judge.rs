@@ -114,7 +114,7 @@ impl Court {
     fn conflicts(&mut self, conflicts: &[(Place, [u32; 2], At)]) {
         for (place, [first, second], at) in conflicts {
             let there = &self.records[*first];
-            let (sender, seen) = (there.sender, [there.answered, there.read_at]);
+            let (sender, seen) = (there.sender, [there.responded, there.read_at]);
             // Before its producer knew, a record may have been written to the topic that replaced a
             // deleted one: then only reads count.
             let read = |id: u32| self.records[id].read == Some(*place);
@@ -167,7 +167,7 @@ impl Court {
                 } else if self.promise(record).ordered {
                     let (sender, invoked) = (record.sender, record.invoked);
                     let before = &self.records[last.1];
-                    let lines = [invoked, before.invoked, before.answered, before.read_at];
+                    let lines = [invoked, before.invoked, before.responded, before.read_at];
                     let text = "a later record of its producer lies before it".into();
                     self.find(What::Reordered, sender, place, &lines, text);
                 }
@@ -229,7 +229,7 @@ impl Court {
                     continue;
                 };
                 let place = Place { log: id, offset: first };
-                let lines = [self.records[record].answered, self.records[record].read_at];
+                let lines = [self.records[record].responded, self.records[record].read_at];
                 let text = format!("{count} records from there on");
                 self.find(What::Unseen, *process, place, &lines, text);
             }
@@ -240,7 +240,7 @@ impl Court {
     fn records(&mut self, sent_to: impl Fn(u32) -> bool) {
         let all = core::mem::take(&mut self.records);
         for record in all.iter() {
-            let lines = [record.invoked, record.answered, record.read_at];
+            let lines = [record.invoked, record.responded, record.read_at];
             match (record.state, record.read, record.acked) {
                 (State::Unsent, Some(read), _) if sent_to(record.topic) => {
                     self.find(
@@ -281,7 +281,7 @@ impl Court {
         if gone || !self.promise(record).durable {
             return;
         }
-        let read_past = if acked.offset == Place::UNTOLD {
+        let read_past = if acked.offset == Place::UNREPORTED {
             self.drained[acked.log as usize] && log.is_covered_from_start()
         } else {
             acked.offset >= log.start && log.is_covered(acked.offset)

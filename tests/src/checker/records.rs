@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::finding::At;
 
-/// An offset of a log; [`Place::UNTOLD`] if the broker did not report one.
+/// An offset of a log; [`Place::UNREPORTED`] if the broker did not report one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) log: u32,
@@ -12,7 +12,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) const UNTOLD: i64 = -1;
+    pub(super) const UNREPORTED: i64 = -1;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Record {
     /// The promise no longer holds: its place was truncated.
     pub(super) void: bool,
     pub(super) invoked: At,
-    pub(super) answered: At,
+    pub(super) responded: At,
     pub(super) acked: Option<Place>,
     pub(super) read: Option<Place>,
     pub(super) read_at: At,
@@ -65,7 +65,7 @@ impl Records {
                 state: State::Unsent,
                 void: false,
                 invoked: At::NONE,
-                answered: At::NONE,
+                responded: At::NONE,
                 acked: None,
                 read: None,
                 read_at: At::NONE,

@@ -26,7 +26,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Time for one response while another broker can be tried instead.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
 /// Time for a response of a running broker.
-const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+const RESPONSE_LIMIT: Duration = Duration::from_secs(40);
 /// Pause between two checks of an awaited state.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often to try other ports when another process took one of ours.
@@ -257,7 +257,7 @@ impl Cluster {
     /// # Errors
     /// Those of the socket.
     pub fn raw(&self, node: usize) -> io::Result<Raw> {
-        Raw::connect(self.address(node), ANSWER_LIMIT)
+        Raw::connect(self.address(node), RESPONSE_LIMIT)
     }
 
     /// Returns the first running node's metadata, of `topic` if one is named.
@@ -278,7 +278,7 @@ impl Cluster {
     pub fn create(&self, topic: &str, partitions: u32) -> io::Result<()> {
         let replicas = if self.spec.nodes >= 3 { 3 } else { 1 };
         let count = i32::try_from(partitions).map_err(io::Error::other)?;
-        await_until(ANSWER_LIMIT, "CreateTopics", || {
+        await_until(RESPONSE_LIMIT, "CreateTopics", || {
             match self.controller()?.create_topic(topic, count, replicas)? {
                 MARKED_FOR_DELETION => Ok(None),
                 code => accepted(code, "CreateTopics").map(Some),
@@ -366,7 +366,7 @@ impl Cluster {
         holds: impl Fn(&Metadata) -> bool,
     ) -> io::Result<()> {
         for node in 1..=self.spec.nodes {
-            await_until(ANSWER_LIMIT, &format!("{what} of {topic} at node {node}"), || {
+            await_until(RESPONSE_LIMIT, &format!("{what} of {topic} at node {node}"), || {
                 if self.broker(node).is_none() {
                     return Ok(Some(()));
                 }
@@ -413,7 +413,7 @@ impl Cluster {
         while !ready().unwrap_or(false) {
             let ended = self.broker(node).as_ref().is_none_or(Guarded::has_ended);
             if ended || Instant::now() > deadline {
-                let how = if ended { "ended" } else { "does not answer" };
+                let how = if ended { "ended" } else { "does not respond" };
                 return Err(format!("node {node} {how}:\n{}", self.log_tail(node)));
             }
             thread::sleep(LOOK_AGAIN);
@@ -467,7 +467,7 @@ fn start_zookeeper(folder: &Folder, ports: &Ports) -> Result<Guarded, String> {
     let deadline = Instant::now() + START_LIMIT;
     while std::net::TcpStream::connect_timeout(&address, PROBE_LIMIT).is_err() {
         if guarded.has_ended() || Instant::now() > deadline {
-            return Err(format!("ZooKeeper does not answer:\n{}", tail(&log)));
+            return Err(format!("ZooKeeper does not respond:\n{}", tail(&log)));
         }
         thread::sleep(LOOK_AGAIN);
     }

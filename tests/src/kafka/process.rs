@@ -29,7 +29,7 @@ wait "$pid"
 pub struct Guarded {
     watchdog: Child,
     orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    responses: BufReader<ChildStdout>,
     pid: u32,
 }
 
@@ -48,8 +48,8 @@ impl Guarded {
         let mut watchdog = command.spawn()?;
         let orders = watchdog.stdin.take();
         let stdout = watchdog.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let mut guarded = Self { watchdog, orders, answers: BufReader::new(stdout), pid: 0 };
-        let line = guarded.answer()?;
+        let mut guarded = Self { watchdog, orders, responses: BufReader::new(stdout), pid: 0 };
+        let line = guarded.respond()?;
         guarded.pid = line.parse().map_err(|_| io::Error::other(format!("not a pid: {line}")))?;
         Ok(guarded)
     }
@@ -66,7 +66,7 @@ impl Guarded {
     pub fn signal(&mut self, name: &str) -> io::Result<()> {
         let orders = self.orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         orders.write_all(format!("{name}\n").as_bytes())?;
-        self.answer().map(drop)
+        self.respond().map(drop)
     }
 
     /// Returns whether the child has ended; without `/proc` always false.
@@ -82,9 +82,9 @@ impl Guarded {
             .is_some_and(|rest| rest.starts_with(' ') && !rest.starts_with(" Z"))
     }
 
-    fn answer(&mut self) -> io::Result<String> {
+    fn respond(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        match self.answers.read_line(&mut line)? {
+        match self.responses.read_line(&mut line)? {
             0 => Err(io::ErrorKind::BrokenPipe.into()),
             _ => Ok(line.trim().to_owned()),
         }

@@ -17,7 +17,7 @@ const API_DESCRIBE_QUORUM: i16 = 55;
 pub const INVALID_PARTITIONS: i16 = 37;
 /// Time that a broker may take for an admin request.
 const ADMIN_TIMEOUT_MS: i32 = 30_000;
-const LARGEST_ANSWER: usize = 16 << 20;
+const LARGEST_RESPONSE: usize = 16 << 20;
 
 /// One connection to one broker, one request at a time.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Raw {
     /// # Errors
     /// Those of the socket, and a response that ends too soon.
     pub fn api_range(&mut self, api: i16) -> io::Result<Option<(i16, i16)>> {
-        let answer = self.call(API_VERSIONS, 0, &[])?;
-        let mut input = Input(&answer);
+        let response = self.call(API_VERSIONS, 0, &[])?;
+        let mut input = Input(&response);
         input.i16()?;
         let ranges = input.array(|input| Ok((input.i16()?, input.i16()?, input.i16()?)))?;
         Ok(ranges.into_iter().find(|range| range.0 == api).map(|(_, min, max)| (min, max)))
@@ -87,8 +87,8 @@ impl Raw {
         let mut body = Vec::new();
         body.extend(i32::from(topic.is_some()).to_be_bytes());
         topic.iter().for_each(|name| put_string(&mut body, name));
-        let answer = self.call(API_METADATA, 1, &body)?;
-        let mut input = Input(&answer);
+        let response = self.call(API_METADATA, 1, &body)?;
+        let mut input = Input(&response);
         let brokers = input.array(|input| {
             let id = input.i32()?;
             input.string()?;
@@ -158,8 +158,8 @@ impl Raw {
         let mut body = vec![0, 2, topic.len() as u8 + 1];
         body.extend(topic.bytes());
         body.extend([2, 0, 0, 0, 0, 0, 0, 0]); // one partition, index 0; ends of tags
-        let answer = self.call(API_DESCRIBE_QUORUM, 0, &body)?;
-        let mut input = Input(&answer);
+        let response = self.call(API_DESCRIBE_QUORUM, 0, &body)?;
+        let mut input = Input(&response);
         input.take(1)?;
         let error = input.i16()?;
         if error != 0 {
@@ -171,8 +171,8 @@ impl Raw {
 
     /// Their responses begin the same way: throttle time, then per topic its name and error code.
     fn admin(&mut self, api: i16, version: i16, body: &[u8]) -> io::Result<i16> {
-        let answer = self.call(api, version, body)?;
-        let mut input = Input(&answer);
+        let response = self.call(api, version, body)?;
+        let mut input = Input(&response);
         input.i32()?;
         input.i32()?;
         input.string()?;
@@ -193,7 +193,7 @@ impl Raw {
         self.exchange(&request).map_err(|error| match error.kind() {
             // From a socket with a time limit; its own text is "resource temporarily unavailable".
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                let text = format!("no answer to a request with API key {api} in time");
+                let text = format!("no response to a request with API key {api} in time");
                 io::Error::new(io::ErrorKind::TimedOut, text)
             }
             _ => error,
@@ -205,16 +205,16 @@ impl Raw {
         let mut len = [0; 4];
         self.stream.read_exact(&mut len)?;
         let len = usize::try_from(u32::from_be_bytes(len)).map_err(io::Error::other)?;
-        if !(4..=LARGEST_ANSWER).contains(&len) {
-            return Err(io::Error::other(format!("an answer of {len} bytes")));
+        if !(4..=LARGEST_RESPONSE).contains(&len) {
+            return Err(io::Error::other(format!("a response of {len} bytes")));
         }
-        let mut answer = vec![0; len];
-        self.stream.read_exact(&mut answer)?;
-        let id = Input(&answer).i32()?;
+        let mut response = vec![0; len];
+        self.stream.read_exact(&mut response)?;
+        let id = Input(&response).i32()?;
         if id != self.correlation {
             return Err(io::Error::other(format!("answer {id} to request {}", self.correlation)));
         }
-        Ok(answer.split_off(4))
+        Ok(response.split_off(4))
     }
 }
 

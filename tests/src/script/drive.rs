@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use kafka_protocol::messages::RequestKind;
 use kavka_core::{Action, CloseReason, ConnId, Instant};
 
-use super::{Asked, Line, Reported, Script};
+use super::{Line, Reported, Requested, Script};
 use crate::sim::frame::Request;
 
 /// Rounds without any effect, with a timeout in the past, that count as spinning.
@@ -87,7 +87,7 @@ impl Script {
             conn,
             node: id,
             connected: !hangs,
-            answers: Default::default(),
+            responses: Default::default(),
             from_client: Default::default(),
             to_client: Default::default(),
             window: None,
@@ -100,7 +100,7 @@ impl Script {
 
     pub(super) fn drop_line(&mut self, conn: ConnId) {
         self.lines.retain(|line| line.conn != conn);
-        self.asked.retain(|asked| asked.conn != conn);
+        self.requested.retain(|requested| requested.conn != conn);
     }
 
     /// Takes bytes that the client sends, and reads requests from them.
@@ -150,16 +150,16 @@ impl Script {
                 Err(e) => self.fail(&format!("a request that no broker can read: {e}")),
             };
             let Request { api, version, correlation, body, .. } = request;
-            let asked = Asked { conn, node, api, version, correlation, at: self.now, body };
-            self.note("request", &asked);
-            let silent = matches!(&asked.body, RequestKind::Produce(body) if body.acks == 0);
+            let requested = Requested { conn, node, api, version, correlation, at: self.now, body };
+            self.note("request", &requested);
+            let silent = matches!(&requested.body, RequestKind::Produce(body) if body.acks == 0);
             if let (Some(line), false) = (self.lines.iter_mut().find(|l| l.conn == conn), silent) {
-                line.answers.push_back((correlation, None));
+                line.responses.push_back((correlation, None));
             }
             let by_itself = !self.manual.contains(&api);
-            match by_itself.then(|| self.world.answer(&asked)).flatten() {
-                Some(body) => self.answer_kind(&asked, body),
-                None => self.asked.push_back(asked),
+            match by_itself.then(|| self.world.respond(&requested)).flatten() {
+                Some(body) => self.response_kind(&requested, body),
+                None => self.requested.push_back(requested),
             }
         }
     }

@@ -7,7 +7,7 @@ use kafka_protocol::messages::fetch_response::{
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Asked, Script};
+use super::{Requested, Script};
 
 /// A record batch as a broker stores it. Change its fields to make an unusual one.
 #[derive(Clone, Debug)]
@@ -114,8 +114,8 @@ pub fn diverging(partition: i32, epoch: i32, end_offset: i64) -> PartitionData {
 impl Script {
     /// Returns topic, partition and offset of all that a Fetch request adds or changes.
     #[must_use]
-    pub fn wanted(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32, i64)> {
-        let topics = asked.body.topics.iter().flat_map(|topic| {
+    pub fn wanted(&self, requested: &Requested<FetchRequest>) -> Vec<(String, i32, i64)> {
+        let topics = requested.body.topics.iter().flat_map(|topic| {
             let name = self.world.name(&topic.topic, topic.topic_id);
             topic.partitions.iter().map(move |p| (name.clone(), p.partition, p.fetch_offset))
         });
@@ -124,8 +124,8 @@ impl Script {
 
     /// Returns topic and partition of all that a Fetch request removes from its session.
     #[must_use]
-    pub fn forgotten(&self, asked: &Asked<FetchRequest>) -> Vec<(String, i32)> {
-        let topics = asked.body.forgotten_topics_data.iter().flat_map(|topic| {
+    pub fn forgotten(&self, requested: &Requested<FetchRequest>) -> Vec<(String, i32)> {
+        let topics = requested.body.forgotten_topics_data.iter().flat_map(|topic| {
             let name = self.world.name(&topic.topic, topic.topic_id);
             topic.partitions.iter().map(move |p| (name.clone(), *p))
         });
@@ -133,20 +133,25 @@ impl Script {
     }
 
     /// Responds to a Fetch request: the session, and parts for partitions of the first topic.
-    pub fn give(&mut self, asked: &Asked<FetchRequest>, session: i32, parts: Vec<PartitionData>) {
+    pub fn give(
+        &mut self,
+        requested: &Requested<FetchRequest>,
+        session: i32,
+        parts: Vec<PartitionData>,
+    ) {
         let body = self.fetch_response(session, parts);
-        self.answer(asked, body);
+        self.respond(requested, body);
     }
 
     /// Returns the bytes of such a response, for [`Script::feed`].
     pub fn give_later(
         &mut self,
-        asked: &Asked<FetchRequest>,
+        requested: &Requested<FetchRequest>,
         session: i32,
         parts: Vec<PartitionData>,
     ) -> Bytes {
         let body = self.fetch_response(session, parts);
-        self.encoded(asked, body)
+        self.encoded(requested, body)
     }
 
     fn fetch_response(&self, session: i32, parts: Vec<PartitionData>) -> FetchResponse {
@@ -160,7 +165,7 @@ impl Script {
     }
 
     /// Fails a Fetch request as a whole.
-    pub fn refuse_fetch(&mut self, asked: &Asked<FetchRequest>, code: i16) {
-        self.answer(asked, FetchResponse::default().with_error_code(code));
+    pub fn refuse_fetch(&mut self, requested: &Requested<FetchRequest>, code: i16) {
+        self.respond(requested, FetchResponse::default().with_error_code(code));
     }
 }

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::{ProduceError, Record, RecordId, TopicId};
 
-use super::{Asked, Script};
+use super::{Requested, Script};
 use crate::sim::batch::{self, Header};
 
 /// A batch in a Produce request.
@@ -66,13 +66,13 @@ impl Script {
     /// # Panics
     /// When a batch is not one that a broker would accept.
     #[must_use]
-    pub fn batches(&self, asked: &Asked<ProduceRequest>) -> Vec<Sent> {
+    pub fn batches(&self, requested: &Requested<ProduceRequest>) -> Vec<Sent> {
         let mut out = Vec::new();
-        for topic in &asked.body.topic_data {
+        for topic in &requested.body.topic_data {
             let name = self.world.name(&topic.name, topic.topic_id);
             for partition in &topic.partition_data {
                 let bytes = partition.records.clone().unwrap_or_default();
-                let header = batch::check(&bytes, asked.version, usize::MAX)
+                let header = batch::check(&bytes, requested.version, usize::MAX)
                     .unwrap_or_else(|e| self.fail(&format!("a broker refuses the batch: {e:?}")));
                 let values = batch::records(&bytes)
                     .unwrap_or_else(|| self.fail("records that cannot be read"))
@@ -91,12 +91,12 @@ impl Script {
 
     /// Returns a response with the same result for all partitions of a request.
     #[must_use]
-    pub fn produce_answer(
-        asked: &Asked<ProduceRequest>,
+    pub fn produce_response(
+        requested: &Requested<ProduceRequest>,
         code: i16,
         offset: i64,
     ) -> ProduceResponse {
-        let topics = asked.body.topic_data.iter().map(|topic| {
+        let topics = requested.body.topic_data.iter().map(|topic| {
             let partitions = topic.partition_data.iter().map(|partition| {
                 PartitionProduceResponse::default()
                     .with_index(partition.index)
@@ -112,18 +112,23 @@ impl Script {
     }
 
     /// Acknowledges all batches of a request at this offset.
-    pub fn acknowledge(&mut self, asked: &Asked<ProduceRequest>, offset: i64) {
-        self.answer(asked, Self::produce_answer(asked, 0, offset));
+    pub fn acknowledge(&mut self, requested: &Requested<ProduceRequest>, offset: i64) {
+        self.respond(requested, Self::produce_response(requested, 0, offset));
     }
 
     /// Fails all batches of a request with this error code.
-    pub fn refuse(&mut self, asked: &Asked<ProduceRequest>, code: i16) {
-        self.answer(asked, Self::produce_answer(asked, code, -1));
+    pub fn refuse(&mut self, requested: &Requested<ProduceRequest>, code: i16) {
+        self.respond(requested, Self::produce_response(requested, code, -1));
     }
 
     /// Fails them, naming the new leader (KIP-951): node id and epoch.
-    pub fn refuse_with_leader(&mut self, asked: &Asked<ProduceRequest>, code: i16, to: (i32, i32)) {
-        let mut body = Self::produce_answer(asked, code, -1);
+    pub fn refuse_with_leader(
+        &mut self,
+        requested: &Requested<ProduceRequest>,
+        code: i16,
+        to: (i32, i32),
+    ) {
+        let mut body = Self::produce_response(requested, code, -1);
         let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(to.0));
         for topic in &mut body.responses {
             for partition in &mut topic.partition_responses {
@@ -137,6 +142,6 @@ impl Script {
                 .with_host(StrBytes::from_string(node.host.clone()))
                 .with_port(i32::from(node.port)),
         ];
-        self.answer(asked, body);
+        self.respond(requested, body);
     }
 }

@@ -20,7 +20,7 @@ use kafka_protocol::protocol::StrBytes;
 use kavka_core::CloseReason;
 use uuid::Uuid;
 
-use super::Asked;
+use super::Requested;
 use crate::sim::Profile;
 
 /// A broker.
@@ -212,10 +212,10 @@ impl World {
 
     /// Returns a broker's response to what this world knows; `None` for everything else.
     #[must_use]
-    pub fn answer(&self, asked: &Asked<RequestKind>) -> Option<ResponseKind> {
-        let node = self.nodes.iter().find(|node| node.id == asked.node)?;
-        Some(match &asked.body {
-            RequestKind::ApiVersions(_) => self.handshake(node.profile, asked.version).into(),
+    pub fn respond(&self, requested: &Requested<RequestKind>) -> Option<ResponseKind> {
+        let node = self.nodes.iter().find(|node| node.id == requested.node)?;
+        Some(match &requested.body {
+            RequestKind::ApiVersions(_) => self.handshake(node.profile, requested.version).into(),
             RequestKind::Metadata(request) => self.metadata(request).into(),
             RequestKind::DescribeTopicPartitions(request) => self.describe(request).into(),
             RequestKind::ListOffsets(request) => self.offsets(request).into(),
@@ -271,10 +271,10 @@ impl World {
         let controller = self.nodes.iter().find(|node| node.up).map_or(-1, |node| node.id);
         let topics = match &request.topics {
             None => self.topics.iter().map(topic_metadata).collect(),
-            Some(asked) => asked
+            Some(requested) => requested
                 .iter()
-                .map(|asked| {
-                    let name = asked.name.clone().unwrap_or_default();
+                .map(|requested| {
+                    let name = requested.name.clone().unwrap_or_default();
                     let known = self.topics.iter().find(|topic| topic.name == name.as_str());
                     known.map(topic_metadata).unwrap_or_else(|| {
                         MetadataResponseTopic::default().with_error_code(3).with_name(Some(name))
@@ -296,11 +296,11 @@ impl World {
         request: &DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {
         let mut body = DescribeTopicPartitionsResponse::default();
-        for asked in &request.topics {
-            let Some(topic) = self.topics.iter().find(|t| t.name == asked.name.as_str()) else {
+        for requested in &request.topics {
+            let Some(topic) = self.topics.iter().find(|t| t.name == requested.name.as_str()) else {
                 body.topics.push(
                     DescribeTopicPartitionsResponseTopic::default()
-                        .with_name(Some(asked.name.clone()))
+                        .with_name(Some(requested.name.clone()))
                         .with_error_code(3),
                 );
                 continue;
@@ -315,14 +315,14 @@ impl World {
             });
             body.topics.push(
                 DescribeTopicPartitionsResponseTopic::default()
-                    .with_name(Some(asked.name.clone()))
+                    .with_name(Some(requested.name.clone()))
                     .with_topic_id(topic.id)
                     .with_partitions(partitions.collect()),
             );
             if from + limit < topic.partitions.len() {
                 body.next_cursor = Some(
                     Cursor::default()
-                        .with_topic_name(asked.name.clone())
+                        .with_topic_name(requested.name.clone())
                         .with_partition_index((from + limit) as i32),
                 );
             }
@@ -333,23 +333,23 @@ impl World {
     /// Returns the start or end of logs; unknown partitions get their error (Kafka 2.0 and later).
     #[must_use]
     pub fn offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
-        let topics = request.topics.iter().map(|asked| {
-            let topic = self.topics.iter().find(|topic| topic.name == asked.name.as_str());
-            let partitions = asked.partitions.iter().map(|p| {
+        let topics = request.topics.iter().map(|requested| {
+            let topic = self.topics.iter().find(|topic| topic.name == requested.name.as_str());
+            let partitions = requested.partitions.iter().map(|p| {
                 let index = usize::try_from(p.partition_index).unwrap_or(usize::MAX);
                 let known = topic.and_then(|topic| topic.partitions.get(index));
-                let answer = ListOffsetsPartitionResponse::default()
+                let response = ListOffsetsPartitionResponse::default()
                     .with_partition_index(p.partition_index)
                     .with_timestamp(-1);
                 match known {
-                    Some(known) => answer
+                    Some(known) => response
                         .with_offset(if p.timestamp == -2 { known.start } else { known.end })
                         .with_leader_epoch(known.epoch),
-                    None => answer.with_error_code(3).with_offset(-1),
+                    None => response.with_error_code(3).with_offset(-1),
                 }
             });
             ListOffsetsTopicResponse::default()
-                .with_name(asked.name.clone())
+                .with_name(requested.name.clone())
                 .with_partitions(partitions.collect())
         });
         ListOffsetsResponse::default().with_topics(topics.collect())

@@ -22,7 +22,7 @@ fn admin() {
             };
             let grow =
                 |name, count, validate_only| Admin::CreatePartitions { name, count, validate_only };
-            for ask in [
+            for operation in [
                 create("new", &configs[..]),
                 create("new", &[]),
                 create("bad name", &[]),
@@ -35,16 +35,16 @@ fn admin() {
                 Admin::DeleteTopic { name: "new" },
                 Admin::DeleteTopic { name: "new" },
             ] {
-                let asked = w.command(m, |now, client, _| client.admin(now, &ask));
-                w.trace.say(w.now(), format_args!("{ask:?}: {asked:?}"));
+                let requested = w.command(m, |now, client, _| client.admin(now, &operation));
+                w.trace.say(w.now(), format_args!("{operation:?}: {requested:?}"));
                 w.run_for(200 * MILLI);
             }
             for fault in [Fault::Error(41), Fault::DropRequest, Fault::Throttle(500)] {
                 for broker in 1..=3 {
                     w.cluster.inject(broker, ApiKey::CreatePartitions, fault, 1);
                 }
-                let asked = w.command(m, |now, c, _| c.admin(now, &grow("t", 3, true)));
-                w.trace.say(w.now(), format_args!("{fault:?}: {asked:?}"));
+                let requested = w.command(m, |now, c, _| c.admin(now, &grow("t", 3, true)));
+                w.trace.say(w.now(), format_args!("{fault:?}: {requested:?}"));
                 w.run_for(SECOND);
                 w.cluster.clear_faults();
             }

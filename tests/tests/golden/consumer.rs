@@ -83,7 +83,7 @@ fn consume_through_trouble() {
             send(w, writer, to, &[0], &format!("after {code}"));
             w.run_for(700 * MILLI);
         }
-        for fault in [Fault::TopError(71), Fault::TopError(70), Fault::DropAnswer] {
+        for fault in [Fault::TopError(71), Fault::TopError(70), Fault::DropResponse] {
             let leader = w.cluster.leader("t", 1).expect("a leader").0;
             w.cluster.inject(leader, ApiKey::Fetch, fault, 1);
             send(w, writer, to, &[1], "after the top");

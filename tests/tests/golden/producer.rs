@@ -55,7 +55,7 @@ fn produce_refused() {
             Fault::Error(45),
             Fault::Error(2),
             Fault::Error(29),
-            Fault::DropAnswer,
+            Fault::DropResponse,
             Fault::DropRequest,
             Fault::Throttle(300),
             Fault::Delay(Duration::from_millis(1500)),
@@ -169,7 +169,7 @@ fn produce_packed() {
             let noise: Vec<String> = (0..9).map(|_| (0..300).map(|_| letter()).collect()).collect();
             noise.iter().for_each(|value| send(w, m, t, &[0], value));
             w.run_for(300 * MILLI);
-            w.cluster.inject(1, ApiKey::Produce, Fault::DropAnswer, 1);
+            w.cluster.inject(1, ApiKey::Produce, Fault::DropResponse, 1);
             w.cluster.inject(2, ApiKey::Produce, Fault::Error(45), 1);
             send(w, m, t, &[0, 1, 0, 1], &"again ".repeat(40));
             w.run_for(SECOND);

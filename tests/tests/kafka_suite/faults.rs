@@ -108,9 +108,9 @@ fn grow_in_turn(cluster: &Cluster, events: &Events) {
         let mut other = cluster.raw(controller).unwrap();
         cluster.pause(node).unwrap();
         count += 2;
-        let answer = other.create_partitions(TOPIC, i32::try_from(count).unwrap()).unwrap();
+        let response = other.create_partitions(TOPIC, i32::try_from(count).unwrap()).unwrap();
         let (grown, took) = (Instant::now(), begun.elapsed());
-        assert_eq!(answer, 0, "CreatePartitions while node {node} is stopped");
+        assert_eq!(response, 0, "CreatePartitions while node {node} is stopped");
         if let Err(other) = await_count(events, count) {
             panic!(
                 "{count} partitions, node {node} stopped, grown in {took:.1?}: not noticed; {other}"

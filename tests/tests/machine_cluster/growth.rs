@@ -79,7 +79,7 @@ fn different_news_of_a_topic_before_the_application_looks_are_all_reported() {
 
 /// Added partitions are read from another position than existing ones.
 #[test]
-fn growth_before_the_topic_was_reported_is_reported_behind_it() {
+fn growth_before_the_topic_was_reported_is_reported_after_it() {
     let mut s = Script::new(World::new(1).topic("t", 3));
     s.listening = false;
     let t = s.ready("t");
@@ -96,11 +96,11 @@ fn a_refused_cursor_makes_other_probes_take_over() {
     // freshness.md, S2 (g): a proxy without cursors.
     let (mut s, t) = ready(World::new(1).topic("t", 3));
     s.manual(ApiKey::DescribeTopicPartitions);
-    let asked = s.expect::<DescribeTopicPartitionsRequest>();
+    let requested = s.expect::<DescribeTopicPartitionsRequest>();
     let topic = DescribeTopicPartitionsResponseTopic::default()
-        .with_name(Some(asked.body.topics[0].name.clone()))
+        .with_name(Some(requested.body.topics[0].name.clone()))
         .with_error_code(42);
-    s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+    s.respond(&requested, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
     s.run(Duration::from_secs(3));
     assert_eq!(s.waiting::<DescribeTopicPartitionsRequest>(), 0);
     assert_eq!(s.client.freshness(t).unwrap().by.signal, Signal::ListOffsets);
@@ -111,11 +111,11 @@ fn a_passing_error_of_a_probe_does_not_end_probing_by_it() {
     for code in [-1, 7, 29] {
         let (mut s, _) = ready(World::new(1).topic("t", 3));
         s.manual(ApiKey::DescribeTopicPartitions);
-        let asked = s.expect::<DescribeTopicPartitionsRequest>();
+        let requested = s.expect::<DescribeTopicPartitionsRequest>();
         let topic = DescribeTopicPartitionsResponseTopic::default()
-            .with_name(Some(asked.body.topics[0].name.clone()))
+            .with_name(Some(requested.body.topics[0].name.clone()))
             .with_error_code(code);
-        s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+        s.respond(&requested, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
         s.run(Duration::from_secs(3));
         assert!(s.waiting::<DescribeTopicPartitionsRequest>() > 0, "code {code}");
     }
@@ -127,8 +127,8 @@ fn a_negative_cursor_is_no_news() {
     let (mut s, t) = ready(World::new(1).topic("t", 3));
     s.manual(ApiKey::DescribeTopicPartitions);
     s.manual(ApiKey::Metadata);
-    let asked = s.expect::<DescribeTopicPartitionsRequest>();
-    let name = asked.body.topics[0].name.clone();
+    let requested = s.expect::<DescribeTopicPartitionsRequest>();
+    let name = requested.body.topics[0].name.clone();
     let topic = DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(name.clone()))
         .with_topic_id(s.world.topics[0].id);
@@ -136,7 +136,7 @@ fn a_negative_cursor_is_no_news() {
     let body = DescribeTopicPartitionsResponse::default()
         .with_topics(vec![topic])
         .with_next_cursor(Some(cursor));
-    s.answer(&asked, body);
+    s.respond(&requested, body);
     s.run(Duration::from_millis(500));
     assert_eq!(s.waiting::<kafka_protocol::messages::MetadataRequest>(), 0);
     assert_eq!(count(&s.client, t), 3);
@@ -144,8 +144,8 @@ fn a_negative_cursor_is_no_news() {
 
 /// Responds to ListOffsets with these codes for the last known partition and the one after it.
 fn judge(s: &mut Script, last: i16, beyond: i16) {
-    let Some(asked) = s.take::<ListOffsetsRequest>() else { return };
-    let topics = asked.body.topics.iter().map(|topic| {
+    let Some(requested) = s.take::<ListOffsetsRequest>() else { return };
+    let topics = requested.body.topics.iter().map(|topic| {
         let parts = topic.partitions.iter().map(|p| {
             let code = if p.partition_index == 2 { last } else { beyond };
             ListOffsetsPartitionResponse::default()
@@ -158,11 +158,11 @@ fn judge(s: &mut Script, last: i16, beyond: i16) {
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(parts)
     });
     let body = ListOffsetsResponse::default().with_topics(topics.collect());
-    s.answer(&asked, body);
+    s.respond(&requested, body);
 }
 
 #[test]
-fn any_answer_but_unknown_for_the_next_index_is_growth() {
+fn any_response_but_unknown_for_the_next_index_is_growth() {
     for beyond in [0, 5, 6, 9, 78] {
         let (mut s, t) = ready(old());
         s.manual(ApiKey::ListOffsets);
@@ -186,18 +186,18 @@ fn a_self_test_that_always_fails_keeps_metadata_within_its_budget() {
     s.manual(ApiKey::ListOffsets);
     s.run(Duration::from_secs(10));
     s.manual(ApiKey::Metadata);
-    let (mut asks, end) = (0, s.now() + Duration::from_secs(70));
+    let (mut wants_requests, end) = (0, s.now() + Duration::from_secs(70));
     while s.now() < end {
         judge(&mut s, 3, 3);
-        if let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
-            asks += 1;
-            let answer = s.world.metadata(&asked.body);
-            s.answer(&asked, answer);
+        if let Some(requested) = s.take::<kafka_protocol::messages::MetadataRequest>() {
+            wants_requests += 1;
+            let response = s.world.metadata(&requested.body);
+            s.respond(&requested, response);
         }
         s.run(Duration::from_millis(5));
     }
     // 350 bytes each.
-    assert!((10..=21).contains(&asks), "{asks} Metadata requests in 70 s");
+    assert!((10..=21).contains(&wants_requests), "{wants_requests} Metadata requests in 70 s");
     s.automatic(ApiKey::Metadata);
     s.world.grow("t", 4);
     for _ in 0..1000 {
@@ -213,9 +213,9 @@ fn access_refused_for_one_topic_leaves_the_probes_of_others() {
     let (_, u) = (s.ready("t"), s.ready("u"));
     s.manual(ApiKey::ListOffsets);
     let refuse = |s: &mut Script| {
-        let Some(asked) = s.take::<ListOffsetsRequest>() else { return 0 };
-        let asks = asked.body.topics.iter().any(|t| t.name.as_str() == "u");
-        let topics = asked.body.topics.iter().map(|topic| {
+        let Some(requested) = s.take::<ListOffsetsRequest>() else { return 0 };
+        let wants_requests = requested.body.topics.iter().any(|t| t.name.as_str() == "u");
+        let topics = requested.body.topics.iter().map(|topic| {
             let refused = topic.name.as_str() == "t";
             let parts = topic.partitions.iter().map(|p| {
                 let code = if refused { 29 } else { [6, 3][usize::from(p.partition_index > 2)] };
@@ -228,8 +228,8 @@ fn access_refused_for_one_topic_leaves_the_probes_of_others() {
                 .with_partitions(parts.collect())
         });
         let body = ListOffsetsResponse::default().with_topics(topics.collect());
-        s.answer(&asked, body);
-        usize::from(asks)
+        s.respond(&requested, body);
+        usize::from(wants_requests)
     };
     let mut probes = 0;
     for _ in 0..1000 {
@@ -252,14 +252,14 @@ fn a_busy_client_probes_faster_but_below_its_share_of_requests() {
             s.ready(&format!("t{n}"));
         }
         s.produce(t, 0, "first");
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 0);
         let before = s.client.stats();
         // One request every 2 ms.
         for offset in 1..5000 {
             s.produce(t, 0, "x");
-            let asked = s.expect::<ProduceRequest>();
-            s.acknowledge(&asked, offset);
+            let requested = s.expect::<ProduceRequest>();
+            s.acknowledge(&requested, offset);
             s.run(Duration::from_millis(2));
         }
         let after = s.client.stats();
@@ -283,16 +283,16 @@ fn a_stopped_broker_does_not_delay_noticing_beyond_two_and_a_half_seconds() {
         s.world.grow("t", 4);
         let start = s.now();
         while count(&s.client, t) < 4 {
-            while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
-                if asked.node != 1 {
-                    let body = s.world.describe(&asked.body);
-                    s.answer(&asked, body);
+            while let Some(requested) = s.take::<DescribeTopicPartitionsRequest>() {
+                if requested.node != 1 {
+                    let body = s.world.describe(&requested.body);
+                    s.respond(&requested, body);
                 }
             }
-            while let Some(asked) = s.take::<kafka_protocol::messages::MetadataRequest>() {
-                if asked.node != 1 {
-                    let body = s.world.metadata(&asked.body);
-                    s.answer(&asked, body);
+            while let Some(requested) = s.take::<kafka_protocol::messages::MetadataRequest>() {
+                if requested.node != 1 {
+                    let body = s.world.metadata(&requested.body);
+                    s.respond(&requested, body);
                 }
             }
             s.run(Duration::from_millis(1));
@@ -311,15 +311,15 @@ fn a_smaller_count_marks_the_broker_and_never_the_topic() {
     let _ = events(&mut s);
     let behind = changed(&s.world, |w| w.topic_mut("t").partitions.truncate(2));
     s.manual(ApiKey::DescribeTopicPartitions);
-    let asked = s.expect::<DescribeTopicPartitionsRequest>();
+    let requested = s.expect::<DescribeTopicPartitionsRequest>();
     let topic = DescribeTopicPartitionsResponseTopic::default()
-        .with_name(Some(asked.body.topics[0].name.clone()))
+        .with_name(Some(requested.body.topics[0].name.clone()))
         .with_topic_id(s.world.topics[0].id);
-    s.answer(&asked, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
+    s.respond(&requested, DescribeTopicPartitionsResponse::default().with_topics(vec![topic]));
     // A partition that is not known yet makes the client request metadata.
     let _ = s.try_produce(t, 9, "y");
-    let asked = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
-    assert!((4..=12).contains(&asked), "{asked} Metadata requests to a broker that is behind");
+    let requested = metadata(&mut s, Duration::from_secs(10), |_| behind.clone());
+    assert!((4..=12).contains(&requested), "{requested} Metadata requests to a stale broker");
     assert_eq!(count(&s.client, t), 4);
     let reported = events(&mut s);
     let stale = reported.iter().filter(|e| matches!(e, Event::BrokerStale { .. })).count();
@@ -327,16 +327,16 @@ fn a_smaller_count_marks_the_broker_and_never_the_topic() {
 }
 
 #[test]
-fn a_hole_leaves_the_count_and_is_asked_again() {
+fn a_hole_leaves_the_count_and_is_requested_again() {
     // R3, ZooKeeper brokers
     let (mut s, t) = ready(World::new(1).release(Profile::V2_8).topic("t", 3));
     let _ = s.try_produce(t, 3, "x");
     s.world.grow("t", 5);
     s.manual(ApiKey::Metadata);
-    let asked = s.expect::<kafka_protocol::messages::MetadataRequest>();
-    let mut body = s.world.metadata(&asked.body);
+    let requested = s.expect::<kafka_protocol::messages::MetadataRequest>();
+    let mut body = s.world.metadata(&requested.body);
     body.topics[0].partitions.remove(3);
-    s.answer(&asked, body);
+    s.respond(&requested, body);
     assert_eq!(count(&s.client, t), 5);
     s.automatic(ApiKey::Metadata);
     s.run(Duration::from_secs(2));
@@ -347,29 +347,29 @@ fn a_hole_leaves_the_count_and_is_asked_again() {
 /// Lets time pass with empty fetches, held as long as allowed.
 fn idle_reader(s: &mut Script, time: Duration, mut probed: impl FnMut(i32)) -> usize {
     let (end, mut fetches) = (s.now() + time, 0);
-    let mut held: Vec<kavka_tests::script::Asked<kafka_protocol::messages::FetchRequest>> =
+    let mut held: Vec<kavka_tests::script::Requested<kafka_protocol::messages::FetchRequest>> =
         Vec::new();
     while s.now() < end {
-        while let Some(asked) = s.take() {
+        while let Some(requested) = s.take() {
             fetches += 1;
-            held.push(asked);
+            held.push(requested);
         }
-        while let Some(asked) = held.iter().position(|asked| {
-            let wait = Duration::from_millis(asked.body.max_wait_ms.unsigned_abs().into());
-            asked.at + wait <= s.now()
+        while let Some(requested) = held.iter().position(|requested| {
+            let wait = Duration::from_millis(requested.body.max_wait_ms.unsigned_abs().into());
+            requested.at + wait <= s.now()
         }) {
-            let asked = held.remove(asked);
-            s.give(&asked, 1, vec![]);
+            let requested = held.remove(requested);
+            s.give(&requested, 1, vec![]);
         }
         // A broker responds in order: what follows a fetch waits for it.
-        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
-            let late = held
-                .iter()
-                .any(|fetch| fetch.conn == asked.conn && fetch.correlation < asked.correlation);
-            assert!(!late, "a probe waits behind a fetch at broker {}", asked.node);
-            probed(asked.node);
-            let body = s.world.describe(&asked.body);
-            s.answer(&asked, body);
+        while let Some(requested) = s.take::<DescribeTopicPartitionsRequest>() {
+            let late = held.iter().any(|fetch| {
+                fetch.conn == requested.conn && fetch.correlation < requested.correlation
+            });
+            assert!(!late, "a probe waits behind a fetch at broker {}", requested.node);
+            probed(requested.node);
+            let body = s.world.describe(&requested.body);
+            s.respond(&requested, body);
         }
         s.run(Duration::from_millis(1));
     }
@@ -377,7 +377,7 @@ fn idle_reader(s: &mut Script, time: Duration, mut probed: impl FnMut(i32)) -> u
 }
 
 #[test]
-fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_behind_no_fetch() {
+fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_for_no_fetch() {
     let (mut s, t) = ready(World::new(3).topic("t", 3));
     let now = s.now();
     s.client.assign_all(now, t, kavka_core::Start::Offset(0)).unwrap();
@@ -394,17 +394,17 @@ fn a_client_that_only_reads_probes_all_its_brokers_in_turn_and_waits_behind_no_f
 }
 
 #[test]
-fn each_topic_is_asked_of_all_brokers_in_turn() {
+fn each_topic_is_probed_at_all_brokers_in_turn() {
     let (mut s, _) = ready(World::new(3).topic("t", 3).topic("u", 3));
     s.ready("u");
     s.run(Duration::from_secs(5));
     s.manual(ApiKey::DescribeTopicPartitions);
     let mut probed = Vec::new();
     for _ in 0..10_000 {
-        while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
-            probed.push((asked.body.topics[0].name.to_string(), asked.node));
-            let body = s.world.describe(&asked.body);
-            s.answer(&asked, body);
+        while let Some(requested) = s.take::<DescribeTopicPartitionsRequest>() {
+            probed.push((requested.body.topics[0].name.to_string(), requested.node));
+            let body = s.world.describe(&requested.body);
+            s.respond(&requested, body);
         }
         s.run(Duration::from_millis(1));
     }
@@ -415,7 +415,7 @@ fn each_topic_is_asked_of_all_brokers_in_turn() {
 }
 
 #[test]
-fn each_topic_is_asked_of_busy_brokers_too() {
+fn each_topic_is_probed_at_busy_brokers_too() {
     let config = Config::new("b1:9001").linger(Duration::ZERO);
     let world = World::new(3).topic("t", 3).topic("u", 3);
     let mut s = Script::with(world, config, &Limits::small());
@@ -433,15 +433,15 @@ fn each_topic_is_asked_of_busy_brokers_too() {
         s.produce(t, 1, "a");
         s.produce(t, 2, "b");
         for _ in 0..50 {
-            while let Some(asked) = s.take::<DescribeTopicPartitionsRequest>() {
-                probed.push((asked.body.topics[0].name.to_string(), asked.node));
-                let body = s.world.describe(&asked.body);
-                s.answer(&asked, body);
+            while let Some(requested) = s.take::<DescribeTopicPartitionsRequest>() {
+                probed.push((requested.body.topics[0].name.to_string(), requested.node));
+                let body = s.world.describe(&requested.body);
+                s.respond(&requested, body);
             }
             s.run(Duration::from_millis(1));
         }
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            s.acknowledge(&asked, round);
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            s.acknowledge(&requested, round);
         }
     }
     for name in ["t", "u"] {

@@ -63,8 +63,8 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     s.run(Duration::from_secs(2));
     assert!(!s.client.leads_elsewhere());
     s.produce(t, 0, "back");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].values, ["back"]);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].values, ["back"]);
 }
 
 /// An address that was given to a broker of another cluster, while others lead to ours, or are to.
@@ -83,12 +83,12 @@ fn records_wait_while_some_address_leads_to_their_cluster() {
         s.produce(t, 0, "a");
         let end = s.now() + Duration::from_secs(5);
         while s.now() < end {
-            while let Some(asked) = s.take::<MetadataRequest>() {
-                let mut body = s.world.metadata(&asked.body);
-                if asked.node == 1 {
+            while let Some(requested) = s.take::<MetadataRequest>() {
+                let mut body = s.world.metadata(&requested.body);
+                if requested.node == 1 {
                     body.cluster_id = Some("there".into());
                 }
-                s.answer(&asked, body);
+                s.respond(&requested, body);
             }
             s.run(Duration::from_millis(5));
         }
@@ -97,8 +97,8 @@ fn records_wait_while_some_address_leads_to_their_cluster() {
         assert_eq!(s.failed(), [], "{case}");
         s.world.node(2).up = true;
         s.automatic(ApiKey::Metadata);
-        let asked = s.expect::<ProduceRequest>();
-        assert_eq!((asked.node, &*s.batches(&asked)[0].values[0]), (1, "a"), "{case}");
+        let requested = s.expect::<ProduceRequest>();
+        assert_eq!((requested.node, &*s.batches(&requested)[0].values[0]), (1, "a"), "{case}");
     }
 }
 
@@ -131,8 +131,8 @@ fn nothing_is_read_from_another_cluster() {
     s.run(Duration::from_secs(5));
     s.none::<FetchRequest>("it leads to another cluster");
     replace(&mut s, world());
-    let asked = fetch_at(&mut s, 1);
-    assert_eq!(s.wanted(&asked), [("t".to_owned(), 0, 9)], "the position is kept");
+    let requested = fetch_at(&mut s, 1);
+    assert_eq!(s.wanted(&requested), [("t".to_owned(), 0, 9)], "the position is kept");
 }
 
 /// What it says of partitions, brokers and topic ids is not adopted either.
@@ -160,20 +160,20 @@ fn each_connection_but_the_first_is_confirmed_by_one_small_request() {
     let first = s.expect::<MetadataRequest>();
     assert_eq!(first.body.topics.as_ref().map(Vec::len), Some(1));
     let body = s.world.metadata(&first.body);
-    s.answer(&first, body);
+    s.respond(&first, body);
     s.automatic(ApiKey::Metadata);
     warm_up(&mut s, t, 0);
     s.manual(ApiKey::Metadata);
     let connected = s.connects.len();
     s.cut_all(1);
     s.produce(t, 0, "b");
-    let asked = s.expect::<MetadataRequest>();
+    let requested = s.expect::<MetadataRequest>();
     assert_eq!(s.connects.len(), connected + 1);
-    assert_eq!(s.connections(1), [asked.conn]);
-    assert_eq!(asked.body.topics.as_ref().map(Vec::len), Some(0), "no topics");
+    assert_eq!(s.connections(1), [requested.conn]);
+    assert_eq!(requested.body.topics.as_ref().map(Vec::len), Some(0), "no topics");
     s.none::<ProduceRequest>("it is not confirmed yet");
-    let body = s.world.metadata(&asked.body);
-    s.answer(&asked, body);
+    let body = s.world.metadata(&requested.body);
+    s.respond(&requested, body);
     s.expect::<ProduceRequest>();
 }
 
@@ -213,11 +213,11 @@ fn id_at(response: &[u8], id: &str) -> usize {
 fn brokers_that_another_cluster_names_are_not_adopted() {
     let (mut s, t) = two_clusters();
     let first = s.expect::<MetadataRequest>();
-    // The first one does not answer in time, and the other address is tried.
+    // The first one does not respond in time, and the other address is tried.
     let second = s.expect::<MetadataRequest>();
     assert_ne!(first.node, second.node);
     let here = first_alone(&s, first.node);
-    s.answer(&first, here.metadata(&first.body));
+    s.respond(&first, here.metadata(&first.body));
     let there = readdressed(&here, &mut s, second.node);
     let foreign = s.encoded(&second, there.metadata(&second.body));
     let at = id_at(&foreign, "there");
@@ -309,14 +309,14 @@ fn a_bootstrap_address_of_another_cluster_is_reported() {
     let t = s.topic("t");
     let mut refused = Vec::new();
     s.until("it is reported", |s| {
-        while let Some(asked) = s.take::<MetadataRequest>() {
-            let mut body = s.world.metadata(&asked.body);
+        while let Some(requested) = s.take::<MetadataRequest>() {
+            let mut body = s.world.metadata(&requested.body);
             body.brokers.retain(|broker| broker.node_id.0 == 1);
-            if asked.node == 2 {
+            if requested.node == 2 {
                 body.cluster_id = Some("there".into());
                 body.brokers.clear();
             }
-            s.answer(&asked, body);
+            s.respond(&requested, body);
         }
         refused.extend(disconnected(s).into_iter().filter(|(_, error)| *error == FOREIGN));
         s.client.freshness(t).is_some() && !refused.is_empty()
@@ -337,9 +337,9 @@ fn an_admin_response_names_the_cluster_as_well() {
     s.manual(ApiKey::Metadata);
     let now = s.now();
     s.client.admin(now, &Admin::Describe { topic: None }).unwrap();
-    let asked = s.expect::<MetadataRequest>();
-    assert!(asked.body.topics.is_none(), "all topics");
-    let body = s.world.metadata(&asked.body);
-    s.answer(&asked, body);
+    let requested = s.expect::<MetadataRequest>();
+    assert!(requested.body.topics.is_none(), "all topics");
+    let body = s.world.metadata(&requested.body);
+    s.respond(&requested, body);
     assert_eq!(s.client.cluster_id(), Some("here"));
 }

@@ -12,19 +12,19 @@ fn another_id_is_believed_at_once_when_a_leader_refuses_ours() {
     // R5 (a)
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     s.world = with_id(&s.world, 77, 4);
     poke(&mut s, t);
     s.run(Duration::from_millis(500));
     assert_eq!(s.client.freshness(t).unwrap().generation, 0, "the broker may be behind");
     let start = s.now();
-    s.refuse(&asked, 100);
+    s.refuse(&requested, 100);
     s.until("it is believed", |s| s.client.freshness(t).unwrap().generation == 1);
     assert!(start.until(s.now()) < Duration::from_millis(300));
 }
 
 #[test]
-fn the_id_before_ours_is_that_of_a_broker_behind() {
+fn the_id_before_ours_is_that_of_a_stale_broker() {
     // R5: old ids are never used again.
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let old = s.world.clone();
@@ -35,8 +35,8 @@ fn the_id_before_ours_is_that_of_a_broker_behind() {
     assert_eq!(recreated(&events(&mut s)), [4]);
     s.world = old.clone();
     poke(&mut s, t);
-    let asked = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
-    assert!((10..30).contains(&asked), "{asked} Metadata requests");
+    let requested = metadata(&mut s, Duration::from_secs(20), |_| old.clone());
+    assert!((10..30).contains(&requested), "{requested} Metadata requests");
     let reported = events(&mut s);
     assert_eq!(recreated(&reported), [0_u32; 0]);
     assert!(reported.iter().any(|e| matches!(e, Event::BrokerStale { .. })), "{reported:?}");
@@ -78,7 +78,7 @@ fn the_id_before_ours_is_believed_of_the_only_broker_in_the_end() {
 }
 
 #[test]
-fn growth_after_a_recreation_is_reported_behind_it() {
+fn growth_after_a_recreation_is_reported_after_it() {
     let (mut s, t) = ready(World::new(1).topic("t", 4));
     let _ = events(&mut s);
     s.listening = false;

@@ -35,23 +35,23 @@ fn produce(s: &mut Script, topic: TopicId) {
         Err(ProduceError::NotReady) => false,
         Err(error) => panic!("{error:?}"),
     });
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     assert_eq!(s.delivered(), [(1, Some(0))]);
 }
 
 /// Responds to Metadata requests for this time; returns how many there were.
-fn asked_metadata(s: &mut Script, time: Duration) -> usize {
-    let (mut asks, end) = (0, s.now() + time);
+fn requested_metadata(s: &mut Script, time: Duration) -> usize {
+    let (mut wants_requests, end) = (0, s.now() + time);
     while s.now() < end {
-        while let Some(asked) = s.take::<MetadataRequest>() {
-            asks += 1;
-            let answer = s.world.metadata(&asked.body);
-            s.answer(&asked, answer);
+        while let Some(requested) = s.take::<MetadataRequest>() {
+            wants_requests += 1;
+            let response = s.world.metadata(&requested.body);
+            s.respond(&requested, response);
         }
         s.run(Duration::from_millis(1));
     }
-    asks
+    wants_requests
 }
 
 /// Leaders of partitions that will be in use are kept while the response is read.
@@ -69,19 +69,19 @@ fn start_and_growth_take_one_metadata_request_each() {
             assert_eq!(s.try_produce(t, 0, "v"), Err(ProduceError::NotReady));
         }
         let what = format!("produces {produces}, reads {reads}");
-        assert_eq!(asked_metadata(&mut s, Duration::from_millis(900)), 1, "{what}");
+        assert_eq!(requested_metadata(&mut s, Duration::from_millis(900)), 1, "{what}");
         if produces {
             for index in 0..3 {
                 s.produce(t, index, "v");
             }
             s.run(Duration::from_millis(5));
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                s.acknowledge(&asked, 0);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                s.acknowledge(&requested, 0);
             }
             assert_eq!(s.delivered().len(), 3, "{what}");
         }
         s.world.grow("t", 6);
-        assert_eq!(asked_metadata(&mut s, Duration::from_millis(1500)), 1, "growth, {what}");
+        assert_eq!(requested_metadata(&mut s, Duration::from_millis(1500)), 1, "growth, {what}");
         assert_eq!(count(&s.client, t), 6);
         if produces {
             for index in 3..6 {
@@ -92,9 +92,9 @@ fn start_and_growth_take_one_metadata_request_each() {
         if reads {
             let mut fetched = BTreeSet::new();
             for _ in 0..20 {
-                if let Some(asked) = s.take::<FetchRequest>() {
-                    fetched.extend(s.wanted(&asked).into_iter().map(|(_, index, _)| index));
-                    s.give(&asked, 0, Vec::new());
+                if let Some(requested) = s.take::<FetchRequest>() {
+                    fetched.extend(s.wanted(&requested).into_iter().map(|(_, index, _)| index));
+                    s.give(&requested, 0, Vec::new());
                 }
             }
             assert_eq!(fetched, (0..6).collect(), "{what}");
@@ -173,9 +173,9 @@ fn a_forgotten_sequence_raises_the_epoch() {
         let a = s.ready("a");
         for index in 0..2 {
             s.produce(a, index, "v");
-            let asked = s.expect::<ProduceRequest>();
-            assert_eq!(s.batches(&asked)[0].place(), (epoch, 0, 1), "partition {index}");
-            s.acknowledge(&asked, 0);
+            let requested = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&requested)[0].place(), (epoch, 0, 1), "partition {index}");
+            s.acknowledge(&requested, 0);
         }
         s.client.unwatch(a);
     }
@@ -189,7 +189,7 @@ fn a_topic_stays_while_something_of_it_is_in_use() {
     // Beyond the end, where no response names it.
     let at = s.client.assign(now, a, 7, Start::Earliest).unwrap();
     s.produce(b, 0, "v");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     s.client.unwatch(a);
     s.client.unwatch(b);
     s.run(Duration::from_secs(2));
@@ -199,7 +199,7 @@ fn a_topic_stays_while_something_of_it_is_in_use() {
     s.client.unassign(now, at);
     s.run(Duration::from_millis(1));
     assert_eq!(s.client.topic_name(a), None);
-    s.acknowledge(&asked, 0);
+    s.acknowledge(&requested, 0);
     assert_eq!(s.delivered(), [(1, Some(0))]);
     s.run(Duration::from_millis(1));
     assert_eq!(s.client.topic_name(b), None);
@@ -221,7 +221,7 @@ fn a_topic_that_is_watched_again_in_time_stays() {
 
 /// Its age then starts at zero, and has the same limit as that of others.
 #[test]
-fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
+fn metadata_of_a_topic_that_is_watched_again_is_requested_when_it_is_old() {
     let world = World::new(1).topic("t", 1);
     let mut config = Config::new(world.bootstrap());
     (config.probing, config.metadata_max_age) = (Probing::Never, Duration::from_secs(3));
@@ -235,8 +235,8 @@ fn metadata_of_a_topic_that_is_watched_again_is_asked_when_it_is_old() {
     s.run(Duration::from_secs(10));
     assert_eq!(s.client.topic("t"), Ok(t));
     s.manual(ApiKey::Metadata);
-    let asked = asked_metadata(&mut s, Duration::from_secs(30));
-    assert!((9..=10).contains(&asked), "{asked} times in ten times the age");
+    let requested = requested_metadata(&mut s, Duration::from_secs(30));
+    assert!((9..=10).contains(&requested), "{requested} times in ten times the age");
 }
 
 /// Whatever the ids are: some share an entry of the index.
@@ -313,7 +313,7 @@ fn ten_thousand_topics_are_produced_to_one_after_another() {
 
 /// Responses to requests for a topic whose entry another one has by now.
 #[test]
-fn late_answers_say_nothing_about_the_topic_that_came_after() {
+fn late_responses_say_nothing_about_the_topic_that_came_after() {
     for release in [Profile::V4_4, Profile::V2_8] {
         let mut world = World::new(1).release(release).topic("a", 9).topic("b", 2);
         world.topic_mut("a").id = world.topic_mut("b").id;
@@ -336,20 +336,20 @@ fn late_answers_say_nothing_about_the_topic_that_came_after() {
 
 /// The topic is forgotten in the middle of a Metadata response about it.
 #[test]
-fn half_an_answer_says_nothing_about_the_topic_that_came_after() {
+fn half_a_response_says_nothing_about_the_topic_that_came_after() {
     let mut s = limited(World::new(1).topic("a", 40).topic("b", 2), 1, 8);
     s.manual(ApiKey::Metadata);
     let a = s.topic("a");
-    let asked = s.expect::<MetadataRequest>();
-    let answer = s.world.metadata(&asked.body);
-    let bytes = s.encoded(&asked, answer);
+    let requested = s.expect::<MetadataRequest>();
+    let response = s.world.metadata(&requested.body);
+    let bytes = s.encoded(&requested, response);
     let (front, rest) = bytes.split_at(bytes.len() / 2);
-    s.feed(asked.conn, front);
+    s.feed(requested.conn, front);
     s.client.unwatch(a);
     let b = s.client.topic("b").unwrap();
-    s.feed(asked.conn, rest);
+    s.feed(requested.conn, rest);
     assert_eq!(s.client.freshness(b), None);
-    asked_metadata(&mut s, Duration::from_millis(500));
+    requested_metadata(&mut s, Duration::from_millis(500));
     assert_eq!(count(&s.client, b), 2);
 }
 
@@ -405,8 +405,8 @@ fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
         let mut s = Script::with(world, config, &limits);
         let t = s.ready(&name);
         s.produce(t, 1, "first");
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 0);
         // Until shortly before the next probe is due.
         let sent = s.client.stats().probes.requests;
         s.until("a probe", |s| s.client.stats().probes.requests > sent);
@@ -420,8 +420,8 @@ fn a_probe_that_finds_no_memory_is_sent_when_there_is_some() {
         s.window(conn, None);
         for _ in 0..12 {
             s.run(Duration::from_millis(10));
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                s.acknowledge(&asked, 1);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                s.acknowledge(&requested, 1);
             }
         }
         assert_eq!(s.client.stats().probes.requests, sent + 1, "{release:?}");

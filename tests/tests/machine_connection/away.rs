@@ -27,29 +27,29 @@ fn an_application_that_polls_nothing_for_40_s_keeps_its_connection() {
     let t = s.ready("t");
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).expect("assigned");
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
     let batches = [Batch::new(0, &["a"]).bytes(), Batch::new(1, &["b"]).bytes()];
-    s.give(&asked, 1, vec![records(0, &batches)]);
+    s.give(&requested, 1, vec![records(0, &batches)]);
     s.run(Duration::from_secs(40));
     s.listening = true;
     s.settle();
     assert_eq!(s.records(), [(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]);
     assert_eq!(disconnected(&mut s), 0, "nobody is to blame");
     let next = s.expect::<FetchRequest>();
-    assert_eq!(next.conn, asked.conn, "the same connection goes on");
+    assert_eq!(next.conn, requested.conn, "the same connection continues");
     assert_eq!(s.wanted(&next), [("t".to_owned(), 0, 2)], "nothing is fetched twice");
     // From here on the client waits for the broker again.
     s.manual(ApiKey::Fetch);
     s.run(Duration::from_secs(29));
     assert_eq!(disconnected(&mut s), 0, "its time begins when the application is there");
     s.run(Duration::from_secs(3));
-    assert_eq!(disconnected(&mut s), 1, "who does not answer for 30 s is given up");
+    assert_eq!(disconnected(&mut s), 1, "who does not respond for 30 s is given up");
 }
 
 /// A request that follows the waiting response has as much time left as before.
 #[test]
-fn a_request_behind_an_answer_that_waits_is_given_its_time() {
+fn a_request_after_a_response_that_waits_is_given_its_time() {
     let mut s = patient(World::new(1).topic("t", 2));
     let t = s.ready("t");
     let now = s.now();
@@ -58,8 +58,8 @@ fn a_request_behind_an_answer_that_waits_is_given_its_time() {
     s.manual(ApiKey::ListOffsets);
     let now = s.now();
     s.client.seek(now, parts[1], Start::Earliest).expect("sought");
-    let asked = s.expect_within::<ListOffsetsRequest>(Duration::ZERO);
-    assert_eq!(asked.conn, fetch.conn);
+    let requested = s.expect_within::<ListOffsetsRequest>(Duration::ZERO);
+    assert_eq!(requested.conn, fetch.conn);
     s.listening = false;
     s.give(&fetch, 1, vec![records(0, &[Batch::new(0, &["a"]).bytes()])]);
     s.run(Duration::from_secs(40));
@@ -72,7 +72,7 @@ fn a_request_behind_an_answer_that_waits_is_given_its_time() {
 
 /// What has arrived while the loop was away is read before a deadline counts, although the loop
 /// checks the time first.
-fn answered_while_away(seconds: u64, acks: Acks) {
+fn responded_while_away(seconds: u64, acks: Acks) {
     let mut s = Script::with(
         World::new(1).topic("t", 1),
         Config::new("b1:9001").acks(acks).linger(Duration::ZERO),
@@ -81,11 +81,11 @@ fn answered_while_away(seconds: u64, acks: Acks) {
     s.manual(ApiKey::Produce);
     let t = s.ready("t");
     s.produce(t, 0, "x");
-    let asked = s.expect::<ProduceRequest>();
-    let answer = Script::produce_answer(&asked, 0, 7);
+    let requested = s.expect::<ProduceRequest>();
+    let response = Script::produce_response(&requested, 0, 7);
     s.sleep(Duration::from_secs(seconds));
     // It arrived long ago, and is in the socket.
-    s.answer(&asked, answer);
+    s.respond(&requested, response);
     s.run(Duration::from_secs(2));
     assert_eq!(s.delivered(), [(1, Some(7))], "away for {seconds} s");
     assert_eq!(s.failed(), [], "away for {seconds} s");
@@ -94,14 +94,14 @@ fn answered_while_away(seconds: u64, acks: Acks) {
 }
 
 #[test]
-fn an_answer_that_came_while_nobody_looked_counts() {
-    answered_while_away(40, Acks::All);
-    answered_while_away(40, Acks::Leader);
-    answered_while_away(130, Acks::All);
+fn a_response_that_came_while_the_loop_was_away_counts() {
+    responded_while_away(40, Acks::All);
+    responded_while_away(40, Acks::Leader);
+    responded_while_away(130, Acks::All);
 }
 
 #[test]
-fn a_broker_that_did_not_answer_while_nobody_looked_is_given_up_soon() {
+fn a_broker_that_did_not_respond_while_the_loop_was_away_is_given_up_soon() {
     let config = Config::new("b1:9001").linger(Duration::ZERO);
     let mut s = Script::with(World::new(1).topic("t", 1), config, &Limits::small());
     s.manual(ApiKey::Produce);
@@ -160,11 +160,11 @@ fn slow_link() -> (Script, ConnId) {
     let mut s = Script::with(world, config, &Limits::small());
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
-    s.window(asked.conn, Some(0));
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
+    s.window(requested.conn, Some(0));
     s.produce(t, 0, &"x".repeat(10_000));
-    (s, asked.conn)
+    (s, requested.conn)
 }
 
 /// A request timeout is for a peer that does not respond, not for a slow link.
@@ -177,11 +177,11 @@ fn a_request_that_leaves_slowly_is_not_given_up_while_bytes_move() {
     }
     s.run(Duration::from_secs(2));
     s.window(conn, None);
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(asked.conn, conn, "over the same connection, after 20 s");
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(requested.conn, conn, "over the same connection, after 20 s");
     s.manual(ApiKey::Metadata);
     s.run(Duration::from_millis(3800));
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!((s.delivered().len(), disconnected(&mut s)), (2, 0));
 }
 
@@ -201,11 +201,11 @@ fn a_response_that_arrives_slowly_is_not_given_up_while_bytes_move() {
     let t = s.ready("t");
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).expect("assigned");
-    let asked = s.expect::<FetchRequest>();
-    let whole = s.give_later(&asked, 1, vec![records(0, &[Batch::new(0, &["a"]).bytes()])]);
+    let requested = s.expect::<FetchRequest>();
+    let whole = s.give_later(&requested, 1, vec![records(0, &[Batch::new(0, &["a"]).bytes()])]);
     for byte in whole.chunks(whole.len() / 8) {
         s.run(Duration::from_secs(2));
-        s.feed(asked.conn, byte);
+        s.feed(requested.conn, byte);
     }
     assert_eq!(s.records(), [(0, 0, "a".to_owned())]);
     assert_eq!(disconnected(&mut s), 0);

@@ -13,7 +13,7 @@ enum Call {
     Connected(u8),
     Closed(u8),
     Receive(u8, Vec<u8>),
-    Answer(u8, Vec<u8>),
+    Response(u8, Vec<u8>),
     Received(u8, usize),
     Transmit(u8, usize),
     Transmitted(u8, usize),
@@ -35,7 +35,7 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (0..4u8).prop_map(Call::Connected),
         1 => (0..4u8).prop_map(Call::Closed),
         1 => (0..4u8, bytes.clone()).prop_map(|(c, b)| Call::Receive(c, b)),
-        6 => (0..4u8, bytes).prop_map(|(c, b)| Call::Answer(c, b)),
+        6 => (0..4u8, bytes).prop_map(|(c, b)| Call::Response(c, b)),
         1 => (0..4u8, 0..5000usize).prop_map(|(c, n)| Call::Received(c, n)),
         6 => (0..4u8, 0..400usize).prop_map(|(c, n)| Call::Transmit(c, n)),
         1 => (0..4u8, 0..400usize).prop_map(|(c, n)| Call::Transmitted(c, n)),
@@ -60,7 +60,7 @@ struct Rig {
     topics: Vec<TopicId>,
     partitions: Vec<PartitionId>,
     /// Last correlation id that was sent on each connection, taken from the bytes.
-    asked: Vec<(ConnId, Vec<u8>)>,
+    requested: Vec<(ConnId, Vec<u8>)>,
 }
 
 impl Rig {
@@ -75,7 +75,7 @@ impl Rig {
             conns: Vec::new(),
             topics: Vec::new(),
             partitions: Vec::new(),
-            asked: Vec::new(),
+            requested: Vec::new(),
         }
     }
 
@@ -101,15 +101,15 @@ impl Rig {
         let Some(slices) = self.client.poll_transmit(self.now, conn) else { return };
         let bytes: Vec<u8> = slices.flatten().copied().take(most).collect();
         self.client.handle_transmitted(self.now, conn, bytes.len());
-        match self.asked.iter_mut().find(|(c, _)| *c == conn) {
+        match self.requested.iter_mut().find(|(c, _)| *c == conn) {
             Some((_, all)) => all.extend(bytes),
-            None => self.asked.push((conn, bytes)),
+            None => self.requested.push((conn, bytes)),
         }
     }
 
     /// Responds to the oldest sent request, with a valid or invalid body.
-    fn answer(&mut self, conn: ConnId, body: &[u8]) {
-        let Some((_, all)) = self.asked.iter_mut().find(|(c, _)| *c == conn) else { return };
+    fn respond(&mut self, conn: ConnId, body: &[u8]) {
+        let Some((_, all)) = self.requested.iter_mut().find(|(c, _)| *c == conn) else { return };
         let Some(front) = all.first_chunk::<12>() else { return };
         let length = u32::from_be_bytes([front[0], front[1], front[2], front[3]]) as usize;
         let mut frame = (body.len() as u32 + 4).to_be_bytes().to_vec();
@@ -178,7 +178,7 @@ impl Rig {
             Call::Connected(c)
             | Call::Closed(c)
             | Call::Receive(c, _)
-            | Call::Answer(c, _)
+            | Call::Response(c, _)
             | Call::Received(c, _)
             | Call::Transmit(c, _)
             | Call::Transmitted(c, _) => {
@@ -195,7 +195,7 @@ impl Rig {
             Call::Connected(_) => self.client.handle_connected(now, conn),
             Call::Closed(_) => self.client.handle_closed(now, conn, CloseReason::Reset),
             Call::Receive(_, bytes) => self.receive(conn, bytes),
-            Call::Answer(_, bytes) => self.answer(conn, bytes),
+            Call::Response(_, bytes) => self.respond(conn, bytes),
             Call::Received(_, n) => self.client.handle_received(now, conn, *n),
             Call::Transmit(_, n) => self.transmit(conn, *n),
             Call::Transmitted(_, n) => self.client.handle_transmitted(now, conn, *n),

@@ -12,7 +12,7 @@ use kavka_core::{
 };
 use kavka_tests::script::fetch::refused;
 use kavka_tests::script::steps::disconnected;
-use kavka_tests::script::{Ask, Script, World};
+use kavka_tests::script::{Operation, Script, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
@@ -148,8 +148,8 @@ fn unreachable(times: &mut Times) {
         (node.up, node.why) = (false, why);
         s.manual(ApiKey::Metadata);
         s.produce(t, 0, "a");
-        let asked = s.expect::<MetadataRequest>();
-        s.answer(&asked, listed.metadata(&asked.body));
+        let requested = s.expect::<MetadataRequest>();
+        s.respond(&requested, listed.metadata(&requested.body));
         let wanted = Error::Blocked(Obstacle::Unreachable { broker: 2, why, api: None });
         times.measure(&format!("{name} of a leader"), &mut s, wanted, failed);
     }
@@ -165,8 +165,8 @@ fn not_kafka(times: &mut Times) {
         let mut s = script(one());
         s.manual(ApiKey::ApiVersions);
         s.topic("t");
-        let asked = s.expect::<ApiVersionsRequest>();
-        s.feed(asked.conn, bytes);
+        let requested = s.expect::<ApiVersionsRequest>();
+        s.feed(requested.conn, bytes);
         let wanted = peer(-1, PeerFault::NotKafka(protocol));
         times.measure(name, &mut s, wanted, stands_in_the_way);
     }
@@ -212,8 +212,8 @@ fn refusals(times: &mut Times) {
     let mut s = script(one());
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.refuse(&asked, 29);
+    let requested = s.expect::<ProduceRequest>();
+    s.refuse(&requested, 29);
     times.measure("PRODUCE denied", &mut s, Error::Broker(denied), failed);
 
     let mut world = one();
@@ -254,16 +254,16 @@ fn refused_reader(start: Start, code: i16) -> (Script, PartitionId, Api) {
 
 /// Refuses what has been requested for a partition. False: nothing was.
 fn refuse_reader(s: &mut Script, code: i16) -> bool {
-    if let Some(asked) = s.take::<FetchRequest>() {
-        s.give(&asked, 0, vec![refused(0, code)]);
+    if let Some(requested) = s.take::<FetchRequest>() {
+        s.give(&requested, 0, vec![refused(0, code)]);
         return true;
     }
-    let Some(asked) = s.take::<ListOffsetsRequest>() else { return false };
-    let mut body = s.world.offsets(&asked.body);
+    let Some(requested) = s.take::<ListOffsetsRequest>() else { return false };
+    let mut body = s.world.offsets(&requested.body);
     for at in body.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         (at.error_code, at.offset) = (code, -1);
     }
-    s.answer(&asked, body);
+    s.respond(&requested, body);
     true
 }
 
@@ -287,8 +287,8 @@ fn retried_refusals(times: &mut Times) {
         s.produce(t, 0, "a");
         let wanted = by_leader(Api::PRODUCE, code);
         times.measure(&format!("PRODUCE {code}"), &mut s, wanted, |s| {
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                s.refuse(&asked, code);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                s.refuse(&requested, code);
             }
             failed(s)
         });
@@ -329,10 +329,10 @@ fn places(times: &mut Times) {
 
 /// Responds to Metadata requests with a changed response.
 fn respond(s: &mut Script, change: impl Fn(&mut MetadataResponse)) {
-    while let Some(asked) = s.take::<MetadataRequest>() {
-        let mut body = s.world.metadata(&asked.body);
+    while let Some(requested) = s.take::<MetadataRequest>() {
+        let mut body = s.world.metadata(&requested.body);
         change(&mut body);
-        s.answer(&asked, body);
+        s.respond(&requested, body);
     }
 }
 
@@ -340,9 +340,9 @@ fn odd_metadata(times: &mut Times) {
     let mut s = script(one());
     s.manual(ApiKey::Metadata);
     s.topic("t");
-    let asked = s.expect::<MetadataRequest>();
-    let frame = [&[0, 0, 0, 12][..], &asked.correlation.to_be_bytes(), &[0xff; 8]].concat();
-    s.feed(asked.conn, &frame);
+    let requested = s.expect::<MetadataRequest>();
+    let frame = [&[0, 0, 0, 12][..], &requested.correlation.to_be_bytes(), &[0xff; 8]].concat();
+    s.feed(requested.conn, &frame);
     let wanted = peer(-1, PeerFault::Malformed(Api::METADATA));
     times.measure("malformed METADATA", &mut s, wanted, stands_in_the_way);
 
@@ -401,7 +401,7 @@ fn odd_metadata(times: &mut Times) {
 }
 
 fn is_silence(error: &Error) -> bool {
-    matches!(error, Error::Blocked(Obstacle::NoAnswer { .. }))
+    matches!(error, Error::Blocked(Obstacle::NoResponse { .. }))
 }
 
 fn another_cluster(times: &mut Times) {
@@ -411,8 +411,8 @@ fn another_cluster(times: &mut Times) {
     let mut s = Script::with(world("here"), config, &Limits::small());
     let t = s.ready("t");
     s.produce(t, 0, "its leader is known");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.world = world("there");
     s.cut_all(1);
     s.produce(t, 0, "a");
@@ -440,7 +440,7 @@ fn memory(times: &mut Times) {
 /// What a request waits for is known before the silence is reported as an event.
 #[test]
 fn a_request_without_a_response_is_named_while_it_waits() {
-    fn silent<R: Ask>(
+    fn silent<R: Operation>(
         api: ApiKey,
         name: Api,
         begin: impl Fn(&mut Script, TopicId) -> Option<PartitionId>,
@@ -458,7 +458,7 @@ fn a_request_without_a_response_is_named_while_it_waits() {
         };
         let found = found.unwrap_or_else(|| panic!("{name:?}: nothing"));
         assert!(
-            matches!(found, Obstacle::NoAnswer { api: Some(api), .. } if api == name),
+            matches!(found, Obstacle::NoResponse { api: Some(api), .. } if api == name),
             "{name:?}: {found:?}"
         );
     }
@@ -481,11 +481,11 @@ fn a_request_that_ends_the_connection_is_named() {
     s.produce(t, 0, "a");
     let mut named = [None, None];
     s.until("both are named", |s| {
-        if let Some(asked) = s.take::<FetchRequest>() {
-            s.cut(asked.conn);
+        if let Some(requested) = s.take::<FetchRequest>() {
+            s.cut(requested.conn);
         }
-        if let Some(asked) = s.take::<ProduceRequest>() {
-            s.cut(asked.conn);
+        if let Some(requested) = s.take::<ProduceRequest>() {
+            s.cut(requested.conn);
         }
         let api = |obstacle: Obstacle| match obstacle {
             Obstacle::Unreachable { broker: 1, why: CloseReason::Reset, api } => api,
@@ -508,13 +508,13 @@ fn a_peer_that_lists_no_brokers_is_tried_ever_more_slowly() {
     let mut s = script(World::new(1));
     s.manual(ApiKey::Metadata);
     s.topic("t");
-    let (end, mut asked) = (s.now() + 10 * SECOND, 0);
+    let (end, mut requested) = (s.now() + 10 * SECOND, 0);
     while s.now() < end {
-        asked += s.waiting::<MetadataRequest>();
+        requested += s.waiting::<MetadataRequest>();
         respond(&mut s, |body| body.brokers.clear());
         s.run(Duration::from_millis(5));
     }
-    assert!((5..=25).contains(&asked), "{asked} requests in 10 s");
+    assert!((5..=25).contains(&requested), "{requested} requests in 10 s");
     let reported = disconnected(&mut s);
     let all = reported.iter().all(|(_, error)| *error == Error::Peer(PeerFault::NoBrokers));
     assert!(all && !reported.is_empty(), "{reported:?}");
@@ -532,8 +532,8 @@ fn a_failed_connection_is_no_obstacle_of_all_while_another_broker_responds() {
     s.produce(t, 0, "a");
     s.produce(t, 1, "b");
     s.run(Duration::from_millis(50));
-    while let Some(asked) = s.take::<ProduceRequest>() {
-        s.acknowledge(&asked, 0);
+    while let Some(requested) = s.take::<ProduceRequest>() {
+        s.acknowledge(&requested, 0);
     }
     s.kill(2);
     s.run(2 * SECOND);

@@ -13,7 +13,7 @@ use kavka_tests::sim::Profile;
 
 /// A half-read frame must not continue in the next connection with the same entry.
 #[test]
-fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
+fn bytes_after_a_response_do_not_reach_the_next_connection() {
     let mut limits = Limits::small();
     limits.conns = 1;
     let mut config = Config::new("b1:9001").linger(Duration::ZERO);
@@ -21,38 +21,38 @@ fn bytes_behind_an_answer_do_not_reach_the_next_connection() {
     let mut s = Script::with(World::new(2).topic("t", 2), config, &limits);
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.run(Duration::from_secs(1));
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    let mut bytes = s.encoded(&asked, Script::produce_answer(&asked, 0, 1)).to_vec();
+    let requested = s.expect::<ProduceRequest>();
+    let mut bytes = s.encoded(&requested, Script::produce_response(&requested, 0, 1)).to_vec();
     // A frame that is a hundred bytes longer than its response, most of which never arrive.
     bytes[3] += 100;
     bytes.extend([0; 10]);
-    s.feed(asked.conn, &bytes);
+    s.feed(requested.conn, &bytes);
     assert_eq!((s.delivered().len() - 1, s.client.stats().trailing_bytes), (1, 100));
     // The other broker needs the only connection.
     s.produce(t, 1, "b");
-    let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(200));
-    assert_eq!((asked.node, disconnected(&mut s)), (2, vec![]));
+    let requested = s.expect_within::<ProduceRequest>(Duration::from_millis(200));
+    assert_eq!((requested.node, disconnected(&mut s)), (2, vec![]));
 }
 
 /// Newer brokers may append fields; the response after them is read nevertheless.
 #[test]
-fn bytes_behind_an_answer_are_passed_in_any_pieces() {
+fn bytes_after_a_response_are_passed_in_any_pieces() {
     for last in [0, 4, 10] {
         let (mut s, t) = warm();
-        let asked = send(&mut s, t, &["a"]).remove(0);
-        let mut bytes = s.encoded(&asked, Script::produce_answer(&asked, 0, 1)).to_vec();
+        let requested = send(&mut s, t, &["a"]).remove(0);
+        let mut bytes = s.encoded(&requested, Script::produce_response(&requested, 0, 1)).to_vec();
         bytes[3] += 10;
         bytes.extend([0; 10]);
         let (front, rest) = bytes.split_at(bytes.len() - last);
-        s.feed(asked.conn, front);
-        s.feed(asked.conn, rest);
+        s.feed(requested.conn, front);
+        s.feed(requested.conn, rest);
         assert_eq!((s.delivered().len(), s.client.stats().trailing_bytes), (1, 10));
         let next = send(&mut s, t, &["b"]).remove(0);
-        assert_eq!(next.conn, asked.conn);
+        assert_eq!(next.conn, requested.conn);
         s.acknowledge(&next, 2);
         assert_eq!((s.delivered().len(), disconnected(&mut s)), (1, vec![]), "{last} bytes");
     }
@@ -67,25 +67,25 @@ fn a_frame_far_larger_than_the_buffer_is_read() {
     let t = s.ready("t");
     assert_eq!(s.client.freshness(t).map(|f| f.partitions), Some(10_000));
     s.produce(t, 9_999, "a");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].partition, 9_999);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].partition, 9_999);
 }
 
 #[test]
 fn an_admin_request_follows_the_controller() {
     let mut s = Script::new(World::new(2).topic("t", 1).release(Profile::V2_8));
     s.ready("t");
-    let ask =
+    let operation =
         Admin::CreateTopic { name: "new", partitions: 1, replication_factor: 1, configs: &[] };
     let now = s.now();
-    s.client.admin(now, &ask).expect("taken");
+    s.client.admin(now, &operation).expect("taken");
     for code in [41, 0] {
-        let asked = s.expect::<CreateTopicsRequest>();
+        let requested = s.expect::<CreateTopicsRequest>();
         let topic =
             kafka_protocol::messages::create_topics_response::CreatableTopicResult::default()
-                .with_name(asked.body.topics[0].name.clone())
+                .with_name(requested.body.topics[0].name.clone())
                 .with_error_code(code);
-        s.answer(&asked, CreateTopicsResponse::default().with_topics(vec![topic]));
+        s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![topic]));
     }
     let done = s.take_reported(|reported| match reported {
         Reported::Done { result, .. } => Some(*result),
@@ -114,15 +114,15 @@ fn an_unknown_or_late_connection_id_means_nothing() {
 }
 
 #[test]
-fn tagged_fields_that_nobody_knows_are_counted() {
+fn tagged_fields_that_are_not_known_are_counted() {
     let mut s = Script::new(World::new(1).topic("t", 2));
     s.manual(ApiKey::Metadata);
     s.topic("t");
-    let asked = s.expect::<MetadataRequest>();
-    let mut answer = s.world.metadata(&asked.body);
-    answer.unknown_tagged_fields.insert(77, Bytes::from_static(b"from the future"));
-    answer.topics[0].unknown_tagged_fields.insert(78, Bytes::new());
-    s.answer(&asked, answer);
+    let requested = s.expect::<MetadataRequest>();
+    let mut response = s.world.metadata(&requested.body);
+    response.unknown_tagged_fields.insert(77, Bytes::from_static(b"from the future"));
+    response.topics[0].unknown_tagged_fields.insert(78, Bytes::new());
+    s.respond(&requested, response);
     assert_eq!(s.client.stats().unknown_tags, 2);
 }
 
@@ -139,36 +139,36 @@ fn late_news_of_a_connection_does_not_reach_the_next_one_in_its_place() {
     assert!(s.client.recv_buffer(old).is_empty());
     assert!(s.client.address(old).is_none());
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     assert_eq!((s.delivered().len(), s.connects.len()), (1, 2));
 }
 
 #[test]
-fn an_answer_that_its_frame_cuts_short_ends_the_connection() {
+fn a_response_that_its_frame_cuts_short_ends_the_connection() {
     let mut s = Script::new(World::new(1).topic("t", 3));
     s.manual(ApiKey::Metadata);
     s.topic("t");
-    let asked = s.expect::<MetadataRequest>();
-    let body = s.world.metadata(&asked.body);
-    let mut bytes = s.encoded(&asked, body).to_vec();
+    let requested = s.expect::<MetadataRequest>();
+    let body = s.world.metadata(&requested.body);
+    let mut bytes = s.encoded(&requested, body).to_vec();
     bytes.truncate(bytes.len() - 9);
     let length = u32::try_from(bytes.len() - 4).expect("short").to_be_bytes();
     bytes[..4].copy_from_slice(&length);
-    s.feed(asked.conn, &bytes);
+    s.feed(requested.conn, &bytes);
     assert_eq!(disconnected(&mut s), [(-1, Error::Peer(PeerFault::Malformed(Api::METADATA)))]);
 }
 
 /// A throttled client stays quiet; brokers before these versions wait themselves (KIP-219).
 #[test]
-fn a_throttled_answer_is_followed_by_quiet_since_the_version_that_says_so() {
+fn a_throttled_response_is_followed_by_quiet_since_the_version_that_says_so() {
     for (version, pause, quiet) in [(7, 300, 0), (8, 300, 300), (11, 300, 300), (11, 1, 1)] {
         let world = World::new(1).release(Profile::V2_4).topic("t", 1);
         let (mut s, _) = reading_with(world.at_most(ApiKey::Fetch, version), |config| config);
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(asked.version, version);
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(requested.version, version);
         let body = FetchResponse::default().with_session_id(7).with_throttle_time_ms(pause);
-        s.answer(&asked, body);
+        s.respond(&requested, body);
         let start = s.now();
         s.expect::<FetchRequest>();
         assert_eq!(start.until(s.now()).as_millis(), quiet, "Fetch {version}");
@@ -178,10 +178,10 @@ fn a_throttled_answer_is_followed_by_quiet_since_the_version_that_says_so() {
         let mut s = configured(world.at_most(ApiKey::Produce, version), |_| ());
         let t = s.ready("t");
         warm_up(&mut s, t, 0);
-        let asked = send(&mut s, t, &["a"]).remove(0);
-        assert_eq!(asked.version, version);
-        let body = Script::produce_answer(&asked, 0, 1).with_throttle_time_ms(300);
-        s.answer(&asked, body);
+        let requested = send(&mut s, t, &["a"]).remove(0);
+        assert_eq!(requested.version, version);
+        let body = Script::produce_response(&requested, 0, 1).with_throttle_time_ms(300);
+        s.respond(&requested, body);
         let start = s.now();
         s.produce(t, 0, "b");
         s.expect::<ProduceRequest>();

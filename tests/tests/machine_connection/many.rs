@@ -13,10 +13,10 @@ fn serve(s: &mut Script, time: Duration) -> BTreeSet<i32> {
     while s.now() < end {
         s.run(Duration::from_millis(50));
         // Requests sent in return wait for the next round.
-        let asked: Vec<_> = core::iter::from_fn(|| s.take::<FetchRequest>()).collect();
-        for asked in asked {
-            nodes.insert(asked.node);
-            s.give(&asked, 0, Vec::new());
+        let requested: Vec<_> = core::iter::from_fn(|| s.take::<FetchRequest>()).collect();
+        for requested in requested {
+            nodes.insert(requested.node);
+            s.give(&requested, 0, Vec::new());
         }
     }
     nodes

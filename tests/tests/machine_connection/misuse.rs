@@ -20,9 +20,9 @@ fn under_way() -> (Script, ConnId) {
     s.manual(ApiKey::Produce);
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     assert_eq!(count(&s), (0, None), "the script's loop makes no mistake");
-    (s, asked.conn)
+    (s, requested.conn)
 }
 
 fn count(s: &Script) -> (u32, Option<Misuse>) {
@@ -34,8 +34,8 @@ fn count(s: &Script) -> (u32, Option<Misuse>) {
 fn ends_by(s: &mut Script, misuse: Misuse) {
     assert_eq!(disconnected(s), [Error::Caller(misuse)]);
     assert_eq!(count(s), (1, Some(misuse)));
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     assert_eq!(s.delivered().len(), 1);
     assert_eq!(count(s).0, 1, "and no second time");
 }
@@ -73,17 +73,17 @@ fn a_response_to_what_was_not_reported_as_transmitted_is_the_loops_mistake() {
     let mut s = Script::new(World::new(1).topic("t", 1));
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
-    let conn = asked.conn;
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
+    let conn = requested.conn;
     s.window(conn, Some(0));
     s.produce(t, 0, "b");
     s.settle();
     let bytes: Vec<u8> =
         s.client.poll_transmit(s.now(), conn).unwrap().flatten().copied().collect();
-    let mut answer = vec![0, 0, 0, 20];
-    answer.extend(&bytes[8..12]);
-    s.feed(conn, &answer);
+    let mut response = vec![0, 0, 0, 20];
+    response.extend(&bytes[8..12]);
+    s.feed(conn, &response);
     assert_eq!(disconnected(&mut s), [Error::Caller(Misuse::Unreported)]);
     assert_eq!(count(&s), (1, Some(Misuse::Unreported)));
 }
@@ -95,11 +95,11 @@ fn a_response_of_another_connection_is_the_loops_mistake() {
     let t = s.ready("t");
     s.produce(t, 0, "a");
     s.produce(t, 1, "b");
-    let asked = [s.expect::<ProduceRequest>(), s.expect::<ProduceRequest>()];
-    assert_ne!(asked[0].conn, asked[1].conn);
-    let mut answer = vec![0, 0, 0, 20];
-    answer.extend(asked[0].correlation.to_be_bytes());
-    s.feed(asked[1].conn, &answer);
+    let requested = [s.expect::<ProduceRequest>(), s.expect::<ProduceRequest>()];
+    assert_ne!(requested[0].conn, requested[1].conn);
+    let mut response = vec![0, 0, 0, 20];
+    response.extend(requested[0].correlation.to_be_bytes());
+    s.feed(requested[1].conn, &response);
     assert_eq!(disconnected(&mut s), [Error::Caller(Misuse::OtherConnection)]);
     assert_eq!(count(&s), (1, Some(Misuse::OtherConnection)));
 }
@@ -116,14 +116,14 @@ fn bytes_of_a_connection_that_was_closed_are_counted() {
     assert_eq!(count(&s).0, 0, "nothing was received");
     s.client.handle_received(s.now(), conn, 8);
     assert_eq!(count(&s), (1, Some(Misuse::Ended)));
-    let asked = s.expect::<ProduceRequest>();
-    s.client.handle_closed(s.now(), asked.conn, CloseReason::Reset);
-    s.client.handle_received(s.now(), asked.conn, 8);
+    let requested = s.expect::<ProduceRequest>();
+    s.client.handle_closed(s.now(), requested.conn, CloseReason::Reset);
+    s.client.handle_received(s.now(), requested.conn, 8);
     assert_eq!(count(&s), (2, Some(Misuse::Ended)), "and after handle_closed");
 }
 
 #[test]
-fn a_loop_that_never_polls_for_bytes_is_not_a_broker_that_does_not_answer() {
+fn a_loop_that_never_polls_for_bytes_is_not_a_broker_that_does_not_respond() {
     let storage = Storage::heap(&Limits::small());
     let mut client = Client::new(Config::new("a:1"), storage, [1; 32]).expect("a client");
     client.topic("t").expect("watched");
@@ -173,8 +173,8 @@ fn a_clock_that_stands_is_noticed_by_the_responses_that_arrive_meanwhile() {
             s.produce(t, 0, "a");
             // The first needs a producer id.
             let patience = Duration::from_millis(if n == 0 { 1000 } else { 0 });
-            let asked = s.expect_within::<ProduceRequest>(patience);
-            s.acknowledge(&asked, n);
+            let requested = s.expect_within::<ProduceRequest>(patience);
+            s.acknowledge(&requested, n);
         }
         let expected = if stands { (1, Some(Misuse::ClockStopped)) } else { (0, None) };
         assert_eq!(count(&s), expected);

@@ -97,7 +97,7 @@ fn a_partition_whose_leader_gives_no_records_says_so_once() {
 
 /// KIP-35: both ends of a range count.
 #[test]
-fn nothing_is_asked_in_a_version_below_the_brokers_lowest() {
+fn nothing_is_requested_in_a_version_below_the_brokers_lowest() {
     let mut world = World::new(1).topic("t", 1);
     world.offers.push((ApiKey::CreateTopics, 5, 7));
     world.offers.push((ApiKey::Fetch, 13, 18));
@@ -155,11 +155,11 @@ fn a_peer_that_greets_and_goes_is_tried_ever_more_slowly() {
     s.topic("t");
     let end = s.now() + Duration::from_secs(10);
     while s.now() < end {
-        let Some(asked) = s.take::<MetadataRequest>() else {
+        let Some(requested) = s.take::<MetadataRequest>() else {
             s.run(Duration::from_millis(5));
             continue;
         };
-        s.cut(asked.conn);
+        s.cut(requested.conn);
     }
     let connects = s.connects.len();
     assert!((8..=20).contains(&connects), "{connects} connections in 10 s");
@@ -178,14 +178,14 @@ fn a_broker_that_responds_again_is_reconnected_soon() {
     let mut s = Script::new(world);
     let t = s.ready("t");
     s.produce(t, 0, "leaders are known");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.kill(2);
     s.produce(t, 0, "waits");
     s.run(Duration::from_secs(20));
     s.world.node(2).up = true;
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 1);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 1);
     s.cut_all(2);
     s.produce(t, 0, "again");
     let since = s.now();
@@ -203,14 +203,14 @@ fn a_broker_whose_metadata_is_damaged_is_tried_ever_more_slowly() {
     let end = s.now() + Duration::from_secs(10);
     let before = s.connects.len();
     while s.now() < end {
-        let Some(asked) = s.take::<MetadataRequest>() else {
+        let Some(requested) = s.take::<MetadataRequest>() else {
             s.run(Duration::from_millis(5));
             continue;
         };
         let mut frame = vec![0, 0, 0, 12];
-        frame.extend(asked.correlation.to_be_bytes());
+        frame.extend(requested.correlation.to_be_bytes());
         frame.extend([0xff; 8]);
-        s.feed(asked.conn, &frame);
+        s.feed(requested.conn, &frame);
     }
     let connects = s.connects.len() - before;
     assert!((6..=25).contains(&connects), "{connects} connections in 10 s, {t:?}");
@@ -245,10 +245,10 @@ fn only_a_missing_throttle_time_is_tolerated() {
             s.manual(ApiKey::ApiVersions);
             s.piece = piece;
             s.topic("t");
-            let asked = s.expect::<ApiVersionsRequest>();
+            let requested = s.expect::<ApiVersionsRequest>();
             let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-            let frame = [&length[..], &asked.correlation.to_be_bytes(), &body].concat();
-            s.feed(asked.conn, &frame);
+            let frame = [&length[..], &requested.correlation.to_be_bytes(), &body].concat();
+            s.feed(requested.conn, &frame);
             s.run(Duration::from_millis(20));
             let bad = !disconnected(&mut s).is_empty();
             assert_eq!(bad, !good, "{name}, in pieces of {piece}");
@@ -259,7 +259,7 @@ fn only_a_missing_throttle_time_is_tolerated() {
 /// The error is enough: version 0 is requested next. librdkafka's mock cluster writes an array's
 /// length in one format and the rest in the other.
 #[test]
-fn what_stands_behind_an_unknown_version_does_not_matter() {
+fn what_follows_an_unknown_version_does_not_matter() {
     let of_the_mock = vec![0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0];
     let mut cases: Vec<Vec<u8>> = (2..of_the_mock.len()).map(|n| of_the_mock[..n].into()).collect();
     cases.push(of_the_mock);
@@ -270,12 +270,16 @@ fn what_stands_behind_an_unknown_version_does_not_matter() {
             s.manual(ApiKey::ApiVersions);
             s.piece = piece;
             s.topic("t");
-            let asked = s.expect::<ApiVersionsRequest>();
+            let requested = s.expect::<ApiVersionsRequest>();
             let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-            let frame = [&length[..], &asked.correlation.to_be_bytes(), &body].concat();
-            s.feed(asked.conn, &frame);
+            let frame = [&length[..], &requested.correlation.to_be_bytes(), &body].concat();
+            s.feed(requested.conn, &frame);
             let next = s.expect::<ApiVersionsRequest>();
-            assert_eq!((next.conn, next.version), (asked.conn, 0), "{body:?}, pieces of {piece}");
+            assert_eq!(
+                (next.conn, next.version),
+                (requested.conn, 0),
+                "{body:?}, pieces of {piece}"
+            );
         }
     }
 }
@@ -291,6 +295,6 @@ fn a_missing_api_costs_no_loop() {
         s.run(Duration::from_millis(100));
     }
     assert_eq!(failed(&mut s).len(), 20);
-    let asked = s.client.stats().requests - before;
-    assert!((1..40).contains(&asked), "{asked} requests");
+    let requested = s.client.stats().requests - before;
+    assert!((1..40).contains(&requested), "{requested} requests");
 }

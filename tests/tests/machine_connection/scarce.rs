@@ -27,12 +27,12 @@ fn turns(conns: usize, hanging: Option<i32>) -> [u32; 3] {
                 *waiting += 1;
             }
         }
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            for batch in s.batches(&asked) {
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&requested) {
                 sent[batch.partition as usize] += 1;
                 waiting[batch.partition as usize] -= batch.header.count;
             }
-            s.acknowledge(&asked, 0);
+            s.acknowledge(&requested, 0);
         }
         s.run(Duration::from_millis(10));
     }
@@ -69,7 +69,7 @@ fn over_one_connection_a_fetch_waits_100_ms_at_most() {
         let t = s.ready("t");
         let now = s.now();
         s.client.assign(now, t, 0, Start::Earliest).unwrap();
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(asked.body.max_wait_ms, wait, "{conns} connections");
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(requested.body.max_wait_ms, wait, "{conns} connections");
     }
 }

@@ -23,7 +23,7 @@ fn ended(s: &mut Script) -> Vec<(i32, Error)> {
 
 /// A broker that accepts and stays silent, and one that is a black hole.
 #[test]
-fn a_broker_that_does_not_answer_is_reported_after_seconds() {
+fn a_broker_that_does_not_respond_is_reported_after_seconds() {
     for hangs in [false, true] {
         let mut world = World::new(1).topic("t", 1);
         world.node(1).hangs = hangs;
@@ -61,7 +61,7 @@ fn config(world: &World, idempotence: bool) -> Config<'static> {
 
 /// A middle box drops the connection: probes over another one get responses, the batch does not.
 #[test]
-fn a_dead_connection_is_given_up_while_others_are_answered() {
+fn a_dead_connection_is_given_up_while_others_get_responses() {
     for idempotence in [true, false] {
         let world = World::new(1).topic("t", 1);
         let config = config(&world, idempotence);
@@ -79,7 +79,7 @@ fn a_dead_connection_is_given_up_while_others_are_answered() {
             let again = s.expect::<ProduceRequest>();
             let after = begun.until(s.now());
             assert!(after < SECOND * 13, "sent again after {after:?}");
-            let [lost, again] = [&lost, &again].map(|asked| s.batches(asked)[0].header);
+            let [lost, again] = [&lost, &again].map(|requested| s.batches(requested)[0].header);
             assert_eq!(
                 (lost.producer_id, lost.producer_epoch, lost.base_sequence),
                 (again.producer_id, again.producer_epoch, again.base_sequence),
@@ -113,10 +113,10 @@ fn a_request_that_leaves_slowly_is_no_silence() {
                 s.window(first.conn, Some(1100));
             }
             s.window(first.conn, None);
-            let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+            let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
             let at = format!("timeout {timeout} s, a piece each {pause} s");
-            assert_eq!(asked.conn, first.conn, "{at}: over the same connection");
-            s.acknowledge(&asked, 1);
+            assert_eq!(requested.conn, first.conn, "{at}: over the same connection");
+            s.acknowledge(&requested, 1);
             assert_eq!(s.delivered().len(), 2, "{at}");
             assert_eq!(ended(&mut s), [], "{at}");
             let reported = unresponsive(&mut s).len();

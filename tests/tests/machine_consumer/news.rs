@@ -28,32 +28,32 @@ fn take_news(s: &mut Script, time: Duration) -> Vec<u32> {
 }
 
 #[test]
-fn records_wait_in_the_buffer_for_as_long_as_nobody_takes_them() {
+fn records_wait_in_the_buffer_for_as_long_as_no_application_takes_them() {
     let (mut s, _) = reading(1, 2);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
     let both =
         vec![records(0, &[batch(0, &["a"]), batch(1, &["b"])]), records(1, &[batch(0, &["c"])])];
-    s.give(&asked, 7, both);
+    s.give(&requested, 7, both);
     let now = s.now();
     assert!(s.client.poll_news(now).is_none());
     let due = s.client.poll_timeout();
     assert!(due.is_none_or(|due| due > now), "records are no reason to look at once");
     take_news(&mut s, Duration::from_secs(20));
-    s.none::<FetchRequest>("the answer to the last one was not read");
+    s.none::<FetchRequest>("the response to the last one was not read");
     s.listening = true;
     let read: Vec<_> = s.records().into_iter().map(|(.., value)| value).collect();
     assert_eq!(read, ["a", "b", "c"]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(asked.body.session_epoch, 1, "the session continues");
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(requested.body.session_epoch, 1, "the session continues");
 }
 
 #[test]
 fn growth_is_reported_while_records_wait() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     s.world.grow("t", 3);
     assert_eq!(take_news(&mut s, Duration::from_secs(5)), [3]);
 }
@@ -67,14 +67,14 @@ fn over_the_only_connection_nothing_is_fetched_again_before_records_are_taken() 
     let t = s.ready("t");
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     take_news(&mut s, Duration::from_secs(20));
     s.none::<FetchRequest>("what nobody takes would be thrown away again");
     s.listening = true;
-    let asked = s.expect_within::<FetchRequest>(Duration::ZERO);
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    let requested = s.expect_within::<FetchRequest>(Duration::ZERO);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), [(0, 0, "a".into())]);
 }
 
@@ -88,12 +88,12 @@ fn each_of_several_connections_is_freed_after_a_second_of_its_own() {
     let first = fetch_at(&mut s, 1);
     let second = fetch_at(&mut s, 2);
     s.produce(t, 0, "x");
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(asked.conn, first.conn, "one connection for everything");
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(requested.conn, first.conn, "one connection for everything");
     s.listening = false;
     take_news(&mut s, Duration::from_millis(50));
     s.give(&first, 7, vec![records(0, &[batch(0, &["a"])])]);
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     let start = s.now();
     take_news(&mut s, Duration::from_millis(400));
     s.give(&second, 8, vec![records(1, &[batch(0, &["b"])])]);
@@ -121,18 +121,18 @@ fn acknowledgements_and_probes_are_on_time_while_records_wait() {
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
     s.produce(t, 0, "a producer id");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     take_news(&mut s, Duration::from_secs(1));
     let probes = s.client.stats().probes.requests;
     for turn in 0..20 {
         s.produce(t, 0, "b");
         let produced = s.now();
-        let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
-        s.acknowledge(&asked, turn + 1);
+        let requested = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
+        s.acknowledge(&requested, turn + 1);
         let now = s.now();
         let news = s.client.poll_news(now).map(|(event, _)| event);
         let delivered = matches!(news, Some(Event::Delivered { count: 1, .. }));

@@ -40,24 +40,24 @@ fn wanted(offsets: core::ops::Range<i64>) -> Vec<(i64, String)> {
 fn messages_are_records_in_any_pieces() {
     for piece in [1, 7, 30, 100, usize::MAX] {
         let (mut s, parts) = reading(1, 1);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         s.piece = piece;
-        s.give(&asked, 0, vec![records(0, &upgraded())]);
+        s.give(&requested, 0, vec![records(0, &upgraded())]);
         s.run(kavka_core::Duration::from_millis(20));
         assert_eq!(values(&mut s), wanted(0..9), "in pieces of {piece}");
         assert_eq!(s.client.position(parts[0]), Some(9), "in pieces of {piece}");
         s.piece = usize::MAX;
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(s.wanted(&asked), [("t".into(), 0, 9)], "in pieces of {piece}");
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&requested), [("t".into(), 0, 9)], "in pieces of {piece}");
     }
 }
 
 #[test]
 fn messages_that_came_together_are_one_batch() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     (s.listening, s.watching) = (false, false);
-    s.give(&asked, 0, vec![records(0, &upgraded())]);
+    s.give(&requested, 0, vec![records(0, &upgraded())]);
     let (now, mut got) = (s.now(), Vec::new());
     while let Some((event, _)) = s.client.poll_event(now) {
         let Event::Records(batch) = event else { continue };
@@ -80,8 +80,8 @@ fn a_cut_message_is_fetched_again() {
     for magic in [0, 1] {
         let (whole, next) = (plain(magic, 0..2), message(magic, 2).bytes());
         for cut in 1..next.len() {
-            let (asked, got, reported) = after(&[whole.clone(), next.slice(..cut)]);
-            assert_eq!((asked, got), (Some(2), wanted(0..2)), "magic {magic}, cut at {cut}");
+            let (requested, got, reported) = after(&[whole.clone(), next.slice(..cut)]);
+            assert_eq!((requested, got), (Some(2), wanted(0..2)), "magic {magic}, cut at {cut}");
             let troubled = reported.iter().any(|event| {
                 matches!(event, Event::Corrupt { .. } | Event::PartitionFailed { .. })
             });
@@ -101,9 +101,9 @@ fn what_is_before_the_position_is_dropped() {
             let now = s.now();
             s.client.seek(now, parts[0], Start::Offset(start)).unwrap();
             s.cut_all(1);
-            let asked = s.expect::<FetchRequest>();
+            let requested = s.expect::<FetchRequest>();
             (s.listening, s.watching) = (false, false);
-            s.give(&asked, 0, vec![records(0, &log)]);
+            s.give(&requested, 0, vec![records(0, &log)]);
             assert_eq!(unpack_all(&mut s, 1 << 12).0, wanted(start..9), "magic {magic}");
             assert_eq!(s.client.position(parts[0]), Some(9), "magic {magic}");
         }
@@ -147,9 +147,9 @@ fn unpack_all(s: &mut Script, room: usize) -> (Vec<(i64, String)>, Vec<String>) 
 
 fn unpacking(log: &[Bytes], room: usize) -> (Script, PartitionId, Vec<(i64, String)>, Vec<String>) {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     (s.listening, s.watching) = (false, false);
-    s.give(&asked, 0, vec![records(0, log)]);
+    s.give(&requested, 0, vec![records(0, log)]);
     let (got, failed) = unpack_all(&mut s, room);
     (s, parts[0], got, failed)
 }
@@ -168,8 +168,8 @@ fn compressed_messages_are_unpacked() {
             let (mut s, at, got, failed) = unpacking(&log, 1 << 12);
             assert_eq!((got, failed), (wanted(0..10), vec![]), "magic {magic}, {codec}");
             assert_eq!(s.client.position(at), Some(10), "magic {magic}, {codec}");
-            let asked = s.expect::<FetchRequest>();
-            assert_eq!(s.wanted(&asked), [("t".into(), 0, 10)], "magic {magic}, {codec}");
+            let requested = s.expect::<FetchRequest>();
+            assert_eq!(s.wanted(&requested), [("t".into(), 0, 10)], "magic {magic}, {codec}");
         }
     }
 }
@@ -182,9 +182,9 @@ fn without_a_decoder_the_codec_is_named() {
     };
     for magic in [0, 1] {
         let (mut s, _) = reading_with(World::new(1).topic("t", 1), without);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         let log = [plain(magic, 0..2), packed(magic, 2..5, Codec::Snappy)];
-        s.give(&asked, 0, vec![records(0, &log)]);
+        s.give(&requested, 0, vec![records(0, &log)]);
         assert_eq!(values(&mut s), wanted(0..2), "magic {magic}");
         assert_eq!(corrupt(&events(&mut s)), [(2, 5, Unreadable::Compressed(2))], "magic {magic}");
         s.none::<FetchRequest>("the partition waits for a seek");
@@ -232,8 +232,8 @@ fn a_bad_message_parks_its_partition_there() {
         for (name, bad, why, continues) in cases {
             // What follows is long enough for any format.
             let log = [plain(magic, 0..2), bad, plain(magic, 3..9), batch(9, &["value 9"])];
-            let (asked, got, reported) = after(&log);
-            assert_eq!((asked, got), (None, wanted(0..2)), "{name}, magic {magic}");
+            let (requested, got, reported) = after(&log);
+            assert_eq!((requested, got), (None, wanted(0..2)), "{name}, magic {magic}");
             let found = corrupt(&reported);
             assert_eq!(found, [(2, continues, Unreadable::Malformed(why))], "{name}, {magic}");
         }
@@ -244,23 +244,23 @@ fn a_bad_message_parks_its_partition_there() {
 #[test]
 fn damage_in_one_partition_is_its_own_trouble() {
     let (mut s, parts) = reading(1, 2);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let mut bad = message(1, 0).bytes().to_vec();
     *bad.last_mut().unwrap() ^= 1;
     let parts_given = vec![records(0, &[bad.into()]), records(1, &[plain(0, 0..2)])];
-    s.give(&asked, 0, parts_given);
+    s.give(&requested, 0, parts_given);
     assert_eq!(s.records(), [(1, 0, "value 0".into()), (1, 1, "value 1".into())]);
     assert_eq!(s.client.position(parts[0]), Some(0));
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 2)]);
-    s.give(&asked, 0, vec![]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 2)]);
+    s.give(&requested, 0, vec![]);
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(1)).unwrap();
     s.until("it is fetched", |s| {
-        s.take::<FetchRequest>().is_some_and(|asked| {
-            let wants = s.wanted(&asked).contains(&("t".into(), 0, 1));
+        s.take::<FetchRequest>().is_some_and(|requested| {
+            let wants = s.wanted(&requested).contains(&("t".into(), 0, 1));
             let given = if wants { vec![records(0, &[plain(1, 1..2)])] } else { vec![] };
-            s.give(&asked, 0, given);
+            s.give(&requested, 0, given);
             wants
         })
     });
@@ -277,10 +277,10 @@ fn a_message_larger_than_the_buffer_is_reported() {
         let t = s.ready("t");
         let now = s.now();
         s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         let large = Message { value: Some(vec![b'x'; 5000].into()), ..message(magic, 2) };
         let needed = large.bytes().len();
-        s.give(&asked, 0, vec![records(0, &[plain(magic, 0..2), large.bytes()])]);
+        s.give(&requested, 0, vec![records(0, &[plain(magic, 0..2), large.bytes()])]);
         assert_eq!(values(&mut s), wanted(0..2), "magic {magic}");
         let reported = events(&mut s);
         let found = reported.iter().find_map(|event| match *event {
@@ -329,8 +329,8 @@ fn a_compressed_message_that_cannot_be_read_is_parked() {
         s.none::<FetchRequest>("the partition waits for a seek");
         let now = s.now();
         s.client.seek(now, at, Start::Offset(5)).unwrap();
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(s.wanted(&asked), [("t".into(), 0, 5)], "{name}");
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&requested), [("t".into(), 0, 5)], "{name}");
     }
 }
 

@@ -24,19 +24,19 @@ fn the_first_batch_of_each_partition_is_checked() {
         *bytes.last_mut().unwrap() ^= 1;
         bytes.into()
     };
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let entries = vec![
         records(0, &[bad(0, "a"), good(1, "b")]),
         records(1, &[good(0, "c")]),
         records(2, &[bad(0, "d")]),
     ];
-    s.give(&asked, 0, entries);
+    s.give(&requested, 0, entries);
     assert_eq!(s.records(), [(1, 0, "c".into())]);
     assert_eq!(corrupt(&mut s), [(parts[0], 0, 1), (parts[2], 0, 1)]);
     // The next response begins with a bad batch, where the last ended with a good one.
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
-    s.give(&asked, 0, vec![records(1, &[bad(1, "e"), good(2, "f")])]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 1)]);
+    s.give(&requested, 0, vec![records(1, &[bad(1, "e"), good(2, "f")])]);
     assert_eq!(s.records(), []);
     assert_eq!(corrupt(&mut s), [(parts[1], 1, 2)]);
     s.none::<FetchRequest>("all three wait for a seek");
@@ -78,27 +78,27 @@ fn damaged() -> Vec<(&'static str, Bytes, i64)> {
 fn damage_inside_a_batch_parks_its_partition_there() {
     for (what, bad, good) in damaged() {
         let (mut s, parts) = reading(1, 2);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         let after = batch(3, &["d"]);
         let entries =
             vec![records(0, &[bad.clone(), after.clone()]), records(1, &[batch(0, &["e"])])];
-        s.give(&asked, 0, entries);
+        s.give(&requested, 0, entries);
         let mut got = s.records();
         assert_eq!(got.pop(), Some((1, 0, "e".into())), "{what}: the other partition");
         let offsets: Vec<_> = got.iter().map(|(_, offset, _)| *offset).collect();
         assert_eq!(offsets, (0..good).collect::<Vec<_>>(), "{what}");
         assert_eq!(corrupt(&mut s), [(parts[0], good, 3)], "{what}");
         assert_eq!(s.client.position(parts[0]), Some(good), "{what}");
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)], "{what}: the other one is read on");
-        s.give(&asked, 0, vec![]);
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&requested), [("t".into(), 1, 1)], "{what}: the other one is read on");
+        s.give(&requested, 0, vec![]);
         let now = s.now();
         s.client.seek(now, parts[0], Start::Offset(3)).unwrap();
         s.until("it is fetched", |s| {
-            s.take::<FetchRequest>().is_some_and(|asked| {
-                let wants = s.wanted(&asked).contains(&("t".into(), 0, 3));
+            s.take::<FetchRequest>().is_some_and(|requested| {
+                let wants = s.wanted(&requested).contains(&("t".into(), 0, 3));
                 s.give(
-                    &asked,
+                    &requested,
                     0,
                     if wants { vec![records(0, std::slice::from_ref(&after))] } else { vec![] },
                 );
@@ -138,8 +138,8 @@ fn damage_is_reported_at_the_first_record_that_was_not_read() {
         let now = s.now();
         s.client.seek(now, parts[0], Start::Offset(start)).unwrap();
         s.cut_all(1);
-        let asked = s.expect::<FetchRequest>();
-        s.give(&asked, 0, vec![records(0, &[bad])]);
+        let requested = s.expect::<FetchRequest>();
+        s.give(&requested, 0, vec![records(0, &[bad])]);
         let got: Vec<_> = s.records().iter().map(|(_, offset, _)| *offset).collect();
         assert_eq!(got, read, "from {start}");
         assert_eq!(corrupt(&mut s), [(parts[0], parked, 3)], "from {start}");
@@ -151,20 +151,20 @@ fn damage_is_reported_at_the_first_record_that_was_not_read() {
 fn a_damaged_batch_that_is_held_is_reported_when_it_is_read() {
     let (mut s, parts) = reading(1, 1);
     let (_, bad, _) = damaged().swap_remove(0);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.hook = Some(Box::new(|event, commands| {
         if let Event::Records(batch) = event {
             commands.hold(batch.partition(), batch.position());
         }
     }));
-    s.give(&asked, 0, vec![records(0, std::slice::from_ref(&bad))]);
+    s.give(&requested, 0, vec![records(0, std::slice::from_ref(&bad))]);
     s.records();
     assert_eq!(corrupt(&mut s), []);
     s.hook = None;
     let now = s.now();
     s.client.resume(now, parts[0]);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 0, vec![records(0, &[bad])]);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![records(0, &[bad])]);
     assert_eq!(s.records().len(), 2);
     assert_eq!(corrupt(&mut s), [(parts[0], 2, 3)]);
 }
@@ -174,9 +174,9 @@ fn a_damaged_batch_that_is_held_is_reported_when_it_is_read() {
 fn a_batch_that_did_not_fit_is_read_after_the_buffers_grew() {
     let (mut s, parts) = reading(1, 2);
     let big = "x".repeat(100_000);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let large = batch(1, &[&big]);
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"]), large.clone()])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"]), large.clone()])]);
     let too_large = |s: &mut Script| {
         s.take_reported(|reported| match reported.event()? {
             Event::TooLarge { at, offset, needed, .. } => Some((at, offset, needed)),
@@ -185,24 +185,24 @@ fn a_batch_that_did_not_fit_is_read_after_the_buffers_grew() {
     };
     assert_eq!(s.records(), [(0, 0, "a".into())]);
     assert_eq!(too_large(&mut s), [(parts[0], 1, large.len())]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 0)], "the other one waits");
-    s.give(&asked, 0, vec![records(1, &[batch(0, &["b"])])]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 0)], "the other one waits");
+    s.give(&requested, 0, vec![records(1, &[batch(0, &["b"])])]);
     let now = s.now();
     s.client.grow_receive_buffers(large.len()).unwrap();
     s.client.retry(now, parts[0]);
-    let asked = s.expect::<FetchRequest>();
-    let asked = if s.wanted(&asked).iter().any(|(_, index, _)| *index == 0) {
-        asked
+    let requested = s.expect::<FetchRequest>();
+    let requested = if s.wanted(&requested).iter().any(|(_, index, _)| *index == 0) {
+        requested
     } else {
-        s.give(&asked, 0, vec![]);
+        s.give(&requested, 0, vec![]);
         s.expect::<FetchRequest>()
     };
-    assert!(s.wanted(&asked).contains(&("t".into(), 0, 1)));
-    let entries = asked.body.topics.iter().flat_map(|topic| &topic.partitions);
+    assert!(s.wanted(&requested).contains(&("t".into(), 0, 1)));
+    let entries = requested.body.topics.iter().flat_map(|topic| &topic.partitions);
     let epochs = entries.filter(|entry| entry.partition == 0).map(|entry| entry.last_fetched_epoch);
     assert_eq!(epochs.collect::<Vec<_>>(), [0], "truncation is still noticed");
-    s.give(&asked, 0, vec![records(0, &[large])]);
+    s.give(&requested, 0, vec![records(0, &[large])]);
     let got: Vec<_> = values(&mut s).into_iter().map(|(at, value)| (at, value.len())).collect();
     assert_eq!(got, [(0, 1), (1, big.len())], "of both partitions");
     assert_eq!(s.client.position(parts[0]), Some(2));
@@ -219,10 +219,10 @@ fn buffers_grow_in_the_middle_of_responses() {
     for piece in [1000, usize::MAX] {
         let (mut s, _) = reading(1, 2);
         let big = "x".repeat(100_000);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         (s.listening, s.piece) = (false, piece);
         let whole = vec![records(0, &[batch(0, &["a", "b"])]), records(1, &[batch(0, &[&big])])];
-        s.give(&asked, 0, whole);
+        s.give(&requested, 0, whole);
         for bytes in [70_000, 200_000] {
             s.client.grow_receive_buffers(bytes).unwrap();
             s.settle();
@@ -240,9 +240,9 @@ fn there_is_an_event_while_there_are_records_for_the_application() {
     let control = Batch { attributes: 0x20, ..Batch::new(0, &["commit"]) };
     for (behind, more) in [(batch(0, &["b"]), true), (control.bytes(), false)] {
         let (mut s, _) = reading(1, 2);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         (s.listening, s.watching) = (false, false);
-        s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])]), records(1, &[behind])]);
+        s.give(&requested, 0, vec![records(0, &[batch(0, &["a"])]), records(1, &[behind])]);
         let now = s.now();
         let of = |event: &Event<'_>| match event {
             Event::Records(batch) => Some(batch.topic_partition().partition),
@@ -278,9 +278,9 @@ fn a_compressed_batch_is_reported_and_the_position_kept() {
             config
         };
         let (mut s, _) = reading_with(World::new(1).topic("t", 1), without);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         let packed = Batch { attributes: codec, ..Batch::new(0, &["a"]) };
-        s.give(&asked, 0, vec![records(0, &[packed.bytes()])]);
+        s.give(&requested, 0, vec![records(0, &[packed.bytes()])]);
         let wanted = Unreadable::Compressed(codec as u8);
         let reported = s.take_reported(|reported| match reported.event()? {
             Event::Corrupt { offset, next_offset, why, .. } => Some((offset, next_offset, why)),
@@ -299,9 +299,9 @@ fn unpacking(
     mut each: impl FnMut(Result<Vec<(i64, Vec<u8>)>, UnpackError>, &mut Commands<'_>, PartitionId),
 ) -> Script {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     (s.listening, s.watching) = (false, false);
-    s.give(&asked, 0, vec![records(0, batches)]);
+    s.give(&requested, 0, vec![records(0, batches)]);
     let (mut decoders, mut scratch, now) = (Compact::new(), vec![0; room], s.now());
     while let Some((event, commands)) = s.client.poll_event(now) {
         if let Event::Records(batch) = event {
@@ -325,8 +325,8 @@ fn a_batch_with_a_decoder_is_handed_out_and_unpacked() {
             got.extend(read.expect("unpacked"));
         });
         assert_eq!(got, [(0, b"a".to_vec()), (1, b"b".to_vec()), (2, b"c".to_vec())], "{codec}");
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)], "{codec}");
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(s.wanted(&requested), [("t".into(), 0, 3)], "{codec}");
     }
 }
 
@@ -357,35 +357,35 @@ fn a_partition_that_was_parked_waits_at_its_position_for_a_seek() {
     s.client.resume(now, at);
     s.none::<FetchRequest>("a parked partition is not paused");
     s.client.seek(now, at, Start::Offset(next_offset)).unwrap();
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 3)]);
 }
 
 /// As when the log was truncated or trimmed while the application decompressed a batch.
 #[test]
 fn a_partition_that_is_about_to_jump_is_parked_as_well() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let now = s.now();
     s.client.seek(now, parts[0], Start::Earliest).unwrap();
     assert_eq!(s.client.position(parts[0]), None);
     s.client.park(parts[0], 5);
     assert_eq!(s.client.position(parts[0]), Some(5));
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), []);
     s.none::<FetchRequest>("the partition waits for a seek");
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(6)).unwrap();
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 6)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 6)]);
 }
 
 /// CORRUPT_MESSAGE: the broker cannot read its own log there.
 #[test]
 fn records_that_the_broker_calls_corrupt_are_reported() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 0, vec![refused(0, 2)]);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![refused(0, 2)]);
     let reported = s.take_reported(|reported| match reported.event()? {
         Event::Corrupt { offset, next_offset, why, .. } => Some((offset, next_offset, why)),
         _ => None,
@@ -403,21 +403,21 @@ fn an_old_batch_larger_than_the_buffer_is_skipped_to_what_follows() {
     let t = s.ready("t");
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(5)).unwrap();
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let old = batch(3, &["x".repeat(5000).as_str()]);
-    s.give(&asked, 0, vec![records(0, &[old, batch(5, &["new"])])]);
+    s.give(&requested, 0, vec![records(0, &[old, batch(5, &["new"])])]);
     assert_eq!(values(&mut s), [(5, "new".into())]);
 }
 
 #[test]
-fn a_partition_twice_in_an_answer_is_read_once() {
+fn a_partition_twice_in_a_response_is_read_once() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let part = records(0, &[batch(0, &["a", "b"])]);
-    s.give(&asked, 0, vec![part.clone(), part]);
+    s.give(&requested, 0, vec![part.clone(), part]);
     assert_eq!(values(&mut s), [(0, "a".into()), (1, "b".into())]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 2)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 2)]);
 }
 
 #[test]
@@ -451,9 +451,9 @@ fn a_batch_before_the_position_may_come_in_any_pieces() {
         let t = s.ready("t");
         let now = s.now();
         s.client.assign(now, t, 0, Start::Offset(3)).unwrap();
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
         s.piece = piece;
-        s.give(&asked, 0, vec![records(0, &[old.clone(), batch(3, &["new"])])]);
+        s.give(&requested, 0, vec![records(0, &[old.clone(), batch(3, &["new"])])]);
         assert_eq!(values(&mut s), [(3, "new".into())], "in pieces of {piece}");
         s.piece = usize::MAX;
         let now = s.now();
@@ -478,7 +478,7 @@ fn a_batch_that_leads_nowhere_is_parked() {
 }
 
 #[test]
-fn answers_that_move_nothing_are_not_fetched_in_a_fast_loop() {
+fn responses_that_move_nothing_are_not_fetched_in_a_fast_loop() {
     let mut s = Script::new(World::new(1).topic("t", 1));
     let t = s.ready("t");
     let now = s.now();
@@ -486,9 +486,9 @@ fn answers_that_move_nothing_are_not_fetched_in_a_fast_loop() {
     let (end, mut count) = (s.now() + Duration::from_secs(20), 0);
     while s.now() < end {
         match s.take::<FetchRequest>() {
-            Some(asked) => {
+            Some(requested) => {
                 count += 1;
-                s.give(&asked, 0, vec![records(0, &[batch(0, &["below"])])]);
+                s.give(&requested, 0, vec![records(0, &[batch(0, &["below"])])]);
             }
             None => s.run(Duration::from_millis(1)),
         }

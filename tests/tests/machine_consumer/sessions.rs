@@ -11,12 +11,12 @@ fn without_sessions_every_fetch_is_whole_and_takes_turns() {
     let (mut s, _) = reading(1, 3);
     let mut firsts = Vec::new();
     for _ in 0..3 {
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!(asked.body.session_epoch, 0);
-        let wanted = s.wanted(&asked);
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!(requested.body.session_epoch, 0);
+        let wanted = s.wanted(&requested);
         assert_eq!(wanted.len(), 3);
         firsts.push(wanted[0].1);
-        s.give(&asked, 0, vec![]);
+        s.give(&requested, 0, vec![]);
     }
     firsts.sort_unstable();
     assert_eq!(firsts, [0, 1, 2], "who comes last may get nothing: others have to be first");
@@ -24,7 +24,7 @@ fn without_sessions_every_fetch_is_whole_and_takes_turns() {
 
 /// Where one connection carries everything, a request limits itself to what its buffer holds.
 #[test]
-fn a_request_asks_for_as_many_bytes_as_were_configured() {
+fn a_request_requests_as_many_bytes_as_were_configured() {
     let buffer = 1 << 16;
     for (conns, configured, wanted) in [
         (8, (1 << 20, 1000), (1 << 20, 1000)),
@@ -54,15 +54,15 @@ fn a_request_asks_for_as_many_bytes_as_were_configured() {
 #[test]
 fn unassigning_beside_a_fetch_in_flight_keeps_the_others_alive() {
     let (mut s, parts) = reading(1, 3);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let now = s.now();
     s.client.unassign(now, parts[0]);
-    s.give(&asked, 7, vec![records(1, &[batch(0, &["b"])])]);
+    s.give(&requested, 7, vec![records(1, &[batch(0, &["b"])])]);
     assert_eq!(s.records(), [(1, 0, "b".into())], "what came for the others is of use");
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(asked.body.session_epoch, 1, "the session continues");
-    assert_eq!(s.forgotten(&asked), [("t".into(), 0)]);
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(requested.body.session_epoch, 1, "the session continues");
+    assert_eq!(s.forgotten(&requested), [("t".into(), 0)]);
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 1)]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn the_session_of_an_old_leader_does_not_keep_the_partition() {
     // Partition 0 moves from 1 to 2 while both fetches are held; 2 ends first.
     s.world.lead("t", 0, 2);
     s.give(&two, 8, vec![refused(3, 6)]);
-    fetch_with(&mut s, |s, asked| s.wanted(asked).contains(&("t".into(), 0, 0)));
+    fetch_with(&mut s, |s, requested| s.wanted(requested).contains(&("t".into(), 0, 0)));
     s.give(&one, 7, vec![led(0, 6, 2, 1)]);
     let one = fetch_at(&mut s, 1);
     let out = s.forgotten(&one) == [("t".into(), 0)] || one.body.session_epoch == 0;
@@ -98,9 +98,9 @@ fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
         s.client.assign_all(now, t, Start::Latest).unwrap();
         let mut wanted = BTreeSet::new();
         for _ in 0..100 {
-            let asked = s.expect::<FetchRequest>();
-            wanted.extend(s.wanted(&asked).into_iter().map(|(_, partition, _)| partition));
-            s.give(&asked, session, vec![]);
+            let requested = s.expect::<FetchRequest>();
+            wanted.extend(s.wanted(&requested).into_iter().map(|(_, partition, _)| partition));
+            s.give(&requested, session, vec![]);
         }
         assert_eq!(wanted.len(), 40, "with {what}, {wanted:?}");
     }
@@ -136,8 +136,8 @@ fn turns(of_topics: [usize; 2], session: i32) -> (usize, u32) {
     }
     let (mut last, mut longest) = (BTreeMap::new(), 0);
     for turn in 0..200 {
-        let asked = s.expect::<FetchRequest>();
-        let named = s.wanted(&asked);
+        let requested = s.expect::<FetchRequest>();
+        let named = s.wanted(&requested);
         for (topic, partition, _) in &named {
             let before = last.insert((topic.clone(), *partition), turn).unwrap_or(0);
             if session == 0 {
@@ -146,7 +146,7 @@ fn turns(of_topics: [usize; 2], session: i32) -> (usize, u32) {
         }
         let of_a = named.iter().filter(|(topic, ..)| session != 0 && topic == "a");
         let parts = of_a.map(|(_, part, at)| records(*part, &[batch(*at, &["v"])])).collect();
-        s.give(&asked, session, parts);
+        s.give(&requested, session, parts);
         s.records();
     }
     (last.len(), longest)

@@ -42,15 +42,15 @@ fn an_added_partition_whose_first_records_are_gone_begins_at_what_is_left() {
     wanted(&mut s);
     s.world.grow("t", 2);
     (s.world.partition("t", 1).start, s.world.partition("t", 1).end) = (5, 9);
-    let asked = loop {
-        let asked = s.expect::<FetchRequest>();
-        if s.wanted(&asked).contains(&("t".into(), 1, 0)) {
-            break asked;
+    let requested = loop {
+        let requested = s.expect::<FetchRequest>();
+        if s.wanted(&requested).contains(&("t".into(), 1, 0)) {
+            break requested;
         }
         s.run(Duration::from_millis(50));
-        s.give(&asked, 1, vec![]);
+        s.give(&requested, 1, vec![]);
     };
-    s.give(&asked, 1, vec![refused(1, 1)]);
+    s.give(&requested, 1, vec![refused(1, 1)]);
     assert!(wanted(&mut s).contains(&(1, 5)));
     let reported = events(&mut s);
     let moved = |e: &Event<'_>| {
@@ -112,7 +112,7 @@ fn all_of_a_recreated_topic_is_read_from_the_first_record() {
 /// The response comes in pieces, from another broker than the first one, where nothing else is
 /// read.
 #[test]
-fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
+fn a_start_after_the_last_record_is_requested_again_from_any_broker() {
     let mut world = World::new(2).topic("t", 2);
     world.partition("t", 1).end = 40;
     let mut s = Script::new(world);
@@ -122,14 +122,17 @@ fn a_start_behind_the_last_record_is_asked_again_of_any_broker() {
     let now = s.now();
     s.client.assign(now, t, 1, Start::Timestamp(1_700_000_000_000)).expect("assigned");
     for (timestamp, offset) in [(1_700_000_000_000, -1), (-1, 40)] {
-        let asked = s.expect_within::<ListOffsetsRequest>(Duration::from_millis(50));
-        assert_eq!((asked.node, asked.body.topics[0].partitions[0].timestamp), (2, timestamp));
-        let mut answer = s.world.offsets(&asked.body);
-        answer.topics[0].partitions[0].offset = offset;
-        s.answer(&asked, answer);
+        let requested = s.expect_within::<ListOffsetsRequest>(Duration::from_millis(50));
+        assert_eq!(
+            (requested.node, requested.body.topics[0].partitions[0].timestamp),
+            (2, timestamp)
+        );
+        let mut response = s.world.offsets(&requested.body);
+        response.topics[0].partitions[0].offset = offset;
+        s.respond(&requested, response);
     }
-    let asked = s.expect_within::<FetchRequest>(Duration::from_millis(50));
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 40)]);
+    let requested = s.expect_within::<FetchRequest>(Duration::from_millis(50));
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 40)]);
 }
 
 /// Takes the partitions reported as assigned.
@@ -151,8 +154,8 @@ fn all_of_a_topic_that_is_known_is_read_at_once() {
     s.run(Duration::from_secs(20));
     let now = s.now();
     s.client.assign_all(now, t, Start::Offset(5)).expect("assigned");
-    let asked = s.expect_within::<FetchRequest>(Duration::from_millis(10));
-    assert_eq!(s.wanted(&asked), [0, 1, 2].map(|p| ("t".into(), p, 5)));
+    let requested = s.expect_within::<FetchRequest>(Duration::from_millis(10));
+    assert_eq!(s.wanted(&requested), [0, 1, 2].map(|p| ("t".into(), p, 5)));
     assert_eq!(assigned(&mut s), [0, 1, 2]);
 }
 
@@ -174,7 +177,7 @@ fn all_of_a_topic_is_assigned_once() {
 
 /// Positions at the beginning of the old topic, or unknown ones, do not move to the new one.
 #[test]
-fn a_recreated_topic_moves_nobody_who_left_no_place() {
+fn a_recreated_topic_moves_no_partition_that_left_no_place() {
     for (start, there) in
         [(Start::Offset(0), true), (Start::Earliest, true), (Start::Latest, false)]
     {
@@ -223,7 +226,7 @@ fn a_topic_is_reported_as_it_was_found_and_its_growth_by_itself() {
 
 /// A position of 40 that was never reported does not move.
 #[test]
-fn a_recreated_topic_moves_nobody_who_was_not_reported_of_the_partition() {
+fn a_recreated_topic_moves_no_partition_that_was_not_reported() {
     for reported_before in [true, false] {
         let (mut s, t) = following(1, Start::Offset(40), 64);
         s.listening = reported_before;
@@ -256,6 +259,6 @@ fn the_id_of_an_assignment_that_ended_means_nothing() {
         s.client.unassign(now, old);
     }
     assert_eq!(s.client.position(new), Some(7));
-    let asked = fetch_with(&mut s, |s, asked| !s.wanted(asked).is_empty());
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 7)]);
+    let requested = fetch_with(&mut s, |s, requested| !s.wanted(requested).is_empty());
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 7)]);
 }

@@ -6,7 +6,7 @@ use kafka_protocol::protocol::StrBytes;
 use kavka_core::wire::ErrorCode;
 use kavka_core::{Config, Duration, Error, Event, TopicId};
 use kavka_tests::script::steps::{configured, warm_up};
-use kavka_tests::script::{Asked, Reported, Script, Sent, World};
+use kavka_tests::script::{Reported, Requested, Script, Sent, World};
 
 /// First record, number of records, error.
 type Failed = (u32, u32, Error);
@@ -22,7 +22,7 @@ fn failed(s: &mut Script) -> Vec<Failed> {
 
 /// Returns ten records in one request; long ones span several send blocks. Records that are not to
 /// blame fail with the others.
-fn ten(len: usize) -> (Script, TopicId, Asked<ProduceRequest>) {
+fn ten(len: usize) -> (Script, TopicId, Requested<ProduceRequest>) {
     ten_with(len, |config| config.resend_unblamed = false)
 }
 
@@ -30,7 +30,7 @@ fn ten(len: usize) -> (Script, TopicId, Asked<ProduceRequest>) {
 fn ten_with(
     len: usize,
     change: impl FnOnce(&mut Config<'static>),
-) -> (Script, TopicId, Asked<ProduceRequest>) {
+) -> (Script, TopicId, Requested<ProduceRequest>) {
     let mut s = configured(World::new(1).topic("t", 1), |c| {
         c.linger = Duration::from_millis(20);
         change(c);
@@ -40,19 +40,23 @@ fn ten_with(
     for n in 0..10 {
         s.produce(t, 0, &n.to_string().repeat(len));
     }
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].values.len(), 10);
-    (s, t, asked)
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].values.len(), 10);
+    (s, t, requested)
 }
 
-fn answer(s: &mut Script, asked: &Asked<ProduceRequest>, code: i16, bad: &[i32]) {
-    let body = refusal(asked, code, bad);
-    s.answer(asked, body);
+fn respond(s: &mut Script, requested: &Requested<ProduceRequest>, code: i16, bad: &[i32]) {
+    let body = refusal(requested, code, bad);
+    s.respond(requested, body);
 }
 
 /// A response with one code that names records by their indices in the batch.
-pub(crate) fn refusal(asked: &Asked<ProduceRequest>, code: i16, bad: &[i32]) -> ProduceResponse {
-    let mut body = Script::produce_answer(asked, code, -1);
+pub(crate) fn refusal(
+    requested: &Requested<ProduceRequest>,
+    code: i16,
+    bad: &[i32],
+) -> ProduceResponse {
+    let mut body = Script::produce_response(requested, code, -1);
     let error = |index: &i32| BatchIndexAndErrorMessage::default().with_batch_index(*index);
     body.responses[0].partition_responses[0].record_errors = bad.iter().map(error).collect();
     body
@@ -74,15 +78,15 @@ fn bad_records_get_the_code_and_the_others_are_refused_with_their_batch() {
     ];
     for len in [1, 100, 300] {
         for (named, expected) in cases {
-            let (mut s, t, asked) = ten(len);
-            answer(&mut s, &asked, code.0, named);
+            let (mut s, t, requested) = ten(len);
+            respond(&mut s, &requested, code.0, named);
             s.settle();
             assert_eq!(failed(&mut s), expected, "{named:?}, records of {len} bytes");
             // Its memory is free again, and the partition continues.
             for _ in 0..200 {
                 s.produce(t, 0, &"x".repeat(100));
-                let asked = s.expect::<ProduceRequest>();
-                s.acknowledge(&asked, 0);
+                let requested = s.expect::<ProduceRequest>();
+                s.acknowledge(&requested, 0);
                 s.settle();
             }
             assert_eq!(failed(&mut s), []);
@@ -93,8 +97,8 @@ fn bad_records_get_the_code_and_the_others_are_refused_with_their_batch() {
 /// A list with a retriable code is ignored: the batch is sent again unchanged.
 #[test]
 fn a_batch_that_is_sent_again_is_what_it_was() {
-    let (mut s, _, asked) = ten(50);
-    answer(&mut s, &asked, ErrorCode::NOT_ENOUGH_REPLICAS.0, &[1, 2]);
+    let (mut s, _, requested) = ten(50);
+    respond(&mut s, &requested, ErrorCode::NOT_ENOUGH_REPLICAS.0, &[1, 2]);
     let again = s.expect::<ProduceRequest>();
     // `batches` verifies the checksum.
     assert_eq!(s.batches(&again)[0].values.len(), 10);
@@ -105,13 +109,13 @@ fn a_batch_that_is_sent_again_is_what_it_was() {
 /// The connection ends in the middle of the list.
 #[test]
 fn a_refusal_that_is_cut_fails_the_batch() {
-    let (mut s, _, asked) = ten(50);
-    let mut body = Script::produce_answer(&asked, ErrorCode::INVALID_RECORD.0, -1);
+    let (mut s, _, requested) = ten(50);
+    let mut body = Script::produce_response(&requested, ErrorCode::INVALID_RECORD.0, -1);
     let errors = (0..10).map(|n| BatchIndexAndErrorMessage::default().with_batch_index(n));
     body.responses[0].partition_responses[0].record_errors = errors.collect();
-    let frame = s.encoded(&asked, body);
-    s.feed(asked.conn, &frame[..frame.len() - 20]);
-    s.cut(asked.conn);
+    let frame = s.encoded(&requested, body);
+    s.feed(requested.conn, &frame[..frame.len() - 20]);
+    s.cut(requested.conn);
     s.run(Duration::from_secs(3));
     let failed = failed(&mut s);
     assert_eq!(failed.iter().map(|(_, count, _)| count).sum::<u32>(), 10, "{failed:?}");
@@ -122,9 +126,9 @@ const BAD: ErrorCode = ErrorCode::INVALID_RECORD;
 
 /// Takes the next batch that is sent alone, and acknowledges it.
 fn next(s: &mut Script, offset: i64) -> Sent {
-    let asked = s.expect::<ProduceRequest>();
-    let [sent] = <[Sent; 1]>::try_from(s.batches(&asked)).expect("one batch");
-    s.acknowledge(&asked, offset);
+    let requested = s.expect::<ProduceRequest>();
+    let [sent] = <[Sent; 1]>::try_from(s.batches(&requested)).expect("one batch");
+    s.acknowledge(&requested, offset);
     sent
 }
 
@@ -154,11 +158,11 @@ fn records_that_are_not_to_blame_are_sent_again_in_their_place() {
     for len in [1, 100, 300] {
         for (named, bad, again) in cases {
             let case = format!("{named:?}, records of {len} bytes");
-            let (mut s, t, asked) = ten_with(len, |_| {});
+            let (mut s, t, requested) = ten_with(len, |_| {});
             // Later records wait behind them.
             let later = "z".repeat(len);
             s.produce(t, 0, &later);
-            answer(&mut s, &asked, BAD.0, named);
+            respond(&mut s, &requested, BAD.0, named);
             let (mut sequence, mut offset) = (0, 100);
             for expected in again {
                 let sent = next(&mut s, offset);
@@ -187,7 +191,7 @@ fn records_that_are_sent_again_are_not_overtaken() {
         s.produce(t, 0, &format!("later {n}"));
     }
     let second = s.expect::<ProduceRequest>();
-    answer(&mut s, &first, BAD.0, &[4]);
+    respond(&mut s, &first, BAD.0, &[4]);
     s.none::<ProduceRequest>("a new epoch waits for what is in flight");
     s.refuse(&second, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0);
     let sent: Vec<_> = (0..3).map(|n| next(&mut s, 10 * n)).collect();
@@ -199,11 +203,11 @@ fn records_that_are_sent_again_are_not_overtaken() {
 /// Each record is reported under the place that it got when it was taken, also after two rounds.
 #[test]
 fn records_that_are_refused_one_after_the_other_keep_their_places() {
-    let (mut s, _, asked) = ten_with(10, |_| {});
-    answer(&mut s, &asked, BAD.0, &[2]);
+    let (mut s, _, requested) = ten_with(10, |_| {});
+    respond(&mut s, &requested, BAD.0, &[2]);
     assert_eq!(ends(&next(&mut s, 0)), ('0', '1'));
-    let asked = s.expect::<ProduceRequest>();
-    answer(&mut s, &asked, BAD.0, &[1, 5]);
+    let requested = s.expect::<ProduceRequest>();
+    respond(&mut s, &requested, BAD.0, &[1, 5]);
     let sent: Vec<_> = (0..3).map(|n| next(&mut s, 10 + n)).collect();
     assert_eq!(sent.iter().map(ends).collect::<Vec<_>>(), [('3', '3'), ('5', '7'), ('9', '9')]);
     let bad = Error::Broker(BAD);
@@ -212,8 +216,8 @@ fn records_that_are_refused_one_after_the_other_keep_their_places() {
 
 #[test]
 fn without_idempotence_they_are_sent_again_as_well() {
-    let (mut s, _, asked) = ten_with(10, |config| config.idempotence = false);
-    answer(&mut s, &asked, BAD.0, &[0]);
+    let (mut s, _, requested) = ten_with(10, |config| config.idempotence = false);
+    respond(&mut s, &requested, BAD.0, &[0]);
     assert_eq!(ends(&next(&mut s, 0)), ('1', '9'));
     assert_eq!(failed(&mut s), [(0, 1, Error::Broker(BAD))]);
 }
@@ -221,10 +225,10 @@ fn without_idempotence_they_are_sent_again_as_well() {
 /// The first attempt may have been written, so nothing of it is sent a second time.
 #[test]
 fn a_batch_that_may_be_written_is_not_taken_apart() {
-    let (mut s, _, asked) = ten_with(10, |_| {});
-    s.cut(asked.conn);
+    let (mut s, _, requested) = ten_with(10, |_| {});
+    s.cut(requested.conn);
     let again = s.expect::<ProduceRequest>();
-    answer(&mut s, &again, BAD.0, &[4]);
+    respond(&mut s, &again, BAD.0, &[4]);
     s.run(Duration::from_secs(2));
     s.none::<ProduceRequest>("it may be in the log");
     let count: u32 = s.failed().iter().map(|(count, _, maybe)| count * u32::from(*maybe)).sum();
@@ -234,7 +238,7 @@ fn a_batch_that_may_be_written_is_not_taken_apart() {
 /// Copies need memory, of which some is kept for requests.
 #[test]
 fn records_are_sent_again_although_the_memory_is_full() {
-    let (mut s, t, asked) = ten_with(300, |_| {});
+    let (mut s, t, requested) = ten_with(300, |_| {});
     let mut taken = 0;
     while s.try_produce(t, 0, &"x".repeat(900)).is_ok() {
         taken += 1;
@@ -242,7 +246,7 @@ fn records_are_sent_again_although_the_memory_is_full() {
     assert!(taken > 100, "{taken} records");
     s.settle();
     let others: Vec<_> = std::iter::from_fn(|| s.take::<ProduceRequest>()).collect();
-    answer(&mut s, &asked, BAD.0, &[4]);
+    respond(&mut s, &requested, BAD.0, &[4]);
     for other in &others {
         s.refuse(other, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER.0);
     }
@@ -250,9 +254,9 @@ fn records_are_sent_again_although_the_memory_is_full() {
     assert_eq!(ends(&next(&mut s, 4)), ('5', '9'));
     let mut offset = 9;
     s.until("the others follow", |s| {
-        if let Some(asked) = s.take::<ProduceRequest>() {
-            let count: i32 = s.batches(&asked).iter().map(|sent| sent.header.count).sum();
-            s.acknowledge(&asked, offset);
+        if let Some(requested) = s.take::<ProduceRequest>() {
+            let count: i32 = s.batches(&requested).iter().map(|sent| sent.header.count).sum();
+            s.acknowledge(&requested, offset);
             offset += i64::from(count);
         }
         offset == 9 + taken
@@ -263,8 +267,8 @@ fn records_are_sent_again_although_the_memory_is_full() {
 /// There is no memory for copies, and nothing else that could free any.
 #[test]
 fn records_that_cannot_be_copied_fail_with_their_batch() {
-    let (mut s, t, asked) = ten_with(15_000, |config| config.batch_bytes = 200_000);
-    answer(&mut s, &asked, BAD.0, &[4]);
+    let (mut s, t, requested) = ten_with(15_000, |config| config.batch_bytes = 200_000);
+    respond(&mut s, &requested, BAD.0, &[4]);
     let (bad, other) = (Error::Broker(BAD), Error::BatchRefused(BAD));
     assert_eq!(failed(&mut s), [(0, 4, other), (4, 1, bad), (5, 5, other)]);
     s.produce(t, 0, "next");
@@ -274,19 +278,19 @@ fn records_that_cannot_be_copied_fail_with_their_batch() {
 /// A refusal that is retried: the words say why, if the time is over before it succeeds.
 #[test]
 fn the_words_of_the_broker_about_a_batch_that_is_sent_again_are_reported() {
-    let (mut s, _, asked) = ten(20);
+    let (mut s, _, requested) = ten(20);
     let code = ErrorCode::NOT_ENOUGH_REPLICAS;
-    let mut body = Script::produce_answer(&asked, code.0, -1);
+    let mut body = Script::produce_response(&requested, code.0, -1);
     body.responses[0].partition_responses[0].error_message =
         Some(StrBytes::from_static_str("one of three is in sync"));
-    s.answer(&asked, body);
+    s.respond(&requested, body);
     let words = s.take_reported(|reported| match reported {
         Reported::Refused { record, code, text } => Some((*record, *code, text.clone())),
         _ => None,
     });
     assert_eq!(words, [(None, code, "one of three is in sync".to_owned())]);
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     assert_eq!((s.delivered().len(), failed(&mut s).len()), (1, 0));
 }
 
@@ -294,8 +298,8 @@ fn the_words_of_the_broker_about_a_batch_that_is_sent_again_are_reported() {
 #[test]
 fn the_words_of_the_broker_are_reported() {
     for (piece, busy) in [(usize::MAX, false), (1, false), (7, true)] {
-        let (mut s, _, asked) = ten(20);
-        let mut body = refusal(&asked, BAD.0, &[3, 7, 99]);
+        let (mut s, _, requested) = ten(20);
+        let mut body = refusal(&requested, BAD.0, &[3, 7, 99]);
         let partition = &mut body.responses[0].partition_responses[0];
         for error in &mut partition.record_errors {
             let text = format!("record {} has no key", error.batch_index);
@@ -303,7 +307,7 @@ fn the_words_of_the_broker_are_reported() {
         }
         partition.error_message = Some(StrBytes::from_static_str("some are wrong"));
         (s.piece, s.listening, s.watching) = (piece, !busy, !busy);
-        s.answer(&asked, body);
+        s.respond(&requested, body);
         (s.listening, s.watching) = (true, true);
         let words = s.take_reported(|reported| match reported {
             Reported::Refused { record, code, text } => Some((*record, *code, text.clone())),

@@ -57,11 +57,11 @@ fn a_record_that_did_not_leave_in_its_time_fails_alone() {
 fn a_record_that_is_on_its_way_ends_with_its_request() {
     let (mut s, t) = known();
     within(&mut s, t, "short", SECOND);
-    let (asked, sent, _) = next(&mut s);
+    let (requested, sent, _) = next(&mut s);
     assert_eq!(sent, "short");
     s.run(5 * SECOND);
     assert_eq!(s.failed(), [], "it may be written");
-    s.acknowledge(&asked, 7);
+    s.acknowledge(&requested, 7);
     assert_eq!(s.delivered(), [(1, Some(7))]);
 }
 
@@ -70,9 +70,9 @@ fn a_record_that_is_on_its_way_ends_with_its_request() {
 fn a_record_that_is_refused_after_its_time_is_not_sent_again() {
     let (mut s, t) = known();
     within(&mut s, t, "short", SECOND);
-    let (asked, ..) = next(&mut s);
+    let (requested, ..) = next(&mut s);
     s.run(2 * SECOND);
-    s.refuse(&asked, 19);
+    s.refuse(&requested, 19);
     let failed = s.failed();
     assert!(matches!(failed[..], [(_, Error::Blocked(_), _)]), "{failed:?}");
     s.run(2 * SECOND);
@@ -83,7 +83,7 @@ fn a_record_that_is_refused_after_its_time_is_not_sent_again() {
 fn records_whose_deadlines_are_close_share_a_batch() {
     let (mut s, t) = known();
     s.produce(t, 0, "on its way");
-    let (asked, ..) = next(&mut s);
+    let (requested, ..) = next(&mut s);
     let first = within(&mut s, t, "a", SECOND);
     s.run(Duration::from_millis(5));
     assert_eq!(within(&mut s, t, "b", SECOND).batch, first.batch);
@@ -91,7 +91,7 @@ fn records_whose_deadlines_are_close_share_a_batch() {
     assert_ne!(within(&mut s, t, "c", SECOND).batch, first.batch, "15 ms later");
     let none = s.produce(t, 0, "d");
     assert_ne!(within(&mut s, t, "e", Duration::from_secs(3600)).batch, none.batch);
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!(next(&mut s).1, "a,b");
 }
 

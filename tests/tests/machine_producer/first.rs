@@ -4,7 +4,7 @@
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Acks, Config, Duration, Limits};
 use kavka_tests::script::steps::{configured, warm_up};
-use kavka_tests::script::{Asked, Script, World};
+use kavka_tests::script::{Requested, Script, World};
 
 const SLOW: Duration = Duration::from_millis(1600);
 const TICK: Duration = Duration::from_millis(5);
@@ -15,24 +15,24 @@ fn grow(s: &mut Script) -> (Duration, Duration) {
     let t = s.ready("t");
     warm_up(s, t, 0);
     s.world.grow("t", 4);
-    let (mut held, mut seen) = (Vec::<Asked<ProduceRequest>>::new(), [1, 0, 0, 0]);
+    let (mut held, mut seen) = (Vec::<Requested<ProduceRequest>>::new(), [1, 0, 0, 0]);
     let (start, mut last, mut silence, mut all) = (s.now(), s.now(), Duration::ZERO, None);
     while start.until(s.now()) < Duration::from_secs(8) {
         for partition in 0..4 {
             let _ = s.try_produce(t, partition, "x");
         }
         s.run(TICK);
-        while let Some(asked) = s.take() {
-            held.push(asked);
+        while let Some(requested) = s.take() {
+            held.push(requested);
         }
         let now = s.now();
         // A broker responds in order: what follows a slow batch waits, on the same connection.
-        for asked in core::mem::take(&mut held) {
-            let batches = s.batches(&asked);
+        for requested in core::mem::take(&mut held) {
+            let batches = s.batches(&requested);
             let slow = batches.iter().any(|batch| seen[batch.partition as usize] == 0);
-            let behind = held.iter().any(|before| before.conn == asked.conn);
-            if behind || (slow && asked.at.until(now) < SLOW) {
-                held.push(asked);
+            let behind = held.iter().any(|before| before.conn == requested.conn);
+            if behind || (slow && requested.at.until(now) < SLOW) {
+                held.push(requested);
                 continue;
             }
             for batch in batches {
@@ -46,7 +46,7 @@ fn grow(s: &mut Script) -> (Duration, Duration) {
             if seen.iter().all(|n| *n > 1) {
                 all.get_or_insert(start.until(now));
             }
-            s.acknowledge(&asked, 1);
+            s.acknowledge(&requested, 1);
         }
     }
     assert_eq!(s.failed(), []);

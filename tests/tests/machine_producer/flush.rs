@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Duration, TopicId};
 use kavka_tests::script::steps::{configured, next, warm_up};
-use kavka_tests::script::{Asked, Script, World};
+use kavka_tests::script::{Requested, Script, World};
 
 const TOO_LARGE: i16 = 10;
 
@@ -19,13 +19,13 @@ fn known() -> (Script, TopicId) {
 }
 
 /// Produces these records, which are sent as one batch.
-fn batch(s: &mut Script, t: TopicId, partition: u32, values: &[&str]) -> Asked<ProduceRequest> {
+fn batch(s: &mut Script, t: TopicId, partition: u32, values: &[&str]) -> Requested<ProduceRequest> {
     for value in values {
         s.produce(t, partition, value);
     }
-    let (asked, sent, _) = next(s);
+    let (requested, sent, _) = next(s);
     assert_eq!(sent, values.join(","));
-    asked
+    requested
 }
 
 fn flush(s: &mut Script) {
@@ -45,10 +45,10 @@ fn what_is_flushed_does_not_linger() {
     s.run(Duration::from_secs(9));
     s.none::<ProduceRequest>("it lingers");
     flush(&mut s);
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
     // Later records are not part of it.
     s.produce(t, 0, "b");
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!(s.flushed(), 1);
     s.run(Duration::from_secs(9));
     s.none::<ProduceRequest>("b lingers");

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Acks, Config, Duration, Instant, Limits, Record, TopicId};
 use kavka_tests::script::steps::{configured, next, warm_up};
-use kavka_tests::script::{Asked, Script, World};
+use kavka_tests::script::{Requested, Script, World};
 
 const LINGER: Duration = Duration::from_millis(8);
 /// After this pause, records count as no longer arriving.
@@ -22,8 +22,8 @@ fn lingering(change: impl FnOnce(&mut Config<'static>)) -> (Script, TopicId) {
     (s, t)
 }
 
-fn values(s: &Script, asked: &Asked<ProduceRequest>) -> String {
-    let batches = s.batches(asked);
+fn values(s: &Script, requested: &Requested<ProduceRequest>) -> String {
+    let batches = s.batches(requested);
     batches.iter().map(|batch| batch.values.join(",")).collect::<Vec<_>>().join(";")
 }
 
@@ -32,9 +32,9 @@ fn a_record_leaves_at_once_when_nothing_is_under_way() {
     let (mut s, t) = lingering(|_| {});
     for i in 1..20 {
         s.produce(t, 0, "awaited");
-        let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+        let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
         s.run(Duration::from_micros(300));
-        s.acknowledge(&asked, i);
+        s.acknowledge(&requested, i);
         assert_eq!(s.delivered(), [(1, Some(i))]);
     }
 }
@@ -49,8 +49,8 @@ fn records_gather_while_a_request_is_under_way_but_no_longer_than_linger() {
     s.produce(t, 0, "c");
     s.none::<ProduceRequest>("b and c linger");
     s.run(STEP);
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(values(&s, &asked), "b,c");
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(values(&s, &requested), "b,c");
 }
 
 /// A caller that awaits each acknowledgement sends nothing while one is missing.
@@ -58,26 +58,26 @@ fn records_gather_while_a_request_is_under_way_but_no_longer_than_linger() {
 fn what_has_gathered_leaves_when_nothing_is_under_way_and_records_stop_coming() {
     let (mut s, t) = lingering(|_| {});
     s.produce(t, 0, "a");
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
     s.produce(t, 0, "b");
     s.run(PAUSE / 2);
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     s.produce(t, 0, "c");
     s.run(PAUSE - STEP);
     s.none::<ProduceRequest>("more records may come");
     s.run(STEP);
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(values(&s, &asked), "b,c");
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(values(&s, &requested), "b,c");
 }
 
 #[test]
-fn what_has_gathered_does_not_linger_for_ever_while_records_keep_coming() {
+fn what_has_gathered_does_not_linger_forever_while_records_keep_coming() {
     let (mut s, t) = lingering(|_| {});
     s.produce(t, 0, "a");
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
     let start = s.now();
     s.produce(t, 0, "b");
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     while s.waiting::<ProduceRequest>() == 0 {
         s.run(PAUSE / 2);
         s.produce(t, 0, "b");
@@ -97,8 +97,8 @@ fn records_of_one_turn_leave_together() {
             s.produce(t, partition, value);
         }
     }
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(values(&s, &asked), "a,b;a,b;a,b");
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(values(&s, &requested), "a,b;a,b;a,b");
 }
 
 /// The rest of a flow is worth waiting for.
@@ -108,10 +108,10 @@ fn behind_a_full_batch_records_gather() {
     for _ in 0..3 {
         s.produce(t, 0, &"x".repeat(400));
     }
-    let asked = s.expect_within::<ProduceRequest>(Duration::ZERO);
-    assert_eq!(s.batches(&asked)[0].header.count, 2);
+    let requested = s.expect_within::<ProduceRequest>(Duration::ZERO);
+    assert_eq!(s.batches(&requested)[0].header.count, 2);
     s.none::<ProduceRequest>("the third one waits for more");
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     s.none::<ProduceRequest>("the third one waits for more");
     s.run(PAUSE);
     assert_eq!(s.waiting::<ProduceRequest>(), 1);
@@ -157,14 +157,14 @@ fn requests(flow: &Flow, linger_when_idle: bool) -> (u64, u64) {
     }
     let (start, before) = (s.now(), s.client.stats().requests);
     let end = start + Duration::from_secs(1);
-    let mut answers: Vec<(Instant, Asked<ProduceRequest>)> = Vec::new();
+    let mut responses: Vec<(Instant, Requested<ProduceRequest>)> = Vec::new();
     let (mut records, mut next) = (0, start);
     while next < end {
-        let at = answers.first().map_or(next, |(at, _)| next.min(*at));
+        let at = responses.first().map_or(next, |(at, _)| next.min(*at));
         s.run(s.now().until(at));
-        if answers.first().is_some_and(|(due, _)| *due <= at) {
-            let (_, asked) = answers.remove(0);
-            s.acknowledge(&asked, 1);
+        if responses.first().is_some_and(|(due, _)| *due <= at) {
+            let (_, requested) = responses.remove(0);
+            s.acknowledge(&requested, 1);
         } else {
             let now = s.now();
             let to = (t, records as u32 % flow.partitions);
@@ -173,8 +173,8 @@ fn requests(flow: &Flow, linger_when_idle: bool) -> (u64, u64) {
             next = next + Duration::from_micros((flow.gap)(records));
         }
         s.settle();
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            answers.push((s.now() + Duration::from_micros(300), asked));
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            responses.push((s.now() + Duration::from_micros(300), requested));
         }
         let _ = s.reported();
     }

@@ -19,31 +19,31 @@ fn batches_behind_a_slot_that_is_used_again_are_not_lost() {
         for partition in 0..3 {
             s.produce(t, partition, "a");
         }
-        let asked = s.expect::<ProduceRequest>();
-        assert_eq!(s.batches(&asked).len(), 3);
+        let requested = s.expect::<ProduceRequest>();
+        assert_eq!(s.batches(&requested).len(), 3);
         // The first partition's entry, then nothing for a while.
-        let mut body = Script::produce_answer(&asked, 0, 1);
+        let mut body = Script::produce_response(&requested, 0, 1);
         if !cut {
             body.responses[0].partition_responses.truncate(1);
         }
-        let bytes = s.encoded(&asked, body);
+        let bytes = s.encoded(&requested, body);
         let whole_first = bytes.len() - if cut { 60 } else { 3 };
-        s.feed(asked.conn, &bytes[..whole_first]);
+        s.feed(requested.conn, &bytes[..whole_first]);
         assert_eq!(s.delivered().len(), 1, "cut: {cut}");
         s.produce(t, 0, "b");
         s.produce(t, 1, "c");
         s.produce(t, 2, "d");
         let second = s.expect::<ProduceRequest>();
         if cut {
-            s.cut(asked.conn);
+            s.cut(requested.conn);
         } else {
-            s.feed(asked.conn, &bytes[whole_first..]);
+            s.feed(requested.conn, &bytes[whole_first..]);
             s.acknowledge(&second, 2);
         }
         let mut delivered = s.delivered().len();
         s.until("everything is delivered", |s| {
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                s.acknowledge(&asked, 3);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                s.acknowledge(&requested, 3);
             }
             delivered += s.delivered().len();
             delivered == 5
@@ -67,9 +67,9 @@ fn a_batch_that_is_too_large_is_split_when_there_is_memory_for_it() {
     let mut large = 0;
     let mut delivered = 0;
     s.until("all is delivered", |s| {
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            let mut body = Script::produce_answer(&asked, 0, 1);
-            for batch in s.batches(&asked) {
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            let mut body = Script::produce_response(&requested, 0, 1);
+            for batch in s.batches(&requested) {
                 if batch.header.size > 2000 {
                     large += 1;
                     for entry in &mut body.responses[0].partition_responses {
@@ -79,7 +79,7 @@ fn a_batch_that_is_too_large_is_split_when_there_is_memory_for_it() {
                     }
                 }
             }
-            s.answer(&asked, body);
+            s.respond(&requested, body);
         }
         let failed = s.failed();
         assert!(failed.is_empty(), "{failed:?}");
@@ -102,8 +102,8 @@ fn the_smallest_memory_works() {
     let t = s.ready("t");
     for i in 0..50 {
         s.produce(t, 0, "some value");
-        let (asked, ..) = next(&mut s);
-        s.acknowledge(&asked, i);
+        let (requested, ..) = next(&mut s);
+        s.acknowledge(&requested, i);
         assert_eq!(s.delivered(), [(1, Some(i))]);
     }
 }

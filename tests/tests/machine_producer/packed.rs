@@ -11,7 +11,7 @@ use kavka_core::{
 };
 use kavka_std::codec::Encoders;
 use kavka_tests::script::steps::warm_up;
-use kavka_tests::script::{Asked, Script, World};
+use kavka_tests::script::{Requested, Script, World};
 
 use super::culprits::refusal;
 
@@ -64,22 +64,22 @@ fn noise(seed: u64, len: usize) -> String {
 }
 
 /// The bytes of the batches of a request.
-fn bytes(asked: &Asked<ProduceRequest>) -> Vec<Vec<u8>> {
-    let topics = asked.body.topic_data.iter();
+fn bytes(requested: &Requested<ProduceRequest>) -> Vec<Vec<u8>> {
+    let topics = requested.body.topic_data.iter();
     let parts = topics.flat_map(|topic| &topic.partition_data);
     parts.map(|part| part.records.clone().unwrap_or_default().to_vec()).collect()
 }
 
 /// Produces in one batch and returns its request.
-fn one_batch(s: &mut Script, t: TopicId, values: &[String]) -> Asked<ProduceRequest> {
+fn one_batch(s: &mut Script, t: TopicId, values: &[String]) -> Requested<ProduceRequest> {
     for value in values {
         s.produce(t, 0, value);
     }
-    let asked = s.expect::<ProduceRequest>();
-    let batches = s.batches(&asked);
+    let requested = s.expect::<ProduceRequest>();
+    let batches = s.batches(&requested);
     assert_eq!(batches.len(), 1);
     assert_eq!(batches[0].values, values);
-    asked
+    requested
 }
 
 #[test]
@@ -103,13 +103,13 @@ fn batches_of_all_codecs_are_what_they_were() {
                 let t = s.ready("t");
                 warm_up(&mut s, t, 0);
                 let values: Vec<_> = (0..count).map(|n| text(n, len)).collect();
-                let asked = one_batch(&mut s, t, &values);
-                let sent = &s.batches(&asked)[0];
+                let requested = one_batch(&mut s, t, &values);
+                let sent = &s.batches(&requested)[0];
                 let case = format!("{codec}, {count} of {len}, {piece}: {:?}", sent.header);
                 assert_eq!(sent.header.codec(), i16::from(codec.id()), "{case}");
                 assert_eq!(sent.place(), (0, 1, count as i32), "{case}");
                 assert!(sent.header.size < count * len / 2, "{case}");
-                s.acknowledge(&asked, 1);
+                s.acknowledge(&requested, 1);
                 assert_eq!(s.delivered(), [(count as u32, Some(1))], "{case}");
                 assert_eq!(s.client.stats().blocks_used, 0, "{case}");
             }
@@ -131,17 +131,17 @@ fn what_does_not_shrink_is_sent_as_it_is() {
             // Seven bits of eight are used: gzip and zstd would find that. Random bytes, then.
             let values: Vec<_> = (0..count).map(|n| noise(n, len)).collect();
             let shrinks = matches!(codec, Codec::Gzip | Codec::Zstd) && len > 30;
-            let asked = one_batch(&mut s, t, &values);
-            let header = s.batches(&asked)[0].header;
+            let requested = one_batch(&mut s, t, &values);
+            let header = s.batches(&requested)[0].header;
             let wanted = if shrinks { i16::from(codec.id()) } else { 0 };
             assert_eq!(header.codec(), wanted, "{codec}, {count} of {len}: {header:?}");
-            s.acknowledge(&asked, 1);
+            s.acknowledge(&requested, 1);
             assert_eq!(s.delivered(), [(count as u32, Some(1))]);
         }
     }
 }
 
-/// What is incompressible after its first piece goes on packed, and there is memory for it.
+/// What is incompressible after its first piece continues packed, and there is memory for it.
 #[test]
 fn a_batch_that_shrinks_only_at_its_beginning_is_packed_in_the_memory_of_its_own() {
     for codec in Codec::ALL {
@@ -170,11 +170,11 @@ fn a_batch_that_shrinks_only_at_its_beginning_is_packed_in_the_memory_of_its_own
         all(&mut values, &mut s);
         assert!(values.len() > 200, "{}", values.len());
         s.world.node(1).up = true;
-        let asked = s.expect::<ProduceRequest>();
-        let batches = s.batches(&asked);
+        let requested = s.expect::<ProduceRequest>();
+        let batches = s.batches(&requested);
         assert_eq!(batches[0].header.codec(), i16::from(codec.id()), "{codec}");
         assert_eq!(batches[0].values, values, "{codec}");
-        s.acknowledge(&asked, 1);
+        s.acknowledge(&requested, 1);
         assert_eq!(s.delivered(), [(values.len() as u32, Some(1))], "{codec}");
     }
 }
@@ -183,9 +183,9 @@ fn a_batch_that_shrinks_only_at_its_beginning_is_packed_in_the_memory_of_its_own
 fn a_retry_has_the_same_bytes() {
     let (mut s, t) = lz4();
     let values: Vec<_> = (0..20).map(|n| text(n, 200)).collect();
-    let asked = one_batch(&mut s, t, &values);
-    let first = bytes(&asked);
-    s.refuse(&asked, ErrorCode::NOT_ENOUGH_REPLICAS.0);
+    let requested = one_batch(&mut s, t, &values);
+    let first = bytes(&requested);
+    s.refuse(&requested, ErrorCode::NOT_ENOUGH_REPLICAS.0);
     let again = s.expect::<ProduceRequest>();
     assert_eq!(bytes(&again), first);
     s.cut(again.conn);
@@ -229,18 +229,18 @@ fn a_batch_that_is_too_large_is_unpacked_split_and_packed_again() {
             let t = s.ready("t");
             warm_up(&mut s, t, 0);
             let values: Vec<_> = (0..count).map(|n| text(n, len)).collect();
-            let asked = one_batch(&mut s, t, &values);
-            s.refuse(&asked, ErrorCode::MESSAGE_TOO_LARGE.0);
+            let requested = one_batch(&mut s, t, &values);
+            s.refuse(&requested, ErrorCode::MESSAGE_TOO_LARGE.0);
             let mut got = Vec::new();
             while got.len() < count {
-                let asked = s.expect::<ProduceRequest>();
-                let batch = s.batches(&asked).remove(0);
+                let requested = s.expect::<ProduceRequest>();
+                let batch = s.batches(&requested).remove(0);
                 let case = format!("{codec}, {count} of {len}: {:?}", batch.header);
                 assert_eq!(batch.header.codec(), i16::from(codec.id()), "{case}");
                 assert_eq!(batch.place(), (0, 1 + got.len() as i32, batch.values.len() as i32));
                 assert!(batch.values.len() <= count.div_ceil(2), "{case}");
                 got.extend(batch.values);
-                s.acknowledge(&asked, 1);
+                s.acknowledge(&requested, 1);
             }
             assert_eq!(got, values, "{codec}");
             s.settle();
@@ -266,9 +266,9 @@ fn records_that_a_broker_blames_are_found_in_a_packed_batch() {
     for ((named, wanted), resend) in both {
         let (mut s, t) = lz4_with(|config| config.resend_unblamed = resend);
         let values: Vec<_> = (0..10).map(|n| text(n, 300)).collect();
-        let asked = one_batch(&mut s, t, &values);
-        assert_eq!(s.batches(&asked)[0].header.codec(), 3);
-        s.answer(&asked, refusal(&asked, code.0, named));
+        let requested = one_batch(&mut s, t, &values);
+        assert_eq!(s.batches(&requested)[0].header.codec(), 3);
+        s.respond(&requested, refusal(&requested, code.0, named));
         s.settle();
         let failed: Vec<Failed> = s.take_reported(|reported| match reported.event()? {
             Event::Failed { first, count, error, maybe_written: false, .. } => {
@@ -290,12 +290,12 @@ fn records_that_a_broker_blames_are_found_in_a_packed_batch() {
 fn got(s: &mut Script, count: usize) -> Vec<String> {
     let mut got = Vec::new();
     while got.len() < count {
-        let asked = s.expect::<ProduceRequest>();
-        for batch in s.batches(&asked) {
+        let requested = s.expect::<ProduceRequest>();
+        for batch in s.batches(&requested) {
             assert!(batch.header.codec() == 3 || batch.values.len() == 1, "{:?}", batch.header);
             got.extend(batch.values);
         }
-        s.acknowledge(&asked, 1);
+        s.acknowledge(&requested, 1);
     }
     s.settle();
     got
@@ -309,8 +309,8 @@ fn zstd_is_refused_for_a_broker_that_does_not_know_it() {
         let t = s.ready("t");
         s.produce(t, 0, &text(1, 500));
         if knows {
-            let asked = s.expect::<ProduceRequest>();
-            assert_eq!(s.batches(&asked)[0].header.codec(), 4);
+            let requested = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&requested)[0].header.codec(), 4);
             continue;
         }
         s.run(Duration::from_secs(1));
@@ -420,9 +420,9 @@ fn packing_takes_turns() {
             let packed = bytes.swap(0, Relaxed);
             most = most.max(packed);
             turns += usize::from(packed > 0);
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                got += s.batches(&asked).iter().map(|batch| batch.values.len()).sum::<usize>();
-                s.acknowledge(&asked, 1);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                got += s.batches(&requested).iter().map(|batch| batch.values.len()).sum::<usize>();
+                s.acknowledge(&requested, 1);
             }
             got == 190 * 8
         });
@@ -437,17 +437,17 @@ fn packing_takes_turns() {
 fn a_batch_is_split_and_not_packed_in_the_same_turn() {
     let (mut s, t, bytes) = paced(usize::MAX, 1, PIECE / 8);
     fill(&mut s, t, 1);
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     bytes.store(0, Relaxed);
-    s.refuse(&asked, ErrorCode::MESSAGE_TOO_LARGE.0);
+    s.refuse(&requested, ErrorCode::MESSAGE_TOO_LARGE.0);
     let mut most = 0;
     s.until("a half is sent", |s| {
         most = most.max(bytes.swap(0, Relaxed));
         s.waiting::<ProduceRequest>() > 0
     });
     assert!((1..=PIECE / 4).contains(&most), "{most} bytes packed at one point in time");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].header.codec(), 3);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].header.codec(), 3);
 }
 
 /// LZ4 but for topics whose name is that of another codec.
@@ -500,14 +500,14 @@ fn a_broker_without_zstd_gets_the_topics_of_other_codecs() {
         }
         s.run(Duration::from_secs(1));
         let mut got = std::collections::BTreeMap::new();
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            for topic in &asked.body.topic_data {
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            for topic in &requested.body.topic_data {
                 let records = topic.partition_data[0].records.clone().unwrap_or_default();
                 // The low byte of the attributes.
                 let codecs: &mut Vec<u8> = got.entry(topic.name.to_string()).or_default();
                 codecs.push(records[22] & 7);
             }
-            s.acknowledge(&asked, 1);
+            s.acknowledge(&requested, 1);
             s.run(Duration::from_millis(100));
         }
         let case = format!("{usual:?}, Produce {version}: {got:?}");
@@ -533,8 +533,8 @@ fn a_broker_without_zstd_gets_the_topics_of_other_codecs() {
 fn an_encoder_that_fails_at_first_is_done_without() {
     let (mut s, t, _) = watched(1, 1);
     let values: Vec<_> = (0..100).map(|n| text(n, 1000)).collect();
-    let asked = one_batch(&mut s, t, &values);
-    assert_eq!(s.batches(&asked)[0].header.codec(), 0);
+    let requested = one_batch(&mut s, t, &values);
+    assert_eq!(s.batches(&requested)[0].header.codec(), 0);
 }
 
 #[test]
@@ -546,8 +546,8 @@ fn an_encoder_that_fails_in_the_middle_fails_the_batch_alone() {
     s.run(Duration::from_secs(1));
     assert_eq!(s.failed(), [(100, Error::Caller(Misuse::Encoder), false)]);
     assert_eq!(s.client.stats().blocks_used, 0);
-    let asked = one_batch(&mut s, t, &[text(1, 1000)]);
-    s.acknowledge(&asked, 1);
+    let requested = one_batch(&mut s, t, &[text(1, 1000)]);
+    s.acknowledge(&requested, 1);
     assert_eq!(s.delivered(), [(1, Some(1))]);
 }
 
@@ -580,9 +580,9 @@ fn batches_are_split_beside_others_that_are_packed() {
             s.run(Duration::from_millis(20));
             assert!(s.now() < end, "it hangs: {got:?} of {sent:?}");
             let waiting: Vec<_> = std::iter::from_fn(|| s.take::<ProduceRequest>()).collect();
-            for asked in waiting {
-                let mut body = Script::produce_answer(&asked, 0, 1);
-                for batch in s.batches(&asked) {
+            for requested in waiting {
+                let mut body = Script::produce_response(&requested, 0, 1);
+                for batch in s.batches(&requested) {
                     let ((epoch, sequence, count), at) = (batch.place(), batch.partition as usize);
                     // As a broker: size first, then the sequence, which a new epoch begins at 0.
                     let due = if epoch == next[at].0 { next[at].1 } else { 0 };
@@ -607,7 +607,7 @@ fn batches_are_split_beside_others_that_are_packed() {
                         *got += 1;
                     }
                 }
-                s.answer(&asked, body);
+                s.respond(&requested, body);
             }
         }
         assert!(split > 5, "{split} were split");
@@ -629,8 +629,8 @@ fn a_batch_that_expires_half_packed_leaves_nothing() {
     s.sleep(Duration::from_secs(121));
     s.run(Duration::from_secs(1));
     assert!(!s.failed().is_empty());
-    while let Some(asked) = s.take::<ProduceRequest>() {
-        s.acknowledge(&asked, 1);
+    while let Some(requested) = s.take::<ProduceRequest>() {
+        s.acknowledge(&requested, 1);
     }
     s.settle();
     assert_eq!(s.client.stats().blocks_used, 0);
@@ -661,7 +661,7 @@ fn packing_takes_no_more_memory_than_the_batch_had() {
         s.waiting::<ProduceRequest>() > 0
     });
     assert!(most <= before + 1, "{most} blocks, {before} before");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].header.codec(), 3);
-    assert_eq!(s.batches(&asked)[0].values, values);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].header.codec(), 3);
+    assert_eq!(s.batches(&requested)[0].values, values);
 }

@@ -11,8 +11,8 @@ fn one(s: &mut Script, t: TopicId) -> u32 {
     let now = s.now();
     let id = s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
     s.settle();
-    while let Some(asked) = s.take::<ProduceRequest>() {
-        s.acknowledge(&asked, 0);
+    while let Some(requested) = s.take::<ProduceRequest>() {
+        s.acknowledge(&requested, 0);
     }
     id.partition
 }
@@ -60,9 +60,9 @@ fn records_without_key_move_away_from_partitions_without_a_leader() {
             s.run(Duration::from_millis(10 * seed));
             let now = s.now();
             s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
-            let asked = s.expect::<ProduceRequest>();
-            assert_eq!(s.batches(&asked)[0].partition as usize, led);
-            s.acknowledge(&asked, 0);
+            let requested = s.expect::<ProduceRequest>();
+            assert_eq!(s.batches(&requested)[0].partition as usize, led);
+            s.acknowledge(&requested, 0);
             let to = s.take_reported(|reported| match reported.event()? {
                 Event::Delivered { to, count: 1, .. } => Some(to.partition as usize),
                 _ => None,
@@ -90,9 +90,9 @@ fn records_without_key_move_away_from_a_broker_that_refuses_connections() {
         let now = s.now();
         s.client.produce(now, t, &Record::new(b"no key")).expect("taken");
         s.run(Duration::from_millis(100));
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            assert_eq!(s.batches(&asked)[0].partition, 0);
-            s.acknowledge(&asked, 0);
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            assert_eq!(s.batches(&requested)[0].partition, 0);
+            s.acknowledge(&requested, 0);
         }
     }
     s.run(Duration::from_secs(5));
@@ -127,14 +127,14 @@ fn records_without_key_move_away_from_a_leader_that_is_silent() {
         }
         let mut delivered = 0;
         s.until("all are delivered", |s| {
-            while let Some(asked) = s.take::<ApiVersionsRequest>() {
-                if asked.node == 1 {
+            while let Some(requested) = s.take::<ApiVersionsRequest>() {
+                if requested.node == 1 {
                     let body = s.world.versions(Profile::V4_4);
-                    s.answer(&asked, body);
+                    s.respond(&requested, body);
                 }
             }
-            while let Some(asked) = s.take::<ProduceRequest>() {
-                s.acknowledge(&asked, 0);
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                s.acknowledge(&requested, 0);
             }
             delivered += s.delivered().iter().map(|(count, _)| count).sum::<u32>();
             delivered == taken
@@ -189,7 +189,7 @@ fn records_without_key_leave_a_partition_that_loses_its_leader() {
 
 /// A partition has the records of one application in the order in which it sent them.
 #[test]
-fn records_without_key_do_not_move_behind_what_was_sent_later() {
+fn records_without_key_do_not_move_after_what_was_sent_later() {
     let mut world = World::new(1).topic("t", 2);
     for index in 0..2 {
         world.partition("t", index).leader = -1;
@@ -202,16 +202,16 @@ fn records_without_key_do_not_move_behind_what_was_sent_later() {
     s.run(Duration::from_secs(1));
     s.world.partition("t", 1 - first as usize).leader = 1;
     poke(&mut s, t);
-    let asked = s.expect::<ProduceRequest>();
-    let sent: Vec<_> = s.batches(&asked).into_iter().flat_map(|batch| batch.values).collect();
+    let requested = s.expect::<ProduceRequest>();
+    let sent: Vec<_> = s.batches(&requested).into_iter().flat_map(|batch| batch.values).collect();
     assert_eq!(sent, ["later"], "alone");
-    s.acknowledge(&asked, 0);
+    s.acknowledge(&requested, 0);
     s.run(Duration::from_secs(2));
     s.none::<ProduceRequest>("the first waits for its own leader");
     s.world.partition("t", first as usize).leader = 1;
     poke(&mut s, t);
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].partition, first as i32);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].partition, first as i32);
 }
 
 #[test]
@@ -243,14 +243,14 @@ fn a_recreated_topic_has_new_sequences_and_no_records_for_partitions_that_are_go
     s.produce(t, 0, "a");
     let (start, mut failed, mut left) = (s.now(), Vec::new(), Vec::new());
     while start.until(s.now()) < Duration::from_secs(6) {
-        if let Some(asked) = s.take::<ProduceRequest>() {
-            for batch in s.batches(&asked) {
+        if let Some(requested) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&requested) {
                 left.push((batch.values.join(","), batch.place()));
             }
             if left.last().is_some_and(|(_, place)| place.0 > 0) {
-                s.acknowledge(&asked, 0);
+                s.acknowledge(&requested, 0);
             } else {
-                s.refuse(&asked, 100);
+                s.refuse(&requested, 100);
             }
         }
         s.run(Duration::from_millis(1));

@@ -38,28 +38,28 @@ fn a_full_batch_does_not_linger() {
     s.none::<ProduceRequest>("it is not full");
     s.produce(t, 0, &"x".repeat(400));
     let start = s.now();
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].header.count, 2);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].header.count, 2);
     assert_eq!(start.until(s.now()), Duration::ZERO);
 }
 
 /// At most five are in flight at a broker; any response allows the next one.
 #[test]
-fn the_sixth_request_leaves_when_one_of_five_is_answered() {
+fn the_sixth_request_leaves_when_one_of_five_gets_its_response() {
     let mut s = configured(World::new(1).topic("t", 6), |_| ());
     let t = s.ready("t");
     for partition in 0..6 {
         warm_up(&mut s, t, partition);
     }
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for partition in 0..5 {
         s.produce(t, partition, "x");
-        asked.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
+        requested.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
     }
     s.produce(t, 5, "sixth");
     s.run(Duration::from_secs(1));
-    s.none::<ProduceRequest>("five are under way");
-    s.acknowledge(&asked[0], 1);
+    s.none::<ProduceRequest>("five are in flight");
+    s.acknowledge(&requested[0], 1);
     let sixth = s.expect_within::<ProduceRequest>(Duration::ZERO);
     assert_eq!(s.batches(&sixth)[0].values, ["sixth"]);
 }
@@ -80,11 +80,11 @@ fn partitions_take_turns_when_requests_are_full() {
             let _ = s.try_produce(t, partition, &value);
         }
         s.settle();
-        let Some(asked) = s.take::<ProduceRequest>() else { s.fail("nothing sent") };
-        for batch in s.batches(&asked) {
+        let Some(requested) = s.take::<ProduceRequest>() else { s.fail("nothing sent") };
+        for batch in s.batches(&requested) {
             sent[batch.partition as usize] += 1;
         }
-        s.acknowledge(&asked, round);
+        s.acknowledge(&requested, round);
     }
     let (least, most) = (sent.iter().min(), sent.iter().max());
     assert!(most.unwrap() - least.unwrap() <= 4, "{sent:?}");
@@ -112,9 +112,9 @@ fn a_request_that_finds_no_memory_is_made_smaller() {
     }
     let mut batches = 0;
     while batches < 6 {
-        let asked = s.expect_within::<ProduceRequest>(Duration::from_secs(5));
-        batches += s.batches(&asked).len();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect_within::<ProduceRequest>(Duration::from_secs(5));
+        batches += s.batches(&requested).len();
+        s.acknowledge(&requested, 0);
     }
     assert_eq!(s.delivered().len(), 6);
 }
@@ -137,8 +137,8 @@ fn records_without_key_stay_with_a_partition_for_a_batch_and_then_spread() {
             match s.client.produce(now, t, &Record::new(&[7; 90])) {
                 Ok(id) => break id,
                 Err(ProduceError::Full) => {
-                    let asked = s.expect::<ProduceRequest>();
-                    s.acknowledge(&asked, 0);
+                    let requested = s.expect::<ProduceRequest>();
+                    s.acknowledge(&requested, 0);
                 }
                 Err(error) => s.fail(&format!("{error}")),
             }
@@ -157,8 +157,8 @@ fn a_slow_producer_without_keys_reaches_added_partitions_first_and_then_all() {
     let send_one = |s: &mut Script| {
         let now = s.now();
         let id = s.client.produce(now, t, &Record::new(b"one in a batch")).expect("taken");
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 0);
         id.partition
     };
     let before: BTreeSet<u32> = (0..100).map(|_| send_one(&mut s)).collect();
@@ -180,20 +180,20 @@ fn requests_name_topics_by_id_if_all_of_them_have_one() {
         for topic in &topics {
             s.produce(*topic, 0, "a");
         }
-        let asked = s.expect::<ProduceRequest>();
-        assert_eq!(asked.version, version, "{topics:?}");
-        for topic in &asked.body.topic_data {
+        let requested = s.expect::<ProduceRequest>();
+        assert_eq!(requested.version, version, "{topics:?}");
+        for topic in &requested.body.topic_data {
             assert_eq!(topic.name.is_empty(), version == 13, "{topic:?}");
             assert_eq!(topic.topic_id.is_nil(), version != 13, "{topic:?}");
         }
-        s.acknowledge(&asked, 0);
+        s.acknowledge(&requested, 0);
         assert_eq!(s.delivered().len(), topics.len());
     }
 }
 
 /// An identity that is refused may be granted later (an ACL is added).
 #[test]
-fn a_refused_producer_id_is_asked_again() {
+fn a_refused_producer_id_is_requested_again() {
     let mut s = Script::new(World::new(1).topic("t", 1));
     let t = s.ready("t");
     s.world.producer_error = 31;
@@ -217,11 +217,11 @@ fn a_new_producer_id_waits_for_batches_of_the_old_one() {
     s.manual(ApiKey::InitProducerId);
     let t = s.ready("t");
     s.produce(t, 0, "first");
-    let asked = s.expect::<InitProducerIdRequest>();
-    let answer = kafka_protocol::messages::InitProducerIdResponse::default()
+    let requested = s.expect::<InitProducerIdRequest>();
+    let response = kafka_protocol::messages::InitProducerIdResponse::default()
         .with_producer_id(kafka_protocol::messages::ProducerId(7))
         .with_producer_epoch(i16::MAX);
-    s.answer(&asked, answer);
+    s.respond(&requested, response);
     s.automatic(ApiKey::InitProducerId);
     take_all(&mut s, &[("first", (i16::MAX, 0, 1))]);
     s.produce(t, 1, "first");
@@ -258,10 +258,10 @@ fn a_batch_of_many_records_is_split_without_a_search_for_each() {
     for _ in 0..60_000 {
         s.produce(t, 0, "abc");
     }
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].header.count, 60_000);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].header.count, 60_000);
     let begun = clock_gettime(ClockId::ThreadCPUTime);
-    s.refuse(&asked, ErrorCode::MESSAGE_TOO_LARGE.0);
+    s.refuse(&requested, ErrorCode::MESSAGE_TOO_LARGE.0);
     let half = s.expect::<ProduceRequest>();
     let took = clock_gettime(ClockId::ThreadCPUTime) - begun;
     assert_eq!(s.batches(&half)[0].header.count, 30_000);

@@ -25,8 +25,8 @@ fn room_follows_full_once() {
     assert_eq!(s.rooms(), 0, "nothing was acknowledged");
     let mut rooms = 0;
     while s.delivered().is_empty() || s.waiting::<ProduceRequest>() > 0 {
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 0);
         rooms += s.rooms();
     }
     assert_eq!(rooms, 1);
@@ -45,8 +45,8 @@ fn room_comes_when_a_part_of_the_memory_is_free() {
     let mut used = full;
     while s.rooms() == 0 {
         used = s.client.stats().blocks_used;
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 0);
     }
     // Each batch of 16 blocks releases its blocks.
     let now_used = s.client.stats().blocks_used;
@@ -195,9 +195,9 @@ fn a_partition_that_lost_its_entry_comes_back_under_another_epoch() {
     let mut places = Vec::new();
     for partition in [0, 1, 0] {
         s.until("it is taken", |s| s.try_produce(t, partition, "a").is_ok());
-        let (asked, _, place) = next(&mut s);
+        let (requested, _, place) = next(&mut s);
         places.push(place);
-        s.acknowledge(&asked, 0);
+        s.acknowledge(&requested, 0);
         assert_eq!(s.delivered().len(), 1);
     }
     assert_eq!(places, [(0, 0, 1), (1, 0, 1), (2, 0, 1)]);

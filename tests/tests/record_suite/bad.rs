@@ -202,7 +202,7 @@ fn table() {
         let (read, why) = read_all(&batch);
         assert_eq!((read.len(), why), (records, fault), "{name}: {read:?}");
         for record in read {
-            assert!(record.offset < header.next_offset(), "{name}: delivered for ever");
+            assert!(record.offset < header.next_offset(), "{name}: delivered forever");
         }
     }
 }

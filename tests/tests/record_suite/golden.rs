@@ -278,7 +278,7 @@ fn again(id: &str, header: &BatchHeader, bytes: &[u8]) {
     } else if dense && header.attributes & !0x17 == 0 {
         let made = made.unwrap_or_else(|| panic!("{id}: not sealed"));
         assert_eq!(made[8..12], bytes[8..12], "{id}: length");
-        assert_eq!(made[16..], bytes[16..HEADER_LEN], "{id}: header made again");
+        assert_eq!(made[16..], bytes[16..HEADER_LEN], "{id}: header recreated");
         assert_eq!(made[..8], [0; 8], "{id}: base offset");
         assert_eq!(made[12..16], [0xff; 4], "{id}: leader epoch");
     }

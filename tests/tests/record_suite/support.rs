@@ -75,12 +75,12 @@ pub(crate) fn collect(mut records: Records<'_>) -> (Vec<Owned>, Option<Malformed
         match record {
             Ok(record) => all.push(record.into()),
             Err(why) => {
-                assert!(records.next().is_none(), "goes on after {why:?}");
+                assert!(records.next().is_none(), "continues after {why:?}");
                 return (all, Some(why));
             }
         }
     }
-    assert!(records.next().is_none(), "goes on after its end");
+    assert!(records.next().is_none(), "continues after its end");
     (all, None)
 }
 

@@ -31,8 +31,8 @@ fn c3_an_offset_in_mid_batch_hides_what_is_before() {
     let (mut s, parts) = reading(1, 1);
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(2)).unwrap();
-    let asked = fetch_with(&mut s, |s, asked| s.wanted(asked) == [("t".into(), 0, 2)]);
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a", "b", "c", "d"])])]);
+    let requested = fetch_with(&mut s, |s, requested| s.wanted(requested) == [("t".into(), 0, 2)]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a", "b", "c", "d"])])]);
     assert_eq!(values(&mut s), [(2, "c".into()), (3, "d".into())]);
 }
 
@@ -42,9 +42,9 @@ fn c4_a_first_batch_that_is_always_cut_is_reported_and_never_loops_fast() {
         let (mut s, _) = reading(1, 1);
         let (start, mut fetches) = (s.now(), 0);
         while start.until(s.now()) < Duration::from_secs(20) {
-            let asked = s.expect::<FetchRequest>();
+            let requested = s.expect::<FetchRequest>();
             let cut = batch(0, &["a long value that is cut"]).slice(..keep);
-            s.give(&asked, 0, vec![records(0, &[cut])]);
+            s.give(&requested, 0, vec![records(0, &[cut])]);
             fetches += 1;
         }
         assert!((15..60).contains(&fetches), "{keep} bytes: {fetches} fetches in 20 s");
@@ -62,9 +62,9 @@ fn c4_a_batch_beyond_the_receive_buffer_is_reported_and_the_connection_lives_on(
     let t = s.ready("t");
     let now = s.now();
     let at = s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let large = batch(1, &["x".repeat(5000).as_str()]);
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"]), large.clone(), batch(2, &["c"])])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"]), large.clone(), batch(2, &["c"])])]);
     assert_eq!(values(&mut s), [(0, "a".into())]);
     let reported = events(&mut s);
     let Some(Event::TooLarge { offset: 1, next_offset: 2, needed, .. }) = reported.last() else {
@@ -74,8 +74,8 @@ fn c4_a_batch_beyond_the_receive_buffer_is_reported_and_the_connection_lives_on(
     let conns = s.connections(1).len();
     let now = s.now();
     s.client.seek(now, at, Start::Offset(2)).unwrap();
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 0, vec![records(0, &[batch(2, &["c"])])]);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![records(0, &[batch(2, &["c"])])]);
     assert_eq!(values(&mut s), [(2, "c".into())]);
     assert_eq!((s.connects.len(), s.connections(1).len()), (conns, conns));
 }
@@ -83,11 +83,11 @@ fn c4_a_batch_beyond_the_receive_buffer_is_reported_and_the_connection_lives_on(
 #[test]
 fn c5_a_corrupt_batch_among_good_ones_is_named_and_can_be_passed() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let mut bad = batch(1, &["b", "c"]).to_vec();
     *bad.last_mut().unwrap() ^= 1;
     let all = [batch(0, &["a"]), bad.into(), batch(3, &["d"])];
-    s.give(&asked, 0, vec![records(0, &all)]);
+    s.give(&requested, 0, vec![records(0, &all)]);
     assert_eq!(values(&mut s), [(0, "a".into())]);
     let reported = events(&mut s);
     let Some(Event::Corrupt { at, offset: 1, next_offset: 3, .. }) = reported.last() else {
@@ -98,73 +98,73 @@ fn c5_a_corrupt_batch_among_good_ones_is_named_and_can_be_passed() {
     assert!(s.take::<FetchRequest>().is_none(), "it waits for a seek");
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(3)).unwrap();
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 3)]);
 }
 
 #[test]
-fn c6_an_out_of_range_answer_for_an_old_position_is_ignored() {
+fn c6_an_out_of_range_response_for_an_old_position_is_ignored() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(7)).unwrap();
-    s.give(&asked, 0, vec![refused(0, 1)]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 7)]);
+    s.give(&requested, 0, vec![refused(0, 1)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 7)]);
     assert_eq!(moves(&events(&mut s)), []);
 }
 
 #[test]
 fn c7_records_that_come_while_paused_or_after_a_seek_are_not_given() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.client.pause(parts[0]);
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), []);
     s.run(Duration::from_secs(3));
     assert!(s.take::<FetchRequest>().is_none(), "nothing is fetched while paused");
     let now = s.now();
     s.client.resume(now, parts[0]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 0)], "the position was kept");
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 0)], "the position was kept");
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(5)).unwrap();
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), []);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 5)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 5)]);
 }
 
 #[test]
 fn c7_pausing_and_resuming_within_a_session_loses_nothing() {
     let (mut s, parts) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 7, vec![]);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 7, vec![]);
+    let requested = s.expect::<FetchRequest>();
     s.client.pause(parts[0]);
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     let now = s.now();
     s.client.resume(now, parts[0]);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     // The session still has offset 0: the broker sends the same again.
-    assert_eq!(s.wanted(&asked), []);
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
+    assert_eq!(s.wanted(&requested), []);
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
     assert_eq!(s.records(), [(0, 0, "a".into())]);
 }
 
 #[test]
-fn c8_a_lost_session_begins_anew_at_once() {
+fn c8_a_lost_session_restarts_at_once() {
     for code in [70, 71, 106] {
         let (mut s, _) = reading(1, 1);
-        let asked = s.expect::<FetchRequest>();
-        s.give(&asked, 7, vec![]);
-        let asked = s.expect::<FetchRequest>();
+        let requested = s.expect::<FetchRequest>();
+        s.give(&requested, 7, vec![]);
+        let requested = s.expect::<FetchRequest>();
         let before = s.now();
-        s.refuse_fetch(&asked, code);
-        let asked = s.expect::<FetchRequest>();
-        assert_eq!((s.now(), asked.body.session_epoch), (before, 0), "code {code}");
-        assert_eq!(asked.body.session_id, if code == 70 { 0 } else { 7 }, "code {code}");
-        assert_eq!(s.wanted(&asked), [("t".into(), 0, 0)], "code {code}");
+        s.refuse_fetch(&requested, code);
+        let requested = s.expect::<FetchRequest>();
+        assert_eq!((s.now(), requested.body.session_epoch), (before, 0), "code {code}");
+        assert_eq!(requested.body.session_id, if code == 70 { 0 } else { 7 }, "code {code}");
+        assert_eq!(s.wanted(&requested), [("t".into(), 0, 0)], "code {code}");
     }
 }
 
@@ -175,8 +175,8 @@ fn c8_an_unknown_error_of_a_whole_fetch_is_reported_and_never_loops_fast() {
         let start = s.now();
         let mut fetches = 0;
         while start.until(s.now()).as_secs() < 20 {
-            let asked = s.expect::<FetchRequest>();
-            s.refuse_fetch(&asked, code);
+            let requested = s.expect::<FetchRequest>();
+            s.refuse_fetch(&requested, code);
             fetches += 1;
         }
         assert!((15..60).contains(&fetches), "code {code}: {fetches} fetches in 20 s");
@@ -188,36 +188,36 @@ fn c8_an_unknown_error_of_a_whole_fetch_is_reported_and_never_loops_fast() {
 #[test]
 fn c9_an_incremental_fetch_names_only_what_changed_and_loses_nothing() {
     let (mut s, _) = reading(1, 2);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!((asked.body.session_id, asked.body.session_epoch), (0, 0));
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!((asked.body.session_id, asked.body.session_epoch), (7, 1));
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 1)]);
-    s.give(&asked, 7, vec![records(1, &[batch(0, &["b"])])]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!((requested.body.session_id, requested.body.session_epoch), (0, 0));
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!((requested.body.session_id, requested.body.session_epoch), (7, 1));
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 1)]);
+    s.give(&requested, 7, vec![records(1, &[batch(0, &["b"])])]);
     assert_eq!(s.records(), [(0, 0, "a".into()), (1, 0, "b".into())]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!((asked.body.session_id, asked.body.session_epoch), (7, 2));
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 1)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!((requested.body.session_id, requested.body.session_epoch), (7, 2));
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 1)]);
 }
 
 #[test]
 fn c9_what_is_paused_leaves_the_session_and_comes_back() {
     let (mut s, parts) = reading(1, 2);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.client.pause(parts[1]);
-    s.give(&asked, 7, vec![]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!((s.wanted(&asked), s.forgotten(&asked)), (vec![], vec![("t".into(), 1)]));
+    s.give(&requested, 7, vec![]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!((s.wanted(&requested), s.forgotten(&requested)), (vec![], vec![("t".into(), 1)]));
     let now = s.now();
     s.client.resume(now, parts[1]);
-    s.give(&asked, 7, vec![]);
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 1, 0)]);
+    s.give(&requested, 7, vec![]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 1, 0)]);
 }
 
 #[test]
-fn c10_a_late_answer_about_a_start_never_overwrites_a_seek() {
+fn c10_a_late_response_about_a_start_never_overwrites_a_seek() {
     let (mut s, parts) = reading(1, 1);
     s.manual(ApiKey::ListOffsets);
     let now = s.now();
@@ -228,15 +228,15 @@ fn c10_a_late_answer_about_a_start_never_overwrites_a_seek() {
     s.world.partition("t", 0).end = 90;
     s.automatic(ApiKey::ListOffsets);
     let body = ListOffsetsResponse::default();
-    s.answer(&first, body);
+    s.respond(&first, body);
     s.run(Duration::from_millis(300));
     assert_eq!(s.client.position(parts[0]), Some(3));
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!(s.wanted(&asked), [("t".into(), 0, 3)]);
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(s.wanted(&requested), [("t".into(), 0, 3)]);
 }
 
 #[test]
-fn c10_a_second_start_wins_over_the_answer_to_the_first() {
+fn c10_a_second_start_wins_over_the_response_to_the_first() {
     let (mut s, parts) = reading(1, 1);
     (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = (4, 90);
     s.manual(ApiKey::ListOffsets);
@@ -246,37 +246,37 @@ fn c10_a_second_start_wins_over_the_answer_to_the_first() {
     let now = s.now();
     s.client.seek(now, parts[0], Start::Earliest).expect("sought");
     let late = s.world.offsets(&first.body);
-    s.answer(&first, late);
+    s.respond(&first, late);
     assert_eq!(s.client.position(parts[0]), None, "90 is where nobody wants to be any more");
     s.automatic(ApiKey::ListOffsets);
     s.until("the start is known", |s| s.client.position(parts[0]) == Some(4));
 }
 
 #[test]
-fn c11_a_start_is_asked_again_of_the_new_leader() {
+fn c11_a_start_is_requested_again_from_the_new_leader() {
     let (mut s, parts) = reading(2, 1);
     s.manual(ApiKey::ListOffsets);
     let now = s.now();
     s.client.seek(now, parts[0], Start::Latest).expect("sought");
-    let asked = s.expect::<ListOffsetsRequest>();
-    assert_eq!(asked.node, 1);
+    let requested = s.expect::<ListOffsetsRequest>();
+    assert_eq!(requested.node, 1);
     s.manual(ApiKey::Metadata);
     s.world.lead("t", 0, 2);
     s.world.partition("t", 0).end = 90;
     let refused = ListOffsetsPartitionResponse::default().with_error_code(6).with_offset(-1);
     let topic = ListOffsetsTopicResponse::default()
-        .with_name(asked.body.topics[0].name.clone())
+        .with_name(requested.body.topics[0].name.clone())
         .with_partitions(vec![refused]);
-    s.answer(&asked, ListOffsetsResponse::default().with_topics(vec![topic]));
+    s.respond(&requested, ListOffsetsResponse::default().with_topics(vec![topic]));
     s.expect_within::<MetadataRequest>(Duration::from_millis(50));
     s.cut_all(1);
     s.automatic(ApiKey::Metadata);
-    let asked = s.expect::<ListOffsetsRequest>();
-    assert_eq!(asked.node, 2);
+    let requested = s.expect::<ListOffsetsRequest>();
+    assert_eq!(requested.node, 2);
     s.automatic(ApiKey::ListOffsets);
     s.until("the start is known", |s| s.client.position(parts[0]).is_some());
-    let body = s.world.offsets(&asked.body);
-    s.answer(&asked, body);
+    let body = s.world.offsets(&requested.body);
+    s.respond(&requested, body);
     s.run(Duration::from_millis(300));
     assert_eq!(s.client.position(parts[0]), Some(90));
 }
@@ -284,11 +284,11 @@ fn c11_a_start_is_asked_again_of_the_new_leader() {
 #[test]
 fn c12_an_application_that_takes_nothing_holds_the_broker_back_and_loses_nothing() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
     let value = "x".repeat(3000);
     let batches: Vec<_> = (0..60).map(|n| batch(n, &[value.as_str()])).collect();
-    s.give(&asked, 0, vec![records(0, &batches)]);
+    s.give(&requested, 0, vec![records(0, &batches)]);
     s.run(Duration::from_secs(10));
     assert!(s.take::<FetchRequest>().is_none(), "fetched more than fits");
     s.listening = true;
@@ -297,7 +297,7 @@ fn c12_an_application_that_takes_nothing_holds_the_broker_back_and_loses_nothing
 }
 
 #[test]
-fn c12_on_a_shared_connection_untaken_records_make_way_after_a_second_and_come_again() {
+fn c12_on_a_shared_connection_untaken_records_are_dropped_after_a_second_and_come_again() {
     let mut limits = Limits::small();
     limits.conns = 1;
     let world = World::new(1).topic("t", 1);
@@ -310,11 +310,11 @@ fn c12_on_a_shared_connection_untaken_records_make_way_after_a_second_and_come_a
     assert_eq!(s.delivered().len(), 1);
     let now = s.now();
     s.client.assign(now, t, 0, Start::Offset(0)).unwrap();
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.listening = false;
     s.produce(t, 0, "hello");
     let produced = s.expect::<ProduceRequest>();
-    s.give(&asked, 0, vec![records(0, &[batch(0, &["a"])])]);
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a"])])]);
     s.acknowledge(&produced, 1);
     s.run(Duration::from_millis(1500));
     let again = s.take::<FetchRequest>();

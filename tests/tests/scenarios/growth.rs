@@ -41,9 +41,9 @@ fn p2_records_of_a_partition_that_is_away_for_a_moment_are_kept() {
     s.world.node(1).up = true;
     s.run(Duration::from_secs(3));
     s.world.topic_mut("t").partitions = all;
-    let (asked, value, _) = next(&mut s);
+    let (requested, value, _) = next(&mut s);
     assert_eq!(value, "a");
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!(s.delivered().len(), 1);
     assert_eq!(s.failed(), []);
 }
@@ -56,11 +56,11 @@ fn p3_records_of_a_partition_that_stays_away_fail() {
     s.world.partition("t", 0).leader = -1;
     s.world.partition("t", 0).epoch = 1;
     s.produce(t, 0, "a");
-    let (asked, ..) = next(&mut s);
-    s.refuse(&asked, 3);
+    let (requested, ..) = next(&mut s);
+    s.refuse(&requested, 3);
     s.run(Duration::from_secs(100));
-    while let Some(asked) = s.take::<ProduceRequest>() {
-        s.refuse(&asked, 3);
+    while let Some(requested) = s.take::<ProduceRequest>() {
+        s.refuse(&requested, 3);
     }
     assert_eq!(s.failed(), []);
     s.run(Duration::from_secs(30));

@@ -18,12 +18,12 @@ fn m1_a_second_refresh_right_after_bootstrap_is_not_delayed() {
     for (turn, (least, most)) in pauses.into_iter().enumerate() {
         poke(&mut s, t);
         let start = s.now();
-        let asked = s.expect::<MetadataRequest>();
+        let requested = s.expect::<MetadataRequest>();
         let pause = start.until(s.now()).as_millis();
         assert!((least..=most).contains(&pause), "refresh {turn} after {pause} ms");
         // Nothing new: the next request has to wait.
-        let body = s.world.metadata(&asked.body);
-        s.answer(&asked, body);
+        let body = s.world.metadata(&requested.body);
+        s.respond(&requested, body);
     }
 }
 
@@ -33,15 +33,15 @@ fn m2_an_older_epoch_is_refused_and_an_equal_one_taken() {
     world.partition("t", 0).epoch = 100;
     let (mut s, t) = ready(world);
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(asked.node, 1);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(requested.node, 1);
     let mut lower = 3;
     let stale = changed(&s.world, |w| {
         w.partition("t", 0).epoch = 99;
         w.partition("t", 0).leader = 2;
     });
     let current = s.world.clone();
-    s.refuse(&asked, 6);
+    s.refuse(&requested, 6);
     metadata(&mut s, Duration::from_secs(5), |_| {
         if lower == 0 {
             return current.clone();
@@ -50,8 +50,8 @@ fn m2_an_older_epoch_is_refused_and_an_equal_one_taken() {
         stale.clone()
     });
     assert_eq!(lower, 0, "it asks again when somebody contradicts");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(asked.node, 1);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(requested.node, 1);
 }
 
 #[test]
@@ -60,22 +60,22 @@ fn m3_a_topic_that_was_away_does_not_come_back_with_an_older_epoch() {
     world.partition("t", 0).epoch = 100;
     let (mut s, t) = ready(world);
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     let current = s.world.clone();
     let away = changed(&current, |w| w.topic_mut("t").error = 3);
     let older = changed(&current, |w| {
         (w.partition("t", 0).epoch, w.partition("t", 0).leader) = (99, 2);
     });
-    s.refuse(&asked, 6);
-    let mut answers = 0;
+    s.refuse(&requested, 6);
+    let mut responses = 0;
     metadata(&mut s, Duration::from_secs(5), |_| {
-        answers += 1;
+        responses += 1;
         [&away, &away, &away, &older, &older, &older]
-            .get(answers - 1)
+            .get(responses - 1)
             .map_or(&current, |w| *w)
             .clone()
     });
-    assert!(answers > 6, "{answers} answers: it asks again when somebody contradicts");
+    assert!(responses > 6, "{responses} responses: it asks again when somebody contradicts");
     assert_eq!((count(&s.client, t), s.expect::<ProduceRequest>().node), (1, 1));
 }
 
@@ -94,8 +94,11 @@ fn m4_a_newer_epoch_seen_elsewhere_makes_the_leader_unknown() {
     assert_eq!(count(&s.client, t), 1);
     s.none::<FetchRequest>("who leads is not known");
     metadata(&mut s, Duration::from_secs(2), |_| new.clone());
-    let asked = s.expect::<FetchRequest>();
-    assert_eq!((asked.node, asked.body.topics[0].partitions[0].current_leader_epoch), (2, 101));
+    let requested = s.expect::<FetchRequest>();
+    assert_eq!(
+        (requested.node, requested.body.topics[0].partitions[0].current_leader_epoch),
+        (2, 101)
+    );
 }
 
 /// Brokers before 2.4 return epochs that are wrong during reassignments.
@@ -106,18 +109,18 @@ fn m5_epochs_of_old_metadata_versions_mean_nothing() {
     world.partition("t", 0).epoch = 100;
     let (mut s, t) = ready(world);
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     (s.world.partition("t", 0).epoch, s.world.partition("t", 0).leader) = (99, 2);
     let start = s.now();
-    s.refuse(&asked, 6);
+    s.refuse(&requested, 6);
     assert_eq!(s.expect::<ProduceRequest>().node, 2);
     let took = start.until(s.now());
     let range = Duration::from_millis(20)..Duration::from_millis(200);
-    assert!(range.contains(&took), "after a pause, and one answer: {took:?}");
+    assert!(range.contains(&took), "after a pause, and one response: {took:?}");
 }
 
 #[test]
-fn m6_a_first_answer_without_leaders_is_asked_again_by_itself() {
+fn m6_a_first_response_without_leaders_is_requested_again_by_itself() {
     let mut world = World::new(1).topic("t", 1);
     world.partition("t", 0).leader = -1;
     world.partition("t", 0).error = 5;
@@ -151,7 +154,7 @@ fn m7_a_topic_missing_for_a_moment_stays() {
 }
 
 #[test]
-fn m8_a_refusing_leader_that_metadata_goes_on_naming_makes_no_fast_loop() {
+fn m8_a_refusing_leader_that_metadata_keeps_naming_makes_no_fast_loop() {
     let (mut s, parts) = {
         let (mut s, t) = ready(World::new(1).topic("t", 40));
         let now = s.now();
@@ -161,20 +164,20 @@ fn m8_a_refusing_leader_that_metadata_goes_on_naming_makes_no_fast_loop() {
         (s, 40)
     };
     s.manual(ApiKey::Metadata);
-    let (end, mut asks) = (s.now() + Duration::from_secs(30), 0);
+    let (end, mut wants_requests) = (s.now() + Duration::from_secs(30), 0);
     while s.now() < end {
-        if let Some(asked) = s.take::<MetadataRequest>() {
-            asks += 1;
-            let body = s.world.metadata(&asked.body);
-            s.answer(&asked, body);
+        if let Some(requested) = s.take::<MetadataRequest>() {
+            wants_requests += 1;
+            let body = s.world.metadata(&requested.body);
+            s.respond(&requested, body);
         }
-        if let Some(asked) = s.take::<FetchRequest>() {
+        if let Some(requested) = s.take::<FetchRequest>() {
             let refused = (0..parts).map(|p| refused(p, 6));
-            s.give(&asked, 0, refused.collect());
+            s.give(&requested, 0, refused.collect());
         }
         s.run(Duration::from_millis(1));
     }
-    assert!((20..60).contains(&asks), "{asks} Metadata requests in 30 s");
+    assert!((20..60).contains(&wants_requests), "{wants_requests} Metadata requests in 30 s");
 }
 
 #[test]
@@ -186,8 +189,8 @@ fn m9_a_passing_error_of_a_topic_holds_nothing_up() {
         for round in 0..rounds {
             poke(&mut s, t);
             s.produce(t, round % 4, "a");
-            let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
-            s.acknowledge(&asked, 0);
+            let requested = s.expect_within::<ProduceRequest>(Duration::from_millis(10));
+            s.acknowledge(&requested, 0);
             s.run(Duration::from_millis(100));
         }
         assert_eq!(s.delivered().len(), rounds as usize, "code {code}");
@@ -209,14 +212,14 @@ fn m10_a_cluster_whose_brokers_are_replaced_one_by_one_is_followed() {
         s.world.node(old).up = false;
         poke(&mut s, t);
         s.produce(t, 0, "a");
-        let asked = loop {
-            let asked = s.expect::<ProduceRequest>();
-            if asked.node == old + 10 {
-                break asked;
+        let requested = loop {
+            let requested = s.expect::<ProduceRequest>();
+            if requested.node == old + 10 {
+                break requested;
             }
-            s.refuse(&asked, 6);
+            s.refuse(&requested, 6);
         };
-        s.acknowledge(&asked, 0);
+        s.acknowledge(&requested, 0);
         s.run(Duration::from_secs(2));
         assert_eq!(s.connections(old), [], "to broker {old}, which nobody names any more");
     }
@@ -238,7 +241,7 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
     s.world.node(2).up = false;
     poke(&mut s, t);
     s.run(Duration::from_millis(300));
-    assert_eq!(s.connections(2), [held.conn], "kept for the answer");
+    assert_eq!(s.connections(2), [held.conn], "kept for the response");
     // ... and names it again before that response arrived.
     s.world.lead("t", 1, 2);
     s.world.node(2).up = true;
@@ -247,9 +250,9 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
     s.acknowledge(&held, 0);
     for offset in 1..4 {
         s.produce(t, 1, "b");
-        let asked = s.expect_within::<ProduceRequest>(Duration::from_millis(100));
-        assert_eq!(asked.node, 2);
-        s.acknowledge(&asked, offset);
+        let requested = s.expect_within::<ProduceRequest>(Duration::from_millis(100));
+        assert_eq!(requested.node, 2);
+        s.acknowledge(&requested, offset);
     }
     // One for probes may exist beside the one for batches.
     let conns = s.connections(2).len();
@@ -257,7 +260,7 @@ fn m11_a_broker_that_returns_while_it_is_being_removed_is_usable() {
 }
 
 #[test]
-fn m12_when_all_known_brokers_are_gone_the_bootstrap_list_is_asked() {
+fn m12_when_all_known_brokers_are_gone_the_bootstrap_list_is_used() {
     let mut world = World::new(3).topic("t", 1);
     let mut config = Config::new("b1:9001,b2:9002");
     config.linger = Duration::ZERO;
@@ -296,35 +299,35 @@ fn m13_two_brokers_behind_one_address_stay_two() {
     let mut conns = Vec::new();
     for partition in [0, 1, 0, 1] {
         s.produce(t, partition, "a");
-        let asked = s.expect::<ProduceRequest>();
-        conns.push(asked.conn);
-        s.acknowledge(&asked, 0);
+        let requested = s.expect::<ProduceRequest>();
+        conns.push(requested.conn);
+        s.acknowledge(&requested, 0);
     }
     assert!(conns[0] != conns[1] && conns[..2] == conns[2..], "{conns:?}");
     assert_eq!(s.delivered().len(), 4);
 }
 
 #[test]
-fn m14_who_is_silent_by_request_or_busy_is_asked_last() {
+fn m14_who_is_silent_by_request_or_busy_gets_requests_last() {
     let mut s = configured(World::new(3).topic("t", 3), |c| c.probing = Probing::Never);
     let t = s.ready("t");
     for partition in 0..3 {
         warm_up(&mut s, t, partition);
     }
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    let quiet = Script::produce_answer(&asked, 0, 1).with_throttle_time_ms(20_000);
-    s.answer(&asked, quiet);
+    let requested = s.expect::<ProduceRequest>();
+    let quiet = Script::produce_response(&requested, 0, 1).with_throttle_time_ms(20_000);
+    s.respond(&requested, quiet);
     s.produce(t, 1, "held");
     s.expect::<ProduceRequest>();
     // Broker 1 throttles, 2 owes a response to a batch: it has to be 3, every time.
     s.manual(ApiKey::Metadata);
     for turn in 0..6 {
         poke(&mut s, t);
-        let asked = s.expect_within::<MetadataRequest>(Duration::from_secs(2));
-        assert_eq!(asked.node, 3, "request {turn}");
-        let body = s.world.metadata(&asked.body);
-        s.answer(&asked, body);
+        let requested = s.expect_within::<MetadataRequest>(Duration::from_secs(2));
+        assert_eq!(requested.node, 3, "request {turn}");
+        let body = s.world.metadata(&requested.body);
+        s.respond(&requested, body);
     }
 }
 
@@ -352,27 +355,27 @@ fn m15_a_topic_missing_for_long_is_reported_once_and_comes_back() {
 }
 
 #[test]
-fn m16_a_leader_that_is_no_known_broker_is_asked_for_again() {
+fn m16_a_leader_that_is_no_known_broker_is_requested_again() {
     let mut world = World::new(3).topic("t", 1);
     world.node(3).up = false;
     let (mut s, t) = ready(world);
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
+    let requested = s.expect::<ProduceRequest>();
     s.world.lead("t", 0, 3);
     s.manual(ApiKey::Metadata);
-    s.refuse(&asked, 6);
+    s.refuse(&requested, 6);
     let unnamed = s.world.clone();
     s.world.node(3).up = true;
     let mut left = 4;
     let current = s.world.clone();
-    let asked = metadata(&mut s, Duration::from_secs(6), |_| {
+    let requested = metadata(&mut s, Duration::from_secs(6), |_| {
         if left == 0 {
             return current.clone();
         }
         left -= 1;
         unnamed.clone()
     });
-    assert!((5..12).contains(&asked), "{asked} Metadata requests");
+    assert!((5..12).contains(&requested), "{requested} Metadata requests");
     assert_eq!(s.expect::<ProduceRequest>().node, 3);
 }
 

@@ -12,7 +12,7 @@ use kavka_tests::sim::journal::News;
 use kavka_tests::sim::{Journal, Options, World as SimWorld};
 
 #[test]
-fn n1_answers_in_any_pieces_are_the_same() {
+fn n1_responses_in_any_pieces_are_the_same() {
     let whole = story(usize::MAX);
     for piece in [1, 2, 3, 5, 7, 11, 64, 500] {
         assert_eq!(story(piece), whole, "pieces of {piece}");
@@ -28,8 +28,8 @@ fn story(piece: usize) -> Vec<String> {
     }
     let mut reported = Vec::new();
     while reported.iter().filter(|t: &&String| t.contains("Delivered")).count() < 6 {
-        let asked = s.expect::<ProduceRequest>();
-        s.acknowledge(&asked, 5);
+        let requested = s.expect::<ProduceRequest>();
+        s.acknowledge(&requested, 5);
         reported.extend(s.reported().iter().map(|reported| format!("{reported:?}")));
     }
     reported.sort();
@@ -37,31 +37,31 @@ fn story(piece: usize) -> Vec<String> {
 }
 
 #[test]
-fn n1_records_answers_in_single_bytes_are_the_same() {
+fn n1_records_responses_in_single_bytes_are_the_same() {
     let (mut s, _) = reading(1, 2);
     s.piece = 1;
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     let parts = vec![records(0, &[batch(0, &["a"])]), records(1, &[batch(0, &["b", "c"])])];
-    s.give(&asked, 0, parts);
+    s.give(&requested, 0, parts);
     let wanted = [(0, 0, "a"), (1, 0, "b"), (1, 1, "c")];
     assert_eq!(s.records(), wanted.map(|(p, o, v)| (p, o, v.to_owned())));
 }
 
 #[test]
-fn n2_a_broker_that_knows_fewer_versions_is_asked_again_once() {
+fn n2_a_broker_that_knows_fewer_versions_gets_a_second_request_once() {
     for (profile, versions) in [(Profile::V1_1, [5, 0]), (Profile::V2_4, [5, 3])] {
         let mut s = Script::new(World::new(1).release(profile).topic("t", 1));
         s.manual(ApiKey::ApiVersions);
         s.topic("t");
         for version in versions {
-            let asked = s.expect::<ApiVersionsRequest>();
-            assert_eq!(asked.version, version, "{profile}");
+            let requested = s.expect::<ApiVersionsRequest>();
+            assert_eq!(requested.version, version, "{profile}");
             let mut body = s.world.versions(profile);
             if version == 5 {
                 body.error_code = 35;
                 body.api_keys.retain(|range| range.api_key == 18 && profile > Profile::V1_1);
             }
-            s.answer(&asked, body);
+            s.respond(&requested, body);
         }
         assert_eq!(s.connects.len(), 1, "{profile}: on the same connection");
         s.automatic(ApiKey::ApiVersions);
@@ -75,16 +75,16 @@ fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
     s.manual(ApiKey::ApiVersions);
     s.topic("t");
     for hint in [5, 9, 0] {
-        let asked = s.expect::<ApiVersionsRequest>();
+        let requested = s.expect::<ApiVersionsRequest>();
         let range = kafka_protocol::messages::api_versions_response::ApiVersion::default()
             .with_api_key(18)
             .with_max_version(hint);
         let body = ApiVersionsResponse::default().with_error_code(35);
-        s.answer(&asked, body.clone().with_api_keys(vec![range.clone()]));
+        s.respond(&requested, body.clone().with_api_keys(vec![range.clone()]));
         if hint == 0 {
             let again = s.expect::<ApiVersionsRequest>();
             assert_eq!(again.version, 0);
-            s.answer(&again, body.with_api_keys(vec![range]));
+            s.respond(&again, body.with_api_keys(vec![range]));
         }
         let api = kavka_core::wire::ApiKey::API_VERSIONS;
         let fault = PeerFault::NoCommonVersion { api, min: 0, max: hint };
@@ -104,10 +104,10 @@ fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
         let mut s = Script::new(World::new(1).topic("t", 1));
         s.manual(ApiKey::ApiVersions);
         let t = s.topic("t");
-        let asked = s.expect::<ApiVersionsRequest>();
+        let requested = s.expect::<ApiVersionsRequest>();
         let mut body = s.world.versions(Profile::V4_4).with_error_code(code);
         body.api_keys.retain(|range| without.is_none_or(|api| range.api_key != api as i16));
-        s.answer(&asked, body);
+        s.respond(&requested, body);
         let fault = PeerFault::NoApi(kavka_core::wire::ApiKey::METADATA);
         let no_version = (-1, Error::Peer(fault));
         assert_eq!(disconnected(&mut s), [no_version], "code {code}");
@@ -118,14 +118,14 @@ fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
 
 /// A peer that completes the handshake and then sends nonsense, repeatedly.
 #[test]
-fn n2_a_broker_that_always_fails_is_not_connected_in_a_circle() {
+fn n2_a_broker_that_always_fails_is_not_connected_in_a_loop() {
     let mut s = Script::new(World::new(1).topic("t", 1));
     s.manual(ApiKey::Metadata);
     s.topic("t");
     let end = s.now() + Duration::from_secs(5);
     while s.now() < end {
-        let asked = s.expect::<MetadataRequest>();
-        s.feed(asked.conn, &[0, 0, 0, 6, 9, 9, 9, 9, 9, 9]);
+        let requested = s.expect::<MetadataRequest>();
+        s.feed(requested.conn, &[0, 0, 0, 6, 9, 9, 9, 9, 9, 9]);
     }
     let n = s.connects.len();
     assert!((5..150).contains(&n), "{n} connections in 5 s");
@@ -164,16 +164,16 @@ fn n3_the_pause_before_connecting_again_grows() {
 }
 
 #[test]
-fn n4_a_throttled_connection_is_quiet_and_goes_on_afterwards() {
+fn n4_a_throttled_connection_is_quiet_and_continues_afterwards() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a"]);
-    let answer = Script::produce_answer(&asked[0], 0, 1).with_throttle_time_ms(300);
-    s.answer(&asked[0], answer);
+    let requested = send(&mut s, t, &["a"]);
+    let response = Script::produce_response(&requested[0], 0, 1).with_throttle_time_ms(300);
+    s.respond(&requested[0], response);
     let start = s.now();
     s.produce(t, 0, "b");
-    let (asked, ..) = next(&mut s);
+    let (requested, ..) = next(&mut s);
     assert_eq!(start.until(s.now()), Duration::from_millis(300));
-    s.acknowledge(&asked, 2);
+    s.acknowledge(&requested, 2);
     assert_eq!(s.delivered().len(), 2);
 }
 
@@ -192,17 +192,17 @@ fn n5_a_request_timeout_ends_the_connection_and_all_that_was_on_it_goes_again() 
         s.expect_within::<ProduceRequest>(Duration::ZERO);
     }
     for value in ["b", "c"] {
-        let asked = s.expect::<ProduceRequest>();
-        assert_eq!(s.batches(&asked)[0].values, [value]);
+        let requested = s.expect::<ProduceRequest>();
+        assert_eq!(s.batches(&requested)[0].values, [value]);
         assert!(start.until(s.now()) >= Duration::from_secs(4));
-        s.acknowledge(&asked, 1);
+        s.acknowledge(&requested, 1);
     }
     assert!(disconnected(&mut s).contains(&(1, Error::TimedOut)));
     assert_eq!(s.delivered().len(), 3);
 }
 
 #[test]
-fn n6_what_is_not_the_answer_that_is_due_ends_the_connection() {
+fn n6_what_is_not_the_response_that_is_due_ends_the_connection() {
     let frames: [(&[u8], PeerFault); 6] = [
         (&[0, 0, 0, 4, 0x7f, 0, 0, 0], PeerFault::Correlation),
         (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength),
@@ -214,9 +214,9 @@ fn n6_what_is_not_the_answer_that_is_due_ends_the_connection() {
     for (bytes, fault) in frames {
         let mut s = Script::new(World::new(1).topic("t", 1));
         let t = s.ready("t");
-        s.produce(t, 0, "an answer is due");
-        let asked = s.expect::<ProduceRequest>();
-        s.feed(asked.conn, bytes);
+        s.produce(t, 0, "a response is due");
+        let requested = s.expect::<ProduceRequest>();
+        s.feed(requested.conn, bytes);
         assert_eq!(disconnected(&mut s), [(1, Error::Peer(fault))]);
         s.until("a new connection", |s| !s.connections(1).is_empty());
     }
@@ -229,15 +229,15 @@ fn n7_a_connection_that_a_broker_ends_for_idleness_is_no_failure() {
     let mut s = Script::with(World::new(1).topic("t", 1), config, &Limits::small());
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.run(Duration::from_secs(60));
     let conn = s.connections(1)[0];
     let now = s.now();
     s.cut(conn);
     s.produce(t, 0, "b");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 1);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 1);
     assert!(now.until(s.now()) < Duration::from_millis(30), "without a pause");
     assert_eq!((disconnected(&mut s), s.delivered().len()), (vec![], 2));
 }
@@ -246,14 +246,14 @@ fn n7_a_connection_that_a_broker_ends_for_idleness_is_no_failure() {
 fn n9_a_broker_that_moves_house_is_followed() {
     let (mut s, t) = ready(World::new(2).topic("t", 1));
     s.produce(t, 0, "a");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     s.world.node(1).port = 9555;
     let _ = s.try_produce(t, 9, "x");
     s.run(Duration::from_secs(2));
     s.produce(t, 0, "b");
-    let asked = s.expect::<ProduceRequest>();
-    assert_eq!(s.batches(&asked)[0].values, ["b"]);
+    let requested = s.expect::<ProduceRequest>();
+    assert_eq!(s.batches(&requested)[0].values, ["b"]);
     let _ = events(&mut s);
 }
 

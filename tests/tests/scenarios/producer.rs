@@ -10,11 +10,11 @@ use kavka_tests::script::{Script, World};
 
 fn i1_batches_in_flight_are_sent_again_in_order() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b", "c", "d", "e"]);
+    let requested = send(&mut s, t, &["a", "b", "c", "d", "e"]);
     s.produce(t, 0, "f");
     assert_eq!(s.waiting::<ProduceRequest>(), 0, "five in flight");
-    s.refuse(&asked[0], 19);
-    for later in &asked[1..] {
+    s.refuse(&requested[0], 19);
+    for later in &requested[1..] {
         s.refuse(later, 45);
     }
     let epoch = |sequence| (0, sequence, 1);
@@ -41,23 +41,23 @@ fn i1_nothing_overtakes_the_first_batch_of_a_sequence() {
 /// After an unclean election the new leader may have lost what the last one knew (seed 2198 of
 /// simulate).
 #[test]
-fn i1_nothing_goes_to_another_leader_before_the_last_one_has_answered() {
+fn i1_nothing_goes_to_another_leader_before_the_last_one_has_responded() {
     let mut s = Script::new(World::new(2).topic("t", 1));
     let t = s.ready("t");
     warm_up(&mut s, t, 0);
-    let asked = send(&mut s, t, &["a", "b"]);
+    let requested = send(&mut s, t, &["a", "b"]);
     s.world.lead("t", 0, 2);
     poke(&mut s, t);
     s.until("the move is known", |s| events(s).iter().any(|e| matches!(e, LeaderMoved { .. })));
     s.produce(t, 0, "c");
     s.run(Duration::from_secs(1));
-    s.none::<ProduceRequest>("a and b have no answer");
-    s.refuse(&asked[0], 6);
-    s.refuse(&asked[1], 6);
+    s.none::<ProduceRequest>("a and b have no response");
+    s.refuse(&requested[0], 6);
+    s.refuse(&requested[1], 6);
     let (first, value, place) = next(&mut s);
     assert_eq!((first.node, value.as_str(), place), (2, "a", (0, 1, 1)));
     s.run(Duration::from_secs(1));
-    s.none::<ProduceRequest>("the first one for the new leader has no answer");
+    s.none::<ProduceRequest>("the first one for the new leader has no response");
     s.acknowledge(&first, 1);
     take_all(&mut s, &[("b", (0, 2, 1)), ("c", (0, 3, 1))]);
 }
@@ -65,10 +65,10 @@ fn i1_nothing_goes_to_another_leader_before_the_last_one_has_answered() {
 #[test]
 fn i2_after_a_fatal_failure_the_rest_follows_in_a_new_epoch() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b", "c"]);
-    s.refuse(&asked[0], 87);
-    s.refuse(&asked[1], 45);
-    s.refuse(&asked[2], 45);
+    let requested = send(&mut s, t, &["a", "b", "c"]);
+    s.refuse(&requested[0], 87);
+    s.refuse(&requested[1], 45);
+    s.refuse(&requested[2], 45);
     assert_eq!(s.failed(), [(1, Script::code(87), false)]);
     take_all(&mut s, &[("b", (1, 0, 1)), ("c", (1, 1, 1))]);
     assert_eq!(s.delivered().len(), 2);
@@ -77,14 +77,14 @@ fn i2_after_a_fatal_failure_the_rest_follows_in_a_new_epoch() {
 #[test]
 fn i2_a_new_epoch_begins_when_nothing_of_the_old_one_is_on_its_way() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b", "c"]);
-    s.refuse(&asked[0], 87);
+    let requested = send(&mut s, t, &["a", "b", "c"]);
+    s.refuse(&requested[0], 87);
     s.produce(t, 0, "d");
     s.run(Duration::from_secs(1));
-    s.none::<ProduceRequest>("b and c have no answer");
-    s.refuse(&asked[1], 45);
-    s.none::<ProduceRequest>("c has no answer");
-    s.refuse(&asked[2], 45);
+    s.none::<ProduceRequest>("b and c have no response");
+    s.refuse(&requested[1], 45);
+    s.none::<ProduceRequest>("c has no response");
+    s.refuse(&requested[2], 45);
     take_all(&mut s, &[("b", (1, 0, 1)), ("c", (1, 1, 1)), ("d", (1, 2, 1))]);
 }
 
@@ -92,10 +92,10 @@ fn i2_a_new_epoch_begins_when_nothing_of_the_old_one_is_on_its_way() {
 #[test]
 fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b", "c"]);
-    s.refuse(&asked[0], 7);
-    s.refuse(&asked[1], 87);
-    s.refuse(&asked[2], 45);
+    let requested = send(&mut s, t, &["a", "b", "c"]);
+    s.refuse(&requested[0], 7);
+    s.refuse(&requested[1], 87);
+    s.refuse(&requested[2], 45);
     take_all(&mut s, &[("a", (0, 1, 1)), ("c", (1, 0, 1))]);
     assert_eq!(s.failed(), [(1, Script::code(87), false)]);
 }
@@ -104,9 +104,9 @@ fn i2_a_batch_that_may_be_written_keeps_its_sequence_across_a_bump() {
 #[test]
 fn i2_a_batch_that_was_refused_once_and_may_be_written_now_keeps_its_sequence() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b"]);
-    s.refuse(&asked[0], 19);
-    s.refuse(&asked[1], 45);
+    let requested = send(&mut s, t, &["a", "b"]);
+    s.refuse(&requested[0], 19);
+    s.refuse(&requested[1], 45);
     take_all(&mut s, &[("a", (0, 1, 1))]);
     let (b, ..) = next(&mut s);
     let c = send(&mut s, t, &["c"]);
@@ -141,12 +141,12 @@ fn i4_when_a_sent_batch_expires_the_next_one_shows_whether_it_was_written() {
         s.kill(1);
         s.until("a expires", |s| !s.failed().is_empty());
         s.world.node(1).up = true;
-        let (asked, value, place) = next(&mut s);
+        let (requested, value, place) = next(&mut s);
         assert_eq!((value.as_str(), place), ("b", (0, 2, 1)));
         if written {
-            s.acknowledge(&asked, 2);
+            s.acknowledge(&requested, 2);
         } else {
-            s.refuse(&asked, 45);
+            s.refuse(&requested, 45);
             take_all(&mut s, &[("b", (1, 0, 1))]);
         }
         assert_eq!(s.delivered().len(), 1, "written: {written}");
@@ -170,9 +170,9 @@ fn i5_an_expired_batch_that_was_never_sent_leaves_no_gap() {
 #[test]
 fn i6_an_unknown_producer_begins_a_new_epoch() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b"]);
-    s.refuse(&asked[0], 59);
-    s.refuse(&asked[1], 59);
+    let requested = send(&mut s, t, &["a", "b"]);
+    s.refuse(&requested[0], 59);
+    s.refuse(&requested[1], 59);
     take_all(&mut s, &[("a", (1, 0, 1)), ("b", (1, 1, 1))]);
 }
 
@@ -181,12 +181,12 @@ fn i6_an_unknown_producer_begins_a_new_epoch() {
 #[test]
 fn i7_sequences_wrap_to_zero_and_batches_keep_them_when_they_are_sent_again() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a", "b", "c", "d", "e"]);
+    let requested = send(&mut s, t, &["a", "b", "c", "d", "e"]);
     let sequence = |batches: Vec<kavka_tests::script::Sent>| batches[0].header.base_sequence;
     let wanted = [i32::MAX - 1, i32::MAX, 0, 1, 2];
-    assert_eq!(asked.iter().map(|a| sequence(s.batches(a))).collect::<Vec<_>>(), wanted);
-    s.refuse(&asked[0], 19);
-    asked[1..].iter().for_each(|later| s.refuse(later, 45));
+    assert_eq!(requested.iter().map(|a| sequence(s.batches(a))).collect::<Vec<_>>(), wanted);
+    s.refuse(&requested[0], 19);
+    requested[1..].iter().for_each(|later| s.refuse(later, 45));
     for sequence_again in wanted {
         let (again, ..) = next(&mut s);
         assert_eq!(sequence(s.batches(&again)), sequence_again);
@@ -203,8 +203,8 @@ fn i8_what_a_failure_says_of_the_log() {
         let mut s = configured(world, |c| c.delivery_timeout = Duration::from_secs(5));
         let t = s.ready("t");
         warm_up(&mut s, t, 0);
-        let asked = send(&mut s, t, &["a"]);
-        s.refuse(&asked[0], code);
+        let requested = send(&mut s, t, &["a"]);
+        s.refuse(&requested[0], code);
         s.kill(1);
         let mut failed = Vec::new();
         s.until("it expires", |s| {
@@ -215,8 +215,8 @@ fn i8_what_a_failure_says_of_the_log() {
     }
     for (code, maybe) in [(-1, true), (29, false), (87, false), (10, false), (999, true)] {
         let (mut s, t) = warm();
-        let asked = send(&mut s, t, &["a"]);
-        s.refuse(&asked[0], code);
+        let requested = send(&mut s, t, &["a"]);
+        s.refuse(&requested[0], code);
         assert_eq!(s.failed(), [(1, Script::code(code), maybe)], "code {code}");
     }
 }
@@ -353,17 +353,17 @@ fn i10_a_batch_on_its_way_keeps_its_bytes_past_its_deadline() {
         for conn in s.connections(1) {
             s.window(conn, if round % 8 == 7 { None } else { Some(300) });
         }
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            for batch in s.batches(&asked) {
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            for batch in s.batches(&requested) {
                 let mixed = batch.values.iter().any(|v| v.contains('s')) != (batch.topic == "t");
                 assert!(!mixed, "round {round}: bytes of one topic in a batch of the other");
             }
-            s.acknowledge(&asked, 0);
+            s.acknowledge(&requested, 0);
         }
     }
     s.until("all ended", |s| {
-        while let Some(asked) = s.take::<ProduceRequest>() {
-            s.acknowledge(&asked, 0);
+        while let Some(requested) = s.take::<ProduceRequest>() {
+            s.acknowledge(&requested, 0);
         }
         let now = s.now();
         s.client.flush(now);
@@ -387,10 +387,10 @@ fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
     let start = s.now();
     s.produce(t, 0, &secret);
     let conn = loop {
-        let asked = s.expect::<ProduceRequest>();
-        s.refuse(&asked, 19);
+        let requested = s.expect::<ProduceRequest>();
+        s.refuse(&requested, 19);
         if start.until(s.now()) > Duration::from_millis(2300) {
-            break asked.conn;
+            break requested.conn;
         }
     };
     s.window(conn, Some(300));
@@ -399,10 +399,10 @@ fn i10_a_batch_that_expires_half_sent_is_sent_to_its_end() {
     // Other records want memory; none of their bytes may be sent under its header.
     while s.try_produce(u, 0, &"u".repeat(1000)).is_ok() {}
     s.window(conn, None);
-    let asked = s.expect::<ProduceRequest>();
-    let batches = s.batches(&asked);
+    let requested = s.expect::<ProduceRequest>();
+    let batches = s.batches(&requested);
     assert_eq!((batches[0].topic.as_str(), batches[0].values == [secret]), ("t", true));
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!(s.delivered(), [(1, Some(1))]);
 }
 
@@ -460,7 +460,7 @@ fn i12_without_acks_a_batch_is_delivered_when_it_left() {
 
 /// Batches without acknowledgement are sent although the request before them has no response yet.
 #[test]
-fn i12_without_acks_nothing_waits_behind_a_slow_answer() {
+fn i12_without_acks_nothing_waits_for_a_slow_response() {
     let mut s = configured(World::new(1).topic("t", 1), |c| *c = c.acks(Acks::None));
     let t = s.ready("t");
     s.produce(t, 0, "a");
@@ -481,12 +481,12 @@ fn i13_without_idempotence_nothing_is_sent_before_a_retry() {
     let mut s = configured(world, |c| *c = c.acks(Acks::Leader));
     let t = s.ready("t");
     s.produce(t, 0, "a");
-    let (asked, _, place) = next(&mut s);
-    assert_eq!((asked.body.acks, place), (1, (-1, -1, 1)));
+    let (requested, _, place) = next(&mut s);
+    assert_eq!((requested.body.acks, place), (1, (-1, -1, 1)));
     s.produce(t, 0, "b");
     s.run(Duration::from_millis(100));
-    s.none::<ProduceRequest>("a has no answer");
-    s.refuse(&asked, 19);
+    s.none::<ProduceRequest>("a has no response");
+    s.refuse(&requested, 19);
     take_all(&mut s, &[("a", (-1, -1, 1)), ("b", (-1, -1, 1))]);
 }
 
@@ -501,24 +501,24 @@ fn i14_a_stall_in_the_middle_of_a_request_doubles_nothing() {
     s.produce(t, 0, &"x".repeat(5000));
     s.run(Duration::from_secs(8));
     s.window(conn, None);
-    let (asked, _, place) = next(&mut s);
+    let (requested, _, place) = next(&mut s);
     assert_eq!(place, (0, 1, 1));
-    s.acknowledge(&asked, 1);
+    s.acknowledge(&requested, 1);
     assert_eq!(s.delivered(), [(1, Some(1))]);
 }
 
 #[test]
 fn i16_a_partition_named_twice_counts_once_and_a_strange_one_not_at_all() {
     let (mut s, t) = warm();
-    let asked = send(&mut s, t, &["a"]);
-    let mut body = Script::produce_answer(&asked[0], 0, 5);
+    let requested = send(&mut s, t, &["a"]);
+    let mut body = Script::produce_response(&requested[0], 0, 5);
     let mut strange = body.responses[0].partition_responses[0].clone();
     strange.index = 77;
     let mut second = body.responses[0].partition_responses[0].clone();
     (second.error_code, second.base_offset) = (87, -1);
     body.responses[0].partition_responses.insert(0, strange);
     body.responses[0].partition_responses.push(second);
-    s.answer(&asked[0], body);
+    s.respond(&requested[0], body);
     assert_eq!(s.delivered(), [(1, Some(5))]);
     assert_eq!(s.failed(), []);
     send(&mut s, t, &["b"]);
@@ -526,14 +526,14 @@ fn i16_a_partition_named_twice_counts_once_and_a_strange_one_not_at_all() {
 
 /// A batch that a response leaves out is sent again, but not in a tight loop.
 #[test]
-fn i16_a_batch_that_the_answer_leaves_out_is_sent_again_after_a_pause() {
+fn i16_a_batch_that_the_response_leaves_out_is_sent_again_after_a_pause() {
     let (mut s, t) = warm();
-    send(&mut s, t, &["a"]).iter().for_each(|a| s.answer(a, ProduceResponse::default()));
+    send(&mut s, t, &["a"]).iter().for_each(|a| s.respond(a, ProduceResponse::default()));
     let start = s.now();
     for _ in 0..5 {
-        let (asked, _, place) = next(&mut s);
+        let (requested, _, place) = next(&mut s);
         assert_eq!(place, (0, 1, 1));
-        s.answer(&asked, ProduceResponse::default());
+        s.respond(&requested, ProduceResponse::default());
     }
     assert!(start.until(s.now()) > Duration::from_millis(800), "{:?}", start.until(s.now()));
     take_all(&mut s, &[("a", (0, 1, 1))]);

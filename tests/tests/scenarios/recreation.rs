@@ -32,29 +32,29 @@ fn t1_another_id_from_one_broker_is_believed_after_two_seconds_and_its_lower_epo
 #[test]
 fn t2_ids_that_go_make_fetches_name_the_topic_and_ids_that_come_use_them() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    assert!(asked.version >= 13);
+    let requested = s.expect::<FetchRequest>();
+    assert!(requested.version >= 13);
     let id = core::mem::replace(&mut s.world.topics[0].id, Uuid::nil());
-    s.give(&asked, 7, vec![refused(0, 100)]);
+    s.give(&requested, 7, vec![refused(0, 100)]);
     // The id of the refusal was nil: it concerns no topic. The next one names ours.
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
     s.world.topics[0].id = id;
-    s.give(&asked, 7, vec![refused(0, 100)]);
+    s.give(&requested, 7, vec![refused(0, 100)]);
     s.world.topics[0].id = Uuid::nil();
-    let asked = loop {
-        let asked = s.expect::<FetchRequest>();
-        if asked.version <= 12 {
-            break asked;
+    let requested = loop {
+        let requested = s.expect::<FetchRequest>();
+        if requested.version <= 12 {
+            break requested;
         }
         s.world.topics[0].id = id;
-        s.give(&asked, 7, vec![refused(0, 100)]);
+        s.give(&requested, 7, vec![refused(0, 100)]);
         s.world.topics[0].id = Uuid::nil();
     };
-    assert_eq!((asked.body.session_epoch, s.wanted(&asked)), (0, vec![("t".into(), 0, 0)]));
-    s.give(&asked, 8, vec![refused(0, 6)]);
+    assert_eq!((requested.body.session_epoch, s.wanted(&requested)), (0, vec![("t".into(), 0, 0)]));
+    s.give(&requested, 8, vec![refused(0, 6)]);
     s.world.topics[0].id = id;
-    let asked = fetch_with(&mut s, |_, asked| asked.version >= 13);
-    assert_eq!(asked.body.session_epoch, 0);
+    let requested = fetch_with(&mut s, |_, requested| requested.version >= 13);
+    assert_eq!(requested.body.session_epoch, 0);
     let reported = format!("{:?}", events(&mut s));
     assert!(!reported.contains("TopicRecreated"), "{reported}");
 }
@@ -62,21 +62,21 @@ fn t2_ids_that_go_make_fetches_name_the_topic_and_ids_that_come_use_them() {
 #[test]
 fn t3_a_recreated_topic_leaves_the_session_under_its_old_id() {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 7, vec![records(0, &[batch(0, &["a"])])]);
-    let asked = s.expect::<FetchRequest>();
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 7, vec![records(0, &[batch(0, &["a"])])]);
+    let requested = s.expect::<FetchRequest>();
     let old = s.world.topics[0].id;
-    s.give(&asked, 7, vec![]);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 7, vec![refused(0, 100)]);
+    s.give(&requested, 7, vec![]);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 7, vec![refused(0, 100)]);
     s.world.topics[0].id = Uuid::from_u128(99);
     let again = loop {
-        let asked = s.expect::<FetchRequest>();
-        if asked.body.topics.iter().any(|t| t.topic_id == Uuid::from_u128(99)) {
-            break asked;
+        let requested = s.expect::<FetchRequest>();
+        if requested.body.topics.iter().any(|t| t.topic_id == Uuid::from_u128(99)) {
+            break requested;
         }
         s.world.topics[0].id = old;
-        s.give(&asked, 7, vec![refused(0, 100)]);
+        s.give(&requested, 7, vec![refused(0, 100)]);
         s.world.topics[0].id = Uuid::from_u128(99);
     };
     assert_eq!(s.wanted(&again), [("t".into(), 0, 0)]);
@@ -95,8 +95,8 @@ fn t5_records_for_a_topic_that_stays_away_fail_whatever_else_comes_between() {
     let start = s.now();
     let mut turn = 0;
     while start.until(s.now()) < Duration::from_millis(9_900) {
-        if let Some(asked) = s.take::<ProduceRequest>() {
-            s.refuse(&asked, [3, 3, 19, 100][turn % 4]);
+        if let Some(requested) = s.take::<ProduceRequest>() {
+            s.refuse(&requested, [3, 3, 19, 100][turn % 4]);
             turn += 1;
         }
         s.run(Duration::from_millis(1));
@@ -104,8 +104,8 @@ fn t5_records_for_a_topic_that_stays_away_fail_whatever_else_comes_between() {
     assert!((8..60).contains(&turn), "{turn} tries in 10 s");
     assert_eq!(s.failed(), []);
     s.run(Duration::from_millis(200));
-    while let Some(asked) = s.take::<ProduceRequest>() {
-        s.refuse(&asked, 3);
+    while let Some(requested) = s.take::<ProduceRequest>() {
+        s.refuse(&requested, 3);
     }
     let failed = s.failed();
     let refused = |error| matches!(error, Error::Blocked(Obstacle::Refused { broker: 1, .. }));
@@ -122,10 +122,10 @@ fn out_of_range(policy: OutOfRange, log: (i64, i64)) -> (Vec<Move>, Option<i64>,
     (s.world.partition("t", 0).start, s.world.partition("t", 0).end) = log;
     let now = s.now();
     s.client.seek(now, parts[0], Start::Offset(50)).unwrap();
-    let asked = fetch_with(&mut s, |s, asked| s.wanted(asked) == [("t".into(), 0, 50)]);
-    s.give(&asked, 0, vec![refused(0, 1)]);
+    let requested = fetch_with(&mut s, |s, requested| s.wanted(requested) == [("t".into(), 0, 50)]);
+    s.give(&requested, 0, vec![refused(0, 1)]);
     s.run(Duration::from_millis(200));
-    let next = s.take::<FetchRequest>().map(|asked| s.wanted(&asked)[0].2);
+    let next = s.take::<FetchRequest>().map(|requested| s.wanted(&requested)[0].2);
     let reported = events(&mut s);
     let failed = reported.iter().any(|e| matches!(e, Event::PartitionFailed { .. }));
     (moves(&reported), next, failed)

@@ -84,30 +84,30 @@ impl Client {
         let header = ResponseHeader::decode(&mut frame, header_version).expect("answer header");
         assert_eq!(header.correlation_id, self.correlation, "correlation id");
         let body = R::Response::decode(&mut frame, version).expect("answer body");
-        assert!(frame.is_empty(), "{} stray bytes behind the answer", frame.len());
+        assert!(frame.is_empty(), "{} stray bytes behind the response", frame.len());
         Ok(body)
     }
 
     pub(crate) fn call<R: Request>(&mut self, version: i16, body: &R) -> R::Response {
         self.send(version, body);
-        self.receive::<R>(version).expect("an answer")
+        self.receive::<R>(version).expect("a response")
     }
 
     pub(crate) fn metadata(&mut self, version: i16, names: &[&str]) -> MetadataResponse {
         let name = |n: &&str| MetadataRequestTopic::default().with_name(Some(topic(n)));
         let topics = names.iter().map(name).collect();
-        let mut ask = MetadataRequest::default().with_topics(Some(topics));
+        let mut operation = MetadataRequest::default().with_topics(Some(topics));
         if version < 4 {
-            ask.allow_auto_topic_creation = true; // its default there
+            operation.allow_auto_topic_creation = true; // its default there
         }
-        self.call(version, &ask)
+        self.call(version, &operation)
     }
 
     pub(crate) fn list(
         &mut self,
         version: i16,
         name: &str,
-        asks: &[(i32, i64)],
+        wants_requests: &[(i32, i64)],
     ) -> Vec<(i32, i16, i64)> {
         let partition = |(index, timestamp): &(i32, i64)| {
             ListOffsetsPartition::default()
@@ -115,13 +115,14 @@ impl Client {
                 .with_timestamp(*timestamp)
                 .with_current_leader_epoch(-1)
         };
-        let asked = ListOffsetsTopic::default()
+        let requested = ListOffsetsTopic::default()
             .with_name(topic(name))
-            .with_partitions(asks.iter().map(partition).collect());
-        let ask =
-            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
-        let answer: ListOffsetsResponse = self.call(version, &ask);
-        let mut reported: Vec<_> = answer.topics[0]
+            .with_partitions(wants_requests.iter().map(partition).collect());
+        let operation = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![requested]);
+        let response: ListOffsetsResponse = self.call(version, &operation);
+        let mut reported: Vec<_> = response.topics[0]
             .partitions
             .iter()
             .map(|p| (p.partition_index, p.error_code, p.offset))
@@ -137,12 +138,12 @@ impl Client {
         acks: i16,
         records: Bytes,
     ) -> PartitionProduceResponse {
-        let answer: ProduceResponse = self.call(version, &produce(version, to, acks, records));
-        answer.responses[0].partition_responses[0].clone()
+        let response: ProduceResponse = self.call(version, &produce(version, to, acks, records));
+        response.responses[0].partition_responses[0].clone()
     }
 
-    pub(crate) fn fetch(&mut self, version: i16, ask: &FetchRequest) -> FetchResponse {
-        self.call(version, ask)
+    pub(crate) fn fetch(&mut self, version: i16, operation: &FetchRequest) -> FetchResponse {
+        self.call(version, operation)
     }
 }
 

@@ -23,8 +23,8 @@ fn server() -> (Server, Uuid) {
     (server, id)
 }
 
-fn partition(answer: &FetchResponse, index: i32) -> Option<&PartitionData> {
-    answer.responses.iter().flat_map(|t| &t.partitions).find(|p| p.partition_index == index)
+fn partition(response: &FetchResponse, index: i32) -> Option<&PartitionData> {
+    response.responses.iter().flat_map(|t| &t.partitions).find(|p| p.partition_index == index)
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn every_version_produces_and_fetches() {
         let end = server.log_len("t", 0);
         let (_, highest) = profile.range(ApiKey::Fetch).expect("offered");
         for version in 4..=highest {
-            let answer = client.fetch(version, &fetch(version, ("t", id), &[(0, 0)]));
-            let reported = partition(&answer, 0).expect("the partition");
+            let response = client.fetch(version, &fetch(version, ("t", id), &[(0, 0)]));
+            let reported = partition(&response, 0).expect("the partition");
             assert_eq!(
                 (reported.error_code, reported.high_watermark),
                 (0, end),
@@ -99,12 +99,12 @@ fn bad_batches_are_refused() {
 }
 
 #[test]
-fn acks_0_has_no_answer_and_an_error_closes() {
+fn acks_0_has_no_response_and_an_error_closes() {
     let (server, id) = server();
     let mut client = Client::connect(&server, 1);
     client.send(9, &produce(9, ("t", id, 0), 0, batch(&["a"], PLAIN)));
     let reported = client.produce(9, ("t", id, 0), 1, batch(&["b"], PLAIN));
-    assert_eq!(reported.base_offset, 1, "the answer is that of the second request");
+    assert_eq!(reported.base_offset, 1, "the response is that of the second request");
     client.send(9, &produce(9, ("t", id, 7), 0, batch(&["c"], PLAIN)));
     assert!(client.receive_raw().is_err(), "closed");
 }
@@ -191,26 +191,26 @@ fn a_moved_leader_is_hinted() {
     let (server, id) = server();
     let mut client = Client::connect(&server, 1);
     server.move_leader("t", 0, 3).expect("moved");
-    let ask = produce(11, ("t", id, 0), -1, batch(&["a"], PLAIN));
-    let answer = client.call(11, &ask);
-    let reported = &answer.responses[0].partition_responses[0];
+    let operation = produce(11, ("t", id, 0), -1, batch(&["a"], PLAIN));
+    let response = client.call(11, &operation);
+    let reported = &response.responses[0].partition_responses[0];
     assert_eq!(reported.error_code, 6);
     assert_eq!((reported.current_leader.leader_id.0, reported.current_leader.leader_epoch), (3, 1));
     let port = i32::from(server.address(3).expect("address").port());
-    assert_eq!(answer.node_endpoints[0].node_id.0, 3);
-    assert_eq!(answer.node_endpoints[0].port, port);
+    assert_eq!(response.node_endpoints[0].node_id.0, 3);
+    assert_eq!(response.node_endpoints[0].port, port);
     let old = client.call(9, &produce(9, ("t", id, 0), -1, batch(&["a"], PLAIN)));
     assert_eq!(old.responses[0].partition_responses[0].error_code, 6, "without a hint before 10");
 
-    let answer = client.fetch(17, &fetch(17, ("t", id), &[(0, 0)]));
-    let reported = partition(&answer, 0).expect("the partition");
+    let response = client.fetch(17, &fetch(17, ("t", id), &[(0, 0)]));
+    let reported = partition(&response, 0).expect("the partition");
     assert_eq!((reported.error_code, reported.current_leader.leader_id.0), (6, 3));
-    assert_eq!(answer.node_endpoints[0].port, port);
+    assert_eq!(response.node_endpoints[0].port, port);
     let mut known = fetch(17, ("t", id), &[(0, 0)]);
     for (epoch, code) in [(0, 74), (1, 6), (2, 75)] {
         known.topics[0].partitions[0].current_leader_epoch = epoch;
-        let answer = client.fetch(17, &known);
-        assert_eq!(partition(&answer, 0).map(|p| p.error_code), Some(code), "epoch {epoch}");
+        let response = client.fetch(17, &known);
+        assert_eq!(partition(&response, 0).map(|p| p.error_code), Some(code), "epoch {epoch}");
     }
     let mut leader = Client::connect(&server, 3);
     assert_eq!(leader.produce(11, ("t", id, 0), -1, batch(&["a"], PLAIN)).error_code, 0);
@@ -224,16 +224,18 @@ fn waiting(version: i16, id: Uuid, from: &[(i32, i64)], wait_ms: i32) -> FetchRe
 fn a_long_poll_ends_with_data_or_with_its_time() {
     let (server, id) = server();
     let (mut reader, mut writer) = (Client::connect(&server, 1), Client::connect(&server, 1));
-    let asked = Instant::now();
+    let requested = Instant::now();
     reader.send(13, &waiting(13, id, &[(0, 0)], 10_000));
     writer.produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN));
-    let answer = reader.receive::<FetchRequest>(13).expect("an answer");
-    assert!(asked.elapsed() < Duration::from_secs(5), "woken by the append");
-    assert!(partition(&answer, 0).and_then(|p| p.records.as_ref()).is_some_and(|r| !r.is_empty()));
-    let asked = Instant::now();
-    let answer = reader.fetch(13, &waiting(13, id, &[(0, 1)], 60));
-    assert!(asked.elapsed() >= Duration::from_millis(60), "waited its time");
-    assert_eq!(partition(&answer, 0).map(|p| p.error_code), Some(0));
+    let response = reader.receive::<FetchRequest>(13).expect("a response");
+    assert!(requested.elapsed() < Duration::from_secs(5), "woken by the append");
+    assert!(
+        partition(&response, 0).and_then(|p| p.records.as_ref()).is_some_and(|r| !r.is_empty())
+    );
+    let requested = Instant::now();
+    let response = reader.fetch(13, &waiting(13, id, &[(0, 1)], 60));
+    assert!(requested.elapsed() >= Duration::from_millis(60), "waited its time");
+    assert_eq!(partition(&response, 0).map(|p| p.error_code), Some(0));
 }
 
 #[test]
@@ -244,8 +246,8 @@ fn min_bytes_holds_a_long_poll() {
     reader.send(13, &waiting(13, id, &[(0, 0)], 10_000).with_min_bytes(size * 2));
     writer.produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN));
     writer.produce(9, ("t", id, 0), 1, batch(&["b"], PLAIN));
-    let answer = reader.receive::<FetchRequest>(13).expect("an answer");
-    let records = partition(&answer, 0).and_then(|p| p.records.clone()).expect("records");
+    let response = reader.receive::<FetchRequest>(13).expect("a response");
+    let records = partition(&response, 0).and_then(|p| p.records.clone()).expect("records");
     assert_eq!(records.len(), size as usize * 2);
 }
 
@@ -253,13 +255,13 @@ fn min_bytes_holds_a_long_poll() {
 fn an_unknown_partition_does_not_cut_a_long_poll_short() {
     let (server, id) = server();
     let mut reader = Client::connect(&server, 1);
-    let asked = Instant::now();
-    let answer = reader.fetch(13, &waiting(13, id, &[(0, 0), (3, 0)], 80));
-    assert!(asked.elapsed() >= Duration::from_millis(80));
-    assert_eq!(partition(&answer, 3).map(|p| p.error_code), Some(3));
-    let asked = Instant::now();
+    let requested = Instant::now();
+    let response = reader.fetch(13, &waiting(13, id, &[(0, 0), (3, 0)], 80));
+    assert!(requested.elapsed() >= Duration::from_millis(80));
+    assert_eq!(partition(&response, 3).map(|p| p.error_code), Some(3));
+    let requested = Instant::now();
     let alone = reader.fetch(13, &waiting(13, id, &[(3, 0)], 10_000));
-    assert!(asked.elapsed() < Duration::from_secs(5), "nothing to wait for");
+    assert!(requested.elapsed() < Duration::from_secs(5), "nothing to wait for");
     assert_eq!(partition(&alone, 3).map(|p| p.error_code), Some(3));
 }
 
@@ -268,47 +270,47 @@ fn a_leader_move_ends_a_long_poll() {
     let (server, id) = server();
     let mut reader = Client::connect(&server, 1);
     reader.send(17, &waiting(17, id, &[(0, 0)], 10_000));
-    let asked = Instant::now();
+    let requested = Instant::now();
     server.move_leader("t", 0, 2).expect("moved");
-    let answer = reader.receive::<FetchRequest>(17).expect("an answer");
-    assert!(asked.elapsed() < Duration::from_secs(5));
-    let reported = partition(&answer, 0).expect("the partition");
+    let response = reader.receive::<FetchRequest>(17).expect("a response");
+    assert!(requested.elapsed() < Duration::from_secs(5));
+    let reported = partition(&response, 0).expect("the partition");
     assert_eq!((reported.error_code, reported.current_leader.leader_id.0), (6, 2));
 }
 
 #[test]
-fn requests_of_one_connection_are_answered_in_order() {
+fn requests_of_one_connection_are_responded_to_in_order() {
     let (server, id) = server();
     let mut client = Client::connect(&server, 1);
     client.send(13, &waiting(13, id, &[(0, 0)], 100));
-    let asked = Instant::now();
+    let requested = Instant::now();
     client.send(9, &produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN)));
-    let first = client.receive_raw().expect("an answer");
-    assert!(asked.elapsed() >= Duration::from_millis(90), "the append waits behind the poll");
+    let first = client.receive_raw().expect("a response");
+    assert!(requested.elapsed() >= Duration::from_millis(90), "the append waits behind the poll");
     assert_eq!(first[..4], [0, 0, 0, 1], "correlation of the fetch");
-    assert_eq!(client.receive_raw().expect("an answer")[..4], [0, 0, 0, 2]);
+    assert_eq!(client.receive_raw().expect("a response")[..4], [0, 0, 0, 2]);
 }
 
 #[test]
-fn sessions_answer_news_only() {
+fn sessions_return_changes_only() {
     let (server, id) = server();
     for partition in [1, 2] {
         server.move_leader("t", partition, 1).expect("moved");
     }
     let mut client = Client::connect(&server, 1);
     let open = fetch(13, ("t", id), &[(0, 0), (1, 0), (2, 0)]).with_session_epoch(0);
-    let answer = client.fetch(13, &open);
-    let session = answer.session_id;
+    let response = client.fetch(13, &open);
+    let session = response.session_id;
     assert!(session > 0);
-    assert_eq!(answer.responses[0].partitions.len(), 3, "the first answer is full");
+    assert_eq!(response.responses[0].partitions.len(), 3, "the first response is full");
     let next = |epoch| fetch(13, ("t", id), &[]).with_session_id(session).with_session_epoch(epoch);
     let quiet = client.fetch(13, &next(1));
     assert_eq!((quiet.session_id, quiet.responses.len()), (session, 0));
     assert_eq!(client.last_sizes.1, 21, "an empty incremental answer");
     client.produce(9, ("t", id, 1), 1, batch(&["a"], PLAIN));
-    let answer = client.fetch(13, &next(2));
-    assert_eq!(answer.responses[0].partitions.len(), 1);
-    assert!(partition(&answer, 1).is_some());
+    let response = client.fetch(13, &next(2));
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    assert!(partition(&response, 1).is_some());
     let again = client.fetch(13, &next(3));
     assert!(partition(&again, 1).is_some(), "its position has not moved");
     let mut moved = fetch(13, ("t", id), &[(1, 1)]);
@@ -356,20 +358,20 @@ fn byte_limits_and_the_first_batch() {
     for index in [0, 0, 0, 1] {
         client.produce(9, ("t", id, index), 1, batch(&["0123456789"], PLAIN));
     }
-    let len = |answer: &FetchResponse, index| {
-        partition(answer, index).and_then(|p| p.records.as_ref()).map_or(0, Bytes::len)
+    let len = |response: &FetchResponse, index| {
+        partition(response, index).and_then(|p| p.records.as_ref()).map_or(0, Bytes::len)
     };
-    let mut ask = fetch(13, ("t", id), &[(0, 0), (1, 0)]);
-    ask.max_bytes = 1;
-    let answer = client.fetch(13, &ask);
-    assert_eq!((len(&answer, 0), len(&answer, 1)), (size, 0), "the first batch whole, alone");
-    ask.max_bytes = 1 << 20;
-    ask.topics[0].partitions[0].partition_max_bytes = (size * 2 + 5) as i32;
-    let answer = client.fetch(13, &ask);
-    assert_eq!((len(&answer, 0), len(&answer, 1)), (size * 2 + 5, size), "the last one is cut");
-    ask.topics[0].partitions[1].partition_max_bytes = 1;
-    let answer = client.fetch(13, &ask);
-    assert_eq!(len(&answer, 1), 0, "not the first partition: no batch too large");
+    let mut operation = fetch(13, ("t", id), &[(0, 0), (1, 0)]);
+    operation.max_bytes = 1;
+    let response = client.fetch(13, &operation);
+    assert_eq!((len(&response, 0), len(&response, 1)), (size, 0), "the first batch whole, alone");
+    operation.max_bytes = 1 << 20;
+    operation.topics[0].partitions[0].partition_max_bytes = (size * 2 + 5) as i32;
+    let response = client.fetch(13, &operation);
+    assert_eq!((len(&response, 0), len(&response, 1)), (size * 2 + 5, size), "the last one is cut");
+    operation.topics[0].partitions[1].partition_max_bytes = 1;
+    let response = client.fetch(13, &operation);
+    assert_eq!(len(&response, 1), 0, "not the first partition: no batch too large");
     let middle = client.fetch(13, &fetch(13, ("t", id), &[(0, 2)]));
     assert_eq!(len(&middle, 0), size);
 }
@@ -381,8 +383,8 @@ fn offsets_out_of_range_and_by_time() {
     client.produce(9, ("t", id, 0), 1, batch(&["a", "b", "c"], PLAIN));
     client.produce(9, ("t", id, 0), 1, batch(&["d", "e"], PLAIN));
     let code = |client: &mut Client, offset| {
-        let answer = client.fetch(13, &fetch(13, ("t", id), &[(0, offset)]));
-        partition(&answer, 0).map(|p| p.error_code)
+        let response = client.fetch(13, &fetch(13, ("t", id), &[(0, offset)]));
+        partition(&response, 0).map(|p| p.error_code)
     };
     assert_eq!(code(&mut client, 5), Some(0), "the end is in range");
     assert_eq!(code(&mut client, 6), Some(1));
@@ -407,10 +409,10 @@ fn truncation_shows_by_epoch() {
     assert_eq!(server.leader("t", 0), Some((1, 1)));
     client.produce(9, ("t", id, 0), 1, batch(&["c"], PLAIN));
     assert_eq!(values(&server, "t", 0), ["a", "c"]);
-    let mut ask = fetch(13, ("t", id), &[(0, 2)]);
-    ask.topics[0].partitions[0].last_fetched_epoch = 0;
-    let answer = client.fetch(13, &ask);
-    let reported = partition(&answer, 0).expect("the partition");
+    let mut operation = fetch(13, ("t", id), &[(0, 2)]);
+    operation.topics[0].partitions[0].last_fetched_epoch = 0;
+    let response = client.fetch(13, &operation);
+    let reported = partition(&response, 0).expect("the partition");
     assert_eq!((reported.diverging_epoch.epoch, reported.diverging_epoch.end_offset), (0, 1));
     let wanted = OffsetForLeaderPartition::default()
         .with_partition(0)
@@ -418,11 +420,11 @@ fn truncation_shows_by_epoch() {
         .with_leader_epoch(0);
     let wanted =
         OffsetForLeaderTopic::default().with_topic(topic("t")).with_partitions(vec![wanted]);
-    let ask = OffsetForLeaderEpochRequest::default()
+    let operation = OffsetForLeaderEpochRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_topics(vec![wanted]);
-    let answer = client.call(4, &ask);
-    let reported = &answer.topics[0].partitions[0];
+    let response = client.call(4, &operation);
+    let reported = &response.topics[0].partitions[0];
     assert_eq!((reported.error_code, reported.leader_epoch, reported.end_offset), (0, 0, 1));
 }
 
@@ -459,8 +461,11 @@ fn recreated_topics_refuse_the_old_id() {
     let (server, old) = server();
     server.recreate("t", 3).expect("recreated");
     let mut client = Client::connect(&server, 1);
-    let answer = client.fetch(13, &fetch(13, ("t", old), &[(0, 0)]));
-    assert_eq!((answer.error_code, partition(&answer, 0).map(|p| p.error_code)), (0, Some(100)));
+    let response = client.fetch(13, &fetch(13, ("t", old), &[(0, 0)]));
+    assert_eq!(
+        (response.error_code, partition(&response, 0).map(|p| p.error_code)),
+        (0, Some(100))
+    );
     assert_eq!(client.produce(13, ("t", old, 0), 1, batch(&["a"], PLAIN)).error_code, 100);
     let by_name = client.fetch(12, &fetch(12, ("t", old), &[(0, 0)]));
     assert_eq!(partition(&by_name, 0).map(|p| p.error_code), Some(0));

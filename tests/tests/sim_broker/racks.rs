@@ -26,12 +26,12 @@ fn aware() -> Options {
 
 /// Fetches partition 0 of `t` from `offset` on, as a consumer in `rack`.
 fn read(client: &mut Client, version: i16, id: Uuid, offset: i64, rack: &str) -> PartitionData {
-    let mut ask = fetch(version, ("t", id), &[(0, offset)]);
+    let mut operation = fetch(version, ("t", id), &[(0, offset)]);
     if version >= 11 {
-        ask.rack_id = text(rack);
+        operation.rack_id = text(rack);
     }
-    let mut answer = client.fetch(version, &ask);
-    answer.responses.remove(0).partitions.remove(0)
+    let mut response = client.fetch(version, &operation);
+    response.responses.remove(0).partitions.remove(0)
 }
 
 fn len(part: &PartitionData) -> usize {
@@ -44,14 +44,14 @@ fn metadata_names_the_rack_of_each_broker() {
         [(3, ["rack-1", "rack-2", "rack-3"]), (2, ["rack-1", "rack-2", "rack-1"])]
     {
         let server = Server::start(Options { racks, ..Options::default() }).expect("server");
-        let answer = Client::connect(&server, 1).metadata(12, &[]);
+        let response = Client::connect(&server, 1).metadata(12, &[]);
         let reported =
-            answer.brokers.iter().map(|broker| broker.rack.as_deref().unwrap_or_default());
+            response.brokers.iter().map(|broker| broker.rack.as_deref().unwrap_or_default());
         assert_eq!(reported.collect::<Vec<_>>(), wanted);
     }
     let server = Server::start(Options::default()).expect("server");
-    let answer = Client::connect(&server, 1).metadata(12, &[]);
-    assert!(answer.brokers.iter().all(|broker| broker.rack.is_none()));
+    let response = Client::connect(&server, 1).metadata(12, &[]);
+    assert!(response.brokers.iter().all(|broker| broker.rack.is_none()));
 }
 
 #[test]
@@ -117,15 +117,16 @@ fn a_dead_replica_is_not_named() {
 fn a_session_repeats_which_replica_is_preferred() {
     let (server, id) = racks(aware());
     let mut client = Client::connect(&server, 1);
-    let mut ask = fetch(12, ("t", id), &[(0, 0)]);
-    (ask.rack_id, ask.session_epoch) = (text("rack-2"), 0);
-    let session = client.fetch(12, &ask).session_id;
+    let mut operation = fetch(12, ("t", id), &[(0, 0)]);
+    (operation.rack_id, operation.session_epoch) = (text("rack-2"), 0);
+    let session = client.fetch(12, &operation).session_id;
     assert!(session > 0);
     for epoch in 1..4 {
-        let mut ask = fetch(12, ("t", id), &[]);
-        (ask.rack_id, ask.session_id, ask.session_epoch) = (text("rack-2"), session, epoch);
-        let answer = client.fetch(12, &ask);
-        let reported = &answer.responses[0].partitions[0];
+        let mut operation = fetch(12, ("t", id), &[]);
+        (operation.rack_id, operation.session_id, operation.session_epoch) =
+            (text("rack-2"), session, epoch);
+        let response = client.fetch(12, &operation);
+        let reported = &response.responses[0].partitions[0];
         assert_eq!(reported.preferred_read_replica, BrokerId(2), "epoch {epoch}");
     }
 }
@@ -163,32 +164,36 @@ fn a_fetch_that_waits_at_a_follower_ends_when_records_come_there() {
         let (server, id) = racks(aware());
         server.with(|cluster| cluster.set_replica_lag(2, lag));
         let (mut leader, mut follower) = (Client::connect(&server, 1), Client::connect(&server, 2));
-        let mut ask = fetch(12, ("t", id), &[(0, 0)]);
-        ask.max_wait_ms = 15_000;
-        follower.send(12, &ask);
+        let mut operation = fetch(12, ("t", id), &[(0, 0)]);
+        operation.max_wait_ms = 15_000;
+        follower.send(12, &operation);
         leader.produce(9, ("t", id, 0), 1, batch(&["a"], PLAIN));
         let begun = std::time::Instant::now();
-        let answer = follower.receive::<kafka_protocol::messages::FetchRequest>(12);
-        let reported = answer.expect("an answer").responses.remove(0).partitions.remove(0);
+        let response = follower.receive::<kafka_protocol::messages::FetchRequest>(12);
+        let reported = response.expect("a response").responses.remove(0).partitions.remove(0);
         assert!(len(&reported) > 0, "lag {lag:?}");
         assert!(begun.elapsed() < Duration::from_secs(10), "lag {lag:?}");
     }
 }
 
 /// Returns (error, epoch, end offset) of OffsetForLeaderEpoch for (current epoch, epoch).
-fn epoch_end(client: &mut Client, version: i16, (current, asked): (i32, i32)) -> (i16, i32, i64) {
+fn epoch_end(
+    client: &mut Client,
+    version: i16,
+    (current, requested): (i32, i32),
+) -> (i16, i32, i64) {
     let wanted = OffsetForLeaderPartition::default()
         .with_partition(0)
         .with_current_leader_epoch(current)
-        .with_leader_epoch(asked);
+        .with_leader_epoch(requested);
     let wanted =
         OffsetForLeaderTopic::default().with_topic(topic("t")).with_partitions(vec![wanted]);
-    let mut ask = OffsetForLeaderEpochRequest::default().with_topics(vec![wanted]);
+    let mut operation = OffsetForLeaderEpochRequest::default().with_topics(vec![wanted]);
     if version >= 3 {
-        ask.replica_id = BrokerId(-1);
+        operation.replica_id = BrokerId(-1);
     }
-    let answer = client.call(version, &ask);
-    let reported = &answer.topics[0].partitions[0];
+    let response = client.call(version, &operation);
+    let reported = &response.topics[0].partitions[0];
     (reported.error_code, reported.leader_epoch, reported.end_offset)
 }
 
@@ -224,10 +229,10 @@ fn before_fetch_12_only_the_end_of_an_epoch_shows_an_unclean_election() {
     client.produce(8, ("t", id, 0), 1, batch(&["b"], PLAIN));
     client.produce(8, ("t", id, 0), 1, batch(&["c"], PLAIN));
     // A reader that had "lost", and knows the new leader.
-    let mut ask = fetch(11, ("t", id), &[(0, 2)]);
-    ask.topics[0].partitions[0].current_leader_epoch = 1;
-    let answer = client.fetch(11, &ask);
-    let reported = &answer.responses[0].partitions[0];
+    let mut operation = fetch(11, ("t", id), &[(0, 2)]);
+    operation.topics[0].partitions[0].current_leader_epoch = 1;
+    let response = client.fetch(11, &operation);
+    let reported = &response.responses[0].partitions[0];
     assert_eq!(reported.error_code, 0, "nothing says that record 1 is another one now");
     assert!(len(reported) > 0);
     assert_eq!(epoch_end(&mut client, 3, (1, 0)), (0, 0, 1), "and here it shows");

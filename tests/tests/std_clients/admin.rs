@@ -31,7 +31,7 @@ fn topics_are_made_grown_described_and_deleted() {
 }
 
 #[test]
-fn refusals_say_who_answered_what_and_what_to_do() {
+fn refusals_say_who_refused_what_and_what_to_do() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
     let refused = |error: kavka_std::Error, code: i16, words: [&str; 2]| {
@@ -80,15 +80,15 @@ fn topic_configs_may_be_many_and_long_and_too_many_fail_at_once() {
 }
 
 #[test]
-fn a_request_is_tried_again_when_the_controller_moves_or_an_answer_is_lost() {
+fn a_request_is_tried_again_when_the_controller_moves_or_a_response_is_lost() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
     server.inject(1, ApiKey::CreateTopics, 41, 2);
     reported(admin.create_topic(("t", 1, 1))).unwrap();
     // Applied, but without a response.
-    server.drop_answer(1, ApiKey::CreatePartitions);
+    server.drop_response(1, ApiKey::CreatePartitions);
     reported(admin.create_partitions("t", 2)).unwrap();
-    server.drop_answer(1, ApiKey::DeleteTopics);
+    server.drop_response(1, ApiKey::DeleteTopics);
     reported(admin.delete_topic("t")).unwrap();
     assert_eq!(reported(admin.list_topics()).unwrap().len(), 0);
 }
@@ -118,11 +118,11 @@ fn a_refusal_that_stays_is_reported_after_one_request() {
 }
 
 #[test]
-fn a_topic_is_created_after_a_delete_whose_answer_was_lost() {
+fn a_topic_is_created_after_a_delete_whose_response_was_lost() {
     let server = server(1);
     let admin = Admin::new(config(&server)).unwrap();
     server.create_topic("t", 1).unwrap();
-    server.drop_answer(1, ApiKey::DeleteTopics);
+    server.drop_response(1, ApiKey::DeleteTopics);
     reported(admin.delete_topic("t")).unwrap();
     assert_eq!(server.traffic(ApiKey::DeleteTopics).requests, 2);
     // A broker of ZooKeeper's time keeps reporting that it exists.
@@ -153,7 +153,7 @@ fn offsets_of_all_partitions_are_found() {
 }
 
 #[test]
-fn nobody_at_the_address_is_reported_with_the_address() {
+fn no_listener_at_the_address_is_reported_with_the_address() {
     let server = server(1);
     server.kill(1).unwrap();
     let config =

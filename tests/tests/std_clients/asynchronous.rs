@@ -119,7 +119,7 @@ fn a_send_that_is_dropped_while_it_waits_sends_nothing() {
 }
 
 #[test]
-fn closing_blocks_no_executor_and_a_drop_behind_it_is_instant() {
+fn closing_blocks_no_executor_and_a_drop_after_it_is_instant() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();

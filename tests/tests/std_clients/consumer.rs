@@ -211,7 +211,7 @@ fn latest_reads_what_comes_and_added_partitions_from_their_first_record() {
 }
 
 #[test]
-fn a_seek_drops_what_was_fetched_and_goes_on_there() {
+fn a_seek_drops_what_was_fetched_and_continues_there() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     fill(&server, "t", 0, 0..100);
@@ -234,7 +234,7 @@ fn a_seek_drops_what_was_fetched_and_goes_on_there() {
 }
 
 #[test]
-fn a_paused_partition_goes_on_where_the_application_was() {
+fn a_paused_partition_continues_where_the_application_was() {
     let server = server(1);
     server.create_topic("t", 2).unwrap();
     fill(&server, "t", 0, 0..50);
@@ -247,7 +247,7 @@ fn a_paused_partition_goes_on_where_the_application_was() {
     fill(&server, "t", 1, 0..10);
     read(&consumer, &mut got, 60);
     assert_eq!(got[&0].len(), 50, "paused");
-    assert_eq!(got[&1].len(), 10, "the other one goes on");
+    assert_eq!(got[&1].len(), 10, "the other one continues");
     reported(consumer.resume("t", 0)).unwrap();
     read(&consumer, &mut got, 110);
     assert_gapless(&got);
@@ -417,9 +417,9 @@ fn stored_positions_are_where_partitions_start_growth_included() {
         }
     };
     (0..3).for_each(fill);
-    let (ask, asked) = std::sync::mpsc::channel();
+    let (operation, requested) = std::sync::mpsc::channel();
     let start_of = move |topic: &str, partition: u32| {
-        ask.send((topic.to_owned(), partition)).unwrap();
+        operation.send((topic.to_owned(), partition)).unwrap();
         match partition {
             0 | 3 => Some(Start::Offset(3)),
             2 => Some(Start::Offset(-1)),
@@ -456,7 +456,7 @@ fn stored_positions_are_where_partitions_start_growth_included() {
     let want = tail(0, 3).chain(tail(1, 0)).chain(tail(2, 4)).chain(tail(3, 3)).chain(tail(4, 0));
     assert_eq!(offsets, want.collect::<Vec<_>>());
     assert_eq!(refused, 1);
-    let mut asked: Vec<_> = asked.try_iter().collect();
-    asked.sort_unstable();
-    assert_eq!(asked, (0..5).map(|at| ("t".to_owned(), at)).collect::<Vec<_>>(), "once each");
+    let mut requested: Vec<_> = requested.try_iter().collect();
+    requested.sort_unstable();
+    assert_eq!(requested, (0..5).map(|at| ("t".to_owned(), at)).collect::<Vec<_>>(), "once each");
 }

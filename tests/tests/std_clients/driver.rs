@@ -69,5 +69,5 @@ fn a_waker_ends_the_wait_from_another_thread() {
         scope.spawn(|| waker.wake());
         driver.turn(Some(LONG)).unwrap();
     });
-    assert!(started.elapsed() < LONG, "the wait went on");
+    assert!(started.elapsed() < LONG, "the wait continued");
 }

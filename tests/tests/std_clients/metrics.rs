@@ -123,7 +123,7 @@ fn metrics_come_while_the_queue_is_full() {
 }
 
 #[test]
-fn consumers_know_how_far_behind_they_are() {
+fn consumers_know_how_far_they_lag() {
     let server = server(1);
     server.create_topic("t", 1).unwrap();
     let producer = Producer::new(config(&server)).unwrap();

@@ -328,7 +328,7 @@ fn dropping_delivers_first_and_reports_the_rest() {
 }
 
 #[test]
-fn a_failure_that_nobody_waited_for_is_reported_by_close() {
+fn a_failure_that_no_caller_waited_for_is_reported_by_close() {
     let server = server(1);
     let config = config(&server).topic_timeout(MISSING);
     let producer = Producer::new(config).unwrap();
@@ -352,7 +352,7 @@ fn acks_0_and_1_are_reported_too() {
 }
 
 #[test]
-fn every_record_is_acknowledged_once_over_lost_answers_and_moved_leaders() {
+fn every_record_is_acknowledged_once_over_lost_responses_and_moved_leaders() {
     let server = server(3);
     server.create_topic("t", 2).unwrap();
     let producer = Producer::new(config(&server)).unwrap();
@@ -360,7 +360,7 @@ fn every_record_is_acknowledged_once_over_lost_answers_and_moved_leaders() {
     for n in 0..2000 {
         if n % 400 == 100 {
             for broker in 1..=3 {
-                server.drop_answer(broker, kavka_tests::sim::ApiKey::Produce);
+                server.drop_response(broker, kavka_tests::sim::ApiKey::Produce);
             }
         }
         if n % 400 == 300 {

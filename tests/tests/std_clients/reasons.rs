@@ -33,7 +33,7 @@ pub(super) fn peer(greeting: &'static [u8], stays: bool) -> SocketAddr {
 }
 
 #[test]
-fn whoever_is_no_broker_is_named_with_its_address() {
+fn a_peer_that_is_no_broker_is_named_with_its_address() {
     let cases: [(&[u8], bool, &str); 5] = [
         (&[0x15, 3, 3, 0, 2, 2, 0x46], true, "seems to speak TLS"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", false, "seems to speak HTTP"),

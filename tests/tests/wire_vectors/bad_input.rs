@@ -2,8 +2,8 @@
 
 use kavka_core::wire::{self, Decode, Malformed, Step};
 
-use crate::answers;
 use crate::drive::{Feed, Outcome, decode};
+use crate::responses;
 use crate::vectors::unhex;
 
 fn whole(api: &str, version: i16, hex: &str) -> Result<Outcome, Malformed> {
@@ -113,11 +113,11 @@ fn a_string_longer_than_the_input_is_waited_for() {
 /// sarama 2107: unknown tags must not keep a client from connecting.
 #[test]
 fn unknown_tags_are_dropped_and_counted() {
-    let mut answer = wire::api_versions::Answer::new(3).expect("spoken");
+    let mut response = wire::api_versions::Response::new(3).expect("spoken");
     let bytes = unhex("00000100000000018f4e03616263");
     let mut input = &bytes[..];
-    while answer.step(&mut input) != Ok(Step::Done) {}
-    assert_eq!((input.len(), answer.unknown_tags()), (0, 1));
+    while response.step(&mut input) != Ok(Step::Done) {}
+    assert_eq!((input.len(), response.unknown_tags()), (0, 1));
     // The largest tags there are.
     items("ApiVersions", 3, "0000010000000001ffffffff0700");
     assert_eq!(whole("ApiVersions", 3, "0000010000000001ffffffff0f00"), Err(Malformed::Tag));
@@ -183,7 +183,7 @@ fn error_35_has_a_body_of_version_0() {
 /// kafkajs `v1_response_missing_throttle_time`: all that is there is reported, then bytes are
 /// missing.
 #[test]
-fn an_answer_without_its_throttle_time_reports_its_ranges() {
+fn a_response_without_its_throttle_time_reports_its_ranges() {
     let outcome = whole("ApiVersions", 1, "000000000001001200000003").expect("not malformed");
     assert_eq!(outcome.items.len(), 2);
     assert!(!outcome.done);
@@ -203,10 +203,10 @@ fn text_that_is_not_utf_8_is_refused() {
 
 /// Every prefix of a good response requires more bytes; none passes for the whole.
 #[test]
-fn prefixes_ask_for_more() {
+fn prefixes_need_more() {
     let mut count = 0;
-    for vector in answers() {
-        let bytes = vector.answer_body();
+    for vector in responses() {
+        let bytes = vector.response_body();
         let stride = bytes.len() / 40 + 1;
         for len in (0..bytes.len()).step_by(stride) {
             let outcome = decode(&vector.api, vector.version, &bytes[..len], Feed::whole());
@@ -225,8 +225,8 @@ fn prefixes_ask_for_more() {
 fn flipped_bits_do_no_harm() {
     let mut refused = 0;
     let mut count = 0;
-    for vector in answers() {
-        let mut bytes = vector.answer_body().to_vec();
+    for vector in responses() {
+        let mut bytes = vector.response_body().to_vec();
         let bits = bytes.len() * 8;
         let stride = bits / 50 + 1;
         for bit in (0..bits).step_by(stride) {
@@ -239,7 +239,7 @@ fn flipped_bits_do_no_harm() {
             count += 1;
         }
     }
-    println!("{count} bits flipped, {refused} answers refused");
+    println!("{count} bits flipped, {refused} responses refused");
     assert!(refused > 500, "{refused} of {count} refused");
 }
 

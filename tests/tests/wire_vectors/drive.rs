@@ -68,21 +68,21 @@ pub(crate) fn decode(
     feed: Feed,
 ) -> Result<Outcome, Malformed> {
     match api {
-        "ApiVersions" => run::<wire::api_versions::Answer>(version, bytes, feed),
-        "Metadata" => run::<wire::metadata::Answer>(version, bytes, feed),
-        "Produce" => run::<wire::produce::Answer>(version, bytes, feed),
-        "Fetch" => run::<wire::fetch::Answer>(version, bytes, feed),
-        "ListOffsets" => run::<wire::list_offsets::Answer>(version, bytes, feed),
+        "ApiVersions" => run::<wire::api_versions::Response>(version, bytes, feed),
+        "Metadata" => run::<wire::metadata::Response>(version, bytes, feed),
+        "Produce" => run::<wire::produce::Response>(version, bytes, feed),
+        "Fetch" => run::<wire::fetch::Response>(version, bytes, feed),
+        "ListOffsets" => run::<wire::list_offsets::Response>(version, bytes, feed),
         "OffsetForLeaderEpoch" => {
-            run::<wire::offset_for_leader_epoch::Answer>(version, bytes, feed)
+            run::<wire::offset_for_leader_epoch::Response>(version, bytes, feed)
         }
         "DescribeTopicPartitions" => {
-            run::<wire::describe_topic_partitions::Answer>(version, bytes, feed)
+            run::<wire::describe_topic_partitions::Response>(version, bytes, feed)
         }
-        "InitProducerId" => run::<wire::init_producer_id::Answer>(version, bytes, feed),
-        "CreateTopics" => run::<wire::create_topics::Answer>(version, bytes, feed),
-        "CreatePartitions" => run::<wire::create_partitions::Answer>(version, bytes, feed),
-        "DeleteTopics" => run::<wire::delete_topics::Answer>(version, bytes, feed),
+        "InitProducerId" => run::<wire::init_producer_id::Response>(version, bytes, feed),
+        "CreateTopics" => run::<wire::create_topics::Response>(version, bytes, feed),
+        "CreatePartitions" => run::<wire::create_partitions::Response>(version, bytes, feed),
+        "DeleteTopics" => run::<wire::delete_topics::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }
@@ -91,14 +91,14 @@ fn run<D: Decode>(version: i16, bytes: &[u8], mut feed: Feed) -> Result<Outcome,
 where
     for<'b> D::Item<'b>: Debug,
 {
-    let mut answer = D::new(version).expect("a version that is spoken");
+    let mut response = D::new(version).expect("a version that is spoken");
     let mut outcome = Outcome::default();
     let (mut start, mut end) = (0, 0);
     loop {
         outcome.steps += 1;
         assert!(outcome.steps <= 8 * bytes.len() + 16, "steps that get nowhere");
         let mut input = &bytes[start..end];
-        let step = answer.step(&mut input)?;
+        let step = response.step(&mut input)?;
         start = end - input.len();
         outcome.used = start;
         match step {
@@ -110,7 +110,7 @@ where
             Step::More { needed } => {
                 assert!(needed > end - start, "{needed} bytes needed, {} there", end - start);
                 if needed > feed.buffer {
-                    answer.skip();
+                    response.skip();
                     continue;
                 }
                 if end == bytes.len() {

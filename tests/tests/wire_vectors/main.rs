@@ -13,27 +13,27 @@ use drive::{Feed, decode};
 use vectors::{Vector, vectors};
 
 /// Returns the responses among the vectors.
-fn answers() -> impl Iterator<Item = Vector> {
+fn responses() -> impl Iterator<Item = Vector> {
     vectors().into_iter().filter(|vector| vector.response)
 }
 
 #[test]
-fn every_answer_walks_to_its_fields() {
+fn every_response_walks_to_its_fields() {
     let mut count = 0;
-    for vector in answers() {
+    for vector in responses() {
         let (got, unknown, used) = walk::walk(&vector);
         assert_eq!(got, vector.known_body(), "{}", vector.id);
         assert_eq!(unknown, vector.unknown_tags(), "{}: unknown tags", vector.id);
-        assert_eq!(used, vector.answer_body().len(), "{}: bytes used", vector.id);
+        assert_eq!(used, vector.response_body().len(), "{}: bytes used", vector.id);
         count += 1;
     }
-    println!("{count} answers walked");
-    assert!(count >= 700, "{count} answers: vectors are missing");
+    println!("{count} responses walked");
+    assert!(count >= 700, "{count} responses: vectors are missing");
 }
 
 #[test]
-fn every_answer_gives_typed_items_with_its_values() {
-    for vector in answers() {
+fn every_response_gives_typed_items_with_its_values() {
+    for vector in responses() {
         let got = typed::fields(&vector);
         typed::compare(&vector.id, &got, &vector.known_body());
     }
@@ -42,8 +42,8 @@ fn every_answer_gives_typed_items_with_its_values() {
 /// Whole, byte by byte, and in random pieces: the same items.
 #[test]
 fn pieces_make_no_difference() {
-    for (seed, vector) in (1..).zip(answers()) {
-        let bytes = vector.answer_body();
+    for (seed, vector) in (1..).zip(responses()) {
+        let bytes = vector.response_body();
         let whole = decode(&vector.api, vector.version, bytes, Feed::whole());
         let whole = whole.unwrap_or_else(|e| panic!("{}: {e}", vector.id));
         assert!(whole.done, "{}: not done", vector.id);
@@ -61,10 +61,10 @@ fn pieces_make_no_difference() {
 
 /// What can never fit is skipped, the rest is reported, and the frame is read to its end.
 #[test]
-fn small_buffers_skip_and_go_on() {
+fn small_buffers_skip_and_continue() {
     let mut skipped = 0;
-    for (seed, vector) in (1..).zip(answers()) {
-        let bytes = vector.answer_body();
+    for (seed, vector) in (1..).zip(responses()) {
+        let bytes = vector.response_body();
         let whole = decode(&vector.api, vector.version, bytes, Feed::whole()).expect(&vector.id);
         for buffer in [10, 16, 40, 64, 128] {
             let name = format!("{} with {buffer} bytes", vector.id);
@@ -77,7 +77,7 @@ fn small_buffers_skip_and_go_on() {
             let mut all = whole.items.iter();
             for item in &small.items {
                 let found = item == "Skipped" || all.any(|one| one == item);
-                assert!(found, "{name}: {item} is not in the whole answer");
+                assert!(found, "{name}: {item} is not in the whole response");
             }
             let skips = small.items.iter().filter(|item| *item == "Skipped").count();
             assert!(small.items.len() >= whole.items.len(), "{name}: items are missing");

@@ -54,10 +54,10 @@ fn code(error: ErrorCode) -> Value {
 
 /// Decodes all items of a whole response.
 fn each<D: Decode>(vector: &Vector, mut f: impl FnMut(&mut Builder, D::Item<'_>)) -> Value {
-    let mut answer = D::new(vector.version).expect("a version that is spoken");
-    let mut input = vector.answer_body();
+    let mut response = D::new(vector.version).expect("a version that is spoken");
+    let mut input = vector.response_body();
     let mut built = Builder::new();
-    while let Step::Item(item) = answer.step(&mut input).expect(&vector.id) {
+    while let Step::Item(item) = response.step(&mut input).expect(&vector.id) {
         f(&mut built, item);
     }
     built.0
@@ -66,19 +66,19 @@ fn each<D: Decode>(vector: &Vector, mut f: impl FnMut(&mut Builder, D::Item<'_>)
 /// Returns the response that its items describe.
 pub(crate) fn fields(vector: &Vector) -> Value {
     match vector.api.as_str() {
-        "ApiVersions" => each::<wire::api_versions::Answer>(vector, api_versions),
-        "Metadata" => each::<wire::metadata::Answer>(vector, metadata),
-        "Produce" => each::<wire::produce::Answer>(vector, produce),
-        "Fetch" => each::<wire::fetch::Answer>(vector, fetch),
-        "ListOffsets" => each::<wire::list_offsets::Answer>(vector, list_offsets),
-        "OffsetForLeaderEpoch" => each::<wire::offset_for_leader_epoch::Answer>(vector, epochs),
+        "ApiVersions" => each::<wire::api_versions::Response>(vector, api_versions),
+        "Metadata" => each::<wire::metadata::Response>(vector, metadata),
+        "Produce" => each::<wire::produce::Response>(vector, produce),
+        "Fetch" => each::<wire::fetch::Response>(vector, fetch),
+        "ListOffsets" => each::<wire::list_offsets::Response>(vector, list_offsets),
+        "OffsetForLeaderEpoch" => each::<wire::offset_for_leader_epoch::Response>(vector, epochs),
         "DescribeTopicPartitions" => {
-            each::<wire::describe_topic_partitions::Answer>(vector, describe)
+            each::<wire::describe_topic_partitions::Response>(vector, describe)
         }
-        "InitProducerId" => each::<wire::init_producer_id::Answer>(vector, init_producer_id),
-        "CreateTopics" => each::<wire::create_topics::Answer>(vector, create_topics),
-        "CreatePartitions" => each::<wire::create_partitions::Answer>(vector, create_partitions),
-        "DeleteTopics" => each::<wire::delete_topics::Answer>(vector, delete_topics),
+        "InitProducerId" => each::<wire::init_producer_id::Response>(vector, init_producer_id),
+        "CreateTopics" => each::<wire::create_topics::Response>(vector, create_topics),
+        "CreatePartitions" => each::<wire::create_partitions::Response>(vector, create_partitions),
+        "DeleteTopics" => each::<wire::delete_topics::Response>(vector, delete_topics),
         api => panic!("{api} is not of this test"),
     }
 }
@@ -284,7 +284,7 @@ fn describe(to: &mut Builder, item: wire::describe_topic_partitions::Item<'_>) {
 
 fn init_producer_id(to: &mut Builder, item: wire::init_producer_id::Item) {
     match item {
-        wire::init_producer_id::Item::Answer {
+        wire::init_producer_id::Item::Response {
             throttle_ms,
             error,
             producer_id,
@@ -355,7 +355,7 @@ fn delete_topics(to: &mut Builder, item: wire::delete_topics::Item<'_>) {
 }
 
 /// Fields that items do not carry, as our clients do not need them.
-const NOT_TOLD: [&str; 4] =
+const NOT_REPORTED: [&str; 4] =
     ["topicAuthorizedOperations", "clusterAuthorizedOperations", "zkMigrationReady", "snapshotId"];
 
 /// Compares every field: one that a version does not have has its default in an item.
@@ -370,7 +370,7 @@ pub(crate) fn compare(at: &str, got: &Value, wanted: &Value) {
                 }
             }
             for (name, value) in theirs {
-                let reported = ours.contains_key(name) || NOT_TOLD.contains(&name.as_str());
+                let reported = ours.contains_key(name) || NOT_REPORTED.contains(&name.as_str());
                 assert!(reported || is_empty(value), "{at}.{name}: {value} is missing");
             }
         }

@@ -67,7 +67,7 @@ impl Vector {
     }
 
     /// Returns the bytes without length and header.
-    pub(crate) fn answer_body(&self) -> &[u8] {
+    pub(crate) fn response_body(&self) -> &[u8] {
         let mut rest = match self.framing.as_str() {
             "body" => return &self.bytes,
             "frame" => &self.bytes[8..],

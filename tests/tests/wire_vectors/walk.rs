@@ -66,7 +66,7 @@ struct Level {
 pub(crate) fn walk(vector: &Vector) -> (Value, u32, usize) {
     let schema = schema(&vector.api);
     let mut walker = Walker::new(schema, vector.version as i8);
-    let bytes = vector.answer_body();
+    let bytes = vector.response_body();
     let mut input = bytes;
     let mut values = table::Values::default();
     let mut levels = vec![Level { index: 0, values: Map::new() }];

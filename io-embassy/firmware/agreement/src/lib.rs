@@ -22,8 +22,8 @@ pub type Digest = (&'static str, u32);
 
 /// All of them.
 pub fn each(mut report: impl FnMut(Digest)) {
-    for (id, api, version, headed, bytes) in tables::ANSWERS {
-        report((id, answer(api, *version, *headed, bytes)));
+    for (id, api, version, headed, bytes) in tables::RESPONSES {
+        report((id, respond(api, *version, *headed, bytes)));
     }
     for (id, bytes) in tables::BATCHES {
         report((id, batch(bytes)));
@@ -56,19 +56,19 @@ impl Write for Sum {
 }
 
 /// Of the items of a response. Byte by byte the result must be the same: else 0.
-fn answer(api: &str, version: i16, headed: bool, bytes: &[u8]) -> u32 {
+fn respond(api: &str, version: i16, headed: bool, bytes: &[u8]) -> u32 {
     let sum = match api {
-        "ApiVersions" => items::<api_versions::Answer>,
-        "Metadata" => items::<metadata::Answer>,
-        "Produce" => items::<produce::Answer>,
-        "Fetch" => items::<fetch::Answer>,
-        "ListOffsets" => items::<list_offsets::Answer>,
-        "DescribeTopicPartitions" => items::<describe_topic_partitions::Answer>,
-        "InitProducerId" => items::<init_producer_id::Answer>,
-        "CreateTopics" => items::<create_topics::Answer>,
-        "CreatePartitions" => items::<create_partitions::Answer>,
-        "DeleteTopics" => items::<delete_topics::Answer>,
-        "OffsetForLeaderEpoch" => items::<offset_for_leader_epoch::Answer>,
+        "ApiVersions" => items::<api_versions::Response>,
+        "Metadata" => items::<metadata::Response>,
+        "Produce" => items::<produce::Response>,
+        "Fetch" => items::<fetch::Response>,
+        "ListOffsets" => items::<list_offsets::Response>,
+        "DescribeTopicPartitions" => items::<describe_topic_partitions::Response>,
+        "InitProducerId" => items::<init_producer_id::Response>,
+        "CreateTopics" => items::<create_topics::Response>,
+        "CreatePartitions" => items::<create_partitions::Response>,
+        "DeleteTopics" => items::<delete_topics::Response>,
+        "OffsetForLeaderEpoch" => items::<offset_for_leader_epoch::Response>,
         _ => return 0,
     };
     let mut body = bytes;

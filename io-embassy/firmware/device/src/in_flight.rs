@@ -21,13 +21,13 @@ impl<T, const N: usize> InFlight<T, N> {
         self.records.is_full()
     }
 
-    /// How many are under way.
+    /// How many are in flight.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// None is under way.
+    /// None is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

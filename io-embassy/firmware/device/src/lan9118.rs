@@ -57,7 +57,7 @@ const LINK_UP: u32 = 1 << 2;
 const LINK_NEWS: u32 = 1 << 6 | 1 << 4;
 
 const INT_FRAME: u32 = 1 << 3; // more frames than FIFO_INT allows
-const INT_ROOM: u32 = 1 << 9; // more room to send than FIFO_INT asks for
+const INT_ROOM: u32 = 1 << 9; // more room to send than FIFO_INT requests
 const INT_PHY: u32 = 1 << 18;
 const BUSY: u32 = 1 << 31;
 
@@ -131,7 +131,7 @@ pub struct Lan9118 {
 impl Lan9118 {
     /// Resets and starts the controller; `None` where there is none, and the second time.
     ///
-    /// Its FIFO holds six frames: each of `connections` may have its share under way (of one
+    /// Its FIFO holds six frames: each of `connections` may have its share in flight (of one
     /// frame, each would wait for a delayed acknowledgement).
     #[must_use]
     pub fn start(connections: usize) -> Option<Self> {

@@ -81,10 +81,10 @@ fn measure(cluster: &Cluster, topic: &str, rate: u32, growths: u32) -> Result<Ve
         // Growths must not keep step with probes: between 0.5 and 1.7 s from one to the next.
         thread::sleep(Duration::from_millis(500 + u64::from(turn * 761 % 1200)));
         cluster.grow(topic, 3 + turn)?;
-        let answered = Instant::now();
+        let responded = Instant::now();
         host.send_to(b"grown", ("127.0.0.1", board.udp()))?;
         let line = board.wait("grown", Duration::from_secs(60), |_| Ok(()))?;
-        let late = line.at.saturating_duration_since(answered).as_millis();
+        let late = line.at.saturating_duration_since(responded).as_millis();
         println!("  {late} ms; by the board's clock {} ms: {line:?}", line.number("ms")?);
         delays.push(late);
     }
@@ -127,16 +127,16 @@ fn create_large(cluster: &Cluster, partitions: u32) -> Result<(), Failure> {
 /// take it long.
 fn grow_large(cluster: &Cluster, partitions: u32) -> Result<(), Failure> {
     cluster.grow_at_last(TOPIC, partitions)?;
-    let answered = Instant::now();
+    let responded = Instant::now();
     loop {
         match cluster.await_count(TOPIC, partitions) {
             Ok(()) => break,
-            Err(_) if answered.elapsed() < Duration::from_secs(600) => {}
+            Err(_) if responded.elapsed() < Duration::from_secs(600) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let seconds = answered.elapsed().as_secs_f32();
-    println!("the broker shows {partitions} partitions {seconds:.1} s after its answer");
+    let seconds = responded.elapsed().as_secs_f32();
+    println!("the broker shows {partitions} partitions {seconds:.1} s after its response");
     Ok(())
 }
 

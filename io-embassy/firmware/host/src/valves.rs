@@ -13,7 +13,7 @@ use crate::board::{Board, HOST, Setup};
 use crate::{Failure, check, check_stack, logs, topic};
 
 const COMMANDS: &str = "commands";
-const ANSWERS: &str = "answers";
+const RESPONSES: &str = "answers";
 /// Numbers the commands of a run in the ledger.
 const RUN: u32 = 2;
 /// Partitions of the commands, at first and at last.
@@ -42,7 +42,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
     let spec = Spec { advertise: Some(HOST.to_owned()), ..Spec::new(version, 1) };
     let cluster = Cluster::start(spec)?;
     cluster.create(COMMANDS, PARTITIONS.0)?;
-    cluster.create(ANSWERS, 1)?;
+    cluster.create(RESPONSES, 1)?;
     let setup = Setup::new("valves")
         .argument("bootstrap", cluster.outside().unwrap_or_default())
         .argument("partitions", if options.all { "all" } else { "first" })
@@ -57,7 +57,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         if line.number("delivered")? >= expected {
             break line;
         }
-        check(Instant::now() < deadline, || format!("{expected} answers are due: {line:?}"))?;
+        check(Instant::now() < deadline, || format!("{expected} responses are due: {line:?}"))?;
     };
     println!(
         "{expected} commands answered; {} times without room; {} growths seen; stack {} B",
@@ -70,7 +70,7 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
         // Of the driver, and of the example, which logs every event.
         logs::check(&board, &["kavka: connected to", "{}"])?;
     }
-    topic::read(&cluster, ANSWERS, &mut ledger)?;
+    topic::read(&cluster, RESPONSES, &mut ledger)?;
     let report = ledger.report();
     println!("{report}");
     check(report.is_clean(), || "answers differ from commands".to_owned())?;

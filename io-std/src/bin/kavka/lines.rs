@@ -33,7 +33,7 @@ impl Recent {
     }
 }
 
-/// Prints something that is going on: not again while it goes on.
+/// Prints something that is continuing: not again while it continues.
 pub(super) fn notice(text: &str) {
     with(|recent| {
         if recent.is_news(text, Instant::now()) {

@@ -169,13 +169,13 @@ impl Run<'_> {
     }
 
     /// Completes requests about topics.
-    pub(super) fn answer(&mut self, driver: &Driver<'_>, now: Instant) {
+    pub(super) fn respond(&mut self, driver: &Driver<'_>, now: Instant) {
         let mut rest = Vec::new();
-        for question in core::mem::take(&mut self.questions) {
-            if !question.report.is_awaited() {
+        for expected in core::mem::take(&mut self.questions) {
+            if !expected.report.is_awaited() {
                 continue;
             }
-            let topic = self.topics.get(question.topic as usize);
+            let topic = self.topics.get(expected.topic as usize);
             let known = topic.and_then(|topic| driver.freshness(topic.id?));
             let failed = topic.and_then(|topic| topic.failed);
             let lost = failed.is_some_and(|e| match e {
@@ -184,10 +184,10 @@ impl Run<'_> {
             });
             match known {
                 Some(known) if known.partitions > 0 => {
-                    question.report.set(Ok(Freshness::new(&known, now)));
+                    expected.report.set(Ok(Freshness::new(&known, now)));
                 }
-                _ if lost || question.until <= now => {
-                    let name = self.inbox.name(question.topic).unwrap_or_default();
+                _ if lost || expected.until <= now => {
+                    let name = self.inbox.name(expected.topic).unwrap_or_default();
                     let id = topic.and_then(|topic| topic.id);
                     let obstacle = id.and_then(|id| driver.obstacle_of_topic(id));
                     let failure = driver.last_failure();
@@ -195,9 +195,9 @@ impl Run<'_> {
                         Some(error) => explained(error, obstacle, driver, failure),
                         None => self.why_not(driver, id),
                     };
-                    question.report.set(Err(error.doing(format!("topic {name}"))));
+                    expected.report.set(Err(error.doing(format!("topic {name}"))));
                 }
-                _ => rest.push(question),
+                _ => rest.push(expected),
             }
         }
         self.questions = rest;

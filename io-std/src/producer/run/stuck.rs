@@ -14,7 +14,7 @@ const PACE: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 pub(super) struct Stuck {
-    look_at: Option<Instant>,
+    examine: Option<Instant>,
     /// What the application knows already.
     known: HashMap<(kavka_core::TopicId, u32), Vec<Obstacle>>,
 }
@@ -22,19 +22,19 @@ pub(super) struct Stuck {
 impl Stuck {
     /// Returns the time of the next check; none while no record waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.look_at
+        self.examine
     }
 
     /// Reports each obstacle of a partition once until its records are written. That a leader is
     /// slow is none: its silence is an event of its own.
     pub(super) fn look(&mut self, driver: &Driver<'_>, now: Instant, waits: bool, hub: &Hub) {
-        match self.look_at {
+        match self.examine {
             _ if !waits => {
-                (self.look_at, self.known) = (None, HashMap::new());
+                (self.examine, self.known) = (None, HashMap::new());
                 return;
             }
             Some(at) if at > now => return,
-            _ => self.look_at = Some(now + PACE),
+            _ => self.examine = Some(now + PACE),
         }
         let mut before = core::mem::take(&mut self.known);
         let mut news: Vec<(TopicPartition, Obstacle)> = Vec::new();
@@ -42,7 +42,7 @@ impl Stuck {
             let key = (at.topic, at.partition);
             let known =
                 self.known.entry(key).or_insert_with(|| before.remove(&key).unwrap_or_default());
-            if !matches!(obstacle, Obstacle::NoAnswer { .. }) && !known.contains(&obstacle) {
+            if !matches!(obstacle, Obstacle::NoResponse { .. }) && !known.contains(&obstacle) {
                 known.push(obstacle);
                 news.push((at, obstacle));
             }

@@ -226,7 +226,7 @@ impl<'a> Report<'a> {
             self.probe_rate(probes.requests),
         );
         if let Some(each) = probes.bytes.checked_div(probes.requests) {
-            print!(", {each} B each with the answer");
+            print!(", {each} B each with the response");
         }
         match self.outcome.all_probe_bytes {
             Some(all) => println!("), {:.0} B/s by all three clients.", self.probe_rate(all)),

@@ -82,7 +82,7 @@ pub(crate) fn listen(
 fn notable(event: &Event) -> Option<String> {
     Some(match event {
         Event::LeaderMoved { .. } => "a leader moved".into(),
-        Event::TopicRecreated { .. } => "the topic was deleted and made again".into(),
+        Event::TopicRecreated { .. } => "the topic was deleted and recreated".into(),
         Event::TopicFailed { error, .. } => format!("topic: {error}"),
         Event::BrokerStale { broker, .. } => format!("broker {broker} was behind"),
         Event::Moved { why, .. } => format!("a position jumped: {why:?}"),

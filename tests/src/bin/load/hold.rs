@@ -31,8 +31,8 @@ struct Seen {
 }
 
 pub(crate) fn run() -> Outcome {
-    let alone = answer(1)?;
-    let beside = answer(2)?;
+    let alone = respond(1)?;
+    let beside = respond(2)?;
     let Seen { rate, longest, holds } = beside;
     if holds == 0 {
         return Err("nothing was held".into());
@@ -49,7 +49,7 @@ pub(crate) fn run() -> Outcome {
 }
 
 /// Replies to records that are all in the first of `partitions` partitions.
-fn answer(partitions: u32) -> Result<Seen, Failure> {
+fn respond(partitions: u32) -> Result<Seen, Failure> {
     let server = Server::start(Options { brokers: 1, replication: 1, ..Options::default() })?;
     for (name, count) in [(FROM, partitions), (TO, 1)] {
         server.create_topic(name, count).map_err(|code| format!("no topic: {code}"))?;
@@ -70,9 +70,9 @@ fn answer(partitions: u32) -> Result<Seen, Failure> {
     driver.assign_all(now, from, Start::Earliest)?;
     let begun = Clock::now();
     let mut seen = Seen { rate: 0.0, longest: Duration::ZERO, holds: 0 };
-    let (mut answered, mut held) = (0, None::<PartitionId>);
+    let (mut responded, mut held) = (0, None::<PartitionId>);
     let mut resumed: BTreeMap<u32, Clock> = BTreeMap::new();
-    while answered < RECORDS && begun.elapsed() < LENGTH {
+    while responded < RECORDS && begun.elapsed() < LENGTH {
         driver.turn(Some(LENGTH.saturating_sub(begun.elapsed())))?;
         let now = driver.now();
         while let Some((event, commands)) = driver.poll_event() {
@@ -83,9 +83,9 @@ fn answer(partitions: u32) -> Result<Seen, Failure> {
                     }
                     for record in batch.records() {
                         let record = record.map_err(|why| format!("{why:?}"))?;
-                        let answer = Record::new(record.value.unwrap_or_default());
-                        match commands.produce(now, to, &answer) {
-                            Ok(_) => answered += 1,
+                        let response = Record::new(record.value.unwrap_or_default());
+                        match commands.produce(now, to, &response) {
+                            Ok(_) => responded += 1,
                             Err(ProduceError::Full | ProduceError::NotReady) => {
                                 commands.hold(batch.partition(), record.offset);
                                 held = Some(batch.partition());
@@ -108,6 +108,6 @@ fn answer(partitions: u32) -> Result<Seen, Failure> {
     }
     let waits = resumed.values().map(Clock::elapsed).max().unwrap_or_default();
     seen.longest = seen.longest.max(waits);
-    seen.rate = answered as f64 / begun.elapsed().as_secs_f64();
+    seen.rate = responded as f64 / begun.elapsed().as_secs_f64();
     Ok(seen)
 }

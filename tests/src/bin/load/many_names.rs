@@ -27,20 +27,20 @@ pub(crate) fn run() -> Outcome {
     drop(producer);
     let admin = Admin::new(config)?;
     let begun = Instant::now();
-    let asked = go(&names, |name| Some(admin.offsets(name, Start::Latest)));
-    let asking = begun.elapsed();
+    let requested = go(&names, |name| Some(admin.offsets(name, Start::Latest)));
+    let requesting = begun.elapsed();
     let say = |(good, why): &(usize, String)| match why.as_str() {
         "" => format!("{good} names"),
         why => format!("refused after {good} names ({why})"),
     };
     Ok(Figure {
         found: format!(
-            "one producer: {} in {sending:.1?}; one admin's offsets: {} in {asking:.1?}",
+            "one producer: {} in {sending:.1?}; one admin's offsets: {} in {requesting:.1?}",
             say(&sent),
-            say(&asked)
+            say(&requested)
         ),
         bar: format!("{NAMES} names each, within {LIMIT:?}"),
-        kept: sent.0 == NAMES && asked.0 == NAMES,
+        kept: sent.0 == NAMES && requested.0 == NAMES,
     })
 }
 

@@ -142,7 +142,7 @@ fn name(n: usize) -> String {
 struct Line {
     broker: i32,
     requests: BytesMut,
-    answers: BytesMut,
+    responses: BytesMut,
 }
 
 struct Machine {
@@ -234,7 +234,7 @@ impl Machine {
         let now = Instant::from_micros(self.now.as_micros() as u64);
         let conns: Vec<ConnId> = self.lines.keys().copied().collect();
         for conn in conns {
-            let busy = self.lines.get(&conn).is_some_and(|line| !line.answers.is_empty());
+            let busy = self.lines.get(&conn).is_some_and(|line| !line.responses.is_empty());
             if busy {
                 moved |= self.receive(conn);
             }
@@ -273,8 +273,8 @@ impl Machine {
                     let to = self.client.address(conn).map(|(host, port)| (host.to_owned(), port));
                     let at = |id: &i32| self.cluster.endpoint(*id) == to;
                     let broker = self.cluster.brokers().into_iter().find(at).unwrap_or(1);
-                    let (requests, answers) = (BytesMut::new(), BytesMut::new());
-                    self.lines.insert(conn, Line { broker, requests, answers });
+                    let (requests, responses) = (BytesMut::new(), BytesMut::new());
+                    self.lines.insert(conn, Line { broker, requests, responses });
                     self.timed(|client, now| client.handle_connected(now, conn));
                 }
                 Action::Close { conn } => drop(self.lines.remove(&conn)),
@@ -288,14 +288,14 @@ impl Machine {
         let Some(mut line) = self.lines.remove(&conn) else { return false };
         let len = self.timed(|client, now| {
             let room = client.recv_buffer(conn);
-            let len = room.len().min(line.answers.len());
-            room[..len].copy_from_slice(&line.answers[..len]);
+            let len = room.len().min(line.responses.len());
+            room[..len].copy_from_slice(&line.responses[..len]);
             if len > 0 {
                 client.handle_received(now, conn, len);
             }
             len
         });
-        line.answers.advance(len);
+        line.responses.advance(len);
         self.lines.insert(conn, line);
         len > 0
     }
@@ -331,8 +331,8 @@ impl Machine {
             .with_records(Some(batch()?.into()));
         let name = TopicName(StrBytes::from_string(topic.to_owned()));
         let data = TopicProduceData::default().with_name(name).with_partition_data(vec![data]);
-        let ask = ProduceRequest::default().with_acks(1).with_topic_data(vec![data]);
-        let body = RequestKind::Produce(ask.with_timeout_ms(1000));
+        let operation = ProduceRequest::default().with_acks(1).with_topic_data(vec![data]);
+        let body = RequestKind::Produce(operation.with_timeout_ms(1000));
         let (api, size) = (ApiKey::Produce, 200);
         let request = Request { api, version: 9, correlation: 0, size, body };
         match self.cluster.handle(self.now, leader, u64::MAX, request) {
@@ -344,10 +344,10 @@ impl Machine {
 
 impl Line {
     fn take(&mut self, reply: Reply) {
-        if let Reply::Now(answer) = reply
-            && let Ok(bytes) = answer.encode()
+        if let Reply::Now(response) = reply
+            && let Ok(bytes) = response.encode()
         {
-            self.answers.extend_from_slice(&bytes);
+            self.responses.extend_from_slice(&bytes);
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn run() -> Outcome {
 /// that a caller could get at once.
 fn wait<T>(
     length: Duration,
-    ask: impl Fn() -> Pending<T>,
+    operation: impl Fn() -> Pending<T>,
     empty: impl Fn(),
 ) -> Result<Cost, Failure> {
     empty();
@@ -91,7 +91,7 @@ fn wait<T>(
         let due = (begun.elapsed().as_secs_f64() * f64::from(A_SECOND)) as u32;
         while callers < due && begun.elapsed() < length {
             callers += 1;
-            let mut pending = ask();
+            let mut pending = operation();
             let waker = Waker::from(Arc::new(Sleeper));
             match pin!(&mut pending).poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => waiting.push_back((Instant::now(), pending)),

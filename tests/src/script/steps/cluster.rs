@@ -4,7 +4,7 @@ use kafka_protocol::messages::{ApiKey, MetadataRequest};
 use kavka_core::{Client, Config, Duration, Error, Event, Limits, TopicId};
 use uuid::Uuid;
 
-use crate::script::{Asked, Reported, Script, World};
+use crate::script::{Reported, Requested, Script, World};
 
 /// Starts brokers with a topic `t`, and a client for which it is ready.
 pub fn ready(world: World) -> (Script, TopicId) {
@@ -42,20 +42,20 @@ pub fn count(client: &Client<'_>, topic: TopicId) -> u32 {
 pub fn metadata(
     s: &mut Script,
     time: Duration,
-    mut of: impl FnMut(&Asked<MetadataRequest>) -> World,
+    mut of: impl FnMut(&Requested<MetadataRequest>) -> World,
 ) -> usize {
     s.manual(ApiKey::Metadata);
-    let (end, mut asked) = (s.now() + time, 0);
+    let (end, mut requested) = (s.now() + time, 0);
     while s.now() < end {
         while let Some(request) = s.take::<MetadataRequest>() {
-            let answer = of(&request).metadata(&request.body);
-            s.answer(&request, answer);
-            asked += 1;
-            assert!(asked < 5000, "an endless loop of Metadata requests");
+            let response = of(&request).metadata(&request.body);
+            s.respond(&request, response);
+            requested += 1;
+            assert!(requested < 5000, "an endless loop of Metadata requests");
         }
         s.run(Duration::from_millis(1));
     }
-    asked
+    requested
 }
 
 /// Returns a changed copy of a world.

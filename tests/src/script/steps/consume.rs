@@ -6,7 +6,7 @@ use kavka_core::{Config, Duration, Event, Limits, MoveReason, PartitionId, Start
 
 use crate::script::fetch::{Batch, records};
 use crate::script::steps::events;
-use crate::script::{Asked, Script, World};
+use crate::script::{Requested, Script, World};
 
 /// Starts brokers with a topic `t`, and a client that reads its partitions from offset 0.
 pub fn reading(brokers: i32, partitions: usize) -> (Script, Vec<PartitionId>) {
@@ -31,11 +31,11 @@ pub fn reading_with(
 }
 
 /// Takes the next Fetch request to a broker.
-pub fn fetch_at(s: &mut Script, node: i32) -> Asked<FetchRequest> {
+pub fn fetch_at(s: &mut Script, node: i32) -> Requested<FetchRequest> {
     for _ in 0..20 {
-        let asked = s.expect::<FetchRequest>();
-        if asked.node == node {
-            return asked;
+        let requested = s.expect::<FetchRequest>();
+        if requested.node == node {
+            return requested;
         }
     }
     s.fail(&format!("no fetch came to broker {node}"))
@@ -44,16 +44,16 @@ pub fn fetch_at(s: &mut Script, node: i32) -> Asked<FetchRequest> {
 /// Takes the first Fetch request that satisfies a condition; those before it get an empty response.
 pub fn fetch_with(
     s: &mut Script,
-    holds: impl Fn(&Script, &Asked<FetchRequest>) -> bool,
-) -> Asked<FetchRequest> {
+    holds: impl Fn(&Script, &Requested<FetchRequest>) -> bool,
+) -> Requested<FetchRequest> {
     for _ in 0..100 {
-        let asked = s.expect::<FetchRequest>();
-        if holds(s, &asked) {
-            return asked;
+        let requested = s.expect::<FetchRequest>();
+        if holds(s, &requested) {
+            return requested;
         }
         s.run(Duration::from_millis(20));
-        let session = asked.body.session_id.max(1);
-        s.give(&asked, session, vec![]);
+        let session = requested.body.session_id.max(1);
+        s.give(&requested, session, vec![]);
     }
     s.fail("no such fetch came")
 }
@@ -83,9 +83,9 @@ pub fn values(s: &mut Script) -> Vec<(i64, String)> {
 /// Gives a reader of one partition these bytes; returns the next fetch, and what was reported.
 pub fn after(bytes: &[Bytes]) -> (Option<i64>, Vec<(i64, String)>, Vec<Event<'static>>) {
     let (mut s, _) = reading(1, 1);
-    let asked = s.expect::<FetchRequest>();
-    s.give(&asked, 0, vec![records(0, bytes)]);
-    let next = s.take::<FetchRequest>().map(|asked| s.wanted(&asked)[0].2);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![records(0, bytes)]);
+    let next = s.take::<FetchRequest>().map(|requested| s.wanted(&requested)[0].2);
     let got = values(&mut s);
     (next, got, events(&mut s))
 }
@@ -95,10 +95,10 @@ pub fn wanted(s: &mut Script) -> Vec<(i32, i64)> {
     let mut all = Vec::new();
     for _ in 0..6 {
         s.run(Duration::from_millis(500));
-        if let Some(asked) = s.take::<FetchRequest>() {
-            all.extend(s.wanted(&asked).into_iter().map(|(_, p, offset)| (p, offset)));
-            let session = asked.body.session_id.max(1);
-            s.give(&asked, session, vec![]);
+        if let Some(requested) = s.take::<FetchRequest>() {
+            all.extend(s.wanted(&requested).into_iter().map(|(_, p, offset)| (p, offset)));
+            let session = requested.body.session_id.max(1);
+            s.give(&requested, session, vec![]);
         }
     }
     all.sort_unstable();

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ProduceRequest;
 use kavka_core::{Config, Duration, Limits, TopicId};
 
-use crate::script::{Asked, Script, World};
+use crate::script::{Requested, Script, World};
 
 /// Creates a script with a configuration that the test changes; linger is zero.
 pub fn configured(world: World, change: impl FnOnce(&mut Config<'static>)) -> Script {
@@ -31,37 +31,37 @@ pub fn warm() -> (Script, TopicId) {
 /// Produces a record to the partition, which the leader acknowledges.
 pub fn warm_up(s: &mut Script, t: TopicId, partition: u32) {
     s.produce(t, partition, "first");
-    let asked = s.expect::<ProduceRequest>();
-    s.acknowledge(&asked, 0);
+    let requested = s.expect::<ProduceRequest>();
+    s.acknowledge(&requested, 0);
     assert_eq!(s.delivered(), [(1, Some(0))]);
 }
 
 /// Produces records one by one, each of which is sent at once.
-pub fn send(s: &mut Script, t: TopicId, values: &[&str]) -> Vec<Asked<ProduceRequest>> {
-    let mut asked = Vec::new();
+pub fn send(s: &mut Script, t: TopicId, values: &[&str]) -> Vec<Requested<ProduceRequest>> {
+    let mut requested = Vec::new();
     for value in values {
         s.produce(t, 0, value);
-        asked.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
+        requested.push(s.expect_within::<ProduceRequest>(Duration::ZERO));
     }
-    asked
+    requested
 }
 
 /// Takes the next Produce request, which must carry one batch: value, and producer epoch, base
 /// sequence, count.
-pub fn next(s: &mut Script) -> (Asked<ProduceRequest>, String, (i16, i32, i32)) {
-    let asked = s.expect::<ProduceRequest>();
-    let batches = s.batches(&asked);
+pub fn next(s: &mut Script) -> (Requested<ProduceRequest>, String, (i16, i32, i32)) {
+    let requested = s.expect::<ProduceRequest>();
+    let batches = s.batches(&requested);
     if batches.len() != 1 {
         s.fail(&format!("one batch expected: {batches:?}"));
     }
-    (asked, batches[0].values.join(","), batches[0].place())
+    (requested, batches[0].values.join(","), batches[0].place())
 }
 
 /// Checks that the next Produce requests carry these, and acknowledges them.
 pub fn take_all(s: &mut Script, wanted: &[(&str, (i16, i32, i32))]) {
     for (i, (value, place)) in wanted.iter().enumerate() {
-        let (asked, values, at) = next(s);
+        let (requested, values, at) = next(s);
         assert_eq!((values.as_str(), at), (*value, *place), "batch {i}");
-        s.acknowledge(&asked, 100 + i as i64);
+        s.acknowledge(&requested, 100 + i as i64);
     }
 }

@@ -16,7 +16,7 @@ use super::step::{Done, Step};
 use crate::sim::rng::Rng;
 use crate::sim::world::App;
 use reader::Reader;
-use writer::{Answer, Writer};
+use writer::{Response, Writer};
 
 /// Bytes that a batch may unpack to: the largest one, and a record more.
 const UNPACKED: usize = 32 << 10;
@@ -150,8 +150,8 @@ impl Agent {
     }
 
     /// Returns whether every accepted record is delivered or failed.
-    pub(super) fn all_answered(&self) -> bool {
-        self.writer.all_answered()
+    pub(super) fn all_responded(&self) -> bool {
+        self.writer.all_responded()
     }
 
     /// Returns what was done since the last call, in order.
@@ -235,24 +235,24 @@ impl App for Agent {
         self.take_time(now, &event);
         match event {
             Event::Delivered { batch, to, first, count, base_offset } => {
-                let answer = |n| Answer::Delivered(base_offset.map(|base| base + i64::from(n)));
-                self.writer.answered(
+                let response = |n| Response::Delivered(base_offset.map(|base| base + i64::from(n)));
+                self.writer.responded(
                     now,
                     (batch, to.partition),
                     first,
                     count,
-                    answer,
+                    response,
                     &mut self.steps,
                 );
             }
             Event::Failed { batch, to, first, count, error, maybe_written } => {
-                let answer = |_| Answer::Failed(error, maybe_written);
-                self.writer.answered(
+                let response = |_| Response::Failed(error, maybe_written);
+                self.writer.responded(
                     now,
                     (batch, to.partition),
                     first,
                     count,
-                    answer,
+                    response,
                     &mut self.steps,
                 );
             }

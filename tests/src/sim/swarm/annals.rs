@@ -64,7 +64,7 @@ impl Annals {
             readers.line(&open);
         }
         if readers.checker.is_none() {
-            let text = "not to be judged: topics made again, or positions that only a client knows";
+            let text = "not to be judged: topics recreated, or positions that only a client knows";
             readers.line(&Line::new(0, "cluster", Op::Memo, Kind::Info).text(text));
         }
         let topics = (0..plan.topics.len()).map(Plan::topic).collect();

@@ -249,7 +249,7 @@ impl Nemesis {
             0..3 if !errors.is_empty() => Fault::Error(self.rng.pick(errors)),
             3 if api == ApiKey::Produce => Fault::ErrorAfter(self.rng.pick(&PRODUCE_AFTER)),
             3 if api == ApiKey::Fetch => Fault::TopError(self.rng.pick(&FETCH_TOP)),
-            4 => Fault::DropAnswer,
+            4 => Fault::DropResponse,
             5 => Fault::DropRequest,
             6 => Fault::Throttle(self.rng.range(1, 500) as i32),
             _ => Fault::Delay(self.rng.millis(1, 4000)),

@@ -37,7 +37,7 @@ impl Excuse {
 }
 
 /// A record with its outcome.
-struct Answer {
+struct Response {
     id: Id,
     /// When it was accepted.
     taken: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Oracle {
     /// Where and when each record was last stored.
     ever: HashMap<Id, (Place, Duration)>,
     taken: HashMap<Id, Duration>,
-    answered: Vec<Answer>,
+    responded: Vec<Response>,
     excuses: Vec<Excuse>,
     /// Producers (id and epoch) whose sequence a log accepted in the middle, having forgotten them.
     adrift: HashSet<(Place, i64, i16)>,
@@ -64,7 +64,7 @@ impl Oracle {
             stored: HashMap::new(),
             ever: HashMap::new(),
             taken: HashMap::new(),
-            answered: Vec::new(),
+            responded: Vec::new(),
             excuses: Vec::new(),
             adrift: HashSet::new(),
             read: 0,
@@ -78,8 +78,8 @@ impl Oracle {
     }
 
     /// Returns the number of records acknowledged or given up so far.
-    pub(super) fn answered(&self) -> usize {
-        self.answered.len()
+    pub(super) fn responded(&self) -> usize {
+        self.responded.len()
     }
 
     /// Processes what happened since the last call, and judges it.
@@ -176,7 +176,7 @@ impl Oracle {
             }
             Done::Delivered(id, ..) | Done::Failed(id, ..) => {
                 let taken = self.taken.remove(&id).unwrap_or_default();
-                self.answered.push(Answer { id, taken, what: step.what });
+                self.responded.push(Response { id, taken, what: step.what });
             }
             Done::Read(..) => self.read += 1,
             _ => return None,
@@ -213,15 +213,15 @@ impl Oracle {
         at: Duration,
     ) -> Vec<String> {
         let mut findings = Vec::new();
-        let taken = self.answered.iter().map(|answer| (answer.id, answer.taken)).collect();
+        let taken = self.responded.iter().map(|response| (response.id, response.taken)).collect();
         for topic in 0..plan.topics.len() {
             for partition in 0..cluster.partitions(&Plan::topic(topic)) {
                 findings.append(&mut self.judge_log(plan, cluster, &taken, (topic, partition)));
             }
         }
-        for answer in &self.answered {
-            let client = &plan.clients[answer.id.process];
-            findings.extend(self.judge_fate(client, answer, cluster));
+        for response in &self.responded {
+            let client = &plan.clients[response.id.process];
+            findings.extend(self.judge_fate(client, response, cluster));
         }
         if let Some(annals) = self.annals.take() {
             findings.append(&mut annals.end(at, &[plan.clients.len()]));
@@ -281,12 +281,12 @@ impl Oracle {
     fn judge_fate(
         &self,
         client: &ClientPlan,
-        answer: &Answer,
+        response: &Response,
         cluster: &Cluster,
     ) -> Option<String> {
-        let id = answer.id;
+        let id = response.id;
         let place = self.ever.get(&id).map(|(place, _)| *place);
-        match answer.what {
+        match response.what {
             Done::Failed(_, error, false) if place.is_some() => {
                 Some(format!("{id:?} failed ({error:?}) as surely not written, and was: {place:?}"))
             }
@@ -300,7 +300,7 @@ impl Oracle {
                 let excused = self.excuses.iter().any(|excuse| {
                     excuse.concerns((topic, partition))
                         && excuse.from.is_some_and(|from| offset.is_none_or(|at| from <= at))
-                        && excuse.at >= answer.taken
+                        && excuse.at >= response.taken
                 });
                 let trimmed = || {
                     let start = cluster.log_start(&name, partition);

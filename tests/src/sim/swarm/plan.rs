@@ -228,7 +228,7 @@ fn draw_net(rng: &mut Rng) -> Net {
         pieces: rng.chance(70),
         trouble: Trouble {
             reset: rate(rng, 150),
-            lost_answer: rate(rng, 200),
+            lost_response: rate(rng, 200),
             stall: rate(rng, 200),
             stall_for: rng.millis(50, 8000),
             half_open: rate(rng, 40),

@@ -75,7 +75,7 @@ pub fn run_to(plan: &Plan, print: bool, history: Option<Box<dyn Write>>) -> Outc
         hash: run.world.trace.hash(),
         virtual_time: run.world.now(),
         clients: run.world.members(),
-        written: run.oracle.answered(),
+        written: run.oracle.responded(),
         read: run.oracle.read(),
         gone: run.gone,
         findings: findings.into_iter().map(|text| format!("{}: {text}", run.world.at())).collect(),
@@ -250,10 +250,11 @@ impl<'p> Run<'p> {
         let mut findings = Vec::new();
         for member in members {
             let client = self.world.app(member).plan();
-            let asked = stats(self, member).requests - before[member];
+            let requested = stats(self, member).requests - before[member];
             // Rare builds may pause for a millisecond only before they try again.
-            if !cfg!(kavka_rare) && asked > most_when_idle(client, brokers, topics) {
-                findings.push(format!("client {member}: idle, with {asked} requests in {IDLE:?}"));
+            if !cfg!(kavka_rare) && requested > most_when_idle(client, brokers, topics) {
+                findings
+                    .push(format!("client {member}: idle, with {requested} requests in {IDLE:?}"));
             }
             let held = least[member];
             if held > client.limits.conns {
@@ -306,8 +307,8 @@ impl<'p> Run<'p> {
         let agent = self.world.app(member);
         let readers = agent.readers();
         let mut open = Vec::new();
-        if !agent.all_answered() {
-            open.push(format!("client {member}: records without an answer"));
+        if !agent.all_responded() {
+            open.push(format!("client {member}: records without a response"));
         }
         for topic in 0..self.plan.topics.len() {
             let name = Plan::topic(topic);

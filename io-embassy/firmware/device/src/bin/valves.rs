@@ -50,8 +50,8 @@ async fn app(spawner: Spawner, stack: Stack<'static>, arguments: &'static Argume
     executor::spawn(spawner, watchdog::watch(1));
     network::up(stack).await;
     let kafka = start(stack, arguments);
-    let answers = need(kafka.topic("answers").ok(), "topic");
-    let mut valves = Valves { answers, obeyed: 0, held: 0, passed: 0, delivered: 0, growths: 0 };
+    let responses = need(kafka.topic("answers").ok(), "topic");
+    let mut valves = Valves { responses, obeyed: 0, held: 0, passed: 0, delivered: 0, growths: 0 };
     let mut reported = clock::millis();
     loop {
         select(kafka.turn(), Timer::after_millis(500)).await;
@@ -86,7 +86,7 @@ fn start(stack: Stack<'static>, arguments: &'static Arguments) -> &'static mut K
 }
 
 struct Valves {
-    answers: TopicId,
+    responses: TopicId,
     obeyed: u32,
     held: u32,
     passed: u32,
@@ -110,7 +110,7 @@ impl Valves {
     /// Replies to every command of a batch, as far as there is space; the others come again.
     fn obey(&mut self, batch: &Batch<'_>, kafka: &mut Commands<'_>) {
         for command in batch.records().flatten() {
-            match kafka.produce(now(), self.answers, &command.to_record()) {
+            match kafka.produce(now(), self.responses, &command.to_record()) {
                 Ok(_) => self.obeyed += 1,
                 Err(ProduceError::Full | ProduceError::NotReady) => {
                     self.held += 1;

@@ -98,16 +98,16 @@ impl Plan {
         partitions: &[u32],
         offset: Offset,
     ) -> Result<(), Failure> {
-        let mut ends = self.asked(places, topic, partitions, Start::Latest)?;
+        let mut ends = self.requested(places, topic, partitions, Start::Latest)?;
         let list: Vec<u32> = ends.keys().copied().collect();
-        let firsts = self.asked(places, topic, &list, Start::Earliest)?;
+        let firsts = self.requested(places, topic, &list, Start::Earliest)?;
         ends.retain(|partition, _| firsts.contains_key(partition));
         let list: Vec<u32> = ends.keys().copied().collect();
         let starts = match offset {
             Offset::At(Start::Earliest) => firsts.clone(),
             Offset::At(Start::Latest) => ends.clone(),
             Offset::At(Start::Offset(offset)) => list.iter().map(|at| (*at, offset)).collect(),
-            Offset::At(start) => self.asked(places, topic, &list, start)?,
+            Offset::At(start) => self.requested(places, topic, &list, start)?,
             Offset::FromEnd(n) => {
                 ends.iter().map(|(at, end)| (*at, end.saturating_sub(n))).collect()
             }
@@ -135,7 +135,7 @@ impl Plan {
     }
 
     /// Offsets of the partitions that have one; the others are bad.
-    fn asked(
+    fn requested(
         &mut self,
         places: &Places,
         topic: &str,

@@ -11,7 +11,7 @@ use crate::sim::swarm::step::{Done, Id, Step};
 
 /// The outcome of a record.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Delivered(Option<i64>),
     Failed(Error, bool),
 }
@@ -69,7 +69,7 @@ impl Writer {
         self.waits = false;
     }
 
-    pub(super) fn all_answered(&self) -> bool {
+    pub(super) fn all_responded(&self) -> bool {
         self.under_way.is_empty() && self.lost.is_empty()
     }
 
@@ -188,30 +188,30 @@ impl Writer {
     }
 
     /// Records the outcome of records `first .. first + count` of a batch.
-    pub(super) fn answered(
+    pub(super) fn responded(
         &mut self,
         now: Instant,
         (batch, partition): (BatchId, u32),
         first: u32,
         count: u32,
-        answer: impl Fn(u32) -> Answer,
+        respond: impl Fn(u32) -> Response,
         steps: &mut Vec<Step>,
     ) {
         for n in 0..count {
             let at = RecordId { batch, index: first + n, partition };
             if self.lost.remove(&at) {
-                if let Answer::Delivered(offset) = answer(n) {
+                if let Response::Delivered(offset) = respond(n) {
                     self.findings.push(format!("{at:?} was for no topic, and is at {offset:?}"));
                 }
                 continue;
             }
             let Some((id, topic)) = self.under_way.remove(&at) else {
-                self.findings.push(format!("{at:?} answered, but not under way"));
+                self.findings.push(format!("{at:?} answered, but not in flight"));
                 continue;
             };
-            let what = match answer(n) {
-                Answer::Delivered(offset) => Done::Delivered(id, partition, offset),
-                Answer::Failed(error, maybe) => Done::Failed(id, error, maybe),
+            let what = match respond(n) {
+                Response::Delivered(offset) => Done::Delivered(id, partition, offset),
+                Response::Failed(error, maybe) => Done::Failed(id, error, maybe),
             };
             steps.push(Step { at: now, topic, what });
         }

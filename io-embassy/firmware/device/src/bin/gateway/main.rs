@@ -143,7 +143,7 @@ impl Gateway {
     /// Handles a datagram. Without space for it nothing is done: it comes again.
     fn take(&mut self, kafka: &mut Commands<'_>, topic: TopicId, bytes: &[u8], from: IpEndpoint) {
         let Some(reading) = Reading::of(bytes) else { return };
-        if self.sensors.ask(reading, from) != Verdict::Wanted {
+        if self.sensors.submit(reading, from) != Verdict::Wanted {
             return;
         }
         let key = reading.sensor.to_be_bytes();

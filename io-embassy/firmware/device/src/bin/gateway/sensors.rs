@@ -6,7 +6,7 @@ use heapless::Deque;
 
 /// Sensors that are distinguished; readings of others are ignored.
 pub(crate) const SENSORS: usize = 8;
-/// Turns of a sensor that may be under way beside the oldest one.
+/// Turns of a sensor that may be in flight beside the oldest one.
 const WINDOW: u32 = 32;
 /// Acknowledgements that wait to be sent; beyond that they are made on request.
 const WAITING: usize = 64;
@@ -34,7 +34,7 @@ impl Reading {
 pub(crate) enum Verdict {
     /// It is the next of its sensor.
     Wanted,
-    /// It is under way or acknowledged, or readings before it are missing.
+    /// It is in flight or acknowledged, or readings before it are missing.
     NotNow,
 }
 
@@ -68,7 +68,7 @@ impl Sensors {
 
     /// What to do with a reading that came from this address. One that is delivered already is
     /// acknowledged again.
-    pub(crate) fn ask(&mut self, reading: Reading, from: IpEndpoint) -> Verdict {
+    pub(crate) fn submit(&mut self, reading: Reading, from: IpEndpoint) -> Verdict {
         let index = reading.sensor as usize;
         self.addresses[index] = Some(from);
         let sensor = self.sensors[index];
@@ -86,7 +86,7 @@ impl Sensors {
         Verdict::NotNow
     }
 
-    /// It is under way.
+    /// It is in flight.
     pub(crate) fn taken(&mut self, reading: Reading) {
         let (sensor, bit) = self.place(reading);
         sensor.taken |= bit;

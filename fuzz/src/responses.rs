@@ -7,7 +7,7 @@ use kavka_core::wire::{Decode, Malformed, Step, fetch, header};
 use crate::apis::APIS;
 use crate::input::Input;
 use crate::memory::still;
-use crate::with_answer;
+use crate::with_response;
 
 /// How bytes arrive.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ pub fn run(data: &[u8]) {
     let (version, pieces, buffer) = (input.byte(), input.take(4), 10 + input.below(256));
     let feed = Feed { pieces, buffer: usize::MAX };
     match APIS.get(api) {
-        Some(api) => with_answer!(*api, check(version, input.rest(), feed, buffer)),
+        Some(api) => with_response!(*api, check(version, input.rest(), feed, buffer)),
         None => header_tags(input.rest(), feed),
     }
     if APIS.get(api) == Some(&APIS[3]) {
@@ -86,14 +86,14 @@ where
     }
 }
 
-fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Outcome<D::Item<'b>> {
+fn decode<'b, D: Decode>(response: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Outcome<D::Item<'b>> {
     let (mut items, mut start, mut end, mut pieces) = (Vec::new(), 0, 0, 0);
     let mut steps = 0;
     let over = loop {
         steps += 1;
         assert!(steps <= 8 * bytes.len() + 16, "{steps} steps for {} bytes", bytes.len());
         let mut input = &bytes[start..end];
-        let step = still(|| answer.step(&mut input));
+        let step = still(|| response.step(&mut input));
         start = end - input.len();
         match step {
             Ok(Step::Item(item)) => items.push(item),
@@ -101,7 +101,7 @@ fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Out
             Ok(Step::More { needed }) => {
                 assert!(needed > end - start, "{needed} bytes needed, {} there", end - start);
                 if needed > feed.buffer {
-                    answer.skip();
+                    response.skip();
                     continue;
                 }
                 if end == bytes.len() {
@@ -117,8 +117,8 @@ fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Out
     // It stays at its end, whatever input follows.
     let mut input = &bytes[start..];
     match over {
-        End::Done => assert!(matches!(answer.step(&mut input), Ok(Step::Done)), "more after Done"),
-        End::Bad(_) => assert!(answer.step(&mut input).is_err(), "goes on after an error"),
+        End::Done => assert!(matches!(response.step(&mut input), Ok(Step::Done)), "more after Done"),
+        End::Bad(_) => assert!(response.step(&mut input).is_err(), "continues after an error"),
         End::More => {}
     }
     Outcome { items, used: start, end: over }
@@ -126,18 +126,18 @@ fn decode<'b, D: Decode>(answer: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Out
 
 /// Checks that record bytes taken by the caller, in any parts, equal those that the step drops.
 fn records_are_taken(version: u8, bytes: &[u8], pieces: &[u8]) {
-    let version = version_of::<fetch::Answer>(version);
-    let new = || fetch::Answer::new(version).expect("a version in the range");
+    let version = version_of::<fetch::Response>(version);
+    let new = || fetch::Response::new(version).expect("a version in the range");
     let whole = decode(&mut new(), bytes, Feed::WHOLE);
-    let (mut answer, mut input, mut items) = (new(), bytes, Vec::new());
+    let (mut response, mut input, mut items) = (new(), bytes, Vec::new());
     let feed = Feed { pieces, buffer: usize::MAX };
-    while let Ok(Step::Item(item)) = still(|| answer.step(&mut input)) {
+    while let Ok(Step::Item(item)) = still(|| response.step(&mut input)) {
         items.push(item);
         assert!(items.len() <= whole.items.len(), "items come again, version {version}");
-        let left = answer.records_left() as usize;
+        let left = response.records_left() as usize;
         let part = left.min(input.len()).min(feed.piece(items.len()));
         input = &input[part..];
-        answer.take(u32::try_from(part).unwrap_or(u32::MAX));
+        response.take(u32::try_from(part).unwrap_or(u32::MAX));
     }
     assert_eq!(items, whole.items, "with records taken, version {version}");
 }

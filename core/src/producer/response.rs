@@ -3,7 +3,7 @@
 use super::culprits::Named;
 use super::{Marks, Place, Producer, Stage};
 use crate::cluster::Cx;
-use crate::connection::{InFlight, Net, Origin, Question};
+use crate::connection::{Expected, InFlight, Net, Origin};
 use crate::error::Error;
 use crate::event::Event;
 use crate::has::{CULPRITS, HINTS, REASONS, RESEND, SPLIT};
@@ -18,7 +18,7 @@ const SHORT_PAUSE: Span = Span::from_millis(25);
 
 /// State that is kept while a response streams in.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AnswerMemo {
+pub(crate) struct ResponseMemo {
     topic: Link,
     /// Batch whose entry is being read.
     pub(super) batch: Link,
@@ -30,7 +30,7 @@ pub(crate) struct AnswerMemo {
     conn: u16,
 }
 
-impl AnswerMemo {
+impl ResponseMemo {
     pub(crate) fn new(conn: usize) -> Self {
         Self { conn: conn as u16, ..Self::default() }
     }
@@ -44,27 +44,27 @@ impl AnswerMemo {
 }
 
 impl<'d> Producer<'d> {
-    pub(crate) fn on_answer<'a>(
+    pub(crate) fn on_response<'a>(
         &mut self,
         cx: &mut Cx<'d>,
         from: &Origin,
-        memo: &mut AnswerMemo,
+        memo: &mut ResponseMemo,
         got: Segment<'_, 'a>,
     ) -> Option<Event<'a>> {
         let item = produce::item(got)?;
         match item {
             produce::Item::Topic { name, id } => {
                 let slot = cx.cluster.named_or_id(name, id);
-                *memo = AnswerMemo {
+                *memo = ResponseMemo {
                     topic: slot.map_or(Link::NONE, Link::to),
                     conn: memo.conn,
-                    ..AnswerMemo::default()
+                    ..ResponseMemo::default()
                 };
             }
             produce::Item::Partition { index, error, base_offset, .. } => {
                 let part = cx.cluster.part_of(memo.topic, index);
-                let batch = part.and_then(|part| self.sent_with(part, from.asked.correlation));
-                *memo = AnswerMemo {
+                let batch = part.and_then(|part| self.sent_with(part, from.requested.correlation));
+                *memo = ResponseMemo {
                     topic: memo.topic,
                     batch: batch.map_or(Link::NONE, Link::to),
                     error,
@@ -102,7 +102,7 @@ impl<'d> Producer<'d> {
     /// Returns the event of a broker's text about a record, or about a whole batch.
     fn explained<'a>(
         &self,
-        memo: &AnswerMemo,
+        memo: &ResponseMemo,
         record: Option<u32>,
         text: Option<&'a str>,
     ) -> Option<Event<'a>> {
@@ -154,7 +154,12 @@ impl<'d> Producer<'d> {
     }
 
     /// Handles the end of a response. Batches that it does not name are sent again after a pause.
-    pub(crate) fn on_complete(&mut self, cx: &mut Cx<'d>, question: &Question, memo: &AnswerMemo) {
+    pub(crate) fn on_complete(
+        &mut self,
+        cx: &mut Cx<'d>,
+        expected: &Expected,
+        memo: &ResponseMemo,
+    ) {
         let conn = &cx.net.conns[usize::from(memo.conn)];
         if let Some(lane) = cx.cluster.broker_slot(conn.peer.node()) {
             self.wake_waiting(lane);
@@ -163,7 +168,7 @@ impl<'d> Producer<'d> {
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
             let b = &mut self.batches[batch];
-            if b.stage != Stage::Sent || b.request != question.correlation {
+            if b.stage != Stage::Sent || b.request != expected.correlation {
                 return;
             }
             b.maybe_written = true;
@@ -202,7 +207,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Handles the result of a batch.
-    fn conclude(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
+    fn conclude(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &ResponseMemo) {
         // Its slot may become part of another request before this one is over.
         cx.net.leave_request(usize::from(memo.conn), batch);
         let part = self.batches[batch].part as usize;
@@ -281,7 +286,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Notes that a batch is in the log.
-    fn deliver(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &AnswerMemo) {
+    fn deliver(&mut self, cx: &mut Cx<'d>, batch: usize, memo: &ResponseMemo) {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight the response may be the previous leader's.

@@ -1,6 +1,6 @@
 //! The response that a connection is in the middle of.
 
-use crate::connection::{HandshakeMemo, Question};
+use crate::connection::{Expected, HandshakeMemo};
 use crate::time::{Span, Tick};
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
@@ -30,11 +30,11 @@ pub(crate) enum Memo {
 }
 
 /// See the module; one per connection.
-pub(crate) struct AnswerSlot {
+pub(crate) struct ResponseSlot {
     pub(crate) frame: Frame,
     /// Bytes of the frame that were not read yet.
     pub(crate) left: u32,
-    pub(crate) question: Question,
+    pub(crate) expected: Expected,
     /// The position in the header's tags or in the body.
     pub(crate) walker: Walker,
     pub(crate) memo: Memo,
@@ -44,11 +44,11 @@ pub(crate) struct AnswerSlot {
     pub(crate) waiting_since: Option<Tick>,
 }
 
-impl AnswerSlot {
+impl ResponseSlot {
     pub(crate) const EMPTY: Self = Self {
         frame: Frame::Length,
         left: 0,
-        question: Question::NONE,
+        expected: Expected::NONE,
         walker: Walker::IDLE,
         memo: Memo::None,
         ready: false,
