@@ -133,6 +133,9 @@ fn refusal(config: Config<'static>, limits: &Limits) -> Option<ConfigError> {
     Client::new(config, Storage::heap(limits), [1; 32]).err()
 }
 
+/// A limit, the least that works, and how it is set.
+type Cut = (LimitKind, usize, fn(&mut Limits, usize));
+
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
     let small = Limits::small();
@@ -170,7 +173,7 @@ fn what_cannot_work_is_refused_at_the_start() {
         change(&mut config);
         assert_eq!(refusal(config, &small), Some(ConfigError::Duration), "change {n}");
     }
-    let cuts: [(LimitKind, usize, fn(&mut Limits, usize)); 7] = [
+    let cuts: [Cut; 7] = [
         (LimitKind::Connections, 1, |limits, to| limits.conns = to),
         (LimitKind::Brokers, 1, |limits, to| limits.brokers = to),
         (LimitKind::Topics, 1, |limits, to| limits.topics = to),

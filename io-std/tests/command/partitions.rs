@@ -160,7 +160,7 @@ fn records_without_key_are_written_where_there_is_a_leader() {
         for to in [&["-k", &dead][..], &["-p", "1"]] {
             let args = [&["produce", "t", "--delivery-timeout", "2"], to].concat();
             let ran = feed(at(&server, &args), b"a\n");
-            ran.bad(1, &["of 1 records: 1 record lost", "partition 1", why]);
+            ran.bad(1, &["of 1 record: 1 record lost", "partition 1", why]);
         }
         assert_eq!(written() - before, 13, "noticed: {noticed}");
     }

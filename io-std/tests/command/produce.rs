@@ -263,7 +263,7 @@ fn records_that_fail_are_reported_before_the_input_ends() {
     let mut live = Live::start(at(&server, &["produce", "t"]));
     let stdin = live.stdin.as_mut().expect("piped");
     stdin.write_all(b"a\nb\n").expect("it reads");
-    live.error("produce to t, partition 0: the broker answered TOPIC_AUTHORIZATION_FAILED");
+    live.error("produce to t, partition 0: the broker responded with TOPIC_AUTHORIZATION_FAILED");
     server.with(|cluster| cluster.clear_faults());
     let stdin = live.stdin.as_mut().expect("it is still read");
     stdin.write_all(b"c\n").expect("it reads");

@@ -249,7 +249,7 @@ impl<A: App> World<A> {
             self.trace.say(
                 self.now,
                 format_args!(
-                    "client {} asks {broker} on {id}: {:?} v{} {}",
+                    "client {} requests of {broker} on {id}: {:?} v{} {}",
                     link.member,
                     request.api,
                     request.version,
@@ -281,7 +281,7 @@ impl<A: App> World<A> {
                 self.trace.say(
                     self.now,
                     format_args!(
-                        "broker {broker} responses {member} on {id}: {}",
+                        "broker {broker} responds to {member} on {id}: {}",
                         Brief(&response.body)
                     ),
                 );

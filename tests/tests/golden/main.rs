@@ -56,7 +56,7 @@ fn brief(line: &str) -> Option<String> {
     if line.contains(" to client [") {
         return None; // a piece of the response above
     }
-    let most = if line.contains(" answers ") { 180 } else { 500 };
+    let most = if line.contains(" responds to ") { 180 } else { 500 };
     let end = line.char_indices().nth(most).map_or(line.len(), |(at, _)| at);
     Some(format!("{}\n", line[..end].trim_end()))
 }

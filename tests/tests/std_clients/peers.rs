@@ -53,13 +53,16 @@ fn consumers_and_offsets_name_a_peer_that_is_no_broker_too() {
     });
 }
 
+/// A listener's name, what it does, and the advice.
+type Case<'a> = (&'a str, &'a (dyn Fn(&Server) + Sync), &'a str);
+
 /// A listener that wants SASL responds to ApiVersions and closes at the next request; a
 /// controller has no Metadata.
 #[test]
 fn a_listener_for_others_is_named_with_what_to_do() {
     let sasl = |server: &Server| server.fault(1, ApiKey::Metadata, Fault::DropRequest, 10_000);
     let controller = |server: &Server| server.with(|cluster| cluster.withhold(ApiKey::Metadata));
-    let cases: [(&str, &(dyn Fn(&Server) + Sync), &str); 2] = [
+    let cases: [Case<'_>; 2] = [
         ("SASL", &sasl, "use a plaintext port without authentication"),
         ("controller", &controller, "is this a controller's port? use a broker's"),
     ];

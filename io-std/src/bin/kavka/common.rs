@@ -13,7 +13,7 @@ const BOOTSTRAP: &str = "localhost:9092";
 
 #[derive(Args)]
 pub(super) struct Common {
-    /// Some brokers of the cluster: `host:port,host:port` [default: localhost:9092]
+    /// Brokers to connect to first: `host:port,host:port` [default: localhost:9092]
     #[arg(short, long, global = true, env = "KAVKA_BOOTSTRAP", value_name = "BROKERS")]
     bootstrap: Option<String>,
     /// Name of this client, for the brokers' logs and quotas [default: kavka]
@@ -25,16 +25,16 @@ pub(super) struct Common {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     timeout: u64,
-    /// File of client properties, such as bootstrap.servers=h:9092; options go before it
+    /// File of client properties, such as bootstrap.servers=h:9092; options override it
     #[arg(short = 'F', long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// A client property, such as request.timeout.ms=5000; may be repeated, goes before the file
+    /// A client property, such as request.timeout.ms=5000; may be repeated, overrides the file
     #[arg(short = 'X', long, global = true, value_name = "KEY=VALUE")]
     property: Vec<String>,
-    /// Use whatever cluster the addresses lead to, also when it is another one than at first
+    /// Accept another cluster at the addresses than at first
     #[arg(long, global = true)]
     any_cluster: bool,
-    /// Print on stderr what happens to topics and connections
+    /// Print events of topics and connections on stderr
     #[arg(short, long, global = true)]
     verbose: bool,
 }

@@ -37,23 +37,23 @@ const LEAST: usize = 4;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// What to read
+    /// Topics to read
     #[arg(required = true, value_parser = topic_name)]
     topics: Vec<String>,
-    /// Only this partition
+    /// Partition to read; all without it
     #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=PARTITION))]
     partition: Option<u32>,
-    /// Where to begin: beginning, end, an offset, -N (the last N), or @MS (milliseconds since
+    /// Where to start: beginning, end, an offset, -N (the last N), or @MS (milliseconds since
     /// 1970) [default: beginning, or as auto.offset.reset says]
     #[arg(short, long, allow_hyphen_values = true)]
     offset: Option<Offset>,
-    /// End after this many records
+    /// Exit after this many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
-    /// End when the last record that is there at the start was read
+    /// Exit after the last record that existed at the start
     #[arg(short, long)]
     exit: bool,
-    /// Print the key too, with this text behind it; \t and \xHH are understood
+    /// Print the key too, followed by this text; \t and \xHH are understood
     #[arg(short = 'K', long, value_name = "SEPARATOR")]
     key_separator: Option<String>,
     /// Text after each record

@@ -36,7 +36,7 @@ use failure::Failure;
 /// clap's exit code, and ours.
 const WRONG_USAGE: u8 = 2;
 
-/// Talks to Apache Kafka.
+/// Command-line client for Apache Kafka.
 #[derive(Parser)]
 #[command(
     name = "kavka",

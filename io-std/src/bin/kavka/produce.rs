@@ -41,7 +41,7 @@ const AROUND: usize = 64 << 10;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// Where to
+    /// Topic to write to
     #[arg(value_parser = topic_name)]
     topic: String,
     /// Only to this partition
@@ -59,7 +59,7 @@ pub(super) struct Options {
     /// A header for all records; may be repeated
     #[arg(short = 'H', long, value_name = "NAME=VALUE")]
     header: Vec<String>,
-    /// An empty value is sent as none at all (a tombstone)
+    /// An empty value is sent as null (a tombstone)
     #[arg(short = 'Z', long)]
     null: bool,
     /// Read JSON objects as `consume --json` prints them: key, payload, headers, timestamp and
@@ -69,14 +69,14 @@ pub(super) struct Options {
     /// With --json: let keys choose partitions, whatever the objects say
     #[arg(long, requires = "json", conflicts_with = "partition")]
     repartition: bool,
-    /// Which replicas must have a record before it counts [default: all]
+    /// Which replicas must have a record before it is acknowledged [default: all]
     #[arg(long, value_enum)]
     acks: Option<AcksArg>,
     /// Compress batches: gzip, snappy, lz4 or zstd; gzip and zstd take a level, as in zstd:1
     /// [default: none]
     #[arg(short = 'z', long, value_name = "CODEC[:LEVEL]")]
     compression: Option<Compression>,
-    /// Milliseconds that a batch waits for more records at most, while others are in flight
+    /// Milliseconds that a batch waits for more records, at most, while others are in flight
     /// [default: 5]
     #[arg(long, value_name = "MS")]
     linger: Option<u64>,

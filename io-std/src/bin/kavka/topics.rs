@@ -22,7 +22,7 @@ pub(super) enum Command {
         /// One JSON object per line
         #[arg(long)]
         json: bool,
-        /// Also those that are internal to Kafka
+        /// Include Kafka's internal topics
         #[arg(long)]
         internal: bool,
     },
@@ -63,7 +63,7 @@ pub(super) enum Command {
         /// Its name
         #[arg(value_parser = topic_name)]
         name: String,
-        /// Partitions afterwards
+        /// New number of partitions
         #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..))]
         partitions: i32,
     },
@@ -75,7 +75,7 @@ pub(super) enum Command {
     },
     /// Print when topics gain partitions, until interrupted
     Watch {
-        /// Their names
+        /// Names of the topics
         #[arg(required = true, value_parser = topic_name)]
         names: Vec<String>,
         /// One JSON object per line

@@ -14,7 +14,7 @@ use crate::text::{PARTITION, distinct, topic_name};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Their names
+    /// Names of the topics
     #[arg(required = true, value_parser = topic_name)]
     names: Vec<String>,
     /// Only this partition

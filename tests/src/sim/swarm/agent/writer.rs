@@ -130,7 +130,7 @@ impl Writer {
         let mut value = id.text().into_bytes();
         let size = self.rng.range(0, plan.size) as usize;
         value.resize(value.len().max(size), b'.');
-        if plan.noise && self.count % 2 == 0 {
+        if plan.noise && self.count.is_multiple_of(2) {
             let mut noise = Rng(self.count);
             let of = id.text().len();
             value[of..].fill_with(|| b'0' + noise.below(75) as u8);
