@@ -1,6 +1,9 @@
 //! Encoders: what they pack in pieces unpacks to what it was, by both sets of decoders and step by
 //! step, in the room that was promised; damage of it ends in order.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use kavka_core::codec::{
     Codec, Codecs, Compact, CompactPack, Fault, PIECE, Pack, Step, Unpack, packed_room,
 };
@@ -10,9 +13,10 @@ use kavka_std::codec::{Decoders, Encoders};
 use crate::input::Input;
 use crate::memory::still;
 
-/// Most bytes of a batch, and at levels that take long.
+/// Most bytes of a batch: of one in eight inputs, of others, and at levels that take long.
 const LIMIT: usize = 160 << 10;
-const LIMIT_OF_SLOW: usize = 8 << 10;
+const USUAL_LIMIT: usize = 6 << 10;
+const LIMIT_OF_SLOW: usize = 2 << 10;
 /// Most pieces of a batch.
 const PIECES: usize = 64;
 /// Batches that one engine packs.
@@ -26,13 +30,14 @@ pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let codec = input.pick(&Codec::ALL);
     let level = input.pick(&[3, 1, 6, 9, 0, -1, -7, -131_072, 2, 4, 5, 7, 8, 12, 19, 22]);
-    let compression = match input.byte() {
+    let size = input.byte();
+    let compression = match size {
         0 => Compression::new(codec),
         _ => Compression::new(codec).at_level(level),
     };
     let mut engine = match input.one_in(2) {
         true => Engine::Small(Box::new(CompactPack::new())),
-        false => Engine::Fast(Box::new(Encoders::new(compression))),
+        false => Engine::fast(compression),
     };
     if !engine.codecs().has(codec) {
         assert!(!engine.begin(codec, 1), "{codec}");
@@ -40,7 +45,11 @@ pub fn run(data: &[u8]) {
         return;
     }
     let slow = compression.level().is_some_and(|level| level > 9);
-    let limit = if slow { LIMIT_OF_SLOW } else { LIMIT };
+    let limit = match size % 8 {
+        _ if slow => LIMIT_OF_SLOW,
+        7 => LIMIT,
+        _ => USUAL_LIMIT,
+    };
     let mut before: Option<(Batch, Vec<u8>)> = None;
     for _ in 0..ROUNDS {
         if input.is_empty() && before.is_some() {
@@ -58,12 +67,32 @@ pub fn run(data: &[u8]) {
         damage(&mut engine, codec, &batch, &packed, &mut input);
         before = Some((batch, packed));
     }
+    engine.keep(compression);
+}
+
+thread_local! {
+    /// Libraries take long to create their memory, and producers keep it as well.
+    static ENGINES: RefCell<HashMap<String, Box<Encoders>>> = RefCell::default();
+    static DECODERS: RefCell<(Compact, Decoders)> = RefCell::default();
 }
 
 /// A set of encoders; the small one does not allocate.
 enum Engine {
     Small(Box<CompactPack>),
     Fast(Box<Encoders>),
+}
+
+impl Engine {
+    fn fast(compression: Compression) -> Self {
+        let kept = ENGINES.with_borrow_mut(|engines| engines.remove(&compression.to_string()));
+        Self::Fast(kept.unwrap_or_else(|| Box::new(Encoders::new(compression))))
+    }
+
+    fn keep(self, compression: Compression) {
+        if let Self::Fast(engine) = self {
+            ENGINES.with_borrow_mut(|engines| engines.insert(compression.to_string(), engine));
+        }
+    }
 }
 
 impl Pack for Engine {
@@ -249,18 +278,19 @@ fn steps(engine: &mut Engine, codec: Codec, batch: &Batch, packed: &[u8]) -> Opt
 fn unpacks(engine: &mut Engine, codec: Codec, batch: &Batch, packed: &[u8]) {
     let (bytes, len) = (&batch.bytes, batch.bytes.len());
     assert_eq!(steps(engine, codec, batch, packed).as_ref(), Some(bytes), "{codec} in steps");
-    let mut out = vec![0; len];
-    match Compact::new().unpack(codec, packed, &mut out) {
-        Err(Fault::Missing) => assert_eq!(codec, Codec::Zstd),
-        unpacked => assert_eq!(unpacked.map(|len| &out[..len]), Ok(&bytes[..]), "{codec}"),
-    }
-    let mut out = Vec::new();
-    let mut decoders = Decoders::new();
-    let unpacked = decoders.unpack_to(codec, packed, &mut out, 0, len);
-    assert_eq!(unpacked.map(|len| &out[..len]), Ok(&bytes[..]), "{codec}");
-    if let Some(said) = decoders.unpacked_len(codec, packed) {
-        assert_eq!(said, len as u64, "{codec}");
-    }
+    DECODERS.with_borrow_mut(|(compact, decoders)| {
+        let mut out = vec![0; len];
+        match compact.unpack(codec, packed, &mut out) {
+            Err(Fault::Missing) => assert_eq!(codec, Codec::Zstd),
+            unpacked => assert_eq!(unpacked.map(|len| &out[..len]), Ok(&bytes[..]), "{codec}"),
+        }
+        let mut out = Vec::new();
+        let unpacked = decoders.unpack_to(codec, packed, &mut out, 0, len);
+        assert_eq!(unpacked.map(|len| &out[..len]), Ok(&bytes[..]), "{codec}");
+        if let Some(said) = decoders.unpacked_len(codec, packed) {
+            assert_eq!(said, len as u64, "{codec}");
+        }
+    });
 }
 
 /// Begins with a wrong length: packing may fail, and the next batch is as good as ever.

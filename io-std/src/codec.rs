@@ -1,8 +1,12 @@
 //! Compression by libraries that are built for speed, behind the traits of
 //! [`kavka_core::codec`]: `lz4_flex`, `snap`, `zlib-rs` and `zstd`, each with the feature of its
-//! codec's name.
+//! codec's name; with `zstd-rust` alone, zstd is read by `ruzstd`.
 
 mod encode;
+#[cfg(any(feature = "zstd", feature = "zstd-rust"))]
+mod frame;
+#[cfg(all(feature = "zstd-rust", any(test, not(feature = "zstd"))))]
+mod pure;
 mod set;
 
 use std::fmt;
@@ -11,7 +15,7 @@ use kavka_core::codec::{Codec, Fault, Unpack, unpack_body};
 use kavka_core::record::BatchHeader;
 
 pub use encode::Encoders;
-pub use set::READ;
+pub use set::{READ, WRITTEN};
 
 /// Decoders of [`READ`], with the work memory that they keep: 48 KB for gzip and 160 KB for zstd,
 /// once there was such a batch.
@@ -23,6 +27,8 @@ pub struct Decoders {
     gzip: Option<zlib_rs::Inflate>,
     #[cfg(feature = "zstd")]
     zstd: Option<zstd::zstd_safe::DCtx<'static>>,
+    #[cfg(all(feature = "zstd-rust", not(feature = "zstd")))]
+    zstd: Option<ruzstd::decoding::FrameDecoder>,
 }
 
 impl Decoders {
@@ -114,8 +120,8 @@ impl Unpack for Decoders {
             Codec::Snappy => kavka_core::codec::snappy::unpacked_len(input),
             #[cfg(feature = "gzip")]
             Codec::Gzip => kavka_core::codec::gzip::unpacked_len(input),
-            #[cfg(feature = "zstd")]
-            Codec::Zstd => with_zstd::unpacked_len(input),
+            #[cfg(any(feature = "zstd", feature = "zstd-rust"))]
+            Codec::Zstd => frame::unpacked_len(input),
             #[allow(unreachable_patterns, reason = "not with all features")]
             _ => {
                 let _ = input;
@@ -134,6 +140,8 @@ impl Unpack for Decoders {
             Codec::Gzip => with_zlib::unpack(&mut self.gzip, input, output),
             #[cfg(feature = "zstd")]
             Codec::Zstd => with_zstd::unpack(&mut self.zstd, input, output),
+            #[cfg(all(feature = "zstd-rust", not(feature = "zstd")))]
+            Codec::Zstd => pure::unpack(&mut self.zstd, input, output),
             #[allow(unreachable_patterns, reason = "not with all features")]
             _ => {
                 let _ = (input, output);
@@ -148,9 +156,9 @@ const LEAST: usize = 4 << 10;
 
 /// Bytes of the window that a decoder would need that has no whole output.
 fn window(codec: Codec, input: &[u8]) -> Option<u64> {
-    #[cfg(feature = "zstd")]
+    #[cfg(any(feature = "zstd", feature = "zstd-rust"))]
     if codec == Codec::Zstd {
-        return with_zstd::window(input);
+        return frame::window(input);
     }
     let _ = (codec, input);
     None
@@ -238,34 +246,7 @@ mod with_zlib {
 mod with_zstd {
     use kavka_core::codec::{FULL, Fault};
     use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode as Code;
-    use zstd::zstd_safe::{DCtx, get_frame_content_size, is_error_kind};
-
-    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-    /// Decoders should have so much (RFC 8878, 3.1.1.1.2). This one takes none: the output is its
-    /// window.
-    const USUAL_WINDOW: u64 = 8 << 20;
-    /// The window is the content.
-    const SINGLE_SEGMENT: u8 = 0x20;
-    /// Largest ratio that the format has, and more: a block of 128 KiB in four bytes.
-    const MOST: u64 = 32 << 10;
-
-    /// Bytes that the first frame says that it unpacks to.
-    pub(super) fn unpacked_len(input: &[u8]) -> Option<u64> {
-        let len = get_frame_content_size(input).ok()??;
-        (len <= (input.len() as u64).saturating_mul(MOST)).then_some(len)
-    }
-
-    /// Bytes of the window that the first frame needs, where those are unusually many. Java says
-    /// 2 MiB for whatever it packs.
-    pub(super) fn window(input: &[u8]) -> Option<u64> {
-        let [descriptor, window, ..] = *input.strip_prefix(&MAGIC)? else { return None };
-        if descriptor & SINGLE_SEGMENT != 0 {
-            return None;
-        }
-        let base = 1_u64 << (10 + (window >> 3));
-        let window = base + base / 8 * u64::from(window & 7);
-        (window > USUAL_WINDOW).then_some(window)
-    }
+    use zstd::zstd_safe::{DCtx, is_error_kind};
 
     pub(super) fn unpack(
         context: &mut Option<DCtx<'static>>,

@@ -153,7 +153,7 @@ impl Config {
 
     /// What batches are compressed with (`compression.type`); those that do not shrink by a
     /// sixteenth are sent as they are. Features of this crate decide which codecs there are
-    /// ([`codec::READ`](crate::codec::READ)); zstd needs brokers of Kafka 2.1 or later.
+    /// ([`codec::WRITTEN`](crate::codec::WRITTEN)); zstd needs brokers of Kafka 2.1 or later.
     /// Default: none.
     #[must_use]
     pub fn compression(mut self, compression: impl Into<Compression>) -> Self {

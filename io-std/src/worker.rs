@@ -8,7 +8,7 @@ use kavka_core::codec::PIECE;
 use kavka_core::{Client, ConfigError, Limits, Storage};
 
 use crate::bootstrap;
-use crate::codec::{Encoders, READ};
+use crate::codec::{Encoders, WRITTEN};
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
@@ -60,7 +60,7 @@ fn open(config: &Config) -> Result<Driver<'_>, Error> {
     let core = config.core();
     let topics = config.topic_compression.clone();
     let mut codecs = topics.values().filter_map(|compression| compression.codec());
-    if let Some(codec) = codecs.find(|codec| !READ.has(*codec)) {
+    if let Some(codec) = codecs.find(|codec| !WRITTEN.has(*codec)) {
         return Err(ConfigError::NoEncoder(codec).into());
     }
     let storage = if core.compression.is_some() || !topics.is_empty() {

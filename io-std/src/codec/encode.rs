@@ -5,10 +5,10 @@ use std::fmt;
 
 use kavka_core::codec::{Codec, Codecs, PIECE, Pack, Step};
 
-use super::set::READ;
+use super::set::WRITTEN;
 use crate::compression::Compression;
 
-/// Encoders of [`READ`], with the work memory that they keep of those that were used: 16 KB for
+/// Encoders of [`WRITTEN`], with the work memory that they keep of those that were used: 16 KB for
 /// LZ4, 32 KB for snappy, 270 KB for gzip, and for zstd 220 KB to a few MB, depending on level and
 /// length of the batches.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl fmt::Debug for Encoders {
 
 impl Pack for Encoders {
     fn codecs(&self) -> Codecs {
-        READ
+        WRITTEN
     }
 
     fn choose(&mut self, topic: &str, usual: Option<Codec>) -> Option<Codec> {
@@ -97,7 +97,7 @@ impl Pack for Encoders {
                 let _ = len;
             }
         }
-        READ.has(codec)
+        WRITTEN.has(codec)
     }
 
     fn pack(&mut self, input: &[u8], last: bool, output: &mut [u8]) -> Option<usize> {
@@ -141,7 +141,7 @@ impl Pack for Encoders {
             Codec::Zstd => return self.zstd.begin_unpacking(),
             _ => {}
         }
-        READ.has(codec)
+        WRITTEN.has(codec)
     }
 
     fn unpack(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {

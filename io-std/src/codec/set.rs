@@ -2,8 +2,12 @@
 
 use kavka_core::codec::{Codec, Codecs};
 
-/// The codecs that this build reads and writes: features `lz4`, `snappy`, `gzip` and `zstd`.
-pub const READ: Codecs = {
+/// The codecs that this build reads: [`WRITTEN`], and zstd also with the feature `zstd-rust`.
+pub const READ: Codecs =
+    if cfg!(feature = "zstd-rust") { WRITTEN.with(Codec::Zstd) } else { WRITTEN };
+
+/// The codecs that this build writes: features `lz4`, `snappy`, `gzip` and `zstd`.
+pub const WRITTEN: Codecs = {
     let set = if cfg!(feature = "lz4") { Codecs::NONE.with(Codec::Lz4) } else { Codecs::NONE };
     let set = if cfg!(feature = "snappy") { set.with(Codec::Snappy) } else { set };
     let set = if cfg!(feature = "gzip") { set.with(Codec::Gzip) } else { set };
