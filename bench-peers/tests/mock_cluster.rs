@@ -87,7 +87,8 @@ fn send(producer: &Producer) -> Vec<(Entry, Option<Place>)> {
     }
     let mut sent = Vec::new();
     for (entry, pending) in waiting {
-        let result = pending.wait_timeout(LIMIT).unwrap_or_else(|_| panic!("{entry:?}: no response"));
+        let result =
+            pending.wait_timeout(LIMIT).unwrap_or_else(|_| panic!("{entry:?}: no response"));
         let reported = result.unwrap_or_else(|error| panic!("{entry:?}: {error}"));
         let place = reported.offset.map(|offset| Place { partition: reported.partition, offset });
         sent.push((entry, place));

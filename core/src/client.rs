@@ -15,15 +15,11 @@ use core::ops::{Deref, DerefMut};
 
 use crate::admin::Admin;
 use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
-#[cfg(feature = "pack")]
-use crate::codec::Codec;
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle};
 use crate::event::{Action, Event, Freshness};
-#[cfg(feature = "pack")]
-use crate::has::ZSTD;
 use crate::has::{REASONS, UNWATCH};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
@@ -187,7 +183,7 @@ impl<'d> Client<'d> {
         #[cfg(feature = "pack")]
         let (mut s, mut config) = (s, config);
         #[cfg(feature = "pack")]
-        check_packing(&mut config, &mut s)?;
+        s.producer.pack.check(&mut config)?;
         #[cfg(feature = "pack")]
         let packs = s.producer.pack.codecs() != crate::codec::Codecs::NONE;
         let blocks = Blocks::new(s.blocks, s.links, s.block_bytes);
@@ -596,16 +592,6 @@ impl<'d> Client<'d> {
             self.commands.consume_taken(usize::from(slot), &taken);
         }
     }
-}
-
-/// Checks whether there is an encoder for the codec of the configuration. Where each batch is
-/// packed whole, none is longer than the scratch.
-#[cfg(feature = "pack")]
-fn check_packing(config: &mut Settings<'_>, s: &mut Storage<'_>) -> Result<(), ConfigError> {
-    let Some(codec) = config.compression else { return Ok(()) };
-    config.batch_bytes = config.batch_bytes.min(s.producer.pack.most());
-    let there = s.producer.pack.codecs().has(codec) && (ZSTD || codec != Codec::Zstd);
-    if there { Ok(()) } else { Err(ConfigError::NoEncoder(codec)) }
 }
 
 /// The receive buffer of a connection.

@@ -41,7 +41,7 @@ pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
 /// A batch that was packed is unpacked where it has to be taken apart.
-#[cfg(feature = "pack")]
+#[cfg(all(feature = "pack", any(feature = "lz4", feature = "snappy")))]
 pub(crate) const UNPACKS: bool = SPLIT || CULPRITS;
 /// Batches that are larger than the scratch are packed in pieces.
 #[cfg(feature = "pack")]

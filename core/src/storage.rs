@@ -96,7 +96,10 @@ impl Limits {
         // Connections: state and requests in flight, the response being read, place in the index by
         // peer, and what was received.
         self.conns
-            * (size_of::<Conn>() + size_of::<ResponseSlot>() + 2 * size_of::<Place>() + self.rx_bytes)
+            * (size_of::<Conn>()
+                + size_of::<ResponseSlot>()
+                + 2 * size_of::<Place>()
+                + self.rx_bytes)
             // Brokers: what is known of them, place in the index by id, the partitions that they
             // lead, those with something to send, what the consumer has to request from them, and
             // their host names.

@@ -10,9 +10,9 @@
 //! use kavka_core::wire::{Decode, Step, list_offsets};
 //!
 //! let frame = [0, 0, 0, 0, 0, 0, 0, 0]; // ListOffsets v2: no throttling, no topics
-//! let mut answer = list_offsets::Answer::new(2).expect("version 2 is spoken");
+//! let mut response = list_offsets::Response::new(2).expect("version 2 is spoken");
 //! let mut input = &frame[..];
-//! while let Step::Item(item) = answer.step(&mut input)? {
+//! while let Step::Item(item) = response.step(&mut input)? {
 //!     assert_eq!(item, list_offsets::Item::Throttle { ms: 0 });
 //! }
 //! assert!(input.is_empty());

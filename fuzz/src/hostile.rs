@@ -260,7 +260,8 @@ impl<'d> Play<'d> {
 
     fn respond(&mut self, input: &mut Input<'_>) {
         let at = input.below(self.lines.len().max(1));
-        let Some(line) = self.lines.iter_mut().filter(|line| !line.requested.is_empty()).nth(at) else {
+        let Some(line) = self.lines.iter_mut().filter(|line| !line.requested.is_empty()).nth(at)
+        else {
             return;
         };
         // Mostly in order, as a broker does.

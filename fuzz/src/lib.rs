@@ -1,6 +1,5 @@
 //! Fuzz targets of kavka-core, one module each; `README.md` describes what they check.
 
-pub mod responses;
 pub mod apis;
 pub mod codecs;
 pub mod commands;
@@ -12,5 +11,6 @@ mod memory;
 pub mod packing;
 mod peer;
 pub mod records;
+pub mod responses;
 pub mod roundtrip;
 mod watch;

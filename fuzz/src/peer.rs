@@ -17,7 +17,7 @@ use kavka_core::ConnId;
 use kavka_tests::script::fetch::Batch;
 use kavka_tests::script::{Requested, World};
 use kavka_tests::sim::Profile;
-use kavka_tests::sim::frame::{Response, Request};
+use kavka_tests::sim::frame::{Request, Response};
 
 use crate::input::Input;
 
@@ -137,14 +137,19 @@ impl Peer {
     }
 
     /// Returns the response to a request, as a frame: right, wrong or broken.
-    pub(crate) fn respond(&self, requested: &Requested<RequestKind>, input: &mut Input<'_>) -> Vec<u8> {
+    pub(crate) fn respond(
+        &self,
+        requested: &Requested<RequestKind>,
+        input: &mut Input<'_>,
+    ) -> Vec<u8> {
         let body = self.body(requested, input);
         let version = match &body {
             ResponseKind::ApiVersions(response) if response.error_code == 35 => 0,
             ResponseKind::ApiVersions(_) => requested.version.min(4),
             _ => requested.version,
         };
-        let response = Response { api: requested.api, version, correlation: requested.correlation, body };
+        let response =
+            Response { api: requested.api, version, correlation: requested.correlation, body };
         // Some values do not exist in some versions.
         let Ok(frame) = response.encode() else { return Vec::new() };
         broken(frame.to_vec(), input)
@@ -237,7 +242,9 @@ impl Peer {
         });
         let response = FetchResponse::default().with_responses(topics.collect());
         match input.below(8) {
-            7 => response.with_error_code(input.pick(&CODES)).with_session_id(input.number() as i32),
+            7 => {
+                response.with_error_code(input.pick(&CODES)).with_session_id(input.number() as i32)
+            }
             _ => response.with_session_id(if request.session_epoch >= 0 { 77 } else { 0 }),
         }
     }

@@ -86,7 +86,11 @@ where
     }
 }
 
-fn decode<'b, D: Decode>(response: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> Outcome<D::Item<'b>> {
+fn decode<'b, D: Decode>(
+    response: &mut D,
+    bytes: &'b [u8],
+    feed: Feed<'_>,
+) -> Outcome<D::Item<'b>> {
     let (mut items, mut start, mut end, mut pieces) = (Vec::new(), 0, 0, 0);
     let mut steps = 0;
     let over = loop {
@@ -117,7 +121,9 @@ fn decode<'b, D: Decode>(response: &mut D, bytes: &'b [u8], feed: Feed<'_>) -> O
     // It stays at its end, whatever input follows.
     let mut input = &bytes[start..];
     match over {
-        End::Done => assert!(matches!(response.step(&mut input), Ok(Step::Done)), "more after Done"),
+        End::Done => {
+            assert!(matches!(response.step(&mut input), Ok(Step::Done)), "more after Done")
+        }
         End::Bad(_) => assert!(response.step(&mut input).is_err(), "continues after an error"),
         End::More => {}
     }

@@ -221,7 +221,7 @@ pub fn pack_with(
 }
 
 /// Packs a frame of one block, of at most 64 KiB; `None` when it does not shrink.
-#[cfg(feature = "pack")]
+#[cfg(all(feature = "pack", any(feature = "lz4", feature = "snappy")))]
 pub(super) fn pack_one(input: &[u8], output: &mut [u8], table: &mut [u16]) -> Option<usize> {
     let at = put(output, 0, &HEADER).ok()?;
     let body = output.get_mut(at + 4..)?;

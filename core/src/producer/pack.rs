@@ -8,8 +8,9 @@
 use super::{Batch, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::codec::{Codec, Codecs, PIECE, Pack, Step, scratch_bytes};
+use crate::config::Settings;
 use crate::connection::Net;
-use crate::error::{Error, Misuse, PeerFault};
+use crate::error::{ConfigError, Error, Misuse, PeerFault};
 use crate::event::Event;
 use crate::has::{PIECES, SPLIT, ZSTD};
 use crate::id::BatchId;
@@ -55,8 +56,17 @@ impl PackMem<'_> {
         Self { engine: None, scratch: Mem::Lent(&mut []) }
     }
 
+    /// Checks whether there is an encoder for the codec of the configuration. Where each batch is
+    /// packed whole, none is longer than the scratch.
+    pub(crate) fn check(&mut self, config: &mut Settings<'_>) -> Result<(), ConfigError> {
+        let Some(codec) = config.compression else { return Ok(()) };
+        config.batch_bytes = config.batch_bytes.min(self.most());
+        let there = self.codecs().has(codec) && (ZSTD || codec != Codec::Zstd);
+        if there { Ok(()) } else { Err(ConfigError::NoEncoder(codec)) }
+    }
+
     /// Returns the largest batch that is packed, in bytes.
-    pub(crate) fn most(&self) -> usize {
+    fn most(&self) -> usize {
         if PIECES { usize::MAX } else { HEADER_LEN + piece_of(self.scratch.len()) }
     }
 

@@ -10,7 +10,7 @@ fn main() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data");
     println!("cargo:rerun-if-changed={}", data.display());
     let mut code = String::new();
-    code.push_str("pub(crate) static ANSWERS: &[(&str, &str, i16, bool, &[u8])] = &[\n");
+    code.push_str("pub(crate) static RESPONSES: &[(&str, &str, i16, bool, &[u8])] = &[\n");
     for line in lines(&data, &["vectors/wire_vectors.jsonl", "vectors/wire_recorded.jsonl"]) {
         if line["direction"] == "response" {
             let bytes = unhex(text(&line, "hex"));

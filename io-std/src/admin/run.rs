@@ -155,7 +155,8 @@ fn events(
         let failure = failure.as_deref();
         match event {
             Event::Reply { id, reply } => {
-                let requested = |task: &Task| matches!(task.state, State::Requested(requested) if requested == id);
+                let requested =
+                    |task: &Task| matches!(task.state, State::Requested(of) if of == id);
                 let Some(at) = tasks.iter().position(requested) else { continue };
                 match reply {
                     Reply::Done(result) => {

@@ -299,6 +299,8 @@ fn a_topic_of_zstd_behind_an_old_fetch_is_named_with_its_reason() {
     };
     assert!(said.contains("UNSUPPORTED_COMPRESSION_TYPE (76)"), "{said}");
     assert!(said.contains("zstd needs brokers of Kafka 2.1 or later"), "{said}");
+    let error = consumer.next_timeout(LONG).expect_err("it is no time-out for the application");
+    assert_eq!(error.code().map(|code| code.0), Some(76), "{error}");
     // Batches in zstd of a topic that is not set to it are returned as they are.
     store(None);
     let mut got = super::Read::new();
