@@ -19,7 +19,7 @@ pub(crate) fn serve() -> Result<&'static str, Failure> {
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((len, from)) = socket.recv_from(&mut query) {
-            if let Some(response) = query.get(..len).and_then(response) {
+            if let Some(response) = query.get(..len).and_then(respond) {
                 let _ = socket.send_to(&response, from);
             }
         }
