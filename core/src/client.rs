@@ -670,7 +670,7 @@ impl<'d> Commands<'d> {
 
     /// Returns the obstacle of all requests: a connection failed and no broker has
     /// responded since, or none responds now. [`Obstacle::broker`] is the broker of that
-    /// connection.
+    /// connection. `None` without the feature `reasons`.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.cx.obstacle()

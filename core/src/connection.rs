@@ -477,14 +477,15 @@ impl<'d> Net<'d> {
         }
     }
 
-    /// Whether there are spare connections for probes.
+    /// Whether there are more connections than a device has, and the build makes use of them.
     pub(crate) fn is_roomy(&self) -> bool {
-        self.is_large()
+        WITNESS && self.conns.len() >= ROOMY
     }
 
-    /// Whether there are more connections than a device has, and the build makes use of them.
-    pub(crate) fn is_large(&self) -> bool {
-        WITNESS && self.conns.len() >= ROOMY
+    /// Returns how many connections more than a quarter are free; negative where fewer are.
+    pub(crate) fn spare(&self) -> isize {
+        let free = self.conns.iter().filter(|conn| conn.state == ConnState::Free).count();
+        free as isize - (self.conns.len() / 4) as isize
     }
 
     /// Whether fetches can have connections of their own.
@@ -706,7 +707,7 @@ impl<'d> Net<'d> {
         let at = self.rotated - SAVED;
         // With few connections slots change hands faster: little effort is wasted on short
         // connections.
-        if self.is_large() && guard!("slots rotate slowly", at > now) {
+        if self.is_roomy() && guard!("slots rotate slowly", at > now) {
             return Err(at);
         }
         Ok(())

@@ -488,7 +488,7 @@ impl<'d> Consumer<'d> {
         while let Some(part) = link.get() {
             link = cx.cluster.table.next_of(part);
             if let (true, Some(desk)) = (renamed, self.reads[part].seat.get()) {
-                self.desks[desk].anew = true;
+                self.desks[desk].restarts = true;
             }
             self.begin_added(cx, part);
             self.relink(&cx.cluster, part);
@@ -654,7 +654,7 @@ impl<'d> Consumer<'d> {
             link = cx.cluster.table.next_of(part);
             // Its session names the topic by the old id.
             if let Some(desk) = self.reads[part].seat.get() {
-                self.desks[desk].anew = guard!("a recreated topic's session restarts", true);
+                self.desks[desk].restarts = guard!("a recreated topic's session restarts", true);
                 self.due(desk);
             }
             let index = cx.cluster.table[part].index;

@@ -145,12 +145,11 @@ impl Commands<'_> {
         response.waiting_since = None;
         let kind = response.expected.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
-        let conn = &mut self.cx.net.conns[slot];
         if kind != Kind::Versions && !confirms {
-            let peer = (!core::mem::replace(&mut conn.proven, true)).then_some(conn.peer);
             self.cx.cluster.on_response();
-            if let Some(peer) = peer {
-                self.cx.cluster.on_proven(peer);
+            let conn = &mut self.cx.net.conns[slot];
+            if !core::mem::replace(&mut conn.proven, true) {
+                self.cx.cluster.on_proven(conn.peer);
             }
         }
         self.cx.net.responded(self.cx.now, slot);

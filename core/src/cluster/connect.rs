@@ -132,7 +132,7 @@ impl<'d> Cx<'d> {
     /// Returns whether there are too few connections for two to each broker in use. A handful of
     /// them changes peers all the time, and requests should not wait behind records.
     fn is_crowded(&self) -> bool {
-        self.net.is_large() && self.net.conns.len() < 2 * self.cluster.table.leaders()
+        self.net.is_roomy() && self.net.conns.len() < 2 * self.cluster.table.leaders()
     }
 
     /// Ensures a connection for cluster requests. Returns when to check again.
@@ -213,9 +213,7 @@ impl<'d> Cx<'d> {
             .conns
             .iter()
             .filter(|c| c.is_live() && c.is_shared() && !c.waits_for_batches());
-        let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
-        if !self.net.is_roomy() || free < self.net.conns.len() / 4 || requested.count() >= WITNESSES
-        {
+        if !self.net.is_roomy() || self.net.spare() < 0 || requested.count() >= WITNESSES {
             return;
         }
         let missing = |id: i32| {
@@ -359,8 +357,7 @@ impl<'d> Cx<'d> {
         if self.cluster.seeds.compared == u32::MAX || !identity.is_known() || self.net.seeds > 0 {
             return;
         }
-        let free = self.net.conns.iter().filter(|c| c.state == ConnState::Free).count();
-        if !self.net.is_roomy() || free < self.net.conns.len() / 4 {
+        if !self.net.is_roomy() || self.net.spare() < 0 {
             return;
         }
         let (ours, count) = (identity.seed(), self.settings.seeds() as u32);
@@ -451,7 +448,7 @@ impl<'d> Cx<'d> {
     fn is_spare(&self, conn: &Conn) -> bool {
         // With only a handful, all take turns: a second one would never live long enough to be of
         // use.
-        if !self.net.is_large() {
+        if !self.net.is_roomy() {
             return false;
         }
         let Peer::Node(id) = conn.peer else { return true };

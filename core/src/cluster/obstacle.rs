@@ -138,9 +138,6 @@ impl Cx<'_> {
         part: usize,
         refused: Option<(ApiKey, ErrorCode)>,
     ) -> Option<Obstacle> {
-        if !REASONS {
-            return None;
-        }
         let entry = &self.cluster.table[part];
         let slot = usize::from(entry.topic);
         let topic = &self.cluster.topics[slot];

@@ -90,7 +90,7 @@ mod tests {
         assert!(admit(5, 2, true));
         assert!(!admit(6, 3, false));
         assert!(!admit(900, 1, true), "3 is next");
-        assert!(admit(1006, 1, true), "3 asked last a second ago");
+        assert!(admit(1006, 1, true), "3 made its wish a second ago");
     }
 
     /// With any number of peers, and in any order of wishes.

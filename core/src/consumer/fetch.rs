@@ -84,7 +84,7 @@ impl<'d> Consumer<'d> {
         let topic = |part: usize| &cx.cluster.topics[usize::from(cx.cluster.table[part].topic)];
         let have_ids = |list: &List| self.by_work.iter(list).all(|part| !topic(part).lacks_id());
         let ids = have_ids(&at.sends);
-        if session.epoch != 0 && session.serial == at.serial && !at.anew {
+        if session.epoch != 0 && session.serial == at.serial && !at.restarts {
             let cap = if session.by_id { i16::MAX } else { 12 };
             let version = versions.best(Kind::Fetch, cap)?;
             // A session cannot mix names and ids.
@@ -105,7 +105,7 @@ impl<'d> Consumer<'d> {
         let Self { reads, desks, by_work, .. } = self;
         let desk = &mut desks[desk];
         let before = core::mem::replace(&mut desk.serial, session.serial);
-        desk.anew = false;
+        desk.restarts = false;
         // The last partitions may get nothing when the limit on bytes applies: first come those
         // that did not fit into the last request, then those for which it brought nothing, in turn.
         let (mut first, mut last) = (List::EMPTY, List::EMPTY);
@@ -229,7 +229,7 @@ impl<'d> Consumer<'d> {
             if sends < 2 {
                 // If the list to be forgotten is what is too long, the next request begins another
                 // session.
-                self.desks[desk].anew |= count > 0;
+                self.desks[desk].restarts |= count > 0;
                 return None;
             }
             // If one step beyond the last size that fit is too long, that size is used again.
@@ -259,7 +259,7 @@ impl<'d> Consumer<'d> {
         if let Some(other) = read.seat.get().filter(|other| *other != desk) {
             // Its old leader got no request to forget it, and would continue to return it.
             self.by_forget.remove(&mut self.desks[other].forgets, part);
-            self.desks[other].anew = guard!("an old leader's session restarts", true);
+            self.desks[other].restarts = guard!("an old leader's session restarts", true);
         }
         (read.seat, read.session) = (Link::to(desk), self.desks[desk].serial);
         (read.sent_position, read.sent_epoch) = (read.position, cluster.table[part].epoch);

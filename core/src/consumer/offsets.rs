@@ -195,7 +195,7 @@ impl<'d> Consumer<'d> {
             (read.failing_since, read.reported) = (cx.now, code.0);
             self.report(part);
         }
-        if guard!("an epoch that nobody has is given up", void)
+        if guard!("an epoch that no broker has is given up", void)
             || !lags && (code.is_invalid_metadata() || !passing)
         {
             cx.suspect(part, code);

@@ -70,7 +70,7 @@ pub(crate) struct Desk {
     pub(super) resting: u32,
     pub(super) calm: u8,
     /// The session cannot be updated: the next request begins another one.
-    pub(super) anew: bool,
+    pub(super) restarts: bool,
     /// Some of what has to be forgotten is not assigned any more.
     pub(super) ghosts: bool,
 }
@@ -86,7 +86,7 @@ impl Desk {
         serial: 0,
         resting: 0,
         calm: 0,
-        anew: false,
+        restarts: false,
         ghosts: false,
     };
 
@@ -194,7 +194,7 @@ impl<'d> Consumer<'d> {
             _ if guard!("a refused partition waits", read.retry_at != Tick::ZERO) => {
                 return (Spot::Waits, Link::NONE);
             }
-            _ if guard!("what was asked is awaited", read.requested != 0) => {
+            _ if guard!("what was requested is awaited", read.requested != 0) => {
                 return (Spot::Requested, Link::NONE);
             }
             Activity::Fetch if guard!("what is paused is not fetched", read.paused) => Spot::Paused,
@@ -473,7 +473,7 @@ impl<'d> Consumer<'d> {
 
     /// Leaves a fetch session that cannot be updated, or is over: the next request begins another.
     pub(super) fn leave_session(&mut self, cluster: &mut Cluster<'d>, desk: usize) {
-        self.desks[desk].anew = guard!("a session that cannot be changed restarts", true);
+        self.desks[desk].restarts = guard!("a session that cannot be changed restarts", true);
         self.desks[desk].ghosts = false;
         while let Some(part) = self.by_forget.pop(&mut self.desks[desk].forgets) {
             self.forgotten(cluster, part);

@@ -171,7 +171,7 @@ impl<'d> Producer<'d> {
         let (q, b, entry) = (&self.queues[part], &self.batches[batch], &cx.cluster.table[part]);
         // A leader that got no request yet gets one at once (KIP-951).
         let requested =
-            guard!("a leader that is new is asked at once", entry.epoch <= q.sent_epoch => true);
+            guard!("a new leader gets requests at once", entry.epoch <= q.sent_epoch => true);
         let paused = guard!(
             "a back-off is waited out",
             q.retry_at > cx.now && (entry.leader() < 0 || requested)

@@ -397,9 +397,8 @@ fn first_conn<'d>(cx: &mut Cx<'d>, node: i32) -> Result<usize, Tick> {
         }
         Some(_) => {}
         None => {
-            let free = cx.net.conns.iter().filter(|conn| conn.state == ConnState::Free).count();
             let sound = cx.cluster.broker(node).is_some_and(|broker| broker.retry_at <= cx.now);
-            if sound && free > cx.net.conns.len() / 4 {
+            if sound && cx.net.spare() > 0 {
                 cx.net.connect(cx.now, peer, Role::First);
                 return Err(cx.now + FIRST_WAIT);
             }

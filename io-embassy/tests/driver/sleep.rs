@@ -121,7 +121,11 @@ fn a_device_that_probes_when_it_produces_notices_growth_with_its_next_record() {
     device.brokers.borrow_mut().cluster.grow("t", 5).expect("grown");
     let requested = device.brokers.borrow().requests;
     device.executor.run_for(60 * SECOND);
-    assert_eq!(device.brokers.borrow().requests, requested, "nothing was produced, nothing asked");
+    assert_eq!(
+        device.brokers.borrow().requests,
+        requested,
+        "nothing was produced, nothing requested"
+    );
     send("two");
     assert!(device.executor.run_until(SECOND, added), "growth was not noticed");
 }
