@@ -341,7 +341,7 @@ pub(crate) fn is_permanent(error: &Error) -> bool {
 }
 
 /// Whether an address led to another cluster.
-fn is_foreign(kind: ErrorKind) -> bool {
+pub(crate) fn is_foreign(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Kafka(

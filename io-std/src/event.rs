@@ -8,7 +8,7 @@ use kavka_core::{Commands, Instant, MoveReason, Obstacle, PeerFault, Signal, Top
 
 use crate::address;
 use crate::driver::Failure;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, is_foreign};
 use crate::pending::{Pending, lock};
 use crate::queue::Queue;
 
@@ -404,14 +404,14 @@ pub(crate) fn refused(
     at_address(Error::from(error).to(api), broker, commands, failure)
 }
 
-/// Returns why a topic cannot be used; `late` where that is not known.
+/// Returns an obstacle as an error; `late` where there is none but that of all requests.
 pub(crate) fn why_not(
-    topic: TopicId,
+    obstacle: Option<Obstacle>,
     commands: &Commands<'_>,
     failure: Option<&Failure>,
     late: impl FnOnce() -> Error,
 ) -> Error {
-    match commands.obstacle_of_topic(topic) {
+    match obstacle {
         // What stands in the way of everything has more to say.
         Some(obstacle) if commands.obstacle() != Some(obstacle) => {
             located(kavka_core::Error::Blocked(obstacle), commands, failure)
@@ -428,14 +428,9 @@ pub(crate) fn timed_out(commands: &Commands<'_>, failure: Option<&Failure>) -> E
 
 /// Which cluster an address led to, and which is this client's.
 fn why_refused(error: &Error, commands: &Commands<'_>) -> Option<String> {
-    use kavka_core::Error as Core;
-    let ErrorKind::Kafka(
-        Core::Peer(PeerFault::OtherCluster)
-        | Core::Blocked(Obstacle::Peer { fault: PeerFault::OtherCluster, .. }),
-    ) = error.kind()
-    else {
+    if !is_foreign(error.kind()) {
         return None;
-    };
+    }
     let ours = commands.cluster_id()?;
     let by = commands.cluster_address().map(|(host, port)| address::text(host, port));
     let by = by.map_or_else(String::new, |address| format!(", that of {address}"));

@@ -14,7 +14,7 @@ use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind, is_permanent};
-use crate::event::{Event, explained, located, owned};
+use crate::event::{Event, explained, located, owned, why_not};
 use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
 use crate::reasons::Reasons;
@@ -549,13 +549,9 @@ impl Run<'_> {
             }
             None => None,
         };
-        let all = driver.obstacle();
-        let error = match found.or(all)? {
-            obstacle if Some(obstacle) == all => {
-                self.reasons.timed_out(driver, driver.last_failure())
-            }
-            obstacle => located(Core::Blocked(obstacle), driver, driver.last_failure()),
-        };
+        let obstacle = found.or(driver.obstacle())?;
+        let late = || self.reasons.timed_out(driver, driver.last_failure());
+        let error = why_not(Some(obstacle), driver, driver.last_failure(), late);
         Some(error.reading(topic, index))
     }
 

@@ -163,7 +163,7 @@ impl Run<'_> {
         let failure = driver.last_failure();
         let late = || self.reasons.timed_out(driver, failure);
         match topic {
-            Some(topic) => why_not(topic, driver, failure, late),
+            Some(topic) => why_not(driver.obstacle_of_topic(topic), driver, failure, late),
             None => late(),
         }
     }

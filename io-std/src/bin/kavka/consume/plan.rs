@@ -194,14 +194,18 @@ impl Plan {
         }
     }
 
-    /// The first partition that is not read to its end.
-    pub(super) fn first_open(&self) -> Option<(String, u32)> {
-        let ends = self.ends.iter().flatten();
-        let open = ends.flat_map(|(topic, of)| {
+    /// The partitions that are not read to their ends.
+    fn open(&self) -> impl Iterator<Item = (&str, u32, &End)> {
+        self.ends.iter().flatten().flat_map(|(topic, of)| {
             let open = of.iter().filter(|(_, at)| at.position < at.end);
-            open.map(move |(partition, _)| (topic.clone(), *partition))
-        });
-        open.min()
+            open.map(move |(partition, at)| (topic.as_str(), *partition, at))
+        })
+    }
+
+    /// The first of them.
+    pub(super) fn first_open(&self) -> Option<(String, u32)> {
+        let first = self.open().map(|(topic, partition, _)| (topic, partition)).min();
+        first.map(|(topic, partition)| (topic.to_owned(), partition))
     }
 
     /// Notes that the log of a partition ends here now.
@@ -314,15 +318,11 @@ impl Plan {
     /// No records come although some are left.
     pub(super) fn stalled(&self, why: Option<&str>) -> Failure {
         let mut bad = self.bad.clone();
-        let ends = self.ends.iter().flatten();
-        let open = ends.flat_map(|(topic, of)| {
-            let open = of.iter().filter(|(_, at)| at.position < at.end);
-            open.map(move |(partition, at)| {
-                let End { position, end, .. } = at;
-                format!("{topic}, partition {partition}: no records after {position} of {end}")
-            })
-        });
-        let mut open: Vec<String> = open.collect();
+        let text = |(topic, partition, at): (&str, u32, &End)| {
+            let End { position, end, .. } = at;
+            format!("{topic}, partition {partition}: no records after {position} of {end}")
+        };
+        let mut open: Vec<String> = self.open().map(text).collect();
         open.sort();
         let more = open.len().saturating_sub(NAMED);
         open.truncate(NAMED);

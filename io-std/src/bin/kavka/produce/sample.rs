@@ -65,7 +65,7 @@ impl Sample {
         }
     }
 
-    /// Ends the watch, before the producer ends: that counts what nobody watches.
+    /// Ends the watch, before the producer ends: that counts what is not watched.
     pub(super) fn end(self) -> Failed {
         self.over.store(true, Ordering::Release);
         drop(self.next);
