@@ -128,12 +128,26 @@ fn what_kavka_writes() {
     }
 }
 
+/// Codec and level of a peer, -1: what it chooses itself.
+type Level = (&'static str, &'static str);
+
+/// Writes the records of a peer to a topic in batches of this many bytes.
+type PeerWrite = fn(&Mock, &str, Level, usize) -> Vec<Row>;
+
+/// What a peer writes at each of these levels is read by all.
+fn levels(peer: &str, levels: &[Level], write: PeerWrite) {
+    let mock = MockCluster::new(BROKERS).unwrap();
+    for (compression, level) in levels {
+        exchange(&mock, &format!("{peer}{level}"), compression, &|topic, bytes| {
+            write(&mock, topic, (compression, level), bytes)
+        });
+    }
+}
+
 #[test]
 fn what_librdkafka_writes() {
-    let mock = MockCluster::new(BROKERS).unwrap();
-    // -1: what librdkafka chooses itself. Not zstd 12: it clears tens of MB for each batch, however
-    // small.
-    let levels = [
+    // Not zstd 12: it clears tens of MB for each batch, however small.
+    let all = [
         ("none", "-1"),
         ("gzip", "1"),
         ("gzip", "-1"),
@@ -145,21 +159,12 @@ fn what_librdkafka_writes() {
         ("zstd", "-1"),
         ("zstd", "6"),
     ];
-    for (compression, level) in levels {
-        exchange(&mock, &format!("librdkafka{level}"), compression, &|topic, bytes| {
-            librdkafka::write(&mock, topic, (compression, level), bytes)
-        });
-    }
+    levels("librdkafka", &all, librdkafka::write);
 }
 
 #[test]
 fn what_franz_go_writes() {
-    if !franz::is_here() {
-        return;
-    }
-    let mock = MockCluster::new(BROKERS).unwrap();
-    // -1: its default.
-    let levels = [
+    let all = [
         ("none", "-1"),
         ("gzip", "1"),
         ("gzip", "-1"),
@@ -171,20 +176,14 @@ fn what_franz_go_writes() {
         ("zstd", "-1"),
         ("zstd", "4"),
     ];
-    for (compression, level) in levels {
-        exchange(&mock, &format!("franz{level}"), compression, &|topic, bytes| {
-            franz::write(&mock, topic, (compression, level), bytes)
-        });
+    if franz::is_here() {
+        levels("franz", &all, franz::write);
     }
 }
 
 #[test]
 fn what_kcat_writes() {
-    if !kcat::is_here() {
-        return;
-    }
-    let mock = MockCluster::new(BROKERS).unwrap();
-    let levels = [
+    let all = [
         ("none", "-1"),
         ("gzip", "-1"),
         ("gzip", "9"),
@@ -193,10 +192,8 @@ fn what_kcat_writes() {
         ("zstd", "-1"),
         ("zstd", "6"),
     ];
-    for (compression, level) in levels {
-        exchange(&mock, &format!("kcat{level}"), compression, &|topic, bytes| {
-            kcat::write(&mock, topic, (compression, level), bytes)
-        });
+    if kcat::is_here() {
+        levels("kcat", &all, kcat::write);
     }
 }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use kavka_std::{Admin, Compression, Consumer, NewTopic, Producer, Record, Start};
+use kavka_std::{Admin, ChunkBatch, Compression, Consumer, NewTopic, Producer, Record, Start};
 use kavka_tests::kafka::{self, Cluster, Spec, Version, jars};
 
 use crate::load::{config, done};
@@ -121,29 +121,42 @@ fn stored_codec(topic: &str) -> u8 {
 /// The codecs of the batches of each topic.
 type Codecs = BTreeMap<String, BTreeSet<u8>>;
 
+/// Reads so many records, and returns them in order; `each` sees their batches.
+pub(crate) fn read_batches(
+    consumer: &Consumer,
+    count: usize,
+    mut each: impl FnMut(&ChunkBatch<'_>),
+) -> Vec<Row> {
+    let text =
+        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let mut rows = Vec::new();
+    while rows.len() < count {
+        let chunk = consumer.next_timeout(Duration::from_secs(20)).expect("records");
+        let chunk = chunk.unwrap_or_else(|| panic!("only {} of {count}", rows.len()));
+        for batch in chunk.batches() {
+            each(&batch);
+            for record in batch.records() {
+                let record = record.expect("a record");
+                let (key, value) = (text(record.key), text(record.value));
+                rows.push((record.topic.to_owned(), record.partition, record.offset, key, value));
+            }
+        }
+    }
+    rows.sort();
+    rows
+}
+
 /// Returns all records, and the bytes and codecs of the batches of each topic.
 fn read_by_kavka(cluster: &Cluster, count: usize) -> (Vec<Row>, BTreeMap<String, u64>, Codecs) {
     let names = names();
     let topics: Vec<&str> = names.iter().map(String::as_str).collect();
     let consumer = Consumer::assign_all(config(cluster).start(Start::Earliest), &topics).unwrap();
-    let (mut rows, mut codecs) = (Vec::new(), Codecs::new());
-    let text =
-        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    while rows.len() < count {
-        let chunk = consumer.next_timeout(Duration::from_secs(20)).expect("records");
-        let chunk = chunk.unwrap_or_else(|| panic!("only {} of {count}", rows.len()));
-        for batch in chunk.batches() {
-            // The low byte of the attributes.
-            let codec = batch.bytes()[22] & 7;
-            codecs.entry(batch.topic().to_owned()).or_default().insert(codec);
-        }
-        for record in chunk.records() {
-            let record = record.expect("a record");
-            let (key, value) = (text(record.key), text(record.value));
-            rows.push((record.topic.to_owned(), record.partition, record.offset, key, value));
-        }
-    }
-    rows.sort();
+    let mut codecs = Codecs::new();
+    let rows = read_batches(&consumer, count, |batch| {
+        // The low byte of the attributes.
+        let codec = batch.bytes()[22] & 7;
+        codecs.entry(batch.topic().to_owned()).or_default().insert(codec);
+    });
     let metrics = done(consumer.metrics(), "metrics");
     let bytes = metrics.topics.iter().map(|(name, read)| (name.to_string(), read.bytes));
     (rows, bytes.collect(), codecs)

@@ -1,7 +1,6 @@
 //! Topics whose `message.format.version` is older than Kafka 0.11: what producers send is stored as
 //! message sets of magic 0 and 1, and handed out as it is stored. Also such logs after an upgrade.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kavka_core::record::{Magic, TimestampType};
@@ -11,7 +10,7 @@ use kavka_std::{
 };
 use kavka_tests::kafka::{self, Cluster, Spec, Version};
 
-use crate::compression::{Row, java};
+use crate::compression::{Row, java, read_batches};
 use crate::load::{config, done, result};
 
 const RECORDS: usize = 500;
@@ -138,29 +137,18 @@ fn read_by_kavka(
 ) -> (Vec<Row>, Found) {
     let names: Vec<&str> = topics.keys().map(String::as_str).collect();
     let consumer = Consumer::assign_all(config(cluster).start(Start::Earliest), &names).unwrap();
-    let (mut rows, mut found) = (Vec::new(), Found::new());
-    let text =
-        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    while rows.len() < count {
-        let chunk = consumer.next_timeout(Duration::from_secs(20)).expect("records");
-        let chunk = chunk.unwrap_or_else(|| panic!("only {} of {count}", rows.len()));
-        for batch in chunk.batches() {
-            let (header, topic) = (batch.header(), batch.topic());
-            assert_eq!(batch.bytes()[16], header.magic.number(), "{topic}");
-            found
-                .entry(topic.to_owned())
-                .or_default()
-                .insert((header.magic.number(), header.codec()));
-            let appended = header.timestamp_type() == TimestampType::LogAppend;
-            assert_eq!(appended, topic.contains("appended"), "{topic}");
-            for record in batch.records() {
-                let record = record.expect("a record");
-                assert_eq!(record.timestamp < 0, header.magic == Magic::V0, "{topic}");
-                let (key, value) = (text(record.key), text(record.value));
-                rows.push((topic.to_owned(), record.partition, record.offset, key, value));
-            }
+    let mut found = Found::new();
+    let rows = read_batches(&consumer, count, |batch| {
+        let (header, topic) = (batch.header(), batch.topic());
+        assert_eq!(batch.bytes()[16], header.magic.number(), "{topic}");
+        let of = found.entry(topic.to_owned()).or_default();
+        of.insert((header.magic.number(), header.codec()));
+        let appended = header.timestamp_type() == TimestampType::LogAppend;
+        assert_eq!(appended, topic.contains("appended"), "{topic}");
+        for record in batch.records() {
+            let record = record.expect("a record");
+            assert_eq!(record.timestamp < 0, header.magic == Magic::V0, "{topic}");
         }
-    }
-    rows.sort();
+    });
     (rows, found)
 }
