@@ -34,7 +34,7 @@ pub(super) fn write(
     for n in 0..RECORDS {
         let key = (n % 7 > 0).then(|| format!("sensor-{}", n % 7));
         let value = format!("{bytes} {n}, the temperature is 21.5 C; ").repeat(1 + n % 9);
-        for key in &key {
+        if let Some(key) = &key {
             let _ = write!(lines, "{key}#");
         }
         let _ = writeln!(lines, "{value}");
