@@ -1,7 +1,9 @@
 //! The brokers that are worth remembering: those that lead partitions in use, and as many others as
 //! fit.
 
-use crate::error::{Error, Obstacle, PeerFault};
+#[cfg(feature = "one-cluster")]
+use crate::error::PeerFault;
+use crate::error::{Error, Obstacle};
 use crate::memory::hash;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -56,6 +58,7 @@ impl LastFailure {
     }
 
     /// Whether it led to another cluster.
+    #[cfg(feature = "one-cluster")]
     pub(super) fn is_foreign(self) -> bool {
         self.error == Some(Error::Peer(PeerFault::OtherCluster))
     }

@@ -143,6 +143,7 @@ impl BatchHeader {
     }
 
     /// Whether it stands for a message set of magic 0 or 1.
+    #[cfg(any(feature = "old-records", feature = "record-check"))]
     pub(crate) const fn is_old(&self) -> bool {
         #[cfg(feature = "old-records")]
         return self.magic.number() < MAGIC;
