@@ -1,5 +1,6 @@
 //! Building the suites, and running them up to the first test that fails.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +39,10 @@ pub(crate) fn cargo(
     (target, flags): (&Path, &str),
     arguments: &[String],
 ) -> (bool, Vec<Message>) {
-    let mut cargo = Command::new(env!("CARGO"));
+    // Of the path where no cargo started this: a toolchain's own one would leave the choice of the
+    // compiler to folders of dependencies.
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(program);
     cargo.args(arguments).arg("--message-format=json").current_dir(root);
     cargo.env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", flags);
     let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
