@@ -1,8 +1,10 @@
 //! Compression piece by piece: what a producer needs of an encoder.
 
+#[cfg(feature = "lz4")]
+use super::lz4;
+#[cfg(feature = "snappy")]
+use super::snappy;
 use super::{Codec, Codecs};
-#[cfg(any(feature = "lz4", feature = "snappy"))]
-use super::{lz4, snappy};
 #[cfg(any(feature = "lz4", feature = "snappy"))]
 use crate::has::{PIECES, UNPACKS};
 

@@ -4,6 +4,8 @@
 //! of the SMSC LAN9118 data sheet.
 
 use core::ptr;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
 use core::task::Context;
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
@@ -245,6 +247,15 @@ impl embassy_net_driver::RxToken for Received<'_> {
     }
 }
 
+/// Bytes of all frames that were sent.
+static SENT: AtomicU32 = AtomicU32::new(0);
+
+/// Returns how many bytes of frames were sent since the start: headers of Ethernet, IP and TCP and
+/// acknowledgements of what was received are part of it.
+pub fn sent() -> u32 {
+    SENT.load(Relaxed)
+}
+
 /// Space for a frame that is sent.
 pub struct ToSend<'a>(&'a mut [u8]);
 
@@ -252,6 +263,7 @@ impl embassy_net_driver::TxToken for ToSend<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let len = len.min(FRAME);
         let result = f(&mut self.0[..len]);
+        SENT.fetch_add(len as u32, Relaxed);
         while read(TX_FIFO_INF) >> 16 & 0xFF != 0 {
             let _ = read(TX_STATUS); // of frames sent before
         }

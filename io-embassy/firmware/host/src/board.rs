@@ -134,7 +134,7 @@ impl Board {
         // The order in which QEMU makes them.
         let console = accept(&console_at)?;
         let monitor = accept(&monitor_at)?;
-        let (lines, image) = (read_lines(console), images().join(&setup.image));
+        let (lines, image) = (read_lines(console), image(&setup.image));
         Ok(Self { _qemu: qemu, lines, monitor, udp, folder, image })
     }
 
@@ -250,7 +250,7 @@ fn log(folder: &Path) -> PathBuf {
 }
 
 fn arguments(setup: &Setup, udp: Option<u16>, folder: &Path) -> Result<Vec<String>, Failure> {
-    let image = images().join(&setup.image);
+    let image = image(&setup.image);
     if !image.exists() {
         return Err(format!("{} is not built", image.display()).into());
     }
@@ -280,6 +280,11 @@ fn arguments(setup: &Setup, udp: Option<u16>, folder: &Path) -> Result<Vec<Strin
     }
     add("-kernel", image.display().to_string());
     Ok(all)
+}
+
+/// The file of the image of this name.
+pub(crate) fn image(name: &str) -> PathBuf {
+    images().join(name)
 }
 
 /// The folder of the images: `KAVKA_BOARD_IMAGES`, or where cargo puts them.

@@ -11,11 +11,20 @@ use crate::Failure;
 
 /// Bytes of RAM that it takes beside the stack.
 pub(crate) fn static_ram(image: &Path) -> Result<u64, Failure> {
+    Ok(sizes(image)?.1)
+}
+
+/// Bytes of flash and of RAM beside the stack that it takes.
+pub(crate) fn sizes(image: &Path) -> Result<(u64, u64), Failure> {
     let bytes = fs::read(image)?;
     let file = object::File::parse(&*bytes)?;
-    let kinds = [SectionKind::Data, SectionKind::UninitializedData];
-    let sections = file.sections().filter(|section| kinds.contains(&section.kind()));
-    Ok(sections.map(|section| section.size()).sum())
+    let sum = |kinds: &[SectionKind]| -> u64 {
+        let sections = file.sections().filter(|section| kinds.contains(&section.kind()));
+        sections.map(|section| section.size()).sum()
+    };
+    // What is set at the start lies in the flash, too.
+    let flash = [SectionKind::Text, SectionKind::ReadOnlyData, SectionKind::Data];
+    Ok((sum(&flash), sum(&[SectionKind::Data, SectionKind::UninitializedData])))
 }
 
 /// The texts that it logs by defmt, by their index: the addresses of symbols whose names are JSON.

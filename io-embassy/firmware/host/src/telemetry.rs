@@ -1,5 +1,6 @@
 //! `telemetry`: every acknowledged sample is in the topic once and in order, and the backlog
-//! drops no more than it must.
+//! drops no more than it must. With `--lz4` the same again by an image that compresses, and what
+//! that costs and saves.
 
 use core::time::Duration;
 use std::thread;
@@ -8,8 +9,8 @@ use clap::Args;
 use kavka_tests::kafka::ledger::{Entry, Ledger};
 use kavka_tests::kafka::{Cluster, Spec, Version};
 
-use crate::board::{Board, HOST, Setup};
-use crate::{Failure, check, check_stack, names, topic};
+use crate::board::{self, Board, HOST, Setup};
+use crate::{Failure, check, check_stack, image, instructions, names, topic};
 
 const TOPIC: &str = "telemetry";
 /// Numbers the samples of a run in the ledger.
@@ -27,19 +28,91 @@ pub(crate) struct Options {
     /// needs port 53, so mostly the rights of root.
     #[arg(long)]
     names: bool,
+    /// Compares two images, without and with LZ4: bytes on the wire, flash, RAM, instructions.
+    /// Batches are as large as the board's memory allows.
+    #[arg(long)]
+    lz4: bool,
+    /// How often; with new seeds each time.
+    #[arg(long, default_value_t = 1)]
+    runs: u32,
+}
+
+impl Options {
+    /// Milliseconds that samples wait for a batch to be full: with `--lz4` for 4 KiB of them.
+    fn linger(&self) -> u32 {
+        if self.lz4 { 1000 } else { 200 }
+    }
+}
+
+/// What one run of an image cost.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    samples: u64,
+    /// Bytes of Ethernet frames that the board sent.
+    sent: u64,
+}
+
+impl Cost {
+    fn per_sample(self) -> f64 {
+        self.sent as f64 / self.samples.max(1) as f64
+    }
 }
 
 pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
+    let images: &[&str] =
+        if options.lz4 { &["telemetry-plain", "telemetry-lz4"] } else { &["telemetry"] };
+    let mut costs = [Cost::default(); 2];
+    for run in 1..=options.runs {
+        for (image, cost) in images.iter().zip(&mut costs) {
+            if options.lz4 || options.runs > 1 {
+                println!("{image}, run {run} of {}", options.runs);
+            }
+            let one = once(version, options, image)?;
+            cost.samples += one.samples;
+            cost.sent += one.sent;
+        }
+    }
+    let [plain, packed] = costs;
+    if !options.lz4 {
+        return Ok(());
+    }
+    compare(images)?;
+    let share = packed.per_sample() / plain.per_sample();
+    println!(
+        "bytes on the wire per sample: {:.1} plain, {:.1} with LZ4: {:.0} %",
+        plain.per_sample(),
+        packed.per_sample(),
+        100.0 * share
+    );
+    check(share <= 0.5, || "LZ4 saves less than half of the bytes on the wire".to_owned())
+}
+
+/// Prints what the second of two images takes beyond the first.
+fn compare(images: &[&str]) -> Result<(), Failure> {
+    let sizes: Vec<(u64, u64)> =
+        images.iter().map(|image| image::sizes(&board::image(image))).collect::<Result<_, _>>()?;
+    if let [(flash, ram), (packing, with_scratch)] = sizes[..] {
+        println!(
+            "LZ4 takes {} bytes of flash and {} of RAM, the scratch memory included",
+            packing.saturating_sub(flash),
+            with_scratch.saturating_sub(ram)
+        );
+    }
+    instructions::samples()
+}
+
+fn once(version: Version, options: &Options, image: &str) -> Result<Cost, Failure> {
     let host = if options.names { names::serve()? } else { HOST };
     let spec = Spec { advertise: Some(host.to_owned()), ..Spec::new(version, 1) };
     let cluster = Cluster::start(spec)?;
     cluster.create(TOPIC, 1)?;
-    let setup = Setup::new("telemetry")
+    let setup = Setup::new(image)
         .argument("bootstrap", cluster.outside().unwrap_or_default())
         // With a fixed address the host is the name server, too.
         .argument("address", if options.names { "fixed" } else { "dhcp" })
         .argument("samples", options.samples)
         .argument("run", RUN)
+        .argument("linger", options.linger())
         .argument("seed", fastrand::u32(..));
     let board = Board::start(&setup)?;
     let mut ledger = Ledger::default();
@@ -72,7 +145,8 @@ pub(crate) fn run(version: Version, options: &Options) -> Result<(), Failure> {
     check(report.acknowledged == u64::from(delivered), || "acknowledgements are missing".into())?;
     check(taken == options.samples && delivered + dropped == taken, || "samples vanished".into())?;
     check(options.pause < 8000 || dropped > 0, || "the pause made nothing drop".to_owned())?;
-    check(options.pause > 0 || dropped == 0, || "dropped without a reason".to_owned())
+    check(options.pause > 0 || dropped == 0, || "dropped without a reason".to_owned())?;
+    Ok(Cost { samples: delivered.into(), sent: count("sent")?.into() })
 }
 
 fn stand_still(cluster: &Cluster, options: &Options) {

@@ -1,7 +1,8 @@
 //! Takes a sample every 10 ms and sends them in batches. While the broker does not take them, they
 //! wait in the client's memory and then in a backlog that drops the oldest.
 //!
-//! Arguments: `bootstrap`, `samples` to take, `run` to mark them with.
+//! Arguments: `bootstrap`, `samples` to take, `run` to mark them with, `linger` in milliseconds.
+//! With feature `lz4` batches are compressed.
 
 #![no_std]
 #![no_main]
@@ -13,9 +14,9 @@ use embassy_time::{Duration as Ticks, Ticker};
 use kavka_device::backlog::Backlog;
 use kavka_device::console::{self, Arguments, Line, need};
 use kavka_device::in_flight::InFlight;
-use kavka_device::{entry, executor, network, note, stack, watchdog};
+use kavka_device::{executor, lan9118, network, note, sample, stack, watchdog};
 use kavka_embassy::core::{
-    Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, TopicId,
+    Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, Storage, TopicId,
 };
 use kavka_embassy::net::{Names, NetDriver};
 use kavka_embassy::{Driver, SocketMem, now};
@@ -23,6 +24,8 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 /// Length of a sample, in bytes.
 const SAMPLE: usize = 48;
+/// Records of a batch, in bytes: half of what the client has for what it sends.
+const BATCH: usize = 4096;
 /// Samples that wait beside those in the client's memory.
 const BACKLOG: usize = 256;
 /// Samples that are on their way at a time.
@@ -83,14 +86,37 @@ fn start(
     stack: Stack<'static>,
     arguments: &'static Arguments,
 ) -> &'static mut Kafka {
-    let config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
+    let mut config = Config::new(need(arguments.get("bootstrap"), "bootstrap"))
         .client_id("telemetry")
-        .linger(Duration::from_millis(200))
+        .linger(Duration::from_millis(arguments.number("linger", 200).into()))
         .linger_when_idle(true);
-    let client = Client::new(config, MEMORY.take().storage(), arguments.seed());
+    config.batch_bytes = BATCH;
+    let (config, storage) = compressed(config, MEMORY.take().storage());
+    let client = Client::new(config, storage, arguments.seed());
     let (sockets, names) = SOCKETS.take().sockets_and_names(stack);
     executor::spawn(spawner, look_up(names));
     KAFKA.init(Driver::new(need(client.ok(), "client"), sockets))
+}
+
+/// Batches are compressed where the image has feature `lz4`.
+#[cfg(feature = "lz4")]
+fn compressed(
+    config: Config<'static>,
+    storage: Storage<'static>,
+) -> (Config<'static>, Storage<'static>) {
+    use kavka_embassy::core::codec::{Codec, CompactPack, scratch_bytes};
+    static ENCODERS: ConstStaticCell<CompactPack> = ConstStaticCell::new(CompactPack::new());
+    static SCRATCH: ConstStaticCell<[u8; scratch_bytes(BATCH)]> =
+        ConstStaticCell::new([0; scratch_bytes(BATCH)]);
+    (config.compression(Some(Codec::Lz4)), storage.packing(ENCODERS.take(), SCRATCH.take()))
+}
+
+#[cfg(not(feature = "lz4"))]
+fn compressed(
+    config: Config<'static>,
+    storage: Storage<'static>,
+) -> (Config<'static>, Storage<'static>) {
+    (config, storage)
 }
 
 /// Finds the addresses of brokers that have names.
@@ -127,7 +153,7 @@ impl Samples {
     /// As many as the client has space for; after [`Event::Room`] it has some again.
     fn hand_over(&mut self, kafka: &mut Commands<'_>, topic: TopicId, run: u32) {
         while let Some(sample) = self.backlog.front().filter(|_| !self.in_flight.is_full()) {
-            let value = entry::<SAMPLE>(run, 0, *sample);
+            let value = self::sample::<SAMPLE>(run, 0, *sample);
             match kafka.produce(now(), topic, &Record::new(&value)) {
                 Ok(id) => {
                     self.in_flight.note(id, *sample);
@@ -166,6 +192,7 @@ impl Samples {
             .number("most", self.backlog.most())
             .number("bound", BACKLOG as u32)
             .number("stack", stack::used().0)
+            .number("sent", lan9118::sent())
             .number("polls", executor::polls())
             .number("unfed", watchdog::longest_wait())
             .print();
