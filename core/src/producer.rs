@@ -91,7 +91,8 @@ pub(crate) struct Queue {
     refused: Reasons<ErrorCode>,
     epoch: i16,
     next_sequence: i32,
-    producer_id: i64,
+    /// The last 32 bits of its producer id.
+    id_mark: i32,
     retry_at: Tick,
     /// Leader epoch that the last batch was sent under.
     sent_epoch: i32,
@@ -112,7 +113,7 @@ impl Queue {
         refused: Reasons::new(ErrorCode(0)),
         epoch: 0,
         next_sequence: 0,
-        producer_id: 0,
+        id_mark: 0,
         retry_at: Tick::ZERO,
         sent_epoch: 0,
         newest: Moves::new(0),

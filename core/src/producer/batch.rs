@@ -61,7 +61,10 @@ pub(crate) struct Batch {
     /// known.
     pub(super) base: i64,
     pub(super) max_timestamp: i64,
-    pub(super) producer_id: i64,
+    /// What its header names: half a split batch keeps that of the whole.
+    pub(super) producer_id: Split<i64>,
+    /// The last 32 bits of it, which tell ids of a client apart.
+    pub(super) id_mark: i32,
     /// -1 before the first send.
     pub(super) sequence: i32,
     /// Number of records of an ended batch whose outcome was reported to the application.
@@ -105,7 +108,8 @@ impl Batch {
         own: Own::NONE,
         base: 0,
         max_timestamp: 0,
-        producer_id: 0,
+        producer_id: Split::new(0),
+        id_mark: 0,
         sequence: 0,
         reported: Culprits::new(0),
         records: Numbers::new((0, 0)),

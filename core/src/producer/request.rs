@@ -290,18 +290,21 @@ impl<'d> Producer<'d> {
         }
         let (part, slot) = (b.part as usize, usize::from(b.to.topic.index));
         if !idempotent {
-            (b.producer_id, b.epoch, b.sequence) = (-1, -1, -1);
+            (b.epoch, b.sequence) = (-1, -1);
+            b.producer_id.set(-1);
         } else if guard!("a batch keeps its sequence", b.sequence < 0 => true) {
             let p = &mut self.queues[part];
             // A known sequence of 0 has wrapped.
             let unknown = p.next_sequence == 0 && p.in_flight == 0 && !p.marks.has(Marks::KNOWN);
-            if unknown || p.producer_id != self.producer_id {
-                let same = (p.producer_id, p.epoch) == (self.producer_id, self.epoch);
+            let mark = self.producer_id as i32;
+            if unknown || p.id_mark != mark {
+                let same = (p.id_mark, p.epoch) == (mark, self.epoch);
                 p.marks.keep(Marks::KNOWN, same);
-                (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
+                (p.id_mark, p.epoch) = (mark, self.epoch);
                 p.next_sequence = self.rare.sequence(self.epoch);
             }
-            (b.producer_id, b.epoch) = (p.producer_id, p.epoch);
+            (b.id_mark, b.epoch) = (mark, p.epoch);
+            b.producer_id.set(self.producer_id);
             b.sequence = p.next_sequence;
             p.next_sequence = advance(p.next_sequence, b.count);
         }
@@ -313,7 +316,7 @@ impl<'d> Producer<'d> {
     fn write_header(&mut self, net: &mut Net<'d>, batch: usize) {
         let b: &Batch = &self.batches[batch];
         let seal = Seal {
-            producer_id: b.producer_id,
+            producer_id: b.producer_id.or(if b.epoch < 0 { -1 } else { self.producer_id }),
             producer_epoch: b.epoch,
             base_sequence: b.sequence,
             count: b.count,

@@ -290,7 +290,7 @@ impl<'d> Producer<'d> {
         let part = self.batches[batch].part as usize;
         let (q, b) = (&mut self.queues[part], &self.batches[batch]);
         // With others in flight the response may be the previous leader's.
-        let current = (b.producer_id, b.epoch) == (q.producer_id, q.epoch);
+        let current = (b.id_mark, b.epoch) == (q.id_mark, q.epoch);
         q.marks.add(Marks::KNOWN, q.in_flight == 1 && current);
         (q.failures, q.retry_at) = (0, Tick::ZERO);
         q.settled.set(true);

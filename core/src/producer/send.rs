@@ -326,7 +326,7 @@ impl<'d> Producer<'d> {
             }
         }
         if idempotent && !b.sealed {
-            let is_new_id = p.producer_id != self.producer_id;
+            let is_new_id = p.id_mark != self.producer_id as i32;
             let waits = guard!("a new producer id waits", is_new_id && p.in_flight > 0);
             if waits {
                 return Next::Blocked;
@@ -366,7 +366,7 @@ impl<'d> Producer<'d> {
         let p = &mut self.queues[part];
         p.marks = Marks(0);
         p.next_sequence = 0;
-        (p.producer_id, p.epoch) = (self.producer_id, self.epoch);
+        (p.id_mark, p.epoch) = (self.producer_id as i32, self.epoch);
         let mut link = p.head;
         while let Some(batch) = link.get() {
             let b = &mut self.batches[batch];
