@@ -46,6 +46,7 @@ pub(crate) struct Cluster<'d> {
     pub(crate) brokers: Mem<'d, Broker>,
     /// By node id.
     broker_index: Index<'d>,
+    unusable: broker::Unusable,
     hosts: Hosts<'d>,
     pub(crate) topics: Topics<'d>,
     pub(crate) table: Table<'d>,
@@ -109,6 +110,7 @@ impl<'d> Cluster<'d> {
         Self {
             brokers: memory.brokers,
             broker_index: memory.broker_index,
+            unusable: broker::Unusable::NONE,
             hosts: Hosts::new(memory.hosts),
             topics: Topics::new(memory.topics),
             table: memory.table,
@@ -187,6 +189,11 @@ impl<'d> Cluster<'d> {
     /// Returns the entry of a partition that a response names, under its topic there.
     pub(crate) fn part_of(&self, topic: Link, index: i32) -> Option<usize> {
         self.table.find(topic.get()?, u32::try_from(index).ok()?)
+    }
+
+    /// Returns whether the topic of a partition has no id on the wire.
+    pub(crate) fn is_nameless(&self, part: usize) -> bool {
+        self.topics[usize::from(self.table[part].topic)].lacks_id()
     }
 
     /// Puts a topic into the list of what it needs next.

@@ -29,7 +29,7 @@ pub(crate) use handshake::{CLUSTER_ID_SINCE, HandshakeMemo, HandshakeStep};
 use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
-pub(crate) use versions::Versions;
+pub(crate) use versions::{BY_NAME, Versions};
 
 /// Requests without a response per connection. Five are for Produce (KIP-98), the others for
 /// everything else.

@@ -9,7 +9,8 @@ use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
-    AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle, PeerFault, Unreadable,
+    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle,
+    PeerFault, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -367,7 +368,7 @@ fn advice(kind: ErrorKind) -> &'static str {
             "is this a Kafka port, and is the broker overloaded?"
         }
         ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
-        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka(_))) => {
+        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength(_) | PeerFault::NotKafka(_))) => {
             "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
         }
         ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
@@ -386,6 +387,21 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::Peer(PeerFault::NoBrokers)) => {
             "wait until the broker has started; is it part of a cluster?"
         }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NotHeld)) => {
+            "does a proxy respond in the broker's place? brokers wait for fetch.max.wait.ms"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoRecords { .. })) => {
+            "is the end of the log damaged, or kept back? seek to the end to skip it"
+        }
+        ErrorKind::Kafka(Core::Peer(PeerFault::NoTopicIds { .. })) => {
+            "does a proxy drop topic ids? METADATA needs version 10 or later for them"
+        }
+        ErrorKind::Kafka(Core::Peer(
+            PeerFault::LeftOut(_)
+            | PeerFault::NoValue(_)
+            | PeerFault::CutBatch { .. }
+            | PeerFault::OldRecords,
+        )) => "no Kafka broker does so: is it another implementation, or a proxy?",
         ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::METADATA))) => {
             "is this a controller's port? use a broker's"
         }
@@ -422,6 +438,9 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
     match obstacle {
         Obstacle::NoLeader => "is the broker that holds the partition down?",
         Obstacle::NoPartition => "partitions count from 0",
+        Obstacle::NoAddress { why: AddressFault::Unlisted, .. } => {
+            "is that broker down, or does it have no listener of this name?"
+        }
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),

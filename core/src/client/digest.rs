@@ -193,7 +193,7 @@ impl Commands<'_> {
         }
         let length = i32::from_be_bytes(*front);
         if guard!("frame lengths have limits", !(4..=FRAME_MAX).contains(&length)) {
-            return Err(PeerFault::FrameLength);
+            return Err(PeerFault::FrameLength(length));
         }
         self.consume(slot, 4);
         let response = &mut self.responses[slot];

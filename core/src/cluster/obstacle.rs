@@ -136,7 +136,7 @@ impl Cx<'_> {
     pub(crate) fn obstacle_of(
         &self,
         part: usize,
-        refused: Option<(ApiKey, ErrorCode)>,
+        refused: Option<(ApiKey, Error)>,
     ) -> Option<Obstacle> {
         let entry = &self.cluster.table[part];
         let slot = usize::from(entry.topic);
@@ -151,10 +151,13 @@ impl Cx<'_> {
             None if self.cluster.brokers.iter().all(|broker| broker.used) => {
                 Some(Obstacle::Limit(LimitKind::Brokers))
             }
-            None => Some(Obstacle::NoAddress { broker: topic.by.broker, leader }),
+            None => {
+                let (broker, why) = (topic.by.broker, self.cluster.unusable.why(leader));
+                Some(Obstacle::NoAddress { broker, leader, why })
+            }
             Some(slot) => self.cluster.brokers[slot].last.why_down(leader).or_else(|| {
-                let (api, code) = refused?;
-                Some(Obstacle::Refused { broker: leader, api: Some(api), code })
+                let (api, error) = refused?;
+                error.as_obstacle(leader, Some(api))
             }),
         }
     }

@@ -130,6 +130,10 @@ impl<'d> Producer<'d> {
             self.refuse(cx, lane, Error::Peer(fault), |_, _, _| true);
             return Turn::Done(Tick::NEVER);
         }
+        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Produce);
+        if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
+            self.refuse(cx, lane, Error::Peer(fault), |_, cx, part| cx.cluster.is_nameless(part));
+        }
         #[cfg(feature = "pack")]
         self.refuse_zstd(cx, (lane, conn));
         while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
