@@ -58,6 +58,8 @@ pub(crate) struct Cluster<'d> {
     pub(crate) brokers_wanted: bool,
     /// No request for brokers before this.
     brokers_at: Tick,
+    /// Responses in a row that did not name the controller, and who sent the last one.
+    uncontrolled: (u8, i32),
     /// Time limit of the Metadata request in flight, after which another broker gets it; never when
     /// there is none.
     metadata_until: Tick,
@@ -119,6 +121,7 @@ impl<'d> Cluster<'d> {
             controller: None,
             brokers_wanted: false,
             brokers_at: Tick::ZERO,
+            uncontrolled: (0, 0),
             metadata_until: Tick::NEVER,
             metadata_serial: 0,
             turn: 0,

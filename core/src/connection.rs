@@ -185,7 +185,7 @@ pub(crate) struct Conn {
     pub(crate) used: Tick,
     /// ApiVersions version that was requested last.
     pub(crate) handshake_version: i16,
-    /// It responded to more than ApiVersions.
+    /// It responded to more than ApiVersions, and to what the connection before it failed at.
     pub(crate) proven: bool,
     /// It became ready while no cluster id was known, and has named none since.
     pub(crate) unconfirmed: bool,

@@ -47,6 +47,11 @@ pub enum Obstacle {
     NoLeader,
     /// The topic has no such partition.
     NoPartition,
+    /// A Metadata response names no controller, which has to create, grow and delete topics.
+    NoController {
+        /// Node id of the broker that sent it, -1 for a bootstrap address.
+        broker: i32,
+    },
     /// The partition's leader is advertised without a host or a port, or not among the brokers.
     NoAddress {
         /// Node id of the broker that said so last, -1 for a bootstrap address.
@@ -110,7 +115,8 @@ impl Obstacle {
     #[must_use]
     pub const fn broker(&self) -> Option<i32> {
         match *self {
-            Self::NoAddress { broker, .. }
+            Self::NoController { broker }
+            | Self::NoAddress { broker, .. }
             | Self::Unreachable { broker, .. }
             | Self::Peer { broker, .. }
             | Self::Refused { broker, .. }
@@ -425,6 +431,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NoLeader => f.write_str("the partition has no leader"),
             Self::NoPartition => f.write_str("the topic has no such partition"),
+            Self::NoController { .. } => f.write_str("the broker's METADATA names no controller"),
             Self::NoAddress { leader, why, .. } => {
                 write!(f, "the leader, broker {leader}, is ")?;
                 match why {

@@ -42,6 +42,8 @@ pub(crate) struct LastFailure {
     error: Option<Error>,
     /// The request that had no response.
     api: i16,
+    /// The connection had been ready: another one that is proves nothing.
+    ready: bool,
     /// No connection was ready since.
     down: bool,
     /// The application was notified.
@@ -49,11 +51,19 @@ pub(crate) struct LastFailure {
 }
 
 impl LastFailure {
-    pub(super) const NONE: Self = Self { error: None, api: 0, down: false, reported: false };
+    pub(super) const NONE: Self =
+        Self { error: None, api: 0, ready: false, down: false, reported: false };
 
-    pub(super) fn new(error: Error, api: Option<ApiKey>) -> Self {
+    pub(super) fn new(error: Error, api: Option<ApiKey>, ready: bool) -> Self {
         let api = api.map_or(NOTHING, |api| api.0);
-        Self { error: Some(error), api, down: true, reported: false }
+        Self { error: Some(error), api, ready, down: true, reported: false }
+    }
+
+    /// Whether a response to such a request shows that the failure does not repeat: it may have
+    /// been caused by another request, which is the next one to be sent.
+    pub(super) fn is_over_with(self, api: ApiKey) -> bool {
+        let open = self.ready && self.api != NOTHING && self.api != api.0;
+        !guard!("another request proves nothing", open)
     }
 
     /// Whether it led to another cluster.

@@ -83,6 +83,23 @@ impl Cluster<'_> {
         Tick::NEVER
     }
 
+    /// Notes which controller a Metadata response names, -1 for none.
+    pub(super) const fn note_controller(&mut self, by: i32, controller: i32) {
+        let (vain, _) = self.uncontrolled;
+        self.uncontrolled = match controller {
+            0.. => (0, by),
+            _ => (vain.saturating_add(1), by),
+        };
+    }
+
+    /// Returns that no controller is known, if a broker said so last.
+    pub(crate) const fn no_controller(&self) -> Option<Obstacle> {
+        match (self.controller, self.uncontrolled) {
+            (None, (1.., broker)) => Some(Obstacle::NoController { broker }),
+            _ => None,
+        }
+    }
+
     /// Notes a response other than one of a handshake: brokers can be reached.
     pub(crate) fn on_response(&mut self) {
         self.trouble = None;

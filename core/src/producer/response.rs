@@ -133,7 +133,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Handles the loss of a request with its connection.
-    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight) {
+    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
@@ -147,6 +147,9 @@ impl<'d> Producer<'d> {
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);
+            if REASONS && matches!(error, Error::Peer(_)) {
+                self.queues[part].refused.set(Some(error));
+            }
             cx.refresh(usize::from(cx.cluster.table[part].topic));
         }
         self.wake_all();
