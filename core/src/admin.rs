@@ -404,7 +404,8 @@ impl<'d> Admin<'d> {
                 (request.state, request.error) = (RequestState::Queued, ErrorCode(0));
                 request.named = false;
                 // Whoever Metadata names then is tried at once.
-                if guard!("who keeps refusing is asked ever more slowly", request.refusals > 0) {
+                if guard!("who keeps refusing gets requests ever more slowly", request.refusals > 0)
+                {
                     let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                     let refusals = request.refusals;
                     request.retry_at = backoff(&mut cx.rng, cx.now, base, max, refusals);

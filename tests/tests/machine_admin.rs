@@ -433,7 +433,7 @@ const NEW: Admin<'_> =
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_controller_that_keeps_refusing_is_asked_ever_more_slowly_and_named() {
+fn a_controller_that_keeps_refusing_gets_requests_ever_more_slowly_and_is_named() {
     let mut s = script();
     s.manual(ApiKey::Metadata);
     let id = submit(&mut s, &NEW);
@@ -442,8 +442,8 @@ fn a_controller_that_keeps_refusing_is_asked_ever_more_slowly_and_named() {
     let (broker, api, code) = (1, Some(Api::CREATE_TOPICS), ErrorCode(41));
     let obstacle = Obstacle::Refused { broker, api, code };
     assert_eq!(s.client.obstacle_of_request(id), Some(obstacle));
-    let (creates, asked) = serve(&mut s, 20 * SECOND, 41, |_| {});
-    assert!(creates < 30 && asked < 60, "{creates} requests, {asked} for Metadata in 20 s");
+    let (creates, requested) = serve(&mut s, 20 * SECOND, 41, |_| {});
+    assert!(creates < 30 && requested < 60, "{creates} requests, {requested} for Metadata in 20 s");
     serve(&mut s, 10 * SECOND, 41, |_| {});
     let [(ended, Err(error))] = done(&mut s)[..] else { panic!("it has an end") };
     assert_eq!(ended, id);
@@ -478,8 +478,8 @@ fn without_a_controller_metadata_is_requested_ever_more_slowly_until_there_is_on
     assert!(creates == 0 && (2..10).contains(&first), "{first} for Metadata in a second");
     let obstacle = Obstacle::NoController { broker: 1 };
     assert_eq!(s.client.obstacle_of_request(id), Some(obstacle));
-    let (_, asked) = serve(&mut s, 20 * SECOND, 0, none);
-    assert!((10..40).contains(&asked), "{asked} for Metadata in 20 s");
+    let (_, requested) = serve(&mut s, 20 * SECOND, 0, none);
+    assert!((10..40).contains(&requested), "{requested} for Metadata in 20 s");
     let (creates, _) = serve(&mut s, 2 * SECOND, 0, |_| {});
     assert_eq!((creates, done(&mut s)), (1, vec![(id, Ok(()))]));
 
@@ -530,7 +530,7 @@ fn a_response_without_the_topic_is_no_success() {
 fn admin_requests_to_a_peer_without_brokers_do_not_undo_the_pauses_between_connections() {
     let mut s = script();
     s.manual(ApiKey::Metadata);
-    let (end, mut asked) = (s.now() + 10 * SECOND, 0);
+    let (end, mut count) = (s.now() + 10 * SECOND, 0);
     let mut next = s.now();
     while s.now() < end {
         let now = s.now();
@@ -538,7 +538,7 @@ fn admin_requests_to_a_peer_without_brokers_do_not_undo_the_pauses_between_conne
             next = now + SECOND;
         }
         while let Some(requested) = s.take::<MetadataRequest>() {
-            asked += 1;
+            count += 1;
             let mut body = s.world.metadata(&requested.body);
             body.brokers.clear();
             s.respond(&requested, body);
@@ -546,5 +546,5 @@ fn admin_requests_to_a_peer_without_brokers_do_not_undo_the_pauses_between_conne
         s.run(Duration::from_millis(1));
     }
     let connects = s.connects.len();
-    assert!(asked < 30 && connects < 25, "{asked} requests, {connects} connections in 10 s");
+    assert!(count < 30 && connects < 25, "{count} requests, {connects} connections in 10 s");
 }

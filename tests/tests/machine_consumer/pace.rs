@@ -294,3 +294,30 @@ fn a_broker_that_fetches_by_id_only_and_names_no_ids_is_reported() {
     assert_eq!(failed(&mut s), [Error::Peer(fault)]);
     assert_eq!(s.client.obstacle_of(parts[0]), Some(Obstacle::Peer { broker: 1, fault }));
 }
+
+#[test]
+fn errors_of_list_offsets_that_change_are_obstacles_at_once() {
+    let (mut s, parts) = reading(1, 1);
+    s.manual(ApiKey::ListOffsets);
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Earliest).unwrap();
+    let (mut codes, mut count, mut first) = ([78, 56, 5, 6].into_iter().cycle(), 0, None);
+    while now.until(s.now()) < 5 * SECOND {
+        if let Some(requested) = s.take::<ListOffsetsRequest>() {
+            let mut body = s.world.offsets(&requested.body);
+            let code = codes.next().unwrap();
+            body.topics[0].partitions[0].error_code = code;
+            s.respond(&requested, body);
+            let (api, code) = (Some(Api::LIST_OFFSETS), ErrorCode(code));
+            let obstacle = Obstacle::Refused { broker: 1, api, code };
+            assert_eq!(s.client.obstacle_of(parts[0]), Some(obstacle));
+            count += 1;
+        }
+        s.run(Duration::from_millis(1));
+        if first.is_none() && !failed(&mut s).is_empty() {
+            first = Some(now.until(s.now()));
+        }
+    }
+    assert!(first.is_some_and(|time| time < SECOND), "reported after {first:?}");
+    assert!((5..15).contains(&count), "{count} requests in 5 s");
+}
