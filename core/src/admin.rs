@@ -461,7 +461,8 @@ impl<'d> Admin<'d> {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.news
+        let ended = |request: &Request| matches!(request.state, RequestState::Failed(_));
+        self.news && self.requests.iter().any(ended)
     }
 
     pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {

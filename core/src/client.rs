@@ -560,8 +560,10 @@ impl<'d> Client<'d> {
         Some((event, commands))
     }
 
-    /// Returns whether [`Client::poll_event`] has an event. With this an event can be returned out
-    /// of a loop that waits for one, which the borrow checker refuses otherwise (E0499).
+    /// Returns whether [`Client::poll_event`] has an event; also true where the rest of a response
+    /// has arrived that may have one: to an admin request, or the words of a broker that refuses
+    /// records. With this an event can be returned out of a loop that waits for one, which the
+    /// borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
         self.proceed_at(now);
         self.commands.take_records(true);

@@ -232,6 +232,15 @@ impl Assignment {
         self.refused.set(None);
     }
 
+    /// Whether something of it is to be reported.
+    fn has_news(&self) -> bool {
+        self.assigned_news
+            || self.positioned_news
+            || self.ended_news
+            || self.moved.is_some()
+            || self.trouble.is_some()
+    }
+
     /// Notes a jump of the position to be reported; one that was not reported yet becomes part of
     /// it.
     fn note_move(&mut self, to: i64, why: MoveReason) {

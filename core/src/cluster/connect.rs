@@ -1,7 +1,7 @@
 //! Which peers to connect to, and when to try again.
 
 use super::broker::LastFailure;
-use super::{Cluster, Cx};
+use super::{Broker, Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::Error;
 use crate::has::{REASONS, WITNESS};
@@ -98,6 +98,12 @@ impl<'d> Cluster<'d> {
                 }
             }
         }
+    }
+
+    /// Whether there is a failed connection that was not reported to the application.
+    pub(super) fn has_failures(&self) -> bool {
+        let news = |broker: &Broker| broker.last.has_news();
+        self.broker_news && (self.seeds.last.has_news() || self.brokers.iter().any(news))
     }
 
     /// Takes the next failed connection that was not reported to the application.
@@ -407,8 +413,7 @@ impl<'d> Cx<'d> {
     /// Returns the broker that has the address of the n-th bootstrap address.
     fn node_at(&self, seed: u32) -> Option<i32> {
         let (host, port) = self.settings.seed(seed as usize)?;
-        let same =
-            |b: &&super::Broker| b.used && b.port == port && self.cluster.hosts.get(b.host) == host;
+        let same = |b: &&Broker| b.used && b.port == port && self.cluster.hosts.get(b.host) == host;
         self.cluster.brokers.iter().find(same).map(|broker| broker.id)
     }
 

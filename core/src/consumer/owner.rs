@@ -99,6 +99,8 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.news
+        // What was to be reported may have been withdrawn, as by a seek.
+        let real = |part: usize| self.reads[part].has_news();
+        self.news && self.by_news.iter(&self.lists.news).any(real)
     }
 }
