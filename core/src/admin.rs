@@ -4,10 +4,11 @@
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx, Wish};
 use crate::connection::{CLUSTER_ID_SINCE, Draft, InFlight, Net, Origin, Role, Tag};
-use crate::error::{AdminError, Error, LimitKind, Misuse, PeerFault};
+use crate::error::{AdminError, Error, LimitKind, Misuse, Obstacle, PeerFault};
 use crate::event::{self, Event, Reply};
+use crate::has::REASONS;
 use crate::id::RequestId;
-use crate::memory::{Blocks, Chain, Mem};
+use crate::memory::{Blocks, Chain, Mem, backoff};
 use crate::setup::Setup;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -43,6 +44,17 @@ enum Operation {
     DescribeAll,
 }
 
+impl Operation {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Create { .. } => Kind::Create,
+            Self::Grow { .. } => Kind::Grow,
+            Self::Delete => Kind::Delete,
+            Self::Describe | Self::DescribeAll => Kind::List,
+        }
+    }
+}
+
 /// An admin request.
 pub(crate) struct Request {
     state: RequestState,
@@ -55,6 +67,11 @@ pub(crate) struct Request {
     error: ErrorCode,
     /// The response lists brokers.
     brokers: bool,
+    /// It names the topic.
+    named: bool,
+    /// Brokers that refused because they are not the controller, and when to try again.
+    refusals: u8,
+    retry_at: Tick,
     /// Node id of the broker that it was sent to, -1 for a bootstrap address.
     by: i32,
 }
@@ -68,6 +85,9 @@ impl Request {
         deadline: Tick::ZERO,
         error: ErrorCode(0),
         brokers: false,
+        named: false,
+        refusals: 0,
+        retry_at: Tick::ZERO,
         by: 0,
     };
 }
@@ -94,6 +114,7 @@ impl<'d> Admin<'d> {
     pub(crate) fn age(&mut self, by: Span) {
         for request in self.requests.iter_mut() {
             request.deadline.age(by);
+            request.retry_at.age(by);
         }
     }
 
@@ -137,8 +158,8 @@ impl<'d> Admin<'d> {
             texts,
             deadline: cx.now + cx.settings.request_timeout,
             error: ErrorCode(0),
-            brokers: false,
             by: -1,
+            ..Request::EMPTY
         };
         cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
         self.dirty = true;
@@ -157,22 +178,44 @@ impl<'d> Admin<'d> {
                 continue;
             }
             if request.deadline <= cx.now {
-                self.fail(&mut cx.net.blocks, slot, Error::TimedOut);
+                let why = self.obstacle(cx, slot).map_or(Error::TimedOut, Error::Blocked);
+                self.fail(&mut cx.net.blocks, slot, why);
                 continue;
             }
             next = next.min(request.deadline);
-            next = next.min(self.send(cx, slot));
+            next = next.min(match request.retry_at {
+                at if at > cx.now => at,
+                _ => self.send(cx, slot),
+            });
         }
         next
     }
 
+    /// Returns what keeps a request from its response, besides what concerns all requests.
+    pub(crate) fn obstacle_of(&self, cx: &Cx<'d>, id: RequestId) -> Option<Obstacle> {
+        let slot = self.requests.iter().position(|r| r.serial == id.0)?;
+        self.obstacle(cx, slot)
+    }
+
+    fn obstacle(&self, cx: &Cx<'d>, slot: usize) -> Option<Obstacle> {
+        if !REASONS {
+            return None;
+        }
+        let request = &self.requests[slot];
+        let kind = request.operation.kind();
+        let (broker, api) = (request.by, Some(kind.api()));
+        match request.state {
+            RequestState::Queued | RequestState::Sent if request.refusals > 0 => {
+                Some(Obstacle::Refused { broker, api, code: ErrorCode::NOT_CONTROLLER })
+            }
+            RequestState::Queued if kind != Kind::List => cx.cluster.no_controller(),
+            RequestState::Sent => Some(Obstacle::NoResponse { broker, api }),
+            _ => None,
+        }
+    }
+
     fn send(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
-        let kind = match self.requests[slot].operation {
-            Operation::Create { .. } => Kind::Create,
-            Operation::Grow { .. } => Kind::Grow,
-            Operation::Delete => Kind::Delete,
-            Operation::Describe | Operation::DescribeAll => Kind::List,
-        };
+        let kind = self.requests[slot].operation.kind();
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cx.cluster.controller {
             _ if kind == Kind::List => {
@@ -184,7 +227,11 @@ impl<'d> Admin<'d> {
                 Wish::Later(at) => return at.min(cx.now + AGAIN),
             },
             Some(_) => cx.pick_main(None, kind),
-            None => None,
+            None => {
+                // The last response may have named none.
+                cx.cluster.brokers_wanted = guard!("a controller is searched for", true);
+                None
+            }
         };
         let lacks = match conn {
             Some(conn) => cx.net.conns[conn].versions.lacks(kind),
@@ -259,35 +306,50 @@ impl<'d> Admin<'d> {
                 self.described(tag, item)?
             }
             Kind::Create => match create_topics::item(got)? {
-                create_topics::Item::Topic { error, message, .. } => {
-                    self.judged(tag, error, message)?
+                create_topics::Item::Topic { error, message, name, .. } => {
+                    self.judged(cx, tag, (error, Some(name)), message)?
                 }
-                _ => return None,
+                item => return self.passed(tag, matches!(item, create_topics::Item::Skipped)),
             },
             Kind::Grow => match create_partitions::item(got)? {
-                create_partitions::Item::Topic { error, message, .. } => {
-                    self.judged(tag, error, message)?
+                create_partitions::Item::Topic { error, message, name, .. } => {
+                    self.judged(cx, tag, (error, Some(name)), message)?
                 }
-                _ => return None,
+                item => return self.passed(tag, matches!(item, create_partitions::Item::Skipped)),
             },
             _ => match delete_topics::item(got)? {
-                delete_topics::Item::Topic { error, message, .. } => {
-                    self.judged(tag, error, message)?
+                delete_topics::Item::Topic { error, message, name, .. } => {
+                    self.judged(cx, tag, (error, name), message)?
                 }
-                _ => return None,
+                item => return self.passed(tag, matches!(item, delete_topics::Item::Skipped)),
             },
         };
         let id = self.id(tag)?;
         Some(Event::Reply { id, reply })
     }
 
+    /// Passes an element that is no result; one that did not fit may have been the topic's.
+    fn passed<'a>(&mut self, tag: Tag, skipped: bool) -> Option<Event<'a>> {
+        if let (true, Some(slot)) = (skipped, self.slot(tag)) {
+            self.requests[slot].named = true;
+        }
+        None
+    }
+
     /// The result for a topic.
     fn judged<'a>(
         &mut self,
+        cx: &Cx<'d>,
         tag: Tag,
-        error: ErrorCode,
+        (error, name): (ErrorCode, Option<&str>),
         message: Option<&'a str>,
     ) -> Option<Reply<'a>> {
+        if let Some(slot) = self.slot(tag) {
+            let request = &mut self.requests[slot];
+            let mut room = [0; NAME];
+            let wanted = topic_name(&cx.net.blocks, &request.texts, &mut room);
+            request.named |= name.is_none_or(|name| name == wanted);
+        }
         self.note(tag, error);
         message.map(Reply::Message)
     }
@@ -340,6 +402,15 @@ impl<'d> Admin<'d> {
             self.dirty = true;
             if cx.now + AGAIN < request.deadline {
                 (request.state, request.error) = (RequestState::Queued, ErrorCode(0));
+                request.named = false;
+                // Whoever Metadata names then is tried at once.
+                if guard!("who keeps refusing gets requests ever more slowly", request.refusals > 0)
+                {
+                    let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
+                    let refusals = request.refusals;
+                    request.retry_at = backoff(&mut cx.rng, cx.now, base, max, refusals);
+                }
+                request.refusals = request.refusals.saturating_add(1);
                 return None;
             }
         }
@@ -348,7 +419,13 @@ impl<'d> Admin<'d> {
             _ if from.requested.kind == Kind::List && !request.brokers => {
                 Err(Error::Peer(PeerFault::NoBrokers))
             }
-            ErrorCode(0) => Ok(()),
+            ErrorCode(0) => {
+                let kind = from.requested.kind;
+                match guard!("what is left out is not done", kind != Kind::List && !request.named) {
+                    true => Err(Error::Peer(PeerFault::LeftOut(kind.api()))),
+                    false => Ok(()),
+                }
+            }
             error => Err(Error::Broker(error)),
         };
         if let (Operation::Grow { validate_only: false, .. }, Ok(())) = (request.operation, result)
@@ -384,7 +461,8 @@ impl<'d> Admin<'d> {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.news
+        let ended = |request: &Request| matches!(request.state, RequestState::Failed(_));
+        self.news && self.requests.iter().any(ended)
     }
 
     pub(crate) fn poll_event(&mut self, _: &Cluster<'d>) -> Option<Event<'static>> {

@@ -5,6 +5,7 @@ mod consume;
 mod digest;
 mod drive;
 mod handshake;
+mod obstacles;
 mod owners;
 #[cfg(feature = "producer")]
 mod produce;
@@ -18,7 +19,7 @@ use crate::cluster::{Cluster, ClusterMem, Cx, Probes, Table};
 use crate::config::{Config, Settings};
 use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
-use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle};
+use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse};
 use crate::event::{Action, Event, Freshness};
 use crate::has::{REASONS, UNWATCH};
 use crate::id::{ConnId, TopicId};
@@ -559,8 +560,10 @@ impl<'d> Client<'d> {
         Some((event, commands))
     }
 
-    /// Returns whether [`Client::poll_event`] has an event. With this an event can be returned out
-    /// of a loop that waits for one, which the borrow checker refuses otherwise (E0499).
+    /// Returns whether [`Client::poll_event`] has an event; also true where the rest of a response
+    /// has arrived that may have one: to an admin request, or the words of a broker that refuses
+    /// records. With this an event can be returned out of a loop that waits for one, which the
+    /// borrow checker refuses otherwise (E0499).
     pub fn has_event(&mut self, now: Instant) -> bool {
         self.proceed_at(now);
         self.commands.take_records(true);
@@ -666,21 +669,6 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn topic_name(&self, topic: TopicId) -> Option<&str> {
         self.cx.cluster.topic_slot(topic).map(|slot| self.cx.cluster.topics[slot].name.as_str())
-    }
-
-    /// Returns the obstacle of all requests: a connection failed and no broker has
-    /// responded since, or none responds now. [`Obstacle::broker`] is the broker of that
-    /// connection. `None` without the feature `reasons`.
-    #[must_use]
-    pub fn obstacle(&self) -> Option<Obstacle> {
-        self.cx.obstacle()
-    }
-
-    /// Returns why a topic cannot be used, as far as that is known: what the last Metadata response
-    /// said against it, or the obstacle of that response.
-    #[must_use]
-    pub fn obstacle_of_topic(&self, topic: TopicId) -> Option<Obstacle> {
-        self.cx.obstacle_of_topic(self.cx.cluster.topic_slot(topic)?)
     }
 
     /// Returns [`Config::silence_timeout`](crate::Config::silence_timeout), for adapters whose

@@ -46,6 +46,7 @@ pub(crate) struct Cluster<'d> {
     pub(crate) brokers: Mem<'d, Broker>,
     /// By node id.
     broker_index: Index<'d>,
+    unusable: broker::Unusable,
     hosts: Hosts<'d>,
     pub(crate) topics: Topics<'d>,
     pub(crate) table: Table<'d>,
@@ -57,6 +58,8 @@ pub(crate) struct Cluster<'d> {
     pub(crate) brokers_wanted: bool,
     /// No request for brokers before this.
     brokers_at: Tick,
+    /// Responses in a row that did not name the controller, and who sent the last one.
+    uncontrolled: (u8, i32),
     /// Time limit of the Metadata request in flight, after which another broker gets it; never when
     /// there is none.
     metadata_until: Tick,
@@ -109,6 +112,7 @@ impl<'d> Cluster<'d> {
         Self {
             brokers: memory.brokers,
             broker_index: memory.broker_index,
+            unusable: broker::Unusable::NONE,
             hosts: Hosts::new(memory.hosts),
             topics: Topics::new(memory.topics),
             table: memory.table,
@@ -117,6 +121,7 @@ impl<'d> Cluster<'d> {
             controller: None,
             brokers_wanted: false,
             brokers_at: Tick::ZERO,
+            uncontrolled: (0, 0),
             metadata_until: Tick::NEVER,
             metadata_serial: 0,
             turn: 0,
@@ -187,6 +192,11 @@ impl<'d> Cluster<'d> {
     /// Returns the entry of a partition that a response names, under its topic there.
     pub(crate) fn part_of(&self, topic: Link, index: i32) -> Option<usize> {
         self.table.find(topic.get()?, u32::try_from(index).ok()?)
+    }
+
+    /// Returns whether the topic of a partition has no id on the wire.
+    pub(crate) fn is_nameless(&self, part: usize) -> bool {
+        self.topics[usize::from(self.table[part].topic)].lacks_id()
     }
 
     /// Puts a topic into the list of what it needs next.

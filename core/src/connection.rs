@@ -29,7 +29,7 @@ pub(crate) use handshake::{CLUSTER_ID_SINCE, HandshakeMemo, HandshakeStep};
 use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
-pub(crate) use versions::Versions;
+pub(crate) use versions::{BY_NAME, Versions};
 
 /// Requests without a response per connection. Five are for Produce (KIP-98), the others for
 /// everything else.
@@ -185,7 +185,7 @@ pub(crate) struct Conn {
     pub(crate) used: Tick,
     /// ApiVersions version that was requested last.
     pub(crate) handshake_version: i16,
-    /// It responded to more than ApiVersions.
+    /// It responded to more than ApiVersions, and to what the connection before it failed at.
     pub(crate) proven: bool,
     /// It became ready while no cluster id was known, and has named none since.
     pub(crate) unconfirmed: bool,

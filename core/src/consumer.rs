@@ -9,6 +9,7 @@ mod offsets;
 #[cfg(feature = "old-records")]
 mod old;
 mod owner;
+mod pace;
 mod plan;
 mod records;
 mod replica;
@@ -23,7 +24,6 @@ use crate::id::{PartitionId, TopicId, TopicPartition};
 use crate::memory::{Link, Mem, Nodes};
 use crate::setup::Setup;
 use crate::time::Tick;
-use crate::wire::ErrorCode;
 
 pub(crate) use crate::memory::{Node as Knot, Nodes as Knots};
 pub(crate) use bookmark::Bookmark;
@@ -86,6 +86,18 @@ impl Origin {
     }
 }
 
+/// What a Fetch response has of a partition that it should have.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+enum Answered {
+    /// An error, records, or that there are none.
+    Fully,
+    /// Not even its name.
+    Nothing,
+    /// No records, though there are so many offsets up to the high watermark.
+    Less(u32),
+}
+
 /// An assigned partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assignment {
@@ -110,8 +122,10 @@ pub(crate) struct Assignment {
     failures: u8,
     /// Error code that was reported to the application last, 0 for none since the last success.
     reported: i16,
-    /// Error code of the last response, 0 for none since the last success.
-    refused: Reasons<ErrorCode>,
+    /// What was wrong with the last response, none since the last success.
+    refused: Reasons<Option<Error>>,
+    /// What the last response that had to name it has of it.
+    answered: Reasons<Answered>,
     start: Origin,
     /// The position is out of range and is being replaced.
     resets: bool,
@@ -152,7 +166,8 @@ impl Assignment {
         ended_news: false,
         failures: 0,
         reported: 0,
-        refused: Reasons::new(ErrorCode(0)),
+        refused: Reasons::new(None),
+        answered: Reasons::new(Answered::Fully),
         start: Origin::EARLIEST,
         resets: false,
         position: 0,
@@ -214,7 +229,16 @@ impl Assignment {
     /// Notes that a broker responded without an error.
     fn recovered(&mut self) {
         (self.failures, self.reported, self.retry_at) = (0, 0, Tick::ZERO);
-        self.refused.set(ErrorCode(0));
+        self.refused.set(None);
+    }
+
+    /// Whether something of it is to be reported.
+    fn has_news(&self) -> bool {
+        self.assigned_news
+            || self.positioned_news
+            || self.ended_news
+            || self.moved.is_some()
+            || self.trouble.is_some()
     }
 
     /// Notes a jump of the position to be reported; one that was not reported yet becomes part of

@@ -47,12 +47,19 @@ pub enum Obstacle {
     NoLeader,
     /// The topic has no such partition.
     NoPartition,
+    /// A Metadata response names no controller, which has to create, grow and delete topics.
+    NoController {
+        /// Node id of the broker that sent it, -1 for a bootstrap address.
+        broker: i32,
+    },
     /// The partition's leader is advertised without a host or a port, or not among the brokers.
     NoAddress {
         /// Node id of the broker that said so last, -1 for a bootstrap address.
         broker: i32,
         /// Node id of the leader.
         leader: i32,
+        /// What is wrong.
+        why: AddressFault,
     },
     /// The connection to a broker that is needed ended or could not be made.
     Unreachable {
@@ -90,12 +97,26 @@ pub enum Obstacle {
     Limit(LimitKind),
 }
 
+/// Why a broker that Metadata names as a leader cannot be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum AddressFault {
+    /// It is not among the brokers.
+    Unlisted,
+    /// Its host is empty.
+    NoHost,
+    /// Its port is not one.
+    Port(i32),
+}
+
 impl Obstacle {
     /// Returns the node id of the broker concerned, -1 for a bootstrap address.
     #[must_use]
     pub const fn broker(&self) -> Option<i32> {
         match *self {
-            Self::NoAddress { broker, .. }
+            Self::NoController { broker }
+            | Self::NoAddress { broker, .. }
             | Self::Unreachable { broker, .. }
             | Self::Peer { broker, .. }
             | Self::Refused { broker, .. }
@@ -147,11 +168,45 @@ pub enum PeerFault {
     NoTopic,
     /// A frame length below zero or above what Kafka allows: usually not a Kafka broker, or TLS
     /// on a plaintext port.
-    FrameLength,
+    FrameLength(i32),
     /// Bytes of another protocol where a Kafka response was due.
     NotKafka(Protocol),
     /// A response to another request than the one that was due.
     Correlation,
+    /// A response to such a request without the topic or partition that was requested.
+    LeftOut(ApiKey),
+    /// A response to such a request with neither an error nor what was requested: -1 in place of an
+    /// offset or of a producer id.
+    NoValue(ApiKey),
+    /// The broker has an API only in versions that name topics by id, and names no ids itself.
+    NoTopicIds {
+        /// The API.
+        api: ApiKey,
+        /// The lowest version of the broker.
+        min: i16,
+    },
+    /// The broker responds to Fetch at once, time and again, although it has nothing new and was
+    /// allowed to wait: such requests are sent ever more slowly.
+    NotHeld,
+    /// Fetch responses bring no records although the high watermark is beyond the position.
+    NoRecords {
+        /// Offsets from the position to the high watermark; 2^32 - 1 for that many or more.
+        left: u32,
+    },
+    /// Fetch responses end in the middle of the batch at the position: a broker has to return the
+    /// first batch whole, however large it is (KIP-74).
+    CutBatch {
+        /// Bytes of the batch, by its header; 0 if even that is incomplete.
+        needed: u32,
+        /// Bytes of it that arrived.
+        got: u32,
+    },
+    /// Fetch responses bring only records before the position.
+    OldRecords,
+    /// A position that the broker refuses as out of range is in its log by its own ListOffsets.
+    OutOfRange,
+    /// The broker reports that its log diverges where it does not (KIP-320).
+    Divergence,
     /// The peer does not have an API that is needed.
     NoApi(ApiKey),
     /// The peer has no common version with us of an API that is needed.
@@ -341,6 +396,9 @@ impl fmt::Display for Error {
                 | PeerFault::NoCommonVersion { .. }
                 | PeerFault::NoBrokers
                 | PeerFault::NoTopic
+                | PeerFault::NoTopicIds { .. }
+                | PeerFault::NotHeld
+                | PeerFault::NoRecords { .. }
                 | PeerFault::OtherCluster),
             ) => fault.fmt(f),
             #[cfg(feature = "pack")]
@@ -373,8 +431,14 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NoLeader => f.write_str("the partition has no leader"),
             Self::NoPartition => f.write_str("the topic has no such partition"),
-            Self::NoAddress { leader, .. } => {
-                write!(f, "the leader, broker {leader}, is advertised without host and port")
+            Self::NoController { .. } => f.write_str("the broker's METADATA names no controller"),
+            Self::NoAddress { leader, why, .. } => {
+                write!(f, "the leader, broker {leader}, is ")?;
+                match why {
+                    AddressFault::Unlisted => f.write_str("not among the brokers of METADATA"),
+                    AddressFault::NoHost => f.write_str("advertised without a host"),
+                    AddressFault::Port(port) => write!(f, "advertised with port {port}"),
+                }
             }
             Self::Unreachable { why, api, .. } => {
                 Error::Closed(*why).fmt(f)?;
@@ -408,7 +472,51 @@ impl fmt::Display for PeerFault {
             }
             Self::NoTopic => "a METADATA response leaves out the topic, or its partitions",
             Self::NoBrokers => "a METADATA response lists no brokers (is the broker starting?)",
-            Self::FrameLength => "impossible frame length (is this a Kafka port?)",
+            Self::FrameLength(length) => {
+                return write!(f, "impossible frame length {length} (is this a Kafka port?)");
+            }
+            Self::LeftOut(api) => {
+                return write!(f, "a response to {} leaves out what was requested", api.name());
+            }
+            Self::NoValue(api) => {
+                return write!(
+                    f,
+                    "a response to {} has -1 in place of what was requested, and no error",
+                    api.name()
+                );
+            }
+            Self::NoTopicIds { api, min } => {
+                return write!(
+                    f,
+                    "the broker has {} only from version {min} on, which needs topic ids, but its \
+                     METADATA names no ids",
+                    api.name()
+                );
+            }
+            Self::NotHeld => {
+                "the broker responds to FETCH at once, again and again, although it has nothing new"
+            }
+            Self::NoRecords { left } => {
+                return write!(
+                    f,
+                    "the broker returns no records, but its high watermark is {left} beyond the \
+                     position"
+                );
+            }
+            Self::CutBatch { needed: 0, got } => {
+                return write!(f, "only {got} bytes of the batch at the position arrive");
+            }
+            Self::CutBatch { needed, got } => {
+                return write!(
+                    f,
+                    "only {got} of {needed} bytes of the batch at the position arrive"
+                );
+            }
+            Self::OldRecords => "a FETCH response has only records before the position",
+            Self::OutOfRange => {
+                "the position is refused as out of range, but is in the log by LIST_OFFSETS"
+            }
+            Self::Divergence => "the log is said to diverge where it does not",
             Self::NotKafka(Protocol::Tls) => "not Kafka's protocol, it seems to speak TLS",
             Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
             Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",

@@ -91,8 +91,8 @@ pub use cluster::Probes;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
 pub use error::{
-    AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle, PeerFault,
-    ProduceError, Protocol,
+    AddressFault, AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle,
+    PeerFault, ProduceError, Protocol,
 };
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,

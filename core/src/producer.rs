@@ -87,8 +87,8 @@ pub(crate) struct Queue {
     /// A batch was acknowledged at some time: the partition's followers have found it.
     settled: Witness<bool>,
     failures: u8,
-    /// Why the broker refused its last batch; 0 if it did not.
-    refused: Reasons<ErrorCode>,
+    /// What was wrong with the response to its last batch, if something was.
+    refused: Reasons<Option<Error>>,
     epoch: i16,
     next_sequence: i32,
     /// The last 32 bits of its producer id.
@@ -110,7 +110,7 @@ impl Queue {
         marks: Marks(0),
         settled: Witness::new(false),
         failures: 0,
-        refused: Reasons::new(ErrorCode(0)),
+        refused: Reasons::new(None),
         epoch: 0,
         next_sequence: 0,
         id_mark: 0,

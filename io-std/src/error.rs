@@ -9,7 +9,8 @@ use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
-    AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle, PeerFault, Unreadable,
+    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle,
+    PeerFault, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -367,33 +368,9 @@ fn advice(kind: ErrorKind) -> &'static str {
             "is this a Kafka port, and is the broker overloaded?"
         }
         ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
-        ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka(_))) => {
-            "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
-        }
+        ErrorKind::Kafka(Core::Peer(fault)) => fault_advice(fault),
         ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
             "a listener that wants SASL does so: use a plaintext port without authentication"
-        }
-        ErrorKind::Kafka(Core::Peer(PeerFault::OtherCluster)) => {
-            "nothing was sent there; to use it restart, or set accept_other_cluster (--any-cluster)"
-        }
-        ErrorKind::Kafka(Core::Peer(
-            PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID)
-            | PeerFault::NoCommonVersion { api: ApiKey::INIT_PRODUCER_ID, .. },
-        )) => {
-            "switch idempotence off for such brokers: Config::idempotent(false), or \
-             -X enable.idempotence=false"
-        }
-        ErrorKind::Kafka(Core::Peer(PeerFault::NoBrokers)) => {
-            "wait until the broker has started; is it part of a cluster?"
-        }
-        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(ApiKey::METADATA))) => {
-            "is this a controller's port? use a broker's"
-        }
-        ErrorKind::Kafka(Core::Peer(PeerFault::NoCodec(_))) => {
-            "choose gzip, snappy or lz4, or brokers of Kafka 2.1 or later"
-        }
-        ErrorKind::Kafka(Core::Peer(PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. })) => {
-            "this client and these brokers are too far apart in age"
         }
         ErrorKind::Kafka(Core::Limit { what, .. }) => match what {
             LimitKind::Topics => "raise Limits::topics",
@@ -418,10 +395,52 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
+fn fault_advice(fault: PeerFault) -> &'static str {
+    match fault {
+        PeerFault::FrameLength(_) | PeerFault::NotKafka(_) => {
+            "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
+        }
+        PeerFault::OtherCluster => {
+            "nothing was sent there; to use it restart, or set accept_other_cluster (--any-cluster)"
+        }
+        PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID)
+        | PeerFault::NoCommonVersion { api: ApiKey::INIT_PRODUCER_ID, .. } => {
+            "switch idempotence off for such brokers: Config::idempotent(false), or \
+             -X enable.idempotence=false"
+        }
+        PeerFault::NoBrokers => "wait until the broker has started; is it part of a cluster?",
+        PeerFault::NotHeld => {
+            "does a proxy respond in the broker's place? brokers wait for fetch.max.wait.ms"
+        }
+        PeerFault::NoRecords { .. } => {
+            "is the end of the log damaged, or kept back? seek to the end to skip it"
+        }
+        PeerFault::NoTopicIds { .. } => {
+            "does a proxy drop topic ids? METADATA needs version 10 or later for them"
+        }
+        PeerFault::LeftOut(_)
+        | PeerFault::NoValue(_)
+        | PeerFault::CutBatch { .. }
+        | PeerFault::OldRecords => {
+            "no Kafka broker does so: is it another implementation, or a proxy?"
+        }
+        PeerFault::NoApi(ApiKey::METADATA) => "is this a controller's port? use a broker's",
+        PeerFault::NoCodec(_) => "choose gzip, snappy or lz4, or brokers of Kafka 2.1 or later",
+        PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. } => {
+            "this client and these brokers are too far apart in age"
+        }
+        _ => "",
+    }
+}
+
 fn obstacle_advice(obstacle: Obstacle) -> &'static str {
     match obstacle {
         Obstacle::NoLeader => "is the broker that holds the partition down?",
+        Obstacle::NoController { .. } => "is the controller down, or without a quorum?",
         Obstacle::NoPartition => "partitions count from 0",
+        Obstacle::NoAddress { why: AddressFault::Unlisted, .. } => {
+            "is that broker down, or does it have no listener of this name?"
+        }
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),

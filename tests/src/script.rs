@@ -147,6 +147,8 @@ pub struct Script {
     known: Option<String>,
     /// Whether `has_event` was compared with the last `poll_event`.
     looked: bool,
+    /// How often `has_event` saw one that there was not: the rest of a response may have none.
+    pub hollow: usize,
     /// Connections that were requested: when, and the node.
     pub connects: Vec<(Instant, i32)>,
 }
@@ -193,6 +195,7 @@ impl Script {
             trace: Vec::new(),
             known: None,
             looked: false,
+            hollow: 0,
             connects: Vec::new(),
         }
     }

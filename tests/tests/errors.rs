@@ -19,7 +19,7 @@ fn errors_say_whom_to_blame() {
         ),
         (Error::Peer(PeerFault::NoBrokers), "lists no brokers"),
         (Error::Peer(PeerFault::NoTopic), "leaves out the topic"),
-        (Error::Peer(PeerFault::FrameLength), "is this a Kafka port?"),
+        (Error::Peer(PeerFault::FrameLength(-1)), "frame length -1 (is this a Kafka port?)"),
         (Error::Peer(PeerFault::NotKafka(Protocol::Tls)), "seems to speak TLS"),
         (Error::Peer(PeerFault::Correlation), "another request"),
         (

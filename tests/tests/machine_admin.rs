@@ -8,12 +8,13 @@ use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
     ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
     CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
-    ProduceRequest,
+    MetadataResponse, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use kavka_core::wire::{ApiKey as Api, ErrorCode};
 use kavka_core::{
     Admin, AdminError, Client, CloseReason, Config, ConfigError, Error, Event, LimitKind, Limits,
-    Misuse, Reply, RequestId, Storage,
+    Misuse, Obstacle, PeerFault, Reply, RequestId, Storage,
 };
 use kavka_tests::script::{Reported, Script, World};
 
@@ -352,7 +353,8 @@ fn what_does_not_fit_now_is_taken_when_others_have_ended() {
     let requested = s.expect::<CreateTopicsRequest>();
     let now = s.now();
     assert_eq!(s.client.admin(now, &create(&configs)), refused, "it is kept until it has ended");
-    s.respond(&requested, CreateTopicsResponse::default());
+    let result = CreatableTopicResult::default().with_name(requested.body.topics[0].name.clone());
+    s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
     assert_eq!(done(&mut s), [(first, Ok(()))]);
     // One that ends without a response releases its memory as well.
     let second = submit(&mut s, &create(&configs));
@@ -397,4 +399,152 @@ fn more_slots_than_can_be_numbered_are_refused_at_the_start() {
         let refused = matches!(client.err(), Some(ConfigError::TooMuch { .. }));
         assert_eq!(refused, !fits, "{topics} {requests}");
     }
+}
+
+/// Responds to requests that change topics for `time`, and to Metadata with what `metadata` makes
+/// of it. Returns how many of both there were.
+fn serve(
+    s: &mut Script,
+    time: Duration,
+    code: i16,
+    metadata: impl Fn(&mut MetadataResponse),
+) -> (usize, usize) {
+    let (end, mut counts) = (s.now() + time, (0, 0));
+    while s.now() < end {
+        if let Some(requested) = s.take::<CreateTopicsRequest>() {
+            counts.0 += 1;
+            let name = requested.body.topics[0].name.clone();
+            let result = CreatableTopicResult::default().with_name(name).with_error_code(code);
+            s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
+        }
+        if let Some(requested) = s.take::<MetadataRequest>() {
+            counts.1 += 1;
+            let mut body = s.world.metadata(&requested.body);
+            metadata(&mut body);
+            s.respond(&requested, body);
+        }
+        s.run(Duration::from_millis(1));
+    }
+    counts
+}
+
+const NEW: Admin<'_> =
+    Admin::CreateTopic { name: "new", partitions: 1, replication_factor: 1, configs: &[] };
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_controller_that_keeps_refusing_gets_requests_ever_more_slowly_and_is_named() {
+    let mut s = script();
+    s.manual(ApiKey::Metadata);
+    let id = submit(&mut s, &NEW);
+    let (first, _) = serve(&mut s, SECOND, 41, |_| {});
+    assert!((3..8).contains(&first), "{first} requests in a second");
+    let (broker, api, code) = (1, Some(Api::CREATE_TOPICS), ErrorCode(41));
+    let obstacle = Obstacle::Refused { broker, api, code };
+    assert_eq!(s.client.obstacle_of_request(id), Some(obstacle));
+    let (creates, requested) = serve(&mut s, 20 * SECOND, 41, |_| {});
+    assert!(creates < 30 && requested < 60, "{creates} requests, {requested} for Metadata in 20 s");
+    serve(&mut s, 10 * SECOND, 41, |_| {});
+    let [(ended, Err(error))] = done(&mut s)[..] else { panic!("it has an end") };
+    assert_eq!(ended, id);
+    assert!([Error::Blocked(obstacle), Error::Broker(code)].contains(&error), "{error:?}");
+    assert_eq!(s.client.obstacle_of_request(id), None);
+}
+
+/// As after an election: one refusal, and the next controller gets the request at once.
+#[test]
+fn a_request_that_was_refused_once_is_sent_again_at_once() {
+    let mut s = script();
+    let id = submit(&mut s, &NEW);
+    let requested = s.expect::<CreateTopicsRequest>();
+    let name = requested.body.topics[0].name.clone();
+    let result = CreatableTopicResult::default().with_name(name.clone()).with_error_code(41);
+    s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
+    let now = s.now();
+    let requested = s.expect::<CreateTopicsRequest>();
+    assert!(now.until(s.now()) <= Duration::from_millis(130), "{:?}", now.until(s.now()));
+    let result = CreatableTopicResult::default().with_name(name);
+    s.respond(&requested, CreateTopicsResponse::default().with_topics(vec![result]));
+    assert_eq!(done(&mut s), [(id, Ok(()))]);
+}
+
+#[test]
+fn without_a_controller_metadata_is_requested_ever_more_slowly_until_there_is_one() {
+    let mut s = script();
+    s.manual(ApiKey::Metadata);
+    let id = submit(&mut s, &NEW);
+    let none = |body: &mut MetadataResponse| body.controller_id = (-1).into();
+    let (creates, first) = serve(&mut s, SECOND, 0, none);
+    assert!(creates == 0 && (2..10).contains(&first), "{first} for Metadata in a second");
+    let obstacle = Obstacle::NoController { broker: 1 };
+    assert_eq!(s.client.obstacle_of_request(id), Some(obstacle));
+    let (_, requested) = serve(&mut s, 20 * SECOND, 0, none);
+    assert!((10..40).contains(&requested), "{requested} for Metadata in 20 s");
+    let (creates, _) = serve(&mut s, 2 * SECOND, 0, |_| {});
+    assert_eq!((creates, done(&mut s)), (1, vec![(id, Ok(()))]));
+
+    let id = {
+        let mut s = script();
+        s.manual(ApiKey::Metadata);
+        let id = submit(&mut s, &NEW);
+        serve(&mut s, 31 * SECOND, 0, none);
+        assert_eq!(done(&mut s), [(id, Err(Error::Blocked(obstacle)))]);
+        id
+    };
+    assert_eq!(s.client.obstacle_of_request(id), None);
+}
+
+/// An error code is in the entry of the topic: a response without it says nothing.
+#[test]
+fn a_response_without_the_topic_is_no_success() {
+    let other = || StrBytes::from_static_str("other");
+    for named in [false, true] {
+        let mut s = script();
+        let id = submit(&mut s, &NEW);
+        let requested = s.expect::<CreateTopicsRequest>();
+        let result = CreatableTopicResult::default().with_name(TopicName(other()));
+        let topics = if named { vec![result] } else { vec![] };
+        s.respond(&requested, CreateTopicsResponse::default().with_topics(topics));
+        let fault = |api| Err(Error::Peer(PeerFault::LeftOut(api)));
+        assert_eq!(done(&mut s), [(id, fault(Api::CREATE_TOPICS))]);
+
+        let grow = Admin::CreatePartitions { name: "t", count: 5, validate_only: false };
+        let id = submit(&mut s, &grow);
+        let requested = s.expect::<CreatePartitionsRequest>();
+        let result = CreatePartitionsTopicResult::default().with_name(TopicName(other()));
+        let results = if named { vec![result] } else { vec![] };
+        s.respond(&requested, CreatePartitionsResponse::default().with_results(results));
+        assert_eq!(done(&mut s), [(id, fault(Api::CREATE_PARTITIONS))]);
+
+        let id = submit(&mut s, &Admin::DeleteTopic { name: "t" });
+        let requested = s.expect::<DeleteTopicsRequest>();
+        let result = DeletableTopicResult::default().with_name(Some(TopicName(other())));
+        let responses = if named { vec![result] } else { vec![] };
+        s.respond(&requested, DeleteTopicsResponse::default().with_responses(responses));
+        assert_eq!(done(&mut s), [(id, fault(Api::DELETE_TOPICS))]);
+    }
+}
+
+/// A peer that lists no brokers: each admin request of the application is one more attempt.
+#[test]
+fn admin_requests_to_a_peer_without_brokers_do_not_undo_the_pauses_between_connections() {
+    let mut s = script();
+    s.manual(ApiKey::Metadata);
+    let (end, mut count) = (s.now() + 10 * SECOND, 0);
+    let mut next = s.now();
+    while s.now() < end {
+        let now = s.now();
+        if now >= next && s.client.admin(now, &Admin::Describe { topic: None }).is_ok() {
+            next = now + SECOND;
+        }
+        while let Some(requested) = s.take::<MetadataRequest>() {
+            count += 1;
+            let mut body = s.world.metadata(&requested.body);
+            body.brokers.clear();
+            s.respond(&requested, body);
+        }
+        s.run(Duration::from_millis(1));
+    }
+    let connects = s.connects.len();
+    assert!(count < 30 && connects < 25, "{count} requests, {connects} connections in 10 s");
 }

@@ -5,8 +5,8 @@ use super::Commands;
 use crate::api::Kind;
 use crate::connection::Origin;
 use crate::consumer::Found;
-use crate::error::{PeerFault, Protocol};
-use crate::event::Event;
+use crate::error::{Error, PeerFault, Protocol};
+use crate::event::{Event, Reply};
 use crate::has::{LENIENT, REASONS};
 use crate::response::{Frame, Memo, ResponseSlot};
 use crate::time::{Span, Tick};
@@ -136,7 +136,7 @@ impl Commands<'_> {
     }
 
     /// Ends a response that was read completely; bytes that may follow in its frame are tolerated.
-    fn complete(&mut self, slot: usize) {
+    fn complete(&mut self, slot: usize, proof: bool) {
         let response = &mut self.responses[slot];
         self.stats.trailing_bytes += u64::from(response.left);
         response.frame = if response.left > 0 { Frame::Rest } else { Frame::Length };
@@ -148,8 +148,8 @@ impl Commands<'_> {
         if kind != Kind::Versions && !confirms {
             self.cx.cluster.on_response();
             let conn = &mut self.cx.net.conns[slot];
-            if !core::mem::replace(&mut conn.proven, true) {
-                self.cx.cluster.on_proven(conn.peer);
+            if !conn.proven && proof {
+                conn.proven = self.cx.cluster.on_proven(conn.peer, kind.api());
             }
         }
         self.cx.net.responded(self.cx.now, slot);
@@ -193,7 +193,7 @@ impl Commands<'_> {
         }
         let length = i32::from_be_bytes(*front);
         if guard!("frame lengths have limits", !(4..=FRAME_MAX).contains(&length)) {
-            return Err(PeerFault::FrameLength);
+            return Err(PeerFault::FrameLength(length));
         }
         self.consume(slot, 4);
         let response = &mut self.responses[slot];
@@ -358,7 +358,7 @@ impl Commands<'_> {
         if let Memo::Handshake(memo) = *memo {
             // The request leaves the queue first: the next one may take its place.
             let kind = from.requested.kind;
-            self.complete(slot);
+            self.complete(slot, true);
             self.handshake_done(slot, kind, &memo)?;
             return Ok(Progress::On);
         }
@@ -372,7 +372,10 @@ impl Commands<'_> {
             }
         }
         let event = owners.done(cx, &from, memo);
-        self.complete(slot);
+        // What makes no sense proves nothing.
+        let senseless =
+            matches!(event, Some(Event::Reply { reply: Reply::Done(Err(Error::Peer(_))), .. }));
+        self.complete(slot, !senseless);
         Ok(event.map_or(Progress::On, Progress::Event))
     }
 

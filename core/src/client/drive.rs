@@ -163,11 +163,12 @@ impl Commands<'_> {
     /// Ends a lost connection: the owner of each request without a response is notified.
     pub(super) fn lose(&mut self, slot: usize, error: Error, report_adapter: bool) {
         let conn = &self.cx.net.conns[slot];
-        let (peer, api) = (conn.peer, conn.first_asked());
+        let since = (conn.state == ConnState::Ready).then_some(conn.since);
+        let (peer, open) = (conn.peer, (conn.first_asked(), since));
         while let Some(lost) = self.cx.net.take_lost(slot) {
             self.owners.lost(&mut self.cx, &lost, error);
         }
-        self.cx.on_closed(peer, error, api);
+        self.cx.on_closed(peer, error, open);
         self.owners.producer.on_ways_changed();
         self.drop_response(slot);
         self.cx.net.end(slot, report_adapter);

@@ -52,7 +52,7 @@ impl<'d> Owners<'d> {
     pub(super) fn has_news(&self, cx: &Cx<'d>) -> bool {
         let Self { producer, consumer, admin } = self;
         cx.cluster.has_news()
-            || (SILENCE && cx.net.silence_news)
+            || (SILENCE && cx.net.has_silence(cx.settings.fetch_max_wait))
             || consumer.has_news()
             || admin.has_news()
             || producer.has_news()

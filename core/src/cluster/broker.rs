@@ -3,7 +3,8 @@
 
 #[cfg(feature = "one-cluster")]
 use crate::error::PeerFault;
-use crate::error::{Error, Obstacle};
+use crate::error::{AddressFault, Error, Obstacle};
+use crate::has::Reasons;
 use crate::memory::hash;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -43,6 +44,8 @@ pub(crate) struct LastFailure {
     error: Option<Error>,
     /// The request that had no response.
     api: i16,
+    /// The connection had been ready: another one that is proves nothing.
+    ready: bool,
     /// No connection was ready since.
     down: bool,
     /// The application was notified.
@@ -50,11 +53,19 @@ pub(crate) struct LastFailure {
 }
 
 impl LastFailure {
-    pub(super) const NONE: Self = Self { error: None, api: 0, down: false, reported: false };
+    pub(super) const NONE: Self =
+        Self { error: None, api: 0, ready: false, down: false, reported: false };
 
-    pub(super) fn new(error: Error, api: Option<ApiKey>) -> Self {
+    pub(super) fn new(error: Error, api: Option<ApiKey>, ready: bool) -> Self {
         let api = api.map_or(NOTHING, |api| api.0);
-        Self { error: Some(error), api, down: true, reported: false }
+        Self { error: Some(error), api, ready, down: true, reported: false }
+    }
+
+    /// Whether a response to such a request shows that the failure does not repeat: it may have
+    /// been caused by another request, which is the next one to be sent.
+    pub(super) fn is_over_with(self, api: ApiKey) -> bool {
+        let open = self.ready && self.api != NOTHING && self.api != api.0;
+        !guard!("another request proves nothing", open)
     }
 
     /// Whether it led to another cluster.
@@ -123,6 +134,41 @@ impl Broker {
         turns: [0; 2],
         last: LastFailure::NONE,
     };
+}
+
+/// Brokers that were named with an address of no use; a broken listener is usually that of all.
+#[derive(Clone, Copy)]
+pub(super) struct Unusable(Reasons<[Option<(i32, AddressFault, Tick)>; 4]>);
+
+impl Unusable {
+    pub(super) const NONE: Self = Self(Reasons::new([None; 4]));
+
+    /// Forgets those that were not named since.
+    fn keep_since(&mut self, since: Tick) {
+        let keep = |entry: Option<(i32, AddressFault, Tick)>| entry.filter(|(.., at)| *at >= since);
+        self.0.set(self.0.or([None; 4]).map(keep));
+    }
+
+    /// Notes what is wrong with the address of a broker, if something is.
+    fn note(&mut self, now: Tick, id: i32, fault: Option<AddressFault>) {
+        let [a, b, c, _] =
+            self.0.or([None; 4]).map(|entry| entry.filter(|(other, ..)| *other != id));
+        if let Some(fault) = fault {
+            self.0.set([Some((id, fault, now)), a, b, c]);
+        }
+    }
+
+    pub(super) fn why(&self, id: i32) -> AddressFault {
+        let entries = self.0.or([None; 4]);
+        let found = entries.iter().flatten().find(|(other, ..)| *other == id);
+        found.map_or(AddressFault::Unlisted, |(_, fault, _)| *fault)
+    }
+
+    pub(super) fn age(&mut self, by: crate::time::Span) {
+        let mut entries = self.0.or([None; 4]);
+        entries.iter_mut().flatten().for_each(|(.., at)| at.age(by));
+        self.0.set(entries);
+    }
 }
 
 impl Cluster<'_> {
@@ -206,6 +252,7 @@ impl Cluster<'_> {
         if self.is_stale(by, since) {
             return;
         }
+        self.unusable.keep_since(since);
         for slot in 0..self.brokers.len() {
             let broker = &self.brokers[slot];
             if broker.used && broker.seen < since && !self.leads(slot) {
@@ -218,10 +265,17 @@ impl Cluster<'_> {
 impl<'d> Cx<'d> {
     /// Merges a broker that a response names (R9: by id; brokers that are not named stay for now).
     pub(crate) fn merge_broker(&mut self, id: i32, host: &str, port: i32) {
-        let Ok(port) = u16::try_from(port) else { return };
-        if id < 0 || port == 0 || host.is_empty() {
+        let number = u16::try_from(port).unwrap_or(0);
+        let fault = match number {
+            _ if host.is_empty() => Some(AddressFault::NoHost),
+            0 => Some(AddressFault::Port(port)),
+            _ => None,
+        };
+        self.cluster.unusable.note(self.now, id, fault);
+        if id < 0 || fault.is_some() {
             return;
         }
+        let port = number;
         let known = self.cluster.broker_slot(id);
         if let Some(slot) = known {
             let broker = &mut self.cluster.brokers[slot];

@@ -1,7 +1,7 @@
 //! Which peers to connect to, and when to try again.
 
 use super::broker::LastFailure;
-use super::{Cluster, Cx};
+use super::{Broker, Cluster, Cx};
 use crate::connection::{ANYONE, Conn, ConnState, PATIENCE, Peer, Role};
 use crate::error::Error;
 use crate::has::{REASONS, WITNESS};
@@ -13,6 +13,9 @@ use crate::wire::ApiKey;
 const WITNESSES: usize = 3;
 /// With fewer connections than brokers in use, each one keeps its slot at least this long.
 const DWELL: Span = Span::from_millis(300);
+
+/// A connection that lasted for so long is no attempt that failed.
+const LASTED: Span = Span::from_secs(10);
 
 /// The bootstrap list.
 pub(super) struct Seeds {
@@ -62,21 +65,45 @@ impl<'d> Cluster<'d> {
     }
 
     /// Notes a response other than ApiVersions. Any listener responds to that one before it reports
-    /// its objections, so earlier failures are forgotten only now.
-    pub(crate) fn on_proven(&mut self, peer: Peer) {
+    /// its objections, so earlier failures are forgotten only now; those at a certain request only
+    /// with a response to that. Returns whether they are.
+    pub(crate) fn on_proven(&mut self, peer: Peer, api: ApiKey) -> bool {
         self.responded = true;
         match peer {
+            Peer::Seed(_) if !self.seeds.last.is_over_with(api) => return false,
             Peer::Seed(_) => {
                 self.seeds.failures = 0;
                 self.seeds.last.forget_known();
             }
             Peer::Node(id) => {
                 if let Some(broker) = self.broker_mut(id) {
+                    if !broker.last.is_over_with(api) {
+                        return false;
+                    }
                     broker.last.forget_known();
                     broker.failures = guard!("who answers is sound", 0 => broker.failures);
                 }
             }
         }
+        true
+    }
+
+    /// Notes that a connection ends that lasted: earlier failures have nothing to do with that.
+    fn on_lasted(&mut self, peer: Peer) {
+        match peer {
+            Peer::Seed(_) => self.seeds.failures = 0,
+            Peer::Node(id) => {
+                if let Some(broker) = self.broker_mut(id) {
+                    broker.failures = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether there is a failed connection that was not reported to the application.
+    pub(super) fn has_failures(&self) -> bool {
+        let news = |broker: &Broker| broker.last.has_news();
+        self.broker_news && (self.seeds.last.has_news() || self.brokers.iter().any(news))
     }
 
     /// Takes the next failed connection that was not reported to the application.
@@ -303,8 +330,18 @@ impl<'d> Cx<'d> {
     }
 
     /// Notes that a connection ended or failed to open.
-    /// `api` is the oldest request that had no response.
-    pub(crate) fn on_closed(&mut self, peer: Peer, error: Error, api: Option<ApiKey>) {
+    /// `api` is the oldest request that had no response; `since`: when it was established, if it
+    /// was ready.
+    pub(crate) fn on_closed(
+        &mut self,
+        peer: Peer,
+        error: Error,
+        (api, since): (Option<ApiKey>, Option<Tick>),
+    ) {
+        if since.is_some_and(|since| since + LASTED <= self.now) {
+            self.cluster.on_lasted(peer);
+        }
+        let last = LastFailure::new(error, api, since.is_some());
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
         self.cluster.trouble = error.as_obstacle(peer.node(), api).filter(|_| REASONS);
@@ -312,7 +349,7 @@ impl<'d> Cx<'d> {
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;
-                (seeds.last, seeds.failed) = (LastFailure::new(error, api), n);
+                (seeds.last, seeds.failed) = (last, n);
             }
             Peer::Node(id) => {
                 let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
@@ -320,7 +357,7 @@ impl<'d> Cx<'d> {
                 if let Some(broker) = self.cluster.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);
                     broker.retry_at = at;
-                    broker.last = LastFailure::new(error, api);
+                    broker.last = last;
                 }
                 let mut led = self
                     .cluster
@@ -376,8 +413,7 @@ impl<'d> Cx<'d> {
     /// Returns the broker that has the address of the n-th bootstrap address.
     fn node_at(&self, seed: u32) -> Option<i32> {
         let (host, port) = self.settings.seed(seed as usize)?;
-        let same =
-            |b: &&super::Broker| b.used && b.port == port && self.cluster.hosts.get(b.host) == host;
+        let same = |b: &&Broker| b.used && b.port == port && self.cluster.hosts.get(b.host) == host;
         self.cluster.brokers.iter().find(same).map(|broker| broker.id)
     }
 

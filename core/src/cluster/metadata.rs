@@ -7,7 +7,7 @@ use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::error::Error;
 use crate::event::{Signal, Source};
 use crate::has::ADMIN;
-use crate::memory::Link;
+use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Full, Uuid, metadata};
@@ -243,7 +243,12 @@ impl<'d> Cx<'d> {
         }
         self.cluster.informed = None;
         self.cluster.metadata_until = self.now + PATIENCE;
-        self.cluster.brokers_at = self.now + self.settings.retry_backoff;
+        let (base, max) = (self.settings.retry_backoff, self.settings.retry_backoff_max);
+        let vain = self.cluster.uncontrolled.0;
+        self.cluster.brokers_at = match vain {
+            0 => self.now + base,
+            _ => backoff(&mut self.rng, self.now, base, max, vain),
+        };
         Tick::NEVER
     }
 
@@ -365,6 +370,7 @@ impl<'d> Cx<'d> {
             if controller >= 0 {
                 self.cluster.controller = Some(controller);
             }
+            self.cluster.note_controller(memo.node, controller);
             return;
         }
         memo.foreign = true;

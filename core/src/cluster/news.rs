@@ -32,7 +32,7 @@ impl Cluster<'_> {
 
     /// Returns whether there is such an event.
     pub(crate) fn has_news(&self) -> bool {
-        self.topics.has_news() || self.broker_news || self.table.has_moved()
+        self.topics.has_news() || self.table.has_moved() || self.has_failures()
     }
 
     fn topic_event(&mut self, slot: usize) -> Event<'static> {

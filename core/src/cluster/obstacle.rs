@@ -83,6 +83,23 @@ impl Cluster<'_> {
         Tick::NEVER
     }
 
+    /// Notes which controller a Metadata response names, -1 for none.
+    pub(super) const fn note_controller(&mut self, by: i32, controller: i32) {
+        let (vain, _) = self.uncontrolled;
+        self.uncontrolled = match controller {
+            0.. => (0, by),
+            _ => (vain.saturating_add(1), by),
+        };
+    }
+
+    /// Returns that no controller is known, if a broker said so last.
+    pub(crate) const fn no_controller(&self) -> Option<Obstacle> {
+        match (self.controller, self.uncontrolled) {
+            (None, (1.., broker)) => Some(Obstacle::NoController { broker }),
+            _ => None,
+        }
+    }
+
     /// Notes a response other than one of a handshake: brokers can be reached.
     pub(crate) fn on_response(&mut self) {
         self.trouble = None;
@@ -136,7 +153,7 @@ impl Cx<'_> {
     pub(crate) fn obstacle_of(
         &self,
         part: usize,
-        refused: Option<(ApiKey, ErrorCode)>,
+        refused: Option<(ApiKey, Error)>,
     ) -> Option<Obstacle> {
         let entry = &self.cluster.table[part];
         let slot = usize::from(entry.topic);
@@ -151,10 +168,13 @@ impl Cx<'_> {
             None if self.cluster.brokers.iter().all(|broker| broker.used) => {
                 Some(Obstacle::Limit(LimitKind::Brokers))
             }
-            None => Some(Obstacle::NoAddress { broker: topic.by.broker, leader }),
+            None => {
+                let (broker, why) = (topic.by.broker, self.cluster.unusable.why(leader));
+                Some(Obstacle::NoAddress { broker, leader, why })
+            }
             Some(slot) => self.cluster.brokers[slot].last.why_down(leader).or_else(|| {
-                let (api, code) = refused?;
-                Some(Obstacle::Refused { broker: leader, api: Some(api), code })
+                let (api, error) = refused?;
+                error.as_obstacle(leader, Some(api))
             }),
         }
     }

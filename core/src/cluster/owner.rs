@@ -42,6 +42,7 @@ impl<'d> Cluster<'d> {
         self.metadata_until.age(by);
         self.topics.wanted_at.age(by);
         seeds.retry_at.age(by);
+        self.unusable.age(by);
         seeds.stale_until.age(by);
         if let Some(produced) = &mut self.produced {
             produced.age(by);

@@ -199,6 +199,12 @@ impl Net<'_> {
         main.is_some_and(|slot| self.conns[slot].silence != Silence::No)
     }
 
+    /// Whether there is a silent broker that was not reported.
+    pub(crate) fn has_silence(&self, hold: Span) -> bool {
+        let news = |c: &Conn| c.silence == Silence::News && c.silent_since(hold) != Tick::NEVER;
+        self.silence_news && self.conns.iter().any(news)
+    }
+
     /// Returns the next broker that is silent, and since when.
     pub(crate) fn take_silence(&mut self, hold: Span) -> Option<(i32, Tick)> {
         for conn in self.conns.iter_mut() {

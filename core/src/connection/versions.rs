@@ -4,6 +4,9 @@ use crate::api::{Kind, ROWS};
 use crate::error::PeerFault;
 use crate::wire::ApiKey;
 
+/// Later versions of Fetch and Produce name topics by id only (KIP-516).
+pub(crate) const BY_NAME: i16 = 12;
+
 /// Of one connection: in a rolling upgrade brokers differ.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Versions {
@@ -51,6 +54,13 @@ impl Versions {
                 max: i16::from(end) - 1,
             }),
         }
+    }
+
+    /// Returns why no request of this kind can be sent about topics without an id, if others can.
+    pub(crate) fn lacks_names(&self, kind: Kind) -> Option<PeerFault> {
+        let (api, min) = (kind.api(), i16::from(self.offered[kind as usize].0));
+        let unnamed = self.has(kind) && self.best(kind, BY_NAME).is_none();
+        unnamed.then_some(PeerFault::NoTopicIds { api, min })
     }
 
     /// Forgets an API that the broker offers but does not support.

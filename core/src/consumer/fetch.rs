@@ -3,12 +3,13 @@
 
 use super::plan::Named;
 use super::work::Spot;
-use super::{Activity, Consumer, Trouble};
+use super::{Activity, Answered, Consumer, Trouble};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
-use crate::connection::Draft;
+use crate::connection::{BY_NAME, Draft};
+use crate::error::PeerFault;
 use crate::event::{MoveReason, Unreadable};
-use crate::has::{HINTS, POSITIONS};
+use crate::has::{HINTS, POSITIONS, REASONS};
 use crate::memory::{Link, List};
 use crate::time::Span;
 use crate::wire::table::Segment;
@@ -42,8 +43,20 @@ pub(crate) struct FetchMemo {
     pub(super) skip: usize,
     /// There was a batch before the position.
     pub(super) passed: bool,
-    /// The batch at the position is incomplete.
-    pub(super) cut: bool,
+    /// The batch at the position is incomplete: its bytes, 0 for unknown, and how many arrived.
+    pub(super) cut: Option<(u32, u32)>,
+    /// The broker throttles, which empties the response.
+    pub(super) void: bool,
+    /// The broker refused the request as a whole.
+    pub(super) refused: bool,
+    /// Something was left out of it here: it did not fit.
+    pub(super) skipped: bool,
+    /// It has errors or records of partitions that are read.
+    pub(super) useful: bool,
+    /// It has records.
+    pub(super) brought: bool,
+    /// It has none of this partition.
+    empty: bool,
     /// The checksum of the batch at the front was verified.
     pub(super) checked: bool,
     /// Its records can be read.
@@ -54,6 +67,13 @@ pub(crate) struct FetchMemo {
 impl FetchMemo {
     pub(crate) fn new(serial: u32) -> Self {
         Self { serial, ..Self::default() }
+    }
+
+    /// Notes that only `got` bytes of the batch at the position arrived, if nothing before it was
+    /// of use: what follows something useful is fetched next.
+    pub(super) fn note_cut(&mut self, first: bool, needed: usize, got: usize) {
+        let bytes = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.cut = first.then_some((bytes(needed), bytes(got)));
     }
 
     /// Discards the rest of the partition's records, which will be fetched again.
@@ -81,18 +101,18 @@ impl<'d> Consumer<'d> {
     fn version(&self, cx: &Cx<'d>, (conn, desk): (usize, usize)) -> Option<(i16, bool)> {
         let (versions, session) = (&cx.net.conns[conn].versions, &cx.net.conns[conn].session);
         let at = &self.desks[desk];
-        let topic = |part: usize| &cx.cluster.topics[usize::from(cx.cluster.table[part].topic)];
-        let have_ids = |list: &List| self.by_work.iter(list).all(|part| !topic(part).lacks_id());
+        let have_ids =
+            |list: &List| self.by_work.iter(list).all(|part| !cx.cluster.is_nameless(part));
         let ids = have_ids(&at.sends);
         if session.epoch != 0 && session.serial == at.serial && !at.restarts {
-            let cap = if session.by_id { i16::MAX } else { 12 };
+            let cap = if session.by_id { i16::MAX } else { BY_NAME };
             let version = versions.best(Kind::Fetch, cap)?;
             // A session cannot mix names and ids.
             if version >= 7 && (version >= 13) == session.by_id && (ids || !session.by_id) {
                 return Some((version, false));
             }
         }
-        let cap = if ids && have_ids(&at.quiet) { i16::MAX } else { 12 };
+        let cap = if ids && have_ids(&at.quiet) { i16::MAX } else { BY_NAME };
         Some((versions.best(Kind::Fetch, cap)?, true))
     }
 
@@ -141,6 +161,7 @@ impl<'d> Consumer<'d> {
             self.begin_session(cx, (conn, desk), version >= 13);
         }
         let wait = self.wait_of(cx, (conn, desk));
+        self.desks[desk].pace.sent(cx.now, wait);
         let head = self.head(cx, conn, wait);
         let Some((draft, sends)) = self.draft(cx, (conn, desk), version, &head) else {
             return false;
@@ -261,7 +282,13 @@ impl<'d> Consumer<'d> {
             self.by_forget.remove(&mut self.desks[other].forgets, part);
             self.desks[other].restarts = guard!("an old leader's session restarts", true);
         }
-        (read.seat, read.session) = (Link::to(desk), self.desks[desk].serial);
+        let desk_of = &mut self.desks[desk];
+        // KIP-227: of others the broker names only what changed.
+        if guard!("what is new in a session is to be named", read.session != desk_of.serial) {
+            read.answered.set(Answered::Nothing);
+            desk_of.owes = true;
+        }
+        (read.seat, read.session) = (Link::to(desk), desk_of.serial);
         (read.sent_position, read.sent_epoch) = (read.position, cluster.table[part].epoch);
         (read.stale, read.spot) = (false, Spot::Quiet);
     }
@@ -275,7 +302,8 @@ impl<'d> Consumer<'d> {
     ) {
         let Some(item) = fetch::item(got) else { return };
         match item {
-            fetch::Item::Head { error, session_id, .. } => {
+            fetch::Item::Head { error, session_id, throttle_ms } => {
+                (memo.void, memo.refused) = (throttle_ms > 0, error.0 != 0);
                 self.on_session(cx, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
@@ -288,14 +316,20 @@ impl<'d> Consumer<'d> {
                     .filter(|part| self.is_current(*part, memo.serial));
                 memo.part = part.map_or(Link::NONE, Link::to);
                 (memo.error, memo.high_watermark, memo.diverging) = (error, high_watermark, None);
-                (memo.hinted, memo.cut, memo.skip) = (false, false, 0);
+                (memo.hinted, memo.cut, memo.skip) = (false, None, 0);
+                if let Some(part) = part {
+                    self.reads[part].answered.set(Answered::Fully);
+                }
                 memo.next_batch();
                 memo.passed = false;
                 memo.preferred = -1;
                 memo.discard = part.is_none() || error.0 != 0;
             }
-            fetch::Item::Records { preferred_read_replica, .. } => {
+            fetch::Item::Records { preferred_read_replica, len } => {
                 memo.preferred = preferred_read_replica;
+                memo.empty = len == 0;
+                memo.brought |= len > 0;
+                memo.useful |= len > 0 && memo.part != Link::NONE;
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
                 memo.diverging = Some((epoch, end_offset));
@@ -317,6 +351,7 @@ impl<'d> Consumer<'d> {
             fetch::Item::Endpoint { id, host, port, .. } if HINTS => {
                 cx.merge_broker(id, host, port);
             }
+            fetch::Item::Skipped => memo.skipped = true,
             _ => {}
         }
     }
@@ -384,11 +419,12 @@ impl<'d> Consumer<'d> {
     }
 
     /// Handles the end of a partition's entry.
-    fn conclude(&mut self, cx: &mut Cx<'d>, part: usize, memo: &FetchMemo) {
+    fn conclude(&mut self, cx: &mut Cx<'d>, part: usize, memo: &mut FetchMemo) {
         if !self.is_current(part, memo.serial) {
             return;
         }
         let trouble = memo.error.0 != 0 || memo.diverging.is_some();
+        memo.useful |= trouble;
         if trouble && self.leave_replica(cx, part) {
             if memo.error.is_invalid_metadata() {
                 cx.refresh(usize::from(cx.cluster.table[part].topic));
@@ -399,25 +435,38 @@ impl<'d> Consumer<'d> {
             return self.diverged(cx, part, epoch, end_offset);
         }
         let read = &self.reads[part];
-        let vain = guard!("what leads nowhere is not fetched at once", memo.passed)
-            && read.position == read.sent_position;
-        match memo.error {
+        let unmoved = read.position == read.sent_position;
+        let vain = guard!("what leads nowhere is not fetched at once", memo.passed) && unmoved;
+        match (memo.error, memo.cut) {
             // Fetched again at once, it would be the same.
-            ErrorCode(0) if memo.cut || vain => self.refused(cx, part, ErrorCode::CORRUPT_MESSAGE),
-            ErrorCode(0) => {
+            (ErrorCode(0), Some((needed, got))) => {
+                self.at_fault(cx, part, PeerFault::CutBatch { needed, got });
+            }
+            (ErrorCode(0), None) if vain => self.at_fault(cx, part, PeerFault::OldRecords),
+            (ErrorCode(0), None) => {
+                let lacks = memo.empty && memo.preferred < 0 && read.position < memo.high_watermark;
+                if REASONS && guard!("records that a broker keeps back are missed", lacks) {
+                    let left = memo.high_watermark.saturating_sub(read.position);
+                    let left = u32::try_from(left).unwrap_or(u32::MAX);
+                    self.reads[part].answered.set(Answered::Less(left));
+                    if let Some(desk) = self.reads[part].seat.get() {
+                        self.desks[desk].starves = true;
+                    }
+                    return;
+                }
                 self.reads[part].recovered();
                 self.note_end(cx, part, memo.high_watermark);
                 self.prefer(cx, part, memo);
             }
-            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(cx, part),
-            ErrorCode::CORRUPT_MESSAGE => {
+            (ErrorCode::OFFSET_OUT_OF_RANGE, _) => self.out_of_range(cx, part),
+            (ErrorCode::CORRUPT_MESSAGE, _) => {
                 let next_offset = self.reads[part].position;
                 let why = Unreadable::ByBroker;
                 self.park(part, Trouble::Corrupt { why, next_offset });
             }
             // The new leader is known: it is used without a pause (KIP-951).
             _ if HINTS && memo.hinted => self.dirty = true,
-            code => self.refused(cx, part, code),
+            (code, _) => self.refused(cx, part, code),
         }
     }
 }
@@ -433,7 +482,8 @@ impl<'d> Consumer<'d> {
             read.last_epoch = -1;
             self.out_of_range(cx, part);
         } else if (to, epoch) == (read.position, read.last_epoch) {
-            self.refused(cx, part, ErrorCode::UNKNOWN_LEADER_EPOCH);
+            self.at_fault(cx, part, PeerFault::Divergence);
+            self.doubt_epoch(cx, part);
         } else {
             read.go_on_from(epoch);
             self.jump(&cx.cluster, part, to, MoveReason::Truncated);

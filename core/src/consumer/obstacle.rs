@@ -6,7 +6,6 @@ use crate::cluster::Cx;
 use crate::connection::{ConnState, PATIENCE, Peer, Role};
 use crate::error::Obstacle;
 use crate::has::REASONS;
-use crate::wire::ErrorCode;
 
 impl Assignment {
     /// Returns the request that it needs next.
@@ -25,8 +24,7 @@ impl<'d> Consumer<'d> {
             return None;
         }
         let read = &self.reads[part];
-        let code = read.refused.or(ErrorCode(0));
-        let refused = (code.0 != 0).then_some((read.needs().api(), code));
+        let refused = read.refused.or(None).map(|error| (read.needs().api(), error));
         cx.obstacle_of(part, refused).or_else(|| self.unanswered(cx, part))
     }
 

@@ -4,19 +4,21 @@ use super::{Activity, Assignment, Consumer, Origin, Trouble};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
 use crate::config::OutOfRange;
-use crate::error::Error;
+use crate::error::{Error, PeerFault};
 use crate::event::MoveReason;
 use crate::has::POSITIONS;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{ErrorCode, list_offsets};
+use crate::wire::{ApiKey, ErrorCode, list_offsets};
 
 /// An error that retries may mend is reported once it has lasted this long; new partitions return 3
 /// and 6 for a moment (R11). The pauses between retries make it less than a second.
 const PASSING: Span = Span::from_millis(500);
 /// And again after this.
 const AGAIN: Span = Span::from_secs(5);
+/// Stands for an error code: the response makes no sense.
+const FAULT: i16 = i16::MIN + 1;
 /// Refusals in a row, more than a second's worth, that still count as the lag of a broker.
 const LAGS: u8 = 6;
 
@@ -82,17 +84,27 @@ impl<'d> Consumer<'d> {
         }
     }
 
-    /// Handles the end or the loss of a response: what is still open is requested again.
+    /// Handles the loss of a response: what it was about is requested again.
     pub(super) fn not_awaited(&mut self, now: Tick, correlation: i32) {
-        let mut link = self.lists.requested.first();
-        while let Some(part) = link.get() {
-            link = self.by_work.next(part);
+        while let Some(part) = self.requested_with(correlation) {
             let read = &mut self.reads[part];
-            if read.requested == correlation {
-                (read.requested, read.retry_at) = (0, now + Span::from_millis(100));
-                self.wait(part);
-            }
+            (read.requested, read.retry_at) = (0, now + Span::from_millis(100));
+            self.wait(part);
         }
+    }
+
+    /// Handles the end of a response: what is still open was left out.
+    pub(super) fn left_open(&mut self, cx: &mut Cx<'d>, correlation: i32, api: ApiKey) {
+        while let Some(part) = self.requested_with(correlation) {
+            self.reads[part].requested = 0;
+            self.at_fault(cx, part, PeerFault::LeftOut(api));
+        }
+    }
+
+    /// Returns a partition that waits for the response to this request.
+    fn requested_with(&self, correlation: i32) -> Option<usize> {
+        let mut waits = self.by_work.iter(&self.lists.requested);
+        waits.find(|part| self.reads[*part].requested == correlation)
     }
 
     fn resolved(&mut self, cx: &mut Cx<'d>, part: usize, offset: i64) {
@@ -103,7 +115,7 @@ impl<'d> Consumer<'d> {
                 read.start = Origin::LATEST;
                 return;
             }
-            return self.refused(cx, part, ErrorCode::UNKNOWN_SERVER_ERROR);
+            return self.at_fault(cx, part, PeerFault::NoValue(ApiKey::LIST_OFFSETS));
         }
         let from = read.position;
         if !read.resets {
@@ -133,7 +145,7 @@ impl<'d> Consumer<'d> {
             // The responses contradict each other: one broker lags, or the log does not know the
             // epoch that was read last, of a topic that was recreated without ids.
             read.go_on_from(-1);
-            return self.refused(cx, part, ErrorCode::OFFSET_NOT_AVAILABLE);
+            return self.at_fault(cx, part, PeerFault::OutOfRange);
         }
         read.recovered();
         read.last_epoch = -1;
@@ -157,7 +169,7 @@ impl<'d> Consumer<'d> {
         read.start = start;
         read.state = Activity::Resolve;
         read.requested = 0;
-        read.refused.set(ErrorCode(0));
+        read.refused.set(None);
         self.relink(&cx.cluster, part);
     }
 
@@ -176,31 +188,62 @@ impl<'d> Consumer<'d> {
     /// Handles the refusal of a partition in a Fetch or ListOffsets response (errors.md section 4).
     pub(super) fn refused(&mut self, cx: &mut Cx<'d>, part: usize, code: ErrorCode) {
         self.back_off(cx, part);
-        let read = &mut self.reads[part];
         // 75 and 78 mean that the broker lags: a metadata request would not help. If they persist,
         // the cluster does not have the epoch: it is that of a topic that was recreated.
-        let void = code == ErrorCode::UNKNOWN_LEADER_EPOCH && read.failures > LAGS;
+        let unknown = code == ErrorCode::UNKNOWN_LEADER_EPOCH;
         let lags =
             matches!(code, ErrorCode::UNKNOWN_LEADER_EPOCH | ErrorCode::OFFSET_NOT_AVAILABLE);
         let passing = code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR;
-        let known = read.reported == code.0;
-        let report = match passing {
-            true if known => read.failing_since + AGAIN <= cx.now,
-            true => read.failures > 3 && read.failing_since + PASSING <= cx.now,
-            false => !known,
-        };
-        read.refused.set(code);
-        if report {
-            read.trouble = Some(Trouble::Failed(Error::Broker(code)));
-            (read.failing_since, read.reported) = (cx.now, code.0);
-            self.report(part);
-        }
-        if guard!("an epoch that no broker has is given up", void)
-            || !lags && (code.is_invalid_metadata() || !passing)
-        {
+        self.report_failure(cx.now, part, (code.0, passing), Error::Broker(code));
+        if unknown {
+            self.doubt_epoch(cx, part);
+        } else if !lags && (code.is_invalid_metadata() || !passing) {
             cx.suspect(part, code);
         }
         self.wait(part);
+    }
+
+    /// Handles a leader that does not have the epoch that was read last, or contradicts itself
+    /// about it: it may only lag for a while.
+    pub(super) fn doubt_epoch(&self, cx: &mut Cx<'d>, part: usize) {
+        let void = self.reads[part].failures > LAGS;
+        if guard!("an epoch that no broker has is given up", void) {
+            cx.suspect(part, ErrorCode::UNKNOWN_LEADER_EPOCH);
+        }
+    }
+
+    /// Handles a response that makes no sense for a partition, although it has no error: it is
+    /// requested again, ever more slowly.
+    pub(super) fn at_fault(&mut self, cx: &mut Cx<'d>, part: usize, fault: PeerFault) {
+        self.back_off(cx, part);
+        self.report_failure(cx.now, part, (FAULT, true), Error::Peer(fault));
+        self.wait(part);
+    }
+
+    /// Notes what keeps a partition from being read; it becomes an event at once, or once it has
+    /// lasted if it may pass. `code` distinguishes it from what was reported before.
+    pub(super) fn report_failure(
+        &mut self,
+        now: Tick,
+        part: usize,
+        (code, passing): (i16, bool),
+        error: Error,
+    ) {
+        let read = &mut self.reads[part];
+        let known = read.reported == code;
+        // Responses that a broker holds are too few to count them.
+        let often = read.failures > 3 || code == FAULT;
+        let report = match passing {
+            true if known => read.failing_since + AGAIN <= now,
+            true => often && read.failing_since + PASSING <= now,
+            false => !known,
+        };
+        read.refused.set(Some(error));
+        if report {
+            read.trouble = Some(Trouble::Failed(error));
+            (read.failing_since, read.reported) = (now, code);
+            self.report(part);
+        }
     }
 }
 

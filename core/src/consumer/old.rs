@@ -28,13 +28,13 @@ impl<'d> Consumer<'d> {
             Some(magic) => *magic,
             // What is cut before its magic may be any of the formats.
             None if guard!("a cut message is no damage", left <= MAGIC_AT) => {
-                memo.cut = first;
+                memo.note_cut(first, 0, left);
                 return Some(Found::Drop);
             }
             None => return Some(Found::More),
         };
         if total > left {
-            memo.cut = first;
+            memo.note_cut(first, total, left);
             return Some(Found::Drop);
         }
         if magic > 1 {

@@ -34,6 +34,9 @@ impl<'d> Consumer<'d> {
         lists.wake.age(by);
         lists.search.age(by);
         lists.lease.age(by);
+        for desk in self.desks.iter_mut() {
+            desk.pace.age(by);
+        }
         for r in self.reads.iter_mut() {
             r.retry_at.age(by);
             r.lease.age(by);
@@ -75,10 +78,12 @@ impl<'d> Consumer<'d> {
         from: &Origin,
         memo: &Memo,
     ) -> Option<Event<'static>> {
-        if !matches!(memo, Memo::Fetch(_)) {
-            self.not_awaited(cx.now, from.requested.correlation);
+        let desk = from.requested.tag[0] as usize;
+        match memo {
+            Memo::Fetch(memo) => self.on_fetched(cx, (from.conn, desk), memo),
+            _ => self.left_open(cx, from.requested.correlation, from.requested.kind.api()),
         }
-        self.due(from.requested.tag[0] as usize);
+        self.due(desk);
         None
     }
 
@@ -94,6 +99,8 @@ impl<'d> Consumer<'d> {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.news
+        // What was to be reported may have been withdrawn, as by a seek.
+        let real = |part: usize| self.reads[part].has_news();
+        self.news && self.by_news.iter(&self.lists.news).any(real)
     }
 }

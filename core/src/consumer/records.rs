@@ -83,7 +83,7 @@ impl<'d> Consumer<'d> {
         let first = self.reads[part].sent_position == position;
         // Brokers truncate the last batch at the limit: it is fetched again.
         if left < PEEK_LEN {
-            memo.cut = first;
+            memo.note_cut(first, 0, left);
             return Found::Drop;
         }
         let Some(front) = bytes.first_chunk::<PEEK_LEN>() else { return Found::More };
@@ -92,7 +92,7 @@ impl<'d> Consumer<'d> {
             Err(why) => return self.not_a_batch(part, front, bytes, left, why),
         };
         if total > left {
-            memo.cut = first;
+            memo.note_cut(first, total, left);
             return Found::Drop;
         }
         if bytes.len() < HEADER_LEN.min(total) {

@@ -1,16 +1,17 @@
 //! Work lists: per broker the partitions that a request to it has to name. A step costs as much as
 //! the partitions that it concerns, however many are read.
 
-use super::{Activity, Consumer, Trouble};
+use super::{Activity, Answered, Consumer};
 use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Cx, Wish};
 use crate::connection::Role;
-use crate::error::Error;
+use crate::error::{Error, PeerFault};
 use crate::memory::{Link, List, Nodes};
 use crate::time::{Span, Tick};
 
 use super::Follow;
 use super::fetch::NO_ROOM;
+use super::pace::Pace;
 
 /// How often metadata is wanted for partitions without a leader; the cluster decides how often it
 /// is requested.
@@ -66,6 +67,12 @@ pub(crate) struct Desk {
     node: i32,
     /// Serial of its fetch session.
     pub(super) serial: u32,
+    /// The next response has to name partitions that are new in its session.
+    pub(super) owes: bool,
+    /// Of some partition it has no records, though there are some below its high watermark.
+    pub(super) starves: bool,
+    /// When the next Fetch may follow.
+    pub(super) pace: Pace,
     /// Partitions that are held or paused; `calm` counts requests since their number changed.
     pub(super) resting: u32,
     pub(super) calm: u8,
@@ -84,6 +91,9 @@ impl Desk {
         forgets: List::EMPTY,
         node: 0,
         serial: 0,
+        owes: false,
+        starves: false,
+        pace: Pace::NONE,
         resting: 0,
         calm: 0,
         restarts: false,
@@ -266,6 +276,7 @@ impl<'d> Consumer<'d> {
     pub(super) fn moved_on(&mut self, part: usize) {
         let read = &mut self.reads[part];
         (read.ended, read.ended_news) = (false, false);
+        read.answered.set(Answered::Fully);
         if read.spot == Spot::Quiet
             && let Some(at) = read.desk.get()
         {
@@ -371,6 +382,9 @@ impl<'d> Consumer<'d> {
         if other || !broker.used || broker.last.is_down() {
             // What was read from it as a replica is read elsewhere.
             let gone = !broker.used || broker.last.is_down();
+            if other {
+                self.desks[desk].pace = Pace::NONE;
+            }
             self.review(cx, desk, |_| guard!("a replica that is gone is left", gone));
         }
         if !self.desks[desk].wants() {
@@ -401,12 +415,18 @@ impl<'d> Consumer<'d> {
         }
         for (spot, kind) in [(Spot::Offsets, Kind::Offsets), (Spot::Sends, Kind::Fetch)] {
             if let Some(fault) = cx.net.conns[conn].versions.lacks(kind) {
-                self.refuse_all(cx, desk, spot, Error::Peer(fault));
+                self.refuse_all(cx, (desk, spot), fault, |_, _| true);
+            }
+        }
+        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Fetch);
+        if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
+            for spot in [Spot::Sends, Spot::Quiet] {
+                self.refuse_all(cx, (desk, spot), fault, Cluster::is_nameless);
             }
         }
         let mut fits = self.send_offsets(cx, (conn, desk));
         fits &= self.send_checks(cx, (conn, desk));
-        let mut at = cx.net.conns[conn].session.retry_at;
+        let mut at = cx.net.conns[conn].session.retry_at.max(self.next_fetch(desk));
         if self.sated && cx.net.conns[conn].is_shared() {
             at = Tick::NEVER;
         }
@@ -455,19 +475,23 @@ impl<'d> Consumer<'d> {
         true
     }
 
-    /// Refuses all partitions of a list: their broker does not support the request that they need.
-    fn refuse_all(&mut self, cx: &mut Cx<'d>, desk: usize, spot: Spot, error: Error) {
-        let at = Link::to(desk);
-        loop {
-            let list = list_of(&mut self.desks, &mut self.lists, spot, at);
-            let Some(part) = list.and_then(|list| list.first().get()) else { return };
-            self.back_off(cx, part);
-            let read = &mut self.reads[part];
-            if core::mem::replace(&mut read.reported, LACKS) != LACKS {
-                read.trouble = Some(Trouble::Failed(error));
-                self.report(part);
+    /// Refuses partitions of a list: their broker does not support the request that they need.
+    fn refuse_all(
+        &mut self,
+        cx: &mut Cx<'d>,
+        (desk, spot): (usize, Spot),
+        fault: PeerFault,
+        which: impl Fn(&Cluster<'d>, usize) -> bool,
+    ) {
+        let list = list_of(&mut self.desks, &mut self.lists, spot, Link::to(desk));
+        let mut link = list.map_or(Link::NONE, |list| list.first());
+        while let Some(part) = link.get() {
+            link = self.by_work.next(part);
+            if which(&cx.cluster, part) {
+                self.back_off(cx, part);
+                self.report_failure(cx.now, part, (LACKS, false), Error::Peer(fault));
+                self.wait(part);
             }
-            self.wait(part);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::has::{MOVES, REASONS};
 use crate::id::TopicPartition;
 use crate::memory::Link;
 use crate::time::Tick;
-use crate::wire::{ApiKey, ErrorCode};
+use crate::wire::ApiKey;
 
 impl<'d> Producer<'d> {
     /// Notes that leaders or connections changed: batches that wait for some may have another way.
@@ -97,8 +97,7 @@ impl<'d> Producer<'d> {
         let b = &self.batches[batch];
         let part = b.part as usize;
         let node = cx.cluster.table[part].leader();
-        let code = self.queues[part].refused.or(ErrorCode(0));
-        let refused = (code.0 != 0).then_some((ApiKey::PRODUCE, code));
+        let refused = self.queues[part].refused.or(None).map(|error| (ApiKey::PRODUCE, error));
         let no_id = matches!(self.identity, Identity::Requested(_) | Identity::Wanted(_));
         let obstacle = cx.obstacle_of(part, refused).or_else(|| match no_id && !b.sealed {
             true => self

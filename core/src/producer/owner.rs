@@ -89,7 +89,7 @@ impl<'d> Producer<'d> {
 
     pub(crate) fn lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         match request.requested.kind {
-            Kind::Produce => self.on_lost(cx, request),
+            Kind::Produce => self.on_lost(cx, request, error),
             _ => self.on_identity(cx, Err(error)),
         }
     }

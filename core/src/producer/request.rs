@@ -7,7 +7,7 @@ use super::send::Next;
 use super::{Batch, Marks, Place, Producer, Stage};
 use crate::api::Kind;
 use crate::cluster::Cx;
-use crate::connection::{Draft, Net};
+use crate::connection::{BY_NAME, Draft, Net};
 #[cfg(feature = "pack")]
 use crate::has::PIECES;
 use crate::memory::Link;
@@ -104,8 +104,7 @@ impl<'d> Producer<'d> {
 
     /// Makes a request with the batches that were picked; `None` when that is not possible now.
     fn draft(&mut self, cx: &mut Cx<'d>, conn: usize, picked: &Picked) -> Option<Draft> {
-        // Version 13 names topics by id only (KIP-516).
-        let cap = if picked.ids { i16::MAX } else { 12 };
+        let cap = if picked.ids { i16::MAX } else { BY_NAME };
         let mut draft = cx.net.open(conn, cx.now, Kind::Produce, cap);
         if let Some(written) = &mut draft
             && self.write_request(cx, written, picked).is_err()

@@ -4,14 +4,14 @@ use super::culprits::Named;
 use super::{Marks, Place, Producer, Stage};
 use crate::cluster::Cx;
 use crate::connection::{Expected, InFlight, Net, Origin};
-use crate::error::Error;
+use crate::error::{Error, PeerFault};
 use crate::event::Event;
 use crate::has::{CULPRITS, HINTS, REASONS, RESEND, SPLIT};
 use crate::id::BatchId;
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{Codes, ErrorCode, produce};
+use crate::wire::{ApiKey, Codes, ErrorCode, produce};
 
 /// Pause before a partition that was just created, or that just moved, is tried again (R11).
 const SHORT_PAUSE: Span = Span::from_millis(25);
@@ -133,7 +133,7 @@ impl<'d> Producer<'d> {
     }
 
     /// Handles the loss of a request with its connection.
-    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight) {
+    pub(crate) fn on_lost(&mut self, cx: &mut Cx<'d>, request: &InFlight, error: Error) {
         let mut link = request.batches;
         while let Some(batch) = link.get() {
             link = cx.net.outgoing[batch].next;
@@ -147,6 +147,9 @@ impl<'d> Producer<'d> {
             let left = guard!("a request that left may be written", request.left_whole());
             self.batches[batch].maybe_written |= left;
             let part = self.again(batch);
+            if REASONS && matches!(error, Error::Peer(_)) {
+                self.queues[part].refused.set(Some(error));
+            }
             cx.refresh(usize::from(cx.cluster.table[part].topic));
         }
         self.wake_all();
@@ -173,6 +176,10 @@ impl<'d> Producer<'d> {
             }
             b.maybe_written = true;
             let part = self.again(batch);
+            if REASONS {
+                let fault = PeerFault::LeftOut(ApiKey::PRODUCE);
+                self.queues[part].refused.set(Some(Error::Peer(fault)));
+            }
             let base = cx.settings.retry_backoff;
             self.pause(cx, part, base);
         }
@@ -219,7 +226,8 @@ impl<'d> Producer<'d> {
         let divisible =
             SPLIT && b.count > 1 && !guard!("what may be written stays whole", b.maybe_written);
         if REASONS {
-            self.queues[part].refused.set(memo.error);
+            let refused = (memo.error.0 != 0).then_some(Error::Broker(memo.error));
+            self.queues[part].refused.set(refused);
         }
         match memo.error {
             code if code.0 == 0 || guard!("duplicates are delivered", code == duplicate) => {
@@ -295,7 +303,7 @@ impl<'d> Producer<'d> {
         (q.failures, q.retry_at) = (0, Tick::ZERO);
         q.settled.set(true);
         if REASONS {
-            q.refused.set(ErrorCode(0));
+            q.refused.set(None);
         }
         if let Some(lane) = cx.cluster.table[part].broker() {
             self.lanes[lane].settled = true;

@@ -130,6 +130,10 @@ impl<'d> Producer<'d> {
             self.refuse(cx, lane, Error::Peer(fault), |_, _, _| true);
             return Turn::Done(Tick::NEVER);
         }
+        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Produce);
+        if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
+            self.refuse(cx, lane, Error::Peer(fault), |_, cx, part| cx.cluster.is_nameless(part));
+        }
         #[cfg(feature = "pack")]
         self.refuse_zstd(cx, (lane, conn));
         while cx.net.conns[conn].pending_of(ApiKey::PRODUCE) < PRODUCE_IN_FLIGHT {
@@ -225,7 +229,10 @@ impl<'d> Producer<'d> {
         }) = init_producer_id::item(got)
         {
             let (broker, api) = (cx.net.conns[conn].peer.node(), Some(ApiKey::INIT_PRODUCER_ID));
+            let fault = PeerFault::NoValue(ApiKey::INIT_PRODUCER_ID);
+            let none = producer_id < 0 || producer_epoch < 0;
             let response = match error {
+                ErrorCode(0) if none => Err(Error::Blocked(Obstacle::Peer { broker, fault })),
                 ErrorCode(0) => Ok((producer_id, producer_epoch)),
                 code => Err(Error::Blocked(Obstacle::Refused { broker, api, code })),
             };
@@ -240,7 +247,7 @@ impl<'d> Producer<'d> {
         }
         self.dirty = true;
         match response {
-            Ok((id, epoch)) if id >= 0 && epoch >= 0 => {
+            Ok((id, epoch)) => {
                 (self.producer_id, self.epoch) = (id, epoch);
                 self.identity = Identity::Known;
                 self.identity_error = None;
@@ -253,10 +260,9 @@ impl<'d> Producer<'d> {
                 let until = cx.now + cx.settings.retry_backoff_max;
                 self.identity = Identity::Refused(error, until);
             }
-            _ => {
+            Err(error) => {
                 let api = Some(ApiKey::INIT_PRODUCER_ID);
-                let error = response.err().filter(|_| REASONS);
-                self.identity_error = error.and_then(|error| error.as_obstacle(-1, api));
+                self.identity_error = error.as_obstacle(-1, api).filter(|_| REASONS);
                 let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
                 let at = backoff(&mut cx.rng, cx.now, base, max, self.identity_failures);
                 self.identity_failures = self.identity_failures.saturating_add(1);

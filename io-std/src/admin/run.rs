@@ -458,6 +458,9 @@ impl Task {
         let late = || reasons.timed_out(driver, failure);
         let error = match (self.last.take(), &self.state) {
             (Some(last), _) if over(&last) || driver.obstacle().is_none() => last,
+            (_, State::Requested(id)) => {
+                why_not(driver.obstacle_of_request(*id), driver, failure, late)
+            }
             (_, State::Offsets(offsets)) => {
                 why_not(driver.obstacle_of_topic(offsets.topic()), driver, failure, late)
             }

@@ -190,8 +190,12 @@ impl Script {
     fn poll_one(&mut self) -> bool {
         // Every other time, since looking must not be needed, either.
         self.looked = !self.looked;
-        let unseen = self.looked && !self.client.has_event(self.now);
-        let Some((event, commands)) = self.client.poll_event(self.now) else { return false };
+        let seen = self.looked.then(|| self.client.has_event(self.now));
+        let Some((event, commands)) = self.client.poll_event(self.now) else {
+            self.hollow += usize::from(seen == Some(true));
+            return false;
+        };
+        let unseen = seen == Some(false);
         if unseen {
             let event = format!("{event:?}");
             self.fail(&format!("has_event did not see {event}"));

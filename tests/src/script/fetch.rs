@@ -79,13 +79,13 @@ fn varint(out: &mut BytesMut, value: i64) {
     out.put_u8(rest as u8);
 }
 
-/// Returns a partition's part of a response: records.
+/// Returns a partition's part of a response: records. Without any it has no high watermark either.
 #[must_use]
 pub fn records(partition: i32, batches: &[Bytes]) -> PartitionData {
     PartitionData::default()
         .with_partition_index(partition)
-        .with_high_watermark(1_000_000)
-        .with_last_stable_offset(1_000_000)
+        .with_high_watermark(if batches.is_empty() { -1 } else { 1_000_000 })
+        .with_last_stable_offset(if batches.is_empty() { -1 } else { 1_000_000 })
         .with_records(Some(batches.concat().into()))
 }
 
@@ -111,6 +111,28 @@ pub fn diverging(partition: i32, epoch: i32, end_offset: i64) -> PartitionData {
     )
 }
 
+/// Adds the partitions of a request that a response does not name.
+fn complete(body: &mut FetchResponse, requested: &FetchRequest) {
+    for topic in &requested.topics {
+        let (name, id) = (&topic.topic, topic.topic_id);
+        let same = |t: &FetchableTopicResponse| match id.is_nil() {
+            true => t.topic == *name,
+            false => t.topic_id == id,
+        };
+        let at = body.responses.iter().position(same).unwrap_or_else(|| {
+            let new = FetchableTopicResponse::default().with_topic(name.clone()).with_topic_id(id);
+            body.responses.push(new);
+            body.responses.len() - 1
+        });
+        let parts = &mut body.responses[at].partitions;
+        for partition in &topic.partitions {
+            if parts.iter().all(|part| part.partition_index != partition.partition) {
+                parts.push(records(partition.partition, &[]));
+            }
+        }
+    }
+}
+
 impl Script {
     /// Returns topic, partition and offset of all that a Fetch request adds or changes.
     #[must_use]
@@ -132,14 +154,24 @@ impl Script {
         topics.collect()
     }
 
-    /// Responds to a Fetch request: the session, and parts for partitions of the first topic.
+    /// Responds to a Fetch request: the session, and parts for partitions of the first topic. Those
+    /// that a full request names besides have nothing new.
     pub fn give(
         &mut self,
         requested: &Requested<FetchRequest>,
         session: i32,
         parts: Vec<PartitionData>,
     ) {
-        let body = self.fetch_response(session, parts);
+        let mut body = self.fetch_response(session, parts);
+        if requested.body.session_epoch <= 0 {
+            complete(&mut body, &requested.body);
+        }
+        self.respond(requested, body);
+    }
+
+    /// Does the same, and leaves out all other partitions.
+    pub fn give_only(&mut self, requested: &Requested<FetchRequest>, parts: Vec<PartitionData>) {
+        let body = self.fetch_response(0, parts);
         self.respond(requested, body);
     }
 

@@ -343,3 +343,51 @@ fn an_admin_response_names_the_cluster_as_well() {
     s.respond(&requested, body);
     assert_eq!(s.client.cluster_id(), Some("here"));
 }
+
+/// One broker of ours is advertised at an address that leads to another cluster.
+#[test]
+fn partitions_of_a_broker_that_leads_to_another_cluster_name_that_and_the_others_are_used() {
+    let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+    config.delivery_timeout = Duration::from_secs(5);
+    let world = World::new(2).topic("t", 2).cluster("here");
+    let mut s = Script::with(world, config, &Limits::small());
+    s.manual(ApiKey::Metadata);
+    let respond = |s: &mut Script, time: Duration| {
+        let end = s.now() + time;
+        while s.now() < end {
+            while let Some(requested) = s.take::<MetadataRequest>() {
+                let mut body = s.world.metadata(&requested.body);
+                if requested.node == 2 {
+                    body.cluster_id = Some("there".into());
+                }
+                s.respond(&requested, body);
+            }
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                assert_eq!(requested.node, 1, "the other one belongs to another cluster");
+                s.acknowledge(&requested, 0);
+            }
+            s.run(Duration::from_millis(5));
+        }
+    };
+    let t = s.topic("t");
+    respond(&mut s, Duration::from_millis(200));
+    let now = s.now();
+    let at = s.client.assign(now, t, 1, Start::Offset(0)).unwrap();
+    for value in ["a", "b", "c", "d"] {
+        let now = s.now();
+        s.client.produce(now, t, &kavka_core::Record::new(value.as_bytes())).unwrap();
+        respond(&mut s, Duration::from_millis(200));
+        if value == "a" {
+            s.produce(t, 1, "for its leader");
+        }
+    }
+    let obstacle = Obstacle::Peer { broker: 2, fault: PeerFault::OtherCluster };
+    assert_eq!(s.client.obstacle_of(at), Some(obstacle), "within a second");
+    let (mut late, age) = (Vec::new(), Duration::from_millis(500));
+    s.client.late_batches(age, |to, why| late.push((to.partition, why)));
+    assert_eq!(late, [(1, obstacle)], "what waits for half a second");
+    assert_eq!(s.delivered().len(), 4, "records without a key go where they can");
+    respond(&mut s, Duration::from_secs(6));
+    assert_eq!(s.failed(), [(1, Error::Blocked(obstacle), false)]);
+    assert!(!s.client.leads_elsewhere());
+}

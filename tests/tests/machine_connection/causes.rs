@@ -7,8 +7,8 @@ use kafka_protocol::messages::{
 };
 use kavka_core::wire::{ApiKey as Api, ErrorCode};
 use kavka_core::{
-    CloseReason, Config, Duration, Error, Event, Limits, Obstacle, PartitionId, PeerFault,
-    Protocol, Start, TopicId,
+    AddressFault, CloseReason, Config, Duration, Error, Event, Limits, Obstacle, PartitionId,
+    PeerFault, Protocol, Start, TopicId,
 };
 use kavka_tests::script::fetch::refused;
 use kavka_tests::script::steps::disconnected;
@@ -370,13 +370,13 @@ fn odd_metadata(times: &mut Times) {
         });
     }
 
-    let addresses: [(&str, Change); 4] = [
-        ("empty host", |body| body.brokers[1].host = "".into()),
-        ("port 0", |body| body.brokers[1].port = 0),
-        ("negative port", |body| body.brokers[1].port = -1),
-        ("leader left out", |body| drop(body.brokers.pop())),
+    let addresses: [(&str, AddressFault, Change); 4] = [
+        ("empty host", AddressFault::NoHost, |body| body.brokers[1].host = "".into()),
+        ("port 0", AddressFault::Port(0), |body| body.brokers[1].port = 0),
+        ("negative port", AddressFault::Port(-1), |body| body.brokers[1].port = -1),
+        ("leader left out", AddressFault::Unlisted, |body| drop(body.brokers.pop())),
     ];
-    for (name, change) in addresses {
+    for (name, why, change) in addresses {
         let mut world = World::new(2).topic("t", 1);
         world.partition("t", 0).leader = 2;
         let mut s = script(world);
@@ -394,7 +394,7 @@ fn odd_metadata(times: &mut Times) {
                 of(s).filter(|error| *error == wanted)
             });
         };
-        let wanted = Error::Blocked(Obstacle::NoAddress { broker: 1, leader: 2 });
+        let wanted = Error::Blocked(Obstacle::NoAddress { broker: 1, leader: 2, why });
         found(wanted, &of_partition(at));
         found(wanted, &failed);
     }

@@ -6,9 +6,9 @@ use kafka_protocol::messages::{
     MetadataRequest, ProduceRequest,
 };
 use kavka_core::wire::ApiKey as Api;
-use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, PeerFault};
+use kavka_core::{Admin, CloseReason, Config, Duration, Error, Limits, Obstacle, PeerFault};
 use kavka_tests::script::steps::{configured, disconnected, reading_with, send, warm, warm_up};
-use kavka_tests::script::{Reported, Script, World};
+use kavka_tests::script::{Reported, Requested, Script, World};
 use kavka_tests::sim::Profile;
 
 /// A half-read frame must not continue in the next connection with the same entry.
@@ -187,4 +187,60 @@ fn a_throttled_response_is_followed_by_quiet_since_the_version_that_says_so() {
         s.expect::<ProduceRequest>();
         assert_eq!(start.until(s.now()).as_millis(), quiet, "Produce {version}");
     }
+}
+
+/// Lets a broker fail at each Produce request in this way. Returns the connections to it.
+fn fail_at_produce(
+    time: Duration,
+    fail: impl Fn(&mut Script, &Requested<ProduceRequest>),
+) -> usize {
+    let (mut s, t) = warm();
+    s.produce(t, 0, "a");
+    let (end, before, mut count) = (s.now() + time, s.connects.len(), 0);
+    while s.now() < end {
+        match s.take::<ProduceRequest>() {
+            Some(requested) => {
+                count += 1;
+                fail(&mut s, &requested);
+            }
+            None => s.run(Duration::from_millis(1)),
+        }
+    }
+    assert!(count >= 3, "it is tried again");
+    s.connects.len() - before
+}
+
+/// A connection that is ready and responds to other requests says nothing about this one.
+#[test]
+fn a_broker_that_fails_at_the_same_request_again_is_connected_ever_more_slowly() {
+    let time = Duration::from_secs(30);
+    let connects = fail_at_produce(time, |s, requested| s.cut(requested.conn));
+    assert!((5..60).contains(&connects), "{connects} connections in 30 s");
+    let connects = fail_at_produce(time, |s, requested| {
+        let mut bytes = s.encoded(requested, Script::produce_response(requested, 0, 1)).to_vec();
+        bytes.truncate(14);
+        bytes[3] = 10;
+        s.feed(requested.conn, &bytes);
+    });
+    assert!((5..60).contains(&connects), "{connects} connections in 30 s");
+}
+
+#[test]
+fn a_malformed_produce_response_is_the_reason_of_a_time_out() {
+    let mut s = configured(World::new(1).topic("t", 1), |config| {
+        config.delivery_timeout = Duration::from_secs(3);
+    });
+    let t = s.ready("t");
+    s.produce(t, 0, "a");
+    let mut errors = Vec::new();
+    while errors.is_empty() {
+        if let Some(requested) = s.take::<ProduceRequest>() {
+            let bytes = s.encoded(&requested, Script::produce_response(&requested, 0, 1)).to_vec();
+            s.feed(requested.conn, &[&[0, 0, 0, 10][..], &bytes[4..14]].concat());
+        }
+        s.run(Duration::from_millis(1));
+        errors = s.failed();
+    }
+    let fault = PeerFault::Malformed(Api::PRODUCE);
+    assert_eq!(errors[0].1, Error::Blocked(Obstacle::Peer { broker: 1, fault }));
 }

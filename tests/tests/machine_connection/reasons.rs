@@ -3,10 +3,12 @@
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, InitProducerIdRequest,
-    MetadataRequest, ProduceRequest,
+    InitProducerIdResponse, MetadataRequest, ProduceRequest,
 };
 use kavka_core::wire::ApiKey as Api;
-use kavka_core::{Admin, CloseReason, Config, Duration, Error, Event, Limits, PeerFault, Start};
+use kavka_core::{
+    Admin, CloseReason, Config, Duration, Error, Event, Limits, Obstacle, PeerFault, Start,
+};
 use kavka_tests::script::{Reported, Script, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -297,4 +299,89 @@ fn a_missing_api_costs_no_loop() {
     assert_eq!(failed(&mut s).len(), 20);
     let requested = s.client.stats().requests - before;
     assert!((1..40).contains(&requested), "{requested} requests");
+}
+
+/// KIP-516: Produce from version 13 on names topics by id only.
+#[test]
+fn records_fail_at_once_where_their_topic_cannot_be_named() {
+    let mut world = World::new(1).topic("t", 1);
+    world.topic_mut("t").id = uuid::Uuid::nil();
+    world.offers.push((ApiKey::Produce, 13, 13));
+    let mut s = Script::new(world);
+    let t = s.ready("t");
+    let now = s.now();
+    s.produce(t, 0, "a");
+    let mut errors = Vec::new();
+    s.until("a failed record", |s| {
+        errors.extend(failed(s));
+        !errors.is_empty()
+    });
+    assert_eq!(errors, [Error::Peer(PeerFault::NoTopicIds { api: Api::PRODUCE, min: 13 })]);
+    assert!(now.until(s.now()) < SECOND);
+    s.none::<ProduceRequest>("no version has names");
+}
+
+/// Lets a record wait for three seconds while `respond` is called; returns its error.
+fn time_out(mut s: Script, mut respond: impl FnMut(&mut Script)) -> Error {
+    let t = s.topic("t");
+    s.until("the topic is ready", |s| {
+        respond(s);
+        s.client.freshness(t).is_some()
+    });
+    s.produce(t, 0, "a");
+    let taken = s.now();
+    let obstacle = |s: &Script| {
+        let mut found = None;
+        let age = Duration::from_millis(500);
+        s.client.late_batches(age, |_, why| found = Some(Error::Blocked(why)));
+        found
+    };
+    let mut early = None;
+    loop {
+        respond(&mut s);
+        s.run(Duration::from_millis(1));
+        if early.is_none() && taken.until(s.now()) > Duration::from_millis(900) {
+            early = obstacle(&s);
+        }
+        if let Some(error) = failed(&mut s).pop() {
+            assert_eq!(early, Some(error), "within a second");
+            return error;
+        }
+    }
+}
+
+#[test]
+fn what_produce_and_init_producer_id_leave_out_is_the_reason_of_a_time_out() {
+    let script = || {
+        let mut config = Config::new("b1:9001").linger(Duration::ZERO);
+        config.delivery_timeout = Duration::from_secs(3);
+        Script::with(World::new(1).topic("t", 1), config, &Limits::small())
+    };
+    let peer = |fault| Error::Blocked(Obstacle::Peer { broker: 1, fault });
+    for topics in [false, true] {
+        let mut count = 0;
+        let error = time_out(script(), |s| {
+            while let Some(requested) = s.take::<ProduceRequest>() {
+                let mut body = Script::produce_response(&requested, 0, 1);
+                body.responses.truncate(usize::from(topics));
+                body.responses.iter_mut().for_each(|topic| topic.partition_responses.clear());
+                s.respond(&requested, body);
+                count += 1;
+            }
+        });
+        assert_eq!(error, peer(PeerFault::LeftOut(Api::PRODUCE)));
+        assert!((3..10).contains(&count), "{count} requests in 3 s");
+    }
+    let mut s = script();
+    s.manual(ApiKey::InitProducerId);
+    let mut count = 0;
+    let error = time_out(s, |s| {
+        while let Some(requested) = s.take::<InitProducerIdRequest>() {
+            let body = InitProducerIdResponse::default().with_producer_id((-1).into());
+            s.respond(&requested, body);
+            count += 1;
+        }
+    });
+    assert_eq!(error, peer(PeerFault::NoValue(Api::INIT_PRODUCER_ID)));
+    assert!((3..10).contains(&count), "{count} requests in 3 s");
 }

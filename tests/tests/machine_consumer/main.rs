@@ -3,6 +3,7 @@
 mod epochs;
 mod news;
 mod old;
+mod pace;
 mod positions;
 mod racks;
 mod records;

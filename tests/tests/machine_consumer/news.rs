@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use kafka_protocol::messages::{FetchRequest, ProduceRequest};
-use kavka_core::{Config, Event, Limits, Start};
+use kavka_core::{Admin, Config, Event, Limits, Start};
 use kavka_tests::script::fetch::records;
-use kavka_tests::script::steps::{batch, fetch_at, reading, warm_up};
+use kavka_tests::script::steps::{batch, events, fetch_at, reading, warm_up};
 use kavka_tests::script::{Script, World};
 
 /// Takes everything except records for this time. Returns the counts of reported growths.
@@ -147,4 +147,37 @@ fn acknowledgements_and_probes_are_on_time_while_records_wait() {
     assert!((9..=11).contains(&probes), "{probes} probes in ten seconds");
     s.listening = true;
     assert_eq!(s.records(), [(0, 0, "a".into())]);
+}
+
+/// After the last event there is none, and one that was withdrawn is none.
+#[test]
+fn what_has_an_event_has_one() {
+    let world = World::new(2).topic("t", 2);
+    let mut config = Config::new(world.bootstrap());
+    config.report_positions = true;
+    let mut s = Script::with(world, config, &Limits::small());
+    let t = s.ready("t");
+    let now = s.now();
+    s.client.assign_all(now, t, Start::Earliest).unwrap();
+    for offset in 0..3 {
+        let requested = s.expect::<FetchRequest>();
+        let part = requested.body.topics[0].partitions[0].partition;
+        let part = records(part, &[batch(offset, &["a"])]).with_high_watermark(offset + 1);
+        s.give(&requested, 0, vec![part]);
+    }
+    s.cut_all(1);
+    s.run(Duration::from_secs(2));
+    s.kill(2);
+    let now = s.now();
+    s.client.admin(now, &Admin::Describe { topic: None }).unwrap();
+    s.run(Duration::from_secs(40));
+    assert!(events(&mut s).len() > 5);
+    assert_eq!(s.hollow, 0);
+    // A seek withdraws what was to be reported of the position before.
+    s.listening = false;
+    s.world.node(2).up = true;
+    let now = s.now();
+    let at = s.client.assign(now, t, 7, Start::Offset(3)).unwrap();
+    s.client.unassign(now, at);
+    assert!(!s.client.has_event(now) || s.client.poll_event(now).is_some());
 }

@@ -205,8 +205,8 @@ fn n5_a_request_timeout_ends_the_connection_and_all_that_was_on_it_goes_again() 
 fn n6_what_is_not_the_response_that_is_due_ends_the_connection() {
     let frames: [(&[u8], PeerFault); 6] = [
         (&[0, 0, 0, 4, 0x7f, 0, 0, 0], PeerFault::Correlation),
-        (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength),
-        (&[0x7f, 0xff, 0xff, 0xff], PeerFault::FrameLength),
+        (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength(-1)),
+        (&[0x7f, 0xff, 0xff, 0xff], PeerFault::FrameLength(i32::MAX)),
         (&[0x15, 3, 3, 0, 2, 2, 70], PeerFault::NotKafka(Protocol::Tls)),
         (b"HTTP/1.1 400 Bad Request", PeerFault::NotKafka(Protocol::Http)),
         (b"SSH-2.0-OpenSSH_9.6\r\n", PeerFault::NotKafka(Protocol::Ssh)),

@@ -169,7 +169,7 @@ fn a_leader_without_an_address_is_named() {
     let short = Config::new(&first).delivery_timeout(SOON);
     let producer = Producer::new(short).unwrap();
     let error = reported(producer.send_to("t", lost, &Record::new(b"v")).unwrap()).unwrap_err();
-    let words = ["the leader, broker 2, is advertised without host and port", &first];
+    let words = ["the leader, broker 2, is advertised without a host", &first];
     assert!(names(&error, &words), "{error}");
     assert!(names(&error, &["advertised.listeners"]), "{error}");
 }
