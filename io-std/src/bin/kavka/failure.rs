@@ -167,5 +167,5 @@ fn is_behind(why: Unreadable) -> bool {
 /// What a producer that ends could not deliver, in words.
 pub(super) fn describe_lost(lost: &Lost) -> String {
     let Some(error) = &lost.first else { return lost.to_string() };
-    format!("{} ({})", Lost { first: None, ..lost.clone() }, describe(error))
+    format!("{} ({})", Lost { first: None, ..lost.clone() }, lines::brief(&describe(error)))
 }

@@ -60,14 +60,15 @@ fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
     let mut known =
         Known { cluster: ClusterDescription::default(), topics: Vec::new(), fresh: vec![], since };
     for name in distinct(&options.topics) {
-        let (cluster, topics) = notices.wait_for_topic(|| admin.metadata(Some(name)), &events)?;
+        let (cluster, topics) =
+            notices.wait_for_topic(|| admin.metadata(Some(name)), &events)??;
         known.cluster = cluster;
         known.topics.extend(topics);
     }
     let producer = Producer::new(settings.config())?;
     let events = producer.events();
     for name in distinct(&options.topics) {
-        known.fresh.push(notices.wait(producer.freshness(name), &events)?);
+        known.fresh.push(notices.wait_known(&producer, name, &events)?);
     }
     Ok(known)
 }

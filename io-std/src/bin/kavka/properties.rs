@@ -25,7 +25,7 @@ pub(super) struct Properties {
     levels: Vec<(Option<Codec>, i32)>,
     /// `auto.offset.reset`: where reading begins, and what happens outside the log.
     pub(super) start: Option<Start>,
-    out_of_range: Option<OutOfRange>,
+    pub(super) out_of_range: Option<OutOfRange>,
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,

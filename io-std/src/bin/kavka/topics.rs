@@ -131,7 +131,7 @@ fn act(settings: &Settings, command: Command, mut out: Out) -> Result<(), Failur
             writeln!(out, "created {name}")?;
         }
         Command::Describe { name, json } => {
-            let topic = notices.wait_for_topic(|| admin.describe(&name), &events)?;
+            let topic = notices.wait_for_topic(|| admin.describe(&name), &events)??;
             if json {
                 writeln!(out, "{}", as_json(&topic))?;
             } else {
