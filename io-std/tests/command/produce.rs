@@ -222,6 +222,8 @@ fn what_is_no_json_stops_with_its_line_after_the_others_are_delivered() {
     let input = "{\"payload\":\"a\"}\n\n{\"key\":\"k\"}\n{\"payload\":\"b\"}\n";
     let ran = feed(at(&server, &["produce", "t", "--json"]), input.as_bytes());
     ran.bad(1, &["line 3: has no \"payload\""]);
+    let ran = feed(at(&server, &["produce", "t", "--json"]), b"\n{\"payload\": yes}\n");
+    ran.bad(1, &["line 2: column 13: expected value; it must be a JSON object, such as {"]);
     assert_eq!(shown(&server), ["-:a"]);
     let input = br#"{"payload":"b","partition":1,"headers":[["own","1"]]}"#;
     let args = ["produce", "t", "--json", "-p", "0", "-H", "every=2"];

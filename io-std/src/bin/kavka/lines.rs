@@ -67,6 +67,7 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     Some(Parts { subject, fact, rest })
 }
 
+const FOREIGN: &str = "the address leads to another cluster";
 const CLOSED: &str = "connection closed: ";
 const SILENT: &str = "no response from the broker";
 
@@ -109,7 +110,8 @@ impl Recent {
             .entry(fact.clone())
             .or_insert_with(|| Known { at: now, said: Vec::new(), subjects: Vec::new() });
         *at = now;
-        let covered = known && said.iter().any(|known| known.contains(rest));
+        // Which cluster it is was said with the first address that leads to it.
+        let covered = known && (fact.what == FOREIGN || said.iter().any(|at| at.contains(rest)));
         if !covered {
             said.push(rest.to_owned());
         }
@@ -119,6 +121,9 @@ impl Recent {
             subjects.push(bare.to_owned());
         }
         match (covered, other) {
+            (false, _) if known && !bare.is_empty() => {
+                Some(format!("{subject}: as above, broker {}{rest}", fact.broker).into())
+            }
             (false, _) if known => Some(without_advice(text).into()),
             (false, _) => Some(text.into()),
             (true, true) => Some(format!("{subject}: as above, broker {}", fact.broker).into()),
@@ -153,6 +158,22 @@ pub(super) fn notice(text: &str) {
         {
             recent.print(&news);
         }
+    });
+}
+
+/// Prints that addresses lead to different clusters, unless that was printed of one of them.
+pub(super) fn other_cluster(addresses: &[&str], text: &str) {
+    with(|recent| {
+        let fact = |broker: &&str| Fact { what: FOREIGN.to_owned(), broker: (*broker).to_owned() };
+        if addresses.iter().map(fact).any(|fact| recent.facts.contains_key(&fact)) {
+            return;
+        }
+        let at = Instant::now();
+        for fact in addresses.iter().map(fact) {
+            let known = Known { at, said: Vec::new(), subjects: Vec::new() };
+            recent.facts.insert(fact, known);
+        }
+        recent.print(text);
     });
 }
 

@@ -197,7 +197,8 @@ pub(super) fn describe(event: &Event) -> String {
         | Event::PartitionFailed { error, .. }
         | Event::Disconnected { error, .. } => failure::describe(error),
         Event::Unresponsive { address, silent, .. } => {
-            format!("no response from broker {address} for {} s", silent.as_secs())
+            let (seconds, advice) = (silent.as_secs(), failure::SILENT);
+            format!("no response from broker {address} for {seconds} s; {advice}")
         }
         Event::BrokerStale { broker, topic } => {
             format!("{topic}: {} knows less of it than was known before", node(*broker))

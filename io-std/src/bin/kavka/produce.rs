@@ -211,7 +211,7 @@ impl Shared {
             return Ok(sent);
         }
         let (all, lost) = (counted(sent, "record"), describe_lost(&lost));
-        Err(Failure::Failed(format!("of {all}: {lost}")))
+        Err(Failure::Lost(format!("of {all}: {lost}")))
     }
 
     fn delivered(&self, sent: u64) {
