@@ -7,6 +7,7 @@ mod topic;
 use core::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use kavka_core::Start;
 use kavka_core::wire::ErrorCode;
@@ -131,8 +132,8 @@ impl Admin {
     /// As [`Admin::create_topic`].
     #[must_use = "nothing else reports the result"]
     pub fn offsets(&self, topic: &str, at: Start) -> Pending<Vec<i64>> {
-        let operation = Operation::Offsets { name: topic.into(), at, list: None };
-        self.submit(operation, |gathered| gathered.offsets.into_iter().collect())
+        let operation = Operation::Offsets { name: topic.into(), starts: vec![at], list: None };
+        self.submit(operation, |gathered| gathered.offsets.into_iter().map(first).collect())
     }
 
     /// Describes the cluster and, in the same request, one topic or all topics by name.
@@ -168,9 +169,30 @@ impl Admin {
         at: Start,
     ) -> Pending<Vec<Result<i64, Error>>> {
         let list = Some(partitions.to_vec());
-        self.submit(Operation::Offsets { name: topic.into(), at, list }, |gathered| {
-            Ok(gathered.offsets)
-        })
+        let operation = Operation::Offsets { name: topic.into(), starts: vec![at], list };
+        self.submit(operation, |gathered| Ok(gathered.offsets.into_iter().map(first).collect()))
+    }
+
+    /// [`Admin::offsets_of`] for several starts at once: each partition has its offsets in their
+    /// order, or the reason why not all of them are known. When `within` is over, those that were
+    /// not reached until then fail, and the others succeed all the same.
+    ///
+    /// # Errors
+    /// As [`Admin::offsets_of`].
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn offsets_within(
+        &self,
+        topic: &str,
+        partitions: &[u32],
+        starts: &[Start],
+        within: Duration,
+    ) -> Pending<Vec<Result<Vec<i64>, Error>>> {
+        let (list, starts) = (Some(partitions.to_vec()), starts.to_vec());
+        let operation = Operation::Offsets { name: topic.into(), starts, list };
+        self.submit_within(operation, Some(within), |gathered| Ok(gathered.offsets))
     }
 
     /// What happens to connections.
@@ -184,6 +206,15 @@ impl Admin {
         operation: Operation,
         take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
+        self.submit_within(operation, None, take)
+    }
+
+    fn submit_within<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        within: Option<Duration>,
+        take: impl FnOnce(Gathered) -> Result<T, Error> + Send + 'static,
+    ) -> Pending<T> {
         let (done, pending): (Setter<T>, _) = Cell::pair();
         let is_awaited = Box::new(done.watch());
         let finish = Box::new(move |result: Result<Gathered, Error>| {
@@ -191,11 +222,17 @@ impl Admin {
         });
         if let Some(jobs) = &self.jobs {
             // When the thread is gone the job is dropped, which reports "closed".
-            let _ = jobs.send(Job { operation, finish, is_awaited });
+            let _ = jobs.send(Job { operation, within, finish, is_awaited });
             self.worker.waker.wake();
         }
         pending
     }
+}
+
+/// The offset for the only start.
+fn first(found: Result<Vec<i64>, Error>) -> Result<i64, Error> {
+    let late = || kavka_core::Error::TimedOut.into();
+    found.and_then(|offsets| offsets.first().copied().ok_or_else(late))
 }
 
 fn unknown() -> kavka_core::Error {

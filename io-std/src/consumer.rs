@@ -3,7 +3,6 @@
 mod chunk;
 mod run;
 mod shared;
-mod stuck;
 
 use core::fmt;
 use core::time::Duration;

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use kavka_core::wire::{ApiKey, Uuid};
-use kavka_core::{Commands, Instant, MoveReason, Obstacle, PeerFault, Signal, TopicId};
+use kavka_core::wire::{ApiKey, ErrorCode, Uuid};
+use kavka_core::{
+    Commands, Instant, MoveReason, Obstacle, PartitionId, PeerFault, Signal, TopicId,
+};
 
 use crate::address;
 use crate::driver::Failure;
@@ -348,8 +350,11 @@ fn disconnected(
     commands: &Commands<'_>,
     failure: Option<&Failure>,
 ) -> Error {
-    let doing = Error::from(error).doing("connection");
-    at_address(doing, broker, commands, failure)
+    let doing = match error {
+        kavka_core::Error::Closed(_) => "", // its text begins so
+        _ => "connection",
+    };
+    at_address(Error::from(error).doing(doing), broker, commands, failure)
 }
 
 /// Returns an error with the address of its obstacle, where it has one.
@@ -391,6 +396,21 @@ pub(crate) fn explained(
         Some((broker, api)) => refused(error, broker, api, commands, failure),
         None => located(error, commands, failure),
     }
+}
+
+/// The same of a partition, whose leader it was where no obstacle is left: of an offset that is out
+/// of range.
+pub(crate) fn explained_at(
+    error: kavka_core::Error,
+    at: PartitionId,
+    commands: &Commands<'_>,
+    failure: Option<&Failure>,
+) -> Error {
+    let why = explained(error, commands.obstacle_of(at), commands, failure);
+    let (kavka_core::Error::Broker(code), None) = (error, why.broker()) else { return why };
+    let leader = commands.topic_partition(at).and_then(|at| commands.leader_of(at));
+    let api = (code == ErrorCode::OFFSET_OUT_OF_RANGE).then_some(ApiKey::FETCH);
+    leader.map_or(why, |leader| refused(error, leader, api, commands, failure))
 }
 
 /// Returns how a broker responded to a request.

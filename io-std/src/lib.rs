@@ -49,6 +49,7 @@ mod queue;
 mod reasons;
 #[cfg(feature = "stream")]
 mod stream;
+mod stuck;
 mod wakers;
 mod worker;
 

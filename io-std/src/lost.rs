@@ -1,8 +1,12 @@
 //! What a producer that ends could not deliver.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Error;
+
+/// Partitions that a text names; the others are counted.
+const NAMED: usize = 8;
 
 /// Records that a closed producer did not get acknowledged.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +15,8 @@ pub struct Lost {
     pub unsent: u64,
     /// Perhaps sent, not acknowledged: they may be in the log all the same.
     pub unacknowledged: u64,
+    /// Topic, partition and count of those that were in batches.
+    pub places: Vec<(Arc<str>, u32, u64)>,
     /// Failed before, without a report by a
     /// [`Pending`](crate::Pending) or a flush.
     pub failed: u64,
@@ -37,11 +43,43 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (all, unsent, unsure) = (self.records(), self.unsent, self.unacknowledged);
         let records = if all == 1 { "record" } else { "records" };
-        write!(f, "{all} {records} lost: {unsent} not sent, {unsure} not acknowledged, ")?;
-        write!(f, "{} failed", self.failed)?;
+        write!(f, "{all} {records} lost: {unsent} not sent, {unsure} not acknowledged")?;
+        let mut before = "";
+        for (n, (topic, partition, count)) in self.places.iter().take(NAMED).enumerate() {
+            f.write_str(if n == 0 { " (" } else { ", " })?;
+            match **topic == *before {
+                true => write!(f, "partition {partition}: {count}")?,
+                false => write!(f, "{topic}, partition {partition}: {count}")?,
+            }
+            before = topic;
+        }
+        match self.places.len() {
+            0 => {}
+            all if all > NAMED => write!(f, ", and {} partitions more)", all - NAMED)?,
+            _ => f.write_str(")")?,
+        }
+        write!(f, ", {} failed", self.failed)?;
         match &self.first {
             Some(error) => write!(f, " ({error})"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_named_up_to_some() {
+        let places = (0..3).map(|n| (Arc::from(if n < 2 { "t" } else { "u" }), n, 2)).collect();
+        let lost = Lost { unacknowledged: 6, places, ..Lost::default() };
+        let text = "6 records lost: 0 not sent, 6 not acknowledged (t, partition 0: 2, \
+                    partition 1: 2, u, partition 2: 2), 0 failed";
+        assert_eq!(lost.to_string(), text);
+        let places = (0..10).map(|n| (Arc::from("t"), n, 1)).collect();
+        let lost = Lost { unacknowledged: 10, places, ..Lost::default() };
+        assert!(lost.to_string().contains("partition 7: 1, and 2 partitions more), 0 failed"));
+        assert!(Lost::default().to_string().contains("0 not acknowledged, 0 failed"));
     }
 }

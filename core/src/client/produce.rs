@@ -98,6 +98,13 @@ impl Commands<'_> {
         self.owners.producer.late(&self.cx, since, &mut report);
     }
 
+    /// Calls `report` for each batch that has neither been acknowledged nor failed, oldest first,
+    /// with its partition and its count of records.
+    #[cfg(feature = "std")]
+    pub fn open_batches(&self, mut report: impl FnMut(TopicPartition, u32)) {
+        self.owners.producer.open(&mut report);
+    }
+
     /// Sends everything taken so far without waiting for linger; one
     /// [`Event::Flushed`](crate::Event::Flushed) follows
     /// when all of it is acknowledged or failed. Flushes that overlap end together.

@@ -127,6 +127,15 @@ impl<'d> Producer<'d> {
         }
     }
 
+    /// Reports partition and count of records of each batch that was neither acknowledged nor
+    /// failed, oldest first.
+    #[cfg(feature = "std")]
+    pub(crate) fn open(&self, report: &mut dyn FnMut(TopicPartition, u32)) {
+        for batch in self.ages.iter(&self.aging) {
+            report(self.batches[batch].to, self.batches[batch].count);
+        }
+    }
+
     /// Returns that a leader does not respond, if a request to it waits or it is not connected.
     fn unanswered(&self, cx: &Cx<'d>, broker: i32, sent: bool) -> Option<Obstacle> {
         let conn = cx.net.find(Peer::Node(broker), Role::Main).map(|conn| &cx.net.conns[conn]);

@@ -1,6 +1,7 @@
 //! The admin's background thread.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::wire::ApiKey;
@@ -9,14 +10,14 @@ use kavka_core::{
     PeerFault, Reply, RequestId, Start, TopicId,
 };
 
-use super::offsets::Offsets;
+use super::offsets::{self, Offsets};
 use super::topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind, is_permanent};
-use crate::event::{Hub, explained, owned, refused, why_not};
+use crate::event::{Event as Told, Hub, explained, explained_at, owned, refused, why_not};
 use crate::reasons::Reasons;
 
 /// First pause before a request is retried, doubled each time up to [`PAUSE_MAX`].
@@ -28,6 +29,8 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// A request of the application.
 pub(super) struct Job {
     pub(super) operation: Operation,
+    /// How long it is tried, where that is not [`Config::admin_timeout`].
+    pub(super) within: Option<Duration>,
     pub(super) finish: Finish,
     /// Whether a caller still waits for the result.
     pub(super) is_awaited: Box<dyn Fn() -> bool + Send>,
@@ -50,7 +53,7 @@ pub(super) enum Operation {
     /// `list`: these partitions, each with its own result; without, all or nothing.
     Offsets {
         name: String,
-        at: Start,
+        starts: Vec<Start>,
         list: Option<Vec<u32>>,
     },
 }
@@ -66,6 +69,17 @@ impl Operation {
         }
     }
 
+    /// The topic that it is about.
+    fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Create(topic) => Some(&topic.name),
+            Self::Grow { name, .. } | Self::Delete { name } | Self::Offsets { name, .. } => {
+                Some(name)
+            }
+            Self::Describe { name } => name.as_deref(),
+        }
+    }
+
     /// Whether the request changes nothing in the cluster.
     fn only_reports(&self) -> bool {
         matches!(self, Self::Describe { .. } | Self::Offsets { .. })
@@ -77,7 +91,7 @@ impl Operation {
 pub(super) struct Gathered {
     pub(super) cluster: ClusterDescription,
     pub(super) topics: Vec<TopicDescription>,
-    pub(super) offsets: Vec<Result<i64, Error>>,
+    pub(super) offsets: Vec<offsets::Result>,
     said: Option<String>,
 }
 
@@ -133,7 +147,7 @@ pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>,
         let failure = driver.failure();
         let mut open = Vec::new();
         for task in tasks {
-            if let Some(task) = task.advance(&mut driver, now, failure.as_deref(), &reasons) {
+            if let Some(task) = task.advance(&mut driver, now, failure.as_deref(), &reasons, hub) {
                 open.push(task);
             }
         }
@@ -174,7 +188,7 @@ fn events(
             }
             _ => {
                 if let Event::PartitionFailed { at, error } = event {
-                    let error = explained(error, commands.obstacle_of(at), commands, failure);
+                    let error = explained_at(error, at, commands, failure);
                     for task in tasks.iter_mut() {
                         if let State::Offsets(offsets) = &mut task.state {
                             offsets.failed(commands, now, at, error.clone());
@@ -194,7 +208,7 @@ fn events(
         }
     }
     for (task, why) in done {
-        tasks.extend(task.done(why, now, recent));
+        tasks.extend(task.done(why, now, recent, hub));
     }
 }
 
@@ -251,8 +265,8 @@ fn had_worked(operation: &Operation, code: i16) -> bool {
 impl Task {
     fn new(job: Job, now: Instant, timeout: Duration) -> Self {
         Self {
+            until: now + job.within.unwrap_or(timeout),
             job,
-            until: now + timeout,
             state: State::Waiting { until: now },
             pause: PAUSE,
             gathered: Gathered::default(),
@@ -264,7 +278,8 @@ impl Task {
     fn due(&self) -> Instant {
         match &self.state {
             State::Waiting { until } => (*until).min(self.until),
-            State::Requested(_) | State::Offsets(_) => self.until,
+            State::Offsets(offsets) => offsets.due().map_or(self.until, |at| at.min(self.until)),
+            State::Requested(_) => self.until,
         }
     }
 
@@ -297,12 +312,12 @@ impl Task {
             Operation::Describe { name } => {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
-            Operation::Offsets { name, at, list } => match driver.topic(name) {
+            Operation::Offsets { name, starts, list } => match driver.topic(name) {
                 // A topic serves one task at a time.
                 Ok(topic) if busy.contains(&topic) => return self.again(now),
                 Ok(topic) => {
                     busy.push(topic);
-                    self.state = State::Offsets(Offsets::new(topic, *at, list.clone()));
+                    self.state = State::Offsets(Offsets::new(topic, starts.clone(), list.clone()));
                     return;
                 }
                 // Other topics are in use, and their slots become free.
@@ -370,6 +385,7 @@ impl Task {
         why: Option<(Core, Error)>,
         now: Instant,
         recent: &mut Recent,
+        hub: &Hub,
     ) -> Option<Self> {
         let Some((error, why)) = why else {
             recent.note(&self.job.operation, now);
@@ -389,6 +405,10 @@ impl Task {
                 self.fail(why);
                 return None;
             }
+        }
+        if let Some(topic) = self.job.operation.topic() {
+            let error = why.clone().doing(self.job.operation.to_string());
+            hub.report(|| Some(Told::TopicFailed { topic: topic.into(), error }));
         }
         self.last = Some(why);
         self.again(now);
@@ -417,8 +437,15 @@ impl Task {
         now: Instant,
         failure: Option<&Failure>,
         reasons: &Reasons,
+        hub: &Hub,
     ) -> Option<Self> {
         if let State::Offsets(offsets) = &mut self.state {
+            for (partition, error) in offsets.stuck(driver, now) {
+                let Some(topic) = driver.topic_name(offsets.topic()) else { break };
+                let topic: Arc<str> = topic.into();
+                let error = error.reading(&topic, partition);
+                hub.report(|| Some(Told::PartitionFailed { topic, partition, error }));
+            }
             match offsets.advance(driver, now) {
                 Ok(None) => {}
                 Ok(Some(found)) => {
@@ -435,12 +462,8 @@ impl Task {
             self.stop(driver, now);
             return None;
         }
-        if driver.leads_elsewhere() {
-            self.stop(driver, now);
-            self.fail(reasons.timed_out(driver, failure));
-            return None;
-        }
-        if self.until > now {
+        let elsewhere = driver.leads_elsewhere();
+        if self.until > now && !elsewhere {
             return Some(self);
         }
         if let State::Offsets(offsets) = &mut self.state
@@ -450,6 +473,11 @@ impl Task {
             offsets.stop(driver, now);
             self.gathered.offsets = partial;
             return self.succeed();
+        }
+        if elsewhere {
+            self.stop(driver, now);
+            self.fail(reasons.timed_out(driver, failure));
+            return None;
         }
         // The present obstacle says more than how the last attempt ended.
         let over = |last: &Error| {

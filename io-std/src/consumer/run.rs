@@ -10,14 +10,14 @@ use kavka_core::{
 
 use super::chunk::Chunk;
 use super::shared::{Command, End, Requested, Shared, What};
-use super::stuck::Stuck;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind, is_permanent};
-use crate::event::{Event, explained, located, owned, why_not};
+use crate::event::{Event, explained, explained_at, located, owned, why_not};
 use crate::metrics::{ConsumerMetrics, Known, NetMetrics, TopicRead};
 use crate::pending::Setter;
 use crate::reasons::Reasons;
+use crate::stuck::Stuck;
 
 /// What to read from the start.
 pub(super) enum Wanted {
@@ -389,7 +389,7 @@ impl Run<'_> {
                 self.shared.hub.report(|| Some(Event::Positioned { topic, partition, offset }));
             }
             CoreEvent::PartitionFailed { at, error } => {
-                let why = explained(error, commands.obstacle_of(at), commands, failure);
+                let why = explained_at(error, at, commands, failure);
                 self.partition_failed(at, error, why);
             }
             CoreEvent::Moved { at, from, to, why } => {

@@ -3,7 +3,7 @@
 mod late;
 mod stuck;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -54,6 +54,7 @@ pub(super) fn run(
             run.ended = ErrorKind::Closed.into();
             if !run.settled {
                 run.obstacle = Some(run.reasons.timed_out(&driver, driver.last_failure()));
+                run.unsure = unsure(&driver);
             }
             return; // `Run::drop` accounts for what is left
         }
@@ -113,6 +114,8 @@ struct Run<'a> {
     ended: Error,
     /// What stood in the way of records that were still waiting when the time for closing was over.
     obstacle: Option<Error>,
+    /// Where records are lost that were not acknowledged.
+    unsure: Vec<(Arc<str>, u32, u64)>,
 }
 
 #[derive(Default)]
@@ -191,6 +194,7 @@ impl<'a> Run<'a> {
             buffers: Vec::new(),
             ended: ErrorKind::Panicked.into(),
             obstacle: None,
+            unsure: Vec::new(),
         }
     }
 
@@ -673,6 +677,16 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Returns topic, partition and count of the records that are not acknowledged.
+fn unsure(driver: &Driver<'_>) -> Vec<(Arc<str>, u32, u64)> {
+    let mut open = BTreeMap::new();
+    driver.open_batches(|at, count| {
+        let topic = driver.topic_name(at.topic).unwrap_or_default();
+        *open.entry((topic, at.partition)).or_insert(0) += u64::from(count);
+    });
+    open.into_iter().map(|((topic, partition), count)| (topic.into(), partition, count)).collect()
+}
+
 /// Returns the error of records of a partition, with the address of its leader where that refused.
 fn failed(
     error: Core,
@@ -723,7 +737,8 @@ impl Drop for Run<'_> {
         let report = self.failures.report();
         let (failed, first) = report.map_or((0, None), |(failed, error)| (failed, Some(error)));
         let first = first.or_else(|| self.obstacle.take());
-        let all = Lost { unsent: waiting, unacknowledged: sent, failed, first };
+        let places = core::mem::take(&mut self.unsure);
+        let all = Lost { unsent: waiting, unacknowledged: sent, places, failed, first };
         let Some(Close { done, .. }) = self.close.take().or(close) else {
             *lost = all;
             return;

@@ -219,7 +219,11 @@ fn a_batch_that_is_larger_than_the_buffer_names_the_size_it_needs() {
     let read = run(&server, &["consume", "t", "-e"]).good();
     assert_eq!(read.out.len(), SIZE + "before\n\n".len());
     let small = ["consume", "t", "-e", "-X", "receive.message.max.bytes=2097152"];
-    run(&server, &small).bad(1, &["use --fetch-bytes "]);
+    let said = "raise receive.message.max.bytes to ";
+    let failed = run(&server, &small).bad(1, &[said]);
+    let needed = failed.err.rsplit(said).next().expect("a number").trim();
+    let raised = format!("receive.message.max.bytes={needed}");
+    run(&server, &["consume", "t", "-e", "-X", &raised]).good();
     let failed = run(&server, &["consume", "t", "-e", "--fetch-bytes", "1000000"]);
     assert_eq!(failed.text(), "before\n", "what came before it is printed");
     let failed = failed.bad(1, &["read t, partition 0", "use --fetch-bytes "]);

@@ -113,8 +113,10 @@ fn one_of_two_brokers_in_another_cluster_does_not_end_the_rest() {
     live.line();
     server.with(|cluster| cluster.impersonate(2, true));
     server.disconnect(2);
-    let said = live.error(&format!("t, partition {lost}"));
-    assert!(said.contains("leads to another cluster"), "{said}");
+    let (named, said) = (format!("t, partition {lost}"), live.error("leads to another cluster"));
+    if !said.contains(&named) {
+        live.error(&named); // a connection said why
+    }
     // The address that is right leads to the other one, too.
     let (right, kept) = (server.address(1).expect("a broker").to_string(), kept.to_string());
     feed(kavka(&["-b", &right, "produce", "t", "-p", &kept]), b"more\n").good();
@@ -123,4 +125,40 @@ fn one_of_two_brokers_in_another_cluster_does_not_end_the_rest() {
     live.end().bad(1, &[]);
     let ran = feed(kavka(&["-b", &right, "topics", "list"]), b"").good();
     assert_eq!(ran.text(), "t\t2\n");
+}
+
+/// Whichever of them the client uses: it may never connect to the other one.
+#[test]
+fn addresses_of_two_clusters_are_named_by_every_command() {
+    let (one, other) = (with_topic(1), with_topic(1));
+    other.with(|cluster| cluster.impersonate(1, true));
+    let list = [one.bootstrap(), other.bootstrap()].join(",");
+    let clusters = |ran: &crate::Ran| {
+        let lines = ran.err.lines().filter(|line| line.contains("cluster")).count();
+        let both = ["another-cluster-00001", "simulated-cluster-0001"];
+        let both = both.iter().all(|id| ran.err.contains(id));
+        let addresses = list.split(',').all(|address| ran.err.contains(address));
+        assert!(lines == 1 && both && addresses, "{ran:?}");
+    };
+    for args in [
+        &["consume", "t", "-e"][..],
+        &["topics", "list"],
+        &["topics", "offsets", "t"],
+        &["topics", "describe", "t"],
+        &["metadata"],
+        &["metadata", "t"],
+        &["produce", "t"],
+    ] {
+        let ran = feed(kavka(&[&["-b", &list, "--timeout", "3"], args].concat()), b"a\n");
+        clusters(&ran);
+    }
+    let ran = feed(kavka(&["-b", &list, "--any-cluster", "topics", "list"]), b"").good();
+    assert_eq!(ran.err, "", "any will do");
+    for args in [&["topics", "watch", "t"][..], &["consume", "t"]] {
+        let mut live = Live::start(kavka(&[&["-b", &list], args].concat()));
+        let line = live.error("cluster");
+        assert!(line.contains("another-cluster-00001"), "{args:?}: {line}");
+        live.signal(rustix::process::Signal::INT);
+        live.end();
+    }
 }

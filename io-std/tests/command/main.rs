@@ -7,6 +7,7 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod apart;
 mod causes;
 mod consume;
 mod damage;

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
-use std::process::{ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use kavka_tests::sim::{ApiKey, Fault};
+use kavka_tests::sim::{ApiKey, Fault, Server};
 use rustix::process::Signal;
 
 use crate::live::Live;
@@ -182,7 +182,7 @@ fn producing_reports_what_was_lost_when_a_signal_comes() {
         std::thread::yield_now();
     }
     live.signal(Signal::INT);
-    live.end().bad(1, &["lost: ", "127.0.0.1"]);
+    live.end().bad(1, &["lost: ", "not acknowledged (t, partition 0: ", "127.0.0.1"]);
     feeding.join().expect("the pipe is closed");
 }
 
@@ -219,20 +219,41 @@ fn a_pipe_that_closes_in_the_middle_is_no_failure() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
-#[test]
-fn a_second_signal_ends_it_without_waiting() {
-    let server = with_topic(1);
-    fill(&server, 0, &["0123456789"]);
-    // Its stdout is full: it cannot look at the first.
-    let mut command = at(&server, &["consume", "t", "-f", &"%s".repeat(40_000), "-c", "1"]);
+/// A run whose stdout is full: it cannot notice a signal.
+fn blocked(server: &Server) -> (Child, ChildStdout) {
+    fill(server, 0, &["0123456789"]);
+    let mut command = at(server, &["consume", "t", "-f", &"%s".repeat(40_000), "-c", "1"]);
     let mut child = command.spawn().expect("it starts");
-    let pid = rustix::process::Pid::from_child(&child);
     let stdout = child.stdout.take().expect("piped");
     let until = Instant::now() + LONG;
     while rustix::io::ioctl_fionread(&stdout).expect("a pipe") < 60_000 {
         assert!(Instant::now() < until, "the pipe does not fill");
         std::thread::yield_now();
     }
+    (child, stdout)
+}
+
+#[test]
+fn a_signal_ends_it_although_nothing_takes_what_it_prints() {
+    let server = with_topic(1);
+    let (child, stdout) = blocked(&server);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).expect("it runs");
+    let begun = Instant::now();
+    let ended = child.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("stdout is full and nothing reads it"), "{said}");
+    assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
+    drop(stdout);
+}
+
+#[test]
+fn a_second_signal_ends_it_without_waiting() {
+    let server = with_topic(1);
+    let (mut child, _stdout) = blocked(&server);
+    let pid = rustix::process::Pid::from_child(&child);
+    let until = Instant::now() + LONG;
     let ended = loop {
         rustix::process::kill_process(pid, Signal::INT).expect("it runs");
         std::thread::yield_now();

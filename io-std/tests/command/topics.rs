@@ -1,6 +1,8 @@
 //! `kavka topics` and `kavka metadata`.
 
-use kavka_tests::sim::{Options, Profile, Server};
+use std::time::Duration;
+
+use kavka_tests::sim::{ApiKey, Fault, Options, Profile, Server};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -140,4 +142,53 @@ fn old_brokers_have_no_ids_and_no_epochs() {
     assert!(run(&server, &["topics", "describe", "t"]).good().text().contains("\t-1\t"));
     assert_eq!(run(&server, &["topics", "offsets", "t"]).good().text(), "t\t0\t0\t1\n");
     assert_eq!(run(&server, &["consume", "t", "-e"]).good().text(), "a\n");
+}
+
+/// Columns and JSON have the error of each topic, and stderr the reasons.
+#[test]
+fn topics_that_a_broker_says_nothing_of_are_shown_with_their_error() {
+    let server = with_topic(1);
+    let said = ["none", "UNKNOWN_TOPIC_OR_PARTITION"];
+    let ran = run(&server, &["metadata", "none", "t"]).bad(1, &said);
+    let text = ran.text();
+    assert!(text.contains("none\t0 partitions\tid 0"), "{text}");
+    assert!(text.contains("\tUNKNOWN_TOPIC_OR_PARTITION\n"), "{text}");
+    assert!(text.contains("t\t1 partition\tid ") && text.contains("1 broker\t2 topics"), "{text}");
+    let ran = run(&server, &["metadata", "none", "t", "--json"]).bad(1, &said);
+    let topics = parsed(&ran.text())["topics"].clone();
+    assert_eq!(topics[0]["error"], json!(3), "{topics}");
+    assert_eq!(topics[0]["error_name"], json!("UNKNOWN_TOPIC_OR_PARTITION"), "{topics}");
+    assert_eq!((&topics[1]["error"], &topics[1]["error_name"]), (&json!(0), &Value::Null));
+
+    server.fault(1, ApiKey::Metadata, Fault::Error(29), 10_000);
+    let said = ["topic t: the broker responded with TOPIC_AUTHORIZATION_FAILED (29)", "ACLs"];
+    let ran = run(&server, &["topics", "list"]).bad(1, &said);
+    assert!(ran.text().ends_with("\tTOPIC_AUTHORIZATION_FAILED\n"), "{ran:?}");
+    let ran = run(&server, &["topics", "list", "--json"]).bad(1, &said);
+    assert_eq!(parsed(&ran.text())["error_name"], json!("TOPIC_AUTHORIZATION_FAILED"));
+    let ran = run(&server, &["metadata"]).bad(1, &said);
+    assert!(ran.text().contains("\tTOPIC_AUTHORIZATION_FAILED\n"), "{ran:?}");
+}
+
+#[test]
+fn what_a_broker_leaves_empty_is_shown_as_that() {
+    let server = with_topic(1);
+    server.with(|cluster| cluster.set_endpoint(1, "", 9092));
+    let text = run(&server, &["metadata"]).good().text();
+    assert!(text.contains("broker 1\t(empty host):9092"), "{text}");
+}
+
+/// Each response takes half a second, and there are many.
+#[test]
+fn offsets_of_many_partitions_take_no_longer_than_the_time_out() {
+    let server = with_topic(3000);
+    server.fault(1, ApiKey::ListOffsets, Fault::Delay(Duration::from_millis(500)), 10_000);
+    let usual = run(&server, &["topics", "describe", "t"]).good().took;
+    for args in [&["topics", "offsets", "t"][..], &["topics", "offsets", "t", "--time", "latest"]] {
+        let ran = run(&server, &[args, &["--timeout", "2"]].concat());
+        assert!(ran.took < usual + Duration::from_secs(4), "{args:?}: {:?}", ran.took);
+        let ran = ran.bad(1, &["t, partitions ", "no response in time"]);
+        assert!((1..3000).contains(&ran.lines().len()), "{args:?}: {} lines", ran.lines().len());
+        assert!(ran.err.lines().count() < 10, "{args:?}: {}", ran.err);
+    }
 }

@@ -90,6 +90,18 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["topics", "list", "-X", "acks=7"], "-X: acks=7: must be all, 1 or 0"),
         (&["topics", "list", "-F", "no/such/file"], "--config no/such/file"),
         (&["topics", "create", "t", "--config", "a.b=1"], "a topic config is -c NAME=VALUE"),
+        (&["topics", "create", "t", "-p", "0"], "must be 1 or more, or -1 for the brokers'"),
+        (&["topics", "create", "t", "-r", "0"], "must be 1 or more, or -1 for the brokers'"),
+        (
+            &["topics", "list", "-X", "linger.ms=-1"],
+            "-X: linger.ms=-1: must be milliseconds from 0",
+        ),
+        (&["topics", "list", "-X", "batch.size=2147483648"], "whole number from 0 to 2147483647"),
+        (&["topics", "list", "-X", "fetch.min.bytes=-1"], "fetch.min.bytes=-1: must be a whole"),
+        (&["topics", "list", "-X", "max.request.size=0"], "whole number from 1 to 2147483647"),
+        (&["topics", "list", "-X", "receive.message.max.bytes=9"], "from 1000 to 2147483647"),
+        (&["topics", "list", "-X", "buffer.memory=0"], "from 1 to 9223372036854775807"),
+        (&["topics", "list", "-X", "delivery.timeout.ms=0"], "milliseconds from 1 to 2147483647"),
     ];
     for (args, said) in cases {
         let ran = feed(kavka(args), b"");
@@ -98,13 +110,36 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
     }
 }
 
+/// With the line of the file, which may begin as some editors write it.
+#[test]
+fn a_value_that_is_out_of_range_is_named_with_its_place_and_the_range() {
+    let text = "\u{feff}client.id=me\n\nrequest.timeout.ms=0\n";
+    let file = Scratch::new(text);
+    let line = format!("{}, line 3: request.timeout.ms=0: must be milliseconds", file.path());
+    let ran = feed(kavka(&["-F", file.path(), "topics", "list"]), b"");
+    let ran = ran.bad(2, &[&line, "from 1 to 2147483647"]);
+    assert!(!ran.err.contains("client.id"), "the first line is a property: {ran:?}");
+    let long = format!("client.id={}\n", "x".repeat(65));
+    let file = Scratch::new(&long);
+    let said = [", line 1: client.id=", "has 65 bytes; at most 64"];
+    feed(kavka(&["-F", file.path(), "topics", "list"]), b"").bad(2, &said);
+}
+
+/// No value that begins with a dash was meant.
+#[test]
+fn an_option_that_does_not_exist_has_no_misleading_tip() {
+    let ran = feed(kavka(&["consume", "t", "--nothing"]), b"").bad(2, &["--nothing"]);
+    assert!(!ran.err.contains("as a value"), "{}", ran.err);
+    feed(kavka(&["consume", "t", "--ofset", "1"]), b"").bad(2, &["'--offset'"]);
+}
+
 /// Wherever they are found, and before a broker is connected to: there is none.
 #[test]
 fn what_the_configuration_refuses_is_wrong_usage() {
     let long = "x".repeat(65);
     let cases: &[(&[&str], &str)] = &[
         (&["-X", "acks=1", "-X", "enable.idempotence=true", "produce", "t"], "acks=all"),
-        (&["-X", "request.timeout.ms=0", "topics", "list"], "a duration is zero"),
+        (&["-X", "request.timeout.ms=0", "topics", "list"], "from 1 to 2147483647"),
         (&["--client-id", &long, "metadata"], "the client id is too long"),
         (&["consume", "not a name"], "topic name"),
         (&["consume", "not a name", "-e"], "topic name"),
@@ -238,7 +273,7 @@ fn every_property_of_a_file_is_understood() {
         ("isolation.level=read_committed", "only read_uncommitted"),
         ("enable.idempotence=maybe", "must be true or false"),
         ("linger.ms=soon", "linger.ms=soon"),
-        ("fetch.max.bytes=-1", "must not be negative"),
+        ("fetch.max.bytes=-1", "fetch.max.bytes=-1: must be a whole number from 0"),
     ] {
         feed(kavka(&["topics", "list", "-X", property]), b"").bad(2, &[why]);
     }

@@ -59,7 +59,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn bootstrap(&self) -> &str {
+    pub(super) fn bootstrap(&self) -> &str {
         let option = self.common.bootstrap.as_deref();
         option.or(self.properties.bootstrap.as_deref()).unwrap_or(BOOTSTRAP)
     }
@@ -72,10 +72,19 @@ impl Settings {
         Duration::from_secs(self.common.timeout.min(1 << 32))
     }
 
+    pub(super) fn accepts_any_cluster(&self) -> bool {
+        self.common.any_cluster || self.properties.check_cluster == Some(false)
+    }
+
     pub(super) fn config(&self) -> Config {
+        self.config_at(self.bootstrap())
+    }
+
+    /// The configuration with another list of addresses.
+    pub(super) fn config_at(&self, bootstrap: &str) -> Config {
         let properties = &self.properties;
         let client_id = self.common.client_id.as_deref().or(properties.client_id.as_deref());
-        let config = Config::new(self.bootstrap())
+        let config = Config::new(bootstrap)
             .client_id(client_id.unwrap_or("kavka"))
             .topic_timeout(self.timeout())
             .admin_timeout(self.timeout());

@@ -133,6 +133,9 @@ fn start(
     if options.fetch_bytes.is_some() {
         config = config.max_batch_bytes(limits.rx_bytes);
     }
+    if options.fetch_bytes.is_none() && settings.properties.max_batch_bytes.is_some() {
+        let _ = failure::RECEIVE_LIMITED.set(()); // there is one of these
+    }
     if let Some(list) = &plan.list {
         let list: Vec<_> =
             list.iter().map(|(topic, partition, start)| (&**topic, *partition, *start)).collect();

@@ -17,9 +17,14 @@ pub(super) const UNKNOWN: i16 = 3;
 /// Addresses that the client began with, for errors that name no broker.
 pub(super) static BOOTSTRAP: OnceLock<String> = OnceLock::new();
 
+/// Set where `receive.message.max.bytes` says how large a batch may be.
+pub(super) static RECEIVE_LIMITED: OnceLock<()> = OnceLock::new();
+
 pub(super) enum Failure {
     Usage(String),
     Failed(String),
+    /// Records were lost; the reason in it is brief already.
+    Lost(String),
     /// Several things failed.
     Several(Vec<String>),
     /// A signal came before there was a result; what was not done.
@@ -37,6 +42,10 @@ impl Failure {
         let (code, text) = match self {
             Self::Several(texts) => {
                 lines::last(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+                return 1;
+            }
+            Self::Lost(text) => {
+                lines::say(text);
                 return 1;
             }
             // The reader of our output has had enough.
@@ -139,7 +148,10 @@ fn advice(error: &Error) -> Option<String> {
         (_, Some(PeerFault::NoApi(ApiKey::INIT_PRODUCER_ID))) => {
             "such brokers need -X enable.idempotence=false".to_owned()
         }
-        (ErrorKind::BatchTooLarge { needed, .. }, _) => format!("use --fetch-bytes {needed}"),
+        (ErrorKind::BatchTooLarge { needed, .. }, _) => match RECEIVE_LIMITED.get() {
+            Some(()) => format!("raise receive.message.max.bytes to {needed}"),
+            None => format!("use --fetch-bytes {needed}"),
+        },
         (ErrorKind::Unreadable { offset, next_offset, why }, _) => {
             // Or all offsets of the batch were read.
             if next_offset > offset || is_behind(why) {
@@ -152,10 +164,15 @@ fn advice(error: &Error) -> Option<String> {
         (ErrorKind::Unpack { next_offset, .. }, _) => {
             format!("to read on without it, begin at {next_offset} (-o)")
         }
+        (ErrorKind::Kafka(Core::TimedOut), _) if error.broker().is_some() => SILENT.to_owned(),
         (ErrorKind::RecordTooLarge { .. }, _) => "raise -X max.request.size".to_owned(),
         _ => return None,
     })
 }
+
+/// What to look at where a broker does not respond.
+pub(super) const SILENT: &str =
+    "is the address right, is the broker up, and does anything on the way to it drop packets?";
 
 /// Whether the fault is one of records, and not of their batch.
 fn is_behind(why: Unreadable) -> bool {
@@ -167,5 +184,5 @@ fn is_behind(why: Unreadable) -> bool {
 /// What a producer that ends could not deliver, in words.
 pub(super) fn describe_lost(lost: &Lost) -> String {
     let Some(error) = &lost.first else { return lost.to_string() };
-    format!("{} ({})", Lost { first: None, ..lost.clone() }, describe(error))
+    format!("{} ({})", Lost { first: None, ..lost.clone() }, lines::brief(&describe(error)))
 }

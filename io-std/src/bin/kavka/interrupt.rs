@@ -4,9 +4,12 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, lines, streams};
 
+/// A write to stdout that takes longer does not end by itself.
+const BLOCKED: Duration = Duration::from_secs(1);
 /// Exit code of a process that a second signal ends.
 const KILLED: i32 = 130;
 
@@ -23,9 +26,25 @@ pub(super) fn note() -> Result<(), Failure> {
         if CAME.swap(true, Ordering::AcqRel) {
             process::exit(KILLED);
         }
+        // Without another thread a second signal still ends the process.
+        let _ = thread::Builder::new().name("kavka-stdout".into()).spawn(end_if_blocked);
         end();
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Ends the process once nothing takes what it prints: the command could not notice the signal.
+fn end_if_blocked() {
+    let mut before = None;
+    loop {
+        let now = streams::writing();
+        if now.is_some() && now == before {
+            lines::say("interrupted: stdout is full and nothing reads it; the output is cut off");
+            process::exit(1);
+        }
+        before = now;
+        thread::sleep(BLOCKED);
+    }
 }
 
 /// Blocks the signals that are ignored, as `nohup` and shells arrange for background jobs: the

@@ -70,26 +70,42 @@ pub(super) struct Parsed {
 /// Reads one record. `payload` must be there, be it null; the rest may be left out. Topic, offset,
 /// broker and names that are not kcat's are passed over.
 pub(super) fn parse(line: &[u8]) -> Result<Parsed, String> {
-    let value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let Value::Object(fields) = value else { return Err("must be a JSON object".into()) };
+    let value = serde_json::from_slice(line).map_err(|error| wrong(&error))?;
+    let Value::Object(fields) = value else { return Err(format!("must be {WANTED}")) };
     let Some(payload) = fields.get("payload") else {
         return Err("has no \"payload\"; write null for a tombstone".into());
     };
     Ok(Parsed {
-        partition: number(&fields, "partition")?,
-        timestamp: number(&fields, "ts")?,
+        partition: number(&fields, "partition", "a number from 0, or null")?,
+        timestamp: number(&fields, "ts", "whole milliseconds since 1970, or null")?,
         key: fields.get("key").map_or(Ok(None), |key| unbytes("key", key))?,
         value: unbytes("payload", payload)?,
         headers: fields.get("headers").map_or(Ok(Vec::new()), headers)?,
     })
 }
 
-fn number<N: TryFrom<i64>>(fields: &Map<String, Value>, name: &str) -> Result<Option<N>, String> {
+/// What each line must be.
+const WANTED: &str = r#"a JSON object, such as {"key": "k", "payload": "v"}"#;
+
+/// What is no JSON, and where: serde_json's lines are those within the piece.
+fn wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let line =
+        if error.line() > 1 { format!("line {} of it, ", error.line()) } else { String::new() };
+    format!("{line}column {}: {what}; it must be {WANTED}", error.column())
+}
+
+fn number<N: TryFrom<i64>>(
+    fields: &Map<String, Value>,
+    name: &str,
+    what: &str,
+) -> Result<Option<N>, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
             let number = value.as_i64().and_then(|number| N::try_from(number).ok());
-            number.map(Some).ok_or_else(|| format!("{name:?} is {value}, which cannot be"))
+            number.map(Some).ok_or_else(|| format!("{name:?} is {value}; it must be {what}"))
         }
     }
 }
@@ -101,7 +117,9 @@ fn unbytes(name: &str, value: &Value) -> Result<Option<Vec<u8>>, String> {
         Value::Object(fields) if fields.len() == 1 => {
             let text = fields.get("base64").and_then(Value::as_str);
             let bytes = text.and_then(|text| unbase64(text.as_bytes()));
-            bytes.map(Some).ok_or_else(|| format!("{name:?} has no valid base64"))
+            bytes.map(Some).ok_or_else(|| {
+                format!("{name:?} has no valid base64, as in {{\"base64\": \"Zm9v\"}}")
+            })
         }
         _ => Err(format!("{name:?} must be a string, null or {{\"base64\": \"..\"}}")),
     }
@@ -112,7 +130,7 @@ type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Pairs, or kcat's list of names and values in turn.
 fn headers(value: &Value) -> Result<Headers, String> {
-    let wrong = "\"headers\" must be pairs [name, value]";
+    let wrong = "\"headers\" must be a list of pairs [name, value]";
     let list = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Array(list) => list,

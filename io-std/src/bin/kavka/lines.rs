@@ -1,5 +1,6 @@
-//! Lines on stderr, without those that were there a moment ago.
+//! Lines on stderr, without those that were there a moment ago, and without what those said.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +8,79 @@ use std::time::{Duration, Instant};
 
 /// How long after its last occurrence a line is news again.
 const NEWS: Duration = Duration::from_secs(60);
-/// Lines that are remembered.
+/// Lines that are remembered, and facts.
 const MOST: usize = 256;
 
 static RECENT: Mutex<Option<Recent>> = Mutex::new(None);
 
-/// When each line was due last, and which was printed last.
+/// When each line, and each fact, was due last.
 #[derive(Default)]
 struct Recent {
     seen: HashMap<String, Instant>,
-    last: String,
+    facts: HashMap<Fact, Known>,
+}
+
+/// What was printed of a fact.
+struct Known {
+    at: Instant,
+    /// What the system or the broker said of it.
+    said: Vec<String>,
+    /// What it was about.
+    subjects: Vec<String>,
+}
+
+/// What is wrong at which broker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Fact {
+    what: String,
+    broker: String,
+}
+
+/// The parts of a line.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts<'a> {
+    /// What was being done, or with what.
+    subject: &'a str,
+    fact: Fact,
+    /// What the system or the broker said of it.
+    rest: &'a str,
+}
+
+/// Takes a line apart; `None` for one that is not about a broker.
+fn parts(text: &str) -> Option<Parts<'_>> {
+    let text = without_advice(text);
+    if let Some(rest) = text.strip_prefix("no response from broker ") {
+        let (broker, _) = address(rest);
+        let fact = Fact { what: SILENT.to_owned(), broker: broker.to_owned() };
+        return Some(Parts { subject: "", fact, rest: "" });
+    }
+    let (front, behind) = text.split_once(", broker ")?;
+    let (broker, rest) = address(behind);
+    let at = front.rfind("not done: ").map(|at| at + "not done: ".len());
+    let at = at.or_else(|| front.find(CLOSED)).or_else(|| front.find(": ").map(|at| at + 2));
+    let (subject, what) = front.split_at_checked(at.unwrap_or(0))?;
+    let subject = subject.trim_end_matches("not done: ").trim_end_matches(": ");
+    let what = what.strip_prefix(CLOSED).unwrap_or(what);
+    let what = what.split(" (no response to ").next().unwrap_or(what);
+    let what = if what.starts_with(SILENT) { SILENT } else { what };
+    let fact = Fact { what: what.to_owned(), broker: broker.to_owned() };
+    Some(Parts { subject, fact, rest })
+}
+
+const FOREIGN: &str = "the address leads to another cluster";
+const CLOSED: &str = "connection closed: ";
+const SILENT: &str = "no response from the broker";
+
+/// An address at the front of a text, and what follows it.
+fn address(text: &str) -> (&str, &str) {
+    let end = text.find([' ', ')', ';']).unwrap_or(text.len());
+    let (address, rest) = text.split_at(end);
+    let bare = address.trim_end_matches([':', ',']);
+    (bare, if bare.len() < address.len() { text.get(bare.len()..).unwrap_or(rest) } else { rest })
+}
+
+fn without_advice(text: &str) -> &str {
+    text.rsplit_once("; ").map_or(text, |(front, _)| front)
 }
 
 impl Recent {
@@ -31,14 +95,85 @@ impl Recent {
         }
         self.seen.insert(line.to_owned(), now).is_none()
     }
+
+    /// Notes the fact in a line. Returns what is new in it: nothing where a line said all of it, or
+    /// only what it is about where that is another thing.
+    fn news<'a>(&mut self, text: &'a str, now: Instant) -> Option<Cow<'a, str>> {
+        let Some(Parts { subject, fact, rest }) = parts(text) else { return Some(text.into()) };
+        self.facts.retain(|_, known| now.saturating_duration_since(known.at) < NEWS);
+        if self.facts.len() >= MOST {
+            self.facts.clear(); // then some are said again
+        }
+        let known = self.facts.contains_key(&fact);
+        let Known { at, said, subjects } = self
+            .facts
+            .entry(fact.clone())
+            .or_insert_with(|| Known { at: now, said: Vec::new(), subjects: Vec::new() });
+        *at = now;
+        // Which cluster it is was said with the first address that leads to it.
+        let covered = known && (fact.what == FOREIGN || said.iter().any(|at| at.contains(rest)));
+        if !covered {
+            said.push(rest.to_owned());
+        }
+        let bare = bare(subject);
+        let other = !bare.is_empty() && !subjects.iter().any(|known| known == bare);
+        if other {
+            subjects.push(bare.to_owned());
+        }
+        match (covered, other) {
+            (false, _) if known && !bare.is_empty() => {
+                Some(format!("{subject}: as above, broker {}{rest}", fact.broker).into())
+            }
+            (false, _) if known => Some(without_advice(text).into()),
+            (false, _) => Some(text.into()),
+            (true, true) => Some(format!("{subject}: as above, broker {}", fact.broker).into()),
+            (true, false) => None,
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        // Without a reader of stderr there are still results and the exit code.
+        let _ = writeln!(io::stderr(), "kavka: {text}");
+    }
+}
+
+/// The thing that a line is about, without what was being done with it.
+fn bare(subject: &str) -> &str {
+    let subject = subject.strip_prefix("the last trouble was: ").unwrap_or(subject);
+    match subject {
+        "connection" => "",
+        _ => ["read ", "produce to ", "topic "]
+            .iter()
+            .find_map(|doing| subject.strip_prefix(doing))
+            .unwrap_or(subject),
+    }
 }
 
 /// Prints something that is continuing: not again while it continues.
 pub(super) fn notice(text: &str) {
     with(|recent| {
-        if recent.is_news(text, Instant::now()) {
-            recent.print(text);
+        let now = Instant::now();
+        if recent.is_news(text, now)
+            && let Some(news) = recent.news(text, now)
+        {
+            recent.print(&news);
         }
+    });
+}
+
+/// Prints that addresses lead to different clusters, unless that was printed of one of them.
+pub(super) fn other_cluster(addresses: &[&str], text: &str) {
+    with(|recent| {
+        let fact = |broker: &&str| Fact { what: FOREIGN.to_owned(), broker: (*broker).to_owned() };
+        if addresses.iter().map(fact).any(|fact| recent.facts.contains_key(&fact)) {
+            return;
+        }
+        let at = Instant::now();
+        for fact in addresses.iter().map(fact) {
+            let known = Known { at, said: Vec::new(), subjects: Vec::new() };
+            recent.facts.insert(fact, known);
+        }
+        recent.print(text);
     });
 }
 
@@ -52,42 +187,24 @@ pub(super) fn say(text: &str) {
 
 /// Prints why the command ends, in one or more lines, without what was said a moment ago.
 pub(super) fn last(reasons: &[&str]) {
+    reasons.iter().for_each(|text| notice(text));
+}
+
+/// The reason in a longer text: only what it is about where the rest was said a moment ago.
+pub(super) fn brief(text: &str) -> String {
     with(|recent| {
-        for text in reasons {
-            let known = recent.seen.contains_key(*text);
-            let news = if known { "" } else { recent.without_last(text) }.to_owned();
-            if !news.is_empty() {
-                recent.print(&news);
-            }
+        let now = Instant::now();
+        let before = parts(text).map(|parts| (parts.subject.to_owned(), parts.fact.broker));
+        match (recent.news(text, now), before) {
+            (None, Some((subject, broker))) => format!("{subject}: as above, broker {broker}"),
+            (news, _) => news.map_or_else(|| text.to_owned(), Cow::into_owned),
         }
-    });
+    })
 }
 
-fn with(act: impl FnOnce(&mut Recent)) {
+fn with<T>(act: impl FnOnce(&mut Recent) -> T) -> T {
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-    act(recent.get_or_insert_default());
-}
-
-impl Recent {
-    /// What a text adds to the last line: nothing where only what was being done differs, and no
-    /// advice that was just given.
-    fn without_last<'a>(&self, text: &'a str) -> &'a str {
-        let error = |text: &'a str| text.split_once(": ").map_or(text, |(_, error)| error);
-        let last = self.last.split_once(": ").map_or(&*self.last, |(_, error)| error);
-        if error(text) == last {
-            return "";
-        }
-        match (text.rsplit_once("; "), self.last.rsplit_once("; ")) {
-            (Some((front, advice)), Some((_, known))) if advice == known => front,
-            _ => text,
-        }
-    }
-
-    fn print(&mut self, text: &str) {
-        // Without a reader of stderr there are still results and the exit code.
-        let _ = writeln!(io::stderr(), "kavka: {text}");
-        text.clone_into(&mut self.last);
-    }
+    act(recent.get_or_insert_default())
 }
 
 #[cfg(test)]
@@ -111,22 +228,60 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_line_says_is_not_repeated() {
-        let last = "connection: refused, broker h:1; is one running there?".to_owned();
-        let recent = Recent { last, ..Recent::default() };
+    fn a_fact_is_said_once_whoever_it_is_about() {
+        let mut recent = Recent::default();
+        let now = Instant::now();
+        let refused = "connection closed: refused, broker h:1 (os error 111)";
         for (text, news) in [
-            ("connection: refused, broker h:1; is one running there?", ""),
-            ("read t: refused, broker h:1; is one running there?", ""),
+            (&*format!("{refused}; is one running?"), Some("; is one running?")),
+            (&format!("{refused}; is one running?"), None),
             (
-                "read t: not done in time: refused, broker h:1; is one running there?",
-                "read t: not done in time: refused, broker h:1",
+                &format!("read t, partition 0: not done: {refused}; is one running?"),
+                Some("read t, partition 0: as above, broker h:1"),
             ),
-            ("read t: reset, broker h:1; try again", "read t: reset, broker h:1; try again"),
-            ("t has no partition 1", "t has no partition 1"),
+            (&format!("t, partition 0: {refused}"), None),
+            (&format!("the last trouble was: read t, partition 0: not done: {refused}"), None),
+            (
+                &format!("t, partition 1: not done: {refused}"),
+                Some("t, partition 1: as above, broker h:1"),
+            ),
+            (
+                &format!("describe t: {refused}: also h:2 (x); is one running?"),
+                Some("also h:2 (x)"),
+            ),
+            ("connection closed: refused, broker h:2 (x)", Some("broker h:2 (x)")),
+            ("no response from broker h:3 for 3 s", Some("for 3 s")),
+            (
+                "t, partition 1: not done: no response from the broker to FETCH, broker h:3; up?",
+                Some("t, partition 1: as above, broker h:3"),
+            ),
+            ("t has no partition 1", Some("t has no partition 1")),
         ] {
-            assert_eq!(recent.without_last(text), news);
+            let said = recent.news(text, now);
+            match news {
+                Some(news) => assert!(said.as_ref().is_some_and(|s| s.ends_with(news)), "{said:?}"),
+                None => assert_eq!(said, None, "{text}"),
+            }
         }
-        assert_eq!(Recent::default().without_last("a: b; c"), "a: b; c");
+        let later = now + NEWS;
+        assert!(recent.news(refused, later).is_some(), "it was gone meanwhile");
+    }
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let of = |text| parts(text).map(|p| (p.subject, p.fact.what, p.fact.broker, p.rest));
+        let want = |subject, what: &str, broker: &str, rest| {
+            Some((subject, what.to_owned(), broker.to_owned(), rest))
+        };
+        assert_eq!(
+            of("connection: the address leads to another cluster, broker h:1: its id is x; use y"),
+            want("connection", "the address leads to another cluster", "h:1", ": its id is x")
+        );
+        assert_eq!(
+            of("read t: not done: connection closed: ended (no response to FETCH), broker [::1]:2"),
+            want("read t", "ended", "[::1]:2", "")
+        );
+        assert_eq!(of("t has no partition 1"), None);
     }
 
     #[test]

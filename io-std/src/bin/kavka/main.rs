@@ -7,6 +7,7 @@
     reason = "an ordinary program for hosts"
 )]
 
+mod clusters;
 mod common;
 mod consume;
 mod failure;
@@ -27,9 +28,11 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::error::ContextKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use clusters::Comparison;
 use common::{Common, Settings};
 use failure::Failure;
 
@@ -73,7 +76,11 @@ enum Command {
 fn main() -> ExitCode {
     let ended = match Cli::try_parse() {
         Ok(Cli { common, command }) => run(common, command),
-        Err(error) if error.use_stderr() => {
+        Err(mut error) if error.use_stderr() => {
+            if error.kind() == clap::error::ErrorKind::UnknownArgument {
+                // That a value may begin with a dash behind `--`: never what was meant here.
+                let _ = error.remove(ContextKind::Suggested);
+            }
             // Without a reader of stderr there is still the exit code.
             let _ = error.print();
             return ExitCode::from(WRONG_USAGE);
@@ -89,13 +96,16 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
     }
     interrupt::note()?;
     let settings = Settings::new(common)?;
-    match command {
+    let comparison = Comparison::begin(&settings);
+    let ended = match command {
         Command::Topics(command) => topics::run(&settings, command),
         Command::Produce(options) => produce::run(&settings, options),
         Command::Consume(options) => consume::run(&settings, options),
         Command::Metadata(options) => metadata::run(&settings, &options),
         Command::Completions { .. } => Ok(()), // above
-    }
+    };
+    comparison.end();
+    ended
 }
 
 /// Help or version, which clap would print without looking whether that worked.

@@ -4,15 +4,16 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use kavka_std::kavka_core::wire::{ErrorCode, Uuid};
 use kavka_std::{Admin, ClusterDescription, Freshness, Producer, TopicDescription};
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::common::Settings;
 use super::notices::{Notices, node, signal_name};
 use super::streams::out;
-use super::text::{counted, distinct, topic_name};
-use super::topics::{as_json, table};
+use super::text::{address, counted, distinct, topic_name};
+use super::topics::{as_json, table, verdict};
+use super::{Failure, failure};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -32,7 +33,9 @@ struct Known {
     cluster: ClusterDescription,
     topics: Vec<TopicDescription>,
     /// Which broker confirmed each topic, and how: of topics that were named.
-    fresh: Vec<Freshness>,
+    fresh: Vec<Option<Freshness>>,
+    /// Why nothing is known of some of those.
+    bad: Vec<String>,
     since: Instant,
 }
 
@@ -45,7 +48,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Result<(), Failure>
     } else {
         print(&mut out, &known, age)?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    match known.bad.is_empty() {
+        true => verdict(&known.topics),
+        false => Err(Failure::Several(known.bad)),
+    }
 }
 
 fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
@@ -55,34 +62,61 @@ fn find(settings: &Settings, options: &Options) -> Result<Known, Failure> {
     if options.topics.is_empty() {
         let (cluster, mut topics) = notices.wait(admin.metadata(None), &events)?;
         topics.retain(|topic| options.internal || !topic.internal);
-        return Ok(Known { cluster, topics, fresh: Vec::new(), since });
+        return Ok(Known { cluster, topics, fresh: Vec::new(), bad: Vec::new(), since });
     }
-    let mut known =
-        Known { cluster: ClusterDescription::default(), topics: Vec::new(), fresh: vec![], since };
+    let cluster = ClusterDescription::default();
+    let mut known = Known { cluster, topics: vec![], fresh: vec![], bad: vec![], since };
     for name in distinct(&options.topics) {
-        let (cluster, topics) = notices.wait_for_topic(|| admin.metadata(Some(name)), &events)?;
-        known.cluster = cluster;
-        known.topics.extend(topics);
+        match notices.wait_for_topic(|| admin.metadata(Some(name)), &events)? {
+            Ok((cluster, topics)) => {
+                known.cluster = cluster;
+                known.topics.extend(topics);
+            }
+            Err(error) => match error.code() {
+                // The others may be known all the same.
+                Some(code) => {
+                    known.bad.push(failure::describe(&error));
+                    known.topics.push(unknown(name, code));
+                }
+                None => return Err(error.into()),
+            },
+        }
+    }
+    if known.topics.iter().all(|topic| topic.error.0 != 0) {
+        known.cluster = notices.wait(admin.cluster(), &events)?;
     }
     let producer = Producer::new(settings.config())?;
     let events = producer.events();
-    for name in distinct(&options.topics) {
-        known.fresh.push(notices.wait(producer.freshness(name), &events)?);
+    for topic in &known.topics {
+        known.fresh.push(match topic.error.0 {
+            0 => Some(notices.wait_known(&producer, &topic.name, &events)?),
+            _ => None,
+        });
     }
     Ok(known)
 }
 
+/// A topic of which a broker only says why it says nothing.
+fn unknown(name: &str, error: ErrorCode) -> TopicDescription {
+    let (name, partitions) = (name.to_owned(), Vec::new());
+    TopicDescription { name, id: Uuid::ZERO, internal: false, error, partitions }
+}
+
 fn print(out: &mut impl Write, known: &Known, age: Duration) -> Result<(), Failure> {
     let cluster = &known.cluster;
-    let id = cluster.id.as_deref().unwrap_or("-");
+    let id = match cluster.id.as_deref() {
+        None => "-",
+        Some("") => "(empty id)",
+        Some(id) => id,
+    };
     let brokers = counted(cluster.brokers.len() as u64, "broker");
     let topics = counted(known.topics.len() as u64, "topic");
     let age = age.as_millis();
     writeln!(out, "cluster {id}\t{brokers}\t{topics}\tat most {age} ms old")?;
     for broker in &cluster.brokers {
-        write!(out, "broker {}\t{}:{}", broker.id, broker.host, broker.port)?;
+        write!(out, "broker {}\t{}", broker.id, address(&broker.host, broker.port))?;
         if let Some(rack) = &broker.rack {
-            write!(out, "\track {rack}")?;
+            write!(out, "\track {}", if rack.is_empty() { "(empty)" } else { rack })?;
         }
         if broker.id == cluster.controller {
             write!(out, "\tcontroller")?;
@@ -92,7 +126,7 @@ fn print(out: &mut impl Write, known: &Known, age: Duration) -> Result<(), Failu
     for (n, topic) in known.topics.iter().enumerate() {
         writeln!(out)?;
         table(out, topic)?;
-        if let Some(fresh) = known.fresh.get(n) {
+        if let Some(Some(fresh)) = known.fresh.get(n) {
             let (signal, age) = (signal_name(fresh.signal), fresh.age.as_millis());
             writeln!(out, "confirmed {age} ms ago by {} ({signal})", node(fresh.broker))?;
         }
@@ -107,7 +141,7 @@ fn whole(known: &Known, age: Duration) -> Value {
     };
     let topic = |(n, topic): (usize, &TopicDescription)| {
         let mut value = as_json(topic);
-        if let Some(fresh) = known.fresh.get(n) {
+        if let Some(Some(fresh)) = known.fresh.get(n) {
             value["age_ms"] = millis(fresh.age);
             value["confirmed_by"] = json!(fresh.broker);
             value["signal"] = json!(signal_name(fresh.signal));

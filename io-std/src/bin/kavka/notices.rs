@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use kavka_std::kavka_core::{Error as Core, MoveReason, Obstacle, PeerFault, Signal};
-use kavka_std::{Error, ErrorKind, Event, Events, NetMetrics, Pending};
+use kavka_std::{Error, ErrorKind, Event, Events, Freshness, NetMetrics, Pending, Producer};
 
 use super::failure::UNKNOWN;
 use super::{Failure, failure, interrupt, lines};
@@ -35,21 +35,34 @@ impl Notices {
         }
     }
 
-    /// Waits for a result; what goes wrong is printed when it takes longer than a moment. Ends
-    /// early with a signal, and once it is known that there will be none.
+    /// Waits for a result of an [`Admin`](kavka_std::Admin); what goes wrong is printed when it
+    /// takes longer than a moment. Ends early with a signal.
     pub(super) fn wait<T>(&self, pending: Pending<T>, events: &Events) -> Result<T, Failure> {
-        Ok(self.wait_for(pending, events)??)
+        Ok(self.wait_for(pending, events, |_| None)??)
     }
 
-    /// The same for a topic that brokers may not know yet: it may have been created just now.
+    /// Waits until a topic is known, or until it is known that it will not be.
+    pub(super) fn wait_known(
+        &self,
+        producer: &Producer,
+        topic: &str,
+        events: &Events,
+    ) -> Result<Freshness, Failure> {
+        let net = || Some(producer.metrics().wait_timeout(PATIENCE).ok()?.ok()?.net);
+        let ends = |event: &Event| hopeless(event, net);
+        Ok(self.wait_for(producer.freshness(topic), events, ends)??)
+    }
+
+    /// The same for a topic that brokers may not know yet: it may have been created just now. With
+    /// an error to examine.
     pub(super) fn wait_for_topic<T>(
         &self,
         request: impl Fn() -> Pending<T>,
         events: &Events,
-    ) -> Result<T, Failure> {
+    ) -> Result<Result<T, Error>, Failure> {
         let begun = Instant::now();
         loop {
-            match self.wait_for(request(), events)? {
+            match self.wait_for(request(), events, |_| None)? {
                 Err(error)
                     if error.code().is_some_and(|code| code.0 == UNKNOWN)
                         && begun.elapsed() < NEW
@@ -57,16 +70,17 @@ impl Notices {
                 {
                     thread::sleep(AGAIN);
                 }
-                other => return Ok(other?),
+                other => return Ok(other),
             }
         }
     }
 
-    /// Waits for a result, with an error to look at.
+    /// Waits for a result, with an error to examine. `ends`: why there will be none.
     fn wait_for<T>(
         &self,
         pending: Pending<T>,
         events: &Events,
+        ends: impl Fn(&Event) -> Option<String>,
     ) -> Result<Result<T, Error>, Failure> {
         let begun = Instant::now();
         let mut pending = pending;
@@ -80,7 +94,7 @@ impl Notices {
             if self.all || begun.elapsed() >= PATIENCE {
                 early.iter().for_each(|event| self.show(event));
                 if result.is_none()
-                    && let Some(why) = early.iter().find_map(|event| hopeless(event, || None))
+                    && let Some(why) = early.iter().find_map(&ends)
                 {
                     return Err(Failure::Failed(why));
                 }
@@ -120,10 +134,10 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
         }
         Event::Disconnected { error, .. } if leads_elsewhere(error) => {
             let address = error.broker().unwrap_or_default();
-            let others = net().is_some_and(|net| {
-                net.each.iter().any(|at| at.round_trip.is_some() && *at.address != *address)
+            let alone = net().is_some_and(|net| {
+                net.each.iter().all(|at| at.round_trip.is_none() || *at.address == *address)
             });
-            (!others).then(|| failure::describe(error))
+            alone.then(|| failure::describe(error))
         }
         _ => None,
     }
@@ -183,7 +197,8 @@ pub(super) fn describe(event: &Event) -> String {
         | Event::PartitionFailed { error, .. }
         | Event::Disconnected { error, .. } => failure::describe(error),
         Event::Unresponsive { address, silent, .. } => {
-            format!("no response from broker {address} for {} s", silent.as_secs())
+            let (seconds, advice) = (silent.as_secs(), failure::SILENT);
+            format!("no response from broker {address} for {seconds} s; {advice}")
         }
         Event::BrokerStale { broker, topic } => {
             format!("{topic}: {} knows less of it than was known before", node(*broker))

@@ -1,75 +1,139 @@
 //! Which partitions a topic has, and where their logs begin and end.
 
-use kavka_std::{Admin, Error, Events, PartitionDescription, Start, TopicDescription};
+use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kavka_std::{Admin, Events, PartitionDescription, Start, TopicDescription};
 
 use super::common::Settings;
 use super::notices::Notices;
-use super::text::join;
-use super::{Failure, failure};
+use super::text::{address, join, ranges};
+use super::{Failure, failure, lines};
+
+/// What is left of the time for a topic at least: its offsets may be known at once.
+const LEAST: Duration = Duration::from_millis(200);
 
 pub(super) struct Places {
     admin: Admin,
     events: Events,
     notices: Notices,
+    timeout: Duration,
+    /// When the time for the topic described last is over.
+    until: Cell<Instant>,
+    /// Addresses of the brokers, by id.
+    brokers: RefCell<HashMap<i32, String>>,
 }
+
+/// A topic, or why nothing is known of it although brokers respond.
+pub(super) type Described = Result<TopicDescription, String>;
+
+/// Partitions with their offsets.
+type Offsets = Vec<(u32, Vec<i64>)>;
 
 impl Places {
     pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
         let admin = Admin::new(settings.config())?;
-        let events = admin.events();
-        Ok(Self { admin, events, notices: Notices::new(settings.verbose()) })
+        let (events, timeout) = (admin.events(), settings.timeout());
+        let notices = Notices::new(settings.verbose());
+        let (until, brokers) = (Cell::new(Instant::now() + timeout), RefCell::default());
+        Ok(Self { admin, events, notices, timeout, until, brokers })
     }
 
-    pub(super) fn describe(&self, topic: &str) -> Result<TopicDescription, Failure> {
-        self.notices.wait_for_topic(|| self.admin.describe(topic), &self.events)
+    pub(super) fn describe(&self, topic: &str) -> Result<Described, Failure> {
+        self.until.set(Instant::now() + self.timeout);
+        let request = || self.admin.metadata(Some(topic));
+        let (cluster, topics) = match self.notices.wait_for_topic(request, &self.events)? {
+            Ok(described) => described,
+            Err(error) if error.code().is_some() => return Ok(Err(failure::describe(&error))),
+            Err(error) => return Err(error.into()),
+        };
+        let brokers = cluster.brokers.iter().map(|at| (at.id, address(&at.host, at.port)));
+        self.brokers.borrow_mut().extend(brokers);
+        let found = topics.into_iter().next();
+        Ok(found.ok_or_else(|| format!("describe topic {topic}: the response does not have it")))
     }
 
-    /// Offsets of these partitions; the reason, with topic and partition, for those without.
+    /// The address of a partition's leader, for a message.
+    pub(super) fn leader(&self, topic: &TopicDescription, partition: u32) -> String {
+        let at = topic.partitions.iter().find(|at| at.index == partition);
+        let leader = at.and_then(|at| at.leader).unwrap_or(-1);
+        self.brokers.borrow().get(&leader).cloned().unwrap_or_else(|| leader.to_string())
+    }
+
+    /// Offsets of these partitions for each start, and why some have none. Takes no longer than
+    /// what is left of the time for the topic.
     pub(super) fn offsets(
         &self,
         topic: &str,
         partitions: &[u32],
-        at: Start,
-    ) -> Result<Vec<Result<i64, String>>, Failure> {
+        starts: &[Start],
+    ) -> Result<(Offsets, Vec<String>), Failure> {
         if partitions.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        let pending = self.admin.offsets_of(topic, partitions, at);
-        let found = self.notices.wait(pending, &self.events)?;
-        let named = |(partition, result): (&u32, Result<i64, Error>)| {
-            let text = |error| format!("{topic}, partition {partition}: {error}");
-            result.map_err(|error| text(failure::describe(&error)))
-        };
-        Ok(partitions.iter().zip(found).map(named).collect())
+        let within = self.until.get().saturating_duration_since(Instant::now()).max(LEAST);
+        let pending = self.admin.offsets_within(topic, partitions, starts, within);
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (&partition, found) in partitions.iter().zip(self.notices.wait(pending, &self.events)?)
+        {
+            match found {
+                Ok(offsets) => good.push((partition, offsets)),
+                Err(error) => bad.push((partition, failure::describe(&error))),
+            }
+        }
+        Ok((good, grouped(topic, bad)))
     }
 }
 
+/// Partitions with the reason why they cannot be read: those with the same one in one line.
+fn grouped(topic: &str, bad: Vec<(u32, String)>) -> Vec<String> {
+    let mut reasons: Vec<(String, Vec<u32>)> = Vec::new();
+    let mut places = HashMap::new();
+    for (partition, why) in bad {
+        let place = *places.entry(why.clone()).or_insert_with(|| {
+            reasons.push((why, Vec::new()));
+            reasons.len() - 1
+        });
+        if let Some((_, partitions)) = reasons.get_mut(place) {
+            partitions.push(partition);
+        }
+    }
+    let line = |(why, partitions): &(String, Vec<u32>)| {
+        let plural = if partitions.len() == 1 { "" } else { "s" };
+        format!("{topic}, partition{plural} {}: {why}", ranges(partitions))
+    };
+    reasons.iter().map(line).collect()
+}
+
 /// The partitions of a topic that can be read, and why the others cannot. `only`: this one.
-pub(super) fn readable(
-    topic: &TopicDescription,
-    only: Option<u32>,
-) -> Result<(Vec<u32>, Vec<String>), Failure> {
+pub(super) fn readable(topic: &TopicDescription, only: Option<u32>) -> (Vec<u32>, Vec<String>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     let wanted = |at: &&PartitionDescription| only.is_none_or(|only| only == at.index);
     for at in topic.partitions.iter().filter(wanted) {
         if at.leader.is_some() {
             good.push(at.index);
         } else {
-            let (index, why) = (at.index, at.error.name());
-            let replicas = join(&at.replicas);
-            bad.push(format!(
-                "{}, partition {index}: it has no leader ({why}); is a broker down? Its replicas \
-                 are on {replicas}",
-                topic.name
-            ));
+            let (why, replicas) = (at.error.name(), join(&at.replicas));
+            let why = format!(
+                "it has no leader ({why}); is a broker down? Its replicas are on {replicas}"
+            );
+            bad.push((at.index, why));
         }
     }
-    match only {
-        Some(only) if good.is_empty() && bad.is_empty() => {
-            Err(Failure::Failed(missing(&topic.name, only, topic.partitions.len())))
-        }
-        _ => Ok((good, bad)),
+    let mut bad = grouped(&topic.name, bad);
+    if good.is_empty() && bad.is_empty() {
+        bad.push(match only {
+            Some(only) => missing(&topic.name, only, topic.partitions.len()),
+            None => format!("{}: the brokers list no partitions of it", topic.name),
+        });
     }
+    (good, bad)
+}
+
+/// Prints at once what cannot be read, since the end of the command may be far.
+pub(super) fn say_all(bad: &[String]) {
+    bad.iter().for_each(|why| lines::notice(why));
 }
 
 /// There is no such partition.

@@ -123,7 +123,7 @@ pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> 
     let events = producer.events();
     let notices = Notices::new(settings.verbose());
     let known = notices
-        .wait(producer.freshness(&options.topic), &events)
+        .wait_known(&producer, &options.topic, &events)
         .map_err(|failure| failure.interrupted("nothing was read and nothing sent"))?;
     if let Some(partition) = options.partition.filter(|partition| *partition >= known.partitions) {
         return Err(Failure::Failed(missing(&options.topic, partition, known.partitions as usize)));
@@ -211,7 +211,7 @@ impl Shared {
             return Ok(sent);
         }
         let (all, lost) = (counted(sent, "record"), describe_lost(&lost));
-        Err(Failure::Failed(format!("of {all}: {lost}")))
+        Err(Failure::Lost(format!("of {all}: {lost}")))
     }
 
     fn delivered(&self, sent: u64) {

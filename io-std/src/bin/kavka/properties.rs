@@ -1,6 +1,5 @@
 //! Client properties as Java and librdkafka name them, from `--config FILE` and `-X KEY=VALUE`.
 
-use core::str::FromStr;
 use std::fs;
 use std::time::Duration;
 
@@ -25,12 +24,12 @@ pub(super) struct Properties {
     levels: Vec<(Option<Codec>, i32)>,
     /// `auto.offset.reset`: where reading begins, and what happens outside the log.
     pub(super) start: Option<Start>,
-    out_of_range: Option<OutOfRange>,
+    pub(super) out_of_range: Option<OutOfRange>,
     batch_bytes: Option<usize>,
     queue_bytes: Option<usize>,
     auto_create: Option<bool>,
-    check_cluster: Option<bool>,
-    max_batch_bytes: Option<usize>,
+    pub(super) check_cluster: Option<bool>,
+    pub(super) max_batch_bytes: Option<usize>,
     durations: Vec<(Timing, Duration)>,
     sizes: Vec<(Size, i32)>,
 }
@@ -86,7 +85,8 @@ impl Properties {
             let hint = if path.contains('=') { "; a topic config is -c NAME=VALUE" } else { "" };
             Failure::Usage(format!("--config {path}: {error}{hint}"))
         })?;
-        for (line, key, value) in entries(&text) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text); // as editors put it there
+        for (line, key, value) in entries(text) {
             self.take(&format!("{path}, line {line}"), &key, &value)?;
         }
         Ok(())
@@ -111,25 +111,27 @@ impl Properties {
     fn set(&mut self, key: &str, value: &str) -> Result<Taken, String> {
         match key {
             "bootstrap.servers" | "metadata.broker.list" => self.bootstrap = Some(value.into()),
-            "client.id" => self.client_id = Some(value.into()),
-            "client.rack" => self.rack = Some(value.into()),
+            "client.id" => self.client_id = Some(short(value)?),
+            "client.rack" => self.rack = Some(short(value)?),
             "acks" | "request.required.acks" => self.acks = Some(acks(value)?),
             "enable.idempotence" => self.idempotence = Some(truth(value)?),
-            "linger.ms" | "queue.buffering.max.ms" => self.linger = Some(millis(value)?),
-            "batch.size" => self.batch_bytes = Some(number(value)?),
-            "receive.message.max.bytes" => self.max_batch_bytes = Some(number(value)?),
-            "buffer.memory" => self.queue_bytes = Some(number(value)?),
+            "linger.ms" | "queue.buffering.max.ms" => self.linger = Some(millis(value, 0, LONG)?),
+            "batch.size" => self.batch_bytes = Some(number(value, 0, INT)?),
+            "receive.message.max.bytes" => self.max_batch_bytes = Some(number(value, 1000, INT)?),
+            "buffer.memory" => self.queue_bytes = Some(number(value, 1, LONG)?),
             "delivery.timeout.ms" | "message.timeout.ms" => {
-                self.delivery_timeout = Some(millis(value)?);
+                self.delivery_timeout = Some(millis(value, 1, INT)?);
             }
-            "max.request.size" | "message.max.bytes" => self.request_bytes = Some(number(value)?),
+            "max.request.size" | "message.max.bytes" => {
+                self.request_bytes = Some(number(value, 1, INT)?)
+            }
             "allow.auto.create.topics" => self.auto_create = Some(truth(value)?),
             "metadata.cluster.check.enable" => self.check_cluster = Some(truth(value)?),
             "auto.offset.reset" => self.reset(value)?,
             "compression.type" | "compression.codec" => self.compression = Some(value.parse()?),
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
-            "compression.level" => self.levels.push((None, number(value)?)),
+            "compression.level" => self.levels.push((None, level(value)?)),
             _ => return self.set_timing(key, value),
         }
         Ok(Taken::Yes)
@@ -147,7 +149,12 @@ impl Properties {
             "fetch.max.wait.ms" | "fetch.wait.max.ms" => Timing::FetchWait,
             _ => return self.set_size(key, value),
         };
-        self.durations.push((timing, millis(value)?));
+        let (least, most) = match timing {
+            Timing::FetchWait => (0, INT),
+            Timing::Request => (1, INT),
+            _ => (1, LONG),
+        };
+        self.durations.push((timing, millis(value, least, most)?));
         Ok(Taken::Yes)
     }
 
@@ -158,11 +165,7 @@ impl Properties {
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => Size::Partition,
             _ => return check(key, value),
         };
-        let bytes: i32 = number(value)?;
-        if bytes < 0 {
-            return Err("must not be negative".into());
-        }
-        self.sizes.push((size, bytes));
+        self.sizes.push((size, number(value, 0, INT)?));
         Ok(Taken::Yes)
     }
 
@@ -179,7 +182,7 @@ impl Properties {
 
     /// Takes the level of a codec, which has to be one that it has.
     fn level(&mut self, codec: Codec, value: &str) -> Result<(), String> {
-        let level = number(value)?;
+        let level = level(value)?;
         // Java's default.
         if !(level == -1 && codec == Codec::Gzip) {
             format!("{codec}:{level}").parse::<Compression>()?;
@@ -274,15 +277,38 @@ fn check(key: &str, value: &str) -> Result<Taken, String> {
     }
 }
 
-fn number<N: FromStr>(value: &str) -> Result<N, String> {
-    value.parse().map_err(|_| "must be a number".to_owned())
+/// Java's largest `int` and `long`, which properties are.
+const INT: i64 = i32::MAX as i64;
+const LONG: i64 = i64::MAX;
+/// Bytes of a name that brokers are told.
+const NAME: usize = 64;
+
+fn number<N: TryFrom<i64>>(value: &str, least: i64, most: i64) -> Result<N, String> {
+    let number = value.parse::<i64>().ok().filter(|number| (least..=most).contains(number));
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
 
-fn millis(value: &str) -> Result<Duration, String> {
+/// A level of compression, whose range is that of its codec.
+fn level(value: &str) -> Result<i32, String> {
+    value.parse().map_err(|_| "must be a whole number".to_owned())
+}
+
+fn millis(value: &str, least: i64, most: i64) -> Result<Duration, String> {
+    let wrong = || format!("must be milliseconds from {least} to {most}");
     // librdkafka has fractions of milliseconds.
-    let wrong = || "must be a number of milliseconds".to_owned();
     let millis = value.parse::<f64>().map_err(|_| wrong())?;
+    if millis > most as f64 || (least > 0 && millis <= 0.0) {
+        return Err(wrong());
+    }
     Duration::try_from_secs_f64(millis / 1000.0).map_err(|_| wrong())
+}
+
+fn short(value: &str) -> Result<String, String> {
+    match value.len() {
+        0..=NAME => Ok(value.to_owned()),
+        length => Err(format!("has {length} bytes; at most {NAME} are allowed")),
+    }
 }
 
 fn truth(value: &str) -> Result<bool, String> {

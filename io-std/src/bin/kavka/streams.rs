@@ -1,7 +1,8 @@
 //! Stdin and stdout, whose errors name them. Those of the standard library hide some: a stream that
 //! was closed before the start is `/dev/null` to it, and one opened the wrong way takes everything.
 
-use std::io::{self, BufWriter};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, BufWriter, Write};
 
 use super::Failure;
 
@@ -11,11 +12,35 @@ type Raw = std::fs::File;
 type Raw = io::Stdout;
 
 /// Buffered stdout.
-pub(super) type Out = BufWriter<Raw>;
+pub(super) type Out = BufWriter<Watched>;
+
+/// Begins and ends of writes to stdout.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Stdout; one can see from another thread whether a write to it hangs.
+pub(super) struct Watched(Raw);
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        WRITES.fetch_add(1, Ordering::AcqRel);
+        let written = self.0.write(bytes);
+        WRITES.fetch_add(1, Ordering::AcqRel);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The write that hangs now, if there is one.
+pub(super) fn writing() -> Option<u64> {
+    Some(WRITES.load(Ordering::Acquire)).filter(|writes| writes % 2 == 1)
+}
 
 /// Opens stdout. Before anything is requested, so that nothing is done that could not be reported.
 pub(super) fn out() -> Result<Out, Failure> {
-    Ok(BufWriter::with_capacity(64 << 10, raw_out().map_err(Failure::Stdout)?))
+    Ok(BufWriter::with_capacity(64 << 10, Watched(raw_out().map_err(Failure::Stdout)?)))
 }
 
 #[cfg(unix)]

@@ -89,6 +89,47 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Numbers as text, such as `1, 3-5 and 9`; of many ranges only the first.
+pub(super) fn ranges(numbers: &[u32]) -> String {
+    let mut list: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match list.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => list.push((number, number)),
+        }
+    }
+    let shown = list.get(..RANGES).unwrap_or(&list);
+    let covered: u64 = shown.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
+    let more = (numbers.len() as u64).saturating_sub(covered);
+    let mut parts: Vec<String> = shown
+        .iter()
+        .map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        })
+        .collect();
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    match parts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, front)) => format!("{} and {last}", front.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Ranges that a message names.
+const RANGES: usize = 10;
+
+/// `host:port`; a host that is empty is named as that.
+pub(super) fn address(host: &str, port: u16) -> String {
+    match host {
+        "" => format!("(empty host):{port}"),
+        _ if host.contains(':') => format!("[{host}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
 /// Node ids as text, for a table.
 pub(super) fn join(ids: &[i32]) -> String {
     let mut text = String::new();
@@ -123,6 +164,22 @@ mod tests {
         for bad in ["", ".", "..", "a b", "a/b", "ž", "a\n", &long] {
             assert!(topic_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn numbers_are_listed_as_ranges() {
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[3]), "3");
+        assert_eq!(ranges(&[1, 3, 4, 5, u32::MAX]), "1, 3-5 and 4294967295");
+        let even: Vec<u32> = (0..40).map(|n| 2 * n).collect();
+        assert_eq!(ranges(&even), "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 30 more");
+    }
+
+    #[test]
+    fn addresses_have_brackets_where_they_need_them() {
+        assert_eq!(address("h", 1), "h:1");
+        assert_eq!(address("::1", 1), "[::1]:1");
+        assert_eq!(address("", 9), "(empty host):9");
     }
 
     #[test]

@@ -3,17 +3,19 @@
 mod offsets;
 mod watch;
 
+use core::str::FromStr;
 use std::io::Write;
 
 use clap::Subcommand;
-use kavka_std::{Admin, NewTopic, TopicDescription};
+use kavka_std::kavka_core::Error as Core;
+use kavka_std::{Admin, ErrorKind, NewTopic, TopicDescription};
 use serde_json::{Value, json};
 
 use super::common::Settings;
 use super::notices::Notices;
 use super::streams::{Out, out};
 use super::text::{counted, join, pair, topic_name};
-use super::{Failure, interrupt, notices, places};
+use super::{Failure, failure, interrupt, notices, places};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -34,13 +36,13 @@ pub(super) enum Command {
         /// Partitions; -1 is the brokers' default
         #[arg(
             short, long, default_value_t = -1, allow_negative_numbers = true,
-            value_parser = clap::value_parser!(i32).range(-1..)
+            value_parser = count::<i32>
         )]
         partitions: i32,
         /// Replicas of each; -1 is the brokers' default
         #[arg(
             short, long, default_value_t = -1, allow_negative_numbers = true,
-            value_parser = clap::value_parser!(i16).range(-1..)
+            value_parser = count::<i16>
         )]
         replication_factor: i16,
         /// Topic config, such as retention.ms=60000; may be repeated
@@ -120,6 +122,8 @@ fn act(settings: &Settings, command: Command, mut out: Out) -> Result<(), Failur
             let mut topics = notices.wait(admin.list_topics(), &events)?;
             topics.retain(|topic| internal || !topic.internal);
             list(&mut out, &topics, json)?;
+            out.flush()?;
+            return verdict(&topics);
         }
         Command::Create { name, partitions, replication_factor, topic_config } => {
             let mut topic = NewTopic::new(&name, partitions, replication_factor);
@@ -131,7 +135,7 @@ fn act(settings: &Settings, command: Command, mut out: Out) -> Result<(), Failur
             writeln!(out, "created {name}")?;
         }
         Command::Describe { name, json } => {
-            let topic = notices.wait_for_topic(|| admin.describe(&name), &events)?;
+            let topic = notices.wait_for_topic(|| admin.describe(&name), &events)??;
             if json {
                 writeln!(out, "{}", as_json(&topic))?;
             } else {
@@ -152,20 +156,49 @@ fn act(settings: &Settings, command: Command, mut out: Out) -> Result<(), Failur
     Ok(out.flush()?)
 }
 
+/// Reads how many there are to be of something.
+fn count<N: FromStr + PartialOrd + From<i8>>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|n| *n >= N::from(1) || *n == N::from(-1));
+    number.ok_or_else(|| "must be 1 or more, or -1 for the brokers' default".to_owned())
+}
+
 fn list(out: &mut Out, topics: &[TopicDescription], json: bool) -> Result<(), Failure> {
     for topic in topics {
         if json {
             writeln!(out, "{}", as_json(topic))?;
         } else {
-            writeln!(out, "{}\t{}", topic.name, topic.partitions.len())?;
+            writeln!(out, "{}\t{}{}", topic.name, topic.partitions.len(), error(topic))?;
         }
     }
     Ok(())
 }
 
+/// Why nothing is known of a topic, as a column.
+fn error(topic: &TopicDescription) -> String {
+    if topic.error.0 == 0 { String::new() } else { format!("\t{}", topic.error.name()) }
+}
+
+/// Topics that a message names; the others are counted.
+const NAMED: usize = 10;
+
+/// A failure if nothing is known of some topics.
+pub(super) fn verdict(topics: &[TopicDescription]) -> Result<(), Failure> {
+    let failed = || topics.iter().filter(|topic| topic.error.0 != 0);
+    let text = |topic: &TopicDescription| {
+        let error = ErrorKind::Kafka(Core::Broker(topic.error)).into();
+        format!("topic {}: {}", topic.name, failure::describe(&error))
+    };
+    let mut texts: Vec<String> = failed().take(NAMED).map(text).collect();
+    match failed().count().saturating_sub(NAMED) {
+        0 => {}
+        more => texts.push(format!("and {} more", counted(more as u64, "topic"))),
+    }
+    if texts.is_empty() { Ok(()) } else { Err(Failure::Several(texts)) }
+}
+
 pub(super) fn table(out: &mut impl Write, topic: &TopicDescription) -> Result<(), Failure> {
     let partitions = counted(topic.partitions.len() as u64, "partition");
-    writeln!(out, "{}\t{partitions}\tid {}", topic.name, id(topic))?;
+    writeln!(out, "{}\t{partitions}\tid {}{}", topic.name, id(topic), error(topic))?;
     writeln!(out, "partition\tleader\tepoch\treplicas\tin sync")?;
     for at in &topic.partitions {
         let leader = at.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
@@ -194,8 +227,12 @@ pub(super) fn as_json(topic: &TopicDescription) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut value = json!({
         "topic": topic.name, "id": id(topic), "internal": topic.internal,
         "error": topic.error.0, "partitions": partitions,
-    })
+    });
+    if topic.error.0 != 0 {
+        value["error_name"] = json!(topic.error.name());
+    }
+    value
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kavka_std::kavka_core::Unreadable;
 use kavka_std::kavka_core::record::{BatchHeader, HEADER_LEN, check_records};
-use kavka_std::{ChunkBatch, Consumer, ErrorKind, Start};
+use kavka_std::{ChunkBatch, Consumer, ErrorKind, OutOfRange, Start, TopicDescription};
 
 use super::Options;
 use super::offset::Offset;
 use crate::common::Settings;
-use crate::places::{Places, readable};
+use crate::places::{Places, readable, say_all};
 use crate::{Failure, failure, lines};
 
 /// Partitions that a message names; the others are counted.
@@ -31,6 +31,18 @@ pub(super) struct Plan {
     known: HashMap<String, u32>,
     /// With `-o -N`: partitions known of each topic. Later ones are read from their first record.
     grown: HashMap<String, u32>,
+}
+
+/// Where reading begins that is to begin at an offset: as Java's consumer, by `auto.offset.reset`
+/// outside of the log. `None`: nowhere.
+fn within(offset: i64, (first, end): (i64, i64), reset: Option<OutOfRange>) -> Option<i64> {
+    match reset {
+        _ if (first..=end).contains(&offset) => Some(offset),
+        Some(OutOfRange::Earliest) => Some(first),
+        Some(OutOfRange::Latest) => Some(end),
+        Some(OutOfRange::Stop) => None,
+        _ => Some(offset.max(first).min(end)),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -57,28 +69,13 @@ impl Plan {
         }
         let places = Places::new(settings)?;
         for name in &options.topics {
-            let topic = places.describe(name)?;
-            let (good, leaderless) = readable(&topic, options.partition)?;
-            if options.exit || from_end {
-                plan.bad.extend(leaderless);
-                plan.bound(&places, name, &good, offset)?;
-            }
-            if from_end && options.partition.is_none() {
-                let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-                plan.grown.insert(name.clone(), count);
-            }
-            if !options.exit {
-                let known = plan.list.iter().flatten().filter(|(of, ..)| of == name);
-                let known: Vec<u32> = known.map(|(_, partition, _)| *partition).collect();
-                let start = match offset {
-                    Offset::At(start) => start,
-                    Offset::FromEnd(_) => Start::Latest,
-                };
-                let wanted = |index: &u32| options.partition.is_none_or(|only| only == *index);
-                let others = topic.partitions.iter().map(|at| at.index).filter(wanted);
-                let others = others.filter(|index| !known.contains(index));
-                let list = plan.list.get_or_insert_default();
-                list.extend(others.map(|index| (name.clone(), index, start)));
+            match plan.add(&places, settings, options, (name, offset)) {
+                // Others would be waited for as long in vain.
+                Err(Failure::Failed(why)) if options.exit => {
+                    plan.bad.push(why);
+                    break;
+                }
+                added => added?,
             }
         }
         if !options.exit {
@@ -90,66 +87,127 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Finds where some partitions begin and end.
+    /// Adds the partitions of a topic.
+    fn add(
+        &mut self,
+        places: &Places,
+        settings: &Settings,
+        options: &Options,
+        (name, offset): (&str, Offset),
+    ) -> Result<(), Failure> {
+        let from_end = matches!(offset, Offset::FromEnd(_));
+        let topic = match places.describe(name)? {
+            Ok(topic) => topic,
+            Err(why) if !options.exit => return Err(Failure::Failed(why)),
+            Err(why) => {
+                self.cannot(vec![why]);
+                return Ok(());
+            }
+        };
+        let (good, bad) = readable(&topic, options.partition);
+        let missing = options.partition.filter(|only| topic.partitions.len() <= *only as usize);
+        if missing.is_some() && !options.exit {
+            return Err(Failure::Several(bad));
+        }
+        if options.exit {
+            self.cannot(bad);
+        } else if from_end {
+            self.bad.extend(bad);
+        }
+        if options.exit || from_end {
+            self.bound(places, settings.properties.out_of_range, &topic, (&good, offset))?;
+        }
+        if from_end && options.partition.is_none() {
+            let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+            self.grown.insert(name.to_owned(), count);
+        }
+        if !options.exit {
+            let known = self.list.iter().flatten().filter(|(of, ..)| of == name);
+            let known: HashSet<u32> = known.map(|(_, partition, _)| *partition).collect();
+            let start = match offset {
+                Offset::At(start) => start,
+                Offset::FromEnd(_) => Start::Latest,
+            };
+            let wanted = |index: &u32| options.partition.is_none_or(|only| only == *index);
+            let others = topic.partitions.iter().map(|at| at.index).filter(wanted);
+            let others = others.filter(|index| !known.contains(index));
+            let list = self.list.get_or_insert_default();
+            list.extend(others.map(|index| (name.to_owned(), index, start)));
+        }
+        Ok(())
+    }
+
+    /// Notes what cannot be read. It is printed at once: the end may be far.
+    fn cannot(&mut self, bad: Vec<String>) {
+        say_all(&bad);
+        self.bad.extend(bad);
+    }
+
+    /// Finds where some partitions begin and end. `reset`: what happens outside of the log.
     fn bound(
         &mut self,
         places: &Places,
-        topic: &str,
-        partitions: &[u32],
-        offset: Offset,
+        reset: Option<OutOfRange>,
+        topic: &TopicDescription,
+        (partitions, offset): (&[u32], Offset),
     ) -> Result<(), Failure> {
-        let mut ends = self.requested(places, topic, partitions, Start::Latest)?;
-        let list: Vec<u32> = ends.keys().copied().collect();
-        let firsts = self.requested(places, topic, &list, Start::Earliest)?;
-        ends.retain(|partition, _| firsts.contains_key(partition));
-        let list: Vec<u32> = ends.keys().copied().collect();
-        let starts = match offset {
-            Offset::At(Start::Earliest) => firsts.clone(),
-            Offset::At(Start::Latest) => ends.clone(),
-            Offset::At(Start::Offset(offset)) => list.iter().map(|at| (*at, offset)).collect(),
-            Offset::At(start) => self.requested(places, topic, &list, start)?,
-            Offset::FromEnd(n) => {
-                ends.iter().map(|(at, end)| (*at, end.saturating_sub(n))).collect()
-            }
-        };
-        for (partition, start) in starts {
-            let (Some(&first), Some(&end)) = (firsts.get(&partition), ends.get(&partition)) else {
-                continue;
+        let mut starts = vec![Start::Latest, Start::Earliest];
+        if let Offset::At(start @ Start::Timestamp(_)) = offset {
+            starts.push(start);
+        }
+        let (found, bad) = places.offsets(&topic.name, partitions, &starts)?;
+        if self.ends.is_some() {
+            self.cannot(bad);
+        } else {
+            self.bad.extend(bad);
+        }
+        for (partition, offsets) in found {
+            let &[end, first, ref at @ ..] = offsets.as_slice() else { continue };
+            let wanted = match offset {
+                Offset::At(Start::Earliest) => first,
+                Offset::At(Start::Latest) => end,
+                Offset::At(Start::Offset(offset)) => offset,
+                Offset::At(_) => at.first().copied().unwrap_or(end),
+                Offset::FromEnd(n) => end.saturating_sub(n).max(first),
             };
-            let start = start.max(first).min(end);
-            let bounds = self.ends.as_mut();
-            let wanted = bounds.is_none() || start < end;
-            if let Some(bounds) = bounds
-                && wanted
-            {
-                let of = bounds.entry(topic.to_owned()).or_default();
-                of.insert(partition, End { position: start, end, read: false });
-                self.left += 1;
-            }
-            if wanted {
-                let list = self.list.get_or_insert_default();
-                list.push((topic.to_owned(), partition, Start::Offset(start)));
+            match within(wanted, (first, end), reset) {
+                Some(start) => {
+                    if start != wanted {
+                        lines::notice(&format!(
+                            "{}, partition {partition}: position {wanted} -> {start}: the log has \
+                             no offset like the first",
+                            topic.name
+                        ));
+                    }
+                    self.begin(&topic.name, partition, (start, end));
+                }
+                None => self.cannot(vec![format!(
+                    "read {}, partition {partition}: offset {wanted} is out of range: the log has \
+                     {first} to {end}, broker {}; choose another (-o), or where to begin instead \
+                     (-X auto.offset.reset)",
+                    topic.name,
+                    places.leader(topic, partition)
+                )]),
             }
         }
         Ok(())
     }
 
-    /// Offsets of the partitions that have one; the others are bad.
-    fn requested(
-        &mut self,
-        places: &Places,
-        topic: &str,
-        partitions: &[u32],
-        at: Start,
-    ) -> Result<BTreeMap<u32, i64>, Failure> {
-        let mut found = BTreeMap::new();
-        for (partition, result) in partitions.iter().zip(places.offsets(topic, partitions, at)?) {
-            match result {
-                Ok(offset) => drop(found.insert(*partition, offset)),
-                Err(why) => self.bad.push(why),
-            }
+    /// Notes where a partition is read from, and up to where.
+    fn begin(&mut self, topic: &str, partition: u32, (start, end): (i64, i64)) {
+        let bounds = self.ends.as_mut();
+        let wanted = bounds.is_none() || start < end;
+        if let Some(bounds) = bounds
+            && wanted
+        {
+            let of = bounds.entry(topic.to_owned()).or_default();
+            of.insert(partition, End { position: start, end, read: false });
+            self.left += 1;
         }
-        Ok(found)
+        if wanted {
+            let list = self.list.get_or_insert_default();
+            list.push((topic.to_owned(), partition, Start::Offset(start)));
+        }
     }
 
     /// Whether everything that there was, or can be, has been read.
@@ -171,9 +229,8 @@ impl Plan {
             return;
         }
         self.passed(topic, partition, i64::MAX);
-        if self.ends.is_none() && !self.is_done() {
-            // The end may be far.
-            lines::notice(&why);
+        if !self.is_done() {
+            lines::notice(&why); // the end may be far
         }
         self.bad.push(why);
     }

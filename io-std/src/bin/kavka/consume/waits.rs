@@ -13,8 +13,8 @@ impl Reader<'_> {
         if self.plan.remaining().is_none() || offset >= self.plan.end(topic, at) {
             return Ok(());
         }
-        let found = Places::new(self.settings)?.offsets(topic, &[at], Start::Latest)?;
-        if let Some(Ok(end)) = found.first() {
+        let (found, _) = Places::new(self.settings)?.offsets(topic, &[at], &[Start::Latest])?;
+        if let Some(end) = found.first().and_then(|(_, offsets)| offsets.first()) {
             self.plan.truncate(topic, at, *end);
         }
         Ok(())

@@ -7,7 +7,7 @@ use clap::Args;
 use kavka_std::Start;
 use serde_json::json;
 
-use super::places::{Places, readable};
+use super::places::{Places, readable, say_all};
 use super::{Failure, Settings};
 use crate::streams::Out;
 use crate::text::{PARTITION, distinct, topic_name};
@@ -52,37 +52,48 @@ impl FromStr for Time {
 pub(super) fn run(settings: &Settings, options: &Options, mut out: Out) -> Result<(), Failure> {
     let places = Places::new(settings)?;
     let mut bad = Vec::new();
-    let times = match options.time {
-        Some(Time(start)) => vec![start],
-        None => vec![Start::Earliest, Start::Latest],
-    };
     for name in distinct(&options.names) {
-        let topic = places.describe(name)?;
-        let (good, leaderless) = readable(&topic, options.partition)?;
-        bad.extend(leaderless);
-        let mut rows: Vec<(u32, Vec<i64>)> = good.iter().map(|at| (*at, Vec::new())).collect();
-        for &time in &times {
-            let list: Vec<u32> = rows.iter().map(|(partition, _)| *partition).collect();
-            let mut found = places.offsets(name, &list, time)?.into_iter();
-            rows.retain_mut(|(_, offsets)| match found.next() {
-                Some(Ok(offset)) => {
-                    offsets.push(offset);
-                    true
-                }
-                Some(Err(why)) => {
-                    bad.push(why);
-                    false
-                }
-                None => false,
-            });
-        }
-        for (partition, offsets) in rows {
-            let Some(line) = line(name, partition, &offsets, options.json) else { continue };
-            writeln!(out, "{line}")?;
+        match print(&places, name, options, &mut out) {
+            Ok(more) => {
+                say_all(&more);
+                bad.extend(more);
+            }
+            // Others would be waited for as long in vain.
+            Err(Failure::Failed(why)) => {
+                bad.push(why);
+                break;
+            }
+            Err(other) => return Err(other),
         }
     }
     out.flush()?;
     if bad.is_empty() { Ok(()) } else { Err(Failure::Several(bad)) }
+}
+
+/// Prints the offsets of a topic. Returns what is not known, and why.
+fn print(
+    places: &Places,
+    name: &str,
+    options: &Options,
+    out: &mut Out,
+) -> Result<Vec<String>, Failure> {
+    let topic = match places.describe(name)? {
+        Ok(topic) => topic,
+        Err(why) => return Ok(vec![why]),
+    };
+    let (good, mut bad) = readable(&topic, options.partition);
+    say_all(&bad);
+    let starts = match options.time {
+        Some(Time(start)) => vec![start],
+        None => vec![Start::Earliest, Start::Latest],
+    };
+    let (rows, more) = places.offsets(name, &good, &starts)?;
+    bad.extend(more);
+    for (partition, offsets) in rows {
+        let Some(line) = line(name, partition, &offsets, options.json) else { continue };
+        writeln!(out, "{line}")?;
+    }
+    Ok(bad)
 }
 
 /// Both ends of a log, or one offset.

@@ -27,7 +27,7 @@ pub(super) fn run(
     let mut early = Vec::new();
     for name in distinct(names) {
         let known = notices
-            .wait(producer.freshness(name), &events)
+            .wait_known(&producer, name, &events)
             .map_err(|failure| failure.interrupted(&format!("{name} is not known")))?;
         // What happened to the topics before this one is printed in its place.
         early.extend(core::iter::from_fn(|| events.try_next()));

@@ -7,9 +7,12 @@ use kavka_core::{Instant, Obstacle, PartitionId};
 
 use crate::driver::Driver;
 
+/// A broker that does not respond may only be slow.
+const SLOW: Duration = Duration::from_millis(2500);
+
 /// Checks all partitions periodically.
 #[derive(Default)]
-pub(super) struct Stuck {
+pub(crate) struct Stuck {
     examine: Option<Instant>,
     /// Since when, and what the application knows.
     since: HashMap<PartitionId, (Instant, Option<Obstacle>)>,
@@ -17,12 +20,12 @@ pub(super) struct Stuck {
 
 impl Stuck {
     /// Returns the time of the next check.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.examine
     }
 
     /// Returns the partitions that could not be read for `timeout`, once for each reason.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         driver: &Driver<'_>,
         now: Instant,
@@ -39,7 +42,11 @@ impl Stuck {
         for id in assigned {
             let Some(obstacle) = driver.obstacle_of(id) else { continue };
             let (since, mut known) = before.get(&id).copied().unwrap_or((now, None));
-            if since + timeout <= now && known != Some(obstacle) {
+            let patience = match obstacle {
+                Obstacle::NoResponse { .. } => timeout.max(SLOW),
+                _ => timeout,
+            };
+            if since + patience <= now && known != Some(obstacle) {
                 known = Some(obstacle);
                 news.push((id, obstacle));
             }
