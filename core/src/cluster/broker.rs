@@ -1,7 +1,7 @@
 //! The brokers that are worth remembering: those that lead partitions in use, and as many others as
 //! fit.
 
-use crate::error::{Error, Obstacle, PeerFault};
+use crate::error::{Error, Obstacle};
 use crate::memory::hash;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -55,9 +55,14 @@ impl LastFailure {
         Self { error: Some(error), api, down: true, reported: false }
     }
 
-    /// Whether it led to another cluster.
-    pub(super) fn is_foreign(self) -> bool {
-        self.error == Some(Error::Peer(PeerFault::OtherCluster))
+    /// Whether it led to another cluster, or refuses us: other attempts end in the same way.
+    pub(super) fn is_hopeless(self) -> bool {
+        self.error.is_some_and(Error::is_hopeless)
+    }
+
+    /// Returns the failure, if it is such a one.
+    pub(super) fn hopeless(self) -> Option<Error> {
+        self.error.filter(|error| error.is_hopeless())
     }
 
     /// Whether no connection was ready since.

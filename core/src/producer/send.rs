@@ -6,7 +6,7 @@ use crate::api::Kind;
 use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
 use crate::connection::{ConnState, PRODUCE_IN_FLIGHT, Peer, Role};
-use crate::error::{Error, Obstacle, PeerFault};
+use crate::error::{Error, Obstacle};
 use crate::has::{MOVES, REASONS, SPLIT, WITNESS};
 use crate::memory::{Link, List, backoff};
 use crate::time::{Span, Tick};
@@ -277,8 +277,7 @@ impl<'d> Producer<'d> {
             let error = match (self.identity, own) {
                 (Identity::Refused(error, _), _) => error,
                 _ if guard!("nothing waits for another cluster", astray <= cx.now) => {
-                    let (broker, fault) = (self.leader_of(cx, batch), PeerFault::OtherCluster);
-                    Error::Blocked(Obstacle::Peer { broker, fault })
+                    Error::Blocked(cx.cluster.why_hopeless(self.leader_of(cx, batch)))
                 }
                 (_, Ok(_)) => self.why_late(cx, batch),
                 _ if guard!("delivery deadline", deadline <= cx.now) => self.why_late(cx, batch),

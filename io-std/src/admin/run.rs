@@ -435,7 +435,7 @@ impl Task {
             self.stop(driver, now);
             return None;
         }
-        if driver.leads_elsewhere() {
+        if driver.is_hopeless() {
             self.stop(driver, now);
             self.fail(reasons.timed_out(driver, failure));
             return None;
