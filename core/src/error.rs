@@ -123,6 +123,8 @@ impl Error {
         match self {
             #[cfg(feature = "sasl")]
             Self::Peer(PeerFault::Login(fault)) => fault.is_permanent(),
+            #[cfg(feature = "sasl")]
+            Self::Closed(CloseReason::Certificate) => true,
             error => error == Self::Peer(PeerFault::OtherCluster),
         }
     }
@@ -304,6 +306,9 @@ pub enum ConfigError {
     },
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
+    /// A name or password that is empty or has a NUL character, or a token that cannot be sent.
+    #[cfg(feature = "sasl")]
+    Credentials,
     /// There is no encoder for the codec that batches are to be compressed with, or no scratch
     /// memory for it: `Storage::packing`.
     #[cfg(feature = "pack")]
@@ -329,6 +334,11 @@ pub enum CloseReason {
     EndedEarly,
     /// The peer accepted the connection and sent nothing.
     Silent,
+    /// Over TLS: the certificate of the peer is not trusted or names another host, or the peer does
+    /// not accept that of this client.
+    Certificate,
+    /// TLS failed in another way.
+    Tls,
     /// Any other failure of the transport.
     Failed,
 }
@@ -552,6 +562,8 @@ impl fmt::Display for ConfigError {
                 return write!(f, "more than can be counted: {what}; at most {most}");
             }
             Self::Duration => "a duration is zero or above its maximum",
+            #[cfg(feature = "sasl")]
+            Self::Credentials => "user and password of a login must be there, without NUL",
             #[cfg(feature = "pack")]
             Self::NoEncoder(codec) => {
                 return write!(f, "no encoder for {codec}, or no memory for it");
@@ -571,6 +583,8 @@ impl fmt::Display for CloseReason {
                 "ended by the peer after it had responded to nothing but ApiVersions"
             }
             Self::Silent => "the peer is silent",
+            Self::Certificate => "a certificate was not accepted",
+            Self::Tls => "TLS failed",
             Self::Failed => "transport failed",
         })
     }

@@ -87,11 +87,8 @@ impl Cluster<'_> {
     /// Returns why requests to a broker fail, where all fail.
     pub(crate) fn why_hopeless(&self, broker: i32) -> Obstacle {
         let last = self.broker(broker).map_or(self.seeds.last, |broker| broker.last);
-        let fault = match last.hopeless() {
-            Some(Error::Peer(fault)) => fault,
-            _ => PeerFault::OtherCluster,
-        };
-        Obstacle::Peer { broker, fault }
+        let other = Obstacle::Peer { broker, fault: PeerFault::OtherCluster };
+        last.hopeless().and_then(|error| error.as_obstacle(broker, None)).unwrap_or(other)
     }
 
     /// Notes a response other than one of a handshake: brokers can be reached.

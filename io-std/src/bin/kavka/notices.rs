@@ -118,7 +118,7 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
         Event::TopicFailed { error, .. } if error.code().is_some_and(|code| code.0 == UNKNOWN) => {
             Some(failure::describe(error))
         }
-        Event::Disconnected { error, .. } if leads_elsewhere(error) => {
+        Event::Disconnected { error, .. } if leads_elsewhere(error) || is_refused(error) => {
             let address = error.broker().unwrap_or_default();
             let others = net().is_some_and(|net| {
                 net.each.iter().any(|at| at.round_trip.is_some() && *at.address != *address)
@@ -126,6 +126,17 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
             (!others).then(|| failure::describe(error))
         }
         _ => None,
+    }
+}
+
+/// Whether the address refuses the login, as long as nothing is changed.
+fn is_refused(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::Login(fault))
+            | Core::Blocked(Obstacle::Peer { fault: PeerFault::Login(fault), .. }),
+        ) => fault.is_permanent(),
+        _ => false,
     }
 }
 
