@@ -7,6 +7,8 @@ use crate::wire::{
     describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
     offset_for_leader_epoch, produce,
 };
+#[cfg(feature = "sasl")]
+use crate::wire::{sasl_authenticate, sasl_handshake};
 
 /// The part of a client that sends a request, and that gets the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,12 @@ rows! {
     /// The cluster id, before a connection is ready.
     #[cfg(feature = "one-cluster")]
     Confirm: METADATA, metadata, Handshake, 6, 0, false;
+    /// Names the mechanism.
+    #[cfg(feature = "sasl")]
+    Mechanism: SASL_HANDSHAKE, sasl_handshake, Handshake, NEVER, 0, false;
+    /// A message of the mechanism.
+    #[cfg(feature = "sasl")]
+    Authenticate: SASL_AUTHENTICATE, sasl_authenticate, Handshake, NEVER, 0, false;
     /// The growth probe of one topic. Tag: topic slot and generation, and a stamp of its count.
     #[cfg(feature = "describe")]
     Describe: DESCRIBE_TOPIC_PARTITIONS, describe_topic_partitions, Cluster, 1, 0, false;

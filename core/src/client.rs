@@ -5,6 +5,8 @@ mod consume;
 mod digest;
 mod drive;
 mod handshake;
+#[cfg(feature = "sasl")]
+mod login;
 mod obstacles;
 mod owners;
 #[cfg(feature = "producer")]
@@ -198,7 +200,8 @@ impl<'d> Client<'d> {
             #[cfg(feature = "pack")]
             block_bytes: blocks.block_size(),
         };
-        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, config.client_id.clone(), rare);
+        let id = config.client_id.clone();
+        let net = Net::new(s.conns, s.peers, blocks, s.outgoing, id, s.login, rare);
         let mut rng = Rng::new(seed);
         let cluster = ClusterMem {
             brokers: s.brokers,
@@ -300,7 +303,12 @@ impl<'d> Client<'d> {
         self.proceed_at(now);
         self.commands.drive();
         let deadline = self.commands.cx.now + self.commands.cx.settings.connect_timeout;
-        let (state, conn) = self.commands.cx.net.next_action(deadline)?;
+        let next = self.commands.cx.net.next_action(deadline);
+        #[cfg(feature = "sasl")]
+        if next.is_none() {
+            return self.commands.token_action();
+        }
+        let (state, conn) = next?;
         self.commands.dirty = true;
         Some(match state {
             ConnState::Wanted => Action::Connect { conn },
@@ -699,14 +707,6 @@ impl<'d> Commands<'d> {
     #[must_use]
     pub fn cluster_address(&self) -> Option<(&str, u16)> {
         self.cx.settings.seed(self.cx.cluster.identity.seed()? as usize)
-    }
-
-    /// Returns whether every known address has led to another cluster for half a second: records
-    /// that wait fail, and so does what is produced, until one leads back.
-    #[cfg(feature = "one-cluster")]
-    #[must_use]
-    pub fn leads_elsewhere(&self) -> bool {
-        self.cx.cluster.foreign_at() <= self.cx.now
     }
 
     /// Returns the id of the cluster that was refused last

@@ -4,6 +4,7 @@
 
 mod deadlines;
 mod handshake;
+mod login;
 mod request;
 mod traffic;
 mod transmit;
@@ -26,6 +27,9 @@ use crate::wire::{ApiKey, Full, Writer};
 pub(crate) use deadlines::Verdict;
 use deadlines::{Silence, report_at};
 pub(crate) use handshake::{CLUSTER_ID_SINCE, HandshakeMemo, HandshakeStep};
+#[cfg(feature = "sasl")]
+pub(crate) use login::Waits;
+pub(crate) use login::{Auth, Login};
 use traffic::{Sent, Traffic};
 pub(crate) use transmit::Outgoing;
 pub use transmit::Transmit;
@@ -158,6 +162,13 @@ impl InFlight {
     pub(crate) const fn left_whole(&self) -> bool {
         self.sent == self.total
     }
+
+    /// Releases the memory of its own bytes.
+    fn release(&mut self, blocks: &mut Blocks<'_>) {
+        #[cfg(feature = "sasl")]
+        self.wipe(blocks);
+        blocks.release(&mut self.ctl);
+    }
 }
 
 /// KIP-227 fetch session with this broker.
@@ -185,6 +196,7 @@ pub(crate) struct Conn {
     pub(crate) used: Tick,
     /// ApiVersions version that was requested last.
     pub(crate) handshake_version: i16,
+    pub(crate) auth: Auth,
     /// It responded to more than ApiVersions, and to what the connection before it failed at.
     pub(crate) proven: bool,
     /// It became ready while no cluster id was known, and has named none since.
@@ -237,6 +249,7 @@ impl Conn {
         throttled_until: Tick::ZERO,
         used: Tick::ZERO,
         handshake_version: 0,
+        auth: Auth::EMPTY,
         proven: false,
         unconfirmed: false,
         blind: false,
@@ -282,6 +295,7 @@ impl Conn {
     fn next_deadline(&self) -> Tick {
         match self.state {
             ConnState::Connecting => self.deadline,
+            _ if self.waits_for_login() => self.deadline,
             ConnState::Handshake | ConnState::Ready if !self.blocked => {
                 self.in_flight.iter().fold(Tick::NEVER, |at, f| at.min(f.deadline))
             }
@@ -311,9 +325,9 @@ impl Conn {
     }
 
     /// Whether nothing is sent over it for now although it is not drained: the broker throttles it.
-    /// A ready connection that authenticates again is quiet, too.
+    /// A ready connection that logs in again is quiet, too.
     pub(crate) fn is_quiet(&self, now: Tick) -> bool {
-        now < self.throttled_until
+        now < self.throttled_until || self.is_renewing()
     }
 
     /// Whether it responds, as far as is known.
@@ -386,6 +400,7 @@ pub(crate) struct Net<'d> {
     pub(crate) blocks: Blocks<'d>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     client_id: Text<'d>,
+    pub(crate) login: Login<'d>,
     correlation: i32,
     rare: Rare,
     /// Something was queued or closed since the adapter last polled.
@@ -422,6 +437,7 @@ impl<'d> Net<'d> {
         blocks: Blocks<'d>,
         outgoing: Mem<'d, Outgoing>,
         client_id: Text<'d>,
+        login: Login<'d>,
         rare: Rare,
     ) -> Self {
         Self {
@@ -430,6 +446,7 @@ impl<'d> Net<'d> {
             blocks,
             outgoing,
             client_id,
+            login,
             correlation: rare.correlation(),
             rare,
             stirred: false,
@@ -462,7 +479,7 @@ impl<'d> Net<'d> {
 
     /// Whether the adapter has something to do for a connection.
     pub(crate) const fn has_actions(&self) -> bool {
-        self.actions > 0
+        self.actions > 0 || self.login.has_work()
     }
 
     /// Whether there are bytes that the adapter would not poll for by itself.
@@ -605,8 +622,9 @@ impl<'d> Net<'d> {
         self.actions -= usize::from(!reported);
         self.unshown -= usize::from(core::mem::take(&mut conn.unshown));
         for lost in &mut conn.in_flight {
-            self.blocks.release(&mut lost.ctl);
+            lost.release(&mut self.blocks);
         }
+        conn.auth = Auth::EMPTY;
         conn.in_flight.clear();
         (conn.shown, conn.renewals) = (0, 0);
         self.silent -= usize::from(conn.silence.end());
@@ -619,7 +637,7 @@ impl<'d> Net<'d> {
         let conn = &mut self.conns[slot];
         conn.in_flight.first()?;
         let mut lost = conn.take(0);
-        self.blocks.release(&mut lost.ctl);
+        lost.release(&mut self.blocks);
         Some(lost)
     }
 

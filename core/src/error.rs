@@ -138,6 +138,18 @@ impl Obstacle {
 }
 
 impl Error {
+    /// Whether the address of the peer is useless until someone changes something: it led to
+    /// another cluster, or does not let us log in.
+    pub(crate) fn is_hopeless(self) -> bool {
+        match self {
+            #[cfg(feature = "sasl")]
+            Self::Peer(PeerFault::Login(fault)) => fault.is_permanent(),
+            #[cfg(feature = "sasl")]
+            Self::Closed(CloseReason::Certificate) => true,
+            error => error == Self::Peer(PeerFault::OtherCluster),
+        }
+    }
+
     /// Returns the error as the obstacle of something that needed a broker, which was sent `api`
     /// and did not respond, or responded with the error.
     pub(crate) const fn as_obstacle(self, broker: i32, api: Option<ApiKey>) -> Option<Obstacle> {
@@ -223,9 +235,63 @@ pub enum PeerFault {
     /// [`Commands::refused_cluster_id`](crate::Commands::refused_cluster_id). Nothing else was sent
     /// there. A broker that names no cluster id counts, where a version of Metadata has it.
     OtherCluster,
+    /// Logging in failed.
+    #[cfg(feature = "sasl")]
+    Login(LoginFault),
     /// The broker is too old for the codec that batches are compressed with.
     #[cfg(feature = "pack")]
     NoCodec(crate::codec::Codec),
+}
+
+/// Why a client could not log in.
+#[cfg(feature = "sasl")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum LoginFault {
+    /// The broker refuses the credentials, or reports another error, with Kafka's code; see
+    /// [`Commands::login_refusal`](crate::Commands::login_refusal).
+    Refused(ErrorCode) = 1,
+    /// The listener does not have the mechanism;
+    /// [`Commands::login_refusal`](crate::Commands::login_refusal) returns those that it has.
+    Mechanism,
+    /// The listener has no SASL at all.
+    NoSasl,
+    /// The broker was not at the point where it takes such a message.
+    State,
+    /// A message of the broker that the mechanism does not have.
+    Message,
+    /// A message of the broker that is longer than there is memory for.
+    TooLong,
+    /// The mechanism itself reports a failure (`e=` of SCRAM).
+    Server,
+    /// The nonce does not continue ours: an old exchange is played again.
+    Nonce,
+    /// The number of iterations is outside the limits.
+    Iterations,
+    /// The peer could not prove that it knows the password: it is not the broker that it claims to
+    /// be.
+    Signature,
+    /// The source of randomness has failed.
+    Entropy,
+    /// The application provided no token in time.
+    NoToken,
+    /// A mechanism of the application's own failed, for a reason that it knows.
+    Own(u8),
+}
+
+#[cfg(feature = "sasl")]
+impl LoginFault {
+    /// Whether another attempt cannot end differently before someone changes something.
+    #[must_use]
+    pub const fn is_permanent(self) -> bool {
+        match self {
+            Self::Refused(code) => !code.is_retriable(),
+            Self::State | Self::Entropy | Self::NoToken => false,
+            _ => true,
+        }
+    }
 }
 
 /// What a peer speaks that is no Kafka broker, by its first bytes.
@@ -295,6 +361,9 @@ pub enum ConfigError {
     },
     /// A duration of zero, or an interval longer than its maximum.
     Duration,
+    /// A name or password that is empty or has a NUL character, or a token that cannot be sent.
+    #[cfg(feature = "sasl")]
+    Credentials,
     /// There is no encoder for the codec that batches are to be compressed with, or no scratch
     /// memory for it: `Storage::packing`.
     #[cfg(feature = "pack")]
@@ -320,6 +389,11 @@ pub enum CloseReason {
     EndedEarly,
     /// The peer accepted the connection and sent nothing.
     Silent,
+    /// Over TLS: the certificate of the peer is not trusted or names another host, or the peer does
+    /// not accept that of this client.
+    Certificate,
+    /// TLS failed in another way.
+    Tls,
     /// Any other failure of the transport.
     Failed,
 }
@@ -403,6 +477,8 @@ impl fmt::Display for Error {
             ) => fault.fmt(f),
             #[cfg(feature = "pack")]
             Self::Peer(fault @ PeerFault::NoCodec(_)) => fault.fmt(f),
+            #[cfg(feature = "sasl")]
+            Self::Peer(fault @ PeerFault::Login(_)) => fault.fmt(f),
             Self::Peer(fault) => write!(f, "the broker broke the protocol: {fault}"),
             Self::Broker(code) => {
                 write!(f, "the broker responded with {} ({})", code.name(), code.0)
@@ -530,8 +606,36 @@ impl fmt::Display for PeerFault {
                 let Some((least, most)) = api::spoken(*api) else { return Ok(()) };
                 return write!(f, ", this client {least} to {most}");
             }
+            #[cfg(feature = "sasl")]
+            Self::Login(fault) => return fault.fmt(f),
             #[cfg(feature = "pack")]
             Self::NoCodec(codec) => return write!(f, "the broker is too old for {codec}"),
+        })
+    }
+}
+
+#[cfg(feature = "sasl")]
+impl fmt::Display for LoginFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused(ErrorCode::SASL_AUTHENTICATION_FAILED) => {
+                "the broker refused the credentials"
+            }
+            Self::Refused(code) => {
+                return write!(f, "the broker refused the login: {} ({})", code.name(), code.0);
+            }
+            Self::Mechanism => "the broker does not have this SASL mechanism",
+            Self::NoSasl => "the listener has no SASL",
+            Self::State => "the broker expected another message of the login",
+            Self::Message => "a message of the login cannot be understood",
+            Self::TooLong => "a message of the login is too long",
+            Self::Server => "the broker reports a failure of the login",
+            Self::Nonce => "the broker's nonce does not continue ours",
+            Self::Iterations => "the broker wants too few or too many SCRAM iterations",
+            Self::Signature => "the peer does not know the password: it is not the broker",
+            Self::Entropy => "no randomness for the login",
+            Self::NoToken => "no token for the login",
+            Self::Own(reason) => return write!(f, "the login failed (reason {reason})"),
         })
     }
 }
@@ -566,6 +670,8 @@ impl fmt::Display for ConfigError {
                 return write!(f, "more than can be counted: {what}; at most {most}");
             }
             Self::Duration => "a duration is zero or above its maximum",
+            #[cfg(feature = "sasl")]
+            Self::Credentials => "user and password of a login must be there, without NUL",
             #[cfg(feature = "pack")]
             Self::NoEncoder(codec) => {
                 return write!(f, "no encoder for {codec}, or no memory for it");
@@ -585,6 +691,8 @@ impl fmt::Display for CloseReason {
                 "ended by the peer after it had responded to nothing but ApiVersions"
             }
             Self::Silent => "the peer is silent",
+            Self::Certificate => "a certificate was not accepted",
+            Self::Tls => "TLS failed",
             Self::Failed => "transport failed",
         })
     }

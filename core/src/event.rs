@@ -24,6 +24,10 @@ pub enum Action {
         /// The connection that ended.
         conn: ConnId,
     },
+    /// Fetch a token, then call [`Commands::set_token`](crate::Commands::set_token): connections
+    /// wait for it, or the one that they log in with will soon be invalid.
+    #[cfg(feature = "sasl")]
+    NeedToken,
 }
 
 /// Something happened. Borrows only from the receive memory, so that commands can be used while it

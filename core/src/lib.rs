@@ -45,6 +45,8 @@ mod error;
 mod event;
 mod has;
 mod id;
+#[cfg(feature = "sasl")]
+pub mod login;
 mod memory;
 pub mod murmur2;
 #[cfg(feature = "producer")]
@@ -90,6 +92,8 @@ pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
+#[cfg(feature = "sasl")]
+pub use error::LoginFault;
 pub use error::{
     AddressFault, AdminError, CloseReason, ConfigError, Error, LimitKind, Misuse, Obstacle,
     PeerFault, ProduceError, Protocol,
@@ -100,7 +104,7 @@ pub use event::{
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
 #[cfg(feature = "sasl")]
-pub use secret::{Entropy, Login, NoEntropy, Secret};
+pub use secret::{Entropy, NoEntropy, Secret};
 pub use snapshot::{RestoreError, Restored, Saved, snapshot_bytes};
 pub use storage::{BLOCK_BYTES, Limits, Resources, Storage};
 pub use time::{Duration, Instant};

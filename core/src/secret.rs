@@ -71,7 +71,20 @@ impl fmt::Debug for Secret<'_> {
 /// generator of a device. A client also has a seed, only for jitter, which tests fix and which need
 /// not be secret.
 ///
-/// Closures are sources, too.
+/// Closures are sources, too:
+///
+/// ```
+/// use kavka_core::login::{Scram, Sha256};
+/// use kavka_core::{NoEntropy, Secret};
+///
+/// let mut password = *b"opensesame";
+/// let mut system = |out: &mut [u8]| -> Result<(), NoEntropy> {
+///     out.fill(7); // getrandom::fill(out).map_err(|_| NoEntropy)
+///     Ok(())
+/// };
+/// let login = Scram::<Sha256>::new("ali", Secret::lent(&mut password), &mut system);
+/// assert!(login.is_ok());
+/// ```
 pub trait Entropy {
     /// Fills all of `out`.
     ///
@@ -97,67 +110,5 @@ impl core::error::Error for NoEntropy {}
 impl<F: FnMut(&mut [u8]) -> Result<(), NoEntropy>> Entropy for F {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
         self(out)
-    }
-}
-
-/// What a client authenticates with, passed once, at its start. The source is lent for as long as
-/// the client lives, since each connection needs a new nonce.
-///
-/// ```
-/// use kavka_core::{Login, NoEntropy, Secret};
-///
-/// let mut password = *b"opensesame";
-/// let mut system = |out: &mut [u8]| -> Result<(), NoEntropy> {
-///     out.fill(7); // getrandom::fill(out).map_err(|_| NoEntropy)
-///     Ok(())
-/// };
-/// let mut login = Login::new("ali", Secret::lent(&mut password), &mut system);
-/// assert_eq!(login.nonce(), Ok(*b"BwcHBwcHBwcHBwcHBwcHBwcH"));
-/// ```
-pub struct Login<'d> {
-    /// The name, as the broker knows it.
-    pub user: &'d str,
-    /// The password of that name.
-    pub password: Secret<'d>,
-    entropy: &'d mut dyn Entropy,
-}
-
-/// Random bytes in a nonce: three of them are four digits.
-const NONCE: usize = 18;
-/// The digits of base64.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-impl<'d> Login<'d> {
-    /// See the type.
-    pub fn new(user: &'d str, password: Secret<'d>, entropy: &'d mut dyn Entropy) -> Self {
-        Self { user, password, entropy }
-    }
-
-    /// Returns a nonce of 144 random bits, printable and without commas as SCRAM requires (RFC
-    /// 5802).
-    ///
-    /// # Errors
-    /// When the source fails. A source that leaves everything zero counts as failed: its generator
-    /// was never started.
-    pub fn nonce(&mut self) -> Result<[u8; NONCE / 3 * 4], NoEntropy> {
-        let mut random = [0; NONCE];
-        self.entropy.fill(&mut random)?;
-        if guard!("a source that gives zeros has failed", random == [0; NONCE]) {
-            return Err(NoEntropy);
-        }
-        let mut nonce = [0; NONCE / 3 * 4];
-        for (four, three) in nonce.as_chunks_mut::<4>().0.iter_mut().zip(random.as_chunks::<3>().0)
-        {
-            let [a, b, c] = *three;
-            let bits = u32::from_be_bytes([0, a, b, c]);
-            *four = [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift & 63) as usize]);
-        }
-        Ok(nonce)
-    }
-}
-
-impl fmt::Debug for Login<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }

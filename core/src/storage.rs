@@ -5,9 +5,11 @@ use core::mem::size_of;
 
 use crate::admin::Request;
 use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
-use crate::connection::{Conn, Outgoing};
+use crate::connection::{Conn, Login, Outgoing};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
+#[cfg(feature = "sasl")]
+use crate::login::{Handle, Mechanism};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes, Place};
 use crate::producer::{Batch, Lane, Notch, ProducerMem, Queue, Spread};
 #[cfg(feature = "pack")]
@@ -265,7 +267,8 @@ impl<
     pub fn storage(&mut self) -> Storage<'_> {
         self.tables = const { Tables::EMPTY }; // one value, so that it is one loop over its bytes
         let tables = &mut self.tables;
-        let [by_topic, by_leader, by_news] = &mut tables.lists;
+        let ([by_topic, by_leader, by_news], [by_work, by_forget, by_reported]) =
+            (&mut tables.lists, &mut tables.knots);
         let [heads, chain] = &mut tables.heads;
         let table = TableMem {
             entries: Mem::Lent(&mut tables.partitions),
@@ -288,7 +291,6 @@ impl<
             #[cfg(feature = "pack")]
             pack: PackMem::none(),
         };
-        let [by_work, by_forget, by_reported] = &mut tables.knots;
         let consumer = ConsumerMem {
             reads: Mem::Lent(&mut tables.reads),
             follows: Mem::Lent(&mut tables.follows),
@@ -298,19 +300,10 @@ impl<
             by_news: Knots::new(Mem::Lent(by_reported)),
             by_due: Knots::new(Mem::Lent(tables.due.as_flattened_mut())),
         };
-        let [names, name_chain, ids, id_chain] = &mut tables.topic_index;
-        let [by_plan, by_age, by_topic_news, by_change] = &mut tables.topic_lists;
-        let topics = TopicsMem {
-            entries: Mem::Lent(&mut tables.topics),
-            names: lent(names, name_chain),
-            ids: lent(ids, id_chain),
-            by_plan: Nodes::new(Mem::Lent(by_plan)),
-            by_age: Nodes::new(Mem::Lent(by_age)),
-            by_news: Nodes::new(Mem::Lent(by_topic_news)),
-            by_change: Nodes::new(Mem::Lent(by_change)),
-        };
-        let [peer_heads, peer_chain] = &mut tables.peers;
-        let [node_heads, node_chain] = &mut tables.nodes;
+        let (entries, index) = (&mut tables.topics, &mut tables.topic_index);
+        let topics = lent_topics(entries, index, &mut tables.topic_lists);
+        let ([peer_heads, peer_chain], [node_heads, node_chain]) =
+            (&mut tables.peers, &mut tables.nodes);
         Storage {
             conns: Mem::Lent(&mut tables.conns),
             responses: Mem::Lent(&mut tables.responses),
@@ -329,6 +322,7 @@ impl<
             links: Mem::Lent(&mut self.links),
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
+            login: Login::NONE,
         }
     }
 }
@@ -365,6 +359,25 @@ pub struct Storage<'d> {
     pub(crate) links: Mem<'d, Link>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
+    pub(crate) login: Login<'d>,
+}
+
+fn lent_topics<'a, const TOPICS: usize>(
+    entries: &'a mut [Topic; TOPICS],
+    index: &'a mut [[Place; TOPICS]; 4],
+    lists: &'a mut [[Node; TOPICS]; 4],
+) -> TopicsMem<'a> {
+    let [names, name_chain, ids, id_chain] = index;
+    let [by_plan, by_age, by_topic_news, by_change] = lists;
+    TopicsMem {
+        entries: Mem::Lent(entries),
+        names: lent(names, name_chain),
+        ids: lent(ids, id_chain),
+        by_plan: Nodes::new(Mem::Lent(by_plan)),
+        by_age: Nodes::new(Mem::Lent(by_age)),
+        by_news: Nodes::new(Mem::Lent(by_topic_news)),
+        by_change: Nodes::new(Mem::Lent(by_change)),
+    }
 }
 
 fn lent<'a>(heads: &'a mut [Place], chain: &'a mut [Place]) -> Index<'a> {
@@ -397,6 +410,24 @@ impl<'d> Storage<'d> {
     }
 }
 
+#[cfg(feature = "sasl")]
+impl<'d> Storage<'d> {
+    /// Lends the mechanism that every connection logs in with.
+    #[must_use]
+    pub fn login(mut self, mechanism: &'d mut (dyn Mechanism + Send + 'd)) -> Self {
+        self.login = Login::new(Handle::Lent(mechanism));
+        self
+    }
+
+    /// Sets the mechanism that every connection logs in with.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn owned_login(mut self, mechanism: alloc::boxed::Box<dyn Mechanism + Send>) -> Self {
+        self.login = Login::new(Handle::Owned(mechanism));
+        self
+    }
+}
+
 impl Storage<'_> {
     /// Checks whether a client can work with it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -425,7 +456,7 @@ impl Storage<'_> {
 }
 
 #[cfg(feature = "alloc")]
-impl Storage<'static> {
+impl<'d> Storage<'d> {
     /// Allocates [`Limits::bytes`] once; a client allocates nothing later.
     #[must_use]
     pub fn heap(limits: &Limits) -> Self {
@@ -482,6 +513,7 @@ impl Storage<'static> {
             links: owned(limits.tx_blocks, || Link::NONE),
             outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
             requests: owned(limits.requests, || Request::EMPTY),
+            login: Login::NONE,
         }
     }
 }

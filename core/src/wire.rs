@@ -41,6 +41,10 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+#[cfg(feature = "sasl")]
+pub mod sasl_authenticate;
+#[cfg(feature = "sasl")]
+pub mod sasl_handshake;
 
 use core::fmt;
 

@@ -10,6 +10,7 @@ use kavka_core::{Acks, Limits, OutOfRange, Probing, Start};
 use crate::compression::Compression;
 use crate::driver::Mode;
 use crate::lost::Lost;
+use crate::security::Sasl;
 
 type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut kavka_core::Config<'_>) + Send + Sync>;
@@ -48,6 +49,9 @@ pub struct Config {
     pub(crate) unpacked_bytes: usize,
     pub(crate) max_batch_bytes: usize,
     pub(crate) mode: Mode,
+    pub(crate) sasl: Option<Sasl>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::Tls>,
     pub(crate) on_lost: Option<OnLost>,
     pub(crate) tune: Option<Tune>,
 }
@@ -89,6 +93,9 @@ impl Config {
             unpacked_bytes: 64 << 20,
             max_batch_bytes: 64 << 20,
             mode: Mode::Level,
+            sasl: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             on_lost: None,
             tune: None,
         }
@@ -331,6 +338,21 @@ impl Config {
         self
     }
 
+    /// What every connection logs in with. Default: nothing.
+    #[must_use]
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.sasl = Some(sasl);
+        self
+    }
+
+    /// How connections are encrypted. Default: not at all.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Called when a producer is dropped with records that were not acknowledged. Default: one
     /// line on stderr.
     #[must_use]
@@ -401,7 +423,10 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("core", &self.core()).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("core", &self.core())
+            .field("sasl", &self.sasl)
+            .finish_non_exhaustive()
     }
 }
 

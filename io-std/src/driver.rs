@@ -6,7 +6,10 @@
 
 mod register;
 mod resolve;
+#[cfg(feature = "tls")]
+mod secure;
 mod socket;
+mod tokens;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +23,12 @@ use crate::address;
 use kavka_core::{Action, Client, CloseReason, Commands, ConnId, Event, Instant};
 use polling::{Events, Poller};
 
+use crate::security::Fetch;
+
 pub use register::Mode;
 use resolve::{Resolved, Resolver};
 use socket::{Conn, Context, Ended};
+use tokens::Tokens;
 
 /// Ends a [`Driver::turn`] that waits, from any thread.
 #[derive(Clone, Debug)]
@@ -73,6 +79,9 @@ pub struct Driver<'d> {
     mode: Mode,
     poller: Arc<Poller>,
     resolver: Resolver,
+    tokens: Option<Tokens>,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::Tls>,
     events: Events,
     conns: Vec<Option<Conn>>,
     /// The connection that is served first, changing with every turn.
@@ -103,12 +112,26 @@ impl<'d> Driver<'d> {
             started: StdInstant::now(),
             mode,
             resolver: Resolver::new(&poller),
+            tokens: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             poller,
             events: Events::new(),
             conns: Vec::new(),
             first: 0,
             failure: None,
         })
+    }
+
+    /// Encrypts all connections from now on.
+    #[cfg(feature = "tls")]
+    pub fn secure(&mut self, tls: &crate::Tls) {
+        self.tls = Some(tls.clone());
+    }
+
+    /// Fetches tokens where the client requests them.
+    pub(crate) fn fetch_tokens(&mut self, fetch: Fetch) {
+        self.tokens = Some(Tokens::new(fetch, &self.poller));
     }
 
     /// Returns the driver's clock: time since it was created.
@@ -186,7 +209,9 @@ impl<'d> Driver<'d> {
         let client = &mut self.client;
         let conns = self.conns.iter().flatten();
         let sockets = conns.filter_map(|conn| conn.deadline(client)).min();
-        let due = Instant::earliest(self.client.poll_timeout(), sockets)?;
+        let tokens = self.tokens.as_ref().and_then(Tokens::due);
+        let due = Instant::earliest(self.client.poll_timeout(), sockets);
+        let due = Instant::earliest(due, tokens)?;
         Some(self.now().until(due))
     }
 
@@ -240,8 +265,20 @@ impl<'d> Driver<'d> {
                         slot.take_if(|open| open.id == conn);
                     }
                 }
+                Action::NeedToken => {
+                    if let Some(tokens) = &mut self.tokens {
+                        tokens.request(now);
+                    }
+                }
                 _ => {}
             }
+        }
+        if let Some(tokens) = &mut self.tokens
+            && let Some(token) = tokens.poll(now)
+        {
+            let (text, lifetime) = token.parts();
+            // One that cannot be sent is refused by the broker that gets the last one.
+            let _ = self.client.set_token(now, text, lifetime);
         }
     }
 
@@ -304,7 +341,14 @@ impl<'d> Driver<'d> {
     ) {
         let Some(Some(conn)) = self.conns.get_mut(slot) else { return };
         let silence = self.client.silence_timeout();
-        let cx = Context { now, poller: &self.poller, mode: self.mode, silence };
+        let cx = Context {
+            now,
+            poller: &self.poller,
+            mode: self.mode,
+            silence,
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref(),
+        };
         let result = step(conn, &cx, &mut self.client);
         for address in conn.tried.drain(..) {
             self.resolver.tried(&conn.name, address);

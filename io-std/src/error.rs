@@ -9,8 +9,8 @@ use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
-    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, Obstacle,
-    PeerFault, Unreadable,
+    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, LoginFault,
+    Obstacle, PeerFault, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -341,6 +341,17 @@ pub(crate) fn is_permanent(error: &Error) -> bool {
     }
 }
 
+/// Whether an address does not let us log in, as long as nothing is changed.
+pub(crate) fn login_fault(kind: ErrorKind) -> Option<LoginFault> {
+    match kind {
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::Login(fault))
+            | Core::Blocked(Obstacle::Peer { fault: PeerFault::Login(fault), .. }),
+        ) => Some(fault),
+        _ => None,
+    }
+}
+
 /// Whether an address led to another cluster.
 pub(crate) fn is_foreign(kind: ErrorKind) -> bool {
     matches!(
@@ -363,6 +374,13 @@ fn advice(kind: ErrorKind) -> &'static str {
             "is a broker running there, and does the port fit?"
         }
         ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
+        ErrorKind::Kafka(Core::Closed(CloseReason::Certificate)) => {
+            "check the authorities (--ca), the host name, the clock, and the certificate of this \
+             client; nothing is sent without TLS instead"
+        }
+        ErrorKind::Kafka(Core::Closed(CloseReason::Tls)) => {
+            "is this a TLS port, and does it have TLS 1.2 or 1.3?"
+        }
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",
         ErrorKind::Kafka(Core::Closed(CloseReason::Silent)) => {
             "is this a Kafka port, and is the broker overloaded?"
@@ -370,7 +388,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
         ErrorKind::Kafka(Core::Peer(fault)) => fault_advice(fault),
         ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
-            "a listener that wants SASL does so: use a plaintext port without authentication"
+            "a listener that wants SASL does so: set Config::sasl (--sasl), or use another port"
         }
         ErrorKind::Kafka(Core::Limit { what, .. }) => match what {
             LimitKind::Topics => "raise Limits::topics",
@@ -398,8 +416,9 @@ fn advice(kind: ErrorKind) -> &'static str {
 fn fault_advice(fault: PeerFault) -> &'static str {
     match fault {
         PeerFault::FrameLength(_) | PeerFault::NotKafka(_) => {
-            "use a plaintext Kafka port: TLS and SASL ports cannot be spoken to yet"
+            "set Config::tls (--tls) where the port has TLS, or use another port"
         }
+        PeerFault::Login(fault) => login_advice(fault),
         PeerFault::OtherCluster => {
             "nothing was sent there; to use it restart, or set accept_other_cluster (--any-cluster)"
         }
@@ -429,6 +448,23 @@ fn fault_advice(fault: PeerFault) -> &'static str {
         PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. } => {
             "this client and these brokers are too far apart in age"
         }
+        _ => "",
+    }
+}
+
+fn login_advice(fault: LoginFault) -> &'static str {
+    match fault {
+        LoginFault::Refused(ErrorCode::SASL_AUTHENTICATION_FAILED) => {
+            "check user and password (or token), and that the broker knows them for this mechanism"
+        }
+        LoginFault::Mechanism => "choose one that the broker has",
+        LoginFault::NoSasl => "use the port of a SASL listener, or no login",
+        LoginFault::Signature | LoginFault::Nonce => {
+            "something between this client and the broker may be pretending to be it"
+        }
+        LoginFault::Iterations => "4096 to 1048576 are accepted; set the password again",
+        LoginFault::NoToken => "see why no token can be fetched",
+        LoginFault::Message | LoginFault::TooLong => "is this a Kafka broker?",
         _ => "",
     }
 }

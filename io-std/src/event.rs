@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kavka_core::wire::{ApiKey, ErrorCode, Uuid};
 use kavka_core::{
-    Commands, Instant, MoveReason, Obstacle, PartitionId, PeerFault, Signal, TopicId,
+    Commands, Instant, LoginFault, MoveReason, Obstacle, PartitionId, PeerFault, Signal, TopicId,
 };
 
 use crate::address;
 use crate::driver::Failure;
-use crate::error::{Error, ErrorKind, is_foreign};
+use crate::error::{Error, ErrorKind, is_foreign, login_fault};
 use crate::pending::{Pending, lock};
 use crate::queue::Queue;
 
@@ -474,7 +474,15 @@ fn at_address(
         ErrorKind::Kafka(error) => text_of(error, &address, failure),
         _ => None,
     };
-    let error = match why_refused(&error, commands) {
+    let why = why_refused(&error, commands).or_else(|| {
+        // The broker's own words, or what it offers.
+        let words = commands.login_refusal().filter(|_| login_fault(error.kind()).is_some())?;
+        Some(match login_fault(error.kind()) {
+            Some(LoginFault::Mechanism) => format!("it has {words}"),
+            _ => words.to_owned(),
+        })
+    });
+    let error = match why {
         Some(why) => error.with_message(why),
         None => error,
     };

@@ -47,9 +47,12 @@ mod pending;
 mod producer;
 mod queue;
 mod reasons;
+mod security;
 #[cfg(feature = "stream")]
 mod stream;
 mod stuck;
+#[cfg(feature = "tls")]
+mod tls;
 mod wakers;
 mod worker;
 
@@ -71,5 +74,8 @@ pub use metrics::{
 };
 pub use pending::Pending;
 pub use producer::{Delivered, Producer, Within};
+pub use security::{Sasl, Token};
 #[cfg(feature = "stream")]
 pub use stream::Items;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsBuilder, rustls};

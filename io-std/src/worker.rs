@@ -12,6 +12,7 @@ use crate::codec::{Encoders, WRITTEN};
 use crate::config::Config;
 use crate::driver::{Driver, Waker};
 use crate::error::{Error, ErrorKind};
+use crate::security::Sasl;
 
 /// A running background thread, and what wakes it.
 pub(crate) struct Worker {
@@ -70,8 +71,19 @@ fn open(config: &Config) -> Result<Driver<'_>, Error> {
     } else {
         Storage::heap(&limits)
     };
-    let client = Client::new(core, storage, seed)?;
-    Ok(Driver::with_mode(client, config.mode)?)
+    let storage = match &config.sasl {
+        Some(sasl) => storage.owned_login(sasl.mechanism()?),
+        None => storage,
+    };
+    let mut driver = Driver::with_mode(Client::new(core, storage, seed)?, config.mode)?;
+    if let Some(fetch) = config.sasl.as_ref().and_then(Sasl::fetch) {
+        driver.fetch_tokens(fetch);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &config.tls {
+        driver.secure(tls);
+    }
+    Ok(driver)
 }
 
 /// Milliseconds since 1970.

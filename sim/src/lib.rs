@@ -25,6 +25,7 @@ pub mod old;
 pub mod packed;
 pub mod profile;
 pub mod rng;
+pub mod sasl;
 pub mod tcp;
 pub mod world;
 
@@ -36,6 +37,7 @@ pub use kafka_protocol::messages::ApiKey;
 pub use model::{Cluster, Options, Output, Reply};
 pub use profile::Profile;
 pub use rng::Rng;
+pub use sasl::{Sasl, Tamper};
 pub use tcp::Server;
 pub use world::{App, Fetched, Net, World};
 

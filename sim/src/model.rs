@@ -29,6 +29,7 @@ use super::fault::{Fault, Faults};
 use super::frame::{Request, Response};
 use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
 use super::profile::Profile;
+use super::sasl::{Login, Sasl, Verdict};
 use fetch::Parked;
 use hide::Hidden;
 use produce::Unacked;
@@ -78,6 +79,8 @@ pub struct Options {
     pub racks: u32,
     /// Whether leaders name a replica in the reader's rack (`RackAwareReplicaSelector`, KIP-392).
     pub rack_aware: bool,
+    /// What the listeners want of a login; `None`: they are open to everyone.
+    pub sasl: Option<Sasl>,
 }
 
 /// Leader and leader epoch, if a broker knows another leader.
@@ -104,6 +107,7 @@ impl Default for Options {
             auto_create: false,
             racks: 0,
             rack_aware: false,
+            sasl: None,
         }
     }
 }
@@ -283,6 +287,8 @@ pub struct Cluster {
     withheld: Vec<ApiKey>,
     /// Brokers whose addresses lead to another cluster, and what was sent there.
     impostors: BTreeSet<i32>,
+    /// Where each connection is in its login, by broker and connection.
+    logins: HashMap<(i32, u64), Login>,
     trespasses: u64,
     /// What was done since the last [`Cluster::take_deeds`]; `None` while not watched.
     deeds: Option<Vec<Deed>>,
@@ -339,9 +345,21 @@ impl Cluster {
             cluster_id: StrBytes::from_static_str("simulated-cluster-0001"),
             withheld: Vec::new(),
             impostors: BTreeSet::new(),
+            logins: HashMap::new(),
             trespasses: 0,
             deeds: None,
         }
+    }
+
+    /// What the listeners want of a login, from now on.
+    pub fn sasl(&mut self) -> Option<&mut Sasl> {
+        self.options.sasl.as_mut()
+    }
+
+    /// Returns how often the connections that are open have logged in, each.
+    #[must_use]
+    pub fn logins(&self) -> Vec<u32> {
+        self.logins.values().map(|login| login.count).collect()
     }
 
     /// Returns requests and bytes so far. Bytes out count when the encoder of the responses adds
@@ -375,6 +393,7 @@ impl Cluster {
         let gone = |ctx: &Ctx| (ctx.broker, ctx.conn) == (broker, conn);
         self.parked.retain(|parked| !gone(&parked.ctx));
         self.unacked.retain(|unacked| !gone(&unacked.ctx));
+        self.logins.remove(&(broker, conn));
         if let Some(node) = self.nodes.get_mut(&broker) {
             node.stalled.retain(|(from, _)| *from != conn);
         }
@@ -446,6 +465,17 @@ impl Cluster {
             }
             return Reply::Close;
         }
+        if let Some(sasl) = &self.options.sasl {
+            let login = self.logins.entry((broker, conn)).or_default();
+            match login.handle(sasl, self.now, &body, version) {
+                Verdict::Respond(body) => {
+                    let reply = Reply::Now(ctx.respond(*body));
+                    return self.afterwards(&ctx, reply);
+                }
+                Verdict::Close => return Reply::Close,
+                Verdict::Serve => {}
+            }
+        }
         let greets = matches!(api, ApiKey::ApiVersions | ApiKey::Metadata);
         if self.impostors.contains(&broker) && !greets {
             self.trespasses += 1;
@@ -483,7 +513,13 @@ impl Cluster {
     }
 
     fn offers(&self, ctx: &Ctx) -> bool {
-        let range = self.nodes.get(&ctx.broker).and_then(|node| node.profile.range(ctx.api));
+        let node = self.nodes.get(&ctx.broker);
+        let login = |node: &Node| {
+            let ranges = node.profile.login_ranges();
+            let range = ranges.into_iter().find(|(api, ..)| *api == ctx.api);
+            range.filter(|_| self.options.sasl.is_some()).map(|(_, min, max)| (min, max))
+        };
+        let range = node.and_then(|node| node.profile.range(ctx.api).or_else(|| login(node)));
         let range = range.filter(|_| !self.withheld.contains(&ctx.api));
         range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
     }

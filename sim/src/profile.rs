@@ -56,6 +56,18 @@ impl Profile {
         }
     }
 
+    /// Returns the ranges of the two APIs of logins, which real brokers always list and simulated
+    /// ones where they want logins.
+    #[must_use]
+    pub fn login_ranges(self) -> [(ApiKey, i16, i16); 2] {
+        let last = match self {
+            Self::V1_1 => 0,
+            Self::V2_4 => 1,
+            _ => 2,
+        };
+        [(ApiKey::SaslHandshake, 0, 1), (ApiKey::SaslAuthenticate, 0, last)]
+    }
+
     /// Returns the listed range of one API.
     #[must_use]
     pub fn range(self, api: ApiKey) -> Option<(i16, i16)> {

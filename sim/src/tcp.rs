@@ -36,6 +36,8 @@ struct Shared {
     start: Instant,
     counters: Arc<Counters>,
     stop: AtomicBool,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 struct State {
@@ -67,6 +69,25 @@ impl Server {
     /// # Errors
     /// The system refuses sockets or threads.
     pub fn start(options: Options) -> io::Result<Self> {
+        #[cfg(feature = "tls")]
+        return Self::launch(options, None);
+        #[cfg(not(feature = "tls"))]
+        Self::launch(options)
+    }
+
+    /// The same with listeners that speak TLS and nothing else, under the host name `localhost`.
+    ///
+    /// # Errors
+    /// The system refuses sockets or threads.
+    #[cfg(feature = "tls")]
+    pub fn start_secure(options: Options, tls: Arc<rustls::ServerConfig>) -> io::Result<Self> {
+        Self::launch(options, Some(tls))
+    }
+
+    fn launch(
+        options: Options,
+        #[cfg(feature = "tls")] tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> io::Result<Self> {
         let mut cluster = Cluster::new(options);
         let mut ports = HashMap::new();
         for broker in cluster.brokers() {
@@ -85,6 +106,8 @@ impl Server {
             start: Instant::now(),
             counters,
             stop: AtomicBool::new(false),
+            #[cfg(feature = "tls")]
+            tls,
         });
         let run = shared.clone();
         let clock = thread::Builder::new().name("sim-clock".into()).spawn(move || run.tick())?;
@@ -359,7 +382,8 @@ impl Shared {
         let shared = self.clone();
         let name = format!("sim-conn-{}", key.1);
         let serve = move || {
-            let _ = shared.converse(key, &stream, &inbox); // how it ended is the client's concern
+            // How it ended is the client's concern.
+            let _ = shared.serve(key, &stream, &inbox);
             let _ = stream.shutdown(Shutdown::Both);
             let mut state = shared.lock();
             state.conns.remove(&key);
@@ -371,11 +395,26 @@ impl Shared {
         Ok(())
     }
 
+    /// Serves one connection, over TLS if there is to be.
+    fn serve(
+        &self,
+        key: (i32, u64),
+        stream: &TcpStream,
+        inbox: &Receiver<Reply>,
+    ) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(config) = &self.tls {
+            let tls = rustls::ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+            return self.converse(key, rustls::StreamOwned::new(tls, stream), inbox);
+        }
+        self.converse(key, stream, inbox)
+    }
+
     /// Serves one connection: a request, its response, the next request.
-    fn converse(
+    fn converse<S: Read + Write>(
         &self,
         (broker, conn): (i32, u64),
-        mut stream: &TcpStream,
+        stream: S,
         inbox: &Receiver<Reply>,
     ) -> io::Result<()> {
         let mut input = BufReader::with_capacity(64 * 1024, stream);
@@ -398,7 +437,8 @@ impl Shared {
                         io::Error::other(text)
                     })?;
                     self.counters.respond(api, bytes.len());
-                    stream.write_all(&bytes)?;
+                    input.get_mut().write_all(&bytes)?;
+                    input.get_mut().flush()?;
                 }
                 Reply::Silent => {}
                 Reply::Close | Reply::Later => return Ok(()),

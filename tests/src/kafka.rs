@@ -20,8 +20,9 @@ pub mod process;
 pub mod raw;
 mod settings;
 
-pub use cluster::{Cluster, Spec, StartError};
+pub use cluster::{Cluster, Secure, Spec, StartError};
 pub use jars::Version;
+pub use settings::{PASSWORD, USER};
 
 /// Returns why no real broker can run here; `None` when everything needed is installed.
 pub fn java_missing() -> Option<String> {

@@ -32,6 +32,7 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
     MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestKind, ResponseKind,
+    SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -39,6 +40,7 @@ use kavka_core::{
 };
 
 use crate::sim::frame::Response;
+use crate::sim::sasl::Login;
 pub use produce::Sent;
 pub use reported::Reported;
 pub use world::{Node, Partition, Topic, World};
@@ -74,6 +76,8 @@ operation! {
     CreateTopics CreateTopicsRequest,
     CreatePartitions CreatePartitionsRequest,
     DeleteTopics DeleteTopicsRequest,
+    SaslHandshake SaslHandshakeRequest,
+    SaslAuthenticate SaslAuthenticateRequest,
 }
 
 /// A request of the client.
@@ -108,6 +112,8 @@ struct Line {
     to_client: BytesMut,
     /// Number of bytes that can still be sent before the transport stalls.
     window: Option<usize>,
+    /// Where it is in its login.
+    login: Login,
 }
 
 /// Seed of the clients' random numbers. In builds with rare branches, numbers wrap soon.
@@ -136,6 +142,11 @@ pub struct Script {
     pub listening: bool,
     /// Whether `poll_timeout` is checked for work that the client would sleep past.
     pub watching: bool,
+    /// How many turns without any effect, with a timeout in the past, are not yet spinning: more
+    /// than the default where a client computes.
+    pub patience: usize,
+    /// How often a token was requested.
+    pub tokens: usize,
     /// Called with each event while it is held.
     pub hook: Option<Hook>,
     now: Instant,
@@ -185,6 +196,8 @@ impl Script {
             piece: usize::MAX,
             listening: true,
             watching: true,
+            patience: 4,
+            tokens: 0,
             hook: None,
             // Not zero: a default of zero must not be mistaken for "just now".
             now: Instant::from_millis(3_600_000),
@@ -213,9 +226,7 @@ impl Script {
             .partition(|requested| requested.api == api);
         self.requested = waiting.into();
         for requested in now {
-            if let Some(body) = self.world.respond(&requested) {
-                self.response_kind(&requested, body);
-            }
+            self.serve_one(requested);
         }
         self.settle();
     }
@@ -293,6 +304,20 @@ impl Script {
         if self.waiting::<R>() > 0 {
             self.fail(&format!("a request with API key {}, but {why}", R::KEY));
         }
+    }
+
+    /// Lets the broker respond to a request as it does by itself.
+    pub fn serve<R: Operation + Into<RequestKind>>(&mut self, requested: Requested<R>) {
+        let Requested { conn, node, api, version, correlation, at, body } = requested;
+        let body = body.into();
+        self.serve_one(Requested { conn, node, api, version, correlation, at, body });
+        self.settle();
+    }
+
+    /// Returns how often each connection to a broker has logged in.
+    #[must_use]
+    pub fn logins(&self, node: i32) -> Vec<u32> {
+        self.lines.iter().filter(|line| line.node == node).map(|line| line.login.count).collect()
     }
 
     /// Responds to a request.

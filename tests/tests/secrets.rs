@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kavka_core::{Entropy, Login, NoEntropy, Secret};
+use kavka_core::login::{Exchange, Mechanism, OauthBearer, Plain, Scram, Sha256};
+use kavka_core::wire::{SliceSink, Writer};
+use kavka_core::{Entropy, LoginFault, NoEntropy, Secret};
 
 /// A counter instead of a generator.
 struct Counting(u8);
@@ -26,12 +28,34 @@ fn a_dropped_secret_leaves_zeros() {
     assert!(memory.iter().all(|byte| *byte == 0), "{memory:?}");
 }
 
+/// Returns the message that is due.
+fn message(mechanism: &dyn Mechanism, exchange: &Exchange) -> Vec<u8> {
+    let mut room = [0; 512];
+    let mut sink = SliceSink::new(&mut room);
+    mechanism.write(exchange, &mut Writer::new(&mut sink)).expect("512 bytes are enough");
+    sink.written().to_vec()
+}
+
+fn nonce(entropy: &mut (dyn Entropy + Send)) -> Result<String, LoginFault> {
+    let mut password = *b"sesame";
+    let login = Scram::<Sha256>::new("ali", Secret::lent(&mut password), entropy);
+    let mut login = login.expect("a name and a password");
+    let mut exchange = Exchange::new();
+    login.begin(&mut exchange)?;
+    let first = String::from_utf8(message(&login, &exchange)).expect("text");
+    Ok(first.strip_prefix("n,,n=ali,r=").expect("the first message").to_owned())
+}
+
 #[test]
 fn a_dropped_login_leaves_zeros() {
-    let mut memory = *b"sesame";
+    let (mut first, mut second, mut token) = (*b"sesame", *b"sesame", [0; 6]);
     let mut source = Counting(0);
-    drop(Login::new("ali", Secret::lent(&mut memory), &mut source));
-    assert_eq!(memory, [0; 6]);
+    drop(Plain::new("ali", Secret::lent(&mut first)));
+    drop(Scram::<Sha256>::new("ali", Secret::lent(&mut second), &mut source));
+    let mut bearer = OauthBearer::new(&mut token, &[]).expect("no extensions");
+    bearer.take_token(b"sesame").expect("a token");
+    drop(bearer);
+    assert_eq!((first, second, token), ([0; 6], [0; 6], [0; 6]));
 }
 
 #[test]
@@ -40,17 +64,26 @@ fn nothing_shows_a_secret() {
     let secret = || Secret::owned(b"sesame".to_vec().into_boxed_slice());
     assert_eq!(secret().expose(), b"sesame");
     assert_eq!(format!("{:?}", secret()), "Secret(..)");
-    let login = Login::new("ali", secret(), &mut source);
-    assert_eq!(format!("{login:?}"), r#"Login { user: "ali", .. }"#);
+    let plain = Plain::new("ali", secret()).expect("a name and a password");
+    assert_eq!(format!("{plain:?}"), r#"Plain { user: "ali", .. }"#);
+    let scram = Scram::<Sha256>::new("ali", secret(), &mut source).expect("both");
+    let shown = r#"Scram { mechanism: "SCRAM-SHA-256", user: "ali", .. }"#;
+    assert_eq!(format!("{scram:?}"), shown);
+    let mut bearer = OauthBearer::owned(100, &[]).expect("no extensions");
+    bearer.take_token(b"sesame").expect("a token");
+    assert!(!format!("{bearer:?}").contains("sesame"));
+    let mut exchange = Exchange::new();
+    exchange.keep(b"sesame").expect("space");
+    assert!(!format!("{exchange:?}").contains("sesame") && exchange.kept() == b"sesame");
 }
 
 #[test]
 fn nonces_are_printable_and_differ() {
     let mut source = Counting(1);
-    let mut login = Login::new("ali", Secret::lent(&mut []), &mut source);
-    let nonces: Vec<_> = (0..14).map(|_| login.nonce().expect("a nonce")).collect();
+    let nonces: Vec<_> = (0..14).map(|_| nonce(&mut source).expect("a nonce")).collect();
     for nonce in &nonces {
-        assert!(nonce.iter().all(|c| c.is_ascii_graphic() && *c != b','), "{nonce:?}");
+        assert!(nonce.bytes().all(|c| c.is_ascii_graphic() && c != b','), "{nonce:?}");
+        assert_eq!(nonce.len(), 24);
     }
     assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), nonces.len());
 }
@@ -61,14 +94,13 @@ fn a_nonce_is_the_random_bytes_in_base64() {
         out.copy_from_slice(b"any carnal pleasur");
         Ok(())
     };
-    let mut login = Login::new("ali", Secret::lent(&mut []), &mut source);
-    assert_eq!(login.nonce(), Ok(*b"YW55IGNhcm5hbCBwbGVhc3Vy"));
+    assert_eq!(nonce(&mut source).as_deref(), Ok("YW55IGNhcm5hbCBwbGVhc3Vy"));
 }
 
 #[test]
 fn a_source_that_fails_makes_no_nonce() {
     let mut fails = |_: &mut [u8]| Err(NoEntropy);
-    assert_eq!(Login::new("ali", Secret::lent(&mut []), &mut fails).nonce(), Err(NoEntropy));
+    assert_eq!(nonce(&mut fails), Err(LoginFault::Entropy));
     let mut zeros = |_: &mut [u8]| Ok(());
-    assert_eq!(Login::new("ali", Secret::lent(&mut []), &mut zeros).nonce(), Err(NoEntropy));
+    assert_eq!(nonce(&mut zeros), Err(LoginFault::Entropy));
 }

@@ -2,7 +2,7 @@
 //! larger than the buffer: they are read element by element, never from the start again.
 
 use super::Commands;
-use crate::api::Kind;
+use crate::api::{Kind, Owner};
 use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault, Protocol};
@@ -145,7 +145,8 @@ impl Commands<'_> {
         response.waiting_since = None;
         let kind = response.expected.kind;
         let confirms = guard!("who confirms its cluster has proven nothing", kind.confirms());
-        if kind != Kind::Versions && !confirms {
+        let greets = kind.row().owner == Owner::Handshake && !kind.confirms();
+        if !greets && !confirms {
             self.cx.cluster.on_response();
             let conn = &mut self.cx.net.conns[slot];
             if !conn.proven && proof {

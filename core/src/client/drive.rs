@@ -2,8 +2,12 @@
 
 use super::Commands;
 use super::owners::Owners;
+#[cfg(feature = "sasl")]
+use crate::connection::HandshakeStep;
 use crate::connection::{ConnState, Peer, Verdict};
 use crate::consumer::Taken;
+#[cfg(feature = "sasl")]
+use crate::error::PeerFault;
 use crate::error::{CloseReason, Error, Misuse};
 use crate::has::UNWATCH;
 use crate::time::Tick;
@@ -22,6 +26,8 @@ impl Commands<'_> {
 
     /// Does what is due. One action may make another due; the rest is left for the next call.
     pub(super) fn drive(&mut self) {
+        #[cfg(feature = "sasl")]
+        self.compute_logins();
         for _ in 0..4 {
             if !self.is_dirty() && self.next_deadline() > self.cx.now {
                 return;
@@ -115,6 +121,11 @@ impl Commands<'_> {
             }
             if guard!("request deadline", verdict == Verdict::Over) {
                 let silent = self.cx.net.conns[slot].state == ConnState::Handshake;
+                #[cfg(feature = "sasl")]
+                if let Some(fault) = self.cx.net.conns[slot].login_overdue() {
+                    self.lose(slot, Error::Peer(PeerFault::Login(fault)), true);
+                    continue;
+                }
                 match self.cx.net.was_not_polled(slot) {
                     true => self.end_misused(slot, Misuse::Unpolled),
                     false if silent => self.lose(slot, Error::Closed(CloseReason::Silent), true),
@@ -127,6 +138,12 @@ impl Commands<'_> {
                 self.end(slot);
                 continue;
             }
+            #[cfg(feature = "sasl")]
+            if self.cx.net.renews(self.cx.now, slot) {
+                self.take_step(slot, HandshakeStep::Mechanism);
+                continue;
+            }
+            let conn = &self.cx.net.conns[slot];
             let Peer::Node(id) = conn.peer else { continue };
             match self.cx.cluster.broker(id) {
                 // Its old address: what is in flight there is sent again to the new one.

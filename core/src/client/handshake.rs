@@ -17,6 +17,13 @@ fn no_topics(w: &mut Writer<'_>, version: i16) -> Result<(), Full> {
 }
 
 impl Commands<'_> {
+    /// Returns whether every known address has led to another cluster, or has refused the login,
+    /// for half a second: records that wait fail, and so does what is produced, until one is ours.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.cx.cluster.hopeless_at() <= self.cx.now
+    }
+
     pub(super) fn begin_handshake(&mut self, slot: usize) {
         self.cx.net.established(self.cx.now, slot);
         // Drop what the slot's last connection was in the middle of.
@@ -40,17 +47,35 @@ impl Commands<'_> {
         let conn = &mut self.cx.net.conns[slot];
         let next = match kind {
             kind if kind.confirms() => conn.confirmed(memo)?,
-            _ => conn.versions_done(memo, known)?,
+            #[cfg(feature = "sasl")]
+            Kind::Mechanism => self.mechanism_done(slot, memo)?,
+            #[cfg(feature = "sasl")]
+            Kind::Authenticate => self.message_done(slot, memo)?,
+            _ => match conn.versions_done(memo, known)? {
+                #[cfg(feature = "sasl")]
+                HandshakeStep::Confirm | HandshakeStep::Ready if self.cx.net.login.is_some() => {
+                    self.log_in_first(slot)?
+                }
+                next => next,
+            },
         };
         self.take_step(slot, next);
         Ok(())
     }
 
     /// Takes the next step of a handshake. A new step belongs here and in [`HandshakeStep`].
-    fn take_step(&mut self, slot: usize, next: HandshakeStep) {
+    pub(super) fn take_step(&mut self, slot: usize, next: HandshakeStep) {
         self.dirty = true;
         match next {
             HandshakeStep::Versions => self.request_versions(slot),
+            #[cfg(feature = "sasl")]
+            HandshakeStep::Mechanism => self.name_mechanism(slot),
+            #[cfg(feature = "sasl")]
+            HandshakeStep::Authenticate => self.send_message(slot),
+            #[cfg(feature = "sasl")]
+            HandshakeStep::Wait => {}
+            #[cfg(feature = "sasl")]
+            HandshakeStep::Renewed => self.renewed(),
             HandshakeStep::Confirm => self.request_cluster_id(slot),
             HandshakeStep::Ready => self.be_ready(slot),
         }
@@ -66,7 +91,7 @@ impl Commands<'_> {
         self.send_handshake(slot, kind, &mut no_topics);
     }
 
-    fn send_handshake(&mut self, slot: usize, kind: Kind, body: Body<'_>) {
+    pub(super) fn send_handshake(&mut self, slot: usize, kind: Kind, body: Body<'_>) {
         let (now, timeout) = (self.cx.now, self.cx.settings.connect_timeout);
         let net = &mut self.cx.net;
         let draft = net.draft(slot, now, kind, body);

@@ -3,6 +3,8 @@
 //! it forgets.
 
 use crate::admin::Admin;
+#[cfg(feature = "sasl")]
+use crate::api::Kind;
 use crate::api::Owner;
 use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
@@ -114,7 +116,13 @@ impl<'d> Owners<'d> {
                 None
             }
             Memo::Handshake(memo) => {
-                cx.net.conns[from.conn].on_versions(memo, got);
+                match from.requested.kind {
+                    #[cfg(feature = "sasl")]
+                    Kind::Mechanism => cx.net.login.on_offer(memo, got),
+                    #[cfg(feature = "sasl")]
+                    Kind::Authenticate => cx.net.on_challenge(from.conn, memo, got),
+                    _ => cx.net.conns[from.conn].on_versions(memo, got),
+                }
                 None
             }
             Memo::Cluster(memo) => cx.item(from, memo, got),

@@ -1,8 +1,6 @@
 //! The brokers that are worth remembering: those that lead partitions in use, and as many others as
 //! fit.
 
-#[cfg(feature = "one-cluster")]
-use crate::error::PeerFault;
 use crate::error::{AddressFault, Error, Obstacle};
 use crate::has::Reasons;
 use crate::memory::hash;
@@ -68,10 +66,14 @@ impl LastFailure {
         !guard!("another request proves nothing", open)
     }
 
-    /// Whether it led to another cluster.
-    #[cfg(feature = "one-cluster")]
-    pub(super) fn is_foreign(self) -> bool {
-        self.error == Some(Error::Peer(PeerFault::OtherCluster))
+    /// Whether it led to another cluster, or refuses us: other attempts end in the same way.
+    pub(super) fn is_hopeless(self) -> bool {
+        self.error.is_some_and(Error::is_hopeless)
+    }
+
+    /// Returns the failure, if it is such a one.
+    pub(super) fn hopeless(self) -> Option<Error> {
+        self.error.filter(|error| error.is_hopeless())
     }
 
     /// Whether no connection was ready since.

@@ -141,8 +141,9 @@ impl<'d> Cx<'d> {
             role = Role::Main;
         }
         if let Some(conn) = self.net.find(peer, role) {
-            let ready = self.net.conns[conn].state == ConnState::Ready
-                && !self.net.conns[conn].is_draining();
+            let found = &self.net.conns[conn];
+            let ready =
+                found.state == ConnState::Ready && !found.is_draining() && !found.is_renewing();
             return if ready { Wish::Ready(conn) } else { Wish::Later(Tick::NEVER) };
         }
         let Some(broker) = self.cluster.broker_mut(node) else { return Wish::Later(Tick::NEVER) };
@@ -173,7 +174,8 @@ impl<'d> Cx<'d> {
                 behind = true;
                 wake = wake.min(conn.late_at());
             }
-            if conn.state != ConnState::Ready && conn.used + PATIENCE > self.now {
+            let comes = conn.state != ConnState::Ready || conn.is_renewing();
+            if comes && conn.used + PATIENCE > self.now {
                 hopeful = hopeful.min(conn.used + PATIENCE);
             }
             if conn.throttled_until > self.now {
@@ -345,7 +347,7 @@ impl<'d> Cx<'d> {
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
         self.cluster.trouble = error.as_obstacle(peer.node(), api).filter(|_| REASONS);
-        self.cluster.note_foreign(self.now, error);
+        self.cluster.note_hopeless(self.now, error);
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;

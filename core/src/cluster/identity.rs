@@ -6,14 +6,14 @@ use heapless::String;
 
 #[cfg(feature = "one-cluster")]
 use crate::record::Crc32c;
-#[cfg(feature = "one-cluster")]
+#[cfg(any(feature = "one-cluster", feature = "sasl"))]
 use crate::time::Span;
 use crate::time::Tick;
 
-/// Once every known address has led to another cluster for this long, requests fail: another one
-/// that leads to ours would have been found.
-#[cfg(feature = "one-cluster")]
-pub(super) const FOREIGN: Span = Span::from_millis(500);
+/// Once every known address has led to another cluster, or has refused us, for this long, requests
+/// fail: another one that leads to ours would have been found.
+#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+pub(super) const HOPELESS: Span = Span::from_millis(500);
 /// Kafka's own ids have 22 characters. Of longer ones this many are kept, and a checksum of all.
 #[cfg(feature = "one-cluster")]
 const LONGEST: usize = 36;
@@ -54,9 +54,32 @@ pub(crate) struct Identity {
     /// The one that a refused connection led to last; empty where that named none.
     #[cfg(feature = "one-cluster")]
     other: Name,
-    /// Since when connections lead to another cluster and no broker of ours has responded.
-    #[cfg(feature = "one-cluster")]
-    pub(super) foreign_since: Option<Tick>,
+    /// Since when connections lead to another cluster, or are refused, and no broker of ours has
+    /// responded.
+    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    pub(super) hopeless_since: Option<Tick>,
+}
+
+#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+impl Identity {
+    /// Notes that a connection leads to another cluster, or is refused.
+    pub(super) fn strayed(&mut self, now: Tick) {
+        self.hopeless_since.get_or_insert(now);
+    }
+
+    /// Notes that a broker of ours has responded.
+    pub(super) fn found(&mut self) {
+        self.hopeless_since = None;
+    }
+}
+
+#[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
+impl Identity {
+    #[expect(clippy::unused_self, reason = "as with the features")]
+    pub(super) const fn strayed(&mut self, _: Tick) {}
+
+    #[expect(clippy::unused_self, reason = "as with the features")]
+    pub(super) const fn found(&mut self) {}
 }
 
 #[cfg(feature = "one-cluster")]
@@ -77,16 +100,6 @@ impl Identity {
     /// Returns the bootstrap address that named our cluster.
     pub(crate) fn seed(&self) -> Option<u32> {
         self.seed
-    }
-
-    /// Notes that a connection leads to another cluster.
-    pub(super) fn strayed(&mut self, now: Tick) {
-        self.foreign_since.get_or_insert(now);
-    }
-
-    /// Notes that a broker of ours has responded.
-    pub(super) fn found(&mut self) {
-        self.foreign_since = None;
     }
 
     /// Takes the cluster id of a response of a version that has it, from a broker or a bootstrap
@@ -129,12 +142,6 @@ impl Identity {
     pub(crate) const fn admit(&mut self, _: Option<&str>, _: Option<u32>) -> bool {
         true
     }
-
-    #[expect(clippy::unused_self, reason = "as with the feature")]
-    pub(super) const fn strayed(&mut self, _: Tick) {}
-
-    #[expect(clippy::unused_self, reason = "as with the feature")]
-    pub(super) const fn found(&mut self) {}
 
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) const fn saved(&self) -> (&'static str, u32) {

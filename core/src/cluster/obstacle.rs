@@ -1,10 +1,10 @@
 //! What stands in the way, judged in one place: of all requests, of a topic, and of a partition
 //! that is read or written.
 
-#[cfg(feature = "one-cluster")]
+#[cfg(any(feature = "one-cluster", feature = "sasl"))]
 use super::broker::LastFailure;
-#[cfg(feature = "one-cluster")]
-use super::identity::FOREIGN;
+#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+use super::identity::HOPELESS;
 use super::{Cluster, Cx};
 use crate::api::Kind;
 use crate::connection::{Conn, ConnState};
@@ -56,30 +56,31 @@ impl Conn {
 }
 
 impl Cluster<'_> {
-    /// Notes that a connection ended because it led to another cluster, if it did.
-    pub(super) fn note_foreign(&mut self, now: Tick, error: Error) {
-        if error == Error::Peer(PeerFault::OtherCluster) {
+    /// Notes that a connection ended because it led to another cluster, or because the login was
+    /// refused, if it did.
+    pub(super) fn note_hopeless(&mut self, now: Tick, error: Error) {
+        if error.is_hopeless() {
             self.identity.strayed(now);
         }
     }
 
-    /// Returns from when on requests fail because every known address leads to another cluster;
-    /// never if one may not.
-    #[cfg(feature = "one-cluster")]
-    pub(crate) fn foreign_at(&self) -> Tick {
-        let Some(since) = self.identity.foreign_since else { return Tick::NEVER };
+    /// Returns from when on requests fail because every known address leads to another cluster or
+    /// refuses the login; never if one may not.
+    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    pub(crate) fn hopeless_at(&self) -> Tick {
+        let Some(since) = self.identity.hopeless_since else { return Tick::NEVER };
         let nodes = self.brokers.iter().filter(|broker| broker.used).map(|broker| broker.last);
         let mut all = nodes.chain([self.seeds.last]);
-        let foreign = all.all(LastFailure::is_foreign);
-        match guard!("one address that may lead to ours is enough", foreign => true) {
-            true => since + FOREIGN,
+        let hopeless = all.all(LastFailure::is_hopeless);
+        match guard!("one address that may lead to ours is enough", hopeless => true) {
+            true => since + HOPELESS,
             false => Tick::NEVER,
         }
     }
 
-    #[cfg(not(feature = "one-cluster"))]
+    #[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
     #[expect(clippy::unused_self, reason = "as with the feature")]
-    pub(crate) const fn foreign_at(&self) -> Tick {
+    pub(crate) const fn hopeless_at(&self) -> Tick {
         Tick::NEVER
     }
 
@@ -98,6 +99,13 @@ impl Cluster<'_> {
             (None, (1.., broker)) => Some(Obstacle::NoController { broker }),
             _ => None,
         }
+    }
+
+    /// Returns why requests to a broker fail, where all fail.
+    pub(crate) fn why_hopeless(&self, broker: i32) -> Obstacle {
+        let last = self.broker(broker).map_or(self.seeds.last, |broker| broker.last);
+        let other = Obstacle::Peer { broker, fault: PeerFault::OtherCluster };
+        last.hopeless().and_then(|error| error.as_obstacle(broker, None)).unwrap_or(other)
     }
 
     /// Notes a response other than one of a handshake: brokers can be reached.

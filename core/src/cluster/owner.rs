@@ -47,9 +47,9 @@ impl<'d> Cluster<'d> {
         if let Some(produced) = &mut self.produced {
             produced.age(by);
         }
-        #[cfg(feature = "one-cluster")]
-        if let Some(foreign_since) = &mut self.identity.foreign_since {
-            foreign_since.age(by);
+        #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+        if let Some(hopeless_since) = &mut self.identity.hopeless_since {
+            hopeless_since.age(by);
         }
         for b in self.brokers.iter_mut() {
             b.seen.age(by);

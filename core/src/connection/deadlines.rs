@@ -113,9 +113,12 @@ impl Net<'_> {
         self.rotated.age(by);
         self.turns.age(by);
         self.watch.age(by);
+        #[cfg(feature = "sasl")]
+        self.login.age(by);
         for c in self.conns.iter_mut() {
             c.session.retry_at.age(by);
             c.throttled_until.age(by);
+            c.auth.age(by);
             c.used.age(by);
             c.since.age(by);
             c.deadline.age(by);

@@ -1,12 +1,15 @@
 //! What a connection does before it takes requests, as a state machine: it returns the next step,
-//! and the client sends it. Today that is ApiVersions (KIP-511), and a Metadata request without
-//! topics where a cluster id is known that the peer's has to be compared with. Authentication is
-//! another [`HandshakeStep`] between the versions and these, and the same one again when the
-//! session of a ready connection ends (KIP-368).
+//! and the client sends it. That is ApiVersions (KIP-511), the login where there is one, and a
+//! Metadata request without topics where a cluster id is known that the peer's has to be compared
+//! with. The login is repeated when the session of a ready connection ends (KIP-368).
 
 use super::{Conn, ConnState};
 use crate::api::Kind;
+#[cfg(feature = "sasl")]
+use crate::error::LoginFault;
 use crate::error::PeerFault;
+#[cfg(feature = "sasl")]
+use crate::login::Next;
 use crate::wire::table::Segment;
 use crate::wire::{ApiKey, Decode, ErrorCode, api_versions};
 
@@ -18,6 +21,18 @@ pub(crate) const CLUSTER_ID_SINCE: i16 = 2;
 pub(crate) enum HandshakeStep {
     /// Send ApiVersions in the version of [`Conn::handshake_version`].
     Versions,
+    /// Send SaslHandshake.
+    #[cfg(feature = "sasl")]
+    Mechanism,
+    /// Send the next message of the mechanism.
+    #[cfg(feature = "sasl")]
+    Authenticate,
+    /// Nothing, before a computation has ended or the application has provided a token.
+    #[cfg(feature = "sasl")]
+    Wait,
+    /// Nothing: a ready connection has logged in again.
+    #[cfg(feature = "sasl")]
+    Renewed,
     /// Request the cluster id: records must not go to another cluster.
     Confirm,
     /// Nothing: the connection takes requests.
@@ -33,6 +48,11 @@ pub(crate) struct HandshakeMemo {
     pub(crate) ranges: u16,
     /// The peer belongs to another cluster.
     pub(crate) foreign: bool,
+    /// What the mechanism made of the broker's message.
+    #[cfg(feature = "sasl")]
+    pub(crate) next: Option<Result<Next, LoginFault>>,
+    #[cfg(feature = "sasl")]
+    pub(crate) lifetime_ms: i64,
 }
 
 impl Conn {
@@ -48,6 +68,10 @@ impl Conn {
     /// else is sent before a connection is ready.
     pub(super) fn handshake_version_for(&self, kind: Kind) -> Option<i16> {
         match kind {
+            #[cfg(feature = "sasl")]
+            Kind::Mechanism | Kind::Authenticate if self.may_log_in() => {
+                self.versions.best(kind, i16::MAX)
+            }
             _ if self.state != ConnState::Handshake => None,
             Kind::Versions => Some(self.handshake_version),
             kind if kind.confirms() => self.versions.best(kind, i16::MAX),
@@ -93,11 +117,16 @@ impl Conn {
         if let Some(fault) = self.versions.lacks(Kind::Metadata) {
             return Err(fault);
         }
+        Ok(self.confirm_or_ready(known))
+    }
+
+    /// Returns what follows the versions and the login.
+    pub(crate) fn confirm_or_ready(&mut self, known: bool) -> HandshakeStep {
         let confirms = known && Kind::CONFIRM.is_some_and(|kind| self.names_cluster(kind));
         self.unconfirmed = Kind::CONFIRM.is_some() && !known;
         match guard!("a connection is confirmed before it is ready", confirms) {
-            true => Ok(HandshakeStep::Confirm),
-            false => Ok(HandshakeStep::Ready),
+            true => HandshakeStep::Confirm,
+            false => HandshakeStep::Ready,
         }
     }
 
@@ -120,7 +149,8 @@ mod tests {
     use super::*;
 
     fn done(conn: &mut Conn, error: i16, max: i16) -> Result<HandshakeStep, PeerFault> {
-        let memo = HandshakeMemo { error: ErrorCode(error), max, ranges: 1, foreign: false };
+        let error = ErrorCode(error);
+        let memo = HandshakeMemo { error, max, ranges: 1, ..HandshakeMemo::default() };
         conn.versions_done(&memo, false)
     }
 

@@ -70,6 +70,8 @@ impl Net<'_> {
     }
 
     pub(crate) fn abandon(&mut self, mut draft: Draft) {
+        #[cfg(feature = "sasl")]
+        super::login::wipe(&mut self.blocks, draft.kind, &draft.ctl);
         self.blocks.release(&mut draft.ctl);
     }
 
@@ -118,7 +120,7 @@ impl Net<'_> {
         }
         // `open` made sure that there is a place.
         if let Err(mut entry) = conn.in_flight.push(entry) {
-            self.blocks.release(&mut entry.ctl);
+            entry.release(&mut self.blocks);
         }
         conn.traffic.requested();
         self.requests += 1;

@@ -164,7 +164,7 @@ impl Net<'_> {
             left -= rest;
             entry.sent = entry.total;
             entry.left.leave(now);
-            self.blocks.release(&mut entry.ctl);
+            entry.release(&mut self.blocks);
             self.stirred |= core::mem::take(&mut self.short);
             conn.shown += 1;
         }

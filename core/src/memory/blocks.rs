@@ -139,6 +139,20 @@ impl<'d> Blocks<'d> {
         }
     }
 
+    /// Overwrites the bytes of a chain with zeros.
+    #[cfg(feature = "sasl")]
+    pub(crate) fn wipe(&mut self, chain: &Chain) {
+        use zeroize::Zeroize;
+        let (mut link, mut left) = (chain.head, chain.len());
+        while let Some(block) = link.get().filter(|_| left > 0) {
+            let (at, len) = (block * self.size, left.min(self.size));
+            if let Some(bytes) = self.bytes.get_mut(at..at + len) {
+                bytes.zeroize();
+            }
+            (link, left) = (self.next[block], left - len);
+        }
+    }
+
     /// Releases the blocks.
     pub(crate) fn release(&mut self, chain: &mut Chain) {
         if let Some(tail) = chain.tail.get() {

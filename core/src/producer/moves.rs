@@ -150,8 +150,9 @@ impl<'d> Producer<'d> {
         cx.cluster.table[self.batches[batch].part as usize].leader()
     }
 
-    /// Returns from when on all records fail because the addresses lead to another cluster.
+    /// Returns from when on all records fail because the addresses lead to another cluster, or
+    /// refuse the login.
     pub(super) fn astray_at(&self, cx: &Cx<'d>) -> Tick {
-        if self.unfinished > 0 { cx.cluster.foreign_at() } else { Tick::NEVER }
+        if self.unfinished > 0 { cx.cluster.hopeless_at() } else { Tick::NEVER }
     }
 }

@@ -283,8 +283,7 @@ impl<'d> Producer<'d> {
             let error = match (self.identity, own) {
                 (Identity::Refused(error, _), _) => error,
                 _ if guard!("nothing waits for another cluster", astray <= cx.now) => {
-                    let (broker, fault) = (self.leader_of(cx, batch), PeerFault::OtherCluster);
-                    Error::Blocked(Obstacle::Peer { broker, fault })
+                    Error::Blocked(cx.cluster.why_hopeless(self.leader_of(cx, batch)))
                 }
                 (_, Ok(_)) => self.why_late(cx, batch),
                 _ if guard!("delivery deadline", deadline <= cx.now) => self.why_late(cx, batch),

@@ -33,6 +33,9 @@ pub enum Kind {
     Str,
     /// `[]int32`
     Ints,
+    /// `bytes`: read whole.
+    #[cfg(feature = "sasl")]
+    Bytes,
     /// `records`: only the length is read, the bytes are left to the caller.
     Records,
     /// An array of the struct with this index in [`Schema::structs`].
@@ -166,6 +169,9 @@ pub enum Value<'b> {
     Str(&'b str),
     /// An array of `int32`.
     Ints(Ints<'b>),
+    /// Bytes.
+    #[cfg(feature = "sasl")]
+    Bytes(&'b [u8]),
 }
 
 /// The plain fields of one segment, in the order of the table, from the segment's first on.
@@ -229,6 +235,16 @@ impl<'b> Values<'b> {
         }
     }
 
+    /// Returns the bytes at `index`; empty when null or absent.
+    #[cfg(feature = "sasl")]
+    #[must_use]
+    pub fn bytes(&self, index: usize) -> &'b [u8] {
+        match self.list.get(index) {
+            Some(Value::Bytes(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
     /// Returns the id at `index`; [`Uuid::ZERO`] when absent.
     #[must_use]
     #[inline(never)]
@@ -264,6 +280,11 @@ fn value<'b>(
         Kind::Uuid => Value::Uuid(input.uuid()?),
         Kind::Str => input.str(flexible)?.map_or(Value::Null, Value::Str),
         Kind::Ints => input.ints(flexible)?.map_or(Value::Null, Value::Ints),
+        #[cfg(feature = "sasl")]
+        Kind::Bytes => match input.count(flexible)? {
+            Some(len) => Value::Bytes(input.take(len as usize)?),
+            None => Value::Null,
+        },
         Kind::Records => {
             input.count(flexible)?.map_or(Value::Null, |len| Value::Int(i64::from(len)))
         }
@@ -285,6 +306,8 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
         Kind::Str => u64::from(input.str_len(flexible)?.unwrap_or(0)),
         Kind::Ints => u64::from(input.count(flexible)?.unwrap_or(0)) * 4,
         Kind::Records => u64::from(input.count(flexible)?.unwrap_or(0)),
+        #[cfg(feature = "sasl")]
+        Kind::Bytes => u64::from(input.count(flexible)?.unwrap_or(0)),
         Kind::Array(_) | Kind::Struct(_) => return Err(Stop::Bad(super::Malformed::Shape)),
     })
 }

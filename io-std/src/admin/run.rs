@@ -462,8 +462,8 @@ impl Task {
             self.stop(driver, now);
             return None;
         }
-        let elsewhere = driver.leads_elsewhere();
-        if self.until > now && !elsewhere {
+        let hopeless = driver.is_hopeless();
+        if self.until > now && !hopeless {
             return Some(self);
         }
         if let State::Offsets(offsets) = &mut self.state
@@ -474,7 +474,7 @@ impl Task {
             self.gathered.offsets = partial;
             return self.succeed();
         }
-        if elsewhere {
+        if hopeless {
             self.stop(driver, now);
             self.fail(reasons.timed_out(driver, failure));
             return None;

@@ -440,7 +440,7 @@ impl Run<'_> {
     /// Reports, once, that every address leads to another cluster: nothing will be read until one
     /// leads back.
     fn report_foreign(&mut self, driver: &Driver<'_>) {
-        let foreign = driver.leads_elsewhere();
+        let foreign = driver.is_hopeless();
         if foreign && !self.foreign {
             let error = self.reasons.timed_out(driver, driver.last_failure());
             self.shared.push(Err(self.reading(error)));

@@ -10,6 +10,8 @@ use polling::Poller;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::register::{Mode, Registered};
+#[cfg(feature = "tls")]
+use super::secure::{Moved, Secure};
 
 /// An address that does not respond for this long is given up for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
@@ -38,6 +40,10 @@ pub(super) struct Conn {
     writable: bool,
     /// The budget of a turn ended before the bytes to send did.
     unsent: bool,
+    /// The client knows that it is established.
+    announced: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Secure>,
 }
 
 enum Stage {
@@ -59,7 +65,11 @@ pub(super) struct Ended {
 impl Ended {
     fn new(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
+        // Those of the system have no text of their own.
+        let of_tls = error.get_ref().is_some();
         let why = match error.kind() {
+            Kind::PermissionDenied if of_tls => CloseReason::Certificate,
+            Kind::InvalidData if of_tls => CloseReason::Tls,
             Kind::ConnectionRefused
             | Kind::HostUnreachable
             | Kind::NetworkUnreachable
@@ -86,6 +96,8 @@ pub(super) struct Context<'a> {
     pub(super) mode: Mode,
     /// A peer that acknowledges nothing for this long is gone.
     pub(super) silence: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<&'a crate::Tls>,
 }
 
 impl Conn {
@@ -102,6 +114,9 @@ impl Conn {
             readable: false,
             writable: false,
             unsent: false,
+            announced: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -155,7 +170,7 @@ impl Conn {
             Stage::Resolving => None,
             Stage::Connecting { until, .. } => *until,
             Stage::Open(_, first_byte) => {
-                let unread = self.readable && !client.recv_buffer(self.id).is_empty();
+                let unread = self.may_read() && !client.recv_buffer(self.id).is_empty();
                 let now = (unread || self.unsent).then_some(Instant::ZERO);
                 now.or(first_byte.filter(|_| !self.responses))
             }
@@ -172,7 +187,12 @@ impl Conn {
         if matches!(self.stage, Stage::Resolving) || (connecting && !self.connect(cx)?) {
             return Ok(());
         }
-        if connecting {
+        if !self.announced {
+            #[cfg(feature = "tls")]
+            if !self.is_secure(cx, client).map_err(Ended::new)? {
+                return Ok(());
+            }
+            self.announced = true;
             client.handle_connected(cx.now, self.id);
         }
         self.exchange(cx, client).map_err(Ended::new)?;
@@ -213,7 +233,7 @@ impl Conn {
 
     fn exchange(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
         self.transmit(cx.now, client)?;
-        if self.readable {
+        if self.may_read() {
             self.receive(cx, client)?;
             self.transmit(cx.now, client)?; // what the responses led to
         }
@@ -227,7 +247,109 @@ impl Conn {
         Ok(())
     }
 
+    /// Whether there may be something to read.
+    fn may_read(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls.as_ref().is_some_and(|tls| tls.buffered) {
+            return true;
+        }
+        self.readable
+    }
+
+    /// Advances the TLS handshake, if there is to be one; returns whether it is complete.
+    #[cfg(feature = "tls")]
+    fn is_secure(&mut self, cx: &Context<'_>, client: &Client<'_>) -> io::Result<bool> {
+        let Some(config) = cx.tls else { return Ok(true) };
+        let Stage::Open(socket, _) = &mut self.stage else { return Ok(false) };
+        let tls = match &mut self.tls {
+            Some(tls) => tls,
+            none => {
+                let (host, _) = client.address(self.id).unwrap_or_default();
+                none.insert(Secure::new(config.config(), host)?)
+            }
+        };
+        loop {
+            if tls.wants_write() && self.writable && tls.flush(socket.socket())? == Moved::Blocked {
+                self.writable = false;
+            }
+            if !tls.is_handshaking() && !tls.wants_write() {
+                return Ok(true);
+            }
+            if !self.readable || !tls.is_handshaking() {
+                break;
+            }
+            match tls.fill(socket.socket())? {
+                Moved::Blocked => self.readable = false,
+                Moved::Bytes(_) => self.responses = true,
+            }
+        }
+        match cx.mode {
+            Mode::Level => socket.set_interest(true, tls.wants_write())?,
+            Mode::Edge => socket.set_interest(true, true)?,
+        }
+        Ok(false)
+    }
+
+    /// The same as [`Conn::transmit`] over TLS.
+    #[cfg(feature = "tls")]
+    fn transmit_secure(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
+        let (Stage::Open(socket, _), Some(tls)) = (&self.stage, &mut self.tls) else {
+            return Ok(());
+        };
+        let mut budget = BUDGET;
+        self.unsent = false;
+        while self.writable {
+            match tls.flush(socket.socket())? {
+                Moved::Blocked => self.writable = false,
+                Moved::Bytes(moved) => budget = budget.saturating_sub(moved),
+            }
+            if !self.writable || budget == 0 {
+                self.unsent = self.writable;
+                break;
+            }
+            let Some(bytes) = client.poll_transmit(now, self.id) else { return Ok(()) };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = slices.iter_mut().zip(bytes).map(|(s, b)| *s = IoSlice::new(b)).count();
+            let taken = tls.write(&slices[..filled])?;
+            client.handle_transmitted(now, self.id, taken);
+        }
+        Ok(())
+    }
+
+    /// The same as [`Conn::receive`] over TLS. What is decrypted already comes first: no socket
+    /// reports it.
+    #[cfg(feature = "tls")]
+    fn receive_secure(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
+        let (Stage::Open(socket, _), Some(tls)) = (&self.stage, &mut self.tls) else {
+            return Ok(());
+        };
+        let mut budget = BUDGET;
+        loop {
+            let room = client.recv_buffer(self.id);
+            if room.is_empty() {
+                return Ok(());
+            }
+            match tls.read(room)? {
+                Moved::Bytes(read) => {
+                    self.responses = true;
+                    client.handle_received(cx.now, self.id, read);
+                    budget = budget.saturating_sub(read);
+                    continue;
+                }
+                Moved::Blocked if !self.readable || budget == 0 => return Ok(()),
+                Moved::Blocked => {}
+            }
+            if tls.fill(socket.socket())? == Moved::Blocked {
+                self.readable = false;
+            }
+        }
+    }
+
     fn transmit(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.transmit_secure(now, client);
+        }
         let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         self.unsent = false;
@@ -254,6 +376,10 @@ impl Conn {
     }
 
     fn receive(&mut self, cx: &Context<'_>, client: &mut Client<'_>) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.receive_secure(cx, client);
+        }
         let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         while self.readable && budget > 0 {

@@ -34,6 +34,16 @@ const PORT_TRIES: u32 = 3;
 /// A DeleteTopics of a ZooKeeper cluster is not complete when its response arrives.
 const MARKED_FOR_DELETION: i16 = 36;
 
+/// Listeners that want logins of the user [`USER`](super::USER).
+#[derive(Clone, Debug, Default)]
+pub struct Secure {
+    /// For a listener with TLS: the broker's key and certificates, and the CA of its clients, as
+    /// PEM.
+    pub tls: Option<(String, String)>,
+    /// `ssl.client.auth` of that listener: `none`, `requested` or `required`.
+    pub client_auth: &'static str,
+}
+
 /// The cluster to start.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -46,6 +56,8 @@ pub struct Spec {
     /// Host name or address of a second listener, for clients that know this machine by another
     /// name than 127.0.0.1, such as an emulated board: [`Cluster::outside`].
     pub advertise: Option<String>,
+    /// Whether there are listeners that want logins, too (Kafka 3.9 and later).
+    pub secure: Option<Secure>,
     /// Broker properties that override the launcher's own.
     pub settings: Vec<(String, String)>,
 }
@@ -53,7 +65,14 @@ pub struct Spec {
 impl Spec {
     /// Returns `nodes` brokers with 512 MiB each.
     pub fn new(version: Version, nodes: usize) -> Self {
-        Self { version, nodes, heap: 512, advertise: None, settings: Vec::new() }
+        Self { version, nodes, heap: 512, advertise: None, secure: None, settings: Vec::new() }
+    }
+
+    /// Adds a listener with SASL, and one with SASL over TLS where there are certificates.
+    #[must_use]
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.secure = Some(secure);
+        self
     }
 
     /// Adds this broker property.
@@ -144,6 +163,10 @@ impl Cluster {
         for (name, content) in [("log4j", settings::LOG4J), ("log4j2", settings::LOG4J2)] {
             fs::write(folder.0.join(format!("{name}.properties")), content).map_err(text)?;
         }
+        if let Some((server, ca)) = spec.secure.as_ref().and_then(|secure| secure.tls.as_ref()) {
+            fs::write(folder.0.join("server.pem"), server).map_err(text)?;
+            fs::write(folder.0.join("ca.pem"), ca).map_err(text)?;
+        }
         for node in 1..=spec.nodes {
             let content = settings::broker(spec, node, &folder.0, &ports);
             fs::write(folder.server(node), content).map_err(text)?;
@@ -191,6 +214,18 @@ impl Cluster {
         let hosts: Vec<String> =
             self.ports.outside.iter().map(|port| format!("{host}:{port}")).collect();
         Some(hosts.join(","))
+    }
+
+    /// Returns `host:port` of each broker's listener with SASL, separated by commas.
+    pub fn sasl(&self) -> String {
+        let hosts = self.ports.sasl.iter().map(|port| format!("localhost:{port}"));
+        hosts.collect::<Vec<_>>().join(",")
+    }
+
+    /// Returns `host:port` of each broker's listener with SASL over TLS, separated by commas.
+    pub fn sasl_over_tls(&self) -> String {
+        let hosts = self.ports.tls.iter().map(|port| format!("localhost:{port}"));
+        hosts.collect::<Vec<_>>().join(",")
     }
 
     /// Returns the address of `node`.
@@ -479,7 +514,15 @@ fn format_storage(spec: &Spec, folder: &Folder) -> Result<(), String> {
     let mut running = Vec::new();
     for node in 1..=spec.nodes {
         let server = folder.server(node).display().to_string();
-        let args = ["format", "-t", settings::CLUSTER_ID, "-c", &server];
+        let user = |hash: u32| {
+            let (user, password) = (settings::USER, settings::PASSWORD);
+            format!("SCRAM-SHA-{hash}=[name={user},password={password}]")
+        };
+        let (short, long) = (user(256), user(512));
+        let mut args = vec!["format", "-t", settings::CLUSTER_ID, "-c", &server];
+        if spec.secure.is_some() {
+            args.extend(["--add-scram", &short, "--add-scram", &long]);
+        }
         let args = java_args(folder, spec.version, 128, "kafka.tools.StorageTool", &args)
             .map_err(|error| error.to_string())?;
         let mut command = Command::new("java");
@@ -539,13 +582,15 @@ fn free_ports(nodes: usize) -> io::Result<Ports> {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             held.push((port, listener));
         }
-        if held.len() == 3 * nodes + 1 {
+        if held.len() == 5 * nodes + 1 {
             let mut ports = held.iter().map(|(port, _)| *port);
             let clients = ports.by_ref().take(nodes).collect();
             let outside = ports.by_ref().take(nodes).collect();
+            let sasl = ports.by_ref().take(nodes).collect();
+            let tls = ports.by_ref().take(nodes).collect();
             let controllers = ports.by_ref().take(nodes).collect();
             let zookeeper = ports.next().unwrap_or_default();
-            return Ok(Ports { clients, outside, controllers, zookeeper });
+            return Ok(Ports { clients, outside, sasl, tls, controllers, zookeeper });
         }
     }
     Err(io::Error::other("no free ports"))

@@ -12,6 +12,10 @@ pub(super) struct Ports {
     pub(super) clients: Vec<u16>,
     /// Listener of node 1, 2, ... for clients that know this machine by another name.
     pub(super) outside: Vec<u16>,
+    /// Listener with SASL of node 1, 2, ...
+    pub(super) sasl: Vec<u16>,
+    /// Listener with SASL over TLS of node 1, 2, ...
+    pub(super) tls: Vec<u16>,
     /// KRaft controller listener of node 1, 2, ...
     pub(super) controllers: Vec<u16>,
     /// ZooKeeper's port.
@@ -20,6 +24,11 @@ pub(super) struct Ports {
 
 /// A fixed id: every cluster is alone on its ports.
 pub(super) const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// A user of brokers that want logins.
+pub const USER: &str = "alice";
+/// The password of that user.
+pub const PASSWORD: &str = "alice-secret";
 
 pub(super) const LOG4J: &str = "log4j.rootLogger=WARN,out\n\
     log4j.appender.out=org.apache.log4j.ConsoleAppender\n\
@@ -57,6 +66,17 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         reported = format!(",OUTSIDE://{host}:{outside}");
         let _ = write!(bound, ",OUTSIDE://127.0.0.1:{outside}");
         protocols.push_str(",OUTSIDE:PLAINTEXT");
+    }
+    if spec.secure.is_some() {
+        let mut listen = |name: &str, protocol: &str, port: u16| {
+            let _ = write!(bound, ",{name}://127.0.0.1:{port}");
+            let _ = write!(reported, ",{name}://localhost:{port}");
+            let _ = write!(protocols, ",{name}:{protocol}");
+        };
+        listen("SASL", "SASL_PLAINTEXT", ports.sasl[node - 1]);
+        if spec.secure.as_ref().is_some_and(|secure| secure.tls.is_some()) {
+            listen("SASLTLS", "SASL_SSL", ports.tls[node - 1]);
+        }
     }
     set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{reported}"));
     set("inter.broker.listener.name", &"PLAINTEXT");
@@ -106,10 +126,42 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         set("zookeeper.session.timeout.ms", &6000);
         set("zookeeper.connection.timeout.ms", &30_000);
     }
+    if let Some(secure) = &spec.secure {
+        let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER";
+        set("sasl.enabled.mechanisms", &mechanisms);
+        logins(&mut set);
+        if secure.tls.is_some() {
+            for (store, file) in [("keystore", "server.pem"), ("truststore", "ca.pem")] {
+                let key = |name: &str| format!("listener.name.sasltls.ssl.{store}.{name}");
+                set(&key("type"), &"PEM");
+                set(&key("location"), &folder.join(file).display());
+            }
+            set("listener.name.sasltls.ssl.client.auth", &secure.client_auth);
+        }
+    }
     set("listeners", &bound);
     set("listener.security.protocol.map", &protocols);
     spec.settings.iter().for_each(|(key, value)| set(key, value));
     text
+}
+
+/// What brokers know users by: `alice` with `alice-secret`, and unsigned tokens.
+fn logins(set: &mut impl FnMut(&str, &dyn core::fmt::Display)) {
+    let module = "org.apache.kafka.common.security";
+    for listener in ["sasl", "sasltls"] {
+        let key =
+            |mechanism: &str| format!("listener.name.{listener}.{mechanism}.sasl.jaas.config");
+        let plain = format!("{module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
+        set(&key("plain"), &plain);
+        for mechanism in ["scram-sha-256", "scram-sha-512"] {
+            set(&key(mechanism), &format_args!("{module}.scram.ScramLoginModule required;"));
+        }
+        let bearer = format!(
+            "{module}.oauthbearer.OAuthBearerLoginModule required \
+             unsecuredLoginStringClaim_sub=\"broker\";"
+        );
+        set(&key("oauthbearer"), &bearer);
+    }
 }
 
 fn voter((node, port): (usize, &u16)) -> String {

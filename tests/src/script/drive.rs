@@ -9,9 +9,8 @@ use kavka_core::{Action, CloseReason, ConnId, Instant};
 
 use super::{Line, Reported, Requested, Script};
 use crate::sim::frame::Request;
+use crate::sim::sasl::Verdict;
 
-/// Rounds without any effect, with a timeout in the past, that count as spinning.
-const SPIN: usize = 4;
 /// Rounds at one instant that count as an endless loop.
 const ENDLESS: usize = 20_000;
 
@@ -29,7 +28,7 @@ impl Script {
             } else {
                 idle += 1;
             }
-            if idle > SPIN {
+            if idle > self.patience {
                 self.fail("poll_timeout lies in the past and nothing happens: it spins");
             }
         }
@@ -66,6 +65,10 @@ impl Script {
                     self.note("close", &conn);
                     self.drop_line(conn);
                 }
+                Action::NeedToken => {
+                    self.note("token", &());
+                    self.tokens += 1;
+                }
                 other => self.fail(&format!("an action that is new: {other:?}")),
             }
         }
@@ -91,6 +94,7 @@ impl Script {
             from_client: Default::default(),
             to_client: Default::default(),
             window: None,
+            login: Default::default(),
         };
         self.lines.push(line);
         if !hangs {
@@ -130,12 +134,12 @@ impl Script {
             acted = true;
         }
         if acted {
-            self.serve(conn);
+            self.serve_all(conn);
         }
         acted
     }
 
-    fn serve(&mut self, conn: ConnId) {
+    fn serve_all(&mut self, conn: ConnId) {
         loop {
             let Some(line) = self.lines.iter_mut().find(|line| line.conn == conn) else { return };
             let Some(length) = line.from_client.first_chunk::<4>() else { return };
@@ -156,11 +160,36 @@ impl Script {
             if let (Some(line), false) = (self.lines.iter_mut().find(|l| l.conn == conn), silent) {
                 line.responses.push_back((correlation, None));
             }
-            let by_itself = !self.manual.contains(&api);
-            match by_itself.then(|| self.world.respond(&requested)).flatten() {
-                Some(body) => self.response_kind(&requested, body),
-                None => self.requested.push_back(requested),
+            match self.manual.contains(&api) {
+                true => self.requested.push_back(requested),
+                false => self.serve_one(requested),
             }
+        }
+    }
+
+    /// Lets the broker respond to a request, if it does so by itself.
+    pub(super) fn serve_one(&mut self, requested: Requested<RequestKind>) {
+        let now = Duration::from_micros(self.now.as_micros());
+        let line = self.lines.iter_mut().find(|line| line.conn == requested.conn);
+        let verdict = match (&self.world.sasl, line) {
+            (Some(sasl), Some(line)) => {
+                line.login.handle(sasl, now, &requested.body, requested.version)
+            }
+            _ => Verdict::Serve,
+        };
+        let body = match verdict {
+            Verdict::Respond(body) => Some(*body),
+            Verdict::Serve => self.world.respond(&requested),
+            Verdict::Close => {
+                self.note("closed by its broker", &requested.conn);
+                self.drop_line(requested.conn);
+                let ended = CloseReason::Ended;
+                return self.client.handle_closed(self.now, requested.conn, ended);
+            }
+        };
+        match body {
+            Some(body) => self.response_kind(&requested, body),
+            None => self.requested.push_back(requested),
         }
     }
 

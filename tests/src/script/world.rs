@@ -14,14 +14,14 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, BrokerId, DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse, InitProducerIdResponse, ListOffsetsRequest,
     ListOffsetsResponse, MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind,
-    TopicName,
+    SaslHandshakeResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::CloseReason;
 use uuid::Uuid;
 
 use super::Requested;
-use crate::sim::Profile;
+use crate::sim::{Profile, Sasl};
 
 /// A broker.
 #[derive(Clone, Debug)]
@@ -89,6 +89,10 @@ pub struct World {
     pub at_most: Vec<(ApiKey, i16)>,
     /// Ranges that brokers offer, whatever their release has.
     pub offers: Vec<(ApiKey, i16, i16)>,
+    /// What brokers want of a login.
+    pub sasl: Option<Sasl>,
+    /// Whether brokers list the APIs of logins, as real ones do, also where they want none.
+    pub lists_logins: bool,
 }
 
 impl World {
@@ -113,6 +117,8 @@ impl World {
             without: Vec::new(),
             at_most: Vec::new(),
             offers: Vec::new(),
+            sasl: None,
+            lists_logins: false,
         }
     }
 
@@ -122,6 +128,13 @@ impl World {
         for node in &mut self.nodes {
             node.profile = profile;
         }
+        self
+    }
+
+    /// Lets the brokers want logins.
+    #[must_use]
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.sasl = Some(sasl);
         self
     }
 
@@ -219,6 +232,10 @@ impl World {
             RequestKind::Metadata(request) => self.metadata(request).into(),
             RequestKind::DescribeTopicPartitions(request) => self.describe(request).into(),
             RequestKind::ListOffsets(request) => self.offsets(request).into(),
+            // As a listener without SASL does.
+            RequestKind::SaslHandshake(_) => {
+                SaslHandshakeResponse::default().with_error_code(34).into()
+            }
             RequestKind::InitProducerId(_) => InitProducerIdResponse::default()
                 .with_error_code(self.producer_error)
                 .with_producer_id(ProducerId(if self.producer_error == 0 {
@@ -255,6 +272,12 @@ impl World {
                 .with_min_version(*min)
                 .with_max_version(cap.map_or(*max, |(_, cap)| *cap.min(max)))
         });
+        let logins = profile.login_ranges().map(|(api, min, max)| {
+            let range = ApiVersion::default().with_api_key(api as i16);
+            range.with_min_version(min).with_max_version(max)
+        });
+        let lists = self.sasl.is_some() || self.lists_logins;
+        let ranges = ranges.chain(logins.into_iter().filter(|_| lists));
         let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
         ApiVersionsResponse::default().with_api_keys(ranges.collect())
     }

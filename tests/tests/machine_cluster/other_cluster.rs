@@ -41,7 +41,7 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     let fault = PeerFault::OtherCluster;
     let refused = Error::Blocked(Obstacle::Peer { broker: 1, fault });
     assert_eq!(s.failed(), [(1, refused, true), (1, refused, false)], "which one was in flight");
-    assert!(s.client.leads_elsewhere());
+    assert!(s.client.is_hopeless());
     s.run(Duration::from_secs(19));
     s.produce(t, 0, "later");
     s.run(Duration::from_millis(10));
@@ -61,7 +61,7 @@ fn records_do_not_go_to_another_cluster_at_the_same_address() {
     replace(&mut s, world("here"));
     s.until("a connection", |s| !s.connections(1).is_empty());
     s.run(Duration::from_secs(2));
-    assert!(!s.client.leads_elsewhere());
+    assert!(!s.client.is_hopeless());
     s.produce(t, 0, "back");
     let requested = s.expect::<ProduceRequest>();
     assert_eq!(s.batches(&requested)[0].values, ["back"]);
@@ -327,7 +327,7 @@ fn a_bootstrap_address_of_another_cluster_is_reported() {
     let address = |found: Option<(&str, u16)>| found.map(|(host, _)| host.to_owned());
     assert_eq!(address(s.client.cluster_address()).as_deref(), Some("b1"));
     assert_eq!(address(s.client.broker_address(-1)).as_deref(), Some("b2"));
-    assert!(!s.client.leads_elsewhere(), "the other address leads to ours");
+    assert!(!s.client.is_hopeless(), "the other address leads to ours");
 }
 
 /// A client that describes the cluster and does nothing else.

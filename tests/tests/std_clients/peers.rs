@@ -63,7 +63,7 @@ fn a_listener_for_others_is_named_with_what_to_do() {
     let sasl = |server: &Server| server.fault(1, ApiKey::Metadata, Fault::DropRequest, 10_000);
     let controller = |server: &Server| server.with(|cluster| cluster.withhold(ApiKey::Metadata));
     let cases: [Case<'_>; 2] = [
-        ("SASL", &sasl, "use a plaintext port without authentication"),
+        ("SASL", &sasl, "set Config::sasl (--sasl), or use another port"),
         ("controller", &controller, "is this a controller's port? use a broker's"),
     ];
     thread::scope(|scope| {

@@ -49,6 +49,7 @@ fn plain(value: table::Value<'_>, kind: Kind) -> Value {
         table::Value::Uuid(id) => uuid(Uuid(*id)),
         table::Value::Str(text) => json!(text),
         table::Value::Ints(ints) => ints.collect(),
+        table::Value::Bytes(bytes) => json!(bytes),
         table::Value::Null | table::Value::Absent => Value::Null,
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use kavka_std::Config;
 
 use super::properties::Properties;
+use super::security::SecurityArgs;
 use super::{Failure, failure};
 
 /// The bootstrap address if none is named.
@@ -31,6 +32,8 @@ pub(super) struct Common {
     /// A client property, such as request.timeout.ms=5000; may be repeated, overrides the file
     #[arg(short = 'X', long, global = true, value_name = "KEY=VALUE")]
     property: Vec<String>,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// Accept another cluster at the addresses than at first
     #[arg(long, global = true)]
     any_cluster: bool,
@@ -54,6 +57,7 @@ impl Settings {
         for entry in &common.property {
             properties.read_option(entry)?;
         }
+        properties.security.take_options(&common.security)?;
         let settings = Self { common, properties };
         let _ = failure::BOOTSTRAP.set(settings.bootstrap().to_owned()); // there is one of these
         Ok(settings)
@@ -88,7 +92,7 @@ impl Settings {
             .client_id(client_id.unwrap_or("kavka"))
             .topic_timeout(self.timeout())
             .admin_timeout(self.timeout());
-        let config = properties.apply(config);
+        let config = properties.security.apply(properties.apply(config));
         if self.common.any_cluster { config.accept_other_cluster(true) } else { config }
     }
 }

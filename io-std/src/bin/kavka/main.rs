@@ -20,6 +20,7 @@ mod places;
 mod produce;
 mod progress;
 mod properties;
+mod security;
 mod streams;
 mod text;
 mod topics;

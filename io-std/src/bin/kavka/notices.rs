@@ -132,7 +132,7 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
         Event::TopicFailed { error, .. } if error.code().is_some_and(|code| code.0 == UNKNOWN) => {
             Some(failure::describe(error))
         }
-        Event::Disconnected { error, .. } if leads_elsewhere(error) => {
+        Event::Disconnected { error, .. } if leads_elsewhere(error) || is_refused(error) => {
             let address = error.broker().unwrap_or_default();
             let alone = net().is_some_and(|net| {
                 net.each.iter().all(|at| at.round_trip.is_none() || *at.address == *address)
@@ -140,6 +140,17 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
             alone.then(|| failure::describe(error))
         }
         _ => None,
+    }
+}
+
+/// Whether the address refuses the login, as long as nothing is changed.
+fn is_refused(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Kafka(
+            Core::Peer(PeerFault::Login(fault))
+            | Core::Blocked(Obstacle::Peer { fault: PeerFault::Login(fault), .. }),
+        ) => fault.is_permanent(),
+        _ => false,
     }
 }
 

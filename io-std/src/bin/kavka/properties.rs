@@ -6,6 +6,7 @@ use std::time::Duration;
 use kavka_std::kavka_core::codec::Codec;
 use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
 
+use super::security::{Protocol, Security};
 use super::{Failure, lines};
 
 /// The values of the properties; `None` where there is none.
@@ -30,6 +31,7 @@ pub(super) struct Properties {
     auto_create: Option<bool>,
     pub(super) check_cluster: Option<bool>,
     pub(super) max_batch_bytes: Option<usize>,
+    pub(super) security: Security,
     durations: Vec<(Timing, Duration)>,
     sizes: Vec<(Size, i32)>,
 }
@@ -103,6 +105,9 @@ impl Properties {
         match self.set(key, value) {
             Ok(Taken::Yes) => {}
             Ok(Taken::Warn(why)) => lines::say(&format!("{place}: {key} {why}")),
+            Err(why) if is_secret(key) => {
+                return Err(Failure::Usage(format!("{place}: {key}: {why}")));
+            }
             Err(why) => return Err(Failure::Usage(format!("{place}: {key}={value}: {why}"))),
         }
         Ok(())
@@ -132,6 +137,18 @@ impl Properties {
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
             "compression.level" => self.levels.push((None, level(value)?)),
+            _ => return self.set_security(key, value),
+        }
+        Ok(Taken::Yes)
+    }
+
+    fn set_security(&mut self, key: &str, value: &str) -> Result<Taken, String> {
+        match key {
+            "security.protocol" => self.security.protocol = Some(Protocol::parse(value)?),
+            "sasl.mechanism" | "sasl.mechanisms" => self.security.mechanism = Some(value.into()),
+            "sasl.username" => self.security.user = Some(value.into()),
+            "sasl.password" => self.security.password = Some(value.into()),
+            "sasl.jaas.config" => self.security.take_jaas(value)?,
             _ => return self.set_timing(key, value),
         }
         Ok(Taken::Yes)
@@ -260,17 +277,20 @@ impl Properties {
     }
 }
 
+/// Whether the value is not to be shown.
+fn is_secret(key: &str) -> bool {
+    ["password", "jaas", "secret", ".key"].iter().any(|word| key.contains(word))
+}
+
 /// Properties that only have one possible value here, or none.
 fn check(key: &str, value: &str) -> Result<Taken, String> {
     match key {
-        "security.protocol" if value.eq_ignore_ascii_case("plaintext") => Ok(Taken::Yes),
-        "security.protocol" => Err("only PLAINTEXT is supported yet".into()),
         "isolation.level" if value == "read_uncommitted" => Ok(Taken::Yes),
         "isolation.level" => Err("only read_uncommitted is supported yet".into()),
         "compression.lz4.level" => Ok(Taken::Warn("has no effect: there is one level")),
         "transactional.id" => Err("transactions are not supported yet".into()),
         _ if key.starts_with("sasl.") || key.starts_with("ssl.") => {
-            Ok(Taken::Warn("has no effect: TLS and SASL are not supported yet"))
+            Ok(Taken::Warn("has no effect here"))
         }
         _ if NO_EFFECT.contains(&key) => Ok(Taken::Warn("has no effect here")),
         _ => Ok(Taken::Warn("is no property that kavka knows; ignored")),

@@ -145,7 +145,7 @@ impl Run<'_> {
         {
             return Some(explain(Core::Broker(code)));
         }
-        if since + self.config.topic_timeout > now {
+        if since + self.config.topic_timeout > now && !driver.is_hopeless() {
             return None;
         }
         let known = topic.id.and_then(|id| driver.freshness(id));

@@ -4,7 +4,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
 /// Features that the tests build the two libraries with.
-const FEATURES: [&str; 27] = [
+const FEATURES: [&str; 28] = [
     "std",
     "alloc",
     "producer",
@@ -21,6 +21,7 @@ const FEATURES: [&str; 27] = [
     "misuse",
     "crc-table",
     "sasl",
+    "scram",
     "codecs",
     "lz4",
     "snappy",

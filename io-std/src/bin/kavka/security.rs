@@ -1,0 +1,154 @@
+//! Logins, from options, the environment and properties as Java and librdkafka name them.
+
+use std::fs;
+
+use clap::Args;
+use kavka_std::{Config, Sasl};
+
+use super::{Failure, lines};
+
+#[derive(Args)]
+pub(super) struct SecurityArgs {
+    /// Log in with this mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+    #[arg(long, global = true, env = "KAVKA_SASL", value_name = "MECHANISM")]
+    sasl: Option<String>,
+    /// Name to log in with
+    #[arg(long, global = true, env = "KAVKA_USER", value_name = "NAME")]
+    user: Option<String>,
+    /// File with the password, without the end of its line; or KAVKA_PASSWORD in the environment
+    #[arg(long, global = true, value_name = "FILE")]
+    password_file: Option<String>,
+}
+
+/// `security.protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Plaintext,
+    SaslPlaintext,
+}
+
+impl Protocol {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_uppercase().as_str() {
+            "PLAINTEXT" => Ok(Self::Plaintext),
+            "SASL_PLAINTEXT" => Ok(Self::SaslPlaintext),
+            _ => Err("must be PLAINTEXT or SASL_PLAINTEXT".into()),
+        }
+    }
+}
+
+/// What is set of it.
+#[derive(Default)]
+pub(super) struct Security {
+    pub(super) protocol: Option<Protocol>,
+    pub(super) mechanism: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    sasl: Option<Sasl>,
+}
+
+/// Returns the value of an option in a line for Java's login modules, such as `username="ali"`.
+fn jaas_option(line: &str, name: &str) -> Option<String> {
+    let at = line.find(&format!(" {name}="))?;
+    let rest = line.get(at + name.len() + 2..)?;
+    let Some(quoted) = rest.strip_prefix('"') else {
+        return Some(rest.split([' ', ';']).next().unwrap_or_default().to_owned());
+    };
+    let (mut text, mut escaped) = (String::new(), false);
+    for char in quoted.chars() {
+        match char {
+            '\\' if !escaped => escaped = true,
+            '"' if !escaped => return Some(text),
+            char => {
+                text.push(char);
+                escaped = false;
+            }
+        }
+    }
+    None
+}
+
+impl Security {
+    /// Takes what Java's clients have: a login module with name and password.
+    pub(super) fn take_jaas(&mut self, line: &str) -> Result<(), String> {
+        let module = line.split_whitespace().next().unwrap_or_default();
+        if !module.ends_with(".PlainLoginModule") && !module.ends_with(".ScramLoginModule") {
+            return Err("only PlainLoginModule and ScramLoginModule are supported".into());
+        }
+        let user = jaas_option(line, "username").ok_or("it has no username=\"...\"")?;
+        let password = jaas_option(line, "password").ok_or("it has no password=\"...\"")?;
+        (self.user, self.password) = (Some(user), Some(password));
+        Ok(())
+    }
+
+    /// Takes the options, which override properties, and checks all of it.
+    pub(super) fn take_options(&mut self, args: &SecurityArgs) -> Result<(), Failure> {
+        let usage = |text: String| Err(Failure::Usage(text));
+        self.mechanism = args.sasl.clone().or(self.mechanism.take());
+        self.user = args.user.clone().or(self.user.take());
+        if let Some(file) = &args.password_file {
+            let text = fs::read_to_string(file)
+                .map_err(|error| Failure::Usage(format!("--password-file {file}: {error}")))?;
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            self.password = Some(text.strip_suffix('\r').unwrap_or(text).to_owned());
+        } else if let Ok(password) = std::env::var("KAVKA_PASSWORD") {
+            self.password = Some(password);
+        }
+        let wanted = args.sasl.is_some() || self.protocol == Some(Protocol::SaslPlaintext);
+        if !wanted || self.protocol == Some(Protocol::Plaintext) {
+            if self.mechanism.is_some() || self.user.is_some() {
+                lines::say("no login: neither --sasl nor security.protocol=SASL_PLAINTEXT");
+            }
+            return Ok(());
+        }
+        let Some(mechanism) = self.mechanism.as_deref() else {
+            return usage("a login needs a mechanism: --sasl, or sasl.mechanism".into());
+        };
+        let (Some(user), Some(password)) = (self.user.take(), self.password.take()) else {
+            return usage(
+                "a login needs --user and --password-file, or KAVKA_USER and KAVKA_PASSWORD, or \
+                 sasl.username and sasl.password in --config"
+                    .into(),
+            );
+        };
+        let Some(sasl) = Sasl::named(mechanism, user, password) else {
+            let known = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
+            return usage(format!("the mechanism {mechanism} must be {known}"));
+        };
+        if sasl.sends_password() {
+            lines::say("the password is sent readable, since the connection is not encrypted");
+        }
+        self.sasl = Some(sasl);
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, config: Config) -> Config {
+        match &self.sasl {
+            Some(sasl) => config.sasl(sasl.clone()),
+            None => config,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_for_javas_login_modules_are_read() {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        for (options, user, password) in [
+            (" username=\"ali\" password=\"open sesame\";", "ali", "open sesame"),
+            (" password=\"a\\\"b\\\\\" username=\"x=y\";", "x=y", "a\"b\\"),
+            (" username=ali password=sesame;", "ali", "sesame"),
+        ] {
+            let mut security = Security::default();
+            security.take_jaas(&format!("{module}{options}")).expect(options);
+            assert_eq!(security.user.as_deref(), Some(user), "{options}");
+            assert_eq!(security.password.as_deref(), Some(password), "{options}");
+        }
+        for bad in ["", "x.OtherModule required a=b;", &format!("{module} username=\"a\";")] {
+            assert!(Security::default().take_jaas(bad).is_err(), "{bad}");
+        }
+    }
+}

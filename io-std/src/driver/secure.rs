@@ -1,0 +1,138 @@
+//! TLS of one connection, between the client's bytes and its socket.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error};
+
+/// How far a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It moved so many bytes.
+    Bytes(usize),
+    /// The socket is not ready.
+    Blocked,
+}
+
+pub(super) struct Secure {
+    tls: Box<ClientConnection>,
+    /// Bytes of the application wait in it.
+    pub(super) buffered: bool,
+}
+
+/// Whether the peer, or we, do not accept a certificate: that does not change by itself.
+fn is_about_certificates(error: &Error) -> bool {
+    use AlertDescription as Alert;
+    match error {
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => true,
+        Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::CertificateRequired
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ),
+        _ => false,
+    }
+}
+
+/// An error of TLS as one of the system, whose kind says whether it is about certificates.
+fn failed(error: &Error) -> io::Error {
+    let kind = match is_about_certificates(error) {
+        true => io::ErrorKind::PermissionDenied,
+        false => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, format!("TLS: {error}"))
+}
+
+impl Secure {
+    /// Begins a connection to a host by the name that it was found under.
+    pub(super) fn new(config: &Arc<ClientConfig>, host: &str) -> io::Result<Self> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("TLS: {host:?}: {error}"))
+        })?;
+        let mut tls = ClientConnection::new(config.clone(), name).map_err(|e| failed(&e))?;
+        tls.set_buffer_limit(Some(256 << 10));
+        Ok(Self { tls: Box::new(tls), buffered: false })
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Whether encrypted bytes wait for the socket.
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    /// Writes encrypted bytes until there are none, or the socket is full.
+    pub(super) fn flush(&mut self, socket: &TcpStream) -> io::Result<Moved> {
+        let (mut socket, mut moved) = (socket, 0);
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => moved += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Moved::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Moved::Bytes(moved))
+    }
+
+    /// Takes bytes to send; returns how many, 0 while the socket has to take others first.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.tls.writer().write_vectored(slices)
+    }
+
+    /// Reads encrypted bytes once, and decrypts them.
+    pub(super) fn fill(&mut self, socket: &TcpStream) -> io::Result<Moved> {
+        let mut from = socket;
+        let read = match self.tls.read_tls(&mut from) {
+            Ok(0) if self.is_handshaking() => {
+                let text = "closed during the TLS handshake; is it a port without TLS?";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            }
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Moved::Bytes(0)),
+            Err(error) => return Err(error),
+        };
+        match self.tls.process_new_packets() {
+            Ok(state) => self.buffered = state.plaintext_bytes_to_read() > 0,
+            Err(error) => {
+                // The peer is told why, if the socket takes it.
+                let _ = self.flush(socket);
+                return Err(failed(&error));
+            }
+        }
+        Ok(Moved::Bytes(read))
+    }
+
+    /// Reads bytes of the application; blocked while more of the peer are needed.
+    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<Moved> {
+        let space = room.len();
+        match self.tls.reader().read(room) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.buffered = read == space;
+                Ok(Moved::Bytes(read))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.buffered = false;
+                Ok(Moved::Blocked)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
