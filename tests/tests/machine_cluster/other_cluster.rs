@@ -389,5 +389,5 @@ fn partitions_of_a_broker_that_leads_to_another_cluster_name_that_and_the_others
     assert_eq!(s.delivered().len(), 4, "records without a key go where they can");
     respond(&mut s, Duration::from_secs(6));
     assert_eq!(s.failed(), [(1, Error::Blocked(obstacle), false)]);
-    assert!(!s.client.leads_elsewhere());
+    assert!(!s.client.is_hopeless());
 }
