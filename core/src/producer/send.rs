@@ -131,7 +131,7 @@ impl<'d> Producer<'d> {
             return Turn::Done(Tick::NEVER);
         }
         let fault = cx.net.conns[conn].versions.lacks_names(Kind::Produce);
-        if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
+        if REASONS && let Some(fault) = guard!("what cannot be named is refused", fault => None) {
             self.refuse(cx, lane, Error::Peer(fault), |_, cx, part| cx.cluster.is_nameless(part));
         }
         #[cfg(feature = "pack")]
