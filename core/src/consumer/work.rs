@@ -6,7 +6,6 @@ use crate::api::{Kind, Owner};
 use crate::cluster::{CONSUMER, Cluster, Cx, Wish};
 use crate::connection::Role;
 use crate::error::{Error, PeerFault};
-use crate::has::REASONS;
 use crate::memory::{Link, List, Nodes};
 use crate::time::{Span, Tick};
 
@@ -419,8 +418,8 @@ impl<'d> Consumer<'d> {
                 self.refuse_all(cx, (desk, spot), fault, |_, _| true);
             }
         }
-        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Fetch);
-        if REASONS && let Some(fault) = guard!("what cannot be named is refused", fault => None) {
+        let fault = cx.net.conns[conn].lacks_names(Kind::Fetch);
+        if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
             for spot in [Spot::Sends, Spot::Quiet] {
                 self.refuse_all(cx, (desk, spot), fault, Cluster::is_nameless);
             }
