@@ -348,7 +348,7 @@ impl<'d> Admin<'d> {
             let request = &mut self.requests[slot];
             let mut room = [0; NAME];
             let wanted = topic_name(&cx.net.blocks, &request.texts, &mut room);
-            request.named |= name.is_none_or(|name| name == wanted);
+            request.named |= name.is_none_or(|name| !REASONS || name == wanted);
         }
         self.note(tag, error);
         message.map(Reply::Message)

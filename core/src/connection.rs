@@ -16,7 +16,7 @@ use heapless::Vec;
 use crate::api::Kind;
 use crate::config::Text;
 use crate::error::{Misuse, PeerFault};
-use crate::has::{Silent, WITNESS};
+use crate::has::{REASONS, Silent, WITNESS};
 use crate::id::ConnId;
 use crate::memory::{Blocks, Chain, Index, Link, Mem, hash};
 use crate::rare::Rare;
@@ -344,6 +344,12 @@ impl Conn {
     /// to 1.6 s.
     pub(crate) fn waits_for_batches(&self) -> bool {
         self.pending_of(ApiKey::PRODUCE) > 0
+    }
+
+    /// Returns why no request of this kind can be sent about topics without an id, if others can.
+    #[inline(always)]
+    pub(crate) fn lacks_names(&self, kind: Kind) -> Option<PeerFault> {
+        if REASONS { self.versions.lacks_names(kind) } else { None }
     }
 
     /// Takes the request at a valid index out of the queue.

@@ -335,7 +335,12 @@ pub(crate) fn is_permanent(error: &Error) -> bool {
             !code.is_retriable() && code != ErrorCode::UNKNOWN_SERVER_ERROR
         }
         ErrorKind::Kafka(Core::Peer(fault)) => {
-            matches!(fault, PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. })
+            matches!(
+                fault,
+                PeerFault::NoApi(_)
+                    | PeerFault::NoCommonVersion { .. }
+                    | PeerFault::NoTopicIds { .. }
+            )
         }
         _ => false,
     }

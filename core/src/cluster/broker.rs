@@ -2,7 +2,7 @@
 //! fit.
 
 use crate::error::{AddressFault, Error, Obstacle};
-use crate::has::Reasons;
+use crate::has::{REASONS, Reasons};
 use crate::memory::hash;
 use crate::time::Tick;
 use crate::wire::ApiKey;
@@ -273,7 +273,9 @@ impl<'d> Cx<'d> {
             0 => Some(AddressFault::Port(port)),
             _ => None,
         };
-        self.cluster.unusable.note(self.now, id, fault);
+        if REASONS {
+            self.cluster.unusable.note(self.now, id, fault);
+        }
         if id < 0 || fault.is_some() {
             return;
         }

@@ -88,18 +88,6 @@ impl<'d> Cluster<'d> {
         true
     }
 
-    /// Notes that a connection ends that lasted: earlier failures have nothing to do with that.
-    fn on_lasted(&mut self, peer: Peer) {
-        match peer {
-            Peer::Seed(_) => self.seeds.failures = 0,
-            Peer::Node(id) => {
-                if let Some(broker) = self.broker_mut(id) {
-                    broker.failures = 0;
-                }
-            }
-        }
-    }
-
     /// Whether there is a failed connection that was not reported to the application.
     pub(super) fn has_failures(&self) -> bool {
         let news = |broker: &Broker| broker.last.has_news();
@@ -340,9 +328,7 @@ impl<'d> Cx<'d> {
         error: Error,
         (api, since): (Option<ApiKey>, Option<Tick>),
     ) {
-        if since.is_some_and(|since| since + LASTED <= self.now) {
-            self.cluster.on_lasted(peer);
-        }
+        let lasted = since.is_some_and(|since| since + LASTED <= self.now);
         let last = LastFailure::new(error, api, since.is_some());
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
@@ -354,7 +340,10 @@ impl<'d> Cx<'d> {
                 (seeds.last, seeds.failed) = (last, n);
             }
             Peer::Node(id) => {
-                let failures = self.cluster.broker(id).map_or(0, |b| b.failures);
+                let failures = match self.cluster.broker(id) {
+                    Some(broker) if !lasted => broker.failures,
+                    _ => 0,
+                };
                 let at = backoff(&mut self.rng, self.now, base, max, failures);
                 if let Some(broker) = self.cluster.broker_mut(id) {
                     broker.failures = failures.saturating_add(1);

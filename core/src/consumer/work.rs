@@ -418,7 +418,7 @@ impl<'d> Consumer<'d> {
                 self.refuse_all(cx, (desk, spot), fault, |_, _| true);
             }
         }
-        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Fetch);
+        let fault = cx.net.conns[conn].lacks_names(Kind::Fetch);
         if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
             for spot in [Spot::Sends, Spot::Quiet] {
                 self.refuse_all(cx, (desk, spot), fault, Cluster::is_nameless);

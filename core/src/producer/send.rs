@@ -130,7 +130,7 @@ impl<'d> Producer<'d> {
             self.refuse(cx, lane, Error::Peer(fault), |_, _, _| true);
             return Turn::Done(Tick::NEVER);
         }
-        let fault = cx.net.conns[conn].versions.lacks_names(Kind::Produce);
+        let fault = cx.net.conns[conn].lacks_names(Kind::Produce);
         if let Some(fault) = guard!("what cannot be named is refused", fault => None) {
             self.refuse(cx, lane, Error::Peer(fault), |_, cx, part| cx.cluster.is_nameless(part));
         }

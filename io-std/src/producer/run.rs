@@ -699,7 +699,7 @@ fn failed(
         Core::Peer(PeerFault::NoApi(api) | PeerFault::NoCommonVersion { api, .. }) => {
             api == ApiKey::PRODUCE
         }
-        Core::Peer(PeerFault::NoCodec(_)) => true,
+        Core::Peer(PeerFault::NoCodec(_) | PeerFault::NoTopicIds { .. }) => true,
         _ => false,
     };
     match commands.leader_of(to).filter(|_| by_leader) {
