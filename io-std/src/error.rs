@@ -423,6 +423,11 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
         Obstacle::NoLeader => "is the broker that holds the partition down?",
         Obstacle::NoPartition => "partitions count from 0",
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
+        // It keeps doing so, or it would be no obstacle.
+        Obstacle::Unreachable { why: CloseReason::Ended | CloseReason::Reset, .. } => {
+            "if the broker is not restarting, that listener may want SASL: use a plaintext port \
+             without authentication"
+        }
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),
         Obstacle::Refused { code, .. } => code_advice(code.0),

@@ -13,8 +13,9 @@ use super::register::{Mode, Registered};
 
 /// An address that does not respond for this long is given up for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
-/// One that takes the connection and returns nothing for this long, too.
-const FIRST_BYTE: Duration = Duration::from_secs(3);
+/// One that takes the connection and returns nothing for this long, too, or nothing after its first
+/// response: that one is to ApiVersions, and a proxy or a listener for others may have it.
+const FIRST_BYTES: Duration = Duration::from_secs(3);
 /// Bytes that one connection may move each way in one turn, so that the others get theirs.
 const BUDGET: usize = 1 << 20;
 /// Slices of one `writev`.
@@ -32,12 +33,22 @@ pub(super) struct Conn {
     others: bool,
     /// Those that were tried since the driver last checked.
     pub(super) tried: Vec<SocketAddr>,
-    /// Bytes came over it.
-    responses: bool,
+    proof: Proof,
     readable: bool,
     writable: bool,
     /// The budget of a turn ended before the bytes to send did.
     unsent: bool,
+}
+
+/// What has come over a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Nothing,
+    /// The first response, to ApiVersions.
+    Greeting,
+    /// No more although something was sent after that.
+    Requested,
+    Responses,
 }
 
 enum Stage {
@@ -46,7 +57,7 @@ enum Stage {
         socket: Registered,
         until: Option<Instant>,
     },
-    /// Until when the first byte has to come, if it has.
+    /// Until when the next byte has to come, if it has.
     Open(Registered, Option<Instant>),
 }
 
@@ -98,7 +109,7 @@ impl Conn {
             address: None,
             others: false,
             tried: Vec::new(),
-            responses: false,
+            proof: Proof::Nothing,
             readable: false,
             writable: false,
             unsent: false,
@@ -113,7 +124,7 @@ impl Conn {
 
     /// Returns the address, if bytes have arrived from it.
     pub(super) fn responding(&self) -> Option<SocketAddr> {
-        self.address.filter(|_| self.responses)
+        self.address.filter(|_| matches!(self.proof, Proof::Greeting | Proof::Responses))
     }
 
     /// Takes the addresses of the host and tries the first.
@@ -154,10 +165,10 @@ impl Conn {
         match &self.stage {
             Stage::Resolving => None,
             Stage::Connecting { until, .. } => *until,
-            Stage::Open(_, first_byte) => {
+            Stage::Open(_, next_byte) => {
                 let unread = self.readable && !client.recv_buffer(self.id).is_empty();
                 let now = (unread || self.unsent).then_some(Instant::ZERO);
-                now.or(first_byte.filter(|_| !self.responses))
+                now.or(next_byte.filter(|_| self.is_awaited()))
             }
         }
     }
@@ -177,7 +188,7 @@ impl Conn {
         }
         self.exchange(cx, client).map_err(Ended::new)?;
         match self.stage {
-            Stage::Open(_, Some(until)) if until <= cx.now && !self.responses => {
+            Stage::Open(_, Some(until)) if until <= cx.now && self.is_awaited() => {
                 Err(Ended { why: CloseReason::Silent, error: io::ErrorKind::TimedOut.into() })
             }
             _ => Ok(()),
@@ -203,8 +214,8 @@ impl Conn {
         }
         match core::mem::replace(&mut self.stage, Stage::Resolving) {
             Stage::Connecting { socket, .. } => {
-                let first_byte = self.others.then(|| cx.now + FIRST_BYTE);
-                self.stage = Stage::Open(socket, first_byte);
+                let next_byte = self.others.then(|| cx.now + FIRST_BYTES);
+                self.stage = Stage::Open(socket, next_byte);
             }
             other => self.stage = other,
         }
@@ -227,8 +238,14 @@ impl Conn {
         Ok(())
     }
 
+    /// Whether bytes have to come before long, where the host has other addresses.
+    fn is_awaited(&self) -> bool {
+        matches!(self.proof, Proof::Nothing | Proof::Requested)
+    }
+
     fn transmit(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
-        let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
+        let others = self.others;
+        let Stage::Open(socket, next_byte) = &mut self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         self.unsent = false;
         while self.writable {
@@ -243,6 +260,10 @@ impl Conn {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     client.handle_transmitted(now, self.id, written);
+                    if self.proof == Proof::Greeting {
+                        self.proof = Proof::Requested;
+                        *next_byte = others.then(|| now + FIRST_BYTES);
+                    }
                     budget = budget.saturating_sub(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
@@ -265,7 +286,10 @@ impl Conn {
             match socket.socket().read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
-                    self.responses = true;
+                    self.proof = match self.proof {
+                        Proof::Nothing | Proof::Greeting => Proof::Greeting,
+                        Proof::Requested | Proof::Responses => Proof::Responses,
+                    };
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
                     // A short read emptied the socket; level-triggered polling reports more.
