@@ -483,6 +483,11 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
             "is that broker down, or does it have no listener of this name?"
         }
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
+        // It keeps doing so, or it would be no obstacle.
+        Obstacle::Unreachable { why: CloseReason::Ended | CloseReason::Reset, .. } => {
+            "if the broker is not restarting, that listener may want SASL: use a plaintext port \
+             without authentication"
+        }
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),
         Obstacle::Refused { code, .. } => code_advice(code.0),

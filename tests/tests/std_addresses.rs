@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kavka_core::{Client, Config, Error, Event, Limits, Storage};
-use kavka_std::Driver;
+use kavka_std::{Admin, Driver};
 use kavka_tests::sim::{Options, Server};
 use socket2::{Domain, Socket, Type};
 
@@ -261,4 +261,45 @@ fn a_late_result_is_used_and_one_look_up_runs_at_a_time() {
     drop(first);
     assert_eq!(client.ready(2 * NEXT), Some(3));
     assert!(gate.accept().is_err(), "the late result was thrown away");
+}
+
+/// Responds to ApiVersions at `OTHER` as the broker behind it does, and to nothing else.
+fn greets_alone(port: u16) -> Arc<AtomicUsize> {
+    fn frame(from: &mut TcpStream, to: &mut TcpStream) -> std::io::Result<()> {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut rest = vec![0; u32::from_be_bytes(length) as usize];
+        from.read_exact(&mut rest)?;
+        to.write_all(&[&length[..], &rest].concat())
+    }
+    let listener = TcpListener::bind((OTHER, port)).unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                let (mut client, mut broker) = (stream?, TcpStream::connect((FIRST, port))?);
+                frame(&mut client, &mut broker)?;
+                frame(&mut broker, &mut client)?;
+                std::io::copy(&mut client, &mut std::io::sink())
+            });
+        }
+    });
+    taken
+}
+
+/// With a request that is not sent over a second connection meanwhile.
+#[test]
+fn the_next_address_is_tried_when_one_is_silent_after_its_greeting() {
+    let (_server, port) = server();
+    let taken = greets_alone(port);
+    let bootstrap = format!("127-0-0-2.127-0-0-1.test:{port}");
+    let admin = Admin::new(kavka_std::Config::new(bootstrap).admin_timeout(LONG)).unwrap();
+    let begun = Instant::now();
+    let topics = admin.list_topics().wait_timeout(LONG).ok().expect("a result").unwrap();
+    assert_eq!(topics.len(), 1);
+    let took = begun.elapsed();
+    assert!(took < 4 * NEXT, "after {took:?}");
+    assert_eq!(taken.load(Ordering::SeqCst), 1, "the silent one is tried again");
 }

@@ -15,8 +15,9 @@ use super::secure::{Moved, Secure};
 
 /// An address that does not respond for this long is given up for the next one, if there is one.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
-/// One that takes the connection and returns nothing for this long, too.
-const FIRST_BYTE: Duration = Duration::from_secs(3);
+/// One that takes the connection and returns nothing for this long, too, or nothing after its first
+/// response: that one is to ApiVersions, and a proxy or a listener for others may have it.
+const FIRST_BYTES: Duration = Duration::from_secs(3);
 /// Bytes that one connection may move each way in one turn, so that the others get theirs.
 const BUDGET: usize = 1 << 20;
 /// Slices of one `writev`.
@@ -34,8 +35,7 @@ pub(super) struct Conn {
     others: bool,
     /// Those that were tried since the driver last checked.
     pub(super) tried: Vec<SocketAddr>,
-    /// Bytes came over it.
-    responses: bool,
+    proof: Proof,
     readable: bool,
     writable: bool,
     /// The budget of a turn ended before the bytes to send did.
@@ -46,13 +46,38 @@ pub(super) struct Conn {
     tls: Option<Secure>,
 }
 
+/// What has come over a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Nothing,
+    /// The first response, to ApiVersions.
+    Greeting,
+    /// No more although something was sent after that.
+    Requested,
+    Responses,
+}
+
+impl Proof {
+    /// After something was sent, if that has to lead to a response before long.
+    fn sent(self) -> Option<Self> {
+        (self == Self::Greeting).then_some(Self::Requested)
+    }
+
+    fn received(self) -> Self {
+        match self {
+            Self::Nothing | Self::Greeting => Self::Greeting,
+            Self::Requested | Self::Responses => Self::Responses,
+        }
+    }
+}
+
 enum Stage {
     Resolving,
     Connecting {
         socket: Registered,
         until: Option<Instant>,
     },
-    /// Until when the first byte has to come, if it has.
+    /// Until when the next byte has to come, if it has.
     Open(Registered, Option<Instant>),
 }
 
@@ -110,7 +135,7 @@ impl Conn {
             address: None,
             others: false,
             tried: Vec::new(),
-            responses: false,
+            proof: Proof::Nothing,
             readable: false,
             writable: false,
             unsent: false,
@@ -128,7 +153,7 @@ impl Conn {
 
     /// Returns the address, if bytes have arrived from it.
     pub(super) fn responding(&self) -> Option<SocketAddr> {
-        self.address.filter(|_| self.responses)
+        self.address.filter(|_| matches!(self.proof, Proof::Greeting | Proof::Responses))
     }
 
     /// Takes the addresses of the host and tries the first.
@@ -169,10 +194,10 @@ impl Conn {
         match &self.stage {
             Stage::Resolving => None,
             Stage::Connecting { until, .. } => *until,
-            Stage::Open(_, first_byte) => {
+            Stage::Open(_, next_byte) => {
                 let unread = self.may_read() && !client.recv_buffer(self.id).is_empty();
                 let now = (unread || self.unsent).then_some(Instant::ZERO);
-                now.or(first_byte.filter(|_| !self.responses))
+                now.or(next_byte.filter(|_| self.is_awaited()))
             }
         }
     }
@@ -190,14 +215,19 @@ impl Conn {
         if !self.announced {
             #[cfg(feature = "tls")]
             if !self.is_secure(cx, client).map_err(Ended::new)? {
-                return Ok(());
+                return self.await_it(cx.now);
             }
             self.announced = true;
             client.handle_connected(cx.now, self.id);
         }
         self.exchange(cx, client).map_err(Ended::new)?;
+        self.await_it(cx.now)
+    }
+
+    /// Gives up a silent peer for another address of its host.
+    fn await_it(&self, now: Instant) -> Result<(), Ended> {
         match self.stage {
-            Stage::Open(_, Some(until)) if until <= cx.now && !self.responses => {
+            Stage::Open(_, Some(until)) if until <= now && self.is_awaited() => {
                 Err(Ended { why: CloseReason::Silent, error: io::ErrorKind::TimedOut.into() })
             }
             _ => Ok(()),
@@ -223,8 +253,8 @@ impl Conn {
         }
         match core::mem::replace(&mut self.stage, Stage::Resolving) {
             Stage::Connecting { socket, .. } => {
-                let first_byte = self.others.then(|| cx.now + FIRST_BYTE);
-                self.stage = Stage::Open(socket, first_byte);
+                let next_byte = self.others.then(|| cx.now + FIRST_BYTES);
+                self.stage = Stage::Open(socket, next_byte);
             }
             other => self.stage = other,
         }
@@ -260,7 +290,7 @@ impl Conn {
     #[cfg(feature = "tls")]
     fn is_secure(&mut self, cx: &Context<'_>, client: &Client<'_>) -> io::Result<bool> {
         let Some(config) = cx.tls else { return Ok(true) };
-        let Stage::Open(socket, _) = &mut self.stage else { return Ok(false) };
+        let Stage::Open(socket, next_byte) = &mut self.stage else { return Ok(false) };
         let tls = match &mut self.tls {
             Some(tls) => tls,
             none => {
@@ -280,7 +310,8 @@ impl Conn {
             }
             match tls.fill(socket.socket())? {
                 Moved::Blocked => self.readable = false,
-                Moved::Bytes(_) => self.responses = true,
+                // Not Kafka's yet, but something responds.
+                Moved::Bytes(_) => *next_byte = self.others.then(|| cx.now + FIRST_BYTES),
             }
         }
         match cx.mode {
@@ -293,7 +324,7 @@ impl Conn {
     /// The same as [`Conn::transmit`] over TLS.
     #[cfg(feature = "tls")]
     fn transmit_secure(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
-        let (Stage::Open(socket, _), Some(tls)) = (&self.stage, &mut self.tls) else {
+        let (Stage::Open(socket, next_byte), Some(tls)) = (&mut self.stage, &mut self.tls) else {
             return Ok(());
         };
         let mut budget = BUDGET;
@@ -311,6 +342,10 @@ impl Conn {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = slices.iter_mut().zip(bytes).map(|(s, b)| *s = IoSlice::new(b)).count();
             let taken = tls.write(&slices[..filled])?;
+            if let Some(awaited) = self.proof.sent() {
+                self.proof = awaited;
+                *next_byte = self.others.then(|| now + FIRST_BYTES);
+            }
             client.handle_transmitted(now, self.id, taken);
         }
         Ok(())
@@ -331,7 +366,7 @@ impl Conn {
             }
             match tls.read(room)? {
                 Moved::Bytes(read) => {
-                    self.responses = true;
+                    self.proof = self.proof.received();
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
                     continue;
@@ -345,12 +380,18 @@ impl Conn {
         }
     }
 
+    /// Whether bytes have to come before long, where the host has other addresses.
+    fn is_awaited(&self) -> bool {
+        matches!(self.proof, Proof::Nothing | Proof::Requested)
+    }
+
     fn transmit(&mut self, now: Instant, client: &mut Client<'_>) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return self.transmit_secure(now, client);
         }
-        let Stage::Open(socket, _) = &self.stage else { return Ok(()) };
+        let others = self.others;
+        let Stage::Open(socket, next_byte) = &mut self.stage else { return Ok(()) };
         let mut budget = BUDGET;
         self.unsent = false;
         while self.writable {
@@ -365,6 +406,10 @@ impl Conn {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     client.handle_transmitted(now, self.id, written);
+                    if let Some(awaited) = self.proof.sent() {
+                        self.proof = awaited;
+                        *next_byte = others.then(|| now + FIRST_BYTES);
+                    }
                     budget = budget.saturating_sub(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
@@ -391,7 +436,7 @@ impl Conn {
             match socket.socket().read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
-                    self.responses = true;
+                    self.proof = self.proof.received();
                     client.handle_received(cx.now, self.id, read);
                     budget = budget.saturating_sub(read);
                     // A short read emptied the socket; level-triggered polling reports more.

@@ -83,6 +83,26 @@ fn the_others_are_read_whatever_is_wrong_with_the_leader_of_one() {
     });
 }
 
+/// The bootstrap broker does not.
+#[test]
+fn a_second_broker_that_wants_sasl_has_advice() {
+    let (server, lost) = two();
+    for api in [ApiKey::Metadata, ApiKey::ListOffsets, ApiKey::Fetch, ApiKey::Produce] {
+        server.fault(2, api, Fault::DropRequest, 10_000);
+    }
+    let one = server.address(1).expect("a broker").to_string();
+    let (two, lost) = (server.address(2).expect("a broker").to_string(), lost.to_string());
+    for args in [
+        &["topics", "offsets", "t"][..],
+        &["consume", "t", "-e"],
+        &["produce", "t", "-p", &lost, "--delivery-timeout", "3"],
+    ] {
+        let all = [&["-b", &one, "--timeout", "3"], args].concat();
+        let ran = feed(kavka(&all), b"a\n").bad(1, &["may want SASL", &two]);
+        once(&ran, "may want SASL");
+    }
+}
+
 /// With a time-out that is far away.
 #[test]
 fn a_partition_that_cannot_be_read_is_named_soon() {

@@ -27,6 +27,14 @@ struct Known {
     said: Vec<String>,
     /// What it was about.
     subjects: Vec<String>,
+    /// Advice that was given.
+    advised: Vec<String>,
+}
+
+impl Known {
+    fn new(at: Instant) -> Self {
+        Self { at, said: Vec::new(), subjects: Vec::new(), advised: Vec::new() }
+    }
 }
 
 /// What is wrong at which broker.
@@ -105,10 +113,8 @@ impl Recent {
             self.facts.clear(); // then some are said again
         }
         let known = self.facts.contains_key(&fact);
-        let Known { at, said, subjects } = self
-            .facts
-            .entry(fact.clone())
-            .or_insert_with(|| Known { at: now, said: Vec::new(), subjects: Vec::new() });
+        let Known { at, said, subjects, advised } =
+            self.facts.entry(fact.clone()).or_insert_with(|| Known::new(now));
         *at = now;
         // Which cluster it is was said with the first address that leads to it.
         let covered = known && (fact.what == FOREIGN || said.iter().any(|at| at.contains(rest)));
@@ -120,13 +126,18 @@ impl Recent {
         if other {
             subjects.push(bare.to_owned());
         }
+        let advice = text.rsplit_once("; ").map_or("", |(_, advice)| advice);
+        let advice = if advised.iter().any(|known| known == advice) { "" } else { advice };
+        advised.push(advice.to_owned());
+        let advice = if advice.is_empty() { String::new() } else { format!("; {advice}") };
+        let Fact { broker, .. } = fact;
         match (covered, other) {
-            (false, _) if known && !bare.is_empty() => {
-                Some(format!("{subject}: as above, broker {}{rest}", fact.broker).into())
+            _ if !known => Some(text.into()),
+            (false, _) if bare.is_empty() => Some(without_advice(text).into()),
+            (false, _) => {
+                Some(format!("{subject}: as above, broker {broker}{rest}{advice}").into())
             }
-            (false, _) if known => Some(without_advice(text).into()),
-            (false, _) => Some(text.into()),
-            (true, true) => Some(format!("{subject}: as above, broker {}", fact.broker).into()),
+            (true, true) => Some(format!("{subject}: as above, broker {broker}{advice}").into()),
             (true, false) => None,
         }
     }
@@ -170,7 +181,7 @@ pub(super) fn other_cluster(addresses: &[&str], text: &str) {
         }
         let at = Instant::now();
         for fact in addresses.iter().map(fact) {
-            let known = Known { at, said: Vec::new(), subjects: Vec::new() };
+            let known = Known::new(at);
             recent.facts.insert(fact, known);
         }
         recent.print(text);
@@ -253,7 +264,7 @@ mod tests {
             ("no response from broker h:3 for 3 s", Some("for 3 s")),
             (
                 "t, partition 1: not done: no response from the broker to FETCH, broker h:3; up?",
-                Some("t, partition 1: as above, broker h:3"),
+                Some("t, partition 1: as above, broker h:3; up?"),
             ),
             ("t has no partition 1", Some("t has no partition 1")),
         ] {
