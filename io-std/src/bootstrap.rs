@@ -10,8 +10,8 @@ const LONGEST: usize = 255;
 /// Rewrites a bootstrap list as `host:port,host:port`, the form that the core reads.
 ///
 /// Addresses are separated by commas, semicolons or white space, may have the name of `protocol` as
-/// scheme, such as `PLAINTEXT://`, and have port 9092 where they name none. The error says which one cannot be
-/// used, and why.
+/// scheme, such as `PLAINTEXT://`, and have port 9092 where they name none. The error says which
+/// one cannot be used, and why.
 pub(crate) fn normalize(list: &str, protocol: &str) -> Result<String, String> {
     let mut plain = String::with_capacity(list.len());
     let items = list.split(|c: char| c == ',' || c == ';' || c.is_whitespace());

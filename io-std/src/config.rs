@@ -59,7 +59,8 @@ pub struct Config {
 impl Config {
     /// Defaults, and the brokers to begin with: `"host:port,host:port"`. Addresses may also be
     /// separated by semicolons or white space, begin with `PLAINTEXT://` (or `SASL_SSL://` and the
-    /// like, where that is set), and leave out the port 9092. Anything else is refused when a client is created.
+    /// like, where that is set), and leave out the port 9092. Anything else is refused when a
+    /// client is created.
     #[must_use]
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {

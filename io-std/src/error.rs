@@ -370,27 +370,11 @@ fn codec_name(codec: u8) -> &'static str {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
-        ErrorKind::Kafka(Core::Closed(CloseReason::Refused)) => {
-            "is a broker running there, and does the port fit?"
-        }
-        ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
-        ErrorKind::Kafka(Core::Closed(CloseReason::Certificate)) => {
-            "check the authorities (--ca), the host name, the clock, and the certificate of this \
-             client; nothing is sent without TLS instead"
-        }
-        ErrorKind::Kafka(Core::Closed(CloseReason::Tls)) => {
-            "is this a TLS port, and does it have TLS 1.2 or 1.3?"
-        }
+        ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",
-        ErrorKind::Kafka(Core::Closed(CloseReason::Silent)) => {
-            "is this a Kafka port, and is the broker overloaded?"
-        }
         ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
         ErrorKind::Kafka(Core::Peer(PeerFault::FrameLength | PeerFault::NotKafka(_))) => {
             "set Config::tls (--tls) where the port has TLS, or use another port"
-        }
-        ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
-            "a listener that wants SASL does so: set Config::sasl (--sasl), or use another port"
         }
         ErrorKind::Kafka(Core::Peer(PeerFault::Login(fault))) => login_advice(fault),
         ErrorKind::Kafka(Core::Peer(PeerFault::OtherCluster)) => {
@@ -433,6 +417,23 @@ fn advice(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Unpack { .. } | ErrorKind::Unreadable { .. } => {
             "seek past the batch to continue without it"
+        }
+        _ => "",
+    }
+}
+
+fn closed_advice(why: CloseReason) -> &'static str {
+    match why {
+        CloseReason::Refused => "is a broker running there, and does the port fit?",
+        CloseReason::Unresolved => "check the host name",
+        CloseReason::Certificate => {
+            "check the authorities (--ca), the host name, the clock, and the certificate of this \
+             client; nothing is sent without TLS instead"
+        }
+        CloseReason::Tls => "is this a TLS port, and does it have TLS 1.2 or 1.3?",
+        CloseReason::Silent => "is this a Kafka port, and is the broker overloaded?",
+        CloseReason::EndedEarly => {
+            "a listener that wants SASL does so: set Config::sasl (--sasl), or use another port"
         }
         _ => "",
     }
