@@ -9,15 +9,15 @@ const LONGEST: usize = 255;
 
 /// Rewrites a bootstrap list as `host:port,host:port`, the form that the core reads.
 ///
-/// Addresses are separated by commas, semicolons or white space, may have the scheme
-/// `PLAINTEXT://`, and have port 9092 where they name none. The error says which one cannot be
-/// used, and why.
-pub(crate) fn normalize(list: &str) -> Result<String, String> {
+/// Addresses are separated by commas, semicolons or white space, may have the name of `protocol` as
+/// scheme, such as `PLAINTEXT://`, and have port 9092 where they name none. The error says which
+/// one cannot be used, and why.
+pub(crate) fn normalize(list: &str, protocol: &str) -> Result<String, String> {
     let mut plain = String::with_capacity(list.len());
     let items = list.split(|c: char| c == ',' || c == ';' || c.is_whitespace());
     let mut seen = Vec::new();
     for item in items.filter(|item| !item.is_empty()) {
-        let (host, port) = address(item).map_err(|why| format!("{item:?}: {why}"))?;
+        let (host, port) = address(item, protocol).map_err(|why| format!("{item:?}: {why}"))?;
         let known = (host.to_ascii_lowercase(), port);
         if seen.contains(&known) {
             continue;
@@ -34,10 +34,10 @@ pub(crate) fn normalize(list: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-fn address(item: &str) -> Result<(&str, u16), String> {
+fn address<'a>(item: &'a str, protocol: &str) -> Result<(&'a str, u16), String> {
     let rest = match item.split_once("://") {
         Some((scheme, rest)) => {
-            check_scheme(scheme)?;
+            check_scheme(scheme, protocol)?;
             rest
         }
         None => item,
@@ -78,12 +78,13 @@ fn address(item: &str) -> Result<(&str, u16), String> {
     Ok((host, port))
 }
 
-fn check_scheme(scheme: &str) -> Result<(), String> {
+fn check_scheme(scheme: &str, protocol: &str) -> Result<(), String> {
     match scheme.to_ascii_uppercase().as_str() {
-        "PLAINTEXT" => Ok(()),
-        "SSL" | "SASL_SSL" | "SASL_PLAINTEXT" | "TLS" => {
-            Err(format!("{scheme} is not supported yet; use a PLAINTEXT listener"))
-        }
+        scheme if scheme == protocol => Ok(()),
+        "PLAINTEXT" | "SSL" | "SASL_SSL" | "SASL_PLAINTEXT" => Err(format!(
+            "{scheme} is not {protocol}, which this client is set to: see Config::tls (--tls) and \
+             Config::sasl (--sasl)"
+        )),
         _ => Err(format!("{scheme}:// is not understood; write host:port")),
     }
 }
@@ -132,7 +133,7 @@ mod tests {
             ("kafka_1.internal:9092", "kafka_1.internal:9092"),
         ];
         for (list, plain) in cases {
-            assert_eq!(normalize(list).as_deref(), Ok(plain), "{list:?}");
+            assert_eq!(normalize(list, "PLAINTEXT").as_deref(), Ok(plain), "{list:?}");
         }
     }
 
@@ -141,8 +142,8 @@ mod tests {
         let cases = [
             ("", "empty"),
             (" ,; ", "empty"),
-            ("SSL://a:1", "SSL is not supported"),
-            ("b:1,sasl_ssl://a:1", "sasl_ssl is not supported"),
+            ("SSL://a:1", "SSL is not PLAINTEXT"),
+            ("b:1,sasl_ssl://a:1", "sasl_ssl is not PLAINTEXT"),
             ("http://a:1", "http:// is not understood"),
             ("a:", "the port \"\""),
             ("a:0", "1 to 65535"),
@@ -158,9 +159,11 @@ mod tests {
             ("user@a:1", "no '@'"),
         ];
         for (list, why) in cases {
-            let refused = normalize(list).expect_err(list);
+            let refused = normalize(list, "PLAINTEXT").expect_err(list);
             assert!(refused.contains(why), "{list:?}: {refused}");
         }
-        assert!(normalize(&"a".repeat(256)).is_err_and(|why| why.contains("255")));
+        assert_eq!(normalize("sasl_ssl://a:1", "SASL_SSL").as_deref(), Ok("a:1"));
+        assert!(normalize("PLAINTEXT://a:1", "SASL_SSL").is_err());
+        assert!(normalize(&"a".repeat(256), "PLAINTEXT").is_err_and(|why| why.contains("255")));
     }
 }

@@ -58,8 +58,9 @@ pub struct Config {
 
 impl Config {
     /// Defaults, and the brokers to begin with: `"host:port,host:port"`. Addresses may also be
-    /// separated by semicolons or white space, begin with `PLAINTEXT://`, and leave out the port
-    /// 9092. Anything else is refused when a client is created.
+    /// separated by semicolons or white space, begin with `PLAINTEXT://` (or `SASL_SSL://` and the
+    /// like, where that is set), and leave out the port 9092. Anything else is refused when a
+    /// client is created.
     #[must_use]
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {
@@ -387,6 +388,20 @@ impl Config {
         let limits = self.limits.unwrap_or_else(Limits::server);
         let memory = limits.tx_blocks.saturating_mul(limits.block_bytes);
         (memory / 16).clamp(16 << 10, 256 << 10)
+    }
+
+    /// The name of what brokers call their listener's security protocol.
+    pub(crate) fn protocol(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        let tls = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let tls = false;
+        match (self.sasl.is_some(), tls) {
+            (false, false) => "PLAINTEXT",
+            (true, false) => "SASL_PLAINTEXT",
+            (false, true) => "SSL",
+            (true, true) => "SASL_SSL",
+        }
     }
 
     /// The core's configuration, which borrows the texts.

@@ -375,26 +375,10 @@ fn codec_name(codec: u8) -> &'static str {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
-        ErrorKind::Kafka(Core::Closed(CloseReason::Refused)) => {
-            "is a broker running there, and does the port fit?"
-        }
-        ErrorKind::Kafka(Core::Closed(CloseReason::Unresolved)) => "check the host name",
-        ErrorKind::Kafka(Core::Closed(CloseReason::Certificate)) => {
-            "check the authorities (--ca), the host name, the clock, and the certificate of this \
-             client; nothing is sent without TLS instead"
-        }
-        ErrorKind::Kafka(Core::Closed(CloseReason::Tls)) => {
-            "is this a TLS port, and does it have TLS 1.2 or 1.3?"
-        }
+        ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",
-        ErrorKind::Kafka(Core::Closed(CloseReason::Silent)) => {
-            "is this a Kafka port, and is the broker overloaded?"
-        }
         ErrorKind::Kafka(Core::Blocked(obstacle)) => obstacle_advice(obstacle),
         ErrorKind::Kafka(Core::Peer(fault)) => fault_advice(fault),
-        ErrorKind::Kafka(Core::Closed(CloseReason::EndedEarly)) => {
-            "a listener that wants SASL does so: set Config::sasl (--sasl), or use another port"
-        }
         ErrorKind::Kafka(Core::Limit { what, .. }) => match what {
             LimitKind::Topics => "raise Limits::topics",
             LimitKind::Partitions => "raise Limits::partitions",
@@ -452,6 +436,23 @@ fn fault_advice(fault: PeerFault) -> &'static str {
         PeerFault::NoCodec(_) => "choose gzip, snappy or lz4, or brokers of Kafka 2.1 or later",
         PeerFault::NoApi(_) | PeerFault::NoCommonVersion { .. } => {
             "this client and these brokers are too far apart in age"
+        }
+        _ => "",
+    }
+}
+
+fn closed_advice(why: CloseReason) -> &'static str {
+    match why {
+        CloseReason::Refused => "is a broker running there, and does the port fit?",
+        CloseReason::Unresolved => "check the host name",
+        CloseReason::Certificate => {
+            "check the authorities (--ca), the host name, the clock, and the certificate of this \
+             client; nothing is sent without TLS instead"
+        }
+        CloseReason::Tls => "is this a TLS port, and does it have TLS 1.2 or 1.3?",
+        CloseReason::Silent => "is this a Kafka port, and is the broker overloaded?",
+        CloseReason::EndedEarly => {
+            "a listener that wants SASL does so: set Config::sasl (--sasl), or use another port"
         }
         _ => "",
     }

@@ -26,7 +26,7 @@ impl Worker {
     where
         F: for<'d> FnOnce(&'d Config, Driver<'d>, Waker) + Send + 'static,
     {
-        config.bootstrap = bootstrap::normalize(&config.bootstrap)
+        config.bootstrap = bootstrap::normalize(&config.bootstrap, config.protocol())
             .map_err(|why| Error::from(ConfigError::Bootstrap).with_message(why))?;
         let (report, reported) = sync_channel(1);
         let body = move || match open(&config) {

@@ -75,7 +75,7 @@ impl Server {
         Self::launch(options)
     }
 
-    /// The same with listeners that speak TLS and nothing else, under the host name `localhost`.
+    /// The same with listeners that speak TLS and nothing else.
     ///
     /// # Errors
     /// The system refuses sockets or threads.

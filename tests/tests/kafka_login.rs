@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kavka_std::{Config, Consumer, Producer, Record, Sasl, Start, Token};
+use kavka_std::{Config, Consumer, Producer, Record, Sasl, Start, Tls, Token};
 use kavka_tests::kafka::{self, PASSWORD, Secure, Spec, USER, Version};
 
 /// An unsigned token, which brokers of tests accept.
@@ -73,6 +73,49 @@ fn every_mechanism_logs_in_at_a_real_broker_and_is_refused_by_it() {
     assert!(error.contains("wants SASL"), "{error}");
 }
 
+/// Returns the PEM files of a broker (key and certificate) and of the authority that signed it.
+fn certificates() -> (String, String) {
+    let mut params = rcgen::CertificateParams::new([]).expect("no names");
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let authority = params.self_signed(&key).expect("a certificate").pem();
+    let issuer = rcgen::Issuer::new(params, key);
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let params = rcgen::CertificateParams::new(names).expect("names");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
+    (format!("{}{certificate}", key.serialize_pem()), authority)
+}
+
+#[test]
+fn every_mechanism_logs_in_at_a_real_broker_over_tls() {
+    let (server, authority) = certificates();
+    let secure = Secure { tls: Some((server, authority.clone())), client_auth: "none" };
+    let spec = Spec::new(Version::V4_4_0, 1).secure(secure);
+    let Some(cluster) = kafka::start_or_skip(spec) else { return };
+    cluster.create("t", 1).expect("a new topic");
+    let trusting = |pem: &str| {
+        let tls = Tls::builder().ca(pem.as_bytes()).and_then(kavka_std::TlsBuilder::build);
+        tls.expect("a configuration that works")
+    };
+    let at = |tls: Tls, sasl: Sasl| {
+        let config = Config::new(cluster.sasl_over_tls()).tls(tls).sasl(sasl);
+        config.topic_timeout(Duration::from_secs(5))
+    };
+    for sasl in logins() {
+        let name = format!("{sasl:?}");
+        let sent = send(at(trusting(&authority), sasl));
+        sent.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let wrong = Sasl::plain(USER, "wrong");
+    let error = send(at(trusting(&authority), wrong)).expect_err("a wrong password");
+    assert!(error.contains("Invalid username or password"), "{error}");
+    let (_, other) = certificates();
+    let error = send(at(trusting(&other), Sasl::plain(USER, PASSWORD))).expect_err("another CA");
+    assert!(error.contains("a certificate was not accepted"), "{error}");
+}
+
 #[test]
 fn sessions_at_a_real_broker_are_renewed_under_load() {
     let spec = Spec::new(Version::V4_4_0, 1).secure(Secure::default());
@@ -85,7 +128,7 @@ fn sessions_at_a_real_broker_are_renewed_under_load() {
     let consumer = Consumer::assign_all(config, &["t"]).expect("a consumer");
     let (mut values, begun) = (Vec::new(), Instant::now());
     let (mut sent, mut pending) = (0_u64, Vec::new());
-    let mut read = |values: &mut Vec<u64>, wait| {
+    let read = |values: &mut Vec<u64>, wait| {
         while let Some(chunk) = consumer.next_timeout(wait).expect("records") {
             for record in chunk.records() {
                 let value = record.expect("a record").value.expect("a value");

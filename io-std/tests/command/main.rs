@@ -16,6 +16,7 @@ mod ends;
 mod gone;
 mod json;
 mod live;
+mod login;
 mod partitions;
 mod produce;
 mod real;
@@ -102,7 +103,7 @@ fn binary() -> OsString {
 /// The command, with nothing of this process's environment that it reads.
 fn kavka(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).env_remove("KAVKA_BOOTSTRAP");
+    command.args(args).env_remove("KAVKA_BOOTSTRAP").env_remove("KAVKA_PASSWORD");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -177,7 +177,7 @@ fn addresses_are_understood_as_people_write_them_or_refused_at_once() {
         assert_eq!(ran.text(), "t\t2\n", "{list}");
     }
     let cases = [
-        ("SSL://127.0.0.1:1", "SSL is not supported yet"),
+        ("SSL://127.0.0.1:1", "SSL is not PLAINTEXT"),
         ("http://127.0.0.1:1", "http:// is not understood"),
         ("::1:9092", "write an IPv6 address in brackets"),
         ("127.0.0.1:99999", "the port \"99999\" is not a number from 1 to 65535"),
@@ -269,7 +269,7 @@ fn every_property_of_a_file_is_understood() {
     assert_eq!((ran.text().as_str(), ran.err.as_str()), ("a\n", ""));
     for (property, why) in [
         ("auto.offset.reset=middle", "must be earliest, latest or none"),
-        ("security.protocol=SSL", "only PLAINTEXT"),
+        ("security.protocol=SECURE", "must be PLAINTEXT"),
         ("isolation.level=read_committed", "only read_uncommitted"),
         ("enable.idempotence=maybe", "must be true or false"),
         ("linger.ms=soon", "linger.ms=soon"),

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use std::path::Path;
 
-use super::cluster::Spec;
+use super::cluster::{Secure, Spec};
 
 /// Ports of one cluster, all on 127.0.0.1.
 #[derive(Clone, Debug)]
@@ -67,36 +67,16 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         let _ = write!(bound, ",OUTSIDE://127.0.0.1:{outside}");
         protocols.push_str(",OUTSIDE:PLAINTEXT");
     }
-    if spec.secure.is_some() {
-        let mut listen = |name: &str, protocol: &str, port: u16| {
-            let _ = write!(bound, ",{name}://127.0.0.1:{port}");
-            let _ = write!(reported, ",{name}://localhost:{port}");
-            let _ = write!(protocols, ",{name}:{protocol}");
-        };
-        listen("SASL", "SASL_PLAINTEXT", ports.sasl[node - 1]);
-        if spec.secure.as_ref().is_some_and(|secure| secure.tls.is_some()) {
-            listen("SASLTLS", "SASL_SSL", ports.tls[node - 1]);
-        }
+    for (name, protocol, port) in secure_listeners(spec, node, ports) {
+        let _ = write!(bound, ",{name}://127.0.0.1:{port}");
+        let _ = write!(reported, ",{name}://localhost:{port}");
+        let _ = write!(protocols, ",{name}:{protocol}");
     }
     set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{reported}"));
     set("inter.broker.listener.name", &"PLAINTEXT");
     set("log.dirs", &folder.join(format!("data{node}")).display());
     set("broker.rack", &format_args!("r{node}"));
-    for (key, count) in [
-        ("num.network.threads", 1),
-        ("num.io.threads", 2),
-        ("background.threads", 1),
-        ("num.recovery.threads.per.data.dir", 1),
-        ("log.cleaner.dedupe.buffer.size", 2 << 20),
-        ("offsets.topic.num.partitions", 1),
-        ("transaction.state.log.num.partitions", 1),
-        ("group.initial.rebalance.delay.ms", 0),
-        ("offsets.topic.replication.factor", replicas),
-        ("transaction.state.log.replication.factor", replicas),
-        ("default.replication.factor", replicas),
-        ("transaction.state.log.min.isr", in_sync),
-        ("min.insync.replicas", in_sync),
-    ] {
+    for (key, count) in counts(replicas, in_sync) {
         set(key, &count);
     }
     set("auto.create.topics.enable", &false);
@@ -127,22 +107,60 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         set("zookeeper.connection.timeout.ms", &30_000);
     }
     if let Some(secure) = &spec.secure {
-        let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER";
-        set("sasl.enabled.mechanisms", &mechanisms);
-        logins(&mut set);
-        if secure.tls.is_some() {
-            for (store, file) in [("keystore", "server.pem"), ("truststore", "ca.pem")] {
-                let key = |name: &str| format!("listener.name.sasltls.ssl.{store}.{name}");
-                set(&key("type"), &"PEM");
-                set(&key("location"), &folder.join(file).display());
-            }
-            set("listener.name.sasltls.ssl.client.auth", &secure.client_auth);
-        }
+        secure_settings(secure, folder, &mut set);
     }
     set("listeners", &bound);
     set("listener.security.protocol.map", &protocols);
     spec.settings.iter().for_each(|(key, value)| set(key, value));
     text
+}
+
+/// Few threads, small internal topics.
+fn counts(replicas: usize, in_sync: usize) -> [(&'static str, usize); 13] {
+    [
+        ("num.network.threads", 1),
+        ("num.io.threads", 2),
+        ("background.threads", 1),
+        ("num.recovery.threads.per.data.dir", 1),
+        ("log.cleaner.dedupe.buffer.size", 2 << 20),
+        ("offsets.topic.num.partitions", 1),
+        ("transaction.state.log.num.partitions", 1),
+        ("group.initial.rebalance.delay.ms", 0),
+        ("offsets.topic.replication.factor", replicas),
+        ("transaction.state.log.replication.factor", replicas),
+        ("default.replication.factor", replicas),
+        ("transaction.state.log.min.isr", in_sync),
+        ("min.insync.replicas", in_sync),
+    ]
+}
+
+/// Returns name, security protocol and port of the listeners that want logins.
+fn secure_listeners(
+    spec: &Spec,
+    node: usize,
+    ports: &Ports,
+) -> Vec<(&'static str, &'static str, u16)> {
+    let Some(secure) = &spec.secure else { return Vec::new() };
+    let tls = secure.tls.as_ref().map(|_| ("SASLTLS", "SASL_SSL", ports.tls[node - 1]));
+    [("SASL", "SASL_PLAINTEXT", ports.sasl[node - 1])].into_iter().chain(tls).collect()
+}
+
+fn secure_settings(
+    secure: &Secure,
+    folder: &Path,
+    set: &mut impl FnMut(&str, &dyn core::fmt::Display),
+) {
+    let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER";
+    set("sasl.enabled.mechanisms", &mechanisms);
+    logins(set);
+    if secure.tls.is_some() {
+        for (store, file) in [("keystore", "server.pem"), ("truststore", "ca.pem")] {
+            let key = |name: &str| format!("listener.name.sasltls.ssl.{store}.{name}");
+            set(&key("type"), &"PEM");
+            set(&key("location"), &folder.join(file).display());
+        }
+        set("listener.name.sasltls.ssl.client.auth", &secure.client_auth);
+    }
 }
 
 /// What brokers know users by: `alice` with `alice-secret`, and unsigned tokens.

@@ -149,6 +149,20 @@ impl Properties {
             "sasl.username" => self.security.user = Some(value.into()),
             "sasl.password" => self.security.password = Some(value.into()),
             "sasl.jaas.config" => self.security.take_jaas(value)?,
+            "ssl.ca.location" | "ssl.truststore.location" => self.security.ca = Some(value.into()),
+            "ssl.certificate.location" | "ssl.keystore.location" => {
+                self.security.certificate = Some(value.into());
+            }
+            "ssl.key.location" => self.security.key = Some(value.into()),
+            "ssl.truststore.type" | "ssl.keystore.type" if value.eq_ignore_ascii_case("pem") => {}
+            "ssl.truststore.type" | "ssl.keystore.type" => {
+                return Err("only PEM is supported: convert it with openssl pkcs12".into());
+            }
+            "enable.ssl.certificate.verification" => self.security.anyone = !truth(value)?,
+            "ssl.endpoint.identification.algorithm" if value.eq_ignore_ascii_case("https") => {}
+            "ssl.endpoint.identification.algorithm" => {
+                return Err("the name in a certificate is always checked".into());
+            }
             _ => return self.set_timing(key, value),
         }
         Ok(Taken::Yes)

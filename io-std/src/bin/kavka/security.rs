@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::Args;
-use kavka_std::{Config, Sasl};
+use kavka_std::{Config, Sasl, Tls};
 
 use super::{Failure, lines};
 
@@ -18,6 +18,21 @@ pub(super) struct SecurityArgs {
     /// File with the password, without the end of its line; or KAVKA_PASSWORD in the environment
     #[arg(long, global = true, value_name = "FILE")]
     password_file: Option<String>,
+    /// Encrypt connections (TLS); brokers have to prove who they are
+    #[arg(long, global = true, env = "KAVKA_TLS")]
+    tls: bool,
+    /// PEM file of the authorities to trust, in place of those of the system; implies --tls
+    #[arg(long, global = true, env = "KAVKA_CA", value_name = "FILE")]
+    ca: Option<String>,
+    /// PEM file of this client's certificate, and those above it; implies --tls
+    #[arg(long, global = true, env = "KAVKA_CERT", value_name = "FILE", requires = "key")]
+    cert: Option<String>,
+    /// PEM file of this client's key, not encrypted
+    #[arg(long, global = true, env = "KAVKA_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<String>,
+    /// Accept any certificate: whoever is on the way can read and change everything
+    #[arg(long, global = true)]
+    danger_accept_any_certificate: bool,
 }
 
 /// `security.protocol`.
@@ -25,6 +40,8 @@ pub(super) struct SecurityArgs {
 pub(super) enum Protocol {
     Plaintext,
     SaslPlaintext,
+    Ssl,
+    SaslSsl,
 }
 
 impl Protocol {
@@ -32,8 +49,18 @@ impl Protocol {
         match text.to_ascii_uppercase().as_str() {
             "PLAINTEXT" => Ok(Self::Plaintext),
             "SASL_PLAINTEXT" => Ok(Self::SaslPlaintext),
-            _ => Err("must be PLAINTEXT or SASL_PLAINTEXT".into()),
+            "SSL" => Ok(Self::Ssl),
+            "SASL_SSL" => Ok(Self::SaslSsl),
+            _ => Err("must be PLAINTEXT, SASL_PLAINTEXT, SSL or SASL_SSL".into()),
         }
+    }
+
+    const fn logs_in(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    const fn is_secure(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
     }
 }
 
@@ -45,6 +72,11 @@ pub(super) struct Security {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     sasl: Option<Sasl>,
+    pub(super) ca: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) anyone: bool,
+    tls: Option<Tls>,
 }
 
 /// Returns the value of an option in a line for Java's login modules, such as `username="ali"`.
@@ -94,10 +126,12 @@ impl Security {
         } else if let Ok(password) = std::env::var("KAVKA_PASSWORD") {
             self.password = Some(password);
         }
-        let wanted = args.sasl.is_some() || self.protocol == Some(Protocol::SaslPlaintext);
-        if !wanted || self.protocol == Some(Protocol::Plaintext) {
+        self.take_tls(args)?;
+        let protocol = self.protocol;
+        let wanted = args.sasl.is_some() || protocol.is_some_and(Protocol::logs_in);
+        if !wanted {
             if self.mechanism.is_some() || self.user.is_some() {
-                lines::say("no login: neither --sasl nor security.protocol=SASL_PLAINTEXT");
+                lines::say("no login: neither --sasl nor security.protocol=SASL_SSL");
             }
             return Ok(());
         }
@@ -115,18 +149,45 @@ impl Security {
             let known = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
             return usage(format!("the mechanism {mechanism} must be {known}"));
         };
-        if sasl.sends_password() {
+        if sasl.sends_password() && self.tls.is_none() {
             lines::say("the password is sent readable, since the connection is not encrypted");
         }
         self.sasl = Some(sasl);
         Ok(())
     }
 
-    pub(super) fn apply(&self, config: Config) -> Config {
-        match &self.sasl {
-            Some(sasl) => config.sasl(sasl.clone()),
-            None => config,
+    fn take_tls(&mut self, args: &SecurityArgs) -> Result<(), Failure> {
+        let any = args.danger_accept_any_certificate;
+        let chosen = args.tls || args.ca.is_some() || args.cert.is_some() || any;
+        if !chosen && !self.protocol.is_some_and(Protocol::is_secure) {
+            return Ok(());
         }
+        let usage = |error: std::io::Error| Failure::Usage(error.to_string());
+        let mut tls = Tls::builder();
+        if let Some(file) = args.ca.as_ref().or(self.ca.as_ref()) {
+            tls = tls.ca_file(file).map_err(usage)?;
+        }
+        let certificate = args.cert.as_ref().or(self.certificate.as_ref());
+        let key = args.key.as_ref().or(self.key.as_ref());
+        if let (Some(certificate), Some(key)) = (certificate, key.or(certificate)) {
+            tls = tls.client_files(certificate, key).map_err(usage)?;
+        }
+        if any || self.anyone {
+            lines::say("any certificate is accepted: whoever is on the way can read everything");
+            tls = tls.danger_accept_any_certificate();
+        }
+        self.tls = Some(tls.build().map_err(usage)?);
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, mut config: Config) -> Config {
+        if let Some(sasl) = &self.sasl {
+            config = config.sasl(sasl.clone());
+        }
+        if let Some(tls) = &self.tls {
+            config = config.tls(tls.clone());
+        }
+        config
     }
 }
 

@@ -9,7 +9,7 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 13] = [
+const SUITES: [&str; 16] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
@@ -21,7 +21,10 @@ const SUITES: [&str; 13] = [
     "machine_admin",
     "machine_snapshot",
     "machine_connection",
+    "machine_login",
+    "sasl",
     "secrets",
+    "secrets_memory",
     "codec_suite",
 ];
 /// Time limit of a suite: one that takes longer loops forever.
