@@ -38,6 +38,8 @@ pub(crate) const WITNESS: bool = unless_lean(cfg!(feature = "witness"));
 /// Topics are forgotten when they are no longer used. Not part of a lean build, since that would
 /// leave out a function of the API.
 pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
+/// Every address may lead to another cluster, or refuse the login: what waits fails then.
+pub(crate) const STRAYS: bool = cfg!(any(feature = "one-cluster", feature = "sasl"));
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
 /// A batch that was packed is unpacked where it has to be taken apart.

@@ -107,8 +107,11 @@ impl<'d> Consumer<'d> {
             self.reads[part].trouble = Some(Trouble::Failed(error));
             self.report(part);
         }
+        if !REASONS {
+            return;
+        }
         let owes = !memo.void && !memo.skipped && core::mem::take(&mut self.desks[desk].owes);
-        if REASONS && (owes || self.desks[desk].starves) {
+        if owes || self.desks[desk].starves {
             self.miss(cx, desk, (owes, memo));
         }
     }

@@ -7,7 +7,7 @@ use crate::cluster::{Cx, Wish};
 use crate::config::Acks;
 use crate::connection::{ConnState, PRODUCE_IN_FLIGHT, Peer, Role};
 use crate::error::{Error, Obstacle, PeerFault};
-use crate::has::{MOVES, REASONS, SPLIT, WITNESS};
+use crate::has::{MOVES, REASONS, SPLIT, STRAYS, WITNESS};
 use crate::memory::{Link, List, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -282,7 +282,7 @@ impl<'d> Producer<'d> {
             let deadline = b.own.or(b.created + cx.settings.delivery_timeout);
             let error = match (self.identity, own) {
                 (Identity::Refused(error, _), _) => error,
-                _ if guard!("nothing waits for another cluster", astray <= cx.now) => {
+                _ if STRAYS && guard!("nothing waits for another cluster", astray <= cx.now) => {
                     Error::Blocked(cx.cluster.why_hopeless(self.leader_of(cx, batch)))
                 }
                 (_, Ok(_)) => self.why_late(cx, batch),
