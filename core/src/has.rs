@@ -40,6 +40,9 @@ pub(crate) const WITNESS: bool = unless_lean(cfg!(feature = "witness"));
 pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
 /// Every address may lead to another cluster, or refuse the login: what waits fails then.
 pub(crate) const STRAYS: bool = cfg!(any(feature = "one-cluster", feature = "sasl"));
+/// Brokers that respond at once with nothing new are sent the next Fetch later, and what they leave
+/// out is missed.
+pub(crate) const PACE: bool = unless_lean(cfg!(feature = "pace"));
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
 /// A batch that was packed is unpacked where it has to be taken apart.

@@ -370,7 +370,9 @@ impl<'d> Cx<'d> {
             if controller >= 0 {
                 self.cluster.controller = Some(controller);
             }
-            self.cluster.note_controller(memo.node, controller);
+            if ADMIN {
+                self.cluster.note_controller(memo.node, controller);
+            }
             return;
         }
         memo.foreign = true;

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Cx};
 use crate::connection::{BY_NAME, Draft};
 use crate::error::PeerFault;
 use crate::event::{MoveReason, Unreadable};
-use crate::has::{HINTS, POSITIONS, REASONS};
+use crate::has::{HINTS, PACE, POSITIONS};
 use crate::memory::{Link, List};
 use crate::time::Span;
 use crate::wire::table::Segment;
@@ -161,7 +161,9 @@ impl<'d> Consumer<'d> {
             self.begin_session(cx, (conn, desk), version >= 13);
         }
         let wait = self.wait_of(cx, (conn, desk));
-        self.desks[desk].pace.sent(cx.now, wait);
+        if PACE {
+            self.desks[desk].pace.sent(cx.now, wait);
+        }
         let head = self.head(cx, conn, wait);
         let Some((draft, sends)) = self.draft(cx, (conn, desk), version, &head) else {
             return false;
@@ -303,7 +305,9 @@ impl<'d> Consumer<'d> {
         let Some(item) = fetch::item(got) else { return };
         match item {
             fetch::Item::Head { error, session_id, throttle_ms } => {
-                (memo.void, memo.refused) = (throttle_ms > 0, error.0 != 0);
+                if PACE {
+                    (memo.void, memo.refused) = (throttle_ms > 0, error.0 != 0);
+                }
                 self.on_session(cx, conn, (error, session_id));
             }
             fetch::Item::Topic { name, id } => {
@@ -327,9 +331,11 @@ impl<'d> Consumer<'d> {
             }
             fetch::Item::Records { preferred_read_replica, len } => {
                 memo.preferred = preferred_read_replica;
-                memo.empty = len == 0;
-                memo.brought |= len > 0;
-                memo.useful |= len > 0 && memo.part != Link::NONE;
+                if PACE {
+                    memo.empty = len == 0;
+                    memo.brought |= len > 0;
+                    memo.useful |= len > 0 && memo.part != Link::NONE;
+                }
             }
             fetch::Item::DivergingEpoch { epoch, end_offset } => {
                 memo.diverging = Some((epoch, end_offset));
@@ -351,7 +357,7 @@ impl<'d> Consumer<'d> {
             fetch::Item::Endpoint { id, host, port, .. } if HINTS => {
                 cx.merge_broker(id, host, port);
             }
-            fetch::Item::Skipped => memo.skipped = true,
+            fetch::Item::Skipped if PACE => memo.skipped = true,
             _ => {}
         }
     }
@@ -424,7 +430,9 @@ impl<'d> Consumer<'d> {
             return;
         }
         let trouble = memo.error.0 != 0 || memo.diverging.is_some();
-        memo.useful |= trouble;
+        if PACE {
+            memo.useful |= trouble;
+        }
         if trouble && self.leave_replica(cx, part) {
             if memo.error.is_invalid_metadata() {
                 cx.refresh(usize::from(cx.cluster.table[part].topic));
@@ -445,7 +453,7 @@ impl<'d> Consumer<'d> {
             (ErrorCode(0), None) if vain => self.at_fault(cx, part, PeerFault::OldRecords),
             (ErrorCode(0), None) => {
                 let lacks = memo.empty && memo.preferred < 0 && read.position < memo.high_watermark;
-                if REASONS && guard!("records that a broker keeps back are missed", lacks) {
+                if PACE && guard!("records that a broker keeps back are missed", lacks) {
                     let left = memo.high_watermark.saturating_sub(read.position);
                     let left = u32::try_from(left).unwrap_or(u32::MAX);
                     self.reads[part].answered.set(Answered::Less(left));

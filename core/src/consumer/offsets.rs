@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, Cx};
 use crate::config::OutOfRange;
 use crate::error::{Error, PeerFault};
 use crate::event::MoveReason;
-use crate::has::POSITIONS;
+use crate::has::{POSITIONS, REASONS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -215,6 +215,9 @@ impl<'d> Consumer<'d> {
     /// Handles a response that makes no sense for a partition, although it has no error: it is
     /// requested again, ever more slowly.
     pub(super) fn at_fault(&mut self, cx: &mut Cx<'d>, part: usize, fault: PeerFault) {
+        if !REASONS {
+            return self.refused(cx, part, ErrorCode::CORRUPT_MESSAGE);
+        }
         self.back_off(cx, part);
         self.report_failure(cx.now, part, (FAULT, true), Error::Peer(fault));
         self.wait(part);

@@ -6,6 +6,7 @@ use crate::cluster::Cx;
 use crate::connection::{InFlight, Origin};
 use crate::error::Error;
 use crate::event::Event;
+use crate::has::REASONS;
 use crate::time::Span;
 use crate::wire::table::Segment;
 
@@ -81,6 +82,7 @@ impl<'d> Consumer<'d> {
         let desk = from.requested.tag[0] as usize;
         match memo {
             Memo::Fetch(memo) => self.on_fetched(cx, (from.conn, desk), memo),
+            _ if !REASONS => self.not_awaited(cx.now, from.requested.correlation),
             _ => self.left_open(cx, from.requested.correlation, from.requested.kind.api()),
         }
         self.due(desk);

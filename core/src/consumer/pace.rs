@@ -4,7 +4,7 @@
 use super::{Answered, Consumer, FetchMemo, Trouble};
 use crate::cluster::Cx;
 use crate::error::{Error, Obstacle, PeerFault};
-use crate::has::REASONS;
+use crate::has::{PACE, REASONS};
 use crate::time::{Span, Tick};
 use crate::wire::ApiKey;
 
@@ -72,6 +72,9 @@ impl Pace {
 impl<'d> Consumer<'d> {
     /// Returns when a broker may be sent the next Fetch.
     pub(super) fn next_fetch(&self, desk: usize) -> Tick {
+        if !PACE {
+            return Tick::ZERO;
+        }
         let at = &self.desks[desk];
         let waits = guard!("what moves nothing is not repeated at once", at.sends.is_empty());
         if waits { at.pace.until } else { Tick::ZERO }
@@ -84,6 +87,9 @@ impl<'d> Consumer<'d> {
         (conn, desk): (usize, usize),
         memo: &FetchMemo,
     ) {
+        if !PACE {
+            return;
+        }
         let at = &mut self.desks[desk];
         if at.serial != memo.serial {
             return;
