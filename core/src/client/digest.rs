@@ -7,7 +7,7 @@ use crate::connection::Origin;
 use crate::consumer::Found;
 use crate::error::{Error, PeerFault, Protocol};
 use crate::event::{Event, Reply};
-use crate::has::{LENIENT, REASONS};
+use crate::has::{ADMIN, LENIENT, REASONS};
 use crate::response::{Frame, Memo, ResponseSlot};
 use crate::time::{Span, Tick};
 use crate::wire::table::{Segment, Values, Walker};
@@ -373,8 +373,8 @@ impl Commands<'_> {
         }
         let event = owners.done(cx, &from, memo);
         // What makes no sense proves nothing.
-        let senseless =
-            matches!(event, Some(Event::Reply { reply: Reply::Done(Err(Error::Peer(_))), .. }));
+        let senseless = ADMIN
+            && matches!(event, Some(Event::Reply { reply: Reply::Done(Err(Error::Peer(_))), .. }));
         self.complete(slot, !senseless);
         Ok(event.map_or(Progress::On, Progress::Event))
     }
