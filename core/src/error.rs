@@ -107,7 +107,7 @@ pub enum AddressFault {
     /// Its host is empty.
     NoHost,
     /// Its port is not one.
-    Port(i32),
+    NoPort,
 }
 
 impl Obstacle {
@@ -206,7 +206,9 @@ pub enum PeerFault {
         left: u32,
     },
     /// Fetch responses end in the middle of the batch at the position: a broker has to return the
-    /// first batch whole, however large it is (KIP-74).
+    /// first batch whole, however large it is (KIP-74). Builds without the feature `reasons` say
+    /// `Malformed`.
+    #[cfg(feature = "reasons")]
     CutBatch {
         /// Bytes of the batch, by its header; 0 if even that is incomplete.
         needed: u32,
@@ -513,7 +515,7 @@ impl fmt::Display for Obstacle {
                 match why {
                     AddressFault::Unlisted => f.write_str("not among the brokers of METADATA"),
                     AddressFault::NoHost => f.write_str("advertised without a host"),
-                    AddressFault::Port(port) => write!(f, "advertised with port {port}"),
+                    AddressFault::NoPort => f.write_str("advertised with an impossible port"),
                 }
             }
             Self::Unreachable { why, api, .. } => {
@@ -579,15 +581,8 @@ impl fmt::Display for PeerFault {
                      position"
                 );
             }
-            Self::CutBatch { needed: 0, got } => {
-                return write!(f, "only {got} bytes of the batch at the position arrive");
-            }
-            Self::CutBatch { needed, got } => {
-                return write!(
-                    f,
-                    "only {got} of {needed} bytes of the batch at the position arrive"
-                );
-            }
+            #[cfg(feature = "reasons")]
+            Self::CutBatch { needed, got } => return write_cut(f, *needed, *got),
             Self::OldRecords => "a FETCH response has only records before the position",
             Self::OutOfRange => {
                 "the position is refused as out of range, but is in the log by LIST_OFFSETS"
@@ -638,6 +633,15 @@ impl fmt::Display for LoginFault {
             Self::Own(reason) => return write!(f, "the login failed (reason {reason})"),
         })
     }
+}
+
+#[cfg(feature = "reasons")]
+fn write_cut(f: &mut fmt::Formatter<'_>, needed: u32, got: u32) -> fmt::Result {
+    write!(f, "only {got} ")?;
+    if needed > 0 {
+        write!(f, "of {needed} ")?;
+    }
+    f.write_str("bytes of the batch at the position arrive")
 }
 
 impl fmt::Display for LimitKind {

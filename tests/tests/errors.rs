@@ -22,6 +22,16 @@ fn errors_say_whom_to_blame() {
         (Error::Peer(PeerFault::FrameLength(-1)), "frame length -1 (is this a Kafka port?)"),
         (Error::Peer(PeerFault::NotKafka(Protocol::Tls)), "seems to speak TLS"),
         (Error::Peer(PeerFault::Correlation), "another request"),
+        (Error::Peer(PeerFault::LeftOut(ApiKey::FETCH)), "FETCH leaves out what was requested"),
+        (Error::Peer(PeerFault::NoValue(ApiKey::LIST_OFFSETS)), "-1 in place of what was"),
+        (
+            Error::Peer(PeerFault::NoTopicIds { api: ApiKey::FETCH, min: 13 }),
+            "the broker has FETCH only from version 13 on, which needs topic ids",
+        ),
+        (Error::Peer(PeerFault::NotHeld), "responds to FETCH at once, again and again"),
+        (Error::Peer(PeerFault::NoRecords { left: 8 }), "high watermark is 8 beyond the position"),
+        (Error::Peer(PeerFault::CutBatch { needed: 99, got: 70 }), "only 70 of 99 bytes of the"),
+        (Error::Peer(PeerFault::CutBatch { needed: 0, got: 5 }), "only 5 bytes of the batch"),
         (
             Error::Peer(PeerFault::NoCommonVersion { api: ApiKey::FETCH, min: 19, max: 20 }),
             "no common version of FETCH: the broker has 19 to 20, this client 4 to 18",

@@ -270,7 +270,7 @@ impl<'d> Cx<'d> {
         let number = u16::try_from(port).unwrap_or(0);
         let fault = match number {
             _ if host.is_empty() => Some(AddressFault::NoHost),
-            0 => Some(AddressFault::Port(port)),
+            0 => Some(AddressFault::NoPort),
             _ => None,
         };
         if REASONS {

@@ -12,6 +12,8 @@ use crate::event::{MoveReason, Unreadable};
 use crate::has::{HINTS, PACE, POSITIONS};
 use crate::memory::{Link, List};
 use crate::time::Span;
+#[cfg(not(feature = "reasons"))]
+use crate::wire::ApiKey;
 use crate::wire::table::Segment;
 use crate::wire::{ErrorCode, Writer, fetch};
 
@@ -24,6 +26,36 @@ const CALM: u8 = 50;
 const CALM_WAIT: Span = Span::from_millis(20);
 /// Pause before another attempt after a request did not fit.
 pub(super) const NO_ROOM: Span = Span::from_millis(20);
+
+/// How much of a batch arrived, for its error.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    #[cfg(feature = "reasons")]
+    bytes: (u32, u32),
+}
+
+impl Cut {
+    #[cfg(feature = "reasons")]
+    fn new(needed: usize, got: usize) -> Self {
+        let bytes = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { bytes: (bytes(needed), bytes(got)) }
+    }
+
+    #[cfg(not(feature = "reasons"))]
+    const fn new(_needed: usize, _got: usize) -> Self {
+        Self {}
+    }
+
+    #[cfg(feature = "reasons")]
+    const fn fault(self) -> PeerFault {
+        PeerFault::CutBatch { needed: self.bytes.0, got: self.bytes.1 }
+    }
+
+    #[cfg(not(feature = "reasons"))]
+    const fn fault(self) -> PeerFault {
+        PeerFault::Malformed(ApiKey::FETCH)
+    }
+}
 
 /// State that is kept while a response streams in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +76,7 @@ pub(crate) struct FetchMemo {
     /// There was a batch before the position.
     pub(super) passed: bool,
     /// The batch at the position is incomplete: its bytes, 0 for unknown, and how many arrived.
-    pub(super) cut: Option<(u32, u32)>,
+    cut: Option<Cut>,
     /// The broker throttles, which empties the response.
     pub(super) void: bool,
     /// The broker refused the request as a whole.
@@ -72,8 +104,7 @@ impl FetchMemo {
     /// Notes that only `got` bytes of the batch at the position arrived, if nothing before it was
     /// of use: what follows something useful is fetched next.
     pub(super) fn note_cut(&mut self, first: bool, needed: usize, got: usize) {
-        let bytes = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.cut = first.then_some((bytes(needed), bytes(got)));
+        self.cut = first.then_some(Cut::new(needed, got));
     }
 
     /// Discards the rest of the partition's records, which will be fetched again.
@@ -286,7 +317,9 @@ impl<'d> Consumer<'d> {
         }
         let desk_of = &mut self.desks[desk];
         // KIP-227: of others the broker names only what changed.
-        if guard!("what is new in a session is to be named", read.session != desk_of.serial) {
+        if PACE
+            && guard!("what is new in a session is to be named", read.session != desk_of.serial)
+        {
             read.answered.set(Answered::Nothing);
             desk_of.owes = true;
         }
@@ -447,13 +480,12 @@ impl<'d> Consumer<'d> {
         let vain = guard!("what leads nowhere is not fetched at once", memo.passed) && unmoved;
         match (memo.error, memo.cut) {
             // Fetched again at once, it would be the same.
-            (ErrorCode(0), Some((needed, got))) => {
-                self.at_fault(cx, part, PeerFault::CutBatch { needed, got });
-            }
+            (ErrorCode(0), Some(cut)) => self.at_fault(cx, part, cut.fault()),
             (ErrorCode(0), None) if vain => self.at_fault(cx, part, PeerFault::OldRecords),
             (ErrorCode(0), None) => {
-                let lacks = memo.empty && memo.preferred < 0 && read.position < memo.high_watermark;
-                if PACE && guard!("records that a broker keeps back are missed", lacks) {
+                let lacks =
+                    PACE && memo.empty && memo.preferred < 0 && read.position < memo.high_watermark;
+                if guard!("records that a broker keeps back are missed", lacks) {
                     let left = memo.high_watermark.saturating_sub(read.position);
                     let left = u32::try_from(left).unwrap_or(u32::MAX);
                     self.reads[part].answered.set(Answered::Less(left));

@@ -5,6 +5,7 @@ use super::{Answered, Consumer, FetchMemo, Trouble};
 use crate::cluster::Cx;
 use crate::error::{Error, Obstacle, PeerFault};
 use crate::has::{PACE, REASONS};
+use crate::memory::{Rng, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::ApiKey;
 
@@ -46,7 +47,7 @@ impl Pace {
     }
 
     /// Notes a response that changed nothing. Returns whether the broker is to be reported.
-    fn note_vain(&mut self, now: Tick) -> bool {
+    fn note_vain(&mut self, rng: &mut Rng, now: Tick) -> bool {
         let wait = if self.wait == Span::ZERO { NO_WAIT } else { self.wait };
         if self.sent.until(now).times(4) >= wait {
             self.reported = false;
@@ -56,8 +57,7 @@ impl Pace {
         self.vain = self.vain.saturating_add(1);
         // One such response may have its reason, as a session that the broker gave up.
         if let Some(more) = self.vain.checked_sub(2) {
-            let period = FIRST.times(1 << more.min(7)).min(wait).min(LONGEST);
-            self.until = self.sent + period;
+            self.until = backoff(rng, self.sent, FIRST, wait.min(LONGEST), more);
         }
         let news = self.vain >= MANY && self.wait >= PATIENT && !self.reported;
         self.reported |= news;
@@ -81,6 +81,7 @@ impl<'d> Consumer<'d> {
     }
 
     /// Handles the end of a Fetch response.
+    #[inline(never)]
     pub(super) fn on_fetched(
         &mut self,
         cx: &mut Cx<'d>,
@@ -103,7 +104,7 @@ impl<'d> Consumer<'d> {
         let throttled = cx.net.conns[conn].throttled_until > cx.now;
         if memo.useful || other || throttled {
             at.pace.note_useful();
-        } else if at.pace.note_vain(cx.now)
+        } else if at.pace.note_vain(&mut cx.rng, cx.now)
             && REASONS
             && let Some(part) = at.quiet.first().get()
         {

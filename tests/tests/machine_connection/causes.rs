@@ -372,8 +372,8 @@ fn odd_metadata(times: &mut Times) {
 
     let addresses: [(&str, AddressFault, Change); 4] = [
         ("empty host", AddressFault::NoHost, |body| body.brokers[1].host = "".into()),
-        ("port 0", AddressFault::Port(0), |body| body.brokers[1].port = 0),
-        ("negative port", AddressFault::Port(-1), |body| body.brokers[1].port = -1),
+        ("port 0", AddressFault::NoPort, |body| body.brokers[1].port = 0),
+        ("negative port", AddressFault::NoPort, |body| body.brokers[1].port = -1),
         ("leader left out", AddressFault::Unlisted, |body| drop(body.brokers.pop())),
     ];
     for (name, why, change) in addresses {
