@@ -95,7 +95,7 @@ enum Answered {
     /// Not even its name.
     Nothing,
     /// No records, though there are so many offsets up to the high watermark.
-    Less(u32),
+    Less(#[cfg_attr(not(feature = "pace"), allow(dead_code))] u32),
 }
 
 /// An assigned partition.

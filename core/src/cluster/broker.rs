@@ -67,6 +67,7 @@ impl LastFailure {
     }
 
     /// Whether it led to another cluster, or refuses us: other attempts end in the same way.
+    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
     pub(super) fn is_hopeless(self) -> bool {
         self.error.is_some_and(Error::is_hopeless)
     }

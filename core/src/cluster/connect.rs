@@ -328,7 +328,7 @@ impl<'d> Cx<'d> {
         error: Error,
         (api, since): (Option<ApiKey>, Option<Tick>),
     ) {
-        let lasted = since.is_some_and(|since| since + LASTED <= self.now);
+        let lasted = REASONS && since.is_some_and(|since| since + LASTED <= self.now);
         let last = LastFailure::new(error, api, since.is_some());
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);

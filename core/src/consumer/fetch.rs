@@ -192,9 +192,7 @@ impl<'d> Consumer<'d> {
             self.begin_session(cx, (conn, desk), version >= 13);
         }
         let wait = self.wait_of(cx, (conn, desk));
-        if PACE {
-            self.desks[desk].pace.sent(cx.now, wait);
-        }
+        self.desks[desk].pace.sent(cx.now, wait);
         let head = self.head(cx, conn, wait);
         let Some((draft, sends)) = self.draft(cx, (conn, desk), version, &head) else {
             return false;
@@ -317,11 +315,10 @@ impl<'d> Consumer<'d> {
         }
         let desk_of = &mut self.desks[desk];
         // KIP-227: of others the broker names only what changed.
-        if PACE
-            && guard!("what is new in a session is to be named", read.session != desk_of.serial)
+        if PACE && guard!("what is new in a session is to be named", read.session != desk_of.serial)
         {
             read.answered.set(Answered::Nothing);
-            desk_of.owes = true;
+            desk_of.pace.owe();
         }
         (read.seat, read.session) = (Link::to(desk), desk_of.serial);
         (read.sent_position, read.sent_epoch) = (read.position, cluster.table[part].epoch);
@@ -490,7 +487,7 @@ impl<'d> Consumer<'d> {
                     let left = u32::try_from(left).unwrap_or(u32::MAX);
                     self.reads[part].answered.set(Answered::Less(left));
                     if let Some(desk) = self.reads[part].seat.get() {
-                        self.desks[desk].starves = true;
+                        self.desks[desk].pace.starve();
                     }
                     return;
                 }

@@ -67,10 +67,6 @@ pub(crate) struct Desk {
     node: i32,
     /// Serial of its fetch session.
     pub(super) serial: u32,
-    /// The next response has to name partitions that are new in its session.
-    pub(super) owes: bool,
-    /// Of some partition it has no records, though there are some below its high watermark.
-    pub(super) starves: bool,
     /// When the next Fetch may follow.
     pub(super) pace: Pace,
     /// Partitions that are held or paused; `calm` counts requests since their number changed.
@@ -91,8 +87,6 @@ impl Desk {
         forgets: List::EMPTY,
         node: 0,
         serial: 0,
-        owes: false,
-        starves: false,
         pace: Pace::NONE,
         resting: 0,
         calm: 0,
