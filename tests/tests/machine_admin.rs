@@ -528,23 +528,28 @@ fn a_response_without_the_topic_is_no_success() {
 /// A peer that lists no brokers: each admin request of the application is one more attempt.
 #[test]
 fn admin_requests_to_a_peer_without_brokers_do_not_undo_the_pauses_between_connections() {
-    let mut s = script();
-    s.manual(ApiKey::Metadata);
-    let (end, mut count) = (s.now() + 10 * SECOND, 0);
-    let mut next = s.now();
-    while s.now() < end {
-        let now = s.now();
-        if now >= next && s.client.admin(now, &Admin::Describe { topic: None }).is_ok() {
-            next = now + SECOND;
+    for operation in [Admin::Describe { topic: None }, NEW] {
+        let mut s = script();
+        s.manual(ApiKey::Metadata);
+        let (end, mut count) = (s.now() + 10 * SECOND, 0);
+        let mut next = s.now();
+        while s.now() < end {
+            let now = s.now();
+            if now >= next && s.client.admin(now, &operation).is_ok() {
+                next = now + SECOND;
+            }
+            while let Some(requested) = s.take::<MetadataRequest>() {
+                count += 1;
+                let mut body = s.world.metadata(&requested.body);
+                body.brokers.clear();
+                s.respond(&requested, body);
+            }
+            s.run(Duration::from_millis(1));
         }
-        while let Some(requested) = s.take::<MetadataRequest>() {
-            count += 1;
-            let mut body = s.world.metadata(&requested.body);
-            body.brokers.clear();
-            s.respond(&requested, body);
-        }
-        s.run(Duration::from_millis(1));
+        let connects = s.connects.len();
+        assert!(
+            count < 30 && connects < 25,
+            "{operation:?}: {count} requests, {connects} connections in 10 s"
+        );
     }
-    let connects = s.connects.len();
-    assert!(count < 30 && connects < 25, "{count} requests, {connects} connections in 10 s");
 }
