@@ -103,6 +103,23 @@ fn a_second_broker_that_wants_sasl_has_advice() {
     }
 }
 
+/// More than are searched for at a time.
+#[test]
+fn many_partitions_of_a_dead_leader_keep_no_other_from_being_found() {
+    const ALL: u32 = 1200;
+    let options =
+        Options { brokers: 2, replication: 1, session_timeout: LONG * 10, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", ALL).expect("a topic");
+    let led = |partition: &u32| server.leader("t", *partition).expect("a leader").0 == 1;
+    let good = (0..ALL).filter(led).count();
+    server.kill(2).expect("its port is kept");
+    let one = server.address(1).expect("a broker").to_string();
+    let args = ["-b", &one, "topics", "offsets", "t", "--timeout", "6"];
+    let ran = feed(kavka(&args), b"").bad(1, &["t, partitions ", "refused"]);
+    assert_eq!(ran.lines().len(), good, "{}", ran.err);
+}
+
 /// With a time-out that is far away.
 #[test]
 fn a_partition_that_cannot_be_read_is_named_soon() {
