@@ -301,6 +301,11 @@ pub enum MoveReason {
     Truncated,
     /// The topic was recreated.
     Recreated,
+    /// Records from the first position on were skipped: their batch claims to have none, or the
+    /// batch before theirs claims their offsets. Java's consumer skips them, too, in silence. The
+    /// second position may be behind records that were given. Without the feature `record-check`
+    /// that is not noticed.
+    Skipped,
 }
 
 /// A record batch in the receive buffer, its checksum verified.

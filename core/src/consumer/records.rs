@@ -5,6 +5,8 @@ use super::{Link, Spot, Start};
 use crate::cluster::Cx;
 #[cfg(feature = "codecs")]
 use crate::codec::Codec;
+#[cfg(feature = "record-check")]
+use crate::event::MoveReason;
 use crate::event::{Batch, Unreadable};
 #[cfg(feature = "record-check")]
 use crate::record::Damage;
@@ -108,6 +110,8 @@ impl<'d> Consumer<'d> {
             return self.corrupt(part, position, Malformed::Offset);
         }
         if guard!("batches before the position are passed", next_offset <= position) {
+            #[cfg(feature = "record-check")]
+            self.hidden(part, &header);
             memo.passed = true;
             memo.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
@@ -138,6 +142,8 @@ impl<'d> Consumer<'d> {
         bytes: &'a [u8],
     ) -> Found<'a> {
         let (len, next_offset) = (bytes.len(), header.next_offset());
+        #[cfg(feature = "record-check")]
+        self.uncounted(part, &header, len);
         let read = &mut self.reads[part];
         let position = read.position;
         if guard!("control batches are not given", header.is_control()) || header.count == 0 {
@@ -180,6 +186,31 @@ impl<'d> Consumer<'d> {
             damage,
         };
         Found::Batch(batch, taken)
+    }
+
+    /// Reports a batch that claims to have no records although it has some: they are skipped.
+    #[cfg(feature = "record-check")]
+    fn uncounted(&mut self, part: usize, header: &BatchHeader, len: usize) {
+        let records = len > HEADER_LEN && !header.is_control() && !header.is_old();
+        if guard!("records that are not counted are reported", header.count == 0 && records) {
+            self.reads[part].note_move(header.next_offset(), MoveReason::Skipped);
+            self.report(part);
+        }
+    }
+
+    /// Reports a batch that is passed if one before it in the same response claims its offsets: the
+    /// first batches may only be older than the position.
+    #[cfg(feature = "record-check")]
+    fn hidden(&mut self, part: usize, header: &BatchHeader) {
+        let read = &mut self.reads[part];
+        let used = read.sent_position >= 0 && read.sent_position < read.position;
+        if guard!("records that another batch hides are reported", used && header.count > 0) {
+            if read.moved.is_none() {
+                read.moved_from = header.base_offset;
+            }
+            read.moved = Some(MoveReason::Skipped);
+            self.report(part);
+        }
     }
 
     /// Returns what is wrong inside a batch whose checksum is right, if something is. Of compressed

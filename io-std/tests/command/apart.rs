@@ -1,7 +1,7 @@
 //! One of several topics or partitions cannot be read: the others are, and it is named with the
 //! reason, soon and once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 use rustix::process::Signal;
@@ -32,13 +32,22 @@ const WRONG: [(&str, &str); 7] = [
     ("has no host", "advertised"),
 ];
 
+/// Kills the second broker. Its port is kept, unless a connection of another test just took it.
+fn kill(server: &Server) {
+    let until = Instant::now() + LONG;
+    while let Err(error) = server.kill(2) {
+        assert!(Instant::now() < until, "{error}");
+        std::thread::yield_now();
+    }
+}
+
 fn harm(server: &Server, what: &str) {
     match what {
         "another cluster" => {
             server.with(|cluster| cluster.impersonate(2, true));
             server.disconnect(2);
         }
-        "dead" => server.kill(2).expect("its port is kept"),
+        "dead" => kill(server),
         "silent" => server.pause(2),
         "refuses for now" => server.fault(2, ApiKey::ListOffsets, Fault::Error(5), 10_000),
         "refuses" => server.fault(2, ApiKey::ListOffsets, Fault::Error(29), 10_000),
@@ -103,6 +112,23 @@ fn a_second_broker_that_wants_sasl_has_advice() {
     }
 }
 
+/// More than are searched for at a time.
+#[test]
+fn many_partitions_of_a_dead_leader_keep_no_other_from_being_found() {
+    const ALL: u32 = 1200;
+    let options =
+        Options { brokers: 2, replication: 1, session_timeout: LONG * 10, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", ALL).expect("a topic");
+    let led = |partition: &u32| server.leader("t", *partition).expect("a leader").0 == 1;
+    let good = (0..ALL).filter(led).count();
+    kill(&server);
+    let one = server.address(1).expect("a broker").to_string();
+    let args = ["-b", &one, "topics", "offsets", "t", "--timeout", "6"];
+    let ran = feed(kavka(&args), b"").bad(1, &["t, partitions ", "refused"]);
+    assert_eq!(ran.lines().len(), good, "{}", ran.err);
+}
+
 /// With a time-out that is far away.
 #[test]
 fn a_partition_that_cannot_be_read_is_named_soon() {
@@ -114,7 +140,7 @@ fn a_partition_that_cannot_be_read_is_named_soon() {
                 let one = server.address(1).expect("a broker").to_string();
                 for args in [&["topics", "offsets", "t"][..], &["consume", "t", "-e"]] {
                     let all = [&["-b", &one, "--timeout", "100"], args].concat();
-                    let begun = std::time::Instant::now();
+                    let begun = Instant::now();
                     let mut live = Live::start(kavka(&all));
                     live.error(text);
                     let limit = if what == "silent" { 5 } else { 3 };

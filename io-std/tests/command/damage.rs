@@ -1,8 +1,10 @@
 //! Batches that cannot be read: where the advice leads.
 
+use std::time::Duration;
+
 use kavka_std::kavka_core::record::Crc32c;
 use kavka_tests::script::fetch::Batch;
-use kavka_tests::sim::{ApiKey, Fault};
+use kavka_tests::sim::{ApiKey, Fault, Server};
 
 use crate::{Ran, fill, run, with_topic};
 
@@ -132,6 +134,45 @@ fn a_batch_that_claims_more_offsets_than_it_has_is_reported() {
         let ran = run(&server, &["consume", "t", "-e"]).bad(1, &["read t, partition 0: ", said]);
         assert!(ran.text().starts_with("a\nb\nc\n"), "{ran:?}");
     }
+}
+
+/// Records that the consumer skips, as Java's does, at the end of the log and before it.
+#[test]
+fn records_that_no_batch_counts_or_that_another_hides_are_reported() {
+    let hollow = |bytes: &mut Vec<u8>| bytes[57..61].fill(0);
+    let overstated = |bytes: &mut Vec<u8>| bytes[23..27].copy_from_slice(&4_i32.to_be_bytes());
+    type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Damage<'_>, &str, &str); 2] = [
+        ("uncounted", &hollow, "", "records from offset 0 on are skipped"),
+        ("hidden", &overstated, "a\nb\nc\n", "records from offset 3 on are skipped"),
+    ];
+    for (what, damage, printed, moved) in cases {
+        for more in [0, 1] {
+            let server = with_topic(1);
+            let honest = Batch::new(0, &["a", "b", "c"]).bytes();
+            let mut stored = honest.to_vec();
+            damage(&mut stored);
+            let stored = sealed(stored);
+            server.with(|cluster| cluster.append_damaged("t", 0, &honest, &stored)).expect(what);
+            let mut want = printed.to_owned();
+            if what == "hidden" {
+                fill_batch(&server, 3, &["d", "e"]);
+            }
+            for n in 0..more {
+                fill_batch(&server, server.log_len("t", 0), &["f"]);
+                want += ["f\n"][n];
+            }
+            let said = ["read t, partition 0: ", moved];
+            let ran = run(&server, &["consume", "t", "-e"]).bad(1, &said);
+            assert_eq!(ran.text(), want, "{what}, {more} more: {ran:?}");
+            assert!(ran.took < Duration::from_secs(5), "{what}: {:?}", ran.took);
+        }
+    }
+}
+
+fn fill_batch(server: &Server, base: i64, values: &[&str]) {
+    let bytes = Batch::new(base, values).bytes();
+    server.with(|cluster| cluster.append_batch("t", 0, &bytes)).expect("a batch");
 }
 
 /// The broker itself finds its log damaged, and says nothing of where that ends.

@@ -1,7 +1,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::FetchRequest;
 use kavka_core::codec::{Codec, Codecs, Compact, Fault, UnpackError};
-use kavka_core::{Commands, Config, Duration, Event, PartitionId, Resources, Start, Unreadable};
+use kavka_core::{
+    Commands, Config, Duration, Event, MoveReason, PartitionId, Resources, Start, Unreadable,
+};
 use kavka_tests::packed;
 use kavka_tests::script::fetch::{Batch, records, refused};
 use kavka_tests::script::steps::{after, batch, reading, reading_with, values};
@@ -110,22 +112,64 @@ fn damage_inside_a_batch_parks_its_partition_there() {
 }
 
 /// A count of 0 is a batch without records, whatever bytes follow (Java's `DefaultRecordBatch`
-/// returns an empty iterator): the position moves over it, and nothing is damaged.
+/// returns an empty iterator): the position moves over it, nothing is parked, and what is skipped
+/// is reported. A batch of a header alone, as compaction leaves it, is not.
 #[test]
 fn a_count_of_0_with_records_behind_it_is_an_empty_batch() {
     let hollow = |base| Batch { count: 0, ..Batch::new(base, &["x", "y"]) }.bytes();
-    let cases: [(&[Bytes], i64, &[i64]); 3] = [
-        (&[hollow(0)], 2, &[]),
-        (&[hollow(0), batch(2, &["c"])], 3, &[2]),
-        (&[batch(0, &["a"]), hollow(1), batch(3, &["d"]), hollow(4)], 6, &[0, 3]),
+    let empty = Batch { last_delta: 1, ..Batch::new(0, &[]) }.bytes();
+    type Case<'a> = (&'a [Bytes], i64, &'a [i64], &'a [i64]);
+    let cases: [Case<'_>; 4] = [
+        (&[hollow(0)], 2, &[], &[0]),
+        (&[hollow(0), batch(2, &["c"])], 3, &[2], &[0]),
+        (&[batch(0, &["a"]), hollow(1), batch(3, &["d"]), hollow(4)], 6, &[0, 3], &[1, 4]),
+        (&[empty, batch(2, &["c"])], 3, &[2], &[]),
     ];
-    for (n, (bytes, want, offsets)) in cases.into_iter().enumerate() {
+    for (n, (bytes, want, offsets, skipped)) in cases.into_iter().enumerate() {
         let (next, got, reported) = after(bytes);
         let got: Vec<_> = got.into_iter().map(|(offset, _)| offset).collect();
         assert_eq!((next, got.as_slice()), (Some(want), offsets), "case {n}");
         let parked = |event: &Event<'_>| matches!(event, Event::Corrupt { .. });
         assert!(!reported.iter().any(parked), "case {n}: {reported:?}");
+        assert_eq!(skips(&reported), skipped, "case {n}");
     }
+}
+
+/// From where on records were skipped.
+fn skips(reported: &[Event<'_>]) -> Vec<i64> {
+    let skip = |event: &Event<'_>| match event {
+        Event::Moved { from, why: MoveReason::Skipped, .. } => Some(*from),
+        _ => None,
+    };
+    reported.iter().filter_map(skip).collect()
+}
+
+/// Java's consumer continues where a batch claims to end, and so does this one: what the batch
+/// hides is reported.
+#[test]
+fn records_that_a_batch_before_them_claims_are_reported() {
+    let overstated = |last_delta| Batch { last_delta, ..Batch::new(0, &["a", "b"]) }.bytes();
+    for (what, bytes, want, skipped) in [
+        ("compacted", vec![overstated(3), batch(4, &["e"])], 5, vec![]),
+        ("hides one", vec![overstated(3), batch(2, &["c", "d"]), batch(4, &["e"])], 5, vec![2]),
+        ("hides the last", vec![overstated(3), batch(2, &["c", "d"])], 4, vec![2]),
+    ] {
+        let (next, _, reported) = after(&bytes);
+        assert_eq!((next, skips(&reported)), (Some(want), skipped), "{what}: {reported:?}");
+    }
+    // Those before the position, as a broker returns them, are none.
+    let (mut s, parts) = reading(1, 1);
+    s.expect::<FetchRequest>();
+    let now = s.now();
+    s.client.seek(now, parts[0], Start::Offset(2)).unwrap();
+    s.cut_all(1);
+    let requested = s.expect::<FetchRequest>();
+    s.give(&requested, 0, vec![records(0, &[batch(0, &["a", "b"]), batch(2, &["c"])])]);
+    let moved = s.take_reported(|reported| match reported.event()? {
+        Event::Moved { why: MoveReason::Skipped, from, .. } => Some(from),
+        _ => None,
+    });
+    assert!(moved.is_empty(), "{moved:?}");
 }
 
 /// A position in the middle of a batch, behind or before the damage.

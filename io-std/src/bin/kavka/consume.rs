@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use clap::Args;
+use kavka_std::kavka_core::MoveReason;
 use kavka_std::{Chunk, Consumer, Error, Event, Events, Limits, Start};
 
 use super::Failure;
@@ -19,7 +20,7 @@ use super::common::Settings;
 use super::failure;
 use super::interrupt::{self, stdout_is_closed};
 use super::lines;
-use super::notices::{Notices, hopeless, leads_elsewhere, trouble};
+use super::notices::{Notices, describe, hopeless, leads_elsewhere, trouble};
 use super::progress::Progress;
 use super::text::{PARTITION, counted, topic_name};
 use offset::Offset;
@@ -173,7 +174,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn run(mut self) -> Result<(), Failure> {
-        let result = self.read();
+        let mut result = self.read();
+        // What was skipped before the end is reported before it.
+        if let (Ok(()), Err(why)) = (&result, self.events()) {
+            result = Err(why);
+        }
         // What was read before is printed whatever happened then.
         let flushed = self.print.flush();
         drop(self.progress);
@@ -265,9 +270,11 @@ impl Reader<'_> {
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
         for batch in chunk.batches() {
             let end = self.plan.end(batch.topic(), batch.partition());
+            let mut behind = 0;
             self.print.begin(&batch);
             for record in batch.records() {
                 let record = record?;
+                behind = record.offset.saturating_add(1);
                 if record.offset >= end {
                     break;
                 }
@@ -278,7 +285,7 @@ impl Reader<'_> {
                     return Ok(());
                 }
             }
-            self.plan.read(&batch);
+            self.plan.read(&batch, behind);
         }
         Ok(())
     }
@@ -308,6 +315,9 @@ impl Reader<'_> {
                 }
                 Event::PartitionFailed { topic, partition, error } if leads_elsewhere(&error) => {
                     self.plan.stop(&topic, partition, failure::describe(&error));
+                }
+                Event::Moved { why: MoveReason::Skipped, .. } => {
+                    self.plan.skipped(describe(&event));
                 }
                 Event::LeaderMoved { topic, .. } | Event::TopicRecreated { topic, .. } => {
                     self.print.leaders_changed(&topic);

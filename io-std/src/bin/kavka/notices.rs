@@ -221,6 +221,13 @@ pub(super) fn describe(event: &Event) -> String {
         Event::EndOfPartition { topic, partition, offset } => {
             format!("{}: read to its end, offset {offset}", at(topic, partition))
         }
+        Event::Moved { topic, partition, from, why: MoveReason::Skipped, .. } => {
+            format!(
+                "read {}: records from offset {from} on are skipped: their batch claims to have \
+                 none, or the one before it claims their offsets",
+                at(topic, partition)
+            )
+        }
         Event::Moved { topic, partition, from, to, why } => {
             let why = match why {
                 MoveReason::OutOfRange => "the log has no offset like the first",

@@ -1,6 +1,7 @@
 //! What is read: from where, and with `--exit` up to where.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use kavka_std::kavka_core::Unreadable;
 use kavka_std::kavka_core::record::{BatchHeader, HEADER_LEN, check_records};
@@ -51,7 +52,13 @@ struct End {
     end: i64,
     /// Something was read of it, so that the position is behind a batch.
     read: bool,
+    /// The batch that reaches the end claims more offsets than it has records, since then: the end
+    /// of the partition, as a response has it, shows what it hides.
+    doubted: Option<Instant>,
 }
+
+/// How long that end is waited for.
+const DOUBT: Duration = Duration::from_secs(1);
 
 impl Plan {
     pub(super) fn find(
@@ -201,7 +208,7 @@ impl Plan {
             && wanted
         {
             let of = bounds.entry(topic.to_owned()).or_default();
-            of.insert(partition, End { position: start, end, read: false });
+            of.insert(partition, End { position: start, end, read: false, doubted: None });
             self.left += 1;
         }
         if wanted {
@@ -232,6 +239,11 @@ impl Plan {
         if !self.is_done() {
             lines::notice(&why); // the end may be far
         }
+        self.bad.push(why);
+    }
+
+    /// Notes that records were skipped: the partition is read on.
+    pub(super) fn skipped(&mut self, why: String) {
         self.bad.push(why);
     }
 
@@ -288,13 +300,18 @@ impl Plan {
 
     /// Handles a batch whose records were read. A batch that claims more offsets than it has hides
     /// what follows, and nothing else may report what is wrong with the last one.
-    pub(super) fn read(&mut self, batch: &ChunkBatch<'_>) {
+    /// `behind`: first offset behind its records.
+    pub(super) fn read(&mut self, batch: &ChunkBatch<'_>, behind: i64) {
         let (topic, partition) = (batch.topic(), batch.partition());
         let fault = self.fault(batch);
         if let Some(at) =
             self.ends.as_mut().and_then(|ends| ends.get_mut(topic)?.get_mut(&partition))
         {
             at.read = true;
+            if fault.is_none() && behind < at.end && batch.next_offset() >= at.end {
+                at.doubted = Some(Instant::now());
+                return;
+            }
         }
         match fault {
             Some(why) => {
@@ -308,7 +325,7 @@ impl Plan {
         let at = self.ends.as_ref()?.get(batch.topic())?.get(&batch.partition())?;
         let header = BatchHeader::parse(batch.bytes()).ok()?;
         let (first, next) = (header.base_offset, header.next_offset());
-        let End { position, end, read } = *at;
+        let End { position, end, read, .. } = *at;
         // Logs end, and batches begin, where another batch ends.
         if first < end && next > end {
             return Some(format!(
@@ -335,8 +352,9 @@ impl Plan {
     /// Positions also move over what has no records for us.
     pub(super) fn follow(&mut self, consumer: &Consumer) {
         let Some(ends) = &self.ends else { return };
+        let certain = |end: &End| end.doubted.is_none_or(|since| since.elapsed() > DOUBT);
         let open = ends.iter().flat_map(|(topic, of)| {
-            let open = of.iter().filter(|(_, end)| end.position < end.end);
+            let open = of.iter().filter(|(_, end)| end.position < end.end && certain(end));
             open.map(|(partition, _)| (topic.clone(), *partition))
         });
         for (topic, partition) in open.collect::<Vec<_>>() {

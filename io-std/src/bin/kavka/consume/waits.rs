@@ -10,7 +10,11 @@ impl Reader<'_> {
     /// Handles the end of a partition as a Fetch response has it. A new leader may not know yet how
     /// far its log is committed: a ListOffsets response waits for that (KIP-207).
     pub(super) fn ended(&mut self, topic: &str, at: u32, offset: i64) -> Result<(), Failure> {
-        if self.plan.remaining().is_none() || offset >= self.plan.end(topic, at) {
+        if self.plan.remaining().is_none() {
+            return Ok(());
+        }
+        if offset >= self.plan.end(topic, at) {
+            self.plan.passed(topic, at, offset);
             return Ok(());
         }
         let (found, _) = Places::new(self.settings)?.offsets(topic, &[at], &[Start::Latest])?;
