@@ -34,7 +34,7 @@ pub use scram::{Hash, Scram, Sha256, Sha512};
 
 /// Bytes that a mechanism can keep for each connection while it logs in: what brokers send as a
 /// nonce and a salt for SCRAM is 60 to 330 bytes.
-pub const EXCHANGE_BYTES: usize = if cfg!(feature = "std") { 1024 } else { 384 };
+pub const EXCHANGE_BYTES: usize = 384;
 
 /// What an exchange does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

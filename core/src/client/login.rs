@@ -37,7 +37,7 @@ impl Commands<'_> {
     }
 
     /// Returns what the broker said that refused the login last: its reason, or the mechanisms that
-    /// it has; up to 255 bytes, 96 without `std`.
+    /// it has; up to 110 bytes.
     #[must_use]
     pub fn login_refusal(&self) -> Option<&str> {
         self.cx.net.login.words()

@@ -65,7 +65,7 @@ mod on {
     use crate::wire::{ErrorCode, sasl_authenticate, sasl_handshake};
 
     /// Bytes that are kept of a broker's words about a refusal, or of its list of mechanisms.
-    const WORDS: usize = if cfg!(feature = "std") { 255 } else { 96 };
+    const WORDS: usize = 110;
     /// Brokers treat a login as any other request within this time of the last one.
     const LEAST: Span = Span::from_millis(1000);
     /// Sessions that are shorter are ended, and the connection reconnected.
