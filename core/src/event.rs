@@ -174,7 +174,9 @@ pub enum Event<'a> {
         why: MoveReason,
     },
     /// A partition cannot be read for now. The client retries, except for `OFFSET_OUT_OF_RANGE`
-    /// under [`OutOfRange::Stop`](crate::OutOfRange::Stop).
+    /// under [`OutOfRange::Stop`](crate::OutOfRange::Stop). With
+    /// [`PeerFault::NotHeld`](crate::PeerFault::NotHeld) all partitions of the broker are read
+    /// less often, of which this is one.
     PartitionFailed {
         /// The partition.
         at: PartitionId,
