@@ -80,8 +80,10 @@ impl<'d> Owners<'d> {
         }
         if SILENCE
             && cx.net.silence_news
-            && let Some((broker, since)) = cx.net.take_silence(cx.settings.fetch_max_wait)
+            && let Some((peer, since)) = cx.net.take_silence(cx.settings.fetch_max_wait)
         {
+            cx.cluster.on_silent(peer);
+            let broker = peer.node();
             let millis = u64::try_from(since.until(cx.now).millis()).unwrap_or_default();
             let silent = core::time::Duration::from_millis(millis);
             return Some(Event::Unresponsive { broker, silent });

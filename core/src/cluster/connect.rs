@@ -64,6 +64,14 @@ impl<'d> Cluster<'d> {
         if node < 0 { Peer::Seed(self.seeds.failed) } else { Peer::Node(node) }
     }
 
+    /// Notes that a peer does not respond: of the bootstrap addresses it is the one that an event
+    /// names next.
+    pub(crate) fn on_silent(&mut self, peer: Peer) {
+        if let Peer::Seed(n) = peer {
+            self.seeds.failed = guard!("a silence is that of its address", n => self.seeds.failed);
+        }
+    }
+
     /// Notes a response other than ApiVersions. Any listener responds to that one before it reports
     /// its objections, so earlier failures are forgotten only now; those at a certain request only
     /// with a response to that. Returns whether they are.

@@ -209,13 +209,13 @@ impl Net<'_> {
     }
 
     /// Returns the next broker that is silent, and since when.
-    pub(crate) fn take_silence(&mut self, hold: Span) -> Option<(i32, Tick)> {
+    pub(crate) fn take_silence(&mut self, hold: Span) -> Option<(Peer, Tick)> {
         for conn in self.conns.iter_mut() {
             if conn.silence == Silence::News {
                 conn.silence = Silence::Reported;
                 let since = conn.silent_since(hold);
                 if since != Tick::NEVER {
-                    return Some((conn.peer.node(), since));
+                    return Some((conn.peer, since));
                 }
             }
         }

@@ -2,7 +2,9 @@
 //! no batch is written twice because of that.
 
 use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest};
-use kavka_core::{Acks, CloseReason, Config, Duration, Error, Event, Limits};
+use kavka_core::{
+    Acks, Action, Client, CloseReason, Config, Duration, Error, Event, Instant, Limits, Storage,
+};
 use kavka_tests::script::{Script, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,6 +41,34 @@ fn a_broker_that_does_not_respond_is_reported_after_seconds() {
         s.run(SECOND * 5);
         assert_eq!(unresponsive(&mut s), [], "once for each silence");
     }
+}
+
+/// Not by the one that failed before.
+#[test]
+fn a_silent_bootstrap_broker_is_named_by_its_own_address() {
+    let storage = Storage::heap(&Limits::small());
+    let mut client = Client::new(Config::new("a:1,b:2"), storage, [0; 32]).unwrap();
+    client.topic("t").unwrap();
+    let (mut silent, mut named) = (None, None);
+    for millis in (1..10_000).step_by(50) {
+        let now = Instant::from_millis(millis);
+        client.handle_timeout(now);
+        while let Some(action) = client.poll_action(now) {
+            let Action::Connect { conn } = action else { continue };
+            let address = client.address(conn).map(|(host, _)| host.to_owned());
+            if address.as_deref() == Some("a") {
+                client.handle_closed(now, conn, CloseReason::Refused);
+            } else {
+                silent = address; // it is never connected
+            }
+        }
+        while let Some((event, commands)) = client.poll_event(now) {
+            if let Event::Unresponsive { broker, .. } = event {
+                named = named.or(commands.broker_address(broker).map(|(host, _)| host.to_owned()));
+            }
+        }
+    }
+    assert_eq!((silent.as_deref(), named.as_deref()), (Some("b"), Some("b")));
 }
 
 /// An idle client and waiting fetches are not silence.
