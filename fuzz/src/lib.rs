@@ -7,6 +7,7 @@ pub mod differential;
 pub mod framing;
 pub mod hostile;
 pub mod input;
+pub mod login;
 mod memory;
 pub mod packing;
 mod peer;

@@ -102,10 +102,17 @@ impl Cluster<'_> {
     }
 
     /// Returns why requests to a broker fail, where all fail.
+    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
     pub(crate) fn why_hopeless(&self, broker: i32) -> Obstacle {
         let last = self.broker(broker).map_or(self.seeds.last, |broker| broker.last);
         let other = Obstacle::Peer { broker, fault: PeerFault::OtherCluster };
         last.hopeless().and_then(|error| error.as_obstacle(broker, None)).unwrap_or(other)
+    }
+
+    #[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) const fn why_hopeless(&self, broker: i32) -> Obstacle {
+        Obstacle::Peer { broker, fault: PeerFault::OtherCluster }
     }
 
     /// Notes a response other than one of a handshake: brokers can be reached.

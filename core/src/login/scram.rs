@@ -234,6 +234,7 @@ impl<'d, H: Hash> Scram<'d, H> {
     }
 
     /// Takes the broker's first message, which follows our nonce in what is kept.
+    #[inline(never)]
     fn salt(&self, exchange: &Exchange) -> Result<Salt, LoginFault> {
         let (ours, message) = split(exchange);
         let theirs = Challenge::parse(message)?;
@@ -258,13 +259,22 @@ impl<'d, H: Hash> Scram<'d, H> {
         }
     }
 
+    /// Whether the keys for the broker's salt are known; else begins to compute them.
+    #[inline(never)]
+    fn has_keys(&mut self, exchange: &Exchange) -> Result<bool, LoginFault> {
+        let salt = self.salt(exchange)?;
+        if salt == self.keys.salt {
+            return Ok(true);
+        }
+        if self.job.is_none() {
+            self.begin_job(salt)?;
+        }
+        Ok(false)
+    }
+
     /// Signs, if the keys for the salt are known, or begins to compute them.
     fn sign(&mut self, exchange: &mut Exchange) -> Result<Next, LoginFault> {
-        let salt = self.salt(exchange)?;
-        if salt != self.keys.salt {
-            if self.job.is_none() {
-                self.job = Some(self.begin_job(salt)?);
-            }
+        if !self.has_keys(exchange)? {
             return Ok(Next::Compute);
         }
         let (ours, message) = split(exchange);
@@ -285,17 +295,37 @@ impl<'d, H: Hash> Scram<'d, H> {
         Ok(Next::Send)
     }
 
-    fn begin_job(&self, salt: Salt) -> Result<Job<H>, LoginFault> {
+    #[inline(never)]
+    fn begin_job(&mut self, salt: Salt) -> Result<(), LoginFault> {
         let mac = keyed::<H>(self.password.expose())?;
         let mut first = mac.clone();
         first.update(&salt.bytes);
         first.update(&[0, 0, 0, 1]);
         let last = out::<H>(first);
         let left = salt.iterations.saturating_sub(1);
-        Ok(Job { salt, mac, last, sum: last, left })
+        self.job = Some(Job { salt, mac, last, sum: last, left });
+        Ok(())
+    }
+
+    /// Keeps the keys that were computed.
+    #[inline(never)]
+    fn end_job(&mut self) {
+        if let Some(job) = self.job.take()
+            && let Ok(mac) = keyed::<H>(job.sum.as_ref())
+        {
+            let key = |name: &[u8]| {
+                let mut mac = mac.clone();
+                mac.update(name);
+                out::<H>(mac)
+            };
+            let (client, server) = (key(b"Client Key"), key(b"Server Key"));
+            self.keys.salt.clone_from(&job.salt);
+            (self.keys.client, self.keys.server) = (client, server);
+        }
     }
 
     /// Returns the signature under a key of all that was said.
+    #[inline(never)]
     fn signature(
         &self,
         key: &[u8],
@@ -433,17 +463,7 @@ impl<H: Hash> Mechanism for Scram<'_, H> {
         if job.left > 0 {
             return true;
         }
-        if let Some(job) = self.job.take()
-            && let Ok(mac) = keyed::<H>(job.sum.as_ref())
-        {
-            let key = |name: &[u8]| {
-                let mut mac = mac.clone();
-                mac.update(name);
-                out::<H>(mac)
-            };
-            let (client, server) = (key(b"Client Key"), key(b"Server Key"));
-            self.keys = Keys { salt: job.salt.clone(), client, server };
-        }
+        self.end_job();
         false
     }
 

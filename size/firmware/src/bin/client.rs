@@ -20,6 +20,12 @@ fn main() -> ! {
     let storage = MEMORY.take().storage();
     #[cfg(feature = "pack")]
     let (config, storage) = packing::with(config, storage);
+    #[cfg(feature = "sasl")]
+    let Some(storage) = login::with(storage) else {
+        loop {
+            signal(0);
+        }
+    };
     if let Ok(mut client) = Client::new(config, storage, [7; 32]) {
         run(&mut client);
     }
@@ -45,6 +51,47 @@ mod packing {
     ) -> (Config<'static>, Storage<'static>) {
         let storage = storage.packing(ENCODERS.take(), SCRATCH.take());
         (config.compression(Some(Codec::Lz4)), storage)
+    }
+}
+
+/// The client logs in.
+#[cfg(feature = "sasl")]
+mod login {
+    use kavka_core::{Secret, Storage};
+    use static_cell::{ConstStaticCell, StaticCell};
+
+    static PASSWORD: ConstStaticCell<[u8; 8]> = ConstStaticCell::new([0; 8]);
+
+    #[cfg(not(feature = "scram"))]
+    pub(super) fn with(storage: Storage<'static>) -> Option<Storage<'static>> {
+        use kavka_core::login::Plain;
+        static LOGIN: StaticCell<Plain<'static>> = StaticCell::new();
+        let login = Plain::new("gateway-17", Secret::lent(PASSWORD.take())).ok()?;
+        Some(storage.login(LOGIN.init(login)))
+    }
+
+    #[cfg(feature = "scram")]
+    pub(super) fn with(storage: Storage<'static>) -> Option<Storage<'static>> {
+        use kavka_core::login::{Scram, Sha256};
+        use kavka_core::{Entropy, NoEntropy};
+
+        /// The generator of the board.
+        struct Random;
+
+        impl Entropy for Random {
+            fn fill(&mut self, out: &mut [u8]) -> Result<(), NoEntropy> {
+                for byte in out {
+                    *byte = kavka_size::net::now().as_micros() as u8;
+                }
+                Ok(())
+            }
+        }
+
+        static RANDOM: StaticCell<Random> = StaticCell::new();
+        static LOGIN: StaticCell<Scram<'static, Sha256>> = StaticCell::new();
+        let password = Secret::lent(PASSWORD.take());
+        let login = Scram::<Sha256>::new("gateway-17", password, RANDOM.init(Random)).ok()?;
+        Some(storage.login(LOGIN.init(login)))
     }
 }
 
