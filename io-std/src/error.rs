@@ -486,8 +486,8 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
         // It keeps doing so, or it would be no obstacle.
         Obstacle::Unreachable { why: CloseReason::Ended | CloseReason::Reset, .. } => {
-            "if the broker is not restarting, that listener may want SASL: use a plaintext port \
-             without authentication"
+            "if the broker is not restarting, that listener may want SASL: set Config::sasl \
+             (--sasl), or use another port"
         }
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),

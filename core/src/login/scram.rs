@@ -297,11 +297,8 @@ impl<'d, H: Hash> Scram<'d, H> {
 
     #[inline(never)]
     fn begin_job(&mut self, salt: Salt) -> Result<(), LoginFault> {
+        let last = derived::<H>(self.password.expose(), &[&salt.bytes, &[0, 0, 0, 1]])?;
         let mac = keyed::<H>(self.password.expose())?;
-        let mut first = mac.clone();
-        first.update(&salt.bytes);
-        first.update(&[0, 0, 0, 1]);
-        let last = out::<H>(first);
         let left = salt.iterations.saturating_sub(1);
         self.job = Some(Job { salt, mac, last, sum: last, left });
         Ok(())
@@ -310,15 +307,9 @@ impl<'d, H: Hash> Scram<'d, H> {
     /// Keeps the keys that were computed.
     #[inline(never)]
     fn end_job(&mut self) {
-        if let Some(job) = self.job.take()
-            && let Ok(mac) = keyed::<H>(job.sum.as_ref())
-        {
-            let key = |name: &[u8]| {
-                let mut mac = mac.clone();
-                mac.update(name);
-                out::<H>(mac)
-            };
-            let (client, server) = (key(b"Client Key"), key(b"Server Key"));
+        let Some(job) = self.job.take() else { return };
+        let key = |name: &[u8]| derived::<H>(job.sum.as_ref(), &[name]);
+        if let (Ok(client), Ok(server)) = (key(b"Client Key"), key(b"Server Key")) {
             self.keys.salt.clone_from(&job.salt);
             (self.keys.client, self.keys.server) = (client, server);
         }
@@ -363,6 +354,14 @@ fn split(exchange: &Exchange) -> (&[u8], &[u8]) {
 
 fn keyed<H: Hash>(key: &[u8]) -> Result<H::Mac, LoginFault> {
     <H::Mac as KeyInit>::new_from_slice(key).map_err(|_| LoginFault::Message)
+}
+
+/// Returns the code of a message under a key.
+#[inline(never)] // or the states of several hashes would share a stack frame
+fn derived<H: Hash>(key: &[u8], message: &[&[u8]]) -> Result<H::Out, LoginFault> {
+    let mut mac = keyed::<H>(key)?;
+    message.iter().for_each(|piece| mac.update(piece));
+    Ok(out::<H>(mac))
 }
 
 fn out<H: Hash>(mac: H::Mac) -> H::Out {

@@ -601,3 +601,20 @@ impl Failures {
         first.map(|error| (records, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn failures_beyond_those_kept_apart_count_too() {
+        let mut failures = Failures::default();
+        for records in [1; FAILURES].into_iter().chain([2, 3]) {
+            failures.add(Failure::new(ErrorKind::Closed.into(), records));
+        }
+        let (records, error) = failures.report().expect("something failed");
+        assert_eq!((records, error.kind()), (FAILURES as u64 + 5, ErrorKind::Closed));
+        assert!(failures.report().is_none(), "it was reported");
+    }
+}

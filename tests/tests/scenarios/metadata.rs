@@ -355,6 +355,28 @@ fn m15_a_topic_missing_for_long_is_reported_once_and_comes_back() {
 }
 
 #[test]
+fn m15_how_many_brokers_there_are_matters_only_to_a_topic_that_was_seen() {
+    // Twelve responses take about nine seconds, three of them less than two.
+    let failed = |s: &mut Script| {
+        events(s).iter().any(|event| matches!(event, Event::TopicFailed { .. }))
+    };
+    let mut s = Script::new(World::new(12));
+    s.topic("t");
+    s.run(Duration::from_millis(1900));
+    assert!(!failed(&mut s), "too soon");
+    s.run(Duration::from_millis(1300));
+    assert!(failed(&mut s), "nobody can contradict, and it is not reported");
+
+    let (mut s, t) = ready(World::new(12).topic("t", 4));
+    poke(&mut s, t);
+    s.world.topic_mut("t").error = 3;
+    s.run(Duration::from_secs(7));
+    assert!(!failed(&mut s), "fewer brokers have responded than there are");
+    s.run(Duration::from_secs(13));
+    assert!(failed(&mut s), "all have responded");
+}
+
+#[test]
 fn m16_a_leader_that_is_no_known_broker_is_requested_again() {
     let mut world = World::new(3).topic("t", 1);
     world.node(3).up = false;

@@ -25,6 +25,7 @@ fn topics_are_made_grown_described_and_deleted() {
     let cluster = reported(admin.cluster()).unwrap();
     let ids: Vec<_> = cluster.brokers.iter().map(|broker| broker.id).collect();
     assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(cluster.id.as_deref(), Some("simulated-cluster-0001"));
     reported(admin.delete_topic("b")).unwrap();
     reported(admin.create_topic(("b", 1, 1))).expect("at once again");
     assert_eq!(reported(admin.describe("b")).unwrap().partitions.len(), 1);

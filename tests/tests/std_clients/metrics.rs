@@ -153,6 +153,11 @@ fn consumers_know_how_far_they_lag() {
     assert!(read.bytes > 8 * 61 && read.age.is_some(), "{read:?}");
     assert!(read.leaders_age.is_some_and(|age| age < LONG), "{read:?}");
     assert!(metrics.net.bytes_in > read.bytes, "{metrics:?}");
+    assert_eq!(metrics.net.disconnects, 0);
+    server.disconnect(1);
+    reported(producer.send("t", &Record::new(b"v")).unwrap()).unwrap();
+    assert_eq!(reported(consumer.next()).unwrap().records().count(), 1);
+    assert!(reported(consumer.metrics()).unwrap().net.disconnects > 0);
 }
 
 #[test]

@@ -526,7 +526,7 @@ mod tests {
             ("batch.size", "-1"),
             ("fetch.min.bytes", "many"),
             ("auto.offset.reset", "middle"),
-            ("security.protocol", "SSL"),
+            ("security.protocol", "SECURE"),
             ("isolation.level", "read_committed"),
             ("transactional.id", "t"),
             ("compression.type", "uncompressed"),
