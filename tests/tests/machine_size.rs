@@ -5,11 +5,11 @@ use kavka_core::{BLOCK_BYTES, Client, Resources};
 
 type Device = Resources<1, 2, 8, 4096, 16>;
 
-/// The promised total for this device, in bytes.
-const PROMISED: usize = 20 * 1024 + 512;
+/// The promised total for this device, in bytes, with all that a host build has: logins, reasons.
+const PROMISED: usize = 21 * 1024;
 
 #[test]
-fn a_device_needs_little_more_than_20_kib() {
+fn a_device_needs_21_kib() {
     let size = size_of::<Device>();
     let buffers = 4096 + 16 * BLOCK_BYTES;
     assert!(size > buffers, "{size} bytes hold {buffers} bytes of buffers");
@@ -20,5 +20,5 @@ fn a_device_needs_little_more_than_20_kib() {
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();
-    assert!(size <= 2688, "{size} bytes");
+    assert!(size <= 2752, "{size} bytes");
 }

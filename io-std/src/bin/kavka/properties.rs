@@ -538,7 +538,7 @@ mod tests {
         }
         for (key, why) in [
             ("compression.lz4.level", "no effect"),
-            ("ssl.ca.location", "TLS"),
+            ("ssl.protocol", "no effect here"),
             ("group.id", "no effect"),
             ("bootstrap.server", "ignored"),
         ] {
