@@ -357,9 +357,8 @@ fn m15_a_topic_missing_for_long_is_reported_once_and_comes_back() {
 #[test]
 fn m15_how_many_brokers_there_are_matters_only_to_a_topic_that_was_seen() {
     // Twelve responses take about nine seconds, three of them less than two.
-    let failed = |s: &mut Script| {
-        events(s).iter().any(|event| matches!(event, Event::TopicFailed { .. }))
-    };
+    let failed =
+        |s: &mut Script| events(s).iter().any(|event| matches!(event, Event::TopicFailed { .. }));
     let mut s = Script::new(World::new(12));
     s.topic("t");
     s.run(Duration::from_millis(1900));
