@@ -73,6 +73,7 @@ impl LastFailure {
     }
 
     /// Returns the failure, if it is such a one.
+    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
     pub(super) fn hopeless(self) -> Option<Error> {
         self.error.filter(|error| error.is_hopeless())
     }
