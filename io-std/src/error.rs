@@ -10,7 +10,7 @@ use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
     AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, LoginFault,
-    Obstacle, PeerFault, Unreadable,
+    Obstacle, PeerFault, Protocol, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -404,8 +404,12 @@ fn advice(kind: ErrorKind) -> &'static str {
 
 fn fault_advice(fault: PeerFault) -> &'static str {
     match fault {
-        PeerFault::FrameLength(_) | PeerFault::NotKafka(_) => {
+        PeerFault::FrameLength(_) | PeerFault::NotKafka(Protocol::Tls) => {
             "set Config::tls (--tls) where the port has TLS, or use another port"
+        }
+        PeerFault::NotKafka(_) => "use the port of a Kafka listener",
+        PeerFault::NoApi(ApiKey::SASL_HANDSHAKE) => {
+            "this listener has no SASL: use another port, or no login"
         }
         PeerFault::Login(fault) => login_advice(fault),
         PeerFault::OtherCluster => {
@@ -484,10 +488,17 @@ fn obstacle_advice(obstacle: Obstacle) -> &'static str {
             "is that broker down, or does it have no listener of this name?"
         }
         Obstacle::NoAddress { .. } => "check advertised.listeners of that broker",
-        // It keeps doing so, or it would be no obstacle.
-        Obstacle::Unreachable { why: CloseReason::Ended | CloseReason::Reset, .. } => {
+        // It keeps doing so, or it would be no obstacle; a login would come before anything else.
+        Obstacle::Unreachable {
+            why: CloseReason::Ended | CloseReason::Reset,
+            api: None | Some(ApiKey::API_VERSIONS | ApiKey::METADATA),
+            ..
+        } => {
             "if the broker is not restarting, that listener may want SASL: set Config::sasl \
              (--sasl), or use another port"
+        }
+        Obstacle::Unreachable { why: CloseReason::Ended | CloseReason::Reset, .. } => {
+            "if the broker is not restarting, see its log for why it ends connections over that"
         }
         Obstacle::Unreachable { why, .. } => advice(ErrorKind::Kafka(Core::Closed(why))),
         Obstacle::Peer { fault, .. } => advice(ErrorKind::Kafka(Core::Peer(fault))),

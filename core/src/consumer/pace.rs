@@ -130,10 +130,20 @@ mod on {
             }
             let other = !at.sends.is_empty() || !at.forgets.is_empty() || at.quiet.is_empty();
             let throttled = cx.net.conns[conn].throttled_until > cx.now;
+            let owes = !memo.void && !memo.skipped && core::mem::take(&mut at.pace.owes);
+            let mut news = false;
             if memo.useful || other || throttled {
                 at.pace.note_useful();
-            } else if at.pace.note_vain(&mut cx.rng, cx.now)
-                && let Some(part) = at.quiet.first().get()
+            } else {
+                news = at.pace.note_vain(&mut cx.rng, cx.now);
+            }
+            let starved = at.pace.starves;
+            let missed = (owes || starved) && self.miss(cx, desk, (owes, memo));
+            // What it lacks says more.
+            if news
+                && !missed
+                && !starved
+                && let Some(part) = self.desks[desk].quiet.first().get()
             {
                 let broker = cx.net.conns[conn].peer.node();
                 let fault = PeerFault::NotHeld;
@@ -141,15 +151,12 @@ mod on {
                 self.reads[part].trouble = Some(Trouble::Failed(error));
                 self.report(part);
             }
-            let owes =
-                !memo.void && !memo.skipped && core::mem::take(&mut self.desks[desk].pace.owes);
-            if owes || self.desks[desk].pace.starves {
-                self.miss(cx, desk, (owes, memo));
-            }
         }
 
-        /// Backs off from partitions that a response should have had more of.
-        fn miss(&mut self, cx: &mut Cx<'d>, desk: usize, (owes, memo): (bool, &FetchMemo)) {
+        /// Backs off from partitions that a response should have had more of. Returns whether there
+        /// are any.
+        fn miss(&mut self, cx: &mut Cx<'d>, desk: usize, (owes, memo): (bool, &FetchMemo)) -> bool {
+            let mut missed = false;
             self.desks[desk].pace.starves = false;
             let mut link = self.desks[desk].quiet.first();
             while let Some(part) = link.get() {
@@ -174,8 +181,10 @@ mod on {
                 };
                 if guard!("what a response lacks is missed", self.is_current(part, memo.serial)) {
                     self.at_fault(cx, part, fault);
+                    missed = true;
                 }
             }
+            missed
         }
     }
 }

@@ -475,11 +475,29 @@ fn open(address: SocketAddr, silence: Duration) -> io::Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     watch_peer(&socket, silence);
     match socket.connect(&address.into()) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
+        Err(error) if has_failed(error.kind()) => Err(error),
         // "In progress" has no stable `ErrorKind`. Whatever it is, it shows when the socket
         // becomes writable, at once if the connect failed.
         _ => Ok(socket.into()),
     }
+}
+
+/// Whether a connect with this error has ended: its reason cannot be had from the socket later.
+fn has_failed(error: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error,
+        Kind::ConnectionRefused
+            | Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable
+            | Kind::AddrInUse
+            | Kind::PermissionDenied
+            | Kind::InvalidInput
+            | Kind::ConnectionReset
+            | Kind::TimedOut
+    )
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -489,6 +507,16 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+
+    #[test]
+    fn a_connect_that_fails_at_once_keeps_its_reason() {
+        // No route leads to a broadcast address, or it is forbidden; and a link-local address needs
+        // the name of a link.
+        for address in ["255.255.255.255:9092", "[fe80::1]:9092"] {
+            let error = open(address.parse().unwrap(), Duration::from_secs(9)).unwrap_err();
+            assert!(has_failed(error.kind()), "{address}: {error}");
+        }
+    }
 
     #[test]
     fn the_system_is_to_notice_a_peer_that_is_gone() {

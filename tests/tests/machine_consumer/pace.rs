@@ -160,6 +160,8 @@ fn a_partition_that_fetch_responses_leave_out_is_reported_within_a_second() {
             let (millis, error) = reported[0];
             assert_eq!(error, Error::Peer(fault), "{name}");
             assert!(millis < 1000, "{name}: after {millis} ms");
+            let one = |(_, error): &(u128, Error)| *error == Error::Peer(fault);
+            assert!(reported.iter().all(one), "{name}: the same in other words: {reported:?}");
             let obstacle = Some(Obstacle::Peer { broker: 1, fault });
             assert_eq!(s.client.obstacle_of(parts[0]), obstacle, "{name}");
             // It recovers.
@@ -186,6 +188,8 @@ fn a_partition_without_records_below_the_high_watermark_is_reported_within_a_sec
         let first = reported.iter().find(|(_, error)| *error == Error::Peer(fault));
         let millis = first.expect("it is reported").0;
         assert!(millis < 1000 + u128::from(after), "after {millis} ms");
+        let one = |(_, error): &(u128, Error)| *error == Error::Peer(fault);
+        assert!(reported.iter().all(one), "the same in other words: {reported:?}");
         let obstacle = Some(Obstacle::Peer { broker: 1, fault });
         assert_eq!(s.client.obstacle_of(parts[0]), obstacle);
         assert_eq!(s.client.obstacle_of(parts[1]), None);
