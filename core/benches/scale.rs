@@ -122,7 +122,12 @@ impl Bench {
             self.turn();
             let reads = self.cluster.readers[..self.used].iter().all(Option::is_some);
             let knows = self.topics.iter().all(|topic| self.client.freshness(*topic).is_some());
-            if reads && knows && turn > 20 {
+            // Who responds early and has nothing is sent the next Fetch after a pause.
+            let waits = |slot: &usize| {
+                self.cluster.lines[*slot].as_ref().is_some_and(|line| line.held.is_some())
+            };
+            let waits = self.cluster.readers[..self.used].iter().flatten().all(waits);
+            if reads && knows && waits && turn > 20 {
                 return;
             }
             // As if nothing had come for as long as the broker waits.

@@ -36,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) out: Vec<u8>,
     /// Correlation id of the Fetch request that waits.
     pub(crate) held: Option<i32>,
+    /// Partitions that are new in its session: the next response names them.
+    new: Vec<usize>,
 }
 
 /// See the module.
@@ -73,7 +75,7 @@ impl Cluster {
         if self.lines.len() <= slot {
             self.lines.resize_with(slot + 1, || None);
         }
-        self.lines[slot] = Some(Line { id, out: Vec::new(), held: None });
+        self.lines[slot] = Some(Line { id, out: Vec::new(), held: None, new: Vec::new() });
     }
 
     /// Closes a connection; its session ends with it.
@@ -262,7 +264,9 @@ impl Cluster {
                 let offset = i64::from_be_bytes(from.take());
                 assert_eq!(offset, self.ends[at], "where the log ends");
                 from.skip(4 + 8 + 4 + 1);
-                self.readers[at] = Some(slot);
+                if self.readers[at].replace(slot) != Some(slot) || epoch == 0 {
+                    self.line(slot).new.push(at);
+                }
             }
             from.skip(1);
         }
@@ -277,23 +281,36 @@ impl Cluster {
         to.i32(0);
         to.i16(0);
         to.i32(77 + slot as i32);
-        to.compact(usize::from(with.is_some()));
-        if let Some((at, batch)) = with {
-            let offset = self.ends[at];
-            self.ends[at] += 1;
-            to.text(&name(at / self.partitions));
-            to.compact(1);
-            to.i32((at % self.partitions) as i32);
-            to.i16(0);
-            to.i64(offset + 1);
-            to.i64(offset + 1);
-            to.i64(0);
-            to.null(); // Aborted transactions.
-            to.i32(-1);
-            to.compact(batch.len());
-            to.bytes(&offset.to_be_bytes());
-            to.bytes(&batch[8..]);
-            to.no_tags();
+        let mut all: Vec<(usize, Option<&[u8]>)> =
+            core::mem::take(&mut self.line(slot).new).into_iter().map(|at| (at, None)).collect();
+        all.retain(|(at, _)| with.is_none_or(|(other, _)| *at != other));
+        all.extend(with.map(|(at, batch)| (at, Some(batch))));
+        all.sort_unstable_by_key(|(at, _)| *at);
+        let topics = all.chunk_by(|a, b| a.0 / self.partitions == b.0 / self.partitions);
+        to.compact(topics.clone().count());
+        for topic in topics {
+            to.text(&name(topic[0].0 / self.partitions));
+            to.compact(topic.len());
+            for (at, batch) in topic {
+                let offset = self.ends[*at];
+                self.ends[*at] += i64::from(batch.is_some());
+                to.i32((at % self.partitions) as i32);
+                to.i16(0);
+                to.i64(self.ends[*at]);
+                to.i64(self.ends[*at]);
+                to.i64(0);
+                to.null(); // Aborted transactions.
+                to.i32(-1);
+                match batch {
+                    Some(batch) => {
+                        to.compact(batch.len());
+                        to.bytes(&offset.to_be_bytes());
+                        to.bytes(&batch[8..]);
+                    }
+                    None => to.compact(0),
+                }
+                to.no_tags();
+            }
             to.no_tags();
         }
         to.no_tags();
