@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use kavka_core::wire::ApiKey;
 use kavka_core::{
     Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
-    PeerFault, Reply, RequestId, Start, TopicId,
+    Obstacle, PeerFault, Reply, RequestId, Start, TopicId,
 };
 
 use super::offsets::{self, Offsets};
@@ -17,9 +17,11 @@ use super::topic::{
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind, is_permanent};
-use crate::event::{Event as Told, Hub, explained, explained_at, owned, refused, why_not};
+use crate::event::{Event as Told, Hub, explained, explained_at, located, owned, refused, why_not};
 use crate::reasons::Reasons;
 
+/// How long a request may be refused and repeated before that is reported.
+const REFUSED: Duration = Duration::from_millis(500);
 /// First pause before a request is retried, doubled each time up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -106,6 +108,8 @@ struct Task {
     last: Option<Error>,
     /// An attempt ended without a response: what it requested may have happened.
     unsure: bool,
+    /// When to look whether it is refused again and again; `None` once that was reported.
+    report_at: Option<Instant>,
 }
 
 enum State {
@@ -272,6 +276,7 @@ impl Task {
             gathered: Gathered::default(),
             last: None,
             unsure: false,
+            report_at: Some(now + REFUSED),
         }
     }
 
@@ -279,7 +284,7 @@ impl Task {
         match &self.state {
             State::Waiting { until } => (*until).min(self.until),
             State::Offsets(offsets) => offsets.due().map_or(self.until, |at| at.min(self.until)),
-            State::Requested(_) => self.until,
+            State::Requested(_) => self.report_at.map_or(self.until, |at| at.min(self.until)),
         }
     }
 
@@ -458,6 +463,7 @@ impl Task {
                 }
             }
         }
+        self.report_refusals(driver, now, hub);
         if self.is_forgotten() {
             self.stop(driver, now);
             return None;
@@ -497,6 +503,24 @@ impl Task {
         self.stop(driver, now);
         self.fail(error);
         None
+    }
+
+    /// Reports, once, what a request is refused with although it is repeated.
+    fn report_refusals(&mut self, driver: &Driver<'_>, now: Instant, hub: &Hub) {
+        let State::Requested(id) = self.state else { return };
+        if self.report_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.report_at = Some(now + REFUSED);
+        if let Some(obstacle) = driver.obstacle_of_request(id)
+            && matches!(obstacle, Obstacle::Refused { .. } | Obstacle::NoController { .. })
+            && let Some(topic) = self.job.operation.topic()
+        {
+            self.report_at = None;
+            let error = located(Core::Blocked(obstacle), driver, None);
+            let error = error.doing(self.job.operation.to_string());
+            hub.report(|| Some(Told::TopicFailed { topic: topic.into(), error }));
+        }
     }
 
     fn stop(&mut self, driver: &mut Driver<'_>, now: Instant) {

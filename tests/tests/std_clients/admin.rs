@@ -1,8 +1,8 @@
 //! Topics: created, extended, described, deleted; and offsets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use kavka_std::{Admin, Config, ErrorKind, NewTopic, Producer, Record, Start};
+use kavka_std::{Admin, Config, ErrorKind, Event, NewTopic, Producer, Record, Start};
 use kavka_tests::sim::ApiKey;
 
 use super::{LONG, config, reported, server};
@@ -94,6 +94,28 @@ fn a_request_is_tried_again_when_the_controller_moves_or_a_response_is_lost() {
     assert_eq!(reported(admin.list_topics()).unwrap().len(), 0);
 }
 
+#[test]
+fn a_request_that_every_broker_refuses_as_no_controller_is_reported_long_before_it_fails() {
+    let server = server(1);
+    let admin = Admin::new(config(&server).admin_timeout(LONG)).unwrap();
+    let events = admin.events();
+    server.inject(1, ApiKey::CreateTopics, 41, 10_000);
+    let begun = Instant::now();
+    let _created = admin.create_topic(("t", 1, 1));
+    let address = server.address(1).unwrap().to_string();
+    let error = loop {
+        match events.next_timeout(LONG) {
+            Some(Event::TopicFailed { topic, error }) if &*topic == "t" => break error.to_string(),
+            Some(_) => {}
+            None => panic!("nothing is reported"),
+        }
+    };
+    assert!(begun.elapsed() < Duration::from_secs(3), "after {:?}", begun.elapsed());
+    for part in ["create topic t", "NOT_CONTROLLER", &address] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
 /// It fails with the same code after half a minute of tries: requests are counted, not seconds.
 #[test]
 fn a_refusal_that_stays_is_reported_after_one_request() {
@@ -158,7 +180,7 @@ fn no_listener_at_the_address_is_reported_with_the_address() {
     let server = server(1);
     server.kill(1).unwrap();
     let config =
-        Config::new(server.bootstrap()).admin_timeout(core::time::Duration::from_millis(500));
+        Config::new(server.bootstrap()).admin_timeout(Duration::from_millis(500));
     let error = reported(Admin::new(config).unwrap().list_topics()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
