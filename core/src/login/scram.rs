@@ -297,8 +297,8 @@ impl<'d, H: Hash> Scram<'d, H> {
 
     #[inline(never)]
     fn begin_job(&mut self, salt: Salt) -> Result<(), LoginFault> {
-        let last = derived::<H>(self.password.expose(), &[&salt.bytes, &[0, 0, 0, 1]])?;
         let mac = keyed::<H>(self.password.expose())?;
+        let last = code::<H>(&mac, &[&salt.bytes, &[0, 0, 0, 1]]);
         let left = salt.iterations.saturating_sub(1);
         self.job = Some(Job { salt, mac, last, sum: last, left });
         Ok(())
@@ -308,11 +308,10 @@ impl<'d, H: Hash> Scram<'d, H> {
     #[inline(never)]
     fn end_job(&mut self) {
         let Some(job) = self.job.take() else { return };
-        let key = |name: &[u8]| derived::<H>(job.sum.as_ref(), &[name]);
-        if let (Ok(client), Ok(server)) = (key(b"Client Key"), key(b"Server Key")) {
-            self.keys.salt.clone_from(&job.salt);
-            (self.keys.client, self.keys.server) = (client, server);
-        }
+        let Ok(mac) = keyed::<H>(job.sum.as_ref()) else { return };
+        self.keys.salt.clone_from(&job.salt);
+        self.keys.client = code::<H>(&mac, &[b"Client Key"]);
+        self.keys.server = code::<H>(&mac, &[b"Server Key"]);
     }
 
     /// Returns the signature under a key of all that was said.
@@ -356,12 +355,12 @@ fn keyed<H: Hash>(key: &[u8]) -> Result<H::Mac, LoginFault> {
     <H::Mac as KeyInit>::new_from_slice(key).map_err(|_| LoginFault::Message)
 }
 
-/// Returns the code of a message under a key.
+/// Returns the code of a message under the key of `mac`.
 #[inline(never)] // or the states of several hashes would share a stack frame
-fn derived<H: Hash>(key: &[u8], message: &[&[u8]]) -> Result<H::Out, LoginFault> {
-    let mut mac = keyed::<H>(key)?;
+fn code<H: Hash>(mac: &H::Mac, message: &[&[u8]]) -> H::Out {
+    let mut mac = mac.clone();
     message.iter().for_each(|piece| mac.update(piece));
-    Ok(out::<H>(mac))
+    out::<H>(mac)
 }
 
 fn out<H: Hash>(mac: H::Mac) -> H::Out {

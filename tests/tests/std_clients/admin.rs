@@ -179,8 +179,7 @@ fn offsets_of_all_partitions_are_found() {
 fn no_listener_at_the_address_is_reported_with_the_address() {
     let server = server(1);
     server.kill(1).unwrap();
-    let config =
-        Config::new(server.bootstrap()).admin_timeout(Duration::from_millis(500));
+    let config = Config::new(server.bootstrap()).admin_timeout(Duration::from_millis(500));
     let error = reported(Admin::new(config).unwrap().list_topics()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&server.bootstrap()) && text.contains("refused"), "{text}");
