@@ -298,9 +298,10 @@ impl<'d, H: Hash> Scram<'d, H> {
     #[inline(never)]
     fn begin_job(&mut self, salt: Salt) -> Result<(), LoginFault> {
         let mac = keyed::<H>(self.password.expose())?;
-        let last = code::<H>(&mac, &[&salt.bytes, &[0, 0, 0, 1]]);
         let left = salt.iterations.saturating_sub(1);
-        self.job = Some(Job { salt, mac, last, sum: last, left });
+        let job = self.job.insert(Job { salt, mac, last: H::ZERO, sum: H::ZERO, left });
+        job.last = code::<H>(&job.mac, &[&job.salt.bytes, &[0, 0, 0, 1]]);
+        job.sum = job.last;
         Ok(())
     }
 
