@@ -84,8 +84,8 @@ impl Offsets {
             && let Some(&place) = self.waiting.front()
         {
             let index = self.index(place);
-            let asked = self.found.get(place).map_or(0, |found| found.offsets.len());
-            let start = self.starts.get(asked).copied();
+            let resolved = self.found.get(place).map_or(0, |found| found.offsets.len());
+            let start = self.starts.get(resolved).copied();
             let Some(start) = start.filter(|_| index < known) else {
                 self.note(place, Core::Blocked(Obstacle::NoPartition).into());
                 self.waiting.pop_front();

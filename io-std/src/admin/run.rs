@@ -411,10 +411,7 @@ impl Task {
                 return None;
             }
         }
-        if let Some(topic) = self.job.operation.topic() {
-            let error = why.clone().doing(self.job.operation.to_string());
-            hub.report(|| Some(Told::TopicFailed { topic: topic.into(), error }));
-        }
+        self.report(&why, hub);
         self.last = Some(why);
         self.again(now);
         Some(self)
@@ -514,11 +511,16 @@ impl Task {
         self.report_at = Some(now + REFUSED);
         if let Some(obstacle) = driver.obstacle_of_request(id)
             && matches!(obstacle, Obstacle::Refused { .. } | Obstacle::NoController { .. })
-            && let Some(topic) = self.job.operation.topic()
         {
             self.report_at = None;
-            let error = located(Core::Blocked(obstacle), driver, None);
-            let error = error.doing(self.job.operation.to_string());
+            self.report(&located(Core::Blocked(obstacle), driver, None), hub);
+        }
+    }
+
+    /// Reports what keeps a topic from what is wanted of it; nothing where it is about no topic.
+    fn report(&self, why: &Error, hub: &Hub) {
+        if let Some(topic) = self.job.operation.topic() {
+            let error = why.clone().doing(self.job.operation.to_string());
             hub.report(|| Some(Told::TopicFailed { topic: topic.into(), error }));
         }
     }

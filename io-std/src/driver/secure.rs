@@ -111,7 +111,7 @@ impl Secure {
         match self.tls.process_new_packets() {
             Ok(state) => self.buffered = state.plaintext_bytes_to_read() > 0,
             Err(error) => {
-                // The peer is told why, if the socket takes it.
+                // An alert says why, if the socket takes it.
                 let _ = self.flush(socket);
                 return Err(failed(&error));
             }

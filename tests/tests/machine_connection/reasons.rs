@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
 };
 use kavka_core::wire::ApiKey as Api;
 use kavka_core::{
-    Admin, CloseReason, Config, Duration, Error, Event, Limits, Obstacle, PeerFault, Start,
+    Admin, CloseReason, Config, Duration, Error, Event, Limits, Obstacle, PeerFault, Start, TopicId,
 };
 use kavka_tests::script::{Reported, Script, World};
 
@@ -33,17 +33,23 @@ fn disconnected(s: &mut Script) -> Vec<Error> {
     })
 }
 
-#[test]
-fn records_fail_at_once_where_no_broker_gives_producer_ids() {
-    let mut s = Script::new(without(22));
-    let t = s.ready("t");
-    let now = s.now();
+/// Produces a record, and waits until it fails.
+fn errors_of_a_record(s: &mut Script, t: TopicId) -> Vec<Error> {
     s.produce(t, 0, "a");
     let mut errors = Vec::new();
     s.until("a failed record", |s| {
         errors.extend(failed(s));
         !errors.is_empty()
     });
+    errors
+}
+
+#[test]
+fn records_fail_at_once_where_no_broker_gives_producer_ids() {
+    let mut s = Script::new(without(22));
+    let t = s.ready("t");
+    let now = s.now();
+    let errors = errors_of_a_record(&mut s, t);
     assert_eq!(errors, [Error::Peer(PeerFault::NoApi(Api::INIT_PRODUCER_ID))]);
     assert!(now.until(s.now()) < SECOND, "{:?}", now.until(s.now()));
     s.none::<InitProducerIdRequest>("nobody has it");
@@ -310,12 +316,7 @@ fn records_fail_at_once_where_their_topic_cannot_be_named() {
     let mut s = Script::new(world);
     let t = s.ready("t");
     let now = s.now();
-    s.produce(t, 0, "a");
-    let mut errors = Vec::new();
-    s.until("a failed record", |s| {
-        errors.extend(failed(s));
-        !errors.is_empty()
-    });
+    let errors = errors_of_a_record(&mut s, t);
     assert_eq!(errors, [Error::Peer(PeerFault::NoTopicIds { api: Api::PRODUCE, min: 13 })]);
     assert!(now.until(s.now()) < SECOND);
     s.none::<ProduceRequest>("no version has names");

@@ -56,7 +56,7 @@ impl Comparison {
 
 /// Notes the cluster of an address. Prints which two differ, once.
 fn compare(known: &Mutex<Vec<(String, String)>>, address: String, id: Option<String>) {
-    let Some(id) = id else { return }; // brokers without one cannot be told apart
+    let Some(id) = id else { return }; // without one there is nothing to compare
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     let differ = |known: &[(String, String)]| known.windows(2).any(|two| two[0].1 != two[1].1);
     let before = differ(&known);

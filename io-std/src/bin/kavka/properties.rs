@@ -314,7 +314,7 @@ fn check(key: &str, value: &str) -> Result<Taken, String> {
 /// Java's largest `int` and `long`, which properties are.
 const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
-/// Bytes of a name that brokers are told.
+/// Bytes of a name that is sent to brokers.
 const NAME: usize = 64;
 
 fn number<N: TryFrom<i64>>(value: &str, least: i64, most: i64) -> Result<N, String> {
