@@ -147,11 +147,19 @@ fn addresses_of_two_clusters_are_named_by_every_command() {
         &["topics", "describe", "t"],
         &["metadata"],
         &["metadata", "t"],
-        // Where the other one is taken for ours, it closes connections over what it is sent.
-        &["produce", "t", "--delivery-timeout", "3"],
+        &["produce", "t"],
+        &["topics", "create", "new"],
+        &["topics", "grow", "t", "5"],
+        &["topics", "delete", "t"],
     ] {
         let ran = feed(kavka(&[&["-b", &list, "--timeout", "3"], args].concat()), b"a\n");
+        assert_eq!(ran.code, Some(1), "{args:?}: {ran:?}");
         clusters(&ran);
+    }
+    for server in [&one, &other] {
+        assert_eq!(server.log_len("t", 0), 0, "nothing is sent");
+        let counts = server.with(|cluster| (cluster.partitions("t"), cluster.partitions("new")));
+        assert_eq!(counts, (1, 0), "and nothing changed");
     }
     let ran = feed(kavka(&["-b", &list, "--any-cluster", "topics", "list"]), b"").good();
     assert_eq!(ran.err, "", "any will do");

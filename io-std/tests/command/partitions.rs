@@ -93,6 +93,31 @@ fn the_others_are_read_when_a_leader_cannot_be_reached() {
     assert_eq!(ran.bad(1, &["t, partition 1: "]).lines().len(), 2);
 }
 
+/// Long before the time is over for the one that cannot.
+#[test]
+fn the_others_are_read_at_once() {
+    let server = half_dead(LONG * 10);
+    for args in [&["consume", "t", "-e"][..], &["consume", "t", "-o", "-2"]] {
+        let mut command = at(&server, args);
+        command.args(["-u", "--timeout", "300"]);
+        let mut live = Live::start(command);
+        let mut read: Vec<String> = (0..4).map(|_| live.line()).collect();
+        read.sort();
+        assert_eq!(read, ["0a", "0b", "2a", "2b"], "{args:?}");
+        server.restart(2).expect("it listens");
+        let mut read = [live.line(), live.line()];
+        read.sort();
+        assert_eq!(read, ["1a", "1b"], "{args:?}: read once it can be");
+        if args.contains(&"-e") {
+            live.end().good();
+        } else {
+            live.signal(rustix::process::Signal::INT);
+            live.end().good();
+        }
+        server.kill(2).expect("its port is kept");
+    }
+}
+
 /// As one topic of several without the right to read it.
 #[test]
 fn the_others_are_read_when_a_leader_refuses_for_good() {

@@ -4,6 +4,7 @@ mod format;
 mod offset;
 mod plan;
 mod print;
+mod search;
 mod waits;
 
 use core::time::Duration;
@@ -192,6 +193,10 @@ impl Reader<'_> {
         while !interrupt::came() {
             let chunk = self.consumer.next_timeout(TICK);
             self.events()?;
+            for (topic, partition, start) in self.plan.found()? {
+                self.consumer.add(&topic, partition, start).wait()?;
+                last = Instant::now();
+            }
             let chunk = match chunk {
                 Err(error) => {
                     self.stop(&error)?;

@@ -25,6 +25,8 @@ pub(super) enum Failure {
     Failed(String),
     /// Records were lost; the reason in it is brief already.
     Lost(String),
+    /// The reason was printed when it was found.
+    Said,
     /// Several things failed.
     Several(Vec<String>),
     /// A signal came before there was a result; what was not done.
@@ -48,6 +50,7 @@ impl Failure {
                 lines::say(text);
                 return 1;
             }
+            Self::Said => return 1,
             // The reader of our output has had enough.
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
             Self::Stdout(error) => (1, &format!("stdout: {error}")),

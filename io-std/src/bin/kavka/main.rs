@@ -74,6 +74,17 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it changes a cluster.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Topics(command) => command.writes(),
+            Self::Produce(_) => true,
+            Self::Consume(_) | Self::Metadata(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let ended = match Cli::try_parse() {
         Ok(Cli { common, command }) => run(common, command),
@@ -98,6 +109,9 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
     interrupt::note()?;
     let settings = Settings::new(common)?;
     let comparison = Comparison::begin(&settings);
+    if command.writes() {
+        comparison.verdict()?;
+    }
     let ended = match command {
         Command::Topics(command) => topics::run(&settings, command),
         Command::Produce(options) => produce::run(&settings, options),
@@ -105,8 +119,8 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
         Command::Metadata(options) => metadata::run(&settings, &options),
         Command::Completions { .. } => Ok(()), // above
     };
-    comparison.end();
-    ended
+    let verdict = comparison.verdict();
+    ended.and(verdict)
 }
 
 /// Help or version, which clap would print without looking whether that worked.

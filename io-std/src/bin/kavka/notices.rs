@@ -11,7 +11,7 @@ use super::failure::UNKNOWN;
 use super::{Failure, failure, interrupt, lines};
 
 /// Requests that end within this time need no comment.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// A topic that was just created may be unknown to some brokers for this long.
 const NEW: Duration = Duration::from_secs(2);
 /// Between two requests for such a topic.

@@ -4,10 +4,10 @@ use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use kavka_std::{Admin, Events, PartitionDescription, Start, TopicDescription};
+use kavka_std::{Admin, Error, Events, PartitionDescription, Pending, Start, TopicDescription};
 
 use super::common::Settings;
-use super::notices::Notices;
+use super::notices::{Notices, PATIENCE};
 use super::text::{address, join, ranges};
 use super::{Failure, failure, lines};
 
@@ -28,8 +28,15 @@ pub(super) struct Places {
 /// A topic, or why nothing is known of it although brokers respond.
 pub(super) type Described = Result<TopicDescription, String>;
 
-/// Partitions with their offsets.
-type Offsets = Vec<(u32, Vec<i64>)>;
+/// Offsets of partitions.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) good: Vec<(u32, Vec<i64>)>,
+    /// Those that have none.
+    pub(super) failed: Vec<u32>,
+    /// Why: those with the same reason in one line.
+    pub(super) bad: Vec<String>,
+}
 
 impl Places {
     pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
@@ -68,22 +75,59 @@ impl Places {
         topic: &str,
         partitions: &[u32],
         starts: &[Start],
-    ) -> Result<(Offsets, Vec<String>), Failure> {
+    ) -> Result<Found, Failure> {
         if partitions.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Found::default());
         }
-        let within = self.until.get().saturating_duration_since(Instant::now()).max(LEAST);
-        let pending = self.admin.offsets_within(topic, partitions, starts, within);
-        let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for (&partition, found) in partitions.iter().zip(self.notices.wait(pending, &self.events)?)
-        {
-            match found {
-                Ok(offsets) => good.push((partition, offsets)),
-                Err(error) => bad.push((partition, failure::describe(&error))),
-            }
-        }
-        Ok((good, grouped(topic, bad)))
+        let query = self.query(topic, partitions.to_vec(), starts);
+        let results = self.notices.wait(query.pending, &self.events)?;
+        Ok(sorted(topic, partitions, results))
     }
+
+    /// The same, to be waited for beside others.
+    pub(super) fn query(&self, topic: &str, partitions: Vec<u32>, starts: &[Start]) -> Query {
+        let within = self.until.get().saturating_duration_since(Instant::now()).max(LEAST);
+        let pending = self.admin.offsets_within(topic, &partitions, starts, within);
+        Query { pending, partitions, begun: Instant::now() }
+    }
+
+    /// Waits for it; returns it again when it is not over. What goes wrong is printed when it takes
+    /// longer than a moment.
+    pub(super) fn poll(
+        &self,
+        topic: &str,
+        query: Query,
+        within: Duration,
+    ) -> Result<Result<Found, Failure>, Query> {
+        let Query { pending, partitions, begun } = query;
+        if begun.elapsed() >= PATIENCE {
+            core::iter::from_fn(|| self.events.try_next()).for_each(|at| self.notices.show(&at));
+        }
+        match pending.wait_timeout(within) {
+            Ok(Ok(results)) => Ok(Ok(sorted(topic, &partitions, results))),
+            Ok(Err(error)) => Ok(Err(error.into())),
+            Err(pending) => Err(Query { pending, partitions, begun }),
+        }
+    }
+}
+
+/// A request for offsets of some partitions.
+pub(super) struct Query {
+    pending: Pending<Vec<Result<Vec<i64>, Error>>>,
+    partitions: Vec<u32>,
+    begun: Instant,
+}
+
+fn sorted(topic: &str, partitions: &[u32], results: Vec<Result<Vec<i64>, Error>>) -> Found {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for (&partition, found) in partitions.iter().zip(results) {
+        match found {
+            Ok(offsets) => good.push((partition, offsets)),
+            Err(error) => bad.push((partition, failure::describe(&error))),
+        }
+    }
+    let failed = bad.iter().map(|(partition, _)| *partition).collect();
+    Found { good, failed, bad: grouped(topic, bad) }
 }
 
 /// Partitions with the reason why they cannot be read: those with the same one in one line.

@@ -99,6 +99,11 @@ impl Command {
             Self::List { .. } | Self::Offsets(_) | Self::Watch { .. } => "list topics".to_owned(),
         }
     }
+
+    /// Whether it changes a cluster.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Grow { .. } | Self::Delete { .. })
+    }
 }
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use kavka_std::kavka_core::Unreadable;
 use kavka_std::kavka_core::record::{BatchHeader, HEADER_LEN, check_records};
-use kavka_std::{ChunkBatch, Consumer, ErrorKind, OutOfRange, Start, TopicDescription};
+use kavka_std::{ChunkBatch, Consumer, ErrorKind, OutOfRange, Start};
 
 use super::Options;
 use super::offset::Offset;
+use super::search::{Part, Search};
 use crate::common::Settings;
-use crate::places::{Places, readable, say_all};
+use crate::places::{Found, Places, readable, say_all};
 use crate::{Failure, failure, lines};
 
 /// Partitions that a message names; the others are counted.
@@ -30,6 +31,11 @@ pub(super) struct Plan {
     stopped: HashSet<(String, u32)>,
     /// Partitions that are known of each topic.
     known: HashMap<String, u32>,
+    /// Ends and starts that are not known yet.
+    search: Option<Search>,
+    offset: Option<Offset>,
+    /// What happens outside of the log.
+    reset: Option<OutOfRange>,
     /// With `-o -N`: partitions known of each topic. Later ones are read from their first record.
     grown: HashMap<String, u32>,
 }
@@ -74,9 +80,11 @@ impl Plan {
         if options.exit {
             plan.ends = Some(HashMap::new());
         }
-        let places = Places::new(settings)?;
+        plan.offset = Some(offset);
+        plan.reset = settings.properties.out_of_range;
+        let mut search = Search::new(Places::new(settings)?);
         for name in &options.topics {
-            match plan.add(&places, settings, options, (name, offset)) {
+            match plan.add(&mut search, options, (name, offset)) {
                 // Others would be waited for as long in vain.
                 Err(Failure::Failed(why)) if options.exit => {
                     plan.bad.push(why);
@@ -85,25 +93,24 @@ impl Plan {
                 added => added?,
             }
         }
-        if !options.exit {
-            // They are read once they can be; their positions are not known now.
-            for why in plan.bad.drain(..) {
-                lines::say(&format!("{why}; it will be read from its end"));
+        while search.is_early(plan.list.is_some()) {
+            for part in search.wait()? {
+                plan.bound(&search.places, part);
             }
         }
+        plan.search = (!search.is_over()).then_some(search);
         Ok(plan)
     }
 
     /// Adds the partitions of a topic.
     fn add(
         &mut self,
-        places: &Places,
-        settings: &Settings,
+        search: &mut Search,
         options: &Options,
         (name, offset): (&str, Offset),
     ) -> Result<(), Failure> {
         let from_end = matches!(offset, Offset::FromEnd(_));
-        let topic = match places.describe(name)? {
+        let topic = match search.places.describe(name)? {
             Ok(topic) => topic,
             Err(why) if !options.exit => return Err(Failure::Failed(why)),
             Err(why) => {
@@ -116,59 +123,71 @@ impl Plan {
         if missing.is_some() && !options.exit {
             return Err(Failure::Several(bad));
         }
-        if options.exit {
-            self.cannot(bad);
-        } else if from_end {
-            self.bad.extend(bad);
-        }
         if options.exit || from_end {
-            self.bound(places, settings.properties.out_of_range, &topic, (&good, offset))?;
+            self.cannot(bad);
+            let mut starts = vec![Start::Latest, Start::Earliest];
+            if let Offset::At(start @ Start::Timestamp(_)) = offset {
+                starts.push(start);
+            }
+            search.add(&topic, &good, &starts);
         }
         if from_end && options.partition.is_none() {
             let count = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
             self.grown.insert(name.to_owned(), count);
         }
         if !options.exit {
-            let known = self.list.iter().flatten().filter(|(of, ..)| of == name);
-            let known: HashSet<u32> = known.map(|(_, partition, _)| *partition).collect();
             let start = match offset {
                 Offset::At(start) => start,
                 Offset::FromEnd(_) => Start::Latest,
             };
             let wanted = |index: &u32| options.partition.is_none_or(|only| only == *index);
             let others = topic.partitions.iter().map(|at| at.index).filter(wanted);
-            let others = others.filter(|index| !known.contains(index));
-            let list = self.list.get_or_insert_default();
-            list.extend(others.map(|index| (name.to_owned(), index, start)));
+            let others = others.filter(|index| !from_end || !good.contains(index));
+            self.list_of(name, others, start);
         }
         Ok(())
     }
 
-    /// Notes what cannot be read. It is printed at once: the end may be far.
-    fn cannot(&mut self, bad: Vec<String>) {
-        say_all(&bad);
-        self.bad.extend(bad);
+    /// Partitions that are read from where the client finds their start.
+    fn list_of(&mut self, topic: &str, of: impl Iterator<Item = u32>, start: Start) {
+        let list = self.list.get_or_insert_default();
+        list.extend(of.map(|index| (topic.to_owned(), index, start)));
     }
 
-    /// Finds where some partitions begin and end. `reset`: what happens outside of the log.
-    fn bound(
-        &mut self,
-        places: &Places,
-        reset: Option<OutOfRange>,
-        topic: &TopicDescription,
-        (partitions, offset): (&[u32], Offset),
-    ) -> Result<(), Failure> {
-        let mut starts = vec![Start::Latest, Start::Earliest];
-        if let Offset::At(start @ Start::Timestamp(_)) = offset {
-            starts.push(start);
-        }
-        let (found, bad) = places.offsets(&topic.name, partitions, &starts)?;
+    /// Notes what cannot be read, or not from where it was wanted. It is printed at once: the end
+    /// may be far.
+    fn cannot(&mut self, bad: Vec<String>) {
         if self.ends.is_some() {
-            self.cannot(bad);
-        } else {
+            say_all(&bad);
             self.bad.extend(bad);
+            return;
         }
-        for (partition, offsets) in found {
+        // They are read once they can be.
+        for why in bad {
+            lines::say(&format!("{why}; it will be read from its end"));
+        }
+    }
+
+    /// What is to be read beside what was known before.
+    pub(super) fn found(&mut self) -> Result<Vec<(String, u32, Start)>, Failure> {
+        let Some(mut search) = self.search.take() else { return Ok(Vec::new()) };
+        let before = self.list.as_ref().map_or(0, Vec::len);
+        for part in search.poll(Duration::ZERO)? {
+            self.bound(&search.places, part);
+        }
+        self.search = (!search.is_over()).then_some(search);
+        Ok(self.list.iter().flatten().skip(before).cloned().collect())
+    }
+
+    /// Notes where some partitions begin and end.
+    fn bound(&mut self, places: &Places, part: Part) {
+        let (topic, Found { good, failed, bad }) = part;
+        self.cannot(bad);
+        if self.ends.is_none() {
+            self.list_of(&topic.name, failed.into_iter(), Start::Latest);
+        }
+        let offset = self.offset.unwrap_or(Offset::At(Start::Earliest));
+        for (partition, offsets) in good {
             let &[end, first, ref at @ ..] = offsets.as_slice() else { continue };
             let wanted = match offset {
                 Offset::At(Start::Earliest) => first,
@@ -177,7 +196,7 @@ impl Plan {
                 Offset::At(_) => at.first().copied().unwrap_or(end),
                 Offset::FromEnd(n) => end.saturating_sub(n).max(first),
             };
-            match within(wanted, (first, end), reset) {
+            match within(wanted, (first, end), self.reset) {
                 Some(start) => {
                     if start != wanted {
                         lines::notice(&format!(
@@ -193,11 +212,10 @@ impl Plan {
                      {first} to {end}, broker {}; choose another (-o), or where to begin instead \
                      (-X auto.offset.reset)",
                     topic.name,
-                    places.leader(topic, partition)
+                    places.leader(&topic, partition)
                 )]),
             }
         }
-        Ok(())
     }
 
     /// Notes where a partition is read from, and up to where.
@@ -219,6 +237,9 @@ impl Plan {
 
     /// Whether everything that there was, or can be, has been read.
     pub(super) fn is_done(&self) -> bool {
+        if self.search.is_some() {
+            return false;
+        }
         let stopped = match (&self.ends, &self.list) {
             (Some(_), _) => return self.left == 0,
             (None, Some(list)) => self.stopped.len() >= list.len(),

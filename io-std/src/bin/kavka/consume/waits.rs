@@ -17,8 +17,8 @@ impl Reader<'_> {
             self.plan.passed(topic, at, offset);
             return Ok(());
         }
-        let (found, _) = Places::new(self.settings)?.offsets(topic, &[at], &[Start::Latest])?;
-        if let Some(end) = found.first().and_then(|(_, offsets)| offsets.first()) {
+        let found = Places::new(self.settings)?.offsets(topic, &[at], &[Start::Latest])?;
+        if let Some(end) = found.good.first().and_then(|(_, offsets)| offsets.first()) {
             self.plan.truncate(topic, at, *end);
         }
         Ok(())

@@ -7,7 +7,7 @@ use clap::Args;
 use kavka_std::Start;
 use serde_json::json;
 
-use super::places::{Places, readable, say_all};
+use super::places::{Found, Places, readable, say_all};
 use super::{Failure, Settings};
 use crate::streams::Out;
 use crate::text::{PARTITION, distinct, topic_name};
@@ -87,7 +87,7 @@ fn print(
         Some(Time(start)) => vec![start],
         None => vec![Start::Earliest, Start::Latest],
     };
-    let (rows, more) = places.offsets(name, &good, &starts)?;
+    let Found { good: rows, bad: more, .. } = places.offsets(name, &good, &starts)?;
     bad.extend(more);
     for (partition, offsets) in rows {
         let Some(line) = line(name, partition, &offsets, options.json) else { continue };
