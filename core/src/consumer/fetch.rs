@@ -94,6 +94,9 @@ pub(crate) struct FetchMemo {
     /// Its records can be read.
     #[cfg(feature = "record-check")]
     pub(super) sound: bool,
+    /// Where this partition was read to when its entry began.
+    #[cfg(feature = "record-check")]
+    pub(super) began: i64,
 }
 
 impl FetchMemo {
@@ -353,6 +356,8 @@ impl<'d> Consumer<'d> {
                 (memo.hinted, memo.cut, memo.skip) = (false, None, 0);
                 if let Some(part) = part {
                     self.reads[part].answered.set(Answered::Fully);
+                    #[cfg(feature = "record-check")]
+                    (memo.began = self.reads[part].position);
                 }
                 memo.next_batch();
                 memo.passed = false;

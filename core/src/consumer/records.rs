@@ -111,7 +111,7 @@ impl<'d> Consumer<'d> {
         }
         if guard!("batches before the position are passed", next_offset <= position) {
             #[cfg(feature = "record-check")]
-            self.hidden(part, &header);
+            self.hidden(memo, part, &header);
             memo.passed = true;
             memo.skip = total.saturating_sub(bytes.len());
             return Found::Skip(total.min(bytes.len()));
@@ -199,11 +199,12 @@ impl<'d> Consumer<'d> {
     }
 
     /// Reports a batch that is passed if one before it in the same response claims its offsets: the
-    /// first batches may only be older than the position.
+    /// first batches may only be older than the position. The session may not know that yet, where
+    /// the last requests had no space for it.
     #[cfg(feature = "record-check")]
-    fn hidden(&mut self, part: usize, header: &BatchHeader) {
+    fn hidden(&mut self, memo: &FetchMemo, part: usize, header: &BatchHeader) {
         let read = &mut self.reads[part];
-        let used = read.sent_position >= 0 && read.sent_position < read.position;
+        let used = memo.began < read.position;
         if guard!("records that another batch hides are reported", used && header.count > 0) {
             if read.moved.is_none() {
                 read.moved_from = header.base_offset;

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::messages::FetchRequest;
-use kavka_core::{Config, Duration, Limits, Start};
+use kavka_core::{Config, Duration, Event, Limits, MoveReason, Start};
 use kavka_tests::script::fetch::{led, records, refused};
 use kavka_tests::script::steps::{batch, fetch_at, fetch_with, reading};
 use kavka_tests::script::{Script, World};
@@ -104,6 +104,43 @@ fn a_request_names_what_there_is_room_for_and_the_next_one_the_rest() {
         }
         assert_eq!(wanted.len(), 40, "with {what}, {wanted:?}");
     }
+}
+
+/// A broker returns the records of a partition that was read on, but not named yet, once more.
+#[test]
+fn what_a_session_does_not_know_yet_is_not_taken_for_hidden_records() {
+    let world = World::new(1).topic("t", 40);
+    let config = Config::new(world.bootstrap());
+    let mut limits = Limits::small();
+    (limits.tx_blocks, limits.block_bytes, limits.partitions) = (8, 128, 64);
+    let mut s = Script::with(world, config, &limits);
+    let t = s.topic("t");
+    let now = s.now();
+    s.client.assign_all(now, t, Start::Earliest).unwrap();
+    let mut read = BTreeSet::new();
+    let requested = loop {
+        let requested = s.expect::<FetchRequest>();
+        let named: BTreeSet<i32> =
+            s.wanted(&requested).into_iter().map(|wanted| wanted.1).collect();
+        if let Some(&behind) = read.difference(&named).next() {
+            let both = records(behind, &[batch(0, &["a"]), batch(1, &["b"])]);
+            s.give(&requested, 7, vec![both]);
+            let got: Vec<_> =
+                s.records().into_iter().map(|(_, offset, value)| (offset, value)).collect();
+            assert_eq!(got, [(1, "b".into())]);
+            break requested;
+        }
+        let given = named.iter().map(|at| records(*at, &[batch(0, &["a"])])).collect();
+        s.give(&requested, 7, given);
+        let got = s.records().into_iter();
+        read.extend(got.map(|(partition, ..)| i32::try_from(partition).expect("an index")));
+    };
+    assert_eq!(requested.body.session_id, 7);
+    let skipped = s.take_reported(|reported| match reported.event()? {
+        Event::Moved { why: MoveReason::Skipped, from, .. } => Some(from),
+        _ => None,
+    });
+    assert!(skipped.is_empty(), "{skipped:?}");
 }
 
 /// Partitions of a topic are adjacent in a request: those of the first topic that were named before
