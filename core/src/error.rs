@@ -221,6 +221,8 @@ pub enum PeerFault {
     OutOfRange,
     /// The broker reports that its log diverges where it does not (KIP-320).
     Divergence,
+    /// The broker responds to ApiVersions with this code.
+    NoVersions(ErrorCode),
     /// The peer does not have an API that is needed.
     NoApi(ApiKey),
     /// The peer has no common version with us of an API that is needed.
@@ -307,6 +309,8 @@ pub enum Protocol {
     Http,
     /// SSH.
     Ssh,
+    /// Text, as SMTP, Redis and others do: its first bytes.
+    Text([u8; 4]),
 }
 
 /// Which limit was reached.
@@ -468,6 +472,7 @@ impl fmt::Display for Error {
         match self {
             Self::Peer(
                 fault @ (PeerFault::NotKafka(_)
+                | PeerFault::NoVersions(_)
                 | PeerFault::NoApi(_)
                 | PeerFault::NoCommonVersion { .. }
                 | PeerFault::NoBrokers
@@ -542,6 +547,19 @@ impl fmt::Display for Obstacle {
     }
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "it seems to speak TLS",
+            Self::Http => "it seems to speak HTTP",
+            Self::Ssh => "it seems to speak SSH",
+            Self::Text(front) => {
+                return write!(f, "but text: it begins with \"{}\"", front.escape_ascii());
+            }
+        })
+    }
+}
+
 impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -588,11 +606,13 @@ impl fmt::Display for PeerFault {
                 "the position is refused as out of range, but is in the log by LIST_OFFSETS"
             }
             Self::Divergence => "the log is said to diverge where it does not",
-            Self::NotKafka(Protocol::Tls) => "not Kafka's protocol, it seems to speak TLS",
-            Self::NotKafka(Protocol::Http) => "not Kafka's protocol, it seems to speak HTTP",
-            Self::NotKafka(Protocol::Ssh) => "not Kafka's protocol, it seems to speak SSH",
+            Self::NotKafka(protocol) => return write!(f, "not Kafka's protocol, {protocol}"),
             Self::Correlation => "a response to another request",
             Self::OtherCluster => "the address leads to another cluster",
+            Self::NoVersions(code) => {
+                let name = code.name();
+                return write!(f, "the broker refuses API_VERSIONS with {name} ({})", code.0);
+            }
             Self::NoApi(api) => {
                 return write!(f, "the broker does not have {} (no common version)", api.name());
             }

@@ -101,6 +101,10 @@ fn check_host(host: &str) -> Result<(), String> {
     if host.is_empty() {
         return Err("the host is missing".into());
     }
+    // A resolver would take it for an IPv4 address.
+    if host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a number is no host; write host:port".into());
+    }
     // Names in other scripts are left to the resolver.
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     match host.chars().find(|c| !fits(*c)) {
@@ -157,6 +161,7 @@ mod tests {
             ("[::1]9092", "only :port"),
             ("[x]:1", "no IPv6 address"),
             ("user@a:1", "no '@'"),
+            ("a:9092;27801", "a number is no host"),
         ];
         for (list, why) in cases {
             let refused = normalize(list, "PLAINTEXT").expect_err(list);

@@ -404,10 +404,10 @@ fn advice(kind: ErrorKind) -> &'static str {
 
 fn fault_advice(fault: PeerFault) -> &'static str {
     match fault {
-        PeerFault::FrameLength(_) | PeerFault::NotKafka(Protocol::Tls) => {
+        PeerFault::NotKafka(Protocol::Tls) => {
             "set Config::tls (--tls) where the port has TLS, or use another port"
         }
-        PeerFault::NotKafka(_) => "use the port of a Kafka listener",
+        PeerFault::FrameLength(_) | PeerFault::NotKafka(_) => "use the port of a Kafka listener",
         PeerFault::NoApi(ApiKey::SASL_HANDSHAKE) => {
             "this listener has no SASL: use another port, or no login"
         }

@@ -258,7 +258,8 @@ impl Producer {
 
     /// Refuses records from now on, gives those sent before at most `bound` to be acknowledged or
     /// failed, ends the background thread, and returns what was lost. It begins with the call, not
-    /// with the first poll; blocking: `.close(bound).wait()`.
+    /// with the first poll; blocking: `.close(bound).wait()`. A later call may shorten the time: of
+    /// several bounds that which ends first holds.
     ///
     /// # Errors
     /// Of the [`Pending`]: `Closed` when it was called before.

@@ -21,6 +21,10 @@ fn errors_say_whom_to_blame() {
         (Error::Peer(PeerFault::NoTopic), "leaves out the topic"),
         (Error::Peer(PeerFault::FrameLength(-1)), "frame length -1 (is this a Kafka port?)"),
         (Error::Peer(PeerFault::NotKafka(Protocol::Tls)), "seems to speak TLS"),
+        (
+            Error::Peer(PeerFault::NotKafka(Protocol::Text(*b"2\"0\r"))),
+            r#"not Kafka's protocol, but text: it begins with "2\"0\r""#,
+        ),
         (Error::Peer(PeerFault::Correlation), "another request"),
         (Error::Peer(PeerFault::LeftOut(ApiKey::FETCH)), "FETCH leaves out what was requested"),
         (Error::Peer(PeerFault::NoValue(ApiKey::LIST_OFFSETS)), "-1 in place of what was"),

@@ -194,6 +194,9 @@ impl Commands<'_> {
             [0x15 | 0x16, 3, 0..=4, _] => return Err(PeerFault::NotKafka(Protocol::Tls)),
             b"HTTP" => return Err(PeerFault::NotKafka(Protocol::Http)),
             b"SSH-" => return Err(PeerFault::NotKafka(Protocol::Ssh)),
+            text if text.iter().all(|at| matches!(at, b' '..=b'~' | b'\r' | b'\n' | b'\t')) => {
+                return Err(PeerFault::NotKafka(Protocol::Text(*text)));
+            }
             _ => {}
         }
         let length = i32::from_be_bytes(*front);
@@ -217,11 +220,16 @@ impl Commands<'_> {
         let mut expected = self.cx.net.expect(slot, i32::from_be_bytes(*front))?;
         let response = &mut self.responses[slot];
         let length = response.left;
-        if expected.kind == Kind::Versions && expected.version > 0 {
+        if expected.kind == Kind::Versions {
             match (input.get(4..6), length) {
+                (_, ..6) | (Some([0, 0]), _) => {}
                 (Some([0, 35]), _) => expected.version = 0,
-                (None, 6..) => return Ok(Progress::Need),
-                _ => {}
+                (Some(&[high, low]), _) if REASONS => {
+                    let code = i16::from_be_bytes([high, low]);
+                    return Err(PeerFault::NoVersions(ErrorCode(code)));
+                }
+                (Some(_), _) => {}
+                (None, _) => return Ok(Progress::Need),
             }
         }
         response.expected = expected;

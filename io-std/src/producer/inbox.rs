@@ -58,6 +58,8 @@ struct State {
     /// `close` was called.
     closing: bool,
     close: Option<Close>,
+    /// A later call of `close` wants it to end by then.
+    sooner: Option<Instant>,
     /// Callers that want metrics, however full the queue is.
     requested: Vec<Setter<ProducerMetrics>>,
     /// The earliest deadline that the background thread does not know yet.
@@ -74,6 +76,8 @@ pub(super) struct To<'a> {
 /// What the application requests besides records.
 pub(super) struct Requested {
     pub(super) close: Option<Close>,
+    /// That end is to come by then.
+    pub(super) sooner: Option<Instant>,
     pub(super) metrics: Vec<Setter<ProducerMetrics>>,
     pub(super) until: Option<u64>,
 }
@@ -163,6 +167,7 @@ impl Inbox {
             room: Wakers::default(),
             closed: None,
             closing: false,
+            sooner: None,
             close: None,
             requested: Vec::new(),
             until: None,
@@ -345,6 +350,10 @@ impl Inbox {
     ) -> Result<(), Setter<Lost>> {
         let mut state = lock(&self.state);
         if core::mem::replace(&mut state.closing, true) {
+            state.sooner =
+                [state.sooner, Instant::now().checked_add(bound)].into_iter().flatten().min();
+            drop(state);
+            self.wake();
             return Ok(()); // dropping `done` reports "closed"
         }
         if state.closed.is_some() {
@@ -386,8 +395,8 @@ impl Inbox {
     /// since the last call.
     pub(super) fn take_requested(&self) -> Requested {
         let mut state = lock(&self.state);
-        let (close, until) = (state.close.take(), state.until.take());
-        Requested { close, until, metrics: core::mem::take(&mut state.requested) }
+        let (close, sooner, until) = (state.close.take(), state.sooner.take(), state.until.take());
+        Requested { close, sooner, until, metrics: core::mem::take(&mut state.requested) }
     }
 
     /// Bytes that wait: in the queue, and parked.
@@ -399,8 +408,10 @@ impl Inbox {
     /// Goes to sleep, unless there is something to take already.
     pub(super) fn sleep(&self, how: Sleep) -> bool {
         let mut state = lock(&self.state);
-        let requested =
-            state.close.is_some() || !state.requested.is_empty() || state.until.is_some();
+        let requested = state.close.is_some()
+            || state.sooner.is_some()
+            || !state.requested.is_empty()
+            || state.until.is_some();
         if requested || !state.items.is_empty() || state.open.is_some() {
             return false;
         }

@@ -44,8 +44,11 @@ pub(super) fn run(
             inbox.take(&mut run.work);
             run.took = !run.work.is_empty();
         }
-        let Requested { close, metrics, until } = inbox.take_requested();
+        let Requested { close, sooner, metrics, until } = inbox.take_requested();
         run.close = run.close.take().or(close);
+        if let (Some(close), Some(_)) = (&mut run.close, sooner) {
+            close.until = [close.until, sooner].into_iter().flatten().min();
+        }
         run.until = [run.until, until].into_iter().flatten().min();
         for done in metrics {
             done.set(Ok(run.metrics(&driver)));

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use kavka_tests::sim::{ApiKey, Fault, Server};
+use kavka_tests::sim::{ApiKey, Fault, Options, Server};
 use rustix::process::Signal;
 
 use crate::live::Live;
@@ -263,4 +263,27 @@ fn a_second_signal_ends_it_without_waiting() {
         assert!(Instant::now() < until, "it does not end");
     };
     assert_eq!(ended.code(), Some(130));
+}
+
+/// What it could not deliver, and why.
+#[test]
+fn an_interrupted_producer_says_why_records_are_lost() {
+    let options =
+        Options { brokers: 2, replication: 1, session_timeout: LONG * 10, ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 2).expect("a topic");
+    let dead = u32::from(server.leader("t", 0).expect("a leader").0 != 2);
+    server.kill(2).expect("its port is kept");
+    let address = server.address(2).expect("a broker").to_string();
+    let partition = dead.to_string();
+    for input_ends in [false, true] {
+        let mut live = Live::start(at(&server, &["produce", "t", "-p", &partition]));
+        writeln!(live.stdin.as_mut().expect("piped"), "a").expect("it reads");
+        let stdin = live.stdin.take().filter(|_| !input_ends);
+        live.error("refused");
+        live.signal(Signal::INT);
+        let ran = live.end().bad(1, &["interrupted", "of 1 record", &address]);
+        assert!(ran.took < Duration::from_secs(60), "the input ends: {input_ends}: {:?}", ran.took);
+        drop(stdin);
+    }
 }

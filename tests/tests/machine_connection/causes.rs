@@ -2,8 +2,8 @@
 //! record, or from a query. `--nocapture` prints the measured times.
 
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    MetadataResponse, ProduceRequest,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ListOffsetsRequest,
+    MetadataRequest, MetadataResponse, ProduceRequest,
 };
 use kavka_core::wire::{ApiKey as Api, ErrorCode};
 use kavka_core::{
@@ -119,6 +119,7 @@ fn known_causes_are_available_within_a_second() {
     let mut times = Times::default();
     unreachable(&mut times);
     not_kafka(&mut times);
+    refused_versions(&mut times);
     missing_apis(&mut times);
     refusals(&mut times);
     retried_refusals(&mut times);
@@ -156,7 +157,9 @@ fn unreachable(times: &mut Times) {
 }
 
 fn not_kafka(times: &mut Times) {
-    let cases: [(&str, &[u8], Protocol); 3] = [
+    let cases: [(&str, &[u8], Protocol); 5] = [
+        ("SMTP", b"220 mail.example ESMTP\r\n", Protocol::Text(*b"220 ")),
+        ("Redis", b"-ERR unknown command\r\n", Protocol::Text(*b"-ERR")),
         ("TLS", &[0x15, 3, 3, 0, 2, 2, 0x46], Protocol::Tls),
         ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n", Protocol::Http),
         ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", Protocol::Ssh),
@@ -169,6 +172,18 @@ fn not_kafka(times: &mut Times) {
         s.feed(requested.conn, bytes);
         let wanted = peer(-1, PeerFault::NotKafka(protocol));
         times.measure(name, &mut s, wanted, stands_in_the_way);
+    }
+}
+
+fn refused_versions(times: &mut Times) {
+    for code in [42, 31, -1] {
+        let mut s = script(one());
+        s.manual(ApiKey::ApiVersions);
+        s.topic("t");
+        let requested = s.expect::<ApiVersionsRequest>();
+        s.respond(&requested, ApiVersionsResponse::default().with_error_code(code));
+        let wanted = peer(-1, PeerFault::NoVersions(ErrorCode(code)));
+        times.measure(&format!("ApiVersions refused: {code}"), &mut s, wanted, stands_in_the_way);
     }
 }
 

@@ -3,6 +3,7 @@
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
 };
+use kavka_core::wire::ErrorCode;
 use kavka_core::{Config, Duration, Error, Instant, LimitKind, Limits, PeerFault, Protocol, Start};
 use kavka_tests::script::fetch::records;
 use kavka_tests::script::steps::{batch, disconnected, events, next, reading, ready, send, warm};
@@ -100,7 +101,9 @@ fn n2_a_broker_that_refuses_all_versions_is_given_up_and_tried_again_later() {
 /// A broker without a version of Metadata, or one that refuses with another code, is useless, too.
 #[test]
 fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
-    for (without, code) in [(Some(ApiKey::Metadata), 0), (None, 41)] {
+    let lacks = PeerFault::NoApi(kavka_core::wire::ApiKey::METADATA);
+    let refuses = PeerFault::NoVersions(ErrorCode(41));
+    for (without, code, fault) in [(Some(ApiKey::Metadata), 0, lacks), (None, 41, refuses)] {
         let mut s = Script::new(World::new(1).topic("t", 1));
         s.manual(ApiKey::ApiVersions);
         let t = s.topic("t");
@@ -108,7 +111,6 @@ fn n2_a_broker_that_cannot_report_of_topics_is_given_up() {
         let mut body = s.world.versions(Profile::V4_4).with_error_code(code);
         body.api_keys.retain(|range| without.is_none_or(|api| range.api_key != api as i16));
         s.respond(&requested, body);
-        let fault = PeerFault::NoApi(kavka_core::wire::ApiKey::METADATA);
         let no_version = (-1, Error::Peer(fault));
         assert_eq!(disconnected(&mut s), [no_version], "code {code}");
         s.automatic(ApiKey::ApiVersions);
@@ -203,13 +205,14 @@ fn n5_a_request_timeout_ends_the_connection_and_all_that_was_on_it_goes_again() 
 
 #[test]
 fn n6_what_is_not_the_response_that_is_due_ends_the_connection() {
-    let frames: [(&[u8], PeerFault); 6] = [
+    let frames: [(&[u8], PeerFault); 7] = [
         (&[0, 0, 0, 4, 0x7f, 0, 0, 0], PeerFault::Correlation),
         (&[0xff, 0xff, 0xff, 0xff], PeerFault::FrameLength(-1)),
         (&[0x7f, 0xff, 0xff, 0xff], PeerFault::FrameLength(i32::MAX)),
         (&[0x15, 3, 3, 0, 2, 2, 70], PeerFault::NotKafka(Protocol::Tls)),
         (b"HTTP/1.1 400 Bad Request", PeerFault::NotKafka(Protocol::Http)),
         (b"SSH-2.0-OpenSSH_9.6\r\n", PeerFault::NotKafka(Protocol::Ssh)),
+        (b"\r\n\t~", PeerFault::NotKafka(Protocol::Text(*b"\r\n\t~"))),
     ];
     for (bytes, fault) in frames {
         let mut s = Script::new(World::new(1).topic("t", 1));

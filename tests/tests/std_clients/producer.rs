@@ -289,6 +289,24 @@ fn closing_says_what_was_lost() {
     server.resume(1);
 }
 
+/// As after a signal: what was to be waited for long ends soon.
+#[test]
+fn closing_again_shortens_the_time() {
+    let server = server(1);
+    server.create_topic("t", 1).unwrap();
+    let producer = Producer::new(config(&server)).unwrap();
+    reported(producer.send("t", &Record::new(b"kept")).unwrap()).unwrap();
+    server.pause(1);
+    producer.send("t", &Record::new(b"a")).unwrap();
+    let closing = producer.close(LONG * 10);
+    for bound in [LONG * 20, Duration::from_millis(100)] {
+        assert_eq!(reported(producer.close(bound)).unwrap_err().kind(), ErrorKind::Closed);
+    }
+    assert_eq!(closing.wait().unwrap().records(), 1);
+    assert_eq!(reported(producer.close(LONG)).unwrap_err().kind(), ErrorKind::Closed);
+    server.resume(1);
+}
+
 /// Lingering is only worthwhile while something is in flight.
 #[test]
 fn a_send_that_is_awaited_does_not_linger() {

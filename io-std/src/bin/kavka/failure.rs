@@ -115,9 +115,9 @@ pub(super) fn describe(error: &Error) -> String {
     let text = error.to_string();
     let front = text.strip_suffix(error.advice()).unwrap_or(&text);
     let front = front.trim_end_matches([';', ' ']);
-    // Brokers agree on this one.
-    let unknown = error.code().is_some_and(|code| code.0 == UNKNOWN) && error.broker().is_none();
-    let place = match BOOTSTRAP.get().filter(|_| unknown) {
+    // Whichever of them responded: Metadata is the same at all.
+    let by_any = error.code().is_some() && error.broker().is_none();
+    let place = match BOOTSTRAP.get().filter(|_| by_any) {
         Some(addresses) => format!(", broker {addresses}"),
         None => String::new(),
     };

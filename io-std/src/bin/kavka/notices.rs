@@ -230,7 +230,7 @@ pub(super) fn describe(event: &Event) -> String {
         }
         Event::Moved { topic, partition, from, to, why } => {
             let why = match why {
-                MoveReason::OutOfRange => "the log has no offset like the first",
+                MoveReason::OutOfRange => &no_offset(*from),
                 MoveReason::Truncated => "the log was truncated",
                 MoveReason::Recreated => "the topic was recreated",
                 _ => "it is not known why",
@@ -240,6 +240,11 @@ pub(super) fn describe(event: &Event) -> String {
         // There is none that this command does not know.
         _ => "something else happened".to_owned(),
     }
+}
+
+/// Why a position moved.
+pub(super) fn no_offset(offset: i64) -> String {
+    format!("the log does not have offset {offset}")
 }
 
 fn count(partitions: u32) -> String {
@@ -294,7 +299,7 @@ mod tests {
             "t: grown from 1 to 2 partitions (a bootstrap broker, by ListOffsets)"
         );
         for (why, words) in [
-            (MoveReason::OutOfRange, "the log has no offset like the first"),
+            (MoveReason::OutOfRange, "the log does not have offset 9"),
             (MoveReason::Truncated, "the log was truncated"),
             (MoveReason::Recreated, "the topic was recreated"),
         ] {

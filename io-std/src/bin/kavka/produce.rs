@@ -150,6 +150,9 @@ pub(super) fn run(settings: &Settings, options: Options) -> Result<(), Failure> 
         }
     };
     let ended = shared.end(producer, delivery.saturating_add(REASONS));
+    if interrupt::came() {
+        lines::say("interrupted: the input was read to its end");
+    }
     match (fed, ended) {
         (Ok(()), ended) => ended.map(|sent| shared.delivered(sent)),
         (fed, Ok(_)) => fed,
@@ -204,7 +207,16 @@ impl Shared {
     /// Waits for acknowledgements. Returns how many records were delivered: all.
     fn end(&self, producer: Producer, bound: Duration) -> Result<u64, Failure> {
         let watched = lock(&self.sample).take().map(Sample::end).unwrap_or_default();
-        let mut lost = producer.close(bound).wait()?;
+        let mut closing = producer.close(bound);
+        let mut lost = loop {
+            closing = match closing.wait_timeout(TICK) {
+                Ok(lost) => break lost?,
+                Err(closing) => closing,
+            };
+            if interrupt::came() {
+                let _ = producer.close(INTERRUPTED.min(bound)); // that time is enough now
+            }
+        };
         watched.add_to(&mut lost);
         let sent = self.sent.load(Ordering::Relaxed);
         if lost.is_empty() {

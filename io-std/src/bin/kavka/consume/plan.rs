@@ -11,6 +11,7 @@ use super::Options;
 use super::offset::Offset;
 use super::search::{Part, Search};
 use crate::common::Settings;
+use crate::notices::no_offset;
 use crate::places::{Found, Places, readable, say_all};
 use crate::{Failure, failure, lines};
 
@@ -200,9 +201,9 @@ impl Plan {
                 Some(start) => {
                     if start != wanted {
                         lines::notice(&format!(
-                            "{}, partition {partition}: position {wanted} -> {start}: the log has \
-                             no offset like the first",
-                            topic.name
+                            "{}, partition {partition}: position {wanted} -> {start}: {}",
+                            topic.name,
+                            no_offset(wanted)
                         ));
                     }
                     self.begin(&topic.name, partition, (start, end));
