@@ -68,6 +68,11 @@ impl<'d> Cluster<'d> {
     /// names next.
     pub(crate) fn on_silent(&mut self, peer: Peer) {
         if let Peer::Seed(n) = peer {
+            let of_seed = self.trouble.is_some_and(|trouble| trouble.broker() == Some(-1));
+            let of_other = REASONS && of_seed && n != self.seeds.failed;
+            if guard!("another address's reason is not this one's", of_other) {
+                self.trouble = None; // then the connections say what does not respond
+            }
             self.seeds.failed = guard!("a silence is that of its address", n => self.seeds.failed);
         }
     }

@@ -142,3 +142,26 @@ fn a_broker_without_producer_ids_ends_producing_at_once() {
     assert!(ran.took < usual + Duration::from_secs(3), "{:?}, usually {usual:?}", ran.took);
     feed(at(&server, &["produce", "t", "-X", "enable.idempotence=false"]), b"a\n").good();
 }
+
+/// One of two addresses accepts connections and is silent, at the other nothing listens.
+#[test]
+fn each_address_has_its_own_reason() {
+    let (_listener, silent) = crate::signals::silent();
+    let closed = {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        taken.local_addr().expect("an address").to_string()
+    };
+    for list in [format!("{silent},{closed}"), format!("{closed},{silent}")] {
+        for args in [&["topics", "list"][..], &["consume", "t"], &["produce", "t"]] {
+            let ran = feed(kavka(&[&["-b", &list, "--timeout", "4"], args].concat()), b"a\n");
+            let ran = ran.bad(1, &[&silent, &closed, "no response", "refused"]);
+            let last = ran.err.lines().last().unwrap_or_default().to_owned();
+            let (front, behind) = last.split_once(": also ").unwrap_or((&last, ""));
+            for (part, what) in [(front, "the reason"), (behind, "the others")] {
+                let wrong = part.contains(&silent) && part.contains("refused")
+                    || part.contains(&closed) && part.contains("no response");
+                assert!(!wrong, "{args:?}, {what}: {last}");
+            }
+        }
+    }
+}

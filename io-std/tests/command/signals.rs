@@ -25,7 +25,7 @@ fn consuming_ends_well_with_a_signal() {
 }
 
 /// A listener that accepts connections and never responds.
-fn silent() -> (TcpListener, String) {
+pub(crate) fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     (listener, address)
