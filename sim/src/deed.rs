@@ -50,6 +50,15 @@ pub enum What {
         /// Offset of the first record that remains.
         to: i64,
     },
+    /// A group committed an offset.
+    Committed {
+        /// The group.
+        group: StrBytes,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: i64,
+    },
     /// Unclean election: from an offset on, the log is lost or replaced.
     Cut {
         /// The partition.
@@ -74,6 +83,9 @@ impl fmt::Display for Deed {
             }
             What::Forgotten { partition } => write!(f, "{topic} {partition}: producers forgotten"),
             What::Trimmed { partition, to } => write!(f, "{topic} {partition}: begins at {to}"),
+            What::Committed { group, partition, offset } => {
+                write!(f, "{topic} {partition}: {group} commits {offset}")
+            }
             What::Cut { partition, to } => write!(f, "{topic} {partition}: cut at {to}"),
         }
     }

@@ -7,6 +7,7 @@ mod admin;
 mod control;
 mod election;
 mod fetch;
+mod group;
 mod hide;
 mod metadata;
 mod offsets;
@@ -31,6 +32,7 @@ use super::image::{Endpoint, Image, PartitionImage, TopicImage, TopicRef};
 use super::profile::Profile;
 use super::sasl::{Login, Sasl, Verdict};
 use fetch::Parked;
+pub use group::Groups;
 use hide::Hidden;
 use produce::Unacked;
 use replica::Partition;
@@ -81,6 +83,8 @@ pub struct Options {
     pub rack_aware: bool,
     /// What the listeners want of a login; `None`: they are open to everyone.
     pub sasl: Option<Sasl>,
+    /// Consumer groups of KIP-848, from 3.9 on; `None`: no broker offers what they need.
+    pub groups: Option<Groups>,
 }
 
 /// Leader and leader epoch, if a broker knows another leader.
@@ -108,6 +112,7 @@ impl Default for Options {
             racks: 0,
             rack_aware: false,
             sasl: None,
+            groups: None,
         }
     }
 }
@@ -199,6 +204,7 @@ enum Event {
     Output(Output),
     Fence { broker: i32, incarnation: u64 },
     Expire(u64),
+    Member { group: StrBytes, id: StrBytes },
 }
 
 /// A partition whose log or leader changed; fetches that wait for it are checked again.
@@ -290,6 +296,7 @@ pub struct Cluster {
     /// Where each connection is in its login, by broker and connection.
     logins: HashMap<(i32, u64), Login>,
     trespasses: u64,
+    groups: BTreeMap<StrBytes, group::Group>,
     /// What was done since the last [`Cluster::take_deeds`]; `None` while not watched.
     deeds: Option<Vec<Deed>>,
 }
@@ -347,6 +354,7 @@ impl Cluster {
             impostors: BTreeSet::new(),
             logins: HashMap::new(),
             trespasses: 0,
+            groups: BTreeMap::new(),
             deeds: None,
         }
     }
@@ -448,6 +456,7 @@ impl Cluster {
                 }
             }
             Event::Expire(id) => self.expire(id),
+            Event::Member { group, id } => self.check_member(&group, &id),
         }
     }
 
@@ -493,6 +502,10 @@ impl Cluster {
             RequestKind::CreateTopics(request) => self.create_topics(&ctx, &request),
             RequestKind::CreatePartitions(request) => self.create_partitions(&ctx, &request),
             RequestKind::DeleteTopics(request) => self.delete_topics(&ctx, &request),
+            RequestKind::FindCoordinator(request) => self.find_coordinator(&ctx, &request),
+            RequestKind::ConsumerGroupHeartbeat(request) => self.group_heartbeat(&ctx, &request),
+            RequestKind::OffsetCommit(request) => self.offset_commit(&ctx, &request),
+            RequestKind::OffsetFetch(request) => self.offset_fetch(&ctx, &request),
             _ => Reply::Close,
         };
         self.afterwards(&ctx, reply)
@@ -514,14 +527,21 @@ impl Cluster {
 
     fn offers(&self, ctx: &Ctx) -> bool {
         let node = self.nodes.get(&ctx.broker);
-        let login = |node: &Node| {
-            let ranges = node.profile.login_ranges();
-            let range = ranges.into_iter().find(|(api, ..)| *api == ctx.api);
-            range.filter(|_| self.options.sasl.is_some()).map(|(_, min, max)| (min, max))
+        let more = |node: &Node| {
+            let found =
+                self.more_ranges(node.profile).into_iter().find(|(api, ..)| *api == ctx.api);
+            found.map(|(_, min, max)| (min, max))
         };
-        let range = node.and_then(|node| node.profile.range(ctx.api).or_else(|| login(node)));
+        let range = node.and_then(|node| node.profile.range(ctx.api).or_else(|| more(node)));
         let range = range.filter(|_| !self.withheld.contains(&ctx.api));
         range.is_some_and(|(min, max)| (min..=max).contains(&ctx.version))
+    }
+
+    /// APIs that a broker offers because of the options.
+    fn more_ranges(&self, profile: Profile) -> Vec<(ApiKey, i16, i16)> {
+        let logins = self.options.sasl.is_some().then(|| profile.login_ranges());
+        let groups = self.options.groups.is_some().then(|| profile.group_ranges());
+        logins.into_iter().flatten().chain(groups.into_iter().flatten().copied()).collect()
     }
 
     /// Returns a broker's image; the newest one for an unknown broker.

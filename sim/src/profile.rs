@@ -68,6 +68,31 @@ impl Profile {
         [(ApiKey::SaslHandshake, 0, 1), (ApiKey::SaslAuthenticate, 0, last)]
     }
 
+    /// Returns the ranges of what members of groups need, which real brokers always list and
+    /// simulated ones where they have groups. As the real release, with two limits where the codec
+    /// of this simulation ends: OffsetCommit 9 and OffsetFetch 9. KIP-848 from 3.9 on.
+    #[must_use]
+    pub fn group_ranges(self) -> &'static [(ApiKey, i16, i16)] {
+        match self {
+            Self::V1_1 => &[(OffsetCommit, 0, 3), (OffsetFetch, 0, 3), (FindCoordinator, 0, 1)],
+            Self::V2_4 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 6), (FindCoordinator, 0, 3)],
+            Self::V2_8 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 7), (FindCoordinator, 0, 3)],
+            Self::V3_2 => &[(OffsetCommit, 0, 8), (OffsetFetch, 0, 8), (FindCoordinator, 0, 4)],
+            Self::V3_9 => &[
+                (OffsetCommit, 0, 9),
+                (OffsetFetch, 0, 9),
+                (FindCoordinator, 0, 6),
+                (ConsumerGroupHeartbeat, 0, 0),
+            ],
+            Self::V4_4 => &[
+                (OffsetCommit, 2, 9),
+                (OffsetFetch, 1, 9),
+                (FindCoordinator, 0, 6),
+                (ConsumerGroupHeartbeat, 0, 1),
+            ],
+        }
+    }
+
     /// Returns the listed range of one API.
     #[must_use]
     pub fn range(self, api: ApiKey) -> Option<(i16, i16)> {
@@ -98,8 +123,9 @@ impl FromStr for Profile {
 }
 
 use ApiKey::{
-    ApiVersions, CreatePartitions, CreateTopics, DeleteTopics, DescribeTopicPartitions, Fetch,
-    InitProducerId, ListOffsets, Metadata, OffsetForLeaderEpoch, Produce,
+    ApiVersions, ConsumerGroupHeartbeat, CreatePartitions, CreateTopics, DeleteTopics,
+    DescribeTopicPartitions, Fetch, FindCoordinator, InitProducerId, ListOffsets, Metadata,
+    OffsetCommit, OffsetFetch, OffsetForLeaderEpoch, Produce,
 };
 
 const V1_1: [(ApiKey, i16, i16); 9] = [

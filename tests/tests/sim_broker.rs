@@ -5,6 +5,8 @@
 mod client;
 #[path = "sim_broker/data.rs"]
 mod data;
+#[path = "sim_broker/groups.rs"]
+mod groups;
 #[path = "sim_broker/racks.rs"]
 mod racks;
 

@@ -35,9 +35,9 @@ impl Cluster {
         let mut body = ApiVersionsResponse::default().with_throttle_time_ms(ctx.throttle());
         let offered = profile.ranges().iter().filter(|(api, ..)| !self.withheld.contains(api));
         body.api_keys = offered.map(|r| api_version(*r)).collect();
-        if self.options.sasl.is_some() {
-            body.api_keys.extend(profile.login_ranges().map(api_version));
-        }
+        let more = self.more_ranges(profile);
+        let more = more.into_iter().filter(|(api, ..)| !self.withheld.contains(api));
+        body.api_keys.extend(more.map(api_version));
         body.error_code = ctx.injected().unwrap_or(code::NONE);
         if ctx.version >= 3 {
             body.finalized_features = features(profile);

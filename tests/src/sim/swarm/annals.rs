@@ -131,7 +131,10 @@ impl Annals {
             What::Grown { count } => line(Op::Grow).count(*count),
             What::Trimmed { partition, to } => line(Op::Trim).partition(*partition).offset(*to),
             What::Cut { partition, to } => line(Op::Truncate).partition(*partition).offset(*to),
-            What::Deleted | What::Appended { .. } | What::Forgotten { .. } => return,
+            What::Deleted
+            | What::Appended { .. }
+            | What::Forgotten { .. }
+            | What::Committed { .. } => return,
         };
         self.readers.line(&line);
     }

@@ -134,7 +134,7 @@ impl Oracle {
                 let partition = Some(*partition);
                 self.excuses.push(Excuse { topic, partition, from: None, at });
             }
-            What::Grown { .. } | What::Trimmed { .. } => {}
+            What::Grown { .. } | What::Trimmed { .. } | What::Committed { .. } => {}
         }
     }
 

@@ -1,0 +1,139 @@
+//! Group coordinators: consumer groups of KIP-848 and their offsets
+//! (`GroupMetadataManager`, `CurrentAssignmentBuilder`, `OffsetMetadataManager`).
+
+mod assign;
+mod coordinator;
+mod heartbeat;
+mod member;
+mod offsets;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::{Cluster, Event};
+use crate::deed::What;
+use member::Member;
+use offsets::Committed;
+
+/// A partition of a topic, by the topic's id.
+type Place = (Uuid, i32);
+
+/// How coordinators behave.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    /// A member that is silent for this long is removed (`consumer.session.timeout.ms`).
+    pub session: Duration,
+    /// Time between two heartbeats that members are given (`consumer.heartbeat.interval.ms`).
+    pub interval: Duration,
+    /// How long a broker loads a group that it becomes the coordinator of.
+    pub loading: Duration,
+    /// Commits of a group without members are forgotten after this (`offsets.retention.minutes`).
+    pub retention: Duration,
+}
+
+impl Default for Groups {
+    /// As Apache Kafka: 45 s, 5 s, and a week; 50 ms for loading.
+    fn default() -> Self {
+        Self {
+            session: Duration::from_secs(45),
+            interval: Duration::from_secs(5),
+            loading: Duration::from_millis(50),
+            retention: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+/// A group.
+#[derive(Default)]
+pub(super) struct Group {
+    epoch: i32,
+    members: BTreeMap<StrBytes, Member>,
+    /// What each member is to have once all have given up what they are to give up.
+    target: BTreeMap<StrBytes, BTreeSet<Place>>,
+    target_epoch: i32,
+    /// Who has a partition, or has not acknowledged its revocation.
+    owners: BTreeMap<Place, StrBytes>,
+    /// Partitions of the subscribed topics when the epoch was raised last.
+    counts: BTreeMap<StrBytes, (Uuid, usize)>,
+    offsets: BTreeMap<Place, Committed>,
+    /// Since when it has no members.
+    empty_since: Duration,
+    /// The broker that serves it, and from when on.
+    server: Option<(i32, Duration)>,
+    /// How often it was moved on purpose.
+    moved: u32,
+}
+
+/// What a test sees of groups, and does to them.
+impl Cluster {
+    /// Returns the members of a group, each with its epoch.
+    #[must_use]
+    pub fn group_members(&self, group: &str) -> Vec<(String, i32)> {
+        let members =
+            self.groups.get(group.as_bytes()).into_iter().flat_map(|group| &group.members);
+        members.map(|(id, member)| (id.to_string(), member.epoch)).collect()
+    }
+
+    /// Returns which member of a group may read each partition, by topic and index, also while its
+    /// revocation is not acknowledged.
+    #[must_use]
+    pub fn group_owners(&self, group: &str) -> BTreeMap<(String, i32), String> {
+        let owners = self.groups.get(group.as_bytes()).into_iter().flat_map(|group| &group.owners);
+        let named = owners.filter_map(|((id, index), member)| {
+            let topic = self.topics.get(id)?;
+            Some(((topic.name.to_string(), *index), member.to_string()))
+        });
+        named.collect()
+    }
+
+    /// Returns what a group has committed: offset and metadata.
+    #[must_use]
+    pub fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<(i64, String)> {
+        let id = self.names.get(topic.as_bytes())?;
+        let found = self.groups.get(group.as_bytes())?.offsets.get(&(*id, partition))?;
+        Some((found.offset, found.metadata.to_string()))
+    }
+
+    /// Returns the broker that coordinates a group.
+    #[must_use]
+    pub fn coordinator(&self, group: &str) -> Option<i32> {
+        let moved = self.groups.get(group.as_bytes()).map_or(0, |group| group.moved);
+        self.coordinator_of(group, moved)
+    }
+
+    /// Has another broker coordinate a group, if there is one.
+    pub fn move_coordinator(&mut self, group: &str) {
+        let key = StrBytes::from_string(group.to_owned());
+        self.groups.entry(key).or_default().moved += 1;
+    }
+
+    /// Removes a member, as after its session; it learns of that with its next heartbeat.
+    pub fn expel(&mut self, group: &str, member: &str) {
+        if let Some(group) = self.groups.get_mut(group.as_bytes()) {
+            group.remove(&StrBytes::from_string(member.to_owned()), self.now);
+        }
+    }
+
+    /// The session of a member, or the time for its revocation, may be over.
+    pub(super) fn check_member(&mut self, group: &StrBytes, id: &StrBytes) {
+        let Some(known) = self.groups.get_mut(group) else { return };
+        let Some(member) = known.members.get_mut(id) else { return };
+        let until = member.ends();
+        if until <= self.now {
+            known.remove(id, self.now);
+            return;
+        }
+        member.watched = until;
+        self.schedule(until, Event::Member { group: group.clone(), id: id.clone() });
+    }
+
+    /// Notes what a group committed.
+    fn note_commit(&mut self, group: &StrBytes, place: Place, offset: i64) {
+        let Some(name) = self.topics.get(&place.0).map(|topic| topic.name.clone()) else { return };
+        let partition = u32::try_from(place.1).unwrap_or(0);
+        self.note(&name, What::Committed { group: group.clone(), partition, offset });
+    }
+}
