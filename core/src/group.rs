@@ -285,6 +285,7 @@ impl<'d> Group<'d> {
             self.fail(cx, consumer, error);
         }
         let grows = self.watch_growth(cx);
+        consumer.expect(self.growth.waits() || self.coming > 0);
         let saves = self.keep_time(cx, consumer);
         let next = grows.min(saves).min(self.look_at);
         let leave = if self.phase == Phase::Leaving { self.leave_until } else { Tick::NEVER };
@@ -300,9 +301,9 @@ impl<'d> Group<'d> {
 
     /// Sends what is due to the coordinator.
     fn send(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
-        let beat = self.send_heartbeat(cx, conn);
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
+        let beat = self.send_heartbeat(cx, conn);
         beat.min(query).min(commit)
     }
 
