@@ -7,6 +7,8 @@ use crate::wire::{
     describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
     offset_for_leader_epoch, produce,
 };
+#[cfg(feature = "group")]
+use crate::wire::{consumer_group_heartbeat, find_coordinator, offset_commit, offset_fetch};
 #[cfg(feature = "sasl")]
 use crate::wire::{sasl_authenticate, sasl_handshake};
 
@@ -18,6 +20,8 @@ pub(crate) enum Owner {
     Cluster,
     Producer,
     Consumer,
+    #[cfg(feature = "group")]
+    Group,
     Admin,
 }
 
@@ -99,6 +103,15 @@ rows! {
     Fetch: FETCH, fetch, Consumer, 8, 0, true;
     #[cfg(all(feature = "consumer", feature = "epochs"))]
     Epochs: OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, Consumer, NEVER, 0, false;
+    // Tag of these: serial of the membership, and what the request is about.
+    #[cfg(feature = "group")]
+    Coordinator: FIND_COORDINATOR, find_coordinator, Group, 2, 0, false;
+    #[cfg(feature = "group")]
+    Heartbeat: CONSUMER_GROUP_HEARTBEAT, consumer_group_heartbeat, Group, 0, 0, false;
+    #[cfg(feature = "group")]
+    Commit: OFFSET_COMMIT, offset_commit, Group, 4, 0, false;
+    #[cfg(feature = "group")]
+    Committed: OFFSET_FETCH, offset_fetch, Group, 4, 0, false;
     #[cfg(feature = "producer")]
     InitProducerId: INIT_PRODUCER_ID, init_producer_id, Producer, 1, 0, false;
     /// Tag: how many batches were sent with it.

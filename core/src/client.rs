@@ -4,6 +4,8 @@
 mod consume;
 mod digest;
 mod drive;
+#[cfg(feature = "group")]
+mod group;
 mod handshake;
 #[cfg(feature = "sasl")]
 mod login;
@@ -13,6 +15,8 @@ mod owners;
 mod produce;
 #[cfg(feature = "std")]
 mod stats;
+#[cfg(any(feature = "producer", feature = "group"))]
+mod wall;
 
 use core::ops::{Deref, DerefMut};
 
@@ -23,6 +27,8 @@ use crate::connection::{ConnState, Net, Transmit};
 use crate::consumer::{Consumer, Taken};
 use crate::error::{CloseReason, ConfigError, Error, LimitKind, Misuse};
 use crate::event::{Action, Event, Freshness};
+#[cfg(feature = "group")]
+use crate::group::Group;
 use crate::has::{REASONS, UNWATCH};
 use crate::id::{ConnId, TopicId};
 use crate::memory::{Blocks, Mem, Rng};
@@ -223,6 +229,8 @@ impl<'d> Client<'d> {
                 producer: Producer::new(s.producer, &setup),
                 consumer: Consumer::new(s.consumer, &setup),
                 admin: Admin::new(s.requests, &setup),
+                #[cfg(feature = "group")]
+                group: Group::new(s.group),
             },
             responses: s.responses,
             taken: None,
@@ -602,6 +610,8 @@ impl<'d> Client<'d> {
         if let Some((slot, taken)) = self.commands.taken.take() {
             self.commands.consume_taken(usize::from(slot), &taken);
         }
+        #[cfg(feature = "group")]
+        self.commands.end_revocation();
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) use identity::Identity;
 use metadata::MetadataMemo;
 pub(crate) use obstacle::Complaint;
 pub(crate) use owner::Memo;
+#[cfg(feature = "group")]
+pub(crate) use table::GROUP;
 pub(crate) use table::{CONSUMER, HELD, PRODUCER, Partition, Table, TableMem};
 pub(crate) use topic::Topic;
 use topic::pending;

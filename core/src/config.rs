@@ -60,6 +60,17 @@ pub enum OutOfRange {
     Stop,
 }
 
+/// Which protocol the member of a group speaks.
+#[cfg(feature = "group")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// That of KIP-848: the coordinator assigns (Kafka 4.0; 3.7 where it is switched on).
+    #[default]
+    Consumer,
+}
+
 /// When the client probes for growth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -169,6 +180,40 @@ pub struct Config<'d> {
     pub accept_other_cluster: bool,
     /// Whether brokers may create a topic that is produced to.
     pub auto_create: bool,
+    /// The consumer group (`group.id`); empty for none. See
+    /// [`Commands::subscribe`](crate::Commands::subscribe).
+    #[cfg(feature = "group")]
+    pub group: &'d str,
+    /// Makes the member a static one (`group.instance.id`, KIP-345): its partitions are kept for it
+    /// for a session when it leaves. Empty for none.
+    #[cfg(feature = "group")]
+    pub group_instance: &'d str,
+    /// See [`GroupProtocol`].
+    #[cfg(feature = "group")]
+    pub group_protocol: GroupProtocol,
+    /// The assignor of the coordinator (`group.remote.assignor`): `uniform` or `range`; empty for
+    /// that of the broker's configuration.
+    #[cfg(feature = "group")]
+    pub group_assignor: &'d str,
+    /// How long the coordinator waits for partitions to be revoked (`max.poll.interval.ms`; 300 s).
+    #[cfg(feature = "group")]
+    pub rebalance_timeout: Duration,
+    /// How often the group commits what was read (`auto.commit.interval.ms`), also when partitions
+    /// are revoked and when the member leaves; `None`: the application commits.
+    #[cfg(feature = "group")]
+    pub auto_commit: Option<Duration>,
+    /// Whether the application reports what it has read by
+    /// [`Commands::mark_taken`](crate::Commands::mark_taken). `false`: the batches of events that
+    /// were polled past are.
+    #[cfg(feature = "group")]
+    pub marks_taken: bool,
+    /// Whether a partition without a commit always begins at the start that was chosen, as with
+    /// other clients: under `latest` what was written before somebody read it is then skipped.
+    /// `false`: what was written since the group first read the topic is read. For that each commit
+    /// has a marker in front of its text, `kv1;n=…;b=…;t=…;`, and starts are committed before
+    /// records are given.
+    #[cfg(feature = "group")]
+    pub group_skips: bool,
     /// What the application can unpack: batches of these codecs are handed out as they are (see
     /// [`Batch::unpack`](crate::Batch::unpack)), others park their partition.
     #[cfg(feature = "codecs")]
@@ -244,6 +289,21 @@ pub(crate) struct Settings<'d> {
     pub(crate) accept_other_cluster: bool,
     pub(crate) auto_create: bool,
     pub(crate) report_positions: bool,
+    #[cfg(feature = "group")]
+    pub(crate) group: Text<'d>,
+    #[cfg(feature = "group")]
+    pub(crate) instance: Text<'d>,
+    #[cfg(feature = "group")]
+    pub(crate) assignor: Text<'d>,
+    #[cfg(feature = "group")]
+    pub(crate) rebalance_timeout: Span,
+    /// Zero for never.
+    #[cfg(feature = "group")]
+    pub(crate) auto_commit: Span,
+    #[cfg(feature = "group")]
+    pub(crate) marks_taken: bool,
+    #[cfg(feature = "group")]
+    pub(crate) exact_start: bool,
     #[cfg(feature = "codecs")]
     pub(crate) codecs: crate::codec::Codecs,
     #[cfg(feature = "pack")]
@@ -286,6 +346,20 @@ impl<'d> Settings<'d> {
             accept_other_cluster: config.accept_other_cluster,
             auto_create: config.auto_create,
             report_positions: config.report_positions,
+            #[cfg(feature = "group")]
+            group: Text::Lent(config.group),
+            #[cfg(feature = "group")]
+            instance: Text::Lent(config.group_instance),
+            #[cfg(feature = "group")]
+            assignor: Text::Lent(config.group_assignor),
+            #[cfg(feature = "group")]
+            rebalance_timeout: Span::of(config.rebalance_timeout),
+            #[cfg(feature = "group")]
+            auto_commit: config.auto_commit.map_or(Span::ZERO, Span::of),
+            #[cfg(feature = "group")]
+            marks_taken: config.marks_taken,
+            #[cfg(feature = "group")]
+            exact_start: !config.group_skips,
             #[cfg(feature = "codecs")]
             codecs: config.codecs,
             #[cfg(feature = "pack")]
@@ -298,7 +372,20 @@ impl<'d> Settings<'d> {
     pub(crate) fn into_owned<'a>(self) -> Settings<'a> {
         let Self { bootstrap, client_id, rack, .. } = self;
         let (bootstrap, client_id) = (bootstrap.into_owned(), client_id.into_owned());
-        Settings { bootstrap, client_id, rack: rack.into_owned(), ..self }
+        #[cfg(feature = "group")]
+        let (group, instance) = (self.group.into_owned(), self.instance.into_owned());
+        Settings {
+            bootstrap,
+            client_id,
+            rack: rack.into_owned(),
+            #[cfg(feature = "group")]
+            group,
+            #[cfg(feature = "group")]
+            instance,
+            #[cfg(feature = "group")]
+            assignor: self.assignor.into_owned(),
+            ..self
+        }
     }
 
     /// Whether the configuration can work.
@@ -309,6 +396,8 @@ impl<'d> Settings<'d> {
         if self.client_id.len().max(self.rack.len()) > 64 {
             return Err(ConfigError::TooLong);
         }
+        #[cfg(feature = "group")]
+        self.check_group()?;
         let positive = [
             self.delivery_timeout,
             self.request_timeout,
@@ -337,6 +426,21 @@ impl<'d> Settings<'d> {
             }
         }
         Ok(())
+    }
+
+    #[cfg(feature = "group")]
+    fn check_group(&self) -> Result<(), ConfigError> {
+        if self.group.len().max(self.instance.len()).max(self.assignor.len()) > 255 {
+            return Err(ConfigError::TooLong);
+        }
+        let none = self.rebalance_timeout == Span::ZERO;
+        if none { Err(ConfigError::Duration) } else { Ok(()) }
+    }
+
+    /// Whether the group commits without being asked.
+    #[cfg(feature = "group")]
+    pub(crate) fn commits_by_itself(&self) -> bool {
+        self.auto_commit != Span::ZERO
     }
 
     /// Returns the `n`-th bootstrap address, modulo their number.
@@ -387,6 +491,22 @@ impl<'d> Config<'d> {
             report_positions: false,
             accept_other_cluster: false,
             auto_create: false,
+            #[cfg(feature = "group")]
+            group: "",
+            #[cfg(feature = "group")]
+            group_instance: "",
+            #[cfg(feature = "group")]
+            group_protocol: GroupProtocol::Consumer,
+            #[cfg(feature = "group")]
+            group_assignor: "",
+            #[cfg(feature = "group")]
+            rebalance_timeout: Duration::from_secs(300),
+            #[cfg(feature = "group")]
+            auto_commit: None,
+            #[cfg(feature = "group")]
+            marks_taken: false,
+            #[cfg(feature = "group")]
+            group_skips: false,
             #[cfg(feature = "codecs")]
             codecs: crate::codec::Codecs::COMPACT,
             #[cfg(feature = "pack")]
@@ -430,6 +550,22 @@ impl<'d> Config<'d> {
     #[must_use]
     pub const fn linger_when_idle(mut self, yes: bool) -> Self {
         self.linger_when_idle = yes;
+        self
+    }
+
+    /// Sets the consumer group; see [`Config::group`].
+    #[cfg(feature = "group")]
+    #[must_use]
+    pub const fn group(mut self, group: &'d str) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// Sets how often the group commits by itself; see [`Config::auto_commit`].
+    #[cfg(feature = "group")]
+    #[must_use]
+    pub const fn auto_commit(mut self, every: Option<Duration>) -> Self {
+        self.auto_commit = every;
         self
     }
 

@@ -61,6 +61,9 @@ pub(crate) enum Role {
     Probe,
     /// For the first batches of new partitions, which take long, where there are spare connections.
     First,
+    /// For the coordinator of a group, where there are spare connections.
+    #[cfg(feature = "group")]
+    Group,
 }
 
 /// What other code needs of a role. A new role (a coordinator of groups or transactions) is defined
@@ -71,6 +74,8 @@ impl Role {
         match self {
             Self::Main | Self::Probe | Self::First => true,
             Self::Fetch => false,
+            #[cfg(feature = "group")]
+            Self::Group => false,
         }
     }
 
@@ -79,6 +84,8 @@ impl Role {
         match self {
             Self::Main => 0,
             Self::Fetch | Self::Probe | Self::First => 1,
+            #[cfg(feature = "group")]
+            Self::Group => 1,
         }
     }
 }
@@ -536,6 +543,11 @@ impl<'d> Net<'d> {
     }
 
     pub(crate) fn role(&self, wanted: Role) -> Role {
+        #[cfg(feature = "group")]
+        if wanted == Role::Group && !self.is_roomy() {
+            // A main connection has no Fetch in front of others for longer than 100 ms.
+            return Role::Main;
+        }
         if self.splits_roles() { wanted } else { Role::Main }
     }
 

@@ -4,6 +4,8 @@
 mod bookmark;
 mod epochs;
 mod fetch;
+#[cfg(feature = "group")]
+mod group;
 mod obstacle;
 mod offsets;
 #[cfg(feature = "old-records")]
@@ -329,6 +331,15 @@ pub(crate) struct Consumer<'d> {
     /// Some partition has something to report.
     news: bool,
     dirty: bool,
+    /// The start of some partition was resolved since the group last looked.
+    #[cfg(feature = "group")]
+    resolved: bool,
+    /// Partitions were assigned by a group.
+    #[cfg(feature = "group")]
+    aside: bool,
+    /// Its next assignment is expected soon.
+    #[cfg(feature = "group")]
+    expects: bool,
     /// The application took no records for so long that they were dropped: none are fetched over a
     /// connection that others need, until it takes some again.
     sated: bool,
@@ -354,6 +365,12 @@ impl<'d> Consumer<'d> {
             blocked: 0,
             news: false,
             dirty: false,
+            #[cfg(feature = "group")]
+            resolved: false,
+            #[cfg(feature = "group")]
+            aside: false,
+            #[cfg(feature = "group")]
+            expects: false,
             sated: false,
         }
     }
@@ -429,6 +446,20 @@ impl<'d> Consumer<'d> {
             && read.state == Activity::Resolve
         {
             read.begin_first();
+            self.note_resolved();
+        }
+    }
+
+    #[cfg(not(feature = "group"))]
+    fn beside_fetches(&self, _: &Cx<'d>, conn: usize, _: i32) -> usize {
+        conn
+    }
+
+    /// Notes that the start of a partition is known.
+    fn note_resolved(&mut self) {
+        #[cfg(feature = "group")]
+        {
+            self.resolved = true;
         }
     }
 
@@ -696,6 +727,7 @@ impl<'d> Consumer<'d> {
             let moved = read.moved.filter(|_| from > 0 && !read.assigned_news);
             read.begin_first();
             (read.moved, read.moved_from) = (moved, from);
+            self.note_resolved();
             self.report(part);
             self.relink(&cx.cluster, part);
         }

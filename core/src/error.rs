@@ -1,10 +1,16 @@
 //! Errors name the cause: the peer, an error code of a broker, a limit of ours, the configuration,
 //! the network, or the caller.
 
+#[cfg(feature = "group")]
+mod group;
+
 use core::fmt;
 
 use crate::api;
 use crate::wire::{ApiKey, ErrorCode};
+
+#[cfg(feature = "group")]
+pub use group::GroupError;
 
 /// What went wrong, and what caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -447,6 +453,12 @@ pub enum Misuse {
     /// An encoder failed in the middle of a batch.
     #[cfg(feature = "pack")]
     Encoder,
+    /// No group id is configured.
+    #[cfg(feature = "group")]
+    NoGroup,
+    /// The member is leaving its group.
+    #[cfg(feature = "group")]
+    Leaving,
 }
 
 /// Why [`Commands::produce`](crate::Commands::produce) did not take a record.
@@ -740,6 +752,10 @@ impl fmt::Display for Misuse {
             Self::ClockStopped => "the loop's clock stands",
             #[cfg(feature = "pack")]
             Self::Encoder => "the encoder failed in the middle of a batch",
+            #[cfg(feature = "group")]
+            Self::NoGroup => "no group id is configured",
+            #[cfg(feature = "group")]
+            Self::Leaving => "the member is leaving its group",
         })
     }
 }

@@ -2,7 +2,11 @@
 
 #[cfg(feature = "codecs")]
 use crate::codec::{Fault, Unpack, UnpackError, unpack_body};
+#[cfg(feature = "group")]
+use crate::error::GroupError;
 use crate::error::{CloseReason, Error};
+#[cfg(feature = "group")]
+use crate::id::CommitId;
 use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition};
 use crate::record::{BatchHeader, Malformed, Records};
 use crate::time::Instant;
@@ -202,13 +206,66 @@ pub enum Event<'a> {
         /// Offset of the next record, from 0.
         offset: i64,
     },
-    /// A partition of an `assign_all` was assigned.
+    /// A partition of an `assign_all` was assigned, or one of the group's; it is read from now on.
     Assigned {
         /// The partition.
         at: PartitionId,
         /// What it is.
         partition: TopicPartition,
     },
+    /// The group takes a partition away. No more records of it come. With the next call to the
+    /// client it is given up, unless [`Commands::keep`](crate::Commands::keep) is called while the
+    /// event is held; what was read is committed then if
+    /// [`Config::auto_commit`](crate::Config::auto_commit) is set. Feature `group`.
+    #[cfg(feature = "group")]
+    Revoking {
+        /// The partition.
+        at: PartitionId,
+        /// What it is.
+        partition: TopicPartition,
+    },
+    /// The group took a partition away without a chance to commit: the coordinator no longer knows
+    /// the member, and another one may read it already. The client joins again. Feature `group`.
+    #[cfg(feature = "group")]
+    Lost {
+        /// The partition; invalid from now on.
+        at: PartitionId,
+        /// What it is.
+        partition: TopicPartition,
+    },
+    /// A set of commits has ended; also without being requested when it failed. Feature `group`.
+    #[cfg(feature = "group")]
+    Committed {
+        /// The set.
+        id: CommitId,
+        /// The first error, if there was one: other partitions may be committed nevertheless.
+        result: Result<(), GroupError>,
+    },
+    /// All that the last assignment of the group has is in place. Feature `group`.
+    #[cfg(feature = "group")]
+    GroupStable {
+        /// The member's epoch.
+        epoch: i32,
+        /// Partitions that it reads.
+        partitions: u32,
+    },
+    /// The coordinator has been of no use for half a second. The client retries. Feature `group`.
+    #[cfg(feature = "group")]
+    GroupTrouble {
+        /// Why.
+        error: Error,
+    },
+    /// The membership has ended, and the client does not retry; partitions were
+    /// [`Event::Lost`] before. Feature `group`.
+    #[cfg(feature = "group")]
+    GroupFailed {
+        /// Why.
+        error: GroupError,
+    },
+    /// The member has left after [`Commands::unsubscribe`](crate::Commands::unsubscribe). Feature
+    /// `group`.
+    #[cfg(feature = "group")]
+    GroupLeft,
     /// Part of the response to an admin request.
     Reply {
         /// The request.

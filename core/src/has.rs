@@ -45,6 +45,8 @@ pub(crate) const STRAYS: bool = cfg!(any(feature = "one-cluster", feature = "sas
 pub(crate) const PACE: bool = unless_lean(cfg!(feature = "pace"));
 /// The application may change topics itself.
 pub(crate) const ADMIN: bool = cfg!(feature = "admin");
+/// The client may be a member of a group.
+pub(crate) const GROUPS: bool = cfg!(feature = "group");
 /// A batch that was packed is unpacked where it has to be taken apart.
 #[cfg(all(feature = "pack", any(feature = "lz4", feature = "snappy")))]
 pub(crate) const UNPACKS: bool = SPLIT || CULPRITS;

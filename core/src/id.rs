@@ -83,6 +83,13 @@ impl core::hash::Hash for RecordId {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RequestId(pub(crate) u32);
 
+/// A set of commits, until its [`Event::Committed`](crate::Event::Committed); counts up. Calls that
+/// end up in the same set return the same id.
+#[cfg(feature = "group")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CommitId(pub(crate) u32);
+
 /// A topic's partition as events name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -43,6 +43,8 @@ mod connection;
 mod consumer;
 mod error;
 mod event;
+#[cfg(feature = "group")]
+mod group;
 mod has;
 mod id;
 #[cfg(feature = "sasl")]
@@ -90,8 +92,12 @@ mod producer {
 pub use client::ConnStats;
 pub use client::{Client, Commands, Stats};
 pub use cluster::Probes;
+#[cfg(feature = "group")]
+pub use config::GroupProtocol;
 pub use config::{Acks, Config, OutOfRange, Probing, Start};
 pub use connection::Transmit;
+#[cfg(feature = "group")]
+pub use error::GroupError;
 #[cfg(feature = "sasl")]
 pub use error::LoginFault;
 pub use error::{
@@ -101,6 +107,8 @@ pub use error::{
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,
 };
+#[cfg(feature = "group")]
+pub use id::CommitId;
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};
 pub use record::{Header, Record, RecordRef, Records};
 #[cfg(feature = "sasl")]

@@ -1,6 +1,8 @@
 //! The response that a connection is in the middle of.
 
 use crate::connection::{Expected, HandshakeMemo};
+#[cfg(feature = "group")]
+use crate::group;
 use crate::time::{Span, Tick};
 use crate::wire::table::Walker;
 use crate::{admin, cluster, consumer, producer};
@@ -27,6 +29,8 @@ pub(crate) enum Memo {
     Producer(producer::Memo),
     Consumer(consumer::Memo),
     Admin(admin::Memo),
+    #[cfg(feature = "group")]
+    Group(group::Memo),
 }
 
 /// See the module; one per connection.

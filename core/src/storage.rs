@@ -8,6 +8,8 @@ use crate::cluster::{Broker, Partition, TableMem, Topic, TopicsMem};
 use crate::connection::{Conn, Login, Outgoing};
 use crate::consumer::{Assignment, ConsumerMem, Desk, Follow, Knot, Knots};
 use crate::error::{ConfigError, LimitKind};
+#[cfg(feature = "group")]
+use crate::group::{GroupMem, Interest, Share};
 #[cfg(feature = "sasl")]
 use crate::login::{Handle, Mechanism};
 use crate::memory::{Index, Link, List, Mem, Node, Nodes, Place};
@@ -145,8 +147,20 @@ impl Limits {
                     + size_of::<Outgoing>())
             // Admin requests.
             + self.requests * size_of::<Request>()
+            // What the member of a group keeps of topics and partitions.
+            + self.group_bytes()
             // What is compressed, and the output.
             + self.scratch_bytes()
+    }
+
+    #[cfg(feature = "group")]
+    const fn group_bytes(&self) -> usize {
+        self.topics * size_of::<Interest>() + self.partitions * size_of::<Share>()
+    }
+
+    #[cfg(not(feature = "group"))]
+    const fn group_bytes(&self) -> usize {
+        0
     }
 
     #[cfg(feature = "pack")]
@@ -186,6 +200,10 @@ struct Tables<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize> 
     reads: [Assignment; PARTITIONS],
     knots: [[Knot; PARTITIONS]; 3],
     requests: [Request; REQUESTS],
+    #[cfg(feature = "group")]
+    interests: [Interest; TOPICS],
+    #[cfg(feature = "group")]
+    shares: [Share; PARTITIONS],
 }
 
 impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
@@ -216,6 +234,10 @@ impl<const CONNS: usize, const TOPICS: usize, const PARTITIONS: usize>
         reads: [Assignment::EMPTY; PARTITIONS],
         knots: [[Knot::EMPTY; PARTITIONS]; 3],
         requests: [const { Request::EMPTY }; REQUESTS],
+        #[cfg(feature = "group")]
+        interests: [Interest::EMPTY; TOPICS],
+        #[cfg(feature = "group")]
+        shares: [Share::EMPTY; PARTITIONS],
     };
 }
 
@@ -322,6 +344,11 @@ impl<
             links: Mem::Lent(&mut self.links),
             outgoing: Mem::Lent(&mut self.outgoing),
             requests: Mem::Lent(&mut tables.requests),
+            #[cfg(feature = "group")]
+            group: GroupMem {
+                shares: Mem::Lent(&mut tables.shares),
+                interests: Mem::Lent(&mut tables.interests),
+            },
             login: Login::NONE,
         }
     }
@@ -359,6 +386,8 @@ pub struct Storage<'d> {
     pub(crate) links: Mem<'d, Link>,
     pub(crate) outgoing: Mem<'d, Outgoing>,
     pub(crate) requests: Mem<'d, Request>,
+    #[cfg(feature = "group")]
+    pub(crate) group: GroupMem<'d>,
     pub(crate) login: Login<'d>,
 }
 
@@ -513,6 +542,11 @@ impl<'d> Storage<'d> {
             links: owned(limits.tx_blocks, || Link::NONE),
             outgoing: owned(limits.tx_blocks, || Outgoing::EMPTY),
             requests: owned(limits.requests, || Request::EMPTY),
+            #[cfg(feature = "group")]
+            group: GroupMem {
+                shares: owned(limits.partitions, || Share::EMPTY),
+                interests: owned(limits.topics, || Interest::EMPTY),
+            },
             login: Login::NONE,
         }
     }

@@ -30,15 +30,23 @@ pub mod table;
 mod write;
 
 pub mod api_versions;
+#[cfg(feature = "group")]
+pub mod consumer_group_heartbeat;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_topic_partitions;
 pub mod fetch;
+#[cfg(feature = "group")]
+pub mod find_coordinator;
 pub mod header;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+#[cfg(feature = "group")]
+pub mod offset_commit;
+#[cfg(feature = "group")]
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 #[cfg(feature = "sasl")]

@@ -49,6 +49,12 @@ pub struct Config {
     pub(crate) unpacked_bytes: usize,
     pub(crate) max_batch_bytes: usize,
     pub(crate) mode: Mode,
+    pub(crate) group: String,
+    pub(crate) group_instance: String,
+    pub(crate) auto_commit: Option<Duration>,
+    pub(crate) group_skips: bool,
+    pub(crate) rebalance_timeout: Duration,
+    pub(crate) revocation_wait: Duration,
     pub(crate) sasl: Option<Sasl>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::Tls>,
@@ -94,6 +100,12 @@ impl Config {
             unpacked_bytes: 64 << 20,
             max_batch_bytes: 64 << 20,
             mode: Mode::Level,
+            group: String::new(),
+            group_instance: String::new(),
+            auto_commit: None,
+            group_skips: false,
+            rebalance_timeout: Duration::from_secs(300),
+            revocation_wait: Duration::from_secs(3),
             sasl: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -114,6 +126,59 @@ impl Config {
     #[must_use]
     pub fn rack(mut self, rack: impl Into<String>) -> Self {
         self.rack = rack.into();
+        self
+    }
+
+    /// The consumer group of [`Consumer::subscribe`](crate::Consumer::subscribe) (`group.id`).
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = group.into();
+        self
+    }
+
+    /// Makes the member of the group a static one (`group.instance.id`, KIP-345): its partitions are
+    /// kept for a session when it leaves. Each process needs an id of its own. Default: none.
+    #[must_use]
+    pub fn group_instance(mut self, id: impl Into<String>) -> Self {
+        self.group_instance = id.into();
+        self
+    }
+
+    /// How often the group commits by itself (`auto.commit.interval.ms`), and before a partition is
+    /// given up. Committed is what was taken before the call that takes the next records: those of a
+    /// chunk count as processed when the application comes back, so that one thread has to take all.
+    /// `None`: only [`Consumer::commit`](crate::Consumer::commit). Default: `None`.
+    #[must_use]
+    pub fn auto_commit(mut self, every: Option<Duration>) -> Self {
+        self.auto_commit = every;
+        self
+    }
+
+    /// Whether partitions without a commit always begin at [`Config::start`], as with other clients:
+    /// from [`Start::Latest`] records are skipped that were written before the partition was read.
+    /// `false`: what was written since the group first read the topic is read; a marker in the
+    /// metadata of commits is for that. Default: `false`.
+    #[must_use]
+    pub fn group_skips(mut self, yes: bool) -> Self {
+        self.group_skips = yes;
+        self
+    }
+
+    /// How long the group waits for this member to give a partition up (`max.poll.interval.ms`).
+    /// Default: 300 s.
+    #[must_use]
+    pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
+        self.rebalance_timeout = timeout;
+        self
+    }
+
+    /// How long an application that commits itself has to commit what it took of a partition that
+    /// the group takes away; it ends early when all is committed, or by
+    /// [`Consumer::release`](crate::Consumer::release). Where the group commits by itself it is
+    /// [`Config::rebalance_timeout`], until the application comes back for records. Default: 3 s.
+    #[must_use]
+    pub fn revocation_wait(mut self, wait: Duration) -> Self {
+        self.revocation_wait = wait;
         self
     }
 
@@ -427,6 +492,12 @@ impl Config {
         core.resend_unblamed = self.resend_unblamed;
         core.accept_other_cluster = self.accept_other_cluster;
         core.auto_create = self.auto_create;
+        core.group = &self.group;
+        core.group_instance = &self.group_instance;
+        core.auto_commit = self.auto_commit;
+        core.group_skips = self.group_skips;
+        core.rebalance_timeout = self.rebalance_timeout;
+        core.marks_taken = true;
         core.codecs = crate::codec::READ;
         core.compression = self.compression.codec();
         if let Some(tune) = &self.tune {

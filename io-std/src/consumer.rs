@@ -1,6 +1,8 @@
 //! Reading records on any thread.
 
 mod chunk;
+mod group;
+mod member;
 mod run;
 mod shared;
 
@@ -21,7 +23,7 @@ use crate::metrics::ConsumerMetrics;
 use crate::pending::{Cell, Pending};
 use crate::worker::Worker;
 
-/// Reads topics or partitions through one background thread with its own connections.
+/// Reads topics or partitions, or those that a group assigns, through one background thread with its own connections.
 ///
 /// Compressed batches are unpacked by the thread that takes them, one thread at a time; features
 /// of this crate decide which codecs are read ([`codec::READ`](crate::codec::READ)).

@@ -9,8 +9,8 @@ use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::Malformed;
 use kavka_core::wire::{ApiKey, ErrorCode};
 use kavka_core::{
-    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, LimitKind, LoginFault,
-    Obstacle, PeerFault, Protocol, Unreadable,
+    AddressFault, AdminError, CloseReason, ConfigError, Error as Core, GroupError, LimitKind,
+    LoginFault, Obstacle, PeerFault, Protocol, Unreadable,
 };
 
 /// What went wrong. Cheap to clone.
@@ -91,6 +91,8 @@ pub enum ErrorKind {
     ProduceRefused(kavka_core::ProduceError),
     /// The same of an admin request.
     AdminRefused(AdminError),
+    /// A consumer group, or a commit to it, does not work.
+    Group(GroupError),
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -112,7 +114,10 @@ impl Error {
         match self.0.kind {
             ErrorKind::Kafka(
                 Core::Broker(code) | Core::Blocked(Obstacle::Refused { code, .. }),
-            ) => Some(code),
+            )
+            | ErrorKind::Group(GroupError::Refused(code) | GroupError::Commit { code, .. }) => {
+                Some(code)
+            }
             _ => None,
         }
     }
@@ -304,6 +309,7 @@ impl fmt::Display for ErrorKind {
             }
             Self::ProduceRefused(why) => why.fmt(f),
             Self::AdminRefused(why) => why.fmt(f),
+            Self::Group(why) => why.fmt(f),
             Self::Closed => f.write_str("closed"),
             Self::Panicked => f.write_str("the background thread panicked"),
             Self::System(kind) => write!(f, "{kind}"),
@@ -374,6 +380,7 @@ fn codec_name(codec: u8) -> &'static str {
 
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
+        ErrorKind::Group(error) => error.advice(),
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
         ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",

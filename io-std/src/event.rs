@@ -78,6 +78,38 @@ pub enum Event {
         /// The partition.
         partition: u32,
     },
+    /// The group takes a partition away: no more records of it come, and it is given up when the
+    /// application has committed what it took, see
+    /// [`Config::revocation_wait`](crate::Config::revocation_wait).
+    Revoking {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+    },
+    /// The group took a partition away without a chance to commit: another member may read it
+    /// already.
+    Lost {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: u32,
+    },
+    /// All that the group has assigned is in place.
+    Rebalanced {
+        /// Partitions that this member reads.
+        partitions: u32,
+    },
+    /// The group's coordinator has been of no use for half a second; the client retries.
+    GroupTrouble {
+        /// Why.
+        error: Error,
+    },
+    /// A commit of no caller that waits for it has failed.
+    CommitFailed {
+        /// Why.
+        error: Error,
+    },
     /// A leader returned the position where reading begins: what is written from now on is not
     /// missed.
     Positioned {
@@ -277,6 +309,11 @@ fn name(event: &Event) -> (&'static str, bool) {
         Event::TopicFailed { .. } => ("topic_failed", true),
         Event::BrokerStale { .. } => ("broker_stale", true),
         Event::Assigned { .. } => ("assigned", false),
+        Event::Revoking { .. } => ("revoking", false),
+        Event::Rebalanced { .. } => ("rebalanced", false),
+        Event::Lost { .. } => ("lost", true),
+        Event::GroupTrouble { .. } => ("group_trouble", true),
+        Event::CommitFailed { .. } => ("commit_failed", true),
         Event::Positioned { .. } => ("positioned", false),
         Event::EndOfPartition { .. } => ("end_of_partition", false),
         Event::Moved { .. } => ("moved", true),
@@ -296,6 +333,8 @@ impl std::fmt::Display for Text<'_> {
         match self.0 {
             Event::TopicFailed { error, .. }
             | Event::PartitionFailed { error, .. }
+            | Event::GroupTrouble { error }
+            | Event::CommitFailed { error }
             | Event::Disconnected { error, .. } => write!(f, "{error}"),
             other => write!(f, "{other:?}"),
         }
@@ -508,7 +547,7 @@ pub(crate) fn text_of(
 mod tests {
     use super::*;
 
-    fn samples() -> [Event; 13] {
+    fn samples() -> [Event; 18] {
         let (topic, partition, offset): (Arc<str>, _, _) = ("t".into(), 1, 2);
         let error: Error = ErrorKind::Closed.into();
         let why = MoveReason::OutOfRange;
@@ -526,6 +565,11 @@ mod tests {
             Event::Assigned { topic: of(), partition },
             Event::Positioned { topic: of(), partition, offset },
             Event::EndOfPartition { topic: of(), partition, offset },
+            Event::Revoking { topic: of(), partition },
+            Event::Rebalanced { partitions: 3 },
+            Event::Lost { topic: of(), partition },
+            Event::GroupTrouble { error: error.clone() },
+            Event::CommitFailed { error: error.clone() },
             Event::TopicRecreated { topic: of(), partitions: 3 },
             Event::TopicFailed { topic: of(), error: error.clone() },
             Event::BrokerStale { broker: 5, topic: of() },
@@ -547,7 +591,7 @@ mod tests {
                 _ => c.to_lowercase().to_string(),
             };
             let snake: String = variant.chars().enumerate().map(snake).collect();
-            assert_eq!(name(event), (snake.as_str(), n >= 6), "{variant}");
+            assert_eq!(name(event), (snake.as_str(), n >= 8), "{variant}");
         }
     }
 }

@@ -29,10 +29,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestKind, ResponseKind,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest, FetchRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -76,6 +77,10 @@ operation! {
     CreateTopics CreateTopicsRequest,
     CreatePartitions CreatePartitionsRequest,
     DeleteTopics DeleteTopicsRequest,
+    FindCoordinator FindCoordinatorRequest,
+    ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
+    OffsetCommit OffsetCommitRequest,
+    OffsetFetch OffsetFetchRequest,
     SaslHandshake SaslHandshakeRequest,
     SaslAuthenticate SaslAuthenticateRequest,
 }

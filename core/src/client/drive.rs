@@ -49,12 +49,21 @@ impl Commands<'_> {
                 }
             }
         }
-        let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
+        let Self { cx, owners, .. } = self;
+        let Owners {
+            producer,
+            consumer,
+            #[cfg(feature = "group")]
+            group,
+            ..
+        } = owners;
         let mut link = cx.cluster.topics.first_changed();
         while let Some(slot) = link.get() {
             if core::mem::take(&mut cx.cluster.topics[slot].recreated) {
                 producer.on_recreated(cx, slot);
                 consumer.on_recreated(cx, slot);
+                #[cfg(feature = "group")]
+                group.on_recreated(cx, slot);
             }
             link = cx.cluster.topics.next_changed(slot);
         }
@@ -68,6 +77,8 @@ impl Commands<'_> {
         while let Some(slot) = cx.cluster.topics.take_changed() {
             consumer.on_changed(cx, slot, |cx| producer.evict_one(&mut cx.cluster));
             producer.on_grown(cx, slot);
+            #[cfg(feature = "group")]
+            group.on_changed(slot);
             cx.cluster.let_go(slot);
         }
     }

@@ -11,6 +11,8 @@ use crate::connection::{InFlight, Origin};
 use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::event::Event;
+#[cfg(feature = "group")]
+use crate::group::Group;
 use crate::has::SILENCE;
 use crate::producer::Producer;
 use crate::response::Memo;
@@ -22,29 +24,58 @@ pub(super) struct Owners<'d> {
     pub(super) producer: Producer<'d>,
     pub(super) consumer: Consumer<'d>,
     pub(super) admin: Admin<'d>,
+    #[cfg(feature = "group")]
+    pub(super) group: Group<'d>,
 }
 
 impl<'d> Owners<'d> {
     /// Shifts the scale of time.
     pub(super) fn age(&mut self, by: Span) {
-        let Self { producer, consumer, admin } = self;
+        let Self {
+            producer,
+            consumer,
+            admin,
+            #[cfg(feature = "group")]
+            group,
+        } = self;
         producer.age(by);
         consumer.age(by);
         admin.age(by);
+        #[cfg(feature = "group")]
+        group.age(by);
     }
 
     /// Whether one of them may have something to do before its deadline.
     pub(super) fn is_dirty(&self, cx: &Cx<'d>) -> bool {
-        let Self { producer, consumer, admin } = self;
+        let Self {
+            producer,
+            consumer,
+            admin,
+            #[cfg(feature = "group")]
+            group,
+        } = self;
+        #[cfg(feature = "group")]
+        if group.is_dirty() || consumer.has_resolved() && group.is_on() {
+            return true;
+        }
         cx.is_dirty() || producer.is_dirty() || consumer.is_dirty() || admin.is_dirty()
     }
 
     /// Lets each do what is due. Returns the earliest of their deadlines, the only one that a
     /// client keeps for them.
     pub(super) fn drive(&mut self, cx: &mut Cx<'d>) -> Tick {
-        let Self { producer, consumer, admin } = self;
+        let Self {
+            producer,
+            consumer,
+            admin,
+            #[cfg(feature = "group")]
+            group,
+        } = self;
         let next = admin.drive(cx);
         let next = next.min(producer.drive(cx));
+        // What it assigns is read at once.
+        #[cfg(feature = "group")]
+        let next = next.min(group.drive(cx, consumer));
         let next = next.min(consumer.drive(cx));
         // The cluster comes last, so that what the others need of it is requested at once.
         next.min(cx.drive())
@@ -52,7 +83,17 @@ impl<'d> Owners<'d> {
 
     /// Whether one of them has an event.
     pub(super) fn has_news(&self, cx: &Cx<'d>) -> bool {
-        let Self { producer, consumer, admin } = self;
+        let Self {
+            producer,
+            consumer,
+            admin,
+            #[cfg(feature = "group")]
+            group,
+        } = self;
+        #[cfg(feature = "group")]
+        if group.has_news() {
+            return true;
+        }
         cx.cluster.has_news()
             || (SILENCE && cx.net.has_silence(cx.settings.fetch_max_wait))
             || consumer.has_news()
@@ -62,7 +103,13 @@ impl<'d> Owners<'d> {
 
     /// Returns the next event of one of them.
     pub(super) fn poll_event(&mut self, cx: &mut Cx<'d>) -> Option<Event<'static>> {
-        let Self { producer, consumer, admin } = self;
+        let Self {
+            producer,
+            consumer,
+            admin,
+            #[cfg(feature = "group")]
+            group,
+        } = self;
         if let Some(event) = cx.cluster.poll_event() {
             return Some(event);
         }
@@ -73,6 +120,10 @@ impl<'d> Owners<'d> {
             return Some(event);
         }
         if let Some(event) = consumer.poll_event(&cx.cluster) {
+            return Some(event);
+        }
+        #[cfg(feature = "group")]
+        if let Some(event) = group.poll_event(cx, consumer) {
             return Some(event);
         }
         if let Some(event) = admin.poll_event(&cx.cluster) {
@@ -98,6 +149,8 @@ impl<'d> Owners<'d> {
             Owner::Cluster => Memo::Cluster(cx.begin(from)),
             Owner::Producer => Memo::Producer(self.producer.begin(cx, from)),
             Owner::Consumer => Memo::Consumer(self.consumer.begin(cx, from)),
+            #[cfg(feature = "group")]
+            Owner::Group => Memo::Group(self.group.begin(from)),
             Owner::Admin => Memo::Admin(self.admin.begin(cx, from)),
         }
     }
@@ -130,6 +183,13 @@ impl<'d> Owners<'d> {
             Memo::Cluster(memo) => cx.item(from, memo, got),
             Memo::Producer(memo) => self.producer.item(cx, from, memo, got),
             Memo::Consumer(memo) => self.consumer.item(cx, from, memo, got),
+            #[cfg(feature = "group")]
+            Memo::Group(memo) => {
+                let Self { producer, consumer, group, .. } = self;
+                let make_room = &mut |cx: &mut Cx<'d>| producer.evict_one(&mut cx.cluster);
+                group.item(cx, consumer, (from, memo), got, make_room);
+                None
+            }
             Memo::Admin(memo) => self.admin.item(cx, from, memo, got),
         }
     }
@@ -151,6 +211,11 @@ impl<'d> Owners<'d> {
             }
             Memo::Producer(memo) => self.producer.done(cx, from, memo),
             Memo::Consumer(memo) => self.consumer.done(cx, from, memo),
+            #[cfg(feature = "group")]
+            Memo::Group(memo) => {
+                self.group.done(cx, from, memo);
+                None
+            }
             Memo::Admin(memo) => self.admin.done(cx, from, memo),
         }
     }
@@ -163,6 +228,8 @@ impl<'d> Owners<'d> {
             Owner::Cluster => cx.lost(lost),
             Owner::Producer => self.producer.lost(cx, lost, error),
             Owner::Consumer => self.consumer.lost(cx, lost, error),
+            #[cfg(feature = "group")]
+            Owner::Group => self.group.lost(cx, lost, error),
             Owner::Admin => self.admin.lost(cx, lost, error),
         }
     }

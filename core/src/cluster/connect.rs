@@ -492,6 +492,10 @@ impl<'d> Cx<'d> {
             return false;
         }
         let Peer::Node(id) = conn.peer else { return true };
+        #[cfg(feature = "group")]
+        if conn.role == Role::Group {
+            return false;
+        }
         let leads = self
             .cluster
             .broker_slot(id)

@@ -6,7 +6,7 @@ use crate::api::Kind;
 use crate::connection::{CLUSTER_ID_SINCE, Draft, HandshakeMemo, PATIENCE, Peer};
 use crate::error::Error;
 use crate::event::{Signal, Source};
-use crate::has::ADMIN;
+use crate::has::{ADMIN, GROUPS};
 use crate::memory::{Link, backoff};
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
@@ -181,7 +181,7 @@ impl<'d> Cx<'d> {
     }
 
     fn brokers_wanted(&self) -> bool {
-        ADMIN && self.cluster.brokers_wanted
+        (ADMIN || GROUPS) && self.cluster.brokers_wanted
     }
 
     /// Requests metadata of topics that is too old. Returns when the next one's is.

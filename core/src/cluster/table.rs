@@ -11,6 +11,9 @@ pub(crate) const PRODUCER: u8 = 1;
 pub(crate) const CONSUMER: u8 = 2;
 /// The cluster itself, for a partition that producer or consumer are about to adopt.
 pub(crate) const HELD: u8 = 4;
+/// The member of a group.
+#[cfg(feature = "group")]
+pub(crate) const GROUP: u8 = 8;
 
 /// The lists of partitions with news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -122,8 +122,9 @@ impl<'d> Consumer<'d> {
             read.recovered();
             read.state = Activity::Fetch;
             (read.position, read.last_epoch) = (offset, -1);
+            self.note_resolved();
             if POSITIONS && cx.settings.report_positions {
-                read.positioned_news = true;
+                self.reads[part].positioned_news = true;
                 self.report(part);
             }
             return;

@@ -8,6 +8,7 @@ use kavka_core::record::{
     BatchHeader, Damage, HEADER_LEN, Headers, Malformed, Records, check_records,
 };
 
+use super::shared::Commit;
 use crate::codec::Decoders;
 use crate::error::{Error, ErrorKind};
 use crate::pending::lock;
@@ -151,6 +152,23 @@ pub struct Received<'a> {
 }
 
 impl Chunk {
+    /// Where each partition continues after the chunk.
+    pub(super) fn ends(&self) -> Vec<Commit> {
+        let mut ends: Vec<Commit> = Vec::new();
+        for entry in &self.batches {
+            let (offset, epoch) = (entry.next_offset, entry.header.partition_leader_epoch);
+            let known =
+                |end: &&mut Commit| end.partition == entry.partition && end.topic == entry.topic;
+            if let Some(end) = ends.iter_mut().rev().find(known) {
+                (end.offset, end.epoch) = (offset, epoch);
+                continue;
+            }
+            let (topic, partition) = (entry.topic.clone(), entry.partition);
+            ends.push(Commit { topic, partition, offset, epoch, text: Box::default() });
+        }
+        ends
+    }
+
     /// The records, of each partition in order.
     ///
     /// Of a batch that is malformed inside, although its checksum is right, the chunk has those
@@ -323,6 +341,11 @@ impl<'a> ChunkBatch<'a> {
 }
 
 impl Entry {
+    /// Where the partition continues after it, and the leader epoch of its records.
+    pub(super) fn end(&self) -> (i64, Option<i32>) {
+        (self.next_offset, Some(self.header.partition_leader_epoch))
+    }
+
     fn in_chunk<'a>(&'a self, chunk: &'a Chunk) -> ChunkBatch<'a> {
         let bytes = chunk.bytes.get(self.range.clone()).unwrap_or_default();
         let unpacked = self.unpacked.clone().and_then(|range| chunk.unpacked.get(range));

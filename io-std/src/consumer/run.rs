@@ -9,6 +9,7 @@ use kavka_core::{
 };
 
 use super::chunk::Chunk;
+use super::member::Member;
 use super::shared::{Command, End, Requested, Shared, What};
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
@@ -25,13 +26,15 @@ pub(super) enum Wanted {
     Partitions(Vec<(Arc<str>, u32, Start)>),
     /// Topics, whose partitions start where this says.
     From(Vec<Arc<str>>, StartOf),
+    /// Topics of a group.
+    Group(Vec<Arc<str>>),
 }
 
 impl Wanted {
     /// The topics' names.
     fn names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = match self {
-            Self::Topics(topics) | Self::From(topics, _) => topics.clone(),
+            Self::Topics(topics) | Self::From(topics, _) | Self::Group(topics) => topics.clone(),
             Self::Partitions(list) => list.iter().map(|(topic, ..)| topic.clone()).collect(),
         };
         names.dedup();
@@ -43,9 +46,9 @@ impl Wanted {
 pub(super) type StartOf = Box<dyn FnMut(&str, u32) -> Option<Start> + Send>;
 
 /// An assigned partition.
-struct Partition {
-    topic: Arc<str>,
-    index: u32,
+pub(super) struct Partition {
+    pub(super) topic: Arc<str>,
+    pub(super) index: u32,
     epoch: u32,
     /// By the application.
     paused: bool,
@@ -69,6 +72,7 @@ pub(super) fn run(
         shared,
         partitions: HashMap::new(),
         ids: HashMap::new(),
+        member: Member::default(),
         topics: HashMap::new(),
         stuck: Stuck::default(),
         open: Chunk::default(),
@@ -100,8 +104,15 @@ pub(super) fn run(
                 Requested::Obstacle(topic, partition, done) => {
                     done.set(Ok(run.obstacle(&mut driver, &topic, partition)));
                 }
+                Requested::Commit(list, done) => run.commit(&mut driver, list, done),
+                Requested::Release(topic, partition, done) => run.release(&topic, partition, done),
+                Requested::Committed(topic, partition, done) => {
+                    done.set(Ok(run.committed(&driver, topic, partition)));
+                }
+                Requested::Leave(limit, done) => run.leave(&mut driver, limit, done),
             }
         }
+        run.mark(&mut driver);
         if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
             return;
@@ -114,13 +125,15 @@ pub(super) fn run(
         run.report_foreign(&driver);
         run.report_stuck(&driver);
     }
+    run.leave_at_last(&mut driver);
 }
 
-struct Run<'a> {
-    config: &'a Config,
-    shared: &'a Shared,
-    partitions: HashMap<PartitionId, Partition>,
-    ids: HashMap<(Arc<str>, u32), PartitionId>,
+pub(super) struct Run<'a> {
+    pub(super) config: &'a Config,
+    pub(super) shared: &'a Shared,
+    pub(super) partitions: HashMap<PartitionId, Partition>,
+    pub(super) ids: HashMap<(Arc<str>, u32), PartitionId>,
+    pub(super) member: Member,
     topics: HashMap<TopicId, Topic>,
     stuck: Stuck,
     open: Chunk,
@@ -179,6 +192,7 @@ impl Run<'_> {
                     begun.map_err(|error| Error::from(error).doing(format!("read {name}")))?;
                 }
             }
+            Wanted::Group(topics) => self.join(driver, now, topics)?,
             Wanted::Partitions(list) => {
                 for (topic, index, start) in list {
                     self.assign(driver, now, &topic, index, start)?;
@@ -281,7 +295,7 @@ impl Run<'_> {
         let unreported = self.topics.values().filter(|topic| !topic.reported);
         let due = unreported.map(|topic| topic.since + self.config.topic_timeout);
         let unheard = self.unheard.map(|since| since + self.config.topic_timeout);
-        let due = due.chain(self.stuck.due()).chain(unheard).min()?;
+        let due = due.chain(self.stuck.due()).chain(unheard).chain(self.group_due()).min()?;
         Some(driver.now().until(due))
     }
 
@@ -347,7 +361,7 @@ impl Run<'_> {
     }
 
     /// Hands over what has come.
-    fn give(&mut self) {
+    pub(super) fn give(&mut self) {
         if self.open.size() > 0 {
             self.shared.push(Ok(self.open.take(&self.shared.spare)));
         }
@@ -397,6 +411,7 @@ impl Run<'_> {
                 let (topic, partition) = (topic.clone(), *index);
                 self.shared.hub.report(|| Some(Event::Moved { topic, partition, from, to, why }));
             }
+            _ if self.group_event(now, event, commands, failure) => {}
             _ => {
                 self.disconnects += u64::from(matches!(event, CoreEvent::Disconnected { .. }));
                 self.topic_event(now, event);

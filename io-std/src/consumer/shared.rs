@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use kavka_core::{Error as Core, Misuse, Start};
 
@@ -40,6 +41,16 @@ struct State {
     partitions: HashMap<Arc<str>, HashMap<u32, At>>,
     commands: VecDeque<Command>,
     requested: Vec<Requested>,
+    /// Of a group; whether it commits by itself.
+    grouped: bool,
+    commits: bool,
+    /// Partitions of the chunk that the application took last: when it comes back it is done with
+    /// them.
+    fresh: Vec<(Arc<str>, u32)>,
+    /// Partitions whose positions the background thread does not know yet.
+    marks: Vec<(Arc<str>, u32)>,
+    /// The background thread waits for the application to be done with some.
+    revoking: bool,
 }
 
 /// What the background thread reports on request.
@@ -47,6 +58,21 @@ pub(super) enum Requested {
     Metrics(Setter<ConsumerMetrics>),
     /// What keeps a partition from being read.
     Obstacle(Arc<str>, u32, Setter<Option<Error>>),
+    Commit(Vec<Commit>, Setter<()>),
+    Release(Arc<str>, u32, Setter<()>),
+    Committed(Arc<str>, u32, Setter<Option<i64>>),
+    /// Leave the group, within this time.
+    Leave(Duration, Setter<()>),
+}
+
+/// An offset to be committed.
+pub(super) struct Commit {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+    pub(super) offset: i64,
+    /// Leader epoch of the record before it, -1 for unknown.
+    pub(super) epoch: i32,
+    pub(super) text: Box<str>,
 }
 
 /// A partition as the application has it.
@@ -55,6 +81,10 @@ struct At {
     epoch: u32,
     position: Option<i64>,
     paused: bool,
+    /// Leader epoch of the record before the position, -1 for unknown.
+    leader_epoch: i32,
+    /// The position up to which the application is done.
+    done: Option<i64>,
 }
 
 /// What waits for the application, in order.
@@ -136,8 +166,10 @@ impl Shared {
         at.epoch += u32::from(!matches!(what, What::Assign(_)));
         match &mut what {
             What::Assign(_) | What::Park(_) => {}
-            What::Seek(Start::Offset(offset)) => at.position = Some(*offset),
-            What::Seek(_) | What::Unassign => at.position = None,
+            What::Seek(Start::Offset(offset)) => {
+                (at.position, at.done, at.leader_epoch) = (Some(*offset), Some(*offset), -1);
+            }
+            What::Seek(_) | What::Unassign => (at.position, at.done) = (None, None),
             What::Pause => at.paused = true,
             What::Resume(position) => {
                 *position = at.position;
@@ -145,7 +177,10 @@ impl Shared {
             }
         }
         let epoch = at.epoch;
-        let topic = topic.into();
+        let topic = Arc::<str>::from(topic);
+        if state.grouped && matches!(what, What::Seek(_)) {
+            state.marks.push((topic.clone(), partition));
+        }
         state.commands.push_back(Command { topic, partition, epoch, what, done });
         drop(state);
         self.wake();
@@ -200,8 +235,8 @@ impl Shared {
                 Some(Unpacked::Part(error)) => (Some(error), true),
                 Some(Unpacked::Whole) | None => (None, true),
             };
-            let accepted = whole
-                && state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset);
+            let accepted =
+                whole && state.accept(&entry.topic, entry.partition, entry.epoch, entry.end());
             if let Some(error) = error
                 && state.park(entry, if whole { entry.next_offset } else { entry.position })
             {
@@ -222,11 +257,15 @@ impl Shared {
 
     /// Takes the next chunk. The positions of one that has to be unpacked do not move yet.
     fn pop(&self, state: &mut State) -> Option<Result<Chunk, Error>> {
+        if state.confirm() && state.revoking {
+            self.wake();
+        }
         while let Some(chunk) = state.chunks.pop_front() {
             let mut chunk = match chunk {
                 Ok(Part::Chunk(chunk)) => chunk,
                 Ok(Part::End(end)) => {
-                    if state.accept(&end.topic, end.partition, end.epoch, end.offset) {
+                    let to = (end.offset, None);
+                    if state.accept(&end.topic, end.partition, end.epoch, to) {
                         let End { topic, partition, offset, .. } = end;
                         self.hub
                             .report(|| Some(Event::EndOfPartition { topic, partition, offset }));
@@ -238,7 +277,7 @@ impl Shared {
             state.bytes = state.bytes.saturating_sub(chunk.size());
             if !chunk.is_packed() {
                 chunk.batches.retain(|entry| {
-                    state.accept(&entry.topic, entry.partition, entry.epoch, entry.next_offset)
+                    state.accept(&entry.topic, entry.partition, entry.epoch, entry.end())
                 });
             }
             if state.blocked && state.bytes <= self.limit / 2 {
@@ -258,6 +297,58 @@ impl Shared {
     }
 
     // The background thread's side.
+
+    /// Partitions are a group's from now on.
+    pub(super) fn group(&self, commits: bool) {
+        let mut state = lock(&self.state);
+        (state.grouped, state.commits) = (true, commits);
+    }
+
+    /// The application is done with all that it has taken.
+    pub(super) fn confirm(&self) {
+        lock(&self.state).confirm();
+    }
+
+    /// Returns positions that the application is done with and that were not returned before, with
+    /// the leader epoch of the record before each.
+    pub(super) fn take_marks(&self) -> Vec<(Arc<str>, u32, i64, i32)> {
+        let mut state = lock(&self.state);
+        let marks = core::mem::take(&mut state.marks);
+        let of = |(topic, partition): (Arc<str>, u32)| {
+            let at = state.partitions.get(&topic)?.get(&partition)?;
+            Some((topic, partition, at.done?, at.leader_epoch))
+        };
+        marks.into_iter().filter_map(of).collect()
+    }
+
+    /// A partition is taken away: what was fetched of it is not delivered any more.
+    pub(super) fn revoke(&self, topic: &str, partition: u32) {
+        lock(&self.state).at(topic, partition).epoch += 1;
+    }
+
+    /// A partition is gone.
+    pub(super) fn forget(&self, topic: &str, partition: u32) {
+        let mut state = lock(&self.state);
+        let at = state.at(topic, partition);
+        *at = At { epoch: at.epoch + 1, ..At::default() };
+    }
+
+    /// Whether the application is done with a partition that is being taken away, of which the
+    /// group has committed this offset.
+    pub(super) fn is_done(&self, topic: &str, partition: u32, committed: Option<i64>) -> bool {
+        let mut state = lock(&self.state);
+        let commits = state.commits;
+        let at = state.at(topic, partition);
+        match at.position {
+            None => true,
+            Some(position) if commits => at.done == Some(position),
+            Some(position) => committed.is_some_and(|committed| committed >= position),
+        }
+    }
+
+    pub(super) fn set_revoking(&self, revoking: bool) {
+        lock(&self.state).revoking = revoking;
+    }
 
     /// Returns the epoch of a partition that is assigned.
     pub(super) fn epoch(&self, topic: &str, partition: u32) -> u32 {
@@ -340,6 +431,28 @@ impl Shared {
 }
 
 impl State {
+    /// The application is done with what it took last. Returns whether there was something.
+    fn confirm(&mut self) -> bool {
+        if self.fresh.is_empty() {
+            return false;
+        }
+        for (topic, partition) in core::mem::take(&mut self.fresh) {
+            let at = self.at(&topic, partition);
+            if at.done != at.position {
+                at.done = at.position;
+                self.marks.push((topic, partition));
+            }
+        }
+        true
+    }
+
+    fn note_fresh(&mut self, topic: &Arc<str>, partition: u32) {
+        let same = |(name, index): &(Arc<str>, u32)| *index == partition && name == topic;
+        if !self.fresh.last().is_some_and(same) {
+            self.fresh.push((topic.clone(), partition));
+        }
+    }
+
     fn at(&mut self, topic: &str, partition: u32) -> &mut At {
         if !self.partitions.contains_key(topic) {
             self.partitions.insert(topic.into(), HashMap::new());
@@ -366,7 +479,14 @@ impl State {
 
     /// Whether the application still wants what was read in an epoch of a partition; if so its
     /// position moves to what comes after it.
-    fn accept(&mut self, topic: &Arc<str>, partition: u32, epoch: u32, next_offset: i64) -> bool {
+    fn accept(
+        &mut self,
+        topic: &Arc<str>,
+        partition: u32,
+        epoch: u32,
+        (next_offset, leader_epoch): (i64, Option<i32>),
+    ) -> bool {
+        let grouped = self.grouped;
         let known = self.partitions.get_mut(topic);
         let at = match known.and_then(|partitions| partitions.get_mut(&partition)) {
             Some(at) => at,
@@ -375,6 +495,10 @@ impl State {
         let wanted = at.epoch == epoch && !at.paused;
         if wanted {
             at.position = Some(next_offset);
+            at.leader_epoch = leader_epoch.unwrap_or(at.leader_epoch);
+            if grouped {
+                self.note_fresh(topic, partition);
+            }
         }
         wanted
     }

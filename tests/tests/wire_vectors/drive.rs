@@ -83,6 +83,12 @@ pub(crate) fn decode(
         "CreateTopics" => run::<wire::create_topics::Response>(version, bytes, feed),
         "CreatePartitions" => run::<wire::create_partitions::Response>(version, bytes, feed),
         "DeleteTopics" => run::<wire::delete_topics::Response>(version, bytes, feed),
+        "FindCoordinator" => run::<wire::find_coordinator::Response>(version, bytes, feed),
+        "ConsumerGroupHeartbeat" => {
+            run::<wire::consumer_group_heartbeat::Response>(version, bytes, feed)
+        }
+        "OffsetCommit" => run::<wire::offset_commit::Response>(version, bytes, feed),
+        "OffsetFetch" => run::<wire::offset_fetch::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }

@@ -62,6 +62,10 @@ impl Vector {
             "CreateTopics" => ApiKey::CREATE_TOPICS,
             "CreatePartitions" => ApiKey::CREATE_PARTITIONS,
             "DeleteTopics" => ApiKey::DELETE_TOPICS,
+            "FindCoordinator" => ApiKey::FIND_COORDINATOR,
+            "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
+            "OffsetCommit" => ApiKey::OFFSET_COMMIT,
+            "OffsetFetch" => ApiKey::OFFSET_FETCH,
             api => panic!("{api} is not of this test"),
         }
     }

@@ -1,0 +1,362 @@
+//! OffsetFetch: where partitions begin. An error never leads to another start: it is tried again.
+
+use super::assignment::{Offset, Step};
+use super::marker::Marker;
+use super::{AGAIN, Group, Interest, Phase};
+use crate::api::Kind;
+use crate::cluster::Cx;
+use crate::config::Start;
+use crate::connection::{Draft, Origin};
+use crate::consumer::Consumer;
+use crate::error::{Error, GroupError};
+use crate::memory::{Link, backoff};
+use crate::time::Tick;
+use crate::wire::table::Segment;
+use crate::wire::{ErrorCode, Full, Uuid, offset_fetch};
+
+/// Partitions in a request whose commits are read for their markers alone.
+const PAGE: u32 = 500;
+/// Partitions in a request at most; halved while there is no memory for so many.
+const MOST: u16 = 4096;
+/// After so many refusals of the member's epoch the group is asked as by no member, which brokers
+/// allow: the partitions would never be read else.
+const STALE: u8 = 3;
+/// Milliseconds before first contact that the clocks of producers may be behind.
+const SLACK: i64 = 60_000;
+
+/// Requests for commits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queries {
+    /// One has no response yet.
+    pub(super) in_flight: bool,
+    pub(super) retry_at: Tick,
+    pub(super) failures: u8,
+    most: u16,
+    /// The one in flight reads markers of this topic, up to this partition.
+    scanning: Link,
+    scans_to: u32,
+}
+
+impl Queries {
+    pub(super) const NONE: Self = Self {
+        in_flight: false,
+        retry_at: Tick::ZERO,
+        failures: 0,
+        most: MOST,
+        scanning: Link::NONE,
+        scans_to: 0,
+    };
+}
+
+/// A response as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueryMemo {
+    topic: Link,
+    error: ErrorCode,
+    refused: bool,
+}
+
+impl<'d> Group<'d> {
+    /// Sends a request if one is due; returns when to try again.
+    pub(super) fn send_queries(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
+        if self.queries.in_flight || self.phase != Phase::Member {
+            return Tick::NEVER;
+        }
+        let scan = (0..self.interests.len())
+            .find(|slot| self.interests[*slot].active && self.interests[*slot].scans);
+        let mut due = 0;
+        self.each(cx, &mut |group, _, part| {
+            let share = &group.shares[part];
+            due += usize::from(share.step == Step::Query && !share.bare);
+        });
+        if due == 0 && scan.is_none() {
+            return Tick::NEVER;
+        }
+        if self.queries.retry_at > cx.now {
+            return self.queries.retry_at;
+        }
+        let scan = if due == 0 { scan } else { None };
+        let nameless = (0..self.interests.len())
+            .any(|slot| self.interests[slot].active && cx.cluster.topics[slot].lacks_id());
+        let cap = if nameless { offset_fetch::BY_ID - 1 } else { i16::MAX };
+        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Committed, cap) else {
+            return cx.now + AGAIN;
+        };
+        let written = match scan {
+            Some(slot) => self.write_scan(cx, &mut draft, slot),
+            None => self.write_queries(cx, &mut draft),
+        };
+        if let Err(Full) = written {
+            cx.net.abandon(draft);
+            self.unask(cx);
+            self.queries.most = (self.queries.most / 2).max(1);
+            return cx.now + AGAIN;
+        }
+        (self.queries.in_flight, self.queries.most) = (true, MOST);
+        self.queries.scanning = scan.map_or(Link::NONE, Link::to);
+        let timeout = cx.settings.request_timeout;
+        cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
+        Tick::NEVER
+    }
+
+    /// Writes the beginning of a request: as a member, unless its epoch is refused all the time.
+    fn write_head(
+        &self,
+        cx: &mut Cx<'d>,
+        draft: &mut Draft,
+        topics: usize,
+        stale: bool,
+    ) -> Result<(), Full> {
+        let member = (!stale).then(|| (self.member_id(), self.epoch));
+        let (net, group) = (&mut cx.net, &cx.settings.group);
+        net.write(draft, &mut |w, version| {
+            offset_fetch::begin(w, version, group, member, Some(topics))
+        })
+    }
+
+    fn write_scan(&mut self, cx: &mut Cx<'d>, draft: &mut Draft, slot: usize) -> Result<(), Full> {
+        let from = self.interests[slot].scanned;
+        let page = PAGE.min(u32::from(self.queries.most));
+        let to = cx.cluster.topics[slot].count.min(from.saturating_add(page));
+        self.queries.scans_to = to;
+        self.write_head(cx, draft, 1, false)?;
+        let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
+        net.write(draft, &mut |w, version| {
+            let count = to.saturating_sub(from) as usize;
+            offset_fetch::topic(w, version, &topic.name, topic.id, count)?;
+            for index in from..to {
+                w.i32(index as i32)?;
+            }
+            offset_fetch::end_topic(w, version)?;
+            offset_fetch::end(w, version, true)
+        })
+    }
+
+    fn write_queries(&mut self, cx: &mut Cx<'d>, draft: &mut Draft) -> Result<(), Full> {
+        let (mut left, mut stale) = (self.queries.most, false);
+        self.each(cx, &mut |group, _, part| {
+            let share = &mut group.shares[part];
+            if share.step == Step::Query && !share.bare && left > 0 {
+                (share.step, left) = (Step::Asked, left - 1);
+                stale |= share.stale >= STALE;
+            }
+        });
+        let asked = |share: &super::Share| share.step == Step::Asked;
+        let counts = |slot: usize| self.count(cx, slot, &asked);
+        let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
+        self.write_head(cx, draft, topics, stale)?;
+        for slot in 0..self.interests.len() {
+            let count = self.count(cx, slot, &asked);
+            if count == 0 {
+                continue;
+            }
+            let (net, cluster) = (&mut cx.net, &cx.cluster);
+            let topic = &cluster.topics[slot];
+            net.write(draft, &mut |w, version| {
+                offset_fetch::topic(w, version, &topic.name, topic.id, count)?;
+                for part in cluster.table.of_topic(slot).filter(|p| asked(&self.shares[*p])) {
+                    w.i32(cluster.table[part].index as i32)?;
+                }
+                offset_fetch::end_topic(w, version)
+            })?;
+        }
+        cx.net.write(draft, &mut |w, version| offset_fetch::end(w, version, true))
+    }
+
+    /// Has what was being fetched fetched again.
+    pub(super) fn unask(&mut self, cx: &mut Cx<'d>) {
+        self.each(cx, &mut |group, _, part| {
+            let share = &mut group.shares[part];
+            if share.step == Step::Asked {
+                share.step = Step::Query;
+            }
+        });
+    }
+
+    pub(super) fn on_committed(
+        &mut self,
+        cx: &mut Cx<'d>,
+        consumer: &mut Consumer<'d>,
+        from: &Origin,
+        memo: &mut QueryMemo,
+        got: Segment<'_, '_>,
+    ) {
+        if from.requested.tag[0] != self.serial {
+            return;
+        }
+        match offset_fetch::item(got) {
+            Some(offset_fetch::Item::Topic { name, id }) => {
+                let slot = cx.cluster.named_or_id(name, id);
+                memo.topic = slot.map_or(Link::NONE, Link::to);
+            }
+            Some(offset_fetch::Item::Partition {
+                index,
+                offset,
+                leader_epoch,
+                metadata,
+                error,
+            }) => {
+                let Some(slot) = memo.topic.get().filter(|slot| self.interests[*slot].active)
+                else {
+                    return;
+                };
+                let marker = metadata.and_then(Marker::read).filter(|_| offset >= 0);
+                let part = cx.cluster.part_of(memo.topic, index);
+                let part = part.filter(|part| self.shares[*part].step == Step::Asked);
+                if error.0 != 0 {
+                    (memo.error, memo.refused) = (error, true);
+                    if let Some(part) = part {
+                        self.not_fetched(cx, part, error);
+                    }
+                    return;
+                }
+                let recreated = marker.is_some_and(|marker| self.is_of_another(cx, slot, &marker));
+                if let Some(marker) = marker.filter(|_| !recreated) {
+                    self.note_marker(slot, &marker);
+                }
+                let Some(part) = part else { return };
+                let text = metadata.unwrap_or_default();
+                self.shares[part].texted = marker.is_none() && !text.is_empty();
+                if recreated {
+                    self.place(cx, consumer, part, Start::Earliest, -1);
+                } else if offset >= 0 {
+                    self.shares[part].committed = Offset::of(offset);
+                    self.place(cx, consumer, part, Start::Offset(offset), leader_epoch);
+                } else {
+                    (self.shares[part].step, self.shares[part].bare) = (Step::Query, true);
+                    self.scan(cx, slot);
+                }
+                (self.work, self.dirty) = (true, true);
+            }
+            Some(offset_fetch::Item::End { error }) if error.0 != 0 => {
+                (memo.error, memo.refused) = (error, true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a marker is of an earlier topic of the name.
+    fn is_of_another(&self, cx: &Cx<'d>, slot: usize, marker: &Marker) -> bool {
+        let id = cx.cluster.topics[slot].id;
+        id != marker.id && !id.is_zero() && marker.id != Uuid::ZERO
+    }
+
+    fn note_marker(&mut self, slot: usize, marker: &Marker) {
+        let interest = &mut self.interests[slot];
+        let first = !interest.marked;
+        (interest.marked, interest.fresh) = (true, false);
+        interest.count = if first { marker.count } else { interest.count.min(marker.count) };
+        interest.begun = if first { marker.begun } else { interest.begun.min(marker.begun) };
+    }
+
+    /// Has the commits of a topic's other partitions read: one of them may have a marker.
+    fn scan(&mut self, cx: &Cx<'d>, slot: usize) {
+        let interest = &mut self.interests[slot];
+        // Those of the first start do not need it: all of the log is read.
+        let needless = matches!(self.start, Start::Earliest) || !cx.settings.exact_start;
+        if interest.known || interest.scans {
+            return;
+        }
+        match needless {
+            true => self.contacted(slot),
+            false => (interest.scans, interest.scanned) = (true, 0),
+        }
+    }
+
+    /// Handles a topic whose markers are known: without one this is the group's first contact.
+    fn contacted(&mut self, slot: usize) {
+        let begun = self.begun;
+        let interest = &mut self.interests[slot];
+        (interest.known, interest.scans) = (true, false);
+        if !interest.marked {
+            (interest.begun, interest.marked) = (begun, true);
+            interest.fresh = true;
+        }
+        (self.work, self.dirty) = (true, true);
+    }
+
+    /// Returns where a partition without a commit begins.
+    pub(super) fn start_of(&self, cx: &Cx<'d>, part: usize) -> Start {
+        let entry = &cx.cluster.table[part];
+        let interest = &self.interests[usize::from(entry.topic)];
+        if !cx.settings.exact_start {
+            return self.start;
+        }
+        if entry.index >= interest.count || self.shares[part].seed {
+            return Start::Earliest;
+        }
+        match self.start {
+            // First contact was before: what has been written since is to be read.
+            Start::Latest if !interest.fresh => match interest.begun {
+                0 => Start::Earliest,
+                begun => Start::Timestamp(begun.saturating_sub(SLACK).max(0)),
+            },
+            start => start,
+        }
+    }
+
+    /// Returns the marker for commits of a topic's partitions.
+    pub(super) fn marker(&self, id: Uuid, slot: usize) -> Marker {
+        let Interest { count, begun, marked, .. } = self.interests[slot];
+        Marker { count, begun: if marked { begun } else { self.begun }, id }
+    }
+
+    /// Handles a commit that could not be fetched.
+    fn not_fetched(&mut self, cx: &mut Cx<'d>, part: usize, code: ErrorCode) {
+        let share = &mut self.shares[part];
+        share.step = Step::Query;
+        if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION || code == ErrorCode::UNKNOWN_TOPIC_ID {
+            let slot = usize::from(cx.cluster.table[part].topic);
+            cx.refresh(slot);
+        }
+    }
+
+    pub(super) fn committed_done(&mut self, cx: &mut Cx<'d>, serial: u32, memo: &QueryMemo) {
+        if serial != self.serial {
+            return;
+        }
+        self.queries.in_flight = false;
+        self.dirty = true;
+        let scanned = self.queries.scanning.get();
+        self.queries.scanning = Link::NONE;
+        if memo.refused {
+            return self.not_committed(cx, memo.error);
+        }
+        // What was left out is requested again.
+        let mut left_out = false;
+        self.each(cx, &mut |group, _, part| left_out |= group.shares[part].step == Step::Asked);
+        if left_out {
+            return self.not_committed(cx, ErrorCode::UNKNOWN_SERVER_ERROR);
+        }
+        self.queries.failures = 0;
+        if let Some(slot) = scanned.filter(|slot| self.interests[*slot].scans) {
+            self.interests[slot].scanned = self.queries.scans_to;
+            if self.queries.scans_to >= cx.cluster.topics[slot].count {
+                self.contacted(slot);
+            }
+        }
+    }
+
+    /// Handles an error in place of commits: they are requested again.
+    fn not_committed(&mut self, cx: &mut Cx<'d>, code: ErrorCode) {
+        if code == ErrorCode::STALE_MEMBER_EPOCH {
+            self.each(cx, &mut |group, _, part| {
+                let share = &mut group.shares[part];
+                share.stale += u8::from(share.step == Step::Asked && share.stale < STALE);
+            });
+        }
+        self.unask(cx);
+        if !self.judge(cx, code) && code == ErrorCode::GROUP_AUTHORIZATION_FAILED {
+            self.news.fatal = Some(GroupError::Refused(code));
+        }
+        self.query_later(cx, Error::Broker(code));
+    }
+
+    pub(super) fn query_later(&mut self, cx: &mut Cx<'d>, error: Error) {
+        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
+        self.queries.retry_at = backoff(&mut cx.rng, cx.now, base, max, self.queries.failures);
+        self.queries.failures = self.queries.failures.saturating_add(1);
+        self.dirty = true;
+        self.note_trouble(cx.now, error);
+    }
+}

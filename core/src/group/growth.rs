@@ -1,0 +1,168 @@
+//! Growth: the starts of new partitions are committed first, so that no member of any kind skips
+//! what is written meanwhile; then the coordinator is asked for another assignment until it comes.
+
+use super::assignment::Step;
+use super::{Group, Interest, Phase};
+use crate::cluster::{Cx, GROUP};
+use crate::time::{Span, Tick};
+
+/// Pace of heartbeats after growth.
+const PACE: Span = Span::from_millis(50);
+/// They are as fast for this long at most: brokers assign once a second at least.
+const HURRY: Span = Span::from_secs(3);
+/// A member that does not commit the starts itself leaves this time to the one that does.
+const AFTER: Span = Span::from_millis(200);
+/// Commits of starts are waited for no longer than this.
+const SEEDS: Span = Span::from_millis(500);
+
+/// What is under way because of growth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth {
+    /// Topics were subscribed or described since the last look.
+    pub(super) stirred: bool,
+    /// Partitions whose starts are still to be committed.
+    pub(super) seeding: u32,
+    /// Some are committed by this member, which owns the first partition of the topic.
+    seeds: bool,
+    /// When heartbeats begin to be fast at the latest, whether they are, and until when.
+    from: Tick,
+    hurries: bool,
+    until: Tick,
+}
+
+impl Growth {
+    pub(super) const NONE: Self = Self {
+        stirred: false,
+        seeding: 0,
+        seeds: false,
+        from: Tick::NEVER,
+        hurries: false,
+        until: Tick::ZERO,
+    };
+
+    pub(super) fn age(&mut self, by: Span) {
+        self.from.age(by);
+        self.until.age(by);
+    }
+
+    /// Returns when the next heartbeat is due after one.
+    pub(super) fn pace(&self, now: Tick, interval: Span) -> Span {
+        if self.hurries && now < self.until { interval.min(PACE) } else { interval }
+    }
+
+    /// Whether the assignment that growth leads to is still to come.
+    pub(super) fn waits(&self) -> bool {
+        self.until != Tick::ZERO
+    }
+
+    /// The coordinator has assigned again: the member has another epoch.
+    pub(super) const fn over(&mut self) {
+        (self.from, self.until) = (Tick::NEVER, Tick::ZERO);
+        (self.seeds, self.hurries) = (false, false);
+    }
+}
+
+impl<'d> Group<'d> {
+    /// Handles news of a topic: more partitions, or that it is known at all.
+    pub(crate) fn on_changed(&mut self, slot: usize) {
+        if self.interests[slot].active {
+            (self.growth.stirred, self.dirty) = (true, true);
+        }
+    }
+
+    /// Handles a topic that was recreated: what was committed is of the one before.
+    pub(crate) fn on_recreated(&mut self, cx: &mut Cx<'d>, slot: usize) {
+        if !self.interests[slot].active {
+            return;
+        }
+        let (active, wanted) = (true, self.interests[slot].wanted);
+        let (known, marked, begun) = (true, true, self.begun);
+        self.interests[slot] = Interest { active, wanted, known, marked, begun, ..Interest::EMPTY };
+        let mut link = cx.cluster.table.first_of(slot);
+        while let Some(part) = link.get() {
+            link = cx.cluster.table.next_of(part);
+            self.unwant(&mut cx.net.blocks, part);
+            let share = &mut self.shares[part];
+            (share.taken, share.committed) = Default::default();
+            if matches!(share.step, Step::Query | Step::Asked) {
+                (share.step, share.bare) = (Step::Query, true);
+            }
+        }
+        (self.full, self.beat_at) = (true, cx.now);
+        (self.growth.stirred, self.work, self.dirty) = (true, true, true);
+    }
+
+    /// Notices growth; returns when something is due because of it.
+    pub(super) fn watch_growth(&mut self, cx: &mut Cx<'d>) -> Tick {
+        if core::mem::take(&mut self.growth.stirred) {
+            for slot in 0..self.interests.len() {
+                let topic = &cx.cluster.topics[slot];
+                if self.interests[slot].active && topic.ready {
+                    let (seen, count) = (self.interests[slot].seen, topic.count);
+                    self.interests[slot].seen = count;
+                    if seen == 0 && !self.interests[slot].marked {
+                        self.interests[slot].count = count;
+                    }
+                    if seen > 0 && seen < count && self.phase == Phase::Member {
+                        self.grown(cx, slot, seen..count);
+                    }
+                }
+            }
+            if self.unresolved {
+                self.beat_at = self.beat_at.min(cx.now);
+            }
+        }
+        let growth = &mut self.growth;
+        if growth.until != Tick::ZERO && growth.until <= cx.now {
+            growth.over();
+            // Seeds of partitions that others have.
+            (self.reconciles, self.work, self.dirty) = (true, true, true);
+            return cx.now;
+        }
+        let seeded = growth.seeds && growth.seeding == 0 && !self.work;
+        if growth.from != Tick::NEVER && (growth.from <= cx.now || seeded) {
+            growth.from = Tick::NEVER;
+            growth.hurries = true;
+            self.beat_at = self.beat_at.min(cx.now);
+        }
+        growth.from.min(if growth.waits() { growth.until } else { Tick::NEVER })
+    }
+
+    /// Handles partitions that were added to a topic.
+    fn grown(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
+        // The assignment may have been faster.
+        let known = |index| {
+            let part = cx.cluster.table.find(slot, index);
+            part.is_some_and(|part| self.shares[part].target)
+        };
+        if added.clone().any(known) {
+            return;
+        }
+        let first = cx.cluster.table.find(slot, 0);
+        let seeds = cx.settings.exact_start
+            && first.is_some_and(|part| self.shares[part].step == Step::Own);
+        if seeds {
+            self.seed(cx, slot, added);
+        }
+        let growth = &mut self.growth;
+        growth.seeds |= seeds;
+        growth.hurries = false;
+        growth.from = cx.now + if seeds { SEEDS } else { AFTER };
+        growth.until = cx.now + HURRY;
+    }
+
+    /// Has the starts of new partitions committed, as far as there is memory for them.
+    fn seed(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
+        for index in added {
+            if cx.cluster.table.room() == 0 && cx.cluster.table.find(slot, index).is_none() {
+                return;
+            }
+            let Some(part) = cx.cluster.table.take(slot, index, GROUP) else { return };
+            let share = &mut self.shares[part];
+            if share.is_free() {
+                (share.step, share.seed) = (Step::Query, true);
+                self.growth.seeding += 1;
+            }
+        }
+    }
+}

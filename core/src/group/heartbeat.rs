@@ -1,0 +1,334 @@
+//! Heartbeats: what the coordinator learns of the member, and the assignment that it returns.
+
+use super::{AGAIN, Group, Phase, Share, UNHEARD};
+use crate::api::Kind;
+use crate::cluster::{Cx, GROUP};
+use crate::connection::{Draft, Origin};
+use crate::error::{Error, GroupError, LimitKind};
+use crate::memory::backoff;
+use crate::time::{Span, Tick};
+use crate::wire::table::Segment;
+use crate::wire::{ErrorCode, Full, Ints, Uuid, consumer_group_heartbeat as heartbeat};
+
+/// Fewer milliseconds between two heartbeats than this are taken for this many.
+const LEAST: i32 = 100;
+/// An instance id that another member has is tried again after this long, at the most: its
+/// session ends by then.
+const HELD: Span = Span::from_secs(10);
+
+/// A response as it streams in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BeatMemo {
+    /// It is of this membership.
+    valid: bool,
+    error: ErrorCode,
+    /// It has an assignment.
+    assigned: bool,
+    /// A topic of it is not known.
+    unresolved: bool,
+    /// Something did not fit: the receive buffer, or the table (and how many entries would).
+    skipped: bool,
+    short: bool,
+    partitions: u32,
+}
+
+impl<'d> Group<'d> {
+    /// Sends a heartbeat if one is due; returns when the next one is.
+    pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
+        if self.beats {
+            return Tick::NEVER;
+        }
+        if self.phase == Phase::Leaving {
+            // Commits come first.
+            if self.commits.are_open() {
+                return Tick::NEVER;
+            }
+            // The coordinator may know the member only after a heartbeat.
+            if !self.beaten {
+                self.left();
+                return Tick::NEVER;
+            }
+            self.beat_at = self.beat_at.min(cx.now);
+        }
+        if self.beat_at > cx.now {
+            return self.beat_at;
+        }
+        if cx.net.conns[conn].versions.lacks(Kind::Heartbeat).is_some() {
+            self.news.fatal = Some(GroupError::NeedsClassic);
+            self.dirty = true;
+            return cx.now;
+        }
+        let Some(mut draft) = cx.net.open(conn, cx.now, Kind::Heartbeat, i16::MAX) else {
+            return cx.now + AGAIN;
+        };
+        let full = self.full || self.owns_nothing(cx);
+        if let Err(Full) = self.write_heartbeat(cx, &mut draft, full) {
+            cx.net.abandon(draft);
+            return cx.now + AGAIN;
+        }
+        (self.beats, self.beaten, self.acknowledges) = (true, true, false);
+        self.departs = self.phase == Phase::Leaving;
+        let timeout = cx.settings.request_timeout.min(UNHEARD);
+        cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
+        Tick::NEVER
+    }
+
+    fn owns_nothing(&self, cx: &Cx<'d>) -> bool {
+        !(0..self.interests.len()).any(|slot| self.count(cx, slot, &Share::is_owned) > 0)
+    }
+
+    fn write_heartbeat(&self, cx: &mut Cx<'d>, draft: &mut Draft, full: bool) -> Result<(), Full> {
+        let leaves = self.phase == Phase::Leaving;
+        let full = full && !leaves;
+        let joins = self.phase == Phase::Joining;
+        let subscribed = |slot: &usize| self.interests[*slot].wanted;
+        let topics = (0..self.interests.len()).filter(subscribed).count();
+        let instance = Some(&*cx.settings.instance).filter(|id| !id.is_empty());
+        // While partitions are being revoked "unchanged" says that they are still owned.
+        let acknowledges = self.acknowledges && self.revoking == 0;
+        let lists = !leaves && !joins && (full || acknowledges);
+        let owned = |slot: &usize| self.count(cx, *slot, &Share::is_owned) > 0;
+        let owning = (0..self.interests.len()).filter(owned).count();
+        let head = heartbeat::Head {
+            group: &cx.settings.group,
+            member: self.member_id(),
+            epoch: match (leaves, instance) {
+                (true, Some(_)) => heartbeat::LEAVE_FOR_NOW,
+                (true, None) => heartbeat::LEAVE,
+                _ => self.epoch,
+            },
+            instance,
+            rack: Some(&*cx.settings.rack).filter(|rack| full && !rack.is_empty()),
+            rebalance_timeout_ms: if full { cx.settings.rebalance_timeout.millis() } else { -1 },
+        };
+        let (net, cluster, settings) = (&mut cx.net, &cx.cluster, &cx.settings);
+        net.write(draft, &mut |w, _| heartbeat::begin(w, &head, full.then_some(topics)))?;
+        for slot in (0..self.interests.len()).filter(|slot| full && subscribed(slot)) {
+            net.write(draft, &mut |w, _| heartbeat::name(w, &cluster.topics[slot].name))?;
+        }
+        let assignor = Some(&*settings.assignor).filter(|name| full && !name.is_empty());
+        let count = match joins {
+            true => Some(0),
+            false => lists.then_some(owning),
+        };
+        net.write(draft, &mut |w, version| heartbeat::middle(w, version, None, assignor, count))?;
+        for slot in 0..self.interests.len() {
+            let parts = match lists && self.interests[slot].active {
+                true => cluster
+                    .table
+                    .of_topic(slot)
+                    .filter(|part| self.shares[*part].is_owned())
+                    .count(),
+                false => 0,
+            };
+            if parts == 0 {
+                continue;
+            }
+            net.write(draft, &mut |w, _| heartbeat::owned(w, cluster.topics[slot].id, parts))?;
+            let mut link = cluster.table.first_of(slot);
+            while let Some(part) = link.get() {
+                link = cluster.table.next_of(part);
+                if self.shares[part].is_owned() {
+                    net.write(draft, &mut |w, _| w.i32(cluster.table[part].index as i32))?;
+                }
+            }
+            net.write(draft, &mut |w, _| heartbeat::end(w))?;
+        }
+        net.write(draft, &mut |w, _| heartbeat::end(w))
+    }
+
+    pub(super) fn on_heartbeat(
+        &mut self,
+        cx: &mut Cx<'d>,
+        from: &Origin,
+        memo: &mut BeatMemo,
+        got: Segment<'_, '_>,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+    ) {
+        let Some(item) = heartbeat::item(got) else { return };
+        match item {
+            heartbeat::Item::Head { error, epoch, interval_ms, .. } => {
+                memo.valid = from.requested.tag[0] == self.serial;
+                memo.error = error;
+                if !memo.valid || error.0 != 0 {
+                    return;
+                }
+                if interval_ms > 0 {
+                    self.interval = Span::from_millis(interval_ms.max(LEAST).unsigned_abs());
+                }
+                if epoch > 0 && self.phase != Phase::Leaving {
+                    if epoch != self.epoch && self.growth.waits() {
+                        self.growth.over();
+                        // Seeds of partitions that other members get are dropped.
+                        self.reconciles = true;
+                    }
+                    (self.epoch, self.phase) = (epoch, Phase::Member);
+                }
+                self.each(cx, &mut |group, _, part| group.shares[part].marked = false);
+            }
+            heartbeat::Item::Topic { id, partitions } if self.takes(memo) => {
+                self.mark(cx, memo, id, partitions, make_room);
+            }
+            heartbeat::Item::AssignmentEnd => memo.assigned = true,
+            heartbeat::Item::Skipped => memo.skipped = true,
+            _ => {}
+        }
+    }
+
+    const fn takes(&self, memo: &BeatMemo) -> bool {
+        memo.valid && memo.error.0 == 0 && matches!(self.phase, Phase::Member)
+    }
+
+    /// Notes partitions of an assignment.
+    fn mark(
+        &mut self,
+        cx: &mut Cx<'d>,
+        memo: &mut BeatMemo,
+        id: Uuid,
+        partitions: Ints<'_>,
+        make_room: &mut dyn FnMut(&mut Cx<'d>) -> bool,
+    ) {
+        let topic = cx.cluster.named_or_id(None, id);
+        let Some(slot) = topic.filter(|slot| self.interests[*slot].active) else {
+            memo.unresolved = true;
+            return;
+        };
+        for index in partitions {
+            let Ok(index) = u32::try_from(index) else { continue };
+            memo.partitions = memo.partitions.saturating_add(1);
+            let full = cx.cluster.table.room() == 0 && cx.cluster.table.find(slot, index).is_none();
+            if full && !make_room(cx) {
+                memo.short = true;
+                continue;
+            }
+            match cx.cluster.table.take(slot, index, GROUP) {
+                Some(part) => self.shares[part].marked = true,
+                None => memo.short = true,
+            }
+        }
+    }
+
+    pub(super) fn heartbeat_done(&mut self, cx: &mut Cx<'d>, memo: &BeatMemo) {
+        if !memo.valid {
+            return;
+        }
+        self.beats = false;
+        self.dirty = true;
+        if self.phase == Phase::Leaving && self.has_left(memo) {
+            return self.left();
+        }
+        if memo.error.0 != 0 {
+            return self.refused(cx, memo.error);
+        }
+        (self.failures, self.full) = (0, false);
+        self.news.recovered();
+        self.coordinator.recovered();
+        self.beat_at = cx.now + self.growth.pace(cx.now, self.interval);
+        if !memo.assigned || self.phase != Phase::Member {
+            self.work |= self.reconciles;
+            return;
+        }
+        if memo.skipped || memo.short {
+            let (what, needed) = match memo.short {
+                true => (LimitKind::Partitions, memo.partitions as usize),
+                false => (LimitKind::ReceiveBuffer, 0),
+            };
+            self.news.fatal = Some(GroupError::Limit { what, needed });
+            return;
+        }
+        self.unresolved = memo.unresolved;
+        if memo.unresolved {
+            self.resolve(cx);
+        }
+        self.each(cx, &mut |group, _, part| {
+            let share = &mut group.shares[part];
+            share.target = share.marked;
+        });
+        (self.work, self.news.rebalanced) = (true, true);
+        self.reconciles = true;
+    }
+
+    /// Whether the coordinator has let the member go.
+    fn has_left(&self, memo: &BeatMemo) -> bool {
+        let gone = matches!(
+            memo.error,
+            ErrorCode(0)
+                | ErrorCode::UNKNOWN_MEMBER_ID
+                | ErrorCode::FENCED_MEMBER_EPOCH
+                | ErrorCode::GROUP_ID_NOT_FOUND
+                | ErrorCode::FENCED_INSTANCE_ID
+        );
+        // The response may be to a heartbeat from before.
+        gone && self.departs
+    }
+
+    /// Requests what is needed to know the topics of the assignment.
+    fn resolve(&mut self, cx: &mut Cx<'d>) {
+        for slot in 0..self.interests.len() {
+            if self.interests[slot].active {
+                cx.refresh(slot);
+            }
+        }
+        self.full = true;
+    }
+
+    /// Handles an error in the response to a heartbeat (errors.md of Kafka's `Errors`, KIP-848).
+    fn refused(&mut self, cx: &mut Cx<'d>, code: ErrorCode) {
+        self.full = true;
+        if self.judge(cx, code) {
+            self.beat_at = cx.now;
+            return self.note_trouble(cx.now, Error::Broker(code));
+        }
+        match code {
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => return,
+            ErrorCode::GROUP_ID_NOT_FOUND if self.epoch == 0 => {
+                self.news.fatal = Some(GroupError::NeedsClassic);
+                return;
+            }
+            ErrorCode::UNSUPPORTED_VERSION => {
+                self.news.fatal = Some(GroupError::NeedsClassic);
+                return;
+            }
+            ErrorCode::GROUP_ID_NOT_FOUND => {
+                self.news.fenced = true;
+                self.work = true;
+                return;
+            }
+            ErrorCode::GROUP_AUTHORIZATION_FAILED
+            | ErrorCode::INVALID_REQUEST
+            | ErrorCode::INVALID_GROUP_ID
+            | ErrorCode::GROUP_MAX_SIZE_REACHED
+            | ErrorCode::FENCED_INSTANCE_ID
+            | ErrorCode::UNSUPPORTED_ASSIGNOR
+            | ErrorCode::INVALID_REGULAR_EXPRESSION => {
+                self.news.fatal = Some(GroupError::Refused(code));
+                return;
+            }
+            _ => {}
+        }
+        let max = match code {
+            ErrorCode::UNRELEASED_INSTANCE_ID => HELD,
+            _ => cx.settings.retry_backoff_max,
+        };
+        self.back_off(cx, max);
+        self.note_trouble(cx.now, Error::Broker(code));
+    }
+
+    fn back_off(&mut self, cx: &mut Cx<'d>, max: Span) {
+        let base = cx.settings.retry_backoff;
+        self.beat_at = backoff(&mut cx.rng, cx.now, base, max, self.failures);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Handles a heartbeat without a response: it may have had an effect.
+    pub(super) fn heartbeat_lost(&mut self, cx: &mut Cx<'d>, serial: u32, error: Error) {
+        self.coordinator.forget(cx.now);
+        self.dirty = true;
+        if serial != self.serial {
+            return;
+        }
+        (self.beats, self.full) = (false, true);
+        self.back_off(cx, cx.settings.retry_backoff_max);
+        self.note_trouble(cx.now, error);
+    }
+}

@@ -1,0 +1,173 @@
+//! The marker in the metadata of each commit: what later members have to know to begin where
+//! nothing is skipped, whatever `auto.offset.reset` is. A text before that of the application:
+//! `kv1;n=COUNT;b=MS;t=ID;`.
+
+use crate::wire::Uuid;
+
+/// Longest marker, in bytes.
+pub(super) const LONGEST: usize = 64;
+const HEAD: &[u8] = b"kv1;n=";
+/// Digits of a topic id in Kafka's text form (base64url without padding).
+const ID: usize = 22;
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// What a marker says about a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marker {
+    /// Partitions that the topic had when the group first subscribed to it.
+    pub(super) count: u32,
+    /// When that was, in milliseconds since 1970; 0 where there was no clock.
+    pub(super) begun: i64,
+    /// The topic's id then, zero where brokers have none.
+    pub(super) id: Uuid,
+}
+
+/// A text in the making; what does not fit is left out.
+pub(super) struct Text {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; LONGEST], len: 0 }
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        if let Some(to) = self.bytes.get_mut(self.len..self.len + text.len()) {
+            to.copy_from_slice(text);
+            self.len += text.len();
+        }
+    }
+
+    fn number(&mut self, mut value: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.put(digits.get(at..).unwrap_or_default());
+    }
+
+    fn id(&mut self, id: &Uuid) {
+        self.put(&base64(&id.0));
+    }
+
+    /// Returns the bytes, all ASCII.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// Returns 16 bytes in Kafka's text form of ids.
+pub(super) fn base64(bytes: &[u8; 16]) -> [u8; ID] {
+    let mut text = [0; ID];
+    let bits = u128::from_be_bytes(*bytes);
+    for (at, digit) in text.iter_mut().enumerate() {
+        // 22 digits are 132 bits: the last one has two.
+        let shift = 122 - 6 * at as i32;
+        let six = if shift >= 0 { bits >> shift } else { bits << -shift };
+        *digit = ALPHABET[(six & 63) as usize];
+    }
+    text
+}
+
+fn from_base64(text: &[u8]) -> Option<Uuid> {
+    let mut bits = 0_u128;
+    if text.len() != ID {
+        return None;
+    }
+    for (at, digit) in text.iter().enumerate() {
+        let six = ALPHABET.iter().position(|letter| letter == digit)? as u128;
+        let shift = 122 - 6 * at as i32;
+        bits |= if shift >= 0 { six << shift } else { six >> -shift };
+    }
+    Some(Uuid(bits.to_be_bytes()))
+}
+
+impl Marker {
+    pub(super) fn text(&self) -> Text {
+        let mut text = Text::new();
+        text.put(HEAD);
+        text.number(u64::from(self.count));
+        text.put(b";b=");
+        text.number(self.begun.max(0) as u64);
+        text.put(b";t=");
+        text.id(&self.id);
+        text.put(b";");
+        text
+    }
+
+    /// Reads the marker at the beginning of a commit's metadata; `None`: another client wrote it.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let rest = text.as_bytes().strip_prefix(HEAD)?;
+        let (count, rest) = number(rest)?;
+        let (begun, rest) = number(rest.strip_prefix(b";b=")?)?;
+        let rest = rest.strip_prefix(b";t=")?;
+        let id = from_base64(rest.get(..ID)?)?;
+        if rest.get(ID) != Some(&b';') {
+            return None;
+        }
+        Some(Self { count: u32::try_from(count).ok()?, begun: i64::try_from(begun).ok()?, id })
+    }
+}
+
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let len = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = text.split_at_checked(len)?;
+    let mut value = 0_u64;
+    for digit in digits {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+    }
+    (len > 0).then_some((value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_read_as_it_was_written() {
+        for (count, begun, id) in [
+            (0, 0, Uuid::ZERO),
+            (12, 1_764_500_000_000, Uuid([7; 16])),
+            (u32::MAX, i64::MAX, Uuid([255; 16])),
+        ] {
+            let marker = Marker { count, begun, id };
+            let text = marker.text();
+            let text = str::from_utf8(text.bytes()).unwrap();
+            assert_eq!(Marker::read(text), Some(marker), "{text}");
+            assert_eq!(Marker::read(&alloc::format!("{text}mine")), Some(marker));
+        }
+    }
+
+    #[test]
+    fn ids_are_written_as_kafka_does() {
+        let id = [0xd2, 0x9f, 0x0c, 0x8a, 0x11, 0x5e, 0x4d, 0x2b, 0x9c, 1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(&base64(&id), b"0p8MihFeTSucAQIDBAUGBw");
+        assert_eq!(&base64(&[0; 16]), b"AAAAAAAAAAAAAAAAAAAAAA");
+    }
+
+    #[test]
+    fn other_texts_are_no_markers() {
+        let good = "kv1;n=3;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;";
+        assert!(Marker::read(good).is_some());
+        for end in 0..good.len() {
+            assert_eq!(Marker::read(&good[..end]), None, "{}", &good[..end]);
+        }
+        for bad in [
+            "kv1;n=;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;",
+            "kv1;n=4294967296;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;",
+            "kv1;n=3;b=99999999999999999999;t=AAAAAAAAAAAAAAAAAAAAAA;",
+            "kv1;n=3;b=5;t=AAAAAAAAAAAAAAAAAAAAA?;",
+            "kv2;n=3;b=5;t=AAAAAAAAAAAAAAAAAAAAAA;",
+        ] {
+            assert_eq!(Marker::read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is reported to the application.
+
+use super::assignment::Step;
+use super::{Group, Phase};
+use crate::cluster::Cx;
+use crate::consumer::Consumer;
+use crate::error::{Error, GroupError};
+use crate::event::Event;
+use crate::time::{Span, Tick};
+
+/// Trouble that passes is reported once it has lasted this long.
+const PASSING: Span = Span::from_millis(500);
+
+/// News that were not reported yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct News {
+    /// The membership has ended by this.
+    pub(super) fatal: Option<GroupError>,
+    pub(super) failed: Option<GroupError>,
+    /// The coordinator knows the member no longer.
+    pub(super) fenced: bool,
+    pub(super) revokes: bool,
+    pub(super) losses: bool,
+    /// The assignment has changed since all of it was in place.
+    pub(super) rebalanced: bool,
+    pub(super) stable: bool,
+    pub(super) left: bool,
+    /// Leaving is not the application's doing.
+    pub(super) silent: bool,
+    trouble: Option<Error>,
+    troubled_since: Tick,
+    reported: bool,
+    /// The partition whose revocation was reported last: it is given up with the next poll.
+    told: Option<u32>,
+}
+
+impl News {
+    pub(super) const NONE: Self = Self {
+        fatal: None,
+        failed: None,
+        fenced: false,
+        revokes: false,
+        losses: false,
+        rebalanced: false,
+        stable: false,
+        left: false,
+        silent: false,
+        trouble: None,
+        troubled_since: Tick::ZERO,
+        reported: false,
+        told: None,
+    };
+
+    pub(super) fn age(&mut self, by: Span) {
+        self.troubled_since.age(by);
+    }
+
+    /// The coordinator has responded without an error.
+    pub(super) const fn recovered(&mut self) {
+        (self.trouble, self.troubled_since, self.reported) = (None, Tick::ZERO, false);
+    }
+
+    /// The application keeps a partition for now although its revocation was reported.
+    pub(super) fn keep(&mut self, part: usize) {
+        self.told = self.told.filter(|told| *told as usize != part);
+    }
+}
+
+impl<'d> Group<'d> {
+    /// Notes what keeps the coordinator from being of use.
+    pub(super) fn note_trouble(&mut self, now: Tick, error: Error) {
+        let news = &mut self.news;
+        if news.troubled_since == Tick::ZERO {
+            news.troubled_since = now;
+        }
+        if !news.reported && news.troubled_since + PASSING <= now {
+            (news.trouble, news.reported) = (Some(error), true);
+        }
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        let news = &self.news;
+        news.failed.is_some()
+            || news.revokes
+            || news.losses
+            || news.stable
+            || news.left
+            || news.trouble.is_some()
+            || self.commits.has_news()
+    }
+
+    /// Ends the event that the application had: a revocation that it was told of.
+    pub(crate) fn proceed(&mut self, cx: &mut Cx<'d>, consumer: &Consumer<'d>) {
+        if let Some(part) = self.news.told.take() {
+            self.release(cx, consumer, part as usize);
+        }
+    }
+
+    /// Returns the next event.
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Cx<'d>,
+        consumer: &mut Consumer<'d>,
+    ) -> Option<Event<'static>> {
+        if core::mem::take(&mut self.news.losses)
+            && let Some(part) = self.find(cx, Step::Lost)
+        {
+            self.news.losses = true;
+            let at = Consumer::id(&cx.cluster, part);
+            let partition = Consumer::topic_partition(&cx.cluster, part);
+            self.finish(cx, consumer, part);
+            return Some(Event::Lost { at, partition });
+        }
+        if core::mem::take(&mut self.news.revokes)
+            && let Some(part) = self.find(cx, Step::Revoke)
+        {
+            self.news.revokes = true;
+            self.shares[part].step = Step::Revoking;
+            self.news.told = Some(part as u32);
+            let at = Consumer::id(&cx.cluster, part);
+            let partition = Consumer::topic_partition(&cx.cluster, part);
+            return Some(Event::Revoking { at, partition });
+        }
+        if let Some((id, result)) = self.commits.take_news() {
+            // The next set waits for that.
+            self.dirty = true;
+            return Some(Event::Committed { id, result });
+        }
+        if let Some(error) = self.news.trouble.take() {
+            return Some(Event::GroupTrouble { error });
+        }
+        if let Some(error) = self.news.failed.take() {
+            return Some(Event::GroupFailed { error });
+        }
+        if core::mem::take(&mut self.news.stable) && self.phase == Phase::Member {
+            let owned = |slot| self.count(cx, slot, &super::Share::is_read) as u32;
+            let partitions = (0..self.interests.len()).map(owned).sum();
+            return Some(Event::GroupStable { epoch: self.epoch, partitions });
+        }
+        core::mem::take(&mut self.news.left).then_some(Event::GroupLeft)
+    }
+
+    fn find(&self, cx: &Cx<'d>, step: Step) -> Option<usize> {
+        let cluster = &cx.cluster;
+        (0..self.interests.len())
+            .filter(|slot| self.interests[*slot].active)
+            .flat_map(|slot| cluster.table.of_topic(slot))
+            .find(|part| self.shares[*part].step == step)
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading as a member of a consumer group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::run::Wanted;
+use super::shared::{Commit, Requested};
+use super::{Chunk, Consumer};
+use crate::config::Config;
+use crate::error::Error;
+use crate::pending::{Cell, Pending};
+
+impl Consumer {
+    /// Reads some topics as a member of the group of [`Config::group`] (KIP-848): the coordinator
+    /// decides which partitions. Each begins where the group has committed; one without a commit
+    /// at [`Config::start`] when the group first reads the topic, and later where nothing is
+    /// skipped, unless [`Config::group_skips`].
+    ///
+    /// Positions are committed by [`Consumer::commit`], or by [`Config::auto_commit`]. What happens
+    /// to the assignment shows in [`Consumer::events`]: `Assigned`, `Revoking`, `Lost`,
+    /// `Rebalanced`. Before a partition is given up the application has time to commit, see
+    /// [`Config::revocation_wait`]. Dropping the consumer leaves the group, and commits what was
+    /// taken before the last chunk if it commits by itself; [`Consumer::close`] commits that too.
+    ///
+    /// # Errors
+    /// As [`Consumer::assign_all`]; also without a group. An error that ends the membership is a
+    /// result of [`Consumer::next`].
+    pub fn subscribe(config: Config, topics: &[&str]) -> Result<Self, Error> {
+        let topics = topics.iter().map(|&name| name.into()).collect();
+        Self::start(config, Wanted::Group(topics))
+    }
+
+    /// Commits that the group continues after the records of this chunk. The chunk's partitions
+    /// that are another member's meanwhile are left out.
+    ///
+    /// Commits do not overtake each other: one that is called while another is under way is merged
+    /// into the next request.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the coordinator refuses, when no partition is this member's any
+    /// more, and outside of a group.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] does not take the commit back: to commit without waiting, drop it.
+    pub fn commit(&self, chunk: &Chunk) -> Pending<()> {
+        self.submit_commit(chunk.ends())
+    }
+
+    /// Commits an offset of a partition, that of the next record to be read, with a text of at most
+    /// 1024 bytes.
+    ///
+    /// # Errors
+    /// As [`Consumer::commit`].
+    ///
+    /// # Cancel safety
+    /// As [`Consumer::commit`].
+    pub fn commit_offset(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: i64,
+        text: &str,
+    ) -> Pending<()> {
+        let (topic, text) = (topic.into(), text.into());
+        self.submit_commit(vec![Commit { topic, partition, offset, epoch: -1, text }])
+    }
+
+    fn submit_commit(&self, list: Vec<Commit>) -> Pending<()> {
+        let (done, pending) = Cell::pair();
+        self.shared.submit(Requested::Commit(list, done));
+        pending
+    }
+
+    /// Gives a partition up whose revocation was reported, before [`Config::revocation_wait`] is
+    /// over: the application is done with it.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when it is not being revoked.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] does not take the command back.
+    pub fn release(&self, topic: &str, partition: u32) -> Pending<()> {
+        let (done, pending) = Cell::pair();
+        self.shared.submit(Requested::Release(topic.into(), partition, done));
+        pending
+    }
+
+    /// Returns the offset of a partition that the group has committed last, as far as this member
+    /// knows; `None` when it does not, and for a partition that is not this member's.
+    ///
+    /// # Errors
+    /// Of the [`Pending`]: when the background thread has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the [`Pending`] changes nothing.
+    #[must_use = "nothing else reports it"]
+    pub fn committed(&self, topic: &str, partition: u32) -> Pending<Option<i64>> {
+        let (done, pending) = Cell::pair();
+        self.shared.submit(Requested::Committed(Arc::from(topic), partition, done));
+        pending
+    }
+
+    /// Leaves the group within `limit`, after what was taken is committed if the group commits by
+    /// itself: all of it counts as processed. Without a group it only ends the consumer.
+    ///
+    /// # Errors
+    /// When the last commit failed, or nothing came of it within `limit`.
+    pub fn close(self, limit: Duration) -> Result<(), Error> {
+        let (done, pending) = Cell::pair();
+        self.shared.submit(Requested::Leave(limit, done));
+        pending.wait()
+    }
+}

@@ -1,0 +1,64 @@
+//! Growth under `latest`: how long it takes, and that nothing is skipped.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kavka_std::{Config, Producer, Start};
+use kavka_tests::kafka::{Cluster, Version};
+
+use crate::broker;
+use crate::member::{Member, Read, write};
+
+/// How often a topic grows, and by how many partitions each time.
+const TIMES: u32 = 8;
+const BY: u32 = 2;
+/// Bars, in a build for tests on a machine that does other things, too.
+const WORST: Duration = Duration::from_secs(3);
+
+#[test]
+fn growth_is_read_at_once_and_nothing_is_lost_on_4_4() {
+    let Some(cluster) = broker(Version::V4_4_0) else { return };
+    grow(&cluster, 1, "4.4.0");
+    grow(&cluster, 3, "4.4.0");
+}
+
+#[test]
+fn growth_is_read_at_once_and_nothing_is_lost_on_3_9() {
+    let Some(cluster) = broker(Version::V3_9_2) else { return };
+    grow(&cluster, 1, "3.9.2");
+    grow(&cluster, 3, "3.9.2");
+}
+
+/// Grows a topic and measures until the first record of the last new partition was read.
+fn grow(cluster: &Cluster, members: u32, version: &str) {
+    let topic = format!("readings-{members}");
+    let mut count = 2 * members;
+    cluster.create(&topic, count).expect("created");
+    let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+    let read = Arc::new(Read::default());
+    let join = |n| {
+        let member = Member::join(cluster, &topic, Start::Latest, &read);
+        member.stable(2 * members / n);
+        member
+    };
+    let members: Vec<_> = (1..=members).map(join).collect();
+    read.wait(&write(&producer, &topic, 0..count), "before growth");
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        let grown = Instant::now();
+        cluster.grow(&topic, count + BY).expect("grown");
+        let places = write(&producer, &topic, count..count + BY);
+        read.wait(&places, "after growth");
+        let last = places.iter().filter_map(|at| read.first(*at)).max().expect("all were read");
+        times.push(last - grown);
+        count += BY;
+        read.wait(&write(&producer, &topic, 0..count), "all partitions");
+    }
+    times.sort();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("{version}, {} members: median {median:?}, worst {worst:?}", members.len());
+    members.into_iter().for_each(Member::leave);
+    assert_eq!(read.duplicates(), 0);
+    assert!(worst < WORST, "growth took {worst:?}");
+}
