@@ -48,6 +48,8 @@ struct Member<A> {
     stirred: bool,
     /// When it works by itself.
     due: Option<Instant>,
+    /// It is gone.
+    ended: bool,
     fetched: Fetched,
 }
 
@@ -126,6 +128,7 @@ impl<A: App> World<A> {
             conns,
             stirred: true,
             due: None,
+            ended: false,
             fetched: Fetched::default(),
         });
         self.members.len() - 1
@@ -231,6 +234,21 @@ impl<A: App> World<A> {
         }
     }
 
+    /// Ends a client as SIGKILL does: its streams end, and it is never called again.
+    pub fn stop(&mut self, member: usize) {
+        let mine: Vec<u64> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.member == member)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in mine {
+            self.reset(id);
+        }
+        let stopped = &mut self.members[member];
+        (stopped.ended, stopped.stirred, stopped.due) = (true, false, None);
+    }
+
     fn lost(&mut self, member: usize, conn: ConnId, why: CloseReason) {
         let now = self.instant();
         let member = &mut self.members[member];
@@ -301,7 +319,7 @@ impl<A: App> World<A> {
         let now = self.instant();
         for at in 0..self.members.len() {
             let member = &self.members[at];
-            if !member.stirred && member.due.is_none_or(|due| due > now) {
+            if member.ended || !member.stirred && member.due.is_none_or(|due| due > now) {
                 continue;
             }
             let (mut idle, mut turns) = (0, 0);

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use kavka_tests::sim::groups;
 use kavka_tests::sim::swarm::{Outcome, Plan, run_to};
 
 use options::Options;
@@ -41,6 +42,13 @@ fn main() -> ExitCode {
         if options.seconds.is_some_and(|most| started.elapsed().as_secs() >= most) {
             break;
         }
+        if options.groups {
+            total.group(seed, &options);
+            if total.failed.len() >= options.failures {
+                break;
+            }
+            continue;
+        }
         let mut plan = Plan::draw_with(seed, options.loads());
         plan.strict_fetch = options.strict_fetch;
         if !options.quiet {
@@ -49,7 +57,7 @@ fn main() -> ExitCode {
         total.runs += 1;
         match catch_unwind(AssertUnwindSafe(|| run_to(&plan, options.trace, history.take()))) {
             Ok(outcome) => total.take(&plan, &outcome, &options),
-            Err(_) => total.fail(&plan, &["a panic, see above".to_owned()]),
+            Err(_) => total.fail(seed, &plan.to_string(), "", &["a panic, see above".to_owned()]),
         }
         if total.failed.len() >= options.failures {
             break;
@@ -65,7 +73,7 @@ impl Total {
         self.written += outcome.written;
         self.read += outcome.read;
         if !outcome.findings.is_empty() {
-            self.fail(plan, &outcome.findings);
+            self.fail(plan.seed, &plan.to_string(), "", &outcome.findings);
         } else if !options.quiet {
             let Outcome { hash, virtual_time, written, read, .. } = outcome;
             println!(
@@ -76,14 +84,39 @@ impl Total {
         }
     }
 
-    fn fail(&mut self, plan: &Plan, findings: &[String]) {
-        self.failed.push(plan.seed);
-        println!("seed {}: FAILED", plan.seed);
+    /// Runs a consumer group.
+    fn group(&mut self, seed: u64, options: &Options) {
+        let plan = groups::Plan::draw(seed);
+        if !options.quiet {
+            println!("{plan}");
+        }
+        self.runs += 1;
+        let outcome = catch_unwind(AssertUnwindSafe(|| groups::run(&plan, options.trace)));
+        let Ok(outcome) = outcome else {
+            return self.fail(seed, &plan.to_string(), "--groups ", &["a panic".to_owned()]);
+        };
+        let groups::Outcome { findings, written, again, virtual_time, hash } = outcome;
+        self.client_seconds += virtual_time.as_secs_f64();
+        self.written += written;
+        self.read += (written + again) as u64;
+        if !findings.is_empty() {
+            self.fail(seed, &plan.to_string(), "--groups ", &findings);
+        } else if !options.quiet {
+            println!(
+                "seed {seed}: good; {written} read, {again} of them again, in {virtual_time:.1?}, \
+                 trace {hash:016x}"
+            );
+        }
+    }
+
+    fn fail(&mut self, seed: u64, plan: &str, kind: &str, findings: &[String]) {
+        self.failed.push(seed);
+        println!("seed {seed}: FAILED");
         println!("  {plan}");
         for finding in findings.iter().take(10) {
             println!("  {finding}");
         }
-        println!("  again: cargo run --release --bin simulate -- --seed {} --trace", plan.seed);
+        println!("  again: cargo run --release --bin simulate -- {kind}--seed {seed} --trace");
     }
 
     fn print(&self, seconds: f64) {

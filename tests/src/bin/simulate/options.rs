@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Do not draw these loads: wide, slow, stalled, missing, racks, codecs, old
     #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
+    /// Run consumer groups instead
+    #[arg(long, conflicts_with_all = ["history", "strict_fetch", "without"])]
+    pub(crate) groups: bool,
     /// Print only failures and the sum
     #[arg(long, short)]
     pub(crate) quiet: bool,

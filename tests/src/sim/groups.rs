@@ -1,0 +1,264 @@
+//! Consumer groups in virtual time: a seed draws a cluster, members that come, go and die,
+//! coordinators that move, and growth at any moment. What has to hold is in `oracle`.
+
+mod app;
+mod oracle;
+mod plan;
+
+use core::time::Duration;
+
+use kavka_core::{Limits, Start};
+
+use super::fault::Fault;
+use super::rng::Rng;
+use super::world::World;
+use super::{ApiKey, Groups, Options};
+use app::Role;
+use oracle::Oracle;
+pub use plan::{Act, Plan};
+
+/// The group of all members.
+const GROUP: &str = "g";
+/// Between two looks at what the members hold.
+const SLICE: Duration = Duration::from_millis(20);
+/// Everything is read, and every partition is some member's, this long after the last trouble.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a run showed.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was wrong.
+    pub findings: Vec<String>,
+    /// Records in the logs that had to be read.
+    pub written: usize,
+    /// Records that were read once more.
+    pub again: usize,
+    /// Time of the run.
+    pub virtual_time: Duration,
+    /// A hash of everything that happened.
+    pub hash: u64,
+}
+
+/// Runs a plan.
+#[must_use]
+pub fn run(plan: &Plan, trace: bool) -> Outcome {
+    let mut run = Run::new(plan, trace);
+    run.begin();
+    if run.oracle.findings.is_empty() {
+        run.trouble();
+        run.end();
+    }
+    let Run { oracle, world, .. } = run;
+    Outcome {
+        written: oracle.due(&world),
+        again: oracle.again(&world),
+        findings: oracle.findings,
+        virtual_time: world.now(),
+        hash: world.trace.hash(),
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    world: World<Role>,
+    oracle: Oracle,
+    rng: Rng,
+    writer: usize,
+    /// Members that run.
+    members: Vec<usize>,
+    stopped: Vec<i32>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, trace: bool) -> Self {
+        let groups = Groups { session: plan.session, interval: plan.interval, ..Groups::default() };
+        let options = Options {
+            brokers: plan.brokers,
+            profile: plan.profile,
+            replication: plan.brokers.min(3),
+            metadata_lag: plan.lag,
+            groups: Some(groups),
+            ..Options::default()
+        };
+        let mut world = World::new(plan.seed, options);
+        world.net = plan.net;
+        if trace {
+            world.trace.keep();
+        }
+        world.cluster.watch_deeds();
+        for (topic, partitions) in plan.topics.iter().enumerate() {
+            // The names are new: that cannot fail.
+            let _ = world.cluster.create_topic(&plan::topic(topic), *partitions);
+        }
+        let limits = Limits::small();
+        let role = Role::writer(plan.topics.len(), Rng(plan.seed ^ 1));
+        let writer = world.join(role, &limits, |_| ());
+        let rng = Rng(plan.seed ^ 2);
+        let oracle = Oracle::new(plan);
+        Self { plan, world, oracle, rng, writer, members: Vec::new(), stopped: Vec::new() }
+    }
+
+    /// The first members join; under `latest` the promise begins with their first commit.
+    fn begin(&mut self) {
+        for _ in 0..self.plan.members {
+            self.join();
+        }
+        let until = self.world.now() + PATIENCE;
+        while !self.members.iter().any(|member| self.world.app(*member).is_stable()) {
+            self.slice();
+            if self.world.now() > until {
+                return self.oracle.finds(&self.world, "no member joins".to_owned());
+            }
+        }
+        self.oracle.start(&self.world, self.plan.start == Start::Latest);
+        let writer = self.writer;
+        self.world.command(writer, |now, commands, role| role.write(now, commands));
+    }
+
+    fn join(&mut self) {
+        let plan = self.plan;
+        let role = Role::member(plan, self.rng.fork());
+        let mut limits = Limits::small();
+        limits.partitions = 64;
+        let config = |config: &mut kavka_core::Config<'_>| {
+            config.group = GROUP;
+            config.auto_commit = plan.auto_commit;
+            config.rebalance_timeout = plan.rebalance;
+        };
+        let member = self.world.join(role, &limits, config);
+        self.world.command(member, |now, commands, role| role.subscribe(now, commands, plan));
+        self.members.push(member);
+    }
+
+    fn slice(&mut self) {
+        self.world.run_for(SLICE);
+        for line in self.world.trace.take_lines() {
+            println!("{line}");
+        }
+        self.oracle.look(&mut self.world, &self.members);
+    }
+
+    fn trouble(&mut self) {
+        let end = self.world.now() + self.plan.trouble;
+        let mut next = self.world.now();
+        while self.world.now() < end {
+            if next <= self.world.now() {
+                let act = self.plan.draw_act(&mut self.rng);
+                self.act(act);
+                next = self.world.now() + self.rng.time(SLICE, self.plan.pause);
+            }
+            self.slice();
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        self.oracle.acts += 1;
+        match act {
+            Act::Grow => self.grow(),
+            Act::Join => {
+                if self.members.len() < 6 {
+                    self.join();
+                }
+            }
+            Act::Leave => {
+                if let Some(member) = self.draw_member() {
+                    self.members.retain(|other| *other != member);
+                    self.world.command(member, |now, commands, role| role.leave(now, commands));
+                }
+            }
+            Act::Die => {
+                if let Some(member) = self.draw_member() {
+                    self.members.retain(|other| *other != member);
+                    self.world.stop(member);
+                }
+            }
+            Act::MoveCoordinator => self.world.cluster.move_coordinator(GROUP),
+            Act::Expel => {
+                if let Some((id, _)) = self.rng_pick_known() {
+                    self.world.cluster.expel(GROUP, &id);
+                }
+            }
+            Act::Disconnect => {
+                let broker = self.rng.pick(&self.world.cluster.brokers());
+                self.world.disconnect(broker);
+            }
+            Act::Kill => self.kill(),
+            Act::Fault => self.fault(),
+        }
+    }
+
+    fn rng_pick_known(&mut self) -> Option<(String, i32)> {
+        let known = self.world.cluster.group_members(GROUP);
+        let at = self.rng.below(known.len() as u64) as usize;
+        known.into_iter().nth(at)
+    }
+
+    /// A member that may end: never the last one.
+    fn draw_member(&mut self) -> Option<usize> {
+        (self.members.len() > 1).then(|| self.rng.pick(&self.members))
+    }
+
+    fn grow(&mut self) {
+        let topic = plan::topic(self.rng.below(self.plan.topics.len() as u64) as usize);
+        let count = self.world.cluster.partitions(&topic) + 1 + self.rng.below(3) as u32;
+        if count <= 16 {
+            let _ = self.world.cluster.grow(&topic, count); // it is more than before
+        }
+    }
+
+    /// At most one broker is down at a time.
+    fn kill(&mut self) {
+        match self.stopped.pop() {
+            Some(broker) => self.world.cluster.restart(broker),
+            None if self.plan.brokers > 1 => {
+                let broker = self.rng.pick(&self.world.cluster.brokers());
+                self.world.kill(broker);
+                self.stopped.push(broker);
+            }
+            None => {}
+        }
+    }
+
+    fn fault(&mut self) {
+        let apis = [
+            ApiKey::ConsumerGroupHeartbeat,
+            ApiKey::OffsetCommit,
+            ApiKey::OffsetFetch,
+            ApiKey::FindCoordinator,
+            ApiKey::ListOffsets,
+            ApiKey::Fetch,
+        ];
+        let api = self.rng.pick(&apis);
+        let of_groups = !matches!(api, ApiKey::ListOffsets | ApiKey::Fetch);
+        let fault = match self.rng.below(4) {
+            0 => Fault::DropRequest,
+            1 => Fault::DropResponse,
+            2 if of_groups => Fault::Error(self.rng.pick(&[14, 15, 16])),
+            _ => Fault::Delay(self.rng.millis(1, 3000)),
+        };
+        let broker = self.rng.pick(&self.world.cluster.brokers());
+        self.world.cluster.inject(broker, api, fault, 1 + self.rng.below(3) as usize);
+    }
+
+    /// All that was written gets read, every partition is a member's, and nothing goes on for ever.
+    fn end(&mut self) {
+        for broker in core::mem::take(&mut self.stopped) {
+            self.world.cluster.restart(broker);
+        }
+        self.world.cluster.clear_faults();
+        let writer = self.writer;
+        self.world.command(writer, |now, commands, role| role.calm(now, commands));
+        let until = self.world.now() + PATIENCE + self.plan.session + self.plan.rebalance;
+        loop {
+            self.slice();
+            let open = self.oracle.open(&self.world, &self.members);
+            if open.is_empty() || !self.oracle.findings.is_empty() {
+                break;
+            }
+            if self.world.now() > until {
+                return open.into_iter().for_each(|text| self.oracle.finds(&self.world, text));
+            }
+        }
+        self.oracle.judge(&self.world, self.plan);
+    }
+}

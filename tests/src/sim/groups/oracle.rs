@@ -1,0 +1,174 @@
+//! What has to hold of a group: no partition is two members', commits never go back, nothing that
+//! was written since first contact is skipped, and what changes comes to rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::app::Role;
+use super::plan::{self, Plan};
+use super::{ApiKey, GROUP};
+use crate::sim::What;
+use crate::sim::world::World;
+
+pub(super) struct Oracle {
+    pub(super) findings: Vec<String>,
+    pub(super) acts: u64,
+    topics: usize,
+    /// From which offset on each partition has to be read; from 0 where none is named.
+    from: BTreeMap<(usize, u32), i64>,
+    started: bool,
+    committed: BTreeMap<(String, u32), i64>,
+    /// Heartbeats until the writer began.
+    beats: u64,
+}
+
+impl Oracle {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            findings: Vec::new(),
+            acts: 0,
+            topics: plan.topics.len(),
+            from: BTreeMap::new(),
+            started: false,
+            committed: BTreeMap::new(),
+            beats: 0,
+        }
+    }
+
+    pub(super) fn finds(&mut self, world: &World<Role>, text: String) {
+        self.findings.push(format!("{}: {text}", world.at()));
+    }
+
+    /// The promise begins.
+    pub(super) fn start(&mut self, world: &World<Role>, from_end: bool) {
+        self.started = true;
+        self.beats = beats(world);
+        for topic in (0..self.topics).filter(|_| from_end) {
+            let name = plan::topic(topic);
+            for partition in 0..world.cluster.partitions(&name) {
+                let end = world.cluster.log_len(&name, partition);
+                self.from.insert((topic, partition), end);
+            }
+        }
+    }
+
+    /// Compares what members hold with what the coordinator knows, and commits with earlier ones.
+    pub(super) fn look(&mut self, world: &mut World<Role>, members: &[usize]) {
+        let known: BTreeSet<String> =
+            world.cluster.group_members(GROUP).into_iter().map(|(id, _)| id).collect();
+        let owners = world.cluster.group_owners(GROUP);
+        let mut findings = Vec::new();
+        for member in 0..world.members() {
+            let runs = members.contains(&member);
+            let Role::Member(app) = world.app_mut(member) else { continue };
+            findings.extend(app.findings.drain(..).map(|text| format!("client {member}: {text}")));
+            // One that was removed does not know that yet.
+            if !runs || !known.contains(&app.id) {
+                continue;
+            }
+            for held in app.held.values() {
+                let place = (plan::topic(held.topic), i32::try_from(held.partition).unwrap_or(-1));
+                let owner = owners.get(&place);
+                if owner != Some(&app.id) {
+                    let id = &app.id;
+                    findings.push(format!("client {member} ({id}) holds {place:?} of {owner:?}"));
+                }
+            }
+        }
+        for deed in world.cluster.take_deeds() {
+            if let What::Committed { partition, offset, .. } = deed.what {
+                let place = (deed.topic.to_string(), partition);
+                let before = self.committed.insert(place.clone(), offset);
+                if let Some(before) = before.filter(|before| *before > offset) {
+                    findings.push(format!("{place:?}: committed {before}, and then {offset}"));
+                }
+            }
+        }
+        for text in findings {
+            self.finds(world, text);
+        }
+    }
+
+    /// The places that have to be read.
+    fn places(&self, world: &World<Role>) -> BTreeSet<(usize, u32, i64)> {
+        let mut all = BTreeSet::new();
+        for topic in (0..self.topics).filter(|_| self.started) {
+            let name = plan::topic(topic);
+            for partition in 0..world.cluster.partitions(&name) {
+                let from = self.from.get(&(topic, partition)).copied().unwrap_or(0);
+                let end = world.cluster.high_watermark(&name, partition);
+                all.extend((from..end).map(|offset| (topic, partition, offset)));
+            }
+        }
+        all
+    }
+
+    fn read(world: &World<Role>) -> BTreeMap<(usize, u32, i64), u32> {
+        let mut all = BTreeMap::new();
+        for member in (0..world.members()).filter_map(|member| world.app(member).as_member()) {
+            for (place, times) in &member.read {
+                *all.entry(*place).or_default() += times;
+            }
+        }
+        all
+    }
+
+    pub(super) fn due(&self, world: &World<Role>) -> usize {
+        self.places(world).len()
+    }
+
+    pub(super) fn again(&self, world: &World<Role>) -> usize {
+        Self::read(world).values().filter(|times| **times > 1).count()
+    }
+
+    /// What is not as it has to be in the end.
+    pub(super) fn open(&self, world: &World<Role>, members: &[usize]) -> Vec<String> {
+        let read = Self::read(world);
+        let mut open = Vec::new();
+        let unread: Vec<_> =
+            self.places(world).into_iter().filter(|place| !read.contains_key(place)).collect();
+        if let Some(first) = unread.first() {
+            open.push(format!("{} records are not read, the first is {first:?}", unread.len()));
+        }
+        let mut held = BTreeSet::new();
+        for member in members {
+            let app = world.app(*member).as_member();
+            for at in app.into_iter().flat_map(|app| app.held.values()) {
+                held.insert((at.topic, at.partition));
+            }
+        }
+        for topic in 0..self.topics {
+            for partition in 0..world.cluster.partitions(&plan::topic(topic)) {
+                if !held.contains(&(topic, partition)) {
+                    open.push(format!("nobody holds topic {topic}, partition {partition}"));
+                }
+            }
+        }
+        open
+    }
+
+    /// What can be said only when all is over.
+    pub(super) fn judge(&mut self, world: &World<Role>, plan: &Plan) {
+        let again = self.again(world);
+        if plan.is_gentle() && again > 0 {
+            self.finds(world, format!("{again} records were read twice, and nobody died"));
+        }
+        let lost: u32 = (0..world.members())
+            .filter_map(|member| world.app(member).as_member())
+            .map(|member| member.lost)
+            .sum();
+        if plan.is_gentle() && lost > 0 {
+            self.finds(world, format!("{lost} partitions were lost, and nobody died"));
+        }
+        // At rest a member sends one in each interval, in growth some twenty a second for a while.
+        let rest = world.now().as_millis() / plan.interval.as_millis().max(1);
+        let most = 8 * (rest as u64 + 1) + 300 * (self.acts + 4);
+        let beats = beats(world) - self.beats;
+        if beats > most {
+            self.finds(world, format!("{beats} heartbeats, and {most} would be many"));
+        }
+    }
+}
+
+fn beats(world: &World<Role>) -> u64 {
+    world.cluster.counters().of(ApiKey::ConsumerGroupHeartbeat).requests
+}

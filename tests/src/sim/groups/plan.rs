@@ -1,0 +1,122 @@
+//! What a seed draws.
+
+use core::fmt;
+use core::time::Duration;
+
+use kavka_core::Start;
+
+use crate::sim::Profile;
+use crate::sim::rng::Rng;
+use crate::sim::world::Net;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A topic gains partitions.
+    Grow,
+    /// Another member comes.
+    Join,
+    /// A member leaves.
+    Leave,
+    /// A member is gone without a word.
+    Die,
+    /// Another broker coordinates the group.
+    MoveCoordinator,
+    /// The coordinator removes a member, as after its session.
+    Expel,
+    /// All connections of a broker end.
+    Disconnect,
+    /// A broker dies, or the one that did is back.
+    Kill,
+    /// Requests or responses are lost, refused or late.
+    Fault,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    pub(super) brokers: u32,
+    pub(super) profile: Profile,
+    pub(super) lag: Duration,
+    /// Partitions of each topic at first.
+    pub(super) topics: Vec<u32>,
+    pub(super) members: usize,
+    pub(super) session: Duration,
+    pub(super) interval: Duration,
+    pub(super) rebalance: Duration,
+    pub(super) start: Start,
+    /// `None`: the application commits each record that it has read.
+    pub(super) auto_commit: Option<Duration>,
+    /// How long a member keeps partitions that are revoked, at most.
+    pub(super) keeps: Duration,
+    pub(super) acts: Vec<Act>,
+    pub(super) pause: Duration,
+    pub(super) trouble: Duration,
+    pub(super) net: Net,
+}
+
+/// The name of a topic.
+pub(super) fn topic(index: usize) -> String {
+    format!("topic-{index}")
+}
+
+impl Plan {
+    /// Draws a plan.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng(seed ^ 0x6b61_766b_6100_0000);
+        let gentle = [Act::Grow, Act::Join, Act::Leave];
+        let rough =
+            [Act::Die, Act::MoveCoordinator, Act::Expel, Act::Disconnect, Act::Kill, Act::Fault];
+        let mut acts = gentle.to_vec();
+        if rng.chance(75) {
+            acts.extend(rough.into_iter().filter(|_| rng.chance(50)));
+        }
+        let session = rng.millis(6000, 15_000);
+        let start = if rng.chance(75) { Start::Latest } else { Start::Earliest };
+        let (fastest, slowest) = (rng.millis(1, 5), rng.millis(5, 30));
+        Self {
+            seed,
+            brokers: 1 + rng.below(4) as u32,
+            profile: if rng.chance(50) { Profile::V4_4 } else { Profile::V3_9 },
+            lag: if rng.chance(30) { rng.millis(1, 500) } else { Duration::ZERO },
+            topics: (0..=rng.below(2)).map(|_| 1 + rng.below(6) as u32).collect(),
+            members: 1 + rng.below(3) as usize,
+            session,
+            interval: rng.millis(200, 3000),
+            rebalance: rng.millis(2000, 20_000),
+            start,
+            auto_commit: rng.chance(60).then(|| rng.millis(100, 3000)),
+            keeps: if rng.chance(50) { rng.millis(1, 1500) } else { Duration::ZERO },
+            acts,
+            pause: rng.millis(100, 4000),
+            trouble: Duration::from_secs(5 + rng.below(25)),
+            net: Net { fastest, slowest, ..Net::default() },
+        }
+    }
+
+    /// Whether nobody dies and nothing is lost: then nothing is read twice.
+    pub(super) fn is_gentle(&self) -> bool {
+        self.acts.len() == 3
+    }
+
+    pub(super) fn draw_act(&self, rng: &mut Rng) -> Act {
+        rng.pick(&self.acts)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, brokers, profile, topics, members, .. } = self;
+        write!(
+            f,
+            "seed {seed}: {brokers} brokers of {profile}, topics {topics:?}, {members} members"
+        )?;
+        let Self { session, interval, rebalance, start, auto_commit, keeps, .. } = self;
+        write!(f, ", session {session:?}, heartbeats {interval:?}, rebalance {rebalance:?}")?;
+        write!(f, ", {start:?}, commits {auto_commit:?}, keeps {keeps:?}")?;
+        write!(f, ", {:?} every {:?} for {:?}", self.acts, self.pause, self.trouble)
+    }
+}
