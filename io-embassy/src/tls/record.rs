@@ -123,7 +123,7 @@ impl Watch {
         while let Some((first, rest)) = bytes.split_first() {
             let left = self.left.get();
             if left > 0 {
-                self.see_content(left, *first);
+                self.see_content(left, bytes);
                 let skipped = usize::from(left).min(bytes.len());
                 self.left.set(left - skipped as u16);
                 bytes = bytes.get(skipped..).unwrap_or_default();
@@ -166,14 +166,14 @@ impl Watch {
         Ok(())
     }
 
-    /// Looks at a byte of the content: the second one of an alert is its code.
-    fn see_content(&self, left: u16, byte: u8) {
+    /// Looks at the content, of which `left` bytes have not come before: the last of two bytes of
+    /// an alert is its code.
+    fn see_content(&self, left: u16, bytes: &[u8]) {
         let [kind, ..] = self.front.get();
-        if kind == ALERT && left == 1 {
-            self.fail(match byte {
-                PROTOCOL_VERSION => Fault::NoTls13,
-                code => Fault::Alert(code),
-            });
+        match bytes.get(usize::from(left) - 1) {
+            Some(&PROTOCOL_VERSION) if kind == ALERT => self.fail(Fault::NoTls13),
+            Some(code) if kind == ALERT => self.fail(Fault::Alert(*code)),
+            _ => {}
         }
     }
 }
