@@ -1,7 +1,7 @@
 //! Below TLS: looks at the front of every record before embedded-tls does.
 //!
-//! embedded-tls 0.19 panics on records that anyone on the way can insert (empty ciphertexts, and
-//! handshake messages in the clear after the handshake), does not keep the code of alerts, and does
+//! embedded-tls 0.19 panics on records that anyone can send (ciphertexts of nothing, and handshake
+//! messages in the clear after the handshake), does not keep the code of alerts, and does
 //! not distinguish what is no TLS at all. What no good peer sends ends the connection here.
 
 use core::cell::Cell;

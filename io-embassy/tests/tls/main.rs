@@ -1,7 +1,9 @@
 //! TLS of the device against rustls as the server, over a line in memory: what is trusted, what is
 //! refused and how that is named, and what the bytes of a stranger must not do.
 
+mod kafka;
 mod peer;
+mod rogue;
 mod session;
 
 use kavka_core::CloseReason;
@@ -187,7 +189,7 @@ fn certificates_that_take_two_records_are_named() {
     assert_eq!(fault(&to(HOST, &authority, peer)), Fault::Split);
 }
 
-/// Each of these made embedded-tls panic, or would make it take bytes that nobody signed.
+/// One of these makes embedded-tls panic; none comes from a good peer.
 #[test]
 fn records_that_someone_inserts_end_the_connection() {
     let authority = Authority::new();
@@ -208,6 +210,22 @@ fn records_that_someone_inserts_end_the_connection() {
         let outcome = to(HOST, &authority, peer);
         assert_eq!(fault(&outcome), Fault::Protocol, "{line:?} {}", inserted.escape_ascii());
     }
+}
+
+#[test]
+fn a_peer_without_a_certificate_is_not_believed() {
+    let authority = Authority::new();
+    let peer = Peer { answers: Some(rogue::unnamed), ..Peer::new(authority.server(&[HOST])) };
+    let outcome = to(HOST, &authority, peer);
+    assert_eq!((fault(&outcome), outcome.close), (Fault::Proof, Some(CloseReason::Certificate)));
+}
+
+/// embedded-tls panics on it, whoever sent it.
+#[test]
+fn a_record_with_nothing_in_it_ends_the_connection() {
+    let authority = Authority::new();
+    let peer = Peer { answers: Some(rogue::empty), ..Peer::new(authority.server(&[HOST])) };
+    assert_eq!(fault(&to(HOST, &authority, peer)), Fault::Protocol);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     key: Vec<u8>,
     pub(crate) der: Vec<u8>,
+    pem: String,
     /// Those between it and the one that everybody trusts.
     chain: Vec<CertificateDer<'static>>,
 }
@@ -53,9 +54,10 @@ fn rand() -> u64 {
 impl Authority {
     pub(crate) fn new() -> Self {
         let (params, key) = (ca(IsCa::Ca(BasicConstraints::Unconstrained)), key());
-        let der = params.self_signed(&key).expect("an authority").der().to_vec();
+        let certificate = params.self_signed(&key).expect("an authority");
+        let (der, pem) = (certificate.der().to_vec(), certificate.pem());
         let own = key.serialize_der();
-        Self { issuer: Issuer::new(params, key), key: own, der, chain: Vec::new() }
+        Self { issuer: Issuer::new(params, key), key: own, der, pem, chain: Vec::new() }
     }
 
     /// One that this one signed.
@@ -75,7 +77,8 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         let own = key.serialize_der();
         let der = certificate.der().clone();
-        Self { issuer: Issuer::new(params, key), key: own, der: der.to_vec(), chain: vec![der] }
+        let (pem, chain) = (certificate.pem(), vec![der.clone()]);
+        Self { issuer: Issuer::new(params, key), key: own, der: der.to_vec(), pem, chain }
     }
 
     /// A server with a certificate for these hosts.
@@ -111,6 +114,18 @@ impl Authority {
         builder.with_single_cert(chain, secret).expect("a server")
     }
 
+    /// The key and the certificate of a server for these hosts, as PEM.
+    pub(crate) fn pem(&self, names: &[&str]) -> (String, String) {
+        let own = key();
+        let certificate = params(names).signed_by(&own, &self.issuer).expect("signed");
+        (own.serialize_pem(), certificate.pem())
+    }
+
+    /// Its own certificate, as PEM.
+    pub(crate) fn own_pem(&self) -> String {
+        self.pem.clone()
+    }
+
     fn identity(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let own = key();
         let certificate = params(names).signed_by(&own, &self.issuer).expect("signed");
@@ -131,6 +146,9 @@ pub(crate) enum Line {
     Open,
 }
 
+/// Returns what is said to a hello.
+type Answer = fn(&[u8]) -> Vec<u8>;
+
 /// How the other side behaves.
 pub(crate) struct Peer {
     pub(crate) server: ServerConfig,
@@ -146,18 +164,21 @@ pub(crate) struct Peer {
     pub(crate) inserted: Option<(Line, Vec<u8>)>,
     /// Never says anything.
     pub(crate) mute: bool,
+    /// Answers the hello with this.
+    pub(crate) answers: Option<Answer>,
 }
 
 impl Peer {
     pub(crate) fn new(server: ServerConfig) -> Self {
         let (piece, fragment) = (usize::MAX, Some(FRAGMENT));
         let (says, ends_after, inserted) = (None, None, None);
-        Self { server, piece, fragment, says, ends_after, inserted, mute: false }
+        let (mute, answers) = (false, None);
+        Self { server, piece, fragment, says, ends_after, inserted, mute, answers }
     }
 
     /// Waits for a client.
     pub(crate) fn listen(self) -> Side {
-        let Self { mut server, piece, fragment, says, ends_after, inserted, mute } = self;
+        let Self { mut server, piece, fragment, says, ends_after, inserted, mute, answers } = self;
         server.max_fragment_size = fragment.map(|bytes| bytes + 5);
         let tls = ServerConnection::new(Arc::new(server)).expect("a connection");
         let out = says.clone().unwrap_or_default().into();
@@ -165,7 +186,8 @@ impl Peer {
             tls,
             piece,
             ended: says.is_some(),
-            speaks: says.is_none() && !mute,
+            speaks: says.is_none() && !mute && answers.is_none(),
+            answers,
             ends_after,
             inserted,
             out,
@@ -182,6 +204,7 @@ struct State {
     piece: usize,
     ended: bool,
     speaks: bool,
+    answers: Option<Answer>,
     ends_after: Option<usize>,
     inserted: Option<(Line, Vec<u8>)>,
     out: VecDeque<u8>,
@@ -196,6 +219,9 @@ impl State {
     /// Takes bytes of the client and echoes what is in them.
     fn take(&mut self, mut bytes: &[u8]) {
         self.received += bytes.len();
+        if let Some(answer) = self.answers.take() {
+            self.out.extend(answer(bytes));
+        }
         while self.speaks && !bytes.is_empty() {
             if self.tls.read_tls(&mut bytes).is_err() {
                 break;

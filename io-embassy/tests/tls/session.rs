@@ -72,7 +72,7 @@ pub(crate) fn run_with(host: &str, tls: Tls<'_>, peer: Peer) -> Outcome {
             }
         }
         if ended.is_none() {
-            while let Poll::Pending = client.as_mut().poll(cx).map(|end| ended = Some(end)) {}
+            while client.as_mut().poll(cx).map(|end| ended = Some(end)).is_pending() {}
         }
     }
     let (echoed, close) = ended.expect("the client ended");
