@@ -6,6 +6,7 @@
 
 use core::cell::Cell;
 
+use embassy_futures::yield_now;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use embedded_tls::TlsError;
 
@@ -91,6 +92,12 @@ impl Watch {
     /// Keeps the first fault: later ones follow from it.
     pub(super) fn fail(&self, fault: Fault) {
         self.fault.set(self.fault.get().or(Some(fault)));
+    }
+
+    /// Whether a record of the handshake is over.
+    fn rests(&self) -> bool {
+        let between = self.left.get() == 0 && self.have.get() % FRONT == 0;
+        between && self.phase.get() == Phase::Handshake
     }
 
     /// The handshake is over.
@@ -204,6 +211,10 @@ impl<R, W> ErrorType for Below<'_, R, W> {
 
 impl<R: Read, W> Read for Below<'_, R, W> {
     async fn read(&mut self, room: &mut [u8]) -> Result<usize, Broken> {
+        // What the record before made embedded-tls compute may have taken long.
+        if self.watch.rests() {
+            yield_now().await;
+        }
         let read = self.reader.lock().await.read(room).await.map_err(Broken::of)?;
         self.watch.see(room.get(..read).unwrap_or_default())?;
         Ok(read)

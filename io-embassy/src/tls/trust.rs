@@ -26,6 +26,8 @@ use super::{Fault, Fill};
 
 /// Certificates between that of the peer and the CA.
 const BETWEEN: usize = 4;
+/// A signature of ECDSA over P-256, as DER.
+const SIGNATURE: usize = 72;
 /// A point of P-256, not compressed.
 const POINT: usize = 65;
 /// What is signed begins with 64 spaces and this (RFC 8446, section 4.4.3); the hash follows.
@@ -133,8 +135,8 @@ enum Shown {
     Nothing,
     /// A certificate that is good; its key, and the hash of all messages up to it.
     Certificate(Vec<u8, POINT, u8>, Sha256),
-    /// That it has the key, too.
-    Proof,
+    /// The same, and what is to prove that it has the key.
+    Claim(Vec<u8, POINT, u8>, Sha256, Vec<u8, SIGNATURE, u8>),
 }
 
 /// Checks the certificate of a peer: issuer, dates, name, and the proof that the peer has its key.
@@ -161,11 +163,6 @@ impl<'v> Verifier<'v> {
         self.fault
     }
 
-    /// Whether the peer is the one that its certificate names.
-    pub(super) const fn is_proven(&self) -> bool {
-        matches!(self.shown, Shown::Proof)
-    }
-
     /// Returns the key of the peer, if its certificates are good.
     #[inline(never)] // or its frame would be part of every poll of the handshake
     fn check(&self, message: &CertificateRef<'_>) -> Result<Vec<u8, POINT, u8>, Fault> {
@@ -189,19 +186,17 @@ impl<'v> Verifier<'v> {
         Ok(key.0.into_inner().into_inner())
     }
 
-    /// Whether the peer has signed all messages with that key.
+    /// Whether the peer has signed all messages with the key of its certificate. A peer that sent
+    /// no certificate, or no signature, has proven nothing.
     #[inline(never)]
-    fn proves(&mut self, proof: &CertificateVerifyRef<'_>) -> Result<(), Fault> {
-        let Shown::Certificate(key, hash) = &self.shown else { return Err(Fault::Proof) };
-        if !matches!(proof.signature_scheme, SignatureScheme::EcdsaSecp256r1Sha256) {
-            return Err(Fault::Algorithm);
-        }
+    pub(super) fn prove(&self) -> Result<(), Fault> {
+        let Shown::Claim(key, hash, signature) = &self.shown else { return Err(Fault::Proof) };
         let mut signed = [b' '; SIGNED];
         let (_, rest) = signed.split_at_mut(64);
         let (context, place) = rest.split_at_mut(CONTEXT.len());
         context.copy_from_slice(CONTEXT);
         place.copy_from_slice(&hash.clone().finalize());
-        Ecdsa.verify_signature(key, &signed, proof.signature).map_err(|_| Fault::Proof)
+        Ecdsa.verify_signature(key, &signed, signature).map_err(|_| Fault::Proof)
     }
 
     fn refuse(&mut self, fault: Fault) -> TlsError {
@@ -277,13 +272,18 @@ impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
         }
     }
 
+    /// Keeps the signature for [`Verifier::prove`], so that the task can yield before.
     fn verify_signature(&mut self, proof: CertificateVerifyRef<'_>) -> Result<(), TlsError> {
-        match self.proves(&proof) {
-            Ok(()) => {
-                self.shown = Shown::Proof;
+        if !matches!(proof.signature_scheme, SignatureScheme::EcdsaSecp256r1Sha256) {
+            return Err(self.refuse(Fault::Algorithm));
+        }
+        let signature = Vec::from_slice(proof.signature);
+        match (core::mem::replace(&mut self.shown, Shown::Nothing), signature) {
+            (Shown::Certificate(key, hash), Ok(signature)) => {
+                self.shown = Shown::Claim(key, hash, signature);
                 Ok(())
             }
-            Err(fault) => Err(self.refuse(fault)),
+            _ => Err(self.refuse(Fault::Proof)),
         }
     }
 }

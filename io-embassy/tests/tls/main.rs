@@ -220,6 +220,14 @@ fn a_peer_without_a_certificate_is_not_believed() {
     assert_eq!((fault(&outcome), outcome.close), (Fault::Proof, Some(CloseReason::Certificate)));
 }
 
+#[test]
+fn a_peer_with_the_certificate_of_another_is_not_believed() {
+    let authority = Authority::new();
+    let outcome = to(HOST, &authority, Peer::new(authority.impostor(&[HOST])));
+    assert_eq!((fault(&outcome), outcome.close), (Fault::Proof, Some(CloseReason::Certificate)));
+    assert_eq!(outcome.requests, 0);
+}
+
 /// embedded-tls panics on it, whoever sent it.
 #[test]
 fn a_record_with_nothing_in_it_ends_the_connection() {

@@ -13,6 +13,7 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use crate::{DAY, FRAGMENT, NOW};
@@ -104,6 +105,15 @@ impl Authority {
         let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
         let (chain, secret) = self.identity(names);
         builder.with_single_cert(chain, secret).expect("a server")
+    }
+
+    /// A server that has a certificate, and not its key.
+    pub(crate) fn impostor(&self, names: &[&str]) -> ServerConfig {
+        let (chain, _) = self.identity(names);
+        let other = PrivateKeyDer::try_from(key().serialize_der()).expect("a key");
+        let other = rustls::crypto::ring::sign::any_supported_type(&other).expect("a key");
+        let both = SingleCertAndKey::from(CertifiedKey::new(chain, other));
+        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(both))
     }
 
     /// A server with the certificate of the authority itself.

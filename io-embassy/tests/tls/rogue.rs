@@ -1,5 +1,5 @@
-//! A peer that has the keys of its session, as any other end has, and breaks the rules: embedded-tls
-//! 0.19 does not miss a certificate, and panics on a record with nothing in it.
+//! A peer that has the keys of its session, as any other end has, and breaks the rules:
+//! embedded-tls 0.19 does not miss a certificate, and panics on a record with nothing in it.
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes128Gcm, KeyInit as _, Nonce};

@@ -140,17 +140,33 @@ fn refusals(version: Version, folder: &Path, authority: &Authority) -> Result<()
     let stranger = Authority::new(folder, "stranger")?;
     let now = seconds()?;
     {
-        let cluster = start(version, authority.listener(HOST)?)?;
-        refused(&cluster, "another CA", &stranger.file, now, "issuer")?;
-        refused(&cluster, "expired", &authority.file, now + 2 * DAY, "expired")?;
-        refused(&cluster, "not yet valid", &authority.file, now - 2 * DAY, "not-yet-valid")?;
+        let cluster = start(version, authority.listener(HOST)?, &[])?;
+        refused(&cluster, "a certificate of another CA", &stranger.file, now, "issuer")?;
+        refused(&cluster, "an expired certificate", &authority.file, now + 2 * DAY, "expired")?;
+        refused(
+            &cluster,
+            "a certificate that is not yet valid",
+            &authority.file,
+            now - 2 * DAY,
+            "not-yet-valid",
+        )?;
     }
-    let cluster = start(version, authority.listener("elsewhere.example")?)?;
-    refused(&cluster, "for another host", &authority.file, now, "name")
+    {
+        let cluster = start(version, authority.listener("elsewhere.example")?, &[])?;
+        refused(&cluster, "a certificate for another host", &authority.file, now, "name")?;
+    }
+    let older = [("listener.name.sasltls.ssl.enabled.protocols", "TLSv1.2")];
+    let cluster = start(version, authority.listener(HOST)?, &older)?;
+    refused(&cluster, "a broker with TLS 1.2 alone", &authority.file, now, "no-tls-1.3")
 }
 
-fn start(version: Version, listener: Secure) -> Result<Cluster, Failure> {
+fn start(
+    version: Version,
+    listener: Secure,
+    settings: &[(&str, &str)],
+) -> Result<Cluster, Failure> {
     let spec = Spec { advertise: Some(HOST.to_owned()), ..Spec::new(version, 1) };
+    let spec = settings.iter().fold(spec, |spec, (key, value)| spec.set(key, value));
     let cluster = Cluster::start(spec.secure(listener))?;
     cluster.create(telemetry::TOPIC, 1)?;
     Ok(cluster)
@@ -166,7 +182,7 @@ fn refused(cluster: &Cluster, what: &str, ca: &Path, now: u64, word: &str) -> Re
         Ok(())
     })?;
     let why = line.word_of("why")?;
-    println!("a certificate that is {what}: refused as {why}");
+    println!("{what}: refused as {why}");
     check(why == word, || format!("refused as {why} in place of {word}"))?;
     // Nothing is delivered later, either.
     let end = std::time::Instant::now() + Duration::from_secs(3);
