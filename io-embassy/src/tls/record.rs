@@ -96,7 +96,7 @@ impl Watch {
 
     /// Whether a record of the handshake is over.
     fn rests(&self) -> bool {
-        let between = self.left.get() == 0 && self.have.get() % FRONT == 0;
+        let between = self.left.get() == 0 && self.have.get().is_multiple_of(FRONT);
         between && self.phase.get() == Phase::Handshake
     }
 
