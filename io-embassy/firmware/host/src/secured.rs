@@ -117,15 +117,16 @@ pub(crate) fn run(version: Version, options: &Options, sasl: Sasl) -> Result<(),
 /// What TLS and the login cost, beside plain.
 fn cost(version: Version, options: &Options, secured: &Secured) -> Result<(), Failure> {
     let quiet = options.quiet(1000);
-    println!("plain, 1000 samples, instructions counted");
+    println!("1000 samples: plain; over TLS; both again with instructions counted");
+    let wire = telemetry::once(version, &quiet, "telemetry-plain", None, false)?;
+    let secured_wire = telemetry::once(version, &quiet, "telemetry-tls", Some(secured), false)?;
     let plain = telemetry::once(version, &quiet, "telemetry-plain-metered", None, true)?;
-    println!("TLS and a login, 1000 samples, instructions counted");
     let tls = telemetry::once(version, &quiet, "telemetry-tls-metered", Some(secured), true)?;
     let sizes = |name: &str| image::sizes(&board::image(name));
     let (bare, whole) = (sizes("telemetry-plain")?, sizes("telemetry-tls")?);
     println!("{:<44}{:>12}{:>12}", "", "plain", "TLS + SASL");
     let row = |what: &str, plain: f64, tls: f64| println!("{what:<44}{plain:>12.1}{tls:>12.1}");
-    row("bytes sent per sample of 48 bytes", plain.per_sample(), tls.per_sample());
+    row("bytes sent per sample of 48 bytes", wire.per_sample(), secured_wire.per_sample());
     row("instructions per sample", plain.work_per_sample(), tls.work_per_sample());
     row("million instructions up to the first response", plain.begun / 1e6, tls.begun / 1e6);
     row("million instructions of the longest poll", plain.longest / 1e6, tls.longest / 1e6);

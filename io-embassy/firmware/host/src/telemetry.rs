@@ -136,14 +136,12 @@ fn compare(images: &[&str]) -> Result<(), Failure> {
     instructions::samples()
 }
 
-/// One run of an image. With `metered` the emulator counts instructions.
-pub(crate) fn once(
+/// A broker with the topic.
+fn start(
     version: Version,
     options: &Options,
-    image: &str,
     secured: Option<&Secured>,
-    metered: bool,
-) -> Result<Cost, Failure> {
+) -> Result<Cluster, Failure> {
     let host = if options.names { names::serve()? } else { HOST };
     let spec = Spec { advertise: Some(host.to_owned()), ..Spec::new(version, 1) };
     let spec = match secured {
@@ -152,6 +150,18 @@ pub(crate) fn once(
     };
     let cluster = Cluster::start(spec)?;
     cluster.create(TOPIC, 1)?;
+    Ok(cluster)
+}
+
+/// One run of an image. With `metered` the emulator counts instructions.
+pub(crate) fn once(
+    version: Version,
+    options: &Options,
+    image: &str,
+    secured: Option<&Secured>,
+    metered: bool,
+) -> Result<Cost, Failure> {
+    let cluster = start(version, options, secured)?;
     let setup = Setup::new(image)
         .metered(metered)
         // With a fixed address the host is the name server, too.
