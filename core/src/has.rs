@@ -39,7 +39,18 @@ pub(crate) const WITNESS: bool = unless_lean(cfg!(feature = "witness"));
 /// leave out a function of the API.
 pub(crate) const UNWATCH: bool = cfg!(feature = "unwatch");
 /// Every address may lead to another cluster, or refuse the login: what waits fails then.
-pub(crate) const STRAYS: bool = cfg!(any(feature = "one-cluster", feature = "sasl"));
+pub(crate) const STRAYS: bool =
+    cfg!(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")));
+/// A session that ends is renewed over its connection, not by a new one (KIP-368).
+#[cfg(feature = "sasl")]
+pub(crate) const RENEWAL: bool = unless_lean(cfg!(feature = "renewal"));
+/// A mechanism may need tokens of the application.
+#[cfg(feature = "sasl")]
+pub(crate) const TOKENS: bool = cfg!(feature = "tokens");
+/// What brokers say about a refusal is kept. Not part of a lean build, since that would leave out a
+/// function of the API.
+#[cfg(feature = "sasl")]
+pub(crate) const WORDS: bool = cfg!(feature = "refusal-text");
 /// Brokers that respond at once with nothing new are sent the next Fetch later, and what they leave
 /// out is missed.
 pub(crate) const PACE: bool = unless_lean(cfg!(feature = "pace"));

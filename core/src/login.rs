@@ -14,6 +14,8 @@
 //! # Ok::<(), kavka_core::ConfigError>(())
 //! ```
 
+#[cfg(feature = "scram")]
+mod base64;
 mod oauth;
 mod plain;
 #[cfg(feature = "scram")]

@@ -71,6 +71,8 @@ impl<'d, S: Socket, const CONNS: usize> Driver<'d, S, CONNS> {
                         return Poll::Pending;
                     }
                 }
+                // A login computes: other tasks have their turn between two slices.
+                Some(_) if cfg!(feature = "sasl") => break,
                 Some(_) => {}
             }
         }

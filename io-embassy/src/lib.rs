@@ -10,6 +10,8 @@ mod driver;
 pub mod net;
 mod socket;
 pub mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use driver::{Driver, now};
 pub use kavka_core as core;

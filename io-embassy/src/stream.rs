@@ -300,13 +300,24 @@ impl<const RX: usize, const TX: usize> Pump<'_, RX, TX> {
     ///
     /// To be awaited to its end: dropping it drops the connection.
     pub async fn run(&mut self, reader: impl Read, writer: impl Write) {
+        self.run_as(reader, writer, &|why| why).await;
+    }
+
+    /// The same for a stream that knows more about its end: `reason` returns what the client takes
+    /// it for.
+    pub(crate) async fn run_as(
+        &mut self,
+        reader: impl Read,
+        writer: impl Write,
+        reason: &dyn Fn(CloseReason) -> CloseReason,
+    ) {
         if !self.call.advance(Stage::Open) {
             return; // given up meanwhile
         }
         let left = poll_fn(|cx| self.call.poll_left(cx));
         let moved = select3(receive(reader, &self.rx), send(&mut self.tx, writer), left).await;
         let why = match moved {
-            Either3::First(why) | Either3::Second(why) => why,
+            Either3::First(why) | Either3::Second(why) => reason(why),
             Either3::Third(()) => CloseReason::Ended,
         };
         self.call.advance(Stage::Over(why));

@@ -5,6 +5,7 @@ use super::{Client, Commands};
 use crate::connection::{HandshakeMemo, HandshakeStep, Waits};
 use crate::error::{Error, LimitKind, LoginFault, PeerFault};
 use crate::event::Action;
+use crate::has::TOKENS;
 use crate::login::{BadToken, Next};
 use crate::time::{Duration, Instant, Span, Tick};
 use crate::wire::{Encode, ErrorCode, sasl_handshake};
@@ -18,7 +19,7 @@ impl Commands<'_> {
     ///
     /// # Errors
     /// When it is no bearer token, is longer than the mechanism has memory for, or the mechanism
-    /// takes none.
+    /// takes none, as in a build without the feature `tokens`.
     pub fn set_token(
         &mut self,
         now: Instant,
@@ -29,6 +30,9 @@ impl Commands<'_> {
         // 80 to 85 %, so that devices of a fleet do not all fetch theirs at once.
         let part = 819 + self.cx.rng.below(52);
         let next_at = lifetime.map_or(Tick::NEVER, |all| self.cx.now + Span::of(all).scaled(part));
+        if !TOKENS {
+            return Err(BadToken);
+        }
         let net = &mut self.cx.net;
         net.login.take_token(token, next_at)?;
         net.check = true;
@@ -37,7 +41,7 @@ impl Commands<'_> {
     }
 
     /// Returns what the broker said that refused the login last: its reason, or the mechanisms that
-    /// it has; up to 110 bytes.
+    /// it has; up to 110 bytes. Kept with the feature `refusal-text`.
     #[must_use]
     pub fn login_refusal(&self) -> Option<&str> {
         self.cx.net.login.words()
@@ -93,6 +97,10 @@ impl Commands<'_> {
         next: Option<Result<Next, LoginFault>>,
     ) -> Result<HandshakeStep, PeerFault> {
         let next = next.unwrap_or_else(|| self.cx.net.begin_exchange(slot));
+        let next = match next {
+            Ok(Next::Token) if !TOKENS => Err(LoginFault::NoToken),
+            next => next,
+        };
         let next = next.map_err(PeerFault::Login)?;
         Ok(self.login_step(slot, next, memo.lifetime_ms))
     }
@@ -167,7 +175,7 @@ impl Commands<'_> {
 
     /// Returns the action that requests a token, if one is needed.
     pub(super) fn token_action(&mut self) -> Option<Action> {
-        self.cx.net.login.requests_token().then_some(Action::NeedToken)
+        (TOKENS && self.cx.net.login.requests_token()).then_some(Action::NeedToken)
     }
 }
 

@@ -67,13 +67,13 @@ impl LastFailure {
     }
 
     /// Whether it led to another cluster, or refuses us: other attempts end in the same way.
-    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
     pub(super) fn is_hopeless(self) -> bool {
         self.error.is_some_and(Error::is_hopeless)
     }
 
     /// Returns the failure, if it is such a one.
-    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
     pub(super) fn hopeless(self) -> Option<Error> {
         self.error.filter(|error| error.is_hopeless())
     }

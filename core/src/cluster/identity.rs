@@ -6,13 +6,13 @@ use heapless::String;
 
 #[cfg(feature = "one-cluster")]
 use crate::record::Crc32c;
-#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+#[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
 use crate::time::Span;
 use crate::time::Tick;
 
 /// Once every known address has led to another cluster, or has refused us, for this long, requests
 /// fail: another one that leads to ours would have been found.
-#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+#[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
 pub(super) const HOPELESS: Span = Span::from_millis(500);
 /// Kafka's own ids have 22 characters. Of longer ones this many are kept, and a checksum of all.
 #[cfg(feature = "one-cluster")]
@@ -56,11 +56,11 @@ pub(crate) struct Identity {
     other: Name,
     /// Since when connections lead to another cluster, or are refused, and no broker of ours has
     /// responded.
-    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
     pub(super) hopeless_since: Option<Tick>,
 }
 
-#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+#[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
 impl Identity {
     /// Notes that a connection leads to another cluster, or is refused.
     pub(super) fn strayed(&mut self, now: Tick) {
@@ -73,7 +73,7 @@ impl Identity {
     }
 }
 
-#[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
+#[cfg(not(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early"))))]
 impl Identity {
     #[expect(clippy::unused_self, reason = "as with the features")]
     pub(super) const fn strayed(&mut self, _: Tick) {}

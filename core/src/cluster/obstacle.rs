@@ -1,9 +1,9 @@
 //! What stands in the way, judged in one place: of all requests, of a topic, and of a partition
 //! that is read or written.
 
-#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+#[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
 use super::broker::LastFailure;
-#[cfg(any(feature = "one-cluster", feature = "sasl"))]
+#[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
 use super::identity::HOPELESS;
 use super::{Cluster, Cx};
 use crate::api::Kind;
@@ -66,7 +66,7 @@ impl Cluster<'_> {
 
     /// Returns from when on requests fail because every known address leads to another cluster or
     /// refuses the login; never if one may not.
-    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
     pub(crate) fn hopeless_at(&self) -> Tick {
         let Some(since) = self.identity.hopeless_since else { return Tick::NEVER };
         let nodes = self.brokers.iter().filter(|broker| broker.used).map(|broker| broker.last);
@@ -78,7 +78,7 @@ impl Cluster<'_> {
         }
     }
 
-    #[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
+    #[cfg(not(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early"))))]
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) const fn hopeless_at(&self) -> Tick {
         Tick::NEVER
@@ -102,14 +102,14 @@ impl Cluster<'_> {
     }
 
     /// Returns why requests to a broker fail, where all fail.
-    #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+    #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
     pub(crate) fn why_hopeless(&self, broker: i32) -> Obstacle {
         let last = self.broker(broker).map_or(self.seeds.last, |broker| broker.last);
         let other = Obstacle::Peer { broker, fault: PeerFault::OtherCluster };
         last.hopeless().and_then(|error| error.as_obstacle(broker, None)).unwrap_or(other)
     }
 
-    #[cfg(not(any(feature = "one-cluster", feature = "sasl")))]
+    #[cfg(not(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early"))))]
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) const fn why_hopeless(&self, broker: i32) -> Obstacle {
         Obstacle::Peer { broker, fault: PeerFault::OtherCluster }

@@ -47,7 +47,7 @@ impl<'d> Cluster<'d> {
         if let Some(produced) = &mut self.produced {
             produced.age(by);
         }
-        #[cfg(any(feature = "one-cluster", feature = "sasl"))]
+        #[cfg(any(feature = "one-cluster", all(feature = "sasl", feature = "fail-early")))]
         if let Some(hopeless_since) = &mut self.identity.hopeless_since {
             hopeless_since.age(by);
         }

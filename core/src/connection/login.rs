@@ -58,6 +58,7 @@ mod on {
     use crate::api::Kind;
     use crate::connection::{Conn, ConnState, Draft, HandshakeMemo, InFlight, Net};
     use crate::error::LoginFault;
+    use crate::has::{RENEWAL, TOKENS, WORDS};
     use crate::login::{BadToken, Exchange, Handle, Next, length};
     use crate::memory::{Blocks, Chain, Rng};
     use crate::time::{Span, Tick};
@@ -65,7 +66,7 @@ mod on {
     use crate::wire::{ErrorCode, sasl_authenticate, sasl_handshake};
 
     /// Bytes that are kept of a broker's words about a refusal, or of its list of mechanisms.
-    const WORDS: usize = 110;
+    const LONGEST_WORDS: usize = if WORDS { 110 } else { 0 };
     /// Brokers treat a login as any other request within this time of the last one.
     const LEAST: Span = Span::from_millis(1000);
     /// Sessions that are shorter are ended, and the connection reconnected.
@@ -84,7 +85,7 @@ mod on {
         wants_token: bool,
         /// When it is to be requested to provide the next one.
         token_at: Tick,
-        words: String<WORDS, u8>,
+        words: String<LONGEST_WORDS, u8>,
     }
 
     /// What an exchange waits for.
@@ -154,7 +155,7 @@ mod on {
 
         /// Whether there is something to do before any deadline.
         pub(crate) const fn has_work(&self) -> bool {
-            self.computes || self.wants_token
+            self.computes || (TOKENS && self.wants_token)
         }
 
         /// Computes a little. Returns whether the result is there now.
@@ -188,6 +189,9 @@ mod on {
 
         /// Keeps what a broker says, as far as there is memory.
         fn note(&mut self, text: &str) {
+            if !WORDS {
+                return;
+            }
             for char in text.chars() {
                 if self.words.push(char).is_err() {
                     return;
@@ -216,13 +220,13 @@ mod on {
     impl Conn {
         /// Whether it is ready and logs in again: nothing else is sent meanwhile.
         pub(crate) fn is_renewing(&self) -> bool {
-            let renews = self.auth.renewal != Renewal::No;
+            let renews = RENEWAL && self.auth.renewal != Renewal::No;
             guard!("a connection is quiet while its session is renewed", renews)
         }
 
         /// Whether the next message of its login may be sent.
         pub(in crate::connection) fn may_log_in(&self) -> bool {
-            self.state == ConnState::Handshake || self.auth.renewal == Renewal::Running
+            self.state == ConnState::Handshake || (RENEWAL && self.auth.renewal == Renewal::Running)
         }
 
         pub(in crate::connection) fn waits_for_login(&self) -> bool {
@@ -231,7 +235,7 @@ mod on {
 
         /// Returns why a connection is given up that waits for more than a broker.
         pub(crate) fn login_overdue(&self) -> Option<LoginFault> {
-            (self.auth.waits == Waits::Token).then_some(LoginFault::NoToken)
+            (TOKENS && self.auth.waits == Waits::Token).then_some(LoginFault::NoToken)
         }
 
         /// Ends an exchange. Returns whether the connection was ready before.
@@ -250,13 +254,16 @@ mod on {
                 let whole = Span::from_millis(millis);
                 // 85 to 95 % of it (KIP-368), in 1024ths.
                 let part = whole.scaled(870 + rng.below(103));
-                // What was sent before has to be read before it ends.
-                let latest = (now + whole) - (hold + SLACK);
-                let at = (now + part).min(latest).max(now + whole.shifted(1));
-                auth.is_short = whole < SHORT;
-                auth.renew_at = if auth.is_short { now + part } else { at.max(now + LEAST) };
+                auth.is_short = !RENEWAL || whole < SHORT;
+                auth.renew_at = now + part;
+                if !auth.is_short {
+                    // What was sent before has to be read before it ends.
+                    let latest = (now + whole) - (hold + SLACK);
+                    let at = auth.renew_at.min(latest).max(now + whole.shifted(1));
+                    auth.renew_at = at.max(now + LEAST);
+                }
             }
-            core::mem::replace(&mut auth.renewal, Renewal::No) == Renewal::Running
+            core::mem::replace(&mut auth.renewal, Renewal::No) == Renewal::Running && RENEWAL
         }
     }
 
@@ -264,10 +271,12 @@ mod on {
         /// Whether the session of a connection is renewed now. Called in each pass over the
         /// deadlines.
         pub(crate) fn renews(&mut self, now: Tick, slot: usize) -> bool {
-            if self.login.token_at <= now {
-                (self.login.wants_token, self.login.token_at) = (true, Tick::NEVER);
+            if TOKENS {
+                if self.login.token_at <= now {
+                    (self.login.wants_token, self.login.token_at) = (true, Tick::NEVER);
+                }
+                self.deadline = self.deadline.min(self.login.token_at);
             }
-            self.deadline = self.deadline.min(self.login.token_at);
             let conn = &mut self.conns[slot];
             let at = conn.auth.renew_at;
             if conn.state != ConnState::Ready || conn.drain || at == Tick::ZERO {
@@ -277,7 +286,7 @@ mod on {
                 self.deadline = self.deadline.min(at);
                 return false;
             }
-            if conn.auth.is_short {
+            if !RENEWAL || conn.auth.is_short {
                 self.drain(slot);
                 return false;
             }

@@ -29,7 +29,8 @@ impl core::error::Error for NoCredentials {}
 
 /// Returns the password, if it can be one, and `user` a name.
 pub(super) fn check<'d>(user: &str, password: Secret<'d>) -> Result<Secret<'d>, NoCredentials> {
-    let is_bad = |bytes: &[u8]| bytes.is_empty() || bytes.contains(&0);
+    #[expect(clippy::manual_contains, reason = "the library's search takes 100 bytes of flash")]
+    let is_bad = |bytes: &[u8]| bytes.is_empty() || bytes.iter().any(|byte| *byte == 0);
     match is_bad(user.as_bytes()) || is_bad(password.expose()) {
         true => Err(NoCredentials),
         false => Ok(password),

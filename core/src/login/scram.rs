@@ -4,14 +4,13 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Digest;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::plain::check;
-use super::{Exchange, Mechanism, Next, NoCredentials};
+use super::{Exchange, Mechanism, Next, NoCredentials, base64};
 use crate::config::Text;
 use crate::error::LoginFault;
 use crate::secret::{Entropy, NoEntropy, Secret};
@@ -213,20 +212,24 @@ impl<'d, H: Hash> Scram<'d, H> {
             return Err(NoEntropy);
         }
         let mut nonce = [0; NONCE];
-        // It is exactly as long as the text.
-        let _ = Base64::encode(&random, &mut nonce);
+        base64::encode(&random, &mut nonce);
         Ok(nonce)
     }
 
     /// Passes on the pieces of the first message that both sides sign.
-    fn first<E>(&self, nonce: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    #[inline(never)]
+    fn first(
+        &self,
+        nonce: &[u8],
+        put: &mut dyn FnMut(&[u8]) -> Result<(), Full>,
+    ) -> Result<(), Full> {
         put(b"n=")?;
-        for piece in self.user.as_bytes().split_inclusive(|byte| matches!(byte, b',' | b'=')) {
-            match piece.split_last() {
-                Some((b',', before)) => put(before).and_then(|()| put(b"=2C"))?,
-                Some((b'=', before)) => put(before).and_then(|()| put(b"=3D"))?,
-                _ => put(piece)?,
-            }
+        for byte in self.user.as_bytes() {
+            put(match byte {
+                b',' => b"=2C",
+                b'=' => b"=3D",
+                byte => core::slice::from_ref(byte),
+            })?;
         }
         put(b",r=")?;
         put(nonce)?;
@@ -249,9 +252,9 @@ impl<'d, H: Hash> Scram<'d, H> {
         let mut salt = Salt { iterations: theirs.iterations, ..Salt::NONE };
         salt.bytes.resize(SALT, 0).map_err(|_| LoginFault::TooLong)?;
         let too_long = theirs.salt.len() > SALT.div_ceil(3) * 4;
-        let decoded = Base64::decode(theirs.salt, &mut salt.bytes);
+        let decoded = base64::decode(theirs.salt, &mut salt.bytes);
         let fault = if too_long { LoginFault::TooLong } else { LoginFault::Message };
-        let len = decoded.map_err(|_| fault)?.len();
+        let len = decoded.ok_or(fault)?;
         salt.bytes.truncate(len);
         match salt.bytes.is_empty() {
             true => Err(LoginFault::Message),
@@ -325,11 +328,11 @@ impl<'d, H: Hash> Scram<'d, H> {
         nonce: &[u8],
     ) -> Result<H::Out, LoginFault> {
         let mut mac = keyed::<H>(key)?;
-        let signed: Result<(), ()> = self.first(ours, &mut |piece| {
+        let signed = self.first(ours, &mut |piece| {
             mac.update(piece);
             Ok(())
         });
-        signed.map_err(|()| LoginFault::Message)?;
+        signed.map_err(|Full| LoginFault::Message)?;
         for piece in [b",", message, b",c=biws,r=", nonce] {
             mac.update(piece);
         }
@@ -424,7 +427,8 @@ impl<H: Hash> Mechanism for Scram<'_, H> {
         let proof = bytes.strip_prefix(b"v=").ok_or(LoginFault::Message)?;
         let proof = proof.split(|byte| *byte == b',').next().unwrap_or_default();
         let mut decoded = [0; 64];
-        let theirs = Base64::decode(proof, &mut decoded).map_err(|_| LoginFault::Message)?;
+        let len = base64::decode(proof, &mut decoded).ok_or(LoginFault::Message)?;
+        let theirs = decoded.get(..len).unwrap_or_default();
         let (_, _, wanted) = Self::signed(exchange);
         let same = exchange.phase == FINAL && bool::from(theirs.ct_eq(wanted));
         match guard!("a broker proves that it knows the password", same => true) {
@@ -440,8 +444,8 @@ impl<H: Hash> Mechanism for Scram<'_, H> {
         }
         let (nonce, proof, _) = Self::signed(exchange);
         let mut text = [0; 88];
-        let proof = Base64::encode(proof, &mut text).unwrap_or_default();
-        for piece in [b"c=biws,r=", nonce, b",p=", proof.as_bytes()] {
+        let proof = base64::encode(proof, &mut text);
+        for piece in [b"c=biws,r=", nonce, b",p=", proof] {
             out.raw(piece)?;
         }
         Ok(())
@@ -451,9 +455,7 @@ impl<H: Hash> Mechanism for Scram<'_, H> {
         let Some(job) = &mut self.job else { return false };
         let slice = job.left.min(guard!("keys are computed in slices", SLICE => u32::MAX));
         for _ in 0..slice {
-            let mut mac = job.mac.clone();
-            mac.update(job.last.as_ref());
-            job.last = out::<H>(mac);
+            job.last = code::<H>(&job.mac, &[job.last.as_ref()]);
             for (sum, byte) in job.sum.as_mut().iter_mut().zip(job.last.as_ref()) {
                 *sum ^= byte;
             }

@@ -1,4 +1,5 @@
-//! TLS 1.3 by embedded-tls over a socket of embassy-net, to brokers that speak it by rustls.
+//! TLS 1.3 over a socket of embassy-net, to brokers that speak it by rustls: by the module `tls` in
+//! builds with that feature, else by embedded-tls as an application uses it itself.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,15 +7,9 @@ use embassy_net::Stack;
 use embassy_net::dns::DnsQueryType;
 use embassy_net::tcp::TcpSocket;
 use embassy_time::Duration;
-use embedded_tls::pki::CertVerifier;
-use embedded_tls::{
-    Aes128GcmSha256, Certificate, CryptoProvider, CryptoRngCore, FlushPolicy, NoClock, TlsConfig,
-    TlsConnection, TlsContext, TlsError, TlsVerifier,
-};
 use kavka_core::{Client, CloseReason, Config, Limits, Storage};
-use kavka_embassy::stream::{Half, Halves, Pump, StreamDriver, StreamMem, Wanted};
+use kavka_embassy::stream::{Pump, StreamDriver, StreamMem, Wanted};
 use kavka_tests::sim::{Journal, Options};
-use rand_core::OsRng;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -66,29 +61,10 @@ pub(crate) fn server() -> Arc<ServerConfig> {
     Identity::get().server.clone()
 }
 
-/// Believes what one authority has signed.
-struct Belief {
-    random: OsRng,
-    verifier: CertVerifier<'static, Aes128GcmSha256, NoClock, 1024>,
-}
-
-impl CryptoProvider for Belief {
-    type CipherSuite = Aes128GcmSha256;
-    type Signature = [u8; 0]; // of a client with a certificate of its own
-
-    fn rng(&mut self) -> impl CryptoRngCore {
-        &mut self.random
-    }
-
-    fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Aes128GcmSha256>, TlsError> {
-        Ok(&mut self.verifier)
-    }
-}
-
 /// The loop that an application writes.
 async fn drive(mut pump: Pump<'static, 700, 300>, stack: Stack<'static>, authority: &'static [u8]) {
     let windows = (buffer(2048), buffer(2048));
-    let mut records = (vec![0; RECORD + 256], vec![0; 1024]);
+    let mut records = session::memory();
     loop {
         let wanted = pump.wanted().await;
         let mut socket = TcpSocket::new(stack, windows.0, windows.1);
@@ -96,21 +72,7 @@ async fn drive(mut pump: Pump<'static, 700, 300>, stack: Stack<'static>, authori
         match connect(stack, &mut socket, &wanted).await {
             Err(why) => pump.refuse(why),
             Ok(()) => {
-                let (reader, writer) = socket.split();
-                let (reader, writer) = (Half::new(reader), Half::new(writer));
-                let below = Halves::new(&reader, &writer);
-                let mut tls = TlsConnection::new(below, &mut records.0, &mut records.1);
-                tls.set_flush_policy(FlushPolicy::Relaxed);
-                let config = TlsConfig::new().with_server_name(&wanted.host);
-                let verifier = CertVerifier::new(Certificate::X509(authority));
-                let belief = Belief { random: OsRng, verifier };
-                match tls.open(TlsContext::new(&config, belief)).await {
-                    Ok(()) => {
-                        let (reader, writer) = tls.split();
-                        pump.run(reader, writer).await;
-                    }
-                    Err(_) => pump.refuse(CloseReason::Refused),
-                }
+                session::run(&mut pump, &wanted, &mut socket, &mut records, authority).await;
             }
         }
         socket.abort();
@@ -173,4 +135,101 @@ fn a_broker_without_a_trusted_certificate_gets_no_request() {
     let brokers = brokers.borrow();
     assert!(brokers.accepted > 0, "nobody came");
     assert_eq!(brokers.requests, 0);
+}
+
+/// TLS with the module of this package.
+#[cfg(feature = "tls")]
+mod session {
+    use embassy_net::tcp::TcpSocket;
+    use kavka_embassy::stream::{Pump, Wanted};
+    use kavka_embassy::tls::{NoRandom, Tls, TlsMem};
+    use rand_core::{OsRng, RngCore as _};
+
+    use super::RECORD;
+
+    pub(super) type Memory = Box<TlsMem<{ RECORD + 256 }, 1024>>;
+
+    pub(super) fn memory() -> Memory {
+        Box::default()
+    }
+
+    pub(super) async fn run(
+        pump: &mut Pump<'static, 700, 300>,
+        wanted: &Wanted,
+        socket: &mut TcpSocket<'_>,
+        records: &mut Memory,
+        authority: &[u8],
+    ) {
+        let system = |out: &mut [u8]| -> Result<(), NoRandom> {
+            OsRng.fill_bytes(out);
+            Ok(())
+        };
+        let (reader, writer) = socket.split();
+        let _ = Tls::new(authority, &system).serve(pump, wanted, records, reader, writer).await;
+    }
+}
+
+/// The same by an application itself.
+#[cfg(not(feature = "tls"))]
+mod session {
+    use embassy_net::tcp::TcpSocket;
+    use embedded_tls::pki::CertVerifier;
+    use embedded_tls::{
+        Aes128GcmSha256, Certificate, CryptoProvider, CryptoRngCore, FlushPolicy, NoClock,
+        TlsConfig, TlsConnection, TlsContext, TlsError, TlsVerifier,
+    };
+    use kavka_core::CloseReason;
+    use kavka_embassy::stream::{Half, Halves, Pump, Wanted};
+    use rand_core::OsRng;
+
+    use super::RECORD;
+
+    pub(super) type Memory = (Vec<u8>, Vec<u8>);
+
+    pub(super) fn memory() -> Memory {
+        (vec![0; RECORD + 256], vec![0; 1024])
+    }
+
+    pub(super) async fn run(
+        pump: &mut Pump<'static, 700, 300>,
+        wanted: &Wanted,
+        socket: &mut TcpSocket<'_>,
+        records: &mut Memory,
+        authority: &'static [u8],
+    ) {
+        let (reader, writer) = socket.split();
+        let (reader, writer) = (Half::new(reader), Half::new(writer));
+        let below = Halves::new(&reader, &writer);
+        let mut tls = TlsConnection::new(below, &mut records.0, &mut records.1);
+        tls.set_flush_policy(FlushPolicy::Relaxed);
+        let config = TlsConfig::new().with_server_name(&wanted.host);
+        let verifier = CertVerifier::new(Certificate::X509(authority));
+        let belief = Belief { random: OsRng, verifier };
+        match tls.open(TlsContext::new(&config, belief)).await {
+            Ok(()) => {
+                let (reader, writer) = tls.split();
+                pump.run(reader, writer).await;
+            }
+            Err(_) => pump.refuse(CloseReason::Refused),
+        }
+    }
+
+    /// Believes what one authority has signed.
+    struct Belief {
+        random: OsRng,
+        verifier: CertVerifier<'static, Aes128GcmSha256, NoClock, 1024>,
+    }
+
+    impl CryptoProvider for Belief {
+        type CipherSuite = Aes128GcmSha256;
+        type Signature = [u8; 0]; // of a client with a certificate of its own
+
+        fn rng(&mut self) -> impl CryptoRngCore {
+            &mut self.random
+        }
+
+        fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Aes128GcmSha256>, TlsError> {
+            Ok(&mut self.verifier)
+        }
+    }
 }

@@ -222,9 +222,11 @@ impl Cluster {
         hosts.collect::<Vec<_>>().join(",")
     }
 
-    /// Returns `host:port` of each broker's listener with SASL over TLS, separated by commas.
+    /// Returns `host:port` of each broker's listener with SASL over TLS, separated by commas: under
+    /// the name of [`Spec::advertise`], where there is one.
     pub fn sasl_over_tls(&self) -> String {
-        let hosts = self.ports.tls.iter().map(|port| format!("localhost:{port}"));
+        let host = self.spec.advertise.as_deref().unwrap_or("localhost");
+        let hosts = self.ports.tls.iter().map(|port| format!("{host}:{port}"));
         hosts.collect::<Vec<_>>().join(",")
     }
 

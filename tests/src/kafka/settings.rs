@@ -69,7 +69,8 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
     }
     for (name, protocol, port) in secure_listeners(spec, node, ports) {
         let _ = write!(bound, ",{name}://127.0.0.1:{port}");
-        let _ = write!(reported, ",{name}://localhost:{port}");
+        let host = spec.advertise.as_deref().unwrap_or("localhost");
+        let _ = write!(reported, ",{name}://{host}:{port}");
         let _ = write!(protocols, ",{name}:{protocol}");
     }
     set("advertised.listeners", &format_args!("PLAINTEXT://127.0.0.1:{port}{reported}"));

@@ -62,6 +62,26 @@ impl Line {
     }
 }
 
+/// Reads a file of the host into `out`. The image ends where there is none, or it is longer.
+#[cfg(feature = "tls")]
+pub fn file<'o>(name: &str, out: &'o mut [u8]) -> &'o [u8] {
+    const READ_BINARY: usize = 1;
+    let mut path = [0; 128]; // a zero ends it
+    need(path.get_mut(..name.len()).filter(|place| place.len() < 128), "file")
+        .copy_from_slice(name.as_bytes());
+    let opened = [path.as_ptr() as usize, READ_BINARY, name.len()];
+    // SAFETY: the call reads the name.
+    let file = unsafe { syscall(nr::OPEN, &opened) };
+    if file == usize::MAX {
+        fail("file");
+    }
+    let read = [file, out.as_mut_ptr() as usize, out.len()];
+    // SAFETY: the call writes at most as many bytes as it is told.
+    let left = unsafe { syscall(nr::READ, &read) };
+    let len = out.len().saturating_sub(left);
+    need(out.get(..len).filter(|bytes| !bytes.is_empty() && left > 0), "file")
+}
+
 /// Says why, and ends in failure.
 pub fn fail(why: &str) -> ! {
     Line::new("failed").word("why", why).print();

@@ -24,6 +24,18 @@ pub fn polls() -> u32 {
     POLLS.load(Ordering::Relaxed)
 }
 
+/// Microseconds that all polls took, and the longest of them.
+#[cfg(feature = "meter")]
+#[must_use]
+pub fn busy() -> (u32, u32) {
+    (BUSY.load(Ordering::Relaxed), LONGEST.load(Ordering::Relaxed))
+}
+
+#[cfg(feature = "meter")]
+static BUSY: AtomicU32 = AtomicU32::new(0);
+#[cfg(feature = "meter")]
+static LONGEST: AtomicU32 = AtomicU32::new(0);
+
 /// Starts a task; each can run only once at a time.
 pub fn spawn<S>(spawner: Spawner, task: Result<SpawnToken<S>, SpawnError>) {
     spawner.spawn(console::need(task.ok(), "spawn"));
@@ -47,7 +59,15 @@ pub fn start(begin: impl FnOnce(Spawner)) -> ! {
         }
         // SAFETY: there is no critical section around.
         unsafe { cortex_m::interrupt::enable() };
+        #[cfg(feature = "meter")]
+        let begun = crate::board::counter();
         // SAFETY: this is the only place that polls, and it is not entered from within.
         unsafe { executor.poll() };
+        #[cfg(feature = "meter")]
+        {
+            let took = crate::board::counter().wrapping_sub(begun);
+            BUSY.fetch_add(took, Ordering::Relaxed);
+            LONGEST.fetch_max(took, Ordering::Relaxed);
+        }
     }
 }

@@ -12,6 +12,10 @@ pub mod executor;
 pub mod in_flight;
 pub mod lan9118;
 pub mod network;
+#[cfg(feature = "tls")]
+pub mod random;
+#[cfg(feature = "tls")]
+pub mod secure;
 pub mod stack;
 #[cfg(feature = "defmt")]
 mod uart;

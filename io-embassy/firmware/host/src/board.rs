@@ -37,6 +37,14 @@ impl Line {
         Self { at: Instant::now(), word, values }
     }
 
+    /// The word under `name`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn word_of(&self, name: &str) -> Result<&str, Failure> {
+        Ok(self.values.get(name).ok_or_else(|| format!("no {name} in {self:?}"))?)
+    }
+
     /// The number under `name`.
     ///
     /// # Errors
@@ -55,6 +63,7 @@ pub(crate) struct Setup {
     /// UDP port of the board that the host reaches.
     udp: Option<u16>,
     counted: bool,
+    metered: bool,
     logs: bool,
 }
 
@@ -82,6 +91,14 @@ impl Setup {
     #[must_use]
     pub(crate) fn logs(mut self, kept: bool) -> Self {
         self.logs = kept;
+        self
+    }
+
+    /// Every instruction takes 64 ns, and time passes while the board sleeps: for measurements with
+    /// a network.
+    #[must_use]
+    pub(crate) fn metered(mut self, metered: bool) -> Self {
+        self.metered = metered;
         self
     }
 
@@ -275,6 +292,9 @@ fn arguments(setup: &Setup, udp: Option<u16>, folder: &Path) -> Result<Vec<Strin
     add("-monitor", "chardev:monitor".to_owned());
     add("-nic", network);
     add("-semihosting-config", semihosting);
+    if setup.metered {
+        add("-icount", "shift=6".to_owned());
+    }
     if setup.counted {
         add("-icount", "shift=6,sleep=off".to_owned());
     }

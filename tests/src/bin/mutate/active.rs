@@ -4,7 +4,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
 /// Features that the tests build the two libraries with.
-const FEATURES: [&str; 28] = [
+const FEATURES: [&str; 31] = [
     "std",
     "alloc",
     "producer",
@@ -18,6 +18,9 @@ const FEATURES: [&str; 28] = [
     "record-check",
     "resend-unblamed",
     "refusal-text",
+    "fail-early",
+    "renewal",
+    "tokens",
     "misuse",
     "crc-table",
     "sasl",

@@ -2,7 +2,8 @@
 //! wait in the client's memory and then in a backlog that drops the oldest.
 //!
 //! Arguments: `bootstrap`, `samples` to take, `run` to mark them with, `linger` in milliseconds.
-//! With feature `lz4` batches are compressed.
+//! With feature `lz4` batches are compressed. With feature `tls` the client logs in, over TLS:
+//! arguments of `secure`.
 
 #![no_std]
 #![no_main]
@@ -18,8 +19,7 @@ use kavka_device::{executor, lan9118, network, note, sample, stack, watchdog};
 use kavka_embassy::core::{
     Client, Commands, Config, Duration, Event, ProduceError, Record, Resources, Storage, TopicId,
 };
-use kavka_embassy::net::{Names, NetDriver};
-use kavka_embassy::{Driver, SocketMem, now};
+use kavka_embassy::{Driver, now};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Length of a sample, in bytes.
@@ -31,16 +31,14 @@ const BACKLOG: usize = 256;
 /// Samples that are on their way at a time.
 const IN_FLIGHT: usize = 256;
 
-type Kafka = NetDriver<'static, 2>;
-type Sockets = SocketMem<2, 2048, 2048>;
+type Kafka = Driver<'static, link::Socket, 2>;
 
 // Two broker connections, one topic, four partitions at a time, 4 KiB in, 16 blocks of 512 B out.
 static MEMORY: ConstStaticCell<Resources<2, 1, 4, 4096, 16>> =
     ConstStaticCell::new(Resources::new());
-static SOCKETS: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
 static KAFKA: StaticCell<Kafka> = StaticCell::new();
 // Beside those of the driver and of DNS: DHCP.
-static RESOURCES: ConstStaticCell<StackResources<{ Sockets::stack_sockets(1) }>> =
+static RESOURCES: ConstStaticCell<StackResources<{ link::SOCKETS + 1 }>> =
     ConstStaticCell::new(StackResources::new());
 static SAMPLES: ConstStaticCell<Samples> = ConstStaticCell::new(Samples::new());
 
@@ -92,9 +90,9 @@ fn start(
         .linger_when_idle(true);
     config.batch_bytes = BATCH;
     let (config, storage) = compressed(config, MEMORY.take().storage());
+    let storage = link::login(storage, arguments);
     let client = Client::new(config, storage, arguments.seed());
-    let (sockets, names) = SOCKETS.take().sockets_and_names(stack);
-    executor::spawn(spawner, look_up(names));
+    let sockets = link::sockets(spawner, stack, arguments);
     KAFKA.init(Driver::new(need(client.ok(), "client"), sockets))
 }
 
@@ -119,10 +117,42 @@ fn compressed(
     (config, storage)
 }
 
-/// Finds the addresses of brokers that have names.
-#[embassy_executor::task]
-async fn look_up(mut names: Names<'static>) {
-    names.run().await;
+/// What the client reaches brokers through.
+#[cfg(feature = "tls")]
+use kavka_device::secure as link;
+
+#[cfg(not(feature = "tls"))]
+mod link {
+    use embassy_executor::Spawner;
+    use embassy_net::Stack;
+    use kavka_device::console::Arguments;
+    use kavka_device::executor;
+    use kavka_embassy::SocketMem;
+    use kavka_embassy::core::Storage;
+    use kavka_embassy::net::{Names, NetSocket};
+    use static_cell::ConstStaticCell;
+
+    pub(super) type Socket = NetSocket<'static>;
+    type Sockets = SocketMem<2, 2048, 2048>;
+    pub(super) const SOCKETS: usize = Sockets::stack_sockets(0);
+
+    static MEMORY: ConstStaticCell<Sockets> = ConstStaticCell::new(Sockets::new());
+
+    /// Finds the addresses of brokers that have names.
+    #[embassy_executor::task]
+    async fn look_up(mut names: Names<'static>) {
+        names.run().await;
+    }
+
+    pub(super) fn sockets(spawner: Spawner, stack: Stack<'static>, _: &Arguments) -> [Socket; 2] {
+        let (sockets, names) = MEMORY.take().sockets_and_names(stack);
+        executor::spawn(spawner, look_up(names));
+        sockets
+    }
+
+    pub(super) fn login(storage: Storage<'static>, _: &Arguments) -> Storage<'static> {
+        storage
+    }
 }
 
 /// All samples that are not settled, and the outcome of the others.
@@ -132,6 +162,9 @@ struct Samples {
     taken: u32,
     delivered: u32,
     batches: u32,
+    /// Microseconds of work up to the first response.
+    #[cfg(feature = "meter")]
+    begun: u32,
 }
 
 impl Samples {
@@ -142,6 +175,8 @@ impl Samples {
             taken: 0,
             delivered: 0,
             batches: 0,
+            #[cfg(feature = "meter")]
+            begun: 0,
         }
     }
 
@@ -171,6 +206,10 @@ impl Samples {
                 self.in_flight.settle(batch, first, count, |sample| {
                     Line::new("delivered").number("sample", *sample).print();
                 });
+                #[cfg(feature = "meter")]
+                if self.delivered == 0 {
+                    self.begun = executor::busy().0;
+                }
                 self.delivered += count;
                 self.batches += 1;
             }
@@ -184,6 +223,12 @@ impl Samples {
     }
 
     fn report(&self) {
+        #[cfg(feature = "meter")]
+        Line::new("work")
+            .number("begun", self.begun)
+            .number("all", executor::busy().0)
+            .number("longest", executor::busy().1)
+            .print();
         Line::new("telemetry")
             .number("taken", self.taken)
             .number("delivered", self.delivered)
