@@ -141,12 +141,18 @@ impl Error {
     /// Whether the address of the peer is useless until someone changes something: it led to
     /// another cluster, or does not let us log in.
     pub(crate) fn is_hopeless(self) -> bool {
+        self.is_refusal() || self == Self::Peer(PeerFault::OtherCluster)
+    }
+
+    /// Whether one side does not accept the other: another attempt ends in the same way until
+    /// someone changes something.
+    pub(crate) const fn is_refusal(self) -> bool {
         match self {
             #[cfg(feature = "sasl")]
             Self::Peer(PeerFault::Login(fault)) => fault.is_permanent(),
             #[cfg(feature = "sasl")]
             Self::Closed(CloseReason::Certificate) => true,
-            error => error == Self::Peer(PeerFault::OtherCluster),
+            _ => false,
         }
     }
 

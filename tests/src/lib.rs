@@ -6,6 +6,7 @@ pub mod checker;
 pub mod history;
 pub mod kafka;
 pub mod packed;
+pub mod pki;
 pub mod script;
 pub mod sim;
 

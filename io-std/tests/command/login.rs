@@ -1,5 +1,9 @@
 //! Logins of the command.
 
+use std::time::{Duration, Instant};
+
+use kavka_std::rustls;
+use kavka_tests::pki::{Authority, listener};
 use kavka_tests::sim::{Options, Sasl, Server};
 
 use super::usage::Scratch;
@@ -56,7 +60,7 @@ fn a_refused_login_ends_the_command_soon_and_shows_no_password() {
     for (mechanism, password, parts) in [
         ("PLAIN", &wrong, ["refused the credentials", "Invalid username or password"]),
         ("SCRAM-SHA-256", &wrong, ["refused the credentials", "check user and password"]),
-        ("GSSAPI", &right, ["GSSAPI must be PLAIN", "SCRAM-SHA-512"]),
+        ("GSSAPI", &right, ["GSSAPI is not supported", "choose one of PLAIN"]),
     ] {
         for what in [&["topics", "list", "-v"][..], &["produce", "t"], &["consume", "t", "-e"]] {
             let login = ["--sasl", mechanism, "--user", "alice", "--password-file"];
@@ -67,6 +71,28 @@ fn a_refused_login_ends_the_command_soon_and_shows_no_password() {
             let shown = format!("{}{}", String::from_utf8_lossy(&ran.out), ran.err);
             assert!(!shown.contains("MARKER"), "{args:?}: {shown}");
         }
+    }
+}
+
+#[test]
+fn gssapi_is_refused_with_what_there_is_whatever_else_is_missing() {
+    let ran = feed(kavka(&["topics", "list", "--sasl", "GSSAPI"]), b"");
+    ran.bad(2, &["GSSAPI is not supported", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"]);
+}
+
+#[test]
+fn a_refused_certificate_ends_the_command_soon() {
+    let tls = listener(&Authority::new().server(), None, rustls::ALL_VERSIONS);
+    let options = Options { brokers: 1, replication: 1, ..Options::default() };
+    let server = Server::start_secure(options, tls).expect("loopback sockets");
+    server.create_topic("t", 1).expect("a topic");
+    let other = Scratch::new(Authority::new().pem());
+    for what in [&["topics", "list"][..], &["produce", "t"], &["consume", "t", "-e"]] {
+        let args: Vec<&str> = what.iter().copied().chain(["--ca", other.path()]).collect();
+        let begun = Instant::now();
+        let parts = ["a certificate was not accepted", "UnknownIssuer", "check the authorities"];
+        feed(at(&server, &args), b"hello\n").bad(1, &parts);
+        assert!(begun.elapsed() < Duration::from_secs(4), "{args:?}: {:?}", begun.elapsed());
     }
 }
 

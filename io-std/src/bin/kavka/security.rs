@@ -100,6 +100,13 @@ fn jaas_option(line: &str, name: &str) -> Option<String> {
     None
 }
 
+/// Those of Kafka that there are.
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+fn unknown(mechanism: &str) -> String {
+    format!("the mechanism {mechanism} is not supported: choose one of {}", MECHANISMS.join(", "))
+}
+
 impl Security {
     /// Takes what Java's clients have: a login module with name and password.
     pub(super) fn take_jaas(&mut self, line: &str) -> Result<(), String> {
@@ -138,6 +145,9 @@ impl Security {
         let Some(mechanism) = self.mechanism.as_deref() else {
             return usage("a login needs a mechanism: --sasl, or sasl.mechanism".into());
         };
+        if !MECHANISMS.contains(&&*mechanism.to_ascii_uppercase()) {
+            return usage(unknown(mechanism));
+        }
         let (Some(user), Some(password)) = (self.user.take(), self.password.take()) else {
             return usage(
                 "a login needs --user and --password-file, or KAVKA_USER and KAVKA_PASSWORD, or \
@@ -146,8 +156,7 @@ impl Security {
             );
         };
         let Some(sasl) = Sasl::named(mechanism, user, password) else {
-            let known = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
-            return usage(format!("the mechanism {mechanism} must be {known}"));
+            return usage(unknown(mechanism));
         };
         if sasl.sends_password() && self.tls.is_none() {
             lines::say("the password is sent readable, since the connection is not encrypted");
