@@ -283,8 +283,10 @@ pub enum LoginFault {
     Signature,
     /// The source of randomness has failed.
     Entropy,
-    /// The application provided no token in time.
+    /// The application provided no token in time, or could not fetch one.
     NoToken,
+    /// The server that issues tokens refuses to issue one.
+    TokenRefused,
     /// A mechanism of the application's own failed, for a reason that it knows.
     Own(u8),
 }
@@ -636,6 +638,7 @@ impl fmt::Display for LoginFault {
             Self::Signature => "the peer does not know the password: it is not the broker",
             Self::Entropy => "no randomness for the login",
             Self::NoToken => "no token for the login",
+            Self::TokenRefused => "no token is issued for the login",
             Self::Own(reason) => return write!(f, "the login failed (reason {reason})"),
         })
     }

@@ -282,11 +282,20 @@ impl<'d> Driver<'d> {
             }
         }
         if let Some(tokens) = &mut self.tokens
-            && let Some(token) = tokens.poll(now)
+            && let Some(fetched) = tokens.poll(now)
         {
-            let (text, lifetime) = token.parts();
-            // One that cannot be sent is refused by the broker that gets the last one.
-            let _ = self.client.set_token(now, text, lifetime);
+            match fetched {
+                Ok(token) => {
+                    let (text, lifetime) = token.parts();
+                    if let Err(error) = self.client.set_token(now, text, lifetime) {
+                        self.client.refuse_token(now, &error.to_string(), true);
+                    }
+                }
+                Err(error) => {
+                    let permanent = error.kind() == io::ErrorKind::PermissionDenied;
+                    self.client.refuse_token(now, &error.to_string(), permanent);
+                }
+            }
         }
     }
 

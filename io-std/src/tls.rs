@@ -1,6 +1,8 @@
 //! Connections over TLS, by rustls: feature `tls`.
 
 mod refusal;
+#[cfg(feature = "stores")]
+mod stores;
 
 use std::fmt;
 use std::io;
@@ -123,7 +125,8 @@ impl TlsBuilder {
     pub fn client(mut self, chain: &[u8], key: &[u8]) -> io::Result<Self> {
         let encrypted = b"ENCRYPTED PRIVATE KEY";
         if key.windows(encrypted.len()).any(|window| window == encrypted) {
-            let hint = "decrypt it with: openssl pkcs8 -in KEY -out PLAIN_KEY";
+            let hint = "use TlsBuilder::client_encrypted (--key-password-file), or decrypt it \
+                        with: openssl pkcs8 -in KEY -out PLAIN_KEY";
             return Err(wrong("the key is encrypted", hint));
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong("key", error))?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kavka_std::{Config, Consumer, Producer, Record, Sasl, Start, Tls, TlsBuilder, Token};
 use kavka_tests::kafka::{self, Cluster, PASSWORD, Secure, Spec, USER, Version};
+use kavka_tests::oidc::unsigned;
 use kavka_tests::pki::{Authority, Identity};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,25 +20,8 @@ const LOAD: Duration = Duration::from_secs(13);
 
 /// An unsigned token, which brokers of tests accept.
 fn token(expired: bool) -> Token {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let (from, to) = if expired { (now - 7200, now - 3600) } else { (now - 10, now + 3600) };
-    let part = |json: String| base64url(json.as_bytes());
-    let head = part(r#"{"alg":"none"}"#.to_owned());
-    let body = part(format!(r#"{{"sub":"{USER}","iat":{from},"exp":{to}}}"#));
-    Token::new(format!("{head}.{body}."), Some(Duration::from_secs(3600)))
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - chunk.len()));
-        for n in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]));
-        }
-    }
-    text
+    let lasts = if expired { -3600 } else { 3600 };
+    Token::new(unsigned(USER, lasts), Some(Duration::from_secs(3600)))
 }
 
 fn logins() -> [Sasl; 4] {

@@ -173,6 +173,13 @@ mod on {
             Ok(())
         }
 
+        /// Notes why there is no token. One is requested again when it is needed.
+        pub(crate) fn refuse_token(&mut self, why: &str) {
+            self.wants_token = false;
+            self.words.clear();
+            self.note(why);
+        }
+
         /// Whether the application is to be requested to provide a token now.
         pub(crate) fn requests_token(&mut self) -> bool {
             core::mem::take(&mut self.wants_token)
