@@ -147,12 +147,18 @@ impl Error {
     /// Whether the address of the peer is useless until someone changes something: it led to
     /// another cluster, or does not let us log in.
     pub(crate) fn is_hopeless(self) -> bool {
+        self.is_refusal() || self == Self::Peer(PeerFault::OtherCluster)
+    }
+
+    /// Whether one side does not accept the other: another attempt ends in the same way until
+    /// someone changes something.
+    pub(crate) const fn is_refusal(self) -> bool {
         match self {
             #[cfg(feature = "sasl")]
             Self::Peer(PeerFault::Login(fault)) => fault.is_permanent(),
             #[cfg(feature = "sasl")]
             Self::Closed(CloseReason::Certificate) => true,
-            error => error == Self::Peer(PeerFault::OtherCluster),
+            _ => false,
         }
     }
 
@@ -285,8 +291,10 @@ pub enum LoginFault {
     Signature,
     /// The source of randomness has failed.
     Entropy,
-    /// The application provided no token in time.
+    /// The application provided no token in time, or could not fetch one.
     NoToken,
+    /// The server that issues tokens refuses to issue one.
+    TokenRefused,
     /// A mechanism of the application's own failed, for a reason that it knows.
     Own(u8),
 }
@@ -662,6 +670,7 @@ impl fmt::Display for LoginFault {
             Self::Signature => "the peer does not know the password: it is not the broker",
             Self::Entropy => "no randomness for the login",
             Self::NoToken => "no token for the login",
+            Self::TokenRefused => "no token is issued for the login",
             Self::Own(reason) => return write!(f, "the login failed (reason {reason})"),
         })
     }

@@ -80,6 +80,8 @@ pub struct Driver<'d> {
     poller: Arc<Poller>,
     resolver: Resolver,
     tokens: Option<Tokens>,
+    /// TLS handshakes that were complete, and those of them that resumed a session.
+    handshakes: (u64, u64),
     #[cfg(feature = "tls")]
     tls: Option<crate::Tls>,
     events: Events,
@@ -115,6 +117,7 @@ impl<'d> Driver<'d> {
             tokens: None,
             #[cfg(feature = "tls")]
             tls: None,
+            handshakes: (0, 0),
             poller,
             events: Events::new(),
             conns: Vec::new(),
@@ -127,6 +130,11 @@ impl<'d> Driver<'d> {
     #[cfg(feature = "tls")]
     pub fn secure(&mut self, tls: &crate::Tls) {
         self.tls = Some(tls.clone());
+    }
+
+    /// Returns how many TLS handshakes were complete, and how many of them resumed a session.
+    pub(crate) fn handshakes(&self) -> (u64, u64) {
+        self.handshakes
     }
 
     /// Fetches tokens where the client requests them.
@@ -274,11 +282,20 @@ impl<'d> Driver<'d> {
             }
         }
         if let Some(tokens) = &mut self.tokens
-            && let Some(token) = tokens.poll(now)
+            && let Some(fetched) = tokens.poll(now)
         {
-            let (text, lifetime) = token.parts();
-            // One that cannot be sent is refused by the broker that gets the last one.
-            let _ = self.client.set_token(now, text, lifetime);
+            match fetched {
+                Ok(token) => {
+                    let (text, lifetime) = token.parts();
+                    if let Err(error) = self.client.set_token(now, text, lifetime) {
+                        self.client.refuse_token(now, &error.to_string(), true);
+                    }
+                }
+                Err(error) => {
+                    let permanent = error.kind() == io::ErrorKind::PermissionDenied;
+                    self.client.refuse_token(now, &error.to_string(), permanent);
+                }
+            }
         }
     }
 
@@ -352,6 +369,11 @@ impl<'d> Driver<'d> {
         let result = step(conn, &cx, &mut self.client);
         for address in conn.tried.drain(..) {
             self.resolver.tried(&conn.name, address);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(resumed) = conn.secured.take() {
+            let (all, short) = self.handshakes;
+            self.handshakes = (all + 1, short + u64::from(resumed));
         }
         if let Err(Ended { why, error }) = result {
             self.client.handle_closed(now, conn.id, why);

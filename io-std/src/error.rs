@@ -481,6 +481,9 @@ fn login_advice(fault: LoginFault) -> &'static str {
         }
         LoginFault::Iterations => "4096 to 1048576 are accepted; set the password again",
         LoginFault::NoToken => "see why no token can be fetched",
+        LoginFault::TokenRefused => {
+            "check the client id and secret, and that the server knows them for this scope"
+        }
         LoginFault::Message | LoginFault::TooLong => "is this a Kafka broker?",
         _ => "",
     }

@@ -43,6 +43,8 @@ mod event;
 mod logged;
 mod lost;
 mod metrics;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod pending;
 mod producer;
 mod queue;
@@ -72,6 +74,8 @@ pub use lost::Lost;
 pub use metrics::{
     ConnMetrics, ConsumerMetrics, Histogram, NetMetrics, ProducerMetrics, TopicRead, TopicSent,
 };
+#[cfg(feature = "oidc")]
+pub use oidc::Oidc;
 pub use pending::Pending;
 pub use producer::{Delivered, Producer, Within};
 pub use security::{Sasl, Token};

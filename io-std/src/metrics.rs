@@ -51,6 +51,10 @@ pub struct NetMetrics {
     pub bytes_out: u64,
     /// Bytes that were read, over all connections since the start.
     pub bytes_in: u64,
+    /// TLS handshakes that were complete.
+    pub handshakes: u64,
+    /// Those of them that resumed an earlier session.
+    pub resumed: u64,
     /// Each connection that is open or being opened.
     pub each: Vec<ConnMetrics>,
 }
@@ -198,6 +202,8 @@ impl NetMetrics {
             requests: stats.requests,
             bytes_out: stats.bytes_out,
             bytes_in: stats.bytes_in,
+            handshakes: driver.handshakes().0,
+            resumed: driver.handshakes().1,
             each: each.collect(),
         }
     }

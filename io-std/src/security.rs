@@ -13,6 +13,8 @@ const LONGEST_TOKEN: usize = 64 << 10;
 
 /// Returns a mechanism of the application's own, for each client.
 type Make = Arc<dyn Fn() -> Box<dyn Mechanism + Send> + Send + Sync>;
+/// Names and values that are sent with a token.
+type Extensions = &'static [(&'static str, &'static str)];
 /// Fetches a token.
 pub(crate) type Fetch = Arc<dyn Fn() -> io::Result<Token> + Send + Sync>;
 
@@ -26,7 +28,7 @@ enum Kind {
     Plain(String, Arc<Secret<'static>>),
     Scram256(String, Arc<Secret<'static>>),
     Scram512(String, Arc<Secret<'static>>),
-    Bearer(Fetch),
+    Bearer(Fetch, Extensions),
     Own(Make),
 }
 
@@ -74,10 +76,24 @@ impl Sasl {
     }
 
     /// OAUTHBEARER: `fetch` returns a token, and is called on a thread of its own, at first and
-    /// ahead of the end of each token. If it fails it is called again after 10 s.
+    /// ahead of the end of each token. If it fails it is called again after 10 s, and what waits for
+    /// a login fails with its error in the end, or at once if that is of the kind
+    /// `PermissionDenied`.
     #[must_use]
     pub fn oauth_bearer(fetch: impl Fn() -> io::Result<Token> + Send + Sync + 'static) -> Self {
-        Self(Kind::Bearer(Arc::new(fetch)))
+        Self(Kind::Bearer(Arc::new(fetch), &[]))
+    }
+
+    /// Sends these names and values with each token (SASL extensions, KIP-342), such as
+    /// `logicalCluster` of Confluent Cloud. They stay in memory until the process ends.
+    #[must_use]
+    pub fn extensions(self, all: &[(&str, &str)]) -> Self {
+        let leak = |text: &str| -> &'static str { String::leak(text.to_owned()) };
+        let all: Vec<_> = all.iter().map(|(name, value)| (leak(name), leak(value))).collect();
+        match self.0 {
+            Kind::Bearer(fetch, _) => Self(Kind::Bearer(fetch, all.leak())),
+            _ => self,
+        }
     }
 
     /// A mechanism of the application's own; `make` is called once for each client.
@@ -110,7 +126,7 @@ impl Sasl {
 
     pub(crate) fn fetch(&self) -> Option<Fetch> {
         match &self.0 {
-            Kind::Bearer(fetch) => Some(fetch.clone()),
+            Kind::Bearer(fetch, _) => Some(fetch.clone()),
             _ => None,
         }
     }
@@ -135,8 +151,8 @@ impl Sasl {
                 let login = Scram::<Sha512>::owned(user, copy(password), system());
                 Box::new(login.map_err(bad)?)
             }
-            Kind::Bearer(_) => {
-                let login = OauthBearer::owned(LONGEST_TOKEN, &[]);
+            Kind::Bearer(_, extensions) => {
+                let login = OauthBearer::owned(LONGEST_TOKEN, extensions);
                 Box::new(login.map_err(|_| ConfigError::Credentials)?)
             }
             Kind::Own(make) => make(),
@@ -150,7 +166,7 @@ impl fmt::Debug for Sasl {
             Kind::Plain(user, _) => ("PLAIN", Some(user)),
             Kind::Scram256(user, _) => ("SCRAM-SHA-256", Some(user)),
             Kind::Scram512(user, _) => ("SCRAM-SHA-512", Some(user)),
-            Kind::Bearer(_) => ("OAUTHBEARER", None),
+            Kind::Bearer(..) => ("OAUTHBEARER", None),
             Kind::Own(_) => ("own", None),
         };
         f.debug_struct("Sasl").field("mechanism", &name).field("user", &user).finish()

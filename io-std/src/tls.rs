@@ -1,5 +1,9 @@
 //! Connections over TLS, by rustls: feature `tls`.
 
+mod refusal;
+#[cfg(feature = "stores")]
+mod stores;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -13,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+pub(crate) use refusal::{explain, take_requested};
 pub use rustls;
 
 /// How connections are encrypted: [`Config::tls`](crate::Config::tls). By default a broker's
@@ -67,7 +72,10 @@ impl Tls {
     /// Uses a configuration of the caller's, with the cryptography that it has.
     #[must_use]
     pub fn with(config: Arc<ClientConfig>) -> Self {
-        Self(config)
+        let mut config = Arc::unwrap_or_clone(config);
+        let resolver = refusal::Noting(config.client_auth_cert_resolver);
+        config.client_auth_cert_resolver = Arc::new(resolver);
+        Self(Arc::new(config))
     }
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
@@ -117,7 +125,8 @@ impl TlsBuilder {
     pub fn client(mut self, chain: &[u8], key: &[u8]) -> io::Result<Self> {
         let encrypted = b"ENCRYPTED PRIVATE KEY";
         if key.windows(encrypted.len()).any(|window| window == encrypted) {
-            let hint = "decrypt it with: openssl pkcs8 -in KEY -out PLAIN_KEY";
+            let hint = "use TlsBuilder::client_encrypted (--key-password-file), or decrypt it \
+                        with: openssl pkcs8 -in KEY -out PLAIN_KEY";
             return Err(wrong("the key is encrypted", hint));
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong("key", error))?;
@@ -166,7 +175,7 @@ impl TlsBuilder {
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| wrong("certificate and key of this client", error))?,
         };
-        Ok(Tls(Arc::new(config)))
+        Ok(Tls::with(Arc::new(config)))
     }
 }
 

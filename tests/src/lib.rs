@@ -5,7 +5,9 @@ pub mod chaos;
 pub mod checker;
 pub mod history;
 pub mod kafka;
+pub mod oidc;
 pub mod packed;
+pub mod pki;
 pub mod script;
 pub mod sim;
 

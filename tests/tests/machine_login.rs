@@ -141,6 +141,39 @@ fn a_wrong_password_fails_what_waits_and_makes_no_fast_loop() {
 }
 
 #[test]
+fn a_refused_login_is_not_repeated_within_the_first_half_second() {
+    for login in [plain as fn(&str) -> _, scram] {
+        let mut s = script(world(), login("wrong"));
+        s.topic("t");
+        s.run(Duration::from_millis(700));
+        assert_eq!(s.connects.len(), 1);
+        assert!(s.client.is_hopeless());
+        s.run(Duration::from_millis(4300));
+        assert!((3..=7).contains(&s.connects.len()), "{} in 5 s", s.connects.len());
+        // A broker that is known.
+        let mut s = script(world(), login("alice-secret"));
+        let t = s.ready("t");
+        warm_up(&mut s, t, 0);
+        s.world.sasl.as_mut().expect("SASL").users.insert("alice".into(), "other".into());
+        let before = s.connects.len();
+        s.cut_all(1);
+        s.run(SECS(5));
+        // By its id, and by the address of the bootstrap list.
+        let tries = s.connects.len() - before;
+        assert!((4..=14).contains(&tries), "{tries} in 5 s");
+    }
+}
+
+#[test]
+fn the_reason_that_a_server_gives_inside_scram_is_kept() {
+    let mut world = world();
+    world.sasl.as_mut().expect("SASL").tamper = Tamper::Error;
+    let mut s = script(world, scram("alice-secret"));
+    assert_eq!(first_fault(&mut s), LoginFault::Server);
+    assert_eq!(s.client.login_refusal(), Some("other-error"));
+}
+
+#[test]
 fn a_refused_login_is_reported_with_the_words_of_the_broker() {
     let mut s = script(world(), plain("wrong"));
     assert_eq!(first_fault(&mut s), REFUSED);

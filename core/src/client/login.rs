@@ -40,6 +40,21 @@ impl Commands<'_> {
         Ok(())
     }
 
+    /// Gives up the logins that wait for a token, since none can be fetched. `why`, up to 110 bytes,
+    /// is what [`login_refusal`](Self::login_refusal) returns then. `permanent`: until something is
+    /// changed. The next login emits [`Action::NeedToken`] again.
+    pub fn refuse_token(&mut self, now: Instant, why: &str, permanent: bool) {
+        self.at(now);
+        let fault = if permanent { LoginFault::TokenRefused } else { LoginFault::NoToken };
+        self.cx.net.login.refuse_token(why);
+        for slot in 0..self.cx.net.conns.len() {
+            let conn = &self.cx.net.conns[slot];
+            if conn.is_up() && conn.auth.waits == Waits::Token {
+                self.lose(slot, Error::Peer(PeerFault::Login(fault)), true);
+            }
+        }
+    }
+
     /// Returns what the broker said that refused the login last: its reason, or the mechanisms that
     /// it has; up to 110 bytes. Kept with the feature `refusal-text`.
     #[must_use]

@@ -345,12 +345,20 @@ impl<'d> Cx<'d> {
         let last = LastFailure::new(error, api, since.is_some());
         self.cluster.broker_news = true;
         let (base, max) = (self.settings.reconnect_backoff, self.settings.reconnect_backoff_max);
+        // A refusal is not worth a quick second attempt.
+        let refused = guard!("a refused login is repeated slowly", error.is_refusal() => false);
+        let base = if refused { max } else { base };
         self.cluster.trouble = error.as_obstacle(peer.node(), api).filter(|_| REASONS);
         self.cluster.note_hopeless(self.now, error);
         match peer {
             Peer::Seed(n) => {
                 let seeds = &mut self.cluster.seeds;
                 (seeds.last, seeds.failed) = (last, n);
+                // The end of the list.
+                if refused && seeds.next == 0 {
+                    let at = backoff(&mut self.rng, self.now, base, max, 0);
+                    seeds.retry_at = seeds.retry_at.max(at);
+                }
             }
             Peer::Node(id) => {
                 let failures = match self.cluster.broker(id) {

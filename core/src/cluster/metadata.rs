@@ -177,6 +177,7 @@ impl<'d> Cx<'d> {
             true => self.ensure_main(),
             false => Tick::NEVER,
         };
+        let connection = connection.min(self.cluster.hopeless_after(self.now));
         Timers { max_age, metadata, patience, probe, connection }.first()
     }
 

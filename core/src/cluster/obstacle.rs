@@ -84,6 +84,12 @@ impl Cluster<'_> {
         Tick::NEVER
     }
 
+    /// Returns the same if it is still to come: those who wait are woken then.
+    pub(super) fn hopeless_after(&self, now: Tick) -> Tick {
+        let at = if cfg!(feature = "sasl") { self.hopeless_at() } else { Tick::NEVER };
+        if at > now { at } else { Tick::NEVER }
+    }
+
     /// Notes which controller a Metadata response names, -1 for none.
     pub(super) const fn note_controller(&mut self, by: i32, controller: i32) {
         let (vain, _) = self.uncontrolled;

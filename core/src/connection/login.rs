@@ -58,7 +58,7 @@ mod on {
     use crate::api::Kind;
     use crate::connection::{Conn, ConnState, Draft, HandshakeMemo, InFlight, Net};
     use crate::error::LoginFault;
-    use crate::has::{RENEWAL, TOKENS, WORDS};
+    use crate::has::{REASONS, RENEWAL, TOKENS, WORDS};
     use crate::login::{BadToken, Exchange, Handle, Next, length};
     use crate::memory::{Blocks, Chain, Rng};
     use crate::time::{Span, Tick};
@@ -171,6 +171,13 @@ mod on {
             self.mechanism.as_mut().ok_or(BadToken)?.get_mut().take_token(token)?;
             (self.wants_token, self.token_at) = (false, next_at);
             Ok(())
+        }
+
+        /// Notes why there is no token. One is requested again when it is needed.
+        pub(crate) fn refuse_token(&mut self, why: &str) {
+            self.wants_token = false;
+            self.words.clear();
+            self.note(why);
         }
 
         /// Whether the application is to be requested to provide a token now.
@@ -346,7 +353,12 @@ mod on {
                     (memo.error, memo.lifetime_ms) = (error, lifetime_ms);
                     match &mut self.login.mechanism {
                         Some(mechanism) if error == ErrorCode::NONE => {
-                            memo.next = Some(mechanism.get_mut().receive(exchange, bytes));
+                            let next = mechanism.get_mut().receive(exchange, bytes);
+                            memo.next = Some(next);
+                            if REASONS && next == Err(LoginFault::Server) {
+                                self.login.words.clear();
+                                self.login.note(server_error(bytes));
+                            }
                         }
                         _ => {
                             self.login.words.clear();
@@ -375,6 +387,13 @@ mod on {
             self.login.mechanism = Some(mechanism);
             draft
         }
+    }
+
+    /// Returns the text of SCRAM's `e=` (RFC 5802).
+    fn server_error(message: &[u8]) -> &str {
+        let text = message.strip_prefix(b"e=").unwrap_or_default();
+        let text = text.split(|byte| *byte == b',').next().unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
     }
 
     impl InFlight {

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, Error};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+
+use crate::tls::{explain, take_requested};
 
 /// How far a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,35 +22,9 @@ pub(super) struct Secure {
     tls: Box<ClientConnection>,
     /// Bytes of the application wait in it.
     pub(super) buffered: bool,
-}
-
-/// Whether the peer, or we, do not accept a certificate: that does not change by itself.
-fn is_about_certificates(error: &Error) -> bool {
-    use AlertDescription as Alert;
-    match error {
-        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => true,
-        Error::AlertReceived(alert) => matches!(
-            alert,
-            Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::CertificateRequired
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-        ),
-        _ => false,
-    }
-}
-
-/// An error of TLS as one of the system, whose kind says whether it is about certificates.
-fn failed(error: &Error) -> io::Error {
-    let kind = match is_about_certificates(error) {
-        true => io::ErrorKind::PermissionDenied,
-        false => io::ErrorKind::InvalidData,
-    };
-    io::Error::new(kind, format!("TLS: {error}"))
+    /// The peer has requested a certificate, and has sent nothing since that shows whether it
+    /// accepts ours.
+    judges_us: bool,
 }
 
 impl Secure {
@@ -58,9 +34,15 @@ impl Secure {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("TLS: {host:?}: {error}"))
         })?;
-        let mut tls = ClientConnection::new(config.clone(), name).map_err(|e| failed(&e))?;
+        let tls = ClientConnection::new(config.clone(), name);
+        let mut tls = tls.map_err(|error| explain(&error, false))?;
         tls.set_buffer_limit(Some(256 << 10));
-        Ok(Self { tls: Box::new(tls), buffered: false })
+        Ok(Self { tls: Box::new(tls), buffered: false, judges_us: false })
+    }
+
+    /// Whether the handshake is complete and an earlier session was resumed.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -74,6 +56,35 @@ impl Secure {
 
     /// Writes encrypted bytes until there are none, or the socket is full.
     pub(super) fn flush(&mut self, socket: &TcpStream) -> io::Result<Moved> {
+        match self.write_out(socket) {
+            // An alert that came before says more.
+            Err(error) => match self.fill(socket) {
+                Err(reason) => Err(reason),
+                Ok(_) => Err(self.ended(error)),
+            },
+            moved => moved,
+        }
+    }
+
+    /// Returns why the stream ended. A peer that does not accept our certificate may say so by that
+    /// alone.
+    fn ended(&self, error: io::Error) -> io::Error {
+        if self.judges_us {
+            let text = format!(
+                "TLS: closed after the broker had requested a certificate of this client: {error}"
+            );
+            return io::Error::new(io::ErrorKind::PermissionDenied, text);
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof if self.is_handshaking() => {
+                let text = "closed during the TLS handshake; is it a port without TLS?";
+                io::Error::new(io::ErrorKind::UnexpectedEof, text)
+            }
+            _ => error,
+        }
+    }
+
+    fn write_out(&mut self, socket: &TcpStream) -> io::Result<Moved> {
         let (mut socket, mut moved) = (socket, 0);
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut socket) {
@@ -98,22 +109,20 @@ impl Secure {
     pub(super) fn fill(&mut self, socket: &TcpStream) -> io::Result<Moved> {
         let mut from = socket;
         let read = match self.tls.read_tls(&mut from) {
-            Ok(0) if self.is_handshaking() => {
-                let text = "closed during the TLS handshake; is it a port without TLS?";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-            }
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Blocked),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Moved::Bytes(0)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.ended(error)),
         };
-        match self.tls.process_new_packets() {
+        let processed = self.tls.process_new_packets();
+        self.judges_us |= take_requested();
+        match processed {
             Ok(state) => self.buffered = state.plaintext_bytes_to_read() > 0,
             Err(error) => {
                 // An alert says why, if the socket takes it.
-                let _ = self.flush(socket);
-                return Err(failed(&error));
+                let _ = self.write_out(socket);
+                return Err(explain(&error, self.judges_us));
             }
         }
         Ok(Moved::Bytes(read))
@@ -123,8 +132,9 @@ impl Secure {
     pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<Moved> {
         let space = room.len();
         match self.tls.reader().read(room) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => {
+                self.judges_us = false;
                 self.buffered = read == space;
                 Ok(Moved::Bytes(read))
             }

@@ -42,6 +42,9 @@ pub(super) struct Conn {
     unsent: bool,
     /// The client knows that it is established.
     announced: bool,
+    /// A TLS handshake is complete since the driver last checked; whether it resumed a session.
+    #[cfg(feature = "tls")]
+    pub(super) secured: Option<bool>,
     #[cfg(feature = "tls")]
     tls: Option<Secure>,
 }
@@ -140,6 +143,8 @@ impl Conn {
             writable: false,
             unsent: false,
             announced: false,
+            #[cfg(feature = "tls")]
+            secured: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -303,6 +308,7 @@ impl Conn {
                 self.writable = false;
             }
             if !tls.is_handshaking() && !tls.wants_write() {
+                self.secured = Some(tls.is_resumed());
                 return Ok(true);
             }
             if !self.readable || !tls.is_handshaking() {

@@ -32,7 +32,8 @@ impl Tokens {
 
     /// Begins to fetch one.
     pub(super) fn request(&mut self, now: Instant) {
-        if self.busy {
+        // A server that fails is not sent requests at the pace of connects.
+        if self.busy || self.again.is_some_and(|at| at > now) {
             return;
         }
         let (fetch, sender, poller) =
@@ -45,8 +46,9 @@ impl Tokens {
         self.again = (!self.busy).then(|| now + AGAIN);
     }
 
-    /// Returns a token that was fetched. After a failure another attempt follows.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Token> {
+    /// Returns a token that was fetched, or why there is none. After a failure another attempt
+    /// follows.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<io::Result<Token>> {
         if self.again.is_some_and(|at| at <= now) {
             self.again = None;
             self.request(now);
@@ -56,7 +58,7 @@ impl Tokens {
         if result.is_err() {
             self.again = Some(now + AGAIN);
         }
-        result.ok()
+        Some(result)
     }
 
     /// When to poll again at the latest.

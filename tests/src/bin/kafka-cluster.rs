@@ -1,10 +1,14 @@
 //! Starts a real Kafka cluster from the command line: `kafka-cluster up --version 4.4.0 --nodes 3`.
 
+use std::fs;
 use std::io::{self, BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use kavka_tests::kafka::{Cluster, Spec, Version, jars};
+use kavka_tests::kafka::{Cluster, Secure, Spec, Version, jars};
+use kavka_tests::pki::Authority;
 
 /// Real Apache Kafka clusters on loopback.
 #[derive(Parser)]
@@ -35,6 +39,10 @@ enum Task {
         /// 127.0.0.1: 10.0.2.2 for a board that QEMU emulates.
         #[arg(long)]
         advertise: Option<String>,
+        /// Listeners that want logins, too; certificates for clients go to this folder: ca.pem,
+        /// client.pem and client.key.
+        #[arg(long, value_name = "DIR")]
+        secure: Option<PathBuf>,
         /// Broker properties, each as key=value.
         #[arg(long)]
         set: Vec<String>,
@@ -51,11 +59,14 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
                 println!("{}", jars::fetch(version)?.display());
             }
         }
-        Task::Up { version, nodes, heap, advertise, set } => {
+        Task::Up { version, nodes, heap, advertise, secure, set } => {
             let mut spec = Spec { heap, advertise, ..Spec::new(version, nodes) };
             for pair in set {
                 let (key, value) = pair.split_once('=').ok_or("--set takes key=value")?;
                 spec = spec.set(key, value);
+            }
+            if let Some(folder) = &secure {
+                spec = spec.secure(certify(folder)?);
             }
             let begun = Instant::now();
             let cluster = Cluster::start(spec)?;
@@ -63,6 +74,11 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
             println!("{}", cluster.bootstrap());
             if let Some(outside) = cluster.outside() {
                 println!("{outside}");
+            }
+            if secure.is_some() {
+                println!("SASL_PLAINTEXT {}", cluster.sasl());
+                println!("SASL_SSL {}", cluster.sasl_over_tls());
+                println!("SSL {}", cluster.mutual());
             }
             io::stdout().flush()?;
             for line in io::stdin().lock().lines() {
@@ -74,6 +90,17 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// Creates an authority, and writes what clients need.
+fn certify(folder: &Path) -> io::Result<Secure> {
+    let authority = Arc::new(Authority::new());
+    let client = authority.client("client");
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("ca.pem"), authority.pem())?;
+    fs::write(folder.join("client.pem"), &client.certificate)?;
+    fs::write(folder.join("client.key"), &client.key)?;
+    Ok(Secure::over_tls(authority))
 }
 
 fn obey(cluster: &Cluster, line: &str) -> Result<(), Box<dyn core::error::Error>> {

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use super::jars::{self, Version};
 use super::process::Guarded;
 use super::raw::{INVALID_PARTITIONS, Metadata, Raw};
 use super::settings::{self, Ports};
+use crate::pki::{Authority, Identity};
 
 /// Time for a start; a broker on a busy machine may need most of it.
 const START_LIMIT: Duration = Duration::from_secs(150);
@@ -37,11 +38,16 @@ const MARKED_FOR_DELETION: i16 = 36;
 /// Listeners that want logins of the user [`USER`](super::USER).
 #[derive(Clone, Debug, Default)]
 pub struct Secure {
-    /// For a listener with TLS: the broker's key and certificates, and the CA of its clients, as
-    /// PEM.
-    pub tls: Option<(String, String)>,
-    /// `ssl.client.auth` of that listener: `none`, `requested` or `required`.
-    pub client_auth: &'static str,
+    /// For listeners with TLS: the broker's certificate, and the authority of its clients.
+    pub tls: Option<(Identity, Arc<Authority>)>,
+}
+
+impl Secure {
+    /// Returns listeners with and without TLS; all certificates are of this authority.
+    #[must_use]
+    pub fn over_tls(authority: Arc<Authority>) -> Self {
+        Self { tls: Some((authority.server(), authority)) }
+    }
 }
 
 /// The cluster to start.
@@ -56,7 +62,7 @@ pub struct Spec {
     /// Host name or address of a second listener, for clients that know this machine by another
     /// name than 127.0.0.1, such as an emulated board: [`Cluster::outside`].
     pub advertise: Option<String>,
-    /// Whether there are listeners that want logins, too (Kafka 3.9 and later).
+    /// Whether there are listeners that want logins, too.
     pub secure: Option<Secure>,
     /// Broker properties that override the launcher's own.
     pub settings: Vec<(String, String)>,
@@ -68,7 +74,8 @@ impl Spec {
         Self { version, nodes, heap: 512, advertise: None, secure: None, settings: Vec::new() }
     }
 
-    /// Adds a listener with SASL, and one with SASL over TLS where there are certificates.
+    /// Adds a listener with SASL and, where there are certificates, one with SASL over TLS and one
+    /// that wants certificates of its clients.
     #[must_use]
     pub fn secure(mut self, secure: Secure) -> Self {
         self.secure = Some(secure);
@@ -163,10 +170,7 @@ impl Cluster {
         for (name, content) in [("log4j", settings::LOG4J), ("log4j2", settings::LOG4J2)] {
             fs::write(folder.0.join(format!("{name}.properties")), content).map_err(text)?;
         }
-        if let Some((server, ca)) = spec.secure.as_ref().and_then(|secure| secure.tls.as_ref()) {
-            fs::write(folder.0.join("server.pem"), server).map_err(text)?;
-            fs::write(folder.0.join("ca.pem"), ca).map_err(text)?;
-        }
+        write_certificates(spec, &folder.0).map_err(text)?;
         for node in 1..=spec.nodes {
             let content = settings::broker(spec, node, &folder.0, &ports);
             fs::write(folder.server(node), content).map_err(text)?;
@@ -176,6 +180,9 @@ impl Cluster {
             format_storage(spec, &folder)?;
         } else {
             zookeeper = Some(start_zookeeper(&folder, &ports)?);
+            if spec.secure.is_some() {
+                add_users(spec, &folder, &ports)?;
+            }
         }
         let brokers = (1..=spec.nodes).map(|_| Mutex::new(None)).collect();
         let spec = spec.clone();
@@ -227,6 +234,13 @@ impl Cluster {
     pub fn sasl_over_tls(&self) -> String {
         let host = self.spec.advertise.as_deref().unwrap_or("localhost");
         let hosts = self.ports.tls.iter().map(|port| format!("{host}:{port}"));
+        hosts.collect::<Vec<_>>().join(",")
+    }
+
+    /// Returns `host:port` of each broker's listener that wants certificates of clients, separated
+    /// by commas.
+    pub fn mutual(&self) -> String {
+        let hosts = self.ports.mutual.iter().map(|port| format!("localhost:{port}"));
         hosts.collect::<Vec<_>>().join(",")
     }
 
@@ -511,6 +525,39 @@ fn start_zookeeper(folder: &Folder, ports: &Ports) -> Result<Guarded, String> {
     Ok(guarded)
 }
 
+/// Writes the broker's certificate and its authority as files that its version reads.
+fn write_certificates(spec: &Spec, folder: &Path) -> io::Result<()> {
+    let Some(tls) = spec.secure.as_ref().and_then(|secure| secure.tls.as_ref()) else {
+        return Ok(());
+    };
+    let (server, authority) = tls;
+    if settings::reads_pem(spec.version) {
+        fs::write(folder.join("server.pem"), server.pem())?;
+        return fs::write(folder.join("ca.pem"), authority.pem());
+    }
+    fs::write(folder.join("server.p12"), server.store())?;
+    fs::write(folder.join("ca.p12"), authority.store())
+}
+
+/// Adds the users of SCRAM where ZooKeeper keeps them.
+fn add_users(spec: &Spec, folder: &Folder, ports: &Ports) -> Result<(), String> {
+    let password = settings::PASSWORD;
+    let keys = format!("SCRAM-SHA-256=[password={password}],SCRAM-SHA-512=[password={password}]");
+    let zookeeper = format!("127.0.0.1:{}", ports.zookeeper);
+    let args = ["--zookeeper", &zookeeper, "--alter", "--add-config", &keys, "--entity-type"];
+    let args = [&args[..], &["users", "--entity-name", settings::USER]].concat();
+    let main = "kafka.admin.ConfigCommand";
+    let args = java_args(folder, spec.version, 128, main, &args).map_err(|e| e.to_string())?;
+    let mut command = Command::new("java");
+    let output = command.args(args).stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    match output.status.success() && said.contains("Completed") {
+        true => Ok(()),
+        false => Err(format!("users of SCRAM: {said}")),
+    }
+}
+
 /// Formats every KRaft node's log folder; all at once, as each takes a JVM.
 fn format_storage(spec: &Spec, folder: &Folder) -> Result<(), String> {
     let mut running = Vec::new();
@@ -584,15 +631,16 @@ fn free_ports(nodes: usize) -> io::Result<Ports> {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             held.push((port, listener));
         }
-        if held.len() == 5 * nodes + 1 {
+        if held.len() == 6 * nodes + 1 {
             let mut ports = held.iter().map(|(port, _)| *port);
             let clients = ports.by_ref().take(nodes).collect();
             let outside = ports.by_ref().take(nodes).collect();
             let sasl = ports.by_ref().take(nodes).collect();
             let tls = ports.by_ref().take(nodes).collect();
+            let mutual = ports.by_ref().take(nodes).collect();
             let controllers = ports.by_ref().take(nodes).collect();
             let zookeeper = ports.next().unwrap_or_default();
-            return Ok(Ports { clients, outside, sasl, tls, controllers, zookeeper });
+            return Ok(Ports { clients, outside, sasl, tls, mutual, controllers, zookeeper });
         }
     }
     Err(io::Error::other("no free ports"))

@@ -3,7 +3,9 @@
 use core::fmt::Write as _;
 use std::path::Path;
 
+use super::Version;
 use super::cluster::{Secure, Spec};
+use crate::pki::STORE_PASSWORD;
 
 /// Ports of one cluster, all on 127.0.0.1.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Ports {
     pub(super) sasl: Vec<u16>,
     /// Listener with SASL over TLS of node 1, 2, ...
     pub(super) tls: Vec<u16>,
+    /// Listener with TLS that wants certificates of clients, and no SASL, of node 1, 2, ...
+    pub(super) mutual: Vec<u16>,
     /// KRaft controller listener of node 1, 2, ...
     pub(super) controllers: Vec<u16>,
     /// ZooKeeper's port.
@@ -108,7 +112,7 @@ pub(super) fn broker(spec: &Spec, node: usize, folder: &Path, ports: &Ports) -> 
         set("zookeeper.connection.timeout.ms", &30_000);
     }
     if let Some(secure) = &spec.secure {
-        secure_settings(secure, folder, &mut set);
+        secure_settings(secure, spec.version, folder, &mut set);
     }
     set("listeners", &bound);
     set("listener.security.protocol.map", &protocols);
@@ -142,25 +146,46 @@ fn secure_listeners(
     ports: &Ports,
 ) -> Vec<(&'static str, &'static str, u16)> {
     let Some(secure) = &spec.secure else { return Vec::new() };
-    let tls = secure.tls.as_ref().map(|_| ("SASLTLS", "SASL_SSL", ports.tls[node - 1]));
-    [("SASL", "SASL_PLAINTEXT", ports.sasl[node - 1])].into_iter().chain(tls).collect()
+    let mut listeners = vec![("SASL", "SASL_PLAINTEXT", ports.sasl[node - 1])];
+    if secure.tls.is_some() {
+        listeners.push(("SASLTLS", "SASL_SSL", ports.tls[node - 1]));
+        listeners.push(("MUTUAL", "SSL", ports.mutual[node - 1]));
+    }
+    listeners
+}
+
+/// Kafka reads PEM files from 2.7 on (KIP-651), at first with encrypted keys only.
+pub(super) fn reads_pem(version: Version) -> bool {
+    version.is_kraft()
 }
 
 fn secure_settings(
     secure: &Secure,
+    version: Version,
     folder: &Path,
     set: &mut impl FnMut(&str, &dyn core::fmt::Display),
 ) {
     let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER";
     set("sasl.enabled.mechanisms", &mechanisms);
     logins(set);
-    if secure.tls.is_some() {
-        for (store, file) in [("keystore", "server.pem"), ("truststore", "ca.pem")] {
-            let key = |name: &str| format!("listener.name.sasltls.ssl.{store}.{name}");
-            set(&key("type"), &"PEM");
-            set(&key("location"), &folder.join(file).display());
+    if secure.tls.is_none() {
+        return;
+    }
+    for (listener, client_auth) in [("sasltls", "none"), ("mutual", "required")] {
+        let key = |name: &str| format!("listener.name.{listener}.ssl.{name}");
+        for (store, file) in [("keystore", "server"), ("truststore", "ca")] {
+            let (kind, end) = if reads_pem(version) { ("PEM", "pem") } else { ("PKCS12", "p12") };
+            let path = folder.join(format!("{file}.{end}"));
+            set(&key(&format!("{store}.type")), &kind);
+            set(&key(&format!("{store}.location")), &path.display());
+            if !reads_pem(version) {
+                set(&key(&format!("{store}.password")), &STORE_PASSWORD);
+            }
         }
-        set("listener.name.sasltls.ssl.client.auth", &secure.client_auth);
+        if !reads_pem(version) {
+            set(&key("key.password"), &STORE_PASSWORD);
+        }
+        set(&key("client.auth"), &client_auth);
     }
 }
 

@@ -10,6 +10,7 @@
 mod clusters;
 mod common;
 mod consume;
+mod encryption;
 mod failure;
 mod interrupt;
 mod json;

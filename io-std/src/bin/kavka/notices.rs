@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use kavka_std::kavka_core::{Error as Core, MoveReason, Obstacle, PeerFault, Signal};
+use kavka_std::kavka_core::{CloseReason, Error as Core, MoveReason, Obstacle, PeerFault, Signal};
 use kavka_std::{Error, ErrorKind, Event, Events, Freshness, NetMetrics, Pending, Producer};
 
 use super::failure::UNKNOWN;
@@ -146,6 +146,10 @@ pub(super) fn hopeless(event: &Event, net: impl FnOnce() -> Option<NetMetrics>) 
 /// Whether the address refuses the login, as long as nothing is changed.
 fn is_refused(error: &Error) -> bool {
     match error.kind() {
+        ErrorKind::Kafka(
+            Core::Closed(CloseReason::Certificate)
+            | Core::Blocked(Obstacle::Unreachable { why: CloseReason::Certificate, .. }),
+        ) => true,
         ErrorKind::Kafka(
             Core::Peer(PeerFault::Login(fault))
             | Core::Blocked(Obstacle::Peer { fault: PeerFault::Login(fault), .. }),

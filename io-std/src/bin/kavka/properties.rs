@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavka_std::kavka_core::codec::Codec;
 use kavka_std::{Acks, Compression, Config, OutOfRange, Start};
 
-use super::security::{Protocol, Security};
+use super::security::Security;
 use super::{Failure, lines};
 
 /// The values of the properties; `None` where there is none.
@@ -137,32 +137,7 @@ impl Properties {
             "compression.gzip.level" => self.level(Codec::Gzip, value)?,
             "compression.zstd.level" => self.level(Codec::Zstd, value)?,
             "compression.level" => self.levels.push((None, level(value)?)),
-            _ => return self.set_security(key, value),
-        }
-        Ok(Taken::Yes)
-    }
-
-    fn set_security(&mut self, key: &str, value: &str) -> Result<Taken, String> {
-        match key {
-            "security.protocol" => self.security.protocol = Some(Protocol::parse(value)?),
-            "sasl.mechanism" | "sasl.mechanisms" => self.security.mechanism = Some(value.into()),
-            "sasl.username" => self.security.user = Some(value.into()),
-            "sasl.password" => self.security.password = Some(value.into()),
-            "sasl.jaas.config" => self.security.take_jaas(value)?,
-            "ssl.ca.location" | "ssl.truststore.location" => self.security.ca = Some(value.into()),
-            "ssl.certificate.location" | "ssl.keystore.location" => {
-                self.security.certificate = Some(value.into());
-            }
-            "ssl.key.location" => self.security.key = Some(value.into()),
-            "ssl.truststore.type" | "ssl.keystore.type" if value.eq_ignore_ascii_case("pem") => {}
-            "ssl.truststore.type" | "ssl.keystore.type" => {
-                return Err("only PEM is supported: convert it with openssl pkcs12".into());
-            }
-            "enable.ssl.certificate.verification" => self.security.anyone = !truth(value)?,
-            "ssl.endpoint.identification.algorithm" if value.eq_ignore_ascii_case("https") => {}
-            "ssl.endpoint.identification.algorithm" => {
-                return Err("the name in a certificate is always checked".into());
-            }
+            _ if self.security.set(key, value)? => {}
             _ => return self.set_timing(key, value),
         }
         Ok(Taken::Yes)

@@ -186,7 +186,7 @@ impl Run<'_> {
                 Some(known) if known.partitions > 0 => {
                     expected.report.set(Ok(Freshness::new(&known, now)));
                 }
-                _ if lost || expected.until <= now => {
+                _ if lost || expected.until <= now || driver.is_hopeless() => {
                     let name = self.inbox.name(expected.topic).unwrap_or_default();
                     let id = topic.and_then(|topic| topic.id);
                     let obstacle = id.and_then(|id| driver.obstacle_of_topic(id));
