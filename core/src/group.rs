@@ -310,6 +310,10 @@ impl<'d> Group<'d> {
     /// Handles the end of the membership that the application wanted to end.
     fn left(&mut self) {
         self.phase = Phase::Off;
+        for interest in self.interests.iter_mut() {
+            interest.wanted = false;
+        }
+        self.work = true;
         self.news.left = !core::mem::take(&mut self.news.silent);
         self.commits.fail(GroupError::NoMember);
         self.renew();
@@ -335,6 +339,11 @@ impl<'d> Group<'d> {
             }
             _ => false,
         }
+    }
+
+    /// Whether a topic is subscribed, or partitions of it are the member's.
+    pub(crate) fn has(&self, slot: usize) -> bool {
+        self.interests[slot].active
     }
 
     /// Calls `f` for each partition in use of a topic that is subscribed.

@@ -381,3 +381,15 @@ fn an_instance_that_another_process_has_is_tried_until_it_is_free() {
     fetch_commits(&mut s, |_| (10, "", 0));
     assert_eq!(assigned(&mut s), [0]);
 }
+
+#[test]
+fn a_topic_of_the_group_stays_although_the_application_releases_it() {
+    let (mut s, t, first) = joining(2, Start::Earliest);
+    beat(&mut s, &first, 1, Some(&[0, 1]));
+    let commits = s.expect::<OffsetFetchRequest>();
+    s.client.unwatch(t);
+    s.run(Duration::from_secs(2));
+    crate::steps::fetched(&mut s, &commits, |_| (10, "", 0));
+    assert_eq!(assigned(&mut s), [0, 1]);
+    assert_eq!(s.client.topic_name(t), Some("t"));
+}
