@@ -51,7 +51,9 @@ fn grow(cluster: &Cluster, members: u32, version: &str) {
         thread::sleep(Duration::from_millis(u64::from(300 + n * 137 % 1000)));
         let grown = Instant::now();
         cluster.grow(&topic, count + BY).expect("grown");
-        let places = write(&producer, &topic, count..count + BY);
+        // A new one knows the new partitions at once.
+        let writer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+        let places = write(&writer, &topic, count..count + BY);
         read.wait(&places, "after growth");
         let last = places.iter().filter_map(|at| read.first(*at)).max().expect("all were read");
         times.push(last - grown);
