@@ -6,6 +6,7 @@
 
 mod exact;
 mod growth;
+mod java;
 mod member;
 mod members;
 
