@@ -1,6 +1,7 @@
 //! Joining, reconciling, losing and leaving.
 
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FetchRequest, OffsetFetchRequest};
+use kavka_core::wire::ErrorCode;
 use kavka_core::{Commands, Duration, Event, GroupError, LimitKind, Limits, Start};
 use kavka_tests::script::Script;
 
@@ -190,7 +191,9 @@ fn errors_that_nothing_mends_end_the_membership() {
         refuse_beat(&mut s, &due, code);
         assert_eq!(lost(&mut s), [0, 1], "{code}");
         let events = group_events(&mut s);
-        let failed = |event: &Event<'_>| matches!(event, Event::GroupFailed { error: GroupError::Refused(why) } if why.0 == code);
+        let error = GroupError::Refused(ErrorCode(code));
+        let failed =
+            |event: &Event<'_>| matches!(event, Event::GroupFailed { error: of } if *of == error);
         assert!(events.iter().any(failed), "{code}: {events:?}");
         s.run(Duration::from_secs(20));
         s.none::<ConsumerGroupHeartbeatRequest>("the membership has ended");
@@ -380,4 +383,16 @@ fn an_instance_that_another_process_has_is_tried_until_it_is_free() {
     }
     fetch_commits(&mut s, |_| (10, "", 0));
     assert_eq!(assigned(&mut s), [0]);
+}
+
+#[test]
+fn a_topic_of_the_group_stays_although_the_application_releases_it() {
+    let (mut s, t, first) = joining(2, Start::Earliest);
+    beat(&mut s, &first, 1, Some(&[0, 1]));
+    let commits = s.expect::<OffsetFetchRequest>();
+    s.client.unwatch(t);
+    s.run(Duration::from_secs(2));
+    crate::steps::fetched(&mut s, &commits, |_| (10, "", 0));
+    assert_eq!(assigned(&mut s), [0, 1]);
+    assert_eq!(s.client.topic_name(t), Some("t"));
 }
