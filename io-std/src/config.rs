@@ -156,8 +156,8 @@ impl Config {
 
     /// Whether partitions without a commit always begin at [`Config::start`], as with other
     /// clients: from [`Start::Latest`] records are skipped that were written before the partition
-    /// was read. `false`: what was written since the group first read the topic is read; a marker in
-    /// the metadata of commits is for that. Default: `false`.
+    /// was read. `false`: what was written since the group first read the topic is read; a marker
+    /// in the metadata of commits is for that. Default: `false`.
     #[must_use]
     pub fn group_skips(mut self, yes: bool) -> Self {
         self.group_skips = yes;
