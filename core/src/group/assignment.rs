@@ -342,7 +342,9 @@ impl<'d> Group<'d> {
         self.each(cx, &mut |group, cx, part| {
             let share = &mut group.shares[part];
             (share.target, share.seed, share.marked) = (false, false, false);
-            if lost && share.is_read() {
+            if lost && share.step == Step::Release {
+                group.drop(cx, consumer, part); // the application gave it up before
+            } else if lost && share.is_read() {
                 group.unwant(&mut cx.net.blocks, part);
                 group.shares[part].step = Step::Lost;
                 group.news.losses = true;

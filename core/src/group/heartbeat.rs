@@ -38,16 +38,16 @@ impl<'d> Group<'d> {
         if self.beats {
             return Tick::NEVER;
         }
-        if self.phase == Phase::Leaving {
-            // Commits come first.
-            if self.commits.are_open() {
-                return Tick::NEVER;
-            }
-            // The coordinator may know the member only after a heartbeat.
-            if !self.beaten {
-                self.left();
-                return Tick::NEVER;
-            }
+        let leaving = self.phase == Phase::Leaving;
+        let departs = leaving && !self.commits.are_open();
+        // Commits come first; they may need the epoch that a heartbeat has.
+        if leaving && !departs && !self.full {
+            return Tick::NEVER;
+        }
+        // The coordinator may know the member only after a heartbeat.
+        if departs && !self.beaten {
+            self.left();
+            return Tick::NEVER;
         }
         if self.beat_at > cx.now {
             return self.beat_at;
@@ -61,12 +61,12 @@ impl<'d> Group<'d> {
             return cx.now + AGAIN;
         };
         let full = self.full || self.owns_nothing(cx);
-        if let Err(Full) = self.write_heartbeat(cx, &mut draft, full) {
+        if let Err(Full) = self.write_heartbeat(cx, &mut draft, full, departs) {
             cx.net.abandon(draft);
             return cx.now + AGAIN;
         }
         (self.beats, self.beaten, self.acknowledges) = (true, true, false);
-        self.departs = self.phase == Phase::Leaving;
+        self.departs = departs;
         let timeout = cx.settings.request_timeout.min(UNHEARD);
         cx.net.send(cx.now, draft, [self.serial, self.epoch as u32], timeout);
         Tick::NEVER
@@ -76,8 +76,13 @@ impl<'d> Group<'d> {
         !(0..self.interests.len()).any(|slot| self.count(cx, slot, &Share::is_owned) > 0)
     }
 
-    fn write_heartbeat(&self, cx: &mut Cx<'d>, draft: &mut Draft, full: bool) -> Result<(), Full> {
-        let leaves = self.phase == Phase::Leaving;
+    fn write_heartbeat(
+        &self,
+        cx: &mut Cx<'d>,
+        draft: &mut Draft,
+        full: bool,
+        leaves: bool,
+    ) -> Result<(), Full> {
         let full = full && !leaves;
         let joins = self.phase == Phase::Joining;
         let subscribed = |slot: &usize| self.interests[*slot].wanted;
@@ -155,7 +160,9 @@ impl<'d> Group<'d> {
                 if interval_ms > 0 {
                     self.interval = Span::from_millis(interval_ms.max(LEAST).unsigned_abs());
                 }
-                if epoch > 0 && self.phase != Phase::Leaving {
+                if epoch > 0 && self.phase == Phase::Leaving && !self.departs {
+                    self.epoch = epoch; // for the last commits
+                } else if epoch > 0 && self.phase != Phase::Leaving {
                     if epoch != self.epoch && self.growth.waits() {
                         self.growth.over();
                         // Seeds of partitions that other members get are dropped.

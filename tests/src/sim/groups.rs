@@ -7,7 +7,7 @@ mod plan;
 
 use core::time::Duration;
 
-use kavka_core::{Limits, Start};
+use kavka_core::Limits;
 
 use super::fault::Fault;
 use super::rng::Rng;
@@ -104,13 +104,13 @@ impl<'a> Run<'a> {
             self.join();
         }
         let until = self.world.now() + PATIENCE;
-        while !self.members.iter().any(|member| self.world.app(*member).is_stable()) {
+        while !self.oracle.is_contacted() {
             self.slice();
             if self.world.now() > until {
                 return self.oracle.finds(&self.world, "no member joins".to_owned());
             }
         }
-        self.oracle.start(&self.world, self.plan.start == Start::Latest);
+        self.oracle.start(&self.world);
         let writer = self.writer;
         self.world.command(writer, |now, commands, role| role.write(now, commands));
     }

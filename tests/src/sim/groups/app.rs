@@ -44,13 +44,11 @@ pub(super) struct Member {
     keeps: Duration,
     commits: bool,
     rng: Rng,
-    stable: bool,
     pub(super) id: String,
     /// How often each record was read: topic, partition, offset.
     pub(super) read: BTreeMap<(usize, u32, i64), u32>,
     pub(super) lost: u32,
     pub(super) findings: Vec<String>,
-    pub(super) left: bool,
 }
 
 impl Role {
@@ -65,12 +63,10 @@ impl Role {
             keeps: plan.keeps,
             commits: plan.auto_commit.is_none(),
             rng,
-            stable: false,
             id: String::new(),
             read: BTreeMap::new(),
             lost: 0,
             findings: Vec::new(),
-            left: false,
         })
     }
 
@@ -79,10 +75,6 @@ impl Role {
             Self::Member(member) => Some(member),
             Self::Writer(_) => None,
         }
-    }
-
-    pub(super) fn is_stable(&self) -> bool {
-        self.as_member().is_some_and(|member| member.stable)
     }
 
     pub(super) fn subscribe(
@@ -101,7 +93,10 @@ impl Role {
 
     pub(super) fn leave(&mut self, now: Instant, commands: &mut Commands<'static>) {
         if let Self::Member(member) = self {
-            member.held.values_mut().for_each(|held| held.until = Some(now));
+            for at in member.held.keys().copied().collect::<Vec<_>>() {
+                member.commit_last(now, at, commands);
+            }
+            member.held.clear();
             commands.unsubscribe(now, Duration::from_secs(5));
         }
     }
@@ -149,6 +144,15 @@ impl Member {
         }
     }
 
+    /// Commits what was read of a partition before it is given up.
+    fn commit_last(&mut self, now: Instant, at: PartitionId, commands: &mut Commands<'static>) {
+        let next = self.held.get(&at).and_then(|held| held.next);
+        if let Some(next) = next.filter(|_| self.commits) {
+            // Without memory, or outside of the group, it is read again.
+            let _ = commands.commit_offset(now, at, (next, -1), "last");
+        }
+    }
+
     fn begin(&mut self, at: PartitionId, partition: TopicPartition) {
         let Some(topic) = self.topics.iter().position(|id| *id == partition.topic) else { return };
         let held = Held { topic, partition: partition.partition, next: None, until: None };
@@ -186,8 +190,6 @@ impl App for Role {
             Event::Moved { at, from, to, why } => {
                 member.findings.push(format!("{at:?} moved from {from} to {to}: {why:?}"));
             }
-            Event::GroupStable { .. } => member.stable = true,
-            Event::GroupLeft => member.left = true,
             Event::GroupFailed { error } => member.findings.push(format!("failed: {error}")),
             _ => {}
         }
@@ -200,11 +202,7 @@ impl App for Role {
                 let over: Vec<_> =
                     member.held.iter().filter(|(_, held)| due(held)).map(|(at, _)| *at).collect();
                 for at in over {
-                    if member.commits
-                        && let Some(next) = member.held[&at].next
-                    {
-                        let _ = commands.commit_offset(now, at, (next, -1), "last");
-                    }
+                    member.commit_last(now, at, commands);
                     commands.release(now, at);
                     member.held.remove(&at);
                 }

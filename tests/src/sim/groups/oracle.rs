@@ -13,8 +13,6 @@ pub(super) struct Oracle {
     pub(super) findings: Vec<String>,
     pub(super) acts: u64,
     topics: usize,
-    /// From which offset on each partition has to be read; from 0 where none is named.
-    from: BTreeMap<(usize, u32), i64>,
     started: bool,
     committed: BTreeMap<(String, u32), i64>,
     /// Heartbeats until the writer began.
@@ -27,7 +25,6 @@ impl Oracle {
             findings: Vec::new(),
             acts: 0,
             topics: plan.topics.len(),
-            from: BTreeMap::new(),
             started: false,
             committed: BTreeMap::new(),
             beats: 0,
@@ -38,17 +35,15 @@ impl Oracle {
         self.findings.push(format!("{}: {text}", world.at()));
     }
 
-    /// The promise begins.
-    pub(super) fn start(&mut self, world: &World<Role>, from_end: bool) {
-        self.started = true;
-        self.beats = beats(world);
-        for topic in (0..self.topics).filter(|_| from_end) {
-            let name = plan::topic(topic);
-            for partition in 0..world.cluster.partitions(&name) {
-                let end = world.cluster.log_len(&name, partition);
-                self.from.insert((topic, partition), end);
-            }
-        }
+    /// Whether each topic has a commit: from then on nothing that is written is skipped.
+    pub(super) fn is_contacted(&self) -> bool {
+        let has = |topic| self.committed.keys().any(|(name, _)| *name == plan::topic(topic));
+        (0..self.topics).all(has)
+    }
+
+    /// The writer begins.
+    pub(super) fn start(&mut self, world: &World<Role>) {
+        (self.started, self.beats) = (true, beats(world));
     }
 
     /// Compares what members hold with what the coordinator knows, and commits with earlier ones.
@@ -94,9 +89,8 @@ impl Oracle {
         for topic in (0..self.topics).filter(|_| self.started) {
             let name = plan::topic(topic);
             for partition in 0..world.cluster.partitions(&name) {
-                let from = self.from.get(&(topic, partition)).copied().unwrap_or(0);
                 let end = world.cluster.high_watermark(&name, partition);
-                all.extend((from..end).map(|offset| (topic, partition, offset)));
+                all.extend((0..end).map(|offset| (topic, partition, offset)));
             }
         }
         all
