@@ -7,6 +7,7 @@
 mod assignment;
 mod commit;
 mod committed;
+mod contact;
 mod coordinator;
 mod growth;
 mod heartbeat;
@@ -26,6 +27,7 @@ use crate::wire::ErrorCode;
 pub(crate) use assignment::Share;
 use commit::Commits;
 use committed::Queries;
+use contact::Check;
 use coordinator::Coordinator;
 use growth::Growth;
 use news::News;
@@ -72,6 +74,9 @@ pub(crate) struct Interest {
     marked: bool,
     /// This is the group's first contact, and no marker was committed yet.
     fresh: bool,
+    /// The second look for markers of others, and until when positions are waited for before it.
+    check: Check,
+    check_at: Tick,
     /// Partitions that existed at first contact; see [`marker::Marker`].
     count: u32,
     begun: i64,
@@ -88,6 +93,8 @@ impl Interest {
         known: false,
         marked: false,
         fresh: false,
+        check: Check::Open,
+        check_at: Tick::NEVER,
         count: 0,
         begun: 0,
         seen: 0,

@@ -69,6 +69,10 @@ pub(crate) struct Share {
     pub(super) seed: bool,
     /// It has no commit.
     pub(super) bare: bool,
+    /// It begins at the end of the log, since nobody of the group was there before; and that end
+    /// was known when markers were looked for once more.
+    pub(super) contact: bool,
+    pub(super) checked: bool,
     /// It is part of the set of commits that is under way.
     pub(super) joined: bool,
     /// The commit that was found has a text of the application.
@@ -97,6 +101,8 @@ impl Share {
         marked: false,
         seed: false,
         bare: false,
+        contact: false,
+        checked: false,
         joined: false,
         texted: false,
         stale: 0,
@@ -160,6 +166,7 @@ impl<'d> Group<'d> {
         } else if was > 0 {
             self.acknowledge(cx.now);
         }
+        self.check_contacts(cx, consumer);
         if self.coming == 0 && self.revoking == 0 && core::mem::take(&mut self.news.rebalanced) {
             self.news.stable = self.phase == Phase::Member;
         }
@@ -180,6 +187,8 @@ impl<'d> Group<'d> {
                 let slot = usize::from(cx.cluster.table[part].topic);
                 if self.interests[slot].known || !cx.settings.exact_start {
                     let start = self.start_of(cx, part);
+                    let exact = cx.settings.exact_start;
+                    self.shares[part].contact = exact && matches!(start, Start::Latest);
                     self.place(cx, consumer, part, start, -1);
                 }
             }
@@ -191,6 +200,7 @@ impl<'d> Group<'d> {
         }
         if self.shares[part].step == Step::Place
             && let Some(position) = consumer.position(part)
+            && self.may_begin(cx, consumer, part)
         {
             self.positioned(cx, consumer, part, position);
         }

@@ -1,6 +1,7 @@
 //! OffsetFetch: where partitions begin. An error never leads to another start: it is tried again.
 
 use super::assignment::{Offset, Step};
+use super::contact::since;
 use super::marker::Marker;
 use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
@@ -22,7 +23,7 @@ const MOST: u16 = 4096;
 /// allow: the partitions would never be read else.
 const STALE: u8 = 3;
 /// Milliseconds before first contact that the clocks of producers may be behind.
-const SLACK: i64 = 60_000;
+pub(super) const SLACK: i64 = 60_000;
 
 /// Requests for commits.
 #[derive(Clone, Copy, Debug)]
@@ -263,18 +264,6 @@ impl<'d> Group<'d> {
         }
     }
 
-    /// Handles a topic whose markers are known: without one this is the group's first contact.
-    fn contacted(&mut self, slot: usize) {
-        let begun = self.begun;
-        let interest = &mut self.interests[slot];
-        (interest.known, interest.scans) = (true, false);
-        if !interest.marked {
-            (interest.begun, interest.marked) = (begun, true);
-            interest.fresh = true;
-        }
-        (self.work, self.dirty) = (true, true);
-    }
-
     /// Returns where a partition without a commit begins.
     pub(super) fn start_of(&self, cx: &Cx<'d>, part: usize) -> Start {
         let entry = &cx.cluster.table[part];
@@ -287,10 +276,7 @@ impl<'d> Group<'d> {
         }
         match self.start {
             // First contact was before: what has been written since is to be read.
-            Start::Latest if !interest.fresh => match interest.begun {
-                0 => Start::Earliest,
-                begun => Start::Timestamp(begun.saturating_sub(SLACK).max(0)),
-            },
+            Start::Latest if !interest.fresh => since(interest.begun),
             start => start,
         }
     }
