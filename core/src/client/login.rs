@@ -107,6 +107,12 @@ impl Commands<'_> {
         memo: &HandshakeMemo,
         next: Option<Result<Next, LoginFault>>,
     ) -> Result<HandshakeStep, PeerFault> {
+        #[cfg(feature = "std")]
+        if next.is_none() {
+            let host = self.cx.address(self.cx.net.conns[slot].peer);
+            let host = host.map(|(host, _)| alloc::string::String::from(host));
+            self.cx.net.login.connecting_to(host.as_deref().unwrap_or_default());
+        }
         let next = next.unwrap_or_else(|| self.cx.net.begin_exchange(slot));
         let next = next.map_err(PeerFault::Login)?;
         Ok(self.login_step(slot, next, memo.lifetime_ms))
