@@ -1,5 +1,5 @@
-//! A mechanism of the application's own: AWS_MSK_IAM, which logs in at Amazon MSK with an access key
-//! of AWS. Its message is a request that is signed as AWS signs them (Signature Version 4):
+//! A mechanism of the application's own: AWS_MSK_IAM, which logs in at Amazon MSK with an access
+//! key of AWS. Its message is a request that is signed as AWS signs them (Signature Version 4):
 //! `AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=.. AWS_SECRET_ACCESS_KEY=.. \
 //! cargo run --features tls --example aws_msk_iam -- b-1.name.kafka.eu-west-1.amazonaws.com:9098`
 //!

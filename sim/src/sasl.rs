@@ -336,8 +336,8 @@ fn prove(
     (proof, mac(&mac(&salted, b"Server Key"), message))
 }
 
-/// Returns `Hi(password, salt, iterations)` (RFC 5802). Computed once for each: runs in virtual time
-/// have thousands of logins.
+/// Returns `Hi(password, salt, iterations)` (RFC 5802). Computed once for each: runs in virtual
+/// time have thousands of logins.
 fn salted(mac: &MacOf, password: &str, salt: &[u8], iterations: u32) -> Vec<u8> {
     type Known = BTreeMap<(String, Vec<u8>, u32), Vec<u8>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());

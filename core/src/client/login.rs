@@ -36,9 +36,9 @@ impl Commands<'_> {
         Ok(())
     }
 
-    /// Gives up the logins that wait for a token, since none can be fetched. `why`, up to 110 bytes,
-    /// is what [`login_refusal`](Self::login_refusal) returns then. `permanent`: until something is
-    /// changed. The next login emits [`Action::NeedToken`] again.
+    /// Gives up the logins that wait for a token, since none can be fetched. `why`, up to 110
+    /// bytes, is what [`login_refusal`](Self::login_refusal) returns then. `permanent`: until
+    /// something is changed. The next login emits [`Action::NeedToken`] again.
     pub fn refuse_token(&mut self, now: Instant, why: &str, permanent: bool) {
         self.at(now);
         let fault = if permanent { LoginFault::TokenRefused } else { LoginFault::NoToken };
