@@ -62,6 +62,11 @@ pub trait Mechanism {
     /// Returns the name that brokers know it by, such as `PLAIN`.
     fn name(&self) -> &str;
 
+    /// Is called right before an exchange begins, with the host of the broker, for mechanisms that
+    /// sign its name. Feature `std`.
+    #[cfg(feature = "std")]
+    fn connecting_to(&mut self, _: &str) {}
+
     /// Begins an exchange, which is empty.
     ///
     /// # Errors

@@ -76,8 +76,8 @@ impl Sasl {
     }
 
     /// OAUTHBEARER: `fetch` returns a token, and is called on a thread of its own, at first and
-    /// ahead of the end of each token. If it fails it is called again after 10 s, and what waits for
-    /// a login fails with its error in the end, or at once if that is of the kind
+    /// ahead of the end of each token. If it fails it is called again after 10 s, and what waits
+    /// for a login fails with its error in the end, or at once if that is of the kind
     /// `PermissionDenied`.
     #[must_use]
     pub fn oauth_bearer(fetch: impl Fn() -> io::Result<Token> + Send + Sync + 'static) -> Self {

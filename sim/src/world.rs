@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use kavka_core::codec::{CompactPack, Pack};
+use kavka_core::login::Mechanism;
 use kavka_core::{
     Action, Client, CloseReason, Commands, Config, ConnId, Event, Instant, Limits, Storage,
 };
@@ -39,6 +40,9 @@ pub trait App {
         false
     }
 }
+
+/// Creates what a client logs in with.
+pub type Login = Box<dyn Fn() -> Box<dyn Mechanism + Send>>;
 
 struct Member<A> {
     client: Client<'static>,
@@ -75,6 +79,10 @@ pub struct World<A> {
     pub trace: Trace,
     /// What clients that join compress with, where their configuration says so.
     pub encoders: Box<dyn Fn() -> Box<dyn Pack + Send>>,
+    /// What clients that join log in with.
+    pub login: Option<Login>,
+    /// The token that clients get when they want one, and how long it is said to be valid.
+    pub token: (Vec<u8>, Duration),
     members: Vec<Member<A>>,
     links: BTreeMap<u64, Link>,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -93,6 +101,8 @@ impl<A: App> World<A> {
             net: Net::default(),
             trace: Trace::default(),
             encoders: Box::new(|| Box::new(CompactPack::new())),
+            login: None,
+            token: (b"good.token".to_vec(), Duration::from_secs(60)),
             members: Vec::new(),
             links: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -116,7 +126,10 @@ impl<A: App> World<A> {
         set(&mut config);
         let mut seed = [0; 32];
         seed.fill_with(|| self.rng.below(256) as u8);
-        let storage = Storage::heap(limits).encoders((self.encoders)());
+        let mut storage = Storage::heap(limits).encoders((self.encoders)());
+        if let Some(login) = &self.login {
+            storage = storage.owned_login(login());
+        }
         let client = Client::owned_with(config, storage, seed);
         let mut client = client.unwrap_or_else(|error| panic!("{}: {error:?}", self.at()));
         let passed = i64::try_from(self.now.as_millis()).unwrap_or(0);
@@ -382,6 +395,11 @@ impl<A: App> World<A> {
             match action {
                 Action::Connect { conn } => self.connect(at, conn),
                 Action::Close { conn } => self.hang_up(at, conn),
+                Action::NeedToken => {
+                    let (token, lifetime) = &self.token;
+                    // One that is refused is missed by the client.
+                    let _ = self.members[at].client.set_token(now, token, Some(*lifetime));
+                }
                 _ => {}
             }
         }

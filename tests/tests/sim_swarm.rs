@@ -2,7 +2,7 @@
 
 use kavka_tests::checker::{self, Checker};
 use kavka_tests::sim::Options;
-use kavka_tests::sim::swarm::{Act, ClientPlan, Loads, Plan, run, run_to};
+use kavka_tests::sim::swarm::{Act, ClientPlan, Loads, Login, Plan, run, run_to};
 
 #[test]
 fn two_runs_of_a_seed_are_the_same() {
@@ -39,6 +39,23 @@ fn rare_faults_are_drawn() {
     assert!(drawn(&|plan| plan.options.max_message_bytes < defaults.max_message_bytes) > 1);
     assert!(drawn(&|plan| plan.options.segment_bytes < defaults.segment_bytes) > 1);
     assert!(drawn(&|plan| plan.options.max_request_bytes < defaults.max_request_bytes) > 4);
+}
+
+/// Brokers that want logins, with each mechanism: a password that is wrong for a while, messages
+/// that are cut and late, and sessions that end.
+#[test]
+fn nothing_is_lost_over_logins() {
+    let plans = (1..).map(Plan::draw).filter(|plan| !plan.is_wide());
+    let mut drawn = Vec::new();
+    for plan in plans.filter(|plan| plan.login.is_some()).take(16) {
+        let outcome = run(&plan, false);
+        assert!(outcome.findings.is_empty(), "{plan}\n{:#?}", outcome.findings);
+        assert!(outcome.written > 0, "{plan}: nothing was written");
+        drawn.extend(plan.login);
+    }
+    for login in [Login::Plain, Login::Scram256, Login::Scram512, Login::Bearer] {
+        assert!(drawn.contains(&login), "{login:?} is not among {drawn:?}");
+    }
 }
 
 #[test]
@@ -143,14 +160,15 @@ fn loads_are_drawn_now_and_then() {
     assert!((500..950).contains(&packs), "compression: {packs}");
     assert!((200..500).contains(&count(&|plan| !plan.codecs.is_empty())), "topics with a codec");
     assert!((150..350).contains(&count(&|plan| !plan.old.is_empty())), "older formats");
+    assert!((80..160).contains(&count(&|plan| plan.login.is_some())), "logins");
     let own = any(|client| !client.own.is_empty());
     assert!((100..400).contains(&own), "topics with a compression of their own: {own}");
     let noise = any(|client| client.writes.is_some_and(|writes| writes.noise));
     assert!((150..500).contains(&noise), "records that do not shrink: {noise}");
     let strict = count(&|plan| plan.options.max_message_bytes < 6000);
     assert!((100..250).contains(&strict), "brokers that take small batches alone: {strict}");
-    let [wide, slow, stalled, missing, racks, codecs, old] = [false; 7];
-    let off = Loads { wide, slow, stalled, missing, racks, codecs, old };
+    let [wide, slow, stalled, missing, racks, codecs, old, logins] = [false; 8];
+    let off = Loads { wide, slow, stalled, missing, racks, codecs, old, logins };
     for (seed, plan) in (1..=100).zip(&plans) {
         let plain = Plan::draw_with(seed, off);
         let loaded = |c: &ClientPlan| {
@@ -159,7 +177,8 @@ fn loads_are_drawn_now_and_then() {
             c.rate.is_some() || c.stall.is_some() || c.missing > 0 || racked || packs
         };
         let bare = plan.topics.len() <= 3 && !plan.options.rack_aware && plan.codecs.is_empty();
-        if bare && plan.old.is_empty() && !plan.clients.iter().any(loaded) {
+        let bare = bare && plan.old.is_empty() && plan.login.is_none();
+        if bare && !plan.clients.iter().any(loaded) {
             assert_eq!(format!("{plain:?}"), format!("{plan:?}"), "seed {seed}");
         }
         assert!(!plain.clients.iter().any(loaded) && plain.topics.len() <= 3, "seed {seed}");

@@ -40,9 +40,9 @@ impl Commands<'_> {
         Ok(())
     }
 
-    /// Gives up the logins that wait for a token, since none can be fetched. `why`, up to 110 bytes,
-    /// is what [`login_refusal`](Self::login_refusal) returns then. `permanent`: until something is
-    /// changed. The next login emits [`Action::NeedToken`] again.
+    /// Gives up the logins that wait for a token, since none can be fetched. `why`, up to 110
+    /// bytes, is what [`login_refusal`](Self::login_refusal) returns then. `permanent`: until
+    /// something is changed. The next login emits [`Action::NeedToken`] again.
     pub fn refuse_token(&mut self, now: Instant, why: &str, permanent: bool) {
         self.at(now);
         let fault = if permanent { LoginFault::TokenRefused } else { LoginFault::NoToken };
@@ -111,6 +111,12 @@ impl Commands<'_> {
         memo: &HandshakeMemo,
         next: Option<Result<Next, LoginFault>>,
     ) -> Result<HandshakeStep, PeerFault> {
+        #[cfg(feature = "std")]
+        if next.is_none() {
+            let host = self.cx.address(self.cx.net.conns[slot].peer);
+            let host = host.map(|(host, _)| alloc::string::String::from(host));
+            self.cx.net.login.connecting_to(host.as_deref().unwrap_or_default());
+        }
         let next = next.unwrap_or_else(|| self.cx.net.begin_exchange(slot));
         let next = match next {
             Ok(Next::Token) if !TOKENS => Err(LoginFault::NoToken),

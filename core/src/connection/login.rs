@@ -149,6 +149,14 @@ mod on {
             self.mechanism.is_some()
         }
 
+        /// Lets the mechanism know which broker the next exchange is with.
+        #[cfg(feature = "std")]
+        pub(crate) fn connecting_to(&mut self, host: &str) {
+            if let Some(mechanism) = &mut self.mechanism {
+                mechanism.get_mut().connecting_to(host);
+            }
+        }
+
         pub(crate) fn name(&self) -> &str {
             self.mechanism.as_ref().map_or("", |mechanism| mechanism.get().name())
         }

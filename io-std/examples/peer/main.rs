@@ -25,7 +25,8 @@ use std::{fs, pin::Pin, thread};
 
 use history::History;
 use kavka_std::{
-    Compression, Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Start,
+    Compression, Config, Consumer, Delivered, Event, Events, Pending, Producer, Record, Sasl,
+    Start, Tls,
 };
 use serde_json::{Value, json};
 
@@ -74,10 +75,24 @@ impl Options {
         text.parse().map_err(|_| format!("--{name} {text}: not a number").into())
     }
 
+    /// `--ca FILE`: over TLS; `--sasl MECHANISM --user NAME --password WORD`: a login of tests.
+    fn secure(&self, mut config: Config) -> Result<Config, Failure> {
+        if let Some(file) = self.0.get("ca") {
+            config = config.tls(Tls::builder().ca_file(file)?.build()?);
+        }
+        if let Some(mechanism) = self.0.get("sasl") {
+            let (user, password) = (self.text("user", ""), self.text("password", ""));
+            let sasl = Sasl::named(mechanism, user, password);
+            config = config.sasl(sasl.ok_or_else(|| format!("--sasl {mechanism}: unknown"))?);
+        }
+        Ok(config)
+    }
+
     fn config(&self) -> Result<Config, Failure> {
         let config = Config::new(self.text("bootstrap", "localhost:9092"))
             .client_id(self.text("client-id", "kavka"))
             .compression(self.text("compression", "none").parse::<Compression>()?);
+        let config = self.secure(config)?;
         Ok(match self.text("config", "default").as_str() {
             // What other clients are tuned to, kavka does by itself.
             "throughput" => config.linger(Duration::from_millis(10)).batch_bytes(1 << 20),

@@ -14,5 +14,5 @@ mod step;
 pub use agent::Agent;
 pub use load::Loads;
 pub use nemesis::Act;
-pub use plan::{ClientPlan, Plan};
+pub use plan::{ClientPlan, Login, Plan};
 pub use run::{Outcome, run, run_to};

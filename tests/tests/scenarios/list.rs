@@ -68,6 +68,39 @@ fn every_scenario_has_its_test_or_its_reason() {
     assert_eq!(known.len(), all.len(), "a number twice in list.txt");
 }
 
+/// Adds what all sources below a folder have.
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&std::fs::read_to_string(path).expect("a source"));
+        }
+    }
+}
+
+#[test]
+fn scenarios_of_security_name_tests_that_exist() {
+    let section = README.split("\n## ").find(|part| part.starts_with("Security\n"));
+    let rows: Vec<&str> =
+        section.expect("it").lines().filter(|line| line.starts_with("| SE")).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    for folder in ["tests", "../io-std/tests", "../io-embassy/tests"] {
+        read_all(&root.join(folder), &mut sources);
+    }
+    for (n, row) in (1..).zip(&rows) {
+        assert!(row.starts_with(&format!("| SE{n} |")), "{row}");
+        let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() || n == 18, "{row}");
+        for name in named {
+            assert!(sources.contains(&format!("fn {name}(")), "SE{n}: no test {name}");
+        }
+    }
+    assert_eq!(rows.len(), 20);
+}
+
 #[test]
 fn the_list_is_whole() {
     let counts = [("M", 17), ("E", 16), ("T", 7), ("P", 7), ("I", 16), ("X", 10), ("C", 12)];

@@ -8,6 +8,7 @@ mod load;
 mod options;
 mod report;
 mod run;
+mod secure;
 mod state;
 mod watch;
 

@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// A real cluster, as host:port,host:port. The topic is deleted afterwards
     #[arg(short, long, value_name = "BROKERS")]
     pub(crate) bootstrap: Option<String>,
+    /// Connect over TLS to brokers whose certificates this authority signed (PEM), and log in as
+    /// the user of the tests' own clusters with SCRAM-SHA-256
+    #[arg(long, value_name = "CA", requires = "bootstrap")]
+    pub(crate) secure: Option<PathBuf>,
     /// Name of the topic, which must not exist yet [default: one that contains the seed]
     #[arg(short, long)]
     pub(crate) topic: Option<String>,

@@ -15,6 +15,7 @@ use kavka_tests::sim::{self, ApiKey, Server};
 
 use crate::load::{Gate, Load, Note, acknowledge};
 use crate::options::{Options, Reset};
+use crate::secure::Security;
 use crate::state::{Probes, Shared, State, Who};
 use crate::watch;
 
@@ -108,8 +109,10 @@ pub(crate) fn run(
     shared: &Shared,
     id: u64,
 ) -> Result<Outcome, Failure> {
+    let security = Security::of(options.secure.as_deref())?;
     let admin = |bootstrap: &str| -> Result<Admin, Failure> {
-        Ok(Admin::new(Config::new(bootstrap).client_id("drill-admin").admin_timeout(ADMIN))?)
+        let config = Config::new(bootstrap).client_id("drill-admin").admin_timeout(ADMIN);
+        Ok(Admin::new(security.apply(config))?)
     };
     let brokers = Brokers::start(options, admin)?;
     let admin = admin(&brokers.bootstrap)?;
@@ -117,8 +120,16 @@ pub(crate) fn run(
     let replicas = i16::try_from(brokers.count.clamp(1, 3))?;
     let partitions = i32::try_from(options.partitions)?;
     admin.create_topic(NewTopic::new(&topic, partitions, replicas)).wait()?;
-    let drill =
-        Drill { options, brokers: &brokers, admin: &admin, topic: &topic, seed, shared, id };
+    let drill = Drill {
+        options,
+        brokers: &brokers,
+        security: &security,
+        admin: &admin,
+        topic: &topic,
+        seed,
+        shared,
+        id,
+    };
     if !options.json_alone() {
         drill.introduce();
     }
@@ -134,6 +145,7 @@ pub(crate) fn run(
 struct Drill<'a> {
     options: &'a Options,
     brokers: &'a Brokers,
+    security: &'a Security,
     admin: &'a Admin,
     topic: &'a str,
     seed: u64,
@@ -176,7 +188,8 @@ impl Drill<'_> {
             Reset::Earliest => Start::Earliest,
             Reset::Latest => Start::Latest,
         };
-        Config::new(&self.brokers.bootstrap).client_id(name).start(start)
+        let config = Config::new(&self.brokers.bootstrap).client_id(name).start(start);
+        self.security.apply(config)
     }
 
     fn run(&self) -> Result<Outcome, Failure> {
@@ -212,8 +225,8 @@ impl Drill<'_> {
                 });
             });
             scope.spawn(|| {
-                let (bootstrap, seed) = (&self.brokers.bootstrap, self.seed);
-                if let Err(error) = watch::look_on(bootstrap, topic, seed, shared, stop) {
+                let (to, seed) = ((&*self.brokers.bootstrap, self.security), self.seed);
+                if let Err(error) = watch::look_on(to, topic, seed, shared, stop) {
                     let text = format!("the watcher ended: {error}");
                     shared.change(|state| state.fatal.get_or_insert(text).clone());
                 }

@@ -5,9 +5,10 @@ use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use kavka_std::kavka_core::{self, Client, Storage};
-use kavka_std::{Consumer, Driver, Error, ErrorKind, Event, Events, Limits};
+use kavka_std::kavka_core::{self, Storage};
+use kavka_std::{Consumer, Error, ErrorKind, Event, Events, Limits};
 
+use crate::secure::Security;
 use crate::state::{Probes, Shared, State, Who};
 
 /// How often a thread checks whether the run is over.
@@ -98,7 +99,7 @@ fn notable(event: &Event) -> Option<String> {
 /// # Errors
 /// Errors of the system or the machine at the start, or of the poller later.
 pub(crate) fn look_on(
-    bootstrap: &str,
+    (bootstrap, security): (&str, &Security),
     topic: &str,
     seed: u64,
     shared: &Shared,
@@ -108,9 +109,7 @@ pub(crate) fn look_on(
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let mut config = kavka_core::Config::new(bootstrap);
     config.client_id = "drill-watcher";
-    let client = Client::new(config, Storage::heap(&Limits::small()), bytes)
-        .map_err(|error| format!("{error:?}"))?;
-    let mut driver = Driver::new(client)?;
+    let mut driver = security.drive(config, Storage::heap(&Limits::small()), bytes)?;
     driver.topic(topic).map_err(|error| format!("{error:?}"))?;
     while !stop.load(Ordering::Acquire) {
         driver.turn(Some(TICK))?;

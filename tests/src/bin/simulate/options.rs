@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use kavka_tests::sim::swarm::Loads;
 
-const LOADS: [&str; 7] = ["wide", "slow", "stalled", "missing", "racks", "codecs", "old"];
+const LOADS: [&str; 8] = ["wide", "slow", "stalled", "missing", "racks", "codecs", "old", "logins"];
 
 /// Runs kavka's clients in virtual time against a simulated cluster. A seed decides everything.
 #[derive(Clone, Debug, Parser)]
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Report bytes that are fetched and neither taken nor lost as a finding
     #[arg(long)]
     pub(crate) strict_fetch: bool,
-    /// Do not draw these loads: wide, slow, stalled, missing, racks, codecs, old
+    /// Do not draw these loads: wide, slow, stalled, missing, racks, codecs, old, logins
     #[arg(long, value_delimiter = ',', value_name = "LOADS", value_parser = LOADS)]
     without: Vec<String>,
     /// Run consumer groups instead
@@ -62,6 +62,7 @@ impl Options {
             racks: on("racks", all.racks),
             codecs: on("codecs", all.codecs),
             old: on("old", all.old),
+            logins: on("logins", all.logins),
         }
     }
 

@@ -7,8 +7,10 @@ use core::time::Duration;
 use kavka_core::codec::{Codec, PIECE};
 use kavka_core::{Limits, Start};
 
-use super::plan::{Plan, Reads};
+use super::nemesis::Act;
+use super::plan::{Login, Plan, Reads};
 use crate::sim::rng::Rng;
+use crate::sim::sasl::Sasl;
 
 /// How long a stalled application polls nothing: longer than any request may take by default.
 pub(super) const STALL: Duration = Duration::from_secs(40);
@@ -32,6 +34,8 @@ pub struct Loads {
     pub codecs: bool,
     /// Logs that begin with message sets of magic 0 or 1.
     pub old: bool,
+    /// Brokers that want logins, and sessions that end.
+    pub logins: bool,
 }
 
 impl Default for Loads {
@@ -45,6 +49,7 @@ impl Default for Loads {
             racks: true,
             codecs: true,
             old: true,
+            logins: true,
         }
     }
 }
@@ -53,6 +58,7 @@ impl Loads {
     /// Changes a plan that is otherwise complete.
     pub(super) fn draw(self, plan: &mut Plan) {
         let rng = |salt: u64| Rng(plan.seed.wrapping_mul(0x9e37_79b9) ^ salt);
+        let mut login = rng(10);
         let [mut wide, mut slow, mut stalled, mut missing] = [1, 2, 3, 4].map(rng);
         let [mut racks, mut linger, mut codecs, mut old, mut more] = [5, 6, 7, 8, 9].map(rng);
         for client in &mut plan.clients {
@@ -88,6 +94,9 @@ impl Loads {
             compress(plan, &mut codecs);
             compress_otherwise(plan, &mut more);
         }
+        if login.chance(12) && self.logins {
+            want_login(plan, &mut login);
+        }
         if self.old {
             for topic in 0..plan.topics.len() {
                 if old.chance(15) {
@@ -97,6 +106,22 @@ impl Loads {
             }
         }
     }
+}
+
+/// Lets brokers want logins: of any mechanism, with sessions that end and are renewed, and with a
+/// password that is wrong for a while.
+fn want_login(plan: &mut Plan, rng: &mut Rng) {
+    let all = [Login::Plain, Login::Scram256, Login::Scram512, Login::Bearer];
+    // Keys of SCRAM take thousands of hashes for each connection.
+    let login = if plan.is_wide() { Login::Plain } else { rng.pick(&all) };
+    let lifetime = match rng.below(6) {
+        0 => Some(rng.millis(500, 1300)),
+        1..4 => Some(rng.millis(1500, 10_000)),
+        _ => None,
+    };
+    plan.login = Some(login);
+    plan.options.sasl = Some(Sasl { lifetime, ..Sasl::default() });
+    plan.acts.push((Act::Login, rng.range(1, 8)));
 }
 
 /// Lets half of the writers compress, by the encoders of the core or by those for servers, and

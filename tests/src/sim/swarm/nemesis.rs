@@ -11,6 +11,7 @@ use crate::sim::fault::Fault;
 use crate::sim::model::Cluster;
 use crate::sim::profile::Profile;
 use crate::sim::rng::Rng;
+use crate::sim::sasl::Sasl;
 use crate::sim::world::World;
 
 /// Kinds of act.
@@ -54,6 +55,8 @@ pub enum Act {
     Forget,
     /// The address of a broker leads to another cluster, or back.
     Impostor,
+    /// Logins are cut, delayed or refused, or the password is right again.
+    Login,
 }
 
 impl Act {
@@ -225,12 +228,32 @@ impl Nemesis {
                     world.disconnect(broker);
                 }
             }
+            Act::Login => self.log_in(world, broker),
             Act::Upgrade => {
                 world.cluster.set_profile(broker, Profile::V4_4);
                 world.disconnect(broker);
             }
             _ => {}
         }
+    }
+
+    fn log_in(&mut self, world: &mut World<Agent>, broker: i32) {
+        match self.rng.below(4) {
+            0 => know_password(world, false),
+            1 => know_password(world, true),
+            _ => {
+                let api = self.rng.pick(&[ApiKey::SaslHandshake, ApiKey::SaslAuthenticate]);
+                let fault = match self.rng.below(3) {
+                    0 => Fault::DropResponse,
+                    1 => Fault::DropRequest,
+                    _ => Fault::Delay(self.rng.millis(1, 4000)),
+                };
+                let times = self.rng.pick(&[1, 1, 2, 5]);
+                world.trace.note(world.now(), &format!("{api:?} {fault:?} x {times}"), &[]);
+                world.cluster.inject(broker, api, fault, times);
+            }
+        }
+        world.disconnect(broker);
     }
 
     fn inject(&mut self, world: &mut World<Agent>, broker: i32) {
@@ -262,6 +285,7 @@ impl Nemesis {
     /// Ends all faults.
     pub(super) fn heal(&mut self, world: &mut World<Agent>) {
         world.cluster.clear_faults();
+        know_password(world, true);
         for broker in world.cluster.brokers() {
             world.cluster.set_lag(broker, Duration::ZERO);
             world.cluster.show(broker);
@@ -276,6 +300,19 @@ impl Nemesis {
         }
         for broker in core::mem::take(&mut self.paused) {
             world.cluster.resume(broker);
+        }
+    }
+}
+
+/// Lets the brokers know the password and the token of the clients, or others.
+fn know_password(world: &mut World<Agent>, yes: bool) {
+    let Some(sasl) = world.cluster.sasl() else { return };
+    let right = Sasl::default();
+    match yes {
+        true => (sasl.users, sasl.tokens) = (right.users, right.tokens),
+        false => {
+            sasl.users.values_mut().for_each(|password| "another".clone_into(password));
+            sasl.tokens.clear();
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Plan {
     pub codecs: Vec<(usize, i16)>,
     /// Topics whose logs begin with message sets: topic, magic, and the offset where batches begin.
     pub old: Vec<(usize, i8, i64)>,
+    /// What all clients log in with, where the brokers want it.
+    pub login: Option<Login>,
     /// The clients.
     pub clients: Vec<ClientPlan>,
     /// The network while anything may fail.
@@ -46,6 +48,19 @@ pub struct Plan {
     pub loses_one: bool,
     /// Whether bytes that are fetched and not taken are a finding.
     pub strict_fetch: bool,
+}
+
+/// A mechanism of SASL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// PLAIN.
+    Plain,
+    /// SCRAM-SHA-256.
+    Scram256,
+    /// SCRAM-SHA-512.
+    Scram512,
+    /// OAUTHBEARER.
+    Bearer,
 }
 
 /// One client.
@@ -145,6 +160,7 @@ impl Plan {
             topics,
             codecs: Vec::new(),
             old: Vec::new(),
+            login: None,
             loses_one: false,
             strict_fetch: false,
         };
@@ -394,6 +410,10 @@ impl fmt::Display for Plan {
                 .iter()
                 .map(|(topic, magic, until)| format!("topic {topic}: magic {magic} below {until}")),
         );
+        loads.extend(self.login.map(|login| {
+            let lifetime = self.options.sasl.as_ref().and_then(|sasl| sasl.lifetime);
+            format!("{login:?} for {lifetime:?}")
+        }));
         if self.options.racks > 0 {
             loads.push(format!("{} racks", self.options.racks));
         }

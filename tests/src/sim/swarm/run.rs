@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use kavka_core::codec::CompactPack;
-use kavka_core::{Config, Limits, OutOfRange, PartitionId, Probing, Start};
+use kavka_core::login::{Mechanism, OauthBearer, Plain, Scram, Sha256, Sha512};
+use kavka_core::{Config, Limits, NoEntropy, OutOfRange, PartitionId, Probing, Secret, Start};
 use kavka_std::codec::{Encoders, READ};
 
 use super::agent::Agent;
 use super::nemesis::Nemesis;
 use super::oracle::Oracle;
-use super::plan::{ClientPlan, Plan, Reads};
+use super::plan::{ClientPlan, Login, Plan, Reads};
 use crate::sim::rng::Rng;
-use crate::sim::world::{Net, World};
+use crate::sim::world::{self, Net, World};
 
 /// The outcome of a run.
 #[derive(Clone, Debug)]
@@ -127,6 +128,7 @@ impl<'p> Run<'p> {
             true => Box::new(move || Box::new(Encoders::default().with_topics(own.clone()))),
             false => Box::new(|| Box::new(CompactPack::new())),
         };
+        self.world.login = self.plan.login.map(credentials);
         let agent = Agent::new(process, client, rng);
         let member = self.world.join(agent, &limits, |target| {
             let bootstrap = target.bootstrap;
@@ -236,6 +238,7 @@ impl<'p> Run<'p> {
     fn idle(&mut self) -> Vec<String> {
         let brokers = self.plan.profiles.len() as u64;
         let topics = self.plan.topics.len() as u64;
+        let session = self.plan.options.sasl.as_ref().and_then(|sasl| sasl.lifetime);
         let stats = |run: &Self, member| run.world.client(member).stats();
         let members = 0..self.world.members();
         let before: Vec<u64> = members.clone().map(|n| stats(self, n).requests).collect();
@@ -252,7 +255,7 @@ impl<'p> Run<'p> {
             let client = self.world.app(member).plan();
             let requested = stats(self, member).requests - before[member];
             // Rare builds may pause for a millisecond only before they try again.
-            if !cfg!(kavka_rare) && requested > most_when_idle(client, brokers, topics) {
+            if !cfg!(kavka_rare) && requested > most_when_idle(client, (brokers, topics), session) {
                 findings
                     .push(format!("client {member}: idle, with {requested} requests in {IDLE:?}"));
             }
@@ -353,8 +356,38 @@ impl<'p> Run<'p> {
     }
 }
 
+/// Returns what clients log in with: the right user and password, or tokens.
+fn credentials(login: Login) -> world::Login {
+    let secret = || Secret::owned(b"alice-secret".as_slice().into());
+    // Any nonce does here.
+    let source = || {
+        let mut count = 0_u8;
+        Box::new(move |out: &mut [u8]| -> Result<(), NoEntropy> {
+            count = count.wrapping_add(1).max(1);
+            out.fill(count);
+            Ok(())
+        })
+    };
+    Box::new(move || -> Box<dyn Mechanism + Send> {
+        match login {
+            Login::Plain => Box::new(Plain::owned("alice", secret()).expect("both")),
+            Login::Scram256 => {
+                Box::new(Scram::<Sha256>::owned("alice", secret(), source()).expect("both"))
+            }
+            Login::Scram512 => {
+                Box::new(Scram::<Sha512>::owned("alice", secret(), source()).expect("both"))
+            }
+            Login::Bearer => Box::new(OauthBearer::owned(100, &[]).expect("no extensions")),
+        }
+    })
+}
+
 /// Returns the highest number of requests in [`IDLE`] of an idle client.
-fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
+fn most_when_idle(
+    client: &ClientPlan,
+    (brokers, topics): (u64, u64),
+    session: Option<Duration>,
+) -> u64 {
     let times = |pause: Duration| (IDLE.as_millis() / pause.as_millis().max(1)) as u64 + 1;
     // Fetches that others wait behind are short; each topic that is read has its probes.
     let polls = match client.reads.len() {
@@ -364,8 +397,10 @@ fn most_when_idle(client: &ClientPlan, brokers: u64, topics: u64) -> u64 {
     let probes = topics * times(client.config.probe_idle) + polls / 20;
     // Fewer connections than brokers take turns, each with its handshake.
     let turns = if client.limits.conns as u64 >= 2 * brokers { 0 } else { times(TURN) };
+    // A login takes three requests, and the others of a handshake where sessions are too short.
+    let logins = session.map_or(0, |session| 6 * times(session / 2) * client.limits.conns as u64);
     // A few Metadata requests in addition.
-    polls + probes + turns * client.limits.conns as u64 + 10
+    polls + probes + turns * client.limits.conns as u64 + logins + 10
 }
 
 /// Returns a client that reads everything from the beginning.
