@@ -29,10 +29,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeTopicPartitionsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestKind, ResponseKind,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, ConsumerGroupDescribeRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -76,6 +78,14 @@ operation! {
     CreateTopics CreateTopicsRequest,
     CreatePartitions CreatePartitionsRequest,
     DeleteTopics DeleteTopicsRequest,
+    FindCoordinator FindCoordinatorRequest,
+    ListGroups ListGroupsRequest,
+    DescribeGroups DescribeGroupsRequest,
+    ConsumerGroupDescribe ConsumerGroupDescribeRequest,
+    DeleteGroups DeleteGroupsRequest,
+    OffsetFetch OffsetFetchRequest,
+    OffsetCommit OffsetCommitRequest,
+    OffsetDelete OffsetDeleteRequest,
     SaslHandshake SaslHandshakeRequest,
     SaslAuthenticate SaslAuthenticateRequest,
 }

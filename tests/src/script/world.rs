@@ -89,6 +89,8 @@ pub struct World {
     pub at_most: Vec<(ApiKey, i16)>,
     /// Ranges that brokers offer, whatever their release has.
     pub offers: Vec<(ApiKey, i16, i16)>,
+    /// APIs that brokers offer beside those of their release; a test responds to them.
+    pub extra: Vec<(ApiKey, i16, i16)>,
     /// What brokers want of a login.
     pub sasl: Option<Sasl>,
     /// Whether brokers list the APIs of logins, as real ones do, also where they want none.
@@ -117,6 +119,7 @@ impl World {
             without: Vec::new(),
             at_most: Vec::new(),
             offers: Vec::new(),
+            extra: Vec::new(),
             sasl: None,
             lists_logins: false,
         }
@@ -276,8 +279,12 @@ impl World {
             let range = ApiVersion::default().with_api_key(api as i16);
             range.with_min_version(min).with_max_version(max)
         });
+        let extra = self.extra.iter().map(|(api, min, max)| {
+            let range = ApiVersion::default().with_api_key(*api as i16);
+            range.with_min_version(*min).with_max_version(*max)
+        });
         let lists = self.sasl.is_some() || self.lists_logins;
-        let ranges = ranges.chain(logins.into_iter().filter(|_| lists));
+        let ranges = ranges.chain(logins.into_iter().filter(|_| lists)).chain(extra);
         let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
         ApiVersionsResponse::default().with_api_keys(ranges.collect())
     }

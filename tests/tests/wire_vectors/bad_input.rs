@@ -258,6 +258,11 @@ fn noise_does_no_harm() {
         ("CreateTopics", 2..=7),
         ("CreatePartitions", 0..=3),
         ("DeleteTopics", 1..=6),
+        ("ListGroups", 0..=5),
+        ("DescribeGroups", 0..=6),
+        ("ConsumerGroupDescribe", 0..=1),
+        ("DeleteGroups", 0..=3),
+        ("OffsetDelete", 0..=0),
     ];
     let mut seed = 1_u64;
     for (api, versions) in apis {

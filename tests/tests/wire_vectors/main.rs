@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod drive;
+mod groups;
 mod requests;
 mod typed;
 mod vectors;

@@ -3,6 +3,7 @@
 use kavka_core::wire::{self, ApiKey, Encode, Full, SliceSink, Uuid, Writer, header};
 use serde_json::Value;
 
+use crate::groups;
 use crate::vectors::{Vector, unhex};
 
 type Encoded = Result<(), Cannot>;
@@ -53,6 +54,11 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::CREATE_TOPICS => create_topics(version, body, out),
         ApiKey::CREATE_PARTITIONS => create_partitions(version, body, out),
         ApiKey::DELETE_TOPICS => delete_topics(version, body, out),
+        ApiKey::LIST_GROUPS => Ok(groups::write_list(version, body, out)?),
+        ApiKey::DESCRIBE_GROUPS => Ok(groups::write_describe(version, body, out)?),
+        ApiKey::CONSUMER_GROUP_DESCRIBE => Ok(groups::write_describe_consumer(version, body, out)?),
+        ApiKey::DELETE_GROUPS => Ok(groups::write_delete(version, body, out)?),
+        ApiKey::OFFSET_DELETE => Ok(groups::write_delete_offsets(body, out)?),
         key => panic!("{key:?} is not of this test"),
     }
 }
@@ -61,15 +67,15 @@ fn int(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
-fn i32_of(value: &Value) -> i32 {
+pub(crate) fn i32_of(value: &Value) -> i32 {
     int(value) as i32
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -3,11 +3,12 @@
 use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
 use serde_json::{Value, json};
 
+use crate::groups;
 use crate::vectors::Vector;
 use crate::walk::uuid;
 
 /// Builds a response from items that arrive one after another.
-struct Builder(Value);
+pub(crate) struct Builder(Value);
 
 impl Builder {
     fn new() -> Self {
@@ -16,7 +17,7 @@ impl Builder {
 
     /// Adds the fields of `add` to the struct at `path`, whose names are separated by dots; each
     /// name except the last means the last element of an array, or a struct.
-    fn set(&mut self, path: &str, add: Value) {
+    pub(crate) fn set(&mut self, path: &str, add: Value) {
         let target = self.at(path);
         let (Value::Object(target), Value::Object(add)) = (target, add) else {
             panic!("{path} is no struct");
@@ -25,7 +26,7 @@ impl Builder {
     }
 
     /// Appends `add` to the array at `path`.
-    fn push(&mut self, path: &str, add: Value) {
+    pub(crate) fn push(&mut self, path: &str, add: Value) {
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
         let list = &mut self.at(parent)[name];
         if list.is_null() {
@@ -44,11 +45,11 @@ impl Builder {
     }
 }
 
-fn ints(ints: Ints<'_>) -> Value {
+pub(crate) fn ints(ints: Ints<'_>) -> Value {
     ints.collect()
 }
 
-fn code(error: ErrorCode) -> Value {
+pub(crate) fn code(error: ErrorCode) -> Value {
     json!(error.0)
 }
 
@@ -79,6 +80,13 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "CreateTopics" => each::<wire::create_topics::Response>(vector, create_topics),
         "CreatePartitions" => each::<wire::create_partitions::Response>(vector, create_partitions),
         "DeleteTopics" => each::<wire::delete_topics::Response>(vector, delete_topics),
+        "ListGroups" => each::<wire::list_groups::Response>(vector, groups::list),
+        "DescribeGroups" => each::<wire::describe_groups::Response>(vector, groups::describe),
+        "ConsumerGroupDescribe" => {
+            each::<wire::consumer_group_describe::Response>(vector, groups::describe_consumer)
+        }
+        "DeleteGroups" => each::<wire::delete_groups::Response>(vector, groups::delete),
+        "OffsetDelete" => each::<wire::offset_delete::Response>(vector, groups::delete_offsets),
         api => panic!("{api} is not of this test"),
     }
 }
