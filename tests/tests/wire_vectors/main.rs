@@ -2,7 +2,7 @@
 
 mod bad_input;
 mod drive;
-mod groups;
+mod group_admin;
 mod requests;
 mod typed;
 mod vectors;

@@ -3,7 +3,7 @@
 use kavka_core::wire::{self, ApiKey, Encode, Full, SliceSink, Uuid, Writer, header};
 use serde_json::Value;
 
-use crate::groups;
+use crate::group_admin;
 use crate::vectors::{Vector, unhex};
 
 type Encoded = Result<(), Cannot>;
@@ -54,11 +54,13 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::CREATE_TOPICS => create_topics(version, body, out),
         ApiKey::CREATE_PARTITIONS => create_partitions(version, body, out),
         ApiKey::DELETE_TOPICS => delete_topics(version, body, out),
-        ApiKey::LIST_GROUPS => Ok(groups::write_list(version, body, out)?),
-        ApiKey::DESCRIBE_GROUPS => Ok(groups::write_describe(version, body, out)?),
-        ApiKey::CONSUMER_GROUP_DESCRIBE => Ok(groups::write_describe_consumer(version, body, out)?),
-        ApiKey::DELETE_GROUPS => Ok(groups::write_delete(version, body, out)?),
-        ApiKey::OFFSET_DELETE => Ok(groups::write_delete_offsets(body, out)?),
+        ApiKey::LIST_GROUPS => Ok(group_admin::write_list(version, body, out)?),
+        ApiKey::DESCRIBE_GROUPS => Ok(group_admin::write_describe(version, body, out)?),
+        ApiKey::CONSUMER_GROUP_DESCRIBE => {
+            Ok(group_admin::write_describe_consumer(version, body, out)?)
+        }
+        ApiKey::DELETE_GROUPS => Ok(group_admin::write_delete(version, body, out)?),
+        ApiKey::OFFSET_DELETE => Ok(group_admin::write_delete_offsets(body, out)?),
         key => panic!("{key:?} is not of this test"),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let files = [
         include_str!("../../data/vectors/wire_vectors.jsonl"),
         include_str!("../../data/vectors/wire_recorded.jsonl"),
-        include_str!("../../data/vectors/groups.jsonl"),
+        include_str!("../../data/vectors/group_admin.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
