@@ -334,6 +334,12 @@ pub(crate) struct Consumer<'d> {
     /// The start of some partition was resolved since the group last looked.
     #[cfg(feature = "group")]
     resolved: bool,
+    /// Partitions were assigned by a group.
+    #[cfg(feature = "group")]
+    aside: bool,
+    /// Its next assignment is expected soon.
+    #[cfg(feature = "group")]
+    expects: bool,
     /// The application took no records for so long that they were dropped: none are fetched over a
     /// connection that others need, until it takes some again.
     sated: bool,
@@ -361,6 +367,10 @@ impl<'d> Consumer<'d> {
             dirty: false,
             #[cfg(feature = "group")]
             resolved: false,
+            #[cfg(feature = "group")]
+            aside: false,
+            #[cfg(feature = "group")]
+            expects: false,
             sated: false,
         }
     }
@@ -438,6 +448,11 @@ impl<'d> Consumer<'d> {
             read.begin_first();
             self.note_resolved();
         }
+    }
+
+    #[cfg(not(feature = "group"))]
+    fn beside_fetches(&self, _: &Cx<'d>, conn: usize, _: i32) -> usize {
+        conn
     }
 
     /// Notes that the start of a partition is known.

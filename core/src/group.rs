@@ -285,6 +285,7 @@ impl<'d> Group<'d> {
             self.fail(cx, consumer, error);
         }
         let grows = self.watch_growth(cx);
+        consumer.expect(self.growth.waits() || self.coming > 0);
         let saves = self.keep_time(cx, consumer);
         let next = grows.min(saves).min(self.look_at);
         let leave = if self.phase == Phase::Leaving { self.leave_until } else { Tick::NEVER };
@@ -300,15 +301,19 @@ impl<'d> Group<'d> {
 
     /// Sends what is due to the coordinator.
     fn send(&mut self, cx: &mut Cx<'d>, conn: usize) -> Tick {
-        let beat = self.send_heartbeat(cx, conn);
         let query = self.send_queries(cx, conn);
         let commit = self.send_commits(cx, conn);
+        let beat = self.send_heartbeat(cx, conn);
         beat.min(query).min(commit)
     }
 
     /// Handles the end of the membership that the application wanted to end.
     fn left(&mut self) {
         self.phase = Phase::Off;
+        for interest in self.interests.iter_mut() {
+            interest.wanted = false;
+        }
+        self.work = true;
         self.news.left = !core::mem::take(&mut self.news.silent);
         self.commits.fail(GroupError::NoMember);
         self.renew();
@@ -334,6 +339,11 @@ impl<'d> Group<'d> {
             }
             _ => false,
         }
+    }
+
+    /// Whether a topic is subscribed, or partitions of it are the member's.
+    pub(crate) fn has(&self, slot: usize) -> bool {
+        self.interests[slot].active
     }
 
     /// Calls `f` for each partition in use of a topic that is subscribed.

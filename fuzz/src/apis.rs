@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. Add new ones at the end: the corpus names them by index.
-pub const APIS: [ApiKey; 11] = [
+pub const APIS: [ApiKey; 15] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -15,7 +15,14 @@ pub const APIS: [ApiKey; 11] = [
     ApiKey::CreatePartitions,
     ApiKey::DeleteTopics,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::FindCoordinator,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
 ];
+
+/// Those that are compared with the other codec.
+pub const COMPARED: &[ApiKey] = APIS.split_at(11).0;
 
 /// Calls `$act::<Response>($args)` with the response decoder of an API of [`APIS`].
 #[macro_export]
@@ -39,6 +46,12 @@ macro_rules! with_response {
             Key::OffsetForLeaderEpoch => {
                 $act::<wire::offset_for_leader_epoch::Response>($($arg),*)
             }
+            Key::FindCoordinator => $act::<wire::find_coordinator::Response>($($arg),*),
+            Key::ConsumerGroupHeartbeat => {
+                $act::<wire::consumer_group_heartbeat::Response>($($arg),*)
+            }
+            Key::OffsetCommit => $act::<wire::offset_commit::Response>($($arg),*),
+            Key::OffsetFetch => $act::<wire::offset_fetch::Response>($($arg),*),
             other => panic!("{other:?} is not in APIS"),
         }
     }};

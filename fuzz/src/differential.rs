@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ResponseKind};
 use kavka_core::wire::{Decode, Malformed, Step};
 
-use crate::apis::{APIS, versions};
+use crate::apis::{COMPARED, versions};
 use crate::input::Input;
 use crate::memory::within;
 use crate::with_response;
@@ -45,7 +45,7 @@ enum Read<T> {
 /// Reads API, version, body.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let api = input.pick(&APIS);
+    let api = input.pick(COMPARED);
     let (first, last) = versions(api);
     let version = first + i16::from(input.byte()) % (last - first + 1);
     let range = api.valid_versions();

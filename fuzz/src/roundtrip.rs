@@ -13,7 +13,7 @@ use kavka_core::wire::{
     metadata, offset_for_leader_epoch, produce,
 };
 
-use crate::apis::{APIS, versions};
+use crate::apis::{COMPARED, versions};
 use crate::input::Input;
 use crate::memory::still;
 
@@ -23,7 +23,7 @@ const ROOM: usize = 64 * 1024;
 /// Reads API or batch, version, fields.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    match APIS.get(input.below(APIS.len() * 2)) {
+    match COMPARED.get(input.below(COMPARED.len() * 2)) {
         Some(api) => request(*api, &mut input),
         None => batch(&mut input),
     }

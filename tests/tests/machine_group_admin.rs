@@ -51,7 +51,9 @@ fn with(brokers: i32, apis: &[(ApiKey, i16, i16)]) -> Script {
     let mut limits = Limits::small();
     limits.conns = 4;
     let config = Config::new(world.bootstrap()).linger(Duration::ZERO);
-    Script::with(world, config, &limits)
+    let mut s = Script::with(world, config, &limits);
+    s.manual(ApiKey::FindCoordinator);
+    s
 }
 
 fn submit(s: &mut Script, wanted: GroupAdmin<'_>) -> RequestId {

@@ -45,6 +45,10 @@ fn apis() -> Vec<Api> {
         "ConsumerGroupDescribe" consumer_group_describe consumer_group_describe_request,
         "DeleteGroups" delete_groups delete_groups_request,
         "OffsetDelete" offset_delete offset_delete_request,
+        "FindCoordinator" find_coordinator find_coordinator_request,
+        "ConsumerGroupHeartbeat" consumer_group_heartbeat heartbeat_request,
+        "OffsetCommit" offset_commit offset_commit_request,
+        "OffsetFetch" offset_fetch offset_fetch_request,
         "SaslHandshake" sasl_handshake sasl_handshake_request,
         "SaslAuthenticate" sasl_authenticate sasl_authenticate_request,
     ]
@@ -409,6 +413,31 @@ fn expected(name: &str) -> Value {
                 { "PartitionIndex": 3 }, { "PartitionIndex": 5 },
             ] }],
         }),
+        "FindCoordinator" => {
+            json!({ "Key": "group", "KeyType": 0, "CoordinatorKeys": ["group"] })
+        }
+        "ConsumerGroupHeartbeat" => json!({
+            "GroupId": "group", "MemberId": "member", "MemberEpoch": 5, "InstanceId": "one",
+            "RackId": "r", "RebalanceTimeoutMs": 6, "SubscribedTopicNames": ["t", "u"],
+            "SubscribedTopicRegex": "x.*", "ServerAssignor": "uniform",
+            "TopicPartitions": [{ "TopicId": id, "Partitions": [1, 2] }],
+        }),
+        "OffsetCommit" => json!({
+            "GroupId": "group", "GenerationIdOrMemberEpoch": 5, "MemberId": "member",
+            "GroupInstanceId": "one", "RetentionTimeMs": -1,
+            "Topics": [{ "Name": "t", "TopicId": id, "Partitions": [{
+                "PartitionIndex": 1, "CommittedOffset": 2, "CommittedLeaderEpoch": 3,
+                "CommittedMetadata": "text",
+            }] }],
+        }),
+        "OffsetFetch" => json!({
+            "GroupId": "group", "Topics": [{ "Name": "t", "PartitionIndexes": [1, 2] }],
+            "Groups": [{
+                "GroupId": "group", "MemberId": "member", "MemberEpoch": 5,
+                "Topics": [{ "Name": "t", "TopicId": id, "PartitionIndexes": [1, 2] }],
+            }],
+            "RequireStable": true,
+        }),
         "SaslHandshake" => json!({ "Mechanism": "PLAIN" }),
         "SaslAuthenticate" => json!({ "AuthBytes": "message" }),
         name => panic!("no expectation for {name}"),
@@ -570,6 +599,53 @@ fn offset_delete_request(_: i16, out: &mut Writer<'_>) -> Result<(), Full> {
     wire::offset_delete::topic(out, "t", 2)?;
     out.i32(3)?;
     out.i32(5)
+}
+
+fn find_coordinator_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::find_coordinator::Request { key: "group", key_type: 0 }.encode(version, out)
+}
+
+fn heartbeat_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::consumer_group_heartbeat::*;
+    let head = Head {
+        group: "group",
+        member: "member",
+        epoch: 5,
+        instance: Some("one"),
+        rack: Some("r"),
+        rebalance_timeout_ms: 6,
+    };
+    begin(out, &head, Some(2))?;
+    name(out, "t")?;
+    name(out, "u")?;
+    middle(out, version, Some("x.*"), Some("uniform"), Some(1))?;
+    owned(out, ID, 2)?;
+    out.i32(1)?;
+    out.i32(2)?;
+    end(out)?;
+    end(out)
+}
+
+fn offset_commit_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::offset_commit::*;
+    let head = Head { group: "group", epoch: 5, member: "member", instance: Some("one") };
+    begin(out, version, &head, 1)?;
+    topic(out, version, "t", ID, 1)?;
+    partition(out, version, 1, 2, 3)?;
+    out.str(version >= FLEXIBLE, "text")?;
+    end(out, version)?;
+    end(out, version)?;
+    end(out, version)
+}
+
+fn offset_fetch_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::offset_fetch::*;
+    begin(out, version, "group", Some(("member", 5)), Some(1))?;
+    topic(out, version, "t", ID, 2)?;
+    out.i32(1)?;
+    out.i32(2)?;
+    end_topic(out, version)?;
+    end(out, version, true)
 }
 
 fn sasl_handshake_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {

@@ -85,6 +85,10 @@ impl Commands<'_> {
 
     /// Forgets a topic that is not watched, unless something of it is in use.
     pub(super) fn forget_unused(&mut self, slot: usize) {
+        #[cfg(feature = "group")]
+        if guard!("a topic of the group is not forgotten", self.owners.group.has(slot)) {
+            return;
+        }
         let Self { cx, owners: Owners { producer, consumer, .. }, .. } = self;
         let cluster = &mut cx.cluster;
         let used = cluster.is_read(slot) || !producer.may_forget(cluster, slot);

@@ -221,6 +221,10 @@ impl<'d> Consumer<'d> {
             desk.calm = desk.calm.saturating_add(1);
             wait = wait.min(if desk.calm < CALM { SHORT_WAIT } else { CALM_WAIT });
         }
+        #[cfg(feature = "group")]
+        if self.expects {
+            wait = wait.min(CALM_WAIT);
+        }
         wait
     }
 

@@ -5,6 +5,7 @@ use super::{Activity, Consumer};
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx};
 use crate::config::Start;
+use crate::connection::{Peer, Role};
 use crate::error::Error;
 
 impl<'d> Consumer<'d> {
@@ -29,6 +30,7 @@ impl<'d> Consumer<'d> {
             read.unchecked = Kind::EPOCHS.is_some() && epoch >= 0;
         }
         read.paused = true;
+        self.aside = true;
         self.relink(&cx.cluster, part);
         Ok(())
     }
@@ -38,6 +40,24 @@ impl<'d> Consumer<'d> {
         self.reads[part].assigned_news = true;
         self.resume(cluster, part);
         self.report(part);
+    }
+
+    /// Notes whether another assignment is expected soon: a Fetch must not hold it up then.
+    pub(crate) const fn expect(&mut self, soon: bool) {
+        self.expects = soon;
+    }
+
+    /// Returns the connection for requests of offsets: those of a group's partitions do not wait
+    /// behind a Fetch where there is another connection.
+    pub(super) fn beside_fetches(&self, cx: &Cx<'d>, conn: usize, node: i32) -> usize {
+        if !self.aside || !cx.net.conns[conn].awaits(|kind| kind == Kind::Fetch) {
+            return conn;
+        }
+        let main = cx.net.find(Peer::Node(node), Role::Main);
+        let main = main.filter(|main| {
+            cx.net.takes_requests(*main, cx.now) && cx.net.conns[*main].versions.has(Kind::Offsets)
+        });
+        main.unwrap_or(conn)
     }
 
     pub(crate) fn is_assigned(&self, part: usize) -> bool {

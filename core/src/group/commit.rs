@@ -388,7 +388,7 @@ impl<'d> Group<'d> {
                 continue;
             }
             let (net, topic) = (&mut cx.net, &cx.cluster.topics[slot]);
-            let marker = self.marker(topic.count, topic.id, slot).text();
+            let marker = self.marker(topic.id, slot).text();
             let exact = cx.settings.exact_start;
             let marker = if exact { marker.bytes() } else { &[] };
             net.write(draft, &mut |w, version| {
@@ -480,9 +480,8 @@ impl<'d> Group<'d> {
     /// Handles a partition whose commit has a result.
     fn settled(&mut self, part: usize) {
         let share = &mut self.shares[part];
-        // Something newer was wanted when the set began.
-        if share.joined && share.wanted.is_none() {
-            share.joined = false;
+        // No request is in flight when a set begins: the result is that of the set, or newer.
+        if core::mem::take(&mut share.joined) {
             self.commits.left = self.commits.left.saturating_sub(1);
         }
         self.work |= !matches!(share.step, Step::Own);

@@ -2,7 +2,7 @@
 
 use super::assignment::{Offset, Step};
 use super::marker::Marker;
-use super::{AGAIN, Group, Phase};
+use super::{AGAIN, Group, Interest, Phase};
 use crate::api::Kind;
 use crate::cluster::Cx;
 use crate::config::Start;
@@ -258,18 +258,18 @@ impl<'d> Group<'d> {
             return;
         }
         match needless {
-            true => self.contacted(cx, slot),
+            true => self.contacted(slot),
             false => (interest.scans, interest.scanned) = (true, 0),
         }
     }
 
     /// Handles a topic whose markers are known: without one this is the group's first contact.
-    fn contacted(&mut self, cx: &Cx<'d>, slot: usize) {
-        let (count, begun) = (cx.cluster.topics[slot].count, self.begun);
+    fn contacted(&mut self, slot: usize) {
+        let begun = self.begun;
         let interest = &mut self.interests[slot];
         (interest.known, interest.scans) = (true, false);
         if !interest.marked {
-            (interest.count, interest.begun, interest.marked) = (count, begun, true);
+            (interest.begun, interest.marked) = (begun, true);
             interest.fresh = true;
         }
         (self.work, self.dirty) = (true, true);
@@ -296,12 +296,9 @@ impl<'d> Group<'d> {
     }
 
     /// Returns the marker for commits of a topic's partitions.
-    pub(super) fn marker(&self, cx_count: u32, id: Uuid, slot: usize) -> Marker {
-        let interest = &self.interests[slot];
-        match interest.marked {
-            true => Marker { count: interest.count, begun: interest.begun, id },
-            false => Marker { count: cx_count, begun: self.begun, id },
-        }
+    pub(super) fn marker(&self, id: Uuid, slot: usize) -> Marker {
+        let Interest { count, begun, marked, .. } = self.interests[slot];
+        Marker { count, begun: if marked { begun } else { self.begun }, id }
     }
 
     /// Handles a commit that could not be fetched.
@@ -335,7 +332,7 @@ impl<'d> Group<'d> {
         if let Some(slot) = scanned.filter(|slot| self.interests[*slot].scans) {
             self.interests[slot].scanned = self.queries.scans_to;
             if self.queries.scans_to >= cx.cluster.topics[slot].count {
-                self.contacted(cx, slot);
+                self.contacted(slot);
             }
         }
     }

@@ -6,9 +6,13 @@ use crate::cluster::{Cx, Wish};
 use crate::connection::Role;
 use crate::error::{Error, GroupError};
 use crate::memory::backoff;
-use crate::time::Tick;
+use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, find_coordinator};
+
+/// A coordinator that is down, or whose address Metadata does not have, after this long is looked up
+/// again.
+const KNOWN: Span = Span::from_secs(1);
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +22,13 @@ pub(super) struct Coordinator {
     sought: bool,
     retry_at: Tick,
     failures: u8,
+    /// An address of it that is not known is waited for until then.
+    until: Tick,
 }
 
 impl Coordinator {
     pub(super) const UNKNOWN: Self =
-        Self { node: None, sought: false, retry_at: Tick::ZERO, failures: 0 };
+        Self { node: None, sought: false, retry_at: Tick::ZERO, failures: 0, until: Tick::ZERO };
 
     /// Forgets it: the next request looks it up.
     pub(super) fn forget(&mut self, now: Tick) {
@@ -31,12 +37,18 @@ impl Coordinator {
         }
     }
 
+    /// It responds.
+    pub(super) const fn recovered(&mut self) {
+        self.failures = 0;
+    }
+
     pub(super) const fn node(&self) -> Option<i32> {
         self.node
     }
 
-    pub(super) fn age(&mut self, by: crate::time::Span) {
+    pub(super) fn age(&mut self, by: Span) {
         self.retry_at.age(by);
+        self.until.age(by);
     }
 }
 
@@ -44,14 +56,21 @@ impl<'d> Group<'d> {
     /// Returns a connection to the coordinator, else when to try again.
     pub(super) fn find_coordinator(&mut self, cx: &mut Cx<'d>) -> Result<usize, Tick> {
         let Some(node) = self.coordinator.node else { return Err(self.seek_coordinator(cx)) };
-        if cx.cluster.broker(node).is_none() {
-            // Metadata has its address.
-            cx.cluster.brokers_wanted = true;
-            return Err(cx.now + AGAIN);
+        let broker = cx.cluster.broker(node);
+        let down = broker.is_none_or(|broker| broker.last.is_down());
+        if down && self.coordinator.until <= cx.now {
+            // Others may know another one by now.
+            return Err(self.seek_later(cx));
         }
+        if broker.is_none() {
+            // Metadata has its address, unless it is gone.
+            cx.cluster.brokers_wanted = true;
+            return Err((cx.now + AGAIN).min(self.coordinator.until));
+        }
+        let until = if down { self.coordinator.until } else { Tick::NEVER };
         match cx.wish(node, Role::Group) {
             Wish::Ready(conn) => Ok(conn),
-            Wish::Later(at) => Err(at.min(cx.now + AGAIN + AGAIN)),
+            Wish::Later(at) => Err(at.min(until)),
         }
     }
 
@@ -82,7 +101,8 @@ impl<'d> Group<'d> {
         };
         match error {
             ErrorCode(0) if node >= 0 => {
-                (self.coordinator.node, self.coordinator.failures) = (Some(node), 0);
+                self.coordinator.node = Some(node);
+                self.coordinator.until = cx.now + KNOWN;
                 self.dirty = true;
             }
             ErrorCode::GROUP_AUTHORIZATION_FAILED | ErrorCode::INVALID_GROUP_ID => {
@@ -100,11 +120,18 @@ impl<'d> Group<'d> {
     pub(super) fn coordinator_sought(&mut self, cx: &mut Cx<'d>) {
         self.coordinator.sought = false;
         if self.coordinator.node.is_none() {
-            let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
-            let failures = self.coordinator.failures;
-            self.coordinator.retry_at = backoff(&mut cx.rng, cx.now, base, max, failures);
-            self.coordinator.failures = failures.saturating_add(1);
+            self.seek_later(cx);
         }
         self.dirty = true;
+    }
+
+    /// Has the coordinator looked up after a growing pause; returns when.
+    fn seek_later(&mut self, cx: &mut Cx<'d>) -> Tick {
+        let (base, max) = (cx.settings.retry_backoff, cx.settings.retry_backoff_max);
+        let failures = self.coordinator.failures;
+        self.coordinator.node = None;
+        self.coordinator.retry_at = backoff(&mut cx.rng, cx.now, base, max, failures);
+        self.coordinator.failures = failures.saturating_add(1);
+        self.coordinator.retry_at
     }
 }

@@ -100,6 +100,9 @@ impl<'d> Group<'d> {
                 if self.interests[slot].active && topic.ready {
                     let (seen, count) = (self.interests[slot].seen, topic.count);
                     self.interests[slot].seen = count;
+                    if seen == 0 && !self.interests[slot].marked {
+                        self.interests[slot].count = count;
+                    }
                     if seen > 0 && seen < count && self.phase == Phase::Member {
                         self.grown(cx, slot, seen..count);
                     }

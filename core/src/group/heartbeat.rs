@@ -222,6 +222,7 @@ impl<'d> Group<'d> {
         }
         (self.failures, self.full) = (0, false);
         self.news.recovered();
+        self.coordinator.recovered();
         self.beat_at = cx.now + self.growth.pace(cx.now, self.interval);
         if !memo.assigned || self.phase != Phase::Member {
             self.work |= self.reconciles;

@@ -122,6 +122,8 @@ impl<'d> Group<'d> {
             return Some(Event::Revoking { at, partition });
         }
         if let Some((id, result)) = self.commits.take_news() {
+            // The next set waits for that.
+            self.dirty = true;
             return Some(Event::Committed { id, result });
         }
         if let Some(error) = self.news.trouble.take() {

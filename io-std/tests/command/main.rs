@@ -14,6 +14,7 @@ mod damage;
 mod effects;
 mod ends;
 mod gone;
+mod group;
 mod json;
 mod live;
 mod login;

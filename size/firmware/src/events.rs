@@ -43,6 +43,16 @@ pub fn show(event: &Event<'_>) {
         Event::PartitionFailed { at, error } => part_number(at) ^ u32::from(error_number(error)),
         Event::Assigned { at, partition } => part_number(at) ^ partition.partition,
         Event::Disconnected { broker, error } => broker as u32 ^ u32::from(error_number(error)),
+        #[cfg(feature = "group")]
+        Event::Revoking { at, partition } | Event::Lost { at, partition } => {
+            part_number(at) ^ partition.partition
+        }
+        #[cfg(feature = "group")]
+        Event::Committed { result, .. } => u32::from(result.is_ok()),
+        #[cfg(feature = "group")]
+        Event::GroupStable { epoch, partitions } => epoch as u32 ^ partitions,
+        #[cfg(feature = "group")]
+        Event::GroupTrouble { error } => u32::from(error_number(error)),
         Event::Reply { reply: Reply::Done(done), .. } => u32::from(done.is_ok()),
         Event::Room => 1,
         Event::Flushed => 2,

@@ -8,6 +8,9 @@ use crate::signal;
 /// Reads all partitions of a topic, including those added later.
 pub fn assign(client: &mut Client<'_>) -> Option<()> {
     let valves = client.topic("valves").ok()?;
+    #[cfg(feature = "group")]
+    return client.subscribe(now(), &[valves], Start::Latest).ok();
+    #[cfg(not(feature = "group"))]
     client.assign_all(now(), valves, Start::Latest).ok()
 }
 
@@ -37,6 +40,15 @@ pub fn take(event: &Event<'_>, commands: &mut Commands<'_>) {
         }
         Event::Corrupt { at, next_offset, .. } | Event::TooLarge { at, next_offset, .. } => {
             let _ = commands.seek(now(), *at, Start::Offset(*next_offset));
+        }
+        #[cfg(feature = "group")]
+        Event::Revoking { at, .. } => {
+            let next = commands.position(*at).unwrap_or(0);
+            let _ = commands.commit_offset(now(), *at, (next, -1), "valves");
+        }
+        #[cfg(feature = "group")]
+        Event::GroupFailed { .. } => {
+            commands.unsubscribe(now(), kavka_core::Duration::from_secs(1));
         }
         Event::Assigned { at, .. } => {
             commands.pause(*at);

@@ -4,6 +4,7 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
@@ -12,9 +13,9 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, BrokerId, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind,
-    SaslHandshakeResponse, TopicName,
+    DescribeTopicPartitionsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, ProducerId, RequestKind, ResponseKind, SaslHandshakeResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kavka_core::CloseReason;
@@ -22,6 +23,14 @@ use uuid::Uuid;
 
 use super::Requested;
 use crate::sim::{Profile, Sasl};
+
+/// Versions of the APIs of groups that the codec of scripts has.
+const GROUPS: [(ApiKey, i16, i16); 4] = [
+    (ApiKey::FindCoordinator, 0, 6),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::OffsetCommit, 2, 9),
+    (ApiKey::OffsetFetch, 1, 9),
+];
 
 /// A broker.
 #[derive(Clone, Debug)]
@@ -91,6 +100,8 @@ pub struct World {
     pub offers: Vec<(ApiKey, i16, i16)>,
     /// APIs that brokers offer beside those of their release; a test responds to them.
     pub extra: Vec<(ApiKey, i16, i16)>,
+    /// Node id of the coordinator of groups; `None`: brokers have none of their APIs.
+    pub coordinator: Option<i32>,
     /// What brokers want of a login.
     pub sasl: Option<Sasl>,
     /// Whether brokers list the APIs of logins, as real ones do, also where they want none.
@@ -120,6 +131,7 @@ impl World {
             at_most: Vec::new(),
             offers: Vec::new(),
             extra: Vec::new(),
+            coordinator: None,
             sasl: None,
             lists_logins: false,
         }
@@ -131,6 +143,13 @@ impl World {
         for node in &mut self.nodes {
             node.profile = profile;
         }
+        self
+    }
+
+    /// Lets a broker coordinate groups.
+    #[must_use]
+    pub fn coordinator(mut self, node: i32) -> Self {
+        self.coordinator = Some(node);
         self
     }
 
@@ -235,6 +254,9 @@ impl World {
             RequestKind::Metadata(request) => self.metadata(request).into(),
             RequestKind::DescribeTopicPartitions(request) => self.describe(request).into(),
             RequestKind::ListOffsets(request) => self.offsets(request).into(),
+            RequestKind::FindCoordinator(request) => {
+                self.find_coordinator(request, requested.version).into()
+            }
             // As a listener without SASL does.
             RequestKind::SaslHandshake(_) => {
                 SaslHandshakeResponse::default().with_error_code(34).into()
@@ -285,8 +307,44 @@ impl World {
         });
         let lists = self.sasl.is_some() || self.lists_logins;
         let ranges = ranges.chain(logins.into_iter().filter(|_| lists)).chain(extra);
+        let groups = GROUPS.iter().filter(|_| self.coordinator.is_some());
+        let ranges = ranges.chain(groups.map(|(api, min, max)| {
+            let cap = self.at_most.iter().find(|(of, _)| of == api);
+            let range = ApiVersion::default().with_api_key(*api as i16).with_min_version(*min);
+            range.with_max_version(cap.map_or(*max, |(_, cap)| *cap))
+        }));
         let ranges = ranges.filter(|range| !self.without.contains(&range.api_key));
         ApiVersionsResponse::default().with_api_keys(ranges.collect())
+    }
+
+    /// Returns the coordinator of a group.
+    #[must_use]
+    pub fn find_coordinator(
+        &self,
+        request: &FindCoordinatorRequest,
+        version: i16,
+    ) -> FindCoordinatorResponse {
+        let node = self.nodes.iter().find(|node| Some(node.id) == self.coordinator && node.up);
+        let (id, error) = node.map_or((-1, 15), |node| (node.id, 0));
+        let host = StrBytes::from_string(node.map_or_else(String::new, |node| node.host.clone()));
+        let port = node.map_or(-1, |node| i32::from(node.port));
+        let body = FindCoordinatorResponse::default();
+        if version < 4 {
+            return body
+                .with_error_code(error)
+                .with_node_id(BrokerId(id))
+                .with_host(host)
+                .with_port(port);
+        }
+        let keys = request.coordinator_keys.iter().map(|key| {
+            Coordinator::default()
+                .with_key(key.clone())
+                .with_error_code(error)
+                .with_node_id(BrokerId(id))
+                .with_host(host.clone())
+                .with_port(port)
+        });
+        body.with_coordinators(keys.collect())
     }
 
     /// Returns metadata of the requested topics (all, if none are named).

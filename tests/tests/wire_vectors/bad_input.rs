@@ -41,6 +41,14 @@ fn a_huge_count_is_only_a_number() {
         ("CreateTopics", 2, "000000007fffffff"),
         ("CreatePartitions", 0, "000000007fffffff"),
         ("DeleteTopics", 1, "000000007fffffff"),
+        ("FindCoordinator", 4, "00000000ffffffff07"),
+        // A topic of the assignment: its partitions are part of one item.
+        ("ConsumerGroupHeartbeat", 0, "0000000000000000000001000013880101ffffffff07"),
+        ("OffsetCommit", 3, "000000007fffffff"),
+        ("OffsetCommit", 8, "00000000ffffffff07"),
+        ("OffsetFetch", 1, "7fffffff"),
+        ("OffsetFetch", 8, "00000000ffffffff07"),
+        ("OffsetFetch", 8, "00000000020267ffffffff07"),
     ] {
         match whole(api, version, hex) {
             Ok(outcome) => {
@@ -263,6 +271,10 @@ fn noise_does_no_harm() {
         ("ConsumerGroupDescribe", 0..=1),
         ("DeleteGroups", 0..=3),
         ("OffsetDelete", 0..=0),
+        ("FindCoordinator", 0..=6),
+        ("ConsumerGroupHeartbeat", 0..=1),
+        ("OffsetCommit", 2..=10),
+        ("OffsetFetch", 1..=10),
     ];
     let mut seed = 1_u64;
     for (api, versions) in apis {

@@ -90,6 +90,12 @@ pub(crate) fn decode(
         }
         "DeleteGroups" => run::<wire::delete_groups::Response>(version, bytes, feed),
         "OffsetDelete" => run::<wire::offset_delete::Response>(version, bytes, feed),
+        "FindCoordinator" => run::<wire::find_coordinator::Response>(version, bytes, feed),
+        "ConsumerGroupHeartbeat" => {
+            run::<wire::consumer_group_heartbeat::Response>(version, bytes, feed)
+        }
+        "OffsetCommit" => run::<wire::offset_commit::Response>(version, bytes, feed),
+        "OffsetFetch" => run::<wire::offset_fetch::Response>(version, bytes, feed),
         api => panic!("{api} is not of this test"),
     }
 }

@@ -61,6 +61,10 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         }
         ApiKey::DELETE_GROUPS => Ok(group_admin::write_delete(version, body, out)?),
         ApiKey::OFFSET_DELETE => Ok(group_admin::write_delete_offsets(body, out)?),
+        ApiKey::FIND_COORDINATOR => find_coordinator(version, body, out),
+        ApiKey::CONSUMER_GROUP_HEARTBEAT => heartbeat(version, body, out),
+        ApiKey::OFFSET_COMMIT => offset_commit(version, body, out),
+        ApiKey::OFFSET_FETCH => offset_fetch(version, body, out),
         key => panic!("{key:?} is not of this test"),
     }
 }
@@ -289,5 +293,95 @@ fn delete_topics(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
     let names: Vec<_> = topics.iter().map(text_of).chain(old).collect();
     let timeout_ms = i32_of(&body["timeoutMs"]);
     wire::delete_topics::Request { names: &names, timeout_ms }.encode(version, out)?;
+    Ok(())
+}
+
+fn find_coordinator(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
+    let keys = list(&body["coordinatorKeys"]);
+    refuse(version >= 4 && keys.len() != 1, "several keys")?;
+    let key = if version >= 4 { text(&keys[0]) } else { text(&body["key"]) };
+    let key_type = int(&body["keyType"]) as i8;
+    wire::find_coordinator::Request { key, key_type }.encode(version, out)?;
+    Ok(())
+}
+
+fn heartbeat(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
+    use wire::consumer_group_heartbeat::*;
+    let head = Head {
+        group: text(&body["groupId"]),
+        member: text(&body["memberId"]),
+        epoch: i32_of(&body["memberEpoch"]),
+        instance: body["instanceId"].as_str(),
+        rack: body["rackId"].as_str(),
+        rebalance_timeout_ms: body["rebalanceTimeoutMs"].as_i64().unwrap_or(-1) as i32,
+    };
+    let names = body["subscribedTopicNames"].as_array();
+    begin(out, &head, names.map(Vec::len))?;
+    for one in names.into_iter().flatten() {
+        name(out, text(one))?;
+    }
+    let (regex, assignor) = (&body["subscribedTopicRegex"], &body["serverAssignor"]);
+    let topics = body["topicPartitions"].as_array();
+    middle(out, version, regex.as_str(), assignor.as_str(), topics.map(Vec::len))?;
+    for one in topics.into_iter().flatten() {
+        let partitions = list(&one["partitions"]);
+        owned(out, id(&one["topicId"]), partitions.len())?;
+        for index in partitions {
+            out.i32(i32_of(index))?;
+        }
+        end(out)?;
+    }
+    end(out)?;
+    Ok(())
+}
+
+fn offset_commit(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
+    use wire::offset_commit::*;
+    let retention = body["retentionTimeMs"].as_i64().unwrap_or(-1);
+    refuse(version <= 4 && retention != -1, "retention")?;
+    let topics = list(&body["topics"]);
+    let head = Head {
+        group: text(&body["groupId"]),
+        epoch: body["generationIdOrMemberEpoch"].as_i64().unwrap_or(-1) as i32,
+        member: text(&body["memberId"]),
+        instance: body["groupInstanceId"].as_str(),
+    };
+    begin(out, version, &head, topics.len())?;
+    for one in topics {
+        let partitions = list(&one["partitions"]);
+        topic(out, version, text(&one["name"]), id(&one["topicId"]), partitions.len())?;
+        for one in partitions {
+            let metadata = &one["committedMetadata"];
+            refuse(metadata.is_null(), "metadata null")?;
+            let epoch = one["committedLeaderEpoch"].as_i64().unwrap_or(-1) as i32;
+            let (index, offset) = (i32_of(&one["partitionIndex"]), int(&one["committedOffset"]));
+            partition(out, version, index, offset, epoch)?;
+            out.str(version >= FLEXIBLE, text(metadata))?;
+            end(out, version)?;
+        }
+        end(out, version)?;
+    }
+    end(out, version)?;
+    Ok(())
+}
+
+fn offset_fetch(version: i16, body: &Value, out: &mut Writer<'_>) -> Encoded {
+    use wire::offset_fetch::*;
+    let groups = list(&body["groups"]);
+    refuse(version >= 8 && groups.len() != 1, "several groups")?;
+    let group = if version >= 8 { &groups[0] } else { body };
+    let epoch = group["memberEpoch"].as_i64().unwrap_or(-1) as i32;
+    let member = group["memberId"].as_str().map(|id| (id, epoch));
+    let topics = group["topics"].as_array();
+    begin(out, version, text(&group["groupId"]), member, topics.map(Vec::len))?;
+    for one in topics.into_iter().flatten() {
+        let partitions = list(&one["partitionIndexes"]);
+        topic(out, version, text(&one["name"]), id(&one["topicId"]), partitions.len())?;
+        for index in partitions {
+            out.i32(i32_of(index))?;
+        }
+        end_topic(out, version)?;
+    }
+    end(out, version, body["requireStable"] == true)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
 use serde_json::{Value, json};
 
 use crate::group_admin;
+use crate::groups;
 use crate::vectors::Vector;
 use crate::walk::uuid;
 
@@ -89,6 +90,16 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "OffsetDelete" => {
             each::<wire::offset_delete::Response>(vector, group_admin::delete_offsets)
         }
+        "FindCoordinator" => each::<wire::find_coordinator::Response>(vector, |to, item| {
+            groups::find_coordinator(to, vector.version, item);
+        }),
+        "ConsumerGroupHeartbeat" => {
+            each::<wire::consumer_group_heartbeat::Response>(vector, groups::heartbeat)
+        }
+        "OffsetCommit" => each::<wire::offset_commit::Response>(vector, groups::offset_commit),
+        "OffsetFetch" => each::<wire::offset_fetch::Response>(vector, |to, item| {
+            groups::offset_fetch(to, vector.version, item);
+        }),
         api => panic!("{api} is not of this test"),
     }
 }

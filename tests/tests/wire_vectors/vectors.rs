@@ -68,6 +68,10 @@ impl Vector {
             "ConsumerGroupDescribe" => ApiKey::CONSUMER_GROUP_DESCRIBE,
             "DeleteGroups" => ApiKey::DELETE_GROUPS,
             "OffsetDelete" => ApiKey::OFFSET_DELETE,
+            "FindCoordinator" => ApiKey::FIND_COORDINATOR,
+            "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
+            "OffsetCommit" => ApiKey::OFFSET_COMMIT,
+            "OffsetFetch" => ApiKey::OFFSET_FETCH,
             api => panic!("{api} is not of this test"),
         }
     }

@@ -24,6 +24,10 @@ fn schema(api: &str) -> &'static Schema {
         "ConsumerGroupDescribe" => &wire::consumer_group_describe::SCHEMA,
         "DeleteGroups" => &wire::delete_groups::SCHEMA,
         "OffsetDelete" => &wire::offset_delete::SCHEMA,
+        "FindCoordinator" => &wire::find_coordinator::SCHEMA,
+        "ConsumerGroupHeartbeat" => &wire::consumer_group_heartbeat::SCHEMA,
+        "OffsetCommit" => &wire::offset_commit::SCHEMA,
+        "OffsetFetch" => &wire::offset_fetch::SCHEMA,
         api => panic!("{api} is not of this test"),
     }
 }
@@ -121,9 +125,27 @@ fn open(levels: &mut Vec<Level>, index: u8, first: u8, schema: &Schema) {
     let top = levels.last().expect("a level").index;
     if top != index {
         assert_eq!(first, 0, "struct {index} begins at its first field");
+        if let Some(between) = between(top, index, schema) {
+            levels.push(Level { index: between, values: Map::new() });
+        }
         let _ = place(levels, index, schema);
         levels.push(Level { index, values: Map::new() });
     }
+}
+
+/// Returns the struct that contains struct `index` and is part of `top`, if there is one: without
+/// plain fields of its own it has no event at its beginning.
+fn between(top: u8, index: u8, schema: &Schema) -> Option<u8> {
+    let parts = |index: u8| {
+        let fields = schema.structs[usize::from(index)].iter();
+        fields.filter_map(|field| match field.kind {
+            Kind::Array(part) | Kind::Struct(part) => Some(part),
+            _ => None,
+        })
+    };
+    let direct = parts(top).any(|part| part == index);
+    let holder = parts(top).find(|part| parts(*part).any(|part| part == index));
+    holder.filter(|_| !direct)
 }
 
 /// Returns the field of the innermost open struct that struct `index` belongs to, and whether it is

@@ -1,6 +1,7 @@
 //! `kavka consume`.
 
 mod format;
+mod member;
 mod offset;
 mod plan;
 mod print;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use clap::Args;
 use kavka_std::kavka_core::MoveReason;
-use kavka_std::{Chunk, Consumer, Error, Event, Events, Limits, Start};
+use kavka_std::{Chunk, Config, Consumer, Error, Event, Events, Limits, Start};
 
 use super::Failure;
 use super::common::Settings;
@@ -48,6 +49,14 @@ pub(super) struct Options {
     /// 1970) [default: beginning, or as auto.offset.reset says]
     #[arg(short, long, allow_hyphen_values = true)]
     offset: Option<Offset>,
+    /// Read as a member of this consumer group (KIP-848): partitions are shared with the other
+    /// members, and what was printed is committed. --offset is where partitions without a commit
+    /// begin
+    #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["partition", "exit"])]
+    group: Option<String>,
+    /// The id of a static member of the group (group.instance.id)
+    #[arg(long, value_name = "ID", requires = "group")]
+    instance: Option<String>,
     /// Exit after this many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
@@ -93,6 +102,9 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
     if options.count == Some(0) {
         return Ok(());
     }
+    if let Some(group) = &options.group {
+        return member::run(settings, &options, config(settings, &options), group);
+    }
     let by_default = settings.properties.start.unwrap_or(Start::Earliest);
     let offset = options.offset.unwrap_or(Offset::At(by_default));
     let plan = Plan::find(settings, &options, offset)
@@ -120,12 +132,8 @@ pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failu
     reader.run()
 }
 
-fn start(
-    settings: &Settings,
-    options: &Options,
-    offset: Offset,
-    plan: &Plan,
-) -> Result<Consumer, Failure> {
+/// The configuration of a consumer, as the options have it.
+fn config(settings: &Settings, options: &Options) -> Config {
     let mut limits = Limits::server();
     limits.rx_bytes = options.fetch_bytes.map_or(RECEIVE, |bytes| bytes as usize);
     limits.conns = limits.conns.min(BUFFERS / limits.rx_bytes).max(LEAST);
@@ -137,6 +145,16 @@ fn start(
     if options.fetch_bytes.is_none() && settings.properties.max_batch_bytes.is_some() {
         let _ = failure::RECEIVE_LIMITED.set(()); // there is one of these
     }
+    config
+}
+
+fn start(
+    settings: &Settings,
+    options: &Options,
+    offset: Offset,
+    plan: &Plan,
+) -> Result<Consumer, Failure> {
+    let config = config(settings, options);
     if let Some(list) = &plan.list {
         let list: Vec<_> =
             list.iter().map(|(topic, partition, start)| (&**topic, *partition, *start)).collect();

@@ -76,7 +76,7 @@ impl Notices {
     }
 
     /// Waits for a result, with an error to examine. `ends`: why there will be none.
-    fn wait_for<T>(
+    pub(super) fn wait_for<T>(
         &self,
         pending: Pending<T>,
         events: &Events,
@@ -120,6 +120,8 @@ pub(super) fn trouble(event: &Event) -> Option<String> {
             | Event::Disconnected { .. }
             | Event::Unresponsive { .. }
             | Event::Moved { .. }
+            | Event::GroupTrouble { .. }
+            | Event::CommitFailed { .. }
             | Event::PartitionFailed { .. }
     );
     wrong.then(|| describe(event))
@@ -215,6 +217,14 @@ pub(super) fn describe(event: &Event) -> String {
             format!("{topic}: {} knows less of it than was known before", node(*broker))
         }
         Event::Assigned { topic, partition } => format!("{}: reading", at(topic, partition)),
+        Event::Revoking { topic, partition } => {
+            format!("{}: another member of the group gets it", at(topic, partition))
+        }
+        Event::Lost { topic, partition } => {
+            format!("{}: lost to another member of the group", at(topic, partition))
+        }
+        Event::Rebalanced { partitions } => format!("the group gives {}", count(*partitions)),
+        Event::GroupTrouble { error } | Event::CommitFailed { error } => failure::describe(error),
         Event::Positioned { topic, partition, offset } => {
             format!("{}: reading begins at offset {offset}", at(topic, partition))
         }

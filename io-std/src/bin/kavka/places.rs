@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use kavka_std::{Admin, Events, PartitionDescription, Start, TopicDescription};
+use kavka_std::{Admin, Error, Events, PartitionDescription, Pending, Start, TopicDescription};
 
 use super::common::Settings;
 use super::notices::Notices;
@@ -38,6 +38,20 @@ impl Places {
         let notices = Notices::new(settings.verbose());
         let (until, brokers) = (Cell::new(Instant::now() + timeout), RefCell::default());
         Ok(Self { admin, events, notices, timeout, until, brokers })
+    }
+
+    pub(super) fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Waits for a result of the admin.
+    pub(super) fn wait<T>(&self, pending: Pending<T>) -> Result<T, Failure> {
+        self.notices.wait(pending, &self.events)
+    }
+
+    /// The same, with an error to examine.
+    pub(super) fn result<T>(&self, pending: Pending<T>) -> Result<Result<T, Error>, Failure> {
+        self.notices.wait_for(pending, &self.events, |_| None)
     }
 
     pub(super) fn describe(&self, topic: &str) -> Result<Described, Failure> {

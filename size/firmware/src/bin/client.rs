@@ -17,6 +17,8 @@ static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Resources::new());
 #[entry]
 fn main() -> ! {
     let config = Config::new("10.0.2.2:9092").client_id("gateway-17");
+    #[cfg(feature = "group")]
+    let config = config.group("valves").auto_commit(Some(kavka_core::Duration::from_secs(5)));
     let storage = MEMORY.take().storage();
     #[cfg(feature = "pack")]
     let (config, storage) = packing::with(config, storage);

@@ -1,0 +1,56 @@
+//! `consume --group` against a real broker.
+
+use kavka_std::{Config, Producer, Record};
+use kavka_tests::kafka::{Cluster, Spec, Version, start_or_skip};
+use rustix::process::Signal;
+
+use crate::live::Live;
+use crate::{LONG, feed, kavka};
+
+fn write(cluster: &Cluster, values: &[&str]) {
+    let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+    for value in values {
+        drop(producer.send("t", &Record::new(value.as_bytes())).expect("taken"));
+    }
+    assert!(producer.close(LONG).wait().expect("closed").is_empty());
+}
+
+#[test]
+fn a_member_prints_commits_and_leaves_with_a_signal() {
+    let Some(cluster) = start_or_skip(Spec::new(Version::V4_4_0, 1)) else { return };
+    cluster.create("t", 2).expect("created");
+    write(&cluster, &["a", "b", "c"]);
+    let addresses = cluster.bootstrap();
+    let args = ["-b", &addresses, "consume", "t", "-g", "dashboard"];
+    let mut live = Live::start(kavka(&args));
+    let mut lines = [live.line(), live.line(), live.line()];
+    lines.sort();
+    assert_eq!(lines, ["a", "b", "c"]);
+    live.signal(Signal::TERM);
+    let ran = live.end().good();
+    for said in ["assigned t 0, t 1", "reading 2 partitions", "group dashboard: left"] {
+        assert!(ran.err.contains(said), "{said:?} is not said: {}", ran.err);
+    }
+    // It continues where it was, after one record of two.
+    write(&cluster, &["d", "e"]);
+    let one = feed(kavka(&[&args[..], &["-c", "1"]].concat()), b"").good();
+    let two = feed(kavka(&[&args[..], &["-c", "1"]].concat()), b"").good();
+    let mut lines = [one.text(), two.text()].concat();
+    lines.retain(|c| c != '\n');
+    assert!(lines == "de" || lines == "ed", "{lines}");
+}
+
+#[test]
+fn options_of_a_group_that_make_no_sense_are_refused() {
+    let base = ["-b", "127.0.0.1:1", "consume", "t"];
+    for (more, said) in [
+        (&["-g", "g", "-p", "0"][..], "cannot be used with"),
+        (&["-g", "g", "-e"], "cannot be used with"),
+        (&["--instance", "one"], "--group"),
+        (&["-g", "g", "-o", "17"], "begin"),
+    ] {
+        let ran = feed(kavka(&[&base[..], more].concat()), b"");
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(said), "{said:?} is not said: {}", ran.err);
+    }
+}

@@ -1,0 +1,8 @@
+//! The member of a group against a scripted coordinator, in virtual time.
+
+mod assignment;
+mod commits;
+mod coordinator;
+mod growth;
+mod starts;
+mod steps;
