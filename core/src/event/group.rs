@@ -75,7 +75,7 @@ pub enum GroupReply<'a> {
         protocol_type: &'a str,
         /// Its state; from Kafka 2.6 on.
         state: Option<&'a str>,
-        /// `Classic`, `Consumer`, `Share` or `Streams`; from Kafka 3.8 on.
+        /// `classic`, `consumer`, `share` or `streams`, in either case; from Kafka 3.8 on.
         kind: Option<&'a str>,
     },
     /// To [`GroupAdmin::Describe`]: a classic group; its members follow.

@@ -52,7 +52,7 @@ pub enum Item<'b> {
         protocol_type: &'b str,
         /// Its state; from version 4 on.
         state: Option<&'b str>,
-        /// `Classic`, `Consumer`, `Share` or `Streams`; from version 5 on.
+        /// `classic`, `consumer`, `share` or `streams`, in either case; from version 5 on.
         kind: Option<&'b str>,
     },
     /// Something that did not fit was dropped.

@@ -82,7 +82,7 @@ impl Listing {
                 id: (*id).to_owned(),
                 protocol_type: (*protocol_type).to_owned(),
                 state: state.map(str::to_owned),
-                kind: kind.map(str::to_owned),
+                kind: kind.map(capital),
                 coordinator: place.broker,
             });
         }
@@ -135,6 +135,12 @@ impl Listing {
             _ => Ok(listing),
         }
     }
+}
+
+/// Brokers spell types `consumer` or `Consumer`, by release.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 impl Place {

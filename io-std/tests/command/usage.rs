@@ -43,11 +43,14 @@ fn every_command_has_help_and_the_command_a_version() {
     }
     let version = feed(kavka(&["--version"]), b"").good().text();
     assert_eq!(version.trim(), format!("kavka {}", env!("CARGO_PKG_VERSION")));
-    for command in ["topics", "produce", "consume", "metadata", "completions"] {
+    for command in ["topics", "produce", "consume", "groups", "metadata", "completions"] {
         feed(kavka(&[command, "--help"]), b"").good();
     }
     for command in ["list", "create", "describe", "offsets", "grow", "delete", "watch"] {
         feed(kavka(&["topics", command, "--help"]), b"").good();
+    }
+    for command in ["list", "describe", "lag", "reset-offsets", "delete"] {
+        feed(kavka(&["groups", command, "--help"]), b"").good();
     }
 }
 
@@ -58,6 +61,23 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["nothing"], "nothing"),
         (&["consume"], "TOPICS"),
         (&["consume", "t", "--nothing"], "--nothing"),
+        (&["groups", "describe"], "GROUP"),
+        (&["groups", "delete", ""], "the id of a group has 1 to 1,024 bytes"),
+        (&["groups", "reset-offsets", "g", "--to-latest"], "--topic"),
+        (&["groups", "reset-offsets", "g", "-t", "t"], "--to-earliest"),
+        (&["groups", "reset-offsets", "g", "-t", "a b", "--to-latest"], "a topic name has"),
+        (&["groups", "reset-offsets", "g", "-t", "t:x", "--to-latest"], "T:0,3"),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--to-offset", "-1"], "-1"),
+        (
+            &["groups", "reset-offsets", "g", "-t", "t", "--to-latest", "--to-earliest"],
+            "cannot be used with",
+        ),
+        (
+            &["groups", "reset-offsets", "g", "-t", "t", "--all-topics", "--to-latest"],
+            "cannot be used with",
+        ),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--to-datetime", "soon"], "a time is"),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--by-duration", "90"], "a duration is"),
         (&["consume", "t", "-p", "-1"], "-1"),
         (&["consume", "t", "-o", "middle"], "middle: beginning, end, an offset, -N or @MS"),
         (&["consume", "t", "--json", "-K", ":"], "cannot be used with"),
