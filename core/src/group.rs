@@ -38,6 +38,8 @@ const INTERVAL: Span = Span::from_secs(5);
 /// A heartbeat without a response for this long ends the connection: there has to be time for
 /// another one within the session.
 const UNHEARD: Span = Span::from_secs(10);
+/// A new assignment is in place within this time, unless a leader is missing.
+const SOON: Span = Span::from_secs(2);
 /// Bytes of a member id: 16 random ones in Kafka's text form.
 const ID: usize = 22;
 
@@ -131,8 +133,9 @@ pub(crate) struct Group<'d> {
     /// Partitions that are being revoked or lost, and until when at most.
     revoking: u32,
     revoke_until: Tick,
-    /// Partitions on their way to being read.
+    /// Partitions on their way to being read, and until when they are expected soon.
     coming: u32,
+    fresh_until: Tick,
     /// The shares have to be looked at, or compared with another assignment.
     work: bool,
     reconciles: bool,
@@ -169,6 +172,7 @@ impl<'d> Group<'d> {
             revoking: 0,
             revoke_until: Tick::NEVER,
             coming: 0,
+            fresh_until: Tick::ZERO,
             work: false,
             reconciles: false,
             look_at: Tick::NEVER,
@@ -239,6 +243,7 @@ impl<'d> Group<'d> {
             return;
         }
         (self.phase, self.leave_until) = (Phase::Leaving, cx.now + limit);
+        self.beat_at = Tick::ZERO;
         self.growth = Growth::NONE;
         if cx.settings.commits_by_itself() {
             self.commit_all(cx, consumer, true);
@@ -261,6 +266,7 @@ impl<'d> Group<'d> {
         let known = self.epoch > 0 && error.is_ours();
         if known {
             (self.phase, self.leave_until) = (Phase::Leaving, cx.now + UNHEARD);
+            self.beat_at = Tick::ZERO;
         } else {
             self.phase = Phase::Off;
             self.renew();
@@ -285,7 +291,8 @@ impl<'d> Group<'d> {
             self.fail(cx, consumer, error);
         }
         let grows = self.watch_growth(cx);
-        consumer.expect(self.growth.waits() || self.coming > 0);
+        let soon = self.coming > 0 && cx.now < self.fresh_until;
+        consumer.await_assignment(self.growth.waits() || soon);
         let saves = self.keep_time(cx, consumer);
         let next = grows.min(saves).min(self.look_at);
         let leave = if self.phase == Phase::Leaving { self.leave_until } else { Tick::NEVER };
@@ -324,7 +331,7 @@ impl<'d> Group<'d> {
     fn judge(&mut self, cx: &mut Cx<'d>, code: ErrorCode) -> bool {
         match code {
             ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::NOT_COORDINATOR => {
-                self.coordinator.forget(cx.now);
+                self.move_coordinator(cx);
                 true
             }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => {

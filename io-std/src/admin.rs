@@ -30,8 +30,8 @@ pub use topic::{
 };
 use wanted::Wanted;
 
-/// Creates, grows, deletes and describes topics, and operates consumer groups, on one background thread with its own
-/// connections. Requests that a cluster in motion refuses are retried, for
+/// Creates, grows, deletes and describes topics, and operates consumer groups, on one background
+/// thread with its own connections. Requests that a cluster in motion refuses are retried, for
 /// [`Config::admin_timeout`].
 pub struct Admin {
     jobs: Option<Sender<Job>>,
@@ -259,8 +259,8 @@ impl Admin {
     }
 
     /// Commits offsets of a topic for a group that has no members. A group that does not exist is
-    /// created. More than 500 partitions are sent in several requests; where one fails, those before
-    /// it stay.
+    /// created. More than 500 partitions are sent in several requests; where one fails, those
+    /// before it stay.
     ///
     /// # Errors
     /// As [`Admin::create_topic`]; error 25 (`UNKNOWN_MEMBER_ID`) while the group has members, 3

@@ -136,8 +136,8 @@ impl Config {
         self
     }
 
-    /// Makes the member of the group a static one (`group.instance.id`, KIP-345): its partitions are
-    /// kept for a session when it leaves. Each process needs an id of its own. Default: none.
+    /// Makes the member of the group a static one (`group.instance.id`, KIP-345): its partitions
+    /// are kept for a session when it leaves. Each process needs an id of its own. Default: none.
     #[must_use]
     pub fn group_instance(mut self, id: impl Into<String>) -> Self {
         self.group_instance = id.into();
@@ -145,19 +145,19 @@ impl Config {
     }
 
     /// How often the group commits by itself (`auto.commit.interval.ms`), and before a partition is
-    /// given up. Committed is what was taken before the call that takes the next records: those of a
-    /// chunk count as processed when the application comes back, so that one thread has to take all.
-    /// `None`: only [`Consumer::commit`](crate::Consumer::commit). Default: `None`.
+    /// given up. Committed is what was taken before the call that takes the next records: those of
+    /// a chunk count as processed when the application comes back, so that one thread has to take
+    /// all. `None`: only [`Consumer::commit`](crate::Consumer::commit). Default: `None`.
     #[must_use]
     pub fn auto_commit(mut self, every: Option<Duration>) -> Self {
         self.auto_commit = every;
         self
     }
 
-    /// Whether partitions without a commit always begin at [`Config::start`], as with other clients:
-    /// from [`Start::Latest`] records are skipped that were written before the partition was read.
-    /// `false`: what was written since the group first read the topic is read; a marker in the
-    /// metadata of commits is for that. Default: `false`.
+    /// Whether partitions without a commit always begin at [`Config::start`], as with other
+    /// clients: from [`Start::Latest`] records are skipped that were written before the partition
+    /// was read. `false`: what was written since the group first read the topic is read; a marker
+    /// in the metadata of commits is for that. Default: `false`.
     #[must_use]
     pub fn group_skips(mut self, yes: bool) -> Self {
         self.group_skips = yes;

@@ -3,6 +3,7 @@
 mod chunk;
 mod group;
 mod member;
+mod membership;
 mod run;
 mod shared;
 
@@ -23,7 +24,8 @@ use crate::metrics::ConsumerMetrics;
 use crate::pending::{Cell, Pending};
 use crate::worker::Worker;
 
-/// Reads topics or partitions, or those that a group assigns, through one background thread with its own connections.
+/// Reads topics or partitions, or those that a group assigns, through one background thread with
+/// its own connections.
 ///
 /// Compressed batches are unpacked by the thread that takes them, one thread at a time; features
 /// of this crate decide which codecs are read ([`codec::READ`](crate::codec::READ)).

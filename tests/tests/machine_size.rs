@@ -5,11 +5,12 @@ use kavka_core::{BLOCK_BYTES, Client, Resources};
 
 type Device = Resources<1, 2, 8, 4096, 16>;
 
-/// The promised total for this device, in bytes, with all that a host build has: logins, reasons.
-const PROMISED: usize = 21 * 1024;
+/// The promised total for this device, in bytes, with all that a host build has: logins,
+/// reasons, groups.
+const PROMISED: usize = 22 * 1024;
 
 #[test]
-fn a_device_needs_21_kib() {
+fn a_device_needs_22_kib() {
     let size = size_of::<Device>();
     let buffers = 4096 + 16 * BLOCK_BYTES;
     assert!(size > buffers, "{size} bytes hold {buffers} bytes of buffers");
@@ -20,5 +21,5 @@ fn a_device_needs_21_kib() {
 #[test]
 fn the_client_itself_is_small() {
     let size = size_of::<Client<'_>>();
-    assert!(size <= 2752, "{size} bytes");
+    assert!(size <= 3200, "{size} bytes");
 }

@@ -400,6 +400,16 @@ fn expected(name: &str) -> Value {
             "Topics": [{ "Name": "t", "TopicId": Uuid::ZERO.0 }], "TopicNames": ["t"],
             "TimeoutMs": 4,
         }),
+        "SaslHandshake" => json!({ "Mechanism": "PLAIN" }),
+        "SaslAuthenticate" => json!({ "AuthBytes": "message" }),
+        name => expected_of_groups(name),
+    }
+}
+
+/// Does the same for the requests of groups.
+fn expected_of_groups(name: &str) -> Value {
+    let id = json!(ID.0);
+    match name {
         "ListGroups" => json!({ "StatesFilter": ["Stable", "Empty"], "TypesFilter": ["Classic"] }),
         "DescribeGroups" => json!({
             "Groups": ["g", "h"], "IncludeAuthorizedOperations": true,
@@ -438,8 +448,6 @@ fn expected(name: &str) -> Value {
             }],
             "RequireStable": true,
         }),
-        "SaslHandshake" => json!({ "Mechanism": "PLAIN" }),
-        "SaslAuthenticate" => json!({ "AuthBytes": "message" }),
         name => panic!("no expectation for {name}"),
     }
 }

@@ -18,8 +18,8 @@ impl Commands<'_> {
     /// [`Config::group_skips`](crate::Config::group_skips).
     ///
     /// # Errors
-    /// `Caller` without a group id, for a stale id or none, for a start that is an offset, and while
-    /// the member leaves.
+    /// `Caller` without a group id, for a stale id or none, for a start that is an offset, and
+    /// while the member leaves.
     pub fn subscribe(
         &mut self,
         now: Instant,

@@ -43,7 +43,7 @@ impl<'d> Consumer<'d> {
     }
 
     /// Notes whether another assignment is expected soon: a Fetch must not hold it up then.
-    pub(crate) const fn expect(&mut self, soon: bool) {
+    pub(crate) const fn await_assignment(&mut self, soon: bool) {
         self.expects = soon;
     }
 

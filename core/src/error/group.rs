@@ -53,8 +53,8 @@ impl GroupError {
         match self {
             Self::Refused(code) | Self::Commit { code, .. } => advice(*code),
             Self::NeedsClassic => {
-                "switch KIP-848 on (group.version=1, group.coordinator.rebalance.protocols), or use \
-                 another group id"
+                "switch KIP-848 on (group.version=1, group.coordinator.rebalance.protocols), or \
+                 use another group id"
             }
             Self::Limit { .. } => "raise the limit, or let more members share the topics",
             Self::NoMember => "poll for the next assignment; its records are read again",

@@ -1,6 +1,6 @@
 //! Partitions of the member, from their assignment to the end of it.
 
-use super::{Group, Phase};
+use super::{Group, Phase, SOON};
 use crate::cluster::{Cx, GROUP};
 use crate::config::Start;
 use crate::consumer::Consumer;
@@ -284,6 +284,7 @@ impl<'d> Group<'d> {
             // The coordinator counts from when it sent the assignment.
             self.revoke_until = cx.now + limit.scaled(960);
         }
+        self.fresh_until = cx.now + SOON;
         // With partitions to be revoked the acknowledgement follows when that is done.
         let revokes = self.news_of_revocation(cx);
         if !revokes {

@@ -1,6 +1,6 @@
-//! OffsetCommit: one request at a time, so that no older offset can overtake a newer one. What is to
-//! be committed meanwhile is merged into the next. Commits come in sets: all that is wanted when a
-//! set begins belongs to it, in as many requests as that takes, and its end is one event.
+//! OffsetCommit: one request at a time, so that no older offset can overtake a newer one. What is
+//! to be committed meanwhile is merged into the next. Commits come in sets: all that is wanted when
+//! a set begins belongs to it, in as many requests as that takes, and its end is one event.
 
 use super::assignment::{Offset, Share, Step};
 use super::{AGAIN, Group, Phase};
@@ -263,7 +263,8 @@ impl<'d> Group<'d> {
         if self.commits.due && !self.commits.open && self.commits.news.is_none() {
             self.begin_set(cx);
         }
-        next.min(if self.commits.open { self.commits.until } else { Tick::NEVER })
+        let waits = self.commits.open && !self.commits.in_flight;
+        next.min(if waits { self.commits.until } else { Tick::NEVER })
     }
 
     fn begin_set(&mut self, cx: &mut Cx<'d>) {

@@ -10,8 +10,8 @@ use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
 use crate::wire::{Encode, ErrorCode, find_coordinator};
 
-/// A coordinator that is down, or whose address Metadata does not have, after this long is looked up
-/// again.
+/// A coordinator that is down after this long, or whose address Metadata does not have, is looked
+/// up again.
 const KNOWN: Span = Span::from_secs(1);
 
 /// See the module.
@@ -123,6 +123,20 @@ impl<'d> Group<'d> {
             self.seek_later(cx);
         }
         self.dirty = true;
+    }
+
+    /// Handles a broker that says that it does not coordinate the group: another one does, which
+    /// is looked up at once the first time.
+    pub(super) fn move_coordinator(&mut self, cx: &mut Cx<'d>) {
+        if self.coordinator.node.is_none() {
+            return;
+        }
+        if guard!("brokers that disagree make no fast loop", self.coordinator.failures > 0) {
+            self.seek_later(cx);
+        } else {
+            self.coordinator.forget(cx.now);
+            self.coordinator.failures = 1;
+        }
     }
 
     /// Has the coordinator looked up after a growing pause; returns when.

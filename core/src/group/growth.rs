@@ -11,7 +11,7 @@ const PACE: Span = Span::from_millis(50);
 /// They are as fast for this long at most: brokers assign once a second at least.
 const HURRY: Span = Span::from_secs(3);
 /// A member that does not commit the starts itself leaves this time to the one that does.
-const AFTER: Span = Span::from_millis(200);
+const AFTER: Span = Span::from_millis(100);
 /// Commits of starts are waited for no longer than this.
 const SEEDS: Span = Span::from_millis(500);
 

@@ -48,7 +48,6 @@ impl<'d> Group<'d> {
                 self.left();
                 return Tick::NEVER;
             }
-            self.beat_at = self.beat_at.min(cx.now);
         }
         if self.beat_at > cx.now {
             return self.beat_at;
@@ -223,7 +222,10 @@ impl<'d> Group<'d> {
         (self.failures, self.full) = (0, false);
         self.news.recovered();
         self.coordinator.recovered();
-        self.beat_at = cx.now + self.growth.pace(cx.now, self.interval);
+        self.beat_at = match self.phase {
+            Phase::Leaving => cx.now,
+            _ => cx.now + self.growth.pace(cx.now, self.interval),
+        };
         if !memo.assigned || self.phase != Phase::Member {
             self.work |= self.reconciles;
             return;
@@ -276,6 +278,7 @@ impl<'d> Group<'d> {
     fn refused(&mut self, cx: &mut Cx<'d>, code: ErrorCode) {
         self.full = true;
         if self.judge(cx, code) {
+            // Once the coordinator is found, which takes longer each time.
             self.beat_at = cx.now;
             return self.note_trouble(cx.now, Error::Broker(code));
         }

@@ -27,6 +27,7 @@ impl<'d> Group<'d> {
         self.beat_at.age(by);
         self.revoke_until.age(by);
         self.look_at.age(by);
+        self.fresh_until.age(by);
         self.queries.retry_at.age(by);
         self.commits.age(by);
         self.growth.age(by);

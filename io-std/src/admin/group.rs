@@ -153,28 +153,7 @@ impl Found {
                 self.described.assignor = assignor.to_owned();
                 self.described.epochs = Some((epoch, assignment_epoch));
             }
-            GroupReply::ClassicMember {
-                id,
-                instance,
-                client_id,
-                client_host,
-                subscription,
-                assignment,
-            } => {
-                let mut member = GroupMember {
-                    id: id.to_owned(),
-                    instance: instance.map(str::to_owned),
-                    client_id: client_id.to_owned(),
-                    host: host(client_host),
-                    kind: Some(GroupKind::Classic),
-                    ..GroupMember::default()
-                };
-                // Others, such as workers of Connect, exchange something else.
-                if self.described.protocol_type == "consumer" {
-                    member.read(subscription, assignment);
-                }
-                self.described.members.push(member);
-            }
+            GroupReply::ClassicMember { .. } => self.add_classic(reply),
             GroupReply::Member { id, instance, rack, epoch, client_id, client_host } => {
                 self.described.members.push(GroupMember {
                     id: id.to_owned(),
@@ -210,6 +189,33 @@ impl Found {
                 }
             }
         }
+    }
+
+    fn add_classic(&mut self, reply: &GroupReply<'_>) {
+        let GroupReply::ClassicMember {
+            id,
+            instance,
+            client_id,
+            client_host,
+            subscription,
+            assignment,
+        } = *reply
+        else {
+            return;
+        };
+        let mut member = GroupMember {
+            id: id.to_owned(),
+            instance: instance.map(str::to_owned),
+            client_id: client_id.to_owned(),
+            host: host(client_host),
+            kind: Some(GroupKind::Classic),
+            ..GroupMember::default()
+        };
+        // Others, such as workers of Connect, exchange something else.
+        if self.described.protocol_type == "consumer" {
+            member.read(subscription, assignment);
+        }
+        self.described.members.push(member);
     }
 
     /// Sorts the result: brokers return the order of their hash tables.

@@ -511,24 +511,10 @@ impl Task {
                 }
             }
         }
-        if let State::Listing(listing) = &mut self.state
-            && (listing.is_complete() || self.until <= now || driver.is_hopeless())
-        {
-            let late = || reasons.timed_out(driver, failure);
-            let why = |id: Option<RequestId>| match id {
-                Some(id) => why_not(driver.obstacle_of_request(id), driver, failure, late),
-                None => late(),
-            };
-            match listing.result(why) {
-                Ok(listing) => {
-                    self.gathered.listing = listing;
-                    return self.succeed();
-                }
-                Err(error) => {
-                    self.fail(error);
-                    return None;
-                }
-            }
+        let over = self.until <= now || driver.is_hopeless();
+        if matches!(&self.state, State::Listing(listing) if over || listing.is_complete()) {
+            self.end_listing(driver, failure, reasons);
+            return None;
         }
         self.report_refusals(driver, now, hub);
         if self.is_forgotten() {
@@ -552,12 +538,25 @@ impl Task {
             self.fail(reasons.timed_out(driver, failure));
             return None;
         }
+        let error = self.why_late(driver, failure, reasons);
+        self.stop(driver, now);
+        self.fail(error);
+        None
+    }
+
+    /// Returns why there is no result when the time is over.
+    fn why_late(
+        &mut self,
+        driver: &Driver<'_>,
+        failure: Option<&Failure>,
+        reasons: &Reasons,
+    ) -> Error {
         // The present obstacle says more than how the last attempt ended.
         let over = |last: &Error| {
             !matches!(last.kind(), ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut))
         };
         let late = || reasons.timed_out(driver, failure);
-        let error = match (self.last.take(), &self.state) {
+        match (self.last.take(), &self.state) {
             (Some(last), _) if over(&last) || driver.obstacle().is_none() => last,
             (_, State::Requested(id)) => {
                 why_not(driver.obstacle_of_request(*id), driver, failure, late)
@@ -566,10 +565,24 @@ impl Task {
                 why_not(driver.obstacle_of_topic(offsets.topic()), driver, failure, late)
             }
             _ => late(),
-        };
-        self.stop(driver, now);
-        self.fail(error);
-        None
+        }
+    }
+
+    /// Ends with the groups that brokers have listed.
+    fn end_listing(mut self, driver: &Driver<'_>, failure: Option<&Failure>, reasons: &Reasons) {
+        let State::Listing(listing) = &mut self.state else { return };
+        let late = || reasons.timed_out(driver, failure);
+        let listed = listing.result(|id| match id {
+            Some(id) => why_not(driver.obstacle_of_request(id), driver, failure, late),
+            None => late(),
+        });
+        match listed {
+            Ok(listing) => {
+                self.gathered.listing = listing;
+                self.succeed();
+            }
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Reports, once, what a request is refused with although it is repeated.

@@ -8,7 +8,6 @@ use kavka_core::record::{
     BatchHeader, Damage, HEADER_LEN, Headers, Malformed, Records, check_records,
 };
 
-use super::shared::Commit;
 use crate::codec::Decoders;
 use crate::error::{Error, ErrorKind};
 use crate::pending::lock;
@@ -149,6 +148,16 @@ pub struct Received<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
+}
+
+/// An offset to be committed.
+pub(super) struct Commit {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+    pub(super) offset: i64,
+    /// Leader epoch of the record before it, -1 for unknown.
+    pub(super) epoch: i32,
+    pub(super) text: Box<str>,
 }
 
 impl Chunk {

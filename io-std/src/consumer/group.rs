@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chunk::Commit;
 use super::run::Wanted;
-use super::shared::{Commit, Requested};
+use super::shared::Requested;
 use super::{Chunk, Consumer};
 use crate::config::Config;
 use crate::error::Error;

@@ -1,39 +1,18 @@
 //! The background thread's part in a group: commits, revocations, the end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use kavka_core::{
     Commands, CommitId, Duration, Event as CoreEvent, GroupError, Instant, PartitionId,
 };
 
+use super::chunk::Commit;
+use super::membership::Revoking;
 use super::run::Run;
-use super::shared::Commit;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, located};
 use crate::pending::Setter;
-
-/// See the module.
-#[derive(Default)]
-pub(super) struct Member {
-    /// The group; `None`: partitions are assigned otherwise.
-    pub(super) group: Option<Arc<str>>,
-    commits: HashMap<CommitId, Vec<Setter<()>>>,
-    revoking: Vec<Revoking>,
-    /// Who waits for the end of the membership, and the error of the last commit.
-    leaving: Option<Setter<()>>,
-    failed: Option<Error>,
-    left: bool,
-}
-
-/// A partition that the application is to be done with.
-struct Revoking {
-    at: PartitionId,
-    topic: Arc<str>,
-    index: u32,
-    until: Instant,
-}
 
 impl Run<'_> {
     /// Joins the group.

@@ -9,7 +9,7 @@ use kavka_core::{
 };
 
 use super::chunk::Chunk;
-use super::member::Member;
+use super::membership::Member;
 use super::shared::{Command, End, Requested, Shared, What};
 use crate::config::Config;
 use crate::driver::{Driver, Failure};

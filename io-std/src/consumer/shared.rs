@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kavka_core::{Error as Core, Misuse, Start};
 
-use super::chunk::{Chunk, Entry, Spare, Unpacked};
+use super::chunk::{Chunk, Commit, Entry, Spare, Unpacked};
 use crate::codec::Decoders;
 use crate::driver;
 use crate::error::{Error, ErrorKind};
@@ -63,16 +63,6 @@ pub(super) enum Requested {
     Committed(Arc<str>, u32, Setter<Option<i64>>),
     /// Leave the group, within this time.
     Leave(Duration, Setter<()>),
-}
-
-/// An offset to be committed.
-pub(super) struct Commit {
-    pub(super) topic: Arc<str>,
-    pub(super) partition: u32,
-    pub(super) offset: i64,
-    /// Leader epoch of the record before it, -1 for unknown.
-    pub(super) epoch: i32,
-    pub(super) text: Box<str>,
 }
 
 /// A partition as the application has it.

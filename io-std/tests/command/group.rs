@@ -40,6 +40,34 @@ fn a_member_prints_commits_and_leaves_with_a_signal() {
     assert!(lines == "de" || lines == "ed", "{lines}");
 }
 
+/// Sessions of six seconds instead of 45.
+fn impatient() -> Spec {
+    Spec::new(Version::V4_4_0, 1)
+        .set("group.consumer.min.session.timeout.ms", 6000)
+        .set("group.consumer.session.timeout.ms", 6000)
+        .set("group.consumer.min.heartbeat.interval.ms", 1000)
+        .set("group.consumer.heartbeat.interval.ms", 1000)
+}
+
+#[test]
+fn a_member_that_is_killed_is_replaced_by_another() {
+    let Some(cluster) = start_or_skip(impatient()) else { return };
+    cluster.create("t", 2).expect("created");
+    let addresses = cluster.bootstrap();
+    let args = ["-b", &addresses, "consume", "t", "-g", "dashboard"];
+    write(&cluster, &["a"]);
+    let mut first = Live::start(kavka(&args));
+    assert_eq!(first.line(), "a");
+    first.signal(Signal::KILL);
+    write(&cluster, &["b", "c"]);
+    let mut second = Live::start(kavka(&args));
+    let mut lines = [second.line(), second.line()];
+    lines.sort();
+    assert_eq!(lines, ["b", "c"], "and nothing that was committed before");
+    second.signal(Signal::TERM);
+    second.end().good();
+}
+
 #[test]
 fn options_of_a_group_that_make_no_sense_are_refused() {
     let base = ["-b", "127.0.0.1:1", "consume", "t"];

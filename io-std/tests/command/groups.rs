@@ -35,6 +35,34 @@ fn json(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
+fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["groups", "describe"], "GROUP"),
+        (&["groups", "delete", ""], "the id of a group has 1 to 1,024 bytes"),
+        (&["groups", "reset-offsets", "g", "--to-latest"], "--topic"),
+        (&["groups", "reset-offsets", "g", "-t", "t"], "--to-earliest"),
+        (&["groups", "reset-offsets", "g", "-t", "a b", "--to-latest"], "a topic name has"),
+        (&["groups", "reset-offsets", "g", "-t", "t:x", "--to-latest"], "T:0,3"),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--to-offset", "-1"], "-1"),
+        (
+            &["groups", "reset-offsets", "g", "-t", "t", "--to-latest", "--to-earliest"],
+            "cannot be used with",
+        ),
+        (
+            &["groups", "reset-offsets", "g", "-t", "t", "--all-topics", "--to-latest"],
+            "cannot be used with",
+        ),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--to-datetime", "soon"], "a time is"),
+        (&["groups", "reset-offsets", "g", "-t", "t", "--by-duration", "90"], "a duration is"),
+    ];
+    for (args, said) in cases {
+        let ran = feed(kavka(args), b"");
+        assert_eq!(ran.code, Some(2), "{args:?}: {ran:?}");
+        assert!(ran.err.contains(said), "{said:?} is not said: {ran:?}");
+    }
+}
+
+#[test]
 fn brokers_that_coordinate_no_groups_are_named() {
     let server = server(1);
     for args in [&["groups", "list"][..], &["groups", "lag", "g"], &["groups", "delete", "g"]] {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use kavka_std::{Config, Producer, Start};
@@ -11,7 +12,7 @@ use crate::broker;
 use crate::member::{Member, Read, write};
 
 /// How often a topic grows, and by how many partitions each time.
-const TIMES: u32 = 8;
+const TIMES: u32 = 10;
 const BY: u32 = 2;
 /// Bars, in a build for tests on a machine that does other things, too.
 const WORST: Duration = Duration::from_secs(3);
@@ -45,10 +46,14 @@ fn grow(cluster: &Cluster, members: u32, version: &str) {
     let members: Vec<_> = (1..=members).map(join).collect();
     read.wait(&write(&producer, &topic, 0..count), "before growth");
     let mut times = Vec::new();
-    for _ in 0..TIMES {
+    for n in 0..TIMES {
+        // In all phases of the probes, which come once a second while nothing is written.
+        thread::sleep(Duration::from_millis(u64::from(300 + n * 137 % 1000)));
         let grown = Instant::now();
         cluster.grow(&topic, count + BY).expect("grown");
-        let places = write(&producer, &topic, count..count + BY);
+        // A new one knows the new partitions at once.
+        let writer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+        let places = write(&writer, &topic, count..count + BY);
         read.wait(&places, "after growth");
         let last = places.iter().filter_map(|at| read.first(*at)).max().expect("all were read");
         times.push(last - grown);

@@ -4,7 +4,9 @@
 
 #![allow(clippy::std_instead_of_alloc, reason = "only ever runs where there is std")]
 
+mod exact;
 mod growth;
+mod java;
 mod member;
 mod members;
 

@@ -25,7 +25,7 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    fn note(&self, place: Place) {
+    pub(crate) fn note(&self, place: Place) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.entry(place).or_insert((Instant::now(), 0)).1 += 1;
     }

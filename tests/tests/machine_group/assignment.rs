@@ -1,6 +1,7 @@
 //! Joining, reconciling, losing and leaving.
 
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FetchRequest, OffsetFetchRequest};
+use kavka_core::wire::ErrorCode;
 use kavka_core::{Commands, Duration, Event, GroupError, LimitKind, Limits, Start};
 use kavka_tests::script::Script;
 
@@ -190,7 +191,9 @@ fn errors_that_nothing_mends_end_the_membership() {
         refuse_beat(&mut s, &due, code);
         assert_eq!(lost(&mut s), [0, 1], "{code}");
         let events = group_events(&mut s);
-        let failed = |event: &Event<'_>| matches!(event, Event::GroupFailed { error: GroupError::Refused(why) } if why.0 == code);
+        let error = GroupError::Refused(ErrorCode(code));
+        let failed =
+            |event: &Event<'_>| matches!(event, Event::GroupFailed { error: of } if *of == error);
         assert!(events.iter().any(failed), "{code}: {events:?}");
         s.run(Duration::from_secs(20));
         s.none::<ConsumerGroupHeartbeatRequest>("the membership has ended");

@@ -121,7 +121,10 @@ fn commits_of_a_lost_membership_fail() {
     commit_with(&mut s, &requested, |_| 25);
     assert_eq!(next_beat(&mut s).body.member_epoch, 0);
     let ends = group_events(&mut s);
-    let failed = |event: &Event<'_>| matches!(event, Event::Committed { id: of, result: Err(GroupError::NoMember) } if *of == id);
+    let failed = |event: &Event<'_>| {
+        let Event::Committed { id: of, result } = event else { return false };
+        (*of, *result) == (id, Err(GroupError::NoMember))
+    };
     assert!(ends.iter().any(failed), "{ends:?}");
     s.run(Duration::from_secs(1));
     s.none::<OffsetCommitRequest>("the partition is another member's");
@@ -235,4 +238,28 @@ fn nothing_is_committed_before_the_member_has_joined() {
     let (mut s, _) = subscribed(world, config, Start::Latest);
     let now = s.now();
     assert_eq!(s.client.commit(now), Err(GroupError::NoMember));
+}
+
+#[test]
+fn a_commit_without_an_end_fails_in_time_and_nothing_spins() {
+    let (mut s, at) = two();
+    let now = s.now();
+    let id = s.client.commit_offset(now, at[0], (11, -1), "").expect("taken");
+    let limit = Duration::from_secs(100);
+    let mut ended = None;
+    while ended.is_none() && now.until(s.now()) < limit {
+        s.run(Duration::from_millis(200));
+        if let Some(due) = s.take::<kafka_protocol::messages::ConsumerGroupHeartbeatRequest>() {
+            beat(&mut s, &due, 1, None);
+        }
+        if let Some(commit) = s.take::<OffsetCommitRequest>() {
+            commit_with(&mut s, &commit, |_| 3);
+        }
+        ended = group_events(&mut s).into_iter().find_map(|event| match event {
+            Event::Committed { id, result } => Some((id, result)),
+            _ => None,
+        });
+    }
+    assert_eq!(ended, Some((id, Err(GroupError::TimedOut))));
+    assert!(now.until(s.now()) < Duration::from_secs(70));
 }

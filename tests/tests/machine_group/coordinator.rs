@@ -1,6 +1,7 @@
 //! The coordinator: found, lost, found again.
 
 use kafka_protocol::messages::{ApiKey, ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
+use kavka_core::wire::ErrorCode;
 use kavka_core::{Duration, Error, Event, GroupError, Start};
 
 use crate::steps::{
@@ -34,7 +35,9 @@ fn a_coordinator_that_is_nowhere_is_looked_for_ever_more_slowly() {
     let last = times[6].until(times[7]);
     assert!(last >= Duration::from_millis(700), "{last:?}");
     let events = group_events(&mut s);
-    let trouble = |event: &Event<'_>| matches!(event, Event::GroupTrouble { error: Error::Broker(code) } if code.0 == 15);
+    let error = Error::Broker(ErrorCode(15));
+    let trouble =
+        |event: &Event<'_>| matches!(event, Event::GroupTrouble { error: of } if *of == error);
     assert_eq!(events.iter().filter(|event| trouble(event)).count(), 1, "{events:?}");
     s.world.coordinator = Some(2);
     s.automatic(ApiKey::FindCoordinator);
@@ -99,4 +102,34 @@ fn heartbeats_do_not_wait_behind_records() {
     };
     let due = next_beat(&mut s);
     assert_ne!(due.conn, other.conn);
+}
+
+#[test]
+fn brokers_that_disagree_about_the_coordinator_make_no_fast_loop() {
+    let (mut s, _) = member(2, &[0]);
+    let start = s.now();
+    let mut beats = 0;
+    while start.until(s.now()) < Duration::from_secs(20) {
+        let due = next_beat(&mut s);
+        refuse_beat(&mut s, &due, 16);
+        beats += 1;
+    }
+    assert!((5..60).contains(&beats), "{beats} heartbeats");
+}
+
+#[test]
+fn a_member_that_cannot_leave_makes_no_fast_loop() {
+    let (mut s, _) = member(2, &[0]);
+    let now = s.now();
+    s.client.unsubscribe(now, Duration::from_secs(5));
+    let mut beats = 0;
+    while now.until(s.now()) < Duration::from_secs(5) {
+        if let Some(due) = s.take::<ConsumerGroupHeartbeatRequest>() {
+            refuse_beat(&mut s, &due, 14);
+            beats += 1;
+        }
+        s.run(Duration::from_millis(10));
+    }
+    assert!((2..30).contains(&beats), "{beats} heartbeats");
+    assert!(group_events(&mut s).iter().any(|event| matches!(event, Event::GroupLeft)));
 }

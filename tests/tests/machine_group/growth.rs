@@ -88,7 +88,7 @@ fn a_member_without_the_first_partition_asks_a_little_later() {
     grow(&mut s);
     let asked = next_beat(&mut s);
     let pause = before.until(asked.at);
-    assert!(pause > Duration::from_millis(150) && pause < Duration::from_secs(2), "{pause:?}");
+    assert!(pause > Duration::from_millis(80) && pause < Duration::from_secs(2), "{pause:?}");
     s.none::<OffsetCommitRequest>("another member does that");
 }
 

@@ -4,5 +4,6 @@ mod assignment;
 mod commits;
 mod coordinator;
 mod growth;
+mod hostile;
 mod starts;
 mod steps;

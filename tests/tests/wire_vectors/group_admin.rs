@@ -57,7 +57,10 @@ pub(crate) fn describe(to: &mut Builder, item: wire::describe_groups::Item<'_>) 
 
 pub(crate) fn describe_consumer(to: &mut Builder, item: wire::consumer_group_describe::Item<'_>) {
     use wire::consumer_group_describe::Item::*;
-    let topic = |id, name, partitions| json!({ "topicId": uuid(id), "topicName": name, "partitions": ints(partitions) });
+    let topic = |id, name, partitions| {
+        let (id, partitions) = (uuid(id), ints(partitions));
+        json!({ "topicId": id, "topicName": name, "partitions": partitions })
+    };
     match item {
         Throttle { ms } => to.set("", json!({ "throttleTimeMs": ms })),
         Group { error, message, id, state, epoch, assignment_epoch, assignor } => to.push(

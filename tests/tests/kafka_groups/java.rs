@@ -1,0 +1,102 @@
+//! Kafka's own clients beside ours: they see our commits, and lose nothing when a topic grows.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use kavka_std::{Config, Producer, Start};
+use kavka_tests::kafka::{Cluster, Version, jars};
+
+use crate::broker;
+use crate::member::{GROUP, Member, Read, write};
+
+fn java(cluster: &Cluster, program: &str, arguments: &[&str]) -> Command {
+    let jars = jars::fetch(Version::V4_4_0).expect("the broker's jars");
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(jars.join("*")).args(["-Xmx256m", "-XX:TieredStopAtLevel=1"]);
+    command.arg(format!("{}/data/java/{program}.java", env!("CARGO_MANIFEST_DIR")));
+    command.arg(cluster.bootstrap()).args(arguments);
+    command
+}
+
+#[test]
+fn kafkas_admin_sees_the_commits_and_their_marker() {
+    let Some(cluster) = broker(Version::V4_4_0) else { return };
+    cluster.create("readings", 2).expect("created");
+    let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+    let read = Arc::new(Read::default());
+    let member = Member::join(&cluster, "readings", Start::Latest, &read);
+    member.stable(2);
+    read.wait(&write(&producer, "readings", 0..1), "one record");
+    member.leave();
+    let output = java(&cluster, "GroupOffsets", &[GROUP]).output().expect("java");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, wanted) in
+        lines.iter().zip(["readings\t0\t1\tkv1;n=2;b=", "readings\t1\t0\tkv1;n=2;b="])
+    {
+        assert!(line.starts_with(wanted), "{line}: an idle partition is committed, too");
+    }
+}
+
+/// A Java member, whose records are noted as those of ours.
+struct JavaMember(Child);
+
+impl JavaMember {
+    fn join(cluster: &Cluster, topic: &str, read: &Arc<Read>) -> Self {
+        let mut command = java(cluster, "GroupMember", &[GROUP, topic]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("java");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let read = read.clone();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let (partition, offset) = line.split_once('\t').expect("two numbers");
+                let number = "a number";
+                read.note((partition.parse().expect(number), offset.parse().expect(number)));
+            }
+        });
+        Self(child)
+    }
+}
+
+impl Drop for JavaMember {
+    fn drop(&mut self) {
+        if let Some(stdin) = &mut self.0.stdin {
+            let _ = stdin.write_all(b"\n");
+        }
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_java_member_beside_ours_skips_nothing_that_is_written_while_the_topic_grows() {
+    // GR26
+    let Some(cluster) = broker(Version::V4_4_0) else { return };
+    cluster.create("readings", 4).expect("created");
+    let producer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+    let read = Arc::new(Read::default());
+    let member = Member::join(&cluster, "readings", Start::Latest, &read);
+    member.stable(4);
+    let theirs = JavaMember::join(&cluster, "readings", &read);
+    member.stable(2);
+    // From now on both read; what is written while partitions move is read once or twice.
+    let mut written = write(&producer, "readings", 0..4);
+    let mut count = 4;
+    for _ in 0..4 {
+        cluster.grow("readings", count + 2).expect("grown");
+        count += 2;
+        let writer = Producer::new(Config::new(cluster.bootstrap())).expect("a producer");
+        for _ in 0..5 {
+            written.extend(write(&writer, "readings", 0..count));
+        }
+        read.wait(&written, "kavka and Java");
+    }
+    drop(theirs);
+    member.leave();
+}
