@@ -1,10 +1,15 @@
 //! Admin requests: kept in send blocks until a suitable connection is ready, then sent once. Their
 //! responses go to the application element by element.
 
+#[cfg(feature = "group-admin")]
+mod groups;
+mod texts;
+mod topics;
+
 use crate::api::Kind;
 use crate::cluster::{Cluster, Cx, Wish};
-use crate::connection::{CLUSTER_ID_SINCE, Draft, InFlight, Net, Origin, Role, Tag};
-use crate::error::{AdminError, Error, LimitKind, Misuse, Obstacle, PeerFault};
+use crate::connection::{InFlight, Origin, Role, Tag};
+use crate::error::{AdminError, Error, Misuse, Obstacle, PeerFault};
 use crate::event::{self, Event, Reply};
 use crate::has::REASONS;
 use crate::id::RequestId;
@@ -12,17 +17,9 @@ use crate::memory::{Blocks, Chain, Mem, backoff};
 use crate::setup::Setup;
 use crate::time::{Span, Tick};
 use crate::wire::table::Segment;
-use crate::wire::{
-    Encode, ErrorCode, Full, Uuid, create_partitions, create_topics, delete_topics, metadata,
-};
+use crate::wire::{ErrorCode, Full};
+use texts::{NAME, keep, may_be_kept, topic_name};
 
-/// Longest topic name.
-const NAME: usize = 249;
-/// In place of a length: no text follows.
-const NULL: u16 = u16::MAX;
-/// Bytes of a request besides its texts and the client id, and of each config.
-const AROUND: usize = 64;
-const AROUND_CONFIG: usize = 3;
 const AGAIN: Span = Span::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,22 +34,22 @@ enum RequestState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
-    Create { partitions: i32, replication_factor: i16, configs: u16 },
-    Grow { count: i32, validate_only: bool },
+    Create {
+        partitions: i32,
+        replication_factor: i16,
+        configs: u16,
+    },
+    Grow {
+        count: i32,
+        validate_only: bool,
+    },
     Delete,
     Describe,
     DescribeAll,
-}
-
-impl Operation {
-    const fn kind(self) -> Kind {
-        match self {
-            Self::Create { .. } => Kind::Create,
-            Self::Grow { .. } => Kind::Grow,
-            Self::Delete => Kind::Delete,
-            Self::Describe | Self::DescribeAll => Kind::List,
-        }
-    }
+    #[cfg(feature = "group-admin")]
+    Brokers,
+    #[cfg(feature = "group-admin")]
+    Group(groups::Operation),
 }
 
 /// An admin request.
@@ -74,6 +71,8 @@ pub(crate) struct Request {
     retry_at: Tick,
     /// Node id of the broker that it was sent to, -1 for a bootstrap address.
     by: i32,
+    #[cfg(feature = "group-admin")]
+    progress: groups::Progress,
 }
 
 impl Request {
@@ -89,7 +88,23 @@ impl Request {
         refusals: 0,
         retry_at: Tick::ZERO,
         by: 0,
+        #[cfg(feature = "group-admin")]
+        progress: groups::Progress::NONE,
     };
+
+    /// The kind of request that is sent next, or was sent last.
+    const fn kind(&self) -> Kind {
+        match self.operation {
+            Operation::Create { .. } => Kind::Create,
+            Operation::Grow { .. } => Kind::Grow,
+            Operation::Delete => Kind::Delete,
+            Operation::Describe | Operation::DescribeAll => Kind::List,
+            #[cfg(feature = "group-admin")]
+            Operation::Brokers => Kind::List,
+            #[cfg(feature = "group-admin")]
+            Operation::Group(operation) => self.progress.kind(operation),
+        }
+    }
 }
 
 /// What is remembered while a response streams in: nothing, since it goes to the application.
@@ -115,6 +130,8 @@ impl<'d> Admin<'d> {
         for request in self.requests.iter_mut() {
             request.deadline.age(by);
             request.retry_at.age(by);
+            #[cfg(feature = "group-admin")]
+            request.progress.age(by);
         }
     }
 
@@ -138,18 +155,32 @@ impl<'d> Admin<'d> {
             event::Admin::DeleteTopic { name } => (Operation::Delete, name, &[]),
             event::Admin::Describe { topic: Some(name) } => (Operation::Describe, name, &[]),
             event::Admin::Describe { topic: None } => (Operation::DescribeAll, "", &[]),
+            #[cfg(feature = "group-admin")]
+            event::Admin::Brokers => (Operation::Brokers, "", &[]),
+            #[cfg(feature = "group-admin")]
+            event::Admin::Group(wanted) => return self.submit_group(cx, &wanted),
         };
         if name.len() > NAME {
             return Err(AdminError::Caller(Misuse::TopicName));
         }
         may_be_kept(&cx.net.blocks, cx.settings.client_id.len(), name, configs)?;
-        let slot = self.requests.iter().position(|r| r.state == RequestState::Free);
-        let slot = slot.ok_or(AdminError::Full)?;
+        let slot = self.free()?;
         let mut texts = Chain::EMPTY;
         if keep(&mut cx.net.blocks, &mut texts, name, configs).is_err() {
             cx.net.blocks.release(&mut texts);
             return Err(AdminError::Full);
         }
+        cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
+        Ok(self.queue(cx, slot, operation, texts))
+    }
+
+    fn free(&self) -> Result<usize, AdminError> {
+        let slot = self.requests.iter().position(|r| r.state == RequestState::Free);
+        slot.ok_or(AdminError::Full)
+    }
+
+    /// Takes a request into a free slot.
+    fn queue(&mut self, cx: &Cx<'d>, slot: usize, operation: Operation, texts: Chain) -> RequestId {
         self.serial = self.serial.wrapping_add(1);
         self.requests[slot] = Request {
             state: RequestState::Queued,
@@ -161,9 +192,8 @@ impl<'d> Admin<'d> {
             by: -1,
             ..Request::EMPTY
         };
-        cx.cluster.brokers_wanted |= cx.cluster.controller.is_none();
         self.dirty = true;
-        Ok(RequestId(self.serial))
+        RequestId(self.serial)
     }
 
     /// Sends what waits; returns the next deadline.
@@ -202,7 +232,11 @@ impl<'d> Admin<'d> {
             return None;
         }
         let request = &self.requests[slot];
-        let kind = request.operation.kind();
+        #[cfg(feature = "group-admin")]
+        if let Operation::Group(_) = request.operation {
+            return self.obstacle_of_group(cx, slot);
+        }
+        let kind = request.kind();
         let (broker, api) = (request.by, Some(kind.api()));
         match request.state {
             RequestState::Queued | RequestState::Sent if request.refusals > 0 => {
@@ -215,7 +249,11 @@ impl<'d> Admin<'d> {
     }
 
     fn send(&mut self, cx: &mut Cx<'d>, slot: usize) -> Tick {
-        let kind = self.requests[slot].operation.kind();
+        #[cfg(feature = "group-admin")]
+        if let Operation::Group(operation) = self.requests[slot].operation {
+            return self.send_group(cx, slot, operation);
+        }
+        let kind = self.requests[slot].kind();
         // Only the controller of a ZooKeeper cluster changes topics; elsewhere any broker does.
         let conn = match cx.cluster.controller {
             _ if kind == Kind::List => {
@@ -295,96 +333,12 @@ impl<'d> Admin<'d> {
     ) -> Option<Event<'a>> {
         let tag = from.requested.tag;
         let reply = match from.requested.kind {
-            Kind::List => {
-                let item = metadata::item(got)?;
-                // It may be in the first response that names the cluster.
-                if let metadata::Item::Cluster { id, .. } = item
-                    && from.requested.version >= CLUSTER_ID_SINCE
-                {
-                    cx.admits(from.conn, id);
-                }
-                self.described(tag, item)?
-            }
-            Kind::Create => match create_topics::item(got)? {
-                create_topics::Item::Topic { error, message, name, .. } => {
-                    self.judged(cx, tag, (error, Some(name)), message)?
-                }
-                item => return self.passed(tag, matches!(item, create_topics::Item::Skipped)),
-            },
-            Kind::Grow => match create_partitions::item(got)? {
-                create_partitions::Item::Topic { error, message, name, .. } => {
-                    self.judged(cx, tag, (error, Some(name)), message)?
-                }
-                item => return self.passed(tag, matches!(item, create_partitions::Item::Skipped)),
-            },
-            _ => match delete_topics::item(got)? {
-                delete_topics::Item::Topic { error, message, name, .. } => {
-                    self.judged(cx, tag, (error, name), message)?
-                }
-                item => return self.passed(tag, matches!(item, delete_topics::Item::Skipped)),
-            },
+            #[cfg(feature = "group-admin")]
+            kind if groups::is_about_groups(kind) => self.group_item(tag, kind, got)?,
+            _ => self.topic_item(cx, from, got)?,
         };
         let id = self.id(tag)?;
         Some(Event::Reply { id, reply })
-    }
-
-    /// Passes an element that is no result; one that did not fit may have been the topic's.
-    fn passed<'a>(&mut self, tag: Tag, skipped: bool) -> Option<Event<'a>> {
-        if let (true, Some(slot)) = (skipped, self.slot(tag)) {
-            self.requests[slot].named = true;
-        }
-        None
-    }
-
-    /// The result for a topic.
-    fn judged<'a>(
-        &mut self,
-        cx: &Cx<'d>,
-        tag: Tag,
-        (error, name): (ErrorCode, Option<&str>),
-        message: Option<&'a str>,
-    ) -> Option<Reply<'a>> {
-        if let Some(slot) = self.slot(tag) {
-            let request = &mut self.requests[slot];
-            let mut room = [0; NAME];
-            let wanted = topic_name(&cx.net.blocks, &request.texts, &mut room);
-            request.named |= name.is_none_or(|name| !REASONS || name == wanted);
-        }
-        self.note(tag, error);
-        message.map(Reply::Message)
-    }
-
-    fn described<'a>(&mut self, tag: Tag, item: metadata::Item<'a>) -> Option<Reply<'a>> {
-        Some(match item {
-            metadata::Item::Broker { id, host, port, rack } => {
-                if let Some(slot) = self.slot(tag) {
-                    self.requests[slot].brokers = true;
-                }
-                Reply::Broker { id, host, port, rack }
-            }
-            metadata::Item::Cluster { id, controller } => Reply::Cluster { id, controller },
-            metadata::Item::Topic { error, name, id, internal } => {
-                if self.is_about_one(tag) {
-                    self.note(tag, error);
-                }
-                Reply::Topic { name: name.unwrap_or_default(), id, internal, error }
-            }
-            metadata::Item::Partition { error, index, leader, epoch, replicas, isr, .. } => {
-                Reply::Partition { index, leader, epoch, replicas, isr, error }
-            }
-            metadata::Item::End { error } => {
-                self.note(tag, error);
-                return None;
-            }
-            metadata::Item::Skipped => {
-                // It may have been a broker.
-                if let Some(slot) = self.slot(tag) {
-                    self.requests[slot].brokers = true;
-                }
-                return None;
-            }
-            _ => return None,
-        })
     }
 
     /// Handles the end of a response.
@@ -395,6 +349,10 @@ impl<'d> Admin<'d> {
         _: &Memo,
     ) -> Option<Event<'static>> {
         let slot = self.slot(from.requested.tag)?;
+        #[cfg(feature = "group-admin")]
+        if let Operation::Group(operation) = self.requests[slot].operation {
+            return self.group_done(cx, slot, operation, from.requested.kind);
+        }
         let request = &mut self.requests[slot];
         if request.error == ErrorCode::NOT_CONTROLLER {
             cx.cluster.controller = None;
@@ -414,7 +372,6 @@ impl<'d> Admin<'d> {
                 return None;
             }
         }
-        request.state = RequestState::Free;
         let result = match request.error {
             _ if from.requested.kind == Kind::List && !request.brokers => {
                 Err(Error::Peer(PeerFault::NoBrokers))
@@ -432,9 +389,16 @@ impl<'d> Admin<'d> {
         {
             cx.expect_growth(topic_name(&cx.net.blocks, &request.texts, &mut [0; NAME]));
         }
+        Some(self.end(cx, slot, result))
+    }
+
+    /// The end of a request that had a response.
+    fn end(&mut self, cx: &mut Cx<'d>, slot: usize, result: Result<(), Error>) -> Event<'static> {
+        let request = &mut self.requests[slot];
+        request.state = RequestState::Free;
         cx.net.blocks.release(&mut request.texts);
         self.by = request.by;
-        Some(Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) })
+        Event::Reply { id: RequestId(request.serial), reply: Reply::Done(result) }
     }
 
     /// Handles a connection that ended before the response arrived; whether the request was carried
@@ -479,138 +443,5 @@ impl<'d> Admin<'d> {
         }
         self.news = false;
         None
-    }
-}
-
-impl Request {
-    fn write(&self, net: &mut Net<'_>, draft: &mut Draft, timeout_ms: i32) -> Result<(), Full> {
-        if let Operation::Create { partitions, replication_factor, configs } = self.operation {
-            let configs = usize::from(configs);
-            let mut at = 0;
-            net.write(draft, &mut |w, version| create_topics::begin(w, version, 1))?;
-            self.copy_text(net, draft, &mut at)?;
-            net.write(draft, &mut |w, version| {
-                create_topics::layout(w, version, partitions, replication_factor, configs)
-            })?;
-            for _ in 0..configs {
-                self.copy_text(net, draft, &mut at)?;
-                self.copy_text(net, draft, &mut at)?;
-                net.write(draft, &mut |w, version| w.no_tags(create_topics::flexible(version)))?;
-            }
-            return net.write(draft, &mut |w, version| {
-                w.no_tags(create_topics::flexible(version))?;
-                create_topics::end(w, version, timeout_ms, false)
-            });
-        }
-        let mut room = [0; NAME];
-        let name = topic_name(&net.blocks, &self.texts, &mut room);
-        net.write(draft, &mut |w, version| match self.operation {
-            Operation::Grow { count, validate_only } => {
-                let topic = create_partitions::NewPartitions { name, count };
-                create_partitions::Request { topics: &[topic], timeout_ms, validate_only }
-                    .encode(version, w)
-            }
-            Operation::Delete => {
-                delete_topics::Request { names: &[name], timeout_ms }.encode(version, w)
-            }
-            Operation::Describe => {
-                metadata::begin(w, version, Some(1))?;
-                metadata::topic(w, version, Uuid::ZERO, Some(name))?;
-                metadata::end(w, version, false)
-            }
-            Operation::DescribeAll | Operation::Create { .. } => {
-                metadata::begin(w, version, None)?;
-                metadata::end(w, version, false)
-            }
-        })
-    }
-
-    /// Copies the text at `at` to a CreateTopics request, piece by piece: both lie in blocks.
-    fn copy_text(&self, net: &mut Net<'_>, draft: &mut Draft, at: &mut usize) -> Result<(), Full> {
-        let mut len = [0; 2];
-        read(&net.blocks, &self.texts, *at, &mut len);
-        *at += len.len();
-        let len = u16::from_be_bytes(len);
-        let len = (len != NULL).then_some(len);
-        net.write(draft, &mut |w, version| w.text_len(create_topics::flexible(version), len))?;
-        let end = *at + usize::from(len.unwrap_or(0));
-        while *at < end {
-            let mut piece = [0; 64];
-            let n = piece.len().min(end - *at);
-            let piece = piece.get_mut(..n).ok_or(Full)?;
-            read(&net.blocks, &self.texts, *at, piece);
-            net.write(draft, &mut |w, _| w.raw(piece))?;
-            *at += n;
-        }
-        Ok(())
-    }
-}
-
-/// Checks whether a request can be kept and written at all, and whether there is memory for that
-/// now.
-fn may_be_kept(
-    blocks: &Blocks<'_>,
-    client_id: usize,
-    name: &str,
-    configs: &[(&str, Option<&str>)],
-) -> Result<(), AdminError> {
-    let mut kept = 2 + name.len();
-    for (name, value) in configs {
-        for text in [name, value.unwrap_or_default()] {
-            let needed = text.len();
-            let max = i16::MAX as usize;
-            if guard!("a text fits into its field", needed > max) {
-                return Err(AdminError::TooLarge { what: LimitKind::Text, needed, max });
-            }
-            kept += 2 + needed;
-        }
-    }
-    let written = kept + configs.len() * AROUND_CONFIG + AROUND + client_id;
-    let needed = blocks.needed(&Chain::EMPTY, kept) + blocks.needed(&Chain::EMPTY, written);
-    let max = blocks.total();
-    let never = needed > max || configs.len() > usize::from(u16::MAX);
-    if guard!("what never fits is refused for good", never) {
-        return Err(AdminError::TooLarge { what: LimitKind::SendBlocks, needed, max });
-    }
-    if needed > blocks.free() {
-        return Err(AdminError::Full);
-    }
-    Ok(())
-}
-
-fn keep(
-    blocks: &mut Blocks<'_>,
-    chain: &mut Chain,
-    name: &str,
-    configs: &[(&str, Option<&str>)],
-) -> Result<(), Full> {
-    let mut put = |text: Option<&str>| {
-        let len = text.map_or(NULL, |text| text.len() as u16);
-        blocks.append(chain, &len.to_be_bytes())?;
-        blocks.append(chain, text.unwrap_or_default().as_bytes())
-    };
-    put(Some(name))?;
-    for (name, value) in configs {
-        put(Some(name))?;
-        put(*value)?;
-    }
-    Ok(())
-}
-
-/// The first text that was kept.
-fn topic_name<'r>(blocks: &Blocks<'_>, texts: &Chain, room: &'r mut [u8; NAME]) -> &'r str {
-    let mut len = [0; 2];
-    read(blocks, texts, 0, &mut len);
-    let name = room.get_mut(..usize::from(u16::from_be_bytes(len))).unwrap_or_default();
-    read(blocks, texts, 2, name);
-    core::str::from_utf8(name).unwrap_or_default()
-}
-
-/// Reads as many bytes of a chain as `out` holds.
-fn read(blocks: &Blocks<'_>, chain: &Chain, at: usize, mut out: &mut [u8]) {
-    for slice in blocks.slices(chain, at, at + out.len()) {
-        let (now, rest) = out.split_at_mut(slice.len().min(out.len()));
-        now.copy_from_slice(slice.get(..now.len()).unwrap_or_default());
-        out = rest;
     }
 }

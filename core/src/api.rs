@@ -1,14 +1,20 @@
 //! One row for each kind of request that we send: everything that has to be known of it outside its
 //! `wire` file and its owner. A new API needs a row here.
 
+#[cfg(feature = "group")]
+use crate::wire::consumer_group_heartbeat;
 use crate::wire::table::Schema;
 use crate::wire::{
     ApiKey, Decode, api_versions, create_partitions, create_topics, delete_topics,
     describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
     offset_for_leader_epoch, produce,
 };
-#[cfg(feature = "group")]
-use crate::wire::{consumer_group_heartbeat, find_coordinator, offset_commit, offset_fetch};
+#[cfg(feature = "group-admin")]
+use crate::wire::{
+    consumer_group_describe, delete_groups, describe_groups, list_groups, offset_delete,
+};
+#[cfg(any(feature = "group", feature = "group-admin"))]
+use crate::wire::{find_coordinator, offset_commit, offset_fetch};
 #[cfg(feature = "sasl")]
 use crate::wire::{sasl_authenticate, sasl_handshake};
 
@@ -126,6 +132,24 @@ rows! {
     Delete: DELETE_TOPICS, delete_topics, Admin, NEVER, 0, false;
     #[cfg(feature = "admin")]
     List: METADATA, metadata, Admin, NEVER, 0, false;
+    #[cfg(feature = "group-admin")]
+    GroupCoordinator: FIND_COORDINATOR, find_coordinator, Admin, 2, 0, false;
+    #[cfg(feature = "group-admin")]
+    ListGroups: LIST_GROUPS, list_groups, Admin, 2, 0, false;
+    /// A group under KIP-848.
+    #[cfg(feature = "group-admin")]
+    DescribeConsumer: CONSUMER_GROUP_DESCRIBE, consumer_group_describe, Admin, 0, 0, false;
+    /// A classic group.
+    #[cfg(feature = "group-admin")]
+    DescribeClassic: DESCRIBE_GROUPS, describe_groups, Admin, 2, 0, false;
+    #[cfg(feature = "group-admin")]
+    DeleteGroup: DELETE_GROUPS, delete_groups, Admin, 1, 0, false;
+    #[cfg(feature = "group-admin")]
+    GroupOffsets: OFFSET_FETCH, offset_fetch, Admin, 4, 0, false;
+    #[cfg(feature = "group-admin")]
+    SetOffsets: OFFSET_COMMIT, offset_commit, Admin, 4, 0, false;
+    #[cfg(feature = "group-admin")]
+    DeleteOffsets: OFFSET_DELETE, offset_delete, Admin, NEVER, 0, false;
 }
 
 /// The versions of an API that we speak.

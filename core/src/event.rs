@@ -1,5 +1,8 @@
 //! What the machine reports to the application, and the few types of its commands.
 
+#[cfg(feature = "group-admin")]
+mod group;
+
 #[cfg(feature = "codecs")]
 use crate::codec::{Fault, Unpack, UnpackError, unpack_body};
 #[cfg(feature = "group")]
@@ -11,6 +14,8 @@ use crate::id::{BatchId, ConnId, PartitionId, RequestId, TopicId, TopicPartition
 use crate::record::{BatchHeader, Malformed, Records};
 use crate::time::Instant;
 use crate::wire::{ErrorCode, Ints, Uuid};
+#[cfg(feature = "group-admin")]
+pub use group::{GroupAdmin, GroupOffset, GroupReply};
 
 /// What the adapter has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -533,6 +538,9 @@ pub enum Reply<'a> {
     },
     /// The broker's message in words; for people only.
     Message(&'a str),
+    /// Part of the response to a request about groups.
+    #[cfg(feature = "group-admin")]
+    Group(GroupReply<'a>),
     /// The end of the response.
     Done(Result<(), Error>),
 }
@@ -571,6 +579,12 @@ pub enum Admin<'a> {
         /// Name.
         topic: Option<&'a str>,
     },
+    /// Describe the brokers and no topic.
+    #[cfg(feature = "group-admin")]
+    Brokers,
+    /// A request about consumer groups.
+    #[cfg(feature = "group-admin")]
+    Group(GroupAdmin<'a>),
 }
 
 /// Where a record goes: a topic, or one partition of it.

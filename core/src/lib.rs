@@ -107,6 +107,8 @@ pub use error::{
 pub use event::{
     Action, Admin, Batch, Event, Freshness, MoveReason, Reply, Signal, Source, Target, Unreadable,
 };
+#[cfg(feature = "group-admin")]
+pub use event::{GroupAdmin, GroupOffset, GroupReply};
 #[cfg(feature = "group")]
 pub use id::CommitId;
 pub use id::{BatchId, ConnId, PartitionId, RecordId, RequestId, TopicId, TopicPartition};

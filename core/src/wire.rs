@@ -30,22 +30,34 @@ pub mod table;
 mod write;
 
 pub mod api_versions;
+#[cfg(feature = "group-admin")]
+pub mod consumer_group_describe;
 #[cfg(feature = "group")]
 pub mod consumer_group_heartbeat;
+#[cfg(feature = "group-admin")]
+pub mod consumer_protocol;
 pub mod create_partitions;
 pub mod create_topics;
+#[cfg(feature = "group-admin")]
+pub mod delete_groups;
 pub mod delete_topics;
+#[cfg(feature = "group-admin")]
+pub mod describe_groups;
 pub mod describe_topic_partitions;
 pub mod fetch;
-#[cfg(feature = "group")]
+#[cfg(any(feature = "group", feature = "group-admin"))]
 pub mod find_coordinator;
 pub mod header;
 pub mod init_producer_id;
+#[cfg(feature = "group-admin")]
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
-#[cfg(feature = "group")]
+#[cfg(any(feature = "group", feature = "group-admin"))]
 pub mod offset_commit;
-#[cfg(feature = "group")]
+#[cfg(feature = "group-admin")]
+pub mod offset_delete;
+#[cfg(any(feature = "group", feature = "group-admin"))]
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;

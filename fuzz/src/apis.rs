@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. Add new ones at the end: the corpus names them by index.
-pub const APIS: [ApiKey; 15] = [
+pub const APIS: [ApiKey; 20] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -19,6 +19,11 @@ pub const APIS: [ApiKey; 15] = [
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::OffsetCommit,
     ApiKey::OffsetFetch,
+    ApiKey::ListGroups,
+    ApiKey::DescribeGroups,
+    ApiKey::ConsumerGroupDescribe,
+    ApiKey::DeleteGroups,
+    ApiKey::OffsetDelete,
 ];
 
 /// Those that are compared with the other codec.
@@ -52,6 +57,13 @@ macro_rules! with_response {
             }
             Key::OffsetCommit => $act::<wire::offset_commit::Response>($($arg),*),
             Key::OffsetFetch => $act::<wire::offset_fetch::Response>($($arg),*),
+            Key::ListGroups => $act::<wire::list_groups::Response>($($arg),*),
+            Key::DescribeGroups => $act::<wire::describe_groups::Response>($($arg),*),
+            Key::ConsumerGroupDescribe => {
+                $act::<wire::consumer_group_describe::Response>($($arg),*)
+            }
+            Key::DeleteGroups => $act::<wire::delete_groups::Response>($($arg),*),
+            Key::OffsetDelete => $act::<wire::offset_delete::Response>($($arg),*),
             other => panic!("{other:?} is not in APIS"),
         }
     }};

@@ -2,7 +2,8 @@
 
 use core::fmt::Debug;
 
-use kavka_core::wire::{Decode, Malformed, Step, fetch, header};
+use kavka_core::wire::consumer_protocol::{Assignment, Subscription, Topics};
+use kavka_core::wire::{Decode, Ints, Malformed, Step, fetch, header};
 
 use crate::apis::APIS;
 use crate::input::Input;
@@ -45,16 +46,33 @@ struct Outcome<T> {
 /// Reads API, version, four sizes of pieces, size of the buffer minus ten, then the body.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let api = input.below(APIS.len() + 1);
+    let api = input.below(APIS.len() + 2);
     let (version, pieces, buffer) = (input.byte(), input.take(4), 10 + input.below(256));
     let feed = Feed { pieces, buffer: usize::MAX };
     match APIS.get(api) {
         Some(api) => with_response!(*api, check(version, input.rest(), feed, buffer)),
-        None => header_tags(input.rest(), feed),
+        None if api == APIS.len() => header_tags(input.rest(), feed),
+        None => exchanged(input.rest()),
     }
     if APIS.get(api) == Some(&APIS[3]) {
         records_are_taken(version, Input::new(data.get(7..).unwrap_or_default()).rest(), pieces);
     }
+}
+
+/// What members of a group exchange: nothing that was not in the bytes.
+fn exchanged(bytes: &[u8]) {
+    if let Ok(read) = still(|| Subscription::read(bytes)) {
+        assert!(read.topics.map(|name| 2 + name.len()).sum::<usize>() <= bytes.len());
+        listed(read.owned, bytes);
+    }
+    if let Ok(read) = still(|| Assignment::read(bytes)) {
+        listed(read.topics, bytes);
+    }
+}
+
+fn listed(topics: Topics<'_>, bytes: &[u8]) {
+    let len = |(name, list): (&str, Ints<'_>)| 6 + name.len() + 4 * list.len();
+    assert!(topics.map(len).sum::<usize>() <= bytes.len());
 }
 
 /// Returns the version that a byte of the input stands for.

@@ -1,8 +1,12 @@
-//! Creating, growing, deleting and describing topics.
+//! Creating, growing, deleting and describing topics; listing, describing and deleting consumer
+//! groups and their offsets.
 
+mod group;
+mod listing;
 mod offsets;
 mod run;
 mod topic;
+mod wanted;
 
 use core::fmt;
 use std::sync::Arc;
@@ -17,13 +21,17 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Events, Hub};
 use crate::pending::{Cell, Pending, Setter};
 use crate::worker::Worker;
+pub use group::{
+    CommittedOffset, GroupDescription, GroupKind, GroupListing, GroupMember, ListedGroup, NewOffset,
+};
 use run::{Gathered, Job, Operation};
 pub use topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
+use wanted::Wanted;
 
-/// Creates, grows, deletes and describes topics, on one background thread with its own
-/// connections. Requests that a cluster in motion refuses are retried, for
+/// Creates, grows, deletes and describes topics, and operates consumer groups, on one background
+/// thread with its own connections. Requests that a cluster in motion refuses are retried, for
 /// [`Config::admin_timeout`].
 pub struct Admin {
     jobs: Option<Sender<Job>>,
@@ -193,6 +201,105 @@ impl Admin {
         let (list, starts) = (Some(partitions.to_vec()), starts.to_vec());
         let operation = Operation::Offsets { name: topic.into(), starts, list };
         self.submit_within(operation, Some(within), |gathered| Ok(gathered.offsets))
+    }
+
+    /// Lists the groups of all brokers. Brokers that do not respond within
+    /// [`Config::admin_timeout`] are named beside the groups of the others.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`], when no broker has listed its groups.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn groups(&self) -> Pending<GroupListing> {
+        self.submit(Operation::Group(Wanted::List), |gathered| Ok(gathered.listing))
+    }
+
+    /// Describes a group, classic or under KIP-848.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`]; error 69 (`GROUP_ID_NOT_FOUND`) for a group that does not exist,
+    /// and for one of another type, such as a share group.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn describe_group(&self, group: &str) -> Pending<GroupDescription> {
+        let id = group.to_owned();
+        let operation = Operation::Group(Wanted::Describe { group: group.into() });
+        self.submit(operation, |gathered| Ok(GroupDescription { id, ..gathered.group.described }))
+    }
+
+    /// Deletes a group and its offsets.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`]; error 68 (`NON_EMPTY_GROUP`) while it has members, 69
+    /// (`GROUP_ID_NOT_FOUND`) where it does not exist.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn delete_group(&self, group: &str) -> Pending<()> {
+        self.submit(Operation::Group(Wanted::Delete { group: group.into() }), |_| Ok(()))
+    }
+
+    /// The offsets that a group has committed, by topic and partition; none for a group that does
+    /// not exist. Those of a transaction that is open are those before it.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`].
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn group_offsets(&self, group: &str) -> Pending<Vec<CommittedOffset>> {
+        let operation = Operation::Group(Wanted::Offsets { group: group.into() });
+        self.submit(operation, |gathered| Ok(gathered.group.offsets))
+    }
+
+    /// Commits offsets of a topic for a group that has no members. A group that does not exist is
+    /// created. More than 500 partitions are sent in several requests; where one fails, those
+    /// before it stay.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`]; error 25 (`UNKNOWN_MEMBER_ID`) while the group has members, 3
+    /// for a partition that does not exist.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn set_group_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        offsets: &[NewOffset],
+    ) -> Pending<()> {
+        let (group, topic, offsets) = (group.into(), topic.into(), offsets.to_vec());
+        self.submit(Operation::Group(Wanted::Set { group, topic, offsets, done: 0 }), |_| Ok(()))
+    }
+
+    /// Deletes offsets of a topic that no member of the group is subscribed to (Kafka 2.4 and
+    /// later). More than 500 partitions are sent in several requests.
+    ///
+    /// # Errors
+    /// As [`Admin::create_topic`]; error 86 (`GROUP_SUBSCRIBED_TO_TOPIC`) while a member is
+    /// subscribed, 69 for a group that does not exist.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::create_topic`].
+    #[must_use = "nothing else reports the result"]
+    pub fn delete_group_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[u32],
+    ) -> Pending<()> {
+        let index = |partition: &u32| i32::try_from(*partition).unwrap_or(i32::MAX);
+        let (group, topic) = (group.into(), topic.into());
+        let partitions = partitions.iter().map(index).collect();
+        let wanted = Wanted::Forget { group, topic, partitions, done: 0 };
+        self.submit(Operation::Group(wanted), |_| Ok(()))
     }
 
     /// What happens to connections.

@@ -59,7 +59,9 @@ mod wakers;
 mod worker;
 
 pub use admin::{
-    Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+    Admin, BrokerDescription, ClusterDescription, CommittedOffset, GroupDescription, GroupKind,
+    GroupListing, GroupMember, ListedGroup, NewOffset, NewTopic, PartitionDescription,
+    TopicDescription,
 };
 pub use compression::Compression;
 pub use config::Config;

@@ -29,11 +29,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest, FetchRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
+    DescribeGroupsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RequestKind, ResponseKind, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::Request;
 use kavka_core::{
@@ -78,9 +79,14 @@ operation! {
     CreatePartitions CreatePartitionsRequest,
     DeleteTopics DeleteTopicsRequest,
     FindCoordinator FindCoordinatorRequest,
-    ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
-    OffsetCommit OffsetCommitRequest,
+    ListGroups ListGroupsRequest,
+    DescribeGroups DescribeGroupsRequest,
+    ConsumerGroupDescribe ConsumerGroupDescribeRequest,
+    DeleteGroups DeleteGroupsRequest,
     OffsetFetch OffsetFetchRequest,
+    OffsetCommit OffsetCommitRequest,
+    OffsetDelete OffsetDeleteRequest,
+    ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
     SaslHandshake SaslHandshakeRequest,
     SaslAuthenticate SaslAuthenticateRequest,
 }

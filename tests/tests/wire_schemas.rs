@@ -40,6 +40,11 @@ fn apis() -> Vec<Api> {
         "CreateTopics" create_topics create_topics_request,
         "CreatePartitions" create_partitions create_partitions_request,
         "DeleteTopics" delete_topics delete_topics_request,
+        "ListGroups" list_groups list_groups_request,
+        "DescribeGroups" describe_groups describe_groups_request,
+        "ConsumerGroupDescribe" consumer_group_describe consumer_group_describe_request,
+        "DeleteGroups" delete_groups delete_groups_request,
+        "OffsetDelete" offset_delete offset_delete_request,
         "FindCoordinator" find_coordinator find_coordinator_request,
         "ConsumerGroupHeartbeat" consumer_group_heartbeat heartbeat_request,
         "OffsetCommit" offset_commit offset_commit_request,
@@ -405,6 +410,19 @@ fn expected(name: &str) -> Value {
 fn expected_of_groups(name: &str) -> Value {
     let id = json!(ID.0);
     match name {
+        "ListGroups" => json!({ "StatesFilter": ["Stable", "Empty"], "TypesFilter": ["Classic"] }),
+        "DescribeGroups" => json!({
+            "Groups": ["g", "h"], "IncludeAuthorizedOperations": true,
+        }),
+        "ConsumerGroupDescribe" => json!({
+            "GroupIds": ["g", "h"], "IncludeAuthorizedOperations": true,
+        }),
+        "DeleteGroups" => json!({ "GroupsNames": ["g", "h"] }),
+        "OffsetDelete" => json!({
+            "GroupId": "g", "Topics": [{ "Name": "t", "Partitions": [
+                { "PartitionIndex": 3 }, { "PartitionIndex": 5 },
+            ] }],
+        }),
         "FindCoordinator" => {
             json!({ "Key": "group", "KeyType": 0, "CoordinatorKeys": ["group"] })
         }
@@ -563,6 +581,32 @@ fn create_partitions_request(version: i16, out: &mut Writer<'_>) -> Result<(), F
 
 fn delete_topics_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
     wire::delete_topics::Request { names: &["t"], timeout_ms: 4 }.encode(version, out)
+}
+
+fn list_groups_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::list_groups::Request { states: &["Stable", "Empty"], types: &["Classic"] }
+        .encode(version, out)
+}
+
+fn describe_groups_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::describe_groups::Request { groups: &["g", "h"], include_authorized_operations: true }
+        .encode(version, out)
+}
+
+fn consumer_group_describe_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    use wire::consumer_group_describe::Request;
+    Request { groups: &["g", "h"], include_authorized_operations: true }.encode(version, out)
+}
+
+fn delete_groups_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::delete_groups::Request { groups: &["g", "h"] }.encode(version, out)
+}
+
+fn offset_delete_request(_: i16, out: &mut Writer<'_>) -> Result<(), Full> {
+    wire::offset_delete::begin(out, "g", 1)?;
+    wire::offset_delete::topic(out, "t", 2)?;
+    out.i32(3)?;
+    out.i32(5)
 }
 
 fn find_coordinator_request(version: i16, out: &mut Writer<'_>) -> Result<(), Full> {

@@ -84,7 +84,7 @@ impl LastFailure {
     }
 
     /// Returns the failure of a broker while no connection to it was ready since.
-    pub(super) fn why_down(self, broker: i32) -> Option<Obstacle> {
+    pub(crate) fn why_down(self, broker: i32) -> Option<Obstacle> {
         let api = (self.api != NOTHING).then_some(ApiKey(self.api));
         self.error.filter(|_| self.down)?.as_obstacle(broker, api)
     }

@@ -34,7 +34,7 @@ pub enum Kind {
     /// `[]int32`
     Ints,
     /// `bytes`: read whole.
-    #[cfg(feature = "sasl")]
+    #[cfg(any(feature = "sasl", feature = "group-admin"))]
     Bytes,
     /// `records`: only the length is read, the bytes are left to the caller.
     Records,
@@ -76,7 +76,7 @@ pub struct Field {
     pub until: i8,
     /// First version in which it may be null; `i8::MAX` is never.
     pub nullable: i8,
-    /// Its tag; -1 when it is not tagged.
+    /// Its tag; -1 when it is not tagged, [`BARE`] for a plain value in an array.
     pub tag: i8,
 }
 
@@ -114,6 +114,11 @@ impl Field {
         self
     }
 
+    /// Whether it is a plain value in an array.
+    const fn is_bare(&self) -> bool {
+        cfg!(feature = "group-admin") && self.tag == BARE
+    }
+
     /// Whether `version` has this field, tagged or not.
     #[must_use]
     pub const fn is_in(&self, version: i8) -> bool {
@@ -135,6 +140,10 @@ pub(super) const fn until(field: Field, until: i8) -> Field {
 pub(super) const fn nullable(field: Field, since: i8) -> Field {
     field.nullable(since)
 }
+
+/// In place of the tag of the only field of a struct: the array has plain values, such as
+/// `[]string`, which have no tagged fields of their own.
+pub const BARE: i8 = -2;
 
 /// Shorthand for the tables: a tagged field.
 pub(super) const fn tagged(field: Field, tag: i8) -> Field {
@@ -170,7 +179,7 @@ pub enum Value<'b> {
     /// An array of `int32`.
     Ints(Ints<'b>),
     /// Bytes.
-    #[cfg(feature = "sasl")]
+    #[cfg(any(feature = "sasl", feature = "group-admin"))]
     Bytes(&'b [u8]),
 }
 
@@ -236,7 +245,7 @@ impl<'b> Values<'b> {
     }
 
     /// Returns the bytes at `index`; empty when null or absent.
-    #[cfg(feature = "sasl")]
+    #[cfg(any(feature = "sasl", feature = "group-admin"))]
     #[must_use]
     pub fn bytes(&self, index: usize) -> &'b [u8] {
         match self.list.get(index) {
@@ -280,7 +289,7 @@ fn value<'b>(
         Kind::Uuid => Value::Uuid(input.uuid()?),
         Kind::Str => input.str(flexible)?.map_or(Value::Null, Value::Str),
         Kind::Ints => input.ints(flexible)?.map_or(Value::Null, Value::Ints),
-        #[cfg(feature = "sasl")]
+        #[cfg(any(feature = "sasl", feature = "group-admin"))]
         Kind::Bytes => match input.count(flexible)? {
             Some(len) => Value::Bytes(input.take(len as usize)?),
             None => Value::Null,
@@ -306,7 +315,7 @@ fn extent(input: &mut Reader<'_>, kind: Kind, flexible: bool) -> Result<u64, Sto
         Kind::Str => u64::from(input.str_len(flexible)?.unwrap_or(0)),
         Kind::Ints => u64::from(input.count(flexible)?.unwrap_or(0)) * 4,
         Kind::Records => u64::from(input.count(flexible)?.unwrap_or(0)),
-        #[cfg(feature = "sasl")]
+        #[cfg(any(feature = "sasl", feature = "group-admin"))]
         Kind::Bytes => u64::from(input.count(flexible)?.unwrap_or(0)),
         Kind::Array(_) | Kind::Struct(_) => return Err(Stop::Bad(super::Malformed::Shape)),
     })

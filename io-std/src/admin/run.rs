@@ -6,14 +6,17 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kavka_core::wire::ApiKey;
 use kavka_core::{
-    Admin as Request, AdminError, CloseReason, Duration, Error as Core, Event, Instant, LimitKind,
-    Obstacle, PeerFault, Reply, RequestId, Start, TopicId,
+    Admin as Request, AdminError, CloseReason, Commands, Duration, Error as Core, Event, Instant,
+    LimitKind, Obstacle, PeerFault, Reply, RequestId, Start, TopicId,
 };
 
+use super::group::{Found, GroupListing};
+use super::listing::Listing;
 use super::offsets::{self, Offsets};
 use super::topic::{
     BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
+use super::wanted::Wanted;
 use crate::config::Config;
 use crate::driver::{Driver, Failure};
 use crate::error::{Error, ErrorKind, is_permanent};
@@ -58,6 +61,7 @@ pub(super) enum Operation {
         starts: Vec<Start>,
         list: Option<Vec<u32>>,
     },
+    Group(Wanted),
 }
 
 impl Operation {
@@ -68,6 +72,7 @@ impl Operation {
             Self::Grow { .. } => ApiKey::CREATE_PARTITIONS,
             Self::Delete { .. } => ApiKey::DELETE_TOPICS,
             Self::Describe { .. } | Self::Offsets { .. } => ApiKey::METADATA,
+            Self::Group(wanted) => wanted.api(),
         }
     }
 
@@ -79,12 +84,16 @@ impl Operation {
                 Some(name)
             }
             Self::Describe { name } => name.as_deref(),
+            Self::Group(_) => None,
         }
     }
 
     /// Whether the request changes nothing in the cluster.
     fn only_reports(&self) -> bool {
-        matches!(self, Self::Describe { .. } | Self::Offsets { .. })
+        match self {
+            Self::Group(wanted) => wanted.only_reports(),
+            other => matches!(other, Self::Describe { .. } | Self::Offsets { .. }),
+        }
     }
 }
 
@@ -94,6 +103,8 @@ pub(super) struct Gathered {
     pub(super) cluster: ClusterDescription,
     pub(super) topics: Vec<TopicDescription>,
     pub(super) offsets: Vec<offsets::Result>,
+    pub(super) group: Found,
+    pub(super) listing: GroupListing,
     said: Option<String>,
 }
 
@@ -116,6 +127,7 @@ enum State {
     Waiting { until: Instant },
     Requested(RequestId),
     Offsets(Offsets),
+    Listing(Listing),
 }
 
 pub(super) fn run(config: &Config, mut driver: Driver<'_>, jobs: &Receiver<Job>, hub: &Hub) {
@@ -173,18 +185,26 @@ fn events(
         let failure = failure.as_deref();
         match event {
             Event::Reply { id, reply } => {
-                let requested =
-                    |task: &Task| matches!(task.state, State::Requested(of) if of == id);
-                let Some(at) = tasks.iter().position(requested) else { continue };
+                let Some(at) = tasks.iter().position(|task| task.awaits(id)) else { continue };
+                let api = Some(tasks[at].job.operation.api());
+                let why = |error, commands: &Commands<'_>| {
+                    (error, refused(error, commands.replied_by(), api, commands, failure))
+                };
+                if let State::Listing(listing) = &mut tasks[at].state {
+                    match reply {
+                        Reply::Done(result) => {
+                            listing.done(id, now, result.err().map(|error| why(error, commands)));
+                        }
+                        reply => listing.add(id, &reply),
+                    }
+                    continue;
+                }
                 match reply {
                     Reply::Done(result) => {
                         // It awaits no response now: no later event is for it.
                         tasks[at].state = State::Waiting { until: now };
                         let task = tasks.swap_remove(at);
-                        let why = task.trouble(result).map(|error| {
-                            let (by, api) = (commands.replied_by(), task.job.operation.api());
-                            (error, refused(error, by, Some(api), commands, failure))
-                        });
+                        let why = task.trouble(result).map(|error| why(error, commands));
                         done.push((task, why));
                     }
                     reply => tasks[at].gathered.add(&reply),
@@ -262,7 +282,10 @@ impl Recent {
 fn had_worked(operation: &Operation, code: i16) -> bool {
     matches!(
         (operation, code),
-        (Operation::Create(_), 36) | (Operation::Delete { .. }, 3) | (Operation::Grow { .. }, 37)
+        (Operation::Create(_), 36)
+            | (Operation::Delete { .. }, 3)
+            | (Operation::Grow { .. }, 37)
+            | (Operation::Group(Wanted::Delete { .. }), 69)
     )
 }
 
@@ -284,12 +307,16 @@ impl Task {
         match &self.state {
             State::Waiting { until } => (*until).min(self.until),
             State::Offsets(offsets) => offsets.due().map_or(self.until, |at| at.min(self.until)),
+            State::Listing(listing) => listing.due().map_or(self.until, |at| at.min(self.until)),
             State::Requested(_) => self.report_at.map_or(self.until, |at| at.min(self.until)),
         }
     }
 
     /// Sends the request when it is due.
     fn start(&mut self, driver: &mut Driver<'_>, now: Instant, busy: &mut Vec<TopicId>) {
+        if let State::Listing(listing) = &mut self.state {
+            return listing.start(driver, now);
+        }
         if !matches!(self.state, State::Waiting { until } if until <= now) {
             return;
         }
@@ -314,6 +341,7 @@ impl Task {
                 driver.admin(now, &Request::CreatePartitions { name, count: *count, validate_only })
             }
             Operation::Delete { name } => driver.admin(now, &Request::DeleteTopic { name }),
+            Operation::Group(wanted) => wanted.submit(driver, now),
             Operation::Describe { name } => {
                 driver.admin(now, &Request::Describe { topic: name.as_deref() })
             }
@@ -355,6 +383,15 @@ impl Task {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
+    /// Whether a response is for it.
+    fn awaits(&self, id: RequestId) -> bool {
+        match &self.state {
+            State::Requested(of) => *of == id,
+            State::Listing(listing) => listing.awaits(id),
+            _ => false,
+        }
+    }
+
     /// Whether it searches for offsets of a topic.
     fn is_about(&self, topic: TopicId) -> bool {
         matches!(&self.state, State::Offsets(offsets) if offsets.topic() == topic)
@@ -394,7 +431,7 @@ impl Task {
     ) -> Option<Self> {
         let Some((error, why)) = why else {
             recent.note(&self.job.operation, now);
-            return self.succeed();
+            return self.proceed(now);
         };
         match error {
             Core::Broker(code) if self.unsure && had_worked(&self.job.operation, code.0) => {
@@ -414,6 +451,20 @@ impl Task {
         self.report(&why, hub);
         self.last = Some(why);
         self.again(now);
+        Some(self)
+    }
+
+    /// Handles the success of a request; `None` where it was the last one.
+    fn proceed(mut self, now: Instant) -> Option<Self> {
+        let Operation::Group(wanted) = &mut self.job.operation else { return self.succeed() };
+        if let Wanted::List = wanted {
+            let brokers = self.gathered.cluster.brokers.iter().map(|broker| broker.id);
+            self.state = State::Listing(Listing::new(brokers));
+        } else if wanted.next_part() {
+            (self.state, self.pause) = (State::Waiting { until: now }, PAUSE);
+        } else {
+            return self.succeed();
+        }
         Some(self)
     }
 
@@ -460,6 +511,11 @@ impl Task {
                 }
             }
         }
+        let over = self.until <= now || driver.is_hopeless();
+        if matches!(&self.state, State::Listing(listing) if over || listing.is_complete()) {
+            self.end_listing(driver, failure, reasons);
+            return None;
+        }
         self.report_refusals(driver, now, hub);
         if self.is_forgotten() {
             self.stop(driver, now);
@@ -482,12 +538,25 @@ impl Task {
             self.fail(reasons.timed_out(driver, failure));
             return None;
         }
+        let error = self.why_late(driver, failure, reasons);
+        self.stop(driver, now);
+        self.fail(error);
+        None
+    }
+
+    /// Returns why there is no result when the time is over.
+    fn why_late(
+        &mut self,
+        driver: &Driver<'_>,
+        failure: Option<&Failure>,
+        reasons: &Reasons,
+    ) -> Error {
         // The present obstacle says more than how the last attempt ended.
         let over = |last: &Error| {
             !matches!(last.kind(), ErrorKind::Kafka(Core::Closed(_) | Core::TimedOut))
         };
         let late = || reasons.timed_out(driver, failure);
-        let error = match (self.last.take(), &self.state) {
+        match (self.last.take(), &self.state) {
             (Some(last), _) if over(&last) || driver.obstacle().is_none() => last,
             (_, State::Requested(id)) => {
                 why_not(driver.obstacle_of_request(*id), driver, failure, late)
@@ -496,10 +565,24 @@ impl Task {
                 why_not(driver.obstacle_of_topic(offsets.topic()), driver, failure, late)
             }
             _ => late(),
-        };
-        self.stop(driver, now);
-        self.fail(error);
-        None
+        }
+    }
+
+    /// Ends with the groups that brokers have listed.
+    fn end_listing(mut self, driver: &Driver<'_>, failure: Option<&Failure>, reasons: &Reasons) {
+        let State::Listing(listing) = &mut self.state else { return };
+        let late = || reasons.timed_out(driver, failure);
+        let listed = listing.result(|id| match id {
+            Some(id) => why_not(driver.obstacle_of_request(id), driver, failure, late),
+            None => late(),
+        });
+        match listed {
+            Ok(listing) => {
+                self.gathered.listing = listing;
+                self.succeed();
+            }
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Reports, once, what a request is refused with although it is repeated.
@@ -569,12 +652,14 @@ impl Gathered {
                 });
             }
             Reply::Message(said) => self.said = Some(said.to_owned()),
+            Reply::Group(ref reply) => self.group.add(reply),
             _ => {}
         }
     }
 
     /// Sorts the result: brokers return the order of their hash tables.
     fn sort(&mut self) {
+        self.group.sort();
         self.cluster.brokers.sort_by_key(|broker| broker.id);
         self.topics.sort_by(|a, b| a.name.cmp(&b.name));
         for topic in &mut self.topics {
@@ -592,6 +677,7 @@ impl core::fmt::Display for Operation {
             Self::Describe { name: Some(name) } => write!(f, "describe topic {name}"),
             Self::Describe { name: None } => f.write_str("describe the cluster"),
             Self::Offsets { name, .. } => write!(f, "offsets of topic {name}"),
+            Self::Group(wanted) => wanted.fmt(f),
         }
     }
 }

@@ -15,6 +15,7 @@ mod effects;
 mod ends;
 mod gone;
 mod group;
+mod groups;
 mod json;
 mod live;
 mod login;

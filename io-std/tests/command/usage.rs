@@ -47,11 +47,14 @@ fn every_command_has_help_and_the_command_a_version() {
     }
     let version = feed(kavka(&["--version"]), b"").good().text();
     assert_eq!(version.trim(), format!("kavka {}", env!("CARGO_PKG_VERSION")));
-    for command in ["topics", "produce", "consume", "metadata", "completions"] {
+    for command in ["topics", "produce", "consume", "groups", "metadata", "completions"] {
         feed(kavka(&[command, "--help"]), b"").good();
     }
     for command in ["list", "create", "describe", "offsets", "grow", "delete", "watch"] {
         feed(kavka(&["topics", command, "--help"]), b"").good();
+    }
+    for command in ["list", "describe", "lag", "reset-offsets", "delete"] {
+        feed(kavka(&["groups", command, "--help"]), b"").good();
     }
 }
 

@@ -197,6 +197,16 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Runs a class of Kafka's own tools, of any release, until the result is dropped. Jars have no
+    /// tools from 4.0 on; those of 2.8.2 work with all brokers.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn tool(&self, version: Version, main: &str, args: &[&str]) -> io::Result<Guarded> {
+        let args = java_args(&self.folder, version, 128, main, args)?;
+        Guarded::start("java", &args, &self.folder.0.join("tool.log"))
+    }
+
     /// Returns what it was started with.
     pub fn spec(&self) -> &Spec {
         &self.spec

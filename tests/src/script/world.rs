@@ -98,6 +98,8 @@ pub struct World {
     pub at_most: Vec<(ApiKey, i16)>,
     /// Ranges that brokers offer, whatever their release has.
     pub offers: Vec<(ApiKey, i16, i16)>,
+    /// APIs that brokers offer beside those of their release; a test responds to them.
+    pub extra: Vec<(ApiKey, i16, i16)>,
     /// Node id of the coordinator of groups; `None`: brokers have none of their APIs.
     pub coordinator: Option<i32>,
     /// What brokers want of a login.
@@ -128,6 +130,7 @@ impl World {
             without: Vec::new(),
             at_most: Vec::new(),
             offers: Vec::new(),
+            extra: Vec::new(),
             coordinator: None,
             sasl: None,
             lists_logins: false,
@@ -298,8 +301,12 @@ impl World {
             let range = ApiVersion::default().with_api_key(api as i16);
             range.with_min_version(min).with_max_version(max)
         });
+        let extra = self.extra.iter().map(|(api, min, max)| {
+            let range = ApiVersion::default().with_api_key(*api as i16);
+            range.with_min_version(*min).with_max_version(*max)
+        });
         let lists = self.sasl.is_some() || self.lists_logins;
-        let ranges = ranges.chain(logins.into_iter().filter(|_| lists));
+        let ranges = ranges.chain(logins.into_iter().filter(|_| lists)).chain(extra);
         let groups = GROUPS.iter().filter(|_| self.coordinator.is_some());
         let ranges = ranges.chain(groups.map(|(api, min, max)| {
             let cap = self.at_most.iter().find(|(of, _)| of == api);

@@ -83,6 +83,13 @@ pub(crate) fn decode(
         "CreateTopics" => run::<wire::create_topics::Response>(version, bytes, feed),
         "CreatePartitions" => run::<wire::create_partitions::Response>(version, bytes, feed),
         "DeleteTopics" => run::<wire::delete_topics::Response>(version, bytes, feed),
+        "ListGroups" => run::<wire::list_groups::Response>(version, bytes, feed),
+        "DescribeGroups" => run::<wire::describe_groups::Response>(version, bytes, feed),
+        "ConsumerGroupDescribe" => {
+            run::<wire::consumer_group_describe::Response>(version, bytes, feed)
+        }
+        "DeleteGroups" => run::<wire::delete_groups::Response>(version, bytes, feed),
+        "OffsetDelete" => run::<wire::offset_delete::Response>(version, bytes, feed),
         "FindCoordinator" => run::<wire::find_coordinator::Response>(version, bytes, feed),
         "ConsumerGroupHeartbeat" => {
             run::<wire::consumer_group_heartbeat::Response>(version, bytes, feed)

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod drive;
+mod group_admin;
 mod groups;
 mod requests;
 mod typed;

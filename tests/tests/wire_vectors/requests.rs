@@ -3,6 +3,7 @@
 use kavka_core::wire::{self, ApiKey, Encode, Full, SliceSink, Uuid, Writer, header};
 use serde_json::Value;
 
+use crate::group_admin;
 use crate::vectors::{Vector, unhex};
 
 type Encoded = Result<(), Cannot>;
@@ -53,6 +54,13 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         ApiKey::CREATE_TOPICS => create_topics(version, body, out),
         ApiKey::CREATE_PARTITIONS => create_partitions(version, body, out),
         ApiKey::DELETE_TOPICS => delete_topics(version, body, out),
+        ApiKey::LIST_GROUPS => Ok(group_admin::write_list(version, body, out)?),
+        ApiKey::DESCRIBE_GROUPS => Ok(group_admin::write_describe(version, body, out)?),
+        ApiKey::CONSUMER_GROUP_DESCRIBE => {
+            Ok(group_admin::write_describe_consumer(version, body, out)?)
+        }
+        ApiKey::DELETE_GROUPS => Ok(group_admin::write_delete(version, body, out)?),
+        ApiKey::OFFSET_DELETE => Ok(group_admin::write_delete_offsets(body, out)?),
         ApiKey::FIND_COORDINATOR => find_coordinator(version, body, out),
         ApiKey::CONSUMER_GROUP_HEARTBEAT => heartbeat(version, body, out),
         ApiKey::OFFSET_COMMIT => offset_commit(version, body, out),
@@ -65,15 +73,15 @@ fn int(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
-fn i32_of(value: &Value) -> i32 {
+pub(crate) fn i32_of(value: &Value) -> i32 {
     int(value) as i32
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -3,6 +3,7 @@
 use kavka_core::wire::{self, Decode, ErrorCode, Ints, Step, Uuid};
 use serde_json::{Value, json};
 
+use crate::group_admin;
 use crate::groups;
 use crate::vectors::Vector;
 use crate::walk::uuid;
@@ -80,6 +81,15 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "CreateTopics" => each::<wire::create_topics::Response>(vector, create_topics),
         "CreatePartitions" => each::<wire::create_partitions::Response>(vector, create_partitions),
         "DeleteTopics" => each::<wire::delete_topics::Response>(vector, delete_topics),
+        "ListGroups" => each::<wire::list_groups::Response>(vector, group_admin::list),
+        "DescribeGroups" => each::<wire::describe_groups::Response>(vector, group_admin::describe),
+        "ConsumerGroupDescribe" => {
+            each::<wire::consumer_group_describe::Response>(vector, group_admin::describe_consumer)
+        }
+        "DeleteGroups" => each::<wire::delete_groups::Response>(vector, group_admin::delete),
+        "OffsetDelete" => {
+            each::<wire::offset_delete::Response>(vector, group_admin::delete_offsets)
+        }
         "FindCoordinator" => each::<wire::find_coordinator::Response>(vector, |to, item| {
             groups::find_coordinator(to, vector.version, item);
         }),

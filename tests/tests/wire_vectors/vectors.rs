@@ -17,11 +17,12 @@ pub(crate) struct Vector {
     pub note: bool,
 }
 
-/// Returns all vectors of both files.
+/// Returns all vectors of the files.
 pub(crate) fn vectors() -> Vec<Vector> {
     let files = [
         include_str!("../../data/vectors/wire_vectors.jsonl"),
         include_str!("../../data/vectors/wire_recorded.jsonl"),
+        include_str!("../../data/vectors/group_admin.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
@@ -62,6 +63,11 @@ impl Vector {
             "CreateTopics" => ApiKey::CREATE_TOPICS,
             "CreatePartitions" => ApiKey::CREATE_PARTITIONS,
             "DeleteTopics" => ApiKey::DELETE_TOPICS,
+            "ListGroups" => ApiKey::LIST_GROUPS,
+            "DescribeGroups" => ApiKey::DESCRIBE_GROUPS,
+            "ConsumerGroupDescribe" => ApiKey::CONSUMER_GROUP_DESCRIBE,
+            "DeleteGroups" => ApiKey::DELETE_GROUPS,
+            "OffsetDelete" => ApiKey::OFFSET_DELETE,
             "FindCoordinator" => ApiKey::FIND_COORDINATOR,
             "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
             "OffsetCommit" => ApiKey::OFFSET_COMMIT,

@@ -19,6 +19,11 @@ fn schema(api: &str) -> &'static Schema {
         "CreateTopics" => &wire::create_topics::SCHEMA,
         "CreatePartitions" => &wire::create_partitions::SCHEMA,
         "DeleteTopics" => &wire::delete_topics::SCHEMA,
+        "ListGroups" => &wire::list_groups::SCHEMA,
+        "DescribeGroups" => &wire::describe_groups::SCHEMA,
+        "ConsumerGroupDescribe" => &wire::consumer_group_describe::SCHEMA,
+        "DeleteGroups" => &wire::delete_groups::SCHEMA,
+        "OffsetDelete" => &wire::offset_delete::SCHEMA,
         "FindCoordinator" => &wire::find_coordinator::SCHEMA,
         "ConsumerGroupHeartbeat" => &wire::consumer_group_heartbeat::SCHEMA,
         "OffsetCommit" => &wire::offset_commit::SCHEMA,
@@ -53,7 +58,7 @@ fn plain(value: table::Value<'_>, kind: Kind) -> Value {
         table::Value::Uuid(id) => uuid(Uuid(*id)),
         table::Value::Str(text) => json!(text),
         table::Value::Ints(ints) => ints.collect(),
-        table::Value::Bytes(bytes) => json!(bytes),
+        table::Value::Bytes(bytes) => json!(format!("hex:{}", crate::hex(bytes))),
         table::Value::Null | table::Value::Absent => Value::Null,
     }
 }
@@ -161,7 +166,12 @@ fn close(levels: &mut Vec<Level>, schema: &Schema) {
     let parent = levels.last_mut().expect("a level");
     if array {
         let list = parent.values.entry(name).or_insert_with(|| json!([]));
-        list.as_array_mut().expect("an array").push(level.values.into());
+        let is_bare = schema.structs[usize::from(level.index)][0].tag == table::BARE;
+        let whole = |values: Map<_, _>| match is_bare {
+            true => values.into_iter().next().map_or(Value::Null, |(_, value)| value),
+            false => values.into(),
+        };
+        list.as_array_mut().expect("an array").push(whole(level.values));
     } else {
         parent.values.insert(name, level.values.into());
     }

@@ -12,6 +12,7 @@ mod common;
 mod consume;
 mod encryption;
 mod failure;
+mod groups;
 mod interrupt;
 mod json;
 mod lines;
@@ -66,6 +67,9 @@ enum Command {
     Produce(produce::Options),
     /// Print records to stdout
     Consume(consume::Options),
+    /// List, describe or delete consumer groups, print their lag, or set where they continue
+    #[command(subcommand)]
+    Groups(groups::Command),
     /// Print brokers, controller and topics
     Metadata(metadata::Options),
     /// Print a completion script for a shell
@@ -117,6 +121,7 @@ fn run(common: Common, command: Command) -> Result<(), Failure> {
         Command::Topics(command) => topics::run(&settings, command),
         Command::Produce(options) => produce::run(&settings, options),
         Command::Consume(options) => consume::run(&settings, options),
+        Command::Groups(command) => groups::run(&settings, command),
         Command::Metadata(options) => metadata::run(&settings, &options),
         Command::Completions { .. } => Ok(()), // above
     };

@@ -76,7 +76,7 @@ impl Notices {
     }
 
     /// Waits for a result, with an error to examine. `ends`: why there will be none.
-    fn wait_for<T>(
+    pub(super) fn wait_for<T>(
         &self,
         pending: Pending<T>,
         events: &Events,

@@ -47,6 +47,20 @@ impl Places {
         Ok(Self { admin, events, notices, timeout, until, brokers })
     }
 
+    pub(super) fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Waits for a result of the admin.
+    pub(super) fn wait<T>(&self, pending: Pending<T>) -> Result<T, Failure> {
+        self.notices.wait(pending, &self.events)
+    }
+
+    /// The same, with an error to examine.
+    pub(super) fn result<T>(&self, pending: Pending<T>) -> Result<Result<T, Error>, Failure> {
+        self.notices.wait_for(pending, &self.events, |_| None)
+    }
+
     pub(super) fn describe(&self, topic: &str) -> Result<Described, Failure> {
         self.until.set(Instant::now() + self.timeout);
         let request = || self.admin.metadata(Some(topic));
