@@ -69,8 +69,8 @@ pub(crate) struct Share {
     pub(super) seed: bool,
     /// It has no commit.
     pub(super) bare: bool,
-    /// It begins at the end of the log, since nobody of the group was there before; and that end
-    /// was known when markers were looked for once more.
+    /// The end of its log is resolved first, and then whether it begins there; that end was known
+    /// when markers were looked for once more.
     pub(super) contact: bool,
     pub(super) checked: bool,
     /// It is part of the set of commits that is under way.
@@ -187,8 +187,10 @@ impl<'d> Group<'d> {
                 let slot = usize::from(cx.cluster.table[part].topic);
                 if self.interests[slot].known || !cx.settings.exact_start {
                     let start = self.start_of(cx, part);
-                    let exact = cx.settings.exact_start;
-                    self.shares[part].contact = exact && matches!(start, Start::Latest);
+                    let latest = cx.settings.exact_start && matches!(self.start, Start::Latest);
+                    let contact = latest && matches!(start, Start::Latest | Start::Timestamp(_));
+                    self.shares[part].contact = contact;
+                    let start = if contact { Start::Latest } else { start };
                     self.place(cx, consumer, part, start, -1);
                 }
             }
@@ -200,7 +202,7 @@ impl<'d> Group<'d> {
         }
         if self.shares[part].step == Step::Place
             && let Some(position) = consumer.position(part)
-            && self.may_begin(cx, consumer, part)
+            && let Some(position) = self.begin_of(cx, consumer, part, position)
         {
             self.positioned(cx, consumer, part, position);
         }
@@ -272,6 +274,8 @@ impl<'d> Group<'d> {
             let share = &mut group.shares[part];
             match (share.target, share.step) {
                 (true, Step::Free) => share.step = Step::Query,
+                // It may have been another member's since it was seeded.
+                (true, Step::Seeded) if share.seed => group.finish(cx, consumer, part),
                 // It is back before the application has heard of it.
                 (true, Step::Revoke) => {
                     share.step = Step::Own;

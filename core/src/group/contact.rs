@@ -2,7 +2,7 @@
 //! One that commits where it begins promises that nothing after that is skipped, also where another
 //! begins later: so each looks for markers once more when it knows where it would begin.
 
-use super::assignment::Step;
+use super::assignment::{Offset, Step};
 use super::committed::SLACK;
 use super::{Group, Interest};
 use crate::cluster::Cx;
@@ -40,27 +40,39 @@ impl<'d> Group<'d> {
         (self.work, self.dirty) = (true, true);
     }
 
-    /// Whether a partition begins where its leader says. If markers came meanwhile, or it was not
-    /// known when they were looked for, it begins where nothing is skipped.
-    pub(super) fn may_begin(
+    /// Returns where a partition begins whose leader says that its log ends at `position`, or that
+    /// it has the time of first contact there; `None` while that is not decided. If markers are
+    /// known, or came meanwhile, it begins where nothing is skipped: at the first record since then,
+    /// but not behind the end that was found before that was looked for.
+    pub(super) fn begin_of(
         &mut self,
         cx: &Cx<'d>,
         consumer: &mut Consumer<'d>,
         part: usize,
-    ) -> bool {
+        position: i64,
+    ) -> Option<i64> {
         let slot = usize::from(cx.cluster.table[part].topic);
-        let Interest { check, begun, .. } = self.interests[slot];
+        let Interest { check, begun, fresh, .. } = self.interests[slot];
         let share = &mut self.shares[part];
-        match check {
-            _ if !share.contact => true,
-            Check::Done(alone) => {
-                share.contact = false;
-                let keeps = guard!("a second look for markers", alone && share.checked => true);
-                // Starts by time are legal.
-                keeps || consumer.seek(cx, part, since(begun)).is_err()
-            }
-            _ => false,
+        if !share.contact {
+            let end = share.taken.get().filter(|end| *end < position);
+            let Some(end) = end else { return Some(position) };
+            // It is a legal offset.
+            let _ = consumer.seek(cx, part, Start::Offset(end));
+            return Some(end);
         }
+        let alone = match check {
+            Check::Done(alone) => alone && share.checked,
+            _ if fresh => return None,
+            _ => false,
+        };
+        share.contact = false;
+        if guard!("a second look for markers", alone => true) {
+            return Some(position);
+        }
+        share.taken = Offset::of(position);
+        // Starts by time are legal.
+        consumer.seek(cx, part, since(begun)).is_err().then_some(position)
     }
 
     /// Begins second looks that are due.

@@ -1,0 +1,45 @@
+//! Consumer groups in virtual time: seeds that found something once, and some more.
+
+use kavka_tests::sim::groups::{Plan, run};
+
+fn check(seeds: impl IntoIterator<Item = u64>) {
+    let mut read = 0;
+    for seed in seeds {
+        let plan = Plan::draw(seed);
+        let outcome = run(&plan, false);
+        assert!(outcome.findings.is_empty(), "{plan}: {:#?}", outcome.findings);
+        read += outcome.written;
+    }
+    assert!(read > 1000, "{read} records: the runs say little");
+}
+
+#[test]
+fn nothing_is_skipped_and_no_partition_is_two_members() {
+    check(1..41);
+}
+
+/// Members that come together at first contact: a marker that one has committed binds the others.
+#[test]
+fn first_contact_of_several_members_skips_nothing() {
+    check([7, 25, 28, 29, 76, 201, 246, 257]);
+}
+
+/// A member that leaves while the epoch rises commits under the new one.
+#[test]
+fn what_was_read_is_committed_when_a_member_leaves() {
+    check([12, 14, 32, 39]);
+}
+
+/// A start that was looked up for a seed is old when the partition comes later.
+#[test]
+fn a_seeded_partition_begins_at_the_commit_of_its_last_owner() {
+    check([13, 33, 87]);
+}
+
+/// Two runs of a seed are the same.
+#[test]
+fn a_seed_decides_everything() {
+    let hash = |seed| run(&Plan::draw(seed), false).hash;
+    assert_eq!(hash(5), hash(5));
+    assert_ne!(hash(5), hash(6));
+}
