@@ -117,7 +117,7 @@ pub(super) fn copy_text(
     draft: &mut Draft,
     texts: &Chain,
     at: &mut usize,
-    flexible: fn(i16) -> bool,
+    flexible: impl Fn(i16) -> bool + Copy,
 ) -> Result<(), Full> {
     let mut len = [0; 2];
     read(&net.blocks, texts, *at, &mut len);

@@ -115,7 +115,7 @@ fn under_kip_848(cluster: &Cluster) {
         let chunk = consumer.next_timeout(Duration::from_millis(100)).expect("records");
         let Some(chunk) = chunk else { continue };
         left -= chunk.records().count();
-        consumer.commit(&chunk).wait_timeout(LONG).ok().expect("in time").expect("committed");
+        consumer.commit(&chunk).wait_timeout(LONG).expect("in time").expect("committed");
     }
     let listed = with(cluster, &["groups", "list"], b"").good();
     assert_eq!(listed.text(), "new\tStable\tConsumer\tconsumer\n");
@@ -156,7 +156,7 @@ fn under_kip_848(cluster: &Cluster) {
 fn committed_text(cluster: &Cluster) -> String {
     let config = kavka_std::Config::new(cluster.bootstrap());
     let admin = kavka_std::Admin::new(config).expect("an admin");
-    let offsets = admin.group_offsets("new").wait_timeout(LONG).ok().expect("in time");
+    let offsets = admin.group_offsets("new").wait_timeout(LONG).expect("in time");
     offsets.expect("offsets").into_iter().next().expect("one").metadata
 }
 
