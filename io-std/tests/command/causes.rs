@@ -148,7 +148,7 @@ fn a_broker_without_producer_ids_ends_producing_at_once() {
 fn each_address_has_its_own_reason() {
     let (_listener, silent) = crate::signals::silent();
     let closed = {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         taken.local_addr().expect("an address").to_string()
     };
     for list in [format!("{silent},{closed}"), format!("{closed},{silent}")] {

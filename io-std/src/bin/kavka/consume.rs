@@ -96,6 +96,13 @@ pub(super) struct Options {
     unbuffered: bool,
 }
 
+impl Options {
+    /// Whether it commits offsets.
+    pub(super) fn commits(&self) -> bool {
+        self.group.is_some()
+    }
+}
+
 pub(super) fn run(settings: &Settings, mut options: Options) -> Result<(), Failure> {
     let mut seen = HashSet::new();
     options.topics.retain(|topic| seen.insert(topic.clone()));

@@ -53,6 +53,11 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether it changes a cluster.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::ResetOffsets(_) | Self::Delete { .. })
+    }
+
     /// What a signal may leave undone.
     fn doing(&self) -> String {
         match self {

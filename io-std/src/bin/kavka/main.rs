@@ -84,8 +84,10 @@ impl Command {
     fn writes(&self) -> bool {
         match self {
             Self::Topics(command) => command.writes(),
+            Self::Groups(command) => command.writes(),
             Self::Produce(_) => true,
-            Self::Consume(_) | Self::Metadata(_) | Self::Completions { .. } => false,
+            Self::Consume(options) => options.commits(),
+            Self::Metadata(_) | Self::Completions { .. } => false,
         }
     }
 }

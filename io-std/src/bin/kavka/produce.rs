@@ -214,7 +214,7 @@ impl Shared {
                 Err(closing) => closing,
             };
             if interrupt::came() {
-                let _ = producer.close(INTERRUPTED.min(bound)); // that time is enough now
+                drop(producer.close(INTERRUPTED.min(bound))); // that time is enough now
             }
         };
         watched.add_to(&mut lost);

@@ -8,7 +8,7 @@ use kavka_std::kavka_core::Error as Core;
 use kavka_std::{CommittedOffset, Error, ErrorKind, GroupDescription, Start};
 use serde_json::json;
 
-use super::places::{Places, readable, say_all};
+use super::places::{Found, Places, readable, say_all};
 use super::{Failure, failure};
 use crate::streams::Out;
 
@@ -110,7 +110,8 @@ fn ends(
     let (good, _) = readable(&described, None);
     let led = |partition: &u32| good.contains(partition);
     let (led, other): (Vec<u32>, Vec<u32>) = partitions.iter().partition(|at| led(at));
-    let (rows, mut bad) = places.offsets(topic, &led, &[Start::Earliest, Start::Latest])?;
+    let Found { good: rows, mut bad, .. } =
+        places.offsets(topic, &led, &[Start::Earliest, Start::Latest])?;
     let missing = |partition: u32| format!("{topic}, partition {partition}: it has no leader");
     bad.extend(other.into_iter().map(missing));
     let ends = |(partition, offsets): (u32, Vec<i64>)| match offsets[..] {

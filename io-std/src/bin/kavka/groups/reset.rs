@@ -7,7 +7,7 @@ use clap::Args;
 use kavka_std::{CommittedOffset, NewOffset, Start};
 use serde_json::json;
 
-use super::places::{Places, missing, readable};
+use super::places::{Found, Places, missing, readable};
 use super::target::{Place, Rule, Target};
 use super::text::counted;
 use super::{Failure, group_id, lines};
@@ -159,7 +159,7 @@ fn plan(
     if let Rule::At(start @ Start::Timestamp(_)) = rule {
         starts.push(start);
     }
-    let (rows, more) = places.offsets(&place.topic, &list, &starts)?;
+    let Found { good: rows, bad: more, .. } = places.offsets(&place.topic, &list, &starts)?;
     bad.extend(more);
     for (partition, offsets) in rows {
         let before = known.get(&(place.topic.clone(), partition)).filter(|at| at.error.0 == 0);
