@@ -94,7 +94,7 @@ impl Interest {
         marked: false,
         fresh: false,
         check: Check::Open,
-        check_at: Tick::NEVER,
+        check_at: Tick::ZERO,
         count: 0,
         begun: 0,
         seen: 0,

@@ -15,13 +15,16 @@ const TOGETHER: Span = Span::from_millis(500);
 
 /// The second look for markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Check {
     /// Due once the starts are known.
     Open,
     /// Under way.
     Looking,
-    /// Over; `true`: there was still none.
-    Done(bool),
+    /// There was still none.
+    Alone,
+    /// Another member was first.
+    Late,
 }
 
 impl<'d> Group<'d> {
@@ -30,7 +33,7 @@ impl<'d> Group<'d> {
         let begun = self.begun;
         let interest = &mut self.interests[slot];
         if interest.check == Check::Looking {
-            interest.check = Check::Done(interest.fresh);
+            interest.check = if interest.fresh { Check::Alone } else { Check::Late };
         }
         (interest.known, interest.scans) = (true, false);
         if !interest.marked {
@@ -62,8 +65,8 @@ impl<'d> Group<'d> {
             return Some(end);
         }
         let alone = match check {
-            Check::Done(alone) => alone && share.checked,
-            _ if fresh => return None,
+            Check::Alone => share.checked,
+            Check::Open | Check::Looking if fresh => return None,
             _ => false,
         };
         share.contact = false;
@@ -96,7 +99,7 @@ impl<'d> Group<'d> {
                 continue;
             }
             let interest = &mut self.interests[slot];
-            if interest.check_at == Tick::NEVER {
+            if interest.check_at == Tick::ZERO {
                 interest.check_at = cx.now + TOGETHER;
             }
             if ready < all && cx.now < interest.check_at {
