@@ -96,6 +96,12 @@ impl Authority {
         &self.pem
     }
 
+    /// Returns its certificate as bytes (DER).
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// Returns its certificate as a PKCS#12 store that Java trusts.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -21,8 +22,8 @@ use kavka_embassy::now;
 use kavka_embassy::stream::{Pump, StreamDriver, StreamMem};
 use kavka_embassy::tls::{Tls, TlsMem};
 use kavka_tests::kafka::{self, PASSWORD, Secure, Spec, USER, Version};
+use kavka_tests::pki::Authority;
 
-use crate::peer::Authority;
 use crate::session::IN;
 use crate::{NOW, system};
 
@@ -147,10 +148,9 @@ fn value(turn: usize) -> Vec<u8> {
 
 #[test]
 fn sixty_four_kib_of_a_real_broker_come_through_records_of_four() {
-    let authority = Authority::new();
-    let (key, chain) = authority.pem(&["localhost"]);
-    let tls = Some((format!("{key}{chain}"), authority.own_pem()));
-    let spec = Spec::new(Version::V4_4_0, 1).secure(Secure { tls, client_auth: "none" });
+    let authority = Arc::new(Authority::new());
+    let secure = Secure::over_tls(authority.clone());
+    let spec = Spec::new(Version::V4_4_0, 1).secure(secure);
     let Some(cluster) = kafka::start_or_skip(spec) else { return };
     cluster.create("t", 1).expect("a new topic");
 
@@ -170,7 +170,7 @@ fn sixty_four_kib_of_a_real_broker_come_through_records_of_four() {
     let mut memory = StreamMem::<1024, 1024>::new();
     let (socket, pump) = memory.split();
     let clock = || Some(NOW);
-    let tls = Tls::new(&authority.der, &system).clock(&clock);
+    let tls = Tls::new(authority.der(), &system).clock(&clock);
     let (longest, read) = (Cell::new(0), RefCell::new(Vec::new()));
 
     let mut network = pin!(network(pump, tls, &longest));

@@ -26,7 +26,6 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     key: Vec<u8>,
     pub(crate) der: Vec<u8>,
-    pem: String,
     /// Those between it and the one that everybody trusts.
     chain: Vec<CertificateDer<'static>>,
 }
@@ -56,9 +55,9 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let (params, key) = (ca(IsCa::Ca(BasicConstraints::Unconstrained)), key());
         let certificate = params.self_signed(&key).expect("an authority");
-        let (der, pem) = (certificate.der().to_vec(), certificate.pem());
+        let der = certificate.der().to_vec();
         let own = key.serialize_der();
-        Self { issuer: Issuer::new(params, key), key: own, der, pem, chain: Vec::new() }
+        Self { issuer: Issuer::new(params, key), key: own, der, chain: Vec::new() }
     }
 
     /// One that this one signed.
@@ -78,8 +77,8 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         let own = key.serialize_der();
         let der = certificate.der().clone();
-        let (pem, chain) = (certificate.pem(), vec![der.clone()]);
-        Self { issuer: Issuer::new(params, key), key: own, der: der.to_vec(), pem, chain }
+        let chain = vec![der.clone()];
+        Self { issuer: Issuer::new(params, key), key: own, der: der.to_vec(), chain }
     }
 
     /// A server with a certificate for these hosts.
@@ -122,18 +121,6 @@ impl Authority {
         let chain = vec![CertificateDer::from(self.der.clone())];
         let builder = ServerConfig::builder().with_no_client_auth();
         builder.with_single_cert(chain, secret).expect("a server")
-    }
-
-    /// The key and the certificate of a server for these hosts, as PEM.
-    pub(crate) fn pem(&self, names: &[&str]) -> (String, String) {
-        let own = key();
-        let certificate = params(names).signed_by(&own, &self.issuer).expect("signed");
-        (own.serialize_pem(), certificate.pem())
-    }
-
-    /// Its own certificate, as PEM.
-    pub(crate) fn own_pem(&self) -> String {
-        self.pem.clone()
     }
 
     fn identity(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

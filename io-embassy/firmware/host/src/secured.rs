@@ -4,11 +4,12 @@
 use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use kavka_tests::kafka::{Cluster, PASSWORD, Secure, Spec, USER, Version};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use kavka_tests::pki;
 
 use crate::board::{self, Board, HOST, Setup};
 use crate::telemetry::{self, Options};
@@ -28,33 +29,26 @@ const DAY: u64 = 24 * 3600;
 
 /// A CA with a file for the board.
 struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pki: Arc<pki::Authority>,
     file: PathBuf,
 }
 
 impl Authority {
     fn new(folder: &Path, name: &str) -> Result<Self, Failure> {
-        let mut params = CertificateParams::new([])?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?; // ECDSA over P-256
-        let certificate = params.self_signed(&key)?;
+        let pki = Arc::new(pki::Authority::new()); // ECDSA over P-256
         let file = folder.join(format!("{name}.der"));
-        fs::write(&file, certificate.der())?;
-        Ok(Self { issuer: Issuer::new(params, key), pem: certificate.pem(), file })
+        fs::write(&file, pki.der())?;
+        Ok(Self { pki, file })
     }
 
     /// A listener with a certificate for `host`, which is valid for a day.
-    fn listener(&self, host: &str) -> Result<Secure, Failure> {
-        let mut params = CertificateParams::new([host.to_owned()])?;
+    fn listener(&self, host: &str) -> Secure {
         let now = SystemTime::now();
         let (from, to) = (now - Duration::from_secs(DAY / 2), now + Duration::from_secs(DAY / 2));
-        (params.not_before, params.not_after) = (from.into(), to.into());
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        let server = format!("{}{certificate}", key.serialize_pem());
-        Ok(Secure { tls: Some((server, self.pem.clone())), client_auth: "none" })
+        let server = self.pki.sign(&[host], |params| {
+            (params.not_before, params.not_after) = (from.into(), to.into());
+        });
+        Secure { tls: Some((server, self.pki.clone())) }
     }
 }
 
@@ -104,8 +98,7 @@ pub(crate) fn run(version: Version, options: &Options, sasl: Sasl) -> Result<(),
     let folder = Folder(std::env::temp_dir().join(format!("kavka-tls-{}", std::process::id())));
     fs::create_dir_all(&folder.0)?;
     let authority = Authority::new(&folder.0, "authority")?;
-    let secured =
-        Secured { listener: authority.listener(HOST)?, authority: authority.file.clone() };
+    let secured = Secured { listener: authority.listener(HOST), authority: authority.file.clone() };
     cost(version, options, &secured)?;
     for run in 1..=options.runs {
         println!("TLS and {sasl:?}, run {run} of {}", options.runs);
@@ -141,7 +134,7 @@ fn refusals(version: Version, folder: &Path, authority: &Authority) -> Result<()
     let stranger = Authority::new(folder, "stranger")?;
     let now = seconds()?;
     {
-        let cluster = start(version, authority.listener(HOST)?, &[])?;
+        let cluster = start(version, authority.listener(HOST), &[])?;
         refused(&cluster, "a certificate of another CA", &stranger.file, now, "issuer")?;
         refused(&cluster, "an expired certificate", &authority.file, now + 2 * DAY, "expired")?;
         refused(
@@ -153,11 +146,11 @@ fn refusals(version: Version, folder: &Path, authority: &Authority) -> Result<()
         )?;
     }
     {
-        let cluster = start(version, authority.listener("elsewhere.example")?, &[])?;
+        let cluster = start(version, authority.listener("elsewhere.example"), &[])?;
         refused(&cluster, "a certificate for another host", &authority.file, now, "name")?;
     }
     let older = [("listener.name.sasltls.ssl.enabled.protocols", "TLSv1.2")];
-    let cluster = start(version, authority.listener(HOST)?, &older)?;
+    let cluster = start(version, authority.listener(HOST), &older)?;
     refused(&cluster, "a broker with TLS 1.2 alone", &authority.file, now, "no-tls-1.3")
 }
 
