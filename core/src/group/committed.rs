@@ -220,6 +220,9 @@ impl<'d> Group<'d> {
                 self.shares[part].texted = marker.is_none() && !text.is_empty();
                 if recreated {
                     self.place(cx, consumer, part, Start::Earliest, -1);
+                } else if offset >= 0 && self.shares[part].seed && !self.shares[part].target {
+                    // Another member reads it already: its commits may be others when it comes.
+                    self.drop(cx, consumer, part);
                 } else if offset >= 0 {
                     self.shares[part].committed = Offset::of(offset);
                     self.place(cx, consumer, part, Start::Offset(offset), leader_epoch);

@@ -60,6 +60,8 @@ fn starts_are_committed_with_a_marker_before_any_record_is_read() {
     let others = s.expect::<OffsetFetchRequest>();
     fetched(&mut s, &others, |_| (-1, "", 0));
     let text = marker(&mut s, 4, BEGUN);
+    // Members that come at the same time find none either: once more, when the ends are known.
+    look_again(&mut s, |_| (-1, "", 0));
     s.run(Duration::from_millis(100));
     s.none::<FetchRequest>("the starts are not committed");
     assert_eq!(assigned(&mut s), [0; 0]);
@@ -143,8 +145,33 @@ fn a_partition_whose_owner_died_before_its_first_commit_begins_at_first_contact(
     calm(&mut s);
     let others = s.expect::<OffsetFetchRequest>();
     fetched(&mut s, &others, found);
+    // The end first: what is written after that is behind it.
+    assert_eq!(lookups(&mut s, 3), [(1, -1), (2, -1), (3, -1)]);
     let from = EARLIER - 60_000;
     assert_eq!(lookups(&mut s, 3), [(1, from), (2, from), (3, from)]);
+}
+
+/// One of two members that come at the same time has committed its start before the other one knew
+/// where it would begin.
+#[test]
+fn a_marker_that_comes_meanwhile_binds() {
+    let mut s = Script::new(world(2));
+    let text = leak(marker(&mut s, 2, BEGUN - 5));
+    let mut s = rejoins(world(2), 2, |_| (-1, "", 0));
+    calm(&mut s);
+    let others = s.expect::<OffsetFetchRequest>();
+    fetched(&mut s, &others, |_| (-1, "", 0));
+    assert_eq!(lookups(&mut s, 2), [(0, -1), (1, -1)]);
+    look_again(&mut s, move |index| if index == 1 { (40, text, 0) } else { (-1, "", 0) });
+    let from = BEGUN - 5 - 60_000;
+    assert_eq!(lookups(&mut s, 2), [(0, from), (1, from)]);
+}
+
+/// The second look for markers.
+fn look_again(s: &mut Script, found: impl Fn(i32) -> crate::steps::Found<'static>) {
+    calm(s);
+    let again = s.expect::<OffsetFetchRequest>();
+    fetched(s, &again, found);
 }
 
 #[test]
@@ -188,6 +215,7 @@ fn commits_without_a_marker_are_first_contact_for_the_others() {
     let others = s.expect::<OffsetFetchRequest>();
     fetched(&mut s, &others, found);
     assert_eq!(lookups(&mut s, 1), [(1, -1)], "the start that was chosen");
+    look_again(&mut s, found);
     let list = commit_all(&mut s);
     assert_eq!(list, [(1, 40, marker(&mut s, 2, BEGUN))]);
 }
