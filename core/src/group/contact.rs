@@ -45,8 +45,8 @@ impl<'d> Group<'d> {
 
     /// Returns where a partition begins whose leader says that its log ends at `position`, or that
     /// it has the time of first contact there; `None` while that is not decided. If markers are
-    /// known, or came meanwhile, it begins where nothing is skipped: at the first record since then,
-    /// but not behind the end that was found before that was looked for.
+    /// known, or came meanwhile, it begins where nothing is skipped: at the first record since
+    /// then, but not behind the end that was found before that was looked for.
     pub(super) fn begin_of(
         &mut self,
         cx: &Cx<'d>,

@@ -28,7 +28,9 @@ impl<'d> Group<'d> {
         self.revoke_until.age(by);
         self.look_at.age(by);
         self.fresh_until.age(by);
-        self.interests.iter_mut().for_each(|interest| interest.check_at.age(by));
+        for interest in self.interests.iter_mut() {
+            interest.check_at.age(by);
+        }
         self.queries.retry_at.age(by);
         self.commits.age(by);
         self.growth.age(by);
