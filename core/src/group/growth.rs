@@ -22,7 +22,7 @@ pub(super) struct Growth {
     pub(super) stirred: bool,
     /// Partitions whose starts are still to be committed.
     pub(super) seeding: u32,
-    /// Some are committed by this member, which owns the first partition of the topic.
+    /// Some are committed by this member: at once if it owns the first partition of the topic.
     seeds: bool,
     /// When heartbeats begin to be fast at the latest, whether they are, and until when.
     from: Tick,
@@ -120,7 +120,12 @@ impl<'d> Group<'d> {
             return cx.now;
         }
         let seeded = growth.seeds && growth.seeding == 0 && !self.work;
-        if growth.from != Tick::NEVER && (growth.from <= cx.now || seeded) {
+        let begins = growth.from != Tick::NEVER && (growth.from <= cx.now || seeded);
+        if begins && self.seed_late(cx) {
+            return self.growth.from;
+        }
+        let growth = &mut self.growth;
+        if begins {
             growth.from = Tick::NEVER;
             growth.hurries = true;
             self.beat_at = self.beat_at.min(cx.now);
@@ -130,12 +135,12 @@ impl<'d> Group<'d> {
 
     /// Handles partitions that were added to a topic.
     fn grown(&mut self, cx: &mut Cx<'d>, slot: usize, added: core::ops::Range<u32>) {
-        // The assignment may have been faster.
+        // The assignment may have been faster; the others may be a member's that does not know it.
         let known = |index| {
             let part = cx.cluster.table.find(slot, index);
             part.is_some_and(|part| self.shares[part].target)
         };
-        if added.clone().any(known) {
+        if added.clone().all(known) {
             return;
         }
         let first = cx.cluster.table.find(slot, 0);
@@ -143,12 +148,33 @@ impl<'d> Group<'d> {
             && first.is_some_and(|part| self.shares[part].step == Step::Own);
         if seeds {
             self.seed(cx, slot, added);
+        } else if cx.settings.exact_start {
+            self.interests[slot].unseeded = added.start;
         }
         let growth = &mut self.growth;
         growth.seeds |= seeds;
         growth.hurries = false;
         growth.from = cx.now + if seeds { SEEDS } else { AFTER };
         growth.until = cx.now + HURRY;
+    }
+
+    /// Has the starts committed that the owner of the first partition did not commit: it may be
+    /// another client. Returns whether there may be some.
+    fn seed_late(&mut self, cx: &mut Cx<'d>) -> bool {
+        let mut any = false;
+        for slot in 0..self.interests.len() {
+            let from = core::mem::take(&mut self.interests[slot].unseeded);
+            if from > 0 {
+                self.seed(cx, slot, from..cx.cluster.topics[slot].count);
+                any = true;
+            }
+        }
+        if any {
+            self.growth.seeds = true;
+            self.growth.from = cx.now + SEEDS;
+            self.dirty = true;
+        }
+        any
     }
 
     /// Has the starts of new partitions committed, as far as there is memory for them.

@@ -6,8 +6,8 @@ use kafka_protocol::messages::{
 use kavka_core::Duration;
 
 use crate::steps::{
-    assigned, beat, commit_with, committed, fetch_commits, marker, member, next_beat, next_commit,
-    offsets, owned,
+    assigned, beat, commit_with, committed, fetch_commits, fetched, marker, member, next_beat,
+    next_commit, offsets, owned,
 };
 
 /// Grows `t` from two partitions to three.
@@ -88,10 +88,30 @@ fn a_member_without_the_first_partition_asks_a_little_later() {
     beat(&mut s, &due, 1, None);
     let before = s.now();
     grow(&mut s);
-    let asked = next_beat(&mut s);
-    let pause = before.until(asked.at);
+    let looked = s.expect::<OffsetFetchRequest>();
+    let pause = before.until(looked.at);
     assert!(pause > Duration::from_millis(80) && pause < Duration::from_secs(2), "{pause:?}");
-    s.none::<OffsetCommitRequest>("another member does that");
+    fetched(&mut s, &looked, |_| (0, "", 0));
+    let asked = next_beat(&mut s);
+    assert!(looked.at.until(asked.at) < Duration::from_millis(50));
+    s.none::<OffsetCommitRequest>("another member did that");
+}
+
+/// Another client has the first partition: nobody else commits the starts.
+#[test]
+fn a_member_without_the_first_partition_commits_starts_that_nobody_has() {
+    let (mut s, _) = member(2, &[1]);
+    let due = next_beat(&mut s);
+    beat(&mut s, &due, 1, None);
+    grow(&mut s);
+    fetch_commits(&mut s, |_| (-1, "", 0));
+    fetch_commits(&mut s, |index| (if index < 2 { 10 } else { -1 }, "", 0));
+    let seed = next_commit(&mut s);
+    assert_eq!(offsets(&seed), [(2, 0)]);
+    s.none::<ConsumerGroupHeartbeatRequest>("the seed is not there");
+    commit_with(&mut s, &seed, |_| 0);
+    let asked = next_beat(&mut s);
+    assert!(seed.at.until(asked.at) < Duration::from_millis(30), "at once");
 }
 
 #[test]
@@ -100,6 +120,7 @@ fn a_coordinator_that_does_not_assign_is_asked_for_three_seconds() {
     let due = next_beat(&mut s);
     beat(&mut s, &due, 1, None);
     grow(&mut s);
+    fetch_commits(&mut s, |_| (0, "", 0));
     let first = next_beat(&mut s);
     beat(&mut s, &first, 1, None);
     let mut last = first.at;
