@@ -162,9 +162,7 @@ fn an_assignment_that_is_faster_than_the_probe_begins_at_the_first_record() {
     let text = marker(&mut s, 2, 1_700_000_000_000);
     let commit = loop {
         if let Some(requested) = s.take::<OffsetFetchRequest>() {
-            crate::steps::fetched(&mut s, &requested, |index| {
-                (if index < 2 { 10 } else { -1 }, "", 0)
-            });
+            fetched(&mut s, &requested, |index| (if index < 2 { 10 } else { -1 }, "", 0));
         }
         if let Some(commit) = s.take::<OffsetCommitRequest>() {
             break commit;
