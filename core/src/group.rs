@@ -82,7 +82,8 @@ pub(crate) struct Interest {
     begun: i64,
     /// Partitions of which growth was noticed, and those before.
     seen: u32,
-    /// The first of those that the owner of partition 0 is to seed, until this member does; 0: none.
+    /// The first of those that the owner of partition 0 is to seed, until this member does.
+    /// 0: none.
     unseeded: u32,
 }
 
