@@ -9,10 +9,12 @@ use super::suites::{End, Suite, built, cargo};
 use super::{Options, root};
 
 /// Suites; those that catch most in the least time come first.
-const SUITES: [&str; 16] = [
+const SUITES: [&str; 18] = [
     "scenarios",
     "machine_producer",
     "machine_consumer",
+    "machine_group",
+    "machine_group_admin",
     "machine_cluster",
     "record_suite",
     "wire_vectors",
