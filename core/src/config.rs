@@ -437,7 +437,7 @@ impl<'d> Settings<'d> {
         if none { Err(ConfigError::Duration) } else { Ok(()) }
     }
 
-    /// Whether the group commits without being asked.
+    /// Whether the group commits by itself.
     #[cfg(feature = "group")]
     pub(crate) fn commits_by_itself(&self) -> bool {
         self.auto_commit != Span::ZERO

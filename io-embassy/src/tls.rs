@@ -289,7 +289,7 @@ impl<'a, S: Read + 'a> Read for Opened<'a, S> {
                 self.heard = true;
                 Ok(read)
             }
-            // In order, or cut off: Kafka's own lengths tell whether something is missing.
+            // In order, or cut off: Kafka's own lengths show whether something is missing.
             Err(TlsError::ConnectionClosed | TlsError::IoError) => Ok(0),
             Err(error) => {
                 let fault = match error {

@@ -418,8 +418,8 @@ impl<'d> Consumer<'d> {
                 self.refuse_all(cx, (desk, spot), fault, Cluster::is_nameless);
             }
         }
-        let asked = self.beside_fetches(cx, conn, node);
-        let mut fits = self.send_offsets(cx, (asked, desk));
+        let over = self.beside_fetches(cx, conn, node);
+        let mut fits = self.send_offsets(cx, (over, desk));
         fits &= self.send_checks(cx, (conn, desk));
         let mut at = cx.net.conns[conn].session.retry_at.max(self.next_fetch(desk));
         if self.sated && cx.net.conns[conn].is_shared() {

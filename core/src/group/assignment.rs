@@ -17,7 +17,7 @@ pub(super) enum Step {
     /// Its commit is to be fetched.
     Query,
     /// Its commit is being fetched.
-    Asked,
+    Fetching,
     /// Its leader resolves where it begins.
     Place,
     /// Where it begins is being committed: no record is given before that.
@@ -79,7 +79,7 @@ pub(crate) struct Share {
     pub(super) texted: bool,
     /// Fetches of its commit that failed because of the member's epoch.
     pub(super) stale: u8,
-    /// What the application has read, where it says so itself.
+    /// What the application has read, where it reports that itself.
     pub(super) taken: Offset,
     pub(super) taken_epoch: i32,
     /// To be committed.
@@ -139,7 +139,7 @@ impl Share {
     }
 
     const fn comes(&self) -> bool {
-        matches!(self.step, Step::Query | Step::Asked | Step::Place | Step::Begin | Step::Seeded)
+        matches!(self.step, Step::Query | Step::Fetching | Step::Place | Step::Begin | Step::Seeded)
     }
 }
 

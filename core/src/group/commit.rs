@@ -33,11 +33,11 @@ pub(super) struct Commits {
     begun: u32,
     /// One is under way.
     open: bool,
-    /// The application is to hear of it.
-    told: bool,
-    /// Another one is to begin, and whether the application is to hear of that.
+    /// Its end is an event.
+    reports: bool,
+    /// Another one is to begin, and whether that is reported.
     due: bool,
-    asked: bool,
+    requested: bool,
     /// Partitions of the set without a result, and partitions with something to commit.
     left: u32,
     wanted: u32,
@@ -57,9 +57,9 @@ impl Commits {
     pub(super) const NONE: Self = Self {
         begun: 0,
         open: false,
-        told: false,
+        reports: false,
         due: false,
-        asked: false,
+        requested: false,
         left: 0,
         wanted: 0,
         in_flight: false,
@@ -98,14 +98,14 @@ impl Commits {
 
     /// Ends what is under way: there is no member any more that could commit it.
     pub(super) fn fail(&mut self, error: GroupError) {
-        if self.asked && !self.open {
+        if self.requested && !self.open {
             self.begun = self.begun.wrapping_add(1);
-            self.told = true;
+            self.reports = true;
         }
-        if (self.open || self.asked) && self.told {
+        if (self.open || self.requested) && self.reports {
             self.news = Some((CommitId(self.begun), Err(error)));
         }
-        (self.open, self.due, self.asked, self.told) = (false, false, false, false);
+        (self.open, self.due, self.requested, self.reports) = (false, false, false, false);
         (self.left, self.in_flight, self.result) = (0, false, None);
     }
 }
@@ -185,11 +185,11 @@ impl<'d> Group<'d> {
             return Err(GroupError::NoMember);
         }
         self.commit_all(cx, consumer, false);
-        Ok(self.ask())
+        Ok(self.request())
     }
 
-    fn ask(&mut self) -> CommitId {
-        (self.commits.due, self.commits.asked, self.dirty) = (true, true, true);
+    fn request(&mut self) -> CommitId {
+        (self.commits.due, self.commits.requested, self.dirty) = (true, true, true);
         self.commits.next_id()
     }
 
@@ -218,7 +218,7 @@ impl<'d> Group<'d> {
         cx.net.blocks.release(&mut self.shares[part].text);
         (self.shares[part].text, self.shares[part].texted) = (chain, false);
         self.want(part, offset, epoch);
-        Ok(self.ask())
+        Ok(self.request())
     }
 
     /// The application has read a partition up to an offset.
@@ -270,7 +270,7 @@ impl<'d> Group<'d> {
     fn begin_set(&mut self, cx: &mut Cx<'d>) {
         let commits = &mut self.commits;
         (commits.due, commits.open, commits.result) = (false, true, None);
-        commits.told = core::mem::take(&mut commits.asked);
+        commits.reports = core::mem::take(&mut commits.requested);
         commits.begun = commits.begun.wrapping_add(1);
         commits.left = 0;
         commits.until = cx.now + cx.settings.request_timeout.times(2);
@@ -291,7 +291,7 @@ impl<'d> Group<'d> {
         commits.open = false;
         let result = commits.result.take();
         // Failures are reported always.
-        if commits.told || result.is_some_and(|error| error != GroupError::NoMember) {
+        if commits.reports || result.is_some_and(|error| error != GroupError::NoMember) {
             commits.news = Some((CommitId(commits.begun), result.map_or(Ok(()), Err)));
         }
         self.dirty = true;

@@ -19,8 +19,8 @@ use crate::wire::{ErrorCode, Full, Uuid, offset_fetch};
 const PAGE: u32 = 500;
 /// Partitions in a request at most; halved while there is no memory for so many.
 const MOST: u16 = 4096;
-/// After so many refusals of the member's epoch the group is asked as by no member, which brokers
-/// allow: the partitions would never be read else.
+/// After so many refusals of the member's epoch commits are requested as by no member, which
+/// brokers allow: the partitions would never be read else.
 const STALE: u8 = 3;
 /// Milliseconds before first contact that the clocks of producers may be behind.
 pub(super) const SLACK: i64 = 60_000;
@@ -89,7 +89,7 @@ impl<'d> Group<'d> {
         };
         if let Err(Full) = written {
             cx.net.abandon(draft);
-            self.unask(cx);
+            self.unfetch(cx);
             self.queries.most = (self.queries.most / 2).max(1);
             return cx.now + AGAIN;
         }
@@ -138,16 +138,16 @@ impl<'d> Group<'d> {
         self.each(cx, &mut |group, _, part| {
             let share = &mut group.shares[part];
             if share.step == Step::Query && !share.bare && left > 0 {
-                (share.step, left) = (Step::Asked, left - 1);
+                (share.step, left) = (Step::Fetching, left - 1);
                 stale |= share.stale >= STALE;
             }
         });
-        let asked = |share: &super::Share| share.step == Step::Asked;
-        let counts = |slot: usize| self.count(cx, slot, &asked);
+        let fetching = |share: &super::Share| share.step == Step::Fetching;
+        let counts = |slot: usize| self.count(cx, slot, &fetching);
         let topics = (0..self.interests.len()).filter(|slot| counts(*slot) > 0).count();
         self.write_head(cx, draft, topics, stale)?;
         for slot in 0..self.interests.len() {
-            let count = self.count(cx, slot, &asked);
+            let count = self.count(cx, slot, &fetching);
             if count == 0 {
                 continue;
             }
@@ -155,7 +155,7 @@ impl<'d> Group<'d> {
             let topic = &cluster.topics[slot];
             net.write(draft, &mut |w, version| {
                 offset_fetch::topic(w, version, &topic.name, topic.id, count)?;
-                for part in cluster.table.of_topic(slot).filter(|p| asked(&self.shares[*p])) {
+                for part in cluster.table.of_topic(slot).filter(|p| fetching(&self.shares[*p])) {
                     w.i32(cluster.table[part].index as i32)?;
                 }
                 offset_fetch::end_topic(w, version)
@@ -165,10 +165,10 @@ impl<'d> Group<'d> {
     }
 
     /// Has what was being fetched fetched again.
-    pub(super) fn unask(&mut self, cx: &mut Cx<'d>) {
+    pub(super) fn unfetch(&mut self, cx: &mut Cx<'d>) {
         self.each(cx, &mut |group, _, part| {
             let share = &mut group.shares[part];
-            if share.step == Step::Asked {
+            if share.step == Step::Fetching {
                 share.step = Step::Query;
             }
         });
@@ -203,7 +203,7 @@ impl<'d> Group<'d> {
                 };
                 let marker = metadata.and_then(Marker::read).filter(|_| offset >= 0);
                 let part = cx.cluster.part_of(memo.topic, index);
-                let part = part.filter(|part| self.shares[*part].step == Step::Asked);
+                let part = part.filter(|part| self.shares[*part].step == Step::Fetching);
                 if error.0 != 0 {
                     (memo.error, memo.refused) = (error, true);
                     if let Some(part) = part {
@@ -313,7 +313,7 @@ impl<'d> Group<'d> {
         }
         // What was left out is requested again.
         let mut left_out = false;
-        self.each(cx, &mut |group, _, part| left_out |= group.shares[part].step == Step::Asked);
+        self.each(cx, &mut |group, _, part| left_out |= group.shares[part].step == Step::Fetching);
         if left_out {
             return self.not_committed(cx, ErrorCode::UNKNOWN_SERVER_ERROR);
         }
@@ -331,10 +331,10 @@ impl<'d> Group<'d> {
         if code == ErrorCode::STALE_MEMBER_EPOCH {
             self.each(cx, &mut |group, _, part| {
                 let share = &mut group.shares[part];
-                share.stale += u8::from(share.step == Step::Asked && share.stale < STALE);
+                share.stale += u8::from(share.step == Step::Fetching && share.stale < STALE);
             });
         }
-        self.unask(cx);
+        self.unfetch(cx);
         if !self.judge(cx, code) && code == ErrorCode::GROUP_AUTHORIZATION_FAILED {
             self.news.fatal = Some(GroupError::Refused(code));
         }

@@ -89,12 +89,11 @@ impl<'d> Group<'d> {
                 let share = &self.shares[*part];
                 share.step == Step::Place && share.contact
             };
-            let mut placed = cx.cluster.table.of_topic(slot).filter(placed);
             let (mut ready, mut all) = (0, 0);
-            placed.by_ref().for_each(|part| {
+            for part in cx.cluster.table.of_topic(slot).filter(placed) {
                 all += 1;
                 ready += usize::from(consumer.position(part).is_some());
-            });
+            }
             if ready == 0 {
                 continue;
             }

@@ -1,5 +1,5 @@
 //! Growth: the starts of new partitions are committed first, so that no member of any kind skips
-//! what is written meanwhile; then the coordinator is asked for another assignment until it comes.
+//! what is written meanwhile; then heartbeats request another assignment until it comes.
 
 use super::assignment::Step;
 use super::{Group, Interest, Phase};
@@ -84,7 +84,7 @@ impl<'d> Group<'d> {
             self.unwant(&mut cx.net.blocks, part);
             let share = &mut self.shares[part];
             (share.taken, share.committed) = Default::default();
-            if matches!(share.step, Step::Query | Step::Asked) {
+            if matches!(share.step, Step::Query | Step::Fetching) {
                 (share.step, share.bare) = (Step::Query, true);
             }
         }

@@ -31,7 +31,7 @@ pub(super) struct News {
     troubled_since: Tick,
     reported: bool,
     /// The partition whose revocation was reported last: it is given up with the next poll.
-    told: Option<u32>,
+    revoked: Option<u32>,
 }
 
 impl News {
@@ -48,7 +48,7 @@ impl News {
         trouble: None,
         troubled_since: Tick::ZERO,
         reported: false,
-        told: None,
+        revoked: None,
     };
 
     pub(super) fn age(&mut self, by: Span) {
@@ -62,7 +62,7 @@ impl News {
 
     /// The application keeps a partition for now although its revocation was reported.
     pub(super) fn keep(&mut self, part: usize) {
-        self.told = self.told.filter(|told| *told as usize != part);
+        self.revoked = self.revoked.filter(|revoked| *revoked as usize != part);
     }
 }
 
@@ -89,9 +89,9 @@ impl<'d> Group<'d> {
             || self.commits.has_news()
     }
 
-    /// Ends the event that the application had: a revocation that it was told of.
+    /// Ends the event that the application had: a reported revocation.
     pub(crate) fn proceed(&mut self, cx: &mut Cx<'d>, consumer: &Consumer<'d>) {
-        if let Some(part) = self.news.told.take() {
+        if let Some(part) = self.news.revoked.take() {
             self.release(cx, consumer, part as usize);
         }
     }
@@ -116,7 +116,7 @@ impl<'d> Group<'d> {
         {
             self.news.revokes = true;
             self.shares[part].step = Step::Revoking;
-            self.news.told = Some(part as u32);
+            self.news.revoked = Some(part as u32);
             let at = Consumer::id(&cx.cluster, part);
             let partition = Consumer::topic_partition(&cx.cluster, part);
             return Some(Event::Revoking { at, partition });

@@ -89,7 +89,7 @@ impl<'d> Group<'d> {
             Kind::Committed => {
                 if serial == self.serial {
                     self.queries.in_flight = false;
-                    self.unask(cx);
+                    self.unfetch(cx);
                     self.query_later(cx, error);
                 }
             }

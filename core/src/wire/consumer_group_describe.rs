@@ -19,10 +19,7 @@ impl Encode for Request<'_> {
     const VERSIONS: (i16, i16) = (0, 1);
 
     fn encode(&self, _: i16, out: &mut Writer<'_>) -> Result<(), Full> {
-        out.count(true, Some(self.groups.len()))?;
-        for group in self.groups {
-            out.str(true, group)?;
-        }
+        out.strs(true, self.groups)?;
         out.bool(self.include_authorized_operations)?;
         out.no_tags(true)
     }

@@ -18,10 +18,7 @@ impl Encode for Request<'_> {
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
         let flexible = version >= const { API.first_flexible() };
-        out.count(flexible, Some(self.groups.len()))?;
-        for group in self.groups {
-            out.str(flexible, group)?;
-        }
+        out.strs(flexible, self.groups)?;
         out.no_tags(flexible)
     }
 }

@@ -21,10 +21,7 @@ impl Encode for Request<'_> {
 
     fn encode(&self, version: i16, out: &mut Writer<'_>) -> Result<(), Full> {
         let flexible = version >= const { API.first_flexible() };
-        out.count(flexible, Some(self.groups.len()))?;
-        for group in self.groups {
-            out.str(flexible, group)?;
-        }
+        out.strs(flexible, self.groups)?;
         if version >= 3 {
             out.bool(self.include_authorized_operations)?;
         }

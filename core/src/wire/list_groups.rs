@@ -22,10 +22,7 @@ impl Encode for Request<'_> {
         let flexible = version >= const { API.first_flexible() };
         for (since, list) in [(4, self.states), (5, self.types)] {
             if version >= since {
-                out.count(flexible, Some(list.len()))?;
-                for text in list {
-                    out.str(flexible, text)?;
-                }
+                out.strs(flexible, list)?;
             }
         }
         out.no_tags(flexible)

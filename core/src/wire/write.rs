@@ -199,6 +199,16 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Writes an array of texts.
+    ///
+    /// # Errors
+    /// As [`Writer::str`], and for more elements than an `i32` counts.
+    #[cfg(feature = "group-admin")]
+    pub fn strs(&mut self, flexible: bool, list: &[&str]) -> Result<(), Full> {
+        self.count(flexible, Some(list.len()))?;
+        list.iter().try_for_each(|text| self.str(flexible, text))
+    }
+
     /// Writes the end of a struct that has no tagged fields: nothing unless `flexible`.
     #[inline(never)]
     pub fn no_tags(&mut self, flexible: bool) -> Result<(), Full> {

@@ -97,13 +97,6 @@ impl Cluster {
         Some((found.offset, found.metadata.to_string()))
     }
 
-    /// Returns the broker that coordinates a group.
-    #[must_use]
-    pub fn coordinator(&self, group: &str) -> Option<i32> {
-        let moved = self.groups.get(group.as_bytes()).map_or(0, |group| group.moved);
-        self.coordinator_of(group, moved)
-    }
-
     /// Has another broker coordinate a group, if there is one.
     pub fn move_coordinator(&mut self, group: &str) {
         let key = StrBytes::from_string(group.to_owned());

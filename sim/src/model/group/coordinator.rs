@@ -48,12 +48,14 @@ impl Cluster {
 
     /// The address of a group's coordinator as a broker knows it.
     fn endpoint_of(&self, ctx: &Ctx, group: &StrBytes) -> Result<&Endpoint, i16> {
-        let moved = self.groups.get(group).map_or(0, |group| group.moved);
-        let id = self.coordinator_of(group, moved).ok_or(code::COORDINATOR_NOT_AVAILABLE)?;
+        let id = self.coordinator(group).ok_or(code::COORDINATOR_NOT_AVAILABLE)?;
         self.view(ctx.broker).endpoint(id).ok_or(code::COORDINATOR_NOT_AVAILABLE)
     }
 
-    pub(super) fn coordinator_of(&self, group: &str, moved: u32) -> Option<i32> {
+    /// Returns the broker that coordinates a group.
+    #[must_use]
+    pub fn coordinator(&self, group: &str) -> Option<i32> {
+        let moved = self.groups.get(group.as_bytes()).map_or(0, |group| group.moved);
         let ids: Vec<i32> = self.nodes.keys().copied().collect();
         let hash = group.bytes().fold(moved, |sum, byte| sum.wrapping_add(byte.into()));
         let first = hash as usize % ids.len().max(1);
@@ -69,8 +71,7 @@ impl Cluster {
         if group.is_empty() {
             return Err(code::INVALID_GROUP_ID);
         }
-        let moved = self.groups.get(group).map_or(0, |group| group.moved);
-        if self.coordinator_of(group, moved) != Some(ctx.broker) {
+        if self.coordinator(group) != Some(ctx.broker) {
             return Err(code::NOT_COORDINATOR);
         }
         let (now, loading) = (self.now, self.behaviour().loading);

@@ -93,8 +93,8 @@ impl Cluster {
         let full = request.rebalance_timeout_ms >= 0
             && request.subscribed_topic_names.is_some()
             && request.topic_partitions.is_some();
-        let told = epoch == 0 || full || before.as_ref() != Some(&member.assigned);
-        let assignment = told.then(|| assignment(&member.assigned));
+        let is_news = epoch == 0 || full || before.as_ref() != Some(&member.assigned);
+        let assignment = is_news.then(|| assignment(&member.assigned));
         let (epoch, ends) = (member.epoch, member.ends());
         if member.watched <= now || ends < member.watched {
             member.watched = ends;

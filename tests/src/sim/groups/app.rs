@@ -1,4 +1,4 @@
-//! Applications: one that writes, and members that read, commit and give up as they are told.
+//! Applications: one that writes, and members that read, commit and give up what is revoked.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
