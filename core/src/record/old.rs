@@ -116,15 +116,19 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Malformed> {
 ///
 /// # Errors
 /// When the first message is incomplete (`Truncated`), or cannot be read: `BatchLength`, `Magic`,
-/// `Crc`, `FieldLength`, and `RecordLength` for bytes after its value.
+/// `Crc`, `FieldLength`, `RecordLength` for bytes after its value, and `Offset` if no position can
+/// follow it.
 pub fn parse_old(bytes: &[u8]) -> Result<BatchHeader, Malformed> {
     let first = message(bytes, true)?;
+    if guard!("an old message has a position after it", first.offset == i64::MAX) {
+        return Err(Malformed::Offset);
+    }
     let (mut len, mut count, mut delta) = (first.len, 1, 0);
     let mut max_timestamp = first.timestamp;
     while first.codec() == 0 {
         let Ok(next) = message(bytes.get(len..).unwrap_or_default(), true) else { break };
         let above = next.offset.checked_sub(first.offset).map(i32::try_from);
-        let Some(Ok(above)) = above else { break };
+        let Some(Ok(above)) = above.filter(|_| next.offset < i64::MAX) else { break };
         let end = len.saturating_add(next.len);
         let same = (next.magic, next.attributes) == (first.magic, first.attributes);
         if !same || above <= delta || end > MAX_LENGTH as usize {

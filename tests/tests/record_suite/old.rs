@@ -155,6 +155,20 @@ fn what_is_examined_ends_where_the_next_message_differs() {
 }
 
 #[test]
+fn what_no_position_can_follow_is_refused_or_ends_the_set() {
+    for magic in [0, 1] {
+        let at = |offset| Message { offset, ..message(magic, 0) };
+        let last = at(i64::MAX);
+        assert_eq!(parse_old(&last.bytes()), Err(Malformed::Offset), "magic {magic}");
+        let set = set(&[at(i64::MAX - 1), last]);
+        let header = parse_old(&set).expect("a message");
+        let end = (header.count, header.last_offset(), header.next_offset());
+        assert_eq!(end, (1, i64::MAX - 1, i64::MAX), "magic {magic}");
+        assert_eq!(offsets(Records::new(&header, &set)), [i64::MAX - 1], "magic {magic}");
+    }
+}
+
+#[test]
 fn timestamps_are_those_of_the_leader_where_it_set_them() {
     let inner = messages(1, 0..3);
     let packed = wrapped(&inner, 2).unwrap();
