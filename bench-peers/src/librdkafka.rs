@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use kavka_tests::kafka::{PASSWORD, USER};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -38,6 +39,11 @@ impl ProducerContext for Deliveries {
 fn config(task: &Task<'_>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", task.bootstrap);
+    if let Some(ca) = task.ca {
+        config.set("security.protocol", "SASL_SSL").set("sasl.mechanisms", "PLAIN");
+        config.set("sasl.username", USER).set("sasl.password", PASSWORD);
+        config.set("ssl.ca.location", ca.to_string_lossy());
+    }
     config
 }
 

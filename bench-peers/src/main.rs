@@ -6,6 +6,7 @@ mod kavka;
 mod librdkafka;
 mod report;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,13 @@ struct Options {
     /// Largest batch of either client.
     #[arg(long, default_value_t = 64 * 1024)]
     batch_bytes: usize,
+    /// Over TLS, with a login (PLAIN).
+    #[cfg(feature = "tls")]
+    #[arg(long, conflicts_with = "bootstrap")]
+    tls: bool,
+    /// The authority that brokers of `bootstrap` are signed by.
+    #[arg(long, hide = true)]
+    ca: Option<PathBuf>,
     #[arg(long, hide = true, requires = "role")]
     client: Option<Client>,
     #[arg(long, hide = true, requires = "topic")]
@@ -71,6 +79,8 @@ struct Task<'a> {
     size: usize,
     linger: Duration,
     batch_bytes: usize,
+    /// Over TLS, trusting this authority.
+    ca: Option<&'a Path>,
 }
 
 /// One measurement.
@@ -95,6 +105,7 @@ fn measure(options: &Options, client: Client, role: Role) -> Result<()> {
         size: options.size,
         linger: Duration::from_millis(options.linger_ms),
         batch_bytes: options.batch_bytes,
+        ca: options.ca.as_deref(),
     };
     let (began, cpu_before) = (Instant::now(), cpu_time());
     match (client, role) {
@@ -111,7 +122,7 @@ fn measure(options: &Options, client: Client, role: Role) -> Result<()> {
 /// Runs one client in a process of its own.
 fn child(
     options: &Options,
-    bootstrap: &str,
+    (bootstrap, ca): (&str, Option<&Path>),
     topic: &str,
     client: Client,
     role: Role,
@@ -138,6 +149,9 @@ fn child(
     ] {
         command.args([option, &value.to_string()]);
     }
+    if let Some(ca) = ca {
+        command.arg("--ca").arg(ca);
+    }
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("{client} {role}: {}", output.status).into());
@@ -150,7 +164,7 @@ fn child(
     Ok(Figures { seconds: seconds?, cpu_seconds: cpu_seconds? })
 }
 
-fn compare(options: &Options, bootstrap: &str) -> Result<()> {
+fn compare(options: &Options, bootstrap: &str, ca: Option<&Path>) -> Result<()> {
     let Options { records, size, rounds, linger_ms, batch_bytes, .. } = options;
     println!(
         "{records} records of {size} B, {PARTITIONS} partitions, acks=all, idempotent, linger \
@@ -160,9 +174,9 @@ fn compare(options: &Options, bootstrap: &str) -> Result<()> {
     for round in 1..=*rounds {
         for client in Client::ALL {
             let topic = format!("bench-{}-{round}-{client:?}", std::process::id());
-            kavka::create(bootstrap, &topic, PARTITIONS)?;
+            kavka::create((bootstrap, ca), &topic, PARTITIONS)?;
             for role in [Role::Produce, Role::Consume] {
-                let figures = child(options, bootstrap, &topic, client, role)?;
+                let figures = child(options, (bootstrap, ca), &topic, client, role)?;
                 report.add(round, client, role, figures);
             }
         }
@@ -177,9 +191,29 @@ fn main() -> Result<()> {
         return measure(&options, client, role);
     }
     if let Some(bootstrap) = &options.bootstrap {
-        return compare(&options, bootstrap);
+        return compare(&options, bootstrap, options.ca.as_deref());
     }
-    let cluster = Cluster::start(Spec::new(Version::V4_4_0, 1))?;
+    let spec = Spec::new(Version::V4_4_0, 1);
+    #[cfg(feature = "tls")]
+    if options.tls {
+        return secure(&options, spec);
+    }
+    let cluster = Cluster::start(spec)?;
     println!("started {}", cluster.spec());
-    compare(&options, &cluster.bootstrap())
+    compare(&options, &cluster.bootstrap(), None)
+}
+
+/// Compares over TLS.
+#[cfg(feature = "tls")]
+fn secure(options: &Options, spec: Spec) -> Result<()> {
+    use kavka_tests::{kafka::Secure, pki::Authority};
+
+    let authority = std::sync::Arc::new(Authority::new());
+    let ca = std::env::temp_dir().join(format!("bench-{}.pem", std::process::id()));
+    std::fs::write(&ca, authority.pem())?;
+    let cluster = Cluster::start(spec.secure(Secure::over_tls(authority)))?;
+    println!("started {}, over TLS", cluster.spec());
+    let compared = compare(options, &cluster.sasl_over_tls(), Some(&ca));
+    std::fs::remove_file(&ca)?;
+    compared
 }

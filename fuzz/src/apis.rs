@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiKey;
 
 /// All of them. Add new ones at the end: the corpus names them by index.
-pub const APIS: [ApiKey; 20] = [
+pub const APIS: [ApiKey; 22] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::Produce,
@@ -24,6 +24,8 @@ pub const APIS: [ApiKey; 20] = [
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DeleteGroups,
     ApiKey::OffsetDelete,
+    ApiKey::SaslHandshake,
+    ApiKey::SaslAuthenticate,
 ];
 
 /// Those that are compared with the other codec.
@@ -64,6 +66,8 @@ macro_rules! with_response {
             }
             Key::DeleteGroups => $act::<wire::delete_groups::Response>($($arg),*),
             Key::OffsetDelete => $act::<wire::offset_delete::Response>($($arg),*),
+            Key::SaslHandshake => $act::<wire::sasl_handshake::Response>($($arg),*),
+            Key::SaslAuthenticate => $act::<wire::sasl_authenticate::Response>($($arg),*),
             other => panic!("{other:?} is not in APIS"),
         }
     }};

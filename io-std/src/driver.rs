@@ -11,6 +11,8 @@ mod secure;
 mod socket;
 mod tokens;
 
+#[cfg(feature = "tls")]
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -84,6 +86,9 @@ pub struct Driver<'d> {
     handshakes: (u64, u64),
     #[cfg(feature = "tls")]
     tls: Option<crate::Tls>,
+    /// Steps of handshakes that are left in this turn.
+    #[cfg(feature = "tls")]
+    steps: Cell<u32>,
     events: Events,
     conns: Vec<Option<Conn>>,
     /// The connection that is served first, changing with every turn.
@@ -117,6 +122,8 @@ impl<'d> Driver<'d> {
             tokens: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            steps: Cell::new(0),
             handshakes: (0, 0),
             poller,
             events: Events::new(),
@@ -257,6 +264,8 @@ impl<'d> Driver<'d> {
         self.actions(now);
         self.names(now);
         let count = self.conns.len();
+        #[cfg(feature = "tls")]
+        self.steps.set(socket::HANDSHAKES);
         self.first = if count == 0 { 0 } else { (self.first + 1) % count };
         for slot in (self.first..count).chain(0..self.first) {
             self.with_conn(now, slot, |conn, cx, client| conn.service(cx, client));
@@ -365,6 +374,8 @@ impl<'d> Driver<'d> {
             silence,
             #[cfg(feature = "tls")]
             tls: self.tls.as_ref(),
+            #[cfg(feature = "tls")]
+            handshakes: &self.steps,
         };
         let result = step(conn, &cx, &mut self.client);
         for address in conn.tried.drain(..) {

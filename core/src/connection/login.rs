@@ -287,7 +287,7 @@ mod on {
         /// deadlines.
         pub(crate) fn renews(&mut self, now: Tick, slot: usize) -> bool {
             if TOKENS {
-                if self.login.token_at <= now {
+                if guard!("a token is fetched before it expires", self.login.token_at <= now) {
                     (self.login.wants_token, self.login.token_at) = (true, Tick::NEVER);
                 }
                 self.deadline = self.deadline.min(self.login.token_at);

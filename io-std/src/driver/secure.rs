@@ -2,12 +2,16 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
 use crate::tls::{explain, take_requested};
+
+/// Bytes that are taken from a socket at once: rustls itself takes 4 KiB, a quarter of a record.
+const INCOMING: usize = 32 << 10;
 
 /// How far a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +25,10 @@ pub(super) enum Moved {
 pub(super) struct Secure {
     tls: Box<ClientConnection>,
     /// Bytes of the application wait in it.
-    pub(super) buffered: bool,
+    buffered: bool,
+    /// What came from the socket, and which part of it is still encrypted.
+    incoming: Box<[u8]>,
+    encrypted: Range<usize>,
     /// The peer has requested a certificate, and has sent nothing since that shows whether it
     /// accepts ours.
     judges_us: bool,
@@ -37,7 +44,13 @@ impl Secure {
         let tls = ClientConnection::new(config.clone(), name);
         let mut tls = tls.map_err(|error| explain(&error, false))?;
         tls.set_buffer_limit(Some(256 << 10));
-        Ok(Self { tls: Box::new(tls), buffered: false, judges_us: false })
+        Ok(Self {
+            tls: Box::new(tls),
+            buffered: false,
+            incoming: vec![0; INCOMING].into(),
+            encrypted: 0..0,
+            judges_us: false,
+        })
     }
 
     /// Whether the handshake is complete and an earlier session was resumed.
@@ -47,6 +60,15 @@ impl Secure {
 
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
+    }
+
+    /// Whether there is something to read that no socket reports.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.buffered || self.holds_encrypted()
+    }
+
+    pub(super) fn holds_encrypted(&self) -> bool {
+        !self.encrypted.is_empty()
     }
 
     /// Whether encrypted bytes wait for the socket.
@@ -105,16 +127,30 @@ impl Secure {
         self.tls.writer().write_vectored(slices)
     }
 
-    /// Reads encrypted bytes once, and decrypts them.
+    /// Reads encrypted bytes once if there are none, and decrypts some. Returns how many.
     pub(super) fn fill(&mut self, socket: &TcpStream) -> io::Result<Moved> {
         let mut from = socket;
-        let read = match self.tls.read_tls(&mut from) {
-            Ok(0) => return Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Blocked),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Moved::Bytes(0)),
-            Err(error) => return Err(self.ended(error)),
+        if self.encrypted.is_empty() {
+            self.encrypted = match from.read(&mut self.incoming) {
+                Ok(0) => return Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => 0..read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Moved::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0..0,
+                Err(error) => return Err(self.ended(error)),
+            };
+        }
+        let mut bytes = &self.incoming[self.encrypted.clone()];
+        let taken = match bytes {
+            [] => 0,
+            // Nothing is taken after the peer has ended the stream.
+            _ => match self.tls.read_tls(&mut bytes)? {
+                0 => return Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
+                taken => taken,
+            },
         };
+        self.encrypted.start += taken;
         let processed = self.tls.process_new_packets();
         self.judges_us |= take_requested();
         match processed {
@@ -125,7 +161,7 @@ impl Secure {
                 return Err(explain(&error, self.judges_us));
             }
         }
-        Ok(Moved::Bytes(read))
+        Ok(Moved::Bytes(taken))
     }
 
     /// Reads bytes of the application; blocked while more of the peer are needed.

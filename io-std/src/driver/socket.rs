@@ -1,5 +1,7 @@
 //! One connection: connecting to each address in turn, reading, writing.
 
+#[cfg(feature = "tls")]
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,6 +22,10 @@ const NEXT_ADDRESS: Duration = Duration::from_secs(2);
 const FIRST_BYTES: Duration = Duration::from_secs(3);
 /// Bytes that one connection may move each way in one turn, so that the others get theirs.
 const BUDGET: usize = 1 << 20;
+/// Steps of TLS handshakes in one turn of all connections, each up to half a millisecond of
+/// computing: a hundred at once do not hold up those that are established.
+#[cfg(feature = "tls")]
+pub(super) const HANDSHAKES: u32 = 8;
 /// Slices of one `writev`.
 const SLICES: usize = 256;
 
@@ -47,6 +53,9 @@ pub(super) struct Conn {
     pub(super) secured: Option<bool>,
     #[cfg(feature = "tls")]
     tls: Option<Secure>,
+    /// Its handshake waits for another turn.
+    #[cfg(feature = "tls")]
+    deferred: bool,
 }
 
 /// What has come over a connection.
@@ -126,6 +135,19 @@ pub(super) struct Context<'a> {
     pub(super) silence: Duration,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<&'a crate::Tls>,
+    /// How many of [`HANDSHAKES`] are left in this turn.
+    #[cfg(feature = "tls")]
+    pub(super) handshakes: &'a Cell<u32>,
+}
+
+#[cfg(feature = "tls")]
+impl Context<'_> {
+    /// Whether there is time for a step of a handshake in this turn.
+    fn has_time(&self) -> bool {
+        let left = self.handshakes.get();
+        self.handshakes.set(left.saturating_sub(1));
+        left > 0
+    }
 }
 
 impl Conn {
@@ -147,6 +169,8 @@ impl Conn {
             secured: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            deferred: false,
         }
     }
 
@@ -201,6 +225,8 @@ impl Conn {
             Stage::Connecting { until, .. } => *until,
             Stage::Open(_, next_byte) => {
                 let unread = self.may_read() && !client.recv_buffer(self.id).is_empty();
+                #[cfg(feature = "tls")]
+                let unread = unread || self.deferred;
                 let now = (unread || self.unsent).then_some(Instant::ZERO);
                 now.or(next_byte.filter(|_| self.is_awaited()))
             }
@@ -285,7 +311,7 @@ impl Conn {
     /// Whether there may be something to read.
     fn may_read(&self) -> bool {
         #[cfg(feature = "tls")]
-        if self.tls.as_ref().is_some_and(|tls| tls.buffered) {
+        if self.tls.as_ref().is_some_and(Secure::holds_bytes) {
             return true;
         }
         self.readable
@@ -296,6 +322,11 @@ impl Conn {
     fn is_secure(&mut self, cx: &Context<'_>, client: &Client<'_>) -> io::Result<bool> {
         let Some(config) = cx.tls else { return Ok(true) };
         let Stage::Open(socket, next_byte) = &mut self.stage else { return Ok(false) };
+        let begins = self.tls.is_none();
+        self.deferred = begins && !cx.has_time();
+        if self.deferred {
+            return Ok(false);
+        }
         let tls = match &mut self.tls {
             Some(tls) => tls,
             none => {
@@ -311,8 +342,13 @@ impl Conn {
                 self.secured = Some(tls.is_resumed());
                 return Ok(true);
             }
-            if !self.readable || !tls.is_handshaking() {
+            let readable = self.readable || tls.holds_encrypted();
+            if !readable || !tls.is_handshaking() {
                 break;
+            }
+            self.deferred = !cx.has_time();
+            if self.deferred {
+                return Ok(false);
             }
             match tls.fill(socket.socket())? {
                 Moved::Blocked => self.readable = false,
@@ -377,7 +413,8 @@ impl Conn {
                     budget = budget.saturating_sub(read);
                     continue;
                 }
-                Moved::Blocked if !self.readable || budget == 0 => return Ok(()),
+                Moved::Blocked if budget == 0 => return Ok(()),
+                Moved::Blocked if !self.readable && !tls.holds_encrypted() => return Ok(()),
                 Moved::Blocked => {}
             }
             if tls.fill(socket.socket())? == Moved::Blocked {

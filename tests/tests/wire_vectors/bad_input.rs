@@ -275,6 +275,8 @@ fn noise_does_no_harm() {
         ("ConsumerGroupHeartbeat", 0..=1),
         ("OffsetCommit", 2..=10),
         ("OffsetFetch", 1..=10),
+        ("SaslHandshake", 1..=1),
+        ("SaslAuthenticate", 0..=2),
     ];
     let mut seed = 1_u64;
     for (api, versions) in apis {

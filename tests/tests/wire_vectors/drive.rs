@@ -4,6 +4,8 @@ use core::fmt::Debug;
 
 use kavka_core::wire::{self, Decode, Malformed, Step};
 
+use crate::sasl;
+
 /// How bytes arrive.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
@@ -90,6 +92,11 @@ pub(crate) fn decode(
         }
         "DeleteGroups" => run::<wire::delete_groups::Response>(version, bytes, feed),
         "OffsetDelete" => run::<wire::offset_delete::Response>(version, bytes, feed),
+        "SaslHandshake" => run::<wire::sasl_handshake::Response>(version, bytes, feed),
+        "SaslAuthenticate" => {
+            let text = |item: wire::sasl_authenticate::Item<'_>| sasl::debug(&item);
+            run_as::<wire::sasl_authenticate::Response>(version, bytes, feed, text)
+        }
         "FindCoordinator" => run::<wire::find_coordinator::Response>(version, bytes, feed),
         "ConsumerGroupHeartbeat" => {
             run::<wire::consumer_group_heartbeat::Response>(version, bytes, feed)
@@ -100,10 +107,19 @@ pub(crate) fn decode(
     }
 }
 
-fn run<D: Decode>(version: i16, bytes: &[u8], mut feed: Feed) -> Result<Outcome, Malformed>
+fn run<D: Decode>(version: i16, bytes: &[u8], feed: Feed) -> Result<Outcome, Malformed>
 where
     for<'b> D::Item<'b>: Debug,
 {
+    run_as::<D>(version, bytes, feed, |item| format!("{item:?}"))
+}
+
+fn run_as<D: Decode>(
+    version: i16,
+    bytes: &[u8],
+    mut feed: Feed,
+    text: impl Fn(D::Item<'_>) -> String,
+) -> Result<Outcome, Malformed> {
     let mut response = D::new(version).expect("a version that is spoken");
     let mut outcome = Outcome::default();
     let (mut start, mut end) = (0, 0);
@@ -115,7 +131,7 @@ where
         start = end - input.len();
         outcome.used = start;
         match step {
-            Step::Item(item) => outcome.items.push(format!("{item:?}")),
+            Step::Item(item) => outcome.items.push(text(item)),
             Step::Done => {
                 outcome.done = true;
                 return Ok(outcome);

@@ -4,6 +4,7 @@ use kavka_core::wire::{self, ApiKey, Encode, Full, SliceSink, Uuid, Writer, head
 use serde_json::Value;
 
 use crate::group_admin;
+use crate::sasl;
 use crate::vectors::{Vector, unhex};
 
 type Encoded = Result<(), Cannot>;
@@ -61,6 +62,8 @@ fn write(vector: &Vector, out: &mut Writer<'_>) -> Encoded {
         }
         ApiKey::DELETE_GROUPS => Ok(group_admin::write_delete(version, body, out)?),
         ApiKey::OFFSET_DELETE => Ok(group_admin::write_delete_offsets(body, out)?),
+        ApiKey::SASL_HANDSHAKE => Ok(sasl::write_handshake(version, body, out)?),
+        ApiKey::SASL_AUTHENTICATE => Ok(sasl::write_authenticate(version, body, out)?),
         ApiKey::FIND_COORDINATOR => find_coordinator(version, body, out),
         ApiKey::CONSUMER_GROUP_HEARTBEAT => heartbeat(version, body, out),
         ApiKey::OFFSET_COMMIT => offset_commit(version, body, out),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::group_admin;
 use crate::groups;
+use crate::sasl;
 use crate::vectors::Vector;
 use crate::walk::uuid;
 
@@ -90,6 +91,8 @@ pub(crate) fn fields(vector: &Vector) -> Value {
         "OffsetDelete" => {
             each::<wire::offset_delete::Response>(vector, group_admin::delete_offsets)
         }
+        "SaslHandshake" => each::<wire::sasl_handshake::Response>(vector, sasl::handshake),
+        "SaslAuthenticate" => each::<wire::sasl_authenticate::Response>(vector, sasl::authenticate),
         "FindCoordinator" => each::<wire::find_coordinator::Response>(vector, |to, item| {
             groups::find_coordinator(to, vector.version, item);
         }),

@@ -23,6 +23,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         include_str!("../../data/vectors/wire_vectors.jsonl"),
         include_str!("../../data/vectors/wire_recorded.jsonl"),
         include_str!("../../data/vectors/group_admin.jsonl"),
+        include_str!("../../data/vectors/sasl.jsonl"),
     ];
     files.iter().flat_map(|file| file.lines()).map(Vector::parse).collect()
 }
@@ -68,6 +69,8 @@ impl Vector {
             "ConsumerGroupDescribe" => ApiKey::CONSUMER_GROUP_DESCRIBE,
             "DeleteGroups" => ApiKey::DELETE_GROUPS,
             "OffsetDelete" => ApiKey::OFFSET_DELETE,
+            "SaslHandshake" => ApiKey::SASL_HANDSHAKE,
+            "SaslAuthenticate" => ApiKey::SASL_AUTHENTICATE,
             "FindCoordinator" => ApiKey::FIND_COORDINATOR,
             "ConsumerGroupHeartbeat" => ApiKey::CONSUMER_GROUP_HEARTBEAT,
             "OffsetCommit" => ApiKey::OFFSET_COMMIT,

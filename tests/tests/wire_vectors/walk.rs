@@ -24,6 +24,8 @@ fn schema(api: &str) -> &'static Schema {
         "ConsumerGroupDescribe" => &wire::consumer_group_describe::SCHEMA,
         "DeleteGroups" => &wire::delete_groups::SCHEMA,
         "OffsetDelete" => &wire::offset_delete::SCHEMA,
+        "SaslHandshake" => &wire::sasl_handshake::SCHEMA,
+        "SaslAuthenticate" => &wire::sasl_authenticate::SCHEMA,
         "FindCoordinator" => &wire::find_coordinator::SCHEMA,
         "ConsumerGroupHeartbeat" => &wire::consumer_group_heartbeat::SCHEMA,
         "OffsetCommit" => &wire::offset_commit::SCHEMA,

@@ -13,6 +13,7 @@ mod many_names;
 mod measure;
 mod missing_topic;
 mod one_record;
+mod reconnects;
 mod slow_consumer;
 mod stalled;
 mod waiters;
@@ -26,7 +27,7 @@ use measure::Outcome;
 /// A load: its number, its name, and how it is run.
 type Row = (u8, &'static str, fn() -> Outcome);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     (1, "missing-topic", missing_topic::run),
     (2, "slow-consumer", slow_consumer::run),
     (3, "stalled", stalled::run),
@@ -36,6 +37,7 @@ const ROWS: [Row; 9] = [
     (11, "growth", growth::run),
     (13, "hold", hold::run),
     (15, "waiters", waiters::run),
+    (18, "reconnects", reconnects::run),
 ];
 
 #[derive(Parser)]
