@@ -55,6 +55,12 @@ fn an_idle_run_from_the_first_record() {
 }
 
 #[test]
+fn members_of_a_group_read_everything_once_while_another_comes_and_goes() {
+    let flags = ["--group", "consumer", "--members", "3", "--guest", "--seed", "5"];
+    assert_good(&run(&[&["--quick", "--json", "-"][..], &flags].concat()), 4);
+}
+
+#[test]
 fn lost_records_are_found() {
     let server = Server::start(Options::default()).expect("simulated brokers");
     let (bootstrap, topic) = (server.bootstrap(), "loses");

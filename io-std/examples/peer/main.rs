@@ -2,9 +2,9 @@
 //!
 //! Flags come in pairs, `--bootstrap --topic --client-id --role producer|consumer --reset --config
 //! --rate --count --size --keys --events all|first|none --history FILE --compression
-//! none|gzip|snappy|lz4|zstd` (with a level: `zstd:1`); those that kavka has no use for are
-//! ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume` and `stop` from
-//! stdin; SIGTERM ends either in order.
+//! none|gzip|snappy|lz4|zstd` (with a level: `zstd:1`), `--group --commit-ms`; those that kavka has
+//! no use for are ignored. Stdout has one JSON object per line; a producer reads `pause`, `resume`
+//! and `stop` from stdin; SIGTERM ends either in order.
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -29,6 +29,9 @@ use kavka_std::{
     Start, Tls,
 };
 use serde_json::{Value, json};
+
+/// Within this time a consumer leaves its group.
+const CLOSE: Duration = Duration::from_secs(8);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -397,18 +400,30 @@ fn watch(events: Events, history: &Arc<History>, report: impl Fn(Event) + Send +
     });
 }
 
-fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Result<(), Failure> {
-    if options.0.contains_key("group") {
-        return Err("kavka cannot join groups yet".into());
+/// Reads the whole topic, or as a member of `--group`, committing every `--commit-ms` (5000; 0:
+/// never).
+fn consumer(options: &Options, start: Start) -> Result<Consumer, Failure> {
+    let topic = options.text("topic", "bench");
+    let config = options.config()?.start(start);
+    let Some(group) = options.0.get("group") else {
+        return Ok(Consumer::assign_all(config, &[&topic])?);
+    };
+    if options.text("protocol", "consumer") != "consumer" {
+        return Err("--protocol: kavka joins groups under KIP-848 alone".into());
     }
+    let every: u64 = options.text("commit-ms", "5000").parse()?;
+    let every = (every > 0).then(|| Duration::from_millis(every));
+    Ok(Consumer::subscribe(config.group(group).auto_commit(every), &[&topic])?)
+}
+
+fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Result<(), Failure> {
     let start = match options.text("reset", "latest").as_str() {
         "earliest" => Start::Earliest,
         _ => Start::Latest,
     };
     let count = Some(options.number("count")?).filter(|count| *count > 0);
     let events = options.text("events", "all");
-    let topic = options.text("topic", "bench");
-    let consumer = Consumer::assign_all(options.config()?.start(start), &[&topic])?;
+    let consumer = consumer(options, start)?;
     let latest = (start == Start::Latest).then_some(true);
     history.note("assign", "ok", || json!({ "latest": latest }));
     watch(consumer.events(), history, |event| match event {
@@ -452,7 +467,7 @@ fn consume(options: &Options, stop: &AtomicBool, history: &Arc<History>) -> Resu
     }
     tally.records.store(records, SeqCst);
     tally.bytes.store(bytes, SeqCst);
-    drop(consumer);
+    consumer.close(CLOSE)?;
     tally.done();
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod book;
 mod load;
 mod options;
+mod readers;
 mod report;
 mod run;
 mod secure;

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use kavka_std::Config;
 
 /// Produces and consumes while the topic gains partitions; reports how soon kavka notices, and
 /// whether each record arrived exactly once and in order.
@@ -59,6 +60,18 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u32).range(28..=900_000)
     )]
     pub(crate) size: u32,
+    /// Read as members of a consumer group, by this protocol
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub(crate) group: Option<Group>,
+    /// Members of the group
+    #[arg(
+        long, default_value_t = 1, value_name = "N", requires = "group",
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub(crate) members: u32,
+    /// One more member, which joins and leaves all the time
+    #[arg(long, requires = "group")]
+    pub(crate) guest: bool,
     /// No traffic while partitions are added, until all clients have noticed
     #[arg(long)]
     pub(crate) idle: bool,
@@ -83,6 +96,29 @@ pub(crate) enum Reset {
     Earliest,
     /// The end of the log; a partition that is added later is read from its first record.
     Latest,
+}
+
+/// `group.protocol` of other clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// KIP-848.
+    Consumer,
+}
+
+impl Group {
+    /// Returns the name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// Has a consumer speak this protocol.
+    pub(crate) fn apply(self, config: Config) -> Config {
+        match self {
+            Self::Consumer => config,
+        }
+    }
 }
 
 impl Reset {

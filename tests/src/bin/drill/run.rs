@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
-use kavka_std::{Admin, Config, Consumer, NewTopic, Producer, Start};
+use kavka_std::{Admin, Config, NewTopic, Producer, Start};
 use kavka_tests::sim::{self, ApiKey, Server};
 
 use crate::load::{Gate, Load, Note, acknowledge};
 use crate::options::{Options, Reset};
+use crate::readers::Readers;
 use crate::secure::Security;
 use crate::state::{Probes, Shared, State, Who};
 use crate::watch;
@@ -78,6 +79,7 @@ impl Brokers {
             return Ok(Self { bootstrap: bootstrap.clone(), simulated: None, text, count });
         }
         let settings = sim::Options {
+            groups: options.group.map(|_| sim::Groups::default()),
             first_append_delay: Duration::from_millis(20),
             replication_delay: Duration::from_millis(1),
             ..sim::Options::default()
@@ -174,6 +176,10 @@ impl Drill<'_> {
         let keys =
             if *keys == 0 { "without keys".into() } else { format!("half with {keys} keys") };
         println!("kavka drill · {} · seed {}", self.brokers.text, self.seed);
+        if let Some(group) = self.options.group {
+            let guest = if self.options.guest { " and a guest" } else { "" };
+            println!("{} members{guest} of a group ({})", self.options.members, group.name());
+        }
         println!(
             "topic {} · {partitions} partitions, {} growths{} · {rate} records/s, {keys} · {}\n",
             self.topic,
@@ -194,7 +200,6 @@ impl Drill<'_> {
 
     fn run(&self) -> Result<Outcome, Failure> {
         let Self { options, topic, shared, .. } = *self;
-        let consumer = Consumer::assign_all(self.config("drill-consumer"), &[topic])?;
         let producer = Producer::new(self.config("drill-producer"))?;
         let (acks, notes) = channel();
         let load = Load {
@@ -208,15 +213,16 @@ impl Drill<'_> {
         };
         let (gate, stop) = (Gate::default(), AtomicBool::new(false));
         let (load, gate, stop) = (&load, &gate, &stop);
-        let (producer_events, consumer_events) = (producer.events(), consumer.events());
+        let producer_events = producer.events();
+        let group = format!("{topic}-readers");
+        let (seed, group) = (self.seed, &*group);
+        let readers = Readers { options, topic, group, seed, shared, stop };
+        let config = |name: &str| self.config(name);
         let to = acks.clone();
         thread::scope(|scope| {
             let ending = Ending { gate, stop, acks };
             scope.spawn(move || acknowledge(&notes, &to, shared));
-            scope.spawn(|| watch::read(&consumer, shared, stop));
-            scope.spawn(|| {
-                watch::listen(&consumer_events, Who::Consumer, shared, stop, |_| {});
-            });
+            readers.start(scope, &config)?;
             scope.spawn(|| {
                 watch::listen(&producer_events, Who::Producer, shared, stop, |added| {
                     if !options.idle {

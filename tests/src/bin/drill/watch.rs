@@ -12,11 +12,11 @@ use crate::secure::Security;
 use crate::state::{Probes, Shared, State, Who};
 
 /// How often a thread checks whether the run is over.
-const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Records what the consumer reads.
-pub(crate) fn read(consumer: &Consumer, shared: &Shared, stop: &AtomicBool) {
-    while !stop.load(Ordering::Acquire) {
+/// Records what a consumer reads, until the run or its part in it is over.
+pub(crate) fn read(consumer: &Consumer, shared: &Shared, over: &dyn Fn() -> bool) {
+    while !over() {
         let chunk = match consumer.next_timeout(TICK) {
             Ok(Some(chunk)) => chunk,
             Ok(None) => continue,
