@@ -55,6 +55,7 @@ pub struct Config {
     pub(crate) group_skips: bool,
     pub(crate) rebalance_timeout: Duration,
     pub(crate) revocation_wait: Duration,
+    pub(crate) max_poll_interval: Duration,
     pub(crate) sasl: Option<Sasl>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::Tls>,
@@ -106,6 +107,7 @@ impl Config {
             group_skips: false,
             rebalance_timeout: Duration::from_secs(300),
             revocation_wait: Duration::from_secs(3),
+            max_poll_interval: Duration::from_secs(300),
             sasl: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -164,7 +166,17 @@ impl Config {
         self
     }
 
-    /// How long the group waits for this member to give a partition up (`max.poll.interval.ms`).
+    /// A member of a group whose application has not come for records for this long leaves the group, so
+    /// that others get its partitions (`max.poll.interval.ms`). It joins again when the application
+    /// is back, after an [`ErrorKind::PollTimeout`](crate::ErrorKind::PollTimeout) in place of
+    /// records. Default: 300 s.
+    #[must_use]
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.max_poll_interval = interval;
+        self
+    }
+
+    /// How long the group waits for this member to give a partition up (`rebalance.timeout.ms`).
     /// Default: 300 s.
     #[must_use]
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {

@@ -2,6 +2,7 @@
 
 mod chunk;
 mod group;
+mod idle;
 mod member;
 mod membership;
 mod run;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kavka_core::codec::{Codec, Fault};
 use kavka_core::record::Malformed;
@@ -93,6 +94,13 @@ pub enum ErrorKind {
     AdminRefused(AdminError),
     /// A consumer group, or a commit to it, does not work.
     Group(GroupError),
+    /// The application took no records for
+    /// [`Config::max_poll_interval`](crate::Config::max_poll_interval): the member has left its
+    /// group, and joins it again when the next ones are taken.
+    PollTimeout {
+        /// That time.
+        limit: Duration,
+    },
     /// The producer, consumer or admin was closed before.
     Closed,
     /// The background thread is gone, by a panic.
@@ -275,6 +283,9 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kafka(error) => error.fmt(f),
+            Self::PollTimeout { limit } => {
+                write!(f, "no records were taken for {limit:?}: the member has left the group")
+            }
             Self::RecordTooLarge { max } => write!(f, "record too large; at most {max} bytes"),
             Self::BatchTooLarge { offset, needed, .. } => {
                 write!(f, "the batch at offset {offset} needs a receive buffer of {needed} bytes")
@@ -381,6 +392,9 @@ fn codec_name(codec: u8) -> &'static str {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Group(error) => error.advice(),
+        ErrorKind::PollTimeout { .. } => {
+            "take records more often, or raise Config::max_poll_interval"
+        }
         ErrorKind::Kafka(Core::Broker(code)) => code_advice(code.0),
         ErrorKind::Kafka(Core::Closed(why)) => closed_advice(why),
         ErrorKind::Kafka(Core::BatchRefused(_)) => "send it again, without the record at fault",

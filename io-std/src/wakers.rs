@@ -108,6 +108,11 @@ impl Wakers {
         Woken(core::mem::take(&mut self.slots))
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting > 0
+    }
+
     #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()

@@ -1,6 +1,8 @@
 //! SaslAuthenticate (36): one message of a mechanism, and the broker's response to it (KIP-152);
 //! from version 1 on how long the session lasts (KIP-368).
 
+use core::fmt;
+
 use super::table::{Kind, Piece, Schema, Segment, field, nullable, response};
 use super::{ApiKey, ErrorCode, Full, Writer};
 
@@ -41,6 +43,21 @@ pub enum Item<'b> {
     },
     /// It did not fit and was dropped.
     Skipped,
+}
+
+/// Without the broker's message, which may be a secret: its length alone.
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response { error, bytes, lifetime_ms, .. } => f
+                .debug_struct("Response")
+                .field("error", error)
+                .field("bytes", &bytes.len())
+                .field("lifetime_ms", lifetime_ms)
+                .finish_non_exhaustive(),
+            Self::Skipped => f.write_str("Skipped"),
+        }
+    }
 }
 
 /// The response's layout.

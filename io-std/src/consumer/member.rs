@@ -147,7 +147,7 @@ impl Run<'_> {
         self.shared.set_revoking(!self.member.revoking.is_empty());
     }
 
-    fn forget(&mut self, at: PartitionId, topic: &Arc<str>, index: u32) {
+    pub(super) fn forget(&mut self, at: PartitionId, topic: &Arc<str>, index: u32) {
         self.partitions.remove(&at);
         self.ids.remove(&(topic.clone(), index));
         self.shared.forget(topic, index);
@@ -155,7 +155,8 @@ impl Run<'_> {
 
     /// Returns when something of the group is due besides what the machine knows.
     pub(super) fn group_due(&self) -> Option<Instant> {
-        self.member.revoking.iter().map(|one| one.until).min()
+        let revoked = self.member.revoking.iter().map(|one| one.until).min();
+        Instant::earliest(revoked, self.away_at())
     }
 
     /// Handles an event of the group; false: it is none.
@@ -215,6 +216,9 @@ impl Run<'_> {
             }
             CoreEvent::GroupLeft => {
                 self.member.left = true;
+                if self.member.polls.has_left() {
+                    self.lose_all();
+                }
                 if let Some(done) = self.member.leaving.take() {
                     done.set(self.member.failed.take().map_or(Ok(()), Err));
                 }

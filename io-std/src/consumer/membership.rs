@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kavka_core::{CommitId, Instant, PartitionId};
 
+use super::idle::Polls;
 use crate::error::Error;
 use crate::pending::Setter;
 
@@ -19,6 +20,7 @@ pub(super) struct Member {
     pub(super) leaving: Option<Setter<()>>,
     pub(super) failed: Option<Error>,
     pub(super) left: bool,
+    pub(super) polls: Polls,
 }
 
 /// A partition that the application is to be done with.

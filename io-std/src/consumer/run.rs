@@ -113,6 +113,9 @@ pub(super) fn run(
             }
         }
         run.mark(&mut driver);
+        if let Err(error) = run.check_polls(&mut driver) {
+            shared.push(Err(error));
+        }
         if let Err(error) = run.turn(&mut driver) {
             run.ended = error.into();
             return;
@@ -149,7 +152,7 @@ pub(super) struct Run<'a> {
     /// No broker has said anything about topics since then.
     unheard: Option<Instant>,
     /// The topics that are read from the start.
-    wanted: Vec<Arc<str>>,
+    pub(super) wanted: Vec<Arc<str>>,
     /// The application knows that all addresses lead to another cluster.
     foreign: bool,
     /// The error for the application when this thread ends.

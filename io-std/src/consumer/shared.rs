@@ -51,6 +51,10 @@ struct State {
     marks: Vec<(Arc<str>, u32)>,
     /// The background thread waits for the application to be done with some.
     revoking: bool,
+    /// How often the application has come for records.
+    polls: u64,
+    /// The background thread waits for that.
+    away: bool,
 }
 
 /// What the background thread reports on request.
@@ -247,7 +251,9 @@ impl Shared {
 
     /// Takes the next chunk. The positions of one that has to be unpacked do not move yet.
     fn pop(&self, state: &mut State) -> Option<Result<Chunk, Error>> {
-        if state.confirm() && state.revoking {
+        state.polls = state.polls.wrapping_add(1);
+        if state.confirm() && state.revoking || state.away {
+            state.away = false;
             self.wake();
         }
         while let Some(chunk) = state.chunks.pop_front() {
@@ -334,6 +340,17 @@ impl Shared {
             Some(position) if commits => at.done == Some(position),
             Some(position) => committed.is_some_and(|committed| committed >= position),
         }
+    }
+
+    /// Returns how often the application has come for records; `None` while it waits for some.
+    pub(super) fn polls(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        (!state.wakers.is_waited_for()).then_some(state.polls)
+    }
+
+    /// The background thread is to be woken when the application comes for records.
+    pub(super) fn await_poll(&self) {
+        lock(&self.state).away = true;
     }
 
     pub(super) fn set_revoking(&self, revoking: bool) {

@@ -12,6 +12,7 @@ mod compressed;
 mod consumer;
 mod deadlines;
 mod driver;
+mod group;
 mod metrics;
 mod old;
 mod peers;

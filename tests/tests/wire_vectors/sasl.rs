@@ -1,4 +1,4 @@
-//! Logins. Responses have no `Debug`, since they may have secrets.
+//! Logins. `Debug` of their responses leaves out what may be a secret.
 
 use kavka_core::wire::{self, Encode, Full, Writer};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub(crate) fn authenticate(to: &mut Builder, item: wire::sasl_authenticate::Item
     }
 }
 
-/// Returns the item as text.
+/// Returns the item as text, with all that it has.
 pub(crate) fn debug(item: &wire::sasl_authenticate::Item<'_>) -> String {
     use wire::sasl_authenticate::Item::*;
     match item {

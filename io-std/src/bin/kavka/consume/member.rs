@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
-use kavka_std::{Chunk, Config, Consumer, Event, Events, Pending, Start};
+use kavka_std::{Chunk, Config, Consumer, ErrorKind, Event, Events, Pending, Start};
 
 use super::offset::Offset;
 use super::print::Print;
@@ -82,7 +82,15 @@ impl Member {
             let chunk = self.consumer.next_timeout(TICK);
             self.events()?;
             self.check_commit();
-            match chunk? {
+            let chunk = match chunk {
+                // The output was blocked: the member joins again.
+                Err(error) if matches!(error.kind(), ErrorKind::PollTimeout { .. }) => {
+                    lines::say(&failure::describe(&error));
+                    continue;
+                }
+                chunk => chunk?,
+            };
+            match chunk {
                 Some(chunk) => self.chunk(&chunk)?,
                 None if stdout_is_closed() => {
                     return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());

@@ -1,0 +1,87 @@
+//! Members of a consumer group, for servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavka_std::{Consumer, ErrorKind, Event, Events, Producer, Record, Start};
+use kavka_tests::sim::{Groups, Options, Server};
+
+use crate::{LONG, config, reported};
+
+/// Returns the first event that is one.
+#[track_caller]
+fn first<T>(events: &Events, find: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let event = events.next_timeout(LONG).expect("an event");
+        if let Some(found) = find(event) {
+            return found;
+        }
+    }
+}
+
+fn partitions_of(event: Event) -> Option<u32> {
+    match event {
+        Event::Rebalanced { partitions } => Some(partitions),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_member_whose_application_stays_away_leaves_and_joins_again_when_it_is_back() {
+    let groups = Groups { interval: Duration::from_millis(100), ..Groups::default() };
+    let options = Options { brokers: 1, groups: Some(groups), ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 2).expect("a new topic");
+    let limit = Duration::from_millis(700);
+    let config = config(&server).group("g").start(Start::Earliest);
+    let lazy = config.clone().max_poll_interval(limit);
+    let lazy = Consumer::subscribe(lazy, &["t"]).expect("a member");
+    let events = lazy.events();
+    assert_eq!(first(&events, partitions_of), 2, "it is alone");
+    let producer = Producer::new(config.clone()).expect("a producer");
+    reported(producer.send_to("t", 0, &Record::new(b"one")).expect("taken")).expect("sent");
+    let chunk = reported(lazy.next()).expect("the record");
+    // Nothing more is taken.
+    let lost = |event| match event {
+        Event::Lost { topic, partition } => Some((topic, partition)),
+        _ => None,
+    };
+    let mut gone = [first(&events, lost), first(&events, lost)];
+    gone.sort();
+    assert_eq!(gone, [(Arc::from("t"), 0), (Arc::from("t"), 1)]);
+    assert_eq!(server.with(|cluster| cluster.group_members("g")), [], "it has left");
+    let late = reported(lazy.commit(&chunk)).expect_err("it is no member");
+    assert!(late.to_string().contains("group g"), "{late}");
+    let error = reported(lazy.next()).expect_err("the reason");
+    assert_eq!(error.kind(), ErrorKind::PollTimeout { limit });
+    let text = error.to_string();
+    for part in ["group g", "700ms", "Config::max_poll_interval"] {
+        assert!(text.contains(part), "{part:?} is missing: {text}");
+    }
+    // It was not committed: it is read again.
+    let chunk = reported(lazy.next()).expect("the record again");
+    assert_eq!(
+        chunk.records().map(|record| record.expect("sound").offset).collect::<Vec<_>>(),
+        [0]
+    );
+    reported(lazy.commit(&chunk)).expect("it is a member again");
+    assert_eq!(server.with(|cluster| cluster.group_members("g")).len(), 1);
+}
+
+#[test]
+fn an_application_that_waits_is_not_away() {
+    let groups = Groups { interval: Duration::from_millis(100), ..Groups::default() };
+    let options = Options { brokers: 1, groups: Some(groups), ..Options::default() };
+    let server = Server::start(options).expect("simulated brokers");
+    server.create_topic("t", 1).expect("a new topic");
+    let config = config(&server).group("g").start(Start::Earliest);
+    let limit = Duration::from_millis(300);
+    let consumer = Consumer::subscribe(config.clone().max_poll_interval(limit), &["t"]);
+    let consumer = consumer.expect("a member");
+    assert_eq!(first(&consumer.events(), partitions_of), 1);
+    let waiting = consumer.next().wait_timeout(limit * 4).err().expect("there is no record");
+    let producer = Producer::new(config).expect("a producer");
+    reported(producer.send_to("t", 0, &Record::new(b"one")).expect("taken")).expect("sent");
+    let chunk = reported(waiting).expect("no error, but the record");
+    assert_eq!(chunk.records().count(), 1);
+}
