@@ -34,7 +34,7 @@ pub mod api_versions;
 pub mod consumer_group_describe;
 #[cfg(feature = "group")]
 pub mod consumer_group_heartbeat;
-#[cfg(feature = "group-admin")]
+#[cfg(any(feature = "classic", feature = "group-admin"))]
 pub mod consumer_protocol;
 pub mod create_partitions;
 pub mod create_topics;
